@@ -1,0 +1,157 @@
+//! The configuration: one TOML file for every program, overridden value by value from the environment.
+//!
+//! Everything has a default but namespace, connect, nodes, keyspace, topic, bootstrap.servers, group.id and one counter.
+//! Unknown keys are errors. The annotated example is `deploy/stitch.toml`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::definition::Definitions;
+use crate::ports::Level;
+
+/// The configuration as the programs use it, validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The namespace: its ZooKeeper root is `/stitch/<namespace>`.
+    pub namespace: String,
+    /// ZooKeeper.
+    pub zookeeper: ZooKeeper,
+    /// Cassandra.
+    pub cassandra: Cassandra,
+    /// Kafka.
+    pub kafka: Kafka,
+    /// What events count (`[ranges]`, `[event]`, `[[counter]]`).
+    pub definitions: Definitions,
+    /// The processor's own limits.
+    pub processor: Processor,
+    /// The restorator's own limits.
+    pub restorator: Restorator,
+    /// The processor's HTTP server.
+    pub http: Http,
+}
+
+/// `[zookeeper]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZooKeeper {
+    /// `host:port,host:port…`
+    pub connect: String,
+    /// What is asked for; the servers may grant another. Default 10 s.
+    pub session_timeout: Duration,
+}
+
+/// `[cassandra]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cassandra {
+    /// `host:port` of some nodes.
+    pub nodes: Vec<String>,
+    /// The keyspace of the table `counts`.
+    pub keyspace: String,
+    /// The data centre that increments go to; none: any.
+    pub local_datacenter: Option<String>,
+    /// The consistency of increments. Default `LOCAL_QUORUM`.
+    pub write_consistency: WriteConsistency,
+    /// After which a request's outcome is unknown. Default 5 s.
+    pub request_timeout: Duration,
+    /// How often an idle connection is tried. Default 5 s.
+    pub keepalive_interval: Duration,
+    /// How long a tried connection may be silent before it is closed. Default 5 s.
+    pub keepalive_timeout: Duration,
+    /// Connections to each node. Default 2.
+    pub connections_per_node: usize,
+    /// User and password, if the cluster asks for them.
+    pub credentials: Option<(String, String)>,
+}
+
+/// At which consistency increments are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteConsistency {
+    /// One replica of the local data centre.
+    LocalOne,
+    /// A majority of the local data centre's replicas.
+    LocalQuorum,
+    /// A majority in every data centre.
+    EachQuorum,
+    /// A majority of all replicas.
+    Quorum,
+    /// One replica.
+    One,
+    /// Every replica.
+    All,
+}
+
+/// `[kafka]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kafka {
+    /// The event topic.
+    pub topic: String,
+    /// librdkafka properties that are passed on; `bootstrap.servers` and `group.id` among them, none of ours.
+    pub client: BTreeMap<String, String>,
+}
+
+impl Kafka {
+    /// Where rejected records go.
+    #[must_use]
+    pub fn rejected_topic(&self) -> String {
+        format!("{}.rejected", self.topic)
+    }
+
+    /// The processors' group.
+    ///
+    /// # Panics
+    /// If the configuration was not validated.
+    #[must_use]
+    pub fn group_id(&self) -> &str {
+        self.client
+            .get("group.id")
+            .expect("validated: group.id is given")
+    }
+}
+
+/// `[processor]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Processor {
+    /// Counter batches on their way at once. Default 128.
+    pub requests_in_flight_max: usize,
+    /// Events taken in and not answered yet; the window in which they are coalesced. Default 50,000.
+    pub window_events_max: usize,
+    /// Bytes of events taken in and not answered yet. Default 64 MiB.
+    pub window_bytes_max: usize,
+    /// Bytes of one counter batch. Default 4 KiB, below Cassandra's warning at 5 KiB.
+    pub batch_bytes_max: usize,
+    /// How long a yield, a hand-over or a stop tries to apply what it must finish. Default 2 s.
+    pub settle_timeout: Duration,
+    /// How long a clean stop may take; below Kafka's session timeout. Default 20 s.
+    pub stop_timeout: Duration,
+    /// How often progress is written and committed. Default 500 ms.
+    pub progress_interval: Duration,
+}
+
+/// `[restorator]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restorator {
+    /// Bytes that expected totals may take. Default 1 GiB.
+    pub memory_bytes_max: usize,
+    /// Reads and increments on their way at once. Default 64.
+    pub requests_in_flight_max: usize,
+    /// Ranges that are restored at once. Default 2.
+    pub ranges_in_flight_max: usize,
+    /// How long one range may be waited for or held before it is given back, not proven. Default 60 s, beside calms.
+    pub range_timeout: Duration,
+    /// How long a calm is awaited. Default 5 min.
+    pub calm_timeout: Duration,
+    /// Closing in stops when at most this many cells are unjudged. Default 1000.
+    pub unjudged_cells_target: usize,
+    /// The consistency of reads; `ALL` unless the operator accepts less.
+    pub read_level: Level,
+    /// Where the journals are. Default `stitch-journal`.
+    pub journal: PathBuf,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Where health, readiness and metrics are served. Default `127.0.0.1:0`, a port of the system's choice.
+    pub listen: SocketAddr,
+}

@@ -1,0 +1,1 @@
+//! ZooKeeper: the only importer of its client.

@@ -1,0 +1,3 @@
+//! Cassandra: the only importer of its driver.
+
+pub mod token;

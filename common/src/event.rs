@@ -1,0 +1,313 @@
+//! The one decoder: what a record of the topic counts. Processor and restorator both use it, so both count the same.
+//!
+//! The verdict depends on the record and the definitions alone: never on the clock, on what was counted before or on
+//! the configuration of one process. A change here that could judge any record differently must raise
+//! [`crate::definition::DECODER_VERSION`].
+
+use std::borrow::Cow;
+use std::fmt;
+
+use chrono::DateTime;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::cell::{Amount, CellSlot, Counter, CounterName, EventTime, Granularity, Key};
+use crate::definition::{AmountSource, CounterDefinition, Definitions};
+
+/// What one record counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// No counter lists its type.
+    Ignored,
+    /// It increments these counters.
+    Event(Event),
+    /// It cannot be used, and so counts nowhere.
+    Rejected(Rejection),
+}
+
+/// A record that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When it happened.
+    pub time: EventTime,
+    /// What it increments; each definition at most once.
+    pub increments: Vec<Increment>,
+}
+
+/// What one event adds to one counter, in one cell for each granularity of its definition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Increment {
+    /// The position of its definition in [`Definitions::counters`].
+    pub definition: usize,
+    /// Which counter.
+    pub counter: Counter,
+    /// How much.
+    pub amount: Amount,
+}
+
+/// Why a record counts nowhere. Its text goes into the header `stitch-reason`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// A tombstone of Kafka's.
+    #[error("the record has no value")]
+    NoValue,
+    /// The value is not text.
+    #[error("the value is not UTF-8")]
+    NotUtf8,
+    /// The value is not JSON, or something follows it.
+    #[error("the value is not JSON: {0}")]
+    NotJson(String),
+    /// The value is JSON, but not an object.
+    #[error("the value is not a JSON object")]
+    NotAnObject,
+    /// The time attribute is missing, of another kind, without an offset, or outside the years 1 to 9999.
+    #[error(
+        "attribute \"{0}\" is not a time (RFC 3339 with an offset, or whole milliseconds since 1970, in the years 1 to 9999)"
+    )]
+    Time(String),
+    /// The key attribute of a counter is missing, empty, too long, or neither a string nor an integer.
+    #[error(
+        "attribute \"{0}\" is not a key (a non-empty string or an integer, at most 1024 bytes)"
+    )]
+    Key(String),
+    /// The amount attribute of a counter is missing or not an integer of 64 bits.
+    #[error("attribute \"{0}\" is not an amount (an integer of 64 bits)")]
+    Amount(String),
+}
+
+/// Decodes records by one set of definitions.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    /// Every attribute that any definition needs; [`Self::TYPE`] and [`Self::TIME`] come first.
+    attributes: Vec<String>,
+    counters: Vec<CompiledCounter>,
+}
+
+#[derive(Clone, Debug)]
+struct CompiledCounter {
+    name: CounterName,
+    on: Vec<String>,
+    key: usize,
+    amount: CompiledAmount,
+}
+
+#[derive(Clone, Debug)]
+enum CompiledAmount {
+    Fixed(Amount),
+    Attribute(usize),
+}
+
+impl Decoder {
+    const TYPE: usize = 0;
+    const TIME: usize = 1;
+
+    /// A decoder for these definitions.
+    #[must_use]
+    pub fn new(definitions: &Definitions) -> Self {
+        let event = &definitions.event;
+        let mut attributes = vec![event.event_type.clone(), event.time.clone()];
+        let mut slot = |name: &str| {
+            let known = attributes.iter().position(|attribute| attribute == name);
+            known.unwrap_or_else(|| {
+                attributes.push(name.to_owned());
+                attributes.len() - 1
+            })
+        };
+        let counters = definitions
+            .counters
+            .iter()
+            .map(|definition| CompiledCounter {
+                name: definition.name.clone(),
+                on: definition.on.clone(),
+                key: slot(&definition.key),
+                amount: match &definition.amount {
+                    AmountSource::Fixed(amount) => CompiledAmount::Fixed(Amount(*amount)),
+                    AmountSource::Attribute(name) => CompiledAmount::Attribute(slot(name)),
+                },
+            })
+            .collect();
+        Self {
+            attributes,
+            counters,
+        }
+    }
+
+    /// What a record with this value counts.
+    #[must_use]
+    pub fn decode(&self, value: Option<&[u8]>) -> Decoded {
+        match self.try_decode(value) {
+            Ok(Some(event)) => Decoded::Event(event),
+            Ok(None) => Decoded::Ignored,
+            Err(rejection) => Decoded::Rejected(rejection),
+        }
+    }
+
+    fn try_decode(&self, value: Option<&[u8]>) -> Result<Option<Event>, Rejection> {
+        let bytes = value.ok_or(Rejection::NoValue)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| Rejection::NotUtf8)?;
+        let found = self.attributes_of(text)?;
+        let Some(event_type) = found[Self::TYPE].and_then(string) else {
+            return Ok(None);
+        };
+        let mut listed = self
+            .counters
+            .iter()
+            .enumerate()
+            .filter(|(_, counter)| counter.on.iter().any(|on| *on == *event_type))
+            .peekable();
+        if listed.peek().is_none() {
+            return Ok(None);
+        }
+        let name = |slot: usize| self.attributes[slot].clone();
+        let time = found[Self::TIME]
+            .and_then(time)
+            .ok_or_else(|| Rejection::Time(name(Self::TIME)))?;
+        let mut increments = Vec::with_capacity(self.counters.len());
+        for (definition, counter) in listed {
+            let key = found[counter.key]
+                .and_then(key)
+                .ok_or_else(|| Rejection::Key(name(counter.key)))?;
+            let amount = match counter.amount {
+                CompiledAmount::Fixed(amount) => amount,
+                CompiledAmount::Attribute(slot) => Amount(
+                    found[slot]
+                        .and_then(integer)
+                        .ok_or_else(|| Rejection::Amount(name(slot)))?,
+                ),
+            };
+            let counter = Counter {
+                name: counter.name.clone(),
+                key,
+            };
+            increments.push(Increment {
+                definition,
+                counter,
+                amount,
+            });
+        }
+        Ok(Some(Event { time, increments }))
+    }
+
+    /// The raw text of each wanted top-level attribute. Of an attribute that occurs twice the last one counts, as
+    /// most JSON readers have it.
+    fn attributes_of<'a>(&self, text: &'a str) -> Result<Vec<Option<&'a str>>, Rejection> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let wanted = Wanted(&self.attributes);
+        let found = deserializer.deserialize_map(wanted).and_then(|found| {
+            deserializer.end()?;
+            Ok(found)
+        });
+        found.map_err(|error| match serde_json::from_str::<IgnoredAny>(text) {
+            Ok(_) if !text.trim_start().starts_with('{') => Rejection::NotAnObject,
+            Ok(_) | Err(_) => Rejection::NotJson(error.to_string()),
+        })
+    }
+}
+
+struct Wanted<'w>(&'w [String]);
+
+impl<'de> Visitor<'de> for Wanted<'_> {
+    type Value = Vec<Option<&'de str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut found = vec![None; self.0.len()];
+        while let Some(name) = map.next_key_seed(CowStr)? {
+            match self.0.iter().position(|wanted| *wanted == *name) {
+                Some(slot) => found[slot] = Some(map.next_value::<&'de RawValue>()?.get()),
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Borrows an attribute's name where it has no escapes.
+struct CowStr;
+
+impl<'de> serde::de::DeserializeSeed<'de> for CowStr {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Cow<'de, str>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(text))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+fn string(raw: &str) -> Option<Cow<'_, str>> {
+    let mut deserializer = serde_json::Deserializer::from_str(raw);
+    serde::de::DeserializeSeed::deserialize(CowStr, &mut deserializer).ok()
+}
+
+/// The digits of a JSON integer, without a minus before 0. A number with a fraction or an exponent is no integer,
+/// whatever its value.
+fn integer_text(raw: &str) -> Option<&str> {
+    let digits = raw.strip_prefix('-').unwrap_or(raw);
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then_some(if digits == "0" { digits } else { raw })
+}
+
+fn integer(raw: &str) -> Option<i64> {
+    integer_text(raw)?.parse().ok()
+}
+
+fn key(raw: &str) -> Option<Key> {
+    let text = match integer_text(raw) {
+        Some(digits) => Cow::Borrowed(digits),
+        None => string(raw)?,
+    };
+    (!text.is_empty() && text.len() <= Key::BYTES_MAX).then(|| Key(text.into()))
+}
+
+fn time(raw: &str) -> Option<EventTime> {
+    if let Some(ms) = integer(raw) {
+        return EventTime::from_ms(ms);
+    }
+    let text = string(raw)?;
+    let time = DateTime::parse_from_rfc3339(&text).ok()?;
+    // A leap second is kept by chrono as the 59th second with 1000 ms and more: whole seconds first, so that it
+    // counts to the second before.
+    let ms =
+        time.timestamp().checked_mul(1000)? + i64::from(time.timestamp_subsec_millis().min(999));
+    EventTime::from_ms(ms)
+}
+
+impl Increment {
+    /// The cells that this increment adds to, by its definition.
+    pub fn slots(
+        definition: &CounterDefinition,
+        time: EventTime,
+    ) -> impl Iterator<Item = CellSlot> + '_ {
+        definition
+            .granularities
+            .iter()
+            .map(move |&granularity| slot(granularity, time))
+    }
+}
+
+/// The cell of `granularity` that `time` falls into.
+#[must_use]
+pub fn slot(granularity: Granularity, time: EventTime) -> CellSlot {
+    CellSlot {
+        granularity,
+        bucket: granularity.bucket(time),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,22 @@
+//! What counting and restoring have in common: what an event, a cell, a range and progress *are*, the ports
+//! through which all waiting goes, and one door to each of the three servers.
+//!
+//! What a binary *does* with these stands in its own crate. Three modules alone import a server's client:
+//! `event_log` (Kafka), `coordination` (ZooKeeper) and `counter_store` (Cassandra).
+
+pub mod definition;
+pub mod event;
+pub mod cell;
+pub mod range;
+pub mod offset;
+pub mod progress;
+pub mod outcome;
+pub mod lease;
+pub mod member;
+pub mod invariant;
+pub mod clock;
+pub mod ports;
+pub mod config;
+pub mod event_log;
+pub mod coordination;
+pub mod counter_store;

@@ -1,0 +1,25 @@
+//! The narrow ports through which all waiting goes: ZooKeeper, Cassandra, Kafka, and (in [`crate::clock`]) time.
+//!
+//! What decides is written against these traits or, better, against values alone; what waits is behind them. A
+//! simulation puts its own servers behind the same traits and runs the production code in a deterministic executor:
+//! so no code outside the adapters spawns a task, opens a socket or reads a clock by itself. A process is one future;
+//! it is frozen by not being polled, and killed by being dropped.
+//!
+//! The adapters are [`crate::coordination`], [`crate::counter_store`] and [`crate::event_log`].
+
+mod keeper;
+mod log;
+mod store;
+
+pub use keeper::{
+    CreateMode, Created, Keeper, KeeperError, MultiError, Node, NodeStat, Operation, Session,
+    SessionState,
+};
+pub use log::{
+    Bounds, EventLog, Feed, FeedEvent, Fingerprint, Group, GroupEvent, LogError, LogIdentity,
+    Record, Rejects, RevokeAck, Run,
+};
+pub use store::{
+    Connection, CounterBatch, Cql, Level, NodeAddress, NodeId, NodeSettings, NodeState, Nodes,
+    Probe, Reading, ScanPage, ScanPosition, Store, StoreError,
+};

@@ -1,0 +1,144 @@
+//! Ranges: equal intervals of Murmur3 tokens, the unit of locking.
+//!
+//! Ranges are token intervals so that one range is one ordered Cassandra scan: cells that ought not to exist are
+//! found as surely as cells that are missing.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::counter_store::token;
+
+/// Where Cassandra's Murmur3 partitioner puts a partition key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Token(pub i64);
+
+impl Token {
+    /// The token of a composite partition key of these components.
+    #[must_use]
+    pub fn of_partition_key(components: &[&[u8]]) -> Self {
+        token::murmur3(components)
+    }
+}
+
+/// How finely a namespace is divided: `2^bits` ranges. Fixed with the namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RangeBits(u8);
+
+impl RangeBits {
+    /// The finest division: 4096 ranges.
+    pub const MAX: u8 = 12;
+
+    /// `bits`, unless it is above [`RangeBits::MAX`].
+    #[must_use]
+    pub const fn new(bits: u8) -> Option<Self> {
+        if bits <= Self::MAX {
+            Some(Self(bits))
+        } else {
+            None
+        }
+    }
+
+    /// The number of bits.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The number of ranges.
+    #[must_use]
+    pub const fn count(self) -> u16 {
+        1 << self.0
+    }
+
+    /// Every range, in token order.
+    pub fn ranges(self) -> impl ExactSizeIterator<Item = RangeId> + use<> {
+        (0..self.count()).map(RangeId)
+    }
+
+    /// The range that `token` lies in.
+    #[must_use]
+    pub fn range_of(self, token: Token) -> RangeId {
+        if self.0 == 0 {
+            return RangeId(0);
+        }
+        let unsigned = token.0.cast_unsigned() ^ (1 << 63);
+        let index = unsigned >> (64 - u32::from(self.0));
+        RangeId(u16::try_from(index).expect("at most 12 bits are left"))
+    }
+
+    /// The tokens of `range`.
+    ///
+    /// # Panics
+    /// If `range` is not one of this division.
+    #[must_use]
+    pub fn interval(self, range: RangeId) -> TokenInterval {
+        assert!(range.0 < self.count(), "range {range} of {}", self.count());
+        if self.0 == 0 {
+            return TokenInterval {
+                first: Token(i64::MIN),
+                last: Token(i64::MAX),
+            };
+        }
+        let shift = 64 - u32::from(self.0);
+        let first = u64::from(range.0) << shift;
+        let last = first | ((1 << shift) - 1);
+        let signed = |unsigned: u64| Token((unsigned ^ (1 << 63)).cast_signed());
+        TokenInterval {
+            first: signed(first),
+            last: signed(last),
+        }
+    }
+}
+
+/// One range of a namespace, numbered in token order from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RangeId(pub u16);
+
+impl fmt::Display for RangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Tokens from `first` to `last`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenInterval {
+    /// The lowest token.
+    pub first: Token,
+    /// The highest token.
+    pub last: Token,
+}
+
+impl TokenInterval {
+    /// Whether `token` lies in it.
+    #[must_use]
+    pub fn contains(self, token: Token) -> bool {
+        self.first <= token && token <= self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_cover_every_token_once() {
+        for bits in 0..=RangeBits::MAX {
+            let bits = RangeBits::new(bits).unwrap();
+            let mut next = i128::from(i64::MIN);
+            for range in bits.ranges() {
+                let interval = bits.interval(range);
+                assert_eq!(i128::from(interval.first.0), next);
+                next = i128::from(interval.last.0) + 1;
+                assert_eq!(bits.range_of(interval.first), range);
+                assert_eq!(bits.range_of(interval.last), range);
+            }
+            assert_eq!(next, i128::from(i64::MAX) + 1);
+        }
+        assert_eq!(RangeBits::new(13), None);
+    }
+}

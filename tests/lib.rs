@@ -1,0 +1,1 @@
+//! Tests live beside this file, one folder a binary.

@@ -1,0 +1,31 @@
+# shellcheck shell=bash
+# One Cassandra node. With three, each holds a third of the ring, so that RF 3 puts every row on all.
+
+configure_cassandra() { # NODE
+    local name=$1 folder=$directory/$1 token=0
+    if [ "$nodes" -eq 3 ]; then
+        case $(number_of "$name") in
+            1) token=-6148914691236517206 ;;
+            2) token=0 ;;
+            3) token=6148914691236517205 ;;
+        esac
+    fi
+    render cassandra.yaml "$folder/cassandra.yaml" \
+        TOKEN="$token" ADDRESS="$(address_of "$name")" DATA="$folder/data" \
+        PORT="$STITCH_CASSANDRA_PORT" STORAGE_PORT="$STITCH_CASSANDRA_STORAGE_PORT" \
+        COUNTER_TIMEOUT_MS="$STITCH_CASSANDRA_COUNTER_TIMEOUT_MS" IDLE_TIMEOUT_MS="$STITCH_CASSANDRA_IDLE_TIMEOUT_MS"
+}
+
+jmx_port_of() { echo $((STITCH_CASSANDRA_JMX_PORT + $(number_of "$1") - 1)); }
+
+launch_cassandra() { # NODE
+    local name=$1 folder=$directory/$1 options ring_delay_ms=0
+    # Three nodes have to hear of each other first; one has nobody to wait for.
+    [ "$nodes" -eq 1 ] || ring_delay_ms=2000
+    mapfile -t options < <(grep -Ev '^(#|$)' "$repository/deploy/servers/cassandra-jvm17.options")
+    spawn_java "$name" org.apache.cassandra.service.CassandraDaemon -- \
+        -Xms"${STITCH_CASSANDRA_HEAP_MB}m" -Xmx"${STITCH_CASSANDRA_HEAP_MB}m" "${options[@]}" \
+        -Dcassandra.config="file://$folder/cassandra.yaml" -Dcassandra.storagedir="$folder/data" \
+        -Dcassandra.jmx.local.port="$(jmx_port_of "$name")" -Dcassandra.ring_delay_ms="$ring_delay_ms" \
+        -Dlogback.configurationFile="file://$repository/deploy/servers/logback.xml"
+}

@@ -1,0 +1,169 @@
+# shellcheck shell=bash
+# The commands of deploy/local.
+
+lock_folder() {
+    mkdir -p "$directory"
+    exec 9>"$directory/.lock"
+    flock -w 600 9 || fail "another deploy/local works in $directory: wait for it, or end it."
+}
+
+command_up() {
+    local name pid missing=() running=()
+    lock_folder
+    if [ -n "$made_with" ] && [ "$made_with" != "$nodes" ]; then
+        fail "the servers in $directory were made with --nodes $made_with, and data do not move between one and three:" \
+            "deploy/local down --wipe --dir $directory, or choose another --dir."
+    fi
+    while read -r name; do
+        if ! pid=$(pid_of "$name"); then
+            missing+=("$name")
+        elif [ "$(state_of_pid "$pid")" = T ]; then
+            fail "$name is frozen: wake it by deploy/local thaw $name --dir $directory."
+        else
+            running+=("$name")
+        fi
+    done < <(node_names)
+    find_tools
+    [ ${#missing[@]} -eq 0 ] || start_nodes "${missing[@]}"
+    [ ${#running[@]} -eq 0 ] || await_nodes "${running[@]}"
+    [ ${#missing[@]} -gt 0 ] || say "already up in $directory"
+    write_addresses
+    print_addresses
+}
+
+# All or nothing: when one cannot be started, those that were started here are stopped again.
+start_nodes() { # NODE...
+    local name begin=$SECONDS
+    check_memory "$@"
+    check_ports "$@"
+    fetch_jars
+    remember_settings
+    started=("$@")
+    trap 'stop_started' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    say "starting $* …"
+    for name in "$@"; do launch_node "$name"; done
+    await_nodes "$@"
+    trap - EXIT INT TERM
+    say "all have served a client after $((SECONDS - begin)) s"
+}
+
+stop_started() {
+    say "stopping what was started …"
+    stop_nodes "${started[@]}"
+}
+
+command_down() {
+    local name names=()
+    [ -d "$directory" ] || return 0
+    lock_folder
+    mapfile -t names < <(node_names)
+    stop_nodes "${names[@]}"
+    rm -f "$directory/servers.env" "$directory/servers.json"
+    if [ "$wipe" = yes ]; then
+        for name in "${names[@]}"; do rm -rf "${directory:?}/$name"; done
+        rm -f "$directory/settings.env"
+    fi
+    say "down: $directory"
+}
+
+command_status() {
+    local name pid state code=0
+    while read -r name; do
+        if pid=$(pid_of "$name"); then
+            state=running
+            [ "$(state_of_pid "$pid")" != T ] || state=frozen
+        else
+            pid=- state=stopped
+        fi
+        [ "$state" = running ] || code=1
+        printf '%-12s %-8s pid %-8s %s:%s\n' "$name" "$state" "$pid" "$(address_of "$name")" "$(port_of "$name")"
+    done < <(node_names)
+    return "$code"
+}
+
+command_logs() {
+    local name names=()
+    if [ -n "$node" ]; then
+        require_node
+        names=("$node")
+    else
+        mapfile -t names < <(node_names)
+    fi
+    for name in "${names[@]}"; do
+        [ -f "$directory/$name/log" ] || continue
+        echo "==> $directory/$name/log"
+        tail -n 40 "$directory/$name/log"
+    done
+}
+
+require_node() {
+    [ -n "$node" ] || fail "which node? One of: $(node_names | paste -sd' ')."
+    node_names | grep -qxF -- "$node" || fail "there is no node '$node' here; one of: $(node_names | paste -sd' ')."
+}
+
+# Sets $pid.
+require_running() {
+    require_node
+    pid=$(pid_of "$node") || fail "$node does not run: deploy/local start $node --dir $directory starts it."
+}
+
+command_pid() { require_running && echo "$pid"; }
+command_freeze() { require_running && kill -STOP "$pid"; }
+command_thaw() { require_running && kill -CONT "$pid"; }
+
+command_kill() {
+    require_running
+    lock_folder
+    kill -KILL "$pid"
+    await_end "$pid" 10 || fail "$node (pid $pid) does not end."
+    rm -f "$directory/$node/pid"
+    write_addresses
+}
+
+command_start() {
+    require_node
+    lock_folder
+    if pid_of "$node" >/dev/null; then
+        say "$node runs already"
+        return 0
+    fi
+    find_tools
+    start_nodes "$node"
+    write_addresses
+}
+
+connect_list() { # KIND
+    node_names | grep "^$1" | while read -r name; do echo "$(address_of "$name"):$(port_of "$name")"; done | paste -sd,
+}
+
+print_addresses() {
+    echo "ZooKeeper  $(connect_list zookeeper)"
+    echo "Kafka      $(connect_list kafka)"
+    echo "Cassandra  $(connect_list cassandra)"
+}
+
+# For programs: addresses and pids, as shell variables and as JSON.
+write_addresses() {
+    local name entries=()
+    {
+        echo "ZOOKEEPER=$(connect_list zookeeper)"
+        echo "KAFKA=$(connect_list kafka)"
+        echo "CASSANDRA=$(connect_list cassandra)"
+        echo "NODES=$nodes"
+        while read -r name; do
+            echo "PID_$(tr '[:lower:]-' '[:upper:]_' <<<"$name")=$(pid_of "$name" || true)"
+        done < <(node_names)
+    } >"$directory/servers.env.new"
+    while read -r name; do
+        entries+=("$(printf '{"name":"%s","kind":"%s","address":"%s:%s","pid":%s,"log":"%s"}' "$name" \
+            "$(kind_of "$name")" "$(address_of "$name")" "$(port_of "$name")" "$(pid_of "$name" || echo null)" \
+            "$directory/$name/log")")
+    done < <(node_names)
+    printf '{"nodes":%s,"zookeeper":"%s","kafka":"%s","cassandra":["%s"],"servers":[%s]}\n' "$nodes" \
+        "$(connect_list zookeeper)" "$(connect_list kafka)" "$(connect_list cassandra | sed 's/,/","/g')" \
+        "$(IFS=,; echo "${entries[*]}")" >"$directory/servers.json.new"
+    mv "$directory/servers.env.new" "$directory/servers.env"
+    mv "$directory/servers.json.new" "$directory/servers.json"
+}

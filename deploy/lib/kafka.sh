@@ -1,0 +1,28 @@
+# shellcheck shell=bash
+# Kafka, broker and controller in one process.
+
+configure_kafka() { # NODE
+    local folder=$directory/$1
+    render kafka.properties "$folder/kafka.properties" \
+        DATA="$folder/data" ADDRESS="$(address_of "$1")" \
+        PORT="$STITCH_KAFKA_PORT" CONTROLLER_PORT="$STITCH_KAFKA_CONTROLLER_PORT"
+    [ ! -f "$folder/data/meta.properties" ] || return 0
+    "$java" -cp "$(jars_of kafka)/*" -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+        "$kafka_log_option" kafka.tools.StorageTool \
+        format -t "$("$python" -c 'import base64, uuid; print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[:22])')" \
+        -c "$folder/kafka.properties" >"$folder/format.log" 2>&1 || {
+        tail -n 5 "$folder/format.log" >&2
+        fail "Kafka could not prepare $folder/data ($folder/format.log)."
+    }
+}
+
+kafka_log_option=-Dlog4j2.configurationFile=file:$repository/deploy/servers/kafka-log4j2.properties
+kafka_java_options=(
+    -Xms256m -Xmx512m -XX:+UseG1GC -XX:MaxGCPauseMillis=50 -XX:ParallelGCThreads=2 -XX:ConcGCThreads=1
+    -XX:+ExitOnOutOfMemoryError -Djava.net.preferIPv4Stack=true
+    "$kafka_log_option"
+)
+
+launch_kafka() { # NODE
+    spawn_java "$1" kafka.Kafka "$directory/$1/kafka.properties" -- "${kafka_java_options[@]}"
+}

@@ -1,0 +1,50 @@
+# shellcheck shell=bash
+# What all kinds of nodes share: configure, launch, await that a client is served.
+
+# Fills @NAMES@ of a template in deploy/servers.
+render() { # TEMPLATE FILE NAME=VALUE...
+    local text file=$2 pair
+    text=$(cat "$repository/deploy/servers/$1")
+    shift 2
+    for pair in "$@"; do text=${text//@${pair%%=*}@/${pair#*=}}; done
+    printf '%s\n' "$text" >"$file"
+}
+
+spawn_java() { # NODE MAIN [ARGUMENT...] -- OPTION...
+    local name=$1 main=$2 arguments=()
+    shift 2
+    while [ "$1" != -- ]; do arguments+=("$1") && shift; done
+    shift
+    spawn "$name" "$java" "$@" "$(mark_of "$name")" -cp "$(jars_of "$(kind_of "$name")")/*" "$main" "${arguments[@]}"
+}
+
+launch_node() { # NODE
+    local name=$1 kind
+    kind=$(kind_of "$name")
+    mkdir -p "$directory/$name/data"
+    "configure_$kind" "$name"
+    "launch_$kind" "$name"
+}
+
+await_nodes() { # NODE...
+    local name
+    for name in "$@"; do await_node "$name"; done
+}
+
+# Ready means that a client was served.
+await_node() { # NODE
+    local name=$1 folder=$directory/$1 kind code=0 seconds=120
+    kind=$(kind_of "$name")
+    [ "$kind" = zookeeper ] && [ "$nodes" -gt 1 ] && kind=ensemble
+    "$python" "$library/served.py" "$kind" "$(address_of "$name")" "$(port_of "$name")" \
+        --pid "$(cat "$folder/pid")" --within "$seconds" || code=$?
+    [ "$code" != 0 ] || return 0
+    say "--- the end of $folder/log:"
+    tail -n 15 "$folder/log" >&2 || true
+    say "---"
+    if [ "$code" = 3 ]; then
+        fail "$name died at its start: the lines above are the end of $folder/log, which says more."
+    fi
+    fail "$name served no client within $seconds s: the lines above are the end of $folder/log. Is the machine busy" \
+        "or short of memory? Try again, or look there."
+}

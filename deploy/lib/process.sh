@@ -1,0 +1,69 @@
+# shellcheck shell=bash
+# Processes of servers. A pid file alone proves nothing: the process must carry our mark on its command line.
+
+# Java properties are free to choose: this one names folder and node, and so it is unique on the machine.
+mark_of() { echo "-Dstitch.node=$directory/$1"; }
+
+# Prints the pid of a node that runs (frozen ones included), else fails.
+pid_of() {
+    local file=$directory/$1/pid pid state
+    [ -f "$file" ] || return 1
+    pid=$(cat "$file" 2>/dev/null) && [[ $pid =~ ^[0-9]+$ ]] || return 1
+    tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF -- "$(mark_of "$1")" || return 1
+    state=$(state_of_pid "$pid") || return 1
+    [ "$state" != Z ] || return 1
+    echo "$pid"
+}
+
+any_runs() {
+    local name
+    while read -r name; do
+        if pid_of "$name" >/dev/null; then return 0; fi
+    done < <(node_names)
+    return 1
+}
+
+state_of_pid() { sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null; }
+
+# Starts a server apart from this terminal, without our lock (descriptor 9), its output in its log.
+spawn() { # NODE COMMAND...
+    local name=$1 folder=$directory/$1
+    shift
+    [ ! -s "$folder/log" ] || mv "$folder/log" "$folder/log.before"
+    (
+        cd "$folder"
+        exec setsid nohup "$@" </dev/null >>"$folder/log" 2>&1 9>&-
+    ) &
+    echo $! >"$folder/pid"
+}
+
+# Waits, bounded, until a process is gone.
+await_end() { # PID SECONDS
+    local tenths=$(($2 * 10))
+    while [ -d "/proc/$1" ] && [ "$(state_of_pid "$1")" != Z ]; do
+        [ $((tenths--)) -gt 0 ] || return 1
+        sleep 0.1
+    done
+}
+
+# Stops several nodes side by side: a frozen one is woken, one that does not end in 20 s is killed.
+stop_nodes() { # NODE...
+    local name pid
+    local -A pids=()
+    for name in "$@"; do
+        if pid=$(pid_of "$name"); then
+            pids[$name]=$pid
+            kill -TERM "$pid" 2>/dev/null || true
+            kill -CONT "$pid" 2>/dev/null || true
+        fi
+    done
+    for name in "${!pids[@]}"; do
+        pid=${pids[$name]}
+        if ! await_end "$pid" 20; then
+            say "$name did not end within 20 s of SIGTERM; killing it."
+            kill -KILL "$pid" 2>/dev/null || true
+            await_end "$pid" 10 || fail "$name (pid $pid) does not end even after SIGKILL; see: ps -p $pid -o stat,wchan"
+        fi
+    done
+    for name in "$@"; do rm -f "$directory/$name/pid"; done
+}

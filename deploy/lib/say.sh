@@ -1,0 +1,10 @@
+# shellcheck shell=bash
+# What is said to the person at the terminal. Progress goes to standard error: standard output is for answers.
+
+say() { printf '%s\n' "$*" >&2; }
+
+# Every error is a sentence that names the thing and the way out; 2 is the code of "could not do it".
+fail() {
+    say "deploy/local: $*"
+    exit 2
+}

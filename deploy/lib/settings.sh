@@ -1,0 +1,139 @@
+# shellcheck shell=bash
+# Arguments, environment and what an earlier `up` settled, in this order of precedence.
+
+# Every setting: variable, default, meaning. The help text and the record in the folder are made of this table.
+setting_table() {
+    cat <<'TABLE'
+STITCH_ZOOKEEPER_PORT|2181|clients of ZooKeeper
+STITCH_ZOOKEEPER_PEER_PORT|2888|ensemble of ZooKeeper (three nodes)
+STITCH_ZOOKEEPER_ELECTION_PORT|3888|election of its leader (three nodes)
+STITCH_CASSANDRA_PORT|9042|clients of Cassandra
+STITCH_CASSANDRA_STORAGE_PORT|7000|Cassandra's nodes among themselves
+STITCH_CASSANDRA_JMX_PORT|7199|nodetool; the nodes take this port and the next ones
+STITCH_KAFKA_PORT|9092|clients of Kafka
+STITCH_KAFKA_CONTROLLER_PORT|9093|Kafka's controller
+STITCH_CASSANDRA_HEAP_MB|768|heap of each Cassandra node
+STITCH_ZOOKEEPER_SESSION_MAX_MS|4000|longest session that ZooKeeper grants
+STITCH_CASSANDRA_COUNTER_TIMEOUT_MS|1500|counter_write_request_timeout
+STITCH_CASSANDRA_IDLE_TIMEOUT_MS|40000|native_transport_idle_timeout
+TABLE
+}
+
+usage() {
+    cat <<'TEXT'
+ZooKeeper, Kafka and Cassandra on this machine, on loopback addresses only.
+
+  deploy/local up [--nodes 1|3] [--dir D]   start them; ends when each has served a client
+  deploy/local down [--wipe]                stop them; --wipe also deletes their data
+  deploy/local status                       who runs where; 0 when all run, 1 when not
+  deploy/local logs [NODE]                  the last lines of the logs
+
+  deploy/local freeze NODE | thaw NODE      SIGSTOP, SIGCONT
+  deploy/local kill NODE | start NODE       SIGKILL; start again and wait until it serves
+  deploy/local pid NODE                     its process id
+
+NODE is zookeeper-1, kafka, cassandra-1 (with --nodes 3 also -2 and -3 of both, on 127.0.0.2 and 127.0.0.3).
+--dir D (or STITCH_LOCAL_DIR) is the folder of one set of servers; sets in several folders, on other ports, run
+beside each other. Default: target/local. `up` writes D/servers.env and D/servers.json for programs to read.
+
+Variables and defaults (a folder remembers those of its last `up`):
+TEXT
+    setting_table | while IFS='|' read -r name default meaning; do
+        printf '  %-36s %-6s %s\n' "$name" "$default" "$meaning"
+    done
+    cat <<'TEXT'
+  STITCH_JAVA_HOME                            a Java 17, when the one on the path is another
+  STITCH_INSTALL                       yes    no: name what is missing, install nothing
+
+Example: a second set, three nodes each, on other ports
+  STITCH_ZOOKEEPER_PORT=12181 STITCH_ZOOKEEPER_PEER_PORT=12888 STITCH_ZOOKEEPER_ELECTION_PORT=13888 \
+  STITCH_CASSANDRA_PORT=19042 STITCH_CASSANDRA_STORAGE_PORT=17000 STITCH_CASSANDRA_JMX_PORT=17199 \
+  STITCH_KAFKA_PORT=19092 STITCH_KAFKA_CONTROLLER_PORT=19093 deploy/local up --nodes 3 --dir target/three
+TEXT
+}
+
+read_arguments() {
+    directory=${STITCH_LOCAL_DIR:-$repository/target/local}
+    nodes='' node='' wipe=no
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --dir | --nodes)
+                [ $# -gt 1 ] || fail "$1 needs a value: deploy/local --help."
+                if [ "$1" = --dir ]; then directory=$2; else nodes=$2; fi
+                shift 2
+                ;;
+            --dir=*) directory=${1#*=} && shift ;;
+            --nodes=*) nodes=${1#*=} && shift ;;
+            --wipe) wipe=yes && shift ;;
+            -h | --help) usage && exit 0 ;;
+            -*) fail "there is no option '$1': deploy/local --help lists them." ;;
+            *)
+                [ -z "$node" ] || fail "one node at a time, please: '$1' is one too many."
+                node=$1 && shift
+                ;;
+        esac
+    done
+    directory=$(realpath -m -- "$directory")
+}
+
+# Sets the variables of the table, and $nodes. A folder keeps the settings of its last `up`; only another `up` that
+# finds none of its servers running may change them.
+settle_settings() { # COMMAND
+    local name default value kept wanted changes=()
+    made_with=$(remembered NODES)
+    while IFS='|' read -r name default _; do
+        wanted=${!name:-}
+        kept=$(remembered "$name")
+        value=${kept:-$default}
+        if [ "$1" = up ] && [ -n "$wanted" ]; then
+            [ "$wanted" = "$value" ] || [ -z "$kept" ] || changes+=("$name=$kept")
+            value=$wanted
+        fi
+        check_number "$name" "$value"
+        printf -v "$name" '%s' "$value"
+    done < <(setting_table)
+    [ "$1" = up ] || nodes=''
+    [ -n "$nodes" ] || nodes=${made_with:-1}
+    case $nodes in 1 | 3) ;; *) fail "--nodes is '$nodes', but it has to be 1 or 3." ;; esac
+    if [ ${#changes[@]} -gt 0 ] && any_runs; then
+        fail "the servers in $directory run with ${changes[*]}: keep to that, or stop them first by" \
+            "deploy/local down --dir $directory."
+    fi
+}
+
+check_number() { # NAME VALUE
+    [[ $2 =~ ^[1-9][0-9]{0,6}$ ]] || fail "$1 is '$2', but it has to be a whole number above 0."
+    [[ $1 != *_PORT ]] || [ "$2" -le 65533 ] || fail "$1 is $2, but a port is at most 65533 here."
+}
+
+remembered() {
+    [ -f "$directory/settings.env" ] || return 0
+    sed -n "s/^$1=//p" "$directory/settings.env"
+}
+
+remember_settings() {
+    local name _
+    {
+        echo "NODES=$nodes"
+        while IFS='|' read -r name _; do echo "$name=${!name}"; done < <(setting_table)
+    } >"$directory/settings.env"
+}
+
+# The nodes of this set, one a line, in the order in which they are started: the slowest first.
+node_names() {
+    local number
+    for ((number = 1; number <= nodes; number++)); do echo "cassandra-$number"; done
+    for ((number = 1; number <= nodes; number++)); do echo "zookeeper-$number"; done
+    echo kafka
+}
+
+kind_of() { echo "${1%-*}"; }
+number_of() { case $1 in *-*) echo "${1##*-}" ;; *) echo 1 ;; esac }
+address_of() { echo "127.0.0.$(number_of "$1")"; }
+port_of() {
+    case $(kind_of "$1") in
+        zookeeper) echo "$STITCH_ZOOKEEPER_PORT" ;;
+        kafka) echo "$STITCH_KAFKA_PORT" ;;
+        cassandra) echo "$STITCH_CASSANDRA_PORT" ;;
+    esac
+}

@@ -17,6 +17,7 @@ pub mod invariant;
 pub mod clock;
 pub mod ports;
 pub mod config;
+pub mod answer;
 pub mod event_log;
 pub mod coordination;
 pub mod counter_store;

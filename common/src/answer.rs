@@ -1,0 +1,243 @@
+//! What a command answers, the same for every command of both binaries: with `--output json` one object on standard
+//! output, errors included; otherwise text. Nothing else writes to standard output.
+//!
+//! A command returns `Result<R, Failure>` where `R: Report`; [`give`] writes it and yields the exit code.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// Something that the user has to know, and what to do about it. Everything that ends a command with an error is one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// What is wrong, naming the thing.
+    pub what: String,
+    /// What to do about it.
+    pub way_out: String,
+}
+
+impl Failure {
+    /// Names what is wrong and the way out.
+    #[must_use]
+    pub fn new(what: impl fmt::Display, way_out: impl fmt::Display) -> Self {
+        Self {
+            what: what.to_string(),
+            way_out: way_out.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (way out: {})", self.what, self.way_out)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// How a command ends, towards the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// All is well.
+    Well,
+    /// Counts are known to be wrong.
+    Wrong,
+    /// It could not be done, or something is not proved.
+    Failed,
+    /// A second signal ended it at once.
+    Interrupted,
+}
+
+impl Exit {
+    /// The process's exit code.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Well => 0,
+            Self::Wrong => 1,
+            Self::Failed => 2,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// What a command found or did. Its fields stand in the JSON object beside `command`, `outcome` and `error`, so it
+/// has no fields of these names (mark them `#[serde(skip)]`).
+pub trait Report: Serialize {
+    /// One word (or a few, with underscores) for how it ended: `proved`, `agrees`, …
+    fn outcome(&self) -> &'static str;
+
+    /// How the command ends.
+    fn exit(&self) -> Exit;
+
+    /// What is wrong, if something is.
+    fn error(&self) -> Option<&Failure> {
+        None
+    }
+
+    /// Writes it for people, without the error, which [`give`] writes.
+    ///
+    /// # Errors
+    /// `out` fails.
+    fn text(&self, out: &mut dyn Write) -> io::Result<()>;
+}
+
+/// How a command answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// One object.
+    Json,
+}
+
+#[derive(Serialize)]
+struct Object<'a, R> {
+    command: &'a str,
+    outcome: &'a str,
+    #[serde(flatten)]
+    report: Option<&'a R>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a Failure>,
+}
+
+/// Answers: the object or the text to `out`, in text mode the error to `errors`. Returns how the command ends.
+///
+/// # Errors
+/// `out` or `errors` fails.
+pub fn give<R: Report>(
+    command: &str,
+    result: &Result<R, Failure>,
+    output: Output,
+    out: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> io::Result<Exit> {
+    let (report, outcome, exit, error) = match result {
+        Ok(report) => (
+            Some(report),
+            report.outcome(),
+            report.exit(),
+            report.error(),
+        ),
+        Err(failure) => (None, "error", Exit::Failed, Some(failure)),
+    };
+    match output {
+        Output::Json => {
+            let object = Object {
+                command,
+                outcome,
+                report,
+                error,
+            };
+            serde_json::to_writer(&mut *out, &object)?;
+            writeln!(out)?;
+        }
+        Output::Text => {
+            if let Some(report) = report {
+                report.text(out)?;
+            }
+            if let Some(failure) = error {
+                out.flush()?;
+                writeln!(
+                    errors,
+                    "error: {}\nway out: {}",
+                    failure.what, failure.way_out
+                )?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(exit)
+}
+
+/// The report of a command that has none: only its failures can be given.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub enum NoReport {}
+
+impl Report for NoReport {
+    fn outcome(&self) -> &'static str {
+        match *self {}
+    }
+
+    fn exit(&self) -> Exit {
+        match *self {}
+    }
+
+    fn text(&self, _out: &mut dyn Write) -> io::Result<()> {
+        match *self {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Cells {
+        judged: u64,
+        #[serde(skip)]
+        failure: Option<Failure>,
+    }
+
+    impl Report for Cells {
+        fn outcome(&self) -> &'static str {
+            "drift"
+        }
+        fn exit(&self) -> Exit {
+            Exit::Wrong
+        }
+        fn error(&self) -> Option<&Failure> {
+            self.failure.as_ref()
+        }
+        fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+            writeln!(out, "{} cells judged", self.judged)
+        }
+    }
+
+    fn given(result: &Result<Cells, Failure>, output: Output) -> (String, String, u8) {
+        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        let exit = give("plan", result, output, &mut out, &mut errors).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(out), text(errors), exit.code())
+    }
+
+    fn cells(failure: Option<Failure>) -> Result<Cells, Failure> {
+        Ok(Cells { judged: 7, failure })
+    }
+
+    #[test]
+    fn json_is_one_object_with_the_reports_fields() {
+        let (out, errors, code) = given(&cells(None), Output::Json);
+        assert_eq!(
+            out,
+            "{\"command\":\"plan\",\"outcome\":\"drift\",\"judged\":7}\n"
+        );
+        assert_eq!((errors.as_str(), code), ("", 1));
+    }
+
+    #[test]
+    fn an_error_is_part_of_the_object() {
+        let failure = Failure::new("a node is down", "start it");
+        let error = "\"error\":{\"what\":\"a node is down\",\"way_out\":\"start it\"}}\n";
+        let (out, errors, code) = given(&Err(failure.clone()), Output::Json);
+        assert_eq!(
+            out,
+            format!("{{\"command\":\"plan\",\"outcome\":\"error\",{error}")
+        );
+        assert_eq!((errors.as_str(), code), ("", 2));
+        let (out, _, _) = given(&cells(Some(failure)), Output::Json);
+        assert!(
+            out.ends_with(error) && out.contains("\"judged\":7"),
+            "{out}"
+        );
+    }
+
+    #[test]
+    fn text_is_on_standard_output_and_its_error_on_standard_error() {
+        let (out, errors, code) = given(&cells(Some(Failure::new("x", "y"))), Output::Text);
+        assert_eq!(out, "7 cells judged\n");
+        assert_eq!((errors.as_str(), code), ("error: x\nway out: y\n", 1));
+    }
+}

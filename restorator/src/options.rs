@@ -1,0 +1,203 @@
+//! What the operator asks for, as the command line gives it: checked against the configuration, so whoever takes
+//! these need not ask again.
+//!
+//! `--accept QUORUM` is not among them: it becomes [`read_level`](stitch_common::config::Restorator::read_level) of
+//! the configuration, which no file can set.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use stitch_common::cell::{Counter, CounterName, Key};
+use stitch_common::member::MemberId;
+use stitch_common::ports::{NodeAddress, NodeId};
+use stitch_common::range::RangeId;
+
+/// What `plan` is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// Which cells.
+    pub scope: Scope,
+    /// Where the plan is written to; nowhere if `None`.
+    pub plan_file: Option<PathBuf>,
+    /// What is gone for good.
+    pub gone: Vec<Gone>,
+}
+
+/// What `run` is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Which plan is carried out.
+    pub source: PlanSource,
+    /// Up to where.
+    pub limits: Limits,
+    /// What is gone for good.
+    pub gone: Vec<Gone>,
+}
+
+/// Which plan is carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanSource {
+    /// The one in this file.
+    File(PathBuf),
+    /// One that is made now.
+    Now(Scope),
+}
+
+/// Which cells are judged and corrected: those of the ranges `first` to `last`, of one counter definition if one is
+/// named, of one key of it if one is named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// Only cells of this definition. The configuration defines it.
+    pub counter: Option<CounterName>,
+    /// Only cells of this key; then `counter` is given too, and the ranges are the one that it lies in.
+    pub key: Option<Key>,
+    /// The lowest range.
+    pub first: RangeId,
+    /// The highest range; one that the namespace has, not below `first`.
+    pub last: RangeId,
+}
+
+impl Scope {
+    /// The ranges, in order.
+    pub fn ranges(&self) -> impl Iterator<Item = RangeId> + use<> {
+        (self.first.0..=self.last.0).map(RangeId)
+    }
+
+    /// Whether the cells of `counter`, which lies in `range`, are in scope.
+    #[must_use]
+    pub fn contains(&self, counter: &Counter, range: RangeId) -> bool {
+        (self.first..=self.last).contains(&range)
+            && self
+                .counter
+                .as_ref()
+                .is_none_or(|name| *name == counter.name)
+            && self.key.as_ref().is_none_or(|key| *key == counter.key)
+    }
+}
+
+/// More than this the operator does not expect: what goes beyond is refused before anything is corrected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The most cells that may be corrected.
+    pub max_cells: Option<u64>,
+    /// The most that all corrections may add up to, each without its sign.
+    pub max_change: Option<u64>,
+}
+
+/// The operator's word that a node or a member is down for good: no calm waits for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// A Cassandra node by its host id.
+    Node(NodeId),
+    /// A Cassandra node by its address and port.
+    Address(SocketAddr),
+    /// A Cassandra node by its address.
+    Host(IpAddr),
+    /// A member.
+    Member(MemberId),
+}
+
+impl Gone {
+    /// Whether `node` is meant.
+    #[must_use]
+    pub fn is_node(&self, node: &NodeAddress) -> bool {
+        match self {
+            Self::Node(id) => *id == node.id,
+            Self::Address(address) => *address == node.address,
+            Self::Host(host) => *host == node.address.ip(),
+            Self::Member(_) => false,
+        }
+    }
+
+    /// Whether `member` is meant.
+    #[must_use]
+    pub fn is_member(&self, member: &MemberId) -> bool {
+        matches!(self, Self::Member(gone) if gone == member)
+    }
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(NodeId(id)) => id.fmt(f),
+            Self::Address(address) => address.fmt(f),
+            Self::Host(host) => host.fmt(f),
+            Self::Member(member) => member.fmt(f),
+        }
+    }
+}
+
+/// It names neither a node nor a member.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "\"{0}\" names neither a Cassandra node (its host id, its address, or address:port) nor a member (16 hexadecimal \
+     digits); `stitch-restorator status` lists the members, `check` the nodes"
+)]
+pub struct NotGone(String);
+
+impl FromStr for Gone {
+    type Err = NotGone;
+
+    fn from_str(text: &str) -> Result<Self, NotGone> {
+        let member = MemberId::from_node_name(text).map(Self::Member);
+        let node = || text.parse().ok().map(|id| Self::Node(NodeId(id)));
+        let address = || text.parse().ok().map(Self::Address);
+        let host = || text.parse().ok().map(Self::Host);
+        let gone = member.or_else(node).or_else(address).or_else(host);
+        gone.ok_or_else(|| NotGone(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_a_node_or_a_member() {
+        let id = uuid::Uuid::from_u128(7);
+        let node = NodeAddress {
+            id: NodeId(id),
+            address: ([127, 0, 0, 2], 9042).into(),
+        };
+        for meant in [id.to_string().as_str(), "127.0.0.2", "127.0.0.2:9042"] {
+            assert!(meant.parse::<Gone>().unwrap().is_node(&node), "{meant}");
+        }
+        for other in ["127.0.0.1", "127.0.0.2:9043", "00000000000000ff"] {
+            assert!(!other.parse::<Gone>().unwrap().is_node(&node), "{other}");
+        }
+        let member = MemberId::of_session(255);
+        assert!(
+            "00000000000000ff"
+                .parse::<Gone>()
+                .unwrap()
+                .is_member(&member)
+        );
+        let error = "node-3".parse::<Gone>().unwrap_err().to_string();
+        assert!(
+            error.contains("node-3") && error.contains("status"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_scope_contains_what_it_names() {
+        let mut scope = Scope {
+            counter: None,
+            key: None,
+            first: RangeId(2),
+            last: RangeId(3),
+        };
+        let counter = Counter::new("plays", "a");
+        assert_eq!(scope.ranges().collect::<Vec<_>>(), [RangeId(2), RangeId(3)]);
+        assert!(scope.contains(&counter, RangeId(3)));
+        assert!(!scope.contains(&counter, RangeId(4)));
+        scope.counter = Some(CounterName("plays".into()));
+        scope.key = Some(Key("a".into()));
+        assert!(scope.contains(&counter, RangeId(2)));
+        assert!(!scope.contains(&Counter::new("plays", "b"), RangeId(2)));
+        assert!(!scope.contains(&Counter::new("bytes", "a"), RangeId(2)));
+    }
+}

@@ -29,3 +29,12 @@ launch_cassandra() { # NODE
         -Dcassandra.jmx.local.port="$(jmx_port_of "$name")" -Dcassandra.ring_delay_ms="$ring_delay_ms" \
         -Dlogback.configurationFile="file://$repository/deploy/servers/logback.xml"
 }
+
+# Whether every node runs, so that one may be expected to see the others.
+ring_is_whole() {
+    local number pid
+    for ((number = 1; number <= nodes; number++)); do
+        pid=$(pid_of "cassandra-$number") || return 1
+        [ "$(state_of_pid "$pid")" != T ] || return 1
+    done
+}

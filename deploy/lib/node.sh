@@ -35,7 +35,8 @@ await_nodes() { # NODE...
 await_node() { # NODE
     local name=$1 folder=$directory/$1 kind code=0 seconds=120
     kind=$(kind_of "$name")
-    [ "$kind" = zookeeper ] && [ "$nodes" -gt 1 ] && kind=ensemble
+    if [ "$nodes" -gt 1 ] && [ "$kind" = zookeeper ]; then kind=ensemble; fi
+    if [ "$nodes" -gt 1 ] && [ "$kind" = cassandra ] && ring_is_whole; then kind=ring; fi
     "$python" "$library/served.py" "$kind" "$(address_of "$name")" "$(port_of "$name")" \
         --pid "$(cat "$folder/pid")" --within "$seconds" || code=$?
     [ "$code" != 0 ] || return 0

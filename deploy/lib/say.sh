@@ -5,6 +5,6 @@ say() { printf '%s\n' "$*" >&2; }
 
 # Every error is a sentence that names the thing and the way out; 2 is the code of "could not do it".
 fail() {
-    say "deploy/local: $*"
+    say "$0: $*"
     exit 2
 }

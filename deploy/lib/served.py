@@ -59,17 +59,27 @@ def cassandra_frame(connection, opcode, body):
     return answer, receive(connection, size)
 
 
-def cassandra(connection):
-    """STARTUP, READY, then a query that has to come back with rows."""
+def query_answered(connection, text, consistency):
+    """STARTUP, READY, then a query that has to come back with a result."""
     startup, ready, query, result = 1, 2, 7, 8
-    options = b"".join(struct.pack(">h", len(text)) + text for text in (b"CQL_VERSION", b"3.0.0"))
+    options = b"".join(struct.pack(">h", len(word)) + word for word in (b"CQL_VERSION", b"3.0.0"))
     answer, _ = cassandra_frame(connection, startup, struct.pack(">h", 1) + options)
     if answer != ready:
         return False
-    text = b"SELECT release_version FROM system.local"
-    local_one = 0x000A
-    answer, _ = cassandra_frame(connection, query, struct.pack(">i", len(text)) + text + struct.pack(">hB", local_one, 0))
+    body = struct.pack(">i", len(text)) + text + struct.pack(">hB", consistency, 0)
+    answer, _ = cassandra_frame(connection, query, body)
     return answer == result
+
+
+def cassandra(connection):
+    local_one = 0x000A
+    return query_answered(connection, b"SELECT release_version FROM system.local", local_one)
+
+
+def ring(connection):
+    """A table that Cassandra itself keeps with RF 3, read from all replicas: answered when this node sees all three."""
+    all_replicas = 0x0005
+    return query_answered(connection, b"SELECT view_name FROM system_distributed.view_build_status", all_replicas)
 
 
 def runs(pid):
@@ -82,7 +92,7 @@ def runs(pid):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=["zookeeper", "ensemble", "kafka", "cassandra"])
+    parser.add_argument("kind", choices=["zookeeper", "ensemble", "kafka", "cassandra", "ring"])
     parser.add_argument("address")
     parser.add_argument("port", type=int)
     parser.add_argument("--pid", type=int, required=True)

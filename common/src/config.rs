@@ -3,6 +3,12 @@
 //! Everything has a default but namespace, connect, nodes, keyspace, topic, bootstrap.servers, group.id and one counter.
 //! Unknown keys are errors. The annotated example is `deploy/stitch.toml`.
 
+mod document;
+mod load;
+mod overrides;
+mod raw;
+mod validate;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +16,8 @@ use std::time::Duration;
 
 use crate::definition::Definitions;
 use crate::ports::Level;
+
+pub use load::Environment;
 
 /// The configuration as the programs use it, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +89,18 @@ pub enum WriteConsistency {
     All,
 }
 
+impl WriteConsistency {
+    /// Every level, with its name.
+    pub const EVERY: [(Self, &str); 6] = [
+        (Self::LocalOne, "LOCAL_ONE"),
+        (Self::LocalQuorum, "LOCAL_QUORUM"),
+        (Self::EachQuorum, "EACH_QUORUM"),
+        (Self::Quorum, "QUORUM"),
+        (Self::One, "ONE"),
+        (Self::All, "ALL"),
+    ];
+}
+
 /// `[kafka]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kafka {
@@ -107,6 +127,34 @@ impl Kafka {
             .get("group.id")
             .expect("validated: group.id is given")
     }
+
+    /// After which the group takes a silent member for dead: `session.timeout.ms`, or librdkafka's default.
+    ///
+    /// # Errors
+    /// The property's value, if it is no number.
+    pub fn session_timeout(&self) -> Result<Duration, String> {
+        const DEFAULT_MS: u64 = 45_000;
+        match self.client.get("session.timeout.ms") {
+            None => Ok(Duration::from_millis(DEFAULT_MS)),
+            Some(value) => match value.trim().parse() {
+                Ok(ms) => Ok(Duration::from_millis(ms)),
+                Err(_) => Err(value.clone()),
+            },
+        }
+    }
+}
+
+/// Why a property of librdkafka is ours to set; `None` if it is the user's.
+fn refused_property(name: &str) -> Option<&'static str> {
+    match name {
+        "enable.auto.commit" | "enable.auto.offset.store" => {
+            Some("offsets are committed behind what is counted")
+        }
+        "auto.offset.reset" => Some("a missing commit must never choose a place"),
+        "isolation.level" => Some("all programs read one log"),
+        "partition.assignment.strategy" => Some("partitions are handed over one by one"),
+        _ => None,
+    }
 }
 
 /// `[processor]`
@@ -120,9 +168,11 @@ pub struct Processor {
     pub window_bytes_max: usize,
     /// Bytes of one counter batch. Default 4 KiB, below Cassandra's warning at 5 KiB.
     pub batch_bytes_max: usize,
-    /// How long a yield, a hand-over or a stop tries to apply what it must finish. Default 2 s.
+    /// How long a yield, a hand-over or a stop tries to apply what it must finish. Default 2 s, or half of
+    /// `stop_timeout` if that is less.
     pub settle_timeout: Duration,
-    /// How long a clean stop may take; below Kafka's session timeout. Default 20 s.
+    /// How long a clean stop may take; below Kafka's session timeout. Default 20 s, or half of that session timeout
+    /// if that is less.
     pub stop_timeout: Duration,
     /// How often progress is written and committed. Default 500 ms.
     pub progress_interval: Duration,
@@ -143,7 +193,7 @@ pub struct Restorator {
     pub calm_timeout: Duration,
     /// Closing in stops when at most this many cells are unjudged. Default 1000.
     pub unjudged_cells_target: usize,
-    /// The consistency of reads; `ALL` unless the operator accepts less.
+    /// The consistency of reads: `ALL`, unless the operator accepts less by `--accept`. No file can set it.
     pub read_level: Level,
     /// Where the journals are. Default `stitch-journal`.
     pub journal: PathBuf,
@@ -155,3 +205,6 @@ pub struct Http {
     /// Where health, readiness and metrics are served. Default `127.0.0.1:0`, a port of the system's choice.
     pub listen: SocketAddr,
 }
+
+#[cfg(test)]
+mod tests;

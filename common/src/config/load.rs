@@ -1,0 +1,86 @@
+//! Where the configuration comes from: which file, and which variables of the environment.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::document::Document;
+use super::overrides::Override;
+use super::{Config, validate};
+use crate::answer::Failure;
+
+/// The variable that names the file, if the command line does not.
+const FILE_VARIABLE: &str = "STITCH_CONFIG";
+/// The file, if neither names one.
+const FILE_DEFAULT: &str = "stitch.toml";
+
+/// The variables of the environment that may concern the configuration: those that start with `STITCH_`.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(BTreeMap<String, OsString>);
+
+impl Environment {
+    /// Those of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let variables = std::env::vars_os();
+        let named = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        Self(
+            named
+                .filter(|(name, _)| name.starts_with("STITCH_"))
+                .collect(),
+        )
+    }
+
+    pub(super) fn variables(&self) -> impl Iterator<Item = (&str, &OsString)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a str)> for Environment {
+    fn from_iter<T: IntoIterator<Item = (&'a str, &'a str)>>(variables: T) -> Self {
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.into());
+        Self(variables.into_iter().map(owned).collect())
+    }
+}
+
+impl Config {
+    /// Reads the configuration: `file`, else what `STITCH_CONFIG` names, else `stitch.toml`; each value overridden
+    /// by its variable of the environment, if there is one.
+    ///
+    /// # Errors
+    /// What is wrong, with file, line and key or the variable, and the way out.
+    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Failure> {
+        let named = environment.0.get(FILE_VARIABLE);
+        let path = match (file, named) {
+            (Some(file), _) => file.to_owned(),
+            (None, Some(named)) => PathBuf::from(named),
+            (None, None) => PathBuf::from(FILE_DEFAULT),
+        };
+        let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
+        Self::parse(&path.display().to_string(), &text, environment)
+    }
+
+    /// Reads the configuration from the text of the file `name`.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(name: &str, text: &str, environment: &Environment) -> Result<Self, Failure> {
+        let overrides = Override::all(environment, text.len())?;
+        let document = Document::new(name, text, &overrides)?;
+        validate::config(&document, document.deserialize()?)
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    let way_out = if error.kind() == io::ErrorKind::NotFound {
+        "name the file by --config FILE or STITCH_CONFIG; deploy/stitch.toml is an annotated example to copy"
+    } else {
+        "make it a TOML file in UTF-8 that this user may read, or name another by --config FILE or STITCH_CONFIG"
+    };
+    let what = format!(
+        "the configuration {} cannot be read: {error}",
+        path.display()
+    );
+    Failure::new(what, way_out)
+}

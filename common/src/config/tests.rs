@@ -1,0 +1,79 @@
+use std::path::Path;
+
+use super::*;
+use crate::cell::Granularity;
+use crate::definition::AmountSource;
+
+mod documented;
+mod environment;
+mod wrong;
+
+/// The least that a file must have.
+const LEAST: &str = r#"
+namespace = "plays"
+[zookeeper]
+connect = "127.0.0.1:2181"
+[cassandra]
+nodes = ["127.0.0.1:9042"]
+keyspace = "stitch"
+[kafka]
+topic = "events"
+[kafka.client]
+"bootstrap.servers" = "127.0.0.1:9092"
+"group.id" = "stitch-plays"
+[[counter]]
+name = "plays"
+on = ["play"]
+key = "track"
+"#;
+
+fn parse(text: &str) -> Result<Config, crate::answer::Failure> {
+    Config::parse("stitch.toml", text, &Environment::default())
+}
+
+#[test]
+fn what_is_required_is_enough() {
+    let config = parse(LEAST).unwrap();
+    assert_eq!(config.namespace, "plays");
+    assert_eq!(config.kafka.group_id(), "stitch-plays");
+    assert_eq!(config.kafka.rejected_topic(), "events.rejected");
+    assert_eq!(config.definitions.range_bits.count(), 64);
+    let counter = config.definitions.counter("plays").unwrap();
+    assert_eq!(counter.granularities, Granularity::EVERY);
+    assert_eq!(counter.amount, AmountSource::Fixed(1));
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:0");
+}
+
+#[test]
+fn librdkafka_takes_texts_numbers_and_switches() {
+    let more = "[kafka.client]\n\"socket.keepalive.enable\" = true\n\"fetch.min.bytes\" = 7\n\"debug\" = \"cgrp\"";
+    let config = parse(&LEAST.replace("[kafka.client]", more)).unwrap();
+    assert_eq!(config.kafka.client["socket.keepalive.enable"], "true");
+    assert_eq!(config.kafka.client["fetch.min.bytes"], "7");
+    assert_eq!(config.kafka.client["debug"], "cgrp");
+}
+
+#[test]
+fn a_short_session_of_kafka_shortens_the_default_of_the_stop() {
+    let session = "[kafka.client]\n\"session.timeout.ms\" = 6000";
+    let config = parse(&LEAST.replace("[kafka.client]", session)).unwrap();
+    assert_eq!(config.processor.stop_timeout, Duration::from_secs(3));
+    assert_eq!(config.processor.settle_timeout, Duration::from_millis(1500));
+    let config = parse(LEAST).unwrap();
+    assert_eq!(config.processor.stop_timeout, Duration::from_secs(20));
+    assert_eq!(config.processor.settle_timeout, Duration::from_secs(2));
+}
+
+#[test]
+fn a_keyspace_is_named_as_cql_names_it_without_quotes() {
+    let config = parse(&LEAST.replace("\"stitch\"", "\"Stitch_2\"")).unwrap();
+    assert_eq!(config.cassandra.keyspace, "stitch_2");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_with_the_ways_to_name_another() {
+    let failure = Config::load(Some(Path::new("/no/such.toml")), &Environment::default());
+    let failure = failure.unwrap_err();
+    assert!(failure.what.contains("/no/such.toml"), "{failure}");
+    assert!(failure.way_out.contains("STITCH_CONFIG"), "{failure}");
+}

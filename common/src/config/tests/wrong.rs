@@ -1,0 +1,390 @@
+use super::*;
+
+/// What stands in [`LEAST`], what it is made, what the error then says, and the way out.
+#[rustfmt::skip]
+const WRONG: &[(&str, &str, &str, &str)] = &[
+    // What is missing.
+    (
+        "namespace = \"plays\"",
+        "",
+        "namespace is missing",
+        "namespace =",
+    ),
+    (
+        "connect = \"127.0.0.1:2181\"",
+        "",
+        "line 3: zookeeper.connect is missing",
+        "connect =",
+    ),
+    (
+        "nodes = [\"127.0.0.1:9042\"]",
+        "",
+        "line 5: cassandra.nodes is missing",
+        "nodes =",
+    ),
+    (
+        "keyspace = \"stitch\"",
+        "",
+        "line 5: cassandra.keyspace is missing",
+        "keyspace =",
+    ),
+    (
+        "topic = \"events\"",
+        "",
+        "line 8: kafka.topic is missing",
+        "topic =",
+    ),
+    (
+        "\"group.id\" = \"stitch-plays\"",
+        "",
+        "line 10: kafka.client.group.id is missing",
+        "group.id",
+    ),
+    (
+        "\"bootstrap.servers\" = \"127.0.0.1:9092\"",
+        "",
+        "bootstrap.servers is missing",
+        "9092",
+    ),
+    (
+        "name = \"plays\"",
+        "",
+        "line 13: counter.name is missing",
+        "name =",
+    ),
+    (
+        "on = [\"play\"]",
+        "",
+        "line 13: counter.on is missing",
+        "on =",
+    ),
+    (
+        "key = \"track\"",
+        "",
+        "line 13: counter.key is missing",
+        "key =",
+    ),
+    (
+        "[[counter]]",
+        "counter = []\n[processor]",
+        "counter",
+        "deploy/stitch.toml",
+    ),
+    // What is unknown or of another type.
+    (
+        "connect =",
+        "conect =",
+        "line 4: zookeeper.conect: unknown field",
+        "deploy/stitch.toml",
+    ),
+    (
+        "[zookeeper]",
+        "[zokeeper]",
+        "line 3: zokeeper: unknown field",
+        "deploy/stitch.toml",
+    ),
+    (
+        "name = \"plays\"",
+        "nam = \"plays\"",
+        "line 14: counter.nam: unknown",
+        "deploy/stitch.toml",
+    ),
+    (
+        "topic = \"events\"",
+        "topic = 7",
+        "line 9: kafka.topic: invalid type",
+        "deploy/stitch.toml",
+    ),
+    (
+        "key = \"track\"",
+        "key = \"track\"\namount = 1.5",
+        "counter.amount: invalid type",
+        "correct",
+    ),
+    (
+        "topic = \"events\"",
+        "topic = ",
+        "line 9: no valid TOML",
+        "deploy/stitch.toml",
+    ),
+    (
+        "topic = \"events\"",
+        "topic = \"a\"\ntopic = \"b\"",
+        "line 10: no valid TOML",
+        "deploy",
+    ),
+    // What is empty.
+    (
+        "[\"127.0.0.1:9042\"]",
+        "[]",
+        "line 6: cassandra.nodes is empty",
+        "nodes =",
+    ),
+    (
+        "on = [\"play\"]",
+        "on = []",
+        "line 15: counter.on is empty",
+        "on =",
+    ),
+    (
+        "on = [\"play\"]",
+        "on = [\"\"]",
+        "line 15: counter.on has an empty",
+        "on =",
+    ),
+    (
+        "key = \"track\"",
+        "key = \"\"",
+        "line 16: counter.key is empty",
+        "key =",
+    ),
+    (
+        "name = \"plays\"",
+        "name = \"\"",
+        "line 14: counter.name is empty",
+        "name =",
+    ),
+    (
+        "\"stitch-plays\"",
+        "\"\"",
+        "kafka.client.group.id is missing",
+        "group.id",
+    ),
+    (
+        "key = \"track\"",
+        "key = \"t\"\ngranularities = []",
+        "line 17: counter.granularities",
+        "hour",
+    ),
+    (
+        "key = \"track\"",
+        "key = \"t\"\namount_from = \"\"",
+        "line 17: counter.amount_from",
+        "bytes",
+    ),
+    // What cannot be.
+    (
+        "\"plays\"\n[z",
+        "\"\"\n[z",
+        "line 2: namespace cannot be",
+        "namespace =",
+    ),
+    (
+        "\"plays\"\n[z",
+        "\"a/b\"\n[z",
+        "line 2: namespace cannot be",
+        "slash",
+    ),
+    (
+        "\"plays\"\n[z",
+        "\"..\"\n[z",
+        "line 2: namespace cannot be",
+        "slash",
+    ),
+    (
+        "127.0.0.1:2181",
+        "127.0.0.1",
+        "line 4: zookeeper.connect: \"127.0.0.1\" is not",
+        "2181",
+    ),
+    (
+        "127.0.0.1:2181",
+        "a:2181,",
+        "line 4: zookeeper.connect: \"\" is not",
+        "2181",
+    ),
+    (
+        "127.0.0.1:2181",
+        "a:2181/x",
+        "line 4: zookeeper.connect",
+        "2181",
+    ),
+    (
+        "127.0.0.1:9042",
+        "a:port",
+        "line 6: cassandra.nodes: \"a:port\" is not",
+        "9042",
+    ),
+    (
+        "\"stitch\"",
+        "\"my-keyspace\"",
+        "line 7: cassandra.keyspace = \"my-keyspace\"",
+        "letters",
+    ),
+    (
+        "\"stitch\"",
+        "\"1st\"",
+        "line 7: cassandra.keyspace = \"1st\"",
+        "letters",
+    ),
+    (
+        "\"stitch\"",
+        "\"\"",
+        "line 7: cassandra.keyspace",
+        "letters",
+    ),
+    (
+        "\"events\"",
+        "\"my events\"",
+        "line 9: kafka.topic = \"my events\"",
+        "letters",
+    ),
+    ("\"events\"", "\"\"", "line 9: kafka.topic", "letters"),
+    (
+        "[kafka]",
+        "user = \"u\"\n[kafka]",
+        "cassandra.password is missing",
+        "password =",
+    ),
+    (
+        "[kafka]",
+        "password = \"p\"\n[kafka]",
+        "cassandra.user is missing",
+        "user =",
+    ),
+    (
+        "[kafka]",
+        "write_consistency = \"ANY\"\n[kafka]",
+        "line 8: cassandra.write_",
+        "LOCAL_QUORUM",
+    ),
+    (
+        "[kafka]",
+        "request_timeout_ms = 0\n[kafka]",
+        "cassandra.request_timeout_ms = 0",
+        "5000",
+    ),
+    (
+        "[kafka]",
+        "connections_per_node = 0\n[kafka]",
+        "connections_per_node = 0",
+        "default is 2",
+    ),
+    (
+        "[kafka]",
+        "local_datacenter = \"\"\n[kafka]",
+        "local_datacenter is empty",
+        "leave it out",
+    ),
+    (
+        "[[counter]]",
+        "\"isolation.level\" = \"x\"\n[[counter]]",
+        "line 13: kafka.client.isolation.level is set by Stitch",
+        "remove",
+    ),
+    (
+        "[[counter]]",
+        "\"debug\" = [\"x\"]\n[[counter]]",
+        "line 13: kafka.client.debug: expected a",
+        "correct",
+    ),
+    (
+        "[[counter]]",
+        "\"session.timeout.ms\" = \"1s\"\n[[counter]]",
+        "session.timeout.ms = \"1s\"",
+        "45000",
+    ),
+    (
+        "[[counter]]",
+        "[ranges]\nbits = 13\n[[counter]]",
+        "line 14: ranges.bits = 13",
+        "default is 6",
+    ),
+    (
+        "[[counter]]",
+        "[ranges]\nbits = -1\n[[counter]]",
+        "line 14: ranges.bits = -1",
+        "default is 6",
+    ),
+    (
+        "[[counter]]",
+        "[event]\ntime = \"\"\n[[counter]]",
+        "line 14: event.time is empty",
+        "time =",
+    ),
+    (
+        "key = \"track\"",
+        "key = \"t\"\ngranularities = [\"hour\",\n\"week\"]",
+        "line 18: counter.granularities: there is no granularity \"week\"",
+        "all, day, hour, month, year",
+    ),
+    (
+        "key = \"track\"",
+        "key = \"t\"\namount = 1\namount_from = \"b\"",
+        "counter \"plays\" has both amount and amount_from",
+        "keep",
+    ),
+    (
+        "key = \"track\"",
+        "key = \"t\"\n[[counter]]\nname = \"plays\"\non = [\"x\"]\nkey = \"y\"",
+        "line 17: counter \"plays\" is defined twice",
+        "name of its own",
+    ),
+    (
+        "[[counter]]",
+        "[processor]\nwindow_mib_max = 0\n[[counter]]",
+        "processor.window_mib_max = 0",
+        "default is 64",
+    ),
+    (
+        "[[counter]]",
+        "[processor]\nstop_timeout_ms = 45000\n[[counter]]",
+        "line 14: processor.stop_timeout_ms = 45000 is not below",
+        "session.timeout.ms",
+    ),
+    (
+        "[[counter]]",
+        "[processor]\nstop_timeout_ms = 1000\nsettle_timeout_ms = 1000\n[[counter]]",
+        "line 15: processor.settle_timeout_ms = 1000 is not below",
+        "stop_timeout_ms",
+    ),
+    (
+        "[[counter]]",
+        "[restorator]\njournal = \"\"\n[[counter]]",
+        "restorator.journal is empty",
+        "journal =",
+    ),
+    (
+        "[[counter]]",
+        "[restorator]\nread_level = \"QUORUM\"\n[[counter]]",
+        "restorator.read_level: unknown",
+        "deploy",
+    ),
+    (
+        "[[counter]]",
+        "[restorator]\ncalm_timeout_ms = -1\n[[counter]]",
+        "restorator.calm_timeout_ms: invalid value",
+        "correct",
+    ),
+    (
+        "[[counter]]",
+        "[http]\nlisten = \"localhost\"\n[[counter]]",
+        "line 14: http.listen = \"localhost\"",
+        "127.0.0.1",
+    ),
+];
+
+#[test]
+fn every_wrong_configuration_is_told_with_file_line_key_and_way_out() {
+    for (right, wrong, what, way_out) in WRONG {
+        assert_eq!(LEAST.matches(right).count(), 1, "ambiguous: {right}");
+        let failure = parse(&LEAST.replacen(right, wrong, 1)).expect_err(wrong);
+        assert!(failure.what.contains(what), "{wrong:?}: {failure}");
+        assert!(failure.way_out.contains(way_out), "{wrong:?}: {failure}");
+        let placed = failure.what.starts_with("stitch.toml") || wrong.contains("session.timeout");
+        assert!(placed, "{wrong:?}: {failure}");
+    }
+}
+
+#[test]
+fn a_file_without_any_counter_is_told_so() {
+    let (without, _) = LEAST.split_once("[[counter]]").unwrap();
+    let failure = parse(without).unwrap_err();
+    assert!(failure.what.contains("counter is missing"), "{failure}");
+    let empty = format!("counter = []\n{without}");
+    let failure = parse(&empty).unwrap_err();
+    assert!(
+        failure.what.contains("line 1: counter is empty"),
+        "{failure}"
+    );
+}

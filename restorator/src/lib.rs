@@ -1,3 +1,15 @@
 //! Finds counts that have drifted and makes them right while the fleet keeps counting.
+//!
+//! A restoration computes from the log what every cell in scope should hold (`events`, `ledger`), reads what it does
+//! hold, and adds the difference (`restoration`), under a lock that is held only for what is wrong and what never
+//! rests. The modules stand in the order of the data.
 
 pub mod options;
+pub mod place;
+pub mod events;
+pub mod ledger;
+pub mod ledgers;
+pub mod plan;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,404 @@
+//! The merge-join of what the log adds up to with what the table holds, both in the order of the scan. Pure.
+//!
+//! It sees cells that are missing as surely as cells that ought not to exist, in memory that does not grow with either.
+
+use stitch_common::cell::{Cell, CellSlot, Count, Counter, CounterName};
+use stitch_common::definition::Definitions;
+use stitch_common::range::{Token, TokenInterval};
+
+use crate::ledger::Ledger;
+use crate::options::Scope;
+use crate::place::in_scan_order;
+use crate::plan::judge::Verdicts;
+
+/// A row of the scan.
+pub type Row = (Token, Counter, CellSlot, Count);
+
+/// Joins the scan of one token interval with the ledger of the range that it lies in. The ledger's cut must not move
+/// meanwhile.
+#[derive(Debug)]
+pub struct Merge {
+    /// Counters of the ledger in the interval that the scan has not reached yet, the last of them first.
+    ahead: Vec<u32>,
+    at: Option<At>,
+    verdicts: Verdicts,
+    rows: u64,
+}
+
+/// Where the scan stands.
+#[derive(Debug)]
+struct At {
+    token: Token,
+    counter: Counter,
+    slot: CellSlot,
+    standing: Standing,
+    /// Totals of this counter that the scan has not reached yet, the last of them first.
+    ahead: Vec<(CellSlot, Count)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    InScope,
+    OutOfScope,
+    /// No definition names it.
+    Unnamed,
+}
+
+/// The scan gave rows in another order than the table's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the scan gave {0} out of order")]
+pub struct OutOfOrder(pub Cell);
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The counters that there are.
+    pub definitions: &'a Definitions,
+    /// Those of them that are judged.
+    pub scope: &'a Scope,
+}
+
+impl Wanted<'_> {
+    fn standing(self, counter: &Counter) -> Standing {
+        let CounterName(name) = &counter.name;
+        if self.definitions.counter(name).is_none() {
+            return Standing::Unnamed;
+        }
+        let scope = self.scope;
+        let named = scope
+            .counter
+            .as_ref()
+            .is_none_or(|name| *name == counter.name);
+        let keyed = scope.key.as_ref().is_none_or(|key| *key == counter.key);
+        if named && keyed {
+            Standing::InScope
+        } else {
+            Standing::OutOfScope
+        }
+    }
+}
+
+impl Merge {
+    /// Begins with the first row of `interval`.
+    #[must_use]
+    pub fn new(ledger: &Ledger, interval: TokenInterval) -> Self {
+        let mut ahead = ledger.in_scan_order(interval);
+        ahead.reverse();
+        Self {
+            ahead,
+            at: None,
+            verdicts: Verdicts::default(),
+            rows: 0,
+        }
+    }
+
+    /// Joins the next rows.
+    ///
+    /// # Errors
+    /// They are not in the order of the scan: nothing can be judged by it.
+    pub fn rows(
+        &mut self,
+        wanted: Wanted<'_>,
+        ledger: &Ledger,
+        rows: &[Row],
+    ) -> Result<(), OutOfOrder> {
+        for (token, counter, slot, current) in rows {
+            self.rows += 1;
+            let here = match &self.at {
+                Some(at) => {
+                    let place = in_scan_order(at.token, &at.counter, *token, counter);
+                    if place.is_gt() || (place.is_eq() && at.slot >= *slot) {
+                        return Err(OutOfOrder(cell(counter, *slot)));
+                    }
+                    place.is_eq()
+                }
+                None => false,
+            };
+            if !here {
+                self.enter(wanted, ledger, *token, counter, *slot);
+            }
+            self.judge_row(*slot, *current);
+        }
+        Ok(())
+    }
+
+    /// Ends with the last row of the interval: what the log expects behind it is missing.
+    #[must_use]
+    pub fn finish(mut self, ledger: &Ledger) -> (Verdicts, u64) {
+        self.leave();
+        while let Some(counter) = self.ahead.pop() {
+            self.missing(ledger, counter);
+        }
+        (self.verdicts, self.rows)
+    }
+
+    /// Goes on to the next counter of the scan.
+    fn enter(
+        &mut self,
+        wanted: Wanted<'_>,
+        ledger: &Ledger,
+        token: Token,
+        counter: &Counter,
+        slot: CellSlot,
+    ) {
+        self.leave();
+        let mut totals = Vec::new();
+        while let Some(&next) = self.ahead.last() {
+            let place = ledger.place(next);
+            let order = in_scan_order(place.token(), place.counter(), token, counter);
+            if order.is_gt() {
+                break;
+            }
+            self.ahead.pop();
+            if order.is_eq() {
+                totals = ledger.totals(next).collect();
+                totals.reverse();
+                break;
+            }
+            self.missing(ledger, next);
+        }
+        self.at = Some(At {
+            token,
+            counter: counter.clone(),
+            slot,
+            standing: wanted.standing(counter),
+            ahead: totals,
+        });
+    }
+
+    /// What the log expects of the counter behind its last row is missing.
+    fn leave(&mut self) {
+        if let Some(at) = self.at.take() {
+            for (slot, expected) in at.ahead.into_iter().rev() {
+                let cell = cell(&at.counter, slot);
+                self.verdicts.judge(cell, expected, Count(0));
+            }
+        }
+    }
+
+    /// What the log expects of a counter without any row is missing.
+    fn missing(&mut self, ledger: &Ledger, counter: u32) {
+        let name = ledger.place(counter).counter();
+        for (slot, expected) in ledger.totals(counter) {
+            self.verdicts.judge(cell(name, slot), expected, Count(0));
+        }
+    }
+
+    fn judge_row(&mut self, slot: CellSlot, current: Count) {
+        let Some(at) = &mut self.at else {
+            return;
+        };
+        at.slot = slot;
+        match at.standing {
+            Standing::OutOfScope => return,
+            Standing::Unnamed => return self.verdicts.unnamed(&at.counter.name),
+            Standing::InScope => {}
+        }
+        let mut expected = Count(0);
+        while let Some(&(next, total)) = at.ahead.last() {
+            if next > slot {
+                break;
+            }
+            at.ahead.pop();
+            if next == slot {
+                expected = total;
+                break;
+            }
+            let cell = cell(&at.counter, next);
+            self.verdicts.judge(cell, total, Count(0));
+        }
+        if expected != current {
+            let cell = cell(&at.counter, slot);
+            self.verdicts.judge(cell, expected, current);
+        }
+    }
+}
+
+fn cell(counter: &Counter, slot: CellSlot) -> Cell {
+    Cell {
+        counter: counter.clone(),
+        slot,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::place::{PackedSlot, Place};
+    use crate::testing::{BITS, definitions, everything, offsets, slot_at};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use stitch_common::cell::{Amount, Bucket, Granularity, Key};
+    use stitch_common::offset::{Offset, Partition};
+    use stitch_common::range::RangeBits;
+
+    fn hour(n: i64) -> CellSlot {
+        slot_at(Granularity::Hour, n * 3_600_000)
+    }
+
+    fn at(name: &str, key: &str, slot: CellSlot) -> Cell {
+        cell(&Counter::new(name, key), slot)
+    }
+
+    fn ledger(cells: &BTreeMap<Cell, i64>) -> Ledger {
+        let mut ledger = Ledger::new(offsets(&[(0, 1)]));
+        for (cell, total) in cells {
+            let place = Place::of(cell.counter.clone());
+            let slots = PackedSlot::pack(cell.slot).into_iter();
+            ledger.take(Partition(0), Offset(0), &place, slots, Amount(*total));
+        }
+        ledger
+    }
+
+    fn scan(cells: &BTreeMap<Cell, i64>) -> Vec<Row> {
+        let row = |(cell, value): (&Cell, &i64)| {
+            (
+                cell.counter.token(),
+                cell.counter.clone(),
+                cell.slot,
+                Count(*value),
+            )
+        };
+        let mut rows: Vec<Row> = cells.iter().map(row).collect();
+        rows.sort_by(|a, b| in_scan_order(a.0, &a.1, b.0, &b.1).then(a.2.cmp(&b.2)));
+        rows
+    }
+
+    fn whole() -> TokenInterval {
+        let none = RangeBits::new(0).unwrap();
+        none.interval(stitch_common::range::RangeId(0))
+    }
+
+    fn merged(
+        expected: &BTreeMap<Cell, i64>,
+        rows: &[Row],
+        page: usize,
+        scope: &Scope,
+    ) -> Verdicts {
+        let definitions = definitions();
+        let wanted = Wanted {
+            definitions: &definitions,
+            scope,
+        };
+        let ledger = ledger(expected);
+        let mut merge = Merge::new(&ledger, whole());
+        for rows in rows.chunks(page) {
+            merge.rows(wanted, &ledger, rows).unwrap();
+        }
+        merge.finish(&ledger).0
+    }
+
+    fn cells() -> impl Strategy<Value = BTreeMap<Cell, i64>> {
+        let names = prop_oneof![Just("plays"), Just("bytes")];
+        let cell = (names, 0..6_u8, -2..3_i64)
+            .prop_map(|(name, key, n)| at(name, &key.to_string(), hour(n)));
+        proptest::collection::btree_map(cell, -2..3_i64, 0..25)
+    }
+
+    proptest! {
+        /// The merge finds exactly the cells whose values differ, a missing row being 0, however the rows are paged.
+        #[test]
+        fn exactly_the_cells_that_differ_are_wrong(expected in cells(), current in cells(), page in 1..7_usize) {
+            let verdicts = merged(&expected, &scan(&current), page, &everything());
+            let of = |cells: &BTreeMap<Cell, i64>, cell: &Cell| Count(cells.get(cell).copied().unwrap_or(0));
+            let mut differing = Verdicts::default();
+            for cell in expected.keys().chain(current.keys()) {
+                differing.judge(cell.clone(), of(&expected, cell), of(&current, cell));
+            }
+            prop_assert_eq!(verdicts, differing);
+        }
+
+        #[test]
+        fn intervals_together_see_what_the_whole_sees(expected in cells(), current in cells()) {
+            let definitions = definitions();
+            let scope = everything();
+            let wanted = Wanted { definitions: &definitions, scope: &scope };
+            let mut together = Verdicts::default();
+            for range in BITS.ranges() {
+                let ledger = ledger(&expected);
+                let interval = BITS.interval(range);
+                let mut merge = Merge::new(&ledger, interval);
+                let rows: Vec<Row> = scan(&current).into_iter().filter(|row| interval.contains(row.0)).collect();
+                merge.rows(wanted, &ledger, &rows).unwrap();
+                together.extend(merge.finish(&ledger).0);
+            }
+            prop_assert_eq!(together, merged(&expected, &scan(&current), 9, &scope));
+        }
+    }
+
+    #[test]
+    fn a_counter_that_no_definition_names_is_told_and_not_judged() {
+        let stranger = BTreeMap::from([
+            (at("skips", "a", hour(0)), 3),
+            (at("skips", "b", hour(0)), 3),
+        ]);
+        let verdicts = merged(&BTreeMap::new(), &scan(&stranger), 9, &everything());
+        assert!(verdicts.wrong().is_empty());
+        assert_eq!(verdicts.unnamed_counters()[&CounterName("skips".into())], 2);
+    }
+
+    #[test]
+    fn cells_out_of_scope_are_not_judged() {
+        let current = BTreeMap::from([
+            (at("bytes", "a", hour(0)), 3),
+            (at("plays", "b", hour(0)), 3),
+        ]);
+        let mut scope = everything();
+        scope.counter = Some(CounterName("plays".into()));
+        scope.key = Some(Key("a".into()));
+        assert!(
+            merged(&BTreeMap::new(), &scan(&current), 9, &scope)
+                .wrong()
+                .is_empty()
+        );
+        scope.key = None;
+        assert_eq!(
+            merged(&BTreeMap::new(), &scan(&current), 9, &scope)
+                .wrong()
+                .len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_row_that_no_event_can_touch_is_a_phantom() {
+        let odd = CellSlot {
+            granularity: Granularity::Hour,
+            bucket: Bucket(1),
+        };
+        let expected = BTreeMap::from([(at("plays", "a", hour(0)), 3)]);
+        let mut current = expected.clone();
+        current.insert(at("plays", "a", odd), 5);
+        let verdicts = merged(&expected, &scan(&current), 9, &everything());
+        let wrong: Vec<_> = verdicts.wrong().iter().collect();
+        assert_eq!(wrong.len(), 1);
+        assert_eq!((wrong[0].0.slot, wrong[0].1.expected), (odd, Count(0)));
+    }
+
+    #[test]
+    fn a_scan_out_of_order_is_refused() {
+        let current = BTreeMap::from([
+            (at("plays", "a", hour(0)), 3),
+            (at("plays", "a", hour(1)), 3),
+        ]);
+        let mut rows = scan(&current);
+        rows.reverse();
+        let (definitions, scope) = (definitions(), everything());
+        let wanted = Wanted {
+            definitions: &definitions,
+            scope: &scope,
+        };
+        let ledger = ledger(&BTreeMap::new());
+        assert!(
+            Merge::new(&ledger, whole())
+                .rows(wanted, &ledger, &rows)
+                .is_err()
+        );
+        let twice = [rows[0].clone(), rows[0].clone()];
+        assert!(
+            Merge::new(&ledger, whole())
+                .rows(wanted, &ledger, &twice)
+                .is_err()
+        );
+    }
+}

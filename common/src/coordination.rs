@@ -1,1 +1,34 @@
-//! ZooKeeper: the only importer of its client.
+//! ZooKeeper: the only importer of its client, and every recipe that the protocol needs of it.
+//!
+//! `path` alone spells nodes, `queue` alone decides who holds a lock, `client` alone knows the client library. The
+//! recipes between them are written against the port [`Session`](crate::ports::Session) and a
+//! [`Clock`](crate::clock::Clock), start no task and keep no thread: whoever calls them drives them, heartbeats too.
+//!
+//! **Lost answers.** Every recipe expects that the answer to any request is lost. Reads are asked again. What creates
+//! a node puts its maker into the name or the data, looks for it, and creates it again under the same name; what
+//! deletes looks whether it is gone; transactions are checked by what they would have left. Pauses lie between, their
+//! number is bounded, and the session's end ends them.
+//!
+//! **Cancellation.** Dropping a future of this module does not take its request back. What it may leave behind is said
+//! at each function; where nothing is said it only reads.
+
+pub mod client;
+pub mod path;
+pub mod queue;
+pub mod envelope;
+pub mod error;
+pub mod coordinator;
+pub mod place;
+pub mod membership;
+pub mod range_lock;
+pub mod requests;
+pub mod partition_lock;
+pub mod progress_node;
+pub mod marks;
+pub mod definition_node;
+pub mod restoration;
+pub mod inspect;
+
+pub use client::ZooKeeper;
+pub use coordinator::Coordinator;
+pub use error::Error;

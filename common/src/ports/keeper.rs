@@ -19,8 +19,9 @@ pub trait Keeper {
     async fn connect(&self) -> Result<Self::Session, KeeperError>;
 }
 
-/// One ZooKeeper session. Requests are sent in the order in which their futures are made, and each may end
-/// [`KeeperError::Ambiguous`]: then it may have happened, may still happen, or never.
+/// One ZooKeeper session. Requests are sent, and take effect, in the order in which their futures are first polled.
+/// Each may end [`KeeperError::Ambiguous`]: then it may have happened, may still happen, or never; and so it is with
+/// one whose future was dropped.
 #[expect(
     async_fn_in_trait,
     reason = "a process is one future: nothing of it crosses threads"

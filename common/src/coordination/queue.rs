@@ -1,0 +1,183 @@
+//! The lock queue, decided: from the names of a directory's children alone, who holds the lock and whom to wait for.
+//! Waiting is in [`place`](super::place).
+//!
+//! Names are Curator's, so that its tools read them: `_c_<guid>-__READ__<sequence>` and `_c_<guid>-__WRIT__<sequence>`
+//! queue for a range, `lock-<guid>-<sequence>` for a lock that is exclusive only.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+/// How a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Together with other shared holders.
+    Shared,
+    /// Alone.
+    Exclusive,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shared => "shared",
+            Self::Exclusive => "exclusive",
+        })
+    }
+}
+
+/// A place in a queue, given by ZooKeeper: ten digits, counting up within the directory, and going on from the lowest
+/// negative number after the highest. So two of them are compared by their distance, and there is no total order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sequence(i32);
+
+impl Sequence {
+    /// This number.
+    #[must_use]
+    pub const fn new(number: i32) -> Self {
+        Self(number)
+    }
+
+    /// Reads the end of a sequential node's name.
+    #[must_use]
+    pub fn parse(digits: &str) -> Option<Self> {
+        let sequence = Self(digits.parse().ok()?);
+        (sequence.to_string() == digits).then_some(sequence)
+    }
+
+    /// Whether this was given before `other`, if fewer than 2^31 were given between them.
+    #[must_use]
+    pub const fn precedes(self, other: Self) -> bool {
+        self.0.wrapping_sub(other.0) < 0
+    }
+
+    /// The order of two places of one queue, which never spans half of all numbers.
+    pub(super) fn cmp_distance(self, other: Self) -> Ordering {
+        self.0.wrapping_sub(other.0).cmp(&0)
+    }
+}
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:010}", self.0)
+    }
+}
+
+/// What tells the nodes of one contender from all others: it goes into the name, because the answer to a creation may
+/// be lost and ZooKeeper chooses the rest of the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Guid(uuid::Uuid);
+
+impl Guid {
+    /// The `number`th of a session: ZooKeeper never gives a session's number twice.
+    #[must_use]
+    pub fn new(session: i64, number: u64) -> Self {
+        Self(uuid::Uuid::from_u64_pair(session.cast_unsigned(), number))
+    }
+}
+
+impl fmt::Display for Guid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// A node that queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contender {
+    /// Who made it.
+    pub guid: Guid,
+    /// What it wants.
+    pub kind: Kind,
+    /// Its place.
+    pub sequence: Sequence,
+}
+
+impl Contender {
+    /// Reads a child's name; `None` if it is none that queues (a mark, progress, a record).
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        const GUID: usize = 36;
+        let (kinds, rest): (&[(&str, Kind)], &str) = if let Some(rest) = name.strip_prefix("_c_") {
+            let kinds = &[("-__READ__", Kind::Shared), ("-__WRIT__", Kind::Exclusive)];
+            (kinds, rest)
+        } else {
+            (&[("-", Kind::Exclusive)], name.strip_prefix("lock-")?)
+        };
+        let (guid, rest) = rest.split_at_checked(GUID)?;
+        let guid = Guid(uuid::Uuid::try_parse(guid).ok()?);
+        let (digits, kind) = kinds
+            .iter()
+            .find_map(|(infix, kind)| Some((rest.strip_prefix(infix)?, *kind)))?;
+        let sequence = Sequence::parse(digits)?;
+        Some(Self {
+            guid,
+            kind,
+            sequence,
+        })
+    }
+
+    fn waits_for(self, other: Self) -> bool {
+        other.sequence.precedes(self.sequence)
+            && (self.kind == Kind::Exclusive || other.kind == Kind::Exclusive)
+    }
+}
+
+/// The beginning of a node's name in a range's queue; ZooKeeper adds the sequence.
+#[must_use]
+pub fn range_prefix(guid: Guid, kind: Kind) -> String {
+    match kind {
+        Kind::Shared => format!("_c_{guid}-__READ__"),
+        Kind::Exclusive => format!("_c_{guid}-__WRIT__"),
+    }
+}
+
+/// The beginning of a node's name in a queue for a lock that is exclusive only.
+#[must_use]
+pub fn exclusive_prefix(guid: Guid) -> String {
+    format!("lock-{guid}-")
+}
+
+/// Where a node stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position<'a> {
+    /// It has the lock.
+    Held,
+    /// It has the lock at the earliest when the node of this name is gone.
+    Behind(&'a str),
+    /// It is not in the queue.
+    Gone,
+}
+
+/// Where `own` stands among `children`. A shared lock waits for the nearest earlier exclusive node, an exclusive one
+/// for the nearest earlier node of any kind: each wakes only those that it held up.
+#[must_use]
+pub fn position<'a>(children: &'a [String], own: &str) -> Position<'a> {
+    if !children.iter().any(|name| name == own) {
+        return Position::Gone;
+    }
+    let Some(me) = Contender::parse(own) else {
+        return Position::Gone;
+    };
+    let mut nearest: Option<(&'a str, Sequence)> = None;
+    for name in children {
+        let Some(other) = Contender::parse(name).filter(|other| me.waits_for(*other)) else {
+            continue;
+        };
+        if nearest.is_none_or(|(_, sequence)| sequence.precedes(other.sequence)) {
+            nearest = Some((name, other.sequence));
+        }
+    }
+    nearest.map_or(Position::Held, |(name, _)| Position::Behind(name))
+}
+
+/// The names of those among `children` that have the lock.
+pub fn holders(children: &[String]) -> impl Iterator<Item = &str> {
+    let queued = children
+        .iter()
+        .filter(|name| Contender::parse(name).is_some());
+    let held = queued.filter(|name| position(children, name) == Position::Held);
+    held.map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests;

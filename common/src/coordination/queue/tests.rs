@@ -1,0 +1,147 @@
+//! The queue's decisions, by table and by chance.
+
+use super::*;
+use proptest::prelude::*;
+
+fn guid(number: u64) -> Guid {
+    Guid::new(0x0123_4567_89ab_cdef, number)
+}
+
+fn node(number: u64, kind: Kind, sequence: i32) -> String {
+    let sequence = Sequence::new(sequence);
+    format!("{}{sequence}", range_prefix(guid(number), kind))
+}
+
+fn read(sequence: i32) -> String {
+    node(sequence.unsigned_abs().into(), Kind::Shared, sequence)
+}
+
+fn write(sequence: i32) -> String {
+    node(sequence.unsigned_abs().into(), Kind::Exclusive, sequence)
+}
+
+#[test]
+fn a_name_is_spelled_as_curator_spells_it() {
+    assert_eq!(
+        node(7, Kind::Shared, 12),
+        "_c_01234567-89ab-cdef-0000-000000000007-__READ__0000000012"
+    );
+    assert_eq!(
+        node(7, Kind::Exclusive, 12),
+        "_c_01234567-89ab-cdef-0000-000000000007-__WRIT__0000000012"
+    );
+    let lock = format!("{}{}", exclusive_prefix(guid(7)), Sequence::new(12));
+    assert_eq!(lock, "lock-01234567-89ab-cdef-0000-000000000007-0000000012");
+    let contender = Contender::parse(&lock).unwrap();
+    assert_eq!(contender.kind, Kind::Exclusive);
+    assert_eq!(contender.guid, guid(7));
+}
+
+#[test]
+fn what_does_not_queue_is_no_contender() {
+    let marks_and_more = [
+        "",
+        "progress",
+        "_c_",
+        "lock-",
+        "lock-x",
+        "unsettled-0123456789abcdef-4",
+        "_c_01234567-89ab-cdef-0000-000000000007-__READ__",
+        "_c_01234567-89ab-cdef-0000-000000000007-__READ__12",
+        "_c_01234567-89ab-cdef-0000-000000000007-__OTHR__0000000012",
+        "_c_01234567-89ab-cdef-0000-00000000000x-__READ__0000000012",
+        "lock-01234567-89ab-cdef-0000-000000000007-+000000012",
+        "_c_äääääääääääääääääääääää",
+    ];
+    for name in marks_and_more {
+        assert_eq!(Contender::parse(name), None, "{name}");
+    }
+}
+
+#[test]
+fn shared_waits_for_the_nearest_earlier_exclusive_and_exclusive_for_the_nearest_of_any_kind() {
+    let mark = "unsettled-0123456789abcdef-4".to_owned();
+    let children = [read(9), write(3), mark, read(1), write(6), read(2), read(4)];
+    let table = [
+        (read(1), None),
+        (read(2), None),
+        (write(3), Some(read(2))),
+        (read(4), Some(write(3))),
+        (write(6), Some(read(4))),
+        (read(9), Some(write(6))),
+    ];
+    for (own, ahead) in table {
+        let expected = ahead.as_deref().map_or(Position::Held, Position::Behind);
+        assert_eq!(position(&children, &own), expected, "{own}");
+    }
+    assert_eq!(position(&children, &read(5)), Position::Gone);
+}
+
+#[test]
+fn the_order_holds_where_the_sequence_wraps() {
+    let children = [write(i32::MIN), read(i32::MAX), read(i32::MIN + 1)];
+    assert_eq!(position(&children, &read(i32::MAX)), Position::Held);
+    assert_eq!(
+        position(&children, &write(i32::MIN)),
+        Position::Behind(&children[1])
+    );
+    assert_eq!(
+        position(&children, &read(i32::MIN + 1)),
+        Position::Behind(&children[0])
+    );
+}
+
+/// A queue that starts at any number.
+fn queue() -> impl Strategy<Value = Vec<String>> {
+    let kinds = prop::collection::vec((any::<bool>(), 1_i32..1000), 1..12);
+    (any::<i32>(), kinds).prop_map(|(start, kinds)| {
+        let mut sequence = start;
+        let mut names = Vec::new();
+        for (number, (shared, step)) in kinds.into_iter().enumerate() {
+            let kind = if shared {
+                Kind::Shared
+            } else {
+                Kind::Exclusive
+            };
+            names.push(node(number as u64, kind, sequence));
+            sequence = sequence.wrapping_add(step);
+        }
+        names
+    })
+}
+
+proptest! {
+    #[test]
+    fn an_exclusive_holder_is_alone_and_somebody_always_holds(
+        (names, shuffled) in queue().prop_flat_map(|names| {
+            (Just(names.clone()), Just(names).prop_shuffle())
+        })
+    ) {
+        let held: Vec<_> = holders(&shuffled).collect();
+        prop_assert!(!held.is_empty());
+        let exclusive = |name: &&str| Contender::parse(name).unwrap().kind == Kind::Exclusive;
+        prop_assert!(held.len() == 1 || !held.iter().any(exclusive), "{held:?} of {names:?}");
+        prop_assert!(held.contains(&names[0].as_str()), "the first of a queue holds");
+    }
+
+    #[test]
+    fn whoever_waits_waits_for_an_earlier_one_and_nobody_is_overtaken(names in queue()) {
+        for (index, own) in names.iter().enumerate() {
+            if let Position::Behind(ahead) = position(&names, own) {
+                let ahead = names.iter().position(|name| name == ahead).unwrap();
+                prop_assert!(ahead < index);
+                let between = &names[ahead + 1..index];
+                let me = Contender::parse(own).unwrap();
+                let held_up = |name: &String| me.waits_for(Contender::parse(name).unwrap());
+                prop_assert!(!between.iter().any(held_up));
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_makes_parsing_panic(name in "\\PC{0,60}") {
+        let _parsed = Contender::parse(&name);
+        let _parsed = Contender::parse(&format!("_c_{name}"));
+        let _parsed = Contender::parse(&format!("lock-{name}"));
+    }
+}

@@ -1,6 +1,7 @@
 //! The port to Kafka: the log itself, feeds from chosen places, the consumer group, and the rejected records.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -160,11 +161,12 @@ pub trait Group {
     /// The next change. Cancel-safe.
     async fn next(&mut self) -> GroupEvent<Self::Ack>;
 
-    /// Tells the group how far the log is answered: for lag tools and as a tripwire, never as truth.
+    /// Tells the group how far the log is answered: for lag tools and as a tripwire, never as truth. The future stands
+    /// by itself, so that the group can be listened to meanwhile.
     ///
     /// # Errors
     /// As told; harmless, and worth another try at the next interval.
-    async fn commit(&self, offsets: &Offsets) -> Result<(), LogError>;
+    fn commit(&self, offsets: &Offsets) -> impl Future<Output = Result<(), LogError>> + 'static;
 
     /// Leaves the group, so that the others need not wait for a timeout.
     async fn leave(self);

@@ -10,10 +10,17 @@ configure_cassandra() { # NODE
             3) token=6148914691236517205 ;;
         esac
     fi
-    render cassandra.yaml "$folder/cassandra.yaml" \
+    render cassandra.yaml "$folder/cassandra.yaml" SEEDS="$(seeds)" \
         TOKEN="$token" ADDRESS="$(address_of "$name")" DATA="$folder/data" \
         PORT="$STITCH_CASSANDRA_PORT" STORAGE_PORT="$STITCH_CASSANDRA_STORAGE_PORT" \
         COUNTER_TIMEOUT_MS="$STITCH_CASSANDRA_COUNTER_TIMEOUT_MS" IDLE_TIMEOUT_MS="$STITCH_CASSANDRA_IDLE_TIMEOUT_MS"
+}
+
+# Every node is a seed: each can start whoever else is up, in any order.
+seeds() {
+    local number list=()
+    for ((number = 1; number <= nodes; number++)); do list+=("127.0.0.$number:$STITCH_CASSANDRA_STORAGE_PORT"); done
+    (IFS=, && echo "${list[*]}")
 }
 
 jmx_port_of() { echo $((STITCH_CASSANDRA_JMX_PORT + $(number_of "$1") - 1)); }
@@ -21,7 +28,7 @@ jmx_port_of() { echo $((STITCH_CASSANDRA_JMX_PORT + $(number_of "$1") - 1)); }
 launch_cassandra() { # NODE
     local name=$1 folder=$directory/$1 options ring_delay_ms=0
     # Three nodes have to hear of each other first; one has nobody to wait for.
-    [ "$nodes" -eq 1 ] || ring_delay_ms=2000
+    [ "$nodes" -eq 1 ] || ring_delay_ms=1000
     mapfile -t options < <(grep -Ev '^(#|$)' "$repository/deploy/servers/cassandra-jvm17.options")
     spawn_java "$name" org.apache.cassandra.service.CassandraDaemon -- \
         -Xms"${STITCH_CASSANDRA_HEAP_MB}m" -Xmx"${STITCH_CASSANDRA_HEAP_MB}m" "${options[@]}" \

@@ -110,7 +110,18 @@ require_running() {
 }
 
 command_pid() { require_running && echo "$pid"; }
-command_freeze() { require_running && kill -STOP "$pid"; }
+
+# Ends when every thread has stopped: from then on the node does nothing.
+command_freeze() {
+    local tenths=50
+    require_running
+    kill -STOP "$pid"
+    while grep -hs '^State:' "/proc/$pid/task/"*/status | grep -qv 'T (stopped)'; do
+        [ $((tenths--)) -gt 0 ] || fail "$node (pid $pid) does not stop: see ps -L -p $pid -o stat,wchan."
+        sleep 0.1
+    done
+}
+
 command_thaw() { require_running && kill -CONT "$pid"; }
 
 command_kill() {

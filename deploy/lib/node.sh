@@ -26,26 +26,26 @@ launch_node() { # NODE
     "launch_$kind" "$name"
 }
 
+# Ready means that a client was served.
 await_nodes() { # NODE...
-    local name
-    for name in "$@"; do await_node "$name"; done
+    local name code=0 seconds=180
+    name=$(for name in "$@"; do probe_of "$name"; done | "$python" "$library/served.py" "$seconds") || code=$?
+    [ "$code" != 0 ] || return 0
+    say "--- the end of $directory/$name/log:"
+    tail -n 15 "$directory/$name/log" >&2 || true
+    say "---"
+    if [ "$code" = 3 ]; then
+        fail "$name died at its start: the lines above are the end of $directory/$name/log, which says more."
+    fi
+    fail "$name served no client within $seconds s: the lines above are the end of $directory/$name/log. Is the" \
+        "machine busy or short of memory? Try again, or look there."
 }
 
-# Ready means that a client was served.
-await_node() { # NODE
-    local name=$1 folder=$directory/$1 kind code=0 seconds=120
+# What served.py has to know of a node. Among three, more is asked of it: a leader, a view of the whole ring.
+probe_of() { # NODE
+    local name=$1 kind
     kind=$(kind_of "$name")
     if [ "$nodes" -gt 1 ] && [ "$kind" = zookeeper ]; then kind=ensemble; fi
     if [ "$nodes" -gt 1 ] && [ "$kind" = cassandra ] && ring_is_whole; then kind=ring; fi
-    "$python" "$library/served.py" "$kind" "$(address_of "$name")" "$(port_of "$name")" \
-        --pid "$(cat "$folder/pid")" --within "$seconds" || code=$?
-    [ "$code" != 0 ] || return 0
-    say "--- the end of $folder/log:"
-    tail -n 15 "$folder/log" >&2 || true
-    say "---"
-    if [ "$code" = 3 ]; then
-        fail "$name died at its start: the lines above are the end of $folder/log, which says more."
-    fi
-    fail "$name served no client within $seconds s: the lines above are the end of $folder/log. Is the machine busy" \
-        "or short of memory? Try again, or look there."
+    echo "$name $kind $(address_of "$name") $(port_of "$name") $(cat "$directory/$name/pid")"
 }

@@ -9,7 +9,7 @@ pid_of() {
     local file=$directory/$1/pid pid state
     [ -f "$file" ] || return 1
     pid=$(cat "$file" 2>/dev/null) && [[ $pid =~ ^[0-9]+$ ]] || return 1
-    tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF -- "$(mark_of "$1")" || return 1
+    tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF -- "$(mark_of "$1")" || return 1
     state=$(state_of_pid "$pid") || return 1
     [ "$state" != Z ] || return 1
     echo "$pid"
@@ -37,10 +37,16 @@ spawn() { # NODE COMMAND...
     echo $! >"$folder/pid"
 }
 
+# A zombie has ended once its other threads are gone too: only then are its ports free.
+has_ended() { # PID
+    local tasks=("/proc/$1/task/"*)
+    [ ! -d "/proc/$1" ] || { [ "$(state_of_pid "$1")" = Z ] && [ ${#tasks[@]} -le 1 ]; }
+}
+
 # Waits, bounded, until a process is gone.
 await_end() { # PID SECONDS
     local tenths=$(($2 * 10))
-    while [ -d "/proc/$1" ] && [ "$(state_of_pid "$1")" != Z ]; do
+    while ! has_ended "$1"; do
         [ $((tenths--)) -gt 0 ] || return 1
         sleep 0.1
     done

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Waits until a server has served a client: 0 when it has, 3 when its process ended, 4 when time is up.
+"""Waits until every server has served a client. Reads a line `NAME KIND ADDRESS PORT PID` for each.
 
+Ends with 0 when all have; with 3 as soon as a process has ended, with 4 when time is up, and prints whose turn it was.
 Speaks just enough of each protocol with Python's own library, because a JVM as a client would take longer to start
 than the servers do.
 """
 
-import argparse
 import socket
 import struct
 import sys
@@ -59,27 +59,28 @@ def cassandra_frame(connection, opcode, body):
     return answer, receive(connection, size)
 
 
-def query_answered(connection, text, consistency):
-    """STARTUP, READY, then a query that has to come back with a result."""
-    startup, ready, query, result = 1, 2, 7, 8
+def query(connection, text, consistency):
+    """STARTUP, READY, then a query: the body of its result, or None."""
+    startup, ready, query_code, result = 1, 2, 7, 8
     options = b"".join(struct.pack(">h", len(word)) + word for word in (b"CQL_VERSION", b"3.0.0"))
     answer, _ = cassandra_frame(connection, startup, struct.pack(">h", 1) + options)
     if answer != ready:
-        return False
+        return None
     body = struct.pack(">i", len(text)) + text + struct.pack(">hB", consistency, 0)
-    answer, _ = cassandra_frame(connection, query, body)
-    return answer == result
+    answer, rows = cassandra_frame(connection, query_code, body)
+    return rows if answer == result else None
 
 
 def cassandra(connection):
     local_one = 0x000A
-    return query_answered(connection, b"SELECT release_version FROM system.local", local_one)
+    return query(connection, b"SELECT release_version FROM system.local", local_one) is not None
 
 
 def ring(connection):
     """A table that Cassandra itself keeps with RF 3, read from all replicas: answered when this node sees all three."""
     all_replicas = 0x0005
-    return query_answered(connection, b"SELECT view_name FROM system_distributed.view_build_status", all_replicas)
+    text = b"SELECT view_name FROM system_distributed.view_build_status"
+    return query(connection, text, all_replicas) is not None
 
 
 def runs(pid):
@@ -90,27 +91,30 @@ def runs(pid):
         return False
 
 
+def has_served(kind, address, port):
+    probes = {"zookeeper": zookeeper, "ensemble": ensemble, "kafka": kafka, "cassandra": cassandra, "ring": ring}
+    try:
+        with socket.create_connection((address, int(port)), timeout=5) as connection:
+            return probes[kind](connection)
+    except (OSError, struct.error, UnicodeDecodeError):
+        return False  # Not yet: that is what the loop is for.
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=["zookeeper", "ensemble", "kafka", "cassandra", "ring"])
-    parser.add_argument("address")
-    parser.add_argument("port", type=int)
-    parser.add_argument("--pid", type=int, required=True)
-    parser.add_argument("--within", type=float, required=True, help="seconds")
-    options = parser.parse_args()
-    served = globals()[options.kind]
-    end = time.monotonic() + options.within
-    while time.monotonic() < end:
-        if not runs(options.pid):
-            return 3
-        try:
-            with socket.create_connection((options.address, options.port), timeout=5) as connection:
-                if served(connection):
-                    return 0
-        except (OSError, struct.error, UnicodeDecodeError):
-            pass  # Not yet: that is what the loop is for.
-        time.sleep(0.1)
-    return 4
+    end = time.monotonic() + float(sys.argv[1])
+    waiting = [line.split() for line in sys.stdin]
+    while waiting:
+        for name, _kind, _address, _port, pid in waiting:
+            if not runs(pid):
+                print(name)
+                return 3
+        waiting = [line for line in waiting if not has_served(*line[1:4])]
+        if waiting and time.monotonic() > end:
+            print(waiting[0][0])
+            return 4
+        time.sleep(0.1 if waiting else 0)
+    return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+# shellcheck shell=bash
+# The part of the tests of deploy/local that one node each is enough for.
+
+set_one() { local_ "$@" --dir "$tested/one"; }
+
+test_one() {
+    test_arguments
+    test_tools
+    test_fetching
+    test_memory
+    test_two_at_once
+    test_second_up
+    test_taken_port
+    test_settings
+    test_freeze
+    test_stale_pid_file
+    test_down
+    test_death_at_start
+}
+
+test_arguments() {
+    attempt local_ --help
+    expect_code "--help ends with 0" 0
+    expect_said "--help names the variables with their defaults" 'STITCH_CASSANDRA_PORT +9042'
+    attempt local_ upp
+    expect_code "an unknown command ends with 2" 2
+    attempt set_one up --nodes 2
+    expect_code "two nodes are refused" 2
+    attempt env STITCH_KAFKA_PORT=http "$repository/deploy/local" up --dir "$tested/one"
+    expect_said "a port that is no number is named" "STITCH_KAFKA_PORT is 'http'"
+    attempt set_one status
+    expect_code "status of what was never started ends with 1" 1
+    attempt set_one freeze
+    expect_said "freeze without a node lists the nodes" 'cassandra-1 zookeeper-1 kafka'
+}
+
+# Runs a piece of the helpers with some of their functions replaced.
+with_helpers() { # CODE
+    bash -c 'set -euo pipefail
+        repository=$1 library=$1/deploy/lib directory=$2
+        source "$library/say.sh"; source "$repository/deploy/versions.env"
+        source "$library/tools.sh"; source "$library/jars.sh"
+        mkdir -p "$directory"; jars_root=$directory
+        sleep() { :; }
+        eval "$3"' helpers "$repository" "$tested/helpers" "$1"
+}
+
+test_tools() {
+    attempt with_helpers 'find_java() { false; }; may_install() { false; }; find_tools'
+    expect_code "a missing JDK ends with 2" 2
+    expect_said "a missing JDK: what to install" 'apt-get install openjdk-17-jdk-headless'
+    attempt with_helpers 'find_java() { [ -f "$directory/java" ]; }; may_install() { true; }
+        apt_get() { echo "apt $*" >>"$directory/apt"; [ "$1" = update ] || touch "$directory/java"; }
+        find_tools; cat "$directory/apt"'
+    expect_code "where it may, it installs the JDK" 0
+    expect_said "lists are brought up to date first" '^apt update$'
+    expect_said "the JDK is what gets installed" '^apt install .*openjdk-17-jdk-headless'
+    attempt with_helpers 'find_java() { false; }; may_install() { true; }
+        apt_get() { echo "E: Failed to fetch https://user:word@mirror.example/x 404"; return 1; }; find_tools'
+    expect_code "a failing apt-get ends with 2" 2
+    expect_unsaid "no name of a mirror is shown" 'mirror.example'
+}
+
+test_fetching() {
+    attempt with_helpers 'run_maven() { echo try >>"$directory/tries"
+            [ "$(wc -l <"$directory/tries")" -gt 2 ] || { echo "[ERROR] Connect timed out"; return 1; }
+            mkdir -p "$2"; }
+        fetch_jars_of kafka; have_jars_of kafka'
+    expect_code "a time-out of the registry is tried again" 0
+    expect_said "and says so" 'attempt 2 of 3'
+    attempt with_helpers 'run_maven() { echo "[ERROR] Could not find artifact a:b in x (https://mirror.example/x)"; return 1; }
+        fetch_jars_of cassandra'
+    expect_code "a registry's no is final" 2
+    expect_unsaid "and not asked again" 'attempt'
+    expect_unsaid "and does not show the registry's name" 'mirror.example'
+}
+
+test_memory() {
+    attempt env STITCH_CASSANDRA_HEAP_MB=9000000 "$repository/deploy/local" up --dir "$tested/one"
+    expect_code "too little memory ends with 2" 2
+    expect_said "too little memory: how much is needed, and what to do" 'need 90[0-9]+ MiB .* lower STITCH_CASSANDRA_HEAP_MB'
+}
+
+test_two_at_once() {
+    local other other_code=0
+    set_one up >"$tested/other.log" 2>&1 &
+    other=$!
+    attempt set_one up
+    wait "$other" || other_code=$?
+    expect_code "up" 0
+    expect_same "up, twice at once" "$other_code" 0
+    expect_said "up tells the addresses" "Cassandra +127.0.0.1:$STITCH_CASSANDRA_PORT"
+    expect_same "only one of the two started servers" \
+        "$({ echo "$output" && cat "$tested/other.log"; } | grep -c '^all have served')" 1
+    attempt set_one status
+    expect_code "status ends with 0" 0
+    expect_same "three servers run" "$(grep -c running <<<"$output")" 3
+    expect_true "servers.json can be read" python3 -m json.tool "$tested/one/servers.json"
+    expect_same "servers.env has the pid" "$(sed -n s/^PID_KAFKA=//p "$tested/one/servers.env")" "$(set_one pid kafka || true)"
+    expect_same "all sockets listen on loopback" "$(listening_beyond_loopback)" ""
+}
+
+listening_beyond_loopback() {
+    local pids
+    pids=$(sed -n 's/^PID_[A-Z0-9_]*=//p' "$tested/one/servers.env" | paste -sd' ')
+    # shellcheck disable=SC2086 # one word a pid
+    { python3 "$library/listening.py" $pids || echo failed; } | grep -v '^127\.' || true
+}
+
+test_second_up() {
+    local before
+    before=$(set_one status || true)
+    attempt env -u STITCH_KAFKA_PORT -u STITCH_CASSANDRA_PORT "$repository/deploy/local" up --dir "$tested/one"
+    expect_code "a second up is harmless" 0
+    expect_said "a second up says so, and remembers the ports" "Kafka +127.0.0.1:$STITCH_KAFKA_PORT"
+    expect_same "and leaves all processes as they are" "$(set_one status || true)" "$before"
+    attempt env STITCH_KAFKA_PORT=1999 "$repository/deploy/local" up --dir "$tested/one"
+    expect_code "another port while they run is refused" 2
+    attempt set_one up --nodes 3
+    expect_said "three nodes in a folder made with one: what to do" 'down --wipe'
+}
+
+test_taken_port() {
+    attempt local_ up --dir "$tested/other"
+    expect_code "taken ports end with 2" 2
+    expect_said "a taken port: which, by whom, what to do" \
+        "port 127.0.0.1:$STITCH_KAFKA_PORT is taken by process [0-9]+ .*$tested/one.*; choose another by STITCH_KAFKA_PORT"
+    attempt local_ status --dir "$tested/other"
+    expect_unsaid "and nothing was started" running
+}
+
+test_settings() {
+    local name value
+    while read -r name value; do
+        expect_true "Cassandra says that $name is $value" \
+            python3 "$library/setting_is.py" 127.0.0.1 "$STITCH_CASSANDRA_PORT" "$name" "$value"
+    done <<'TABLE'
+counter_write_request_timeout 1500ms
+native_transport_timeout 2000ms
+native_transport_idle_timeout 40000ms
+internode_timeout true
+batch_size_fail_threshold 50KiB
+TABLE
+}
+
+test_freeze() {
+    attempt set_one freeze zookeeper-1
+    expect_code "freeze" 0
+    attempt set_one status
+    expect_code "status ends with 1 when a node is frozen" 1
+    expect_said "a frozen node is called so" 'zookeeper-1 +frozen'
+    attempt set_one up
+    expect_said "up names a frozen node and how to wake it" 'thaw zookeeper-1'
+    attempt set_one thaw zookeeper-1
+    expect_true "a node serves again after thaw" set_one up
+}
+
+test_stale_pid_file() {
+    attempt set_one kill zookeeper-1
+    expect_code "kill" 0
+    echo $$ >"$tested/one/zookeeper-1/pid"
+    attempt set_one status
+    expect_said "a pid file that names another program is recognised" 'zookeeper-1 +stopped'
+    attempt set_one up
+    expect_code "up starts only what is missing" 0
+    expect_said "and says so" '^starting zookeeper-1 …$'
+}
+
+test_down() {
+    local pids pid alive=0
+    pids=$(sed -n 's/^PID_[A-Z0-9_]*=//p' "$tested/one/servers.env")
+    attempt set_one freeze kafka
+    attempt set_one down
+    expect_code "down, with a frozen node" 0
+    for pid in $pids; do [[ $(ps -o stat= -p "$pid") =~ ^(Z|$) ]] || alive=$((alive + 1)); done
+    expect_same "when down ends, all processes have ended" "$alive" 0
+    attempt set_one down
+    expect_code "down is harmless when nothing runs" 0
+    attempt local_ down --dir "$tested/never"
+    expect_code "down is harmless where nothing ever was" 0
+}
+
+test_death_at_start() {
+    attempt env STITCH_CASSANDRA_HEAP_MB=1 "$repository/deploy/local" up --dir "$tested/one"
+    expect_code "a server that dies at its start ends with 2" 2
+    expect_said "its last words are shown" 'Too small'
+    expect_said "and the path of its log" "cassandra-1 died at its start.*$tested/one/cassandra-1/log"
+    attempt set_one status
+    expect_unsaid "nothing is left running" running
+    attempt set_one down --wipe
+    expect_true "down --wipe deletes the data" test ! -e "$tested/one/kafka"
+}

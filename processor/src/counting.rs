@@ -50,7 +50,11 @@ pub(crate) enum Command {
     /// Make a new mark in the range: [`Counting::marked`].
     Mark(RangeId),
     /// Send once: [`Counting::answered`].
-    Send { id: BatchId, permit: Permit, batch: CounterBatch },
+    Send {
+        id: BatchId,
+        permit: Permit,
+        batch: CounterBatch,
+    },
     /// Take the partition's lock and read its progress: [`Counting::taken`].
     Take(Partition),
     /// Write progress, fenced by the partition's lock: [`Counting::progress_written`].
@@ -58,11 +62,20 @@ pub(crate) enum Command {
     /// Stop waiting for the partition's lock, or release it: [`Counting::given_back`].
     GiveBack(Partition),
     /// Deliver the partition's records from here.
-    Start { partition: Partition, from: Offset, run: Run },
+    Start {
+        partition: Partition,
+        from: Offset,
+        run: Run,
+    },
     /// Deliver no more of them.
     Stop(Partition),
     /// Copy a rejected record to the topic of rejects: [`Counting::copied`].
-    Copy { partition: Partition, run: Run, record: Record, reason: String },
+    Copy {
+        partition: Partition,
+        run: Run,
+        record: Record,
+        reason: String,
+    },
     /// Tell the group how far the log is answered.
     Commit(Offsets),
 }
@@ -163,7 +176,10 @@ impl Counting {
     pub(crate) fn next_wakeup(&self, now: Moment) -> Option<Moment> {
         let of_range = |range: &RangeId| self.ranges[usize::from(range.0)].wakeups();
         let settling = self.attention.iter().flat_map(of_range);
-        let writing = self.partitions.values().filter_map(PartitionCounting::next_wakeup);
+        let writing = self
+            .partitions
+            .values()
+            .filter_map(PartitionCounting::next_wakeup);
         settling.chain(writing).filter(|moment| *moment > now).min()
     }
 
@@ -189,9 +205,21 @@ impl Counting {
             held_bytes: self.held.bytes,
             parked_events: self.ranges.iter().map(parked).sum(),
             requests_in_flight: self.in_flight.len(),
-            range_locks: self.ranges.iter().filter(|range| range.holds_lock()).count(),
-            ranges_stopped: self.ranges.iter().filter(|range| range.is_stopped()).count(),
-            partitions: self.partitions.values().filter(|one| one.holds_lock()).count(),
+            range_locks: self
+                .ranges
+                .iter()
+                .filter(|range| range.holds_lock())
+                .count(),
+            ranges_stopped: self
+                .ranges
+                .iter()
+                .filter(|range| range.is_stopped())
+                .count(),
+            partitions: self
+                .partitions
+                .values()
+                .filter(|one| one.holds_lock())
+                .count(),
         }
     }
 

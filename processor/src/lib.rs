@@ -3,3 +3,4 @@
 mod counting;
 pub mod metrics;
 pub mod status;
+pub mod http;

@@ -85,7 +85,10 @@ pub(crate) fn show(gauges: Gauges, lease_left: Duration) {
 pub(crate) fn position(partition: Partition, progress: Offset, end: Offset) {
     let label = partition.to_string();
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
-    let (progress_value, lag) = (progress.0 as f64, end.0.saturating_sub(progress.0).max(0) as f64);
+    let (progress_value, lag) = (
+        progress.0 as f64,
+        end.0.saturating_sub(progress.0).max(0) as f64,
+    );
     gauge!(PROGRESS, "partition" => label.clone()).set(progress_value);
     gauge!(LAG, "partition" => label).set(lag);
 }
@@ -95,18 +98,42 @@ pub fn register() {
     describe_counter!(EVENTS, "records of the event topic by verdict");
     describe_counter!(CELLS, "cells incremented");
     describe_counter!(REQUESTS, "counter batches by outcome");
-    describe_counter!(SUSPECTS, "cells that may be wrong until a restoration proves them right");
-    describe_gauge!(HELD_EVENTS, "events taken in and not answered, once for each range they touch");
+    describe_counter!(
+        SUSPECTS,
+        "cells that may be wrong until a restoration proves them right"
+    );
+    describe_gauge!(
+        HELD_EVENTS,
+        "events taken in and not answered, once for each range they touch"
+    );
     describe_gauge!(HELD_BYTES, "memory that these take, in bytes");
-    describe_gauge!(PARKED_EVENTS, "those of them whose range is not locked, or stopped");
+    describe_gauge!(
+        PARKED_EVENTS,
+        "those of them whose range is not locked, or stopped"
+    );
     describe_gauge!(IN_FLIGHT, "counter batches on their way");
     describe_gauge!(RANGE_LOCKS, "shared range locks held");
-    describe_gauge!(RANGES_STOPPED, "ranges whose increments Cassandra refuses for good");
+    describe_gauge!(
+        RANGES_STOPPED,
+        "ranges whose increments Cassandra refuses for good"
+    );
     describe_gauge!(PARTITIONS, "Kafka partitions whose lock is held");
-    describe_gauge!(LEASE_LEFT, "how long this process may go on sending without ZooKeeper");
-    describe_gauge!(PROGRESS, "offset below which every event is answered, by partition");
-    describe_gauge!(LAG, "records between progress and the log's end, by partition");
-    describe_counter!(MEMBERSHIPS, "ZooKeeper sessions with which this process has counted");
+    describe_gauge!(
+        LEASE_LEFT,
+        "how long this process may go on sending without ZooKeeper"
+    );
+    describe_gauge!(
+        PROGRESS,
+        "offset below which every event is answered, by partition"
+    );
+    describe_gauge!(
+        LAG,
+        "records between progress and the log's end, by partition"
+    );
+    describe_counter!(
+        MEMBERSHIPS,
+        "ZooKeeper sessions with which this process has counted"
+    );
     Decoded::default().report();
     counter!(CELLS).increment(0);
     counter!(SUSPECTS).increment(0);
@@ -115,7 +142,13 @@ pub fn register() {
         counter!(REQUESTS, "outcome" => outcome).increment(0);
     }
     for name in [
-        HELD_EVENTS, HELD_BYTES, PARKED_EVENTS, IN_FLIGHT, RANGE_LOCKS, RANGES_STOPPED, PARTITIONS,
+        HELD_EVENTS,
+        HELD_BYTES,
+        PARKED_EVENTS,
+        IN_FLIGHT,
+        RANGE_LOCKS,
+        RANGES_STOPPED,
+        PARTITIONS,
         LEASE_LEFT,
     ] {
         gauge!(name).set(0.0);

@@ -20,7 +20,8 @@ impl Status {
     /// The loop is alive at `now`.
     pub fn beat(&self, now: Moment) {
         let ms = now.since(Moment::new(Duration::ZERO)).as_millis();
-        self.beat_ms.store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.beat_ms
+            .store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Whether the process is a member with a valid lease, and in the group.

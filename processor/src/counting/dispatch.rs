@@ -64,14 +64,20 @@ impl Counting {
         let state = &mut self.ranges[usize::from(range.0)];
         let yielding = matches!(state.lock, LockState::Yielding { .. });
         let tracks = &state.tracks;
-        let pending = state.pending.get_mut(counter).expect("what is queued is pending");
+        let pending = state
+            .pending
+            .get_mut(counter)
+            .expect("what is queued is pending");
         pending.queued = false;
         pending.fold(|part| {
             let partition = partitions.get(&part.partition);
             let counting = partition.is_some_and(|known| known.holds_lock());
             let finishing = yielding || partition.is_some_and(|known| known.is_handing_over());
-            let must_finish =
-                || tracks.get(&part.partition).is_some_and(|t| t.must_finish(part.place));
+            let must_finish = || {
+                tracks
+                    .get(&part.partition)
+                    .is_some_and(|t| t.must_finish(part.place))
+            };
             counting && (!finishing || must_finish())
         })
     }
@@ -88,7 +94,10 @@ impl Counting {
             self.track(range, partition).divided(place);
         }
         for part in &folded.parts {
-            let held = self.partitions.get(&part.partition).is_some_and(|p| p.holds_lock());
+            let held = self
+                .partitions
+                .get(&part.partition)
+                .is_some_and(|p| p.holds_lock());
             check_invariant!(I6, held, "partition {} is not locked", part.partition);
             self.track(range, part.partition).sent(part.place);
         }
@@ -102,20 +111,41 @@ impl Counting {
         let id = BatchId(self.batches);
         let state = self.range(range);
         state.in_flight += 1;
-        state.pending.get_mut(&counter).expect("it was just folded").in_flight = true;
+        state
+            .pending
+            .get_mut(&counter)
+            .expect("it was just folded")
+            .in_flight = true;
         let name = self.definitions[counter.definition].0.clone();
         let batch = CounterBatch {
-            counter: Counter { name, key: counter.key.clone() },
+            counter: Counter {
+                name,
+                key: counter.key.clone(),
+            },
             amounts: folded.amounts,
         };
         let cells = batch.amounts.len();
-        self.in_flight.insert(id, InFlight { range, counter, parts: folded.parts, cells });
+        self.in_flight.insert(
+            id,
+            InFlight {
+                range,
+                counter,
+                parts: folded.parts,
+                cells,
+            },
+        );
         self.commands.push(Command::Send { id, permit, batch });
     }
 
     /// The store has answered, or will not answer any more.
     pub(crate) fn answered(&mut self, id: BatchId, outcome: Outcome, now: Moment) {
-        let Some(InFlight { range, counter, parts, cells }) = self.in_flight.remove(&id) else {
+        let Some(InFlight {
+            range,
+            counter,
+            parts,
+            cells,
+        }) = self.in_flight.remove(&id)
+        else {
             check_invariant!(I5, false, "batch {} was answered twice", id.0);
             return;
         };
@@ -170,7 +200,10 @@ impl Counting {
         cause: Cause,
     ) {
         let state = self.range(range);
-        let pending = state.pending.get_mut(counter).expect("it had a batch on its way");
+        let pending = state
+            .pending
+            .get_mut(counter)
+            .expect("it had a batch on its way");
         if pending.refuse(cells) {
             tracing::info!(%range, cells, %cause, "batch refused, sent in smaller ones");
         } else if state.stopped.is_none() {
@@ -191,7 +224,11 @@ impl Counting {
             self.track(range, part.partition).came_back(part.place);
         }
         let state = self.range(range);
-        state.pending.get_mut(counter).expect("it had a batch on its way").put_back(parts);
+        state
+            .pending
+            .get_mut(counter)
+            .expect("it had a batch on its way")
+            .put_back(parts);
     }
 
     /// Answers parts in their tracks.
@@ -230,11 +267,7 @@ impl Counting {
         self.held.events -= left;
     }
 
-    fn track(
-        &mut self,
-        range: RangeId,
-        partition: stitch_common::offset::Partition,
-    ) -> &mut Track {
+    fn track(&mut self, range: RangeId, partition: stitch_common::offset::Partition) -> &mut Track {
         let track = self.range(range).tracks.get_mut(&partition);
         track.expect("a partition is given back only when nothing of it is on its way")
     }

@@ -33,7 +33,8 @@ impl Counting {
         }
         match self.partitions.get_mut(&partition) {
             None => {
-                self.partitions.insert(partition, PartitionCounting::taking(now));
+                self.partitions
+                    .insert(partition, PartitionCounting::taking(now));
                 self.commands.push(Command::Take(partition));
             }
             Some(known) => match known.stage {
@@ -46,7 +47,9 @@ impl Counting {
     /// The partition's lock is held and this is its progress, read under that lock; its records are to be delivered
     /// from `from`, which is not above any range's offset unless nothing lies between.
     pub(crate) fn taken(&mut self, partition: Partition, progress: Progress, from: Offset) {
-        let Some(known) = self.partitions.get_mut(&partition) else { return };
+        let Some(known) = self.partitions.get_mut(&partition) else {
+            return;
+        };
         if known.stage != Stage::Taking {
             return;
         }
@@ -57,16 +60,29 @@ impl Counting {
         known.taken_in = from;
         known.resumed = progress.clone();
         known.written = progress;
-        self.commands.push(Command::Start { partition, from, run });
+        self.commands.push(Command::Start {
+            partition,
+            from,
+            run,
+        });
         self.commit_due = true;
     }
 
     /// The feed has delivered these records.
     pub(crate) fn delivered(&mut self, partition: Partition, run: Run, records: Vec<Record>) {
-        let Some(known) = self.counting(partition, run) else { return };
-        let from = known.staged.back().map_or(known.taken_in, |staged| staged.upto);
-        let mut staged =
-            Staged { events: Vec::new(), uncopied: BTreeSet::new(), upto: from, bytes: 0 };
+        let Some(known) = self.counting(partition, run) else {
+            return;
+        };
+        let from = known
+            .staged
+            .back()
+            .map_or(known.taken_in, |staged| staged.upto);
+        let mut staged = Staged {
+            events: Vec::new(),
+            uncopied: BTreeSet::new(),
+            upto: from,
+            bytes: 0,
+        };
         let mut decoded = metrics::Decoded::default();
         for record in records {
             if record.offset < staged.upto {
@@ -85,7 +101,12 @@ impl Counting {
                     staged.bytes += record.value.as_ref().map_or(0, |value| value.len());
                     staged.uncopied.insert(record.offset);
                     let reason = rejection.to_string();
-                    self.commands.push(Command::Copy { partition, run, record, reason });
+                    self.commands.push(Command::Copy {
+                        partition,
+                        run,
+                        record,
+                        reason,
+                    });
                 }
             }
         }
@@ -96,18 +117,29 @@ impl Counting {
 
     /// The feed has delivered every record below `upto`.
     pub(crate) fn end_reached(&mut self, partition: Partition, run: Run, upto: Offset) {
-        let Some(known) = self.counting(partition, run) else { return };
-        let from = known.staged.back().map_or(known.taken_in, |staged| staged.upto);
+        let Some(known) = self.counting(partition, run) else {
+            return;
+        };
+        let from = known
+            .staged
+            .back()
+            .map_or(known.taken_in, |staged| staged.upto);
         if upto > from {
-            let nothing =
-                Staged { events: Vec::new(), uncopied: BTreeSet::new(), upto, bytes: 0 };
+            let nothing = Staged {
+                events: Vec::new(),
+                uncopied: BTreeSet::new(),
+                upto,
+                bytes: 0,
+            };
             self.stage(partition, nothing);
         }
     }
 
     /// A rejected record is in the topic of rejects.
     pub(crate) fn copied(&mut self, partition: Partition, run: Run, offset: Offset) {
-        let Some(known) = self.counting(partition, run) else { return };
+        let Some(known) = self.counting(partition, run) else {
+            return;
+        };
         for staged in &mut known.staged {
             staged.uncopied.remove(&offset);
         }
@@ -128,7 +160,10 @@ impl Counting {
 
     fn take_in_staged(&mut self, partition: Partition) {
         while let Some(known) = self.partitions.get_mut(&partition)
-            && known.staged.front().is_some_and(|staged| staged.uncopied.is_empty())
+            && known
+                .staged
+                .front()
+                .is_some_and(|staged| staged.uncopied.is_empty())
             && let Some(staged) = known.staged.pop_front()
         {
             self.held.bytes -= staged.bytes;
@@ -143,28 +178,45 @@ impl Counting {
 
     /// Parts an event by range and counter. A range that resumed above it has answered it already.
     fn take_in(&mut self, partition: Partition, offset: Offset, event: Event) {
-        let Some(known) = self.partitions.get(&partition) else { return };
+        let Some(known) = self.partitions.get(&partition) else {
+            return;
+        };
         let mut by_range: Vec<(RangeId, CounterRef, stitch_common::cell::Amount)> = event
             .increments
             .into_iter()
             .map(|increment| {
                 let range = self.bits.range_of(increment.counter.token());
                 let key = increment.counter.key;
-                (range, CounterRef { definition: increment.definition, key }, increment.amount)
+                (
+                    range,
+                    CounterRef {
+                        definition: increment.definition,
+                        key,
+                    },
+                    increment.amount,
+                )
             })
             .filter(|(range, _, _)| known.resumed.of(*range) <= offset)
             .collect();
         by_range.sort_by_key(|(range, _, _)| *range);
         for parts in by_range.chunk_by(|a, b| a.0 == b.0) {
             let range = parts[0].0;
-            let track = self.ranges[usize::from(range.0)].tracks.entry(partition).or_default();
+            let track = self.ranges[usize::from(range.0)]
+                .tracks
+                .entry(partition)
+                .or_default();
             let count = u32::try_from(parts.len()).expect("an event has few increments");
             let place = track.take_in(offset, count);
             self.held.events += 1;
             for (_, counter, amount) in parts {
                 let granularities = self.definitions[counter.definition].1;
-                let part =
-                    Part { partition, place, time: event.time, amount: *amount, granularities };
+                let part = Part {
+                    partition,
+                    place,
+                    time: event.time,
+                    amount: *amount,
+                    granularities,
+                };
                 self.enqueue(range, counter.clone(), part);
             }
         }
@@ -175,7 +227,11 @@ impl Counting {
         let cells_max = self.limits.cells_per_batch_max;
         let state = self.range(range);
         let new = || PendingCounter::new(cells_max);
-        state.pending.entry(counter.clone()).or_insert_with(new).push(part);
+        state
+            .pending
+            .entry(counter.clone())
+            .or_insert_with(new)
+            .push(part);
         state.queue(counter);
         match state.lock {
             LockState::Idle => {

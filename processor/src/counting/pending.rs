@@ -36,16 +36,25 @@ pub(crate) struct Granularities(u8);
 
 impl Granularities {
     pub(crate) fn of(granularities: &[Granularity]) -> Self {
-        Self(granularities.iter().fold(0, |set, &one| set | Self::bit(one)))
+        Self(
+            granularities
+                .iter()
+                .fold(0, |set, &one| set | Self::bit(one)),
+        )
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = Granularity> {
-        Granularity::EVERY.into_iter().filter(move |&one| self.0 & Self::bit(one) != 0)
+        Granularity::EVERY
+            .into_iter()
+            .filter(move |&one| self.0 & Self::bit(one) != 0)
     }
 
     /// The first `count` of them, and the others.
     fn split(self, count: usize) -> (Self, Self) {
-        let first = self.iter().take(count).fold(0, |set, one| set | Self::bit(one));
+        let first = self
+            .iter()
+            .take(count)
+            .fold(0, |set, one| set | Self::bit(one));
         (Self(first), Self(self.0 & !first))
     }
 
@@ -84,7 +93,12 @@ pub(crate) struct Folded {
 impl PendingCounter {
     /// A counter for which nothing waits, and whose batches have at most `cells_max` cells.
     pub(crate) const fn new(cells_max: usize) -> Self {
-        Self { parts: VecDeque::new(), in_flight: false, queued: false, cells_max }
+        Self {
+            parts: VecDeque::new(),
+            in_flight: false,
+            queued: false,
+            cells_max,
+        }
     }
 
     pub(crate) fn push(&mut self, part: Part) {
@@ -100,7 +114,9 @@ impl PendingCounter {
 
     /// Keeps the parts that `keep` says and returns the others.
     pub(crate) fn remove(&mut self, mut keep: impl FnMut(&Part) -> bool) -> Vec<Part> {
-        let (kept, removed) = std::mem::take(&mut self.parts).into_iter().partition(|p| keep(p));
+        let (kept, removed) = std::mem::take(&mut self.parts)
+            .into_iter()
+            .partition(|p| keep(p));
         self.parts = VecDeque::from(kept);
         let removed: Vec<Part> = removed;
         removed
@@ -118,7 +134,11 @@ impl PendingCounter {
 
     /// Takes the first parts that `may_begin` allows and that fit into one batch.
     pub(crate) fn fold(&mut self, mut may_begin: impl FnMut(&Part) -> bool) -> Folded {
-        let mut folded = Folded { parts: Vec::new(), amounts: Vec::new(), divided: None };
+        let mut folded = Folded {
+            parts: Vec::new(),
+            amounts: Vec::new(),
+            divided: None,
+        };
         let mut kept = VecDeque::new();
         while let Some(part) = self.parts.pop_front() {
             if !may_begin(&part) {
@@ -134,11 +154,17 @@ impl PendingCounter {
             }
             let rest = if folded.parts.is_empty() {
                 let (now, later) = part.granularities.split(self.cells_max);
-                let first = Part { granularities: now, ..part };
+                let first = Part {
+                    granularities: now,
+                    ..part
+                };
                 add(&mut folded.amounts, &first);
                 folded.parts.push(first);
                 folded.divided = Some((part.partition, part.place));
-                Part { granularities: later, ..part }
+                Part {
+                    granularities: later,
+                    ..part
+                }
             } else {
                 part
             };
@@ -155,12 +181,16 @@ impl PendingCounter {
 
 fn cells(part: &Part) -> impl Iterator<Item = CellSlot> {
     let time = part.time;
-    part.granularities.iter().map(move |granularity| slot(granularity, time))
+    part.granularities
+        .iter()
+        .map(move |granularity| slot(granularity, time))
 }
 
 /// How many cells of `part` are not among `amounts`. Looks from the end: events of one time stand together.
 fn new_cells(amounts: &[(CellSlot, Amount)], part: &Part) -> usize {
-    cells(part).filter(|cell| !amounts.iter().rev().any(|(known, _)| known == cell)).count()
+    cells(part)
+        .filter(|cell| !amounts.iter().rev().any(|(known, _)| known == cell))
+        .count()
 }
 
 fn add(amounts: &mut Vec<(CellSlot, Amount)>, part: &Part) {
@@ -193,7 +223,9 @@ mod tests {
 
     fn places(count: i64) -> Vec<Place> {
         let mut track = Track::default();
-        (0..count).map(|offset| track.take_in(Offset(offset), 1)).collect()
+        (0..count)
+            .map(|offset| track.take_in(Offset(offset), 1))
+            .collect()
     }
 
     fn pending(cells_max: usize, parts: &[Part]) -> PendingCounter {
@@ -208,8 +240,11 @@ mod tests {
         let mut pending = pending(10, &[part(p[0], 1, 5), part(p[1], 1, 7), part(p[2], 2, -1)]);
         let folded = pending.fold(|_| true);
         assert_eq!(folded.parts.len(), 3);
-        let sums: Vec<_> =
-            folded.amounts.iter().map(|(s, a)| (s.granularity.name(), s.bucket.0 / HOUR_MS, a.0)).collect();
+        let sums: Vec<_> = folded
+            .amounts
+            .iter()
+            .map(|(s, a)| (s.granularity.name(), s.bucket.0 / HOUR_MS, a.0))
+            .collect();
         assert_eq!(sums, [("all", 0, 11), ("hour", 1, 12), ("hour", 2, -1)]);
         assert!(pending.is_empty());
     }
@@ -238,7 +273,10 @@ mod tests {
         assert!(pending.refuse(folded.amounts.len()));
         pending.put_back(folded.parts);
         let first = pending.fold(|_| true);
-        assert_eq!((first.amounts.len(), first.divided), (1, Some((Partition(0), p[0]))));
+        assert_eq!(
+            (first.amounts.len(), first.divided),
+            (1, Some((Partition(0), p[0])))
+        );
         let second = pending.fold(|_| true);
         assert_eq!((second.amounts.len(), second.divided), (1, None));
         assert_ne!(first.amounts[0].0, second.amounts[0].0);
@@ -251,7 +289,12 @@ mod tests {
         let mut pending = pending(10, &[part(p[0], 1, 1), part(p[1], 1, 1), part(p[2], 1, 1)]);
         let folded = pending.fold(|part| part.place == p[1]);
         assert_eq!(folded.parts.len(), 1);
-        let left: Vec<_> = pending.fold(|_| true).parts.iter().map(|part| part.place).collect();
+        let left: Vec<_> = pending
+            .fold(|_| true)
+            .parts
+            .iter()
+            .map(|part| part.place)
+            .collect();
         assert_eq!(left, [p[0], p[2]]);
     }
 }

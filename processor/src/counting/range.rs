@@ -64,8 +64,13 @@ impl Trouble {
 
     /// After another request that was not applied: a pause, longer each time.
     pub(super) fn after(before: Option<Self>, now: Moment) -> Self {
-        let pause = before.map_or(Self::FIRST, |trouble| (trouble.pause * 2).min(Self::LONGEST));
-        Self { until: now.plus(pause), pause }
+        let pause = before.map_or(Self::FIRST, |trouble| {
+            (trouble.pause * 2).min(Self::LONGEST)
+        });
+        Self {
+            until: now.plus(pause),
+            pause,
+        }
     }
 }
 
@@ -117,7 +122,9 @@ impl RangeCounting {
             LockState::Yielding { give_up } => Some(give_up),
             LockState::Idle | LockState::Queued | LockState::Held | LockState::Releasing => None,
         };
-        give_up.into_iter().chain(self.trouble.map(|trouble| trouble.until))
+        give_up
+            .into_iter()
+            .chain(self.trouble.map(|trouble| trouble.until))
     }
 
     /// Puts every counter that waits back into the queue, in an order that does not hang on hashing.
@@ -148,9 +155,8 @@ impl RangeCounting {
 
     /// Forgets a counter for which nothing waits and nothing is on its way.
     pub(super) fn tidy(&mut self, counter: &CounterRef) {
-        let idle = |pending: &PendingCounter| {
-            pending.is_empty() && !pending.in_flight && !pending.queued
-        };
+        let idle =
+            |pending: &PendingCounter| pending.is_empty() && !pending.in_flight && !pending.queued;
         if self.pending.get(counter).is_some_and(idle) {
             self.pending.remove(counter);
         }

@@ -23,7 +23,9 @@ impl Counting {
     pub(crate) fn granted(&mut self, range: RangeId) {
         let state = &mut self.ranges[usize::from(range.0)];
         for (partition, track) in &state.tracks {
-            let Some(known) = self.partitions.get(partition) else { continue };
+            let Some(known) = self.partitions.get(partition) else {
+                continue;
+            };
             check_invariant!(
                 I4,
                 track.progress(known.taken_in) >= known.written.of(range),
@@ -61,7 +63,9 @@ impl Counting {
     /// The partition is to go to another process, or has gone already.
     pub(crate) fn revoked(&mut self, partition: Partition, now: Moment) {
         let give_up = now.plus(self.limits.settle_timeout);
-        let Some(known) = self.partitions.get_mut(&partition) else { return };
+        let Some(known) = self.partitions.get_mut(&partition) else {
+            return;
+        };
         known.assigned_again = false;
         match known.stage {
             Stage::Taking => {
@@ -84,7 +88,10 @@ impl Counting {
 
     /// The partition's lock is released, or was given up before it was held.
     pub(crate) fn given_back(&mut self, partition: Partition, now: Moment) {
-        let again = self.partitions.remove(&partition).is_some_and(|known| known.assigned_again);
+        let again = self
+            .partitions
+            .remove(&partition)
+            .is_some_and(|known| known.assigned_again);
         if again {
             self.assigned(partition, now);
         }
@@ -121,10 +128,7 @@ impl Counting {
                     }
                     self.settle_yield(range, now);
                 }
-                LockState::Idle
-                | LockState::Queued
-                | LockState::Held
-                | LockState::Releasing => {}
+                LockState::Idle | LockState::Queued | LockState::Held | LockState::Releasing => {}
             }
             if !self.range(range).needs_attention() {
                 self.attention.remove(&range);
@@ -153,11 +157,16 @@ impl Counting {
         if !state.is_settled() {
             return;
         }
-        let behind: Vec<_> =
-            state.tracks.iter().map(|(partition, track)| (*partition, track.behind())).collect();
+        let behind: Vec<_> = state
+            .tracks
+            .iter()
+            .map(|(partition, track)| (*partition, track.behind()))
+            .collect();
         let mut written = true;
         for (partition, behind) in behind {
-            let Some(known) = self.partitions.get(&partition) else { continue };
+            let Some(known) = self.partitions.get(&partition) else {
+                continue;
+            };
             if known.written.of(range) < behind {
                 written = false;
                 self.write_progress(partition, now);
@@ -170,7 +179,9 @@ impl Counting {
     }
 
     fn settle_partition(&mut self, partition: Partition, now: Moment) {
-        let Some(known) = self.partitions.get(&partition) else { return };
+        let Some(known) = self.partitions.get(&partition) else {
+            return;
+        };
         match known.stage {
             Stage::Counting if now >= known.write_due => self.write_progress(partition, now),
             Stage::HandingOver { give_up } => {
@@ -214,7 +225,9 @@ impl Counting {
         let progress = self.progress(partition);
         let interval = self.limits.progress_interval;
         let bits = self.bits;
-        let Some(known) = self.partitions.get_mut(&partition) else { return };
+        let Some(known) = self.partitions.get_mut(&partition) else {
+            return;
+        };
         if known.writing.is_some() {
             return;
         }
@@ -230,7 +243,8 @@ impl Counting {
             );
         }
         known.writing = Some(progress.clone());
-        self.commands.push(Command::WriteProgress(partition, progress));
+        self.commands
+            .push(Command::WriteProgress(partition, progress));
     }
 
     /// Rule P5: for every range the first event that is not answered.
@@ -274,7 +288,10 @@ impl Counting {
             .collect();
         given_up.sort_by(|a, b| a.0.cmp(&b.0));
         for (counter, parts) in given_up {
-            let cells = parts.iter().map(|part| part.granularities.iter().count()).sum();
+            let cells = parts
+                .iter()
+                .map(|part| part.granularities.iter().count())
+                .sum();
             tracing::warn!(
                 %range, key = %counter.key.0, cells,
                 "increments could not be applied in time, given up as suspect"
@@ -300,24 +317,30 @@ impl Counting {
         for counter in touched {
             state.tidy(&counter);
         }
-        let events = state.tracks.remove(&partition).map_or(0, |track| track.len());
+        let events = state
+            .tracks
+            .remove(&partition)
+            .map_or(0, |track| track.len());
         self.held.bytes -= weight;
         self.held.events -= events;
     }
 
     fn ranges_of(&self, partition: Partition) -> Vec<RangeId> {
         let has = |range: &RangeId| {
-            self.ranges[usize::from(range.0)].tracks.contains_key(&partition)
+            self.ranges[usize::from(range.0)]
+                .tracks
+                .contains_key(&partition)
         };
         self.bits.ranges().filter(has).collect()
     }
 
     /// Where each partition that is held stands in ZooKeeper and how far it was taken in, for the metrics.
     pub(crate) fn positions(&self) -> Vec<(Partition, Offset, Offset)> {
-        let held = self.partitions.iter().filter(|(_, known)| known.holds_lock());
-        held.map(|(partition, known)| {
-            (*partition, known.written.lowest(self.bits), known.taken_in)
-        })
-        .collect()
+        let held = self
+            .partitions
+            .iter()
+            .filter(|(_, known)| known.holds_lock());
+        held.map(|(partition, known)| (*partition, known.written.lowest(self.bits), known.taken_in))
+            .collect()
     }
 }

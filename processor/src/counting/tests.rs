@@ -72,7 +72,10 @@ impl World {
         Self {
             counting: Counting::new(limits, &definitions),
             definitions,
-            log: Log { records, delivered: BTreeMap::new() },
+            log: Log {
+                records,
+                delivered: BTreeMap::new(),
+            },
             lease: Lease::new(Duration::from_secs(30)),
             now: Moment::new(Duration::ZERO),
             pending: Vec::new(),
@@ -90,7 +93,11 @@ impl World {
         let commands = self.counting.advance(self.now, &self.lease);
         for command in commands {
             match command {
-                Command::Start { partition, from, run } => {
+                Command::Start {
+                    partition,
+                    from,
+                    run,
+                } => {
                     let at = usize::try_from(from.0).unwrap();
                     self.log.delivered.insert(partition, (run, at));
                 }
@@ -134,7 +141,12 @@ impl World {
                 self.progress.insert(partition, progress);
                 self.counting.progress_written(partition);
             }
-            Command::Copy { partition, run, record, .. } => {
+            Command::Copy {
+                partition,
+                run,
+                record,
+                ..
+            } => {
                 self.copied.insert((partition, record.offset));
                 self.counting.copied(partition, run, record.offset);
             }
@@ -156,7 +168,10 @@ impl World {
             _ => (true, Outcome::Applied),
         };
         for (slot, amount) in &batch.amounts {
-            let cell = Cell { counter: batch.counter.clone(), slot: *slot };
+            let cell = Cell {
+                counter: batch.counter.clone(),
+                slot: *slot,
+            };
             if matches!(outcome, Outcome::Unknown(_)) {
                 self.suspects.insert(cell.clone());
             }
@@ -172,7 +187,9 @@ impl World {
         if !self.counting.wants_records() {
             return;
         }
-        let Some((run, at)) = self.log.delivered.get_mut(&partition) else { return };
+        let Some((run, at)) = self.log.delivered.get_mut(&partition) else {
+            return;
+        };
         let run = *run;
         let records = &self.log.records[usize::try_from(partition.0).unwrap()];
         let upto = (*at + count).min(records.len());
@@ -190,17 +207,26 @@ impl World {
 
     /// What one record adds, by cell.
     fn effects(&self, record: &Record) -> Vec<(RangeId, Cell, Amount)> {
-        let Decoded::Event(event) =
-            Decoder::new(&self.definitions).decode(record.value.as_deref())
+        let Decoded::Event(event) = Decoder::new(&self.definitions).decode(record.value.as_deref())
         else {
             return Vec::new();
         };
         let cells = event.increments.iter().flat_map(|increment| {
             let definition = &self.definitions.counters[increment.definition];
-            let range = self.definitions.range_bits.range_of(increment.counter.token());
+            let range = self
+                .definitions
+                .range_bits
+                .range_of(increment.counter.token());
             definition.granularities.iter().map(move |&granularity| {
                 let slot = slot(granularity, event.time);
-                (range, Cell { counter: increment.counter.clone(), slot }, increment.amount)
+                (
+                    range,
+                    Cell {
+                        counter: increment.counter.clone(),
+                        slot,
+                    },
+                    increment.amount,
+                )
             })
         });
         cells.collect()
@@ -245,8 +271,13 @@ impl World {
         let cells: BTreeSet<&Cell> = expected.keys().chain(self.store.keys()).collect();
         for cell in cells {
             if bits.range_of(cell.counter.token()) == range && !self.suspects.contains(cell) {
-                let value = |sums: &BTreeMap<Cell, Amount>| sums.get(cell).copied().unwrap_or_default();
-                assert_eq!(value(&self.store), value(&expected), "{cell} when range {range} was released");
+                let value =
+                    |sums: &BTreeMap<Cell, Amount>| sums.get(cell).copied().unwrap_or_default();
+                assert_eq!(
+                    value(&self.store),
+                    value(&expected),
+                    "{cell} when range {range} was released"
+                );
             }
         }
     }
@@ -284,7 +315,10 @@ impl World {
         }
         let expected = self.expected(&everywhere);
         let cells: BTreeSet<&Cell> = expected.keys().chain(self.store.keys()).collect();
-        for cell in cells.into_iter().filter(|cell| self.exact && !self.suspects.contains(cell)) {
+        for cell in cells
+            .into_iter()
+            .filter(|cell| self.exact && !self.suspects.contains(cell))
+        {
             let value = |sums: &BTreeMap<Cell, Amount>| sums.get(cell).copied().unwrap_or_default();
             assert_eq!(value(&self.store), value(&expected), "{cell}");
         }

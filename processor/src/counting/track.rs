@@ -38,7 +38,12 @@ impl Track {
     /// Takes in an event of `parts` parts behind all others.
     pub(crate) fn take_in(&mut self, offset: Offset, parts: u32) -> Place {
         debug_assert!(self.events.back().is_none_or(|last| last.offset < offset));
-        self.events.push_back(Tracked { offset, open: parts, in_flight: 0, begun: false });
+        self.events.push_back(Tracked {
+            offset,
+            open: parts,
+            in_flight: 0,
+            begun: false,
+        });
         Place(self.left + self.events.len() as u64 - 1)
     }
 
@@ -122,7 +127,10 @@ impl Track {
     }
 
     fn at(&mut self, place: Place) -> &mut Tracked {
-        let index = place.0.checked_sub(self.left).and_then(|index| usize::try_from(index).ok());
+        let index = place
+            .0
+            .checked_sub(self.left)
+            .and_then(|index| usize::try_from(index).ok());
         let event = index.and_then(|index| self.events.get_mut(index));
         event.expect("a part that is not answered keeps its event in the track")
     }
@@ -139,7 +147,10 @@ impl Track {
             self.events.pop_front();
             self.left += 1;
         }
-        if self.highest_begun.is_some_and(|Place(highest)| highest < self.left) {
+        if self
+            .highest_begun
+            .is_some_and(|Place(highest)| highest < self.left)
+        {
             self.highest_begun = None;
         }
     }
@@ -151,7 +162,10 @@ mod tests {
 
     fn track(offsets: &[i64]) -> (Track, Vec<Place>) {
         let mut track = Track::default();
-        let places = offsets.iter().map(|&offset| track.take_in(Offset(offset), 1)).collect();
+        let places = offsets
+            .iter()
+            .map(|&offset| track.take_in(Offset(offset), 1))
+            .collect();
         (track, places)
     }
 
@@ -203,7 +217,10 @@ mod tests {
         assert!(track.must_finish(places[0]));
         assert!(!track.must_finish(places[2]));
         track.came_back(places[1]);
-        assert!(!track.must_finish(places[0]), "what is known not to be applied was not begun");
+        assert!(
+            !track.must_finish(places[0]),
+            "what is known not to be applied was not begun"
+        );
         assert!(track.is_settled());
     }
 

@@ -1,0 +1,87 @@
+//! Records from chosen places: a handle for the program, a thread for Kafka's client, and what lies ready between them.
+//!
+//! The client is assigned partitions by us, never by a group. A partition is started anew by taking it from the client
+//! and giving it back at the other offset, both on the one thread that polls: the client drops what it had fetched for
+//! the earlier assignment, and no seek can cross a fetch. A pause is the same, from the place that was reached.
+
+mod fetcher;
+mod ready;
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use self::fetcher::Fetcher;
+use self::ready::{Command, Ready};
+use super::asking::Asking;
+use crate::config::Kafka;
+use crate::offset::{Offset, Partition};
+use crate::ports::{Feed, FeedEvent, LogError, Run};
+
+/// Records from chosen places. Dropping it ends its thread, which may take as long as the client needs to close.
+pub struct KafkaFeed {
+    ready: Arc<Ready>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl KafkaFeed {
+    pub(super) fn new(kafka: &Kafka, asking: &Arc<Asking>) -> Result<Self, LogError> {
+        let ready = Arc::new(Ready::default());
+        let (ends, ended) = oneshot::channel();
+        let fetcher = Fetcher::new(kafka, Arc::clone(asking), Arc::clone(&ready))?;
+        std::thread::Builder::new()
+            .name("stitch-feed".to_owned())
+            .spawn(move || {
+                fetcher.run();
+                // Nobody may wait for it.
+                ends.send(()).ok();
+            })
+            .map_err(|error| LogError::Unavailable(format!("starting a feed's thread: {error}")))?;
+        Ok(Self { ready, ended })
+    }
+
+    /// Ends the feed and waits until its thread has let go of Kafka's client. Cancelling it leaves that to the thread.
+    pub async fn close(mut self) {
+        self.ready.close();
+        // An error says that the thread ended in another way: it has ended.
+        (&mut self.ended).await.ok();
+    }
+
+    fn command(&self, command: Command) -> Result<(), LogError> {
+        if self.ready.command(command) {
+            Ok(())
+        } else {
+            Err(LogError::Refused(
+                "the feed's thread has ended; make a new feed".to_owned(),
+            ))
+        }
+    }
+}
+
+impl Feed for KafkaFeed {
+    fn start(&mut self, partition: Partition, from: Offset, run: Run) -> Result<(), LogError> {
+        self.command(Command::Start {
+            partition,
+            from,
+            run,
+        })
+    }
+
+    fn stop(&mut self, partition: Partition) -> Result<(), LogError> {
+        self.command(Command::Stop { partition })
+    }
+
+    fn pause(&mut self, partition: Partition, paused: bool) -> Result<(), LogError> {
+        self.command(Command::Pause { partition, paused })
+    }
+
+    async fn next(&mut self) -> FeedEvent {
+        self.ready.next().await
+    }
+}
+
+impl Drop for KafkaFeed {
+    fn drop(&mut self) {
+        self.ready.close();
+    }
+}

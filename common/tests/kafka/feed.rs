@@ -1,0 +1,265 @@
+//! The feed: order, runs, ends.
+
+use std::collections::BTreeMap;
+
+use stitch_common::offset::{Offset, Partition};
+use stitch_common::ports::{EventLog, Feed, FeedEvent, LogError, Run};
+
+use crate::support::{Topic, next, numbers, offsets, until_end};
+
+const ZERO: Partition = Partition(0);
+
+#[tokio::test]
+async fn a_feed_delivers_every_record_in_order_and_then_the_end() {
+    let topic = Topic::make(2).await;
+    let writer = topic.writer();
+    writer.write(0, 0..5000);
+    writer.write(1, 0..3000);
+    let mut feed = topic.log.feed().await.unwrap();
+    feed.start(ZERO, Offset(0), Run(1)).unwrap();
+    let (records, end) = until_end(&mut feed, ZERO, Run(1), Offset(5000)).await;
+    assert_eq!(offsets(&records), (0..5000).collect::<Vec<_>>());
+    assert_eq!(numbers(&records), (0..5000).collect::<Vec<_>>());
+    assert_eq!(end, Offset(5000));
+
+    feed.start(Partition(1), Offset(2990), Run(2)).unwrap();
+    let (records, end) = until_end(&mut feed, Partition(1), Run(2), Offset(3000)).await;
+    assert_eq!(offsets(&records), (2990..3000).collect::<Vec<_>>());
+    assert_eq!(end, Offset(3000));
+}
+
+#[tokio::test]
+async fn the_end_is_told_each_time_it_is_reached() {
+    let topic = Topic::make(1).await;
+    let writer = topic.writer();
+    let mut feed = topic.log.feed().await.unwrap();
+    feed.start(ZERO, Offset(0), Run(1)).unwrap();
+    let (records, end) = until_end(&mut feed, ZERO, Run(1), Offset(0)).await;
+    assert!(records.is_empty());
+    assert_eq!(end, Offset(0));
+    for round in 0..5 {
+        writer.write(0, round * 10..round * 10 + 10);
+        let upto = Offset(round * 10 + 10);
+        let (records, end) = until_end(&mut feed, ZERO, Run(1), upto).await;
+        assert_eq!(
+            numbers(&records),
+            (round * 10..round * 10 + 10).collect::<Vec<_>>()
+        );
+        assert_eq!(end, upto);
+    }
+}
+
+#[tokio::test]
+async fn after_a_restart_nothing_of_the_earlier_run_arrives() {
+    let topic = Topic::make(2).await;
+    let writer = topic.writer();
+    writer.write(0, 0..20_000);
+    writer.write(1, 0..20_000);
+    let mut feed = topic.log.feed().await.unwrap();
+    let mut run = 0;
+    let mut chosen = 17_u64;
+    let mut expected = BTreeMap::new();
+    for round in 0..120 {
+        for partition in [ZERO, Partition(1)] {
+            if round % 3 != 0 && partition == ZERO {
+                continue;
+            }
+            run += 1;
+            chosen = chosen
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let from = i64::try_from((chosen >> 33) % 19_000).unwrap();
+            feed.start(partition, Offset(from), Run(run)).unwrap();
+            expected.insert(partition, (Run(run), from));
+        }
+        // Some of it is read, so that the client is in the midst of fetching and delivering at the next start.
+        for _ in 0..round % 7 {
+            check(next(&mut feed).await, &mut expected);
+        }
+    }
+    while expected.values().any(|(_, next)| *next < 20_000) {
+        check(next(&mut feed).await, &mut expected);
+    }
+}
+
+/// Records belong to the last run, begin where it was started, and leave nothing out.
+fn check(event: FeedEvent, expected: &mut BTreeMap<Partition, (Run, i64)>) {
+    match event {
+        FeedEvent::Records {
+            partition,
+            run,
+            records,
+        } => {
+            let (last, next) = expected.get_mut(&partition).unwrap();
+            assert_eq!(run, *last);
+            for record in records {
+                assert_eq!(record.offset.0, *next, "{partition} {run:?}");
+                *next += 1;
+            }
+        }
+        FeedEvent::EndReached {
+            partition,
+            run,
+            upto,
+        } => {
+            assert_eq!((run, upto.0), expected[&partition]);
+        }
+        other @ (FeedEvent::Gone { .. } | FeedEvent::Trouble(_)) => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_paused_partition_goes_on_where_it_stood_and_the_others_go_on_meanwhile() {
+    let topic = Topic::make(2).await;
+    let writer = topic.writer();
+    writer.write(0, 0..30_000);
+    let mut feed = topic.log.feed().await.unwrap();
+    let mut expected = BTreeMap::new();
+    for partition in [ZERO, Partition(1)] {
+        feed.start(partition, Offset(0), Run(1)).unwrap();
+        expected.insert(partition, (Run(1), 0));
+    }
+    let mut paused = false;
+    while expected[&ZERO].1 < 30_000 {
+        paused = !paused;
+        feed.pause(ZERO, paused).unwrap();
+        let moving = if paused { Partition(1) } else { ZERO };
+        let before = expected[&moving].1;
+        if paused {
+            writer.write(1, before..before + 1);
+        }
+        while expected[&moving].1 == before {
+            check(next(&mut feed).await, &mut expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_end_behind_transactions_is_reached_though_their_markers_are_no_records() {
+    let topic = Topic::make(1).await;
+    let writer = topic.transactional_writer();
+    let mut feed = topic.log.feed().await.unwrap();
+    feed.start(ZERO, Offset(0), Run(1)).unwrap();
+    let mut expected = Vec::new();
+    for round in 0..6_i64 {
+        writer.begin();
+        writer.write(0, round * 10..round * 10 + 10);
+        let aborted = round % 2 == 1;
+        if aborted {
+            writer.abort();
+        } else {
+            writer.commit();
+            expected.extend(round * 10..round * 10 + 10);
+        }
+        let upto = Offset((round + 1) * 11);
+        topic.end_reaches(0, upto).await;
+        let (records, end) = until_end(&mut feed, ZERO, Run(1), upto).await;
+        assert_eq!(end, upto);
+        let last = if aborted {
+            vec![]
+        } else {
+            (round * 10..round * 10 + 10).collect()
+        };
+        assert_eq!(numbers(&records), last);
+    }
+    // From any place, that of a marker or of an aborted record too.
+    for from in 0..=66 {
+        let run = Run(2 + u64::try_from(from).unwrap());
+        feed.start(ZERO, Offset(from), run).unwrap();
+        let (records, end) = until_end(&mut feed, ZERO, run, Offset(66)).await;
+        assert_eq!(end, Offset(66));
+        let read: Vec<i64> = expected
+            .iter()
+            .copied()
+            .filter(|n| n + n / 10 >= from)
+            .collect();
+        assert_eq!(numbers(&records), read, "from {from}");
+    }
+}
+
+#[tokio::test]
+async fn an_open_transaction_ends_the_log_before_its_first_record() {
+    let topic = Topic::make(1).await;
+    topic.writer().write(0, 0..5);
+    let writer = topic.transactional_writer();
+    writer.begin();
+    writer.write(0, 5..8);
+    topic.writer().write(0, 8..9);
+    assert_eq!(topic.end(0).await, Offset(5));
+    let mut feed = topic.log.feed().await.unwrap();
+    feed.start(ZERO, Offset(0), Run(1)).unwrap();
+    let (records, end) = until_end(&mut feed, ZERO, Run(1), Offset(5)).await;
+    assert_eq!((numbers(&records), end), ((0..5).collect(), Offset(5)));
+    writer.abort();
+    let (records, end) = until_end(&mut feed, ZERO, Run(1), Offset(10)).await;
+    assert_eq!((numbers(&records), end), (vec![8], Offset(10)));
+    topic.end_reaches(0, Offset(10)).await;
+}
+
+#[tokio::test]
+async fn a_place_whose_records_are_deleted_is_gone_until_another_start() {
+    let topic = Topic::make(2).await;
+    topic.writer().write(0, 0..100);
+    topic.writer().write(1, 0..10);
+    topic.truncate(0, 60).await;
+    let mut feed = topic.log.feed().await.unwrap();
+    feed.start(Partition(1), Offset(0), Run(1)).unwrap();
+    feed.start(ZERO, Offset(59), Run(1)).unwrap();
+    let mut other = Vec::new();
+    loop {
+        match next(&mut feed).await {
+            FeedEvent::Gone {
+                partition,
+                run,
+                error,
+            } => {
+                assert_eq!((partition, run), (ZERO, Run(1)));
+                assert!(matches!(error, LogError::Refused(_)), "{error}");
+                break;
+            }
+            FeedEvent::Records {
+                partition: Partition(1),
+                records,
+                ..
+            } => other.extend(records),
+            FeedEvent::EndReached {
+                partition: Partition(1),
+                ..
+            } => {}
+            unexpected @ (FeedEvent::Records { .. }
+            | FeedEvent::EndReached { .. }
+            | FeedEvent::Trouble(_)) => panic!("{unexpected:?}"),
+        }
+    }
+    feed.start(ZERO, Offset(60), Run(2)).unwrap();
+    let (records, _) = until_end(&mut feed, ZERO, Run(2), Offset(100)).await;
+    assert_eq!(numbers(&records), (60..100).collect::<Vec<_>>());
+    feed.start(ZERO, Offset(101), Run(3)).unwrap();
+    let gone = next(&mut feed).await;
+    assert!(
+        matches!(
+            gone,
+            FeedEvent::Gone {
+                partition: ZERO,
+                run: Run(3),
+                ..
+            }
+        ),
+        "{gone:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_partition_that_was_added_to_the_topic_is_delivered_at_once() {
+    let topic = Topic::make(1).await;
+    let mut feed = topic.log.feed().await.unwrap();
+    feed.start(ZERO, Offset(0), Run(1)).unwrap();
+    until_end(&mut feed, ZERO, Run(1), Offset(0)).await;
+    topic.grow(3).await;
+    topic.writer().write(2, 0..10);
+    let partitions = topic.log.partitions().await.unwrap();
+    assert_eq!(partitions, [ZERO, Partition(1), Partition(2)]);
+    feed.start(Partition(2), Offset(0), Run(2)).unwrap();
+    let (records, _) = until_end(&mut feed, Partition(2), Run(2), Offset(10)).await;
+    assert_eq!(numbers(&records), (0..10).collect::<Vec<_>>());
+}

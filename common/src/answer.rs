@@ -3,6 +3,8 @@
 //!
 //! A command returns `Result<R, Failure>` where `R: Report`; [`give`] writes it and yields the exit code.
 
+mod servers;
+
 use std::fmt;
 use std::io::{self, Write};
 

@@ -1,0 +1,224 @@
+//! Feeds the topic: as fast as it goes, or as traffic of a given rate that can be stopped.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{FutureProducer, FutureRecord, future_producer::DeliveryFuture};
+use rdkafka::util::Timeout;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::events::Record;
+
+/// Records on their way to the broker at once.
+const IN_FLIGHT_MAX: usize = 5000;
+
+/// Live traffic is sent in portions, one in each such interval.
+const PORTION_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Sends records to one topic.
+#[derive(Clone)]
+pub struct Feed {
+    producer: FutureProducer,
+    topic: String,
+}
+
+impl Feed {
+    /// A feed for this topic.
+    ///
+    /// # Errors
+    /// If the client cannot be made.
+    pub fn new(kafka: &str, topic: &str) -> Result<Self> {
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", kafka)
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "5")
+            .create()?;
+        Ok(Self {
+            producer,
+            topic: topic.to_owned(),
+        })
+    }
+
+    /// Sends all records, and returns how many there were once the broker has them.
+    ///
+    /// # Errors
+    /// If the broker does not take one.
+    pub async fn send(&self, records: impl IntoIterator<Item = Record>) -> Result<u64> {
+        let mut sent = 0;
+        let mut on_their_way = FuturesUnordered::new();
+        for record in records {
+            if on_their_way.len() >= IN_FLIGHT_MAX
+                && let Some(delivery) = on_their_way.next().await
+            {
+                delivered(delivery)?;
+            }
+            on_their_way.push(self.enqueue(&record)?);
+            sent += 1;
+        }
+        while let Some(delivery) = on_their_way.next().await {
+            delivered(delivery)?;
+        }
+        Ok(sent)
+    }
+
+    fn enqueue(&self, record: &Record) -> Result<DeliveryFuture> {
+        let base = FutureRecord::to(&self.topic).key(&record.key);
+        let base = match &record.value {
+            Some(value) => base.payload(value),
+            None => base,
+        };
+        self.producer
+            .send_result(base)
+            .map_err(|(error, _)| error)
+            .context("the producer's queue")
+    }
+
+    /// Sends `per_second` records a second until told to stop, or until there are no more.
+    #[must_use]
+    pub fn live<R>(&self, records: R, per_second: u32) -> Live<R>
+    where
+        R: Iterator<Item = Record> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let feed = self.clone();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move { feed.trickle(records, per_second, stopped).await });
+        Live { stop, task }
+    }
+
+    async fn trickle<R>(
+        self,
+        mut records: R,
+        per_second: u32,
+        stopped: CancellationToken,
+    ) -> Result<(R, u64)>
+    where
+        R: Iterator<Item = Record>,
+    {
+        let portions_per_second = 1000 / PORTION_INTERVAL.as_millis();
+        let portion = usize::try_from(u128::from(per_second).div_ceil(portions_per_second))?;
+        let mut clock = interval(PORTION_INTERVAL);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sent = 0;
+        // A tick that is dropped is not consumed.
+        while stopped.run_until_cancelled(clock.tick()).await.is_some() {
+            let now: Vec<Record> = records.by_ref().take(portion).collect();
+            if now.is_empty() {
+                break;
+            }
+            sent += self.send(now).await?;
+        }
+        Ok((records, sent))
+    }
+}
+
+fn delivered(
+    delivery: Result<
+        rdkafka::producer::future_producer::OwnedDeliveryResult,
+        impl std::error::Error,
+    >,
+) -> Result<()> {
+    match delivery {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err((error, _))) => Err(error).context("the broker did not take a record"),
+        Err(_) => bail!("the producer was dropped before a record was delivered"),
+    }
+}
+
+/// Traffic that flows in the background.
+pub struct Live<R> {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(R, u64)>>,
+}
+
+impl<R> Live<R> {
+    /// Stops it; gives the records that are left, and how many were sent.
+    ///
+    /// # Errors
+    /// If the broker did not take a record.
+    pub async fn stop(self) -> Result<(R, u64)> {
+        self.stop.cancel();
+        self.task.await?
+    }
+}
+
+/// Makes a topic that keeps everything.
+///
+/// # Errors
+/// If the broker refuses, or the topic exists.
+pub async fn create_topic(kafka: &str, topic: &str, partitions: i32) -> Result<()> {
+    create_topic_with(kafka, topic, partitions, &[("retention.ms", "-1")]).await
+}
+
+/// Makes a topic with these properties.
+///
+/// # Errors
+/// If the broker refuses, or the topic exists.
+pub async fn create_topic_with(
+    kafka: &str,
+    topic: &str,
+    partitions: i32,
+    properties: &[(&str, &str)],
+) -> Result<()> {
+    let mut made = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    for (name, value) in properties {
+        made = made.set(name, value);
+    }
+    let results = admin(kafka)?
+        .create_topics([&made], &AdminOptions::new())
+        .await?;
+    settled(results)
+}
+
+/// Deletes a topic.
+///
+/// # Errors
+/// If the broker refuses.
+pub async fn delete_topic(kafka: &str, topic: &str) -> Result<()> {
+    let results = admin(kafka)?
+        .delete_topics(&[topic], &AdminOptions::new())
+        .await?;
+    settled(results)
+}
+
+/// Gives a topic more partitions.
+///
+/// # Errors
+/// If the broker refuses.
+pub async fn grow_topic(kafka: &str, topic: &str, partitions: usize) -> Result<()> {
+    let results = admin(kafka)?
+        .create_partitions(
+            [&NewPartitions::new(topic, partitions)],
+            &AdminOptions::new(),
+        )
+        .await?;
+    settled(results)
+}
+
+fn settled(results: Vec<Result<String, (String, RDKafkaErrorCode)>>) -> Result<()> {
+    for result in results {
+        if let Err((topic, code)) = result {
+            bail!("topic {topic}: {code}");
+        }
+    }
+    Ok(())
+}
+
+fn admin(kafka: &str) -> Result<AdminClient<DefaultClientContext>> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", kafka)
+        .create()?;
+    // The first question to a new client waits for its connection; without it, the next one may not.
+    admin
+        .inner()
+        .fetch_metadata(None, Timeout::After(Duration::from_secs(10)))?;
+    Ok(admin)
+}

@@ -1,0 +1,102 @@
+//! The users' own view of how far counting is: the group's committed offsets against the ends of the log.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio::time::{sleep, timeout};
+
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Watches one group on one topic, without being a member of it.
+pub struct Lag {
+    consumer: std::sync::Arc<BaseConsumer>,
+    topic: String,
+}
+
+impl Lag {
+    /// Watches this group.
+    ///
+    /// # Errors
+    /// If the client cannot be made.
+    pub fn new(kafka: &str, topic: &str, group: &str) -> Result<Self> {
+        let consumer = ClientConfig::new()
+            .set("bootstrap.servers", kafka)
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .create()?;
+        Ok(Self {
+            consumer: std::sync::Arc::new(consumer),
+            topic: topic.to_owned(),
+        })
+    }
+
+    /// How many records the group has not answered yet.
+    ///
+    /// # Errors
+    /// If the broker does not answer.
+    pub async fn records(&self) -> Result<i64> {
+        let consumer = std::sync::Arc::clone(&self.consumer);
+        let topic = self.topic.clone();
+        // The client blocks.
+        tokio::task::spawn_blocking(move || lag(&consumer, &topic)).await?
+    }
+
+    /// Waits until nothing is left to count.
+    ///
+    /// # Errors
+    /// If that takes longer than the bound.
+    pub async fn until_none(&self, bound: Duration) -> Result<()> {
+        self.until_at_most(0, bound).await
+    }
+
+    /// Waits until at most so many records are left to count.
+    ///
+    /// # Errors
+    /// If that takes longer than the bound.
+    pub async fn until_at_most(&self, records_max: i64, bound: Duration) -> Result<()> {
+        let counted = async {
+            while self.records().await? > records_max {
+                sleep(LOOK_INTERVAL).await;
+            }
+            Ok(())
+        };
+        match timeout(bound, counted).await {
+            Ok(done) => done,
+            Err(_) => bail!(
+                "{} records are not counted after {} s",
+                self.records().await?,
+                bound.as_secs()
+            ),
+        }
+    }
+}
+
+fn lag(consumer: &BaseConsumer, topic: &str) -> Result<i64> {
+    let metadata = consumer.fetch_metadata(Some(topic), REPLY_TIMEOUT)?;
+    let found = metadata.topics().first().context("the topic's metadata")?;
+    let mut asked = TopicPartitionList::new();
+    for partition in found.partitions() {
+        asked.add_partition(topic, partition.id());
+    }
+    let committed = consumer.committed_offsets(asked, REPLY_TIMEOUT)?;
+    let mut records = 0;
+    for partition in found.partitions() {
+        let (start, end) = consumer.fetch_watermarks(topic, partition.id(), REPLY_TIMEOUT)?;
+        let answered = committed
+            .find_partition(topic, partition.id())
+            .and_then(|element| match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                Offset::Beginning
+                | Offset::End
+                | Offset::Stored
+                | Offset::Invalid
+                | Offset::OffsetTail(_) => None,
+            })
+            .unwrap_or(start);
+        records += end - answered;
+    }
+    Ok(records)
+}

@@ -1,0 +1,254 @@
+//! A TCP proxy that does to a connection what networks do: it delays, goes silent, cuts, and loses replies.
+//!
+//! With one Cassandra node the driver keeps to the address that it was given; with several it goes to every peer's
+//! address at the port that it was given. So a proxy for each node, on that node's address and one common port that
+//! is not the servers', catches everything.
+
+mod cql;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use cql::Batches;
+
+/// How the proxy treats what passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// On, at once.
+    Pass,
+    /// On, each piece after this time.
+    Delay(Duration),
+    /// Nothing, in neither direction; it is kept and passes when the mode changes, as after a network's repair.
+    Blackhole,
+    /// Requests pass, replies are kept back.
+    Deaf,
+    /// Connections are closed, new ones too.
+    Refuse,
+}
+
+/// A proxy; it ends with its last handle.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    _ends: DropGuard,
+}
+
+#[derive(Debug)]
+struct Shared {
+    mode: watch::Sender<Mode>,
+    /// Raised to close every connection that exists.
+    cuts: watch::Sender<u64>,
+    batch_replies_to_lose: AtomicU64,
+    batch_replies_lost: watch::Sender<u64>,
+}
+
+/// What the proxy understands of what it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Bytes,
+    Cql,
+}
+
+impl Proxy {
+    /// A proxy on a free port of 127.0.0.1 in front of any server.
+    ///
+    /// # Errors
+    /// If no port is free.
+    pub async fn start(server: &str) -> Result<Self> {
+        Self::listen("127.0.0.1:0", server, Protocol::Bytes).await
+    }
+
+    /// A proxy on a free port of 127.0.0.1 in front of a Cassandra node; it knows batches and their replies.
+    ///
+    /// # Errors
+    /// If no port is free.
+    pub async fn cassandra(server: &str) -> Result<Self> {
+        Self::cassandra_at("127.0.0.1:0", server).await
+    }
+
+    /// As [`Self::cassandra`], at a given address.
+    ///
+    /// # Errors
+    /// If the address is taken.
+    pub async fn cassandra_at(address: &str, server: &str) -> Result<Self> {
+        Self::listen(address, server, Protocol::Cql).await
+    }
+
+    async fn listen(address: &str, server: &str, protocol: Protocol) -> Result<Self> {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("a proxy cannot listen on {address}"))?;
+        let shared = Arc::new(Shared {
+            mode: watch::Sender::new(Mode::Pass),
+            cuts: watch::Sender::new(0),
+            batch_replies_to_lose: AtomicU64::new(0),
+            batch_replies_lost: watch::Sender::new(0),
+        });
+        let ends = CancellationToken::new();
+        let proxy = Self {
+            address: listener.local_addr()?,
+            shared: Arc::clone(&shared),
+            _ends: ends.clone().drop_guard(),
+        };
+        let server = server.to_owned();
+        tokio::spawn(async move {
+            // Both branches are cancel-safe: an accept that is dropped leaves the connection in the queue.
+            while let Some(Ok((client, _))) = ends.run_until_cancelled(listener.accept()).await {
+                let connection = carry(client, server.clone(), Arc::clone(&shared), protocol);
+                let ends = ends.clone();
+                // A connection ends with one of its sides; how is no matter here.
+                tokio::spawn(async move { ends.run_until_cancelled(connection).await });
+            }
+        });
+        Ok(proxy)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Treats what passes from now on like this.
+    pub fn set(&self, mode: Mode) {
+        self.shared.mode.send_replace(mode);
+        if mode == Mode::Refuse {
+            self.cut();
+        }
+    }
+
+    /// Closes every connection that exists.
+    pub fn cut(&self) {
+        self.shared.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Loses the replies to the next `count` batches; the batches themselves get through and are applied.
+    pub fn lose_batch_replies(&self, count: u64) {
+        self.shared
+            .batch_replies_to_lose
+            .fetch_add(count, Ordering::SeqCst);
+    }
+
+    /// How many replies to batches were lost so far.
+    #[must_use]
+    pub fn batch_replies_lost(&self) -> u64 {
+        *self.shared.batch_replies_lost.borrow()
+    }
+
+    /// Waits until so many replies to batches were lost.
+    pub async fn until_batch_replies_lost(&self, count: u64) {
+        let mut lost = self.shared.batch_replies_lost.subscribe();
+        // The sender lives as long as `self`, so this cannot fail.
+        lost.wait_for(|lost| *lost >= count).await.ok();
+    }
+}
+
+impl Shared {
+    fn takes_a_loss(&self) -> bool {
+        let less = |left: u64| left.checked_sub(1);
+        let taken = self
+            .batch_replies_to_lose
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+            .is_ok();
+        if taken {
+            self.batch_replies_lost.send_modify(|lost| *lost += 1);
+        }
+        taken
+    }
+}
+
+async fn carry(
+    client: TcpStream,
+    server: String,
+    shared: Arc<Shared>,
+    protocol: Protocol,
+) -> Result<()> {
+    let mut cuts = shared.cuts.subscribe();
+    if *shared.mode.borrow() == Mode::Refuse {
+        return Ok(());
+    }
+    let server = TcpStream::connect(server).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let batches = Batches::default();
+    let requests = Direction {
+        from: from_client,
+        to: to_server,
+        mode: shared.mode.subscribe(),
+        stops: |mode| mode == Mode::Blackhole,
+    };
+    let replies = Direction {
+        from: from_server,
+        to: to_client,
+        mode: shared.mode.subscribe(),
+        stops: |mode| matches!(mode, Mode::Blackhole | Mode::Deaf),
+    };
+    // The first side that ends, and a cut, end the connection as a whole: nothing has to survive the other branches.
+    match protocol {
+        Protocol::Bytes => tokio::select! {
+            end = requests.copy() => end,
+            end = replies.copy() => end,
+            _ = cuts.changed() => Ok(()),
+        },
+        Protocol::Cql => tokio::select! {
+            end = requests.frames(|frame| { batches.request(frame); true }) => end,
+            end = replies.frames(|frame| !(batches.is_reply(frame) && shared.takes_a_loss())) => end,
+            _ = cuts.changed() => Ok(()),
+        },
+    }
+}
+
+/// One direction of one connection.
+struct Direction {
+    from: OwnedReadHalf,
+    to: OwnedWriteHalf,
+    mode: watch::Receiver<Mode>,
+    stops: fn(Mode) -> bool,
+}
+
+impl Direction {
+    async fn copy(mut self) -> Result<()> {
+        let mut piece = vec![0; 64 << 10];
+        loop {
+            let length = self.from.read(&mut piece).await?;
+            if length == 0 {
+                return Ok(());
+            }
+            self.hold().await?;
+            self.to.write_all(&piece[..length]).await?;
+        }
+    }
+
+    async fn frames(mut self, mut passes: impl FnMut(&[u8]) -> bool) -> Result<()> {
+        loop {
+            let frame = cql::read_frame(&mut self.from).await?;
+            self.hold().await?;
+            if passes(&frame) {
+                self.to.write_all(&frame).await?;
+            }
+        }
+    }
+
+    /// Waits for as long as the mode keeps back what was read.
+    async fn hold(&mut self) -> Result<()> {
+        let stops = self.stops;
+        let mode = *self.mode.wait_for(|&mode| !stops(mode)).await?;
+        if let Mode::Delay(time) = mode {
+            sleep(time).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,69 @@
+//! Reads a topic from its first record to its end by a plain consumer.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+
+use super::{Cells, Rules};
+
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What all records of the topic add up to.
+///
+/// # Errors
+/// If the topic cannot be read.
+pub fn read(kafka: &str, topic: &str, rules: &Rules) -> Result<Cells> {
+    let mut cells = Cells::new();
+    each(kafka, topic, |message| {
+        rules.count(message.payload(), &mut cells);
+    })?;
+    // A sum of 0 need not be written.
+    cells.retain(|_, value| *value != 0);
+    Ok(cells)
+}
+
+/// Calls `visit` for each record of the topic, up to the end as it is now.
+///
+/// # Errors
+/// If the topic cannot be read.
+pub fn each(
+    kafka: &str,
+    topic: &str,
+    mut visit: impl FnMut(&rdkafka::message::BorrowedMessage<'_>),
+) -> Result<()> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", kafka)
+        .set("group.id", "stitch-recount")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), REPLY_TIMEOUT)?;
+    let found = metadata.topics().first().context("the topic's metadata")?;
+    for partition in found.partitions() {
+        let (start, end) = consumer.fetch_watermarks(topic, partition.id(), REPLY_TIMEOUT)?;
+        if start == end {
+            continue;
+        }
+        let mut assigned = TopicPartitionList::new();
+        assigned.add_partition_offset(topic, partition.id(), Offset::Offset(start))?;
+        consumer.assign(&assigned)?;
+        loop {
+            let polled = consumer
+                .poll(REPLY_TIMEOUT)
+                .with_context(|| format!("{topic}: the broker sends nothing"))?;
+            match polled {
+                Ok(message) if message.offset() < end => {
+                    visit(&message);
+                    if message.offset() + 1 == end {
+                        break;
+                    }
+                }
+                Ok(_) | Err(rdkafka::error::KafkaError::PartitionEOF(_)) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! The servers that `deploy/local` started: where they are, and how they are frozen, thawed, killed and started.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use tokio::process::Command;
+
+/// A set of servers.
+#[derive(Clone, Debug)]
+pub struct Servers {
+    /// `host:port,host:port…`
+    pub zookeeper: String,
+    /// `host:port`
+    pub kafka: String,
+    /// `host:port` of every node.
+    pub cassandra: Vec<String>,
+    directory: Option<PathBuf>,
+}
+
+/// `servers.json`, as `deploy/local up` writes it.
+#[derive(Deserialize)]
+struct Written {
+    zookeeper: String,
+    kafka: String,
+    cassandra: Vec<String>,
+}
+
+impl Servers {
+    /// The set whose folder this is.
+    ///
+    /// # Errors
+    /// If no servers were started there.
+    pub fn read(directory: &Path) -> Result<Self> {
+        let file = directory.join("servers.json");
+        let text = std::fs::read_to_string(&file).with_context(|| {
+            format!(
+                "no servers run in {0}: deploy/local up --dir {0}",
+                directory.display()
+            )
+        })?;
+        let written: Written =
+            serde_json::from_str(&text).with_context(|| file.display().to_string())?;
+        Ok(Self {
+            zookeeper: written.zookeeper,
+            kafka: written.kafka,
+            cassandra: written.cassandra,
+            directory: Some(directory.to_owned()),
+        })
+    }
+
+    /// The set that the environment names: `STITCH_TEST_ZOOKEEPER`, `STITCH_TEST_KAFKA`, `STITCH_TEST_CASSANDRA`.
+    ///
+    /// # Errors
+    /// If one of them is missing.
+    pub fn from_environment() -> Result<Self> {
+        let variable = |name: &str| {
+            env::var(name).with_context(|| format!("{name} is not set: deploy/test sets it"))
+        };
+        Ok(Self {
+            zookeeper: variable("STITCH_TEST_ZOOKEEPER")?,
+            kafka: variable("STITCH_TEST_KAFKA")?,
+            cassandra: variable("STITCH_TEST_CASSANDRA")?
+                .split(',')
+                .map(str::to_owned)
+                .collect(),
+            directory: None,
+        })
+    }
+
+    /// The same servers, Cassandra being reached at other addresses.
+    #[must_use]
+    pub fn with_cassandra(&self, nodes: Vec<String>) -> Self {
+        Self {
+            cassandra: nodes,
+            ..self.clone()
+        }
+    }
+
+    /// Stops a node where it stands, as an overloaded machine or a long pause does. It goes on when the guard says so
+    /// or is dropped.
+    ///
+    /// # Errors
+    /// If the node does not run.
+    pub async fn freeze(&self, node: &str) -> Result<FrozenNode> {
+        let pid: i32 = self.local(&["pid", node]).await?.trim().parse()?;
+        self.local(&["freeze", node]).await?;
+        let pid = Pid::from_raw(pid).context("a process id is above 0")?;
+        Ok(FrozenNode { pid })
+    }
+
+    /// Ends a node by SIGKILL.
+    ///
+    /// # Errors
+    /// If the node does not run.
+    pub async fn kill(&self, node: &str) -> Result<()> {
+        self.local(&["kill", node]).await.map(drop)
+    }
+
+    /// Starts a node that was killed, and waits until it serves.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub async fn start(&self, node: &str) -> Result<()> {
+        self.local(&["start", node]).await.map(drop)
+    }
+
+    async fn local(&self, arguments: &[&str]) -> Result<String> {
+        let directory = self
+            .directory
+            .as_ref()
+            .context("these servers are shared: start a set of your own by deploy/local up")?;
+        let script = repository()?.join("deploy/local");
+        let output = Command::new(script)
+            .args(arguments)
+            .arg("--dir")
+            .arg(directory)
+            .stdin(Stdio::null())
+            .output()
+            .await?;
+        ensure!(
+            output.status.success(),
+            "deploy/local {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+/// A node that stands still until this is dropped.
+#[must_use]
+pub struct FrozenNode {
+    pid: Pid,
+}
+
+impl FrozenNode {
+    /// Lets the node go on.
+    pub fn thaw(self) {
+        drop(self);
+    }
+}
+
+impl Drop for FrozenNode {
+    fn drop(&mut self) {
+        // A node that was killed meanwhile needs no waking.
+        kill_process(self.pid, Signal::CONT).ok();
+    }
+}
+
+/// The repository's root: the nearest folder above this program, or above the working folder, that has `deploy/local`.
+///
+/// # Errors
+/// If there is none.
+pub fn repository() -> Result<PathBuf> {
+    let starts = [env::current_exe()?, env::current_dir()?];
+    for folder in starts.iter().flat_map(|start| start.ancestors()) {
+        if folder.join("deploy/local").is_file() {
+            return Ok(folder.to_owned());
+        }
+    }
+    bail!("deploy/local is in no folder above this one: run this from within the repository")
+}

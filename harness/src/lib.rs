@@ -18,3 +18,5 @@ pub mod lag;
 pub mod recount;
 
 pub mod vandal;
+
+pub mod stage;

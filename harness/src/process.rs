@@ -24,7 +24,7 @@ pub struct Program {
     pub path: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// Variables beside those that it inherits.
+    /// Variables beside those that it inherits; it inherits none of `STITCH_…`.
     pub environment: Vec<(String, String)>,
     /// Where its output goes: `<name>.out` and `<name>.err`.
     pub folder: PathBuf,
@@ -60,7 +60,14 @@ impl Program {
     pub fn start(&self) -> Result<Process> {
         let output = self.folder.join(format!("{}.out", self.name));
         let errors = self.folder.join(format!("{}.err", self.name));
-        let child = Command::new(&self.path)
+        let mut command = Command::new(&self.path);
+        // What this program was told by its environment is not meant for that one.
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("STITCH_") {
+                command.env_remove(name);
+            }
+        }
+        let child = command
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

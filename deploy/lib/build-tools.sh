@@ -1,0 +1,29 @@
+# shellcheck shell=bash
+# What a build takes: Rust, and the C and C++ compilers with which librdkafka is built.
+
+# Installs what is missing where that may be done without asking (tools.sh); Rust itself has an installer of its own.
+find_build_tools() {
+    local tool missing=()
+    # Where rustup puts it, for shells that do not have that on their path yet.
+    command -v cargo >/dev/null || PATH=$PATH:${CARGO_HOME:-${HOME:-}/.cargo}/bin
+    command -v cargo >/dev/null || fail "cargo is missing: install Rust as https://rustup.rs says, then try again."
+    for tool in gcc g++ make git; do
+        command -v "$tool" >/dev/null || missing+=("$tool")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    may_install || fail "${missing[*]} missing: install with  sudo apt-get install ${missing[*]}  (elsewhere: the packages of the same tools)."
+    mkdir -p "$directory"
+    install_packages libc6-dev "${missing[@]}"
+}
+
+# The folder of a set of servers on ports that nobody else uses; a set that runs there already is taken as it is.
+servers_up() { # DIRECTORY NODES
+    local base name offset=0 settings=()
+    if [ ! -f "$1/servers.json" ]; then
+        base=$("$python" "$library/free_ports.py" 10) || return 2
+        for name in ZOOKEEPER ZOOKEEPER_PEER ZOOKEEPER_ELECTION CASSANDRA CASSANDRA_STORAGE KAFKA KAFKA_CONTROLLER CASSANDRA_JMX; do
+            settings+=("STITCH_${name}_PORT=$((base + offset++))")
+        done
+    fi
+    env "${settings[@]}" "$repository/deploy/local" up --nodes "$2" --dir "$1"
+}

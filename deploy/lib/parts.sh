@@ -1,0 +1,94 @@
+# shellcheck shell=bash
+# The parts of deploy/test: run, timed, counted; what they leave running is ended.
+
+started=$SECONDS
+times=() extra_passed=0 extra_failed=0 running=''
+
+# Runs part_NAME with its output in a log; shows the end of it when it fails.
+run_part() { # NAME
+    local begin=$SECONDS code=0 log=$directory/$1.log
+    mkdir -p "$directory"
+    printf '%-12s …\n' "$1"
+    # In a process group of its own, so that nothing of it outlives it.
+    set -m
+    "part_$1" >"$log" 2>&1 &
+    running=$!
+    set +m
+    wait "$running" || code=$?
+    end_group
+    times+=("$(printf '%-12s %4d s  %s' "$1" $((SECONDS - begin)) "$([ "$code" = 0 ] && echo ok || echo FAILED)")")
+    printf '%s\n' "${times[-1]}"
+    count_part "$log" "$code"
+    [ "$code" = 0 ] || failure_of "$log"
+    return "$code"
+}
+
+# Asks first: a script among them may have servers to stop.
+end_group() {
+    local tenths=200
+    [ -n "$running" ] || return 0
+    kill -TERM -- "-$running" 2>/dev/null
+    while kill -0 -- "-$running" 2>/dev/null && [ $((tenths--)) -gt 0 ]; do sleep 0.1; done
+    kill -KILL -- "-$running" 2>/dev/null
+    running=''
+}
+
+# A part without counted tests counts as one; so does one that failed although none of its tests did.
+count_part() { # LOG CODE
+    local tests failed
+    tests=$(counted "$1" passed)
+    failed=$(counted "$1" failed)
+    if [ "$2" != 0 ] && [ "$failed" = 0 ]; then extra_failed=$((extra_failed + 1)); fi
+    if [ "$2" = 0 ] && [ "$((tests + failed))" = 0 ]; then extra_passed=$((extra_passed + 1)); fi
+}
+
+# Sums up cargo's result lines, and the last line of scripts that count by themselves.
+counted() { # LOG passed|failed
+    grep -E '^test result: |^[0-9]+ passed, [0-9]+ failed$' "$1" | grep -oE "[0-9]+ $2" |
+        awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+failure_of() { # LOG
+    echo "---- $1"
+    if grep -qE '^failures:$' "$1"; then
+        sed -n '/^failures:$/,$p' "$1" | grep -vE '^ +[0-9]+: |^ +at |^note: Some details|^stack backtrace' | tail -n 150
+    else
+        tail -n 60 "$1"
+    fi
+    echo "----"
+}
+
+# Runs a command with the addresses of a set of servers in its environment; the set stays up for later parts.
+with_servers() { # DIRECTORY NODES COMMAND...
+    local servers=$1
+    servers_up "$1" "$2" || return
+    shift 2
+    # shellcheck disable=SC1091
+    source "$servers/servers.env"
+    STITCH_TEST_ZOOKEEPER=$ZOOKEEPER STITCH_TEST_KAFKA=$KAFKA STITCH_TEST_CASSANDRA=$CASSANDRA \
+        STITCH_TEST_SERVERS=$servers "$@"
+}
+
+servers_down() { # DIRECTORY
+    [ ! -f "$1/settings.env" ] || "$repository/deploy/local" down --wipe --dir "$1" >/dev/null 2>&1
+}
+
+clean_up() {
+    end_group
+    servers_down "$one"
+    servers_down "$three"
+}
+
+summary() {
+    local part passed=$extra_passed failed=$extra_failed log
+    echo
+    for part in "${times[@]}"; do echo "$part"; done
+    printf '%-12s %4d s\n\n' "all" $((SECONDS - started))
+    for log in "$directory"/*.log; do
+        grep -hE '^ +(Running|Doc-tests) |^test result: ' "$log"
+        passed=$((passed + $(counted "$log" passed)))
+        failed=$((failed + $(counted "$log" failed)))
+    done
+    echo "$passed passed, $failed failed"
+    [ "$failed" = 0 ]
+}

@@ -1,0 +1,118 @@
+//! The audit of dependencies, as far as it works offline: `deny.toml` says what is allowed, `cargo metadata` what is.
+//!
+//! Building `cargo-deny` takes longer than all other checks together, so its rules for licences, sources and wrappers
+//! are applied here. The file stays in its format: who has the program can run it, for advisories too.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::tree::{none, read, root};
+
+fn packages() -> Result<Vec<Value>> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let listed = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--locked", "--all-features"])
+        // Of packages for other systems nothing was fetched.
+        .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
+        .current_dir(root()?)
+        .output()?;
+    ensure!(
+        listed.status.success(),
+        "cargo metadata: {}",
+        String::from_utf8_lossy(&listed.stderr)
+    );
+    let metadata: Value = serde_json::from_slice(&listed.stdout)?;
+    let packages = metadata["packages"].as_array().context("packages")?;
+    Ok(packages.clone())
+}
+
+fn rules() -> Result<toml::Table> {
+    Ok(read("deny.toml")?.parse()?)
+}
+
+fn texts(list: &toml::Value) -> Vec<&str> {
+    let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    list.iter().filter_map(toml::Value::as_str).collect()
+}
+
+#[test]
+fn every_licence_is_one_that_we_accept() -> Result<()> {
+    let rules = rules()?;
+    let allowed = texts(&rules["licenses"]["allow"]);
+    ensure!(!allowed.is_empty(), "deny.toml allows no licence");
+    let mut found = Vec::new();
+    for package in packages()? {
+        let licence = package["license"].as_str().unwrap_or("none");
+        // `Lax` knows that MIT/Apache-2.0 means OR.
+        let expression = spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX);
+        let fine = expression.is_ok_and(|expression| {
+            expression.evaluate(|wanted| allowed.contains(&wanted.to_string().as_str()))
+        });
+        if !fine {
+            found.push(format!("{}: {licence}", package["name"]));
+        }
+    }
+    none(found, "a licence that deny.toml does not allow");
+    Ok(())
+}
+
+#[test]
+fn every_package_comes_from_the_registry() -> Result<()> {
+    let rules = rules()?;
+    let allowed = texts(&rules["sources"]["allow-registry"]);
+    let mut found = Vec::new();
+    for package in packages()? {
+        let name = package["name"].as_str().unwrap_or_default();
+        let fine = match package["source"].as_str() {
+            Some(source) => allowed
+                .iter()
+                .any(|allowed| source == format!("registry+{allowed}")),
+            None => name.starts_with("stitch-"),
+        };
+        if !fine {
+            found.push(format!("{name}: {}", package["source"]));
+        }
+    }
+    none(found, "a source that deny.toml does not allow");
+    Ok(())
+}
+
+#[test]
+fn only_the_named_packages_depend_on_a_servers_client() -> Result<()> {
+    let rules = rules()?;
+    let denied = rules["bans"]["deny"].as_array().context("bans.deny")?;
+    ensure!(denied.len() == 3, "deny.toml names the three clients");
+    let mut found = Vec::new();
+    for package in packages()? {
+        let name = package["name"].as_str().unwrap_or_default();
+        let dependencies = package["dependencies"].as_array().context("dependencies")?;
+        for denied in denied {
+            let depends = dependencies
+                .iter()
+                .any(|dependency| dependency["name"].as_str() == denied["crate"].as_str());
+            if depends && !texts(&denied["wrappers"]).contains(&name) {
+                found.push(format!("{name} depends on {}", denied["crate"]));
+            }
+        }
+    }
+    none(found, "a server's client outside its door");
+    Ok(())
+}
+
+#[test]
+fn every_version_is_locked_with_its_checksum() -> Result<()> {
+    let lock: toml::Table = read("Cargo.lock")?.parse()?;
+    let packages = lock["package"].as_array().context("packages")?;
+    let bare = |package: &&toml::Value| {
+        package.get("source").is_some() && package.get("checksum").is_none()
+    };
+    let found = packages
+        .iter()
+        .filter(bare)
+        .map(|package| package["name"].to_string())
+        .collect();
+    none(found, "a package without checksum");
+    Ok(())
+}

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What a build takes: Rust, and the C and C++ compilers with which librdkafka is built.
+# What demo and tests take beside the servers: Rust, the C and C++ compilers with which librdkafka is built, Python.
 
 # Installs what is missing where that may be done without asking (tools.sh); Rust itself has an installer of its own.
 find_build_tools() {
@@ -10,10 +10,12 @@ find_build_tools() {
     for tool in gcc g++ make git; do
         command -v "$tool" >/dev/null || missing+=("$tool")
     done
+    find_python || missing+=(python3)
     [ ${#missing[@]} -gt 0 ] || return 0
     may_install || fail "${missing[*]} missing: install with  sudo apt-get install ${missing[*]}  (elsewhere: the packages of the same tools)."
     mkdir -p "$directory"
     install_packages libc6-dev "${missing[@]}"
+    find_python || fail "no python3 even after installing it: see to it that it is on the path."
 }
 
 # The folder of a set of servers on ports that nobody else uses; a set that runs there already is taken as it is.

@@ -35,4 +35,3 @@ fn decisions_are_numbered_without_gaps() -> Result<()> {
     );
     Ok(())
 }
-

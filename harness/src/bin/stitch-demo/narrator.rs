@@ -1,0 +1,100 @@
+//! How the story is told: numbered chapters, plain sentences, one table.
+
+use std::io::{self, Write};
+
+use stitch_harness::recount::{Verdict, Wrong};
+use tokio::time::Instant;
+
+/// Writes the story.
+pub(crate) struct Narrator<W> {
+    out: W,
+    chapter: u32,
+    begin: Instant,
+}
+
+impl<W: Write> Narrator<W> {
+    pub(crate) fn new(out: W) -> Self {
+        Self {
+            out,
+            chapter: 0,
+            begin: Instant::now(),
+        }
+    }
+
+    /// The next chapter.
+    pub(crate) fn chapter(&mut self, title: &str) -> io::Result<()> {
+        self.chapter += 1;
+        let elapsed = self.begin.elapsed().as_secs();
+        let (chapter, minutes, seconds) = (self.chapter, elapsed / 60, elapsed % 60);
+        writeln!(self.out, "\n{chapter}. {title}  [{minutes}:{seconds:02}]")?;
+        self.out.flush()
+    }
+
+    /// A sentence or two.
+    pub(crate) fn say(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.out, "   {text}")?;
+        self.out.flush()
+    }
+
+    /// What a command printed, as it printed it.
+    pub(crate) fn quote(&mut self, command: &str, output: &str) -> io::Result<()> {
+        const LINES_MAX: usize = 25;
+        writeln!(self.out, "   $ {command}")?;
+        let lines: Vec<&str> = output.lines().collect();
+        for line in lines.iter().take(LINES_MAX) {
+            writeln!(self.out, "   | {line}")?;
+        }
+        if lines.len() > LINES_MAX {
+            writeln!(self.out, "   | … {} more lines", lines.len() - LINES_MAX)?;
+        }
+        self.out.flush()
+    }
+
+    /// In which ways cells are wrong.
+    pub(crate) fn ways(&mut self, verdict: &Verdict) -> io::Result<()> {
+        for (way, cells) in verdict.ways() {
+            let what = match way {
+                Wrong::Phantom => "should not exist",
+                Wrong::Missing => "are missing",
+                Wrong::TooLittle => "have too little",
+                Wrong::TooMuch => "have too much",
+            };
+            writeln!(self.out, "   {cells:>9} {what}")?;
+        }
+        self.out.flush()
+    }
+
+    /// Right and wrong cells before and after.
+    pub(crate) fn table(&mut self, before: &Verdict, after: &Verdict) -> io::Result<()> {
+        let out = &mut self.out;
+        writeln!(out, "\n   {:<12} {:^19}   {:^19}", "", "before", "after")?;
+        let columns = format!("{:>9} {:>9}", "right", "wrong");
+        writeln!(out, "   {:<12} {columns}   {columns}", "granularity")?;
+        let empty = stitch_harness::recount::Tally::default();
+        for (order, now) in &after.tallies {
+            let then = before.tallies.get(order).unwrap_or(&empty);
+            row(out, order.granularity(), *then, *now)?;
+        }
+        row(out, "together", before.total(), after.total())?;
+        out.flush()
+    }
+
+    /// Why the story broke off.
+    pub(crate) fn failed(&mut self, error: &anyhow::Error) -> io::Result<()> {
+        writeln!(self.out, "\nThe story broke off: {error:#}")?;
+        self.out.flush()
+    }
+}
+
+fn row(
+    out: &mut impl Write,
+    name: &str,
+    then: stitch_harness::recount::Tally,
+    now: stitch_harness::recount::Tally,
+) -> io::Result<()> {
+    writeln!(
+        out,
+        "   {name:<12} {:>9} {:>9}   {:>9} {:>9}",
+        then.right, then.wrong, now.right, now.wrong
+    )
+}

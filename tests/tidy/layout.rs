@@ -44,6 +44,8 @@ fn private(file: &TrackedFile) -> Vec<String> {
         });
         let shows_host = line
             .split_once("://")
+            // Names that end like this are reserved: they are nobody's.
+            .filter(|(_, rest)| !rest.contains(".example"))
             .is_some_and(|(_, rest)| hosts.iter().any(|host| rest.contains(host)));
         if shows_folder || shows_host {
             found.push(format!("{}:{}: {line}", file.path, number + 1));
@@ -71,7 +73,7 @@ fn a_path_of_one_machine_is_found() {
     };
     assert_eq!(private(&file("cd /home/ann/stitch")).len(), 1);
     assert_eq!(
-        private(&file("url = https://artifactory.ann.example/x")).len(),
+        private(&file("url = https://artifactory.ann.net/x")).len(),
         1
     );
     assert!(private(&file("\"$folder/work/x\" target/home/x")).is_empty());

@@ -175,7 +175,8 @@ pub struct NodeState {
     pub datacenter: String,
     /// The tokens that it owns, in order, as the table `system.peers` tells them.
     pub tokens: Vec<String>,
-    /// Whether every peer that answers takes it for up.
+    /// Whether it answers, or any other node that answers has heard of it lately. A calm relies on the opposite: that
+    /// nobody hears of a node that is not up.
     pub up: bool,
     /// Whether it is neither joining, leaving nor moving.
     pub normal: bool,

@@ -1,0 +1,265 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use scylla::errors::{
+    BadQuery, BrokenConnectionErrorKind, ConnectionError, ConnectionPoolError, CqlResponseKind,
+    DbError, ExecutionError, MetadataError, OperationType, PeersMetadataError, PrepareError,
+    RequestAttemptError, SchemaAgreementError, SerializationError, UseKeyspaceError, WriteType,
+};
+use scylla::statement::Consistency;
+
+use super::*;
+
+const ONE: Consistency = Consistency::One;
+
+#[derive(Debug, thiserror::Error)]
+#[error("made for a test")]
+struct Made;
+
+fn serialization() -> SerializationError {
+    SerializationError::new(Made)
+}
+
+fn pool() -> ConnectionPoolError {
+    ConnectionPoolError::Broken {
+        last_connection_error: ConnectionError::IoError(Arc::new(
+            std::io::ErrorKind::ConnectionRefused.into(),
+        )),
+    }
+}
+
+fn write_types() -> Vec<WriteType> {
+    vec![
+        WriteType::Counter,
+        WriteType::UnloggedBatch,
+        WriteType::Batch,
+        WriteType::BatchLog,
+        WriteType::Simple,
+        WriteType::Cas,
+        WriteType::View,
+        WriteType::Cdc,
+        WriteType::Other("NEW".to_owned()),
+    ]
+}
+
+/// Every error that Cassandra can answer with.
+fn answers() -> Vec<(DbError, Standing)> {
+    use Standing::{NotApplied, Refused, Unknown};
+    let rate_limited = |rejected_by_coordinator| DbError::RateLimitReached {
+        op_type: OperationType::Write,
+        rejected_by_coordinator,
+    };
+    let mut answers = vec![
+        (DbError::SyntaxError, Refused),
+        (DbError::Invalid, Refused),
+        (DbError::Unauthorized, Refused),
+        (DbError::AuthenticationError, Refused),
+        (DbError::ConfigError, Refused),
+        (
+            DbError::Unavailable {
+                consistency: ONE,
+                required: 2,
+                alive: 1,
+            },
+            NotApplied,
+        ),
+        (DbError::IsBootstrapping, NotApplied),
+        (
+            DbError::Unprepared {
+                statement_id: Vec::new().into(),
+            },
+            NotApplied,
+        ),
+        (rate_limited(true), NotApplied),
+        (rate_limited(false), Unknown),
+        (DbError::Overloaded, Unknown),
+        (DbError::TruncateError, Unknown),
+        (DbError::ServerError, Unknown),
+        (DbError::ProtocolError, Unknown),
+        (DbError::Other(0x1234), Unknown),
+        (
+            DbError::AlreadyExists {
+                keyspace: String::new(),
+                table: String::new(),
+            },
+            Unknown,
+        ),
+        (
+            DbError::FunctionFailure {
+                keyspace: String::new(),
+                function: String::new(),
+                arg_types: Vec::new(),
+            },
+            Unknown,
+        ),
+    ];
+    answers.extend(reads());
+    answers.extend(writes());
+    answers
+}
+
+fn reads() -> [(DbError, Standing); 2] {
+    use Standing::Unknown;
+    [
+        (
+            DbError::ReadTimeout {
+                consistency: ONE,
+                received: 0,
+                required: 1,
+                data_present: false,
+            },
+            Unknown,
+        ),
+        (
+            DbError::ReadFailure {
+                consistency: ONE,
+                received: 0,
+                required: 1,
+                numfailures: 1,
+                data_present: false,
+            },
+            Unknown,
+        ),
+    ]
+}
+
+fn writes() -> Vec<(DbError, Standing)> {
+    let mut answers = Vec::new();
+    for write_type in write_types() {
+        // Nothing received does not mean that nothing was applied.
+        for received in [0, 1] {
+            let timeout = DbError::WriteTimeout {
+                consistency: ONE,
+                received,
+                required: 2,
+                write_type: write_type.clone(),
+            };
+            let failure = DbError::WriteFailure {
+                consistency: ONE,
+                received,
+                required: 2,
+                numfailures: 1,
+                write_type: write_type.clone(),
+            };
+            answers.extend([(timeout, Standing::Unknown), (failure, Standing::Unknown)]);
+        }
+    }
+    answers
+}
+
+/// Every error of an attempt that can be made from outside of the driver.
+fn attempts() -> Vec<(RequestAttemptError, Standing)> {
+    use Standing::{NotApplied, Refused, Unknown};
+    let mut attempts = vec![
+        (
+            RequestAttemptError::SerializationError(serialization()),
+            Refused,
+        ),
+        (RequestAttemptError::UnableToAllocStreamId, NotApplied),
+        (
+            RequestAttemptError::RepreparedIdChanged {
+                statement: String::new(),
+                expected_id: Vec::new(),
+                reprepared_id: Vec::new(),
+            },
+            NotApplied,
+        ),
+        (RequestAttemptError::RepreparedIdMissingInBatch, NotApplied),
+        (
+            RequestAttemptError::BrokenConnectionError(
+                BrokenConnectionErrorKind::ChannelError.into(),
+            ),
+            Unknown,
+        ),
+        (
+            RequestAttemptError::BrokenConnectionError(
+                BrokenConnectionErrorKind::TooManyOrphanedStreamIds(1025).into(),
+            ),
+            Unknown,
+        ),
+        (
+            RequestAttemptError::UnexpectedResponse(CqlResponseKind::Ready),
+            Unknown,
+        ),
+        (RequestAttemptError::NonfinishedPagingState, Unknown),
+    ];
+    attempts.extend(answers().into_iter().map(|(answer, standing)| {
+        (
+            RequestAttemptError::DbError(answer, "why".to_owned()),
+            standing,
+        )
+    }));
+    attempts
+}
+
+fn errors() -> Vec<(ExecutionError, Standing)> {
+    use Standing::{NotApplied, Refused, Unknown};
+    let mut errors: Vec<(ExecutionError, Standing)> = vec![
+        (BadQuery::PartitionKeyExtraction.into(), Refused),
+        (
+            BadQuery::SerializationError(serialization()).into(),
+            Refused,
+        ),
+        (
+            BadQuery::ValuesTooLongForKey(70_000, 65_535).into(),
+            Refused,
+        ),
+        (
+            BadQuery::TooManyQueriesInBatchStatement(65_536).into(),
+            Refused,
+        ),
+        (ExecutionError::EmptyPlan, NotApplied),
+        (
+            PrepareError::PreparedStatementIdsMismatch.into(),
+            NotApplied,
+        ),
+        (PrepareError::ConnectionPoolError(pool()).into(), NotApplied),
+        (pool().into(), NotApplied),
+        (ConnectionPoolError::Initializing.into(), NotApplied),
+        (
+            ConnectionPoolError::NodeDisabledByHostFilter.into(),
+            NotApplied,
+        ),
+        (
+            ExecutionError::RequestTimeout(Duration::from_secs(5)),
+            Unknown,
+        ),
+        (
+            UseKeyspaceError::RequestTimeout(Duration::from_secs(5)).into(),
+            Unknown,
+        ),
+        (
+            SchemaAgreementError::Timeout(Duration::from_secs(5)).into(),
+            Unknown,
+        ),
+        (
+            MetadataError::Peers(PeersMetadataError::EmptyPeers).into(),
+            Unknown,
+        ),
+    ];
+    let attempts = attempts().into_iter();
+    errors.extend(attempts.map(|(attempt, standing)| (attempt.into(), standing)));
+    errors
+}
+
+#[test]
+fn every_error_of_the_driver_has_its_outcome() {
+    for (error, expected) in errors() {
+        let (outcome, Cause(cause)) = match increment(&error) {
+            Outcome::NotApplied(cause) => (Standing::NotApplied, cause),
+            Outcome::Refused(cause) => (Standing::Refused, cause),
+            Outcome::Unknown(cause) => (Standing::Unknown, cause),
+            Outcome::Applied => panic!("an error never means applied: {error}"),
+        };
+        assert_eq!(outcome, expected, "{error}");
+        assert_eq!(cause, error.to_string(), "the cause is told whole");
+    }
+}
+
+#[test]
+fn a_read_is_given_up_only_where_it_would_be_refused_again() {
+    for (error, standing) in errors() {
+        let refused = matches!(read(&error), StoreError::Refused(_));
+        assert_eq!(refused, standing == Standing::Refused, "{error}");
+    }
+}

@@ -1,0 +1,105 @@
+//! Looking at the nodes.
+
+use std::time::Duration;
+
+use stitch_common::clock::{Clock, SystemClock};
+use stitch_common::ports::{Cql, NodeAddress, Nodes, Probe, Store};
+
+use crate::support::{Keyspace, member};
+
+const BOUND: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn the_ring_is_told_with_every_node_up_and_normal() {
+    let keyspace = Keyspace::ready().await;
+    let nodes = keyspace.cql().connect_nodes().await.unwrap();
+    let ring = nodes.ring().await.unwrap();
+    assert!(!ring.is_empty());
+    for state in &ring {
+        assert!(state.up && state.normal, "{state:?}");
+        assert!(!state.tokens.is_empty() && !state.datacenter.is_empty());
+        assert_eq!(nodes.probe(&state.node, BOUND).await, Probe::Answered);
+    }
+    assert_eq!(nodes.ring().await.unwrap(), ring);
+}
+
+#[tokio::test]
+async fn settings_that_a_calm_depends_on_are_read() {
+    let keyspace = Keyspace::ready().await;
+    let nodes = keyspace.cql().connect_nodes().await.unwrap();
+    for state in nodes.ring().await.unwrap() {
+        let settings = nodes.settings(&state.node, BOUND).await.unwrap();
+        assert!(settings.native_transport_timeout > Duration::from_millis(100));
+        assert!(settings.counter_write_request_timeout > Duration::from_millis(100));
+        assert!(settings.internode_timeout);
+    }
+}
+
+/// How many connections of this member all nodes list.
+async fn listed(nodes: &impl Nodes, id: &str) -> usize {
+    let mut count = 0;
+    for state in nodes.ring().await.unwrap() {
+        let connections = nodes.connections(&state.node, BOUND).await.unwrap();
+        count += connections
+            .iter()
+            .filter(|connection| connection.client_id.as_deref() == Some(id))
+            .count();
+    }
+    count
+}
+
+#[tokio::test]
+async fn a_members_connections_are_listed_under_its_id_until_it_closes_them() {
+    let keyspace = Keyspace::ready().await;
+    let nodes = keyspace.cql().connect_nodes().await.unwrap();
+    let me = member(i64::from(std::process::id()) << 16);
+    assert_eq!(listed(&nodes, me.as_str()).await, 0);
+    let store = keyspace.cql().connect_store(&me).await.unwrap();
+    assert!(listed(&nodes, me.as_str()).await > 0);
+    store.close().await;
+    let began = SystemClock.now();
+    while listed(&nodes, me.as_str()).await > 0 {
+        assert!(SystemClock.now().since(began) < BOUND, "still listed");
+        SystemClock.sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_probe_tells_a_closed_port_from_silence() {
+    let keyspace = Keyspace::ready().await;
+    let nodes = keyspace.cql().connect_nodes().await.unwrap();
+    let node = nodes.ring().await.unwrap().remove(0).node;
+    let closed = {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap()
+    };
+    let refusing = NodeAddress {
+        address: closed,
+        ..node
+    };
+    assert_eq!(nodes.probe(&refusing, BOUND).await, Probe::Refused);
+    // Like a frozen process: its kernel accepts, and nobody answers.
+    let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = NodeAddress {
+        address: frozen.local_addr().unwrap(),
+        ..node
+    };
+    let bound = Duration::from_millis(300);
+    let began = SystemClock.now();
+    assert_eq!(nodes.probe(&silent, bound).await, Probe::Silent);
+    assert!(
+        SystemClock.now().since(began) < Duration::from_secs(2),
+        "bounded"
+    );
+    assert!(nodes.connections(&silent, bound).await.is_err());
+    assert!(nodes.settings(&silent, bound).await.is_err());
+}
+
+#[tokio::test]
+async fn a_probe_of_an_address_that_another_node_has_taken_over_is_refused() {
+    let keyspace = Keyspace::ready().await;
+    let nodes = keyspace.cql().connect_nodes().await.unwrap();
+    let mut node = nodes.ring().await.unwrap().remove(0).node;
+    node.id = stitch_common::ports::NodeId(uuid::Uuid::new_v4());
+    assert_eq!(nodes.probe(&node, BOUND).await, Probe::Refused);
+}

@@ -1,0 +1,20 @@
+//! Every recipe of `coordination` against a real ZooKeeper, its address in `STITCH_TEST_ZOOKEEPER` (default
+//! `127.0.0.1:2181`; `deploy/local up` starts one). Without one these tests fail. Each has a namespace of its own.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy allows it in tests, and these helpers are part of tests"
+)]
+
+mod proxy;
+mod support;
+
+mod session;
+mod locks;
+mod lost_answers;
+mod membership;
+mod progress;
+mod marks;
+mod definition;
+mod restoration;
+mod inspect;

@@ -17,6 +17,7 @@ pub mod invariant;
 pub mod clock;
 pub mod ports;
 pub mod config;
+pub mod departure;
 pub mod answer;
 pub mod telemetry;
 pub mod shutdown;

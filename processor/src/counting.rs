@@ -197,6 +197,18 @@ impl Counting {
             && self.ranges.iter().all(RangeCounting::is_at_rest)
     }
 
+    /// Whether anything is known of this partition: until then it may not go to another process.
+    pub(crate) fn has(&self, partition: Partition) -> bool {
+        self.partitions.contains_key(&partition)
+    }
+
+    /// Whether this start of the feed is the one that counts.
+    pub(crate) fn is_delivered(&self, partition: Partition, run: Run) -> bool {
+        self.partitions
+            .get(&partition)
+            .is_some_and(|known| known.run == run && known.holds_lock())
+    }
+
     /// The numbers that the metrics show.
     pub(crate) fn gauges(&self) -> Gauges {
         let parked = |range: &RangeCounting| if range.may_send() { 0 } else { range.events() };

@@ -1,6 +1,81 @@
 //! The processor: reads events from Kafka and increments Cassandra counters in real time, once each.
+//!
+//! The way of an event: [`member`] makes the process a member of the fleet; the one loop of [`counting_loop`] takes
+//! records from the feed and hands them to the machine in [`counting`], which decodes, parts, coalesces and dispatches
+//! them, and says what is to be done; [`errand`] does it. [`resume`] says where a partition is taken up, and when it
+//! must not be.
 
+mod member;
+mod counting_loop;
 mod counting;
+mod errand;
+mod resume;
+mod error;
 pub mod metrics;
 pub mod status;
 pub mod http;
+
+use std::time::Duration;
+
+use stitch_common::answer::Failure;
+use stitch_common::clock::Clock;
+use stitch_common::config::Config;
+use stitch_common::ports::{Cql, EventLog, Keeper};
+use tokio_util::sync::CancellationToken;
+
+pub use member::Ports;
+pub use stitch_common::departure::Departure;
+
+use member::Process;
+use status::Status;
+
+/// How long a process pauses before it starts again as a new member.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Counts until `stop` is cancelled. A process whose session ends, or that loses a server, starts again as a new
+/// member, for as long as it takes; what a person must mend first is an error, and so is a server that cannot be
+/// reached at the very start.
+///
+/// # Errors
+/// What a person must mend.
+///
+/// # Cancellation
+/// As if the process were killed: its member node stays as a tombstone, which the next calm waits out.
+pub async fn run<K: Keeper, Q: Cql, L: EventLog + Clone, C: Clock>(
+    ports: &Ports<K, Q, L, C>,
+    config: &Config,
+    host: &str,
+    status: &Status,
+    stop: &CancellationToken,
+) -> Result<Departure, Failure> {
+    let process = Process {
+        config,
+        host,
+        status,
+        stop,
+    };
+    let mut has_counted = false;
+    loop {
+        let ended = member::serve(ports, &process, &mut has_counted).await;
+        status.set_ready(false);
+        match ended {
+            Ok(departure) => return Ok(departure),
+            Err(error) if stop.is_cancelled() => {
+                return Ok(Departure::Tombstone {
+                    why: error.to_string(),
+                });
+            }
+            Err(error) if has_counted && error.passes() => {
+                tracing::warn!(%error, "starting again as a new member");
+            }
+            Err(error) => return Err(error.failure()),
+        }
+        status.beat(ports.clock.now());
+        tokio::select! {
+            biased;
+            // Both only wait.
+            () = stop.cancelled() => return Ok(Departure::Clean),
+            () = ports.clock.sleep(PAUSE) => {}
+        }
+    }
+}

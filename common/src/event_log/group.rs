@@ -8,6 +8,7 @@
 
 mod member;
 
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak, mpsc as std_mpsc};
 use std::time::Duration;
@@ -25,6 +26,9 @@ use crate::ports::{Group, GroupEvent, LogError, RevokeAck};
 
 /// Changes that may lie unread; then the thread waits, and the group with it.
 const EVENTS_MAX: usize = 64;
+
+/// What errors say was being done.
+const COMMITTING: &str = "committing to the group";
 
 /// How long a commit is waited for.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,36 +92,24 @@ impl Group for KafkaGroup {
         }
     }
 
-    async fn commit(&self, offsets: &Offsets) -> Result<(), LogError> {
-        let doing = "committing to the group";
+    fn commit(&self, offsets: &Offsets) -> impl Future<Output = Result<(), LogError>> + 'static {
         let list = self
             .list(offsets)
-            .map_err(|error| log_error(doing, &error))?;
-        if list.count() == 0 {
-            return Ok(());
-        }
+            .map_err(|error| log_error(COMMITTING, &error));
         let consumer = self.consumer.clone();
         let commits = Arc::clone(&self.commits);
-        let committed = async move {
-            // One at a time: a later one must not be overtaken by an earlier one, and none pile up on a silent broker.
-            let turn = commits.acquire_owned().await;
-            tokio::task::spawn_blocking(move || {
-                let _turn = turn;
-                match consumer.upgrade() {
-                    Some(consumer) => consumer
-                        .commit(&list, CommitMode::Sync)
-                        .map_err(|error| log_error(doing, &error)),
-                    None => Err(LogError::Refused(format!("{doing}: it was left"))),
-                }
-            })
-            .await
-        };
-        match tokio::time::timeout(COMMIT_TIMEOUT, committed).await {
-            Ok(Ok(committed)) => committed,
-            Ok(Err(ended)) => Err(LogError::Unavailable(format!("{doing}: {ended}"))),
-            Err(_elapsed) => Err(LogError::Unavailable(format!(
-                "{doing}: no answer in {COMMIT_TIMEOUT:?}"
-            ))),
+        async move {
+            let list = list?;
+            if list.count() == 0 {
+                return Ok(());
+            }
+            let committed = commit_in_turn(consumer, commits, list);
+            match tokio::time::timeout(COMMIT_TIMEOUT, committed).await {
+                Ok(committed) => committed,
+                Err(_elapsed) => Err(LogError::Unavailable(format!(
+                    "{COMMITTING}: no answer in {COMMIT_TIMEOUT:?}"
+                ))),
+            }
         }
     }
 
@@ -142,6 +134,28 @@ impl KafkaGroup {
             list.add_partition_offset(&self.topic, partition.0, offset)?;
         }
         Ok(list)
+    }
+}
+
+/// One at a time: a later one must not be overtaken by an earlier one, and none pile up on a silent broker.
+async fn commit_in_turn(
+    consumer: Weak<BaseConsumer<Member>>,
+    commits: Arc<Semaphore>,
+    list: TopicPartitionList,
+) -> Result<(), LogError> {
+    let turn = commits.acquire_owned().await;
+    let committed = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        match consumer.upgrade() {
+            Some(consumer) => consumer
+                .commit(&list, CommitMode::Sync)
+                .map_err(|error| log_error(COMMITTING, &error)),
+            None => Err(LogError::Refused(format!("{COMMITTING}: it was left"))),
+        }
+    });
+    match committed.await {
+        Ok(committed) => committed,
+        Err(ended) => Err(LogError::Unavailable(format!("{COMMITTING}: {ended}"))),
     }
 }
 

@@ -108,7 +108,14 @@ impl World {
                         assert!(offset <= written.lowest(self.definitions.range_bits));
                     }
                 }
-                other => self.pending.push(other),
+                other @ (Command::Acquire(_)
+                | Command::Release(_)
+                | Command::Mark(_)
+                | Command::Send { .. }
+                | Command::Take(_)
+                | Command::WriteProgress(..)
+                | Command::GiveBack(_)
+                | Command::Copy { .. }) => self.pending.push(other),
             }
         }
     }

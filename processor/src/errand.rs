@@ -1,0 +1,293 @@
+//! Errands: what the counting machine commands, carried out through the ports. One future each; all of a member's are
+//! driven by its one loop, so a process that is frozen stands still as a whole.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+
+use stitch_common::clock::{Clock, Moment};
+use stitch_common::coordination::partition_lock::PartitionLock;
+use stitch_common::coordination::progress_node::{self, Known, WriteOutcome};
+use stitch_common::coordination::queue::Kind;
+use stitch_common::coordination::range_lock::RangeLock;
+use stitch_common::coordination::requests::{self, Request};
+use stitch_common::coordination::{self, Coordinator, marks, membership};
+use stitch_common::lease::Permit;
+use stitch_common::offset::{Offset, Partition};
+use stitch_common::outcome::Outcome;
+use stitch_common::ports::{
+    Bounds, CounterBatch, EventLog, LogError, Record, Rejects, Run, Session, Store,
+};
+use stitch_common::progress::Progress;
+use stitch_common::range::{RangeBits, RangeId};
+use tokio_util::sync::CancellationToken;
+
+use crate::counting::BatchId;
+use crate::error::Error;
+use crate::resume;
+
+/// An errand under way.
+pub(crate) type Errand<'a, Watch> = Pin<Box<dyn Future<Output = Done<Watch>> + 'a>>;
+
+/// What came of an errand.
+pub(crate) enum Done<Watch> {
+    Granted(RangeLock),
+    /// The wait for a range's lock was given up.
+    NotWanted(RangeId),
+    Released(RangeId),
+    Marked(RangeId),
+    Answered(BatchId, Outcome),
+    /// A partition may be counted, from this offset.
+    Taken {
+        lock: PartitionLock,
+        known: Known,
+        from: Offset,
+    },
+    GivenBack(Partition),
+    Written(PartitionLock, Known),
+    Copied(Partition, Run, Offset),
+    Committed,
+    /// A heartbeat that was begun at this moment is acknowledged.
+    Heartbeat(Moment),
+    /// A heartbeat was not answered: the lease runs on.
+    Unheard,
+    /// Every request to yield that stands, and a watch on them.
+    Requests(Vec<Request>, Watch),
+    /// Where the log begins and ends.
+    Measured(BTreeMap<Partition, Bounds>),
+    /// The errand failed, and the member's work ends with it.
+    Failed(Error),
+}
+
+/// How long an errand pauses before it repeats what is repeated for as long as it takes.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// The servers as one member sees them.
+pub(crate) struct Servers<S, C, Q, L: EventLog> {
+    pub(crate) coordinator: Coordinator<S, C>,
+    pub(crate) store: Q,
+    pub(crate) log: L,
+    pub(crate) rejects: L::Rejects,
+    pub(crate) clock: C,
+    pub(crate) bits: RangeBits,
+}
+
+impl<S: Session, C: Clock, Q: Store, L: EventLog> Servers<S, C, Q, L> {
+    /// Queues for the range's shared lock, until it is granted or `not_wanted`.
+    pub(crate) async fn acquire(
+        &self,
+        range: RangeId,
+        not_wanted: CancellationToken,
+    ) -> Done<S::Watch> {
+        let mut lock = RangeLock::new(&self.coordinator, range, Kind::Shared);
+        let granted = tokio::select! {
+            biased;
+            // Cancel-safe: the place is kept, and given up below.
+            granted = lock.wait_granted(&self.coordinator) => Some(granted),
+            () = not_wanted.cancelled() => None,
+        };
+        match granted {
+            Some(Ok(_)) => Done::Granted(lock),
+            Some(Err(error)) => {
+                lock.abandon();
+                failed(error)
+            }
+            None => match lock.release(&self.coordinator).await {
+                Ok(()) => Done::NotWanted(range),
+                Err(error) => {
+                    lock.abandon();
+                    failed(error)
+                }
+            },
+        }
+    }
+
+    pub(crate) async fn release(&self, mut lock: RangeLock) -> Done<S::Watch> {
+        match lock.release(&self.coordinator).await {
+            Ok(()) => Done::Released(lock.range()),
+            Err(error) => {
+                lock.abandon();
+                failed(error)
+            }
+        }
+    }
+
+    pub(crate) async fn mark(&self, range: RangeId) -> Done<S::Watch> {
+        match marks::create(&self.coordinator, range).await {
+            Ok(_) => Done::Marked(range),
+            Err(error) => failed(error),
+        }
+    }
+
+    pub(crate) async fn send(
+        &self,
+        id: BatchId,
+        permit: Permit,
+        batch: CounterBatch,
+    ) -> Done<S::Watch> {
+        Done::Answered(id, self.store.increment(permit, &batch).await)
+    }
+
+    /// Waits for the partition's lock, until it is `not_wanted`; reads progress under it and asks whether it may be
+    /// counted on (rule P1 and the refusals).
+    pub(crate) async fn take(
+        &self,
+        partition: Partition,
+        not_wanted: CancellationToken,
+    ) -> Done<S::Watch> {
+        let mut lock = PartitionLock::new(&self.coordinator, partition);
+        let granted = tokio::select! {
+            biased;
+            // Cancel-safe: the place is kept, and given up below.
+            granted = lock.wait_granted(&self.coordinator) => Some(granted),
+            () = not_wanted.cancelled() => None,
+        };
+        match granted {
+            None => self.give_back(lock).await,
+            Some(Err(error)) => {
+                lock.abandon();
+                failed(error)
+            }
+            Some(Ok(_)) => match self.open(&lock).await {
+                Ok((known, from)) => Done::Taken { lock, known, from },
+                Err(error) => {
+                    lock.abandon();
+                    Done::Failed(error)
+                }
+            },
+        }
+    }
+
+    async fn open(&self, lock: &PartitionLock) -> Result<(Known, Offset), Error> {
+        let partition = lock.partition();
+        // In this order: commits are made behind progress, so what is committed now was written before.
+        let written = progress_node::read(&self.coordinator, partition).await?;
+        let committed = self.asked(async || self.log.committed().await).await?;
+        let bounds = self
+            .asked(async || self.log.bounds(&[partition]).await)
+            .await?;
+        let bounds = bounds.get(&partition).copied().ok_or_else(|| {
+            LogError::Refused(format!("the topic has no partition {partition} any more"))
+        })?;
+        let committed = committed.get(&partition).copied();
+        let progress = written.as_ref().map(|written| &written.progress);
+        let from = resume::point(partition, progress, committed, bounds, self.bits)?;
+        let known = progress_node::open(&self.coordinator, lock).await?;
+        Ok((known, from))
+    }
+
+    /// Asks Kafka for as long as it takes: what it does not tell must not be guessed, and nothing is counted meanwhile.
+    async fn asked<T>(&self, ask: impl AsyncFn() -> Result<T, LogError>) -> Result<T, Error> {
+        loop {
+            match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(LogError::Unavailable(cause)) => {
+                    tracing::warn!(%cause, "kafka does not answer, asked again");
+                    self.clock.sleep(PAUSE).await;
+                }
+                Err(error @ LogError::Refused(_)) => return Err(error.into()),
+            }
+        }
+    }
+
+    pub(crate) async fn give_back(&self, mut lock: PartitionLock) -> Done<S::Watch> {
+        match lock.release(&self.coordinator).await {
+            Ok(()) => Done::GivenBack(lock.partition()),
+            Err(error) => {
+                lock.abandon();
+                failed(error)
+            }
+        }
+    }
+
+    pub(crate) async fn write(
+        &self,
+        lock: PartitionLock,
+        mut known: Known,
+        progress: Progress,
+    ) -> Done<S::Watch> {
+        let partition = lock.partition();
+        let written = progress_node::write(&self.coordinator, &lock, &mut known, progress).await;
+        match written {
+            Ok(WriteOutcome::Written { .. }) => Done::Written(lock, known),
+            Ok(WriteOutcome::LockLost) => {
+                lock.abandon();
+                Done::Failed(Error::Over)
+            }
+            Ok(WriteOutcome::Foreign { writer }) => {
+                lock.abandon();
+                Done::Failed(Error::ForeignProgress {
+                    partition,
+                    writer: writer.map(|writer| writer.member),
+                })
+            }
+            Err(error) => {
+                lock.abandon();
+                failed(error)
+            }
+        }
+    }
+
+    /// Copies a rejected record, again and again until the brokers have it: no event above it is begun before.
+    pub(crate) async fn copy(
+        &self,
+        partition: Partition,
+        run: Run,
+        record: Record,
+        reason: String,
+    ) -> Done<S::Watch> {
+        loop {
+            match self.rejects.put(partition, &record, &reason).await {
+                Ok(()) => return Done::Copied(partition, run, record.offset),
+                Err(LogError::Unavailable(cause)) => {
+                    tracing::warn!(%partition, offset = %record.offset, %cause, "rejected record not copied yet, tried again");
+                    self.clock.sleep(PAUSE).await;
+                }
+                Err(error @ LogError::Refused(_)) => return Done::Failed(error.into()),
+            }
+        }
+    }
+
+    /// One heartbeat. The lease is counted from the moment before it was sent (rule P3).
+    pub(crate) async fn heartbeat(&self) -> Done<S::Watch> {
+        let sent = self.clock.now();
+        match membership::heartbeat(&self.coordinator).await {
+            Ok(_) => Done::Heartbeat(sent),
+            Err(coordination::Error::Unanswered { .. }) => Done::Unheard,
+            Err(error) => failed(error),
+        }
+    }
+
+    /// Every request to yield that stands, after `changed`.
+    pub(crate) async fn requests(&self, changed: Option<S::Watch>) -> Done<S::Watch> {
+        if let Some(changed) = changed {
+            changed.await;
+        }
+        loop {
+            match requests::watch(&self.coordinator).await {
+                Ok((requests, watch)) => return Done::Requests(requests, watch),
+                Err(coordination::Error::Unanswered { .. }) => self.clock.sleep(PAUSE).await,
+                Err(error) => return failed(error),
+            }
+        }
+    }
+
+    /// Where the log of these partitions begins and ends; nothing if Kafka does not answer.
+    pub(crate) async fn measure(&self, partitions: Vec<Partition>) -> Done<S::Watch> {
+        Done::Measured(self.log.bounds(&partitions).await.unwrap_or_default())
+    }
+}
+
+/// Tells the group how far the log is answered. A failure is made good by the next commit that succeeds.
+pub(crate) async fn commit<Watch>(
+    commit: impl Future<Output = Result<(), LogError>>,
+) -> Done<Watch> {
+    if let Err(error) = commit.await {
+        tracing::debug!(%error, "progress not committed to the group, tried again with the next");
+    }
+    Done::Committed
+}
+
+fn failed<Watch>(error: coordination::Error) -> Done<Watch> {
+    Done::Failed(error.into())
+}

@@ -1,0 +1,115 @@
+//! Why a processor's work as a member, or as a process, ends early.
+
+use stitch_common::answer::Failure;
+use stitch_common::coordination;
+use stitch_common::member::MemberId;
+use stitch_common::offset::Partition;
+use stitch_common::ports::{KeeperError, LogError, StoreError};
+
+use crate::resume::Refusal;
+
+/// What ends a member's work; variants by what follows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Error {
+    /// The session is over, or as good as over: start again as a new member.
+    #[error("the ZooKeeper session is over")]
+    Over,
+    /// ZooKeeper does not answer.
+    #[error(transparent)]
+    Coordination(coordination::Error),
+    /// ZooKeeper cannot be reached.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+    /// Cassandra cannot be reached, or will not do.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Kafka will not do.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Counting on would falsify counts.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The log was cut off where it was being read.
+    #[error("the log of partition {partition} was cut off where it was being read: {cause}")]
+    LogGone {
+        /// Which partition.
+        partition: Partition,
+        /// What Kafka says.
+        cause: String,
+    },
+    /// Somebody else has written the progress of a partition whose lock this member holds.
+    #[error("progress of partition {partition} was written by {}", told(writer.as_ref()))]
+    ForeignProgress {
+        /// Which partition.
+        partition: Partition,
+        /// Who wrote it.
+        writer: Option<MemberId>,
+    },
+    /// The namespace is not the one that this process is configured for.
+    #[error("{0}")]
+    Disagreement(Failure),
+}
+
+fn told(writer: Option<&MemberId>) -> String {
+    writer.map_or_else(
+        || "nobody that is known".to_owned(),
+        |member| format!("member {member}"),
+    )
+}
+
+impl From<coordination::Error> for Error {
+    fn from(error: coordination::Error) -> Self {
+        match error {
+            coordination::Error::SessionOver | coordination::Error::Lost { .. } => Self::Over,
+            other @ (coordination::Error::Unanswered { .. }
+            | coordination::Error::Refused { .. }
+            | coordination::Error::NotInitialised { .. }
+            | coordination::Error::Missing { .. }
+            | coordination::Error::Corrupt { .. }) => Self::Coordination(other),
+        }
+    }
+}
+
+impl Error {
+    /// Whether the process may start again as a new member; otherwise a person must act first.
+    pub(crate) const fn passes(&self) -> bool {
+        match self {
+            Self::Over
+            | Self::Coordination(coordination::Error::Unanswered { .. })
+            | Self::Keeper(KeeperError::Ambiguous(_) | KeeperError::SessionOver)
+            | Self::Store(StoreError::Unavailable(_))
+            | Self::Log(LogError::Unavailable(_)) => true,
+            Self::Coordination(_)
+            | Self::Keeper(_)
+            | Self::Store(StoreError::Refused(_))
+            | Self::Log(LogError::Refused(_))
+            | Self::Refused(_)
+            | Self::LogGone { .. }
+            | Self::ForeignProgress { .. }
+            | Self::Disagreement(_) => false,
+        }
+    }
+
+    /// What the operator reads.
+    pub(crate) fn failure(&self) -> Failure {
+        match self {
+            Self::Refused(refusal) => refusal.failure(),
+            Self::Disagreement(failure) => failure.clone(),
+            Self::ForeignProgress { .. } => Failure::new(
+                self,
+                "two processes counted one partition: stop every processor, make sure that only this version runs, \
+                 then run a restoration",
+            ),
+            Self::LogGone { .. } => Failure::new(
+                self,
+                "the topic's retention has overtaken the processors: raise it, and follow docs/operations.md, \"the \
+                 log is not the one that was counted\"",
+            ),
+            Self::Over | Self::Coordination(_) | Self::Keeper(_) => {
+                Failure::new(self, "see ZooKeeper with `stitch-processor check`")
+            }
+            Self::Store(_) => Failure::new(self, "see Cassandra with `stitch-processor check`"),
+            Self::Log(_) => Failure::new(self, "see Kafka with `stitch-processor check`"),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! One membership: from a new ZooKeeper session to its end. A process whose session ends starts again as another
+//! member, with nothing remembered (rule P7).
+
+use stitch_common::answer::Failure;
+use stitch_common::clock::Clock;
+use stitch_common::config::Config;
+use stitch_common::coordination::membership::{self, Introduction, Joined};
+use stitch_common::coordination::path::Paths;
+use stitch_common::coordination::{Coordinator, definition_node};
+use stitch_common::departure::{self, Departure};
+use stitch_common::member::Role;
+use stitch_common::ports::{Cql, EventLog, Group, Keeper};
+use tokio_util::sync::CancellationToken;
+
+use crate::counting::{Counting, Limits};
+use crate::counting_loop::{CountingLoop, Ended};
+use crate::errand::Servers;
+use crate::error::Error;
+use crate::metrics;
+use crate::status::Status;
+
+/// Everything outside the process, behind its ports.
+#[derive(Debug)]
+pub struct Ports<K, Q, L, C> {
+    /// ZooKeeper.
+    pub keeper: K,
+    /// Cassandra.
+    pub cql: Q,
+    /// Kafka.
+    pub log: L,
+    /// Time.
+    pub clock: C,
+}
+
+/// What every membership of a process is given.
+pub(crate) struct Process<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) host: &'a str,
+    pub(crate) status: &'a Status,
+    pub(crate) stop: &'a CancellationToken,
+}
+
+/// Becomes a member, counts until asked to stop, and leaves.
+///
+/// # Errors
+/// What ended it otherwise; [`Error::passes`] tells whether to start again. The member then stays as a tombstone,
+/// unless it had sent nothing.
+pub(crate) async fn serve<K: Keeper, Q: Cql, L: EventLog + Clone, C: Clock>(
+    ports: &Ports<K, Q, L, C>,
+    process: &Process<'_>,
+    has_counted: &mut bool,
+) -> Result<Departure, Error> {
+    let session = ports.keeper.connect().await?;
+    let paths = Paths::new(&process.config.namespace);
+    let coordinator = Coordinator::new(session, ports.clock.clone(), paths);
+    join(ports, process, &coordinator).await?;
+    let member = coordinator.member();
+    *has_counted = true;
+    metrics::membership();
+    tracing::info!(%member, "counting as a new member");
+    let prepared = prepare(ports, &member).await;
+    let (store, rejects, feed, mut group) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            // Nothing was sent, so nothing is left behind.
+            membership::leave(&coordinator).await?;
+            coordinator.close().await;
+            return Err(error);
+        }
+    };
+    let servers = Servers {
+        coordinator,
+        store,
+        log: ports.log.clone(),
+        rejects,
+        clock: ports.clock.clone(),
+        bits: process.config.definitions.range_bits,
+    };
+    let limits = Limits::from_config(&process.config.processor);
+    let counting = Counting::new(limits, &process.config.definitions);
+    let ended = CountingLoop::new(&servers, process, counting, feed)
+        .run(&mut group)
+        .await;
+    process.status.set_ready(false);
+    group.leave().await;
+    let unsettled = match &ended {
+        Ok(Ended::Settled) => None,
+        Ok(Ended::Unsettled(why)) => Some(why.clone()),
+        Err(error) => Some(format!("its work ended early: {error}")),
+    };
+    let bound = process.config.processor.stop_timeout;
+    let Servers {
+        coordinator, store, ..
+    } = servers;
+    let departure = departure::depart(coordinator, store, &ports.cql, unsettled, bound).await;
+    if ended.is_err() {
+        // One driver session a member: the next must not begin before this one's connections are closed.
+        if let Err(still) = departure::unlisted(&ports.cql, &member, &ports.clock, bound).await {
+            tracing::warn!(%member, still, "the connections of the former member are not seen closed");
+        }
+    }
+    ended.map(|_| departure)
+}
+
+async fn join<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
+    ports: &Ports<K, Q, L, C>,
+    process: &Process<'_>,
+    coordinator: &Coordinator<K::Session, C>,
+) -> Result<(), Error> {
+    let introduction = Introduction {
+        role: Role::Processor,
+        host: process.host.to_owned(),
+        process_id: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    loop {
+        let version = agreement(ports, process.config, coordinator).await?;
+        match membership::join(coordinator, version, &introduction).await? {
+            Joined::Member(_) => return Ok(()),
+            Joined::DefinitionChanged => {}
+        }
+    }
+}
+
+type Prepared<Q, L> = (
+    <Q as Cql>::Store,
+    <L as EventLog>::Rejects,
+    <L as EventLog>::Feed,
+    <L as EventLog>::Group,
+);
+
+async fn prepare<K, Q: Cql, L: EventLog, C>(
+    ports: &Ports<K, Q, L, C>,
+    member: &stitch_common::member::MemberId,
+) -> Result<Prepared<Q, L>, Error> {
+    let store = ports.cql.connect_store(member).await?;
+    let rejects = ports.log.rejects().await?;
+    let feed = ports.log.feed().await?;
+    let group = ports.log.join().await?;
+    Ok((store, rejects, feed, group))
+}
+
+/// The version of `/definition`, if this process is configured for this namespace.
+async fn agreement<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
+    _ports: &Ports<K, Q, L, C>,
+    config: &Config,
+    coordinator: &Coordinator<K::Session, C>,
+) -> Result<i32, Error> {
+    let Some(found) = definition_node::read(coordinator).await? else {
+        let what = format!("the namespace \"{}\" is not initialised", config.namespace);
+        let failure = Failure::new(what, "run `stitch-processor init` once");
+        return Err(Error::Disagreement(failure));
+    };
+    let differences = config.definitions.differences(&found.record.definitions);
+    if differences.is_empty() {
+        return Ok(found.version);
+    }
+    let what = format!(
+        "the configuration does not agree with the namespace \"{}\": {}",
+        config.namespace,
+        differences.join("; ")
+    );
+    let way_out = "give this process the namespace's configuration; to add counters, stop every processor and run \
+                   `stitch-processor init --update` with the new file";
+    Err(Error::Disagreement(Failure::new(what, way_out)))
+}

@@ -1,0 +1,175 @@
+//! The harness on real servers: its faults do what they say, its recount sees what is wrong and nothing else.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use rand::Rng;
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use scylla::statement::batch::{Batch, BatchType};
+use scylla::value::Counter;
+use stitch_harness::events::{COUNTERS, Generator, Record, Shape};
+use stitch_harness::feed::{Feed, create_topic};
+use stitch_harness::proxy::{Mode, Proxy};
+use stitch_harness::recount::{Rules, Verdict, read_log, read_table, session};
+use stitch_harness::servers::Servers;
+use stitch_harness::vandal::Vandal;
+use tokio::time::timeout;
+
+const SHORT: Duration = Duration::from_secs(1);
+
+fn unique(name: &str) -> String {
+    format!("{name}_{:08x}", rand::rng().random::<u32>())
+}
+
+async fn table(session: &Session, keyspace: &str) -> Result<()> {
+    let statements = [
+        format!(
+            "CREATE KEYSPACE {keyspace} WITH replication = \
+             {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
+        ),
+        format!(
+            "CREATE TABLE {keyspace}.counts (counter text, key text, granularity text, \
+             bucket timestamp, value counter, PRIMARY KEY ((counter, key), granularity, bucket))"
+        ),
+    ];
+    for statement in statements {
+        session.query_unpaged(statement, ()).await?;
+    }
+    Ok(())
+}
+
+fn events(count: usize) -> Result<Vec<Record>> {
+    let shape = Shape {
+        bad_share: 0.1,
+        ..Shape::default()
+    };
+    Ok(Generator::new(shape)?.take(count).collect())
+}
+
+async fn log_of(
+    servers: &Servers,
+    topic: &str,
+    rules: &Rules,
+) -> Result<stitch_harness::recount::Cells> {
+    let (kafka, topic, rules) = (servers.kafka.clone(), topic.to_owned(), rules.clone());
+    tokio::task::spawn_blocking(move || read_log(&kafka, &topic, &rules)).await?
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_recount_finds_right_what_is_counted_once_and_wrong_what_was_broken() -> Result<()> {
+    let servers = Servers::from_environment()?;
+    let name = unique("recount");
+    create_topic(&servers.kafka, &name, 3).await?;
+    let session = session(&servers.cassandra).await?;
+    table(&session, &name).await?;
+    let rules = Rules::parse(COUNTERS)?;
+    let records = events(500)?;
+    Feed::new(&servers.kafka, &name)?
+        .send(records.clone())
+        .await?;
+
+    let mut by_hand = stitch_harness::recount::Cells::new();
+    for record in &records {
+        rules.count(record.value.as_deref(), &mut by_hand);
+    }
+    by_hand.retain(|_, value| *value != 0);
+    let expected = log_of(&servers, &name, &rules).await?;
+    assert_eq!(expected, by_hand, "the log has every record once");
+
+    let mut vandal = Vandal::enter(&servers, &name, 7).await?;
+    for (place, value) in &expected {
+        vandal.add(place, *value).await?;
+    }
+    let right = Verdict::of(&expected, &read_table(&session, &name).await?);
+    assert!(right.all_right(), "{right}");
+
+    vandal.rage(5).await?;
+    let broken = Verdict::of(&expected, &read_table(&session, &name).await?);
+    // Phantoms are invented for new keys: they are wrong beside the cells that were right.
+    assert_eq!(broken.total().wrong, 20, "{broken}");
+    assert_eq!(broken.total().right, right.total().right - 15);
+    Ok(())
+}
+
+/// A session through the proxy that gives up soon, and a batch that adds 1 to a cell.
+async fn counting_through(proxy: &Proxy, keyspace: &str) -> Result<(Session, Batch)> {
+    let through = SessionBuilder::new()
+        .known_node(proxy.address())
+        .build()
+        .await?;
+    let mut add = through
+        .prepare(format!(
+            "UPDATE {keyspace}.counts SET value = value + ? WHERE counter = 'c' AND key = 'k' \
+             AND granularity = 'all' AND bucket = 0"
+        ))
+        .await?;
+    add.set_request_timeout(Some(SHORT));
+    let mut batch = Batch::new(BatchType::Counter);
+    batch.append_statement(add);
+    batch.set_request_timeout(Some(SHORT));
+    Ok((through, batch))
+}
+
+async fn add_one((session, batch): &(Session, Batch)) -> Result<()> {
+    session.batch(batch, ((Counter(1),),)).await?;
+    Ok(())
+}
+
+async fn value(session: &Session, keyspace: &str) -> Result<i64> {
+    let cells = read_table(session, keyspace).await?;
+    Ok(cells.values().sum())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_reply_leaves_the_increment_applied_and_the_driver_stays_behind_the_proxy()
+-> Result<()> {
+    let servers = Servers::from_environment()?;
+    let direct = session(&servers.cassandra).await?;
+    let name = unique("lost_reply");
+    table(&direct, &name).await?;
+    let proxy = Proxy::cassandra(&servers.cassandra[0]).await?;
+    let counting = counting_through(&proxy, &name).await?;
+
+    add_one(&counting).await?;
+    proxy.lose_batch_replies(2);
+    assert!(add_one(&counting).await.is_err());
+    assert!(add_one(&counting).await.is_err());
+    assert_eq!(proxy.batch_replies_lost(), 2);
+    add_one(&counting).await?;
+    assert_eq!(value(&direct, &name).await?, 4);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_black_hole_keeps_requests_back_and_a_cut_ends_connections() -> Result<()> {
+    let servers = Servers::from_environment()?;
+    let direct = session(&servers.cassandra).await?;
+    let name = unique("black_hole");
+    table(&direct, &name).await?;
+    let proxy = Proxy::cassandra(&servers.cassandra[0]).await?;
+    let counting = counting_through(&proxy, &name).await?;
+
+    proxy.set(Mode::Blackhole);
+    assert!(add_one(&counting).await.is_err());
+    assert_eq!(value(&direct, &name).await?, 0, "it has not arrived");
+    proxy.set(Mode::Pass);
+    let arrives = async {
+        while value(&direct, &name).await? == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(())
+    };
+    timeout(Duration::from_secs(10), arrives).await??;
+
+    proxy.set(Mode::Deaf);
+    assert!(add_one(&counting).await.is_err());
+    proxy.set(Mode::Refuse);
+    assert!(add_one(&counting).await.is_err());
+    assert_eq!(
+        value(&direct, &name).await?,
+        2,
+        "the deaf one got through, the refused one not"
+    );
+    Ok(())
+}

@@ -9,6 +9,10 @@ pub mod place;
 pub mod events;
 pub mod ledger;
 pub mod ledgers;
+pub mod wait;
+pub mod progress_bar;
+pub mod expected;
+pub mod tail;
 pub mod plan;
 
 #[cfg(test)]

@@ -5,14 +5,19 @@
 //! rests. The modules stand in the order of the data.
 
 pub mod options;
+pub mod error;
+pub mod site;
+pub mod standing;
+pub mod wait;
+pub mod progress_bar;
 pub mod place;
 pub mod events;
 pub mod ledger;
 pub mod ledgers;
-pub mod wait;
-pub mod progress_bar;
 pub mod expected;
 pub mod tail;
+pub mod quiet;
+pub mod cells;
 pub mod plan;
 
 #[cfg(test)]

@@ -22,7 +22,6 @@ pub struct Merge {
     ahead: Vec<u32>,
     at: Option<At>,
     verdicts: Verdicts,
-    rows: u64,
 }
 
 /// Where the scan stands.
@@ -88,7 +87,6 @@ impl Merge {
             ahead,
             at: None,
             verdicts: Verdicts::default(),
-            rows: 0,
         }
     }
 
@@ -103,7 +101,6 @@ impl Merge {
         rows: &[Row],
     ) -> Result<(), OutOfOrder> {
         for (token, counter, slot, current) in rows {
-            self.rows += 1;
             let here = match &self.at {
                 Some(at) => {
                     let place = in_scan_order(at.token, &at.counter, *token, counter);
@@ -124,12 +121,12 @@ impl Merge {
 
     /// Ends with the last row of the interval: what the log expects behind it is missing.
     #[must_use]
-    pub fn finish(mut self, ledger: &Ledger) -> (Verdicts, u64) {
+    pub fn finish(mut self, ledger: &Ledger) -> Verdicts {
         self.leave();
         while let Some(counter) = self.ahead.pop() {
             self.missing(ledger, counter);
         }
-        (self.verdicts, self.rows)
+        self.verdicts
     }
 
     /// Goes on to the next counter of the scan.
@@ -285,7 +282,7 @@ mod tests {
         for rows in rows.chunks(page) {
             merge.rows(wanted, &ledger, rows).unwrap();
         }
-        merge.finish(&ledger).0
+        merge.finish(&ledger)
     }
 
     fn cells() -> impl Strategy<Value = BTreeMap<Cell, i64>> {
@@ -320,7 +317,7 @@ mod tests {
                 let mut merge = Merge::new(&ledger, interval);
                 let rows: Vec<Row> = scan(&current).into_iter().filter(|row| interval.contains(row.0)).collect();
                 merge.rows(wanted, &ledger, &rows).unwrap();
-                together.extend(merge.finish(&ledger).0);
+                together.extend(merge.finish(&ledger));
             }
             prop_assert_eq!(together, merged(&expected, &scan(&current), 9, &scope));
         }

@@ -1,0 +1,119 @@
+//! Reading chosen cells: many at once, a counter's cells together, each read tried a few times.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use stitch_common::cell::{Cell, CellSlot, Count, Counter};
+use stitch_common::clock::Clock;
+use stitch_common::ports::{Reading, Store, StoreError};
+
+use crate::error::Error;
+use crate::site::{Site, World};
+
+/// How many cells of a counter one request asks for.
+const CELLS_A_READ: usize = 100;
+
+/// Reads these cells, each named once. One without a row is 0.
+///
+/// # Errors
+/// Too few replicas answered, several times.
+pub async fn read<'a, W: World>(
+    site: &Site<'_, W>,
+    cells: impl IntoIterator<Item = &'a Cell>,
+) -> Result<Vec<(Cell, Count)>, Error> {
+    let requests = requests(cells);
+    let reads = requests.iter().map(|(counter, slots)| async move {
+        let read = || {
+            site.store
+                .read(counter, Reading::Cells(slots), site.level())
+        };
+        let rows = patiently(site.clock, read).await?;
+        Ok::<_, Error>(with_missing_rows(counter, slots, &rows))
+    });
+    let in_flight = site.config.requests_in_flight_max.max(1);
+    let read = stream::iter(reads).buffered(in_flight);
+    let read: Vec<Vec<_>> = read.try_collect().await?;
+    Ok(read.into_iter().flatten().collect())
+}
+
+/// Tries a read a few times: it changes nothing, and a replica may be busy for a moment.
+///
+/// # Errors
+/// What the last try met.
+pub async fn patiently<C: Clock, T, F: Future<Output = Result<T, StoreError>>>(
+    clock: &C,
+    read: impl Fn() -> F,
+) -> Result<T, StoreError> {
+    const PAUSES_MS: [u64; 3] = [200, 500, 1000];
+    for pause in PAUSES_MS {
+        match read().await {
+            Err(StoreError::Unavailable(why)) => {
+                tracing::warn!(why, "a read failed; it is tried again");
+                clock.sleep(Duration::from_millis(pause)).await;
+            }
+            read => return read,
+        }
+    }
+    read().await
+}
+
+fn requests<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Vec<(Counter, Vec<CellSlot>)> {
+    let mut counters = BTreeMap::<&Counter, Vec<CellSlot>>::new();
+    for cell in cells {
+        counters.entry(&cell.counter).or_default().push(cell.slot);
+    }
+    let chunks = counters.into_iter().flat_map(|(counter, slots)| {
+        let chunks = slots.chunks(CELLS_A_READ).map(<[CellSlot]>::to_vec);
+        let chunks: Vec<_> = chunks.map(|chunk| (counter.clone(), chunk)).collect();
+        chunks
+    });
+    chunks.collect()
+}
+
+fn with_missing_rows(
+    counter: &Counter,
+    slots: &[CellSlot],
+    rows: &[(CellSlot, Count)],
+) -> Vec<(Cell, Count)> {
+    let rows: BTreeMap<CellSlot, Count> = rows.iter().copied().collect();
+    let cell = |slot: &CellSlot| {
+        let cell = Cell {
+            counter: counter.clone(),
+            slot: *slot,
+        };
+        (cell, rows.get(slot).copied().unwrap_or_default())
+    };
+    slots.iter().map(cell).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::slot_at;
+    use stitch_common::cell::Granularity;
+
+    fn cell(key: &str, hour: i64) -> Cell {
+        Cell {
+            counter: Counter::new("plays", key),
+            slot: slot_at(Granularity::Hour, hour * 3_600_000),
+        }
+    }
+
+    #[test]
+    fn the_cells_of_a_counter_are_read_together_and_in_bounded_requests() {
+        let many: Vec<Cell> = (0..250).map(|hour| cell("a", hour)).collect();
+        let others = [cell("b", 0), cell("b", 1)];
+        let requests = requests(others.iter().chain(&many));
+        let sizes: Vec<_> = requests.iter().map(|(_, slots)| slots.len()).collect();
+        assert_eq!(sizes, [100, 100, 50, 2]);
+    }
+
+    #[test]
+    fn a_cell_without_a_row_is_zero() {
+        let (a, b) = (cell("a", 0), cell("a", 1));
+        let read = with_missing_rows(&a.counter, &[a.slot, b.slot], &[(b.slot, Count(4))]);
+        assert_eq!(read, [(a, Count(0)), (b, Count(4))]);
+    }
+}

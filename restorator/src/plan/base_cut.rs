@@ -1,0 +1,135 @@
+//! Progress of every partition, read at one moment: the base cut `c` without any lock (R1), the cut under a range's
+//! lock (R3).
+
+use std::collections::BTreeMap;
+
+use futures_util::future::{TryFutureExt, try_join};
+use stitch_common::coordination::progress_node;
+use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_common::ports::EventLog;
+use stitch_common::progress::Progress;
+use stitch_common::range::RangeId;
+
+use crate::error::Error;
+use crate::options::Scope;
+use crate::site::{Site, World};
+
+/// Progress of every partition that Kafka or ZooKeeper knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BaseCut {
+    partitions: BTreeMap<Partition, Option<Progress>>,
+}
+
+impl BaseCut {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// A server could not be asked.
+    pub async fn read<W: World>(site: &Site<'_, W>) -> Result<Self, Error> {
+        let kafka = site.log.partitions().map_err(Error::from);
+        let keeper = progress_node::read_all(site.coordinator).map_err(Error::from);
+        let (kafka, keeper) = try_join(kafka, keeper).await?;
+        let written = keeper.into_iter().map(|state| {
+            (
+                state.partition,
+                state.progress.map(|written| written.progress),
+            )
+        });
+        Ok(Self::new(kafka, written))
+    }
+
+    /// From what Kafka and what ZooKeeper knows.
+    #[must_use]
+    pub fn new(
+        kafka: impl IntoIterator<Item = Partition>,
+        keeper: impl IntoIterator<Item = (Partition, Option<Progress>)>,
+    ) -> Self {
+        let mut partitions: BTreeMap<_, _> = kafka
+            .into_iter()
+            .map(|partition| (partition, None))
+            .collect();
+        partitions.extend(keeper);
+        Self { partitions }
+    }
+
+    /// Every partition.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<Partition> {
+        self.partitions.keys().copied().collect()
+    }
+
+    /// Partitions without progress: of these nothing was counted, or their progress is lost.
+    pub fn lacking(&self) -> impl Iterator<Item = Partition> + '_ {
+        let lacking = self
+            .partitions
+            .iter()
+            .filter(|(_, progress)| progress.is_none());
+        lacking.map(|(partition, _)| *partition)
+    }
+
+    /// Where `range` stands; a partition without progress at 0.
+    #[must_use]
+    pub fn of(&self, range: RangeId) -> Offsets {
+        self.offsets(|progress| progress.of(range))
+    }
+
+    /// The lowest place of any range in scope, partition by partition.
+    #[must_use]
+    pub fn lowest(&self, scope: &Scope) -> Offsets {
+        let lowest = |progress: &Progress| scope.ranges().map(|range| progress.of(range)).min();
+        self.offsets(|progress| lowest(progress).unwrap_or_default())
+    }
+
+    /// The highest place of any range in scope, partition by partition.
+    #[must_use]
+    pub fn highest(&self, scope: &Scope) -> Offsets {
+        let highest = |progress: &Progress| scope.ranges().map(|range| progress.of(range)).max();
+        self.offsets(|progress| highest(progress).unwrap_or_default())
+    }
+
+    fn offsets(&self, of: impl Fn(&Progress) -> Offset) -> Offsets {
+        let offset = |progress: &Option<Progress>| progress.as_ref().map(&of).unwrap_or_default();
+        let offsets = self.partitions.iter();
+        Offsets(
+            offsets
+                .map(|(partition, progress)| (*partition, offset(progress)))
+                .collect(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{BITS, everything, offsets};
+
+    fn progress(a: i64, b: i64) -> Progress {
+        Progress::from_ranges(BITS, |range| Offset(if range.0 == 0 { a } else { b }))
+    }
+
+    #[test]
+    fn a_partition_that_only_kafka_or_only_zookeeper_knows_is_part_of_the_cut() {
+        let keeper = [(Partition(1), Some(progress(3, 4))), (Partition(7), None)];
+        let cut = BaseCut::new([Partition(0), Partition(1)], keeper);
+        assert_eq!(cut.partitions(), [Partition(0), Partition(1), Partition(7)]);
+        assert_eq!(
+            cut.lacking().collect::<Vec<_>>(),
+            [Partition(0), Partition(7)]
+        );
+        assert_eq!(cut.of(RangeId(1)), offsets(&[(0, 0), (1, 4), (7, 0)]));
+    }
+
+    #[test]
+    fn the_log_is_read_from_where_the_last_range_in_scope_stands() {
+        let keeper = [
+            (Partition(0), Some(progress(3, 9))),
+            (Partition(1), Some(progress(8, 2))),
+        ];
+        let cut = BaseCut::new([], keeper);
+        assert_eq!(cut.lowest(&everything()), offsets(&[(0, 3), (1, 2)]));
+        assert_eq!(cut.highest(&everything()), offsets(&[(0, 9), (1, 8)]));
+        let mut second = everything();
+        second.first = RangeId(1);
+        assert_eq!(cut.lowest(&second), offsets(&[(0, 9), (1, 2)]));
+    }
+}

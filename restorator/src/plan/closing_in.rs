@@ -1,0 +1,106 @@
+//! Closing in (rule R1, repeated): a later base cut, and only the cells with an event that it has passed are read and
+//! judged again. So what has to wait for a lock is what is wrong and what never rests, however long the scan took.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stitch_common::cell::Cell;
+use stitch_common::offset::Offsets;
+use stitch_common::ports::EventLog;
+use stitch_common::range::RangeId;
+
+use crate::cells;
+use crate::error::Error;
+use crate::ledger::Span;
+use crate::place::Place;
+use crate::plan::base_cut::BaseCut;
+use crate::plan::judge::Verdicts;
+use crate::quiet::Unrest;
+use crate::site::{Site, World};
+use crate::tail::Tail;
+
+/// Moves the cuts of these ranges on and judges their cells by them. After an error the verdicts of these ranges are of
+/// no use.
+///
+/// # Errors
+/// A server could not be asked, or no calm came.
+pub async fn close_in<W: World>(
+    site: &Site<'_, W>,
+    tail: &Tail,
+    verdicts: &mut BTreeMap<RangeId, Verdicts>,
+) -> Result<(), Error> {
+    let ranges: Vec<RangeId> = verdicts.keys().copied().collect();
+    let cut = BaseCut::read(site).await?;
+    // After the cut, never before: a request that becomes unknown between the two would be seen by neither.
+    let unrest = Unrest::read(site, ranges.iter().copied()).await?;
+    unrest.wait_out(site).await?;
+    let mut passed = Vec::new();
+    for &range in &ranges {
+        move_cut(site, tail, range, &cut.of(range)).await?;
+        let cells = tail.ledgers_mut().of_mut(range).take_passed();
+        passed.extend(cells.into_iter().map(|cell| (range, cell)));
+    }
+    judge(site, tail, verdicts, passed).await?;
+    reach_end(site, tail, &cut).await
+}
+
+/// Moves the cut of `range` on, and waits until its totals are complete.
+///
+/// # Errors
+/// The cut went back, or the log could not be read.
+pub async fn move_cut<W: World>(
+    site: &Site<'_, W>,
+    tail: &Tail,
+    range: RangeId,
+    cut: &Offsets,
+) -> Result<(), Error> {
+    let again = tail.ledgers_mut().of_mut(range).advance(cut)?;
+    let reader = site.log_reader();
+    let read = reader.read::<Error>(&again, |partition, records| {
+        let span: Span = again[&partition];
+        tail.ledgers_mut().retake(range, span, records);
+        Ok(())
+    });
+    read.await?;
+    tail.reach(cut).await?;
+    Ok(())
+}
+
+/// Asks Kafka for the end of every partition now, and waits until everything below has been read. Whatever can have
+/// changed a cell that was read before this call has an event among it.
+///
+/// # Errors
+/// Kafka could not be asked, or the log not be read.
+pub async fn reach_end<W: World>(
+    site: &Site<'_, W>,
+    tail: &Tail,
+    cut: &BaseCut,
+) -> Result<(), Error> {
+    let mut partitions: BTreeSet<_> = site.log.partitions().await?.into_iter().collect();
+    partitions.extend(cut.partitions());
+    let partitions: Vec<_> = partitions.into_iter().collect();
+    let bounds = site.log.bounds(&partitions).await?;
+    let ends = bounds
+        .into_iter()
+        .map(|(partition, bounds)| (partition, bounds.end));
+    tail.reach(&Offsets(ends.collect())).await?;
+    Ok(())
+}
+
+async fn judge<W: World>(
+    site: &Site<'_, W>,
+    tail: &Tail,
+    verdicts: &mut BTreeMap<RangeId, Verdicts>,
+    passed: Vec<(RangeId, Cell)>,
+) -> Result<(), Error> {
+    let ranges: BTreeMap<&Cell, RangeId> =
+        passed.iter().map(|(range, cell)| (cell, *range)).collect();
+    let read = cells::read(site, ranges.keys().copied()).await?;
+    for (cell, current) in read {
+        let range = ranges[&cell];
+        let place = Place::of(cell.counter.clone());
+        let expected = tail.ledgers().of(range).expected(&place, cell.slot);
+        let verdicts = verdicts.entry(range).or_default();
+        verdicts.judge(cell, expected, current);
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! Every cell in scope is read and judged once, range by range, several at a time.
+
+use std::collections::BTreeMap;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use stitch_common::cell::Counter;
+use stitch_common::ports::{Reading, Store};
+use stitch_common::range::{RangeId, Token, TokenInterval};
+
+use crate::cells::patiently;
+use crate::error::Error;
+use crate::plan::judge::Verdicts;
+use crate::plan::merge::{Merge, Row, Wanted};
+use crate::site::{Site, World};
+use crate::tail::Tail;
+use crate::wait::breathe;
+
+/// Scans that run side by side: enough to keep a node busy while pages are merged.
+const SIDE_BY_SIDE: usize = 8;
+/// A namespace of few ranges is divided further, to as many intervals at least.
+const INTERVALS_MIN: u64 = 32;
+
+/// Judges every cell of these ranges. Their cuts must not move meanwhile.
+///
+/// # Errors
+/// Too few replicas answered, several times.
+pub async fn scan<W: World>(
+    site: &Site<'_, W>,
+    tail: &Tail,
+) -> Result<BTreeMap<RangeId, Verdicts>, Error> {
+    for range in site.scope.ranges() {
+        tail.ledgers_mut().of_mut(range).note_passed();
+    }
+    site.progress.begin("scanning the table", "cells", None);
+    let scans = intervals(site)
+        .into_iter()
+        .map(|(range, interval)| async move {
+            let verdicts = match (&site.scope.counter, &site.scope.key) {
+                (Some(name), Some(key)) => {
+                    let counter = Counter::new(name.0.clone(), key.0.clone());
+                    one_counter(site, tail, range, &counter).await
+                }
+                (Some(_) | None, _) => one_interval(site, tail, range, interval).await,
+            };
+            Ok::<_, Error>((range, verdicts?))
+        });
+    let mut found = BTreeMap::<RangeId, Verdicts>::new();
+    let mut scans = stream::iter(scans).buffer_unordered(SIDE_BY_SIDE);
+    while let Some((range, verdicts)) = scans.try_next().await? {
+        found.entry(range).or_default().extend(verdicts);
+    }
+    site.progress.end();
+    Ok(found)
+}
+
+fn intervals<W: World>(site: &Site<'_, W>) -> Vec<(RangeId, TokenInterval)> {
+    let bits = site.definitions().range_bits;
+    if site.scope.key.is_some() {
+        let ranges = site.scope.ranges();
+        return ranges.map(|range| (range, bits.interval(range))).collect();
+    }
+    let ranges = u64::from(site.scope.last.0 - site.scope.first.0) + 1;
+    let pieces = INTERVALS_MIN.div_ceil(ranges);
+    let intervals = site.scope.ranges().flat_map(|range| {
+        let pieces = divide(bits.interval(range), pieces).into_iter();
+        pieces.map(move |interval| (range, interval))
+    });
+    intervals.collect()
+}
+
+/// `interval` in as many pieces of about one size.
+fn divide(interval: TokenInterval, pieces: u64) -> Vec<TokenInterval> {
+    let first = i128::from(interval.first.0);
+    let size = i128::from(interval.last.0) - first + 1;
+    let pieces = i128::from(pieces).min(size);
+    let start = |piece: i128| first + size * piece / pieces;
+    let token = |at: i128| Token(i64::try_from(at).expect("within the interval"));
+    (0..pieces)
+        .map(|piece| TokenInterval {
+            first: token(start(piece)),
+            last: token(start(piece + 1) - 1),
+        })
+        .collect()
+}
+
+async fn one_interval<W: World>(
+    site: &Site<'_, W>,
+    tail: &Tail,
+    range: RangeId,
+    interval: TokenInterval,
+) -> Result<Verdicts, Error> {
+    let mut merge = Merge::new(tail.ledgers().of(range), interval);
+    let mut after = None;
+    loop {
+        let read = || site.store.scan(interval, site.level(), after.clone());
+        let page = patiently(site.clock, read).await?;
+        let rows = u64::try_from(page.cells.len()).unwrap_or(u64::MAX);
+        merge.rows(wanted(site), tail.ledgers().of(range), &page.cells)?;
+        site.progress.advance(rows);
+        after = page.next;
+        if after.is_none() {
+            return Ok(merge.finish(tail.ledgers().of(range)));
+        }
+        breathe().await;
+    }
+}
+
+async fn one_counter<W: World>(
+    site: &Site<'_, W>,
+    tail: &Tail,
+    range: RangeId,
+    counter: &Counter,
+) -> Result<Verdicts, Error> {
+    let token = counter.token();
+    let only = TokenInterval {
+        first: token,
+        last: token,
+    };
+    let mut merge = Merge::new(tail.ledgers().of(range), only);
+    let read = || site.store.read(counter, Reading::Whole, site.level());
+    let mut cells = patiently(site.clock, read).await?;
+    cells.sort_unstable();
+    let row = |(slot, count)| -> Row { (token, counter.clone(), slot, count) };
+    let rows: Vec<Row> = cells.into_iter().map(row).collect();
+    merge.rows(wanted(site), tail.ledgers().of(range), &rows)?;
+    Ok(merge.finish(tail.ledgers().of(range)))
+}
+
+fn wanted<'a, W: World>(site: &'a Site<'_, W>) -> Wanted<'a> {
+    Wanted {
+        definitions: site.definitions(),
+        scope: site.scope,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stitch_common::range::RangeBits;
+
+    #[test]
+    fn a_divided_interval_covers_every_token_once() {
+        for bits in [0, 1, 5, 12] {
+            let bits = RangeBits::new(bits).unwrap();
+            for range in bits.ranges().take(3) {
+                let whole = bits.interval(range);
+                for pieces in [1, 3, 32] {
+                    let divided = divide(whole, pieces);
+                    assert_eq!(divided.len(), usize::try_from(pieces).unwrap());
+                    assert_eq!(divided[0].first, whole.first);
+                    assert_eq!(divided[divided.len() - 1].last, whole.last);
+                    let neighbours = divided.windows(2);
+                    neighbours.for_each(|pair| assert_eq!(pair[0].last.0 + 1, pair[1].first.0));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_token_is_not_divided() {
+        let one = TokenInterval {
+            first: Token(7),
+            last: Token(7),
+        };
+        assert_eq!(divide(one, 32), [one]);
+    }
+}

@@ -19,6 +19,11 @@ pub mod tail;
 pub mod quiet;
 pub mod cells;
 pub mod plan;
+pub mod failpoint;
+pub mod limits;
+pub mod journal;
+pub mod unproven;
+pub mod restoration;
 
 #[cfg(test)]
 mod testing;

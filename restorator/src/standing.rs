@@ -29,7 +29,7 @@ pub struct Standing {
     lost: Cell<bool>,
     lost_now: Notify,
     stop: CancellationToken,
-    unsettled: Cell<bool>,
+    unsettled: Cell<u32>,
 }
 
 impl Standing {
@@ -41,7 +41,7 @@ impl Standing {
             lost: Cell::new(false),
             lost_now: Notify::new(),
             stop,
-            unsettled: Cell::new(false),
+            unsettled: Cell::new(0),
         }
     }
 
@@ -56,13 +56,18 @@ impl Standing {
     /// Something is left behind that may still change the store, and no mark says so: the member has to stay as a
     /// tombstone.
     pub fn leave_unsettled(&self) {
-        self.unsettled.set(true);
+        self.unsettled.set(self.unsettled.get() + 1);
+    }
+
+    /// A mark says so now.
+    pub fn settled_by_mark(&self) {
+        self.unsettled.set(self.unsettled.get().saturating_sub(1));
     }
 
     /// Whether the member has to stay as a tombstone.
     #[must_use]
     pub fn is_unsettled(&self) -> bool {
-        self.unsettled.get()
+        self.unsettled.get() > 0
     }
 
     /// Whether work has to end now.

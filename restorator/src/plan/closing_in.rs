@@ -40,7 +40,8 @@ pub async fn close_in<W: World>(
         passed.extend(cells.into_iter().map(|cell| (range, cell)));
     }
     judge(site, tail, verdicts, passed).await?;
-    reach_end(site, tail, &cut).await
+    reach_end(site, tail, &cut).await?;
+    Ok(())
 }
 
 /// Moves the cut of `range` on, and waits until its totals are complete.
@@ -66,7 +67,7 @@ pub async fn move_cut<W: World>(
 }
 
 /// Asks Kafka for the end of every partition now, and waits until everything below has been read. Whatever can have
-/// changed a cell that was read before this call has an event among it.
+/// changed a cell that was read before this call has an event among it. Returns the ends.
 ///
 /// # Errors
 /// Kafka could not be asked, or the log not be read.
@@ -74,7 +75,7 @@ pub async fn reach_end<W: World>(
     site: &Site<'_, W>,
     tail: &Tail,
     cut: &BaseCut,
-) -> Result<(), Error> {
+) -> Result<Offsets, Error> {
     let mut partitions: BTreeSet<_> = site.log.partitions().await?.into_iter().collect();
     partitions.extend(cut.partitions());
     let partitions: Vec<_> = partitions.into_iter().collect();
@@ -82,8 +83,9 @@ pub async fn reach_end<W: World>(
     let ends = bounds
         .into_iter()
         .map(|(partition, bounds)| (partition, bounds.end));
-    tail.reach(&Offsets(ends.collect())).await?;
-    Ok(())
+    let ends = Offsets(ends.collect());
+    tail.reach(&ends).await?;
+    Ok(ends)
 }
 
 async fn judge<W: World>(

@@ -1,0 +1,51 @@
+//! Named points between the steps of a restoration, at which a test kills the process as `kill -9` would. They exist
+//! only with the feature `failpoints`; then `FAILPOINTS=r5-read=return` kills at that point, and the other actions of
+//! the crate `fail` (`pause`, `sleep(1000)`, …) do what they say.
+
+/// Every point, in the order in which a restoration passes them.
+pub const POINTS: [&str; 14] = [
+    "r1-begun",
+    "r1-planned",
+    "r2-closed-in",
+    "r2-queued",
+    "r2-asked",
+    "r2-granted",
+    "r3-cut",
+    "r4-touched",
+    "r5-read",
+    "r6-journaled",
+    "r6-applied",
+    "r7-verified",
+    "r8-released",
+    "r8-recorded",
+];
+
+/// Reads `FAILPOINTS` for as long as what it returns lives.
+#[cfg(feature = "failpoints")]
+#[must_use]
+pub fn setup() -> fail::FailScenario<'static> {
+    fail::FailScenario::setup()
+}
+
+/// Passes a point.
+#[cfg(feature = "failpoints")]
+pub(crate) fn pass(point: &'static str) {
+    debug_assert!(POINTS.contains(&point), "{point} is not listed");
+    fail::fail_point!(point, |_| die());
+}
+
+/// Passes a point: nothing can happen there in this build.
+#[cfg(not(feature = "failpoints"))]
+pub(crate) const fn pass(_point: &'static str) {}
+
+/// Ends the process at once, without any clean-up.
+#[cfg(feature = "failpoints")]
+fn die() {
+    let process = rustix::process::getpid();
+    if let Err(error) = rustix::process::kill_process(process, rustix::process::Signal::KILL) {
+        tracing::error!(%error, "the process cannot kill itself");
+    }
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,146 @@
+//! The restoration of one range (rules R2 to R8), one step a file, in the order in which they happen. Each step's value
+//! can only be made by its own module, so none can be skipped or turned around, and the lock is given back by an
+//! awaited call on success and on error alike.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use stitch_common::cell::{self, Count};
+use stitch_common::range::RangeId;
+
+use crate::failpoint;
+use crate::journal::Journal;
+use crate::limits::Extent;
+use crate::options::Limits;
+use crate::plan::closing_in;
+use crate::plan::judge::{Drift, Verdicts};
+use crate::site::{Site, World};
+use crate::tail::Tail;
+use crate::unproven::Unproven;
+
+pub mod bound;
+pub mod acquire;
+pub mod cut;
+pub mod touched;
+pub mod current;
+pub mod delta;
+pub mod apply;
+pub mod verify;
+pub mod release;
+
+use acquire::Claim;
+use apply::Sent;
+use verify::{Checked, Verified};
+
+/// What every range's restoration works with.
+pub struct Task<'a, W: World> {
+    /// The servers.
+    pub site: &'a Site<'a, W>,
+    /// What the log adds up to.
+    pub tail: &'a Tail,
+    /// Where corrections are written down before they are sent.
+    pub journal: &'a Journal,
+    /// What the operator expects at most.
+    pub limits: Limits,
+    /// What has been corrected so far, in all ranges.
+    pub spent: Cell<Extent>,
+}
+
+/// What became of a range.
+#[derive(Debug)]
+pub struct Restored {
+    /// Which.
+    pub range: RangeId,
+    /// Whether every cell in scope is right, or why that is not shown.
+    pub outcome: Result<Verified, Unproven>,
+    /// What was corrected; of a range that is not proved, what was sent.
+    pub corrected: BTreeMap<cell::Cell, Drift>,
+    /// What the audit right before the lock knew.
+    pub verdicts: Verdicts,
+    /// How long the lock was waited for.
+    pub waited: Duration,
+    /// How long it was held; `None` if it was never granted.
+    pub locked: Option<Duration>,
+}
+
+/// How often a range is read and corrected before it is given back.
+const ROUNDS_MAX: usize = 4;
+
+/// Restores a range: closes in once more, so that little is left for the lock, then locks, corrects, verifies and gives
+/// the lock back.
+pub async fn run<W: World>(task: &Task<'_, W>, range: RangeId, verdicts: Verdicts) -> Restored {
+    let mut judged = BTreeMap::from([(range, verdicts)]);
+    let closed_in = closing_in::close_in(task.site, task.tail, &mut judged).await;
+    let verdicts = judged.remove(&range).unwrap_or_default();
+    let mut claim = Claim::new(task.site, range);
+    let outcome = match closed_in {
+        Ok(()) => {
+            failpoint::pass("r2-closed-in");
+            restore(task, &mut claim, &verdicts).await
+        }
+        Err(error) => Err(error.into()),
+    };
+    release::range(task, claim, outcome, verdicts).await
+}
+
+async fn restore<W: World>(
+    task: &Task<'_, W>,
+    claim: &mut Claim,
+    verdicts: &Verdicts,
+) -> Result<Verified, Unproven> {
+    let mut held = acquire::range(task, claim).await?;
+    let cut = cut::find(&held).await?;
+    let touched = touched::follow(&held, &cut, verdicts).await?;
+    let mut wrong = Vec::new();
+    for _ in 0..ROUNDS_MAX {
+        let current = current::read(&held, &touched).await?;
+        let delta = delta::between(&mut held, &current)?;
+        let applied = match apply::once(&mut held, &cut, delta).await? {
+            Sent::Applied(applied) => applied,
+            Sent::Unknown => {
+                apply::wait_out(&mut held).await?;
+                continue;
+            }
+        };
+        match verify::again(&mut held, &cut, &touched, applied).await? {
+            Checked::Right(verified) => return Ok(verified),
+            Checked::Wrong(cells) => wrong = cells,
+        }
+    }
+    Err(stubborn(wrong))
+}
+
+/// Cells that did not become right: those that no correction moved take no increments at all.
+fn stubborn(wrong: Vec<(cell::Cell, Drift, Count)>) -> Unproven {
+    let deaf = !wrong.is_empty() && wrong.iter().all(|(_, sent, now)| sent.current == *now);
+    let cells = wrong.into_iter().map(|(cell, _, _)| cell).collect();
+    if deaf {
+        Unproven::Deaf(cells)
+    } else {
+        Unproven::Restless(cells)
+    }
+}
+
+/// How many cells of the range the audit has judged: those that the log expects, and phantoms, but for those that were
+/// touched since.
+#[must_use]
+pub fn judged(tail: &Tail, range: RangeId, verdicts: &Verdicts) -> (u64, u64) {
+    let ledgers = tail.ledgers();
+    let ledger = ledgers.of(range);
+    let touched = ledger.touched();
+    let phantoms = verdicts
+        .wrong()
+        .values()
+        .filter(|drift| drift.expected == Count(0));
+    let cells = ledger.cells() + number(phantoms);
+    let known = touched.iter().filter(|cell| {
+        let place = crate::place::Place::of(cell.counter.clone());
+        ledger.expected(&place, cell.slot) != Count(0) || verdicts.wrong().contains_key(cell)
+    });
+    (cells.saturating_sub(number(known)), number(touched.iter()))
+}
+
+fn number<T>(items: impl Iterator<Item = T>) -> u64 {
+    items.fold(0, |number, _| number + 1)
+}

@@ -1,0 +1,103 @@
+//! R2: the exclusive lock of the range, and a calm if, after the grant, anything can still be on its way.
+
+use std::collections::BTreeMap;
+
+use stitch_common::cell::Cell;
+use stitch_common::clock::{Clock, Moment};
+use stitch_common::coordination::queue::Kind;
+use stitch_common::coordination::range_lock::RangeLock;
+use stitch_common::coordination::requests::{self, Request};
+use stitch_common::range::RangeId;
+
+use super::Task;
+use super::bound::Bound;
+use crate::failpoint;
+use crate::plan::judge::Drift;
+use crate::quiet::Unrest;
+use crate::site::{Site, World};
+use crate::unproven::Unproven;
+
+/// What a range's restoration has in ZooKeeper and has sent to the store: what [`release`](super::release) gives back
+/// however the restoration ends.
+#[derive(Debug)]
+pub struct Claim {
+    pub(super) range: RangeId,
+    pub(super) lock: RangeLock,
+    pub(super) request: Option<Request>,
+    pub(super) queued: Option<Moment>,
+    pub(super) granted: Option<Moment>,
+    /// A correction of unknown outcome was sent, and no calm has come since.
+    pub(super) unsettled: bool,
+    pub(super) corrected: BTreeMap<Cell, Drift>,
+}
+
+impl Claim {
+    /// A claim to `range` for which nothing has been done yet.
+    pub fn new<W: World>(site: &Site<'_, W>, range: RangeId) -> Self {
+        Self {
+            range,
+            lock: RangeLock::new(site.coordinator, range, Kind::Exclusive),
+            request: None,
+            queued: None,
+            granted: None,
+            unsettled: false,
+            corrected: BTreeMap::new(),
+        }
+    }
+}
+
+/// The range is held, and nobody but this process has a request in it that could still change the store (I1).
+pub struct Held<'a, W: World> {
+    task: &'a Task<'a, W>,
+    pub(super) claim: &'a mut Claim,
+    pub(super) bound: Bound<'a, W>,
+}
+
+impl<'a, W: World> Held<'a, W> {
+    /// What the restoration works with.
+    pub const fn task(&self) -> &'a Task<'a, W> {
+        self.task
+    }
+
+    /// Which range.
+    pub const fn range(&self) -> RangeId {
+        self.claim.range
+    }
+}
+
+/// Creates the WRIT node, then the request, waits for every earlier node to go, and for a calm if need be.
+///
+/// # Errors
+/// At the bound, or when something could not be done. The claim says what has to be given back.
+pub async fn range<'a, W: World>(
+    task: &'a Task<'a, W>,
+    claim: &'a mut Claim,
+) -> Result<Held<'a, W>, Unproven> {
+    let site = task.site;
+    let mut bound = Bound::new(site);
+    claim.queued = Some(site.clock.now());
+    let queued = claim.lock.queue(site.coordinator);
+    bound
+        .wait("taking a place in the queue of the range's lock", queued)
+        .await?;
+    failpoint::pass("r2-queued");
+    // The request stands after the node that it is for, so whoever sees it sees that, too.
+    let asked = requests::ask(site.coordinator, &claim.lock);
+    claim.request = Some(
+        bound
+            .wait("asking the range's holders to yield", asked)
+            .await?,
+    );
+    failpoint::pass("r2-asked");
+    let granted = claim.lock.wait_granted(site.coordinator);
+    bound
+        .wait("waiting until the range's holders have yielded", granted)
+        .await?;
+    claim.granted = Some(site.clock.now());
+    failpoint::pass("r2-granted");
+    // After the grant: who yielded with something unknown has marked it before its node went.
+    let unrest = Unrest::read(site, [claim.range]);
+    let unrest = bound.wait("reading marks and tombstones", unrest).await?;
+    bound.wait_out(unrest).await?;
+    Ok(Held { task, claim, bound })
+}

@@ -1,0 +1,134 @@
+//! R6: each difference is sent once. What is certainly not applied may be sent again; what is unknown never is.
+
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+use stitch_common::cell::Cell;
+use stitch_common::clock::Clock;
+use stitch_common::outcome::{Cause, Outcome};
+use stitch_common::ports::{CounterBatch, Store};
+
+use super::acquire::Held;
+use super::cut::Cut;
+use super::delta::Delta;
+use crate::error::Error;
+use crate::failpoint;
+use crate::plan::judge::Drift;
+use crate::site::{Site, World};
+use crate::unproven::Unproven;
+
+/// Every difference was applied.
+#[derive(Debug)]
+pub struct Applied {
+    corrections: Vec<(Cell, Drift)>,
+}
+
+impl Applied {
+    /// What was corrected.
+    pub fn corrections(&self) -> &[(Cell, Drift)] {
+        &self.corrections
+    }
+}
+
+/// What came of sending.
+#[derive(Debug)]
+pub enum Sent {
+    /// All of it is applied.
+    Applied(Applied),
+    /// Of some it is not known, and never will be: a calm, and then everything is read again.
+    Unknown,
+}
+
+/// What became of one batch.
+enum Batch {
+    Applied,
+    Unknown,
+    Failed(Unproven),
+}
+
+/// Writes the differences down, then sends each once.
+///
+/// # Errors
+/// Nothing is on its way any more, or the claim says that something is unsettled.
+pub async fn once<W: World>(
+    held: &mut Held<'_, W>,
+    cut: &Cut,
+    delta: Delta,
+) -> Result<Sent, Unproven> {
+    let site = held.task().site;
+    let corrections = delta.corrections();
+    if corrections.is_empty() {
+        return Ok(Sent::Applied(Applied {
+            corrections: Vec::new(),
+        }));
+    }
+    let journal = held.task().journal;
+    journal.write(site.clock.wall(), held.range(), cut.offsets(), corrections)?;
+    failpoint::pass("r6-journaled");
+    let verified = held.claim.lock.verify(site.coordinator);
+    held.bound
+        .wait("seeing that the range is still locked", verified)
+        .await?;
+    for (cell, drift) in corrections {
+        held.claim.corrected.entry(cell.clone()).or_insert(*drift);
+    }
+    let batches = delta.batches();
+    let in_flight = site.config.requests_in_flight_max.max(1);
+    // Not bounded from outside: to drop a request would make its outcome unknown. Each ends by the store's own timeout.
+    let sending = batches.iter().map(|batch| send(site, batch));
+    let ended: Vec<Batch> = stream::iter(sending)
+        .buffer_unordered(in_flight)
+        .collect()
+        .await;
+    failpoint::pass("r6-applied");
+    let unknown = ended.iter().any(|batch| matches!(batch, Batch::Unknown));
+    held.claim.unsettled |= unknown;
+    for batch in ended {
+        if let Batch::Failed(why) = batch {
+            return Err(why);
+        }
+    }
+    if unknown {
+        return Ok(Sent::Unknown);
+    }
+    Ok(Sent::Applied(Applied {
+        corrections: delta.corrections().to_vec(),
+    }))
+}
+
+/// After a calm, nothing that was sent is unsettled any more.
+///
+/// # Errors
+/// No calm came.
+pub async fn wait_out<W: World>(held: &mut Held<'_, W>) -> Result<(), Unproven> {
+    let note = "the outcome of some corrections is unknown: awaiting a calm, then everything is read again";
+    held.task().site.progress.note(note);
+    held.bound.calm().await?;
+    held.claim.unsettled = false;
+    Ok(())
+}
+
+async fn send<W: World>(site: &Site<'_, W>, batch: &CounterBatch) -> Batch {
+    const TRIES: u32 = 5;
+    const PAUSE: Duration = Duration::from_millis(200);
+    let mut last = Cause(String::new());
+    for _ in 0..TRIES {
+        if let Some(why) = site.standing.interruption() {
+            return Batch::Failed(Error::Interrupted(why).into());
+        }
+        let Some(permit) = site.standing.permit(site.clock) else {
+            return Batch::Failed(Unproven::LeaseLost);
+        };
+        match site.store.increment(permit, batch).await {
+            Outcome::Applied => return Batch::Applied,
+            Outcome::Unknown(cause) => {
+                tracing::warn!(counter = %batch.counter, %cause, "outcome of a correction unknown");
+                return Batch::Unknown;
+            }
+            Outcome::Refused(cause) => return Batch::Failed(Unproven::NotTaken(cause)),
+            Outcome::NotApplied(cause) => last = cause,
+        }
+        site.clock.sleep(PAUSE).await;
+    }
+    Batch::Failed(Unproven::NotTaken(last))
+}

@@ -1,0 +1,42 @@
+//! R5: what the touched and the wrong cells hold now, at `ALL` unless the operator accepts less.
+
+use stitch_common::cell::Cell;
+
+use super::acquire::Held;
+use super::touched::Touched;
+use crate::cells;
+use crate::failpoint;
+use crate::plan::judge::Drift;
+use crate::site::World;
+use crate::unproven::Unproven;
+
+/// The cells that are wrong under the lock.
+#[derive(Debug)]
+pub struct Current {
+    wrong: Vec<(Cell, Drift)>,
+}
+
+impl Current {
+    /// The cells, and in what way they are wrong.
+    pub fn wrong(&self) -> &[(Cell, Drift)] {
+        &self.wrong
+    }
+}
+
+/// Reads them.
+///
+/// # Errors
+/// At the bound, or too few replicas answered.
+pub async fn read<W: World>(held: &Held<'_, W>, touched: &Touched) -> Result<Current, Unproven> {
+    let expected = touched.expected();
+    let read = cells::read(held.task().site, expected.keys());
+    let read = held.bound.wait("reading the cells", read).await?;
+    let wrong = read.into_iter().filter_map(|(cell, current)| {
+        let drift = Drift::between(expected[&cell], current)?;
+        Some((cell, drift))
+    });
+    failpoint::pass("r5-read");
+    Ok(Current {
+        wrong: wrong.collect(),
+    })
+}

@@ -1,0 +1,62 @@
+//! R3: the cut, progress of every partition read while the range's lock is held.
+
+use stitch_common::coordination::definition_node;
+use stitch_common::offset::Offsets;
+
+use super::acquire::Held;
+use crate::error::Error;
+use crate::failpoint;
+use crate::plan::base_cut::BaseCut;
+use crate::site::World;
+use crate::unproven::Unproven;
+
+/// Where every partition stands for this range, for as long as its lock is held.
+#[derive(Debug)]
+pub struct Cut {
+    all: BaseCut,
+    offsets: Offsets,
+}
+
+impl Cut {
+    /// Progress of every partition, for all ranges.
+    pub const fn all(&self) -> &BaseCut {
+        &self.all
+    }
+
+    /// The range's place in every partition.
+    pub const fn offsets(&self) -> &Offsets {
+        &self.offsets
+    }
+}
+
+/// Reads it.
+///
+/// # Errors
+/// A partition has no progress, or it went back; or the namespace was changed.
+pub async fn find<W: World>(held: &Held<'_, W>) -> Result<Cut, Unproven> {
+    let site = held.task().site;
+    let read = BaseCut::read(site);
+    let all = held.bound.wait("reading the cut", read).await?;
+    let defined = definition_node::read(site.coordinator);
+    let defined = held.bound.wait("reading the definition", defined).await?;
+    if defined.as_ref() != Some(site.defined) {
+        return Err(Unproven::DefinitionChanged);
+    }
+    let cut = taken(all, held)?;
+    failpoint::pass("r3-cut");
+    Ok(cut)
+}
+
+fn taken<W: World>(all: BaseCut, held: &Held<'_, W>) -> Result<Cut, Unproven> {
+    if let Some(partition) = all.lacking().next() {
+        return Err(Unproven::NoProgress(partition));
+    }
+    let offsets = all.of(held.range());
+    let ledgers = held.task().tail.ledgers();
+    ledgers
+        .of(held.range())
+        .ahead(&offsets)
+        .map_err(Error::from)?;
+    drop(ledgers);
+    Ok(Cut { all, offsets })
+}

@@ -1,0 +1,140 @@
+//! R4: which cells can have changed since they were judged. Kafka is asked for its end now, after the grant, so whatever
+//! a processor can have applied before it lost the range lies below it, beyond the cut, too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stitch_common::cell::{Cell, Count};
+use stitch_common::offset::Offsets;
+
+use super::acquire::Held;
+use super::cut::Cut;
+use crate::failpoint;
+use crate::ledger::Ledger;
+use crate::place::Place;
+use crate::plan::closing_in::{move_cut, reach_end};
+use crate::plan::judge::Verdicts;
+use crate::site::World;
+use crate::unproven::Unproven;
+
+/// The cells that have to be read under the lock, each with what the events below the cut add up to.
+#[derive(Debug)]
+pub struct Touched {
+    expected: BTreeMap<Cell, Count>,
+}
+
+impl Touched {
+    /// The cells, and what each should hold.
+    pub const fn expected(&self) -> &BTreeMap<Cell, Count> {
+        &self.expected
+    }
+}
+
+/// Follows the log to its end and adds what lies below the cut to the totals.
+///
+/// # Errors
+/// At the bound; progress lies beyond the log's end; or the log could not be read.
+pub async fn follow<W: World>(
+    held: &Held<'_, W>,
+    cut: &Cut,
+    verdicts: &Verdicts,
+) -> Result<Touched, Unproven> {
+    let (site, tail, range) = (held.task().site, held.task().tail, held.range());
+    let ends = held.bound.wait(
+        "reading the log to its end",
+        reach_end(site, tail, cut.all()),
+    );
+    let ends = ends.await?;
+    within(cut.offsets(), &ends)?;
+    let moved = move_cut(site, tail, range, cut.offsets());
+    held.bound
+        .wait("adding up the log to the cut", moved)
+        .await?;
+    let passed = tail.ledgers_mut().of_mut(range).take_passed();
+    let ledgers = tail.ledgers();
+    let touched = cells(ledgers.of(range), passed, verdicts);
+    failpoint::pass("r4-touched");
+    Ok(touched)
+}
+
+fn within(cut: &Offsets, ends: &Offsets) -> Result<(), Unproven> {
+    for (&partition, &progress) in &cut.0 {
+        let end = ends.of(partition);
+        if progress > end {
+            return Err(Unproven::BeyondEnd {
+                partition,
+                progress,
+                end,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What was judged wrong; what the cut has passed since it was judged; and what has an event at or above the cut. All
+/// other cells were judged right, and nothing can have written to them since.
+fn cells(ledger: &Ledger, passed: Vec<Cell>, verdicts: &Verdicts) -> Touched {
+    let mut cells: BTreeSet<Cell> = verdicts.wrong().keys().cloned().collect();
+    cells.extend(passed);
+    cells.extend(ledger.touched());
+    let expected = |cell: Cell| {
+        let place = Place::of(cell.counter.clone());
+        let expected = ledger.expected(&place, cell.slot);
+        (cell, expected)
+    };
+    Touched {
+        expected: cells.into_iter().map(expected).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::place::PackedSlot;
+    use crate::testing::{offsets, slot_at};
+    use stitch_common::cell::{Amount, Counter, Granularity};
+    use stitch_common::offset::{Offset, Partition};
+
+    fn cell(key: &str) -> Cell {
+        Cell {
+            counter: Counter::new("plays", key),
+            slot: slot_at(Granularity::All, 0),
+        }
+    }
+
+    fn put(ledger: &mut Ledger, offset: i64, key: &str) {
+        let place = Place::of(cell(key).counter);
+        let slots = PackedSlot::pack(cell(key).slot).into_iter();
+        ledger.take(Partition(0), Offset(offset), &place, slots, Amount(1));
+    }
+
+    #[test]
+    fn wrong_passed_and_later_cells_are_read_under_the_lock_and_no_others() {
+        let mut ledger = Ledger::new(offsets(&[(0, 2)]));
+        ledger.note_passed();
+        put(&mut ledger, 0, "right");
+        put(&mut ledger, 1, "wrong");
+        ledger.take_passed();
+        put(&mut ledger, 2, "passed");
+        put(&mut ledger, 3, "later");
+        ledger.advance(&offsets(&[(0, 3)])).unwrap();
+        let mut verdicts = Verdicts::default();
+        verdicts.judge(cell("wrong"), Count(1), Count(0));
+        verdicts.judge(cell("phantom"), Count(0), Count(9));
+        let passed = ledger.take_passed();
+        let touched = cells(&ledger, passed, &verdicts);
+        let expected: Vec<_> = touched
+            .expected()
+            .iter()
+            .map(|(cell, count)| (cell.counter.key.0.to_string(), count.0))
+            .collect();
+        let named = [("later", 0), ("passed", 1), ("phantom", 0), ("wrong", 1)];
+        assert_eq!(expected, named.map(|(key, count)| (key.to_owned(), count)));
+    }
+
+    #[test]
+    fn progress_beyond_the_logs_end_is_refused() {
+        assert!(within(&offsets(&[(0, 5), (1, 0)]), &offsets(&[(0, 5)])).is_ok());
+        let refused = within(&offsets(&[(0, 6)]), &offsets(&[(0, 5)])).unwrap_err();
+        assert!(refused.to_string().contains("beyond the end"), "{refused}");
+    }
+}

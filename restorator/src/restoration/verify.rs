@@ -1,0 +1,223 @@
+//! R7: the corrected cells hold what they should, and nothing of the protocol was broken meanwhile.
+
+use std::collections::BTreeMap;
+
+use futures_util::TryFutureExt;
+use stitch_common::cell::{Cell, Count};
+use stitch_common::check_invariant;
+use stitch_common::offset::{Offsets, Partition};
+use stitch_common::ports::{NodeState, Nodes};
+
+use super::acquire::Held;
+use super::apply::Applied;
+use super::cut::Cut;
+use super::touched::Touched;
+use crate::cells;
+use crate::error::Error;
+use crate::failpoint;
+use crate::ledger::Ledger;
+use crate::plan::base_cut::BaseCut;
+use crate::plan::judge::Drift;
+use crate::site::World;
+use crate::unproven::Unproven;
+
+/// Every cell in scope of the range equals what the events below the cut add up to (I3).
+#[derive(Debug)]
+pub struct Verified {
+    cells: usize,
+}
+
+impl Verified {
+    /// How many cells were read under the lock.
+    #[must_use]
+    pub const fn cells(&self) -> usize {
+        self.cells
+    }
+}
+
+/// What came of reading again.
+#[derive(Debug)]
+pub enum Checked {
+    /// All is right.
+    Right(Verified),
+    /// These cells are not: what was corrected, and what each holds now.
+    Wrong(Vec<(Cell, Drift, Count)>),
+}
+
+/// Reads the corrected cells again, and what could have broken the proof.
+///
+/// # Errors
+/// The proof is broken, or could not be completed.
+pub async fn again<W: World>(
+    held: &mut Held<'_, W>,
+    cut: &Cut,
+    touched: &Touched,
+    applied: Applied,
+) -> Result<Checked, Unproven> {
+    let site = held.task().site;
+    let corrected = applied.corrections();
+    let read = cells::read(site, corrected.iter().map(|(cell, _)| cell));
+    let read = held
+        .bound
+        .wait("reading the corrected cells again", read)
+        .await?;
+    let wrong = still_wrong(corrected, &read);
+    if !wrong.is_empty() {
+        return Ok(Checked::Wrong(wrong));
+    }
+    untouched(held, cut).await?;
+    let ring = site.nodes.ring().map_err(Error::from);
+    let ring = held.bound.wait("reading the ring", ring).await?;
+    same_ring(&site.ring.borrow(), &ring)?;
+    // Last of all: as long as the node is there, the lock has been held all the time.
+    let verified = held.claim.lock.verify(site.coordinator);
+    held.bound
+        .wait("seeing that the range is still locked", verified)
+        .await?;
+    failpoint::pass("r7-verified");
+    Ok(Checked::Right(Verified {
+        cells: touched.expected().len(),
+    }))
+}
+
+fn still_wrong(corrected: &[(Cell, Drift)], read: &[(Cell, Count)]) -> Vec<(Cell, Drift, Count)> {
+    let read: BTreeMap<&Cell, Count> = read.iter().map(|(cell, now)| (cell, *now)).collect();
+    let mut wrong = Vec::new();
+    for (cell, drift) in corrected {
+        let now = read.get(cell).copied().unwrap_or_default();
+        if now != drift.expected {
+            wrong.push((cell.clone(), *drift, now));
+        }
+    }
+    wrong
+}
+
+/// Progress is not below the cut, and passed no event of the range.
+async fn untouched<W: World>(held: &Held<'_, W>, cut: &Cut) -> Result<(), Unproven> {
+    let (site, tail) = (held.task().site, held.task().tail);
+    let read = BaseCut::read(site);
+    let now = held.bound.wait("reading progress again", read).await?;
+    let now = now.of(held.range());
+    held.bound
+        .wait("reading the log to where progress stands", tail.reach(&now))
+        .await?;
+    let ledgers = tail.ledgers();
+    let ledger = ledgers.of(held.range());
+    let not_below = ledger.ahead(&now);
+    check_invariant!(I2, not_below.is_ok(), "{not_below:?}");
+    not_below.map_err(Error::from)?;
+    let passed = passed(ledger, cut.offsets(), &now);
+    let unpassed = check_invariant!(I2, passed.is_none(), "{passed:?} of range {}", held.range());
+    match passed {
+        Some(partition) if !unpassed => Err(Unproven::Passed(partition)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The partition whose progress has passed an event of the range, if there is one.
+fn passed(ledger: &Ledger, cut: &Offsets, now: &Offsets) -> Option<Partition> {
+    let later = ledger.later_spans();
+    let passed = later.iter().find(|(partition, span)| {
+        span.from >= cut.of(**partition) && span.from < now.of(**partition)
+    });
+    passed.map(|(partition, _)| *partition)
+}
+
+fn same_ring(then: &[NodeState], now: &[NodeState]) -> Result<(), Unproven> {
+    let identity = |ring: &[NodeState]| {
+        let mut nodes: Vec<_> = ring
+            .iter()
+            .map(|node| (node.node.id, node.tokens.clone()))
+            .collect();
+        nodes.sort();
+        nodes
+    };
+    if identity(then) != identity(now) {
+        let what = "the ring of Cassandra nodes changed during the restoration";
+        return Err(Unproven::Ring(what.to_owned()));
+    }
+    match then.iter().chain(now).find(|node| !node.normal) {
+        Some(node) => Err(Unproven::Ring(format!(
+            "the Cassandra node at {} was joining, leaving or moving",
+            node.node.address
+        ))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::place::{PackedSlot, Place};
+    use crate::testing::{offsets, slot_at};
+    use std::slice::from_ref;
+    use stitch_common::cell::{Amount, Counter, Granularity};
+    use stitch_common::offset::Offset;
+    use stitch_common::ports::{NodeAddress, NodeId};
+
+    fn cell(key: &str) -> Cell {
+        Cell {
+            counter: Counter::new("plays", key),
+            slot: slot_at(Granularity::All, 0),
+        }
+    }
+
+    #[test]
+    fn a_correction_that_did_not_lead_to_what_is_expected_is_seen() {
+        let drift = Drift::between(Count(3), Count(5)).unwrap();
+        let corrected = [(cell("a"), drift), (cell("b"), drift), (cell("c"), drift)];
+        let read = [(cell("a"), Count(3)), (cell("b"), Count(5))];
+        let wrong = still_wrong(&corrected, &read);
+        let wrong: Vec<_> = wrong
+            .iter()
+            .map(|(cell, _, now)| (cell.clone(), now.0))
+            .collect();
+        assert_eq!(wrong, [(cell("b"), 5), (cell("c"), 0)]);
+    }
+
+    #[test]
+    fn progress_that_passed_an_event_of_the_locked_range_is_seen() {
+        let mut ledger = Ledger::new(offsets(&[(0, 2)]));
+        let place = Place::of(cell("a").counter);
+        let slots = PackedSlot::pack(cell("a").slot).into_iter();
+        ledger.take(Partition(0), Offset(5), &place, slots, Amount(1));
+        let cut = offsets(&[(0, 2)]);
+        assert_eq!(passed(&ledger, &cut, &offsets(&[(0, 5)])), None, "up to it");
+        assert_eq!(
+            passed(&ledger, &cut, &offsets(&[(0, 6)])),
+            Some(Partition(0))
+        );
+    }
+
+    fn node(id: u128, token: &str, normal: bool) -> NodeState {
+        NodeState {
+            node: NodeAddress {
+                id: NodeId(uuid::Uuid::from_u128(id)),
+                address: ([127, 0, 0, 1], 9042).into(),
+            },
+            datacenter: "dc1".to_owned(),
+            tokens: vec![token.to_owned()],
+            up: true,
+            normal,
+        }
+    }
+
+    #[test]
+    fn a_changed_ring_or_a_node_that_moves_proves_nothing() {
+        let (a, b) = (node(1, "0", true), node(2, "9", true));
+        assert!(same_ring(&[a.clone(), b.clone()], &[b.clone(), a.clone()]).is_ok());
+        assert!(
+            same_ring(from_ref(&a), &[a.clone(), b.clone()]).is_err(),
+            "a node more"
+        );
+        assert!(
+            same_ring(from_ref(&b), &[node(2, "8", true)]).is_err(),
+            "another token"
+        );
+        assert!(
+            same_ring(from_ref(&b), &[node(3, "9", true)]).is_err(),
+            "another host id"
+        );
+        assert!(same_ring(&[b], &[node(2, "9", false)]).is_err(), "leaving");
+    }
+}

@@ -1,0 +1,146 @@
+//! Why a range was given back without proof, and what to do about it.
+
+use std::path::PathBuf;
+
+use stitch_common::answer::Failure;
+use stitch_common::cell::Cell;
+use stitch_common::offset::{Offset, Partition};
+use stitch_common::outcome::Cause;
+
+use crate::error::Error;
+use crate::expected::ExpectedError;
+use crate::journal::JournalError;
+use crate::limits::Exceeded;
+
+/// Why a range is not proved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unproven {
+    /// Something could not be done.
+    #[error(transparent)]
+    Error(#[from] Error),
+    /// A partition has no progress.
+    #[error("partition {0} has no progress in ZooKeeper")]
+    NoProgress(Partition),
+    /// Progress is beyond the end of the log.
+    #[error("progress of partition {partition} is {progress}, beyond the end of the log at {end}")]
+    BeyondEnd {
+        /// Which partition.
+        partition: Partition,
+        /// Its progress.
+        progress: Offset,
+        /// The log's end.
+        end: Offset,
+    },
+    /// The namespace is not what it was when this began.
+    #[error("the namespace's definition was changed meanwhile")]
+    DefinitionChanged,
+    /// It would correct more than the operator expected.
+    #[error(transparent)]
+    Limits(#[from] Exceeded),
+    /// The journal cannot be written.
+    #[error("the journal {} cannot be written: {cause}", place.display())]
+    Journal {
+        /// The file.
+        place: PathBuf,
+        /// What the system says.
+        cause: String,
+    },
+    /// The lease ended.
+    #[error("the lease with ZooKeeper ended while the range was locked")]
+    LeaseLost,
+    /// Cassandra does not take a correction.
+    #[error("Cassandra does not take corrections: {0}")]
+    NotTaken(Cause),
+    /// A cell takes no increments.
+    #[error("{} cells stay as they are whatever is added to them: {}", .0.len(), names(.0))]
+    Deaf(Vec<Cell>),
+    /// Cells do not become right.
+    #[error("{} cells were not right after several corrections: {}", .0.len(), names(.0))]
+    Restless(Vec<Cell>),
+    /// An event of the range was passed while it was locked.
+    #[error("progress of partition {0} passed an event of the range while it was locked")]
+    Passed(Partition),
+    /// The ring changed, or a node is not normal.
+    #[error("{0}")]
+    Ring(String),
+}
+
+const NAMED: usize = 3;
+
+fn names(cells: &[Cell]) -> String {
+    let named: Vec<_> = cells.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = if cells.len() > NAMED { ", …" } else { "" };
+    format!("{}{more}", named.join(", "))
+}
+
+impl Unproven {
+    /// What to do about it.
+    #[must_use]
+    pub fn way_out(&self) -> String {
+        let text = match self {
+            Self::Error(error) => return error.way_out(),
+            Self::NoProgress(_) => {
+                "start a processor, which takes the partition up, and run it again; if it had progress before, see \
+                 docs/operations.md, \"Loss of ZooKeeper\""
+            }
+            Self::BeyondEnd { .. } => {
+                "the topic lost records or is another one: see docs/operations.md, \"Loss of Kafka\""
+            }
+            Self::DefinitionChanged => {
+                "run it again: it plans with the definition that there is now"
+            }
+            Self::Limits(_) => {
+                "look at the plan; raise --max-cells or --max-change if the corrections are right"
+            }
+            Self::Journal { .. } => {
+                "make room or set [restorator] journal to a folder that can be written; nothing was sent for the range"
+            }
+            Self::LeaseLost => {
+                "run it again: the next run waits until nothing of this one is on its way; if it happens often, raise \
+                 [zookeeper] session_timeout_ms"
+            }
+            Self::NotTaken(_) => "see Cassandra's log; then run it again",
+            Self::Deaf(_) => {
+                "they were deleted by hand, and Cassandra's tombstones swallow later increments: let a compaction drop \
+                 the tombstones after gc_grace_seconds, then run it again; never delete a counter"
+            }
+            Self::Restless(_) => {
+                "something else writes to the table: stop it, then run it again; counters are written by stitch alone"
+            }
+            Self::Passed(_) => {
+                "a processor broke the protocol: stop all processors, run it again, and report this"
+            }
+            Self::Ring(_) => {
+                "wait until every node is up and normal (`stitch-restorator check`), then run it again"
+            }
+        };
+        text.to_owned()
+    }
+}
+
+impl From<&Unproven> for Failure {
+    fn from(unproven: &Unproven) -> Self {
+        Self::new(unproven, unproven.way_out())
+    }
+}
+
+impl From<ExpectedError> for Unproven {
+    fn from(error: ExpectedError) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl From<stitch_common::coordination::Error> for Unproven {
+    fn from(error: stitch_common::coordination::Error) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl From<JournalError> for Unproven {
+    fn from(error: JournalError) -> Self {
+        Self::Journal {
+            place: error.place,
+            cause: error.cause.to_string(),
+        }
+    }
+}

@@ -144,19 +144,6 @@ impl Kafka {
     }
 }
 
-/// Why a property of librdkafka is ours to set; `None` if it is the user's.
-fn refused_property(name: &str) -> Option<&'static str> {
-    match name {
-        "enable.auto.commit" | "enable.auto.offset.store" => {
-            Some("offsets are committed behind what is counted")
-        }
-        "auto.offset.reset" => Some("a missing commit must never choose a place"),
-        "isolation.level" => Some("all programs read one log"),
-        "partition.assignment.strategy" => Some("partitions are handed over one by one"),
-        _ => None,
-    }
-}
-
 /// `[processor]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Processor {

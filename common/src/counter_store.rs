@@ -19,4 +19,4 @@ pub mod nodes;
 pub use nodes::ScyllaNodes;
 pub use schema::{Claim, Replication};
 pub use session::{ScyllaCql, ScyllaStore};
-pub use table::{Ensured, Schema, SchemaError, TableIdentity};
+pub use table::{Ensured, Schema, SchemaError};

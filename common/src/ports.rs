@@ -21,5 +21,5 @@ pub use log::{
 };
 pub use store::{
     Connection, CounterBatch, Cql, Level, NodeAddress, NodeId, NodeSettings, NodeState, Nodes,
-    Probe, Reading, ScanPage, ScanPosition, Store, StoreError,
+    Probe, Reading, ScanPage, ScanPosition, Store, StoreError, TableIdentity,
 };

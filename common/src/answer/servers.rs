@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::coordination;
+use crate::counter_store::SchemaError;
 use crate::ports::{KeeperError, LogError, StoreError};
 
 const ZOOKEEPER_AWAY: &str =
@@ -80,5 +81,50 @@ impl From<LogError> for Failure {
             LogError::Refused(_) => KAFKA_REFUSED,
         };
         Self::new(error, way_out)
+    }
+}
+
+impl From<SchemaError> for Failure {
+    fn from(error: SchemaError) -> Self {
+        match error {
+            SchemaError::KeyspaceMissing {
+                keyspace,
+                statement,
+            } => Self::new(
+                format!("there is no keyspace \"{keyspace}\" in Cassandra"),
+                format!(
+                    "run this statement by cqlsh: {statement}; or say `stitch-processor init --replication 3`"
+                ),
+            ),
+            SchemaError::TableMissing(table) => Self::new(
+                format!("there is no table {table} in Cassandra"),
+                "`stitch-processor init` makes it",
+            ),
+            SchemaError::Differs { table, differences } => Self::new(
+                format!(
+                    "{table} in Cassandra is not as wanted: {}",
+                    differences.join("; ")
+                ),
+                "name another keyspace by cassandra.keyspace, or change it by hand",
+            ),
+            SchemaError::Claimed { table, by } => Self::new(
+                format!(
+                    "the table {table} in Cassandra belongs to the namespace {by}: two namespaces in one table would \
+                     each undo the other's counts"
+                ),
+                format!(
+                    "name another keyspace by cassandra.keyspace; or, if that namespace is gone for good, run by cqlsh \
+                     ALTER TABLE {table} WITH comment = ''; and then `stitch-processor init`"
+                ),
+            ),
+            SchemaError::Unclaimed(table) => Self::new(
+                format!("the table {table} in Cassandra belongs to no namespace"),
+                "`stitch-processor init` claims it",
+            ),
+            SchemaError::Replication(error) => {
+                Self::new(error, "see `nodetool status`, and correct --replication")
+            }
+            SchemaError::Store(error) => error.into(),
+        }
     }
 }

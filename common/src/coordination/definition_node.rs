@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::definition::Definitions;
 use crate::member::MemberId;
-use crate::ports::{CreateMode, KeeperError, LogIdentity, MultiError, Operation, Session};
+use crate::ports::{
+    CreateMode, KeeperError, LogIdentity, MultiError, Operation, Session, TableIdentity,
+};
 
 use super::coordinator::{Coordinator, Tries, not_initialised};
 use super::envelope::{self, Payload};
@@ -26,16 +28,6 @@ pub struct NamespaceRecord {
     pub log: LogIdentity,
     /// Which table.
     pub table: TableIdentity,
-}
-
-/// A table of counts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TableIdentity {
-    /// The Cassandra cluster, by its name.
-    pub cluster: String,
-    /// `keyspace.table`
-    pub table: String,
 }
 
 impl Payload for NamespaceRecord {

@@ -7,7 +7,7 @@ use scylla::value::{Counter as Increment, CqlTimestamp};
 
 use super::schema::Claim;
 use super::statements::{Statements, WriteSettings};
-use super::table::{self, Schema, TableIdentity};
+use super::table::{self, Schema};
 use super::{classify, connect, listed, read, scan};
 use crate::cell::{CellSlot, Count, Counter};
 use crate::clock::Clock;
@@ -15,7 +15,9 @@ use crate::config::{Cassandra, Config};
 use crate::lease::Permit;
 use crate::member::MemberId;
 use crate::outcome::{Cause, Outcome};
-use crate::ports::{CounterBatch, Cql, Level, Reading, ScanPage, ScanPosition, Store, StoreError};
+use crate::ports::{
+    CounterBatch, Cql, Level, Reading, ScanPage, ScanPosition, Store, StoreError, TableIdentity,
+};
 use crate::range::TokenInterval;
 
 /// Makes sessions with the configured cluster.
@@ -49,6 +51,10 @@ impl<C: Clock> ScyllaCql<C> {
 impl<C: Clock> Cql for ScyllaCql<C> {
     type Store = ScyllaStore<C>;
     type Nodes = super::nodes::ScyllaNodes<C>;
+
+    async fn table(&self) -> Result<TableIdentity, StoreError> {
+        Ok(self.connect_schema().await?.look().await?)
+    }
 
     async fn connect_store(&self, member: &MemberId) -> Result<ScyllaStore<C>, StoreError> {
         let cassandra = &self.cassandra;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use scylla::client::session::Session;
 use scylla::statement::Statement;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::schema::{
@@ -12,17 +11,7 @@ use super::schema::{
 };
 use super::{classify, connect};
 use crate::config::Cassandra;
-use crate::ports::StoreError;
-
-/// Which table it is: a table that was dropped and made again is another one, and so is one of another cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TableIdentity {
-    /// The cluster's name.
-    pub cluster: String,
-    /// The id that Cassandra gave the table.
-    pub table: Uuid,
-}
+use crate::ports::{StoreError, TableIdentity};
 
 /// What [`Schema::ensure`] found or did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

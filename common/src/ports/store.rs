@@ -22,6 +22,12 @@ pub trait Cql {
     /// Looks at the nodes.
     type Nodes: Nodes;
 
+    /// Which table counts stand in.
+    ///
+    /// # Errors
+    /// No node reached, or the table is missing, not as wanted, or another namespace's.
+    async fn table(&self) -> Result<TableIdentity, StoreError>;
+
     /// Connects for `member`, which every node then lists under its id, and waits until each does: a member whose
     /// connections cannot be seen could not be told dead.
     ///
@@ -109,6 +115,16 @@ pub trait Nodes {
         node: &NodeAddress,
         bound: Duration,
     ) -> Result<NodeSettings, StoreError>;
+}
+
+/// Which table it is: a table that was dropped and made again is another one, and so is one of another cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableIdentity {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The id that Cassandra gave the table.
+    pub table: uuid::Uuid,
 }
 
 /// What is added to the cells of one counter: one Cassandra partition, one counter batch.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use stitch_common::clock::SystemClock;
 use stitch_common::coordination::client::ZooKeeperSession;
-use stitch_common::coordination::definition_node::{self, NamespaceRecord, TableIdentity};
+use stitch_common::coordination::definition_node::{self, NamespaceRecord};
 use stitch_common::coordination::membership::{self, Introduction, Joined};
 use stitch_common::coordination::path::Paths;
 use stitch_common::coordination::queue::Kind;
@@ -14,7 +14,7 @@ use stitch_common::coordination::range_lock::RangeLock;
 use stitch_common::coordination::{Coordinator, ZooKeeper};
 use stitch_common::definition::{Definitions, EventAttributes};
 use stitch_common::member::{MemberId, Role};
-use stitch_common::ports::{Keeper, LogIdentity, Session};
+use stitch_common::ports::{Keeper, LogIdentity, Session, TableIdentity};
 use stitch_common::range::{RangeBits, RangeId};
 
 use crate::proxy::Proxy;
@@ -172,7 +172,7 @@ pub(crate) fn record() -> NamespaceRecord {
         },
         table: TableIdentity {
             cluster: "cassandra".to_owned(),
-            table: "stitch.counts".to_owned(),
+            table: uuid::Uuid::nil(),
         },
     }
 }

@@ -270,7 +270,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "[[counter]]",
         "\"isolation.level\" = \"x\"\n[[counter]]",
         "line 13: kafka.client.isolation.level is set by Stitch",
-        "remove",
+        "leave the line out",
     ),
     (
         "[[counter]]",

@@ -8,7 +8,8 @@ use super::Section;
 use crate::answer::Failure;
 use crate::config::document::Document;
 use crate::config::raw::{self, Given, Property};
-use crate::config::{Cassandra, Kafka, WriteConsistency, ZooKeeper, refused_property};
+use crate::config::{Cassandra, Kafka, WriteConsistency, ZooKeeper};
+use crate::event_log::refused_property;
 
 pub(super) fn zookeeper(
     document: &Document<'_>,
@@ -121,8 +122,8 @@ fn property(
     value: Spanned<Property>,
 ) -> Result<(String, String), Failure> {
     if let Some(reason) = refused_property(name.get_ref()) {
-        let what = format!(" is set by Stitch itself: {reason}");
-        return Err(section.wrong(name.get_ref(), &name, &what, "remove it"));
+        let what = " is set by Stitch itself";
+        return Err(section.wrong(name.get_ref(), &name, what, reason));
     }
     let text = match value.into_inner() {
         Property::Text(text) => text,

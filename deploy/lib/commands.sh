@@ -33,7 +33,7 @@ command_up() {
 
 # All or nothing: when one cannot be started, those that were started here are stopped again.
 start_nodes() { # NODE...
-    local name begin=$SECONDS
+    local name begin
     check_memory "$@"
     check_ports "$@"
     fetch_jars
@@ -43,6 +43,7 @@ start_nodes() { # NODE...
     trap 'exit 130' INT
     trap 'exit 143' TERM
     say "starting $* …"
+    begin=$SECONDS
     for name in "$@"; do launch_node "$name"; done
     await_nodes "$@"
     trap - EXIT INT TERM

@@ -55,13 +55,13 @@ fetch_jars_of() {
         [ "$attempt" = 3 ] || say "fetching $kind failed (attempt $attempt of 3); again in $((attempt * 5)) s …"
         [ "$attempt" = 3 ] || sleep $((attempt * 5))
     done
-    grep -E '^\[ERROR\]' "$log" | head -n 3 | without_hosts >&2 || true
+    grep -F '[ERROR]' "$log" | head -n 1 | without_hosts | cut -c 1-700 >&2 || true
     fail "Maven could not fetch $kind $(version_of "$kind") ($log): is this machine online, and do" \
         "Maven's settings and deploy/versions.env name what its registry has?"
 }
 
 run_maven() { # KIND FOLDER
-    mvn -B -q --strict-checksums -f "$repository/deploy/servers/$1.pom.xml" \
+    mvn -B -q -Dstyle.color=never --strict-checksums -f "$repository/deploy/servers/$1.pom.xml" \
         "org.apache.maven.plugins:maven-dependency-plugin:$MAVEN_DEPENDENCY_PLUGIN_VERSION:copy-dependencies" \
         -DincludeScope=runtime -DoutputDirectory="$2" \
         -Dzookeeper.version="$ZOOKEEPER_VERSION" \

@@ -92,6 +92,20 @@ impl<S: Session, C: Clock> Coordinator<S, C> {
         }
     }
 
+    /// Brings the server up to its leader: a session that has not written yet may be with one that lags behind, and
+    /// an operator would not see what another command has just done.
+    pub(super) async fn sync(&self) -> Result<(), Error> {
+        let path = self.paths.root();
+        let mut tries = Tries::new(path);
+        loop {
+            match self.session.sync(path).await {
+                Ok(()) => return Ok(()),
+                Err(KeeperError::Ambiguous(why)) => tries.pause(self, why).await?,
+                Err(error) => return Err(Error::unexpected(path, error)),
+            }
+        }
+    }
+
     /// The names of a node's children; none if it does not exist.
     pub(super) async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
         let mut tries = Tries::new(path);

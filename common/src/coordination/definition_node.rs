@@ -53,6 +53,7 @@ pub async fn read<S: Session, C: Clock>(
     coordinator: &Coordinator<S, C>,
 ) -> Result<Option<Defined>, Error> {
     let path = coordinator.paths().definition();
+    coordinator.sync().await?;
     let Some(node) = coordinator.get(&path).await? else {
         return Ok(None);
     };

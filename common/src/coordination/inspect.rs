@@ -70,6 +70,7 @@ pub async fn overview<S: Session, C: Clock>(
     coordinator: &Coordinator<S, C>,
     bits: RangeBits,
 ) -> Result<Overview, Error> {
+    coordinator.sync().await?;
     Ok(Overview {
         members: membership::list(coordinator).await?,
         partitions: progress_node::read_all(coordinator).await?,

@@ -23,23 +23,6 @@ pub struct Mark {
     pub number: u64,
 }
 
-impl Mark {
-    const PREFIX: &str = "unsettled-";
-
-    fn parse(range: RangeId, name: &str) -> Option<Self> {
-        let (member, number) = name.strip_prefix(Self::PREFIX)?.split_once('-')?;
-        Some(Self {
-            range,
-            member: MemberId::from_node_name(member)?,
-            number: number.parse().ok()?,
-        })
-    }
-
-    fn name(&self) -> String {
-        format!("{}{}-{}", Self::PREFIX, self.member, self.number)
-    }
-}
-
 /// Makes a new mark of this session. When it returns, everything unknown that was sent before the call is marked.
 /// Cancelled or failed, the mark may be there or may yet come: harmless, but nothing counts as marked.
 ///
@@ -55,7 +38,7 @@ pub async fn create<S: Session, C: Clock>(
         number: coordinator.next_number(),
     };
     let directory = coordinator.paths().range(range);
-    let path = path::child(&directory, &mark.name());
+    let path = path::child(&directory, &path::name::mark(&mark));
     let mut tries = Tries::new(&path);
     loop {
         let session = coordinator.session();
@@ -82,7 +65,7 @@ pub async fn of_range<S: Session, C: Clock>(
         .await?;
     let mut marks: Vec<_> = names
         .iter()
-        .filter_map(|name| Mark::parse(range, name))
+        .filter_map(|name| path::name::read_mark(range, name))
         .collect();
     marks.sort_unstable();
     Ok(marks)
@@ -113,29 +96,9 @@ pub async fn delete<S: Session, C: Clock>(
     coordinator: &Coordinator<S, C>,
     mark: &Mark,
 ) -> Result<(), Error> {
-    let path = path::child(&coordinator.paths().range(mark.range), &mark.name());
+    let path = path::child(
+        &coordinator.paths().range(mark.range),
+        &path::name::mark(mark),
+    );
     coordinator.delete(&path).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mark_is_read_as_it_was_written() {
-        let mark = Mark {
-            range: RangeId(7),
-            member: MemberId::of_session(-5),
-            number: 12,
-        };
-        assert_eq!(Mark::parse(RangeId(7), &mark.name()), Some(mark));
-        for name in [
-            "unsettled-",
-            "unsettled-00-1",
-            "_c_x",
-            "unsettled-0000000000000001-",
-        ] {
-            assert_eq!(Mark::parse(RangeId(7), name), None, "{name}");
-        }
-    }
 }

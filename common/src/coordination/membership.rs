@@ -149,7 +149,8 @@ async fn is_alive<S: Session, C: Clock>(
 }
 
 /// The heartbeat (rule P3): one write, tried once. Whoever calls it renews the lease from the moment *before* the call,
-/// and only if it succeeds; its answer carries the ensemble's [`Epoch`]. Cancelled, it is as if it had failed.
+/// and only if it succeeds; its answer carries the ensemble's [`Epoch`]. While the connection is down it waits for the
+/// next one, and the lease runs out meanwhile. Cancelled, it is as if it had failed.
 ///
 /// # Errors
 /// [`Error::Lost`] if this session is no member (any more): stop sending; [`Error::Unanswered`] as often as an answer

@@ -6,8 +6,8 @@ use crate::ports::{Operation, Session};
 
 use super::coordinator::Coordinator;
 use super::error::Error;
+use super::path;
 use super::place::{Place, Ticket};
-use super::queue;
 
 /// The lock of one partition: being asked for, held, or given back. Not `Clone`: one of them stands for one node.
 /// Progress is written only with a check that this node exists, so a lock that was lost without being noticed stops
@@ -28,7 +28,7 @@ impl PartitionLock {
     ) -> Self {
         let guid = coordinator.next_guid();
         let directory = coordinator.paths().partition(partition);
-        let prefix = queue::exclusive_prefix(guid);
+        let prefix = path::name::exclusive_place(guid);
         Self {
             partition,
             place: Place::new(directory, prefix, guid, Vec::new()),

@@ -1,4 +1,5 @@
-//! Where things are kept in ZooKeeper: the only place that spells a node.
+//! Where things are kept in ZooKeeper: the only place that spells a node. Names that carry more than a number are in
+//! [`name`].
 //!
 //! ```text
 //! /stitch/<namespace>
@@ -12,6 +13,8 @@
 //!   /restorations/lock-<guid>-<seq>
 //!   /restorations/<id>
 //! ```
+
+pub(super) mod name;
 
 use crate::member::MemberId;
 use crate::offset::Partition;

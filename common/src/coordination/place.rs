@@ -1,4 +1,4 @@
-//! A place in a lock queue: the waiting, over what [`queue`](super::queue) decides. Range locks, partition locks and
+//! A place in a lock queue: the waiting, over what [`queue`] decides. Range locks, partition locks and
 //! the restoration lock are each one of these.
 
 use crate::clock::Clock;

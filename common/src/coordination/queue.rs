@@ -1,11 +1,10 @@
 //! The lock queue, decided: from the names of a directory's children alone, who holds the lock and whom to wait for.
-//! Waiting is in [`place`](super::place).
-//!
-//! Names are Curator's, so that its tools read them: `_c_<guid>-__READ__<sequence>` and `_c_<guid>-__WRIT__<sequence>`
-//! queue for a range, `lock-<guid>-<sequence>` for a lock that is exclusive only.
+//! Names are read by [`name`](super::path::name), and waiting is in [`place`](super::place).
 
 use std::cmp::Ordering;
 use std::fmt;
+
+use super::path;
 
 /// How a lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +72,13 @@ impl Guid {
     pub fn new(session: i64, number: u64) -> Self {
         Self(uuid::Uuid::from_u64_pair(session.cast_unsigned(), number))
     }
+
+    /// Reads the 36 characters that it is written as.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let guid = Self(uuid::Uuid::try_parse(text).ok()?);
+        (guid.to_string() == text).then_some(guid)
+    }
 }
 
 impl fmt::Display for Guid {
@@ -93,48 +99,16 @@ pub struct Contender {
 }
 
 impl Contender {
-    /// Reads a child's name; `None` if it is none that queues (a mark, progress, a record).
+    /// Reads a child's name; `None` if it is none that queues.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        const GUID: usize = 36;
-        let (kinds, rest): (&[(&str, Kind)], &str) = if let Some(rest) = name.strip_prefix("_c_") {
-            let kinds = &[("-__READ__", Kind::Shared), ("-__WRIT__", Kind::Exclusive)];
-            (kinds, rest)
-        } else {
-            (&[("-", Kind::Exclusive)], name.strip_prefix("lock-")?)
-        };
-        let (guid, rest) = rest.split_at_checked(GUID)?;
-        let guid = Guid(uuid::Uuid::try_parse(guid).ok()?);
-        let (digits, kind) = kinds
-            .iter()
-            .find_map(|(infix, kind)| Some((rest.strip_prefix(infix)?, *kind)))?;
-        let sequence = Sequence::parse(digits)?;
-        Some(Self {
-            guid,
-            kind,
-            sequence,
-        })
+        path::name::read_place(name)
     }
 
     fn waits_for(self, other: Self) -> bool {
         other.sequence.precedes(self.sequence)
             && (self.kind == Kind::Exclusive || other.kind == Kind::Exclusive)
     }
-}
-
-/// The beginning of a node's name in a range's queue; ZooKeeper adds the sequence.
-#[must_use]
-pub fn range_prefix(guid: Guid, kind: Kind) -> String {
-    match kind {
-        Kind::Shared => format!("_c_{guid}-__READ__"),
-        Kind::Exclusive => format!("_c_{guid}-__WRIT__"),
-    }
-}
-
-/// The beginning of a node's name in a queue for a lock that is exclusive only.
-#[must_use]
-pub fn exclusive_prefix(guid: Guid) -> String {
-    format!("lock-{guid}-")
 }
 
 /// Where a node stands.

@@ -6,8 +6,9 @@ use crate::range::RangeId;
 
 use super::coordinator::Coordinator;
 use super::error::Error;
+use super::path;
 use super::place::{Place, Ticket};
-use super::queue::{self, Kind, Sequence};
+use super::queue::{Kind, Sequence};
 
 /// A lock of one range: being asked for, held, or given back. Not `Clone`: one of them stands for one node. It does
 /// not know by itself that its session has ended; see [`RangeLock::verify`].
@@ -30,7 +31,7 @@ impl RangeLock {
     ) -> Self {
         let guid = coordinator.next_guid();
         let directory = coordinator.paths().range(range);
-        let prefix = queue::range_prefix(guid, kind);
+        let prefix = path::name::range_place(guid, kind);
         Self {
             range,
             kind,

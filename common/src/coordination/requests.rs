@@ -26,18 +26,6 @@ impl Request {
     pub fn asks(self, range: RangeId, held: Sequence) -> bool {
         self.range == range && held.precedes(self.sequence)
     }
-
-    fn parse(name: &str) -> Option<Self> {
-        let (range, sequence) = name.split_once('-')?;
-        Some(Self {
-            range: path::range_of(range)?,
-            sequence: Sequence::parse(sequence)?,
-        })
-    }
-
-    fn name(self) -> String {
-        format!("{}-{}", self.range, self.sequence)
-    }
 }
 
 /// Asks the holders of earlier shared locks to yield to `lock`, which must be exclusive and in the queue. The request
@@ -50,7 +38,10 @@ pub async fn ask<S: Session, C: Clock>(
     lock: &RangeLock,
 ) -> Result<Request, Error> {
     let request = request_of(coordinator, lock)?;
-    let path = path::child(&coordinator.paths().requests(), &request.name());
+    let path = path::child(
+        &coordinator.paths().requests(),
+        &path::name::request(request),
+    );
     let mut tries = Tries::new(&path);
     loop {
         let session = coordinator.session();
@@ -72,7 +63,10 @@ pub async fn withdraw<S: Session, C: Clock>(
     coordinator: &Coordinator<S, C>,
     request: Request,
 ) -> Result<(), Error> {
-    let path = path::child(&coordinator.paths().requests(), &request.name());
+    let path = path::child(
+        &coordinator.paths().requests(),
+        &path::name::request(request),
+    );
     coordinator.delete(&path).await
 }
 
@@ -106,7 +100,7 @@ pub async fn watch<S: Session, C: Clock>(
 fn parse(names: &[String]) -> Vec<Request> {
     names
         .iter()
-        .filter_map(|name| Request::parse(name))
+        .filter_map(|name| path::name::read_request(name))
         .collect()
 }
 
@@ -128,20 +122,6 @@ fn request_of<S: Session, C: Clock>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_request_is_read_as_it_was_written() {
-        for number in [0, 7, i32::MAX, i32::MIN, -1] {
-            let request = Request {
-                range: RangeId(4095),
-                sequence: Sequence::new(number),
-            };
-            assert_eq!(Request::parse(&request.name()), Some(request));
-        }
-        for name in ["", "3", "3-", "x-0000000001", "3-1", "-0000000001"] {
-            assert_eq!(Request::parse(name), None, "{name}");
-        }
-    }
 
     #[test]
     fn a_request_asks_earlier_holders_of_its_own_range_only() {

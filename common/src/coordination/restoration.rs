@@ -64,7 +64,12 @@ impl RestorationLock {
             started: coordinator.clock().wall(),
         };
         let data = envelope::seal(&holder);
-        let place = Place::new(directory.clone(), queue::exclusive_prefix(guid), guid, data);
+        let place = Place::new(
+            directory.clone(),
+            path::name::exclusive_place(guid),
+            guid,
+            data,
+        );
         Self { directory, place }
     }
 

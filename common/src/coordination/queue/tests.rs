@@ -9,7 +9,7 @@ fn guid(number: u64) -> Guid {
 
 fn node(number: u64, kind: Kind, sequence: i32) -> String {
     let sequence = Sequence::new(sequence);
-    format!("{}{sequence}", range_prefix(guid(number), kind))
+    format!("{}{sequence}", path::name::range_place(guid(number), kind))
 }
 
 fn read(sequence: i32) -> String {
@@ -18,44 +18,6 @@ fn read(sequence: i32) -> String {
 
 fn write(sequence: i32) -> String {
     node(sequence.unsigned_abs().into(), Kind::Exclusive, sequence)
-}
-
-#[test]
-fn a_name_is_spelled_as_curator_spells_it() {
-    assert_eq!(
-        node(7, Kind::Shared, 12),
-        "_c_01234567-89ab-cdef-0000-000000000007-__READ__0000000012"
-    );
-    assert_eq!(
-        node(7, Kind::Exclusive, 12),
-        "_c_01234567-89ab-cdef-0000-000000000007-__WRIT__0000000012"
-    );
-    let lock = format!("{}{}", exclusive_prefix(guid(7)), Sequence::new(12));
-    assert_eq!(lock, "lock-01234567-89ab-cdef-0000-000000000007-0000000012");
-    let contender = Contender::parse(&lock).unwrap();
-    assert_eq!(contender.kind, Kind::Exclusive);
-    assert_eq!(contender.guid, guid(7));
-}
-
-#[test]
-fn what_does_not_queue_is_no_contender() {
-    let marks_and_more = [
-        "",
-        "progress",
-        "_c_",
-        "lock-",
-        "lock-x",
-        "unsettled-0123456789abcdef-4",
-        "_c_01234567-89ab-cdef-0000-000000000007-__READ__",
-        "_c_01234567-89ab-cdef-0000-000000000007-__READ__12",
-        "_c_01234567-89ab-cdef-0000-000000000007-__OTHR__0000000012",
-        "_c_01234567-89ab-cdef-0000-00000000000x-__READ__0000000012",
-        "lock-01234567-89ab-cdef-0000-000000000007-+000000012",
-        "_c_äääääääääääääääääääääää",
-    ];
-    for name in marks_and_more {
-        assert_eq!(Contender::parse(name), None, "{name}");
-    }
 }
 
 #[test]
@@ -136,12 +98,5 @@ proptest! {
                 prop_assert!(!between.iter().any(held_up));
             }
         }
-    }
-
-    #[test]
-    fn no_name_makes_parsing_panic(name in "\\PC{0,60}") {
-        let _parsed = Contender::parse(&name);
-        let _parsed = Contender::parse(&format!("_c_{name}"));
-        let _parsed = Contender::parse(&format!("lock-{name}"));
     }
 }

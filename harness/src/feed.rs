@@ -5,12 +5,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{FutureProducer, FutureRecord, future_producer::DeliveryFuture};
 use rdkafka::util::Timeout;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -201,6 +204,36 @@ pub async fn grow_topic(kafka: &str, topic: &str, partitions: usize) -> Result<(
         )
         .await?;
     settled(results)
+}
+
+/// Deletes the records of one partition below an offset.
+///
+/// # Errors
+/// If the broker refuses.
+pub async fn forget_records(kafka: &str, topic: &str, partition: i32, below: i64) -> Result<()> {
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(topic, partition, Offset::Offset(below))?;
+    admin(kafka)?
+        .delete_records(&offsets, &AdminOptions::new())
+        .await?;
+    Ok(())
+}
+
+/// Sets a property of a topic.
+///
+/// # Errors
+/// If the broker refuses.
+pub async fn alter_topic(kafka: &str, topic: &str, name: &str, value: &str) -> Result<()> {
+    let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+    let results = admin(kafka)?
+        .alter_configs([&change], &AdminOptions::new())
+        .await?;
+    for result in results {
+        if let Err((_, code)) = result {
+            bail!("topic {topic}: {name}: {code}");
+        }
+    }
+    Ok(())
 }
 
 fn settled(results: Vec<Result<String, (String, RDKafkaErrorCode)>>) -> Result<()> {

@@ -19,4 +19,6 @@ pub mod recount;
 
 pub mod vandal;
 
+pub mod keeper;
+
 pub mod stage;

@@ -49,8 +49,15 @@ struct Shared {
     mode: watch::Sender<Mode>,
     /// Raised to close every connection that exists.
     cuts: watch::Sender<u64>,
-    batch_replies_to_lose: AtomicU64,
-    batch_replies_lost: watch::Sender<u64>,
+    requests: Losses,
+    replies: Losses,
+}
+
+/// Batches, or replies to them, that get lost.
+#[derive(Debug, Default)]
+struct Losses {
+    to_come: AtomicU64,
+    taken: watch::Sender<u64>,
 }
 
 /// What the proxy understands of what it carries.
@@ -92,8 +99,8 @@ impl Proxy {
         let shared = Arc::new(Shared {
             mode: watch::Sender::new(Mode::Pass),
             cuts: watch::Sender::new(0),
-            batch_replies_to_lose: AtomicU64::new(0),
-            batch_replies_lost: watch::Sender::new(0),
+            requests: Losses::default(),
+            replies: Losses::default(),
         });
         let ends = CancellationToken::new();
         let proxy = Self {
@@ -135,34 +142,44 @@ impl Proxy {
 
     /// Loses the replies to the next `count` batches; the batches themselves get through and are applied.
     pub fn lose_batch_replies(&self, count: u64) {
-        self.shared
-            .batch_replies_to_lose
-            .fetch_add(count, Ordering::SeqCst);
+        self.shared.replies.expect(count);
     }
 
-    /// How many replies to batches were lost so far.
+    /// Loses the next `count` batches on their way to the server.
+    pub fn lose_batches(&self, count: u64) {
+        self.shared.requests.expect(count);
+    }
+
+    /// How many batches and replies to batches were lost so far.
     #[must_use]
-    pub fn batch_replies_lost(&self) -> u64 {
-        *self.shared.batch_replies_lost.borrow()
+    pub fn lost(&self) -> u64 {
+        *self.shared.requests.taken.borrow() + *self.shared.replies.taken.borrow()
     }
 
-    /// Waits until so many replies to batches were lost.
-    pub async fn until_batch_replies_lost(&self, count: u64) {
-        let mut lost = self.shared.batch_replies_lost.subscribe();
-        // The sender lives as long as `self`, so this cannot fail.
-        lost.wait_for(|lost| *lost >= count).await.ok();
+    /// Waits until all that was to be lost is.
+    pub async fn until_all_are_lost(&self) {
+        for losses in [&self.shared.requests, &self.shared.replies] {
+            let mut taken = losses.taken.subscribe();
+            let done = |_: &u64| losses.to_come.load(Ordering::SeqCst) == 0;
+            // The sender lives as long as `self`, so this cannot fail.
+            taken.wait_for(done).await.ok();
+        }
     }
 }
 
-impl Shared {
-    fn takes_a_loss(&self) -> bool {
+impl Losses {
+    fn expect(&self, count: u64) {
+        self.to_come.fetch_add(count, Ordering::SeqCst);
+    }
+
+    fn takes_one(&self) -> bool {
         let less = |left: u64| left.checked_sub(1);
         let taken = self
-            .batch_replies_to_lose
+            .to_come
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
             .is_ok();
         if taken {
-            self.batch_replies_lost.send_modify(|lost| *lost += 1);
+            self.taken.send_modify(|taken| *taken += 1);
         }
         taken
     }
@@ -204,8 +221,8 @@ async fn carry(
             _ = cuts.changed() => Ok(()),
         },
         Protocol::Cql => tokio::select! {
-            end = requests.frames(|frame| { batches.request(frame); true }) => end,
-            end = replies.frames(|frame| !(batches.is_reply(frame) && shared.takes_a_loss())) => end,
+            end = requests.frames(|frame| !(batches.is_request(frame) && shared.requests.takes_one())) => end,
+            end = replies.frames(|frame| !(batches.is_reply(frame) && shared.replies.takes_one())) => end,
             _ = cuts.changed() => Ok(()),
         },
     }

@@ -17,10 +17,12 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    pub(super) fn request(&self, frame: &[u8]) {
-        if frame[4] == OPCODE_BATCH {
+    pub(super) fn is_request(&self, frame: &[u8]) -> bool {
+        let is_batch = frame[4] == OPCODE_BATCH;
+        if is_batch {
             self.open().insert([frame[2], frame[3]]);
         }
+        is_batch
     }
 
     pub(super) fn is_reply(&self, frame: &[u8]) -> bool {

@@ -205,7 +205,7 @@ async fn misfortunes<W: Write>(
     let live = traffic.flows(events);
 
     fleet.proxy.lose_batch_replies(REPLIES_LOST);
-    timeout(BOUND, fleet.proxy.until_batch_replies_lost(REPLIES_LOST))
+    timeout(BOUND, fleet.proxy.until_all_are_lost())
         .await
         .context("no increments passed the proxy")?;
     narrator.say(&format!(

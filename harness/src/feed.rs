@@ -1,16 +1,19 @@
 //! Feeds the topic: as fast as it goes, or as traffic of a given rate that can be stopped.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use rdkafka::Message;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
     TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::{Header, Headers};
 use rdkafka::producer::{FutureProducer, FutureRecord, future_producer::DeliveryFuture};
 use rdkafka::util::Timeout;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -19,6 +22,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Record;
+use crate::recount::each_record;
 
 /// Records on their way to the broker at once.
 const IN_FLIGHT_MAX: usize = 5000;
@@ -234,6 +238,32 @@ pub async fn alter_topic(kafka: &str, topic: &str, name: &str, value: &str) -> R
         }
     }
     Ok(())
+}
+
+/// Every record of a topic, with its headers by name.
+///
+/// # Errors
+/// If the topic cannot be read.
+pub fn records_of(kafka: &str, topic: &str) -> Result<Vec<(Record, BTreeMap<String, String>)>> {
+    let mut records = Vec::new();
+    each_record(kafka, topic, |message| {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let headers = message.headers().map(|headers| {
+            let pair = |header: Header<'_, &[u8]>| {
+                (
+                    header.key.to_owned(),
+                    header.value.map(text).unwrap_or_default(),
+                )
+            };
+            headers.iter().map(pair).collect()
+        });
+        let record = Record {
+            key: message.key().unwrap_or_default().to_vec(),
+            value: message.payload().map(<[u8]>::to_vec),
+        };
+        records.push((record, headers.unwrap_or_default()));
+    })?;
+    Ok(records)
 }
 
 fn settled(results: Vec<Result<String, (String, RDKafkaErrorCode)>>) -> Result<()> {

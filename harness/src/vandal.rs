@@ -71,6 +71,25 @@ impl Vandal {
         done.map(drop).context("breaking a cell")
     }
 
+    /// Deletes one cell: Cassandra's tombstone then swallows what is added to it.
+    ///
+    /// # Errors
+    /// If the store does not take it.
+    pub async fn delete(&self, place: &Place) -> Result<()> {
+        let statement = format!(
+            "DELETE FROM {}.counts WHERE counter = ? AND key = ? AND granularity = ? AND bucket = ?",
+            self.keyspace
+        );
+        let values = (
+            &place.counter,
+            &place.key,
+            &place.granularity,
+            CqlTimestamp(place.bucket_ms),
+        );
+        let done = self.session.query_unpaged(statement, values).await;
+        done.map(drop).context("deleting a cell")
+    }
+
     /// Breaks cells in each of the four ways, `each` of them in a way.
     ///
     /// # Errors

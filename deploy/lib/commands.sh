@@ -1,15 +1,19 @@
 # shellcheck shell=bash
 # The commands of deploy/local.
 
-lock_folder() {
-    mkdir -p "$directory"
+# Taken before the settings are read, so that of two `up` at once the second finds what the first has settled.
+lock_folder() { # COMMAND
+    case $1 in
+        up) mkdir -p "$directory" ;;
+        down | kill | start) [ -d "$directory" ] || return 0 ;;
+        *) return 0 ;;
+    esac
     exec 9>"$directory/.lock"
     flock -w 600 9 || fail "another deploy/local works in $directory: wait for it, or end it."
 }
 
 command_up() {
     local name pid missing=() running=()
-    lock_folder
     if [ -n "$made_with" ] && [ "$made_with" != "$nodes" ]; then
         fail "the servers in $directory were made with --nodes $made_with, and data do not move between one and three:" \
             "deploy/local down --wipe --dir $directory, or choose another --dir."
@@ -58,7 +62,6 @@ stop_started() {
 command_down() {
     local name names=()
     [ -d "$directory" ] || return 0
-    lock_folder
     mapfile -t names < <(node_names)
     stop_nodes "${names[@]}"
     rm -f "$directory/servers.env" "$directory/servers.json"
@@ -127,7 +130,6 @@ command_thaw() { require_running && kill -CONT "$pid"; }
 
 command_kill() {
     require_running
-    lock_folder
     kill -KILL "$pid"
     await_end "$pid" 10 || fail "$node (pid $pid) does not end."
     rm -f "$directory/$node/pid"
@@ -136,7 +138,7 @@ command_kill() {
 
 command_start() {
     require_node
-    lock_folder
+    [ -n "$made_with" ] || fail "nothing was ever started in $directory: deploy/local up --dir $directory."
     if pid_of "$node" >/dev/null; then
         say "$node runs already"
         return 0

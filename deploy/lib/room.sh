@@ -24,8 +24,8 @@ check_ports() { # NODE...
     local name taken
     taken=$(for name in "$@"; do ports_of "$name"; done | "$python" "$library/taken_ports.py") || {
         say "$taken"
-        fail "end what holds the port, or choose another by the variable above, for example" \
-            "$(sed -E 's/.*choose another by ([A-Z_]+)\..*/\1/;q' <<<"$taken")=<port> deploy/local up."
+        fail "end what holds the port, or choose another by the variable above, or let ten free ones be found:" \
+            "deploy/local up --dir $directory --ports free."
     }
 }
 

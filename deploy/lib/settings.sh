@@ -1,17 +1,18 @@
 # shellcheck shell=bash
 # Arguments, environment and what an earlier `up` settled, in this order of precedence.
 
-# Every setting: variable, default, meaning. The help text and the record in the folder are made of this table.
+# Every setting: variable, default, meaning. The help text and the record in the folder are made of this table, and
+# --ports deals out ports in its order (the last one may need three).
 setting_table() {
     cat <<'TABLE'
 STITCH_ZOOKEEPER_PORT|2181|clients of ZooKeeper
+STITCH_KAFKA_PORT|9092|clients of Kafka
+STITCH_CASSANDRA_PORT|9042|clients of Cassandra
 STITCH_ZOOKEEPER_PEER_PORT|2888|ensemble of ZooKeeper (three nodes)
 STITCH_ZOOKEEPER_ELECTION_PORT|3888|election of its leader (three nodes)
-STITCH_CASSANDRA_PORT|9042|clients of Cassandra
+STITCH_KAFKA_CONTROLLER_PORT|9093|Kafka's controller
 STITCH_CASSANDRA_STORAGE_PORT|7000|Cassandra's nodes among themselves
 STITCH_CASSANDRA_JMX_PORT|7199|nodetool; the nodes take this port and the next ones
-STITCH_KAFKA_PORT|9092|clients of Kafka
-STITCH_KAFKA_CONTROLLER_PORT|9093|Kafka's controller
 STITCH_CASSANDRA_HEAP_MB|768|heap of each Cassandra node
 STITCH_ZOOKEEPER_SESSION_MAX_MS|4000|longest session that ZooKeeper grants
 STITCH_CASSANDRA_COUNTER_TIMEOUT_MS|1500|counter_write_request_timeout
@@ -23,7 +24,8 @@ usage() {
     cat <<'TEXT'
 ZooKeeper, Kafka and Cassandra on this machine, on loopback addresses only.
 
-  deploy/local up [--nodes 1|3] [--dir D]   start them; ends when each has served a client
+  deploy/local up [--nodes 1|3] [--dir D] [--ports N|free]
+                                            start them; ends when each has served a client
   deploy/local down [--wipe]                stop them; --wipe also deletes their data
   deploy/local status                       who runs where; 0 when all run, 1 when not
   deploy/local logs [NODE]                  the last lines of the logs
@@ -34,7 +36,7 @@ ZooKeeper, Kafka and Cassandra on this machine, on loopback addresses only.
 
 NODE is zookeeper-1, kafka, cassandra-1 (with --nodes 3 also -2 and -3 of both, on 127.0.0.2 and 127.0.0.3).
 --dir D (or STITCH_LOCAL_DIR) is the folder of one set of servers; sets in several folders, on other ports, run
-beside each other. Default: target/local. `up` writes D/servers.env and D/servers.json for programs to read.
+beside each other. Default: target/local. --ports N takes the ten ports from N on, --ports free finds ten. `up` writes D/servers.env and D/servers.json for programs to read.
 
 Variables and defaults (a folder remembers those of its last `up`):
 TEXT
@@ -45,25 +47,22 @@ TEXT
   STITCH_JAVA_HOME                            a Java 17, when the one on the path is another
   STITCH_INSTALL                       yes    no: name what is missing, install nothing
 
-Example: a second set, three nodes each, on other ports
-  STITCH_ZOOKEEPER_PORT=12181 STITCH_ZOOKEEPER_PEER_PORT=12888 STITCH_ZOOKEEPER_ELECTION_PORT=13888 \
-  STITCH_CASSANDRA_PORT=19042 STITCH_CASSANDRA_STORAGE_PORT=17000 STITCH_CASSANDRA_JMX_PORT=17199 \
-  STITCH_KAFKA_PORT=19092 STITCH_KAFKA_CONTROLLER_PORT=19093 deploy/local up --nodes 3 --dir target/three
+Example: a second set, three nodes each, beside the first
+  deploy/local up --nodes 3 --dir target/three --ports free
 TEXT
 }
 
 read_arguments() {
     directory=${STITCH_LOCAL_DIR:-$repository/target/local}
-    nodes='' node='' wipe=no
+    nodes='' node='' wipe=no ports=''
     while [ $# -gt 0 ]; do
         case $1 in
-            --dir | --nodes)
+            --dir=* | --nodes=* | --ports=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+            --dir | --nodes | --ports)
                 [ $# -gt 1 ] || fail "$1 needs a value: deploy/local --help."
-                if [ "$1" = --dir ]; then directory=$2; else nodes=$2; fi
+                case $1 in --dir) directory=$2 ;; --nodes) nodes=$2 ;; --ports) ports=$2 ;; esac
                 shift 2
                 ;;
-            --dir=*) directory=${1#*=} && shift ;;
-            --nodes=*) nodes=${1#*=} && shift ;;
             --wipe) wipe=yes && shift ;;
             -h | --help) usage && exit 0 ;;
             -*) fail "there is no option '$1': deploy/local --help lists them." ;;
@@ -79,10 +78,12 @@ read_arguments() {
 # Sets the variables of the table, and $nodes. A folder keeps the settings of its last `up`; only another `up` that
 # finds none of its servers running may change them.
 settle_settings() { # COMMAND
-    local name default value kept wanted changes=()
+    local name default value kept wanted first='' offset=0 changes=()
     made_with=$(remembered NODES)
+    if [ "$1" = up ]; then first=$(first_port); fi
     while IFS='|' read -r name default _; do
         wanted=${!name:-}
+        if [ -n "$first" ] && [[ $name == *_PORT ]]; then wanted=$((first + offset++)); fi
         kept=$(remembered "$name")
         value=${kept:-$default}
         if [ "$1" = up ] && [ -n "$wanted" ]; then
@@ -99,6 +100,23 @@ settle_settings() { # COMMAND
         fail "the servers in $directory run with ${changes[*]}: keep to that, or stop them first by" \
             "deploy/local down --dir $directory."
     fi
+}
+
+# The first of the ports that --ports asks for; nothing if the variables decide.
+first_port() {
+    case $ports in
+        '') ;;
+        free)
+            # A folder that has its ports keeps them: that makes a second `up` harmless.
+            if [ -n "$made_with" ]; then return 0; fi
+            find_python || find_tools
+            "$python" "$library/free_ports.py" 10 || fail "no ten free ports in a row: choose them by --ports N."
+            ;;
+        *)
+            check_number --ports "$ports"
+            echo "$ports"
+            ;;
+    esac
 }
 
 check_number() { # NAME VALUE

@@ -30,6 +30,8 @@ test_arguments() {
     expect_said "a port that is no number is named" "STITCH_KAFKA_PORT is 'http'"
     attempt set_one status
     expect_code "status of what was never started ends with 1" 1
+    attempt set_one start kafka
+    expect_code "start in a folder that never was up ends with 2" 2
     attempt set_one freeze
     expect_said "freeze without a node lists the nodes" 'cassandra-1 zookeeper-1 kafka'
 }
@@ -83,10 +85,12 @@ test_memory() {
 
 test_two_at_once() {
     local other other_code=0
-    set_one up >"$tested/other.log" 2>&1 &
+    mkdir -p "$tested"
+    set_one up --ports free >"$tested/other.log" 2>&1 &
     other=$!
-    attempt set_one up
+    attempt set_one up --ports free
     wait "$other" || other_code=$?
+    read_ports "$tested/one"
     expect_code "up" 0
     expect_same "up, twice at once" "$other_code" 0
     expect_said "up tells the addresses" "Cassandra +127.0.0.1:$STITCH_CASSANDRA_PORT"
@@ -110,7 +114,7 @@ listening_beyond_loopback() {
 test_second_up() {
     local before
     before=$(set_one status || true)
-    attempt env -u STITCH_KAFKA_PORT -u STITCH_CASSANDRA_PORT "$repository/deploy/local" up --dir "$tested/one"
+    attempt set_one up
     expect_code "a second up is harmless" 0
     expect_said "a second up says so, and remembers the ports" "Kafka +127.0.0.1:$STITCH_KAFKA_PORT"
     expect_same "and leaves all processes as they are" "$(set_one status || true)" "$before"
@@ -121,7 +125,7 @@ test_second_up() {
 }
 
 test_taken_port() {
-    attempt local_ up --dir "$tested/other"
+    attempt local_ up --dir "$tested/other" --ports "$STITCH_ZOOKEEPER_PORT"
     expect_code "taken ports end with 2" 2
     expect_said "a taken port: which, by whom, what to do" \
         "port 127.0.0.1:$STITCH_KAFKA_PORT is taken by process [0-9]+ .*$tested/one.*; choose another by STITCH_KAFKA_PORT"

@@ -5,7 +5,8 @@ set_three() { local_ "$@" --dir "$tested/three"; }
 
 test_three() {
     local name
-    attempt set_three up --nodes 3
+    attempt set_three up --nodes 3 --ports free
+    read_ports "$tested/three"
     expect_code "up --nodes 3" 0
     expect_said "three Cassandra nodes on three addresses" \
         "127.0.0.1:$STITCH_CASSANDRA_PORT,127.0.0.2:$STITCH_CASSANDRA_PORT,127.0.0.3:$STITCH_CASSANDRA_PORT"

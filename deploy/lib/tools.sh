@@ -48,6 +48,7 @@ may_install() {
 
 install_packages() {
     local log=$directory/install.log
+    mkdir -p "$directory"
     say "installing $* …"
     if ! { apt_get update && apt_get install --no-install-recommends "$@"; } >"$log" 2>&1; then
         tail -n 5 "$log" | without_hosts >&2
@@ -55,7 +56,7 @@ install_packages() {
     fi
 }
 
-apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=3 "$@"; }
+apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"; }
 
 # Messages of package tools name the mirrors they use, which are nobody else's business.
 without_hosts() { sed -E 's#[a-z]+://[^[:space:]"<>)]*#(a registry)#g'; }

@@ -26,6 +26,7 @@ pub mod partition_lock;
 pub mod progress_node;
 pub mod marks;
 pub mod definition_node;
+pub mod log_node;
 pub mod restoration;
 pub mod inspect;
 

@@ -21,6 +21,7 @@ pub mod departure;
 pub mod answer;
 pub mod telemetry;
 pub mod shutdown;
+pub mod namespace;
 pub mod program;
 pub mod event_log;
 pub mod coordination;

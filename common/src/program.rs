@@ -49,6 +49,13 @@ impl From<OutputArgument> for Output {
     }
 }
 
+/// The name of this machine, for people.
+#[must_use]
+pub fn host() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
+}
+
 /// The arguments as `P` understands them.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 //! /stitch/<namespace>
 //!   /definition
 //!   /members/<session>/alive
+//!   /log/<p>
 //!   /partitions/<p>/lock-<guid>-<seq>
 //!   /partitions/<p>/progress
 //!   /ranges/<r>/_c_<guid>-__READ__<seq>     and __WRIT__
@@ -51,6 +52,7 @@ impl Paths {
             Self::STITCH.to_owned(),
             self.root.clone(),
             self.members(),
+            self.log(),
             self.partitions(),
             self.ranges(),
             self.requests(),
@@ -81,6 +83,18 @@ impl Paths {
     #[must_use]
     pub fn alive(&self, member: &MemberId) -> String {
         format!("{}/members/{member}/alive", self.root)
+    }
+
+    /// The parent of what is known of each partition's log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        format!("{}/log", self.root)
+    }
+
+    /// What tells a partition's log from another's.
+    #[must_use]
+    pub fn first_record(&self, partition: Partition) -> String {
+        format!("{}/log/{partition}", self.root)
     }
 
     /// The parent of all partitions.
@@ -156,6 +170,7 @@ mod tests {
         let member = MemberId::of_session(0x1_0000_0001);
         let spelled = [
             (paths.definition(), "/stitch/plays/definition"),
+            (paths.first_record(Partition(3)), "/stitch/plays/log/3"),
             (paths.members(), "/stitch/plays/members"),
             (
                 paths.alive(&member),

@@ -1,0 +1,14 @@
+//! A namespace: one topic, one table, one ZooKeeper root, one set of counter definitions. [`init`] makes it; every
+//! other program only [`agree`]s with it, or refuses to start: counting by other definitions, from another log or
+//! into another table would spoil counts that are right.
+
+mod agreement;
+mod identity;
+mod init;
+mod report;
+mod update;
+
+pub use agreement::{Agreement, Error, agree, remember_log};
+pub use identity::{Found, differences};
+pub use init::{Request, init};
+pub use report::{Initialised, Step};

@@ -1,0 +1,82 @@
+//! `init --update`: takes up added counters, under the restoration lock, while no member is alive. The generation
+//! stays: nothing that was counted is counted again, and what the added counters missed is drift of theirs.
+
+use std::time::Duration;
+
+use super::init::Coordinating;
+use crate::answer::Failure;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::coordination::definition_node::{self, Defined, NamespaceRecord, Updated};
+use crate::coordination::membership;
+use crate::coordination::restoration::RestorationLock;
+use crate::program;
+
+/// How often it is looked whether the lock has become free.
+const PAUSE: Duration = Duration::from_millis(200);
+
+pub(super) async fn take_up(
+    config: &Config,
+    coordinator: &Coordinating,
+    known: &Defined,
+) -> Result<(), Failure> {
+    let mut lock = RestorationLock::new(coordinator, &program::host(), std::process::id());
+    let done = locked(config, coordinator, known, &mut lock).await;
+    lock.release(coordinator).await?;
+    done
+}
+
+async fn locked(
+    config: &Config,
+    coordinator: &Coordinating,
+    known: &Defined,
+    lock: &mut RestorationLock,
+) -> Result<(), Failure> {
+    // Its holder may be dead: then its session ends within its timeout.
+    let clock = coordinator.clock();
+    let until = clock.now().plus(config.zookeeper.session_timeout);
+    while let Some(holder) = lock.try_granted(coordinator).await? {
+        if clock.now() >= until {
+            let what = format!(
+                "a restoration runs: {} on {}, process {}",
+                holder.member, holder.host, holder.process_id
+            );
+            return Err(Failure::new(what, "wait for its end, and run this again"));
+        }
+        clock.sleep(PAUSE).await;
+    }
+    let members = membership::list(coordinator).await?;
+    let record = NamespaceRecord {
+        definitions: config.definitions.clone(),
+        ..known.record.clone()
+    };
+    match definition_node::update(coordinator, lock, &members, known, &record).await? {
+        Updated::Written => Ok(()),
+        Updated::MembersAlive(_) => {
+            let alive = members.alive().map(|member| {
+                let record = &member.record;
+                format!(
+                    "{} {} on {}, process {}",
+                    record.role, member.id, record.host, record.process_id
+                )
+            });
+            let alive: Vec<_> = alive.collect();
+            let what = format!(
+                "the definitions cannot change while members are alive: {}",
+                alive.join("; ")
+            );
+            let way_out = "stop them, run this again, and start them with the new configuration";
+            Err(Failure::new(what, way_out))
+        }
+        Updated::MembersChanged => Err(changed("a member has joined")),
+        Updated::DefinitionChanged => Err(changed("somebody else has changed the definitions")),
+        Updated::LockLost => Err(changed("the restoration lock was lost")),
+    }
+}
+
+fn changed(what: &str) -> Failure {
+    Failure::new(
+        format!("{what} meanwhile; nothing was changed"),
+        "run this again",
+    )
+}

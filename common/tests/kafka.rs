@@ -10,3 +10,7 @@
 mod support;
 #[path = "kafka/feed.rs"]
 mod feed;
+#[path = "kafka/group.rs"]
+mod group;
+#[path = "kafka/log.rs"]
+mod log;

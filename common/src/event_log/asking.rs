@@ -9,17 +9,21 @@ use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::client_config::{Role, client_config};
 use super::context::Context;
 use super::error::{log_error, log_error_of_code};
+use crate::clock::{Clock, SystemClock};
 use crate::config::Kafka;
 use crate::offset::{Offset, Partition};
 use crate::ports::{Bounds, LogError};
 
 /// How long an answer is waited for.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pause before a partition whose leader moves is asked about again.
+const LEADER_PAUSE: Duration = Duration::from_millis(50);
 
 /// How many of the client's own messages are served before a question.
 const MESSAGES_SERVED_MAX: usize = 1000;
@@ -162,29 +166,40 @@ impl Asking {
         partitions: &[Partition],
         which: rdkafka::Offset,
     ) -> Result<BTreeMap<Partition, Offset>, LogError> {
-        if partitions.is_empty() {
-            return Ok(BTreeMap::new());
+        let topic = &self.topic;
+        let doing = format!("asking where the partitions of the topic {topic} begin and end");
+        let clock = SystemClock;
+        let until = clock.now().plus(ANSWER_TIMEOUT);
+        loop {
+            match self.ends_once(partitions, which) {
+                Ok(ends) => return Ok(ends),
+                Err(error) if leader_moves(&error) && clock.now() < until => {
+                    // The client has forgotten the leader that it knew, and asks who it is now.
+                    std::thread::sleep(LEADER_PAUSE);
+                }
+                Err(error) => return Err(log_error(&doing, &error)),
+            }
         }
-        let doing = format!(
-            "asking where the partitions of the topic {} begin and end",
-            self.topic
-        );
-        let mut wanted = self.list(partitions);
-        wanted
-            .set_all_offsets(which)
-            .map_err(|error| log_error(&doing, &error))?;
-        let answer = self
-            .consumer
-            .offsets_for_times(wanted, ANSWER_TIMEOUT)
-            .map_err(|error| log_error(&doing, &error))?;
+    }
+
+    fn ends_once(
+        &self,
+        partitions: &[Partition],
+        which: rdkafka::Offset,
+    ) -> KafkaResult<BTreeMap<Partition, Offset>> {
         let mut found = BTreeMap::new();
+        if partitions.is_empty() {
+            return Ok(found);
+        }
+        let mut wanted = self.list(partitions);
+        wanted.set_all_offsets(which)?;
+        let answer = self.consumer.offsets_for_times(wanted, ANSWER_TIMEOUT)?;
         for element in answer.elements() {
-            element.error().map_err(|error| log_error(&doing, &error))?;
+            element.error()?;
             let rdkafka::Offset::Offset(offset) = element.offset() else {
-                return Err(LogError::Unavailable(format!(
-                    "{doing}: no offset for partition {}",
-                    element.partition()
-                )));
+                return Err(KafkaError::OffsetFetch(
+                    RDKafkaErrorCode::OffsetNotAvailable,
+                ));
             };
             found.insert(Partition(element.partition()), Offset(offset));
         }
@@ -217,6 +232,21 @@ impl Asking {
         }
         list
     }
+}
+
+/// Whether a partition has, or just had, no leader that could answer: the next one will, as a rule within a second.
+fn leader_moves(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::ReplicaNotAvailable
+                | RDKafkaErrorCode::FencedLeaderEpoch
+                | RDKafkaErrorCode::UnknownLeaderEpoch
+                | RDKafkaErrorCode::OffsetNotAvailable
+        )
+    )
 }
 
 /// How a topic is spread over the brokers.

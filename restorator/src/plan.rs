@@ -23,6 +23,7 @@ pub mod judge;
 pub mod merge;
 pub mod scan;
 pub mod closing_in;
+pub mod file;
 
 use base_cut::BaseCut;
 use judge::Verdicts;

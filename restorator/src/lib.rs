@@ -24,6 +24,8 @@ pub mod limits;
 pub mod journal;
 pub mod unproven;
 pub mod restoration;
+pub mod refuse;
+pub mod report;
 
 #[cfg(test)]
 mod testing;

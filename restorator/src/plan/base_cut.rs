@@ -58,6 +58,12 @@ impl BaseCut {
         self.partitions.keys().copied().collect()
     }
 
+    /// Every partition and its progress, if it has any.
+    pub fn progress(&self) -> impl Iterator<Item = (&Partition, Option<&Progress>)> {
+        let partitions = self.partitions.iter();
+        partitions.map(|(partition, progress)| (partition, progress.as_ref()))
+    }
+
     /// Partitions without progress: of these nothing was counted, or their progress is lost.
     pub fn lacking(&self) -> impl Iterator<Item = Partition> + '_ {
         let lacking = self

@@ -186,7 +186,7 @@ mod tests {
     use crate::testing::{definitions, everything, offsets, slot_at};
     use proptest::prelude::*;
     use stitch_common::cell::Count;
-    use stitch_common::coordination::definition_node::TableIdentity;
+    use stitch_common::ports::TableIdentity;
 
     fn plan(counts: &[(i64, i64)]) -> Plan {
         let log = LogIdentity {
@@ -215,7 +215,7 @@ mod tests {
                 log: log.clone(),
                 table: TableIdentity {
                     cluster: "c".to_owned(),
-                    table: "stitch.counts".to_owned(),
+                    table: uuid::Uuid::from_u128(7),
                 },
             },
             log,

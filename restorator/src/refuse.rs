@@ -1,0 +1,267 @@
+//! What is refused before anything is restored (design, section 6), decided over values alone. Each protects counts
+//! that are right.
+
+use std::collections::BTreeMap;
+
+use stitch_common::answer::Failure;
+use stitch_common::coordination::definition_node::NamespaceRecord;
+use stitch_common::offset::{Offset, Partition};
+use stitch_common::ports::{Bounds, LogIdentity};
+use stitch_common::range::RangeBits;
+
+use crate::plan::base_cut::BaseCut;
+use crate::plan::file::Plan;
+
+/// The log reaches back to its first event, and keeps every one.
+///
+/// # Errors
+/// It does not: what it adds up to is not what should be counted.
+pub fn log(identity: &LogIdentity, bounds: &BTreeMap<Partition, Bounds>) -> Result<(), Failure> {
+    if identity.cleanup_policy.contains("compact") {
+        let what = format!(
+            "the topic \"{}\" is compacted (cleanup.policy={}): records are missing from it, so what it adds up to is \
+             not what should be counted",
+            identity.topic, identity.cleanup_policy
+        );
+        let way_out = "set cleanup.policy=delete and retention.ms=-1; counts of what was compacted away cannot be \
+                       restored from the log";
+        return Err(Failure::new(what, way_out));
+    }
+    let begins_late = bounds.iter().find(|(_, bounds)| bounds.begin > Offset(0));
+    match begins_late {
+        Some((partition, Bounds { begin, .. })) => {
+            let what = format!(
+                "the log of partition {partition} of \"{}\" begins at offset {begin}, not at its first event: what it \
+                 adds up to is not what should be counted",
+                identity.topic
+            );
+            let way_out = "set retention.ms=-1 and retention.bytes=-1, so that it loses no more; counts of what is \
+                           gone cannot be restored from the log";
+            Err(Failure::new(what, way_out))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Progress fits what the group has committed and where the log ends. `committed` was read before progress, and
+/// `bounds` after it: all three only grow.
+///
+/// # Errors
+/// It does not: ZooKeeper was restored from an old copy, or the topic is another one.
+pub fn progress(
+    cut: &BaseCut,
+    committed: &BTreeMap<Partition, Offset>,
+    bounds: &BTreeMap<Partition, Bounds>,
+    bits: RangeBits,
+) -> Result<(), Failure> {
+    let lost = "ZooKeeper was probably restored from an old copy: stop every processor and follow \
+                docs/operations.md, \"progress is lost\"";
+    for (&partition, progress) in cut.progress() {
+        let committed = committed.get(&partition).copied().unwrap_or_default();
+        let Some(progress) = progress else {
+            if committed > Offset(0) {
+                let what = format!(
+                    "partition {partition} has no progress in ZooKeeper, though its group has committed offset \
+                     {committed}"
+                );
+                return Err(Failure::new(what, lost));
+            }
+            continue;
+        };
+        let (lowest, highest) = (progress.lowest(bits), progress.highest(bits));
+        if committed > lowest {
+            let what = format!(
+                "progress of partition {partition} in ZooKeeper stands at {lowest}, behind offset {committed} that its \
+                 group has committed"
+            );
+            return Err(Failure::new(what, lost));
+        }
+        let end = bounds
+            .get(&partition)
+            .map(|bounds| bounds.end)
+            .unwrap_or_default();
+        if highest > end {
+            let what = format!(
+                "progress of partition {partition} in ZooKeeper stands at {highest}, beyond the log's end at {end}"
+            );
+            let way_out = "the topic was probably made anew or cut off: give the new topic a namespace of its own, or \
+                           follow docs/operations.md, \"the log is not the one that was counted\"";
+            return Err(Failure::new(what, way_out));
+        }
+    }
+    Ok(())
+}
+
+/// A plan is carried out only where it was made.
+///
+/// # Errors
+/// What is different.
+pub fn plan(
+    plan: &Plan,
+    namespace: &str,
+    record: &NamespaceRecord,
+    log: &LogIdentity,
+) -> Result<(), Failure> {
+    let differs = |what: &str| {
+        let what = format!("the plan was made for another {what}");
+        let way_out = "make a new plan by `stitch-restorator plan --plan-file FILE`, look at it, and run that";
+        Err(Failure::new(what, way_out))
+    };
+    if plan.namespace != namespace {
+        return differs(&format!("namespace, \"{}\"", plan.namespace));
+    }
+    if plan.log.cluster != log.cluster
+        || plan.log.topic != log.topic
+        || !same_records(&plan.log, log)
+    {
+        return differs(&format!(
+            "log (topic \"{}\" of Kafka cluster {})",
+            plan.log.topic, plan.log.cluster
+        ));
+    }
+    if plan.record.table != record.table {
+        return differs("table");
+    }
+    if plan.record.generation != record.generation {
+        return differs(&format!(
+            "generation ({}, and now it is {})",
+            plan.record.generation, record.generation
+        ));
+    }
+    if plan.record.definitions != record.definitions {
+        let lines = record
+            .definitions
+            .differences(&plan.record.definitions)
+            .join("; ");
+        return differs(&format!("set of definitions ({lines})"));
+    }
+    Ok(())
+}
+
+/// Every first record that was known then is still the first.
+fn same_records(then: &LogIdentity, now: &LogIdentity) -> bool {
+    let mut known = then.fingerprints.iter();
+    known.all(|(partition, first)| now.fingerprints.get(partition) == Some(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{BITS, definitions, everything, offsets};
+    use chrono::DateTime;
+    use stitch_common::ports::{Fingerprint, TableIdentity};
+    use stitch_common::progress::Progress;
+
+    const P: Partition = Partition(3);
+
+    fn identity(policy: &str) -> LogIdentity {
+        let first = Fingerprint {
+            offset: Offset(0),
+            timestamp_ms: Some(1),
+            checksum: 7,
+        };
+        LogIdentity {
+            cluster: "k".to_owned(),
+            topic: "events".to_owned(),
+            cleanup_policy: policy.to_owned(),
+            fingerprints: BTreeMap::from([(P, first)]),
+        }
+    }
+
+    fn bounds(begin: i64, end: i64) -> BTreeMap<Partition, Bounds> {
+        let bounds = Bounds {
+            begin: Offset(begin),
+            end: Offset(end),
+        };
+        BTreeMap::from([(P, bounds)])
+    }
+
+    fn refused(result: Result<(), Failure>) -> String {
+        let failure = result.unwrap_err();
+        assert!(!failure.way_out.is_empty());
+        failure.what
+    }
+
+    #[test]
+    fn a_log_that_lost_its_beginning_or_is_compacted_is_refused() {
+        assert_eq!(log(&identity("delete"), &bounds(0, 9)), Ok(()));
+        assert!(refused(log(&identity("delete"), &bounds(1, 9))).contains("begins at offset 1"));
+        assert!(refused(log(&identity("compact,delete"), &bounds(0, 9))).contains("compacted"));
+    }
+
+    fn judged(progress_at: Option<(i64, i64)>, committed: i64) -> Result<(), Failure> {
+        let written = progress_at.map(|(a, b)| {
+            Progress::from_ranges(BITS, |range| Offset(if range.0 == 0 { a } else { b }))
+        });
+        let cut = BaseCut::new([P], [(P, written)]);
+        let committed = BTreeMap::from([(P, Offset(committed))]);
+        progress(&cut, &committed, &bounds(0, 9), BITS)
+    }
+
+    #[test]
+    fn a_partition_without_progress_is_refused_if_its_group_has_commits() {
+        assert_eq!(judged(None, 0), Ok(()));
+        assert!(refused(judged(None, 4)).contains("no progress"));
+    }
+
+    #[test]
+    fn progress_behind_the_commits_or_beyond_the_end_is_refused() {
+        assert_eq!(judged(Some((4, 9)), 4), Ok(()));
+        assert!(refused(judged(Some((4, 9)), 5)).contains("behind offset 5"));
+        assert!(refused(judged(Some((4, 10)), 0)).contains("beyond the log's end at 9"));
+    }
+
+    fn made() -> (Plan, NamespaceRecord) {
+        let record = NamespaceRecord {
+            generation: 1,
+            definitions: definitions(),
+            log: identity("delete"),
+            table: TableIdentity {
+                cluster: "c".to_owned(),
+                table: uuid::Uuid::from_u128(1),
+            },
+        };
+        let plan = Plan {
+            namespace: "plays".to_owned(),
+            made: DateTime::from_timestamp(0, 0).unwrap(),
+            record: record.clone(),
+            log: identity("delete"),
+            scope: everything(),
+            cut: offsets(&[]),
+            judged: 0,
+            unjudged: 0,
+            wrong: Vec::new(),
+        };
+        (plan, record)
+    }
+
+    #[test]
+    fn a_plan_is_refused_elsewhere_than_where_it_was_made() {
+        let (made, record) = made();
+        let log = identity("delete");
+        assert_eq!(plan(&made, "plays", &record, &log), Ok(()));
+        assert!(refused(plan(&made, "skips", &record, &log)).contains("namespace"));
+        let mut other = record.clone();
+        other.generation = 2;
+        assert!(refused(plan(&made, "plays", &other, &log)).contains("generation"));
+        other = record.clone();
+        other.table.table = uuid::Uuid::from_u128(2);
+        assert!(refused(plan(&made, "plays", &other, &log)).contains("table"));
+        other = record.clone();
+        other.definitions.counters.pop();
+        assert!(refused(plan(&made, "plays", &other, &log)).contains("plays"));
+        let mut elsewhere = log.clone();
+        elsewhere.cluster = "other".to_owned();
+        assert!(refused(plan(&made, "plays", &record, &elsewhere)).contains("log"));
+        let mut anew = log;
+        anew.fingerprints.clear();
+        assert!(refused(plan(&made, "plays", &record, &anew)).contains("log"));
+    }
+
+    #[test]
+    fn a_partition_that_was_empty_when_the_plan_was_made_may_have_records_now() {
+        let (mut made, record) = made();
+        made.log.fingerprints.clear();
+        assert_eq!(plan(&made, "plays", &record, &identity("delete")), Ok(()));
+    }
+}

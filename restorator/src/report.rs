@@ -1,0 +1,169 @@
+//! What a command found and did: for people, and as one JSON object. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use stitch_common::answer::Failure;
+use stitch_common::cell::{Cell, CounterName};
+use stitch_common::range::RangeId;
+
+use crate::plan::judge::{Direction, Drift};
+
+pub mod plan;
+pub mod run;
+
+pub use plan::PlanReport;
+pub use run::{RangeReport, RunReport};
+
+/// How many wrong cells are named in JSON; the plan file and the journal have all of them.
+pub const CELLS_NAMED_MAX: usize = 1000;
+/// How many are named in text.
+const CELLS_TOLD_MAX: usize = 20;
+
+/// A cell that is, or was, wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WrongCell {
+    counter: String,
+    key: String,
+    granularity: &'static str,
+    bucket: String,
+    expected: i64,
+    current: i64,
+    direction: &'static str,
+}
+
+impl WrongCell {
+    /// Names it.
+    #[must_use]
+    pub fn new(cell: &Cell, drift: Drift) -> Self {
+        Self {
+            counter: cell.counter.name.0.to_string(),
+            key: cell.counter.key.0.to_string(),
+            granularity: cell.slot.granularity.name(),
+            bucket: cell.slot.bucket.to_string(),
+            expected: drift.expected.0,
+            current: drift.current.0,
+            direction: drift.direction().name(),
+        }
+    }
+
+    fn line(&self) -> String {
+        let Self {
+            counter,
+            key,
+            granularity,
+            bucket,
+            expected,
+            current,
+            direction,
+        } = self;
+        format!(
+            "  {counter}/{key} {granularity} {bucket}: {current}, should be {expected} ({direction})"
+        )
+    }
+}
+
+/// Cells by the way in which they are wrong, and how much that is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Wrongness {
+    /// How many cells of each direction.
+    pub directions: BTreeMap<&'static str, u64>,
+    /// By how much they are wrong together, each without its sign.
+    pub change: u128,
+    /// Some of them.
+    pub named: Vec<WrongCell>,
+}
+
+impl Wrongness {
+    /// Counts and names these.
+    pub fn of<'a>(cells: impl IntoIterator<Item = (&'a Cell, Drift)>) -> Self {
+        let mut all = Self::default();
+        all.directions
+            .extend(Direction::EVERY.map(|direction| (direction.name(), 0)));
+        for (cell, drift) in cells {
+            *all.directions.entry(drift.direction().name()).or_default() += 1;
+            all.change += u128::from(drift.size());
+            if all.named.len() < CELLS_NAMED_MAX {
+                all.named.push(WrongCell::new(cell, drift));
+            }
+        }
+        all
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let total: u64 = self.directions.values().sum();
+        if total == 0 {
+            return Vec::new();
+        }
+        let named = Direction::EVERY.map(Direction::name).into_iter();
+        let counted = named.filter_map(|name| {
+            let cells = self.directions.get(name).copied().unwrap_or_default();
+            (cells > 0).then(|| format!("{cells} {}", name.replace('_', " ")))
+        });
+        let counted: Vec<_> = counted.collect();
+        let mut lines = vec![format!(
+            "by direction: {}; by {} together",
+            counted.join(", "),
+            self.change
+        )];
+        lines.extend(self.named.iter().take(CELLS_TOLD_MAX).map(WrongCell::line));
+        let more = total.saturating_sub(u64::try_from(CELLS_TOLD_MAX).unwrap_or(u64::MAX));
+        if more > 0 {
+            lines.push(format!("  … and {more} more"));
+        }
+        lines
+    }
+}
+
+/// What the cells of one counter definition add up to, over every key, granularity and bucket in scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Total {
+    /// What the table held when it was audited.
+    pub before: i128,
+    /// What it should have held then.
+    pub expected: i128,
+    /// What it holds now in the ranges that are proved; absent if nothing was restored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<i128>,
+}
+
+/// Totals by counter.
+pub type Totals = BTreeMap<CounterName, Total>;
+
+fn total_lines(totals: &Totals) -> Vec<String> {
+    let line = |(name, total): (&CounterName, &Total)| {
+        let Total {
+            before,
+            expected,
+            after,
+        } = total;
+        let after = after
+            .map(|after| format!(", now {after}"))
+            .unwrap_or_default();
+        format!(
+            "  {}: held {before}, should have held {expected}{after}",
+            name.0
+        )
+    };
+    totals.iter().map(line).collect()
+}
+
+fn unnamed_lines(unnamed: &BTreeMap<CounterName, u64>) -> Vec<String> {
+    let line = |(name, cells): (&CounterName, &u64)| {
+        format!(
+            "counter \"{}\" is named by no definition: its {cells} cells were left alone",
+            name.0
+        )
+    };
+    unnamed.iter().map(line).collect()
+}
+
+/// What is not proved of a range, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotProved {
+    /// Which range.
+    pub range: RangeId,
+    /// Why, and the way out.
+    #[serde(flatten)]
+    pub failure: Failure,
+}

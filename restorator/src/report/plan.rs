@@ -1,0 +1,169 @@
+//! What the audit found.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use serde::Serialize;
+use stitch_common::answer::{Exit, Failure, Report};
+use stitch_common::cell::CounterName;
+
+use super::{Totals, Wrongness, total_lines, unnamed_lines};
+
+/// What `plan` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlanReport {
+    /// How many cells.
+    pub cells: Cells,
+    /// The wrong ones.
+    pub wrong: Wrongness,
+    /// Totals by counter.
+    pub totals: Totals,
+    /// Cells of counters that no definition names.
+    pub unnamed_counters: BTreeMap<CounterName, u64>,
+    /// Where the plan was written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan_file: Option<String>,
+    /// What else the operator should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// How many cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Cells {
+    /// Judged right or wrong.
+    pub judged: u64,
+    /// Judged wrong.
+    pub wrong: u64,
+    /// Touched by events too recently to be judged without a lock.
+    pub unjudged: u64,
+}
+
+impl Report for PlanReport {
+    fn outcome(&self) -> &'static str {
+        if self.cells.wrong == 0 {
+            "nothing_wrong"
+        } else {
+            "wrong"
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        if self.cells.wrong == 0 {
+            Exit::Well
+        } else {
+            Exit::Wrong
+        }
+    }
+
+    fn error(&self) -> Option<&Failure> {
+        None
+    }
+
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Cells {
+            judged,
+            wrong,
+            unjudged,
+        } = self.cells;
+        writeln!(
+            out,
+            "{judged} cells judged: {wrong} wrong, {} right",
+            judged - wrong.min(judged)
+        )?;
+        if unjudged > 0 {
+            writeln!(
+                out,
+                "{unjudged} cells not judged: events touch them faster than they can be read without a lock; `run` \
+                 proves them"
+            )?;
+        }
+        for line in self.wrong.lines() {
+            writeln!(out, "{line}")?;
+        }
+        writeln!(out, "totals by counter, of the cells that were judged:")?;
+        for line in total_lines(&self.totals) {
+            writeln!(out, "{line}")?;
+        }
+        for line in unnamed_lines(&self.unnamed_counters)
+            .iter()
+            .chain(&self.notes)
+        {
+            writeln!(out, "{line}")?;
+        }
+        match (&self.plan_file, wrong) {
+            (_, 0) => Ok(()),
+            (Some(file), _) => writeln!(out, "to make them right: stitch-restorator run {file}"),
+            (None, _) => writeln!(
+                out,
+                "to make them right: stitch-restorator run --now, with the same scope"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::judge::Drift;
+    use crate::testing::slot_at;
+    use stitch_common::answer::{Output, give};
+    use stitch_common::cell::{Cell, Count, Counter, Granularity};
+
+    fn report(wrong: u64) -> PlanReport {
+        let cell = Cell {
+            counter: Counter::new("plays", "a"),
+            slot: slot_at(Granularity::Hour, 0),
+        };
+        let drift = Drift::between(Count(3), Count(6)).unwrap();
+        let cells = (0..wrong).map(|_| (&cell, drift));
+        PlanReport {
+            cells: Cells {
+                judged: 10,
+                wrong,
+                unjudged: 2,
+            },
+            wrong: Wrongness::of(cells),
+            totals: Totals::default(),
+            unnamed_counters: BTreeMap::from([(CounterName("skips".into()), 4)]),
+            plan_file: None,
+            notes: Vec::new(),
+        }
+    }
+
+    fn given(report: PlanReport, output: Output) -> (String, u8) {
+        let mut out = Vec::new();
+        let exit = give("plan", &Ok(report), output, &mut out, &mut Vec::new()).unwrap();
+        (String::from_utf8(out).unwrap(), exit.code())
+    }
+
+    #[test]
+    fn wrong_cells_are_counted_by_direction_and_end_with_1() {
+        let (text, code) = given(report(25), Output::Text);
+        assert!(text.contains("10 cells judged: 25 wrong"), "{text}");
+        assert!(text.contains("25 doubled; by 75 together"), "{text}");
+        assert!(
+            text.contains("plays/a hour 1970-01-01T00:00:00Z: 6, should be 3 (doubled)"),
+            "{text}"
+        );
+        assert!(text.contains("and 5 more"), "{text}");
+        assert!(text.contains("2 cells not judged"), "{text}");
+        assert!(
+            text.contains("\"skips\" is named by no definition"),
+            "{text}"
+        );
+        assert!(text.contains("run --now"), "{text}");
+        assert_eq!(code, 1);
+    }
+
+    #[test]
+    fn nothing_wrong_ends_with_0() {
+        let (json, code) = given(report(0), Output::Json);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["command"], "plan");
+        assert_eq!(json["outcome"], "nothing_wrong");
+        assert_eq!(json["cells"]["unjudged"], 2);
+        assert_eq!(json["wrong"]["directions"]["missing"], 0);
+        assert_eq!(code, 0);
+    }
+}

@@ -1,0 +1,301 @@
+//! What a restoration did.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use serde::Serialize;
+use stitch_common::answer::{Exit, Failure, Report};
+use stitch_common::cell::CounterName;
+use stitch_common::coordination::restoration::RestorationState;
+use stitch_common::range::RangeId;
+
+use super::{Totals, Wrongness, total_lines, unnamed_lines};
+
+/// What `run` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RunReport {
+    /// How many cells.
+    pub cells: Cells,
+    /// Range by range.
+    pub ranges: Vec<RangeReport>,
+    /// What was corrected.
+    pub corrected: Wrongness,
+    /// Totals by counter.
+    pub totals: Totals,
+    /// Against the plan that was carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planned: Option<Planned>,
+    /// Cells of counters that no definition names.
+    pub unnamed_counters: BTreeMap<CounterName, u64>,
+    /// The restoration's name in ZooKeeper.
+    pub restoration: String,
+    /// Where every correction was written down before it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journal: Option<String>,
+    /// What else the operator should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Why it is not all proved.
+    #[serde(skip)]
+    pub failure: Option<Failure>,
+}
+
+/// How many cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Cells {
+    /// Judged right or wrong, in the audit or under a lock.
+    pub judged: u64,
+    /// Wrong, in the audit or under a lock.
+    pub wrong: u64,
+    /// Corrected.
+    pub corrected: u64,
+    /// Not proved either way: in ranges that were given back.
+    pub unjudged: u64,
+}
+
+/// What was found against a plan that was made before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Planned {
+    /// Cells that the plan showed as wrong.
+    pub cells: u64,
+    /// Those of them that were corrected now.
+    pub corrected: u64,
+    /// Cells that were corrected and that the plan did not show: found since.
+    pub found_since: u64,
+}
+
+/// How a range ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RangeEnd {
+    /// Every cell in scope is right.
+    Proved,
+    /// More would have been corrected than the operator expected.
+    Refused,
+    /// Given back before it was shown.
+    NotProved,
+}
+
+/// One range.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RangeReport {
+    /// Which.
+    pub range: RangeId,
+    /// How it ended.
+    pub outcome: RangeEnd,
+    /// How long its lock was held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locked_ms: Option<u64>,
+    /// How long its lock was waited for.
+    pub waited_ms: u64,
+    /// How many cells were read under the lock.
+    pub read: u64,
+    /// How many were corrected.
+    pub corrected: u64,
+    /// Why it is not proved, and the way out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+}
+
+impl RunReport {
+    /// How it stands: what is not proved wins over known drift.
+    #[must_use]
+    pub fn state(&self) -> RestorationState {
+        let ended = |end: RangeEnd| self.ranges.iter().any(|range| range.outcome == end);
+        if ended(RangeEnd::NotProved) || self.cells.unjudged > 0 {
+            RestorationState::NotProved
+        } else if ended(RangeEnd::Refused) {
+            RestorationState::DriftRemains
+        } else {
+            RestorationState::Proved
+        }
+    }
+}
+
+impl Report for RunReport {
+    fn outcome(&self) -> &'static str {
+        match self.state() {
+            RestorationState::Proved => "proved",
+            RestorationState::DriftRemains => "drift_remains",
+            RestorationState::NotProved | RestorationState::Running => "not_proved",
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self.state() {
+            RestorationState::Proved => Exit::Well,
+            RestorationState::DriftRemains => Exit::Wrong,
+            RestorationState::NotProved | RestorationState::Running => Exit::Failed,
+        }
+    }
+
+    fn error(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let proved = self
+            .ranges
+            .iter()
+            .filter(|range| range.outcome == RangeEnd::Proved);
+        let (proved, ranges) = (proved.count(), self.ranges.len());
+        writeln!(out, "{proved} of {ranges} ranges proved right")?;
+        let Cells {
+            judged,
+            wrong,
+            corrected,
+            unjudged,
+        } = self.cells;
+        writeln!(
+            out,
+            "{judged} cells judged, {wrong} wrong, {corrected} corrected, {unjudged} not proved"
+        )?;
+        for line in self.corrected.lines() {
+            writeln!(out, "{line}")?;
+        }
+        if let Some(Planned {
+            cells,
+            corrected,
+            found_since,
+        }) = self.planned
+        {
+            writeln!(
+                out,
+                "of the {cells} cells of the plan {corrected} were corrected; {found_since} were found since"
+            )?;
+        }
+        writeln!(out, "totals by counter:")?;
+        for line in total_lines(&self.totals) {
+            writeln!(out, "{line}")?;
+        }
+        let mut locked: Vec<u64> = self
+            .ranges
+            .iter()
+            .filter_map(|range| range.locked_ms)
+            .collect();
+        locked.sort_unstable();
+        if let (Some(longest), Some(median)) = (locked.last(), locked.get(locked.len() / 2)) {
+            writeln!(
+                out,
+                "ranges were locked for {median} ms in the median, {longest} ms at the longest"
+            )?;
+        }
+        for range in self
+            .ranges
+            .iter()
+            .filter(|range| range.outcome != RangeEnd::Proved)
+        {
+            if let Some(Failure { what, way_out }) = &range.error {
+                writeln!(
+                    out,
+                    "range {} is not proved: {what}\n  way out: {way_out}",
+                    range.range
+                )?;
+            }
+        }
+        for line in unnamed_lines(&self.unnamed_counters)
+            .iter()
+            .chain(&self.notes)
+        {
+            writeln!(out, "{line}")?;
+        }
+        if let Some(journal) = &self.journal {
+            writeln!(out, "every correction is written down in {journal}")?;
+        }
+        writeln!(out, "restoration {}", self.restoration)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stitch_common::answer::{Output, give};
+
+    fn range(range: u16, outcome: RangeEnd) -> RangeReport {
+        let error =
+            (outcome != RangeEnd::Proved).then(|| Failure::new("a node is down", "start it"));
+        RangeReport {
+            range: RangeId(range),
+            outcome,
+            locked_ms: Some(41),
+            waited_ms: 7,
+            read: 5,
+            corrected: 2,
+            error,
+        }
+    }
+
+    fn report(ranges: Vec<RangeReport>, unjudged: u64) -> RunReport {
+        RunReport {
+            cells: Cells {
+                judged: 9,
+                wrong: 2,
+                corrected: 2,
+                unjudged,
+            },
+            ranges,
+            corrected: Wrongness::of([]),
+            totals: Totals::default(),
+            planned: Some(Planned {
+                cells: 3,
+                corrected: 2,
+                found_since: 0,
+            }),
+            unnamed_counters: BTreeMap::new(),
+            restoration: "r".to_owned(),
+            journal: None,
+            notes: Vec::new(),
+            failure: None,
+        }
+    }
+
+    fn given(report: RunReport, output: Output) -> (String, u8) {
+        let mut out = Vec::new();
+        let exit = give("run", &Ok(report), output, &mut out, &mut Vec::new()).unwrap();
+        (String::from_utf8(out).unwrap(), exit.code())
+    }
+
+    #[test]
+    fn all_ranges_proved_is_0_known_drift_is_1_and_not_proved_wins_with_2() {
+        use RangeEnd::{NotProved, Proved, Refused};
+        let code = |ends: &[RangeEnd], unjudged| {
+            let ranges = ends.iter().map(|end| range(0, *end)).collect();
+            given(report(ranges, unjudged), Output::Text).1
+        };
+        assert_eq!(code(&[Proved, Proved], 0), 0);
+        assert_eq!(code(&[Proved, Refused], 0), 1);
+        assert_eq!(code(&[Refused, NotProved], 0), 2);
+        assert_eq!(
+            code(&[Refused], 3),
+            2,
+            "refused, and cells that nobody judged"
+        );
+    }
+
+    #[test]
+    fn the_object_has_the_fields_that_programs_read() {
+        let ranges = vec![range(3, RangeEnd::Proved), range(4, RangeEnd::NotProved)];
+        let (json, _) = given(report(ranges, 0), Output::Json);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["outcome"], "not_proved");
+        for field in ["judged", "wrong", "corrected", "unjudged"] {
+            assert!(json["cells"][field].is_u64(), "{json}");
+        }
+        assert_eq!(json["ranges"][0]["range"], 3);
+        assert_eq!(json["ranges"][0]["outcome"], "proved");
+        assert_eq!(json["ranges"][0]["locked_ms"], 41);
+        assert_eq!(json["ranges"][1]["error"]["way_out"], "start it");
+        assert_eq!(json["planned"]["found_since"], 0);
+    }
+
+    #[test]
+    fn what_is_not_proved_is_told_with_its_way_out() {
+        let ranges = vec![range(3, RangeEnd::Proved), range(4, RangeEnd::NotProved)];
+        let (text, _) = given(report(ranges, 0), Output::Text);
+        assert!(text.contains("1 of 2 ranges proved right"), "{text}");
+        assert!(
+            text.contains("range 4 is not proved: a node is down\n  way out: start it"),
+            "{text}"
+        );
+    }
+}

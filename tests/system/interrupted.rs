@@ -8,7 +8,9 @@ use stitch_harness::stage::Stage;
 use stitch_harness::vandal::Vandal;
 use stitch_restorator::failpoint::POINTS;
 
-use stitch_tests::scene::{BOUND, all_right, asked, count, events, restored, some, stage};
+use stitch_tests::scene::{
+    BOUND, all_right, asked, count, events, kill_amid, restored, some, stage,
+};
 
 /// Runs a restoration that kills itself at a point.
 async fn killed_at(stage: &Stage, point: &str) -> Result<()> {
@@ -62,8 +64,8 @@ async fn a_restorator_that_is_asked_to_end_gives_its_locks_back_at_once() -> Res
     let mut vandal = Vandal::enter(&stage.servers, stage.keyspace(), 1).await?;
     vandal.rage(5).await?;
     let mut program = stage.restorator_command("run", &["--now", "--output", "json"])?;
-    // It stands still with a lock in its hands, until it is told to end.
-    program.environment = vec![("FAILPOINTS".to_owned(), "r5-read=sleep(3000)".to_owned())];
+    // It lingers with a lock in its hands, for less than its lease.
+    program.environment = vec![("FAILPOINTS".to_owned(), "r5-read=sleep(1500)".to_owned())];
     let run = program.start()?;
     let keeper = Keeper::connect(&stage.servers.zookeeper).await?;
     let requests = format!("/stitch/{}/requests", stage.namespace);
@@ -86,11 +88,12 @@ async fn a_restorator_that_is_asked_to_end_gives_its_locks_back_at_once() -> Res
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_restoration_names_the_first_and_ends() -> Result<()> {
     let stage = stage("second").await?;
+    let mut victim = stage.processor("victim").await?;
+    kill_amid(&stage, &mut victim, some(1, 1000)?).await?;
     let processor = stage.processor("processor").await?;
-    count(&stage, some(1, 500)?).await?;
-    let mut program = stage.restorator_command("run", &["--now"])?;
-    program.environment = vec![("FAILPOINTS".to_owned(), "r1-begun=sleep(15000)".to_owned())];
-    let first = program.start()?;
+    stage.lag()?.until_none(BOUND).await?;
+    // It has a dead member's requests to wait for, so it takes a while.
+    let first = stage.restorator_command("run", &["--now"])?.start()?;
     let keeper = Keeper::connect(&stage.servers.zookeeper).await?;
     let restorations = format!("/stitch/{}/restorations", stage.namespace);
     keeper

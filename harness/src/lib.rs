@@ -21,4 +21,6 @@ pub mod vandal;
 
 pub mod keeper;
 
+pub mod web;
+
 pub mod stage;

@@ -249,6 +249,17 @@ impl Stage {
         Ok(process)
     }
 
+    /// Where a processor that was started here answers HTTP.
+    ///
+    /// # Errors
+    /// If it does not say so.
+    pub async fn address(processor: &mut Process) -> Result<String> {
+        let line = processor.until_says(LISTENING, PROCESSOR_BOUND).await?;
+        let (_, rest) = line.split_once(LISTENING).context("its address")?;
+        let end = rest.find(|c: char| !(c.is_ascii_digit() || ".:".contains(c)));
+        Ok(rest[..end.unwrap_or(rest.len())].to_owned())
+    }
+
     /// Runs a command of the restorator to its end.
     ///
     /// # Errors
@@ -279,6 +290,13 @@ impl Stage {
                 finished.code,
                 finished.errors
             );
+            for alarm in ["invariant broken", "panicked at"] {
+                ensure!(
+                    !finished.errors.contains(alarm),
+                    "a processor said \"{alarm}\": {}",
+                    finished.errors
+                );
+            }
         }
         Ok(())
     }

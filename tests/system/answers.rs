@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use stitch_harness::servers::Servers;
 use stitch_harness::stage::{Setting, Stage};
+use stitch_harness::web::{get, metric};
 
 use stitch_tests::scene::{BOUND, all_right, asked, count, object, refused, restored, some, stage};
 
@@ -97,4 +98,30 @@ async fn servers_that_are_not_there_are_named() -> Result<()> {
         refused(code, &answer, &[name])?;
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_processor_tells_its_health_and_what_it_counted() -> Result<()> {
+    let stage = stage("told").await?;
+    let mut processor = stage.processor("processor").await?;
+    count(&stage, some(1, 500)?).await?;
+    let address = Stage::address(&mut processor).await?;
+    for page in ["/health", "/ready"] {
+        let (status, body) = get(&address, page).await?;
+        ensure!(status == 200, "{page}: {status} {body}");
+    }
+    let (_, metrics) = get(&address, "/metrics").await?;
+    let value = |name| metric(&metrics, name);
+    ensure!(value("stitch_events_total") == Some(500.0), "{metrics}");
+    let cells = value("stitch_cells_applied_total").unwrap_or_default();
+    ensure!(cells > 500.0, "{metrics}");
+    ensure!(value("stitch_lag_events") == Some(0.0), "{metrics}");
+    for none in [
+        "stitch_suspect_cells_total",
+        "stitch_parked_events",
+        "stitch_ranges_stopped",
+    ] {
+        ensure!(value(none) == Some(0.0), "{none}: {metrics}");
+    }
+    stage.stop([processor]).await
 }

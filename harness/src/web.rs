@@ -1,0 +1,55 @@
+//! Asks a processor's HTTP server, by as little HTTP as that takes.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Status and body of a page.
+///
+/// # Errors
+/// If there is no answer, or none that is HTTP.
+pub async fn get(address: &str, path: &str) -> Result<(u16, String)> {
+    let asking = async {
+        let mut connection = TcpStream::connect(address).await?;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+        connection.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await?;
+        anyhow::Ok(answer)
+    };
+    let answer = timeout(REPLY_TIMEOUT, asking)
+        .await
+        .with_context(|| format!("http://{address}{path} does not answer"))??;
+    let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
+    let status = head.split(' ').nth(1).context("an HTTP status")?;
+    Ok((status.parse()?, body.to_owned()))
+}
+
+/// The sum of a metric's samples, whatever their labels; none if there is no such metric.
+#[must_use]
+pub fn metric(page: &str, name: &str) -> Option<f64> {
+    let samples: Vec<f64> = page
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter(|line| line.split(['{', ' ']).next() == Some(name))
+        .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+        .collect();
+    (!samples.is_empty()).then(|| samples.iter().sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_the_sum_of_its_samples() {
+        let page = "# TYPE a counter\na{x=\"1\"} 2\na{x=\"2\"} 3\nab 7\n";
+        assert_eq!(metric(page, "a"), Some(5.0));
+        assert_eq!(metric(page, "b"), None);
+    }
+}

@@ -104,7 +104,7 @@ command_logs() {
 
 require_node() {
     [ -n "$node" ] || fail "which node? One of: $(node_names | paste -sd' ')."
-    node_names | grep -qxF -- "$node" || fail "there is no node '$node' here; one of: $(node_names | paste -sd' ')."
+    node_names | grep -xF -- "$node" >/dev/null || fail "there is no node '$node' here; one of: $(node_names | paste -sd' ')."
 }
 
 # Sets $pid.
@@ -120,7 +120,7 @@ command_freeze() {
     local tenths=50
     require_running
     kill -STOP "$pid"
-    while grep -hs '^State:' "/proc/$pid/task/"*/status | grep -qv 'T (stopped)'; do
+    while grep -hs '^State:' "/proc/$pid/task/"*/status | grep -v 'T (stopped)' >/dev/null; do
         [ $((tenths--)) -gt 0 ] || fail "$node (pid $pid) does not stop: see ps -L -p $pid -o stat,wchan."
         sleep 0.1
     done

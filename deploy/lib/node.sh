@@ -29,8 +29,12 @@ launch_node() { # NODE
 # Ready means that a client was served.
 await_nodes() { # NODE...
     local name code=0 seconds=180
-    name=$(for name in "$@"; do probe_of "$name"; done | "$python" "$library/served.py" "$seconds") || code=$?
+    for name in "$@"; do probe_of "$name"; done >"$directory/.probes"
+    # In the background, because a shell that waits hears a signal at once, and one that runs a program does not.
+    "$python" "$library/served.py" "$seconds" <"$directory/.probes" >"$directory/.late" 9>&- &
+    wait $! || code=$?
     [ "$code" != 0 ] || return 0
+    name=$(cat "$directory/.late")
     say "--- the end of $directory/$name/log:"
     tail -n 15 "$directory/$name/log" >&2 || true
     say "---"

@@ -9,7 +9,7 @@ pid_of() {
     local file=$directory/$1/pid pid state
     [ -f "$file" ] || return 1
     pid=$(cat "$file" 2>/dev/null) && [[ $pid =~ ^[0-9]+$ ]] || return 1
-    tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF -- "$(mark_of "$1")" || return 1
+    tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -xF -- "$(mark_of "$1")" >/dev/null || return 1
     state=$(state_of_pid "$pid") || return 1
     [ "$state" != Z ] || return 1
     echo "$pid"
@@ -35,6 +35,8 @@ spawn() { # NODE COMMAND...
         exec setsid nohup "$@" </dev/null >>"$folder/log" 2>&1 9>&-
     ) &
     echo $! >"$folder/pid"
+    # Until it carries its mark it is still this shell, and nobody would know it for a server.
+    while ! pid_of "$name" >/dev/null && ! has_ended $!; do sleep 0.02; done
 }
 
 # A zombie has ended once its other threads are gone too: only then are its ports free.

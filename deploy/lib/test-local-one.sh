@@ -16,6 +16,7 @@ test_one() {
     test_stale_pid_file
     test_down
     test_death_at_start
+    test_interrupted_up
 }
 
 test_arguments() {
@@ -193,4 +194,17 @@ test_death_at_start() {
     expect_unsaid "nothing is left running" running
     attempt set_one down --wipe
     expect_true "down --wipe deletes the data" test ! -e "$tested/one/kafka"
+}
+
+test_interrupted_up() {
+    local up up_code=0
+    # exec: the signal has to go to deploy/local itself, and to nothing that it started.
+    (exec "$repository/deploy/local" up --dir "$tested/one" --ports free) >"$tested/other.log" 2>&1 &
+    up=$!
+    until set_one pid cassandra-1 >/dev/null 2>&1 || ! kill -0 "$up" 2>/dev/null; do sleep 0.1; done
+    kill -TERM "$up" 2>/dev/null || true
+    wait "$up" || up_code=$?
+    expect_same "an up that is interrupted ends with the signal's code" "$up_code" 143
+    attempt set_one status
+    expect_unsaid "and leaves nothing running" running
 }

@@ -11,7 +11,7 @@ find_java() {
             *) candidate=$candidate/bin/java ;;
         esac
         [ -x "$candidate" ] || continue
-        if "$candidate" -version 2>&1 | grep -q 'version "17[.\"]'; then
+        if "$candidate" -version 2>&1 | grep 'version "17[.\"]' >/dev/null; then
             java=$candidate
             return 0
         fi

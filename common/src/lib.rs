@@ -22,6 +22,7 @@ pub mod answer;
 pub mod telemetry;
 pub mod shutdown;
 pub mod namespace;
+pub mod check;
 pub mod program;
 pub mod event_log;
 pub mod coordination;

@@ -7,9 +7,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::answer::Failure;
 
-/// The variables that say what is logged, the first that is set; `info` if none is.
+/// The variables that say what is logged, the first that is set.
 const FILTERS: [&str; 2] = ["STITCH_LOG", "RUST_LOG"];
-const FILTER_DEFAULT: &str = "info";
+/// If none is: of the clients' libraries only what they take for worth a warning.
+const FILTER_DEFAULT: &str = "info,zookeeper_client=warn,scylla=warn";
 
 /// Where histograms of seconds have their steps: from what one request takes to what a calm takes.
 const SECONDS: [f64; 14] = [

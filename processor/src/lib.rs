@@ -14,6 +14,7 @@ mod error;
 pub mod metrics;
 pub mod status;
 pub mod http;
+pub mod cli;
 
 use std::time::Duration;
 

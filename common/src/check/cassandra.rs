@@ -1,0 +1,171 @@
+//! Cassandra: reach, the table, and each node's settings that a calm depends on (design, section 7).
+
+use std::time::Duration;
+
+use super::Findings;
+use crate::answer::Failure;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::counter_store::{SchemaError, ScyllaCql};
+use crate::ports::{Cql, NodeSettings, NodeState, Nodes, StoreError};
+
+/// How long one node may take to tell its settings.
+const NODE_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) async fn check(
+    config: &Config,
+    cql: &ScyllaCql<SystemClock>,
+) -> (Findings, Option<Vec<NodeSettings>>) {
+    let mut findings = Findings::default();
+    let looked = nodes(config, cql, &mut findings).await;
+    let settings = looked.map_err(|error| failed(error, &mut findings)).ok();
+    if settings.is_some()
+        && let Err(error) = table(config, cql, &mut findings).await
+    {
+        failed(error, &mut findings);
+    }
+    (findings, settings)
+}
+
+fn failed(error: StoreError, findings: &mut Findings) {
+    let failure = Failure::from(error);
+    findings.wrong(format!("cassandra: {}", failure.what), failure.way_out);
+}
+
+async fn nodes(
+    config: &Config,
+    cql: &ScyllaCql<SystemClock>,
+    findings: &mut Findings,
+) -> Result<Vec<NodeSettings>, StoreError> {
+    let nodes = cql.connect_nodes().await?;
+    let ring = nodes.ring().await?;
+    findings.ok(format!(
+        "cassandra: {} answers; {} nodes",
+        config.cassandra.nodes.join(" "),
+        ring.len()
+    ));
+    datacenter(config, &ring, findings);
+    let mut every = Vec::new();
+    for state in &ring {
+        let name = format!(
+            "cassandra: node {} ({})",
+            state.node.address, state.node.id.0
+        );
+        if !state.up || !state.normal {
+            let how = if state.up {
+                "is joining, leaving or moving"
+            } else {
+                "is down"
+            };
+            let way_out = "see `nodetool status`; until it is up and normal, a restoration proves nothing, unless \
+                           --accept QUORUM and --gone say otherwise";
+            findings.warn(format!("{name} {how}"), way_out);
+            continue;
+        }
+        match nodes.settings(&state.node, NODE_TIMEOUT).await {
+            Ok(settings) => {
+                every.push(settings);
+                node(config, &name, &settings, findings);
+            }
+            Err(error) => findings.wrong(
+                format!("{name} does not tell its settings: {error}"),
+                "Stitch needs Apache Cassandra 4.1 or later, with system_views.settings and system_views.clients; see \
+                 whether the node answers at all",
+            ),
+        }
+    }
+    Ok(every)
+}
+
+fn datacenter(config: &Config, ring: &[NodeState], findings: &mut Findings) {
+    let Some(local) = &config.cassandra.local_datacenter else {
+        return;
+    };
+    let mut known: Vec<_> = ring.iter().map(|state| state.datacenter.as_str()).collect();
+    known.sort_unstable();
+    known.dedup();
+    if known.contains(&local.as_str()) {
+        findings.ok(format!(
+            "cassandra: increments go to the data centre \"{local}\""
+        ));
+    } else {
+        let what = format!("cassandra: there is no data centre \"{local}\"");
+        let way_out = format!(
+            "set cassandra.local_datacenter to one of {}",
+            known.join(", ")
+        );
+        findings.wrong(what, way_out);
+    }
+}
+
+fn node(config: &Config, name: &str, settings: &NodeSettings, findings: &mut Findings) {
+    let keepalive = config.cassandra.keepalive_interval;
+    if !settings.internode_timeout {
+        findings.wrong(
+            format!(
+                "{name}: internode_timeout is off, so old increments never expire between nodes"
+            ),
+            "set internode_timeout: true in its cassandra.yaml, and restart it",
+        );
+        return;
+    }
+    let keepalive_ms = keepalive.as_millis();
+    match settings.native_transport_idle_timeout {
+        None => findings.warn(
+            format!("{name}: native_transport_idle_timeout is off, so the connections of a lost host stay listed"),
+            format!("set it above cassandra.keepalive_interval_ms = {keepalive_ms}, for example to 60s"),
+        ),
+        Some(idle) if idle <= keepalive => findings.wrong(
+            format!(
+                "{name}: native_transport_idle_timeout of {} ms is not above cassandra.keepalive_interval_ms = \
+                 {keepalive_ms}, so the node closes connections that are in use",
+                idle.as_millis()
+            ),
+            "lengthen the one or shorten the other",
+        ),
+        Some(idle) => findings.ok(format!(
+            "{name}: internode_timeout is on, native_transport_idle_timeout is {} ms",
+            idle.as_millis()
+        )),
+    }
+}
+
+async fn table(
+    config: &Config,
+    cql: &ScyllaCql<SystemClock>,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let schema = cql.connect_schema().await?;
+    let keyspace = &config.cassandra.keyspace;
+    match schema.look().await {
+        Ok(_) => {
+            let replication = schema.replication().await?.unwrap_or_default();
+            let told = replication.iter().filter(|(name, _)| *name != "class");
+            let told: Vec<_> = told
+                .map(|(name, factor)| format!("{name} {factor}"))
+                .collect();
+            findings.ok(format!(
+                "cassandra: table {keyspace}.counts is the namespace's; replicas: {}",
+                told.join(", ")
+            ));
+        }
+        Err(SchemaError::Store(error)) => return Err(error),
+        Err(
+            error @ (SchemaError::KeyspaceMissing { .. }
+            | SchemaError::TableMissing(_)
+            | SchemaError::Unclaimed(_)),
+        ) => {
+            let failure = Failure::from(error);
+            findings.warn(format!("cassandra: {}", failure.what), failure.way_out);
+        }
+        Err(
+            error @ (SchemaError::Differs { .. }
+            | SchemaError::Claimed { .. }
+            | SchemaError::Replication(_)),
+        ) => {
+            let failure = Failure::from(error);
+            findings.wrong(format!("cassandra: {}", failure.what), failure.way_out);
+        }
+    }
+    Ok(())
+}

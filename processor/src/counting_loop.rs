@@ -50,7 +50,7 @@ type Ack<L> = <<L as EventLog>::Group as Group>::Ack;
 
 /// The loop's own state: locks that are held, errands under way, and what is due.
 pub(crate) struct CountingLoop<'a, S: Session, C: Clock, Q: Store, L: EventLog> {
-    servers: &'a Servers<S, C, Q, L>,
+    servers: &'a Servers<'a, S, C, Q, L>,
     process: &'a Process<'a>,
     counting: Counting,
     feed: L::Feed,
@@ -74,7 +74,7 @@ pub(crate) struct CountingLoop<'a, S: Session, C: Clock, Q: Store, L: EventLog> 
 
 impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> CountingLoop<'a, S, C, Q, L> {
     pub(crate) fn new(
-        servers: &'a Servers<S, C, Q, L>,
+        servers: &'a Servers<'a, S, C, Q, L>,
         process: &'a Process<'a>,
         counting: Counting,
         feed: L::Feed,

@@ -63,16 +63,16 @@ pub(crate) enum Done<Watch> {
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// The servers as one member sees them.
-pub(crate) struct Servers<S, C, Q, L: EventLog> {
+pub(crate) struct Servers<'a, S, C, Q, L: EventLog> {
     pub(crate) coordinator: Coordinator<S, C>,
     pub(crate) store: Q,
-    pub(crate) log: L,
+    pub(crate) log: &'a L,
     pub(crate) rejects: L::Rejects,
     pub(crate) clock: C,
     pub(crate) bits: RangeBits,
 }
 
-impl<S: Session, C: Clock, Q: Store, L: EventLog> Servers<S, C, Q, L> {
+impl<S: Session, C: Clock, Q: Store, L: EventLog> Servers<'_, S, C, Q, L> {
     /// Queues for the range's shared lock, until it is granted or `not_wanted`.
     pub(crate) async fn acquire(
         &self,

@@ -42,7 +42,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///
 /// # Cancellation
 /// As if the process were killed: its member node stays as a tombstone, which the next calm waits out.
-pub async fn run<K: Keeper, Q: Cql, L: EventLog + Clone, C: Clock>(
+pub async fn run<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
     ports: &Ports<K, Q, L, C>,
     config: &Config,
     host: &str,

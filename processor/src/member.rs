@@ -45,7 +45,7 @@ pub(crate) struct Process<'a> {
 /// # Errors
 /// What ended it otherwise; [`Error::passes`] tells whether to start again. The member then stays as a tombstone,
 /// unless it had sent nothing.
-pub(crate) async fn serve<K: Keeper, Q: Cql, L: EventLog + Clone, C: Clock>(
+pub(crate) async fn serve<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
     ports: &Ports<K, Q, L, C>,
     process: &Process<'_>,
     has_counted: &mut bool,
@@ -71,7 +71,7 @@ pub(crate) async fn serve<K: Keeper, Q: Cql, L: EventLog + Clone, C: Clock>(
     let servers = Servers {
         coordinator,
         store,
-        log: ports.log.clone(),
+        log: &ports.log,
         rejects,
         clock: ports.clock.clone(),
         bits: process.config.definitions.range_bits,

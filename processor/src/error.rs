@@ -3,6 +3,7 @@
 use stitch_common::answer::Failure;
 use stitch_common::coordination;
 use stitch_common::member::MemberId;
+use stitch_common::namespace;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{KeeperError, LogError, StoreError};
 
@@ -70,6 +71,17 @@ impl From<coordination::Error> for Error {
     }
 }
 
+impl From<namespace::Error> for Error {
+    fn from(error: namespace::Error) -> Self {
+        match error {
+            namespace::Error::Coordination(error) => error.into(),
+            namespace::Error::Log(error) => Self::Log(error),
+            namespace::Error::Store(error) => Self::Store(error),
+            namespace::Error::Disagreement(failure) => Self::Disagreement(failure),
+        }
+    }
+}
+
 impl Error {
     /// Whether the process may start again as a new member; otherwise a person must act first.
     pub(crate) const fn passes(&self) -> bool {
@@ -105,11 +117,11 @@ impl Error {
                 "the topic's retention has overtaken the processors: raise it, and follow docs/operations.md, \"the \
                  log is not the one that was counted\"",
             ),
-            Self::Over | Self::Coordination(_) | Self::Keeper(_) => {
-                Failure::new(self, "see ZooKeeper with `stitch-processor check`")
-            }
-            Self::Store(_) => Failure::new(self, "see Cassandra with `stitch-processor check`"),
-            Self::Log(_) => Failure::new(self, "see Kafka with `stitch-processor check`"),
+            Self::Over => Failure::new(self, "see ZooKeeper with `stitch-processor check`"),
+            Self::Coordination(error) => error.clone().into(),
+            Self::Keeper(error) => error.clone().into(),
+            Self::Store(error) => error.clone().into(),
+            Self::Log(error) => error.clone().into(),
         }
     }
 }

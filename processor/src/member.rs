@@ -1,14 +1,14 @@
 //! One membership: from a new ZooKeeper session to its end. A process whose session ends starts again as another
 //! member, with nothing remembered (rule P7).
 
-use stitch_common::answer::Failure;
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
+use stitch_common::coordination::Coordinator;
 use stitch_common::coordination::membership::{self, Introduction, Joined};
 use stitch_common::coordination::path::Paths;
-use stitch_common::coordination::{Coordinator, definition_node};
 use stitch_common::departure::{self, Departure};
 use stitch_common::member::Role;
+use stitch_common::namespace;
 use stitch_common::ports::{Cql, EventLog, Group, Keeper};
 use tokio_util::sync::CancellationToken;
 
@@ -114,9 +114,13 @@ async fn join<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     loop {
-        let version = agreement(ports, process.config, coordinator).await?;
-        match membership::join(coordinator, version, &introduction).await? {
-            Joined::Member(_) => return Ok(()),
+        let agreement =
+            namespace::agree(coordinator, &ports.cql, &ports.log, process.config).await?;
+        match membership::join(coordinator, agreement.defined.version, &introduction).await? {
+            Joined::Member(_) => {
+                namespace::remember_log(coordinator, &agreement.found.log).await?;
+                return Ok(());
+            }
             Joined::DefinitionChanged => {}
         }
     }
@@ -138,29 +142,4 @@ async fn prepare<K, Q: Cql, L: EventLog, C>(
     let feed = ports.log.feed().await?;
     let group = ports.log.join().await?;
     Ok((store, rejects, feed, group))
-}
-
-/// The version of `/definition`, if this process is configured for this namespace.
-async fn agreement<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
-    _ports: &Ports<K, Q, L, C>,
-    config: &Config,
-    coordinator: &Coordinator<K::Session, C>,
-) -> Result<i32, Error> {
-    let Some(found) = definition_node::read(coordinator).await? else {
-        let what = format!("the namespace \"{}\" is not initialised", config.namespace);
-        let failure = Failure::new(what, "run `stitch-processor init` once");
-        return Err(Error::Disagreement(failure));
-    };
-    let differences = config.definitions.differences(&found.record.definitions);
-    if differences.is_empty() {
-        return Ok(found.version);
-    }
-    let what = format!(
-        "the configuration does not agree with the namespace \"{}\": {}",
-        config.namespace,
-        differences.join("; ")
-    );
-    let way_out = "give this process the namespace's configuration; to add counters, stop every processor and run \
-                   `stitch-processor init --update` with the new file";
-    Err(Error::Disagreement(Failure::new(what, way_out)))
 }

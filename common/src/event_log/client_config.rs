@@ -175,10 +175,7 @@ fn defaults(role: Role) -> &'static [(&'static str, &'static str)] {
             ("socket.keepalive.enable", "true"),
         ],
         Role::Sampling => &[
-            ("queued.max.messages.kbytes", "1024"),
-            ("queued.min.messages", "1"),
-            ("fetch.max.bytes", "1048576"),
-            ("fetch.message.max.bytes", "65536"),
+            ("queued.max.messages.kbytes", "8192"),
             ("fetch.wait.max.ms", "50"),
             ("check.crcs", "true"),
         ],

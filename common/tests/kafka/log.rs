@@ -74,6 +74,31 @@ async fn an_answer_about_many_partitions_takes_no_request_for_each() {
 }
 
 #[tokio::test]
+async fn the_first_records_are_found_although_producers_write_large_batches() {
+    let topic = Topic::make(4).await;
+    let writer = topic.writer();
+    let value = [b'x'; 200];
+    for number in 0..60_000 {
+        let record = BaseRecord::<(), [u8]>::to(&topic.kafka.topic)
+            .partition(number % 4)
+            .payload(&value);
+        writer
+            .producer
+            .send(record)
+            .map_err(|(error, _)| error)
+            .unwrap();
+    }
+    writer.flush();
+    let identity = topic.log.identity().await.unwrap();
+    let found: Vec<_> = identity
+        .fingerprints
+        .iter()
+        .map(|(p, first)| (p.0, first.offset.0))
+        .collect();
+    assert_eq!(found, [(0, 0), (1, 0), (2, 0), (3, 0)]);
+}
+
+#[tokio::test]
 async fn a_topic_that_is_missing_is_refused_by_name() {
     let topic = Topic::make(1).await;
     let mut kafka = topic.kafka.clone();

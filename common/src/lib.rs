@@ -27,3 +27,4 @@ pub mod program;
 pub mod event_log;
 pub mod coordination;
 pub mod counter_store;
+pub mod calm;

@@ -31,8 +31,11 @@ use ring::{Gossip, Told, View};
 
 /// Under which id nodes list these sessions.
 pub const OBSERVER_ID: &str = "stitch-observer";
-/// How long one node may take to tell what it knows of the ring.
-const RING_BOUND: Duration = Duration::from_secs(3);
+/// How long one node may take to tell what it knows of the ring. Below the bound of a calm's round, so that one silent
+/// node does not keep the others from being asked in time.
+const RING_BOUND: Duration = Duration::from_millis(800);
+/// How long one node may take at first, with a connection to make.
+const FIRST_BOUND: Duration = Duration::from_secs(5);
 
 /// Looks at the nodes.
 #[derive(Debug)]
@@ -53,13 +56,13 @@ impl<C: Clock> ScyllaNodes<C> {
             heard: Mutex::default(),
             known: Mutex::default(),
         };
-        let ring = nodes.ring().await?;
+        let ring = nodes.ring_within(FIRST_BOUND).await?;
         // A server that a calm cannot be awaited at is refused now, not in the middle of a restoration.
         let mut last = StoreError::Unavailable("no node answers".to_owned());
         for state in &ring {
-            match nodes.settings(&state.node, RING_BOUND).await {
+            match nodes.settings(&state.node, FIRST_BOUND).await {
                 Ok(_) => {
-                    nodes.connections(&state.node, RING_BOUND).await?;
+                    nodes.connections(&state.node, FIRST_BOUND).await?;
                     return Ok(nodes);
                 }
                 Err(refused @ StoreError::Refused(_)) => return Err(refused),
@@ -115,9 +118,9 @@ impl<C: Clock> ScyllaNodes<C> {
     }
 
     /// What one node tells of the ring.
-    async fn view(&self, address: SocketAddr) -> Option<View> {
+    async fn view(&self, address: SocketAddr, bound: Duration) -> Option<View> {
         let view = self
-            .ask(address, RING_BOUND, |session| async move {
+            .ask(address, bound, |session| async move {
                 let local: Vec<Told> = table::rows(&session, statements::LOCAL, ()).await?;
                 let peers: Vec<Told> = table::rows(&session, statements::PEERS, ()).await?;
                 let gossip: Vec<Gossip> = table::rows(&session, statements::GOSSIP, ()).await?;
@@ -150,37 +153,11 @@ impl<C: Clock> ScyllaNodes<C> {
 
 impl<C: Clock> Nodes for ScyllaNodes<C> {
     async fn ring(&self) -> Result<Vec<NodeState>, StoreError> {
-        let mut views = Vec::new();
-        let mut asked = Vec::new();
-        loop {
-            // Those who answer name others, who are asked too: twice at most, as every node knows every node.
-            let mut addresses = self.addresses().await;
-            addresses.retain(|address| !asked.contains(address));
-            if addresses.is_empty() {
-                break;
-            }
-            let told = join_all(addresses.iter().map(|address| self.view(*address))).await;
-            views.extend(told.into_iter().flatten());
-            asked.extend(addresses);
-            let mut known = locked(&self.known);
-            for view in &views {
-                known.extend(view.addresses());
-            }
-        }
-        if views.is_empty() {
-            return Err(StoreError::Unavailable(format!(
-                "none of the nodes {} answers",
-                self.cassandra.nodes.join(", ")
-            )));
-        }
-        let mut heard = locked(&self.heard);
-        let now = self.clock.now();
-        Ok(ring::merge(&views, |observer, gossip| {
-            heard.lately(observer, gossip, now)
-        }))
+        self.ring_within(RING_BOUND).await
     }
 
     async fn probe(&self, node: &NodeAddress, bound: Duration) -> Probe {
+        let asked = self.clock.now();
         let answer = self
             .ask(node.address, bound, |session| async move {
                 table::rows::<(Uuid,)>(&session, statements::PROBE, ()).await
@@ -194,7 +171,10 @@ impl<C: Clock> Nodes for ScyllaNodes<C> {
                 tracing::warn!(node = %node.address, why, "a node refuses a probe");
                 Probe::Silent
             }
-            Err(StoreError::Unavailable(_)) => self.knock(node.address, bound).await,
+            Err(StoreError::Unavailable(_)) => {
+                let left = bound.saturating_sub(self.clock.now().since(asked));
+                self.knock(node.address, left).await
+            }
         }
     }
 
@@ -225,6 +205,37 @@ impl<C: Clock> Nodes for ScyllaNodes<C> {
 }
 
 impl<C: Clock> ScyllaNodes<C> {
+    async fn ring_within(&self, bound: Duration) -> Result<Vec<NodeState>, StoreError> {
+        let mut views = Vec::new();
+        let mut asked = Vec::new();
+        loop {
+            // Those who answer name others, who are asked too: twice at most, as every node knows every node.
+            let mut addresses = self.addresses().await;
+            addresses.retain(|address| !asked.contains(address));
+            if addresses.is_empty() {
+                break;
+            }
+            let told = join_all(addresses.iter().map(|address| self.view(*address, bound))).await;
+            views.extend(told.into_iter().flatten());
+            asked.extend(addresses);
+            let mut known = locked(&self.known);
+            for view in &views {
+                known.extend(view.addresses());
+            }
+        }
+        if views.is_empty() {
+            return Err(StoreError::Unavailable(format!(
+                "none of the nodes {} answers",
+                self.cassandra.nodes.join(", ")
+            )));
+        }
+        let mut heard = locked(&self.heard);
+        let now = self.clock.now();
+        Ok(ring::merge(&views, |observer, gossip| {
+            heard.lately(observer, gossip, now)
+        }))
+    }
+
     /// Whether the node's kernel refuses connections: nothing listens there any more. A process that is frozen still
     /// has them accepted by its kernel.
     async fn knock(&self, address: SocketAddr, bound: Duration) -> Probe {

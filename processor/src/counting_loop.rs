@@ -123,7 +123,6 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> CountingLoop<'a, S, C, Q, 
         loop {
             self.take_in_done()?;
             let now = self.servers.clock.now();
-            self.process.status.beat(now);
             self.process
                 .status
                 .set_ready(self.lease.permit(now).is_some());

@@ -16,6 +16,8 @@ pub mod status;
 pub mod http;
 pub mod cli;
 
+use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use stitch_common::answer::Failure;
@@ -57,7 +59,8 @@ pub async fn run<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
     };
     let mut has_counted = false;
     loop {
-        let ended = member::serve(ports, &process, &mut has_counted).await;
+        let serving = member::serve(ports, &process, &mut has_counted);
+        let ended = beating(ports, status, serving).await;
         status.set_ready(false);
         match ended {
             Ok(departure) => return Ok(departure),
@@ -71,11 +74,29 @@ pub async fn run<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
             }
             Err(error) => return Err(error.failure()),
         }
-        status.beat(ports.clock.now());
         tokio::select! {
             biased;
             // Both only wait.
             () = stop.cancelled() => return Ok(Departure::Clean),
+            () = ports.clock.sleep(PAUSE) => {}
+        }
+    }
+}
+
+/// `work`, telling once a second that the process goes round: it may wait long for servers, and that is not being
+/// stuck. The counting loop is part of `work`, so what blocks it stops the beat.
+async fn beating<K, Q, L, C: Clock, T>(
+    ports: &Ports<K, Q, L, C>,
+    status: &Status,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = pin!(work);
+    loop {
+        status.beat(ports.clock.now());
+        tokio::select! {
+            biased;
+            // The work is polled on where it was.
+            done = &mut work => return done,
             () = ports.clock.sleep(PAUSE) => {}
         }
     }

@@ -55,9 +55,6 @@ pub(crate) async fn serve<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
     let coordinator = Coordinator::new(session, ports.clock.clone(), paths);
     join(ports, process, &coordinator).await?;
     let member = coordinator.member();
-    *has_counted = true;
-    metrics::membership();
-    tracing::info!(%member, "counting as a new member");
     let prepared = prepare(ports, &member).await;
     let (store, rejects, feed, mut group) = match prepared {
         Ok(prepared) => prepared,
@@ -68,6 +65,9 @@ pub(crate) async fn serve<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
             return Err(error);
         }
     };
+    *has_counted = true;
+    metrics::membership();
+    tracing::info!(%member, "counting as a new member");
     let servers = Servers {
         coordinator,
         store,

@@ -59,7 +59,7 @@ pub async fn run<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
     };
     let mut has_counted = false;
     loop {
-        let serving = member::serve(ports, &process, &mut has_counted);
+        let serving = Box::pin(member::serve(ports, &process, &mut has_counted));
         let ended = beating(ports, status, serving).await;
         status.set_ready(false);
         match ended {

@@ -14,11 +14,12 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, Headers};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{FutureProducer, FutureRecord, future_producer::DeliveryFuture};
 use rdkafka::util::Timeout;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Record;
@@ -26,6 +27,9 @@ use crate::recount::each_record;
 
 /// Records on their way to the broker at once.
 const IN_FLIGHT_MAX: usize = 5000;
+
+/// How long a broker may take to answer.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Live traffic is sent in portions, one in each such interval.
 const PORTION_INTERVAL: Duration = Duration::from_millis(50);
@@ -179,10 +183,33 @@ pub async fn create_topic_with(
     for (name, value) in properties {
         made = made.set(name, value);
     }
-    let results = admin(kafka)?
-        .create_topics([&made], &AdminOptions::new())
-        .await?;
-    settled(results)
+    let admin = admin(kafka)?;
+    settled(admin.create_topics([&made], &AdminOptions::new()).await?)?;
+    let listed = async {
+        while !is_listed(&admin, topic)? {
+            sleep(PORTION_INTERVAL).await;
+        }
+        Ok(())
+    };
+    timeout(REPLY_TIMEOUT, listed)
+        .await
+        .with_context(|| format!("topic {topic} was made, but is not listed"))?
+}
+
+/// Whether the broker lists the topic to everybody: a moment after it was made.
+fn is_listed(admin: &AdminClient<DefaultClientContext>, topic: &str) -> Result<bool> {
+    let metadata = admin
+        .inner()
+        .fetch_metadata(Some(topic), Timeout::After(REPLY_TIMEOUT))?;
+    let complete = |found: &MetadataTopic| {
+        found.error().is_none()
+            && !found.partitions().is_empty()
+            && found
+                .partitions()
+                .iter()
+                .all(|partition| partition.error().is_none() && partition.leader() >= 0)
+    };
+    Ok(metadata.topics().iter().any(complete))
 }
 
 /// Deletes a topic.
@@ -276,12 +303,7 @@ fn settled(results: Vec<Result<String, (String, RDKafkaErrorCode)>>) -> Result<(
 }
 
 fn admin(kafka: &str) -> Result<AdminClient<DefaultClientContext>> {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+    Ok(ClientConfig::new()
         .set("bootstrap.servers", kafka)
-        .create()?;
-    // The first question to a new client waits for its connection; without it, the next one may not.
-    admin
-        .inner()
-        .fetch_metadata(None, Timeout::After(Duration::from_secs(10)))?;
-    Ok(admin)
+        .create()?)
 }

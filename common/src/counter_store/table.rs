@@ -1,6 +1,7 @@
 //! The table as it is: made by `init`, and looked at by every other command before it counts on it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use scylla::client::session::Session;
 use scylla::statement::Statement;
@@ -12,6 +13,9 @@ use super::schema::{
 use super::{classify, connect};
 use crate::config::Cassandra;
 use crate::ports::{StoreError, TableIdentity};
+
+/// How long a change of the schema may take: every node takes part in it, so the limit of increments is none for it.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What [`Schema::ensure`] found or did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,6 +193,8 @@ impl Schema {
 
     /// Waits until all nodes agree on the schema: the driver does that after each change.
     async fn change(&self, statement: String) -> Result<(), StoreError> {
+        let mut statement = Statement::new(statement);
+        statement.set_request_timeout(Some(CHANGE_TIMEOUT));
         let result = self.session.query_unpaged(statement, ()).await;
         result.map(|_| ()).map_err(|error| classify::read(&error))
     }

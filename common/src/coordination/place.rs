@@ -102,7 +102,13 @@ impl Place {
                 .await
             {
                 Ok(created) => {
-                    let ticket = ticket(&created.path, &created.stat)?;
+                    let made = ticket(&created.path, &created.stat)?;
+                    // An earlier try may have come through late, and whoever waits for it would wait for itself.
+                    let earliest = match self.doubtful {
+                        true => self.find(coordinator).await?,
+                        false => None,
+                    };
+                    let ticket = earliest.unwrap_or(made);
                     self.standing = Standing::Queued(ticket.clone());
                     return Ok(ticket);
                 }
@@ -307,3 +313,6 @@ fn ticket(path: &str, stat: &NodeStat) -> Result<Ticket, Error> {
         czxid: stat.czxid,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,6 +87,11 @@ impl Proxy {
     pub(crate) fn fall_silent(&self) {
         self.silent.send_replace(true);
     }
+
+    /// Lets pass what waits, and what comes.
+    pub(crate) fn speak(&self) {
+        self.silent.send_replace(false);
+    }
 }
 
 async fn carry(

@@ -13,20 +13,52 @@ use crate::support::{Namespace, SESSION, SHORT_SESSION, server, soon, until_gone
 #[tokio::test]
 async fn a_closed_session_takes_its_ephemeral_nodes_with_it_at_once() {
     let namespace = Namespace::new().await;
-    let (one, other) = (namespace.session().await, namespace.session().await);
-    let path = format!("{}/mine", namespace.paths().root());
-    let created = one
-        .session()
-        .create(&path, b"x", CreateMode::Ephemeral)
+    let other = namespace.session().await;
+    let paths = namespace.paths();
+    let path = format!("{}/mine", paths.root());
+    let (mine, root) = (path.clone(), paths.root().to_owned());
+    let process = std::thread::spawn(move || {
+        // Its runtime ends with it, as that of a process does: what was not sent by then never is.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let session = ZooKeeper::new(&server(), SESSION).connect().await.unwrap();
+            let created = session.create(&mine, b"x", CreateMode::Ephemeral).await;
+            assert_eq!(created.unwrap().stat.ephemeral_owner, session.id());
+            let (_, watch) = session.watch_node(&root).await.unwrap();
+            session.close().await;
+            drop(watch);
+        });
+    });
+    tokio::task::spawn_blocking(|| process.join())
         .await
+        .unwrap()
         .unwrap();
-    assert_eq!(created.stat.ephemeral_owner, one.session().id());
-    let node = other.session().get(&path).await.unwrap().unwrap();
-    assert_eq!(node.data, b"x");
-    one.close().await;
     other.session().sync(&path).await.unwrap();
     assert_eq!(other.session().get(&path).await.unwrap(), None);
     other.close().await;
+    namespace.remove().await;
+}
+
+#[tokio::test]
+async fn a_request_that_meets_silence_is_ambiguous_and_the_session_goes_on() {
+    let namespace = Namespace::new().await;
+    let proxy = Proxy::before(server()).await;
+    let here = namespace.session_by(&proxy, SESSION).await;
+    let session = here.session();
+    let root = namespace.paths().root().to_owned();
+    proxy.fall_silent();
+    let answer = soon(session.set(&root, b"", None)).await;
+    assert!(
+        matches!(answer, Err(KeeperError::Ambiguous(_))),
+        "{answer:?}"
+    );
+    proxy.speak();
+    soon(session.get(&root)).await.unwrap();
+    assert_eq!(session.state(), SessionState::Connected);
+    here.close().await;
     namespace.remove().await;
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rdkafka::mocking::MockCluster;
+use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{EventLog, Feed, FeedEvent, LogError, Run};
 
@@ -262,4 +264,44 @@ async fn a_partition_that_was_added_to_the_topic_is_delivered_at_once() {
     feed.start(Partition(2), Offset(0), Run(2)).unwrap();
     let (records, _) = until_end(&mut feed, Partition(2), Run(2), Offset(10)).await;
     assert_eq!(numbers(&records), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_feed_goes_on_by_itself_after_its_brokers_were_away() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("events", 1, 1).unwrap();
+    let client = [
+        ("bootstrap.servers", cluster.bootstrap_servers()),
+        ("group.id", "group".to_owned()),
+        ("reconnect.backoff.max.ms", "200".to_owned()),
+    ];
+    let client = client.map(|(name, value)| (name.to_owned(), value)).into();
+    let topic = Topic::of(Kafka {
+        topic: "events".to_owned(),
+        client,
+    });
+    let writer = topic.writer();
+    let mut feed = topic.log.feed().await.unwrap();
+    feed.start(ZERO, Offset(0), Run(1)).unwrap();
+    let mut position = 0;
+    for round in 1..=3 {
+        writer.write(0, position..round * 1000);
+        while position < round * 1000 {
+            match next(&mut feed).await {
+                FeedEvent::Records { records, .. } => {
+                    let last = position + i64::try_from(records.len()).unwrap();
+                    assert_eq!(offsets(&records), (position..last).collect::<Vec<_>>());
+                    position = last;
+                }
+                FeedEvent::Trouble(error) => {
+                    assert!(matches!(error, LogError::Unavailable(_)), "{error}");
+                }
+                FeedEvent::EndReached { upto, .. } => assert_eq!(upto, Offset(position)),
+                gone @ FeedEvent::Gone { .. } => panic!("{gone:?}"),
+            }
+        }
+        cluster.broker_down(1).unwrap();
+        while !matches!(next(&mut feed).await, FeedEvent::Trouble(_)) {}
+        cluster.broker_up(1).unwrap();
+    }
 }

@@ -54,10 +54,14 @@ impl Topic {
         for (property, value) in properties {
             client.insert((*property).to_owned(), (*value).to_owned());
         }
-        let kafka = Kafka {
+        Self::of(Kafka {
             topic: name,
             client,
-        };
+        })
+    }
+
+    /// A topic that is there.
+    pub(crate) fn of(kafka: Kafka) -> Self {
         let log = KafkaLog::new(&kafka).unwrap();
         Self { kafka, log }
     }
@@ -87,7 +91,7 @@ impl Topic {
     /// A writer outside of transactions.
     pub(crate) fn writer(&self) -> Writer {
         let producer = ClientConfig::new()
-            .set("bootstrap.servers", servers())
+            .set("bootstrap.servers", &self.kafka.client["bootstrap.servers"])
             .set("linger.ms", "1")
             .set("queue.buffering.max.messages", "1000000")
             .create()

@@ -348,13 +348,22 @@ impl Fetcher {
             self.give_up(*partition, *bounds);
         }
         if gone.is_empty() {
-            // The one that failed stands still, and the others lose nothing by a new start from where they are.
-            std::thread::sleep(SECOND_LOOK);
-            for partition in flowing {
-                self.take_away(partition);
-                if let Some(started) = self.started.get(&partition) {
-                    self.give(partition, started.next);
-                }
+            self.look_again(&flowing);
+        }
+    }
+
+    /// The one that failed stands still, and the others lose nothing by a new start from where they are.
+    fn look_again(&mut self, flowing: &[Partition]) {
+        self.trouble(LogError::Unavailable(format!(
+            "a partition of the topic {} could not be read on, though every place lies in the log; perhaps its log was \
+             cut at an election of a leader that had fallen behind",
+            self.topic
+        )));
+        std::thread::sleep(SECOND_LOOK);
+        for partition in flowing {
+            self.take_away(*partition);
+            if let Some(started) = self.started.get(partition) {
+                self.give(*partition, started.next);
             }
         }
     }

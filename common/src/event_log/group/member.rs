@@ -61,15 +61,18 @@ pub(super) fn member_consumer(
     Ok(consumer)
 }
 
-/// Four fifths of the time after which the group would put a silent member out.
+/// A session timeout, during which a processor must be able to stop anyway; the member's heart goes on beating meanwhile.
+/// And less than the time after which the group puts a member out that does not poll.
 fn hold(config: &ClientConfig) -> KafkaResult<Duration> {
     let native = config.create_native_config()?;
-    let mut bound = u64::MAX;
-    for name in ["session.timeout.ms", "max.poll.interval.ms"] {
+    let milliseconds = |name: &str| -> KafkaResult<u64> {
         // The client has checked that these are numbers.
-        bound = bound.min(native.get(name)?.parse().unwrap_or(u64::MAX));
-    }
-    Ok(Duration::from_millis(bound / 5 * 4))
+        Ok(native.get(name)?.parse().unwrap_or(u64::MAX))
+    };
+    let polling = milliseconds("max.poll.interval.ms")? / 10 * 9;
+    Ok(Duration::from_millis(
+        milliseconds("session.timeout.ms")?.min(polling),
+    ))
 }
 
 /// Polls until the program leaves; then leaves the group by closing the consumer.
@@ -213,5 +216,24 @@ impl ClientContext for Member {
 
     fn error(&self, error: KafkaError, reason: &str) {
         Context.error(error, reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(session_ms: &str, poll_ms: &str) -> Duration {
+        let mut config = ClientConfig::new();
+        config.set("session.timeout.ms", session_ms);
+        config.set("max.poll.interval.ms", poll_ms);
+        hold(&config).unwrap()
+    }
+
+    #[test]
+    fn partitions_are_held_no_longer_than_the_group_keeps_a_member_that_does_not_poll() {
+        assert_eq!(held("45000", "300000"), Duration::from_secs(45));
+        assert_eq!(held("45000", "45000"), Duration::from_millis(40_500));
+        assert!(hold(&ClientConfig::new()).unwrap() > Duration::from_secs(20));
     }
 }

@@ -76,7 +76,9 @@ async fn after_a_restart_nothing_of_the_earlier_run_arrives() {
         }
         // Some of it is read, so that the client is in the midst of fetching and delivering at the next start.
         for _ in 0..round % 7 {
-            check(next(&mut feed).await, &mut expected);
+            if expected.values().any(|(_, next)| *next < 20_000) {
+                check(next(&mut feed).await, &mut expected);
+            }
         }
     }
     while expected.values().any(|(_, next)| *next < 20_000) {
@@ -252,7 +254,7 @@ async fn a_place_whose_records_are_deleted_is_gone_until_another_start() {
 }
 
 #[tokio::test]
-async fn a_partition_that_was_added_to_the_topic_is_delivered_at_once() {
+async fn a_partition_that_was_added_to_the_topic_is_delivered() {
     let topic = Topic::make(1).await;
     let mut feed = topic.log.feed().await.unwrap();
     feed.start(ZERO, Offset(0), Run(1)).unwrap();

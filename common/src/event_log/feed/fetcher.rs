@@ -11,7 +11,7 @@ use rdkafka::{Message, TopicPartitionList};
 
 use super::ready::{Command, Ready, Work};
 use crate::config::Kafka;
-use crate::event_log::asking::{ANSWER_TIMEOUT, Asking};
+use crate::event_log::asking::Asking;
 use crate::event_log::client_config::{Role, client_config};
 use crate::event_log::context::Context;
 use crate::event_log::error::log_error;
@@ -40,8 +40,6 @@ pub(super) struct Fetcher {
     asking: Arc<Asking>,
     ready: Arc<Ready>,
     started: BTreeMap<Partition, Started>,
-    /// How many partitions the client knows of.
-    known: i32,
     batch: Batch,
 }
 
@@ -99,7 +97,6 @@ impl Fetcher {
             asking,
             ready,
             started: BTreeMap::new(),
-            known: 0,
             batch: Batch::default(),
         })
     }
@@ -133,7 +130,6 @@ impl Fetcher {
                         flow: Flow::Flowing,
                     },
                 );
-                self.know(partition);
                 self.give(partition, from);
             }
             Command::Stop { partition } => {
@@ -167,31 +163,8 @@ impl Fetcher {
         }
     }
 
-    /// A partition that was added to the topic is unknown to the client until it asks again, which it would do within
-    /// minutes.
-    fn know(&mut self, partition: Partition) {
-        if partition.0 < self.known {
-            return;
-        }
-        match self
-            .consumer
-            .fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT)
-        {
-            Ok(metadata) => {
-                let partitions = metadata
-                    .topics()
-                    .iter()
-                    .flat_map(|topic| topic.partitions());
-                self.known = partitions
-                    .map(|known| known.id().saturating_add(1))
-                    .max()
-                    .unwrap_or(0);
-            }
-            Err(error) => self.trouble(log_error("asking for the topic's partitions", &error)),
-        }
-    }
-
-    /// The client fetches the partition from now on.
+    /// The client fetches the partition from now on; one that was added to the topic since the client last looked, within
+    /// a second or so, when it looks again.
     fn give(&self, partition: Partition, from: Offset) {
         let mut list = TopicPartitionList::with_capacity(1);
         let given = list

@@ -44,7 +44,7 @@ fetch_jars_of() {
     say "fetching $kind $(version_of "$kind") …"
     for attempt in 1 2 3; do
         rm -rf "$partial"
-        if run_maven "$kind" "$partial" >"$log" 2>&1; then
+        if run_maven "$kind" "$partial" 2>&1 | without_hosts >"$log"; then
             recipe_of "$kind" >"$partial/recipe"
             rm -rf "$folder"
             mv "$partial" "$folder"
@@ -55,7 +55,7 @@ fetch_jars_of() {
         [ "$attempt" = 3 ] || say "fetching $kind failed (attempt $attempt of 3); again in $((attempt * 5)) s …"
         [ "$attempt" = 3 ] || sleep $((attempt * 5))
     done
-    grep -F '[ERROR]' "$log" | head -n 1 | without_hosts | cut -c 1-700 >&2 || true
+    grep -F '[ERROR]' "$log" | head -n 1 | cut -c 1-700 >&2 || true
     fail "Maven could not fetch $kind $(version_of "$kind") ($log): is this machine online, and do" \
         "Maven's settings and deploy/versions.env name what its registry has?"
 }

@@ -66,16 +66,20 @@ test_tools() {
 
 test_fetching() {
     attempt with_helpers 'run_maven() { echo try >>"$directory/tries"
-            [ "$(wc -l <"$directory/tries")" -gt 2 ] || { echo "[ERROR] Connect timed out"; return 1; }
+            [ "$(wc -l <"$directory/tries")" -gt 2 ] || { echo "[ERROR] Connect to mirror.example:443 timed out"; return 1; }
             mkdir -p "$2"; }
         fetch_jars_of kafka; have_jars_of kafka'
     expect_code "a time-out of the registry is tried again" 0
     expect_said "and says so" 'attempt 2 of 3'
-    attempt with_helpers 'run_maven() { echo "[ERROR] Could not find artifact a:b in x (https://mirror.example/x)"; return 1; }
+    attempt with_helpers 'run_maven() { echo "[ERROR] Could not find artifact a:b in x (https://mirror.example/x)"
+            echo "Connect to mirror.example:443 timed out"; return 1; }
         fetch_jars_of cassandra'
     expect_code "a registry's no is final" 2
     expect_unsaid "and not asked again" 'attempt'
     expect_unsaid "and does not show the registry's name" 'mirror.example'
+    attempt cat "$tested/helpers/cassandra.maven.log"
+    expect_said "what Maven said is kept" 'Connect to \(a registry\) timed out'
+    expect_unsaid "without the registry's name" 'mirror.example'
 }
 
 test_memory() {

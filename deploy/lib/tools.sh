@@ -50,13 +50,16 @@ install_packages() {
     local log=$directory/install.log
     mkdir -p "$directory"
     say "installing $* …"
-    if ! { apt_get update && apt_get install --no-install-recommends "$@"; } >"$log" 2>&1; then
-        tail -n 5 "$log" | without_hosts >&2
+    if ! { apt_get update && apt_get install --no-install-recommends "$@"; } 2>&1 | without_hosts >"$log"; then
+        tail -n 5 "$log" >&2
         fail "apt-get could not install $*: the lines above say why, $log says more. Install them by hand, then try again."
     fi
 }
 
 apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"; }
 
-# Messages of package tools name the mirrors they use, which are nobody else's business.
-without_hosts() { sed -E 's#[a-z]+://[^[:space:]"<>)]*#(a registry)#g'; }
+# Messages of package tools name the mirrors they use, which are nobody else's business: neither shown nor kept.
+without_hosts() {
+    sed -E -e 's#[a-z]+://[^[:space:]"<>)]*#(a registry)#g' \
+        -e "s#([Cc]onnect(ion)? to|[Uu]nknown host|[Hh]ost:?|resolve) '?[A-Za-z0-9.:-]*[A-Za-z0-9]'?#\\1 (a registry)#g"
+}

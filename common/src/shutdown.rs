@@ -39,6 +39,7 @@ impl Shutdown {
         ];
         let shutdown = Self::default();
         tokio::spawn(shutdown.clone().listen(signals));
+        tracing::debug!("signals are handled");
         Ok(shutdown)
     }
 

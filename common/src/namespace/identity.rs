@@ -50,7 +50,8 @@ pub fn differences(
     compare("id of the table of counts", &here, &there);
     for (partition, known) in known(recorded, first_records) {
         if let Log::Other(why) = compare_log(partition, known, found) {
-            lines.push(format!("partition {partition} of the event topic: {why}"));
+            let topic = &found.log.topic;
+            lines.push(format!("topic {topic}, partition {partition}: {why}"));
         }
     }
     lines

@@ -119,10 +119,17 @@ pub async fn check(config: &Config) -> Findings {
         kafka::check(config, log.as_ref()),
     );
     let (in_zookeeper, seen) = zookeeper;
-    let (in_cassandra, _) = cassandra;
+    let (in_cassandra, settings) = cassandra;
     findings.append(in_zookeeper);
     findings.append(in_cassandra);
     findings.append(kafka);
+    if let (Some(seen), Some(settings)) = (&seen, &settings) {
+        findings.append(cassandra::calm(
+            config,
+            seen.session_timeout_longest,
+            settings,
+        ));
+    }
     if let (Some(seen), Ok(log)) = (&seen, &log)
         && seen.is_initialised
     {

@@ -76,8 +76,11 @@ async fn without_the_keyspace_init_prints_the_statement_and_makes_nothing() -> R
     let statement = answer.1["statement"].as_str().context("a statement")?;
     ensure!(statement.contains(stage.keyspace()), "{statement}");
     let keeper = Keeper::connect(&stage.servers.zookeeper).await?;
-    let root = format!("/stitch/{}", stage.namespace);
-    ensure!(keeper.children(&root).await.is_err(), "{root} was made");
+    let definition = format!("/stitch/{}/definition", stage.namespace);
+    ensure!(
+        keeper.data(&definition).await.is_err(),
+        "{definition} was made"
+    );
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Findings;
 use crate::answer::Failure;
+use crate::calm::{CalmBound, Sessions};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::counter_store::{SchemaError, ScyllaCql};
@@ -168,4 +169,36 @@ async fn table(
         }
     }
     Ok(())
+}
+
+/// How long a calm takes at least, with these nodes and the longest session of any member.
+pub(super) fn calm(config: &Config, longest_timeout: Duration, nodes: &[NodeSettings]) -> Findings {
+    let mut findings = Findings::default();
+    let sessions = Sessions {
+        longest_timeout,
+        keepalive_interval: config.cassandra.keepalive_interval,
+        keepalive_timeout: config.cassandra.keepalive_timeout,
+    };
+    let bound = CalmBound::new(sessions, nodes);
+    let (calm, limit) = (bound.total(), config.restorator.calm_timeout);
+    let told = format!(
+        "calm: after a fault, a restoration waits at least W = {:.1} s (sessions {:.1}, their ticks {:.1}, queues {:.1}, \
+         counter writes {:.1}, keepalive {:.1}, clocks and margin {:.1})",
+        calm.as_secs_f64(),
+        bound.sessions.as_secs_f64(),
+        bound.session_ticks.as_secs_f64(),
+        bound.native_transport.as_secs_f64(),
+        bound.counter_writes.as_secs_f64(),
+        bound.keepalive.as_secs_f64(),
+        (bound.clock_drift + bound.margin).as_secs_f64()
+    );
+    if calm < limit {
+        findings.ok(told);
+    } else {
+        let limit_ms = limit.as_millis();
+        let way_out =
+            format!("lengthen restorator.calm_timeout_ms = {limit_ms}, or shorten the timeouts");
+        findings.wrong(told, way_out);
+    }
+    findings
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use stitch_common::answer::{Exit, Failure, Report};
-use stitch_common::clock::SystemClock;
+use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::Config;
 use stitch_common::coordination::ZooKeeper;
 use stitch_common::counter_store::ScyllaCql;
@@ -31,6 +31,8 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, F
     let status = Arc::new(Status::default());
     let shown = Arc::clone(&status);
     let clock = SystemClock;
+    // Whoever asks for its health gives it the time to start.
+    status.beat(clock.now());
     let server = Server::start(&config.http, shown, handle, clock, &mut io::stderr()).await?;
     let zookeeper = &config.zookeeper;
     let ports = Ports {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use stitch_common::invariant::Invariant;
 
 use crate::tree::{none, read, tracked};
 
@@ -32,6 +33,79 @@ fn decisions_are_numbered_without_gaps() -> Result<()> {
     none(
         names.iter().enumerate().filter_map(wrong).collect(),
         "docs/decisions/NNNN-title.md, from 0001",
+    );
+    Ok(())
+}
+
+/// Names of metrics in a text, each between two delimiters.
+fn metrics_in(text: &str, delimiter: char) -> BTreeSet<String> {
+    let name = |word: &&str| {
+        word.starts_with("stitch_")
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    text.split(delimiter)
+        .filter(name)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_metric_is_explained_and_every_explained_metric_exists() -> Result<()> {
+    let code: BTreeSet<String> = tracked()?
+        .iter()
+        .filter(|file| file.is_rust() && file.path.contains("/src/"))
+        .filter(|file| !file.path.starts_with("harness/"))
+        .flat_map(|file| metrics_in(&file.text, '"'))
+        .collect();
+    let explained = metrics_in(&read("docs/operations.md")?, '`');
+    let unexplained = code
+        .difference(&explained)
+        .map(|name| format!("{name} is not explained"));
+    let unknown = explained
+        .difference(&code)
+        .map(|name| format!("{name} does not exist"));
+    none(
+        unexplained.chain(unknown).collect(),
+        "docs/operations.md explains every metric, and no other",
+    );
+    Ok(())
+}
+
+#[test]
+fn every_invariant_is_listed_with_tests_that_exist() -> Result<()> {
+    let architecture = read("docs/architecture.md")?;
+    let files = tracked()?;
+    let exists = |test: &str| {
+        let function = format!("fn {test}(");
+        files
+            .iter()
+            .any(|file| file.is_rust() && file.text.contains(&function))
+    };
+    let mut found = Vec::new();
+    for invariant in Invariant::EVERY {
+        let start = format!("| {invariant} ");
+        let Some(row) = architecture.lines().find(|line| line.starts_with(&start)) else {
+            found.push(format!("no row \"{start}\""));
+            continue;
+        };
+        let last = row.trim_end_matches(['|', ' ']).rsplit('|').next();
+        let tests: Vec<&str> = last
+            .unwrap_or_default()
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .collect();
+        if tests.is_empty() {
+            found.push(format!("{invariant}: its last column names no test"));
+        }
+        let gone = tests.iter().filter(|test| !exists(test));
+        found.extend(gone.map(|test| format!("{invariant}: there is no test {test}")));
+    }
+    none(
+        found,
+        "docs/architecture.md: a row for each invariant, its tests in the last column",
     );
     Ok(())
 }

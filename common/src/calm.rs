@@ -140,6 +140,9 @@ pub async fn await_calm<N: Nodes, W: MemberWatch, C: Clock>(
     };
     let mut machine = Machine::new(request.members.iter().cloned(), request.sessions, word);
     let mut settings = Settings::default();
+    if let Some(Ok(ring)) = observer.bounded(nodes.ring()).await {
+        known.learn(&ring);
+    }
     loop {
         let round = observer
             .round(known, &machine, &mut settings, request)

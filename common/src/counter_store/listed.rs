@@ -15,8 +15,10 @@ use crate::ports::{Connection, StoreError};
 
 /// What the driver calls itself at STARTUP is listed under this name.
 const CLIENT_ID: &str = "CLIENT_ID";
-/// How long a session waits until every node lists it.
+/// How long a session waits until every node that it has connections to lists it.
 const LISTED_BOUND: Duration = Duration::from_secs(10);
+/// How long it waits for a connection to every node.
+const CONNECTED_BOUND: Duration = Duration::from_secs(3);
 /// How often it looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -71,7 +73,7 @@ pub(super) async fn wait_until_listed<C: Clock>(
         let Some(missing) = waiting_for else {
             return Ok(());
         };
-        if clock.now().since(began) >= LISTED_BOUND {
+        if clock.now().since(began) >= missing.bound() {
             return missing.at_the_bound();
         }
         clock.sleep(LOOK_INTERVAL).await;
@@ -84,6 +86,13 @@ enum Missing {
 }
 
 impl Missing {
+    fn bound(&self) -> Duration {
+        match self {
+            Self::Connection(_) => CONNECTED_BOUND,
+            Self::Listing(_) => LISTED_BOUND,
+        }
+    }
+
     fn at_the_bound(self) -> Result<(), StoreError> {
         match self {
             Self::Connection(node) => {

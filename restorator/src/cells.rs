@@ -32,7 +32,7 @@ pub async fn read<'a, W: World>(
         let rows = patiently(site.clock, read).await?;
         Ok::<_, Error>(with_missing_rows(counter, slots, &rows))
     });
-    let in_flight = site.config.requests_in_flight_max.max(1);
+    let in_flight = site.config.restorator.requests_in_flight_max.max(1);
     let read = stream::iter(reads).buffered(in_flight);
     let read: Vec<Vec<_>> = read.try_collect().await?;
     Ok(read.into_iter().flatten().collect())

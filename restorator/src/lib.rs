@@ -26,6 +26,9 @@ pub mod unproven;
 pub mod restoration;
 pub mod refuse;
 pub mod report;
+pub mod visit;
+pub mod command;
+pub mod real;
 
 #[cfg(test)]
 mod testing;

@@ -8,13 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::{TryFutureExt, try_join};
 use stitch_common::cell::Cell;
-use stitch_common::ports::Nodes;
+use stitch_common::offset::{Offset, Partition};
+use stitch_common::ports::{EventLog, Nodes};
 use stitch_common::range::RangeId;
 
 use crate::error::Error;
 use crate::expected::ExpectedTotals;
 use crate::ledgers::Ledgers;
 use crate::quiet::Unrest;
+use crate::refuse;
 use crate::site::{Site, World};
 use crate::tail::Tail;
 
@@ -40,20 +42,26 @@ pub struct Begun {
     pub tail: Tail,
 }
 
-/// Reads the base cut, waits out what may still change the store below it, and adds up the log.
+/// Reads the base cut, refuses what does not fit what the group had `committed` before, waits out what may still change the store below it, and adds up the log.
 ///
 /// # Errors
 /// A server could not be asked, no calm came, or the totals are too large.
 pub async fn begin<W: World>(
     site: &Site<'_, W>,
     totals: &impl ExpectedTotals,
+    committed: &BTreeMap<Partition, Offset>,
 ) -> Result<Begun, Error> {
-    *site.ring.borrow_mut() = site.nodes.ring().await?;
+    let ring = site.nodes.ring().await?;
+    site.known.borrow_mut().learn(&ring);
+    *site.ring.borrow_mut() = ring;
     let cut = BaseCut::read(site).await?;
     // After the cut, never before: a request that becomes unknown between the two would be seen by neither.
     let unrest = Unrest::read(site, site.scope.ranges()).await?;
+    let bounds = site.log.bounds(&cut.partitions()).await?;
+    let bits = site.definitions().range_bits;
+    refuse::progress(&cut, committed, &bounds, bits).map_err(Error::Refused)?;
     let lowest = cut.lowest(site.scope);
-    let bytes_max = site.config.memory_bytes_max;
+    let bytes_max = site.config.restorator.memory_bytes_max;
     let mut ledgers = Ledgers::new(site.definitions(), site.scope, bytes_max, |range| {
         cut.of(range)
     });
@@ -77,7 +85,7 @@ pub async fn audit<W: World>(
     closing_in::reach_end(site, tail, cut).await?;
     let mut unjudged = unjudged(site, tail);
     for round in 0..ROUNDS_MAX {
-        if unjudged <= site.config.unjudged_cells_target {
+        if unjudged <= site.config.restorator.unjudged_cells_target {
             break;
         }
         site.progress.note(&format!(

@@ -1,7 +1,12 @@
 //! What may still change the store, and the calm that waits it out: marks and tombstones are read, a calm begins after
 //! that, and only then they are deleted, by name (rules R1, R2, R6).
 
+use std::mem::{Discriminant, discriminant};
+use std::time::Duration;
+
 use futures_util::future::try_join_all;
+use stitch_common::calm::{CalmError, Hindrance, Request, Sessions, Word, await_calm};
+use stitch_common::clock::{Clock, Moment};
 use stitch_common::coordination::marks::{self, Mark};
 use stitch_common::coordination::membership::{self, Forgot};
 use stitch_common::member::MemberId;
@@ -79,6 +84,81 @@ impl Unrest {
 ///
 /// # Errors
 /// No calm came within its bound.
-pub async fn calm<W: World>(_site: &Site<'_, W>) -> Result<(), Error> {
+pub async fn calm<W: World>(site: &Site<'_, W>) -> Result<(), Error> {
+    let members = membership::list(site.coordinator).await?.members;
+    let longest_ms = members
+        .iter()
+        .map(|member| member.record.session_timeout_ms);
+    let cassandra = &site.config.cassandra;
+    let request = Request {
+        members: members.iter().map(|member| member.id.clone()).collect(),
+        sessions: Sessions {
+            longest_timeout: Duration::from_millis(longest_ms.max().unwrap_or_default()),
+            keepalive_interval: cassandra.keepalive_interval,
+            keepalive_timeout: cassandra.keepalive_timeout,
+        },
+        timeout: site.config.restorator.calm_timeout,
+    };
+    let word = Word {
+        node_gone: &|node| site.gone.iter().any(|gone| gone.is_node(node)),
+        member_gone: &|member| site.gone.iter().any(|gone| gone.is_member(member)),
+    };
+    let mut known = site.known.borrow().clone();
+    let mut teller = Teller::new(site);
+    let tell = |hindrances: &[Hindrance]| teller.tell(hindrances);
+    let (nodes, watch, clock) = (site.nodes, site.coordinator, site.clock);
+    let came = await_calm(nodes, watch, clock, &mut known, &request, word, tell).await;
+    // Another range's calm may have ended meanwhile; both only ever add nodes to what was known before.
+    if known.iter().count() >= site.known.borrow().iter().count() {
+        *site.known.borrow_mut() = known;
+    }
+    let calm = came.map_err(not_calm)?;
+    tracing::info!(took_ms = calm.took().as_millis(), "calm");
     Ok(())
+}
+
+fn not_calm(error: CalmError) -> Error {
+    let way_out = match &error {
+        CalmError::NotInTime { .. } => {
+            "do what is said of each thing that is waited for, then run it again; raise [restorator] calm_timeout_ms \
+             if nothing but time was missing"
+        }
+        CalmError::Refused(_) => "see what `stitch-restorator check` says of the Cassandra nodes",
+        CalmError::Over(_) => "see whether ZooKeeper is up, then run it again",
+    };
+    Error::NotCalm {
+        what: error.to_string(),
+        way_out: way_out.to_owned(),
+    }
+}
+
+/// Tells what a calm waits for: at once, when it is something else, and now and then.
+struct Teller<'a, 'b, W: World> {
+    site: &'a Site<'b, W>,
+    told: Option<(Moment, Vec<Discriminant<Hindrance>>)>,
+}
+
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+impl<'a, 'b, W: World> Teller<'a, 'b, W> {
+    const fn new(site: &'a Site<'b, W>) -> Self {
+        Self { site, told: None }
+    }
+
+    fn tell(&mut self, hindrances: &[Hindrance]) {
+        let now = self.site.clock.now();
+        let kinds: Vec<_> = hindrances.iter().map(discriminant).collect();
+        if let Some((at, told)) = &self.told
+            && *told == kinds
+            && now.since(*at) < TELL_EVERY
+        {
+            return;
+        }
+        for hindrance in hindrances {
+            self.site
+                .progress
+                .note(&format!("awaiting a calm: {hindrance}"));
+        }
+        self.told = Some((now, kinds));
+    }
 }

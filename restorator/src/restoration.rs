@@ -4,11 +4,14 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use stitch_common::cell::{self, Count};
 use stitch_common::range::RangeId;
 
+use crate::error::Error;
 use crate::failpoint;
 use crate::journal::Journal;
 use crate::limits::Extent;
@@ -64,6 +67,21 @@ pub struct Restored {
     pub locked: Option<Duration>,
 }
 
+impl Restored {
+    /// A range that was not begun.
+    #[must_use]
+    pub fn not_begun(range: RangeId, verdicts: Verdicts, why: Error) -> Self {
+        Self {
+            range,
+            outcome: Err(why.into()),
+            corrected: BTreeMap::new(),
+            verdicts,
+            waited: Duration::ZERO,
+            locked: None,
+        }
+    }
+}
+
 /// How often a range is read and corrected before it is given back.
 const ROUNDS_MAX: usize = 4;
 
@@ -71,7 +89,11 @@ const ROUNDS_MAX: usize = 4;
 /// the lock back.
 pub async fn run<W: World>(task: &Task<'_, W>, range: RangeId, verdicts: Verdicts) -> Restored {
     let mut judged = BTreeMap::from([(range, verdicts)]);
-    let closed_in = closing_in::close_in(task.site, task.tail, &mut judged).await;
+    let closing_in = closing_in::close_in(task.site, task.tail, &mut judged);
+    let closed_in = match select(pin!(closing_in), pin!(task.site.standing.interrupted())).await {
+        Either::Left((closed_in, _)) => closed_in,
+        Either::Right((why, _)) => Err(Error::Interrupted(why)),
+    };
     let verdicts = judged.remove(&range).unwrap_or_default();
     let mut claim = Claim::new(task.site, range);
     let outcome = match closed_in {

@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use stitch_common::calm::KnownNodes;
 use stitch_common::clock::Clock;
-use stitch_common::config;
+use stitch_common::config::Config;
 use stitch_common::coordination::Coordinator;
 use stitch_common::coordination::definition_node::Defined;
 use stitch_common::definition::Definitions;
@@ -67,8 +68,8 @@ pub struct Site<'a, W: World> {
     pub log: &'a W::Log,
     /// Time.
     pub clock: &'a W::Clock,
-    /// The restorator's limits.
-    pub config: &'a config::Restorator,
+    /// The configuration.
+    pub config: &'a Config,
     /// The namespace as it was when this began.
     pub defined: &'a Defined,
     /// Which cells.
@@ -81,6 +82,8 @@ pub struct Site<'a, W: World> {
     pub progress: &'a dyn Progress,
     /// The nodes as they were when this began.
     pub ring: RefCell<Vec<NodeState>>,
+    /// Every node that was seen since.
+    pub known: RefCell<KnownNodes>,
 }
 
 /// How long a wait on a server may take that ought to take moments.
@@ -94,7 +97,7 @@ impl<W: World> Site<'_, W> {
 
     /// How many replicas must answer.
     pub const fn level(&self) -> Level {
-        self.config.read_level
+        self.config.restorator.read_level
     }
 
     /// Reads spans of the log.

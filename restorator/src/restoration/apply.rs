@@ -73,7 +73,7 @@ pub async fn once<W: World>(
         held.claim.corrected.entry(cell.clone()).or_insert(*drift);
     }
     let batches = delta.batches();
-    let in_flight = site.config.requests_in_flight_max.max(1);
+    let in_flight = site.config.restorator.requests_in_flight_max.max(1);
     // Not bounded from outside: to drop a request would make its outcome unknown. Each ends by the store's own timeout.
     let sending = batches.iter().map(|batch| send(site, batch));
     let ended: Vec<Batch> = stream::iter(sending)

@@ -22,7 +22,7 @@ pub struct Bound<'a, W: World> {
 impl<'a, W: World> Bound<'a, W> {
     /// A bound that begins to run now.
     pub fn new(site: &'a Site<'a, W>) -> Self {
-        let until = site.clock.now().plus(site.config.range_timeout);
+        let until = site.clock.now().plus(site.config.restorator.range_timeout);
         Self { site, until }
     }
 
@@ -84,6 +84,7 @@ impl<'a, W: World> Bound<'a, W> {
         let seconds = self
             .site
             .config
+            .restorator
             .range_timeout
             .max(Duration::from_secs(1))
             .as_secs();

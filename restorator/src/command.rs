@@ -1,0 +1,67 @@
+//! The commands, from what was asked for to a report.
+
+use stitch_common::answer::Failure;
+use stitch_common::clock::Clock;
+use stitch_common::config::Config;
+use stitch_common::namespace::agree;
+use stitch_common::ports::{Cql, EventLog, Keeper};
+use tokio_util::sync::CancellationToken;
+
+use crate::options::{Gone, Scope};
+use crate::progress_bar::Progress;
+use crate::refuse;
+use crate::site::{Servers, Site, WorldOf};
+use crate::visit::{Process, Visit};
+
+pub mod plan;
+pub mod run;
+
+pub use plan::plan;
+pub use run::run;
+
+/// What every command is given beside its options.
+pub struct Given<'a, K, Q, L, C> {
+    /// The servers.
+    pub servers: &'a Servers<K, Q, L, C>,
+    /// The configuration.
+    pub config: &'a Config,
+    /// Who this process is.
+    pub process: &'a Process,
+    /// Cancelled when it is to stop.
+    pub stop: CancellationToken,
+    /// Is told how far it is.
+    pub progress: &'a dyn Progress,
+}
+
+impl<K: Keeper, Q: Cql, L: EventLog, C: Clock> Given<'_, K, Q, L, C> {
+    fn site<'v>(
+        &'v self,
+        visit: &'v Visit<K, Q, C>,
+        scope: &'v Scope,
+        gone: &'v [Gone],
+    ) -> Site<'v, WorldOf<K, Q, L, C>> {
+        Site {
+            coordinator: &visit.coordinator,
+            store: &visit.store,
+            nodes: &visit.nodes,
+            log: &self.servers.log,
+            clock: &self.servers.clock,
+            config: self.config,
+            defined: &visit.agreement.defined,
+            scope,
+            gone,
+            standing: &visit.standing,
+            progress: self.progress,
+            ring: std::cell::RefCell::default(),
+            known: std::cell::RefCell::default(),
+        }
+    }
+
+    /// Asks once more, after the log was read, what was asked before: it may have lost its beginning, or been made
+    /// anew, while it was read.
+    async fn still_agrees(&self, visit: &Visit<K, Q, C>) -> Result<(), Failure> {
+        let (cql, log) = (&self.servers.cql, &self.servers.log);
+        let now = agree(&visit.coordinator, cql, log, self.config).await?;
+        refuse::log(&now.found.log, &now.found.bounds)
+    }
+}

@@ -1,0 +1,265 @@
+//! `run`: audits the scope afresh, then restores it range by range.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::pin::pin;
+
+use futures_util::stream::{self, StreamExt};
+use stitch_common::answer::Failure;
+use stitch_common::clock::Clock;
+use stitch_common::coordination::restoration::{
+    self, Holder, RestorationId, RestorationLock, RestorationState,
+};
+use stitch_common::ports::{Cql, EventLog, Keeper, Session};
+use stitch_common::range::RangeId;
+
+use super::Given;
+use super::plan::{Audit, begin, following, interrupted_before, unless_interrupted};
+use crate::error::Error;
+use crate::failpoint;
+use crate::journal::Journal;
+use crate::limits::{self, Extent};
+use crate::options::{Limits, PlanSource, RunOptions, Scope};
+use crate::plan::file::Plan;
+use crate::plan::judge::Verdicts;
+use crate::plan::{self, Begun};
+use crate::refuse;
+use crate::report::RunReport;
+use crate::restoration::{Restored, Task};
+use crate::site::{Site, World};
+use crate::visit::{Visit, enter};
+use crate::wait::within;
+
+mod record;
+mod summary;
+
+use record::Recorder;
+use summary::Summary;
+
+/// Restores what is in scope, and proves it.
+///
+/// # Errors
+/// It could not be begun, or is refused. What could not be proved is in the report.
+pub async fn run<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
+    given: &Given<'_, K, Q, L, C>,
+    options: &RunOptions,
+) -> Result<RunReport, Failure> {
+    let (scope, planned) = match &options.source {
+        PlanSource::Now(scope) => (scope.clone(), None),
+        PlanSource::File(path) => {
+            let plan = Plan::load(path)?;
+            (plan.scope.clone(), Some(plan))
+        }
+    };
+    let visit = enter(
+        given.servers,
+        given.config,
+        given.process,
+        given.stop.clone(),
+    )
+    .await?;
+    let work = alone(given, &visit, options, &scope, planned.as_ref());
+    let done = visit.during(work).await;
+    let left_behind = visit.leave(&given.servers.cql).await;
+    let mut report = done?;
+    report.notes.extend(left_behind);
+    Ok(report)
+}
+
+/// Works under the restoration lock, and gives it back.
+async fn alone<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
+    given: &Given<'_, K, Q, L, C>,
+    visit: &Visit<K, Q, C>,
+    options: &RunOptions,
+    scope: &Scope,
+    planned: Option<&Plan>,
+) -> Result<RunReport, Failure> {
+    let site = given.site(visit, scope, &options.gone);
+    if let Some(plan) = planned {
+        let found = &visit.agreement.found;
+        let record = &visit.agreement.defined.record;
+        refuse::plan(plan, &given.config.namespace, record, &found.log)?;
+    }
+    let mut lock = RestorationLock::new(site.coordinator, &given.process.host, given.process.id);
+    let granted = unless_interrupted(&site, wait_alone(&site, &mut lock)).await;
+    let done = match granted {
+        Ok(()) => restore(given, visit, &site, options.limits, planned).await,
+        Err(failure) => Err(failure),
+    };
+    let bound = site.coordinator.session().timeout();
+    match within(site.clock, bound, lock.release(site.coordinator)).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
+            tracing::warn!(%error, "the restoration lock goes with the session");
+            lock.abandon();
+        }
+        None => lock.abandon(),
+    }
+    done
+}
+
+/// Waits for an earlier restoration no longer than it takes to see that it is dead.
+async fn wait_alone<W: World>(
+    site: &Site<'_, W>,
+    lock: &mut RestorationLock,
+) -> Result<(), Failure> {
+    let Some(holder) = lock.try_granted(site.coordinator).await? else {
+        return Ok(());
+    };
+    site.progress.note(&format!(
+        "another restoration runs (process {} on {}): waiting to see whether it is dead",
+        holder.process_id, holder.host
+    ));
+    // The servers end a session at the first tick after its timeout, which is at least three ticks.
+    let timeout = site.coordinator.session().timeout();
+    let waited = within(
+        site.clock,
+        timeout * 3 / 2,
+        lock.wait_granted(site.coordinator),
+    )
+    .await;
+    match waited {
+        Some(granted) => {
+            granted?;
+            Ok(())
+        }
+        None => Err(runs_already(
+            restoration::holder(site.coordinator)
+                .await?
+                .unwrap_or(holder),
+        )),
+    }
+}
+
+fn runs_already(holder: Holder) -> Failure {
+    let Holder {
+        member,
+        host,
+        process_id,
+        started,
+    } = holder;
+    let what = format!(
+        "a restoration runs in this namespace already: process {process_id} on {host}, member {member}, since {started}"
+    );
+    Failure::new(
+        what,
+        "wait for it, or stop it by SIGINT, which gives its locks back; then run this again",
+    )
+}
+
+async fn restore<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
+    given: &Given<'_, K, Q, L, C>,
+    visit: &Visit<K, Q, C>,
+    site: &Site<'_, W>,
+    limits: Limits,
+    planned: Option<&Plan>,
+) -> Result<RunReport, Failure> {
+    let notes = interrupted_before(site).await?;
+    let id = RestorationId::new(site.clock.wall(), &site.coordinator.member());
+    let holder = Holder {
+        member: site.coordinator.member(),
+        host: given.process.host.clone(),
+        process_id: given.process.id,
+        started: site.clock.wall(),
+    };
+    let mut recorder = Recorder::new(site, id, holder);
+    recorder.write(site).await?;
+    let begun = match unless_interrupted(site, begin(site)).await {
+        Ok(begun) => begun,
+        Err(failure) => {
+            recorder.end(site, RestorationState::NotProved).await;
+            return Err(failure);
+        }
+    };
+    recorder.cuts(begun.cut.lowest(site.scope));
+    let work = async {
+        let audited = async {
+            let verdicts = plan::audit(site, &begun).await?;
+            given.still_agrees(visit).await?;
+            Ok(verdicts)
+        };
+        let verdicts = unless_interrupted(site, audited).await?;
+        failpoint::pass("r1-planned");
+        ranges(
+            given,
+            site,
+            &begun,
+            verdicts,
+            limits,
+            planned,
+            &mut recorder,
+        )
+        .await
+    };
+    let done = following(site, &begun.tail, async { Ok(work.await) }).await;
+    let done = done.map_err(Failure::from).and_then(|done| done);
+    match done {
+        Ok(mut report) => {
+            recorder.end(site, report.state()).await;
+            failpoint::pass("r8-recorded");
+            report.notes.extend(notes);
+            Ok(report)
+        }
+        Err(failure) => {
+            recorder.end(site, RestorationState::NotProved).await;
+            Err(failure)
+        }
+    }
+}
+
+/// Restores the ranges, a few at once.
+async fn ranges<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
+    given: &Given<'_, K, Q, L, C>,
+    site: &Site<'_, W>,
+    begun: &Begun,
+    mut verdicts: BTreeMap<RangeId, Verdicts>,
+    limits: Limits,
+    planned: Option<&Plan>,
+    recorder: &mut Recorder,
+) -> Result<RunReport, Failure> {
+    let audit = Audit::new(site, &begun.tail, &verdicts);
+    let mut summary = Summary::new(audit, planned, recorder.id());
+    let extent = Extent::of(summary.audit().wrong.values().copied());
+    if let Err(exceeded) = limits::check(limits, extent) {
+        return Ok(summary.refused(site, exceeded));
+    }
+    let folder = &given.config.restorator.journal;
+    let journal = Journal::create(folder, recorder.id().as_str()).map_err(|error| {
+        let what = format!("{error}: {}", error.cause);
+        Failure::new(
+            what,
+            "name a folder that can be written by [restorator] journal",
+        )
+    })?;
+    summary.journal(journal.place());
+    let task = Task {
+        site,
+        tail: &begun.tail,
+        journal: &journal,
+        limits,
+        spent: Cell::default(),
+    };
+    let scope: Vec<RangeId> = site.scope.ranges().collect();
+    let count = u64::try_from(scope.len()).ok();
+    site.progress.begin("restoring", "ranges", count);
+    let work = scope.into_iter().map(|range| {
+        let verdicts = verdicts.remove(&range).unwrap_or_default();
+        one(&task, range, verdicts)
+    });
+    let at_once = given.config.restorator.ranges_in_flight_max.max(1);
+    let mut work = pin!(stream::iter(work).buffer_unordered(at_once));
+    while let Some(restored) = work.next().await {
+        recorder.range(site, &restored).await;
+        summary.range(site, &begun.tail, restored);
+        site.progress.advance(1);
+    }
+    site.progress.end();
+    Ok(summary.done(site, &begun.tail))
+}
+
+async fn one<W: World>(task: &Task<'_, W>, range: RangeId, verdicts: Verdicts) -> Restored {
+    match task.site.standing.interruption() {
+        None => crate::restoration::run(task, range, verdicts).await,
+        Some(why) => Restored::not_begun(range, verdicts, Error::Interrupted(why)),
+    }
+}

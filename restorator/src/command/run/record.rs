@@ -1,0 +1,105 @@
+//! The record of the restoration in ZooKeeper: what the next run, or `status`, reads if this one dies.
+
+use std::time::Duration;
+
+use stitch_common::clock::{Clock, Moment};
+use stitch_common::coordination::restoration::{
+    Holder, RangeOutcome, RestorationId, RestorationRecord, RestorationState, write_record,
+};
+use stitch_common::offset::Offsets;
+
+use crate::error::Error;
+use crate::options::Scope;
+use crate::restoration::Restored;
+use crate::site::{Site, World};
+use crate::wait::within;
+
+/// Writes the record on.
+pub(super) struct Recorder {
+    record: RestorationRecord,
+    written: Moment,
+}
+
+/// A record of many ranges is large: it is written on at most this often, and at the end.
+const WRITE_EVERY: Duration = Duration::from_secs(1);
+/// How long writing the end may take: the counts do not depend on it.
+const END_BOUND: Duration = Duration::from_secs(10);
+
+impl Recorder {
+    pub(super) fn new<W: World>(site: &Site<'_, W>, id: RestorationId, holder: Holder) -> Self {
+        let namespace = &site.defined.record;
+        Self {
+            record: RestorationRecord {
+                id,
+                holder,
+                scope: told(site.scope),
+                state: RestorationState::Running,
+                ended: None,
+                cuts: Offsets::default(),
+                generation: namespace.generation,
+                identity: RestorationRecord::identity_of(namespace),
+                ranges: std::collections::BTreeMap::new(),
+            },
+            written: site.clock.now(),
+        }
+    }
+
+    pub(super) const fn id(&self) -> &RestorationId {
+        &self.record.id
+    }
+
+    pub(super) fn cuts(&mut self, cuts: Offsets) {
+        self.record.cuts = cuts;
+    }
+
+    pub(super) async fn write<W: World>(&mut self, site: &Site<'_, W>) -> Result<(), Error> {
+        self.written = site.clock.now();
+        Ok(write_record(site.coordinator, &self.record).await?)
+    }
+
+    /// Records the outcome of a range, whatever it was.
+    pub(super) async fn range<W: World>(&mut self, site: &Site<'_, W>, restored: &Restored) {
+        let locked_ms = restored.locked.map(|locked| locked.as_millis());
+        let outcome = match &restored.outcome {
+            Ok(_) => RangeOutcome::Proved {
+                corrected: u64::try_from(restored.corrected.len()).unwrap_or(u64::MAX),
+                locked_ms: u64::try_from(locked_ms.unwrap_or_default()).unwrap_or(u64::MAX),
+            },
+            Err(why) => RangeOutcome::NotProved {
+                why: why.to_string(),
+            },
+        };
+        self.record.ranges.insert(restored.range, outcome);
+        if site.clock.now().since(self.written) >= WRITE_EVERY {
+            let written = within(site.clock, END_BOUND, self.write(site)).await;
+            if !matches!(written, Some(Ok(()))) {
+                tracing::warn!("the record of the restoration could not be written on");
+            }
+        }
+    }
+
+    /// Records how it ended.
+    pub(super) async fn end<W: World>(&mut self, site: &Site<'_, W>, state: RestorationState) {
+        self.record.state = state;
+        self.record.ended = Some(site.clock.wall());
+        match within(site.clock, END_BOUND, self.write(site)).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the end of the restoration is not recorded")
+            }
+            None => tracing::warn!("the end of the restoration is not recorded in time"),
+        }
+    }
+}
+
+/// The scope as the operator said it.
+fn told(scope: &Scope) -> String {
+    let mut told = format!("ranges {}-{}", scope.first, scope.last);
+    if let Some(counter) = &scope.counter {
+        told.push_str(&format!(", counter {}", counter.0));
+    }
+    if let Some(key) = &scope.key {
+        told.push_str(&format!(", key {}", key.0));
+    }
+    told
+}

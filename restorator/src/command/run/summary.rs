@@ -1,0 +1,198 @@
+//! What a restoration did, gathered range by range. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use stitch_common::answer::Failure;
+use stitch_common::cell::Cell;
+use stitch_common::coordination::restoration::RestorationId;
+use stitch_common::range::RangeId;
+
+use crate::command::plan::{Audit, sums};
+use crate::limits::Exceeded;
+use crate::plan::file::Plan;
+use crate::plan::judge::Drift;
+use crate::report::run::{Cells, Planned, RangeEnd};
+use crate::report::{RangeReport, RunReport, Wrongness};
+use crate::restoration::{Restored, judged};
+use crate::site::{Site, World};
+use crate::tail::Tail;
+use crate::unproven::Unproven;
+
+pub(super) struct Summary {
+    audit: Audit,
+    planned: Option<BTreeSet<Cell>>,
+    restoration: String,
+    journal: Option<String>,
+    ranges: BTreeMap<RangeId, RangeReport>,
+    corrected: BTreeMap<Cell, Drift>,
+    /// Wrong in a range that is not proved, and not corrected.
+    left: u64,
+    judged: u64,
+    unjudged: u64,
+}
+
+impl Summary {
+    pub(super) fn new(audit: Audit, planned: Option<&Plan>, id: &RestorationId) -> Self {
+        let cells = |plan: &Plan| plan.wrong.iter().map(|(cell, _)| cell.clone()).collect();
+        Self {
+            audit,
+            planned: planned.map(cells),
+            restoration: id.to_string(),
+            journal: None,
+            ranges: BTreeMap::new(),
+            corrected: BTreeMap::new(),
+            left: 0,
+            judged: 0,
+            unjudged: 0,
+        }
+    }
+
+    pub(super) const fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    pub(super) fn journal(&mut self, place: &Path) {
+        self.journal = Some(place.display().to_string());
+    }
+
+    /// One more range is done with.
+    pub(super) fn range<W: World>(&mut self, _site: &Site<'_, W>, tail: &Tail, restored: Restored) {
+        let Restored {
+            range,
+            outcome,
+            corrected,
+            verdicts,
+            waited,
+            locked,
+        } = restored;
+        let (judged, touched) = judged(tail, range, &verdicts);
+        let (end, read, error) = match &outcome {
+            Ok(verified) => (RangeEnd::Proved, verified.cells(), None),
+            Err(why @ Unproven::Limits(_)) => (RangeEnd::Refused, 0, Some(Failure::from(why))),
+            Err(why) => (RangeEnd::NotProved, 0, Some(Failure::from(why))),
+        };
+        if end == RangeEnd::Proved {
+            // Whatever was touched was read under the lock.
+            self.judged += judged + touched;
+        } else {
+            self.judged += judged;
+            self.unjudged += touched;
+            let uncorrected = verdicts
+                .wrong()
+                .keys()
+                .filter(|cell| !corrected.contains_key(cell));
+            self.left += number(uncorrected.count());
+        }
+        let report = RangeReport {
+            range,
+            outcome: end,
+            locked_ms: locked.map(milliseconds),
+            waited_ms: milliseconds(waited),
+            read: number(read),
+            corrected: number(corrected.len()),
+            error,
+        };
+        self.ranges.insert(range, report);
+        self.corrected.extend(corrected);
+    }
+
+    /// Nothing was begun: it is more than the operator expected.
+    pub(super) fn refused<W: World>(self, site: &Site<'_, W>, exceeded: Exceeded) -> RunReport {
+        let failure = Failure::from(&Unproven::Limits(exceeded));
+        let (judged, wrong, unjudged) = (
+            self.audit.cells.judged,
+            self.audit.cells.wrong,
+            self.audit.cells.unjudged,
+        );
+        let ranges = site.scope.ranges().map(|range| RangeReport {
+            range,
+            outcome: RangeEnd::Refused,
+            locked_ms: None,
+            waited_ms: 0,
+            read: 0,
+            corrected: 0,
+            error: Some(failure.clone()),
+        });
+        let ranges = ranges.collect();
+        let cells = Cells {
+            judged,
+            wrong,
+            corrected: 0,
+            unjudged,
+        };
+        self.report(cells, ranges, Some(failure))
+    }
+
+    /// Everything is done that could be.
+    pub(super) fn done<W: World>(mut self, site: &Site<'_, W>, tail: &Tail) -> RunReport {
+        let ranges: Vec<_> = std::mem::take(&mut self.ranges).into_values().collect();
+        let proved = ranges
+            .iter()
+            .filter(|range| range.outcome == RangeEnd::Proved);
+        let proved: Vec<RangeId> = proved.map(|range| range.range).collect();
+        for (name, sum) in sums(site, tail, proved) {
+            self.audit.totals.entry(name).or_default().after = Some(sum);
+        }
+        let corrected = number(self.corrected.len());
+        let cells = Cells {
+            judged: self.judged,
+            wrong: corrected + self.left,
+            corrected,
+            unjudged: self.unjudged,
+        };
+        let mut unproved = ranges
+            .iter()
+            .filter(|range| range.outcome != RangeEnd::Proved);
+        let first = unproved
+            .next()
+            .and_then(|range| Some((range.range, range.error.clone()?)));
+        let more = unproved.count();
+        let failure = first.map(|(range, failure)| {
+            let others = if more > 0 {
+                format!(" and {more} more ranges")
+            } else {
+                String::new()
+            };
+            let what = format!("range {range}{others} not proved: {}", failure.what);
+            Failure::new(what, failure.way_out)
+        });
+        self.report(cells, ranges, failure)
+    }
+
+    fn report(self, cells: Cells, ranges: Vec<RangeReport>, failure: Option<Failure>) -> RunReport {
+        let planned = self.planned.as_ref().map(|planned| {
+            let as_planned = self
+                .corrected
+                .keys()
+                .filter(|cell| planned.contains(cell))
+                .count();
+            Planned {
+                cells: number(planned.len()),
+                corrected: number(as_planned),
+                found_since: number(self.corrected.len() - as_planned),
+            }
+        });
+        RunReport {
+            cells,
+            ranges,
+            corrected: Wrongness::of(self.corrected.iter().map(|(cell, drift)| (cell, *drift))),
+            totals: self.audit.totals,
+            planned,
+            unnamed_counters: self.audit.unnamed,
+            restoration: self.restoration,
+            journal: self.journal,
+            notes: Vec::new(),
+            failure,
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn number(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

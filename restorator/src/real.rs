@@ -1,0 +1,88 @@
+//! The commands at the real servers.
+
+use std::io::{self, IsTerminal};
+
+use stitch_common::answer::Failure;
+use stitch_common::clock::SystemClock;
+use stitch_common::config::Config;
+use stitch_common::coordination::ZooKeeper;
+use stitch_common::counter_store::ScyllaCql;
+use stitch_common::event_log::KafkaLog;
+use stitch_common::shutdown::Shutdown;
+
+use crate::command::{self, Given};
+use crate::options::{PlanOptions, RunOptions};
+use crate::progress_bar::{Bar, Lines, Progress};
+use crate::report::{PlanReport, RunReport};
+use crate::site::Servers;
+use crate::visit::Process;
+
+type Real = Servers<ZooKeeper, ScyllaCql<SystemClock>, KafkaLog, SystemClock>;
+
+/// [`command::plan`] at the servers of `config`.
+///
+/// # Errors
+/// As there.
+pub async fn plan(
+    config: &Config,
+    host: String,
+    options: &PlanOptions,
+    shutdown: &Shutdown,
+) -> Result<PlanReport, Failure> {
+    let (servers, progress, process) = (servers(config)?, progress(), process(host));
+    let given = Given {
+        servers: &servers,
+        config,
+        process: &process,
+        stop: shutdown.token(),
+        progress: &*progress,
+    };
+    command::plan(&given, options).await
+}
+
+/// [`command::run`] at the servers of `config`.
+///
+/// # Errors
+/// As there.
+pub async fn run(
+    config: &Config,
+    host: String,
+    options: &RunOptions,
+    shutdown: &Shutdown,
+) -> Result<RunReport, Failure> {
+    let (servers, progress, process) = (servers(config)?, progress(), process(host));
+    let given = Given {
+        servers: &servers,
+        config,
+        process: &process,
+        stop: shutdown.token(),
+        progress: &*progress,
+    };
+    command::run(&given, options).await
+}
+
+fn servers(config: &Config) -> Result<Real, Failure> {
+    let zookeeper = &config.zookeeper;
+    Ok(Servers {
+        keeper: ZooKeeper::new(&zookeeper.connect, zookeeper.session_timeout),
+        cql: ScyllaCql::new(config, SystemClock),
+        log: KafkaLog::new(&config.kafka)?,
+        clock: SystemClock,
+    })
+}
+
+/// On standard error: a bar for people, lines for everything else.
+fn progress() -> Box<dyn Progress> {
+    if io::stderr().is_terminal() {
+        Box::new(Bar::default())
+    } else {
+        Box::new(Lines::new(io::stderr(), SystemClock))
+    }
+}
+
+fn process(host: String) -> Process {
+    Process {
+        host,
+        id: std::process::id(),
+    }
+}

@@ -37,7 +37,8 @@ pub async fn plan(
         stop: shutdown.token(),
         progress: &*progress,
     };
-    command::plan(&given, options).await
+    // Boxed: a command is one large future.
+    Box::pin(command::plan(&given, options)).await
 }
 
 /// [`command::run`] at the servers of `config`.
@@ -58,7 +59,7 @@ pub async fn run(
         stop: shutdown.token(),
         progress: &*progress,
     };
-    command::run(&given, options).await
+    Box::pin(command::run(&given, options)).await
 }
 
 fn servers(config: &Config) -> Result<Real, Failure> {

@@ -11,7 +11,8 @@ use std::time::Duration;
 use futures_util::future::{Either, join, join_all, join3, select};
 
 use crate::clock::Clock;
-use crate::coordination::membership::Epoch;
+use crate::config::Cassandra;
+use crate::coordination::membership::{Epoch, Members};
 use crate::member::MemberId;
 use crate::ports::{NodeAddress, NodeSettings, Nodes, Probe, StoreError};
 
@@ -70,6 +71,27 @@ pub struct Request {
     pub sessions: Sessions,
     /// How long it is awaited.
     pub timeout: Duration,
+}
+
+impl Request {
+    /// A calm that concerns these members, which were listed just now.
+    #[must_use]
+    pub fn for_members(members: &Members, cassandra: &Cassandra, timeout: Duration) -> Self {
+        let of_all = members.members.iter();
+        let longest_ms = of_all
+            .clone()
+            .map(|member| member.record.session_timeout_ms)
+            .max();
+        Self {
+            members: of_all.map(|member| member.id.clone()).collect(),
+            sessions: Sessions {
+                longest_timeout: Duration::from_millis(longest_ms.unwrap_or_default()),
+                keepalive_interval: cassandra.keepalive_interval,
+                keepalive_timeout: cassandra.keepalive_timeout,
+            },
+            timeout,
+        }
+    }
 }
 
 /// There was calm. Only [`await_calm`] makes one.

@@ -3,13 +3,14 @@
 //! The way of an event: [`member`] makes the process a member of the fleet; the one loop of [`counting_loop`] takes
 //! records from the feed and hands them to the machine in [`counting`], which decodes, parts, coalesces and dispatches
 //! them, and says what is to be done; [`errand`] does it. [`resume`] says where a partition is taken up, and when it
-//! must not be.
+//! must not be; [`sweep`] clears away what dead members left.
 
 mod member;
 mod counting_loop;
 mod counting;
 mod errand;
 mod resume;
+mod sweep;
 mod error;
 pub mod metrics;
 pub mod status;

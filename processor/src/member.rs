@@ -18,6 +18,7 @@ use crate::errand::Servers;
 use crate::error::Error;
 use crate::metrics;
 use crate::status::Status;
+use crate::sweep;
 
 /// Everything outside the process, behind its ports.
 #[derive(Debug)]
@@ -78,9 +79,16 @@ pub(crate) async fn serve<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
     };
     let limits = Limits::from_config(&process.config.processor);
     let counting = Counting::new(limits, &process.config.definitions);
-    let ended = CountingLoop::new(&servers, process, counting, feed)
-        .run(&mut group)
-        .await;
+    let ended = {
+        let counting = CountingLoop::new(&servers, process, counting, feed).run(&mut group);
+        let sweeping = sweep::once(&servers.coordinator, &ports.cql, process.config);
+        tokio::select! {
+            biased;
+            // Sweeping never ends by itself, and may be dropped anywhere.
+            ended = counting => ended,
+            never = sweeping => match never {},
+        }
+    };
     process.status.set_ready(false);
     group.leave().await;
     let unsettled = match &ended {

@@ -32,8 +32,8 @@ pub struct NamespaceRecord {
 
 impl Payload for NamespaceRecord {
     const FORMAT: u32 = 1;
-    const WAY_OUT: &'static str =
-        "restore ZooKeeper from a backup, or run the version of the program that wrote it";
+    const WAY_OUT: &'static str = "run the version of the program that wrote it; if it is damaged, follow \
+         docs/operations.md, \"Loss of ZooKeeper\"";
 }
 
 /// `/definition` as it was read.

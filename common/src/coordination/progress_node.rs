@@ -15,8 +15,8 @@ use super::partition_lock::PartitionLock;
 use super::path;
 use super::queue;
 
-const WAY_OUT: &str = "nothing may be counted on it: stop the processors, then restore ZooKeeper from a backup \
-     and run a restoration (docs/operations.md, \"progress is lost\")";
+const WAY_OUT: &str = "nothing may be counted on it: stop the processors and follow docs/operations.md, \
+     \"progress is lost\"";
 
 /// A partition's progress as this session knows it, to be written on. Made by [`open`] under a held lock; void once
 /// that lock is given back or lost.

@@ -29,6 +29,7 @@ pub mod report;
 pub mod visit;
 pub mod command;
 pub mod real;
+pub mod cli;
 
 #[cfg(test)]
 mod testing;

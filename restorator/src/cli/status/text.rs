@@ -1,0 +1,148 @@
+//! The status as people read it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use chrono::{DateTime, Utc};
+
+use super::{LockLine, MemberLine, RestorationLine, Status};
+
+pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "namespace {}: generation {}, counters {}",
+        status.namespace,
+        status.generation,
+        status.counters.join(" ")
+    )?;
+    members(&status.members, "members", out)?;
+    members(
+        &status.tombstones,
+        "tombstones (what they sent may still be on its way)",
+        out,
+    )?;
+    partitions(status, out)?;
+    locks(&status.locks, out)?;
+    section("marks (unsettled requests)", status.marks.is_empty(), out)?;
+    for mark in &status.marks {
+        writeln!(
+            out,
+            "  range {:<5} {} number {}",
+            mark.range, mark.member, mark.number
+        )?;
+    }
+    if !status.requests.is_empty() {
+        let ranges: Vec<_> = status.requests.iter().map(ToString::to_string).collect();
+        writeln!(
+            out,
+            "ranges asked for by a restoration: {}",
+            ranges.join(" ")
+        )?;
+    }
+    match &status.restoring {
+        None => writeln!(out, "restoration running: none")?,
+        Some(holder) => writeln!(
+            out,
+            "restoration running: {} on {}, process {}, since {}",
+            holder.member,
+            holder.host,
+            holder.process_id,
+            time(holder.started)
+        )?,
+    }
+    restorations(&status.restorations, out)
+}
+
+/// A heading; says at once if nothing stands below it.
+fn section(title: &str, empty: bool, out: &mut dyn Write) -> io::Result<()> {
+    let none = if empty { " none" } else { "" };
+    writeln!(out, "{title}:{none}")
+}
+
+fn time(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+fn members(members: &[MemberLine], title: &str, out: &mut dyn Write) -> io::Result<()> {
+    section(title, members.is_empty(), out)?;
+    for line in members {
+        writeln!(
+            out,
+            "  {} {:<10} on {}, process {}, since {}, session {} ms, version {}",
+            line.member,
+            line.role,
+            line.host,
+            line.process_id,
+            time(line.started),
+            line.session_timeout_ms,
+            line.version
+        )?;
+    }
+    Ok(())
+}
+
+fn partitions(status: &Status, out: &mut dyn Write) -> io::Result<()> {
+    section("partitions", status.partitions.is_empty(), out)?;
+    for line in &status.partitions {
+        let progress = match (line.lowest, line.highest) {
+            (Some(lowest), Some(highest)) if lowest == highest => {
+                format!("answered below {lowest}")
+            }
+            (Some(lowest), Some(highest)) => {
+                format!("answered below {lowest}, in some ranges below {highest}")
+            }
+            (None, _) | (_, None) => "nothing counted yet".to_owned(),
+        };
+        let holder = match &line.member {
+            Some(member) => format!("held by {member}"),
+            None => "held by nobody".to_owned(),
+        };
+        writeln!(out, "  {:<5} {progress}, {holder}", line.partition)?;
+    }
+    Ok(())
+}
+
+/// Shared locks are the rule, one for each range and processor: they are counted. Exclusive ones are told one by one.
+fn locks(locks: &[LockLine], out: &mut dyn Write) -> io::Result<()> {
+    section("range locks", locks.is_empty(), out)?;
+    let mut shared = BTreeMap::new();
+    for line in locks {
+        if line.kind == "shared" {
+            *shared.entry((&line.member, line.state)).or_insert(0) += 1;
+        } else {
+            let since = line.since.map(time).unwrap_or_default();
+            writeln!(
+                out,
+                "  range {:<5} exclusive, {} by {} since {since}",
+                line.range, line.state, line.member
+            )?;
+        }
+    }
+    for ((member, state), ranges) in shared {
+        writeln!(out, "  {ranges} ranges shared, {state} by {member}")?;
+    }
+    Ok(())
+}
+
+fn restorations(restorations: &[RestorationLine], out: &mut dyn Write) -> io::Result<()> {
+    section(
+        "restorations, the latest first",
+        restorations.is_empty(),
+        out,
+    )?;
+    for line in restorations {
+        let ended = line.ended.map_or_else(|| "-".to_owned(), time);
+        writeln!(
+            out,
+            "  {} to {ended} on {}: {}; {}; {} ranges proved, {} not, {} cells corrected",
+            time(line.started),
+            line.host,
+            line.scope,
+            line.outcome,
+            line.ranges_proved,
+            line.ranges_not_proved,
+            line.cells_corrected
+        )?;
+    }
+    Ok(())
+}

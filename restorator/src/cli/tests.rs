@@ -1,0 +1,112 @@
+use clap::CommandFactory;
+use stitch_common::config::Environment;
+use stitch_common::member::MemberId;
+use stitch_common::range::RangeId;
+
+use super::*;
+
+fn config() -> Config {
+    let text = include_str!("../../../deploy/stitch.toml");
+    Config::parse("stitch.toml", text, &Environment::default()).unwrap()
+}
+
+fn parse(text: &str) -> Result<Command, clap::Error> {
+    let arguments = std::iter::once("stitch-restorator").chain(text.split(' '));
+    Arguments::try_parse_from(arguments).map(|arguments| arguments.command)
+}
+
+fn planned(text: &str) -> Result<(PlanOptions, Config), Failure> {
+    let Ok(Command::Plan(given)) = parse(text) else {
+        panic!("{text}");
+    };
+    let mut config = config();
+    Ok((given.options(&mut config)?, config))
+}
+
+fn run(text: &str) -> Result<RunOptions, Failure> {
+    let Ok(Command::Run(given)) = parse(text) else {
+        panic!("{text}");
+    };
+    given.options(&mut config())
+}
+
+#[test]
+fn the_arguments_are_declared_without_contradiction() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn every_help_teaches_by_an_example() {
+    let mut program = Arguments::command();
+    program.build();
+    for command in program
+        .get_subcommands_mut()
+        .filter(|c| c.get_name() != "help")
+    {
+        let name = command.get_name().to_owned();
+        let help = command.render_long_help().to_string();
+        assert!(help.contains("Example"), "{name}: {help}");
+    }
+}
+
+#[test]
+fn a_plan_takes_a_scope_and_a_file() {
+    let (options, config) = planned("plan").unwrap();
+    assert_eq!(
+        (options.scope.first, options.scope.last),
+        (RangeId(0), RangeId(63))
+    );
+    assert_eq!((options.plan_file, options.gone), (None, Vec::new()));
+    assert_eq!(config.restorator.read_level, Level::All);
+    let text = "plan --counter plays --ranges 3-5 --plan-file p.json --accept QUORUM \
+                --gone 00000000000000ff --gone 127.0.0.2";
+    let (options, config) = planned(text).unwrap();
+    assert_eq!(
+        (options.scope.first, options.scope.last),
+        (RangeId(3), RangeId(5))
+    );
+    assert_eq!(options.plan_file, Some(PathBuf::from("p.json")));
+    assert!(options.gone[0].is_member(&MemberId::of_session(255)));
+    assert_eq!(options.gone.len(), 2);
+    assert_eq!(config.restorator.read_level, Level::Quorum);
+}
+
+#[test]
+fn a_run_takes_a_plan_or_a_scope_and_its_limits() {
+    let options = run("run plan.json --max-cells 10 --max-change 500").unwrap();
+    assert_eq!(options.source, PlanSource::File(PathBuf::from("plan.json")));
+    assert_eq!(
+        (options.limits.max_cells, options.limits.max_change),
+        (Some(10), Some(500))
+    );
+    let options = run("run --now --counter plays --key a").unwrap();
+    let PlanSource::Now(scope) = options.source else {
+        panic!("{options:?}");
+    };
+    assert_eq!(scope.ranges().count(), 1, "a key lies in one range");
+    let failure = run("run plan.json --counter plays").unwrap_err();
+    assert!(failure.what.contains("--now"), "{failure}");
+}
+
+#[test]
+fn what_no_command_takes_is_refused() {
+    for wrong in [
+        "run",
+        "run plan.json --now",
+        "plan --key a",
+        "plan --ranges 5-3",
+        "plan --ranges a",
+        "plan --accept ONE",
+        "plan --gone node-3",
+        "plan --max-cells 1",
+        "run --now --max-cells -1",
+        "status --now",
+        "check --counter plays",
+    ] {
+        let error = parse(wrong).map(|_| wrong).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{wrong}");
+    }
+    for wrong in ["plan --counter clicks", "plan --ranges 64"] {
+        assert!(planned(wrong).is_err(), "{wrong}");
+    }
+}

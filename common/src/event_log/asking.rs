@@ -10,10 +10,11 @@ use std::time::Duration;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use tokio::sync::oneshot;
 
 use super::client_config::{Role, client_config};
-use super::context::Context;
-use super::error::{log_error, log_error_of_code};
+use super::context::Complaints;
+use super::error::{explained, log_error, log_error_of_code};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Kafka;
 use crate::offset::{Offset, Partition};
@@ -25,12 +26,15 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause before a partition whose leader moves is asked about again.
 const LEADER_PAUSE: Duration = Duration::from_millis(50);
 
-/// How many of the client's own messages are served before a question.
+/// How many of the client's complaints are served behind a question.
 const MESSAGES_SERVED_MAX: usize = 1000;
+
+/// How long the client's messages are served behind a question.
+const SERVE_TIMEOUT: Duration = Duration::from_millis(5);
 
 /// Asks. Every function blocks its thread until the brokers have answered or [`ANSWER_TIMEOUT`] is over.
 pub(super) struct Asking {
-    consumer: BaseConsumer<Context>,
+    consumer: BaseConsumer<Complaints>,
     topic: String,
 }
 
@@ -38,7 +42,7 @@ impl Asking {
     /// A client that asks about the event topic.
     pub(super) fn new(kafka: &Kafka) -> Result<Self, LogError> {
         let consumer = client_config(&kafka.client, Role::Asking)
-            .create_with_context(Context)
+            .create_with_context(Complaints::default())
             .map_err(|error| log_error("making the client that asks", &error))?;
         Ok(Self {
             consumer,
@@ -52,22 +56,37 @@ impl Asking {
         question: impl FnOnce(&Self) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
         let asking = Arc::clone(self);
-        tokio::task::spawn_blocking(move || {
+        let (answers, answer) = oneshot::channel();
+        let asked = tokio::task::spawn_blocking(move || {
+            let answered = question(&asking).map_err(|error| asking.explain(error));
+            if answered.is_ok() {
+                asking.consumer.context().settle();
+            }
+            // Nobody may wait for it any more.
+            answers.send(answered).ok();
+            // Nobody else polls this client, and what it has to say for the log would pile up.
             asking.serve_messages();
-            question(&asking)
-        })
-        .await
-        .unwrap_or_else(|ended| {
-            Err(LogError::Unavailable(format!(
-                "the question ended: {ended}"
-            )))
-        })
+        });
+        match answer.await {
+            Ok(answered) => answered,
+            // The question panicked, or the runtime ends.
+            Err(_dropped) => Err(match asked.await {
+                Err(ended) => LogError::Unavailable(format!("the question ended: {ended}")),
+                Ok(()) => LogError::Unavailable("the question ended".to_owned()),
+            }),
+        }
     }
 
-    /// Nobody polls this client, so what it has to say for the log waits until now.
+    /// With what the client complained of since it was last answered.
+    fn explain(&self, error: LogError) -> LogError {
+        self.serve_messages();
+        explained(error, self.consumer.context().last())
+    }
+
     fn serve_messages(&self) {
         for _ in 0..MESSAGES_SERVED_MAX {
-            if self.consumer.poll(Duration::ZERO).is_none() {
+            // A poll serves every message for the log that it meets in this time, and ends at an error.
+            if self.consumer.poll(SERVE_TIMEOUT).is_none() {
                 return;
             }
         }

@@ -2,6 +2,7 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::context::Complaint;
 use crate::ports::LogError;
 
 /// What `doing` ended with, by what can be done about it.
@@ -35,6 +36,21 @@ pub(super) fn log_error_of_code(doing: &str, code: RDKafkaErrorCode) -> LogError
         LogError::Refused(told)
     } else {
         LogError::Unavailable(told)
+    }
+}
+
+/// Why there was no answer, as the client complained of it. A wrong password looks like a broker that is away.
+pub(super) fn explained(error: LogError, complaint: Option<Complaint>) -> LogError {
+    match (error, complaint) {
+        (LogError::Unavailable(told), Some(Complaint { code, reason })) => {
+            let told = format!("{told}; {reason}");
+            if needs_a_change(code) {
+                LogError::Refused(told)
+            } else {
+                LogError::Unavailable(told)
+            }
+        }
+        (error, _) => error,
     }
 }
 
@@ -122,5 +138,30 @@ mod tests {
         }
         let made = KafkaError::ClientCreation("no such mechanism".to_owned());
         assert!(matches!(log_error("asking", &made), LogError::Refused(_)));
+    }
+
+    #[test]
+    fn a_question_that_a_wrong_password_left_without_answer_is_refused() {
+        let unanswered = || LogError::Unavailable("asking: timed out".to_owned());
+        let complaint = |code| {
+            Some(Complaint {
+                code,
+                reason: "b:9092: no".to_owned(),
+            })
+        };
+        let told = || "asking: timed out; b:9092: no".to_owned();
+        for (complaint, explanation) in [
+            (None, unanswered()),
+            (
+                complaint(RDKafkaErrorCode::Authentication),
+                LogError::Refused(told()),
+            ),
+            (
+                complaint(RDKafkaErrorCode::BrokerTransportFailure),
+                LogError::Unavailable(told()),
+            ),
+        ] {
+            assert_eq!(explained(unanswered(), complaint), explanation);
+        }
     }
 }

@@ -177,7 +177,8 @@ pub trait Group {
 pub enum GroupEvent<Ack> {
     /// These partitions are this process's, beside those it has.
     Assigned(Vec<Partition>),
-    /// These partitions are to go to others. The group waits, within its own bound, until the acknowledgement is given.
+    /// These partitions are to go to others. The group waits, within its own bound, until the acknowledgement is given;
+    /// at the bound they are told as lost.
     Revoked(Vec<Partition>, Ack),
     /// These partitions belong to others already.
     Lost(Vec<Partition>),

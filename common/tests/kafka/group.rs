@@ -88,8 +88,8 @@ async fn partitions_move_to_another_member_only_after_they_were_given_back() {
 #[tokio::test]
 async fn partitions_that_are_not_given_back_in_time_are_lost() {
     let bounds = [
-        ("session.timeout.ms", "2000"),
-        ("heartbeat.interval.ms", "300"),
+        ("session.timeout.ms", "4000"),
+        ("heartbeat.interval.ms", "500"),
     ];
     let topic = Topic::make_with(2, &bounds).await;
     let mut first = topic.log.join().await.unwrap();

@@ -1,4 +1,4 @@
-//! A namespace: one topic, one table, one ZooKeeper root, one set of counter definitions. [`init`] makes it; every
+//! A namespace: one topic, one table, one ZooKeeper root, one set of counter definitions. [`init()`] makes it; every
 //! other program only [`agree`]s with it, or refuses to start: counting by other definitions, from another log or
 //! into another table would spoil counts that are right.
 

@@ -18,8 +18,8 @@ use super::path;
 
 impl Payload for Fingerprint {
     const FORMAT: u32 = 1;
-    const WAY_OUT: &'static str =
-        "restore ZooKeeper from a backup, or run the version of the program that wrote it";
+    const WAY_OUT: &'static str = "run the version of the program that wrote it; if it is damaged, follow \
+         docs/operations.md, \"Loss of ZooKeeper\"";
 }
 
 /// The first records that are known.

@@ -4,8 +4,11 @@ use stitch_common::clock::SystemClock;
 use stitch_common::coordination::definition_node::{self, NamespaceRecord, Updated};
 use stitch_common::coordination::path::Paths;
 use stitch_common::coordination::restoration::RestorationLock;
-use stitch_common::coordination::{Coordinator, Error, ZooKeeper, marks, membership, requests};
-use stitch_common::ports::{Keeper, Session};
+use stitch_common::coordination::{
+    Coordinator, Error, ZooKeeper, log_node, marks, membership, requests,
+};
+use stitch_common::offset::{Offset, Partition};
+use stitch_common::ports::{Fingerprint, Keeper, Session};
 
 use crate::proxy::{Fault, Proxy, Request};
 use crate::support::{Here, Namespace, RANGE, SESSION, join, record, server, shared, soon};
@@ -147,5 +150,31 @@ async fn a_damaged_definition_is_named() {
     here.session().set(&path, b"", None).await.unwrap();
     let error = definition_node::read(&here).await.unwrap_err();
     assert!(error.to_string().starts_with(&path), "{error}");
+    namespace.remove().await;
+}
+
+#[tokio::test]
+async fn the_first_record_that_is_kept_of_a_partition_stands_whichever_way_its_answer_is_lost() {
+    let namespace = Namespace::new().await;
+    let proxy = Proxy::before(server()).await;
+    let here = namespace.session_by(&proxy, SESSION).await;
+    assert!(log_node::read_all(&here).await.unwrap().is_empty());
+    let record = |checksum| Fingerprint {
+        offset: Offset(0),
+        timestamp_ms: None,
+        checksum,
+    };
+    let first = Fault::Answer as fn(Request) -> Fault;
+    for (partition, lose) in [(0, first), (1, Fault::Request)] {
+        proxy.lose(lose(Request::Create));
+        let (partition, one, other) = (Partition(partition), record(1), record(2));
+        let kept = soon(log_node::keep(&here, partition, &one)).await;
+        kept.unwrap();
+        assert!(proxy.has_lost_it());
+        log_node::keep(&here, partition, &other).await.unwrap();
+    }
+    let kept = log_node::read_all(&here).await.unwrap();
+    let expected = [(Partition(0), record(1)), (Partition(1), record(1))];
+    assert_eq!(kept, expected.into_iter().collect());
     namespace.remove().await;
 }

@@ -176,6 +176,7 @@ fn defaults(role: Role) -> &'static [(&'static str, &'static str)] {
         ],
         Role::Sampling => &[
             ("queued.max.messages.kbytes", "8192"),
+            ("fetch.max.bytes", "8388608"),
             ("fetch.wait.max.ms", "50"),
             ("check.crcs", "true"),
         ],

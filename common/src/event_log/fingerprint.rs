@@ -1,10 +1,10 @@
 //! The first record of each partition, which tells a topic that was made anew from the old one of the same name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Message, TopicPartitionList};
 
 use super::asking::ANSWER_TIMEOUT;
@@ -19,58 +19,104 @@ use crate::ports::{Bounds, Fingerprint, LogError};
 /// How long one wait for a record lasts before the time left is looked at.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 
+/// How many partitions are read at once: so many fetched batches are held at most, and the rest waits.
+const PARTITIONS_AT_ONCE: usize = 8;
+
 /// Reads the first record of each partition that has one. Blocks its thread.
 pub(super) fn first_records(
     kafka: &Kafka,
     bounds: &BTreeMap<Partition, Bounds>,
 ) -> Result<BTreeMap<Partition, Fingerprint>, LogError> {
-    let doing = format!("reading the first records of the topic {}", kafka.topic);
-    let mut missing: BTreeMap<Partition, Offset> = bounds
+    let mut waiting = bounds
         .iter()
         .filter(|(_, bounds)| bounds.begin < bounds.end)
         .map(|(partition, bounds)| (*partition, bounds.begin))
-        .collect();
-    if missing.is_empty() {
+        .peekable();
+    if waiting.peek().is_none() {
         return Ok(BTreeMap::new());
     }
+    let topic = &kafka.topic;
+    let doing = format!("reading the first records of the topic {topic}");
     let consumer: BaseConsumer<Context> = client_config(&kafka.client, Role::Sampling)
         .create_with_context(Context)
         .map_err(|error| log_error(&doing, &error))?;
-    let mut list = TopicPartitionList::with_capacity(missing.len());
-    for (partition, begin) in &missing {
-        list.add_partition_offset(&kafka.topic, partition.0, rdkafka::Offset::Offset(begin.0))
-            .map_err(|error| log_error(&doing, &error))?;
+    let mut sampling = Sampling {
+        consumer,
+        topic,
+        open: BTreeSet::new(),
+        found: BTreeMap::new(),
+    };
+    loop {
+        while sampling.open.len() < PARTITIONS_AT_ONCE
+            && let Some((partition, begin)) = waiting.next()
+        {
+            sampling
+                .open(partition, begin)
+                .map_err(|error| log_error(&doing, &error))?;
+        }
+        if sampling.open.is_empty() {
+            return Ok(sampling.found);
+        }
+        sampling.read_one(&doing)?;
     }
-    consumer
-        .assign(&list)
-        .map_err(|error| log_error(&doing, &error))?;
+}
 
-    let clock = SystemClock;
-    let until = clock.now().plus(ANSWER_TIMEOUT);
-    let mut found = BTreeMap::new();
-    let mut trouble = None;
-    while !missing.is_empty() {
-        if clock.now() >= until {
-            return Err(trouble.unwrap_or_else(|| {
-                LogError::Unavailable(format!("{doing}: no answer in {ANSWER_TIMEOUT:?}"))
-            }));
-        }
-        match consumer.poll(POLL_TIMEOUT) {
-            None => {}
-            Some(Ok(message)) => {
-                let partition = Partition(message.partition());
-                if missing.remove(&partition).is_some() {
-                    found.insert(partition, fingerprint(&message));
-                }
-            }
-            // Nothing but markers and aborted records: it has no first record yet.
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                missing.remove(&Partition(partition));
-            }
-            Some(Err(error)) => trouble = Some(log_error(&doing, &error)),
-        }
+/// Some partitions of which the first record is awaited.
+struct Sampling<'a> {
+    consumer: BaseConsumer<Context>,
+    topic: &'a str,
+    open: BTreeSet<Partition>,
+    found: BTreeMap<Partition, Fingerprint>,
+}
+
+impl Sampling<'_> {
+    fn open(&mut self, partition: Partition, begin: Offset) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        let begin = rdkafka::Offset::Offset(begin.0);
+        list.add_partition_offset(self.topic, partition.0, begin)?;
+        self.consumer.incremental_assign(&list)?;
+        self.open.insert(partition);
+        Ok(())
     }
-    Ok(found)
+
+    /// What else was fetched of it would only stand in the way of the others.
+    fn close(&mut self, partition: Partition) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(self.topic, partition.0);
+        self.open.remove(&partition);
+        self.consumer.incremental_unassign(&list)
+    }
+
+    /// Waits until one more of the open partitions is done.
+    fn read_one(&mut self, doing: &str) -> Result<(), LogError> {
+        let clock = SystemClock;
+        let until = clock.now().plus(ANSWER_TIMEOUT);
+        let mut trouble = None;
+        while clock.now() < until {
+            let done = match self.consumer.poll(POLL_TIMEOUT) {
+                None => continue,
+                Some(Ok(message)) => {
+                    let partition = Partition(message.partition());
+                    if self.open.contains(&partition) {
+                        self.found.insert(partition, fingerprint(&message));
+                    }
+                    partition
+                }
+                // Nothing but markers and aborted records: it has no first record yet.
+                Some(Err(KafkaError::PartitionEOF(partition))) => Partition(partition),
+                Some(Err(error)) => {
+                    trouble = Some(log_error(doing, &error));
+                    continue;
+                }
+            };
+            if self.open.contains(&done) {
+                return self.close(done).map_err(|error| log_error(doing, &error));
+            }
+        }
+        Err(trouble.unwrap_or_else(|| {
+            LogError::Unavailable(format!("{doing}: no answer in {ANSWER_TIMEOUT:?}"))
+        }))
+    }
 }
 
 fn fingerprint(message: &impl Message) -> Fingerprint {

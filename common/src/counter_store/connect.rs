@@ -19,6 +19,9 @@ use crate::ports::StoreError;
 /// How long a node may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a read is waited for at least: nothing hangs on giving it up early, and a server gives it up itself.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// A session that every node lists under `client_id`.
 pub(super) fn builder(
     cassandra: &Cassandra,
@@ -87,7 +90,7 @@ pub(super) fn balancing(cassandra: &Cassandra) -> Arc<dyn LoadBalancingPolicy> {
 fn reading_profile(cassandra: &Cassandra) -> ExecutionProfileHandle {
     ExecutionProfile::builder()
         .consistency(Consistency::LocalQuorum)
-        .request_timeout(Some(cassandra.request_timeout))
+        .request_timeout(Some(cassandra.request_timeout.max(READ_TIMEOUT)))
         .retry_policy(Arc::new(DefaultRetryPolicy::new()))
         .speculative_execution_policy(None)
         .load_balancing_policy(balancing(cassandra))

@@ -2,20 +2,20 @@
 //! answer is that node's own; a session that failed is dropped, and the next question makes a new one. None of them
 //! ever changes the store, and nodes list them under an id that is no member's.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::{Either, join_all, select};
+use futures_util::future::{Either, select};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use scylla::client::session::Session;
-use scylla::policies::host_filter::AllowListHostFilter;
 use scylla::statement::Statement;
 use uuid::Uuid;
 
-use super::{connect, listed, statements, table};
+use super::{listed, statements, table};
 use crate::clock::Clock;
 use crate::config::Cassandra;
 use crate::ports::{
@@ -24,17 +24,19 @@ use crate::ports::{
 
 mod heard;
 mod ring;
+mod sessions;
 mod settings;
 
 use heard::Heard;
 use ring::{Gossip, Told, View};
+use sessions::Sessions;
 
 /// Under which id nodes list these sessions.
 pub const OBSERVER_ID: &str = "stitch-observer";
-/// How long one node may take to tell what it knows of the ring. Below the bound of a calm's round, so that one silent
-/// node does not keep the others from being asked in time.
+/// How long those are waited for who tell of the ring later than others. Below the bound of a calm's round, so that one
+/// silent node does not keep the others from being asked in time.
 const RING_BOUND: Duration = Duration::from_millis(800);
-/// How long one node may take at first, with a connection to make.
+/// How long one node may take where nothing is urgent, with a connection to make.
 const FIRST_BOUND: Duration = Duration::from_secs(5);
 
 /// Looks at the nodes.
@@ -42,7 +44,7 @@ const FIRST_BOUND: Duration = Duration::from_secs(5);
 pub struct ScyllaNodes<C> {
     cassandra: Cassandra,
     clock: C,
-    sessions: Mutex<HashMap<SocketAddr, Arc<Session>>>,
+    sessions: Sessions,
     heard: Mutex<Heard>,
     known: Mutex<BTreeMap<NodeId, SocketAddr>>,
 }
@@ -52,11 +54,11 @@ impl<C: Clock> ScyllaNodes<C> {
         let nodes = Self {
             cassandra: cassandra.clone(),
             clock,
-            sessions: Mutex::default(),
+            sessions: Sessions::default(),
             heard: Mutex::default(),
             known: Mutex::default(),
         };
-        let ring = nodes.ring_within(FIRST_BOUND).await?;
+        let ring = nodes.ring().await?;
         // A server that a calm cannot be awaited at is refused now, not in the middle of a restoration.
         let mut last = StoreError::Unavailable("no node answers".to_owned());
         for state in &ring {
@@ -72,27 +74,8 @@ impl<C: Clock> ScyllaNodes<C> {
         Err(last)
     }
 
-    /// The session with one node; made at the first need.
-    async fn session(&self, address: SocketAddr) -> Result<Arc<Session>, StoreError> {
-        if let Some(session) = locked(&self.sessions).get(&address) {
-            return Ok(Arc::clone(session));
-        }
-        let filter = AllowListHostFilter::new([address])
-            .map_err(|error| StoreError::Refused(error.to_string()))?;
-        let alone = Cassandra {
-            nodes: vec![address.to_string()],
-            local_datacenter: None,
-            ..self.cassandra.clone()
-        };
-        let builder = connect::builder(&alone, OBSERVER_ID, 1)
-            .fetch_schema_metadata(false)
-            .host_filter(Arc::new(filter));
-        let session = Arc::new(connect::session(builder, &alone).await?);
-        locked(&self.sessions).insert(address, Arc::clone(&session));
-        Ok(session)
-    }
-
-    /// Asks one node, and waits for it no longer than `bound`; if it fails, the next question makes a new session.
+    /// Asks one node, and waits for it no longer than `bound`. If the session fails, the next question makes a new one;
+    /// silence is no failure of it, for a node that was frozen goes on where it was.
     async fn ask<T, F>(
         &self,
         address: SocketAddr,
@@ -102,25 +85,48 @@ impl<C: Clock> ScyllaNodes<C> {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let asked = std::pin::pin!(async { question(self.session(address).await?).await });
+        let asked = std::pin::pin!(async {
+            question(self.sessions.with(address, &self.cassandra).await?).await
+        });
         let bounded = std::pin::pin!(self.clock.sleep(bound));
-        let answer = match select(asked, bounded).await {
-            Either::Left((answer, _)) => answer,
+        match select(asked, bounded).await {
+            Either::Left((answer, _)) => {
+                if matches!(answer, Err(StoreError::Unavailable(_))) {
+                    self.sessions.forget(address);
+                }
+                answer
+            }
             Either::Right(((), _)) => Err(StoreError::Unavailable(format!(
                 "node {address} did not answer within {} ms",
                 bound.as_millis()
             ))),
-        };
-        if matches!(answer, Err(StoreError::Unavailable(_))) {
-            locked(&self.sessions).remove(&address);
         }
-        answer
+    }
+
+    /// What these nodes tell of the ring: all of them, or those who do in good time, or the first who does.
+    async fn views(&self, addresses: &[SocketAddr]) -> Vec<View> {
+        let asking = addresses.iter().map(|address| self.view(*address));
+        let mut asking: FuturesUnordered<_> = asking.collect();
+        let mut good_time = std::pin::pin!(self.clock.sleep(RING_BOUND));
+        let mut views = Vec::new();
+        while let Either::Left((told, _)) = select(asking.next(), good_time.as_mut()).await {
+            match told {
+                Some(view) => views.extend(view),
+                None => return views,
+            }
+        }
+        while views.is_empty()
+            && let Some(view) = asking.next().await
+        {
+            views.extend(view);
+        }
+        views
     }
 
     /// What one node tells of the ring.
-    async fn view(&self, address: SocketAddr, bound: Duration) -> Option<View> {
+    async fn view(&self, address: SocketAddr) -> Option<View> {
         let view = self
-            .ask(address, bound, |session| async move {
+            .ask(address, FIRST_BOUND, |session| async move {
                 let local: Vec<Told> = table::rows(&session, statements::LOCAL, ()).await?;
                 let peers: Vec<Told> = table::rows(&session, statements::PEERS, ()).await?;
                 let gossip: Vec<Gossip> = table::rows(&session, statements::GOSSIP, ()).await?;
@@ -153,7 +159,33 @@ impl<C: Clock> ScyllaNodes<C> {
 
 impl<C: Clock> Nodes for ScyllaNodes<C> {
     async fn ring(&self) -> Result<Vec<NodeState>, StoreError> {
-        self.ring_within(RING_BOUND).await
+        let mut views = Vec::new();
+        let mut asked = Vec::new();
+        loop {
+            // Those who answer name others, who are asked too: twice at most, as every node knows every node.
+            let mut addresses = self.addresses().await;
+            addresses.retain(|address| !asked.contains(address));
+            if addresses.is_empty() {
+                break;
+            }
+            views.extend(self.views(&addresses).await);
+            asked.extend(addresses);
+            let mut known = locked(&self.known);
+            for view in &views {
+                known.extend(view.addresses());
+            }
+        }
+        if views.is_empty() {
+            return Err(StoreError::Unavailable(format!(
+                "none of the nodes {} answers",
+                self.cassandra.nodes.join(", ")
+            )));
+        }
+        let mut heard = locked(&self.heard);
+        let now = self.clock.now();
+        Ok(ring::merge(&views, |observer, gossip| {
+            heard.lately(observer, gossip, now)
+        }))
     }
 
     async fn probe(&self, node: &NodeAddress, bound: Duration) -> Probe {
@@ -205,37 +237,6 @@ impl<C: Clock> Nodes for ScyllaNodes<C> {
 }
 
 impl<C: Clock> ScyllaNodes<C> {
-    async fn ring_within(&self, bound: Duration) -> Result<Vec<NodeState>, StoreError> {
-        let mut views = Vec::new();
-        let mut asked = Vec::new();
-        loop {
-            // Those who answer name others, who are asked too: twice at most, as every node knows every node.
-            let mut addresses = self.addresses().await;
-            addresses.retain(|address| !asked.contains(address));
-            if addresses.is_empty() {
-                break;
-            }
-            let told = join_all(addresses.iter().map(|address| self.view(*address, bound))).await;
-            views.extend(told.into_iter().flatten());
-            asked.extend(addresses);
-            let mut known = locked(&self.known);
-            for view in &views {
-                known.extend(view.addresses());
-            }
-        }
-        if views.is_empty() {
-            return Err(StoreError::Unavailable(format!(
-                "none of the nodes {} answers",
-                self.cassandra.nodes.join(", ")
-            )));
-        }
-        let mut heard = locked(&self.heard);
-        let now = self.clock.now();
-        Ok(ring::merge(&views, |observer, gossip| {
-            heard.lately(observer, gossip, now)
-        }))
-    }
-
     /// Whether the node's kernel refuses connections: nothing listens there any more. A process that is frozen still
     /// has them accepted by its kernel.
     async fn knock(&self, address: SocketAddr, bound: Duration) -> Probe {

@@ -138,7 +138,7 @@ fn total_lines(totals: &Totals) -> Vec<String> {
             after,
         } = total;
         let after = after
-            .map(|after| format!(", now {after}"))
+            .map(|after| format!(", holds {after} now in the ranges that are proved"))
             .unwrap_or_default();
         format!(
             "  {}: held {before}, should have held {expected}{after}",

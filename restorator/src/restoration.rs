@@ -82,8 +82,11 @@ impl Restored {
     }
 }
 
-/// How often a range is read and corrected before it is given back.
-const ROUNDS_MAX: usize = 4;
+/// How often a cell is corrected. Not often: a cell that was deleted by hand swallows what is added to it, and may give
+/// it back when its tombstone is gone.
+const CORRECTIONS_MAX: usize = 2;
+/// How many calms are awaited for corrections of unknown outcome.
+const CALMS_MAX: usize = 2;
 
 /// Restores a range: closes in once more, so that little is left for the lock, then locks, corrects, verifies and gives
 /// the lock back.
@@ -114,33 +117,40 @@ async fn restore<W: World>(
     let mut held = acquire::range(task, claim).await?;
     let cut = cut::find(&held).await?;
     let touched = touched::follow(&held, &cut, verdicts).await?;
-    let mut wrong = Vec::new();
-    for _ in 0..ROUNDS_MAX {
+    let (mut corrections, mut calms) = (0, 0);
+    loop {
         let current = current::read(&held, &touched).await?;
         let delta = delta::between(&mut held, &current)?;
         let applied = match apply::once(&mut held, &cut, delta).await? {
             Sent::Applied(applied) => applied,
+            Sent::Unknown if calms == CALMS_MAX => return Err(Unproven::Unknown),
             Sent::Unknown => {
+                calms += 1;
                 apply::wait_out(&mut held).await?;
                 continue;
             }
         };
+        corrections += 1;
         match verify::again(&mut held, &cut, &touched, applied).await? {
             Checked::Right(verified) => return Ok(verified),
-            Checked::Wrong(cells) => wrong = cells,
+            Checked::Wrong(wrong) if corrections == CORRECTIONS_MAX => return Err(stubborn(wrong)),
+            Checked::Wrong(_) => {}
         }
     }
-    Err(stubborn(wrong))
 }
 
 /// Cells that did not become right: those that no correction moved take no increments at all.
 fn stubborn(wrong: Vec<(cell::Cell, Drift, Count)>) -> Unproven {
-    let deaf = !wrong.is_empty() && wrong.iter().all(|(_, sent, now)| sent.current == *now);
-    let cells = wrong.into_iter().map(|(cell, _, _)| cell).collect();
-    if deaf {
-        Unproven::Deaf(cells)
+    let (deaf, moved): (Vec<_>, Vec<_>) = wrong
+        .into_iter()
+        .partition(|(_, sent, now)| sent.current == *now);
+    let cells = |wrong: Vec<(cell::Cell, Drift, Count)>| {
+        wrong.into_iter().map(|(cell, _, _)| cell).collect()
+    };
+    if deaf.is_empty() {
+        Unproven::Restless(cells(moved))
     } else {
-        Unproven::Restless(cells)
+        Unproven::Deaf(cells(deaf))
     }
 }
 
@@ -165,4 +175,29 @@ pub fn judged(tail: &Tail, range: RangeId, verdicts: &Verdicts) -> (u64, u64) {
 
 fn number<T>(items: impl Iterator<Item = T>) -> u64 {
     items.fold(0, |number, _| number + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::slot_at;
+    use stitch_common::cell::{Cell, Counter, Granularity};
+
+    fn wrong(key: &str, sent: i64, now: i64) -> (Cell, Drift, Count) {
+        let cell = Cell {
+            counter: Counter::new("plays", key),
+            slot: slot_at(Granularity::All, 0),
+        };
+        let drift = Drift::between(Count(9), Count(sent)).unwrap();
+        (cell, drift, Count(now))
+    }
+
+    #[test]
+    fn a_cell_that_no_correction_moves_is_named_as_deleted_by_hand() {
+        let deaf = stubborn(vec![wrong("a", 0, 0), wrong("b", 1, 2)]);
+        assert_eq!(deaf, Unproven::Deaf(vec![wrong("a", 0, 0).0]));
+        assert!(deaf.to_string().contains("plays/a") && deaf.way_out().contains("deleted by hand"));
+        let restless = stubborn(vec![wrong("b", 1, 2)]);
+        assert_eq!(restless, Unproven::Restless(vec![wrong("b", 1, 2).0]));
+    }
 }

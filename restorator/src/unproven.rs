@@ -48,6 +48,9 @@ pub enum Unproven {
     /// The lease ended.
     #[error("the lease with ZooKeeper ended while the range was locked")]
     LeaseLost,
+    /// Corrections of unknown outcome, again and again.
+    #[error("the outcome of corrections stayed unknown several times")]
+    Unknown,
     /// Cassandra does not take a correction.
     #[error("Cassandra does not take corrections: {0}")]
     NotTaken(Cause),
@@ -99,7 +102,7 @@ impl Unproven {
                 "run it again: the next run waits until nothing of this one is on its way; if it happens often, raise \
                  [zookeeper] session_timeout_ms"
             }
-            Self::NotTaken(_) => "see Cassandra's log; then run it again",
+            Self::Unknown | Self::NotTaken(_) => "see Cassandra's log; then run it again",
             Self::Deaf(_) => {
                 "they were deleted by hand, and Cassandra's tombstones swallow later increments: let a compaction drop \
                  the tombstones after gc_grace_seconds, then run it again; never delete a counter"

@@ -112,6 +112,25 @@ impl RunReport {
     }
 }
 
+impl RunReport {
+    /// What is not proved, ranges of one reason together.
+    fn unproved_lines(&self) -> Vec<String> {
+        let mut reasons = BTreeMap::<(&str, &str), Vec<String>>::new();
+        for range in &self.ranges {
+            if let Some(Failure { what, way_out }) = &range.error {
+                let ranges = reasons.entry((what, way_out)).or_default();
+                ranges.push(range.range.to_string());
+            }
+        }
+        let line = |((what, way_out), ranges): ((&str, &str), Vec<String>)| {
+            let word = if ranges.len() == 1 { "range" } else { "ranges" };
+            let ranges = ranges.join(" ");
+            format!("{word} {ranges} not proved: {what}\n  way out: {way_out}")
+        };
+        reasons.into_iter().map(line).collect()
+    }
+}
+
 impl Report for RunReport {
     fn outcome(&self) -> &'static str {
         match self.state() {
@@ -180,18 +199,8 @@ impl Report for RunReport {
                 "ranges were locked for {median} ms in the median, {longest} ms at the longest"
             )?;
         }
-        for range in self
-            .ranges
-            .iter()
-            .filter(|range| range.outcome != RangeEnd::Proved)
-        {
-            if let Some(Failure { what, way_out }) = &range.error {
-                writeln!(
-                    out,
-                    "range {} is not proved: {what}\n  way out: {way_out}",
-                    range.range
-                )?;
-            }
+        for line in self.unproved_lines() {
+            writeln!(out, "{line}")?;
         }
         for line in unnamed_lines(&self.unnamed_counters)
             .iter()
@@ -294,7 +303,7 @@ mod tests {
         let (text, _) = given(report(ranges, 0), Output::Text);
         assert!(text.contains("1 of 2 ranges proved right"), "{text}");
         assert!(
-            text.contains("range 4 is not proved: a node is down\n  way out: start it"),
+            text.contains("range 4 not proved: a node is down\n  way out: start it"),
             "{text}"
         );
     }

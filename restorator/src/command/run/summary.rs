@@ -62,12 +62,23 @@ impl Summary {
         let Restored {
             range,
             outcome,
-            corrected,
+            mut corrected,
             verdicts,
             waited,
             locked,
         } = restored;
         let (judged, touched) = judged(tail, range, &verdicts);
+        if let Err(Unproven::Deaf(cells) | Unproven::Restless(cells)) = &outcome {
+            for cell in cells {
+                corrected.remove(cell);
+            }
+            self.left += number(
+                cells
+                    .iter()
+                    .filter(|cell| !verdicts.wrong().contains_key(cell))
+                    .count(),
+            );
+        }
         let (end, read, error) = match &outcome {
             Ok(verified) => (RangeEnd::Proved, verified.cells(), None),
             Err(why @ Unproven::Limits(_)) => (RangeEnd::Refused, 0, Some(Failure::from(why))),

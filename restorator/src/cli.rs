@@ -104,8 +104,6 @@ struct RunArguments {
     /// Plan and carry out in one go
     #[arg(long)]
     now: bool,
-    #[command(flatten, next_help_heading = "With --now")]
-    scope: ScopeArguments,
     /// Refuse to correct more cells than this
     #[arg(long, value_name = "N")]
     max_cells: Option<u64>,
@@ -114,6 +112,8 @@ struct RunArguments {
     max_change: Option<u64>,
     #[command(flatten)]
     word: Word,
+    #[command(flatten, next_help_heading = "With --now")]
+    scope: ScopeArguments,
 }
 
 /// The operator's word on what is down for good.

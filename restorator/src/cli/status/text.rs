@@ -28,7 +28,7 @@ pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
             "  range {:<5} {} number {}",
-            mark.range, mark.member, mark.number
+            mark.range.0, mark.member, mark.number
         )?;
     }
     if !status.requests.is_empty() {
@@ -97,7 +97,7 @@ fn partitions(status: &Status, out: &mut dyn Write) -> io::Result<()> {
             Some(member) => format!("held by {member}"),
             None => "held by nobody".to_owned(),
         };
-        writeln!(out, "  {:<5} {progress}, {holder}", line.partition)?;
+        writeln!(out, "  {:<5} {progress}, {holder}", line.partition.0)?;
     }
     Ok(())
 }
@@ -114,7 +114,7 @@ fn locks(locks: &[LockLine], out: &mut dyn Write) -> io::Result<()> {
             writeln!(
                 out,
                 "  range {:<5} exclusive, {} by {} since {since}",
-                line.range, line.state, line.member
+                line.range.0, line.state, line.member
             )?;
         }
     }

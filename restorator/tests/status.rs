@@ -1,0 +1,225 @@
+//! `status`, with the real binary on a real ZooKeeper (`STITCH_TEST_ZOOKEEPER`, else 127.0.0.1:2181).
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use stitch_common::clock::SystemClock;
+use stitch_common::config::{Config, Environment};
+use stitch_common::coordination::client::ZooKeeperSession;
+use stitch_common::coordination::definition_node::{self, NamespaceRecord};
+use stitch_common::coordination::membership::{self, Introduction, Joined};
+use stitch_common::coordination::path::Paths;
+use stitch_common::coordination::queue::Kind;
+use stitch_common::coordination::range_lock::RangeLock;
+use stitch_common::coordination::restoration::RestorationLock;
+use stitch_common::coordination::{Coordinator, ZooKeeper, marks};
+use stitch_common::member::{MemberId, Role};
+use stitch_common::ports::{Keeper, LogIdentity, TableIdentity};
+use stitch_common::range::RangeId;
+
+type Here = Coordinator<ZooKeeperSession, SystemClock>;
+
+/// A namespace of its own, in ZooKeeper alone.
+struct Namespace {
+    config: Config,
+    file: tempfile::NamedTempFile,
+}
+
+impl Namespace {
+    fn new() -> Self {
+        let server = std::env::var("STITCH_TEST_ZOOKEEPER");
+        let server = server.unwrap_or_else(|_| "127.0.0.1:2181".to_owned());
+        let name = format!("status-{}", uuid::Uuid::new_v4());
+        let text = include_str!("../../deploy/stitch.toml")
+            .replace("namespace = \"plays\"", &format!("namespace = \"{name}\""))
+            .replace("session_timeout_ms = 10000", "session_timeout_ms = 2000")
+            .replace("127.0.0.1:2181", &server);
+        let config = Config::parse("stitch.toml", &text, &Environment::default()).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Self { config, file }
+    }
+
+    async fn session(&self) -> Here {
+        let zookeeper = &self.config.zookeeper;
+        let keeper = ZooKeeper::new(&zookeeper.connect, zookeeper.session_timeout);
+        let session = keeper
+            .connect()
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
+        Coordinator::new(session, SystemClock, Paths::new(&self.config.namespace))
+    }
+
+    async fn make(&self, here: &Here) -> i32 {
+        let record = NamespaceRecord {
+            generation: 1,
+            definitions: self.config.definitions.clone(),
+            log: LogIdentity {
+                cluster: "kafka".to_owned(),
+                topic: "events".to_owned(),
+                cleanup_policy: "delete".to_owned(),
+                fingerprints: std::collections::BTreeMap::new(),
+            },
+            table: TableIdentity {
+                cluster: "cassandra".to_owned(),
+                table: uuid::Uuid::nil(),
+            },
+        };
+        here.make_directories().await.unwrap();
+        definition_node::create(here, &record)
+            .await
+            .unwrap()
+            .version
+    }
+
+    /// Exit code and standard output of `status`.
+    fn status(&self, output: &str) -> (i32, String) {
+        let program = env!("CARGO_BIN_EXE_stitch-restorator");
+        let mut command = Command::new(program);
+        command.arg("status").args(["--output", output, "--config"]);
+        let done = command.arg(self.file.path()).output().unwrap();
+        (
+            done.status.code().unwrap(),
+            String::from_utf8(done.stdout).unwrap(),
+        )
+    }
+
+    fn object(&self) -> (i32, Value) {
+        let (code, text) = self.status("json");
+        (
+            code,
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")),
+        )
+    }
+}
+
+async fn join(here: &Here, version: i32, role: Role) {
+    let introduction = Introduction {
+        role,
+        host: "somewhere".to_owned(),
+        process_id: 7,
+        version: "0".to_owned(),
+    };
+    let joined = membership::join(here, version, &introduction)
+        .await
+        .unwrap();
+    assert!(matches!(joined, Joined::Member(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_is_not_made_is_told_so() {
+    let (code, object) = Namespace::new().object();
+    assert_eq!((code, &object["outcome"]), (2, &Value::from("error")));
+    assert!(
+        object["error"]["way_out"]
+            .as_str()
+            .unwrap()
+            .contains("init"),
+        "{object}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_tombstones_locks_marks_and_restorations_are_shown() {
+    let namespace = Namespace::new();
+    let (counting, dead, restoring) = (
+        namespace.session().await,
+        namespace.session().await,
+        namespace.session().await,
+    );
+    let version = namespace.make(&counting).await;
+    join(&counting, version, Role::Processor).await;
+    join(&dead, version, Role::Processor).await;
+    join(&restoring, version, Role::Restorator).await;
+    let mut shared = RangeLock::new(&counting, RangeId(3), Kind::Shared);
+    shared.wait_granted(&counting).await.unwrap();
+    let mut exclusive = RangeLock::new(&restoring, RangeId(5), Kind::Exclusive);
+    exclusive.wait_granted(&restoring).await.unwrap();
+    let mut waiting = RangeLock::new(&restoring, RangeId(3), Kind::Exclusive);
+    waiting.queue(&restoring).await.unwrap();
+    marks::create(&dead, RangeId(9)).await.unwrap();
+    let tombstone = dead.member();
+    dead.close().await;
+    let mut lock = RestorationLock::new(&restoring, "somewhere", 7);
+    assert_eq!(lock.try_granted(&restoring).await.unwrap(), None);
+
+    check_object(&namespace, &counting, &restoring, &tombstone);
+    let (code, text) = namespace.status("text");
+    assert_eq!(code, 0);
+    for part in [
+        "tombstones",
+        "range 5     exclusive, held by",
+        "1 ranges shared, held by",
+        "restoration running: ",
+    ] {
+        assert!(text.contains(part), "\"{part}\" is not in {text}");
+    }
+    assert!(text.contains(&restoring.member().to_string()), "{text}");
+    for (mut range_lock, here) in [
+        (shared, &counting),
+        (exclusive, &restoring),
+        (waiting, &restoring),
+    ] {
+        range_lock.release(here).await.unwrap();
+    }
+    lock.release(&restoring).await.unwrap();
+    let bound = Duration::from_secs(20);
+    tokio::time::timeout(bound, async {
+        tokio::join!(counting.close(), restoring.close())
+    })
+    .await
+    .unwrap();
+}
+
+fn check_object(namespace: &Namespace, counting: &Here, restoring: &Here, tombstone: &MemberId) {
+    let (code, object) = namespace.object();
+    assert_eq!(
+        (code, &object["outcome"]),
+        (0, &Value::from("read")),
+        "{object}"
+    );
+    let ids = |list: &str| -> Vec<String> {
+        let list = object[list].as_array().unwrap().iter();
+        list.map(|entry| entry["member"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(ids("tombstones"), [tombstone.to_string()]);
+    assert_eq!(ids("members").len(), 2);
+    assert_eq!(ids("marks"), [tombstone.to_string()]);
+    let locks: Vec<_> = object["locks"].as_array().unwrap().iter().collect();
+    let told = |lock: &Value| {
+        let text = |name: &str| lock[name].as_str().unwrap().to_owned();
+        assert!(!lock["since"].is_null(), "{lock}");
+        (
+            lock["range"].as_i64().unwrap(),
+            text("kind"),
+            text("state"),
+            text("member"),
+        )
+    };
+    let line = |range, kind: &str, state: &str, here: &Here| {
+        (
+            range,
+            kind.to_owned(),
+            state.to_owned(),
+            here.member().to_string(),
+        )
+    };
+    let expected = [
+        line(3, "shared", "held", counting),
+        line(3, "exclusive", "waiting", restoring),
+        line(5, "exclusive", "held", restoring),
+    ];
+    assert_eq!(locks.into_iter().map(told).collect::<Vec<_>>(), expected);
+    assert_eq!(
+        object["restoring"]["member"],
+        restoring.member().to_string()
+    );
+}

@@ -135,6 +135,8 @@ enum Accept {
 
 /// Does what `arguments` ask for.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    let _points = crate::failpoint::setup();
     let arguments: Arguments = match program::arguments(arguments) {
         Ok(arguments) => arguments,
         Err(exit) => return exit,

@@ -5,7 +5,7 @@ use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use stitch_common::calm::{CalmError, Hindrance, Request, Sessions, Word, await_calm};
+use stitch_common::calm::{CalmError, Hindrance, Request, Word, await_calm};
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::coordination::marks::{self, Mark};
 use stitch_common::coordination::membership::{self, Forgot};
@@ -85,20 +85,9 @@ impl Unrest {
 /// # Errors
 /// No calm came within its bound.
 pub async fn calm<W: World>(site: &Site<'_, W>) -> Result<(), Error> {
-    let members = membership::list(site.coordinator).await?.members;
-    let longest_ms = members
-        .iter()
-        .map(|member| member.record.session_timeout_ms);
-    let cassandra = &site.config.cassandra;
-    let request = Request {
-        members: members.iter().map(|member| member.id.clone()).collect(),
-        sessions: Sessions {
-            longest_timeout: Duration::from_millis(longest_ms.max().unwrap_or_default()),
-            keepalive_interval: cassandra.keepalive_interval,
-            keepalive_timeout: cassandra.keepalive_timeout,
-        },
-        timeout: site.config.restorator.calm_timeout,
-    };
+    let members = membership::list(site.coordinator).await?;
+    let (cassandra, timeout) = (&site.config.cassandra, site.config.restorator.calm_timeout);
+    let request = Request::for_members(&members, cassandra, timeout);
     let word = Word {
         node_gone: &|node| site.gone.iter().any(|gone| gone.is_node(node)),
         member_gone: &|member| site.gone.iter().any(|gone| gone.is_member(member)),

@@ -3,8 +3,6 @@
 //! No event is taken in before every rejected record below it is copied: progress can then never pass one that was not,
 //! and nothing above it is begun, so that yields need not wait for Kafka.
 
-use std::collections::BTreeSet;
-
 use stitch_common::clock::Moment;
 use stitch_common::event::{Decoded, Event};
 use stitch_common::offset::{Offset, Partition};
@@ -73,16 +71,7 @@ impl Counting {
         let Some(known) = self.counting(partition, run) else {
             return;
         };
-        let from = known
-            .staged
-            .back()
-            .map_or(known.taken_in, |staged| staged.upto);
-        let mut staged = Staged {
-            events: Vec::new(),
-            uncopied: BTreeSet::new(),
-            upto: from,
-            bytes: 0,
-        };
+        let mut staged = Staged::behind(known.delivered_upto());
         let mut decoded = metrics::Decoded::default();
         for record in records {
             if record.offset < staged.upto {
@@ -120,18 +109,8 @@ impl Counting {
         let Some(known) = self.counting(partition, run) else {
             return;
         };
-        let from = known
-            .staged
-            .back()
-            .map_or(known.taken_in, |staged| staged.upto);
-        if upto > from {
-            let nothing = Staged {
-                events: Vec::new(),
-                uncopied: BTreeSet::new(),
-                upto,
-                bytes: 0,
-            };
-            self.stage(partition, nothing);
+        if upto > known.delivered_upto() {
+            self.stage(partition, Staged::behind(upto));
         }
     }
 

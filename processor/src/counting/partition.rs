@@ -59,7 +59,26 @@ pub(crate) struct Staged {
     pub(super) bytes: usize,
 }
 
+impl Staged {
+    /// Nothing yet, behind `upto`.
+    pub(super) const fn behind(upto: Offset) -> Self {
+        Self {
+            events: Vec::new(),
+            uncopied: BTreeSet::new(),
+            upto,
+            bytes: 0,
+        }
+    }
+}
+
 impl PartitionCounting {
+    /// The place behind all that was delivered.
+    pub(super) fn delivered_upto(&self) -> Offset {
+        self.staged
+            .back()
+            .map_or(self.taken_in, |staged| staged.upto)
+    }
+
     pub(super) fn taking(now: Moment) -> Self {
         Self {
             stage: Stage::Taking,

@@ -69,6 +69,16 @@ impl Scene {
         }
     }
 
+    /// One event is delivered, its range granted, and its batch on its way.
+    fn with_one_sent() -> (Self, BatchId) {
+        let mut scene = Self::new();
+        scene.deliver(vec![play(0, "u")]);
+        drop(scene.after(1));
+        scene.counting.granted(scene.range);
+        let sent = sent(&scene.after(1));
+        (scene, sent[0].0)
+    }
+
     fn deliver(&mut self, records: Vec<Record>) {
         self.counting.delivered(P, self.run, records);
     }
@@ -134,12 +144,8 @@ fn nothing_is_sent_without_a_valid_lease() {
 
 #[test]
 fn an_unknown_outcome_is_never_sent_again_and_not_told_before_it_is_marked() {
-    let mut scene = Scene::new();
-    scene.deliver(vec![play(0, "u")]);
-    drop(scene.after(1));
-    scene.counting.granted(scene.range);
-    let first = sent(&scene.after(1));
-    scene.answer(first[0].0, Outcome::Unknown(cause()));
+    let (mut scene, first) = Scene::with_one_sent();
+    scene.answer(first, Outcome::Unknown(cause()));
     let commands = scene.after(600);
     assert!(
         commands
@@ -157,12 +163,8 @@ fn an_unknown_outcome_is_never_sent_again_and_not_told_before_it_is_marked() {
 
 #[test]
 fn a_mark_answers_only_what_was_unknown_when_it_was_begun() {
-    let mut scene = Scene::new();
-    scene.deliver(vec![play(0, "u")]);
-    drop(scene.after(1));
-    scene.counting.granted(scene.range);
-    let first = sent(&scene.after(1));
-    scene.answer(first[0].0, Outcome::Unknown(cause()));
+    let (mut scene, first) = Scene::with_one_sent();
+    scene.answer(first, Outcome::Unknown(cause()));
     drop(scene.after(60));
     scene.deliver(vec![play(1, "u")]);
     let second = sent(&scene.after(60));
@@ -180,12 +182,8 @@ fn a_mark_answers_only_what_was_unknown_when_it_was_begun() {
 
 #[test]
 fn what_was_not_applied_is_sent_again_after_a_pause_and_others_go_on() {
-    let mut scene = Scene::new();
-    scene.deliver(vec![play(0, "u")]);
-    drop(scene.after(1));
-    scene.counting.granted(scene.range);
-    let first = sent(&scene.after(1));
-    scene.answer(first[0].0, Outcome::NotApplied(cause()));
+    let (mut scene, first) = Scene::with_one_sent();
+    scene.answer(first, Outcome::NotApplied(cause()));
     assert_eq!(sent(&scene.after(1)), []);
     let wakeup = scene.counting.next_wakeup(scene.now).unwrap();
     assert!(wakeup.since(scene.now) <= Duration::from_millis(50));
@@ -197,16 +195,12 @@ fn what_was_not_applied_is_sent_again_after_a_pause_and_others_go_on() {
 
 #[test]
 fn a_yield_finishes_what_was_begun_writes_and_only_then_lets_go() {
-    let mut scene = Scene::new();
-    scene.deliver(vec![play(0, "u")]);
-    drop(scene.after(1));
-    scene.counting.granted(scene.range);
-    let first = sent(&scene.after(1));
+    let (mut scene, first) = Scene::with_one_sent();
     scene.deliver(vec![play(1, "u")]);
     scene.counting.yield_asked(scene.range, scene.now);
     let commands = scene.after(1);
     assert!(sent(&commands).is_empty() && !releases(&commands));
-    scene.answer(first[0].0, Outcome::Applied);
+    scene.answer(first, Outcome::Applied);
     let commands = scene.after(1);
     assert_eq!(
         sent(&commands),
@@ -252,12 +246,8 @@ fn a_yield_that_cannot_apply_what_it_began_gives_it_up_in_time() {
 
 #[test]
 fn an_event_of_which_all_is_known_not_to_be_applied_counts_as_not_begun() {
-    let mut scene = Scene::new();
-    scene.deliver(vec![play(0, "u")]);
-    drop(scene.after(1));
-    scene.counting.granted(scene.range);
-    let first = sent(&scene.after(1));
-    scene.answer(first[0].0, Outcome::NotApplied(cause()));
+    let (mut scene, first) = Scene::with_one_sent();
+    scene.answer(first, Outcome::NotApplied(cause()));
     scene.counting.yield_asked(scene.range, scene.now);
     let commands = scene.after(1);
     assert!(
@@ -269,12 +259,8 @@ fn an_event_of_which_all_is_known_not_to_be_applied_counts_as_not_begun() {
 
 #[test]
 fn a_refusal_for_good_stops_the_range_and_not_the_others() {
-    let mut scene = Scene::new();
-    scene.deliver(vec![play(0, "u")]);
-    drop(scene.after(1));
-    scene.counting.granted(scene.range);
-    let whole = sent(&scene.after(1));
-    scene.answer(whole[0].0, Outcome::Refused(cause()));
+    let (mut scene, whole) = Scene::with_one_sent();
+    scene.answer(whole, Outcome::Refused(cause()));
     let half = sent(&scene.after(1));
     scene.answer(half[0].0, Outcome::Refused(cause()));
     assert_eq!(sent(&scene.after(10_000)), []);
@@ -325,15 +311,11 @@ fn memory_is_bounded_whatever_the_backlog() {
 
 #[test]
 fn a_clean_stop_hands_everything_over() {
-    let mut scene = Scene::new();
-    scene.deliver(vec![play(0, "u")]);
-    drop(scene.after(1));
-    scene.counting.granted(scene.range);
-    let first = sent(&scene.after(1));
+    let (mut scene, first) = Scene::with_one_sent();
     scene.deliver(vec![play(1, "u")]);
     scene.counting.stop(scene.now);
     drop(scene.after(1));
-    scene.answer(first[0].0, Outcome::Applied);
+    scene.answer(first, Outcome::Applied);
     assert_eq!(written(&scene.after(1), scene.range), Some(Offset(1)));
     scene.counting.progress_written(P);
     let commands = scene.after(1);

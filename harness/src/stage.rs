@@ -143,13 +143,13 @@ impl Stage {
             [kafka.client]
             "bootstrap.servers" = "{kafka}"
             "group.id" = "{namespace}"
-            "session.timeout.ms" = "6000"
+            "session.timeout.ms" = "10000"
             "heartbeat.interval.ms" = "500"
             [ranges]
             bits = 4
             [processor]
-            settle_timeout_ms = 1000
-            stop_timeout_ms = 5000
+            settle_timeout_ms = 5000
+            stop_timeout_ms = 8000
             [restorator]
             journal = "{journal}"
             "#,

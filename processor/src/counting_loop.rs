@@ -366,7 +366,7 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> CountingLoop<'a, S, C, Q, 
             && let Some(offsets) = self.commit_next.take()
         {
             self.committing = true;
-            self.spawn(errand::commit(group.commit(&offsets)));
+            self.spawn(errand::commit(group.commit(&offsets), &self.servers.clock));
         }
     }
 
@@ -391,6 +391,10 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> CountingLoop<'a, S, C, Q, 
             }
             Done::Copied(partition, run, offset) => self.counting.copied(partition, run, offset),
             Done::Committed => self.committing = false,
+            Done::NotCommitted => {
+                self.committing = false;
+                self.counting.commit_failed();
+            }
             Done::Heartbeat(sent) => {
                 self.lease.renew(sent);
                 self.beat_due = Some(sent.plus(self.lease.heartbeat_interval()));
@@ -474,6 +478,7 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> CountingLoop<'a, S, C, Q, 
                 | Done::GivenBack(_)
                 | Done::Copied(..)
                 | Done::Committed
+                | Done::NotCommitted
                 | Done::Heartbeat(_)
                 | Done::Unheard
                 | Done::Requests(..)

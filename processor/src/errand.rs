@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::coordination::partition_lock::PartitionLock;
@@ -26,6 +27,9 @@ use crate::counting::BatchId;
 use crate::error::Error;
 use crate::resume;
 
+/// The rest before a commit to the group that failed is made again.
+const COMMIT_PAUSE: Duration = Duration::from_millis(300);
+
 /// An errand under way.
 pub(crate) type Errand<'a, Watch> = Pin<Box<dyn Future<Output = Done<Watch>> + 'a>>;
 
@@ -47,6 +51,8 @@ pub(crate) enum Done<Watch> {
     Written(PartitionLock, Known),
     Copied(Partition, Run, Offset),
     Committed,
+    /// A commit failed, and a pause has passed.
+    NotCommitted,
     /// A heartbeat that was begun at this moment is acknowledged.
     Heartbeat(Moment),
     /// A heartbeat was not answered: the lease runs on.
@@ -278,14 +284,20 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Servers<'_, S, C, Q, L> {
     }
 }
 
-/// Tells the group how far the log is answered. A failure is made good by the next commit that succeeds.
+/// Tells the group how far the log is answered. It fails while the group deals out its partitions, and there need not
+/// be another: then it is made again after a pause, so that lag tools learn that everything is counted.
 pub(crate) async fn commit<Watch>(
     commit: impl Future<Output = Result<(), LogError>>,
+    clock: &impl Clock,
 ) -> Done<Watch> {
-    if let Err(error) = commit.await {
-        tracing::debug!(%error, "progress not committed to the group, tried again with the next");
+    match commit.await {
+        Ok(()) => Done::Committed,
+        Err(error) => {
+            tracing::debug!(%error, "progress not committed to the group, tried again soon");
+            clock.sleep(COMMIT_PAUSE).await;
+            Done::NotCommitted
+        }
     }
-    Done::Committed
 }
 
 fn failed<Watch>(error: coordination::Error) -> Done<Watch> {

@@ -116,6 +116,11 @@ impl Counting {
         }
     }
 
+    /// The group did not take the last commit: what is written by now is committed again.
+    pub(crate) const fn commit_failed(&mut self) {
+        self.commit_due = true;
+    }
+
     /// Lets go of what can be let go of at `now`.
     pub(super) fn settle(&mut self, now: Moment) {
         for range in self.attention.clone() {

@@ -415,3 +415,20 @@ proptest! {
         world.finish();
     }
 }
+
+#[test]
+fn a_commit_that_failed_is_made_again_although_nothing_else_happens() {
+    let mut world = World::new(vec![Vec::new(), Vec::new()], Duration::from_secs(1));
+    world.counting.assigned(Partition(0), world.now);
+    world.advance();
+    world.carry_out(0, u8::MAX);
+    let mut commits = || {
+        world.lease.renew(world.now);
+        let commands = world.counting.advance(world.now, &world.lease);
+        let is_commit = |command: &Command| matches!(command, Command::Commit(_));
+        let commits = commands.iter().filter(|command| is_commit(command)).count();
+        world.counting.commit_failed();
+        commits
+    };
+    assert_eq!([commits(), commits()], [1, 1]);
+}

@@ -111,7 +111,7 @@ pub(super) fn client_config(user: &BTreeMap<String, String>, role: Role) -> Clie
         }
         config.set(name, value);
     }
-    for (name, value) in defaults(role) {
+    for (name, value) in EVERYWHERE.iter().chain(defaults(role)) {
         let said = user.contains_key(*name) || alias(name).is_some_and(|a| user.contains_key(a));
         if !said && !clashes(name, user) {
             config.set(*name, *value);
@@ -158,7 +158,15 @@ fn forced(role: Role) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-/// What is set where the user says nothing.
+/// What is set for every role where the user says nothing.
+const EVERYWHERE: &[(&str, &str)] = &[
+    ("socket.keepalive.enable", "true"),
+    // So soon is a broker that is back noticed; with the client's own default of 10 s a restart of a broker would hold
+    // feeds and questions up for as long again.
+    ("reconnect.backoff.max.ms", "1000"),
+];
+
+/// What is set for one role where the user says nothing.
 fn defaults(role: Role) -> &'static [(&'static str, &'static str)] {
     match role {
         Role::Feeding => &[
@@ -172,7 +180,6 @@ fn defaults(role: Role) -> &'static [(&'static str, &'static str)] {
             // comes after this time at the latest.
             ("fetch.wait.max.ms", "50"),
             ("check.crcs", "true"),
-            ("socket.keepalive.enable", "true"),
         ],
         Role::Sampling => &[
             ("queued.max.messages.kbytes", "8192"),
@@ -184,15 +191,13 @@ fn defaults(role: Role) -> &'static [(&'static str, &'static str)] {
             ("partition.assignment.strategy", "cooperative-sticky"),
             // So soon are partitions that were added to the topic dealt out.
             ("topic.metadata.refresh.interval.ms", "30000"),
-            ("socket.keepalive.enable", "true"),
         ],
         Role::Rejecting => &[
             ("message.timeout.ms", "30000"),
             // A record that the event topic took compressed may be larger than the client's own default of 1 MB.
             ("message.max.bytes", "67108864"),
-            ("socket.keepalive.enable", "true"),
         ],
-        Role::Asking | Role::Administering => &[("socket.keepalive.enable", "true")],
+        Role::Asking | Role::Administering => &[],
     }
 }
 

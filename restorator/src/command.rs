@@ -15,6 +15,8 @@ use crate::visit::{Process, Visit};
 
 pub mod plan;
 pub mod run;
+#[cfg(test)]
+mod tests;
 
 pub use plan::plan;
 pub use run::run;

@@ -57,3 +57,9 @@ pub(crate) fn offsets(of: &[(i32, i64)]) -> Offsets {
 pub(crate) fn slot_at(granularity: Granularity, ms: i64) -> CellSlot {
     slot(granularity, EventTime::from_ms(ms).expect("a valid time"))
 }
+
+pub(crate) mod clock;
+pub(crate) mod keeper;
+pub(crate) mod log;
+pub(crate) mod store;
+pub(crate) mod world;

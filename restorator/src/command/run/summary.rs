@@ -84,12 +84,14 @@ impl Summary {
             Err(why @ Unproven::Limits(_)) => (RangeEnd::Refused, 0, Some(Failure::from(why))),
             Err(why) => (RangeEnd::NotProved, 0, Some(Failure::from(why))),
         };
-        if end == RangeEnd::Proved {
-            // Whatever was touched was read under the lock.
-            self.judged += judged + touched;
-        } else {
+        if end == RangeEnd::NotProved {
             self.judged += judged;
             self.unjudged += touched;
+        } else {
+            // Whatever was touched was read under the lock.
+            self.judged += judged + touched;
+        }
+        if end != RangeEnd::Proved {
             let uncorrected = verdicts
                 .wrong()
                 .keys()

@@ -1,0 +1,405 @@
+//! Whole restorations in a small world in memory: each rule is provoked, and what was done is read line by line.
+
+use stitch_common::answer::{Exit, Report};
+
+use crate::options::{Limits, PlanSource, RunOptions};
+use crate::report::RunReport;
+use crate::testing::store::Fate;
+use crate::testing::world::Fake;
+
+fn restored(fake: &Fake) -> RunReport {
+    fake.run(Limits::default()).unwrap()
+}
+
+/// The place of the last line before `until` that `what` is part of.
+fn last(trace: &[String], what: &str, until: usize) -> Option<usize> {
+    trace[..until].iter().rposition(|line| line.contains(what))
+}
+
+/// The place of the first line from `from` on that `what` is part of.
+fn next(trace: &[String], what: &str, from: usize) -> usize {
+    let found = trace[from..].iter().position(|line| line.contains(what));
+    from + found.unwrap_or_else(|| panic!("no \"{what}\" from {from} on in {trace:#?}"))
+}
+
+#[test]
+fn every_way_to_be_wrong_is_made_right_and_proved() {
+    let fake = Fake::with_plays(&["a", "b", "c", "d"]);
+    fake.table.borrow_mut().clear();
+    for (key, count) in [("b", 2), ("c", 7), ("d", 1), ("nobody", 9)] {
+        fake.hold(key, count);
+    }
+    let report = restored(&fake);
+    assert_eq!((report.outcome(), report.exit()), ("proved", Exit::Well));
+    assert_eq!((report.cells.corrected, report.cells.unjudged), (4, 0));
+    for (key, count) in [("a", 1), ("b", 1), ("c", 1), ("d", 1), ("nobody", 0)] {
+        assert_eq!(fake.held(key), count, "{key}");
+    }
+    assert!(
+        !fake.exists("__WRIT__") && !fake.exists("/requests/"),
+        "all is given back"
+    );
+    assert!(!fake.exists("/members/"), "and the member has left");
+    assert_eq!(
+        restored(&fake).cells.corrected,
+        0,
+        "a second run finds nothing"
+    );
+}
+
+#[test]
+fn a_plan_changes_nothing_and_tells_what_is_wrong() {
+    let fake = Fake::with_plays(&["a", "b"]);
+    fake.hold("a", 5);
+    let report = fake.plan(None).unwrap();
+    assert_eq!((report.cells.wrong, report.exit()), (1, Exit::Wrong));
+    assert_eq!(fake.held("a"), 5);
+    assert_eq!((fake.times("increment"), fake.times("__WRIT__")), (0, 0));
+}
+
+/// R1: marks and tombstones are read after every base cut, and the end of the log is asked after the cells were read.
+#[test]
+fn marks_are_read_after_the_cut_and_the_end_is_asked_after_the_cells() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    restored(&fake);
+    let trace = fake.trace();
+    let scan = next(&trace, "scan", 0);
+    let cut = last(&trace, "get /partitions/0/progress", scan).unwrap();
+    let marks = last(&trace, "list /ranges/0", scan).unwrap();
+    let members = last(&trace, "get /members", scan).unwrap();
+    assert!(cut < members && cut < marks, "{trace:#?}");
+    let lock = next(&trace, "__WRIT__", scan);
+    let end = last(&trace, "ends asked", lock).unwrap();
+    let last_scan = last(&trace, "scan", trace.len()).unwrap();
+    assert!(last_scan < end, "{trace:#?}");
+    // Closing in, right before the lock, is no exception.
+    let cut = last(&trace, "get /partitions/0/progress", lock).unwrap();
+    assert!(next(&trace, "get /members", cut) < lock, "{trace:#?}");
+    assert!(next(&trace, "list /ranges/0", cut) < lock, "{trace:#?}");
+}
+
+/// R1: what a dead member sent lands before the cells are read, because a calm is awaited.
+#[test]
+fn a_tombstone_is_waited_out_before_anything_is_read_and_then_forgotten() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.tombstone();
+    fake.before("scan", |fake| fake.hold("late", 0));
+    restored(&fake);
+    let trace = fake.trace();
+    let scan = next(&trace, "scan", 0);
+    assert!(
+        trace[..scan].iter().filter(|line| *line == "probe").count() > 10,
+        "{trace:#?}"
+    );
+    let forgotten = next(&trace, "delete /members/00000000000003e8", 0);
+    assert!(forgotten < scan && last(&trace, "probe", forgotten).is_some());
+    assert!(!fake.exists("00000000000003e8"));
+}
+
+#[test]
+fn without_mark_and_tombstone_nothing_is_waited_for() {
+    let fake = Fake::with_plays(&["a"]);
+    restored(&fake);
+    assert_eq!(fake.times("probe"), 0);
+    assert!(fake.clock.seconds() < 2);
+}
+
+/// R2: whoever yields with something unknown marks it first, and it is waited out under the lock.
+#[test]
+fn a_mark_that_came_with_the_grant_is_waited_out_before_the_cut_is_read() {
+    let fake = Fake::with_plays(&["a"]);
+    let shared = fake.shared_lock();
+    fake.before("create /requests/", move |fake| {
+        fake.mark();
+        fake.remove(&shared);
+    });
+    let report = restored(&fake);
+    assert_eq!(report.outcome(), "proved");
+    let trace = fake.trace();
+    let asked = next(&trace, "create /requests/", 0);
+    let cut = next(&trace, "get /partitions/0/progress", asked);
+    let marks = next(&trace, "list /ranges/0", asked);
+    let deleted = next(&trace, "delete /ranges/0/unsettled-", asked);
+    assert!(marks < deleted && deleted < cut, "{trace:#?}");
+    let calm = trace[marks..deleted].iter().filter(|line| *line == "probe");
+    assert!(calm.count() > 10, "{trace:#?}");
+}
+
+/// R2: every wait has a bound, and at the bound the range is given back.
+#[test]
+fn a_range_that_nobody_yields_is_given_back_not_proven() {
+    let fake = Fake::with_plays(&["a"]);
+    let shared = fake.shared_lock();
+    let report = restored(&fake);
+    assert_eq!(report.exit(), Exit::Failed);
+    assert!(
+        report.error().unwrap().what.contains("yielded"),
+        "{:?}",
+        report.error()
+    );
+    assert!(!fake.exists("__WRIT__") && !fake.exists("/requests/"));
+    assert!(
+        fake.exists(shared.rsplit('/').next().unwrap()),
+        "its holder keeps it"
+    );
+}
+
+/// R3: without progress of every partition there is no cut.
+#[test]
+fn a_partition_without_progress_or_with_less_than_before_is_not_proven() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.before("create /requests/", |fake| {
+        fake.remove("/stitch/n/partitions/0/progress")
+    });
+    let report = restored(&fake);
+    assert!(
+        report.error().unwrap().what.contains("no progress"),
+        "{:?}",
+        report.error()
+    );
+    let fake = Fake::with_plays(&["a", "b"]);
+    fake.before("create /requests/", |fake| fake.progress(1));
+    let report = restored(&fake);
+    assert!(
+        report.error().unwrap().what.contains("went back"),
+        "{:?}",
+        report.error()
+    );
+    assert!(!fake.exists("__WRIT__"));
+}
+
+/// R4: a processor that died may have applied what it had not told; the end asked after the grant covers it.
+#[test]
+fn what_was_applied_beyond_the_cut_is_taken_back_to_the_cut() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.before("create /requests/", |fake| {
+        fake.produce("a");
+        fake.hold("a", 2);
+    });
+    let report = restored(&fake);
+    assert_eq!(report.outcome(), "proved");
+    assert_eq!(
+        fake.held("a"),
+        1,
+        "the event at the cut will be counted by whoever resumes there"
+    );
+}
+
+/// R4: what the cut has passed since the audit counts.
+#[test]
+fn what_was_answered_since_the_audit_is_expected() {
+    let fake = Fake::with_plays(&["a", "b"]);
+    fake.before("create /requests/", |fake| {
+        fake.produce("a");
+        fake.progress(3);
+    });
+    let report = restored(&fake);
+    assert_eq!(
+        (report.outcome(), fake.held("a"), fake.held("b")),
+        ("proved", 2, 1)
+    );
+}
+
+/// R6: what is unknown is never sent again; after a calm everything is read again.
+#[test]
+fn a_correction_of_unknown_outcome_is_not_sent_twice() {
+    for (fate, sent) in [(Fate::UnknownApplied, 1), (Fate::UnknownLost, 2)] {
+        let fake = Fake::with_plays(&["a"]);
+        fake.hold("a", 5);
+        fake.fates.borrow_mut().push_back(fate);
+        let report = restored(&fake);
+        assert_eq!(
+            (report.outcome(), fake.held("a")),
+            ("proved", 1),
+            "{fate:?}"
+        );
+        assert_eq!(fake.times("increment"), sent, "{fate:?}");
+        let trace = fake.trace();
+        let first = next(&trace, "increment", 0);
+        let again = next(&trace, "read plays/a", first);
+        let calm = trace[first..again].iter().filter(|line| *line == "probe");
+        assert!(calm.count() > 10, "{trace:#?}");
+        assert!(!fake.exists("unsettled-"), "the calm has settled it");
+    }
+}
+
+#[test]
+fn a_correction_that_was_certainly_not_applied_is_sent_again() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    fake.fates
+        .borrow_mut()
+        .extend([Fate::NotApplied, Fate::NotApplied]);
+    assert_eq!((restored(&fake).outcome(), fake.held("a")), ("proved", 1));
+    assert_eq!((fake.times("increment"), fake.times("probe")), (3, 0));
+}
+
+/// R6: the journal comes first, and what cannot be written down is not sent.
+#[test]
+fn nothing_is_sent_that_is_not_in_the_journal() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    let journal = fake.journal();
+    fake.before("increment", move |_| {
+        let file = std::fs::read_dir(&journal)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap();
+        let lines = std::fs::read_to_string(file.path()).unwrap();
+        assert!(lines.contains("\"delta\":-4"), "{lines}");
+    });
+    assert_eq!(restored(&fake).cells.corrected, 1);
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    std::fs::write(fake.journal(), "a file where the folder should be").unwrap();
+    let failure = fake.run(Limits::default()).unwrap_err();
+    assert!(failure.what.contains("journal"), "{failure}");
+    assert_eq!((fake.times("increment"), fake.held("a")), (0, 5));
+}
+
+/// R7: Cassandra's tombstone swallows increments.
+#[test]
+fn a_cell_that_takes_no_increments_is_not_proven_by_name() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 0);
+    fake.fates.borrow_mut().extend([Fate::Swallowed; 9]);
+    let report = restored(&fake);
+    assert_eq!((report.exit(), report.cells.corrected), (Exit::Failed, 0));
+    let failure = report.error().unwrap();
+    assert!(failure.what.contains("plays/a") && failure.way_out.contains("deleted by hand"));
+    assert_eq!(fake.times("increment"), 2);
+}
+
+/// R7: what could have broken the proof is read last.
+#[test]
+fn progress_that_passed_an_event_of_the_locked_range_breaks_the_proof() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    fake.before("increment", |fake| {
+        fake.produce("a");
+        fake.progress(2);
+    });
+    let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| restored(&fake)));
+    let message = *broken.unwrap_err().downcast::<String>().unwrap();
+    assert!(message.contains("I2"), "{message}");
+}
+
+#[test]
+fn a_ring_that_changed_or_a_lock_that_was_lost_breaks_the_proof() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.before("create /requests/", |fake| fake.ring.borrow_mut().push(9));
+    let report = restored(&fake);
+    assert!(
+        report.error().unwrap().what.contains("ring"),
+        "{:?}",
+        report.error()
+    );
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    fake.before("increment", |fake| {
+        let nodes = fake.keeper.borrow().nodes.clone();
+        let lock = nodes.keys().find(|path| path.contains("__WRIT__")).unwrap();
+        fake.remove(lock);
+    });
+    assert_eq!(restored(&fake).exit(), Exit::Failed);
+}
+
+/// R8: with anything unsettled a mark is left, and only then the lock goes.
+#[test]
+fn what_is_unsettled_is_marked_before_the_lock_goes() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    fake.fates.borrow_mut().push_back(Fate::UnknownLost);
+    fake.before("increment", |fake| fake.silent.set(true));
+    let report = restored(&fake);
+    assert_eq!(report.exit(), Exit::Failed);
+    assert!(fake.exists("/ranges/0/unsettled-0000000000000001-"));
+    assert!(!fake.exists("__WRIT__"));
+    let trace = fake.trace();
+    let marked = next(&trace, "create /ranges/0/unsettled-", 0);
+    let released = next(&trace, "delete /ranges/0/_c_", 0);
+    assert!(marked < released, "{trace:#?}");
+}
+
+/// P3: a lost session ends everything that has an effect.
+#[test]
+fn nothing_is_sent_after_the_session_is_lost() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    fake.before("read plays/a", Fake::lose_sessions);
+    let report = restored(&fake);
+    assert_eq!((report.exit(), fake.times("increment")), (Exit::Failed, 0));
+    assert!(
+        report.notes.iter().any(|note| note.contains("tombstone")),
+        "{:?}",
+        report.notes
+    );
+}
+
+#[test]
+fn a_stop_gives_the_lock_back_and_ends_with_2() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.shared_lock();
+    fake.before("create /requests/", |fake| fake.stop.cancel());
+    let report = restored(&fake);
+    assert_eq!(report.exit(), Exit::Failed);
+    assert!(!fake.exists("__WRIT__") && !fake.exists("/requests/") && !fake.exists("/members/"));
+    assert!(fake.clock.seconds() < 5, "at once");
+}
+
+#[test]
+fn more_than_the_operator_expected_is_refused_before_any_lock() {
+    let fake = Fake::with_plays(&["a", "b"]);
+    fake.hold("a", 5);
+    fake.hold("b", 5);
+    let limits = Limits {
+        max_cells: Some(1),
+        max_change: None,
+    };
+    let report = fake.run(limits).unwrap();
+    assert_eq!(
+        (report.exit(), report.outcome()),
+        (Exit::Wrong, "drift_remains")
+    );
+    assert!(report.error().unwrap().what.contains("--max-cells"));
+    assert_eq!((fake.times("__WRIT__"), fake.times("increment")), (0, 0));
+}
+
+#[test]
+fn more_than_the_operator_expected_is_refused_under_the_lock_too() {
+    let fake = Fake::with_plays(&["a", "b"]);
+    fake.hold("a", 5);
+    fake.before("create /requests/", |fake| {
+        fake.produce("b");
+        fake.hold("b", 9);
+    });
+    let limits = Limits {
+        max_cells: Some(1),
+        max_change: None,
+    };
+    let report = fake.run(limits).unwrap();
+    assert_eq!((report.exit(), fake.times("increment")), (Exit::Wrong, 0));
+    assert!(!fake.exists("__WRIT__"));
+}
+
+#[test]
+fn a_plan_file_is_carried_out_and_what_was_found_since_is_told_apart() {
+    let fake = Fake::with_plays(&["a", "b"]);
+    fake.hold("a", 5);
+    let file = fake.folder().join("plan.json");
+    fake.plan(Some(file.clone())).unwrap();
+    fake.hold("b", 5);
+    let options = RunOptions {
+        source: PlanSource::File(file),
+        limits: Limits::default(),
+        gone: Vec::new(),
+    };
+    let planned = fake.run_options(&options).unwrap().planned.unwrap();
+    assert_eq!(
+        (planned.cells, planned.corrected, planned.found_since),
+        (1, 1, 1)
+    );
+    assert_eq!((fake.held("a"), fake.held("b")), (1, 1));
+}

@@ -1,0 +1,335 @@
+//! A small world in memory, behind the same ports as the real one, in which a whole restoration can be run and what it
+//! did be read line by line.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use stitch_common::answer::Failure;
+use stitch_common::cell::{self, CellSlot, Count, Counter, Granularity};
+use stitch_common::config::{Config, Environment};
+use stitch_common::coordination::definition_node::NamespaceRecord;
+use stitch_common::coordination::envelope;
+use stitch_common::coordination::membership::MemberRecord;
+use stitch_common::coordination::path::Paths;
+use stitch_common::member::{MemberId, Role};
+use stitch_common::offset::{Offset, Partition};
+use stitch_common::ports::{CreateMode, LogIdentity, Record, TableIdentity};
+use stitch_common::progress::{Progress, Written};
+use stitch_common::range::RangeId;
+use tokio_util::sync::CancellationToken;
+
+use super::clock::{Changes, VirtualClock};
+use super::keeper::Nodes;
+use super::slot_at;
+use super::store::Fate;
+use crate::command::{self, Given};
+use crate::options::{Limits, PlanOptions, PlanSource, RunOptions, Scope};
+use crate::progress_bar::Silent;
+use crate::report::{PlanReport, RunReport};
+use crate::site::Servers;
+use crate::visit::Process;
+
+/// The world. A clone is the same.
+#[derive(Clone)]
+pub(crate) struct Fake(Rc<Inner>);
+
+type Hook = (String, Box<dyn FnOnce(&Fake)>);
+
+pub(crate) struct Inner {
+    pub(crate) clock: VirtualClock,
+    pub(crate) changes: Changes,
+    pub(crate) keeper: RefCell<Nodes>,
+    pub(crate) log: RefCell<BTreeMap<Partition, Vec<Record>>>,
+    pub(crate) table: RefCell<BTreeMap<cell::Cell, Count>>,
+    pub(crate) fates: RefCell<VecDeque<Fate>>,
+    pub(crate) ring: RefCell<Vec<u64>>,
+    pub(crate) silent: Cell<bool>,
+    pub(crate) stop: CancellationToken,
+    trace: RefCell<Vec<String>>,
+    hooks: RefCell<Vec<Hook>>,
+    folder: tempfile::TempDir,
+    config: Config,
+}
+
+impl Deref for Fake {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+const CONFIG: &str = r#"
+namespace = "n"
+[zookeeper]
+connect = "z:2181"
+[cassandra]
+nodes = ["c:9042"]
+keyspace = "k"
+[kafka]
+topic = "events"
+[kafka.client]
+"bootstrap.servers" = "k:9092"
+"group.id" = "g"
+[ranges]
+bits = 0
+[restorator]
+range_timeout_ms = 20000
+calm_timeout_ms = 60000
+[[counter]]
+name = "plays"
+on = ["play"]
+key = "track"
+granularities = ["all"]
+"#;
+
+/// A member that is there from the start, dead or alive.
+pub(crate) const OTHER: i64 = 1000;
+
+impl Fake {
+    /// A namespace of one range and one partition in which each of these keys was played once, all of it counted.
+    pub(crate) fn with_plays(keys: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::parse("test", CONFIG, &Environment::default()).unwrap();
+        config.restorator.journal = folder.path().join("journal");
+        let fake = Self(Rc::new(Inner {
+            clock: VirtualClock::default(),
+            changes: Changes::default(),
+            keeper: RefCell::default(),
+            log: RefCell::new(BTreeMap::from([(Partition(0), Vec::new())])),
+            table: RefCell::default(),
+            fates: RefCell::default(),
+            ring: RefCell::new(vec![7]),
+            silent: Cell::new(false),
+            stop: CancellationToken::new(),
+            trace: RefCell::default(),
+            hooks: RefCell::default(),
+            folder,
+            config,
+        }));
+        let paths = Paths::new("n");
+        let mut directories = paths.directories();
+        directories.push(paths.range(RangeId(0)));
+        directories.push(paths.partition(Partition(0)));
+        for path in directories {
+            fake.put(&path, b"");
+        }
+        let record = NamespaceRecord {
+            generation: 1,
+            definitions: fake.config.definitions.clone(),
+            log: fake.identity(),
+            table: Self::table_identity(),
+        };
+        fake.put(&paths.definition(), &envelope::seal(&record));
+        for key in keys {
+            fake.produce(key);
+            fake.table.borrow_mut().insert(all(key), Count(1));
+        }
+        fake.progress(i64::try_from(keys.len()).unwrap());
+        fake
+    }
+
+    pub(crate) fn identity(&self) -> LogIdentity {
+        LogIdentity {
+            cluster: "kafka".to_owned(),
+            topic: "events".to_owned(),
+            cleanup_policy: "delete".to_owned(),
+            fingerprints: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn table_identity() -> TableIdentity {
+        TableIdentity {
+            cluster: "c".to_owned(),
+            table: uuid::Uuid::from_u128(1),
+        }
+    }
+
+    /// Makes or writes a node.
+    pub(crate) fn put(&self, path: &str, data: &[u8]) {
+        let mut keeper = self.keeper.borrow_mut();
+        if keeper.set(path, data, None).is_err() {
+            keeper
+                .create(0, path, data, CreateMode::Persistent)
+                .unwrap();
+        }
+        drop(keeper);
+        self.changes.tell();
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        self.keeper.borrow_mut().delete(path, None).unwrap();
+        self.changes.tell();
+    }
+
+    pub(crate) fn exists(&self, part: &str) -> bool {
+        self.keeper
+            .borrow()
+            .nodes
+            .keys()
+            .any(|path| path.contains(part))
+    }
+
+    /// One more event, uncounted.
+    pub(crate) fn produce(&self, key: &str) {
+        let mut log = self.log.borrow_mut();
+        let records = log.entry(Partition(0)).or_default();
+        let value = format!(r#"{{"type":"play","time":0,"track":"{key}"}}"#);
+        let offset = i64::try_from(records.len()).unwrap();
+        records.push(super::record(offset, &value));
+        drop(log);
+        self.changes.tell();
+    }
+
+    /// All below `offset` is answered.
+    pub(crate) fn progress(&self, offset: i64) {
+        let written = Written {
+            progress: Progress::everywhere(Offset(offset)),
+            writer: None,
+        };
+        self.put(&Paths::new("n").progress(Partition(0)), &written.encode());
+    }
+
+    /// A tombstone of another member.
+    pub(crate) fn tombstone(&self) {
+        let record = MemberRecord {
+            role: Role::Processor,
+            host: "h".to_owned(),
+            process_id: 1,
+            started: stitch_common::clock::Clock::wall(&self.clock),
+            session_timeout_ms: 6000,
+            version: "0".to_owned(),
+        };
+        let path = Paths::new("n").member(&MemberId::of_session(OTHER));
+        self.put(&path, &envelope::seal(&record));
+    }
+
+    /// A mark of another member in the range.
+    pub(crate) fn mark(&self) {
+        let range = Paths::new("n").range(RangeId(0));
+        let member = MemberId::of_session(OTHER);
+        self.put(&format!("{range}/unsettled-{member}-1"), b"");
+    }
+
+    /// The shared lock of another member.
+    pub(crate) fn shared_lock(&self) -> String {
+        let range = Paths::new("n").range(RangeId(0));
+        let path = format!("{range}/_c_{}-__READ__0000000000", uuid::Uuid::from_u128(5));
+        self.put(&path, b"");
+        path
+    }
+
+    pub(crate) fn hold(&self, key: &str, count: i64) {
+        self.table.borrow_mut().insert(all(key), Count(count));
+    }
+
+    pub(crate) fn held(&self, key: &str) -> i64 {
+        self.table
+            .borrow()
+            .get(&all(key))
+            .copied()
+            .unwrap_or_default()
+            .0
+    }
+
+    /// Does `act` right before the first thing that `what` is part of.
+    pub(crate) fn before(&self, what: &str, act: impl FnOnce(&Self) + 'static) {
+        self.hooks
+            .borrow_mut()
+            .push((what.to_owned(), Box::new(act)));
+    }
+
+    pub(crate) fn note(&self, what: &str) {
+        let mut hooks = self.hooks.borrow_mut();
+        let due = hooks.iter().position(|(when, _)| what.contains(when));
+        let due = due.map(|due| hooks.remove(due));
+        drop(hooks);
+        if let Some((_, act)) = due {
+            act(self);
+        }
+        self.trace.borrow_mut().push(what.to_owned());
+    }
+
+    pub(crate) fn trace(&self) -> Vec<String> {
+        self.trace.borrow().clone()
+    }
+
+    pub(crate) fn times(&self, what: &str) -> usize {
+        self.trace
+            .borrow()
+            .iter()
+            .filter(|line| line.contains(what))
+            .count()
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.config.restorator.journal.clone()
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    pub(crate) fn run(&self, limits: Limits) -> Result<RunReport, Failure> {
+        let options = RunOptions {
+            source: PlanSource::Now(everything()),
+            limits,
+            gone: Vec::new(),
+        };
+        self.run_options(&options)
+    }
+
+    pub(crate) fn run_options(&self, options: &RunOptions) -> Result<RunReport, Failure> {
+        self.given(|given| self.clock.run(Box::pin(command::run(given, options))))
+    }
+
+    pub(crate) fn plan(&self, plan_file: Option<PathBuf>) -> Result<PlanReport, Failure> {
+        let options = PlanOptions {
+            scope: everything(),
+            plan_file,
+            gone: Vec::new(),
+        };
+        self.given(|given| self.clock.run(Box::pin(command::plan(given, &options))))
+    }
+
+    fn given<T>(&self, work: impl FnOnce(&Given<'_, Self, Self, Self, VirtualClock>) -> T) -> T {
+        let servers = Servers {
+            keeper: self.clone(),
+            cql: self.clone(),
+            log: self.clone(),
+            clock: self.clock.clone(),
+        };
+        let process = Process {
+            host: "here".to_owned(),
+            id: 7,
+        };
+        work(&Given {
+            servers: &servers,
+            config: &self.config,
+            process: &process,
+            stop: self.stop.clone(),
+            progress: &Silent,
+        })
+    }
+}
+
+fn everything() -> Scope {
+    Scope {
+        counter: None,
+        key: None,
+        first: RangeId(0),
+        last: RangeId(0),
+    }
+}
+
+/// The one cell of a track's plays.
+pub(crate) fn all(key: &str) -> cell::Cell {
+    let slot: CellSlot = slot_at(Granularity::All, 0);
+    cell::Cell {
+        counter: Counter::new("plays", key),
+        slot,
+    }
+}

@@ -155,11 +155,11 @@ pub struct Processor {
     pub window_bytes_max: usize,
     /// Bytes of one counter batch. Default 4 KiB, below Cassandra's warning at 5 KiB.
     pub batch_bytes_max: usize,
-    /// How long a yield, a hand-over or a stop tries to apply what it must finish. Default 2 s, or half of
-    /// `stop_timeout` if that is less.
+    /// How long a yield to a restoration tries to apply what it must finish; the restoration repairs what it gives up.
+    /// Default 2 s, or half of `stop_timeout` if that is less.
     pub settle_timeout: Duration,
-    /// How long a clean stop may take; below Kafka's session timeout. Default 20 s, or half of that session timeout
-    /// if that is less.
+    /// How long a clean stop or a hand-over may take; below Kafka's session timeout. For three quarters of it they
+    /// try to apply what they must finish. Default 20 s, or half of that session timeout if that is less.
     pub stop_timeout: Duration,
     /// How often progress is written and committed. Default 500 ms.
     pub progress_interval: Duration,

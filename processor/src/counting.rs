@@ -87,7 +87,10 @@ pub(crate) struct Limits {
     pub(crate) window_events_max: usize,
     pub(crate) window_bytes_max: usize,
     pub(crate) cells_per_batch_max: usize,
+    /// Of a yield, which a restoration waits for, and repairs.
     pub(crate) settle_timeout: Duration,
+    /// Of a hand-over or a stop, after which nobody repairs: what is given up is wrong until somebody restores it.
+    pub(crate) hand_over_timeout: Duration,
     pub(crate) progress_interval: Duration,
 }
 
@@ -103,6 +106,8 @@ impl Limits {
             window_bytes_max: config.window_bytes_max,
             cells_per_batch_max: (config.batch_bytes_max / Self::CELL_BYTES).max(1),
             settle_timeout: config.settle_timeout,
+            // A quarter is left for progress, locks and connections.
+            hand_over_timeout: config.settle_timeout.max(config.stop_timeout * 3 / 4),
             progress_interval: config.progress_interval,
         }
     }

@@ -62,7 +62,7 @@ impl Counting {
 
     /// The partition is to go to another process, or has gone already.
     pub(crate) fn revoked(&mut self, partition: Partition, now: Moment) {
-        let give_up = now.plus(self.limits.settle_timeout);
+        let give_up = now.plus(self.limits.hand_over_timeout);
         let Some(known) = self.partitions.get_mut(&partition) else {
             return;
         };

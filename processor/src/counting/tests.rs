@@ -70,6 +70,7 @@ impl World {
             window_bytes_max: 1 << 20,
             cells_per_batch_max: 4,
             settle_timeout,
+            hand_over_timeout: settle_timeout,
             progress_interval: Duration::from_millis(500),
         };
         let definitions = definitions();

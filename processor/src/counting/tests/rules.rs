@@ -39,6 +39,7 @@ impl Scene {
             window_bytes_max: 1 << 20,
             cells_per_batch_max: 10,
             settle_timeout: Duration::from_secs(2),
+            hand_over_timeout: Duration::from_secs(15),
             progress_interval: Duration::from_millis(500),
         };
         let mut definitions = definitions();
@@ -242,6 +243,30 @@ fn a_yield_that_cannot_apply_what_it_began_gives_it_up_in_time() {
     );
     scene.counting.progress_written(P);
     assert!(releases(&scene.after(1)));
+}
+
+#[test]
+fn a_hand_over_goes_on_longer_than_a_yield_would_because_nobody_repairs_after_it() {
+    let mut scene = Scene::new();
+    scene.counting.limits.cells_per_batch_max = 1;
+    scene.deliver(vec![play(0, "u")]);
+    drop(scene.after(1));
+    scene.counting.granted(scene.range);
+    let half = sent(&scene.after(1));
+    scene.answer(half[0].0, Outcome::Applied);
+    let rest = sent(&scene.after(1));
+    scene.answer(rest[0].0, Outcome::NotApplied(cause()));
+    scene.counting.revoked(P, scene.now);
+    let commands = scene.after(3000);
+    assert_eq!(
+        written(&commands, scene.range),
+        None,
+        "it is not given up yet"
+    );
+    let again = sent(&commands);
+    scene.answer(again[0].0, Outcome::NotApplied(cause()));
+    let commands = scene.after(12_000);
+    assert_eq!(written(&commands, scene.range), Some(Offset(1)));
 }
 
 #[test]

@@ -85,3 +85,28 @@ impl Drop for KafkaFeed {
         self.ready.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dropped_feed_ends_its_thread_even_when_no_broker_is_there() {
+        let client = [("bootstrap.servers", "127.0.0.1:1"), ("group.id", "group")];
+        let client = client.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let kafka = Kafka {
+            topic: "events".to_owned(),
+            client: client.into(),
+        };
+        let asking = Arc::new(Asking::new(&kafka).unwrap());
+        let mut feed = KafkaFeed::new(&kafka, &asking).unwrap();
+        feed.start(Partition(0), Offset(0), Run(1)).unwrap();
+        let (_, nothing) = oneshot::channel();
+        let ended = std::mem::replace(&mut feed.ended, nothing);
+        drop(feed);
+        let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
+        assert_eq!(ended, Ok(Ok(())));
+    }
+}

@@ -175,3 +175,24 @@ pub struct KafkaAck {
 impl RevokeAck for KafkaAck {
     fn done(self) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dropped_member_ends_its_thread_even_when_no_broker_is_there() {
+        let client = [("bootstrap.servers", "127.0.0.1:1"), ("group.id", "group")];
+        let client = client.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let kafka = Kafka {
+            topic: "events".to_owned(),
+            client: client.into(),
+        };
+        let mut group = KafkaGroup::new(&kafka).unwrap();
+        let (_, nothing) = oneshot::channel();
+        let ended = std::mem::replace(&mut group.ended, nothing);
+        drop(group);
+        let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
+        assert_eq!(ended, Ok(Ok(())));
+    }
+}

@@ -181,7 +181,7 @@ impl<W: Write, C: Clock> Progress for Lines<W, C> {
         if let Some(phase) = self.current.borrow_mut().take() {
             let now = self.clock.now();
             let took = now.since(phase.begun).as_secs_f64();
-            self.line(&format!("{} (took {took:.1} s)", phase.line(now)));
+            self.line(&format!("{} (took {took:.2} s)", phase.line(now)));
         }
     }
 }

@@ -1,0 +1,232 @@
+//! What Stitch is measured against: programs that share no code with it, each in a process of its own.
+
+mod batches;
+mod naive;
+mod scan;
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, Subcommand};
+use scylla::client::PoolSize;
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use scylla::statement::Consistency;
+use scylla::statement::prepared::PreparedStatement;
+use serde::{Deserialize, Serialize};
+use stitch_harness::process::Program;
+use tokio::time::Instant;
+
+use crate::Bench;
+use crate::vitals::cpu_seconds;
+
+/// Requests on their way at once: the processor's default.
+const IN_FLIGHT: usize = 128;
+/// Connections to a node: the processor's default.
+const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+
+/// Which alternative.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Baseline {
+    /// Counts the way everyone writes first: an increment a request
+    #[command(hide = true)]
+    Naive {
+        #[arg(long)]
+        kafka: String,
+        #[arg(long)]
+        topic: String,
+        #[command(flatten)]
+        given: Given,
+    },
+    /// Sends batches of one counter, made up as fast as they go
+    #[command(hide = true)]
+    Batches {
+        /// Cells of a batch
+        #[arg(long)]
+        cells: usize,
+        /// Counters among which batches are spread
+        #[arg(long)]
+        tracks: u32,
+        #[command(flatten)]
+        given: Given,
+    },
+    /// Reads the whole table by token ranges
+    #[command(hide = true)]
+    Scan {
+        #[command(flatten)]
+        given: Given,
+    },
+}
+
+/// Where to and for how long.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Given {
+    #[arg(long, value_delimiter = ',')]
+    cassandra: Vec<String>,
+    #[arg(long)]
+    keyspace: String,
+    #[arg(long, default_value_t = 0)]
+    warm_up_ms: u64,
+    #[arg(long, default_value_t = 0)]
+    measure_ms: u64,
+}
+
+/// What was done in the measured time.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    pub(crate) events: f64,
+    pub(crate) cells: f64,
+    pub(crate) requests: f64,
+    pub(crate) seconds: f64,
+    pub(crate) cpu_seconds: f64,
+}
+
+impl Measured {
+    pub(crate) fn events_per_second(&self) -> f64 {
+        self.events / self.seconds
+    }
+
+    pub(crate) fn cells_per_second(&self) -> f64 {
+        self.cells / self.seconds
+    }
+
+    /// Microseconds of a processor that a cell takes on the client's side.
+    pub(crate) fn cpu_us_per_cell(&self) -> f64 {
+        self.cpu_seconds / self.cells * 1e6
+    }
+}
+
+impl std::ops::AddAssign for Measured {
+    fn add_assign(&mut self, other: Self) {
+        self.events += other.events;
+        self.cells += other.cells;
+        self.requests += other.requests;
+        self.seconds += other.seconds;
+        self.cpu_seconds += other.cpu_seconds;
+    }
+}
+
+impl Baseline {
+    /// Does it here.
+    pub(crate) async fn measure(&self) -> Result<Measured> {
+        match self {
+            Self::Naive {
+                kafka,
+                topic,
+                given,
+            } => naive::count(kafka, topic, given).await,
+            Self::Batches {
+                cells,
+                tracks,
+                given,
+            } => batches::send(*cells, *tracks, given).await,
+            Self::Scan { given } => scan::read(given).await,
+        }
+    }
+}
+
+/// Starts an alternative in a process of its own, and gives what it measured.
+pub(crate) async fn run(bench: &Bench, keyspace: &str, arguments: &[&str]) -> Result<Measured> {
+    const SLACK: Duration = Duration::from_secs(120);
+    let sizes = &bench.sizes;
+    let nodes = bench.servers.cassandra.join(",");
+    let warm_up = sizes.warm_up.as_millis().to_string();
+    let measure = sizes.measure.as_millis().to_string();
+    let name = arguments.first().context("which alternative")?;
+    let common = [
+        "--cassandra",
+        &nodes,
+        "--keyspace",
+        keyspace,
+        "--warm-up-ms",
+        &warm_up,
+        "--measure-ms",
+        &measure,
+    ];
+    let program = Program {
+        name: format!("baseline-{name}"),
+        path: std::env::current_exe()?,
+        arguments: arguments
+            .iter()
+            .chain(&common)
+            .map(|&argument| argument.to_owned())
+            .collect(),
+        environment: Vec::new(),
+        folder: bench.folder.clone(),
+    };
+    let finished = program.run(sizes.warm_up + sizes.measure + SLACK).await?;
+    ensure!(
+        finished.code == Some(0),
+        "{name} ended with {:?}: {}",
+        finished.code,
+        finished.errors
+    );
+    serde_json::from_str(&finished.output).with_context(|| finished.output.clone())
+}
+
+/// Measures what is done between two moments, the first of them after a warm-up.
+struct Stopwatch {
+    begin: Instant,
+    end: Instant,
+    begun: Option<(Instant, f64)>,
+    requests: u32,
+}
+
+impl Stopwatch {
+    fn new(given: &Given) -> Self {
+        let begin = Instant::now() + Duration::from_millis(given.warm_up_ms);
+        Self {
+            begin,
+            end: begin + Duration::from_millis(given.measure_ms),
+            begun: None,
+            requests: 0,
+        }
+    }
+
+    /// A request was answered. Gives what was measured when time is over.
+    fn answered(&mut self) -> Result<Option<Measured>> {
+        let now = Instant::now();
+        let Some((begun, cpu_before)) = self.begun else {
+            if now >= self.begin {
+                self.begun = Some((now, own_cpu_seconds()?));
+            }
+            return Ok(None);
+        };
+        self.requests += 1;
+        if now < self.end {
+            return Ok(None);
+        }
+        Ok(Some(Measured {
+            events: 0.0,
+            cells: 0.0,
+            requests: f64::from(self.requests),
+            seconds: (now - begun).as_secs_f64(),
+            cpu_seconds: own_cpu_seconds()? - cpu_before,
+        }))
+    }
+}
+
+fn own_cpu_seconds() -> Result<f64> {
+    cpu_seconds(i32::try_from(std::process::id())?)
+}
+
+async fn connect(given: &Given) -> Result<Session> {
+    SessionBuilder::new()
+        .known_nodes(&given.cassandra)
+        .pool_size(PoolSize::PerHost(CONNECTIONS))
+        .build()
+        .await
+        .context("Cassandra")
+}
+
+async fn increment(session: &Session, keyspace: &str) -> Result<PreparedStatement> {
+    let mut increment = session
+        .prepare(format!(
+            "UPDATE {keyspace}.counts SET value = value + ? \
+             WHERE counter = ? AND key = ? AND granularity = ? AND bucket = ?"
+        ))
+        .await?;
+    increment.set_consistency(Consistency::LocalQuorum);
+    Ok(increment)
+}

@@ -1,0 +1,169 @@
+//! (a) and (b): the processor at a backlog, against the naive way and against the bare driver.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use stitch_harness::stage::Stage;
+use stitch_harness::web;
+use tokio::time::{Instant, sleep};
+
+use crate::Bench;
+use crate::baseline::{self, Measured};
+use crate::load::Keys;
+use crate::vitals::cpu_seconds;
+
+/// How often a processor is asked how far it is.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a processor may take to begin.
+const START_BOUND: Duration = Duration::from_secs(60);
+/// A window in the configuration's default size counts as full steady state while this much is left outside of it.
+const LEFT_SHARE: f64 = 0.03;
+
+/// What was measured of both.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Counted {
+    pub(crate) naive: Measured,
+    pub(crate) processor: Measured,
+}
+
+impl Counted {
+    pub(crate) fn ratio(&self) -> f64 {
+        self.processor.events_per_second() / self.naive.events_per_second()
+    }
+}
+
+/// All of it.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Counting {
+    pub(crate) uniform: Counted,
+    pub(crate) zipf: Counted,
+    pub(crate) batch_cells: f64,
+    pub(crate) bare: Measured,
+}
+
+impl Counting {
+    pub(crate) fn share_of_bare(&self) -> f64 {
+        self.uniform.processor.cells_per_second() / self.bare.cells_per_second()
+    }
+}
+
+/// Measures them in turn, so that a machine that grows slower does so to all.
+pub(crate) async fn measure(bench: &mut Bench) -> Result<Counting> {
+    let sizes = bench.sizes.clone();
+    let (uniform, zipf) = (Keys::Uniform(sizes.tracks), Keys::Zipf(sizes.tracks));
+    bench.say("warming the servers up")?;
+    batches(bench, 5).await?;
+    let mut all = Counting::default();
+    for round in 1..=sizes.rounds {
+        bench.say(&format!("round {round}: naive, uniform keys"))?;
+        all.uniform.naive += naive(bench, uniform).await?;
+        bench.say(&format!("round {round}: processor, uniform keys"))?;
+        all.uniform.processor += processor(bench, uniform, sizes.uniform_backlog).await?;
+        all.batch_cells = all.uniform.processor.cells / all.uniform.processor.requests;
+        bench.say(&format!("round {round}: bare driver"))?;
+        all.bare += batches(bench, rounded(all.batch_cells)).await?;
+        bench.say(&format!("round {round}: naive, zipf"))?;
+        all.zipf.naive += naive(bench, zipf).await?;
+        bench.say(&format!("round {round}: processor, zipf"))?;
+        all.zipf.processor += processor(bench, zipf, sizes.zipf_backlog).await?;
+    }
+    Ok(all)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a batch has some cells, and no more than a few hundred"
+)]
+fn rounded(cells: f64) -> usize {
+    cells.round() as usize
+}
+
+async fn naive(bench: &Bench, keys: Keys) -> Result<Measured> {
+    let stage = bench.stage("naive", "").await?;
+    let backlog = bench.sizes.naive_backlog;
+    stage.feed()?.send(bench.load(keys)?.take(backlog)).await?;
+    let arguments = [
+        "naive",
+        "--kafka",
+        &stage.servers.kafka,
+        "--topic",
+        stage.topic(),
+    ];
+    baseline::run(bench, stage.keyspace(), &arguments).await
+}
+
+async fn batches(bench: &Bench, cells: usize) -> Result<Measured> {
+    let stage = bench.stage("batches", "").await?;
+    let (cells, tracks) = (cells.to_string(), bench.sizes.tracks.to_string());
+    let arguments = ["batches", "--cells", &cells, "--tracks", &tracks];
+    baseline::run(bench, stage.keyspace(), &arguments).await
+}
+
+/// How far a processor is.
+#[derive(Clone, Copy)]
+struct Sample {
+    at: Instant,
+    events: f64,
+    cells: f64,
+    requests: f64,
+    cpu_seconds: f64,
+}
+
+impl Sample {
+    async fn take(address: &str, pid: i32) -> Result<Self> {
+        let (status, page) = web::get(address, "/metrics").await?;
+        ensure!(status == 200, "/metrics answers {status}");
+        let metric = |name: &str| web::metric(&page, name).context(name.to_owned());
+        Ok(Self {
+            at: Instant::now(),
+            events: metric("stitch_events_total")?,
+            cells: metric("stitch_cells_applied_total")?,
+            requests: metric("stitch_requests_total")?,
+            cpu_seconds: cpu_seconds(pid)?,
+        })
+    }
+
+    fn since(&self, before: &Self) -> Measured {
+        Measured {
+            events: self.events - before.events,
+            cells: self.cells - before.cells,
+            requests: self.requests - before.requests,
+            seconds: (self.at - before.at).as_secs_f64(),
+            cpu_seconds: self.cpu_seconds - before.cpu_seconds,
+        }
+    }
+}
+
+/// With a full window, as many events are answered as are taken in: so those are counted.
+async fn processor(bench: &Bench, keys: Keys, backlog: u32) -> Result<Measured> {
+    let stage = bench.stage("processor", "").await?;
+    let events = usize::try_from(backlog)?;
+    stage.feed()?.send(bench.load(keys)?.take(events)).await?;
+    let mut process = stage.processor("processor").await?;
+    let address = Stage::address(&mut process).await?;
+    let pid = process.pid();
+    let deadline = Instant::now() + START_BOUND;
+    while Sample::take(&address, pid).await?.cells == 0.0 {
+        ensure!(Instant::now() < deadline, "the processor does not begin");
+        sleep(LOOK_INTERVAL).await;
+    }
+    sleep(bench.sizes.warm_up).await;
+    let before = Sample::take(&address, pid).await?;
+    let mut after = before;
+    while after.at - before.at < bench.sizes.measure {
+        sleep(LOOK_INTERVAL).await;
+        let now = Sample::take(&address, pid).await?;
+        if now.events > f64::from(backlog) * (1.0 - LEFT_SHARE) {
+            break;
+        }
+        after = now;
+    }
+    ensure!(
+        (after.at - before.at) * 4 > bench.sizes.measure,
+        "a backlog of {backlog} events is too short: all were taken in at once"
+    );
+    process.kill().await?;
+    Ok(after.since(&before))
+}

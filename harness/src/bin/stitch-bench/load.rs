@@ -1,0 +1,134 @@
+//! The events of the benchmark: plays of tracks within one hour, so that each track has five cells.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Zipf};
+use stitch_harness::events::Record;
+use stitch_harness::recount::Place;
+
+/// The only counter, at all five granularities.
+pub(crate) const COUNTERS: &str = r#"
+[[counter]]
+name = "plays"
+on = ["play"]
+key = "track"
+granularities = ["hour", "day", "month", "year", "all"]
+"#;
+
+/// The counter's name.
+pub(crate) const COUNTER: &str = "plays";
+
+/// The cells of a track: granularity, and where the bucket of every event starts.
+pub(crate) const CELLS: [(&str, i64); 5] = [
+    ("hour", HOUR_START_MS),
+    ("day", 1_699_920_000_000),
+    ("month", 1_698_796_800_000),
+    ("year", 1_672_531_200_000),
+    ("all", 0),
+];
+
+/// 2023-11-14T22:00:00Z.
+const HOUR_START_MS: i64 = 1_699_999_200_000;
+const HOUR_MS: i64 = 3_600_000;
+
+/// A track's events follow each other as closely as this many other tracks' let them.
+const BLOCK: u32 = 1000;
+
+/// Whose events they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keys {
+    /// Equally frequent tracks, at random.
+    Uniform(u32),
+    /// Tracks by Zipf's law with exponent 1.1.
+    Zipf(u32),
+    /// Every track, so many times.
+    Each { tracks: u32, times: u32 },
+}
+
+/// An endless row of events.
+pub(crate) struct Load {
+    keys: Keys,
+    zipf: Option<Zipf<f64>>,
+    random: ChaCha8Rng,
+    made: u32,
+}
+
+impl Load {
+    pub(crate) fn new(keys: Keys, seed: u64) -> anyhow::Result<Self> {
+        let zipf = match keys {
+            Keys::Zipf(tracks) => Some(Zipf::new(f64::from(tracks), 1.1)?),
+            Keys::Uniform(_) | Keys::Each { .. } => None,
+        };
+        Ok(Self {
+            keys,
+            zipf,
+            random: ChaCha8Rng::seed_from_u64(seed),
+            made: 0,
+        })
+    }
+
+    fn track(&mut self) -> String {
+        match (self.keys, self.zipf) {
+            (Keys::Zipf(_), Some(zipf)) => format!("track-{:.0}", zipf.sample(&mut self.random)),
+            (Keys::Uniform(tracks) | Keys::Zipf(tracks), _) => {
+                track(self.random.random_range(0..tracks))
+            }
+            (Keys::Each { tracks, times }, _) => {
+                let (block, within) = (self.made / (BLOCK * times), self.made % BLOCK);
+                track((block * BLOCK + within) % tracks)
+            }
+        }
+    }
+}
+
+impl Iterator for Load {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        let track = self.track();
+        let time = HOUR_START_MS + i64::from(self.made) % HOUR_MS;
+        self.made = self.made.wrapping_add(1);
+        let value = format!(r#"{{"type":"play","track":"{track}","time":{time}}}"#);
+        Some(Record {
+            key: track.into_bytes(),
+            value: Some(value.into_bytes()),
+        })
+    }
+}
+
+/// The key of a track.
+pub(crate) fn track(number: u32) -> String {
+    format!("track-{number}")
+}
+
+/// Any cell of any of these tracks.
+pub(crate) fn any_cell(random: &mut impl Rng, tracks: u32) -> Place {
+    let (granularity, bucket_ms) = CELLS[random.random_range(0..CELLS.len())];
+    Place {
+        counter: COUNTER.to_owned(),
+        key: track(random.random_range(0..tracks)),
+        granularity: granularity.to_owned(),
+        bucket_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn every_track_has_its_events() {
+        let keys = Keys::Each {
+            tracks: 3000,
+            times: 2,
+        };
+        let mut seen = BTreeMap::<Vec<u8>, u32>::new();
+        for record in Load::new(keys, 1).unwrap().take(6000) {
+            *seen.entry(record.key).or_default() += 1;
+        }
+        assert_eq!(seen.len(), 3000);
+        assert!(seen.values().all(|times| *times == 2));
+    }
+}

@@ -1,0 +1,106 @@
+//! (d) and (e): how long the lock of a range is held while its wrong cells are made right.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+use serde_json::Value;
+use stitch_harness::vandal::Vandal;
+use tokio::time::Instant;
+
+use crate::Bench;
+use crate::auditing::Table;
+use crate::load::{Keys, any_cell};
+
+/// Of the cells, one in so many is broken before each restoration.
+const BROKEN_ONE_IN: u32 = 100;
+/// Changes on their way at once.
+const SIDE_BY_SIDE: usize = 64;
+const BOUND: Duration = Duration::from_secs(300);
+
+/// How long locks were held.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Locks {
+    /// In milliseconds, in order.
+    pub(crate) held_ms: Vec<u32>,
+    pub(crate) cells_per_range: u32,
+    pub(crate) corrected: u64,
+}
+
+impl Locks {
+    /// The shortest time that so many of 100 locks do not exceed.
+    pub(crate) fn percentile(&self, percent: usize) -> f64 {
+        let rank = (self.held_ms.len() * percent).div_ceil(100).max(1);
+        self.held_ms.get(rank - 1).copied().map_or(0.0, f64::from)
+    }
+
+    pub(crate) fn longest(&self) -> f64 {
+        self.percentile(100)
+    }
+}
+
+/// Breaks and restores again and again under live traffic, until there were enough locks or time is up.
+pub(crate) async fn measure(bench: &mut Bench, table: &Table) -> Result<Locks> {
+    let vandal = Vandal::enter(&bench.servers, table.stage.keyspace(), 1).await?;
+    let mut random = ChaCha8Rng::seed_from_u64(2);
+    let events = bench.load(Keys::Uniform(table.tracks))?;
+    let live = table
+        .stage
+        .feed()?
+        .live(events, bench.sizes.live_per_second);
+    let until = Instant::now() + bench.sizes.locks_budget;
+    let mut locks = Locks {
+        cells_per_range: table.cells() / 4,
+        ..Locks::default()
+    };
+    while locks.held_ms.len() < bench.sizes.locks && Instant::now() < until {
+        let broken = (0..table.cells() / BROKEN_ONE_IN)
+            .map(|_| any_cell(&mut random, table.tracks))
+            .collect::<Vec<_>>();
+        stream::iter(&broken)
+            .map(|place| vandal.add(place, 1000))
+            .buffer_unordered(SIDE_BY_SIDE)
+            .try_collect::<()>()
+            .await?;
+        let finished = table
+            .stage
+            .restorator("run", &["--now", "--output", "json"], BOUND)
+            .await?;
+        ensure!(
+            finished.code == Some(0),
+            "run ended with {:?}: {}{}",
+            finished.code,
+            finished.output,
+            finished.errors
+        );
+        let answer: Value = serde_json::from_str(&finished.output)?;
+        locks.corrected += answer["cells"]["corrected"].as_u64().context("corrected")?;
+        for range in answer["ranges"].as_array().context("ranges")? {
+            let held = range["locked_ms"].as_u64().context("locked_ms")?;
+            locks.held_ms.push(u32::try_from(held)?);
+        }
+        bench.say(&format!("{} locks", locks.held_ms.len()))?;
+    }
+    live.stop().await?;
+    locks.held_ms.sort_unstable();
+    Ok(locks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_by_rank() {
+        let locks = Locks {
+            held_ms: (1..=200).collect(),
+            ..Locks::default()
+        };
+        assert_eq!(locks.percentile(50), 100.0);
+        assert_eq!(locks.percentile(99), 198.0);
+        assert_eq!(locks.longest(), 200.0);
+    }
+}

@@ -1,0 +1,177 @@
+//! Measures Stitch against its alternatives, in one run and on the same servers. `deploy/bench` starts it.
+
+mod auditing;
+mod baseline;
+mod counting;
+mod load;
+mod locks;
+mod machine;
+mod memory;
+mod plot;
+mod report;
+mod sizes;
+mod vitals;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use stitch_harness::servers::Servers;
+use stitch_harness::stage::{Setting, Stage};
+use tokio::time::Instant;
+
+use auditing::Table;
+use baseline::Baseline;
+use load::{COUNTERS, Keys, Load};
+use report::Results;
+use sizes::Sizes;
+
+/// Measures Stitch against its alternatives.
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// The folder of servers that `deploy/local` started
+    #[arg(long, required = true)]
+    servers: Option<PathBuf>,
+    /// Small sizes, to see that it works: the figures mean little
+    #[arg(long)]
+    quick: bool,
+    /// Which parts, of a to f
+    #[arg(long, default_value = "abcdef")]
+    parts: String,
+    /// The document whose measured part is replaced; its plot is written beside it
+    #[arg(long)]
+    write: Option<PathBuf>,
+    #[command(subcommand)]
+    baseline: Option<Baseline>,
+}
+
+/// Where it is measured, and how much.
+pub(crate) struct Bench {
+    pub(crate) servers: Servers,
+    pub(crate) folder: PathBuf,
+    pub(crate) sizes: Sizes,
+    begun: Instant,
+}
+
+impl Bench {
+    /// A namespace of its own, with the configuration's defaults where these matter to speed.
+    pub(crate) async fn stage(&self, name: &str, changes: &str) -> Result<Stage> {
+        const DEFAULTS: &str = "[cassandra]\nrequest_timeout_ms = 5000\n";
+        let ranges = if changes.contains("[ranges]") {
+            changes
+        } else {
+            "[ranges]\nbits = 6\n"
+        };
+        let setting = Setting {
+            name: format!("bench_{name}"),
+            folder: self.folder.join(name),
+            partitions: 4,
+            config: format!("{DEFAULTS}{ranges}{COUNTERS}"),
+        };
+        Stage::build(&self.servers, &setting).await
+    }
+
+    /// Events that follow from nothing but whose they are.
+    pub(crate) fn load(&self, keys: Keys) -> Result<Load> {
+        Load::new(keys, 1)
+    }
+
+    /// Tells whoever waits.
+    pub(crate) fn say(&mut self, what: &str) -> Result<()> {
+        let seconds = self.begun.elapsed().as_secs();
+        Ok(writeln!(
+            io::stderr(),
+            "[{}:{:02}] {what}",
+            seconds / 60,
+            seconds % 60
+        )?)
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error may be gone as well; the exit code is not.
+            writeln!(io::stderr(), "the benchmark broke off: {error:#}").ok();
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<()> {
+    if let Some(baseline) = arguments.baseline {
+        let measured = baseline.measure().await?;
+        return Ok(writeln!(
+            io::stdout(),
+            "{}",
+            serde_json::to_string(&measured)?
+        )?);
+    }
+    let directory = arguments.servers.unwrap_or_default();
+    let folder = directory.join("measured");
+    fs::create_dir_all(&folder)?;
+    let mut bench = Bench {
+        servers: Servers::read(&directory)?,
+        sizes: if arguments.quick {
+            Sizes::quick()
+        } else {
+            Sizes::full()
+        },
+        folder,
+        begun: Instant::now(),
+    };
+    let results = measure(&mut bench, &arguments.parts).await?;
+    let text = report::markdown(&results);
+    writeln!(io::stdout(), "{text}")?;
+    fs::write(
+        bench.folder.join("results.json"),
+        serde_json::to_string_pretty(&results)?,
+    )?;
+    let document = arguments.write;
+    let picture = document.as_ref().map_or_else(
+        || bench.folder.join("performance.svg"),
+        |file| file.with_extension("svg"),
+    );
+    plot::draw(&results, &picture)?;
+    if let Some(file) = document {
+        let before = fs::read_to_string(&file)?;
+        fs::write(&file, report::replaced(&before, &text)?)?;
+    }
+    Ok(())
+}
+
+async fn measure(bench: &mut Bench, parts: &str) -> Result<Results> {
+    let wanted = |part: &str| parts.contains(|c| part.contains(c));
+    let mut results = Results {
+        machine: machine::describe()?,
+        sizes: bench.sizes.clone(),
+        ..Results::default()
+    };
+    if wanted("ab") {
+        results.counting = Some(counting::measure(bench).await?);
+    }
+    if wanted("cd") {
+        let table = Table::fill(bench, bench.sizes.table_tracks).await?;
+        if wanted("c") {
+            results.auditing = Some(auditing::measure(bench, &table).await?);
+        }
+        if wanted("d") {
+            results.locks = Some(locks::measure(bench, &table).await?);
+        }
+    }
+    if wanted("e") {
+        let table = Table::fill(bench, bench.sizes.table_tracks * 5).await?;
+        results.locks_large = Some(locks::measure(bench, &table).await?);
+    }
+    if wanted("f") {
+        results.memory = Some(memory::measure(bench).await?);
+    }
+    bench.say("measured")?;
+    Ok(results)
+}

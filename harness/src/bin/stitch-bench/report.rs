@@ -1,0 +1,256 @@
+//! The table that is printed and published.
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::auditing::Auditing;
+use crate::counting::{Counted, Counting};
+use crate::locks::Locks;
+use crate::memory::Memory;
+use crate::sizes::Sizes;
+
+/// Between these lines of the document stands what was measured.
+const BEGIN: &str = "<!-- measured: written by deploy/bench --write -->";
+const END: &str = "<!-- end of what was measured -->";
+
+/// What was measured.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Results {
+    pub(crate) machine: String,
+    pub(crate) sizes: Sizes,
+    pub(crate) counting: Option<Counting>,
+    pub(crate) auditing: Option<Auditing>,
+    pub(crate) locks: Option<Locks>,
+    pub(crate) locks_large: Option<Locks>,
+    pub(crate) memory: Option<Memory>,
+}
+
+/// A line of the table.
+struct Row {
+    what: String,
+    stitch: String,
+    alternative: String,
+    ratio: String,
+    aim: &'static str,
+    met: Option<bool>,
+}
+
+/// The document with `text` in the place of what was measured before.
+pub(crate) fn replaced(document: &str, text: &str) -> Result<String> {
+    let missing = || format!("the document has no line `{BEGIN}` followed by `{END}`");
+    let (before, rest) = document.split_once(BEGIN).with_context(missing)?;
+    let (_, after) = rest.split_once(END).with_context(missing)?;
+    Ok(format!("{before}{BEGIN}\n\n{text}\n{END}{after}"))
+}
+
+/// Machine and table.
+pub(crate) fn markdown(results: &Results) -> String {
+    let mut rows = Vec::new();
+    if let Some(counting) = &results.counting {
+        rows.extend(counting_rows(counting));
+    }
+    if let Some(auditing) = &results.auditing {
+        rows.extend(auditing_rows(auditing));
+    }
+    if let Some(locks) = &results.locks {
+        rows.push(lock_row("(d)", locks, results.locks.as_ref(), "p99 ≤ 1 s"));
+    }
+    if let Some(locks) = &results.locks_large {
+        rows.push(lock_row(
+            "(e)",
+            locks,
+            results.locks.as_ref(),
+            "does not grow",
+        ));
+    }
+    if let Some(memory) = &results.memory {
+        rows.extend(memory_rows(memory));
+    }
+    let mut text = format!("{}\n\n", results.machine);
+    text += "| measured | Stitch | alternative | ratio | aim | met |\n|---|---|---|---|---|---|\n";
+    for row in rows {
+        let met = match row.met {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "",
+        };
+        let Row {
+            what,
+            stitch,
+            alternative,
+            ratio,
+            aim,
+            ..
+        } = row;
+        text += &format!("| {what} | {stitch} | {alternative} | {ratio} | {aim} | {met} |\n");
+    }
+    text
+}
+
+fn counting_rows(counting: &Counting) -> Vec<Row> {
+    let against_naive = |keys: &str, counted: &Counted, times: f64, aim| {
+        let Counted { naive, processor } = counted;
+        let cpu = |us: f64| format!("{us:.1} µs");
+        [
+            Row {
+                what: format!(
+                    "(a) {keys}: events counted a second, against an increment a request"
+                ),
+                stitch: thousands(processor.events_per_second()),
+                alternative: thousands(naive.events_per_second()),
+                ratio: format!("{:.1}×", counted.ratio()),
+                aim,
+                met: Some(counted.ratio() >= times),
+            },
+            Row {
+                what: format!("(a) {keys}: the client's CPU for a cell of an event"),
+                stitch: cpu(processor.cpu_seconds / processor.events / 5.0 * 1e6),
+                alternative: cpu(naive.cpu_us_per_cell()),
+                ratio: String::new(),
+                aim: "",
+                met: None,
+            },
+            Row {
+                what: format!("(a) {keys}: the client's CPU for a cell sent"),
+                stitch: cpu(processor.cpu_us_per_cell()),
+                alternative: cpu(naive.cpu_us_per_cell()),
+                ratio: String::new(),
+                aim: "",
+                met: None,
+            },
+        ]
+    };
+    let share = counting.share_of_bare();
+    let bare = Row {
+        what: format!(
+            "(b) uniform keys: cells sent a second, against the bare driver sending batches of {:.0} cells",
+            counting.batch_cells
+        ),
+        stitch: thousands(counting.uniform.processor.cells_per_second()),
+        alternative: thousands(counting.bare.cells_per_second()),
+        ratio: percent(share),
+        aim: "≥ 80 %",
+        met: Some(share >= 0.8),
+    };
+    against_naive("uniform keys", &counting.uniform, 2.5, "≥ 2.5×")
+        .into_iter()
+        .chain(against_naive("zipf 1.1", &counting.zipf, 15.0, "≥ 15×"))
+        .chain([bare])
+        .collect()
+}
+
+fn auditing_rows(auditing: &Auditing) -> [Row; 2] {
+    let share = auditing.share_of_bare();
+    [
+        Row {
+            what: "(c) plan: cells scanned and merged a second, against a bare scan".to_owned(),
+            stitch: thousands(auditing.cells_per_second()),
+            alternative: thousands(auditing.bare.cells_per_second()),
+            ratio: percent(share),
+            aim: "≥ 80 %",
+            met: Some(share >= 0.8),
+        },
+        Row {
+            what: "(c) plan: events of the log read and added up a second".to_owned(),
+            stitch: thousands(auditing.events_per_second()),
+            alternative: String::new(),
+            ratio: String::new(),
+            aim: "",
+            met: None,
+        },
+    ]
+}
+
+fn lock_row(part: &str, locks: &Locks, first: Option<&Locks>, aim: &'static str) -> Row {
+    /// Less than this is the noise of a shared machine.
+    const GROWTH_MAX: f64 = 1.5;
+    let p99 = locks.percentile(99);
+    let (ratio, met) = match (part, first) {
+        ("(d)", _) => (String::new(), Some(p99 <= 1000.0)),
+        (_, Some(first)) => {
+            let growth = locks.percentile(50) / first.percentile(50).max(1.0);
+            (format!("{growth:.2}× (p50)"), Some(growth <= GROWTH_MAX))
+        }
+        (_, None) => (String::new(), None),
+    };
+    Row {
+        what: format!(
+            "{part} lock of a range held, p50 / p99 / longest of {} locks; {} cells in a range, 1 % wrong, live traffic",
+            locks.held_ms.len(),
+            thousands(f64::from(locks.cells_per_range))
+        ),
+        stitch: format!(
+            "{:.0} / {p99:.0} / {:.0} ms",
+            locks.percentile(50),
+            locks.longest()
+        ),
+        alternative: String::new(),
+        ratio,
+        aim,
+        met,
+    }
+}
+
+fn memory_rows(memory: &Memory) -> Vec<Row> {
+    /// As much may come from the allocator.
+    const GROWTH_MAX: f64 = 1.25;
+    let Memory { short, long } = memory;
+    let row = |what: &str, now: f64, before: f64| Row {
+        what: format!(
+            "(f) peak memory, {what}: backlog of {} events, against {}",
+            thousands(f64::from(long.events)),
+            thousands(f64::from(short.events))
+        ),
+        stitch: format!("{now:.0} MiB"),
+        alternative: format!("{before:.0} MiB"),
+        ratio: format!("{:.2}×", now / before),
+        aim: "does not grow",
+        met: Some(now <= before * GROWTH_MAX),
+    };
+    vec![
+        row("processor", long.processor, short.processor),
+        row(
+            "plan, nothing of it counted",
+            long.plan_before,
+            short.plan_before,
+        ),
+        row("plan, all of it counted", long.plan_after, short.plan_after),
+    ]
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+/// A whole number with its thousands apart.
+pub(crate) fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!(thousands(999.4), "999");
+        assert_eq!(thousands(12_345_678.0), "12,345,678");
+    }
+
+    #[test]
+    fn what_was_measured_is_replaced_and_nothing_else() {
+        let document = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
+        let new = replaced(&document, "new\n").unwrap();
+        assert_eq!(new, format!("before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"));
+        assert_eq!(replaced(&new, "new\n").unwrap(), new);
+        assert!(replaced("nothing", "new").is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! How much is measured.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Sizes of everything.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Sizes {
+    /// How long a program runs before it is measured.
+    pub(crate) warm_up: Duration,
+    /// How long it is measured.
+    pub(crate) measure: Duration,
+    /// How often each is measured, in turn with the others.
+    pub(crate) rounds: u32,
+    /// How many tracks the events of (a) and (b) have.
+    pub(crate) tracks: u32,
+    pub(crate) naive_backlog: usize,
+    pub(crate) uniform_backlog: u32,
+    pub(crate) zipf_backlog: u32,
+    /// How many tracks the table of (c) and (d) has; that of (e) has five times as many.
+    pub(crate) table_tracks: u32,
+    /// Plans and bare scans of (c).
+    pub(crate) plans: u32,
+    /// Events a second while locks are held.
+    pub(crate) live_per_second: u32,
+    /// How many locks, unless the time is up before.
+    pub(crate) locks: usize,
+    pub(crate) locks_budget: Duration,
+    /// The shorter backlog of (f).
+    pub(crate) memory_backlog: u32,
+}
+
+impl Sizes {
+    /// What is published.
+    pub(crate) const fn full() -> Self {
+        Self {
+            warm_up: Duration::from_secs(4),
+            measure: Duration::from_secs(12),
+            rounds: 2,
+            tracks: 100_000,
+            naive_backlog: 100_000,
+            uniform_backlog: 250_000,
+            zipf_backlog: 900_000,
+            table_tracks: 80_000,
+            plans: 5,
+            live_per_second: 200,
+            locks: 100,
+            locks_budget: Duration::from_secs(240),
+            memory_backlog: 100_000,
+        }
+    }
+
+    /// To see that it works.
+    pub(crate) const fn quick() -> Self {
+        Self {
+            warm_up: Duration::from_secs(2),
+            measure: Duration::from_secs(4),
+            rounds: 1,
+            tracks: 100_000,
+            naive_backlog: 30_000,
+            uniform_backlog: 100_000,
+            zipf_backlog: 250_000,
+            table_tracks: 8_000,
+            plans: 2,
+            live_per_second: 100,
+            locks: 8,
+            locks_budget: Duration::from_secs(60),
+            memory_backlog: 10_000,
+        }
+    }
+}

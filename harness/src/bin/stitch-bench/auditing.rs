@@ -18,7 +18,9 @@ use crate::vitals::watch_peak;
 
 /// Every track has so many events: each of its five cells has that value.
 pub(crate) const TIMES: u32 = 2;
-const RANGES: &str = "[ranges]\nbits = 2\n";
+/// Ranges of the table.
+pub(crate) const RANGES: u32 = 4;
+const FOUR_RANGES: &str = "[ranges]\nbits = 2\n";
 const BOUND: Duration = Duration::from_secs(400);
 
 /// A table that a processor goes on counting in.
@@ -33,7 +35,7 @@ impl Table {
     pub(crate) async fn fill(bench: &mut Bench, tracks: u32) -> Result<Self> {
         let events = tracks * TIMES;
         bench.say(&format!("counting {events} events of {tracks} tracks"))?;
-        let stage = bench.stage("table", RANGES).await?;
+        let stage = bench.stage("table", FOUR_RANGES).await?;
         let keys = Keys::Each {
             tracks,
             times: TIMES,

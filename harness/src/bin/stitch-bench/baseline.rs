@@ -171,6 +171,7 @@ struct Stopwatch {
     end: Instant,
     begun: Option<(Instant, f64)>,
     requests: u32,
+    failures: u32,
 }
 
 impl Stopwatch {
@@ -181,7 +182,19 @@ impl Stopwatch {
             end: begin + Duration::from_millis(given.measure_ms),
             begun: None,
             requests: 0,
+            failures: 0,
         }
+    }
+
+    /// A request failed: it is not counted, and a few of them end nothing.
+    fn failed(&mut self, error: anyhow::Error) -> Result<()> {
+        const FAILURES_MAX: u32 = 1000;
+        self.failures += 1;
+        ensure!(
+            self.failures <= FAILURES_MAX,
+            "too many failures, the last: {error:#}"
+        );
+        Ok(())
     }
 
     /// A request was answered. Gives what was measured when time is over.

@@ -12,11 +12,9 @@ use stitch_harness::vandal::Vandal;
 use tokio::time::Instant;
 
 use crate::Bench;
-use crate::auditing::Table;
+use crate::auditing::{RANGES, Table};
 use crate::load::{Keys, any_cell};
 
-/// Of the cells, one in so many is broken before each restoration.
-const BROKEN_ONE_IN: u32 = 100;
 /// Changes on their way at once.
 const SIDE_BY_SIDE: usize = 64;
 const BOUND: Duration = Duration::from_secs(300);
@@ -27,6 +25,7 @@ pub(crate) struct Locks {
     /// In milliseconds, in order.
     pub(crate) held_ms: Vec<u32>,
     pub(crate) cells_per_range: u32,
+    pub(crate) wrong_per_range: u32,
     pub(crate) corrected: u64,
 }
 
@@ -42,8 +41,8 @@ impl Locks {
     }
 }
 
-/// Breaks and restores again and again under live traffic, until there were enough locks or time is up.
-pub(crate) async fn measure(bench: &mut Bench, table: &Table) -> Result<Locks> {
+/// Breaks so many cells and restores them again and again under live traffic, until there were enough locks or time is up.
+pub(crate) async fn measure(bench: &mut Bench, table: &Table, wrong: u32) -> Result<Locks> {
     let vandal = Vandal::enter(&bench.servers, table.stage.keyspace(), 1).await?;
     let mut random = ChaCha8Rng::seed_from_u64(2);
     let events = bench.load(Keys::Uniform(table.tracks))?;
@@ -53,11 +52,12 @@ pub(crate) async fn measure(bench: &mut Bench, table: &Table) -> Result<Locks> {
         .live(events, bench.sizes.live_per_second);
     let until = Instant::now() + bench.sizes.locks_budget;
     let mut locks = Locks {
-        cells_per_range: table.cells() / 4,
+        cells_per_range: table.cells() / RANGES,
+        wrong_per_range: wrong / RANGES,
         ..Locks::default()
     };
     while locks.held_ms.len() < bench.sizes.locks && Instant::now() < until {
-        let broken = (0..table.cells() / BROKEN_ONE_IN)
+        let broken = (0..wrong)
             .map(|_| any_cell(&mut random, table.tracks))
             .collect::<Vec<_>>();
         stream::iter(&broken)

@@ -162,12 +162,14 @@ async fn measure(bench: &mut Bench, parts: &str) -> Result<Results> {
             results.auditing = Some(auditing::measure(bench, &table).await?);
         }
         if wanted("d") {
-            results.locks = Some(locks::measure(bench, &table).await?);
+            results.locks = Some(locks::measure(bench, &table, bench.sizes.wrong()).await?);
         }
     }
     if wanted("e") {
         let table = Table::fill(bench, bench.sizes.table_tracks * 5).await?;
-        results.locks_large = Some(locks::measure(bench, &table).await?);
+        let wrong = bench.sizes.wrong();
+        results.locks_large = Some(locks::measure(bench, &table, wrong).await?);
+        results.locks_large_wrong = Some(locks::measure(bench, &table, wrong * 5).await?);
     }
     if wanted("f") {
         results.memory = Some(memory::measure(bench).await?);

@@ -51,6 +51,11 @@ impl Sizes {
         }
     }
 
+    /// How many cells are broken before each restoration: 1 % of the table of (d).
+    pub(crate) const fn wrong(&self) -> u32 {
+        self.table_tracks * 5 / 100
+    }
+
     /// To see that it works.
     pub(crate) const fn quick() -> Self {
         Self {

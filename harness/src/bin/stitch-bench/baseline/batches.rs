@@ -30,7 +30,10 @@ pub(super) async fn send(cells: usize, tracks: u32, given: &Given) -> Result<Mea
     let mut requests = pin!(requests);
     let mut stopwatch = Stopwatch::new(given);
     while let Some(answer) = requests.next().await {
-        answer?;
+        if let Err(error) = answer {
+            stopwatch.failed(error.into())?;
+            continue;
+        }
         if let Some(measured) = stopwatch.answered()? {
             let cells = u32::try_from(cells)?;
             return Ok(Measured {

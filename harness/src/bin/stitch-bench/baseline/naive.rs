@@ -46,8 +46,11 @@ pub(super) async fn count(kafka: &str, topic: &str, given: &Given) -> Result<Mea
     let mut requests = pin!(requests);
     let mut stopwatch: Option<Stopwatch> = None;
     while let Some(answer) = requests.next().await {
-        answer?;
         let stopwatch = stopwatch.get_or_insert_with(|| Stopwatch::new(given));
+        if let Err(error) = answer {
+            stopwatch.failed(error)?;
+            continue;
+        }
         if let Some(measured) = stopwatch.answered()? {
             return Ok(Measured {
                 events: measured.requests / 5.0,

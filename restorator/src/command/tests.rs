@@ -79,6 +79,23 @@ fn marks_are_read_after_the_cut_and_the_end_is_asked_after_the_cells() {
     assert!(next(&trace, "list /ranges/0", cut) < lock, "{trace:#?}");
 }
 
+/// R1: what was applied while the cells were read has an event below the end that is asked after that.
+#[test]
+fn a_cell_that_was_touched_while_it_was_read_is_not_called_wrong() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.before("scan", |fake| {
+        fake.feed_stalls.set(true);
+        fake.produce("a");
+        fake.hold("a", 2);
+        fake.before("ends asked", |fake| {
+            fake.feed_stalls.set(false);
+            fake.changes.tell();
+        });
+    });
+    let cells = fake.plan(None).unwrap().cells;
+    assert_eq!((cells.wrong, cells.unjudged), (0, 1));
+}
+
 /// R1: what a dead member sent lands before the cells are read, because a calm is awaited.
 #[test]
 fn a_tombstone_is_waited_out_before_anything_is_read_and_then_forgotten() {
@@ -139,6 +156,7 @@ fn a_range_that_nobody_yields_is_given_back_not_proven() {
         report.error()
     );
     assert!(!fake.exists("__WRIT__") && !fake.exists("/requests/"));
+    assert!(fake.clock.seconds() < 60, "at its bound");
     assert!(
         fake.exists(shared.rsplit('/').next().unwrap()),
         "its holder keeps it"

@@ -20,7 +20,7 @@ const SIDE_BY_SIDE: usize = 8;
 /// A namespace of few ranges is divided further, to as many intervals at least.
 const INTERVALS_MIN: u64 = 32;
 
-/// Judges every cell of these ranges. Their cuts must not move meanwhile.
+/// Judges every cell in scope, for the first time. The cuts must not move meanwhile.
 ///
 /// # Errors
 /// Too few replicas answered, several times.
@@ -28,42 +28,55 @@ pub async fn scan<W: World>(
     site: &Site<'_, W>,
     tail: &Tail,
 ) -> Result<BTreeMap<RangeId, Verdicts>, Error> {
-    for range in site.scope.ranges() {
-        tail.ledgers_mut().of_mut(range).note_passed();
+    let scope: Vec<RangeId> = site.scope.ranges().collect();
+    for range in &scope {
+        tail.ledgers_mut().of_mut(*range).note_passed();
     }
     site.progress.begin("scanning the table", "cells", None);
-    let scans = intervals(site)
-        .into_iter()
-        .map(|(range, interval)| async move {
-            let verdicts = match (&site.scope.counter, &site.scope.key) {
-                (Some(name), Some(key)) => {
-                    let counter = Counter::new(name.0.clone(), key.0.clone());
-                    one_counter(site, tail, range, &counter).await
-                }
-                (Some(_) | None, _) => one_interval(site, tail, range, interval).await,
-            };
-            Ok::<_, Error>((range, verdicts?))
-        });
+    let found = ranges(site, tail, &scope).await?;
+    site.progress.end();
+    Ok(found)
+}
+
+/// Judges every cell of these ranges. Their cuts must not move meanwhile.
+///
+/// # Errors
+/// Too few replicas answered, several times.
+pub async fn ranges<W: World>(
+    site: &Site<'_, W>,
+    tail: &Tail,
+    ranges: &[RangeId],
+) -> Result<BTreeMap<RangeId, Verdicts>, Error> {
+    let scans = intervals(site, ranges).into_iter();
+    let scans = scans.map(|(range, interval)| async move {
+        let verdicts = match (&site.scope.counter, &site.scope.key) {
+            (Some(name), Some(key)) => {
+                let counter = Counter::new(name.0.clone(), key.0.clone());
+                one_counter(site, tail, range, &counter).await
+            }
+            (Some(_) | None, _) => one_interval(site, tail, range, interval).await,
+        };
+        Ok::<_, Error>((range, verdicts?))
+    });
     let mut found = BTreeMap::<RangeId, Verdicts>::new();
     let mut scans = stream::iter(scans).buffer_unordered(SIDE_BY_SIDE);
     while let Some((range, verdicts)) = scans.try_next().await? {
         found.entry(range).or_default().extend(verdicts);
     }
-    site.progress.end();
     Ok(found)
 }
 
-fn intervals<W: World>(site: &Site<'_, W>) -> Vec<(RangeId, TokenInterval)> {
+fn intervals<W: World>(site: &Site<'_, W>, ranges: &[RangeId]) -> Vec<(RangeId, TokenInterval)> {
     let bits = site.definitions().range_bits;
-    if site.scope.key.is_some() {
-        let ranges = site.scope.ranges();
-        return ranges.map(|range| (range, bits.interval(range))).collect();
-    }
-    let ranges = u64::from(site.scope.last.0 - site.scope.first.0) + 1;
-    let pieces = INTERVALS_MIN.div_ceil(ranges);
-    let intervals = site.scope.ranges().flat_map(|range| {
-        let pieces = divide(bits.interval(range), pieces).into_iter();
-        pieces.map(move |interval| (range, interval))
+    let pieces = if site.scope.key.is_some() {
+        1
+    } else {
+        let ranges = u64::try_from(ranges.len()).unwrap_or(u64::MAX).max(1);
+        INTERVALS_MIN.div_ceil(ranges)
+    };
+    let intervals = ranges.iter().flat_map(|range| {
+        let pieces = divide(bits.interval(*range), pieces).into_iter();
+        pieces.map(move |interval| (*range, interval))
     });
     intervals.collect()
 }

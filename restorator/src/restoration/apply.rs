@@ -1,9 +1,10 @@
 //! R6: each difference is sent once. What is certainly not applied may be sent again; what is unknown never is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use stitch_common::cell::Cell;
+use stitch_common::cell::{Cell, CellSlot, Counter};
 use stitch_common::clock::Clock;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::{CounterBatch, Store};
@@ -69,18 +70,29 @@ pub async fn once<W: World>(
     held.bound
         .wait("seeing that the range is still locked", verified)
         .await?;
-    for (cell, drift) in corrections {
-        held.claim.corrected.entry(cell.clone()).or_insert(*drift);
-    }
     let batches = delta.batches();
     let in_flight = site.config.restorator.requests_in_flight_max.max(1);
     // Not bounded from outside: to drop a request would make its outcome unknown. Each ends by the store's own timeout.
     let sending = batches.iter().map(|batch| send(site, batch));
-    let ended: Vec<Batch> = stream::iter(sending)
-        .buffer_unordered(in_flight)
-        .collect()
-        .await;
+    let ended: Vec<Batch> = stream::iter(sending).buffered(in_flight).collect().await;
     failpoint::pass("r6-applied");
+    let may_have_changed = batches.iter().zip(&ended).filter(|(_, end)| match end {
+        Batch::Applied | Batch::Unknown => true,
+        Batch::Failed(_) => false,
+    });
+    let sent: BTreeSet<(&Counter, CellSlot)> = may_have_changed
+        .flat_map(|(batch, _)| {
+            batch
+                .amounts
+                .iter()
+                .map(|(slot, _)| (&batch.counter, *slot))
+        })
+        .collect();
+    for (cell, drift) in corrections {
+        if sent.contains(&(&cell.counter, cell.slot)) {
+            held.claim.corrected.entry(cell.clone()).or_insert(*drift);
+        }
+    }
     let unknown = ended.iter().any(|batch| matches!(batch, Batch::Unknown));
     held.claim.unsettled |= unknown;
     for batch in ended {

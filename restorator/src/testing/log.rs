@@ -94,6 +94,9 @@ impl Feed for FakeFeed {
 
 impl FakeFeed {
     fn ready(&mut self) -> Option<FeedEvent> {
+        if self.fake.feed_stalls.get() {
+            return None;
+        }
         let log = self.fake.log.borrow();
         for (&partition, (at, run, told)) in &mut self.places {
             let records: &[Record] = log.get(&partition).map_or(&[], Vec::as_slice);

@@ -52,6 +52,7 @@ impl Config {
     /// What is wrong, with file, line and key or the variable, and the way out.
     pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Failure> {
         let named = environment.0.get(FILE_VARIABLE);
+        let named = named.filter(|named| !named.is_empty());
         let path = match (file, named) {
             (Some(file), _) => file.to_owned(),
             (None, Some(named)) => PathBuf::from(named),

@@ -44,6 +44,12 @@ impl ClientContext for Context {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
             return;
         }
+        // Told again and again, hundreds of times when nobody listened for a while, and always behind the one that says
+        // why.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            debug!(target: "librdkafka", %error, "{reason}");
+            return;
+        }
         warn!(target: "librdkafka", %error, "{reason}");
     }
 }

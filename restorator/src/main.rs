@@ -3,7 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    #[cfg(feature = "failpoints")]
-    let _points = stitch_restorator::failpoint::setup();
     stitch_restorator::cli::main(std::env::args_os())
 }

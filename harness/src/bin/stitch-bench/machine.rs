@@ -18,10 +18,15 @@ pub(crate) fn describe() -> Result<String> {
         .context("the size of the memory")?;
     let load = load.split(' ').next().unwrap_or_default();
     Ok(format!(
-        "Measured on {} UTC by Stitch {} (release build): {model}, {} cores shared by clients and servers, {} GiB; \
+        "Measured on {} UTC by Stitch {} ({} build): {model}, {} cores shared by clients and servers, {} GiB; \
          load when it began: {load}. One node each of {}.",
         Utc::now().format("%Y-%m-%d %H:%M"),
         env!("CARGO_PKG_VERSION"),
+        if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        },
         available_parallelism()?,
         kib / (1024 * 1024),
         servers()?,

@@ -244,10 +244,17 @@ impl Counting {
         &mut self.ranges[usize::from(range.0)]
     }
 
+    /// Puts the range into the queue of those that have something to send, unless it stands there. One that yields
+    /// comes first: a restoration waits for it, and it is done soon.
     fn wake(&mut self, range: RangeId) {
         let state = &mut self.ranges[usize::from(range.0)];
-        if !state.is_ready() {
-            state.set_ready(true);
+        if state.is_ready() {
+            return;
+        }
+        state.set_ready(true);
+        if matches!(state.lock, range::LockState::Yielding { .. }) {
+            self.ready.push_front(range);
+        } else {
             self.ready.push_back(range);
         }
     }

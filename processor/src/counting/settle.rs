@@ -44,6 +44,8 @@ impl Counting {
         if state.lock == LockState::Held {
             state.lock = LockState::Yielding { give_up };
             state.queue_all();
+            state.set_ready(false);
+            self.ready.retain(|waiting| *waiting != range);
             self.wake(range);
             self.attention.insert(range);
         }

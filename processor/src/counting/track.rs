@@ -135,6 +135,14 @@ impl Track {
         event.expect("a part that is not answered keeps its event in the track")
     }
 
+    /// As if something of the last event had been applied: then all before it must be finished.
+    #[cfg(test)]
+    pub(crate) fn begin_last(&mut self) {
+        let last = Place(self.left + self.events.len() as u64 - 1);
+        self.highest_begun = Some(last);
+        self.began(last);
+    }
+
     fn began(&mut self, place: Place) {
         let event = self.at(place);
         event.begun = true;

@@ -24,7 +24,7 @@ struct Arguments {
     /// A file of events, one JSON object a line, instead of made ones; goes with --config.
     #[arg(long, requires = "config")]
     events: Option<PathBuf>,
-    /// A configuration file whose [event], [ranges] and [[counter]] say what these events count.
+    /// A configuration file whose `[event]`, `[ranges]` and `[[counter]]` say what these events count.
     #[arg(long, requires = "events")]
     config: Option<PathBuf>,
     /// What is made and broken at random follows from this number.

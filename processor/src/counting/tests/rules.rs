@@ -354,3 +354,52 @@ fn a_clean_stop_hands_everything_over() {
     drop(scene.after(1));
     assert!(scene.counting.is_finished());
 }
+
+#[test]
+fn a_range_that_yields_is_finished_before_others_go_on() {
+    let mut scene = Scene::new();
+    scene.counting.limits.requests_in_flight_max = 1;
+    let (mut offset, mut others) = (0, BTreeSet::new());
+    let mut deliver = |scene: &mut Scene, track: String| {
+        let json = format!(r#"{{"type":"play","time":0,"track":"{track}","user":"u","n":1}}"#);
+        let value = Some(json.into_bytes().into());
+        scene.deliver(vec![Record {
+            offset: Offset(offset),
+            key: None,
+            value,
+        }]);
+        offset += 1;
+        let counter = stitch_common::cell::Counter::new("tracks", track);
+        scene.counting.bits.range_of(counter.token())
+    };
+    for number in 0..40 {
+        let range = deliver(&mut scene, format!("t{number}"));
+        others.insert(range);
+    }
+    drop(scene.after(1));
+    for &range in &others {
+        scene.counting.granted(range);
+    }
+    // The last event of a range is begun, so that all before it must be finished; then the range is asked for.
+    let last = *others.last().unwrap();
+    let mut sent_of_last = 0;
+    scene.counting.yield_asked(last, scene.now);
+    for (place, track) in scene.counting.ranges[usize::from(last.0)].tracks.iter_mut() {
+        assert_eq!(*place, P);
+        track.begin_last();
+    }
+    let waiting = scene.counting.ranges[usize::from(last.0)].queue.len();
+    assert!(waiting > 3);
+    for _ in 0..waiting {
+        let commands = scene.after(1);
+        let Some(Command::Send { id, batch, .. }) = commands
+            .into_iter()
+            .find(|c| matches!(c, Command::Send { .. }))
+        else {
+            panic!("nothing was sent");
+        };
+        sent_of_last += usize::from(scene.counting.bits.range_of(batch.counter.token()) == last);
+        scene.answer(id, Outcome::Applied);
+    }
+    assert_eq!(sent_of_last, waiting);
+}

@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT: the first asks the process to stop in order, the second ends it at once, with exit code 130.
+//! SIGTERM and SIGINT: the first asks the process to stop in order, the next one more than
+//! a second later ends it at once, with exit code 130.
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,6 +8,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Exit, Failure};
+
+/// Signals within this time after the first one ask for the same: `timeout` and some shells send two.
+const SAME_WISH: Duration = Duration::from_secs(1);
 
 /// What a signal asks for. A clone asks for the same.
 #[derive(Clone, Debug, Default)]
@@ -97,8 +101,19 @@ impl Shutdown {
             }
         };
         next().await;
-        tracing::info!("asked to stop; another signal ends the process at once");
+        tracing::info!("asked to stop");
         self.stop.cancel();
+        // One wish may come as two signals: to the process and to its group.
+        let mut same_wish = std::pin::pin!(tokio::time::sleep(SAME_WISH));
+        loop {
+            tokio::select! {
+                biased;
+                // Receiving a signal is cancel-safe, and the sleep is polled on where it was.
+                () = &mut same_wish => break,
+                () = next() => {}
+            }
+        }
+        tracing::info!("another signal ends the process at once");
         next().await;
         tracing::warn!("asked again: ending at once");
         self.at_once.cancel();

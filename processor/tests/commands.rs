@@ -317,7 +317,7 @@ async fn a_signal_stops_a_running_processor_in_order() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_signal_ends_a_command_at_once() -> Result<()> {
+async fn a_second_wish_ends_a_command_at_once_and_two_signals_of_one_do_not() -> Result<()> {
     let stage = bare("cli_signals_twice").await?;
     let mut program = program(&stage, &["check", "--output", "json"])?;
     let given = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -330,6 +330,8 @@ async fn a_second_signal_ends_a_command_at_once() -> Result<()> {
     checking.until_says("signals are handled", BOUND).await?;
     checking.signal(Signal::TERM)?;
     checking.until_says("asked to stop", BOUND).await?;
+    checking.signal(Signal::TERM)?;
+    checking.until_says("another signal ends", BOUND).await?;
     checking.signal(Signal::INT)?;
     let finished = checking.finish(Duration::from_secs(10)).await?;
     ensure!(finished.code == Some(130), "{finished:?}");

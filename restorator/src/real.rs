@@ -19,7 +19,7 @@ use crate::visit::Process;
 
 type Real = Servers<ZooKeeper, ScyllaCql<SystemClock>, KafkaLog, SystemClock>;
 
-/// [`command::plan`] at the servers of `config`.
+/// [`command::plan()`] at the servers of `config`.
 ///
 /// # Errors
 /// As there.
@@ -41,7 +41,7 @@ pub async fn plan(
     Box::pin(command::plan(&given, options)).await
 }
 
-/// [`command::run`] at the servers of `config`.
+/// [`command::run()`] at the servers of `config`.
 ///
 /// # Errors
 /// As there.

@@ -11,6 +11,7 @@ mod counting;
 mod errand;
 mod resume;
 mod sweep;
+mod remember;
 mod error;
 pub mod metrics;
 pub mod status;

@@ -17,6 +17,7 @@ use crate::counting_loop::{CountingLoop, Ended};
 use crate::errand::Servers;
 use crate::error::Error;
 use crate::metrics;
+use crate::remember;
 use crate::status::Status;
 use crate::sweep;
 
@@ -82,11 +83,13 @@ pub(crate) async fn serve<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
     let ended = {
         let counting = CountingLoop::new(&servers, process, counting, feed).run(&mut group);
         let sweeping = sweep::once(&servers.coordinator, &ports.cql, process.config);
+        let remembering = remember::for_ever(&servers.coordinator, &ports.log);
         tokio::select! {
             biased;
-            // Sweeping never ends by itself, and may be dropped anywhere.
+            // The other two never end by themselves, and may be dropped anywhere.
             ended = counting => ended,
             never = sweeping => match never {},
+            never = remembering => match never {},
         }
     };
     process.status.set_ready(false);

@@ -71,7 +71,7 @@ pub struct WentBack {
     pub is: Offset,
 }
 
-// What the allocator takes, measured once and rounded up: a counter with its key and first node of totals; a cell
+// What the allocator takes, estimated and rounded up: a counter with its key and first node of totals; a cell
 // beyond the eleven of that node; an entry of a set.
 const COUNTER_BYTES: usize = 352;
 const CELLS_IN_FIRST_NODE: usize = 11;

@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 pub use member::Ports;
 pub use stitch_common::departure::Departure;
 
+use error::Error;
 use member::Process;
 use status::Status;
 
@@ -71,7 +72,8 @@ pub async fn run<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
                     why: error.to_string(),
                 });
             }
-            Err(error) if has_counted && error.passes() => {
+            // A session that ends during the start, of a frozen process for one, says nothing against the servers.
+            Err(error) if error.passes() && (has_counted || error == Error::Over) => {
                 tracing::warn!(%error, "starting again as a new member");
             }
             Err(error) => return Err(error.failure()),

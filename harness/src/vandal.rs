@@ -77,7 +77,7 @@ impl Vandal {
     /// If the store does not take it.
     pub async fn delete(&self, place: &Place) -> Result<()> {
         let statement = format!(
-            "DELETE FROM {}.counts WHERE counter = ? AND key = ? AND granularity = ? AND bucket = ?",
+            "DELETE value FROM {}.counts WHERE counter = ? AND key = ? AND granularity = ? AND bucket = ?",
             self.keyspace
         );
         let values = (

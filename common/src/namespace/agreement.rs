@@ -72,12 +72,13 @@ pub async fn agree<S: Session, C: Clock, Q: Cql, L: EventLog>(
     if let Some(difference) = definitions_differ(config, &recorded.definitions) {
         return Err(Error::Disagreement(difference.failure(config)));
     }
+    // Before the log is looked at: whoever keeps a record meanwhile has seen one that this look may have missed.
+    let first_records = log_node::read_all(coordinator).await?;
     let found = Found {
         log: log.identity().await?,
         bounds: log.bounds(&log.partitions().await?).await?,
         table: cql.table().await?,
     };
-    let first_records = log_node::read_all(coordinator).await?;
     if let Some(difference) = identity_differs(&found, recorded, &first_records) {
         return Err(Error::Disagreement(difference.failure(config)));
     }

@@ -9,12 +9,15 @@
 //! 3. [`dispatch`]: batches are sent under a shared lock and a valid lease, and their outcomes judged;
 //! 4. [`track`]: what is answered, per partition and range;
 //! 5. [`settle`]: progress, yields, hand-overs: all that lets go of something.
+//!
+//! What it asks before it does anything stands in [`rule`].
 
 pub(crate) mod intake;
 pub(crate) mod pending;
 pub(crate) mod dispatch;
-pub(crate) mod track;
+pub mod track;
 pub(crate) mod settle;
+pub mod rule;
 mod partition;
 mod range;
 
@@ -30,6 +33,9 @@ use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{CounterBatch, Record, Run};
 use stitch_common::progress::Progress;
 use stitch_common::range::{RangeBits, RangeId};
+
+pub use partition::Stage;
+pub use range::LockState;
 
 use dispatch::InFlight;
 use partition::PartitionCounting;
@@ -252,7 +258,7 @@ impl Counting {
             return;
         }
         state.set_ready(true);
-        if matches!(state.lock, range::LockState::Yielding { .. }) {
+        if state.lock.is_yielding() {
             self.ready.push_front(range);
         } else {
             self.ready.push_back(range);

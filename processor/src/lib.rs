@@ -7,7 +7,7 @@
 
 mod member;
 mod counting_loop;
-mod counting;
+pub mod counting;
 mod errand;
 mod resume;
 mod sweep;

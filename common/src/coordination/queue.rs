@@ -7,7 +7,7 @@ use std::fmt;
 use super::path;
 
 /// How a lock is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Together with other shared holders.
     Shared,
@@ -122,8 +122,20 @@ pub enum Position<'a> {
     Gone,
 }
 
-/// Where `own` stands among `children`. A shared lock waits for the nearest earlier exclusive node, an exclusive one
-/// for the nearest earlier node of any kind: each wakes only those that it held up.
+/// Whom `me` waits for among the `others` of its queue; nobody, if it has the lock. A shared lock waits for the nearest
+/// earlier exclusive node, an exclusive one for the nearest earlier node of any kind: each wakes only those that it held
+/// up.
+pub fn ahead(me: Contender, others: impl IntoIterator<Item = Contender>) -> Option<Contender> {
+    let mut nearest: Option<Contender> = None;
+    for other in others.into_iter().filter(|other| me.waits_for(*other)) {
+        if nearest.is_none_or(|nearest| nearest.sequence.precedes(other.sequence)) {
+            nearest = Some(other);
+        }
+    }
+    nearest
+}
+
+/// Where `own` stands among `children`.
 #[must_use]
 pub fn position<'a>(children: &'a [String], own: &str) -> Position<'a> {
     if !children.iter().any(|name| name == own) {
@@ -132,16 +144,14 @@ pub fn position<'a>(children: &'a [String], own: &str) -> Position<'a> {
     let Some(me) = Contender::parse(own) else {
         return Position::Gone;
     };
-    let mut nearest: Option<(&'a str, Sequence)> = None;
-    for name in children {
-        let Some(other) = Contender::parse(name).filter(|other| me.waits_for(*other)) else {
-            continue;
-        };
-        if nearest.is_none_or(|(_, sequence)| sequence.precedes(other.sequence)) {
-            nearest = Some((name, other.sequence));
-        }
-    }
-    nearest.map_or(Position::Held, |(name, _)| Position::Behind(name))
+    let others = children.iter().filter_map(|name| Contender::parse(name));
+    let Some(nearest) = ahead(me, others) else {
+        return Position::Held;
+    };
+    let named = children
+        .iter()
+        .find(|name| Contender::parse(name) == Some(nearest));
+    named.map_or(Position::Held, |name| Position::Behind(name))
 }
 
 /// The names of those among `children` that have the lock.

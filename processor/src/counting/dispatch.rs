@@ -9,7 +9,8 @@ use stitch_common::ports::CounterBatch;
 use stitch_common::range::RangeId;
 
 use super::pending::{CounterRef, Folded, Part};
-use super::range::{LockState, Trouble};
+use super::range::Trouble;
+use super::rule;
 use super::track::Track;
 use super::{BatchId, Command, Counting};
 use crate::metrics;
@@ -62,23 +63,19 @@ impl Counting {
     fn fold(&mut self, range: RangeId, counter: &CounterRef) -> Folded {
         let partitions = &self.partitions;
         let state = &mut self.ranges[usize::from(range.0)];
-        let yielding = matches!(state.lock, LockState::Yielding { .. });
-        let tracks = &state.tracks;
+        let (lock, tracks) = (state.lock, &state.tracks);
         let pending = state
             .pending
             .get_mut(counter)
             .expect("what is queued is pending");
         pending.queued = false;
         pending.fold(|part| {
-            let partition = partitions.get(&part.partition);
-            let counting = partition.is_some_and(|known| known.holds_lock());
-            let finishing = yielding || partition.is_some_and(|known| known.is_handing_over());
-            let must_finish = || {
+            let stage = partitions.get(&part.partition).map(|known| known.stage);
+            rule::may_begin(lock, stage, || {
                 tracks
                     .get(&part.partition)
                     .is_some_and(|t| t.must_finish(part.place))
-            };
-            counting && (!finishing || must_finish())
+            })
         })
     }
 

@@ -13,6 +13,7 @@ use stitch_common::range::RangeId;
 use super::partition::{PartitionCounting, Stage, Staged};
 use super::pending::{CounterRef, Part, PendingCounter};
 use super::range::LockState;
+use super::rule;
 use super::{Command, Counting};
 use crate::metrics;
 
@@ -175,7 +176,7 @@ impl Counting {
                     increment.amount,
                 )
             })
-            .filter(|(range, _, _)| known.resumed.of(*range) <= offset)
+            .filter(|(range, _, _)| rule::is_counted(known.resumed.of(*range), offset))
             .collect();
         by_range.sort_by_key(|(range, _, _)| *range);
         for parts in by_range.chunk_by(|a, b| a.0 == b.0) {

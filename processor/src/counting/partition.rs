@@ -31,8 +31,8 @@ pub(crate) struct PartitionCounting {
 }
 
 /// What a partition is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
     /// Its lock is waited for, or its progress is being read.
     Taking,
     /// Its events are counted.
@@ -44,6 +44,20 @@ pub(crate) enum Stage {
     },
     /// Its lock is being released.
     GivingBack,
+}
+
+impl Stage {
+    /// Whether the partition's lock is held: only then anything is sent for its events (rule P1).
+    #[must_use]
+    pub const fn holds_lock(self) -> bool {
+        matches!(self, Self::Counting | Self::HandingOver { .. })
+    }
+
+    /// Whether it is to be given to another process.
+    #[must_use]
+    pub const fn is_handing_over(self) -> bool {
+        matches!(self, Self::HandingOver { .. })
+    }
 }
 
 /// Decoded records in the order of the log.
@@ -93,13 +107,9 @@ impl PartitionCounting {
         }
     }
 
-    /// Whether its lock is held: only then anything is sent for its events (rule P1).
+    /// Whether its lock is held.
     pub(super) const fn holds_lock(&self) -> bool {
-        matches!(self.stage, Stage::Counting | Stage::HandingOver { .. })
-    }
-
-    pub(super) const fn is_handing_over(&self) -> bool {
-        matches!(self.stage, Stage::HandingOver { .. })
+        self.stage.holds_lock()
     }
 
     pub(super) fn next_wakeup(&self) -> Option<Moment> {

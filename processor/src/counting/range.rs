@@ -8,6 +8,7 @@ use stitch_common::offset::Partition;
 use stitch_common::outcome::Cause;
 
 use super::pending::{CounterRef, Part, PendingCounter};
+use super::rule;
 use super::track::Track;
 
 /// What a processor knows of one range.
@@ -33,8 +34,8 @@ pub(crate) struct RangeCounting {
 }
 
 /// The range's shared lock, as this member has it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum LockState {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LockState {
     /// Neither held nor wanted.
     #[default]
     Idle,
@@ -49,6 +50,20 @@ pub(crate) enum LockState {
     },
     /// The READ node is being deleted.
     Releasing,
+}
+
+impl LockState {
+    /// Whether increments may be sent (rule P2).
+    #[must_use]
+    pub const fn is_held(self) -> bool {
+        matches!(self, Self::Held | Self::Yielding { .. })
+    }
+
+    /// Whether it is to be given back.
+    #[must_use]
+    pub const fn is_yielding(self) -> bool {
+        matches!(self, Self::Yielding { .. })
+    }
 }
 
 /// The store does not take this range's increments now.
@@ -76,7 +91,7 @@ impl Trouble {
 
 impl RangeCounting {
     pub(super) const fn holds_lock(&self) -> bool {
-        matches!(self.lock, LockState::Held | LockState::Yielding { .. })
+        self.lock.is_held()
     }
 
     pub(super) const fn may_send(&self) -> bool {
@@ -107,12 +122,12 @@ impl RangeCounting {
 
     /// Nothing begun is unanswered: the range could be given back once progress says so.
     pub(super) fn is_settled(&self) -> bool {
-        self.is_at_rest() && self.tracks.values().all(Track::is_settled)
+        rule::is_settled(self.is_at_rest(), self.tracks.values())
     }
 
     /// Whether [`super::settle`] has to look at it.
     pub(super) const fn needs_attention(&self) -> bool {
-        let yields = matches!(self.lock, LockState::Yielding { .. });
+        let yields = self.lock.is_yielding();
         yields || self.trouble.is_some() || !self.unmarked.is_empty() || self.marking.is_some()
     }
 

@@ -14,6 +14,7 @@ use stitch_common::range::RangeId;
 use super::partition::Stage;
 use super::pending::{CounterRef, Part};
 use super::range::LockState;
+use super::rule;
 use super::track::Track;
 use super::{Command, Counting};
 use crate::metrics;
@@ -164,22 +165,19 @@ impl Counting {
         if !state.is_settled() {
             return;
         }
-        let behind: Vec<_> = state
-            .tracks
-            .iter()
-            .map(|(partition, track)| (*partition, track.behind()))
+        let partitions = &self.partitions;
+        let tracks = self.ranges[usize::from(range.0)].tracks.iter();
+        let untold: Vec<_> = tracks
+            .filter(|(partition, track)| {
+                let known = partitions.get(partition);
+                known.is_some_and(|known| !rule::is_told(track, known.written.of(range)))
+            })
+            .map(|(partition, _)| *partition)
             .collect();
-        let mut written = true;
-        for (partition, behind) in behind {
-            let Some(known) = self.partitions.get(&partition) else {
-                continue;
-            };
-            if known.written.of(range) < behind {
-                written = false;
-                self.write_progress(partition, now);
-            }
+        for &partition in &untold {
+            self.write_progress(partition, now);
         }
-        if written {
+        if untold.is_empty() {
             self.range(range).lock = LockState::Releasing;
             self.commands.push(Command::Release(range));
         }
@@ -259,8 +257,7 @@ impl Counting {
         let known = &self.partitions[&partition];
         Progress::from_ranges(self.bits, |range| {
             let track = self.ranges[usize::from(range.0)].tracks.get(&partition);
-            let answered = track.map_or(known.taken_in, |track| track.progress(known.taken_in));
-            answered.max(known.resumed.of(range))
+            rule::answered(track, known.taken_in, known.resumed.of(range))
         })
     }
 

@@ -8,12 +8,12 @@ use std::collections::VecDeque;
 use stitch_common::offset::Offset;
 
 /// An event's number within its track, counting up by one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place(u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place(u64);
 
 /// The events of one partition in one range that are not all answered yet.
-#[derive(Debug, Default)]
-pub(crate) struct Track {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Track {
     /// How many events have left at the front: the place of the first one.
     left: u64,
     events: VecDeque<Tracked>,
@@ -23,7 +23,7 @@ pub(crate) struct Track {
     behind: Offset,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Tracked {
     offset: Offset,
     /// Parts that are not answered.
@@ -36,7 +36,7 @@ struct Tracked {
 
 impl Track {
     /// Takes in an event of `parts` parts behind all others.
-    pub(crate) fn take_in(&mut self, offset: Offset, parts: u32) -> Place {
+    pub fn take_in(&mut self, offset: Offset, parts: u32) -> Place {
         debug_assert!(self.events.back().is_none_or(|last| last.offset < offset));
         self.events.push_back(Tracked {
             offset,
@@ -48,18 +48,18 @@ impl Track {
     }
 
     /// A part was divided in two.
-    pub(crate) fn divided(&mut self, place: Place) {
+    pub fn divided(&mut self, place: Place) {
         self.at(place).open += 1;
     }
 
     /// A part is on its way.
-    pub(crate) fn sent(&mut self, place: Place) {
+    pub fn sent(&mut self, place: Place) {
         self.at(place).in_flight += 1;
         self.highest_begun = self.highest_begun.max(Some(place));
     }
 
     /// A part that was on its way certainly is not and will not be applied.
-    pub(crate) fn came_back(&mut self, place: Place) {
+    pub fn came_back(&mut self, place: Place) {
         self.at(place).in_flight -= 1;
         if self.highest_begun == Some(place) {
             let begun = |event: &Tracked| event.begun || event.in_flight > 0;
@@ -69,7 +69,7 @@ impl Track {
     }
 
     /// A part that was on its way is applied: answered.
-    pub(crate) fn applied(&mut self, place: Place) {
+    pub fn applied(&mut self, place: Place) {
         let event = self.at(place);
         event.in_flight -= 1;
         event.open -= 1;
@@ -78,13 +78,13 @@ impl Track {
     }
 
     /// It is unknown what became of a part that was on its way. Not answered before [`Track::marked`].
-    pub(crate) fn unknown(&mut self, place: Place) {
+    pub fn unknown(&mut self, place: Place) {
         self.at(place).in_flight -= 1;
         self.began(place);
     }
 
     /// A mark made after an unknown part was sent is in ZooKeeper: answered.
-    pub(crate) fn marked(&mut self, place: Place) {
+    pub fn marked(&mut self, place: Place) {
         let event = self.at(place);
         debug_assert!(event.begun);
         event.open -= 1;
@@ -92,7 +92,7 @@ impl Track {
     }
 
     /// A part that is not on its way will not be sent: its cell is suspect, the part answered.
-    pub(crate) fn given_up(&mut self, place: Place) {
+    pub fn given_up(&mut self, place: Place) {
         self.at(place).open -= 1;
         self.highest_begun = self.highest_begun.max(Some(place));
         self.began(place);
@@ -101,23 +101,27 @@ impl Track {
 
     /// Whether a part may be begun although the range yields or the partition is handed over: only what lies below the
     /// highest begun event, so that progress can stand exactly behind that.
-    pub(crate) fn must_finish(&self, place: Place) -> bool {
+    #[must_use]
+    pub fn must_finish(&self, place: Place) -> bool {
         self.highest_begun.is_some_and(|highest| place <= highest)
     }
 
     /// Whether nothing of any event here is on its way, applied or unknown: progress stands exactly behind all that
     /// was begun.
-    pub(crate) const fn is_settled(&self) -> bool {
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
         self.highest_begun.is_none()
     }
 
     /// Every event below this offset is answered. `taken_in` is the place up to which the partition was taken in.
-    pub(crate) fn progress(&self, taken_in: Offset) -> Offset {
+    #[must_use]
+    pub fn progress(&self, taken_in: Offset) -> Offset {
         self.events.front().map_or(taken_in, |first| first.offset)
     }
 
     /// Where progress must at least stand before the range or the partition may be let go.
-    pub(crate) const fn behind(&self) -> Offset {
+    #[must_use]
+    pub const fn behind(&self) -> Offset {
         self.behind
     }
 

@@ -51,9 +51,9 @@ pub async fn follow<W: World>(
         .await?;
     let passed = tail.ledgers_mut().of_mut(range).take_passed();
     let ledgers = tail.ledgers();
-    let touched = cells(ledgers.of(range), passed, verdicts);
+    let expected = to_read(ledgers.of(range), passed, verdicts);
     failpoint::pass("r4-touched");
-    Ok(touched)
+    Ok(Touched { expected })
 }
 
 fn within(cut: &Offsets, ends: &Offsets) -> Result<(), Unproven> {
@@ -71,8 +71,9 @@ fn within(cut: &Offsets, ends: &Offsets) -> Result<(), Unproven> {
 }
 
 /// What was judged wrong; what the cut has passed since it was judged; and what has an event at or above the cut. All
-/// other cells were judged right, and nothing can have written to them since.
-fn cells(ledger: &Ledger, passed: Vec<Cell>, verdicts: &Verdicts) -> Touched {
+/// other cells were judged right, and nothing can have written to them since. Each with what it should hold.
+#[must_use]
+pub fn to_read(ledger: &Ledger, passed: Vec<Cell>, verdicts: &Verdicts) -> BTreeMap<Cell, Count> {
     let mut cells: BTreeSet<Cell> = verdicts.wrong().keys().cloned().collect();
     cells.extend(passed);
     cells.extend(ledger.touched());
@@ -81,9 +82,7 @@ fn cells(ledger: &Ledger, passed: Vec<Cell>, verdicts: &Verdicts) -> Touched {
         let expected = ledger.expected(&place, cell.slot);
         (cell, expected)
     };
-    Touched {
-        expected: cells.into_iter().map(expected).collect(),
-    }
+    cells.into_iter().map(expected).collect()
 }
 
 #[cfg(test)]
@@ -121,9 +120,7 @@ mod tests {
         verdicts.judge(cell("wrong"), Count(1), Count(0));
         verdicts.judge(cell("phantom"), Count(0), Count(9));
         let passed = ledger.take_passed();
-        let touched = cells(&ledger, passed, &verdicts);
-        let expected: Vec<_> = touched
-            .expected()
+        let expected: Vec<_> = to_read(&ledger, passed, &verdicts)
             .iter()
             .map(|(cell, count)| (cell.counter.key.0.to_string(), count.0))
             .collect();

@@ -80,7 +80,12 @@ pub async fn again<W: World>(
     }))
 }
 
-fn still_wrong(corrected: &[(Cell, Drift)], read: &[(Cell, Count)]) -> Vec<(Cell, Drift, Count)> {
+/// Which of the corrected cells do not hold what they should, by what was read.
+#[must_use]
+pub fn still_wrong(
+    corrected: &[(Cell, Drift)],
+    read: &[(Cell, Count)],
+) -> Vec<(Cell, Drift, Count)> {
     let read: BTreeMap<&Cell, Count> = read.iter().map(|(cell, now)| (cell, *now)).collect();
     let mut wrong = Vec::new();
     for (cell, drift) in corrected {
@@ -115,7 +120,8 @@ async fn untouched<W: World>(held: &Held<'_, W>, cut: &Cut) -> Result<(), Unprov
 }
 
 /// The partition whose progress has passed an event of the range, if there is one.
-fn passed(ledger: &Ledger, cut: &Offsets, now: &Offsets) -> Option<Partition> {
+#[must_use]
+pub fn passed(ledger: &Ledger, cut: &Offsets, now: &Offsets) -> Option<Partition> {
     let later = ledger.later_spans();
     let passed = later.iter().find(|(partition, span)| {
         span.from >= cut.of(**partition) && span.from < now.of(**partition)

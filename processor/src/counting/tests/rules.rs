@@ -80,6 +80,20 @@ impl Scene {
         (scene, sent[0].0)
     }
 
+    /// One event of two cells is begun: one is applied, and the other cannot be now.
+    fn with_half_applied() -> Self {
+        let mut scene = Self::new();
+        scene.counting.limits.cells_per_batch_max = 1;
+        scene.deliver(vec![play(0, "u")]);
+        drop(scene.after(1));
+        scene.counting.granted(scene.range);
+        let half = sent(&scene.after(1));
+        scene.answer(half[0].0, Outcome::Applied);
+        let rest = sent(&scene.after(1));
+        scene.answer(rest[0].0, Outcome::NotApplied(cause()));
+        scene
+    }
+
     fn deliver(&mut self, records: Vec<Record>) {
         self.counting.delivered(P, self.run, records);
     }
@@ -223,15 +237,7 @@ fn a_yield_finishes_what_was_begun_writes_and_only_then_lets_go() {
 
 #[test]
 fn a_yield_that_cannot_apply_what_it_began_gives_it_up_in_time() {
-    let mut scene = Scene::new();
-    scene.counting.limits.cells_per_batch_max = 1;
-    scene.deliver(vec![play(0, "u")]);
-    drop(scene.after(1));
-    scene.counting.granted(scene.range);
-    let half = sent(&scene.after(1));
-    scene.answer(half[0].0, Outcome::Applied);
-    let rest = sent(&scene.after(1));
-    scene.answer(rest[0].0, Outcome::NotApplied(cause()));
+    let mut scene = Scene::with_half_applied();
     scene.counting.yield_asked(scene.range, scene.now);
     let again = sent(&scene.after(100));
     scene.answer(again[0].0, Outcome::NotApplied(cause()));
@@ -247,15 +253,7 @@ fn a_yield_that_cannot_apply_what_it_began_gives_it_up_in_time() {
 
 #[test]
 fn a_hand_over_goes_on_longer_than_a_yield_would_because_nobody_repairs_after_it() {
-    let mut scene = Scene::new();
-    scene.counting.limits.cells_per_batch_max = 1;
-    scene.deliver(vec![play(0, "u")]);
-    drop(scene.after(1));
-    scene.counting.granted(scene.range);
-    let half = sent(&scene.after(1));
-    scene.answer(half[0].0, Outcome::Applied);
-    let rest = sent(&scene.after(1));
-    scene.answer(rest[0].0, Outcome::NotApplied(cause()));
+    let mut scene = Scene::with_half_applied();
     scene.counting.revoked(P, scene.now);
     let commands = scene.after(3000);
     assert_eq!(

@@ -107,6 +107,7 @@ impl Counting {
         self.batches += 1;
         let id = BatchId(self.batches);
         let state = self.range(range);
+        check_invariant!(I1, state.holds_lock(), "range {range} is not locked");
         state.in_flight += 1;
         state
             .pending

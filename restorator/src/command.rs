@@ -7,11 +7,12 @@ use stitch_common::namespace::agree;
 use stitch_common::ports::{Cql, EventLog, Keeper};
 use tokio_util::sync::CancellationToken;
 
+use crate::memory::Memory;
 use crate::options::{Gone, Scope};
 use crate::progress_bar::Progress;
 use crate::refuse;
 use crate::site::{Servers, Site, WorldOf};
-use crate::visit::{Process, Visit};
+use crate::visit::{Process, Visit, enter};
 
 pub mod plan;
 pub mod run;
@@ -54,9 +55,23 @@ impl<K: Keeper, Q: Cql, L: EventLog, C: Clock> Given<'_, K, Q, L, C> {
             gone,
             standing: &visit.standing,
             progress: self.progress,
+            memory: Memory::new(self.config.restorator.memory_bytes_max),
             ring: std::cell::RefCell::default(),
             known: std::cell::RefCell::default(),
         }
+    }
+
+    /// Does `work` as a member of the namespace, and leaves it, however the work ended. What the operator should know of
+    /// the leaving is beside what the work yields.
+    async fn as_member<T>(
+        &self,
+        work: impl AsyncFnOnce(&Visit<K, Q, C>) -> Result<T, Failure>,
+    ) -> Result<(T, Option<String>), Failure> {
+        let stop = self.stop.clone();
+        let visit = enter(self.servers, self.config, self.process, stop).await?;
+        let done = visit.during(work(&visit)).await;
+        let left_behind = visit.leave(&self.servers.cql).await;
+        Ok((done?, left_behind))
     }
 
     /// Asks once more, after the log was read, what was asked before: it may have lost its beginning, or been made

@@ -6,6 +6,7 @@ use stitch_common::ports::{LogError, StoreError};
 
 use crate::expected::ExpectedError;
 use crate::ledger::WentBack;
+use crate::memory::TooLarge;
 use crate::plan::merge::OutOfOrder;
 use crate::standing::Interruption;
 
@@ -30,6 +31,9 @@ pub enum Error {
     /// The table cannot be scanned in order.
     #[error(transparent)]
     OutOfOrder(#[from] OutOfOrder),
+    /// It does not fit into memory.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     /// Stopped from outside.
     #[error("{}", interruption(.0))]
     Interrupted(Interruption),
@@ -86,6 +90,7 @@ impl Error {
             Self::OutOfOrder(_) => {
                 "the table's partitioner must be Murmur3Partitioner and its clustering ascending; else report this"
             }
+            Self::TooLarge(_) => TOO_LARGE,
             Self::Interrupted(Interruption::Lost) => {
                 "run it again: the next run reads everything anew and waits until nothing of this one is on its way"
             }
@@ -100,11 +105,11 @@ impl Error {
     }
 }
 
+const TOO_LARGE: &str = "restore a part at a time by --ranges A-B or --counter NAME, or raise [restorator] memory_mib_max";
+
 fn expected_way_out(error: &ExpectedError) -> String {
     let text = match error {
-        ExpectedError::TooLarge(_) => {
-            "restore a part at a time by --ranges A-B or --counter NAME, or raise [restorator] memory_bytes_max"
-        }
+        ExpectedError::TooLarge(_) => TOO_LARGE,
         ExpectedError::Gone { .. } => {
             "the topic must keep every record (retention.ms=-1, retention.bytes=-1, cleanup.policy=delete); counts of \
              what is gone cannot be restored from the log"

@@ -1,7 +1,8 @@
 //! The seam for sources of expected totals. The log is the first; an archive of it, or a query over one, can stand
 //! here too: whatever adds up all events below some place of the log, by the same decoder.
 
-use crate::ledgers::{Ledgers, TooLarge};
+use crate::ledgers::Ledgers;
+use crate::memory::TooLarge;
 use crate::progress_bar::Progress;
 use stitch_common::offset::{Offsets, Partition};
 use stitch_common::ports::LogError;

@@ -104,29 +104,44 @@ impl Journal {
         cut: &Offsets,
         corrections: &[(Cell, Drift)],
     ) -> Result<(), JournalError> {
-        let mut bytes = Vec::new();
-        for (cell, drift) in corrections {
-            let entry = Entry {
-                when,
-                range,
-                counter: &cell.counter.name.0,
-                key: &cell.counter.key.0,
-                granularity: cell.slot.granularity.name(),
-                bucket: cell.slot.bucket.to_string(),
-                expected: drift.expected,
-                current: drift.current,
-                delta: drift.correction(),
-                cut,
-            };
-            serde_json::to_writer(&mut bytes, &entry).expect("plain data serialises");
-            bytes.push(b'\n');
-        }
-        let written = self.lines.borrow_mut().append(&bytes);
+        let mut lines = self.lines.borrow_mut();
+        let written = corrections
+            .chunks(LINES_AT_ONCE)
+            .try_for_each(|some| lines.append(&encoded(when, range, cut, some)));
         written.map_err(|cause| JournalError {
             place: self.place.clone(),
             cause,
         })
     }
+}
+
+/// A range of which everything is wrong is not made into one text.
+const LINES_AT_ONCE: usize = 10_000;
+
+fn encoded(
+    when: DateTime<Utc>,
+    range: RangeId,
+    cut: &Offsets,
+    corrections: &[(Cell, Drift)],
+) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (cell, drift) in corrections {
+        let entry = Entry {
+            when,
+            range,
+            counter: &cell.counter.name.0,
+            key: &cell.counter.key.0,
+            granularity: cell.slot.granularity.name(),
+            bucket: cell.slot.bucket.to_string(),
+            expected: drift.expected,
+            current: drift.current,
+            delta: drift.correction(),
+            cut,
+        };
+        serde_json::to_writer(&mut bytes, &entry).expect("plain data serialises");
+        bytes.push(b'\n');
+    }
+    bytes
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The ledgers of all ranges in scope, and the memory that they may take together.
+//! The ledgers of all ranges in scope, within the memory that is left for them.
 
 use stitch_common::definition::Definitions;
 use stitch_common::offset::{Offsets, Partition};
@@ -7,6 +7,7 @@ use stitch_common::range::RangeId;
 
 use crate::events::Events;
 use crate::ledger::{Ledger, Span};
+use crate::memory::{Memory, Share, TooLarge};
 use crate::options::Scope;
 
 /// What the log adds up to, range by range.
@@ -14,15 +15,7 @@ use crate::options::Scope;
 pub struct Ledgers {
     events: Events,
     ranges: Vec<Option<Ledger>>,
-    bytes_max: usize,
-}
-
-/// The log's totals do not fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the expected totals of this scope take more than {bytes_max} bytes of memory")]
-pub struct TooLarge {
-    /// The bound.
-    pub bytes_max: usize,
+    share: Share,
 }
 
 impl Ledgers {
@@ -31,7 +24,7 @@ impl Ledgers {
     pub fn new(
         definitions: &Definitions,
         scope: &Scope,
-        bytes_max: usize,
+        memory: &Memory,
         cut_of: impl Fn(RangeId) -> Offsets,
     ) -> Self {
         let in_scope = |range: &RangeId| (scope.first..=scope.last).contains(range);
@@ -39,7 +32,7 @@ impl Ledgers {
         Self {
             events: Events::new(definitions, scope),
             ranges: definitions.range_bits.ranges().map(ledger).collect(),
-            bytes_max,
+            share: memory.share(),
         }
     }
 
@@ -111,18 +104,13 @@ impl Ledgers {
     fn fit(&mut self) -> Result<(), TooLarge> {
         let ledgers = self.ranges.iter().flatten();
         let later: usize = ledgers.map(Ledger::later_bytes).sum();
-        let fits = |ledgers: &Self| ledgers.bytes() <= ledgers.bytes_max;
-        if later <= self.bytes_max / 4 && fits(self) {
+        let is_little = later <= self.share.memory().bytes_max() / 4;
+        if is_little && self.share.set(self.bytes()).is_ok() {
             return Ok(());
         }
         for ledger in self.ranges.iter_mut().flatten() {
             ledger.forget();
         }
-        if fits(self) {
-            return Ok(());
-        }
-        Err(TooLarge {
-            bytes_max: self.bytes_max,
-        })
+        self.share.set(self.bytes())
     }
 }

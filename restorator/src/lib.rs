@@ -10,6 +10,7 @@ pub mod site;
 pub mod standing;
 pub mod wait;
 pub mod progress_bar;
+pub mod memory;
 pub mod place;
 pub mod events;
 pub mod ledger;

@@ -4,10 +4,9 @@
 //! below `c` is compared with what the table holds; then Kafka is asked for its end, and only cells without an event
 //! from `c` up to there are judged. Closing in repeats this with a later cut for the few cells that are left.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 
 use futures_util::future::{TryFutureExt, try_join};
-use stitch_common::cell::Cell;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{EventLog, Nodes};
 use stitch_common::range::RangeId;
@@ -22,13 +21,16 @@ use crate::tail::Tail;
 
 pub mod base_cut;
 pub mod judge;
+pub mod found;
 pub mod merge;
 pub mod scan;
 pub mod closing_in;
 pub mod file;
+pub mod draft;
 
 use base_cut::BaseCut;
-use judge::Verdicts;
+use found::Found;
+use judge::{Verdicts, WRONG_CELL_BYTES};
 
 /// How often it closes in at most: traffic that never rests is left to the lock.
 const ROUNDS_MAX: usize = 8;
@@ -61,29 +63,73 @@ pub async fn begin<W: World>(
     let bits = site.definitions().range_bits;
     refuse::progress(&cut, committed, &bounds, bits).map_err(Error::Refused)?;
     let lowest = cut.lowest(site.scope);
-    let bytes_max = site.config.restorator.memory_bytes_max;
-    let mut ledgers = Ledgers::new(site.definitions(), site.scope, bytes_max, |range| {
-        cut.of(range)
-    });
+    let cut_of = |range| cut.of(range);
+    let mut ledgers = Ledgers::new(site.definitions(), site.scope, &site.memory, cut_of);
     let added = totals.add_below(&lowest, &mut ledgers, site.progress);
     try_join(added.map_err(Error::from), unrest.wait_out(site)).await?;
     let tail = Tail::new(ledgers, &lowest);
     Ok(Begun { cut, tail })
 }
 
-/// Judges every cell in scope, and closes in until few are left.
+/// Judges every cell in scope, and closes in until few are left; as many ranges at once as fit into memory if all of
+/// their cells are wrong. Tells `each` what is known of a range before any of it is forgotten: where much is wrong, only
+/// how much that is can be kept.
 ///
 /// # Errors
-/// A server could not be asked, or no calm came.
-pub async fn audit<W: World>(
+/// A server could not be asked, no calm came, too much is wrong, or `each` refused.
+pub async fn audit<W: World, E: From<Error>>(
     site: &Site<'_, W>,
     begun: &Begun,
-) -> Result<BTreeMap<RangeId, Verdicts>, Error> {
+    mut each: impl FnMut(&Tail, RangeId, &Verdicts) -> Result<(), E>,
+) -> Result<Found, E> {
     let Begun { cut, tail } = begun;
-    tail.reach(&cut.highest(site.scope)).await?;
-    let mut verdicts = scan::scan(site, tail).await?;
+    let highest = cut.highest(site.scope);
+    tail.reach(&highest).await.map_err(Error::from)?;
+    let kept_max = site.memory.left() / 4;
+    let mut found = Found::new(&site.memory, []);
+    let mut left: VecDeque<RangeId> = site.scope.ranges().collect();
+    while !left.is_empty() {
+        let slice = slice(site, tail, &mut left);
+        let mut some = some(site, begun, &slice).await?;
+        for &range in &slice {
+            each(tail, range, some.of(range))?;
+        }
+        if found.bytes() + some.bytes() > kept_max {
+            some.forget();
+        }
+        found.append(some);
+    }
+    Ok(found)
+}
+
+/// The next ranges whose cells could all be wrong and still fit into half of the memory that is left; one at least.
+fn slice<W: World>(site: &Site<'_, W>, tail: &Tail, left: &mut VecDeque<RangeId>) -> Vec<RangeId> {
+    let ledgers = tail.ledgers();
+    let (mut slice, mut bytes) = (Vec::new(), 0);
+    while let Some(&next) = left.front() {
+        let cells = usize::try_from(ledgers.of(next).cells()).unwrap_or(usize::MAX);
+        bytes += cells.saturating_mul(WRONG_CELL_BYTES);
+        if !slice.is_empty() && bytes > site.memory.left() / 2 {
+            break;
+        }
+        slice.push(next);
+        left.pop_front();
+    }
+    slice
+}
+
+/// Judges every cell of these ranges, and closes in until few are left.
+async fn some<W: World>(
+    site: &Site<'_, W>,
+    begun: &Begun,
+    ranges: &[RangeId],
+) -> Result<Found, Error> {
+    let Begun { cut, tail } = begun;
+    site.progress.begin("scanning the table", "cells", None);
+    let mut found = scan::first(site, tail, ranges).await?;
+    site.progress.end();
     closing_in::reach_end(site, tail, cut).await?;
-    let mut unjudged = unjudged(site, tail);
+    let mut unjudged = unjudged(tail, ranges);
     for round in 0..ROUNDS_MAX {
         if unjudged <= site.config.restorator.unjudged_cells_target {
             break;
@@ -91,19 +137,21 @@ pub async fn audit<W: World>(
         site.progress.note(&format!(
             "{unjudged} cells were touched meanwhile: closing in"
         ));
-        closing_in::close_in(site, tail, &mut verdicts).await?;
-        let left = self::unjudged(site, tail);
+        closing_in::close_in(site, tail, &mut found).await?;
+        let left = self::unjudged(tail, ranges);
         tracing::info!(round, unjudged = left, "closed in");
         if left > unjudged / 10 * 9 {
             break;
         }
         unjudged = left;
     }
-    Ok(verdicts)
+    Ok(found)
 }
 
-fn unjudged<W: World>(site: &Site<'_, W>, tail: &Tail) -> usize {
+fn unjudged(tail: &Tail, ranges: &[RangeId]) -> usize {
     let ledgers = tail.ledgers();
-    let touched = site.scope.ranges().map(|range| ledgers.of(range).touched());
-    touched.map(|cells: BTreeSet<Cell>| cells.len()).sum()
+    let touched = ranges
+        .iter()
+        .map(|range| ledgers.of(*range).touched_number());
+    touched.sum()
 }

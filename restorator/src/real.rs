@@ -19,6 +19,8 @@ use crate::visit::Process;
 
 type Real = Servers<ZooKeeper, ScyllaCql<SystemClock>, KafkaLog, SystemClock>;
 
+type Here<'a> = Given<'a, ZooKeeper, ScyllaCql<SystemClock>, KafkaLog, SystemClock>;
+
 /// [`command::plan()`] at the servers of `config`.
 ///
 /// # Errors
@@ -29,16 +31,8 @@ pub async fn plan(
     options: &PlanOptions,
     shutdown: &Shutdown,
 ) -> Result<PlanReport, Failure> {
-    let (servers, progress, process) = (servers(config)?, progress(), process(host));
-    let given = Given {
-        servers: &servers,
-        config,
-        process: &process,
-        stop: shutdown.token(),
-        progress: &*progress,
-    };
-    // Boxed: a command is one large future.
-    Box::pin(command::plan(&given, options)).await
+    let work = async |given: &Here<'_>| Box::pin(command::plan(given, options)).await;
+    at(config, host, shutdown, work).await
 }
 
 /// [`command::run()`] at the servers of `config`.
@@ -51,7 +45,22 @@ pub async fn run(
     options: &RunOptions,
     shutdown: &Shutdown,
 ) -> Result<RunReport, Failure> {
-    let (servers, progress, process) = (servers(config)?, progress(), process(host));
+    let work = async |given: &Here<'_>| Box::pin(command::run(given, options)).await;
+    at(config, host, shutdown, work).await
+}
+
+/// Does `work`, which boxes the command because that is one large future, at the servers of `config`.
+async fn at<T>(
+    config: &Config,
+    host: String,
+    shutdown: &Shutdown,
+    work: impl AsyncFnOnce(&Here<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let (servers, progress) = (servers(config)?, progress());
+    let process = Process {
+        host,
+        id: std::process::id(),
+    };
     let given = Given {
         servers: &servers,
         config,
@@ -59,7 +68,7 @@ pub async fn run(
         stop: shutdown.token(),
         progress: &*progress,
     };
-    Box::pin(command::run(&given, options)).await
+    work(&given).await
 }
 
 fn servers(config: &Config) -> Result<Real, Failure> {
@@ -78,12 +87,5 @@ fn progress() -> Box<dyn Progress> {
         Box::new(Bar::default())
     } else {
         Box::new(Lines::new(io::stderr(), SystemClock))
-    }
-}
-
-fn process(host: String) -> Process {
-    Process {
-        host,
-        id: std::process::id(),
     }
 }

@@ -7,6 +7,7 @@ use stitch_common::answer::Failure;
 use stitch_common::cell::{Cell, CounterName};
 use stitch_common::range::RangeId;
 
+use crate::limits::Extent;
 use crate::plan::judge::{Direction, Drift};
 
 pub mod plan;
@@ -64,7 +65,7 @@ impl WrongCell {
 }
 
 /// Cells by the way in which they are wrong, and how much that is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Wrongness {
     /// How many cells of each direction.
     pub directions: BTreeMap<&'static str, u64>,
@@ -74,24 +75,47 @@ pub struct Wrongness {
     pub named: Vec<WrongCell>,
 }
 
+impl Default for Wrongness {
+    fn default() -> Self {
+        let directions = Direction::EVERY.map(|direction| (direction.name(), 0));
+        Self {
+            directions: directions.into(),
+            change: 0,
+            named: Vec::new(),
+        }
+    }
+}
+
 impl Wrongness {
     /// Counts and names these.
     pub fn of<'a>(cells: impl IntoIterator<Item = (&'a Cell, Drift)>) -> Self {
         let mut all = Self::default();
-        all.directions
-            .extend(Direction::EVERY.map(|direction| (direction.name(), 0)));
         for (cell, drift) in cells {
-            *all.directions.entry(drift.direction().name()).or_default() += 1;
-            all.change += u128::from(drift.size());
-            if all.named.len() < CELLS_NAMED_MAX {
-                all.named.push(WrongCell::new(cell, drift));
-            }
+            all.add(cell, drift);
         }
         all
     }
 
+    /// Counts this cell, and names it if few are named yet.
+    pub fn add(&mut self, cell: &Cell, drift: Drift) {
+        *self.directions.entry(drift.direction().name()).or_default() += 1;
+        self.change += u128::from(drift.size());
+        if self.named.len() < CELLS_NAMED_MAX {
+            self.named.push(WrongCell::new(cell, drift));
+        }
+    }
+
+    /// How many and how much they are.
+    #[must_use]
+    pub fn extent(&self) -> Extent {
+        Extent {
+            cells: self.directions.values().sum(),
+            change: self.change,
+        }
+    }
+
     fn lines(&self) -> Vec<String> {
-        let total: u64 = self.directions.values().sum();
+        let total = self.extent().cells;
         if total == 0 {
             return Vec::new();
         }

@@ -15,8 +15,10 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::journal::Journal;
 use crate::limits::Extent;
+use crate::memory::Share;
 use crate::options::Limits;
 use crate::plan::closing_in;
+use crate::plan::found::Found;
 use crate::plan::judge::{Drift, Verdicts};
 use crate::site::{Site, World};
 use crate::tail::Tail;
@@ -60,7 +62,7 @@ pub struct Restored {
     /// What was corrected; of a range that is not proved, what was sent.
     pub corrected: BTreeMap<cell::Cell, Drift>,
     /// What the audit right before the lock knew.
-    pub verdicts: Verdicts,
+    pub found: Found,
     /// How long the lock was waited for.
     pub waited: Duration,
     /// How long it was held; `None` if it was never granted.
@@ -70,12 +72,12 @@ pub struct Restored {
 impl Restored {
     /// A range that was not begun.
     #[must_use]
-    pub fn not_begun(range: RangeId, verdicts: Verdicts, why: Error) -> Self {
+    pub fn not_begun(range: RangeId, found: Found, why: Error) -> Self {
         Self {
             range,
             outcome: Err(why.into()),
             corrected: BTreeMap::new(),
-            verdicts,
+            found,
             waited: Duration::ZERO,
             locked: None,
         }
@@ -88,39 +90,51 @@ const CORRECTIONS_MAX: usize = 2;
 /// How many calms are awaited for corrections of unknown outcome.
 const CALMS_MAX: usize = 2;
 
+/// What a cell takes under the lock, beside its verdict: what it should hold and holds, its correction, the request that
+/// sends it and the one that reads it again. Measured: 550 where each counter has one such cell, which is the worst.
+pub const LOCKED_CELL_BYTES: usize = 640;
+
 /// Restores a range: closes in once more, so that little is left for the lock, then locks, corrects, verifies and gives
-/// the lock back.
-pub async fn run<W: World>(task: &Task<'_, W>, range: RangeId, verdicts: Verdicts) -> Restored {
-    let mut judged = BTreeMap::from([(range, verdicts)]);
-    let closing_in = closing_in::close_in(task.site, task.tail, &mut judged);
+/// the lock back. `found` is what is known of this range alone.
+pub async fn run<W: World>(task: &Task<'_, W>, range: RangeId, mut found: Found) -> Restored {
+    let closing_in = closing_in::close_in(task.site, task.tail, &mut found);
     let closed_in = match select(pin!(closing_in), pin!(task.site.standing.interrupted())).await {
         Either::Left((closed_in, _)) => closed_in,
         Either::Right((why, _)) => Err(Error::Interrupted(why)),
     };
-    let verdicts = judged.remove(&range).unwrap_or_default();
     let mut claim = Claim::new(task.site, range);
-    let outcome = match closed_in {
-        Ok(()) => {
+    let outcome = match closed_in.and_then(|()| room(task, range, &found)) {
+        Ok(room) => {
             failpoint::pass("r2-closed-in");
-            restore(task, &mut claim, &verdicts).await
+            restore(task, &mut claim, found.of(range), room).await
         }
         Err(error) => Err(error.into()),
     };
-    release::range(task, claim, outcome, verdicts).await
+    release::range(task, claim, outcome, found).await
+}
+
+/// Memory for the cells that are known to need the lock; none is locked if there is not enough.
+fn room<W: World>(task: &Task<'_, W>, range: RangeId, found: &Found) -> Result<Share, Error> {
+    let touched = task.tail.ledgers().of(range).touched_number();
+    let cells = found.of(range).wrong().len() + touched;
+    Ok(task.site.memory.take(cells * LOCKED_CELL_BYTES)?)
 }
 
 async fn restore<W: World>(
     task: &Task<'_, W>,
     claim: &mut Claim,
     verdicts: &Verdicts,
+    mut room: Share,
 ) -> Result<Verified, Unproven> {
     let mut held = acquire::range(task, claim).await?;
     let cut = cut::find(&held).await?;
     let touched = touched::follow(&held, &cut, verdicts).await?;
+    let locked = touched.expected().len() * LOCKED_CELL_BYTES;
+    room.set(locked).map_err(Error::from)?;
     let (mut corrections, mut calms) = (0, 0);
     loop {
         let current = current::read(&held, &touched).await?;
-        let delta = delta::between(&mut held, &current)?;
+        let delta = delta::between(&mut held, current)?;
         let applied = match apply::once(&mut held, &cut, delta).await? {
             Sent::Applied(applied) => applied,
             Sent::Unknown if calms == CALMS_MAX => return Err(Unproven::Unknown),

@@ -13,6 +13,7 @@ use stitch_common::definition::Definitions;
 use stitch_common::ports::{Cql, EventLog, Keeper, Level, NodeState, Nodes, Session, Store};
 
 use crate::expected::Log;
+use crate::memory::Memory;
 use crate::options::{Gone, Scope};
 use crate::progress_bar::Progress;
 use crate::standing::Standing;
@@ -80,6 +81,8 @@ pub struct Site<'a, W: World> {
     pub standing: &'a Standing,
     /// Is told how far it is.
     pub progress: &'a dyn Progress,
+    /// What may be kept in memory.
+    pub memory: Memory,
     /// The nodes as they were when this began.
     pub ring: RefCell<Vec<NodeState>>,
     /// Every node that was seen since.

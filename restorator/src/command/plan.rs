@@ -17,6 +17,7 @@ use super::Given;
 use crate::error::Error;
 use crate::failpoint;
 use crate::options::PlanOptions;
+use crate::plan::draft::Draft;
 use crate::plan::file::Plan;
 use crate::plan::judge::{Drift, Verdicts};
 use crate::plan::{self, Begun};
@@ -25,7 +26,7 @@ use crate::report::{PlanReport, Total, Totals, Wrongness};
 use crate::restoration::judged;
 use crate::site::{Site, World};
 use crate::tail::Tail;
-use crate::visit::{Visit, enter};
+use crate::visit::Visit;
 
 /// Finds what is wrong.
 ///
@@ -35,16 +36,8 @@ pub async fn plan<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
     given: &Given<'_, K, Q, L, C>,
     options: &PlanOptions,
 ) -> Result<PlanReport, Failure> {
-    let visit = enter(
-        given.servers,
-        given.config,
-        given.process,
-        given.stop.clone(),
-    )
-    .await?;
-    let made = visit.during(make(given, &visit, options)).await;
-    let left_behind = visit.leave(&given.servers.cql).await;
-    let mut report = made?;
+    let work = async |visit: &_| make(given, visit, options).await;
+    let (mut report, left_behind) = given.as_member(work).await?;
     report.notes.extend(left_behind);
     Ok(report)
 }
@@ -55,22 +48,36 @@ async fn make<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
     options: &PlanOptions,
 ) -> Result<PlanReport, Failure> {
     let site = given.site(visit, &options.scope, &options.gone);
-    let audit = async {
+    let plan_file = options.plan_file.as_deref();
+    let mut draft = plan_file.map(Draft::begin).transpose()?;
+    let mut audit = Audit::new(&site);
+    let work = async {
         let begun = begin(&site).await?;
-        let verdicts = following(&site, &begun.tail, plan::audit(&site, &begun)).await?;
-        Ok::<_, Failure>((begun, verdicts))
+        let each = |tail: &Tail, range, verdicts: &Verdicts| {
+            audit.range(
+                &site,
+                tail,
+                range,
+                verdicts,
+                |cell, drift| match &mut draft {
+                    Some(draft) => draft.add(cell, drift),
+                    None => Ok(()),
+                },
+            )
+        };
+        let found = async { Ok(plan::audit(&site, &begun, each).await) };
+        following(&site, &begun.tail, found).await??;
+        Ok::<_, Failure>(begun)
     };
-    let (begun, verdicts) = unless_interrupted(&site, audit).await?;
+    let begun = unless_interrupted(&site, work).await?;
     given.still_agrees(visit).await?;
     failpoint::pass("r1-planned");
-    let audit = Audit::new(&site, &begun.tail, &verdicts);
-    let plan_file = options.plan_file.as_ref();
-    if let Some(path) = plan_file {
-        audit.plan(given, visit, &site, &begun).save(path)?;
+    if let Some(draft) = draft {
+        draft.finish(&audit.plan(given, visit, &site, &begun))?;
     }
     Ok(PlanReport {
         cells: audit.cells,
-        wrong: Wrongness::of(audit.wrong.iter().map(|(cell, drift)| (cell, *drift))),
+        wrong: audit.wrong,
         totals: audit.totals,
         unnamed_counters: audit.unnamed,
         plan_file: plan_file.map(|path| path.display().to_string()),
@@ -140,42 +147,60 @@ pub(super) async fn interrupted_before<W: World>(
 /// What is known of all cells in scope without a lock.
 pub(super) struct Audit {
     pub(super) cells: Cells,
-    pub(super) wrong: BTreeMap<Cell, Drift>,
+    pub(super) wrong: Wrongness,
     pub(super) totals: Totals,
     pub(super) unnamed: BTreeMap<CounterName, u64>,
 }
 
 impl Audit {
-    pub(super) fn new<W: World>(
+    /// Nothing yet.
+    pub(super) fn new<W: World>(site: &Site<'_, W>) -> Self {
+        let wanted = &site.scope.counter;
+        let counters = site.definitions().counters.iter();
+        let in_scope = counters.filter(|counter| {
+            let name = wanted.as_ref();
+            name.is_none_or(|name| *name == counter.name)
+        });
+        Self {
+            cells: Cells::default(),
+            wrong: Wrongness::default(),
+            totals: in_scope
+                .map(|counter| (counter.name.clone(), Total::default()))
+                .collect(),
+            unnamed: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in what is known of one range, and tells `each` of its wrong cells.
+    pub(super) fn range<W: World>(
+        &mut self,
         site: &Site<'_, W>,
         tail: &Tail,
-        verdicts: &BTreeMap<RangeId, Verdicts>,
-    ) -> Self {
-        let mut audit = Self {
-            cells: Cells::default(),
-            wrong: BTreeMap::new(),
-            totals: expected_totals(site, tail),
-            unnamed: BTreeMap::new(),
-        };
-        for (&range, verdicts) in verdicts {
-            let (judged, unjudged) = judged(tail, range, verdicts);
-            audit.cells.judged += judged;
-            audit.cells.unjudged += unjudged;
-            let touched = tail.ledgers().of(range).touched();
-            let wrong = verdicts.wrong_for_sure(&touched);
-            audit
-                .wrong
-                .extend(wrong.map(|(cell, drift)| (cell.clone(), drift)));
-            for (name, cells) in verdicts.unnamed_counters() {
-                *audit.unnamed.entry(name.clone()).or_default() += cells;
-            }
+        range: RangeId,
+        verdicts: &Verdicts,
+        mut each: impl FnMut(&Cell, Drift) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let (judged, unjudged) = judged(tail, range, verdicts);
+        self.cells.judged += judged;
+        self.cells.unjudged += unjudged;
+        // Right cells hold what is expected; wrong ones differ from it.
+        for (name, sum) in sums(site, tail, [range]) {
+            let total = self.totals.entry(name).or_default();
+            total.expected += sum;
+            total.before += sum;
         }
-        for (cell, drift) in &audit.wrong {
-            let total = audit.totals.entry(cell.counter.name.clone()).or_default();
+        let touched = tail.ledgers().of(range).touched();
+        for (cell, drift) in verdicts.wrong_for_sure(&touched) {
+            self.cells.wrong += 1;
+            self.wrong.add(cell, drift);
+            let total = self.totals.entry(cell.counter.name.clone()).or_default();
             total.before += i128::from(drift.current.0) - i128::from(drift.expected.0);
+            each(cell, drift)?;
         }
-        audit.cells.wrong = u64::try_from(audit.wrong.len()).unwrap_or(u64::MAX);
-        audit
+        for (name, cells) in verdicts.unnamed_counters() {
+            *self.unnamed.entry(name.clone()).or_default() += cells;
+        }
+        Ok(())
     }
 
     fn plan<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
@@ -194,34 +219,9 @@ impl Audit {
             cut: begun.cut.lowest(site.scope),
             judged: self.cells.judged,
             unjudged: self.cells.unjudged,
-            wrong: self
-                .wrong
-                .iter()
-                .map(|(cell, drift)| (cell.clone(), *drift))
-                .collect(),
+            wrong: Vec::new(),
         }
     }
-}
-
-/// What the log adds up to, by counter; `before` is what right cells hold, to which the wrong ones are added.
-fn expected_totals<W: World>(site: &Site<'_, W>, tail: &Tail) -> Totals {
-    let mut totals = Totals::new();
-    for counter in &site.definitions().counters {
-        if site
-            .scope
-            .counter
-            .as_ref()
-            .is_none_or(|name| *name == counter.name)
-        {
-            totals.insert(counter.name.clone(), Total::default());
-        }
-    }
-    for (name, sum) in sums(site, tail, site.scope.ranges()) {
-        let total = totals.entry(name).or_default();
-        total.expected += sum;
-        total.before += sum;
-    }
-    totals
 }
 
 /// What the log adds up to in these ranges, by counter.

@@ -1,7 +1,6 @@
 //! `run`: audits the scope afresh, then restores it range by range.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::pin::pin;
 
 use futures_util::stream::{self, StreamExt};
@@ -18,16 +17,18 @@ use super::plan::{Audit, begin, following, interrupted_before, unless_interrupte
 use crate::error::Error;
 use crate::failpoint;
 use crate::journal::Journal;
-use crate::limits::{self, Extent};
+use crate::limits;
 use crate::options::{Limits, PlanSource, RunOptions, Scope};
 use crate::plan::file::Plan;
-use crate::plan::judge::Verdicts;
+use crate::plan::found::Found;
+use crate::plan::judge::{TEXTS_BYTES, Verdicts, WRONG_CELL_BYTES};
 use crate::plan::{self, Begun};
 use crate::refuse;
 use crate::report::RunReport;
-use crate::restoration::{Restored, Task};
+use crate::restoration::{LOCKED_CELL_BYTES, Restored, Task};
 use crate::site::{Site, World};
-use crate::visit::{Visit, enter};
+use crate::tail::Tail;
+use crate::visit::Visit;
 use crate::wait::within;
 
 mod record;
@@ -47,21 +48,12 @@ pub async fn run<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
     let (scope, planned) = match &options.source {
         PlanSource::Now(scope) => (scope.clone(), None),
         PlanSource::File(path) => {
-            let plan = Plan::load(path)?;
+            let plan = Plan::load(path, given.config.restorator.memory_bytes_max)?;
             (plan.scope.clone(), Some(plan))
         }
     };
-    let visit = enter(
-        given.servers,
-        given.config,
-        given.process,
-        given.stop.clone(),
-    )
-    .await?;
-    let work = alone(given, &visit, options, &scope, planned.as_ref());
-    let done = visit.during(work).await;
-    let left_behind = visit.leave(&given.servers.cql).await;
-    let mut report = done?;
+    let work = async |visit: &_| alone(given, visit, options, &scope, planned.as_ref()).await;
+    let (mut report, left_behind) = given.as_member(work).await?;
     report.notes.extend(left_behind);
     Ok(report)
 }
@@ -80,6 +72,10 @@ async fn alone<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
         let record = &visit.agreement.defined.record;
         refuse::plan(plan, &given.config.namespace, record, &found.log)?;
     }
+    // The plan's cells and a set of them, as long as the restoration lasts.
+    let planned_cells = planned.map_or(0, |plan| plan.wrong.len());
+    let planned_bytes = planned_cells * 2 * (WRONG_CELL_BYTES + TEXTS_BYTES);
+    let _planned = site.memory.take(planned_bytes).map_err(Error::from)?;
     let mut lock = RestorationLock::new(site.coordinator, &given.process.host, given.process.id);
     let granted = unless_interrupted(&site, wait_alone(&site, &mut lock)).await;
     let done = match granted {
@@ -173,23 +169,19 @@ async fn restore<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
     };
     recorder.cuts(begun.cut.lowest(site.scope));
     let work = async {
+        let mut audit = Audit::new(site);
         let audited = async {
-            let verdicts = plan::audit(site, &begun).await?;
+            let each = |tail: &Tail, range, verdicts: &Verdicts| {
+                audit.range(site, tail, range, verdicts, |_, _| Ok(()))
+            };
+            let found = plan::audit(site, &begun, each).await?;
             given.still_agrees(visit).await?;
-            Ok(verdicts)
+            Ok(found)
         };
-        let verdicts = unless_interrupted(site, audited).await?;
+        let found = unless_interrupted(site, audited).await?;
         failpoint::pass("r1-planned");
-        ranges(
-            given,
-            site,
-            &begun,
-            verdicts,
-            limits,
-            planned,
-            &mut recorder,
-        )
-        .await
+        let summary = Summary::new(audit, planned, recorder.id());
+        ranges(given, site, &begun, found, limits, summary, &mut recorder).await
     };
     let done = following(site, &begun.tail, async { Ok(work.await) }).await;
     let done = done.map_err(Failure::from).and_then(|done| done);
@@ -212,15 +204,12 @@ async fn ranges<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
     given: &Given<'_, K, Q, L, C>,
     site: &Site<'_, W>,
     begun: &Begun,
-    mut verdicts: BTreeMap<RangeId, Verdicts>,
+    mut found: Found,
     limits: Limits,
-    planned: Option<&Plan>,
+    mut summary: Summary,
     recorder: &mut Recorder,
 ) -> Result<RunReport, Failure> {
-    let audit = Audit::new(site, &begun.tail, &verdicts);
-    let mut summary = Summary::new(audit, planned, recorder.id());
-    let extent = Extent::of(summary.audit().wrong.values().copied());
-    if let Err(exceeded) = limits::check(limits, extent) {
+    if let Err(exceeded) = limits::check(limits, summary.audit().wrong.extent()) {
         return Ok(summary.refused(site, exceeded));
     }
     let folder = &given.config.restorator.journal;
@@ -242,11 +231,10 @@ async fn ranges<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
     let scope: Vec<RangeId> = site.scope.ranges().collect();
     let count = u64::try_from(scope.len()).ok();
     site.progress.begin("restoring", "ranges", count);
-    let work = scope.into_iter().map(|range| {
-        let verdicts = verdicts.remove(&range).unwrap_or_default();
-        one(&task, range, verdicts)
-    });
-    let at_once = given.config.restorator.ranges_in_flight_max.max(1);
+    let at_once = at_once(site, &begun.tail, &found);
+    let work = scope
+        .into_iter()
+        .map(|range| one(&task, range, found.take(range)));
     let mut work = pin!(stream::iter(work).buffer_unordered(at_once));
     while let Some(restored) = work.next().await {
         recorder.range(site, &restored).await;
@@ -257,9 +245,24 @@ async fn ranges<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
     Ok(summary.done(site, &begun.tail))
 }
 
-async fn one<W: World>(task: &Task<'_, W>, range: RangeId, verdicts: Verdicts) -> Restored {
+/// How many ranges are restored at once: no more than fit into memory if each of them is like the worst.
+fn at_once<W: World>(site: &Site<'_, W>, tail: &Tail, found: &Found) -> usize {
+    let ledgers = tail.ledgers();
+    let cells = |range: RangeId| {
+        let wrong = usize::try_from(found.of(range).wrong_number()).unwrap_or(usize::MAX);
+        wrong.saturating_add(ledgers.of(range).touched_number())
+    };
+    let worst = found.ranges().into_iter().map(cells).max().unwrap_or(0);
+    let bytes = worst.saturating_mul(LOCKED_CELL_BYTES + WRONG_CELL_BYTES);
+    // The log goes on, and what it adds up to with it.
+    let room = site.memory.left() / 4 * 3;
+    let fit = room.checked_div(bytes).unwrap_or(usize::MAX);
+    fit.clamp(1, site.config.restorator.ranges_in_flight_max.max(1))
+}
+
+async fn one<W: World>(task: &Task<'_, W>, range: RangeId, found: Found) -> Restored {
     match task.site.standing.interruption() {
-        None => crate::restoration::run(task, range, verdicts).await,
-        Some(why) => Restored::not_begun(range, verdicts, Error::Interrupted(why)),
+        None => crate::restoration::run(task, range, found).await,
+        Some(why) => Restored::not_begun(range, found, Error::Interrupted(why)),
     }
 }

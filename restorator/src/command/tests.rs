@@ -7,6 +7,10 @@ use crate::report::RunReport;
 use crate::testing::store::Fate;
 use crate::testing::world::Fake;
 
+mod limits;
+mod memory;
+mod standing;
+
 fn restored(fake: &Fake) -> RunReport {
     fake.run(Limits::default()).unwrap()
 }
@@ -187,6 +191,25 @@ fn a_partition_without_progress_or_with_less_than_before_is_not_proven() {
     assert!(!fake.exists("__WRIT__"));
 }
 
+/// R3: what was planned for other definitions proves nothing.
+#[test]
+fn a_definition_that_changed_meanwhile_is_not_proven() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    fake.before("create /requests/", Fake::redefine);
+    let report = restored(&fake);
+    assert!(
+        report
+            .error()
+            .unwrap()
+            .what
+            .contains("definition was changed"),
+        "{:?}",
+        report.error()
+    );
+    assert_eq!((fake.times("increment"), fake.held("a")), (0, 5));
+}
+
 /// R4: a processor that died may have applied what it had not told; the end asked after the grant covers it.
 #[test]
 fn what_was_applied_beyond_the_cut_is_taken_back_to_the_cut() {
@@ -324,38 +347,6 @@ fn a_ring_that_changed_or_a_lock_that_was_lost_breaks_the_proof() {
     assert_eq!(restored(&fake).exit(), Exit::Failed);
 }
 
-/// R8: with anything unsettled a mark is left, and only then the lock goes.
-#[test]
-fn what_is_unsettled_is_marked_before_the_lock_goes() {
-    let fake = Fake::with_plays(&["a"]);
-    fake.hold("a", 5);
-    fake.fates.borrow_mut().push_back(Fate::UnknownLost);
-    fake.before("increment", |fake| fake.silent.set(true));
-    let report = restored(&fake);
-    assert_eq!(report.exit(), Exit::Failed);
-    assert!(fake.exists("/ranges/0/unsettled-0000000000000001-"));
-    assert!(!fake.exists("__WRIT__"));
-    let trace = fake.trace();
-    let marked = next(&trace, "create /ranges/0/unsettled-", 0);
-    let released = next(&trace, "delete /ranges/0/_c_", 0);
-    assert!(marked < released, "{trace:#?}");
-}
-
-/// P3: a lost session ends everything that has an effect.
-#[test]
-fn nothing_is_sent_after_the_session_is_lost() {
-    let fake = Fake::with_plays(&["a"]);
-    fake.hold("a", 5);
-    fake.before("read plays/a", Fake::lose_sessions);
-    let report = restored(&fake);
-    assert_eq!((report.exit(), fake.times("increment")), (Exit::Failed, 0));
-    assert!(
-        report.notes.iter().any(|note| note.contains("tombstone")),
-        "{:?}",
-        report.notes
-    );
-}
-
 #[test]
 fn a_stop_gives_the_lock_back_and_ends_with_2() {
     let fake = Fake::with_plays(&["a"]);
@@ -365,41 +356,6 @@ fn a_stop_gives_the_lock_back_and_ends_with_2() {
     assert_eq!(report.exit(), Exit::Failed);
     assert!(!fake.exists("__WRIT__") && !fake.exists("/requests/") && !fake.exists("/members/"));
     assert!(fake.clock.seconds() < 5, "at once");
-}
-
-#[test]
-fn more_than_the_operator_expected_is_refused_before_any_lock() {
-    let fake = Fake::with_plays(&["a", "b"]);
-    fake.hold("a", 5);
-    fake.hold("b", 5);
-    let limits = Limits {
-        max_cells: Some(1),
-        max_change: None,
-    };
-    let report = fake.run(limits).unwrap();
-    assert_eq!(
-        (report.exit(), report.outcome()),
-        (Exit::Wrong, "drift_remains")
-    );
-    assert!(report.error().unwrap().what.contains("--max-cells"));
-    assert_eq!((fake.times("__WRIT__"), fake.times("increment")), (0, 0));
-}
-
-#[test]
-fn more_than_the_operator_expected_is_refused_under_the_lock_too() {
-    let fake = Fake::with_plays(&["a", "b"]);
-    fake.hold("a", 5);
-    fake.before("create /requests/", |fake| {
-        fake.produce("b");
-        fake.hold("b", 9);
-    });
-    let limits = Limits {
-        max_cells: Some(1),
-        max_change: None,
-    };
-    let report = fake.run(limits).unwrap();
-    assert_eq!((report.exit(), fake.times("increment")), (Exit::Wrong, 0));
-    assert!(!fake.exists("__WRIT__"));
 }
 
 #[test]

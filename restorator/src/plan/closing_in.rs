@@ -13,42 +13,50 @@ use crate::error::Error;
 use crate::ledger::Span;
 use crate::place::Place;
 use crate::plan::base_cut::BaseCut;
-use crate::plan::judge::Verdicts;
+use crate::plan::found::Found;
 use crate::plan::scan;
 use crate::quiet::Unrest;
 use crate::site::{Site, World};
 use crate::tail::Tail;
 
-/// Moves the cuts of these ranges on and judges their cells by them. After an error the verdicts of these ranges are of
-/// no use.
+/// Moves the cuts of these ranges on and judges their cells by them: those that the cut has passed, or every cell where
+/// these are many or the wrong ones were forgotten. After an error the verdicts of these ranges are of no use.
 ///
 /// # Errors
-/// A server could not be asked, or no calm came.
+/// A server could not be asked, no calm came, or too much is wrong.
 pub async fn close_in<W: World>(
     site: &Site<'_, W>,
     tail: &Tail,
-    verdicts: &mut BTreeMap<RangeId, Verdicts>,
+    found: &mut Found,
 ) -> Result<(), Error> {
-    let ranges: Vec<RangeId> = verdicts.keys().copied().collect();
+    let ranges = found.ranges();
     let cut = BaseCut::read(site).await?;
     // After the cut, never before: a request that becomes unknown between the two would be seen by neither.
     let unrest = Unrest::read(site, ranges.iter().copied()).await?;
     unrest.wait_out(site).await?;
     let (mut passed, mut whole) = (Vec::new(), Vec::new());
+    let mut share = site.memory.share();
     for &range in &ranges {
         move_cut(site, tail, range, &cut.of(range)).await?;
         let cells = tail.ledgers_mut().of_mut(range).take_passed();
-        if is_most(cells.len(), tail.ledgers().of(range).cells()) {
+        let is_most = is_most(cells.len(), tail.ledgers().of(range).cells());
+        if is_most || found.of(range).is_forgotten() {
             whole.push(range);
         } else {
+            share.add(cells.len() * size_of::<(RangeId, Cell)>())?;
             passed.extend(cells.into_iter().map(|cell| (range, cell)));
         }
     }
-    verdicts.extend(scan::ranges(site, tail, &whole).await?);
-    judge(site, tail, verdicts, passed).await?;
+    scan::scan(site, tail, &whole, found).await?;
+    for some in passed.chunks(CELLS_AT_ONCE) {
+        judge(site, tail, found, some).await?;
+    }
     reach_end(site, tail, &cut).await?;
     Ok(())
 }
+
+/// How many chosen cells are read and judged before the next: what reading takes beside a cell is much.
+const CELLS_AT_ONCE: usize = 10_000;
 
 /// Whether a range's cells are read faster by a scan of all than one by one: a scan reads some ten times as many cells
 /// in the same time.
@@ -108,19 +116,22 @@ pub async fn reach_end<W: World>(
 async fn judge<W: World>(
     site: &Site<'_, W>,
     tail: &Tail,
-    verdicts: &mut BTreeMap<RangeId, Verdicts>,
-    passed: Vec<(RangeId, Cell)>,
+    found: &mut Found,
+    passed: &[(RangeId, Cell)],
 ) -> Result<(), Error> {
     let ranges: BTreeMap<&Cell, RangeId> =
         passed.iter().map(|(range, cell)| (cell, *range)).collect();
     let read = cells::read(site, ranges.keys().copied()).await?;
-    for (cell, current) in read {
-        let range = ranges[&cell];
-        let place = Place::of(cell.counter.clone());
-        let expected = tail.ledgers().of(range).expected(&place, cell.slot);
-        let verdicts = verdicts.entry(range).or_default();
-        verdicts.judge(cell, expected, current);
-    }
+    let ledgers = tail.ledgers();
+    found.change(|verdicts| {
+        for (cell, current) in read {
+            let range = ranges[&cell];
+            let place = Place::of(cell.counter.clone());
+            let expected = ledgers.of(range).expected(&place, cell.slot);
+            let verdicts = verdicts.entry(range).or_default();
+            verdicts.judge(cell, expected, current);
+        }
+    })?;
     Ok(())
 }
 

@@ -4,8 +4,8 @@
 //! The first line says what it is and carries a checksum of the rest; the second is the plan, each further line a cell
 //! that was wrong.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -66,7 +66,7 @@ struct Line {
 /// Why bytes are no plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// Not what [`Plan::encode`] makes.
+    /// Not what a [`Draft`](super::draft::Draft) makes.
     #[error("it is not a plan ({0})")]
     Malformed(String),
     /// Made by a later version of this program.
@@ -78,33 +78,7 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// The bytes of the file.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut body = serde_json::to_vec(self).expect("plain data serialises");
-        body.push(b'\n');
-        for (cell, drift) in &self.wrong {
-            let line = Line {
-                counter: cell.counter.name.clone(),
-                key: cell.counter.key.clone(),
-                granularity: cell.slot.granularity,
-                bucket: cell.slot.bucket,
-                drift: *drift,
-            };
-            serde_json::to_writer(&mut body, &line).expect("plain data serialises");
-            body.push(b'\n');
-        }
-        let header = Header {
-            stitch_plan: FORMAT,
-            checksum: format!("{:08x}", crc32fast::hash(&body)),
-        };
-        let mut bytes = serde_json::to_vec(&header).expect("plain data serialises");
-        bytes.push(b'\n');
-        bytes.extend_from_slice(&body);
-        bytes
-    }
-
-    /// Reads what [`Plan::encode`] made.
+    /// Reads the bytes of a plan.
     ///
     /// # Errors
     /// Anything else is an error; nothing of it is carried out.
@@ -142,37 +116,29 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Writes it to `path`: whole, or not at all.
+    /// Reads it from `path`, if it takes no more memory than this.
     ///
     /// # Errors
-    /// It cannot be written.
-    pub fn save(&self, path: &Path) -> Result<(), Failure> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".part");
-        let part = Path::new(&name);
-        let write = || -> io::Result<()> {
-            let mut file = File::create(part)?;
-            file.write_all(&self.encode())?;
-            file.sync_all()?;
-            fs::rename(part, path)
-        };
-        write().map_err(|error| {
-            let what = format!("the plan cannot be written to {}: {error}", path.display());
-            Failure::new(what, "name a file that can be written by --plan-file")
-        })
-    }
-
-    /// Reads it from `path`.
-    ///
-    /// # Errors
-    /// It cannot be read, or is no plan.
-    pub fn load(path: &Path) -> Result<Self, Failure> {
+    /// It cannot be read, is no plan, or is too large.
+    pub fn load(path: &Path, bytes_max: usize) -> Result<Self, Failure> {
         let way_out =
             "make a plan by `stitch-restorator plan --plan-file FILE`, or use `run --now`";
-        let bytes = fs::read(path).map_err(|error| {
+        let unreadable = |error: io::Error| {
             let what = format!("the plan {} cannot be read: {error}", path.display());
             Failure::new(what, way_out)
-        })?;
+        };
+        let size = fs::metadata(path).map_err(unreadable)?.len();
+        if size.saturating_mul(TIMES_READ) > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
+            let what = format!(
+                "the plan {} of {size} bytes takes more memory than the {bytes_max} bytes that memory_mib_max allows",
+                path.display()
+            );
+            return Err(Failure::new(
+                what,
+                "use `run --now` with its scope, or raise [restorator] memory_mib_max",
+            ));
+        }
+        let bytes = fs::read(path).map_err(unreadable)?;
         Self::decode(&bytes).map_err(|error| {
             let what = format!("the plan {} cannot be used: {error}", path.display());
             Failure::new(what, way_out)
@@ -180,9 +146,44 @@ impl Plan {
     }
 }
 
+/// How much memory a plan takes while it is read, against its file: the text, its cells, and both once more at most.
+const TIMES_READ: u64 = 4;
+
+/// The lines before the cells. `cells` has the checksum of theirs.
+pub(super) fn encoded_head(plan: &Plan, cells: &crc32fast::Hasher) -> Vec<u8> {
+    let mut first = serde_json::to_vec(plan).expect("plain data serialises");
+    first.push(b'\n');
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&first);
+    checksum.combine(cells);
+    let header = Header {
+        stitch_plan: FORMAT,
+        checksum: format!("{:08x}", checksum.finalize()),
+    };
+    let mut bytes = serde_json::to_vec(&header).expect("plain data serialises");
+    bytes.push(b'\n');
+    bytes.extend_from_slice(&first);
+    bytes
+}
+
+/// The line of a wrong cell.
+pub(super) fn encoded_line(cell: &Cell, drift: Drift) -> Vec<u8> {
+    let line = Line {
+        counter: cell.counter.name.clone(),
+        key: cell.counter.key.clone(),
+        granularity: cell.slot.granularity,
+        bucket: cell.slot.bucket,
+        drift,
+    };
+    let mut bytes = serde_json::to_vec(&line).expect("plain data serialises");
+    bytes.push(b'\n');
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::draft::Draft;
     use crate::testing::{definitions, everything, offsets, slot_at};
     use proptest::prelude::*;
     use stitch_common::cell::Count;
@@ -227,16 +228,36 @@ mod tests {
         }
     }
 
+    fn encode(plan: &Plan) -> Vec<u8> {
+        let lines = plan.wrong.iter();
+        let lines: Vec<u8> = lines
+            .flat_map(|(cell, drift)| encoded_line(cell, *drift))
+            .collect();
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&lines);
+        let mut bytes = encoded_head(plan, &checksum);
+        bytes.extend_from_slice(&lines);
+        bytes
+    }
+
+    fn save(plan: &Plan, path: &Path) {
+        let mut draft = Draft::begin(path).unwrap();
+        for (cell, drift) in &plan.wrong {
+            draft.add(cell, *drift).unwrap();
+        }
+        draft.finish(plan).unwrap();
+    }
+
     proptest! {
         #[test]
         fn what_was_planned_is_read(counts in proptest::collection::vec(any::<(i64, i64)>(), 0..9)) {
             let plan = plan(&counts);
-            prop_assert_eq!(Plan::decode(&plan.encode()), Ok(plan));
+            prop_assert_eq!(Plan::decode(&encode(&plan)), Ok(plan));
         }
 
         #[test]
         fn no_changed_byte_is_taken_for_a_plan(at in 0_usize..2000, flip in 1_u8..) {
-            let mut bytes = plan(&[(1, 2), (3, 4)]).encode();
+            let mut bytes = encode(&plan(&[(1, 2), (3, 4)]));
             let at = at % bytes.len();
             bytes[at] ^= flip;
             prop_assert!(Plan::decode(&bytes).is_err());
@@ -258,10 +279,19 @@ mod tests {
     fn a_plan_is_saved_whole_and_a_missing_one_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plan.json");
-        let missing = Plan::load(&path).unwrap_err();
+        let missing = Plan::load(&path, usize::MAX).unwrap_err();
         assert!(missing.what.contains("plan.json") && missing.way_out.contains("--plan-file"));
-        plan(&[(1, 2)]).save(&path).unwrap();
-        assert_eq!(Plan::load(&path), Ok(plan(&[(1, 2)])));
+        let some: Vec<_> = (0..100).map(|n| (n, -1)).collect();
+        save(&plan(&some), &path);
+        assert_eq!(Plan::load(&path, usize::MAX), Ok(plan(&some)));
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "no parts stay"
+        );
+        drop(Draft::begin(&path).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let large = Plan::load(&path, 10_000).unwrap_err();
+        assert!(large.what.contains("memory_mib_max") && large.way_out.contains("--now"));
     }
 }

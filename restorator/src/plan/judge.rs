@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stitch_common::cell::{Amount, Cell, Count, CounterName};
+use stitch_common::cell::{Amount, Cell, Count, Counter, CounterName};
 
 /// A cell that holds something else than it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,33 +91,88 @@ impl Drift {
 }
 
 /// What is known of one range's cells.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Verdicts {
     wrong: BTreeMap<Cell, Drift>,
+    /// How many wrong cells there were when they were forgotten.
+    forgotten: Option<u64>,
     /// Cells of counters that no definition names, by that name.
     unnamed: BTreeMap<CounterName, u64>,
+    bytes: usize,
 }
+
+/// What the allocator takes, measured (`tests/estimates.rs`): an entry of the map of wrong cells.
+pub const WRONG_CELL_BYTES: usize = 116;
+/// The two texts of a counter, beside their own bytes.
+pub const TEXTS_BYTES: usize = 64;
 
 impl Verdicts {
     /// Judges a cell, or judges it again.
     pub fn judge(&mut self, cell: Cell, expected: Count, current: Count) {
         match Drift::between(expected, current) {
-            Some(drift) => drop(self.wrong.insert(cell, drift)),
-            None => drop(self.wrong.remove(&cell)),
+            Some(drift) => self.put(cell, drift),
+            None => self.remove(&cell),
+        }
+    }
+
+    fn put(&mut self, cell: Cell, drift: Drift) {
+        self.remove(&cell);
+        self.bytes += bytes(&cell, drift);
+        self.wrong.insert(cell, drift);
+    }
+
+    fn remove(&mut self, cell: &Cell) {
+        if let Some(drift) = self.wrong.remove(cell) {
+            self.bytes -= bytes(cell, drift);
         }
     }
 
     /// Notes a cell of a counter that no definition names. It is told, and never touched.
     pub fn unnamed(&mut self, name: &CounterName) {
-        *self.unnamed.entry(name.clone()).or_default() += 1;
+        if let Some(cells) = self.unnamed.get_mut(name) {
+            *cells += 1;
+            return;
+        }
+        self.bytes += WRONG_CELL_BYTES + name.0.len();
+        self.unnamed.insert(name.clone(), 1);
     }
 
     /// What another part of the range found.
     pub fn extend(&mut self, other: Self) {
-        self.wrong.extend(other.wrong);
-        for (name, cells) in other.unnamed {
-            *self.unnamed.entry(name).or_default() += cells;
+        for (cell, drift) in other.wrong {
+            self.put(cell, drift);
         }
+        for (name, cells) in other.unnamed {
+            self.unnamed(&name);
+            *self.unnamed.entry(name).or_default() += cells - 1;
+        }
+    }
+
+    /// About how much memory they take.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Keeps of the wrong cells only how many they are: the range has to be judged once more before it is restored.
+    pub fn forget(&mut self) {
+        let wrong = std::mem::take(&mut self.wrong);
+        for (cell, drift) in &wrong {
+            self.bytes -= bytes(cell, *drift);
+        }
+        self.forgotten.get_or_insert(number(wrong.len()));
+    }
+
+    /// Whether the wrong cells are not known any more.
+    #[must_use]
+    pub const fn is_forgotten(&self) -> bool {
+        self.forgotten.is_some()
+    }
+
+    /// How many cells were judged wrong.
+    #[must_use]
+    pub fn wrong_number(&self) -> u64 {
+        self.forgotten.unwrap_or_else(|| number(self.wrong.len()))
     }
 
     /// The cells that were judged wrong; some of them may have been touched since.
@@ -145,18 +200,30 @@ impl Verdicts {
     }
 }
 
+/// What a wrong cell takes. The texts of its counter are the ledger's, but for a phantom's.
+fn bytes(cell: &Cell, drift: Drift) -> usize {
+    let Counter { name, key } = &cell.counter;
+    let texts = TEXTS_BYTES + name.0.len() + key.0.len();
+    let own = drift.expected == Count(0);
+    WRONG_CELL_BYTES + if own { texts } else { 0 }
+}
+
+fn number(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// What they say; not what they take.
+impl PartialEq for Verdicts {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.wrong, &self.unnamed, self.forgotten)
+            == (&other.wrong, &other.unnamed, other.forgotten)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::slot_at;
-    use stitch_common::cell::{Counter, Granularity};
-
-    fn cell(key: &str) -> Cell {
-        Cell {
-            counter: Counter::new("plays", key),
-            slot: slot_at(Granularity::All, 0),
-        }
-    }
+    use crate::testing::world::all as cell;
 
     fn direction(expected: i64, current: i64) -> Option<Direction> {
         Drift::between(Count(expected), Count(current)).map(Drift::direction)
@@ -199,6 +266,23 @@ mod tests {
         verdicts.judge(cell("a"), Count(2), Count(2));
         let wrong: Vec<_> = verdicts.wrong().keys().cloned().collect();
         assert_eq!(wrong, [cell("b")]);
+    }
+
+    #[test]
+    fn only_wrong_cells_take_memory_and_forgotten_ones_do_not() {
+        let mut verdicts = Verdicts::default();
+        verdicts.judge(cell("a"), Count(1), Count(0));
+        verdicts.judge(cell("phantom"), Count(0), Count(9));
+        verdicts.judge(cell("right"), Count(1), Count(1));
+        let two = verdicts.bytes();
+        assert!(two > 2 * WRONG_CELL_BYTES);
+        verdicts.judge(cell("phantom"), Count(9), Count(8));
+        assert!(verdicts.bytes() < two, "the log has its texts now");
+        verdicts.judge(cell("phantom"), Count(9), Count(9));
+        assert_eq!(verdicts.bytes(), WRONG_CELL_BYTES);
+        verdicts.forget();
+        assert_eq!((verdicts.bytes(), verdicts.wrong_number()), (0, 1));
+        assert!(verdicts.is_forgotten() && verdicts.wrong().is_empty());
     }
 
     #[test]

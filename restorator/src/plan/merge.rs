@@ -119,6 +119,12 @@ impl Merge {
         Ok(())
     }
 
+    /// About how much memory takes what was found so far.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.verdicts.bytes()
+    }
+
     /// Ends with the last row of the interval: what the log expects behind it is missing.
     #[must_use]
     pub fn finish(mut self, ledger: &Ledger) -> Verdicts {
@@ -140,6 +146,7 @@ impl Merge {
     ) {
         self.leave();
         let mut totals = Vec::new();
+        let mut counter = counter;
         while let Some(&next) = self.ahead.last() {
             let place = ledger.place(next);
             let order = in_scan_order(place.token(), place.counter(), token, counter);
@@ -150,6 +157,8 @@ impl Merge {
             if order.is_eq() {
                 totals = ledger.totals(next).collect();
                 totals.reverse();
+                // The same texts, and those that are kept anyway.
+                counter = place.counter();
                 break;
             }
             self.missing(ledger, next);

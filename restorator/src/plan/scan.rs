@@ -1,5 +1,6 @@
-//! Every cell in scope is read and judged once, range by range, several at a time.
+//! Every cell of some ranges is read and judged once, range by range, several at a time.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -9,6 +10,8 @@ use stitch_common::range::{RangeId, Token, TokenInterval};
 
 use crate::cells::patiently;
 use crate::error::Error;
+use crate::memory::Share;
+use crate::plan::found::Found;
 use crate::plan::judge::Verdicts;
 use crate::plan::merge::{Merge, Row, Wanted};
 use crate::site::{Site, World};
@@ -20,50 +23,58 @@ const SIDE_BY_SIDE: usize = 8;
 /// A namespace of few ranges is divided further, to as many intervals at least.
 const INTERVALS_MIN: u64 = 32;
 
-/// Judges every cell in scope, for the first time. The cuts must not move meanwhile.
+/// Judges every cell of these ranges, for the first time. Their cuts must not move meanwhile.
 ///
 /// # Errors
-/// Too few replicas answered, several times.
-pub async fn scan<W: World>(
+/// Too few replicas answered, several times; or too much is wrong.
+pub async fn first<W: World>(
     site: &Site<'_, W>,
     tail: &Tail,
-) -> Result<BTreeMap<RangeId, Verdicts>, Error> {
-    let scope: Vec<RangeId> = site.scope.ranges().collect();
-    for range in &scope {
+    ranges: &[RangeId],
+) -> Result<Found, Error> {
+    for range in ranges {
         tail.ledgers_mut().of_mut(*range).note_passed();
     }
-    site.progress.begin("scanning the table", "cells", None);
-    let found = ranges(site, tail, &scope).await?;
-    site.progress.end();
+    let mut found = Found::new(&site.memory, ranges.iter().copied());
+    scan(site, tail, ranges, &mut found).await?;
     Ok(found)
 }
 
 /// Judges every cell of these ranges. Their cuts must not move meanwhile.
 ///
 /// # Errors
-/// Too few replicas answered, several times.
-pub async fn ranges<W: World>(
+/// Too few replicas answered, several times; or too much is wrong.
+pub async fn scan<W: World>(
     site: &Site<'_, W>,
     tail: &Tail,
     ranges: &[RangeId],
-) -> Result<BTreeMap<RangeId, Verdicts>, Error> {
+    found: &mut Found,
+) -> Result<(), Error> {
+    // What is found takes memory from the first page on, long before it is whole.
+    let growing = RefCell::new(site.memory.share());
     let scans = intervals(site, ranges).into_iter();
-    let scans = scans.map(|(range, interval)| async move {
-        let verdicts = match (&site.scope.counter, &site.scope.key) {
-            (Some(name), Some(key)) => {
-                let counter = Counter::new(name.0.clone(), key.0.clone());
-                one_counter(site, tail, range, &counter).await
-            }
-            (Some(_) | None, _) => one_interval(site, tail, range, interval).await,
-        };
-        Ok::<_, Error>((range, verdicts?))
+    let scans = scans.map(|(range, interval)| {
+        let growing = &growing;
+        async move {
+            let verdicts = match (&site.scope.counter, &site.scope.key) {
+                (Some(name), Some(key)) => {
+                    let counter = Counter::new(name.0.clone(), key.0.clone());
+                    one_counter(site, tail, range, &counter).await
+                }
+                (Some(_) | None, _) => one_interval(site, tail, range, interval, growing).await,
+            };
+            Ok::<_, Error>((range, verdicts?))
+        }
     });
-    let mut found = BTreeMap::<RangeId, Verdicts>::new();
+    let mut anew = BTreeMap::<RangeId, Verdicts>::new();
     let mut scans = stream::iter(scans).buffer_unordered(SIDE_BY_SIDE);
     while let Some((range, verdicts)) = scans.try_next().await? {
-        found.entry(range).or_default().extend(verdicts);
+        anew.entry(range).or_default().extend(verdicts);
     }
-    Ok(found)
+    drop(scans);
+    drop(growing);
+    found.change(|known| known.append(&mut anew))?;
+    Ok(())
 }
 
 fn intervals<W: World>(site: &Site<'_, W>, ranges: &[RangeId]) -> Vec<(RangeId, TokenInterval)> {
@@ -101,9 +112,11 @@ async fn one_interval<W: World>(
     tail: &Tail,
     range: RangeId,
     interval: TokenInterval,
+    growing: &RefCell<Share>,
 ) -> Result<Verdicts, Error> {
     let mut merge = Merge::new(tail.ledgers().of(range), interval);
     let mut after = None;
+    let mut grown = 0;
     loop {
         let read = || site.store.scan(interval, site.level(), after.clone());
         let page = patiently(site.clock, read).await?;
@@ -111,8 +124,12 @@ async fn one_interval<W: World>(
         merge.rows(wanted(site), tail.ledgers().of(range), &page.cells)?;
         site.progress.advance(rows);
         after = page.next;
+        growing.borrow_mut().add(merge.bytes() - grown)?;
+        grown = merge.bytes();
         if after.is_none() {
-            return Ok(merge.finish(tail.ledgers().of(range)));
+            let verdicts = merge.finish(tail.ledgers().of(range));
+            growing.borrow_mut().add(verdicts.bytes() - grown)?;
+            return Ok(verdicts);
         }
         breathe().await;
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use stitch_common::cell::{Cell, CellSlot, Counter};
+use stitch_common::check_invariant;
 use stitch_common::clock::Clock;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::{CounterBatch, Store};
@@ -63,6 +64,15 @@ pub async fn once<W: World>(
             corrections: Vec::new(),
         }));
     }
+    let settled = check_invariant!(
+        I5,
+        !held.claim.unsettled,
+        "range {} has corrections of unknown outcome on their way",
+        held.range()
+    );
+    if !settled {
+        return Err(Unproven::Unknown);
+    }
     let journal = held.task().journal;
     journal.write(site.clock.wall(), held.range(), cut.offsets(), corrections)?;
     failpoint::pass("r6-journaled");
@@ -104,7 +114,7 @@ pub async fn once<W: World>(
         return Ok(Sent::Unknown);
     }
     Ok(Sent::Applied(Applied {
-        corrections: delta.corrections().to_vec(),
+        corrections: delta.into_corrections(),
     }))
 }
 

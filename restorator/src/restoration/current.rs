@@ -21,6 +21,11 @@ impl Current {
     pub fn wrong(&self) -> &[(Cell, Drift)] {
         &self.wrong
     }
+
+    /// The same, to be corrected.
+    pub fn into_wrong(self) -> Vec<(Cell, Drift)> {
+        self.wrong
+    }
 }
 
 /// Reads them.

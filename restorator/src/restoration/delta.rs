@@ -22,6 +22,11 @@ impl Delta {
         &self.corrections
     }
 
+    /// The same, to be sent.
+    pub fn into_corrections(self) -> Vec<(Cell, Drift)> {
+        self.corrections
+    }
+
     /// The same as batches of one counter each.
     pub fn batches(&self) -> Vec<CounterBatch> {
         batches(&self.corrections)
@@ -47,7 +52,7 @@ fn batches(corrections: &[(Cell, Drift)]) -> Vec<CounterBatch> {
 ///
 /// # Errors
 /// They do: nothing of the range is corrected.
-pub fn between<W: World>(held: &mut Held<'_, W>, current: &Current) -> Result<Delta, Unproven> {
+pub fn between<W: World>(held: &mut Held<'_, W>, current: Current) -> Result<Delta, Unproven> {
     let task = held.task();
     let known = &held.claim.corrected;
     let new = current
@@ -61,7 +66,7 @@ pub fn between<W: World>(held: &mut Held<'_, W>, current: &Current) -> Result<De
     limits::check(task.limits, spent)?;
     task.spent.set(spent);
     Ok(Delta {
-        corrections: current.wrong().to_vec(),
+        corrections: current.into_wrong(),
     })
 }
 

@@ -7,7 +7,7 @@ use super::acquire::Claim;
 use super::verify::Verified;
 use super::{Restored, Task};
 use crate::failpoint;
-use crate::plan::judge::Verdicts;
+use crate::plan::found::Found;
 use crate::site::World;
 use crate::unproven::Unproven;
 use crate::wait::within;
@@ -18,7 +18,7 @@ pub async fn range<W: World>(
     task: &Task<'_, W>,
     mut claim: Claim,
     outcome: Result<Verified, Unproven>,
-    verdicts: Verdicts,
+    found: Found,
 ) -> Restored {
     let site = task.site;
     let session_timeout = stitch_common::ports::Session::timeout(site.coordinator.session());
@@ -42,7 +42,7 @@ pub async fn range<W: World>(
         range: claim.range,
         outcome,
         corrected: claim.corrected,
-        verdicts,
+        found,
         waited: waited.unwrap_or_default(),
         locked,
     }

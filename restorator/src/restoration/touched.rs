@@ -89,16 +89,10 @@ pub fn to_read(ledger: &Ledger, passed: Vec<Cell>, verdicts: &Verdicts) -> BTree
 mod tests {
     use super::*;
     use crate::place::PackedSlot;
-    use crate::testing::{offsets, slot_at};
-    use stitch_common::cell::{Amount, Counter, Granularity};
+    use crate::testing::offsets;
+    use crate::testing::world::all as cell;
+    use stitch_common::cell::Amount;
     use stitch_common::offset::{Offset, Partition};
-
-    fn cell(key: &str) -> Cell {
-        Cell {
-            counter: Counter::new("plays", key),
-            slot: slot_at(Granularity::All, 0),
-        }
-    }
 
     fn put(ledger: &mut Ledger, offset: i64, key: &str) {
         let place = Place::of(cell(key).counter);

@@ -155,18 +155,12 @@ fn same_ring(then: &[NodeState], now: &[NodeState]) -> Result<(), Unproven> {
 mod tests {
     use super::*;
     use crate::place::{PackedSlot, Place};
-    use crate::testing::{offsets, slot_at};
+    use crate::testing::offsets;
+    use crate::testing::world::all as cell;
     use std::slice::from_ref;
-    use stitch_common::cell::{Amount, Counter, Granularity};
+    use stitch_common::cell::Amount;
     use stitch_common::offset::Offset;
     use stitch_common::ports::{NodeAddress, NodeId};
-
-    fn cell(key: &str) -> Cell {
-        Cell {
-            counter: Counter::new("plays", key),
-            slot: slot_at(Granularity::All, 0),
-        }
-    }
 
     #[test]
     fn a_correction_that_did_not_lead_to_what_is_expected_is_seen() {

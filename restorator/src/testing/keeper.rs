@@ -1,4 +1,4 @@
-//! A ZooKeeper of one server that never loses an answer.
+//! A ZooKeeper of one server, whose connections and answers are lost only when a test wants that.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,6 +18,9 @@ pub(crate) struct Nodes {
     zxid: i64,
     sessions: i64,
     over: bool,
+    cut_off: bool,
+    /// Part of the paths of which nothing is taken.
+    refused: Option<String>,
 }
 
 impl Nodes {
@@ -164,9 +167,18 @@ impl FakeSession {
             "{what} {}",
             path.strip_prefix("/stitch/n").unwrap_or(path)
         ));
-        if self.fake.keeper.borrow().over {
+        let keeper = self.fake.keeper.borrow();
+        if keeper.over {
             return Err(KeeperError::SessionOver);
         }
+        if keeper.cut_off {
+            return Err(KeeperError::Ambiguous("cut off".to_owned()));
+        }
+        let refused = keeper.refused.as_ref();
+        if refused.is_some_and(|part| path.contains(part)) {
+            return Err(KeeperError::Refused("as the test wants".to_owned()));
+        }
+        drop(keeper);
         let done = act(&mut self.fake.keeper.borrow_mut());
         self.fake.changes.tell();
         done
@@ -185,8 +197,11 @@ impl Session for FakeSession {
     }
 
     fn state(&self) -> SessionState {
-        if self.fake.keeper.borrow().over {
+        let keeper = self.fake.keeper.borrow();
+        if keeper.over {
             SessionState::Over
+        } else if keeper.cut_off {
+            SessionState::Disconnected
         } else {
             SessionState::Connected
         }
@@ -253,6 +268,7 @@ impl Session for FakeSession {
             let done = self.ask("multi", "", |nodes| nodes.apply(self.id, operation));
             match done {
                 Ok(node) => created.extend(node),
+                Err(error @ KeeperError::Ambiguous(_)) => return Err(MultiError::Whole(error)),
                 Err(error) => {
                     self.fake.keeper.borrow_mut().nodes = before;
                     return Err(MultiError::Operation { index, error });
@@ -272,6 +288,17 @@ impl Session for FakeSession {
 }
 
 impl Fake {
+    /// Every connection is lost, and every session lives on.
+    pub(crate) fn cut_off(&self) {
+        self.keeper.borrow_mut().cut_off = true;
+        self.changes.tell();
+    }
+
+    /// Nothing is taken for paths that `part` is part of.
+    pub(crate) fn refuse(&self, part: &str) {
+        self.keeper.borrow_mut().refused = Some(part.to_owned());
+    }
+
     /// Every session is over, as after a partition that lasted too long.
     pub(crate) fn lose_sessions(&self) {
         self.keeper.borrow_mut().over = true;

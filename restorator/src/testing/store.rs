@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use stitch_common::cell::{Cell, CellSlot, Count, Counter};
+use stitch_common::cell::{Bucket, Cell, CellSlot, Count, Counter, Granularity};
 use stitch_common::clock::Clock;
 use stitch_common::lease::Permit;
 use stitch_common::member::MemberId;
@@ -86,7 +86,15 @@ impl Store for Fake {
     ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
         self.note(&format!("read {counter}"));
         let table = self.table.borrow();
-        let own = table.iter().filter(|(cell, _)| cell.counter == *counter);
+        let first = Cell {
+            counter: counter.clone(),
+            slot: CellSlot {
+                granularity: Granularity::All,
+                bucket: Bucket(i64::MIN),
+            },
+        };
+        let own = table.range(first..);
+        let own = own.take_while(|(cell, _)| cell.counter == *counter);
         let wanted = own.filter(|(cell, _)| match cells {
             Reading::Whole => true,
             Reading::Cells(slots) => slots.contains(&cell.slot),

@@ -10,13 +10,15 @@ use std::rc::Rc;
 use stitch_common::answer::Failure;
 use stitch_common::cell::{self, CellSlot, Count, Counter, Granularity};
 use stitch_common::config::{Config, Environment};
+use stitch_common::coordination::Coordinator;
 use stitch_common::coordination::definition_node::NamespaceRecord;
 use stitch_common::coordination::envelope;
 use stitch_common::coordination::membership::MemberRecord;
 use stitch_common::coordination::path::Paths;
+use stitch_common::coordination::restoration::{self, RestorationRecord};
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{CreateMode, LogIdentity, Record, TableIdentity};
+use stitch_common::ports::{CreateMode, Keeper, LogIdentity, Record, TableIdentity};
 use stitch_common::progress::{Progress, Written};
 use stitch_common::range::RangeId;
 use tokio_util::sync::CancellationToken;
@@ -93,9 +95,16 @@ pub(crate) const OTHER: i64 = 1000;
 impl Fake {
     /// A namespace of one range and one partition in which each of these keys was played once, all of it counted.
     pub(crate) fn with_plays(keys: &[&str]) -> Self {
+        Self::with(keys, "bits = 0", |_| {})
+    }
+
+    /// The same, with other ranges and another configuration.
+    pub(crate) fn with(keys: &[&str], bits: &str, configure: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut config = Config::parse("test", CONFIG, &Environment::default()).unwrap();
+        let text = CONFIG.replace("bits = 0", bits);
+        let mut config = Config::parse("test", &text, &Environment::default()).unwrap();
         config.restorator.journal = folder.path().join("journal");
+        configure(&mut config);
         let fake = Self(Rc::new(Inner {
             clock: VirtualClock::default(),
             changes: Changes::default(),
@@ -114,7 +123,8 @@ impl Fake {
         }));
         let paths = Paths::new("n");
         let mut directories = paths.directories();
-        directories.push(paths.range(RangeId(0)));
+        let ranges = fake.config.definitions.range_bits.ranges();
+        directories.extend(ranges.map(|range| paths.range(range)));
         directories.push(paths.partition(Partition(0)));
         for path in directories {
             fake.put(&path, b"");
@@ -132,6 +142,27 @@ impl Fake {
         }
         fake.progress(i64::try_from(keys.len()).unwrap());
         fake
+    }
+
+    /// The namespace's definition is another one from now on.
+    pub(crate) fn redefine(&self) {
+        let record = NamespaceRecord {
+            generation: 2,
+            definitions: self.config.definitions.clone(),
+            log: self.identity(),
+            table: Self::table_identity(),
+        };
+        self.put(&Paths::new("n").definition(), &envelope::seal(&record));
+    }
+
+    /// What is recorded of the last restoration.
+    pub(crate) fn recorded(&self) -> RestorationRecord {
+        let read = async {
+            let session = self.connect().await.unwrap();
+            let coordinator = Coordinator::new(session, self.clock.clone(), Paths::new("n"));
+            restoration::records(&coordinator).await.unwrap()
+        };
+        self.clock.run(read).pop().unwrap()
     }
 
     pub(crate) fn identity(&self) -> LogIdentity {
@@ -277,7 +308,7 @@ impl Fake {
 
     pub(crate) fn run(&self, limits: Limits) -> Result<RunReport, Failure> {
         let options = RunOptions {
-            source: PlanSource::Now(everything()),
+            source: PlanSource::Now(self.everything()),
             limits,
             gone: Vec::new(),
         };
@@ -290,11 +321,20 @@ impl Fake {
 
     pub(crate) fn plan(&self, plan_file: Option<PathBuf>) -> Result<PlanReport, Failure> {
         let options = PlanOptions {
-            scope: everything(),
+            scope: self.everything(),
             plan_file,
             gone: Vec::new(),
         };
         self.given(|given| self.clock.run(Box::pin(command::plan(given, &options))))
+    }
+
+    fn everything(&self) -> Scope {
+        Scope {
+            counter: None,
+            key: None,
+            first: RangeId(0),
+            last: RangeId(self.config.definitions.range_bits.count() - 1),
+        }
     }
 
     fn given<T>(&self, work: impl FnOnce(&Given<'_, Self, Self, Self, VirtualClock>) -> T) -> T {
@@ -315,15 +355,6 @@ impl Fake {
             stop: self.stop.clone(),
             progress: &Silent,
         })
-    }
-}
-
-fn everything() -> Scope {
-    Scope {
-        counter: None,
-        key: None,
-        first: RangeId(0),
-        last: RangeId(0),
     }
 }
 

@@ -12,7 +12,6 @@ use stitch_common::range::RangeId;
 use crate::command::plan::{Audit, sums};
 use crate::limits::Exceeded;
 use crate::plan::file::Plan;
-use crate::plan::judge::Drift;
 use crate::report::run::{Cells, Planned, RangeEnd};
 use crate::report::{RangeReport, RunReport, Wrongness};
 use crate::restoration::{Restored, judged};
@@ -26,7 +25,9 @@ pub(super) struct Summary {
     restoration: String,
     journal: Option<String>,
     ranges: BTreeMap<RangeId, RangeReport>,
-    corrected: BTreeMap<Cell, Drift>,
+    corrected: Wrongness,
+    /// Corrected cells that the plan showed.
+    as_planned: u64,
     /// Wrong in a range that is not proved, and not corrected.
     left: u64,
     judged: u64,
@@ -42,7 +43,8 @@ impl Summary {
             restoration: id.to_string(),
             journal: None,
             ranges: BTreeMap::new(),
-            corrected: BTreeMap::new(),
+            corrected: Wrongness::default(),
+            as_planned: 0,
             left: 0,
             judged: 0,
             unjudged: 0,
@@ -63,11 +65,12 @@ impl Summary {
             range,
             outcome,
             mut corrected,
-            verdicts,
+            found,
             waited,
             locked,
         } = restored;
-        let (judged, touched) = judged(tail, range, &verdicts);
+        let verdicts = found.of(range);
+        let (judged, touched) = judged(tail, range, verdicts);
         if let Err(Unproven::Deaf(cells) | Unproven::Restless(cells)) = &outcome {
             for cell in cells {
                 corrected.remove(cell);
@@ -92,11 +95,9 @@ impl Summary {
             self.judged += judged + touched;
         }
         if end != RangeEnd::Proved {
-            let uncorrected = verdicts
-                .wrong()
-                .keys()
-                .filter(|cell| !corrected.contains_key(cell));
-            self.left += number(uncorrected.count());
+            let known = corrected.keys();
+            let known = known.filter(|cell| verdicts.wrong().contains_key(cell));
+            self.left += verdicts.wrong_number() - number(known.count());
         }
         let report = RangeReport {
             range,
@@ -108,7 +109,16 @@ impl Summary {
             error,
         };
         self.ranges.insert(range, report);
-        self.corrected.extend(corrected);
+        for (cell, drift) in &corrected {
+            self.corrected.add(cell, *drift);
+            if self
+                .planned
+                .as_ref()
+                .is_some_and(|planned| planned.contains(cell))
+            {
+                self.as_planned += 1;
+            }
+        }
     }
 
     /// Nothing was begun: it is more than the operator expected.
@@ -148,7 +158,7 @@ impl Summary {
         for (name, sum) in sums(site, tail, proved) {
             self.audit.totals.entry(name).or_default().after = Some(sum);
         }
-        let corrected = number(self.corrected.len());
+        let corrected = self.corrected.extent().cells;
         let cells = Cells {
             judged: self.judged,
             wrong: corrected + self.left,
@@ -175,22 +185,16 @@ impl Summary {
     }
 
     fn report(self, cells: Cells, ranges: Vec<RangeReport>, failure: Option<Failure>) -> RunReport {
-        let planned = self.planned.as_ref().map(|planned| {
-            let as_planned = self
-                .corrected
-                .keys()
-                .filter(|cell| planned.contains(cell))
-                .count();
-            Planned {
-                cells: number(planned.len()),
-                corrected: number(as_planned),
-                found_since: number(self.corrected.len() - as_planned),
-            }
+        let corrected = self.corrected.extent().cells;
+        let planned = self.planned.as_ref().map(|planned| Planned {
+            cells: number(planned.len()),
+            corrected: self.as_planned,
+            found_since: corrected - self.as_planned,
         });
         RunReport {
             cells,
             ranges,
-            corrected: Wrongness::of(self.corrected.iter().map(|(cell, drift)| (cell, *drift))),
+            corrected: self.corrected,
             totals: self.audit.totals,
             planned,
             unnamed_counters: self.audit.unnamed,

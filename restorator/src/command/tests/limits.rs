@@ -1,0 +1,97 @@
+//! `--max-cells` and `--max-change`: no more is corrected than the operator expected, in all ranges together.
+
+use stitch_common::answer::{Exit, Report};
+
+use crate::options::Limits;
+use crate::testing::store::Fate;
+use crate::testing::world::Fake;
+
+const fn cells(max: u64) -> Limits {
+    Limits {
+        max_cells: Some(max),
+        max_change: None,
+    }
+}
+
+const fn change(max: u64) -> Limits {
+    Limits {
+        max_cells: None,
+        max_change: Some(max),
+    }
+}
+
+#[test]
+fn more_than_the_operator_expected_is_refused_before_any_lock() {
+    for (limits, named) in [(cells(1), "--max-cells"), (change(7), "--max-change")] {
+        let fake = Fake::with_plays(&["a", "b"]);
+        fake.hold("a", 5);
+        fake.hold("b", 5);
+        let report = fake.run(limits).unwrap();
+        assert_eq!(
+            (report.exit(), report.outcome()),
+            (Exit::Wrong, "drift_remains")
+        );
+        assert!(report.error().unwrap().what.contains(named));
+        assert_eq!((fake.times("__WRIT__"), fake.times("increment")), (0, 0));
+    }
+}
+
+#[test]
+fn as_much_as_the_operator_expected_is_corrected() {
+    for limits in [cells(2), change(8)] {
+        let fake = Fake::with_plays(&["a", "b"]);
+        fake.hold("a", 5);
+        fake.hold("b", 5);
+        assert_eq!(fake.run(limits).unwrap().outcome(), "proved");
+    }
+}
+
+#[test]
+fn more_than_the_operator_expected_is_refused_under_the_lock_too() {
+    for limits in [cells(1), change(11)] {
+        let fake = Fake::with_plays(&["a", "b"]);
+        fake.hold("a", 5);
+        fake.before("create /requests/", |fake| {
+            fake.produce("b");
+            fake.hold("b", 9);
+        });
+        let report = fake.run(limits).unwrap();
+        assert_eq!((report.exit(), fake.times("increment")), (Exit::Wrong, 0));
+        assert!(!fake.exists("__WRIT__"));
+    }
+}
+
+/// What one range has spent is not there for another.
+#[test]
+fn ranges_share_the_limits() {
+    let keys: Vec<String> = (0..40).map(|key| format!("track-{key}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let fake = Fake::with(&keys, "bits = 1", |_| {});
+    fake.before("create /requests/", {
+        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        move |fake| {
+            for key in &keys {
+                fake.produce(key);
+                fake.hold(key, 9);
+            }
+        }
+    });
+    let report = fake.run(cells(39)).unwrap();
+    assert_eq!(report.exit(), Exit::Wrong);
+    let ends: Vec<u64> = report.ranges.iter().map(|range| range.corrected).collect();
+    let corrected: u64 = ends.iter().sum();
+    assert!(
+        corrected > 0 && ends.contains(&0),
+        "one of the two: {ends:?}"
+    );
+}
+
+/// A correction of unknown outcome is looked at again; the cell is one cell all the same.
+#[test]
+fn a_cell_that_is_corrected_twice_counts_once() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    fake.fates.borrow_mut().push_back(Fate::UnknownLost);
+    let report = fake.run(cells(1)).unwrap();
+    assert_eq!((report.outcome(), fake.times("increment")), ("proved", 2));
+}

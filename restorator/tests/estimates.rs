@@ -1,0 +1,118 @@
+//! What the restorator estimates to take in memory against what the system says that it does take. One test, because
+//! all memory of the process is measured; nothing is given back in between, because the allocator would use it again.
+
+use std::fs;
+use std::hint::black_box;
+
+use stitch_common::cell::{Amount, Cell, CellSlot, Count, Counter, EventTime, Granularity};
+use stitch_common::event::slot;
+use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_restorator::ledger::Ledger;
+use stitch_restorator::place::{PackedSlot, Place};
+use stitch_restorator::plan::judge::Verdicts;
+
+const P: Partition = Partition(0);
+
+/// Bytes of memory that are the process's own.
+fn resident() -> usize {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let mut lines = status.lines();
+    let line = lines.find_map(|line| line.strip_prefix("RssAnon:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kibibytes = kibibytes.and_then(|number| number.parse::<usize>().ok());
+    kibibytes.expect("the kernel's line for it") * 1024
+}
+
+/// Makes something, and holds what it says to take against what it does take.
+fn measured<T>(what: &str, make: impl FnOnce() -> T, estimate: impl Fn(&T) -> usize) -> T {
+    let before = resident();
+    let made = black_box(make());
+    let taken = resident() - before;
+    let estimated = estimate(&made);
+    let percent = estimated * 100 / taken;
+    let told = format!("{what}: {estimated} bytes estimated, {taken} taken, {percent} %");
+    assert!(taken > 8_000_000, "too little to be measured: {told}");
+    assert!((80..=125).contains(&percent), "{told}");
+    made
+}
+
+fn hour(n: i64) -> CellSlot {
+    let time = EventTime::from_ms(n * 3_600_000).expect("a year of ours");
+    slot(Granularity::Hour, time)
+}
+
+fn place(key: usize) -> Place {
+    Place::of(Counter::new("plays", format!("track-{key:08}")))
+}
+
+/// So many counters of so many cells, one event each, below the cut or above it.
+fn ledger(counters: usize, cells: i64, is_below: bool) -> Ledger {
+    let cut = if is_below { i64::MAX } else { 0 };
+    let mut ledger = Ledger::new(Offsets([(P, Offset(cut))].into()));
+    for n in 0..cells {
+        for key in 0..counters {
+            let slots = PackedSlot::pack(hour(n)).into_iter();
+            ledger.take(P, Offset(0), &place(key), slots, Amount(1));
+        }
+    }
+    ledger
+}
+
+/// All of the ledger's cells, missing.
+fn missing(ledger: &Ledger) -> Verdicts {
+    let mut verdicts = Verdicts::default();
+    let none = stitch_common::range::RangeBits::new(0).expect("none is allowed");
+    let all = ledger.in_scan_order(none.interval(stitch_common::range::RangeId(0)));
+    for counter in all {
+        for (slot, total) in ledger.totals(counter) {
+            let counter = ledger.place(counter).counter().clone();
+            verdicts.judge(Cell { counter, slot }, total, Count(0));
+        }
+    }
+    verdicts
+}
+
+fn phantoms(counters: usize) -> Verdicts {
+    let mut verdicts = Verdicts::default();
+    for key in 0..counters {
+        let counter = place(key).counter().clone();
+        let slot = hour(0);
+        verdicts.judge(Cell { counter, slot }, Count(0), Count(1));
+    }
+    verdicts
+}
+
+#[test]
+fn what_is_kept_takes_about_as_much_memory_as_is_estimated() {
+    let small = measured(
+        "one cell a counter",
+        || ledger(100_000, 1, true),
+        Ledger::bytes,
+    );
+    let large = measured(
+        "many cells a counter",
+        || ledger(5_000, 100, true),
+        Ledger::bytes,
+    );
+    let above = measured(
+        "cells above the cut",
+        || {
+            let mut ledger = ledger(5_000, 100, false);
+            ledger.forget();
+            ledger
+        },
+        Ledger::bytes,
+    );
+    let wrong = measured(
+        "wrong cells, one a counter",
+        || missing(&small),
+        Verdicts::bytes,
+    );
+    let many = measured(
+        "wrong cells, many a counter",
+        || missing(&large),
+        Verdicts::bytes,
+    );
+    let phantoms = measured("phantoms", || phantoms(100_000), Verdicts::bytes);
+    drop((small, large, above, wrong, many, phantoms));
+}

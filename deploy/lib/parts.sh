@@ -82,6 +82,8 @@ clean_up() {
 summary() {
     local part passed=$extra_passed failed=$extra_failed log
     echo
+    # What was done to the servers and processes, and how often.
+    if [ -f "$directory/torture.log" ]; then sed -n '/ histories; faults:$/,/^proofs held /p' "$directory/torture.log" && echo; fi
     for part in "${times[@]}"; do echo "$part"; done
     printf '%-12s %4d s\n\n' "all" $((SECONDS - started))
     for log in "$directory"/*.log; do

@@ -20,7 +20,7 @@ use rdkafka::util::Timeout;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::events::Record;
 use crate::recount::each_record;
@@ -102,7 +102,10 @@ impl Feed {
         let feed = self.clone();
         let stopped = stop.clone();
         let task = tokio::spawn(async move { feed.trickle(records, per_second, stopped).await });
-        Live { stop, task }
+        Live {
+            stop: stop.drop_guard(),
+            task,
+        }
     }
 
     async fn trickle<R>(
@@ -144,9 +147,9 @@ fn delivered(
     }
 }
 
-/// Traffic that flows in the background.
+/// Traffic that flows in the background, until this is stopped or dropped.
 pub struct Live<R> {
-    stop: CancellationToken,
+    stop: DropGuard,
     task: JoinHandle<Result<(R, u64)>>,
 }
 
@@ -156,7 +159,7 @@ impl<R> Live<R> {
     /// # Errors
     /// If the broker did not take a record.
     pub async fn stop(self) -> Result<(R, u64)> {
-        self.stop.cancel();
+        drop(self.stop);
         self.task.await?
     }
 }

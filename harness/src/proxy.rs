@@ -5,6 +5,7 @@
 //! is not the servers', catches everything.
 
 mod cql;
+mod kafka;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +21,10 @@ use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use cql::Batches;
+use kafka::Readdressing;
+
+/// How often a sender of something that is kept back is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How the proxy treats what passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +66,11 @@ struct Losses {
 }
 
 /// What the proxy understands of what it carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Protocol {
     Bytes,
     Cql,
+    Kafka(Readdressing),
 }
 
 impl Proxy {
@@ -73,7 +79,19 @@ impl Proxy {
     /// # Errors
     /// If no port is free.
     pub async fn start(server: &str) -> Result<Self> {
-        Self::listen("127.0.0.1:0", server, Protocol::Bytes).await
+        Self::listen(bound("127.0.0.1:0").await?, server, Protocol::Bytes)
+    }
+
+    /// A proxy on a free port in front of a broker; clients that were sent to it stay with it, because it puts itself
+    /// into the broker's answers.
+    ///
+    /// # Errors
+    /// If no port is free on the broker's host, or `broker` is no `host:port`.
+    pub async fn kafka(broker: &str) -> Result<Self> {
+        let (host, port) = broker.rsplit_once(':').context("host:port of a broker")?;
+        let listener = bound(&format!("{host}:0")).await?;
+        let readdressing = Readdressing::new(host, port.parse()?, listener.local_addr()?.port());
+        Self::listen(listener, broker, Protocol::Kafka(readdressing))
     }
 
     /// A proxy on a free port of 127.0.0.1 in front of a Cassandra node; it knows batches and their replies.
@@ -89,13 +107,10 @@ impl Proxy {
     /// # Errors
     /// If the address is taken.
     pub async fn cassandra_at(address: &str, server: &str) -> Result<Self> {
-        Self::listen(address, server, Protocol::Cql).await
+        Self::listen(bound(address).await?, server, Protocol::Cql)
     }
 
-    async fn listen(address: &str, server: &str, protocol: Protocol) -> Result<Self> {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("a proxy cannot listen on {address}"))?;
+    fn listen(listener: TcpListener, server: &str, protocol: Protocol) -> Result<Self> {
         let shared = Arc::new(Shared {
             mode: watch::Sender::new(Mode::Pass),
             cuts: watch::Sender::new(0),
@@ -112,7 +127,12 @@ impl Proxy {
         tokio::spawn(async move {
             // Both branches are cancel-safe: an accept that is dropped leaves the connection in the queue.
             while let Some(Ok((client, _))) = ends.run_until_cancelled(listener.accept()).await {
-                let connection = carry(client, server.clone(), Arc::clone(&shared), protocol);
+                let connection = carry(
+                    client,
+                    server.clone(),
+                    Arc::clone(&shared),
+                    protocol.clone(),
+                );
                 let ends = ends.clone();
                 // A connection ends with one of its sides; how is no matter here.
                 tokio::spawn(async move { ends.run_until_cancelled(connection).await });
@@ -150,6 +170,13 @@ impl Proxy {
         self.shared.requests.expect(count);
     }
 
+    /// Whatever was still to be lost is not.
+    pub fn lose_nothing_more(&self) {
+        for losses in [&self.shared.requests, &self.shared.replies] {
+            losses.to_come.store(0, Ordering::SeqCst);
+        }
+    }
+
     /// How many batches and replies to batches were lost so far.
     #[must_use]
     pub fn lost(&self) -> u64 {
@@ -185,6 +212,12 @@ impl Losses {
     }
 }
 
+async fn bound(address: &str) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("a proxy cannot listen on {address}"))
+}
+
 async fn carry(
     client: TcpStream,
     server: String,
@@ -214,16 +247,32 @@ async fn carry(
         stops: |mode| matches!(mode, Mode::Blackhole | Mode::Deaf),
     };
     // The first side that ends, and a cut, end the connection as a whole: nothing has to survive the other branches.
+    // A cut comes first: what a mode kept back until then is lost, though the mode may have changed since.
     match protocol {
         Protocol::Bytes => tokio::select! {
+            biased;
+            _ = cuts.changed() => Ok(()),
             end = requests.copy() => end,
             end = replies.copy() => end,
-            _ = cuts.changed() => Ok(()),
         },
         Protocol::Cql => tokio::select! {
-            end = requests.frames(|frame| !(batches.is_request(frame) && shared.requests.takes_one())) => end,
-            end = replies.frames(|frame| !(batches.is_reply(frame) && shared.replies.takes_one())) => end,
+            biased;
             _ = cuts.changed() => Ok(()),
+            end = requests.frames(cql::read_frame, |frame| {
+                !(batches.is_request(frame) && shared.requests.takes_one())
+            }) => end,
+            end = replies.frames(cql::read_frame, |frame| {
+                !(batches.is_reply(frame) && shared.replies.takes_one())
+            }) => end,
+        },
+        Protocol::Kafka(readdressing) => tokio::select! {
+            biased;
+            _ = cuts.changed() => Ok(()),
+            end = requests.copy() => end,
+            end = replies.frames(kafka::read_frame, |frame| {
+                readdressing.apply(frame);
+                true
+            }) => end,
         },
     }
 }
@@ -240,29 +289,47 @@ impl Direction {
     async fn copy(mut self) -> Result<()> {
         let mut piece = vec![0; 64 << 10];
         loop {
-            let length = self.from.read(&mut piece).await?;
+            let read = self.from.read(&mut piece).await;
+            // The news of an end travels like anything else: it waits as well.
+            self.hold().await?;
+            let length = read?;
             if length == 0 {
                 return Ok(());
             }
-            self.hold().await?;
             self.to.write_all(&piece[..length]).await?;
         }
     }
 
-    async fn frames(mut self, mut passes: impl FnMut(&[u8]) -> bool) -> Result<()> {
+    async fn frames(
+        mut self,
+        read: impl AsyncFn(&mut OwnedReadHalf) -> Result<Vec<u8>>,
+        mut passes: impl FnMut(&mut [u8]) -> bool,
+    ) -> Result<()> {
         loop {
-            let frame = cql::read_frame(&mut self.from).await?;
+            let frame = read(&mut self.from).await;
             self.hold().await?;
-            if passes(&frame) {
+            let mut frame = frame?;
+            if passes(&mut frame) {
                 self.to.write_all(&frame).await?;
             }
         }
     }
 
-    /// Waits for as long as the mode keeps back what was read.
+    /// Waits for as long as the mode keeps back what was read. What its sender takes back meanwhile by a reset does not
+    /// arrive: on a real network it would still lie in the sender's kernel.
     async fn hold(&mut self) -> Result<()> {
-        let stops = self.stops;
-        let mode = *self.mode.wait_for(|&mode| !stops(mode)).await?;
+        let mut taken_back = None;
+        while (self.stops)(*self.mode.borrow_and_update()) {
+            // Both branches are cancel-safe: what a change says stands in the value.
+            tokio::select! {
+                changed = self.mode.changed() => changed?,
+                () = sleep(LOOK_INTERVAL) => taken_back = taken_back.or(self.from.as_ref().take_error()?),
+            }
+        }
+        if let Some(error) = taken_back {
+            return Err(error.into());
+        }
+        let mode = *self.mode.borrow();
         if let Mode::Delay(time) = mode {
             sleep(time).await;
         }

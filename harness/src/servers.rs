@@ -80,13 +80,29 @@ impl Servers {
         }
     }
 
+    /// The process id of a node.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub async fn pid(&self, node: &str) -> Result<i32> {
+        Ok(self.local(&["pid", node]).await?.trim().parse()?)
+    }
+
+    /// Starts whatever does not run, and waits until every node has served a client.
+    ///
+    /// # Errors
+    /// If one is frozen, or does not come up.
+    pub async fn all_up(&self) -> Result<()> {
+        self.local(&["up"]).await.map(drop)
+    }
+
     /// Stops a node where it stands, as an overloaded machine or a long pause does. It goes on when the guard says so
     /// or is dropped.
     ///
     /// # Errors
     /// If the node does not run.
     pub async fn freeze(&self, node: &str) -> Result<FrozenNode> {
-        let pid: i32 = self.local(&["pid", node]).await?.trim().parse()?;
+        let pid = self.pid(node).await?;
         self.local(&["freeze", node]).await?;
         let pid = Pid::from_raw(pid).context("a process id is above 0")?;
         Ok(FrozenNode { pid })

@@ -1,0 +1,160 @@
+//! The field on which a history plays: namespace, processors, restorators, lines.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use stitch_harness::events::COUNTERS;
+use stitch_harness::process::Program;
+use stitch_harness::stage::{Setting, Stage};
+
+use crate::attempts::{Attempts, Record};
+use crate::chronicle::Chronicle;
+use crate::kind::Kind;
+use crate::lines::Lines;
+use crate::plan::{Attempt, Doom, Plan, Way};
+use crate::room::Room;
+use crate::seat::Seat;
+use crate::small_disk::SmallDisk;
+
+/// Short, so that a history has room for several calms; what is not here is as in every stage.
+pub(crate) const TIMEOUTS: &str = r#"
+[zookeeper]
+session_timeout_ms = 3000
+[kafka.client]
+"session.timeout.ms" = "6000"
+[processor]
+settle_timeout_ms = 2000
+stop_timeout_ms = 4000
+[restorator]
+calm_timeout_ms = 60000
+range_timeout_ms = 20000
+unjudged_cells_target = 200
+"#;
+
+/// Faults that this machine has the means for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Means {
+    /// A small disk.
+    pub(crate) disk: Option<SmallDisk>,
+}
+
+/// Where a history plays.
+pub(crate) struct Field {
+    pub(crate) stage: Stage,
+    pub(crate) room: Arc<Room>,
+    pub(crate) chronicle: Arc<Chronicle>,
+    pub(crate) lines: Lines,
+    pub(crate) attempts: Attempts,
+    disk: Option<SmallDisk>,
+}
+
+impl Field {
+    /// Makes the namespace; nothing runs yet.
+    pub(crate) async fn lay_out(
+        plan: &Plan,
+        room: Arc<Room>,
+        means: &Means,
+        folder: PathBuf,
+        chronicle: Arc<Chronicle>,
+    ) -> Result<Self> {
+        let setting = Setting {
+            name: format!("torture_{}", plan.seed),
+            partitions: plan.partitions,
+            config: format!("{TIMEOUTS}{COUNTERS}"),
+            folder,
+        };
+        let stage = Stage::build(&room.servers, &setting).await?;
+        chronicle.note(format!("namespace {}", stage.namespace));
+        Ok(Self {
+            lines: Lines::lay(&room.servers).await?,
+            attempts: Attempts::new(Arc::clone(&chronicle)),
+            disk: means.disk.clone(),
+            stage,
+            room,
+            chronicle,
+        })
+    }
+
+    /// A processor that comes back whenever it ends.
+    pub(crate) fn seat(&self, number: usize, way: Way) -> Result<Seat> {
+        let mut program = self.stage.processor_command("run", &[])?;
+        program.environment = self.environment(way);
+        let name = format!("processor-{}", number + 1);
+        self.chronicle.note(format!("{name} begins, {way:?}"));
+        Ok(Seat::fill(&name, program, Arc::clone(&self.chronicle)))
+    }
+
+    /// Runs a restoration to its end.
+    pub(crate) async fn restore(&self, attempt: &Attempt) -> Result<Record> {
+        let mut arguments = vec!["--now".to_owned(), "--output".to_owned(), "json".to_owned()];
+        let mut what = format!("{:?}", attempt.way);
+        if let Some((first, last)) = attempt.ranges {
+            arguments.extend(["--ranges".to_owned(), format!("{first}-{last}")]);
+            what += &format!(", ranges {first}-{last}");
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut program = self.stage.restorator_command("run", &arguments)?;
+        program.environment = self.environment(attempt.way);
+        let full = match attempt.doom {
+            Some(doom) => self.doom(doom, &mut program, &mut what)?,
+            None => false,
+        };
+        let record = self.attempts.run(program, &what).await?;
+        if full {
+            self.disk
+                .as_ref()
+                .context("a small disk")?
+                .clear(&self.stage.namespace)?;
+            self.chronicle.trouble("the small disk has room again");
+        }
+        Ok(record)
+    }
+
+    /// Whether the disk is filled for it.
+    fn doom(&self, doom: Doom, program: &mut Program, what: &mut String) -> Result<bool> {
+        let points = |action: String| ("FAILPOINTS".to_owned(), action);
+        match doom {
+            Doom::Dies(point) => {
+                *what += &format!(", dies at {point}");
+                self.chronicle
+                    .struck(Kind::KillRestorator, format!("to die at {point}"));
+                program.environment.push(points(format!("{point}=return")));
+            }
+            Doom::Lingers(point, lasting) => {
+                let ms = lasting.as_millis();
+                *what += &format!(", stands still for {ms} ms at {point}");
+                self.chronicle.struck(
+                    Kind::FreezeRestorator,
+                    format!("to stand still for {ms} ms at {point}"),
+                );
+                // Once: it passes the point for each range.
+                program
+                    .environment
+                    .push(points(format!("{point}=1*sleep({ms})")));
+            }
+            Doom::FullDisk => {
+                let Some(disk) = &self.disk else {
+                    return Ok(false);
+                };
+                let journals = disk.fill(&self.stage.namespace)?;
+                "journal on a full disk".clone_into(what);
+                self.chronicle
+                    .struck(Kind::FullDisk, "journal on a full disk");
+                program.environment.push((
+                    "STITCH_RESTORATOR__JOURNAL".to_owned(),
+                    journals.display().to_string(),
+                ));
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn environment(&self, way: Way) -> Vec<(String, String)> {
+        match way {
+            Way::Straight => Vec::new(),
+            Way::Proxied => self.lines.environment(),
+        }
+    }
+}

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::chronicle::Chronicle;
-use crate::ward::{Ended, Order, Orders, alarm_in, until_end, excuses_in};
+use crate::ward::{Ended, Order, Orders, alarm_in, excuses_in, until_end};
 
 /// After an end that nobody asked for.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);

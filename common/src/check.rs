@@ -3,6 +3,7 @@
 
 mod cassandra;
 mod kafka;
+mod replicas;
 mod zookeeper;
 
 use std::io::{self, Write};

@@ -1,8 +1,9 @@
 //! Cassandra: reach, the table, and each node's settings that a calm depends on (design, section 7).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Findings;
+use super::{Findings, replicas};
 use crate::answer::Failure;
 use crate::calm::{CalmBound, Sessions};
 use crate::clock::SystemClock;
@@ -18,14 +19,28 @@ pub(super) async fn check(
     cql: &ScyllaCql<SystemClock>,
 ) -> (Findings, Option<Vec<NodeSettings>>) {
     let mut findings = Findings::default();
-    let looked = nodes(config, cql, &mut findings).await;
-    let settings = looked.map_err(|error| failed(error, &mut findings)).ok();
-    if settings.is_some()
-        && let Err(error) = table(config, cql, &mut findings).await
-    {
-        failed(error, &mut findings);
+    match look(config, cql, &mut findings).await {
+        Ok(settings) => (findings, Some(settings)),
+        Err(error) => {
+            failed(error, &mut findings);
+            (findings, None)
+        }
     }
-    (findings, settings)
+}
+
+async fn look(
+    config: &Config,
+    cql: &ScyllaCql<SystemClock>,
+    findings: &mut Findings,
+) -> Result<Vec<NodeSettings>, StoreError> {
+    let nodes = cql.connect_nodes().await?;
+    let ring = nodes.ring().await?;
+    let settings = settings(config, &nodes, &ring, findings).await;
+    // The calm can be told of without the table.
+    if let Err(error) = table(config, cql, &ring, findings).await {
+        failed(error, findings);
+    }
+    Ok(settings)
 }
 
 fn failed(error: StoreError, findings: &mut Findings) {
@@ -33,21 +48,20 @@ fn failed(error: StoreError, findings: &mut Findings) {
     findings.wrong(format!("cassandra: {}", failure.what), failure.way_out);
 }
 
-async fn nodes(
+async fn settings(
     config: &Config,
-    cql: &ScyllaCql<SystemClock>,
+    nodes: &impl Nodes,
+    ring: &[NodeState],
     findings: &mut Findings,
-) -> Result<Vec<NodeSettings>, StoreError> {
-    let nodes = cql.connect_nodes().await?;
-    let ring = nodes.ring().await?;
+) -> Vec<NodeSettings> {
     findings.ok(format!(
         "cassandra: {} answers; {} nodes",
         config.cassandra.nodes.join(" "),
         ring.len()
     ));
-    datacenter(config, &ring, findings);
+    datacenter(config, ring, findings);
     let mut every = Vec::new();
-    for state in &ring {
+    for state in ring {
         let name = format!(
             "cassandra: node {} ({})",
             state.node.address, state.node.id.0
@@ -75,17 +89,15 @@ async fn nodes(
             ),
         }
     }
-    Ok(every)
+    every
 }
 
 fn datacenter(config: &Config, ring: &[NodeState], findings: &mut Findings) {
     let Some(local) = &config.cassandra.local_datacenter else {
         return;
     };
-    let mut known: Vec<_> = ring.iter().map(|state| state.datacenter.as_str()).collect();
-    known.sort_unstable();
-    known.dedup();
-    if known.contains(&local.as_str()) {
+    let known = by_datacenter(ring);
+    if known.contains_key(local.as_str()) {
         findings.ok(format!(
             "cassandra: increments go to the data centre \"{local}\""
         ));
@@ -93,10 +105,18 @@ fn datacenter(config: &Config, ring: &[NodeState], findings: &mut Findings) {
         let what = format!("cassandra: there is no data centre \"{local}\"");
         let way_out = format!(
             "set cassandra.local_datacenter to one of {}",
-            known.join(", ")
+            known.into_keys().collect::<Vec<_>>().join(", ")
         );
         findings.wrong(what, way_out);
     }
+}
+
+fn by_datacenter(ring: &[NodeState]) -> BTreeMap<&str, usize> {
+    let mut nodes = BTreeMap::new();
+    for state in ring {
+        *nodes.entry(state.datacenter.as_str()).or_default() += 1;
+    }
+    nodes
 }
 
 fn node(config: &Config, name: &str, settings: &NodeSettings, findings: &mut Findings) {
@@ -134,6 +154,7 @@ fn node(config: &Config, name: &str, settings: &NodeSettings, findings: &mut Fin
 async fn table(
     config: &Config,
     cql: &ScyllaCql<SystemClock>,
+    ring: &[NodeState],
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
     let schema = cql.connect_schema().await?;
@@ -149,6 +170,8 @@ async fn table(
                 "cassandra: table {keyspace}.counts is the namespace's; replicas: {}",
                 told.join(", ")
             ));
+            let nodes = by_datacenter(ring);
+            findings.append(replicas::check(keyspace, &replication, &nodes));
         }
         Err(SchemaError::Store(error)) => return Err(error),
         Err(

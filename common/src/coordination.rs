@@ -19,6 +19,7 @@ pub mod envelope;
 pub mod error;
 pub mod coordinator;
 pub mod place;
+pub mod lock;
 pub mod membership;
 pub mod range_lock;
 pub mod requests;

@@ -2,7 +2,7 @@
 //! the restoration lock are each one of these.
 
 use crate::clock::Clock;
-use crate::ports::{CreateMode, KeeperError, NodeStat, Session, SessionState};
+use crate::ports::{CreateMode, KeeperError, NodeStat, Operation, Session, SessionState};
 
 use super::coordinator::{Coordinator, Tries};
 use super::error::Error;
@@ -233,6 +233,21 @@ impl Place {
         }
         self.standing = Standing::Left;
         Ok(())
+    }
+
+    /// The operation that lets a transaction pass only while this place is held.
+    pub(super) fn fence(&self) -> Result<Operation, Error> {
+        match &self.standing {
+            Standing::Held(ticket) => Ok(Operation::Check {
+                path: ticket.path.clone(),
+                version: None,
+            }),
+            Standing::Apart
+            | Standing::Asked
+            | Standing::Queued(_)
+            | Standing::Left
+            | Standing::Lost => Err(self.lost(&path::child(&self.directory, &self.prefix))),
+        }
     }
 
     /// The session is over: its nodes go with it, and there is nothing to delete.

@@ -5,22 +5,20 @@ use crate::ports::Session;
 use crate::range::RangeId;
 
 use super::coordinator::Coordinator;
-use super::error::Error;
+use super::lock::Lock;
 use super::path;
-use super::place::{Place, Ticket};
-use super::queue::{Kind, Sequence};
+use super::place::Place;
+use super::queue::Kind;
 
-/// A lock of one range: being asked for, held, or given back. Not `Clone`: one of them stands for one node. It does
-/// not know by itself that its session has ended; see [`RangeLock::verify`].
-///
-/// Dropping it while it is in the queue only warns, and the node lives as long as the session: give it back by
-/// [`RangeLock::release`], or, when the session is over, [`RangeLock::abandon`].
+/// Which range a lock is of, and how it is held.
 #[derive(Debug)]
-pub struct RangeLock {
+pub struct OfRange {
     range: RangeId,
     kind: Kind,
-    place: Place,
 }
+
+/// A lock of one range.
+pub type RangeLock = Lock<OfRange>;
 
 impl RangeLock {
     /// A lock of this kind that nothing was done for yet.
@@ -33,8 +31,7 @@ impl RangeLock {
         let directory = coordinator.paths().range(range);
         let prefix = path::name::range_place(guid, kind);
         Self {
-            range,
-            kind,
+            of: OfRange { range, kind },
             place: Place::new(directory, prefix, guid, Vec::new()),
         }
     }
@@ -42,83 +39,12 @@ impl RangeLock {
     /// Which range.
     #[must_use]
     pub const fn range(&self) -> RangeId {
-        self.range
+        self.of.range
     }
 
     /// How it is, or will be, held.
     #[must_use]
     pub const fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    /// Whether it was granted and not given back.
-    #[must_use]
-    pub const fn is_held(&self) -> bool {
-        self.place.is_held()
-    }
-
-    /// Its place in the queue, once it has one.
-    #[must_use]
-    pub const fn ticket(&self) -> Option<&Ticket> {
-        self.place.ticket()
-    }
-
-    /// Its place's number, once it has one.
-    #[must_use]
-    pub fn sequence(&self) -> Option<Sequence> {
-        self.ticket().map(|ticket| ticket.sequence)
-    }
-
-    /// Takes a place in the queue, if it has none yet. Cancelled, it may leave a node: calling this or
-    /// [`RangeLock::wait_granted`] again finds it, and [`RangeLock::release`] deletes it.
-    ///
-    /// # Errors
-    /// As every recipe.
-    pub async fn queue<S: Session, C: Clock>(
-        &mut self,
-        coordinator: &Coordinator<S, C>,
-    ) -> Result<Ticket, Error> {
-        self.place.queue(coordinator).await
-    }
-
-    /// Takes a place if need be, and waits until the lock is granted, however long that takes. Cancel-safe: the place
-    /// is kept, and calling it again goes on waiting; [`RangeLock::release`] gives up.
-    ///
-    /// # Errors
-    /// [`Error::Lost`] if the node vanished; else as every recipe.
-    pub async fn wait_granted<S: Session, C: Clock>(
-        &mut self,
-        coordinator: &Coordinator<S, C>,
-    ) -> Result<Ticket, Error> {
-        self.place.wait_granted(coordinator).await
-    }
-
-    /// Asks ZooKeeper whether the node is there and this session's; to be done after every reconnect, before anything
-    /// is sent on the strength of it.
-    ///
-    /// # Errors
-    /// [`Error::Lost`] if it is not; else as every recipe.
-    pub async fn verify<S: Session, C: Clock>(
-        &mut self,
-        coordinator: &Coordinator<S, C>,
-    ) -> Result<(), Error> {
-        self.place.verify(coordinator).await
-    }
-
-    /// Gives the lock back, or gives up waiting for it: when it returns, the node is gone. Cancelled or failed, the
-    /// node may still be there: calling it again goes on. Repeating it is harmless.
-    ///
-    /// # Errors
-    /// As every recipe.
-    pub async fn release<S: Session, C: Clock>(
-        &mut self,
-        coordinator: &Coordinator<S, C>,
-    ) -> Result<(), Error> {
-        self.place.leave(coordinator).await
-    }
-
-    /// Forgets the lock because its session is over: the node goes with it.
-    pub fn abandon(mut self) {
-        self.place.abandon();
+        self.of.kind
     }
 }

@@ -10,15 +10,16 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::member::MemberId;
 use crate::offset::Offsets;
-use crate::ports::{CreateMode, KeeperError, Operation, Session};
+use crate::ports::{CreateMode, KeeperError, Session};
 use crate::range::RangeId;
 
 use super::coordinator::{Coordinator, Tries, not_initialised};
 use super::definition_node::NamespaceRecord;
 use super::envelope::{self, Payload};
 use super::error::Error;
+use super::lock::Lock;
 use super::path;
-use super::place::{Place, Ticket};
+use super::place::Place;
 use super::queue::{self, Contender};
 
 /// Who runs a restoration, or waits for one to end.
@@ -39,14 +40,13 @@ impl Payload for Holder {
     const WAY_OUT: &'static str = "wait until the session that made it has ended, or run the version of the program that wrote it";
 }
 
-/// The lock that lets one restoration at a time run in a namespace, or one change of `/definition`. Not `Clone`.
-///
-/// Dropping it while it is in the queue only warns; see [`RestorationLock::release`] and [`RestorationLock::abandon`].
+/// That a lock is the restoration lock.
 #[derive(Debug)]
-pub struct RestorationLock {
-    directory: String,
-    place: Place,
-}
+pub struct OfRestorations(());
+
+/// The lock that lets one restoration at a time run in a namespace, or one change of `/definition`. Whoever does not
+/// want to wait for a living holder bounds [`Lock::wait_granted`] by a session timeout and asks [`holder`] then.
+pub type RestorationLock = Lock<OfRestorations>;
 
 impl RestorationLock {
     /// A lock that nothing was done for yet, for a process on this host.
@@ -64,23 +64,15 @@ impl RestorationLock {
             started: coordinator.clock().wall(),
         };
         let data = envelope::seal(&holder);
-        let place = Place::new(
-            directory.clone(),
-            path::name::exclusive_place(guid),
-            guid,
-            data,
-        );
-        Self { directory, place }
-    }
-
-    /// Whether it was granted and not given back.
-    #[must_use]
-    pub const fn is_held(&self) -> bool {
-        self.place.is_held()
+        let prefix = path::name::exclusive_place(guid);
+        Self {
+            of: OfRestorations(()),
+            place: Place::new(directory, prefix, guid, data),
+        }
     }
 
     /// Takes a place if need be, and looks once: `None` if the lock is held, else who has it. Cancelled, it may leave a
-    /// node, which [`RestorationLock::release`] deletes.
+    /// node, which [`Lock::release`] deletes.
     ///
     /// # Errors
     /// [`Error::Lost`] if the node vanished; else as every recipe.
@@ -95,59 +87,6 @@ impl RestorationLock {
             }
         }
         Ok(None)
-    }
-
-    /// Takes a place if need be, and waits until the lock is granted. Whoever does not want to wait for a living holder
-    /// bounds it by a session timeout and asks [`holder`] then. Cancel-safe: the place is kept.
-    ///
-    /// # Errors
-    /// [`Error::Lost`] if the node vanished; else as every recipe.
-    pub async fn wait_granted<S: Session, C: Clock>(
-        &mut self,
-        coordinator: &Coordinator<S, C>,
-    ) -> Result<Ticket, Error> {
-        self.place.wait_granted(coordinator).await
-    }
-
-    /// Asks ZooKeeper whether the node is there and this session's; to be done after every reconnect.
-    ///
-    /// # Errors
-    /// [`Error::Lost`] if it is not; else as every recipe.
-    pub async fn verify<S: Session, C: Clock>(
-        &mut self,
-        coordinator: &Coordinator<S, C>,
-    ) -> Result<(), Error> {
-        self.place.verify(coordinator).await
-    }
-
-    /// Gives the lock back, or gives up waiting for it. Cancelled or failed, the node may still be there: calling it
-    /// again goes on.
-    ///
-    /// # Errors
-    /// As every recipe.
-    pub async fn release<S: Session, C: Clock>(
-        &mut self,
-        coordinator: &Coordinator<S, C>,
-    ) -> Result<(), Error> {
-        self.place.leave(coordinator).await
-    }
-
-    /// Forgets the lock because its session is over: the node goes with it.
-    pub fn abandon(mut self) {
-        self.place.abandon();
-    }
-
-    /// The operation that lets a transaction pass only while this lock's node exists.
-    pub(super) fn fence(&self) -> Result<Operation, Error> {
-        match self.place.ticket().filter(|_| self.is_held()) {
-            Some(ticket) => Ok(Operation::Check {
-                path: ticket.path.clone(),
-                version: None,
-            }),
-            None => Err(Error::Lost {
-                path: format!("{}/lock-…", self.directory),
-            }),
-        }
     }
 }
 

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use stitch_common::answer::Failure;
-use stitch_common::coordination::definition_node::NamespaceRecord;
+use stitch_common::coordination::definition_node::{Defined, NamespaceRecord};
+use stitch_common::coordination::membership::Members;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, LogIdentity};
 use stitch_common::range::RangeBits;
@@ -92,6 +93,27 @@ pub fn progress(
     Ok(())
 }
 
+/// Every member that is alive counts by the definitions that are restored. One that has joined before `init --update`
+/// would go on counting by others: what is proved now would not stay true.
+///
+/// # Errors
+/// It does not.
+pub fn members(members: &Members, defined: &Defined) -> Result<(), Failure> {
+    let others = members.alive_by_other_definitions(defined.version);
+    let others: Vec<_> = others.map(ToString::to_string).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    let what = format!(
+        "the definitions have changed, and members that are alive still count by the former ones: {}",
+        others.join("; ")
+    );
+    Err(Failure::new(
+        what,
+        "restart them with the new configuration, then run this again",
+    ))
+}
+
 /// A plan is carried out only where it was made.
 ///
 /// # Errors
@@ -149,6 +171,8 @@ mod tests {
     use super::*;
     use crate::testing::{BITS, definitions, everything, offsets};
     use chrono::DateTime;
+    use stitch_common::coordination::membership::{Member, MemberRecord};
+    use stitch_common::member::{MemberId, Role};
     use stitch_common::ports::{Fingerprint, TableIdentity};
     use stitch_common::progress::Progress;
 
@@ -209,6 +233,35 @@ mod tests {
         assert_eq!(judged(Some((4, 9)), 4), Ok(()));
         assert!(refused(judged(Some((4, 9)), 5)).contains("behind offset 5"));
         assert!(refused(judged(Some((4, 10)), 0)).contains("beyond the log's end at 9"));
+    }
+
+    #[test]
+    fn a_living_member_with_other_definitions_is_refused_by_name_and_a_dead_one_is_not() {
+        let (_, record) = made();
+        let defined = Defined { record, version: 3 };
+        let member = |session, alive, definition_version| Member {
+            id: MemberId::of_session(session),
+            alive,
+            record: MemberRecord {
+                role: Role::Processor,
+                host: "h".to_owned(),
+                process_id: 1,
+                started: DateTime::from_timestamp(0, 0).unwrap(),
+                session_timeout_ms: 6000,
+                version: "0".to_owned(),
+                definition_version,
+            },
+        };
+        let listed = |members: Vec<Member>| Members {
+            members,
+            version: 0,
+        };
+        let good = listed(vec![member(1, true, 3), member(2, false, 2)]);
+        assert_eq!(members(&good, &defined), Ok(()));
+        let bad = listed(vec![member(1, true, 3), member(2, true, 2)]);
+        let what = refused(members(&bad, &defined));
+        let named = MemberId::of_session(2).to_string();
+        assert!(what.contains(&named), "{what}");
     }
 
     fn made() -> (Plan, NamespaceRecord) {

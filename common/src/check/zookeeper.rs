@@ -128,6 +128,20 @@ async fn namespace(
         );
         findings.warn(what, way_out);
     }
+    let others: Vec<_> = members
+        .alive_by_other_definitions(defined.version)
+        .map(ToString::to_string)
+        .collect();
+    if !others.is_empty() {
+        let what = format!(
+            "namespace: these members count by the definitions from before `init --update`: {}",
+            others.join("; ")
+        );
+        findings.warn(
+            what,
+            "restart them with the new configuration; no restoration begins before that",
+        );
+    }
     let bits = defined.record.definitions.range_bits;
     let marks = marks::of_all_ranges(coordinator, bits).await?;
     if !marks.is_empty() {

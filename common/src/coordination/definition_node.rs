@@ -1,11 +1,10 @@
 //! `/definition`: what the namespace counts, of which log, into which table. Written by `init` alone; changed only
-//! under the restoration lock while no member is alive.
+//! under the restoration lock. Every member's node tells the version that it counts by.
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::definition::Definitions;
-use crate::member::MemberId;
 use crate::ports::{
     CreateMode, KeeperError, LogIdentity, MultiError, Operation, Session, TableIdentity,
 };
@@ -13,7 +12,6 @@ use crate::ports::{
 use super::coordinator::{Coordinator, Tries, not_initialised};
 use super::envelope::{self, Payload};
 use super::error::Error;
-use super::membership::Members;
 use super::restoration::RestorationLock;
 
 /// What a namespace is.
@@ -96,10 +94,6 @@ pub async fn create<S: Session, C: Clock>(
 pub enum Updated {
     /// The new definition stands.
     Written,
-    /// These members are alive: stop them first.
-    MembersAlive(Vec<MemberId>),
-    /// A member has joined since: read the members again.
-    MembersChanged,
     /// Somebody else has changed the definition: read it again.
     DefinitionChanged,
     /// The restoration lock is lost.
@@ -107,32 +101,22 @@ pub enum Updated {
 }
 
 const LOCK: usize = 0;
-const MEMBERS: usize = 1;
 
-/// Writes `record` in place of `known`: only with the restoration lock, while no member is alive, and if none has
-/// joined since `members` was read. Cancelled, it may have been written.
+/// Writes `record` in place of `known`: only with the restoration lock. Whoever is a member goes on by the version that
+/// it has joined with; nobody joins with that any more. Cancelled, it may have been written.
 ///
 /// # Errors
 /// As every recipe.
 pub async fn update<S: Session, C: Clock>(
     coordinator: &Coordinator<S, C>,
     lock: &RestorationLock,
-    members: &Members,
     known: &Defined,
     record: &NamespaceRecord,
 ) -> Result<Updated, Error> {
-    let alive: Vec<_> = members.alive().map(|member| member.id.clone()).collect();
-    if !alive.is_empty() {
-        return Ok(Updated::MembersAlive(alive));
-    }
     let path = coordinator.paths().definition();
     let data = envelope::seal(record);
     let operations = vec![
         lock.fence()?,
-        Operation::Check {
-            path: coordinator.paths().members(),
-            version: Some(members.version),
-        },
         Operation::Set {
             path: path.clone(),
             data,
@@ -151,18 +135,18 @@ pub async fn update<S: Session, C: Clock>(
                 error: KeeperError::NoNode,
             }) => return Ok(Updated::LockLost),
             Err(MultiError::Operation {
-                index,
                 error: KeeperError::BadVersion,
+                ..
             }) => {
-                // After a lost answer the version has changed by our own write, and members may have joined on it.
+                // After a lost answer the version has changed by our own write.
                 let own = tries.lost_any()
                     && read(coordinator)
                         .await?
                         .is_some_and(|now| now.record == *record);
-                return Ok(match index {
-                    _ if own => Updated::Written,
-                    MEMBERS => Updated::MembersChanged,
-                    _ => Updated::DefinitionChanged,
+                return Ok(if own {
+                    Updated::Written
+                } else {
+                    Updated::DefinitionChanged
                 });
             }
             Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {

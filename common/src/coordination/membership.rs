@@ -1,6 +1,8 @@
 //! Members (design, section 3): a persistent node for each session, and below it an ephemeral one that says that the
 //! session lives. A member without it is a tombstone: whatever its session sent may still be on its way.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,8 @@ pub struct MemberRecord {
     pub session_timeout_ms: u64,
     /// The version of the program.
     pub version: String,
+    /// The version of `/definition` that it agreed with, and counts by.
+    pub definition_version: i32,
 }
 
 impl Payload for MemberRecord {
@@ -81,7 +85,7 @@ pub async fn join<S: Session, C: Clock>(
         },
         Operation::Create {
             path: path.clone(),
-            data: envelope::seal(&record(coordinator, introduction)),
+            data: envelope::seal(&record(coordinator, definition_version, introduction)),
             mode: CreateMode::Persistent,
         },
         Operation::Create {
@@ -127,6 +131,7 @@ pub async fn join<S: Session, C: Clock>(
 
 fn record<S: Session, C: Clock>(
     coordinator: &Coordinator<S, C>,
+    definition_version: i32,
     introduction: &Introduction,
 ) -> MemberRecord {
     let timeout = coordinator.session().timeout().as_millis();
@@ -137,6 +142,7 @@ fn record<S: Session, C: Clock>(
         started: coordinator.clock().wall(),
         session_timeout_ms: u64::try_from(timeout).unwrap_or(u64::MAX),
         version: introduction.version.clone(),
+        definition_version,
     }
 }
 
@@ -255,6 +261,18 @@ pub struct Member {
     pub record: MemberRecord,
 }
 
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let MemberRecord {
+            role,
+            host,
+            process_id,
+            ..
+        } = &self.record;
+        write!(f, "{role} {} on {host}, process {process_id}", self.id)
+    }
+}
+
 /// All members at a version of `/members`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Members {
@@ -273,6 +291,12 @@ impl Members {
     /// Those that are not.
     pub fn tombstones(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| !member.alive)
+    }
+
+    /// Those that are alive and count by other definitions than those of this version of `/definition`.
+    pub fn alive_by_other_definitions(&self, version: i32) -> impl Iterator<Item = &Member> {
+        self.alive()
+            .filter(move |member| member.record.definition_version != version)
     }
 }
 

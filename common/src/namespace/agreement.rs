@@ -130,8 +130,8 @@ pub(super) fn definitions_differ(config: &Config, recorded: &Definitions) -> Opt
         Some(added) => {
             let names: Vec<_> = added.iter().map(|name| &*name.0).collect();
             format!(
-                "to take up {}: stop every processor, run `stitch-processor init --update`, start them with this \
-                 configuration, and count the past by `stitch-restorator run --now --counter NAME`",
+                "to take up {}: run `stitch-processor init --update`, restart every processor with this configuration, and \
+                 count the past by `stitch-restorator run --now --counter NAME`",
                 names.join(" and ")
             )
         }

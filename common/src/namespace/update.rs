@@ -1,5 +1,6 @@
-//! `init --update`: takes up added counters, under the restoration lock, while no member is alive. The generation
-//! stays: nothing that was counted is counted again, and what the added counters missed is drift of theirs.
+//! `init --update`: takes up added counters, under the restoration lock. The generation stays: nothing that was counted
+//! is counted again, and what the added counters missed is drift of theirs. Members that are alive go on by the
+//! definitions that they joined with until they are restarted; no restoration begins before that.
 
 use std::time::Duration;
 
@@ -8,7 +9,6 @@ use crate::answer::Failure;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::coordination::definition_node::{self, Defined, NamespaceRecord, Updated};
-use crate::coordination::membership;
 use crate::coordination::restoration::RestorationLock;
 use crate::program;
 
@@ -45,30 +45,12 @@ async fn locked(
         }
         clock.sleep(PAUSE).await;
     }
-    let members = membership::list(coordinator).await?;
     let record = NamespaceRecord {
         definitions: config.definitions.clone(),
         ..known.record.clone()
     };
-    match definition_node::update(coordinator, lock, &members, known, &record).await? {
+    match definition_node::update(coordinator, lock, known, &record).await? {
         Updated::Written => Ok(()),
-        Updated::MembersAlive(_) => {
-            let alive = members.alive().map(|member| {
-                let record = &member.record;
-                format!(
-                    "{} {} on {}, process {}",
-                    record.role, member.id, record.host, record.process_id
-                )
-            });
-            let alive: Vec<_> = alive.collect();
-            let what = format!(
-                "the definitions cannot change while members are alive: {}",
-                alive.join("; ")
-            );
-            let way_out = "stop them, run this again, and start them with the new configuration";
-            Err(Failure::new(what, way_out))
-        }
-        Updated::MembersChanged => Err(changed("a member has joined")),
         Updated::DefinitionChanged => Err(changed("somebody else has changed the definitions")),
         Updated::LockLost => Err(changed("the restoration lock was lost")),
     }

@@ -1,7 +1,8 @@
-//! `/definition`: made once, changed only while nobody counts.
+//! `/definition`: made once, changed only under the restoration lock.
 
 use stitch_common::clock::SystemClock;
 use stitch_common::coordination::definition_node::{self, NamespaceRecord, Updated};
+use stitch_common::coordination::membership::Joined;
 use stitch_common::coordination::path::Paths;
 use stitch_common::coordination::restoration::RestorationLock;
 use stitch_common::coordination::{
@@ -11,7 +12,9 @@ use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Fingerprint, Keeper, Session};
 
 use crate::proxy::{Fault, Proxy, Request};
-use crate::support::{Here, Namespace, RANGE, SESSION, join, record, server, shared, soon};
+use crate::support::{
+    Here, Namespace, RANGE, SESSION, introduction, join, record, server, shared, soon,
+};
 
 fn next(record: &NamespaceRecord) -> NamespaceRecord {
     NamespaceRecord {
@@ -63,35 +66,41 @@ async fn without_a_namespace_the_way_out_is_init() {
 }
 
 #[tokio::test]
-async fn a_definition_changes_only_while_nobody_is_alive_and_nobody_has_joined_since() {
+async fn a_definition_changes_under_the_lock_and_members_tell_which_one_they_count_by() {
     let namespace = Namespace::new().await;
-    let (here, processor) = (namespace.session().await, namespace.session().await);
+    let (here, former, latter) = (
+        namespace.session().await,
+        namespace.session().await,
+        namespace.session().await,
+    );
     let known = definition_node::create(&here, &record()).await.unwrap();
     let new = next(&record());
     let mut lock = locked(&here).await;
-    let nobody = membership::list(&here).await.unwrap();
+    let member = join(&former).await;
 
-    let member = join(&processor).await;
-    let update = definition_node::update(&here, &lock, &nobody, &known, &new).await;
-    assert_eq!(update, Ok(Updated::MembersChanged));
-    let one = membership::list(&here).await.unwrap();
-    let update = definition_node::update(&here, &lock, &one, &known, &new).await;
-    assert_eq!(update, Ok(Updated::MembersAlive(vec![member])));
-
-    membership::leave(&processor).await.unwrap();
-    let nobody = membership::list(&here).await.unwrap();
-    let update = definition_node::update(&here, &lock, &nobody, &known, &new).await;
+    let update = definition_node::update(&here, &lock, &known, &new).await;
     assert_eq!(update, Ok(Updated::Written));
-    let update = definition_node::update(&here, &lock, &nobody, &known, &next(&new)).await;
+    let update = definition_node::update(&here, &lock, &known, &next(&new)).await;
     assert_eq!(
         update,
         Ok(Updated::DefinitionChanged),
         "it was read before the change"
     );
+    let late = membership::join(&latter, known.version, &introduction()).await;
+    assert_eq!(
+        late,
+        Ok(Joined::DefinitionChanged),
+        "nobody joins by the former"
+    );
+    join(&latter).await;
     let known = definition_node::read(&here).await.unwrap().unwrap();
     assert_eq!(known.record, new);
+    let members = membership::list(&here).await.unwrap();
+    let others = members.alive_by_other_definitions(known.version);
+    assert_eq!(others.map(|one| &one.id).collect::<Vec<_>>(), [&member]);
+
     lock.release(&here).await.unwrap();
-    let update = definition_node::update(&here, &lock, &nobody, &known, &new).await;
+    let update = definition_node::update(&here, &lock, &known, &new).await;
     assert!(
         matches!(update, Err(Error::Lost { .. })),
         "no lock, no change"
@@ -105,14 +114,13 @@ async fn a_definition_does_not_change_once_the_lock_is_gone() {
     let here = namespace.session().await;
     let known = definition_node::create(&here, &record()).await.unwrap();
     let mut lock = locked(&here).await;
-    let nobody = membership::list(&here).await.unwrap();
     let directory = here.paths().restorations();
     for name in crate::support::children(&here, &directory).await {
         let path = format!("{directory}/{name}");
         here.session().delete(&path, None).await.unwrap();
     }
     let new = next(&record());
-    let update = definition_node::update(&here, &lock, &nobody, &known, &new).await;
+    let update = definition_node::update(&here, &lock, &known, &new).await;
     assert_eq!(update, Ok(Updated::LockLost));
     assert_eq!(definition_node::read(&here).await.unwrap(), Some(known));
     lock.release(&here).await.unwrap();
@@ -126,11 +134,10 @@ async fn a_change_happens_once_whichever_way_it_is_lost() {
     let here = namespace.session_by(&proxy, SESSION).await;
     let mut known = definition_node::create(&here, &record()).await.unwrap();
     let mut lock = locked(&here).await;
-    let nobody = membership::list(&here).await.unwrap();
     for lose in [Fault::Answer, Fault::Request] {
         let new = next(&known.record);
         proxy.lose(lose(Request::Multi));
-        let update = definition_node::update(&here, &lock, &nobody, &known, &new);
+        let update = definition_node::update(&here, &lock, &known, &new);
         assert_eq!(soon(update).await, Ok(Updated::Written));
         assert!(proxy.has_lost_it());
         let now = definition_node::read(&here).await.unwrap().unwrap();

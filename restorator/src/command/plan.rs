@@ -8,6 +8,7 @@ use futures_util::future::{Either, select};
 use stitch_common::answer::Failure;
 use stitch_common::cell::{Cell, CounterName};
 use stitch_common::clock::Clock;
+use stitch_common::coordination::membership;
 use stitch_common::coordination::restoration::{self, RestorationState};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Cql, EventLog, Keeper};
@@ -21,6 +22,7 @@ use crate::plan::draft::Draft;
 use crate::plan::file::Plan;
 use crate::plan::judge::{Drift, Verdicts};
 use crate::plan::{self, Begun};
+use crate::refuse;
 use crate::report::plan::Cells;
 use crate::report::{PlanReport, Total, Totals, Wrongness};
 use crate::restoration::judged;
@@ -85,8 +87,10 @@ async fn make<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
     })
 }
 
-/// Reads base cut and log, after what the group has committed: progress read later can only be ahead of it.
+/// Sees that everybody counts by the same definitions; then reads base cut and log, after what the group has committed: progress read later can only be ahead of it.
 pub(super) async fn begin<W: World>(site: &Site<'_, W>) -> Result<Begun, Failure> {
+    let members = membership::list(site.coordinator).await?;
+    refuse::members(&members, site.defined)?;
     let committed: BTreeMap<Partition, Offset> = site.log.committed().await?;
     let begun = plan::begin(site, &site.log_reader(), &committed).await?;
     failpoint::pass("r1-begun");

@@ -235,6 +235,7 @@ impl Fake {
             started: stitch_common::clock::Clock::wall(&self.clock),
             session_timeout_ms: 6000,
             version: "0".to_owned(),
+            definition_version: 0,
         };
         let path = Paths::new("n").member(&MemberId::of_session(OTHER));
         self.put(&path, &envelope::seal(&record));

@@ -17,7 +17,7 @@ use crate::coordination::{Coordinator, ZooKeeper, log_node};
 use crate::counter_store::{Ensured, Replication, Schema, SchemaError, ScyllaCql};
 use crate::event_log::{KafkaLog, Made};
 use crate::offset::Partition;
-use crate::ports::{Bounds, EventLog, Fingerprint, Keeper, LogIdentity, TableIdentity};
+use crate::ports::{EventLog, Fingerprint, Keeper, TableIdentity};
 
 /// The session of an `init`.
 pub(super) type Coordinating = Coordinator<ZooKeeperSession, SystemClock>;
@@ -36,8 +36,6 @@ struct Init<'a> {
     config: &'a Config,
     request: &'a Request,
     log: KafkaLog,
-    identity: LogIdentity,
-    bounds: BTreeMap<Partition, Bounds>,
     schema: Schema,
     coordinator: Coordinating,
 }
@@ -51,8 +49,6 @@ pub async fn init(config: &Config, request: &Request) -> Result<Initialised, Fai
     if log.describe(&config.kafka.topic).await?.is_none() {
         return Err(no_topic(&config.kafka.topic));
     }
-    let identity = log.identity().await?;
-    let bounds = log.bounds(&log.partitions().await?).await?;
     let schema = ScyllaCql::new(config, SystemClock).connect_schema().await?;
     let zookeeper = &config.zookeeper;
     let keeper = ZooKeeper::new(&zookeeper.connect, zookeeper.session_timeout);
@@ -61,8 +57,6 @@ pub async fn init(config: &Config, request: &Request) -> Result<Initialised, Fai
         config,
         request,
         log,
-        identity,
-        bounds,
         schema,
         coordinator: Coordinator::new(session, SystemClock, Paths::new(&config.namespace)),
     };
@@ -96,6 +90,10 @@ impl Init<'_> {
                 return Ok(report.differs(self.config, difference));
             }
         }
+        // Before the log is looked at: whoever keeps a record meanwhile has seen one that this look may have missed.
+        let first_records = log_node::read_all(&self.coordinator).await?;
+        let log = self.log.identity().await?;
+        let bounds = self.log.bounds(&self.log.partitions().await?).await?;
         let table = match self.table(known.as_ref(), &mut report).await {
             Ok(table) => table,
             Err(SchemaError::KeyspaceMissing {
@@ -106,12 +104,7 @@ impl Init<'_> {
             }
             Err(error) => return Err(table_failure(error, known.is_some())),
         };
-        let found = Found {
-            log: self.identity.clone(),
-            bounds: self.bounds.clone(),
-            table,
-        };
-        let first_records = log_node::read_all(&self.coordinator).await?;
+        let found = Found { log, bounds, table };
         if let Some(known) = &known
             && let Some(difference) = identity_differs(&found, &known.record, &first_records)
         {

@@ -113,6 +113,17 @@ impl RunReport {
 }
 
 impl RunReport {
+    /// For how long events had to wait.
+    fn locked_line(&self) -> Option<String> {
+        let ranges = self.ranges.iter();
+        let mut locked: Vec<u64> = ranges.filter_map(|range| range.locked_ms).collect();
+        locked.sort_unstable();
+        let (longest, median) = (locked.last()?, locked.get(locked.len() / 2)?);
+        Some(format!(
+            "ranges were locked for {median} ms in the median, {longest} ms at the longest"
+        ))
+    }
+
     /// What is not proved, ranges of one reason together.
     fn unproved_lines(&self) -> Vec<String> {
         let mut reasons = BTreeMap::<(&str, &str), Vec<String>>::new();
@@ -169,6 +180,9 @@ impl Report for RunReport {
             out,
             "{judged} cells judged, {wrong} wrong, {corrected} corrected, {unjudged} not proved"
         )?;
+        if let Some(line) = self.locked_line() {
+            writeln!(out, "{line}")?;
+        }
         for line in self.corrected.lines() {
             writeln!(out, "{line}")?;
         }
@@ -186,18 +200,6 @@ impl Report for RunReport {
         writeln!(out, "totals by counter:")?;
         for line in total_lines(&self.totals) {
             writeln!(out, "{line}")?;
-        }
-        let mut locked: Vec<u64> = self
-            .ranges
-            .iter()
-            .filter_map(|range| range.locked_ms)
-            .collect();
-        locked.sort_unstable();
-        if let (Some(longest), Some(median)) = (locked.last(), locked.get(locked.len() / 2)) {
-            writeln!(
-                out,
-                "ranges were locked for {median} ms in the median, {longest} ms at the longest"
-            )?;
         }
         for line in self.unproved_lines() {
             writeln!(out, "{line}")?;

@@ -36,16 +36,19 @@ impl<W: Write> Narrator<W> {
         self.out.flush()
     }
 
-    /// What a command printed, as it printed it.
+    /// What a command printed, as it printed it: its beginning and its end.
     pub(crate) fn quote(&mut self, command: &str, output: &str) -> io::Result<()> {
-        const LINES_MAX: usize = 25;
+        const HEAD: usize = 8;
+        const TAIL: usize = 8;
         writeln!(self.out, "   $ {command}")?;
         let lines: Vec<&str> = output.lines().collect();
-        for line in lines.iter().take(LINES_MAX) {
-            writeln!(self.out, "   | {line}")?;
-        }
-        if lines.len() > LINES_MAX {
-            writeln!(self.out, "   | … {} more lines", lines.len() - LINES_MAX)?;
+        let left_out = lines.len().saturating_sub(HEAD + TAIL);
+        for (index, line) in lines.iter().enumerate() {
+            if left_out == 0 || index < HEAD || index >= HEAD + left_out {
+                writeln!(self.out, "   | {line}")?;
+            } else if index == HEAD {
+                writeln!(self.out, "   | … {left_out} lines …")?;
+            }
         }
         self.out.flush()
     }

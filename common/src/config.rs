@@ -149,10 +149,12 @@ impl Kafka {
 pub struct Processor {
     /// Counter batches on their way at once. Default 128.
     pub requests_in_flight_max: usize,
-    /// Events taken in and not answered yet; the window in which they are coalesced. Default 50,000.
+    /// Events taken in and not answered yet; the window in which they are coalesced. Default 500,000.
     pub window_events_max: usize,
     /// Bytes of events taken in and not answered yet. Default 64 MiB.
     pub window_bytes_max: usize,
+    /// Counters to which these events add and that are not answered: what a clean stop has to finish. Default 50,000.
+    pub window_counters_max: usize,
     /// Bytes of one counter batch. Default 4 KiB, below Cassandra's warning at 5 KiB.
     pub batch_bytes_max: usize,
     /// How long a yield to a restoration tries to apply what it must finish; the restoration repairs what it gives up.

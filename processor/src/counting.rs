@@ -39,7 +39,7 @@ pub use range::LockState;
 
 use dispatch::InFlight;
 use partition::PartitionCounting;
-use pending::Granularities;
+use pending::{CounterRef, Granularities};
 use range::RangeCounting;
 
 /// Numbers the batches of one member.
@@ -92,6 +92,7 @@ pub(crate) struct Limits {
     pub(crate) requests_in_flight_max: usize,
     pub(crate) window_events_max: usize,
     pub(crate) window_bytes_max: usize,
+    pub(crate) window_counters_max: usize,
     pub(crate) cells_per_batch_max: usize,
     /// Of a yield, which a restoration waits for, and repairs.
     pub(crate) settle_timeout: Duration,
@@ -110,6 +111,7 @@ impl Limits {
             requests_in_flight_max: config.requests_in_flight_max,
             window_events_max: config.window_events_max,
             window_bytes_max: config.window_bytes_max,
+            window_counters_max: config.window_counters_max,
             cells_per_batch_max: (config.batch_bytes_max / Self::CELL_BYTES).max(1),
             settle_timeout: config.settle_timeout,
             // A quarter is left for progress, locks and connections.
@@ -147,6 +149,8 @@ pub(crate) struct Counting {
 struct Held {
     events: usize,
     bytes: usize,
+    /// With parts that wait or are on their way: at least so many batches are still to be sent or answered.
+    counters: usize,
 }
 
 impl Counting {
@@ -194,10 +198,11 @@ impl Counting {
         settling.chain(writing).filter(|moment| *moment > now).min()
     }
 
-    /// Whether there is room for more records: memory stays bounded whatever the backlog.
+    /// Whether there is room for more records: memory, and what a stop has to finish, stay bounded whatever the backlog.
     pub(crate) const fn wants_records(&self) -> bool {
         self.held.events < self.limits.window_events_max
             && self.held.bytes < self.limits.window_bytes_max
+            && self.held.counters < self.limits.window_counters_max
     }
 
     /// Whether everything that was begun is answered, written and given back after [`Counting::stop`].
@@ -226,6 +231,7 @@ impl Counting {
         Gauges {
             held_events: self.held.events,
             held_bytes: self.held.bytes,
+            held_counters: self.held.counters,
             parked_events: self.ranges.iter().map(parked).sum(),
             requests_in_flight: self.in_flight.len(),
             range_locks: self
@@ -243,6 +249,13 @@ impl Counting {
                 .values()
                 .filter(|one| one.holds_lock())
                 .count(),
+        }
+    }
+
+    /// Forgets a counter of this range for which nothing waits and nothing is on its way.
+    fn tidy(&mut self, range: RangeId, counter: &CounterRef) {
+        if self.range(range).tidy(counter) {
+            self.held.counters -= 1;
         }
     }
 
@@ -271,6 +284,7 @@ impl Counting {
 pub(crate) struct Gauges {
     pub(crate) held_events: usize,
     pub(crate) held_bytes: usize,
+    pub(crate) held_counters: usize,
     pub(crate) parked_events: usize,
     pub(crate) requests_in_flight: usize,
     pub(crate) range_locks: usize,

@@ -14,6 +14,7 @@ const REQUESTS: &str = "stitch_requests_total";
 const SUSPECTS: &str = "stitch_suspect_cells_total";
 const HELD_EVENTS: &str = "stitch_held_events";
 const HELD_BYTES: &str = "stitch_held_bytes";
+const HELD_COUNTERS: &str = "stitch_held_counters";
 const PARKED_EVENTS: &str = "stitch_parked_events";
 const IN_FLIGHT: &str = "stitch_requests_in_flight";
 const RANGE_LOCKS: &str = "stitch_range_locks_held";
@@ -73,6 +74,7 @@ pub(crate) fn show(gauges: Gauges, lease_left: Duration) {
     let set = |name: &'static str, value: usize| gauge!(name).set(value as f64);
     set(HELD_EVENTS, gauges.held_events);
     set(HELD_BYTES, gauges.held_bytes);
+    set(HELD_COUNTERS, gauges.held_counters);
     set(PARKED_EVENTS, gauges.parked_events);
     set(IN_FLIGHT, gauges.requests_in_flight);
     set(RANGE_LOCKS, gauges.range_locks);
@@ -107,6 +109,7 @@ pub fn register() {
         "events taken in and not answered, once for each range they touch"
     );
     describe_gauge!(HELD_BYTES, "memory that these take, in bytes");
+    describe_gauge!(HELD_COUNTERS, "counters to which they add");
     describe_gauge!(
         PARKED_EVENTS,
         "those of them whose range is not locked, or stopped"
@@ -144,6 +147,7 @@ pub fn register() {
     for name in [
         HELD_EVENTS,
         HELD_BYTES,
+        HELD_COUNTERS,
         PARKED_EVENTS,
         IN_FLIGHT,
         RANGE_LOCKS,

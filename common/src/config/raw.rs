@@ -95,6 +95,7 @@ pub(super) struct Processor {
     pub(super) requests_in_flight_max: Given<u64>,
     pub(super) window_events_max: Given<u64>,
     pub(super) window_mib_max: Given<u64>,
+    pub(super) window_counters_max: Given<u64>,
     pub(super) batch_bytes_max: Given<u64>,
     pub(super) settle_timeout_ms: Given<u64>,
     pub(super) stop_timeout_ms: Given<u64>,

@@ -43,7 +43,7 @@ impl Counting {
             };
             let folded = self.fold(range, &counter);
             if folded.parts.is_empty() {
-                self.range(range).tidy(&counter);
+                self.tidy(range, &counter);
             } else {
                 self.begin(range, counter, folded, permit);
             }
@@ -244,10 +244,9 @@ impl Counting {
     }
 
     fn requeue(&mut self, range: RangeId, counter: CounterRef) {
-        let state = self.range(range);
-        state.queue(counter.clone());
-        state.tidy(&counter);
-        if !state.queue.is_empty() {
+        self.range(range).queue(counter.clone());
+        self.tidy(range, &counter);
+        if !self.range(range).queue.is_empty() {
             self.wake(range);
         }
     }

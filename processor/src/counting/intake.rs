@@ -205,13 +205,13 @@ impl Counting {
     fn enqueue(&mut self, range: RangeId, counter: CounterRef, part: Part) {
         self.held.bytes += Self::weight(&counter);
         let cells_max = self.limits.cells_per_batch_max;
-        let state = self.range(range);
-        let new = || PendingCounter::new(cells_max);
-        state
-            .pending
-            .entry(counter.clone())
-            .or_insert_with(new)
-            .push(part);
+        let state = &mut self.ranges[usize::from(range.0)];
+        let new = || {
+            self.held.counters += 1;
+            PendingCounter::new(cells_max)
+        };
+        let pending = state.pending.entry(counter.clone());
+        pending.or_insert_with(new).push(part);
         state.queue(counter);
         match state.lock {
             LockState::Idle => {

@@ -168,12 +168,10 @@ impl RangeCounting {
         }
     }
 
-    /// Forgets a counter for which nothing waits and nothing is on its way.
-    pub(super) fn tidy(&mut self, counter: &CounterRef) {
+    /// Forgets a counter for which nothing waits and nothing is on its way, and tells whether it did.
+    pub(super) fn tidy(&mut self, counter: &CounterRef) -> bool {
         let idle =
             |pending: &PendingCounter| pending.is_empty() && !pending.in_flight && !pending.queued;
-        if self.pending.get(counter).is_some_and(idle) {
-            self.pending.remove(counter);
-        }
+        self.pending.get(counter).is_some_and(idle) && self.pending.remove(counter).is_some()
     }
 }

@@ -302,7 +302,7 @@ impl Counting {
             );
             metrics::suspects(cells);
             self.answer(range, &counter, &parts, Track::given_up);
-            self.range(range).tidy(&counter);
+            self.tidy(range, &counter);
         }
     }
 
@@ -318,15 +318,15 @@ impl Counting {
                 touched.insert(counter.clone());
             }
         }
-        for counter in touched {
-            state.tidy(&counter);
-        }
         let events = state
             .tracks
             .remove(&partition)
             .map_or(0, |track| track.len());
         self.held.bytes -= weight;
         self.held.events -= events;
+        for counter in touched {
+            self.tidy(range, &counter);
+        }
     }
 
     fn ranges_of(&self, partition: Partition) -> Vec<RangeId> {

@@ -67,6 +67,7 @@ impl World {
         let limits = Limits {
             requests_in_flight_max: 3,
             window_events_max: 12,
+            window_counters_max: 12,
             window_bytes_max: 1 << 20,
             cells_per_batch_max: 4,
             settle_timeout,

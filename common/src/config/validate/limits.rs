@@ -29,10 +29,16 @@ pub(super) fn processor(
         window_events_max: section.count(
             "window_events_max",
             raw.window_events_max,
-            50_000,
+            500_000,
             1..=100_000_000,
         )?,
         window_bytes_max: section.mebibytes("window_mib_max", raw.window_mib_max, 64)?,
+        window_counters_max: section.count(
+            "window_counters_max",
+            raw.window_counters_max,
+            50_000,
+            1..=100_000_000,
+        )?,
         batch_bytes_max: section.count(
             "batch_bytes_max",
             raw.batch_bytes_max,

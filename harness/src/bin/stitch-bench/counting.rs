@@ -149,7 +149,7 @@ async fn processor(bench: &Bench, keys: Keys, backlog: u32) -> Result<Measured> 
         ensure!(Instant::now() < deadline, "the processor does not begin");
         sleep(LOOK_INTERVAL).await;
     }
-    sleep(bench.sizes.warm_up).await;
+    sleep(bench.sizes.window_warm_up).await;
     let before = Sample::take(&address, pid).await?;
     let mut after = before;
     while after.at - before.at < bench.sizes.measure {

@@ -9,6 +9,8 @@ use serde::Serialize;
 pub(crate) struct Sizes {
     /// How long a program runs before it is measured.
     pub(crate) warm_up: Duration,
+    /// How long a processor runs before it is measured: until its window is full and was sent once.
+    pub(crate) window_warm_up: Duration,
     /// How long it is measured.
     pub(crate) measure: Duration,
     /// How often each is measured, in turn with the others.
@@ -27,7 +29,7 @@ pub(crate) struct Sizes {
     /// How many locks, unless the time is up before.
     pub(crate) locks: usize,
     pub(crate) locks_budget: Duration,
-    /// The shorter backlog of (f).
+    /// The shorter backlog of (f): long enough that the window and the buffers of both programs are full.
     pub(crate) memory_backlog: u32,
 }
 
@@ -36,18 +38,19 @@ impl Sizes {
     pub(crate) const fn full() -> Self {
         Self {
             warm_up: Duration::from_secs(4),
+            window_warm_up: Duration::from_secs(20),
             measure: Duration::from_secs(12),
             rounds: 2,
             tracks: 100_000,
             naive_backlog: 100_000,
-            uniform_backlog: 250_000,
-            zipf_backlog: 900_000,
+            uniform_backlog: 400_000,
+            zipf_backlog: 1_600_000,
             table_tracks: 80_000,
             plans: 5,
             live_per_second: 200,
             locks: 100,
             locks_budget: Duration::from_secs(240),
-            memory_backlog: 100_000,
+            memory_backlog: 1_000_000,
         }
     }
 
@@ -60,18 +63,19 @@ impl Sizes {
     pub(crate) const fn quick() -> Self {
         Self {
             warm_up: Duration::from_secs(2),
+            window_warm_up: Duration::from_secs(4),
             measure: Duration::from_secs(4),
             rounds: 1,
             tracks: 100_000,
             naive_backlog: 30_000,
-            uniform_backlog: 100_000,
-            zipf_backlog: 250_000,
+            uniform_backlog: 150_000,
+            zipf_backlog: 600_000,
             table_tracks: 8_000,
             plans: 2,
             live_per_second: 100,
             locks: 8,
             locks_budget: Duration::from_secs(60),
-            memory_backlog: 10_000,
+            memory_backlog: 50_000,
         }
     }
 }

@@ -18,7 +18,11 @@ struct Scene {
 const P: Partition = Partition(0);
 
 fn play(offset: i64, user: &str) -> Record {
-    let json = format!(r#"{{"type":"play","time":0,"track":"a","user":"{user}","n":1}}"#);
+    play_of(offset, user, "a")
+}
+
+fn play_of(offset: i64, user: &str, track: &str) -> Record {
+    let json = format!(r#"{{"type":"play","time":0,"track":"{track}","user":"{user}","n":1}}"#);
     Record {
         offset: Offset(offset),
         key: None,
@@ -36,6 +40,7 @@ impl Scene {
         let limits = Limits {
             requests_in_flight_max: 8,
             window_events_max: 100,
+            window_counters_max: 8,
             window_bytes_max: 1 << 20,
             cells_per_batch_max: 10,
             settle_timeout: Duration::from_secs(2),
@@ -330,6 +335,22 @@ fn memory_is_bounded_whatever_the_backlog() {
     assert!(scene.counting.wants_records());
     scene.deliver(vec![play(99, "u")]);
     assert!(!scene.counting.wants_records());
+}
+
+#[test]
+fn what_a_stop_has_to_finish_is_bounded_whatever_the_backlog() {
+    let (mut scene, first) = Scene::with_one_sent();
+    let of = |offset, track: &str| play_of(offset, "u", track);
+    scene.deliver((1..7).map(|one| of(one, &format!("v{one}"))).collect());
+    scene.deliver((7..20).map(|offset| of(offset, "v1")).collect());
+    assert!(
+        scene.counting.wants_records(),
+        "seven counters are to be sent"
+    );
+    scene.deliver(vec![of(20, "v20")]);
+    assert!(!scene.counting.wants_records(), "eight are");
+    scene.answer(first, Outcome::Applied);
+    assert!(scene.counting.wants_records(), "one is answered");
 }
 
 #[test]

@@ -178,6 +178,8 @@ pub struct Restorator {
     pub ranges_in_flight_max: usize,
     /// How long one range may be waited for or held before it is given back, not proven. Default 60 s, beside calms.
     pub range_timeout: Duration,
+    /// Wrong cells that are corrected under one lock of their range; more are corrected in portions. Default 500.
+    pub cells_per_lock_max: usize,
     /// How long a calm is awaited. Default 5 min.
     pub calm_timeout: Duration,
     /// Closing in stops when at most this many cells are unjudged. Default 1000.

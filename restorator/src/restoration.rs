@@ -15,16 +15,17 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::journal::Journal;
 use crate::limits::Extent;
-use crate::memory::Share;
+use crate::memory::{Share, TooLarge};
 use crate::options::Limits;
 use crate::plan::closing_in;
 use crate::plan::found::Found;
-use crate::plan::judge::{Drift, Verdicts};
+use crate::plan::judge::{Drift, Verdicts, WRONG_CELL_BYTES};
 use crate::site::{Site, World};
 use crate::tail::Tail;
 use crate::unproven::Unproven;
 
 pub mod bound;
+pub mod portion;
 pub mod acquire;
 pub mod cut;
 pub mod touched;
@@ -36,6 +37,7 @@ pub mod release;
 
 use acquire::Claim;
 use apply::Sent;
+use portion::{Portion, Portions};
 use verify::{Checked, Verified};
 
 /// What every range's restoration works with.
@@ -63,10 +65,10 @@ pub struct Restored {
     pub corrected: BTreeMap<cell::Cell, Drift>,
     /// What the audit right before the lock knew.
     pub found: Found,
-    /// How long the lock was waited for.
+    /// How long its lock was waited for, all times together.
     pub waited: Duration,
-    /// How long it was held; `None` if it was never granted.
-    pub locked: Option<Duration>,
+    /// How long it was held, time after time.
+    pub locked: Vec<Duration>,
 }
 
 impl Restored {
@@ -79,7 +81,7 @@ impl Restored {
             corrected: BTreeMap::new(),
             found,
             waited: Duration::ZERO,
-            locked: None,
+            locked: Vec::new(),
         }
     }
 }
@@ -95,40 +97,108 @@ const CALMS_MAX: usize = 2;
 pub const LOCKED_CELL_BYTES: usize = 640;
 
 /// Restores a range: closes in once more, so that little is left for the lock, then locks, corrects, verifies and gives
-/// the lock back. `found` is what is known of this range alone.
+/// the lock back; where much is wrong, a portion at a time. `found` is what is known of this range alone.
 pub async fn run<W: World>(task: &Task<'_, W>, range: RangeId, mut found: Found) -> Restored {
-    let closing_in = closing_in::close_in(task.site, task.tail, &mut found);
-    let closed_in = match select(pin!(closing_in), pin!(task.site.standing.interrupted())).await {
-        Either::Left((closed_in, _)) => closed_in,
-        Either::Right((why, _)) => Err(Error::Interrupted(why)),
-    };
-    let mut claim = Claim::new(task.site, range);
-    let outcome = match closed_in.and_then(|()| room(task, range, &found)) {
-        Ok(room) => {
-            failpoint::pass("r2-closed-in");
-            restore(task, &mut claim, found.of(range), room).await
+    let mut portions = Portions::new(task.site.config.restorator.cells_per_lock_max);
+    let mut corrected = BTreeMap::new();
+    let mut kept = task.site.memory.share();
+    let (mut waited, mut locked) = (Duration::ZERO, Vec::new());
+    let outcome = loop {
+        let closing_in = closing_in::close_in(task.site, task.tail, &mut found);
+        let interrupted = task.site.standing.interrupted();
+        if let Err(error) = match select(pin!(closing_in), pin!(interrupted)).await {
+            Either::Left((closed_in, _)) => closed_in,
+            Either::Right((why, _)) => Err(Error::Interrupted(why)),
+        } {
+            break Err(error.into());
         }
-        Err(error) => Err(error.into()),
+        let mut claim = Claim::new(task.site, range);
+        let ended = under_one_lock(task, &mut claim, found.of(range), &mut portions).await;
+        let given_back = release::range(task, claim).await;
+        waited += given_back.waited;
+        locked.extend(given_back.locked);
+        for (cell, drift) in given_back.corrected {
+            corrected.entry(cell).or_insert(drift);
+        }
+        match ended {
+            Ok(Ended::Proved(verified)) => break Ok(verified),
+            Ok(Ended::Portion(cells)) => {
+                if let Err(error) = made_right(&mut found, range, &cells, &mut kept) {
+                    break Err(Error::from(error).into());
+                }
+            }
+            Err(why) => break Err(why),
+        }
     };
-    release::range(task, claim, outcome, found).await
+    Restored {
+        range,
+        outcome,
+        corrected,
+        found,
+        waited,
+        locked,
+    }
+}
+
+/// These cells count as judged from now on. What is known of them is what was corrected, and `kept` for that.
+fn made_right(
+    found: &mut Found,
+    range: RangeId,
+    cells: &[cell::Cell],
+    kept: &mut Share,
+) -> Result<(), TooLarge> {
+    found.change(|verdicts| {
+        let verdicts = verdicts.entry(range).or_default();
+        cells.iter().for_each(|cell| verdicts.right(cell));
+    })?;
+    kept.add(cells.len() * WRONG_CELL_BYTES)
+}
+
+/// How the work under one lock ended.
+enum Ended {
+    /// The range is proved.
+    Proved(Verified),
+    /// These cells are right; the others are left to further locks.
+    Portion(Vec<cell::Cell>),
+}
+
+async fn under_one_lock<W: World>(
+    task: &Task<'_, W>,
+    claim: &mut Claim,
+    verdicts: &Verdicts,
+    portions: &mut Portions,
+) -> Result<Ended, Unproven> {
+    let portion = portions.next(verdicts, task.tail.ledgers().of(claim.range));
+    let room = room(task, claim.range, verdicts, portion.as_ref())?;
+    failpoint::pass("r2-closed-in");
+    restore(task, claim, verdicts, portion.as_ref(), room).await
 }
 
 /// Memory for the cells that are known to need the lock; none is locked if there is not enough.
-fn room<W: World>(task: &Task<'_, W>, range: RangeId, found: &Found) -> Result<Share, Error> {
-    let touched = task.tail.ledgers().of(range).touched_number();
-    let cells = found.of(range).wrong().len() + touched;
+fn room<W: World>(
+    task: &Task<'_, W>,
+    range: RangeId,
+    verdicts: &Verdicts,
+    portion: Option<&Portion>,
+) -> Result<Share, Error> {
+    let cells = match portion {
+        Some(portion) => portion.cells().len(),
+        None => verdicts.wrong().len() + task.tail.ledgers().of(range).touched_number(),
+    };
     Ok(task.site.memory.take(cells * LOCKED_CELL_BYTES)?)
 }
 
+/// Corrects what is wrong under one lock: all of it, which is then verified, or a portion.
 async fn restore<W: World>(
     task: &Task<'_, W>,
     claim: &mut Claim,
     verdicts: &Verdicts,
+    portion: Option<&Portion>,
     mut room: Share,
-) -> Result<Verified, Unproven> {
+) -> Result<Ended, Unproven> {
     let mut held = acquire::range(task, claim).await?;
     let cut = cut::find(&held).await?;
-    let touched = touched::follow(&held, &cut, verdicts).await?;
+    let touched = touched::follow(&held, &cut, verdicts, portion).await?;
     let locked = touched.expected().len() * LOCKED_CELL_BYTES;
     room.set(locked).map_err(Error::from)?;
     let (mut corrections, mut calms) = (0, 0);
@@ -146,7 +216,8 @@ async fn restore<W: World>(
         };
         corrections += 1;
         match verify::again(&mut held, &cut, &touched, applied).await? {
-            Checked::Right(verified) => return Ok(verified),
+            Checked::Right(verified) => return Ok(Ended::Proved(verified)),
+            Checked::Portion(cells) => return Ok(Ended::Portion(cells)),
             Checked::Wrong(wrong) if corrections == CORRECTIONS_MAX => return Err(stubborn(wrong)),
             Checked::Wrong(_) => {}
         }

@@ -115,6 +115,11 @@ impl Verdicts {
         }
     }
 
+    /// This cell was made right.
+    pub fn right(&mut self, cell: &Cell) {
+        self.remove(cell);
+    }
+
     fn put(&mut self, cell: Cell, drift: Drift) {
         self.remove(&cell);
         self.bytes += bytes(&cell, drift);

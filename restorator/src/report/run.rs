@@ -83,9 +83,14 @@ pub struct RangeReport {
     pub range: RangeId,
     /// How it ended.
     pub outcome: RangeEnd,
-    /// How long its lock was held.
+    /// How long its lock was held, all times together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locked_ms: Option<u64>,
+    /// How long it was held at the longest: so long an event had to wait at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_lock_ms: Option<u64>,
+    /// How often it was locked.
+    pub locks: u64,
     /// How long its lock was waited for.
     pub waited_ms: u64,
     /// How many cells were read under the lock.
@@ -116,7 +121,7 @@ impl RunReport {
     /// For how long events had to wait.
     fn locked_line(&self) -> Option<String> {
         let ranges = self.ranges.iter();
-        let mut locked: Vec<u64> = ranges.filter_map(|range| range.locked_ms).collect();
+        let mut locked: Vec<u64> = ranges.filter_map(|range| range.longest_lock_ms).collect();
         locked.sort_unstable();
         let (longest, median) = (locked.last()?, locked.get(locked.len() / 2)?);
         Some(format!(
@@ -229,6 +234,8 @@ mod tests {
             range: RangeId(range),
             outcome,
             locked_ms: Some(41),
+            longest_lock_ms: Some(41),
+            locks: 1,
             waited_ms: 7,
             read: 5,
             corrected: 2,

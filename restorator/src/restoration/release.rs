@@ -1,25 +1,33 @@
 //! R8: whatever was claimed is given back, however the restoration ended; with anything unsettled, a mark first.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use stitch_common::cell::Cell;
 use stitch_common::clock::Clock;
 use stitch_common::coordination::{Error, marks, requests};
 
+use super::Task;
 use super::acquire::Claim;
-use super::verify::Verified;
-use super::{Restored, Task};
 use crate::failpoint;
-use crate::plan::found::Found;
+use crate::plan::judge::Drift;
 use crate::site::World;
-use crate::unproven::Unproven;
 use crate::wait::within;
+
+/// What is left of a claim that was given back.
+#[derive(Debug)]
+pub struct GivenBack {
+    /// What was corrected, or may have been.
+    pub(super) corrected: BTreeMap<Cell, Drift>,
+    /// How long the lock was waited for.
+    pub(super) waited: Duration,
+    /// How long it was held; `None` if it was never granted.
+    pub(super) locked: Option<Duration>,
+}
 
 /// Marks what is unsettled, then deletes the WRIT node. Bounded by a session timeout: what cannot be deleted by then
 /// goes with the session.
-pub async fn range<W: World>(
-    task: &Task<'_, W>,
-    mut claim: Claim,
-    outcome: Result<Verified, Unproven>,
-    found: Found,
-) -> Restored {
+pub async fn range<W: World>(task: &Task<'_, W>, mut claim: Claim) -> GivenBack {
     let site = task.site;
     let session_timeout = stitch_common::ports::Session::timeout(site.coordinator.session());
     let given_back = within(site.clock, session_timeout, give_back(task, &mut claim)).await;
@@ -38,11 +46,8 @@ pub async fn range<W: World>(
         // The node goes with the session, which ends with this process.
         claim.lock.abandon();
     }
-    Restored {
-        range: claim.range,
-        outcome,
+    GivenBack {
         corrected: claim.corrected,
-        found,
         waited: waited.unwrap_or_default(),
         locked,
     }

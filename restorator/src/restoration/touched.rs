@@ -8,6 +8,7 @@ use stitch_common::offset::Offsets;
 
 use super::acquire::Held;
 use super::cut::Cut;
+use super::portion::Portion;
 use crate::failpoint;
 use crate::ledger::Ledger;
 use crate::place::Place;
@@ -16,10 +17,11 @@ use crate::plan::judge::Verdicts;
 use crate::site::World;
 use crate::unproven::Unproven;
 
-/// The cells that have to be read under the lock, each with what the events below the cut add up to.
+/// The cells that are read under the lock, each with what the events below the cut add up to.
 #[derive(Debug)]
 pub struct Touched {
     expected: BTreeMap<Cell, Count>,
+    is_all: bool,
 }
 
 impl Touched {
@@ -27,9 +29,16 @@ impl Touched {
     pub const fn expected(&self) -> &BTreeMap<Cell, Count> {
         &self.expected
     }
+
+    /// Whether every cell that may be wrong is among them, and not just a portion of those that are known to be.
+    #[must_use]
+    pub const fn is_all(&self) -> bool {
+        self.is_all
+    }
 }
 
-/// Follows the log to its end and adds what lies below the cut to the totals.
+/// Follows the log to its end and adds what lies below the cut to the totals. `portion` are the only cells that are to
+/// be corrected under this lock; without, all are that have to be.
 ///
 /// # Errors
 /// At the bound; progress lies beyond the log's end; or the log could not be read.
@@ -37,6 +46,7 @@ pub async fn follow<W: World>(
     held: &Held<'_, W>,
     cut: &Cut,
     verdicts: &Verdicts,
+    portion: Option<&Portion>,
 ) -> Result<Touched, Unproven> {
     let (site, tail, range) = (held.task().site, held.task().tail, held.range());
     let ends = held.bound.wait(
@@ -49,11 +59,17 @@ pub async fn follow<W: World>(
     held.bound
         .wait("adding up the log to the cut", moved)
         .await?;
-    let passed = tail.ledgers_mut().of_mut(range).take_passed();
-    let ledgers = tail.ledgers();
-    let expected = to_read(ledgers.of(range), passed, verdicts);
+    let expected = match portion {
+        // What the cut has passed stays noted: it is judged when the range is closed in on again.
+        Some(portion) => expected(tail.ledgers().of(range), portion.cells().iter().cloned()),
+        None => {
+            let passed = tail.ledgers_mut().of_mut(range).take_passed();
+            to_read(tail.ledgers().of(range), passed, verdicts)
+        }
+    };
     failpoint::pass("r4-touched");
-    Ok(Touched { expected })
+    let is_all = portion.is_none();
+    Ok(Touched { expected, is_all })
 }
 
 fn within(cut: &Offsets, ends: &Offsets) -> Result<(), Unproven> {
@@ -77,12 +93,16 @@ pub fn to_read(ledger: &Ledger, passed: Vec<Cell>, verdicts: &Verdicts) -> BTree
     let mut cells: BTreeSet<Cell> = verdicts.wrong().keys().cloned().collect();
     cells.extend(passed);
     cells.extend(ledger.touched());
-    let expected = |cell: Cell| {
+    expected(ledger, cells)
+}
+
+fn expected(ledger: &Ledger, cells: impl IntoIterator<Item = Cell>) -> BTreeMap<Cell, Count> {
+    let with_expected = |cell: Cell| {
         let place = Place::of(cell.counter.clone());
         let expected = ledger.expected(&place, cell.slot);
         (cell, expected)
     };
-    cells.into_iter().map(expected).collect()
+    cells.into_iter().map(with_expected).collect()
 }
 
 #[cfg(test)]

@@ -122,6 +122,12 @@ pub(super) fn restorator(
             2,
             1..=4096,
         )?,
+        cells_per_lock_max: section.count(
+            "cells_per_lock_max",
+            raw.cells_per_lock_max,
+            500,
+            1..=100_000_000,
+        )?,
         range_timeout: section.milliseconds(
             "range_timeout_ms",
             raw.range_timeout_ms,

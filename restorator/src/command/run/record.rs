@@ -59,11 +59,11 @@ impl Recorder {
 
     /// Records the outcome of a range, whatever it was.
     pub(super) async fn range<W: World>(&mut self, site: &Site<'_, W>, restored: &Restored) {
-        let locked_ms = restored.locked.map(|locked| locked.as_millis());
+        let locked = restored.locked.iter().sum::<std::time::Duration>();
         let outcome = match &restored.outcome {
             Ok(_) => RangeOutcome::Proved {
                 corrected: u64::try_from(restored.corrected.len()).unwrap_or(u64::MAX),
-                locked_ms: u64::try_from(locked_ms.unwrap_or_default()).unwrap_or(u64::MAX),
+                locked_ms: u64::try_from(locked.as_millis()).unwrap_or(u64::MAX),
             },
             Err(why) => RangeOutcome::NotProved {
                 why: why.to_string(),

@@ -1,0 +1,128 @@
+//! How much is corrected under one lock. Where more is wrong, the range is locked several times, and its events go on in
+//! between: so nobody waits longer for it, however much is wrong.
+//!
+//! A portion's cells become right under its lock, by the same steps as all others, and count as judged from then on:
+//! what the cut passes later is noted by the ledger, and judged again. Only the last lock, which is for everything that
+//! may still be wrong, proves the range.
+
+use stitch_common::cell::Cell;
+
+use crate::ledger::Ledger;
+use crate::plan::judge::Verdicts;
+
+/// Cells that are known to be wrong, to be corrected under a lock of their own.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Portion {
+    cells: Vec<Cell>,
+}
+
+impl Portion {
+    /// The cells.
+    #[must_use]
+    pub fn cells(&self) -> &[Cell] {
+        &self.cells
+    }
+}
+
+/// The portions of one range: as many as it had when it was first closed in on, so that a range in which cells become
+/// wrong again and again comes to its last lock all the same.
+#[derive(Debug)]
+pub struct Portions {
+    cells_max: usize,
+    left: Option<usize>,
+}
+
+impl Portions {
+    /// At most so many cells under one lock.
+    #[must_use]
+    pub const fn new(cells_max: usize) -> Self {
+        let left = None;
+        Self { cells_max, left }
+    }
+
+    /// The next portion; `None` if the next lock is to be for all that is left.
+    pub fn next(&mut self, verdicts: &Verdicts, ledger: &Ledger) -> Option<Portion> {
+        let cells_max = self.cells_max.max(1);
+        if verdicts.wrong().len() <= cells_max {
+            return None;
+        }
+        // A cell that was touched may be right by now: only the last lock can tell.
+        let touched = ledger.touched();
+        let wrong = || verdicts.wrong_for_sure(&touched).map(|(cell, _)| cell);
+        let number = wrong().count();
+        let portions = self.left.unwrap_or(number.div_ceil(cells_max) - 1);
+        if number <= cells_max || portions == 0 {
+            return None;
+        }
+        self.left = Some(portions - 1);
+        let cells = wrong().take(cells_max).cloned().collect();
+        Some(Portion { cells })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::place::{PackedSlot, Place};
+    use crate::testing::offsets;
+    use crate::testing::world::all as cell;
+    use stitch_common::cell::{Amount, Count};
+    use stitch_common::offset::{Offset, Partition};
+
+    fn wrong(names: &[&str]) -> Verdicts {
+        let mut verdicts = Verdicts::default();
+        for name in names {
+            verdicts.judge(cell(name), Count(1), Count(0));
+        }
+        verdicts
+    }
+
+    fn names(portion: Option<Portion>) -> Vec<String> {
+        let cells = portion.iter().flat_map(Portion::cells);
+        cells.map(|cell| cell.counter.key.0.to_string()).collect()
+    }
+
+    #[test]
+    fn what_fits_under_one_lock_is_corrected_under_one() {
+        let mut portions = Portions::new(2);
+        assert_eq!(portions.next(&wrong(&["a", "b"]), &Ledger::default()), None);
+    }
+
+    #[test]
+    fn more_is_corrected_in_portions_and_the_last_lock_is_for_all_that_is_left() {
+        let mut portions = Portions::new(2);
+        let ledger = Ledger::default();
+        assert_eq!(
+            names(portions.next(&wrong(&["a", "b", "c", "d", "e"]), &ledger)),
+            ["a", "b"]
+        );
+        assert_eq!(
+            names(portions.next(&wrong(&["c", "d", "e"]), &ledger)),
+            ["c", "d"]
+        );
+        assert_eq!(portions.next(&wrong(&["e"]), &ledger), None);
+    }
+
+    #[test]
+    fn cells_that_become_wrong_again_and_again_do_not_put_the_last_lock_off() {
+        let mut portions = Portions::new(1);
+        let (ledger, verdicts) = (Ledger::default(), wrong(&["a", "b", "c"]));
+        assert!(portions.next(&verdicts, &ledger).is_some());
+        assert!(portions.next(&verdicts, &ledger).is_some());
+        assert_eq!(portions.next(&verdicts, &ledger), None);
+    }
+
+    #[test]
+    fn a_cell_that_was_touched_since_is_left_to_the_last_lock() {
+        let mut ledger = Ledger::new(offsets(&[(0, 0)]));
+        let place = Place::of(cell("a").counter);
+        let slots = PackedSlot::pack(cell("a").slot).into_iter();
+        ledger.take(Partition(0), Offset(3), &place, slots, Amount(1));
+        let mut portions = Portions::new(1);
+        assert_eq!(
+            names(portions.next(&wrong(&["a", "b", "c"]), &ledger)),
+            ["b"]
+        );
+        assert_eq!(portions.next(&wrong(&["a", "c"]), &ledger), None);
+    }
+}

@@ -9,6 +9,7 @@ use crate::testing::world::Fake;
 
 mod limits;
 mod memory;
+mod portions;
 mod standing;
 
 fn restored(fake: &Fake) -> RunReport {

@@ -1,0 +1,50 @@
+//! Where much is wrong, it is corrected under several locks, and the range is proved under the last.
+
+use stitch_common::answer::{Exit, Report};
+use stitch_common::config::Config;
+
+use super::restored;
+use crate::testing::world::Fake;
+
+const KEYS: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
+
+/// One range with seven wrong cells, of which two are corrected under one lock.
+fn much_is_wrong() -> Fake {
+    let two = |config: &mut Config| config.restorator.cells_per_lock_max = 2;
+    let fake = Fake::with(&KEYS, "bits = 0", two);
+    KEYS.iter().for_each(|key| fake.hold(key, 5));
+    fake
+}
+
+#[test]
+fn much_is_made_right_under_several_locks_and_proved_under_the_last() {
+    let fake = much_is_wrong();
+    let report = restored(&fake);
+    assert_eq!((report.outcome(), report.exit()), ("proved", Exit::Well));
+    assert_eq!((report.cells.corrected, report.cells.wrong), (7, 7));
+    assert_eq!(report.ranges[0].locks, 4);
+    assert!(report.ranges[0].longest_lock_ms <= report.ranges[0].locked_ms);
+    assert!(KEYS.iter().all(|key| fake.held(key) == 1));
+    assert_eq!(fake.times("increment"), 7, "each once");
+}
+
+/// Rule R4: what the cut has passed under a lock of others is judged before the range is proved.
+#[test]
+fn a_cell_whose_event_was_lost_between_two_locks_is_made_right_too() {
+    for (when, key) in [
+        ("create /ranges", "a"),
+        ("create /ranges", "g"),
+        ("delete /ranges", "a"),
+    ] {
+        let fake = much_is_wrong();
+        // An event that a processor answers without counting it: its increment was given up.
+        let lost = |fake: &Fake| {
+            fake.produce(key);
+            fake.progress(8);
+        };
+        fake.before(when, lost);
+        let report = restored(&fake);
+        assert_eq!(report.outcome(), "proved", "{when} {key}");
+        assert_eq!(fake.held(key), 2, "{when} {key}");
+    }
+}

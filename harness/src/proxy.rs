@@ -336,3 +336,49 @@ impl Direction {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::timeout;
+
+    const BOUND: Duration = Duration::from_secs(10);
+
+    /// What arrives of something that was sent into a black hole, whose sender ended before it passed again.
+    async fn arrived(sender_takes_it_back: bool) -> Result<Vec<u8>> {
+        let server = TcpListener::bind("127.0.0.1:0").await?;
+        let proxy = Proxy::start(&server.local_addr()?.to_string()).await?;
+        proxy.set(Mode::Blackhole);
+        let mut client = TcpStream::connect(proxy.address()).await?;
+        client.write_all(b"increment").await?;
+        let (mut connection, _) = server.accept().await?;
+        if sender_takes_it_back {
+            client.set_zero_linger()?;
+        }
+        drop(client);
+        let mut received = Vec::new();
+        let silent = timeout(10 * LOOK_INTERVAL, connection.read_to_end(&mut received)).await;
+        assert!(
+            silent.is_err(),
+            "a black hole lets nothing through, no end either"
+        );
+        proxy.set(Mode::Pass);
+        // How it ends is no matter here.
+        timeout(BOUND, connection.read_to_end(&mut received))
+            .await?
+            .ok();
+        Ok(received)
+    }
+
+    #[tokio::test]
+    async fn what_its_sender_takes_back_does_not_come_out_of_a_black_hole() -> Result<()> {
+        assert_eq!(arrived(true).await?, b"");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn what_its_sender_only_ended_after_comes_out_of_a_black_hole() -> Result<()> {
+        assert_eq!(arrived(false).await?, b"increment");
+        Ok(())
+    }
+}

@@ -19,8 +19,8 @@ use crate::ward::{Ended, Order, Orders, alarm_in, excuses_in, until_end};
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// How long a processor may take to stop: twice its `stop_timeout_ms`, and its runtime.
 const STOP_BOUND: Duration = Duration::from_secs(20);
-/// By this a processor says that it runs.
-const LISTENING: &str = "http://";
+/// By this a processor says that it has begun: until then it ends when a server cannot be reached, from then on it waits.
+const BEGUN: &str = "counting as a new member";
 
 /// A processor that comes back.
 pub(crate) struct Seat {
@@ -120,8 +120,7 @@ impl Occupant {
         let Some(order) = ended.order else {
             let last = errors.lines().last().unwrap_or_default();
             let what = format!("{name} ended by itself with {:?}: {last}", ended.code);
-            if errors.contains(LISTENING) {
-                // It waits for servers, for as long as it takes, once it has begun.
+            if errors.contains(BEGUN) {
                 self.chronicle.complain(what);
             } else {
                 self.chronicle.trouble(what);
@@ -133,7 +132,7 @@ impl Occupant {
             order.signal, ended.code
         );
         let drained = order.signal != Signal::TERM || ended.code == Some(0);
-        if drained || !errors.contains(LISTENING) {
+        if drained || !errors.contains(BEGUN) {
             self.chronicle.trouble(what);
         } else {
             self.chronicle.complain(what);

@@ -16,7 +16,7 @@ use crate::chronicle::Chronicle;
 use crate::ward::{Ended, Order, Orders, alarm_in, until_end};
 
 /// A restoration may wait for a calm (`calm_timeout_ms` at most, each time) and for its ranges; it never takes so long.
-const BOUND: Duration = Duration::from_secs(200);
+const BOUND: Duration = Duration::from_secs(400);
 
 /// Runs restorations, and knows which run.
 pub(crate) struct Attempts {

@@ -32,6 +32,9 @@ range_timeout_ms = 20000
 unjudged_cells_target = 200
 "#;
 
+/// For a restoration that has to succeed.
+const PATIENCE: [&str; 2] = ["STITCH_RESTORATOR__CALM_TIMEOUT_MS", "150000"];
+
 /// Faults that this machine has the means for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Means {
@@ -96,6 +99,9 @@ impl Field {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut program = self.stage.restorator_command("run", &arguments)?;
         program.environment = self.environment(attempt.way);
+        if attempt.patient {
+            program.environment.push(PATIENCE.map(str::to_owned).into());
+        }
         let full = match attempt.doom {
             Some(doom) => self.doom(doom, &mut program, &mut what)?,
             None => false,

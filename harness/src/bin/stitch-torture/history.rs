@@ -18,12 +18,12 @@ use crate::attempts::{Outcome, Record};
 use crate::chronicle::{Chronicle, Struck};
 use crate::field::{Field, Means};
 use crate::nemesis::Nemesis;
-use crate::plan::{Attempt, Plan, Way};
+use crate::plan::{Attempt, Plan};
 use crate::room::Room;
 use crate::seat::{self, Seat};
 
 /// No history takes longer, unless something hangs.
-const BOUND: Duration = Duration::from_secs(600);
+const BOUND: Duration = Duration::from_secs(900);
 /// Once the faults are over, the processors have counted what piled up within this time.
 const COUNTED_BOUND: Duration = Duration::from_secs(90);
 /// Cells that somebody breaks by hand in each of four ways, so that there is something to restore.
@@ -162,13 +162,7 @@ impl History<'_> {
         field.lines.repair();
         field.chronicle.note("no more faults");
         if self.plan.hasty {
-            let hasty = Attempt {
-                at: Duration::ZERO,
-                way: Way::Straight,
-                ranges: None,
-                doom: None,
-            };
-            proofs.push(whole(field, &hasty).await?);
+            proofs.push(whole(field, &Attempt::WHOLE).await?);
         }
         if self.plan.hits_servers() {
             self.room.heal().await?;
@@ -210,13 +204,7 @@ impl History<'_> {
             .lag()?
             .until_at_most(LAG_MAX, COUNTED_BOUND)
             .await?;
-        let last = Attempt {
-            at: Duration::ZERO,
-            way: Way::Straight,
-            ranges: None,
-            doom: None,
-        };
-        let record = field.restore(&last).await?;
+        let record = field.restore(&Attempt::WHOLE).await?;
         let (_, sent) = live.stop().await?;
         ensure!(
             record.outcome == Outcome::Proved,

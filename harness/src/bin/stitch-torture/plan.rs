@@ -75,6 +75,19 @@ pub(crate) struct Attempt {
     /// From the first to the last; none: all.
     pub(crate) ranges: Option<(u32, u32)>,
     pub(crate) doom: Option<Doom>,
+    /// Whether it waits for a calm for as long as a busy machine may take.
+    pub(crate) patient: bool,
+}
+
+impl Attempt {
+    /// One that is to prove everything, begun at once.
+    pub(crate) const WHOLE: Self = Self {
+        at: Duration::ZERO,
+        way: Way::Straight,
+        ranges: None,
+        doom: None,
+        patient: true,
+    };
 }
 
 /// What lies in wait for a restoration.
@@ -218,6 +231,7 @@ impl Dice {
             way: self.way(),
             ranges,
             doom,
+            patient: false,
         }
     }
 }

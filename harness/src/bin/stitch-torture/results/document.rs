@@ -1,6 +1,6 @@
 //! The table of histories in docs/verification.md.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -59,6 +59,7 @@ fn totals(rows: &BTreeMap<u64, Row>) -> String {
     let sum = |of: fn(&Row) -> u64| rows.values().map(of).sum::<u64>();
     let right = rows.values().filter(|row| row.verdict == "right").count();
     let held = rows.values().filter(|row| row.contradictable).count();
+    let builds: BTreeSet<&str> = rows.values().map(|row| row.build.as_str()).collect();
     let restorations: Vec<_> = rows.values().flat_map(|row| &row.restorations).collect();
     let with = |outcome: &str| {
         let of_outcome = restorations.iter().filter(|one| one.outcome == outcome);
@@ -67,7 +68,7 @@ fn totals(rows: &BTreeMap<u64, Row>) -> String {
     format!(
         "{} histories, {right} of them right in every cell: {} events, {} cells, {} faults; {} restorations, of which {} \
          proved everything, {} did not, {} were killed; {held} proofs were held against a recount before the last \
-         restoration.\n",
+         restoration. Tried: {}.\n",
         rows.len(),
         sum(|row| row.events),
         sum(|row| row.cells),
@@ -76,6 +77,7 @@ fn totals(rows: &BTreeMap<u64, Row>) -> String {
         with("proved"),
         with("not-proved"),
         with("killed"),
+        Vec::from_iter(builds).join(", "),
     )
 }
 

@@ -31,9 +31,9 @@ mount_small_disk() {
 # Ends the histories first, if they still run: they may have a file there.
 unmount_small_disk() {
     if [ -n "$torturing" ]; then
-        kill -TERM "$torturing" 2>/dev/null
-        wait "$torturing"
+        kill -TERM "$torturing" 2>/dev/null || true
+        wait "$torturing" || true
         torturing=''
     fi
-    if mountpoint -q "$small_disk"; then umount "$small_disk"; fi
+    if mountpoint -q "$small_disk"; then umount "$small_disk" || say "$small_disk cannot be unmounted: something uses it."; fi
 }

@@ -24,8 +24,17 @@ impl Token {
 
 /// How finely a namespace is divided: `2^bits` ranges. Fixed with the namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "u8")]
 pub struct RangeBits(u8);
+
+impl TryFrom<u8> for RangeBits {
+    type Error = String;
+
+    fn try_from(bits: u8) -> Result<Self, String> {
+        let max = Self::MAX;
+        Self::new(bits).ok_or_else(|| format!("{bits} bits of ranges, at most {max} are allowed"))
+    }
+}
 
 impl RangeBits {
     /// The finest division: 4096 ranges.
@@ -140,5 +149,17 @@ mod tests {
             assert_eq!(next, i128::from(i64::MAX) + 1);
         }
         assert_eq!(RangeBits::new(13), None);
+    }
+
+    #[test]
+    fn a_division_that_cannot_be_is_not_read() {
+        let read = |text: &str| serde_json::from_str::<RangeBits>(text);
+        assert_eq!(read("12").unwrap(), RangeBits::new(12).unwrap());
+        let refused = read("13").unwrap_err().to_string();
+        assert!(refused.contains("at most 12"), "{refused}");
+        assert_eq!(
+            serde_json::to_string(&RangeBits::new(7).unwrap()).unwrap(),
+            "7"
+        );
     }
 }

@@ -99,6 +99,10 @@ impl Plan {
             .filter(|line| !line.is_empty());
         let first = lines.next().ok_or_else(|| malformed("it is empty"))?;
         let mut plan: Self = serde_json::from_slice(first).map_err(parse)?;
+        let (scope, ranges) = (&plan.scope, plan.record.definitions.range_bits.count());
+        if scope.first > scope.last || scope.last.0 >= ranges {
+            return Err(malformed("its scope has ranges that there are not"));
+        }
         for line in lines {
             let line: Line = serde_json::from_slice(line).map_err(parse)?;
             let cell = Cell {
@@ -188,6 +192,7 @@ mod tests {
     use proptest::prelude::*;
     use stitch_common::cell::Count;
     use stitch_common::ports::TableIdentity;
+    use stitch_common::range::RangeId;
 
     fn plan(counts: &[(i64, i64)]) -> Plan {
         let log = LogIdentity {
@@ -266,6 +271,16 @@ mod tests {
         #[test]
         fn no_bytes_make_reading_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(Plan::decode(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn a_scope_beyond_the_ranges_is_refused() {
+        for (first, last) in [(0, 2), (1, 0), (u16::MAX, u16::MAX)] {
+            let mut plan = plan(&[]);
+            (plan.scope.first, plan.scope.last) = (RangeId(first), RangeId(last));
+            let refused = Plan::decode(&encode(&plan)).unwrap_err();
+            assert!(refused.to_string().contains("scope"), "{refused}");
         }
     }
 

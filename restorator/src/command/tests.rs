@@ -7,6 +7,7 @@ use crate::report::RunReport;
 use crate::testing::store::Fate;
 use crate::testing::world::Fake;
 
+mod corrupted;
 mod limits;
 mod memory;
 mod portions;

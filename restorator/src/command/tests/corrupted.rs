@@ -1,0 +1,103 @@
+//! Nodes of ZooKeeper whose contents were damaged: each is named with its way out, and nothing is corrected by it.
+
+use stitch_common::answer::{Exit, Failure, Report};
+use stitch_common::coordination::definition_node::NamespaceRecord;
+use stitch_common::coordination::envelope::Payload;
+use stitch_common::coordination::membership::MemberRecord;
+use stitch_common::coordination::path::Paths;
+use stitch_common::coordination::restoration::Holder;
+use stitch_common::member::MemberId;
+use stitch_common::offset::Partition;
+use stitch_common::ports::Fingerprint;
+
+use crate::options::Limits;
+use crate::testing::world::{Fake, OTHER};
+
+/// What may be in a node instead: nothing, too little, one character changed, what another version wrote.
+fn damages(data: &[u8]) -> Vec<Vec<u8>> {
+    let mut flipped = data.to_vec();
+    if let Some(byte) = flipped.first_mut() {
+        *byte ^= 1;
+    }
+    let json = br#"{"format":999,"body":{}}"#;
+    let mut newer = json.to_vec();
+    newer.extend_from_slice(format!(" {:08x}", crc32fast::hash(json)).as_bytes());
+    vec![Vec::new(), b"{}".to_vec(), flipped, newer]
+}
+
+fn refused(fake: &Fake) -> Failure {
+    match fake.run(Limits::default()) {
+        Err(failure) => failure,
+        Ok(report) => {
+            assert_ne!(report.exit(), Exit::Well, "it was taken as it is");
+            report.error().expect("a run that failed says why").clone()
+        }
+    }
+}
+
+/// A namespace with a wrong cell.
+fn namespace() -> Fake {
+    let fake = Fake::with_plays(&["a"]);
+    fake.tombstone();
+    fake.hold("a", 5);
+    fake
+}
+
+/// One of its nodes is damaged in each of these ways.
+fn damaged(path: &str, way_out: &str) {
+    let whole = namespace();
+    let node = whole.keeper.borrow().nodes.get(path).cloned();
+    for data in damages(&node.map_or_else(|| b"x".to_vec(), |node| node.data)) {
+        let fake = namespace();
+        fake.put(path, &data);
+        let failure = refused(&fake);
+        let text = format!("{} {}", failure.what, failure.way_out);
+        assert!(text.contains(path) && text.contains(way_out), "{text}");
+        assert_eq!((fake.held("a"), fake.times("increment")), (5, 0), "{path}");
+        assert!(!fake.exists("__WRIT__"), "{path}");
+    }
+}
+
+#[test]
+fn a_damaged_definition_is_named_and_nothing_is_corrected_by_it() {
+    let path = Paths::new("n").definition();
+    damaged(&path, NamespaceRecord::WAY_OUT);
+}
+
+#[test]
+fn a_damaged_member_is_named_and_nothing_is_corrected_beside_it() {
+    let path = Paths::new("n").member(&MemberId::of_session(OTHER));
+    damaged(&path, MemberRecord::WAY_OUT);
+}
+
+#[test]
+fn damaged_progress_is_named_and_nothing_is_corrected_by_it() {
+    let path = Paths::new("n").progress(Partition(0));
+    damaged(&path, "progress is lost");
+}
+
+#[test]
+fn a_damaged_first_record_is_named_and_nothing_is_corrected_by_it() {
+    let path = Paths::new("n").first_record(Partition(0));
+    damaged(&path, Fingerprint::WAY_OUT);
+}
+
+#[test]
+fn a_damaged_holder_of_the_restoration_lock_is_named_and_waited_for() {
+    let directory = Paths::new("n").restorations();
+    let path = format!("{directory}/lock-00000000-0000-0000-0000-000000000005-0000000000");
+    damaged(&path, Holder::WAY_OUT);
+}
+
+/// Records of past restorations are for people: no count hangs on them.
+#[test]
+fn a_damaged_record_of_a_restoration_is_named_and_holds_up_nothing() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    let path = format!("{}/20260101T000000000Z-x", Paths::new("n").restorations());
+    fake.put(&path, b"damaged");
+    let report = fake.run(Limits::default()).unwrap();
+    assert_eq!((report.outcome(), fake.held("a")), ("proved", 1));
+    let told = |note: &String| note.contains(&path) && note.contains("by hand");
+    assert!(report.notes.iter().any(told), "{:?}", report.notes);
+}

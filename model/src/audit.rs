@@ -1,0 +1,189 @@
+//! What the restorator knows: the product's own ledger and verdicts, made anew from the log whenever they are asked, so
+//! that a state need not hold them.
+
+use std::collections::BTreeSet;
+
+use stitch_common::cell::{Amount, Cell, Count};
+use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_restorator::ledger::Ledger;
+use stitch_restorator::plan::judge::{Drift, Verdicts};
+use stitch_restorator::restoration::{touched, verify};
+
+use crate::bounds::{Bounds, CELLS, PARTITIONS};
+use crate::rule::Rule;
+use crate::state::{Cut, Restorator};
+
+/// One offset for each partition.
+pub(crate) type Ends = [u8; PARTITIONS];
+
+pub(crate) fn of_range(cut: &Cut, range: usize) -> Ends {
+    cut.map(|offsets| offsets[range])
+}
+
+fn partition(number: usize) -> Partition {
+    Partition(i32::try_from(number).expect("two partitions"))
+}
+
+fn offsets(bounds: &Bounds, ends: &Ends) -> Offsets {
+    let each = (0..bounds.log.len()).map(|p| (partition(p), Offset(ends[p].into())));
+    Offsets(each.collect())
+}
+
+fn count(value: i16) -> Count {
+    Count(value.into())
+}
+
+fn value(count: Count) -> i16 {
+    i16::try_from(count.0).expect("few events")
+}
+
+/// The ledger of a range with this cut, after the log was read up to `ends`.
+fn ledger(bounds: &Bounds, range: usize, cut: &Ends, ends: &Ends) -> Ledger {
+    let mut ledger = Ledger::new(offsets(bounds, cut));
+    for (p, events) in bounds.log.iter().enumerate() {
+        for (at, event) in events.iter().enumerate().take(usize::from(ends[p])) {
+            for &cell in event.iter().filter(|cell| bounds.cells[**cell] == range) {
+                let one = bounds.scenery(cell);
+                let at_offset = Offset(i64::try_from(at).expect("few events"));
+                let amount = Amount(bounds.amount(p, at).into());
+                let slots = std::iter::once(one.slot);
+                ledger.take(partition(p), at_offset, &one.place, slots, amount);
+            }
+        }
+    }
+    ledger
+}
+
+/// What the events below the cut add up to in a cell, by the product's ledger.
+fn expected(bounds: &Bounds, ledger: &Ledger, cell: usize) -> Count {
+    let one = bounds.scenery(cell);
+    ledger.expected(&one.place, one.cell.slot)
+}
+
+/// Judges what a cell holds by this cut: how it is to be corrected, 0 if it is right.
+pub(crate) fn judge(bounds: &Bounds, cut: &Cut, cell: usize, current: i16) -> i16 {
+    let range = bounds.cells[cell];
+    let cut = of_range(cut, range);
+    let expected = expected(bounds, &ledger(bounds, range, &cut, &cut), cell);
+    let drift = Drift::between(expected, count(current));
+    drift.map_or(0, |drift| value(Count(drift.correction().0)))
+}
+
+/// Which cells have an event at or above the cut, in a log of these ends: what cannot be judged.
+pub(crate) fn touched(bounds: &Bounds, cut: &Cut, ends: &Ends) -> [bool; CELLS] {
+    let mut touched = [false; CELLS];
+    for range in 0..bounds.ranges() {
+        let ledger = ledger(bounds, range, &of_range(cut, range), ends);
+        mark(bounds, ledger.touched().iter(), &mut touched);
+    }
+    touched
+}
+
+fn mark<'a>(bounds: &Bounds, cells: impl Iterator<Item = &'a Cell>, into: &mut [bool; CELLS]) {
+    for cell in cells.filter_map(|cell| bounds.index_of(cell)) {
+        into[cell] = true;
+    }
+}
+
+/// Which cells of a range a later cut has passed: what closing in reads again.
+pub(crate) fn passed(bounds: &Bounds, base: &Cut, later: &Cut, range: usize) -> [bool; CELLS] {
+    let (base, later) = (of_range(base, range), of_range(later, range));
+    let mut ledger = ledger(bounds, range, &base, &later);
+    ledger.note_passed();
+    let mut passed = [false; CELLS];
+    if ledger.advance(&offsets(bounds, &later)).is_ok() {
+        mark(bounds, ledger.take_passed().iter(), &mut passed);
+    }
+    passed
+}
+
+/// Which cells of a range were judged wrong and have no event at or above the cut: what may be corrected without a lock.
+pub(crate) fn wrong_for_sure(bounds: &Bounds, knows: &Restorator, ends: &Ends) -> [bool; CELLS] {
+    let touched = touched(bounds, &knows.base, ends);
+    let named = (0..bounds.cells.len()).filter(|cell| touched[*cell]);
+    let named: BTreeSet<Cell> = named
+        .map(|cell| bounds.scenery(cell).cell.clone())
+        .collect();
+    let mut sure = [false; CELLS];
+    for range in 0..bounds.ranges() {
+        let verdicts = verdicts(bounds, knows, range);
+        let wrong = verdicts.wrong_for_sure(&named).map(|(cell, _)| cell);
+        mark(bounds, wrong, &mut sure);
+    }
+    sure
+}
+
+fn verdicts(bounds: &Bounds, knows: &Restorator, range: usize) -> Verdicts {
+    let mut verdicts = Verdicts::default();
+    for cell in bounds.cells_of(range) {
+        let (current, wrong) = (knows.read[cell], knows.wrong[cell]);
+        let cell = bounds.scenery(cell).cell.clone();
+        verdicts.judge(cell, count(current + wrong), count(current));
+    }
+    verdicts
+}
+
+/// Which cells of a range have to be read under its lock, by the product's rule; nothing if the cut went back.
+pub(crate) fn to_read(
+    bounds: &Bounds,
+    knows: &Restorator,
+    range: usize,
+    cut: &Ends,
+    ends: &Ends,
+) -> Option<[bool; CELLS]> {
+    let mut ledger = ledger(bounds, range, &of_range(&knows.base, range), ends);
+    ledger.note_passed();
+    ledger.advance(&offsets(bounds, cut)).ok()?;
+    let mut passed = ledger.take_passed();
+    if bounds.lacks(Rule::PassedAreRead) {
+        passed.clear();
+    }
+    let verdicts = verdicts(bounds, knows, range);
+    let mut cells = [false; CELLS];
+    mark(
+        bounds,
+        touched::to_read(&ledger, passed, &verdicts).keys(),
+        &mut cells,
+    );
+    Some(cells)
+}
+
+/// How a cell is to be corrected under the lock.
+pub(crate) fn correction(bounds: &Bounds, cut: &Ends, cell: usize, current: i16) -> i16 {
+    let ledger = ledger(bounds, bounds.cells[cell], cut, cut);
+    let drift = Drift::between(expected(bounds, &ledger, cell), count(current));
+    drift.map_or(0, |drift| value(Count(drift.correction().0)))
+}
+
+/// Whether corrected cells do not hold what they should, by the product's rule.
+pub(crate) fn is_still_wrong(
+    bounds: &Bounds,
+    range: usize,
+    cut: &Ends,
+    corrected: &[bool; CELLS],
+    now: &[i16; CELLS],
+) -> bool {
+    let ledger = ledger(bounds, range, cut, cut);
+    let (mut sent, mut read) = (Vec::new(), Vec::new());
+    for cell in (0..bounds.cells.len()).filter(|cell| corrected[*cell]) {
+        let drift = Drift {
+            expected: expected(bounds, &ledger, cell),
+            current: Count(0),
+        };
+        sent.push((bounds.scenery(cell).cell.clone(), drift));
+        read.push((bounds.scenery(cell).cell.clone(), count(now[cell])));
+    }
+    !verify::still_wrong(&sent, &read).is_empty()
+}
+
+/// Whether progress has passed an event of a locked range, by the product's rule.
+pub(crate) fn has_passed(
+    bounds: &Bounds,
+    range: usize,
+    cut: &Ends,
+    now: &Ends,
+    ends: &Ends,
+) -> bool {
+    let ledger = ledger(bounds, range, cut, ends);
+    verify::passed(&ledger, &offsets(bounds, cut), &offsets(bounds, now)).is_some()
+}

@@ -1,0 +1,182 @@
+//! The model as the checker sees it: states, actions, properties.
+
+use stateright::{Model, Property};
+
+use crate::bounds::{Bounds, PARTITIONS, PROCESSORS};
+use crate::fault::Fault;
+use crate::keeper;
+use crate::partition;
+use crate::processor;
+use crate::proof::{has_ended, is_right_in_the_end, keeps_i1, keeps_i6};
+use crate::restorator;
+use crate::state::{Broken, Cut, Phase, State};
+use crate::store::{self, Fate};
+
+/// What happens next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// An event comes to the end of a partition.
+    Produce(usize),
+    /// A partition is dealt to a processor.
+    Deal(usize, usize),
+    /// A processor does something, or something becomes of it.
+    Processor(usize, processor::Step),
+    /// Something becomes of a request.
+    Request(usize, Fate),
+    /// A member begins to sweep.
+    SweepBegins,
+    /// Its calm has come.
+    SweepEnds,
+    /// The restorator does something, or something becomes of it.
+    Restorator(restorator::Step),
+    /// Nothing can happen, and something is left to do.
+    Stuck,
+}
+
+fn produce(bounds: &Bounds, state: &mut State, partition: usize) {
+    let at = state.ends[partition];
+    state.ends[partition] += 1;
+    for processor in &mut state.processors {
+        let owned = processor.partitions[partition];
+        if owned.is_some_and(|o| o.stage == stitch_processor::counting::Stage::Counting) {
+            partition::take_in(bounds, processor, partition, at);
+        }
+    }
+}
+
+fn deals(bounds: &Bounds, state: &State, each: &mut impl FnMut(Action)) {
+    for partition in 0..bounds.log.len() {
+        let owner = state.owner[partition];
+        let lives = processor::is_well(&state.processors[owner]);
+        let may = !lives || state.faults.has(Fault::Rebalance);
+        let others = (0..PROCESSORS).filter(|&to| to != owner);
+        others
+            .filter(|&to| may && processor::is_well(&state.processors[to]))
+            .for_each(|to| each(Action::Deal(partition, to)));
+    }
+}
+
+impl Model for Bounds {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State {
+            ends: [0; PARTITIONS],
+            owner: std::array::from_fn(|partition| partition % PROCESSORS),
+            cells: Default::default(),
+            sent: Vec::new(),
+            progress: Cut::default(),
+            holders: Default::default(),
+            queues: Default::default(),
+            asked: Default::default(),
+            marks: Vec::new(),
+            tombstones: Vec::new(),
+            processors: std::array::from_fn(|_| processor::new()),
+            sweeping: false,
+            restorator: restorator::new(),
+            faults: self.faults,
+            trusted: Default::default(),
+            broken: None,
+        }]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.broken.is_some() {
+            return;
+        }
+        let mut each = |action| actions.push(action);
+        for (partition, events) in self.log.iter().enumerate() {
+            if usize::from(state.ends[partition]) < events.len() {
+                each(Action::Produce(partition));
+            }
+        }
+        deals(self, state, &mut each);
+        for i in 0..PROCESSORS {
+            processor::steps(self, state, i, &mut |step| each(Action::Processor(i, step)));
+        }
+        for number in 0..state.sent.len() {
+            store::fates(state, number, &mut |fate| {
+                each(Action::Request(number, fate));
+            });
+        }
+        let left = !state.marks.is_empty() || !state.tombstones.is_empty();
+        if left && !state.sweeping && state.faults.has(Fault::Sweep) {
+            each(Action::SweepBegins);
+        }
+        if state.sweeping && keeper::is_calm(self, state, |seen| seen.sweeper) {
+            each(Action::SweepEnds);
+        }
+        restorator::steps(self, state, &mut |step| each(Action::Restorator(step)));
+        if actions.is_empty() && !has_ended(self, state) {
+            actions.push(Action::Stuck);
+        }
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        match action {
+            Action::Produce(partition) => produce(self, &mut state, partition),
+            Action::Deal(partition, to) => {
+                let owner = state.owner[partition];
+                if processor::is_well(&state.processors[owner]) {
+                    state.faults.take(Fault::Rebalance);
+                }
+                state.owner[partition] = to;
+            }
+            Action::Processor(i, step) => processor::take(self, &mut state, i, step),
+            Action::Request(number, fate) => store::take(self, &mut state, number, fate),
+            Action::SweepBegins => {
+                state.faults.take(Fault::Sweep);
+                keeper::begin_sweep(&mut state);
+            }
+            Action::SweepEnds => keeper::end_sweep(self, &mut state),
+            Action::Restorator(step) => restorator::take(self, &mut state, step),
+            Action::Stuck => state.broken = Some(Broken::Stuck),
+        }
+        Some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        fn keeps(state: &State, broken: Broken) -> bool {
+            state.broken != Some(broken)
+        }
+        vec![
+            Property::always(I1, keeps_i1),
+            Property::always(I2, |_, state| keeps(state, Broken::I2)),
+            Property::always(I3, |_, state| keeps(state, Broken::I3)),
+            Property::always(I4, |_, state| keeps(state, Broken::I4)),
+            Property::always(I5, |_, state| keeps(state, Broken::I5)),
+            Property::always(I6, |bounds, state| {
+                keeps(state, Broken::I6) && keeps_i6(bounds, state)
+            }),
+            Property::always(JUDGED, |_, state| keeps(state, Broken::Judged)),
+            Property::always(NOT_STUCK, |_, state| keeps(state, Broken::Stuck)),
+            Property::always(RIGHT, is_right_in_the_end),
+            Property::sometimes(ENDS, |bounds, state| {
+                has_ended(bounds, state) && state.restorator.phase == Phase::Done
+            }),
+        ]
+    }
+}
+
+/// See [`stitch_common::invariant::Invariant::I1`], and so on.
+pub const I1: &str = "I1";
+/// Invariant I2.
+pub const I2: &str = "I2";
+/// Invariant I3.
+pub const I3: &str = "I3";
+/// Invariant I4.
+pub const I4: &str = "I4";
+/// Invariant I5.
+pub const I5: &str = "I5";
+/// Invariant I6.
+pub const I6: &str = "I6";
+/// The argument of R1 and of correction without a lock.
+pub const JUDGED: &str = "what is judged stays as it was read";
+/// There is always a way on.
+pub const NOT_STUCK: &str = "nothing is stuck";
+/// What all of it is for.
+pub const RIGHT: &str = "every cell is right in the end";
+/// That the model gets anywhere.
+pub const ENDS: &str = "a restoration ends";

@@ -1,0 +1,491 @@
+//! The restorator: which step comes next, and what comes of it. What is read, judged and corrected is the product's own
+//! decision ([`audit`]).
+
+use stitch_common::coordination::queue::Kind;
+
+use crate::audit::{self, of_range};
+use crate::bounds::{Bounds, CELLS, RANGES, Way};
+use crate::fault::{Fault, Faults};
+use crate::keeper;
+use crate::proof;
+use crate::rule::Rule;
+use crate::state::{After, Broken, Cut, Phase, Reading, Restorator, Sent, State, Who};
+use crate::unlocked;
+
+/// What the restorator does, or what becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// What comes next.
+    Next,
+    /// Reads a later base cut.
+    CloseIn,
+    /// Queues for a range's exclusive lock, and asks its holders to yield.
+    Lock(usize),
+    /// Gives the range back, not proved.
+    GiveBack,
+    /// Is killed.
+    Crash,
+    /// Freezes; the bits say which of its requests are still in its driver.
+    Freeze(u8),
+    /// Its session is over, and another one is started.
+    Expire,
+    /// One that was frozen wakes.
+    FormerWakes,
+}
+
+impl Phase {
+    /// The range whose lock is held past R2.
+    #[must_use]
+    pub const fn locked(self) -> Option<usize> {
+        match self {
+            Self::Cutting(range)
+            | Self::Following(range, _)
+            | Self::Reading(range, _)
+            | Self::Applying(range, _)
+            | Self::Calming(After::Read(range, _)) => Some(range),
+            Self::Idle
+            | Self::Looked
+            | Self::Based
+            | Self::Scanning(_)
+            | Self::Scanned
+            | Self::Audited
+            | Self::ClosingIn(_)
+            | Self::Rescanning(..)
+            | Self::Correcting
+            | Self::Locking(_)
+            | Self::Locked(_)
+            | Self::Calming(
+                After::Base | After::Scan | After::Rescan(_) | After::Cut(_) | After::Audit,
+            )
+            | Self::Dead
+            | Self::Done => None,
+        }
+    }
+
+    /// Whether this range's lock is held past R2.
+    #[must_use]
+    pub fn has_locked(self, range: usize) -> bool {
+        self.locked() == Some(range)
+    }
+
+    /// The range for which a node queues.
+    const fn claimed(self) -> Option<usize> {
+        if let Self::Locking(range) | Self::Locked(range) | Self::Calming(After::Cut(range)) = self
+        {
+            Some(range)
+        } else {
+            self.locked()
+        }
+    }
+}
+
+fn own(sent: &Sent) -> bool {
+    sent.who == Who::Restorator
+}
+
+/// Everything that it may do, and that may become of it.
+pub(crate) fn steps(bounds: &Bounds, state: &State, each: &mut impl FnMut(Step)) {
+    let Restorator {
+        phase, has_frozen, ..
+    } = state.restorator;
+    let awaits = || state.sent.iter().any(|sent| own(sent) && sent.awaited);
+    let next = match phase {
+        Phase::Calming(_) => keeper::is_calm(bounds, state, |seen| seen.restorator),
+        Phase::Locking(range) => {
+            let granted = keeper::is_granted(&state.queues[range], Who::Restorator);
+            granted || bounds.lacks(Rule::ExclusiveLock)
+        }
+        Phase::Correcting | Phase::Applying(..) => !awaits(),
+        Phase::Audited => {
+            unlocked::may_correct(bounds, &state.restorator) || bounds.way == Way::Unlocked
+        }
+        Phase::Dead | Phase::Done => false,
+        Phase::Idle
+        | Phase::Looked
+        | Phase::Based
+        | Phase::Scanning(_)
+        | Phase::Scanned
+        | Phase::ClosingIn(_)
+        | Phase::Rescanning(..)
+        | Phase::Locked(_)
+        | Phase::Cutting(_)
+        | Phase::Following(..)
+        | Phase::Reading(..) => true,
+    };
+    if next {
+        each(Step::Next);
+    }
+    if phase == Phase::Audited && !next {
+        let unproved = |range: &usize| !state.restorator.proved[*range];
+        (0..bounds.ranges())
+            .filter(unproved)
+            .for_each(|range| each(Step::Lock(range)));
+        if state.faults.has(Fault::CloseIn) {
+            each(Step::CloseIn);
+        }
+    }
+    let waits = matches!(
+        phase,
+        Phase::Locking(_) | Phase::Calming(After::Cut(_) | After::Read(..))
+    );
+    if waits && state.faults.has(Fault::GiveBack) {
+        each(Step::GiveBack);
+    }
+    if phase == Phase::Dead {
+        each(Step::Expire);
+    } else if !matches!(phase, Phase::Idle | Phase::Done) {
+        if state.faults.has(Fault::RestoratorCrash) {
+            each(Step::Crash);
+        }
+        let requests = state.sent.iter().filter(|sent| own(sent)).count();
+        if state.faults.has(Fault::RestoratorFreeze) && requests > 0 && !has_frozen {
+            (0..1_u8 << requests).for_each(|held| each(Step::Freeze(held)));
+        }
+    }
+    if has_frozen {
+        each(Step::FormerWakes);
+    }
+}
+
+/// The restorator does this.
+pub(crate) fn take(bounds: &Bounds, state: &mut State, step: Step) {
+    match step {
+        Step::Next => next(bounds, state),
+        Step::CloseIn => {
+            state.faults.take(Fault::CloseIn);
+            state.restorator.phase = Phase::ClosingIn(state.progress);
+        }
+        Step::Lock(range) => {
+            keeper::queue(state, range, Who::Restorator, Kind::Exclusive);
+            state.asked[range] = true;
+            if bounds.lacks(Rule::EndAfterGrant) {
+                state.restorator.early_ends = Some(state.ends);
+            }
+            state.restorator.phase = Phase::Locking(range);
+        }
+        Step::GiveBack => give_back(bounds, state),
+        Step::Crash => {
+            state.faults.take(Fault::RestoratorCrash);
+            die(bounds, state, None);
+        }
+        Step::Freeze(held) => {
+            state.faults.take(Fault::RestoratorFreeze);
+            die(bounds, state, Some(held));
+        }
+        Step::Expire => {
+            for range in 0..bounds.ranges() {
+                keeper::leave(state, range, Who::Restorator);
+            }
+            keeper::bury(state);
+            state.restorator.phase = Phase::Idle;
+        }
+        Step::FormerWakes => {
+            state.restorator.has_frozen = false;
+            for sent in &mut state.sent {
+                if sent.who == Who::FrozenRestorator {
+                    (sent.who, sent.held) = (Who::Former, false);
+                }
+            }
+            state.sent.sort_unstable();
+        }
+    }
+}
+
+fn next(bounds: &Bounds, state: &mut State) {
+    let count = bounds.cells.len();
+    match state.restorator.phase {
+        // A rule turned around: what comes between is seen by nobody.
+        Phase::Idle if bounds.lacks(Rule::MarksAfterCut) => {
+            state.restorator.phase = match keeper::look(state, |_| true) {
+                true => Phase::Calming(After::Base),
+                false => Phase::Looked,
+            };
+        }
+        Phase::Idle | Phase::Looked => base_cut(bounds, state),
+        Phase::Based => {
+            let calm = !bounds.lacks(Rule::FirstCalm) && !bounds.lacks(Rule::MarksAfterCut);
+            let unrest = calm && keeper::look(state, |_| true);
+            state.restorator.phase = if unrest {
+                Phase::Calming(After::Scan)
+            } else {
+                Phase::Scanning(0)
+            };
+        }
+        Phase::Scanning(cell) => {
+            read(bounds, state, cell);
+            let last = cell + 1 == count;
+            state.restorator.phase = if last {
+                Phase::Scanned
+            } else {
+                Phase::Scanning(cell + 1)
+            };
+        }
+        Phase::Scanned => audited(bounds, state),
+        Phase::ClosingIn(later) => {
+            let unrest = !bounds.lacks(Rule::ClosingCalm) && keeper::look(state, |_| true);
+            state.restorator.phase = if unrest {
+                Phase::Calming(After::Rescan(later))
+            } else {
+                Phase::Rescanning(later, 0)
+            };
+        }
+        Phase::Rescanning(later, cell) => rescan(bounds, state, later, cell),
+        Phase::Audited => unlocked::correct(bounds, state),
+        Phase::Correcting => unlocked::corrected(bounds, state),
+        Phase::Locking(range) => state.restorator.phase = Phase::Locked(range),
+        Phase::Locked(range) => {
+            let look = !bounds.lacks(Rule::GrantedCalm);
+            let unrest = look && keeper::look(state, |marked| marked == range);
+            state.restorator.phase = if unrest {
+                Phase::Calming(After::Cut(range))
+            } else {
+                Phase::Cutting(range)
+            };
+        }
+        Phase::Cutting(range) => {
+            let of = match bounds.lacks(Rule::CutUnderLock) {
+                true => &state.restorator.base,
+                false => &state.progress,
+            };
+            state.restorator.phase = Phase::Following(range, of_range(of, range));
+        }
+        Phase::Following(range, cut) => follow(bounds, state, range, cut),
+        Phase::Reading(range, reading) => correct(bounds, state, range, reading),
+        Phase::Applying(range, reading) => applied(bounds, state, range, reading),
+        Phase::Calming(after) => calmed(bounds, state, after),
+        Phase::Dead | Phase::Done => {}
+    }
+}
+
+/// A calm has come.
+fn calmed(bounds: &Bounds, state: &mut State, after: After) {
+    keeper::end_calm(bounds, state, true);
+    state.restorator.phase = match after {
+        After::Base => Phase::Looked,
+        After::Scan => Phase::Scanning(0),
+        After::Rescan(later) => Phase::Rescanning(later, 0),
+        After::Cut(range) => Phase::Cutting(range),
+        After::Read(range, reading) => {
+            state.restorator.doubts = false;
+            Phase::Reading(range, reading)
+        }
+        After::Audit => Phase::Idle,
+    };
+}
+
+fn base_cut(bounds: &Bounds, state: &mut State) {
+    let knows = &mut state.restorator;
+    *knows = Restorator {
+        base: state.progress,
+        phase: Phase::Based,
+        proved: knows.proved,
+        has_frozen: knows.has_frozen,
+        ..new()
+    };
+    if bounds.lacks(Rule::EndAfterRead) {
+        knows.early_ends = Some(state.ends);
+    }
+    if bounds.way != Way::Locked {
+        state.trusted = [false; CELLS];
+    }
+}
+
+fn read(bounds: &Bounds, state: &mut State, cell: usize) {
+    let knows = &mut state.restorator;
+    knows.read[cell] = state.cells[cell];
+    knows.wrong[cell] = audit::judge(bounds, &knows.base, cell, state.cells[cell]);
+}
+
+/// The log's end is known: cells without an event from the base cut up to there are judged.
+fn audited(bounds: &Bounds, state: &mut State) {
+    let knows = &mut state.restorator;
+    let ends = knows.early_ends.unwrap_or(state.ends);
+    let touched = audit::touched(bounds, &knows.base, &ends);
+    let sure = audit::wrong_for_sure(bounds, knows, &ends);
+    for (cell, touched) in touched.into_iter().enumerate().take(bounds.cells.len()) {
+        if touched || knows.proved[bounds.cells[cell]] {
+            continue;
+        }
+        if state.cells[cell] != knows.read[cell] && !knows.corrected[cell] {
+            state.broken = Some(Broken::Judged);
+        }
+        if bounds.way != Way::Locked {
+            state.trusted[cell] = true;
+        }
+    }
+    if bounds.way != Way::Locked {
+        knows.sure = sure;
+    }
+    knows.phase = Phase::Audited;
+}
+
+fn rescan(bounds: &Bounds, state: &mut State, later: Cut, cell: usize) {
+    let base = state.restorator.base;
+    if cell < bounds.cells.len() {
+        let range = bounds.cells[cell];
+        if audit::passed(bounds, &base, &later, range)[cell] {
+            let knows = &mut state.restorator;
+            knows.read[cell] = state.cells[cell];
+            knows.wrong[cell] = audit::judge(bounds, &later, cell, state.cells[cell]);
+        }
+        state.restorator.phase = Phase::Rescanning(later, cell + 1);
+    } else {
+        state.restorator.base = later;
+        audited(bounds, state);
+    }
+}
+
+/// Sends a correction.
+pub(crate) fn send(state: &mut State, cell: usize, amount: i16) {
+    let unsettled = |sent: &Sent| own(sent) && sent.cell == cell;
+    if state.sent.iter().any(unsettled) {
+        state.broken = Some(Broken::I5);
+    }
+    state.sent.push(Sent {
+        who: Who::Restorator,
+        held: false,
+        awaited: true,
+        before: Default::default(),
+        cell,
+        event: None,
+        amount,
+    });
+}
+
+fn follow(bounds: &Bounds, state: &mut State, range: usize, cut: audit::Ends) {
+    let knows = &state.restorator;
+    let ends = match knows.early_ends {
+        _ if bounds.lacks(Rule::TouchedBeyondCut) => cut,
+        Some(early) => early,
+        None => state.ends,
+    };
+    let Some(cells) = audit::to_read(bounds, knows, range, &cut, &ends) else {
+        state.broken = Some(Broken::I2);
+        return;
+    };
+    let reading = Reading {
+        cut,
+        cells,
+        corrected: [false; CELLS],
+    };
+    state.restorator.phase = Phase::Reading(range, reading);
+}
+
+fn correct(bounds: &Bounds, state: &mut State, range: usize, reading: Reading) {
+    let mut corrected = [false; CELLS];
+    for cell in (0..bounds.cells.len()).filter(|cell| reading.cells[*cell]) {
+        let delta = audit::correction(bounds, &reading.cut, cell, state.cells[cell]);
+        if delta != 0 {
+            send(state, cell, delta);
+            corrected[cell] = true;
+        }
+    }
+    state.sent.sort_unstable();
+    let reading = Reading {
+        corrected,
+        ..reading
+    };
+    state.restorator.phase = Phase::Applying(range, reading);
+}
+
+fn applied(bounds: &Bounds, state: &mut State, range: usize, reading: Reading) {
+    if state.restorator.doubts {
+        if bounds.lacks(Rule::DeltaCalm) {
+            state.restorator.doubts = false;
+            state.restorator.phase = Phase::Reading(range, reading);
+        } else {
+            keeper::begin_calm(state);
+            state.restorator.phase = Phase::Calming(After::Read(range, reading));
+        }
+        return;
+    }
+    let Reading { cut, corrected, .. } = reading;
+    let wrong = audit::is_still_wrong(bounds, range, &cut, &corrected, &state.cells);
+    if wrong && !bounds.lacks(Rule::Verify) {
+        state.restorator.phase = Phase::Reading(range, reading);
+        return;
+    }
+    proof::check(bounds, state, range, &cut);
+    keeper::leave(state, range, Who::Restorator);
+    state.restorator.proved[range] = true;
+    state.restorator.phase = Phase::Audited;
+    if state.restorator.proved[..bounds.ranges()]
+        .iter()
+        .all(|proved| *proved)
+    {
+        finish(bounds, state);
+    }
+}
+
+/// From now on nothing goes wrong any more, and what was restored has to stay right.
+pub(crate) fn finish(bounds: &Bounds, state: &mut State) {
+    state.restorator = Restorator {
+        phase: Phase::Done,
+        has_frozen: state.restorator.has_frozen,
+        ..new()
+    };
+    state.faults = Faults::default();
+    keeper::end_calm(bounds, state, false);
+    keeper::end_sweep(bounds, state);
+    state.marks.clear();
+    state.tombstones.clear();
+}
+
+fn give_back(bounds: &Bounds, state: &mut State) {
+    state.faults.take(Fault::GiveBack);
+    let Some(range) = state.restorator.phase.claimed() else {
+        return;
+    };
+    if state.restorator.doubts && !bounds.lacks(Rule::MarkAtRelease) {
+        keeper::mark(state, range);
+    }
+    keeper::end_calm(bounds, state, false);
+    forget(state, None);
+    keeper::leave(state, range, Who::Restorator);
+    state.restorator.phase = Phase::Idle;
+}
+
+/// It goes without a word, or is frozen with some of its requests in its driver, and never counts any more.
+fn die(bounds: &Bounds, state: &mut State, held: Option<u8>) {
+    keeper::end_calm(bounds, state, false);
+    forget(state, held);
+    state.restorator.phase = Phase::Dead;
+    state.restorator.has_frozen |= held.is_some();
+}
+
+fn forget(state: &mut State, held: Option<u8>) {
+    let own = state.sent.iter_mut().filter(|sent| own(sent));
+    for (number, sent) in own.enumerate() {
+        let is_held = held.is_some_and(|held| held & (1 << number) != 0);
+        (sent.awaited, sent.held) = (false, is_held);
+        sent.who = match is_held {
+            true => Who::FrozenRestorator,
+            false => Who::Former,
+        };
+    }
+    state.sent.sort_unstable();
+    let Restorator {
+        proved, has_frozen, ..
+    } = state.restorator;
+    state.restorator = Restorator {
+        proved,
+        has_frozen,
+        ..new()
+    };
+}
+
+/// A restorator that knows nothing yet.
+pub(crate) fn new() -> Restorator {
+    Restorator {
+        phase: Phase::Idle,
+        base: Cut::default(),
+        read: [0; CELLS],
+        wrong: [0; CELLS],
+        sure: [false; CELLS],
+        corrected: [false; CELLS],
+        early_ends: None,
+        doubts: false,
+        proved: [false; RANGES],
+        has_frozen: false,
+    }
+}

@@ -1,0 +1,91 @@
+//! Cassandra: what becomes of a request.
+
+use crate::bounds::Bounds;
+use crate::fault::Fault;
+use crate::processor::{self, Answer};
+use crate::state::{Sent, State, Who};
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is applied, and its sender told so.
+    Applied,
+    /// It is not applied, though its sender is told so.
+    Lost,
+    /// It is not applied, and its sender told so.
+    NotApplied,
+    /// Its sender is told nothing.
+    Unknown,
+    /// It is applied, and nobody waits for the answer.
+    Late,
+    /// It never is.
+    Never,
+}
+
+/// Everything that may become of the request of this number.
+pub(crate) fn fates(state: &State, number: usize, each: &mut impl FnMut(Fate)) {
+    let sent = &state.sent[number];
+    let twin = number > 0 && state.sent[number - 1] == *sent;
+    if sent.held || twin {
+        return;
+    }
+    if !sent.awaited {
+        each(Fate::Late);
+        each(Fate::Never);
+        return;
+    }
+    each(Fate::Applied);
+    let (unknown, lost) = kinds(sent);
+    if state.faults.has(unknown) {
+        each(Fate::Unknown);
+    }
+    if state.faults.has(lost) {
+        each(Fate::Lost);
+    }
+    if sent.event.is_some() && state.faults.has(Fault::NotApplied) {
+        each(Fate::NotApplied);
+    }
+}
+
+const fn kinds(sent: &Sent) -> (Fault, Fault) {
+    match sent.event {
+        Some(_) => (Fault::Unknown, Fault::Lost),
+        None => (Fault::DeltaUnknown, Fault::DeltaLost),
+    }
+}
+
+/// This becomes of the request of this number.
+pub(crate) fn take(bounds: &Bounds, state: &mut State, number: usize, fate: Fate) {
+    let sent = state.sent.remove(number);
+    let (unknown, lost) = kinds(&sent);
+    let answer = match fate {
+        Fate::Applied => Some(Answer::Applied),
+        Fate::Lost => {
+            state.faults.take(lost);
+            state.trusted[sent.cell] = false;
+            Some(Answer::Applied)
+        }
+        Fate::NotApplied => {
+            state.faults.take(Fault::NotApplied);
+            Some(Answer::NotApplied)
+        }
+        Fate::Unknown => {
+            state.faults.take(unknown);
+            state.restorator.doubts |= sent.who == Who::Restorator;
+            state.trusted[sent.cell] = false;
+            state.sent.push(Sent {
+                awaited: false,
+                ..sent
+            });
+            state.sent.sort_unstable();
+            Some(Answer::Unknown)
+        }
+        Fate::Late | Fate::Never => None,
+    };
+    if matches!(fate, Fate::Applied | Fate::Late) {
+        state.cells[sent.cell] += sent.amount;
+    }
+    if let (Some(answer), Who::Processor(i)) = (answer, sent.who) {
+        processor::answer(bounds, state, i, &sent, answer);
+    }
+}

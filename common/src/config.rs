@@ -38,6 +38,8 @@ pub struct Config {
     pub restorator: Restorator,
     /// The processor's HTTP server.
     pub http: Http,
+    /// The server that counts are read from.
+    pub api: Api,
 }
 
 /// `[zookeeper]`
@@ -195,6 +197,88 @@ pub struct Restorator {
 pub struct Http {
     /// Where health, readiness and metrics are served. Default `127.0.0.1:0`, a port of the system's choice.
     pub listen: SocketAddr,
+}
+
+/// `[api]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// Where counts are served. Default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// How many replicas answer a read. Default `LOCAL_QUORUM`.
+    pub consistency: ReadConsistency,
+    /// How long a request may take in all. Default 5 s.
+    pub request_timeout: Duration,
+    /// After which a read is sent to another node as well. Default 100 ms.
+    pub speculative_after: Duration,
+    /// Connections at once. Default 4096.
+    pub connections_max: usize,
+    /// Requests answered at once; what comes beside them is refused at once. Default 512.
+    pub requests_in_flight_max: usize,
+    /// Reads on their way to Cassandra at once. Default 256.
+    pub reads_in_flight_max: usize,
+    /// Keys in one request. Default 200.
+    pub keys_max: usize,
+    /// Points on one page of a time series. Default 1000.
+    pub points_max: usize,
+    /// How long events may wait to be counted before counts are called lagging. Default 5 s.
+    pub lagging_after: Duration,
+    /// How long others may keep counts that can still grow. Default 1 s.
+    pub open_max_age: Duration,
+    /// How long others may keep counts of times that are over. Default 1 h.
+    pub closed_max_age: Duration,
+    /// How long a clean stop waits for requests that were begun. Default 10 s.
+    pub stop_timeout: Duration,
+    /// Where pages may come from that read counts from within a browser. Default: nowhere.
+    pub cors_origins: Vec<String>,
+    /// What a client must know one of; anybody may read if there are none.
+    pub tokens: Vec<Token>,
+    /// Serves HTTPS with these files; plain HTTP if there are none.
+    pub tls: Option<TlsFiles>,
+}
+
+/// How many replicas answer a read of counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadConsistency {
+    /// One replica of the local data centre.
+    LocalOne,
+    /// A majority of the local data centre's replicas.
+    LocalQuorum,
+    /// One replica.
+    One,
+    /// A majority of all replicas.
+    Quorum,
+    /// Every replica.
+    All,
+}
+
+impl ReadConsistency {
+    /// Every level, with its name.
+    pub const EVERY: [(Self, &str); 5] = [
+        (Self::LocalOne, "LOCAL_ONE"),
+        (Self::LocalQuorum, "LOCAL_QUORUM"),
+        (Self::One, "ONE"),
+        (Self::Quorum, "QUORUM"),
+        (Self::All, "ALL"),
+    ];
+}
+
+/// What a client shows to be let in. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(pub String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// Where certificate and key are, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and those that vouch for it.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 #[cfg(test)]

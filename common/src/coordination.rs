@@ -30,6 +30,7 @@ pub mod definition_node;
 pub mod log_node;
 pub mod restoration;
 pub mod inspect;
+pub mod glance;
 
 pub use client::ZooKeeper;
 pub use coordinator::Coordinator;

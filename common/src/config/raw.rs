@@ -20,6 +20,7 @@ pub(super) struct Raw {
     pub(super) processor: Given<Processor>,
     pub(super) restorator: Given<Restorator>,
     pub(super) http: Given<Http>,
+    pub(super) api: Given<Api>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -119,4 +120,26 @@ pub(super) struct Restorator {
 #[serde(deny_unknown_fields)]
 pub(super) struct Http {
     pub(super) listen: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Api {
+    pub(super) listen: Given<String>,
+    pub(super) consistency: Given<String>,
+    pub(super) request_timeout_ms: Given<u64>,
+    pub(super) speculative_after_ms: Given<u64>,
+    pub(super) connections_max: Given<u64>,
+    pub(super) requests_in_flight_max: Given<u64>,
+    pub(super) reads_in_flight_max: Given<u64>,
+    pub(super) keys_max: Given<u64>,
+    pub(super) points_max: Given<u64>,
+    pub(super) lagging_after_ms: Given<u64>,
+    pub(super) open_max_age_s: Given<u64>,
+    pub(super) closed_max_age_s: Given<u64>,
+    pub(super) stop_timeout_ms: Given<u64>,
+    pub(super) cors_origins: Given<Vec<Spanned<String>>>,
+    pub(super) tokens: Given<Vec<Spanned<String>>>,
+    pub(super) tls_certificate: Given<String>,
+    pub(super) tls_key: Given<String>,
 }

@@ -1,9 +1,11 @@
 //! From the file as it is to the configuration as the programs use it. The defaults stand here.
 
+mod api;
 mod counting;
 mod limits;
 mod servers;
 
+use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ pub(super) fn config(document: &Document<'_>, raw: Raw) -> Result<Config, Failur
         processor: limits::processor(document, raw.processor, &kafka)?,
         restorator: limits::restorator(document, raw.restorator)?,
         http: limits::http(document, raw.http)?,
+        api: api::api(document, raw.api)?,
         kafka,
     })
 }
@@ -130,6 +133,26 @@ impl<'a> Section<'a> {
         given
             .map(|given| self.text(key, given, example))
             .transpose()
+    }
+
+    /// An IP address and a port.
+    fn listen(
+        &self,
+        given: Given<String>,
+        default: SocketAddr,
+        example: &str,
+    ) -> Result<SocketAddr, Failure> {
+        let Some(listen) = given else {
+            return Ok(default);
+        };
+        listen.get_ref().parse().map_err(|_| {
+            let what = format!(
+                " = \"{}\" is not an IP address and a port",
+                listen.get_ref()
+            );
+            let way_out = format!("write it like {example}; port 0 lets the system choose");
+            self.wrong("listen", &listen, &what, way_out)
+        })
     }
 
     fn number(

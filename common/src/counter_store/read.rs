@@ -62,7 +62,7 @@ pub(super) async fn counter(
     Ok(found)
 }
 
-async fn pages(
+pub(super) async fn pages(
     session: &Session,
     statement: &PreparedStatement,
     counter: &Counter,

@@ -77,9 +77,17 @@ fn read_whole_cql(keyspace: &str) -> String {
     )
 }
 
-fn read_cells_cql(keyspace: &str) -> String {
+pub(super) fn read_cells_cql(keyspace: &str) -> String {
     format!(
         "{} AND (granularity, bucket) IN ?",
+        read_whole_cql(keyspace)
+    )
+}
+
+/// Buckets of one granularity, both ends included.
+pub(super) fn read_span_cql(keyspace: &str) -> String {
+    format!(
+        "{} AND granularity = ? AND bucket >= ? AND bucket <= ?",
         read_whole_cql(keyspace)
     )
 }
@@ -208,7 +216,7 @@ impl AtLevels {
     }
 }
 
-async fn prepared(
+pub(super) async fn prepared(
     session: &Session,
     statement: Statement,
 ) -> Result<PreparedStatement, StoreError> {
@@ -296,6 +304,7 @@ mod tests {
             increment_cql("Stitch"),
             read_whole_cql("Stitch"),
             read_cells_cql("Stitch"),
+            read_span_cql("Stitch"),
             scan_cql("Stitch"),
         ] {
             assert!(cql.contains("\"Stitch\".counts"), "{cql}");

@@ -9,7 +9,8 @@ use scylla::client::session_builder::SessionBuilder;
 use stitch_common::cell::{Amount, Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::{
-    Cassandra, Config, Http, Kafka, Processor, Restorator, WriteConsistency, ZooKeeper,
+    Api, Cassandra, Config, Http, Kafka, Processor, ReadConsistency, Restorator, WriteConsistency,
+    ZooKeeper,
 };
 use stitch_common::counter_store::{Replication, ScyllaCql, ScyllaStore};
 use stitch_common::definition::{Definitions, EventAttributes};
@@ -141,6 +142,24 @@ fn config(keyspace: &str) -> Config {
         },
         http: Http {
             listen: ([127, 0, 0, 1], 0).into(),
+        },
+        api: Api {
+            listen: ([127, 0, 0, 1], 0).into(),
+            consistency: ReadConsistency::LocalQuorum,
+            request_timeout: Duration::from_secs(10),
+            speculative_after: Duration::from_secs(1),
+            connections_max: 1,
+            requests_in_flight_max: 1,
+            reads_in_flight_max: 1,
+            keys_max: 1,
+            points_max: 1,
+            lagging_after: Duration::from_secs(1),
+            open_max_age: Duration::ZERO,
+            closed_max_age: Duration::ZERO,
+            stop_timeout: Duration::from_secs(1),
+            cors_origins: Vec::new(),
+            tokens: Vec::new(),
+            tls: None,
         },
     }
 }

@@ -30,6 +30,7 @@ fn what_is_off_in_the_annotated_example_can_be_switched_on() {
         Some("datacenter1")
     );
     assert!(config.cassandra.credentials.is_some());
+    assert!(config.api.tls.is_some());
     let counter = config.definitions.counter("plays").unwrap();
     assert_eq!(counter.amount, AmountSource::Attribute("bytes".to_owned()));
 }
@@ -56,6 +57,7 @@ fn the_annotated_example_has_every_key() {
     has("\n[processor]", fields::<raw::Processor>());
     has("\n[restorator]", fields::<raw::Restorator>());
     has("\n[http]", fields::<raw::Http>());
+    has("\n[api]", fields::<raw::Api>());
     for section in fields::<raw::Raw>() {
         assert!(
             EXAMPLE.contains(&format!("\n[{section}]"))

@@ -362,6 +362,54 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "line 14: http.listen = \"localhost\"",
         "127.0.0.1",
     ),
+    (
+        "[[counter]]",
+        "[api]\nlisten = \"8080\"\n[[counter]]",
+        "line 14: api.listen = \"8080\"",
+        "127.0.0.1:8080",
+    ),
+    (
+        "[[counter]]",
+        "[api]\nconsistency = \"EACH_QUORUM\"\n[[counter]]",
+        "line 14: api.consistency = \"EACH_QUORUM\"",
+        "LOCAL_QUORUM",
+    ),
+    (
+        "[[counter]]",
+        "[api]\npoints_max = 0\n[[counter]]",
+        "api.points_max = 0",
+        "default is 1000",
+    ),
+    (
+        "[[counter]]",
+        "[api]\ncors_origins = [\"https://a.org/\"]\n[[counter]]",
+        "line 14: api.cors_origins has an entry",
+        "https://example.org",
+    ),
+    (
+        "[[counter]]",
+        "[api]\ntokens = [\"short\"]\n[[counter]]",
+        "line 14: api.tokens has an entry that is too short",
+        "openssl",
+    ),
+    (
+        "[[counter]]",
+        "[api]\ntokens = [\"0123456789 abcdef\"]\n[[counter]]",
+        "api.tokens has an entry that cannot be sent",
+        "openssl",
+    ),
+    (
+        "[[counter]]",
+        "[api]\ntls_certificate = \"a\"\n[[counter]]",
+        "line 13: api.tls_key is missing",
+        "tls_key =",
+    ),
+    (
+        "[[counter]]",
+        "[api]\ntls_key = \"a\"\n[[counter]]",
+        "line 13: api.tls_certificate is missing",
+        "tls_certificate =",
+    ),
 ];
 
 #[test]

@@ -153,18 +153,7 @@ pub(super) fn restorator(
 
 pub(super) fn http(document: &Document<'_>, given: Given<raw::Http>) -> Result<Http, Failure> {
     let (section, raw) = Section::open(document, "http", given);
-    let Some(listen) = raw.listen else {
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        return Ok(Http { listen });
-    };
-    let parsed = listen.get_ref().parse();
-    let listen = parsed.map_err(|_| {
-        let what = format!(
-            " = \"{}\" is not an IP address and a port",
-            listen.get_ref()
-        );
-        let way_out = "write it like listen = \"127.0.0.1:9464\"; port 0 lets the system choose";
-        section.wrong("listen", &listen, &what, way_out)
-    })?;
+    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listen = section.listen(raw.listen, default, "listen = \"127.0.0.1:9464\"")?;
     Ok(Http { listen })
 }

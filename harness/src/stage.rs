@@ -19,7 +19,7 @@ const COMMAND_BOUND: Duration = Duration::from_secs(60);
 /// How long a processor may take until it counts, and until it has stopped.
 const PROCESSOR_BOUND: Duration = Duration::from_secs(30);
 
-/// The line by which a processor says that it runs; the address of its HTTP server follows.
+/// The line by which a processor or an API says that it runs; the address of its HTTP server follows.
 const LISTENING: &str = "http://";
 
 /// What makes a stage.
@@ -211,6 +211,17 @@ impl Stage {
         self.program("stitch-restorator", command, arguments)
     }
 
+    /// A command of the API, not started yet. It listens on a port of the system's choice.
+    ///
+    /// # Errors
+    /// If it was not built.
+    pub fn api_command(&self, command: &str, arguments: &[&str]) -> Result<Program> {
+        let mut program = self.program("stitch-api", command, arguments)?;
+        let listen = ("STITCH_API__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
+        program.environment.push(listen);
+        Ok(program)
+    }
+
     fn program(&self, name: &str, command: &str, arguments: &[&str]) -> Result<Program> {
         let config = self.config.display().to_string();
         let distinct: u32 = rand::rng().random();
@@ -249,12 +260,12 @@ impl Stage {
         Ok(process)
     }
 
-    /// Where a processor that was started here answers HTTP.
+    /// Where a processor or an API that was started here answers HTTP.
     ///
     /// # Errors
     /// If it does not say so.
-    pub async fn address(processor: &mut Process) -> Result<String> {
-        let line = processor.until_says(LISTENING, PROCESSOR_BOUND).await?;
+    pub async fn address(process: &mut Process) -> Result<String> {
+        let line = process.until_says(LISTENING, PROCESSOR_BOUND).await?;
         let (_, rest) = line.split_once(LISTENING).context("its address")?;
         let end = rest.find(|c: char| !(c.is_ascii_digit() || ".:".contains(c)));
         Ok(rest[..end.unwrap_or(rest.len())].to_owned())

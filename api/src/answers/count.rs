@@ -1,0 +1,84 @@
+//! One count: of all time, or of one hour, day, week, month or year.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Serialize;
+
+use super::path;
+use crate::app::App;
+use crate::asked::{self, AT, GRANULARITY, Stretch, UTC_OFFSET};
+use crate::calendar::UtcOffset;
+use crate::problem::Problem;
+use crate::query::Query;
+use crate::web::caching;
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    counter: &'a str,
+    key: &'a str,
+    #[serde(flatten)]
+    when: When,
+    count: i64,
+}
+
+/// The time that counts are of.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct When {
+    granularity: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<String>,
+}
+
+impl When {
+    pub(super) fn of(stretch: Stretch, offset: UtcOffset) -> Self {
+        match stretch {
+            Stretch::All => Self {
+                granularity: "all",
+                start: None,
+                end: None,
+            },
+            Stretch::Period { period, start, end } => Self {
+                granularity: period.name(),
+                start: Some(start.at(offset)),
+                end: Some(end.at(offset)),
+            },
+        }
+    }
+}
+
+pub(crate) async fn count(
+    State(app): State<Arc<App>>,
+    parts: Result<Path<(String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let definitions = &app.definitions;
+    let (name, key) = path(
+        parts,
+        &asked::example_of_one(definitions, "", Some("abc"), ""),
+    )?;
+    let example = asked::example_of_one(definitions, &name, Some(&key), "");
+    let definition = asked::definition(definitions, &name, &example)?;
+    let counter = asked::counter(definition, &key, &example)?;
+    let known = [GRANULARITY, AT, UTC_OFFSET];
+    let query = Query::parse(query.as_deref(), &known, None, example)?;
+    let offset = asked::offset(&query)?;
+    let now = app.now();
+    let (stretch, cells) = Stretch::parse(&query, definition, offset, now.time())?;
+    let sums = app.shelf.sums(&counter, &[cells]).await?;
+    let answer = Answer {
+        counter: &name,
+        key: &key,
+        when: When::of(stretch, offset),
+        count: sums.first().copied().unwrap_or_default().0,
+    };
+    let freshness = app.board().of_all([&counter], now.moment);
+    let closed = stretch.is_closed(now.time());
+    Ok(caching::answer(&app, &headers, &answer, freshness, closed))
+}

@@ -1,0 +1,73 @@
+//! What every request may use.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use metrics_exporter_prometheus::PrometheusHandle;
+use stitch_common::clock::Moment;
+use stitch_common::config::{Api, Config};
+use stitch_common::definition::Definitions;
+use tokio::sync::{Semaphore, watch};
+
+use crate::calendar::Time;
+use crate::cells::Cells;
+use crate::freshness::Board;
+use crate::shelf::Shelf;
+
+/// This moment, on the calendar and on the clock that waiting is measured by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) wall: DateTime<Utc>,
+    pub(crate) moment: Moment,
+}
+
+impl Now {
+    pub(crate) fn time(self) -> Time {
+        Time(self.wall.timestamp_millis())
+    }
+}
+
+/// Asks the clock; any clock, so that a test can set it.
+pub(crate) type AskClock = Arc<dyn Fn() -> Now + Send + Sync>;
+
+/// Shared by all requests.
+pub(crate) struct App {
+    pub(crate) definitions: Definitions,
+    pub(crate) limits: Api,
+    pub(crate) shelf: Shelf,
+    pub(crate) board: watch::Receiver<Arc<Board>>,
+    pub(crate) metrics: PrometheusHandle,
+    clock: AskClock,
+    /// One permit for each request that may be answered at once.
+    pub(crate) admission: Semaphore,
+}
+
+impl App {
+    pub(crate) fn new(
+        config: &Config,
+        cells: Arc<dyn Cells>,
+        board: watch::Receiver<Arc<Board>>,
+        metrics: PrometheusHandle,
+        clock: AskClock,
+    ) -> Self {
+        let limits = config.api.clone();
+        Self {
+            definitions: config.definitions.clone(),
+            shelf: Shelf::new(cells, limits.reads_in_flight_max),
+            admission: Semaphore::new(limits.requests_in_flight_max),
+            limits,
+            board,
+            metrics,
+            clock,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        (self.clock)()
+    }
+
+    /// What was seen last of how it stands with counts.
+    pub(crate) fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board.borrow())
+    }
+}

@@ -1,0 +1,236 @@
+//! Periods of people's calendars at an offset from UTC: where each begins and where the next one does.
+//!
+//! An offset is fixed, so a day has 24 hours; rules of summer time are the caller's to know.
+
+use std::fmt;
+
+use chrono::{
+    DateTime, Datelike, Days, FixedOffset, Months, NaiveDate, NaiveDateTime, SecondsFormat,
+};
+use serde::{Serialize, Serializer};
+use stitch_common::cell::Granularity;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// How far a place's clocks are ahead of UTC: whole hours, because buckets begin at whole hours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UtcOffset {
+    hours: i32,
+}
+
+impl UtcOffset {
+    /// The offsets that are used anywhere.
+    const HOURS: std::ops::RangeInclusive<i32> = -14..=14;
+
+    /// Reads `Z`, `+02:00`, `-05:00`. In a query, `+` means a blank, so a blank is taken for it.
+    pub(crate) fn parse(text: &str) -> Result<Self, UtcOffsetError> {
+        if text.eq_ignore_ascii_case("z") {
+            return Ok(Self::default());
+        }
+        let (sign, rest) = match text.as_bytes().first() {
+            Some(b'+' | b' ') => (1, &text[1..]),
+            Some(b'-') => (-1, &text[1..]),
+            _ => return Err(UtcOffsetError::Malformed),
+        };
+        let digits = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit());
+        let (hours, minutes) = rest.split_once(':').ok_or(UtcOffsetError::Malformed)?;
+        if !digits(hours) || !digits(minutes) {
+            return Err(UtcOffsetError::Malformed);
+        }
+        let hours: i32 = hours.parse().map_err(|_| UtcOffsetError::Malformed)?;
+        let hours = sign * hours;
+        if !Self::HOURS.contains(&hours) {
+            return Err(UtcOffsetError::Malformed);
+        }
+        if minutes != "00" {
+            return Err(UtcOffsetError::NoWholeHours);
+        }
+        Ok(Self { hours })
+    }
+
+    pub(crate) const fn is_utc(self) -> bool {
+        self.hours == 0
+    }
+
+    fn ms(self) -> i64 {
+        i64::from(self.hours) * HOUR_MS
+    }
+
+    fn fixed(self) -> FixedOffset {
+        FixedOffset::east_opt(self.hours * 3600).expect("at most 14 hours")
+    }
+
+    /// The clocks' time at a moment.
+    fn local(self, moment: Time) -> NaiveDateTime {
+        let local = DateTime::from_timestamp_millis(moment.0 + self.ms());
+        local
+            .expect("a moment lies in the years 1 to 9999")
+            .naive_utc()
+    }
+
+    /// The moment at which clocks show this time.
+    fn moment(self, local: NaiveDateTime) -> Time {
+        Time(local.and_utc().timestamp_millis() - self.ms())
+    }
+}
+
+impl fmt::Display for UtcOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.hours {
+            0 => f.write_str("Z"),
+            hours => write!(f, "{hours:+03}:00"),
+        }
+    }
+}
+
+impl Serialize for UtcOffset {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Why a text is no offset that can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UtcOffsetError {
+    /// No offset at all, or one that no place has.
+    Malformed,
+    /// Buckets begin at whole hours of UTC.
+    NoWholeHours,
+}
+
+/// A moment, in milliseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Time(pub(crate) i64);
+
+impl Time {
+    /// 0002-01-01: what begins a period at any offset still lies in the years that a text can name.
+    const FIRST: Self = Self(-62_104_060_800_000);
+    /// 9998-12-31, end of the day.
+    const LAST: Self = Self(253_370_764_799_999);
+
+    /// Reads a date, which begins at midnight by the clocks of `offset`, or a time with an offset of its own.
+    pub(crate) fn parse(text: &str, offset: UtcOffset) -> Option<Self> {
+        let moment = match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+            // The parser takes fewer digits, too.
+            Ok(date) if text.len() == 10 => offset.moment(date.and_time(chrono::NaiveTime::MIN)),
+            Ok(_) => return None,
+            Err(_) => {
+                // What follows the date is no blank but a `+`, see `UtcOffset::parse`.
+                let repaired = text.replace(' ', "+");
+                Self(
+                    DateTime::parse_from_rfc3339(&repaired)
+                        .ok()?
+                        .timestamp_millis(),
+                )
+            }
+        };
+        (Self::FIRST..=Self::LAST)
+            .contains(&moment)
+            .then_some(moment)
+    }
+
+    /// As text, by the clocks of `offset`.
+    pub(crate) fn at(self, offset: UtcOffset) -> String {
+        match DateTime::from_timestamp_millis(self.0) {
+            Some(utc) => utc
+                .with_timezone(&offset.fixed())
+                .to_rfc3339_opts(SecondsFormat::Secs, true),
+            None => format!("{} ms", self.0),
+        }
+    }
+}
+
+/// A length of time that people compare counts by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Period {
+    /// An hour.
+    Hour,
+    /// A day.
+    Day,
+    /// A week from Monday on.
+    Week,
+    /// A month.
+    Month,
+    /// A year.
+    Year,
+}
+
+impl Period {
+    pub(crate) const EVERY: [Self; 5] =
+        [Self::Hour, Self::Day, Self::Week, Self::Month, Self::Year];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Year => "year",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::EVERY.into_iter().find(|period| period.name() == name)
+    }
+
+    /// The buckets that are as long as it, if there are any.
+    pub(crate) const fn granularity(self) -> Option<Granularity> {
+        match self {
+            Self::Hour => Some(Granularity::Hour),
+            Self::Day => Some(Granularity::Day),
+            Self::Week => None,
+            Self::Month => Some(Granularity::Month),
+            Self::Year => Some(Granularity::Year),
+        }
+    }
+
+    /// Where the period begins that `moment` lies in.
+    pub(crate) fn start(self, moment: Time, offset: UtcOffset) -> Time {
+        let local = offset.local(moment);
+        let day = local.date();
+        let start = match self {
+            Self::Hour => return Time(moment.0 - moment.0.rem_euclid(HOUR_MS)),
+            Self::Day => Some(day),
+            Self::Week => {
+                let behind = u64::from(day.weekday().num_days_from_monday());
+                day.checked_sub_days(Days::new(behind))
+            }
+            Self::Month => day.with_day(1),
+            Self::Year => day.with_day(1).and_then(|day| day.with_month(1)),
+        };
+        let start = start.expect("the first day of a week, month or year exists");
+        offset.moment(start.and_time(chrono::NaiveTime::MIN))
+    }
+
+    /// The period so many after (or before) the one that begins at `start`.
+    pub(crate) fn shifted(self, start: Time, by: i32, offset: UtcOffset) -> Time {
+        let local = offset.local(start);
+        let days = |count: i64| local.checked_add_signed(chrono::Duration::days(count));
+        let months = |count: i32| {
+            let size = Months::new(count.unsigned_abs());
+            if count < 0 {
+                local.checked_sub_months(size)
+            } else {
+                local.checked_add_months(size)
+            }
+        };
+        let shifted = match self {
+            Self::Hour => return Time(start.0 + i64::from(by) * HOUR_MS),
+            Self::Day => days(i64::from(by)),
+            Self::Week => days(7 * i64::from(by)),
+            Self::Month => months(by),
+            Self::Year => months(by.saturating_mul(12)),
+        };
+        // Beyond the calendar's end there are no counts.
+        shifted.map_or(start, |shifted| offset.moment(shifted))
+    }
+
+    /// Where the period after the one that begins at `start` begins.
+    pub(crate) fn next(self, start: Time, offset: UtcOffset) -> Time {
+        self.shifted(start, 1, offset)
+    }
+}
+
+#[cfg(test)]
+mod tests;

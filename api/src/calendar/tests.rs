@@ -1,0 +1,119 @@
+use super::*;
+
+fn offset(text: &str) -> UtcOffset {
+    UtcOffset::parse(text).unwrap()
+}
+
+fn moment(text: &str) -> Time {
+    Time::parse(text, UtcOffset::default()).unwrap()
+}
+
+#[test]
+fn an_offset_is_whole_hours() {
+    for (text, shown) in [
+        ("Z", "Z"),
+        ("+00:00", "Z"),
+        ("+02:00", "+02:00"),
+        (" 02:00", "+02:00"),
+        ("-05:00", "-05:00"),
+        ("+14:00", "+14:00"),
+    ] {
+        assert_eq!(offset(text).to_string(), shown);
+    }
+    assert_eq!(
+        UtcOffset::parse("+05:30"),
+        Err(UtcOffsetError::NoWholeHours)
+    );
+    for text in [
+        "",
+        "2",
+        "+2",
+        "+2:00",
+        "+15:00",
+        "+02:0",
+        "+02:00:00",
+        "ä2:00",
+        "++1:00",
+    ] {
+        assert_eq!(
+            UtcOffset::parse(text),
+            Err(UtcOffsetError::Malformed),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_date_begins_where_the_clocks_are() {
+    let here = Time::parse("2026-05-01", offset("+02:00")).unwrap();
+    assert_eq!(here, moment("2026-04-30T22:00:00Z"));
+    assert_eq!(here.at(offset("+02:00")), "2026-05-01T00:00:00+02:00");
+    assert_eq!(
+        here,
+        moment("2026-05-01T00:00:00 02:00"),
+        "a + that became a blank"
+    );
+    for text in [
+        "",
+        "2026",
+        "2026-5-1",
+        "2026-02-30",
+        "2026-05-01T00:00:00",
+        "0001-01-01",
+        "9999-01-01",
+    ] {
+        assert_eq!(Time::parse(text, UtcOffset::default()), None, "{text}");
+    }
+}
+
+#[test]
+fn periods_begin_by_the_clocks_of_their_place() {
+    let here = offset("+02:00");
+    // A Thursday evening at UTC, Friday there.
+    let at = moment("2026-04-30T22:30:00Z");
+    let start = |period: Period| period.start(at, here).at(here);
+    assert_eq!(start(Period::Hour), "2026-05-01T00:00:00+02:00");
+    assert_eq!(start(Period::Day), "2026-05-01T00:00:00+02:00");
+    assert_eq!(start(Period::Week), "2026-04-27T00:00:00+02:00");
+    assert_eq!(start(Period::Month), "2026-05-01T00:00:00+02:00");
+    assert_eq!(start(Period::Year), "2026-01-01T00:00:00+02:00");
+}
+
+#[test]
+fn periods_follow_each_other() {
+    let utc = UtcOffset::default();
+    let before =
+        |period: Period, text: &str, by: i32| period.shifted(moment(text), by, utc).at(utc);
+    assert_eq!(
+        before(Period::Month, "2026-03-01", -1),
+        "2026-02-01T00:00:00Z"
+    );
+    assert_eq!(
+        before(Period::Year, "2024-01-01", 1),
+        "2025-01-01T00:00:00Z"
+    );
+    assert_eq!(
+        before(Period::Week, "2026-03-02", -1),
+        "2026-02-23T00:00:00Z"
+    );
+    assert_eq!(before(Period::Day, "2024-02-28", 1), "2024-02-29T00:00:00Z");
+    assert_eq!(
+        before(Period::Hour, "1969-12-31", 25),
+        "1970-01-01T01:00:00Z"
+    );
+}
+
+#[test]
+fn what_ends_a_period_at_the_edge_of_time_can_still_be_written() {
+    for period in Period::EVERY {
+        for (text, offset) in [("0002-01-01", "+14:00"), ("9998-12-31", "-14:00")] {
+            let offset = UtcOffset::parse(offset).unwrap();
+            let at = moment(text);
+            let start = period.start(at, offset);
+            let end = period.next(start, offset);
+            for edge in [start, end] {
+                assert!(DateTime::parse_from_rfc3339(&edge.at(offset)).is_ok());
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! `run`: the real servers, and answers until a signal.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+use stitch_common::answer::{Exit, Failure, Report};
+use stitch_common::clock::{Clock, SystemClock};
+use stitch_common::config::Config;
+use stitch_common::coordination::ZooKeeper;
+use stitch_common::counter_store::ScyllaReader;
+use stitch_common::event_log::KafkaLog;
+use stitch_common::shutdown::Shutdown;
+use stitch_common::telemetry;
+
+use crate::app::{App, Now};
+use crate::freshness::watching::{Blind, Watching};
+use crate::server::{Server, tls};
+use crate::{metrics, web};
+
+/// How it stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Stopped {
+    /// Connections that were cut off because their requests took too long.
+    connections_cut_off: usize,
+}
+
+pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, Failure> {
+    let handle = telemetry::metrics_handle()?;
+    metrics::register();
+    let tls = config.api.tls.as_ref().map(tls::acceptor).transpose()?;
+    let server = Server::bind(&config.api).await?;
+    let clock = SystemClock;
+    let zookeeper = &config.zookeeper;
+    let keeper = ZooKeeper::new(&zookeeper.connect, zookeeper.session_timeout);
+    let mut watching = Watching::new(&config, keeper, KafkaLog::new(&config.kafka)?, clock);
+    let (reader, looked) = tokio::join!(ScyllaReader::connect(&config), watching.look());
+    let reader = reader?;
+    match looked {
+        Ok(()) => {}
+        // Counts can be read without them; that it is not known how fresh they are is told beside each.
+        Err(Blind::Away(failure)) => tracing::warn!(%failure, "freshness is not known yet"),
+        Err(Blind::Differs(failure)) => return Err(failure),
+    }
+    let now = move || Now {
+        wall: clock.wall(),
+        moment: clock.now(),
+    };
+    let app = App::new(
+        &config,
+        Arc::new(reader),
+        watching.board(),
+        handle,
+        Arc::new(now),
+    );
+    let routes = web::router(&Arc::new(app));
+    say_where(&config, server.address(), tls.is_some());
+    let stop = shutdown.token();
+    let connections_cut_off = tokio::select! {
+        // Whatever is seen after the end is of no use to anybody.
+        cut_off = server.serve(routes, tls, &stop) => cut_off,
+        never = watching.go_on() => match never {},
+    };
+    Ok(Stopped {
+        connections_cut_off,
+    })
+}
+
+fn say_where(config: &Config, address: SocketAddr, encrypted: bool) {
+    let scheme = if encrypted { "https" } else { "http" };
+    tracing::info!(%address, scheme, "listening");
+    if !address.ip().is_loopback() && config.api.tokens.is_empty() {
+        tracing::warn!(%address, "whoever reaches this address may read: [api] tokens is empty");
+    }
+    let said = writeln!(io::stderr(), "listening on {scheme}://{address}");
+    if let Err(error) = said {
+        tracing::warn!(%error, "the address could not be printed");
+    }
+}
+
+impl Report for Stopped {
+    fn outcome(&self) -> &'static str {
+        "stopped"
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Well
+    }
+
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        match self.connections_cut_off {
+            0 => writeln!(out, "stopped: all that was begun is answered"),
+            some => writeln!(
+                out,
+                "stopped: {some} connections were cut off, their requests took longer than api.stop_timeout_ms"
+            ),
+        }
+    }
+}

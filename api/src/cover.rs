@@ -1,0 +1,171 @@
+//! Which cells add up to what was counted in a stretch of time: as few of the kept buckets as tile it exactly.
+
+use stitch_common::cell::{Bucket, CellSlot, EventTime, Granularity};
+use stitch_common::counter_store::BucketSpan;
+
+use crate::calendar::{Period, Time, UtcOffset};
+
+/// Granularities that tile a calendar, with the period that each is at UTC; the longest first.
+const TILES: [(Granularity, Period); 4] = [
+    (Granularity::Year, Period::Year),
+    (Granularity::Month, Period::Month),
+    (Granularity::Day, Period::Day),
+    (Granularity::Hour, Period::Hour),
+];
+const HOUR_MS: i64 = 3_600_000;
+
+/// The cells that tile the time from `start` up to `end`, in its order; `None` if the kept buckets do not fit.
+pub(crate) fn cover(start: Time, end: Time, kept: &[Granularity]) -> Option<Vec<CellSlot>> {
+    let mut cells = Vec::new();
+    let mut at = start;
+    while at < end {
+        let (granularity, behind) = TILES
+            .iter()
+            .filter(|(granularity, _)| kept.contains(granularity) && begins(*granularity, at))
+            .map(|(granularity, period)| (*granularity, period.next(at, UtcOffset::default())))
+            .find(|(_, behind)| *behind <= end)?;
+        let bucket = Bucket(at.0);
+        cells.push(CellSlot {
+            granularity,
+            bucket,
+        });
+        at = behind;
+    }
+    Some(cells)
+}
+
+/// Whether a bucket begins at this moment.
+fn begins(granularity: Granularity, at: Time) -> bool {
+    EventTime::from_ms(at.0).is_some_and(|time| granularity.bucket(time).0 == at.0)
+}
+
+/// The one cell that counts everything.
+pub(crate) const fn all() -> CellSlot {
+    CellSlot {
+        granularity: Granularity::All,
+        bucket: Bucket(0),
+    }
+}
+
+/// Puts cells together that are read faster in one piece, with some in between that nobody asked for.
+pub(crate) fn spans(mut cells: Vec<CellSlot>) -> Vec<BucketSpan> {
+    cells.sort_unstable();
+    cells.dedup();
+    let mut spans: Vec<BucketSpan> = Vec::new();
+    for CellSlot {
+        granularity,
+        bucket,
+    } in cells
+    {
+        match spans.last_mut() {
+            Some(span)
+                if span.granularity == granularity
+                    && bucket.0 - span.last.0 <= gap_ms(granularity) =>
+            {
+                span.last = bucket;
+            }
+            _ => spans.push(BucketSpan {
+                granularity,
+                first: bucket,
+                last: bucket,
+            }),
+        }
+    }
+    spans
+}
+
+/// From one bucket to the next one that is read together with it: reading a few dozen rows more costs less than another
+/// request.
+const fn gap_ms(granularity: Granularity) -> i64 {
+    match granularity {
+        Granularity::All => 0,
+        Granularity::Hour => 48 * HOUR_MS,
+        Granularity::Day => 40 * 24 * HOUR_MS,
+        Granularity::Month => 3 * 366 * 24 * HOUR_MS,
+        Granularity::Year => 50 * 366 * 24 * HOUR_MS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DAYS: [Granularity; 2] = [Granularity::All, Granularity::Day];
+
+    fn moment(text: &str) -> Time {
+        Time::parse(text, UtcOffset::default()).unwrap()
+    }
+
+    fn names(cells: &[CellSlot]) -> Vec<String> {
+        let name = |cell: &CellSlot| format!("{} {}", cell.granularity.name(), cell.bucket);
+        cells.iter().map(name).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_covered_is_tiled_without_a_gap_and_without_an_overlap(
+            hours in -10_000_i64..900_000, length in 0_i64..60_000, kept in 1_usize..16,
+        ) {
+            let kept: Vec<_> = TILES.iter().enumerate()
+                .filter(|(bit, _)| kept >> bit & 1 == 1)
+                .map(|(_, (granularity, _))| *granularity)
+                .collect();
+            let (start, end) = (Time(hours * HOUR_MS), Time((hours + length) * HOUR_MS));
+            let covered = cover(start, end, &kept);
+            prop_assert!(covered.is_some() || !kept.contains(&Granularity::Hour));
+            let mut at = start;
+            for cell in covered.iter().flatten() {
+                prop_assert_eq!(cell.bucket.0, at.0);
+                prop_assert!(kept.contains(&cell.granularity) && begins(cell.granularity, at));
+                let tile = TILES.iter().find(|(granularity, _)| *granularity == cell.granularity);
+                at = tile.unwrap().1.next(at, UtcOffset::default());
+            }
+            prop_assert!(covered.is_none() || at == end);
+        }
+
+        #[test]
+        fn every_cell_is_in_a_span(hours in proptest::collection::vec(0_i64..5000, 0..60)) {
+            let cells: Vec<_> = hours.iter().map(|hour| CellSlot {
+                granularity: if hour % 24 == 0 { Granularity::Day } else { Granularity::Hour },
+                bucket: Bucket(hour * HOUR_MS),
+            }).collect();
+            let spans = spans(cells.clone());
+            for cell in cells {
+                let holds = |span: &&BucketSpan| span.granularity == cell.granularity
+                    && span.first <= cell.bucket && cell.bucket <= span.last;
+                prop_assert_eq!(spans.iter().filter(holds).count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_month_elsewhere_is_days_and_the_hours_at_its_ends() {
+        let start = moment("2026-05-01T00:00:00+02:00");
+        let end = moment("2026-06-01T00:00:00+02:00");
+        let cells = cover(start, end, &Granularity::EVERY).unwrap();
+        let hours = cells
+            .iter()
+            .filter(|cell| cell.granularity == Granularity::Hour);
+        assert_eq!((hours.count(), cells.len()), (24, 54));
+        assert_eq!(spans(cells).len(), 3, "hours before, days, hours behind");
+    }
+
+    #[test]
+    fn what_is_kept_by_the_month_is_one_cell() {
+        let (start, end) = (moment("2026-05-01"), moment("2026-06-01"));
+        let cells = cover(start, end, &Granularity::EVERY).unwrap();
+        assert_eq!(names(&cells), ["month 2026-05-01T00:00:00Z"]);
+        assert_eq!(cover(start, end, &DAYS).unwrap().len(), 31);
+    }
+
+    #[test]
+    fn a_day_elsewhere_does_not_fit_days_alone() {
+        let start = moment("2026-05-01T00:00:00+02:00");
+        assert_eq!(
+            cover(start, moment("2026-05-02T00:00:00+02:00"), &DAYS),
+            None
+        );
+    }
+}

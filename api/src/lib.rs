@@ -1,0 +1,26 @@
+//! The reading side: serves counts, timelines and how fresh they are over HTTP, and writes nothing anywhere.
+//!
+//! The way of a request: [`server`] takes connections, within limits; [`web`] says who may ask, how many at once and
+//! for how long; [`asked`] reads what is asked for, strictly; [`calendar`] says where periods begin and [`cover`] which
+//! cells add up to them; [`shelf`] reads these, once for all who ask at the same moment; [`answers`] has one file a
+//! question, and [`stats`] the pages for people. Beside it [`freshness`] looks at ZooKeeper and Kafka once a second, so
+//! that no request does.
+//!
+//! This process is no member of the namespace: it never increments, so nobody has to wait for it to be gone.
+
+mod server;
+mod web;
+mod problem;
+mod query;
+mod asked;
+mod calendar;
+mod cover;
+mod cells;
+mod flights;
+mod shelf;
+mod answers;
+mod stats;
+mod freshness;
+mod app;
+mod metrics;
+pub mod cli;

@@ -1,0 +1,135 @@
+//! Every metric of the API, and nothing else: names, units, labels. Described in `docs/operations.md`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use stitch_common::ports::StoreError;
+
+use crate::freshness::{Freshness, State};
+
+const REQUESTS: &str = "stitch_api_requests_total";
+const SECONDS: &str = "stitch_api_request_seconds";
+const IN_FLIGHT: &str = "stitch_api_requests_in_flight";
+const SHED: &str = "stitch_api_requests_shed_total";
+const READS: &str = "stitch_api_reads_total";
+const COALESCED: &str = "stitch_api_reads_coalesced_total";
+const CONNECTIONS: &str = "stitch_api_connections";
+const BEHIND: &str = "stitch_api_behind_events";
+const RANGES: &str = "stitch_api_ranges";
+
+/// What a request was for; bounded, as labels must be.
+const OPERATIONS: [&str; 7] = [
+    "count",
+    "counts",
+    "series",
+    "totals",
+    "counters",
+    "freshness",
+    "page",
+];
+const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+const OUTCOMES: [&str; 3] = ["read", "unavailable", "refused"];
+const STATES: [State; 5] = [
+    State::Live,
+    State::Lagging,
+    State::Uncertain,
+    State::Restoring,
+    State::Unknown,
+];
+
+/// A request was answered.
+pub(crate) fn request(operation: &'static str, status: StatusCode, took: Duration) {
+    let class = match status.as_u16() / 100 {
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    };
+    counter!(REQUESTS, "operation" => operation, "status" => class).increment(1);
+    histogram!(SECONDS, "operation" => operation).record(took.as_secs_f64());
+}
+
+/// Requests that are being answered.
+pub(crate) fn in_flight(requests: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
+    gauge!(IN_FLIGHT).set(requests as f64);
+}
+
+/// A request was refused because there were too many.
+pub(crate) fn shed() {
+    counter!(SHED).increment(1);
+}
+
+/// A read has ended.
+pub(crate) fn read(error: Option<&StoreError>) {
+    let outcome = match error {
+        None => "read",
+        Some(StoreError::Unavailable(_)) => "unavailable",
+        Some(StoreError::Refused(_)) => "refused",
+    };
+    counter!(READS, "outcome" => outcome).increment(1);
+}
+
+/// Somebody has joined a read that was on its way.
+pub(crate) fn coalesced() {
+    counter!(COALESCED).increment(1);
+}
+
+/// Connections that are open.
+pub(crate) fn connections(open: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
+    gauge!(CONNECTIONS).set(open as f64);
+}
+
+/// How it stands with the namespace.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
+pub(crate) fn freshness(whole: Freshness, states: &BTreeMap<State, usize>) {
+    if let Some(behind) = whole.behind_events {
+        gauge!(BEHIND).set(behind as f64);
+    }
+    for state in STATES {
+        let ranges = states.get(&state).copied().unwrap_or_default();
+        gauge!(RANGES, "state" => state.name()).set(ranges as f64);
+    }
+}
+
+/// Names every metric at the start, so that zeros show.
+pub(crate) fn register() {
+    describe_counter!(
+        REQUESTS,
+        "requests by what they were for and how they ended"
+    );
+    describe_histogram!(SECONDS, "how long requests took");
+    describe_counter!(
+        SHED,
+        "requests refused because too many were being answered"
+    );
+    describe_counter!(READS, "reads of one counter, by outcome");
+    describe_counter!(
+        COALESCED,
+        "reads spared because the same one was on its way"
+    );
+    describe_gauge!(CONNECTIONS, "open connections");
+    describe_gauge!(
+        BEHIND,
+        "records that the range furthest behind may still have to count"
+    );
+    describe_gauge!(RANGES, "ranges by how it stands with their counts");
+    for operation in OPERATIONS {
+        for class in CLASSES {
+            counter!(REQUESTS, "operation" => operation, "status" => class).increment(0);
+        }
+    }
+    for outcome in OUTCOMES {
+        counter!(READS, "outcome" => outcome).increment(0);
+    }
+    for state in STATES {
+        gauge!(RANGES, "state" => state.name()).set(0.0);
+    }
+    counter!(SHED).increment(0);
+    counter!(COALESCED).increment(0);
+    gauge!(CONNECTIONS).set(0.0);
+    gauge!(BEHIND).set(0.0);
+}

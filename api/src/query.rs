@@ -1,0 +1,133 @@
+//! The part of an address behind `?`, taken strictly: what is unknown, given twice or not UTF-8 is a problem and not
+//! passed over, because whoever wrote it would not notice.
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::problem::{Kind, Problem};
+
+/// Parameters, and a request with the same address that works.
+#[derive(Clone, Debug)]
+pub(crate) struct Query {
+    pairs: Vec<(String, String)>,
+    example: String,
+}
+
+impl Query {
+    /// Reads `raw`, of which each of `known` may stand once and `repeated` often.
+    pub(crate) fn parse(
+        raw: Option<&str>,
+        known: &[&str],
+        repeated: Option<&str>,
+        example: String,
+    ) -> Result<Self, Problem> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for part in raw
+            .unwrap_or_default()
+            .split('&')
+            .filter(|part| !part.is_empty())
+        {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let (Some(name), Some(value)) = (decoded(name), decoded(value)) else {
+                let detail = format!("\"{part}\" is not percent-encoded UTF-8");
+                return Err(Problem::new(Kind::WrongParameter, detail)
+                    .about(name)
+                    .with_example(&example));
+            };
+            let repeats = repeated == Some(name.as_str());
+            if !repeats && !known.contains(&name.as_str()) {
+                let known: Vec<_> = known.iter().copied().chain(repeated).collect();
+                let detail = match known.as_slice() {
+                    [] => "this address takes no parameters".to_owned(),
+                    known => format!("this address takes {}", known.join(", ")),
+                };
+                return Err(Problem::new(Kind::UnknownParameter, detail)
+                    .about(&name)
+                    .with_example(&example));
+            }
+            if !repeats && pairs.iter().any(|(other, _)| *other == name) {
+                return Err(Problem::new(Kind::WrongParameter, "it is given twice")
+                    .about(&name)
+                    .with_example(&example));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Self { pairs, example })
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let pairs = self.pairs.iter().filter(move |(known, _)| known == name);
+        pairs.map(|(_, value)| value.as_str())
+    }
+
+    /// A request that works.
+    pub(crate) fn example(&self) -> &str {
+        &self.example
+    }
+
+    pub(crate) fn wrong(&self, name: &str, detail: impl Into<String>) -> Problem {
+        Problem::new(Kind::WrongParameter, detail)
+            .about(name)
+            .with_example(&self.example)
+    }
+
+    pub(crate) fn missing(&self, name: &str, detail: impl Into<String>) -> Problem {
+        Problem::new(Kind::MissingParameter, detail)
+            .about(name)
+            .with_example(&self.example)
+    }
+}
+
+/// As it is meant: `+` is a blank, `%41` is A. `None` if that is not UTF-8.
+fn decoded(text: &str) -> Option<String> {
+    let blanks = text.replace('+', " ");
+    let decoded = percent_decode_str(&blanks).decode_utf8().ok()?;
+    Some(decoded.into_owned())
+}
+
+/// As a part of an address.
+pub(crate) fn encoded(text: &str) -> String {
+    const PLAIN: &percent_encoding::AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~')
+        .remove(b':');
+    utf8_percent_encode(text, PLAIN).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(raw: &str) -> Result<Query, Problem> {
+        Query::parse(Some(raw), &["at", "from"], Some("key"), "/works".to_owned())
+    }
+
+    #[test]
+    fn values_are_what_was_meant_by_them() {
+        let query = parse("at=2026-05-01T00%3A00&key=a+b&key=%C3%A4&from=").unwrap();
+        assert_eq!(query.get("at"), Some("2026-05-01T00:00"));
+        assert_eq!(query.get("from"), Some(""));
+        assert_eq!(query.all("key").collect::<Vec<_>>(), ["a b", "ä"]);
+        assert_eq!(parse("").unwrap().get("at"), None);
+        assert_eq!(decoded(&encoded("a b/ä?&+")).unwrap(), "a b/ä?&+");
+    }
+
+    #[test]
+    fn what_would_go_unnoticed_is_a_problem() {
+        for (raw, kind, words) in [
+            ("att=1", Kind::UnknownParameter, "takes at, from, key"),
+            ("at=1&at=2", Kind::WrongParameter, "given twice"),
+            ("key=%ff", Kind::WrongParameter, "UTF-8"),
+        ] {
+            let problem = parse(raw).unwrap_err();
+            assert_eq!(problem.kind, kind, "{raw}");
+            let told = serde_json::to_string(&problem).unwrap();
+            assert!(told.contains(words) && told.contains("/works"), "{told}");
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! The pages that people look at: one key with its timeline, and keys side by side. The numbers stand in what the
+//! server sends; a small script draws the timeline and keeps them up to date. Nothing is loaded from elsewhere.
+
+pub(crate) mod assets;
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use futures_util::future::try_join_all;
+use maud::{DOCTYPE, Markup, html};
+use stitch_common::cell::{Counter, Granularity};
+use stitch_common::definition::CounterDefinition;
+
+use crate::answers::path;
+use crate::answers::totals::{self, Totals};
+use crate::app::App;
+use crate::asked;
+use crate::calendar::UtcOffset;
+use crate::freshness::{self, Freshness};
+use crate::problem::Problem;
+use crate::query::{Query, encoded};
+
+/// Nothing from elsewhere, no script or style in the page itself.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+/// Keys side by side: as many as there are colours that can be told apart.
+const KEYS_MAX: usize = 8;
+/// What is shown of each key beside all time.
+const CARDS: [(&str, &str, &str); 3] = [
+    ("day", "Today", "Yesterday"),
+    ("week", "This week", "Last week"),
+    ("month", "This month", "Last month"),
+];
+const STEPS: [(Granularity, &str); 4] = [
+    (Granularity::Hour, "Hours"),
+    (Granularity::Day, "Days"),
+    (Granularity::Month, "Months"),
+    (Granularity::Year, "Years"),
+];
+const KEY: &str = "key";
+
+/// One key.
+pub(crate) async fn key(
+    State(app): State<Arc<App>>,
+    parts: Result<Path<(String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let example = address(first(&app), Some("abc"));
+    let (name, key) = path(parts, &example)?;
+    Query::parse(query.as_deref(), &[], None, example.clone())?;
+    let definition = asked::definition(&app.definitions, &name, &example)?;
+    let keys = [key];
+    let shown = Shown::read(&app, definition, &keys, &example).await?;
+    let [key] = &keys;
+    let body = html! {
+        header {
+            p.crumb { a href=(address(&name, None)) { (name) } }
+            h1 { (key) }
+            (told(shown.freshness))
+        }
+        (shown.frame(definition, html! {
+            p.total {
+                strong data-key="0" data-count="total" { (number(shown.totals.first().and_then(|one| one.total))) }
+                " " small { (name) " in all" }
+            }
+            div.cards { @for card in CARDS { (shown.card(card)) } }
+        }))
+    };
+    Ok(page(&format!("{key} · {name}"), &body))
+}
+
+/// A counter: the keys that are asked for, side by side.
+pub(crate) async fn counter(
+    State(app): State<Arc<App>>,
+    parts: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let example = format!("{}?key=abc&key=def", address(first(&app), None));
+    let name = path(parts, &example)?;
+    let query = Query::parse(query.as_deref(), &[], Some(KEY), example)?;
+    let definition = asked::definition(&app.definitions, &name, query.example())?;
+    // A form sends its empty field, too.
+    let keys: Vec<String> = query
+        .all(KEY)
+        .filter(|key| !key.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if keys.len() > KEYS_MAX {
+        let detail = format!(
+            "{} keys are asked for, {KEYS_MAX} are shown side by side",
+            keys.len()
+        );
+        return Err(query.wrong(KEY, detail));
+    }
+    let shown = Shown::read(&app, definition, &keys, query.example()).await?;
+    let body = html! {
+        header {
+            p.crumb { "Keys of" }
+            h1 { (name) }
+            @if !keys.is_empty() { (told(shown.freshness)) }
+        }
+        (shown.frame(definition, html! {
+            form.panel method="get" {
+                @for key in &keys { input type="hidden" name=(KEY) value=(key); }
+                label { "Another key" input type="text" name=(KEY) autocomplete="off" required; }
+                button type="submit" { "Show" }
+            }
+            @if keys.is_empty() { p { "Name a key to see what is counted of it, and further ones to compare them." } }
+            @else { (shown.side_by_side(&name)) }
+        }))
+    };
+    Ok(page(&name, &body))
+}
+
+/// A counter that there is.
+fn first(app: &App) -> &str {
+    app.definitions
+        .counters
+        .first()
+        .map_or("", |counter| &counter.name.0)
+}
+
+/// The address of a page.
+fn address(counter: &str, key: Option<&str>) -> String {
+    let key = key
+        .map(|key| format!("/{}", encoded(key)))
+        .unwrap_or_default();
+    format!("/stats/{}{key}", encoded(counter))
+}
+
+/// What is shown of some keys.
+struct Shown<'a> {
+    keys: &'a [String],
+    totals: Vec<Totals>,
+    freshness: Freshness,
+}
+
+impl<'a> Shown<'a> {
+    async fn read(
+        app: &App,
+        definition: &CounterDefinition,
+        keys: &'a [String],
+        example: &str,
+    ) -> Result<Self, Problem> {
+        let counters: Result<Vec<Counter>, Problem> = keys
+            .iter()
+            .map(|key| asked::counter(definition, key, example))
+            .collect();
+        let counters = counters?;
+        let now = app.now();
+        let reads = counters.iter().map(|counter| {
+            totals::read(app, counter, definition, now.time(), UtcOffset::default())
+        });
+        Ok(Self {
+            keys,
+            totals: try_join_all(reads).await?,
+            freshness: app.board().of_all(&counters, now.moment),
+        })
+    }
+
+    /// The main part: `above` the timeline, and it.
+    fn frame(&self, definition: &CounterDefinition, above: Markup) -> Markup {
+        let steps: Vec<_> = STEPS
+            .into_iter()
+            .filter(|(kept, _)| definition.granularities.contains(kept))
+            .collect();
+        let kept: Vec<_> = steps
+            .iter()
+            .map(|(granularity, _)| granularity.name())
+            .collect();
+        let keys = serde_json::to_string(self.keys).expect("texts serialise");
+        html! {
+            main id="stats" data-counter=(definition.name.0) data-unit=(definition.name.0) data-keys=(keys)
+                data-periods=(kept.join(" ")) {
+                (above)
+                @if !self.keys.is_empty() && !steps.is_empty() { (self.timeline(&steps)) }
+            }
+        }
+    }
+
+    fn timeline(&self, steps: &[(Granularity, &str)]) -> Markup {
+        html! {
+            section.panel aria-labelledby="timeline" {
+                div.bar {
+                    h2 id="timeline" { "Timeline" }
+                    div.steps role="group" aria-label="Length of a step" {
+                        @for (granularity, label) in steps {
+                            button type="button" data-step=(granularity.name()) aria-pressed="false" { (label) }
+                        }
+                    }
+                }
+                div.chart id="chart" role="slider" tabindex="0" aria-label="Walk along the timeline" aria-valuemin="0"
+                    aria-valuemax="0" aria-valuenow="0" aria-valuetext="loading" aria-describedby="hint" {}
+                p.point id="point" {}
+                p.hint id="hint" { "Times are " span id="offset" { "UTC" } ". Point at the timeline, or walk along it with the arrow keys." }
+                noscript { p { "The timeline needs JavaScript; the numbers above do not." } }
+                details {
+                    summary { "As a table" }
+                    div.scroll tabindex="0" role="region" aria-label="The timeline as a table" {
+                        table {
+                            caption { "The latest first" }
+                            thead { tr {
+                                th scope="col" id="step-name" { "Time" }
+                                @for key in self.keys { th scope="col" { (key) } }
+                            } }
+                            tbody id="rows" {}
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// A period that goes on, beside the one before; nothing if it cannot be added up from what is kept.
+    fn card(&self, (name, title, before): (&str, &str, &str)) -> Markup {
+        let Some(this) = self.totals.first().and_then(|one| one.periods.get(name)) else {
+            return html! {};
+        };
+        html! {
+            section.card {
+                h2 { (title) }
+                p.number data-key="0" data-count=(name) { (number(Some(this.count))) }
+                p.before { (before) " " span data-key="0" data-count={ (name) "-before" } { (number(Some(this.before.count))) } }
+            }
+        }
+    }
+
+    fn side_by_side(&self, counter: &str) -> Markup {
+        html! {
+            div.panel.scroll tabindex="0" role="region" aria-label="Keys side by side" {
+                table {
+                    caption { "Counts so far" }
+                    thead { tr {
+                        th scope="col" { "Key" }
+                        th scope="col" { "All" }
+                        @for (_, title, _) in CARDS { th scope="col" { (title) } }
+                    } }
+                    tbody { @for (n, (key, one)) in self.keys.iter().zip(&self.totals).enumerate() {
+                        tr {
+                            th scope="row" {
+                                span class={ "swatch series-" (n + 1) } aria-hidden="true" {}
+                                a href=(address(counter, Some(key))) { (key) }
+                            }
+                            td data-key=(n) data-count="total" { (number(one.total)) }
+                            @for (name, _, _) in CARDS {
+                                td data-key=(n) data-count=(name) { (number(one.periods.get(name).map(|this| this.count))) }
+                            }
+                        }
+                    } }
+                }
+            }
+        }
+    }
+}
+
+fn told(freshness: Freshness) -> Markup {
+    let state = freshness.state.name();
+    html! {
+        p.freshness id="freshness" role="status" data-state=(state) {
+            (stands(freshness.state))
+            @if let Some(behind) = freshness.behind_events {
+                " · " (number(i64::try_from(behind).ok())) " events behind"
+            }
+        }
+    }
+}
+
+/// The word, and what it means for who looks at the counts; `assets/stats.js` says the same.
+const fn stands(state: freshness::State) -> &'static str {
+    match state {
+        freshness::State::Live => "live",
+        freshness::State::Lagging => "lagging: events wait to be counted",
+        freshness::State::Uncertain => "uncertain: may be off until it is restored",
+        freshness::State::Restoring => "restoring: it is being made right, new events wait",
+        freshness::State::Unknown => "unknown: how fresh it is cannot be told",
+    }
+}
+
+/// With a comma after every three digits; a dash where there is none.
+fn number(count: Option<i64>) -> String {
+    let Some(count) = count else {
+        return "–".to_owned();
+    };
+    let digits = count.unsigned_abs().to_string();
+    let mut text = String::from(if count < 0 { "-" } else { "" });
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn page(title: &str, body: &Markup) -> Response {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · Stitch" }
+                link rel="icon" href="/assets/icon.svg";
+                link rel="stylesheet" href="/assets/uplot.min.css";
+                link rel="stylesheet" href="/assets/stats.css";
+                script defer src="/assets/uplot.min.js" {}
+                script defer src="/assets/stats.js" {}
+            }
+            body { (body) }
+        }
+    };
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CACHE_CONTROL, "no-cache"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+    ];
+    (headers, page.into_string()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_says_the_same_of_how_counts_stand() {
+        let script = include_str!("../assets/stats.js");
+        for state in [
+            freshness::State::Lagging,
+            freshness::State::Uncertain,
+            freshness::State::Restoring,
+            freshness::State::Unknown,
+        ] {
+            assert!(script.contains(stands(state)), "{}", stands(state));
+        }
+    }
+
+    #[test]
+    fn numbers_are_told_in_thousands() {
+        for (count, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (-1_234_567, "-1,234,567"),
+            (i64::MIN, "-9,223,372,036,854,775,808"),
+        ] {
+            assert_eq!(number(Some(count)), text);
+        }
+        assert_eq!(number(None), "–");
+    }
+}

@@ -1,0 +1,57 @@
+//! What the pages are made of, kept with the program. uPlot (MIT, `assets/uplot.LICENSE`) is the packaged file,
+//! unchanged.
+
+use axum::extract::Path;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+
+use crate::problem::{Kind, Problem};
+
+/// Every file: its name, its type, what is in it.
+pub(crate) const EVERY: [(&str, &str, &str); 6] = [
+    (
+        "uplot.min.js",
+        "text/javascript; charset=utf-8",
+        include_str!("../../assets/uplot.min.js"),
+    ),
+    (
+        "uplot.min.css",
+        "text/css; charset=utf-8",
+        include_str!("../../assets/uplot.min.css"),
+    ),
+    (
+        "uplot.LICENSE",
+        "text/plain; charset=utf-8",
+        include_str!("../../assets/uplot.LICENSE"),
+    ),
+    (
+        "stats.js",
+        "text/javascript; charset=utf-8",
+        include_str!("../../assets/stats.js"),
+    ),
+    (
+        "stats.css",
+        "text/css; charset=utf-8",
+        include_str!("../../assets/stats.css"),
+    ),
+    (
+        "icon.svg",
+        "image/svg+xml",
+        include_str!("../../assets/icon.svg"),
+    ),
+];
+
+/// One of them.
+pub(crate) async fn asset(Path(name): Path<String>) -> Result<Response, Problem> {
+    let found = EVERY.into_iter().find(|(known, ..)| *known == name);
+    let (_, kind, text) = found.ok_or_else(|| {
+        Problem::new(Kind::NoSuchPage, format!("{name} is not part of the pages"))
+            .with_example("/assets/stats.css")
+    })?;
+    // Of one version of this program: another one may bring others.
+    Ok((
+        [(CONTENT_TYPE, kind), (CACHE_CONTROL, "public, max-age=60")],
+        text,
+    )
+        .into_response())
+}

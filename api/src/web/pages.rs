@@ -1,0 +1,124 @@
+//! Everything beside the counts: health, metrics, the description of the API, problems explained, and what is said of
+//! addresses that there are not.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::app::App;
+use crate::metrics;
+use crate::problem::{Kind, Problem};
+use crate::stats::assets::asset;
+use crate::web::guard::knows_a_token;
+
+/// The description that clients are made from, held against this server by `api/tests/contract`.
+pub(crate) const OPENAPI: &str = include_str!("../../openapi.json");
+
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const INDEX: &str = "stitch-api: counts, timelines and how fresh they are\n\n\
+    /v1/counters         the counters that there are\n\
+    /stats/COUNTER/KEY   a page about one key; /stats/COUNTER compares keys\n\
+    /openapi.json        every address and parameter, with examples\n\
+    /health              200 while this process answers\n\
+    /ready               200 while it knows how fresh counts are\n\
+    /metrics             for Prometheus\n";
+
+pub(super) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/", get(INDEX))
+        .route("/openapi.json", get(openapi))
+        .route("/problems/{name}", get(problem))
+        .route("/assets/{name}", get(asset))
+        .route("/health", get(health))
+        .route("/healthz", get(health))
+        .route("/ready", get(ready))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(measured))
+}
+
+async fn openapi() -> impl IntoResponse {
+    (
+        [
+            (CONTENT_TYPE, "application/json"),
+            (CACHE_CONTROL, "public, max-age=300"),
+        ],
+        OPENAPI,
+    )
+}
+
+async fn problem(Path(name): Path<String>) -> Result<String, Problem> {
+    let kind = Kind::EVERY.into_iter().find(|kind| kind.name() == name);
+    kind.map(Kind::page).ok_or_else(|| {
+        let names: Vec<_> = Kind::EVERY.iter().map(|kind| kind.name()).collect();
+        Problem::new(
+            Kind::NoSuchPage,
+            format!("the problems are {}", names.join(", ")),
+        )
+        .with_example("/problems/wrong-parameter")
+    })
+}
+
+async fn health() -> &'static str {
+    "answering\n"
+}
+
+/// Counts are answered without it, but whoever chooses among several servers had better choose another one.
+async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
+    if app.board().is_known(app.now().moment) {
+        (
+            StatusCode::OK,
+            "counts are read, and it is known how fresh they are\n",
+        )
+    } else {
+        let why = "it is not known how fresh counts are: ZooKeeper or Kafka do not answer\n";
+        (StatusCode::SERVICE_UNAVAILABLE, why)
+    }
+}
+
+async fn measured(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
+    if !knows_a_token(request.headers(), &app.limits.tokens) {
+        let detail = "the header Authorization has none of this server's tokens";
+        return Err(Problem::new(Kind::NotLetIn, detail));
+    }
+    let free = app.admission.available_permits();
+    metrics::in_flight(app.limits.requests_in_flight_max - free);
+    Ok(([(CONTENT_TYPE, PROMETHEUS)], app.metrics.render()).into_response())
+}
+
+pub(super) async fn no_such_page(uri: Uri) -> Problem {
+    Problem::new(
+        Kind::NoSuchPage,
+        format!("{} is not one of the addresses", uri.path()),
+    )
+    .with_example("/v1/counters")
+}
+
+pub(super) async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    Problem::new(
+        Kind::WrongMethod,
+        format!("{method} {} does nothing", uri.path()),
+    )
+    .with_example("/v1/counters")
+}
+
+/// Answers are what they say they are, load nothing from elsewhere, and tell nobody where a reader came from.
+pub(super) async fn with_safety_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers
+        .entry(CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static(
+            "default-src 'none'; frame-ancestors 'none'",
+        ));
+    response
+}

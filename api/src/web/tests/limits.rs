@@ -1,0 +1,139 @@
+use futures_util::future::join_all;
+
+use super::*;
+
+const KEY: &str = "/v1/counters/plays/keys/a";
+
+#[tokio::test]
+async fn many_who_ask_for_one_cell_at_one_moment_cost_one_read() {
+    let here = Here::new("");
+    here.table.put("a", Granularity::All, "1970-01-01", 7);
+    here.table.withheld.send_replace(true);
+    let asking = join_all((0..100).map(|_| here.get(KEY)));
+    let release = async {
+        while here.table.reads() == 0 {
+            tokio::task::yield_now().await;
+        }
+        here.table.withheld.send_replace(false);
+    };
+    let (all, ()) = tokio::join!(asking, release);
+    assert!(all.iter().all(|got| got.json()["count"] == 7));
+    assert_eq!(here.table.reads(), 1);
+    here.get(KEY).await;
+    assert_eq!(
+        here.table.reads(),
+        2,
+        "nothing is kept once it was answered"
+    );
+}
+
+#[tokio::test]
+async fn what_goes_beyond_the_limit_is_refused_at_once_and_what_is_within_is_answered() {
+    let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=3");
+    here.table.withheld.send_replace(true);
+    let mut within: Vec<_> = (0..3).map(|_| Box::pin(here.get(KEY))).collect();
+    for request in &mut within {
+        assert!(futures_util::poll!(request).is_pending());
+    }
+    let beyond = here.get("/v1/counters/plays/keys/b").await;
+    assert_eq!((beyond.status, beyond.header("retry-after")), (503, "1"));
+    assert_eq!(beyond.json()["type"], "/problems/overload");
+    assert_eq!(here.table.reads(), 1, "refused before anything was read");
+    assert_eq!(
+        here.get("/health").await.status,
+        200,
+        "health is not counted among them"
+    );
+    here.table.withheld.send_replace(false);
+    assert!(join_all(within).await.iter().all(|got| got.status == 200));
+    assert_eq!(here.get(KEY).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_takes_its_place_and_its_read_with_it() {
+    let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=1");
+    here.table.withheld.send_replace(true);
+    let mut gone = Box::pin(here.get(KEY));
+    assert!(futures_util::poll!(&mut gone).is_pending());
+    assert_eq!(here.get(KEY).await.status, 503);
+    drop(gone);
+    assert_eq!(here.table.given_up.load(Ordering::SeqCst), 1);
+    here.table.withheld.send_replace(false);
+    assert_eq!(here.get(KEY).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_says_nothing_costs_the_time_of_a_request_and_no_more() {
+    let here = Here::new("STITCH_API__REQUEST_TIMEOUT_MS=2000");
+    here.table.withheld.send_replace(true);
+    let began = tokio::time::Instant::now();
+    let got = here.get(KEY).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+    assert_eq!((got.status, got.header("retry-after")), (503, "1"));
+    assert_eq!(got.json()["type"], "/problems/store-away");
+    assert_eq!(here.table.given_up.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn reads_beyond_the_limit_wait_for_those_within() {
+    let here = Here::new("STITCH_API__READS_IN_FLIGHT_MAX=5");
+    here.table.withheld.send_replace(true);
+    let keys: Vec<_> = (0..200).map(|n| format!("key=k{n}")).collect();
+    let address = format!("/v1/counters/plays/counts?{}", keys.join("&"));
+    let mut asking = Box::pin(here.get(&address));
+    assert!(futures_util::poll!(&mut asking).is_pending());
+    assert_eq!(here.table.reads(), 5);
+    here.table.withheld.send_replace(false);
+    assert_eq!(asking.await.status, 200);
+    assert_eq!(here.table.reads(), 200);
+}
+
+#[tokio::test]
+async fn with_tokens_only_those_who_know_one_may_read() {
+    let here = Here::new("STITCH_API__TOKENS=[\"0123456789abcdef\",\"fedcba9876543210\"]");
+    let with = async |value: &str| here.get_with(KEY, &[("authorization", value)]).await;
+    assert_eq!(with("Bearer fedcba9876543210").await.status, 200);
+    assert_eq!(
+        with("bearer 0123456789abcdef")
+            .await
+            .header("cache-control"),
+        "private, max-age=1"
+    );
+    for wrong in [
+        "Bearer fedcba987654321",
+        "Bearer ",
+        "Basic fedcba9876543210",
+        "fedcba9876543210",
+    ] {
+        let got = with(wrong).await;
+        assert_eq!(
+            (got.status, got.header("www-authenticate")),
+            (401, "Bearer"),
+            "{wrong}"
+        );
+    }
+    assert_eq!(here.get("/metrics").await.status, 401);
+    assert_eq!(here.get("/health").await.status, 200);
+    assert_eq!(here.table.reads(), 2);
+}
+
+#[tokio::test]
+async fn pages_of_other_hosts_read_only_if_they_are_named() {
+    const ORIGIN: &[(&str, &str)] = &[("origin", "https://a.example")];
+    let allowed = "access-control-allow-origin";
+    let none = Here::new("");
+    assert_eq!(none.get_with(KEY, ORIGIN).await.header(allowed), "");
+    let named = Here::new("STITCH_API__CORS_ORIGINS=[\"https://a.example\"]");
+    let got = named.get_with(KEY, ORIGIN).await;
+    assert_eq!(got.header(allowed), "https://a.example");
+    assert!(
+        got.header("access-control-expose-headers")
+            .contains("stitch-freshness")
+    );
+    let other = named
+        .get_with(KEY, &[("origin", "https://b.example")])
+        .await;
+    assert_eq!(other.header(allowed), "");
+    let all = Here::new("STITCH_API__CORS_ORIGINS=[\"*\"]");
+    assert_eq!(all.get_with(KEY, ORIGIN).await.header(allowed), "*");
+}

@@ -1,0 +1,264 @@
+use super::*;
+
+/// Addresses that cannot be answered: the status, the parameter at fault, and what is said of it.
+const WRONG: &[(&str, u16, &str, &str)] = &[
+    (
+        "/v1/counters/nothing/keys/a",
+        404,
+        "counter",
+        "none of plays, visits",
+    ),
+    (
+        "/v1/counters/nothing/keys/a/series",
+        404,
+        "counter",
+        "plays",
+    ),
+    ("/v1/counters/nothing/counts?key=a", 404, "counter", "plays"),
+    ("/v1/counters/plays/keys/%ff", 400, "key", "UTF-8"),
+    (
+        "/v1/counters/plays/keys/a?granularty=day",
+        400,
+        "granularty",
+        "takes granularity, at, utc_offset",
+    ),
+    (
+        "/v1/counters/plays/keys/a?granularity=minute",
+        400,
+        "granularity",
+        "none of hour, day",
+    ),
+    (
+        "/v1/counters/plays/keys/a?at=2026-05-01",
+        400,
+        "at",
+        "name another granularity",
+    ),
+    (
+        "/v1/counters/plays/keys/a?granularity=day&at=yesterday",
+        400,
+        "at",
+        "2026-05-01T12:00:00Z",
+    ),
+    (
+        "/v1/counters/plays/keys/a?granularity=day&utc_offset=2",
+        400,
+        "utc_offset",
+        "+02:00",
+    ),
+    (
+        "/v1/counters/plays/keys/a?granularity=day&utc_offset=%2B05:30",
+        400,
+        "utc_offset",
+        "whole hours",
+    ),
+    (
+        "/v1/counters/plays/keys/a?granularity=day&granularity=day",
+        400,
+        "granularity",
+        "twice",
+    ),
+    (
+        "/v1/counters/visits/keys/a",
+        400,
+        "granularity",
+        "kept by day, month",
+    ),
+    (
+        "/v1/counters/visits/keys/a?granularity=hour",
+        400,
+        "granularity",
+        "no hour can be added up",
+    ),
+    (
+        "/v1/counters/visits/keys/a?granularity=day&utc_offset=-02:00",
+        400,
+        "utc_offset",
+        "hours would have to be kept",
+    ),
+    ("/v1/counters/plays/counts", 400, "key", "name one key"),
+    (
+        "/v1/counters/plays/counts?key=a&key=",
+        400,
+        "key",
+        "1 to 1024 bytes",
+    ),
+    (
+        "/v1/counters/plays/keys/a/series?granularity=all",
+        400,
+        "granularity",
+        "none of hour",
+    ),
+    (
+        "/v1/counters/plays/keys/a/series?from=2026-05-02&to=2026-05-02",
+        400,
+        "from",
+        "is not before",
+    ),
+    (
+        "/v1/counters/plays/keys/a/series?to=0002-01-01",
+        200,
+        "",
+        "",
+    ),
+    (
+        "/v1/counters/plays/keys/a/series?limit=0",
+        400,
+        "limit",
+        "within 1 and 1000",
+    ),
+    (
+        "/v1/counters/plays/keys/a/series?limit=1001",
+        400,
+        "limit",
+        "within 1 and 1000",
+    ),
+    (
+        "/v1/counters/visits/keys/a/series?granularity=hour",
+        400,
+        "granularity",
+        "kept by day, month",
+    ),
+    (
+        "/v1/counters/plays/keys/a/totals?at=2026-05-01",
+        400,
+        "at",
+        "takes utc_offset",
+    ),
+    ("/v1/counters?page=2", 400, "page", "takes no parameters"),
+    ("/v1/counters/plays", 404, "", "is not one of the addresses"),
+    ("/v2/counters", 404, "", "is not one of the addresses"),
+    ("/problems/bad-luck", 404, "", "wrong-parameter"),
+];
+
+#[tokio::test]
+async fn every_error_names_the_parameter_and_shows_what_works() {
+    let here = Here::new("");
+    for (address, status, parameter, words) in WRONG {
+        let got = here.get(address).await;
+        assert_eq!(
+            got.status,
+            *status,
+            "{address}: {}",
+            String::from_utf8_lossy(&got.body)
+        );
+        if *status == 200 {
+            continue;
+        }
+        assert_eq!(
+            got.header("content-type"),
+            "application/problem+json",
+            "{address}"
+        );
+        let problem = got.json();
+        assert_eq!(
+            problem["parameter"].as_str().unwrap_or_default(),
+            *parameter,
+            "{problem}"
+        );
+        assert!(
+            problem["detail"].as_str().unwrap().contains(words),
+            "{problem}"
+        );
+        assert_eq!(problem["status"], *status);
+        let example = problem["example"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{problem}"));
+        assert_eq!(here.get(example).await.status, 200, "{address}: {example}");
+        let explained = here.get(problem["type"].as_str().unwrap()).await;
+        assert_eq!(explained.status, 200, "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn too_much_is_told_with_what_is_allowed() {
+    let here = Here::new("STITCH_API__KEYS_MAX=2");
+    let got = here
+        .get("/v1/counters/plays/counts?key=a&key=b&key=c")
+        .await;
+    assert_eq!(got.status, 400);
+    assert!(
+        got.json()["detail"]
+            .as_str()
+            .unwrap()
+            .contains("may name 2")
+    );
+    let body = format!("{{\"keys\": [\"{}\"]}}", "x".repeat(20_000));
+    let got = here.post("/v1/counters/plays/counts", body).await;
+    assert_eq!(
+        (got.status, &got.json()["type"]),
+        (413, &"/problems/too-much".into())
+    );
+    assert_eq!(here.table.reads(), 0);
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_used_is_told_so() {
+    let here = Here::new("");
+    for (body, parameter) in [
+        ("", None),
+        ("[]", None),
+        ("{\"keys\": [1]}", None),
+        ("{\"keys\": [\"a\"], \"key\": 1}", None),
+        ("{\"keys\": [\"a\"], \"at\": null}", None),
+        ("{\"keys\": []}", Some("key")),
+        (
+            "{\"keys\": [\"a\"], \"granularity\": \"minute\"}",
+            Some("granularity"),
+        ),
+    ] {
+        let got = here.post("/v1/counters/plays/counts", body).await;
+        let problem = got.json();
+        assert_eq!(
+            (got.status, problem["parameter"].as_str()),
+            (400, parameter),
+            "{body}: {problem}"
+        );
+        assert_eq!(
+            here.get(problem["example"].as_str().unwrap()).await.status,
+            200
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_an_address_does_not_take_is_told_with_those_that_it_does() {
+    let here = Here::new("");
+    for (address, allowed) in [
+        ("/v1/counters/plays/keys/a", "GET,HEAD"),
+        ("/v1/counters/plays/counts", "GET,HEAD,POST"),
+        ("/metrics", "GET,HEAD"),
+    ] {
+        let request = Request::delete(address).body(Body::empty()).unwrap();
+        let got = here.ask(request).await;
+        assert_eq!(
+            (got.status, got.header("allow")),
+            (405, allowed),
+            "{address}"
+        );
+        assert_eq!(got.json()["type"], "/problems/wrong-method");
+    }
+}
+
+#[tokio::test]
+async fn what_cassandra_says_is_told_without_its_hosts() {
+    let here = Here::new("");
+    for (refusal, status, kind) in [
+        (
+            StoreError::Unavailable("10.0.0.7".to_owned()),
+            503,
+            "/problems/store-away",
+        ),
+        (
+            StoreError::Refused("10.0.0.7".to_owned()),
+            500,
+            "/problems/store-refuses",
+        ),
+    ] {
+        *here.table.refusal.lock().unwrap() = Some(refusal);
+        let got = here.get("/v1/counters/plays/keys/a").await;
+        assert_eq!((got.status, &got.json()["type"]), (status, &kind.into()));
+        assert!(!got.json().to_string().contains("10.0.0.7"));
+        assert_eq!(got.header("cache-control"), "no-store");
+    }
+}

@@ -1,0 +1,141 @@
+//! Counts shown are counts recounted.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use stitch_harness::recount::{Cells, Place, Rules, read_log};
+use stitch_harness::stage::Stage;
+
+use crate::support::{Api, BOUND, events, stage};
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// What every cell should be, by whoever shares no code with the product.
+async fn recounted(stage: &Stage) -> Result<Cells> {
+    let (kafka, topic) = (stage.servers.kafka.clone(), stage.topic().to_owned());
+    let rules = Rules::read(&stage.config)?;
+    tokio::task::spawn_blocking(move || read_log(&kafka, &topic, &rules)).await?
+}
+
+fn iso(ms: i64) -> Result<String> {
+    let time = chrono::DateTime::from_timestamp_millis(ms).context("a time")?;
+    Ok(time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_count_shown_is_the_one_that_an_independent_recount_finds() -> Result<()> {
+    let stage = stage("api_right").await?;
+    let processor = stage.processor("processor").await?;
+    stage.feed()?.send(events(3000)?).await?;
+    stage.lag()?.until_none(BOUND).await?;
+    let cells = recounted(&stage).await?;
+    let api = Api::start(&stage, &[]).await?;
+    api.until_state("/v1/freshness", "live").await?;
+    each_cell(&api, &cells).await?;
+    series_elsewhere(&api, &cells).await?;
+    totals(&api, &cells).await?;
+    api.stop().await?;
+    stage.stop([processor]).await
+}
+
+/// Asks for every cell by hundreds, with a key among them that nothing was counted of.
+async fn each_cell(api: &Api, cells: &Cells) -> Result<()> {
+    type Bucket<'a> = (&'a str, &'a str, i64);
+    let mut buckets: BTreeMap<Bucket<'_>, Vec<(&str, i64)>> = BTreeMap::new();
+    for (
+        Place {
+            counter,
+            key,
+            granularity,
+            bucket_ms,
+        },
+        count,
+    ) in cells
+    {
+        let bucket = (counter.as_str(), granularity.as_str(), *bucket_ms);
+        buckets.entry(bucket).or_default().push((key, *count));
+    }
+    ensure!(buckets.len() > 300, "{} buckets", buckets.len());
+    let mut shown = 0;
+    for ((counter, granularity, bucket_ms), mut expected) in buckets {
+        expected.push(("nobody's", 0));
+        let path = format!("/v1/counters/{counter}/counts");
+        for expected in expected.chunks(200) {
+            let keys: Vec<&str> = expected.iter().map(|(key, _)| *key).collect();
+            let mut asked = json!({"keys": keys, "granularity": granularity});
+            if granularity != "all" {
+                asked["at"] = json!(iso(bucket_ms)?);
+            }
+            let answer = api.post(&path, &asked).await?;
+            let expected: Vec<Value> = expected
+                .iter()
+                .map(|(key, count)| json!({"key": key, "count": count}))
+                .collect();
+            ensure!(
+                answer["counts"] == json!(expected),
+                "{granularity}: {answer}, not {expected:?}"
+            );
+            shown += expected.len();
+        }
+    }
+    ensure!(shown > cells.len(), "{shown} of {} cells", cells.len());
+    Ok(())
+}
+
+/// The first track's days and months where clocks are 5 hours behind, against the recounted hours.
+async fn series_elsewhere(api: &Api, cells: &Cells) -> Result<()> {
+    let hours = |from: i64, to: i64| -> i64 {
+        let of_track = cells.iter().filter(|(place, _)| {
+            place.counter == "plays" && place.key == "track-1" && place.granularity == "hour"
+        });
+        let within = of_track.filter(|(place, _)| (from..to).contains(&place.bucket_ms));
+        within.map(|(_, count)| count).sum()
+    };
+    let from_ms = 1_675_209_600_000 + 5 * HOUR_MS;
+    for (granularity, points) in [("day", 460), ("month", 16)] {
+        let mut next = Some(format!(
+            "/v1/counters/plays/keys/track-1/series?granularity={granularity}&utc_offset=-05:00&from=2023-02-01\
+             &to=2024-06-01&limit=100"
+        ));
+        let mut starts = Vec::new();
+        let mut counts = Vec::new();
+        while let Some(path) = next {
+            let page = api.ok(&path).await?;
+            for point in page["points"].as_array().context("points")? {
+                let start = point["start"].as_str().context("a start")?;
+                starts.push(chrono::DateTime::parse_from_rfc3339(start)?.timestamp_millis());
+                counts.push(point["count"].as_i64().context("a count")?);
+            }
+            next = page["next"].as_str().map(str::to_owned);
+        }
+        ensure!(
+            starts.len() >= points && starts[0] == from_ms,
+            "{} points",
+            starts.len()
+        );
+        let ends = starts.iter().skip(1).copied().chain([i64::MAX]);
+        for ((start, end), count) in starts.iter().zip(ends).zip(&counts) {
+            ensure!(
+                hours(*start, end) == *count,
+                "{granularity} from {}: {count}",
+                iso(*start)?
+            );
+        }
+        ensure!(counts.iter().sum::<i64>() == hours(i64::MIN, i64::MAX));
+        ensure!(counts.iter().any(|count| *count > 0) && counts.contains(&0));
+    }
+    Ok(())
+}
+
+/// All that was counted, of every track.
+async fn totals(api: &Api, cells: &Cells) -> Result<()> {
+    let all = |place: &Place| place.counter == "revenue" && place.granularity == "all";
+    for (place, count) in cells.iter().filter(|(place, _)| all(place)).take(20) {
+        let answer = api
+            .ok(&format!("/v1/counters/revenue/keys/{}/totals", place.key))
+            .await?;
+        ensure!(answer["total"] == *count, "{}: {answer}", place.key);
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! A namespace, an API in it, and as little of an HTTP client as that takes.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use stitch_harness::events::{Generator, Record, Shape};
+use stitch_harness::process::Process;
+use stitch_harness::servers::Servers;
+use stitch_harness::stage::{Setting, Stage};
+use stitch_harness::web::{get, metric};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+pub(crate) const BOUND: Duration = Duration::from_secs(60);
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A running API.
+pub(crate) struct Api {
+    pub(crate) process: Process,
+    pub(crate) address: String,
+}
+
+pub(crate) async fn stage(name: &str) -> Result<Stage> {
+    let mut setting = Setting::new(name)?;
+    // However busy the machine is, no increment is given up: its mark would make counts uncertain.
+    setting.config += "\n[cassandra]\nrequest_timeout_ms = 30000\n";
+    Stage::build(&Servers::from_environment()?, &setting).await
+}
+
+/// So many events of the generator.
+pub(crate) fn events(count: usize) -> Result<Vec<Record>> {
+    let shape = Shape {
+        tracks: 60,
+        ..Shape::default()
+    };
+    Ok(Generator::new(shape)?.take(count).collect())
+}
+
+impl Api {
+    /// Starts one, with these variables in its environment.
+    pub(crate) async fn start(stage: &Stage, variables: &[(&str, &str)]) -> Result<Self> {
+        let mut program = stage.api_command("run", &["--output", "json"])?;
+        let variables = variables.iter();
+        let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        program.environment.extend(variables);
+        let mut process = program.start()?;
+        let address = Stage::address(&mut process).await?;
+        Ok(Self { process, address })
+    }
+
+    /// The status and the object that are answered.
+    pub(crate) async fn get(&self, path: &str) -> Result<(u16, Value)> {
+        let (status, body) = get(&self.address, path).await?;
+        let object = serde_json::from_str(&body).with_context(|| format!("{path}: {body}"))?;
+        Ok((status, object))
+    }
+
+    /// The object that is answered with 200.
+    pub(crate) async fn ok(&self, path: &str) -> Result<Value> {
+        let (status, object) = self.get(path).await?;
+        ensure!(status == 200, "{path}: {status} {object}");
+        Ok(object)
+    }
+
+    /// What is answered to a body with 200.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let mut connection = TcpStream::connect(&self.address).await?;
+        let body = body.to_string();
+        let head = format!(
+            "POST {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        connection.write_all(head.as_bytes()).await?;
+        connection.write_all(body.as_bytes()).await?;
+        let mut answer = String::new();
+        timeout(BOUND, connection.read_to_string(&mut answer)).await??;
+        let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
+        ensure!(head.contains(" 200 "), "{path}: {answer}");
+        Ok(serde_json::from_str(body)?)
+    }
+
+    pub(crate) async fn metric(&self, name: &str) -> Result<f64> {
+        let (_, page) = get(&self.address, "/metrics").await?;
+        metric(&page, name).with_context(|| format!("{name}: {page}"))
+    }
+
+    /// Until a metric has this value.
+    pub(crate) async fn until(&self, name: &str, value: f64) -> Result<()> {
+        let seen = async {
+            while (self.metric(name).await? - value).abs() > 0.5 {
+                sleep(LOOK_INTERVAL).await;
+            }
+            anyhow::Ok(())
+        };
+        let seen = timeout(BOUND, seen).await;
+        match seen {
+            Ok(seen) => seen,
+            Err(_) => anyhow::bail!("{name} is {} and not {value}", self.metric(name).await?),
+        }
+    }
+
+    /// Until a key stands like this.
+    pub(crate) async fn until_state(&self, path: &str, state: &str) -> Result<Value> {
+        let seen = async {
+            loop {
+                let answer = self.ok(path).await?;
+                if answer["freshness"]["state"] == state {
+                    return anyhow::Ok(answer);
+                }
+                sleep(LOOK_INTERVAL).await;
+            }
+        };
+        match timeout(BOUND, seen).await {
+            Ok(seen) => seen,
+            Err(_) => anyhow::bail!("not {state}: {}", self.ok(path).await?),
+        }
+    }
+
+    /// Ends in order.
+    pub(crate) async fn stop(self) -> Result<()> {
+        let finished = self.process.stop(BOUND).await?;
+        let object: Value = serde_json::from_str(&finished.output)
+            .with_context(|| format!("{}{}", finished.output, finished.errors))?;
+        ensure!(finished.code == Some(0), "{finished:?}");
+        ensure!(
+            object["outcome"] == "stopped" && object["connections_cut_off"] == 0,
+            "{object}"
+        );
+        ensure!(!finished.errors.contains("panicked"), "{}", finished.errors);
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! The pages in a real Chromium, on real servers, while events flow: `browse.mjs` beside this file clicks and looks.
+//! Run by `deploy/test pages`, which installs what that takes and names it by `STITCH_CHROMIUM` and
+//! `STITCH_BROWSER_TOOLS`. Screenshots are left in `target/pages`.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use stitch_harness::events::{Generator, Shape};
+use stitch_harness::process::Program;
+use stitch_harness::servers::{Servers, repository};
+use stitch_harness::stage::{Setting, Stage};
+
+const BOUND: Duration = Duration::from_secs(60);
+const BROWSE_BOUND: Duration = Duration::from_secs(240);
+const DAY_MS: i64 = 86_400_000;
+
+/// Events of the last two years up to now.
+fn events() -> Result<Generator> {
+    let span_ms = 730 * DAY_MS;
+    Generator::new(Shape {
+        tracks: 20,
+        start_ms: chrono::Utc::now().timestamp_millis() - span_ms,
+        span_ms,
+        ..Shape::default()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_can_be_read_walked_along_and_keep_up() -> Result<()> {
+    let mut setting = Setting::new("pages")?;
+    // However busy the machine is, no increment is given up: its mark would make counts uncertain.
+    setting.config += "\n[cassandra]\nrequest_timeout_ms = 30000\n";
+    let stage = Stage::build(&Servers::from_environment()?, &setting).await?;
+    let processor = stage.processor("processor").await?;
+    let feed = stage.feed()?;
+    let mut events = events()?;
+    feed.send(events.by_ref().take(20_000)).await?;
+    stage.lag()?.until_none(BOUND).await?;
+    let live = feed.live(events, 50);
+    let mut api = stage.api_command("run", &[])?.start()?;
+    let address = Stage::address(&mut api).await?;
+    let folder = repository()?.join("target/pages");
+    std::fs::create_dir_all(&folder)?;
+    let script = repository()?.join("tests/pages/browse.mjs");
+    let text = |name: &str| {
+        std::env::var(name).with_context(|| format!("{name} is not set: deploy/test pages sets it"))
+    };
+    let browse = Program {
+        name: "browse".to_owned(),
+        path: "/usr/bin/env".into(),
+        arguments: vec![
+            "node".to_owned(),
+            script.display().to_string(),
+            address,
+            folder.display().to_string(),
+        ],
+        environment: vec![
+            ("STITCH_CHROMIUM".to_owned(), text("STITCH_CHROMIUM")?),
+            (
+                "STITCH_BROWSER_TOOLS".to_owned(),
+                text("STITCH_BROWSER_TOOLS")?,
+            ),
+        ],
+        folder: stage.folder.clone(),
+    };
+    let finished = browse.run(BROWSE_BOUND).await?;
+    live.stop().await?;
+    ensure!(
+        finished.code == Some(0),
+        "{}{}",
+        finished.output,
+        finished.errors
+    );
+    let stopped = api.stop(BOUND).await?;
+    ensure!(stopped.code == Some(0), "{stopped:?}");
+    stage.stop([processor]).await
+}

@@ -45,6 +45,11 @@ fn every_way_to_be_wrong_is_made_right_and_proved() {
         !fake.exists("__WRIT__") && !fake.exists("/requests/"),
         "all is given back"
     );
+    assert_eq!(
+        fake.times("delete /requests/"),
+        1,
+        "as soon as the range is"
+    );
     assert!(!fake.exists("/members/"), "and the member has left");
     assert_eq!(
         restored(&fake).cells.corrected,
@@ -100,6 +105,45 @@ fn a_cell_that_was_touched_while_it_was_read_is_not_called_wrong() {
     });
     let cells = fake.plan(None).unwrap().cells;
     assert_eq!((cells.wrong, cells.unjudged), (0, 1));
+}
+
+/// R1, closing in: the same holds for cells that are read one by one.
+#[test]
+fn a_cell_that_was_touched_while_closing_in_is_not_called_wrong() {
+    let fake = Fake::with(&["a"], "bits = 0", |config| {
+        config.restorator.unjudged_cells_target = 0;
+    });
+    fake.before("scan", |fake| {
+        fake.produce("a");
+        fake.hold("a", 2);
+        fake.before("get /partitions/0/progress", |fake| fake.progress(2));
+        fake.before("read plays/a", |fake| {
+            fake.feed_stalls.set(true);
+            fake.produce("a");
+            fake.hold("a", 3);
+            fake.before("ends asked", |fake| {
+                fake.feed_stalls.set(false);
+                fake.changes.tell();
+            });
+        });
+    });
+    let cells = fake.plan(None).unwrap().cells;
+    assert_eq!((cells.wrong, cells.unjudged), (0, 1));
+    assert_eq!(fake.times("read plays/a"), 1, "closed in");
+}
+
+/// R1, closing in: an event that the later cut has passed may not have been counted.
+#[test]
+fn what_a_later_cut_has_passed_is_judged_again() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.before("scan", |fake| {
+        fake.before("get /partitions/0/progress", |fake| {
+            fake.produce("a");
+            fake.progress(2);
+        });
+    });
+    let report = restored(&fake);
+    assert_eq!((report.outcome(), fake.held("a")), ("proved", 2));
 }
 
 /// R1: what a dead member sent lands before the cells are read, because a calm is awaited.

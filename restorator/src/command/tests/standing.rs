@@ -47,6 +47,10 @@ fn what_is_unsettled_is_marked_before_the_lock_goes() {
     let report = restored(&fake);
     assert_eq!(report.exit(), Exit::Failed);
     assert!(fake.exists("/ranges/0/unsettled-0000000000000001-"));
+    assert!(
+        !fake.exists("/members/"),
+        "the mark says all that is to say"
+    );
     assert!(!fake.exists("__WRIT__"));
     let trace = fake.trace();
     let marked = next(&trace, "create /ranges/0/unsettled-", 0);

@@ -7,6 +7,7 @@ use stitch_common::namespace::agree;
 use stitch_common::ports::{Cql, EventLog, Keeper};
 use tokio_util::sync::CancellationToken;
 
+use crate::journal::{Journal, JournalError};
 use crate::memory::Memory;
 use crate::options::{Gone, Scope};
 use crate::progress_bar::Progress;
@@ -34,6 +35,8 @@ pub struct Given<'a, K, Q, L, C> {
     pub stop: CancellationToken,
     /// Is told how far it is.
     pub progress: &'a dyn Progress,
+    /// Makes the journal of this name.
+    pub journal: &'a dyn Fn(&str) -> Result<Journal, JournalError>,
 }
 
 impl<K: Keeper, Q: Cql, L: EventLog, C: Clock> Given<'_, K, Q, L, C> {

@@ -11,6 +11,7 @@ use stitch_common::event_log::KafkaLog;
 use stitch_common::shutdown::Shutdown;
 
 use crate::command::{self, Given};
+use crate::journal::Journal;
 use crate::options::{PlanOptions, RunOptions};
 use crate::progress_bar::{Bar, Lines, Progress};
 use crate::report::{PlanReport, RunReport};
@@ -67,6 +68,7 @@ async fn at<T>(
         process: &process,
         stop: shutdown.token(),
         progress: &*progress,
+        journal: &|name| Journal::create(&config.restorator.journal, name),
     };
     work(&given).await
 }

@@ -16,7 +16,6 @@ use super::Given;
 use super::plan::{Audit, begin, following, interrupted_before, unless_interrupted};
 use crate::error::Error;
 use crate::failpoint;
-use crate::journal::Journal;
 use crate::limits;
 use crate::options::{Limits, PlanSource, RunOptions, Scope};
 use crate::plan::file::Plan;
@@ -212,8 +211,7 @@ async fn ranges<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
     if let Err(exceeded) = limits::check(limits, summary.audit().wrong.extent()) {
         return Ok(summary.refused(site, exceeded));
     }
-    let folder = &given.config.restorator.journal;
-    let journal = Journal::create(folder, recorder.id().as_str()).map_err(|error| {
+    let journal = (given.journal)(recorder.id().as_str()).map_err(|error| {
         let what = format!("{error}: {}", error.cause);
         Failure::new(
             what,

@@ -28,6 +28,7 @@ use super::keeper::Nodes;
 use super::slot_at;
 use super::store::Fate;
 use crate::command::{self, Given};
+use crate::journal::Journal;
 use crate::options::{Limits, PlanOptions, PlanSource, RunOptions, Scope};
 use crate::progress_bar::Silent;
 use crate::report::{PlanReport, RunReport};
@@ -349,12 +350,14 @@ impl Fake {
             host: "here".to_owned(),
             id: 7,
         };
+        let folder = self.config.restorator.journal.clone();
         work(&Given {
             servers: &servers,
             config: &self.config,
             process: &process,
             stop: self.stop.clone(),
             progress: &Silent,
+            journal: &|name| Journal::create(&folder, name),
         })
     }
 }

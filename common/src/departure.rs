@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::coordination::{self, Coordinator, membership};
 use crate::member::MemberId;
+use crate::mutation::{Rule, out};
 use crate::ports::{Cql, Nodes, Probe, Session, Store};
 
 /// How a member left.
@@ -41,10 +42,10 @@ pub async fn depart<S: Session, C: Clock, Q: Cql>(
     let member = coordinator.member();
     store.close().await;
     let departure = match unsettled {
-        Some(why) => Departure::Tombstone { why },
-        None => match unlisted(cql, &member, coordinator.clock(), bound).await {
-            Err(why) => Departure::Tombstone { why },
-            Ok(()) => match membership::leave(&coordinator).await {
+        Some(why) if !out(Rule::LeaveSettled) => Departure::Tombstone { why },
+        Some(_) | None => match unlisted(cql, &member, coordinator.clock(), bound).await {
+            Err(why) if !out(Rule::LeaveUnlisted) => Departure::Tombstone { why },
+            Ok(()) | Err(_) => match membership::leave(&coordinator).await {
                 Ok(()) => Departure::Clean,
                 Err(error) => Departure::Tombstone { why: told(&error) },
             },

@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod lease;
 pub mod member;
 pub mod invariant;
+pub mod mutation;
 pub mod clock;
 pub mod ports;
 pub mod config;

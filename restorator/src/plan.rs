@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use futures_util::future::{TryFutureExt, try_join};
+use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{EventLog, Nodes};
 use stitch_common::range::RangeId;
@@ -14,7 +15,6 @@ use stitch_common::range::RangeId;
 use crate::error::Error;
 use crate::expected::ExpectedTotals;
 use crate::ledgers::Ledgers;
-use crate::quiet::Unrest;
 use crate::refuse;
 use crate::site::{Site, World};
 use crate::tail::Tail;
@@ -56,9 +56,7 @@ pub async fn begin<W: World>(
     let ring = site.nodes.ring().await?;
     site.known.borrow_mut().learn(&ring);
     *site.ring.borrow_mut() = ring;
-    let cut = BaseCut::read(site).await?;
-    // After the cut, never before: a request that becomes unknown between the two would be seen by neither.
-    let unrest = Unrest::read(site, site.scope.ranges()).await?;
+    let (cut, unrest) = BaseCut::and_unrest(site, site.scope.ranges()).await?;
     let bounds = site.log.bounds(&cut.partitions()).await?;
     let bits = site.definitions().range_bits;
     refuse::progress(&cut, committed, &bounds, bits).map_err(Error::Refused)?;
@@ -66,7 +64,8 @@ pub async fn begin<W: World>(
     let cut_of = |range| cut.of(range);
     let mut ledgers = Ledgers::new(site.definitions(), site.scope, &site.memory, cut_of);
     let added = totals.add_below(&lowest, &mut ledgers, site.progress);
-    try_join(added.map_err(Error::from), unrest.wait_out(site)).await?;
+    let rested = unrest.wait_out_unless(site, Rule::CalmBeforeRead);
+    try_join(added.map_err(Error::from), rested).await?;
     let tail = Tail::new(ledgers, &lowest);
     Ok(Begun { cut, tail })
 }
@@ -128,7 +127,9 @@ async fn some<W: World>(
     site.progress.begin("scanning the table", "cells", None);
     let mut found = scan::first(site, tail, ranges).await?;
     site.progress.end();
-    closing_in::reach_end(site, tail, cut).await?;
+    if !out(Rule::EndAfterRead) {
+        closing_in::reach_end(site, tail, cut).await?;
+    }
     let mut unjudged = unjudged(tail, ranges);
     for round in 0..ROUNDS_MAX {
         if unjudged <= site.config.restorator.unjudged_cells_target {

@@ -10,6 +10,7 @@ use stitch_common::clock::{Clock, Moment};
 use stitch_common::coordination::marks::{self, Mark};
 use stitch_common::coordination::membership::{self, Forgot};
 use stitch_common::member::MemberId;
+use stitch_common::mutation::{Rule, out};
 use stitch_common::range::RangeId;
 
 use crate::error::Error;
@@ -50,6 +51,21 @@ impl Unrest {
     #[must_use]
     pub fn is_none(&self) -> bool {
         self.tombstones.is_empty() && self.marks.is_empty()
+    }
+
+    /// [`Unrest::wait_out`], unless this rule is taken out.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn wait_out_unless<W: World>(
+        self,
+        site: &Site<'_, W>,
+        without: Rule,
+    ) -> Result<(), Error> {
+        match out(without) {
+            true => Ok(()),
+            false => self.wait_out(site).await,
+        }
     }
 
     /// Awaits a calm, which so begins after this was read, and deletes what it has settled. Waits for nothing if

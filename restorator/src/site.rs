@@ -10,6 +10,7 @@ use stitch_common::config::Config;
 use stitch_common::coordination::Coordinator;
 use stitch_common::coordination::definition_node::Defined;
 use stitch_common::definition::Definitions;
+use stitch_common::mutation::{Rule, out};
 use stitch_common::ports::{Cql, EventLog, Keeper, Level, NodeState, Nodes, Session, Store};
 
 use crate::expected::Log;
@@ -99,7 +100,10 @@ impl<W: World> Site<'_, W> {
     }
 
     /// How many replicas must answer.
-    pub const fn level(&self) -> Level {
+    pub fn level(&self) -> Level {
+        if out(Rule::ReadAll) {
+            return Level::Quorum;
+        }
         self.config.restorator.read_level
     }
 

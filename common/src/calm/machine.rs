@@ -8,6 +8,7 @@ use super::hindrance::Hindrance;
 use crate::clock::Moment;
 use crate::coordination::membership::Epoch;
 use crate::member::MemberId;
+use crate::mutation::{Rule, out};
 use crate::ports::{Connection, NodeAddress, NodeId, NodeSettings, NodeState};
 
 /// A node may have been frozen, unseen, between two questions: for as long as from the first one's asking to the
@@ -216,7 +217,7 @@ impl<'a> Machine<'a> {
     fn has_new_epoch(&mut self, round: &Round) -> bool {
         let Ok(epoch) = round.epoch else { return false };
         let before = self.epoch.replace(epoch);
-        before.is_some_and(|before| before != epoch)
+        before.is_some_and(|before| before != epoch) && !out(Rule::CalmEpoch)
     }
 
     /// Notes that the node was asked; for how long it may have been frozen unseen, if it was asked before.
@@ -254,6 +255,7 @@ impl<'a> Machine<'a> {
                     .into_iter()
                     .collect()
             }
+            Found::Silent if out(Rule::CalmSilence) => Vec::new(),
             Found::Silent => {
                 let track = self.nodes.get(&node.id);
                 let since = track.and_then(|track| track.silent_since);
@@ -269,6 +271,9 @@ impl<'a> Machine<'a> {
 
     fn connected(&self, node: &NodeAddress, connection: &Connection) -> Option<Hindrance> {
         let member = MemberId::from_node_name(connection.client_id.as_deref()?)?;
+        if out(Rule::CalmListed) {
+            return None;
+        }
         let hinders = self.dead.contains(&member) && !(self.word.member_gone)(&member);
         hinders.then(|| Hindrance::Connected {
             member,
@@ -317,7 +322,7 @@ impl<'a> Machine<'a> {
         if let (Some(stretch), Some(asked)) = (self.stretch, asked) {
             let needed = self.bound().total() + stretch.unseen_longest;
             let passed = asked.since(stretch.began);
-            if passed < needed {
+            if passed < needed && !out(Rule::CalmStretch) {
                 hindrances.push(Hindrance::Stretch {
                     left: needed.saturating_sub(passed),
                 });

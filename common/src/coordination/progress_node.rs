@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 
 use crate::clock::Clock;
 use crate::member::MemberId;
+use crate::mutation::{Rule, out};
 use crate::offset::Partition;
 use crate::ports::{CreateMode, KeeperError, MultiError, Node, Operation, Session};
 use crate::progress::{Progress, Writer, Written};
@@ -149,7 +150,7 @@ pub async fn write<S: Session, C: Clock>(
         let set = Operation::Set {
             path: path.clone(),
             data: data.clone(),
-            version: Some(known.version),
+            version: (!out(Rule::Fence)).then_some(known.version),
         };
         let version = match coordinator.session().multi(vec![lock.fence()?, set]).await {
             Ok(_) => known.version.wrapping_add(1),

@@ -4,6 +4,7 @@ use stitch_common::cell::Counter;
 use stitch_common::check_invariant;
 use stitch_common::clock::Moment;
 use stitch_common::lease::Lease;
+use stitch_common::mutation::{Rule, out};
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::CounterBatch;
 use stitch_common::range::RangeId;
@@ -161,6 +162,10 @@ impl Counting {
                 state.trouble = None;
                 self.answer(range, &counter, &parts, Track::applied);
             }
+            Outcome::Unknown(cause) if out(Rule::NeverAgain) => {
+                tracing::debug!(%range, %cause, "outcome unknown, and the rule against it is out");
+                self.came_back(range, &counter, parts);
+            }
             Outcome::NotApplied(cause) => {
                 tracing::debug!(%range, %cause, "increments not applied, sent again after a pause");
                 state.trouble = Some(Trouble::after(state.trouble, now));
@@ -174,7 +179,11 @@ impl Counting {
                 for part in &parts {
                     self.track(range, part.partition).unknown(part.place);
                 }
-                self.range(range).unmarked.extend(parts.iter().copied());
+                let state = self.range(range);
+                match &mut state.marking {
+                    Some(marking) if out(Rule::MarkedAfter) => marking.extend(&parts),
+                    Some(_) | None => state.unmarked.extend(&parts),
+                }
                 self.held.bytes -= Self::weight(&counter) * parts.len();
             }
         }

@@ -5,6 +5,7 @@
 
 use stitch_common::clock::Moment;
 use stitch_common::event::{Decoded, Event};
+use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Record, Run};
 use stitch_common::progress::Progress;
@@ -220,6 +221,9 @@ impl Counting {
             }
             LockState::Held | LockState::Yielding { .. } => self.wake(range),
             LockState::Queued | LockState::Releasing => {}
+        }
+        if out(Rule::SharedLock) {
+            self.wake(range);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use stitch_common::clock::Moment;
+use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::Partition;
 use stitch_common::outcome::Cause;
 
@@ -94,8 +95,8 @@ impl RangeCounting {
         self.lock.is_held()
     }
 
-    pub(super) const fn may_send(&self) -> bool {
-        self.holds_lock() && self.stopped.is_none()
+    pub(super) fn may_send(&self) -> bool {
+        (self.holds_lock() || out(Rule::SharedLock)) && self.stopped.is_none()
     }
 
     pub(super) const fn is_stopped(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The rules of counting, each a question about values. The machine asks them before it does anything; the exhaustive
 //! model of the protocol (`model/`) asks the same ones in every state that it reaches.
 
+use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::Offset;
 
 use super::partition::Stage;
@@ -10,7 +11,7 @@ use super::track::Track;
 /// Whether an event at `offset` is counted here: a range that resumed above it has answered it already (rule P7).
 #[must_use]
 pub fn is_counted(resumed: Offset, offset: Offset) -> bool {
-    resumed <= offset
+    resumed <= offset || out(Rule::ResumeThere)
 }
 
 /// Whether a part may be sent (rules P1, P2, P6): only with the locks of its range and of its partition; and where one
@@ -22,14 +23,18 @@ pub fn may_begin(
     must_finish: impl FnOnce() -> bool,
 ) -> bool {
     let counted = stage.is_some_and(Stage::holds_lock);
-    let finishing = lock.is_yielding() || stage.is_some_and(Stage::is_handing_over);
-    lock.is_held() && counted && (!finishing || must_finish())
+    let yielding = lock.is_yielding() && !out(Rule::BeginNothing);
+    let finishing = yielding || stage.is_some_and(Stage::is_handing_over);
+    (lock.is_held() || out(Rule::SharedLock)) && counted && (!finishing || must_finish())
 }
 
 /// How far one range of one partition is answered (rule P5): to the first event that is not, or to where its events
 /// were taken in; never below where it resumed.
 #[must_use]
 pub fn answered(track: Option<&Track>, taken_in: Offset, resumed: Offset) -> Offset {
+    if out(Rule::Answered) {
+        return taken_in.max(resumed);
+    }
     let answered = track.map_or(taken_in, |track| track.progress(taken_in));
     answered.max(resumed)
 }
@@ -38,6 +43,9 @@ pub fn answered(track: Option<&Track>, taken_in: Offset, resumed: Offset) -> Off
 /// on its way.
 #[must_use]
 pub fn is_settled<'a>(at_rest: bool, tracks: impl IntoIterator<Item = &'a Track>) -> bool {
+    if out(Rule::SettledFirst) {
+        return true;
+    }
     at_rest && tracks.into_iter().all(Track::is_settled)
 }
 
@@ -45,7 +53,7 @@ pub fn is_settled<'a>(at_rest: bool, tracks: impl IntoIterator<Item = &'a Track>
 /// be given back.
 #[must_use]
 pub fn is_told(track: &Track, written: Offset) -> bool {
-    written >= track.behind()
+    written >= track.behind() || out(Rule::WrittenFirst)
 }
 
 #[cfg(test)]

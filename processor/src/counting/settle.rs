@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use stitch_common::check_invariant;
 use stitch_common::clock::Moment;
+use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::progress::Progress;
 use stitch_common::range::RangeId;
@@ -42,7 +43,7 @@ impl Counting {
     pub(crate) fn yield_asked(&mut self, range: RangeId, now: Moment) {
         let give_up = now.plus(self.limits.settle_timeout);
         let state = self.range(range);
-        if state.lock == LockState::Held {
+        if state.lock == LockState::Held && !out(Rule::Yield) {
             state.lock = LockState::Yielding { give_up };
             state.queue_all();
             state.set_ready(false);
@@ -155,6 +156,9 @@ impl Counting {
         let state = self.range(range);
         if state.marking.is_none() && !state.unmarked.is_empty() {
             state.marking = Some(std::mem::take(&mut state.unmarked));
+            if out(Rule::Marked) {
+                return self.marked(range);
+            }
             self.commands.push(Command::Mark(range));
         }
     }
@@ -213,7 +217,7 @@ impl Counting {
         if known.writing.is_some() {
             return;
         }
-        if known.written != self.progress(partition) {
+        if known.written != self.progress(partition) && !out(Rule::HandOver) {
             self.write_progress(partition, now);
             return;
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::{TryFutureExt, try_join};
 use stitch_common::coordination::progress_node;
+use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::EventLog;
 use stitch_common::progress::Progress;
@@ -12,6 +13,7 @@ use stitch_common::range::RangeId;
 
 use crate::error::Error;
 use crate::options::Scope;
+use crate::quiet::Unrest;
 use crate::site::{Site, World};
 
 /// Progress of every partition that Kafka or ZooKeeper knows.
@@ -36,6 +38,24 @@ impl BaseCut {
             )
         });
         Ok(Self::new(kafka, written))
+    }
+
+    /// Reads it, and then the marks of these ranges and the tombstones. Never before: a request that becomes unknown
+    /// between the two would be seen by neither.
+    ///
+    /// # Errors
+    /// A server could not be asked.
+    pub async fn and_unrest<W: World>(
+        site: &Site<'_, W>,
+        ranges: impl Iterator<Item = RangeId>,
+    ) -> Result<(Self, Unrest), Error> {
+        if out(Rule::MarksAfterCut) {
+            let unrest = Unrest::read(site, ranges).await?;
+            return Ok((Self::read(site).await?, unrest));
+        }
+        let cut = Self::read(site).await?;
+        let unrest = Unrest::read(site, ranges).await?;
+        Ok((cut, unrest))
     }
 
     /// From what Kafka and what ZooKeeper knows.

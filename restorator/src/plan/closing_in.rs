@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stitch_common::cell::Cell;
+use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::Offsets;
 use stitch_common::ports::EventLog;
 use stitch_common::range::RangeId;
@@ -15,7 +16,6 @@ use crate::place::Place;
 use crate::plan::base_cut::BaseCut;
 use crate::plan::found::Found;
 use crate::plan::scan;
-use crate::quiet::Unrest;
 use crate::site::{Site, World};
 use crate::tail::Tail;
 
@@ -30,10 +30,8 @@ pub async fn close_in<W: World>(
     found: &mut Found,
 ) -> Result<(), Error> {
     let ranges = found.ranges();
-    let cut = BaseCut::read(site).await?;
-    // After the cut, never before: a request that becomes unknown between the two would be seen by neither.
-    let unrest = Unrest::read(site, ranges.iter().copied()).await?;
-    unrest.wait_out(site).await?;
+    let (cut, unrest) = BaseCut::and_unrest(site, ranges.iter().copied()).await?;
+    unrest.wait_out_unless(site, Rule::CalmBeforeRead).await?;
     let (mut passed, mut whole) = (Vec::new(), Vec::new());
     let mut share = site.memory.share();
     for &range in &ranges {
@@ -51,7 +49,9 @@ pub async fn close_in<W: World>(
     for some in passed.chunks(CELLS_AT_ONCE) {
         judge(site, tail, found, some).await?;
     }
-    reach_end(site, tail, &cut).await?;
+    if !out(Rule::EndAfterRead) {
+        reach_end(site, tail, &cut).await?;
+    }
     Ok(())
 }
 

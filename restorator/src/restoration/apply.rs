@@ -7,6 +7,7 @@ use futures_util::stream::{self, StreamExt};
 use stitch_common::cell::{Cell, CellSlot, Counter};
 use stitch_common::check_invariant;
 use stitch_common::clock::Clock;
+use stitch_common::mutation::{Rule, out};
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::{CounterBatch, Store};
 
@@ -125,7 +126,9 @@ pub async fn once<W: World>(
 pub async fn wait_out<W: World>(held: &mut Held<'_, W>) -> Result<(), Unproven> {
     let note = "the outcome of some corrections is unknown: awaiting a calm, then everything is read again";
     held.task().site.progress.note(note);
-    held.bound.calm().await?;
+    if !out(Rule::CalmAfterUnknown) {
+        held.bound.calm().await?;
+    }
     held.claim.unsettled = false;
     Ok(())
 }
@@ -143,6 +146,7 @@ async fn send<W: World>(site: &Site<'_, W>, batch: &CounterBatch) -> Batch {
         };
         match site.store.increment(permit, batch).await {
             Outcome::Applied => return Batch::Applied,
+            Outcome::Unknown(cause) if out(Rule::CorrectOnce) => last = cause,
             Outcome::Unknown(cause) => {
                 tracing::warn!(counter = %batch.counter, %cause, "outcome of a correction unknown");
                 return Batch::Unknown;

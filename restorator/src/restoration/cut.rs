@@ -1,6 +1,7 @@
 //! R3: the cut, progress of every partition read while the range's lock is held.
 
 use stitch_common::coordination::definition_node;
+use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::Offsets;
 
 use super::acquire::Held;
@@ -51,12 +52,15 @@ fn taken<W: World>(all: BaseCut, held: &Held<'_, W>) -> Result<Cut, Unproven> {
     if let Some(partition) = all.lacking().next() {
         return Err(Unproven::NoProgress(partition));
     }
-    let offsets = all.of(held.range());
+    let mut offsets = all.of(held.range());
     let ledgers = held.task().tail.ledgers();
     ledgers
         .of(held.range())
         .ahead(&offsets)
         .map_err(Error::from)?;
+    if out(Rule::CutUnderLock) {
+        offsets.clone_from(ledgers.of(held.range()).cut());
+    }
     drop(ledgers);
     Ok(Cut { all, offsets })
 }

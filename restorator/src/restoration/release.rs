@@ -6,6 +6,7 @@ use std::time::Duration;
 use stitch_common::cell::Cell;
 use stitch_common::clock::Clock;
 use stitch_common::coordination::{Error, marks, requests};
+use stitch_common::mutation::{Rule, out};
 
 use super::Task;
 use super::acquire::Claim;
@@ -55,7 +56,7 @@ pub async fn range<W: World>(task: &Task<'_, W>, mut claim: Claim) -> GivenBack 
 
 async fn give_back<W: World>(task: &Task<'_, W>, claim: &mut Claim) -> Result<(), Error> {
     let site = task.site;
-    if claim.unsettled {
+    if claim.unsettled && !out(Rule::MarkFirst) {
         // Until the mark is there, the member itself has to stay behind as a tombstone.
         site.standing.leave_unsettled();
         marks::create(site.coordinator, claim.range).await?;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stitch_common::cell::{Cell, Count};
+use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::Offsets;
 
 use super::acquire::Held;
@@ -49,12 +50,14 @@ pub async fn follow<W: World>(
     portion: Option<&Portion>,
 ) -> Result<Touched, Unproven> {
     let (site, tail, range) = (held.task().site, held.task().tail, held.range());
-    let ends = held.bound.wait(
-        "reading the log to its end",
-        reach_end(site, tail, cut.all()),
-    );
-    let ends = ends.await?;
-    within(cut.offsets(), &ends)?;
+    if !out(Rule::EndAfterGrant) {
+        let reached = reach_end(site, tail, cut.all());
+        let ends = held
+            .bound
+            .wait("reading the log to its end", reached)
+            .await?;
+        within(cut.offsets(), &ends)?;
+    }
     let moved = move_cut(site, tail, range, cut.offsets());
     held.bound
         .wait("adding up the log to the cut", moved)
@@ -90,9 +93,13 @@ fn within(cut: &Offsets, ends: &Offsets) -> Result<(), Unproven> {
 /// other cells were judged right, and nothing can have written to them since. Each with what it should hold.
 #[must_use]
 pub fn to_read(ledger: &Ledger, passed: Vec<Cell>, verdicts: &Verdicts) -> BTreeMap<Cell, Count> {
-    let mut cells: BTreeSet<Cell> = verdicts.wrong().keys().cloned().collect();
-    cells.extend(passed);
-    cells.extend(ledger.touched());
+    let mut cells = BTreeSet::from_iter(passed);
+    if !out(Rule::ReadWrong) {
+        cells.extend(verdicts.wrong().keys().cloned());
+    }
+    if !out(Rule::TouchedBeyond) {
+        cells.extend(ledger.touched());
+    }
     expected(ledger, cells)
 }
 

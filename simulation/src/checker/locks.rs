@@ -1,0 +1,120 @@
+//! What the tree says of locks, read as ZooKeeper has it.
+
+use stitch_common::ports::Node;
+
+use crate::keeper::{Place, Tree};
+use crate::notes::{Phase, Who};
+use crate::world::World;
+
+const ROOT: &str = "/stitch/n";
+
+fn owner(node: &Node) -> i64 {
+    node.stat.ephemeral_owner
+}
+
+/// Of the nodes of a queue the owners and whether they want it alone, the first first.
+fn queue(tree: &Tree, directory: &str) -> Vec<(i64, bool)> {
+    let mut queue = Vec::new();
+    for name in tree.children(directory) {
+        let path = format!("{directory}/{name}");
+        let alone = match Place::of(&path) {
+            Place::PartitionLock(_) | Place::Exclusive(_) => true,
+            Place::Shared(_) => false,
+            Place::Member
+            | Place::Progress(_)
+            | Place::Mark(_)
+            | Place::Request
+            | Place::RestorationLock
+            | Place::Other => continue,
+        };
+        if let Some(node) = tree.get(&path) {
+            queue.push((crate::keeper::sequence(&path), owner(node), alone));
+        }
+    }
+    queue.sort_unstable();
+    queue
+        .into_iter()
+        .map(|(_, owner, alone)| (owner, alone))
+        .collect()
+}
+
+/// Whether this session has the lock of this partition.
+pub(super) fn has_partition(tree: &Tree, session: i64, partition: i32) -> bool {
+    let queue = queue(tree, &format!("{ROOT}/partitions/{partition}"));
+    queue.first().is_some_and(|(owner, _)| *owner == session)
+}
+
+/// Who has the range's exclusive lock.
+pub(super) fn exclusive(tree: &Tree, range: u16) -> Option<i64> {
+    let queue = queue(tree, &format!("{ROOT}/ranges/{range}"));
+    let first = queue.first().filter(|(_, alone)| *alone);
+    first.map(|(owner, _)| *owner)
+}
+
+impl World {
+    /// Whose session this is, for the notes.
+    fn who(&self, session: i64) -> Who {
+        let known = self.checker.borrow().sessions.get(&session).copied();
+        let processes = self.processes.borrow();
+        let process = known.and_then(|(number, _)| processes.get(number));
+        process.map_or(Who::Keeper, |process| Who::of(process))
+    }
+
+    /// This session belongs to this process.
+    pub(crate) fn session_of(&self, session: i64, process: usize) {
+        let began = (process, self.now());
+        self.checker.borrow_mut().sessions.insert(session, began);
+    }
+
+    pub(crate) fn node_created(&self, session: i64, path: &str) {
+        let phase = match Place::of(path) {
+            Place::Member => Phase::Joined,
+            Place::PartitionLock(_) => Phase::Taken,
+            Place::Shared(_) => Phase::Shared,
+            Place::Exclusive(_) => Phase::Writ,
+            Place::Request => {
+                self.asked(path);
+                Phase::Requested
+            }
+            Place::RestorationLock => Phase::Alone,
+            Place::Mark(range) => {
+                let mark = (session, range, self.now());
+                self.checker.borrow_mut().marks.push(mark);
+                Phase::Marked
+            }
+            Place::Progress(_) | Place::Other => return,
+        };
+        self.note(self.who(session), phase, || format!("creates {path}"));
+    }
+
+    fn asked(&self, path: &str) {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        self.checker.borrow_mut().asked(name, self.now());
+    }
+
+    pub(crate) fn node_deleted(&self, session: i64, path: &str) {
+        let phase = match Place::of(path) {
+            Place::Member => Phase::Gone,
+            Place::PartitionLock(_) => Phase::Returned,
+            Place::Shared(_) => Phase::Yielded,
+            Place::Exclusive(range) => {
+                self.exclusive_ends(session, range);
+                Phase::Unlocked
+            }
+            Place::Mark(_) => Phase::Unmarked,
+            Place::Request => return self.asked(path),
+            Place::RestorationLock | Place::Progress(_) | Place::Other => return,
+        };
+        self.note(self.who(session), phase, || format!("{path} goes"));
+    }
+
+    pub(crate) fn node_written(&self, session: i64, path: &str, before: &[u8], after: &[u8]) {
+        if let Place::Progress(partition) = Place::of(path) {
+            self.note(self.who(session), Phase::Told, || {
+                let text = String::from_utf8_lossy(after);
+                format!("writes progress of partition {partition}: {text}")
+            });
+            self.progress_written(session, partition, before, after);
+        }
+    }
+}

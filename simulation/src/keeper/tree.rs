@@ -1,0 +1,190 @@
+//! The tree of nodes, and nothing else: no session, no watch, no time.
+
+use std::collections::BTreeMap;
+
+use stitch_common::ports::{CreateMode, Created, KeeperError, Node, NodeStat, Operation};
+
+/// The nodes, in the order of their paths.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tree {
+    nodes: BTreeMap<String, Node>,
+    /// By directory, the number of the next sequential node.
+    sequences: BTreeMap<String, i32>,
+    epoch: i64,
+    changes: i64,
+}
+
+pub(crate) fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+impl Tree {
+    fn zxid(&mut self) -> i64 {
+        self.changes += 1;
+        (self.epoch << 32) | self.changes
+    }
+
+    /// A new leader counts in a new epoch.
+    pub(crate) fn elect(&mut self) {
+        self.epoch += 1;
+        self.changes = 0;
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Option<&Node> {
+        self.nodes.get(path)
+    }
+
+    /// The names of the nodes below `path`.
+    pub(crate) fn children(&self, path: &str) -> impl Iterator<Item = &str> {
+        let prefix = format!("{path}/");
+        let length = prefix.len();
+        let from = prefix.clone();
+        let below = self.nodes.range(from..);
+        let below = below.take_while(move |(node, _)| node.starts_with(&prefix));
+        below
+            .map(move |(node, _)| &node[length..])
+            .filter(|name| !name.contains('/'))
+    }
+
+    pub(crate) fn ephemerals_of(&self, session: i64) -> Vec<String> {
+        let own = self.nodes.iter();
+        own.filter(|(_, node)| node.stat.ephemeral_owner == session)
+            .map(|(path, _)| path.clone())
+            .collect()
+    }
+
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.nodes.keys().map(String::as_str)
+    }
+
+    pub(crate) fn create(
+        &mut self,
+        session: i64,
+        path: &str,
+        data: &[u8],
+        mode: CreateMode,
+    ) -> Result<Created, KeeperError> {
+        let above = parent(path);
+        if !above.is_empty() && !self.nodes.contains_key(above) {
+            return Err(KeeperError::NoNode);
+        }
+        let path = match mode {
+            CreateMode::EphemeralSequential => {
+                let next = self.sequences.entry(above.to_owned()).or_default();
+                let number = *next;
+                *next = next.wrapping_add(1);
+                format!("{path}{number:010}")
+            }
+            CreateMode::Persistent | CreateMode::Ephemeral => path.to_owned(),
+        };
+        if self.nodes.contains_key(&path) {
+            return Err(KeeperError::NodeExists);
+        }
+        let zxid = self.zxid();
+        let stat = NodeStat {
+            czxid: zxid,
+            mzxid: zxid,
+            ctime_ms: 0,
+            version: 0,
+            ephemeral_owner: if mode == CreateMode::Persistent {
+                0
+            } else {
+                session
+            },
+        };
+        let node = Node {
+            data: data.to_vec(),
+            stat,
+        };
+        self.nodes.insert(path.clone(), node);
+        Ok(Created { path, stat })
+    }
+
+    pub(crate) fn set(
+        &mut self,
+        path: &str,
+        data: &[u8],
+        version: Option<i32>,
+    ) -> Result<NodeStat, KeeperError> {
+        self.check(path, version)?;
+        let zxid = self.zxid();
+        let node = self.nodes.get_mut(path).ok_or(KeeperError::NoNode)?;
+        node.data = data.to_vec();
+        node.stat.version += 1;
+        node.stat.mzxid = zxid;
+        Ok(node.stat)
+    }
+
+    pub(crate) fn delete(&mut self, path: &str, version: Option<i32>) -> Result<(), KeeperError> {
+        self.check(path, version)?;
+        if self.children(path).next().is_some() {
+            return Err(KeeperError::NotEmpty);
+        }
+        self.zxid();
+        self.nodes.remove(path);
+        Ok(())
+    }
+
+    fn check(&self, path: &str, version: Option<i32>) -> Result<(), KeeperError> {
+        let node = self.nodes.get(path).ok_or(KeeperError::NoNode)?;
+        match version {
+            Some(version) if version != node.stat.version => Err(KeeperError::BadVersion),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// One step of a transaction.
+    pub(crate) fn apply(
+        &mut self,
+        session: i64,
+        operation: &Operation,
+    ) -> Result<Option<Created>, KeeperError> {
+        match operation {
+            Operation::Check { path, version } => self.check(path, *version).map(|()| None),
+            Operation::Create { path, data, mode } => {
+                self.create(session, path, data, *mode).map(Some)
+            }
+            Operation::Set {
+                path,
+                data,
+                version,
+            } => self.set(path, data, *version).map(|_| None),
+            Operation::Delete { path, version } => self.delete(path, *version).map(|()| None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequential_nodes_count_up_within_their_directory_and_names_are_those_right_below() {
+        let mut tree = Tree::default();
+        tree.create(1, "/a", b"", CreateMode::Persistent).unwrap();
+        let first = tree.create(7, "/a/x-", b"", CreateMode::EphemeralSequential);
+        let second = tree.create(7, "/a/x-", b"", CreateMode::EphemeralSequential);
+        assert_eq!(first.unwrap().path, "/a/x-0000000000");
+        assert_eq!(second.unwrap().path, "/a/x-0000000001");
+        tree.create(1, "/a/b", b"", CreateMode::Persistent).unwrap();
+        tree.create(1, "/a/b/c", b"", CreateMode::Persistent)
+            .unwrap();
+        let names: Vec<_> = tree.children("/a").collect();
+        assert_eq!(names, ["b", "x-0000000000", "x-0000000001"]);
+        assert_eq!(tree.ephemerals_of(7).len(), 2);
+        assert_eq!(tree.delete("/a/b", None), Err(KeeperError::NotEmpty));
+    }
+
+    #[test]
+    fn a_write_at_another_version_changes_nothing_and_an_election_raises_the_epoch() {
+        let mut tree = Tree::default();
+        tree.create(1, "/a", b"x", CreateMode::Persistent).unwrap();
+        assert_eq!(tree.set("/a", b"y", Some(1)), Err(KeeperError::BadVersion));
+        assert_eq!(tree.get("/a").unwrap().data, b"x");
+        let before = tree.set("/a", b"y", Some(0)).unwrap();
+        tree.elect();
+        let after = tree.set("/a", b"z", None).unwrap();
+        assert!(after.mzxid >> 32 > before.mzxid >> 32);
+        assert_eq!(after.version, 2);
+    }
+}

@@ -1,5 +1,7 @@
 # shellcheck shell=bash
 # What the tests of the pages take: Chromium, Node, and two packages of npm in a folder of their own.
+# shellcheck source=deploy/versions.env
+source "$repository/deploy/versions.env"
 
 # Sets $STITCH_CHROMIUM and $STITCH_BROWSER_TOOLS; installs what is missing where that may be done without asking.
 find_browser() {

@@ -50,11 +50,11 @@ impl Portions {
         let touched = ledger.touched();
         let wrong = || verdicts.wrong_for_sure(&touched).map(|(cell, _)| cell);
         let number = wrong().count();
-        let portions = self.left.unwrap_or(number.div_ceil(cells_max) - 1);
-        if number <= cells_max || portions == 0 {
+        if number <= cells_max {
             return None;
         }
-        self.left = Some(portions - 1);
+        let left = self.left.unwrap_or(number.div_ceil(cells_max) - 1);
+        self.left = Some(left.checked_sub(1)?);
         let cells = wrong().take(cells_max).cloned().collect();
         Some(Portion { cells })
     }
@@ -112,12 +112,26 @@ mod tests {
         assert_eq!(portions.next(&verdicts, &ledger), None);
     }
 
+    fn touching(names: &[&str]) -> Ledger {
+        let mut ledger = Ledger::new(offsets(&[(0, 0)]));
+        for (name, offset) in names.iter().zip(3..) {
+            let place = Place::of(cell(name).counter);
+            let slots = PackedSlot::pack(cell(name).slot).into_iter();
+            ledger.take(Partition(0), Offset(offset), &place, slots, Amount(1));
+        }
+        ledger
+    }
+
+    #[test]
+    fn a_range_whose_wrong_cells_were_all_touched_is_left_to_the_last_lock() {
+        let ledger = touching(&["a", "b", "c"]);
+        let verdicts = wrong(&["a", "b", "c"]);
+        assert_eq!(Portions::new(1).next(&verdicts, &ledger), None);
+    }
+
     #[test]
     fn a_cell_that_was_touched_since_is_left_to_the_last_lock() {
-        let mut ledger = Ledger::new(offsets(&[(0, 0)]));
-        let place = Place::of(cell("a").counter);
-        let slots = PackedSlot::pack(cell("a").slot).into_iter();
-        ledger.take(Partition(0), Offset(3), &place, slots, Amount(1));
+        let ledger = touching(&["a"]);
         let mut portions = Portions::new(1);
         assert_eq!(
             names(portions.next(&wrong(&["a", "b", "c"]), &ledger)),

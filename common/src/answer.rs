@@ -105,6 +105,19 @@ struct Object<'a, R> {
     error: Option<&'a Failure>,
 }
 
+/// The object by which [`give`] answers with a report, for whoever gives it elsewhere.
+///
+/// # Errors
+/// The report does not serialise.
+pub fn object<R: Report>(command: &str, report: &R) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&Object {
+        command,
+        outcome: report.outcome(),
+        report: Some(report),
+        error: report.error(),
+    })
+}
+
 /// Answers: the object or the text to `out`, in text mode the error to `errors`. Returns how the command ends.
 ///
 /// # Errors
@@ -212,6 +225,8 @@ mod tests {
     #[test]
     fn json_is_one_object_with_the_reports_fields() {
         let (out, errors, code) = given(&cells(None), Output::Json);
+        let elsewhere = object("plan", &cells(None).unwrap()).unwrap();
+        assert_eq!(out.trim_end().as_bytes(), elsewhere);
         assert_eq!(
             out,
             "{\"command\":\"plan\",\"outcome\":\"drift\",\"judged\":7}\n"

@@ -24,6 +24,7 @@ pub mod telemetry;
 pub mod shutdown;
 pub mod namespace;
 pub mod check;
+pub mod status;
 pub mod program;
 pub mod event_log;
 pub mod coordination;

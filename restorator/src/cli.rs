@@ -1,7 +1,6 @@
 //! The command line: what can be asked for, checked against the configuration, then done.
 
 mod scope;
-mod status;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,6 +12,7 @@ use stitch_common::check::check;
 use stitch_common::config::Config;
 use stitch_common::ports::Level;
 use stitch_common::program::{self, Shared};
+use stitch_common::status;
 
 use crate::options::{Gone, Limits, PlanOptions, PlanSource, RunOptions};
 use crate::real;

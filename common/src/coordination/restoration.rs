@@ -190,6 +190,9 @@ pub struct RestorationRecord {
     pub generation: u64,
     /// The CRC-32 of the whole of `/definition`: log, table and definitions.
     pub identity: u32,
+    /// How many ranges it is to prove; none in records of programs that did not say.
+    #[serde(default)]
+    pub ranges_in_scope: Option<usize>,
     /// The ranges that it is done with.
     pub ranges: BTreeMap<RangeId, RangeOutcome>,
 }
@@ -303,4 +306,18 @@ pub async fn records<S: Session, C: Clock>(
     });
     let records: Result<Vec<_>, Error> = join_all(reads).await.into_iter().collect();
     Ok(records?.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_a_program_that_did_not_say_how_many_ranges_is_read() {
+        let record = r#"{"id":"20260503T101530250Z-00000000000000aa",
+            "holder":{"member":"00000000000000aa","host":"here","process_id":1,"started":"2026-05-03T10:15:30Z"},
+            "scope":"ranges 0-15","state":"proved","ended":null,"cuts":{},"generation":1,"identity":0,"ranges":{}}"#;
+        let record: RestorationRecord = serde_json::from_str(record).unwrap();
+        assert_eq!(record.ranges_in_scope, None);
+    }
 }

@@ -29,6 +29,7 @@ fn record(member: &MemberId, started: DateTime<Utc>) -> RestorationRecord {
         cuts: Offsets::default(),
         generation: 0,
         identity: 0,
+        ranges_in_scope: Some(16),
         ranges: BTreeMap::new(),
     }
 }

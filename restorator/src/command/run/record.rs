@@ -38,6 +38,7 @@ impl Recorder {
                 cuts: Offsets::default(),
                 generation: namespace.generation,
                 identity: RestorationRecord::identity_of(namespace),
+                ranges_in_scope: Some(site.scope.ranges().count()),
                 ranges: std::collections::BTreeMap::new(),
             },
             written: site.clock.now(),

@@ -39,6 +39,14 @@ pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
             ranges.join(" ")
         )?;
     }
+    if !status.not_proved.is_empty() {
+        let ranges: Vec<_> = status.not_proved.iter().map(ToString::to_string).collect();
+        writeln!(
+            out,
+            "ranges that the last restoration could not prove: {}",
+            ranges.join(" ")
+        )?;
+    }
     match &status.restoring {
         None => writeln!(out, "restoration running: none")?,
         Some(holder) => writeln!(
@@ -132,9 +140,11 @@ fn restorations(restorations: &[RestorationLine], out: &mut dyn Write) -> io::Re
     )?;
     for line in restorations {
         let ended = line.ended.map_or_else(|| "-".to_owned(), time);
+        let in_scope = line.ranges_in_scope;
+        let in_scope = in_scope.map_or_else(String::new, |all| format!(" of {all}"));
         writeln!(
             out,
-            "  {} to {ended} on {}: {}; {}; {} ranges proved, {} not, {} cells corrected",
+            "  {} to {ended} on {}: {}; {}; {} ranges proved{in_scope}, {} not, {} cells corrected",
             time(line.started),
             line.host,
             line.scope,

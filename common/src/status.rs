@@ -1,144 +1,191 @@
-//! `status`: the namespace as it stands in ZooKeeper. Takes no lock and changes nothing.
+//! The namespace as it stands in ZooKeeper, for whoever looks after it: what `stitch-restorator status` prints and the
+//! API's page for operators shows. Takes no lock and changes nothing.
 
 mod text;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use stitch_common::answer::{Exit, Failure, Report};
-use stitch_common::clock::SystemClock;
-use stitch_common::config::Config;
-use stitch_common::coordination::inspect::{self, Overview, RangeQueue};
-use stitch_common::coordination::membership::Member;
-use stitch_common::coordination::path::Paths;
-use stitch_common::coordination::progress_node::PartitionState;
-use stitch_common::coordination::queue::Kind;
-use stitch_common::coordination::restoration::{
-    Holder, RangeOutcome, RestorationRecord, RestorationState,
-};
-use stitch_common::coordination::{Coordinator, Error, ZooKeeper, definition_node};
-use stitch_common::member::{MemberId, Role};
-use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::Keeper;
-use stitch_common::range::{RangeBits, RangeId};
+
+use crate::answer::{Exit, Failure, Report};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::coordination::definition_node::NamespaceRecord;
+use crate::coordination::inspect::{self, Overview, RangeQueue};
+use crate::coordination::membership::Member;
+use crate::coordination::path::Paths;
+use crate::coordination::progress_node::PartitionState;
+use crate::coordination::queue::Kind;
+use crate::coordination::restoration::{Holder, RangeOutcome, RestorationRecord, RestorationState};
+use crate::coordination::{Coordinator, Error, ZooKeeper, definition_node, glance};
+use crate::member::{MemberId, Role};
+use crate::offset::{Offset, Partition};
+use crate::ports::{Keeper, Session};
+use crate::range::{RangeBits, RangeId};
 
 /// What stands in ZooKeeper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Status {
-    namespace: String,
-    generation: u64,
-    counters: Vec<String>,
-    members: Vec<MemberLine>,
-    tombstones: Vec<MemberLine>,
-    partitions: Vec<PartitionLine>,
-    locks: Vec<LockLine>,
-    marks: Vec<MarkLine>,
-    requests: Vec<RangeId>,
-    restoring: Option<Holder>,
-    restorations: Vec<RestorationLine>,
+pub struct Status {
+    /// Its name.
+    pub namespace: String,
+    /// Its generation.
+    pub generation: u64,
+    /// How many ranges it has.
+    pub ranges: u16,
+    /// The names of its counters.
+    pub counters: Vec<String>,
+    /// The members that are alive.
+    pub members: Vec<MemberLine>,
+    /// Those that are not.
+    pub tombstones: Vec<MemberLine>,
+    /// How far each partition is counted, and by whom.
+    pub partitions: Vec<PartitionLine>,
+    /// Who holds a range, or waits for it.
+    pub locks: Vec<LockLine>,
+    /// What is unsettled.
+    pub marks: Vec<MarkLine>,
+    /// The ranges that a restoration asks for.
+    pub requests: Vec<RangeId>,
+    /// Who has the restoration lock.
+    pub restoring: Option<Holder>,
+    /// The ranges that the last restoration which tells of them could not prove.
+    pub not_proved: BTreeSet<RangeId>,
+    /// Restorations that run or ran, the latest first.
+    pub restorations: Vec<RestorationLine>,
 }
 
+/// A member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct MemberLine {
-    member: MemberId,
-    role: Role,
-    host: String,
-    process_id: u32,
-    started: DateTime<Utc>,
-    session_timeout_ms: u64,
-    version: String,
+pub struct MemberLine {
+    /// Which session.
+    pub member: MemberId,
+    /// What it does.
+    pub role: Role,
+    /// Where it runs.
+    pub host: String,
+    /// Its process there.
+    pub process_id: u32,
+    /// When it joined.
+    pub started: DateTime<Utc>,
+    /// The session timeout that was negotiated.
+    pub session_timeout_ms: u64,
+    /// The version of the program.
+    pub version: String,
 }
 
+/// A partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct PartitionLine {
-    partition: Partition,
+pub struct PartitionLine {
+    /// Which.
+    pub partition: Partition,
     /// Below it, all is answered for every range; none before anything was counted.
-    lowest: Option<Offset>,
+    pub lowest: Option<Offset>,
     /// Where the range that is furthest stands.
-    highest: Option<Offset>,
-    member: Option<MemberId>,
+    pub highest: Option<Offset>,
+    /// Who has its lock.
+    pub member: Option<MemberId>,
 }
 
+/// A place in the lock queue of a range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct LockLine {
-    range: RangeId,
-    member: MemberId,
-    kind: &'static str,
-    state: &'static str,
-    since: Option<DateTime<Utc>>,
+pub struct LockLine {
+    /// Which range.
+    pub range: RangeId,
+    /// Whose lock it is.
+    pub member: MemberId,
+    /// `shared` or `exclusive`.
+    pub kind: &'static str,
+    /// `held` or `waiting`.
+    pub state: &'static str,
+    /// Since when it is in the queue.
+    pub since: Option<DateTime<Utc>>,
 }
 
+/// A mark.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct MarkLine {
-    range: RangeId,
-    member: MemberId,
-    number: u64,
+pub struct MarkLine {
+    /// Which range.
+    pub range: RangeId,
+    /// Whose request it was.
+    pub member: MemberId,
+    /// Which of the member's marks.
+    pub number: u64,
 }
 
+/// A restoration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct RestorationLine {
-    id: String,
-    outcome: &'static str,
-    scope: String,
-    member: MemberId,
-    host: String,
-    started: DateTime<Utc>,
-    ended: Option<DateTime<Utc>>,
-    ranges_proved: usize,
-    ranges_not_proved: usize,
-    cells_corrected: u64,
+pub struct RestorationLine {
+    /// Its name.
+    pub id: String,
+    /// `running`, `interrupted`, `proved`, `drift_remains` or `not_proved`.
+    pub outcome: &'static str,
+    /// What it was to restore.
+    pub scope: String,
+    /// Who ran it.
+    pub member: MemberId,
+    /// Where.
+    pub host: String,
+    /// When it began.
+    pub started: DateTime<Utc>,
+    /// When it ended.
+    pub ended: Option<DateTime<Utc>>,
+    /// Ranges that it was to prove; none in records of programs that did not say.
+    pub ranges_in_scope: Option<usize>,
+    /// Ranges that it has proved.
+    pub ranges_proved: usize,
+    /// Ranges that it has given back unproved.
+    pub ranges_not_proved: usize,
+    /// Cells that it has corrected.
+    pub cells_corrected: u64,
 }
 
-/// Reads it.
-pub(super) async fn read(config: &Config) -> Result<Status, Failure> {
+/// Reads it, in a session of its own.
+///
+/// # Errors
+/// ZooKeeper cannot be asked, or there is no such namespace.
+pub async fn read(config: &Config) -> Result<Status, Failure> {
     let zookeeper = &config.zookeeper;
     let keeper = ZooKeeper::new(&zookeeper.connect, zookeeper.session_timeout);
     let session = keeper.connect().await?;
     let coordinator = Coordinator::new(session, SystemClock, Paths::new(&config.namespace));
-    let status = read_with(&coordinator, &config.namespace).await;
+    let status = collect(&coordinator, &config.namespace).await;
     coordinator.close().await;
     Ok(status?)
 }
 
-async fn read_with<S, C>(coordinator: &Coordinator<S, C>, namespace: &str) -> Result<Status, Error>
-where
-    S: stitch_common::ports::Session,
-    C: stitch_common::clock::Clock,
-{
+/// Reads it in a session that there is. Cancelling it leaves nothing behind.
+///
+/// # Errors
+/// [`Error::NotInitialised`]; [`Error::Corrupt`]; else as every recipe.
+pub async fn collect<S: Session, C: Clock>(
+    coordinator: &Coordinator<S, C>,
+    namespace: &str,
+) -> Result<Status, Error> {
     let defined = definition_node::read(coordinator).await?;
     let record = defined
         .map(|defined| defined.record)
         .ok_or_else(|| Error::NotInitialised {
             path: coordinator.paths().definition(),
         })?;
-    let bits = record.definitions.range_bits;
-    let overview = inspect::overview(coordinator, bits).await?;
-    let counters = record.definitions.counters.iter();
-    let counters = counters.map(|counter| counter.name.0.to_string()).collect();
-    Ok(Status::new(
-        namespace,
-        record.generation,
-        counters,
-        bits,
-        overview,
-    ))
+    let overview = inspect::overview(coordinator, record.definitions.range_bits).await?;
+    Ok(Status::new(namespace, &record, overview))
 }
 
 impl Status {
-    fn new(
-        namespace: &str,
-        generation: u64,
-        counters: Vec<String>,
-        bits: RangeBits,
-        overview: Overview,
-    ) -> Self {
+    /// The namespace of this name and definition, as it was seen.
+    #[must_use]
+    pub fn new(namespace: &str, record: &NamespaceRecord, overview: Overview) -> Self {
+        let bits = record.definitions.range_bits;
+        let counters = record.definitions.counters.iter();
         let restoring = overview.restoring;
         let records = overview.restorations.iter().rev();
         Self {
             namespace: namespace.to_owned(),
-            generation,
-            counters,
+            generation: record.generation,
+            ranges: bits.count(),
+            counters: counters.map(|counter| counter.name.0.to_string()).collect(),
             members: overview.members.alive().map(MemberLine::of).collect(),
             tombstones: overview.members.tombstones().map(MemberLine::of).collect(),
             partitions: overview
@@ -161,6 +208,7 @@ impl Status {
                 .iter()
                 .map(|request| request.range)
                 .collect(),
+            not_proved: glance::not_proved(&overview.restorations),
             restorations: records
                 .map(|record| RestorationLine::of(record, restoring.as_ref()))
                 .collect(),
@@ -234,6 +282,7 @@ impl RestorationLine {
             host: record.holder.host.clone(),
             started: record.holder.started,
             ended: record.ended,
+            ranges_in_scope: record.ranges_in_scope,
             ranges_proved: corrected.len(),
             ranges_not_proved: record.ranges.len() - corrected.len(),
             cells_corrected: corrected.iter().sum(),

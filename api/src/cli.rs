@@ -58,20 +58,15 @@ Exit codes: 0 nothing is wrong, 2 something is.")]
 
 /// Does what `arguments` ask for.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments: Arguments = match program::arguments(arguments) {
-        Ok(arguments) => arguments,
-        Err(exit) => return exit,
-    };
-    let shared = &arguments.shared;
-    match arguments.command {
-        Command::Run => program::run("run", shared, run::run),
-        Command::Check => program::run("check", shared, async |config, _| {
+    program::main(arguments, |Arguments { shared, command }| match command {
+        Command::Run => program::run("run", &shared, run::run),
+        Command::Check => program::run("check", &shared, async |config, _| {
             if let Some(files) = &config.api.tls {
                 tls::acceptor(files)?;
             }
             Ok(check(&config).await)
         }),
-    }
+    })
 }
 
 #[cfg(test)]

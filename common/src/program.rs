@@ -56,6 +56,17 @@ pub fn host() -> String {
     name.nodename().to_string_lossy().into_owned()
 }
 
+/// A program: does `work` by its arguments as `P` understands them, unless these are answered already.
+pub fn main<P: Parser>(
+    given: impl IntoIterator<Item = OsString>,
+    work: impl FnOnce(P) -> ExitCode,
+) -> ExitCode {
+    match arguments(given) {
+        Ok(arguments) => work(arguments),
+        Err(exit) => exit,
+    }
+}
+
 /// The arguments as `P` understands them.
 ///
 /// # Errors

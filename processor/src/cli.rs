@@ -82,22 +82,19 @@ struct InitArguments {
 
 /// Does what `arguments` ask for.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments: Arguments = match program::arguments(arguments) {
-        Ok(arguments) => arguments,
-        Err(exit) => return exit,
-    };
-    let shared = &arguments.shared;
-    match arguments.command {
-        Command::Init(given) => program::run("init", shared, async |config, _| {
+    program::main(arguments, |Arguments { shared, command }| match command {
+        Command::Init(given) => program::run("init", &shared, async |config, _| {
             let request = Request {
                 replication: given.replication,
                 update: given.update,
             };
             namespace::init(&config, &request).await
         }),
-        Command::Run => program::run("run", shared, run::run),
-        Command::Check => program::run("check", shared, async |config, _| Ok(check(&config).await)),
-    }
+        Command::Run => program::run("run", &shared, run::run),
+        Command::Check => {
+            program::run("check", &shared, async |config, _| Ok(check(&config).await))
+        }
+    })
 }
 
 #[cfg(test)]

@@ -137,25 +137,22 @@ enum Accept {
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     #[cfg(feature = "failpoints")]
     let _points = crate::failpoint::setup();
-    let arguments: Arguments = match program::arguments(arguments) {
-        Ok(arguments) => arguments,
-        Err(exit) => return exit,
-    };
-    let shared = &arguments.shared;
-    match arguments.command {
-        Command::Check => program::run("check", shared, async |config, _| Ok(check(&config).await)),
-        Command::Plan(given) => program::run("plan", shared, async |mut config, shutdown| {
+    program::main(arguments, |Arguments { shared, command }| match command {
+        Command::Check => {
+            program::run("check", &shared, async |config, _| Ok(check(&config).await))
+        }
+        Command::Plan(given) => program::run("plan", &shared, async |mut config, shutdown| {
             let options = given.options(&mut config)?;
             real::plan(&config, program::host(), &options, &shutdown).await
         }),
-        Command::Run(given) => program::run("run", shared, async |mut config, shutdown| {
+        Command::Run(given) => program::run("run", &shared, async |mut config, shutdown| {
             let options = given.options(&mut config)?;
             real::run(&config, program::host(), &options, &shutdown).await
         }),
-        Command::Status => program::run("status", shared, async |config, _| {
+        Command::Status => program::run("status", &shared, async |config, _| {
             status::read(&config).await
         }),
-    }
+    })
 }
 
 impl PlanArguments {

@@ -5,6 +5,7 @@ pub(crate) mod counts;
 pub(crate) mod series;
 pub(crate) mod totals;
 pub(crate) mod overview;
+mod one;
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;

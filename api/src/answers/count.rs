@@ -8,12 +8,11 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Serialize;
 
-use super::path;
+use super::one::One;
 use crate::app::App;
 use crate::asked::{self, AT, GRANULARITY, Stretch, UTC_OFFSET};
 use crate::calendar::UtcOffset;
 use crate::problem::Problem;
-use crate::query::Query;
 use crate::web::caching;
 
 #[derive(Serialize)]
@@ -59,26 +58,21 @@ pub(crate) async fn count(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let definitions = &app.definitions;
-    let (name, key) = path(
-        parts,
-        &asked::example_of_one(definitions, "", Some("abc"), ""),
-    )?;
-    let example = asked::example_of_one(definitions, &name, Some(&key), "");
-    let definition = asked::definition(definitions, &name, &example)?;
-    let counter = asked::counter(definition, &key, &example)?;
     let known = [GRANULARITY, AT, UTC_OFFSET];
-    let query = Query::parse(query.as_deref(), &known, None, example)?;
-    let offset = asked::offset(&query)?;
+    let one = One::parse(definitions, parts, query.as_deref(), &known, |name, key| {
+        asked::example_of_one(definitions, name, key, "")
+    })?;
+    let offset = asked::offset(&one.query)?;
     let now = app.now();
-    let (stretch, cells) = Stretch::parse(&query, definition, offset, now.time())?;
-    let sums = app.shelf.sums(&counter, &[cells]).await?;
+    let (stretch, cells) = Stretch::parse(&one.query, one.definition, offset, now.time())?;
+    let sums = app.shelf.sums(&one.counter, &[cells]).await?;
     let answer = Answer {
-        counter: &name,
-        key: &key,
+        counter: &one.name,
+        key: &one.key,
         when: When::of(stretch, offset),
         count: sums.first().copied().unwrap_or_default().0,
     };
-    let freshness = app.board().of_all([&counter], now.moment);
+    let freshness = app.board().of_all([&one.counter], now.moment);
     let closed = stretch.is_closed(now.time());
     Ok(caching::answer(&app, &headers, &answer, freshness, closed))
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use stitch_common::cell::{CellSlot, Count};
 use stitch_common::definition::CounterDefinition;
 
-use super::path;
+use super::one::One;
 use crate::app::App;
 use crate::asked::{self, GRANULARITY, UTC_OFFSET};
 use crate::calendar::{Period, Time, UtcOffset};
@@ -70,23 +70,19 @@ pub(crate) async fn series(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let definitions = &app.definitions;
-    let (name, key) = path(
-        parts,
-        &asked::example(definitions, "", Some("abc"), "/series"),
-    )?;
-    let rest = works(definitions.counter(&name).or(definitions.counters.first()));
-    let example = asked::example(definitions, &name, Some(&key), &rest);
-    let definition = asked::definition(definitions, &name, &example)?;
-    let counter = asked::counter(definition, &key, &example)?;
     let known = [GRANULARITY, FROM, TO, UTC_OFFSET, LIMIT];
-    let query = Query::parse(query.as_deref(), &known, None, example)?;
+    let one = One::parse(definitions, parts, query.as_deref(), &known, |name, key| {
+        let rest = works(definitions.counter(name).or(definitions.counters.first()));
+        asked::example(definitions, name, key, &rest)
+    })?;
+    let (name, key) = (&*one.name, &*one.key);
     let now = app.now();
-    let span = Span::parse(&query, now.time(), app.limits.points_max)?;
-    let page = span.page(&query, definition)?;
-    let counts = app.shelf.sums(&counter, &page.stretches).await?;
-    let next = (page.behind < span.to).then(|| span.next(&name, &key, page.behind));
-    let answer = span.answer(&name, &key, &page, &counts, next.clone());
-    let freshness = app.board().of_all([&counter], now.moment);
+    let span = Span::parse(&one.query, now.time(), app.limits.points_max)?;
+    let page = span.page(&one.query, one.definition)?;
+    let counts = app.shelf.sums(&one.counter, &page.stretches).await?;
+    let next = (page.behind < span.to).then(|| span.next(name, key, page.behind));
+    let answer = span.answer(name, key, &page, &counts, next.clone());
+    let freshness = app.board().of_all([&one.counter], now.moment);
     let closed = page.behind <= now.time();
     let mut response = caching::answer(&app, &headers, &answer, freshness, closed);
     let link = next.map(|next| HeaderValue::from_str(&format!("<{next}>; rel=\"next\"")));

@@ -13,13 +13,12 @@ use stitch_common::cell::{CellSlot, Count, Counter, Granularity};
 use stitch_common::definition::CounterDefinition;
 use stitch_common::ports::StoreError;
 
-use super::path;
+use super::one::One;
 use crate::app::App;
 use crate::asked::{self, UTC_OFFSET};
 use crate::calendar::{Period, Time, UtcOffset};
 use crate::cover;
 use crate::problem::Problem;
-use crate::query::Query;
 use crate::web::caching;
 
 #[derive(Serialize)]
@@ -67,23 +66,19 @@ pub(crate) async fn totals(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let definitions = &app.definitions;
-    let (name, key) = path(
-        parts,
-        &asked::example(definitions, "", Some("abc"), "/totals"),
-    )?;
-    let example = asked::example(definitions, &name, Some(&key), "/totals");
-    let definition = asked::definition(definitions, &name, &example)?;
-    let counter = asked::counter(definition, &key, &example)?;
-    let query = Query::parse(query.as_deref(), &[UTC_OFFSET], None, example)?;
-    let offset = asked::offset(&query)?;
+    let known = [UTC_OFFSET];
+    let one = One::parse(definitions, parts, query.as_deref(), &known, |name, key| {
+        asked::example(definitions, name, key, "/totals")
+    })?;
+    let offset = asked::offset(&one.query)?;
     let now = app.now();
     let answer = Answer {
-        counter: &name,
-        key: &key,
+        counter: &one.name,
+        key: &one.key,
         utc_offset: offset,
-        totals: read(&app, &counter, definition, now.time(), offset).await?,
+        totals: read(&app, &one.counter, one.definition, now.time(), offset).await?,
     };
-    let freshness = app.board().of_all([&counter], now.moment);
+    let freshness = app.board().of_all([&one.counter], now.moment);
     Ok(caching::answer(&app, &headers, &answer, freshness, false))
 }
 

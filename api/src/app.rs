@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::calendar::Time;
 use crate::cells::Cells;
 use crate::freshness::Board;
+use crate::landscape::Landscape;
 use crate::shelf::Shelf;
 
 /// This moment, on the calendar and on the clock that waiting is measured by.
@@ -32,10 +33,12 @@ pub(crate) type AskClock = Arc<dyn Fn() -> Now + Send + Sync>;
 
 /// Shared by all requests.
 pub(crate) struct App {
+    pub(crate) namespace: String,
     pub(crate) definitions: Definitions,
     pub(crate) limits: Api,
     pub(crate) shelf: Shelf,
     pub(crate) board: watch::Receiver<Arc<Board>>,
+    pub(crate) landscape: Arc<Landscape>,
     pub(crate) metrics: PrometheusHandle,
     clock: AskClock,
     /// One permit for each request that may be answered at once.
@@ -47,16 +50,19 @@ impl App {
         config: &Config,
         cells: Arc<dyn Cells>,
         board: watch::Receiver<Arc<Board>>,
+        landscape: Arc<Landscape>,
         metrics: PrometheusHandle,
         clock: AskClock,
     ) -> Self {
         let limits = config.api.clone();
         Self {
+            namespace: config.namespace.clone(),
             definitions: config.definitions.clone(),
             shelf: Shelf::new(cells, limits.reads_in_flight_max),
             admission: Semaphore::new(limits.requests_in_flight_max),
             limits,
             board,
+            landscape,
             metrics,
             clock,
         }

@@ -4,7 +4,7 @@
 //! for how long; [`asked`] reads what is asked for, strictly; [`calendar`] says where periods begin and [`cover`] which
 //! cells add up to them; [`shelf`] reads these, once for all who ask at the same moment; [`answers`] has one file a
 //! question, and [`stats`] the pages for people. Beside it [`freshness`] looks at ZooKeeper and Kafka once a second, so
-//! that no request does.
+//! that no request does; [`landscape`] looks at more of ZooKeeper while somebody looks at the page of [`operator`]s.
 //!
 //! This process is no member of the namespace: it never increments, so nobody has to wait for it to be gone.
 
@@ -19,8 +19,14 @@ mod cells;
 mod flights;
 mod shelf;
 mod answers;
+mod page;
 mod stats;
+mod operator;
+mod session;
 mod freshness;
+mod landscape;
 mod app;
 mod metrics;
 pub mod cli;
+#[cfg(test)]
+mod testing;

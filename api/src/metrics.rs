@@ -20,7 +20,7 @@ const BEHIND: &str = "stitch_api_behind_events";
 const RANGES: &str = "stitch_api_ranges";
 
 /// What a request was for; bounded, as labels must be.
-const OPERATIONS: [&str; 7] = [
+const OPERATIONS: [&str; 8] = [
     "count",
     "counts",
     "series",
@@ -28,6 +28,7 @@ const OPERATIONS: [&str; 7] = [
     "counters",
     "freshness",
     "page",
+    "status",
 ];
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 const OUTCOMES: [&str; 3] = ["read", "unavailable", "refused"];

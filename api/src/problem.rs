@@ -25,10 +25,11 @@ pub(crate) enum Kind {
     Overload,
     StoreAway,
     StoreRefuses,
+    NamespaceAway,
 }
 
 impl Kind {
-    pub(crate) const EVERY: [Self; 12] = [
+    pub(crate) const EVERY: [Self; 13] = [
         Self::UnknownCounter,
         Self::WrongParameter,
         Self::MissingParameter,
@@ -41,6 +42,7 @@ impl Kind {
         Self::Overload,
         Self::StoreAway,
         Self::StoreRefuses,
+        Self::NamespaceAway,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -57,6 +59,7 @@ impl Kind {
             Self::Overload => "overload",
             Self::StoreAway => "store-away",
             Self::StoreRefuses => "store-refuses",
+            Self::NamespaceAway => "namespace-away",
         }
     }
 
@@ -70,7 +73,9 @@ impl Kind {
             Self::TooMuch => StatusCode::PAYLOAD_TOO_LARGE,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotLetIn => StatusCode::UNAUTHORIZED,
-            Self::Overload | Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overload | Self::StoreAway | Self::NamespaceAway => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::StoreRefuses => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -89,6 +94,7 @@ impl Kind {
             Self::Overload => "Too many requests are being answered",
             Self::StoreAway => "Cassandra did not answer in time",
             Self::StoreRefuses => "Cassandra refused the read",
+            Self::NamespaceAway => "The namespace cannot be read in ZooKeeper",
         }
     }
 
@@ -122,6 +128,10 @@ impl Kind {
             Self::StoreRefuses => {
                 "The operator has to see to it: `stitch-api check` looks at each node."
             }
+            Self::NamespaceAway => {
+                "`detail` says why, and the way out. Counts are served without it. Ask again after the seconds in \
+                 Retry-After."
+            }
         }
     }
 
@@ -134,7 +144,7 @@ impl Kind {
     /// Seconds after which it may be gone.
     const fn retry_after(self) -> Option<Duration> {
         match self {
-            Self::Overload | Self::StoreAway => Some(Duration::from_secs(1)),
+            Self::Overload | Self::StoreAway | Self::NamespaceAway => Some(Duration::from_secs(1)),
             Self::UnknownCounter
             | Self::WrongParameter
             | Self::MissingParameter

@@ -1,16 +1,13 @@
 //! The pages that people look at: one key with its timeline, and keys side by side. The numbers stand in what the
 //! server sends; a small script draws the timeline and keeps them up to date. Nothing is loaded from elsewhere.
 
-pub(crate) mod assets;
-
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures_util::future::try_join_all;
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
 use stitch_common::cell::{Counter, Granularity};
 use stitch_common::definition::CounterDefinition;
 
@@ -19,13 +16,16 @@ use crate::answers::totals::{self, Totals};
 use crate::app::App;
 use crate::asked;
 use crate::calendar::UtcOffset;
-use crate::freshness::{self, Freshness};
+use crate::freshness::Freshness;
+use crate::page::{Loaded, number, page, told};
 use crate::problem::Problem;
 use crate::query::{Query, encoded};
 
-/// Nothing from elsewhere, no script or style in the page itself.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-     base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+/// What the pages load beside what all do.
+const LOADED: Loaded = Loaded {
+    styles: &["uplot.min.css"],
+    scripts: &["uplot.min.js", "stats.js"],
+};
 /// Keys side by side: as many as there are colours that can be told apart.
 const KEYS_MAX: usize = 8;
 /// What is shown of each key beside all time.
@@ -69,7 +69,7 @@ pub(crate) async fn key(
             div.cards { @for card in CARDS { (shown.card(card)) } }
         }))
     };
-    Ok(page(&format!("{key} · {name}"), &body))
+    Ok(page(&format!("{key} · {name}"), LOADED, &body))
 }
 
 /// A counter: the keys that are asked for, side by side.
@@ -112,7 +112,7 @@ pub(crate) async fn counter(
             @else { (shown.side_by_side(&name)) }
         }))
     };
-    Ok(page(&name, &body))
+    Ok(page(&name, LOADED, &body))
 }
 
 /// A counter that there is.
@@ -253,102 +253,5 @@ impl<'a> Shown<'a> {
                 }
             }
         }
-    }
-}
-
-fn told(freshness: Freshness) -> Markup {
-    let state = freshness.state.name();
-    html! {
-        p.freshness id="freshness" role="status" data-state=(state) {
-            (stands(freshness.state))
-            @if let Some(behind) = freshness.behind_events {
-                " · " (number(i64::try_from(behind).ok())) " events behind"
-            }
-        }
-    }
-}
-
-/// The word, and what it means for who looks at the counts; `assets/stats.js` says the same.
-const fn stands(state: freshness::State) -> &'static str {
-    match state {
-        freshness::State::Live => "live",
-        freshness::State::Lagging => "lagging: events wait to be counted",
-        freshness::State::Uncertain => "uncertain: may be off until it is restored",
-        freshness::State::Restoring => "restoring: it is being made right, new events wait",
-        freshness::State::Unknown => "unknown: how fresh it is cannot be told",
-    }
-}
-
-/// With a comma after every three digits; a dash where there is none.
-fn number(count: Option<i64>) -> String {
-    let Some(count) = count else {
-        return "–".to_owned();
-    };
-    let digits = count.unsigned_abs().to_string();
-    let mut text = String::from(if count < 0 { "-" } else { "" });
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn page(title: &str, body: &Markup) -> Response {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) " · Stitch" }
-                link rel="icon" href="/assets/icon.svg";
-                link rel="stylesheet" href="/assets/uplot.min.css";
-                link rel="stylesheet" href="/assets/stats.css";
-                script defer src="/assets/uplot.min.js" {}
-                script defer src="/assets/stats.js" {}
-            }
-            body { (body) }
-        }
-    };
-    let headers = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CACHE_CONTROL, "no-cache"),
-        (CONTENT_SECURITY_POLICY, POLICY),
-    ];
-    (headers, page.into_string()).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_script_says_the_same_of_how_counts_stand() {
-        let script = include_str!("../assets/stats.js");
-        for state in [
-            freshness::State::Lagging,
-            freshness::State::Uncertain,
-            freshness::State::Restoring,
-            freshness::State::Unknown,
-        ] {
-            assert!(script.contains(stands(state)), "{}", stands(state));
-        }
-    }
-
-    #[test]
-    fn numbers_are_told_in_thousands() {
-        for (count, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (-1_234_567, "-1,234,567"),
-            (i64::MIN, "-9,223,372,036,854,775,808"),
-        ] {
-            assert_eq!(number(Some(count)), text);
-        }
-        assert_eq!(number(None), "–");
     }
 }

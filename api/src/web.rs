@@ -17,7 +17,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use crate::answers::{count, counts, overview, series, totals};
 use crate::app::App;
-use crate::stats;
+use crate::{operator, stats};
 use guard::Guarded;
 
 /// Everything that this server answers.
@@ -45,7 +45,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
 }
 
 /// The addresses that are answered from counts, and what they are called in metrics.
-fn counted() -> [(&'static str, &'static str, MethodRouter<Arc<App>>); 8] {
+fn counted() -> [(&'static str, &'static str, MethodRouter<Arc<App>>); 10] {
     [
         ("/v1/counters", "counters", get(overview::counters)),
         ("/v1/freshness", "freshness", get(overview::freshness)),
@@ -71,6 +71,8 @@ fn counted() -> [(&'static str, &'static str, MethodRouter<Arc<App>>); 8] {
         ),
         ("/stats/{counter}", "page", get(stats::counter)),
         ("/stats/{counter}/{key}", "page", get(stats::key)),
+        (operator::PAGE, "page", get(operator::shown)),
+        (operator::OBJECT, "status", get(operator::object)),
     ]
 }
 

@@ -16,6 +16,7 @@ use stitch_common::telemetry;
 
 use crate::app::{App, Now};
 use crate::freshness::watching::{Blind, Watching};
+use crate::landscape::{Landscape, Lookout};
 use crate::server::{Server, tls};
 use crate::{metrics, web};
 
@@ -34,6 +35,7 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, F
     let clock = SystemClock;
     let zookeeper = &config.zookeeper;
     let keeper = ZooKeeper::new(&zookeeper.connect, zookeeper.session_timeout);
+    let mut lookout = Lookout::new(&config, keeper.clone(), clock);
     let mut watching = Watching::new(&config, keeper, KafkaLog::new(&config.kafka)?, clock);
     let (reader, looked) = tokio::join!(ScyllaReader::connect(&config), watching.look());
     let reader = reader?;
@@ -47,10 +49,12 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, F
         wall: clock.wall(),
         moment: clock.now(),
     };
+    let landscape = Arc::new(Landscape::default());
     let app = App::new(
         &config,
         Arc::new(reader),
         watching.board(),
+        Arc::clone(&landscape),
         handle,
         Arc::new(now),
     );
@@ -61,6 +65,7 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, F
         // Whatever is seen after the end is of no use to anybody.
         cut_off = server.serve(routes, tls, &stop) => cut_off,
         never = watching.go_on() => match never {},
+        never = landscape.keep(&clock, async || lookout.look().await) => match never {},
     };
     Ok(Stopped {
         connections_cut_off,

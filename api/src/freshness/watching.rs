@@ -8,15 +8,15 @@ use std::time::Duration;
 use stitch_common::answer::Failure;
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
-use stitch_common::coordination::path::Paths;
 use stitch_common::coordination::{Coordinator, definition_node, glance, restoration};
 use stitch_common::offset::Partition;
-use stitch_common::ports::{Bounds, EventLog, Keeper, Session, SessionState};
+use stitch_common::ports::{Bounds, EventLog, Keeper, Session};
 use stitch_common::range::RangeId;
 use tokio::sync::watch;
 
 use super::{Board, History};
 use crate::metrics;
+use crate::session::Reopened;
 
 /// How long a look may take: after that, what was seen is too old anyway.
 const LOOK_BOUND: Duration = Duration::from_secs(8);
@@ -30,11 +30,10 @@ const RECORDS_EVERY: u32 = 10;
 /// Looks.
 pub(crate) struct Watching<'a, K: Keeper, L, C> {
     config: &'a Config,
-    keeper: K,
+    session: Reopened<K, C>,
     log: L,
     clock: C,
     published: watch::Sender<Arc<Board>>,
-    coordinator: Option<Coordinator<K::Session, C>>,
     history: History,
     not_proved: BTreeSet<RangeId>,
     looks: u32,
@@ -55,11 +54,10 @@ impl<'a, K: Keeper, L: EventLog, C: Clock> Watching<'a, K, L, C> {
         let board = Board::blank(config.definitions.range_bits);
         Self {
             config,
-            keeper,
+            session: Reopened::new(keeper, clock.clone(), &config.namespace),
             log,
             clock,
             published: watch::Sender::new(Arc::new(board)),
-            coordinator: None,
             history: History::new(config.api.lagging_after),
             not_proved: BTreeSet::new(),
             looks: 0,
@@ -90,7 +88,7 @@ impl<'a, K: Keeper, L: EventLog, C: Clock> Watching<'a, K, L, C> {
         };
         if seen.is_err() {
             // A session that answers nothing is given up.
-            self.coordinator = None;
+            self.session.give_up();
         }
         let board = seen?;
         let (whole, states) = board.summary(self.clock.now());
@@ -102,18 +100,8 @@ impl<'a, K: Keeper, L: EventLog, C: Clock> Watching<'a, K, L, C> {
     async fn see(&mut self) -> Result<Board, Blind> {
         let config = self.config;
         let bits = config.definitions.range_bits;
-        if self.coordinator.as_ref().is_none_or(is_over) {
-            let session = self.keeper.connect().await;
-            let session = session.map_err(|error| Blind::Away(error.into()))?;
-            let paths = Paths::new(&config.namespace);
-            self.coordinator = Some(Coordinator::new(session, self.clock.clone(), paths));
-        }
-        let Some(coordinator) = &self.coordinator else {
-            return Err(Blind::Away(Failure::new(
-                "no session with ZooKeeper",
-                "wait",
-            )));
-        };
+        let coordinator = self.session.coordinator().await;
+        let coordinator = coordinator.map_err(|error| Blind::Away(error.into()))?;
         agrees(config, coordinator).await?;
         let (glance, bounds) = tokio::join!(glance::glance(coordinator, bits), ends(&self.log));
         let glance = glance.map_err(|error| Blind::Away(error.into()))?;
@@ -152,10 +140,6 @@ impl<'a, K: Keeper, L: EventLog, C: Clock> Watching<'a, K, L, C> {
             Ok(()) | Err(_) => {}
         }
     }
-}
-
-fn is_over<S: Session, C: Clock>(coordinator: &Coordinator<S, C>) -> bool {
-    coordinator.session().state() == SessionState::Over
 }
 
 /// Other definitions would put keys into other ranges, or name granularities that are not kept.

@@ -15,8 +15,8 @@ use axum::routing::get;
 
 use crate::app::App;
 use crate::metrics;
+use crate::page::assets::asset;
 use crate::problem::{Kind, Problem};
-use crate::stats::assets::asset;
 use crate::web::guard::knows_a_token;
 
 /// The description that clients are made from, held against this server by `api/tests/contract`.
@@ -26,6 +26,7 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const INDEX: &str = "stitch-api: counts, timelines and how fresh they are\n\n\
     /v1/counters         the counters that there are\n\
     /stats/COUNTER/KEY   a page about one key; /stats/COUNTER compares keys\n\
+    /operator            ranges, locks, members and restorations, for operators\n\
     /openapi.json        every address and parameter, with examples\n\
     /health              200 while this process answers\n\
     /ready               200 while it knows how fresh counts are\n\

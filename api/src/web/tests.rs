@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
+use stitch_common::answer::Failure;
 use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::clock::Moment;
 use stitch_common::config::Config;
@@ -21,6 +22,7 @@ use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, StoreError};
 use stitch_common::progress::Progress;
 use stitch_common::range::RangeId;
+use stitch_common::status::Status;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
@@ -29,10 +31,13 @@ use crate::app::Now;
 use crate::calendar::{Time, UtcOffset};
 use crate::cells::{Cells, Read};
 use crate::freshness::{Board, History};
+use crate::landscape::Landscape;
+use crate::testing::well;
 
 mod answers;
 mod contract;
 mod limits;
+mod operator;
 mod pages;
 mod problems;
 
@@ -127,6 +132,7 @@ impl Got {
 struct Here {
     table: Arc<Table>,
     board: watch::Sender<Arc<Board>>,
+    landscape: Arc<Landscape>,
     router: Router,
     config: Config,
 }
@@ -146,13 +152,31 @@ impl Here {
             moment: Moment::new(Duration::from_secs(1000)),
         };
         let cells: Arc<dyn Cells> = Arc::clone(&table) as Arc<dyn Cells>;
-        let app = App::new(&config, cells, board.subscribe(), metrics, Arc::new(now));
-        Self {
+        let landscape = Arc::new(Landscape::default());
+        let shared = Arc::clone(&landscape);
+        let app = App::new(
+            &config,
+            cells,
+            board.subscribe(),
+            shared,
+            metrics,
+            Arc::new(now),
+        );
+        let here = Self {
             table,
             board,
+            landscape,
             router: router(&Arc::new(app)),
             config,
-        }
+        };
+        here.stands(Ok(well()));
+        here
+    }
+
+    /// What an operator sees, or why nothing.
+    fn stands(&self, status: Result<Status, Failure>) {
+        let at = DateTime::parse_from_rfc3339(NOW).unwrap().to_utc();
+        self.landscape.show(at, status);
     }
 
     /// What is seen when nothing else is the matter, with so many records not counted yet.

@@ -15,7 +15,7 @@ async fn text(here: &Here, address: &str) -> String {
 }
 
 /// The values of an attribute that names something to load or to go to.
-fn named<'a>(page: &'a str, attribute: &str) -> Vec<&'a str> {
+pub(super) fn named<'a>(page: &'a str, attribute: &str) -> Vec<&'a str> {
     let parts = page.split(attribute).skip(1);
     parts.map(|rest| rest.split('"').next().unwrap()).collect()
 }

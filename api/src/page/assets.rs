@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use crate::problem::{Kind, Problem};
 
 /// Every file: its name, its type, what is in it.
-pub(crate) const EVERY: [(&str, &str, &str); 6] = [
+pub(crate) const EVERY: [(&str, &str, &str); 8] = [
     (
         "uplot.min.js",
         "text/javascript; charset=utf-8",
@@ -33,6 +33,16 @@ pub(crate) const EVERY: [(&str, &str, &str); 6] = [
         "stats.css",
         "text/css; charset=utf-8",
         include_str!("../../assets/stats.css"),
+    ),
+    (
+        "operator.js",
+        "text/javascript; charset=utf-8",
+        include_str!("../../assets/operator.js"),
+    ),
+    (
+        "operator.css",
+        "text/css; charset=utf-8",
+        include_str!("../../assets/operator.css"),
     ),
     (
         "icon.svg",

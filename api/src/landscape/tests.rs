@@ -1,0 +1,115 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::join_all;
+use stitch_common::clock::SystemClock;
+
+use super::*;
+use crate::testing::well;
+
+const TAKES: Duration = Duration::from_millis(100);
+
+/// What is done while somebody keeps looking, and how often that one has looked.
+async fn looked(landscape: &Landscape, work: impl Future<Output = ()>) -> usize {
+    let looks = AtomicUsize::new(0);
+    let look = async || {
+        looks.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(TAKES).await;
+        Ok(well())
+    };
+    tokio::select! {
+        () = work => {}
+        never = landscape.keep(&SystemClock, look) => match never {},
+    }
+    looks.into_inner()
+}
+
+async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_look_is_shown_to_all_who_ask_at_the_same_moment() {
+    let landscape = Landscape::default();
+    let looks = looked(&landscape, async {
+        let early = join_all((0..50).map(|_| landscape.latest()));
+        let late = async {
+            pass(TAKES / 2).await;
+            landscape.latest().await
+        };
+        let (early, late) = tokio::join!(early, late);
+        for seen in &early {
+            assert!(Arc::ptr_eq(seen, &late));
+            assert_eq!(seen.status, Ok(well()));
+        }
+    });
+    assert_eq!(looks.await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_looked_at_while_nobody_asks() {
+    let landscape = Landscape::default();
+    let looks = looked(&landscape, pass(Duration::from_secs(60)));
+    assert_eq!(looks.await, 0);
+    let looks = looked(&landscape, async {
+        landscape.latest().await;
+        pass(Duration::from_secs(60)).await;
+    });
+    assert_eq!(looks.await, 1, "nobody asked again");
+    let looks = looked(&landscape, async {
+        tokio::time::timeout(TAKES / 2, landscape.latest())
+            .await
+            .unwrap_err();
+        pass(Duration::from_secs(60)).await;
+    });
+    assert_eq!(looks.await, 1, "whoever asked has gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_often_somebody_asks_it_is_looked_at_about_once_a_second() {
+    let landscape = Landscape::default();
+    let looks = looked(&landscape, async {
+        // Ten seconds, in each of which a hundred times is asked.
+        for _ in 0..1000 {
+            landscape.latest().await;
+            pass(Duration::from_millis(10)).await;
+        }
+    });
+    let looks = looks.await;
+    assert!((9..=11).contains(&looks), "{looks} looks");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_old_is_not_shown() {
+    let landscape = Landscape::default();
+    looked(&landscape, async {
+        let before = landscape.latest().await;
+        pass(SHOWN_FOR / 2).await;
+        assert!(Arc::ptr_eq(&before, &landscape.latest().await));
+        pass(SHOWN_FOR).await;
+        assert!(!Arc::ptr_eq(&before, &landscape.latest().await));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_nothing_was_seen_is_shown_and_it_is_tried_again() {
+    let landscape = Landscape::default();
+    let mut looks = 0;
+    let look = async || {
+        looks += 1;
+        match looks {
+            1 => Err(Failure::new("gone", "wait")),
+            _ => Ok(well()),
+        }
+    };
+    let asking = async {
+        let seen = landscape.latest().await;
+        assert_eq!(seen.status, Err(Failure::new("gone", "wait")));
+        pass(SHOWN_FOR * 2).await;
+        assert_eq!(landscape.latest().await.status, Ok(well()));
+    };
+    tokio::select! {
+        () = asking => {}
+        never = landscape.keep(&SystemClock, look) => match never {},
+    }
+}

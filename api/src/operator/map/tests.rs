@@ -1,0 +1,133 @@
+use stitch_common::member::Role;
+
+use super::*;
+use crate::testing::{lock, mark, member, restorer, well};
+
+const RANGE: RangeId = RangeId(5);
+
+/// What is shown of [`RANGE`] where this is seen of it.
+fn shown(change: impl FnOnce(&mut Status), told: State) -> Field {
+    let mut status = well();
+    change(&mut status);
+    View::of(&status).field(RANGE, told)
+}
+
+#[test]
+fn every_kind_of_range_is_known_by_what_makes_it() {
+    assert_eq!(shown(|_| (), State::Live), Field::Counting);
+    assert_eq!(shown(|_| (), State::Lagging), Field::Lagging);
+    assert_eq!(shown(|_| (), State::Unknown), Field::Unknown);
+    let nobody = |status: &mut Status| status.locks.clear();
+    assert_eq!(shown(nobody, State::Live), Field::Idle);
+    let waits = |status: &mut Status| status.locks = vec![lock(5, 1, "shared", "waiting")];
+    assert_eq!(shown(waits, State::Live), Field::Idle);
+    let marked = |status: &mut Status| status.marks.push(mark(5));
+    assert_eq!(shown(marked, State::Live), Field::Unproved);
+    let not_proved = |status: &mut Status| status.not_proved = BTreeSet::from([RANGE]);
+    assert_eq!(shown(not_proved, State::Live), Field::Unproved);
+    let tombstone = |status: &mut Status| status.tombstones.push(member(9, Role::Processor));
+    assert_eq!(shown(tombstone, State::Live), Field::Unproved);
+    let asked = |status: &mut Status| status.requests.push(RANGE);
+    assert_eq!(shown(asked, State::Live), Field::Locked);
+    let queued = |status: &mut Status| status.locks.push(lock(5, 2, "exclusive", "waiting"));
+    assert_eq!(shown(queued, State::Live), Field::Locked);
+    let held = |status: &mut Status| status.locks = vec![lock(5, 2, "exclusive", "held")];
+    assert_eq!(shown(held, State::Live), Field::Locked);
+    let restored = |status: &mut Status| {
+        status.locks = vec![lock(5, 2, "exclusive", "held")];
+        status.restoring = Some(restorer(2));
+    };
+    assert_eq!(shown(restored, State::Live), Field::Restoring);
+    let other = |status: &mut Status| {
+        status.locks = vec![lock(5, 2, "exclusive", "held")];
+        status.restoring = Some(restorer(3));
+    };
+    assert_eq!(shown(other, State::Live), Field::Locked);
+}
+
+#[test]
+fn what_is_told_of_another_range_changes_nothing() {
+    let others = |status: &mut Status| {
+        status.requests.push(RangeId(4));
+        status.marks.push(mark(6));
+        status.locks.push(lock(7, 2, "exclusive", "held"));
+        status.restoring = Some(restorer(2));
+    };
+    assert_eq!(shown(others, State::Live), Field::Counting);
+}
+
+#[test]
+fn of_several_kinds_the_first_in_their_order_is_shown() {
+    // Every step takes away what was shown before, and leaves the rest.
+    let mut status = well();
+    status.locks = vec![lock(5, 2, "exclusive", "held")];
+    status.restoring = Some(restorer(2));
+    status.requests.push(RANGE);
+    status.marks.push(mark(5));
+    let field = |status: &Status, told| View::of(status).field(RANGE, told);
+    assert_eq!(field(&status, State::Unknown), Field::Restoring);
+    status.restoring = None;
+    assert_eq!(field(&status, State::Unknown), Field::Locked);
+    status.locks.clear();
+    assert_eq!(field(&status, State::Unknown), Field::Locked);
+    status.requests.clear();
+    assert_eq!(field(&status, State::Unknown), Field::Unproved);
+    assert_eq!(field(&status, State::Lagging), Field::Unproved);
+    status.marks.clear();
+    assert_eq!(field(&status, State::Unknown), Field::Unknown);
+    assert_eq!(field(&status, State::Lagging), Field::Lagging);
+    status.locks.push(lock(5, 1, "shared", "held"));
+    assert_eq!(field(&status, State::Lagging), Field::Lagging);
+    // What readers were told a moment ago has gone, as is seen here.
+    for told in [State::Uncertain, State::Restoring] {
+        assert_eq!(field(&status, told), Field::Counting);
+    }
+}
+
+#[test]
+fn every_range_has_a_text_and_the_legend_names_them_by_kind() {
+    let mut status = well();
+    for range in [3, 7, 8, 9] {
+        status.locks.push(lock(range, 2, "exclusive", "held"));
+    }
+    status.restoring = Some(restorer(2));
+    let told = |_| Freshness {
+        state: State::Live,
+        behind_events: Some(0),
+    };
+    let map = ranges(&status, told).into_string();
+    for part in [
+        "64 ranges",
+        "<li class=\"restoring\">8<span> being restored</span></li>",
+        "<li class=\"counting\">63<span> counting</span></li>",
+        "<b>4 being restored</b>",
+        "3 7–9<",
+        "0–2 4–6 10–63<",
+        "<b>0 lagging</b>",
+    ] {
+        assert!(map.contains(part), "{part}: {map}");
+    }
+    assert_eq!(map.matches("<span> ").count(), 64);
+}
+
+#[test]
+fn ranges_that_are_next_to_each_other_are_told_together() {
+    let told = |ranges: &[u16]| intervals(&ranges.iter().copied().map(RangeId).collect::<Vec<_>>());
+    assert_eq!(told(&[]), "");
+    assert_eq!(told(&[4]), "4");
+    assert_eq!(told(&[0, 1, 3, 4095]), "0–1 3 4095");
+    assert_eq!(told(&[u16::MAX - 1, u16::MAX]), "65534–65535");
+}
+
+#[test]
+fn colour_and_sign_of_every_kind_are_in_the_style() {
+    let style = include_str!("../../../assets/operator.css");
+    for field in Field::EVERY {
+        for part in [
+            format!(".{} {{ --kind:", field.class()),
+            format!(".{}::before", field.class()),
+        ] {
+            assert!(style.contains(&part), "{part}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Everything of a namespace beside its ranges, as tables.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+use stitch_common::member::MemberId;
+use stitch_common::range::RangeId;
+use stitch_common::status::{MemberLine, RestorationLine, Status};
+
+use super::map::intervals;
+use super::time;
+use crate::page::number;
+
+/// One row for each of `rows`; says so if there are none.
+fn table(title: &str, columns: &[&str], rows: &[Vec<String>]) -> Markup {
+    html! {
+        div.panel.scroll tabindex="0" role="region" aria-label=(title) {
+            table {
+                caption { (title) }
+                thead { tr { @for column in columns { th scope="col" { (column) } } } }
+                tbody {
+                    @for row in rows { tr {
+                        @for (index, cell) in row.iter().enumerate() {
+                            @if index == 0 { th scope="row" { (cell) } } @else { td { (cell) } }
+                        }
+                    } }
+                    @if rows.is_empty() { tr { th scope="row" colspan=(columns.len()) { "none" } } }
+                }
+            }
+        }
+    }
+}
+
+/// The one that runs, with how far it is, and those that ran.
+pub(super) fn restorations(status: &Status) -> Markup {
+    let running = status.restoring.as_ref();
+    let line = status
+        .restorations
+        .iter()
+        .find(|line| line.outcome == "running");
+    html! {
+        section.panel aria-labelledby="running" {
+            @match running {
+                None => { h2 id="running" { "No restoration runs" } }
+                Some(holder) => {
+                    h2 id="running" { "A restoration runs" }
+                    p { "Process " (holder.process_id) " on " (holder.host) ", since " (time(holder.started)) }
+                    @if let Some(line) = line { (progress(line)) }
+                }
+            }
+        }
+        (past(status))
+    }
+}
+
+fn progress(line: &RestorationLine) -> Markup {
+    let done = line.ranges_proved + line.ranges_not_proved;
+    html! {
+        @match line.ranges_in_scope {
+            Some(all) => {
+                label {
+                    (done) " of " (all) " ranges are done, " (number(i64::try_from(line.cells_corrected).ok()))
+                    " cells corrected"
+                    progress max=(all) value=(done) {}
+                }
+            }
+            None => p { (done) " ranges are done" }
+        }
+    }
+}
+
+fn past(status: &Status) -> Markup {
+    let columns = [
+        "Began",
+        "Ended",
+        "Outcome",
+        "Scope",
+        "Ranges proved",
+        "Not proved",
+        "Cells corrected",
+        "Host",
+    ];
+    let row = |line: &RestorationLine| {
+        vec![
+            time(line.started),
+            line.ended.map_or_else(|| "–".to_owned(), time),
+            line.outcome.replace('_', " "),
+            line.scope.clone(),
+            line.ranges_proved.to_string(),
+            line.ranges_not_proved.to_string(),
+            number(i64::try_from(line.cells_corrected).ok()),
+            line.host.clone(),
+        ]
+    };
+    let rows: Vec<_> = status.restorations.iter().map(row).collect();
+    table("Restorations, the latest first", &columns, &rows)
+}
+
+/// Exclusive ones, held or awaited: shared ones are the rule, and stand in the map.
+pub(super) fn locks(status: &Status) -> Markup {
+    let exclusive = status.locks.iter().filter(|lock| lock.kind == "exclusive");
+    let rows: Vec<_> = exclusive
+        .map(|lock| {
+            vec![
+                lock.range.to_string(),
+                lock.state.to_owned(),
+                lock.member.to_string(),
+                lock.since.map_or_else(|| "–".to_owned(), time),
+            ]
+        })
+        .collect();
+    table(
+        "Exclusive locks",
+        &["Range", "State", "Member", "Since"],
+        &rows,
+    )
+}
+
+pub(super) fn members(title: &str, members: &[MemberLine]) -> Markup {
+    let row = |line: &MemberLine| {
+        vec![
+            line.member.to_string(),
+            line.role.to_string(),
+            line.host.clone(),
+            line.process_id.to_string(),
+            time(line.started),
+            line.version.clone(),
+        ]
+    };
+    let rows: Vec<_> = members.iter().map(row).collect();
+    let columns = ["Member", "Role", "Host", "Process", "Since", "Version"];
+    table(title, &columns, &rows)
+}
+
+/// By member, of which there are few: ranges are many.
+pub(super) fn marks(status: &Status) -> Markup {
+    let mut ranges: BTreeMap<&MemberId, Vec<RangeId>> = BTreeMap::new();
+    for mark in &status.marks {
+        ranges.entry(&mark.member).or_default().push(mark.range);
+    }
+    let rows: Vec<_> = ranges
+        .into_iter()
+        .map(|(member, mut ranges)| {
+            ranges.sort_unstable();
+            ranges.dedup();
+            vec![member.to_string(), intervals(&ranges)]
+        })
+        .collect();
+    table(
+        "Marks: requests that are unsettled",
+        &["Member", "Ranges"],
+        &rows,
+    )
+}
+
+pub(super) fn partitions(status: &Status) -> Markup {
+    let rows: Vec<_> = status
+        .partitions
+        .iter()
+        .map(|line| {
+            let member = line.member.as_ref();
+            vec![
+                line.partition.to_string(),
+                number(line.lowest.map(|offset| offset.0)),
+                number(line.highest.map(|offset| offset.0)),
+                member.map_or_else(|| "nobody".to_owned(), ToString::to_string),
+            ]
+        })
+        .collect();
+    let columns = [
+        "Partition",
+        "Answered below",
+        "In some ranges below",
+        "Held by",
+    ];
+    table("Partitions", &columns, &rows)
+}

@@ -1,0 +1,96 @@
+//! A namespace as it may be seen, for tests.
+
+use chrono::{DateTime, Utc};
+use stitch_common::coordination::restoration::Holder;
+use stitch_common::member::{MemberId, Role};
+use stitch_common::offset::{Offset, Partition};
+use stitch_common::range::RangeId;
+use stitch_common::status::{
+    LockLine, MarkLine, MemberLine, PartitionLine, RestorationLine, Status,
+};
+
+fn time(text: &str) -> DateTime<Utc> {
+    DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+}
+
+pub(crate) fn member(session: i64, role: Role) -> MemberLine {
+    MemberLine {
+        member: MemberId::of_session(session),
+        role,
+        host: "somewhere".to_owned(),
+        process_id: 7,
+        started: time("2026-05-03T09:00:00Z"),
+        session_timeout_ms: 4000,
+        version: "1".to_owned(),
+    }
+}
+
+pub(crate) fn lock(range: u16, session: i64, kind: &'static str, state: &'static str) -> LockLine {
+    LockLine {
+        range: RangeId(range),
+        member: MemberId::of_session(session),
+        kind,
+        state,
+        since: Some(time("2026-05-03T10:15:00Z")),
+    }
+}
+
+pub(crate) fn mark(range: u16) -> MarkLine {
+    MarkLine {
+        range: RangeId(range),
+        member: MemberId::of_session(1),
+        number: 1,
+    }
+}
+
+/// The one with this session restores.
+pub(crate) fn restorer(session: i64) -> Holder {
+    Holder {
+        member: MemberId::of_session(session),
+        host: "elsewhere".to_owned(),
+        process_id: 8,
+        started: time("2026-05-03T10:15:00Z"),
+    }
+}
+
+pub(crate) fn restoration(outcome: &'static str, proved: usize) -> RestorationLine {
+    RestorationLine {
+        id: "20260503T101500000Z-0000000000000002".to_owned(),
+        outcome,
+        scope: "ranges 0-63".to_owned(),
+        member: MemberId::of_session(2),
+        host: "elsewhere".to_owned(),
+        started: time("2026-05-03T10:15:00Z"),
+        ended: None,
+        ranges_in_scope: Some(64),
+        ranges_proved: proved,
+        ranges_not_proved: 1,
+        cells_corrected: 1234,
+    }
+}
+
+/// One processor counts all 64 ranges, and nothing is the matter.
+pub(crate) fn well() -> Status {
+    Status {
+        namespace: "plays".to_owned(),
+        generation: 1,
+        ranges: 64,
+        counters: vec!["plays".to_owned()],
+        members: vec![member(1, Role::Processor)],
+        tombstones: Vec::new(),
+        partitions: vec![PartitionLine {
+            partition: Partition(0),
+            lowest: Some(Offset(1_000_000)),
+            highest: Some(Offset(1_000_000)),
+            member: Some(MemberId::of_session(1)),
+        }],
+        locks: (0..64)
+            .map(|range| lock(range, 1, "shared", "held"))
+            .collect(),
+        marks: Vec::new(),
+        requests: Vec::new(),
+        restoring: None,
+        not_proved: std::collections::BTreeSet::new(),
+        restorations: Vec::new(),
+    }
+}

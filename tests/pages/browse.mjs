@@ -22,7 +22,7 @@ const browser = await chromium.launch({
 });
 
 /** A page of its own that notes everything that must not happen. */
-async function open(url, options) {
+async function open(url, options, ready = "#rows tr") {
   const context = await browser.newContext({ timezoneId: "Europe/Berlin", locale: "en-GB", ...options });
   const page = await context.newPage();
   page.faults = [];
@@ -40,11 +40,17 @@ async function open(url, options) {
     page.bytes += (await response.body().catch(() => Buffer.alloc(0))).length;
   });
   await page.goto(url);
-  await page.waitForSelector("#rows tr", { state: "attached" });
+  await page.waitForSelector(ready, { state: "attached" });
   return page;
 }
 
 async function close(page, name) {
+  await look(page, name);
+  await page.context().close();
+  console.log(`ok  ${name}`);
+}
+
+async function look(page, name) {
   // Evaluated by the debugger: the page's policy lets no script in but its own.
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => globalThis.axe.run(document));
@@ -52,8 +58,6 @@ async function close(page, name) {
   assert.deepEqual(told, [], `${name}: what axe says`);
   assert.deepEqual(page.faults, [], `${name}: what must not happen`);
   await page.screenshot({ path: path.join(folder, `${name}.png`), fullPage: true });
-  await page.context().close();
-  console.log(`ok  ${name}`);
 }
 
 const text = (page, selector) => page.locator(selector).first().innerText();
@@ -113,16 +117,24 @@ async function keys() {
   await page.locator("[data-step=hour]").focus();
   await page.keyboard.press("Enter");
   await shows(page, "Hour");
+  await dark(page);
+  await close(page, "desk-dark");
+}
+
+async function dark(page) {
   const [red, green, blue] = await page.evaluate(() =>
     getComputedStyle(document.body).backgroundColor.match(/\d+/g).map(Number));
   assert.ok(red + green + blue < 150, "the page is dark");
-  await close(page, "desk-dark");
+}
+
+async function narrow(page) {
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  assert.ok(wide <= 0, `${wide} pixels too wide`);
 }
 
 async function phone() {
   const page = await open(KEY, { ...PHONE, colorScheme: "light" });
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-  assert.ok(wide <= 0, `${wide} pixels too wide`);
+  await narrow(page);
   await page.locator("[data-step=year]").tap();
   await shows(page, "Year");
   await close(page, "phone");
@@ -149,8 +161,71 @@ async function sideBySide() {
   await close(page, "side-by-side");
 }
 
+const MAP = "#operator .map li";
+const ranges = (page, kind) => page.locator(`.legend .${kind}`).getAttribute("data-ranges").then(Number);
+const until = (page, kind, number) =>
+  page.waitForFunction(
+    ([kind, number]) => document.querySelector(`.legend .${kind}`).dataset.ranges === String(number),
+    [kind, number], { timeout: 30_000 });
+
+/** Whoever started this script does what it says here, so that the page has something to show. */
+const ask = (what) => console.log(`please ${what}`);
+
+async function operator() {
+  const page = await open(`${origin}/operator`, { ...DESK, colorScheme: "light" }, MAP);
+  assert.ok(page.bytes < BYTES_MAX, `${page.bytes} bytes`);
+  const fields = await page.locator(MAP).evaluateAll((all) =>
+    all.map((one) => [one.textContent, getComputedStyle(one, "::before").content]));
+  assert.equal(fields.length, 16);
+  for (const [index, [words, sign]] of fields.entries()) {
+    assert.match(words, new RegExp(`^${index} [a-z ]+$`));
+    assert.ok(sign !== "none" && sign.length > 2, `${words} has the sign ${sign}`);
+  }
+  const kinds = ["counting", "idle", "lagging", "unproved", "locked", "restoring", "unknown"];
+  const numbers = await Promise.all(kinds.map((kind) => ranges(page, kind)));
+  assert.equal(numbers.reduce((sum, number) => sum + number), 16, `${numbers}`);
+  // Without a mouse: to the map, and on; what is shown anew meanwhile takes neither focus nor place away.
+  const focused = () => page.evaluate(() => document.activeElement.className);
+  for (let tabs = 0; (await focused()) !== "field"; tabs += 1) {
+    assert.ok(tabs < 20, "the map cannot be reached by the tab key");
+    await page.keyboard.press("Tab");
+  }
+  await page.evaluate(() => {
+    globalThis.kept = document.activeElement;
+    globalThis.scrollTo(0, 120);
+  });
+  const scrolled = await page.evaluate(() => globalThis.scrollY);
+  assert.ok(scrolled > 0, "the page is long enough to be scrolled");
+  ask("lock a range");
+  await until(page, "locked", 1);
+  assert.equal(await page.locator(`${MAP}.locked`).count(), 1);
+  const range = await page.locator(`${MAP}.locked`).evaluate((one) => one.firstChild.data);
+  assert.match(await text(page, "[aria-label='Exclusive locks'] tbody"), new RegExp(`^${range}\\s`));
+  await look(page, "operator-locked");
+  ask("give it back");
+  await until(page, "locked", 0);
+  const still = () => page.evaluate(() => document.activeElement === globalThis.kept && globalThis.kept.isConnected);
+  assert.ok(await still(), "the focus is where it was");
+  assert.equal(await page.evaluate(() => globalThis.scrollY), scrolled);
+  await close(page, "operator");
+}
+
+async function operatorElsewhere() {
+  const desk = await open(`${origin}/operator`, { ...DESK, colorScheme: "dark" }, MAP);
+  await dark(desk);
+  await close(desk, "operator-dark");
+  const hand = await open(`${origin}/operator`, { ...PHONE, colorScheme: "light" }, MAP);
+  await narrow(hand);
+  // Offsets rise while events flow.
+  const offset = "[aria-label=Partitions] td";
+  const before = await text(hand, offset);
+  await hand.waitForFunction(
+    ([place, before]) => document.querySelector(place).innerText !== before, [offset, before], { timeout: 30_000 });
+  await close(hand, "operator-phone");
+}
+
 try {
-  for (const part of [desk, keys, phone, live, sideBySide]) await part();
+  for (const part of [desk, keys, phone, live, sideBySide, operator, operatorElsewhere]) await part();
 } finally {
   await browser.close();
 }

@@ -5,6 +5,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use stitch_common::clock::SystemClock;
+use stitch_common::coordination::client::ZooKeeperSession;
+use stitch_common::coordination::path::Paths;
+use stitch_common::coordination::queue::Kind;
+use stitch_common::coordination::range_lock::RangeLock;
+use stitch_common::coordination::{Coordinator, ZooKeeper, requests};
+use stitch_common::ports::Keeper;
+use stitch_common::range::RangeId;
 use stitch_harness::events::{Generator, Shape};
 use stitch_harness::process::Program;
 use stitch_harness::servers::{Servers, repository};
@@ -23,6 +31,22 @@ fn events() -> Result<Generator> {
         span_ms,
         ..Shape::default()
     })
+}
+
+/// A session that has this range locked, for as long as it is not closed.
+async fn locked(
+    stage: &Stage,
+    range: RangeId,
+) -> Result<Coordinator<ZooKeeperSession, SystemClock>> {
+    let keeper = ZooKeeper::new(&stage.servers.zookeeper, Duration::from_secs(4));
+    let paths = Paths::new(&stage.namespace);
+    let here = Coordinator::new(keeper.connect().await?, SystemClock, paths);
+    let mut lock = RangeLock::new(&here, range, Kind::Exclusive);
+    lock.queue(&here).await?;
+    requests::ask(&here, &lock).await?;
+    lock.wait_granted(&here).await?;
+    lock.abandon();
+    Ok(here)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +87,14 @@ async fn pages_can_be_read_walked_along_and_keep_up() -> Result<()> {
         ],
         folder: stage.folder.clone(),
     };
-    let finished = browse.run(BROWSE_BOUND).await?;
+    let mut browsing = browse.start()?;
+    browsing
+        .until_says("please lock a range", BROWSE_BOUND)
+        .await?;
+    let here = locked(&stage, RangeId(5)).await?;
+    browsing.until_says("please give it back", BOUND).await?;
+    here.close().await;
+    let finished = browsing.finish(BROWSE_BOUND).await?;
     live.stop().await?;
     ensure!(
         finished.code == Some(0),

@@ -6,4 +6,5 @@ mod bad_records;
 mod broken;
 mod fleet;
 mod interrupted;
+mod operator;
 mod refusals;

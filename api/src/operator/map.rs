@@ -64,7 +64,7 @@ impl Field {
             Self::Unproved => "something may have made it wrong, until a restoration proves it",
             Self::Unknown => "ZooKeeper or Kafka cannot be asked how far it is",
             Self::Lagging => "events have been waiting for long",
-            Self::Idle => "no processor has it, and nothing waits",
+            Self::Idle => "nothing to count in it, so no processor has taken it",
             Self::Counting => "a processor has it",
         }
     }

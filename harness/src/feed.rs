@@ -154,6 +154,17 @@ pub struct Live<R> {
 }
 
 impl<R> Live<R> {
+    /// Waits until there are no more.
+    ///
+    /// # Errors
+    /// If the broker did not take a record.
+    pub async fn finish(self) -> Result<(R, u64)> {
+        let Self { stop, task } = self;
+        let ended = task.await?;
+        drop(stop);
+        ended
+    }
+
     /// Stops it; gives the records that are left, and how many were sent.
     ///
     /// # Errors

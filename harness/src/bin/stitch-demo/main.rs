@@ -1,8 +1,10 @@
 //! Tells by doing what Stitch is for: counts events, breaks the counts, restores them, recounts. `deploy/demo` starts it.
 
+mod kept;
 mod narrator;
 mod source;
 mod story;
+mod window;
 
 use std::io;
 use std::path::PathBuf;
@@ -10,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
+use stitch_harness::feed::Feed;
 use stitch_harness::servers::Servers;
 
 use narrator::Narrator;
@@ -30,9 +33,15 @@ struct Arguments {
     /// What is made and broken at random follows from this number.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Leave processors running at the end, to look around.
+    /// Leave processors, the API and made traffic running at the end, to look around.
     #[arg(long)]
     keep: bool,
+    /// Tell nothing: make events for this topic, as the story left them arriving.
+    #[arg(long, hide = true, conflicts_with_all = ["keep", "events"])]
+    traffic: Option<String>,
+    /// So many of them each second.
+    #[arg(long, hide = true, requires = "traffic", default_value_t = source::PER_SECOND)]
+    per_second: u32,
 }
 
 #[tokio::main]
@@ -51,6 +60,12 @@ async fn main() -> ExitCode {
 
 async fn tell(arguments: Arguments, narrator: &mut Narrator<io::Stdout>) -> Result<bool> {
     let servers = Servers::read(&arguments.servers)?;
+    if let Some(topic) = &arguments.traffic {
+        let events = source::endless(arguments.seed)?;
+        let live = Feed::new(&servers.kafka, topic)?.live(events, arguments.per_second);
+        live.finish().await?;
+        return Ok(true);
+    }
     ensure!(
         servers.cassandra.len() == 1,
         "the demo takes one Cassandra node: with several, one proxy would not catch everything"

@@ -8,6 +8,10 @@ use stitch_harness::stage::counters_of;
 
 /// For about so long events have to flow while counts are broken and restored.
 const LIVE_SECONDS: usize = 100;
+/// Made events arrive at this rate.
+pub(crate) const PER_SECOND: u32 = 200;
+/// Made events are of so many days, up to now: where people look at a timeline.
+const DAYS: i64 = 400;
 /// Of a file, so much is there before the story begins.
 const HISTORY_PERCENT: usize = 60;
 
@@ -30,21 +34,30 @@ pub(crate) struct Source {
 /// Listeners who play, like and buy tracks; one record in a hundred is of no use.
 pub(crate) fn made(seed: u64) -> Result<Source> {
     const HISTORY: usize = 15_000;
-    let mut generator = Generator::new(Shape {
-        seed,
-        bad_share: 0.01,
-        ..Shape::default()
-    })?;
+    let mut generator = endless(seed)?;
     Ok(Source {
         what: format!(
-            "made events (seed {seed}): plays, likes and purchases of 1,000 tracks within 400 days, \
+            "made events (seed {seed}): plays, likes and purchases of 1,000 tracks within the last {DAYS} days, \
              some tracks far more popular than others, refunds among them, one record in 100 unusable"
         ),
         counters: COUNTERS.to_owned(),
         history: generator.by_ref().take(HISTORY).collect(),
         live: Box::new(generator),
-        per_second: 200,
+        per_second: PER_SECOND,
         finite: false,
+    })
+}
+
+/// Made events without an end.
+pub(crate) fn endless(seed: u64) -> Result<Generator> {
+    const DAY_MS: i64 = 86_400_000;
+    let span_ms = DAYS * DAY_MS;
+    Generator::new(Shape {
+        seed,
+        bad_share: 0.01,
+        start_ms: chrono::Utc::now().timestamp_millis() - span_ms,
+        span_ms,
+        ..Shape::default()
     })
 }
 

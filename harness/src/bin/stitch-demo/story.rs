@@ -15,8 +15,10 @@ use stitch_harness::stage::{Setting, Stage};
 use stitch_harness::vandal::Vandal;
 use tokio::time::{sleep, timeout};
 
+use crate::kept::Kept;
 use crate::narrator::Narrator;
 use crate::source::Source;
+use crate::window::Window;
 
 /// Nothing in the story takes longer than this, unless something is broken.
 const BOUND: Duration = Duration::from_secs(120);
@@ -64,7 +66,7 @@ impl Story {
         narrator: &mut Narrator<W>,
     ) -> Result<bool> {
         let stage = self.opens(&source, narrator).await?;
-        let mut fleet = counting(&stage, source.history, narrator).await?;
+        let (mut fleet, window) = counting(&stage, source.history, narrator).await?;
         let traffic = Traffic {
             feed: stage.feed()?,
             per_second: source.per_second,
@@ -72,13 +74,19 @@ impl Story {
         let live = misfortunes(&stage, &mut fleet, &traffic, source.live, narrator).await?;
         let (events, before) = self.vandalism(&stage, live, narrator).await?;
         let live = traffic.flows(events);
-        let proved = restoration(&stage, narrator).await?;
+        let proved = restoration(&stage, &window, narrator).await?;
         let (rest, _) = live.stop().await?;
         if source.finite {
             traffic.feed.send(rest).await?;
         }
         let after = self.reckoning(&stage, fleet, &before, narrator).await?;
         conclusion(&stage, proved, &after, narrator)?;
+        if self.keep {
+            let per_second = (!source.finite).then_some(source.per_second);
+            self.goes_on(&stage, window, per_second, narrator).await?;
+        } else {
+            window.close().await?;
+        }
         Ok(proved && after.all_right())
     }
 
@@ -145,17 +153,39 @@ impl Story {
             .say("A recount that shares no code with Stitch reads the whole log and every cell.")?;
         let after = stage.recount().await?;
         narrator.table(before, &after)?;
-        if self.keep {
-            for name in ["kept-1", "kept-2"] {
-                let kept = stage.processor(name).await?;
-                narrator.say(&format!(
-                    "A processor goes on counting: pid {}.",
-                    kept.pid()
-                ))?;
-                kept.leave();
-            }
-        }
         Ok(after)
+    }
+
+    /// Leaves all of it running; `per_second` new events, if these have no end.
+    async fn goes_on<W: Write>(
+        &self,
+        stage: &Stage,
+        window: Window,
+        per_second: Option<u32>,
+        narrator: &mut Narrator<W>,
+    ) -> Result<()> {
+        narrator.chapter("It goes on, to look around")?;
+        let mut kept = Kept::new(stage);
+        for name in ["kept-1", "kept-2"] {
+            kept.processor(name).await?;
+        }
+        if let Some(per_second) = per_second {
+            // Others than before.
+            kept.traffic(self.seed.wrapping_add(1), per_second)?;
+            narrator.say(&format!("{per_second} made events arrive each second."))?;
+        } else {
+            narrator.say("All events of the file are counted; none are made up beside them.")?;
+        }
+        narrator.say(&format!("A timeline:           {}", window.timeline()))?;
+        narrator.say(&format!("The operator's page:  {}", window.operator()))?;
+        narrator.say(&format!(
+            "Break and restore as you like:  target/release/stitch-restorator run --now --config {}",
+            stage.config.display()
+        ))?;
+        kept.add("API", window.api);
+        narrator.say(&format!("Running: {}.", kept.leave()?))?;
+        narrator.say("All of it is stopped by  deploy/demo --stop")?;
+        Ok(())
     }
 }
 
@@ -163,7 +193,7 @@ async fn counting<W: Write>(
     stage: &Stage,
     history: Vec<Record>,
     narrator: &mut Narrator<W>,
-) -> Result<Fleet> {
+) -> Result<(Fleet, Window)> {
     narrator.chapter("Two processors count")?;
     let node = stage.servers.cassandra.first().context("a node")?;
     let proxy = Proxy::cassandra(node).await?;
@@ -174,7 +204,11 @@ async fn counting<W: Write>(
             .await?,
         proxy,
     };
+    let window = Window::open(stage, &history).await?;
     let sent = stage.feed()?.send(history).await?;
+    narrator.say("Look, while they count:")?;
+    narrator.say(&format!("  a timeline           {}", window.timeline()))?;
+    narrator.say(&format!("  the operator's page  {}", window.operator()))?;
     stage.lag()?.until_none(BOUND).await?;
     let verdict = stage.recount().await?;
     ensure!(
@@ -185,7 +219,7 @@ async fn counting<W: Write>(
         "{sent} events are counted, in {} cells. A recount says: all are right.",
         verdict.total().right
     ))?;
-    Ok(fleet)
+    Ok((fleet, window))
 }
 
 async fn misfortunes<W: Write>(
@@ -237,7 +271,11 @@ async fn misfortunes<W: Write>(
     Ok(live)
 }
 
-async fn restoration<W: Write>(stage: &Stage, narrator: &mut Narrator<W>) -> Result<bool> {
+async fn restoration<W: Write>(
+    stage: &Stage,
+    window: &Window,
+    narrator: &mut Narrator<W>,
+) -> Result<bool> {
     narrator.chapter("The audit: stitch-restorator plan, while events keep arriving")?;
     narrator.say(
         "It locks nothing and changes no count. Requests of the dead may still be on their way:",
@@ -253,6 +291,7 @@ async fn restoration<W: Write>(stage: &Stage, narrator: &mut Narrator<W>) -> Res
     );
 
     narrator.chapter("The restoration: stitch-restorator run --now, while events keep arriving")?;
+    narrator.say(&format!("Locks come and go: {}", window.operator()))?;
     let run = stage.restorator("run", &["--now"], BOUND).await?;
     narrator.quote("stitch-restorator run --now", &run.output)?;
     if run.code != Some(0) {

@@ -180,7 +180,10 @@ pub struct Restorator {
     pub ranges_in_flight_max: usize,
     /// How long one range may be waited for or held before it is given back, not proven. Default 60 s, beside calms.
     pub range_timeout: Duration,
-    /// Wrong cells that are corrected under one lock of their range; more are corrected in portions. Default 500.
+    /// How long a lock of a range should be held. Where the wrong cells take longer, they are corrected in portions, under
+    /// several locks. Default 500 ms.
+    pub lock_target: Duration,
+    /// Wrong cells that are corrected under one lock however fast the store is. Default 5000.
     pub cells_per_lock_max: usize,
     /// How long a calm is awaited. Default 5 min.
     pub calm_timeout: Duration,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use stitch_common::cell::{self, Count};
+use stitch_common::clock::Clock;
 use stitch_common::range::RangeId;
 
 use crate::error::Error;
@@ -25,6 +26,7 @@ use crate::tail::Tail;
 use crate::unproven::Unproven;
 
 pub mod bound;
+pub mod pace;
 pub mod portion;
 pub mod acquire;
 pub mod cut;
@@ -37,6 +39,7 @@ pub mod release;
 
 use acquire::Claim;
 use apply::Sent;
+use pace::Pace;
 use portion::{Portion, Portions};
 use verify::{Checked, Verified};
 
@@ -52,6 +55,8 @@ pub struct Task<'a, W: World> {
     pub limits: Limits,
     /// What has been corrected so far, in all ranges.
     pub spent: Cell<Extent>,
+    /// How many cells a lock is for.
+    pub pace: Pace,
 }
 
 /// What became of a range.
@@ -99,7 +104,7 @@ pub const LOCKED_CELL_BYTES: usize = 640;
 /// Restores a range: closes in once more, so that little is left for the lock, then locks, corrects, verifies and gives
 /// the lock back; where much is wrong, a portion at a time. `found` is what is known of this range alone.
 pub async fn run<W: World>(task: &Task<'_, W>, range: RangeId, mut found: Found) -> Restored {
-    let mut portions = Portions::new(task.site.config.restorator.cells_per_lock_max);
+    let mut portions = Portions::default();
     let mut corrected = BTreeMap::new();
     let mut kept = task.site.memory.share();
     let (mut waited, mut locked) = (Duration::ZERO, Vec::new());
@@ -168,7 +173,8 @@ async fn under_one_lock<W: World>(
     verdicts: &Verdicts,
     portions: &mut Portions,
 ) -> Result<Ended, Unproven> {
-    let portion = portions.next(verdicts, task.tail.ledgers().of(claim.range));
+    let ledgers = task.tail.ledgers();
+    let portion = portions.next(task.pace.cells(), verdicts, ledgers.of(claim.range));
     let room = room(task, claim.range, verdicts, portion.as_ref())?;
     failpoint::pass("r2-closed-in");
     restore(task, claim, verdicts, portion.as_ref(), room).await
@@ -201,6 +207,7 @@ async fn restore<W: World>(
     let touched = touched::follow(&held, &cut, verdicts, portion).await?;
     let locked = touched.expected().len() * LOCKED_CELL_BYTES;
     room.set(locked).map_err(Error::from)?;
+    let begun = task.site.clock.now();
     let (mut corrections, mut calms) = (0, 0);
     loop {
         let current = current::read(&held, &touched).await?;
@@ -215,7 +222,12 @@ async fn restore<W: World>(
             }
         };
         corrections += 1;
-        match verify::again(&mut held, &cut, &touched, applied).await? {
+        let checked = verify::again(&mut held, &cut, &touched, applied).await?;
+        if calms == 0 {
+            let took = task.site.clock.now().since(begun);
+            task.pace.learn(touched.expected().len(), took);
+        }
+        match checked {
             Checked::Right(verified) => return Ok(Ended::Proved(verified)),
             Checked::Portion(cells) => return Ok(Ended::Portion(cells)),
             Checked::Wrong(wrong) if corrections == CORRECTIONS_MAX => return Err(stubborn(wrong)),

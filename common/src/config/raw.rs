@@ -110,6 +110,7 @@ pub(super) struct Restorator {
     pub(super) requests_in_flight_max: Given<u64>,
     pub(super) ranges_in_flight_max: Given<u64>,
     pub(super) range_timeout_ms: Given<u64>,
+    pub(super) lock_target_ms: Given<u64>,
     pub(super) cells_per_lock_max: Given<u64>,
     pub(super) calm_timeout_ms: Given<u64>,
     pub(super) unjudged_cells_target: Given<u64>,

@@ -134,6 +134,7 @@ fn config(keyspace: &str) -> Config {
             requests_in_flight_max: 64,
             ranges_in_flight_max: 1,
             range_timeout: Duration::from_secs(1),
+            lock_target: Duration::from_secs(1),
             cells_per_lock_max: 1,
             calm_timeout: Duration::from_secs(1),
             unjudged_cells_target: 1,

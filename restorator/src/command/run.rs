@@ -24,6 +24,7 @@ use crate::plan::judge::{TEXTS_BYTES, Verdicts, WRONG_CELL_BYTES};
 use crate::plan::{self, Begun};
 use crate::refuse;
 use crate::report::RunReport;
+use crate::restoration::pace::Pace;
 use crate::restoration::{LOCKED_CELL_BYTES, Restored, Task};
 use crate::site::{Site, World};
 use crate::tail::Tail;
@@ -225,6 +226,7 @@ async fn ranges<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
         journal: &journal,
         limits,
         spent: Cell::default(),
+        pace: Pace::new(&site.config.restorator),
     };
     let scope: Vec<RangeId> = site.scope.ranges().collect();
     let count = u64::try_from(scope.len()).ok();

@@ -24,25 +24,21 @@ impl Portion {
     }
 }
 
-/// The portions of one range: as many as it had when it was first closed in on, so that a range in which cells become
-/// wrong again and again comes to its last lock all the same.
-#[derive(Debug)]
+/// The portions of one range: as many cells as were wrong when it was first closed in on, so that a range in which cells
+/// become wrong again and again comes to its last lock all the same.
+#[derive(Debug, Default)]
 pub struct Portions {
-    cells_max: usize,
     left: Option<usize>,
 }
 
 impl Portions {
-    /// At most so many cells under one lock.
-    #[must_use]
-    pub const fn new(cells_max: usize) -> Self {
-        let left = None;
-        Self { cells_max, left }
-    }
-
-    /// The next portion; `None` if the next lock is to be for all that is left.
-    pub fn next(&mut self, verdicts: &Verdicts, ledger: &Ledger) -> Option<Portion> {
-        let cells_max = self.cells_max.max(1);
+    /// The next portion, of so many cells at most; `None` if the next lock is to be for all that is left.
+    pub fn next(
+        &mut self,
+        cells_max: usize,
+        verdicts: &Verdicts,
+        ledger: &Ledger,
+    ) -> Option<Portion> {
         if verdicts.wrong().len() <= cells_max {
             return None;
         }
@@ -53,8 +49,11 @@ impl Portions {
         if number <= cells_max {
             return None;
         }
-        let left = self.left.unwrap_or(number.div_ceil(cells_max) - 1);
-        self.left = Some(left.checked_sub(1)?);
+        let left = self.left.unwrap_or(number);
+        if left <= cells_max {
+            return None;
+        }
+        self.left = Some(left - cells_max);
         let cells = wrong().take(cells_max).cloned().collect();
         Some(Portion { cells })
     }
@@ -84,32 +83,29 @@ mod tests {
 
     #[test]
     fn what_fits_under_one_lock_is_corrected_under_one() {
-        let mut portions = Portions::new(2);
-        assert_eq!(portions.next(&wrong(&["a", "b"]), &Ledger::default()), None);
+        let mut portions = Portions::default();
+        let wrong = wrong(&["a", "b"]);
+        assert_eq!(portions.next(2, &wrong, &Ledger::default()), None);
     }
 
     #[test]
     fn more_is_corrected_in_portions_and_the_last_lock_is_for_all_that_is_left() {
-        let mut portions = Portions::new(2);
+        let mut portions = Portions::default();
         let ledger = Ledger::default();
-        assert_eq!(
-            names(portions.next(&wrong(&["a", "b", "c", "d", "e"]), &ledger)),
-            ["a", "b"]
-        );
-        assert_eq!(
-            names(portions.next(&wrong(&["c", "d", "e"]), &ledger)),
-            ["c", "d"]
-        );
-        assert_eq!(portions.next(&wrong(&["e"]), &ledger), None);
+        let mut next = |cells_max, keys: &[&str]| portions.next(cells_max, &wrong(keys), &ledger);
+        assert_eq!(names(next(2, &["a", "b", "c", "d", "e", "f"])), ["a", "b"]);
+        assert_eq!(names(next(1, &["c", "d", "e", "f"])), ["c"], "the size may change");
+        assert_eq!(names(next(2, &["d", "e", "f"])), ["d", "e"]);
+        assert_eq!(next(2, &["f"]), None);
     }
 
     #[test]
     fn cells_that_become_wrong_again_and_again_do_not_put_the_last_lock_off() {
-        let mut portions = Portions::new(1);
+        let mut portions = Portions::default();
         let (ledger, verdicts) = (Ledger::default(), wrong(&["a", "b", "c"]));
-        assert!(portions.next(&verdicts, &ledger).is_some());
-        assert!(portions.next(&verdicts, &ledger).is_some());
-        assert_eq!(portions.next(&verdicts, &ledger), None);
+        assert!(portions.next(1, &verdicts, &ledger).is_some());
+        assert!(portions.next(1, &verdicts, &ledger).is_some());
+        assert_eq!(portions.next(1, &verdicts, &ledger), None);
     }
 
     fn touching(names: &[&str]) -> Ledger {
@@ -126,17 +122,15 @@ mod tests {
     fn a_range_whose_wrong_cells_were_all_touched_is_left_to_the_last_lock() {
         let ledger = touching(&["a", "b", "c"]);
         let verdicts = wrong(&["a", "b", "c"]);
-        assert_eq!(Portions::new(1).next(&verdicts, &ledger), None);
+        assert_eq!(Portions::default().next(1, &verdicts, &ledger), None);
     }
 
     #[test]
     fn a_cell_that_was_touched_since_is_left_to_the_last_lock() {
         let ledger = touching(&["a"]);
-        let mut portions = Portions::new(1);
-        assert_eq!(
-            names(portions.next(&wrong(&["a", "b", "c"]), &ledger)),
-            ["b"]
-        );
-        assert_eq!(portions.next(&wrong(&["a", "c"]), &ledger), None);
+        let mut portions = Portions::default();
+        let portion = portions.next(1, &wrong(&["a", "b", "c"]), &ledger);
+        assert_eq!(names(portion), ["b"]);
+        assert_eq!(portions.next(1, &wrong(&["a", "c"]), &ledger), None);
     }
 }

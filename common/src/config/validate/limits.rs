@@ -122,10 +122,11 @@ pub(super) fn restorator(
             2,
             1..=4096,
         )?,
+        lock_target: section.milliseconds("lock_target_ms", raw.lock_target_ms, 500, 10)?,
         cells_per_lock_max: section.count(
             "cells_per_lock_max",
             raw.cells_per_lock_max,
-            500,
+            5000,
             1..=100_000_000,
         )?,
         range_timeout: section.milliseconds(

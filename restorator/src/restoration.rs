@@ -173,8 +173,8 @@ async fn under_one_lock<W: World>(
     verdicts: &Verdicts,
     portions: &mut Portions,
 ) -> Result<Ended, Unproven> {
-    let ledgers = task.tail.ledgers();
-    let portion = portions.next(task.pace.cells(), verdicts, ledgers.of(claim.range));
+    let cells_max = task.pace.cells();
+    let portion = portions.next(cells_max, verdicts, task.tail.ledgers().of(claim.range));
     let room = room(task, claim.range, verdicts, portion.as_ref())?;
     failpoint::pass("r2-closed-in");
     restore(task, claim, verdicts, portion.as_ref(), room).await

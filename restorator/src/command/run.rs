@@ -245,7 +245,7 @@ async fn ranges<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
     Ok(summary.done(site, &begun.tail))
 }
 
-/// How many ranges are restored at once: no more than fit into memory if each of them is like the worst.
+/// How many ranges are restored at once.
 fn at_once<W: World>(site: &Site<'_, W>, tail: &Tail, found: &Found) -> usize {
     let ledgers = tail.ledgers();
     let cells = |range: RangeId| {
@@ -253,16 +253,39 @@ fn at_once<W: World>(site: &Site<'_, W>, tail: &Tail, found: &Found) -> usize {
         wrong.saturating_add(ledgers.of(range).touched_number())
     };
     let worst = found.ranges().into_iter().map(cells).max().unwrap_or(0);
+    let most = site.config.restorator.ranges_in_flight_max;
+    side_by_side(worst, site.memory.left(), most)
+}
+
+/// No more ranges than fit into the memory that is left if each of them has as many cells for the lock as the worst.
+fn side_by_side(worst: usize, left: usize, most: usize) -> usize {
     let bytes = worst.saturating_mul(LOCKED_CELL_BYTES + WRONG_CELL_BYTES);
     // The log goes on, and what it adds up to with it.
-    let room = site.memory.left() / 4 * 3;
+    let room = left / 4 * 3;
     let fit = room.checked_div(bytes).unwrap_or(usize::MAX);
-    fit.clamp(1, site.config.restorator.ranges_in_flight_max.max(1))
+    fit.clamp(1, most.max(1))
 }
 
 async fn one<W: World>(task: &Task<'_, W>, range: RangeId, found: Found) -> Restored {
     match task.site.standing.interruption() {
         None => crate::restoration::run(task, range, found).await,
         Some(why) => Restored::not_begun(range, found, Error::Interrupted(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_ranges_are_restored_at_once_as_fit_if_each_is_like_the_worst() {
+        let cell = LOCKED_CELL_BYTES + WRONG_CELL_BYTES;
+        let of = |worst, left| side_by_side(worst, left, 8);
+        assert_eq!(of(0, 0), 8, "nothing is wrong");
+        assert_eq!(of(10, 3 * 10 * cell / 3 * 4), 3);
+        assert_eq!(of(10, 3 * 10 * cell), 2, "a quarter is left to the log");
+        assert_eq!(of(10, 1 << 40), 8);
+        assert_eq!(of(10, 0), 1, "one says what does not fit");
+        assert_eq!(side_by_side(10, 1 << 40, 0), 1);
     }
 }

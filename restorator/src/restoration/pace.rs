@@ -74,8 +74,9 @@ mod tests {
         let mut took = Duration::ZERO;
         for _ in 0..locks {
             let cells = pace.cells();
-            took = Duration::from_millis(100) + Duration::from_secs(1) * u32::try_from(cells).unwrap()
-                / u32::try_from(cells_per_second).unwrap();
+            took = Duration::from_millis(100)
+                + Duration::from_secs(1) * u32::try_from(cells).unwrap()
+                    / u32::try_from(cells_per_second).unwrap();
             pace.learn(cells, took);
         }
         took

@@ -94,7 +94,11 @@ mod tests {
         let ledger = Ledger::default();
         let mut next = |cells_max, keys: &[&str]| portions.next(cells_max, &wrong(keys), &ledger);
         assert_eq!(names(next(2, &["a", "b", "c", "d", "e", "f"])), ["a", "b"]);
-        assert_eq!(names(next(1, &["c", "d", "e", "f"])), ["c"], "the size may change");
+        assert_eq!(
+            names(next(1, &["c", "d", "e", "f"])),
+            ["c"],
+            "the size may change"
+        );
         assert_eq!(names(next(2, &["d", "e", "f"])), ["d", "e"]);
         assert_eq!(next(2, &["f"]), None);
     }

@@ -50,6 +50,7 @@ impl Cql for Fake {
 impl Store for Fake {
     async fn increment(&self, permit: Permit, batch: &CounterBatch) -> Outcome {
         self.note(&format!("increment {}", batch.counter));
+        self.clock.sleep(self.increment_takes.get()).await;
         if !permit.allows(self.clock.now()) {
             return Outcome::NotApplied(Cause("no permit".to_owned()));
         }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use stitch_common::answer::Failure;
 use stitch_common::cell::{self, CellSlot, Count, Counter, Granularity};
@@ -48,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) log: RefCell<BTreeMap<Partition, Vec<Record>>>,
     pub(crate) table: RefCell<BTreeMap<cell::Cell, Count>>,
     pub(crate) fates: RefCell<VecDeque<Fate>>,
+    /// How long an increment takes.
+    pub(crate) increment_takes: Cell<Duration>,
     pub(crate) ring: RefCell<Vec<u64>>,
     pub(crate) silent: Cell<bool>,
     pub(crate) feed_stalls: Cell<bool>,
@@ -113,6 +116,7 @@ impl Fake {
             log: RefCell::new(BTreeMap::from([(Partition(0), Vec::new())])),
             table: RefCell::default(),
             fates: RefCell::default(),
+            increment_takes: Cell::default(),
             ring: RefCell::new(vec![7]),
             silent: Cell::new(false),
             feed_stalls: Cell::new(false),

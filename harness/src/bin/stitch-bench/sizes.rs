@@ -38,13 +38,13 @@ impl Sizes {
     pub(crate) const fn full() -> Self {
         Self {
             warm_up: Duration::from_secs(4),
-            window_warm_up: Duration::from_secs(20),
+            window_warm_up: Duration::from_secs(10),
             measure: Duration::from_secs(12),
             rounds: 2,
             tracks: 100_000,
             naive_backlog: 100_000,
             uniform_backlog: 400_000,
-            zipf_backlog: 1_600_000,
+            zipf_backlog: 2_400_000,
             table_tracks: 80_000,
             plans: 5,
             live_per_second: 200,

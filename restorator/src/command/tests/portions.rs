@@ -1,5 +1,7 @@
 //! Where much is wrong, it is corrected under several locks, and the range is proved under the last.
 
+use std::time::Duration;
+
 use stitch_common::answer::{Exit, Report};
 use stitch_common::config::Config;
 
@@ -48,4 +50,28 @@ fn a_cell_whose_event_was_lost_between_two_locks_is_made_right_too() {
         assert_eq!(report.outcome(), "proved", "{when} {key}");
         assert_eq!(fake.held(key), 2, "{when} {key}");
     }
+}
+
+/// How often the range of 250 wrong cells is locked, at a store that takes so long for each.
+fn locks_at(increment_takes: Duration) -> u64 {
+    let keys: Vec<String> = (0..250).map(|number| format!("{number}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let one_by_one = |config: &mut Config| {
+        config.restorator.requests_in_flight_max = 1;
+        config.restorator.lock_target = Duration::from_millis(500);
+    };
+    let fake = Fake::with(&keys, "bits = 0", one_by_one);
+    keys.iter().for_each(|key| fake.hold(key, 5));
+    fake.increment_takes.set(increment_takes);
+    let report = restored(&fake);
+    assert_eq!((report.outcome(), report.cells.corrected), ("proved", 250));
+    report.ranges[0].locks
+}
+
+#[test]
+fn the_slower_the_store_the_less_is_corrected_under_one_lock() {
+    // 100 cells, and the other 150 at once: nothing was held up.
+    assert_eq!(locks_at(Duration::ZERO), 2);
+    // 100 cells are ten seconds: 50, 25, and then as few as there may be.
+    assert_eq!(locks_at(Duration::from_millis(100)), 7);
 }

@@ -35,8 +35,11 @@
 
   function stale() {
     const freshness = document.getElementById("freshness");
+    const word = "unknown: this page is not up to date, the server does not answer";
     freshness.dataset.state = "unknown";
-    freshness.textContent = "unknown: this page is not up to date, the server does not answer";
+    document.getElementById("behind").textContent = "";
+    const place = document.getElementById("stands");
+    if (place.textContent !== word) place.textContent = word;
   }
 
   async function keepUp() {

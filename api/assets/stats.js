@@ -174,10 +174,11 @@
 
   function stands(state, behind) {
     const word = STANDS[state] ?? state;
-    const text = behind == null ? word : `${word} · ${number.format(behind)} events behind`;
-    if (freshness.textContent === text) return;
     freshness.dataset.state = state;
-    freshness.textContent = text;
+    // Announced, so it is touched only if it differs.
+    const place = document.getElementById("stands");
+    if (place.textContent !== word) place.textContent = word;
+    document.getElementById("behind").textContent = behind == null ? "" : ` · ${number.format(behind)} events behind`;
   }
 
   async function refresh() {

@@ -13,14 +13,16 @@ use crate::freshness::{self, Freshness};
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// The word of how it stands, which is announced when it changes.
+/// How it stands. The word is announced when it changes; the number, which changes all the time, is not.
 pub(crate) fn told(freshness: Freshness) -> Markup {
     let state = freshness.state.name();
     html! {
-        p.freshness id="freshness" role="status" data-state=(state) {
-            (stands(freshness.state))
-            @if let Some(behind) = freshness.behind_events {
-                " · " (number(i64::try_from(behind).ok())) " events behind"
+        p.freshness id="freshness" data-state=(state) {
+            span id="stands" role="status" { (stands(freshness.state)) }
+            span id="behind" {
+                @if let Some(behind) = freshness.behind_events {
+                    " · " (number(i64::try_from(behind).ok())) " events behind"
+                }
             }
         }
     }

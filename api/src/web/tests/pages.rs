@@ -32,7 +32,8 @@ async fn the_numbers_stand_in_the_page_before_any_script_has_run() {
         ">1,234,567<",
         "Yesterday",
         ">4,321<",
-        ">live · 0 events behind<",
+        "<span id=\"stands\" role=\"status\">live</span>",
+        "> · 0 events behind<",
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }

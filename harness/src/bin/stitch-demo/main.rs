@@ -61,7 +61,8 @@ async fn main() -> ExitCode {
 async fn tell(arguments: Arguments, narrator: &mut Narrator<io::Stdout>) -> Result<bool> {
     let servers = Servers::read(&arguments.servers)?;
     if let Some(topic) = &arguments.traffic {
-        let events = source::endless(arguments.seed)?;
+        // Of today: that is where people watch a timeline grow.
+        let events = source::endless(arguments.seed, 1)?;
         let live = Feed::new(&servers.kafka, topic)?.live(events, arguments.per_second);
         live.finish().await?;
         return Ok(true);

@@ -12,6 +12,8 @@ const LIVE_SECONDS: usize = 100;
 pub(crate) const PER_SECOND: u32 = 200;
 /// Made events are of so many days, up to now: where people look at a timeline.
 const DAYS: i64 = 400;
+/// So many events arrive at once, if there are enough.
+const BURST: usize = 3000;
 /// Of a file, so much is there before the story begins.
 const HISTORY_PERCENT: usize = 60;
 
@@ -25,7 +27,9 @@ pub(crate) struct Source {
     pub(crate) history: Vec<Record>,
     /// Those that arrive while the story goes on.
     pub(crate) live: Box<dyn Iterator<Item = Record> + Send>,
-    /// How fast those arrive.
+    /// So many of those arrive at once while a processor is killed.
+    pub(crate) burst: usize,
+    /// How fast the others arrive.
     pub(crate) per_second: u32,
     /// Whether they have an end; then all of them are counted before the story ends.
     pub(crate) finite: bool,
@@ -34,7 +38,7 @@ pub(crate) struct Source {
 /// Listeners who play, like and buy tracks; one record in a hundred is of no use.
 pub(crate) fn made(seed: u64) -> Result<Source> {
     const HISTORY: usize = 15_000;
-    let mut generator = endless(seed)?;
+    let mut generator = endless(seed, DAYS)?;
     Ok(Source {
         what: format!(
             "made events (seed {seed}): plays, likes and purchases of 1,000 tracks within the last {DAYS} days, \
@@ -43,15 +47,16 @@ pub(crate) fn made(seed: u64) -> Result<Source> {
         counters: COUNTERS.to_owned(),
         history: generator.by_ref().take(HISTORY).collect(),
         live: Box::new(generator),
+        burst: BURST,
         per_second: PER_SECOND,
         finite: false,
     })
 }
 
-/// Made events without an end.
-pub(crate) fn endless(seed: u64) -> Result<Generator> {
+/// Made events of so many days up to now, without an end.
+pub(crate) fn endless(seed: u64, days: i64) -> Result<Generator> {
     const DAY_MS: i64 = 86_400_000;
-    let span_ms = DAYS * DAY_MS;
+    let span_ms = days * DAY_MS;
     Generator::new(Shape {
         seed,
         bad_share: 0.01,
@@ -72,12 +77,15 @@ pub(crate) fn file(events: &Path, config: &Path) -> Result<Source> {
     );
     let all = history.len();
     let live = history.split_off(all * HISTORY_PERCENT / 100);
-    let per_second = u32::try_from(live.len() / LIVE_SECONDS)?.clamp(1, 500);
+    // The others have to last until the end.
+    let burst = BURST.min(live.len() / 3);
+    let per_second = u32::try_from((live.len() - burst) / LIVE_SECONDS)?.clamp(1, 500);
     Ok(Source {
         what: format!("the {all} events of {}", events.display()),
         counters: counters_of(config)?,
         history,
         live: Box::new(live.into_iter()),
+        burst,
         per_second,
         finite: true,
     })

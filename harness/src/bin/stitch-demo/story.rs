@@ -25,8 +25,6 @@ const BOUND: Duration = Duration::from_secs(120);
 /// Longer than the sessions that the demo's ZooKeeper grants.
 const PAST_THE_SESSION: Duration = Duration::from_secs(6);
 const REPLIES_LOST: u64 = 10;
-/// Of the file's or the generator's events, so many arrive at once while a processor is killed.
-const BURST: usize = 3000;
 const BROKEN_EACH: usize = 25;
 
 type Events = Box<dyn Iterator<Item = Record> + Send>;
@@ -49,6 +47,7 @@ struct Fleet {
 /// Events that arrive while the story goes on.
 struct Traffic {
     feed: Feed,
+    burst: usize,
     per_second: u32,
 }
 
@@ -69,6 +68,7 @@ impl Story {
         let (mut fleet, window) = counting(&stage, source.history, narrator).await?;
         let traffic = Traffic {
             feed: stage.feed()?,
+            burst: source.burst,
             per_second: source.per_second,
         };
         let live = misfortunes(&stage, &mut fleet, &traffic, source.live, narrator).await?;
@@ -235,7 +235,7 @@ async fn misfortunes<W: Write>(
         "From now on {} events arrive each second.",
         traffic.per_second
     ))?;
-    let burst: Vec<Record> = events.by_ref().take(BURST).collect();
+    let burst: Vec<Record> = events.by_ref().take(traffic.burst).collect();
     let live = traffic.flows(events);
 
     fleet.proxy.lose_batch_replies(REPLIES_LOST);

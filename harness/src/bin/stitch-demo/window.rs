@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use stitch_harness::events::Record;
 use stitch_harness::process::Process;
 use stitch_harness::recount::{Cells, Rules};
@@ -13,6 +13,13 @@ use stitch_harness::stage::Stage;
 
 /// How long the API may take to answer what was begun when it is asked to end.
 const STOP_BOUND: Duration = Duration::from_secs(30);
+
+/// What cannot stand in a part of an address as it is.
+const QUOTED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// The API that runs beside the story.
 pub(crate) struct Window {
@@ -30,7 +37,7 @@ impl Window {
         "api".clone_into(&mut program.name);
         let mut api = program.start()?;
         let address = Stage::address(&mut api).await?;
-        let part = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let part = |text| utf8_percent_encode(text, QUOTED).to_string();
         Ok(Self {
             api,
             address,

@@ -1,7 +1,9 @@
 //! What Stitch is measured against: programs that share no code with it, each in a process of its own.
 
 mod batches;
+mod fill;
 mod naive;
+pub(crate) mod reads;
 mod scan;
 
 use std::num::NonZeroUsize;
@@ -20,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::Bench;
 use crate::vitals::cpu_seconds;
+use reads::Question;
 
 /// Requests on their way at once: the processor's default.
 const IN_FLIGHT: usize = 128;
@@ -48,6 +51,30 @@ pub(crate) enum Baseline {
         /// Counters among which batches are spread
         #[arg(long)]
         tracks: u32,
+        #[command(flatten)]
+        given: Given,
+    },
+    /// Fills the table that is read from
+    #[command(hide = true)]
+    Fill {
+        #[arg(long)]
+        tracks: u32,
+        #[command(flatten)]
+        given: Given,
+    },
+    /// Reads what the API is asked for
+    #[command(hide = true)]
+    Read {
+        #[arg(long)]
+        question: Question,
+        #[arg(long)]
+        tracks: u32,
+        /// Keys of one request
+        #[arg(long)]
+        keys: usize,
+        /// Requests on their way at once
+        #[arg(long)]
+        at_once: usize,
         #[command(flatten)]
         given: Given,
     },
@@ -121,6 +148,14 @@ impl Baseline {
                 tracks,
                 given,
             } => batches::send(*cells, *tracks, given).await,
+            Self::Fill { tracks, given } => fill::write(*tracks, given).await,
+            Self::Read {
+                question,
+                tracks,
+                keys,
+                at_once,
+                given,
+            } => reads::read(*question, *tracks, *keys, *at_once, given).await,
             Self::Scan { given } => scan::read(given).await,
         }
     }
@@ -128,11 +163,22 @@ impl Baseline {
 
 /// Starts an alternative in a process of its own, and gives what it measured.
 pub(crate) async fn run(bench: &Bench, keyspace: &str, arguments: &[&str]) -> Result<Measured> {
+    let times = (bench.sizes.warm_up, bench.sizes.measure);
+    run_for(bench, keyspace, arguments, times).await
+}
+
+/// The same, with other times of warming up and measuring.
+pub(crate) async fn run_for(
+    bench: &Bench,
+    keyspace: &str,
+    arguments: &[&str],
+    (warm_up, measure): (Duration, Duration),
+) -> Result<Measured> {
     const SLACK: Duration = Duration::from_secs(120);
-    let sizes = &bench.sizes;
     let nodes = bench.servers.cassandra.join(",");
-    let warm_up = sizes.warm_up.as_millis().to_string();
-    let measure = sizes.measure.as_millis().to_string();
+    let bound = warm_up + measure + SLACK;
+    let warm_up = warm_up.as_millis().to_string();
+    let measure = measure.as_millis().to_string();
     let name = arguments.first().context("which alternative")?;
     let common = [
         "--cassandra",
@@ -155,7 +201,7 @@ pub(crate) async fn run(bench: &Bench, keyspace: &str, arguments: &[&str]) -> Re
         environment: Vec::new(),
         folder: bench.folder.clone(),
     };
-    let finished = program.run(sizes.warm_up + sizes.measure + SLACK).await?;
+    let finished = program.run(bound).await?;
     ensure!(
         finished.code == Some(0),
         "{name} ended with {:?}: {}",

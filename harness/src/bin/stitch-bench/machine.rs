@@ -1,6 +1,7 @@
 //! On what it was measured.
 
 use std::fs;
+use std::process::Command;
 use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
@@ -18,7 +19,7 @@ pub(crate) fn describe() -> Result<String> {
         .context("the size of the memory")?;
     let load = load.split(' ').next().unwrap_or_default();
     Ok(format!(
-        "Measured on {} UTC by Stitch {} ({} build): {model}, {} cores shared by clients and servers, {} GiB; \
+        "measured on {} UTC by Stitch {} ({} build, commit {}): {model}, {} cores shared by clients and servers, {} GiB; \
          load when it began: {load}. One node each of {}.",
         Utc::now().format("%Y-%m-%d %H:%M"),
         env!("CARGO_PKG_VERSION"),
@@ -27,10 +28,31 @@ pub(crate) fn describe() -> Result<String> {
         } else {
             "release"
         },
+        commit()?,
         available_parallelism()?,
         kib / (1024 * 1024),
         servers()?,
     ))
+}
+
+/// What was built, as git names it; `+` if something is changed beside it.
+fn commit() -> Result<String> {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(repository()?);
+    git.args([
+        "describe",
+        "--always",
+        "--abbrev=7",
+        "--dirty=+",
+        "--exclude=*",
+    ]);
+    let output = git.output().context("git")?;
+    let commit = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    Ok(if commit.is_empty() {
+        "unknown".to_owned()
+    } else {
+        commit
+    })
 }
 
 fn value<'t>(text: &'t str, name: &str) -> Option<&'t str> {

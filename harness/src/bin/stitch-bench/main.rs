@@ -9,15 +9,16 @@ mod machine;
 mod memory;
 mod plot;
 mod report;
+mod serving;
 mod sizes;
 mod vitals;
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use stitch_harness::servers::Servers;
 use stitch_harness::stage::{Setting, Stage};
@@ -39,10 +40,13 @@ struct Arguments {
     /// Small sizes, to see that it works: the figures mean little
     #[arg(long)]
     quick: bool,
-    /// Which parts, of a to f
-    #[arg(long, default_value = "abcdef")]
+    /// Which parts, of a to g
+    #[arg(long, default_value = "abcdefg")]
     parts: String,
-    /// The document whose measured part is replaced; its plot is written beside it
+    /// The load generator of (g)
+    #[arg(long)]
+    oha: Option<PathBuf>,
+    /// The document in which rows of these parts are replaced; the pictures stand beside it
     #[arg(long)]
     write: Option<PathBuf>,
     #[command(subcommand)]
@@ -126,27 +130,23 @@ async fn run(arguments: Arguments) -> Result<()> {
         folder,
         begun: Instant::now(),
     };
-    let results = measure(&mut bench, &arguments.parts).await?;
-    let text = report::markdown(&results);
-    writeln!(io::stdout(), "{text}")?;
+    let results = measure(&mut bench, &arguments.parts, arguments.oha.as_deref()).await?;
+    writeln!(io::stdout(), "{}", report::markdown(&results))?;
     fs::write(
         bench.folder.join("results.json"),
         serde_json::to_string_pretty(&results)?,
     )?;
-    let document = arguments.write;
-    let picture = document.as_ref().map_or_else(
-        || bench.folder.join("performance.svg"),
-        |file| file.with_extension("svg"),
-    );
-    plot::draw(&results, &picture)?;
-    if let Some(file) = document {
+    let pictures = arguments.write.as_deref().and_then(Path::parent);
+    let drawn = plot::draw(&results, pictures.unwrap_or(&bench.folder))?;
+    bench.say(&format!("drawn: {}", drawn.join(", ")))?;
+    if let Some(file) = arguments.write {
         let before = fs::read_to_string(&file)?;
-        fs::write(&file, report::replaced(&before, &text)?)?;
+        fs::write(&file, report::published(&before, &results)?)?;
     }
     Ok(())
 }
 
-async fn measure(bench: &mut Bench, parts: &str) -> Result<Results> {
+async fn measure(bench: &mut Bench, parts: &str, oha: Option<&Path>) -> Result<Results> {
     let wanted = |part: &str| parts.contains(|c| part.contains(c));
     let mut results = Results {
         machine: machine::describe()?,
@@ -173,6 +173,10 @@ async fn measure(bench: &mut Bench, parts: &str) -> Result<Results> {
     }
     if wanted("f") {
         results.memory = Some(memory::measure(bench).await?);
+    }
+    if wanted("g") {
+        let oha = oha.context("(g) takes --oha: the load generator's path")?;
+        results.serving = Some(serving::measure(bench, oha).await?);
     }
     bench.say("measured")?;
     Ok(results)

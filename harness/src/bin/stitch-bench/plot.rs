@@ -8,6 +8,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::report::{Results, thousands};
+use crate::serving::{Answered, KEYS};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -29,12 +30,28 @@ struct Panel {
     bars: Vec<Bar>,
 }
 
-/// Draws all that was measured.
-pub(crate) fn draw(results: &Results, file: &Path) -> Result<()> {
+/// Draws each picture of which every figure was measured in this run, into `folder`, and names it: one that is drawn in
+/// part would say that the rest was not measured.
+pub(crate) fn draw(results: &Results, folder: &Path) -> Result<Vec<&'static str>> {
+    let pictures = [
+        ("performance.svg", panels(results)),
+        ("performance-api.svg", serving_panels(results)),
+    ];
+    let mut drawn = Vec::new();
+    for (name, panels) in pictures {
+        if let Some(panels) = panels {
+            draw_all(&panels, &folder.join(name))?;
+            drawn.push(name);
+        }
+    }
+    Ok(drawn)
+}
+
+fn draw_all(panels: &[Panel; 4], file: &Path) -> Result<()> {
     let root = SVGBackend::new(file, SIZE).into_drawing_area();
     let failed = |error: &dyn std::fmt::Display| anyhow!("{}: {error}", file.display());
     root.fill(&WHITE).map_err(|error| failed(&error))?;
-    for (area, panel) in root.split_evenly((2, 2)).iter().zip(panels(results)) {
+    for (area, panel) in root.split_evenly((2, 2)).iter().zip(panels) {
         panel.draw(area).map_err(|error| failed(&error))?;
     }
     root.present().map_err(|error| failed(&error))
@@ -56,11 +73,14 @@ fn other(name: &'static str, value: f64) -> Bar {
     }
 }
 
-fn panels(results: &Results) -> Vec<Panel> {
-    let mut panels = Vec::new();
-    if let Some(counting) = &results.counting {
-        let (uniform, zipf) = (counting.uniform, counting.zipf);
-        panels.push(Panel {
+/// (a) to (f).
+fn panels(results: &Results) -> Option<[Panel; 4]> {
+    let (counting, auditing) = (results.counting.as_ref()?, results.auditing.as_ref()?);
+    let (locks, large) = (results.locks.as_ref()?, results.locks_large.as_ref()?);
+    let (uniform, zipf) = (counting.uniform, counting.zipf);
+    let memory = results.memory.as_ref()?;
+    Some([
+        Panel {
             title: "(a) events counted a second",
             bars: vec![
                 other("naive, uniform", uniform.naive.events_per_second()),
@@ -68,41 +88,28 @@ fn panels(results: &Results) -> Vec<Panel> {
                 other("naive, zipf", zipf.naive.events_per_second()),
                 ours("Stitch, zipf", zipf.processor.events_per_second()),
             ],
-        });
-    }
-    let mut cells = Vec::new();
-    if let Some(counting) = &results.counting {
-        cells.push(other("bare driver", counting.bare.cells_per_second()));
-        cells.push(ours(
-            "processor",
-            counting.uniform.processor.cells_per_second(),
-        ));
-    }
-    if let Some(auditing) = &results.auditing {
-        cells.push(other("bare scan", auditing.bare.cells_per_second()));
-        cells.push(ours("plan", auditing.cells_per_second()));
-    }
-    panels.push(Panel {
-        title: "(b), (c) cells a second",
-        bars: cells,
-    });
-    let mut held = Vec::new();
-    if let Some(locks) = &results.locks {
-        held.push(ours("p50", locks.percentile(50)));
-        held.push(ours("p99", locks.percentile(99)));
-        held.push(ours("longest", locks.longest()));
-    }
-    if let Some(locks) = &results.locks_large {
-        held.push(ours("5×: p50", locks.percentile(50)));
-        held.push(ours("5×: p99", locks.percentile(99)));
-        held.push(ours("5×: longest", locks.longest()));
-    }
-    panels.push(Panel {
-        title: "(d), (e) lock of a range held, ms",
-        bars: held,
-    });
-    if let Some(memory) = &results.memory {
-        panels.push(Panel {
+        },
+        Panel {
+            title: "(b), (c) cells a second",
+            bars: vec![
+                other("bare driver", counting.bare.cells_per_second()),
+                ours("processor", uniform.processor.cells_per_second()),
+                other("bare scan", auditing.bare.cells_per_second()),
+                ours("plan", auditing.cells_per_second()),
+            ],
+        },
+        Panel {
+            title: "(d), (e) lock of a range held, ms",
+            bars: vec![
+                ours("p50", locks.percentile(50)),
+                ours("p99", locks.percentile(99)),
+                ours("longest", locks.longest()),
+                ours("5×: p50", large.percentile(50)),
+                ours("5×: p99", large.percentile(99)),
+                ours("5×: longest", large.longest()),
+            ],
+        },
+        Panel {
             title: "(f) peak memory, MiB",
             bars: vec![
                 ours("processor", memory.short.processor),
@@ -110,10 +117,52 @@ fn panels(results: &Results) -> Vec<Panel> {
                 ours("plan", memory.short.plan_after),
                 ours("10× log", memory.long.plan_after),
             ],
-        });
-    }
-    panels.retain(|panel| !panel.bars.is_empty());
-    panels
+        },
+    ])
+}
+
+/// (g).
+fn serving_panels(results: &Results) -> Option<[Panel; 4]> {
+    let serving = results.serving.as_ref()?;
+    let pair = |title, answered: &Answered, times: f64| Panel {
+        title,
+        bars: vec![
+            other("bare driver", answered.bare_per_second() * times),
+            ours("API", answered.api.per_second() * times),
+        ],
+    };
+    let (count, pages) = (&serving.overload, &serving.overload_pages);
+    let share = |part: f64, of: f64| part / of * 100.0;
+    Some([
+        pair("(g) single counts a second", &serving.count, 1.0),
+        pair("(g) series of 30 days a second", &serving.series, 1.0),
+        pair(
+            "(g) counts a second, in pages of 200",
+            &serving.counts,
+            f64::from(KEYS),
+        ),
+        Panel {
+            title: "(g) answered of what can be answered, %",
+            bars: vec![
+                ours(
+                    "counts, 1×",
+                    share(count.once.per_second(), count.once_asked),
+                ),
+                ours(
+                    "counts, 3×",
+                    share(count.more.per_second(), count.once_asked),
+                ),
+                ours(
+                    "pages, 1×",
+                    share(pages.once.per_second(), pages.once_asked),
+                ),
+                ours(
+                    "pages, 3×",
+                    share(pages.more.per_second(), pages.once_asked),
+                ),
+            ],
+        },
+    ])
 }
 
 impl Panel {

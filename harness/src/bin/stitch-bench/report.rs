@@ -1,17 +1,17 @@
 //! The table that is printed and published.
 
-use anyhow::{Context, Result};
+mod document;
+mod serving;
+
+use anyhow::Result;
 use serde::Serialize;
 
 use crate::auditing::Auditing;
 use crate::counting::{Counted, Counting};
 use crate::locks::Locks;
 use crate::memory::Memory;
+use crate::serving::Serving;
 use crate::sizes::Sizes;
-
-/// Between these lines of the document stands what was measured.
-const BEGIN: &str = "<!-- measured: written by deploy/bench --write -->";
-const END: &str = "<!-- end of what was measured -->";
 
 /// What was measured.
 #[derive(Debug, Default, Serialize)]
@@ -24,6 +24,7 @@ pub(crate) struct Results {
     pub(crate) locks_large: Option<Locks>,
     pub(crate) locks_large_wrong: Option<Locks>,
     pub(crate) memory: Option<Memory>,
+    pub(crate) serving: Option<Serving>,
 }
 
 /// A line of the table.
@@ -36,16 +37,37 @@ struct Row {
     met: Option<bool>,
 }
 
-/// The document with `text` in the place of what was measured before.
-pub(crate) fn replaced(document: &str, text: &str) -> Result<String> {
-    let missing = || format!("the document has no line `{BEGIN}` followed by `{END}`");
-    let (before, rest) = document.split_once(BEGIN).with_context(missing)?;
-    let (_, after) = rest.split_once(END).with_context(missing)?;
-    Ok(format!("{before}{BEGIN}\n\n{text}\n{END}{after}"))
+impl Row {
+    /// As a line of the table.
+    fn line(&self) -> String {
+        let Self {
+            what,
+            stitch,
+            alternative,
+            ratio,
+            aim,
+            met,
+        } = self;
+        let met = match met {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "",
+        };
+        format!("| {what} | {stitch} | {alternative} | {ratio} | {aim} | {met} |")
+    }
+}
+
+/// The document with the rows of what was measured in the place of those before.
+pub(crate) fn published(document: &str, results: &Results) -> Result<String> {
+    document::with(document, measured(results))
 }
 
 /// Machine and table.
 pub(crate) fn markdown(results: &Results) -> String {
+    measured(results).markdown()
+}
+
+fn measured(results: &Results) -> document::Measured {
     let mut rows = Vec::new();
     if let Some(counting) = &results.counting {
         rows.extend(counting_rows(counting));
@@ -53,42 +75,24 @@ pub(crate) fn markdown(results: &Results) -> String {
     if let Some(auditing) = &results.auditing {
         rows.extend(auditing_rows(auditing));
     }
+    let first = results.locks.as_ref();
     if let Some(locks) = &results.locks {
-        rows.push(lock_row("(d)", locks, results.locks.as_ref(), "p99 ≤ 1 s"));
+        rows.push(lock_row("(d)", locks, first, "p99 ≤ 1 s"));
     }
     if let Some(locks) = &results.locks_large {
-        rows.push(lock_row(
-            "(e)",
-            locks,
-            results.locks.as_ref(),
-            "does not grow",
-        ));
+        rows.push(lock_row("(e)", locks, first, "does not grow"));
     }
     if let Some(locks) = &results.locks_large_wrong {
-        rows.push(lock_row("(e)", locks, results.locks.as_ref(), ""));
+        rows.push(lock_row("(e)", locks, first, ""));
     }
     if let Some(memory) = &results.memory {
         rows.extend(memory_rows(memory));
     }
-    let mut text = format!("{}\n\n", results.machine);
-    text += "| measured | Stitch | alternative | ratio | aim | met |\n|---|---|---|---|---|---|\n";
-    for row in rows {
-        let met = match row.met {
-            Some(true) => "yes",
-            Some(false) => "no",
-            None => "",
-        };
-        let Row {
-            what,
-            stitch,
-            alternative,
-            ratio,
-            aim,
-            ..
-        } = row;
-        text += &format!("| {what} | {stitch} | {alternative} | {ratio} | {aim} | {met} |\n");
+    if let Some(serving) = &results.serving {
+        rows.extend(serving::rows(serving));
     }
-    text
+    let lines = rows.iter().map(Row::line).collect();
+    document::Measured::new(&results.machine, lines)
 }
 
 fn counting_rows(counting: &Counting) -> Vec<Row> {
@@ -249,14 +253,5 @@ mod tests {
     fn thousands_stand_apart() {
         assert_eq!(thousands(999.4), "999");
         assert_eq!(thousands(12_345_678.0), "12,345,678");
-    }
-
-    #[test]
-    fn what_was_measured_is_replaced_and_nothing_else() {
-        let document = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
-        let new = replaced(&document, "new\n").unwrap();
-        assert_eq!(new, format!("before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"));
-        assert_eq!(replaced(&new, "new\n").unwrap(), new);
-        assert!(replaced("nothing", "new").is_err());
     }
 }

@@ -31,6 +31,11 @@ pub(crate) struct Sizes {
     pub(crate) locks_budget: Duration,
     /// The shorter backlog of (f): long enough that the window and the buffers of both programs are full.
     pub(crate) memory_backlog: u32,
+    /// How many tracks the table of (g) has.
+    pub(crate) served_tracks: u32,
+    /// As `warm_up` and `measure`, for (g), which measures more often.
+    pub(crate) serve_warm_up: Duration,
+    pub(crate) serve_measure: Duration,
 }
 
 impl Sizes {
@@ -51,6 +56,9 @@ impl Sizes {
             locks: 100,
             locks_budget: Duration::from_secs(240),
             memory_backlog: 1_000_000,
+            served_tracks: 10_000,
+            serve_warm_up: Duration::from_secs(3),
+            serve_measure: Duration::from_secs(8),
         }
     }
 
@@ -76,6 +84,9 @@ impl Sizes {
             locks: 8,
             locks_budget: Duration::from_secs(60),
             memory_backlog: 50_000,
+            served_tracks: 5_000,
+            serve_warm_up: Duration::from_secs(1),
+            serve_measure: Duration::from_secs(3),
         }
     }
 }

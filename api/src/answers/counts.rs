@@ -138,6 +138,13 @@ async fn answer(
     let offset = asked::offset(query)?;
     let now = app.now();
     let (stretch, cells) = Stretch::parse(query, definition, offset, now.time())?;
+    // It reads as much as many others, and takes their places: beside the one that every request has, and alone it has
+    // room. Else, where there are too many, none would come to its last key before nobody waits for it any more.
+    let reads = counters
+        .len()
+        .min(AT_ONCE)
+        .min(app.limits.requests_in_flight_max);
+    let _places = app.admit(reads.saturating_sub(1))?;
     let counts = read(app, &counters, &[cells]).await?;
     let pairs = keys.iter().zip(counts);
     let answer = Answer {

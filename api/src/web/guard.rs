@@ -42,15 +42,7 @@ async fn admitted(app: &App, request: Request, next: Next) -> Result<Response, P
         let detail = "the header Authorization has none of this server's tokens";
         return Err(Problem::new(Kind::NotLetIn, detail));
     }
-    // Whoever cannot be answered soon is told so now: a queue would only make all of them late.
-    let Ok(_place) = app.admission.try_acquire() else {
-        metrics::shed();
-        let most = app.limits.requests_in_flight_max;
-        let detail = format!(
-            "{most} requests are being answered, which is all that this server takes at once"
-        );
-        return Err(Problem::new(Kind::Overload, detail));
-    };
+    let _place = app.admit(1)?;
     let time = app.limits.request_timeout;
     let answered = tokio::time::timeout(time, next.run(request)).await;
     answered.map_err(|_| {

@@ -49,6 +49,43 @@ async fn what_goes_beyond_the_limit_is_refused_at_once_and_what_is_within_is_ans
     assert_eq!(here.get(KEY).await.status, 200);
 }
 
+/// Two hundred keys.
+fn page() -> String {
+    let keys: Vec<_> = (0..200).map(|n| format!("key=k{n}")).collect();
+    format!("/v1/counters/plays/counts?{}", keys.join("&"))
+}
+
+#[tokio::test]
+async fn a_request_for_many_counts_takes_the_places_of_those_that_could_read_as_much() {
+    let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=40");
+    here.table.withheld.send_replace(true);
+    let page = page();
+    let mut one = Box::pin(here.get(&page));
+    assert!(futures_util::poll!(&mut one).is_pending());
+    let reads = here.table.reads();
+    let another = here.get(&page).await;
+    assert_eq!((another.status, another.header("retry-after")), (503, "1"));
+    assert_eq!(
+        here.table.reads(),
+        reads,
+        "refused before anything was read"
+    );
+    let mut beside: Vec<_> = (0..8).map(|_| Box::pin(here.get(KEY))).collect();
+    for request in &mut beside {
+        assert!(futures_util::poll!(request).is_pending());
+    }
+    assert_eq!(here.get(KEY).await.status, 503, "32 places and 8 are all");
+    here.table.withheld.send_replace(false);
+    assert!(join_all(beside).await.iter().all(|got| got.status == 200));
+    assert_eq!(one.await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_for_many_counts_has_room_alone_however_few_places_there_are() {
+    let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=1");
+    assert_eq!(here.get(&page()).await.status, 200);
+}
+
 #[tokio::test]
 async fn a_client_that_goes_away_takes_its_place_and_its_read_with_it() {
     let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=1");
@@ -78,8 +115,7 @@ async fn a_store_that_says_nothing_costs_the_time_of_a_request_and_no_more() {
 async fn reads_beyond_the_limit_wait_for_those_within() {
     let here = Here::new("STITCH_API__READS_IN_FLIGHT_MAX=5");
     here.table.withheld.send_replace(true);
-    let keys: Vec<_> = (0..200).map(|n| format!("key=k{n}")).collect();
-    let address = format!("/v1/counters/plays/counts?{}", keys.join("&"));
+    let address = page();
     let mut asking = Box::pin(here.get(&address));
     assert!(futures_util::poll!(&mut asking).is_pending());
     assert_eq!(here.table.reads(), 5);

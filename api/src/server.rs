@@ -2,6 +2,7 @@
 //!
 //! `axum::serve` has no bound for any of these, so connections are served by hyper, on which it stands.
 
+mod files;
 pub(crate) mod tls;
 
 use std::io;
@@ -52,6 +53,7 @@ impl Server {
             Failure::new(what, way_out)
         };
         let listener = TcpListener::bind(api.listen).await.map_err(taken)?;
+        files::raise_limit(api.connections_max);
         Ok(Self {
             address: listener.local_addr().map_err(taken)?,
             listener,

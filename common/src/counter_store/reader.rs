@@ -42,6 +42,7 @@ pub struct BucketSpan {
 pub struct ScyllaReader {
     session: Session,
     table: TableIdentity,
+    one: PreparedStatement,
     named: PreparedStatement,
     span: PreparedStatement,
 }
@@ -63,14 +64,7 @@ impl ScyllaReader {
         let session = connect::session(builder, cassandra).await?;
         let claim = Claim::of_namespace(&config.namespace);
         let table = table::look(&session, cassandra, &claim).await?;
-        let profile = ExecutionProfile::builder()
-            .consistency(consistency(config.api.consistency))
-            .request_timeout(Some(config.api.request_timeout))
-            .retry_policy(Arc::new(DefaultRetryPolicy::new()))
-            .speculative_execution_policy(Some(Arc::new(speculation(&config.api))))
-            .load_balancing_policy(connect::balancing(cassandra))
-            .build()
-            .into_handle();
+        let profile = profile(config).into_handle();
         let prepared = async |cql: String| {
             let mut prepared = statements::prepared(&session, Statement::new(cql)).await?;
             // Else the driver would neither ask a second node nor repeat what a broken connection swallowed.
@@ -79,10 +73,12 @@ impl ScyllaReader {
             Ok::<_, StoreError>(prepared)
         };
         let keyspace = &cassandra.keyspace;
+        let one = prepared(statements::read_cell_cql(keyspace)).await?;
         let named = prepared(statements::read_cells_cql(keyspace)).await?;
         let span = prepared(statements::read_span_cql(keyspace)).await?;
         Ok(Self {
             table,
+            one,
             named,
             span,
             session,
@@ -104,10 +100,12 @@ impl ScyllaReader {
         counter: &Counter,
         spans: &[BucketSpan],
     ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
-        let (single, several): (Vec<_>, Vec<_>) =
+        let (single, several): (Vec<&BucketSpan>, Vec<&BucketSpan>) =
             spans.iter().partition(|span| span.first == span.last);
-        let mut requests: Vec<Request> =
-            single.chunks(NAMED_CELLS_MAX).map(Request::named).collect();
+        let mut requests: Vec<Request> = match single.as_slice() {
+            [one] => vec![Request::One(**one)],
+            _ => single.chunks(NAMED_CELLS_MAX).map(Request::named).collect(),
+        };
         requests.extend(several.into_iter().map(|span| Request::Span(*span)));
         let mut found = Vec::new();
         for together in requests.chunks(REQUESTS_AT_ONCE) {
@@ -128,6 +126,12 @@ impl ScyllaReader {
         let mut found = Vec::new();
         let take = |cell| found.push(cell);
         match request {
+            Request::One(BucketSpan {
+                granularity, first, ..
+            }) => {
+                let values = (name, key, granularity.name(), CqlTimestamp(first.0));
+                read::pages(&self.session, &self.one, counter, values, take).await?;
+            }
             Request::Named(cells) => {
                 let values = (name, key, cells);
                 read::pages(&self.session, &self.named, counter, values, take).await?;
@@ -144,6 +148,8 @@ impl ScyllaReader {
 
 /// One request of a read.
 enum Request {
+    /// Whose first bucket is its last.
+    One(BucketSpan),
     Named(Vec<(&'static str, CqlTimestamp)>),
     Span(BucketSpan),
 }
@@ -153,6 +159,16 @@ impl Request {
         let cell = |span: &&BucketSpan| (span.granularity.name(), CqlTimestamp(span.first.0));
         Self::Named(spans.iter().map(cell).collect())
     }
+}
+
+fn profile(config: &Config) -> ExecutionProfile {
+    ExecutionProfile::builder()
+        .consistency(consistency(config.api.consistency))
+        .request_timeout(Some(config.api.request_timeout))
+        .retry_policy(Arc::new(DefaultRetryPolicy::new()))
+        .speculative_execution_policy(Some(Arc::new(speculation(&config.api))))
+        .load_balancing_policy(connect::balancing(&config.cassandra))
+        .build()
 }
 
 /// A slow node costs this time, and not the answer.
@@ -170,5 +186,51 @@ const fn consistency(consistency: ReadConsistency) -> Consistency {
         ReadConsistency::One => Consistency::One,
         ReadConsistency::Quorum => Consistency::Quorum,
         ReadConsistency::All => Consistency::All,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn config(variables: &[(&str, &str)]) -> Config {
+        let text = include_str!("../../../deploy/stitch.toml");
+        let environment = variables.iter().copied().collect();
+        Config::parse("stitch.toml", text, &environment).unwrap()
+    }
+
+    #[tokio::test]
+    async fn reads_have_the_consistency_and_the_time_that_the_configuration_says() {
+        for (level, name) in ReadConsistency::EVERY {
+            let config = config(&[
+                ("STITCH_API__CONSISTENCY", name),
+                ("STITCH_API__REQUEST_TIMEOUT_MS", "1234"),
+            ]);
+            let profile = profile(&config);
+            assert_eq!(profile.get_consistency(), consistency(level));
+            assert_eq!(
+                format!("{:?}", profile.get_consistency()).to_uppercase(),
+                name.replace('_', "")
+            );
+            assert_eq!(
+                profile.get_request_timeout(),
+                Some(Duration::from_millis(1234))
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_read_is_sent_to_another_node_when_the_configuration_says() {
+        let config = config(&[("STITCH_API__SPECULATIVE_AFTER_MS", "77")]);
+        assert!(
+            profile(&config)
+                .get_speculative_execution_policy()
+                .is_some()
+        );
+        let speculation = speculation(&config.api);
+        assert_eq!(speculation.retry_interval, Duration::from_millis(77));
+        assert!(speculation.max_retry_count >= 1);
     }
 }

@@ -84,6 +84,14 @@ pub(super) fn read_cells_cql(keyspace: &str) -> String {
     )
 }
 
+/// One cell; faster than the same by [`read_cells_cql`].
+pub(super) fn read_cell_cql(keyspace: &str) -> String {
+    format!(
+        "{} AND granularity = ? AND bucket = ?",
+        read_whole_cql(keyspace)
+    )
+}
+
 /// Buckets of one granularity, both ends included.
 pub(super) fn read_span_cql(keyspace: &str) -> String {
     format!(
@@ -304,6 +312,7 @@ mod tests {
             increment_cql("Stitch"),
             read_whole_cql("Stitch"),
             read_cells_cql("Stitch"),
+            read_cell_cql("Stitch"),
             read_span_cql("Stitch"),
             scan_cql("Stitch"),
         ] {

@@ -1,6 +1,8 @@
 //! Three nodes of Cassandra and ZooKeeper, of which some stand still or are gone. One test at a time: they share the
 //! servers. Every test has a namespace of its own and ends with the independent recount: every cell right.
 
+mod readers;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -163,20 +163,23 @@ pub struct Line {
 #[derive(Default)]
 pub(crate) struct Notes {
     hash: RefCell<DefaultHasher>,
-    counts: RefCell<Counts>,
-    last: Cell<Option<(Phase, Who)>>,
+    counts: RefCell<PerPhase<u32>>,
+    /// Of each phase, who did it last.
+    last: RefCell<PerPhase<Option<Who>>>,
     /// The step that a restoration has reached.
     pub(crate) step: Cell<Option<Phase>>,
     table: RefCell<Option<Vec<Line>>>,
-    happened: Waiting,
+    /// Of each phase, who waits for it.
+    happened: PerPhase<Waiting>,
 }
 
+/// One of them for each phase.
 #[derive(Debug)]
-pub(crate) struct Counts(pub(crate) [u32; Phase::COUNT]);
+struct PerPhase<T>([T; Phase::COUNT]);
 
-impl Default for Counts {
+impl<T: Default> Default for PerPhase<T> {
     fn default() -> Self {
-        Self([0; Phase::COUNT])
+        Self(std::array::from_fn(|_| T::default()))
     }
 }
 
@@ -201,7 +204,7 @@ impl Notes {
     pub(crate) fn note(&self, at: Micros, who: Who, phase: Phase, what: impl FnOnce() -> String) {
         (at, who, phase).hash(&mut *self.hash.borrow_mut());
         self.counts.borrow_mut().0[phase.index()] += 1;
-        self.last.set(Some((phase, who)));
+        self.last.borrow_mut().0[phase.index()] = Some(who);
         if phase.is_step() {
             self.step.set(Some(phase));
         }
@@ -213,17 +216,17 @@ impl Notes {
                 what: what(),
             });
         }
-        self.happened.wake();
+        self.happened.0[phase.index()].wake();
     }
 
     /// Waits until `phase` has happened `times` times from now on; who did it at last.
     pub(crate) async fn after(&self, phase: Phase, times: u32) -> Who {
         let from = self.counts.borrow().0[phase.index()];
-        self.happened
+        self.happened.0[phase.index()]
             .until(|| {
-                let (last, who) = self.last.get()?;
                 let now = self.counts.borrow().0[phase.index()];
-                (last == phase && now >= from + times).then_some(who)
+                let who = self.last.borrow().0[phase.index()];
+                who.filter(|_| now >= from + times)
             })
             .await
     }

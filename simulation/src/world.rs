@@ -1,10 +1,12 @@
 //! The world of one history: time, chance, the three servers, the processes, and whoever watches them.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
 
 use stitch_common::cell::Counter;
+use stitch_common::progress::Progress;
 use stitch_common::range::RangeBits;
 
 use crate::cassandra::Cluster;
@@ -24,6 +26,8 @@ pub(crate) struct World {
     pub(crate) cluster: Cluster,
     pub(crate) topic: Topic,
     pub(crate) checker: RefCell<Checker>,
+    /// By partition, its progress as it stands in ZooKeeper: read there as often as it is written, and not more often.
+    pub(crate) progress: RefCell<BTreeMap<i32, Progress>>,
     pub(crate) notes: Notes,
     pub(crate) bits: RangeBits,
     pub(crate) processes: RefCell<Vec<Rc<Process>>>,
@@ -55,6 +59,7 @@ impl World {
             cluster: Cluster::new(),
             topic: Topic::default(),
             checker: RefCell::new(checker),
+            progress: RefCell::default(),
             notes: Notes::default(),
             bits,
             processes: RefCell::default(),

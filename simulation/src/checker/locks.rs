@@ -82,7 +82,8 @@ impl World {
                 self.checker.borrow_mut().marks.push(mark);
                 Phase::Marked
             }
-            Place::Progress(_) | Place::Other => return,
+            Place::Progress(partition) => return self.progress_made(partition, path),
+            Place::Other => return,
         };
         self.note(self.who(session), phase, || format!("creates {path}"));
     }
@@ -108,13 +109,13 @@ impl World {
         self.note(self.who(session), phase, || format!("{path} goes"));
     }
 
-    pub(crate) fn node_written(&self, session: i64, path: &str, before: &[u8], after: &[u8]) {
+    pub(crate) fn node_written(&self, session: i64, path: &str, after: &[u8]) {
         if let Place::Progress(partition) = Place::of(path) {
             self.note(self.who(session), Phase::Told, || {
                 let text = String::from_utf8_lossy(after);
                 format!("writes progress of partition {partition}: {text}")
             });
-            self.progress_written(session, partition, before, after);
+            self.progress_written(session, partition, after);
         }
     }
 }

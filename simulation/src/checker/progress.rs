@@ -18,14 +18,22 @@ fn decode(data: &[u8]) -> Progress {
 impl World {
     /// Progress of a partition in a range, as it stands in ZooKeeper.
     pub(crate) fn progress_of(&self, partition: i32, range: u16) -> Offset {
-        let tree = self.keeper.tree.borrow();
-        let node = tree.get(&format!("/stitch/n/partitions/{partition}/progress"));
-        let progress = node.map(|node| decode(&node.data)).unwrap_or_default();
-        progress.of(RangeId(range))
+        let progress = self.progress.borrow();
+        let of = |progress: &Progress| progress.of(RangeId(range));
+        progress.get(&partition).map(of).unwrap_or_default()
     }
 
-    pub(super) fn progress_written(&self, session: i64, partition: i32, was: &[u8], is: &[u8]) {
-        let (was, is) = (decode(was), decode(is));
+    pub(super) fn progress_made(&self, partition: i32, path: &str) {
+        let tree = self.keeper.tree.borrow();
+        let made = tree.get(path).map(|node| decode(&node.data));
+        let mut progress = self.progress.borrow_mut();
+        progress.insert(partition, made.unwrap_or_default());
+    }
+
+    pub(super) fn progress_written(&self, session: i64, partition: i32, is: &[u8]) {
+        let is = decode(is);
+        let was = self.progress.borrow_mut().insert(partition, is.clone());
+        let was = was.unwrap_or_default();
         let mut wrong = None;
         for range in self.bits.ranges() {
             let (from, to) = (was.of(range), is.of(range));

@@ -70,10 +70,9 @@ impl World {
                 Ok(Told::Nothing)
             }
             Ask::Set(path, data, version) => {
-                let before = self.data_of(path);
                 let stat = self.keeper.tree.borrow_mut().set(path, data, *version)?;
                 self.changed(path, Watched::Node);
-                self.node_written(id, path, &before, data);
+                self.node_written(id, path, data);
                 Ok(Told::Stat(Some(stat)))
             }
             Ask::Get(path) => Ok(Told::Node(self.keeper.tree.borrow().get(path).cloned())),
@@ -109,13 +108,6 @@ impl World {
         Some(names)
     }
 
-    fn data_of(&self, path: &str) -> Vec<u8> {
-        let tree = self.keeper.tree.borrow();
-        tree.get(path)
-            .map(|node| node.data.clone())
-            .unwrap_or_default()
-    }
-
     fn watch(&self, line: &Rc<Line>, path: &str, what: Watched, signal: &Rc<Signal>) {
         self.keeper.watches.borrow_mut().push(Watch {
             path: path.to_owned(),
@@ -132,18 +124,8 @@ impl World {
         id: i64,
         operations: &[Operation],
     ) -> Result<Vec<Created>, MultiError> {
-        let mut made = Vec::new();
-        let before = self.keeper.tree.borrow().clone();
-        for (index, operation) in operations.iter().enumerate() {
-            let done = self.keeper.tree.borrow_mut().apply(id, operation);
-            match done {
-                Ok(node) => made.extend(node),
-                Err(error) => {
-                    *self.keeper.tree.borrow_mut() = before;
-                    return Err(MultiError::Operation { index, error });
-                }
-            }
-        }
+        let done = self.keeper.tree.borrow_mut().transact(id, operations);
+        let made = done.map_err(|(index, error)| MultiError::Operation { index, error })?;
         for operation in operations {
             match operation {
                 Operation::Check { .. } => {}
@@ -151,8 +133,7 @@ impl World {
                 Operation::Delete { path, .. } => self.deleted(id, path),
                 Operation::Set { path, data, .. } => {
                     self.changed(path, Watched::Node);
-                    let was = before.get(path).map(|node| node.data.clone());
-                    self.node_written(id, path, &was.unwrap_or_default(), data);
+                    self.node_written(id, path, data);
                 }
             }
         }

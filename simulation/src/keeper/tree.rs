@@ -14,6 +14,15 @@ pub(crate) struct Tree {
     changes: i64,
 }
 
+const fn path_of(operation: &Operation) -> &str {
+    match operation {
+        Operation::Check { path, .. }
+        | Operation::Create { path, .. }
+        | Operation::Set { path, .. }
+        | Operation::Delete { path, .. } => path.as_str(),
+    }
+}
+
 pub(crate) fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
@@ -133,8 +142,44 @@ impl Tree {
         }
     }
 
-    /// One step of a transaction.
-    pub(crate) fn apply(
+    /// All of it or nothing: what was created, or the place of the operation that cannot be done.
+    pub(crate) fn transact(
+        &mut self,
+        session: i64,
+        operations: &[Operation],
+    ) -> Result<Vec<Created>, (usize, KeeperError)> {
+        let changes = self.changes;
+        let (mut made, mut before) = (Vec::new(), Vec::new());
+        for (index, operation) in operations.iter().enumerate() {
+            let path = path_of(operation);
+            let known = self.nodes.get(path).cloned();
+            match self.apply(session, operation) {
+                Ok(created) => {
+                    made.extend(created);
+                    before.push((path, known));
+                }
+                Err(error) => {
+                    self.changes = changes;
+                    self.undo(before);
+                    return Err((index, error));
+                }
+            }
+        }
+        Ok(made)
+    }
+
+    /// Puts nodes back as they were, the last one first.
+    fn undo(&mut self, before: Vec<(&str, Option<Node>)>) {
+        for (path, node) in before.into_iter().rev() {
+            match node {
+                Some(node) => drop(self.nodes.insert(path.to_owned(), node)),
+                None => drop(self.nodes.remove(path)),
+            }
+        }
+    }
+
+    /// One step of a transaction, in which no node gets a number.
+    fn apply(
         &mut self,
         session: i64,
         operation: &Operation,
@@ -173,6 +218,32 @@ mod tests {
         assert_eq!(names, ["b", "x-0000000000", "x-0000000001"]);
         assert_eq!(tree.ephemerals_of(7).len(), 2);
         assert_eq!(tree.delete("/a/b", None), Err(KeeperError::NotEmpty));
+    }
+
+    #[test]
+    fn a_transaction_that_fails_leaves_everything_as_it_was() {
+        let mut tree = Tree::default();
+        tree.create(1, "/a", b"x", CreateMode::Persistent).unwrap();
+        let path = |path: &str| path.to_owned();
+        let create = |name: &str| Operation::Create {
+            path: path(name),
+            data: Vec::new(),
+            mode: CreateMode::Ephemeral,
+        };
+        let set = |version| Operation::Set {
+            path: path("/a"),
+            data: b"y".to_vec(),
+            version,
+        };
+        let refused = [create("/a/b"), set(None), create("/a/b")];
+        let failed = tree.transact(7, &refused);
+        assert_eq!(failed.err(), Some((2, KeeperError::NodeExists)));
+        assert_eq!(tree.get("/a").unwrap().data, b"x");
+        assert_eq!(tree.get("/a").unwrap().stat.version, 0);
+        assert!(tree.get("/a/b").is_none());
+        let made = tree.transact(7, &[create("/a/b"), set(Some(0))]);
+        assert_eq!(made.map(|made| made.len()), Ok(1));
+        assert_eq!(tree.get("/a").unwrap().data, b"y");
     }
 
     #[test]

@@ -113,8 +113,10 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> CountingLoop<'a, S, C, Q, 
         self.spawn(self.servers.requests(None));
         let ended = self.go_round(group).await;
         match &ended {
-            Ok(_) => self.let_go().await,
-            Err(_) => self.abandon(),
+            Ok(Ended::Settled) => self.let_go().await,
+            // Nobody may be granted a range in which something is unsettled before the tombstone tells of it: both come
+            // with the session's end.
+            Ok(Ended::Unsettled(_)) | Err(_) => self.abandon(),
         }
         ended
     }

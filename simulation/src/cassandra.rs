@@ -19,17 +19,19 @@ pub(crate) use node::Node;
 pub(crate) use store::table;
 
 use crate::executor::Micros;
+use crate::rng::Rng;
 
 /// How many nodes there are.
 pub(crate) const NODES: usize = 3;
 /// How long a request may wait in a node's queue.
-pub(crate) const NATIVE_TIMEOUT: Micros = 120_000;
+pub(crate) const NATIVE_TIMEOUT: Micros = 300_000;
 /// How long an increment may wait for a cell's lock, and for a thread.
-pub(crate) const COUNTER_TIMEOUT: Micros = 100_000;
-/// How long a client waits for an answer.
+pub(crate) const COUNTER_TIMEOUT: Micros = 200_000;
+/// How long a client waits for an answer: like the defaults, less than a node may take, and than it takes to see that a
+/// connection is cut off.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_millis(300);
 /// How often a driver tries an idle connection, and how long it waits then.
-pub(crate) const KEEPALIVE: Duration = Duration::from_millis(100);
+pub(crate) const KEEPALIVE: Duration = Duration::from_millis(250);
 
 /// The nodes, and what they hold.
 pub(crate) struct Cluster {
@@ -53,10 +55,37 @@ pub(crate) struct Weather {
     pub(crate) timeouts: u64,
     /// Waiting in queues and for locks, as long as they may.
     pub(crate) late: u64,
+    /// Waiting so long that their senders give them up, and applied after that.
+    pub(crate) overdue: u64,
+    /// Waiting, but answered in time.
+    pub(crate) busy: u64,
     /// Told to no other replica for the time being.
     pub(crate) untold: u64,
     /// Refused for good if they have more cells than one.
     pub(crate) narrow: bool,
+}
+
+/// How long an increment waits in a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    Short,
+    Busy,
+    Late,
+    Overdue,
+}
+
+impl Weather {
+    fn wait(&self, rng: &Rng) -> Wait {
+        if rng.percent(self.overdue) {
+            Wait::Overdue
+        } else if rng.percent(self.late) {
+            Wait::Late
+        } else if rng.percent(self.busy) {
+            Wait::Busy
+        } else {
+            Wait::Short
+        }
+    }
 }
 
 impl Cluster {

@@ -10,7 +10,7 @@ mod locks;
 mod proof;
 mod end;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use stitch_common::cell::{Cell, CellSlot, Counter};
@@ -129,8 +129,8 @@ struct Known {
     range: u16,
     /// Why it may have drifted.
     cause: Option<&'static str>,
-    /// When it was deleted by hand.
-    deleted: Option<Micros>,
+    /// When somebody last changed it by hand.
+    by_hand: Option<Micros>,
 }
 
 /// What is known of the history so far.
@@ -157,6 +157,10 @@ pub(crate) struct Checker {
     asked: BTreeMap<u16, Micros>,
     /// Of each session the number of its process, and when it began.
     sessions: BTreeMap<i64, (usize, Micros)>,
+    /// Ranges that a session has queued for alone.
+    locks: BTreeSet<(i64, u16)>,
+    /// Sessions, and partitions whose lock was taken from them by hand.
+    robbed: BTreeSet<(i64, i32)>,
 }
 
 impl Checker {
@@ -176,6 +180,8 @@ impl Checker {
             leaving: BTreeMap::new(),
             asked: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            locks: BTreeSet::new(),
+            robbed: BTreeSet::new(),
         }
     }
 
@@ -191,7 +197,7 @@ impl Checker {
             },
             range: self.bits.range_of(counter.token()).0,
             cause: None,
-            deleted: None,
+            by_hand: None,
         });
         let index = self.cells.len() - 1;
         self.by_cell.insert(key, index);
@@ -232,11 +238,32 @@ impl Checker {
         (count > 0).then(|| self.cells[rng.index(count)].cell.clone())
     }
 
-    /// Somebody has deleted it by hand.
-    pub(crate) fn cell_deleted(&mut self, cell: &Cell, now: Micros) {
+    /// Somebody has changed it by hand.
+    pub(crate) fn changed_by_hand(&mut self, cell: &Cell, now: Micros) {
         let index = self.cell(&cell.counter, cell.slot);
-        self.cells[index].deleted = Some(now);
-        self.blame(index, "deleted by hand");
+        self.cells[index].by_hand = Some(now);
+        self.blame(index, "changed by hand");
+    }
+
+    /// Somebody has deleted the lock of a partition by hand: what its holder has not told is counted twice.
+    pub(crate) fn robbed_by_hand(&mut self, partition: i32, session: i64) {
+        self.robbed.insert((session, partition));
+        for event in 0..self.events.len() {
+            if self.events[event].partition == partition {
+                for part in 0..self.events[event].parts.len() {
+                    let cell = self.events[event].parts[part].0;
+                    self.blame(cell, "a lock deleted by hand");
+                }
+            }
+        }
+    }
+
+    /// How many cells may have drifted by now.
+    fn suspects(&self) -> usize {
+        self.cells
+            .iter()
+            .filter(|known| known.cause.is_some())
+            .count()
     }
 
     fn blame(&mut self, cell: usize, cause: &'static str) {

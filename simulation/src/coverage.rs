@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::history::Fault;
+use crate::history::{Fault, Theme};
 use crate::notes::Phase;
 
 /// One column for each step of a restoration, and one for no restoration.
@@ -16,6 +16,8 @@ pub struct Coverage {
     phases: [(u64, u64); Phase::COUNT],
     /// How often each fault happened at which step.
     faults: Box<[[u64; COLUMNS]; Fault::COUNT]>,
+    /// How many histories took up each story.
+    themes: [u64; Theme::COUNT],
 }
 
 impl Default for Coverage {
@@ -24,6 +26,7 @@ impl Default for Coverage {
             histories: 0,
             phases: [(0, 0); Phase::COUNT],
             faults: Box::new([[0; COLUMNS]; Fault::COUNT]),
+            themes: [0; Theme::COUNT],
         }
     }
 }
@@ -49,13 +52,17 @@ pub const RULES: &[(&str, &[Phase])] = &[
     ),
     ("R7", &[Phase::Verified]),
     ("R8", &[Phase::Released, Phase::Recorded]),
+    ("portions", &[Phase::Again]),
     ("calm", &[Phase::Calming, Phase::Unmarked]),
 ];
 
 impl Coverage {
     /// Takes up one history's counts.
-    pub(crate) fn count(&mut self, counts: &[u32; Phase::COUNT]) {
+    pub(crate) fn count(&mut self, counts: &[u32; Phase::COUNT], theme: Option<Theme>) {
         self.histories += 1;
+        if let Some(theme) = theme {
+            self.themes[theme.index()] += 1;
+        }
         for (sum, count) in self.phases.iter_mut().zip(counts) {
             sum.0 += u64::from(*count);
             sum.1 += u64::from(*count > 0);
@@ -70,6 +77,9 @@ impl Coverage {
     /// Both together.
     pub fn add(&mut self, other: &Self) {
         self.histories += other.histories;
+        for (sum, more) in self.themes.iter_mut().zip(&other.themes) {
+            *sum += more;
+        }
         for (sum, more) in self.phases.iter_mut().zip(&other.phases) {
             sum.0 += more.0;
             sum.1 += more.1;
@@ -119,7 +129,7 @@ impl Coverage {
             let names: Vec<_> = phases.iter().map(|phase| phase.name()).collect();
             writeln!(
                 out,
-                "{rule:<5} {:>10}  {}",
+                "{rule:<8} {:>7}  {}",
                 self.exercised(phases),
                 names.join(", ")
             )?;
@@ -142,6 +152,11 @@ impl Coverage {
                 fault.name(),
                 self.happened(*fault)
             )?;
+        }
+        writeln!(out, "\nhistories  story")?;
+        for theme in Theme::EVERY {
+            let histories = self.themes[theme.index()];
+            writeln!(out, "{histories:>9}  {}", theme.name())?;
         }
         let (seen, all) = self.pairs();
         writeln!(out, "\npairs of fault and step: {seen} of {all}")

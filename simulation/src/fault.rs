@@ -3,7 +3,10 @@
 
 use std::rc::Rc;
 
+use stitch_common::cell::Amount;
+
 use crate::cassandra::Weather;
+use crate::checker::{EVENTS_MAX, KEYS};
 use crate::executor::Micros;
 use crate::history::{Fault, Injected, When};
 use crate::notes::{Phase, Who};
@@ -19,17 +22,26 @@ impl Play {
     /// Waits for the fault's moment, then lets it happen.
     pub(crate) async fn inject(self: Rc<Self>, injected: Injected) {
         let world = Rc::clone(&self.world);
+        let mut injected = injected;
         let mut actor = None;
         match injected.when {
             When::At(at) => world.executor.until(at).await,
             When::After {
                 from,
                 phase,
+                next,
                 times,
                 delay,
             } => {
                 world.executor.until(from).await;
-                let who = world.notes.after(phase, times).await;
+                let mut last = world.notes.after(phase, times).await;
+                if let Some(next) = next {
+                    last = world.notes.after(next, 1).await;
+                }
+                let (who, node) = last;
+                if let Some(node) = node.filter(|_| injected.aimed) {
+                    injected.node = node;
+                }
                 if let Who::Process(_, _, number) = who {
                     actor = world.processes.borrow().get(number).cloned();
                 }
@@ -43,10 +55,25 @@ impl Play {
         let actor = actor.filter(|process| !process.is_dead());
         if self.strike(&injected, actor.as_ref()) {
             self.happened(injected.fault);
-            let until = world.executor.until(world.now() + injected.length);
-            either(until, Fired(Rc::clone(&self.calm_down))).await;
+            self.last(&injected).await;
             self.undo(&injected, actor.as_ref()).await;
         }
+    }
+
+    /// Waits for the fault's end.
+    async fn last(&self, injected: &Injected) {
+        let world = &self.world;
+        let time = world.executor.until(world.now() + injected.length);
+        let over = either(time, Fired(Rc::clone(&self.calm_down)));
+        let Some(until) = injected.until else {
+            over.await;
+            return;
+        };
+        let happens = async {
+            world.notes.after(until.phase, 1).await;
+            world.executor.until(world.now() + until.delay).await;
+        };
+        either(over, happens).await;
     }
 
     /// Begins the fault, if it can happen now.
@@ -86,11 +113,26 @@ impl Play {
                 true
             }
             Fault::NodeFreeze | Fault::NodeKill => self.hit_node(injected),
-            Fault::Unavailable | Fault::Timeouts | Fault::Late | Fault::Untold | Fault::Narrow => {
+            Fault::Unavailable
+            | Fault::Timeouts
+            | Fault::Late
+            | Fault::Overdue
+            | Fault::Untold
+            | Fault::Narrow => {
                 self.blow(injected.fault, true);
                 true
             }
-            Fault::Delete => self.delete_a_cell(),
+            Fault::Delete | Fault::Spoil => self.change_a_cell(injected.fault),
+            Fault::Unlock => self.unlock(),
+            Fault::Produce => self.produce_now(injected),
+            Fault::SlowKeeper => {
+                world.keeper.slowness.set(injected.length.min(600_000) / 4);
+                true
+            }
+            Fault::StalledFeed => process.is_some_and(|process| {
+                process.stalled_until.set(world.now() + injected.length);
+                true
+            }),
             Fault::Rebalance => {
                 world.rebalance();
                 true
@@ -149,6 +191,8 @@ impl Play {
             now.timeouts = percent(40);
         } else if fault == Fault::Late {
             now.late = percent(60);
+        } else if fault == Fault::Overdue {
+            now.overdue = percent(100);
         } else if fault == Fault::Untold {
             now.untold = percent(70);
         } else {
@@ -170,9 +214,16 @@ impl Play {
             (Fault::NodeFreeze, _) => world.cluster.nodes[injected.node].thaw(),
             (Fault::NodeKill, _) => world.cluster.nodes[injected.node].start(),
             (
-                Fault::Unavailable | Fault::Timeouts | Fault::Late | Fault::Untold | Fault::Narrow,
+                Fault::Unavailable
+                | Fault::Timeouts
+                | Fault::Late
+                | Fault::Overdue
+                | Fault::Untold
+                | Fault::Narrow,
                 _,
             ) => self.blow(injected.fault, false),
+            (Fault::SlowKeeper, _) => world.keeper.slowness.set(0),
+            (Fault::StalledFeed, Some(process)) => process.stalled_until.set(0),
             (Fault::SlowFeed, _) => world.topic.slowness.set(0),
             (Fault::BrokersDown, _) => world.brokers_down(0),
             _ => {}
@@ -198,13 +249,38 @@ impl Play {
         world.thaw(process);
     }
 
-    /// Somebody deletes a cell by hand.
-    fn delete_a_cell(&self) -> bool {
-        let cell = self.world.checker.borrow().some_cell(&self.world.rng);
+    /// Somebody deletes a cell by hand, or adds to it.
+    fn change_a_cell(&self, fault: Fault) -> bool {
+        /// More than all events together.
+        const AMOUNT: i64 = 1 << EVENTS_MAX;
+        let world = &self.world;
+        let cell = world.checker.borrow().some_cell(&world.rng);
         let Some(cell) = cell else { return false };
-        self.world.cluster.cells.borrow_mut().delete(&cell);
-        let now = self.world.now();
-        self.world.checker.borrow_mut().cell_deleted(&cell, now);
+        let mut cells = world.cluster.cells.borrow_mut();
+        if fault == Fault::Delete {
+            cells.delete(&cell);
+        } else {
+            cells.spoil(&cell, Amount(AMOUNT));
+        }
+        let mut checker = world.checker.borrow_mut();
+        checker.changed_by_hand(&cell, world.now());
+        true
+    }
+
+    fn unlock(&self) -> bool {
+        let Some((partition, session)) = self.world.unlock_by_hand() else {
+            return false;
+        };
+        let mut checker = self.world.checker.borrow_mut();
+        checker.robbed_by_hand(partition, session);
+        true
+    }
+
+    fn produce_now(&self, injected: &Injected) -> bool {
+        let rng = &self.world.rng;
+        let keys = (rng.index(KEYS.len()), rng.index(KEYS.len()));
+        let partition = injected.seat % self.history.partitions;
+        self.world.produce(partition, Some(keys));
         true
     }
 }

@@ -2,7 +2,11 @@
 //! Drawn from a seed; what a run lacks altogether is drawn first (swarm testing). It is plain data, so that it can be
 //! made smaller.
 
+mod theme;
+
 use std::fmt;
+
+pub use theme::Theme;
 
 use crate::checker::{EVENTS_MAX, KEYS};
 use crate::executor::Micros;
@@ -51,6 +55,12 @@ faults! {
     Evict "put out of the group",
     BrokersDown "brokers down",
     SlowFeed "slow feed",
+    StalledFeed "stalled feed",
+    Overdue "increments overdue",
+    SlowKeeper "ZooKeeper answers slowly",
+    Spoil "cell changed by hand",
+    Unlock "partition lock deleted by hand",
+    Produce "event just then",
 }
 
 impl Fault {
@@ -74,11 +84,32 @@ pub enum When {
         from: Micros,
         /// What happens.
         phase: Phase,
+        /// What happens next, if that is waited for, too.
+        next: Option<Phase>,
         /// How often.
         times: u32,
         /// How long after.
         delay: Micros,
     },
+}
+
+impl When {
+    /// Waits longer.
+    const fn delay_by(&mut self, more: Micros) {
+        match self {
+            Self::At(at) => *at += more,
+            Self::After { delay, .. } => *delay += more,
+        }
+    }
+}
+
+/// What ends a fault before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Until {
+    /// This happens,
+    pub phase: Phase,
+    /// and so much time passes.
+    pub delay: Micros,
 }
 
 /// A fault of one history.
@@ -90,10 +121,14 @@ pub struct Injected {
     pub when: When,
     /// Which process, unless `when` says.
     pub seat: usize,
-    /// Which node.
+    /// Which node,
     pub node: usize,
-    /// How long it lasts.
+    /// unless it is the one at which that happened.
+    pub aimed: bool,
+    /// How long it lasts,
     pub length: Micros,
+    /// unless it ends before.
+    pub until: Option<Until>,
 }
 
 impl fmt::Display for Injected {
@@ -147,6 +182,16 @@ pub struct History {
     pub side_by_side: usize,
     /// Cells that need not be closed in on.
     pub unjudged: usize,
+    /// Cells that are corrected under one lock; as many as there are, without.
+    pub portion: Option<usize>,
+    /// How long a processor may take to stop.
+    pub stop_timeout: Micros,
+    /// Events come without a pause while the last range is asked for.
+    pub crowd: bool,
+    /// Which story it takes up, if it is one.
+    pub theme: Option<Theme>,
+    /// When faults stop.
+    pub calm_at: Micros,
     /// What is produced.
     pub events: Vec<Produced>,
     /// What is restored.
@@ -159,6 +204,10 @@ pub struct History {
 pub(crate) const BUSY: Micros = 3_500_000;
 /// Events that are produced when faults have stopped.
 pub(crate) const LAST_EVENTS: usize = 4;
+/// As many as are produced then in a crowd.
+pub(crate) const CROWD: usize = 44;
+/// Of a hundred histories, so many take up a story.
+const STORIES: u64 = 50;
 
 /// What faults like to follow: the moments around which the rules are made.
 const MOMENTS: &[Phase] = &[
@@ -174,6 +223,8 @@ const MOMENTS: &[Phase] = &[
     Phase::Sent,
     Phase::Applied,
     Phase::Unknown,
+    Phase::Doubtful,
+    Phase::Listed,
     Phase::Marked,
     Phase::Told,
     Phase::Calming,
@@ -212,7 +263,7 @@ impl History {
         let drifts = (0..=processors).map(|_| if drifts_apart { drift(10_000) } else { 0 });
         let drifts = drifts.collect();
         let bits = u8::from(rng.percent(50));
-        Self {
+        let mut history = Self {
             bits,
             partitions,
             processors,
@@ -221,11 +272,25 @@ impl History {
             in_flight: rng.pick(&[1, 2, 8]),
             side_by_side: rng.pick(&[1, 2]),
             unjudged: rng.pick(&[0, 1000]),
+            portion: rng.pick(&[None, None, Some(1), Some(2)]),
+            stop_timeout: rng.pick(&[1_200_000, 1_200_000, 300_000]),
+            crowd: false,
+            theme: None,
+            calm_at: BUSY + rng.pick(&[BUSY / 8, BUSY / 2]),
             events: events(&rng, partitions),
             orders: orders(&rng, bits),
             faults: faults(&rng, &kinds, processors),
             noise: rng.next(),
+        };
+        if rng.percent(STORIES) {
+            // Now and then something else happens, too.
+            let others = rng.pick(&[0, 0, 1]);
+            history.faults.truncate(others);
+            let others = std::mem::take(&mut history.faults);
+            rng.pick(Theme::EVERY).tell(&rng, &mut history);
+            history.faults.extend(others);
         }
+        history
     }
 }
 
@@ -266,6 +331,12 @@ fn orders(rng: &Rng, bits: u8) -> Vec<Ordered> {
 }
 
 fn faults(rng: &Rng, kinds: &[Fault], processors: usize) -> Vec<Injected> {
+    // Faults that an operator is warned of have a theme of their own.
+    let kinds: Vec<Fault> = kinds
+        .iter()
+        .copied()
+        .filter(|kind| *kind != Fault::Unlock)
+        .collect();
     if kinds.is_empty() {
         return Vec::new();
     }
@@ -277,16 +348,22 @@ fn faults(rng: &Rng, kinds: &[Fault], processors: usize) -> Vec<Injected> {
             When::After {
                 from: if rng.percent(40) { 0 } else { rng.below(BUSY) },
                 phase: rng.pick(MOMENTS),
+                next: None,
                 times: 1 + u32::from(rng.percent(40)) + u32::from(rng.percent(20)),
                 delay: rng.pick(&[0, 300, 1500, 20_000]),
             }
         };
         Injected {
-            fault: rng.pick(kinds),
+            fault: rng.pick(&kinds),
             when,
             // The last seat is the restorator's.
             seat: rng.index(processors + 1),
             node: rng.index(crate::cassandra::NODES),
+            aimed: rng.percent(50),
+            until: rng.percent(15).then(|| Until {
+                phase: rng.pick(MOMENTS),
+                delay: rng.pick(&[0, 1500]),
+            }),
             length: match rng.below(4) {
                 0 => rng.between(5000, 100_000),
                 1 => rng.between(100_000, 500_000),
@@ -311,7 +388,14 @@ mod tests {
     #[test]
     fn no_history_has_more_events_than_amounts_can_tell_apart() {
         for seed in 0..500 {
-            assert!(History::of(seed).events.len() + LAST_EVENTS <= EVENTS_MAX);
+            let history = History::of(seed);
+            let produced = history
+                .faults
+                .iter()
+                .filter(|one| one.fault == Fault::Produce);
+            let last = if history.crowd { CROWD } else { LAST_EVENTS };
+            let events = history.events.len() + produced.count() + last;
+            assert!(events <= EVENTS_MAX, "seed {seed}: {events}");
         }
     }
 }

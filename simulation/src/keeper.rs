@@ -36,6 +36,8 @@ pub(crate) struct Ensemble {
     watches: RefCell<Vec<Watch>>,
     lines: RefCell<Vec<Rc<Line>>>,
     last: Cell<i64>,
+    /// An answer takes up to so much longer.
+    pub(crate) slowness: Cell<Micros>,
 }
 
 /// A session as the servers see it.
@@ -205,6 +207,30 @@ impl World {
         self.changed(path, Watched::Node);
         self.changed(tree::parent(path), Watched::Children);
         self.node_deleted(session, path);
+    }
+
+    /// An operator takes the lock of a partition that somebody else waits for away from its holder, whose session is
+    /// told; nothing if there is none.
+    pub(crate) fn unlock_by_hand(self: &Rc<Self>) -> Option<(i32, i64)> {
+        let count = self.topic.records.borrow().len();
+        let (path, partition, owner) = (0..count).find_map(|partition| {
+            let partition = i32::try_from(partition).ok()?;
+            let directory = format!("/stitch/n/partitions/{partition}");
+            let tree = self.keeper.tree.borrow();
+            let locks = tree
+                .children(&directory)
+                .map(|name| format!("{directory}/{name}"));
+            let mut locks: Vec<_> = locks
+                .filter(|path| Place::of(path) == Place::PartitionLock(partition))
+                .collect();
+            locks.sort_by_key(|path| sequence(path));
+            let first = locks.first().filter(|_| locks.len() > 1)?;
+            let owner = tree.get(first)?.stat.ephemeral_owner;
+            Some((first.clone(), partition, owner))
+        })?;
+        self.keeper.tree.borrow_mut().delete(&path, None).ok()?;
+        self.deleted(owner, &path);
+        Some((partition, owner))
     }
 
     /// A new leader: every connection breaks, and every session has its full timeout again.

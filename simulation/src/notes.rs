@@ -126,6 +126,10 @@ phases! {
     Recorded "r8-recorded",
     Unlocked "exclusive lock goes",
     Read "cells are read",
+    Doubtful "correction of unknown outcome",
+    Listed "members are listed by a restorator",
+    Looked "a range's nodes are listed by a restorator",
+    Again "range is locked again",
     Fault "fault",
     Event "event",
 }
@@ -164,14 +168,19 @@ pub struct Line {
 pub(crate) struct Notes {
     hash: RefCell<DefaultHasher>,
     counts: RefCell<PerPhase<u32>>,
-    /// Of each phase, who did it last.
-    last: RefCell<PerPhase<Option<Who>>>,
+    /// Of each phase the last time.
+    last: RefCell<PerPhase<Option<Last>>>,
+    /// The node at which happens what is noted next.
+    aim: Cell<Option<usize>>,
     /// The step that a restoration has reached.
     pub(crate) step: Cell<Option<Phase>>,
     table: RefCell<Option<Vec<Line>>>,
     /// Of each phase, who waits for it.
     happened: PerPhase<Waiting>,
 }
+
+/// Who did something last, and at which node if it was at one.
+type Last = (Who, Option<usize>);
 
 /// One of them for each phase.
 #[derive(Debug)]
@@ -201,10 +210,19 @@ impl Notes {
         self.counts.borrow().0
     }
 
+    /// What is noted next happens at this node.
+    pub(crate) fn aim(&self, node: usize) {
+        self.aim.set(Some(node));
+    }
+
     pub(crate) fn note(&self, at: Micros, who: Who, phase: Phase, what: impl FnOnce() -> String) {
         (at, who, phase).hash(&mut *self.hash.borrow_mut());
         self.counts.borrow_mut().0[phase.index()] += 1;
-        self.last.borrow_mut().0[phase.index()] = Some(who);
+        let node = match who {
+            Who::Node(node) => Some(node),
+            Who::Process(..) | Who::Keeper | Who::Topic | Who::World => self.aim.take(),
+        };
+        self.last.borrow_mut().0[phase.index()] = Some((who, node));
         if phase.is_step() {
             self.step.set(Some(phase));
         }
@@ -219,14 +237,14 @@ impl Notes {
         self.happened.0[phase.index()].wake();
     }
 
-    /// Waits until `phase` has happened `times` times from now on; who did it at last.
-    pub(crate) async fn after(&self, phase: Phase, times: u32) -> Who {
+    /// Waits until `phase` has happened `times` times from now on; who did it at last, and at which node.
+    pub(crate) async fn after(&self, phase: Phase, times: u32) -> Last {
         let from = self.counts.borrow().0[phase.index()];
         self.happened.0[phase.index()]
             .until(|| {
                 let now = self.counts.borrow().0[phase.index()];
-                let who = self.last.borrow().0[phase.index()];
-                who.filter(|_| now >= from + times)
+                let last = self.last.borrow().0[phase.index()];
+                last.filter(|_| now >= from + times)
             })
             .await
     }

@@ -82,7 +82,7 @@ pub fn play(history: &History, keep_table: bool) -> Verdict {
         }
     });
     let mut coverage = play.coverage.borrow().clone();
-    coverage.count(&world.notes.counts());
+    coverage.count(&world.notes.counts(), history.theme);
     let finding = world.finding().or(broken);
     let verdict = Verdict {
         finding,

@@ -37,6 +37,8 @@ pub(crate) struct Process {
     stalled: RefCell<Vec<Waker>>,
     freezes: Cell<u32>,
     death: Waiting,
+    /// Its feeds deliver nothing until then.
+    pub(crate) stalled_until: Cell<Micros>,
 }
 
 impl Process {
@@ -52,6 +54,7 @@ impl Process {
             stalled: RefCell::default(),
             freezes: Cell::new(0),
             death: Waiting::default(),
+            stalled_until: Cell::new(0),
         }
     }
 

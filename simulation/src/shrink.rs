@@ -88,10 +88,12 @@ fn smaller(of: &History) -> Vec<History> {
             .iter_mut()
             .for_each(|order| order.range = None);
     });
+    with(&|history| history.portion = None);
     with(&|history| history.side_by_side = 1);
     with(&|history| history.in_flight = 1);
     with(&|history| history.latency = 500);
     for index in 0..of.faults.len() {
+        with(&|history| history.faults[index].until = None);
         with(&|history| history.faults[index].length /= 2);
         with(&|history| {
             if let When::After { delay, .. } = &mut history.faults[index].when {

@@ -120,6 +120,16 @@ impl Cells {
             .unwrap_or_default()
     }
 
+    /// Somebody adds to a cell by hand, and every node is told.
+    pub(crate) fn spoil(&mut self, cell: &Cell, amount: Amount) {
+        let batch = CounterBatch {
+            counter: cell.counter.clone(),
+            amounts: vec![(cell.slot, amount)],
+        };
+        self.apply(0, &batch);
+        (1..NODES).for_each(|to| self.replicate(0, to, &batch.counter));
+    }
+
     /// Deletes a cell by hand.
     pub(crate) fn delete(&mut self, cell: &Cell) {
         let place = Place::of(cell.counter.clone());

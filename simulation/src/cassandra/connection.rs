@@ -151,6 +151,7 @@ impl World {
     /// The node is killed: nobody lists its connections any more, and their clients learn of it when they are awake.
     pub(crate) fn node_falls(self: &Rc<Self>, node: usize) {
         self.cluster.nodes[node].fall(self.now());
+        self.cluster.frames.borrow_mut().node_fell(node);
         let fallen: Vec<_> = {
             let connections = self.cluster.connections.borrow();
             let at = connections.iter().filter(|one| one.node == node);

@@ -8,7 +8,7 @@ use stitch_common::clock::Clock;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::CounterBatch;
 
-use super::{COUNTER_TIMEOUT, Connection, NATIVE_TIMEOUT, NODES, Weather};
+use super::{COUNTER_TIMEOUT, Connection, NATIVE_TIMEOUT, NODES, Wait, Weather};
 use crate::notes::{Phase, Who};
 use crate::process::Process;
 use crate::slot::{Either, Fired, Slot, either};
@@ -17,17 +17,22 @@ use crate::world::World;
 /// Numbers the increments of a history.
 pub(crate) type FrameId = u64;
 
-/// Increments that may still change the store: of whom, and in which range.
+/// Increments that may still change the store: of whom, in which range, and at which node.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
     last: FrameId,
-    unsettled: BTreeMap<FrameId, (i64, u16)>,
+    unsettled: BTreeMap<FrameId, (i64, u16, usize)>,
 }
 
 impl Frames {
     pub(crate) fn unsettled(&self) -> impl Iterator<Item = (FrameId, i64, u16)> {
         let all = self.unsettled.iter();
-        all.map(|(frame, (session, range))| (*frame, *session, *range))
+        all.map(|(frame, (session, range, _))| (*frame, *session, *range))
+    }
+
+    /// What was sent through connections to this node, or is to be, cannot take effect any more.
+    pub(super) fn node_fell(&mut self, node: usize) {
+        self.unsettled.retain(|_, (_, _, at)| *at != node);
     }
 }
 
@@ -43,8 +48,7 @@ pub(super) struct Frame {
 
 impl Drop for Frame {
     fn drop(&mut self) {
-        let mut frames = self.world.cluster.frames.borrow_mut();
-        frames.unsettled.remove(&self.id);
+        self.world.settled(self.id);
     }
 }
 
@@ -67,7 +71,9 @@ impl World {
             let mut frames = self.cluster.frames.borrow_mut();
             frames.last += 1;
             let id = frames.last;
-            frames.unsettled.insert(id, (session, range));
+            frames
+                .unsettled
+                .insert(id, (session, range, connection.node));
             id
         };
         let answer = Rc::new(Slot::default());
@@ -104,16 +110,7 @@ impl World {
     async fn travel(self: &Rc<Self>, connection: &Rc<Connection>, frame: &Frame) {
         let node = &self.cluster.nodes[connection.node];
         self.executor.until(self.now() + self.net()).await;
-        let mut held = false;
-        while self
-            .cluster
-            .is_cut(connection.process.number, connection.node)
-        {
-            held = true;
-            self.reachable(connection).await;
-        }
-        if held && connection.was_reset() {
-            // The sender's kernel still had it, and zero linger dropped it.
+        if self.is_dropped(connection).await {
             connection.was_read();
             return;
         }
@@ -124,7 +121,8 @@ impl World {
             return;
         }
         let answer = self.work(connection, frame).await;
-        // What it was is settled: the answer changes nothing.
+        // What it was is settled: the answer changes nothing, however late it comes.
+        self.settled(frame.id);
         if let Some(answer) = answer {
             let net = self.net();
             self.executor.until(self.now() + net).await;
@@ -133,17 +131,36 @@ impl World {
         }
     }
 
+    /// Waits for as long as the sender is cut off from the node. Whether its kernel drops what it still has meanwhile:
+    /// zero linger does that when its process closes the connection.
+    async fn is_dropped(&self, connection: &Connection) -> bool {
+        while self
+            .cluster
+            .is_cut(connection.process.number, connection.node)
+        {
+            if connection.is_closed() {
+                if connection.was_reset() {
+                    return true;
+                }
+                self.reachable(connection).await;
+            } else {
+                let closed = Fired(Rc::clone(&connection.closed));
+                either(self.reachable(connection), closed).await;
+            }
+        }
+        false
+    }
+
     /// In the node: the queue, then the cell's lock, each with its bound; then it is applied, and told to the others.
     async fn work(self: &Rc<Self>, connection: &Rc<Connection>, frame: &Frame) -> Option<Outcome> {
         let node = Rc::clone(&self.cluster.nodes[connection.node]);
         let weather = self.cluster.weather.get();
-        let late = self.rng.percent(weather.late);
-        let bound = |timeout| {
-            if late {
-                self.rng.below(timeout * 5 / 4)
-            } else {
-                self.rng.below(300)
-            }
+        let wait = weather.wait(&self.rng);
+        let bound = |timeout| match wait {
+            Wait::Short => self.rng.below(300),
+            Wait::Busy => self.rng.between(timeout / 8, timeout / 4),
+            Wait::Late => self.rng.below(timeout * 5 / 4),
+            Wait::Overdue => self.rng.between(timeout / 2, timeout),
         };
         let read = self.now();
         self.executor.until(read + bound(NATIVE_TIMEOUT)).await;
@@ -199,8 +216,11 @@ impl World {
             )
         });
         self.increment_applied(frame.session, frame.range, &frame.batch);
-        let mut frames = self.cluster.frames.borrow_mut();
-        frames.unsettled.remove(&frame.id);
+        self.settled(frame.id);
+    }
+
+    fn settled(&self, frame: FrameId) {
+        self.cluster.frames.borrow_mut().unsettled.remove(&frame);
     }
 
     /// How many other nodes are told soon. Who is not learns of it much later, by a hint.

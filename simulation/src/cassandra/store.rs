@@ -101,9 +101,10 @@ impl SimStore {
             return Err(unavailable("a replica does not answer"));
         }
         if level == Level::Quorum {
-            while answering.len() > 2 {
-                answering.swap_remove(world.rng.index(answering.len()));
-            }
+            // A driver likes one coordinator, and that two replicas.
+            let liked = self.handle.process.number % NODES;
+            answering.sort_by_key(|node| (*node + NODES - liked) % NODES);
+            answering.truncate(2);
             if answering.len() < 2 {
                 return Err(unavailable("too few replicas answer"));
             }
@@ -141,6 +142,7 @@ impl Store for SimStore {
             Role::Processor => Phase::Sent,
             Role::Restorator => Phase::Corrected,
         };
+        world.notes.aim(connection.node);
         world.note(Who::of(process), phase, || {
             format!("sends {} to node {}", told(batch), connection.node)
         });
@@ -149,7 +151,11 @@ impl Store for SimStore {
         world.increment_sent(frame, self.session, process, batch);
         let outcome = answered(&clock, &closed, &answer).await;
         if let Outcome::Unknown(cause) = &outcome {
-            world.note(Who::of(process), Phase::Unknown, || {
+            let phase = match process.role {
+                Role::Processor => Phase::Unknown,
+                Role::Restorator => Phase::Doubtful,
+            };
+            world.note(Who::of(process), phase, || {
                 format!("does not know what became of {}: {cause}", told(batch))
             });
         }

@@ -7,7 +7,7 @@ use stitch_common::ports::CounterBatch;
 
 use super::{Checker, Finding, Sending, Told, locks};
 use crate::cassandra::FrameId;
-use crate::notes::{Phase, Who};
+use crate::notes::Phase;
 use crate::process::{Process, Role};
 use crate::world::World;
 
@@ -49,14 +49,21 @@ impl World {
                 checker.events[event].partition,
                 checker.events[event].offset,
             );
-            if !locks::has_partition(&self.keeper.tree.borrow(), session, partition) {
+            // Whoever was robbed of the lock by hand learns it when it writes progress; until then it goes on.
+            let robbed = checker.robbed.contains(&(session, partition));
+            if robbed {
+                let cell = checker.events[event].parts[part].0;
+                checker.blame(cell, "a lock deleted by hand");
+            }
+            let holds = locks::has_partition(&self.keeper.tree.borrow(), session, partition);
+            if !holds && !robbed {
                 let what = format!(
                     "session {session:x} sends for offset {offset} of partition {partition} without its lock"
                 );
                 return Err(Finding::broken(Invariant::I6, what));
             }
             let progress = self.progress_of(partition, range);
-            if offset < progress.0 {
+            if offset < progress.0 && !robbed {
                 let what = format!(
                     "offset {offset} of partition {partition} is sent again in range {range}, where progress is {progress}"
                 );
@@ -168,7 +175,7 @@ impl World {
         };
         // What is unknown was noted where it was told.
         if told != Told::Unknown {
-            self.note(Who::Keeper, phase, || {
+            self.note(self.who(session), phase, || {
                 format!("{outcome:?}: {}", batch.counter)
             });
         }

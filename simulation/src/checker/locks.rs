@@ -53,7 +53,7 @@ pub(super) fn exclusive(tree: &Tree, range: u16) -> Option<i64> {
 
 impl World {
     /// Whose session this is, for the notes.
-    fn who(&self, session: i64) -> Who {
+    pub(super) fn who(&self, session: i64) -> Who {
         let known = self.checker.borrow().sessions.get(&session).copied();
         let processes = self.processes.borrow();
         let process = known.and_then(|(number, _)| processes.get(number));
@@ -71,7 +71,12 @@ impl World {
             Place::Member => Phase::Joined,
             Place::PartitionLock(_) => Phase::Taken,
             Place::Shared(_) => Phase::Shared,
-            Place::Exclusive(_) => Phase::Writ,
+            Place::Exclusive(range) => {
+                if !self.checker.borrow_mut().locks.insert((session, range)) {
+                    self.phase(self.who(session), Phase::Again);
+                }
+                Phase::Writ
+            }
             Place::Request => {
                 self.asked(path);
                 Phase::Requested

@@ -44,7 +44,7 @@ impl SimFeed {
     /// What can be delivered now.
     fn ready(&mut self) -> Option<FeedEvent> {
         let world = std::rc::Rc::clone(&self.handle.world);
-        if !world.broker_answers() {
+        if !world.broker_answers() || world.now() < self.handle.process.stalled_until.get() {
             return None;
         }
         let ready = self.after_a_while();
@@ -89,7 +89,9 @@ impl SimFeed {
             reading.next < end || reading.told_end != Some(end)
         });
         let due = waiting.map(|(_, reading)| reading.ready).min()?;
-        Some(due.max(world.topic.down_until.get()).max(world.now() + 1))
+        let stalled = self.handle.process.stalled_until.get();
+        let down = world.topic.down_until.get();
+        Some(due.max(down).max(stalled).max(world.now() + 1))
     }
 }
 

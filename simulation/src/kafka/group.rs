@@ -111,9 +111,15 @@ impl Group for SimGroup {
         }
     }
 
+    /// Now and then the group takes its time to let a member go.
     async fn leave(self) {
         let world = Rc::clone(&self.handle.world);
-        world.executor.until(world.now() + world.net()).await;
+        let slow = if world.rng.percent(30) {
+            world.rng.below(200_000)
+        } else {
+            0
+        };
+        world.executor.until(world.now() + world.net() + slow).await;
     }
 }
 

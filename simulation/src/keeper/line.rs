@@ -158,7 +158,8 @@ impl World {
             } else {
                 world.heard(line.id);
             }
-            let at = line.next_answer(world.now() + world.net());
+            let slow = world.rng.below(world.keeper.slowness.get() + 1);
+            let at = line.next_answer(world.now() + world.net() + slow);
             world.executor.until(at).await;
             if line.connection() == connection {
                 line.answered(&request, answer);

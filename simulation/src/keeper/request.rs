@@ -9,6 +9,8 @@ use stitch_common::ports::{
 
 use super::line::Line;
 use super::{Watch, Watched, tree};
+use crate::notes::{Phase, Who};
+use crate::process::{Process, Role};
 use crate::slot::{Signal, Slot};
 use crate::world::World;
 
@@ -76,7 +78,10 @@ impl World {
                 Ok(Told::Stat(Some(stat)))
             }
             Ask::Get(path) => Ok(Told::Node(self.keeper.tree.borrow().get(path).cloned())),
-            Ask::Children(path) => Ok(Told::Names(self.names(path))),
+            Ask::Children(path) => {
+                self.listed(&line.process, path);
+                Ok(Told::Names(self.names(path)))
+            }
             Ask::WatchChildren(path, signal) => {
                 let names = self.names(path).ok_or(KeeperError::NoNode)?;
                 self.watch(line, path, Watched::Children, signal);
@@ -90,9 +95,20 @@ impl World {
             Ask::Multi(operations) => self.transact(id, operations).map(Told::Many),
             Ask::Sync => Ok(Told::Nothing),
             Ask::Close => {
-                self.end_session(id, crate::notes::Phase::Closed);
+                self.end_session(id, Phase::Closed);
                 Ok(Told::Nothing)
             }
+        }
+    }
+
+    fn listed(&self, process: &Process, path: &str) {
+        if process.role != Role::Restorator {
+            return;
+        }
+        if path == "/stitch/n/members" {
+            self.phase(Who::of(process), Phase::Listed);
+        } else if path.starts_with("/stitch/n/ranges/") {
+            self.phase(Who::of(process), Phase::Looked);
         }
     }
 

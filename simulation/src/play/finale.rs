@@ -9,7 +9,7 @@ use super::Play;
 use super::operator::Answered;
 use crate::checker::{Finding, Kind};
 use crate::executor::Micros;
-use crate::history::{BUSY, LAST_EVENTS, Ordered};
+use crate::history::{CROWD, LAST_EVENTS, Ordered};
 use crate::notes::{Phase, Who};
 
 /// How long anything may take once faults have stopped.
@@ -20,7 +20,7 @@ const LOOK: Micros = 20_000;
 impl Play {
     pub(super) async fn finale(self: Rc<Self>) {
         let world = Rc::clone(&self.world);
-        world.executor.until(BUSY + BUSY / 2).await;
+        world.executor.until(self.history.calm_at).await;
         world.note(Who::World, Phase::Fault, || "faults stop".to_owned());
         self.calm_down.fire();
         // Everything that is undone is undone at this moment; a deleted cell's tombstone is dropped, too.
@@ -89,11 +89,19 @@ impl Play {
 
     async fn last_events(&self) {
         let world = &self.world;
-        for number in 0..LAST_EVENTS {
-            world
-                .executor
-                .until(world.now() + world.rng.below(300_000))
-                .await;
+        let (count, pause) = match self.history.crowd {
+            true => (CROWD, 50_000),
+            false => (LAST_EVENTS, 300_000),
+        };
+        if self.history.crowd {
+            // Each takes as long as several others need to come.
+            let mut weather = world.cluster.weather.get();
+            weather.busy = 100;
+            world.cluster.weather.set(weather);
+        }
+        for number in 0..count {
+            let pause = world.rng.below(pause);
+            world.executor.until(world.now() + pause).await;
             let partition = number % self.history.partitions;
             world.produce(partition, Some((number % 2, number % 3)));
         }

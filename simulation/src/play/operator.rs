@@ -101,10 +101,14 @@ impl Play {
                 Err(failure) => format!("run: {failure}"),
             },
         });
-        if let Some(Answered::Run(run)) = ended
-            && let Ok(report) = &**run
-        {
-            self.world.reported(process.number, report);
+        match ended {
+            Some(Answered::Plan(Ok(report))) => self.world.audited(report.cells.wrong),
+            Some(Answered::Run(run)) => {
+                if let Ok(report) = &**run {
+                    self.world.reported(process.number, report);
+                }
+            }
+            Some(Answered::Plan(Err(_))) | None => {}
         }
     }
 

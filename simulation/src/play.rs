@@ -47,6 +47,8 @@ pub(crate) struct Play {
     pub(crate) calm_down: Rc<Signal>,
     /// Processes that can be asked to stop.
     stops: RefCell<Vec<(Rc<Process>, CancellationToken)>>,
+    /// Those that were.
+    stopping: RefCell<Vec<Rc<Process>>>,
     /// No processor is started again.
     closing: Cell<bool>,
     /// Commands of the operator that have not ended.
@@ -68,6 +70,7 @@ pub fn play(history: &History, keep_table: bool) -> Verdict {
         world: Rc::clone(&world),
         calm_down: Rc::default(),
         stops: RefCell::default(),
+        stopping: RefCell::default(),
         closing: Cell::new(false),
         busy: Cell::new(0),
         coverage: RefCell::default(),

@@ -37,6 +37,12 @@ impl Play {
             return;
         }
         if !self
+            .wait("what was asked to stop ends", || self.has_stopped())
+            .await
+        {
+            return;
+        }
+        if !self
             .wait("every event is counted", || world.is_caught_up())
             .await
         {

@@ -108,7 +108,16 @@ impl Play {
             self.world.checker.borrow_mut().leaving(partition, now);
         }
         stop.cancel();
+        self.stopping.borrow_mut().push(Rc::clone(process));
         true
+    }
+
+    /// Whether all that were asked to stop have ended, and left behind what they leave.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.stopping
+            .borrow()
+            .iter()
+            .all(|process| process.is_dead())
     }
 
     pub(super) fn stop_all(&self) {

@@ -9,7 +9,7 @@ const THREADS: usize = 2;
 
 #[test]
 fn nothing_is_found_in_many_histories_and_they_reach_every_rule_and_fault() {
-    let explored = explore(1, 1000, THREADS, || {});
+    let explored = explore(1, 5000, THREADS, || {});
     assert_eq!(explored.found, None);
     let coverage = &explored.coverage;
     for fault in Fault::EVERY {

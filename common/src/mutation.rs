@@ -45,6 +45,7 @@ rules! {
     ResumeThere "P7" "a range resumes below its own progress",
     LeaveUnlisted "P8" "the member node goes although connections are listed",
     LeaveSettled "P8" "the member node goes although something is unsettled",
+    KeepPlaces "P8" "places in the queues of ranges go before the session although something is unsettled",
     MarksAfterCut "R1" "marks and tombstones are read before the base cut",
     CalmBeforeRead "R1" "cells are read although marks or tombstones are there",
     EndAfterRead "R1" "the log's end is not asked after the cells were read",

@@ -14,6 +14,7 @@ use stitch_common::coordination::progress_node::Known;
 use stitch_common::coordination::range_lock::RangeLock;
 use stitch_common::coordination::requests::Request;
 use stitch_common::lease::Lease;
+use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{
     Bounds, EventLog, Feed, FeedEvent, Group, GroupEvent, RevokeAck, Session, SessionState, Store,
@@ -112,11 +113,12 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> CountingLoop<'a, S, C, Q, 
     pub(crate) async fn run(mut self, group: &mut L::Group) -> Result<Ended, Error> {
         self.spawn(self.servers.requests(None));
         let ended = self.go_round(group).await;
+        // While anything is unsettled nobody may be granted a range before the tombstone tells of it: both come with the
+        // session's end.
         match &ended {
-            Ok(Ended::Settled) => self.let_go().await,
-            // Nobody may be granted a range in which something is unsettled before the tombstone tells of it: both come
-            // with the session's end.
-            Ok(Ended::Unsettled(_)) | Err(_) => self.abandon(),
+            Ok(Ended::Unsettled(_)) if !out(Rule::KeepPlaces) => self.abandon(),
+            Ok(_) => self.let_go().await,
+            Err(_) => self.abandon(),
         }
         ended
     }
@@ -454,9 +456,7 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> CountingLoop<'a, S, C, Q, 
         let locks = self.range_locks.into_values();
         let releasing = join_all(locks.map(|lock| self.servers.release(lock)));
         let now = self.servers.clock.now();
-        let left = self
-            .stop_deadline
-            .map_or(Duration::ZERO, |deadline| deadline.since(now));
+        let left = self.stop_deadline.unwrap_or(now).since(now);
         tokio::select! {
             biased;
             // What is not released in time goes with the session.

@@ -16,6 +16,8 @@ use crate::notes::{Phase, Who};
 const PATIENCE: Micros = 60_000_000;
 /// How often is looked.
 const LOOK: Micros = 20_000;
+/// By then a session that nobody uses has ended, and a process that was cut off from its own has a new one.
+const SESSIONS_SETTLE: Micros = 2_000_000;
 
 impl Play {
     pub(super) async fn finale(self: Rc<Self>) {
@@ -68,12 +70,14 @@ impl Play {
         {
             return;
         }
+        // Who has lost its session and does not know it yet could only leave a tombstone.
+        let settled = self.history.calm_at + SESSIONS_SETTLE;
+        world.executor.until(settled.max(world.now())).await;
         self.stop_all();
         if !self.wait("every processor ends", || self.is_empty()).await {
             return;
         }
-        // Sessions that nobody uses any more end by themselves.
-        world.executor.until(world.now() + 2_000_000).await;
+        world.executor.until(world.now() + SESSIONS_SETTLE).await;
         world.counts_are_right();
         world.nothing_is_left();
         world.end();

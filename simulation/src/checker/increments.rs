@@ -7,6 +7,7 @@ use stitch_common::ports::CounterBatch;
 
 use super::{Checker, Finding, Sending, Told, locks};
 use crate::cassandra::FrameId;
+use crate::executor::Micros;
 use crate::notes::Phase;
 use crate::process::{Process, Role};
 use crate::world::World;
@@ -158,6 +159,7 @@ impl World {
             );
             self.find(Finding::broken(Invariant::I1, what));
         }
+        self.checker.borrow_mut().landed(session, batch, self.now());
     }
 
     pub(crate) fn increment_answered(
@@ -184,6 +186,16 @@ impl World {
 }
 
 impl Checker {
+    /// What two members count at once, because somebody has deleted the lock between them, may land at any time.
+    fn landed(&mut self, session: i64, batch: &CounterBatch, now: Micros) {
+        if self.robbed.iter().any(|(robbed, _)| *robbed == session) {
+            for (slot, _) in &batch.amounts {
+                let index = self.cell(&batch.counter, *slot);
+                self.cells[index].by_hand = Some(now);
+            }
+        }
+    }
+
     /// I5: one session sends a part again only if it was told that it was not applied.
     fn sent_again(&self, event: usize, part: usize, session: i64) -> Result<(), Finding> {
         let known = &self.events[event];

@@ -51,6 +51,9 @@ impl Play {
             return;
         }
         world.drift_is_explained();
+        // Who has lost its session in the last fault, and does not know it yet, would leave a tombstone that nobody sweeps.
+        let settled = self.history.calm_at + SESSIONS_SETTLE;
+        world.executor.until(settled.max(world.now())).await;
         let last = Rc::clone(&self);
         self.busy.set(self.busy.get() + 1);
         world.spawn(async move {
@@ -70,9 +73,6 @@ impl Play {
         {
             return;
         }
-        // Who has lost its session and does not know it yet could only leave a tombstone.
-        let settled = self.history.calm_at + SESSIONS_SETTLE;
-        world.executor.until(settled.max(world.now())).await;
         self.stop_all();
         if !self.wait("every processor ends", || self.is_empty()).await {
             return;

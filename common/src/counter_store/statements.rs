@@ -84,7 +84,7 @@ pub(super) fn read_cells_cql(keyspace: &str) -> String {
     )
 }
 
-/// One cell; faster than the same by [`read_cells_cql`].
+/// One cell, without the list of cells that [`read_cells_cql`] takes.
 pub(super) fn read_cell_cql(keyspace: &str) -> String {
     format!(
         "{} AND granularity = ? AND bucket = ?",

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use stitch_common::config::Restorator;
 
-/// What the first lock corrects at most: a store that has just been started does in a second what it does in a tenth
-/// later.
+/// What the first lock corrects at most: a store that has just been started is several times slower than it is later
+/// (`docs/performance.md`).
 const FIRST_CELLS: usize = 100;
 /// Not less, however slow the store is: most of a lock's time does not depend on how little is corrected then.
 const CELLS_MIN: usize = 20;

@@ -20,12 +20,5 @@ find_build_tools() {
 
 # The folder of a set of servers on ports that nobody else uses; a set that runs there already is taken as it is.
 servers_up() { # DIRECTORY NODES
-    local base name offset=0 settings=()
-    if [ ! -f "$1/servers.json" ]; then
-        base=$("$python" "$library/free_ports.py" 10) || return 2
-        for name in ZOOKEEPER ZOOKEEPER_PEER ZOOKEEPER_ELECTION CASSANDRA CASSANDRA_STORAGE KAFKA KAFKA_CONTROLLER CASSANDRA_JMX; do
-            settings+=("STITCH_${name}_PORT=$((base + offset++))")
-        done
-    fi
-    env "${settings[@]}" "$repository/deploy/local" up --nodes "$2" --dir "$1"
+    "$repository/deploy/local" up --nodes "$2" --dir "$1" --ports free
 }

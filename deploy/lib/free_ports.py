@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""Prints the first of N ports in a row that are free on 127.0.0.1, .2 and .3, below the kernel's own range."""
+"""Prints the first of N ports in a row that are free on 127.0.0.1, .2 and .3, below the kernel's own range.
+
+    free_ports.py N          any; always whole blocks, so that a set with a server down keeps the whole of its own
+    free_ports.py N FIRST    only those; ends with 1 when one of them is taken
+"""
 
 import random
 import socket
@@ -16,11 +20,17 @@ def is_free(address, port):
     return True
 
 
+def are_free(first, count):
+    return all(is_free(f"127.0.0.{host}", first + n) for host in (1, 2, 3) for n in range(count))
+
+
 def main():
     count = int(sys.argv[1])
+    if len(sys.argv) > 2:
+        return 0 if are_free(int(sys.argv[2]), count) else 1
     for _ in range(200):
-        first = random.randrange(10_000, 32_000 - count)
-        if all(is_free(f"127.0.0.{host}", first + n) for host in (1, 2, 3) for n in range(count)):
+        first = random.randrange(10_000, 32_000 - count, count)
+        if are_free(first, count):
             print(first)
             return 0
     print(f"no {count} free ports in a row between 10000 and 32000", file=sys.stderr)

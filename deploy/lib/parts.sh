@@ -2,21 +2,54 @@
 # The parts of deploy/test: run, timed, counted; what they leave running is ended.
 
 started=$SECONDS
-times=() extra_passed=0 extra_failed=0 running=''
+times=() extra_passed=0 extra_failed=0
+# The parts that run: process group of each. And the one that runs beside the others.
+declare -A running=()
+beside=''
 
-# Runs part_NAME with its output in a log; shows the end of it when it fails.
+# Runs part_NAME to its end; shows the end of its log when it fails.
 run_part() { # NAME
-    local begin=$SECONDS code=0 log=$directory/$1.log
+    begin_part "$1"
+    end_part "$1"
+}
+
+# Lets it run beside the parts that follow. One at a time: they take as many servers as a machine bears.
+run_beside() { # NAME
+    local code=0
+    end_beside || code=$?
+    begin_part "$1"
+    beside=$1
+    return "$code"
+}
+
+end_beside() {
+    local name=$beside
+    beside=''
+    [ -z "$name" ] || end_part "$name"
+}
+
+begin_part() { # NAME
+    local begin=$SECONDS
     mkdir -p "$directory"
     printf '%-12s …\n' "$1"
     # In a process group of its own, so that nothing of it outlives it.
     set -m
-    "part_$1" >"$log" 2>&1 &
-    running=$!
+    {
+        code=0
+        "part_$1" || code=$?
+        echo $((SECONDS - begin)) >"$directory/$1.seconds"
+        exit "$code"
+    } >"$directory/$1.log" 2>&1 &
+    running[$1]=$!
     set +m
-    wait "$running" || code=$?
-    end_group
-    times+=("$(printf '%-12s %4d s  %s' "$1" $((SECONDS - begin)) "$([ "$code" = 0 ] && echo ok || echo FAILED)")")
+}
+
+end_part() { # NAME
+    local code=0 seconds log=$directory/$1.log
+    wait "${running[$1]}" || code=$?
+    end_group "$1"
+    seconds=$(cat "$directory/$1.seconds" 2>/dev/null)
+    times+=("$(printf '%-12s %4d s  %s' "$1" "${seconds:-0}" "$([ "$code" = 0 ] && echo ok || echo FAILED)")")
     printf '%s\n' "${times[-1]}"
     count_part "$log" "$code"
     [ "$code" = 0 ] || failure_of "$log"
@@ -24,13 +57,13 @@ run_part() { # NAME
 }
 
 # Asks first: a script among them may have servers to stop.
-end_group() {
-    local tenths=200
-    [ -n "$running" ] || return 0
-    kill -TERM -- "-$running" 2>/dev/null
-    while kill -0 -- "-$running" 2>/dev/null && [ $((tenths--)) -gt 0 ]; do sleep 0.1; done
-    kill -KILL -- "-$running" 2>/dev/null
-    running=''
+end_group() { # NAME
+    local group=${running[$1]:-} tenths=200
+    [ -n "$group" ] || return 0
+    kill -TERM -- "-$group" 2>/dev/null
+    while kill -0 -- "-$group" 2>/dev/null && [ $((tenths--)) -gt 0 ]; do sleep 0.1; done
+    kill -KILL -- "-$group" 2>/dev/null
+    unset "running[$1]"
 }
 
 # A part without counted tests counts as one; so does one that failed although none of its tests did.
@@ -74,7 +107,8 @@ servers_down() { # DIRECTORY
 }
 
 clean_up() {
-    end_group
+    local name
+    for name in "${!running[@]}"; do end_group "$name"; done
     servers_down "$one"
     servers_down "$three"
 }

@@ -25,14 +25,14 @@ any_runs() {
 
 state_of_pid() { sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null; }
 
-# Starts a server apart from this terminal, without our lock (descriptor 9), its output in its log.
+# Starts a server apart from this terminal, without our locks (descriptors 7 and 9), its output in its log.
 spawn() { # NODE COMMAND...
     local name=$1 folder=$directory/$1
     shift
     [ ! -s "$folder/log" ] || mv "$folder/log" "$folder/log.before"
     (
         cd "$folder"
-        exec setsid nohup "$@" </dev/null >>"$folder/log" 2>&1 9>&-
+        exec setsid nohup "$@" </dev/null >>"$folder/log" 2>&1 7>&- 9>&-
     ) &
     echo $! >"$folder/pid"
     # Until it carries its mark it is still this shell, and nobody would know it for a server.

@@ -78,9 +78,10 @@ read_arguments() {
 # Sets the variables of the table, and $nodes. A folder keeps the settings of its last `up`; only another `up` that
 # finds none of its servers running may change them.
 settle_settings() { # COMMAND
-    local name default value kept wanted first='' offset=0 changes=()
+    local name default value kept wanted offset=0 changes=()
+    first=''
     made_with=$(remembered NODES)
-    if [ "$1" = up ]; then first=$(first_port); fi
+    if [ "$1" = up ]; then choose_ports; fi
     while IFS='|' read -r name default _; do
         wanted=${!name:-}
         if [ -n "$first" ] && [[ $name == *_PORT ]]; then wanted=$((first + offset++)); fi
@@ -102,21 +103,35 @@ settle_settings() { # COMMAND
     fi
 }
 
-# The first of the ports that --ports asks for; nothing if the variables decide.
-first_port() {
+# Sets $first to the first of the ports that --ports asks for; to nothing if the variables decide.
+choose_ports() {
     case $ports in
         '') ;;
         free)
             # A folder that has its ports keeps them: that makes a second `up` harmless.
             if [ -n "$made_with" ]; then return 0; fi
             find_python || find_tools
-            "$python" "$library/free_ports.py" 10 || fail "no ten free ports in a row: choose them by --ports N."
+            reserve_ports
             ;;
         *)
             check_number --ports "$ports"
-            echo "$ports"
+            first=$ports
             ;;
     esac
+}
+
+# Sets $first to ten ports that are free, and that no other `up` chooses before our servers listen on them (descriptor 7,
+# held until this `up` ends). A file says nothing by being there, only by being locked.
+reserve_ports() {
+    local attempt folder=/tmp/stitch-ports-$UID
+    mkdir -p "$folder"
+    for attempt in {1..20}; do
+        first=$("$python" "$library/free_ports.py" 10) || break
+        exec 7>>"$folder/$first"
+        # Who had them may have started its servers since we looked.
+        if flock -n 7 && "$python" "$library/free_ports.py" 10 "$first"; then return 0; fi
+    done
+    fail "no ten free ports in a row after $attempt attempts: choose them by --ports N."
 }
 
 check_number() { # NAME VALUE

@@ -8,6 +8,7 @@ test_one() {
     test_tools
     test_fetching
     test_memory
+    test_ports
     test_two_at_once
     test_second_up
     test_taken_port
@@ -86,6 +87,15 @@ test_memory() {
     attempt env STITCH_CASSANDRA_HEAP_MB=9000000 "$repository/deploy/local" up --dir "$tested/one"
     expect_code "too little memory ends with 2" 2
     expect_said "too little memory: how much is needed, and what to do" 'need 90[0-9]+ MiB .* lower STITCH_CASSANDRA_HEAP_MB'
+}
+
+test_ports() {
+    attempt with_helpers 'source "$library/settings.sh"
+        python=chosen
+        chosen() { [ $# = 3 ] || { echo try >>"$directory/choices"; echo $((9000 + 10 * $(wc -l <"$directory/choices"))); }; }
+        mkdir -p "/tmp/stitch-ports-$UID"; exec 5>>"/tmp/stitch-ports-$UID/9010"; flock 5
+        reserve_ports; echo "first $first"'
+    expect_said "ports on which another up is about to start servers are left to it" '^first 9020$'
 }
 
 test_two_at_once() {

@@ -48,12 +48,16 @@ may_install() {
 
 install_packages() {
     local log=$directory/install.log
-    mkdir -p "$directory"
+    mkdir -p "$directory" "$repository/target"
+    # One at a time: apt-get itself does not wait for another that reads its lists.
+    exec 6>>"$repository/target/.install.lock"
+    flock -w 900 6 || fail "somebody has been installing packages for 15 minutes: end that, then try again."
     say "installing $* …"
-    if ! { apt_get update && apt_get install --no-install-recommends "$@"; } 2>&1 | without_hosts >"$log"; then
+    if ! { apt_get update && apt_get install --no-install-recommends "$@"; } 2>&1 6>&- | without_hosts >"$log"; then
         tail -n 5 "$log" >&2
         fail "apt-get could not install $*: the lines above say why, $log says more. Install them by hand, then try again."
     fi
+    exec 6>&-
 }
 
 apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"; }

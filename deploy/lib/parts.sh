@@ -3,9 +3,9 @@
 
 started=$SECONDS
 times=() extra_passed=0 extra_failed=0
-# The parts that run: process group of each. And the one that runs beside the others.
+# The parts that run: process group of each. And those of them that run beside the others.
 declare -A running=()
-beside=''
+beside=()
 
 # Runs part_NAME to its end; shows the end of its log when it fails.
 run_part() { # NAME
@@ -13,19 +13,16 @@ run_part() { # NAME
     end_part "$1"
 }
 
-# Lets it run beside the parts that follow. One at a time: they take as many servers as a machine bears.
+# Lets it run beside the parts that follow.
 run_beside() { # NAME
-    local code=0
-    end_beside || code=$?
     begin_part "$1"
-    beside=$1
-    return "$code"
+    beside+=("$1")
 }
 
 end_beside() {
-    local name=$beside
-    beside=''
-    [ -z "$name" ] || end_part "$name"
+    local name
+    for name in "${beside[@]}"; do end_part "$name"; done
+    beside=()
 }
 
 begin_part() { # NAME

@@ -37,7 +37,7 @@ async fn a_node_that_wakes_in_the_middle_of_a_restoration_with_increments_in_its
     let stage = stage("woken_node").await?;
     let mut processors = two_processors(&stage).await?;
     count(&stage, some(1, 1000)?).await?;
-    let live = stage.feed()?.live(events(2)?, 300);
+    let live = stage.feed()?.live(events(2)?, 100);
     let frozen = stage.servers.freeze("cassandra-2").await?;
     // The fault itself: meanwhile requests of both processors go to that node, and get no reply.
     sleep(PILING).await;
@@ -89,7 +89,7 @@ async fn a_node_that_is_down_leaves_counts_unproved_unless_the_operator_accepts_
 async fn a_lost_leader_of_zookeeper_costs_time_and_no_count() -> Result<()> {
     let stage = stage("lost_leader").await?;
     let processors = two_processors(&stage).await?;
-    let live = stage.feed()?.live(events(1)?, 300);
+    let live = stage.feed()?.live(events(1)?, 100);
     for node in ["zookeeper-1", "zookeeper-2", "zookeeper-3"] {
         // Whichever is the leader is among them.
         stage.servers.kill(node).await?;

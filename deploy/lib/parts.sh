@@ -27,7 +27,6 @@ end_beside() {
 
 begin_part() { # NAME
     local begin=$SECONDS
-    mkdir -p "$directory"
     printf '%-12s …\n' "$1"
     # In a process group of its own, so that nothing of it outlives it.
     set -m
@@ -36,7 +35,7 @@ begin_part() { # NAME
         "part_$1" || code=$?
         echo $((SECONDS - begin)) >"$directory/$1.seconds"
         exit "$code"
-    } >"$directory/$1.log" 2>&1 &
+    } >"$directory/$1.log" 2>&1 5>&- &
     running[$1]=$!
     set +m
 }
@@ -46,11 +45,21 @@ end_part() { # NAME
     wait "${running[$1]}" || code=$?
     end_group "$1"
     seconds=$(cat "$directory/$1.seconds" 2>/dev/null)
-    times+=("$(printf '%-12s %4d s  %s' "$1" "${seconds:-0}" "$([ "$code" = 0 ] && echo ok || echo FAILED)")")
+    times+=("$(printf '%-12s %4d s of %4d  %s' "$1" "${seconds:=0}" "${budgets[$1]}" "$(verdict "$code" "$seconds" "$1")")")
     printf '%s\n' "${times[-1]}"
     count_part "$log" "$code"
     [ "$code" = 0 ] || failure_of "$log"
     return "$code"
+}
+
+verdict() { # CODE SECONDS NAME
+    if [ "$1" != 0 ]; then
+        echo FAILED
+    elif [ "$2" -gt "${budgets[$3]}" ]; then
+        echo "ok, but longer than its budget"
+    else
+        echo ok
+    fi
 }
 
 # Asks first: a script among them may have servers to stop.

@@ -206,15 +206,13 @@ impl Process {
             loop {
                 // Asked before reading, so that the last words of a process are read.
                 let ended = self.child.try_wait()?;
-                let lines = self.errors() + &self.output();
-                if let Some(line) = lines.lines().find(|line| line.contains(text)) {
+                let (errors, output) = (self.errors(), self.output());
+                if let Some(line) = line_with(text, &errors).or(line_with(text, &output)) {
                     return Ok(line.to_owned());
                 }
                 if let Some(status) = ended {
-                    bail!(
-                        "{} ended ({status}) without saying \"{text}\":\n{lines}",
-                        self.name
-                    );
+                    let name = &self.name;
+                    bail!("{name} ended ({status}) without saying \"{text}\":\n{errors}{output}");
                 }
                 sleep(LOOK_INTERVAL).await;
             }
@@ -239,6 +237,13 @@ impl Drop for Process {
     }
 }
 
+/// The first whole line with this text: one without an end may go on.
+fn line_with<'s>(text: &str, said: &'s str) -> Option<&'s str> {
+    said.split_inclusive('\n')
+        .filter_map(|line| line.strip_suffix('\n'))
+        .find(|line| line.contains(text))
+}
+
 fn read_lossily(file: &Path) -> String {
     let bytes = std::fs::read(file).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
@@ -259,4 +264,16 @@ pub fn binary(name: &str) -> Result<PathBuf> {
         .map(|folder| folder.join(OsStr::new(name)))
         .find(|path| path.is_file())
         .with_context(|| format!("{name} was not built: cargo build --bin {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_not_taken_before_its_end() {
+        assert_eq!(line_with("http://", "begun\nat http://127.0.0.1"), None);
+        let whole = "begun\nat http://127.0.0.1:80\nat http://127.0.0.1:81\n";
+        assert_eq!(line_with("http://", whole), Some("at http://127.0.0.1:80"));
+    }
 }

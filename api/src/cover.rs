@@ -5,14 +5,16 @@ use stitch_common::counter_store::BucketSpan;
 
 use crate::calendar::{Period, Time, UtcOffset};
 
-/// Granularities that tile a calendar, with the period that each is at UTC; the longest first.
-const TILES: [(Granularity, Period); 4] = [
-    (Granularity::Year, Period::Year),
-    (Granularity::Month, Period::Month),
-    (Granularity::Day, Period::Day),
-    (Granularity::Hour, Period::Hour),
-];
 const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+/// Granularities that tile a calendar, with the period that each is at UTC, and the least that it lasts; the longest
+/// first.
+const TILES: [(Granularity, Period, i64); 4] = [
+    (Granularity::Year, Period::Year, 365 * DAY_MS),
+    (Granularity::Month, Period::Month, 28 * DAY_MS),
+    (Granularity::Day, Period::Day, DAY_MS),
+    (Granularity::Hour, Period::Hour, HOUR_MS),
+];
 
 /// The cells that tile the time from `start` up to `end`, in its order; `None` if the kept buckets do not fit.
 pub(crate) fn cover(start: Time, end: Time, kept: &[Granularity]) -> Option<Vec<CellSlot>> {
@@ -21,8 +23,10 @@ pub(crate) fn cover(start: Time, end: Time, kept: &[Granularity]) -> Option<Vec<
     while at < end {
         let (granularity, behind) = TILES
             .iter()
-            .filter(|(granularity, _)| kept.contains(granularity) && begins(*granularity, at))
-            .map(|(granularity, period)| (*granularity, period.next(at, UtcOffset::default())))
+            // What lasts too long is passed over before the calendar is asked, which takes longer than all else here.
+            .filter(|(granularity, _, least)| kept.contains(granularity) && at.0 + least <= end.0)
+            .filter(|(granularity, _, _)| begins(*granularity, at))
+            .map(|(granularity, period, _)| (*granularity, period.next(at, UtcOffset::default())))
             .find(|(_, behind)| *behind <= end)?;
         let bucket = Bucket(at.0);
         cells.push(CellSlot {
@@ -110,7 +114,7 @@ mod tests {
         ) {
             let kept: Vec<_> = TILES.iter().enumerate()
                 .filter(|(bit, _)| kept >> bit & 1 == 1)
-                .map(|(_, (granularity, _))| *granularity)
+                .map(|(_, (granularity, _, _))| *granularity)
                 .collect();
             let (start, end) = (Time(hours * HOUR_MS), Time((hours + length) * HOUR_MS));
             let covered = cover(start, end, &kept);
@@ -119,7 +123,7 @@ mod tests {
             for cell in covered.iter().flatten() {
                 prop_assert_eq!(cell.bucket.0, at.0);
                 prop_assert!(kept.contains(&cell.granularity) && begins(cell.granularity, at));
-                let tile = TILES.iter().find(|(granularity, _)| *granularity == cell.granularity);
+                let tile = TILES.iter().find(|(granularity, _, _)| *granularity == cell.granularity);
                 at = tile.unwrap().1.next(at, UtcOffset::default());
             }
             prop_assert!(covered.is_none() || at == end);

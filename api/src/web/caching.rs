@@ -17,6 +17,8 @@ use crate::freshness::{Freshness, State};
 
 pub(crate) const STITCH_FRESHNESS: HeaderName = HeaderName::from_static("stitch-freshness");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Room for a count, and for a series of a month.
+const BODY_BYTES: usize = 2048;
 
 #[derive(Serialize)]
 struct Told {
@@ -33,7 +35,8 @@ pub(crate) fn answer<T: Serialize>(
     freshness: Freshness,
     closed: bool,
 ) -> Response {
-    let mut body = serde_json::to_vec(data).expect("plain data serialises");
+    let mut body = Vec::with_capacity(BODY_BYTES);
+    serde_json::to_writer(&mut body, data).expect("plain data serialises");
     let tag = tag(&body, freshness.state);
     let mut headers = HeaderMap::new();
     headers.insert(STITCH_FRESHNESS, header(freshness));
@@ -48,11 +51,10 @@ pub(crate) fn answer<T: Serialize>(
         freshness,
         as_of: app.now().wall.to_rfc3339_opts(SecondsFormat::Millis, true),
     };
-    let told = serde_json::to_vec(&told).expect("plain data serialises");
     // Into the object that was just written.
     body.pop();
     body.extend_from_slice(b",\"freshness\":");
-    body.extend_from_slice(&told);
+    serde_json::to_writer(&mut body, &told).expect("plain data serialises");
     body.push(b'}');
     headers.insert(CONTENT_TYPE, JSON);
     (headers, body).into_response()

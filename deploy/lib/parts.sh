@@ -13,9 +13,9 @@ run_part() { # NAME
     end_part "$1"
 }
 
-# Lets it run beside the parts that follow.
+# Lets it run beside the parts that follow, after those that do so already.
 run_beside() { # NAME
-    begin_part "$1"
+    begin_part "$1" "${beside[@]: -1}"
     beside+=("$1")
 }
 
@@ -25,13 +25,16 @@ end_beside() {
     beside=()
 }
 
-begin_part() { # NAME
-    local begin=$SECONDS
+begin_part() { # NAME [AFTER-WHICH-ONE]
+    local begin
     printf '%-12s …\n' "$1"
     # In a process group of its own, so that nothing of it outlives it.
     set -m
     {
         code=0
+        # A part that is over has left this file, whatever came of it.
+        until [ -z "${2:-}" ] || [ -f "$directory/$2.seconds" ]; do sleep 0.5; done
+        begin=$SECONDS
         "part_$1" || code=$?
         echo $((SECONDS - begin)) >"$directory/$1.seconds"
         exit "$code"
@@ -90,7 +93,7 @@ counted() { # LOG passed|failed
 failure_of() { # LOG
     echo "---- $1"
     if grep -qE '^failures:$' "$1"; then
-        sed -n '/^failures:$/,$p' "$1" | grep -vE '^ +[0-9]+: |^ +at |^note: Some details|^stack backtrace' | tail -n 150
+        sed -n '/^failures:$/,$p' "$1" | grep -vE '\.\.\. ok$|^ +[0-9]+: |^ +at |^note: Some details|^stack backtrace' | tail -n 150
     else
         tail -n 60 "$1"
     fi

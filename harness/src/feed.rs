@@ -199,18 +199,32 @@ pub async fn create_topic_with(
     }
     let admin = admin(kafka)?;
     settled(admin.create_topics([&made], &AdminOptions::new()).await?)?;
+    until_listed(&admin, topic, true).await
+}
+
+/// What the broker has acknowledged is true of its lists a moment later, and everybody goes by these.
+async fn until_listed(
+    admin: &AdminClient<DefaultClientContext>,
+    topic: &str,
+    wanted: bool,
+) -> Result<()> {
     let listed = async {
-        while !is_listed(&admin, topic)? {
+        while is_listed(admin, topic)? != wanted {
             sleep(PORTION_INTERVAL).await;
         }
         Ok(())
     };
-    timeout(REPLY_TIMEOUT, listed)
-        .await
-        .with_context(|| format!("topic {topic} was made, but is not listed"))?
+    timeout(REPLY_TIMEOUT, listed).await.with_context(|| {
+        let (done, listed) = if wanted {
+            ("made", "not listed")
+        } else {
+            ("deleted", "listed")
+        };
+        format!("topic {topic} was {done}, but is {listed}")
+    })?
 }
 
-/// Whether the broker lists the topic to everybody: a moment after it was made.
+/// Whether the broker lists it, with a leader for each partition.
 fn is_listed(admin: &AdminClient<DefaultClientContext>, topic: &str) -> Result<bool> {
     let metadata = admin
         .inner()
@@ -231,10 +245,9 @@ fn is_listed(admin: &AdminClient<DefaultClientContext>, topic: &str) -> Result<b
 /// # Errors
 /// If the broker refuses.
 pub async fn delete_topic(kafka: &str, topic: &str) -> Result<()> {
-    let results = admin(kafka)?
-        .delete_topics(&[topic], &AdminOptions::new())
-        .await?;
-    settled(results)
+    let admin = admin(kafka)?;
+    settled(admin.delete_topics(&[topic], &AdminOptions::new()).await?)?;
+    until_listed(&admin, topic, false).await
 }
 
 /// Gives a topic more partitions.

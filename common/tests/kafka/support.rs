@@ -6,6 +6,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use stitch_common::config::Kafka;
 use stitch_common::event_log::{KafkaFeed, KafkaLog};
@@ -32,6 +33,18 @@ fn admin() -> AdminClient<DefaultClientContext> {
         .unwrap()
 }
 
+/// Whether everybody sees it, which is a moment after it was made.
+fn is_listed(admin: &AdminClient<DefaultClientContext>, topic: &str) -> bool {
+    let metadata = admin.inner().fetch_metadata(Some(topic), WAIT).unwrap();
+    let complete = |found: &MetadataTopic| {
+        let mut partitions = found.partitions().iter();
+        found.error().is_none()
+            && !partitions.as_slice().is_empty()
+            && partitions.all(|one| one.leader() >= 0)
+    };
+    metadata.topics().iter().any(complete)
+}
+
 impl Topic {
     /// Makes the topic.
     pub(crate) async fn make(partitions: i32) -> Self {
@@ -42,11 +55,18 @@ impl Topic {
     pub(crate) async fn make_with(partitions: i32, properties: &[(&str, &str)]) -> Self {
         let name = format!("stitch-test-{}", uuid::Uuid::new_v4());
         let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
-        let made = admin()
+        let admin = admin();
+        let made = admin
             .create_topics([&topic], &AdminOptions::new())
             .await
             .unwrap();
         assert!(made.iter().all(Result::is_ok), "{made:?}");
+        let listed = async {
+            while !is_listed(&admin, &name) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(WAIT, listed).await.unwrap();
         let mut client = BTreeMap::from([
             ("bootstrap.servers".to_owned(), servers()),
             ("group.id".to_owned(), format!("{name}-group")),

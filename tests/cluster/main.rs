@@ -94,7 +94,7 @@ async fn a_lost_leader_of_zookeeper_costs_time_and_no_count() -> Result<()> {
         // Whichever is the leader is among them.
         stage.servers.kill(node).await?;
         stage.servers.start(node).await?;
-        stage.lag()?.until_at_most(400, BOUND).await?;
+        stage.lag()?.until_at_most(130, BOUND).await?;
     }
     live.stop().await?;
     stage.lag()?.until_none(BOUND).await?;

@@ -42,7 +42,7 @@ async fn counts_are_restored_while_events_keep_coming() -> Result<()> {
     ];
     // Something must be counted before it can be broken.
     count(&stage, some(2, 2000)?).await?;
-    let live = stage.feed()?.live(events(1)?, 400);
+    let live = stage.feed()?.live(events(1)?, 150);
     let mut vandal = Vandal::enter(&stage.servers, stage.keyspace(), 2).await?;
     for _ in 0..2 {
         vandal.rage(EACH).await?;

@@ -13,12 +13,12 @@ use stitch_tests::scene::{
 async fn processors_that_come_and_go_in_good_order_never_miscount() -> Result<()> {
     let stage = stage("rebalance").await?;
     let first = stage.processor("first").await?;
-    let live = stage.feed()?.live(events(1)?, 500);
+    let live = stage.feed()?.live(events(1)?, 150);
     let second = stage.processor("second").await?;
-    stage.lag()?.until_at_most(200, BOUND).await?;
+    stage.lag()?.until_at_most(60, BOUND).await?;
     let third = stage.processor("third").await?;
     stage.stop([first]).await?;
-    stage.lag()?.until_at_most(200, BOUND).await?;
+    stage.lag()?.until_at_most(60, BOUND).await?;
     live.stop().await?;
     stage.lag()?.until_none(BOUND).await?;
     // Nothing was restored: hand-overs alone leave nothing wrong.
@@ -86,9 +86,9 @@ async fn a_processor_frozen_past_its_session_goes_on_as_a_new_member() -> Result
     let stage = stage("frozen").await?;
     let sleeper = stage.processor("sleeper").await?;
     let other = stage.processor("other").await?;
-    let live = stage.feed()?.live(events(1)?, 500);
+    let live = stage.feed()?.live(events(1)?, 150);
     for _ in 0..2 {
-        stage.lag()?.until_at_most(200, BOUND).await?;
+        stage.lag()?.until_at_most(60, BOUND).await?;
         sleeper.freeze()?;
         // The fault itself: so long it stands still.
         sleep(PAST_THE_SESSION).await;
@@ -109,8 +109,8 @@ async fn a_processor_frozen_past_its_session_goes_on_as_a_new_member() -> Result
 async fn a_processor_that_is_asked_to_end_drains_and_leaves_no_member_behind() -> Result<()> {
     let stage = stage("clean_stop").await?;
     let processor = stage.processor("processor").await?;
-    let live = stage.feed()?.live(events(1)?, 500);
-    stage.lag()?.until_at_most(200, BOUND).await?;
+    let live = stage.feed()?.live(events(1)?, 150);
+    stage.lag()?.until_at_most(60, BOUND).await?;
     processor.signal(Signal::INT)?;
     let finished = processor.finish(BOUND).await?;
     ensure!(finished.code == Some(0), "{finished:?}");

@@ -53,6 +53,18 @@ fn run(world: &Rc<World>, until: Micros) {
     world.executor.clear();
 }
 
+#[test]
+fn a_calendar_jumps_forwards_and_back_while_the_clock_goes_on() {
+    let world = world();
+    let (_, handle) = process(&world, 0);
+    let before = handle.clock().now();
+    let looks: Vec<_> = (0..50).map(|_| handle.clock().wall()).collect();
+    assert_eq!(handle.clock().now(), before);
+    let years = chrono::TimeDelta::days(3 * 365);
+    assert!(looks.windows(2).any(|pair| pair[1] - pair[0] > years));
+    assert!(looks.windows(2).any(|pair| pair[0] - pair[1] > years));
+}
+
 fn permit() -> Permit {
     let mut lease = Lease::new(Duration::from_secs(1000));
     let now = stitch_common::clock::Moment::new(Duration::ZERO);

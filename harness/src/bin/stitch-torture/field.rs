@@ -9,6 +9,7 @@ use stitch_harness::process::Program;
 use stitch_harness::stage::{Setting, Stage};
 
 use crate::attempts::{Attempts, Record};
+use crate::calendars::Calendars;
 use crate::chronicle::Chronicle;
 use crate::kind::Kind;
 use crate::lines::Lines;
@@ -40,7 +41,12 @@ const PATIENCE: [&str; 2] = ["STITCH_RESTORATOR__CALM_TIMEOUT_MS", "150000"];
 pub(crate) struct Means {
     /// A small disk.
     pub(crate) disk: Option<SmallDisk>,
+    /// A library that gives a process a calendar of its own.
+    pub(crate) calendar: Option<PathBuf>,
 }
+
+/// The calendar that all restorators have in common.
+pub(crate) const RESTORATORS: &str = "restorators";
 
 /// Where a history plays.
 pub(crate) struct Field {
@@ -49,6 +55,8 @@ pub(crate) struct Field {
     pub(crate) chronicle: Arc<Chronicle>,
     pub(crate) lines: Lines,
     pub(crate) attempts: Attempts,
+    /// If they are stepped in this history.
+    pub(crate) calendars: Option<Calendars>,
     disk: Option<SmallDisk>,
 }
 
@@ -61,6 +69,15 @@ impl Field {
         folder: PathBuf,
         chronicle: Arc<Chronicle>,
     ) -> Result<Self> {
+        let stepped = plan.kinds.contains(&Kind::StepCalendar);
+        let library = means.calendar.clone().filter(|_| stepped);
+        let calendars = library.map(|library| Calendars {
+            library,
+            folder: folder.clone(),
+        });
+        if let Some(calendars) = &calendars {
+            calendars.environment(RESTORATORS)?;
+        }
         let setting = Setting {
             name: format!("torture_{}", plan.seed),
             partitions: plan.partitions,
@@ -73,6 +90,7 @@ impl Field {
             lines: Lines::lay(&room.servers).await?,
             attempts: Attempts::new(Arc::clone(&chronicle)),
             disk: means.disk.clone(),
+            calendars,
             stage,
             room,
             chronicle,
@@ -82,8 +100,8 @@ impl Field {
     /// A processor that comes back whenever it ends.
     pub(crate) fn seat(&self, number: usize, way: Way) -> Result<Seat> {
         let mut program = self.stage.processor_command("run", &[])?;
-        program.environment = self.environment(way);
         let name = format!("processor-{}", number + 1);
+        program.environment = self.environment(&name, way)?;
         self.chronicle.note(format!("{name} begins, {way:?}"));
         Ok(Seat::fill(&name, program, Arc::clone(&self.chronicle)))
     }
@@ -98,7 +116,7 @@ impl Field {
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut program = self.stage.restorator_command("run", &arguments)?;
-        program.environment = self.environment(attempt.way);
+        program.environment = self.environment(RESTORATORS, attempt.way)?;
         if attempt.patient {
             program.environment.push(PATIENCE.map(str::to_owned).into());
         }
@@ -157,10 +175,14 @@ impl Field {
         Ok(false)
     }
 
-    fn environment(&self, way: Way) -> Vec<(String, String)> {
-        match way {
+    fn environment(&self, name: &str, way: Way) -> Result<Vec<(String, String)>> {
+        let mut environment = match way {
             Way::Straight => Vec::new(),
             Way::Proxied => self.lines.environment(),
+        };
+        if let Some(calendars) = &self.calendars {
+            environment.extend(calendars.environment(name)?);
         }
+        Ok(environment)
     }
 }

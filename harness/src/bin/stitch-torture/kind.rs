@@ -15,6 +15,7 @@ pub(crate) enum Kind {
     FreezeRestorator,
     InterruptRestorator,
     FullDisk,
+    StepCalendar,
     CassandraLine,
     ZookeeperLine,
     KafkaLine,
@@ -29,7 +30,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Those that concern one history alone.
-    pub(crate) const OWN: [Self; 10] = [
+    pub(crate) const OWN: [Self; 11] = [
         Self::KillProcessor,
         Self::FreezeProcessor,
         Self::Rebalance,
@@ -37,6 +38,7 @@ impl Kind {
         Self::FreezeRestorator,
         Self::InterruptRestorator,
         Self::FullDisk,
+        Self::StepCalendar,
         Self::CassandraLine,
         Self::ZookeeperLine,
         Self::KafkaLine,
@@ -68,6 +70,7 @@ impl Kind {
             Self::FreezeRestorator => "freeze-restorator",
             Self::InterruptRestorator => "interrupt-restorator",
             Self::FullDisk => "full-disk",
+            Self::StepCalendar => "step-calendar",
             Self::CassandraLine => "cassandra-line",
             Self::ZookeeperLine => "zookeeper-line",
             Self::KafkaLine => "kafka-line",
@@ -97,6 +100,9 @@ impl Kind {
             }
             Self::InterruptRestorator => "a restorator asked to end by SIGINT",
             Self::FullDisk => "a full disk under the restorator's journal",
+            Self::StepCalendar => {
+                "the calendar's clock of a process steps, by a second to half a year, forwards or back"
+            }
             Self::CassandraLine => {
                 "between processes and one Cassandra node: a cut, a delay, a black hole, lost replies, lost requests"
             }

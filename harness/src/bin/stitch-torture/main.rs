@@ -1,6 +1,7 @@
 //! Histories on real servers under fire, each followed by an independent recount. `deploy/torture` starts it.
 
 mod attempts;
+mod calendars;
 mod chronicle;
 mod field;
 mod history;
@@ -57,6 +58,9 @@ struct Arguments {
     /// A folder on a small disk; without it no disk is full
     #[arg(long)]
     small_disk: Option<PathBuf>,
+    /// A library that gives a process a calendar of its own; without it no calendar is stepped
+    #[arg(long)]
+    calendar: Option<PathBuf>,
     /// The version that is tried, for the results
     #[arg(long, default_value = "")]
     build: String,
@@ -107,6 +111,7 @@ async fn torture(arguments: Arguments, out: &mut impl Write) -> Result<bool> {
         room: Arc::new(Room::new(servers)),
         means: Means {
             disk: arguments.small_disk.map(|folder| SmallDisk { folder }),
+            calendar: arguments.calendar,
         },
         folder: arguments.folder,
         side_by_side: arguments.side_by_side.max(1),
@@ -116,6 +121,12 @@ async fn torture(arguments: Arguments, out: &mut impl Write) -> Result<bool> {
         writeln!(
             out,
             "left out: full-disk, because no small disk can be mounted here (root can)"
+        )?;
+    }
+    if run.means.calendar.is_none() {
+        writeln!(
+            out,
+            "left out: step-calendar, because its library could not be built here (gcc and glibc can)"
         )?;
     }
     let seeds = arguments.seed..arguments.seed.saturating_add(arguments.histories);

@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use crate::field::Field;
+use crate::field::{Field, RESTORATORS};
 use crate::plan::{Fault, Line, Plan, Server, Strike, Treatment, Way};
 use crate::seat::Seat;
 
@@ -59,6 +59,7 @@ impl Nemesis<'_> {
                 self.freeze(lasting, |signal| self.restorator(fault, signal))
                     .await;
             }
+            Fault::StepCalendar { seat, ahead_s } => self.step(fault, seat, ahead_s)?,
             Fault::Line { line, treatment } => self.line(fault, line, treatment).await,
             Fault::Kill { server, away } => self.kill(fault, server, away).await?,
             Fault::Freeze { server, lasting } => self.freeze_server(fault, server, lasting).await?,
@@ -94,6 +95,17 @@ impl Nemesis<'_> {
             (true, true) => chronicle.trouble("the restorator goes on"),
             (false, _) => chronicle.note(format!("{}: none runs", fault.kind())),
         }
+    }
+
+    fn step(&self, fault: &Fault, seat: usize, ahead_s: i64) -> Result<()> {
+        let Some(calendars) = &self.field.calendars else {
+            return Ok(());
+        };
+        let name = self.seats.get(seat).map_or(RESTORATORS, |seat| &seat.name);
+        calendars.step(name, ahead_s)?;
+        let what = format!("{name}: ahead by {ahead_s} s");
+        self.field.chronicle.struck(fault.kind(), what);
+        Ok(())
     }
 
     async fn line(&self, fault: &Fault, line: Line, treatment: Treatment) {

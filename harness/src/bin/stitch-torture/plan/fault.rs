@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     FreezeRestorator { lasting: Duration },
     /// Whichever runs.
     InterruptRestorator,
+    /// The calendar of a processor or, beyond the last seat, of restorators is so much ahead from then on.
+    StepCalendar { seat: usize, ahead_s: i64 },
     /// Something happens to one line of the proxied processes.
     Line { line: Line, treatment: Treatment },
     /// It is started again after a while.
@@ -88,6 +90,10 @@ impl Dice {
             Kind::KillRestorator => Fault::KillRestorator,
             Kind::FreezeRestorator => Fault::FreezeRestorator { lasting },
             Kind::InterruptRestorator => Fault::InterruptRestorator,
+            Kind::StepCalendar => Fault::StepCalendar {
+                seat: self.0.random_range(0..=seats),
+                ahead_s: self.step_s(),
+            },
             Kind::CassandraLine => self.line(Line::Cassandra(node)),
             Kind::ZookeeperLine => self.line(Line::Zookeeper(node)),
             Kind::KafkaLine => self.line(Line::Kafka),
@@ -109,6 +115,12 @@ impl Dice {
                 )
             }
         })
+    }
+
+    /// Of any order of magnitude, from a second to half a year.
+    fn step_s(&mut self) -> i64 {
+        let size = 2_i64.pow(self.0.random_range(0..25));
+        if self.chance(0.5) { size } else { -size }
     }
 
     fn kill(&mut self, server: Server) -> Fault {
@@ -149,6 +161,7 @@ impl Fault {
             Self::KillRestorator => Kind::KillRestorator,
             Self::FreezeRestorator { .. } => Kind::FreezeRestorator,
             Self::InterruptRestorator => Kind::InterruptRestorator,
+            Self::StepCalendar { .. } => Kind::StepCalendar,
             Self::Line { line, .. } => match line {
                 Line::Cassandra(_) => Kind::CassandraLine,
                 Line::Zookeeper(_) => Kind::ZookeeperLine,

@@ -1,8 +1,9 @@
 //! One thread, virtual time: tasks are polled in an order that the seed chooses, and time passes only when nothing else
 //! can happen. A task may belong to a process: it stands still while that is frozen, and is gone when it is killed.
 
+mod timers;
+
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crate::process::Process;
 use crate::rng::Rng;
+use timers::{Timer, Timers};
 
 /// Microseconds since the world began.
 pub(crate) type Micros = u64;
@@ -68,8 +70,7 @@ pub(crate) struct Executor {
     tasks: RefCell<Vec<Option<Task>>>,
     free: RefCell<Vec<usize>>,
     ready: Queue,
-    timers: RefCell<BTreeMap<(Micros, u64), Waker>>,
-    numbers: Cell<u64>,
+    timers: RefCell<Timers>,
     /// The process whose task was polled last.
     polled: RefCell<Option<Rc<Process>>>,
 }
@@ -82,7 +83,6 @@ impl Executor {
             free: RefCell::default(),
             ready: Queue::default(),
             timers: RefCell::default(),
-            numbers: Cell::new(0),
             polled: RefCell::default(),
         }
     }
@@ -126,7 +126,7 @@ impl Executor {
         Sleep {
             executor: Rc::clone(self),
             at,
-            key: None,
+            timer: None,
         }
     }
 
@@ -144,8 +144,8 @@ impl Executor {
             self.poll(task, rng);
             return Step::Polled;
         }
-        let due = self.timers.borrow_mut().pop_first();
-        let Some(((at, _), waker)) = due else {
+        let due = self.timers.borrow_mut().pop();
+        let Some((at, waker)) = due else {
             return Step::Nothing;
         };
         self.now.set(at.max(self.now.get()));
@@ -199,15 +199,8 @@ impl Executor {
         }
     }
 
-    fn at(&self, at: Micros, waker: Waker) -> (Micros, u64) {
-        let key = (at, self.number());
-        self.timers.borrow_mut().insert(key, waker);
-        key
-    }
-
-    fn number(&self) -> u64 {
-        self.numbers.set(self.numbers.get() + 1);
-        self.numbers.get()
+    fn at(&self, at: Micros, waker: Waker) -> Timer {
+        self.timers.borrow_mut().set(at, waker)
     }
 
     /// Lets a process go on: each of its tasks that could at a moment of its own.
@@ -248,7 +241,7 @@ impl Executor {
 pub(crate) struct Sleep {
     executor: Rc<Executor>,
     at: Micros,
-    key: Option<(Micros, u64)>,
+    timer: Option<Timer>,
 }
 
 impl Future for Sleep {
@@ -258,14 +251,15 @@ impl Future for Sleep {
         if self.executor.now() >= self.at {
             return Poll::Ready(());
         }
-        if self.key.is_none() {
-            let key = self.executor.at(self.at, context.waker().clone());
-            self.key = Some(key);
-        } else if let Some(key) = self.key {
+        match self.timer {
+            None => {
+                let timer = self.executor.at(self.at, context.waker().clone());
+                self.timer = Some(timer);
+            }
             // It may be polled by another task than before.
-            let mut timers = self.executor.timers.borrow_mut();
-            if let Some(waker) = timers.get_mut(&key) {
-                waker.clone_from(context.waker());
+            Some(timer) => {
+                let mut timers = self.executor.timers.borrow_mut();
+                timers.wake_instead(timer, context.waker());
             }
         }
         Poll::Pending
@@ -274,8 +268,8 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
-            self.executor.timers.borrow_mut().remove(&key);
+        if let Some(timer) = self.timer {
+            self.executor.timers.borrow_mut().cancel(timer);
         }
     }
 }

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A history allocates some ten thousand times, all of it small and on one thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     stitch_simulation::cli::main()
 }

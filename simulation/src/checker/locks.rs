@@ -1,23 +1,15 @@
 //! What the tree says of locks, read as ZooKeeper has it.
 
-use stitch_common::ports::Node;
-
-use crate::keeper::{Place, Tree};
+use crate::keeper::{Place, Tree, sequence};
 use crate::notes::{Phase, Who};
 use crate::world::World;
 
 const ROOT: &str = "/stitch/n";
 
-fn owner(node: &Node) -> i64 {
-    node.stat.ephemeral_owner
-}
-
-/// Of the nodes of a queue the owners and whether they want it alone, the first first.
-fn queue(tree: &Tree, directory: &str) -> Vec<(i64, bool)> {
-    let mut queue = Vec::new();
-    for name in tree.children(directory) {
-        let path = format!("{directory}/{name}");
-        let alone = match Place::of(&path) {
+/// Of the first node of a queue the owner, and whether it wants it alone.
+fn first(tree: &Tree, directory: &str) -> Option<(i64, bool)> {
+    let queued = tree.below(directory).filter_map(|(path, node)| {
+        let alone = match Place::of(path) {
             Place::PartitionLock(_) | Place::Exclusive(_) => true,
             Place::Shared(_) => false,
             Place::Member
@@ -25,30 +17,23 @@ fn queue(tree: &Tree, directory: &str) -> Vec<(i64, bool)> {
             | Place::Mark(_)
             | Place::Request
             | Place::RestorationLock
-            | Place::Other => continue,
+            | Place::Other => return None,
         };
-        if let Some(node) = tree.get(&path) {
-            queue.push((crate::keeper::sequence(&path), owner(node), alone));
-        }
-    }
-    queue.sort_unstable();
-    queue
-        .into_iter()
-        .map(|(_, owner, alone)| (owner, alone))
-        .collect()
+        Some((sequence(path), node.stat.ephemeral_owner, alone))
+    });
+    queued.min().map(|(_, owner, alone)| (owner, alone))
 }
 
 /// Whether this session has the lock of this partition.
 pub(super) fn has_partition(tree: &Tree, session: i64, partition: i32) -> bool {
-    let queue = queue(tree, &format!("{ROOT}/partitions/{partition}"));
-    queue.first().is_some_and(|(owner, _)| *owner == session)
+    let first = first(tree, &format!("{ROOT}/partitions/{partition}"));
+    first.is_some_and(|(owner, _)| owner == session)
 }
 
 /// Who has the range's exclusive lock.
 pub(super) fn exclusive(tree: &Tree, range: u16) -> Option<i64> {
-    let queue = queue(tree, &format!("{ROOT}/ranges/{range}"));
-    let first = queue.first().filter(|(_, alone)| *alone);
-    first.map(|(owner, _)| *owner)
+    let first = first(tree, &format!("{ROOT}/ranges/{range}"));
+    first.filter(|(_, alone)| *alone).map(|(owner, _)| owner)
 }
 
 impl World {

@@ -1,6 +1,7 @@
 //! The tree of nodes, and nothing else: no session, no watch, no time.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use stitch_common::ports::{CreateMode, Created, KeeperError, Node, NodeStat, Operation};
 
@@ -43,16 +44,22 @@ impl Tree {
         self.nodes.get(path)
     }
 
-    /// The names of the nodes below `path`.
-    pub(crate) fn children(&self, path: &str) -> impl Iterator<Item = &str> {
+    /// The nodes right below `path`, each with its own path.
+    pub(crate) fn below(&self, path: &str) -> impl Iterator<Item = (&str, &Node)> {
         let prefix = format!("{path}/");
+        let from = Bound::Excluded(prefix.as_str());
+        let nodes = self.nodes.range::<str, _>((from, Bound::Unbounded));
+        let nodes = nodes.map(|(path, node)| (path.as_str(), node));
         let length = prefix.len();
-        let from = prefix.clone();
-        let below = self.nodes.range(from..);
-        let below = below.take_while(move |(node, _)| node.starts_with(&prefix));
-        below
-            .map(move |(node, _)| &node[length..])
-            .filter(|name| !name.contains('/'))
+        nodes
+            .take_while(move |(path, _)| path.starts_with(&prefix))
+            .filter(move |(path, _)| !path[length..].contains('/'))
+    }
+
+    /// Their names.
+    pub(crate) fn children(&self, path: &str) -> impl Iterator<Item = &str> {
+        let length = path.len() + 1;
+        self.below(path).map(move |(path, _)| &path[length..])
     }
 
     pub(crate) fn ephemerals_of(&self, session: i64) -> Vec<String> {

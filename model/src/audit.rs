@@ -7,6 +7,7 @@ use stitch_common::cell::{Amount, Cell, Count};
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_restorator::ledger::Ledger;
 use stitch_restorator::plan::judge::{Drift, Verdicts};
+use stitch_restorator::restoration::portion::Portions;
 use stitch_restorator::restoration::{touched, verify};
 
 use crate::bounds::{Bounds, CELLS, PARTITIONS};
@@ -121,6 +122,20 @@ fn verdicts(bounds: &Bounds, knows: &Restorator, range: usize) -> Verdicts {
         verdicts.judge(cell, count(current + wrong), count(current));
     }
     verdicts
+}
+
+/// Which cells a lock is for that is for one cell at most, by the product's rule; nothing if it is to be for all of them.
+pub(crate) fn portion(
+    bounds: &Bounds,
+    knows: &Restorator,
+    range: usize,
+    ends: &Ends,
+) -> Option<[bool; CELLS]> {
+    let ledger = ledger(bounds, range, &of_range(&knows.base, range), ends);
+    let portion = Portions::default().next(1, &verdicts(bounds, knows, range), &ledger)?;
+    let mut cells = [false; CELLS];
+    mark(bounds, portion.cells().iter(), &mut cells);
+    Some(cells)
 }
 
 /// Which cells of a range have to be read under its lock, by the product's rule; nothing if the cut went back.

@@ -40,10 +40,12 @@ pub enum Fault {
     DeltaLost,
     /// The restorator reaches a bound and gives the range back.
     GiveBack,
+    /// The restorator corrects one cell under a lock of its own before it corrects the others.
+    Portion,
 }
 
 /// How many kinds there are.
-pub const FAULTS: usize = 17;
+pub const FAULTS: usize = 18;
 
 impl Fault {
     /// Every kind.
@@ -65,6 +67,7 @@ impl Fault {
         Self::DeltaUnknown,
         Self::DeltaLost,
         Self::GiveBack,
+        Self::Portion,
     ];
 
     /// Its name on the command line.
@@ -88,6 +91,7 @@ impl Fault {
             Self::DeltaUnknown => "delta-unknown",
             Self::DeltaLost => "delta-lost",
             Self::GiveBack => "give-back",
+            Self::Portion => "portion",
         }
     }
 }

@@ -86,6 +86,7 @@ pub const EXPLORATIONS: &[Exploration] = &[
         "00",
         &[Crash, Lost, RestoratorCrash, DeltaUnknown],
     ),
+    Exploration::new("1x1 portions", "(01)2", "000", PORTIONS),
     Exploration::new("2x1 unknown", "0/1", "00", &[Unknown, Lost]),
     Exploration::new("2x1 killed", "0/1", "00", &[Crash]),
     Exploration::new("1x2 unknown", "(01)0", "01", &[Unknown]),
@@ -107,6 +108,7 @@ const RESTORATOR: &[Fault] = &[
     GiveBack,
     CloseIn,
 ];
+const PORTIONS: &[Fault] = &[Lost, Lost, Portion, DeltaUnknown, RestoratorCrash];
 const UNLOCKED: &[Fault] = &[Lost, Unknown, DeltaUnknown, RestoratorCrash];
 const FROZEN: &[Fault] = &[Lost, Unknown, DeltaUnknown, RestoratorFreeze];
 
@@ -132,6 +134,11 @@ impl Loss {
 
     const fn unlocked(mut self) -> Self {
         self.within = self.within.unlocked(Way::Unlocked);
+        self
+    }
+
+    const fn ranges(mut self, ranges: &'static str) -> Self {
+        self.within.ranges = ranges;
         self
     }
 
@@ -173,4 +180,6 @@ pub const LOSSES: &[Loss] = &[
     Loss::of(Rule::FrozenMembers, "0", &[Unknown, Freeze]),
     Loss::of(Rule::DeleteByName, "01", &[Unknown, Unknown, Sweep]),
     Loss::of(Rule::EndAfterRead, "0", &[Lost]).unlocked(),
+    Loss::of(Rule::PassedStayNoted, "(01)2", &[Lost, Lost, Portion]).ranges("000"),
+    Loss::of(Rule::LastLockProves, "(01)", &[Lost, Lost, Portion]),
 ];

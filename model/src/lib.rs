@@ -20,6 +20,7 @@ pub mod partition;
 pub mod store;
 pub mod audit;
 pub mod restorator;
+pub mod portion;
 pub mod unlocked;
 pub mod proof;
 pub mod model;

@@ -9,7 +9,7 @@ use crate::partition;
 use crate::processor;
 use crate::proof::{has_ended, is_right_in_the_end, keeps_i1, keeps_i6};
 use crate::restorator;
-use crate::state::{Broken, Cut, Phase, State};
+use crate::state::{Broken, Cut, Phase, Restorator, State};
 use crate::store::{self, Fate};
 
 /// What happens next.
@@ -74,7 +74,7 @@ impl Model for Bounds {
             tombstones: Vec::new(),
             processors: std::array::from_fn(|_| processor::new()),
             sweeping: false,
-            restorator: restorator::new(),
+            restorator: Restorator::new(),
             faults: self.faults,
             trusted: Default::default(),
             broken: None,

@@ -4,9 +4,10 @@
 use stitch_common::coordination::queue::Kind;
 
 use crate::audit::{self, of_range};
-use crate::bounds::{Bounds, CELLS, RANGES, Way};
+use crate::bounds::{Bounds, CELLS, Way};
 use crate::fault::{Fault, Faults};
 use crate::keeper;
+use crate::portion;
 use crate::proof;
 use crate::rule::Rule;
 use crate::state::{After, Broken, Cut, Phase, Reading, Restorator, Sent, State, Who};
@@ -21,6 +22,8 @@ pub enum Step {
     CloseIn,
     /// Queues for a range's exclusive lock, and asks its holders to yield.
     Lock(usize),
+    /// The same, to correct one cell under this lock.
+    LockPortion(usize),
     /// Gives the range back, not proved.
     GiveBack,
     /// Is killed.
@@ -52,6 +55,7 @@ impl Phase {
             | Self::ClosingIn(_)
             | Self::Rescanning(..)
             | Self::Correcting
+            | Self::Portioned
             | Self::Locking(_)
             | Self::Locked(_)
             | Self::Calming(
@@ -107,6 +111,7 @@ pub(crate) fn steps(bounds: &Bounds, state: &State, each: &mut impl FnMut(Step))
         | Phase::Scanned
         | Phase::ClosingIn(_)
         | Phase::Rescanning(..)
+        | Phase::Portioned
         | Phase::Locked(_)
         | Phase::Cutting(_)
         | Phase::Following(..)
@@ -117,9 +122,12 @@ pub(crate) fn steps(bounds: &Bounds, state: &State, each: &mut impl FnMut(Step))
     }
     if phase == Phase::Audited && !next {
         let unproved = |range: &usize| !state.restorator.proved[*range];
-        (0..bounds.ranges())
-            .filter(unproved)
-            .for_each(|range| each(Step::Lock(range)));
+        for range in (0..bounds.ranges()).filter(unproved) {
+            each(Step::Lock(range));
+            if portion::may_lock(bounds, state, range) {
+                each(Step::LockPortion(range));
+            }
+        }
         if state.faults.has(Fault::CloseIn) {
             each(Step::CloseIn);
         }
@@ -155,14 +163,8 @@ pub(crate) fn take(bounds: &Bounds, state: &mut State, step: Step) {
             state.faults.take(Fault::CloseIn);
             state.restorator.phase = Phase::ClosingIn(state.progress);
         }
-        Step::Lock(range) => {
-            keeper::queue(state, range, Who::Restorator, Kind::Exclusive);
-            state.asked[range] = true;
-            if bounds.lacks(Rule::EndAfterGrant) {
-                state.restorator.early_ends = Some(state.ends);
-            }
-            state.restorator.phase = Phase::Locking(range);
-        }
+        Step::Lock(range) => lock(bounds, state, range),
+        Step::LockPortion(range) => portion::lock(bounds, state, range),
         Step::GiveBack => give_back(bounds, state),
         Step::Crash => {
             state.faults.take(Fault::RestoratorCrash);
@@ -189,6 +191,16 @@ pub(crate) fn take(bounds: &Bounds, state: &mut State, step: Step) {
             state.sent.sort_unstable();
         }
     }
+}
+
+/// Queues for a range's exclusive lock.
+pub(crate) fn lock(bounds: &Bounds, state: &mut State, range: usize) {
+    keeper::queue(state, range, Who::Restorator, Kind::Exclusive);
+    state.asked[range] = true;
+    if bounds.lacks(Rule::EndAfterGrant) {
+        state.restorator.early_ends = Some(state.ends);
+    }
+    state.restorator.phase = Phase::Locking(range);
 }
 
 fn next(bounds: &Bounds, state: &mut State) {
@@ -232,6 +244,7 @@ fn next(bounds: &Bounds, state: &mut State) {
         Phase::Rescanning(later, cell) => rescan(bounds, state, later, cell),
         Phase::Audited => unlocked::correct(bounds, state),
         Phase::Correcting => unlocked::corrected(bounds, state),
+        Phase::Portioned => state.restorator.phase = Phase::ClosingIn(state.progress),
         Phase::Locking(range) => state.restorator.phase = Phase::Locked(range),
         Phase::Locked(range) => {
             let look = !bounds.lacks(Rule::GrantedCalm);
@@ -280,7 +293,7 @@ fn base_cut(bounds: &Bounds, state: &mut State) {
         phase: Phase::Based,
         proved: knows.proved,
         has_frozen: knows.has_frozen,
-        ..new()
+        ..Restorator::new()
     };
     if bounds.lacks(Rule::EndAfterRead) {
         knows.early_ends = Some(state.ends);
@@ -365,7 +378,7 @@ fn follow(bounds: &Bounds, state: &mut State, range: usize, cut: audit::Ends) {
     };
     let reading = Reading {
         cut,
-        cells,
+        cells: knows.portion.unwrap_or(cells),
         corrected: [false; CELLS],
     };
     state.restorator.phase = Phase::Reading(range, reading);
@@ -405,6 +418,9 @@ fn applied(bounds: &Bounds, state: &mut State, range: usize, reading: Reading) {
         state.restorator.phase = Phase::Reading(range, reading);
         return;
     }
+    if portion::is_right(bounds, state, range, &cut) {
+        return;
+    }
     proof::check(bounds, state, range, &cut);
     keeper::leave(state, range, Who::Restorator);
     state.restorator.proved[range] = true;
@@ -422,7 +438,7 @@ pub(crate) fn finish(bounds: &Bounds, state: &mut State) {
     state.restorator = Restorator {
         phase: Phase::Done,
         has_frozen: state.restorator.has_frozen,
-        ..new()
+        ..Restorator::new()
     };
     state.faults = Faults::default();
     keeper::end_calm(bounds, state, false);
@@ -470,22 +486,6 @@ fn forget(state: &mut State, held: Option<u8>) {
     state.restorator = Restorator {
         proved,
         has_frozen,
-        ..new()
+        ..Restorator::new()
     };
-}
-
-/// A restorator that knows nothing yet.
-pub(crate) fn new() -> Restorator {
-    Restorator {
-        phase: Phase::Idle,
-        base: Cut::default(),
-        read: [0; CELLS],
-        wrong: [0; CELLS],
-        sure: [false; CELLS],
-        corrected: [false; CELLS],
-        early_ends: None,
-        doubts: false,
-        proved: [false; RANGES],
-        has_frozen: false,
-    }
 }

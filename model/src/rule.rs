@@ -61,11 +61,15 @@ pub enum Rule {
     DeleteByName,
     /// Correction without a lock: the log's end is asked after the cells were read.
     EndAfterRead,
+    /// Portions: what the cut passes under the lock of a portion is judged again.
+    PassedStayNoted,
+    /// Portions: only the lock for all that is left proves the range.
+    LastLockProves,
 }
 
 impl Rule {
     /// Every rule.
-    pub const EVERY: [Self; 29] = [
+    pub const EVERY: [Self; 31] = [
         Self::PartitionLock,
         Self::ReadUnderLock,
         Self::Fence,
@@ -95,5 +99,7 @@ impl Rule {
         Self::FrozenMembers,
         Self::DeleteByName,
         Self::EndAfterRead,
+        Self::PassedStayNoted,
+        Self::LastLockProves,
     ];
 }

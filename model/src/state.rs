@@ -224,12 +224,33 @@ pub struct Restorator {
     pub corrected: [bool; CELLS],
     /// The log's end, in a model that asks for it too early.
     pub early_ends: Option<[u8; PARTITIONS]>,
+    /// The cells that the lock is for, if that is for a portion of those that are wrong.
+    pub portion: Option<[bool; CELLS]>,
     /// The ranges that are proved.
     pub proved: [bool; RANGES],
     /// The outcome of a correction is unknown, and no calm has come since.
     pub doubts: bool,
     /// An earlier restorator is frozen and will wake.
     pub has_frozen: bool,
+}
+
+impl Restorator {
+    /// One that knows nothing yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            phase: Phase::Idle,
+            base: Cut::default(),
+            read: [0; CELLS],
+            wrong: [0; CELLS],
+            sure: [false; CELLS],
+            corrected: [false; CELLS],
+            early_ends: None,
+            doubts: false,
+            portion: None,
+            proved: [false; RANGES],
+            has_frozen: false,
+        }
+    }
 }
 
 /// Where a restoration stands; each names what comes next.
@@ -253,6 +274,8 @@ pub enum Phase {
     Rescanning(Cut, usize),
     /// Corrections without a lock are on their way.
     Correcting,
+    /// A portion is right, and its lock given back: read a later base cut.
+    Portioned,
     /// The range's lock is waited for.
     Locking(usize),
     /// It is held: read marks and tombstones.

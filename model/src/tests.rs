@@ -54,6 +54,17 @@ fn one_partition_and_one_range_with_a_restorator_that_dies_freezes_and_gives_bac
 }
 
 #[test]
+fn one_partition_and_one_range_that_is_corrected_in_portions() {
+    holds("(01)2", "000", &[Lost, Lost, Portion], Way::Locked);
+    holds(
+        "(01)",
+        "00",
+        &[Lost, Lost, Portion, DeltaUnknown],
+        Way::Locked,
+    );
+}
+
+#[test]
 fn two_partitions_and_one_range() {
     holds("0/1", "00", &[Unknown], Way::Locked);
     holds("0/0", "0", &[Rebalance], Way::Locked);

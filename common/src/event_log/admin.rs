@@ -90,7 +90,8 @@ fn description(replication: Replication, settings: &ConfigResource) -> TopicDesc
 /// Makes the topic of rejected records if it is missing: one partition, as many replicas as the event topic has.
 ///
 /// Nothing is ever deleted from it by itself: a rejected record counts nowhere until a person has looked at it, and the
-/// topic cannot become larger than the event topic, which has to keep everything too.
+/// topic cannot become larger than the event topic, which has to keep everything too. Its records have the broker's time:
+/// by the time of whoever writes, a broker refuses them as soon as that machine's clock is an hour ahead of its own.
 pub(super) async fn create_rejected_topic(
     kafka: &Kafka,
     asking: &Arc<Asking>,
@@ -123,7 +124,8 @@ pub(super) async fn create_rejected_topic(
             .set("cleanup.policy", "delete")
             .set("retention.ms", "-1")
             .set("retention.bytes", "-1")
-            .set("max.message.bytes", REJECTED_BYTES_MAX);
+            .set("max.message.bytes", REJECTED_BYTES_MAX)
+            .set("message.timestamp.type", "LogAppendTime");
         runtime
             .block_on(admin.create_topics([&topic], &options()))
             .map_err(|error| log_error(&told, &error))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message, OwnedMessage};
+use rdkafka::message::{Headers, Message, OwnedMessage, Timestamp};
 use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::{ClientConfig, TopicPartitionList};
 use stitch_common::clock::{Clock, SystemClock};
@@ -230,6 +230,8 @@ async fn rejected_records_are_copied_byte_for_byte_with_reason_and_place() {
     for (at, (copy, (key, value))) in copies.iter().zip(&all).enumerate() {
         assert_eq!(copy.key(), key.as_deref(), "key {at}");
         assert_eq!(copy.payload(), value.as_deref(), "value {at}");
+        // Else a broker would refuse the copies of a machine whose clock is far ahead.
+        assert!(matches!(copy.timestamp(), Timestamp::LogAppendTime(_)));
         let headers: Vec<(String, Vec<u8>)> = copy
             .headers()
             .unwrap()

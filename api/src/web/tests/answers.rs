@@ -36,6 +36,19 @@ async fn a_count_is_of_all_time_or_of_one_period() {
 }
 
 #[tokio::test]
+async fn a_count_that_is_added_up_from_several_cells_wraps_too() {
+    let here = Here::new("");
+    here.table.put("a", HOUR, "2026-05-01T00:00:00Z", i64::MAX);
+    here.table.put("a", HOUR, "2026-05-01T01:00:00Z", 2);
+    let query = "granularity=day&at=2026-05-01&utc_offset=%2B01:00";
+    let got = here
+        .get(&format!("/v1/counters/plays/keys/a?{query}"))
+        .await
+        .json();
+    assert_eq!(got["count"], i64::MIN + 1);
+}
+
+#[tokio::test]
 async fn a_day_elsewhere_is_added_up_from_hours() {
     let here = Here::new("");
     here.table.put("a", HOUR, "2026-04-30T22:00:00Z", 1);

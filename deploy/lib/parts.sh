@@ -31,13 +31,12 @@ begin_part() { # NAME [AFTER-WHICH-ONE]
     # In a process group of its own, so that nothing of it outlives it.
     set -m
     {
-        code=0
-        # A part that is over has left this file, whatever came of it.
         until [ -z "${2:-}" ] || [ -f "$directory/$2.seconds" ]; do sleep 0.5; done
         begin=$SECONDS
-        "part_$1" || code=$?
-        echo $((SECONDS - begin)) >"$directory/$1.seconds"
-        exit "$code"
+        # A part that is over leaves this file, whatever came of it: others may wait for it.
+        # shellcheck disable=SC2064 # the name is this one's
+        trap "echo \$((SECONDS - begin)) >'$directory/$1.seconds'" EXIT
+        "part_$1"
     } >"$directory/$1.log" 2>&1 5>&- &
     running[$1]=$!
     set +m

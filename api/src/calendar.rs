@@ -6,7 +6,6 @@ use std::fmt;
 
 use chrono::{
     DateTime, Datelike, Days, FixedOffset, Months, NaiveDate, NaiveDateTime, SecondsFormat,
-    Timelike,
 };
 use serde::{Serialize, Serializer};
 use stitch_common::cell::Granularity;
@@ -139,43 +138,6 @@ impl Time {
             None => format!("{} ms", self.0),
         }
     }
-}
-
-/// A moment as text, by the clocks of an offset: as [`Time::at`], but written without the general machinery of formats,
-/// because a series has many.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct At(pub(crate) Time, pub(crate) UtcOffset);
-
-impl Serialize for At {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(time, offset) = *self;
-        let local = offset.local(time);
-        let Ok(year) = u32::try_from(local.year()) else {
-            return serializer.serialize_str(&time.at(offset));
-        };
-        let ([y1, y2], [y3, y4]) = (two(year / 100), two(year % 100));
-        let ([m1, m2], [d1, d2]) = (two(local.month()), two(local.day()));
-        let ([h1, h2], [i1, i2], [s1, s2]) =
-            (two(local.hour()), two(local.minute()), two(local.second()));
-        let [o1, o2] = two(offset.hours.unsigned_abs());
-        let (sign, length) = match offset.hours {
-            0 => (b'Z', 20),
-            1.. => (b'+', 25),
-            _ => (b'-', 25),
-        };
-        let text = [
-            y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', i1, i2, b':', s1, s2,
-            sign, o1, o2, b':', b'0', b'0',
-        ];
-        let text = std::str::from_utf8(&text).unwrap_or_default();
-        serializer.serialize_str(text.get(..length).unwrap_or_default())
-    }
-}
-
-/// Two digits.
-fn two(number: u32) -> [u8; 2] {
-    let number = u8::try_from(number % 100).unwrap_or_default();
-    [b'0' + number / 10, b'0' + number % 10]
 }
 
 /// A length of time that people compare counts by.

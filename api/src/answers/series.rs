@@ -14,7 +14,7 @@ use stitch_common::definition::CounterDefinition;
 use super::one::One;
 use crate::app::App;
 use crate::asked::{self, GRANULARITY, UTC_OFFSET};
-use crate::calendar::{At, Period, Time, UtcOffset};
+use crate::calendar::{Period, Time, UtcOffset};
 use crate::problem::Problem;
 use crate::query::{Query, encoded};
 use crate::web::caching;
@@ -42,7 +42,7 @@ struct Answer<'a> {
 
 #[derive(Serialize)]
 struct Point {
-    start: At,
+    start: String,
     count: i64,
 }
 
@@ -195,7 +195,7 @@ impl Span {
         next: Option<String>,
     ) -> Answer<'a> {
         let point = |(start, count): (&Time, &Count)| Point {
-            start: At(*start, self.offset),
+            start: start.at(self.offset),
             count: count.0,
         };
         Answer {

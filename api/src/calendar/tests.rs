@@ -1,5 +1,3 @@
-use proptest::prelude::*;
-
 use super::*;
 
 fn offset(text: &str) -> UtcOffset {
@@ -117,16 +115,5 @@ fn what_ends_a_period_at_the_edge_of_time_can_still_be_written() {
                 assert!(DateTime::parse_from_rfc3339(&edge.at(offset)).is_ok());
             }
         }
-    }
-}
-
-proptest! {
-    #[test]
-    fn what_is_written_quickly_is_what_the_library_writes(
-        seconds in (Time::FIRST.0 / 1000)..=(Time::LAST.0 / 1000), hours in -14_i32..=14,
-    ) {
-        let (time, offset) = (Time(seconds * 1000), UtcOffset { hours });
-        let written = serde_json::to_string(&At(time, offset)).unwrap();
-        prop_assert_eq!(written, format!("\"{}\"", time.at(offset)));
     }
 }

@@ -37,10 +37,10 @@ fn admin() -> AdminClient<DefaultClientContext> {
 fn is_listed(admin: &AdminClient<DefaultClientContext>, topic: &str) -> bool {
     let metadata = admin.inner().fetch_metadata(Some(topic), WAIT).unwrap();
     let complete = |found: &MetadataTopic| {
-        let mut partitions = found.partitions().iter();
+        let partitions = found.partitions();
         found.error().is_none()
-            && !partitions.as_slice().is_empty()
-            && partitions.all(|one| one.leader() >= 0)
+            && !partitions.is_empty()
+            && partitions.iter().all(|one| one.leader() >= 0)
     };
     metadata.topics().iter().any(complete)
 }

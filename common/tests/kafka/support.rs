@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use stitch_common::config::Kafka;
 use stitch_common::event_log::{KafkaFeed, KafkaLog};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{EventLog, Feed, FeedEvent, Record, Run};
+use stitch_harness::feed::create_topic_with;
 
 /// How long a test waits for something that has to come.
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
@@ -33,18 +33,6 @@ fn admin() -> AdminClient<DefaultClientContext> {
         .unwrap()
 }
 
-/// Whether everybody sees it, which is a moment after it was made.
-fn is_listed(admin: &AdminClient<DefaultClientContext>, topic: &str) -> bool {
-    let metadata = admin.inner().fetch_metadata(Some(topic), WAIT).unwrap();
-    let complete = |found: &MetadataTopic| {
-        let partitions = found.partitions();
-        found.error().is_none()
-            && !partitions.is_empty()
-            && partitions.iter().all(|one| one.leader() >= 0)
-    };
-    metadata.topics().iter().any(complete)
-}
-
 impl Topic {
     /// Makes the topic.
     pub(crate) async fn make(partitions: i32) -> Self {
@@ -54,19 +42,9 @@ impl Topic {
     /// Makes the topic; the client gets these properties too.
     pub(crate) async fn make_with(partitions: i32, properties: &[(&str, &str)]) -> Self {
         let name = format!("stitch-test-{}", uuid::Uuid::new_v4());
-        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
-        let admin = admin();
-        let made = admin
-            .create_topics([&topic], &AdminOptions::new())
+        create_topic_with(&servers(), &name, partitions, &[])
             .await
             .unwrap();
-        assert!(made.iter().all(Result::is_ok), "{made:?}");
-        let listed = async {
-            while !is_listed(&admin, &name) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(WAIT, listed).await.unwrap();
         let mut client = BTreeMap::from([
             ("bootstrap.servers".to_owned(), servers()),
             ("group.id".to_owned(), format!("{name}-group")),

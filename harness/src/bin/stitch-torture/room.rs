@@ -50,8 +50,13 @@ impl Room {
             Server::Leader => self.leader().await?,
             Server::Kafka => "kafka".to_owned(),
         };
+        self.claim(name)
+    }
+
+    fn claim(&self, name: String) -> Option<Victim<'_>> {
         let is_free = self.names().insert(name.clone());
-        is_free.then_some(Victim { name, room: self })
+        // Made only then: one that is dropped would free a server that somebody else has.
+        is_free.then(|| Victim { name, room: self })
     }
 
     /// The ZooKeeper server that leads.
@@ -126,4 +131,26 @@ async fn mode_of(address: &str) -> Result<String> {
     connection.read_to_string(&mut answer).await?;
     let mode = answer.lines().find_map(|line| line.strip_prefix("Mode: "));
     mode.map(str::to_owned).context("no mode")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_somebody_has_stays_his_however_often_others_ask_for_it() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let servers = r#"{"zookeeper": "", "kafka": "", "cassandra": []}"#;
+        fs::write(folder.path().join("servers.json"), servers)?;
+        let room = Room::new(Servers::read(folder.path())?);
+        let victim = room.take(Server::Kafka).await;
+        assert!(victim.is_some());
+        assert!(room.take(Server::Kafka).await.is_none());
+        assert!(room.take(Server::Kafka).await.is_none());
+        drop(victim);
+        assert!(room.take(Server::Kafka).await.is_some());
+        Ok(())
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use crate::field::Means;
@@ -40,16 +40,21 @@ impl Run {
         out: &mut impl Write,
     ) -> Result<()> {
         let mut queues = Queues::of(seeds.map(Plan::draw));
-        while let Some(together) = queues.next(self.side_by_side) {
-            if self
-                .until
-                .is_some_and(|until| Instant::now() + HISTORY_TAKES > until)
-            {
+        while let Some(round) = queues.next(self.side_by_side) {
+            if self.is_over() {
                 break;
             }
-            // One that hits servers needs them well when it begins; so do those after it.
-            self.room.heal().await?;
-            for told in try_join_all(together.iter().map(|plan| self.one(plan))).await? {
+            let at_once = if round.hits_servers {
+                1
+            } else {
+                self.side_by_side
+            };
+            // Cancel-safe: each history that is begun is played on while another one is told.
+            let mut playing = stream::iter(&round.plans)
+                .map(|plan| self.one(plan))
+                .buffer_unordered(at_once);
+            while let Some(told) = playing.next().await {
+                let Some(told) = told? else { continue };
                 tell(&told, &self.folder_of(told.seed), out)?;
                 results.add(told)?;
             }
@@ -57,14 +62,25 @@ impl Run {
         Ok(())
     }
 
-    async fn one(&self, plan: &Plan) -> Result<Told> {
+    /// None if it would not be over in time.
+    async fn one(&self, plan: &Plan) -> Result<Option<Told>> {
+        if self.is_over() {
+            return Ok(None);
+        }
+        // One that hits servers needs them well when it begins; so do those after it.
+        self.room.heal().await?;
         let history = History {
             plan,
             room: Arc::clone(&self.room),
             means: &self.means,
             folder: self.folder_of(plan.seed),
         };
-        history.play().await
+        history.play().await.map(Some)
+    }
+
+    fn is_over(&self) -> bool {
+        let end = Instant::now() + HISTORY_TAKES;
+        self.until.is_some_and(|until| end > until)
     }
 
     fn folder_of(&self, seed: u64) -> PathBuf {
@@ -79,6 +95,13 @@ struct Queues {
     servers_next: bool,
 }
 
+/// Histories that follow each other without a pause.
+struct Round {
+    /// Then each plays alone.
+    hits_servers: bool,
+    plans: Vec<Plan>,
+}
+
 impl Queues {
     fn of(plans: impl Iterator<Item = Plan>) -> Self {
         let (servers, own) = plans.partition(Plan::hits_servers);
@@ -89,14 +112,24 @@ impl Queues {
         }
     }
 
-    /// Several that hit no server, then one that does, and so on, in the order of their seeds.
-    fn next(&mut self, side_by_side: usize) -> Option<Vec<Plan>> {
-        self.servers_next = !self.servers_next && !self.servers.is_empty() || self.own.is_empty();
-        if self.servers_next {
-            return self.servers.pop_front().map(|plan| vec![plan]);
-        }
-        let together = self.own.len().min(side_by_side);
-        Some(self.own.drain(..together).collect())
+    /// Some that hit no server, then some that do, and so on, in the order of their seeds and about as they are drawn.
+    fn next(&mut self, side_by_side: usize) -> Option<Round> {
+        let hits_servers = if self.servers_next {
+            !self.servers.is_empty()
+        } else {
+            self.own.is_empty()
+        };
+        self.servers_next = !hits_servers;
+        let (queue, places) = if hits_servers {
+            (&mut self.servers, 2)
+        } else {
+            (&mut self.own, 3)
+        };
+        let taken = queue.len().min(places * side_by_side);
+        (taken > 0).then(|| Round {
+            hits_servers,
+            plans: queue.drain(..taken).collect(),
+        })
     }
 }
 
@@ -148,9 +181,11 @@ mod tests {
     fn histories_that_hit_servers_play_alone_and_none_is_left_out() {
         let mut queues = Queues::of((0..50).map(Plan::draw));
         let mut seen = Vec::new();
-        while let Some(together) = queues.next(3) {
-            assert!(together.len() == 1 || together.iter().all(|plan| !plan.hits_servers()));
-            seen.extend(together.iter().map(|plan| plan.seed));
+        while let Some(round) = queues.next(3) {
+            for plan in round.plans {
+                assert_eq!(plan.hits_servers(), round.hits_servers);
+                seen.push(plan.seed);
+            }
         }
         seen.sort_unstable();
         assert_eq!(seen, (0..50).collect::<Vec<u64>>());

@@ -113,7 +113,7 @@ impl Plan {
             seed,
             partitions: dice.0.random_range(2..=6),
             first_events: dice.0.random_range(200..=600),
-            events_per_second: dice.0.random_range(30..=100),
+            events_per_second: dice.0.random_range(10..=40),
             skew: dice.0.random_range(0.8..1.4),
             strikes: dice.strikes(&kinds, seats.len(), length),
             attempts: dice.attempts(&kinds, length),

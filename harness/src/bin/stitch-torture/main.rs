@@ -16,6 +16,7 @@ mod seat;
 mod small_disk;
 mod ward;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,6 +50,9 @@ struct Arguments {
     /// The first history's seed; the next ones count up
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Leave out those that went well already, whichever version was tried
+    #[arg(long)]
+    go_on: bool,
     /// Begin none that would not be over by then
     #[arg(long)]
     minutes: Option<u64>,
@@ -129,7 +133,13 @@ async fn torture(arguments: Arguments, out: &mut impl Write) -> Result<bool> {
             "left out: step-calendar, because its library could not be built here (gcc and glibc can)"
         )?;
     }
+    let known = if arguments.go_on {
+        results::right(&file)?
+    } else {
+        BTreeSet::new()
+    };
     let seeds = arguments.seed..arguments.seed.saturating_add(arguments.histories);
+    let seeds = seeds.filter(|seed| !known.contains(seed));
     let played = run.play(seeds, &mut results, out).await;
     results.summary(out)?;
     played?;

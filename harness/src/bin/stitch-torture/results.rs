@@ -2,7 +2,7 @@
 
 mod document;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,9 @@ use crate::attempts::Outcome;
 use crate::history::Told;
 
 pub(crate) use document::write_into;
+
+/// The verdict of a history that went well.
+pub(crate) const RIGHT: &str = "right";
 
 /// The results of this run and, in their file, of those before.
 pub(crate) struct Results {
@@ -73,7 +76,7 @@ impl Results {
         let line = Line {
             build: &self.build,
             verdict: if told.wrong.is_empty() {
-                "right"
+                RIGHT
             } else {
                 "failed"
             },
@@ -170,6 +173,13 @@ pub(crate) fn rows(path: &Path, build: Option<&str>) -> Result<BTreeMap<u64, Row
         }
     }
     Ok(rows)
+}
+
+/// The seeds whose last result was right.
+pub(crate) fn right(path: &Path) -> Result<BTreeSet<u64>> {
+    let rows = rows(path, None)?.into_values();
+    let right = rows.filter(|row| row.verdict == RIGHT);
+    Ok(right.map(|row| row.seed).collect())
 }
 
 /// Where the results are kept, below a folder.

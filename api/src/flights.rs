@@ -185,8 +185,12 @@ mod tests {
         assert!(futures_util::poll!(&mut second).is_pending());
         drop(first);
         assert!(futures_util::poll!(&mut second).is_pending());
-        assert_eq!(source.counts(), (1, 0));
+        let mut third = Box::pin(flights.join(1, || source.read(), || {}));
+        assert!(futures_util::poll!(&mut third).is_pending());
+        assert_eq!(source.counts(), (1, 0), "the third one joins the same read");
         drop(second);
+        assert_eq!(source.counts(), (1, 0));
+        drop(third);
         assert_eq!(source.counts(), (1, 1), "dropped before it ended");
         assert!(flights.open().is_empty());
     }

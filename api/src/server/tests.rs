@@ -101,6 +101,11 @@ async fn a_connection_beyond_the_limit_waits_until_another_one_ends() {
     let mut second = running.connect().await;
     second.write_all(ASKED).await.unwrap();
     running.released.send_replace(true);
+    // Time enough for the second one, if it were let in.
+    for _ in 0..20 {
+        assert!(answered(&mut first).await.ends_with("here\n"));
+        first.write_all(ASKED).await.unwrap();
+    }
     assert!(answered(&mut first).await.ends_with("here\n"));
     let mut nothing = [0];
     assert_eq!(

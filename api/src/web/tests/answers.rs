@@ -134,6 +134,25 @@ async fn a_series_has_a_point_for_every_period_and_pages_follow_each_other() {
 }
 
 #[tokio::test]
+async fn a_page_ends_early_where_its_points_are_of_many_cells() {
+    let here = Here::new("");
+    // Years elsewhere are months, and days and hours at their ends.
+    let mut next = "/v1/counters/plays/keys/a/series?granularity=year&from=1500-01-01&to=2300-01-01&utc_offset=%2B05:00"
+        .to_owned();
+    let mut pages = Vec::new();
+    loop {
+        let page = here.get(&next).await.json();
+        pages.push(counts(&page).len());
+        match page["next"].as_str() {
+            Some(address) => address.clone_into(&mut next),
+            None => break,
+        }
+    }
+    assert!(pages.len() > 1, "800 points are fewer than a page may have");
+    assert_eq!(pages.iter().sum::<usize>(), 800);
+}
+
+#[tokio::test]
 async fn without_from_and_to_a_series_ends_with_the_present_period() {
     let here = Here::new("");
     let got = here

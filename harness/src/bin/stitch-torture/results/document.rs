@@ -57,7 +57,10 @@ fn table(rows: &BTreeMap<u64, Row>) -> String {
 
 fn totals(rows: &BTreeMap<u64, Row>) -> String {
     let sum = |of: fn(&Row) -> u64| rows.values().map(of).sum::<u64>();
-    let right = rows.values().filter(|row| row.verdict == super::RIGHT).count();
+    let right = rows
+        .values()
+        .filter(|row| row.verdict == super::RIGHT)
+        .count();
     let held = rows.values().filter(|row| row.contradictable).count();
     let builds: BTreeSet<&str> = rows.values().map(|row| row.build.as_str()).collect();
     let restorations: Vec<_> = rows.values().flat_map(|row| &row.restorations).collect();

@@ -16,7 +16,6 @@ mod seat;
 mod small_disk;
 mod ward;
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -133,11 +132,8 @@ async fn torture(arguments: Arguments, out: &mut impl Write) -> Result<bool> {
             "left out: step-calendar, because its library could not be built here (gcc and glibc can)"
         )?;
     }
-    let known = if arguments.go_on {
-        results::right(&file)?
-    } else {
-        BTreeSet::new()
-    };
+    let known = arguments.go_on.then(|| results::right(&file));
+    let known = known.transpose()?.unwrap_or_default();
     let seeds = arguments.seed..arguments.seed.saturating_add(arguments.histories);
     let seeds = seeds.filter(|seed| !known.contains(seed));
     let played = run.play(seeds, &mut results, out).await;

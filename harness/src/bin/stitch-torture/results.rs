@@ -187,3 +187,35 @@ pub(crate) fn file_in(folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder)?;
     Ok(folder.join("results.jsonl"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_well_at_last_is_left_out_and_nothing_else() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let file = file_in(folder.path())?;
+        let line = |seed: u64, verdict: &str| {
+            let row = serde_json::json!({
+                "build": "b", "verdict": verdict, "seed": seed, "seconds": 60, "events": 10, "cells": 5,
+                "contradictable": false, "faults": [], "restorations": [],
+            });
+            row.to_string() + "\n"
+        };
+        let lines = [
+            (1, RIGHT),
+            (2, "failed"),
+            (3, "failed"),
+            (3, RIGHT),
+            (4, RIGHT),
+            (4, "failed"),
+        ];
+        fs::write(
+            &file,
+            lines.map(|(seed, verdict)| line(seed, verdict)).concat(),
+        )?;
+        assert_eq!(right(&file)?, BTreeSet::from([1, 3]));
+        Ok(())
+    }
+}

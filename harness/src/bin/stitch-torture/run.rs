@@ -19,6 +19,10 @@ use crate::room::Room;
 /// What a history takes at most, when all goes well: none begins later than this before the end.
 const HISTORY_TAKES: Duration = Duration::from_secs(75);
 
+/// Of five histories about so many hit no server, as they are drawn, and so many do.
+const OWN_SHARE: usize = 3;
+const SERVERS_SHARE: usize = 2;
+
 /// A run of many histories.
 pub(crate) struct Run {
     pub(crate) room: Arc<Room>,
@@ -49,7 +53,7 @@ impl Run {
             } else {
                 self.side_by_side
             };
-            // Cancel-safe: each history that is begun is played on while another one is told.
+            // Where one breaks off, those beside it are dropped, and what they run is killed.
             let mut playing = stream::iter(&round.plans)
                 .map(|plan| self.one(plan))
                 .buffer_unordered(at_once);
@@ -120,12 +124,12 @@ impl Queues {
             self.own.is_empty()
         };
         self.servers_next = !hits_servers;
-        let (queue, places) = if hits_servers {
-            (&mut self.servers, 2)
+        let (queue, share) = if hits_servers {
+            (&mut self.servers, SERVERS_SHARE)
         } else {
-            (&mut self.own, 3)
+            (&mut self.own, OWN_SHARE)
         };
-        let taken = queue.len().min(places * side_by_side);
+        let taken = queue.len().min(share * side_by_side);
         (taken > 0).then(|| Round {
             hits_servers,
             plans: queue.drain(..taken).collect(),

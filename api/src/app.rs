@@ -7,15 +7,14 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use stitch_common::clock::Moment;
 use stitch_common::config::{Api, Config};
 use stitch_common::definition::Definitions;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 
 use crate::calendar::Time;
 use crate::cells::Cells;
 use crate::freshness::Board;
 use crate::landscape::Landscape;
-use crate::metrics;
-use crate::problem::{Kind, Problem};
 use crate::shelf::Shelf;
+use crate::web::gate::Admission;
 
 /// This moment, on the calendar and on the clock that waiting is measured by.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +42,7 @@ pub(crate) struct App {
     pub(crate) landscape: Arc<Landscape>,
     pub(crate) metrics: PrometheusHandle,
     clock: AskClock,
-    /// One permit for each read that the requests which are being answered may have on their way.
-    pub(crate) admission: Semaphore,
+    pub(crate) admission: Arc<Admission>,
 }
 
 impl App {
@@ -61,7 +59,7 @@ impl App {
             namespace: config.namespace.clone(),
             definitions: config.definitions.clone(),
             shelf: Shelf::new(cells, limits.reads_in_flight_max),
-            admission: Semaphore::new(limits.requests_in_flight_max),
+            admission: Arc::new(Admission::new(&limits)),
             limits,
             board,
             landscape,
@@ -72,22 +70,6 @@ impl App {
 
     pub(crate) fn now(&self) -> Now {
         (self.clock)()
-    }
-
-    /// So many places among those that are answered at once, until it is dropped; or the problem that there is no room.
-    ///
-    /// Whoever cannot be answered soon is told so now: a queue would only make all of them late.
-    pub(crate) fn admit(&self, places: usize) -> Result<SemaphorePermit<'_>, Problem> {
-        let most = self.limits.requests_in_flight_max;
-        let places = u32::try_from(places).unwrap_or(u32::MAX);
-        self.admission.try_acquire_many(places).map_err(|_| {
-            metrics::shed();
-            let detail = format!(
-                "{most} requests are being answered, which is all that this server takes at once; one for many keys \
-                 counts as several"
-            );
-            Problem::new(Kind::Overload, detail)
-        })
     }
 
     /// What was seen last of how it stands with counts.

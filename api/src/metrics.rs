@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
 use stitch_common::ports::StoreError;
 
 use crate::freshness::{Freshness, State};
@@ -40,16 +43,34 @@ const STATES: [State; 5] = [
     State::Unknown,
 ];
 
-/// A request was answered.
-pub(crate) fn request(operation: &'static str, status: StatusCode, took: Duration) {
-    let class = match status.as_u16() / 100 {
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        _ => "5xx",
-    };
-    counter!(REQUESTS, "operation" => operation, "status" => class).increment(1);
-    histogram!(SECONDS, "operation" => operation).record(took.as_secs_f64());
+/// Requests of one operation. Looked up once: finding a metric by its labels costs more than counting.
+pub(crate) struct Requests {
+    /// In the order of [`CLASSES`].
+    classes: [Counter; 4],
+    seconds: Histogram,
+}
+
+impl Requests {
+    pub(crate) fn new(operation: &'static str) -> Self {
+        let class = |class| counter!(REQUESTS, "operation" => operation, "status" => class);
+        Self {
+            classes: CLASSES.map(class),
+            seconds: histogram!(SECONDS, "operation" => operation),
+        }
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self, status: StatusCode, took: Duration) {
+        let [well, known, wrong, failed] = &self.classes;
+        let class = match status.as_u16() / 100 {
+            2 => well,
+            3 => known,
+            4 => wrong,
+            _ => failed,
+        };
+        class.increment(1);
+        self.seconds.record(took.as_secs_f64());
+    }
 }
 
 /// Requests that are being answered.
@@ -58,24 +79,53 @@ pub(crate) fn in_flight(requests: usize) {
     gauge!(IN_FLIGHT).set(requests as f64);
 }
 
-/// A request was refused because there were too many.
-pub(crate) fn shed() {
-    counter!(SHED).increment(1);
+/// Requests that were refused because there were too many.
+pub(crate) struct Shed(Counter);
+
+impl Shed {
+    pub(crate) fn new() -> Self {
+        Self(counter!(SHED))
+    }
+
+    pub(crate) fn one(&self) {
+        self.0.increment(1);
+    }
 }
 
-/// A read has ended.
-pub(crate) fn read(error: Option<&StoreError>) {
-    let outcome = match error {
-        None => "read",
-        Some(StoreError::Unavailable(_)) => "unavailable",
-        Some(StoreError::Refused(_)) => "refused",
-    };
-    counter!(READS, "outcome" => outcome).increment(1);
+/// Reads of the table, and those that were spared.
+pub(crate) struct Reads {
+    read: Counter,
+    unavailable: Counter,
+    refused: Counter,
+    coalesced: Counter,
 }
 
-/// Somebody has joined a read that was on its way.
-pub(crate) fn coalesced() {
-    counter!(COALESCED).increment(1);
+impl Reads {
+    pub(crate) fn new() -> Self {
+        let [read, unavailable, refused] =
+            OUTCOMES.map(|outcome| counter!(READS, "outcome" => outcome));
+        Self {
+            read,
+            unavailable,
+            refused,
+            coalesced: counter!(COALESCED),
+        }
+    }
+
+    /// A read has ended.
+    pub(crate) fn ended(&self, error: Option<&StoreError>) {
+        let outcome = match error {
+            None => &self.read,
+            Some(StoreError::Unavailable(_)) => &self.unavailable,
+            Some(StoreError::Refused(_)) => &self.refused,
+        };
+        outcome.increment(1);
+    }
+
+    /// Somebody has joined a read that was on its way.
+    pub(crate) fn joined(&self) {
+        self.coalesced.increment(1);
+    }
 }
 
 /// Connections that are open.

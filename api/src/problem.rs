@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -194,6 +195,13 @@ impl Problem {
         self
     }
 
+    /// As it is sent.
+    pub(crate) fn body(&self) -> Bytes {
+        serde_json::to_vec(self)
+            .expect("plain data serialises")
+            .into()
+    }
+
     /// The same, with a request that works.
     pub(crate) fn with_example(mut self, example: &str) -> Self {
         self.example = Some(example.to_owned());
@@ -219,8 +227,7 @@ impl From<StoreError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self).expect("plain data serialises");
-        let mut response = (self.kind.status(), body).into_response();
+        let mut response = (self.kind.status(), self.body()).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -5,12 +5,15 @@
 mod files;
 pub(crate) mod tls;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -22,6 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 use crate::metrics;
 
@@ -33,6 +37,23 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 128 * 1024;
 /// After the system had no room for a connection.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// What answers requests.
+pub(crate) trait Answer:
+    Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Answer for S where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
 
 /// A bound listener, not serving yet: connections wait in the system's queue.
 #[derive(Debug)]
@@ -73,9 +94,9 @@ impl Server {
     ///
     /// # Cancellation
     /// Every connection is cut off.
-    pub(crate) async fn serve(
+    pub(crate) async fn serve<A: Answer>(
         self,
-        routes: Router,
+        answers: A,
         tls: Option<TlsAcceptor>,
         stop: &CancellationToken,
     ) -> usize {
@@ -92,11 +113,11 @@ impl Server {
                 }
             };
             metrics::connections(self.open());
-            let (routes, tls, stop) = (routes.clone(), tls.clone(), stop.clone());
+            let (answers, tls, stop) = (answers.clone(), tls.clone(), stop.clone());
             let connections = Arc::clone(&self.connections);
             let most = self.connections_max;
             tasks.spawn(async move {
-                connection(stream, routes, tls, &stop).await;
+                connection(stream, answers, tls, &stop).await;
                 drop(place);
                 metrics::connections(most - connections.available_permits());
             });
@@ -124,7 +145,7 @@ impl Server {
 
 async fn connection(
     stream: TcpStream,
-    routes: Router,
+    answers: impl Answer,
     tls: Option<TlsAcceptor>,
     stop: &CancellationToken,
 ) {
@@ -133,10 +154,10 @@ async fn connection(
         return;
     }
     let Some(tls) = tls else {
-        return requests(stream, routes, stop).await;
+        return requests(stream, answers, stop).await;
     };
     match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
-        Ok(Ok(stream)) => requests(stream, routes, stop).await,
+        Ok(Ok(stream)) => requests(stream, answers, stop).await,
         Ok(Err(error)) => tracing::debug!(%error, "no agreement on encryption"),
         Err(_) => tracing::debug!("a client took too long to agree on encryption"),
     }
@@ -145,10 +166,10 @@ async fn connection(
 /// Answers the requests of one connection. When `stop` is cancelled, the one that was begun is still answered.
 async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    routes: Router,
+    answers: impl Answer,
     stop: &CancellationToken,
 ) {
-    let service = TowerToHyperService::new(routes);
+    let service = TowerToHyperService::new(answers);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(SILENCE_MAX)

@@ -1,6 +1,5 @@
 //! Counts by the cell: read once for all who ask at the same moment, so many reads at once and no more.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -12,16 +11,17 @@ use tokio::sync::Semaphore;
 use crate::cells::Cells;
 use crate::cover;
 use crate::flights::Flights;
-use crate::metrics;
+use crate::metrics::Reads;
 
-/// What cells hold; what is missing holds 0.
-type Counts = Arc<HashMap<CellSlot, Count>>;
+/// What cells hold, in their order; what is missing holds 0.
+type Counts = Arc<Vec<(CellSlot, Count)>>;
 
 /// Where counts are found.
 pub(crate) struct Shelf {
     cells: Arc<dyn Cells>,
     flights: Flights<(Counter, Vec<BucketSpan>), Result<Counts, StoreError>>,
     reads: Arc<Semaphore>,
+    measured: Arc<Reads>,
 }
 
 impl Shelf {
@@ -30,6 +30,7 @@ impl Shelf {
             cells,
             flights: Flights::default(),
             reads: Arc::new(Semaphore::new(reads_in_flight_max)),
+            measured: Arc::new(Reads::new()),
         }
     }
 
@@ -44,7 +45,7 @@ impl Shelf {
         let spans = cover::spans(stretches.iter().flatten().copied().collect());
         let counts = self.read(counter, spans).await?;
         let sum = |cells: &Vec<CellSlot>| {
-            let held = cells.iter().filter_map(|cell| counts.get(cell));
+            let held = cells.iter().filter_map(|cell| held(&counts, cell));
             // As Cassandra's, sums wrap.
             held.fold(Count(0), |sum, count| Count(sum.0.wrapping_add(count.0)))
         };
@@ -54,18 +55,27 @@ impl Shelf {
     async fn read(&self, counter: &Counter, spans: Vec<BucketSpan>) -> Result<Counts, StoreError> {
         let start = || {
             let (cells, reads) = (Arc::clone(&self.cells), Arc::clone(&self.reads));
+            let measured = Arc::clone(&self.measured);
             let (counter, spans) = (counter.clone(), spans.clone());
             async move {
                 let permit = reads.acquire().await;
                 let read = cells.read(counter, spans).await;
                 drop(permit);
-                metrics::read(read.as_ref().err());
-                Ok(Arc::new(read?.into_iter().collect()))
+                measured.ended(read.as_ref().err());
+                let mut counts = read?;
+                counts.sort_unstable_by_key(|(cell, _)| *cell);
+                Ok(Arc::new(counts))
             }
             .boxed()
         };
+        let joined = || self.measured.joined();
         self.flights
-            .join((counter.clone(), spans.clone()), start, metrics::coalesced)
+            .join((counter.clone(), spans.clone()), start, joined)
             .await
     }
+}
+
+fn held(counts: &[(CellSlot, Count)], cell: &CellSlot) -> Option<Count> {
+    let at = counts.binary_search_by_key(cell, |(held, _)| *held).ok()?;
+    counts.get(at).map(|(_, count)| *count)
 }

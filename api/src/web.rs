@@ -1,6 +1,7 @@
 //! The addresses, and what every request goes through: who may ask, how many at once, for how long, in which encoding.
 
 pub(crate) mod caching;
+pub(crate) mod gate;
 mod guard;
 mod pages;
 
@@ -9,39 +10,54 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
+use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use stitch_common::config::Api;
+use tower::Layer;
+use tower::util::{Either, MapResponse};
 use tower_http::compression::CompressionLayer;
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowOrigin, Any, Cors, CorsLayer};
 
 use crate::answers::{count, counts, overview, series, totals};
 use crate::app::App;
+use crate::metrics::Requests;
 use crate::{operator, stats};
+use gate::Gate;
 use guard::Guarded;
 
+/// Everything that this server answers, behind what comes before it.
+pub(crate) type Answers =
+    MapResponse<Either<Cors<Gate<Router>>, Gate<Router>>, fn(Response) -> Response>;
+
 /// Everything that this server answers.
-pub(crate) fn router(app: &Arc<App>) -> Router {
+pub(crate) fn answers(app: &Arc<App>) -> Answers {
+    let gate = Gate::new(router(app), Arc::clone(&app.admission));
+    // Before the gate, because a browser shows a page even a refusal only if it may read from there.
+    let gate = match cors(&app.limits) {
+        Some(cors) => Either::Left(cors.layer(gate)),
+        None => Either::Right(gate),
+    };
+    MapResponse::new(gate, pages::with_safety_headers)
+}
+
+/// The addresses.
+fn router(app: &Arc<App>) -> Router {
     let mut router = Router::new();
     for (address, operation, answers) in counted() {
         let guarded = Guarded {
             app: Arc::clone(app),
-            operation,
+            measured: Arc::new(Requests::new(operation)),
         };
         let answers = answers.route_layer(from_fn_with_state(guarded, guard::pass));
         router = router.route(address, answers);
     }
-    let router = router
+    router
         .merge(pages::router())
         .fallback(pages::no_such_page)
         .method_not_allowed_fallback(pages::wrong_method)
         .with_state(Arc::clone(app))
-        .layer(CompressionLayer::new());
-    let router = match cors(&app.limits) {
-        Some(cors) => router.layer(cors),
-        None => router,
-    };
-    router.layer(from_fn(pages::with_safety_headers))
+        .layer(CompressionLayer::new())
 }
 
 /// The addresses that are answered from counts, and what they are called in metrics.

@@ -215,9 +215,10 @@ pub struct Api {
     pub speculative_after: Duration,
     /// Connections at once. Default 4096.
     pub connections_max: usize,
-    /// Requests answered at once, where one for many keys counts as up to 32; what comes beside them is refused at once.
-    /// Default 512.
+    /// Requests answered at once, where one for many keys counts as up to 32. Default 512.
     pub requests_in_flight_max: usize,
+    /// How long a request waits for a place among them, before it is refused. Default 200 ms.
+    pub admission_timeout: Duration,
     /// Reads on their way to Cassandra at once. Default 256.
     pub reads_in_flight_max: usize,
     /// Keys in one request. Default 200.

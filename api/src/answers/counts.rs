@@ -20,8 +20,8 @@ use crate::query::{Query, encoded};
 use crate::web::caching;
 
 const KEY: &str = "key";
-/// Keys that are read at once, so that one request does not keep out all others.
-const AT_ONCE: usize = 32;
+/// Keys that are read at once, so that one request does not keep out all others. It takes as many of their places.
+pub(crate) const AT_ONCE: usize = 32;
 /// Of a body, for the punctuation around each key; escaped characters take up to six times their size.
 const BYTES_PER_KEY: usize = 6 * Key::BYTES_MAX + 8;
 /// Beside the keys.
@@ -138,13 +138,6 @@ async fn answer(
     let offset = asked::offset(query)?;
     let now = app.now();
     let (stretch, cells) = Stretch::parse(query, definition, offset, now.time())?;
-    // It reads as much as many others, and takes their places: beside the one that every request has, and alone it has
-    // room. Else, where there are too many, none would come to its last key before nobody waits for it any more.
-    let reads = counters
-        .len()
-        .min(AT_ONCE)
-        .min(app.limits.requests_in_flight_max);
-    let _places = app.admit(reads.saturating_sub(1))?;
     let counts = read(app, &counters, &[cells]).await?;
     let pairs = keys.iter().zip(counts);
     let answer = Answer {

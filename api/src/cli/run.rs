@@ -58,12 +58,12 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, F
         handle,
         Arc::new(now),
     );
-    let routes = web::router(&Arc::new(app));
+    let answers = web::answers(&Arc::new(app));
     say_where(&config, server.address(), tls.is_some());
     let stop = shutdown.token();
     let connections_cut_off = tokio::select! {
         // Whatever is seen after the end is of no use to anybody.
-        cut_off = server.serve(routes, tls, &stop) => cut_off,
+        cut_off = server.serve(answers, tls, &stop) => cut_off,
         never = watching.go_on() => match never {},
         never = landscape.keep(&clock, async || lookout.look().await) => match never {},
     };

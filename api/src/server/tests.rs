@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use axum::Router;
 use axum::routing::get;
 use stitch_common::config::{Config, Environment, TlsFiles};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

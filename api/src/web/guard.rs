@@ -1,5 +1,5 @@
-//! What every request about counts passes: the token, if there are any; a place among those that are answered at once,
-//! which is had at once or not at all; and the time that a request has.
+//! What every request about counts passes once it has a place: the token, if there are any, and the time that a request
+//! has.
 
 use std::sync::Arc;
 
@@ -12,37 +12,35 @@ use stitch_common::config::Token;
 use subtle::ConstantTimeEq;
 
 use crate::app::App;
-use crate::metrics;
+use crate::metrics::Requests;
 use crate::problem::{Kind, Problem};
 
 /// What stands before one address.
 #[derive(Clone)]
 pub(super) struct Guarded {
     pub(super) app: Arc<App>,
-    /// What it is called in metrics.
-    pub(super) operation: &'static str,
+    pub(super) measured: Arc<Requests>,
 }
 
 /// Lets a request through, or says why not.
 ///
 /// Dropping it, as the server does when the client has gone, ends the work.
 pub(super) async fn pass(State(guarded): State<Guarded>, request: Request, next: Next) -> Response {
-    let Guarded { app, operation } = guarded;
+    let Guarded { app, measured } = guarded;
     let began = app.now().moment;
-    let response = match admitted(&app, request, next).await {
+    let response = match let_in(&app, request, next).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
-    metrics::request(operation, response.status(), app.now().moment.since(began));
+    measured.answered(response.status(), app.now().moment.since(began));
     response
 }
 
-async fn admitted(app: &App, request: Request, next: Next) -> Result<Response, Problem> {
+async fn let_in(app: &App, request: Request, next: Next) -> Result<Response, Problem> {
     if !knows_a_token(request.headers(), &app.limits.tokens) {
         let detail = "the header Authorization has none of this server's tokens";
         return Err(Problem::new(Kind::NotLetIn, detail));
     }
-    let _place = app.admit(1)?;
     let time = app.limits.request_timeout;
     let answered = tokio::time::timeout(time, next.run(request)).await;
     answered.map_err(|_| {

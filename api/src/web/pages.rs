@@ -9,7 +9,6 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -89,8 +88,7 @@ async fn measured(State(app): State<Arc<App>>, request: Request) -> Result<Respo
         let detail = "the header Authorization has none of this server's tokens";
         return Err(Problem::new(Kind::NotLetIn, detail));
     }
-    let free = app.admission.available_permits();
-    metrics::in_flight(app.limits.requests_in_flight_max - free);
+    metrics::in_flight(app.admission.taken());
     Ok(([(CONTENT_TYPE, PROMETHEUS)], app.metrics.render()).into_response())
 }
 
@@ -111,8 +109,7 @@ pub(super) async fn wrong_method(method: Method, uri: Uri) -> Problem {
 }
 
 /// Answers are what they say they are, load nothing from elsewhere, and tell nobody where a reader came from.
-pub(super) async fn with_safety_headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+pub(super) fn with_safety_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

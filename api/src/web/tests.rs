@@ -133,7 +133,7 @@ struct Here {
     table: Arc<Table>,
     board: watch::Sender<Arc<Board>>,
     landscape: Arc<Landscape>,
-    router: Router,
+    answers: Answers,
     config: Config,
 }
 
@@ -166,7 +166,7 @@ impl Here {
             table,
             board,
             landscape,
-            router: router(&Arc::new(app)),
+            answers: answers(&Arc::new(app)),
             config,
         };
         here.stands(Ok(well()));
@@ -207,7 +207,7 @@ impl Here {
     }
 
     async fn ask(&self, request: Request<Body>) -> Got {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.answers.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         Got {
             status: parts.status.as_u16(),

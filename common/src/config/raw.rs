@@ -132,6 +132,7 @@ pub(super) struct Api {
     pub(super) speculative_after_ms: Given<u64>,
     pub(super) connections_max: Given<u64>,
     pub(super) requests_in_flight_max: Given<u64>,
+    pub(super) admission_timeout_ms: Given<u64>,
     pub(super) reads_in_flight_max: Given<u64>,
     pub(super) keys_max: Given<u64>,
     pub(super) points_max: Given<u64>,

@@ -144,24 +144,29 @@ fn config(keyspace: &str) -> Config {
         http: Http {
             listen: ([127, 0, 0, 1], 0).into(),
         },
-        api: Api {
-            listen: ([127, 0, 0, 1], 0).into(),
-            consistency: ReadConsistency::LocalQuorum,
-            request_timeout: Duration::from_secs(10),
-            speculative_after: Duration::from_secs(1),
-            connections_max: 1,
-            requests_in_flight_max: 1,
-            reads_in_flight_max: 1,
-            keys_max: 1,
-            points_max: 1,
-            lagging_after: Duration::from_secs(1),
-            open_max_age: Duration::ZERO,
-            closed_max_age: Duration::ZERO,
-            stop_timeout: Duration::from_secs(1),
-            cors_origins: Vec::new(),
-            tokens: Vec::new(),
-            tls: None,
-        },
+        api: api(),
+    }
+}
+
+fn api() -> Api {
+    Api {
+        listen: ([127, 0, 0, 1], 0).into(),
+        consistency: ReadConsistency::LocalQuorum,
+        request_timeout: Duration::from_secs(10),
+        speculative_after: Duration::from_secs(1),
+        connections_max: 1,
+        requests_in_flight_max: 1,
+        admission_timeout: Duration::ZERO,
+        reads_in_flight_max: 1,
+        keys_max: 1,
+        points_max: 1,
+        lagging_after: Duration::from_secs(1),
+        open_max_age: Duration::ZERO,
+        closed_max_age: Duration::ZERO,
+        stop_timeout: Duration::from_secs(1),
+        cors_origins: Vec::new(),
+        tokens: Vec::new(),
+        tls: None,
     }
 }
 

@@ -27,17 +27,22 @@ async fn many_who_ask_for_one_cell_at_one_moment_cost_one_read() {
     );
 }
 
-#[tokio::test]
-async fn what_goes_beyond_the_limit_is_refused_at_once_and_what_is_within_is_answered() {
+#[tokio::test(start_paused = true)]
+async fn what_goes_beyond_the_limit_is_refused_in_a_moment_and_what_is_within_is_answered() {
     let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=3");
     here.table.withheld.send_replace(true);
     let mut within: Vec<_> = (0..3).map(|_| Box::pin(here.get(KEY))).collect();
     for request in &mut within {
         assert!(futures_util::poll!(request).is_pending());
     }
+    let began = tokio::time::Instant::now();
     let beyond = here.get("/v1/counters/plays/keys/b").await;
+    assert_eq!(began.elapsed(), here.config.api.admission_timeout);
     assert_eq!((beyond.status, beyond.header("retry-after")), (503, "1"));
     assert_eq!(beyond.json()["type"], "/problems/overload");
+    assert_eq!(beyond.header("content-type"), "application/problem+json");
+    assert_eq!(beyond.header("cache-control"), "no-store");
+    assert_eq!(beyond.header("x-content-type-options"), "nosniff");
     assert_eq!(here.table.reads(), 1, "refused before anything was read");
     assert_eq!(
         here.get("/health").await.status,
@@ -49,13 +54,72 @@ async fn what_goes_beyond_the_limit_is_refused_at_once_and_what_is_within_is_ans
     assert_eq!(here.get(KEY).await.status, 200);
 }
 
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_gets_the_place_that_becomes_free_in_the_order_of_coming() {
+    let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=1");
+    here.table.withheld.send_replace(true);
+    let mut first = Box::pin(here.get(KEY));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    let mut second = Box::pin(here.get("/v1/counters/plays/keys/b"));
+    assert!(futures_util::poll!(&mut second).is_pending());
+    let mut third = Box::pin(here.get("/v1/counters/plays/keys/c"));
+    assert!(futures_util::poll!(&mut third).is_pending());
+    assert_eq!(here.table.reads(), 1, "the others are not begun");
+    here.table.withheld.send_replace(false);
+    assert_eq!(first.await.status, 200);
+    assert!(
+        futures_util::poll!(&mut third).is_pending(),
+        "the second came before it"
+    );
+    assert_eq!(second.await.status, 200);
+    assert_eq!(third.await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_looks_after_this_server_is_never_refused() {
+    let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=1");
+    here.table.withheld.send_replace(true);
+    let mut within = Box::pin(here.get(KEY));
+    assert!(futures_util::poll!(&mut within).is_pending());
+    for address in [
+        "/health",
+        "/healthz",
+        "/ready",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+    ] {
+        assert_eq!(here.get(address).await.status, 200, "{address}");
+    }
+    for (address, _, _) in counted() {
+        let address = address.replace("{counter}", "plays").replace("{key}", "b");
+        assert_eq!(here.get(&address).await.status, 503, "{address}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_can_be_read_by_the_pages_that_may_read_counts() {
+    let here = Here::new(
+        "STITCH_API__REQUESTS_IN_FLIGHT_MAX=1 STITCH_API__CORS_ORIGINS=[\"https://a.example\"]",
+    );
+    here.table.withheld.send_replace(true);
+    let mut within = Box::pin(here.get(KEY));
+    assert!(futures_util::poll!(&mut within).is_pending());
+    let got = here.get_with(KEY, &[("origin", "https://a.example")]).await;
+    assert_eq!(got.status, 503);
+    assert_eq!(
+        got.header("access-control-allow-origin"),
+        "https://a.example"
+    );
+}
+
 /// Two hundred keys.
 fn page() -> String {
     let keys: Vec<_> = (0..200).map(|n| format!("key=k{n}")).collect();
     format!("/v1/counters/plays/counts?{}", keys.join("&"))
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_for_many_counts_takes_the_places_of_those_that_could_read_as_much() {
     let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=40");
     here.table.withheld.send_replace(true);
@@ -86,7 +150,7 @@ async fn a_request_for_many_counts_has_room_alone_however_few_places_there_are()
     assert_eq!(here.get(&page()).await.status, 200);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_client_that_goes_away_takes_its_place_and_its_read_with_it() {
     let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=1");
     here.table.withheld.send_replace(true);

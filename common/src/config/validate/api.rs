@@ -34,6 +34,7 @@ pub(super) fn api(document: &Document<'_>, given: Given<raw::Api>) -> Result<Api
         speculative_after: time("speculative_after_ms", raw.speculative_after_ms, 100, 1)?,
         connections_max: count("connections_max", raw.connections_max, 4096)?,
         requests_in_flight_max: count("requests_in_flight_max", raw.requests_in_flight_max, 512)?,
+        admission_timeout: time("admission_timeout_ms", raw.admission_timeout_ms, 200, 0)?,
         reads_in_flight_max: count("reads_in_flight_max", raw.reads_in_flight_max, 256)?,
         keys_max: section.count("keys_max", raw.keys_max, 200, 1..=10_000)?,
         points_max: section.count("points_max", raw.points_max, 1000, 1..=10_000)?,

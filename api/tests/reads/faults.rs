@@ -90,7 +90,8 @@ async fn many_who_ask_for_one_cell_at_one_moment_cost_one_read() -> Result<()> {
 async fn what_is_too_much_is_refused_at_once_and_the_rest_is_answered() -> Result<()> {
     let stage = stage("api_overload").await?;
     let four = ("STITCH_API__REQUESTS_IN_FLIGHT_MAX", "4");
-    let (api, proxy) = behind_a_proxy(&stage, &[four]).await?;
+    let at_once = ("STITCH_API__ADMISSION_TIMEOUT_MS", "0");
+    let (api, proxy) = behind_a_proxy(&stage, &[four, at_once]).await?;
     proxy.set(Mode::Blackhole);
     let mut asking = JoinSet::new();
     for number in 0..4 {

@@ -144,6 +144,19 @@ async fn a_request_for_many_counts_takes_the_places_of_those_that_could_read_as_
     assert_eq!(one.await.status, 200);
 }
 
+#[tokio::test(start_paused = true)]
+async fn keys_in_a_body_take_as_many_places_as_those_in_an_address() {
+    let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=40");
+    here.table.withheld.send_replace(true);
+    let ask = || here.post("/v1/counters/plays/counts", r#"{"keys": ["a", "b"]}"#);
+    let mut one = Box::pin(ask());
+    assert!(futures_util::poll!(&mut one).is_pending());
+    assert_eq!(ask().await.status, 503);
+    here.table.withheld.send_replace(false);
+    assert_eq!(one.await.status, 200);
+    assert_eq!(ask().await.status, 200);
+}
+
 #[tokio::test]
 async fn a_request_for_many_counts_has_room_alone_however_few_places_there_are() {
     let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=1");

@@ -51,7 +51,11 @@ start_nodes() { # NODE...
     for name in "$@"; do launch_node "$name"; done
     await_nodes "$@"
     trap - EXIT INT TERM
-    say "all have served a client after $((SECONDS - begin)) s"
+    if [ -n "$unserved" ]; then
+        say "$unserved runs, and serves as soon as another ZooKeeper server does: deploy/local start, or up for all"
+    else
+        say "all have served a client after $((SECONDS - begin)) s"
+    fi
 }
 
 stop_started() {

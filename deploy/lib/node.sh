@@ -26,15 +26,17 @@ launch_node() { # NODE
     "launch_$kind" "$name"
 }
 
-# Ready means that a client was served.
+# Ready means that a client was served, or, of one ZooKeeper server that is started while the others are down, that it
+# waits for them: whoever starts them one after the other would else wait for ever. Sets $unserved to those.
 await_nodes() { # NODE...
     local name code=0 seconds=180
     for name in "$@"; do probe_of "$name"; done >"$directory/.probes"
     # In the background, because a shell that waits hears a signal at once, and one that runs a program does not.
     "$python" "$library/served.py" "$seconds" <"$directory/.probes" >"$directory/.late" 9>&- &
     wait $! || code=$?
+    unserved=$(cat "$directory/.late")
     [ "$code" != 0 ] || return 0
-    name=$(cat "$directory/.late")
+    name=$unserved
     say "--- the end of $directory/$name/log:"
     tail -n 15 "$directory/$name/log" >&2 || true
     say "---"
@@ -45,11 +47,15 @@ await_nodes() { # NODE...
         "machine busy or short of memory? Try again, or look there."
 }
 
-# What served.py has to know of a node. Among three, more is asked of it: a leader, a view of the whole ring.
+# What served.py has to know of a node. Among three, more is asked of it: a leader, unless it is started alone, a view of
+# the whole ring.
 probe_of() { # NODE
     local name=$1 kind
     kind=$(kind_of "$name")
-    if [ "$nodes" -gt 1 ] && [ "$kind" = zookeeper ]; then kind=ensemble; fi
+    if [ "$nodes" -gt 1 ] && [ "$kind" = zookeeper ]; then
+        kind=ensemble
+        [ "$command" != start ] || kind=member
+    fi
     if [ "$nodes" -gt 1 ] && [ "$kind" = cassandra ] && ring_is_whole; then kind=ring; fi
     echo "$name $kind $(address_of "$name") $(port_of "$name") $(cat "$directory/$name/pid")"
 }

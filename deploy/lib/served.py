@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Waits until every server has served a client. Reads a line `NAME KIND ADDRESS PORT PID` for each.
 
-Ends with 0 when all have; with 3 as soon as a process has ended, with 4 when time is up, and prints whose turn it was.
+Ends with 0 when all have, and prints who runs but waits for others; with 3 as soon as a process has ended, with 4 when
+time is up, and prints whose turn it was.
 Speaks just enough of each protocol with Python's own library, because a JVM as a client would take longer to start
 than the servers do.
 """
@@ -10,6 +11,9 @@ import socket
 import struct
 import sys
 import time
+
+# Of a server that does all it can without others.
+WAITS = "waits"
 
 
 def receive(connection, size):
@@ -40,6 +44,24 @@ def zookeeper(connection):
 
 def ensemble(connection):
     return zookeeper_mode(connection) in ("leader", "follower")
+
+
+def answers(address, port):
+    try:
+        with socket.create_connection((address, port), timeout=1) as connection:
+            connection.sendall(b"srvr")
+            return connection.recv(1) != b""
+    except OSError:
+        return False
+
+
+def member(connection):
+    """Serves, or waits for a majority of three, which others have to make."""
+    if ensemble(connection):
+        return True
+    _address, port = connection.getpeername()
+    running = sum(answers(f"127.0.0.{number}", port) for number in (1, 2, 3))
+    return WAITS if running == 1 else False
 
 
 def kafka(connection):
@@ -92,7 +114,14 @@ def runs(pid):
 
 
 def has_served(kind, address, port):
-    probes = {"zookeeper": zookeeper, "ensemble": ensemble, "kafka": kafka, "cassandra": cassandra, "ring": ring}
+    probes = {
+        "zookeeper": zookeeper,
+        "ensemble": ensemble,
+        "member": member,
+        "kafka": kafka,
+        "cassandra": cassandra,
+        "ring": ring,
+    }
     try:
         with socket.create_connection((address, int(port)), timeout=5) as connection:
             return probes[kind](connection)
@@ -108,7 +137,14 @@ def main():
             if not runs(pid):
                 print(name)
                 return 3
-        waiting = [line for line in waiting if not has_served(*line[1:4])]
+        late = []
+        for line in waiting:
+            served = has_served(*line[1:4])
+            if not served:
+                late.append(line)
+            elif served == WAITS:
+                print(line[0])
+        waiting = late
         if waiting and time.monotonic() > end:
             print(waiting[0][0])
             return 4

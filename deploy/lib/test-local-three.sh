@@ -30,6 +30,15 @@ test_three() {
     expect_true "two of three still have a leader" probe ensemble zookeeper-2 "$STITCH_ZOOKEEPER_PORT"
     attempt set_three start zookeeper-1
     expect_code "start the third again" 0
+    for name in 1 2 3; do set_three kill "zookeeper-$name"; done
+    attempt set_three start zookeeper-3
+    expect_code "start one of three that are down" 0
+    expect_said "it waits for the others" "zookeeper-3 runs, and serves as soon as another ZooKeeper server does"
+    attempt set_three start zookeeper-1
+    expect_code "start another" 0
+    expect_true "two of them have a leader" probe ensemble zookeeper-1 "$STITCH_ZOOKEEPER_PORT"
+    attempt set_three up
+    expect_code "up starts the third" 0
     attempt set_three down
     expect_code "down" 0
 }

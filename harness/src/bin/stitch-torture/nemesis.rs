@@ -138,7 +138,7 @@ impl Nemesis<'_> {
         sleep(away).await;
         // One that does not come up while others are in trouble is started again at the end.
         match victim.start().await {
-            Ok(()) => chronicle.trouble(format!("{} serves again", victim.name)),
+            Ok(()) => chronicle.trouble(format!("{} is back", victim.name)),
             Err(error) => {
                 chronicle.trouble(format!("{} does not start yet: {error:#}", victim.name))
             }

@@ -1,6 +1,14 @@
 # shellcheck shell=bash
 # Kafka, broker and controller in one process.
 
+# 16 bytes by chance, as Kafka writes them. The first bit is 0: an id that begins with a dash would be taken for an option.
+new_cluster_id() {
+    "$python" -c '
+import base64, secrets
+first, *rest = secrets.token_bytes(16)
+print(base64.urlsafe_b64encode(bytes([first & 0x7F, *rest])).decode().rstrip("="))'
+}
+
 configure_kafka() { # NODE
     local folder=$directory/$1
     render kafka.properties "$folder/kafka.properties" \
@@ -9,7 +17,7 @@ configure_kafka() { # NODE
     [ ! -f "$folder/data/meta.properties" ] || return 0
     "$java" -cp "$(jars_of kafka)/*" -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
         "$kafka_log_option" kafka.tools.StorageTool \
-        format -t "$("$python" -c 'import base64, uuid; print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[:22])')" \
+        format -t "$(new_cluster_id)" \
         -c "$folder/kafka.properties" >"$folder/format.log" 2>&1 || {
         tail -n 5 "$folder/format.log" >&2
         fail "Kafka could not prepare $folder/data ($folder/format.log)."

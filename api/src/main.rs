@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A request allocates some hundred times, and what it takes is given back by other threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     stitch_api::cli::main(std::env::args_os())
 }

@@ -20,12 +20,17 @@ use site::Site;
 
 /// Keys of a page.
 pub(crate) const KEYS: u32 = 200;
+/// Requests that the API answers at once, by default, and keys of a page that it reads at once: a page takes as many places.
+const PLACES: u32 = 512;
+const KEYS_AT_ONCE: u32 = 32;
 /// Questions on their way at once.
 const ASKERS: u32 = 64;
 /// The same for pages, each of which reads 32 keys at once.
 const PAGE_ASKERS: u32 = 8;
 /// Connections that are open.
 pub(crate) const CONNECTIONS: u32 = 2000;
+/// More than the API lets wait: almost all the connections that it takes.
+const CROWD: u32 = 4000;
 /// How much of what it can answer they ask for.
 pub(crate) const SHARE_ASKED: f64 = 0.5;
 /// Times as much as it can answer.
@@ -66,6 +71,7 @@ pub(crate) struct Open {
 /// As much as it can answer, and more.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Overload {
+    pub(crate) connections: u32,
     pub(crate) once_asked: f64,
     pub(crate) once: Loaded,
     pub(crate) more_asked: f64,
@@ -87,6 +93,7 @@ pub(crate) struct Serving {
     pub(crate) counts: Answered,
     pub(crate) open: Open,
     pub(crate) overload: Overload,
+    pub(crate) overload_crowd: Overload,
     pub(crate) overload_pages: Overload,
 }
 
@@ -122,11 +129,12 @@ pub(crate) async fn measure(bench: &mut Bench, oha: &Path) -> Result<Serving> {
     bench.say(&format!("{CONNECTIONS} connections"))?;
     all.open = open(&site, all.count.api.per_second(), sizes.serve_measure).await?;
     bench.say("more than can be answered: counts")?;
-    let capacity = all.count.api.per_second();
-    all.overload = overload(&site, Question::Count, capacity, sizes.serve_measure).await?;
+    let (time, few, crowd) = (sizes.serve_measure, CONNECTIONS, CROWD);
+    all.overload = overload(&site, Question::Count, PLACES, few, time).await?;
+    all.overload_crowd = overload(&site, Question::Count, PLACES, crowd, time).await?;
     bench.say("more than can be answered: pages")?;
-    let capacity = all.counts.api.per_second();
-    all.overload_pages = overload(&site, Question::Counts, capacity, sizes.serve_measure).await?;
+    let places = PLACES / KEYS_AT_ONCE;
+    all.overload_pages = overload(&site, Question::Counts, places, few, time).await?;
     site.close().await?;
     Ok(all)
 }
@@ -209,22 +217,31 @@ async fn open(site: &Site, capacity: f64, time: Duration) -> Result<Open> {
     })
 }
 
-/// What was measured as much as it can answer is asked for, and several times as much; whoever asks waits for nobody.
+/// As much as it can answer is asked for, and several times as much; whoever asks waits for nobody. How much that is, those
+/// tell who take all `places` and ask again as soon as they are answered.
 async fn overload(
     site: &Site,
     question: Question,
-    capacity: f64,
+    places: u32,
+    connections: u32,
     time: Duration,
 ) -> Result<Overload> {
+    let busy = Load {
+        connections: places,
+        rate: None,
+        time,
+    };
+    let capacity = site.ask(question, busy).await?.per_second();
     let ask = async |times: f64| {
         let load = Load {
-            connections: CONNECTIONS,
+            connections,
             rate: Some(capacity * times),
             time,
         };
         site.ask(question, load).await
     };
     Ok(Overload {
+        connections,
         once_asked: capacity,
         once: ask(1.0).await?,
         more_asked: capacity * TOO_MUCH,

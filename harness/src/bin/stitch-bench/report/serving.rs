@@ -17,6 +17,7 @@ pub(super) fn rows(serving: &Serving) -> Vec<Row> {
     }
     rows.push(open(&serving.open));
     rows.push(overload("single counts", &serving.overload));
+    rows.push(overload("single counts", &serving.overload_crowd));
     rows.push(overload("pages of 200 counts", &serving.overload_pages));
     rows
 }
@@ -74,8 +75,9 @@ fn overload(what: &str, overload: &Overload) -> Row {
     let kept = overload.kept();
     let told = |asked: f64, loaded: &crate::serving::Loaded| {
         format!(
-            "{} of {} asked, p99 {:.0} ms, generator {}",
+            "{} ({} refused) of {} asked, p99 {:.0} ms, generator {}",
             thousands(loaded.per_second()),
+            thousands(loaded.refused / loaded.seconds),
             thousands(asked),
             loaded.p99_ms,
             percent(loaded.cpu_share())
@@ -83,7 +85,9 @@ fn overload(what: &str, overload: &Overload) -> Row {
     };
     Row {
         what: format!(
-            "(g) {what} a second answered with 200 where {TOO_MUCH:.0}× as many are asked for as can be answered, against 1×"
+            "(g) {what} a second answered with 200 where {} connections ask for {TOO_MUCH:.0}× as many as can be answered, \
+             against 1×",
+            thousands(f64::from(overload.connections))
         ),
         stitch: told(overload.more_asked, &overload.more),
         alternative: told(overload.once_asked, &overload.once),

@@ -93,7 +93,8 @@ async fn what_looks_after_this_server_is_never_refused() {
     }
     for (address, _, _) in counted() {
         let address = address.replace("{counter}", "plays").replace("{key}", "b");
-        assert_eq!(here.get(&address).await.status, 503, "{address}");
+        let got = here.get(&address).await;
+        assert_eq!(got.json()["type"], "/problems/overload", "{address}");
     }
 }
 
@@ -138,7 +139,11 @@ async fn a_request_for_many_counts_takes_the_places_of_those_that_could_read_as_
     for request in &mut beside {
         assert!(futures_util::poll!(request).is_pending());
     }
-    assert_eq!(here.get(KEY).await.status, 503, "32 places and 8 are all");
+    assert_eq!(
+        here.get(KEY).await.json()["type"],
+        "/problems/overload",
+        "32 places and 8 are all"
+    );
     here.table.withheld.send_replace(false);
     assert!(join_all(beside).await.iter().all(|got| got.status == 200));
     assert_eq!(one.await.status, 200);
@@ -151,7 +156,7 @@ async fn keys_in_a_body_take_as_many_places_as_those_in_an_address() {
     let ask = || here.post("/v1/counters/plays/counts", r#"{"keys": ["a", "b"]}"#);
     let mut one = Box::pin(ask());
     assert!(futures_util::poll!(&mut one).is_pending());
-    assert_eq!(ask().await.status, 503);
+    assert_eq!(ask().await.json()["type"], "/problems/overload");
     here.table.withheld.send_replace(false);
     assert_eq!(one.await.status, 200);
     assert_eq!(ask().await.status, 200);
@@ -169,7 +174,7 @@ async fn a_client_that_goes_away_takes_its_place_and_its_read_with_it() {
     here.table.withheld.send_replace(true);
     let mut gone = Box::pin(here.get(KEY));
     assert!(futures_util::poll!(&mut gone).is_pending());
-    assert_eq!(here.get(KEY).await.status, 503);
+    assert_eq!(here.get(KEY).await.json()["type"], "/problems/overload");
     drop(gone);
     assert_eq!(here.table.given_up.load(Ordering::SeqCst), 1);
     here.table.withheld.send_replace(false);

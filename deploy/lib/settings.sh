@@ -31,7 +31,8 @@ ZooKeeper, Kafka and Cassandra on this machine, on loopback addresses only.
   deploy/local logs [NODE]                  the last lines of the logs
 
   deploy/local freeze NODE | thaw NODE      SIGSTOP, SIGCONT
-  deploy/local kill NODE | start NODE       SIGKILL; start again and wait until it serves
+  deploy/local kill NODE | start NODE       SIGKILL; start again and wait until it serves, or
+                                            waits for other ZooKeeper servers of three
   deploy/local pid NODE                     its process id
 
 NODE is zookeeper-1, kafka, cassandra-1 (with --nodes 3 also -2 and -3 of both, on 127.0.0.2 and 127.0.0.3).

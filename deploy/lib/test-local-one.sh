@@ -6,6 +6,7 @@ set_one() { local_ "$@" --dir "$tested/one"; }
 test_one() {
     test_arguments
     test_tools
+    test_cluster_id
     test_fetching
     test_memory
     test_ports
@@ -18,6 +19,15 @@ test_one() {
     test_down
     test_death_at_start
     test_interrupted_up
+}
+
+# Chance that would have made an id begin with a dash.
+test_cluster_id() {
+    local chance=$tested/chance id
+    mkdir -p "$chance"
+    echo 'def token_bytes(size): return bytes([0xFB] * size)' >"$chance/secrets.py"
+    id=$(python=python3 && source "$library/kafka.sh" && PYTHONPATH=$chance new_cluster_id)
+    expect_true "an id of a Kafka cluster has 22 characters, and begins with no dash" grep -qxE '[A-Za-z0-9_][A-Za-z0-9_-]{21}' <<<"$id"
 }
 
 test_arguments() {

@@ -9,6 +9,7 @@
 //! order in which they were asked for, so that a request for many keys, which takes several, is not overtaken for ever.
 
 use std::convert::Infallible;
+use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -154,11 +155,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Self {
-            mut answers,
-            admission,
-            refusal,
-        } = self.clone();
+        // The one that was found ready is called; its copy need not be.
+        let next = self.answers.clone();
+        let mut answers = mem::replace(&mut self.answers, next);
+        let (admission, refusal) = (Arc::clone(&self.admission), Arc::clone(&self.refusal));
         async move {
             let Some(wanted) = admission.wanted(&request) else {
                 return answers.call(request).await;

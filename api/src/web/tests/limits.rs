@@ -1,8 +1,29 @@
+use std::pin::Pin;
+
 use futures_util::future::join_all;
 
 use super::*;
 
 const KEY: &str = "/v1/counters/plays/keys/a";
+
+/// Requests that are on their way and will not be answered before more happens.
+async fn begun<F: Future>(requests: impl IntoIterator<Item = F>) -> Vec<Pin<Box<F>>> {
+    let mut begun: Vec<_> = requests.into_iter().map(Box::pin).collect();
+    for request in &mut begun {
+        assert!(futures_util::poll!(request).is_pending());
+    }
+    begun
+}
+
+/// Not for want of an answer, which is 503, too, but for want of a place.
+fn assert_refused(got: &Got, what: &str) {
+    assert_eq!(
+        (got.status, got.header("retry-after")),
+        (503, "1"),
+        "{what}"
+    );
+    assert_eq!(got.json()["type"], "/problems/overload", "{what}");
+}
 
 #[tokio::test]
 async fn many_who_ask_for_one_cell_at_one_moment_cost_one_read() {
@@ -31,15 +52,11 @@ async fn many_who_ask_for_one_cell_at_one_moment_cost_one_read() {
 async fn what_goes_beyond_the_limit_is_refused_in_a_moment_and_what_is_within_is_answered() {
     let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=3");
     here.table.withheld.send_replace(true);
-    let mut within: Vec<_> = (0..3).map(|_| Box::pin(here.get(KEY))).collect();
-    for request in &mut within {
-        assert!(futures_util::poll!(request).is_pending());
-    }
+    let within = begun((0..3).map(|_| here.get(KEY))).await;
     let began = tokio::time::Instant::now();
     let beyond = here.get("/v1/counters/plays/keys/b").await;
     assert_eq!(began.elapsed(), here.config.api.admission_timeout);
-    assert_eq!((beyond.status, beyond.header("retry-after")), (503, "1"));
-    assert_eq!(beyond.json()["type"], "/problems/overload");
+    assert_refused(&beyond, "a fourth");
     assert_eq!(beyond.header("content-type"), "application/problem+json");
     assert_eq!(beyond.header("cache-control"), "no-store");
     assert_eq!(beyond.header("x-content-type-options"), "nosniff");
@@ -58,12 +75,9 @@ async fn what_goes_beyond_the_limit_is_refused_in_a_moment_and_what_is_within_is
 async fn whoever_waits_gets_the_place_that_becomes_free_in_the_order_of_coming() {
     let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=1");
     here.table.withheld.send_replace(true);
-    let mut first = Box::pin(here.get(KEY));
-    assert!(futures_util::poll!(&mut first).is_pending());
-    let mut second = Box::pin(here.get("/v1/counters/plays/keys/b"));
-    assert!(futures_util::poll!(&mut second).is_pending());
-    let mut third = Box::pin(here.get("/v1/counters/plays/keys/c"));
-    assert!(futures_util::poll!(&mut third).is_pending());
+    let addresses = ["a", "b", "c"].map(|key| format!("/v1/counters/plays/keys/{key}"));
+    let waiting = begun(addresses.iter().map(|address| here.get(address))).await;
+    let [first, second, mut third] = <[_; 3]>::try_from(waiting).ok().unwrap();
     assert_eq!(here.table.reads(), 1, "the others are not begun");
     here.table.withheld.send_replace(false);
     assert_eq!(first.await.status, 200);
@@ -79,8 +93,7 @@ async fn whoever_waits_gets_the_place_that_becomes_free_in_the_order_of_coming()
 async fn what_looks_after_this_server_is_never_refused() {
     let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=1");
     here.table.withheld.send_replace(true);
-    let mut within = Box::pin(here.get(KEY));
-    assert!(futures_util::poll!(&mut within).is_pending());
+    let _within = begun([here.get(KEY)]).await;
     for address in [
         "/health",
         "/healthz",
@@ -94,7 +107,7 @@ async fn what_looks_after_this_server_is_never_refused() {
     for (address, _, _) in counted() {
         let address = address.replace("{counter}", "plays").replace("{key}", "b");
         let got = here.get(&address).await;
-        assert_eq!(got.json()["type"], "/problems/overload", "{address}");
+        assert_refused(&got, &address);
     }
 }
 
@@ -104,10 +117,9 @@ async fn a_refusal_can_be_read_by_the_pages_that_may_read_counts() {
         "STITCH_API__REQUESTS_IN_FLIGHT_MAX=1 STITCH_API__CORS_ORIGINS=[\"https://a.example\"]",
     );
     here.table.withheld.send_replace(true);
-    let mut within = Box::pin(here.get(KEY));
-    assert!(futures_util::poll!(&mut within).is_pending());
+    let _within = begun([here.get(KEY)]).await;
     let got = here.get_with(KEY, &[("origin", "https://a.example")]).await;
-    assert_eq!(got.status, 503);
+    assert_refused(&got, "one of another host's page");
     assert_eq!(
         got.header("access-control-allow-origin"),
         "https://a.example"
@@ -125,28 +137,20 @@ async fn a_request_for_many_counts_takes_the_places_of_those_that_could_read_as_
     let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=40");
     here.table.withheld.send_replace(true);
     let page = page();
-    let mut one = Box::pin(here.get(&page));
-    assert!(futures_util::poll!(&mut one).is_pending());
+    let one = begun([here.get(&page)]).await;
     let reads = here.table.reads();
     let another = here.get(&page).await;
-    assert_eq!((another.status, another.header("retry-after")), (503, "1"));
+    assert_refused(&another, "another page");
     assert_eq!(
         here.table.reads(),
         reads,
         "refused before anything was read"
     );
-    let mut beside: Vec<_> = (0..8).map(|_| Box::pin(here.get(KEY))).collect();
-    for request in &mut beside {
-        assert!(futures_util::poll!(request).is_pending());
-    }
-    assert_eq!(
-        here.get(KEY).await.json()["type"],
-        "/problems/overload",
-        "32 places and 8 are all"
-    );
+    let beside = begun((0..8).map(|_| here.get(KEY))).await;
+    assert_refused(&here.get(KEY).await, "32 places and 8 are all");
     here.table.withheld.send_replace(false);
     assert!(join_all(beside).await.iter().all(|got| got.status == 200));
-    assert_eq!(one.await.status, 200);
+    assert!(join_all(one).await.iter().all(|got| got.status == 200));
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,11 +158,10 @@ async fn keys_in_a_body_take_as_many_places_as_those_in_an_address() {
     let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=40");
     here.table.withheld.send_replace(true);
     let ask = || here.post("/v1/counters/plays/counts", r#"{"keys": ["a", "b"]}"#);
-    let mut one = Box::pin(ask());
-    assert!(futures_util::poll!(&mut one).is_pending());
-    assert_eq!(ask().await.json()["type"], "/problems/overload");
+    let one = begun([ask()]).await;
+    assert_refused(&ask().await, "one more beside 32 of 40 places");
     here.table.withheld.send_replace(false);
-    assert_eq!(one.await.status, 200);
+    assert!(join_all(one).await.iter().all(|got| got.status == 200));
     assert_eq!(ask().await.status, 200);
 }
 
@@ -172,9 +175,8 @@ async fn a_request_for_many_counts_has_room_alone_however_few_places_there_are()
 async fn a_client_that_goes_away_takes_its_place_and_its_read_with_it() {
     let here = Here::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=1");
     here.table.withheld.send_replace(true);
-    let mut gone = Box::pin(here.get(KEY));
-    assert!(futures_util::poll!(&mut gone).is_pending());
-    assert_eq!(here.get(KEY).await.json()["type"], "/problems/overload");
+    let gone = begun([here.get(KEY)]).await;
+    assert_refused(&here.get(KEY).await, "one beside it");
     drop(gone);
     assert_eq!(here.table.given_up.load(Ordering::SeqCst), 1);
     here.table.withheld.send_replace(false);

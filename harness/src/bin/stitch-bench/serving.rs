@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use crate::Bench;
-use crate::baseline::reads::Question;
+use crate::baseline::reads::{KEYS_AT_ONCE, Question};
 use crate::baseline::{self, Measured};
 use generator::Load;
 pub(crate) use generator::Loaded;
@@ -20,9 +20,8 @@ use site::Site;
 
 /// Keys of a page.
 pub(crate) const KEYS: u32 = 200;
-/// Requests that the API answers at once, by default, and keys of a page that it reads at once: a page takes as many places.
-const PLACES: u32 = 512;
-const KEYS_AT_ONCE: u32 = 32;
+/// Requests that the API answers at once, by default; a page takes as many places as it reads keys at once.
+const PLACES: usize = 512;
 /// Questions on their way at once.
 const ASKERS: u32 = 64;
 /// The same for pages, each of which reads 32 keys at once.
@@ -222,12 +221,12 @@ async fn open(site: &Site, capacity: f64, time: Duration) -> Result<Open> {
 async fn overload(
     site: &Site,
     question: Question,
-    places: u32,
+    places: usize,
     connections: u32,
     time: Duration,
 ) -> Result<Overload> {
     let busy = Load {
-        connections: places,
+        connections: u32::try_from(places)?,
         rate: None,
         time,
     };

@@ -20,7 +20,7 @@ use crate::load::{COUNTER, track};
 use crate::serving::month;
 
 /// Keys of one page that are read at once: as many as the API's.
-const KEYS_AT_ONCE: usize = 32;
+pub(crate) const KEYS_AT_ONCE: usize = 32;
 
 /// What is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -76,6 +76,7 @@ fn run(arguments: &Arguments, out: &mut dyn Write) -> io::Result<bool> {
         explored.histories,
         took.as_secs_f64()
     )?;
+    writeln!(out, "traces {:016x}", explored.traces)?;
     let Some((seed, finding)) = explored.found else {
         writeln!(out, "nothing found")?;
         return Ok(true);

@@ -13,6 +13,8 @@ use crate::play::play;
 pub struct Explored {
     /// How many there were.
     pub histories: u64,
+    /// The wrapping sum of their traces' hashes: two builds that behave alike have the same.
+    pub traces: u64,
     /// The first seed, in the order of seeds, at which something was found.
     pub found: Option<(u64, Finding)>,
     /// What was tried.
@@ -33,6 +35,7 @@ pub fn explore(seed: u64, count: u64, threads: usize, prepare: impl Fn() + Sync)
                 let own = work(seed, &next, &end);
                 let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
                 all.histories += own.histories;
+                all.traces = all.traces.wrapping_add(own.traces);
                 all.coverage.add(&own.coverage);
                 let earlier = |found: &(u64, Finding)| {
                     all.found.as_ref().is_none_or(|known| found.0 < known.0)
@@ -56,6 +59,7 @@ fn work(seed: u64, next: &AtomicU64, end: &AtomicU64) -> Explored {
         let seed = seed.wrapping_add(index);
         let verdict = play(&History::of(seed), false);
         own.histories += 1;
+        own.traces = own.traces.wrapping_add(verdict.hash);
         own.coverage.add(&verdict.coverage);
         if let Some(finding) = verdict.finding {
             // Earlier ones go on, so that the first is told whatever the number of threads.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use stitch_cassandra::{BucketSpan, ScyllaReader};
 use stitch_common::cell::{CellSlot, Count, Counter};
-use stitch_common::counter_store::{BucketSpan, ScyllaReader};
 use stitch_common::ports::StoreError;
 
 /// What was read; rows that do not exist are left out.

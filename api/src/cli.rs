@@ -6,8 +6,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use stitch_common::check::check;
-use stitch_common::program::{self, Shared};
+use stitch_app::check::check;
+use stitch_app::program::{self, Shared};
 
 use crate::server::tls;
 

@@ -1,7 +1,7 @@
 //! Which cells add up to what was counted in a stretch of time: as few of the kept buckets as tile it exactly.
 
+use stitch_cassandra::BucketSpan;
 use stitch_common::cell::{Bucket, CellSlot, EventTime, Granularity};
-use stitch_common::counter_store::BucketSpan;
 
 use crate::calendar::{Period, Time, UtcOffset};
 

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use stitch_common::clock::Moment;
-use stitch_common::coordination::glance::Glance;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::Bounds;
 use stitch_common::range::{RangeBits, RangeId};
+use stitch_protocol::glance::Glance;
 
 /// After which what was seen is too old to be told.
 const STALE_AFTER: Duration = Duration::from_secs(10);

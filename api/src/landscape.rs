@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use stitch_common::answer::Failure;
+use stitch_app::status::{self, Status};
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
 use stitch_common::ports::Keeper;
-use stitch_common::status::{self, Status};
+use stitch_common::user_error::Failure;
 use tokio::sync::{Notify, watch};
 
 use crate::session::Reopened;

@@ -12,8 +12,9 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
-use stitch_common::answer::{self, Failure};
-use stitch_common::status::Status;
+use stitch_app::status::Status;
+use stitch_common::answer;
+use stitch_common::user_error::Failure;
 
 use crate::app::App;
 use crate::page::{Loaded, page, told};

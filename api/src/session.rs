@@ -2,9 +2,9 @@
 //! over. No member: it makes nothing there.
 
 use stitch_common::clock::Clock;
-use stitch_common::coordination::Coordinator;
-use stitch_common::coordination::path::Paths;
 use stitch_common::ports::{Keeper, KeeperError, Session, SessionState};
+use stitch_protocol::Coordinator;
+use stitch_protocol::path::Paths;
 
 /// A session that there is, or is going to be.
 pub(crate) struct Reopened<K: Keeper, C> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use stitch_cassandra::BucketSpan;
 use stitch_common::cell::{CellSlot, Count, Counter};
-use stitch_common::counter_store::BucketSpan;
 use stitch_common::ports::StoreError;
 use tokio::sync::Semaphore;
 

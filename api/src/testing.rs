@@ -1,13 +1,11 @@
 //! A namespace as it may be seen, for tests.
 
 use chrono::{DateTime, Utc};
-use stitch_common::coordination::restoration::Holder;
+use stitch_app::status::{LockLine, MarkLine, MemberLine, PartitionLine, RestorationLine, Status};
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::range::RangeId;
-use stitch_common::status::{
-    LockLine, MarkLine, MemberLine, PartitionLine, RestorationLine, Status,
-};
+use stitch_protocol::restoration::Holder;
 
 fn time(text: &str) -> DateTime<Utc> {
     DateTime::parse_from_rfc3339(text).unwrap().to_utc()

@@ -7,6 +7,7 @@ mod document;
 mod load;
 mod overrides;
 mod raw;
+mod refused_property;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::definition::Definitions;
 use crate::ports::Level;
 
 pub use load::Environment;
+pub use refused_property::refused_property;
 
 /// The configuration as the programs use it, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,32 +1,26 @@
-//! What counting and restoring have in common: what an event, a cell, a range and progress *are*, the ports
-//! through which all waiting goes, and one door to each of the three servers.
+//! What counting, restoring and reading have in common: what an event, a cell, a range and progress *are*, the ports
+//! through which all waiting goes, and the configuration.
 //!
-//! What a binary *does* with these stands in its own crate. Three modules alone import a server's client:
-//! `event_log` (Kafka), `coordination` (ZooKeeper) and `counter_store` (Cassandra).
+//! No client of a server is known here, and nothing is read or sent. What the fleet agrees on is in `stitch-protocol`,
+//! what a program does in its own crate, and each server behind one adapter (`adapters/`).
 
-pub mod definition;
-pub mod event;
-pub mod cell;
-pub mod range;
-pub mod offset;
-pub mod progress;
-pub mod outcome;
-pub mod lease;
-pub mod member;
+pub mod user_error;
+pub mod answer;
+pub mod feedback;
 pub mod invariant;
 pub mod mutation;
+pub mod offset;
+pub mod token;
+pub mod range;
+pub mod cell;
+pub mod definition;
+pub mod event;
+pub mod member;
+pub mod progress;
+pub mod scope;
+pub mod outcome;
 pub mod clock;
+pub mod wait;
+pub mod lease;
 pub mod ports;
 pub mod config;
-pub mod departure;
-pub mod answer;
-pub mod telemetry;
-pub mod shutdown;
-pub mod namespace;
-pub mod check;
-pub mod status;
-pub mod program;
-pub mod event_log;
-pub mod coordination;
-pub mod counter_store;
-pub mod calm;

@@ -6,7 +6,7 @@ macro_rules! rules {
     ($($rule:ident $name:literal $loss:literal,)*) => {
         /// A rule, or the part of a rule that design and architecture state by itself.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[expect(missing_docs, reason = "each has its name right beside it")]
+
         pub enum Rule { $($rule,)* }
 
         impl Rule {

@@ -7,13 +7,15 @@
 //!
 //! The adapters are [`crate::coordination`], [`crate::counter_store`] and [`crate::event_log`].
 
+#![warn(missing_docs)]
+
 mod keeper;
 mod log;
 mod store;
 
 pub use keeper::{
     CreateMode, Created, Keeper, KeeperError, MultiError, Node, NodeStat, Operation, Session,
-    SessionState,
+    SessionState, ZOOKEEPER_AWAY, ZOOKEEPER_REFUSED,
 };
 pub use log::{
     Bounds, EventLog, Feed, FeedEvent, Fingerprint, Group, GroupEvent, LogError, LogIdentity,

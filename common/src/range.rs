@@ -7,20 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::counter_store::token;
-
-/// Where Cassandra's Murmur3 partitioner puts a partition key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Token(pub i64);
-
-impl Token {
-    /// The token of a composite partition key of these components.
-    #[must_use]
-    pub fn of_partition_key(components: &[&[u8]]) -> Self {
-        token::murmur3(components)
-    }
-}
+use crate::token::Token;
 
 /// How finely a namespace is divided: `2^bits` ranges. Fixed with the namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -7,10 +7,11 @@ use stitch_common::cell::{
 use stitch_common::definition::{AmountSource, CounterDefinition, Definitions, EventAttributes};
 use stitch_common::event::{Decoded, Decoder, slot};
 use stitch_common::offset::{Offset, Offsets, Partition};
-use stitch_common::range::{RangeBits, Token};
-use stitch_restorator::ledger::Ledger;
-use stitch_restorator::place::{PackedSlot, Place};
+use stitch_common::range::RangeBits;
+use stitch_common::token::Token;
 use stitch_restorator::plan::judge::Drift;
+use stitch_totals::ledger::Ledger;
+use stitch_totals::place::{PackedSlot, Place};
 
 const DAY_MS: i64 = 86_400_000;
 

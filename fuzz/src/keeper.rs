@@ -2,11 +2,11 @@
 
 use std::fmt::Debug;
 
-use stitch_common::coordination::Error;
-use stitch_common::coordination::definition_node::NamespaceRecord;
-use stitch_common::coordination::envelope::{Payload, open, seal};
 use stitch_common::progress::Written;
 use stitch_common::range::RangeBits;
+use stitch_protocol::Error;
+use stitch_protocol::definition_node::NamespaceRecord;
+use stitch_protocol::envelope::{Payload, open, seal};
 
 const PATH: &str = "/stitch/n/node";
 

@@ -4,9 +4,9 @@
 //! Each target takes any bytes. The ordinary tests give it the inputs that are kept in `corpus/`, among them every one
 //! that ever broke something, and changed ones by chance.
 
-use stitch_common::coordination::membership::MemberRecord;
-use stitch_common::coordination::restoration::{Holder, RestorationRecord};
 use stitch_common::ports::Fingerprint;
+use stitch_protocol::membership::MemberRecord;
+use stitch_protocol::restoration::{Holder, RestorationRecord};
 
 mod events;
 mod configuration;

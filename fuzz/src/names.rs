@@ -1,7 +1,7 @@
 //! Names of nodes in ZooKeeper, and of members in Cassandra's list of clients.
 
-use stitch_common::coordination::queue::{Contender, Position, position};
 use stitch_common::member::MemberId;
+use stitch_protocol::queue::{Contender, Position, position};
 
 /// Any names are a queue: who waits, waits for another place in it.
 pub(crate) fn queue(bytes: &[u8]) {

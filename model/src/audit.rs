@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use stitch_common::cell::{Amount, Cell, Count};
 use stitch_common::offset::{Offset, Offsets, Partition};
-use stitch_restorator::ledger::Ledger;
 use stitch_restorator::plan::judge::{Drift, Verdicts};
 use stitch_restorator::restoration::portion::Portions;
 use stitch_restorator::restoration::{touched, verify};
+use stitch_totals::ledger::Ledger;
 
 use crate::bounds::{Bounds, CELLS, PARTITIONS};
 use crate::rule::Rule;

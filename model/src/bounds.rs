@@ -3,7 +3,7 @@
 use stitch_common::cell::{Cell, CellSlot, Counter, EventTime, Granularity};
 use stitch_common::event::slot;
 use stitch_common::range::{RangeBits, RangeId};
-use stitch_restorator::place::{PackedSlot, Place};
+use stitch_totals::place::{PackedSlot, Place};
 
 use crate::fault::Faults;
 use crate::rule::Rule;

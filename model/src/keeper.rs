@@ -1,7 +1,7 @@
 //! ZooKeeper: lock queues, marks, tombstones, and the calm that they are for.
 
-use stitch_common::coordination::queue::{self, Contender, Guid, Kind, Sequence};
-use stitch_common::coordination::requests::Request;
+use stitch_protocol::queue::{self, Contender, Guid, Kind, Sequence};
+use stitch_protocol::requests::Request;
 
 use crate::bounds::{Bounds, range_id};
 use crate::rule::Rule;

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use stitch_common::clock::Moment;
-use stitch_common::coordination::queue::Kind;
 use stitch_common::lease::Lease;
 use stitch_common::offset::Offset;
 use stitch_processor::counting::track::Track;
 use stitch_processor::counting::{LockState, Stage, rule};
+use stitch_protocol::queue::Kind;
 
 use crate::bounds::{Bounds, PARTITIONS, PROCESSORS, RANGES};
 use crate::fault::Fault;

@@ -1,7 +1,7 @@
 //! The restorator: which step comes next, and what comes of it. What is read, judged and corrected is the product's own
 //! decision ([`audit`]).
 
-use stitch_common::coordination::queue::Kind;
+use stitch_protocol::queue::Kind;
 
 use crate::audit::{self, of_range};
 use crate::bounds::{Bounds, CELLS, Way};

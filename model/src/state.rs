@@ -1,8 +1,8 @@
 //! One state of the world: what the servers hold, what is on its way, and what each process remembers.
 
-use stitch_common::coordination::queue::Kind;
 use stitch_processor::counting::track::{Place, Track};
 use stitch_processor::counting::{LockState, Stage};
+use stitch_protocol::queue::Kind;
 
 use crate::bounds::{CELLS, PARTITIONS, PROCESSORS, RANGES};
 use crate::fault::Faults;

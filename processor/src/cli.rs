@@ -6,10 +6,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use stitch_common::check::check;
-use stitch_common::counter_store::Replication;
-use stitch_common::namespace::{self, Request};
-use stitch_common::program::{self, Shared};
+use stitch_app::check::check;
+use stitch_app::init::{self, Request};
+use stitch_app::program::{self, Shared};
+use stitch_cassandra::Replication;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -88,7 +88,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 replication: given.replication,
                 update: given.update,
             };
-            namespace::init(&config, &request).await
+            init::init(&config, &request).await
         }),
         Command::Run => program::run("run", &shared, run::run),
         Command::Check => {

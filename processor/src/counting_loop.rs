@@ -9,10 +9,6 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use stitch_common::clock::{Clock, Moment};
-use stitch_common::coordination::partition_lock::PartitionLock;
-use stitch_common::coordination::progress_node::Known;
-use stitch_common::coordination::range_lock::RangeLock;
-use stitch_common::coordination::requests::Request;
 use stitch_common::lease::Lease;
 use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::{Offset, Offsets, Partition};
@@ -20,6 +16,10 @@ use stitch_common::ports::{
     Bounds, EventLog, Feed, FeedEvent, Group, GroupEvent, RevokeAck, Session, SessionState, Store,
 };
 use stitch_common::range::RangeId;
+use stitch_protocol::partition_lock::PartitionLock;
+use stitch_protocol::progress_node::Known;
+use stitch_protocol::range_lock::RangeLock;
+use stitch_protocol::requests::Request;
 use tokio_util::sync::CancellationToken;
 
 use crate::counting::{Command, Counting};

@@ -7,12 +7,6 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use stitch_common::clock::{Clock, Moment};
-use stitch_common::coordination::partition_lock::PartitionLock;
-use stitch_common::coordination::progress_node::{self, Known, WriteOutcome};
-use stitch_common::coordination::queue::Kind;
-use stitch_common::coordination::range_lock::RangeLock;
-use stitch_common::coordination::requests::{self, Request};
-use stitch_common::coordination::{self, Coordinator, marks, membership};
 use stitch_common::lease::Permit;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::outcome::Outcome;
@@ -21,6 +15,12 @@ use stitch_common::ports::{
 };
 use stitch_common::progress::Progress;
 use stitch_common::range::{RangeBits, RangeId};
+use stitch_protocol::partition_lock::PartitionLock;
+use stitch_protocol::progress_node::{self, Known, WriteOutcome};
+use stitch_protocol::queue::Kind;
+use stitch_protocol::range_lock::RangeLock;
+use stitch_protocol::requests::{self, Request};
+use stitch_protocol::{Coordinator, marks, membership};
 use tokio_util::sync::CancellationToken;
 
 use crate::counting::BatchId;
@@ -259,7 +259,7 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Servers<'_, S, C, Q, L> {
         let sent = self.clock.now();
         match membership::heartbeat(&self.coordinator).await {
             Ok(_) => Done::Heartbeat(sent),
-            Err(coordination::Error::Unanswered { .. }) => Done::Unheard,
+            Err(stitch_protocol::Error::Unanswered { .. }) => Done::Unheard,
             Err(error) => failed(error),
         }
     }
@@ -272,7 +272,7 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Servers<'_, S, C, Q, L> {
         loop {
             match requests::watch(&self.coordinator).await {
                 Ok((requests, watch)) => return Done::Requests(requests, watch),
-                Err(coordination::Error::Unanswered { .. }) => self.clock.sleep(PAUSE).await,
+                Err(stitch_protocol::Error::Unanswered { .. }) => self.clock.sleep(PAUSE).await,
                 Err(error) => return failed(error),
             }
         }
@@ -300,6 +300,6 @@ pub(crate) async fn commit<Watch>(
     }
 }
 
-fn failed<Watch>(error: coordination::Error) -> Done<Watch> {
+fn failed<Watch>(error: stitch_protocol::Error) -> Done<Watch> {
     Done::Failed(error.into())
 }

@@ -1,11 +1,11 @@
 //! Why a processor's work as a member, or as a process, ends early.
 
-use stitch_common::answer::Failure;
-use stitch_common::coordination;
+use stitch_common::user_error::Failure;
+
 use stitch_common::member::MemberId;
-use stitch_common::namespace;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{KeeperError, LogError, StoreError};
+use stitch_protocol::namespace;
 
 use crate::resume::Refusal;
 
@@ -17,7 +17,7 @@ pub(crate) enum Error {
     Over,
     /// ZooKeeper does not answer.
     #[error(transparent)]
-    Coordination(coordination::Error),
+    Coordination(stitch_protocol::Error),
     /// ZooKeeper cannot be reached.
     #[error(transparent)]
     Keeper(#[from] KeeperError),
@@ -58,15 +58,15 @@ fn told(writer: Option<&MemberId>) -> String {
     )
 }
 
-impl From<coordination::Error> for Error {
-    fn from(error: coordination::Error) -> Self {
+impl From<stitch_protocol::Error> for Error {
+    fn from(error: stitch_protocol::Error) -> Self {
         match error {
-            coordination::Error::SessionOver | coordination::Error::Lost { .. } => Self::Over,
-            other @ (coordination::Error::Unanswered { .. }
-            | coordination::Error::Refused { .. }
-            | coordination::Error::NotInitialised { .. }
-            | coordination::Error::Missing { .. }
-            | coordination::Error::Corrupt { .. }) => Self::Coordination(other),
+            stitch_protocol::Error::SessionOver | stitch_protocol::Error::Lost { .. } => Self::Over,
+            other @ (stitch_protocol::Error::Unanswered { .. }
+            | stitch_protocol::Error::Refused { .. }
+            | stitch_protocol::Error::NotInitialised { .. }
+            | stitch_protocol::Error::Missing { .. }
+            | stitch_protocol::Error::Corrupt { .. }) => Self::Coordination(other),
         }
     }
 }
@@ -87,7 +87,7 @@ impl Error {
     pub(crate) const fn passes(&self) -> bool {
         match self {
             Self::Over
-            | Self::Coordination(coordination::Error::Unanswered { .. })
+            | Self::Coordination(stitch_protocol::Error::Unanswered { .. })
             | Self::Keeper(KeeperError::Ambiguous(_) | KeeperError::SessionOver)
             | Self::Store(StoreError::Unavailable(_))
             | Self::Log(LogError::Unavailable(_)) => true,

@@ -14,9 +14,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
-use stitch_common::answer::Failure;
 use stitch_common::clock::Clock;
 use stitch_common::config::Http;
+use stitch_common::user_error::Failure;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 

@@ -15,21 +15,23 @@ mod remember;
 mod error;
 pub mod metrics;
 pub mod status;
+#[cfg(feature = "servers")]
 pub mod http;
+#[cfg(feature = "servers")]
 pub mod cli;
 
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use stitch_common::answer::Failure;
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
 use stitch_common::ports::{Cql, EventLog, Keeper};
+use stitch_common::user_error::Failure;
 use tokio_util::sync::CancellationToken;
 
 pub use member::Ports;
-pub use stitch_common::departure::Departure;
+pub use stitch_protocol::departure::Departure;
 
 use error::Error;
 use member::Process;

@@ -3,13 +3,13 @@
 
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
-use stitch_common::coordination::Coordinator;
-use stitch_common::coordination::membership::{self, Introduction, Joined};
-use stitch_common::coordination::path::Paths;
-use stitch_common::departure::{self, Departure};
 use stitch_common::member::Role;
-use stitch_common::namespace;
 use stitch_common::ports::{Cql, EventLog, Group, Keeper};
+use stitch_protocol::Coordinator;
+use stitch_protocol::departure::{self, Departure};
+use stitch_protocol::membership::{self, Introduction, Joined};
+use stitch_protocol::namespace;
+use stitch_protocol::path::Paths;
 use tokio_util::sync::CancellationToken;
 
 use crate::counting::{Counting, Limits};

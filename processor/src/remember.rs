@@ -6,10 +6,10 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use stitch_common::clock::Clock;
-use stitch_common::coordination::{self, Coordinator};
-use stitch_common::namespace;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{EventLog, LogError, Session};
+use stitch_protocol::Coordinator;
+use stitch_protocol::namespace;
 
 /// How often a partition that had no record yet is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -17,7 +17,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
-    Coordination(#[from] coordination::Error),
+    Coordination(#[from] stitch_protocol::Error),
     #[error(transparent)]
     Log(#[from] LogError),
 }

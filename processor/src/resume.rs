@@ -1,11 +1,11 @@
 //! Where a partition is taken up, and when it must not be (design, section 6): each refusal protects counts that are
 //! right from being counted again or not at all.
 
-use stitch_common::answer::Failure;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::Bounds;
 use stitch_common::progress::Progress;
 use stitch_common::range::RangeBits;
+use stitch_common::user_error::Failure;
 
 /// Why a partition must not be counted on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

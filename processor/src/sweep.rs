@@ -4,20 +4,20 @@
 use std::convert::Infallible;
 use std::future::pending;
 
-use stitch_common::calm::{CalmError, KnownNodes, Request, Word, await_calm};
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
-use stitch_common::coordination::marks::{self, Mark};
-use stitch_common::coordination::membership::{self, Forgot};
-use stitch_common::coordination::{self, Coordinator};
 use stitch_common::member::MemberId;
 use stitch_common::ports::{Cql, Nodes, Session, StoreError};
+use stitch_protocol::Coordinator;
+use stitch_protocol::calm::{CalmError, KnownNodes, Request, Word, await_calm};
+use stitch_protocol::marks::{self, Mark};
+use stitch_protocol::membership::{self, Forgot};
 
 /// Why nothing was swept: the next member that starts tries again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
-    Coordination(#[from] coordination::Error),
+    Coordination(#[from] stitch_protocol::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

@@ -91,8 +91,8 @@ fn with_missing_rows(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::slot_at;
     use stitch_common::cell::Granularity;
+    use stitch_testkit::samples::slot_at;
 
     fn cell(key: &str, hour: i64) -> Cell {
         Cell {

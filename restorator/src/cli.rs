@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use stitch_common::answer::Failure;
-use stitch_common::check::check;
+use stitch_app::check::check;
+use stitch_app::program::{self, Shared};
+use stitch_app::status;
 use stitch_common::config::Config;
 use stitch_common::ports::Level;
-use stitch_common::program::{self, Shared};
-use stitch_common::status;
+use stitch_common::user_error::Failure;
 
 use crate::options::{Gone, Limits, PlanOptions, PlanSource, RunOptions};
 use crate::real;

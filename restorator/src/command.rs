@@ -1,19 +1,20 @@
 //! The commands, from what was asked for to a report.
 
-use stitch_common::answer::Failure;
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
-use stitch_common::namespace::agree;
 use stitch_common::ports::{Cql, EventLog, Keeper};
+use stitch_common::user_error::Failure;
+use stitch_protocol::namespace::agree;
 use tokio_util::sync::CancellationToken;
 
 use crate::journal::{Journal, JournalError};
-use crate::memory::Memory;
-use crate::options::{Gone, Scope};
-use crate::progress_bar::Progress;
+use crate::options::Gone;
 use crate::refuse;
 use crate::site::{Servers, Site, WorldOf};
 use crate::visit::{Process, Visit, enter};
+use stitch_common::feedback::Progress;
+use stitch_common::scope::Scope;
+use stitch_totals::memory::Memory;
 
 pub mod plan;
 pub mod run;

@@ -1,21 +1,21 @@
 //! Why a command could not be done, and the way out.
 
-use stitch_common::answer::Failure;
-use stitch_common::coordination;
+use stitch_common::user_error::Failure;
+
 use stitch_common::ports::{LogError, StoreError};
 
-use crate::expected::ExpectedError;
-use crate::ledger::WentBack;
-use crate::memory::TooLarge;
 use crate::plan::merge::OutOfOrder;
 use crate::standing::Interruption;
+use stitch_totals::expected::ExpectedError;
+use stitch_totals::ledger::WentBack;
+use stitch_totals::memory::TooLarge;
 
 /// Why something could not be done; variants by what the operator will do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// ZooKeeper.
     #[error(transparent)]
-    Coordination(#[from] coordination::Error),
+    Coordination(#[from] stitch_protocol::Error),
     /// Cassandra.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -147,8 +147,8 @@ fn encoded(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{offsets, slot_at};
     use stitch_common::cell::{Counter, Granularity};
+    use stitch_testkit::samples::{offsets, slot_at};
 
     fn corrections() -> Vec<(Cell, Drift)> {
         let cell = Cell {

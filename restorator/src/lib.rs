@@ -8,15 +8,6 @@ pub mod options;
 pub mod error;
 pub mod site;
 pub mod standing;
-pub mod wait;
-pub mod progress_bar;
-pub mod memory;
-pub mod place;
-pub mod events;
-pub mod ledger;
-pub mod ledgers;
-pub mod expected;
-pub mod tail;
 pub mod quiet;
 pub mod cells;
 pub mod plan;
@@ -29,7 +20,9 @@ pub mod refuse;
 pub mod report;
 pub mod visit;
 pub mod command;
+#[cfg(feature = "servers")]
 pub mod real;
+#[cfg(feature = "servers")]
 pub mod cli;
 
 #[cfg(test)]

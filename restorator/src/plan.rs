@@ -13,11 +13,11 @@ use stitch_common::ports::{EventLog, Nodes};
 use stitch_common::range::RangeId;
 
 use crate::error::Error;
-use crate::expected::ExpectedTotals;
-use crate::ledgers::Ledgers;
 use crate::refuse;
 use crate::site::{Site, World};
-use crate::tail::Tail;
+use stitch_totals::expected::ExpectedTotals;
+use stitch_totals::ledgers::Ledgers;
+use stitch_totals::tail::Tail;
 
 pub mod base_cut;
 pub mod judge;

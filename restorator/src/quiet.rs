@@ -5,13 +5,13 @@ use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use stitch_common::calm::{CalmError, Hindrance, Request, Word, await_calm};
 use stitch_common::clock::{Clock, Moment};
-use stitch_common::coordination::marks::{self, Mark};
-use stitch_common::coordination::membership::{self, Forgot};
 use stitch_common::member::MemberId;
 use stitch_common::mutation::{Rule, out};
 use stitch_common::range::RangeId;
+use stitch_protocol::calm::{CalmError, Hindrance, Request, Word, await_calm};
+use stitch_protocol::marks::{self, Mark};
+use stitch_protocol::membership::{self, Forgot};
 
 use crate::error::Error;
 use crate::site::{Site, World};

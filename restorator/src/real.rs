@@ -2,21 +2,22 @@
 
 use std::io::{self, IsTerminal};
 
-use stitch_common::answer::Failure;
+use stitch_app::shutdown::Shutdown;
+use stitch_cassandra::ScyllaCql;
 use stitch_common::clock::SystemClock;
 use stitch_common::config::Config;
-use stitch_common::coordination::ZooKeeper;
-use stitch_common::counter_store::ScyllaCql;
-use stitch_common::event_log::KafkaLog;
-use stitch_common::shutdown::Shutdown;
+use stitch_common::user_error::Failure;
+use stitch_kafka::KafkaLog;
+use stitch_zookeeper::ZooKeeper;
 
 use crate::command::{self, Given};
 use crate::journal::Journal;
 use crate::options::{PlanOptions, RunOptions};
-use crate::progress_bar::{Bar, Lines, Progress};
 use crate::report::{PlanReport, RunReport};
 use crate::site::Servers;
 use crate::visit::Process;
+use stitch_app::progress_bar::{Bar, Lines};
+use stitch_common::feedback::Progress;
 
 type Real = Servers<ZooKeeper, ScyllaCql<SystemClock>, KafkaLog, SystemClock>;
 

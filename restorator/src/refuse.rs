@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use stitch_common::answer::Failure;
-use stitch_common::coordination::definition_node::{Defined, NamespaceRecord};
-use stitch_common::coordination::membership::Members;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, LogIdentity};
 use stitch_common::range::RangeBits;
+use stitch_common::user_error::Failure;
+use stitch_protocol::definition_node::{Defined, NamespaceRecord};
+use stitch_protocol::membership::Members;
 
 use crate::plan::base_cut::BaseCut;
 use crate::plan::file::Plan;
@@ -169,12 +169,12 @@ fn same_records(then: &LogIdentity, now: &LogIdentity) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{BITS, definitions, everything, offsets};
     use chrono::DateTime;
-    use stitch_common::coordination::membership::{Member, MemberRecord};
     use stitch_common::member::{MemberId, Role};
     use stitch_common::ports::{Fingerprint, TableIdentity};
     use stitch_common::progress::Progress;
+    use stitch_protocol::membership::{Member, MemberRecord};
+    use stitch_testkit::samples::{BITS, definitions, everything, offsets};
 
     const P: Partition = Partition(3);
 

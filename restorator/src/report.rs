@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use stitch_common::answer::Failure;
 use stitch_common::cell::{Cell, CounterName};
 use stitch_common::range::RangeId;
+use stitch_common::user_error::Failure;
 
 use crate::limits::Extent;
 use crate::plan::judge::{Direction, Drift};

@@ -16,14 +16,14 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::journal::Journal;
 use crate::limits::Extent;
-use crate::memory::{Share, TooLarge};
 use crate::options::Limits;
 use crate::plan::closing_in;
 use crate::plan::found::Found;
 use crate::plan::judge::{Drift, Verdicts, WRONG_CELL_BYTES};
 use crate::site::{Site, World};
-use crate::tail::Tail;
 use crate::unproven::Unproven;
+use stitch_totals::memory::{Share, TooLarge};
+use stitch_totals::tail::Tail;
 
 pub mod bound;
 pub mod pace;
@@ -264,7 +264,7 @@ pub fn judged(tail: &Tail, range: RangeId, verdicts: &Verdicts) -> (u64, u64) {
         .filter(|drift| drift.expected == Count(0));
     let cells = ledger.cells() + number(phantoms);
     let known = touched.iter().filter(|cell| {
-        let place = crate::place::Place::of(cell.counter.clone());
+        let place = stitch_totals::place::Place::of(cell.counter.clone());
         ledger.expected(&place, cell.slot) != Count(0) || verdicts.wrong().contains_key(cell)
     });
     (cells.saturating_sub(number(known)), number(touched.iter()))
@@ -277,8 +277,8 @@ fn number<T>(items: impl Iterator<Item = T>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::slot_at;
     use stitch_common::cell::{Cell, Counter, Granularity};
+    use stitch_testkit::samples::slot_at;
 
     fn wrong(key: &str, sent: i64, now: i64) -> (Cell, Drift, Count) {
         let cell = Cell {

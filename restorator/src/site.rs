@@ -4,20 +4,21 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use stitch_common::calm::KnownNodes;
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
-use stitch_common::coordination::Coordinator;
-use stitch_common::coordination::definition_node::Defined;
 use stitch_common::definition::Definitions;
 use stitch_common::mutation::{Rule, out};
 use stitch_common::ports::{Cql, EventLog, Keeper, Level, NodeState, Nodes, Session, Store};
+use stitch_protocol::Coordinator;
+use stitch_protocol::calm::KnownNodes;
+use stitch_protocol::definition_node::Defined;
 
-use crate::expected::Log;
-use crate::memory::Memory;
-use crate::options::{Gone, Scope};
-use crate::progress_bar::Progress;
+use crate::options::Gone;
 use crate::standing::Standing;
+use stitch_common::feedback::Progress;
+use stitch_common::scope::Scope;
+use stitch_totals::expected::Log;
+use stitch_totals::memory::Memory;
 
 /// The kinds of servers and clock that a restorator runs on: the real ones, or those of a simulation.
 pub trait World {

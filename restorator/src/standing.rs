@@ -7,9 +7,9 @@ use std::pin::pin;
 
 use futures_util::future::{Either, select};
 use stitch_common::clock::Clock;
-use stitch_common::coordination::{Coordinator, Error, membership};
 use stitch_common::lease::{Lease, Permit};
 use stitch_common::ports::{Session, SessionState};
+use stitch_protocol::{Coordinator, Error, membership};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 

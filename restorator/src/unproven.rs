@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use stitch_common::answer::Failure;
 use stitch_common::cell::Cell;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::outcome::Cause;
+use stitch_common::user_error::Failure;
 
 use crate::error::Error;
-use crate::expected::ExpectedError;
 use crate::journal::JournalError;
 use crate::limits::Exceeded;
+use stitch_totals::expected::ExpectedError;
 
 /// Why a range is not proved.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,8 +133,8 @@ impl From<ExpectedError> for Unproven {
     }
 }
 
-impl From<stitch_common::coordination::Error> for Unproven {
-    fn from(error: stitch_common::coordination::Error) -> Self {
+impl From<stitch_protocol::Error> for Unproven {
+    fn from(error: stitch_protocol::Error) -> Self {
         Self::Error(error.into())
     }
 }

@@ -6,17 +6,17 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use stitch_common::answer::Failure;
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
-use stitch_common::coordination::Coordinator;
-use stitch_common::coordination::membership::{self, Introduction, Joined};
-use stitch_common::coordination::path::Paths;
-use stitch_common::departure::{Departure, depart};
 use stitch_common::lease::Lease;
 use stitch_common::member::Role;
-use stitch_common::namespace::{Agreement, agree};
 use stitch_common::ports::{Cql, EventLog, Keeper, Session};
+use stitch_common::user_error::Failure;
+use stitch_protocol::Coordinator;
+use stitch_protocol::departure::{Departure, depart};
+use stitch_protocol::membership::{self, Introduction, Joined};
+use stitch_protocol::namespace::{Agreement, agree};
+use stitch_protocol::path::Paths;
 use tokio_util::sync::CancellationToken;
 
 use crate::refuse;

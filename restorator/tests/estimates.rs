@@ -7,9 +7,9 @@ use std::hint::black_box;
 use stitch_common::cell::{Amount, Cell, CellSlot, Count, Counter, EventTime, Granularity};
 use stitch_common::event::slot;
 use stitch_common::offset::{Offset, Offsets, Partition};
-use stitch_restorator::ledger::Ledger;
-use stitch_restorator::place::{PackedSlot, Place};
 use stitch_restorator::plan::judge::Verdicts;
+use stitch_totals::ledger::Ledger;
+use stitch_totals::place::{PackedSlot, Place};
 
 const P: Partition = Partition(0);
 

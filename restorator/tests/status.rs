@@ -12,17 +12,18 @@ use std::time::Duration;
 use serde_json::Value;
 use stitch_common::clock::SystemClock;
 use stitch_common::config::{Config, Environment};
-use stitch_common::coordination::client::ZooKeeperSession;
-use stitch_common::coordination::definition_node::{self, NamespaceRecord};
-use stitch_common::coordination::membership::{self, Introduction, Joined};
-use stitch_common::coordination::path::Paths;
-use stitch_common::coordination::queue::Kind;
-use stitch_common::coordination::range_lock::RangeLock;
-use stitch_common::coordination::restoration::RestorationLock;
-use stitch_common::coordination::{Coordinator, ZooKeeper, marks};
 use stitch_common::member::{MemberId, Role};
 use stitch_common::ports::{Keeper, LogIdentity, TableIdentity};
 use stitch_common::range::RangeId;
+use stitch_protocol::definition_node::{self, NamespaceRecord};
+use stitch_protocol::membership::{self, Introduction, Joined};
+use stitch_protocol::path::Paths;
+use stitch_protocol::queue::Kind;
+use stitch_protocol::range_lock::RangeLock;
+use stitch_protocol::restoration::RestorationLock;
+use stitch_protocol::{Coordinator, marks};
+use stitch_zookeeper::ZooKeeper;
+use stitch_zookeeper::ZooKeeperSession;
 
 type Here = Coordinator<ZooKeeperSession, SystemClock>;
 

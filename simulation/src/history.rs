@@ -17,7 +17,7 @@ macro_rules! faults {
     ($($fault:ident $name:literal,)*) => {
         /// A kind of fault.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        #[expect(missing_docs, reason = "each has its name right beside it")]
+
         pub enum Fault { $($fault,)* }
 
         impl Fault {

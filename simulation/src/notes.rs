@@ -63,7 +63,7 @@ macro_rules! phases {
     ($($phase:ident $name:literal,)*) => {
         /// Something that happens, and that a fault can follow.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[expect(missing_docs, reason = "each has its name right beside it")]
+
         pub enum Phase { $($phase,)* }
 
         impl Phase {

@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use stitch_common::clock::SystemClock;
-use stitch_common::coordination::client::ZooKeeperSession;
-use stitch_common::coordination::path::Paths;
-use stitch_common::coordination::queue::Kind;
-use stitch_common::coordination::range_lock::RangeLock;
-use stitch_common::coordination::{Coordinator, ZooKeeper, requests};
 use stitch_common::ports::Keeper;
 use stitch_common::range::RangeId;
 use stitch_harness::events::{Generator, Shape};
 use stitch_harness::process::Program;
 use stitch_harness::servers::{Servers, repository};
 use stitch_harness::stage::{Setting, Stage};
+use stitch_protocol::path::Paths;
+use stitch_protocol::queue::Kind;
+use stitch_protocol::range_lock::RangeLock;
+use stitch_protocol::{Coordinator, requests};
+use stitch_zookeeper::ZooKeeper;
+use stitch_zookeeper::ZooKeeperSession;
 
 const BOUND: Duration = Duration::from_secs(60);
 const BROWSE_BOUND: Duration = Duration::from_secs(240);

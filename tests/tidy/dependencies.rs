@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::tree::{none, read, root};
 
-fn packages() -> Result<Vec<Value>> {
+pub(crate) fn packages() -> Result<Vec<Value>> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let listed = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--locked", "--all-features"])
@@ -97,7 +97,7 @@ fn only_the_named_packages_depend_on_a_servers_client() -> Result<()> {
             }
         }
     }
-    none(found, "a server's client outside its door");
+    none(found, "a client outside its adapter");
     Ok(())
 }
 

@@ -3,6 +3,6 @@
 
 mod dependencies;
 mod documents;
-mod importers;
+mod crates;
 mod layout;
 mod tree;

@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
-use stitch_common::answer::{Exit, Failure, Report};
+use stitch_app::shutdown::Shutdown;
+use stitch_app::telemetry;
+use stitch_cassandra::ScyllaReader;
+use stitch_common::answer::{Exit, Report};
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::Config;
-use stitch_common::coordination::ZooKeeper;
-use stitch_common::counter_store::ScyllaReader;
-use stitch_common::event_log::KafkaLog;
-use stitch_common::shutdown::Shutdown;
-use stitch_common::telemetry;
+use stitch_common::user_error::Failure;
+use stitch_kafka::KafkaLog;
+use stitch_zookeeper::ZooKeeper;
 
 use crate::app::{App, Now};
 use crate::freshness::watching::{Blind, Watching};

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stitch_common::answer::Failure;
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
-use stitch_common::coordination::{Coordinator, definition_node, glance, restoration};
 use stitch_common::offset::Partition;
 use stitch_common::ports::{Bounds, EventLog, Keeper, Session};
 use stitch_common::range::RangeId;
+use stitch_common::user_error::Failure;
+use stitch_protocol::{Coordinator, definition_node, glance, restoration};
 use tokio::sync::watch;
 
 use super::{Board, History};

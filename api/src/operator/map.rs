@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use maud::{Markup, html};
+use stitch_app::status::{LockLine, Status};
 use stitch_common::member::MemberId;
 use stitch_common::range::RangeId;
-use stitch_common::status::{LockLine, Status};
 
 use crate::freshness::{Freshness, State};
 

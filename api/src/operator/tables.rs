@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
+use stitch_app::status::{MemberLine, RestorationLine, Status};
 use stitch_common::member::MemberId;
 use stitch_common::range::RangeId;
-use stitch_common::status::{MemberLine, RestorationLine, Status};
 
 use super::map::intervals;
 use super::time;

@@ -7,14 +7,15 @@ use serde_json::Value;
 use stitch_common::cell::Counter;
 use stitch_common::clock::SystemClock;
 use stitch_common::config::{Config, Environment};
-use stitch_common::coordination::client::ZooKeeperSession;
-use stitch_common::coordination::path::Paths;
-use stitch_common::coordination::queue::Kind;
-use stitch_common::coordination::range_lock::RangeLock;
-use stitch_common::coordination::{Coordinator, ZooKeeper, marks};
 use stitch_common::ports::Keeper;
 use stitch_common::range::RangeId;
 use stitch_harness::stage::Stage;
+use stitch_protocol::path::Paths;
+use stitch_protocol::queue::Kind;
+use stitch_protocol::range_lock::RangeLock;
+use stitch_protocol::{Coordinator, marks};
+use stitch_zookeeper::ZooKeeper;
+use stitch_zookeeper::ZooKeeperSession;
 
 use crate::support::{Api, BOUND, events, stage};
 

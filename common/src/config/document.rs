@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::overrides::Override;
-use crate::answer::Failure;
+use crate::user_error::Failure;
 
 /// One TOML document.
 pub(super) struct Document<'a> {

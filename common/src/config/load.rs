@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::document::Document;
 use super::overrides::Override;
 use super::{Config, validate};
-use crate::answer::Failure;
+use crate::user_error::Failure;
 
 /// The variable that names the file, if the command line does not.
 const FILE_VARIABLE: &str = "STITCH_CONFIG";

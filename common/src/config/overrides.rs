@@ -11,7 +11,7 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use super::load::Environment;
-use crate::answer::Failure;
+use crate::user_error::Failure;
 
 const PREFIX: &str = "STITCH_";
 /// The values that stand in no section.

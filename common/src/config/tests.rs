@@ -27,7 +27,7 @@ on = ["play"]
 key = "track"
 "#;
 
-fn parse(text: &str) -> Result<Config, crate::answer::Failure> {
+fn parse(text: &str) -> Result<Config, crate::user_error::Failure> {
     Config::parse("stitch.toml", text, &Environment::default())
 }
 

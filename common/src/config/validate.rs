@@ -14,7 +14,7 @@ use toml::Spanned;
 use super::Config;
 use super::document::Document;
 use super::raw::{Given, Raw};
-use crate::answer::Failure;
+use crate::user_error::Failure;
 
 /// The longest wait that can be configured: what is longer is a mistake in the unit.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;

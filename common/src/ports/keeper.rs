@@ -1,5 +1,6 @@
 //! The port to ZooKeeper: sessions, nodes, one-shot watches. The recipes stand above it, in [`crate::coordination`].
 
+use crate::user_error::Failure;
 use std::future::Future;
 use std::time::Duration;
 
@@ -243,4 +244,24 @@ pub enum MultiError {
     /// The transaction as a whole failed, perhaps [`KeeperError::Ambiguous`].
     #[error(transparent)]
     Whole(#[from] KeeperError),
+}
+
+/// What to do when no ZooKeeper server can be reached.
+pub const ZOOKEEPER_AWAY: &str =
+    "see whether the ZooKeeper servers are up, and whether zookeeper.connect names them";
+/// What to do when ZooKeeper refuses.
+pub const ZOOKEEPER_REFUSED: &str = "see the permissions and quotas below /stitch in ZooKeeper, and whether its version is 3.5 or later";
+
+impl From<KeeperError> for Failure {
+    fn from(error: KeeperError) -> Self {
+        let way_out = match &error {
+            KeeperError::Ambiguous(_) | KeeperError::SessionOver => ZOOKEEPER_AWAY,
+            KeeperError::NoNode
+            | KeeperError::NodeExists
+            | KeeperError::BadVersion
+            | KeeperError::NotEmpty
+            | KeeperError::Refused(_) => ZOOKEEPER_REFUSED,
+        };
+        Self::new(error, way_out)
+    }
 }

@@ -1,5 +1,6 @@
 //! The port to Kafka: the log itself, feeds from chosen places, the consumer group, and the rejected records.
 
+use crate::user_error::Failure;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -253,4 +254,18 @@ pub enum LogError {
     /// It will not work without a change: no such topic, permission, configuration.
     #[error("Kafka refused: {0}")]
     Refused(String),
+}
+
+const KAFKA_AWAY: &str = "see whether the Kafka brokers are up, and whether \"bootstrap.servers\" in [kafka.client] names some of them";
+const KAFKA_REFUSED: &str =
+    "see the topic, the permissions of this client and the properties in [kafka.client]";
+
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Self {
+        let way_out = match &error {
+            LogError::Unavailable(_) => KAFKA_AWAY,
+            LogError::Refused(_) => KAFKA_REFUSED,
+        };
+        Self::new(error, way_out)
+    }
 }

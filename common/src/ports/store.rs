@@ -1,5 +1,6 @@
 //! The port to Cassandra: increments with an honest outcome, reads, the ordered scan, and the nodes themselves.
 
+use crate::user_error::Failure;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use crate::cell::{Amount, CellSlot, Count, Counter};
 use crate::lease::Permit;
 use crate::member::MemberId;
 use crate::outcome::Outcome;
-use crate::range::{Token, TokenInterval};
+use crate::range::TokenInterval;
+use crate::token::Token;
 
 /// Makes the two sessions that a member has with Cassandra.
 #[expect(
@@ -241,4 +243,18 @@ pub enum StoreError {
     /// It will not work without a change: schema, permission, settings, another server.
     #[error("Cassandra refused: {0}")]
     Refused(String),
+}
+
+const CASSANDRA_AWAY: &str =
+    "see whether the Cassandra nodes are up, and whether cassandra.nodes names some of them";
+const CASSANDRA_REFUSED: &str = "`stitch-processor check` looks at each node and its settings";
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let way_out = match &error {
+            StoreError::Unavailable(_) => CASSANDRA_AWAY,
+            StoreError::Refused(_) => CASSANDRA_REFUSED,
+        };
+        Self::new(error, way_out)
+    }
 }

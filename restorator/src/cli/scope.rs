@@ -3,12 +3,12 @@
 use std::str::FromStr;
 
 use clap::Args;
-use stitch_common::answer::Failure;
 use stitch_common::cell::{Counter, CounterName, Key};
 use stitch_common::definition::Definitions;
 use stitch_common::range::RangeId;
+use stitch_common::user_error::Failure;
 
-use crate::options::Scope;
+use stitch_common::scope::Scope;
 
 /// Which cells; all of the namespace if nothing is given.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]

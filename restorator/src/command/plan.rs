@@ -5,14 +5,14 @@ use std::future::Future;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
-use stitch_common::answer::Failure;
 use stitch_common::cell::{Cell, CounterName};
 use stitch_common::clock::Clock;
-use stitch_common::coordination::restoration::{self, RestorationState};
-use stitch_common::coordination::{self, membership};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Cql, EventLog, Keeper};
 use stitch_common::range::RangeId;
+use stitch_common::user_error::Failure;
+use stitch_protocol::membership;
+use stitch_protocol::restoration::{self, RestorationState};
 
 use super::Given;
 use crate::error::Error;
@@ -27,8 +27,8 @@ use crate::report::plan::Cells;
 use crate::report::{PlanReport, Total, Totals, Wrongness};
 use crate::restoration::judged;
 use crate::site::{Site, World};
-use crate::tail::Tail;
 use crate::visit::Visit;
+use stitch_totals::tail::Tail;
 
 /// Finds what is wrong.
 ///
@@ -129,7 +129,7 @@ pub(super) async fn interrupted_before<W: World>(
     let records = match restoration::records(site.coordinator).await {
         Ok(records) => records,
         // Records are for people: no count hangs on them.
-        Err(error @ coordination::Error::Corrupt { .. }) => return Ok(vec![error.to_string()]),
+        Err(error @ stitch_protocol::Error::Corrupt { .. }) => return Ok(vec![error.to_string()]),
         Err(error) => return Err(error.into()),
     };
     let others = records

@@ -4,20 +4,20 @@ use std::cell::Cell;
 use std::pin::pin;
 
 use futures_util::stream::{self, StreamExt};
-use stitch_common::answer::Failure;
 use stitch_common::clock::Clock;
-use stitch_common::coordination::restoration::{
-    self, Holder, RestorationId, RestorationLock, RestorationState,
-};
 use stitch_common::ports::{Cql, EventLog, Keeper, Session};
 use stitch_common::range::RangeId;
+use stitch_common::user_error::Failure;
+use stitch_protocol::restoration::{
+    self, Holder, RestorationId, RestorationLock, RestorationState,
+};
 
 use super::Given;
 use super::plan::{Audit, begin, following, interrupted_before, unless_interrupted};
 use crate::error::Error;
 use crate::failpoint;
 use crate::limits;
-use crate::options::{Limits, PlanSource, RunOptions, Scope};
+use crate::options::{Limits, PlanSource, RunOptions};
 use crate::plan::file::Plan;
 use crate::plan::found::Found;
 use crate::plan::judge::{TEXTS_BYTES, Verdicts, WRONG_CELL_BYTES};
@@ -27,9 +27,10 @@ use crate::report::RunReport;
 use crate::restoration::pace::Pace;
 use crate::restoration::{LOCKED_CELL_BYTES, Restored, Task};
 use crate::site::{Site, World};
-use crate::tail::Tail;
 use crate::visit::Visit;
-use crate::wait::within;
+use stitch_common::scope::Scope;
+use stitch_common::wait::within;
+use stitch_totals::tail::Tail;
 
 mod record;
 mod summary;

@@ -4,17 +4,17 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::{TryFutureExt, try_join};
-use stitch_common::coordination::progress_node;
 use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::EventLog;
 use stitch_common::progress::Progress;
 use stitch_common::range::RangeId;
+use stitch_protocol::progress_node;
 
 use crate::error::Error;
-use crate::options::Scope;
 use crate::quiet::Unrest;
 use crate::site::{Site, World};
+use stitch_common::scope::Scope;
 
 /// Progress of every partition that Kafka or ZooKeeper knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl BaseCut {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{BITS, everything, offsets};
+    use stitch_testkit::samples::{BITS, everything, offsets};
 
     fn progress(a: i64, b: i64) -> Progress {
         Progress::from_ranges(BITS, |range| Offset(if range.0 == 0 { a } else { b }))

@@ -11,13 +11,13 @@ use stitch_common::range::RangeId;
 
 use crate::cells;
 use crate::error::Error;
-use crate::ledger::Span;
-use crate::place::Place;
 use crate::plan::base_cut::BaseCut;
 use crate::plan::found::Found;
 use crate::plan::scan;
 use crate::site::{Site, World};
-use crate::tail::Tail;
+use stitch_totals::ledger::Span;
+use stitch_totals::place::Place;
+use stitch_totals::tail::Tail;
 
 /// Moves the cuts of these ranges on and judges their cells by them: those that the cut has passed, or every cell where
 /// these are many or the wrong ones were forgotten. After an error the verdicts of these ranges are of no use.

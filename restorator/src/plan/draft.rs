@@ -5,8 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use stitch_common::answer::Failure;
 use stitch_common::cell::Cell;
+use stitch_common::user_error::Failure;
 
 use crate::plan::file::{Plan, encoded_head, encoded_line};
 use crate::plan::judge::Drift;

@@ -10,14 +10,14 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use stitch_common::answer::Failure;
 use stitch_common::cell::{Bucket, Cell, CellSlot, Counter, CounterName, Granularity, Key};
-use stitch_common::coordination::definition_node::NamespaceRecord;
 use stitch_common::offset::Offsets;
 use stitch_common::ports::LogIdentity;
+use stitch_common::user_error::Failure;
+use stitch_protocol::definition_node::NamespaceRecord;
 
-use crate::options::Scope;
 use crate::plan::judge::Drift;
+use stitch_common::scope::Scope;
 
 /// A plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,11 +188,11 @@ pub(super) fn encoded_line(cell: &Cell, drift: Drift) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::plan::draft::Draft;
-    use crate::testing::{definitions, everything, offsets, slot_at};
     use proptest::prelude::*;
     use stitch_common::cell::Count;
     use stitch_common::ports::TableIdentity;
     use stitch_common::range::RangeId;
+    use stitch_testkit::samples::{definitions, everything, offsets, slot_at};
 
     fn plan(counts: &[(i64, i64)]) -> Plan {
         let log = LogIdentity {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use stitch_common::range::RangeId;
 
-use crate::memory::{Memory, Share, TooLarge};
 use crate::plan::judge::Verdicts;
+use stitch_totals::memory::{Memory, Share, TooLarge};
 
 /// Verdicts by range. Those of a range without any are as if nothing were wrong there.
 #[derive(Debug)]

@@ -4,12 +4,13 @@
 
 use stitch_common::cell::{Cell, CellSlot, Count, Counter, CounterName};
 use stitch_common::definition::Definitions;
-use stitch_common::range::{Token, TokenInterval};
+use stitch_common::range::TokenInterval;
+use stitch_common::token::Token;
 
-use crate::ledger::Ledger;
-use crate::options::Scope;
-use crate::place::in_scan_order;
 use crate::plan::judge::Verdicts;
+use stitch_common::scope::Scope;
+use stitch_totals::ledger::Ledger;
+use stitch_totals::place::in_scan_order;
 
 /// A row of the scan.
 pub type Row = (Token, Counter, CellSlot, Count);
@@ -230,13 +231,13 @@ fn cell(counter: &Counter, slot: CellSlot) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::place::{PackedSlot, Place};
-    use crate::testing::{BITS, definitions, everything, offsets, slot_at};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
     use stitch_common::cell::{Amount, Bucket, Granularity, Key};
     use stitch_common::offset::{Offset, Partition};
     use stitch_common::range::RangeBits;
+    use stitch_testkit::samples::{BITS, definitions, everything, offsets, slot_at};
+    use stitch_totals::place::{PackedSlot, Place};
 
     fn hour(n: i64) -> CellSlot {
         slot_at(Granularity::Hour, n * 3_600_000)

@@ -6,17 +6,18 @@ use std::collections::BTreeMap;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use stitch_common::cell::Counter;
 use stitch_common::ports::{Reading, Store};
-use stitch_common::range::{RangeId, Token, TokenInterval};
+use stitch_common::range::{RangeId, TokenInterval};
+use stitch_common::token::Token;
 
 use crate::cells::patiently;
 use crate::error::Error;
-use crate::memory::Share;
 use crate::plan::found::Found;
 use crate::plan::judge::Verdicts;
 use crate::plan::merge::{Merge, Row, Wanted};
 use crate::site::{Site, World};
-use crate::tail::Tail;
-use crate::wait::breathe;
+use stitch_common::wait::breathe;
+use stitch_totals::memory::Share;
+use stitch_totals::tail::Tail;
 
 /// Scans that run side by side: enough to keep a node busy while pages are merged.
 const SIDE_BY_SIDE: usize = 8;

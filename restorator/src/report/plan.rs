@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use stitch_common::answer::{Exit, Failure, Report};
+use stitch_common::answer::{Exit, Report};
 use stitch_common::cell::CounterName;
+use stitch_common::user_error::Failure;
 
 use super::{Totals, Wrongness, total_lines, unnamed_lines};
 
@@ -106,9 +107,9 @@ impl Report for PlanReport {
 mod tests {
     use super::*;
     use crate::plan::judge::Drift;
-    use crate::testing::slot_at;
     use stitch_common::answer::{Output, give};
     use stitch_common::cell::{Cell, Count, Counter, Granularity};
+    use stitch_testkit::samples::slot_at;
 
     fn report(wrong: u64) -> PlanReport {
         let cell = Cell {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use stitch_common::answer::{Exit, Failure, Report};
+use stitch_common::answer::{Exit, Report};
 use stitch_common::cell::CounterName;
-use stitch_common::coordination::restoration::RestorationState;
 use stitch_common::range::RangeId;
+use stitch_common::user_error::Failure;
+use stitch_protocol::restoration::RestorationState;
 
 use super::{Totals, Wrongness, total_lines, unnamed_lines};
 

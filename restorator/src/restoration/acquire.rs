@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use stitch_common::cell::Cell;
 use stitch_common::clock::{Clock, Moment};
-use stitch_common::coordination::queue::Kind;
-use stitch_common::coordination::range_lock::RangeLock;
-use stitch_common::coordination::requests::{self, Request};
 use stitch_common::mutation::{Rule, out};
 use stitch_common::range::RangeId;
+use stitch_protocol::queue::Kind;
+use stitch_protocol::range_lock::RangeLock;
+use stitch_protocol::requests::{self, Request};
 
 use super::Task;
 use super::bound::Bound;

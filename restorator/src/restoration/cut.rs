@@ -1,8 +1,8 @@
 //! R3: the cut, progress of every partition read while the range's lock is held.
 
-use stitch_common::coordination::definition_node;
 use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::Offsets;
+use stitch_protocol::definition_node;
 
 use super::acquire::Held;
 use crate::error::Error;

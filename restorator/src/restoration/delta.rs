@@ -73,8 +73,8 @@ pub fn between<W: World>(held: &mut Held<'_, W>, current: Current) -> Result<Del
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::slot_at;
     use stitch_common::cell::{Count, Counter, Granularity};
+    use stitch_testkit::samples::slot_at;
 
     #[test]
     fn a_batch_has_one_counter_and_few_cells_and_leads_to_what_is_expected() {

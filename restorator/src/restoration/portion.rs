@@ -7,8 +7,8 @@
 
 use stitch_common::cell::Cell;
 
-use crate::ledger::Ledger;
 use crate::plan::judge::Verdicts;
+use stitch_totals::ledger::Ledger;
 
 /// Cells that are known to be wrong, to be corrected under a lock of their own.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,11 +62,11 @@ impl Portions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::place::{PackedSlot, Place};
-    use crate::testing::offsets;
     use crate::testing::world::all as cell;
     use stitch_common::cell::{Amount, Count};
     use stitch_common::offset::{Offset, Partition};
+    use stitch_testkit::samples::offsets;
+    use stitch_totals::place::{PackedSlot, Place};
 
     fn wrong(names: &[&str]) -> Verdicts {
         let mut verdicts = Verdicts::default();

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use stitch_common::cell::Cell;
 use stitch_common::clock::Clock;
-use stitch_common::coordination::{Error, marks, requests};
 use stitch_common::mutation::{Rule, out};
+use stitch_protocol::{Error, marks, requests};
 
 use super::Task;
 use super::acquire::Claim;
 use crate::failpoint;
 use crate::plan::judge::Drift;
 use crate::site::World;
-use crate::wait::within;
+use stitch_common::wait::within;
 
 /// What is left of a claim that was given back.
 #[derive(Debug)]

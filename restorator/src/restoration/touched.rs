@@ -11,12 +11,12 @@ use super::acquire::Held;
 use super::cut::Cut;
 use super::portion::Portion;
 use crate::failpoint;
-use crate::ledger::Ledger;
-use crate::place::Place;
 use crate::plan::closing_in::{move_cut, reach_end};
 use crate::plan::judge::Verdicts;
 use crate::site::World;
 use crate::unproven::Unproven;
+use stitch_totals::ledger::Ledger;
+use stitch_totals::place::Place;
 
 /// The cells that are read under the lock, each with what the events below the cut add up to.
 #[derive(Debug)]
@@ -115,11 +115,11 @@ fn expected(ledger: &Ledger, cells: impl IntoIterator<Item = Cell>) -> BTreeMap<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::place::PackedSlot;
-    use crate::testing::offsets;
     use crate::testing::world::all as cell;
     use stitch_common::cell::Amount;
     use stitch_common::offset::{Offset, Partition};
+    use stitch_testkit::samples::offsets;
+    use stitch_totals::place::PackedSlot;
 
     fn put(ledger: &mut Ledger, offset: i64, key: &str) {
         let place = Place::of(cell(key).counter);

@@ -16,11 +16,11 @@ use super::touched::Touched;
 use crate::cells;
 use crate::error::Error;
 use crate::failpoint;
-use crate::ledger::Ledger;
 use crate::plan::base_cut::BaseCut;
 use crate::plan::judge::Drift;
 use crate::site::World;
 use crate::unproven::Unproven;
+use stitch_totals::ledger::Ledger;
 
 /// Every cell in scope of the range equals what the events below the cut add up to (I3).
 #[derive(Debug)]
@@ -161,13 +161,13 @@ fn same_ring(then: &[NodeState], now: &[NodeState]) -> Result<(), Unproven> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::place::{PackedSlot, Place};
-    use crate::testing::offsets;
     use crate::testing::world::all as cell;
     use std::slice::from_ref;
     use stitch_common::cell::Amount;
     use stitch_common::offset::Offset;
     use stitch_common::ports::{NodeAddress, NodeId};
+    use stitch_testkit::samples::offsets;
+    use stitch_totals::place::{PackedSlot, Place};
 
     #[test]
     fn a_correction_that_did_not_lead_to_what_is_expected_is_seen() {

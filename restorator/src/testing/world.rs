@@ -8,33 +8,34 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use stitch_common::answer::Failure;
 use stitch_common::cell::{self, CellSlot, Count, Counter, Granularity};
 use stitch_common::config::{Config, Environment};
-use stitch_common::coordination::Coordinator;
-use stitch_common::coordination::definition_node::NamespaceRecord;
-use stitch_common::coordination::envelope;
-use stitch_common::coordination::membership::MemberRecord;
-use stitch_common::coordination::path::Paths;
-use stitch_common::coordination::restoration::{self, RestorationRecord};
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{CreateMode, Keeper, LogIdentity, Record, TableIdentity};
 use stitch_common::progress::{Progress, Written};
 use stitch_common::range::RangeId;
+use stitch_common::user_error::Failure;
+use stitch_protocol::Coordinator;
+use stitch_protocol::definition_node::NamespaceRecord;
+use stitch_protocol::envelope;
+use stitch_protocol::membership::MemberRecord;
+use stitch_protocol::path::Paths;
+use stitch_protocol::restoration::{self, RestorationRecord};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::{Changes, VirtualClock};
 use super::keeper::Nodes;
-use super::slot_at;
 use super::store::Fate;
 use crate::command::{self, Given};
 use crate::journal::Journal;
-use crate::options::{Limits, PlanOptions, PlanSource, RunOptions, Scope};
-use crate::progress_bar::Silent;
+use crate::options::{Limits, PlanOptions, PlanSource, RunOptions};
 use crate::report::{PlanReport, RunReport};
 use crate::site::Servers;
 use crate::visit::Process;
+use stitch_common::feedback::Silent;
+use stitch_common::scope::Scope;
+use stitch_testkit::samples::{self, slot_at};
 
 /// The world. A clone is the same.
 #[derive(Clone)]
@@ -217,7 +218,7 @@ impl Fake {
         let records = log.entry(Partition(0)).or_default();
         let value = format!(r#"{{"type":"play","time":0,"track":"{key}"}}"#);
         let offset = i64::try_from(records.len()).unwrap();
-        records.push(super::record(offset, &value));
+        records.push(samples::record(offset, &value));
         drop(log);
         self.changes.tell();
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use stitch_common::cell::{Amount, Cell, CellSlot, Count, Counter};
 use stitch_common::ports::CounterBatch;
-use stitch_common::range::Token;
-use stitch_restorator::place::Place;
+use stitch_common::token::Token;
+use stitch_totals::place::Place;
 
 use super::NODES;
 

@@ -11,7 +11,7 @@ macro_rules! themes {
     ($($theme:ident $name:literal,)*) => {
         /// A story.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        #[expect(missing_docs, reason = "each has its name right beside it")]
+
         pub enum Theme { $($theme,)* }
 
         impl Theme {

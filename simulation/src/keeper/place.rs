@@ -56,10 +56,10 @@ pub(crate) fn sequence(path: &str) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stitch_common::coordination::path::Paths;
     use stitch_common::member::MemberId;
     use stitch_common::offset::Partition;
     use stitch_common::range::RangeId;
+    use stitch_protocol::path::Paths;
 
     #[test]
     fn every_node_that_the_world_watches_is_told_by_its_path() {

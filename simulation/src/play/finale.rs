@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use stitch_common::coordination::restoration::RestorationState;
+use stitch_protocol::restoration::RestorationState;
 
 use super::Play;
 use super::operator::Answered;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use stitch_common::answer::Failure;
+use stitch_common::user_error::Failure;
 use stitch_processor::status::Status;
 use stitch_processor::{Departure, Ports};
 use tokio_util::sync::CancellationToken;

@@ -4,10 +4,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use stitch_common::config::{Config, Environment};
-use stitch_common::coordination::definition_node::NamespaceRecord;
-use stitch_common::coordination::envelope;
-use stitch_common::coordination::path::Paths;
 use stitch_common::ports::CreateMode;
+use stitch_protocol::definition_node::NamespaceRecord;
+use stitch_protocol::envelope;
+use stitch_protocol::path::Paths;
 
 use crate::cassandra::{KEEPALIVE, REQUEST_TIMEOUT};
 use crate::history::History;

@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
-use stitch_common::answer::Failure;
+use stitch_common::feedback::Silent;
 use stitch_common::range::RangeId;
+use stitch_common::scope::Scope;
+use stitch_common::user_error::Failure;
 use stitch_restorator::command::{self, Given};
 use stitch_restorator::journal::{Journal, Lines};
-use stitch_restorator::options::{Limits, PlanOptions, PlanSource, RunOptions, Scope};
-use stitch_restorator::progress_bar::Silent;
+use stitch_restorator::options::{Limits, PlanOptions, PlanSource, RunOptions};
 use stitch_restorator::report::{PlanReport, RunReport};
 use stitch_restorator::site::Servers;
 use stitch_restorator::visit;

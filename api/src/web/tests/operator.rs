@@ -1,7 +1,8 @@
 //! The operator's page, and its object.
 
-use stitch_common::answer::{self, Failure};
+use stitch_common::answer;
 use stitch_common::member::Role;
+use stitch_common::user_error::Failure;
 
 use super::pages::named;
 use super::*;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::answer::Failure;
+use crate::user_error::Failure;
 
 fn with(variables: &[(&str, &str)]) -> Result<Config, Failure> {
     let environment = variables.iter().copied().collect();

@@ -6,10 +6,10 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::Section;
-use crate::answer::Failure;
 use crate::config::document::Document;
 use crate::config::raw::{self, Given};
 use crate::config::{Api, ReadConsistency, TlsFiles, Token};
+use crate::user_error::Failure;
 
 /// What HTTP takes for ever.
 const YEAR_S: u64 = 365 * 24 * 60 * 60;

@@ -6,11 +6,11 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::Section;
-use crate::answer::Failure;
 use crate::cell::{CounterName, Granularity};
 use crate::config::raw::{self, Given};
 use crate::definition::{AmountSource, CounterDefinition, Definitions, EventAttributes};
 use crate::range::RangeBits;
+use crate::user_error::Failure;
 
 const BITS_DEFAULT: u8 = 6;
 /// A counter's name is part of every row's key.

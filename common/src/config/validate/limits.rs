@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Section;
-use crate::answer::Failure;
 use crate::config::document::Document;
 use crate::config::raw::{self, Given};
 use crate::config::{Http, Kafka, Processor, Restorator};
 use crate::ports::Level;
+use crate::user_error::Failure;
 
 pub(super) fn processor(
     document: &Document<'_>,

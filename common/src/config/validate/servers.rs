@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 
 use super::Section;
-use crate::answer::Failure;
 use crate::config::document::Document;
 use crate::config::raw::{self, Given, Property};
-use crate::config::{Cassandra, Kafka, WriteConsistency, ZooKeeper};
-use crate::event_log::refused_property;
+use crate::config::{Cassandra, Kafka, WriteConsistency, ZooKeeper, refused_property};
+use crate::user_error::Failure;
 
 pub(super) fn zookeeper(
     document: &Document<'_>,

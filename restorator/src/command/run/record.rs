@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use stitch_common::clock::{Clock, Moment};
-use stitch_common::coordination::restoration::{
+use stitch_common::offset::Offsets;
+use stitch_protocol::restoration::{
     Holder, RangeOutcome, RestorationId, RestorationRecord, RestorationState, write_record,
 };
-use stitch_common::offset::Offsets;
 
 use crate::error::Error;
-use crate::options::Scope;
 use crate::restoration::Restored;
 use crate::site::{Site, World};
-use crate::wait::within;
+use stitch_common::scope::Scope;
+use stitch_common::wait::within;
 
 /// Writes the record on.
 pub(super) struct Recorder {

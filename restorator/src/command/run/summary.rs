@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use stitch_common::answer::Failure;
 use stitch_common::cell::Cell;
-use stitch_common::coordination::restoration::RestorationId;
 use stitch_common::range::RangeId;
+use stitch_common::user_error::Failure;
+use stitch_protocol::restoration::RestorationId;
 
 use crate::command::plan::{Audit, sums};
 use crate::limits::Exceeded;
@@ -16,8 +16,8 @@ use crate::report::run::{Cells, Planned, RangeEnd};
 use crate::report::{RangeReport, RunReport, Wrongness};
 use crate::restoration::{Restored, judged};
 use crate::site::{Site, World};
-use crate::tail::Tail;
 use crate::unproven::Unproven;
+use stitch_totals::tail::Tail;
 
 pub(super) struct Summary {
     audit: Audit,

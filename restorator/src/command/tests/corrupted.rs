@@ -1,14 +1,15 @@
 //! Nodes of ZooKeeper whose contents were damaged: each is named with its way out, and nothing is corrected by it.
 
-use stitch_common::answer::{Exit, Failure, Report};
-use stitch_common::coordination::definition_node::NamespaceRecord;
-use stitch_common::coordination::envelope::Payload;
-use stitch_common::coordination::membership::MemberRecord;
-use stitch_common::coordination::path::Paths;
-use stitch_common::coordination::restoration::Holder;
+use stitch_common::answer::{Exit, Report};
 use stitch_common::member::MemberId;
 use stitch_common::offset::Partition;
 use stitch_common::ports::Fingerprint;
+use stitch_common::user_error::Failure;
+use stitch_protocol::definition_node::NamespaceRecord;
+use stitch_protocol::envelope::Payload;
+use stitch_protocol::membership::MemberRecord;
+use stitch_protocol::path::Paths;
+use stitch_protocol::restoration::Holder;
 
 use crate::options::Limits;
 use crate::testing::world::{Fake, OTHER};

@@ -1,8 +1,9 @@
 //! What grows with the data stays within the memory that there is, or is refused by the limit's name before anything is
 //! locked.
 
-use stitch_common::answer::{Exit, Failure, Report};
+use stitch_common::answer::{Exit, Report};
 use stitch_common::config::Config;
+use stitch_common::user_error::Failure;
 
 use crate::options::Limits;
 use crate::plan::file::Plan;

@@ -1,8 +1,8 @@
 //! What a restorator may still do while its standing as a member is in doubt, and what it leaves behind (P3, P8, R8).
 
 use stitch_common::answer::{Exit, Report};
-use stitch_common::coordination::restoration::{RangeOutcome, RestorationState};
 use stitch_common::range::RangeId;
+use stitch_protocol::restoration::{RangeOutcome, RestorationState};
 
 use super::{next, restored};
 use crate::testing::store::Fate;

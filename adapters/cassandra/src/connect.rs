@@ -1,0 +1,99 @@
+//! What every driver session of Stitch has in common: who it says it is, and when it takes a connection for dead.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle};
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use scylla::client::{PoolSize, SelfIdentity};
+use scylla::errors::NewSessionError;
+use scylla::policies::load_balancing::{DefaultPolicy, LoadBalancingPolicy};
+use scylla::policies::retry::DefaultRetryPolicy;
+use scylla::statement::Consistency;
+
+use stitch_common::config::Cassandra;
+use stitch_common::ports::StoreError;
+
+/// How long a node may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a read is waited for at least: nothing hangs on giving it up early, and a server gives it up itself.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A session that every node lists under `client_id`.
+pub(super) fn builder(
+    cassandra: &Cassandra,
+    client_id: &str,
+    connections_per_node: usize,
+) -> SessionBuilder {
+    let identity = SelfIdentity::new()
+        .with_application_name("stitch")
+        .with_application_version(env!("CARGO_PKG_VERSION"))
+        .with_client_id(client_id.to_owned());
+    let pool = NonZeroUsize::new(connections_per_node).unwrap_or(NonZeroUsize::MIN);
+    let mut builder = SessionBuilder::new()
+        .known_nodes(&cassandra.nodes)
+        .custom_identity(identity)
+        .driver_config_reporting(false)
+        .pool_size(PoolSize::PerHost(pool))
+        .connection_timeout(CONNECT_TIMEOUT)
+        // Condition 2 of a calm counts on these: a live process closes a connection that is cut off from its node,
+        // and what its kernel still held goes with it.
+        .keepalive_interval(cassandra.keepalive_interval)
+        .keepalive_timeout(cassandra.keepalive_timeout)
+        .tcp_zero_linger()
+        .tcp_nodelay(true)
+        .keyspaces_to_fetch([&cassandra.keyspace])
+        .fetch_full_schema_metadata(false)
+        .default_execution_profile_handle(reading_profile(cassandra));
+    if let Some((user, password)) = &cassandra.credentials {
+        builder = builder.user(user, password);
+    }
+    builder
+}
+
+/// Connects; that no node answers is worth another try, all else is not.
+pub(super) async fn session(
+    builder: SessionBuilder,
+    cassandra: &Cassandra,
+) -> Result<Session, StoreError> {
+    builder.build().await.map_err(|error| {
+        let nodes = cassandra.nodes.join(", ");
+        match error {
+            NewSessionError::EmptyKnownNodesList | NewSessionError::IllegalConfig(_) => {
+                StoreError::Refused(error.to_string())
+            }
+            NewSessionError::FailedToResolveAnyHostname(_)
+            | NewSessionError::MetadataError(_)
+            | NewSessionError::UseKeyspaceError(_) => {
+                StoreError::Unavailable(format!("none of the nodes {nodes} lets us in: {error}"))
+            }
+            _ => StoreError::Unavailable(format!("none of the nodes {nodes} lets us in: {error}")),
+        }
+    })
+}
+
+/// Where requests go: to a replica, and never to another data centre than the configured one.
+pub(super) fn balancing(cassandra: &Cassandra) -> Arc<dyn LoadBalancingPolicy> {
+    let builder = DefaultPolicy::builder()
+        .token_aware(true)
+        .permit_dc_failover(false);
+    match &cassandra.local_datacenter {
+        Some(datacenter) => builder.prefer_datacenter(datacenter.clone()).build(),
+        None => builder.build(),
+    }
+}
+
+/// For reads, which may be repeated. Increments override every bit of it that matters to them.
+fn reading_profile(cassandra: &Cassandra) -> ExecutionProfileHandle {
+    ExecutionProfile::builder()
+        .consistency(Consistency::LocalQuorum)
+        .request_timeout(Some(cassandra.request_timeout.max(READ_TIMEOUT)))
+        .retry_policy(Arc::new(DefaultRetryPolicy::new()))
+        .speculative_execution_policy(None)
+        .load_balancing_policy(balancing(cassandra))
+        .build()
+        .into_handle()
+}

@@ -1,0 +1,118 @@
+//! Reads cells of one counter, which is one Cassandra partition.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use scylla::client::session::Session;
+use scylla::response::query_result::QueryResult;
+use scylla::response::{PagingState, PagingStateResponse};
+use scylla::serialize::row::SerializeRow;
+use scylla::statement::prepared::PreparedStatement;
+use scylla::value::{Counter as CounterValue, CqlTimestamp};
+
+use super::classify;
+use super::statements::Statements;
+use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
+use stitch_common::ports::{Level, Reading, StoreError};
+
+/// Cells that are asked for by name in one request.
+const NAMED_CELLS_MAX: usize = 100;
+/// From this many on, reading the whole counter and leaving out the rest is cheaper than asking by name.
+const WHOLE_FROM_CELLS: usize = 1000;
+
+/// The cells of `counter`, in the table's order when all are read.
+pub(super) async fn counter(
+    session: &Session,
+    statements: &Statements,
+    counter: &Counter,
+    cells: Reading<'_>,
+    level: Level,
+) -> Result<Vec<(CellSlot, Count)>, StoreError> {
+    let mut found = Vec::new();
+    match cells {
+        Reading::Whole => {
+            let key = (&*counter.name.0, &*counter.key.0);
+            pages(session, statements.whole(level), counter, key, |cell| {
+                found.push(cell)
+            })
+            .await?;
+        }
+        Reading::Cells(slots) if slots.len() >= WHOLE_FROM_CELLS => {
+            let wanted: HashSet<_> = slots.iter().copied().collect();
+            let key = (&*counter.name.0, &*counter.key.0);
+            let keep = |cell: (CellSlot, Count)| {
+                if wanted.contains(&cell.0) {
+                    found.push(cell);
+                }
+            };
+            pages(session, statements.whole(level), counter, key, keep).await?;
+        }
+        Reading::Cells(slots) => {
+            for named in slots.chunks(NAMED_CELLS_MAX) {
+                let named: Vec<_> = named
+                    .iter()
+                    .map(|slot| (slot.granularity.name(), CqlTimestamp(slot.bucket.0)))
+                    .collect();
+                let values = (&*counter.name.0, &*counter.key.0, named);
+                let statement = statements.cells(level);
+                pages(session, statement, counter, values, |cell| found.push(cell)).await?;
+            }
+        }
+    }
+    Ok(found)
+}
+
+pub(super) async fn pages(
+    session: &Session,
+    statement: &PreparedStatement,
+    counter: &Counter,
+    values: impl SerializeRow,
+    mut take: impl FnMut((CellSlot, Count)),
+) -> Result<(), StoreError> {
+    let mut state = PagingState::start();
+    loop {
+        let (result, next): (QueryResult, PagingStateResponse) = session
+            .execute_single_page(statement, &values, state)
+            .await
+            .map_err(|error| classify::read(&error))?;
+        let result = result.into_rows_result().map_err(unlike)?;
+        let rows = result
+            .rows::<(&str, CqlTimestamp, Option<CounterValue>)>()
+            .map_err(unlike)?;
+        for row in rows {
+            let (granularity, bucket, value) = row.map_err(unlike)?;
+            if let Some(CounterValue(value)) = value {
+                let slot = slot(granularity, bucket, &counter.name.0, &counter.key.0)?;
+                take((slot, Count(value)));
+            }
+        }
+        match next.into_paging_control_flow() {
+            ControlFlow::Break(()) => return Ok(()),
+            ControlFlow::Continue(next) => state = next,
+        }
+    }
+}
+
+/// The cell of a row. A row that is no cell of Stitch must not be passed over in silence: "all is right" would not
+/// say what it seems to.
+pub(super) fn slot(
+    granularity: &str,
+    bucket: CqlTimestamp,
+    name: &str,
+    key: &str,
+) -> Result<CellSlot, StoreError> {
+    match Granularity::from_name(granularity) {
+        Some(granularity) => Ok(CellSlot {
+            granularity,
+            bucket: Bucket(bucket.0),
+        }),
+        None => Err(StoreError::Refused(format!(
+            "the table has a row of the granularity '{granularity}' (counter '{name}', key '{key}'), which no event \
+             increments: it is not of Stitch's making; delete it by hand"
+        ))),
+    }
+}
+
+pub(super) fn unlike(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Refused(format!("an answer is not as the table promises: {error}"))
+}

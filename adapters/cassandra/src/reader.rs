@@ -1,0 +1,236 @@
+//! Reads counts for people who look at them: at the consistency that the configuration says, and sent to a second node
+//! when the first one is slow. Nothing of the protocol hangs on these reads, and this session never changes the store.
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use scylla::client::execution_profile::ExecutionProfile;
+use scylla::client::session::Session;
+use scylla::policies::retry::DefaultRetryPolicy;
+use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
+use scylla::statement::prepared::PreparedStatement;
+use scylla::statement::{Consistency, Statement};
+use scylla::value::CqlTimestamp;
+
+use super::schema::Claim;
+use super::{connect, read, statements, table};
+use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
+use stitch_common::config::{Api, Config, ReadConsistency};
+use stitch_common::ports::{StoreError, TableIdentity};
+
+/// Under which id nodes list this session: no member's.
+const READER_ID: &str = "stitch-api";
+/// Requests of one read that are on their way at once.
+const REQUESTS_AT_ONCE: usize = 16;
+/// Cells that are asked for by name in one request.
+const NAMED_CELLS_MAX: usize = 100;
+/// How often a slow read is sent again, to one node more each time.
+const SPECULATIVE_MAX: usize = 2;
+
+/// Buckets of one granularity that are read together, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BucketSpan {
+    /// Their length.
+    pub granularity: Granularity,
+    /// The first.
+    pub first: Bucket,
+    /// The last.
+    pub last: Bucket,
+}
+
+/// Reads counts.
+pub struct ScyllaReader {
+    session: Session,
+    table: TableIdentity,
+    one: PreparedStatement,
+    named: PreparedStatement,
+    span: PreparedStatement,
+}
+
+impl std::fmt::Debug for ScyllaReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScyllaReader").finish_non_exhaustive()
+    }
+}
+
+impl ScyllaReader {
+    /// Connects, and looks whether the table is the namespace's.
+    ///
+    /// # Errors
+    /// No node reached, or the table is missing, not as wanted, or another namespace's.
+    pub async fn connect(config: &Config) -> Result<Self, StoreError> {
+        let cassandra = &config.cassandra;
+        let builder = connect::builder(cassandra, READER_ID, cassandra.connections_per_node);
+        let session = connect::session(builder, cassandra).await?;
+        let claim = Claim::of_namespace(&config.namespace);
+        let table = table::look(&session, cassandra, &claim).await?;
+        let profile = profile(config).into_handle();
+        let prepared = async |cql: String| {
+            let mut prepared = statements::prepared(&session, Statement::new(cql)).await?;
+            // Else the driver would neither ask a second node nor repeat what a broken connection swallowed.
+            prepared.set_is_idempotent(true);
+            prepared.set_execution_profile_handle(Some(profile.clone()));
+            Ok::<_, StoreError>(prepared)
+        };
+        let keyspace = &cassandra.keyspace;
+        let one = prepared(statements::read_cell_cql(keyspace)).await?;
+        let named = prepared(statements::read_cells_cql(keyspace)).await?;
+        let span = prepared(statements::read_span_cql(keyspace)).await?;
+        Ok(Self {
+            table,
+            one,
+            named,
+            span,
+            session,
+        })
+    }
+
+    /// The table that is read.
+    #[must_use]
+    pub const fn table(&self) -> &TableIdentity {
+        &self.table
+    }
+
+    /// The cells of `counter` in these spans, in no order. Rows that do not exist are left out.
+    ///
+    /// # Errors
+    /// As told; a read changes nothing and may be repeated.
+    pub async fn read(
+        &self,
+        counter: &Counter,
+        spans: &[BucketSpan],
+    ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
+        let (single, several): (Vec<&BucketSpan>, Vec<&BucketSpan>) =
+            spans.iter().partition(|span| span.first == span.last);
+        let mut requests: Vec<Request> = match single.as_slice() {
+            [one] => vec![Request::One(**one)],
+            _ => single.chunks(NAMED_CELLS_MAX).map(Request::named).collect(),
+        };
+        requests.extend(several.into_iter().map(|span| Request::Span(*span)));
+        let mut found = Vec::new();
+        for together in requests.chunks(REQUESTS_AT_ONCE) {
+            let asked = together.iter().map(|request| self.ask(counter, request));
+            for cells in try_join_all(asked).await? {
+                found.extend(cells);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn ask(
+        &self,
+        counter: &Counter,
+        request: &Request,
+    ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
+        let (name, key) = (&*counter.name.0, &*counter.key.0);
+        let mut found = Vec::new();
+        let take = |cell| found.push(cell);
+        match request {
+            Request::One(BucketSpan {
+                granularity, first, ..
+            }) => {
+                let values = (name, key, granularity.name(), CqlTimestamp(first.0));
+                read::pages(&self.session, &self.one, counter, values, take).await?;
+            }
+            Request::Named(cells) => {
+                let values = (name, key, cells);
+                read::pages(&self.session, &self.named, counter, values, take).await?;
+            }
+            Request::Span(span) => {
+                let (first, last) = (CqlTimestamp(span.first.0), CqlTimestamp(span.last.0));
+                let values = (name, key, span.granularity.name(), first, last);
+                read::pages(&self.session, &self.span, counter, values, take).await?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// One request of a read.
+enum Request {
+    /// Whose first bucket is its last.
+    One(BucketSpan),
+    Named(Vec<(&'static str, CqlTimestamp)>),
+    Span(BucketSpan),
+}
+
+impl Request {
+    fn named(spans: &[&BucketSpan]) -> Self {
+        let cell = |span: &&BucketSpan| (span.granularity.name(), CqlTimestamp(span.first.0));
+        Self::Named(spans.iter().map(cell).collect())
+    }
+}
+
+fn profile(config: &Config) -> ExecutionProfile {
+    ExecutionProfile::builder()
+        .consistency(consistency(config.api.consistency))
+        .request_timeout(Some(config.api.request_timeout))
+        .retry_policy(Arc::new(DefaultRetryPolicy::new()))
+        .speculative_execution_policy(Some(Arc::new(speculation(&config.api))))
+        .load_balancing_policy(connect::balancing(&config.cassandra))
+        .build()
+}
+
+/// A slow node costs this time, and not the answer.
+const fn speculation(api: &Api) -> SimpleSpeculativeExecutionPolicy {
+    SimpleSpeculativeExecutionPolicy {
+        max_retry_count: SPECULATIVE_MAX,
+        retry_interval: api.speculative_after,
+    }
+}
+
+const fn consistency(consistency: ReadConsistency) -> Consistency {
+    match consistency {
+        ReadConsistency::LocalOne => Consistency::LocalOne,
+        ReadConsistency::LocalQuorum => Consistency::LocalQuorum,
+        ReadConsistency::One => Consistency::One,
+        ReadConsistency::Quorum => Consistency::Quorum,
+        ReadConsistency::All => Consistency::All,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn config(variables: &[(&str, &str)]) -> Config {
+        let text = include_str!("../../../deploy/stitch.toml");
+        let environment = variables.iter().copied().collect();
+        Config::parse("stitch.toml", text, &environment).unwrap()
+    }
+
+    #[tokio::test]
+    async fn reads_have_the_consistency_and_the_time_that_the_configuration_says() {
+        for (level, name) in ReadConsistency::EVERY {
+            let config = config(&[
+                ("STITCH_API__CONSISTENCY", name),
+                ("STITCH_API__REQUEST_TIMEOUT_MS", "1234"),
+            ]);
+            let profile = profile(&config);
+            assert_eq!(profile.get_consistency(), consistency(level));
+            assert_eq!(
+                format!("{:?}", profile.get_consistency()).to_uppercase(),
+                name.replace('_', "")
+            );
+            assert_eq!(
+                profile.get_request_timeout(),
+                Some(Duration::from_millis(1234))
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_read_is_sent_to_another_node_when_the_configuration_says() {
+        let config = config(&[("STITCH_API__SPECULATIVE_AFTER_MS", "77")]);
+        assert!(
+            profile(&config)
+                .get_speculative_execution_policy()
+                .is_some()
+        );
+        let speculation = speculation(&config.api);
+        assert_eq!(speculation.retry_interval, Duration::from_millis(77));
+        assert!(speculation.max_retry_count >= 1);
+    }
+}

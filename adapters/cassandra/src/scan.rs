@@ -1,0 +1,110 @@
+//! Scans tokens in their order, page by page.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use scylla::client::session::Session;
+use scylla::response::PagingState;
+use scylla::value::{Counter as CounterValue, CqlTimestamp};
+
+use super::classify;
+use super::read::{slot, unlike};
+use super::statements::Statements;
+use stitch_common::cell::{Count, Counter};
+use stitch_common::ports::{Level, ScanPage, ScanPosition, StoreError};
+use stitch_common::range::TokenInterval;
+use stitch_common::token::Token;
+
+type Row<'a> = (
+    &'a str,
+    &'a str,
+    &'a str,
+    CqlTimestamp,
+    Option<CounterValue>,
+);
+
+/// One page. The token is computed here, once for each counter: that costs less than to send it with each row.
+pub(super) async fn page(
+    session: &Session,
+    statements: &Statements,
+    tokens: TokenInterval,
+    level: Level,
+    after: Option<ScanPosition>,
+) -> Result<ScanPage, StoreError> {
+    let state = match after {
+        Some(ScanPosition(bytes)) => PagingState::new_from_raw_bytes(bytes),
+        None => PagingState::start(),
+    };
+    let (result, next) = session
+        .execute_single_page(
+            statements.scan(level),
+            (tokens.first.0, tokens.last.0),
+            state,
+        )
+        .await
+        .map_err(|error| classify::read(&error))?;
+    let result = result.into_rows_result().map_err(unlike)?;
+    let mut cells = Vec::with_capacity(result.rows_num());
+    let mut names = Names::default();
+    for row in result.rows::<Row<'_>>().map_err(unlike)? {
+        let (name, key, granularity, bucket, value) = row.map_err(unlike)?;
+        let Some(CounterValue(value)) = value else {
+            continue;
+        };
+        let slot = slot(granularity, bucket, name, key)?;
+        let (token, counter) = names.counter(name, key);
+        cells.push((token, counter, slot, Count(value)));
+    }
+    let next = match next.into_paging_control_flow() {
+        ControlFlow::Break(()) => None,
+        ControlFlow::Continue(state) => state
+            .as_bytes_slice()
+            .map(|bytes| ScanPosition(bytes.to_vec())),
+    };
+    Ok(ScanPage { cells, next })
+}
+
+/// Shares the texts of a counter among its rows, which follow each other, and the name among counters.
+#[derive(Default)]
+struct Names {
+    last: Option<(Token, Counter)>,
+}
+
+impl Names {
+    fn counter(&mut self, name: &str, key: &str) -> (Token, Counter) {
+        if let Some((token, last)) = &self.last
+            && &*last.key.0 == key
+            && &*last.name.0 == name
+        {
+            return (*token, last.clone());
+        }
+        let shared = self.last.take().map(|(_, last)| last.name.0);
+        let name = shared
+            .filter(|last| **last == *name)
+            .unwrap_or_else(|| Arc::from(name));
+        let counter = Counter::new(name, key);
+        let token = counter.token();
+        self.last = Some((token, counter.clone()));
+        (token, counter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_one_counter_share_their_texts_and_counters_of_one_name_share_it() {
+        let mut names = Names::default();
+        let (first_token, first) = names.counter("plays", "a");
+        let (same_token, same) = names.counter("plays", "a");
+        let (other_token, other) = names.counter("plays", "b");
+        let (_, third) = names.counter("skips", "b");
+        assert!(Arc::ptr_eq(&first.key.0, &same.key.0));
+        assert!(Arc::ptr_eq(&first.name.0, &other.name.0));
+        assert_eq!(first_token, same_token);
+        assert_eq!(first_token, first.token());
+        assert_eq!(other_token, Counter::new("plays", "b").token());
+        assert_eq!(third, Counter::new("skips", "b"));
+    }
+}

@@ -1,0 +1,177 @@
+//! A member's session with Cassandra: one attempt for each increment, and only while the lease is valid.
+
+use std::num::NonZeroUsize;
+
+use scylla::client::session::Session;
+use scylla::value::{Counter as Increment, CqlTimestamp};
+
+use super::schema::Claim;
+use super::statements::{Statements, WriteSettings};
+use super::table::{self, Schema};
+use super::{classify, connect, listed, read, scan};
+use stitch_common::cell::{CellSlot, Count, Counter};
+use stitch_common::clock::Clock;
+use stitch_common::config::{Cassandra, Config};
+use stitch_common::lease::Permit;
+use stitch_common::member::MemberId;
+use stitch_common::outcome::{Cause, Outcome};
+use stitch_common::ports::{
+    CounterBatch, Cql, Level, Reading, ScanPage, ScanPosition, Store, StoreError, TableIdentity,
+};
+use stitch_common::range::TokenInterval;
+
+/// Makes sessions with the configured cluster.
+#[derive(Clone, Debug)]
+pub struct ScyllaCql<C> {
+    cassandra: Cassandra,
+    claim: Claim,
+    clock: C,
+}
+
+impl<C: Clock> ScyllaCql<C> {
+    /// For this configuration; connects to nothing yet.
+    #[must_use]
+    pub fn new(config: &Config, clock: C) -> Self {
+        Self {
+            cassandra: config.cassandra.clone(),
+            claim: Claim::of_namespace(&config.namespace),
+            clock,
+        }
+    }
+
+    /// Connects to make the table, or to look whether it is as wanted.
+    ///
+    /// # Errors
+    /// No node answers.
+    pub async fn connect_schema(&self) -> Result<Schema, StoreError> {
+        Schema::connect(&self.cassandra, self.claim.clone()).await
+    }
+}
+
+impl<C: Clock> Cql for ScyllaCql<C> {
+    type Store = ScyllaStore<C>;
+    type Nodes = super::nodes::ScyllaNodes<C>;
+
+    async fn table(&self) -> Result<TableIdentity, StoreError> {
+        Ok(self.connect_schema().await?.look().await?)
+    }
+
+    async fn connect_store(&self, member: &MemberId) -> Result<ScyllaStore<C>, StoreError> {
+        let cassandra = &self.cassandra;
+        let builder = connect::builder(cassandra, member.as_str(), cassandra.connections_per_node);
+        let session = connect::session(builder, cassandra).await?;
+        check_datacenter(&session, cassandra)?;
+        let table = table::look(&session, cassandra, &self.claim).await?;
+        let settings = WriteSettings {
+            consistency: cassandra.write_consistency,
+            request_timeout: cassandra.request_timeout,
+            balancing: connect::balancing(cassandra),
+        };
+        let statements = Statements::prepare(&session, &cassandra.keyspace, &settings).await?;
+        listed::wait_until_listed(&session, member.as_str(), &self.clock).await?;
+        Ok(ScyllaStore {
+            session,
+            statements,
+            table,
+            clock: self.clock.clone(),
+        })
+    }
+
+    async fn connect_nodes(&self) -> Result<super::nodes::ScyllaNodes<C>, StoreError> {
+        super::nodes::ScyllaNodes::connect(&self.cassandra, self.clock.clone()).await
+    }
+}
+
+/// A local data centre that does not exist would leave every request without a node to go to.
+fn check_datacenter(session: &Session, cassandra: &Cassandra) -> Result<(), StoreError> {
+    let Some(local) = &cassandra.local_datacenter else {
+        return Ok(());
+    };
+    let state = session.get_cluster_state();
+    let mut known: Vec<_> = state
+        .get_nodes_info()
+        .iter()
+        .filter_map(|node| node.datacenter.as_deref())
+        .collect();
+    known.sort_unstable();
+    known.dedup();
+    if known.contains(&local.as_str()) {
+        return Ok(());
+    }
+    Err(StoreError::Refused(format!(
+        "the configured local_datacenter \"{local}\" does not exist; the cluster has {}",
+        known.join(", ")
+    )))
+}
+
+/// Increments and reads cells.
+#[derive(Debug)]
+pub struct ScyllaStore<C> {
+    session: Session,
+    statements: Statements,
+    table: TableIdentity,
+    clock: C,
+}
+
+impl<C: Clock> ScyllaStore<C> {
+    /// The table that this session counts in.
+    pub fn table(&self) -> &TableIdentity {
+        &self.table
+    }
+}
+
+impl<C: Clock> Store for ScyllaStore<C> {
+    async fn increment(&self, permit: Permit, batch: &CounterBatch) -> Outcome {
+        let Some(cells) = NonZeroUsize::new(batch.amounts.len()) else {
+            return Outcome::Applied;
+        };
+        let statements = self.statements.batch(cells);
+        let (name, key): (&str, &str) = (&batch.counter.name.0, &batch.counter.key.0);
+        let values: Vec<_> = batch
+            .amounts
+            .iter()
+            .map(|(slot, amount)| {
+                (
+                    Increment(amount.0),
+                    name,
+                    key,
+                    slot.granularity.name(),
+                    CqlTimestamp(slot.bucket.0),
+                )
+            })
+            .collect();
+        // Nothing waits between this question and the driver's queue: the driver picks an open connection at once or
+        // gives up. What lies in the queue when a process is frozen is what a calm waits for.
+        if !permit.allows(self.clock.now()) {
+            return Outcome::NotApplied(Cause("the lease has ended".to_owned()));
+        }
+        match self.session.batch(&statements, values).await {
+            Ok(_) => Outcome::Applied,
+            Err(error) => classify::increment(&error),
+        }
+    }
+
+    async fn read(
+        &self,
+        counter: &Counter,
+        cells: Reading<'_>,
+        level: Level,
+    ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
+        read::counter(&self.session, &self.statements, counter, cells, level).await
+    }
+
+    async fn scan(
+        &self,
+        tokens: TokenInterval,
+        level: Level,
+        after: Option<ScanPosition>,
+    ) -> Result<ScanPage, StoreError> {
+        scan::page(&self.session, &self.statements, tokens, level, after).await
+    }
+
+    async fn close(self) {
+        // The driver's tasks end with it, and close their connections, with what their kernels still hold.
+        drop(self);
+        tokio::task::yield_now().await;
+    }
+}

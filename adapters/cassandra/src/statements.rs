@@ -1,0 +1,322 @@
+//! Every CQL string that Stitch sends once it runs, prepared once; those that make the table are in
+//! [`schema`](super::schema).
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use scylla::client::session::Session;
+use scylla::errors::PrepareError;
+use scylla::policies::load_balancing::LoadBalancingPolicy;
+use scylla::policies::retry::FallthroughRetryPolicy;
+use scylla::statement::batch::{Batch, BatchType};
+use scylla::statement::prepared::PreparedStatement;
+use scylla::statement::{Consistency, Statement};
+
+use super::schema::{TABLE, quoted};
+use stitch_common::config::WriteConsistency;
+use stitch_common::ports::{Level, StoreError};
+
+/// Which connections a node has, and what their clients called themselves.
+pub(super) const CLIENTS: &str = "SELECT address, port, client_options FROM system_views.clients";
+/// A node's settings that a calm depends on.
+pub(super) const SETTINGS: &str = "SELECT name, value FROM system_views.settings WHERE name IN \
+     ('native_transport_timeout', 'counter_write_request_timeout', 'native_transport_idle_timeout', \
+     'internode_timeout')";
+/// A node about itself.
+pub(super) const LOCAL: &str =
+    "SELECT host_id, data_center, rpc_address, rpc_port, tokens FROM system.local";
+/// A node about its peers.
+pub(super) const PEERS: &str =
+    "SELECT host_id, data_center, native_address, native_port, tokens FROM system.peers_v2";
+/// What a node has heard by gossip, itself included.
+pub(super) const GOSSIP: &str = "SELECT host_id, dc, native_address_and_port, generation, heartbeat, status_with_port \
+     FROM system_views.gossip_info";
+/// Asked by a probe.
+pub(super) const PROBE: &str = "SELECT host_id FROM system.local";
+
+/// Rows in a page of a scan or of a read of a whole counter.
+const PAGE_ROWS: i32 = 5000;
+/// Batches of up to this many cells are kept ready; larger ones are put together each time.
+const READY_BATCH_CELLS_MAX: usize = 128;
+
+/// How increments are sent.
+#[derive(Clone, Debug)]
+pub(super) struct WriteSettings {
+    /// At which consistency.
+    pub(super) consistency: WriteConsistency,
+    /// After which the outcome is unknown.
+    pub(super) request_timeout: Duration,
+    /// To which node.
+    pub(super) balancing: Arc<dyn LoadBalancingPolicy>,
+}
+
+/// A counter batch without statements, with everything set on which rule P4 stands: one attempt, and no other.
+#[must_use]
+pub(super) fn empty_batch(settings: &WriteSettings) -> Batch {
+    let mut batch = Batch::new(BatchType::Counter);
+    batch.set_is_idempotent(false);
+    batch.set_retry_policy(Some(Arc::new(FallthroughRetryPolicy::new())));
+    batch.set_consistency(write_consistency(settings.consistency));
+    batch.set_request_timeout(Some(settings.request_timeout));
+    batch.set_load_balancing_policy(Some(Arc::clone(&settings.balancing)));
+    batch
+}
+
+fn increment_cql(keyspace: &str) -> String {
+    format!(
+        "UPDATE {}.{TABLE} SET value = value + ? WHERE counter = ? AND key = ? AND granularity = ? AND bucket = ?",
+        quoted(keyspace)
+    )
+}
+
+fn read_whole_cql(keyspace: &str) -> String {
+    format!(
+        "SELECT granularity, bucket, value FROM {}.{TABLE} WHERE counter = ? AND key = ?",
+        quoted(keyspace)
+    )
+}
+
+pub(super) fn read_cells_cql(keyspace: &str) -> String {
+    format!(
+        "{} AND (granularity, bucket) IN ?",
+        read_whole_cql(keyspace)
+    )
+}
+
+/// One cell, without the list of cells that [`read_cells_cql`] takes.
+pub(super) fn read_cell_cql(keyspace: &str) -> String {
+    format!(
+        "{} AND granularity = ? AND bucket = ?",
+        read_whole_cql(keyspace)
+    )
+}
+
+/// Buckets of one granularity, both ends included.
+pub(super) fn read_span_cql(keyspace: &str) -> String {
+    format!(
+        "{} AND granularity = ? AND bucket >= ? AND bucket <= ?",
+        read_whole_cql(keyspace)
+    )
+}
+
+/// Both ends are included: the lowest token of a range is one of its tokens, and so is the highest of all.
+fn scan_cql(keyspace: &str) -> String {
+    format!(
+        "SELECT counter, key, granularity, bucket, value FROM {}.{TABLE} \
+         WHERE token(counter, key) >= ? AND token(counter, key) <= ?",
+        quoted(keyspace)
+    )
+}
+
+/// The prepared statements of one session.
+pub(super) struct Statements {
+    increment: PreparedStatement,
+    empty: Batch,
+    ready: Vec<OnceLock<Batch>>,
+    whole: AtLevels,
+    cells: AtLevels,
+    scan: AtLevels,
+}
+
+impl std::fmt::Debug for Statements {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Statements").finish_non_exhaustive()
+    }
+}
+
+impl Statements {
+    /// Prepares them all.
+    ///
+    /// # Errors
+    /// The table is missing or another one, or no node answers.
+    pub(super) async fn prepare(
+        session: &Session,
+        keyspace: &str,
+        settings: &WriteSettings,
+    ) -> Result<Self, StoreError> {
+        let increment = prepared(session, Statement::new(increment_cql(keyspace))).await?;
+        let mut ready = Vec::new();
+        ready.resize_with(READY_BATCH_CELLS_MAX, OnceLock::new);
+        Ok(Self {
+            increment,
+            empty: empty_batch(settings),
+            ready,
+            whole: AtLevels::prepare(session, read_whole_cql(keyspace)).await?,
+            cells: AtLevels::prepare(session, read_cells_cql(keyspace)).await?,
+            scan: AtLevels::prepare(session, scan_cql(keyspace)).await?,
+        })
+    }
+
+    /// The batch that increments `cells` cells. Kept, because to put one together costs more than to send it.
+    pub(super) fn batch(&self, cells: NonZeroUsize) -> Ready<'_> {
+        match self.ready.get(cells.get() - 1) {
+            Some(kept) => Ready::Kept(kept.get_or_init(|| self.assemble(cells.get()))),
+            None => Ready::Made(Box::new(self.assemble(cells.get()))),
+        }
+    }
+
+    fn assemble(&self, cells: usize) -> Batch {
+        let mut batch = self.empty.clone();
+        for _ in 0..cells {
+            batch.append_statement(self.increment.clone());
+        }
+        batch
+    }
+
+    /// Reads all cells of a counter, by pages.
+    pub(super) fn whole(&self, level: Level) -> &PreparedStatement {
+        self.whole.at(level)
+    }
+
+    /// Reads named cells of a counter.
+    pub(super) fn cells(&self, level: Level) -> &PreparedStatement {
+        self.cells.at(level)
+    }
+
+    /// Reads the cells of some tokens, by pages.
+    pub(super) fn scan(&self, level: Level) -> &PreparedStatement {
+        self.scan.at(level)
+    }
+}
+
+/// A batch to send.
+pub(super) enum Ready<'a> {
+    /// Made before, and used again.
+    Kept(&'a Batch),
+    /// Made for once.
+    Made(Box<Batch>),
+}
+
+impl std::ops::Deref for Ready<'_> {
+    type Target = Batch;
+
+    fn deref(&self) -> &Batch {
+        match self {
+            Self::Kept(batch) => batch,
+            Self::Made(batch) => batch,
+        }
+    }
+}
+
+/// One read at each level.
+struct AtLevels {
+    all: PreparedStatement,
+    quorum: PreparedStatement,
+}
+
+impl AtLevels {
+    async fn prepare(session: &Session, cql: String) -> Result<Self, StoreError> {
+        let mut all = prepared(session, Statement::new(cql)).await?;
+        all.set_is_idempotent(true);
+        all.set_page_size(PAGE_ROWS);
+        let mut quorum = all.clone();
+        all.set_consistency(read_consistency(Level::All));
+        quorum.set_consistency(read_consistency(Level::Quorum));
+        Ok(Self { all, quorum })
+    }
+
+    fn at(&self, level: Level) -> &PreparedStatement {
+        match level {
+            Level::All => &self.all,
+            Level::Quorum => &self.quorum,
+        }
+    }
+}
+
+pub(super) async fn prepared(
+    session: &Session,
+    statement: Statement,
+) -> Result<PreparedStatement, StoreError> {
+    let cql = statement.contents.clone();
+    session
+        .prepare(statement)
+        .await
+        .map_err(|error| match error {
+            PrepareError::ConnectionPoolError(_) => StoreError::Unavailable(error.to_string()),
+            PrepareError::AllAttemptsFailed { first_attempt } => {
+                super::classify::read(&first_attempt.into())
+            }
+            PrepareError::PreparedStatementIdsMismatch => StoreError::Refused(format!(
+                "the nodes prepare `{cql}` each under another id: bring them to one version"
+            )),
+            _ => StoreError::Unavailable(error.to_string()),
+        })
+}
+
+const fn write_consistency(consistency: WriteConsistency) -> Consistency {
+    match consistency {
+        WriteConsistency::LocalOne => Consistency::LocalOne,
+        WriteConsistency::LocalQuorum => Consistency::LocalQuorum,
+        WriteConsistency::EachQuorum => Consistency::EachQuorum,
+        WriteConsistency::Quorum => Consistency::Quorum,
+        WriteConsistency::One => Consistency::One,
+        WriteConsistency::All => Consistency::All,
+    }
+}
+
+/// A majority in *every* data centre: what the majority of any one of them acknowledged is seen.
+const fn read_consistency(level: Level) -> Consistency {
+    match level {
+        Level::All => Consistency::All,
+        Level::Quorum => Consistency::EachQuorum,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scylla::policies::load_balancing::DefaultPolicy;
+
+    use super::*;
+
+    fn settings() -> WriteSettings {
+        WriteSettings {
+            consistency: WriteConsistency::LocalQuorum,
+            request_timeout: Duration::from_secs(3),
+            balancing: DefaultPolicy::builder().build(),
+        }
+    }
+
+    #[test]
+    fn an_increment_is_a_counter_batch_at_the_configured_consistency() {
+        let batch = empty_batch(&settings());
+        assert_eq!(batch.get_type(), BatchType::Counter);
+        assert_eq!(batch.get_consistency(), Some(Consistency::LocalQuorum));
+        assert_eq!(batch.get_request_timeout(), Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn an_increment_is_never_retried_nor_sent_twice_by_the_driver() {
+        let batch = empty_batch(&settings());
+        assert!(
+            !batch.get_is_idempotent(),
+            "else the driver may send it speculatively"
+        );
+        let policy = batch.get_retry_policy().expect("one of its own");
+        let policy = policy.as_any().expect("one of the driver's");
+        assert!(
+            policy.is::<FallthroughRetryPolicy>(),
+            "the default one sends again what it thinks was not executed"
+        );
+    }
+
+    #[test]
+    fn reads_ask_every_replica_or_a_majority_in_every_data_centre() {
+        assert_eq!(read_consistency(Level::All), Consistency::All);
+        assert_eq!(read_consistency(Level::Quorum), Consistency::EachQuorum);
+    }
+
+    #[test]
+    fn a_keyspace_is_quoted_wherever_it_stands() {
+        for cql in [
+            increment_cql("Stitch"),
+            read_whole_cql("Stitch"),
+            read_cells_cql("Stitch"),
+            read_cell_cql("Stitch"),
+            read_span_cql("Stitch"),
+            scan_cql("Stitch"),
+        ] {
+            assert!(cql.contains("\"Stitch\".counts"), "{cql}");
+        }
+    }
+}

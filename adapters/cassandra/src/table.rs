@@ -1,0 +1,384 @@
+//! The table as it is: made by `init`, and looked at by every other command before it counts on it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+use stitch_common::user_error::Failure;
+
+use scylla::client::session::Session;
+use scylla::statement::Statement;
+use uuid::Uuid;
+
+use super::schema::{
+    self, Claim, Column, Datacenters, PARTITIONER, Replication, ReplicationError, TABLE,
+};
+use super::{classify, connect};
+use stitch_common::config::Cassandra;
+use stitch_common::ports::{StoreError, TableIdentity};
+
+/// How long a change of the schema may take: every node takes part in it, so the limit of increments is none for it.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What [`Schema::ensure`] found or did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ensured {
+    /// There was no table; now there is.
+    Created,
+    /// There was a table as wanted, which nobody claimed; now this namespace does.
+    Claimed,
+    /// There was a table as wanted, which this namespace claims.
+    Agreed,
+}
+
+/// Why the table cannot be counted in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaError {
+    /// There is no keyspace.
+    #[error(
+        "there is no keyspace \"{keyspace}\"; make it, for example with `{statement};`, or give `stitch-processor init \
+         --replication`"
+    )]
+    KeyspaceMissing {
+        /// Its name.
+        keyspace: String,
+        /// A statement that makes it.
+        statement: String,
+    },
+    /// There is no table.
+    #[error("there is no table {0}; `stitch-processor init` makes it")]
+    TableMissing(String),
+    /// The table, or its keyspace, is not as wanted.
+    #[error(
+        "{table} is not as wanted: {}; use another keyspace, or change it by hand",
+        .differences.join("; ")
+    )]
+    Differs {
+        /// Which table.
+        table: String,
+        /// A line for each difference.
+        differences: Vec<String>,
+    },
+    /// Another namespace counts in it.
+    #[error(
+        "table {table} is claimed by the namespace {by}: two namespaces in one table would each undo the other's \
+         counts; use another keyspace, or, if that namespace is gone for good, give the table another comment \
+         (ALTER TABLE {table} WITH comment = '') and run `stitch-processor init`"
+    )]
+    Claimed {
+        /// Which table.
+        table: String,
+        /// Which namespace.
+        by: Claim,
+    },
+    /// No namespace claims it.
+    #[error("no namespace claims table {0}; `stitch-processor init` claims it")]
+    Unclaimed(String),
+    /// `--replication` does not fit the cluster.
+    #[error(transparent)]
+    Replication(#[from] ReplicationError),
+    /// Cassandra could not be asked, or refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<SchemaError> for StoreError {
+    fn from(error: SchemaError) -> Self {
+        match error {
+            SchemaError::Store(error) => error,
+            SchemaError::KeyspaceMissing { .. }
+            | SchemaError::TableMissing(_)
+            | SchemaError::Differs { .. }
+            | SchemaError::Claimed { .. }
+            | SchemaError::Unclaimed(_)
+            | SchemaError::Replication(_) => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+/// The table and its keyspace, looked at through a session that changes no count.
+#[derive(Debug)]
+pub struct Schema {
+    session: Session,
+    cassandra: Cassandra,
+    claim: Claim,
+}
+
+impl Schema {
+    /// Connects.
+    ///
+    /// # Errors
+    /// No node answers.
+    pub(super) async fn connect(cassandra: &Cassandra, claim: Claim) -> Result<Self, StoreError> {
+        let builder = connect::builder(cassandra, "stitch-schema", 1);
+        Ok(Self {
+            session: connect::session(builder, cassandra).await?,
+            cassandra: cassandra.clone(),
+            claim,
+        })
+    }
+
+    /// Makes what is missing: the keyspace, if `replication` says how, the table, and the claim to it. Harmless when
+    /// all is there and agrees. Cut short, it is run again.
+    ///
+    /// # Errors
+    /// What exists is not as wanted, or belongs to another namespace; then nothing is changed.
+    pub async fn ensure(&self, replication: Option<&Replication>) -> Result<Ensured, SchemaError> {
+        self.ensure_keyspace(replication).await?;
+        let ensured = match self.look().await {
+            Ok(_) => return Ok(Ensured::Agreed),
+            Err(SchemaError::TableMissing(_)) => {
+                self.change(schema::create_table(&self.cassandra.keyspace, &self.claim))
+                    .await?;
+                Ensured::Created
+            }
+            Err(SchemaError::Unclaimed(_)) => {
+                self.change(schema::claim_table(&self.cassandra.keyspace, &self.claim))
+                    .await?;
+                Ensured::Claimed
+            }
+            Err(other) => return Err(other),
+        };
+        // Another namespace may have made or claimed it at the same moment.
+        self.look().await?;
+        Ok(ensured)
+    }
+
+    /// Which table it is, if it is as wanted and this namespace's own.
+    ///
+    /// # Errors
+    /// It is missing, not as wanted, or another namespace's.
+    pub async fn look(&self) -> Result<TableIdentity, SchemaError> {
+        look(&self.session, &self.cassandra, &self.claim).await
+    }
+
+    /// How the keyspace is replicated, as Cassandra tells it; `None` if there is no keyspace.
+    ///
+    /// # Errors
+    /// No node answers.
+    pub async fn replication(&self) -> Result<Option<BTreeMap<String, String>>, StoreError> {
+        replication(&self.session, &self.cassandra.keyspace).await
+    }
+
+    /// The cluster's data centres.
+    ///
+    /// # Errors
+    /// No node answers.
+    pub async fn datacenters(&self) -> Result<Datacenters, StoreError> {
+        datacenters(&self.session).await
+    }
+
+    async fn ensure_keyspace(&self, wanted: Option<&Replication>) -> Result<(), SchemaError> {
+        let keyspace = &self.cassandra.keyspace;
+        let found = self.replication().await?;
+        let difference = match (&found, wanted) {
+            (Some(found), Some(wanted)) => wanted.difference(found),
+            (Some(_) | None, None) | (None, Some(_)) => None,
+        };
+        if let Some(difference) = difference {
+            return Err(SchemaError::Differs {
+                table: format!("keyspace \"{keyspace}\""),
+                differences: vec![difference],
+            });
+        }
+        if found.is_some() {
+            return Ok(());
+        }
+        match wanted {
+            Some(wanted) => {
+                let local = self.cassandra.local_datacenter.as_deref();
+                let statement = wanted.statement(keyspace, &self.datacenters().await?, local)?;
+                Ok(self.change(statement).await?)
+            }
+            None => Err(keyspace_missing(&self.session, keyspace).await?),
+        }
+    }
+
+    /// Waits until all nodes agree on the schema: the driver does that after each change.
+    async fn change(&self, statement: String) -> Result<(), StoreError> {
+        let mut statement = Statement::new(statement);
+        statement.set_request_timeout(Some(CHANGE_TIMEOUT));
+        let result = self.session.query_unpaged(statement, ()).await;
+        result.map(|_| ()).map_err(|error| classify::read(&error))
+    }
+}
+
+/// [`Schema::look`] through any session.
+pub(super) async fn look(
+    session: &Session,
+    cassandra: &Cassandra,
+    claim: &Claim,
+) -> Result<TableIdentity, SchemaError> {
+    let keyspace = &cassandra.keyspace;
+    let table = format!("{}.{TABLE}", schema::quoted(keyspace));
+    let (cluster, partitioner): (String, String) = row(
+        session,
+        "SELECT cluster_name, partitioner FROM system.local",
+        (),
+    )
+    .await?
+    .ok_or_else(|| StoreError::Refused("system.local has no row".to_owned()))?;
+    if partitioner != PARTITIONER {
+        return Err(StoreError::Refused(format!(
+            "the cluster's partitioner is {partitioner}; Stitch divides the tokens of {PARTITIONER}"
+        ))
+        .into());
+    }
+    if replication(session, keyspace).await?.is_none() {
+        return Err(keyspace_missing(session, keyspace).await?);
+    }
+    let found: Option<(Uuid, Option<String>)> = row(
+        session,
+        "SELECT id, comment FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?",
+        (keyspace, TABLE),
+    )
+    .await?;
+    let Some((id, comment)) = found else {
+        return Err(SchemaError::TableMissing(table));
+    };
+    let differences = schema::differences(&columns(session, keyspace).await?);
+    if !differences.is_empty() {
+        return Err(SchemaError::Differs { table, differences });
+    }
+    match Claim::from_comment(comment.as_deref().unwrap_or_default()) {
+        Some(by) if by == *claim => Ok(TableIdentity { cluster, table: id }),
+        Some(by) => Err(SchemaError::Claimed { table, by }),
+        None => Err(SchemaError::Unclaimed(table)),
+    }
+}
+
+async fn keyspace_missing(session: &Session, keyspace: &str) -> Result<SchemaError, SchemaError> {
+    let datacenters = datacenters(session).await?;
+    Ok(SchemaError::KeyspaceMissing {
+        keyspace: keyspace.to_owned(),
+        statement: Replication::proposed(&datacenters).statement(keyspace, &datacenters, None)?,
+    })
+}
+
+async fn replication(
+    session: &Session,
+    keyspace: &str,
+) -> Result<Option<BTreeMap<String, String>>, StoreError> {
+    let found: Option<(HashMap<String, String>,)> = row(
+        session,
+        "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?",
+        (keyspace,),
+    )
+    .await?;
+    Ok(found.map(|(replication,)| replication.into_iter().collect()))
+}
+
+async fn datacenters(session: &Session) -> Result<Datacenters, StoreError> {
+    let mut datacenters = Datacenters::new();
+    for table in ["system.local", "system.peers"] {
+        let found: Vec<(String,)> =
+            rows(session, format!("SELECT data_center FROM {table}"), ()).await?;
+        for (name,) in found {
+            *datacenters.entry(name).or_default() += 1;
+        }
+    }
+    Ok(datacenters)
+}
+
+async fn columns(
+    session: &Session,
+    keyspace: &str,
+) -> Result<BTreeMap<String, Column>, StoreError> {
+    let found: Vec<(String, String, String, i32, String)> = rows(
+        session,
+        "SELECT column_name, type, kind, position, clustering_order FROM system_schema.columns \
+         WHERE keyspace_name = ? AND table_name = ?",
+        (keyspace, TABLE),
+    )
+    .await?;
+    let column = |(name, cql_type, kind, position, order)| {
+        let column = Column {
+            cql_type,
+            kind,
+            position,
+            order,
+        };
+        (name, column)
+    };
+    Ok(found.into_iter().map(column).collect())
+}
+
+async fn row<R>(
+    session: &Session,
+    cql: &str,
+    values: impl scylla::serialize::row::SerializeRow,
+) -> Result<Option<R>, StoreError>
+where
+    R: for<'f> scylla::deserialize::row::DeserializeRow<'f, 'f>,
+{
+    Ok(rows(session, cql, values).await?.into_iter().next())
+}
+
+/// All rows of a statement on a table of Cassandra's own, which are few.
+pub(super) async fn rows<R>(
+    session: &Session,
+    statement: impl Into<Statement>,
+    values: impl scylla::serialize::row::SerializeRow,
+) -> Result<Vec<R>, StoreError>
+where
+    R: for<'f> scylla::deserialize::row::DeserializeRow<'f, 'f>,
+{
+    let mut statement = statement.into();
+    statement.set_is_idempotent(true);
+    let result = session
+        .query_unpaged(statement, values)
+        .await
+        .map_err(|error| classify::read(&error))?;
+    let unlike = |error: &dyn std::fmt::Display| {
+        StoreError::Refused(format!(
+            "Cassandra's own tables are not as expected: {error}"
+        ))
+    };
+    let result = result.into_rows_result().map_err(|error| unlike(&error))?;
+    let rows = result.rows::<R>().map_err(|error| unlike(&error))?;
+    rows.collect::<Result<_, _>>()
+        .map_err(|error| unlike(&error))
+}
+
+impl From<SchemaError> for Failure {
+    fn from(error: SchemaError) -> Self {
+        match error {
+            SchemaError::KeyspaceMissing {
+                keyspace,
+                statement,
+            } => Self::new(
+                format!("there is no keyspace \"{keyspace}\" in Cassandra"),
+                format!(
+                    "run this statement by cqlsh: {statement}; or say `stitch-processor init --replication 3`"
+                ),
+            ),
+            SchemaError::TableMissing(table) => Self::new(
+                format!("there is no table {table} in Cassandra"),
+                "`stitch-processor init` makes it",
+            ),
+            SchemaError::Differs { table, differences } => Self::new(
+                format!(
+                    "{table} in Cassandra is not as wanted: {}",
+                    differences.join("; ")
+                ),
+                "name another keyspace by cassandra.keyspace, or change it by hand",
+            ),
+            SchemaError::Claimed { table, by } => Self::new(
+                format!(
+                    "the table {table} in Cassandra belongs to the namespace {by}: two namespaces in one table would \
+                     each undo the other's counts"
+                ),
+                format!(
+                    "name another keyspace by cassandra.keyspace; or, if that namespace is gone for good, run by cqlsh \
+                     ALTER TABLE {table} WITH comment = ''; and then `stitch-processor init`"
+                ),
+            ),
+            SchemaError::Unclaimed(table) => Self::new(
+                format!("the table {table} in Cassandra belongs to no namespace"),
+                "`stitch-processor init` claims it",
+            ),
+            SchemaError::Replication(error) => {
+                Self::new(error, "see `nodetool status`, and correct --replication")
+            }
+            SchemaError::Store(error) => error.into(),
+        }
+    }
+}

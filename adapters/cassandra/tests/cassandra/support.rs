@@ -1,0 +1,226 @@
+//! A keyspace, a configuration that names it, and what counts in it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use stitch_cassandra::{Replication, ScyllaCql, ScyllaStore};
+use stitch_common::cell::{Amount, Bucket, CellSlot, Count, Counter, Granularity};
+use stitch_common::clock::{Clock, SystemClock};
+use stitch_common::config::{
+    Api, Cassandra, Config, Http, Kafka, Processor, ReadConsistency, Restorator, WriteConsistency,
+    ZooKeeper,
+};
+use stitch_common::definition::{Definitions, EventAttributes};
+use stitch_common::lease::{Lease, Permit};
+use stitch_common::member::MemberId;
+use stitch_common::outcome::Outcome;
+use stitch_common::ports::{CounterBatch, Cql, Level, Reading, Store};
+use stitch_common::range::RangeBits;
+
+/// Where the server is.
+pub(crate) fn server() -> String {
+    std::env::var("STITCH_TEST_CASSANDRA").unwrap_or_else(|_| "127.0.0.1:9042".to_owned())
+}
+
+/// A session that knows nothing of Stitch.
+pub(crate) async fn bare_session() -> Session {
+    SessionBuilder::new()
+        .known_node(server())
+        .build()
+        .await
+        .expect("a Cassandra node at STITCH_TEST_CASSANDRA; `deploy/local up` starts one")
+}
+
+/// Drops its keyspace when it goes.
+pub(crate) struct Keyspace {
+    pub(crate) name: String,
+    pub(crate) config: Config,
+}
+
+impl Keyspace {
+    /// A name for one; it does not exist yet.
+    pub(crate) fn named() -> Self {
+        let name = format!("stitch_test_{}", uuid::Uuid::new_v4().simple());
+        Self {
+            config: config(&name),
+            name,
+        }
+    }
+
+    /// One that `init` has prepared.
+    pub(crate) async fn ready() -> Self {
+        let keyspace = Self::named();
+        let replication: Replication = "1".parse().unwrap();
+        let schema = keyspace.cql().connect_schema().await.unwrap();
+        schema.ensure(Some(&replication)).await.unwrap();
+        keyspace
+    }
+
+    pub(crate) fn cql(&self) -> ScyllaCql<SystemClock> {
+        ScyllaCql::new(&self.config, SystemClock)
+    }
+
+    pub(crate) async fn store(&self) -> ScyllaStore<SystemClock> {
+        self.cql().connect_store(&member(1)).await.unwrap()
+    }
+}
+
+impl Drop for Keyspace {
+    fn drop(&mut self) {
+        let name = self.name.clone();
+        // Also when the test fails, and from within its runtime: hence a thread with one of its own.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let drop = format!("DROP KEYSPACE IF EXISTS {name}");
+                bare_session().await.query_unpaged(drop, ()).await.unwrap();
+            });
+        });
+        if !std::thread::panicking() {
+            dropping.join().unwrap();
+        }
+    }
+}
+
+pub(crate) fn member(number: i64) -> MemberId {
+    MemberId::of_session(number)
+}
+
+fn config(keyspace: &str) -> Config {
+    Config {
+        namespace: keyspace.to_owned(),
+        zookeeper: ZooKeeper {
+            connect: String::new(),
+            session_timeout: Duration::from_secs(4),
+        },
+        cassandra: Cassandra {
+            nodes: vec![server()],
+            keyspace: keyspace.to_owned(),
+            local_datacenter: None,
+            write_consistency: WriteConsistency::LocalQuorum,
+            request_timeout: Duration::from_secs(10),
+            keepalive_interval: Duration::from_secs(1),
+            keepalive_timeout: Duration::from_secs(2),
+            connections_per_node: 2,
+            credentials: None,
+        },
+        kafka: Kafka {
+            topic: String::new(),
+            client: BTreeMap::new(),
+        },
+        definitions: Definitions::new(
+            RangeBits::new(6).unwrap(),
+            EventAttributes::default(),
+            Vec::new(),
+        ),
+        processor: Processor {
+            requests_in_flight_max: 128,
+            window_events_max: 1,
+            window_counters_max: 1,
+            window_bytes_max: 1,
+            batch_bytes_max: 4096,
+            settle_timeout: Duration::from_secs(1),
+            stop_timeout: Duration::from_secs(1),
+            progress_interval: Duration::from_secs(1),
+        },
+        restorator: Restorator {
+            memory_bytes_max: 1,
+            requests_in_flight_max: 64,
+            ranges_in_flight_max: 1,
+            range_timeout: Duration::from_secs(1),
+            lock_target: Duration::from_secs(1),
+            cells_per_lock_max: 1,
+            calm_timeout: Duration::from_secs(1),
+            unjudged_cells_target: 1,
+            read_level: Level::All,
+            journal: PathBuf::new(),
+        },
+        http: Http {
+            listen: ([127, 0, 0, 1], 0).into(),
+        },
+        api: api(),
+    }
+}
+
+fn api() -> Api {
+    Api {
+        listen: ([127, 0, 0, 1], 0).into(),
+        consistency: ReadConsistency::LocalQuorum,
+        request_timeout: Duration::from_secs(10),
+        speculative_after: Duration::from_secs(1),
+        connections_max: 1,
+        requests_in_flight_max: 1,
+        admission_timeout: Duration::ZERO,
+        reads_in_flight_max: 1,
+        keys_max: 1,
+        points_max: 1,
+        lagging_after: Duration::from_secs(1),
+        open_max_age: Duration::ZERO,
+        closed_max_age: Duration::ZERO,
+        stop_timeout: Duration::from_secs(1),
+        cors_origins: Vec::new(),
+        tokens: Vec::new(),
+        tls: None,
+    }
+}
+
+/// Permission to send for the next minute.
+pub(crate) fn permit() -> Permit {
+    permit_from(Duration::ZERO)
+}
+
+/// Permission to send that was given so long before now, for a minute.
+pub(crate) fn permit_from(ago: Duration) -> Permit {
+    let mut lease = Lease::new(Duration::from_secs(90));
+    let now = SystemClock.now();
+    let sent = stitch_common::clock::Moment::new(
+        now.since(stitch_common::clock::Moment::new(Duration::ZERO)) - ago,
+    );
+    lease.renew(sent);
+    lease.permit(sent).unwrap()
+}
+
+pub(crate) fn slot(granularity: Granularity, bucket: i64) -> CellSlot {
+    CellSlot {
+        granularity,
+        bucket: Bucket(bucket),
+    }
+}
+
+pub(crate) fn hour(number: i64) -> CellSlot {
+    slot(Granularity::Hour, number * 3_600_000)
+}
+
+pub(crate) fn batch(counter: &Counter, amounts: &[(CellSlot, i64)]) -> CounterBatch {
+    CounterBatch {
+        counter: counter.clone(),
+        amounts: amounts
+            .iter()
+            .map(|(slot, amount)| (*slot, Amount(*amount)))
+            .collect(),
+    }
+}
+
+/// Adds, which must succeed.
+pub(crate) async fn add(store: &impl Store, counter: &Counter, amounts: &[(CellSlot, i64)]) {
+    let outcome = store.increment(permit(), &batch(counter, amounts)).await;
+    assert_eq!(outcome, Outcome::Applied);
+}
+
+/// All cells of a counter.
+pub(crate) async fn all_of(store: &impl Store, counter: &Counter) -> Vec<(CellSlot, i64)> {
+    let cells = store
+        .read(counter, Reading::Whole, Level::All)
+        .await
+        .unwrap();
+    cells
+        .into_iter()
+        .map(|(slot, Count(count))| (slot, count))
+        .collect()
+}

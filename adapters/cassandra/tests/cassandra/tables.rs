@@ -1,0 +1,160 @@
+//! Making the table, and recognising another one.
+
+use stitch_cassandra::{Ensured, Replication, SchemaError};
+use stitch_common::ports::{Cql, StoreError};
+
+use crate::support::{Keyspace, bare_session, member};
+
+fn once() -> Replication {
+    "1".parse().unwrap()
+}
+
+#[tokio::test]
+async fn init_makes_what_is_missing_and_does_no_harm_when_it_is_there() {
+    let keyspace = Keyspace::named();
+    let schema = keyspace.cql().connect_schema().await.unwrap();
+    assert_eq!(schema.ensure(Some(&once())).await, Ok(Ensured::Created));
+    let identity = schema.look().await.unwrap();
+    assert_eq!(schema.ensure(Some(&once())).await, Ok(Ensured::Agreed));
+    assert_eq!(schema.ensure(None).await, Ok(Ensured::Agreed));
+    assert_eq!(schema.look().await.unwrap(), identity);
+    assert_eq!(keyspace.store().await.table(), &identity);
+}
+
+#[tokio::test]
+async fn without_a_keyspace_the_statement_that_makes_it_is_told_and_works() {
+    let keyspace = Keyspace::named();
+    let schema = keyspace.cql().connect_schema().await.unwrap();
+    let error = schema.ensure(None).await.unwrap_err();
+    let SchemaError::KeyspaceMissing { statement, .. } = error else {
+        panic!("{error}");
+    };
+    bare_session()
+        .await
+        .query_unpaged(statement, ())
+        .await
+        .unwrap();
+    assert_eq!(schema.ensure(None).await, Ok(Ensured::Created));
+    let replication = schema.replication().await.unwrap().unwrap();
+    assert_eq!(
+        replication["class"],
+        "org.apache.cassandra.locator.NetworkTopologyStrategy"
+    );
+}
+
+#[tokio::test]
+async fn a_table_that_was_dropped_and_made_again_is_another_one() {
+    let keyspace = Keyspace::ready().await;
+    let schema = keyspace.cql().connect_schema().await.unwrap();
+    let before = schema.look().await.unwrap();
+    let drop = format!("DROP TABLE {}.counts", keyspace.name);
+    bare_session().await.query_unpaged(drop, ()).await.unwrap();
+    assert!(matches!(
+        schema.look().await,
+        Err(SchemaError::TableMissing(_))
+    ));
+    schema.ensure(None).await.unwrap();
+    let after = schema.look().await.unwrap();
+    assert_eq!(before.cluster, after.cluster);
+    assert_ne!(before.table, after.table);
+}
+
+#[tokio::test]
+async fn a_table_that_another_namespace_claims_is_refused_everywhere() {
+    let keyspace = Keyspace::ready().await;
+    let mut other = Keyspace::named();
+    other.config.cassandra.keyspace.clone_from(&keyspace.name);
+    let schema = other.cql().connect_schema().await.unwrap();
+    for refused in [
+        schema.ensure(None).await.map(|_| ()),
+        schema.look().await.map(|_| ()),
+    ] {
+        let error = refused.unwrap_err();
+        assert!(
+            matches!(&error, SchemaError::Claimed { by, .. }
+                if by.to_string() == format!("/stitch/{}", keyspace.name)),
+            "{error}"
+        );
+    }
+    let error = other.cql().connect_store(&member(2)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused(_)), "{error}");
+    assert!(keyspace.cql().connect_store(&member(1)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_table_as_wanted_that_nobody_claims_is_claimed_by_init_alone() {
+    let keyspace = Keyspace::ready().await;
+    let session = bare_session().await;
+    let disclaim = format!(
+        "ALTER TABLE {}.counts WITH comment = 'counts'",
+        keyspace.name
+    );
+    session.query_unpaged(disclaim, ()).await.unwrap();
+    assert!(keyspace.cql().connect_store(&member(1)).await.is_err());
+    let schema = keyspace.cql().connect_schema().await.unwrap();
+    assert!(matches!(
+        schema.look().await,
+        Err(SchemaError::Unclaimed(_))
+    ));
+    assert_eq!(schema.ensure(None).await, Ok(Ensured::Claimed));
+    assert_eq!(schema.ensure(None).await, Ok(Ensured::Agreed));
+}
+
+#[tokio::test]
+async fn a_table_of_another_shape_and_a_keyspace_of_another_replication_are_told() {
+    let keyspace = Keyspace::named();
+    let session = bare_session().await;
+    let make = format!(
+        "CREATE KEYSPACE {} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}",
+        keyspace.name
+    );
+    session.query_unpaged(make, ()).await.unwrap();
+    let make = format!(
+        "CREATE TABLE {}.counts (counter text, key blob, granularity text, bucket timestamp, value counter, \
+         PRIMARY KEY (counter, key, granularity, bucket)) WITH CLUSTERING ORDER BY (key ASC, granularity DESC, bucket ASC)",
+        keyspace.name
+    );
+    session.query_unpaged(make, ()).await.unwrap();
+    let schema = keyspace.cql().connect_schema().await.unwrap();
+    let error = schema.ensure(Some(&once())).await.unwrap_err();
+    let SchemaError::Differs { differences, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(
+        differences,
+        [
+            "column \"bucket\": wanted timestamp clustering 1 asc, in the table timestamp clustering 2 asc",
+            "column \"granularity\": wanted text clustering 0 asc, in the table text clustering 1 desc",
+            "column \"key\": wanted text partition_key 1, in the table blob clustering 0 asc",
+        ]
+    );
+    let error = schema
+        .ensure(Some(&"3".parse().unwrap()))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("replication: wanted 3"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_data_centre_that_does_not_exist_and_a_server_that_is_not_there_are_told() {
+    let mut keyspace = Keyspace::ready().await;
+    keyspace.config.cassandra.local_datacenter = Some("nowhere".to_owned());
+    let error = keyspace.cql().connect_store(&member(1)).await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Refused(why) if why.contains("nowhere")),
+        "{error}"
+    );
+    let schema = keyspace.cql().connect_schema().await.unwrap();
+    let error = schema.ensure(Some(&"nowhere=1".parse().unwrap())).await;
+    assert!(error.is_err());
+
+    keyspace.config.cassandra.nodes = vec!["127.0.0.1:1".to_owned()];
+    let error = keyspace.cql().connect_store(&member(1)).await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Unavailable(why) if why.contains("127.0.0.1:1")),
+        "{error}"
+    );
+}

@@ -1,0 +1,162 @@
+//! The first record of each partition, which tells a topic that was made anew from the old one of the same name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::{Message, TopicPartitionList};
+
+use super::asking::ANSWER_TIMEOUT;
+use super::client_config::{Role, client_config};
+use super::context::Context;
+use super::error::log_error;
+use stitch_common::clock::{Clock, SystemClock};
+use stitch_common::config::Kafka;
+use stitch_common::offset::{Offset, Partition};
+use stitch_common::ports::{Bounds, Fingerprint, LogError};
+
+/// How long one wait for a record lasts before the time left is looked at.
+const POLL_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// How many partitions are read at once: so many fetched batches are held at most, and the rest waits.
+const PARTITIONS_AT_ONCE: usize = 8;
+
+/// Reads the first record of each partition that has one. Blocks its thread.
+pub(super) fn first_records(
+    kafka: &Kafka,
+    bounds: &BTreeMap<Partition, Bounds>,
+) -> Result<BTreeMap<Partition, Fingerprint>, LogError> {
+    let mut waiting = bounds
+        .iter()
+        .filter(|(_, bounds)| bounds.begin < bounds.end)
+        .map(|(partition, bounds)| (*partition, bounds.begin))
+        .peekable();
+    if waiting.peek().is_none() {
+        return Ok(BTreeMap::new());
+    }
+    let topic = &kafka.topic;
+    let doing = format!("reading the first records of the topic {topic}");
+    let consumer: BaseConsumer<Context> = client_config(&kafka.client, Role::Sampling)
+        .create_with_context(Context)
+        .map_err(|error| log_error(&doing, &error))?;
+    let mut sampling = Sampling {
+        consumer,
+        topic,
+        open: BTreeSet::new(),
+        found: BTreeMap::new(),
+    };
+    loop {
+        while sampling.open.len() < PARTITIONS_AT_ONCE
+            && let Some((partition, begin)) = waiting.next()
+        {
+            sampling
+                .open(partition, begin)
+                .map_err(|error| log_error(&doing, &error))?;
+        }
+        if sampling.open.is_empty() {
+            return Ok(sampling.found);
+        }
+        sampling.read_one(&doing)?;
+    }
+}
+
+/// Some partitions of which the first record is awaited.
+struct Sampling<'a> {
+    consumer: BaseConsumer<Context>,
+    topic: &'a str,
+    open: BTreeSet<Partition>,
+    found: BTreeMap<Partition, Fingerprint>,
+}
+
+impl Sampling<'_> {
+    fn open(&mut self, partition: Partition, begin: Offset) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        let begin = rdkafka::Offset::Offset(begin.0);
+        list.add_partition_offset(self.topic, partition.0, begin)?;
+        self.consumer.incremental_assign(&list)?;
+        self.open.insert(partition);
+        Ok(())
+    }
+
+    /// What else was fetched of it would only stand in the way of the others.
+    fn close(&mut self, partition: Partition) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(self.topic, partition.0);
+        self.open.remove(&partition);
+        self.consumer.incremental_unassign(&list)
+    }
+
+    /// Waits until one more of the open partitions is done.
+    fn read_one(&mut self, doing: &str) -> Result<(), LogError> {
+        let clock = SystemClock;
+        let until = clock.now().plus(ANSWER_TIMEOUT);
+        let mut trouble = None;
+        while clock.now() < until {
+            let done = match self.consumer.poll(POLL_TIMEOUT) {
+                None => continue,
+                Some(Ok(message)) => {
+                    let partition = Partition(message.partition());
+                    if self.open.contains(&partition) {
+                        self.found.insert(partition, fingerprint(&message));
+                    }
+                    partition
+                }
+                // Nothing but markers and aborted records: it has no first record yet.
+                Some(Err(KafkaError::PartitionEOF(partition))) => Partition(partition),
+                Some(Err(error)) => {
+                    trouble = Some(log_error(doing, &error));
+                    continue;
+                }
+            };
+            if self.open.contains(&done) {
+                return self.close(done).map_err(|error| log_error(doing, &error));
+            }
+        }
+        Err(trouble.unwrap_or_else(|| {
+            LogError::Unavailable(format!("{doing}: no answer in {ANSWER_TIMEOUT:?}"))
+        }))
+    }
+}
+
+fn fingerprint(message: &impl Message) -> Fingerprint {
+    Fingerprint {
+        offset: Offset(message.offset()),
+        timestamp_ms: message.timestamp().to_millis(),
+        checksum: checksum(message.key(), message.payload()),
+    }
+}
+
+/// The CRC-32 of key and value; each with its length before it, so that no byte can change sides unseen.
+fn checksum(key: Option<&[u8]>, value: Option<&[u8]>) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    for part in [key, value] {
+        let length = part
+            .and_then(|bytes| i64::try_from(bytes.len()).ok())
+            .unwrap_or(-1);
+        crc.update(&length.to_be_bytes());
+        crc.update(part.unwrap_or_default());
+    }
+    crc.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_tells_null_from_empty_and_key_from_value() {
+        let mut seen = vec![
+            checksum(None, None),
+            checksum(Some(b""), None),
+            checksum(None, Some(b"")),
+            checksum(Some(b"ab"), Some(b"c")),
+            checksum(Some(b"a"), Some(b"bc")),
+            checksum(Some(b"c"), Some(b"ab")),
+        ];
+        let all = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), all);
+    }
+}

@@ -1,0 +1,239 @@
+//! The thread of the group's member, and what Kafka's client calls back on it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, mpsc as std_mpsc};
+use std::time::Duration;
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, TopicPartitionList};
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use super::KafkaAck;
+use crate::client_config::{Role, client_config};
+use crate::context::Context;
+use crate::error::log_error;
+use stitch_common::clock::{Clock, SystemClock};
+use stitch_common::config::Kafka;
+use stitch_common::offset::Partition;
+use stitch_common::ports::{GroupEvent, LogError};
+
+/// How long a poll waits, and so how soon the thread notices that it is to leave.
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How often the thread looks whether partitions that it waits to give back are lost meanwhile.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What the client calls back.
+pub(super) struct Member {
+    topic: String,
+    tells: mpsc::Sender<GroupEvent<KafkaAck>>,
+    leaving: Arc<AtomicBool>,
+    /// How long revoked partitions are held at most.
+    hold: Duration,
+}
+
+/// The member's consumer, subscribed.
+pub(super) fn member_consumer(
+    kafka: &Kafka,
+    tells: mpsc::Sender<GroupEvent<KafkaAck>>,
+    leaving: Arc<AtomicBool>,
+) -> Result<BaseConsumer<Member>, LogError> {
+    let doing = "making the member of the group";
+    let config = client_config(&kafka.client, Role::Membership);
+    let hold = hold(&config).map_err(|error| log_error(doing, &error))?;
+    let member = Member {
+        topic: kafka.topic.clone(),
+        tells,
+        leaving,
+        hold,
+    };
+    let consumer: BaseConsumer<Member> = config
+        .create_with_context(member)
+        .map_err(|error| log_error(doing, &error))?;
+    consumer
+        .subscribe(&[&kafka.topic])
+        .map_err(|error| log_error(doing, &error))?;
+    Ok(consumer)
+}
+
+/// A session timeout, during which a processor must be able to stop anyway; the member's heart goes on beating meanwhile.
+/// And less than the time after which the group puts a member out that does not poll.
+fn hold(config: &ClientConfig) -> KafkaResult<Duration> {
+    let native = config.create_native_config()?;
+    let milliseconds = |name: &str| -> KafkaResult<u64> {
+        // The client has checked that these are numbers.
+        Ok(native.get(name)?.parse().unwrap_or(u64::MAX))
+    };
+    let polling = milliseconds("max.poll.interval.ms")? / 10 * 9;
+    Ok(Duration::from_millis(
+        milliseconds("session.timeout.ms")?.min(polling),
+    ))
+}
+
+/// Polls until the program leaves; then leaves the group by closing the consumer.
+pub(super) fn stay(consumer: Arc<BaseConsumer<Member>>) {
+    while !consumer.context().leaving() {
+        match consumer.poll(POLL_TIMEOUT) {
+            // Not a record either: what is assigned is paused, and one that came before the pause belongs to the feed.
+            None | Some(Ok(_)) | Some(Err(KafkaError::PartitionEOF(_))) => {}
+            Some(Err(error)) => consumer.context().trouble(&error),
+        }
+    }
+    // A commit that is on its way keeps the consumer for its time; whoever lets go last closes it.
+    drop(consumer);
+}
+
+impl Member {
+    fn leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire) || self.tells.is_closed()
+    }
+
+    /// Waits for room, unless nobody reads any more.
+    fn tell(&self, event: GroupEvent<KafkaAck>) {
+        if !self.leaving() && self.tells.blocking_send(event).is_err() {
+            debug!("a change of the group comes after it was left");
+        }
+    }
+
+    /// Never waits: the next one says the same.
+    fn trouble(&self, error: &KafkaError) {
+        let error = log_error("as a member of the group", error);
+        if self.tells.try_send(GroupEvent::Trouble(error)).is_err() {
+            debug!("trouble with the group comes after others that are not read yet");
+        }
+    }
+
+    fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
+        let assigned = list.set_all_offsets(rdkafka::Offset::End).and_then(|()| {
+            match consumer.rebalance_protocol() {
+                RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,
+                RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(list)?,
+            }
+            if list.count() > 0 {
+                consumer.pause(list)
+            } else {
+                Ok(())
+            }
+        });
+        if let Err(error) = assigned {
+            self.trouble(&error);
+        }
+        let partitions = self.partitions(list);
+        if !partitions.is_empty() {
+            self.tell(GroupEvent::Assigned(partitions));
+        }
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        let partitions = self.partitions(list);
+        if !partitions.is_empty() && !self.leaving() {
+            if consumer.assignment_lost() {
+                self.tell(GroupEvent::Lost(partitions));
+            } else {
+                self.give_back(consumer, partitions);
+            }
+        }
+        let revoked = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+            RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+        };
+        if let Err(error) = revoked {
+            self.trouble(&error);
+        }
+    }
+
+    /// Holds the partitions until the program gives them back, or until they are lost or the bound is reached.
+    fn give_back(&self, consumer: &BaseConsumer<Self>, partitions: Vec<Partition>) {
+        let (held, given_back) = std_mpsc::channel();
+        self.tell(GroupEvent::Revoked(
+            partitions.clone(),
+            KafkaAck { _held: held },
+        ));
+        if !self.wait(consumer, &given_back) {
+            warn!(
+                ?partitions,
+                "partitions go to another member before they were given back"
+            );
+            self.tell(GroupEvent::Lost(partitions));
+        }
+    }
+
+    /// Whether the partitions were given back in time.
+    fn wait(&self, consumer: &BaseConsumer<Self>, given_back: &Receiver<()>) -> bool {
+        let clock = SystemClock;
+        let until = clock.now().plus(self.hold);
+        loop {
+            match given_back.recv_timeout(LOOK_INTERVAL) {
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.leaving() {
+                return true;
+            }
+            if consumer.assignment_lost() || clock.now() >= until {
+                return false;
+            }
+        }
+    }
+
+    fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
+        let ours = list.elements_for_topic(&self.topic);
+        ours.iter()
+            .map(|element| Partition(element.partition()))
+            .collect()
+    }
+}
+
+impl ConsumerContext for Member {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        what: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            self.assign(consumer, list);
+        } else {
+            // Anything else means that the partitions are no longer this member's.
+            self.revoke(consumer, list);
+        }
+    }
+}
+
+impl ClientContext for Member {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Context.log(level, facility, message);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        Context.stats_raw(statistics);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        Context.error(error, reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(session_ms: &str, poll_ms: &str) -> Duration {
+        let mut config = ClientConfig::new();
+        config.set("session.timeout.ms", session_ms);
+        config.set("max.poll.interval.ms", poll_ms);
+        hold(&config).unwrap()
+    }
+
+    #[test]
+    fn partitions_are_held_no_longer_than_the_group_keeps_a_member_that_does_not_poll() {
+        assert_eq!(held("45000", "300000"), Duration::from_secs(45));
+        assert_eq!(held("45000", "45000"), Duration::from_millis(40_500));
+        assert!(hold(&ClientConfig::new()).unwrap() > Duration::from_secs(20));
+    }
+}

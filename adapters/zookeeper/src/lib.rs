@@ -1,0 +1,390 @@
+//! The adapter: the ports [`Keeper`] and [`Session`] over `zookeeper-client`. The only file that knows that crate.
+//!
+//! What is deliberately absent: the crate's own lock recipe (cancelling it leaks the node), its persistent watches
+//! (they die silently with a reconnect) and detached sessions. Requests that are made while the connection is down are
+//! queued and sent after the next connect, and dropping a future does not take its request back: the recipes above
+//! live with both.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use zookeeper_client as zk;
+
+use stitch_common::ports::{
+    CreateMode, Created, Keeper, KeeperError, MultiError, Node, NodeStat, Operation, Session,
+    SessionState,
+};
+
+/// Opens sessions with one ensemble.
+#[derive(Clone, Debug)]
+pub struct ZooKeeper {
+    servers: String,
+    session_timeout: Duration,
+}
+
+impl ZooKeeper {
+    /// The ensemble at `servers` (`host:port,host:port…`), asked for sessions of this timeout; it may grant another.
+    #[must_use]
+    pub fn new(servers: &str, session_timeout: Duration) -> Self {
+        Self {
+            servers: servers.to_owned(),
+            session_timeout,
+        }
+    }
+}
+
+impl Keeper for ZooKeeper {
+    type Session = ZooKeeperSession;
+
+    /// Tries every server in turn until one serves the session, for at most the session timeout that is asked for.
+    /// Cancelling it leaves at most a session that nobody uses, which its timeout ends.
+    async fn connect(&self) -> Result<Self::Session, KeeperError> {
+        let connector = zk::Client::connector().with_session_timeout(self.session_timeout);
+        let client = connector.connect(&self.servers).await.map_err(|error| {
+            let text = format!("{} opened no session: {error}", self.servers);
+            let refused = matches!(classify(error), KeeperError::Refused(_));
+            if refused {
+                KeeperError::Refused(text)
+            } else {
+                KeeperError::Ambiguous(text)
+            }
+        })?;
+        Ok(ZooKeeperSession {
+            seen: Mutex::new(client.state_watcher()),
+            client,
+        })
+    }
+}
+
+/// One session. Dropping it tells the server in the background; [`Session::close`] waits until it was told.
+#[derive(Debug)]
+pub struct ZooKeeperSession {
+    client: zk::Client,
+    /// What [`Session::state_other_than`] has told already. It lives as long as the session, because the crate's
+    /// watcher keeps only the latest state: a short loss of the connection shows as a change to the same state.
+    seen: Mutex<zk::StateWatcher>,
+}
+
+/// A watch of one node or of its children, for one change.
+pub type Watch = Pin<Box<dyn Future<Output = ()>>>;
+
+impl ZooKeeperSession {
+    fn seen(&self) -> zk::StateWatcher {
+        self.seen
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+
+    fn has_seen(&self, watcher: zk::StateWatcher) {
+        *self
+            .seen
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = watcher;
+    }
+}
+
+/// A watch that also ends when the connection is lost, which the crate's own does not.
+fn watch(node: zk::OneshotWatcher, mut state: zk::StateWatcher) -> Watch {
+    Box::pin(async move {
+        let connection_lost = async {
+            if told(state.peek_state()) == SessionState::Connected {
+                // Whatever it changes to: even "connected" means that the connection was lost between.
+                state.changed().await;
+            }
+        };
+        // Both branches only wait: whichever is dropped, nothing is lost with it.
+        tokio::select! {
+            _event = node.changed() => {}
+            () = connection_lost => {}
+        }
+    })
+}
+
+impl Session for ZooKeeperSession {
+    type Watch = Watch;
+
+    fn id(&self) -> i64 {
+        self.client.session_id().0
+    }
+
+    fn timeout(&self) -> Duration {
+        self.client.session_timeout()
+    }
+
+    fn state(&self) -> SessionState {
+        told(self.client.state())
+    }
+
+    async fn state_other_than(&self, from: SessionState) -> SessionState {
+        let mut watcher = self.seen();
+        let now = told(watcher.peek_state());
+        if now != from {
+            self.has_seen(self.client.state_watcher());
+            return now;
+        }
+        loop {
+            // Cancel-safe: `watcher` is a copy, and what it saw is kept only once it is told.
+            let now = told(watcher.changed().await);
+            if now == SessionState::Connected && from == SessionState::Connected {
+                self.has_seen(watcher);
+                return SessionState::Disconnected;
+            }
+            if now != from {
+                self.has_seen(watcher);
+                return now;
+            }
+        }
+    }
+
+    async fn create(
+        &self,
+        path: &str,
+        data: &[u8],
+        mode: CreateMode,
+    ) -> Result<Created, KeeperError> {
+        let created = self.client.create(path, data, &options(mode)).await;
+        let (stat, sequence) = created.map_err(classify)?;
+        let path = match mode {
+            CreateMode::EphemeralSequential => format!("{path}{sequence}"),
+            CreateMode::Persistent | CreateMode::Ephemeral => path.to_owned(),
+        };
+        let stat = stat_of(&stat);
+        Ok(Created { path, stat })
+    }
+
+    async fn delete(&self, path: &str, version: Option<i32>) -> Result<(), KeeperError> {
+        self.client.delete(path, version).await.map_err(classify)
+    }
+
+    async fn get(&self, path: &str) -> Result<Option<Node>, KeeperError> {
+        match self.client.get_data(path).await {
+            Ok((data, stat)) => {
+                let stat = stat_of(&stat);
+                Ok(Some(Node { data, stat }))
+            }
+            Err(zk::Error::NoNode) => Ok(None),
+            Err(error) => Err(classify(error)),
+        }
+    }
+
+    async fn set(
+        &self,
+        path: &str,
+        data: &[u8],
+        version: Option<i32>,
+    ) -> Result<NodeStat, KeeperError> {
+        let stat = self.client.set_data(path, data, version).await;
+        Ok(stat_of(&stat.map_err(classify)?))
+    }
+
+    async fn children(&self, path: &str) -> Result<Option<Vec<String>>, KeeperError> {
+        match self.client.list_children(path).await {
+            Ok(names) => Ok(Some(names)),
+            Err(zk::Error::NoNode) => Ok(None),
+            Err(error) => Err(classify(error)),
+        }
+    }
+
+    async fn watch_children(&self, path: &str) -> Result<(Vec<String>, Self::Watch), KeeperError> {
+        // From before the request, so that no loss of the connection falls between.
+        let state = self.client.state_watcher();
+        let answer = self.client.list_and_watch_children(path).await;
+        let (names, node) = answer.map_err(classify)?;
+        Ok((names, watch(node, state)))
+    }
+
+    async fn watch_node(&self, path: &str) -> Result<(Option<NodeStat>, Self::Watch), KeeperError> {
+        let state = self.client.state_watcher();
+        let answer = self.client.check_and_watch_stat(path).await;
+        let (stat, node) = answer.map_err(classify)?;
+        Ok((stat.as_ref().map(stat_of), watch(node, state)))
+    }
+
+    /// The `stat` of a node created in a transaction may be unset: servers of some versions do not send it.
+    async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<Created>, MultiError> {
+        let mut writer = self.client.new_multi_writer();
+        for operation in &operations {
+            let added = match operation {
+                Operation::Check { path, version } => {
+                    writer.add_check_version(path, version.unwrap_or(ANY_VERSION))
+                }
+                Operation::Create { path, data, mode } => {
+                    writer.add_create(path, data, &options(*mode))
+                }
+                Operation::Set {
+                    path,
+                    data,
+                    version,
+                } => writer.add_set_data(path, data, *version),
+                Operation::Delete { path, version } => writer.add_delete(path, *version),
+            };
+            added.map_err(classify)?;
+        }
+        let results = writer.commit().await.map_err(|error| match error {
+            zk::MultiWriteError::RequestFailed { source } => MultiError::Whole(classify(source)),
+            zk::MultiWriteError::OperationFailed { index, source } => MultiError::Operation {
+                index,
+                error: classify(source),
+            },
+        })?;
+        Ok(results.into_iter().filter_map(created).collect())
+    }
+
+    async fn sync(&self, path: &str) -> Result<(), KeeperError> {
+        self.client.sync(path).await.map_err(classify)
+    }
+
+    /// Waits until the server has confirmed the end, for at most half the session timeout: a server that cannot be
+    /// reached ends the session by itself.
+    async fn close(self) {
+        let Self { client, seen: _ } = self;
+        let mut watcher = client.state_watcher();
+        let bound = client.session_timeout() / 2;
+        drop(client);
+        let over = async {
+            while told(watcher.peek_state()) != SessionState::Over {
+                watcher.changed().await;
+            }
+        };
+        if tokio::time::timeout(bound, over).await.is_err() {
+            tracing::warn!(
+                "ZooKeeper did not confirm the end of the session: its timeout will end it"
+            );
+        }
+    }
+}
+
+const ANY_VERSION: i32 = -1;
+
+fn options(mode: CreateMode) -> zk::CreateOptions<'static> {
+    let mode = match mode {
+        CreateMode::Persistent => zk::CreateMode::Persistent,
+        CreateMode::Ephemeral => zk::CreateMode::Ephemeral,
+        CreateMode::EphemeralSequential => zk::CreateMode::EphemeralSequential,
+    };
+    mode.with_acls(zk::Acls::anyone_all())
+}
+
+fn created(result: zk::MultiWriteResult) -> Option<Created> {
+    if let zk::MultiWriteResult::Create { path, stat } = result {
+        let stat = stat_of(&stat);
+        return Some(Created { path, stat });
+    }
+    None
+}
+
+const fn stat_of(stat: &zk::Stat) -> NodeStat {
+    NodeStat {
+        czxid: stat.czxid,
+        mzxid: stat.mzxid,
+        ctime_ms: stat.ctime,
+        version: stat.version,
+        ephemeral_owner: stat.ephemeral_owner,
+    }
+}
+
+/// A session that is connected to a read-only server cannot renew its lease, so it counts as disconnected.
+const fn told(state: zk::SessionState) -> SessionState {
+    match state {
+        zk::SessionState::SyncConnected => SessionState::Connected,
+        zk::SessionState::Disconnected | zk::SessionState::ConnectedReadOnly => {
+            SessionState::Disconnected
+        }
+        zk::SessionState::AuthFailed | zk::SessionState::Expired | zk::SessionState::Closed => {
+            SessionState::Over
+        }
+    }
+}
+
+/// What an error says about the request: definite where the server answered, ambiguous everywhere else. A lost
+/// connection comes as more than `ConnectionLoss`: resets and silence are `Custom`.
+fn classify(error: zk::Error) -> KeeperError {
+    match error {
+        zk::Error::NoNode => KeeperError::NoNode,
+        zk::Error::NodeExists => KeeperError::NodeExists,
+        zk::Error::BadVersion => KeeperError::BadVersion,
+        zk::Error::NotEmpty => KeeperError::NotEmpty,
+        zk::Error::SessionExpired => KeeperError::SessionOver,
+        zk::Error::NoAuth
+        | zk::Error::AuthFailed
+        | zk::Error::InvalidAcl
+        | zk::Error::BadArguments(_)
+        | zk::Error::NoChildrenForEphemerals
+        | zk::Error::NotReadOnly
+        | zk::Error::NoWatcher
+        | zk::Error::QuotaExceeded
+        | zk::Error::MarshallingError
+        | zk::Error::Unimplemented
+        | zk::Error::ReconfigDisabled => KeeperError::Refused(error.to_string()),
+        // Definite too, but the same request may succeed later, and asking what became of it costs one read.
+        zk::Error::SessionMoved | zk::Error::Throttled => KeeperError::Ambiguous(error.to_string()),
+        zk::Error::ConnectionLoss
+        | zk::Error::Timeout
+        | zk::Error::NoHosts
+        | zk::Error::ClientClosed
+        | zk::Error::UnmarshalError { .. }
+        | zk::Error::UnexpectedError(_)
+        | zk::Error::UnexpectedErrorCode(_)
+        | zk::Error::RuntimeInconsistent
+        | zk::Error::Custom(_) => KeeperError::Ambiguous(error.to_string()),
+        // The crate may learn new errors: of those nothing is known.
+        _ => KeeperError::Ambiguous(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_server_said_is_taken_as_definite() {
+        let ambiguous = [
+            zk::Error::ConnectionLoss,
+            zk::Error::Timeout,
+            zk::Error::NoHosts,
+            zk::Error::ClientClosed,
+            zk::Error::UnexpectedError("?".to_owned()),
+            zk::Error::UnexpectedErrorCode(-4),
+            zk::Error::RuntimeInconsistent,
+            zk::Error::SessionMoved,
+            zk::Error::Throttled,
+        ];
+        for error in ambiguous {
+            assert!(
+                matches!(classify(error.clone()), KeeperError::Ambiguous(_)),
+                "{error}"
+            );
+        }
+        let definite = [
+            (zk::Error::NoNode, KeeperError::NoNode),
+            (zk::Error::NodeExists, KeeperError::NodeExists),
+            (zk::Error::BadVersion, KeeperError::BadVersion),
+            (zk::Error::NotEmpty, KeeperError::NotEmpty),
+            (zk::Error::SessionExpired, KeeperError::SessionOver),
+        ];
+        for (error, expected) in definite {
+            assert_eq!(classify(error), expected);
+        }
+        for error in [
+            zk::Error::NoAuth,
+            zk::Error::QuotaExceeded,
+            zk::Error::InvalidAcl,
+        ] {
+            assert!(
+                matches!(classify(error.clone()), KeeperError::Refused(_)),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_read_only_server_does_not_count_as_a_connection() {
+        assert_eq!(
+            told(zk::SessionState::ConnectedReadOnly),
+            SessionState::Disconnected
+        );
+    }
+}

@@ -1,0 +1,227 @@
+//! Cassandra: reach, the table, and each node's settings that a calm depends on (design, section 7).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Findings, replicas};
+use stitch_cassandra::{SchemaError, ScyllaCql};
+use stitch_common::clock::SystemClock;
+use stitch_common::config::Config;
+use stitch_common::ports::{Cql, NodeSettings, NodeState, Nodes, StoreError};
+use stitch_common::user_error::Failure;
+use stitch_protocol::calm::{CalmBound, Sessions};
+
+/// How long one node may take to tell its settings.
+const NODE_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) async fn check(
+    config: &Config,
+    cql: &ScyllaCql<SystemClock>,
+) -> (Findings, Option<Vec<NodeSettings>>) {
+    let mut findings = Findings::default();
+    match look(config, cql, &mut findings).await {
+        Ok(settings) => (findings, Some(settings)),
+        Err(error) => {
+            failed(error, &mut findings);
+            (findings, None)
+        }
+    }
+}
+
+async fn look(
+    config: &Config,
+    cql: &ScyllaCql<SystemClock>,
+    findings: &mut Findings,
+) -> Result<Vec<NodeSettings>, StoreError> {
+    let nodes = cql.connect_nodes().await?;
+    let ring = nodes.ring().await?;
+    let settings = settings(config, &nodes, &ring, findings).await;
+    // The calm can be told of without the table.
+    if let Err(error) = table(config, cql, &ring, findings).await {
+        failed(error, findings);
+    }
+    Ok(settings)
+}
+
+fn failed(error: StoreError, findings: &mut Findings) {
+    let failure = Failure::from(error);
+    findings.wrong(format!("cassandra: {}", failure.what), failure.way_out);
+}
+
+async fn settings(
+    config: &Config,
+    nodes: &impl Nodes,
+    ring: &[NodeState],
+    findings: &mut Findings,
+) -> Vec<NodeSettings> {
+    findings.ok(format!(
+        "cassandra: {} answers; {} nodes",
+        config.cassandra.nodes.join(" "),
+        ring.len()
+    ));
+    datacenter(config, ring, findings);
+    let mut every = Vec::new();
+    for state in ring {
+        let name = format!(
+            "cassandra: node {} ({})",
+            state.node.address, state.node.id.0
+        );
+        if !state.up || !state.normal {
+            let how = if state.up {
+                "is joining, leaving or moving"
+            } else {
+                "is down"
+            };
+            let way_out = "see `nodetool status`; until it is up and normal, a restoration proves nothing, unless \
+                           --accept QUORUM and --gone say otherwise";
+            findings.warn(format!("{name} {how}"), way_out);
+            continue;
+        }
+        match nodes.settings(&state.node, NODE_TIMEOUT).await {
+            Ok(settings) => {
+                every.push(settings);
+                node(config, &name, &settings, findings);
+            }
+            Err(error) => findings.wrong(
+                format!("{name} does not tell its settings: {error}"),
+                "Stitch needs Apache Cassandra 4.1 or later, with system_views.settings and system_views.clients; see \
+                 whether the node answers at all",
+            ),
+        }
+    }
+    every
+}
+
+fn datacenter(config: &Config, ring: &[NodeState], findings: &mut Findings) {
+    let Some(local) = &config.cassandra.local_datacenter else {
+        return;
+    };
+    let known = by_datacenter(ring);
+    if known.contains_key(local.as_str()) {
+        findings.ok(format!(
+            "cassandra: increments go to the data centre \"{local}\""
+        ));
+    } else {
+        let what = format!("cassandra: there is no data centre \"{local}\"");
+        let way_out = format!(
+            "set cassandra.local_datacenter to one of {}",
+            known.into_keys().collect::<Vec<_>>().join(", ")
+        );
+        findings.wrong(what, way_out);
+    }
+}
+
+fn by_datacenter(ring: &[NodeState]) -> BTreeMap<&str, usize> {
+    let mut nodes = BTreeMap::new();
+    for state in ring {
+        *nodes.entry(state.datacenter.as_str()).or_default() += 1;
+    }
+    nodes
+}
+
+fn node(config: &Config, name: &str, settings: &NodeSettings, findings: &mut Findings) {
+    let keepalive = config.cassandra.keepalive_interval;
+    if !settings.internode_timeout {
+        findings.wrong(
+            format!(
+                "{name}: internode_timeout is off, so old increments never expire between nodes"
+            ),
+            "set internode_timeout: true in its cassandra.yaml, and restart it",
+        );
+        return;
+    }
+    let keepalive_ms = keepalive.as_millis();
+    match settings.native_transport_idle_timeout {
+        None => findings.warn(
+            format!("{name}: native_transport_idle_timeout is off, so the connections of a lost host stay listed"),
+            format!("set it above cassandra.keepalive_interval_ms = {keepalive_ms}, for example to 60s"),
+        ),
+        Some(idle) if idle <= keepalive => findings.wrong(
+            format!(
+                "{name}: native_transport_idle_timeout of {} ms is not above cassandra.keepalive_interval_ms = \
+                 {keepalive_ms}, so the node closes connections that are in use",
+                idle.as_millis()
+            ),
+            "lengthen the one or shorten the other",
+        ),
+        Some(idle) => findings.ok(format!(
+            "{name}: internode_timeout is on, native_transport_idle_timeout is {} ms",
+            idle.as_millis()
+        )),
+    }
+}
+
+async fn table(
+    config: &Config,
+    cql: &ScyllaCql<SystemClock>,
+    ring: &[NodeState],
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let schema = cql.connect_schema().await?;
+    let keyspace = &config.cassandra.keyspace;
+    match schema.look().await {
+        Ok(_) => {
+            let replication = schema.replication().await?.unwrap_or_default();
+            let told = replication.iter().filter(|(name, _)| *name != "class");
+            let told: Vec<_> = told
+                .map(|(name, factor)| format!("{name} {factor}"))
+                .collect();
+            findings.ok(format!(
+                "cassandra: table {keyspace}.counts is the namespace's; replicas: {}",
+                told.join(", ")
+            ));
+            let nodes = by_datacenter(ring);
+            findings.append(replicas::check(keyspace, &replication, &nodes));
+        }
+        Err(SchemaError::Store(error)) => return Err(error),
+        Err(
+            error @ (SchemaError::KeyspaceMissing { .. }
+            | SchemaError::TableMissing(_)
+            | SchemaError::Unclaimed(_)),
+        ) => {
+            let failure = Failure::from(error);
+            findings.warn(format!("cassandra: {}", failure.what), failure.way_out);
+        }
+        Err(
+            error @ (SchemaError::Differs { .. }
+            | SchemaError::Claimed { .. }
+            | SchemaError::Replication(_)),
+        ) => {
+            let failure = Failure::from(error);
+            findings.wrong(format!("cassandra: {}", failure.what), failure.way_out);
+        }
+    }
+    Ok(())
+}
+
+/// How long a calm takes at least, with these nodes and the longest session of any member.
+pub(super) fn calm(config: &Config, longest_timeout: Duration, nodes: &[NodeSettings]) -> Findings {
+    let mut findings = Findings::default();
+    let sessions = Sessions {
+        longest_timeout,
+        keepalive_interval: config.cassandra.keepalive_interval,
+        keepalive_timeout: config.cassandra.keepalive_timeout,
+    };
+    let bound = CalmBound::new(sessions, nodes);
+    let (calm, limit) = (bound.total(), config.restorator.calm_timeout);
+    let told = format!(
+        "calm: after a fault, a restoration waits at least W = {:.1} s (sessions {:.1}, their ticks {:.1}, queues {:.1}, \
+         counter writes {:.1}, keepalive {:.1}, clocks and margin {:.1})",
+        calm.as_secs_f64(),
+        bound.sessions.as_secs_f64(),
+        bound.session_ticks.as_secs_f64(),
+        bound.native_transport.as_secs_f64(),
+        bound.counter_writes.as_secs_f64(),
+        bound.keepalive.as_secs_f64(),
+        (bound.clock_drift + bound.margin).as_secs_f64()
+    );
+    if calm < limit {
+        findings.ok(told);
+    } else {
+        let limit_ms = limit.as_millis();
+        let way_out =
+            format!("lengthen restorator.calm_timeout_ms = {limit_ms}, or shorten the timeouts");
+        findings.wrong(told, way_out);
+    }
+    findings
+}

@@ -1,0 +1,132 @@
+//! What `init` found and did.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use stitch_common::answer::{Exit, Report};
+use stitch_common::config::Config;
+use stitch_common::user_error::Failure;
+use stitch_protocol::namespace::Difference;
+
+/// What `init` found and did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Initialised {
+    namespace: String,
+    /// What is there now, in the order in which it was made sure of.
+    steps: Vec<Step>,
+    /// How the configuration differs from the namespace.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    differences: Vec<String>,
+    /// The statement that makes the missing keyspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statement: Option<String>,
+    #[serde(skip)]
+    outcome: Outcome,
+}
+
+/// One thing that is there now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Step {
+    what: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    Differs(Failure),
+    KeyspaceMissing(Failure),
+}
+
+const AGREES: &str = "agrees";
+const CREATED: &str = "created";
+const UPDATED: &str = "updated";
+
+impl Initialised {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            namespace: config.namespace.clone(),
+            steps: Vec::new(),
+            differences: Vec::new(),
+            statement: None,
+            outcome: Outcome::Done,
+        }
+    }
+
+    pub(super) fn agrees(&mut self, what: impl Into<String>) {
+        self.step(what, AGREES);
+    }
+
+    pub(super) fn created(&mut self, what: impl Into<String>) {
+        self.step(what, CREATED);
+    }
+
+    pub(super) fn updated(&mut self, what: impl Into<String>) {
+        self.step(what, UPDATED);
+    }
+
+    fn step(&mut self, what: impl Into<String>, state: &'static str) {
+        let what = what.into();
+        tracing::info!(what, state, "initialising");
+        self.steps.push(Step { what, state });
+    }
+
+    pub(super) fn differs(mut self, config: &Config, difference: Difference) -> Self {
+        self.outcome = Outcome::Differs(difference.failure(config));
+        self.differences = difference.lines;
+        self
+    }
+
+    pub(super) fn keyspace_missing(mut self, keyspace: &str, statement: String) -> Self {
+        let what = format!("there is no keyspace \"{keyspace}\" in Cassandra");
+        let way_out = "run the statement by cqlsh, with as many replicas as you want, or say `stitch-processor init \
+                       --replication 3`";
+        self.outcome = Outcome::KeyspaceMissing(Failure::new(what, way_out));
+        self.statement = Some(statement);
+        self
+    }
+}
+
+impl Report for Initialised {
+    fn outcome(&self) -> &'static str {
+        let any = |state| self.steps.iter().any(|step| step.state == state);
+        match self.outcome {
+            Outcome::Differs(_) => "differs",
+            Outcome::KeyspaceMissing(_) => "keyspace_missing",
+            Outcome::Done if any(UPDATED) => UPDATED,
+            Outcome::Done if any(CREATED) => CREATED,
+            Outcome::Done => AGREES,
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self.outcome {
+            Outcome::Done => Exit::Well,
+            Outcome::Differs(_) | Outcome::KeyspaceMissing(_) => Exit::Failed,
+        }
+    }
+
+    fn error(&self) -> Option<&Failure> {
+        match &self.outcome {
+            Outcome::Done => None,
+            Outcome::Differs(failure) | Outcome::KeyspaceMissing(failure) => Some(failure),
+        }
+    }
+
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        for step in &self.steps {
+            writeln!(out, "{:<8} {}", step.state, step.what)?;
+        }
+        for difference in &self.differences {
+            writeln!(out, "differs  {difference}")?;
+        }
+        if let Some(statement) = &self.statement {
+            writeln!(out, "{statement};")?;
+        }
+        if self.outcome == Outcome::Done {
+            writeln!(out, "namespace \"{}\" is ready", self.namespace)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! Logs and metrics: logs as plain text on standard error, metrics in Prometheus' format when they are asked for.
+
+use std::io::IsTerminal;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use stitch_common::user_error::Failure;
+
+/// The variables that say what is logged, the first that is set.
+const FILTERS: [&str; 2] = ["STITCH_LOG", "RUST_LOG"];
+/// If none is: of the clients' libraries only what they take for worth a warning.
+const FILTER_DEFAULT: &str = "info,zookeeper_client=warn,scylla=warn";
+
+/// Where histograms of seconds have their steps: from what one request takes to what a calm takes.
+const SECONDS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0,
+];
+
+/// Starts logging to standard error. To be called once, first of all.
+///
+/// # Errors
+/// The filter cannot be understood, or logging was started before.
+pub fn start_logs() -> Result<(), Failure> {
+    let set = |name: &&str| std::env::var(name).is_ok_and(|value| !value.is_empty());
+    let filter = match FILTERS.into_iter().find(set) {
+        None => EnvFilter::new(FILTER_DEFAULT),
+        Some(name) => EnvFilter::builder()
+            .with_env_var(name)
+            .try_from_env()
+            .map_err(|error| {
+                let what = format!("{name} is not a filter of logs: {error}");
+                Failure::new(
+                    what,
+                    "write a level or some targets: info, or info,stitch_common=debug",
+                )
+            })?,
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init()
+        .map_err(|error| Failure::new(format!("logging cannot be started: {error}"), "report this"))
+}
+
+/// Starts collecting metrics. What is returned renders them on request. To be called once.
+///
+/// # Errors
+/// Metrics are collected already.
+pub fn metrics_handle() -> Result<PrometheusHandle, Failure> {
+    let failure = |error: &dyn std::fmt::Display| {
+        Failure::new(
+            format!("metrics cannot be collected: {error}"),
+            "report this",
+        )
+    };
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .map_err(|error| failure(&error))?
+        .install_recorder()
+        .map_err(|error| failure(&error))
+}

@@ -1,0 +1,62 @@
+//! Which cells a restoration or a query of totals is about.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cell::{Counter, CounterName, Key};
+use crate::range::RangeId;
+
+/// Which cells are judged and corrected: those of the ranges `first` to `last`, of one counter definition if one is
+/// named, of one key of it if one is named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// Only cells of this definition. The configuration defines it.
+    pub counter: Option<CounterName>,
+    /// Only cells of this key; then `counter` is given too, and the ranges are the one that it lies in.
+    pub key: Option<Key>,
+    /// The lowest range.
+    pub first: RangeId,
+    /// The highest range; one that the namespace has, not below `first`.
+    pub last: RangeId,
+}
+
+impl Scope {
+    /// The ranges, in order.
+    pub fn ranges(&self) -> impl Iterator<Item = RangeId> + use<> {
+        (self.first.0..=self.last.0).map(RangeId)
+    }
+
+    /// Whether the cells of `counter`, which lies in `range`, are in scope.
+    #[must_use]
+    pub fn contains(&self, counter: &Counter, range: RangeId) -> bool {
+        (self.first..=self.last).contains(&range)
+            && self
+                .counter
+                .as_ref()
+                .is_none_or(|name| *name == counter.name)
+            && self.key.as_ref().is_none_or(|key| *key == counter.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_contains_what_it_names() {
+        let mut scope = Scope {
+            counter: None,
+            key: None,
+            first: RangeId(2),
+            last: RangeId(3),
+        };
+        let counter = Counter::new("plays", "a");
+        assert_eq!(scope.ranges().collect::<Vec<_>>(), [RangeId(2), RangeId(3)]);
+        assert!(scope.contains(&counter, RangeId(3)));
+        assert!(!scope.contains(&counter, RangeId(4)));
+        scope.counter = Some(CounterName("plays".into()));
+        scope.key = Some(Key("a".into()));
+        assert!(scope.contains(&counter, RangeId(2)));
+        assert!(!scope.contains(&Counter::new("plays", "b"), RangeId(2)));
+        assert!(!scope.contains(&Counter::new("bytes", "a"), RangeId(2)));
+    }
+}

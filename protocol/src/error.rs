@@ -1,0 +1,119 @@
+//! Why coordination failed; variants by what the caller will do.
+
+use stitch_common::ports::KeeperError;
+use stitch_common::ports::{ZOOKEEPER_AWAY, ZOOKEEPER_REFUSED};
+use stitch_common::user_error::Failure;
+
+/// Why a recipe failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The session is over: stop sending, and start again as a new member.
+    #[error("the ZooKeeper session is over; whatever belonged to it is gone")]
+    SessionOver,
+    /// This session's own node is gone, or belongs to another session. Stop sending: it is as if the session were over.
+    #[error("{path} in ZooKeeper is not this session's any more: what it stood for is lost")]
+    Lost {
+        /// The node.
+        path: String,
+    },
+    /// No answer, several times: it may or may not have happened. May be tried again.
+    #[error("ZooKeeper did not answer about {path}: {why}; see whether its servers are up")]
+    Unanswered {
+        /// What was asked for.
+        path: String,
+        /// What the last try met.
+        why: String,
+    },
+    /// ZooKeeper refused for good.
+    #[error("ZooKeeper refused {path}: {why}; see the permissions and quotas of that node")]
+    Refused {
+        /// What was asked for.
+        path: String,
+        /// What it said.
+        why: String,
+    },
+    /// The namespace does not exist.
+    #[error(
+        "{path} is missing in ZooKeeper: the namespace is not initialised; run `stitch-processor init`"
+    )]
+    NotInitialised {
+        /// The node that is missing.
+        path: String,
+    },
+    /// A node that must be there is missing; nothing may be counted.
+    #[error("{path} is missing in ZooKeeper; {way_out}")]
+    Missing {
+        /// The node.
+        path: String,
+        /// What to do about it.
+        way_out: &'static str,
+    },
+    /// What is in a node cannot be used; nothing may be counted on it.
+    #[error("{path} in ZooKeeper cannot be used: {why}; {way_out}")]
+    Corrupt {
+        /// The node.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+        /// What to do about it.
+        way_out: &'static str,
+    },
+}
+
+impl Error {
+    /// A refusal that no recipe expects at this place.
+    pub(super) fn unexpected(path: &str, error: KeeperError) -> Self {
+        match error {
+            KeeperError::SessionOver => Self::SessionOver,
+            KeeperError::Ambiguous(why) => Self::Unanswered {
+                path: path.to_owned(),
+                why,
+            },
+            KeeperError::Refused(why) => Self::Refused {
+                path: path.to_owned(),
+                why,
+            },
+            KeeperError::NoNode
+            | KeeperError::NodeExists
+            | KeeperError::BadVersion
+            | KeeperError::NotEmpty => Self::Refused {
+                path: path.to_owned(),
+                why: error.to_string(),
+            },
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::SessionOver => Self::new(
+                "the ZooKeeper session is over, and with it all that belonged to it",
+                "run it again; if it happens often, lengthen zookeeper.session_timeout_ms",
+            ),
+            Error::Lost { path } => Self::new(
+                format!("{path} in ZooKeeper is not this session's any more"),
+                "run it again; see who deletes nodes below /stitch",
+            ),
+            Error::Unanswered { path, why } => Self::new(
+                format!("ZooKeeper did not answer about {path}: {why}"),
+                ZOOKEEPER_AWAY,
+            ),
+            Error::Refused { path, why } => Self::new(
+                format!("ZooKeeper refused {path}: {why}"),
+                ZOOKEEPER_REFUSED,
+            ),
+            Error::NotInitialised { path } => Self::new(
+                format!("the namespace is not initialised: {path} is missing in ZooKeeper"),
+                "run `stitch-processor init`",
+            ),
+            Error::Missing { path, way_out } => {
+                Self::new(format!("{path} is missing in ZooKeeper"), way_out)
+            }
+            Error::Corrupt { path, why, way_out } => Self::new(
+                format!("{path} in ZooKeeper cannot be used: {why}"),
+                way_out,
+            ),
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Members (design, section 3): a persistent node for each session, and below it an ephemeral one that says that the
+//! session lives. A member without it is a tombstone: whatever its session sent may still be on its way.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+
+use stitch_common::clock::Clock;
+use stitch_common::member::{MemberId, Role};
+use stitch_common::ports::{CreateMode, KeeperError, MultiError, NodeStat, Operation, Session};
+
+use super::coordinator::{Coordinator, Tries, not_initialised};
+use super::envelope::{self, Payload};
+use super::error::Error;
+
+/// What a member says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRecord {
+    /// What it does.
+    pub role: Role,
+    /// Where it runs.
+    pub host: String,
+    /// Its process there.
+    pub process_id: u32,
+    /// When it joined, by its own calendar.
+    pub started: DateTime<Utc>,
+    /// The session timeout that was negotiated: the calm's `W` is made of the longest.
+    pub session_timeout_ms: u64,
+    /// The version of the program.
+    pub version: String,
+    /// The version of `/definition` that it agreed with, and counts by.
+    pub definition_version: i32,
+}
+
+impl Payload for MemberRecord {
+    const FORMAT: u32 = 1;
+    const WAY_OUT: &'static str = "stop that member, make sure that its host has no connection to Cassandra any \
+         more, and delete the node by hand";
+}
+
+/// What a process says when it joins; the session adds the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introduction {
+    /// What it does.
+    pub role: Role,
+    /// Where it runs.
+    pub host: String,
+    /// Its process there.
+    pub process_id: u32,
+    /// The version of the program.
+    pub version: String,
+}
+
+/// What became of joining.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Joined {
+    /// This session is a member.
+    Member(MemberId),
+    /// `/definition` is not what was read any more: read and compare it again.
+    DefinitionChanged,
+}
+
+const DEFINITION: usize = 0;
+
+/// Makes this session a member, if `/definition` still has the version that was read: node, alive and a raised version
+/// of `/members` in one transaction. Cancelled, it may have joined; ending the session then leaves a tombstone.
+///
+/// # Errors
+/// [`Error::NotInitialised`]; else as every recipe.
+pub async fn join<S: Session, C: Clock>(
+    coordinator: &Coordinator<S, C>,
+    definition_version: i32,
+    introduction: &Introduction,
+) -> Result<Joined, Error> {
+    let member = coordinator.member();
+    let paths = coordinator.paths();
+    let (path, alive) = (paths.member(&member), paths.alive(&member));
+    let operations = vec![
+        Operation::Check {
+            path: paths.definition(),
+            version: Some(definition_version),
+        },
+        Operation::Create {
+            path: path.clone(),
+            data: envelope::seal(&record(coordinator, definition_version, introduction)),
+            mode: CreateMode::Persistent,
+        },
+        Operation::Create {
+            path: alive.clone(),
+            data: Vec::new(),
+            mode: CreateMode::Ephemeral,
+        },
+        Operation::Set {
+            path: paths.members(),
+            data: Vec::new(),
+            version: None,
+        },
+    ];
+    let mut tries = Tries::new(&path);
+    loop {
+        let answer = coordinator.session().multi(operations.clone()).await;
+        match answer {
+            Ok(_) => return Ok(Joined::Member(member)),
+            Err(MultiError::Whole(KeeperError::Ambiguous(why))) => {
+                tries.pause(coordinator, why).await?;
+                if is_alive(coordinator, &member).await? {
+                    return Ok(Joined::Member(member));
+                }
+            }
+            Err(MultiError::Operation {
+                index: DEFINITION,
+                error: KeeperError::BadVersion,
+            }) => return Ok(Joined::DefinitionChanged),
+            Err(MultiError::Operation {
+                error: KeeperError::NoNode,
+                ..
+            }) => return Err(not_initialised(&paths.definition())),
+            Err(MultiError::Operation {
+                error: KeeperError::NodeExists,
+                ..
+            }) if is_alive(coordinator, &member).await? => return Ok(Joined::Member(member)),
+            Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {
+                return Err(Error::unexpected(&path, error));
+            }
+        }
+    }
+}
+
+fn record<S: Session, C: Clock>(
+    coordinator: &Coordinator<S, C>,
+    definition_version: i32,
+    introduction: &Introduction,
+) -> MemberRecord {
+    let timeout = coordinator.session().timeout().as_millis();
+    MemberRecord {
+        role: introduction.role,
+        host: introduction.host.clone(),
+        process_id: introduction.process_id,
+        started: coordinator.clock().wall(),
+        session_timeout_ms: u64::try_from(timeout).unwrap_or(u64::MAX),
+        version: introduction.version.clone(),
+        definition_version,
+    }
+}
+
+async fn is_alive<S: Session, C: Clock>(
+    coordinator: &Coordinator<S, C>,
+    member: &MemberId,
+) -> Result<bool, Error> {
+    let path = coordinator.paths().alive(member);
+    Ok(coordinator.get(&path).await?.is_some())
+}
+
+/// The heartbeat (rule P3): one write, tried once. Whoever calls it renews the lease from the moment *before* the call,
+/// and only if it succeeds; its answer carries the ensemble's [`Epoch`]. While the connection is down it waits for the
+/// next one, and the lease runs out meanwhile. Cancelled, it is as if it had failed.
+///
+/// # Errors
+/// [`Error::Lost`] if this session is no member (any more): stop sending; [`Error::Unanswered`] as often as an answer
+/// is lost: try again.
+pub async fn heartbeat<S: Session, C: Clock>(
+    coordinator: &Coordinator<S, C>,
+) -> Result<NodeStat, Error> {
+    let path = coordinator.paths().alive(&coordinator.member());
+    match coordinator.session().set(&path, b"", None).await {
+        Ok(stat) if stat.ephemeral_owner == coordinator.session().id() => Ok(stat),
+        Ok(_) | Err(KeeperError::NoNode) => Err(Error::Lost { path }),
+        Err(error) => Err(Error::unexpected(&path, error)),
+    }
+}
+
+/// Which leader of the ensemble a write went through: a new leader gives every session its full timeout again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch(pub i32);
+
+impl Epoch {
+    /// The epoch of a node's last write.
+    #[must_use]
+    pub fn of_last_write(stat: &NodeStat) -> Self {
+        Self(i32::try_from(stat.mzxid >> 32).expect("the upper half of 64 bits fits in 32"))
+    }
+}
+
+/// Deletes this session's member node, alive and all (rule P8: only after the driver session was seen unlisted at every
+/// node; else leave the tombstone). Cancelled or failed, the member may still be there.
+///
+/// # Errors
+/// As every recipe.
+pub async fn leave<S: Session, C: Clock>(coordinator: &Coordinator<S, C>) -> Result<(), Error> {
+    let member = coordinator.member();
+    let path = coordinator.paths().member(&member);
+    let delete = |path: String| Operation::Delete {
+        path,
+        version: None,
+    };
+    let operations = vec![
+        delete(coordinator.paths().alive(&member)),
+        delete(path.clone()),
+    ];
+    let mut tries = Tries::new(&path);
+    loop {
+        match coordinator.session().multi(operations.clone()).await {
+            Ok(_) => return Ok(()),
+            Err(MultiError::Whole(KeeperError::Ambiguous(why))) => {
+                tries.pause(coordinator, why).await?;
+            }
+            // Nothing else deletes a member that is alive: an earlier try has done it, or there never was one.
+            Err(MultiError::Operation {
+                error: KeeperError::NoNode,
+                ..
+            }) => return coordinator.delete(&path).await,
+            Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {
+                return Err(Error::unexpected(&path, error));
+            }
+        }
+    }
+}
+
+/// What became of forgetting a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Forgot {
+    /// It is gone; it may have been before.
+    Gone,
+    /// It is no tombstone but alive: it stays.
+    Alive,
+}
+
+/// Deletes a tombstone, after a calm that began when it had been read; any member may. ZooKeeper refuses it as long as
+/// the member is alive, so it cannot hit a living one. Cancelled, it may or may not be gone.
+///
+/// # Errors
+/// As every recipe.
+pub async fn forget<S: Session, C: Clock>(
+    coordinator: &Coordinator<S, C>,
+    member: &MemberId,
+) -> Result<Forgot, Error> {
+    let path = coordinator.paths().member(member);
+    let mut tries = Tries::new(&path);
+    loop {
+        match coordinator.session().delete(&path, None).await {
+            Ok(()) | Err(KeeperError::NoNode) => return Ok(Forgot::Gone),
+            Err(KeeperError::NotEmpty) => return Ok(Forgot::Alive),
+            Err(KeeperError::Ambiguous(why)) => tries.pause(coordinator, why).await?,
+            Err(error) => return Err(Error::unexpected(&path, error)),
+        }
+    }
+}
+
+/// A member as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Which session.
+    pub id: MemberId,
+    /// Whether its session lives, as far as ZooKeeper knows; a tombstone if not.
+    pub alive: bool,
+    /// What it said of itself.
+    pub record: MemberRecord,
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let MemberRecord {
+            role,
+            host,
+            process_id,
+            ..
+        } = &self.record;
+        write!(f, "{role} {} on {host}, process {process_id}", self.id)
+    }
+}
+
+/// All members at a version of `/members`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Members {
+    /// In the order of their ids.
+    pub members: Vec<Member>,
+    /// The version of `/members`, read before them: as long as it is this, nobody has joined since.
+    pub version: i32,
+}
+
+impl Members {
+    /// Those that are alive.
+    pub fn alive(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.alive)
+    }
+
+    /// Those that are not.
+    pub fn tombstones(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| !member.alive)
+    }
+
+    /// Those that are alive and count by other definitions than those of this version of `/definition`.
+    pub fn alive_by_other_definitions(&self, version: i32) -> impl Iterator<Item = &Member> {
+        self.alive()
+            .filter(move |member| member.record.definition_version != version)
+    }
+}
+
+/// Every member, alive or not. Whoever has left between is not among them.
+///
+/// # Errors
+/// [`Error::NotInitialised`]; [`Error::Corrupt`]; else as every recipe.
+pub async fn list<S: Session, C: Clock>(coordinator: &Coordinator<S, C>) -> Result<Members, Error> {
+    let path = coordinator.paths().members();
+    let Some(node) = coordinator.get(&path).await? else {
+        return Err(not_initialised(&path));
+    };
+    let names = coordinator.children(&path).await?;
+    let mut ids: Vec<_> = names
+        .iter()
+        .filter_map(|name| MemberId::from_node_name(name))
+        .collect();
+    ids.sort_unstable();
+    let members = join_all(ids.into_iter().map(|id| read(coordinator, id))).await;
+    let members: Result<Vec<_>, _> = members.into_iter().collect();
+    Ok(Members {
+        members: members?.into_iter().flatten().collect(),
+        version: node.stat.version,
+    })
+}
+
+async fn read<S: Session, C: Clock>(
+    coordinator: &Coordinator<S, C>,
+    id: MemberId,
+) -> Result<Option<Member>, Error> {
+    // In this order: a member that left between the two has no node, so it is not taken for a tombstone.
+    let alive = is_alive(coordinator, &id).await?;
+    let path = coordinator.paths().member(&id);
+    let Some(node) = coordinator.get(&path).await? else {
+        return Ok(None);
+    };
+    let record = envelope::open(&path, &node.data)?;
+    Ok(Some(Member { id, alive, record }))
+}

@@ -1,0 +1,210 @@
+//! Where things are kept in ZooKeeper: the only place that spells a node. Names that carry more than a number are in
+//! [`name`].
+//!
+//! ```text
+//! /stitch/<namespace>
+//!   /definition
+//!   /members/<session>/alive
+//!   /log/<p>
+//!   /partitions/<p>/lock-<guid>-<seq>
+//!   /partitions/<p>/progress
+//!   /ranges/<r>/_c_<guid>-__READ__<seq>     and __WRIT__
+//!   /ranges/<r>/unsettled-<session>-<n>
+//!   /requests/<r>-<seq of the WRIT node>
+//!   /restorations/lock-<guid>-<seq>
+//!   /restorations/<id>
+//! ```
+
+pub(super) mod name;
+
+use stitch_common::member::MemberId;
+use stitch_common::offset::Partition;
+use stitch_common::range::RangeId;
+
+/// The paths of one namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    root: String,
+}
+
+impl Paths {
+    /// Above all namespaces.
+    pub const STITCH: &str = "/stitch";
+
+    /// The paths of the namespace of this name, which the configuration has validated.
+    #[must_use]
+    pub fn new(namespace: &str) -> Self {
+        Self {
+            root: format!("{}/{namespace}", Self::STITCH),
+        }
+    }
+
+    /// `/stitch/<namespace>`
+    #[must_use]
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// The directories that a namespace has from its start, parents first.
+    #[must_use]
+    pub fn directories(&self) -> Vec<String> {
+        vec![
+            Self::STITCH.to_owned(),
+            self.root.clone(),
+            self.members(),
+            self.log(),
+            self.partitions(),
+            self.ranges(),
+            self.requests(),
+            self.restorations(),
+        ]
+    }
+
+    /// `/definition`: version, range bits, definitions, generation, identities. Made last, so a namespace that has it
+    /// is complete.
+    #[must_use]
+    pub fn definition(&self) -> String {
+        format!("{}/definition", self.root)
+    }
+
+    /// `/members`: its data version is raised with each new member.
+    #[must_use]
+    pub fn members(&self) -> String {
+        format!("{}/members", self.root)
+    }
+
+    /// A member's own node.
+    #[must_use]
+    pub fn member(&self, member: &MemberId) -> String {
+        format!("{}/members/{member}", self.root)
+    }
+
+    /// A member's ephemeral node.
+    #[must_use]
+    pub fn alive(&self, member: &MemberId) -> String {
+        format!("{}/members/{member}/alive", self.root)
+    }
+
+    /// The parent of what is known of each partition's log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        format!("{}/log", self.root)
+    }
+
+    /// What tells a partition's log from another's.
+    #[must_use]
+    pub fn first_record(&self, partition: Partition) -> String {
+        format!("{}/log/{partition}", self.root)
+    }
+
+    /// The parent of all partitions.
+    #[must_use]
+    pub fn partitions(&self) -> String {
+        format!("{}/partitions", self.root)
+    }
+
+    /// A partition: its lock queue and its progress.
+    #[must_use]
+    pub fn partition(&self, partition: Partition) -> String {
+        format!("{}/partitions/{partition}", self.root)
+    }
+
+    /// A partition's progress.
+    #[must_use]
+    pub fn progress(&self, partition: Partition) -> String {
+        format!("{}/partitions/{partition}/progress", self.root)
+    }
+
+    /// The parent of all ranges.
+    #[must_use]
+    pub fn ranges(&self) -> String {
+        format!("{}/ranges", self.root)
+    }
+
+    /// A range: its lock queue and its marks.
+    #[must_use]
+    pub fn range(&self, range: RangeId) -> String {
+        format!("{}/ranges/{range}", self.root)
+    }
+
+    /// The parent of all requests; processors watch it alone.
+    #[must_use]
+    pub fn requests(&self) -> String {
+        format!("{}/requests", self.root)
+    }
+
+    /// The restoration lock's queue and the records of restorations.
+    #[must_use]
+    pub fn restorations(&self) -> String {
+        format!("{}/restorations", self.root)
+    }
+}
+
+/// `directory/name`
+#[must_use]
+pub(super) fn child(directory: &str, name: &str) -> String {
+    format!("{directory}/{name}")
+}
+
+/// The partition that a child of `/partitions` stands for.
+#[must_use]
+pub(super) fn partition_of(name: &str) -> Option<Partition> {
+    let partition = Partition(name.parse().ok()?);
+    (partition.0 >= 0 && partition.to_string() == name).then_some(partition)
+}
+
+/// The range that a child of `/ranges` stands for.
+#[must_use]
+pub(super) fn range_of(name: &str) -> Option<RangeId> {
+    let range = RangeId(name.parse().ok()?);
+    (range.to_string() == name).then_some(range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_where_the_design_says() {
+        let paths = Paths::new("plays");
+        let member = MemberId::of_session(0x1_0000_0001);
+        let spelled = [
+            (paths.definition(), "/stitch/plays/definition"),
+            (paths.first_record(Partition(3)), "/stitch/plays/log/3"),
+            (paths.members(), "/stitch/plays/members"),
+            (
+                paths.alive(&member),
+                "/stitch/plays/members/0000000100000001/alive",
+            ),
+            (
+                paths.progress(Partition(3)),
+                "/stitch/plays/partitions/3/progress",
+            ),
+            (paths.range(RangeId(63)), "/stitch/plays/ranges/63"),
+            (paths.requests(), "/stitch/plays/requests"),
+            (paths.restorations(), "/stitch/plays/restorations"),
+        ];
+        for (path, expected) in spelled {
+            assert_eq!(path, expected);
+        }
+    }
+
+    #[test]
+    fn every_directory_comes_after_its_parent() {
+        let directories = Paths::new("plays").directories();
+        for (index, directory) in directories.iter().enumerate() {
+            let parent = &directory[..directory.rfind('/').unwrap()];
+            assert!(parent.is_empty() || directories[..index].iter().any(|d| d == parent));
+        }
+    }
+
+    #[test]
+    fn only_plain_numbers_are_partitions_and_ranges() {
+        assert_eq!(partition_of("12"), Some(Partition(12)));
+        assert_eq!(range_of("12"), Some(RangeId(12)));
+        for name in ["", "+1", "01", "-1", "x", "70000000000"] {
+            assert_eq!(partition_of(name), None, "{name}");
+            assert_eq!(range_of(name), None, "{name}");
+        }
+    }
+}

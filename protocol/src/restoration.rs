@@ -1,0 +1,323 @@
+//! Restorations in ZooKeeper: the lock that lets one at a time run in a namespace, and the records of what each did.
+//! Cells are in files, not here.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+
+use stitch_common::clock::Clock;
+use stitch_common::member::MemberId;
+use stitch_common::offset::Offsets;
+use stitch_common::ports::{CreateMode, KeeperError, Session};
+use stitch_common::range::RangeId;
+
+use super::coordinator::{Coordinator, Tries, not_initialised};
+use super::definition_node::NamespaceRecord;
+use super::envelope::{self, Payload};
+use super::error::Error;
+use super::lock::Lock;
+use super::path;
+use super::place::Place;
+use super::queue::{self, Contender};
+
+/// Who runs a restoration, or waits for one to end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Which session.
+    pub member: MemberId,
+    /// Where it runs.
+    pub host: String,
+    /// Its process there.
+    pub process_id: u32,
+    /// Since when, by its own calendar.
+    pub started: DateTime<Utc>,
+}
+
+impl Payload for Holder {
+    const FORMAT: u32 = 1;
+    const WAY_OUT: &'static str = "wait until the session that made it has ended, or run the version of the program that wrote it";
+}
+
+/// That a lock is the restoration lock.
+#[derive(Debug)]
+pub struct OfRestorations(());
+
+/// The lock that lets one restoration at a time run in a namespace, or one change of `/definition`. Whoever does not
+/// want to wait for a living holder bounds [`Lock::wait_granted`] by a session timeout and asks [`holder`] then.
+pub type RestorationLock = Lock<OfRestorations>;
+
+impl RestorationLock {
+    /// A lock that nothing was done for yet, for a process on this host.
+    pub fn new<S: Session, C: Clock>(
+        coordinator: &Coordinator<S, C>,
+        host: &str,
+        process_id: u32,
+    ) -> Self {
+        let guid = coordinator.next_guid();
+        let directory = coordinator.paths().restorations();
+        let holder = Holder {
+            member: coordinator.member(),
+            host: host.to_owned(),
+            process_id,
+            started: coordinator.clock().wall(),
+        };
+        let data = envelope::seal(&holder);
+        let prefix = path::name::exclusive_place(guid);
+        Self {
+            of: OfRestorations(()),
+            place: Place::new(directory, prefix, guid, data),
+        }
+    }
+
+    /// Takes a place if need be, and looks once: `None` if the lock is held, else who has it. Cancelled, it may leave a
+    /// node, which [`Lock::release`] deletes.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if the node vanished; else as every recipe.
+    pub async fn try_granted<S: Session, C: Clock>(
+        &mut self,
+        coordinator: &Coordinator<S, C>,
+    ) -> Result<Option<Holder>, Error> {
+        while self.place.try_granted(coordinator).await?.is_some() {
+            // It may go between the two looks.
+            if let Some(holder) = holder(coordinator).await? {
+                return Ok(Some(holder));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Who has the restoration lock now.
+///
+/// # Errors
+/// [`Error::Corrupt`]; else as every recipe.
+pub async fn holder<S: Session, C: Clock>(
+    coordinator: &Coordinator<S, C>,
+) -> Result<Option<Holder>, Error> {
+    let directory = coordinator.paths().restorations();
+    let children = coordinator.children(&directory).await?;
+    let Some(first) = queue::holders(&children).next() else {
+        return Ok(None);
+    };
+    let path = path::child(&directory, first);
+    match coordinator.get(&path).await? {
+        Some(node) => envelope::open(&path, &node.data).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The name of a restoration: when it started and which member runs it, so that names sort by time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RestorationId(String);
+
+impl RestorationId {
+    /// The restoration that `member` started then.
+    #[must_use]
+    pub fn new(started: DateTime<Utc>, member: &MemberId) -> Self {
+        Self(format!("{}-{member}", started.format("%Y%m%dT%H%M%S%3fZ")))
+    }
+
+    /// As it is in the node's name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for RestorationId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a restoration stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestorationState {
+    /// It runs, or died without saying so: it runs only if its member has the restoration lock.
+    Running,
+    /// It ended, with every range in scope proved right.
+    Proved,
+    /// It ended, and known drift remains.
+    DriftRemains,
+    /// It ended, and something is not proved.
+    NotProved,
+}
+
+/// What became of a range.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum RangeOutcome {
+    /// Every cell in scope equals what the events below the cut add up to.
+    Proved {
+        /// How many cells were corrected.
+        corrected: u64,
+        /// How long the exclusive lock was held.
+        locked_ms: u64,
+    },
+    /// It was given back before that was shown.
+    NotProved {
+        /// Why, in a few words; cut short at [`RangeOutcome::WHY_MAX`].
+        why: String,
+    },
+}
+
+impl RangeOutcome {
+    /// Characters of a reason that are kept.
+    pub const WHY_MAX: usize = 100;
+}
+
+/// What a restoration is, and what it did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestorationRecord {
+    /// Its name.
+    pub id: RestorationId,
+    /// Who ran it.
+    pub holder: Holder,
+    /// What it was to restore, as the operator said it.
+    pub scope: String,
+    /// How it stands.
+    pub state: RestorationState,
+    /// When it ended.
+    pub ended: Option<DateTime<Utc>>,
+    /// The lowest base cut of each partition.
+    pub cuts: Offsets,
+    /// The namespace's generation.
+    pub generation: u64,
+    /// The CRC-32 of the whole of `/definition`: log, table and definitions.
+    pub identity: u32,
+    /// How many ranges it is to prove; none in records of programs that did not say.
+    #[serde(default)]
+    pub ranges_in_scope: Option<usize>,
+    /// The ranges that it is done with.
+    pub ranges: BTreeMap<RangeId, RangeOutcome>,
+}
+
+impl Payload for RestorationRecord {
+    const FORMAT: u32 = 1;
+    const WAY_OUT: &'static str = "it is a record for people only: delete that node by hand, or run the version of the program that wrote it";
+}
+
+impl RestorationRecord {
+    /// The fingerprint of a namespace for [`RestorationRecord::identity`].
+    #[must_use]
+    pub fn identity_of(namespace: &NamespaceRecord) -> u32 {
+        crc32fast::hash(&envelope::seal(namespace))
+    }
+
+    /// How many records are kept.
+    pub const KEPT: usize = 50;
+
+    /// The bytes of the record, cut to what a node may hold: of 4096 ranges each with its longest reason some are
+    /// shortened.
+    fn bytes(&self) -> Vec<u8> {
+        let mut bounded = self.clone();
+        for limit in [RangeOutcome::WHY_MAX, 20, 0] {
+            for outcome in bounded.ranges.values_mut() {
+                if let RangeOutcome::NotProved { why } = outcome {
+                    *why = why.chars().take(limit).collect();
+                }
+            }
+            let bytes = envelope::seal(&bounded);
+            if bytes.len() <= Self::BYTES_MAX {
+                return bytes;
+            }
+        }
+        bounded.ranges.clear();
+        envelope::seal(&bounded)
+    }
+
+    const BYTES_MAX: usize = 512 * 1024;
+}
+
+/// Writes a record, new or in place of what the same restoration wrote before, and deletes the oldest above
+/// [`RestorationRecord::KEPT`]. For the holder of the restoration lock alone. Cancelled, it may have been written.
+///
+/// # Errors
+/// As every recipe.
+pub async fn write_record<S: Session, C: Clock>(
+    coordinator: &Coordinator<S, C>,
+    record: &RestorationRecord,
+) -> Result<(), Error> {
+    let path = path::child(&coordinator.paths().restorations(), record.id.as_str());
+    let data = record.bytes();
+    let mut tries = Tries::new(&path);
+    loop {
+        let session = coordinator.session();
+        // One session writes it, so the last write wins whichever answers are lost.
+        match session.set(&path, &data, None).await {
+            Ok(_) => return Ok(()),
+            Err(KeeperError::NoNode) => {}
+            Err(KeeperError::Ambiguous(why)) => {
+                tries.pause(coordinator, why).await?;
+                continue;
+            }
+            Err(error) => return Err(Error::unexpected(&path, error)),
+        }
+        match session.create(&path, &data, CreateMode::Persistent).await {
+            Ok(_) => return prune(coordinator).await,
+            Err(KeeperError::NodeExists) => {}
+            Err(KeeperError::NoNode) => return Err(not_initialised(&path)),
+            Err(KeeperError::Ambiguous(why)) => tries.pause(coordinator, why).await?,
+            Err(error) => return Err(Error::unexpected(&path, error)),
+        }
+    }
+}
+
+async fn prune<S: Session, C: Clock>(coordinator: &Coordinator<S, C>) -> Result<(), Error> {
+    let names = record_names(coordinator).await?;
+    let superfluous = names.len().saturating_sub(RestorationRecord::KEPT);
+    for name in &names[..superfluous] {
+        let path = path::child(&coordinator.paths().restorations(), name);
+        coordinator.delete(&path).await?;
+    }
+    Ok(())
+}
+
+async fn record_names<S: Session, C: Clock>(
+    coordinator: &Coordinator<S, C>,
+) -> Result<Vec<String>, Error> {
+    let mut names = coordinator
+        .children(&coordinator.paths().restorations())
+        .await?;
+    names.retain(|name| Contender::parse(name).is_none());
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The records that are kept, the oldest first.
+///
+/// # Errors
+/// [`Error::Corrupt`]; else as every recipe.
+pub async fn records<S: Session, C: Clock>(
+    coordinator: &Coordinator<S, C>,
+) -> Result<Vec<RestorationRecord>, Error> {
+    let names = record_names(coordinator).await?;
+    let reads = names.into_iter().map(async |name| {
+        let path = path::child(&coordinator.paths().restorations(), &name);
+        match coordinator.get(&path).await? {
+            Some(node) => envelope::open(&path, &node.data).map(Some),
+            None => Ok(None),
+        }
+    });
+    let records: Result<Vec<_>, Error> = join_all(reads).await.into_iter().collect();
+    Ok(records?.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_a_program_that_did_not_say_how_many_ranges_is_read() {
+        let record = r#"{"id":"20260503T101530250Z-00000000000000aa",
+            "holder":{"member":"00000000000000aa","host":"here","process_id":1,"started":"2026-05-03T10:15:30Z"},
+            "scope":"ranges 0-15","state":"proved","ended":null,"cuts":{},"generation":1,"identity":0,"ranges":{}}"#;
+        let record: RestorationRecord = serde_json::from_str(record).unwrap();
+        assert_eq!(record.ranges_in_scope, None);
+    }
+}

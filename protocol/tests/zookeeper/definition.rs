@@ -1,0 +1,186 @@
+//! `/definition`: made once, changed only under the restoration lock.
+
+use stitch_common::clock::SystemClock;
+use stitch_common::offset::{Offset, Partition};
+use stitch_common::ports::{Fingerprint, Keeper, Session};
+use stitch_protocol::definition_node::{self, NamespaceRecord, Updated};
+use stitch_protocol::membership::Joined;
+use stitch_protocol::path::Paths;
+use stitch_protocol::restoration::RestorationLock;
+use stitch_protocol::{Coordinator, Error, log_node, marks, membership, requests};
+use stitch_zookeeper::ZooKeeper;
+
+use crate::proxy::{Fault, Proxy, Request};
+use crate::support::{
+    Here, Namespace, RANGE, SESSION, introduction, join, record, server, shared, soon,
+};
+
+fn next(record: &NamespaceRecord) -> NamespaceRecord {
+    NamespaceRecord {
+        generation: record.generation + 1,
+        ..record.clone()
+    }
+}
+
+async fn locked(here: &Here) -> RestorationLock {
+    let mut lock = RestorationLock::new(here, "here", 1);
+    soon(lock.wait_granted(here)).await.unwrap();
+    lock
+}
+
+#[tokio::test]
+async fn the_first_definition_stands_whoever_makes_another() {
+    let namespace = Namespace::new().await;
+    let here = namespace.session().await;
+    assert_eq!(definition_node::read(&here).await.unwrap(), None);
+    let made = definition_node::create(&here, &record()).await.unwrap();
+    assert_eq!(made.record, record());
+    let again = definition_node::create(&here, &next(&record())).await;
+    assert_eq!(again.unwrap(), made);
+    here.make_directories().await.unwrap();
+    namespace.remove().await;
+}
+
+#[tokio::test]
+async fn without_a_namespace_the_way_out_is_init() {
+    let session = ZooKeeper::new(&server(), SESSION).connect().await.unwrap();
+    let nowhere = Coordinator::new(session, SystemClock, Paths::new("never-initialised"));
+    assert_eq!(definition_node::read(&nowhere).await.unwrap(), None);
+    let errors = [
+        definition_node::create(&nowhere, &record()).await.err(),
+        membership::list(&nowhere).await.err(),
+        requests::watch(&nowhere).await.err(),
+        RestorationLock::new(&nowhere, "here", 1)
+            .wait_granted(&nowhere)
+            .await
+            .err(),
+        shared(&nowhere).wait_granted(&nowhere).await.err(),
+        marks::create(&nowhere, RANGE).await.err(),
+    ];
+    for error in errors {
+        let text = error.unwrap().to_string();
+        assert!(text.contains("stitch-processor init"), "{text}");
+    }
+    nowhere.close().await;
+}
+
+#[tokio::test]
+async fn a_definition_changes_under_the_lock_and_members_tell_which_one_they_count_by() {
+    let namespace = Namespace::new().await;
+    let (here, former, latter) = (
+        namespace.session().await,
+        namespace.session().await,
+        namespace.session().await,
+    );
+    let known = definition_node::create(&here, &record()).await.unwrap();
+    let new = next(&record());
+    let mut lock = locked(&here).await;
+    let member = join(&former).await;
+
+    let update = definition_node::update(&here, &lock, &known, &new).await;
+    assert_eq!(update, Ok(Updated::Written));
+    let update = definition_node::update(&here, &lock, &known, &next(&new)).await;
+    assert_eq!(
+        update,
+        Ok(Updated::DefinitionChanged),
+        "it was read before the change"
+    );
+    let late = membership::join(&latter, known.version, &introduction()).await;
+    assert_eq!(
+        late,
+        Ok(Joined::DefinitionChanged),
+        "nobody joins by the former"
+    );
+    join(&latter).await;
+    let known = definition_node::read(&here).await.unwrap().unwrap();
+    assert_eq!(known.record, new);
+    let members = membership::list(&here).await.unwrap();
+    let others = members.alive_by_other_definitions(known.version);
+    assert_eq!(others.map(|one| &one.id).collect::<Vec<_>>(), [&member]);
+
+    lock.release(&here).await.unwrap();
+    let update = definition_node::update(&here, &lock, &known, &new).await;
+    assert!(
+        matches!(update, Err(Error::Lost { .. })),
+        "no lock, no change"
+    );
+    namespace.remove().await;
+}
+
+#[tokio::test]
+async fn a_definition_does_not_change_once_the_lock_is_gone() {
+    let namespace = Namespace::new().await;
+    let here = namespace.session().await;
+    let known = definition_node::create(&here, &record()).await.unwrap();
+    let mut lock = locked(&here).await;
+    let directory = here.paths().restorations();
+    for name in crate::support::children(&here, &directory).await {
+        let path = format!("{directory}/{name}");
+        here.session().delete(&path, None).await.unwrap();
+    }
+    let new = next(&record());
+    let update = definition_node::update(&here, &lock, &known, &new).await;
+    assert_eq!(update, Ok(Updated::LockLost));
+    assert_eq!(definition_node::read(&here).await.unwrap(), Some(known));
+    lock.release(&here).await.unwrap();
+    namespace.remove().await;
+}
+
+#[tokio::test]
+async fn a_change_happens_once_whichever_way_it_is_lost() {
+    let namespace = Namespace::new().await;
+    let proxy = Proxy::before(server()).await;
+    let here = namespace.session_by(&proxy, SESSION).await;
+    let mut known = definition_node::create(&here, &record()).await.unwrap();
+    let mut lock = locked(&here).await;
+    for lose in [Fault::Answer, Fault::Request] {
+        let new = next(&known.record);
+        proxy.lose(lose(Request::Multi));
+        let update = definition_node::update(&here, &lock, &known, &new);
+        assert_eq!(soon(update).await, Ok(Updated::Written));
+        assert!(proxy.has_lost_it());
+        let now = definition_node::read(&here).await.unwrap().unwrap();
+        assert_eq!((&now.record, now.version), (&new, known.version + 1));
+        known = now;
+    }
+    lock.release(&here).await.unwrap();
+    namespace.remove().await;
+}
+
+#[tokio::test]
+async fn a_damaged_definition_is_named() {
+    let namespace = Namespace::new().await;
+    let here = namespace.session().await;
+    definition_node::create(&here, &record()).await.unwrap();
+    let path = here.paths().definition();
+    here.session().set(&path, b"", None).await.unwrap();
+    let error = definition_node::read(&here).await.unwrap_err();
+    assert!(error.to_string().starts_with(&path), "{error}");
+    namespace.remove().await;
+}
+
+#[tokio::test]
+async fn the_first_record_that_is_kept_of_a_partition_stands_whichever_way_its_answer_is_lost() {
+    let namespace = Namespace::new().await;
+    let proxy = Proxy::before(server()).await;
+    let here = namespace.session_by(&proxy, SESSION).await;
+    assert!(log_node::read_all(&here).await.unwrap().is_empty());
+    let record = |checksum| Fingerprint {
+        offset: Offset(0),
+        timestamp_ms: None,
+        checksum,
+    };
+    let first = Fault::Answer as fn(Request) -> Fault;
+    for (partition, lose) in [(0, first), (1, Fault::Request)] {
+        proxy.lose(lose(Request::Create));
+        let (partition, one, other) = (Partition(partition), record(1), record(2));
+        let kept = soon(log_node::keep(&here, partition, &one)).await;
+        kept.unwrap();
+        assert!(proxy.has_lost_it());
+        log_node::keep(&here, partition, &other).await.unwrap();
+    }
+    let kept = log_node::read_all(&here).await.unwrap();
+    let expected = [(Partition(0), record(1)), (Partition(1), record(1))];
+    assert_eq!(kept, expected.into_iter().collect());
+    namespace.remove().await;
+}

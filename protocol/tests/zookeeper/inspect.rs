@@ -1,0 +1,43 @@
+//! What an operator sees.
+
+use stitch_protocol::queue::Kind;
+use stitch_protocol::restoration::RestorationLock;
+use stitch_protocol::{inspect, marks, requests};
+
+use crate::support::{Namespace, RANGE, bits, exclusive, join, shared, soon};
+
+#[tokio::test]
+async fn an_operator_sees_who_holds_waits_asks_and_restores() {
+    let namespace = Namespace::new().await;
+    let (processor, restorator) = (namespace.session().await, namespace.session().await);
+    let (one, other) = (join(&processor).await, join(&restorator).await);
+    let mut restoring = RestorationLock::new(&restorator, "there", 7);
+    soon(restoring.wait_granted(&restorator)).await.unwrap();
+    let mut held = shared(&processor);
+    soon(held.wait_granted(&processor)).await.unwrap();
+    let mark = marks::create(&processor, RANGE).await.unwrap();
+    let mut wanted = exclusive(&restorator);
+    wanted.queue(&restorator).await.unwrap();
+    let request = requests::ask(&restorator, &wanted).await.unwrap();
+
+    let seen = inspect::overview(&processor, bits()).await.unwrap();
+    assert_eq!(seen.members.alive().count(), 2);
+    assert_eq!(seen.locks.len(), 1);
+    assert_eq!(seen.locks[0].range, RANGE);
+    let queue: Vec<_> = seen.locks[0]
+        .queue
+        .iter()
+        .map(|queued| (&queued.member, queued.kind, queued.holds))
+        .collect();
+    let expected = [(&one, Kind::Shared, true), (&other, Kind::Exclusive, false)];
+    assert_eq!(queue, expected);
+    assert!(seen.locks[0].queue.iter().all(|q| q.since.is_some()));
+    assert_eq!(seen.marks, [mark]);
+    assert_eq!(seen.requests, [request]);
+    assert_eq!(seen.restoring.unwrap().member, other);
+    assert_eq!(seen.restorations, []);
+    held.release(&processor).await.unwrap();
+    wanted.release(&restorator).await.unwrap();
+    restoring.release(&restorator).await.unwrap();
+    namespace.remove().await;
+}

@@ -1,0 +1,122 @@
+//! Expected totals from Kafka's log itself, read from its first record on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use stitch_common::clock::Clock;
+use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_common::ports::{EventLog, Feed, FeedEvent, Record, Run};
+
+use super::{ExpectedError, ExpectedTotals};
+use crate::ledger::Span;
+use crate::ledgers::Ledgers;
+use stitch_common::feedback::Progress;
+use stitch_common::wait::{breathe, within};
+
+/// Reads spans of the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Log<'a, L, C> {
+    log: &'a L,
+    clock: &'a C,
+    patience: Duration,
+}
+
+impl<'a, L: EventLog, C: Clock> Log<'a, L, C> {
+    /// Reads `log`, and gives up when nothing was delivered for as long as `patience`.
+    pub const fn new(log: &'a L, clock: &'a C, patience: Duration) -> Self {
+        Self {
+            log,
+            clock,
+            patience,
+        }
+    }
+
+    /// Reads every record of these spans, each once and a partition's in order, and gives them to `each`.
+    ///
+    /// # Errors
+    /// They could not be read, or `each` refused.
+    pub async fn read<E: From<ExpectedError>>(
+        &self,
+        spans: &BTreeMap<Partition, Span>,
+        mut each: impl FnMut(Partition, &[Record]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        const RUN: Run = Run(1);
+        let mut left: BTreeMap<Partition, Span> = spans.clone();
+        left.retain(|_, span| span.from < span.to);
+        if left.is_empty() {
+            return Ok(());
+        }
+        let mut feed = self.log.feed().await.map_err(ExpectedError::from)?;
+        for (partition, span) in &left {
+            feed.start(*partition, span.from, RUN)
+                .map_err(ExpectedError::from)?;
+        }
+        while let Some((&waited_for, _)) = left.first_key_value() {
+            let event = within(self.clock, self.patience, feed.next()).await;
+            let Some(event) = event else {
+                let seconds = self.patience.as_secs();
+                return Err(ExpectedError::Stalled {
+                    partition: waited_for,
+                    seconds,
+                }
+                .into());
+            };
+            match event {
+                FeedEvent::Records {
+                    partition, records, ..
+                } => {
+                    let Some(span) = left.get_mut(&partition) else {
+                        continue;
+                    };
+                    let wanted = records.partition_point(|record| record.offset < span.to);
+                    each(partition, &records[..wanted])?;
+                    let position = records.last().map(|record| record.offset.next());
+                    span.from = position.map_or(span.from, |position| position.max(span.from));
+                }
+                FeedEvent::EndReached {
+                    partition, upto, ..
+                } => {
+                    if let Some(span) = left.get_mut(&partition) {
+                        span.from = span.from.max(upto);
+                    }
+                }
+                FeedEvent::Gone {
+                    partition, error, ..
+                } => return Err(ExpectedError::Gone { partition, error }.into()),
+                FeedEvent::Trouble(error) => tracing::warn!(%error, "reading the log"),
+            }
+            for (partition, _) in left.extract_if(.., |_, span| span.from >= span.to) {
+                feed.stop(partition).map_err(ExpectedError::from)?;
+            }
+            breathe().await;
+        }
+        Ok(())
+    }
+}
+
+impl<L: EventLog, C: Clock> ExpectedTotals for Log<'_, L, C> {
+    async fn add_below(
+        &self,
+        below: &Offsets,
+        ledgers: &mut Ledgers,
+        progress: &dyn Progress,
+    ) -> Result<(), ExpectedError> {
+        let from = Offset(0);
+        let spans: BTreeMap<_, _> = below
+            .0
+            .iter()
+            .map(|(partition, to)| (*partition, Span { from, to: *to }))
+            .collect();
+        let events = below.0.values().map(|to| to.0.unsigned_abs()).sum();
+        progress.begin("reading the log", "events", Some(events));
+        let read = self.read(&spans, |partition, records| {
+            progress.advance(u64::try_from(records.len()).unwrap_or(u64::MAX));
+            ledgers
+                .take(partition, records)
+                .map_err(ExpectedError::from)
+        });
+        read.await?;
+        progress.end();
+        Ok(())
+    }
+}

@@ -8,7 +8,7 @@ use stitch_harness::events::{Generator, Record, Shape};
 use stitch_harness::process::{Finished, Process};
 use stitch_harness::recount::Verdict;
 use stitch_harness::servers::Servers;
-use stitch_harness::stage::{Setting, Stage};
+use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 
 /// Nothing takes so long unless it hangs: several times a restoration with the longest calm, beside much other work.
 pub const BOUND: Duration = Duration::from_secs(300);
@@ -17,8 +17,8 @@ pub const BOUND: Duration = Duration::from_secs(300);
 pub const PAST_THE_SESSION: Duration = Duration::from_secs(6);
 
 /// A namespace of its own for the test of this name.
-pub async fn stage(name: &str) -> Result<Stage> {
-    Stage::build(&Servers::from_environment()?, &Setting::new(name)?).await
+pub async fn stage(name: &str) -> Result<TestNamespace> {
+    TestNamespace::build(&Servers::from_environment()?, &TestConfig::new(name)?).await
 }
 
 /// Events of the generator, the same for the same seed.
@@ -36,13 +36,17 @@ pub fn some(seed: u64, count: usize) -> Result<Vec<Record>> {
 }
 
 /// Feeds events and waits until all are counted.
-pub async fn count(stage: &Stage, records: Vec<Record>) -> Result<()> {
+pub async fn count(stage: &TestNamespace, records: Vec<Record>) -> Result<()> {
     stage.feed()?.send(records).await?;
     stage.lag()?.until_none(BOUND).await
 }
 
 /// Kills a processor while it is counting these events.
-pub async fn kill_amid(stage: &Stage, victim: &mut Process, records: Vec<Record>) -> Result<()> {
+pub async fn kill_amid(
+    stage: &TestNamespace,
+    victim: &mut Process,
+    records: Vec<Record>,
+) -> Result<()> {
     let lag = stage.lag()?;
     let sending = async { stage.feed()?.send(records).await };
     let killing = async {
@@ -56,7 +60,7 @@ pub async fn kill_amid(stage: &Stage, victim: &mut Process, records: Vec<Record>
 }
 
 /// Every cell is right, by the independent recount.
-pub async fn all_right(stage: &Stage) -> Result<Verdict> {
+pub async fn all_right(stage: &TestNamespace) -> Result<Verdict> {
     let verdict = stage.recount().await?;
     ensure!(verdict.all_right(), "{}: {verdict}", stage.namespace);
     Ok(verdict)
@@ -64,7 +68,7 @@ pub async fn all_right(stage: &Stage) -> Result<Verdict> {
 
 /// Runs a command of the restorator and gives its code and its one JSON object.
 pub async fn asked(
-    stage: &Stage,
+    stage: &TestNamespace,
     command: &str,
     arguments: &[&str],
 ) -> Result<(Option<i32>, Value)> {
@@ -86,10 +90,10 @@ pub fn object(finished: &Finished) -> Result<Value> {
 }
 
 /// Restores everything, and expects that it was proved.
-pub async fn restored(stage: &Stage) -> Result<Value> {
+pub async fn restored(stage: &TestNamespace) -> Result<Value> {
     let (code, answer) = asked(stage, "run", &["--now"]).await?;
     ensure!(code == Some(0), "run --now ended with {code:?}: {answer}");
-    ensure!(answer["outcome"] == "proved", "{answer}");
+    ensure!(answer["outcome"] == "verified", "{answer}");
     Ok(answer)
 }
 
@@ -97,8 +101,8 @@ pub async fn restored(stage: &Stage) -> Result<Value> {
 pub fn refused(code: Option<i32>, answer: &Value, words: &[&str]) -> Result<()> {
     ensure!(code == Some(2), "ended with {code:?}: {answer}");
     let text = answer["error"].to_string().to_lowercase();
-    let way_out = answer["error"]["way_out"].as_str().unwrap_or_default();
-    ensure!(!way_out.is_empty(), "no way out: {answer}");
+    let help = answer["error"]["help"].as_str().unwrap_or_default();
+    ensure!(!help.is_empty(), "no help: {answer}");
     for word in words {
         ensure!(text.contains(word), "\"{word}\" is not in {answer}");
     }

@@ -10,11 +10,11 @@ use stitch_common::definition::Definitions;
 use tokio::sync::watch;
 
 use crate::calendar::Time;
-use crate::cells::Cells;
-use crate::freshness::Board;
-use crate::landscape::Landscape;
-use crate::shelf::Shelf;
-use crate::web::gate::Admission;
+use crate::count_reader::CountReader;
+use crate::count_source::CountSource;
+use crate::freshness::FreshnessSnapshot;
+use crate::status_cache::StatusCache;
+use crate::web::load_shed::Admission;
 
 /// This moment, on the calendar and on the clock that waiting is measured by.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +37,9 @@ pub(crate) struct App {
     pub(crate) namespace: String,
     pub(crate) definitions: Definitions,
     pub(crate) limits: Api,
-    pub(crate) shelf: Shelf,
-    pub(crate) board: watch::Receiver<Arc<Board>>,
-    pub(crate) landscape: Arc<Landscape>,
+    pub(crate) counts: CountReader,
+    pub(crate) board: watch::Receiver<Arc<FreshnessSnapshot>>,
+    pub(crate) landscape: Arc<StatusCache>,
     pub(crate) metrics: PrometheusHandle,
     clock: AskClock,
     pub(crate) admission: Arc<Admission>,
@@ -48,9 +48,9 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(
         config: &Config,
-        cells: Arc<dyn Cells>,
-        board: watch::Receiver<Arc<Board>>,
-        landscape: Arc<Landscape>,
+        cells: Arc<dyn CountSource>,
+        board: watch::Receiver<Arc<FreshnessSnapshot>>,
+        landscape: Arc<StatusCache>,
         metrics: PrometheusHandle,
         clock: AskClock,
     ) -> Self {
@@ -58,7 +58,7 @@ impl App {
         Self {
             namespace: config.namespace.clone(),
             definitions: config.definitions.clone(),
-            shelf: Shelf::new(cells, limits.reads_in_flight_max),
+            counts: CountReader::new(cells, limits.reads_in_flight_max),
             admission: Arc::new(Admission::new(&limits)),
             limits,
             board,
@@ -73,7 +73,7 @@ impl App {
     }
 
     /// What was seen last of how it stands with counts.
-    pub(crate) fn board(&self) -> Arc<Board> {
+    pub(crate) fn board(&self) -> Arc<FreshnessSnapshot> {
         Arc::clone(&self.board.borrow())
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use stitch_app::check::check;
-use stitch_app::program::{self, Shared};
+use stitch_app::runner::{self, Shared};
 
 use crate::server::tls;
 
@@ -58,9 +58,9 @@ Exit codes: 0 nothing is wrong, 2 something is.")]
 
 /// Does what `arguments` ask for.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    program::main(arguments, |Arguments { shared, command }| match command {
-        Command::Run => program::run("run", &shared, run::run),
-        Command::Check => program::run("check", &shared, async |config, _| {
+    runner::main(arguments, |Arguments { shared, command }| match command {
+        Command::Run => runner::run("run", &shared, run::run),
+        Command::Check => runner::run("check", &shared, async |config, _| {
             if let Some(files) = &config.api.tls {
                 tls::acceptor(files)?;
             }

@@ -4,7 +4,7 @@
 //! A count that is `live` has everything that was in the log a moment ago, and nothing is known that could make it
 //! wrong. It is not proved: only an audit does that.
 
-pub(crate) mod watching;
+pub(crate) mod poller;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -75,14 +75,14 @@ impl Freshness {
 
 /// What was seen of a namespace at one moment, range by range.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Board {
+pub(crate) struct FreshnessSnapshot {
     bits: RangeBits,
     /// In the order of the ranges; none before anything was seen.
     ranges: Vec<Freshness>,
     seen: Moment,
 }
 
-impl Board {
+impl FreshnessSnapshot {
     /// Before anything was seen.
     pub(crate) fn blank(bits: RangeBits) -> Self {
         Self {
@@ -92,20 +92,20 @@ impl Board {
         }
     }
 
-    /// What `seen` says. `not_proved` are the ranges that the last restoration could not prove.
+    /// What `seen` says. `unverified` are the ranges that the last restoration could not prove.
     pub(crate) fn new(
         bits: RangeBits,
         glance: &Glance,
-        not_proved: &BTreeSet<RangeId>,
+        unverified: &BTreeSet<RangeId>,
         history: &History,
     ) -> Self {
         let range = |range| {
             let (behind, lagging) = history.behind(glance, range);
             let state = if glance.locked.contains(&range) {
                 State::Restoring
-            } else if glance.tombstones > 0
+            } else if glance.dead_members > 0
                 || glance.marked.contains(&range)
-                || not_proved.contains(&range)
+                || unverified.contains(&range)
             {
                 State::Uncertain
             } else if lagging {

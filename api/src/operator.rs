@@ -13,13 +13,13 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use stitch_app::status::Status;
-use stitch_common::answer;
-use stitch_common::user_error::Failure;
+use stitch_common::output;
+use stitch_common::user_error::UserError;
 
 use crate::app::App;
 use crate::page::{Loaded, page, told};
 use crate::problem::{Kind, Problem};
-use crate::query::Query;
+use crate::query_string::Query;
 
 pub(crate) const PAGE: &str = "/operator";
 pub(crate) const OBJECT: &str = "/operator/status.json";
@@ -65,7 +65,7 @@ pub(crate) async fn object(
     let seen = app.landscape.latest().await;
     match &seen.status {
         Ok(status) => {
-            let object = answer::object("status", status).expect("plain data serialises");
+            let object = output::object("status", status).expect("plain data serialises");
             let headers = [
                 (CONTENT_TYPE, "application/json"),
                 (CACHE_CONTROL, "no-cache"),
@@ -83,19 +83,19 @@ fn namespace(app: &App, status: &Status) -> Markup {
         (tables::restorations(status))
         (tables::locks(status))
         (tables::members("Members", &status.members))
-        (tables::members("Tombstones: members that are gone, what they sent may still be on its way", &status.tombstones))
-        (tables::marks(status))
+        (tables::members("Tombstones: members that are gone, what they sent may still be on its way", &status.dead_members))
+        (tables::markers(status))
         (tables::partitions(status))
     }
 }
 
 /// Where the map would be: why there is none, and what to do about it.
-fn away(failure: &Failure) -> Markup {
+fn away(failure: &UserError) -> Markup {
     html! {
         section.panel aria-labelledby="away" {
             h2 id="away" { "The namespace cannot be read in ZooKeeper" }
-            p { (failure.what) }
-            p { "Way out: " (failure.way_out) }
+            p { (failure.message) }
+            p { "Way out: " (failure.help) }
             p.hint { "This page looks again every second." }
         }
     }

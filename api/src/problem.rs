@@ -49,18 +49,18 @@ impl Kind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::UnknownCounter => "unknown-counter",
-            Self::WrongParameter => "wrong-parameter",
+            Self::WrongParameter => "invalid-parameter",
             Self::MissingParameter => "missing-parameter",
             Self::UnknownParameter => "unknown-parameter",
-            Self::TooMuch => "too-much",
-            Self::WrongBody => "wrong-body",
-            Self::NoSuchPage => "no-such-page",
-            Self::WrongMethod => "wrong-method",
-            Self::NotLetIn => "not-let-in",
+            Self::TooMuch => "payload-too-large",
+            Self::WrongBody => "invalid-body",
+            Self::NoSuchPage => "not-found",
+            Self::WrongMethod => "method-not-allowed",
+            Self::NotLetIn => "unauthorized",
             Self::Overload => "overload",
-            Self::StoreAway => "store-away",
-            Self::StoreRefuses => "store-refuses",
-            Self::NamespaceAway => "namespace-away",
+            Self::StoreAway => "store-unavailable",
+            Self::StoreRefuses => "store-error",
+            Self::NamespaceAway => "namespace-unavailable",
         }
     }
 

@@ -18,7 +18,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use stitch_common::config::Api;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -67,11 +67,11 @@ pub(crate) struct Server {
 
 impl Server {
     /// Listens.
-    pub(crate) async fn bind(api: &Api) -> Result<Self, Failure> {
+    pub(crate) async fn bind(api: &Api) -> Result<Self, UserError> {
         let taken = |error: io::Error| {
             let what = format!("api.listen = {}: cannot listen there: {error}", api.listen);
-            let way_out = "choose another address; port 0 lets the system choose a free one";
-            Failure::new(what, way_out)
+            let help = "choose another address; port 0 lets the system choose a free one";
+            UserError::new(what, help)
         };
         let listener = TcpListener::bind(api.listen).await.map_err(taken)?;
         files::raise_limit(api.connections_max);

@@ -11,15 +11,15 @@ use maud::{Markup, html};
 use stitch_common::cell::{Counter, Granularity};
 use stitch_common::definition::CounterDefinition;
 
-use crate::answers::path;
-use crate::answers::totals::{self, Totals};
 use crate::app::App;
-use crate::asked;
 use crate::calendar::UtcOffset;
 use crate::freshness::Freshness;
+use crate::handlers::path;
+use crate::handlers::totals::{self, Totals};
 use crate::page::{Loaded, number, page, told};
+use crate::params;
 use crate::problem::Problem;
-use crate::query::{Query, encoded};
+use crate::query_string::{Query, encoded};
 
 /// What the pages load beside what all do.
 const LOADED: Loaded = Loaded {
@@ -51,7 +51,7 @@ pub(crate) async fn key(
     let example = address(first(&app), Some("abc"));
     let (name, key) = path(parts, &example)?;
     Query::parse(query.as_deref(), &[], None, example.clone())?;
-    let definition = asked::definition(&app.definitions, &name, &example)?;
+    let definition = params::definition(&app.definitions, &name, &example)?;
     let keys = [key];
     let shown = Shown::read(&app, definition, &keys, &example).await?;
     let [key] = &keys;
@@ -81,7 +81,7 @@ pub(crate) async fn counter(
     let example = format!("{}?key=abc&key=def", address(first(&app), None));
     let name = path(parts, &example)?;
     let query = Query::parse(query.as_deref(), &[], Some(KEY), example)?;
-    let definition = asked::definition(&app.definitions, &name, query.example())?;
+    let definition = params::definition(&app.definitions, &name, query.example())?;
     // A form sends its empty field, too.
     let keys: Vec<String> = query
         .all(KEY)
@@ -147,7 +147,7 @@ impl<'a> Shown<'a> {
     ) -> Result<Self, Problem> {
         let counters: Result<Vec<Counter>, Problem> = keys
             .iter()
-            .map(|key| asked::counter(definition, key, example))
+            .map(|key| params::counter(definition, key, example))
             .collect();
         let counters = counters?;
         let now = app.now();

@@ -1,7 +1,9 @@
 //! A namespace as it may be seen, for tests.
 
 use chrono::{DateTime, Utc};
-use stitch_app::status::{LockLine, MarkLine, MemberLine, PartitionLine, RestorationLine, Status};
+use stitch_app::status::{
+    LockLine, MarkerLine, MemberLine, PartitionLine, RestorationLine, Status,
+};
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::range::RangeId;
@@ -33,8 +35,8 @@ pub(crate) fn lock(range: u16, session: i64, kind: &'static str, state: &'static
     }
 }
 
-pub(crate) fn mark(range: u16) -> MarkLine {
-    MarkLine {
+pub(crate) fn marker(range: u16) -> MarkerLine {
+    MarkerLine {
         range: RangeId(range),
         member: MemberId::of_session(1),
         number: 1,
@@ -51,7 +53,7 @@ pub(crate) fn restorer(session: i64) -> Holder {
     }
 }
 
-pub(crate) fn restoration(outcome: &'static str, proved: usize) -> RestorationLine {
+pub(crate) fn restoration(outcome: &'static str, verified: usize) -> RestorationLine {
     RestorationLine {
         id: "20260503T101500000Z-0000000000000002".to_owned(),
         outcome,
@@ -61,8 +63,8 @@ pub(crate) fn restoration(outcome: &'static str, proved: usize) -> RestorationLi
         started: time("2026-05-03T10:15:00Z"),
         ended: None,
         ranges_in_scope: Some(64),
-        ranges_proved: proved,
-        ranges_not_proved: 1,
+        ranges_verified: verified,
+        ranges_unverified: 1,
         cells_corrected: 1234,
     }
 }
@@ -75,7 +77,7 @@ pub(crate) fn well() -> Status {
         ranges: 64,
         counters: vec!["plays".to_owned()],
         members: vec![member(1, Role::Processor)],
-        tombstones: Vec::new(),
+        dead_members: Vec::new(),
         partitions: vec![PartitionLine {
             partition: Partition(0),
             lowest: Some(Offset(1_000_000)),
@@ -85,10 +87,10 @@ pub(crate) fn well() -> Status {
         locks: (0..64)
             .map(|range| lock(range, 1, "shared", "held"))
             .collect(),
-        marks: Vec::new(),
-        requests: Vec::new(),
+        in_doubt_markers: Vec::new(),
+        revocation_requests: Vec::new(),
         restoring: None,
-        not_proved: std::collections::BTreeSet::new(),
+        unverified: std::collections::BTreeSet::new(),
         restorations: Vec::new(),
     }
 }

@@ -1,8 +1,8 @@
 //! The addresses, and what every request goes through: who may ask, how many at once, for how long, in which encoding.
 
 pub(crate) mod caching;
-pub(crate) mod gate;
-mod guard;
+pub(crate) mod load_shed;
+mod auth;
 mod pages;
 
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use tower::util::{Either, MapResponse};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, Any, Cors, CorsLayer};
 
-use crate::answers::{count, counts, overview, series, totals};
 use crate::app::App;
+use crate::handlers::{count, counts, overview, series, totals};
 use crate::metrics::Requests;
 use crate::{operator, stats};
-use gate::Gate;
-use guard::Guarded;
+use auth::Guarded;
+use load_shed::LoadShed;
 
 /// Everything that this server answers, behind what comes before it.
 pub(crate) type Answers =
-    MapResponse<Either<Cors<Gate<Router>>, Gate<Router>>, fn(Response) -> Response>;
+    MapResponse<Either<Cors<LoadShed<Router>>, LoadShed<Router>>, fn(Response) -> Response>;
 
 /// Everything that this server answers.
 pub(crate) fn answers(app: &Arc<App>) -> Answers {
-    let gate = Gate::new(router(app), Arc::clone(&app.admission));
+    let gate = LoadShed::new(router(app), Arc::clone(&app.admission));
     // Before the gate, because a browser shows a page even a refusal only if it may read from there.
     let gate = match cors(&app.limits) {
         Some(cors) => Either::Left(cors.layer(gate)),
@@ -49,7 +49,7 @@ fn router(app: &Arc<App>) -> Router {
             app: Arc::clone(app),
             measured: Arc::new(Requests::new(operation)),
         };
-        let answers = answers.route_layer(from_fn_with_state(guarded, guard::pass));
+        let answers = answers.route_layer(from_fn_with_state(guarded, auth::pass));
         router = router.route(address, answers);
     }
     router

@@ -11,10 +11,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use stitch_cassandra::ScyllaCql;
-use stitch_common::answer::{Exit, Report};
 use stitch_common::clock::SystemClock;
 use stitch_common::config::Config;
-use stitch_common::user_error::Failure;
+use stitch_common::output::{Exit, Report};
+use stitch_common::user_error::UserError;
 use stitch_kafka::KafkaLog;
 use stitch_protocol::namespace::{self, Error};
 
@@ -23,16 +23,16 @@ use stitch_protocol::namespace::{self, Error};
 pub struct Findings {
     findings: Vec<Finding>,
     #[serde(skip)]
-    failure: Option<Failure>,
+    failure: Option<UserError>,
 }
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Finding {
     verdict: Verdict,
-    what: String,
+    message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    way_out: Option<String>,
+    help: Option<String>,
 }
 
 /// How it is.
@@ -55,28 +55,28 @@ impl Verdict {
 }
 
 impl Findings {
-    fn ok(&mut self, what: impl Into<String>) {
-        self.find(Verdict::Ok, what.into(), None);
+    fn ok(&mut self, message: impl Into<String>) {
+        self.find(Verdict::Ok, message.into(), None);
     }
 
-    fn warn(&mut self, what: impl Into<String>, way_out: impl Into<String>) {
-        self.find(Verdict::Warn, what.into(), Some(way_out.into()));
+    fn warn(&mut self, message: impl Into<String>, help: impl Into<String>) {
+        self.find(Verdict::Warn, message.into(), Some(help.into()));
     }
 
-    fn wrong(&mut self, what: impl Into<String>, way_out: impl Into<String>) {
-        self.find(Verdict::Wrong, what.into(), Some(way_out.into()));
+    fn wrong(&mut self, message: impl Into<String>, help: impl Into<String>) {
+        self.find(Verdict::Wrong, message.into(), Some(help.into()));
     }
 
-    fn failed(&mut self, failure: impl Into<Failure>) {
+    fn failed(&mut self, failure: impl Into<UserError>) {
         let failure = failure.into();
-        self.wrong(failure.what, failure.way_out);
+        self.wrong(failure.message, failure.help);
     }
 
-    fn find(&mut self, verdict: Verdict, what: String, way_out: Option<String>) {
+    fn find(&mut self, verdict: Verdict, message: String, help: Option<String>) {
         self.findings.push(Finding {
             verdict,
-            what,
-            way_out,
+            message,
+            help,
         });
     }
 
@@ -93,9 +93,9 @@ impl Findings {
     fn closed(mut self) -> Self {
         let several = self.wrongs().count();
         let failure = self.wrongs().next().map(|first| match several {
-            1 => Failure::new(&first.what, first.way_out.as_deref().unwrap_or_default()),
-            _ => Failure::new(
-                format!("{several} things are wrong, the first: {}", first.what),
+            1 => UserError::new(&first.message, first.help.as_deref().unwrap_or_default()),
+            _ => UserError::new(
+                format!("{several} things are wrong, the first: {}", first.message),
                 "follow the way out of each finding",
             ),
         });
@@ -150,7 +150,7 @@ async fn agreement(
     log: &KafkaLog,
     findings: &mut Findings,
 ) {
-    match namespace::agree(&seen.coordinator, cql, log, config).await {
+    match namespace::validate(&seen.session, cql, log, config).await {
         Ok(agreement) if agreement.trimmed.is_empty() => {
             findings.ok("namespace: definitions, log and table agree with this configuration");
         }
@@ -168,8 +168,8 @@ async fn agreement(
         Err(Error::Disagreement(failure)) => findings.failed(failure),
         // These servers have findings of their own.
         Err(error @ (Error::Coordination(_) | Error::Log(_) | Error::Store(_))) => {
-            let failure = Failure::from(error);
-            findings.wrong(format!("namespace: {}", failure.what), failure.way_out);
+            let failure = UserError::from(error);
+            findings.wrong(format!("namespace: {}", failure.message), failure.help);
         }
     }
 }
@@ -184,21 +184,21 @@ impl Report for Findings {
 
     fn exit(&self) -> Exit {
         match self.failure {
-            None => Exit::Well,
+            None => Exit::Success,
             Some(_) => Exit::Failed,
         }
     }
 
-    fn error(&self) -> Option<&Failure> {
+    fn error(&self) -> Option<&UserError> {
         self.failure.as_ref()
     }
 
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         for finding in &self.findings {
             let verdict = finding.verdict.name();
-            match &finding.way_out {
-                None => writeln!(out, "{verdict:<5}  {}", finding.what)?,
-                Some(way_out) => writeln!(out, "{verdict:<5}  {}  — {way_out}", finding.what)?,
+            match &finding.help {
+                None => writeln!(out, "{verdict:<5}  {}", finding.message)?,
+                Some(help) => writeln!(out, "{verdict:<5}  {}  — {help}", finding.message)?,
             }
         }
         Ok(())
@@ -215,7 +215,7 @@ mod tests {
         findings.ok("a");
         findings.warn("b", "do c");
         let findings = findings.closed();
-        assert_eq!((findings.outcome(), findings.exit()), ("ok", Exit::Well));
+        assert_eq!((findings.outcome(), findings.exit()), ("ok", Exit::Success));
         let mut out = Vec::new();
         findings.text(&mut out).unwrap();
         assert_eq!(
@@ -229,6 +229,6 @@ mod tests {
             (findings.outcome(), findings.exit()),
             ("wrong", Exit::Failed)
         );
-        assert_eq!(findings.error().unwrap().what, "d");
+        assert_eq!(findings.error().unwrap().message, "d");
     }
 }

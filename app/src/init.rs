@@ -11,18 +11,20 @@ use stitch_cassandra::{Ensured, Replication, Schema, SchemaError, ScyllaCql};
 use stitch_common::clock::SystemClock;
 use stitch_common::config::Config;
 use stitch_common::offset::Partition;
-use stitch_common::ports::{EventLog, Fingerprint, Keeper, TableIdentity};
-use stitch_common::user_error::Failure;
+use stitch_common::ports::{EventLog, Fingerprint, TableIdentity, ZooKeeper};
+use stitch_common::user_error::UserError;
 use stitch_kafka::{KafkaLog, Made};
 use stitch_protocol::definition_node::{self, Defined, NamespaceRecord};
-use stitch_protocol::namespace::{Found, definitions_differ, identity_differs, remember_log};
+use stitch_protocol::namespace::{
+    ObservedNamespace, definitions_differ, identity_differs, remember_log,
+};
 use stitch_protocol::path::Paths;
-use stitch_protocol::{Coordinator, log_node};
-use stitch_zookeeper::ZooKeeper;
+use stitch_protocol::{NamespaceSession, log_node};
+use stitch_zookeeper::ZooKeeperClient;
 use stitch_zookeeper::ZooKeeperSession;
 
 /// The session of an `init`.
-pub(super) type Coordinating = Coordinator<ZooKeeperSession, SystemClock>;
+pub(super) type InitSession = NamespaceSession<ZooKeeperSession, SystemClock>;
 
 /// What is asked of `init`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,48 +41,48 @@ struct Init<'a> {
     request: &'a Request,
     log: KafkaLog,
     schema: Schema,
-    coordinator: Coordinating,
+    session: InitSession,
 }
 
 /// Makes the namespace, or sees that it agrees with `config`.
 ///
 /// # Errors
 /// A server could not be asked, or has something that cannot be used. Cut short, it is run again.
-pub async fn init(config: &Config, request: &Request) -> Result<Initialised, Failure> {
+pub async fn init(config: &Config, request: &Request) -> Result<Initialised, UserError> {
     let log = KafkaLog::new(&config.kafka)?;
     if log.describe(&config.kafka.topic).await?.is_none() {
         return Err(no_topic(&config.kafka.topic));
     }
     let schema = ScyllaCql::new(config, SystemClock).connect_schema().await?;
     let zookeeper = &config.zookeeper;
-    let keeper = ZooKeeper::new(&zookeeper.connect, zookeeper.session_timeout);
+    let keeper = ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout);
     let session = keeper.connect().await?;
     let init = Init {
         config,
         request,
         log,
         schema,
-        coordinator: Coordinator::new(session, SystemClock, Paths::new(&config.namespace)),
+        session: NamespaceSession::new(session, SystemClock, Paths::new(&config.namespace)),
     };
     let done = init.run().await;
-    init.coordinator.close().await;
+    init.session.close().await;
     done
 }
 
-fn no_topic(topic: &str) -> Failure {
+fn no_topic(topic: &str) -> UserError {
     let what = format!("there is no topic \"{topic}\" in Kafka");
-    let way_out = format!(
+    let help = format!(
         "create it with as many partitions as processors may ever share the work, and without retention: \
          kafka-topics.sh --create --topic {topic} --partitions 12 --config retention.ms=-1"
     );
-    Failure::new(what, way_out)
+    UserError::new(what, help)
 }
 
 impl Init<'_> {
-    async fn run(&self) -> Result<Initialised, Failure> {
+    async fn run(&self) -> Result<Initialised, UserError> {
         let mut report = Initialised::new(self.config);
         report.agrees(format!("topic {}", self.config.kafka.topic));
-        let known = definition_node::read(&self.coordinator).await?;
+        let known = definition_node::read(&self.session).await?;
         if let Some(known) = &known
             && let Some(difference) = definitions_differ(self.config, &known.record.definitions)
         {
@@ -93,7 +95,7 @@ impl Init<'_> {
             }
         }
         // Before the log is looked at: whoever keeps a record meanwhile has seen one that this look may have missed.
-        let first_records = log_node::read_all(&self.coordinator).await?;
+        let first_records = log_node::read_all(&self.session).await?;
         let log = self.log.identity().await?;
         let bounds = self.log.bounds(&self.log.partitions().await?).await?;
         let table = match self.table(known.as_ref(), &mut report).await {
@@ -106,7 +108,7 @@ impl Init<'_> {
             }
             Err(error) => return Err(table_failure(error, known.is_some())),
         };
-        let found = Found { log, bounds, table };
+        let found = ObservedNamespace { log, bounds, table };
         if let Some(known) = &known
             && let Some(difference) = identity_differs(&found, &known.record, &first_records)
         {
@@ -140,16 +142,16 @@ impl Init<'_> {
     async fn make(
         &self,
         known: Option<Defined>,
-        found: Found,
+        found: ObservedNamespace,
         first_records: &BTreeMap<Partition, Fingerprint>,
         mut report: Initialised,
-    ) -> Result<Initialised, Failure> {
-        let rejected = format!("topic {}", self.config.kafka.rejected_topic());
-        match self.log.create_rejected_topic().await? {
+    ) -> Result<Initialised, UserError> {
+        let rejected = format!("topic {}", self.config.kafka.dead_letter_topic());
+        match self.log.create_dead_letter_topic().await? {
             Made::Now => report.created(rejected),
             Made::Before => report.agrees(rejected),
         }
-        self.coordinator.make_directories().await?;
+        self.session.make_directories().await?;
         let record = NamespaceRecord {
             generation: 1,
             definitions: self.config.definitions.clone(),
@@ -158,14 +160,14 @@ impl Init<'_> {
         };
         let definition = format!(
             "definition {} in ZooKeeper",
-            self.coordinator.paths().definition()
+            self.session.paths().definition()
         );
         let is_new = known.is_none();
         let defined = match known {
             Some(known) => known,
-            None => definition_node::create(&self.coordinator, &record).await?,
+            None => definition_node::create(&self.session, &record).await?,
         };
-        remember_log(&self.coordinator, &found.log).await?;
+        remember_log(&self.session, &found.log).await?;
         let differs = definitions_differ(self.config, &defined.record.definitions);
         match (
             differs,
@@ -174,7 +176,7 @@ impl Init<'_> {
             (None, None) if is_new => report.created(definition),
             (None, None) => report.agrees(definition),
             (Some(_), None) if self.request.update && !is_new => {
-                update::take_up(self.config, &self.coordinator, &defined).await?;
+                update::take_up(self.config, &self.session, &defined).await?;
                 report.updated(definition);
             }
             // Somebody else has made the namespace at the same moment.
@@ -186,7 +188,7 @@ impl Init<'_> {
     }
 }
 
-fn table_failure(error: SchemaError, is_known: bool) -> Failure {
+fn table_failure(error: SchemaError, is_known: bool) -> UserError {
     let missing = matches!(
         error,
         SchemaError::KeyspaceMissing { .. } | SchemaError::TableMissing(_)
@@ -196,9 +198,9 @@ fn table_failure(error: SchemaError, is_known: bool) -> Failure {
     }
     let what = format!(
         "{}, though the namespace counts in it",
-        Failure::from(error).what
+        UserError::from(error).message
     );
-    let way_out = "point cassandra at the cluster and the keyspace of this namespace, or restore the table from a backup; \
+    let help = "point cassandra at the cluster and the keyspace of this namespace, or restore the table from a backup; \
                    if its counts are gone for good, make a new namespace, which counts the whole log";
-    Failure::new(what, way_out)
+    UserError::new(what, help)
 }

@@ -3,7 +3,7 @@
 
 pub mod telemetry;
 pub mod shutdown;
-pub mod program;
+pub mod runner;
 pub mod progress_bar;
 pub mod check;
 pub mod init;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use stitch_common::clock::{Clock, Moment};
-use stitch_common::feedback::Progress;
+use stitch_common::progress::Progress;
 
 /// A bar on a terminal.
 #[derive(Debug, Default)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use stitch_common::answer::Exit;
-use stitch_common::user_error::Failure;
+use stitch_common::output::Exit;
+use stitch_common::user_error::UserError;
 
 /// Signals within this time after the first one ask for the same: `timeout` and some shells send two.
 const SAME_WISH: Duration = Duration::from_secs(1);
@@ -31,11 +31,11 @@ impl Shutdown {
     ///
     /// # Errors
     /// The system does not let this process handle its signals.
-    pub fn on_signals() -> Result<Self, Failure> {
+    pub fn on_signals() -> Result<Self, UserError> {
         let listen = |kind| {
             signal(kind).map_err(|error| {
                 let what = format!("the process cannot handle its signals: {error}");
-                Failure::new(what, "start it in an environment that lets it")
+                UserError::new(what, "start it in an environment that lets it")
             })
         };
         let signals = [
@@ -74,11 +74,11 @@ impl Shutdown {
     ///
     /// # Errors
     /// A second signal came.
-    pub async fn unless_at_once<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+    pub async fn unless_at_once<T>(&self, work: impl Future<Output = T>) -> Result<T, UserError> {
         tokio::select! {
             // Both are this function's own: whichever is not done is dropped for good.
             done = work => Ok(done),
-            () = self.at_once.cancelled() => Err(Failure::new(
+            () = self.at_once.cancelled() => Err(UserError::new(
                 "a second signal ended the process before it had stopped in order",
                 "nothing; what was in flight is left as after a crash, and the next restoration repairs it",
             )),
@@ -140,6 +140,6 @@ mod tests {
         assert!(shutdown.is_asked() && !shutdown.is_at_once());
         shutdown.at_once.cancel();
         let ended = shutdown.unless_at_once(std::future::pending::<()>()).await;
-        assert!(ended.unwrap_err().what.contains("second signal"));
+        assert!(ended.unwrap_err().message.contains("second signal"));
     }
 }

@@ -9,23 +9,23 @@ use std::io::{self, Write};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use stitch_common::answer::{Exit, Report};
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::Config;
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{Keeper, Session};
+use stitch_common::output::{Exit, Report};
+use stitch_common::ports::{Session, ZooKeeper};
 use stitch_common::range::{RangeBits, RangeId};
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
+use stitch_protocol::checkpoint_node::PartitionState;
+use stitch_protocol::contender::Kind;
 use stitch_protocol::definition_node::NamespaceRecord;
 use stitch_protocol::inspect::{self, Overview, RangeQueue};
 use stitch_protocol::membership::Member;
 use stitch_protocol::path::Paths;
-use stitch_protocol::progress_node::PartitionState;
-use stitch_protocol::queue::Kind;
 use stitch_protocol::restoration::{Holder, RangeOutcome, RestorationRecord, RestorationState};
-use stitch_protocol::{Coordinator, Error, definition_node, glance};
-use stitch_zookeeper::ZooKeeper;
+use stitch_protocol::{Error, NamespaceSession, definition_node, glance};
+use stitch_zookeeper::ZooKeeperClient;
 
 /// What stands in ZooKeeper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,19 +41,19 @@ pub struct Status {
     /// The members that are alive.
     pub members: Vec<MemberLine>,
     /// Those that are not.
-    pub tombstones: Vec<MemberLine>,
+    pub dead_members: Vec<MemberLine>,
     /// How far each partition is counted, and by whom.
     pub partitions: Vec<PartitionLine>,
     /// Who holds a range, or waits for it.
     pub locks: Vec<LockLine>,
     /// What is unsettled.
-    pub marks: Vec<MarkLine>,
+    pub in_doubt_markers: Vec<MarkerLine>,
     /// The ranges that a restoration asks for.
-    pub requests: Vec<RangeId>,
+    pub revocation_requests: Vec<RangeId>,
     /// Who has the restoration lock.
     pub restoring: Option<Holder>,
     /// The ranges that the last restoration which tells of them could not prove.
-    pub not_proved: BTreeSet<RangeId>,
+    pub unverified: BTreeSet<RangeId>,
     /// Restorations that run or ran, the latest first.
     pub restorations: Vec<RestorationLine>,
 }
@@ -107,7 +107,7 @@ pub struct LockLine {
 
 /// A mark.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct MarkLine {
+pub struct MarkerLine {
     /// Which range.
     pub range: RangeId,
     /// Whose request it was.
@@ -121,7 +121,7 @@ pub struct MarkLine {
 pub struct RestorationLine {
     /// Its name.
     pub id: String,
-    /// `running`, `interrupted`, `proved`, `drift_remains` or `not_proved`.
+    /// `running`, `interrupted`, `verified`, `drift_remains` or `unverified`.
     pub outcome: &'static str,
     /// What it was to restore.
     pub scope: String,
@@ -136,9 +136,9 @@ pub struct RestorationLine {
     /// Ranges that it was to prove; none in records of programs that did not say.
     pub ranges_in_scope: Option<usize>,
     /// Ranges that it has proved.
-    pub ranges_proved: usize,
+    pub ranges_verified: usize,
     /// Ranges that it has given back unproved.
-    pub ranges_not_proved: usize,
+    pub ranges_unverified: usize,
     /// Cells that it has corrected.
     pub cells_corrected: u64,
 }
@@ -147,13 +147,13 @@ pub struct RestorationLine {
 ///
 /// # Errors
 /// ZooKeeper cannot be asked, or there is no such namespace.
-pub async fn read(config: &Config) -> Result<Status, Failure> {
+pub async fn read(config: &Config) -> Result<Status, UserError> {
     let zookeeper = &config.zookeeper;
-    let keeper = ZooKeeper::new(&zookeeper.connect, zookeeper.session_timeout);
+    let keeper = ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout);
     let session = keeper.connect().await?;
-    let coordinator = Coordinator::new(session, SystemClock, Paths::new(&config.namespace));
-    let status = collect(&coordinator, &config.namespace).await;
-    coordinator.close().await;
+    let session = NamespaceSession::new(session, SystemClock, Paths::new(&config.namespace));
+    let status = collect(&session, &config.namespace).await;
+    session.close().await;
     Ok(status?)
 }
 
@@ -162,16 +162,16 @@ pub async fn read(config: &Config) -> Result<Status, Failure> {
 /// # Errors
 /// [`Error::NotInitialised`]; [`Error::Corrupt`]; else as every recipe.
 pub async fn collect<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
     namespace: &str,
 ) -> Result<Status, Error> {
-    let defined = definition_node::read(coordinator).await?;
+    let defined = definition_node::read(session).await?;
     let record = defined
         .map(|defined| defined.record)
         .ok_or_else(|| Error::NotInitialised {
-            path: coordinator.paths().definition(),
+            path: session.paths().definition(),
         })?;
-    let overview = inspect::overview(coordinator, record.definitions.range_bits).await?;
+    let overview = inspect::overview(session, record.definitions.range_bits).await?;
     Ok(Status::new(namespace, &record, overview))
 }
 
@@ -189,28 +189,32 @@ impl Status {
             ranges: bits.count(),
             counters: counters.map(|counter| counter.name.0.to_string()).collect(),
             members: overview.members.alive().map(MemberLine::of).collect(),
-            tombstones: overview.members.tombstones().map(MemberLine::of).collect(),
+            dead_members: overview
+                .members
+                .dead_members()
+                .map(MemberLine::of)
+                .collect(),
             partitions: overview
                 .partitions
                 .iter()
                 .map(|state| PartitionLine::of(state, bits))
                 .collect(),
             locks: overview.locks.iter().flat_map(LockLine::of_queue).collect(),
-            marks: overview
-                .marks
+            in_doubt_markers: overview
+                .markers
                 .iter()
-                .map(|mark| MarkLine {
-                    range: mark.range,
-                    member: mark.member.clone(),
-                    number: mark.number,
+                .map(|marker| MarkerLine {
+                    range: marker.range,
+                    member: marker.member.clone(),
+                    number: marker.number,
                 })
                 .collect(),
-            requests: overview
+            revocation_requests: overview
                 .requests
                 .iter()
                 .map(|request| request.range)
                 .collect(),
-            not_proved: glance::not_proved(&overview.restorations),
+            unverified: glance::unverified(&overview.restorations),
             restorations: records
                 .map(|record| RestorationLine::of(record, restoring.as_ref()))
                 .collect(),
@@ -266,8 +270,8 @@ impl RestorationLine {
     fn of(record: &RestorationRecord, restoring: Option<&Holder>) -> Self {
         let runs = restoring.is_some_and(|holder| holder.member == record.holder.member);
         let corrected = record.ranges.values().filter_map(|outcome| match outcome {
-            RangeOutcome::Proved { corrected, .. } => Some(*corrected),
-            RangeOutcome::NotProved { .. } => None,
+            RangeOutcome::Verified { corrected, .. } => Some(*corrected),
+            RangeOutcome::Unverified { .. } => None,
         });
         let corrected: Vec<u64> = corrected.collect();
         Self {
@@ -275,9 +279,9 @@ impl RestorationLine {
             outcome: match record.state {
                 RestorationState::Running if runs => "running",
                 RestorationState::Running => "interrupted",
-                RestorationState::Proved => "proved",
+                RestorationState::Verified => "verified",
                 RestorationState::DriftRemains => "drift_remains",
-                RestorationState::NotProved => "not_proved",
+                RestorationState::Unverified => "unverified",
             },
             scope: record.scope.clone(),
             member: record.holder.member.clone(),
@@ -285,8 +289,8 @@ impl RestorationLine {
             started: record.holder.started,
             ended: record.ended,
             ranges_in_scope: record.ranges_in_scope,
-            ranges_proved: corrected.len(),
-            ranges_not_proved: record.ranges.len() - corrected.len(),
+            ranges_verified: corrected.len(),
+            ranges_unverified: record.ranges.len() - corrected.len(),
             cells_corrected: corrected.iter().sum(),
         }
     }
@@ -298,7 +302,7 @@ impl Report for Status {
     }
 
     fn exit(&self) -> Exit {
-        Exit::Well
+        Exit::Success
     }
 
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {

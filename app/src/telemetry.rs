@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 
 /// The variables that say what is logged, the first that is set.
 const FILTERS: [&str; 2] = ["STITCH_LOG", "RUST_LOG"];
@@ -21,7 +21,7 @@ const SECONDS: [f64; 14] = [
 ///
 /// # Errors
 /// The filter cannot be understood, or logging was started before.
-pub fn start_logs() -> Result<(), Failure> {
+pub fn start_logs() -> Result<(), UserError> {
     let set = |name: &&str| std::env::var(name).is_ok_and(|value| !value.is_empty());
     let filter = match FILTERS.into_iter().find(set) {
         None => EnvFilter::new(FILTER_DEFAULT),
@@ -30,7 +30,7 @@ pub fn start_logs() -> Result<(), Failure> {
             .try_from_env()
             .map_err(|error| {
                 let what = format!("{name} is not a filter of logs: {error}");
-                Failure::new(
+                UserError::new(
                     what,
                     "write a level or some targets: info, or info,stitch_common=debug",
                 )
@@ -41,16 +41,18 @@ pub fn start_logs() -> Result<(), Failure> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .try_init()
-        .map_err(|error| Failure::new(format!("logging cannot be started: {error}"), "report this"))
+        .map_err(|error| {
+            UserError::new(format!("logging cannot be started: {error}"), "report this")
+        })
 }
 
 /// Starts collecting metrics. What is returned renders them on request. To be called once.
 ///
 /// # Errors
 /// Metrics are collected already.
-pub fn metrics_handle() -> Result<PrometheusHandle, Failure> {
+pub fn metrics_handle() -> Result<PrometheusHandle, UserError> {
     let failure = |error: &dyn std::fmt::Display| {
-        Failure::new(
+        UserError::new(
             format!("metrics cannot be collected: {error}"),
             "report this",
         )

@@ -117,7 +117,7 @@ pub struct Kafka {
 impl Kafka {
     /// Where rejected records go.
     #[must_use]
-    pub fn rejected_topic(&self) -> String {
+    pub fn dead_letter_topic(&self) -> String {
         format!("{}.rejected", self.topic)
     }
 
@@ -163,12 +163,12 @@ pub struct Processor {
     pub batch_bytes_max: usize,
     /// How long a yield to a restoration tries to apply what it must finish; the restoration repairs what it gives up.
     /// Default 2 s, or half of `stop_timeout` if that is less.
-    pub settle_timeout: Duration,
+    pub drain_timeout: Duration,
     /// How long a clean stop or a hand-over may take; below Kafka's session timeout. For three quarters of it they
     /// try to apply what they must finish. Default 20 s, or half of that session timeout if that is less.
     pub stop_timeout: Duration,
     /// How often progress is written and committed. Default 500 ms.
-    pub progress_interval: Duration,
+    pub checkpoint_interval: Duration,
 }
 
 /// `[restorator]`
@@ -188,10 +188,10 @@ pub struct Restorator {
     /// Wrong cells that are corrected under one lock however fast the store is. Default 5000.
     pub cells_per_lock_max: usize,
     /// How long a calm is awaited. Default 5 min.
-    pub calm_timeout: Duration,
+    pub quiescence_timeout: Duration,
     /// Closing in stops when at most this many cells are unjudged. Default 1000.
-    pub unjudged_cells_target: usize,
-    /// The consistency of reads: `ALL`, unless the operator accepts less by `--accept`. No file can set it.
+    pub dirty_cells_target: usize,
+    /// The consistency of reads: `ALL`, unless the operator accepts less by `--read-consistency`. No file can set it.
     pub read_level: Level,
     /// Where the journals are. Default `stitch-journal`.
     pub journal: PathBuf,

@@ -12,7 +12,7 @@ pub enum Invariant {
     /// While a range's exclusive lock is held past R2, nobody but its holder has a request in it that could still
     /// change the store.
     I1,
-    /// Progress never passes an unanswered event; none of a range's events is passed while that range is exclusively
+    /// Checkpoint never passes an unanswered event; none of a range's events is passed while that range is exclusively
     /// locked.
     I2,
     /// At R7's end, for every cell in scope in the range: value = what the events below the cut add up to.

@@ -5,8 +5,8 @@
 //! what a program does in its own crate, and each server behind one adapter (`adapters/`).
 
 pub mod user_error;
-pub mod answer;
-pub mod feedback;
+pub mod output;
+pub mod progress;
 pub mod invariant;
 pub mod mutation;
 pub mod offset;
@@ -16,7 +16,7 @@ pub mod cell;
 pub mod definition;
 pub mod event;
 pub mod member;
-pub mod progress;
+pub mod checkpoint;
 pub mod scope;
 pub mod outcome;
 pub mod clock;

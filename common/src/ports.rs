@@ -9,19 +9,19 @@
 
 #![warn(missing_docs)]
 
-mod keeper;
+mod zookeeper;
 mod log;
 mod store;
 
-pub use keeper::{
-    CreateMode, Created, Keeper, KeeperError, MultiError, Node, NodeStat, Operation, Session,
-    SessionState, ZOOKEEPER_AWAY, ZOOKEEPER_REFUSED,
-};
 pub use log::{
-    Bounds, EventLog, Feed, FeedEvent, Fingerprint, Group, GroupEvent, LogError, LogIdentity,
-    Record, Rejects, RevokeAck, Run,
+    AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, Fingerprint, Group,
+    GroupEvent, LogError, LogIdentity, Record, RevokeAck,
 };
 pub use store::{
     Connection, CounterBatch, Cql, Level, NodeAddress, NodeId, NodeSettings, NodeState, Nodes,
     Probe, Reading, ScanPage, ScanPosition, Store, StoreError, TableIdentity,
+};
+pub use zookeeper::{
+    CreateMode, Created, MultiError, Node, NodeStat, Operation, Session, SessionState,
+    ZOOKEEPER_AWAY, ZOOKEEPER_REFUSED, ZkError, ZooKeeper,
 };

@@ -6,28 +6,28 @@ use serde::Serialize;
 
 /// Something that the user has to know, and what to do about it. Everything that ends a command with an error is one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Failure {
+pub struct UserError {
     /// What is wrong, naming the thing.
-    pub what: String,
+    pub message: String,
     /// What to do about it.
-    pub way_out: String,
+    pub help: String,
 }
 
-impl Failure {
+impl UserError {
     /// Names what is wrong and the way out.
     #[must_use]
-    pub fn new(what: impl fmt::Display, way_out: impl fmt::Display) -> Self {
+    pub fn new(message: impl fmt::Display, help: impl fmt::Display) -> Self {
         Self {
-            what: what.to_string(),
-            way_out: way_out.to_string(),
+            message: message.to_string(),
+            help: help.to_string(),
         }
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for UserError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (way out: {})", self.what, self.way_out)
+        write!(f, "{} (help: {})", self.message, self.help)
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for UserError {}

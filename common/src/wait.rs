@@ -22,7 +22,7 @@ pub async fn within<C: Clock, F: Future>(
 
 /// Lets the other futures of the process run once. Whatever works long without waiting calls it now and then, or the
 /// heartbeat would starve and the lease end.
-pub async fn breathe() {
+pub async fn yield_now() {
     let mut asked = false;
     poll_fn(|context| {
         if asked {

@@ -6,7 +6,7 @@ const WHOLE: &str = include_str!("../../deploy/stitch.toml");
 
 fn parse(text: &str, environment: &Environment) {
     if let Err(failure) = Config::parse("fuzz.toml", text, environment) {
-        assert!(!failure.what.is_empty() && !failure.way_out.is_empty());
+        assert!(!failure.message.is_empty() && !failure.help.is_empty());
     }
 }
 

@@ -10,8 +10,8 @@ use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::range::RangeBits;
 use stitch_common::token::Token;
 use stitch_restorator::plan::judge::Drift;
-use stitch_totals::ledger::Ledger;
-use stitch_totals::place::{PackedSlot, Place};
+use stitch_totals::range_totals::RangeTotals;
+use stitch_totals::scan_key::{PackedSlot, ScanKey};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -200,26 +200,26 @@ proptest! {
         const P: Partition = Partition(0);
         let at = |offset: i64| Offsets([(P, Offset(offset))].into());
         cuts.sort_unstable();
-        let place = Place::of(Counter::new("c", "x"));
+        let place = ScanKey::of(Counter::new("c", "x"));
         let slot = slot(Granularity::All, EventTime::from_ms(0).expect("1970"));
         let packed = || PackedSlot::pack(slot).into_iter();
-        let mut ledger = Ledger::new(at(cuts[0]));
+        let mut totals = RangeTotals::new(at(cuts[0]));
         for (offset, amount) in (0..).zip(&amounts) {
-            ledger.take(P, Offset(offset), &place, packed(), Amount(*amount));
+            totals.take(P, Offset(offset), &place, packed(), Amount(*amount));
         }
         if forget {
-            ledger.forget();
+            totals.forget();
         }
         for &cut in &cuts {
-            for (_, span) in ledger.advance(&at(cut)).expect("it only goes on") {
+            for (_, span) in totals.advance(&at(cut)).expect("it only goes on") {
                 for offset in span.from.0..span.to.0 {
                     let amount = amounts[usize::try_from(offset).expect("small")];
-                    ledger.retake(&place, packed(), Amount(amount));
+                    totals.retake(&place, packed(), Amount(amount));
                 }
             }
             let below = amounts.iter().take(usize::try_from(cut).expect("small"));
             let sum = below.fold(0_i64, |sum, amount| sum.wrapping_add(*amount));
-            prop_assert_eq!(ledger.expected(&place, slot), Count(sum));
+            prop_assert_eq!(totals.expected(&place, slot), Count(sum));
         }
     }
 }

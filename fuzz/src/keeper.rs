@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use stitch_common::progress::Written;
+use stitch_common::checkpoint::StoredCheckpoint;
 use stitch_common::range::RangeBits;
 use stitch_protocol::Error;
 use stitch_protocol::definition_node::NamespaceRecord;
@@ -27,7 +27,7 @@ pub(crate) fn payload<T: Payload + PartialEq + Debug>(input: &[u8]) {
             Err(error) => {
                 assert!(matches!(error, Error::Corrupt { .. }), "{error:?}");
                 let text = error.to_string();
-                assert!(text.contains(PATH) && text.contains(T::WAY_OUT), "{text}");
+                assert!(text.contains(PATH) && text.contains(T::HELP), "{text}");
             }
         }
     }
@@ -56,12 +56,15 @@ pub(crate) fn definition(input: &[u8]) {
 }
 
 /// The same of progress.
-pub(crate) fn progress(input: &[u8]) {
+pub(crate) fn checkpoint(input: &[u8]) {
     for bytes in [input.to_vec(), sealed(input)] {
-        let Ok(written) = Written::decode(&bytes) else {
+        let Ok(written) = StoredCheckpoint::decode(&bytes) else {
             continue;
         };
-        assert_eq!(Written::decode(&written.encode()), Ok(written.clone()));
+        assert_eq!(
+            StoredCheckpoint::decode(&written.encode()),
+            Ok(written.clone())
+        );
         for bits in [0, RangeBits::MAX].into_iter().filter_map(RangeBits::new) {
             let progress = &written.progress;
             let (lowest, highest) = (progress.lowest(bits), progress.highest(bits));

@@ -36,7 +36,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("first-record", keeper::payload::<Fingerprint>),
     ("restoration-lock", keeper::payload::<Holder>),
     ("restoration", keeper::payload::<RestorationRecord>),
-    ("progress", keeper::progress),
+    ("checkpoint", keeper::checkpoint),
     ("queue", names::queue),
     ("member-name", names::member),
 ];

@@ -1,7 +1,8 @@
 //! Names of nodes in ZooKeeper, and of members in Cassandra's list of clients.
 
 use stitch_common::member::MemberId;
-use stitch_protocol::queue::{Contender, Position, position};
+use stitch_protocol::path::name::read_entry;
+use stitch_protocol::queue::{Position, position};
 
 /// Any names are a queue: who waits, waits for another place in it.
 pub(crate) fn queue(bytes: &[u8]) {
@@ -9,7 +10,7 @@ pub(crate) fn queue(bytes: &[u8]) {
     let names: Vec<String> = text.split('/').map(str::to_owned).collect();
     for name in &names {
         if let Position::Behind(other) = position(&names, name) {
-            assert!(Contender::parse(name).is_some() && Contender::parse(other).is_some());
+            assert!(read_entry(name).is_some() && read_entry(other).is_some());
             assert_ne!(other, name);
         }
     }

@@ -17,10 +17,10 @@ pub mod lag;
 
 pub mod recount;
 
-pub mod vandal;
+pub mod corruptor;
 
 pub mod keeper;
 
 pub mod web;
 
-pub mod stage;
+pub mod test_namespace;

@@ -8,12 +8,12 @@ use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::value::Counter;
+use stitch_harness::corruptor::Corruptor;
 use stitch_harness::events::{COUNTERS, Generator, Record, Shape};
 use stitch_harness::feed::{Feed, create_topic};
 use stitch_harness::proxy::{Mode, Proxy};
 use stitch_harness::recount::{Rules, Verdict, read_log, read_table, session};
 use stitch_harness::servers::Servers;
-use stitch_harness::vandal::Vandal;
 use tokio::time::timeout;
 
 const SHORT: Duration = Duration::from_secs(1);
@@ -77,7 +77,7 @@ async fn the_recount_finds_right_what_is_counted_once_and_wrong_what_was_broken(
     let expected = log_of(&servers, &name, &rules).await?;
     assert_eq!(expected, by_hand, "the log has every record once");
 
-    let mut vandal = Vandal::enter(&servers, &name, 7).await?;
+    let mut vandal = Corruptor::enter(&servers, &name, 7).await?;
     for (place, value) in &expected {
         vandal.add(place, *value).await?;
     }

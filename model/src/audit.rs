@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use stitch_common::cell::{Amount, Cell, Count};
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_restorator::plan::judge::{Drift, Verdicts};
-use stitch_restorator::restoration::portion::Portions;
-use stitch_restorator::restoration::{touched, verify};
-use stitch_totals::ledger::Ledger;
+use stitch_restorator::restoration::chunk::Chunks;
+use stitch_restorator::restoration::{dirty, verify};
+use stitch_totals::range_totals::RangeTotals;
 
 use crate::bounds::{Bounds, CELLS, PARTITIONS};
 use crate::rule::Rule;
@@ -39,8 +39,8 @@ fn value(count: Count) -> i16 {
 }
 
 /// The ledger of a range with this cut, after the log was read up to `ends`.
-fn ledger(bounds: &Bounds, range: usize, cut: &Ends, ends: &Ends) -> Ledger {
-    let mut ledger = Ledger::new(offsets(bounds, cut));
+fn totals(bounds: &Bounds, range: usize, cut: &Ends, ends: &Ends) -> RangeTotals {
+    let mut totals = RangeTotals::new(offsets(bounds, cut));
     for (p, events) in bounds.log.iter().enumerate() {
         for (at, event) in events.iter().enumerate().take(usize::from(ends[p])) {
             for &cell in event.iter().filter(|cell| bounds.cells[**cell] == range) {
@@ -48,39 +48,39 @@ fn ledger(bounds: &Bounds, range: usize, cut: &Ends, ends: &Ends) -> Ledger {
                 let at_offset = Offset(i64::try_from(at).expect("few events"));
                 let amount = Amount(bounds.amount(p, at).into());
                 let slots = std::iter::once(one.slot);
-                ledger.take(partition(p), at_offset, &one.place, slots, amount);
+                totals.take(partition(p), at_offset, &one.place, slots, amount);
             }
         }
     }
-    ledger
+    totals
 }
 
 /// What the events below the cut add up to in a cell, by the product's ledger.
-fn expected(bounds: &Bounds, ledger: &Ledger, cell: usize) -> Count {
+fn expected(bounds: &Bounds, totals: &RangeTotals, cell: usize) -> Count {
     let one = bounds.scenery(cell);
-    ledger.expected(&one.place, one.cell.slot)
+    totals.expected(&one.place, one.cell.slot)
 }
 
 /// Judges what a cell holds by this cut: how it is to be corrected, 0 if it is right.
 pub(crate) fn judge(bounds: &Bounds, cut: &Cut, cell: usize, current: i16) -> i16 {
     let range = bounds.cells[cell];
     let cut = of_range(cut, range);
-    let expected = expected(bounds, &ledger(bounds, range, &cut, &cut), cell);
+    let expected = expected(bounds, &totals(bounds, range, &cut, &cut), cell);
     let drift = Drift::between(expected, count(current));
     drift.map_or(0, |drift| value(Count(drift.correction().0)))
 }
 
 /// Which cells have an event at or above the cut, in a log of these ends: what cannot be judged.
-pub(crate) fn touched(bounds: &Bounds, cut: &Cut, ends: &Ends) -> [bool; CELLS] {
-    let mut touched = [false; CELLS];
+pub(crate) fn dirty(bounds: &Bounds, cut: &Cut, ends: &Ends) -> [bool; CELLS] {
+    let mut dirty = [false; CELLS];
     for range in 0..bounds.ranges() {
-        let ledger = ledger(bounds, range, &of_range(cut, range), ends);
-        mark(bounds, ledger.touched().iter(), &mut touched);
+        let totals = totals(bounds, range, &of_range(cut, range), ends);
+        marker(bounds, totals.dirty().iter(), &mut dirty);
     }
-    touched
+    dirty
 }
 
-fn mark<'a>(bounds: &Bounds, cells: impl Iterator<Item = &'a Cell>, into: &mut [bool; CELLS]) {
+fn marker<'a>(bounds: &Bounds, cells: impl Iterator<Item = &'a Cell>, into: &mut [bool; CELLS]) {
     for cell in cells.filter_map(|cell| bounds.index_of(cell)) {
         into[cell] = true;
     }
@@ -89,19 +89,19 @@ fn mark<'a>(bounds: &Bounds, cells: impl Iterator<Item = &'a Cell>, into: &mut [
 /// Which cells of a range a later cut has passed: what closing in reads again.
 pub(crate) fn passed(bounds: &Bounds, base: &Cut, later: &Cut, range: usize) -> [bool; CELLS] {
     let (base, later) = (of_range(base, range), of_range(later, range));
-    let mut ledger = ledger(bounds, range, &base, &later);
-    ledger.note_passed();
+    let mut totals = totals(bounds, range, &base, &later);
+    totals.note_passed();
     let mut passed = [false; CELLS];
-    if ledger.advance(&offsets(bounds, &later)).is_ok() {
-        mark(bounds, ledger.take_passed().iter(), &mut passed);
+    if totals.advance(&offsets(bounds, &later)).is_ok() {
+        marker(bounds, totals.take_passed().iter(), &mut passed);
     }
     passed
 }
 
 /// Which cells of a range were judged wrong and have no event at or above the cut: what may be corrected without a lock.
 pub(crate) fn wrong_for_sure(bounds: &Bounds, knows: &Restorator, ends: &Ends) -> [bool; CELLS] {
-    let touched = touched(bounds, &knows.base, ends);
-    let named = (0..bounds.cells.len()).filter(|cell| touched[*cell]);
+    let dirty = dirty(bounds, &knows.base, ends);
+    let named = (0..bounds.cells.len()).filter(|cell| dirty[*cell]);
     let named: BTreeSet<Cell> = named
         .map(|cell| bounds.scenery(cell).cell.clone())
         .collect();
@@ -109,7 +109,7 @@ pub(crate) fn wrong_for_sure(bounds: &Bounds, knows: &Restorator, ends: &Ends) -
     for range in 0..bounds.ranges() {
         let verdicts = verdicts(bounds, knows, range);
         let wrong = verdicts.wrong_for_sure(&named).map(|(cell, _)| cell);
-        mark(bounds, wrong, &mut sure);
+        marker(bounds, wrong, &mut sure);
     }
     sure
 }
@@ -125,16 +125,16 @@ fn verdicts(bounds: &Bounds, knows: &Restorator, range: usize) -> Verdicts {
 }
 
 /// Which cells a lock is for that is for one cell at most, by the product's rule; nothing if it is to be for all of them.
-pub(crate) fn portion(
+pub(crate) fn chunk(
     bounds: &Bounds,
     knows: &Restorator,
     range: usize,
     ends: &Ends,
 ) -> Option<[bool; CELLS]> {
-    let ledger = ledger(bounds, range, &of_range(&knows.base, range), ends);
-    let portion = Portions::default().next(1, &verdicts(bounds, knows, range), &ledger)?;
+    let totals = totals(bounds, range, &of_range(&knows.base, range), ends);
+    let chunk = Chunks::default().next(1, &verdicts(bounds, knows, range), &totals)?;
     let mut cells = [false; CELLS];
-    mark(bounds, portion.cells().iter(), &mut cells);
+    marker(bounds, chunk.cells().iter(), &mut cells);
     Some(cells)
 }
 
@@ -146,18 +146,18 @@ pub(crate) fn to_read(
     cut: &Ends,
     ends: &Ends,
 ) -> Option<[bool; CELLS]> {
-    let mut ledger = ledger(bounds, range, &of_range(&knows.base, range), ends);
-    ledger.note_passed();
-    ledger.advance(&offsets(bounds, cut)).ok()?;
-    let mut passed = ledger.take_passed();
+    let mut totals = totals(bounds, range, &of_range(&knows.base, range), ends);
+    totals.note_passed();
+    totals.advance(&offsets(bounds, cut)).ok()?;
+    let mut passed = totals.take_passed();
     if bounds.lacks(Rule::PassedAreRead) {
         passed.clear();
     }
     let verdicts = verdicts(bounds, knows, range);
     let mut cells = [false; CELLS];
-    mark(
+    marker(
         bounds,
-        touched::to_read(&ledger, passed, &verdicts).keys(),
+        dirty::to_read(&totals, passed, &verdicts).keys(),
         &mut cells,
     );
     Some(cells)
@@ -165,8 +165,8 @@ pub(crate) fn to_read(
 
 /// How a cell is to be corrected under the lock.
 pub(crate) fn correction(bounds: &Bounds, cut: &Ends, cell: usize, current: i16) -> i16 {
-    let ledger = ledger(bounds, bounds.cells[cell], cut, cut);
-    let drift = Drift::between(expected(bounds, &ledger, cell), count(current));
+    let totals = totals(bounds, bounds.cells[cell], cut, cut);
+    let drift = Drift::between(expected(bounds, &totals, cell), count(current));
     drift.map_or(0, |drift| value(Count(drift.correction().0)))
 }
 
@@ -178,11 +178,11 @@ pub(crate) fn is_still_wrong(
     corrected: &[bool; CELLS],
     now: &[i16; CELLS],
 ) -> bool {
-    let ledger = ledger(bounds, range, cut, cut);
+    let totals = totals(bounds, range, cut, cut);
     let (mut sent, mut read) = (Vec::new(), Vec::new());
     for cell in (0..bounds.cells.len()).filter(|cell| corrected[*cell]) {
         let drift = Drift {
-            expected: expected(bounds, &ledger, cell),
+            expected: expected(bounds, &totals, cell),
             current: Count(0),
         };
         sent.push((bounds.scenery(cell).cell.clone(), drift));
@@ -199,6 +199,6 @@ pub(crate) fn has_passed(
     now: &Ends,
     ends: &Ends,
 ) -> bool {
-    let ledger = ledger(bounds, range, cut, ends);
-    verify::passed(&ledger, &offsets(bounds, cut), &offsets(bounds, now)).is_some()
+    let totals = totals(bounds, range, cut, ends);
+    verify::passed(&totals, &offsets(bounds, cut), &offsets(bounds, now)).is_some()
 }

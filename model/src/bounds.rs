@@ -3,7 +3,7 @@
 use stitch_common::cell::{Cell, CellSlot, Counter, EventTime, Granularity};
 use stitch_common::event::slot;
 use stitch_common::range::{RangeBits, RangeId};
-use stitch_totals::place::{PackedSlot, Place};
+use stitch_totals::scan_key::{PackedSlot, ScanKey};
 
 use crate::fault::Faults;
 use crate::rule::Rule;
@@ -51,7 +51,7 @@ pub struct Scenery {
     /// The cell.
     pub cell: Cell,
     /// Its counter's place in the scan.
-    pub place: Place,
+    pub place: ScanKey,
     /// Its slot in a ledger.
     pub slot: PackedSlot,
 }
@@ -189,7 +189,7 @@ fn scenery(ranges: &[usize]) -> Vec<Scenery> {
                 counter: counter.clone(),
                 slot,
             },
-            place: Place::of(counter),
+            place: ScanKey::of(counter),
             slot: packed,
         }
     };

@@ -45,7 +45,7 @@ pub fn explore(bounds: &Bounds, threads: usize, steps_max: Option<usize>) -> Exp
         for (state, action) in path.clone().into_vec() {
             if let Some(action) = action {
                 let subject = match action {
-                    Action::Request(number, _) => {
+                    Action::RevocationRequest(number, _) => {
                         format!(" {:?}", state.sent[number])
                     }
                     Action::Restorator(_) => {

@@ -41,7 +41,7 @@ pub enum Fault {
     /// The restorator reaches a bound and gives the range back.
     GiveBack,
     /// The restorator corrects one cell under a lock of its own before it corrects the others.
-    Portion,
+    Chunk,
 }
 
 /// How many kinds there are.
@@ -67,7 +67,7 @@ impl Fault {
         Self::DeltaUnknown,
         Self::DeltaLost,
         Self::GiveBack,
-        Self::Portion,
+        Self::Chunk,
     ];
 
     /// Its name on the command line.
@@ -91,7 +91,7 @@ impl Fault {
             Self::DeltaUnknown => "delta-unknown",
             Self::DeltaLost => "delta-lost",
             Self::GiveBack => "give-back",
-            Self::Portion => "portion",
+            Self::Chunk => "portion",
         }
     }
 }

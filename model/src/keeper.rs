@@ -1,11 +1,12 @@
 //! ZooKeeper: lock queues, marks, tombstones, and the calm that they are for.
 
-use stitch_protocol::queue::{self, Contender, Guid, Kind, Sequence};
-use stitch_protocol::requests::Request;
+use stitch_protocol::contender::{Contender, Guid, Kind, Sequence};
+use stitch_protocol::queue;
+use stitch_protocol::revocation::RevocationRequest;
 
 use crate::bounds::{Bounds, range_id};
 use crate::rule::Rule;
-use crate::state::{Mark, Seen, Sent, Standing, State, Waiting, Who};
+use crate::state::{Marker, Seen, Sent, Standing, State, Waiting, Who};
 
 /// A node of a queue as the product reads it: its number is its place.
 fn contender(number: usize, waiting: Waiting) -> Contender {
@@ -31,7 +32,7 @@ pub(crate) fn is_granted(queue: &[Waiting], who: Who) -> bool {
         return false;
     };
     let contenders = queue.iter().enumerate().map(|(n, one)| contender(n, *one));
-    queue::ahead(contender(own, queue[own]), contenders).is_none()
+    queue::predecessor(contender(own, queue[own]), contenders).is_none()
 }
 
 /// Whether the holder of a shared lock is asked to yield, as the product decides it.
@@ -41,7 +42,7 @@ pub(crate) fn is_asked(state: &State, range: usize, who: Who) -> bool {
     else {
         return false;
     };
-    let request = Request {
+    let request = RevocationRequest {
         range: range_id(range),
         sequence: sequence(asking),
     };
@@ -62,37 +63,37 @@ pub(crate) fn leave(state: &mut State, range: usize, who: Who) {
 }
 
 /// Makes a mark.
-pub(crate) fn mark(state: &mut State, range: usize) {
-    state.marks.push(Mark {
+pub(crate) fn marker(state: &mut State, range: usize) {
+    state.markers.push(Marker {
         range,
         seen: Seen::default(),
     });
-    state.marks.sort_unstable();
+    state.markers.sort_unstable();
 }
 
 /// A member without a session stays behind.
 pub(crate) fn bury(state: &mut State) {
-    state.tombstones.push(Seen::default());
-    state.tombstones.sort_unstable();
+    state.dead_members.push(Seen::default());
+    state.dead_members.sort_unstable();
 }
 
 /// The restorator reads marks and tombstones. Whether there are any, so that a calm begins now: whatever was sent is
 /// before it.
 pub(crate) fn look(state: &mut State, ranges: impl Fn(usize) -> bool) -> bool {
     let mut unrest = false;
-    for mark in &mut state.marks {
-        mark.seen.restorator = ranges(mark.range);
-        unrest |= mark.seen.restorator;
+    for marker in &mut state.markers {
+        marker.seen.restorator = ranges(marker.range);
+        unrest |= marker.seen.restorator;
     }
-    for tombstone in &mut state.tombstones {
-        tombstone.restorator = true;
+    for dead_member in &mut state.dead_members {
+        dead_member.restorator = true;
         unrest = true;
     }
     if unrest {
         begin_calm(state);
     }
-    state.marks.sort_unstable();
-    state.tombstones.sort_unstable();
+    state.markers.sort_unstable();
+    state.dead_members.sort_unstable();
     unrest
 }
 
@@ -111,43 +112,51 @@ pub(crate) fn end_calm(bounds: &Bounds, state: &mut State, calm: bool) {
     }
     let unread = bounds.lacks(Rule::DeleteByName);
     if calm {
-        state.marks.retain(|mark| !(unread || mark.seen.restorator));
-        state.tombstones.retain(|tombstone| !tombstone.restorator);
+        state
+            .markers
+            .retain(|marker| !(unread || marker.seen.restorator));
+        state
+            .dead_members
+            .retain(|dead_member| !dead_member.restorator);
     }
-    for mark in &mut state.marks {
-        mark.seen.restorator = false;
+    for marker in &mut state.markers {
+        marker.seen.restorator = false;
     }
-    for tombstone in &mut state.tombstones {
-        tombstone.restorator = false;
+    for dead_member in &mut state.dead_members {
+        dead_member.restorator = false;
     }
     state.sent.sort_unstable();
-    state.marks.sort_unstable();
-    state.tombstones.sort_unstable();
+    state.markers.sort_unstable();
+    state.dead_members.sort_unstable();
 }
 
 /// A member begins to sweep.
 pub(crate) fn begin_sweep(state: &mut State) {
     state.sweeping = true;
-    for mark in &mut state.marks {
-        mark.seen.sweeper = true;
+    for marker in &mut state.markers {
+        marker.seen.sweeper = true;
     }
-    for tombstone in &mut state.tombstones {
-        tombstone.sweeper = true;
+    for dead_member in &mut state.dead_members {
+        dead_member.sweeper = true;
     }
     for sent in &mut state.sent {
         sent.before.sweeper = true;
     }
     state.sent.sort_unstable();
-    state.marks.sort_unstable();
-    state.tombstones.sort_unstable();
+    state.markers.sort_unstable();
+    state.dead_members.sort_unstable();
 }
 
 /// It has waited for its calm, and deletes what it had read.
 pub(crate) fn end_sweep(bounds: &Bounds, state: &mut State) {
     state.sweeping = false;
     let unread = bounds.lacks(Rule::DeleteByName);
-    state.marks.retain(|mark| !(unread || mark.seen.sweeper));
-    state.tombstones.retain(|tombstone| !tombstone.sweeper);
+    state
+        .markers
+        .retain(|marker| !(unread || marker.seen.sweeper));
+    state
+        .dead_members
+        .retain(|dead_member| !dead_member.sweeper);
     for sent in &mut state.sent {
         sent.before.sweeper = false;
     }

@@ -108,7 +108,7 @@ const RESTORATOR: &[Fault] = &[
     GiveBack,
     CloseIn,
 ];
-const PORTIONS: &[Fault] = &[Lost, Lost, Portion, DeltaUnknown, RestoratorCrash];
+const PORTIONS: &[Fault] = &[Lost, Lost, Chunk, DeltaUnknown, RestoratorCrash];
 const UNLOCKED: &[Fault] = &[Lost, Unknown, DeltaUnknown, RestoratorCrash];
 const FROZEN: &[Fault] = &[Lost, Unknown, DeltaUnknown, RestoratorFreeze];
 
@@ -163,7 +163,7 @@ pub const LOSSES: &[Loss] = &[
     Loss::of(Rule::TellFirst, "0", &[]),
     Loss::of(Rule::ExactlyBehind, "01", &[]),
     Loss::of(Rule::ReadAgain, "0", &[Rebalance, Rebalance]),
-    Loss::of(Rule::Tombstone, "0", &[Stop]),
+    Loss::of(Rule::DeadMember, "0", &[Stop]),
     Loss::of(Rule::MarksAfterCut, "0", &[Unknown]),
     Loss::of(Rule::FirstCalm, "0", &[Unknown]),
     Loss::of(Rule::ClosingCalm, "0", &[Unknown, CloseIn]),
@@ -180,6 +180,6 @@ pub const LOSSES: &[Loss] = &[
     Loss::of(Rule::FrozenMembers, "0", &[Unknown, Freeze]),
     Loss::of(Rule::DeleteByName, "01", &[Unknown, Unknown, Sweep]),
     Loss::of(Rule::EndAfterRead, "0", &[Lost]).unlocked(),
-    Loss::of(Rule::PassedStayNoted, "(01)2", &[Lost, Lost, Portion]).ranges("000"),
-    Loss::of(Rule::LastLockProves, "(01)", &[Lost, Lost, Portion]),
+    Loss::of(Rule::PassedStayNoted, "(01)2", &[Lost, Lost, Chunk]).ranges("000"),
+    Loss::of(Rule::LastLockProves, "(01)", &[Lost, Lost, Chunk]),
 ];

@@ -1,7 +1,7 @@
 //! An exhaustive model of the protocol: every history of a small Stitch, with the product's own predicates.
 //!
 //! The world is abstract: two processors, a restorator and three servers, all waiting taken out, time reduced to what
-//! comes before what. But whoever decides in it asks the product: what may be sent ([`stitch_processor::counting::rule`],
+//! comes before what. But whoever decides in it asks the product: what may be sent ([`stitch_processor::engine::rule`],
 //! the lease), when a lock is held (the lock queue), how far progress may pass (the track), what is judged, read and
 //! corrected (ledger, verdicts, what is read under the lock). So a change of these is explored as it stands, and no rule
 //! is written down twice.
@@ -20,7 +20,7 @@ pub mod partition;
 pub mod store;
 pub mod audit;
 pub mod restorator;
-pub mod portion;
+pub mod chunk;
 pub mod unlocked;
 pub mod proof;
 pub mod model;

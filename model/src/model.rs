@@ -22,7 +22,7 @@ pub enum Action {
     /// A processor does something, or something becomes of it.
     Processor(usize, processor::Step),
     /// Something becomes of a request.
-    Request(usize, Fate),
+    RevocationRequest(usize, Fate),
     /// A member begins to sweep.
     SweepBegins,
     /// Its calm has come.
@@ -38,8 +38,8 @@ fn produce(bounds: &Bounds, state: &mut State, partition: usize) {
     state.ends[partition] += 1;
     for processor in &mut state.processors {
         let owned = processor.partitions[partition];
-        if owned.is_some_and(|o| o.stage == stitch_processor::counting::Stage::Counting) {
-            partition::take_in(bounds, processor, partition, at);
+        if owned.is_some_and(|o| o.stage == stitch_processor::engine::PartitionState::Counting) {
+            partition::ingest(bounds, processor, partition, at);
         }
     }
 }
@@ -70,8 +70,8 @@ impl Model for Bounds {
             holders: Default::default(),
             queues: Default::default(),
             asked: Default::default(),
-            marks: Vec::new(),
-            tombstones: Vec::new(),
+            markers: Vec::new(),
+            dead_members: Vec::new(),
             processors: std::array::from_fn(|_| processor::new()),
             sweeping: false,
             restorator: Restorator::new(),
@@ -97,10 +97,10 @@ impl Model for Bounds {
         }
         for number in 0..state.sent.len() {
             store::fates(state, number, &mut |fate| {
-                each(Action::Request(number, fate));
+                each(Action::RevocationRequest(number, fate));
             });
         }
-        let left = !state.marks.is_empty() || !state.tombstones.is_empty();
+        let left = !state.markers.is_empty() || !state.dead_members.is_empty();
         if left && !state.sweeping && state.faults.has(Fault::Sweep) {
             each(Action::SweepBegins);
         }
@@ -125,7 +125,7 @@ impl Model for Bounds {
                 state.owner[partition] = to;
             }
             Action::Processor(i, step) => processor::take(self, &mut state, i, step),
-            Action::Request(number, fate) => store::take(self, &mut state, number, fate),
+            Action::RevocationRequest(number, fate) => store::take(self, &mut state, number, fate),
             Action::SweepBegins => {
                 state.faults.take(Fault::Sweep);
                 keeper::begin_sweep(&mut state);

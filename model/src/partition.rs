@@ -1,8 +1,8 @@
 //! A processor's partitions: taking them, their events, their progress, handing them over.
 
 use stitch_common::offset::Offset;
-use stitch_processor::counting::track::Track;
-use stitch_processor::counting::{Stage, rule};
+use stitch_processor::engine::acks::AckTracker;
+use stitch_processor::engine::{PartitionState, rule};
 
 use crate::bounds::Bounds;
 use crate::fault::Fault;
@@ -34,7 +34,7 @@ pub(crate) fn answered(
                 .parts
                 .iter()
                 .all(|part| part.partition != partition || part.state == PartState::Sent);
-        if (beyond && track.is_none_or(Track::is_settled)) || early {
+        if (beyond && track.is_none_or(AckTracker::is_settled)) || early {
             *answered = owned.taken_in;
         }
     }
@@ -60,10 +60,10 @@ pub(crate) fn steps(
         }
         return;
     };
-    if owned.stage == Stage::Taking && is_free {
+    if owned.stage == PartitionState::Acquiring && is_free {
         each(Step::Take(partition));
     }
-    if owned.stage == Stage::Counting && !dealt {
+    if owned.stage == PartitionState::Counting && !dealt {
         each(Step::Revoked(partition));
     }
     let answered = answered(bounds, processor, partition, &owned);
@@ -77,14 +77,14 @@ pub(crate) fn steps(
     let tracks = processor.ranges.iter();
     let settled = tracks
         .filter_map(|counted| counted.tracks[partition].as_ref())
-        .all(Track::is_settled);
+        .all(AckTracker::is_settled);
     if owned.stage.is_handing_over() && owned.writing.is_none() && settled && !differs {
         each(Step::HandOver(partition));
     }
 }
 
 /// It learns of an event of a partition that it counts.
-pub(crate) fn take_in(bounds: &Bounds, processor: &mut Processor, partition: usize, at: u8) {
+pub(crate) fn ingest(bounds: &Bounds, processor: &mut Processor, partition: usize, at: u8) {
     let Some(owned) = processor.partitions[partition] else {
         return;
     };
@@ -98,7 +98,7 @@ pub(crate) fn take_in(bounds: &Bounds, processor: &mut Processor, partition: usi
         let counted = &mut processor.ranges[range];
         let track = counted.tracks[partition].get_or_insert_default();
         let parts = u32::try_from(parts).expect("four cells");
-        let place = track.take_in(offset(at), parts);
+        let place = track.ingest(offset(at), parts);
         counted
             .parts
             .extend(event.iter().filter(of_range).map(|&cell| Part {
@@ -116,7 +116,7 @@ pub(crate) fn take_in(bounds: &Bounds, processor: &mut Processor, partition: usi
 }
 
 /// A partition at its start.
-pub(crate) const fn owned(stage: Stage, resumed: Offsets) -> Owned {
+pub(crate) const fn owned(stage: PartitionState, resumed: Offsets) -> Owned {
     Owned {
         stage,
         resumed,
@@ -135,13 +135,13 @@ pub(crate) fn take(bounds: &Bounds, state: &mut State, i: usize, partition: usiz
     let resumed = early
         .or(processor.remembered[partition])
         .unwrap_or(progress);
-    processor.partitions[partition] = Some(owned(Stage::Counting, resumed));
+    processor.partitions[partition] = Some(owned(PartitionState::Counting, resumed));
     let from = *resumed[..bounds.ranges()].iter().min().unwrap_or(&0);
     if let Some(owned) = &mut processor.partitions[partition] {
         owned.taken_in = from;
     }
     for at in from..end {
-        take_in(bounds, processor, partition, at);
+        ingest(bounds, processor, partition, at);
     }
 }
 

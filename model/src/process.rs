@@ -1,7 +1,7 @@
 //! What becomes of a processor's process and session: it freezes, wakes, ends, is killed, and starts again.
 
 use stitch_common::offset::Offset;
-use stitch_processor::counting::rule;
+use stitch_processor::engine::rule;
 
 use crate::bounds::Bounds;
 use crate::fault::Fault;
@@ -65,7 +65,7 @@ pub(crate) fn take(state: &mut State, i: usize, step: Step, bounds: &Bounds) {
         | Step::Release(_)
         | Step::Send(..)
         | Step::GiveUp(..)
-        | Step::Mark(_) => {}
+        | Step::Marker(_) => {}
     }
 }
 
@@ -88,10 +88,10 @@ fn stop(bounds: &Bounds, state: &mut State, i: usize) {
     state.faults.take(Fault::Stop);
     distrust(bounds, state, i);
     let mut parts = state.processors[i].ranges.iter().flat_map(|r| &r.parts);
-    let unsettled = parts.any(|part| part.state != PartState::Waiting);
+    let in_doubt = parts.any(|part| part.state != PartState::Waiting);
     orphan(state, i);
     leave_all(bounds, state, i);
-    if unsettled && !bounds.lacks(Rule::Tombstone) {
+    if in_doubt && !bounds.lacks(Rule::DeadMember) {
         keeper::bury(state);
     }
     state.processors[i] = processor::new();

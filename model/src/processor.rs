@@ -1,14 +1,14 @@
 //! A processor: what it may do in a state, and what comes of it. Each question of the protocol is put to the product's
-//! own predicates ([`rule`], [`Track`], [`Lease`], the lock queue); here is only what happens around them.
+//! own predicates ([`rule`], [`AckTracker`], [`Lease`], the lock queue); here is only what happens around them.
 
 use std::time::Duration;
 
 use stitch_common::clock::Moment;
 use stitch_common::lease::Lease;
 use stitch_common::offset::Offset;
-use stitch_processor::counting::track::Track;
-use stitch_processor::counting::{LockState, Stage, rule};
-use stitch_protocol::queue::Kind;
+use stitch_processor::engine::acks::AckTracker;
+use stitch_processor::engine::{LockState, PartitionState, rule};
+use stitch_protocol::contender::Kind;
 
 use crate::bounds::{Bounds, PARTITIONS, PROCESSORS, RANGES};
 use crate::fault::Fault;
@@ -47,7 +47,7 @@ pub enum Step {
     /// Gives it up.
     GiveUp(usize, usize),
     /// Marks a range.
-    Mark(usize),
+    Marker(usize),
     /// Writes to ZooKeeper again, and so has a lease again.
     Heartbeat,
     /// Cannot reach ZooKeeper until its lease is out.
@@ -87,12 +87,12 @@ fn runs(processor: &Processor) -> bool {
     processor.standing == Standing::Up && processor.session
 }
 
-fn stage(processor: &Processor, partition: usize) -> Option<Stage> {
+fn stage(processor: &Processor, partition: usize) -> Option<PartitionState> {
     processor.partitions[partition].map(|owned| owned.stage)
 }
 
 fn is_owner(processor: &Processor, partition: usize) -> bool {
-    stage(processor, partition).is_some_and(Stage::holds_lock)
+    stage(processor, partition).is_some_and(PartitionState::holds_lock)
 }
 
 /// Everything that processor `i` may do.
@@ -172,7 +172,7 @@ fn of_range(bounds: &Bounds, state: &State, i: usize, range: usize, each: &mut i
         }
         let unmarked = |part: &Part| part.state == PartState::Unmarked;
         if counted.parts.iter().any(unmarked) {
-            each(Step::Mark(range));
+            each(Step::Marker(range));
         }
         if counted.lock.is_yielding() && may_release(bounds, processor, range) {
             each(Step::Release(range));
@@ -193,7 +193,7 @@ fn of_range(bounds: &Bounds, state: &State, i: usize, range: usize, each: &mut i
         if rule::may_begin(lock, stage, must_finish) && has_permit(bounds, processor) {
             each(Step::Send(range, number));
         }
-        let letting_go = lock.is_yielding() || stage.is_some_and(Stage::is_handing_over);
+        let letting_go = lock.is_yielding() || stage.is_some_and(PartitionState::is_handing_over);
         if letting_go && must_finish() && state.faults.has(Fault::GiveUp) {
             each(Step::GiveUp(range, number));
         }
@@ -222,11 +222,11 @@ pub(crate) fn take(bounds: &Bounds, state: &mut State, i: usize, step: Step) {
         Step::ReadEarly(partition) => {
             let resumed = state.progress[partition];
             state.processors[i].partitions[partition] =
-                Some(partition::owned(Stage::Taking, resumed));
+                Some(partition::owned(PartitionState::Acquiring, resumed));
         }
         Step::Revoked(partition) => {
             if let Some(owned) = &mut state.processors[i].partitions[partition] {
-                owned.stage = Stage::HandingOver { give_up: NEVER };
+                owned.stage = PartitionState::Draining { give_up: NEVER };
             }
         }
         Step::Write(partition) => {
@@ -260,9 +260,9 @@ pub(crate) fn take(bounds: &Bounds, state: &mut State, i: usize, step: Step) {
             let counted = &mut state.processors[i].ranges[range];
             let part = counted.parts.remove(number);
             state.trusted[part.cell] = false;
-            change(counted, part, Track::given_up);
+            change(counted, part, AckTracker::given_up);
         }
-        Step::Mark(range) => mark(bounds, state, i, range),
+        Step::Marker(range) => marker(bounds, state, i, range),
         Step::Heartbeat
         | Step::Cut
         | Step::Freeze(_)
@@ -277,7 +277,7 @@ pub(crate) fn take(bounds: &Bounds, state: &mut State, i: usize, step: Step) {
 fn change(
     counted: &mut Counted,
     part: Part,
-    how: impl FnOnce(&mut Track, stitch_processor::counting::track::Place),
+    how: impl FnOnce(&mut AckTracker, stitch_processor::engine::acks::EventSeq),
 ) {
     let track = counted.tracks[part.partition].as_mut();
     how(track.expect("a part has its track"), part.place);
@@ -288,7 +288,7 @@ fn send(bounds: &Bounds, state: &mut State, i: usize, range: usize, number: usiz
     let counted = &mut processor.ranges[range];
     counted.parts[number].state = PartState::Sent;
     let part = counted.parts[number];
-    change(counted, part, Track::sent);
+    change(counted, part, AckTracker::sent);
     counted.parts.sort_unstable();
     let others = (0..PROCESSORS).filter(|&other| other != i);
     let both = others
@@ -316,17 +316,17 @@ fn send(bounds: &Bounds, state: &mut State, i: usize, range: usize, number: usiz
 }
 
 /// One mark for all that is unknown.
-fn mark(bounds: &Bounds, state: &mut State, i: usize, range: usize) {
+fn marker(bounds: &Bounds, state: &mut State, i: usize, range: usize) {
     let counted = &mut state.processors[i].ranges[range];
     let unmarked = |part: &Part| part.state == PartState::Unmarked;
     let parts: Vec<Part> = counted.parts.iter().copied().filter(unmarked).collect();
     counted.parts.retain(|part| !unmarked(part));
     if !bounds.lacks(Rule::MarkFirst) {
         for part in parts {
-            change(counted, part, Track::marked);
+            change(counted, part, AckTracker::marked);
         }
     }
-    keeper::mark(state, range);
+    keeper::marker(state, range);
 }
 
 /// The store has answered this processor.
@@ -344,23 +344,23 @@ pub(crate) fn answer(bounds: &Bounds, state: &mut State, i: usize, sent: &Sent, 
     match fate {
         Answer::Applied => {
             counted.parts.remove(number);
-            change(counted, part, Track::applied);
+            change(counted, part, AckTracker::applied);
         }
         Answer::NotApplied => {
             counted.parts[number].state = PartState::Waiting;
-            change(counted, part, Track::came_back);
+            change(counted, part, AckTracker::came_back);
         }
         Answer::Unknown if bounds.lacks(Rule::NoRetry) => {
             counted.parts[number].state = PartState::Waiting;
-            change(counted, part, Track::came_back);
+            change(counted, part, AckTracker::came_back);
         }
         Answer::Unknown if bounds.lacks(Rule::MarkFirst) => {
             counted.parts[number].state = PartState::Unmarked;
-            change(counted, part, Track::applied);
+            change(counted, part, AckTracker::applied);
         }
         Answer::Unknown => {
             counted.parts[number].state = PartState::Unmarked;
-            change(counted, part, Track::unknown);
+            change(counted, part, AckTracker::unknown);
         }
     }
     counted.parts.sort_unstable();

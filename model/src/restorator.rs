@@ -1,13 +1,13 @@
 //! The restorator: which step comes next, and what comes of it. What is read, judged and corrected is the product's own
 //! decision ([`audit`]).
 
-use stitch_protocol::queue::Kind;
+use stitch_protocol::contender::Kind;
 
 use crate::audit::{self, of_range};
 use crate::bounds::{Bounds, CELLS, Way};
+use crate::chunk;
 use crate::fault::{Fault, Faults};
 use crate::keeper;
-use crate::portion;
 use crate::proof;
 use crate::rule::Rule;
 use crate::state::{After, Broken, Cut, Phase, Reading, Restorator, Sent, State, Who};
@@ -121,10 +121,10 @@ pub(crate) fn steps(bounds: &Bounds, state: &State, each: &mut impl FnMut(Step))
         each(Step::Next);
     }
     if phase == Phase::Audited && !next {
-        let unproved = |range: &usize| !state.restorator.proved[*range];
-        for range in (0..bounds.ranges()).filter(unproved) {
+        let unverified = |range: &usize| !state.restorator.verified[*range];
+        for range in (0..bounds.ranges()).filter(unverified) {
             each(Step::Lock(range));
-            if portion::may_lock(bounds, state, range) {
+            if chunk::may_lock(bounds, state, range) {
                 each(Step::LockPortion(range));
             }
         }
@@ -164,7 +164,7 @@ pub(crate) fn take(bounds: &Bounds, state: &mut State, step: Step) {
             state.restorator.phase = Phase::ClosingIn(state.progress);
         }
         Step::Lock(range) => lock(bounds, state, range),
-        Step::LockPortion(range) => portion::lock(bounds, state, range),
+        Step::LockPortion(range) => chunk::lock(bounds, state, range),
         Step::GiveBack => give_back(bounds, state),
         Step::Crash => {
             state.faults.take(Fault::RestoratorCrash);
@@ -291,7 +291,7 @@ fn base_cut(bounds: &Bounds, state: &mut State) {
     *knows = Restorator {
         base: state.progress,
         phase: Phase::Based,
-        proved: knows.proved,
+        verified: knows.verified,
         has_frozen: knows.has_frozen,
         ..Restorator::new()
     };
@@ -313,10 +313,10 @@ fn read(bounds: &Bounds, state: &mut State, cell: usize) {
 fn audited(bounds: &Bounds, state: &mut State) {
     let knows = &mut state.restorator;
     let ends = knows.early_ends.unwrap_or(state.ends);
-    let touched = audit::touched(bounds, &knows.base, &ends);
+    let dirty = audit::dirty(bounds, &knows.base, &ends);
     let sure = audit::wrong_for_sure(bounds, knows, &ends);
-    for (cell, touched) in touched.into_iter().enumerate().take(bounds.cells.len()) {
-        if touched || knows.proved[bounds.cells[cell]] {
+    for (cell, dirty) in dirty.into_iter().enumerate().take(bounds.cells.len()) {
+        if dirty || knows.verified[bounds.cells[cell]] {
             continue;
         }
         if state.cells[cell] != knows.read[cell] && !knows.corrected[cell] {
@@ -350,8 +350,8 @@ fn rescan(bounds: &Bounds, state: &mut State, later: Cut, cell: usize) {
 
 /// Sends a correction.
 pub(crate) fn send(state: &mut State, cell: usize, amount: i16) {
-    let unsettled = |sent: &Sent| own(sent) && sent.cell == cell;
-    if state.sent.iter().any(unsettled) {
+    let in_doubt = |sent: &Sent| own(sent) && sent.cell == cell;
+    if state.sent.iter().any(in_doubt) {
         state.broken = Some(Broken::I5);
     }
     state.sent.push(Sent {
@@ -378,7 +378,7 @@ fn follow(bounds: &Bounds, state: &mut State, range: usize, cut: audit::Ends) {
     };
     let reading = Reading {
         cut,
-        cells: knows.portion.unwrap_or(cells),
+        cells: knows.chunk.unwrap_or(cells),
         corrected: [false; CELLS],
     };
     state.restorator.phase = Phase::Reading(range, reading);
@@ -418,16 +418,16 @@ fn applied(bounds: &Bounds, state: &mut State, range: usize, reading: Reading) {
         state.restorator.phase = Phase::Reading(range, reading);
         return;
     }
-    if portion::is_right(bounds, state, range, &cut) {
+    if chunk::is_right(bounds, state, range, &cut) {
         return;
     }
     proof::check(bounds, state, range, &cut);
     keeper::leave(state, range, Who::Restorator);
-    state.restorator.proved[range] = true;
+    state.restorator.verified[range] = true;
     state.restorator.phase = Phase::Audited;
-    if state.restorator.proved[..bounds.ranges()]
+    if state.restorator.verified[..bounds.ranges()]
         .iter()
-        .all(|proved| *proved)
+        .all(|verified| *verified)
     {
         finish(bounds, state);
     }
@@ -443,8 +443,8 @@ pub(crate) fn finish(bounds: &Bounds, state: &mut State) {
     state.faults = Faults::default();
     keeper::end_calm(bounds, state, false);
     keeper::end_sweep(bounds, state);
-    state.marks.clear();
-    state.tombstones.clear();
+    state.markers.clear();
+    state.dead_members.clear();
 }
 
 fn give_back(bounds: &Bounds, state: &mut State) {
@@ -453,7 +453,7 @@ fn give_back(bounds: &Bounds, state: &mut State) {
         return;
     };
     if state.restorator.doubts && !bounds.lacks(Rule::MarkAtRelease) {
-        keeper::mark(state, range);
+        keeper::marker(state, range);
     }
     keeper::end_calm(bounds, state, false);
     forget(state, None);
@@ -481,10 +481,12 @@ fn forget(state: &mut State, held: Option<u8>) {
     }
     state.sent.sort_unstable();
     let Restorator {
-        proved, has_frozen, ..
+        verified,
+        has_frozen,
+        ..
     } = state.restorator;
     state.restorator = Restorator {
-        proved,
+        verified,
         has_frozen,
         ..Restorator::new()
     };

@@ -28,7 +28,7 @@ pub enum Rule {
     /// P7: what is remembered of progress is void once the partition was given back.
     ReadAgain,
     /// P8: who leaves with something unsettled stays behind as a tombstone.
-    Tombstone,
+    DeadMember,
     /// R1: marks and tombstones are read after the base cut, not before.
     MarksAfterCut,
     /// R1: what may be on its way is waited out before the scan.
@@ -82,7 +82,7 @@ impl Rule {
         Self::TellFirst,
         Self::ExactlyBehind,
         Self::ReadAgain,
-        Self::Tombstone,
+        Self::DeadMember,
         Self::MarksAfterCut,
         Self::FirstCalm,
         Self::ClosingCalm,

@@ -1,8 +1,8 @@
 //! One state of the world: what the servers hold, what is on its way, and what each process remembers.
 
-use stitch_processor::counting::track::{Place, Track};
-use stitch_processor::counting::{LockState, Stage};
-use stitch_protocol::queue::Kind;
+use stitch_processor::engine::acks::{AckTracker, EventSeq};
+use stitch_processor::engine::{LockState, PartitionState};
+use stitch_protocol::contender::Kind;
 
 use crate::bounds::{CELLS, PARTITIONS, PROCESSORS, RANGES};
 use crate::fault::Faults;
@@ -32,9 +32,9 @@ pub struct State {
     /// ZooKeeper: whether a request to yield stands for the exclusive node of each range.
     pub asked: [bool; RANGES],
     /// ZooKeeper: marks, in order.
-    pub marks: Vec<Mark>,
+    pub markers: Vec<Marker>,
     /// ZooKeeper: members without a session, in order.
-    pub tombstones: Vec<Seen>,
+    pub dead_members: Vec<Seen>,
     /// The processes that count.
     pub processors: [Processor; PROCESSORS],
     /// Whether a member waits for a calm to delete what dead ones left.
@@ -79,7 +79,7 @@ pub struct Seen {
 
 /// A mark: somebody has, or had, an unsettled request in this range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mark {
+pub struct Marker {
     /// The range.
     pub range: usize,
     /// Who has read it.
@@ -151,7 +151,7 @@ pub struct Processor {
     pub partitions: [Option<Owned>; PARTITIONS],
     /// What it knows of each range.
     pub ranges: [Counted; RANGES],
-    /// Progress of partitions that it has given back: remembered only in a model without the rule that makes it void.
+    /// Checkpoint of partitions that it has given back: remembered only in a model without the rule that makes it void.
     pub remembered: [Option<Offsets>; PARTITIONS],
 }
 
@@ -159,12 +159,12 @@ pub struct Processor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owned {
     /// What it is doing.
-    pub stage: Stage,
+    pub stage: PartitionState,
     /// Where each range resumed.
     pub resumed: Offsets,
-    /// Progress as it stands in ZooKeeper.
+    /// Checkpoint as it stands in ZooKeeper.
     pub written: Offsets,
-    /// Progress on its way to ZooKeeper.
+    /// Checkpoint on its way to ZooKeeper.
     pub writing: Option<Offsets>,
     /// Up to where its events were taken in.
     pub taken_in: u8,
@@ -176,7 +176,7 @@ pub struct Counted {
     /// Its lock.
     pub lock: LockState,
     /// What is not answered, by partition.
-    pub tracks: [Option<Track>; PARTITIONS],
+    pub tracks: [Option<AckTracker>; PARTITIONS],
     /// What each event adds to one cell, as long as that is not answered; in order.
     pub parts: Vec<Part>,
 }
@@ -191,7 +191,7 @@ pub struct Part {
     /// The cell.
     pub cell: usize,
     /// The event's place in the track.
-    pub place: Place,
+    pub place: EventSeq,
     /// How it stands.
     pub state: PartState,
 }
@@ -225,9 +225,9 @@ pub struct Restorator {
     /// The log's end, in a model that asks for it too early.
     pub early_ends: Option<[u8; PARTITIONS]>,
     /// The cells that the lock is for, if that is for a portion of those that are wrong.
-    pub portion: Option<[bool; CELLS]>,
+    pub chunk: Option<[bool; CELLS]>,
     /// The ranges that are proved.
-    pub proved: [bool; RANGES],
+    pub verified: [bool; RANGES],
     /// The outcome of a correction is unknown, and no calm has come since.
     pub doubts: bool,
     /// An earlier restorator is frozen and will wake.
@@ -246,8 +246,8 @@ impl Restorator {
             corrected: [false; CELLS],
             early_ends: None,
             doubts: false,
-            portion: None,
-            proved: [false; RANGES],
+            chunk: None,
+            verified: [false; RANGES],
             has_frozen: false,
         }
     }

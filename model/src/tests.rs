@@ -55,11 +55,11 @@ fn one_partition_and_one_range_with_a_restorator_that_dies_freezes_and_gives_bac
 
 #[test]
 fn one_partition_and_one_range_that_is_corrected_in_portions() {
-    holds("(01)2", "000", &[Lost, Lost, Portion], Way::Locked);
+    holds("(01)2", "000", &[Lost, Lost, Chunk], Way::Locked);
     holds(
         "(01)",
         "00",
-        &[Lost, Lost, Portion, DeltaUnknown],
+        &[Lost, Lost, Chunk, DeltaUnknown],
         Way::Locked,
     );
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use stitch_app::check::check;
 use stitch_app::init::{self, Request};
-use stitch_app::program::{self, Shared};
+use stitch_app::runner::{self, Shared};
 use stitch_cassandra::Replication;
 
 #[derive(Debug, Parser)]
@@ -82,18 +82,16 @@ struct InitArguments {
 
 /// Does what `arguments` ask for.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    program::main(arguments, |Arguments { shared, command }| match command {
-        Command::Init(given) => program::run("init", &shared, async |config, _| {
+    runner::main(arguments, |Arguments { shared, command }| match command {
+        Command::Init(given) => runner::run("init", &shared, async |config, _| {
             let request = Request {
                 replication: given.replication,
                 update: given.update,
             };
             init::init(&config, &request).await
         }),
-        Command::Run => program::run("run", &shared, run::run),
-        Command::Check => {
-            program::run("check", &shared, async |config, _| Ok(check(&config).await))
-        }
+        Command::Run => runner::run("run", &shared, run::run),
+        Command::Check => runner::run("check", &shared, async |config, _| Ok(check(&config).await)),
     })
 }
 

@@ -1,13 +1,13 @@
 //! Why a processor's work as a member, or as a process, ends early.
 
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 
 use stitch_common::member::MemberId;
 use stitch_common::offset::Partition;
-use stitch_common::ports::{KeeperError, LogError, StoreError};
+use stitch_common::ports::{LogError, StoreError, ZkError};
 use stitch_protocol::namespace;
 
-use crate::resume::Refusal;
+use crate::start_offset::Refusal;
 
 /// What ends a member's work; variants by what follows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +20,7 @@ pub(crate) enum Error {
     Coordination(stitch_protocol::Error),
     /// ZooKeeper cannot be reached.
     #[error(transparent)]
-    Keeper(#[from] KeeperError),
+    ZooKeeper(#[from] ZkError),
     /// Cassandra cannot be reached, or will not do.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -48,7 +48,7 @@ pub(crate) enum Error {
     },
     /// The namespace is not the one that this process is configured for.
     #[error("{0}")]
-    Disagreement(Failure),
+    Disagreement(UserError),
 }
 
 fn told(writer: Option<&MemberId>) -> String {
@@ -88,11 +88,11 @@ impl Error {
         match self {
             Self::Over
             | Self::Coordination(stitch_protocol::Error::Unanswered { .. })
-            | Self::Keeper(KeeperError::Ambiguous(_) | KeeperError::SessionOver)
+            | Self::ZooKeeper(ZkError::Ambiguous(_) | ZkError::SessionOver)
             | Self::Store(StoreError::Unavailable(_))
             | Self::Log(LogError::Unavailable(_)) => true,
             Self::Coordination(_)
-            | Self::Keeper(_)
+            | Self::ZooKeeper(_)
             | Self::Store(StoreError::Refused(_))
             | Self::Log(LogError::Refused(_))
             | Self::Refused(_)
@@ -103,23 +103,23 @@ impl Error {
     }
 
     /// What the operator reads.
-    pub(crate) fn failure(&self) -> Failure {
+    pub(crate) fn failure(&self) -> UserError {
         match self {
             Self::Refused(refusal) => refusal.failure(),
             Self::Disagreement(failure) => failure.clone(),
-            Self::ForeignProgress { .. } => Failure::new(
+            Self::ForeignProgress { .. } => UserError::new(
                 self,
                 "two processes counted one partition: stop every processor, make sure that only this version runs, \
                  then run a restoration",
             ),
-            Self::LogGone { .. } => Failure::new(
+            Self::LogGone { .. } => UserError::new(
                 self,
                 "the topic's retention has overtaken the processors: raise it, and follow docs/operations.md, \"the \
                  log is not the one that was counted\"",
             ),
-            Self::Over => Failure::new(self, "see ZooKeeper with `stitch-processor check`"),
+            Self::Over => UserError::new(self, "see ZooKeeper with `stitch-processor check`"),
             Self::Coordination(error) => error.clone().into(),
-            Self::Keeper(error) => error.clone().into(),
+            Self::ZooKeeper(error) => error.clone().into(),
             Self::Store(error) => error.clone().into(),
             Self::Log(error) => error.clone().into(),
         }

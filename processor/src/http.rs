@@ -16,7 +16,7 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use stitch_common::clock::Clock;
 use stitch_common::config::Http;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -55,13 +55,13 @@ impl Server {
         metrics: PrometheusHandle,
         clock: C,
         out: &mut dyn Write,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, UserError> {
         let taken = |error: std::io::Error| {
             let what = format!(
                 "http.listen = {}: cannot listen there: {error}",
                 http.listen
             );
-            Failure::new(
+            UserError::new(
                 what,
                 "choose another address; port 0 lets the system choose a free one",
             )
@@ -214,6 +214,6 @@ mod tests {
         };
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let failure = Server::start(&taken, status, metrics, clock, &mut Vec::new()).await;
-        assert!(failure.unwrap_err().what.contains("http.listen"));
+        assert!(failure.unwrap_err().message.contains("http.listen"));
     }
 }

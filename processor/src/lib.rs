@@ -1,17 +1,17 @@
 //! The processor: reads events from Kafka and increments Cassandra counters in real time, once each.
 //!
-//! The way of an event: [`member`] makes the process a member of the fleet; the one loop of [`counting_loop`] takes
-//! records from the feed and hands them to the machine in [`counting`], which decodes, parts, coalesces and dispatches
-//! them, and says what is to be done; [`errand`] does it. [`resume`] says where a partition is taken up, and when it
-//! must not be; [`sweep`] clears away what dead members left.
+//! The way of an event: [`member`] makes the process a member of the fleet; the one loop of [`event_loop`] takes
+//! records from the feed and hands them to the machine in [`engine`], which decodes, parts, coalesces and dispatches
+//! them, and says what is to be done; [`effects`] does it. [`start_offset`] says where a partition is taken up, and when it
+//! must not be; [`cleanup`] clears away what dead members left.
 
 mod member;
-mod counting_loop;
-pub mod counting;
-mod errand;
-mod resume;
-mod sweep;
-mod remember;
+mod event_loop;
+pub mod engine;
+mod effects;
+mod start_offset;
+mod cleanup;
+mod topic_fingerprint;
 mod error;
 pub mod metrics;
 pub mod status;
@@ -26,12 +26,12 @@ use std::time::Duration;
 
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
-use stitch_common::ports::{Cql, EventLog, Keeper};
-use stitch_common::user_error::Failure;
+use stitch_common::ports::{Cql, EventLog, ZooKeeper};
+use stitch_common::user_error::UserError;
 use tokio_util::sync::CancellationToken;
 
 pub use member::Ports;
-pub use stitch_protocol::departure::Departure;
+pub use stitch_protocol::leave::LeaveOutcome;
 
 use error::Error;
 use member::Process;
@@ -49,13 +49,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///
 /// # Cancellation
 /// As if the process were killed: its member node stays as a tombstone, which the next calm waits out.
-pub async fn run<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
+pub async fn run<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     ports: &Ports<K, Q, L, C>,
     config: &Config,
     host: &str,
     status: &Status,
     stop: &CancellationToken,
-) -> Result<Departure, Failure> {
+) -> Result<LeaveOutcome, UserError> {
     let process = Process {
         config,
         host,
@@ -70,7 +70,7 @@ pub async fn run<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
         match ended {
             Ok(departure) => return Ok(departure),
             Err(error) if stop.is_cancelled() => {
-                return Ok(Departure::Tombstone {
+                return Ok(LeaveOutcome::Dead {
                     why: error.to_string(),
                 });
             }
@@ -83,7 +83,7 @@ pub async fn run<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
         tokio::select! {
             biased;
             // Both only wait.
-            () = stop.cancelled() => return Ok(Departure::Clean),
+            () = stop.cancelled() => return Ok(LeaveOutcome::Clean),
             () = ports.clock.sleep(PAUSE) => {}
         }
     }

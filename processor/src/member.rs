@@ -4,22 +4,22 @@
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
 use stitch_common::member::Role;
-use stitch_common::ports::{Cql, EventLog, Group, Keeper};
-use stitch_protocol::Coordinator;
-use stitch_protocol::departure::{self, Departure};
-use stitch_protocol::membership::{self, Introduction, Joined};
+use stitch_common::ports::{Cql, EventLog, Group, ZooKeeper};
+use stitch_protocol::NamespaceSession;
+use stitch_protocol::leave::{self, LeaveOutcome};
+use stitch_protocol::membership::{self, Joined, MemberInfo};
 use stitch_protocol::namespace;
 use stitch_protocol::path::Paths;
 use tokio_util::sync::CancellationToken;
 
-use crate::counting::{Counting, Limits};
-use crate::counting_loop::{CountingLoop, Ended};
-use crate::errand::Servers;
+use crate::cleanup;
+use crate::effects::Servers;
+use crate::engine::{Engine, Limits};
 use crate::error::Error;
+use crate::event_loop::{Ended, EventLoop};
 use crate::metrics;
-use crate::remember;
 use crate::status::Status;
-use crate::sweep;
+use crate::topic_fingerprint;
 
 /// Everything outside the process, behind its ports.
 #[derive(Debug)]
@@ -47,23 +47,23 @@ pub(crate) struct Process<'a> {
 /// # Errors
 /// What ended it otherwise; [`Error::passes`] tells whether to start again. The member then stays as a tombstone,
 /// unless it had sent nothing.
-pub(crate) async fn serve<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
+pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     ports: &Ports<K, Q, L, C>,
     process: &Process<'_>,
     has_counted: &mut bool,
-) -> Result<Departure, Error> {
+) -> Result<LeaveOutcome, Error> {
     let session = ports.keeper.connect().await?;
     let paths = Paths::new(&process.config.namespace);
-    let coordinator = Coordinator::new(session, ports.clock.clone(), paths);
-    join(ports, process, &coordinator).await?;
-    let member = coordinator.member();
+    let session = NamespaceSession::new(session, ports.clock.clone(), paths);
+    join(ports, process, &session).await?;
+    let member = session.member();
     let prepared = prepare(ports, &member).await;
-    let (store, rejects, feed, mut group) = match prepared {
+    let (store, dead_letters, feed, mut group) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             // Nothing was sent, so nothing is left behind.
-            membership::leave(&coordinator).await?;
-            coordinator.close().await;
+            membership::leave(&session).await?;
+            session.close().await;
             return Err(error);
         }
     };
@@ -71,19 +71,19 @@ pub(crate) async fn serve<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
     metrics::membership();
     tracing::info!(%member, "counting as a new member");
     let servers = Servers {
-        coordinator,
+        session,
         store,
         log: &ports.log,
-        rejects,
+        dead_letters,
         clock: ports.clock.clone(),
         bits: process.config.definitions.range_bits,
     };
     let limits = Limits::from_config(&process.config.processor);
-    let counting = Counting::new(limits, &process.config.definitions);
+    let counting = Engine::new(limits, &process.config.definitions);
     let ended = {
-        let counting = CountingLoop::new(&servers, process, counting, feed).run(&mut group);
-        let sweeping = sweep::once(&servers.coordinator, &ports.cql, process.config);
-        let remembering = remember::for_ever(&servers.coordinator, &ports.log);
+        let counting = EventLoop::new(&servers, process, counting, feed).run(&mut group);
+        let sweeping = cleanup::once(&servers.session, &ports.cql, process.config);
+        let remembering = topic_fingerprint::run(&servers.session, &ports.log);
         tokio::select! {
             biased;
             // The other two never end by themselves, and may be dropped anywhere.
@@ -94,42 +94,40 @@ pub(crate) async fn serve<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
     };
     process.status.set_ready(false);
     group.leave().await;
-    let unsettled = match &ended {
+    let in_doubt = match &ended {
         Ok(Ended::Settled) => None,
         Ok(Ended::Unsettled(why)) => Some(why.clone()),
         Err(error) => Some(format!("its work ended early: {error}")),
     };
     let bound = process.config.processor.stop_timeout;
-    let Servers {
-        coordinator, store, ..
-    } = servers;
-    let departure = departure::depart(coordinator, store, &ports.cql, unsettled, bound).await;
+    let Servers { session, store, .. } = servers;
+    let departure = leave::leave(session, store, &ports.cql, in_doubt, bound).await;
     if ended.is_err() {
         // One driver session a member: the next must not begin before this one's connections are closed.
-        if let Err(still) = departure::unlisted(&ports.cql, &member, &ports.clock, bound).await {
+        if let Err(still) = leave::unlisted(&ports.cql, &member, &ports.clock, bound).await {
             tracing::warn!(%member, still, "the connections of the former member are not seen closed");
         }
     }
     ended.map(|_| departure)
 }
 
-async fn join<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
+async fn join<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     ports: &Ports<K, Q, L, C>,
     process: &Process<'_>,
-    coordinator: &Coordinator<K::Session, C>,
+    session: &NamespaceSession<K::Session, C>,
 ) -> Result<(), Error> {
-    let introduction = Introduction {
+    let info = MemberInfo {
         role: Role::Processor,
         host: process.host.to_owned(),
         process_id: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     loop {
-        let agreement =
-            namespace::agree(coordinator, &ports.cql, &ports.log, process.config).await?;
-        match membership::join(coordinator, agreement.defined.version, &introduction).await? {
+        let validated =
+            namespace::validate(session, &ports.cql, &ports.log, process.config).await?;
+        match membership::join(session, validated.defined.version, &info).await? {
             Joined::Member(_) => {
-                namespace::remember_log(coordinator, &agreement.found.log).await?;
+                namespace::remember_log(session, &validated.found.log).await?;
                 return Ok(());
             }
             Joined::DefinitionChanged => {}
@@ -139,7 +137,7 @@ async fn join<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
 
 type Prepared<Q, L> = (
     <Q as Cql>::Store,
-    <L as EventLog>::Rejects,
+    <L as EventLog>::DeadLetters,
     <L as EventLog>::Feed,
     <L as EventLog>::Group,
 );
@@ -149,8 +147,8 @@ async fn prepare<K, Q: Cql, L: EventLog, C>(
     member: &stitch_common::member::MemberId,
 ) -> Result<Prepared<Q, L>, Error> {
     let store = ports.cql.connect_store(member).await?;
-    let rejects = ports.log.rejects().await?;
+    let dead_letters = ports.log.dead_letters().await?;
     let feed = ports.log.feed().await?;
     let group = ports.log.join().await?;
-    Ok((store, rejects, feed, group))
+    Ok((store, dead_letters, feed, group))
 }

@@ -6,24 +6,24 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::outcome::Outcome;
 
-use crate::counting::Gauges;
+use crate::engine::Gauges;
 
 const EVENTS: &str = "stitch_events_total";
 const CELLS: &str = "stitch_cells_applied_total";
 const REQUESTS: &str = "stitch_requests_total";
 const SUSPECTS: &str = "stitch_suspect_cells_total";
-const HELD_EVENTS: &str = "stitch_held_events";
-const HELD_BYTES: &str = "stitch_held_bytes";
-const HELD_COUNTERS: &str = "stitch_held_counters";
-const PARKED_EVENTS: &str = "stitch_parked_events";
+const HELD_EVENTS: &str = "stitch_buffered_events";
+const HELD_BYTES: &str = "stitch_buffered_bytes";
+const HELD_COUNTERS: &str = "stitch_buffered_counters";
+const PARKED_EVENTS: &str = "stitch_blocked_events";
 const IN_FLIGHT: &str = "stitch_requests_in_flight";
 const RANGE_LOCKS: &str = "stitch_range_locks_held";
 const RANGES_STOPPED: &str = "stitch_ranges_stopped";
 const PARTITIONS: &str = "stitch_partitions_held";
-const LEASE_LEFT: &str = "stitch_lease_left_seconds";
-const PROGRESS: &str = "stitch_progress_offset";
+const LEASE_LEFT: &str = "stitch_lease_remaining_seconds";
+const PROGRESS: &str = "stitch_checkpoint_offset";
 const LAG: &str = "stitch_lag_events";
-const MEMBERSHIPS: &str = "stitch_memberships_total";
+const MEMBERSHIPS: &str = "stitch_sessions_total";
 
 /// What became of the records of one delivery.
 #[derive(Debug, Default)]

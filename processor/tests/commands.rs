@@ -11,29 +11,29 @@ use stitch_harness::feed::{create_topic, delete_topic, records_of};
 use stitch_harness::keeper::Keeper;
 use stitch_harness::process::{Finished, Program};
 use stitch_harness::servers::Servers;
-use stitch_harness::stage::{Setting, Stage};
+use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 
 const BOUND: Duration = Duration::from_secs(60);
 const ADDED: &str = "[[counter]]\nname = \"added\"\non = [\"play\"]\nkey = \"track\"\n";
 
 /// A namespace that is not made yet; its topic is.
-async fn bare(name: &str) -> Result<Stage> {
-    Stage::bare(&Servers::from_environment()?, &Setting::new(name)?).await
+async fn bare(name: &str) -> Result<TestNamespace> {
+    TestNamespace::bare(&Servers::from_environment()?, &TestConfig::new(name)?).await
 }
 
-fn program(stage: &Stage, arguments: &[&str]) -> Result<Program> {
+fn program(stage: &TestNamespace, arguments: &[&str]) -> Result<Program> {
     let (command, more) = arguments.split_first().context("a command")?;
     let mut program = stage.processor_command(command, more)?;
     program.path = env!("CARGO_BIN_EXE_stitch-processor").into();
     Ok(program)
 }
 
-async fn finished(stage: &Stage, arguments: &[&str]) -> Result<Finished> {
+async fn finished(stage: &TestNamespace, arguments: &[&str]) -> Result<Finished> {
     program(stage, arguments)?.run(BOUND).await
 }
 
 /// Exit code and the object; nothing else stands on standard output.
-async fn asked(stage: &Stage, arguments: &[&str]) -> Result<(i32, Value)> {
+async fn asked(stage: &TestNamespace, arguments: &[&str]) -> Result<(i32, Value)> {
     let mut arguments = arguments.to_vec();
     arguments.extend(["--output", "json"]);
     let finished = finished(stage, &arguments).await?;
@@ -47,7 +47,7 @@ fn ended(answer: &(i32, Value), code: i32, outcome: &str) -> Result<()> {
         answer.0 == code && answer.1["outcome"] == outcome,
         "{answer:?}"
     );
-    let is_error = answer.1["error"]["way_out"]
+    let is_error = answer.1["error"]["help"]
         .as_str()
         .is_some_and(|text| !text.is_empty());
     ensure!(is_error == (code != 0), "{answer:?}");
@@ -271,7 +271,7 @@ async fn check_tells_each_server_that_is_out_of_reach() -> Result<()> {
         let wrong = findings
             .iter()
             .filter(|finding| finding["verdict"] == "wrong");
-        let mut of_server = wrong.filter_map(|finding| finding["what"].as_str());
+        let mut of_server = wrong.filter_map(|finding| finding["message"].as_str());
         ensure!(
             of_server.any(|what| what.starts_with(server)),
             "{server}: {answer:?}"
@@ -306,7 +306,7 @@ async fn a_signal_stops_a_running_processor_in_order() -> Result<()> {
     counting
         .until_says("counting as a new member", BOUND)
         .await?;
-    let address = Stage::address(&mut counting).await?;
+    let address = TestNamespace::address(&mut counting).await?;
     let health = stitch_harness::web::get(&address, "/health").await?;
     ensure!(health.0 == 200, "{health:?}");
     let stopped = counting.stop(BOUND).await?;

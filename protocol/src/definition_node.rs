@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use stitch_common::clock::Clock;
 use stitch_common::definition::Definitions;
 use stitch_common::ports::{
-    CreateMode, KeeperError, LogIdentity, MultiError, Operation, Session, TableIdentity,
+    CreateMode, LogIdentity, MultiError, Operation, Session, TableIdentity, ZkError,
 };
 
-use super::coordinator::{Coordinator, Tries, not_initialised};
-use super::envelope::{self, Payload};
-use super::error::Error;
-use super::restoration::RestorationLock;
+use crate::envelope::{self, Payload};
+use crate::error::Error;
+use crate::namespace_session::{NamespaceSession, RetryBudget, not_initialised};
+use crate::restoration::RestorationLock;
 
 /// What a namespace is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,9 +29,17 @@ pub struct NamespaceRecord {
 }
 
 impl Payload for NamespaceRecord {
-    const FORMAT: u32 = 1;
-    const WAY_OUT: &'static str = "run the version of the program that wrote it; if it is damaged, follow \
+    const FORMAT: u32 = 2;
+    const HELP: &'static str = "run the version of the program that wrote it; if it is damaged, follow \
          docs/operations.md, \"Loss of ZooKeeper\"";
+}
+
+impl NamespaceRecord {
+    /// What tells this namespace from others: a checksum of all of it.
+    #[must_use]
+    pub fn fingerprint(&self) -> u32 {
+        crc32fast::hash(&envelope::seal(self))
+    }
 }
 
 /// `/definition` as it was read.
@@ -39,7 +47,7 @@ impl Payload for NamespaceRecord {
 pub struct Defined {
     /// What is in it.
     pub record: NamespaceRecord,
-    /// Its version, for [`join`](super::membership::join) and [`update`].
+    /// Its version, for [`join`](crate::membership::join) and [`update`].
     pub version: i32,
 }
 
@@ -48,11 +56,11 @@ pub struct Defined {
 /// # Errors
 /// [`Error::Corrupt`]; else as every recipe.
 pub async fn read<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
 ) -> Result<Option<Defined>, Error> {
-    let path = coordinator.paths().definition();
-    coordinator.sync().await?;
-    let Some(node) = coordinator.get(&path).await? else {
+    let path = session.paths().definition();
+    session.sync().await?;
+    let Some(node) = session.get(&path).await? else {
         return Ok(None);
     };
     Ok(Some(Defined {
@@ -67,22 +75,20 @@ pub async fn read<S: Session, C: Clock>(
 /// # Errors
 /// [`Error::Corrupt`]; else as every recipe.
 pub async fn create<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
     record: &NamespaceRecord,
 ) -> Result<Defined, Error> {
-    let path = coordinator.paths().definition();
+    let path = session.paths().definition();
     let data = envelope::seal(record);
-    let mut tries = Tries::new(&path);
+    let mut tries = RetryBudget::new(&path);
     loop {
-        let session = coordinator.session();
-        match session.create(&path, &data, CreateMode::Persistent).await {
-            Ok(_) | Err(KeeperError::NodeExists) => {
-                return read(coordinator)
-                    .await?
-                    .ok_or_else(|| not_initialised(&path));
+        let zookeeper = session.zookeeper();
+        match zookeeper.create(&path, &data, CreateMode::Persistent).await {
+            Ok(_) | Err(ZkError::NodeExists) => {
+                return read(session).await?.ok_or_else(|| not_initialised(&path));
             }
-            Err(KeeperError::Ambiguous(why)) => tries.pause(coordinator, why).await?,
-            Err(KeeperError::NoNode) => return Err(not_initialised(&path)),
+            Err(ZkError::Ambiguous(why)) => tries.pause(session, why).await?,
+            Err(ZkError::NoNode) => return Err(not_initialised(&path)),
             Err(error) => return Err(Error::unexpected(&path, error)),
         }
     }
@@ -108,12 +114,12 @@ const LOCK: usize = 0;
 /// # Errors
 /// As every recipe.
 pub async fn update<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
     lock: &RestorationLock,
     known: &Defined,
     record: &NamespaceRecord,
 ) -> Result<Updated, Error> {
-    let path = coordinator.paths().definition();
+    let path = session.paths().definition();
     let data = envelope::seal(record);
     let operations = vec![
         lock.fence()?,
@@ -123,24 +129,24 @@ pub async fn update<S: Session, C: Clock>(
             version: Some(known.version),
         },
     ];
-    let mut tries = Tries::new(&path);
+    let mut tries = RetryBudget::new(&path);
     loop {
-        match coordinator.session().multi(operations.clone()).await {
+        match session.zookeeper().multi(operations.clone()).await {
             Ok(_) => return Ok(Updated::Written),
-            Err(MultiError::Whole(KeeperError::Ambiguous(why))) => {
-                tries.pause(coordinator, why).await?;
+            Err(MultiError::Whole(ZkError::Ambiguous(why))) => {
+                tries.pause(session, why).await?;
             }
             Err(MultiError::Operation {
                 index: LOCK,
-                error: KeeperError::NoNode,
+                error: ZkError::NoNode,
             }) => return Ok(Updated::LockLost),
             Err(MultiError::Operation {
-                error: KeeperError::BadVersion,
+                error: ZkError::BadVersion,
                 ..
             }) => {
                 // After a lost answer the version has changed by our own write.
                 let own = tries.lost_any()
-                    && read(coordinator)
+                    && read(session)
                         .await?
                         .is_some_and(|now| now.record == *record);
                 return Ok(if own {

@@ -1,17 +1,17 @@
 //! How records are written into nodes: JSON that an operator can read, with the number of its format, then a space and
-//! the CRC-32 of it in hexadecimal. Progress has the same shape and its own file, [`stitch_common::progress`].
+//! the CRC-32 of it in hexadecimal. Checkpoint has the same shape and its own file, [`stitch_common::checkpoint`].
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::error::Error;
+use crate::error::Error;
 
 /// A kind of record that is kept in a node.
 pub trait Payload: Serialize + DeserializeOwned {
     /// The number of its format; raised whenever an older program could misread it.
     const FORMAT: u32;
     /// What to do when one cannot be used.
-    const WAY_OUT: &'static str;
+    const HELP: &'static str;
 }
 
 #[derive(Serialize)]
@@ -53,7 +53,7 @@ pub fn open<T: Payload>(path: &str, bytes: &[u8]) -> Result<T, Error> {
     let corrupt = |why: String| Error::Corrupt {
         path: path.to_owned(),
         why,
-        way_out: T::WAY_OUT,
+        help: T::HELP,
     };
     let Some(split) = bytes.len().checked_sub(CHECKSUM) else {
         return Err(corrupt("it is too short".to_owned()));
@@ -84,7 +84,7 @@ mod tests {
 
     impl Payload for Note {
         const FORMAT: u32 = 3;
-        const WAY_OUT: &'static str = "write it again";
+        const HELP: &'static str = "write it again";
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Why coordination failed; variants by what the caller will do.
 
-use stitch_common::ports::KeeperError;
+use stitch_common::ports::ZkError;
 use stitch_common::ports::{ZOOKEEPER_AWAY, ZOOKEEPER_REFUSED};
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 
 /// Why a recipe failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,50 +41,49 @@ pub enum Error {
         path: String,
     },
     /// A node that must be there is missing; nothing may be counted.
-    #[error("{path} is missing in ZooKeeper; {way_out}")]
+    #[error("{path} is missing in ZooKeeper; {help}")]
     Missing {
         /// The node.
         path: String,
         /// What to do about it.
-        way_out: &'static str,
+        help: &'static str,
     },
     /// What is in a node cannot be used; nothing may be counted on it.
-    #[error("{path} in ZooKeeper cannot be used: {why}; {way_out}")]
+    #[error("{path} in ZooKeeper cannot be used: {why}; {help}")]
     Corrupt {
         /// The node.
         path: String,
         /// What is wrong with it.
         why: String,
         /// What to do about it.
-        way_out: &'static str,
+        help: &'static str,
     },
 }
 
 impl Error {
     /// A refusal that no recipe expects at this place.
-    pub(super) fn unexpected(path: &str, error: KeeperError) -> Self {
+    pub(crate) fn unexpected(path: &str, error: ZkError) -> Self {
         match error {
-            KeeperError::SessionOver => Self::SessionOver,
-            KeeperError::Ambiguous(why) => Self::Unanswered {
+            ZkError::SessionOver => Self::SessionOver,
+            ZkError::Ambiguous(why) => Self::Unanswered {
                 path: path.to_owned(),
                 why,
             },
-            KeeperError::Refused(why) => Self::Refused {
+            ZkError::Refused(why) => Self::Refused {
                 path: path.to_owned(),
                 why,
             },
-            KeeperError::NoNode
-            | KeeperError::NodeExists
-            | KeeperError::BadVersion
-            | KeeperError::NotEmpty => Self::Refused {
-                path: path.to_owned(),
-                why: error.to_string(),
-            },
+            ZkError::NoNode | ZkError::NodeExists | ZkError::BadVersion | ZkError::NotEmpty => {
+                Self::Refused {
+                    path: path.to_owned(),
+                    why: error.to_string(),
+                }
+            }
         }
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for UserError {
     fn from(error: Error) -> Self {
         match error {
             Error::SessionOver => Self::new(
@@ -107,13 +106,12 @@ impl From<Error> for Failure {
                 format!("the namespace is not initialised: {path} is missing in ZooKeeper"),
                 "run `stitch-processor init`",
             ),
-            Error::Missing { path, way_out } => {
-                Self::new(format!("{path} is missing in ZooKeeper"), way_out)
+            Error::Missing { path, help } => {
+                Self::new(format!("{path} is missing in ZooKeeper"), help)
             }
-            Error::Corrupt { path, why, way_out } => Self::new(
-                format!("{path} in ZooKeeper cannot be used: {why}"),
-                way_out,
-            ),
+            Error::Corrupt { path, why, help } => {
+                Self::new(format!("{path} in ZooKeeper cannot be used: {why}"), help)
+            }
         }
     }
 }

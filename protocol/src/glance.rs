@@ -1,32 +1,33 @@
 //! What tells people how fresh and how sure counts are, at one moment: how far each partition is counted, and where
-//! something is locked, uncertain or left behind. Cheaper than [`overview`](super::inspect::overview), because it is
+//! something is locked, uncertain or left behind. Cheaper than [`overview`](crate::inspect::overview), because it is
 //! asked for again and again. Reads only; the parts are read one after another, so they may differ by a moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
+use stitch_common::checkpoint::Checkpoint;
 use stitch_common::clock::Clock;
 use stitch_common::offset::Partition;
 use stitch_common::ports::Session;
-use stitch_common::progress::Progress;
 use stitch_common::range::{RangeBits, RangeId};
 
-use super::coordinator::Coordinator;
-use super::error::Error;
-use super::membership;
-use super::path;
-use super::progress_node;
-use super::queue::{Contender, Kind};
-use super::restoration::{self, RangeOutcome, RestorationRecord};
+use crate::checkpoint_node;
+use crate::contender::Kind;
+use crate::error::Error;
+use crate::in_doubt::InDoubtMarker;
+use crate::membership;
+use crate::namespace_session::NamespaceSession;
+use crate::path;
+use crate::restoration::{self, RangeOutcome, RestorationRecord};
 
 /// A namespace at a glance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Glance {
     /// The members that are gone and whose nodes remain.
-    pub tombstones: usize,
+    pub dead_members: usize,
     /// The partitions that ZooKeeper knows, with their progress if they have any.
-    pub partitions: BTreeMap<Partition, Option<Progress>>,
+    pub partitions: BTreeMap<Partition, Option<Checkpoint>>,
     /// The ranges with an exclusive lock, held or waited for.
     pub locked: BTreeSet<RangeId>,
     /// The ranges with a mark.
@@ -40,34 +41,34 @@ pub struct Glance {
 /// # Errors
 /// [`Error::NotInitialised`]; [`Error::Corrupt`]; else as every recipe.
 pub async fn glance<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
     bits: RangeBits,
 ) -> Result<Glance, Error> {
     // First, so that what a restoration does afterwards is seen by its locks at least.
-    let restoring = restoration::holder(coordinator).await?.is_some();
-    let members = membership::list(coordinator).await?;
+    let restoring = restoration::holder(session).await?.is_some();
+    let members = membership::list(session).await?;
     let mut glance = Glance {
-        tombstones: members.tombstones().count(),
-        partitions: partitions(coordinator).await?,
+        dead_members: members.dead_members().count(),
+        partitions: partitions(session).await?,
         restoring,
         ..Glance::default()
     };
     let ranges = bits.ranges().map(async |range| {
-        let directory = coordinator.paths().range(range);
-        Ok((range, coordinator.children(&directory).await?))
+        let directory = session.paths().range(range);
+        Ok((range, session.children(&directory).await?))
     });
     for read in join_all(ranges).await {
         let (range, names) = read?;
         let exclusive = |name: &String| {
-            Contender::parse(name).is_some_and(|contender| contender.kind == Kind::Exclusive)
+            path::name::read_entry(name).is_some_and(|contender| contender.kind == Kind::Exclusive)
         };
         if names.iter().any(exclusive) {
             glance.locked.insert(range);
         }
-        let mut marks = names
+        let mut markers = names
             .iter()
-            .filter_map(|name| path::name::read_mark(range, name));
-        if marks.next().is_some() {
+            .filter_map(|name| InDoubtMarker::of_name(range, name));
+        if markers.next().is_some() {
             glance.marked.insert(range);
         }
     }
@@ -75,14 +76,12 @@ pub async fn glance<S: Session, C: Clock>(
 }
 
 async fn partitions<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
-) -> Result<BTreeMap<Partition, Option<Progress>>, Error> {
-    let names = coordinator
-        .children(&coordinator.paths().partitions())
-        .await?;
+    session: &NamespaceSession<S, C>,
+) -> Result<BTreeMap<Partition, Option<Checkpoint>>, Error> {
+    let names = session.children(&session.paths().partitions()).await?;
     let reads = names.iter().filter_map(|name| path::partition_of(name));
     let reads = reads.map(async |partition| {
-        let written = progress_node::read(coordinator, partition).await?;
+        let written = checkpoint_node::read(session, partition).await?;
         Ok((partition, written.map(|written| written.progress)))
     });
     join_all(reads).await.into_iter().collect()
@@ -90,13 +89,13 @@ async fn partitions<S: Session, C: Clock>(
 
 /// The ranges that the last restoration which tells of them could not prove.
 #[must_use]
-pub fn not_proved(records: &[RestorationRecord]) -> BTreeSet<RangeId> {
+pub fn unverified(records: &[RestorationRecord]) -> BTreeSet<RangeId> {
     let mut ranges = BTreeSet::new();
     // The oldest first.
     for (range, outcome) in records.iter().flat_map(|record| &record.ranges) {
         match outcome {
-            RangeOutcome::NotProved { .. } => ranges.insert(*range),
-            RangeOutcome::Proved { .. } => ranges.remove(range),
+            RangeOutcome::Unverified { .. } => ranges.insert(*range),
+            RangeOutcome::Verified { .. } => ranges.remove(range),
         };
     }
     ranges

@@ -9,15 +9,16 @@ use stitch_common::member::MemberId;
 use stitch_common::ports::Session;
 use stitch_common::range::{RangeBits, RangeId};
 
-use super::coordinator::Coordinator;
-use super::error::Error;
-use super::marks::{self, Mark};
-use super::membership::{self, Members};
-use super::path;
-use super::progress_node::{self, PartitionState};
-use super::queue::{Contender, Kind, Position, Sequence, position};
-use super::requests::{self, Request};
-use super::restoration::{self, Holder, RestorationRecord};
+use crate::checkpoint_node::{self, PartitionState};
+use crate::contender::{Kind, Sequence};
+use crate::error::Error;
+use crate::in_doubt::{self, InDoubtMarker};
+use crate::membership::{self, Members};
+use crate::namespace_session::NamespaceSession;
+use crate::path;
+use crate::queue::{Position, position};
+use crate::restoration::{self, Holder, RestorationRecord};
+use crate::revocation::{self, RevocationRequest};
 
 /// A namespace as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +30,9 @@ pub struct Overview {
     /// The lock queue of every range that has one, in the order of ranges and places.
     pub locks: Vec<RangeQueue>,
     /// The marks of all ranges.
-    pub marks: Vec<Mark>,
+    pub markers: Vec<InDoubtMarker>,
     /// The requests that stand.
-    pub requests: Vec<Request>,
+    pub requests: Vec<RevocationRequest>,
     /// Who has the restoration lock.
     pub restoring: Option<Holder>,
     /// The records of restorations, the oldest first.
@@ -67,18 +68,18 @@ pub struct Queued {
 /// # Errors
 /// [`Error::NotInitialised`]; [`Error::Corrupt`]; else as every recipe.
 pub async fn overview<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
     bits: RangeBits,
 ) -> Result<Overview, Error> {
-    coordinator.sync().await?;
+    session.sync().await?;
     Ok(Overview {
-        members: membership::list(coordinator).await?,
-        partitions: progress_node::read_all(coordinator).await?,
-        locks: locks(coordinator, bits).await?,
-        marks: marks::of_all_ranges(coordinator, bits).await?,
-        requests: requests::list(coordinator).await?,
-        restoring: restoration::holder(coordinator).await?,
-        restorations: restoration::records(coordinator).await?,
+        members: membership::list(session).await?,
+        partitions: checkpoint_node::read_all(session).await?,
+        locks: locks(session, bits).await?,
+        markers: in_doubt::of_all_ranges(session, bits).await?,
+        requests: revocation::list(session).await?,
+        restoring: restoration::holder(session).await?,
+        restorations: restoration::records(session).await?,
     })
 }
 
@@ -87,10 +88,10 @@ pub async fn overview<S: Session, C: Clock>(
 /// # Errors
 /// As every recipe.
 pub async fn locks<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
     bits: RangeBits,
 ) -> Result<Vec<RangeQueue>, Error> {
-    let queues = join_all(bits.ranges().map(|range| queue_of(coordinator, range))).await;
+    let queues = join_all(bits.ranges().map(|range| queue_of(session, range))).await;
     let queues: Result<Vec<_>, Error> = queues.into_iter().collect();
     let mut queues = queues?;
     queues.retain(|queue| !queue.queue.is_empty());
@@ -98,17 +99,17 @@ pub async fn locks<S: Session, C: Clock>(
 }
 
 async fn queue_of<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
     range: RangeId,
 ) -> Result<RangeQueue, Error> {
-    let directory = coordinator.paths().range(range);
-    let children = coordinator.children(&directory).await?;
+    let directory = session.paths().range(range);
+    let children = session.children(&directory).await?;
     let mut queue = Vec::new();
     for name in &children {
-        let Some(contender) = Contender::parse(name) else {
+        let Some(contender) = path::name::read_entry(name) else {
             continue;
         };
-        let Some(node) = coordinator.get(&path::child(&directory, name)).await? else {
+        let Some(node) = session.get(&path::child(&directory, name)).await? else {
             continue;
         };
         queue.push(Queued {

@@ -13,27 +13,28 @@
 
 #![warn(missing_docs)]
 
+pub mod contender;
 pub mod path;
 pub mod queue;
 pub mod envelope;
 pub mod error;
-pub mod coordinator;
-pub mod place;
+pub mod namespace_session;
+pub mod lock_entry;
 pub mod lock;
 pub mod membership;
 pub mod range_lock;
-pub mod requests;
+pub mod revocation;
 pub mod partition_lock;
-pub mod progress_node;
-pub mod marks;
+pub mod checkpoint_node;
+pub mod in_doubt;
 pub mod definition_node;
 pub mod log_node;
 pub mod restoration;
 pub mod inspect;
 pub mod glance;
 pub mod namespace;
-pub mod calm;
-pub mod departure;
+pub mod quiescence;
+pub mod leave;
 
-pub use coordinator::Coordinator;
 pub use error::Error;
+pub use namespace_session::NamespaceSession;

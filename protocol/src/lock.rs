@@ -1,14 +1,14 @@
 //! What every lock of a namespace has in common: a place in a queue, and what it is the lock of. The locks themselves
-//! are [`RangeLock`](super::range_lock::RangeLock), [`PartitionLock`](super::partition_lock::PartitionLock) and
-//! [`RestorationLock`](super::restoration::RestorationLock).
+//! are [`RangeLock`](crate::range_lock::RangeLock), [`PartitionLock`](crate::partition_lock::PartitionLock) and
+//! [`RestorationLock`](crate::restoration::RestorationLock).
 
 use stitch_common::clock::Clock;
 use stitch_common::ports::{Operation, Session};
 
-use super::coordinator::Coordinator;
-use super::error::Error;
-use super::place::{Place, Ticket};
-use super::queue::Sequence;
+use crate::contender::Sequence;
+use crate::error::Error;
+use crate::lock_entry::{LockEntry, Ticket};
+use crate::namespace_session::NamespaceSession;
 
 /// A lock: being asked for, held, or given back. Not `Clone`: one of them stands for one node. It does not know by
 /// itself that its session has ended; see [`Lock::verify`].
@@ -17,8 +17,8 @@ use super::queue::Sequence;
 /// [`Lock::release`], or, when the session is over, [`Lock::abandon`].
 #[derive(Debug)]
 pub struct Lock<Of> {
-    pub(super) of: Of,
-    pub(super) place: Place,
+    pub(crate) of: Of,
+    pub(crate) place: LockEntry,
 }
 
 impl<Of> Lock<Of> {
@@ -47,9 +47,9 @@ impl<Of> Lock<Of> {
     /// As every recipe.
     pub async fn queue<S: Session, C: Clock>(
         &mut self,
-        coordinator: &Coordinator<S, C>,
+        session: &NamespaceSession<S, C>,
     ) -> Result<Ticket, Error> {
-        self.place.queue(coordinator).await
+        self.place.queue(session).await
     }
 
     /// Takes a place if need be, and waits until the lock is granted, however long that takes: whoever is ahead gives
@@ -60,9 +60,9 @@ impl<Of> Lock<Of> {
     /// [`Error::Lost`] if the node vanished; else as every recipe.
     pub async fn wait_granted<S: Session, C: Clock>(
         &mut self,
-        coordinator: &Coordinator<S, C>,
+        session: &NamespaceSession<S, C>,
     ) -> Result<Ticket, Error> {
-        self.place.wait_granted(coordinator).await
+        self.place.wait_granted(session).await
     }
 
     /// Asks ZooKeeper whether the node is there and this session's; to be done after every reconnect, before anything
@@ -72,9 +72,9 @@ impl<Of> Lock<Of> {
     /// [`Error::Lost`] if it is not; else as every recipe.
     pub async fn verify<S: Session, C: Clock>(
         &mut self,
-        coordinator: &Coordinator<S, C>,
+        session: &NamespaceSession<S, C>,
     ) -> Result<(), Error> {
-        self.place.verify(coordinator).await
+        self.place.verify(session).await
     }
 
     /// Gives the lock back, or gives up waiting for it: when it returns, the node is gone. Cancelled or failed, the
@@ -84,9 +84,9 @@ impl<Of> Lock<Of> {
     /// As every recipe.
     pub async fn release<S: Session, C: Clock>(
         &mut self,
-        coordinator: &Coordinator<S, C>,
+        session: &NamespaceSession<S, C>,
     ) -> Result<(), Error> {
-        self.place.leave(coordinator).await
+        self.place.leave(session).await
     }
 
     /// Forgets the lock because its session is over: the node goes with it.
@@ -95,7 +95,7 @@ impl<Of> Lock<Of> {
     }
 
     /// The operation that lets a transaction pass only while this lock's node exists.
-    pub(super) fn fence(&self) -> Result<Operation, Error> {
+    pub(crate) fn fence(&self) -> Result<Operation, Error> {
         self.place.fence()
     }
 }

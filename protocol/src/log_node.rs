@@ -9,16 +9,16 @@ use futures_util::future::join_all;
 
 use stitch_common::clock::Clock;
 use stitch_common::offset::Partition;
-use stitch_common::ports::{CreateMode, Fingerprint, KeeperError, Session};
+use stitch_common::ports::{CreateMode, Fingerprint, Session, ZkError};
 
-use super::coordinator::{Coordinator, Tries, not_initialised};
-use super::envelope::{self, Payload};
-use super::error::Error;
-use super::path;
+use crate::envelope::{self, Payload};
+use crate::error::Error;
+use crate::namespace_session::{NamespaceSession, RetryBudget, not_initialised};
+use crate::path;
 
 impl Payload for Fingerprint {
     const FORMAT: u32 = 1;
-    const WAY_OUT: &'static str = "run the version of the program that wrote it; if it is damaged, follow \
+    const HELP: &'static str = "run the version of the program that wrote it; if it is damaged, follow \
          docs/operations.md, \"Loss of ZooKeeper\"";
 }
 
@@ -27,13 +27,13 @@ impl Payload for Fingerprint {
 /// # Errors
 /// [`Error::Corrupt`]; else as every recipe.
 pub async fn read_all<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
 ) -> Result<BTreeMap<Partition, Fingerprint>, Error> {
-    let names = coordinator.children(&coordinator.paths().log()).await?;
+    let names = session.children(&session.paths().log()).await?;
     let partitions = names.iter().filter_map(|name| path::partition_of(name));
     let nodes = partitions.map(async |partition| {
-        let path = coordinator.paths().first_record(partition);
-        match coordinator.get(&path).await? {
+        let path = session.paths().first_record(partition);
+        match session.get(&path).await? {
             Some(node) => Ok(Some((partition, envelope::open(&path, &node.data)?))),
             None => Ok(None),
         }
@@ -47,19 +47,19 @@ pub async fn read_all<S: Session, C: Clock>(
 /// # Errors
 /// [`Error::NotInitialised`]; else as every recipe.
 pub async fn keep<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
     partition: Partition,
     first_record: &Fingerprint,
 ) -> Result<(), Error> {
-    let path = coordinator.paths().first_record(partition);
+    let path = session.paths().first_record(partition);
     let data = envelope::seal(first_record);
-    let mut tries = Tries::new(&path);
+    let mut tries = RetryBudget::new(&path);
     loop {
-        let session = coordinator.session();
-        match session.create(&path, &data, CreateMode::Persistent).await {
-            Ok(_) | Err(KeeperError::NodeExists) => return Ok(()),
-            Err(KeeperError::Ambiguous(why)) => tries.pause(coordinator, why).await?,
-            Err(KeeperError::NoNode) => return Err(not_initialised(&path)),
+        let zookeeper = session.zookeeper();
+        match zookeeper.create(&path, &data, CreateMode::Persistent).await {
+            Ok(_) | Err(ZkError::NodeExists) => return Ok(()),
+            Err(ZkError::Ambiguous(why)) => tries.pause(session, why).await?,
+            Err(ZkError::NoNode) => return Err(not_initialised(&path)),
             Err(error) => return Err(Error::unexpected(&path, error)),
         }
     }

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use stitch_common::clock::Clock;
 use stitch_common::member::{MemberId, Role};
-use stitch_common::ports::{CreateMode, KeeperError, MultiError, NodeStat, Operation, Session};
+use stitch_common::ports::{CreateMode, MultiError, NodeStat, Operation, Session, ZkError};
 
-use super::coordinator::{Coordinator, Tries, not_initialised};
-use super::envelope::{self, Payload};
-use super::error::Error;
+use crate::envelope::{self, Payload};
+use crate::error::Error;
+use crate::namespace_session::{NamespaceSession, RetryBudget, not_initialised};
 
 /// What a member says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,13 +36,13 @@ pub struct MemberRecord {
 
 impl Payload for MemberRecord {
     const FORMAT: u32 = 1;
-    const WAY_OUT: &'static str = "stop that member, make sure that its host has no connection to Cassandra any \
+    const HELP: &'static str = "stop that member, make sure that its host has no connection to Cassandra any \
          more, and delete the node by hand";
 }
 
 /// What a process says when it joins; the session adds the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Introduction {
+pub struct MemberInfo {
     /// What it does.
     pub role: Role,
     /// Where it runs.
@@ -71,12 +71,12 @@ const DEFINITION: usize = 0;
 /// # Errors
 /// [`Error::NotInitialised`]; else as every recipe.
 pub async fn join<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
     definition_version: i32,
-    introduction: &Introduction,
+    info: &MemberInfo,
 ) -> Result<Joined, Error> {
-    let member = coordinator.member();
-    let paths = coordinator.paths();
+    let member = session.member();
+    let paths = session.paths();
     let (path, alive) = (paths.member(&member), paths.alive(&member));
     let operations = vec![
         Operation::Check {
@@ -85,7 +85,7 @@ pub async fn join<S: Session, C: Clock>(
         },
         Operation::Create {
             path: path.clone(),
-            data: envelope::seal(&record(coordinator, definition_version, introduction)),
+            data: envelope::seal(&record(session, definition_version, info)),
             mode: CreateMode::Persistent,
         },
         Operation::Create {
@@ -99,29 +99,29 @@ pub async fn join<S: Session, C: Clock>(
             version: None,
         },
     ];
-    let mut tries = Tries::new(&path);
+    let mut tries = RetryBudget::new(&path);
     loop {
-        let answer = coordinator.session().multi(operations.clone()).await;
+        let answer = session.zookeeper().multi(operations.clone()).await;
         match answer {
             Ok(_) => return Ok(Joined::Member(member)),
-            Err(MultiError::Whole(KeeperError::Ambiguous(why))) => {
-                tries.pause(coordinator, why).await?;
-                if is_alive(coordinator, &member).await? {
+            Err(MultiError::Whole(ZkError::Ambiguous(why))) => {
+                tries.pause(session, why).await?;
+                if is_alive(session, &member).await? {
                     return Ok(Joined::Member(member));
                 }
             }
             Err(MultiError::Operation {
                 index: DEFINITION,
-                error: KeeperError::BadVersion,
+                error: ZkError::BadVersion,
             }) => return Ok(Joined::DefinitionChanged),
             Err(MultiError::Operation {
-                error: KeeperError::NoNode,
+                error: ZkError::NoNode,
                 ..
             }) => return Err(not_initialised(&paths.definition())),
             Err(MultiError::Operation {
-                error: KeeperError::NodeExists,
+                error: ZkError::NodeExists,
                 ..
-            }) if is_alive(coordinator, &member).await? => return Ok(Joined::Member(member)),
+            }) if is_alive(session, &member).await? => return Ok(Joined::Member(member)),
             Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {
                 return Err(Error::unexpected(&path, error));
             }
@@ -130,28 +130,28 @@ pub async fn join<S: Session, C: Clock>(
 }
 
 fn record<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
     definition_version: i32,
-    introduction: &Introduction,
+    info: &MemberInfo,
 ) -> MemberRecord {
-    let timeout = coordinator.session().timeout().as_millis();
+    let timeout = session.zookeeper().timeout().as_millis();
     MemberRecord {
-        role: introduction.role,
-        host: introduction.host.clone(),
-        process_id: introduction.process_id,
-        started: coordinator.clock().wall(),
+        role: info.role,
+        host: info.host.clone(),
+        process_id: info.process_id,
+        started: session.clock().wall(),
         session_timeout_ms: u64::try_from(timeout).unwrap_or(u64::MAX),
-        version: introduction.version.clone(),
+        version: info.version.clone(),
         definition_version,
     }
 }
 
 async fn is_alive<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
     member: &MemberId,
 ) -> Result<bool, Error> {
-    let path = coordinator.paths().alive(member);
-    Ok(coordinator.get(&path).await?.is_some())
+    let path = session.paths().alive(member);
+    Ok(session.get(&path).await?.is_some())
 }
 
 /// The heartbeat (rule P3): one write, tried once. Whoever calls it renews the lease from the moment *before* the call,
@@ -162,12 +162,12 @@ async fn is_alive<S: Session, C: Clock>(
 /// [`Error::Lost`] if this session is no member (any more): stop sending; [`Error::Unanswered`] as often as an answer
 /// is lost: try again.
 pub async fn heartbeat<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
 ) -> Result<NodeStat, Error> {
-    let path = coordinator.paths().alive(&coordinator.member());
-    match coordinator.session().set(&path, b"", None).await {
-        Ok(stat) if stat.ephemeral_owner == coordinator.session().id() => Ok(stat),
-        Ok(_) | Err(KeeperError::NoNode) => Err(Error::Lost { path }),
+    let path = session.paths().alive(&session.member());
+    match session.zookeeper().set(&path, b"", None).await {
+        Ok(stat) if stat.ephemeral_owner == session.zookeeper().id() => Ok(stat),
+        Ok(_) | Err(ZkError::NoNode) => Err(Error::Lost { path }),
         Err(error) => Err(Error::unexpected(&path, error)),
     }
 }
@@ -189,29 +189,26 @@ impl Epoch {
 ///
 /// # Errors
 /// As every recipe.
-pub async fn leave<S: Session, C: Clock>(coordinator: &Coordinator<S, C>) -> Result<(), Error> {
-    let member = coordinator.member();
-    let path = coordinator.paths().member(&member);
+pub async fn leave<S: Session, C: Clock>(session: &NamespaceSession<S, C>) -> Result<(), Error> {
+    let member = session.member();
+    let path = session.paths().member(&member);
     let delete = |path: String| Operation::Delete {
         path,
         version: None,
     };
-    let operations = vec![
-        delete(coordinator.paths().alive(&member)),
-        delete(path.clone()),
-    ];
-    let mut tries = Tries::new(&path);
+    let operations = vec![delete(session.paths().alive(&member)), delete(path.clone())];
+    let mut tries = RetryBudget::new(&path);
     loop {
-        match coordinator.session().multi(operations.clone()).await {
+        match session.zookeeper().multi(operations.clone()).await {
             Ok(_) => return Ok(()),
-            Err(MultiError::Whole(KeeperError::Ambiguous(why))) => {
-                tries.pause(coordinator, why).await?;
+            Err(MultiError::Whole(ZkError::Ambiguous(why))) => {
+                tries.pause(session, why).await?;
             }
             // Nothing else deletes a member that is alive: an earlier try has done it, or there never was one.
             Err(MultiError::Operation {
-                error: KeeperError::NoNode,
+                error: ZkError::NoNode,
                 ..
-            }) => return coordinator.delete(&path).await,
+            }) => return session.delete(&path).await,
             Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {
                 return Err(Error::unexpected(&path, error));
             }
@@ -222,7 +219,7 @@ pub async fn leave<S: Session, C: Clock>(coordinator: &Coordinator<S, C>) -> Res
 /// What became of forgetting a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Forgot {
+pub enum RemoveOutcome {
     /// It is gone; it may have been before.
     Gone,
     /// It is no tombstone but alive: it stays.
@@ -234,17 +231,17 @@ pub enum Forgot {
 ///
 /// # Errors
 /// As every recipe.
-pub async fn forget<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+pub async fn remove<S: Session, C: Clock>(
+    session: &NamespaceSession<S, C>,
     member: &MemberId,
-) -> Result<Forgot, Error> {
-    let path = coordinator.paths().member(member);
-    let mut tries = Tries::new(&path);
+) -> Result<RemoveOutcome, Error> {
+    let path = session.paths().member(member);
+    let mut tries = RetryBudget::new(&path);
     loop {
-        match coordinator.session().delete(&path, None).await {
-            Ok(()) | Err(KeeperError::NoNode) => return Ok(Forgot::Gone),
-            Err(KeeperError::NotEmpty) => return Ok(Forgot::Alive),
-            Err(KeeperError::Ambiguous(why)) => tries.pause(coordinator, why).await?,
+        match session.zookeeper().delete(&path, None).await {
+            Ok(()) | Err(ZkError::NoNode) => return Ok(RemoveOutcome::Gone),
+            Err(ZkError::NotEmpty) => return Ok(RemoveOutcome::Alive),
+            Err(ZkError::Ambiguous(why)) => tries.pause(session, why).await?,
             Err(error) => return Err(Error::unexpected(&path, error)),
         }
     }
@@ -289,7 +286,7 @@ impl Members {
     }
 
     /// Those that are not.
-    pub fn tombstones(&self) -> impl Iterator<Item = &Member> {
+    pub fn dead_members(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| !member.alive)
     }
 
@@ -304,18 +301,20 @@ impl Members {
 ///
 /// # Errors
 /// [`Error::NotInitialised`]; [`Error::Corrupt`]; else as every recipe.
-pub async fn list<S: Session, C: Clock>(coordinator: &Coordinator<S, C>) -> Result<Members, Error> {
-    let path = coordinator.paths().members();
-    let Some(node) = coordinator.get(&path).await? else {
+pub async fn list<S: Session, C: Clock>(
+    session: &NamespaceSession<S, C>,
+) -> Result<Members, Error> {
+    let path = session.paths().members();
+    let Some(node) = session.get(&path).await? else {
         return Err(not_initialised(&path));
     };
-    let names = coordinator.children(&path).await?;
+    let names = session.children(&path).await?;
     let mut ids: Vec<_> = names
         .iter()
         .filter_map(|name| MemberId::from_node_name(name))
         .collect();
     ids.sort_unstable();
-    let members = join_all(ids.into_iter().map(|id| read(coordinator, id))).await;
+    let members = join_all(ids.into_iter().map(|id| read(session, id))).await;
     let members: Result<Vec<_>, _> = members.into_iter().collect();
     Ok(Members {
         members: members?.into_iter().flatten().collect(),
@@ -324,13 +323,13 @@ pub async fn list<S: Session, C: Clock>(coordinator: &Coordinator<S, C>) -> Resu
 }
 
 async fn read<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
     id: MemberId,
 ) -> Result<Option<Member>, Error> {
     // In this order: a member that left between the two has no node, so it is not taken for a tombstone.
-    let alive = is_alive(coordinator, &id).await?;
-    let path = coordinator.paths().member(&id);
-    let Some(node) = coordinator.get(&path).await? else {
+    let alive = is_alive(session, &id).await?;
+    let path = session.paths().member(&id);
+    let Some(node) = session.get(&path).await? else {
         return Ok(None);
     };
     let record = envelope::open(&path, &node.data)?;

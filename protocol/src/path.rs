@@ -9,13 +9,13 @@
 //!   /partitions/<p>/lock-<guid>-<seq>
 //!   /partitions/<p>/progress
 //!   /ranges/<r>/_c_<guid>-__READ__<seq>     and __WRIT__
-//!   /ranges/<r>/unsettled-<session>-<n>
-//!   /requests/<r>-<seq of the WRIT node>
+//!   /ranges/<r>/in-doubt-<session>-<n>
+//!   /revocations/<r>-<seq of the WRIT node>
 //!   /restorations/lock-<guid>-<seq>
 //!   /restorations/<id>
 //! ```
 
-pub(super) mod name;
+pub mod name;
 
 use stitch_common::member::MemberId;
 use stitch_common::offset::Partition;
@@ -55,7 +55,7 @@ impl Paths {
             self.log(),
             self.partitions(),
             self.ranges(),
-            self.requests(),
+            self.revocations(),
             self.restorations(),
         ]
     }
@@ -111,8 +111,8 @@ impl Paths {
 
     /// A partition's progress.
     #[must_use]
-    pub fn progress(&self, partition: Partition) -> String {
-        format!("{}/partitions/{partition}/progress", self.root)
+    pub fn checkpoint(&self, partition: Partition) -> String {
+        format!("{}/partitions/{partition}/checkpoint", self.root)
     }
 
     /// The parent of all ranges.
@@ -129,8 +129,8 @@ impl Paths {
 
     /// The parent of all requests; processors watch it alone.
     #[must_use]
-    pub fn requests(&self) -> String {
-        format!("{}/requests", self.root)
+    pub fn revocations(&self) -> String {
+        format!("{}/revocations", self.root)
     }
 
     /// The restoration lock's queue and the records of restorations.
@@ -142,20 +142,20 @@ impl Paths {
 
 /// `directory/name`
 #[must_use]
-pub(super) fn child(directory: &str, name: &str) -> String {
+pub(crate) fn child(directory: &str, name: &str) -> String {
     format!("{directory}/{name}")
 }
 
 /// The partition that a child of `/partitions` stands for.
 #[must_use]
-pub(super) fn partition_of(name: &str) -> Option<Partition> {
+pub(crate) fn partition_of(name: &str) -> Option<Partition> {
     let partition = Partition(name.parse().ok()?);
     (partition.0 >= 0 && partition.to_string() == name).then_some(partition)
 }
 
 /// The range that a child of `/ranges` stands for.
 #[must_use]
-pub(super) fn range_of(name: &str) -> Option<RangeId> {
+pub(crate) fn range_of(name: &str) -> Option<RangeId> {
     let range = RangeId(name.parse().ok()?);
     (range.to_string() == name).then_some(range)
 }
@@ -177,11 +177,11 @@ mod tests {
                 "/stitch/plays/members/0000000100000001/alive",
             ),
             (
-                paths.progress(Partition(3)),
-                "/stitch/plays/partitions/3/progress",
+                paths.checkpoint(Partition(3)),
+                "/stitch/plays/partitions/3/checkpoint",
             ),
             (paths.range(RangeId(63)), "/stitch/plays/ranges/63"),
-            (paths.requests(), "/stitch/plays/requests"),
+            (paths.revocations(), "/stitch/plays/revocations"),
             (paths.restorations(), "/stitch/plays/restorations"),
         ];
         for (path, expected) in spelled {

@@ -1,115 +1,8 @@
 //! The lock queue, decided: from the names of a directory's children alone, who holds the lock and whom to wait for.
-//! Names are read by [`name`](super::path::name), and waiting is in [`place`](super::place).
+//! Names are read by [`name`](crate::path::name), and waiting is in [`lock_entry`](crate::lock_entry).
 
-use std::cmp::Ordering;
-use std::fmt;
-
-use super::path;
-
-/// How a lock is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// Together with other shared holders.
-    Shared,
-    /// Alone.
-    Exclusive,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Shared => "shared",
-            Self::Exclusive => "exclusive",
-        })
-    }
-}
-
-/// A place in a queue, given by ZooKeeper: ten digits, counting up within the directory, and going on from the lowest
-/// negative number after the highest. So two of them are compared by their distance, and there is no total order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Sequence(i32);
-
-impl Sequence {
-    /// This number.
-    #[must_use]
-    pub const fn new(number: i32) -> Self {
-        Self(number)
-    }
-
-    /// Reads the end of a sequential node's name.
-    #[must_use]
-    pub fn parse(digits: &str) -> Option<Self> {
-        let sequence = Self(digits.parse().ok()?);
-        (sequence.to_string() == digits).then_some(sequence)
-    }
-
-    /// Whether this was given before `other`, if fewer than 2^31 were given between them.
-    #[must_use]
-    pub const fn precedes(self, other: Self) -> bool {
-        self.0.wrapping_sub(other.0) < 0
-    }
-
-    /// The order of two places of one queue, which never spans half of all numbers.
-    pub(super) fn cmp_distance(self, other: Self) -> Ordering {
-        self.0.wrapping_sub(other.0).cmp(&0)
-    }
-}
-
-impl fmt::Display for Sequence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:010}", self.0)
-    }
-}
-
-/// What tells the nodes of one contender from all others: it goes into the name, because the answer to a creation may
-/// be lost and ZooKeeper chooses the rest of the name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Guid(uuid::Uuid);
-
-impl Guid {
-    /// The `number`th of a session: ZooKeeper never gives a session's number twice.
-    #[must_use]
-    pub fn new(session: i64, number: u64) -> Self {
-        Self(uuid::Uuid::from_u64_pair(session.cast_unsigned(), number))
-    }
-
-    /// Reads the 36 characters that it is written as.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let guid = Self(uuid::Uuid::try_parse(text).ok()?);
-        (guid.to_string() == text).then_some(guid)
-    }
-}
-
-impl fmt::Display for Guid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.hyphenated().fmt(f)
-    }
-}
-
-/// A node that queues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Contender {
-    /// Who made it.
-    pub guid: Guid,
-    /// What it wants.
-    pub kind: Kind,
-    /// Its place.
-    pub sequence: Sequence,
-}
-
-impl Contender {
-    /// Reads a child's name; `None` if it is none that queues.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        path::name::read_place(name)
-    }
-
-    fn waits_for(self, other: Self) -> bool {
-        other.sequence.precedes(self.sequence)
-            && (self.kind == Kind::Exclusive || other.kind == Kind::Exclusive)
-    }
-}
+use crate::contender::Contender;
+use crate::path::name::read_entry;
 
 /// Where a node stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +18,10 @@ pub enum Position<'a> {
 /// Whom `me` waits for among the `others` of its queue; nobody, if it has the lock. A shared lock waits for the nearest
 /// earlier exclusive node, an exclusive one for the nearest earlier node of any kind: each wakes only those that it held
 /// up.
-pub fn ahead(me: Contender, others: impl IntoIterator<Item = Contender>) -> Option<Contender> {
+pub fn predecessor(
+    me: Contender,
+    others: impl IntoIterator<Item = Contender>,
+) -> Option<Contender> {
     let mut nearest: Option<Contender> = None;
     for other in others.into_iter().filter(|other| me.waits_for(*other)) {
         if nearest.is_none_or(|nearest| nearest.sequence.precedes(other.sequence)) {
@@ -141,24 +37,22 @@ pub fn position<'a>(children: &'a [String], own: &str) -> Position<'a> {
     if !children.iter().any(|name| name == own) {
         return Position::Gone;
     }
-    let Some(me) = Contender::parse(own) else {
+    let Some(me) = read_entry(own) else {
         return Position::Gone;
     };
-    let others = children.iter().filter_map(|name| Contender::parse(name));
-    let Some(nearest) = ahead(me, others) else {
+    let others = children.iter().filter_map(|name| read_entry(name));
+    let Some(nearest) = predecessor(me, others) else {
         return Position::Held;
     };
     let named = children
         .iter()
-        .find(|name| Contender::parse(name) == Some(nearest));
+        .find(|name| read_entry(name) == Some(nearest));
     named.map_or(Position::Held, |name| Position::Behind(name))
 }
 
 /// The names of those among `children` that have the lock.
 pub fn holders(children: &[String]) -> impl Iterator<Item = &str> {
-    let queued = children
-        .iter()
-        .filter(|name| Contender::parse(name).is_some());
+    let queued = children.iter().filter(|name| read_entry(name).is_some());
     let held = queued.filter(|name| position(children, name) == Position::Held);
     held.map(String::as_str)
 }

@@ -4,11 +4,11 @@ use stitch_common::clock::Clock;
 use stitch_common::ports::Session;
 use stitch_common::range::RangeId;
 
-use super::coordinator::Coordinator;
-use super::lock::Lock;
-use super::path;
-use super::place::Place;
-use super::queue::Kind;
+use crate::contender::Kind;
+use crate::lock::Lock;
+use crate::lock_entry::LockEntry;
+use crate::namespace_session::NamespaceSession;
+use crate::path;
 
 /// Which range a lock is of, and how it is held.
 #[derive(Debug)]
@@ -23,16 +23,16 @@ pub type RangeLock = Lock<OfRange>;
 impl RangeLock {
     /// A lock of this kind that nothing was done for yet.
     pub fn new<S: Session, C: Clock>(
-        coordinator: &Coordinator<S, C>,
+        session: &NamespaceSession<S, C>,
         range: RangeId,
         kind: Kind,
     ) -> Self {
-        let guid = coordinator.next_guid();
-        let directory = coordinator.paths().range(range);
-        let prefix = path::name::range_place(guid, kind);
+        let guid = session.next_guid();
+        let directory = session.paths().range(range);
+        let prefix = path::name::range_entry(guid, kind);
         Self {
             of: OfRange { range, kind },
-            place: Place::new(directory, prefix, guid, Vec::new()),
+            place: LockEntry::new(directory, prefix, guid, Vec::new()),
         }
     }
 

@@ -10,17 +10,16 @@ use serde::{Deserialize, Serialize};
 use stitch_common::clock::Clock;
 use stitch_common::member::MemberId;
 use stitch_common::offset::Offsets;
-use stitch_common::ports::{CreateMode, KeeperError, Session};
+use stitch_common::ports::{CreateMode, Session, ZkError};
 use stitch_common::range::RangeId;
 
-use super::coordinator::{Coordinator, Tries, not_initialised};
-use super::definition_node::NamespaceRecord;
-use super::envelope::{self, Payload};
-use super::error::Error;
-use super::lock::Lock;
-use super::path;
-use super::place::Place;
-use super::queue::{self, Contender};
+use crate::envelope::{self, Payload};
+use crate::error::Error;
+use crate::lock::Lock;
+use crate::lock_entry::LockEntry;
+use crate::namespace_session::{NamespaceSession, RetryBudget, not_initialised};
+use crate::path;
+use crate::queue;
 
 /// Who runs a restoration, or waits for one to end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +36,7 @@ pub struct Holder {
 
 impl Payload for Holder {
     const FORMAT: u32 = 1;
-    const WAY_OUT: &'static str = "wait until the session that made it has ended, or run the version of the program that wrote it";
+    const HELP: &'static str = "wait until the session that made it has ended, or run the version of the program that wrote it";
 }
 
 /// That a lock is the restoration lock.
@@ -51,23 +50,23 @@ pub type RestorationLock = Lock<OfRestorations>;
 impl RestorationLock {
     /// A lock that nothing was done for yet, for a process on this host.
     pub fn new<S: Session, C: Clock>(
-        coordinator: &Coordinator<S, C>,
+        session: &NamespaceSession<S, C>,
         host: &str,
         process_id: u32,
     ) -> Self {
-        let guid = coordinator.next_guid();
-        let directory = coordinator.paths().restorations();
+        let guid = session.next_guid();
+        let directory = session.paths().restorations();
         let holder = Holder {
-            member: coordinator.member(),
+            member: session.member(),
             host: host.to_owned(),
             process_id,
-            started: coordinator.clock().wall(),
+            started: session.clock().wall(),
         };
         let data = envelope::seal(&holder);
-        let prefix = path::name::exclusive_place(guid);
+        let prefix = path::name::exclusive_entry(guid);
         Self {
             of: OfRestorations(()),
-            place: Place::new(directory, prefix, guid, data),
+            place: LockEntry::new(directory, prefix, guid, data),
         }
     }
 
@@ -78,11 +77,11 @@ impl RestorationLock {
     /// [`Error::Lost`] if the node vanished; else as every recipe.
     pub async fn try_granted<S: Session, C: Clock>(
         &mut self,
-        coordinator: &Coordinator<S, C>,
+        session: &NamespaceSession<S, C>,
     ) -> Result<Option<Holder>, Error> {
-        while self.place.try_granted(coordinator).await?.is_some() {
+        while self.place.try_granted(session).await?.is_some() {
             // It may go between the two looks.
-            if let Some(holder) = holder(coordinator).await? {
+            if let Some(holder) = holder(session).await? {
                 return Ok(Some(holder));
             }
         }
@@ -95,15 +94,15 @@ impl RestorationLock {
 /// # Errors
 /// [`Error::Corrupt`]; else as every recipe.
 pub async fn holder<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
 ) -> Result<Option<Holder>, Error> {
-    let directory = coordinator.paths().restorations();
-    let children = coordinator.children(&directory).await?;
+    let directory = session.paths().restorations();
+    let children = session.children(&directory).await?;
     let Some(first) = queue::holders(&children).next() else {
         return Ok(None);
     };
     let path = path::child(&directory, first);
-    match coordinator.get(&path).await? {
+    match session.get(&path).await? {
         Some(node) => envelope::open(&path, &node.data).map(Some),
         None => Ok(None),
     }
@@ -141,11 +140,11 @@ pub enum RestorationState {
     /// It runs, or died without saying so: it runs only if its member has the restoration lock.
     Running,
     /// It ended, with every range in scope proved right.
-    Proved,
+    Verified,
     /// It ended, and known drift remains.
     DriftRemains,
     /// It ended, and something is not proved.
-    NotProved,
+    Unverified,
 }
 
 /// What became of a range.
@@ -153,14 +152,14 @@ pub enum RestorationState {
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum RangeOutcome {
     /// Every cell in scope equals what the events below the cut add up to.
-    Proved {
+    Verified {
         /// How many cells were corrected.
         corrected: u64,
         /// How long the exclusive lock was held.
         locked_ms: u64,
     },
     /// It was given back before that was shown.
-    NotProved {
+    Unverified {
         /// Why, in a few words; cut short at [`RangeOutcome::WHY_MAX`].
         why: String,
     },
@@ -198,17 +197,11 @@ pub struct RestorationRecord {
 }
 
 impl Payload for RestorationRecord {
-    const FORMAT: u32 = 1;
-    const WAY_OUT: &'static str = "it is a record for people only: delete that node by hand, or run the version of the program that wrote it";
+    const FORMAT: u32 = 2;
+    const HELP: &'static str = "it is a record for people only: delete that node by hand, or run the version of the program that wrote it";
 }
 
 impl RestorationRecord {
-    /// The fingerprint of a namespace for [`RestorationRecord::identity`].
-    #[must_use]
-    pub fn identity_of(namespace: &NamespaceRecord) -> u32 {
-        crc32fast::hash(&envelope::seal(namespace))
-    }
-
     /// How many records are kept.
     pub const KEPT: usize = 50;
 
@@ -218,7 +211,7 @@ impl RestorationRecord {
         let mut bounded = self.clone();
         for limit in [RangeOutcome::WHY_MAX, 20, 0] {
             for outcome in bounded.ranges.values_mut() {
-                if let RangeOutcome::NotProved { why } = outcome {
+                if let RangeOutcome::Unverified { why } = outcome {
                     *why = why.chars().take(limit).collect();
                 }
             }
@@ -240,51 +233,49 @@ impl RestorationRecord {
 /// # Errors
 /// As every recipe.
 pub async fn write_record<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
     record: &RestorationRecord,
 ) -> Result<(), Error> {
-    let path = path::child(&coordinator.paths().restorations(), record.id.as_str());
+    let path = path::child(&session.paths().restorations(), record.id.as_str());
     let data = record.bytes();
-    let mut tries = Tries::new(&path);
+    let mut tries = RetryBudget::new(&path);
     loop {
-        let session = coordinator.session();
+        let zookeeper = session.zookeeper();
         // One session writes it, so the last write wins whichever answers are lost.
-        match session.set(&path, &data, None).await {
+        match zookeeper.set(&path, &data, None).await {
             Ok(_) => return Ok(()),
-            Err(KeeperError::NoNode) => {}
-            Err(KeeperError::Ambiguous(why)) => {
-                tries.pause(coordinator, why).await?;
+            Err(ZkError::NoNode) => {}
+            Err(ZkError::Ambiguous(why)) => {
+                tries.pause(session, why).await?;
                 continue;
             }
             Err(error) => return Err(Error::unexpected(&path, error)),
         }
-        match session.create(&path, &data, CreateMode::Persistent).await {
-            Ok(_) => return prune(coordinator).await,
-            Err(KeeperError::NodeExists) => {}
-            Err(KeeperError::NoNode) => return Err(not_initialised(&path)),
-            Err(KeeperError::Ambiguous(why)) => tries.pause(coordinator, why).await?,
+        match zookeeper.create(&path, &data, CreateMode::Persistent).await {
+            Ok(_) => return prune(session).await,
+            Err(ZkError::NodeExists) => {}
+            Err(ZkError::NoNode) => return Err(not_initialised(&path)),
+            Err(ZkError::Ambiguous(why)) => tries.pause(session, why).await?,
             Err(error) => return Err(Error::unexpected(&path, error)),
         }
     }
 }
 
-async fn prune<S: Session, C: Clock>(coordinator: &Coordinator<S, C>) -> Result<(), Error> {
-    let names = record_names(coordinator).await?;
+async fn prune<S: Session, C: Clock>(session: &NamespaceSession<S, C>) -> Result<(), Error> {
+    let names = record_names(session).await?;
     let superfluous = names.len().saturating_sub(RestorationRecord::KEPT);
     for name in &names[..superfluous] {
-        let path = path::child(&coordinator.paths().restorations(), name);
-        coordinator.delete(&path).await?;
+        let path = path::child(&session.paths().restorations(), name);
+        session.delete(&path).await?;
     }
     Ok(())
 }
 
 async fn record_names<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
 ) -> Result<Vec<String>, Error> {
-    let mut names = coordinator
-        .children(&coordinator.paths().restorations())
-        .await?;
-    names.retain(|name| Contender::parse(name).is_none());
+    let mut names = session.children(&session.paths().restorations()).await?;
+    names.retain(|name| path::name::read_entry(name).is_none());
     names.sort_unstable();
     Ok(names)
 }
@@ -294,12 +285,12 @@ async fn record_names<S: Session, C: Clock>(
 /// # Errors
 /// [`Error::Corrupt`]; else as every recipe.
 pub async fn records<S: Session, C: Clock>(
-    coordinator: &Coordinator<S, C>,
+    session: &NamespaceSession<S, C>,
 ) -> Result<Vec<RestorationRecord>, Error> {
-    let names = record_names(coordinator).await?;
+    let names = record_names(session).await?;
     let reads = names.into_iter().map(async |name| {
-        let path = path::child(&coordinator.paths().restorations(), &name);
-        match coordinator.get(&path).await? {
+        let path = path::child(&session.paths().restorations(), &name);
+        match session.get(&path).await? {
             Some(node) => envelope::open(&path, &node.data).map(Some),
             None => Ok(None),
         }
@@ -316,7 +307,7 @@ mod tests {
     fn a_record_of_a_program_that_did_not_say_how_many_ranges_is_read() {
         let record = r#"{"id":"20260503T101530250Z-00000000000000aa",
             "holder":{"member":"00000000000000aa","host":"here","process_id":1,"started":"2026-05-03T10:15:30Z"},
-            "scope":"ranges 0-15","state":"proved","ended":null,"cuts":{},"generation":1,"identity":0,"ranges":{}}"#;
+            "scope":"ranges 0-15","state":"verified","ended":null,"cuts":{},"generation":1,"identity":0,"ranges":{}}"#;
         let record: RestorationRecord = serde_json::from_str(record).unwrap();
         assert_eq!(record.ranges_in_scope, None);
     }

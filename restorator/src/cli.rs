@@ -8,14 +8,14 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stitch_app::check::check;
-use stitch_app::program::{self, Shared};
+use stitch_app::runner::{self, Shared};
 use stitch_app::status;
 use stitch_common::config::Config;
 use stitch_common::ports::Level;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 
-use crate::options::{Gone, Limits, PlanOptions, PlanSource, RunOptions};
-use crate::real;
+use crate::options::{DeclaredDead, Limits, PlanOptions, PlanSource, RunOptions};
+use crate::wiring;
 use scope::ScopeArguments;
 
 #[derive(Debug, Parser)]
@@ -80,7 +80,7 @@ struct PlanArguments {
     #[arg(long, value_name = "FILE")]
     plan_file: Option<PathBuf>,
     #[command(flatten)]
-    word: Word,
+    word: Exceptions,
 }
 
 /// Restore: make the counts right, range by range, and prove it
@@ -111,24 +111,24 @@ struct RunArguments {
     #[arg(long, value_name = "N")]
     max_change: Option<u64>,
     #[command(flatten)]
-    word: Word,
+    word: Exceptions,
     #[command(flatten, next_help_heading = "With --now")]
     scope: ScopeArguments,
 }
 
 /// The operator's word on what is down for good.
 #[derive(Args, Clone, Debug)]
-struct Word {
+struct Exceptions {
     /// Read at this level instead of ALL: a timed-out increment on a replica that is down may be missed
     #[arg(long, value_name = "LEVEL", value_enum, ignore_case = true)]
-    accept: Option<Accept>,
+    read_consistency: Option<ReadConsistency>,
     /// A Cassandra node (host id or address) or a member that is down for good: nothing waits for it; repeatable
     #[arg(long, value_name = "NODE-OR-MEMBER")]
-    gone: Vec<Gone>,
+    declare_dead: Vec<DeclaredDead>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Accept {
+enum ReadConsistency {
     #[value(name = "QUORUM")]
     Quorum,
 }
@@ -137,42 +137,40 @@ enum Accept {
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     #[cfg(feature = "failpoints")]
     let _points = crate::failpoint::setup();
-    program::main(arguments, |Arguments { shared, command }| match command {
-        Command::Check => {
-            program::run("check", &shared, async |config, _| Ok(check(&config).await))
-        }
-        Command::Plan(given) => program::run("plan", &shared, async |mut config, shutdown| {
+    runner::main(arguments, |Arguments { shared, command }| match command {
+        Command::Check => runner::run("check", &shared, async |config, _| Ok(check(&config).await)),
+        Command::Plan(given) => runner::run("plan", &shared, async |mut config, shutdown| {
             let options = given.options(&mut config)?;
-            real::plan(&config, program::host(), &options, &shutdown).await
+            wiring::plan(&config, runner::host(), &options, &shutdown).await
         }),
-        Command::Run(given) => program::run("run", &shared, async |mut config, shutdown| {
+        Command::Run(given) => runner::run("run", &shared, async |mut config, shutdown| {
             let options = given.options(&mut config)?;
-            real::run(&config, program::host(), &options, &shutdown).await
+            wiring::run(&config, runner::host(), &options, &shutdown).await
         }),
-        Command::Status => program::run("status", &shared, async |config, _| {
+        Command::Status => runner::run("status", &shared, async |config, _| {
             status::read(&config).await
         }),
     })
 }
 
 impl PlanArguments {
-    fn options(self, config: &mut Config) -> Result<PlanOptions, Failure> {
+    fn options(self, config: &mut Config) -> Result<PlanOptions, UserError> {
         Ok(PlanOptions {
             scope: self.scope.scope(&config.definitions)?,
             plan_file: self.plan_file,
-            gone: self.word.given(config),
+            declared_dead: self.word.given(config),
         })
     }
 }
 
 impl RunArguments {
-    fn options(self, config: &mut Config) -> Result<RunOptions, Failure> {
+    fn options(self, config: &mut Config) -> Result<RunOptions, UserError> {
         let source = match self.plan {
             Some(file) if self.scope == ScopeArguments::default() => PlanSource::File(file),
             Some(_) => {
                 let what = "a plan has its scope: --counter, --key and --ranges go with --now";
-                let way_out = "leave them out, or make another plan by `stitch-restorator plan`";
-                return Err(Failure::new(what, way_out));
+                let help = "leave them out, or make another plan by `stitch-restorator plan`";
+                return Err(UserError::new(what, help));
             }
             None => PlanSource::Now(self.scope.scope(&config.definitions)?),
         };
@@ -182,18 +180,18 @@ impl RunArguments {
                 max_cells: self.max_cells,
                 max_change: self.max_change,
             },
-            gone: self.word.given(config),
+            declared_dead: self.word.given(config),
         })
     }
 }
 
-impl Word {
+impl Exceptions {
     /// What is gone; what is accepted goes into the configuration, where no file can set it.
-    fn given(self, config: &mut Config) -> Vec<Gone> {
-        if let Some(Accept::Quorum) = self.accept {
+    fn given(self, config: &mut Config) -> Vec<DeclaredDead> {
+        if let Some(ReadConsistency::Quorum) = self.read_consistency {
             config.restorator.read_level = Level::Quorum;
         }
-        self.gone
+        self.declare_dead
     }
 }
 

@@ -2,19 +2,19 @@
 
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
-use stitch_common::ports::{Cql, EventLog, Keeper};
-use stitch_common::user_error::Failure;
-use stitch_protocol::namespace::agree;
+use stitch_common::ports::{Cql, EventLog, ZooKeeper};
+use stitch_common::user_error::UserError;
+use stitch_protocol::namespace::validate;
 use tokio_util::sync::CancellationToken;
 
 use crate::journal::{Journal, JournalError};
-use crate::options::Gone;
-use crate::refuse;
+use crate::membership::{Membership, Process, enter};
+use crate::options::DeclaredDead;
+use crate::preflight;
 use crate::site::{Servers, Site, WorldOf};
-use crate::visit::{Process, Visit, enter};
-use stitch_common::feedback::Progress;
+use stitch_common::progress::Progress;
 use stitch_common::scope::Scope;
-use stitch_totals::memory::Memory;
+use stitch_totals::memory_pool::MemoryPool;
 
 pub mod plan;
 pub mod run;
@@ -40,26 +40,26 @@ pub struct Given<'a, K, Q, L, C> {
     pub journal: &'a dyn Fn(&str) -> Result<Journal, JournalError>,
 }
 
-impl<K: Keeper, Q: Cql, L: EventLog, C: Clock> Given<'_, K, Q, L, C> {
+impl<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock> Given<'_, K, Q, L, C> {
     fn site<'v>(
         &'v self,
-        visit: &'v Visit<K, Q, C>,
+        membership: &'v Membership<K, Q, C>,
         scope: &'v Scope,
-        gone: &'v [Gone],
+        declared_dead: &'v [DeclaredDead],
     ) -> Site<'v, WorldOf<K, Q, L, C>> {
         Site {
-            coordinator: &visit.coordinator,
-            store: &visit.store,
-            nodes: &visit.nodes,
+            session: &membership.session,
+            store: &membership.store,
+            nodes: &membership.nodes,
             log: &self.servers.log,
             clock: &self.servers.clock,
             config: self.config,
-            defined: &visit.agreement.defined,
+            defined: &membership.validated.defined,
             scope,
-            gone,
-            standing: &visit.standing,
+            declared_dead,
+            standing: &membership.standing,
             progress: self.progress,
-            memory: Memory::new(self.config.restorator.memory_bytes_max),
+            memory: MemoryPool::new(self.config.restorator.memory_bytes_max),
             ring: std::cell::RefCell::default(),
             known: std::cell::RefCell::default(),
         }
@@ -69,20 +69,20 @@ impl<K: Keeper, Q: Cql, L: EventLog, C: Clock> Given<'_, K, Q, L, C> {
     /// the leaving is beside what the work yields.
     async fn as_member<T>(
         &self,
-        work: impl AsyncFnOnce(&Visit<K, Q, C>) -> Result<T, Failure>,
-    ) -> Result<(T, Option<String>), Failure> {
+        work: impl AsyncFnOnce(&Membership<K, Q, C>) -> Result<T, UserError>,
+    ) -> Result<(T, Option<String>), UserError> {
         let stop = self.stop.clone();
-        let visit = enter(self.servers, self.config, self.process, stop).await?;
-        let done = visit.during(work(&visit)).await;
-        let left_behind = visit.leave(&self.servers.cql).await;
+        let membership = enter(self.servers, self.config, self.process, stop).await?;
+        let done = membership.during(work(&membership)).await;
+        let left_behind = membership.leave(&self.servers.cql).await;
         Ok((done?, left_behind))
     }
 
     /// Asks once more, after the log was read, what was asked before: it may have lost its beginning, or been made
     /// anew, while it was read.
-    async fn still_agrees(&self, visit: &Visit<K, Q, C>) -> Result<(), Failure> {
+    async fn still_agrees(&self, membership: &Membership<K, Q, C>) -> Result<(), UserError> {
         let (cql, log) = (&self.servers.cql, &self.servers.log);
-        let now = agree(&visit.coordinator, cql, log, self.config).await?;
-        refuse::log(&now.found.log, &now.found.bounds)
+        let now = validate(&membership.session, cql, log, self.config).await?;
+        preflight::log(&now.found.log, &now.found.bounds)
     }
 }

@@ -1,14 +1,14 @@
 //! Why a command could not be done, and the way out.
 
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 
 use stitch_common::ports::{LogError, StoreError};
 
+use crate::lease_keeper::Interruption;
 use crate::plan::merge::OutOfOrder;
-use crate::standing::Interruption;
 use stitch_totals::expected::ExpectedError;
-use stitch_totals::ledger::WentBack;
-use stitch_totals::memory::TooLarge;
+use stitch_totals::memory_pool::TooLarge;
+use stitch_totals::range_totals::WentBack;
 
 /// Why something could not be done; variants by what the operator will do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,7 @@ pub enum Error {
     /// What the log adds up to could not be found.
     #[error(transparent)]
     Expected(#[from] ExpectedError),
-    /// Progress went back.
+    /// Checkpoint went back.
     #[error(transparent)]
     WentBack(#[from] WentBack),
     /// The table cannot be scanned in order.
@@ -51,11 +51,11 @@ pub enum Error {
         /// What stood in its way.
         what: String,
         /// What to do about it.
-        way_out: String,
+        help: String,
     },
     /// One of the refusals that protect the counts.
-    #[error("{}", .0.what)]
-    Refused(Failure),
+    #[error("{}", .0.message)]
+    Refused(UserError),
 }
 
 fn interruption(interruption: &Interruption) -> &'static str {
@@ -68,12 +68,12 @@ fn interruption(interruption: &Interruption) -> &'static str {
 impl Error {
     /// What to do about it.
     #[must_use]
-    pub fn way_out(&self) -> String {
+    pub fn help(&self) -> String {
         let text = match self {
             Self::Coordination(_) => "the message says what; then run it again",
             Self::Store(StoreError::Unavailable(_)) => {
                 "start the Cassandra nodes that are down (`stitch-restorator check` names them) and run it again, or \
-                 accept less by --accept QUORUM"
+                 accept less by --read-consistency QUORUM"
             }
             Self::Store(StoreError::Refused(_)) => {
                 "see that the table, the user's permissions and the server's version are as `stitch-restorator check` \
@@ -98,8 +98,8 @@ impl Error {
             Self::Bound { .. } => {
                 "run it again; raise [restorator] range_timeout_ms if this is usual here"
             }
-            Self::NotCalm { way_out, .. } => return way_out.clone(),
-            Self::Refused(failure) => return failure.way_out.clone(),
+            Self::NotCalm { help, .. } => return help.clone(),
+            Self::Refused(failure) => return failure.help.clone(),
         };
         text.to_owned()
     }
@@ -121,9 +121,9 @@ fn expected_way_out(error: &ExpectedError) -> String {
     text.to_owned()
 }
 
-impl From<Error> for Failure {
+impl From<Error> for UserError {
     fn from(error: Error) -> Self {
-        let way_out = error.way_out();
-        Self::new(error, way_out)
+        let help = error.help();
+        Self::new(error, help)
     }
 }

@@ -1,7 +1,7 @@
 //! What the operator asks for, as the command line gives it: checked against the configuration, so whoever takes
 //! these need not ask again.
 //!
-//! `--accept QUORUM` is not among them: it becomes [`read_level`](stitch_common::config::Restorator::read_level) of
+//! `--read-consistency QUORUM` is not among them: it becomes [`read_level`](stitch_common::config::Restorator::read_level) of
 //! the configuration, which no file can set.
 
 use std::fmt;
@@ -21,7 +21,7 @@ pub struct PlanOptions {
     /// Where the plan is written to; nowhere if `None`.
     pub plan_file: Option<PathBuf>,
     /// What is gone for good.
-    pub gone: Vec<Gone>,
+    pub declared_dead: Vec<DeclaredDead>,
 }
 
 /// What `run` is asked for.
@@ -32,7 +32,7 @@ pub struct RunOptions {
     /// Up to where.
     pub limits: Limits,
     /// What is gone for good.
-    pub gone: Vec<Gone>,
+    pub declared_dead: Vec<DeclaredDead>,
 }
 
 /// Which plan is carried out.
@@ -55,7 +55,7 @@ pub struct Limits {
 
 /// The operator's word that a node or a member is down for good: no calm waits for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Gone {
+pub enum DeclaredDead {
     /// A Cassandra node by its host id.
     Node(NodeId),
     /// A Cassandra node by its address and port.
@@ -66,7 +66,7 @@ pub enum Gone {
     Member(MemberId),
 }
 
-impl Gone {
+impl DeclaredDead {
     /// Whether `node` is meant.
     #[must_use]
     pub fn is_node(&self, node: &NodeAddress) -> bool {
@@ -85,7 +85,7 @@ impl Gone {
     }
 }
 
-impl fmt::Display for Gone {
+impl fmt::Display for DeclaredDead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node(NodeId(id)) => id.fmt(f),
@@ -102,18 +102,18 @@ impl fmt::Display for Gone {
     "\"{0}\" names neither a Cassandra node (its host id, its address, or address:port) nor a member (16 hexadecimal \
      digits); `stitch-restorator status` lists the members, `check` the nodes"
 )]
-pub struct NotGone(String);
+pub struct InvalidDeclaredDead(String);
 
-impl FromStr for Gone {
-    type Err = NotGone;
+impl FromStr for DeclaredDead {
+    type Err = InvalidDeclaredDead;
 
-    fn from_str(text: &str) -> Result<Self, NotGone> {
+    fn from_str(text: &str) -> Result<Self, InvalidDeclaredDead> {
         let member = MemberId::from_node_name(text).map(Self::Member);
         let node = || text.parse().ok().map(|id| Self::Node(NodeId(id)));
         let address = || text.parse().ok().map(Self::Address);
         let host = || text.parse().ok().map(Self::Host);
         let gone = member.or_else(node).or_else(address).or_else(host);
-        gone.ok_or_else(|| NotGone(text.to_owned()))
+        gone.ok_or_else(|| InvalidDeclaredDead(text.to_owned()))
     }
 }
 
@@ -129,19 +129,25 @@ mod tests {
             address: ([127, 0, 0, 2], 9042).into(),
         };
         for meant in [id.to_string().as_str(), "127.0.0.2", "127.0.0.2:9042"] {
-            assert!(meant.parse::<Gone>().unwrap().is_node(&node), "{meant}");
+            assert!(
+                meant.parse::<DeclaredDead>().unwrap().is_node(&node),
+                "{meant}"
+            );
         }
         for other in ["127.0.0.1", "127.0.0.2:9043", "00000000000000ff"] {
-            assert!(!other.parse::<Gone>().unwrap().is_node(&node), "{other}");
+            assert!(
+                !other.parse::<DeclaredDead>().unwrap().is_node(&node),
+                "{other}"
+            );
         }
         let member = MemberId::of_session(255);
         assert!(
             "00000000000000ff"
-                .parse::<Gone>()
+                .parse::<DeclaredDead>()
                 .unwrap()
                 .is_member(&member)
         );
-        let error = "node-3".parse::<Gone>().unwrap_err().to_string();
+        let error = "node-3".parse::<DeclaredDead>().unwrap_err().to_string();
         assert!(
             error.contains("node-3") && error.contains("status"),
             "{error}"

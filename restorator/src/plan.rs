@@ -13,23 +13,23 @@ use stitch_common::ports::{EventLog, Nodes};
 use stitch_common::range::RangeId;
 
 use crate::error::Error;
-use crate::refuse;
+use crate::preflight;
 use crate::site::{Site, World};
 use stitch_totals::expected::ExpectedTotals;
-use stitch_totals::ledgers::Ledgers;
-use stitch_totals::tail::Tail;
+use stitch_totals::log_follower::LogFollower;
+use stitch_totals::totals_by_range::TotalsByRange;
 
 pub mod base_cut;
 pub mod judge;
-pub mod found;
+pub mod audit_findings;
 pub mod merge;
 pub mod scan;
-pub mod closing_in;
+pub mod converge;
 pub mod file;
 pub mod draft;
 
+use audit_findings::AuditFindings;
 use base_cut::BaseCut;
-use found::Found;
 use judge::{Verdicts, WRONG_CELL_BYTES};
 
 /// How often it closes in at most: traffic that never rests is left to the lock.
@@ -37,11 +37,11 @@ const ROUNDS_MAX: usize = 8;
 
 /// What is known before the table is read.
 #[derive(Debug)]
-pub struct Begun {
+pub struct AuditBaseline {
     /// The base cut.
     pub cut: BaseCut,
     /// What the log adds up to, and its follower.
-    pub tail: Tail,
+    pub follower: LogFollower,
 }
 
 /// Reads the base cut, refuses what does not fit what the group had `committed` before, waits out what may still change the store below it, and adds up the log.
@@ -50,24 +50,24 @@ pub struct Begun {
 /// A server could not be asked, no calm came, or the totals are too large.
 pub async fn begin<W: World>(
     site: &Site<'_, W>,
-    totals: &impl ExpectedTotals,
+    source: &impl ExpectedTotals,
     committed: &BTreeMap<Partition, Offset>,
-) -> Result<Begun, Error> {
+) -> Result<AuditBaseline, Error> {
     let ring = site.nodes.ring().await?;
     site.known.borrow_mut().learn(&ring);
     *site.ring.borrow_mut() = ring;
-    let (cut, unrest) = BaseCut::and_unrest(site, site.scope.ranges()).await?;
+    let (cut, in_doubt) = BaseCut::and_in_doubt(site, site.scope.ranges()).await?;
     let bounds = site.log.bounds(&cut.partitions()).await?;
     let bits = site.definitions().range_bits;
-    refuse::progress(&cut, committed, &bounds, bits).map_err(Error::Refused)?;
+    preflight::progress(&cut, committed, &bounds, bits).map_err(Error::Refused)?;
     let lowest = cut.lowest(site.scope);
     let cut_of = |range| cut.of(range);
-    let mut ledgers = Ledgers::new(site.definitions(), site.scope, &site.memory, cut_of);
-    let added = totals.add_below(&lowest, &mut ledgers, site.progress);
-    let rested = unrest.wait_out_unless(site, Rule::CalmBeforeRead);
+    let mut totals = TotalsByRange::new(site.definitions(), site.scope, &site.memory, cut_of);
+    let added = source.add_below(&lowest, &mut totals, site.progress);
+    let rested = in_doubt.wait_out_unless(site, Rule::CalmBeforeRead);
     try_join(added.map_err(Error::from), rested).await?;
-    let tail = Tail::new(ledgers, &lowest);
-    Ok(Begun { cut, tail })
+    let follower = LogFollower::new(totals, &lowest);
+    Ok(AuditBaseline { cut, follower })
 }
 
 /// Judges every cell in scope, and closes in until few are left; as many ranges at once as fit into memory if all of
@@ -78,20 +78,20 @@ pub async fn begin<W: World>(
 /// A server could not be asked, no calm came, too much is wrong, or `each` refused.
 pub async fn audit<W: World, E: From<Error>>(
     site: &Site<'_, W>,
-    begun: &Begun,
-    mut each: impl FnMut(&Tail, RangeId, &Verdicts) -> Result<(), E>,
-) -> Result<Found, E> {
-    let Begun { cut, tail } = begun;
+    begun: &AuditBaseline,
+    mut each: impl FnMut(&LogFollower, RangeId, &Verdicts) -> Result<(), E>,
+) -> Result<AuditFindings, E> {
+    let AuditBaseline { cut, follower } = begun;
     let highest = cut.highest(site.scope);
-    tail.reach(&highest).await.map_err(Error::from)?;
+    follower.reach(&highest).await.map_err(Error::from)?;
     let kept_max = site.memory.left() / 4;
-    let mut found = Found::new(&site.memory, []);
+    let mut found = AuditFindings::new(&site.memory, []);
     let mut left: VecDeque<RangeId> = site.scope.ranges().collect();
     while !left.is_empty() {
-        let slice = slice(site, tail, &mut left);
+        let slice = slice(site, follower, &mut left);
         let mut some = some(site, begun, &slice).await?;
         for &range in &slice {
-            each(tail, range, some.of(range))?;
+            each(follower, range, some.of(range))?;
         }
         if found.bytes() + some.bytes() > kept_max {
             some.forget();
@@ -102,11 +102,15 @@ pub async fn audit<W: World, E: From<Error>>(
 }
 
 /// The next ranges whose cells could all be wrong and still fit into half of the memory that is left; one at least.
-fn slice<W: World>(site: &Site<'_, W>, tail: &Tail, left: &mut VecDeque<RangeId>) -> Vec<RangeId> {
-    let ledgers = tail.ledgers();
+fn slice<W: World>(
+    site: &Site<'_, W>,
+    follower: &LogFollower,
+    left: &mut VecDeque<RangeId>,
+) -> Vec<RangeId> {
+    let totals = follower.totals();
     let (mut slice, mut bytes) = (Vec::new(), 0);
     while let Some(&next) = left.front() {
-        let cells = usize::try_from(ledgers.of(next).cells()).unwrap_or(usize::MAX);
+        let cells = usize::try_from(totals.of(next).cells()).unwrap_or(usize::MAX);
         bytes += cells.saturating_mul(WRONG_CELL_BYTES);
         if !slice.is_empty() && bytes > site.memory.left() / 2 {
             break;
@@ -120,26 +124,26 @@ fn slice<W: World>(site: &Site<'_, W>, tail: &Tail, left: &mut VecDeque<RangeId>
 /// Judges every cell of these ranges, and closes in until few are left.
 async fn some<W: World>(
     site: &Site<'_, W>,
-    begun: &Begun,
+    begun: &AuditBaseline,
     ranges: &[RangeId],
-) -> Result<Found, Error> {
-    let Begun { cut, tail } = begun;
+) -> Result<AuditFindings, Error> {
+    let AuditBaseline { cut, follower } = begun;
     site.progress.begin("scanning the table", "cells", None);
-    let mut found = scan::first(site, tail, ranges).await?;
+    let mut found = scan::first(site, follower, ranges).await?;
     site.progress.end();
     if !out(Rule::EndAfterRead) {
-        closing_in::reach_end(site, tail, cut).await?;
+        converge::reach_end(site, follower, cut).await?;
     }
-    let mut unjudged = unjudged(tail, ranges);
+    let mut unjudged = unjudged(follower, ranges);
     for round in 0..ROUNDS_MAX {
-        if unjudged <= site.config.restorator.unjudged_cells_target {
+        if unjudged <= site.config.restorator.dirty_cells_target {
             break;
         }
         site.progress.note(&format!(
             "{unjudged} cells were touched meanwhile: closing in"
         ));
-        closing_in::close_in(site, tail, &mut found).await?;
-        let left = self::unjudged(tail, ranges);
+        converge::converge(site, follower, &mut found).await?;
+        let left = self::unjudged(follower, ranges);
         tracing::info!(round, unjudged = left, "closed in");
         if left > unjudged / 10 * 9 {
             break;
@@ -149,10 +153,8 @@ async fn some<W: World>(
     Ok(found)
 }
 
-fn unjudged(tail: &Tail, ranges: &[RangeId]) -> usize {
-    let ledgers = tail.ledgers();
-    let touched = ranges
-        .iter()
-        .map(|range| ledgers.of(*range).touched_number());
-    touched.sum()
+fn unjudged(follower: &LogFollower, ranges: &[RangeId]) -> usize {
+    let totals = follower.totals();
+    let dirty = ranges.iter().map(|range| totals.of(*range).dirty_number());
+    dirty.sum()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use stitch_common::cell::{Cell, CounterName};
 use stitch_common::range::RangeId;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 
 use crate::limits::Extent;
 use crate::plan::judge::{Direction, Drift};
@@ -184,10 +184,10 @@ fn unnamed_lines(unnamed: &BTreeMap<CounterName, u64>) -> Vec<String> {
 
 /// What is not proved of a range, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NotProved {
+pub struct Unverified {
     /// Which range.
     pub range: RangeId,
     /// Why, and the way out.
     #[serde(flatten)]
-    pub failure: Failure,
+    pub failure: UserError,
 }

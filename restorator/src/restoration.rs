@@ -17,20 +17,20 @@ use crate::failpoint;
 use crate::journal::Journal;
 use crate::limits::Extent;
 use crate::options::Limits;
-use crate::plan::closing_in;
-use crate::plan::found::Found;
+use crate::plan::audit_findings::AuditFindings;
+use crate::plan::converge;
 use crate::plan::judge::{Drift, Verdicts, WRONG_CELL_BYTES};
 use crate::site::{Site, World};
-use crate::unproven::Unproven;
-use stitch_totals::memory::{Share, TooLarge};
-use stitch_totals::tail::Tail;
+use crate::unverified::Unverified;
+use stitch_totals::log_follower::LogFollower;
+use stitch_totals::memory_pool::{MemoryReservation, TooLarge};
 
 pub mod bound;
-pub mod pace;
-pub mod portion;
+pub mod chunk_sizer;
+pub mod chunk;
 pub mod acquire;
 pub mod cut;
-pub mod touched;
+pub mod dirty;
 pub mod current;
 pub mod delta;
 pub mod apply;
@@ -39,8 +39,8 @@ pub mod release;
 
 use acquire::Claim;
 use apply::Sent;
-use pace::Pace;
-use portion::{Portion, Portions};
+use chunk::{Chunk, Chunks};
+use chunk_sizer::ChunkSizer;
 use verify::{Checked, Verified};
 
 /// What every range's restoration works with.
@@ -48,7 +48,7 @@ pub struct Task<'a, W: World> {
     /// The servers.
     pub site: &'a Site<'a, W>,
     /// What the log adds up to.
-    pub tail: &'a Tail,
+    pub follower: &'a LogFollower,
     /// Where corrections are written down before they are sent.
     pub journal: &'a Journal,
     /// What the operator expects at most.
@@ -56,7 +56,7 @@ pub struct Task<'a, W: World> {
     /// What has been corrected so far, in all ranges.
     pub spent: Cell<Extent>,
     /// How many cells a lock is for.
-    pub pace: Pace,
+    pub pace: ChunkSizer,
 }
 
 /// What became of a range.
@@ -65,11 +65,11 @@ pub struct Restored {
     /// Which.
     pub range: RangeId,
     /// Whether every cell in scope is right, or why that is not shown.
-    pub outcome: Result<Verified, Unproven>,
+    pub outcome: Result<Verified, Unverified>,
     /// What was corrected; of a range that is not proved, what was sent.
     pub corrected: BTreeMap<cell::Cell, Drift>,
     /// What the audit right before the lock knew.
-    pub found: Found,
+    pub found: AuditFindings,
     /// How long its lock was waited for, all times together.
     pub waited: Duration,
     /// How long it was held, time after time.
@@ -79,7 +79,7 @@ pub struct Restored {
 impl Restored {
     /// A range that was not begun.
     #[must_use]
-    pub fn not_begun(range: RangeId, found: Found, why: Error) -> Self {
+    pub fn not_begun(range: RangeId, found: AuditFindings, why: Error) -> Self {
         Self {
             range,
             outcome: Err(why.into()),
@@ -103,13 +103,17 @@ pub const LOCKED_CELL_BYTES: usize = 640;
 
 /// Restores a range: closes in once more, so that little is left for the lock, then locks, corrects, verifies and gives
 /// the lock back; where much is wrong, a portion at a time. `found` is what is known of this range alone.
-pub async fn run<W: World>(task: &Task<'_, W>, range: RangeId, mut found: Found) -> Restored {
-    let mut portions = Portions::default();
+pub async fn run<W: World>(
+    task: &Task<'_, W>,
+    range: RangeId,
+    mut found: AuditFindings,
+) -> Restored {
+    let mut chunks = Chunks::default();
     let mut corrected = BTreeMap::new();
     let mut kept = task.site.memory.share();
     let (mut waited, mut locked) = (Duration::ZERO, Vec::new());
     let outcome = loop {
-        let closing_in = closing_in::close_in(task.site, task.tail, &mut found);
+        let closing_in = converge::converge(task.site, task.follower, &mut found);
         let interrupted = task.site.standing.interrupted();
         if let Err(error) = match select(pin!(closing_in), pin!(interrupted)).await {
             Either::Left((closed_in, _)) => closed_in,
@@ -118,7 +122,7 @@ pub async fn run<W: World>(task: &Task<'_, W>, range: RangeId, mut found: Found)
             break Err(error.into());
         }
         let mut claim = Claim::new(task.site, range);
-        let ended = under_one_lock(task, &mut claim, found.of(range), &mut portions).await;
+        let ended = under_one_lock(task, &mut claim, found.of(range), &mut chunks).await;
         let given_back = release::range(task, claim).await;
         waited += given_back.waited;
         locked.extend(given_back.locked);
@@ -126,8 +130,8 @@ pub async fn run<W: World>(task: &Task<'_, W>, range: RangeId, mut found: Found)
             corrected.entry(cell).or_insert(drift);
         }
         match ended {
-            Ok(Ended::Proved(verified)) => break Ok(verified),
-            Ok(Ended::Portion(cells)) => {
+            Ok(Ended::Verified(verified)) => break Ok(verified),
+            Ok(Ended::Chunk(cells)) => {
                 if let Err(error) = made_right(&mut found, range, &cells, &mut kept) {
                     break Err(Error::from(error).into());
                 }
@@ -147,10 +151,10 @@ pub async fn run<W: World>(task: &Task<'_, W>, range: RangeId, mut found: Found)
 
 /// These cells count as judged from now on. What is known of them is what was corrected, and `kept` for that.
 fn made_right(
-    found: &mut Found,
+    found: &mut AuditFindings,
     range: RangeId,
     cells: &[cell::Cell],
-    kept: &mut Share,
+    kept: &mut MemoryReservation,
 ) -> Result<(), TooLarge> {
     found.change(|verdicts| {
         let verdicts = verdicts.entry(range).or_default();
@@ -162,22 +166,22 @@ fn made_right(
 /// How the work under one lock ended.
 enum Ended {
     /// The range is proved.
-    Proved(Verified),
+    Verified(Verified),
     /// These cells are right; the others are left to further locks.
-    Portion(Vec<cell::Cell>),
+    Chunk(Vec<cell::Cell>),
 }
 
 async fn under_one_lock<W: World>(
     task: &Task<'_, W>,
     claim: &mut Claim,
     verdicts: &Verdicts,
-    portions: &mut Portions,
-) -> Result<Ended, Unproven> {
+    chunks: &mut Chunks,
+) -> Result<Ended, Unverified> {
     let cells_max = task.pace.cells();
-    let portion = portions.next(cells_max, verdicts, task.tail.ledgers().of(claim.range));
-    let room = room(task, claim.range, verdicts, portion.as_ref())?;
+    let chunk = chunks.next(cells_max, verdicts, task.follower.totals().of(claim.range));
+    let room = room(task, claim.range, verdicts, chunk.as_ref())?;
     failpoint::pass("r2-closed-in");
-    restore(task, claim, verdicts, portion.as_ref(), room).await
+    restore(task, claim, verdicts, chunk.as_ref(), room).await
 }
 
 /// Memory for the cells that are known to need the lock; none is locked if there is not enough.
@@ -185,11 +189,11 @@ fn room<W: World>(
     task: &Task<'_, W>,
     range: RangeId,
     verdicts: &Verdicts,
-    portion: Option<&Portion>,
-) -> Result<Share, Error> {
-    let cells = match portion {
-        Some(portion) => portion.cells().len(),
-        None => verdicts.wrong().len() + task.tail.ledgers().of(range).touched_number(),
+    chunk: Option<&Chunk>,
+) -> Result<MemoryReservation, Error> {
+    let cells = match chunk {
+        Some(chunk) => chunk.cells().len(),
+        None => verdicts.wrong().len() + task.follower.totals().of(range).dirty_number(),
     };
     Ok(task.site.memory.take(cells * LOCKED_CELL_BYTES)?)
 }
@@ -199,22 +203,22 @@ async fn restore<W: World>(
     task: &Task<'_, W>,
     claim: &mut Claim,
     verdicts: &Verdicts,
-    portion: Option<&Portion>,
-    mut room: Share,
-) -> Result<Ended, Unproven> {
+    chunk: Option<&Chunk>,
+    mut room: MemoryReservation,
+) -> Result<Ended, Unverified> {
     let mut held = acquire::range(task, claim).await?;
     let cut = cut::find(&held).await?;
-    let touched = touched::follow(&held, &cut, verdicts, portion).await?;
-    let locked = touched.expected().len() * LOCKED_CELL_BYTES;
+    let dirty = dirty::follow(&held, &cut, verdicts, chunk).await?;
+    let locked = dirty.expected().len() * LOCKED_CELL_BYTES;
     room.set(locked).map_err(Error::from)?;
     let begun = task.site.clock.now();
     let (mut corrections, mut calms) = (0, 0);
     loop {
-        let current = current::read(&held, &touched).await?;
+        let current = current::read(&held, &dirty).await?;
         let delta = delta::between(&mut held, current)?;
         let applied = match apply::once(&mut held, &cut, delta).await? {
             Sent::Applied(applied) => applied,
-            Sent::Unknown if calms == CALMS_MAX => return Err(Unproven::Unknown),
+            Sent::Unknown if calms == CALMS_MAX => return Err(Unverified::Unknown),
             Sent::Unknown => {
                 calms += 1;
                 apply::wait_out(&mut held).await?;
@@ -222,14 +226,14 @@ async fn restore<W: World>(
             }
         };
         corrections += 1;
-        let checked = verify::again(&mut held, &cut, &touched, applied).await?;
+        let checked = verify::again(&mut held, &cut, &dirty, applied).await?;
         if calms == 0 {
             let took = task.site.clock.now().since(begun);
-            task.pace.learn(touched.expected().len(), took);
+            task.pace.learn(dirty.expected().len(), took);
         }
         match checked {
-            Checked::Right(verified) => return Ok(Ended::Proved(verified)),
-            Checked::Portion(cells) => return Ok(Ended::Portion(cells)),
+            Checked::Right(verified) => return Ok(Ended::Verified(verified)),
+            Checked::Chunk(cells) => return Ok(Ended::Chunk(cells)),
             Checked::Wrong(wrong) if corrections == CORRECTIONS_MAX => return Err(stubborn(wrong)),
             Checked::Wrong(_) => {}
         }
@@ -237,7 +241,7 @@ async fn restore<W: World>(
 }
 
 /// Cells that did not become right: those that no correction moved take no increments at all.
-fn stubborn(wrong: Vec<(cell::Cell, Drift, Count)>) -> Unproven {
+fn stubborn(wrong: Vec<(cell::Cell, Drift, Count)>) -> Unverified {
     let (deaf, moved): (Vec<_>, Vec<_>) = wrong
         .into_iter()
         .partition(|(_, sent, now)| sent.current == *now);
@@ -245,29 +249,29 @@ fn stubborn(wrong: Vec<(cell::Cell, Drift, Count)>) -> Unproven {
         wrong.into_iter().map(|(cell, _, _)| cell).collect()
     };
     if deaf.is_empty() {
-        Unproven::Restless(cells(moved))
+        Unverified::KeepsChanging(cells(moved))
     } else {
-        Unproven::Deaf(cells(deaf))
+        Unverified::IgnoresIncrements(cells(deaf))
     }
 }
 
 /// How many cells of the range the audit has judged: those that the log expects, and phantoms, but for those that were
 /// touched since.
 #[must_use]
-pub fn judged(tail: &Tail, range: RangeId, verdicts: &Verdicts) -> (u64, u64) {
-    let ledgers = tail.ledgers();
-    let ledger = ledgers.of(range);
-    let touched = ledger.touched();
+pub fn judged(follower: &LogFollower, range: RangeId, verdicts: &Verdicts) -> (u64, u64) {
+    let totals = follower.totals();
+    let totals = totals.of(range);
+    let dirty = totals.dirty();
     let phantoms = verdicts
         .wrong()
         .values()
         .filter(|drift| drift.expected == Count(0));
-    let cells = ledger.cells() + number(phantoms);
-    let known = touched.iter().filter(|cell| {
-        let place = stitch_totals::place::Place::of(cell.counter.clone());
-        ledger.expected(&place, cell.slot) != Count(0) || verdicts.wrong().contains_key(cell)
+    let cells = totals.cells() + number(phantoms);
+    let known = dirty.iter().filter(|cell| {
+        let place = stitch_totals::scan_key::ScanKey::of(cell.counter.clone());
+        totals.expected(&place, cell.slot) != Count(0) || verdicts.wrong().contains_key(cell)
     });
-    (cells.saturating_sub(number(known)), number(touched.iter()))
+    (cells.saturating_sub(number(known)), number(dirty.iter()))
 }
 
 fn number<T>(items: impl Iterator<Item = T>) -> u64 {
@@ -292,9 +296,15 @@ mod tests {
     #[test]
     fn a_cell_that_no_correction_moves_is_named_as_deleted_by_hand() {
         let deaf = stubborn(vec![wrong("a", 0, 0), wrong("b", 1, 2)]);
-        assert_eq!(deaf, Unproven::Deaf(vec![wrong("a", 0, 0).0]));
-        assert!(deaf.to_string().contains("plays/a") && deaf.way_out().contains("deleted by hand"));
+        assert_eq!(
+            deaf,
+            Unverified::IgnoresIncrements(vec![wrong("a", 0, 0).0])
+        );
+        assert!(deaf.to_string().contains("plays/a") && deaf.help().contains("deleted by hand"));
         let restless = stubborn(vec![wrong("b", 1, 2)]);
-        assert_eq!(restless, Unproven::Restless(vec![wrong("b", 1, 2).0]));
+        assert_eq!(
+            restless,
+            Unverified::KeepsChanging(vec![wrong("b", 1, 2).0])
+        );
     }
 }

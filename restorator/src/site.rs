@@ -8,17 +8,17 @@ use stitch_common::clock::Clock;
 use stitch_common::config::Config;
 use stitch_common::definition::Definitions;
 use stitch_common::mutation::{Rule, out};
-use stitch_common::ports::{Cql, EventLog, Keeper, Level, NodeState, Nodes, Session, Store};
-use stitch_protocol::Coordinator;
-use stitch_protocol::calm::KnownNodes;
+use stitch_common::ports::{Cql, EventLog, Level, NodeState, Nodes, Session, Store, ZooKeeper};
+use stitch_protocol::NamespaceSession;
 use stitch_protocol::definition_node::Defined;
+use stitch_protocol::quiescence::KnownNodes;
 
-use crate::options::Gone;
-use crate::standing::Standing;
-use stitch_common::feedback::Progress;
+use crate::lease_keeper::LeaseKeeper;
+use crate::options::DeclaredDead;
+use stitch_common::progress::Progress;
 use stitch_common::scope::Scope;
 use stitch_totals::expected::Log;
-use stitch_totals::memory::Memory;
+use stitch_totals::memory_pool::MemoryPool;
 
 /// The kinds of servers and clock that a restorator runs on: the real ones, or those of a simulation.
 pub trait World {
@@ -38,7 +38,7 @@ pub trait World {
 #[derive(Debug)]
 pub struct WorldOf<K, Q, L, C>(PhantomData<(K, Q, L, C)>);
 
-impl<K: Keeper, Q: Cql, L: EventLog, C: Clock> World for WorldOf<K, Q, L, C> {
+impl<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock> World for WorldOf<K, Q, L, C> {
     type Session = K::Session;
     type Store = Q::Store;
     type Nodes = Q::Nodes;
@@ -62,7 +62,7 @@ pub struct Servers<K, Q, L, C> {
 /// Where a restoration works.
 pub struct Site<'a, W: World> {
     /// The session with ZooKeeper.
-    pub coordinator: &'a Coordinator<W::Session, W::Clock>,
+    pub session: &'a NamespaceSession<W::Session, W::Clock>,
     /// The session with Cassandra.
     pub store: &'a W::Store,
     /// The look at its nodes.
@@ -78,13 +78,13 @@ pub struct Site<'a, W: World> {
     /// Which cells.
     pub scope: &'a Scope,
     /// What is gone for good.
-    pub gone: &'a [Gone],
+    pub declared_dead: &'a [DeclaredDead],
     /// The lease, and whether to stop.
-    pub standing: &'a Standing,
+    pub standing: &'a LeaseKeeper,
     /// Is told how far it is.
     pub progress: &'a dyn Progress,
     /// What may be kept in memory.
-    pub memory: Memory,
+    pub memory: MemoryPool,
     /// The nodes as they were when this began.
     pub ring: RefCell<Vec<NodeState>>,
     /// Every node that was seen since.

@@ -8,8 +8,8 @@ use stitch_common::cell::{Amount, Cell, CellSlot, Count, Counter, EventTime, Gra
 use stitch_common::event::slot;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_restorator::plan::judge::Verdicts;
-use stitch_totals::ledger::Ledger;
-use stitch_totals::place::{PackedSlot, Place};
+use stitch_totals::range_totals::RangeTotals;
+use stitch_totals::scan_key::{PackedSlot, ScanKey};
 
 const P: Partition = Partition(0);
 
@@ -41,31 +41,31 @@ fn hour(n: i64) -> CellSlot {
     slot(Granularity::Hour, time)
 }
 
-fn place(key: usize) -> Place {
-    Place::of(Counter::new("plays", format!("track-{key:08}")))
+fn place(key: usize) -> ScanKey {
+    ScanKey::of(Counter::new("plays", format!("track-{key:08}")))
 }
 
 /// So many counters of so many cells, one event each, below the cut or above it.
-fn ledger(counters: usize, cells: i64, is_below: bool) -> Ledger {
+fn totals(counters: usize, cells: i64, is_below: bool) -> RangeTotals {
     let cut = if is_below { i64::MAX } else { 0 };
-    let mut ledger = Ledger::new(Offsets([(P, Offset(cut))].into()));
+    let mut totals = RangeTotals::new(Offsets([(P, Offset(cut))].into()));
     for n in 0..cells {
         for key in 0..counters {
             let slots = PackedSlot::pack(hour(n)).into_iter();
-            ledger.take(P, Offset(0), &place(key), slots, Amount(1));
+            totals.take(P, Offset(0), &place(key), slots, Amount(1));
         }
     }
-    ledger
+    totals
 }
 
 /// All of the ledger's cells, missing.
-fn missing(ledger: &Ledger) -> Verdicts {
+fn missing(totals: &RangeTotals) -> Verdicts {
     let mut verdicts = Verdicts::default();
     let none = stitch_common::range::RangeBits::new(0).expect("none is allowed");
-    let all = ledger.in_scan_order(none.interval(stitch_common::range::RangeId(0)));
+    let all = totals.in_scan_order(none.interval(stitch_common::range::RangeId(0)));
     for counter in all {
-        for (slot, total) in ledger.totals(counter) {
-            let counter = ledger.place(counter).counter().clone();
+        for (slot, total) in totals.totals(counter) {
+            let counter = totals.place(counter).counter().clone();
             verdicts.judge(Cell { counter, slot }, total, Count(0));
         }
     }
@@ -86,22 +86,22 @@ fn phantoms(counters: usize) -> Verdicts {
 fn what_is_kept_takes_about_as_much_memory_as_is_estimated() {
     let small = measured(
         "one cell a counter",
-        || ledger(100_000, 1, true),
-        Ledger::bytes,
+        || totals(100_000, 1, true),
+        RangeTotals::bytes,
     );
     let large = measured(
         "many cells a counter",
-        || ledger(5_000, 100, true),
-        Ledger::bytes,
+        || totals(5_000, 100, true),
+        RangeTotals::bytes,
     );
     let above = measured(
         "cells above the cut",
         || {
-            let mut ledger = ledger(5_000, 100, false);
-            ledger.forget();
-            ledger
+            let mut totals = totals(5_000, 100, false);
+            totals.forget();
+            totals
         },
-        Ledger::bytes,
+        RangeTotals::bytes,
     );
     let wrong = measured(
         "wrong cells, one a counter",

@@ -13,19 +13,19 @@ use serde_json::Value;
 use stitch_common::clock::SystemClock;
 use stitch_common::config::{Config, Environment};
 use stitch_common::member::{MemberId, Role};
-use stitch_common::ports::{Keeper, LogIdentity, TableIdentity};
+use stitch_common::ports::{LogIdentity, TableIdentity, ZooKeeper};
 use stitch_common::range::RangeId;
+use stitch_protocol::contender::Kind;
 use stitch_protocol::definition_node::{self, NamespaceRecord};
-use stitch_protocol::membership::{self, Introduction, Joined};
+use stitch_protocol::membership::{self, Joined, MemberInfo};
 use stitch_protocol::path::Paths;
-use stitch_protocol::queue::Kind;
 use stitch_protocol::range_lock::RangeLock;
 use stitch_protocol::restoration::RestorationLock;
-use stitch_protocol::{Coordinator, marks};
-use stitch_zookeeper::ZooKeeper;
+use stitch_protocol::{NamespaceSession, in_doubt};
+use stitch_zookeeper::ZooKeeperClient;
 use stitch_zookeeper::ZooKeeperSession;
 
-type Here = Coordinator<ZooKeeperSession, SystemClock>;
+type Here = NamespaceSession<ZooKeeperSession, SystemClock>;
 
 /// A namespace of its own, in ZooKeeper alone.
 struct Namespace {
@@ -50,12 +50,12 @@ impl Namespace {
 
     async fn session(&self) -> Here {
         let zookeeper = &self.config.zookeeper;
-        let keeper = ZooKeeper::new(&zookeeper.connect, zookeeper.session_timeout);
+        let keeper = ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout);
         let session = keeper
             .connect()
             .await
             .unwrap_or_else(|error| panic!("{error}"));
-        Coordinator::new(session, SystemClock, Paths::new(&self.config.namespace))
+        NamespaceSession::new(session, SystemClock, Paths::new(&self.config.namespace))
     }
 
     async fn make(&self, here: &Here) -> i32 {
@@ -102,15 +102,13 @@ impl Namespace {
 }
 
 async fn join(here: &Here, version: i32, role: Role) {
-    let introduction = Introduction {
+    let info = MemberInfo {
         role,
         host: "somewhere".to_owned(),
         process_id: 7,
         version: "0".to_owned(),
     };
-    let joined = membership::join(here, version, &introduction)
-        .await
-        .unwrap();
+    let joined = membership::join(here, version, &info).await.unwrap();
     assert!(matches!(joined, Joined::Member(_)));
 }
 
@@ -119,10 +117,7 @@ async fn a_namespace_that_is_not_made_is_told_so() {
     let (code, object) = Namespace::new().object();
     assert_eq!((code, &object["outcome"]), (2, &Value::from("error")));
     assert!(
-        object["error"]["way_out"]
-            .as_str()
-            .unwrap()
-            .contains("init"),
+        object["error"]["help"].as_str().unwrap().contains("init"),
         "{object}"
     );
 }
@@ -145,17 +140,17 @@ async fn members_tombstones_locks_marks_and_restorations_are_shown() {
     exclusive.wait_granted(&restoring).await.unwrap();
     let mut waiting = RangeLock::new(&restoring, RangeId(3), Kind::Exclusive);
     waiting.queue(&restoring).await.unwrap();
-    marks::create(&dead, RangeId(9)).await.unwrap();
-    let tombstone = dead.member();
+    in_doubt::create(&dead, RangeId(9)).await.unwrap();
+    let dead_member = dead.member();
     dead.close().await;
     let mut lock = RestorationLock::new(&restoring, "somewhere", 7);
     assert_eq!(lock.try_granted(&restoring).await.unwrap(), None);
 
-    check_object(&namespace, &counting, &restoring, &tombstone);
+    check_object(&namespace, &counting, &restoring, &dead_member);
     let (code, text) = namespace.status("text");
     assert_eq!(code, 0);
     for part in [
-        "tombstones",
+        "dead_members",
         "range 5     exclusive, held by",
         "1 ranges shared, held by",
         "restoration running: ",
@@ -179,7 +174,7 @@ async fn members_tombstones_locks_marks_and_restorations_are_shown() {
     .unwrap();
 }
 
-fn check_object(namespace: &Namespace, counting: &Here, restoring: &Here, tombstone: &MemberId) {
+fn check_object(namespace: &Namespace, counting: &Here, restoring: &Here, dead_member: &MemberId) {
     let (code, object) = namespace.object();
     assert_eq!(
         (code, &object["outcome"]),
@@ -191,9 +186,9 @@ fn check_object(namespace: &Namespace, counting: &Here, restoring: &Here, tombst
         list.map(|entry| entry["member"].as_str().unwrap().to_owned())
             .collect()
     };
-    assert_eq!(ids("tombstones"), [tombstone.to_string()]);
+    assert_eq!(ids("dead_members"), [dead_member.to_string()]);
     assert_eq!(ids("members").len(), 2);
-    assert_eq!(ids("marks"), [tombstone.to_string()]);
+    assert_eq!(ids("in_doubt_markers"), [dead_member.to_string()]);
     let locks: Vec<_> = object["locks"].as_array().unwrap().iter().collect();
     let told = |lock: &Value| {
         let text = |name: &str| lock[name].as_str().unwrap().to_owned();

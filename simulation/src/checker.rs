@@ -43,7 +43,7 @@ pub enum Kind {
     /// A cell had drifted before the last restoration, and nothing that happened explains it.
     Unexplained,
     /// A restoration that met no fault did not prove every range.
-    NotProved,
+    Unverified,
     /// A command or a process does not end, or events stay uncounted.
     NoEnd,
     /// Something is left behind that nobody needs any more.
@@ -60,7 +60,7 @@ impl fmt::Display for Kind {
             Self::Broken(invariant) => write!(f, "{invariant} broken"),
             Self::WrongCount => f.write_str("wrong count"),
             Self::Unexplained => f.write_str("unexplained drift"),
-            Self::NotProved => f.write_str("not proved"),
+            Self::Unverified => f.write_str("not proved"),
             Self::NoEnd => f.write_str("no end"),
             Self::LeftOver => f.write_str("left over"),
             Self::Panicked => f.write_str("panicked"),
@@ -146,7 +146,7 @@ pub(crate) struct Checker {
     /// Sessions and cells with a correction of unknown outcome that nothing was read after.
     uncertain: Vec<(i64, usize)>,
     /// Marks that were made: session, range, when.
-    marks: Vec<(i64, u16, Micros)>,
+    markers: Vec<(i64, u16, Micros)>,
     /// By range, the session that is past R2 under its exclusive lock.
     inside: BTreeMap<u16, i64>,
     /// What each session's exclusive lock on a range ended with.
@@ -174,7 +174,7 @@ impl Checker {
             frames: BTreeMap::new(),
             corrections: BTreeMap::new(),
             uncertain: Vec::new(),
-            marks: Vec::new(),
+            markers: Vec::new(),
             inside: BTreeMap::new(),
             proofs: BTreeMap::new(),
             leaving: BTreeMap::new(),

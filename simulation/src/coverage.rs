@@ -40,7 +40,7 @@ pub const RULES: &[(&str, &[Phase])] = &[
     ("P5", &[Phase::Told, Phase::Marked]),
     ("P6", &[Phase::Requested, Phase::Yielded]),
     ("P7", &[Phase::Returned, Phase::Taken]),
-    ("P8", &[Phase::Gone, Phase::Unlisted]),
+    ("P8", &[Phase::DeclaredDead, Phase::Unlisted]),
     ("R1", &[Phase::Begun, Phase::Audited, Phase::ClosedIn]),
     ("R2", &[Phase::Queued, Phase::Asked, Phase::Granted]),
     ("R3", &[Phase::Cut]),

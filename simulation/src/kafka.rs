@@ -27,7 +27,7 @@ pub(crate) struct Topic {
     pub(crate) records: RefCell<Vec<Vec<Record>>>,
     pub(crate) appended: Waiting,
     /// Rejected records that were copied away: partition and offset.
-    pub(crate) rejects: RefCell<Vec<(i32, i64)>>,
+    pub(crate) dead_letters: RefCell<Vec<(i32, i64)>>,
     pub(crate) members: RefCell<Vec<Rc<Member>>>,
     committed: RefCell<BTreeMap<i32, i64>>,
     /// Turns the deal by so many members.

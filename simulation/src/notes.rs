@@ -83,7 +83,7 @@ phases! {
     Started "process starts",
     Ended "process ends",
     Joined "member joins",
-    Gone "member node goes",
+    DeclaredDead "member node goes",
     Expired "session expires",
     Closed "session is closed",
     Unlinked "connection to ZooKeeper breaks",

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 use stitch_common::cell::Counter;
-use stitch_common::progress::Progress;
+use stitch_common::checkpoint::Checkpoint;
 use stitch_common::range::RangeBits;
 
 use crate::cassandra::Cluster;
@@ -27,7 +27,7 @@ pub(crate) struct World {
     pub(crate) topic: Topic,
     pub(crate) checker: RefCell<Checker>,
     /// By partition, its progress as it stands in ZooKeeper: read there as often as it is written, and not more often.
-    pub(crate) progress: RefCell<BTreeMap<i32, Progress>>,
+    pub(crate) progress: RefCell<BTreeMap<i32, Checkpoint>>,
     pub(crate) notes: Notes,
     pub(crate) bits: RangeBits,
     pub(crate) processes: RefCell<Vec<Rc<Process>>>,

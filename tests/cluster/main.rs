@@ -7,24 +7,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use stitch_harness::corruptor::Corruptor;
 use stitch_harness::process::Process;
 use stitch_harness::servers::Servers;
-use stitch_harness::stage::{Setting, Stage};
-use stitch_harness::vandal::Vandal;
+use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 use stitch_tests::scene::{BOUND, all_right, asked, count, events, restored, some};
 use tokio::time::sleep;
 
 /// So long increments pile up in the sockets of a node that stands still.
 const PILING: Duration = Duration::from_secs(6);
 
-async fn stage(name: &str) -> Result<Stage> {
+async fn stage(name: &str) -> Result<TestNamespace> {
     let folder = std::env::var("STITCH_TEST_SERVERS").context("deploy/test sets it")?;
     let servers = Servers::read(&PathBuf::from(folder))?;
     ensure!(servers.cassandra.len() == 3, "three nodes are needed");
-    Stage::build(&servers, &Setting::new(name)?).await
+    TestNamespace::build(&servers, &TestConfig::new(name)?).await
 }
 
-async fn two_processors(stage: &Stage) -> Result<[Process; 2]> {
+async fn two_processors(stage: &TestNamespace) -> Result<[Process; 2]> {
     Ok([
         stage.processor("first").await?,
         stage.processor("second").await?,
@@ -69,13 +69,13 @@ async fn a_node_that_is_down_leaves_counts_unproved_unless_the_operator_accepts_
     let stage = stage("dead_node").await?;
     let processors = two_processors(&stage).await?;
     count(&stage, some(1, 1000)?).await?;
-    let mut vandal = Vandal::enter(&stage.servers, stage.keyspace(), 1).await?;
+    let mut vandal = Corruptor::enter(&stage.servers, stage.keyspace(), 1).await?;
     vandal.rage(10).await?;
     stage.servers.kill("cassandra-3").await?;
 
     let (code, answer) = asked(&stage, "run", &["--now"]).await?;
     ensure!(code == Some(2), "run ended with {code:?}: {answer}");
-    let (code, answer) = asked(&stage, "run", &["--now", "--accept", "QUORUM"]).await?;
+    let (code, answer) = asked(&stage, "run", &["--now", "--read-consistency", "QUORUM"]).await?;
     ensure!(code == Some(0), "run ended with {code:?}: {answer}");
 
     stage.servers.start("cassandra-3").await?;

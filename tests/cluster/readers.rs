@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use stitch_harness::stage::Stage;
+use stitch_harness::test_namespace::TestNamespace;
 use stitch_harness::web;
 use stitch_tests::scene::{BOUND, all_right, count, some};
 use tokio::time::Instant;
@@ -46,7 +46,7 @@ async fn a_node_that_stands_still_or_is_gone_costs_readers_time_and_no_answer() 
         .environment
         .push((keepalive, NOT_NOTICED.to_owned()));
     let mut api = program.start()?;
-    let address = Stage::address(&mut api).await?;
+    let address = TestNamespace::address(&mut api).await?;
     let (counts, _) = read(&address).await?;
     ensure!(counts.values().any(|count| *count > 0), "{counts:?}");
 

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use stitch_common::clock::SystemClock;
-use stitch_common::ports::Keeper;
+use stitch_common::ports::ZooKeeper;
 use stitch_common::range::RangeId;
 use stitch_harness::events::{Generator, Shape};
 use stitch_harness::process::Program;
 use stitch_harness::servers::{Servers, repository};
-use stitch_harness::stage::{Setting, Stage};
+use stitch_harness::test_namespace::{TestConfig, TestNamespace};
+use stitch_protocol::contender::Kind;
 use stitch_protocol::path::Paths;
-use stitch_protocol::queue::Kind;
 use stitch_protocol::range_lock::RangeLock;
-use stitch_protocol::{Coordinator, requests};
-use stitch_zookeeper::ZooKeeper;
+use stitch_protocol::{NamespaceSession, revocation};
+use stitch_zookeeper::ZooKeeperClient;
 use stitch_zookeeper::ZooKeeperSession;
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -36,15 +36,15 @@ fn events() -> Result<Generator> {
 
 /// A session that has this range locked, for as long as it is not closed.
 async fn locked(
-    stage: &Stage,
+    stage: &TestNamespace,
     range: RangeId,
-) -> Result<Coordinator<ZooKeeperSession, SystemClock>> {
-    let keeper = ZooKeeper::new(&stage.servers.zookeeper, Duration::from_secs(4));
+) -> Result<NamespaceSession<ZooKeeperSession, SystemClock>> {
+    let keeper = ZooKeeperClient::new(&stage.servers.zookeeper, Duration::from_secs(4));
     let paths = Paths::new(&stage.namespace);
-    let here = Coordinator::new(keeper.connect().await?, SystemClock, paths);
+    let here = NamespaceSession::new(keeper.connect().await?, SystemClock, paths);
     let mut lock = RangeLock::new(&here, range, Kind::Exclusive);
     lock.queue(&here).await?;
-    requests::ask(&here, &lock).await?;
+    revocation::ask(&here, &lock).await?;
     lock.wait_granted(&here).await?;
     lock.abandon();
     Ok(here)
@@ -52,10 +52,10 @@ async fn locked(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_can_be_read_walked_along_and_keep_up() -> Result<()> {
-    let mut setting = Setting::new("pages")?;
+    let mut setting = TestConfig::new("pages")?;
     // However busy the machine is, no increment is given up: its mark would make counts uncertain.
     setting.config += "\n[cassandra]\nrequest_timeout_ms = 30000\n";
-    let stage = Stage::build(&Servers::from_environment()?, &setting).await?;
+    let stage = TestNamespace::build(&Servers::from_environment()?, &setting).await?;
     let processor = stage.processor("processor").await?;
     let feed = stage.feed()?;
     let mut events = events()?;
@@ -63,7 +63,7 @@ async fn pages_can_be_read_walked_along_and_keep_up() -> Result<()> {
     stage.lag()?.until_none(BOUND).await?;
     let live = feed.live(events, 50);
     let mut api = stage.api_command("run", &[])?.start()?;
-    let address = Stage::address(&mut api).await?;
+    let address = TestNamespace::address(&mut api).await?;
     let folder = repository()?.join("target/pages");
     std::fs::create_dir_all(&folder)?;
     let script = repository()?.join("tests/pages/browse.mjs");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use stitch_harness::servers::Servers;
-use stitch_harness::stage::{Setting, Stage};
+use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 use stitch_harness::web::{get, metric};
 use tokio::time::{sleep, timeout};
 
@@ -26,7 +26,11 @@ async fn init_is_harmless_when_all_agrees_and_says_what_does_not() -> Result<()>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_keyspace_and_replication_init_prints_the_statement_to_run() -> Result<()> {
-    let stage = Stage::bare(&Servers::from_environment()?, &Setting::new("no_keyspace")?).await?;
+    let stage = TestNamespace::bare(
+        &Servers::from_environment()?,
+        &TestConfig::new("no_keyspace")?,
+    )
+    .await?;
     let finished = stage.processor_command("init", &[])?.run(BOUND).await?;
     ensure!(finished.code == Some(2), "{finished:?}");
     let said = finished.output + &finished.errors;
@@ -117,7 +121,7 @@ async fn a_processor_tells_its_health_and_what_it_counted() -> Result<()> {
     stage.configure(&format!("{}\n{patient}", stitch_harness::events::COUNTERS))?;
     let mut processor = stage.processor("processor").await?;
     count(&stage, some(1, 500)?).await?;
-    let address = Stage::address(&mut processor).await?;
+    let address = TestNamespace::address(&mut processor).await?;
     for page in ["/health", "/ready"] {
         let (status, body) = get(&address, page).await?;
         ensure!(status == 200, "{page}: {status} {body}");
@@ -139,7 +143,7 @@ async fn a_processor_tells_its_health_and_what_it_counted() -> Result<()> {
     ensure!(cells > 500.0, "{metrics}");
     for none in [
         "stitch_suspect_cells_total",
-        "stitch_parked_events",
+        "stitch_blocked_events",
         "stitch_ranges_stopped",
     ] {
         ensure!(value(none) == Some(0.0), "{none}: {metrics}");

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use stitch_harness::events::{Record, bad_records};
-use stitch_harness::stage::Stage;
+use stitch_harness::test_namespace::TestNamespace;
 
 use stitch_tests::scene::{all_right, count, restored, some, stage};
 
 /// A rejected record: key, value, and the headers by name.
 type Rejected = (Record, BTreeMap<String, String>);
 
-async fn rejected(stage: &Stage) -> Result<Vec<Rejected>> {
+async fn rejected(stage: &TestNamespace) -> Result<Vec<Rejected>> {
     let (kafka, topic) = (
         stage.servers.kafka.clone(),
         format!("{}.rejected", stage.topic()),

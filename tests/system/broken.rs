@@ -1,8 +1,8 @@
 //! Counts that were broken by hand, and restorations while events keep coming.
 
 use anyhow::{Context, Result, ensure};
+use stitch_harness::corruptor::Corruptor;
 use stitch_harness::recount::{Place, read_table, session};
-use stitch_harness::vandal::Vandal;
 
 use stitch_tests::scene::{BOUND, all_right, asked, count, events, restored, some, stage};
 
@@ -13,7 +13,7 @@ async fn phantoms_missing_and_doubled_cells_are_reported_and_made_right() -> Res
     let stage = stage("by_hand").await?;
     let processor = stage.processor("processor").await?;
     count(&stage, some(1, 2000)?).await?;
-    let mut vandal = Vandal::enter(&stage.servers, stage.keyspace(), 1).await?;
+    let mut vandal = Corruptor::enter(&stage.servers, stage.keyspace(), 1).await?;
     vandal.rage(EACH).await?;
     let wrong = stage.recount().await?.total().wrong;
     ensure!(wrong == 4 * 20, "{wrong}");
@@ -43,7 +43,7 @@ async fn counts_are_restored_while_events_keep_coming() -> Result<()> {
     // Something must be counted before it can be broken.
     count(&stage, some(2, 2000)?).await?;
     let live = stage.feed()?.live(events(1)?, 150);
-    let mut vandal = Vandal::enter(&stage.servers, stage.keyspace(), 2).await?;
+    let mut vandal = Corruptor::enter(&stage.servers, stage.keyspace(), 2).await?;
     for _ in 0..2 {
         vandal.rage(EACH).await?;
         restored(&stage).await?;
@@ -59,7 +59,7 @@ async fn a_plan_file_is_carried_out_later_and_within_its_limits() -> Result<()> 
     let stage = stage("plan_file").await?;
     let processor = stage.processor("processor").await?;
     count(&stage, some(1, 1000)?).await?;
-    let mut vandal = Vandal::enter(&stage.servers, stage.keyspace(), 3).await?;
+    let mut vandal = Corruptor::enter(&stage.servers, stage.keyspace(), 3).await?;
     vandal.rage(EACH).await?;
     let file = stage.folder.join("plan.json").display().to_string();
     let (code, plan) = asked(&stage, "plan", &["--plan-file", &file]).await?;
@@ -83,7 +83,7 @@ async fn only_what_is_in_scope_is_touched() -> Result<()> {
     let stage = stage("scope").await?;
     let processor = stage.processor("processor").await?;
     count(&stage, some(1, 1000)?).await?;
-    let vandal = Vandal::enter(&stage.servers, stage.keyspace(), 4).await?;
+    let vandal = Corruptor::enter(&stage.servers, stage.keyspace(), 4).await?;
     let session = session(&stage.servers.cassandra).await?;
     let cells = read_table(&session, stage.keyspace()).await?;
     let of = |counter: &str| -> Result<Place> {
@@ -110,7 +110,7 @@ async fn counters_that_no_definition_names_are_reported_and_never_touched() -> R
     let stage = stage("unnamed").await?;
     let processor = stage.processor("processor").await?;
     count(&stage, some(1, 500)?).await?;
-    let vandal = Vandal::enter(&stage.servers, stage.keyspace(), 5).await?;
+    let vandal = Corruptor::enter(&stage.servers, stage.keyspace(), 5).await?;
     let foreign = Place {
         counter: "somebody_elses".to_owned(),
         key: "k".to_owned(),

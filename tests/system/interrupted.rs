@@ -3,15 +3,15 @@
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use rustix::process::Signal;
+use stitch_harness::corruptor::Corruptor;
 use stitch_harness::keeper::Keeper;
-use stitch_harness::stage::Stage;
-use stitch_harness::vandal::Vandal;
+use stitch_harness::test_namespace::TestNamespace;
 use stitch_restorator::failpoint::POINTS;
 
 use stitch_tests::scene::{BOUND, all_right, asked, count, events, restored, some, stage};
 
 /// Runs a restoration that kills itself at a point.
-async fn killed_at(stage: &Stage, point: &str) -> Result<()> {
+async fn killed_at(stage: &TestNamespace, point: &str) -> Result<()> {
     let mut program = stage.restorator_command("run", &["--now"])?;
     let action = format!("{point}=return");
     program.environment = vec![("FAILPOINTS".to_owned(), action)];
@@ -31,7 +31,7 @@ async fn survives(points: &[&str], number: usize) -> Result<()> {
     let processor = stage.processor("processor").await?;
     count(&stage, some(1, 1000)?).await?;
     let live = stage.feed()?.live(events(2)?, 100);
-    let mut vandal = Vandal::enter(&stage.servers, stage.keyspace(), 1).await?;
+    let mut vandal = Corruptor::enter(&stage.servers, stage.keyspace(), 1).await?;
     for point in points {
         vandal.rage(5).await?;
         killed_at(&stage, point).await?;
@@ -59,14 +59,14 @@ async fn a_restorator_that_is_asked_to_end_gives_its_locks_back_at_once() -> Res
     let stage = stage("interrupted").await?;
     let processor = stage.processor("processor").await?;
     count(&stage, some(1, 500)?).await?;
-    let mut vandal = Vandal::enter(&stage.servers, stage.keyspace(), 1).await?;
+    let mut vandal = Corruptor::enter(&stage.servers, stage.keyspace(), 1).await?;
     vandal.rage(5).await?;
     let mut program = stage.restorator_command("run", &["--now", "--output", "json"])?;
     // It lingers with a lock in its hands, for less than its lease.
     program.environment = vec![("FAILPOINTS".to_owned(), "r5-read=sleep(1500)".to_owned())];
     let run = program.start()?;
     let keeper = Keeper::connect(&stage.servers.zookeeper).await?;
-    let requests = format!("/stitch/{}/requests", stage.namespace);
+    let requests = format!("/stitch/{}/revocations", stage.namespace);
     let asked_for = keeper
         .until_children(&requests, BOUND, |names| !names.is_empty())
         .await?;

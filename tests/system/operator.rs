@@ -2,9 +2,9 @@
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
+use stitch_harness::corruptor::Corruptor;
 use stitch_harness::process::Process;
-use stitch_harness::stage::Stage;
-use stitch_harness::vandal::Vandal;
+use stitch_harness::test_namespace::TestNamespace;
 use stitch_harness::web::get;
 use tokio::time::timeout;
 
@@ -13,13 +13,13 @@ use stitch_tests::scene::{BOUND, asked, count, some, stage};
 const PAGE: &str = "/operator";
 const OBJECT: &str = "/operator/status.json";
 
-async fn api(stage: &Stage, variables: &[(&str, &str)]) -> Result<(Process, String)> {
+async fn api(stage: &TestNamespace, variables: &[(&str, &str)]) -> Result<(Process, String)> {
     let mut program = stage.api_command("run", &[])?;
     let variables = variables.iter();
     let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     program.environment.extend(variables);
     let mut process = program.start()?;
-    let address = Stage::address(&mut process).await?;
+    let address = TestNamespace::address(&mut process).await?;
     Ok((process, address))
 }
 
@@ -66,7 +66,7 @@ async fn the_operators_page_says_what_status_says() -> Result<()> {
     let processor = stage.processor("processor").await?;
     count(&stage, some(1, 500)?).await?;
     let (api, address) = api(&stage, &[]).await?;
-    // Progress may be written once more after all is counted: then it is written no more.
+    // Checkpoint may be written once more after all is counted: then it is written no more.
     let (code, printed) = loop {
         let (code, printed) = asked(&stage, "status", &[]).await?;
         let shown = until(&address, "an object", |_| true).await?;
@@ -90,7 +90,7 @@ async fn the_locks_of_a_restoration_come_and_go_on_the_operators_page() -> Resul
     let stage = stage("operator_locks").await?;
     let processor = stage.processor("processor").await?;
     count(&stage, some(1, 1000)?).await?;
-    let mut vandal = Vandal::enter(&stage.servers, stage.keyspace(), 1).await?;
+    let mut vandal = Corruptor::enter(&stage.servers, stage.keyspace(), 1).await?;
     vandal.rage(5).await?;
     let (api, address) = api(&stage, &[]).await?;
     until(&address, "no exclusive lock", |object| {
@@ -135,7 +135,7 @@ async fn the_locks_of_a_restoration_come_and_go_on_the_operators_page() -> Resul
     .await?;
     let line = &after["restorations"][0];
     ensure!(
-        line["outcome"] == "proved" && line["ranges_proved"] == 16,
+        line["outcome"] == "verified" && line["ranges_verified"] == 16,
         "{after}"
     );
     ensure!(line["cells_corrected"].as_u64() > Some(0), "{after}");
@@ -156,7 +156,7 @@ async fn without_zookeeper_the_operators_page_says_so_with_the_way_out() -> Resu
     let (status, problem) = get(&address, OBJECT).await?;
     let problem: Value = serde_json::from_str(&problem)?;
     ensure!(
-        status == 503 && problem["type"] == "/problems/namespace-away",
+        status == 503 && problem["type"] == "/problems/namespace-unavailable",
         "{status} {problem}"
     );
     ended(api).await

@@ -1,17 +1,17 @@
 //! What is refused because it would falsify counts: each once, with a way out, and nothing was counted on it.
 
 use anyhow::{Context, Result, ensure};
+use stitch_harness::corruptor::Corruptor;
 use stitch_harness::feed::{alter_topic, create_topic, delete_topic, forget_records};
 use stitch_harness::keeper::Keeper;
 use stitch_harness::recount::{read_table, session};
 use stitch_harness::servers::Servers;
-use stitch_harness::stage::{Setting, Stage};
-use stitch_harness::vandal::Vandal;
+use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 
 use stitch_tests::scene::{BOUND, all_right, asked, count, object, refused, restored, some, stage};
 
 /// A stage whose first events are counted and whose processor has ended.
-async fn counted(name: &str) -> Result<Stage> {
+async fn counted(name: &str) -> Result<TestNamespace> {
     let stage = stage(name).await?;
     let processor = stage.processor("processor").await?;
     count(&stage, some(1, 500)?).await?;
@@ -20,7 +20,7 @@ async fn counted(name: &str) -> Result<Stage> {
 }
 
 /// A processor that does not start, or stops by itself, with these words.
-async fn processor_refuses(stage: &Stage, words: &[&str]) -> Result<()> {
+async fn processor_refuses(stage: &TestNamespace, words: &[&str]) -> Result<()> {
     let run = stage.processor_command("run", &[])?;
     let finished = run.run(BOUND).await?;
     ensure!(finished.code == Some(2), "{finished:?}");
@@ -71,7 +71,8 @@ async fn another_topic_of_the_same_name_is_not_counted_on() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_another_namespace_claims_is_refused() -> Result<()> {
     let first = counted("claimed").await?;
-    let second = Stage::bare(&Servers::from_environment()?, &Setting::new("claims")?).await?;
+    let second =
+        TestNamespace::bare(&Servers::from_environment()?, &TestConfig::new("claims")?).await?;
     second.configure(&format!(
         "{}\n[cassandra]\nkeyspace = \"{}\"",
         stitch_harness::events::COUNTERS,
@@ -86,13 +87,13 @@ async fn a_table_that_another_namespace_claims_is_refused() -> Result<()> {
 async fn a_partition_whose_progress_is_gone_is_not_counted_again() -> Result<()> {
     let stage = counted("no_progress").await?;
     let keeper = Keeper::connect(&stage.servers.zookeeper).await?;
-    let progress = format!("/stitch/{}/partitions/0/progress", stage.namespace);
+    let progress = format!("/stitch/{}/partitions/0/checkpoint", stage.namespace);
     let kept = keeper.data(&progress).await?;
     keeper.delete(&progress).await?;
     let processor = stage.processor("again").await?;
     stage.feed()?.send(some(2, 500)?).await?;
     let (code, answer) = asked(&stage, "run", &["--now"]).await?;
-    refused(code, &answer, &["progress"])?;
+    refused(code, &answer, &["checkpoint"])?;
     drop((processor, kept));
     Ok(())
 }
@@ -102,7 +103,7 @@ async fn progress_from_an_old_copy_of_zookeeper_is_not_counted_on() -> Result<()
     let stage = counted("old_progress").await?;
     let keeper = Keeper::connect(&stage.servers.zookeeper).await?;
     let paths: Vec<String> = (0..4)
-        .map(|p| format!("/stitch/{}/partitions/{p}/progress", stage.namespace))
+        .map(|p| format!("/stitch/{}/partitions/{p}/checkpoint", stage.namespace))
         .collect();
     let mut old = Vec::new();
     for path in &paths {
@@ -158,7 +159,7 @@ async fn a_cell_that_was_deleted_by_hand_is_named_as_not_proved() -> Result<()> 
     let session = session(&stage.servers.cassandra).await?;
     let cells = read_table(&session, stage.keyspace()).await?;
     let place = cells.keys().next().context("a cell")?;
-    let vandal = Vandal::enter(&stage.servers, stage.keyspace(), 8).await?;
+    let vandal = Corruptor::enter(&stage.servers, stage.keyspace(), 8).await?;
     vandal.delete(place).await?;
     let processor = stage.processor("again").await?;
     let (code, answer) = asked(&stage, "run", &["--now"]).await?;
@@ -175,7 +176,7 @@ async fn partitions_added_to_the_topic_are_taken_up() -> Result<()> {
     stitch_harness::feed::grow_topic(&stage.servers.kafka, stage.topic(), 6).await?;
     let processor_after = stage.processor("after").await?;
     count(&stage, some(2, 1000)?).await?;
-    let mut vandal = Vandal::enter(&stage.servers, stage.keyspace(), 6).await?;
+    let mut vandal = Corruptor::enter(&stage.servers, stage.keyspace(), 6).await?;
     vandal.rage(5).await?;
     restored(&stage).await?;
     all_right(&stage).await?;

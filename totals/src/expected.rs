@@ -1,11 +1,11 @@
 //! The seam for sources of expected totals. The log is the first; an archive of it, or a query over one, can stand
 //! here too: whatever adds up all events below some place of the log, by the same decoder.
 
-use crate::ledgers::Ledgers;
-use crate::memory::TooLarge;
-use stitch_common::feedback::Progress;
+use crate::memory_pool::TooLarge;
+use crate::totals_by_range::TotalsByRange;
 use stitch_common::offset::{Offsets, Partition};
 use stitch_common::ports::LogError;
+use stitch_common::progress::Progress;
 
 pub mod log;
 
@@ -17,14 +17,14 @@ pub use log::Log;
     reason = "a process is one future: nothing of it crosses threads"
 )]
 pub trait ExpectedTotals {
-    /// Puts into `ledgers` what every event below `below` adds, each exactly once; nothing at or above it.
+    /// Puts into `totals` what every event below `below` adds, each exactly once; nothing at or above it.
     ///
     /// # Errors
     /// The totals are not complete; the ledgers are of no use then.
     async fn add_below(
         &self,
         below: &Offsets,
-        ledgers: &mut Ledgers,
+        totals: &mut TotalsByRange,
         progress: &dyn Progress,
     ) -> Result<(), ExpectedError>;
 }

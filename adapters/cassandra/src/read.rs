@@ -10,8 +10,8 @@ use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{Counter as CounterValue, CqlTimestamp};
 
-use super::classify;
-use super::statements::Statements;
+use crate::classify;
+use crate::statements::Statements;
 use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::ports::{Level, Reading, StoreError};
 

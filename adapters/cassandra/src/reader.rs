@@ -12,8 +12,8 @@ use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::{Consistency, Statement};
 use scylla::value::CqlTimestamp;
 
-use super::schema::Claim;
 use super::{connect, read, statements, table};
+use crate::schema::Claim;
 use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::config::{Api, Config, ReadConsistency};
 use stitch_common::ports::{StoreError, TableIdentity};

@@ -7,9 +7,9 @@ use scylla::client::session::Session;
 use scylla::response::PagingState;
 use scylla::value::{Counter as CounterValue, CqlTimestamp};
 
-use super::classify;
-use super::read::{slot, unlike};
-use super::statements::Statements;
+use crate::classify;
+use crate::read::{slot, unlike};
+use crate::statements::Statements;
 use stitch_common::cell::{Count, Counter};
 use stitch_common::ports::{Level, ScanPage, ScanPosition, StoreError};
 use stitch_common::range::TokenInterval;

@@ -5,10 +5,10 @@ use std::num::NonZeroUsize;
 use scylla::client::session::Session;
 use scylla::value::{Counter as Increment, CqlTimestamp};
 
-use super::schema::Claim;
-use super::statements::{Statements, WriteSettings};
-use super::table::{self, Schema};
 use super::{classify, connect, listed, read, scan};
+use crate::schema::Claim;
+use crate::statements::{Statements, WriteSettings};
+use crate::table::{self, Schema};
 use stitch_common::cell::{CellSlot, Count, Counter};
 use stitch_common::clock::Clock;
 use stitch_common::config::{Cassandra, Config};
@@ -50,7 +50,7 @@ impl<C: Clock> ScyllaCql<C> {
 
 impl<C: Clock> Cql for ScyllaCql<C> {
     type Store = ScyllaStore<C>;
-    type Nodes = super::nodes::ScyllaNodes<C>;
+    type Nodes = crate::nodes::ScyllaNodes<C>;
 
     async fn table(&self) -> Result<TableIdentity, StoreError> {
         Ok(self.connect_schema().await?.look().await?)
@@ -77,8 +77,8 @@ impl<C: Clock> Cql for ScyllaCql<C> {
         })
     }
 
-    async fn connect_nodes(&self) -> Result<super::nodes::ScyllaNodes<C>, StoreError> {
-        super::nodes::ScyllaNodes::connect(&self.cassandra, self.clock.clone()).await
+    async fn connect_nodes(&self) -> Result<crate::nodes::ScyllaNodes<C>, StoreError> {
+        crate::nodes::ScyllaNodes::connect(&self.cassandra, self.clock.clone()).await
     }
 }
 

@@ -1,5 +1,5 @@
 //! Every CQL string that Stitch sends once it runs, prepared once; those that make the table are in
-//! [`schema`](super::schema).
+//! [`schema`](crate::schema).
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
@@ -13,7 +13,7 @@ use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::{Consistency, Statement};
 
-use super::schema::{TABLE, quoted};
+use crate::schema::{TABLE, quoted};
 use stitch_common::config::WriteConsistency;
 use stitch_common::ports::{Level, StoreError};
 
@@ -235,7 +235,7 @@ pub(super) async fn prepared(
         .map_err(|error| match error {
             PrepareError::ConnectionPoolError(_) => StoreError::Unavailable(error.to_string()),
             PrepareError::AllAttemptsFailed { first_attempt } => {
-                super::classify::read(&first_attempt.into())
+                crate::classify::read(&first_attempt.into())
             }
             PrepareError::PreparedStatementIdsMismatch => StoreError::Refused(format!(
                 "the nodes prepare `{cql}` each under another id: bring them to one version"

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 
 use scylla::client::session::Session;
 use scylla::statement::Statement;
 use uuid::Uuid;
 
-use super::schema::{
+use super::{classify, connect};
+use crate::schema::{
     self, Claim, Column, Datacenters, PARTITIONER, Replication, ReplicationError, TABLE,
 };
-use super::{classify, connect};
 use stitch_common::config::Cassandra;
 use stitch_common::ports::{StoreError, TableIdentity};
 
@@ -338,7 +338,7 @@ where
         .map_err(|error| unlike(&error))
 }
 
-impl From<SchemaError> for Failure {
+impl From<SchemaError> for UserError {
     fn from(error: SchemaError) -> Self {
         match error {
             SchemaError::KeyspaceMissing {

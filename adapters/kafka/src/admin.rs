@@ -8,10 +8,10 @@ use rdkafka::admin::{
 };
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::asking::{ANSWER_TIMEOUT, Asking, Replication};
-use super::client_config::{Role, client_config};
-use super::context::Context;
-use super::error::{log_error, log_error_of_code};
+use crate::asking::{ANSWER_TIMEOUT, Asking, Replication};
+use crate::client_config::{Role, client_config};
+use crate::context::Context;
+use crate::error::{log_error, log_error_of_code};
 use stitch_common::config::Kafka;
 use stitch_common::ports::LogError;
 
@@ -92,11 +92,11 @@ fn description(replication: Replication, settings: &ConfigResource) -> TopicDesc
 /// Nothing is ever deleted from it by itself: a rejected record counts nowhere until a person has looked at it, and the
 /// topic cannot become larger than the event topic, which has to keep everything too. Its records have the broker's time:
 /// by the time of whoever writes, a broker refuses them as soon as that machine's clock is an hour ahead of its own.
-pub(super) async fn create_rejected_topic(
+pub(super) async fn create_dead_letter_topic(
     kafka: &Kafka,
     asking: &Arc<Asking>,
 ) -> Result<Made, LogError> {
-    let rejected = kafka.rejected_topic();
+    let rejected = kafka.dead_letter_topic();
     let named = rejected.clone();
     if asking
         .ask(move |asking| asking.replication(&named))

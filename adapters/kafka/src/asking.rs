@@ -12,9 +12,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use tokio::sync::oneshot;
 
-use super::client_config::{Role, client_config};
-use super::context::Complaints;
-use super::error::{explained, log_error, log_error_of_code};
+use crate::client_config::{Role, client_config};
+use crate::context::Complaints;
+use crate::error::{explained, log_error, log_error_of_code};
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};

@@ -2,7 +2,7 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::context::Complaint;
+use crate::context::Complaint;
 use stitch_common::ports::LogError;
 
 /// What `doing` ended with, by what can be done about it.

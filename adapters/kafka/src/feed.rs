@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 
 use self::fetcher::Fetcher;
 use self::ready::{Command, Ready};
-use super::asking::Asking;
+use crate::asking::Asking;
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{Feed, FeedEvent, LogError, Run};
+use stitch_common::ports::{AssignmentEpoch, Feed, FeedEvent, LogError};
 
 /// Records from chosen places. Dropping it ends its thread, which may take as long as the client needs to close.
 pub struct KafkaFeed {
@@ -59,11 +59,16 @@ impl KafkaFeed {
 }
 
 impl Feed for KafkaFeed {
-    fn start(&mut self, partition: Partition, from: Offset, run: Run) -> Result<(), LogError> {
+    fn start(
+        &mut self,
+        partition: Partition,
+        from: Offset,
+        epoch: AssignmentEpoch,
+    ) -> Result<(), LogError> {
         self.command(Command::Start {
             partition,
             from,
-            run,
+            epoch,
         })
     }
 
@@ -102,7 +107,8 @@ mod tests {
         };
         let asking = Arc::new(Asking::new(&kafka).unwrap());
         let mut feed = KafkaFeed::new(&kafka, &asking).unwrap();
-        feed.start(Partition(0), Offset(0), Run(1)).unwrap();
+        feed.start(Partition(0), Offset(0), AssignmentEpoch(1))
+            .unwrap();
         let (_, nothing) = oneshot::channel();
         let ended = std::mem::replace(&mut feed.ended, nothing);
         drop(feed);

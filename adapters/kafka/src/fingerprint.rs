@@ -7,10 +7,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Message, TopicPartitionList};
 
-use super::asking::ANSWER_TIMEOUT;
-use super::client_config::{Role, client_config};
-use super::context::Context;
-use super::error::log_error;
+use crate::asking::ANSWER_TIMEOUT;
+use crate::client_config::{Role, client_config};
+use crate::context::Context;
+use crate::error::log_error;
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::warn;
 
 use self::member::{Member, member_consumer};
-use super::error::log_error;
+use crate::error::log_error;
 use stitch_common::config::Kafka;
 use stitch_common::offset::Offsets;
 use stitch_common::ports::{Group, GroupEvent, LogError, RevokeAck};

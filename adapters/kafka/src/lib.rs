@@ -13,7 +13,7 @@ mod asking;
 mod fingerprint;
 mod feed;
 mod group;
-mod rejects;
+mod dead_letters;
 mod admin;
 
 use std::collections::BTreeMap;
@@ -26,9 +26,9 @@ use stitch_common::ports::{Bounds, EventLog, LogError, LogIdentity};
 use self::asking::Asking;
 
 pub use self::admin::{Made, TopicDescription};
+pub use self::dead_letters::KafkaDeadLetters;
 pub use self::feed::KafkaFeed;
 pub use self::group::{KafkaAck, KafkaGroup};
-pub use self::rejects::KafkaRejects;
 
 /// The event topic on real brokers. Clones share the client that asks.
 #[derive(Clone)]
@@ -62,15 +62,15 @@ impl KafkaLog {
     ///
     /// # Errors
     /// No answer, no permission, or no event topic.
-    pub async fn create_rejected_topic(&self) -> Result<Made, LogError> {
-        admin::create_rejected_topic(&self.kafka, &self.asking).await
+    pub async fn create_dead_letter_topic(&self) -> Result<Made, LogError> {
+        admin::create_dead_letter_topic(&self.kafka, &self.asking).await
     }
 }
 
 impl EventLog for KafkaLog {
     type Feed = KafkaFeed;
     type Group = KafkaGroup;
-    type Rejects = KafkaRejects;
+    type DeadLetters = KafkaDeadLetters;
 
     async fn partitions(&self) -> Result<Vec<Partition>, LogError> {
         self.asking.ask(Asking::partitions).await
@@ -125,7 +125,7 @@ impl EventLog for KafkaLog {
         KafkaGroup::new(&self.kafka)
     }
 
-    async fn rejects(&self) -> Result<KafkaRejects, LogError> {
-        KafkaRejects::new(&self.kafka)
+    async fn dead_letters(&self) -> Result<KafkaDeadLetters, LogError> {
+        KafkaDeadLetters::new(&self.kafka)
     }
 }

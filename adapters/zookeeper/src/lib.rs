@@ -1,4 +1,4 @@
-//! The adapter: the ports [`Keeper`] and [`Session`] over `zookeeper-client`. The only file that knows that crate.
+//! The adapter: the ports [`ZooKeeper`] and [`Session`] over `zookeeper-client`. The only file that knows that crate.
 //!
 //! What is deliberately absent: the crate's own lock recipe (cancelling it leaks the node), its persistent watches
 //! (they die silently with a reconnect) and detached sessions. Requests that are made while the connection is down are
@@ -13,18 +13,18 @@ use std::time::Duration;
 use zookeeper_client as zk;
 
 use stitch_common::ports::{
-    CreateMode, Created, Keeper, KeeperError, MultiError, Node, NodeStat, Operation, Session,
-    SessionState,
+    CreateMode, Created, MultiError, Node, NodeStat, Operation, Session, SessionState, ZkError,
+    ZooKeeper,
 };
 
 /// Opens sessions with one ensemble.
 #[derive(Clone, Debug)]
-pub struct ZooKeeper {
+pub struct ZooKeeperClient {
     servers: String,
     session_timeout: Duration,
 }
 
-impl ZooKeeper {
+impl ZooKeeperClient {
     /// The ensemble at `servers` (`host:port,host:port…`), asked for sessions of this timeout; it may grant another.
     #[must_use]
     pub fn new(servers: &str, session_timeout: Duration) -> Self {
@@ -35,20 +35,20 @@ impl ZooKeeper {
     }
 }
 
-impl Keeper for ZooKeeper {
+impl ZooKeeper for ZooKeeperClient {
     type Session = ZooKeeperSession;
 
     /// Tries every server in turn until one serves the session, for at most the session timeout that is asked for.
     /// Cancelling it leaves at most a session that nobody uses, which its timeout ends.
-    async fn connect(&self) -> Result<Self::Session, KeeperError> {
+    async fn connect(&self) -> Result<Self::Session, ZkError> {
         let connector = zk::Client::connector().with_session_timeout(self.session_timeout);
         let client = connector.connect(&self.servers).await.map_err(|error| {
             let text = format!("{} opened no session: {error}", self.servers);
-            let refused = matches!(classify(error), KeeperError::Refused(_));
+            let refused = matches!(classify(error), ZkError::Refused(_));
             if refused {
-                KeeperError::Refused(text)
+                ZkError::Refused(text)
             } else {
-                KeeperError::Ambiguous(text)
+                ZkError::Ambiguous(text)
             }
         })?;
         Ok(ZooKeeperSession {
@@ -139,12 +139,7 @@ impl Session for ZooKeeperSession {
         }
     }
 
-    async fn create(
-        &self,
-        path: &str,
-        data: &[u8],
-        mode: CreateMode,
-    ) -> Result<Created, KeeperError> {
+    async fn create(&self, path: &str, data: &[u8], mode: CreateMode) -> Result<Created, ZkError> {
         let created = self.client.create(path, data, &options(mode)).await;
         let (stat, sequence) = created.map_err(classify)?;
         let path = match mode {
@@ -155,11 +150,11 @@ impl Session for ZooKeeperSession {
         Ok(Created { path, stat })
     }
 
-    async fn delete(&self, path: &str, version: Option<i32>) -> Result<(), KeeperError> {
+    async fn delete(&self, path: &str, version: Option<i32>) -> Result<(), ZkError> {
         self.client.delete(path, version).await.map_err(classify)
     }
 
-    async fn get(&self, path: &str) -> Result<Option<Node>, KeeperError> {
+    async fn get(&self, path: &str) -> Result<Option<Node>, ZkError> {
         match self.client.get_data(path).await {
             Ok((data, stat)) => {
                 let stat = stat_of(&stat);
@@ -175,12 +170,12 @@ impl Session for ZooKeeperSession {
         path: &str,
         data: &[u8],
         version: Option<i32>,
-    ) -> Result<NodeStat, KeeperError> {
+    ) -> Result<NodeStat, ZkError> {
         let stat = self.client.set_data(path, data, version).await;
         Ok(stat_of(&stat.map_err(classify)?))
     }
 
-    async fn children(&self, path: &str) -> Result<Option<Vec<String>>, KeeperError> {
+    async fn children(&self, path: &str) -> Result<Option<Vec<String>>, ZkError> {
         match self.client.list_children(path).await {
             Ok(names) => Ok(Some(names)),
             Err(zk::Error::NoNode) => Ok(None),
@@ -188,7 +183,7 @@ impl Session for ZooKeeperSession {
         }
     }
 
-    async fn watch_children(&self, path: &str) -> Result<(Vec<String>, Self::Watch), KeeperError> {
+    async fn watch_children(&self, path: &str) -> Result<(Vec<String>, Self::Watch), ZkError> {
         // From before the request, so that no loss of the connection falls between.
         let state = self.client.state_watcher();
         let answer = self.client.list_and_watch_children(path).await;
@@ -196,7 +191,7 @@ impl Session for ZooKeeperSession {
         Ok((names, watch(node, state)))
     }
 
-    async fn watch_node(&self, path: &str) -> Result<(Option<NodeStat>, Self::Watch), KeeperError> {
+    async fn watch_node(&self, path: &str) -> Result<(Option<NodeStat>, Self::Watch), ZkError> {
         let state = self.client.state_watcher();
         let answer = self.client.check_and_watch_stat(path).await;
         let (stat, node) = answer.map_err(classify)?;
@@ -233,7 +228,7 @@ impl Session for ZooKeeperSession {
         Ok(results.into_iter().filter_map(created).collect())
     }
 
-    async fn sync(&self, path: &str) -> Result<(), KeeperError> {
+    async fn sync(&self, path: &str) -> Result<(), ZkError> {
         self.client.sync(path).await.map_err(classify)
     }
 
@@ -301,13 +296,13 @@ const fn told(state: zk::SessionState) -> SessionState {
 
 /// What an error says about the request: definite where the server answered, ambiguous everywhere else. A lost
 /// connection comes as more than `ConnectionLoss`: resets and silence are `Custom`.
-fn classify(error: zk::Error) -> KeeperError {
+fn classify(error: zk::Error) -> ZkError {
     match error {
-        zk::Error::NoNode => KeeperError::NoNode,
-        zk::Error::NodeExists => KeeperError::NodeExists,
-        zk::Error::BadVersion => KeeperError::BadVersion,
-        zk::Error::NotEmpty => KeeperError::NotEmpty,
-        zk::Error::SessionExpired => KeeperError::SessionOver,
+        zk::Error::NoNode => ZkError::NoNode,
+        zk::Error::NodeExists => ZkError::NodeExists,
+        zk::Error::BadVersion => ZkError::BadVersion,
+        zk::Error::NotEmpty => ZkError::NotEmpty,
+        zk::Error::SessionExpired => ZkError::SessionOver,
         zk::Error::NoAuth
         | zk::Error::AuthFailed
         | zk::Error::InvalidAcl
@@ -318,9 +313,9 @@ fn classify(error: zk::Error) -> KeeperError {
         | zk::Error::QuotaExceeded
         | zk::Error::MarshallingError
         | zk::Error::Unimplemented
-        | zk::Error::ReconfigDisabled => KeeperError::Refused(error.to_string()),
+        | zk::Error::ReconfigDisabled => ZkError::Refused(error.to_string()),
         // Definite too, but the same request may succeed later, and asking what became of it costs one read.
-        zk::Error::SessionMoved | zk::Error::Throttled => KeeperError::Ambiguous(error.to_string()),
+        zk::Error::SessionMoved | zk::Error::Throttled => ZkError::Ambiguous(error.to_string()),
         zk::Error::ConnectionLoss
         | zk::Error::Timeout
         | zk::Error::NoHosts
@@ -329,9 +324,9 @@ fn classify(error: zk::Error) -> KeeperError {
         | zk::Error::UnexpectedError(_)
         | zk::Error::UnexpectedErrorCode(_)
         | zk::Error::RuntimeInconsistent
-        | zk::Error::Custom(_) => KeeperError::Ambiguous(error.to_string()),
+        | zk::Error::Custom(_) => ZkError::Ambiguous(error.to_string()),
         // The crate may learn new errors: of those nothing is known.
-        _ => KeeperError::Ambiguous(error.to_string()),
+        _ => ZkError::Ambiguous(error.to_string()),
     }
 }
 
@@ -354,16 +349,16 @@ mod tests {
         ];
         for error in ambiguous {
             assert!(
-                matches!(classify(error.clone()), KeeperError::Ambiguous(_)),
+                matches!(classify(error.clone()), ZkError::Ambiguous(_)),
                 "{error}"
             );
         }
         let definite = [
-            (zk::Error::NoNode, KeeperError::NoNode),
-            (zk::Error::NodeExists, KeeperError::NodeExists),
-            (zk::Error::BadVersion, KeeperError::BadVersion),
-            (zk::Error::NotEmpty, KeeperError::NotEmpty),
-            (zk::Error::SessionExpired, KeeperError::SessionOver),
+            (zk::Error::NoNode, ZkError::NoNode),
+            (zk::Error::NodeExists, ZkError::NodeExists),
+            (zk::Error::BadVersion, ZkError::BadVersion),
+            (zk::Error::NotEmpty, ZkError::NotEmpty),
+            (zk::Error::SessionExpired, ZkError::SessionOver),
         ];
         for (error, expected) in definite {
             assert_eq!(classify(error), expected);
@@ -374,7 +369,7 @@ mod tests {
             zk::Error::InvalidAcl,
         ] {
             assert!(
-                matches!(classify(error.clone()), KeeperError::Refused(_)),
+                matches!(classify(error.clone()), ZkError::Refused(_)),
                 "{error}"
             );
         }

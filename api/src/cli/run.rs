@@ -8,17 +8,17 @@ use serde::Serialize;
 use stitch_app::shutdown::Shutdown;
 use stitch_app::telemetry;
 use stitch_cassandra::ScyllaReader;
-use stitch_common::answer::{Exit, Report};
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::Config;
-use stitch_common::user_error::Failure;
+use stitch_common::output::{Exit, Report};
+use stitch_common::user_error::UserError;
 use stitch_kafka::KafkaLog;
-use stitch_zookeeper::ZooKeeper;
+use stitch_zookeeper::ZooKeeperClient;
 
 use crate::app::{App, Now};
-use crate::freshness::watching::{Blind, Watching};
-use crate::landscape::{Landscape, Lookout};
+use crate::freshness::poller::{FreshnessPoller, PollError};
 use crate::server::{Server, tls};
+use crate::status_cache::{StatusCache, StatusPoller};
 use crate::{metrics, web};
 
 /// How it stopped.
@@ -28,29 +28,29 @@ pub(super) struct Stopped {
     connections_cut_off: usize,
 }
 
-pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, Failure> {
+pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, UserError> {
     let handle = telemetry::metrics_handle()?;
     metrics::register();
     let tls = config.api.tls.as_ref().map(tls::acceptor).transpose()?;
     let server = Server::bind(&config.api).await?;
     let clock = SystemClock;
     let zookeeper = &config.zookeeper;
-    let keeper = ZooKeeper::new(&zookeeper.connect, zookeeper.session_timeout);
-    let mut lookout = Lookout::new(&config, keeper.clone(), clock);
-    let mut watching = Watching::new(&config, keeper, KafkaLog::new(&config.kafka)?, clock);
+    let keeper = ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout);
+    let mut lookout = StatusPoller::new(&config, keeper.clone(), clock);
+    let mut watching = FreshnessPoller::new(&config, keeper, KafkaLog::new(&config.kafka)?, clock);
     let (reader, looked) = tokio::join!(ScyllaReader::connect(&config), watching.look());
     let reader = reader?;
     match looked {
         Ok(()) => {}
         // Counts can be read without them; that it is not known how fresh they are is told beside each.
-        Err(Blind::Away(failure)) => tracing::warn!(%failure, "freshness is not known yet"),
-        Err(Blind::Differs(failure)) => return Err(failure),
+        Err(PollError::Away(failure)) => tracing::warn!(%failure, "freshness is not known yet"),
+        Err(PollError::Differs(failure)) => return Err(failure),
     }
     let now = move || Now {
         wall: clock.wall(),
         moment: clock.now(),
     };
-    let landscape = Arc::new(Landscape::default());
+    let landscape = Arc::new(StatusCache::default());
     let app = App::new(
         &config,
         Arc::new(reader),
@@ -91,7 +91,7 @@ impl Report for Stopped {
     }
 
     fn exit(&self) -> Exit {
-        Exit::Well
+        Exit::Success
     }
 
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {

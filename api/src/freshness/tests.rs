@@ -1,4 +1,4 @@
-use stitch_common::progress::Progress;
+use stitch_common::checkpoint::Checkpoint;
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn bounds(end: i64) -> BTreeMap<Partition, Bounds> {
 /// Counted up to here, all but range 3, which is 10 records behind.
 fn counted(offset: i64) -> Glance {
     let of = |range: RangeId| Offset(if range.0 == 3 { offset - 10 } else { offset });
-    let progress = Progress::from_ranges(bits(), of);
+    let progress = Checkpoint::from_ranges(bits(), of);
     Glance {
         partitions: BTreeMap::from([(PARTITION, Some(progress))]),
         ..Glance::default()
@@ -40,7 +40,7 @@ fn history(ends: &[(u64, i64)]) -> History {
 }
 
 fn of(glance: &Glance, history: &History, range: u16) -> (State, Option<u64>) {
-    let board = Board::new(bits(), glance, &BTreeSet::new(), history);
+    let board = FreshnessSnapshot::new(bits(), glance, &BTreeSet::new(), history);
     let Freshness {
         state,
         behind_events,
@@ -101,14 +101,14 @@ fn what_may_have_made_counts_wrong_is_told_range_by_range() {
         [State::Live, State::Uncertain, State::Restoring, State::Live]
     );
     // What a dead member sent may be in any range.
-    glance.tombstones = 1;
+    glance.dead_members = 1;
     let uncertain = State::Uncertain;
     assert_eq!(
         states(&glance),
         [uncertain, uncertain, State::Restoring, uncertain]
     );
-    let not_proved = BTreeSet::from([RangeId(0)]);
-    let board = Board::new(bits(), &counted(110), &not_proved, &history);
+    let unverified = BTreeSet::from([RangeId(0)]);
+    let board = FreshnessSnapshot::new(bits(), &counted(110), &unverified, &history);
     assert_eq!(board.of(RangeId(0), second(0)).state, State::Uncertain);
     assert_eq!(board.of(RangeId(1), second(0)).state, State::Live);
 }
@@ -116,11 +116,11 @@ fn what_may_have_made_counts_wrong_is_told_range_by_range() {
 #[test]
 fn what_was_seen_too_long_ago_is_not_told() {
     let history = history(&[(0, 100)]);
-    let board = Board::new(bits(), &counted(110), &BTreeSet::new(), &history);
+    let board = FreshnessSnapshot::new(bits(), &counted(110), &BTreeSet::new(), &history);
     assert_eq!(board.of(RangeId(0), second(9)).state, State::Live);
     assert_eq!(board.of(RangeId(0), second(10)), Freshness::UNKNOWN);
     assert_eq!(
-        Board::blank(bits()).of(RangeId(0), second(0)),
+        FreshnessSnapshot::blank(bits()).of(RangeId(0), second(0)),
         Freshness::UNKNOWN
     );
 }
@@ -130,7 +130,7 @@ fn of_several_the_one_that_there_is_most_to_say_about_is_told() {
     let history = history(&[(0, 100)]);
     let mut glance = counted(100);
     glance.marked.insert(RangeId(1));
-    let board = Board::new(bits(), &glance, &BTreeSet::new(), &history);
+    let board = FreshnessSnapshot::new(bits(), &glance, &BTreeSet::new(), &history);
     let (whole, states) = board.summary(second(0));
     assert_eq!(
         (whole.state, whole.behind_events),

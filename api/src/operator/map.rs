@@ -75,23 +75,23 @@ impl Field {
 struct View {
     restored: BTreeSet<RangeId>,
     locked: BTreeSet<RangeId>,
-    unproved: BTreeSet<RangeId>,
+    unverified: BTreeSet<RangeId>,
     counted: BTreeSet<RangeId>,
     /// A member that is gone may have left something anywhere.
-    tombstones: bool,
+    dead_members: bool,
 }
 
 impl View {
     fn of(status: &Status) -> Self {
         let restorer = status.restoring.as_ref().map(|holder| &holder.member);
         let mut view = Self {
-            locked: status.requests.iter().copied().collect(),
-            unproved: status.not_proved.clone(),
-            tombstones: !status.tombstones.is_empty(),
+            locked: status.revocation_requests.iter().copied().collect(),
+            unverified: status.unverified.clone(),
+            dead_members: !status.dead_members.is_empty(),
             ..Self::default()
         };
-        view.unproved
-            .extend(status.marks.iter().map(|mark| mark.range));
+        view.unverified
+            .extend(status.in_doubt_markers.iter().map(|marker| marker.range));
         for lock in &status.locks {
             view.add(lock, restorer);
         }
@@ -116,7 +116,7 @@ impl View {
         if self.locked.contains(&range) {
             return Field::Locked;
         }
-        if self.tombstones || self.unproved.contains(&range) {
+        if self.dead_members || self.unverified.contains(&range) {
             return Field::Unproved;
         }
         match told {

@@ -54,7 +54,7 @@ pub(super) fn restorations(status: &Status) -> Markup {
 }
 
 fn progress(line: &RestorationLine) -> Markup {
-    let done = line.ranges_proved + line.ranges_not_proved;
+    let done = line.ranges_verified + line.ranges_unverified;
     html! {
         @match line.ranges_in_scope {
             Some(all) => {
@@ -86,8 +86,8 @@ fn past(status: &Status) -> Markup {
             line.ended.map_or_else(|| "–".to_owned(), time),
             line.outcome.replace('_', " "),
             line.scope.clone(),
-            line.ranges_proved.to_string(),
-            line.ranges_not_proved.to_string(),
+            line.ranges_verified.to_string(),
+            line.ranges_unverified.to_string(),
             number(i64::try_from(line.cells_corrected).ok()),
             line.host.clone(),
         ]
@@ -133,10 +133,10 @@ pub(super) fn members(title: &str, members: &[MemberLine]) -> Markup {
 }
 
 /// By member, of which there are few: ranges are many.
-pub(super) fn marks(status: &Status) -> Markup {
+pub(super) fn markers(status: &Status) -> Markup {
     let mut ranges: BTreeMap<&MemberId, Vec<RangeId>> = BTreeMap::new();
-    for mark in &status.marks {
-        ranges.entry(&mark.member).or_default().push(mark.range);
+    for marker in &status.in_doubt_markers {
+        ranges.entry(&marker.member).or_default().push(marker.range);
     }
     let rows: Vec<_> = ranges
         .into_iter()

@@ -173,7 +173,7 @@ async fn an_address_that_is_taken_is_told_with_the_way_out() {
     let config = Config::parse("stitch.toml", text, &environment).unwrap();
     let failure = Server::bind(&config.api).await.unwrap_err();
     assert!(
-        failure.what.contains("api.listen") && failure.what.contains(&taken),
+        failure.message.contains("api.listen") && failure.message.contains(&taken),
         "{failure}"
     );
 }
@@ -250,7 +250,7 @@ fn files_that_are_no_certificate_are_named() {
         let failure = tls::acceptor(&TlsFiles { certificate, key })
             .map(drop)
             .unwrap_err();
-        assert!(failure.what.contains(named), "{failure}");
-        assert!(failure.way_out.contains("api.tls_certificate"), "{failure}");
+        assert!(failure.message.contains(named), "{failure}");
+        assert!(failure.help.contains("api.tls_certificate"), "{failure}");
     }
 }

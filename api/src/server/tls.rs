@@ -4,20 +4,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stitch_common::config::TlsFiles;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-const WAY_OUT: &str = "name PEM files by api.tls_certificate (with those that vouch for it) and api.tls_key that this user may read";
+const HELP: &str = "name PEM files by api.tls_certificate (with those that vouch for it) and api.tls_key that this user may read";
 
 /// What agrees on encryption with clients, by TLS 1.2 or 1.3.
-pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, Failure> {
+pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, UserError> {
     let (certificate, key) = (&files.certificate, &files.key);
     let unreadable = |path: &Path, why: &dyn std::fmt::Display| {
-        Failure::new(format!("{} cannot be used: {why}", path.display()), WAY_OUT)
+        UserError::new(format!("{} cannot be used: {why}", path.display()), HELP)
     };
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
         .map_err(|error| unreadable(certificate, &error))?

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::metrics;
 use crate::page::assets::asset;
 use crate::problem::{Kind, Problem};
-use crate::web::guard::knows_a_token;
+use crate::web::auth::knows_a_token;
 
 /// The description that clients are made from, held against this server by `api/tests/contract`.
 pub(crate) const OPENAPI: &str = include_str!("../../openapi.json");
@@ -62,7 +62,7 @@ async fn problem(Path(name): Path<String>) -> Result<String, Problem> {
             Kind::NoSuchPage,
             format!("the problems are {}", names.join(", ")),
         )
-        .with_example("/problems/wrong-parameter")
+        .with_example("/problems/invalid-parameter")
     })
 }
 

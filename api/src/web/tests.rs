@@ -15,13 +15,13 @@ use serde_json::Value;
 use stitch_app::status::Status;
 use stitch_cassandra::BucketSpan;
 use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
+use stitch_common::checkpoint::Checkpoint;
 use stitch_common::clock::Moment;
 use stitch_common::config::Config;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, StoreError};
-use stitch_common::progress::Progress;
 use stitch_common::range::RangeId;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 use stitch_protocol::glance::Glance;
 use tokio::sync::watch;
 use tower::ServiceExt;
@@ -29,12 +29,12 @@ use tower::ServiceExt;
 use super::*;
 use crate::app::Now;
 use crate::calendar::{Time, UtcOffset};
-use crate::cells::{Cells, Read};
-use crate::freshness::{Board, History};
-use crate::landscape::Landscape;
+use crate::count_source::{CountSource, Read};
+use crate::freshness::{FreshnessSnapshot, History};
+use crate::status_cache::StatusCache;
 use crate::testing::well;
 
-mod answers;
+mod handlers;
 mod contract;
 mod limits;
 mod operator;
@@ -79,7 +79,7 @@ impl Drop for GivenUp {
     }
 }
 
-impl Cells for Table {
+impl CountSource for Table {
     fn read(self: Arc<Self>, counter: Counter, spans: Vec<BucketSpan>) -> BoxFuture<'static, Read> {
         async move {
             self.reads.fetch_add(1, Ordering::SeqCst);
@@ -131,8 +131,8 @@ impl Got {
 /// A server without a socket.
 struct Here {
     table: Arc<Table>,
-    board: watch::Sender<Arc<Board>>,
-    landscape: Arc<Landscape>,
+    board: watch::Sender<Arc<FreshnessSnapshot>>,
+    landscape: Arc<StatusCache>,
     answers: Answers,
     config: Config,
 }
@@ -151,8 +151,8 @@ impl Here {
             wall: DateTime::parse_from_rfc3339(NOW).unwrap().to_utc(),
             moment: Moment::new(Duration::from_secs(1000)),
         };
-        let cells: Arc<dyn Cells> = Arc::clone(&table) as Arc<dyn Cells>;
-        let landscape = Arc::new(Landscape::default());
+        let cells: Arc<dyn CountSource> = Arc::clone(&table) as Arc<dyn CountSource>;
+        let landscape = Arc::new(StatusCache::default());
         let shared = Arc::clone(&landscape);
         let app = App::new(
             &config,
@@ -174,15 +174,15 @@ impl Here {
     }
 
     /// What an operator sees, or why nothing.
-    fn stands(&self, status: Result<Status, Failure>) {
+    fn stands(&self, status: Result<Status, UserError>) {
         let at = DateTime::parse_from_rfc3339(NOW).unwrap().to_utc();
         self.landscape.show(at, status);
     }
 
     /// What is seen when nothing else is the matter, with so many records not counted yet.
-    fn seen(config: &Config, glance: &Glance, behind: i64) -> Board {
+    fn seen(config: &Config, glance: &Glance, behind: i64) -> FreshnessSnapshot {
         let mut glance = glance.clone();
-        let progress = Progress::everywhere(Offset(1_000_000));
+        let progress = Checkpoint::everywhere(Offset(1_000_000));
         glance.partitions.insert(Partition(0), Some(progress));
         let mut history = History::new(Duration::from_secs(5));
         for (second, end) in [(990, 0), (1000, 1_000_000 + behind)] {
@@ -193,7 +193,7 @@ impl Here {
             let moment = Moment::new(Duration::from_secs(second));
             history.add(moment, [(Partition(0), bounds)].into());
         }
-        Board::new(
+        FreshnessSnapshot::new(
             config.definitions.range_bits,
             &glance,
             &BTreeSet::new(),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use stitch_harness::events::{Generator, Shape};
 use stitch_harness::process::Program;
 use stitch_harness::servers::{Servers, repository};
-use stitch_harness::stage::{Setting, Stage};
+use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 
 const BOUND: Duration = Duration::from_secs(60);
 /// With the tool to install, on a busy machine.
@@ -15,9 +15,9 @@ const CONTRACT_BOUND: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_is_other_than_the_description_says() -> Result<()> {
-    let stage = Stage::build(
+    let stage = TestNamespace::build(
         &Servers::from_environment()?,
-        &Setting::new("api_contract")?,
+        &TestConfig::new("api_contract")?,
     )
     .await?;
     let processor = stage.processor("processor").await?;
@@ -27,7 +27,7 @@ async fn no_answer_is_other_than_the_description_says() -> Result<()> {
         .await?;
     stage.lag()?.until_none(BOUND).await?;
     let mut api = stage.api_command("run", &[])?.start()?;
-    let address = Stage::address(&mut api).await?;
+    let address = TestNamespace::address(&mut api).await?;
     let check = Program {
         name: "contract".to_owned(),
         path: repository()?.join("deploy/lib/check-contract"),

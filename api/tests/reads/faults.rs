@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 use stitch_harness::proxy::{Mode, Proxy};
-use stitch_harness::stage::Stage;
+use stitch_harness::test_namespace::TestNamespace;
 use stitch_harness::web::get;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ const KEY: &str = "/v1/counters/plays/keys/track-1";
 const IN_FLIGHT: &str = "stitch_api_requests_in_flight";
 
 /// An API that reaches Cassandra through a proxy.
-async fn behind_a_proxy(stage: &Stage, variables: &[(&str, &str)]) -> Result<(Api, Proxy)> {
+async fn behind_a_proxy(stage: &TestNamespace, variables: &[(&str, &str)]) -> Result<(Api, Proxy)> {
     let proxy = Proxy::cassandra(&stage.servers.cassandra[0]).await?;
     let nodes = format!("[\"{}\"]", proxy.address());
     // A connection that says nothing is kept for as long as a test needs it.
@@ -55,7 +55,7 @@ async fn a_node_that_says_nothing_is_given_up_in_time_and_asked_again_when_it_sp
     proxy.set(Mode::Blackhole);
     let (status, problem) = api.get(KEY).await?;
     ensure!(
-        (status, &problem["type"]) == (503, &"/problems/store-away".into()),
+        (status, &problem["type"]) == (503, &"/problems/store-unavailable".into()),
         "{problem}"
     );
     proxy.set(Mode::Pass);

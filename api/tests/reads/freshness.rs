@@ -7,24 +7,24 @@ use serde_json::Value;
 use stitch_common::cell::Counter;
 use stitch_common::clock::SystemClock;
 use stitch_common::config::{Config, Environment};
-use stitch_common::ports::Keeper;
+use stitch_common::ports::ZooKeeper;
 use stitch_common::range::RangeId;
-use stitch_harness::stage::Stage;
+use stitch_harness::test_namespace::TestNamespace;
+use stitch_protocol::contender::Kind;
 use stitch_protocol::path::Paths;
-use stitch_protocol::queue::Kind;
 use stitch_protocol::range_lock::RangeLock;
-use stitch_protocol::{Coordinator, marks};
-use stitch_zookeeper::ZooKeeper;
+use stitch_protocol::{NamespaceSession, in_doubt};
+use stitch_zookeeper::ZooKeeperClient;
 use stitch_zookeeper::ZooKeeperSession;
 
 use crate::support::{Api, BOUND, events, stage};
 
 const KEY: &str = "/v1/counters/plays/keys/track-1";
 
-async fn session(stage: &Stage) -> Result<Coordinator<ZooKeeperSession, SystemClock>> {
-    let keeper = ZooKeeper::new(&stage.servers.zookeeper, Duration::from_secs(4));
+async fn session(stage: &TestNamespace) -> Result<NamespaceSession<ZooKeeperSession, SystemClock>> {
+    let keeper = ZooKeeperClient::new(&stage.servers.zookeeper, Duration::from_secs(4));
     let session = keeper.connect().await?;
-    Ok(Coordinator::new(
+    Ok(NamespaceSession::new(
         session,
         SystemClock,
         Paths::new(&stage.namespace),
@@ -32,7 +32,7 @@ async fn session(stage: &Stage) -> Result<Coordinator<ZooKeeperSession, SystemCl
 }
 
 /// The range of [`KEY`], and a key of another one.
-fn range(stage: &Stage) -> Result<(RangeId, String)> {
+fn range(stage: &TestNamespace) -> Result<(RangeId, String)> {
     let config = Config::load(Some(&stage.config), &Environment::default())?;
     let bits = config.definitions.range_bits;
     let of = |key: &str| bits.range_of(Counter::new("plays", key).token());
@@ -80,10 +80,10 @@ async fn a_locked_range_and_a_marked_one_are_told_and_no_other() -> Result<()> {
     ensure!(api.ok(&other).await?["freshness"]["state"] == "live");
     lock.release(&here).await?;
     api.until_state(KEY, "live").await?;
-    let mark = marks::create(&here, range).await?;
+    let marker = in_doubt::create(&here, range).await?;
     api.until_state(KEY, "uncertain").await?;
     ensure!(api.ok(&other).await?["freshness"]["state"] == "live");
-    marks::delete(&here, &mark).await?;
+    in_doubt::delete(&here, &marker).await?;
     api.until_state("/v1/freshness", "live").await?;
     here.close().await;
     api.stop().await

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stitch_harness::recount::{Cells, Place, Rules, read_log};
-use stitch_harness::stage::Stage;
+use stitch_harness::test_namespace::TestNamespace;
 
 use crate::support::{Api, BOUND, events, stage};
 
 const HOUR_MS: i64 = 3_600_000;
 
 /// What every cell should be, by whoever shares no code with the product.
-async fn recounted(stage: &Stage) -> Result<Cells> {
+async fn recounted(stage: &TestNamespace) -> Result<Cells> {
     let (kafka, topic) = (stage.servers.kafka.clone(), stage.topic().to_owned());
     let rules = Rules::read(&stage.config)?;
     tokio::task::spawn_blocking(move || read_log(&kafka, &topic, &rules)).await?

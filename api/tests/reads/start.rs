@@ -3,13 +3,13 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use stitch_harness::events::COUNTERS;
-use stitch_harness::stage::Stage;
+use stitch_harness::test_namespace::TestNamespace;
 
 use crate::support::{BOUND, stage};
 
 /// Runs a command that has to fail, and gives its error.
 async fn refused(
-    stage: &Stage,
+    stage: &TestNamespace,
     command: &str,
     variables: &[(&str, &str)],
 ) -> Result<(String, String)> {
@@ -23,7 +23,7 @@ async fn refused(
     ensure!(finished.code == Some(2), "{finished:?}");
     let object: Value = serde_json::from_str(&finished.output)?;
     let text = |name: &str| object["error"][name].as_str().map(str::to_owned);
-    let error = text("what").zip(text("way_out"));
+    let error = text("what").zip(text("help"));
     error.with_context(|| object.to_string())
 }
 
@@ -31,10 +31,10 @@ async fn refused(
 async fn what_is_missing_at_the_start_is_named_with_the_way_out() -> Result<()> {
     let stage = stage("api_start").await?;
     let nowhere = ("STITCH_CASSANDRA__NODES", "[\"127.0.0.1:1\"]");
-    let (what, way_out) = refused(&stage, "run", &[nowhere]).await?;
+    let (what, help) = refused(&stage, "run", &[nowhere]).await?;
     ensure!(
-        what.contains("127.0.0.1:1") && way_out.contains("cassandra.nodes"),
-        "{what} {way_out}"
+        what.contains("127.0.0.1:1") && help.contains("cassandra.nodes"),
+        "{what} {help}"
     );
     let other = ("STITCH_CASSANDRA__KEYSPACE", "nobodys_keyspace");
     let (what, _) = refused(&stage, "run", &[other]).await?;
@@ -44,17 +44,17 @@ async fn what_is_missing_at_the_start_is_named_with_the_way_out() -> Result<()> 
         ("STITCH_API__TLS_KEY", "no.key"),
     ];
     for command in ["run", "check"] {
-        let (what, way_out) = refused(&stage, command, &files).await?;
+        let (what, help) = refused(&stage, command, &files).await?;
         ensure!(
-            what.contains("no.crt") && way_out.contains("api.tls_certificate"),
+            what.contains("no.crt") && help.contains("api.tls_certificate"),
             "{what}"
         );
     }
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
     let listen = ("STITCH_API__LISTEN", &*taken.local_addr()?.to_string());
-    let (what, way_out) = refused(&stage, "run", &[listen]).await?;
+    let (what, help) = refused(&stage, "run", &[listen]).await?;
     ensure!(
-        what.contains("api.listen") && way_out.contains("port 0"),
+        what.contains("api.listen") && help.contains("port 0"),
         "{what}"
     );
     Ok(())
@@ -64,9 +64,9 @@ async fn what_is_missing_at_the_start_is_named_with_the_way_out() -> Result<()> 
 async fn definitions_that_are_not_the_namespaces_are_refused() -> Result<()> {
     let stage = stage("api_differs").await?;
     stage.configure(&format!("{COUNTERS}\n[ranges]\nbits = 5"))?;
-    let (what, way_out) = refused(&stage, "run", &[]).await?;
+    let (what, help) = refused(&stage, "run", &[]).await?;
     ensure!(what.contains("[ranges] bits: here 5"), "{what}");
-    ensure!(way_out.contains("processors"), "{way_out}");
+    ensure!(help.contains("processors"), "{help}");
     Ok(())
 }
 

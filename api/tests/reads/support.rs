@@ -7,7 +7,7 @@ use serde_json::Value;
 use stitch_harness::events::{Generator, Record, Shape};
 use stitch_harness::process::Process;
 use stitch_harness::servers::Servers;
-use stitch_harness::stage::{Setting, Stage};
+use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 use stitch_harness::web::{get, metric};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,11 +22,11 @@ pub(crate) struct Api {
     pub(crate) address: String,
 }
 
-pub(crate) async fn stage(name: &str) -> Result<Stage> {
-    let mut setting = Setting::new(name)?;
+pub(crate) async fn stage(name: &str) -> Result<TestNamespace> {
+    let mut setting = TestConfig::new(name)?;
     // However busy the machine is, no increment is given up: its mark would make counts uncertain.
     setting.config += "\n[cassandra]\nrequest_timeout_ms = 30000\n";
-    Stage::build(&Servers::from_environment()?, &setting).await
+    TestNamespace::build(&Servers::from_environment()?, &setting).await
 }
 
 /// So many events of the generator.
@@ -40,13 +40,13 @@ pub(crate) fn events(count: usize) -> Result<Vec<Record>> {
 
 impl Api {
     /// Starts one, with these variables in its environment.
-    pub(crate) async fn start(stage: &Stage, variables: &[(&str, &str)]) -> Result<Self> {
+    pub(crate) async fn start(stage: &TestNamespace, variables: &[(&str, &str)]) -> Result<Self> {
         let mut program = stage.api_command("run", &["--output", "json"])?;
         let variables = variables.iter();
         let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         program.environment.extend(variables);
         let mut process = program.start()?;
-        let address = Stage::address(&mut process).await?;
+        let address = TestNamespace::address(&mut process).await?;
         Ok(Self { process, address })
     }
 

@@ -8,8 +8,8 @@ use stitch_cassandra::{SchemaError, ScyllaCql};
 use stitch_common::clock::SystemClock;
 use stitch_common::config::Config;
 use stitch_common::ports::{Cql, NodeSettings, NodeState, Nodes, StoreError};
-use stitch_common::user_error::Failure;
-use stitch_protocol::calm::{CalmBound, Sessions};
+use stitch_common::user_error::UserError;
+use stitch_protocol::quiescence::{QuiescenceBound, Sessions};
 
 /// How long one node may take to tell its settings.
 const NODE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,8 +44,8 @@ async fn look(
 }
 
 fn failed(error: StoreError, findings: &mut Findings) {
-    let failure = Failure::from(error);
-    findings.wrong(format!("cassandra: {}", failure.what), failure.way_out);
+    let failure = UserError::from(error);
+    findings.wrong(format!("cassandra: {}", failure.message), failure.help);
 }
 
 async fn settings(
@@ -72,9 +72,9 @@ async fn settings(
             } else {
                 "is down"
             };
-            let way_out = "see `nodetool status`; until it is up and normal, a restoration proves nothing, unless \
-                           --accept QUORUM and --gone say otherwise";
-            findings.warn(format!("{name} {how}"), way_out);
+            let help = "see `nodetool status`; until it is up and normal, a restoration proves nothing, unless \
+                           --read-consistency QUORUM and --declare-dead say otherwise";
+            findings.warn(format!("{name} {how}"), help);
             continue;
         }
         match nodes.settings(&state.node, NODE_TIMEOUT).await {
@@ -102,12 +102,12 @@ fn datacenter(config: &Config, ring: &[NodeState], findings: &mut Findings) {
             "cassandra: increments go to the data centre \"{local}\""
         ));
     } else {
-        let what = format!("cassandra: there is no data centre \"{local}\"");
-        let way_out = format!(
+        let message = format!("cassandra: there is no data centre \"{local}\"");
+        let help = format!(
             "set cassandra.local_datacenter to one of {}",
             known.into_keys().collect::<Vec<_>>().join(", ")
         );
-        findings.wrong(what, way_out);
+        findings.wrong(message, help);
     }
 }
 
@@ -179,16 +179,16 @@ async fn table(
             | SchemaError::TableMissing(_)
             | SchemaError::Unclaimed(_)),
         ) => {
-            let failure = Failure::from(error);
-            findings.warn(format!("cassandra: {}", failure.what), failure.way_out);
+            let failure = UserError::from(error);
+            findings.warn(format!("cassandra: {}", failure.message), failure.help);
         }
         Err(
             error @ (SchemaError::Differs { .. }
             | SchemaError::Claimed { .. }
             | SchemaError::Replication(_)),
         ) => {
-            let failure = Failure::from(error);
-            findings.wrong(format!("cassandra: {}", failure.what), failure.way_out);
+            let failure = UserError::from(error);
+            findings.wrong(format!("cassandra: {}", failure.message), failure.help);
         }
     }
     Ok(())
@@ -202,8 +202,8 @@ pub(super) fn calm(config: &Config, longest_timeout: Duration, nodes: &[NodeSett
         keepalive_interval: config.cassandra.keepalive_interval,
         keepalive_timeout: config.cassandra.keepalive_timeout,
     };
-    let bound = CalmBound::new(sessions, nodes);
-    let (calm, limit) = (bound.total(), config.restorator.calm_timeout);
+    let bound = QuiescenceBound::new(sessions, nodes);
+    let (calm, limit) = (bound.total(), config.restorator.quiescence_timeout);
     let told = format!(
         "calm: after a fault, a restoration waits at least W = {:.1} s (sessions {:.1}, their ticks {:.1}, queues {:.1}, \
          counter writes {:.1}, keepalive {:.1}, clocks and margin {:.1})",
@@ -219,9 +219,10 @@ pub(super) fn calm(config: &Config, longest_timeout: Duration, nodes: &[NodeSett
         findings.ok(told);
     } else {
         let limit_ms = limit.as_millis();
-        let way_out =
-            format!("lengthen restorator.calm_timeout_ms = {limit_ms}, or shorten the timeouts");
-        findings.wrong(told, way_out);
+        let help = format!(
+            "lengthen restorator.quiescence_timeout_ms = {limit_ms}, or shorten the timeouts"
+        );
+        findings.wrong(told, help);
     }
     findings
 }

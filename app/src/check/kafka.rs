@@ -3,7 +3,7 @@
 use super::Findings;
 use stitch_common::config::Config;
 use stitch_common::ports::{EventLog, LogError};
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 use stitch_kafka::{KafkaLog, TopicDescription};
 
 pub(super) async fn check(config: &Config, log: Result<&KafkaLog, &LogError>) -> Findings {
@@ -13,8 +13,8 @@ pub(super) async fn check(config: &Config, log: Result<&KafkaLog, &LogError>) ->
         Err(error) => Err(error.clone()),
     };
     if let Err(error) = looked {
-        let failure = Failure::from(error);
-        findings.wrong(format!("kafka: {}", failure.what), failure.way_out);
+        let failure = UserError::from(error);
+        findings.wrong(format!("kafka: {}", failure.message), failure.help);
     }
     findings
 }
@@ -22,9 +22,9 @@ pub(super) async fn check(config: &Config, log: Result<&KafkaLog, &LogError>) ->
 async fn look(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Result<(), LogError> {
     let kafka = &config.kafka;
     let Some(topic) = log.describe(&kafka.topic).await? else {
-        let what = format!("kafka: there is no topic \"{}\"", kafka.topic);
+        let message = format!("kafka: there is no topic \"{}\"", kafka.topic);
         findings.wrong(
-            what,
+            message,
             "create it with retention.ms=-1; Stitch never creates the event topic",
         );
         return Ok(());
@@ -45,7 +45,7 @@ async fn look(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Resul
             "what was counted of the records that are gone cannot be restored",
         );
     }
-    let rejected = kafka.rejected_topic();
+    let rejected = kafka.dead_letter_topic();
     match log.describe(&rejected).await? {
         Some(_) => findings.ok(format!(
             "kafka: topic {rejected} is there for rejected records"

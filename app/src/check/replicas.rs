@@ -35,17 +35,17 @@ pub(super) fn check(
         let told = format!(
             "cassandra: keyspace {keyspace} wants {replicas} replicas in {within}, which has {there} nodes"
         );
-        let way_out = format!(
+        let help = format!(
             "add nodes, or ALTER KEYSPACE {keyspace} to at most {there} replicas there, and repair it"
         );
         if there < majority {
-            let what = format!(
+            let message = format!(
                 "{told}: a quorum of {majority} cannot be met, so no increment gets through at LOCAL_QUORUM"
             );
-            findings.wrong(what, way_out);
+            findings.wrong(message, help);
         } else {
-            let what = format!("{told}: a restoration reads every replica, and cannot");
-            findings.warn(what, way_out);
+            let message = format!("{told}: a restoration reads every replica, and cannot");
+            findings.warn(message, help);
         }
     }
     findings
@@ -60,8 +60,8 @@ mod tests {
         let replication = replication.iter().map(owned).collect();
         let findings = check("stitch", &replication, &nodes.iter().copied().collect()).findings;
         let verdict_and_what = |finding: super::super::Finding| {
-            assert!(finding.way_out.is_some_and(|way| way.contains("ALTER")));
-            format!("{} {}", finding.verdict.name(), finding.what)
+            assert!(finding.help.is_some_and(|way| way.contains("ALTER")));
+            format!("{} {}", finding.verdict.name(), finding.message)
         };
         findings.into_iter().map(verdict_and_what).collect()
     }

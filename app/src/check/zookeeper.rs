@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::Findings;
 use stitch_common::clock::SystemClock;
 use stitch_common::config::Config;
-use stitch_common::ports::{Keeper, Session};
-use stitch_common::user_error::Failure;
+use stitch_common::ports::{Session, ZooKeeper};
+use stitch_common::user_error::UserError;
 use stitch_protocol::path::Paths;
-use stitch_protocol::{Coordinator, definition_node, marks, membership};
-use stitch_zookeeper::ZooKeeper;
+use stitch_protocol::{NamespaceSession, definition_node, in_doubt, membership};
+use stitch_zookeeper::ZooKeeperClient;
 use stitch_zookeeper::ZooKeeperSession;
 
 /// What a session is asked for to learn the shortest that is granted: two ticks, unless the server is set otherwise.
@@ -17,33 +17,33 @@ const SHORTEST: Duration = Duration::from_millis(500);
 
 /// What the other checks need of ZooKeeper.
 pub(super) struct Seen {
-    pub(super) coordinator: Coordinator<ZooKeeperSession, SystemClock>,
+    pub(super) session: NamespaceSession<ZooKeeperSession, SystemClock>,
     pub(super) is_initialised: bool,
     pub(super) session_timeout_longest: Duration,
 }
 
 impl Seen {
     pub(super) async fn close(self) {
-        self.coordinator.close().await;
+        self.session.close().await;
     }
 }
 
 pub(super) async fn check(config: &Config) -> (Findings, Option<Seen>) {
     let mut findings = Findings::default();
     let asked = config.zookeeper.session_timeout;
-    let keeper = ZooKeeper::new(&config.zookeeper.connect, asked);
+    let keeper = ZooKeeperClient::new(&config.zookeeper.connect, asked);
     let session = match keeper.connect().await {
         Ok(session) => session,
         Err(error) => {
-            let failure = Failure::from(error);
-            findings.wrong(format!("zookeeper: {}", failure.what), failure.way_out);
+            let failure = UserError::from(error);
+            findings.wrong(format!("zookeeper: {}", failure.message), failure.help);
             return (findings, None);
         }
     };
     let granted = session.timeout();
     timeout(config, granted, &mut findings).await;
     let mut seen = Seen {
-        coordinator: Coordinator::new(session, SystemClock, Paths::new(&config.namespace)),
+        session: NamespaceSession::new(session, SystemClock, Paths::new(&config.namespace)),
         is_initialised: false,
         session_timeout_longest: granted,
     };
@@ -71,7 +71,7 @@ async fn timeout(config: &Config, granted: Duration, findings: &mut Findings) {
             ),
         );
     }
-    let Ok(short) = ZooKeeper::new(connect, SHORTEST).connect().await else {
+    let Ok(short) = ZooKeeperClient::new(connect, SHORTEST).connect().await else {
         findings.warn(
             "zookeeper: the length of its ticks could not be found out",
             "see that zookeeper.session_timeout_ms is at least three times the servers' tickTime",
@@ -98,63 +98,63 @@ async fn namespace(
     seen: &mut Seen,
     findings: &mut Findings,
 ) -> Result<(), stitch_protocol::Error> {
-    let coordinator = &seen.coordinator;
-    let Some(defined) = definition_node::read(coordinator).await? else {
-        let what = format!("namespace: \"{}\" is not initialised", config.namespace);
-        findings.warn(what, "run `stitch-processor init`");
+    let session = &seen.session;
+    let Some(defined) = definition_node::read(session).await? else {
+        let message = format!("namespace: \"{}\" is not initialised", config.namespace);
+        findings.warn(message, "run `stitch-processor init`");
         return Ok(());
     };
     seen.is_initialised = true;
-    let members = membership::list(coordinator).await?;
+    let members = membership::list(session).await?;
     let timeouts = members
         .members
         .iter()
         .map(|member| member.record.session_timeout_ms);
     let longest = Duration::from_millis(timeouts.max().unwrap_or_default());
     seen.session_timeout_longest = seen.session_timeout_longest.max(longest);
-    let tombstones: Vec<_> = members
-        .tombstones()
+    let dead_members: Vec<_> = members
+        .dead_members()
         .map(|member| member.id.to_string())
         .collect();
     findings.ok(format!(
         "namespace: {} members are alive",
         members.alive().count()
     ));
-    let way_out = "nothing by itself; a starting processor or the next restoration waits until nothing they sent can take \
+    let help = "nothing by itself; a starting processor or the next restoration waits until nothing they sent can take \
                    effect, and a restoration proves the counts";
-    if !tombstones.is_empty() {
-        let what = format!(
+    if !dead_members.is_empty() {
+        let message = format!(
             "namespace: tombstones of dead members: {}",
-            tombstones.join(" ")
+            dead_members.join(" ")
         );
-        findings.warn(what, way_out);
+        findings.warn(message, help);
     }
     let others: Vec<_> = members
         .alive_by_other_definitions(defined.version)
         .map(ToString::to_string)
         .collect();
     if !others.is_empty() {
-        let what = format!(
+        let message = format!(
             "namespace: these members count by the definitions from before `init --update`: {}",
             others.join("; ")
         );
         findings.warn(
-            what,
+            message,
             "restart them with the new configuration; no restoration begins before that",
         );
     }
     let bits = defined.record.definitions.range_bits;
-    let marks = marks::of_all_ranges(coordinator, bits).await?;
-    if !marks.is_empty() {
-        let mut ranges: Vec<_> = marks.iter().map(|mark| mark.range).collect();
+    let markers = in_doubt::of_all_ranges(session, bits).await?;
+    if !markers.is_empty() {
+        let mut ranges: Vec<_> = markers.iter().map(|marker| marker.range).collect();
         ranges.sort_unstable();
         ranges.dedup();
         let ranges: Vec<_> = ranges.iter().map(ToString::to_string).collect();
-        let what = format!(
+        let message = format!(
             "namespace: marks of unsettled requests in the ranges {}",
             ranges.join(" ")
         );
-        findings.warn(what, way_out);
+        findings.warn(message, help);
     }
     Ok(())
 }

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use stitch_common::answer::{Exit, Report};
 use stitch_common::config::Config;
-use stitch_common::user_error::Failure;
-use stitch_protocol::namespace::Difference;
+use stitch_common::output::{Exit, Report};
+use stitch_common::user_error::UserError;
+use stitch_protocol::namespace::Mismatch;
 
 /// What `init` found and did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,8 +35,8 @@ pub(super) struct Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
     Done,
-    Differs(Failure),
-    KeyspaceMissing(Failure),
+    Differs(UserError),
+    KeyspaceMissing(UserError),
 }
 
 const AGREES: &str = "agrees";
@@ -72,7 +72,7 @@ impl Initialised {
         self.steps.push(Step { what, state });
     }
 
-    pub(super) fn differs(mut self, config: &Config, difference: Difference) -> Self {
+    pub(super) fn differs(mut self, config: &Config, difference: Mismatch) -> Self {
         self.outcome = Outcome::Differs(difference.failure(config));
         self.differences = difference.lines;
         self
@@ -80,9 +80,9 @@ impl Initialised {
 
     pub(super) fn keyspace_missing(mut self, keyspace: &str, statement: String) -> Self {
         let what = format!("there is no keyspace \"{keyspace}\" in Cassandra");
-        let way_out = "run the statement by cqlsh, with as many replicas as you want, or say `stitch-processor init \
+        let help = "run the statement by cqlsh, with as many replicas as you want, or say `stitch-processor init \
                        --replication 3`";
-        self.outcome = Outcome::KeyspaceMissing(Failure::new(what, way_out));
+        self.outcome = Outcome::KeyspaceMissing(UserError::new(what, help));
         self.statement = Some(statement);
         self
     }
@@ -102,12 +102,12 @@ impl Report for Initialised {
 
     fn exit(&self) -> Exit {
         match self.outcome {
-            Outcome::Done => Exit::Well,
+            Outcome::Done => Exit::Success,
             Outcome::Differs(_) | Outcome::KeyspaceMissing(_) => Exit::Failed,
         }
     }
 
-    fn error(&self) -> Option<&Failure> {
+    fn error(&self) -> Option<&UserError> {
         match &self.outcome {
             Outcome::Done => None,
             Outcome::Differs(failure) | Outcome::KeyspaceMissing(failure) => Some(failure),

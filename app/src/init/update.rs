@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use super::Coordinating;
-use crate::program;
+use super::InitSession;
+use crate::runner;
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 use stitch_protocol::definition_node::{self, Defined, NamespaceRecord, Updated};
 use stitch_protocol::restoration::RestorationLock;
 
@@ -17,31 +17,31 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) async fn take_up(
     config: &Config,
-    coordinator: &Coordinating,
+    session: &InitSession,
     known: &Defined,
-) -> Result<(), Failure> {
-    let mut lock = RestorationLock::new(coordinator, &program::host(), std::process::id());
-    let done = locked(config, coordinator, known, &mut lock).await;
-    lock.release(coordinator).await?;
+) -> Result<(), UserError> {
+    let mut lock = RestorationLock::new(session, &runner::host(), std::process::id());
+    let done = locked(config, session, known, &mut lock).await;
+    lock.release(session).await?;
     done
 }
 
 async fn locked(
     config: &Config,
-    coordinator: &Coordinating,
+    session: &InitSession,
     known: &Defined,
     lock: &mut RestorationLock,
-) -> Result<(), Failure> {
+) -> Result<(), UserError> {
     // Its holder may be dead: then its session ends within its timeout.
-    let clock = coordinator.clock();
+    let clock = session.clock();
     let until = clock.now().plus(config.zookeeper.session_timeout);
-    while let Some(holder) = lock.try_granted(coordinator).await? {
+    while let Some(holder) = lock.try_granted(session).await? {
         if clock.now() >= until {
             let what = format!(
                 "a restoration runs: {} on {}, process {}",
                 holder.member, holder.host, holder.process_id
             );
-            return Err(Failure::new(what, "wait for its end, and run this again"));
+            return Err(UserError::new(what, "wait for its end, and run this again"));
         }
         clock.sleep(PAUSE).await;
     }
@@ -49,15 +49,15 @@ async fn locked(
         definitions: config.definitions.clone(),
         ..known.record.clone()
     };
-    match definition_node::update(coordinator, lock, known, &record).await? {
+    match definition_node::update(session, lock, known, &record).await? {
         Updated::Written => Ok(()),
         Updated::DefinitionChanged => Err(changed("somebody else has changed the definitions")),
         Updated::LockLost => Err(changed("the restoration lock was lost")),
     }
 }
 
-fn changed(what: &str) -> Failure {
-    Failure::new(
+fn changed(what: &str) -> UserError {
+    UserError::new(
         format!("{what} meanwhile; nothing was changed"),
         "run this again",
     )

@@ -17,30 +17,38 @@ pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     )?;
     members(&status.members, "members", out)?;
     members(
-        &status.tombstones,
+        &status.dead_members,
         "tombstones (what they sent may still be on its way)",
         out,
     )?;
     partitions(status, out)?;
     locks(&status.locks, out)?;
-    section("marks (unsettled requests)", status.marks.is_empty(), out)?;
-    for mark in &status.marks {
+    section(
+        "marks (unsettled requests)",
+        status.in_doubt_markers.is_empty(),
+        out,
+    )?;
+    for marker in &status.in_doubt_markers {
         writeln!(
             out,
             "  range {:<5} {} number {}",
-            mark.range.0, mark.member, mark.number
+            marker.range.0, marker.member, marker.number
         )?;
     }
-    if !status.requests.is_empty() {
-        let ranges: Vec<_> = status.requests.iter().map(ToString::to_string).collect();
+    if !status.revocation_requests.is_empty() {
+        let ranges: Vec<_> = status
+            .revocation_requests
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         writeln!(
             out,
             "ranges asked for by a restoration: {}",
             ranges.join(" ")
         )?;
     }
-    if !status.not_proved.is_empty() {
-        let ranges: Vec<_> = status.not_proved.iter().map(ToString::to_string).collect();
+    if !status.unverified.is_empty() {
+        let ranges: Vec<_> = status.unverified.iter().map(ToString::to_string).collect();
         writeln!(
             out,
             "ranges that the last restoration could not prove: {}",
@@ -149,8 +157,8 @@ fn restorations(restorations: &[RestorationLine], out: &mut dyn Write) -> io::Re
             line.host,
             line.scope,
             line.outcome,
-            line.ranges_proved,
-            line.ranges_not_proved,
+            line.ranges_verified,
+            line.ranges_unverified,
             line.cells_corrected
         )?;
     }

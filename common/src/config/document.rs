@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::overrides::Override;
-use crate::user_error::Failure;
+use crate::user_error::UserError;
 
 /// One TOML document.
 pub(super) struct Document<'a> {
@@ -23,7 +23,7 @@ impl<'a> Document<'a> {
         name: &'a str,
         text: &'a str,
         overrides: &'a [Override],
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, UserError> {
         let table = DeTable::parse(text);
         let mut document = Self {
             name,
@@ -33,27 +33,24 @@ impl<'a> Document<'a> {
         };
         document.table = table.map_err(|error| {
             let place = document.place(error.span());
-            let way_out = "correct it; deploy/stitch.toml is an annotated example";
-            Failure::new(
-                format!("{place}: no valid TOML: {}", error.message()),
-                way_out,
-            )
+            let help = "correct it; deploy/stitch.toml is an annotated example";
+            UserError::new(format!("{place}: no valid TOML: {}", error.message()), help)
         })?;
         for one in overrides {
             let table = insert(document.table.get_mut(), &one.path, one);
             table.map_err(|what| {
-                let way_out = format!("correct or unset {}", one.variable);
-                Failure::new(format!("{}: {what}", one.variable), way_out)
+                let help = format!("correct or unset {}", one.variable);
+                UserError::new(format!("{}: {what}", one.variable), help)
             })?;
         }
         Ok(document)
     }
 
     /// The document as `T`.
-    pub(super) fn deserialize<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+    pub(super) fn deserialize<T: DeserializeOwned>(&self) -> Result<T, UserError> {
         T::deserialize(Deserializer::from(self.table.clone())).map_err(|error| {
             let span = error.span();
-            let way_out = match self.variable(span.clone()) {
+            let help = match self.variable(span.clone()) {
                 Some(variable) => format!("correct or unset {variable}"),
                 None => "correct the key or its value".to_owned(),
             };
@@ -63,7 +60,7 @@ impl<'a> Document<'a> {
                     .map(|span| key_at(self.table.get_ref(), &span))
                     .unwrap_or_default(),
                 &format!(": {}", error.message()),
-                format!("{way_out}; deploy/stitch.toml shows every key"),
+                format!("{help}; deploy/stitch.toml shows every key"),
             )
         })
     }
@@ -74,10 +71,10 @@ impl<'a> Document<'a> {
         span: Option<Range<usize>>,
         key: &str,
         what: &str,
-        way_out: impl Into<String>,
-    ) -> Failure {
+        help: impl Into<String>,
+    ) -> UserError {
         let place = self.place(span);
-        Failure::new(format!("{place}: {key}{what}"), way_out.into())
+        UserError::new(format!("{place}: {key}{what}"), help.into())
     }
 
     /// File and line, or the variable.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::document::Document;
 use super::overrides::Override;
 use super::{Config, validate};
-use crate::user_error::Failure;
+use crate::user_error::UserError;
 
 /// The variable that names the file, if the command line does not.
 const FILE_VARIABLE: &str = "STITCH_CONFIG";
@@ -50,7 +50,7 @@ impl Config {
     ///
     /// # Errors
     /// What is wrong, with file, line and key or the variable, and the way out.
-    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Failure> {
+    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, UserError> {
         let named = environment.0.get(FILE_VARIABLE);
         let named = named.filter(|named| !named.is_empty());
         let path = match (file, named) {
@@ -66,15 +66,15 @@ impl Config {
     ///
     /// # Errors
     /// As [`Config::load`].
-    pub fn parse(name: &str, text: &str, environment: &Environment) -> Result<Self, Failure> {
+    pub fn parse(name: &str, text: &str, environment: &Environment) -> Result<Self, UserError> {
         let overrides = Override::all(environment, text.len())?;
         let document = Document::new(name, text, &overrides)?;
         validate::config(&document, document.deserialize()?)
     }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    let way_out = if error.kind() == io::ErrorKind::NotFound {
+fn unreadable(path: &Path, error: &io::Error) -> UserError {
+    let help = if error.kind() == io::ErrorKind::NotFound {
         "name the file by --config FILE or STITCH_CONFIG; deploy/stitch.toml is an annotated example to copy"
     } else {
         "make it a TOML file in UTF-8 that this user may read, or name another by --config FILE or STITCH_CONFIG"
@@ -83,5 +83,5 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
         "the configuration {} cannot be read: {error}",
         path.display()
     );
-    Failure::new(what, way_out)
+    UserError::new(what, help)
 }

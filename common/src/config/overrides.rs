@@ -11,7 +11,7 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use super::load::Environment;
-use crate::user_error::Failure;
+use crate::user_error::UserError;
 
 const PREFIX: &str = "STITCH_";
 /// The values that stand in no section.
@@ -43,7 +43,7 @@ pub(super) struct Override {
 
 impl Override {
     /// The values that `environment` gives, placed behind a file of `length` bytes.
-    pub(super) fn all(environment: &Environment, length: usize) -> Result<Vec<Self>, Failure> {
+    pub(super) fn all(environment: &Environment, length: usize) -> Result<Vec<Self>, UserError> {
         let mut overrides: Vec<Self> = Vec::new();
         let mut start = length + 1;
         for (variable, value) in environment.variables() {
@@ -52,10 +52,10 @@ impl Override {
             };
             if let Some(other) = overrides.iter().find(|other| other.path == path) {
                 let what = format!("{variable} and {} set the same key", other.variable);
-                return Err(Failure::new(what, "unset one of them"));
+                return Err(UserError::new(what, "unset one of them"));
             }
             let value = value.to_str().ok_or_else(|| {
-                Failure::new(format!("{variable} is not UTF-8"), "correct or unset it")
+                UserError::new(format!("{variable} is not UTF-8"), "correct or unset it")
             })?;
             let text = format!("{:start$}v = {}", "", toml_value(value));
             let end = text.len();
@@ -77,7 +77,7 @@ impl Override {
 }
 
 /// The key that `variable` sets; `None` if it is none of ours.
-fn path(variable: &str) -> Result<Option<Vec<String>>, Failure> {
+fn path(variable: &str) -> Result<Option<Vec<String>>, UserError> {
     let Some(name) = variable.strip_prefix(PREFIX) else {
         return Ok(None);
     };
@@ -85,8 +85,8 @@ fn path(variable: &str) -> Result<Option<Vec<String>>, Failure> {
     if !name.contains("__") {
         if MISTAKEN.contains(&name.as_str()) {
             let what = format!("{variable} sets nothing: two underscores separate levels");
-            let way_out = format!("write {PREFIX}{}", with_levels(&name));
-            return Err(Failure::new(what, way_out));
+            let help = format!("write {PREFIX}{}", with_levels(&name));
+            return Err(UserError::new(what, help));
         }
         let ours = TOP_LEVEL.contains(&name.as_str());
         return Ok(ours.then(|| vec![name]));
@@ -94,8 +94,8 @@ fn path(variable: &str) -> Result<Option<Vec<String>>, Failure> {
     let mut levels: Vec<String> = name.split("__").map(str::to_owned).collect();
     if levels.iter().any(String::is_empty) {
         let what = format!("{variable} names no key: a level is empty");
-        let way_out = "write STITCH_SECTION__KEY, for example STITCH_CASSANDRA__NODES";
-        return Err(Failure::new(what, way_out));
+        let help = "write STITCH_SECTION__KEY, for example STITCH_CASSANDRA__NODES";
+        return Err(UserError::new(what, help));
     }
     if let [kafka, client, property] = levels.as_mut_slice()
         && kafka == "kafka"

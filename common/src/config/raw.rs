@@ -98,9 +98,9 @@ pub(super) struct Processor {
     pub(super) window_mib_max: Given<u64>,
     pub(super) window_counters_max: Given<u64>,
     pub(super) batch_bytes_max: Given<u64>,
-    pub(super) settle_timeout_ms: Given<u64>,
+    pub(super) drain_timeout_ms: Given<u64>,
     pub(super) stop_timeout_ms: Given<u64>,
-    pub(super) progress_interval_ms: Given<u64>,
+    pub(super) checkpoint_interval_ms: Given<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -112,8 +112,8 @@ pub(super) struct Restorator {
     pub(super) range_timeout_ms: Given<u64>,
     pub(super) lock_target_ms: Given<u64>,
     pub(super) cells_per_lock_max: Given<u64>,
-    pub(super) calm_timeout_ms: Given<u64>,
-    pub(super) unjudged_cells_target: Given<u64>,
+    pub(super) quiescence_timeout_ms: Given<u64>,
+    pub(super) dirty_cells_target: Given<u64>,
     pub(super) journal: Given<String>,
 }
 

@@ -27,7 +27,7 @@ on = ["play"]
 key = "track"
 "#;
 
-fn parse(text: &str) -> Result<Config, crate::user_error::Failure> {
+fn parse(text: &str) -> Result<Config, crate::user_error::UserError> {
     Config::parse("stitch.toml", text, &Environment::default())
 }
 
@@ -36,7 +36,7 @@ fn what_is_required_is_enough() {
     let config = parse(LEAST).unwrap();
     assert_eq!(config.namespace, "plays");
     assert_eq!(config.kafka.group_id(), "stitch-plays");
-    assert_eq!(config.kafka.rejected_topic(), "events.rejected");
+    assert_eq!(config.kafka.dead_letter_topic(), "events.rejected");
     assert_eq!(config.definitions.range_bits.count(), 64);
     let counter = config.definitions.counter("plays").unwrap();
     assert_eq!(counter.granularities, Granularity::EVERY);
@@ -58,10 +58,10 @@ fn a_short_session_of_kafka_shortens_the_default_of_the_stop() {
     let session = "[kafka.client]\n\"session.timeout.ms\" = 6000";
     let config = parse(&LEAST.replace("[kafka.client]", session)).unwrap();
     assert_eq!(config.processor.stop_timeout, Duration::from_secs(3));
-    assert_eq!(config.processor.settle_timeout, Duration::from_millis(1500));
+    assert_eq!(config.processor.drain_timeout, Duration::from_millis(1500));
     let config = parse(LEAST).unwrap();
     assert_eq!(config.processor.stop_timeout, Duration::from_secs(20));
-    assert_eq!(config.processor.settle_timeout, Duration::from_secs(2));
+    assert_eq!(config.processor.drain_timeout, Duration::from_secs(2));
 }
 
 #[test]
@@ -74,6 +74,6 @@ fn a_keyspace_is_named_as_cql_names_it_without_quotes() {
 fn a_file_that_is_not_there_is_named_with_the_ways_to_name_another() {
     let failure = Config::load(Some(Path::new("/no/such.toml")), &Environment::default());
     let failure = failure.unwrap_err();
-    assert!(failure.what.contains("/no/such.toml"), "{failure}");
-    assert!(failure.way_out.contains("STITCH_CONFIG"), "{failure}");
+    assert!(failure.message.contains("/no/such.toml"), "{failure}");
+    assert!(failure.help.contains("STITCH_CONFIG"), "{failure}");
 }

@@ -14,12 +14,12 @@ use toml::Spanned;
 use super::Config;
 use super::document::Document;
 use super::raw::{Given, Raw};
-use crate::user_error::Failure;
+use crate::user_error::UserError;
 
 /// The longest wait that can be configured: what is longer is a mistake in the unit.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-pub(super) fn config(document: &Document<'_>, raw: Raw) -> Result<Config, Failure> {
+pub(super) fn config(document: &Document<'_>, raw: Raw) -> Result<Config, UserError> {
     let root = Section {
         document,
         name: "",
@@ -39,7 +39,7 @@ pub(super) fn config(document: &Document<'_>, raw: Raw) -> Result<Config, Failur
     })
 }
 
-fn namespace(root: &Section<'_>, given: Given<String>) -> Result<String, Failure> {
+fn namespace(root: &Section<'_>, given: Given<String>) -> Result<String, UserError> {
     let name = root.required("namespace", given, "namespace = \"plays\"")?;
     let plain = !name
         .get_ref()
@@ -48,8 +48,8 @@ fn namespace(root: &Section<'_>, given: Given<String>) -> Result<String, Failure
         return Ok(name.into_inner());
     }
     let what = " cannot be the name of a ZooKeeper node";
-    let way_out = "give it a short name without slash, for example namespace = \"plays\"";
-    Err(root.wrong("namespace", &name, what, way_out))
+    let help = "give it a short name without slash, for example namespace = \"plays\"";
+    Err(root.wrong("namespace", &name, what, help))
 }
 
 /// A section of the file, for errors that name its keys.
@@ -88,21 +88,21 @@ impl<'a> Section<'a> {
         key: &str,
         value: &Spanned<T>,
         what: &str,
-        way_out: impl Into<String>,
-    ) -> Failure {
+        help: impl Into<String>,
+    ) -> UserError {
         let span = Some(value.span());
-        self.document.wrong(span, &self.key(key), what, way_out)
+        self.document.wrong(span, &self.key(key), what, help)
     }
 
     /// An error about a key that is not there.
-    fn missing(&self, key: &str, example: &str) -> Failure {
-        let way_out = match self.name {
+    fn missing(&self, key: &str, example: &str) -> UserError {
+        let help = match self.name {
             "" => format!("add {example}"),
             name => format!("add {example} to [{name}]"),
         };
         let span = self.span.clone();
         self.document
-            .wrong(span, &self.key(key), " is missing", way_out)
+            .wrong(span, &self.key(key), " is missing", help)
     }
 
     fn required<T>(
@@ -110,15 +110,15 @@ impl<'a> Section<'a> {
         key: &str,
         given: Given<T>,
         example: &str,
-    ) -> Result<Spanned<T>, Failure> {
+    ) -> Result<Spanned<T>, UserError> {
         given.ok_or_else(|| self.missing(key, example))
     }
 
     /// A text that is not empty.
-    fn text(&self, key: &str, given: Spanned<String>, example: &str) -> Result<String, Failure> {
+    fn text(&self, key: &str, given: Spanned<String>, example: &str) -> Result<String, UserError> {
         if given.get_ref().trim().is_empty() {
-            let way_out = format!("write {example}");
-            return Err(self.wrong(key, &given, " is empty", way_out));
+            let help = format!("write {example}");
+            return Err(self.wrong(key, &given, " is empty", help));
         }
         Ok(given.into_inner())
     }
@@ -129,7 +129,7 @@ impl<'a> Section<'a> {
         key: &str,
         given: Given<String>,
         example: &str,
-    ) -> Result<Option<String>, Failure> {
+    ) -> Result<Option<String>, UserError> {
         given
             .map(|given| self.text(key, given, example))
             .transpose()
@@ -141,7 +141,7 @@ impl<'a> Section<'a> {
         given: Given<String>,
         default: SocketAddr,
         example: &str,
-    ) -> Result<SocketAddr, Failure> {
+    ) -> Result<SocketAddr, UserError> {
         let Some(listen) = given else {
             return Ok(default);
         };
@@ -150,8 +150,8 @@ impl<'a> Section<'a> {
                 " = \"{}\" is not an IP address and a port",
                 listen.get_ref()
             );
-            let way_out = format!("write it like {example}; port 0 lets the system choose");
-            self.wrong("listen", &listen, &what, way_out)
+            let help = format!("write it like {example}; port 0 lets the system choose");
+            self.wrong("listen", &listen, &what, help)
         })
     }
 
@@ -161,7 +161,7 @@ impl<'a> Section<'a> {
         given: Given<u64>,
         default: u64,
         allowed: RangeInclusive<u64>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<u64, UserError> {
         let Some(given) = given else {
             return Ok(default);
         };
@@ -171,8 +171,8 @@ impl<'a> Section<'a> {
         }
         let (least, most) = allowed.into_inner();
         let what = format!(" = {number} is not within {least} and {most}");
-        let way_out = format!("the default is {default}");
-        Err(self.wrong(key, &given, &what, way_out))
+        let help = format!("the default is {default}");
+        Err(self.wrong(key, &given, &what, help))
     }
 
     fn count(
@@ -181,7 +181,7 @@ impl<'a> Section<'a> {
         given: Given<u64>,
         default: u32,
         allowed: RangeInclusive<u32>,
-    ) -> Result<usize, Failure> {
+    ) -> Result<usize, UserError> {
         let (least, most) = allowed.into_inner();
         let allowed = u64::from(least)..=u64::from(most);
         let number = self.number(key, given, u64::from(default), allowed)?;
@@ -194,13 +194,13 @@ impl<'a> Section<'a> {
         given: Given<u64>,
         default: u64,
         least: u64,
-    ) -> Result<Duration, Failure> {
+    ) -> Result<Duration, UserError> {
         let number = self.number(key, given, default, least..=DAY_MS)?;
         Ok(Duration::from_millis(number))
     }
 
     /// A size in MiB, as bytes.
-    fn mebibytes(&self, key: &str, given: Given<u64>, default: u32) -> Result<usize, Failure> {
+    fn mebibytes(&self, key: &str, given: Given<u64>, default: u32) -> Result<usize, UserError> {
         Ok(self.count(key, given, default, 1..=1 << 20)? << 20)
     }
 }

@@ -1,6 +1,6 @@
 //! The port to Kafka: the log itself, feeds from chosen places, the consumer group, and the rejected records.
 
-use crate::user_error::Failure;
+use crate::user_error::UserError;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub trait EventLog {
     /// Membership in the processors' group.
     type Group: Group;
     /// Where rejected records go.
-    type Rejects: Rejects;
+    type DeadLetters: DeadLetters;
 
     /// Every partition that the topic has now.
     ///
@@ -66,7 +66,7 @@ pub trait EventLog {
     ///
     /// # Errors
     /// The client could not be made.
-    async fn rejects(&self) -> Result<Self::Rejects, LogError>;
+    async fn dead_letters(&self) -> Result<Self::DeadLetters, LogError>;
 }
 
 /// Delivers the records of chosen partitions from chosen places. Has nothing to do with the group.
@@ -80,7 +80,12 @@ pub trait Feed {
     ///
     /// # Errors
     /// The client refused.
-    fn start(&mut self, partition: Partition, from: Offset, run: Run) -> Result<(), LogError>;
+    fn start(
+        &mut self,
+        partition: Partition,
+        from: Offset,
+        epoch: AssignmentEpoch,
+    ) -> Result<(), LogError>;
 
     /// Stops delivering `partition`. What was fetched already may still arrive.
     ///
@@ -102,7 +107,7 @@ pub trait Feed {
 
 /// Which start of a partition a delivery belongs to; chosen by the caller, larger each time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Run(pub u64);
+pub struct AssignmentEpoch(pub u64);
 
 /// What a feed delivers.
 #[derive(Debug)]
@@ -112,26 +117,26 @@ pub enum FeedEvent {
         /// Their partition.
         partition: Partition,
         /// The start that they belong to.
-        run: Run,
+        epoch: AssignmentEpoch,
         /// The records.
         records: Vec<Record>,
     },
-    /// Every record below `upto` has been delivered, and `upto` is, or was a moment ago, the log's end. Told each time
+    /// Every record below `end_offset` has been delivered, and `end_offset` is, or was a moment ago, the log's end. Told each time
     /// the end is reached, and again if the end moves on without any record (markers of transactions).
     EndReached {
         /// Which partition.
         partition: Partition,
         /// The start that it belongs to.
-        run: Run,
+        epoch: AssignmentEpoch,
         /// The log's end.
-        upto: Offset,
+        end_offset: Offset,
     },
     /// The partition cannot be read on from where it was: its records there are gone. Stays so until another start.
     Gone {
         /// Which partition.
         partition: Partition,
         /// The start that it belongs to.
-        run: Run,
+        epoch: AssignmentEpoch,
         /// What Kafka says.
         error: LogError,
     },
@@ -198,7 +203,7 @@ pub trait RevokeAck {
     async_fn_in_trait,
     reason = "a process is one future: nothing of it crosses threads"
 )]
-pub trait Rejects {
+pub trait DeadLetters {
     /// Copies a rejected record, byte for byte, with the headers `stitch-reason`, `stitch-partition` and
     /// `stitch-offset`. When it returns, the brokers have it.
     ///
@@ -260,12 +265,12 @@ const KAFKA_AWAY: &str = "see whether the Kafka brokers are up, and whether \"bo
 const KAFKA_REFUSED: &str =
     "see the topic, the permissions of this client and the properties in [kafka.client]";
 
-impl From<LogError> for Failure {
+impl From<LogError> for UserError {
     fn from(error: LogError) -> Self {
-        let way_out = match &error {
+        let help = match &error {
             LogError::Unavailable(_) => KAFKA_AWAY,
             LogError::Refused(_) => KAFKA_REFUSED,
         };
-        Self::new(error, way_out)
+        Self::new(error, help)
     }
 }

@@ -1,6 +1,6 @@
 //! The port to Cassandra: increments with an honest outcome, reads, the ordered scan, and the nodes themselves.
 
-use crate::user_error::Failure;
+use crate::user_error::UserError;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -249,12 +249,12 @@ const CASSANDRA_AWAY: &str =
     "see whether the Cassandra nodes are up, and whether cassandra.nodes names some of them";
 const CASSANDRA_REFUSED: &str = "`stitch-processor check` looks at each node and its settings";
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for UserError {
     fn from(error: StoreError) -> Self {
-        let way_out = match &error {
+        let help = match &error {
             StoreError::Unavailable(_) => CASSANDRA_AWAY,
             StoreError::Refused(_) => CASSANDRA_REFUSED,
         };
-        Self::new(error, way_out)
+        Self::new(error, help)
     }
 }

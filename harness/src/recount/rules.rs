@@ -81,7 +81,7 @@ impl Rules {
 
     /// Whether this record is of no use: of a type that is counted, yet not to be counted.
     #[must_use]
-    pub fn rejects(&self, value: Option<&[u8]>) -> bool {
+    pub fn dead_letters(&self, value: Option<&[u8]>) -> bool {
         self.cells_of(value).is_none()
     }
 
@@ -225,15 +225,15 @@ mod tests {
     #[test]
     fn a_type_that_no_counter_lists_is_ignored_not_rejected() {
         let rules = Rules::parse(COUNTERS).unwrap();
-        assert!(!rules.rejects(Some(b"{\"type\":\"search\"}")));
-        assert!(!rules.rejects(Some(b"{}")));
+        assert!(!rules.dead_letters(Some(b"{\"type\":\"search\"}")));
+        assert!(!rules.dead_letters(Some(b"{}")));
     }
 
     #[test]
     fn every_kind_of_bad_record_is_rejected_as_a_whole() {
         let rules = Rules::parse(COUNTERS).unwrap();
         for (what, record) in bad_records() {
-            assert!(rules.rejects(record.value.as_deref()), "{what}");
+            assert!(rules.dead_letters(record.value.as_deref()), "{what}");
         }
     }
 }

@@ -5,28 +5,28 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use stitch_app::shutdown::Shutdown;
-use stitch_app::{program, telemetry};
+use stitch_app::{runner, telemetry};
 use stitch_cassandra::ScyllaCql;
-use stitch_common::answer::{Exit, Report};
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::Config;
-use stitch_common::user_error::Failure;
+use stitch_common::output::{Exit, Report};
+use stitch_common::user_error::UserError;
 use stitch_kafka::KafkaLog;
-use stitch_zookeeper::ZooKeeper;
+use stitch_zookeeper::ZooKeeperClient;
 
 use crate::http::Server;
 use crate::status::Status;
-use crate::{Departure, Ports, metrics};
+use crate::{LeaveOutcome, Ports, metrics};
 
 /// How it stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Stopped {
     /// Why a tombstone was left, if one was.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tombstone: Option<String>,
+    dead_member: Option<String>,
 }
 
-pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, Failure> {
+pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, UserError> {
     let handle = telemetry::metrics_handle()?;
     metrics::register();
     let status = Arc::new(Status::default());
@@ -37,36 +37,36 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, F
     let server = Server::start(&config.http, shown, handle, clock, &mut io::stderr()).await?;
     let zookeeper = &config.zookeeper;
     let ports = Ports {
-        keeper: ZooKeeper::new(&zookeeper.connect, zookeeper.session_timeout),
+        keeper: ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout),
         cql: ScyllaCql::new(&config, clock),
         log: KafkaLog::new(&config.kafka)?,
         clock,
     };
-    let host = program::host();
+    let host = runner::host();
     let departure = crate::run(&ports, &config, &host, &status, &shutdown.token()).await?;
     drop(server);
     Ok(Stopped {
-        tombstone: match departure {
-            Departure::Clean => None,
-            Departure::Tombstone { why } => Some(why),
+        dead_member: match departure {
+            LeaveOutcome::Clean => None,
+            LeaveOutcome::Dead { why } => Some(why),
         },
     })
 }
 
 impl Report for Stopped {
     fn outcome(&self) -> &'static str {
-        match self.tombstone {
+        match self.dead_member {
             None => "stopped",
-            Some(_) => "stopped_with_tombstone",
+            Some(_) => "stopped_in_doubt",
         }
     }
 
     fn exit(&self) -> Exit {
-        Exit::Well
+        Exit::Success
     }
 
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        match &self.tombstone {
+        match &self.dead_member {
             None => writeln!(
                 out,
                 "stopped: all that was begun is answered and handed over"

@@ -8,7 +8,7 @@ use stitch_common::ports::{Bounds, Fingerprint, LogIdentity, TableIdentity};
 
 /// The log and the table that a process finds under the names that its configuration gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct ObservedNamespace {
     /// The log.
     pub log: LogIdentity,
     /// Where its partitions begin and end; asked after `log`, so that a beginning that goes meanwhile shows.
@@ -32,7 +32,7 @@ enum Log {
 /// `first_records` are those that are known beside `recorded`.
 #[must_use]
 pub fn differences(
-    found: &Found,
+    found: &ObservedNamespace,
     recorded: &NamespaceRecord,
     first_records: &BTreeMap<Partition, Fingerprint>,
 ) -> Vec<String> {
@@ -60,7 +60,7 @@ pub fn differences(
 /// The partitions whose log has lost records at its beginning.
 #[must_use]
 pub(super) fn trimmed(
-    found: &Found,
+    found: &ObservedNamespace,
     recorded: &NamespaceRecord,
     first_records: &BTreeMap<Partition, Fingerprint>,
 ) -> Vec<Partition> {
@@ -82,7 +82,7 @@ fn known<'a>(
         .collect()
 }
 
-fn compare_log(partition: Partition, known: &Fingerprint, found: &Found) -> Log {
+fn compare_log(partition: Partition, known: &Fingerprint, found: &ObservedNamespace) -> Log {
     let first = found.log.fingerprints.get(&partition);
     if first == Some(known) {
         return Log::Same;
@@ -120,12 +120,12 @@ mod tests {
         }
     }
 
-    fn found(first_record: Option<Fingerprint>, begin: i64, end: i64) -> Found {
+    fn found(first_record: Option<Fingerprint>, begin: i64, end: i64) -> ObservedNamespace {
         let bounds = Bounds {
             begin: Offset(begin),
             end: Offset(end),
         };
-        Found {
+        ObservedNamespace {
             log: LogIdentity {
                 cluster: "kafka".to_owned(),
                 topic: "events".to_owned(),
@@ -140,7 +140,7 @@ mod tests {
         }
     }
 
-    fn record(of: &Found) -> NamespaceRecord {
+    fn record(of: &ObservedNamespace) -> NamespaceRecord {
         let bits = RangeBits::new(6).unwrap();
         NamespaceRecord {
             generation: 1,
@@ -150,7 +150,7 @@ mod tests {
         }
     }
 
-    fn lines(now: &Found, then: &Found) -> Vec<String> {
+    fn lines(now: &ObservedNamespace, then: &ObservedNamespace) -> Vec<String> {
         differences(now, &record(then), &BTreeMap::new())
     }
 

@@ -5,22 +5,20 @@
 use stitch_common::member::MemberId;
 use stitch_common::range::RangeId;
 
-use super::super::marks::Mark;
-use super::super::queue::{Contender, Guid, Kind, Sequence};
-use super::super::requests::Request;
+use crate::contender::{Contender, Guid, Kind, Sequence};
 
 const CURATOR: &str = "_c_";
 const READ: &str = "-__READ__";
 const WRITE: &str = "-__WRIT__";
 const LOCK: &str = "lock-";
-const MARK: &str = "unsettled-";
+const MARKER: &str = "in-doubt-";
 /// Characters of a GUID.
 const GUID: usize = 36;
 
 /// The beginning of a name in the queue of a range: `_c_<guid>-__READ__` or `_c_<guid>-__WRIT__`. ZooKeeper adds the
 /// sequence.
 #[must_use]
-pub(in super::super) fn range_place(guid: Guid, kind: Kind) -> String {
+pub(crate) fn range_entry(guid: Guid, kind: Kind) -> String {
     let infix = match kind {
         Kind::Shared => READ,
         Kind::Exclusive => WRITE,
@@ -30,13 +28,13 @@ pub(in super::super) fn range_place(guid: Guid, kind: Kind) -> String {
 
 /// The beginning of a name in the queue for a lock that is exclusive only: `lock-<guid>-`.
 #[must_use]
-pub(in super::super) fn exclusive_place(guid: Guid) -> String {
+pub(crate) fn exclusive_entry(guid: Guid) -> String {
     format!("{LOCK}{guid}-")
 }
 
 /// Reads the name of a place in a queue; `None` if it is something else (a mark, progress, a record).
 #[must_use]
-pub(in super::super) fn read_place(name: &str) -> Option<Contender> {
+pub fn read_entry(name: &str) -> Option<Contender> {
     let (rest, kinds): (&str, &[(&str, Kind)]) = match name.strip_prefix(CURATOR) {
         Some(rest) => (rest, &[(READ, Kind::Shared), (WRITE, Kind::Exclusive)]),
         None => (name.strip_prefix(LOCK)?, &[("-", Kind::Exclusive)]),
@@ -52,38 +50,31 @@ pub(in super::super) fn read_place(name: &str) -> Option<Contender> {
     })
 }
 
-/// `unsettled-<session>-<n>`
+/// `in-doubt-<session>-<n>`
 #[must_use]
-pub(in super::super) fn mark(mark: &Mark) -> String {
-    format!("{MARK}{}-{}", mark.member, mark.number)
+pub(crate) fn marker(member: &MemberId, number: u64) -> String {
+    format!("{MARKER}{member}-{number}")
 }
 
-/// Reads the name of a mark of `range`.
+/// Reads the name of an in-doubt marker: whose it is and its number.
 #[must_use]
-pub(in super::super) fn read_mark(range: RangeId, name: &str) -> Option<Mark> {
-    let (member, number) = name.strip_prefix(MARK)?.split_once('-')?;
-    let read = Mark {
-        range,
-        member: MemberId::from_node_name(member)?,
-        number: number.parse().ok()?,
-    };
-    (mark(&read) == name).then_some(read)
+pub(crate) fn read_marker(name: &str) -> Option<(MemberId, u64)> {
+    let (member, number) = name.strip_prefix(MARKER)?.split_once('-')?;
+    let (member, number) = (MemberId::from_node_name(member)?, number.parse().ok()?);
+    (marker(&member, number) == name).then_some((member, number))
 }
 
 /// `<r>-<seq of the WRIT node>`
 #[must_use]
-pub(in super::super) fn request(request: Request) -> String {
-    format!("{}-{}", request.range, request.sequence)
+pub(crate) fn request(range: RangeId, sequence: Sequence) -> String {
+    format!("{range}-{sequence}")
 }
 
-/// Reads the name of a request.
+/// Reads the name of a revocation request: its range, and the sequence of the exclusive lock that waits.
 #[must_use]
-pub(in super::super) fn read_request(name: &str) -> Option<Request> {
+pub(crate) fn read_request(name: &str) -> Option<(RangeId, Sequence)> {
     let (range, sequence) = name.split_once('-')?;
-    Some(Request {
-        range: super::range_of(range)?,
-        sequence: Sequence::parse(sequence)?,
-    })
+    Some((super::range_of(range)?, Sequence::parse(sequence)?))
 }
 
 #[cfg(test)]
@@ -96,21 +87,21 @@ mod tests {
     }
 
     #[test]
-    fn places_are_spelled_as_curator_spells_them() {
+    fn lock_entries_are_spelled_as_curator_spells_them() {
         let sequence = Sequence::new(12);
         let table = [
             (
-                range_place(guid(), Kind::Shared),
+                range_entry(guid(), Kind::Shared),
                 Kind::Shared,
                 "_c_01234567-89ab-cdef-0000-000000000007-__READ__0000000012",
             ),
             (
-                range_place(guid(), Kind::Exclusive),
+                range_entry(guid(), Kind::Exclusive),
                 Kind::Exclusive,
                 "_c_01234567-89ab-cdef-0000-000000000007-__WRIT__0000000012",
             ),
             (
-                exclusive_place(guid()),
+                exclusive_entry(guid()),
                 Kind::Exclusive,
                 "lock-01234567-89ab-cdef-0000-000000000007-0000000012",
             ),
@@ -123,19 +114,19 @@ mod tests {
                 kind,
                 sequence,
             };
-            assert_eq!(read_place(&name), Some(read));
+            assert_eq!(read_entry(&name), Some(read));
         }
     }
 
     #[test]
-    fn what_does_not_queue_is_no_place() {
+    fn names_of_other_nodes_are_not_parsed_as_lock_entries() {
         let others = [
             "",
-            "progress",
+            "checkpoint",
             "_c_",
             "lock-",
             "lock-x",
-            "unsettled-0123456789abcdef-4",
+            "in-doubt-0123456789abcdef-4",
             "20260801T000000000Z-0123456789abcdef",
             "_c_01234567-89ab-cdef-0000-000000000007-__READ__",
             "_c_01234567-89ab-cdef-0000-000000000007-__READ__12",
@@ -145,39 +136,36 @@ mod tests {
             "_c_äääääääääääääääääääääää",
         ];
         for name in others {
-            assert_eq!(read_place(name), None, "{name}");
+            assert_eq!(read_entry(name), None, "{name}");
         }
     }
 
     #[test]
-    fn a_mark_is_read_as_it_was_written() {
-        let written = Mark {
-            range: RangeId(7),
-            member: MemberId::of_session(-5),
-            number: 12,
-        };
-        assert_eq!(mark(&written), "unsettled-fffffffffffffffb-12");
-        assert_eq!(read_mark(RangeId(7), &mark(&written)), Some(written));
+    fn a_marker_is_read_as_it_was_written() {
+        let member = MemberId::of_session(-5);
+        let name = marker(&member, 12);
+        assert_eq!(name, "in-doubt-fffffffffffffffb-12");
+        assert_eq!(read_marker(&name), Some((member, 12)));
         let others = [
-            "unsettled-",
-            "unsettled-00-1",
+            "in-doubt-",
+            "in-doubt-00-1",
             "_c_x",
-            "unsettled-0000000000000001-",
-            "unsettled-0000000000000001-01",
+            "in-doubt-0000000000000001-",
+            "in-doubt-0000000000000001-01",
         ];
         for name in others {
-            assert_eq!(read_mark(RangeId(7), name), None, "{name}");
+            assert_eq!(read_marker(name), None, "{name}");
         }
     }
 
     #[test]
     fn a_request_is_read_as_it_was_written() {
         for number in [0, 7, i32::MAX, i32::MIN, -1] {
-            let written = Request {
-                range: RangeId(4095),
-                sequence: Sequence::new(number),
-            };
-            assert_eq!(read_request(&request(written)), Some(written));
+            let (range, sequence) = (RangeId(4095), Sequence::new(number));
+            assert_eq!(
+                read_request(&request(range, sequence)),
+                Some((range, sequence))
+            );
         }
         for name in ["", "3", "3-", "x-0000000001", "3-1", "-0000000001"] {
             assert_eq!(read_request(name), None, "{name}");
@@ -187,10 +175,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_name_makes_reading_panic(name in "\\PC{0,60}") {
-            for prefix in ["", CURATOR, LOCK, MARK, "1-"] {
+            for prefix in ["", CURATOR, LOCK, MARKER, "1-"] {
                 let name = format!("{prefix}{name}");
-                let _place = read_place(&name);
-                let _mark = read_mark(RangeId(0), &name);
+                let _place = read_entry(&name);
+                let _marker = read_marker(&name);
                 let _request = read_request(&name);
             }
         }

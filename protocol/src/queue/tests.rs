@@ -1,6 +1,8 @@
 //! The queue's decisions, by table and by chance.
 
 use super::*;
+use crate::contender::{Guid, Kind, Sequence};
+use crate::path;
 use proptest::prelude::*;
 
 fn guid(number: u64) -> Guid {
@@ -9,7 +11,7 @@ fn guid(number: u64) -> Guid {
 
 fn node(number: u64, kind: Kind, sequence: i32) -> String {
     let sequence = Sequence::new(sequence);
-    format!("{}{sequence}", path::name::range_place(guid(number), kind))
+    format!("{}{sequence}", path::name::range_entry(guid(number), kind))
 }
 
 fn read(sequence: i32) -> String {
@@ -22,8 +24,16 @@ fn write(sequence: i32) -> String {
 
 #[test]
 fn shared_waits_for_the_nearest_earlier_exclusive_and_exclusive_for_the_nearest_of_any_kind() {
-    let mark = "unsettled-0123456789abcdef-4".to_owned();
-    let children = [read(9), write(3), mark, read(1), write(6), read(2), read(4)];
+    let marker = "in-doubt-0123456789abcdef-4".to_owned();
+    let children = [
+        read(9),
+        write(3),
+        marker,
+        read(1),
+        write(6),
+        read(2),
+        read(4),
+    ];
     let table = [
         (read(1), None),
         (read(2), None),
@@ -81,7 +91,7 @@ proptest! {
     ) {
         let held: Vec<_> = holders(&shuffled).collect();
         prop_assert!(!held.is_empty());
-        let exclusive = |name: &&str| Contender::parse(name).unwrap().kind == Kind::Exclusive;
+        let exclusive = |name: &&str| path::name::read_entry(name).unwrap().kind == Kind::Exclusive;
         prop_assert!(held.len() == 1 || !held.iter().any(exclusive), "{held:?} of {names:?}");
         prop_assert!(held.contains(&names[0].as_str()), "the first of a queue holds");
     }
@@ -93,8 +103,8 @@ proptest! {
                 let ahead = names.iter().position(|name| name == ahead).unwrap();
                 prop_assert!(ahead < index);
                 let between = &names[ahead + 1..index];
-                let me = Contender::parse(own).unwrap();
-                let held_up = |name: &String| me.waits_for(Contender::parse(name).unwrap());
+                let me = path::name::read_entry(own).unwrap();
+                let held_up = |name: &String| me.waits_for(path::name::read_entry(name).unwrap());
                 prop_assert!(!between.iter().any(held_up));
             }
         }

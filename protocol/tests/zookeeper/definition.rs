@@ -2,18 +2,16 @@
 
 use stitch_common::clock::SystemClock;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{Fingerprint, Keeper, Session};
+use stitch_common::ports::{Fingerprint, Session, ZooKeeper};
 use stitch_protocol::definition_node::{self, NamespaceRecord, Updated};
 use stitch_protocol::membership::Joined;
 use stitch_protocol::path::Paths;
 use stitch_protocol::restoration::RestorationLock;
-use stitch_protocol::{Coordinator, Error, log_node, marks, membership, requests};
-use stitch_zookeeper::ZooKeeper;
+use stitch_protocol::{Error, NamespaceSession, in_doubt, log_node, membership, revocation};
+use stitch_zookeeper::ZooKeeperClient;
 
-use crate::proxy::{Fault, Proxy, Request};
-use crate::support::{
-    Here, Namespace, RANGE, SESSION, introduction, join, record, server, shared, soon,
-};
+use crate::proxy::{Fault, Proxy, RevocationRequest};
+use crate::support::{Here, Namespace, RANGE, SESSION, info, join, record, server, shared, soon};
 
 fn next(record: &NamespaceRecord) -> NamespaceRecord {
     NamespaceRecord {
@@ -43,19 +41,22 @@ async fn the_first_definition_stands_whoever_makes_another() {
 
 #[tokio::test]
 async fn without_a_namespace_the_way_out_is_init() {
-    let session = ZooKeeper::new(&server(), SESSION).connect().await.unwrap();
-    let nowhere = Coordinator::new(session, SystemClock, Paths::new("never-initialised"));
+    let session = ZooKeeperClient::new(&server(), SESSION)
+        .connect()
+        .await
+        .unwrap();
+    let nowhere = NamespaceSession::new(session, SystemClock, Paths::new("never-initialised"));
     assert_eq!(definition_node::read(&nowhere).await.unwrap(), None);
     let errors = [
         definition_node::create(&nowhere, &record()).await.err(),
         membership::list(&nowhere).await.err(),
-        requests::watch(&nowhere).await.err(),
+        revocation::watch(&nowhere).await.err(),
         RestorationLock::new(&nowhere, "here", 1)
             .wait_granted(&nowhere)
             .await
             .err(),
         shared(&nowhere).wait_granted(&nowhere).await.err(),
-        marks::create(&nowhere, RANGE).await.err(),
+        in_doubt::create(&nowhere, RANGE).await.err(),
     ];
     for error in errors {
         let text = error.unwrap().to_string();
@@ -85,7 +86,7 @@ async fn a_definition_changes_under_the_lock_and_members_tell_which_one_they_cou
         Ok(Updated::DefinitionChanged),
         "it was read before the change"
     );
-    let late = membership::join(&latter, known.version, &introduction()).await;
+    let late = membership::join(&latter, known.version, &info()).await;
     assert_eq!(
         late,
         Ok(Joined::DefinitionChanged),
@@ -116,7 +117,7 @@ async fn a_definition_does_not_change_once_the_lock_is_gone() {
     let directory = here.paths().restorations();
     for name in crate::support::children(&here, &directory).await {
         let path = format!("{directory}/{name}");
-        here.session().delete(&path, None).await.unwrap();
+        here.zookeeper().delete(&path, None).await.unwrap();
     }
     let new = next(&record());
     let update = definition_node::update(&here, &lock, &known, &new).await;
@@ -133,9 +134,9 @@ async fn a_change_happens_once_whichever_way_it_is_lost() {
     let here = namespace.session_by(&proxy, SESSION).await;
     let mut known = definition_node::create(&here, &record()).await.unwrap();
     let mut lock = locked(&here).await;
-    for lose in [Fault::Answer, Fault::Request] {
+    for lose in [Fault::Answer, Fault::RevocationRequest] {
         let new = next(&known.record);
-        proxy.lose(lose(Request::Multi));
+        proxy.lose(lose(RevocationRequest::Multi));
         let update = definition_node::update(&here, &lock, &known, &new);
         assert_eq!(soon(update).await, Ok(Updated::Written));
         assert!(proxy.has_lost_it());
@@ -153,7 +154,7 @@ async fn a_damaged_definition_is_named() {
     let here = namespace.session().await;
     definition_node::create(&here, &record()).await.unwrap();
     let path = here.paths().definition();
-    here.session().set(&path, b"", None).await.unwrap();
+    here.zookeeper().set(&path, b"", None).await.unwrap();
     let error = definition_node::read(&here).await.unwrap_err();
     assert!(error.to_string().starts_with(&path), "{error}");
     namespace.remove().await;
@@ -170,9 +171,9 @@ async fn the_first_record_that_is_kept_of_a_partition_stands_whichever_way_its_a
         timestamp_ms: None,
         checksum,
     };
-    let first = Fault::Answer as fn(Request) -> Fault;
-    for (partition, lose) in [(0, first), (1, Fault::Request)] {
-        proxy.lose(lose(Request::Create));
+    let first = Fault::Answer as fn(RevocationRequest) -> Fault;
+    for (partition, lose) in [(0, first), (1, Fault::RevocationRequest)] {
+        proxy.lose(lose(RevocationRequest::Create));
         let (partition, one, other) = (Partition(partition), record(1), record(2));
         let kept = soon(log_node::keep(&here, partition, &one)).await;
         kept.unwrap();

@@ -1,8 +1,8 @@
 //! What an operator sees.
 
-use stitch_protocol::queue::Kind;
+use stitch_protocol::contender::Kind;
 use stitch_protocol::restoration::RestorationLock;
-use stitch_protocol::{inspect, marks, requests};
+use stitch_protocol::{in_doubt, inspect, revocation};
 
 use crate::support::{Namespace, RANGE, bits, exclusive, join, shared, soon};
 
@@ -15,10 +15,10 @@ async fn an_operator_sees_who_holds_waits_asks_and_restores() {
     soon(restoring.wait_granted(&restorator)).await.unwrap();
     let mut held = shared(&processor);
     soon(held.wait_granted(&processor)).await.unwrap();
-    let mark = marks::create(&processor, RANGE).await.unwrap();
+    let marker = in_doubt::create(&processor, RANGE).await.unwrap();
     let mut wanted = exclusive(&restorator);
     wanted.queue(&restorator).await.unwrap();
-    let request = requests::ask(&restorator, &wanted).await.unwrap();
+    let request = revocation::ask(&restorator, &wanted).await.unwrap();
 
     let seen = inspect::overview(&processor, bits()).await.unwrap();
     assert_eq!(seen.members.alive().count(), 2);
@@ -32,7 +32,7 @@ async fn an_operator_sees_who_holds_waits_asks_and_restores() {
     let expected = [(&one, Kind::Shared, true), (&other, Kind::Exclusive, false)];
     assert_eq!(queue, expected);
     assert!(seen.locks[0].queue.iter().all(|q| q.since.is_some()));
-    assert_eq!(seen.marks, [mark]);
+    assert_eq!(seen.markers, [marker]);
     assert_eq!(seen.requests, [request]);
     assert_eq!(seen.restoring.unwrap().member, other);
     assert_eq!(seen.restorations, []);

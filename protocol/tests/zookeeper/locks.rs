@@ -3,9 +3,9 @@
 use futures_util::FutureExt;
 
 use stitch_common::ports::{CreateMode, Session};
+use stitch_protocol::contender::Kind;
 use stitch_protocol::inspect::{self, Queued};
-use stitch_protocol::queue::Kind;
-use stitch_protocol::{Error, requests};
+use stitch_protocol::{Error, revocation};
 
 use crate::proxy::Proxy;
 use crate::support::{
@@ -61,14 +61,14 @@ async fn a_holder_sees_the_request_yields_and_queues_behind_whoever_asked() {
     let (processor, restorator) = (namespace.session().await, namespace.session().await);
     let mut held = shared(&processor);
     let place = soon(held.wait_granted(&processor)).await.unwrap();
-    let (none, asked) = requests::watch(&processor).await.unwrap();
+    let (none, asked) = revocation::watch(&processor).await.unwrap();
     assert_eq!(none, []);
 
     let mut wanted = exclusive(&restorator);
     wanted.queue(&restorator).await.unwrap();
-    let request = requests::ask(&restorator, &wanted).await.unwrap();
+    let request = revocation::ask(&restorator, &wanted).await.unwrap();
     soon(asked).await;
-    let (seen, withdrawn) = requests::watch(&processor).await.unwrap();
+    let (seen, withdrawn) = revocation::watch(&processor).await.unwrap();
     assert_eq!(seen, [request]);
     assert!(request.asks(RANGE, place.sequence));
     held.release(&processor).await.unwrap();
@@ -78,11 +78,11 @@ async fn a_holder_sees_the_request_yields_and_queues_behind_whoever_asked() {
 
     soon(wanted.wait_granted(&restorator)).await.unwrap();
     assert!(!queue(&processor).await[1].holds);
-    requests::withdraw(&restorator, request).await.unwrap();
+    revocation::withdraw(&restorator, request).await.unwrap();
     wanted.release(&restorator).await.unwrap();
     soon(withdrawn).await;
     soon(again.wait_granted(&processor)).await.unwrap();
-    assert_eq!(requests::list(&processor).await.unwrap(), []);
+    assert_eq!(revocation::list(&processor).await.unwrap(), []);
     again.release(&processor).await.unwrap();
     namespace.remove().await;
 }
@@ -105,7 +105,7 @@ async fn a_wait_that_is_cancelled_can_go_on_and_giving_up_leaves_no_node() {
         // Some round trips, so that the wait has come as far as its watch.
         () = async {
             for _ in 0..5 {
-                a.session().sync(&directory).await.unwrap();
+                a.zookeeper().sync(&directory).await.unwrap();
             }
         } => {}
     }
@@ -143,7 +143,7 @@ async fn a_lock_whose_node_vanished_is_lost_and_says_so() {
     held.verify(&a).await.unwrap();
     let queued = waiting.queue(&b).await.unwrap();
     for path in [&queued.path, &ticket.path] {
-        a.session().delete(path, None).await.unwrap();
+        a.zookeeper().delete(path, None).await.unwrap();
     }
     let lost = |path: &str| {
         Err(Error::Lost {
@@ -163,8 +163,10 @@ async fn a_node_of_the_same_name_that_another_session_made_does_not_verify() {
     let (a, b) = (namespace.session().await, namespace.session().await);
     let mut held = exclusive(&a);
     let ticket = soon(held.wait_granted(&a)).await.unwrap();
-    a.session().delete(&ticket.path, None).await.unwrap();
-    let foreign = b.session().create(&ticket.path, b"", CreateMode::Ephemeral);
+    a.zookeeper().delete(&ticket.path, None).await.unwrap();
+    let foreign = b
+        .zookeeper()
+        .create(&ticket.path, b"", CreateMode::Ephemeral);
     foreign.await.unwrap();
     let path = ticket.path;
     assert_eq!(held.verify(&a).await, Err(Error::Lost { path }));
@@ -219,18 +221,18 @@ async fn no_two_sessions_are_inside_an_exclusive_lock() {
             let mut lock = exclusive(&here);
             soon(lock.wait_granted(&here)).await.unwrap();
             let entered = here
-                .session()
+                .zookeeper()
                 .create(&inside, b"", CreateMode::Ephemeral)
                 .await;
             entered.expect("nobody else is inside");
-            here.session().delete(&inside, None).await.unwrap();
+            here.zookeeper().delete(&inside, None).await.unwrap();
             lock.release(&here).await.unwrap();
         }
         here.close().await;
     };
     tokio::join!(contender(), contender(), contender(), contender());
     let last = namespace.session().await;
-    let requests = last.paths().requests();
+    let requests = last.paths().revocations();
     assert_eq!(children(&last, &requests).await, Vec::<String>::new());
     assert_eq!(range_nodes(&last).await, Vec::<String>::new());
     namespace.remove().await;

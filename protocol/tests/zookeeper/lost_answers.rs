@@ -1,11 +1,11 @@
 //! Locks while answers and requests are lost.
 
-use stitch_protocol::requests;
+use stitch_protocol::revocation;
 
-use crate::proxy::{Fault, Proxy, Request};
+use crate::proxy::{Fault, Proxy, RevocationRequest};
 use crate::support::{Namespace, SESSION, children, exclusive, range_nodes, server, shared, soon};
 
-const LOSSES: [fn(Request) -> Fault; 2] = [Fault::Answer, Fault::Request];
+const LOSSES: [fn(RevocationRequest) -> Fault; 2] = [Fault::Answer, Fault::RevocationRequest];
 
 #[tokio::test]
 async fn a_place_has_one_node_whichever_way_its_creation_is_lost() {
@@ -17,7 +17,7 @@ async fn a_place_has_one_node_whichever_way_its_creation_is_lost() {
     before.queue(&here).await.unwrap();
     before.release(&here).await.unwrap();
     for lose in LOSSES {
-        proxy.lose(lose(Request::Create));
+        proxy.lose(lose(RevocationRequest::Create));
         let mut lock = exclusive(&here);
         let ticket = soon(lock.wait_granted(&here)).await.unwrap();
         assert!(proxy.has_lost_it());
@@ -40,7 +40,7 @@ async fn a_released_lock_is_gone_whichever_way_its_deletion_is_lost() {
     for lose in LOSSES {
         let mut lock = shared(&here);
         soon(lock.wait_granted(&here)).await.unwrap();
-        proxy.lose(lose(Request::Delete));
+        proxy.lose(lose(RevocationRequest::Delete));
         soon(lock.release(&here)).await.unwrap();
         assert!(proxy.has_lost_it());
         assert_eq!(range_nodes(&here).await, Vec::<String>::new());
@@ -56,13 +56,13 @@ async fn a_request_stands_once_whichever_way_it_is_lost() {
     let mut lock = exclusive(&here);
     lock.queue(&here).await.unwrap();
     for lose in LOSSES {
-        proxy.lose(lose(Request::Create));
-        let request = soon(requests::ask(&here, &lock)).await.unwrap();
+        proxy.lose(lose(RevocationRequest::Create));
+        let request = soon(revocation::ask(&here, &lock)).await.unwrap();
         assert!(proxy.has_lost_it());
-        assert_eq!(requests::list(&here).await.unwrap(), [request]);
-        proxy.lose(lose(Request::Delete));
-        soon(requests::withdraw(&here, request)).await.unwrap();
-        let directory = here.paths().requests();
+        assert_eq!(revocation::list(&here).await.unwrap(), [request]);
+        proxy.lose(lose(RevocationRequest::Delete));
+        soon(revocation::withdraw(&here, request)).await.unwrap();
+        let directory = here.paths().revocations();
         assert_eq!(children(&here, &directory).await, Vec::<String>::new());
     }
     lock.release(&here).await.unwrap();

@@ -15,15 +15,15 @@ pub(crate) enum Fault {
     /// Nothing.
     None,
     /// The answer to the next request of this kind: it is carried out, and the connection breaks instead of the answer.
-    Answer(Request),
+    Answer(RevocationRequest),
     /// The next request of this kind: the connection breaks before the server sees it.
-    Request(Request),
+    RevocationRequest(RevocationRequest),
 }
 
 /// Kinds of requests, by the protocol's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
-pub(crate) enum Request {
+pub(crate) enum RevocationRequest {
     Delete = 2,
     SetData = 5,
     Multi = 14,
@@ -110,7 +110,7 @@ async fn carry(
         while let Some(message) = read(&mut from_client).await {
             let (number, kind) = (integer(&message, 0), integer(&message, 4));
             match due(&fault, kind) {
-                Fault::Request(_) => return None,
+                Fault::RevocationRequest(_) => return None,
                 Fault::Answer(_) => *doomed.lock().unwrap() = Some(number),
                 Fault::None => {}
             }
@@ -138,10 +138,10 @@ async fn carry(
 fn due(fault: &Mutex<Fault>, kind: i32) -> Fault {
     let mut fault = fault.lock().unwrap();
     match *fault {
-        Fault::Request(request) | Fault::Answer(request) if request as i32 == kind => {
+        Fault::RevocationRequest(request) | Fault::Answer(request) if request as i32 == kind => {
             std::mem::replace(&mut fault, Fault::None)
         }
-        Fault::Request(_) | Fault::Answer(_) | Fault::None => Fault::None,
+        Fault::RevocationRequest(_) | Fault::Answer(_) | Fault::None => Fault::None,
     }
 }
 

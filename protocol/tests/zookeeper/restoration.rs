@@ -73,12 +73,12 @@ async fn records_are_written_over_and_the_oldest_are_dropped() {
         let minutes = TimeDelta::minutes(i64::try_from(minute).unwrap());
         let mut record = record(&here.member(), start + minutes);
         restoration::write_record(&here, &record).await.unwrap();
-        record.state = RestorationState::Proved;
+        record.state = RestorationState::Verified;
         restoration::write_record(&here, &record).await.unwrap();
         written.push(record.id);
     }
     let kept = restoration::records(&here).await.unwrap();
-    assert!(kept.iter().all(|r| r.state == RestorationState::Proved));
+    assert!(kept.iter().all(|r| r.state == RestorationState::Verified));
     let kept: Vec<_> = kept.into_iter().map(|record| record.id).collect();
     assert_eq!(kept, written[superfluous..]);
     assert!(lock.is_held());
@@ -92,7 +92,7 @@ async fn the_largest_record_fits_into_a_node() {
     let namespace = Namespace::new().await;
     let here = namespace.session().await;
     let mut record = record(&here.member(), SystemClock.wall());
-    let outcome = RangeOutcome::NotProved {
+    let outcome = RangeOutcome::Unverified {
         why: "\u{1F9F5}".repeat(1000),
     };
     record.ranges = (0..4096)

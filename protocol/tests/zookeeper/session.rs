@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use stitch_common::ports::{
-    CreateMode, Keeper, KeeperError, MultiError, Operation, Session, SessionState,
+    CreateMode, MultiError, Operation, Session, SessionState, ZkError, ZooKeeper,
 };
-use stitch_zookeeper::ZooKeeper;
+use stitch_zookeeper::ZooKeeperClient;
 
 use crate::proxy::Proxy;
 use crate::support::{Namespace, SESSION, SHORT_SESSION, server, soon, until_gone};
@@ -24,7 +24,10 @@ async fn a_closed_session_takes_its_ephemeral_nodes_with_it_at_once() {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let session = ZooKeeper::new(&server(), SESSION).connect().await.unwrap();
+            let session = ZooKeeperClient::new(&server(), SESSION)
+                .connect()
+                .await
+                .unwrap();
             let created = session.create(&mine, b"x", CreateMode::Ephemeral).await;
             assert_eq!(created.unwrap().stat.ephemeral_owner, session.id());
             let (_, watch) = session.watch_node(&root).await.unwrap();
@@ -36,8 +39,8 @@ async fn a_closed_session_takes_its_ephemeral_nodes_with_it_at_once() {
         .await
         .unwrap()
         .unwrap();
-    other.session().sync(&path).await.unwrap();
-    assert_eq!(other.session().get(&path).await.unwrap(), None);
+    other.zookeeper().sync(&path).await.unwrap();
+    assert_eq!(other.zookeeper().get(&path).await.unwrap(), None);
     other.close().await;
     namespace.remove().await;
 }
@@ -47,14 +50,11 @@ async fn a_request_that_meets_silence_is_ambiguous_and_the_session_goes_on() {
     let namespace = Namespace::new().await;
     let proxy = Proxy::before(server()).await;
     let here = namespace.session_by(&proxy, SESSION).await;
-    let session = here.session();
+    let session = here.zookeeper();
     let root = namespace.paths().root().to_owned();
     proxy.fall_silent();
     let answer = soon(session.set(&root, b"", None)).await;
-    assert!(
-        matches!(answer, Err(KeeperError::Ambiguous(_))),
-        "{answer:?}"
-    );
+    assert!(matches!(answer, Err(ZkError::Ambiguous(_))), "{answer:?}");
     proxy.speak();
     soon(session.get(&root)).await.unwrap();
     assert_eq!(session.state(), SessionState::Connected);
@@ -67,7 +67,7 @@ async fn a_connection_that_is_lost_for_a_moment_is_told_even_if_nobody_looked() 
     let namespace = Namespace::new().await;
     let proxy = Proxy::before(server()).await;
     let here = namespace.session_by(&proxy, SESSION).await;
-    let session = here.session();
+    let session = here.zookeeper();
     let (_, watched) = session.watch_node(namespace.paths().root()).await.unwrap();
     proxy.break_connections();
     soon(watched).await;
@@ -88,7 +88,7 @@ async fn a_session_without_a_server_disconnects_first_and_is_over_later() {
     let (proxy, other) = (Proxy::before(server()).await, namespace.session().await);
     let here = namespace.session_by(&proxy, SHORT_SESSION).await;
     let path = format!("{}/mine", namespace.paths().root());
-    let session = here.session();
+    let session = here.zookeeper();
     session
         .create(&path, b"", CreateMode::Ephemeral)
         .await
@@ -100,7 +100,7 @@ async fn a_session_without_a_server_disconnects_first_and_is_over_later() {
     let over = soon(session.state_other_than(SessionState::Disconnected)).await;
     assert_eq!(over, SessionState::Over);
     let refused = session.get(&path).await;
-    assert_eq!(refused, Err(KeeperError::SessionOver));
+    assert_eq!(refused, Err(ZkError::SessionOver));
     soon(here.close()).await;
     other.close().await;
     namespace.remove().await;
@@ -121,17 +121,17 @@ async fn a_transaction_does_all_or_nothing_and_names_what_was_refused() {
         version: None,
     };
     let refused = here
-        .session()
+        .zookeeper()
         .multi(vec![create("a"), check, create("b")])
         .await;
     let expected = MultiError::Operation {
         index: 1,
-        error: KeeperError::NoNode,
+        error: ZkError::NoNode,
     };
     assert_eq!(refused, Err(expected));
-    assert_eq!(here.session().get(&path("a")).await.unwrap(), None);
+    assert_eq!(here.zookeeper().get(&path("a")).await.unwrap(), None);
     let created = here
-        .session()
+        .zookeeper()
         .multi(vec![create("a"), create("b")])
         .await
         .unwrap();
@@ -146,8 +146,8 @@ async fn servers_that_cannot_be_reached_are_named() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = free.local_addr().unwrap().to_string();
     drop(free);
-    let keeper = ZooKeeper::new(&address, Duration::from_millis(500));
+    let keeper = ZooKeeperClient::new(&address, Duration::from_millis(500));
     let error = soon(keeper.connect()).await.unwrap_err();
-    assert!(matches!(error, KeeperError::Ambiguous(_)));
+    assert!(matches!(error, ZkError::Ambiguous(_)));
     assert!(error.to_string().contains(&address), "{error}");
 }

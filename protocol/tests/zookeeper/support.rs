@@ -7,20 +7,20 @@ use std::time::Duration;
 use stitch_common::clock::SystemClock;
 use stitch_common::definition::{Definitions, EventAttributes};
 use stitch_common::member::{MemberId, Role};
-use stitch_common::ports::{Keeper, LogIdentity, Session, TableIdentity};
+use stitch_common::ports::{LogIdentity, Session, TableIdentity, ZooKeeper};
 use stitch_common::range::{RangeBits, RangeId};
-use stitch_protocol::Coordinator;
+use stitch_protocol::NamespaceSession;
+use stitch_protocol::contender::Kind;
 use stitch_protocol::definition_node::{self, NamespaceRecord};
-use stitch_protocol::membership::{self, Introduction, Joined};
+use stitch_protocol::membership::{self, Joined, MemberInfo};
 use stitch_protocol::path::Paths;
-use stitch_protocol::queue::Kind;
 use stitch_protocol::range_lock::RangeLock;
-use stitch_zookeeper::ZooKeeper;
+use stitch_zookeeper::ZooKeeperClient;
 use stitch_zookeeper::ZooKeeperSession;
 
 use crate::proxy::Proxy;
 
-pub(crate) type Here = Coordinator<ZooKeeperSession, SystemClock>;
+pub(crate) type Here = NamespaceSession<ZooKeeperSession, SystemClock>;
 
 /// Sessions of the tests. The servers of the tests grant 1 s to 4 s.
 pub(crate) const SESSION: Duration = Duration::from_secs(4);
@@ -66,11 +66,11 @@ impl Namespace {
     }
 
     async fn session_through(&self, address: &str, timeout: Duration) -> Here {
-        let keeper = ZooKeeper::new(address, timeout);
+        let keeper = ZooKeeperClient::new(address, timeout);
         let session = keeper.connect().await.unwrap_or_else(|error| {
             panic!("{error}: these tests need a ZooKeeper (deploy/local up, STITCH_TEST_ZOOKEEPER)")
         });
-        Coordinator::new(session, SystemClock, self.paths())
+        NamespaceSession::new(session, SystemClock, self.paths())
     }
 
     /// Deletes all of it, so that a server can be used for long.
@@ -79,9 +79,9 @@ impl Namespace {
         let root = self.paths().root().to_owned();
         let mut left = vec![root];
         while let Some(path) = left.pop() {
-            let children = last.session().children(&path).await.unwrap();
+            let children = last.zookeeper().children(&path).await.unwrap();
             let children = children.unwrap_or_default();
-            let deleted = last.session().delete(&path, None).await;
+            let deleted = last.zookeeper().delete(&path, None).await;
             if deleted.is_err() && !children.is_empty() {
                 left.push(path.clone());
                 left.extend(children.iter().map(|name| format!("{path}/{name}")));
@@ -119,7 +119,7 @@ pub(crate) async fn range_nodes(here: &Here) -> Vec<String> {
 }
 
 pub(crate) async fn children(here: &Here, path: &str) -> Vec<String> {
-    let children = here.session().children(path).await.unwrap();
+    let children = here.zookeeper().children(path).await.unwrap();
     let mut children = children.unwrap_or_default();
     children.sort_unstable();
     children
@@ -129,7 +129,7 @@ pub(crate) async fn children(here: &Here, path: &str) -> Vec<String> {
 pub(crate) async fn until_gone(here: &Here, path: &str) {
     soon(async {
         loop {
-            let (stat, changed) = here.session().watch_node(path).await.unwrap();
+            let (stat, changed) = here.zookeeper().watch_node(path).await.unwrap();
             if stat.is_none() {
                 return;
             }
@@ -143,7 +143,7 @@ pub(crate) async fn until_gone(here: &Here, path: &str) {
 pub(crate) async fn until_children(here: &Here, path: &str, count: usize) {
     soon(async {
         loop {
-            let (names, changed) = here.session().watch_children(path).await.unwrap();
+            let (names, changed) = here.zookeeper().watch_children(path).await.unwrap();
             if names.len() == count {
                 return;
             }
@@ -178,8 +178,8 @@ pub(crate) fn record() -> NamespaceRecord {
     }
 }
 
-pub(crate) fn introduction() -> Introduction {
-    Introduction {
+pub(crate) fn info() -> MemberInfo {
+    MemberInfo {
         role: Role::Processor,
         host: "here".to_owned(),
         process_id: std::process::id(),
@@ -190,7 +190,7 @@ pub(crate) fn introduction() -> Introduction {
 /// Makes `/definition` if need be, and joins.
 pub(crate) async fn join(here: &Here) -> MemberId {
     let defined = definition_node::create(here, &record()).await.unwrap();
-    let joined = membership::join(here, defined.version, &introduction())
+    let joined = membership::join(here, defined.version, &info())
         .await
         .unwrap();
     assert_eq!(joined, Joined::Member(here.member()));

@@ -6,7 +6,7 @@ use clap::Args;
 use stitch_common::cell::{Counter, CounterName, Key};
 use stitch_common::definition::Definitions;
 use stitch_common::range::RangeId;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 
 use stitch_common::scope::Scope;
 
@@ -50,14 +50,14 @@ impl FromStr for Span {
 
 impl ScopeArguments {
     /// The scope, if `definitions` have it.
-    pub(super) fn scope(self, definitions: &Definitions) -> Result<Scope, Failure> {
+    pub(super) fn scope(self, definitions: &Definitions) -> Result<Scope, UserError> {
         let last = definitions.range_bits.count() - 1;
         let span = self.ranges.unwrap_or(Span { first: 0, last });
         if span.last > last {
             let what = format!("--ranges: there is no range {}", span.last);
             let bits = definitions.range_bits.bits();
-            let way_out = format!("the namespace has the ranges 0-{last} ([ranges] bits = {bits})");
-            return Err(Failure::new(what, way_out));
+            let help = format!("the namespace has the ranges 0-{last} ([ranges] bits = {bits})");
+            return Err(UserError::new(what, help));
         }
         let mut scope = Scope {
             counter: self.counter.map(|name| CounterName(name.into())),
@@ -74,7 +74,7 @@ impl ScopeArguments {
                         "--key: \"{}\" lies in range {range}, which --ranges leaves out",
                         key.0
                     );
-                    return Err(Failure::new(what, "leave --ranges out"));
+                    return Err(UserError::new(what, "leave --ranges out"));
                 }
                 (scope.first, scope.last) = (range, range);
             }
@@ -83,7 +83,7 @@ impl ScopeArguments {
     }
 }
 
-fn defined(name: &CounterName, definitions: &Definitions) -> Result<(), Failure> {
+fn defined(name: &CounterName, definitions: &Definitions) -> Result<(), UserError> {
     if definitions.counter(&name.0).is_some() {
         return Ok(());
     }
@@ -96,19 +96,23 @@ fn defined(name: &CounterName, definitions: &Definitions) -> Result<(), Failure>
         "--counter: the configuration defines no counter \"{}\"",
         name.0
     );
-    Err(Failure::new(
+    Err(UserError::new(
         what,
         format!("it defines {}", names.join(", ")),
     ))
 }
 
-fn range_of(name: &CounterName, key: &Key, definitions: &Definitions) -> Result<RangeId, Failure> {
+fn range_of(
+    name: &CounterName,
+    key: &Key,
+    definitions: &Definitions,
+) -> Result<RangeId, UserError> {
     if key.0.is_empty() || key.0.len() > Key::BYTES_MAX {
         let what = format!(
             "--key: no key is empty or longer than {} bytes",
             Key::BYTES_MAX
         );
-        return Err(Failure::new(
+        return Err(UserError::new(
             what,
             "give the key as it stands in the events",
         ));
@@ -137,7 +141,7 @@ mod tests {
         Definitions::new(bits, EventAttributes::default(), counters)
     }
 
-    fn scope(counter: &str, key: &str, ranges: &str) -> Result<Scope, Failure> {
+    fn scope(counter: &str, key: &str, ranges: &str) -> Result<Scope, UserError> {
         let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let arguments = ScopeArguments {
             counter: given(counter),
@@ -172,7 +176,7 @@ mod tests {
         let other = if range.0 == 0 { "1" } else { "0" };
         let failure = scope("plays", "a", other).unwrap_err();
         assert!(
-            failure.what.contains(&format!("range {range}")),
+            failure.message.contains(&format!("range {range}")),
             "{failure}"
         );
     }
@@ -180,13 +184,13 @@ mod tests {
     #[test]
     fn what_the_namespace_does_not_have_is_refused_by_name() {
         let failure = scope("", "", "10-64").unwrap_err();
-        assert!(failure.what.contains("no range 64"), "{failure}");
-        assert!(failure.way_out.contains("0-63"), "{failure}");
+        assert!(failure.message.contains("no range 64"), "{failure}");
+        assert!(failure.help.contains("0-63"), "{failure}");
         let failure = scope("players", "", "").unwrap_err();
-        assert!(failure.what.contains("players"), "{failure}");
-        assert!(failure.way_out.contains("bytes, plays"), "{failure}");
+        assert!(failure.message.contains("players"), "{failure}");
+        assert!(failure.help.contains("bytes, plays"), "{failure}");
         let failure = scope("plays", &"k".repeat(1025), "").unwrap_err();
-        assert!(failure.what.contains("1024"), "{failure}");
+        assert!(failure.message.contains("1024"), "{failure}");
     }
 
     #[test]

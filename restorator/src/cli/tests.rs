@@ -15,7 +15,7 @@ fn parse(text: &str) -> Result<Command, clap::Error> {
     Arguments::try_parse_from(arguments).map(|arguments| arguments.command)
 }
 
-fn planned(text: &str) -> Result<(PlanOptions, Config), Failure> {
+fn planned(text: &str) -> Result<(PlanOptions, Config), UserError> {
     let Ok(Command::Plan(given)) = parse(text) else {
         panic!("{text}");
     };
@@ -23,7 +23,7 @@ fn planned(text: &str) -> Result<(PlanOptions, Config), Failure> {
     Ok((given.options(&mut config)?, config))
 }
 
-fn run(text: &str) -> Result<RunOptions, Failure> {
+fn run(text: &str) -> Result<RunOptions, UserError> {
     let Ok(Command::Run(given)) = parse(text) else {
         panic!("{text}");
     };
@@ -56,18 +56,21 @@ fn a_plan_takes_a_scope_and_a_file() {
         (options.scope.first, options.scope.last),
         (RangeId(0), RangeId(63))
     );
-    assert_eq!((options.plan_file, options.gone), (None, Vec::new()));
+    assert_eq!(
+        (options.plan_file, options.declared_dead),
+        (None, Vec::new())
+    );
     assert_eq!(config.restorator.read_level, Level::All);
-    let text = "plan --counter plays --ranges 3-5 --plan-file p.json --accept QUORUM \
-                --gone 00000000000000ff --gone 127.0.0.2";
+    let text = "plan --counter plays --ranges 3-5 --plan-file p.json --read-consistency QUORUM \
+                --declare-dead 00000000000000ff --declare-dead 127.0.0.2";
     let (options, config) = planned(text).unwrap();
     assert_eq!(
         (options.scope.first, options.scope.last),
         (RangeId(3), RangeId(5))
     );
     assert_eq!(options.plan_file, Some(PathBuf::from("p.json")));
-    assert!(options.gone[0].is_member(&MemberId::of_session(255)));
-    assert_eq!(options.gone.len(), 2);
+    assert!(options.declared_dead[0].is_member(&MemberId::of_session(255)));
+    assert_eq!(options.declared_dead.len(), 2);
     assert_eq!(config.restorator.read_level, Level::Quorum);
 }
 
@@ -85,7 +88,7 @@ fn a_run_takes_a_plan_or_a_scope_and_its_limits() {
     };
     assert_eq!(scope.ranges().count(), 1, "a key lies in one range");
     let failure = run("run plan.json --counter plays").unwrap_err();
-    assert!(failure.what.contains("--now"), "{failure}");
+    assert!(failure.message.contains("--now"), "{failure}");
 }
 
 #[test]
@@ -96,8 +99,8 @@ fn what_no_command_takes_is_refused() {
         "plan --key a",
         "plan --ranges 5-3",
         "plan --ranges a",
-        "plan --accept ONE",
-        "plan --gone node-3",
+        "plan --read-consistency ONE",
+        "plan --declare-dead node-3",
         "plan --max-cells 1",
         "run --now --max-cells -1",
         "status --now",

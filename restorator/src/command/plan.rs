@@ -8,57 +8,57 @@ use futures_util::future::{Either, select};
 use stitch_common::cell::{Cell, CounterName};
 use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{Cql, EventLog, Keeper};
+use stitch_common::ports::{Cql, EventLog, ZooKeeper};
 use stitch_common::range::RangeId;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 use stitch_protocol::membership;
 use stitch_protocol::restoration::{self, RestorationState};
 
 use super::Given;
 use crate::error::Error;
 use crate::failpoint;
+use crate::membership::Membership;
 use crate::options::PlanOptions;
 use crate::plan::draft::Draft;
 use crate::plan::file::Plan;
 use crate::plan::judge::{Drift, Verdicts};
-use crate::plan::{self, Begun};
-use crate::refuse;
+use crate::plan::{self, AuditBaseline};
+use crate::preflight;
 use crate::report::plan::Cells;
 use crate::report::{PlanReport, Total, Totals, Wrongness};
 use crate::restoration::judged;
 use crate::site::{Site, World};
-use crate::visit::Visit;
-use stitch_totals::tail::Tail;
+use stitch_totals::log_follower::LogFollower;
 
 /// Finds what is wrong.
 ///
 /// # Errors
 /// It could not be done, or is refused.
-pub async fn plan<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
+pub async fn plan<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     given: &Given<'_, K, Q, L, C>,
     options: &PlanOptions,
-) -> Result<PlanReport, Failure> {
-    let work = async |visit: &_| make(given, visit, options).await;
+) -> Result<PlanReport, UserError> {
+    let work = async |membership: &_| make(given, membership, options).await;
     let (mut report, left_behind) = given.as_member(work).await?;
     report.notes.extend(left_behind);
     Ok(report)
 }
 
-async fn make<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
+async fn make<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     given: &Given<'_, K, Q, L, C>,
-    visit: &Visit<K, Q, C>,
+    membership: &Membership<K, Q, C>,
     options: &PlanOptions,
-) -> Result<PlanReport, Failure> {
-    let site = given.site(visit, &options.scope, &options.gone);
+) -> Result<PlanReport, UserError> {
+    let site = given.site(membership, &options.scope, &options.declared_dead);
     let plan_file = options.plan_file.as_deref();
     let mut draft = plan_file.map(Draft::begin).transpose()?;
     let mut audit = Audit::new(&site);
     let work = async {
         let begun = begin(&site).await?;
-        let each = |tail: &Tail, range, verdicts: &Verdicts| {
+        let each = |follower: &LogFollower, range, verdicts: &Verdicts| {
             audit.range(
                 &site,
-                tail,
+                follower,
                 range,
                 verdicts,
                 |cell, drift| match &mut draft {
@@ -68,14 +68,14 @@ async fn make<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
             )
         };
         let found = async { Ok(plan::audit(&site, &begun, each).await) };
-        following(&site, &begun.tail, found).await??;
-        Ok::<_, Failure>(begun)
+        following(&site, &begun.follower, found).await??;
+        Ok::<_, UserError>(begun)
     };
     let begun = unless_interrupted(&site, work).await?;
-    given.still_agrees(visit).await?;
+    given.still_agrees(membership).await?;
     failpoint::pass("r1-planned");
     if let Some(draft) = draft {
-        draft.finish(&audit.plan(given, visit, &site, &begun))?;
+        draft.finish(&audit.plan(given, membership, &site, &begun))?;
     }
     Ok(PlanReport {
         cells: audit.cells,
@@ -88,9 +88,9 @@ async fn make<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
 }
 
 /// Sees that everybody counts by the same definitions; then reads base cut and log, after what the group has committed: progress read later can only be ahead of it.
-pub(super) async fn begin<W: World>(site: &Site<'_, W>) -> Result<Begun, Failure> {
-    let members = membership::list(site.coordinator).await?;
-    refuse::members(&members, site.defined)?;
+pub(super) async fn begin<W: World>(site: &Site<'_, W>) -> Result<AuditBaseline, UserError> {
+    let members = membership::list(site.session).await?;
+    preflight::members(&members, site.defined)?;
     let committed: BTreeMap<Partition, Offset> = site.log.committed().await?;
     let begun = plan::begin(site, &site.log_reader(), &committed).await?;
     failpoint::pass("r1-begun");
@@ -100,11 +100,11 @@ pub(super) async fn begin<W: World>(site: &Site<'_, W>) -> Result<Begun, Failure
 /// Does `work` while the log is followed.
 pub(super) async fn following<W: World, T>(
     site: &Site<'_, W>,
-    tail: &Tail,
+    follower: &LogFollower,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     let feed = site.log.feed().await?;
-    match select(pin!(work), pin!(tail.follow(feed))).await {
+    match select(pin!(work), pin!(follower.follow(feed))).await {
         Either::Left((done, _)) => done,
         Either::Right((never, _)) => match never {},
     }
@@ -113,8 +113,8 @@ pub(super) async fn following<W: World, T>(
 /// Does `work`, which holds nothing, unless it is asked to stop.
 pub(super) async fn unless_interrupted<W: World, T>(
     site: &Site<'_, W>,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+    work: impl Future<Output = Result<T, UserError>>,
+) -> Result<T, UserError> {
     match select(pin!(work), pin!(site.standing.interrupted())).await {
         Either::Left((done, _)) => done,
         Either::Right((why, _)) => Err(Error::Interrupted(why).into()),
@@ -124,9 +124,9 @@ pub(super) async fn unless_interrupted<W: World, T>(
 /// What the operator should know of an earlier restoration that ended without saying so.
 pub(super) async fn interrupted_before<W: World>(
     site: &Site<'_, W>,
-) -> Result<Vec<String>, Failure> {
-    let holder = restoration::holder(site.coordinator).await?;
-    let records = match restoration::records(site.coordinator).await {
+) -> Result<Vec<String>, UserError> {
+    let holder = restoration::holder(site.session).await?;
+    let records = match restoration::records(site.session).await {
         Ok(records) => records,
         // Records are for people: no count hangs on them.
         Err(error @ stitch_protocol::Error::Corrupt { .. }) => return Ok(vec![error.to_string()]),
@@ -134,7 +134,7 @@ pub(super) async fn interrupted_before<W: World>(
     };
     let others = records
         .iter()
-        .filter(|record| record.holder.member != site.coordinator.member());
+        .filter(|record| record.holder.member != site.session.member());
     let Some(last) = others.last() else {
         return Ok(Vec::new());
     };
@@ -184,22 +184,22 @@ impl Audit {
     pub(super) fn range<W: World>(
         &mut self,
         site: &Site<'_, W>,
-        tail: &Tail,
+        follower: &LogFollower,
         range: RangeId,
         verdicts: &Verdicts,
-        mut each: impl FnMut(&Cell, Drift) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let (judged, unjudged) = judged(tail, range, verdicts);
+        mut each: impl FnMut(&Cell, Drift) -> Result<(), UserError>,
+    ) -> Result<(), UserError> {
+        let (judged, unjudged) = judged(follower, range, verdicts);
         self.cells.judged += judged;
         self.cells.unjudged += unjudged;
         // Right cells hold what is expected; wrong ones differ from it.
-        for (name, sum) in sums(site, tail, [range]) {
+        for (name, sum) in sums(site, follower, [range]) {
             let total = self.totals.entry(name).or_default();
             total.expected += sum;
             total.before += sum;
         }
-        let touched = tail.ledgers().of(range).touched();
-        for (cell, drift) in verdicts.wrong_for_sure(&touched) {
+        let dirty = follower.totals().of(range).dirty();
+        for (cell, drift) in verdicts.wrong_for_sure(&dirty) {
             self.cells.wrong += 1;
             self.wrong.add(cell, drift);
             let total = self.totals.entry(cell.counter.name.clone()).or_default();
@@ -212,18 +212,18 @@ impl Audit {
         Ok(())
     }
 
-    fn plan<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
+    fn plan<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock, W: World>(
         &self,
         given: &Given<'_, K, Q, L, C>,
-        visit: &Visit<K, Q, C>,
+        membership: &Membership<K, Q, C>,
         site: &Site<'_, W>,
-        begun: &Begun,
+        begun: &AuditBaseline,
     ) -> Plan {
         Plan {
             namespace: given.config.namespace.clone(),
             made: site.clock.wall(),
-            record: visit.agreement.defined.record.clone(),
-            log: visit.agreement.found.log.clone(),
+            record: membership.validated.defined.record.clone(),
+            log: membership.validated.found.log.clone(),
             scope: site.scope.clone(),
             cut: begun.cut.lowest(site.scope),
             judged: self.cells.judged,
@@ -236,20 +236,20 @@ impl Audit {
 /// What the log adds up to in these ranges, by counter.
 pub(super) fn sums<W: World>(
     site: &Site<'_, W>,
-    tail: &Tail,
+    follower: &LogFollower,
     ranges: impl IntoIterator<Item = RangeId>,
 ) -> BTreeMap<CounterName, i128> {
     let mut sums = BTreeMap::new();
-    let ledgers = tail.ledgers();
+    let totals = follower.totals();
     let bits = site.definitions().range_bits;
     for range in ranges {
-        let ledger = ledgers.of(range);
-        for counter in ledger.in_scan_order(bits.interval(range)) {
-            let sum: i128 = ledger
+        let totals = totals.of(range);
+        for counter in totals.in_scan_order(bits.interval(range)) {
+            let sum: i128 = totals
                 .totals(counter)
                 .map(|(_, count)| i128::from(count.0))
                 .sum();
-            let name = &ledger.place(counter).counter().name;
+            let name = &totals.place(counter).counter().name;
             *sums.entry(name.clone()).or_default() += sum;
         }
     }

@@ -5,9 +5,9 @@ use std::pin::pin;
 
 use futures_util::stream::{self, StreamExt};
 use stitch_common::clock::Clock;
-use stitch_common::ports::{Cql, EventLog, Keeper, Session};
+use stitch_common::ports::{Cql, EventLog, Session, ZooKeeper};
 use stitch_common::range::RangeId;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 use stitch_protocol::restoration::{
     self, Holder, RestorationId, RestorationLock, RestorationState,
 };
@@ -17,20 +17,20 @@ use super::plan::{Audit, begin, following, interrupted_before, unless_interrupte
 use crate::error::Error;
 use crate::failpoint;
 use crate::limits;
+use crate::membership::Membership;
 use crate::options::{Limits, PlanSource, RunOptions};
+use crate::plan::audit_findings::AuditFindings;
 use crate::plan::file::Plan;
-use crate::plan::found::Found;
 use crate::plan::judge::{TEXTS_BYTES, Verdicts, WRONG_CELL_BYTES};
-use crate::plan::{self, Begun};
-use crate::refuse;
+use crate::plan::{self, AuditBaseline};
+use crate::preflight;
 use crate::report::RunReport;
-use crate::restoration::pace::Pace;
+use crate::restoration::chunk_sizer::ChunkSizer;
 use crate::restoration::{LOCKED_CELL_BYTES, Restored, Task};
 use crate::site::{Site, World};
-use crate::visit::Visit;
 use stitch_common::scope::Scope;
 use stitch_common::wait::within;
-use stitch_totals::tail::Tail;
+use stitch_totals::log_follower::LogFollower;
 
 mod record;
 mod summary;
@@ -42,10 +42,10 @@ use summary::Summary;
 ///
 /// # Errors
 /// It could not be begun, or is refused. What could not be proved is in the report.
-pub async fn run<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
+pub async fn run<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     given: &Given<'_, K, Q, L, C>,
     options: &RunOptions,
-) -> Result<RunReport, Failure> {
+) -> Result<RunReport, UserError> {
     let (scope, planned) = match &options.source {
         PlanSource::Now(scope) => (scope.clone(), None),
         PlanSource::File(path) => {
@@ -53,38 +53,39 @@ pub async fn run<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
             (plan.scope.clone(), Some(plan))
         }
     };
-    let work = async |visit: &_| alone(given, visit, options, &scope, planned.as_ref()).await;
+    let work =
+        async |membership: &_| alone(given, membership, options, &scope, planned.as_ref()).await;
     let (mut report, left_behind) = given.as_member(work).await?;
     report.notes.extend(left_behind);
     Ok(report)
 }
 
 /// Works under the restoration lock, and gives it back.
-async fn alone<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
+async fn alone<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     given: &Given<'_, K, Q, L, C>,
-    visit: &Visit<K, Q, C>,
+    membership: &Membership<K, Q, C>,
     options: &RunOptions,
     scope: &Scope,
     planned: Option<&Plan>,
-) -> Result<RunReport, Failure> {
-    let site = given.site(visit, scope, &options.gone);
+) -> Result<RunReport, UserError> {
+    let site = given.site(membership, scope, &options.declared_dead);
     if let Some(plan) = planned {
-        let found = &visit.agreement.found;
-        let record = &visit.agreement.defined.record;
-        refuse::plan(plan, &given.config.namespace, record, &found.log)?;
+        let found = &membership.validated.found;
+        let record = &membership.validated.defined.record;
+        preflight::plan(plan, &given.config.namespace, record, &found.log)?;
     }
     // The plan's cells and a set of them, as long as the restoration lasts.
     let planned_cells = planned.map_or(0, |plan| plan.wrong.len());
     let planned_bytes = planned_cells * 2 * (WRONG_CELL_BYTES + TEXTS_BYTES);
     let _planned = site.memory.take(planned_bytes).map_err(Error::from)?;
-    let mut lock = RestorationLock::new(site.coordinator, &given.process.host, given.process.id);
+    let mut lock = RestorationLock::new(site.session, &given.process.host, given.process.id);
     let granted = unless_interrupted(&site, wait_alone(&site, &mut lock)).await;
     let done = match granted {
-        Ok(()) => restore(given, visit, &site, options.limits, planned).await,
+        Ok(()) => restore(given, membership, &site, options.limits, planned).await,
         Err(failure) => Err(failure),
     };
-    let bound = site.coordinator.session().timeout();
-    match within(site.clock, bound, lock.release(site.coordinator)).await {
+    let bound = site.session.zookeeper().timeout();
+    match within(site.clock, bound, lock.release(site.session)).await {
         Some(Ok(())) => {}
         Some(Err(error)) => {
             tracing::warn!(%error, "the restoration lock goes with the session");
@@ -99,8 +100,8 @@ async fn alone<K: Keeper, Q: Cql, L: EventLog, C: Clock>(
 async fn wait_alone<W: World>(
     site: &Site<'_, W>,
     lock: &mut RestorationLock,
-) -> Result<(), Failure> {
-    let Some(holder) = lock.try_granted(site.coordinator).await? else {
+) -> Result<(), UserError> {
+    let Some(holder) = lock.try_granted(site.session).await? else {
         return Ok(());
     };
     site.progress.note(&format!(
@@ -108,27 +109,20 @@ async fn wait_alone<W: World>(
         holder.process_id, holder.host
     ));
     // The servers end a session at the first tick after its timeout, which is at least three ticks.
-    let timeout = site.coordinator.session().timeout();
-    let waited = within(
-        site.clock,
-        timeout * 3 / 2,
-        lock.wait_granted(site.coordinator),
-    )
-    .await;
+    let timeout = site.session.zookeeper().timeout();
+    let waited = within(site.clock, timeout * 3 / 2, lock.wait_granted(site.session)).await;
     match waited {
         Some(granted) => {
             granted?;
             Ok(())
         }
         None => Err(runs_already(
-            restoration::holder(site.coordinator)
-                .await?
-                .unwrap_or(holder),
+            restoration::holder(site.session).await?.unwrap_or(holder),
         )),
     }
 }
 
-fn runs_already(holder: Holder) -> Failure {
+fn runs_already(holder: Holder) -> UserError {
     let Holder {
         member,
         host,
@@ -138,23 +132,23 @@ fn runs_already(holder: Holder) -> Failure {
     let what = format!(
         "a restoration runs in this namespace already: process {process_id} on {host}, member {member}, since {started}"
     );
-    Failure::new(
+    UserError::new(
         what,
         "wait for it, or stop it by SIGINT, which gives its locks back; then run this again",
     )
 }
 
-async fn restore<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
+async fn restore<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock, W: World>(
     given: &Given<'_, K, Q, L, C>,
-    visit: &Visit<K, Q, C>,
+    membership: &Membership<K, Q, C>,
     site: &Site<'_, W>,
     limits: Limits,
     planned: Option<&Plan>,
-) -> Result<RunReport, Failure> {
+) -> Result<RunReport, UserError> {
     let notes = interrupted_before(site).await?;
-    let id = RestorationId::new(site.clock.wall(), &site.coordinator.member());
+    let id = RestorationId::new(site.clock.wall(), &site.session.member());
     let holder = Holder {
-        member: site.coordinator.member(),
+        member: site.session.member(),
         host: given.process.host.clone(),
         process_id: given.process.id,
         started: site.clock.wall(),
@@ -164,7 +158,7 @@ async fn restore<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
     let begun = match unless_interrupted(site, begin(site)).await {
         Ok(begun) => begun,
         Err(failure) => {
-            recorder.end(site, RestorationState::NotProved).await;
+            recorder.end(site, RestorationState::Unverified).await;
             return Err(failure);
         }
     };
@@ -172,11 +166,11 @@ async fn restore<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
     let work = async {
         let mut audit = Audit::new(site);
         let audited = async {
-            let each = |tail: &Tail, range, verdicts: &Verdicts| {
-                audit.range(site, tail, range, verdicts, |_, _| Ok(()))
+            let each = |follower: &LogFollower, range, verdicts: &Verdicts| {
+                audit.range(site, follower, range, verdicts, |_, _| Ok(()))
             };
             let found = plan::audit(site, &begun, each).await?;
-            given.still_agrees(visit).await?;
+            given.still_agrees(membership).await?;
             Ok(found)
         };
         let found = unless_interrupted(site, audited).await?;
@@ -184,8 +178,8 @@ async fn restore<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
         let summary = Summary::new(audit, planned, recorder.id());
         ranges(given, site, &begun, found, limits, summary, &mut recorder).await
     };
-    let done = following(site, &begun.tail, async { Ok(work.await) }).await;
-    let done = done.map_err(Failure::from).and_then(|done| done);
+    let done = following(site, &begun.follower, async { Ok(work.await) }).await;
+    let done = done.map_err(UserError::from).and_then(|done| done);
     match done {
         Ok(mut report) => {
             recorder.end(site, report.state()).await;
@@ -194,28 +188,28 @@ async fn restore<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
             Ok(report)
         }
         Err(failure) => {
-            recorder.end(site, RestorationState::NotProved).await;
+            recorder.end(site, RestorationState::Unverified).await;
             Err(failure)
         }
     }
 }
 
 /// Restores the ranges, a few at once.
-async fn ranges<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
+async fn ranges<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock, W: World>(
     given: &Given<'_, K, Q, L, C>,
     site: &Site<'_, W>,
-    begun: &Begun,
-    mut found: Found,
+    begun: &AuditBaseline,
+    mut found: AuditFindings,
     limits: Limits,
     mut summary: Summary,
     recorder: &mut Recorder,
-) -> Result<RunReport, Failure> {
+) -> Result<RunReport, UserError> {
     if let Err(exceeded) = limits::check(limits, summary.audit().wrong.extent()) {
         return Ok(summary.refused(site, exceeded));
     }
     let journal = (given.journal)(recorder.id().as_str()).map_err(|error| {
         let what = format!("{error}: {}", error.cause);
-        Failure::new(
+        UserError::new(
             what,
             "name a folder that can be written by [restorator] journal",
         )
@@ -223,35 +217,35 @@ async fn ranges<K: Keeper, Q: Cql, L: EventLog, C: Clock, W: World>(
     summary.journal(journal.place());
     let task = Task {
         site,
-        tail: &begun.tail,
+        follower: &begun.follower,
         journal: &journal,
         limits,
         spent: Cell::default(),
-        pace: Pace::new(&site.config.restorator),
+        pace: ChunkSizer::new(&site.config.restorator),
     };
     let scope: Vec<RangeId> = site.scope.ranges().collect();
     let count = u64::try_from(scope.len()).ok();
     site.progress.begin("restoring", "ranges", count);
-    let at_once = at_once(site, &begun.tail, &found);
+    let at_once = at_once(site, &begun.follower, &found);
     let work = scope
         .into_iter()
         .map(|range| one(&task, range, found.take(range)));
     let mut work = pin!(stream::iter(work).buffer_unordered(at_once));
     while let Some(restored) = work.next().await {
         recorder.range(site, &restored).await;
-        summary.range(site, &begun.tail, restored);
+        summary.range(site, &begun.follower, restored);
         site.progress.advance(1);
     }
     site.progress.end();
-    Ok(summary.done(site, &begun.tail))
+    Ok(summary.done(site, &begun.follower))
 }
 
 /// How many ranges are restored at once.
-fn at_once<W: World>(site: &Site<'_, W>, tail: &Tail, found: &Found) -> usize {
-    let ledgers = tail.ledgers();
+fn at_once<W: World>(site: &Site<'_, W>, follower: &LogFollower, found: &AuditFindings) -> usize {
+    let totals = follower.totals();
     let cells = |range: RangeId| {
         let wrong = usize::try_from(found.of(range).wrong_number()).unwrap_or(usize::MAX);
-        wrong.saturating_add(ledgers.of(range).touched_number())
+        wrong.saturating_add(totals.of(range).dirty_number())
     };
     let worst = found.ranges().into_iter().map(cells).max().unwrap_or(0);
     let most = site.config.restorator.ranges_in_flight_max;
@@ -267,7 +261,7 @@ fn side_by_side(worst: usize, left: usize, most: usize) -> usize {
     fit.clamp(1, most.max(1))
 }
 
-async fn one<W: World>(task: &Task<'_, W>, range: RangeId, found: Found) -> Restored {
+async fn one<W: World>(task: &Task<'_, W>, range: RangeId, found: AuditFindings) -> Restored {
     match task.site.standing.interruption() {
         None => crate::restoration::run(task, range, found).await,
         Some(why) => Restored::not_begun(range, found, Error::Interrupted(why)),

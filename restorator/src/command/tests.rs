@@ -1,6 +1,6 @@
 //! Whole restorations in a small world in memory: each rule is provoked, and what was done is read line by line.
 
-use stitch_common::answer::{Exit, Report};
+use stitch_common::output::{Exit, Report};
 
 use crate::options::{Limits, PlanSource, RunOptions};
 use crate::report::RunReport;
@@ -10,8 +10,8 @@ use crate::testing::world::Fake;
 mod corrupted;
 mod limits;
 mod memory;
-mod portions;
-mod standing;
+mod chunks;
+mod lease;
 
 fn restored(fake: &Fake) -> RunReport {
     fake.run(Limits::default()).unwrap()
@@ -36,17 +36,20 @@ fn every_way_to_be_wrong_is_made_right_and_proved() {
         fake.hold(key, count);
     }
     let report = restored(&fake);
-    assert_eq!((report.outcome(), report.exit()), ("proved", Exit::Well));
+    assert_eq!(
+        (report.outcome(), report.exit()),
+        ("verified", Exit::Success)
+    );
     assert_eq!((report.cells.corrected, report.cells.unjudged), (4, 0));
     for (key, count) in [("a", 1), ("b", 1), ("c", 1), ("d", 1), ("nobody", 0)] {
         assert_eq!(fake.held(key), count, "{key}");
     }
     assert!(
-        !fake.exists("__WRIT__") && !fake.exists("/requests/"),
+        !fake.exists("__WRIT__") && !fake.exists("/revocations/"),
         "all is given back"
     );
     assert_eq!(
-        fake.times("delete /requests/"),
+        fake.times("delete /revocations/"),
         1,
         "as soon as the range is"
     );
@@ -63,7 +66,7 @@ fn a_plan_changes_nothing_and_tells_what_is_wrong() {
     let fake = Fake::with_plays(&["a", "b"]);
     fake.hold("a", 5);
     let report = fake.plan(None).unwrap();
-    assert_eq!((report.cells.wrong, report.exit()), (1, Exit::Wrong));
+    assert_eq!((report.cells.wrong, report.exit()), (1, Exit::DriftFound));
     assert_eq!(fake.held("a"), 5);
     assert_eq!((fake.times("increment"), fake.times("__WRIT__")), (0, 0));
 }
@@ -76,16 +79,16 @@ fn marks_are_read_after_the_cut_and_the_end_is_asked_after_the_cells() {
     restored(&fake);
     let trace = fake.trace();
     let scan = next(&trace, "scan", 0);
-    let cut = last(&trace, "get /partitions/0/progress", scan).unwrap();
-    let marks = last(&trace, "list /ranges/0", scan).unwrap();
+    let cut = last(&trace, "get /partitions/0/checkpoint", scan).unwrap();
+    let markers = last(&trace, "list /ranges/0", scan).unwrap();
     let members = last(&trace, "get /members", scan).unwrap();
-    assert!(cut < members && cut < marks, "{trace:#?}");
+    assert!(cut < members && cut < markers, "{trace:#?}");
     let lock = next(&trace, "__WRIT__", scan);
     let end = last(&trace, "ends asked", lock).unwrap();
     let last_scan = last(&trace, "scan", trace.len()).unwrap();
     assert!(last_scan < end, "{trace:#?}");
     // Closing in, right before the lock, is no exception.
-    let cut = last(&trace, "get /partitions/0/progress", lock).unwrap();
+    let cut = last(&trace, "get /partitions/0/checkpoint", lock).unwrap();
     assert!(next(&trace, "get /members", cut) < lock, "{trace:#?}");
     assert!(next(&trace, "list /ranges/0", cut) < lock, "{trace:#?}");
 }
@@ -111,12 +114,12 @@ fn a_cell_that_was_touched_while_it_was_read_is_not_called_wrong() {
 #[test]
 fn a_cell_that_was_touched_while_closing_in_is_not_called_wrong() {
     let fake = Fake::with(&["a"], "bits = 0", |config| {
-        config.restorator.unjudged_cells_target = 0;
+        config.restorator.dirty_cells_target = 0;
     });
     fake.before("scan", |fake| {
         fake.produce("a");
         fake.hold("a", 2);
-        fake.before("get /partitions/0/progress", |fake| fake.progress(2));
+        fake.before("get /partitions/0/checkpoint", |fake| fake.progress(2));
         fake.before("read plays/a", |fake| {
             fake.feed_stalls.set(true);
             fake.produce("a");
@@ -137,20 +140,20 @@ fn a_cell_that_was_touched_while_closing_in_is_not_called_wrong() {
 fn what_a_later_cut_has_passed_is_judged_again() {
     let fake = Fake::with_plays(&["a"]);
     fake.before("scan", |fake| {
-        fake.before("get /partitions/0/progress", |fake| {
+        fake.before("get /partitions/0/checkpoint", |fake| {
             fake.produce("a");
             fake.progress(2);
         });
     });
     let report = restored(&fake);
-    assert_eq!((report.outcome(), fake.held("a")), ("proved", 2));
+    assert_eq!((report.outcome(), fake.held("a")), ("verified", 2));
 }
 
 /// R1: what a dead member sent lands before the cells are read, because a calm is awaited.
 #[test]
 fn a_tombstone_is_waited_out_before_anything_is_read_and_then_forgotten() {
     let fake = Fake::with_plays(&["a"]);
-    fake.tombstone();
+    fake.dead_member();
     fake.before("scan", |fake| fake.hold("late", 0));
     restored(&fake);
     let trace = fake.trace();
@@ -177,19 +180,21 @@ fn without_mark_and_tombstone_nothing_is_waited_for() {
 fn a_mark_that_came_with_the_grant_is_waited_out_before_the_cut_is_read() {
     let fake = Fake::with_plays(&["a"]);
     let shared = fake.shared_lock();
-    fake.before("create /requests/", move |fake| {
-        fake.mark();
+    fake.before("create /revocations/", move |fake| {
+        fake.marker();
         fake.remove(&shared);
     });
     let report = restored(&fake);
-    assert_eq!(report.outcome(), "proved");
+    assert_eq!(report.outcome(), "verified");
     let trace = fake.trace();
-    let asked = next(&trace, "create /requests/", 0);
-    let cut = next(&trace, "get /partitions/0/progress", asked);
-    let marks = next(&trace, "list /ranges/0", asked);
-    let deleted = next(&trace, "delete /ranges/0/unsettled-", asked);
-    assert!(marks < deleted && deleted < cut, "{trace:#?}");
-    let calm = trace[marks..deleted].iter().filter(|line| *line == "probe");
+    let asked = next(&trace, "create /revocations/", 0);
+    let cut = next(&trace, "get /partitions/0/checkpoint", asked);
+    let markers = next(&trace, "list /ranges/0", asked);
+    let deleted = next(&trace, "delete /ranges/0/in-doubt-", asked);
+    assert!(markers < deleted && deleted < cut, "{trace:#?}");
+    let calm = trace[markers..deleted]
+        .iter()
+        .filter(|line| *line == "probe");
     assert!(calm.count() > 10, "{trace:#?}");
 }
 
@@ -201,11 +206,11 @@ fn a_range_that_nobody_yields_is_given_back_not_proven() {
     let report = restored(&fake);
     assert_eq!(report.exit(), Exit::Failed);
     assert!(
-        report.error().unwrap().what.contains("yielded"),
+        report.error().unwrap().message.contains("yielded"),
         "{:?}",
         report.error()
     );
-    assert!(!fake.exists("__WRIT__") && !fake.exists("/requests/"));
+    assert!(!fake.exists("__WRIT__") && !fake.exists("/revocations/"));
     assert!(fake.clock.seconds() < 60, "at its bound");
     assert!(
         fake.exists(shared.rsplit('/').next().unwrap()),
@@ -217,20 +222,20 @@ fn a_range_that_nobody_yields_is_given_back_not_proven() {
 #[test]
 fn a_partition_without_progress_or_with_less_than_before_is_not_proven() {
     let fake = Fake::with_plays(&["a"]);
-    fake.before("create /requests/", |fake| {
-        fake.remove("/stitch/n/partitions/0/progress")
+    fake.before("create /revocations/", |fake| {
+        fake.remove("/stitch/n/partitions/0/checkpoint")
     });
     let report = restored(&fake);
     assert!(
-        report.error().unwrap().what.contains("no progress"),
+        report.error().unwrap().message.contains("no progress"),
         "{:?}",
         report.error()
     );
     let fake = Fake::with_plays(&["a", "b"]);
-    fake.before("create /requests/", |fake| fake.progress(1));
+    fake.before("create /revocations/", |fake| fake.progress(1));
     let report = restored(&fake);
     assert!(
-        report.error().unwrap().what.contains("went back"),
+        report.error().unwrap().message.contains("went back"),
         "{:?}",
         report.error()
     );
@@ -242,13 +247,13 @@ fn a_partition_without_progress_or_with_less_than_before_is_not_proven() {
 fn a_definition_that_changed_meanwhile_is_not_proven() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
-    fake.before("create /requests/", Fake::redefine);
+    fake.before("create /revocations/", Fake::redefine);
     let report = restored(&fake);
     assert!(
         report
             .error()
             .unwrap()
-            .what
+            .message
             .contains("definition was changed"),
         "{:?}",
         report.error()
@@ -260,12 +265,12 @@ fn a_definition_that_changed_meanwhile_is_not_proven() {
 #[test]
 fn what_was_applied_beyond_the_cut_is_taken_back_to_the_cut() {
     let fake = Fake::with_plays(&["a"]);
-    fake.before("create /requests/", |fake| {
+    fake.before("create /revocations/", |fake| {
         fake.produce("a");
         fake.hold("a", 2);
     });
     let report = restored(&fake);
-    assert_eq!(report.outcome(), "proved");
+    assert_eq!(report.outcome(), "verified");
     assert_eq!(
         fake.held("a"),
         1,
@@ -277,14 +282,14 @@ fn what_was_applied_beyond_the_cut_is_taken_back_to_the_cut() {
 #[test]
 fn what_was_answered_since_the_audit_is_expected() {
     let fake = Fake::with_plays(&["a", "b"]);
-    fake.before("create /requests/", |fake| {
+    fake.before("create /revocations/", |fake| {
         fake.produce("a");
         fake.progress(3);
     });
     let report = restored(&fake);
     assert_eq!(
         (report.outcome(), fake.held("a"), fake.held("b")),
-        ("proved", 2, 1)
+        ("verified", 2, 1)
     );
 }
 
@@ -298,7 +303,7 @@ fn a_correction_of_unknown_outcome_is_not_sent_twice() {
         let report = restored(&fake);
         assert_eq!(
             (report.outcome(), fake.held("a")),
-            ("proved", 1),
+            ("verified", 1),
             "{fate:?}"
         );
         assert_eq!(fake.times("increment"), sent, "{fate:?}");
@@ -307,7 +312,7 @@ fn a_correction_of_unknown_outcome_is_not_sent_twice() {
         let again = next(&trace, "read plays/a", first);
         let calm = trace[first..again].iter().filter(|line| *line == "probe");
         assert!(calm.count() > 10, "{trace:#?}");
-        assert!(!fake.exists("unsettled-"), "the calm has settled it");
+        assert!(!fake.exists("in-doubt-"), "the calm has settled it");
     }
 }
 
@@ -318,7 +323,7 @@ fn a_correction_that_was_certainly_not_applied_is_sent_again() {
     fake.fates
         .borrow_mut()
         .extend([Fate::NotApplied, Fate::NotApplied]);
-    assert_eq!((restored(&fake).outcome(), fake.held("a")), ("proved", 1));
+    assert_eq!((restored(&fake).outcome(), fake.held("a")), ("verified", 1));
     assert_eq!((fake.times("increment"), fake.times("probe")), (3, 0));
 }
 
@@ -342,7 +347,7 @@ fn nothing_is_sent_that_is_not_in_the_journal() {
     fake.hold("a", 5);
     std::fs::write(fake.journal(), "a file where the folder should be").unwrap();
     let failure = fake.run(Limits::default()).unwrap_err();
-    assert!(failure.what.contains("journal"), "{failure}");
+    assert!(failure.message.contains("journal"), "{failure}");
     assert_eq!((fake.times("increment"), fake.held("a")), (0, 5));
 }
 
@@ -355,7 +360,7 @@ fn a_cell_that_takes_no_increments_is_not_proven_by_name() {
     let report = restored(&fake);
     assert_eq!((report.exit(), report.cells.corrected), (Exit::Failed, 0));
     let failure = report.error().unwrap();
-    assert!(failure.what.contains("plays/a") && failure.way_out.contains("deleted by hand"));
+    assert!(failure.message.contains("plays/a") && failure.help.contains("deleted by hand"));
     assert_eq!(fake.times("increment"), 2);
 }
 
@@ -376,10 +381,12 @@ fn progress_that_passed_an_event_of_the_locked_range_breaks_the_proof() {
 #[test]
 fn a_ring_that_changed_or_a_lock_that_was_lost_breaks_the_proof() {
     let fake = Fake::with_plays(&["a"]);
-    fake.before("create /requests/", |fake| fake.ring.borrow_mut().push(9));
+    fake.before("create /revocations/", |fake| {
+        fake.ring.borrow_mut().push(9)
+    });
     let report = restored(&fake);
     assert!(
-        report.error().unwrap().what.contains("ring"),
+        report.error().unwrap().message.contains("ring"),
         "{:?}",
         report.error()
     );
@@ -397,10 +404,10 @@ fn a_ring_that_changed_or_a_lock_that_was_lost_breaks_the_proof() {
 fn a_stop_gives_the_lock_back_and_ends_with_2() {
     let fake = Fake::with_plays(&["a"]);
     fake.shared_lock();
-    fake.before("create /requests/", |fake| fake.stop.cancel());
+    fake.before("create /revocations/", |fake| fake.stop.cancel());
     let report = restored(&fake);
     assert_eq!(report.exit(), Exit::Failed);
-    assert!(!fake.exists("__WRIT__") && !fake.exists("/requests/") && !fake.exists("/members/"));
+    assert!(!fake.exists("__WRIT__") && !fake.exists("/revocations/") && !fake.exists("/members/"));
     assert!(fake.clock.seconds() < 5, "at once");
 }
 
@@ -414,7 +421,7 @@ fn a_plan_file_is_carried_out_and_what_was_found_since_is_told_apart() {
     let options = RunOptions {
         source: PlanSource::File(file),
         limits: Limits::default(),
-        gone: Vec::new(),
+        declared_dead: Vec::new(),
     };
     let planned = fake.run_options(&options).unwrap().planned.unwrap();
     assert_eq!(

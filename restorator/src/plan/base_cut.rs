@@ -1,25 +1,25 @@
-//! Progress of every partition, read at one moment: the base cut `c` without any lock (R1), the cut under a range's
+//! Checkpoint of every partition, read at one moment: the base cut `c` without any lock (R1), the cut under a range's
 //! lock (R3).
 
 use std::collections::BTreeMap;
 
 use futures_util::future::{TryFutureExt, try_join};
+use stitch_common::checkpoint::Checkpoint;
 use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::EventLog;
-use stitch_common::progress::Progress;
 use stitch_common::range::RangeId;
-use stitch_protocol::progress_node;
+use stitch_protocol::checkpoint_node;
 
 use crate::error::Error;
-use crate::quiet::Unrest;
+use crate::quiescence::InDoubt;
 use crate::site::{Site, World};
 use stitch_common::scope::Scope;
 
-/// Progress of every partition that Kafka or ZooKeeper knows.
+/// Checkpoint of every partition that Kafka or ZooKeeper knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BaseCut {
-    partitions: BTreeMap<Partition, Option<Progress>>,
+    partitions: BTreeMap<Partition, Option<Checkpoint>>,
 }
 
 impl BaseCut {
@@ -29,7 +29,7 @@ impl BaseCut {
     /// A server could not be asked.
     pub async fn read<W: World>(site: &Site<'_, W>) -> Result<Self, Error> {
         let kafka = site.log.partitions().map_err(Error::from);
-        let keeper = progress_node::read_all(site.coordinator).map_err(Error::from);
+        let keeper = checkpoint_node::read_all(site.session).map_err(Error::from);
         let (kafka, keeper) = try_join(kafka, keeper).await?;
         let written = keeper.into_iter().map(|state| {
             (
@@ -45,24 +45,24 @@ impl BaseCut {
     ///
     /// # Errors
     /// A server could not be asked.
-    pub async fn and_unrest<W: World>(
+    pub async fn and_in_doubt<W: World>(
         site: &Site<'_, W>,
         ranges: impl Iterator<Item = RangeId>,
-    ) -> Result<(Self, Unrest), Error> {
+    ) -> Result<(Self, InDoubt), Error> {
         if out(Rule::MarksAfterCut) {
-            let unrest = Unrest::read(site, ranges).await?;
-            return Ok((Self::read(site).await?, unrest));
+            let in_doubt = InDoubt::read(site, ranges).await?;
+            return Ok((Self::read(site).await?, in_doubt));
         }
         let cut = Self::read(site).await?;
-        let unrest = Unrest::read(site, ranges).await?;
-        Ok((cut, unrest))
+        let in_doubt = InDoubt::read(site, ranges).await?;
+        Ok((cut, in_doubt))
     }
 
     /// From what Kafka and what ZooKeeper knows.
     #[must_use]
     pub fn new(
         kafka: impl IntoIterator<Item = Partition>,
-        keeper: impl IntoIterator<Item = (Partition, Option<Progress>)>,
+        keeper: impl IntoIterator<Item = (Partition, Option<Checkpoint>)>,
     ) -> Self {
         let mut partitions: BTreeMap<_, _> = kafka
             .into_iter()
@@ -79,7 +79,7 @@ impl BaseCut {
     }
 
     /// Every partition and its progress, if it has any.
-    pub fn progress(&self) -> impl Iterator<Item = (&Partition, Option<&Progress>)> {
+    pub fn progress(&self) -> impl Iterator<Item = (&Partition, Option<&Checkpoint>)> {
         let partitions = self.partitions.iter();
         partitions.map(|(partition, progress)| (partition, progress.as_ref()))
     }
@@ -102,19 +102,19 @@ impl BaseCut {
     /// The lowest place of any range in scope, partition by partition.
     #[must_use]
     pub fn lowest(&self, scope: &Scope) -> Offsets {
-        let lowest = |progress: &Progress| scope.ranges().map(|range| progress.of(range)).min();
+        let lowest = |progress: &Checkpoint| scope.ranges().map(|range| progress.of(range)).min();
         self.offsets(|progress| lowest(progress).unwrap_or_default())
     }
 
     /// The highest place of any range in scope, partition by partition.
     #[must_use]
     pub fn highest(&self, scope: &Scope) -> Offsets {
-        let highest = |progress: &Progress| scope.ranges().map(|range| progress.of(range)).max();
+        let highest = |progress: &Checkpoint| scope.ranges().map(|range| progress.of(range)).max();
         self.offsets(|progress| highest(progress).unwrap_or_default())
     }
 
-    fn offsets(&self, of: impl Fn(&Progress) -> Offset) -> Offsets {
-        let offset = |progress: &Option<Progress>| progress.as_ref().map(&of).unwrap_or_default();
+    fn offsets(&self, of: impl Fn(&Checkpoint) -> Offset) -> Offsets {
+        let offset = |progress: &Option<Checkpoint>| progress.as_ref().map(&of).unwrap_or_default();
         let offsets = self.partitions.iter();
         Offsets(
             offsets
@@ -129,8 +129,8 @@ mod tests {
     use super::*;
     use stitch_testkit::samples::{BITS, everything, offsets};
 
-    fn progress(a: i64, b: i64) -> Progress {
-        Progress::from_ranges(BITS, |range| Offset(if range.0 == 0 { a } else { b }))
+    fn progress(a: i64, b: i64) -> Checkpoint {
+        Checkpoint::from_ranges(BITS, |range| Offset(if range.0 == 0 { a } else { b }))
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use stitch_common::cell::Cell;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 
 use crate::plan::file::{Plan, encoded_head, encoded_line};
 use crate::plan::judge::Drift;
@@ -54,7 +54,7 @@ impl Draft {
     ///
     /// # Errors
     /// Nothing can be written there.
-    pub fn begin(path: &Path) -> Result<Self, Failure> {
+    pub fn begin(path: &Path) -> Result<Self, UserError> {
         let cells = Part::create(path, ".cells").map_err(|error| unwritable(path, &error))?;
         Ok(Self {
             path: path.to_owned(),
@@ -67,7 +67,7 @@ impl Draft {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn add(&mut self, cell: &Cell, drift: Drift) -> Result<(), Failure> {
+    pub fn add(&mut self, cell: &Cell, drift: Drift) -> Result<(), UserError> {
         let line = encoded_line(cell, drift);
         self.checksum.update(&line);
         let written = self.cells.file.write_all(&line);
@@ -78,7 +78,7 @@ impl Draft {
     ///
     /// # Errors
     /// It cannot be written; what was there before is still there.
-    pub fn finish(mut self, plan: &Plan) -> Result<(), Failure> {
+    pub fn finish(mut self, plan: &Plan) -> Result<(), UserError> {
         let finished = self.put_in_place(plan);
         finished.map_err(|error| unwritable(&self.path, &error))
     }
@@ -96,7 +96,7 @@ impl Draft {
     }
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> Failure {
+fn unwritable(path: &Path, error: &io::Error) -> UserError {
     let what = format!("the plan cannot be written to {}: {error}", path.display());
-    Failure::new(what, "name a file that can be written by --plan-file")
+    UserError::new(what, "name a file that can be written by --plan-file")
 }

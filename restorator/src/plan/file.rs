@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use stitch_common::cell::{Bucket, Cell, CellSlot, Counter, CounterName, Granularity, Key};
 use stitch_common::offset::Offsets;
 use stitch_common::ports::LogIdentity;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 use stitch_protocol::definition_node::NamespaceRecord;
 
 use crate::plan::judge::Drift;
@@ -124,12 +124,11 @@ impl Plan {
     ///
     /// # Errors
     /// It cannot be read, is no plan, or is too large.
-    pub fn load(path: &Path, bytes_max: usize) -> Result<Self, Failure> {
-        let way_out =
-            "make a plan by `stitch-restorator plan --plan-file FILE`, or use `run --now`";
+    pub fn load(path: &Path, bytes_max: usize) -> Result<Self, UserError> {
+        let help = "make a plan by `stitch-restorator plan --plan-file FILE`, or use `run --now`";
         let unreadable = |error: io::Error| {
             let what = format!("the plan {} cannot be read: {error}", path.display());
-            Failure::new(what, way_out)
+            UserError::new(what, help)
         };
         let size = fs::metadata(path).map_err(unreadable)?.len();
         if size.saturating_mul(TIMES_READ) > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
@@ -137,7 +136,7 @@ impl Plan {
                 "the plan {} of {size} bytes takes more memory than the {bytes_max} bytes that memory_mib_max allows",
                 path.display()
             );
-            return Err(Failure::new(
+            return Err(UserError::new(
                 what,
                 "use `run --now` with its scope, or raise [restorator] memory_mib_max",
             ));
@@ -145,7 +144,7 @@ impl Plan {
         let bytes = fs::read(path).map_err(unreadable)?;
         Self::decode(&bytes).map_err(|error| {
             let what = format!("the plan {} cannot be used: {error}", path.display());
-            Failure::new(what, way_out)
+            UserError::new(what, help)
         })
     }
 }
@@ -295,7 +294,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plan.json");
         let missing = Plan::load(&path, usize::MAX).unwrap_err();
-        assert!(missing.what.contains("plan.json") && missing.way_out.contains("--plan-file"));
+        assert!(missing.message.contains("plan.json") && missing.help.contains("--plan-file"));
         let some: Vec<_> = (0..100).map(|n| (n, -1)).collect();
         save(&plan(&some), &path);
         assert_eq!(Plan::load(&path, usize::MAX), Ok(plan(&some)));
@@ -307,6 +306,6 @@ mod tests {
         drop(Draft::begin(&path).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let large = Plan::load(&path, 10_000).unwrap_err();
-        assert!(large.what.contains("memory_mib_max") && large.way_out.contains("--now"));
+        assert!(large.message.contains("memory_mib_max") && large.help.contains("--now"));
     }
 }

@@ -195,12 +195,9 @@ impl Verdicts {
     /// The cells that are wrong and that no event has touched since they were judged.
     pub fn wrong_for_sure<'a>(
         &'a self,
-        touched: &'a BTreeSet<Cell>,
+        dirty: &'a BTreeSet<Cell>,
     ) -> impl Iterator<Item = (&'a Cell, Drift)> + 'a {
-        let untouched = self
-            .wrong
-            .iter()
-            .filter(|(cell, _)| !touched.contains(cell));
+        let untouched = self.wrong.iter().filter(|(cell, _)| !dirty.contains(cell));
         untouched.map(|(cell, drift)| (cell, *drift))
     }
 }
@@ -295,9 +292,9 @@ mod tests {
         let mut verdicts = Verdicts::default();
         verdicts.judge(cell("a"), Count(1), Count(2));
         verdicts.judge(cell("b"), Count(1), Count(2));
-        let touched = BTreeSet::from([cell("a")]);
+        let dirty = BTreeSet::from([cell("a")]);
         let sure: Vec<_> = verdicts
-            .wrong_for_sure(&touched)
+            .wrong_for_sure(&dirty)
             .map(|(cell, _)| cell.clone())
             .collect();
         assert_eq!(sure, [cell("b")]);

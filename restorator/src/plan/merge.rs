@@ -9,8 +9,8 @@ use stitch_common::token::Token;
 
 use crate::plan::judge::Verdicts;
 use stitch_common::scope::Scope;
-use stitch_totals::ledger::Ledger;
-use stitch_totals::place::in_scan_order;
+use stitch_totals::range_totals::RangeTotals;
+use stitch_totals::scan_key::in_scan_order;
 
 /// A row of the scan.
 pub type Row = (Token, Counter, CellSlot, Count);
@@ -31,13 +31,13 @@ struct At {
     token: Token,
     counter: Counter,
     slot: CellSlot,
-    standing: Standing,
+    standing: LeaseKeeper,
     /// Totals of this counter that the scan has not reached yet, the last of them first.
     ahead: Vec<(CellSlot, Count)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum LeaseKeeper {
     InScope,
     OutOfScope,
     /// No definition names it.
@@ -59,10 +59,10 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn standing(self, counter: &Counter) -> Standing {
+    fn standing(self, counter: &Counter) -> LeaseKeeper {
         let CounterName(name) = &counter.name;
         if self.definitions.counter(name).is_none() {
-            return Standing::Unnamed;
+            return LeaseKeeper::Unnamed;
         }
         let scope = self.scope;
         let named = scope
@@ -71,9 +71,9 @@ impl Wanted<'_> {
             .is_none_or(|name| *name == counter.name);
         let keyed = scope.key.as_ref().is_none_or(|key| *key == counter.key);
         if named && keyed {
-            Standing::InScope
+            LeaseKeeper::InScope
         } else {
-            Standing::OutOfScope
+            LeaseKeeper::OutOfScope
         }
     }
 }
@@ -81,8 +81,8 @@ impl Wanted<'_> {
 impl Merge {
     /// Begins with the first row of `interval`.
     #[must_use]
-    pub fn new(ledger: &Ledger, interval: TokenInterval) -> Self {
-        let mut ahead = ledger.in_scan_order(interval);
+    pub fn new(totals: &RangeTotals, interval: TokenInterval) -> Self {
+        let mut ahead = totals.in_scan_order(interval);
         ahead.reverse();
         Self {
             ahead,
@@ -98,7 +98,7 @@ impl Merge {
     pub fn rows(
         &mut self,
         wanted: Wanted<'_>,
-        ledger: &Ledger,
+        totals: &RangeTotals,
         rows: &[Row],
     ) -> Result<(), OutOfOrder> {
         for (token, counter, slot, current) in rows {
@@ -113,7 +113,7 @@ impl Merge {
                 None => false,
             };
             if !here {
-                self.enter(wanted, ledger, *token, counter, *slot);
+                self.enter(wanted, totals, *token, counter, *slot);
             }
             self.judge_row(*slot, *current);
         }
@@ -128,10 +128,10 @@ impl Merge {
 
     /// Ends with the last row of the interval: what the log expects behind it is missing.
     #[must_use]
-    pub fn finish(mut self, ledger: &Ledger) -> Verdicts {
+    pub fn finish(mut self, totals: &RangeTotals) -> Verdicts {
         self.leave();
         while let Some(counter) = self.ahead.pop() {
-            self.missing(ledger, counter);
+            self.missing(totals, counter);
         }
         self.verdicts
     }
@@ -140,36 +140,36 @@ impl Merge {
     fn enter(
         &mut self,
         wanted: Wanted<'_>,
-        ledger: &Ledger,
+        totals: &RangeTotals,
         token: Token,
         counter: &Counter,
         slot: CellSlot,
     ) {
         self.leave();
-        let mut totals = Vec::new();
+        let mut expected = Vec::new();
         let mut counter = counter;
         while let Some(&next) = self.ahead.last() {
-            let place = ledger.place(next);
+            let place = totals.place(next);
             let order = in_scan_order(place.token(), place.counter(), token, counter);
             if order.is_gt() {
                 break;
             }
             self.ahead.pop();
             if order.is_eq() {
-                totals = ledger.totals(next).collect();
-                totals.reverse();
+                expected = totals.totals(next).collect();
+                expected.reverse();
                 // The same texts, and those that are kept anyway.
                 counter = place.counter();
                 break;
             }
-            self.missing(ledger, next);
+            self.missing(totals, next);
         }
         self.at = Some(At {
             token,
             counter: counter.clone(),
             slot,
             standing: wanted.standing(counter),
-            ahead: totals,
+            ahead: expected,
         });
     }
 
@@ -184,9 +184,9 @@ impl Merge {
     }
 
     /// What the log expects of a counter without any row is missing.
-    fn missing(&mut self, ledger: &Ledger, counter: u32) {
-        let name = ledger.place(counter).counter();
-        for (slot, expected) in ledger.totals(counter) {
+    fn missing(&mut self, totals: &RangeTotals, counter: u32) {
+        let name = totals.place(counter).counter();
+        for (slot, expected) in totals.totals(counter) {
             self.verdicts.judge(cell(name, slot), expected, Count(0));
         }
     }
@@ -197,9 +197,9 @@ impl Merge {
         };
         at.slot = slot;
         match at.standing {
-            Standing::OutOfScope => return,
-            Standing::Unnamed => return self.verdicts.unnamed(&at.counter.name),
-            Standing::InScope => {}
+            LeaseKeeper::OutOfScope => return,
+            LeaseKeeper::Unnamed => return self.verdicts.unnamed(&at.counter.name),
+            LeaseKeeper::InScope => {}
         }
         let mut expected = Count(0);
         while let Some(&(next, total)) = at.ahead.last() {
@@ -237,7 +237,7 @@ mod tests {
     use stitch_common::offset::{Offset, Partition};
     use stitch_common::range::RangeBits;
     use stitch_testkit::samples::{BITS, definitions, everything, offsets, slot_at};
-    use stitch_totals::place::{PackedSlot, Place};
+    use stitch_totals::scan_key::{PackedSlot, ScanKey};
 
     fn hour(n: i64) -> CellSlot {
         slot_at(Granularity::Hour, n * 3_600_000)
@@ -247,14 +247,14 @@ mod tests {
         cell(&Counter::new(name, key), slot)
     }
 
-    fn ledger(cells: &BTreeMap<Cell, i64>) -> Ledger {
-        let mut ledger = Ledger::new(offsets(&[(0, 1)]));
+    fn totals(cells: &BTreeMap<Cell, i64>) -> RangeTotals {
+        let mut totals = RangeTotals::new(offsets(&[(0, 1)]));
         for (cell, total) in cells {
-            let place = Place::of(cell.counter.clone());
+            let place = ScanKey::of(cell.counter.clone());
             let slots = PackedSlot::pack(cell.slot).into_iter();
-            ledger.take(Partition(0), Offset(0), &place, slots, Amount(*total));
+            totals.take(Partition(0), Offset(0), &place, slots, Amount(*total));
         }
-        ledger
+        totals
     }
 
     fn scan(cells: &BTreeMap<Cell, i64>) -> Vec<Row> {
@@ -287,12 +287,12 @@ mod tests {
             definitions: &definitions,
             scope,
         };
-        let ledger = ledger(expected);
-        let mut merge = Merge::new(&ledger, whole());
+        let totals = totals(expected);
+        let mut merge = Merge::new(&totals, whole());
         for rows in rows.chunks(page) {
-            merge.rows(wanted, &ledger, rows).unwrap();
+            merge.rows(wanted, &totals, rows).unwrap();
         }
-        merge.finish(&ledger)
+        merge.finish(&totals)
     }
 
     fn cells() -> impl Strategy<Value = BTreeMap<Cell, i64>> {
@@ -322,12 +322,12 @@ mod tests {
             let wanted = Wanted { definitions: &definitions, scope: &scope };
             let mut together = Verdicts::default();
             for range in BITS.ranges() {
-                let ledger = ledger(&expected);
+                let totals = totals(&expected);
                 let interval = BITS.interval(range);
-                let mut merge = Merge::new(&ledger, interval);
+                let mut merge = Merge::new(&totals, interval);
                 let rows: Vec<Row> = scan(&current).into_iter().filter(|row| interval.contains(row.0)).collect();
-                merge.rows(wanted, &ledger, &rows).unwrap();
-                together.extend(merge.finish(&ledger));
+                merge.rows(wanted, &totals, &rows).unwrap();
+                together.extend(merge.finish(&totals));
             }
             prop_assert_eq!(together, merged(&expected, &scan(&current), 9, &scope));
         }
@@ -395,16 +395,16 @@ mod tests {
             definitions: &definitions,
             scope: &scope,
         };
-        let ledger = ledger(&BTreeMap::new());
+        let totals = totals(&BTreeMap::new());
         assert!(
-            Merge::new(&ledger, whole())
-                .rows(wanted, &ledger, &rows)
+            Merge::new(&totals, whole())
+                .rows(wanted, &totals, &rows)
                 .is_err()
         );
         let twice = [rows[0].clone(), rows[0].clone()];
         assert!(
-            Merge::new(&ledger, whole())
-                .rows(wanted, &ledger, &twice)
+            Merge::new(&totals, whole())
+                .rows(wanted, &totals, &twice)
                 .is_err()
         );
     }

@@ -11,13 +11,13 @@ use stitch_common::token::Token;
 
 use crate::cells::patiently;
 use crate::error::Error;
-use crate::plan::found::Found;
+use crate::plan::audit_findings::AuditFindings;
 use crate::plan::judge::Verdicts;
 use crate::plan::merge::{Merge, Row, Wanted};
 use crate::site::{Site, World};
-use stitch_common::wait::breathe;
-use stitch_totals::memory::Share;
-use stitch_totals::tail::Tail;
+use stitch_common::wait::yield_now;
+use stitch_totals::log_follower::LogFollower;
+use stitch_totals::memory_pool::MemoryReservation;
 
 /// Scans that run side by side: enough to keep a node busy while pages are merged.
 const SIDE_BY_SIDE: usize = 8;
@@ -30,14 +30,14 @@ const INTERVALS_MIN: u64 = 32;
 /// Too few replicas answered, several times; or too much is wrong.
 pub async fn first<W: World>(
     site: &Site<'_, W>,
-    tail: &Tail,
+    follower: &LogFollower,
     ranges: &[RangeId],
-) -> Result<Found, Error> {
+) -> Result<AuditFindings, Error> {
     for range in ranges {
-        tail.ledgers_mut().of_mut(*range).note_passed();
+        follower.totals_mut().of_mut(*range).note_passed();
     }
-    let mut found = Found::new(&site.memory, ranges.iter().copied());
-    scan(site, tail, ranges, &mut found).await?;
+    let mut found = AuditFindings::new(&site.memory, ranges.iter().copied());
+    scan(site, follower, ranges, &mut found).await?;
     Ok(found)
 }
 
@@ -47,9 +47,9 @@ pub async fn first<W: World>(
 /// Too few replicas answered, several times; or too much is wrong.
 pub async fn scan<W: World>(
     site: &Site<'_, W>,
-    tail: &Tail,
+    follower: &LogFollower,
     ranges: &[RangeId],
-    found: &mut Found,
+    found: &mut AuditFindings,
 ) -> Result<(), Error> {
     // What is found takes memory from the first page on, long before it is whole.
     let growing = RefCell::new(site.memory.share());
@@ -60,9 +60,9 @@ pub async fn scan<W: World>(
             let verdicts = match (&site.scope.counter, &site.scope.key) {
                 (Some(name), Some(key)) => {
                     let counter = Counter::new(name.0.clone(), key.0.clone());
-                    one_counter(site, tail, range, &counter).await
+                    one_counter(site, follower, range, &counter).await
                 }
-                (Some(_) | None, _) => one_interval(site, tail, range, interval, growing).await,
+                (Some(_) | None, _) => one_interval(site, follower, range, interval, growing).await,
             };
             Ok::<_, Error>((range, verdicts?))
         }
@@ -110,35 +110,35 @@ fn divide(interval: TokenInterval, pieces: u64) -> Vec<TokenInterval> {
 
 async fn one_interval<W: World>(
     site: &Site<'_, W>,
-    tail: &Tail,
+    follower: &LogFollower,
     range: RangeId,
     interval: TokenInterval,
-    growing: &RefCell<Share>,
+    growing: &RefCell<MemoryReservation>,
 ) -> Result<Verdicts, Error> {
-    let mut merge = Merge::new(tail.ledgers().of(range), interval);
+    let mut merge = Merge::new(follower.totals().of(range), interval);
     let mut after = None;
     let mut grown = 0;
     loop {
         let read = || site.store.scan(interval, site.level(), after.clone());
         let page = patiently(site.clock, read).await?;
         let rows = u64::try_from(page.cells.len()).unwrap_or(u64::MAX);
-        merge.rows(wanted(site), tail.ledgers().of(range), &page.cells)?;
+        merge.rows(wanted(site), follower.totals().of(range), &page.cells)?;
         site.progress.advance(rows);
         after = page.next;
         growing.borrow_mut().add(merge.bytes() - grown)?;
         grown = merge.bytes();
         if after.is_none() {
-            let verdicts = merge.finish(tail.ledgers().of(range));
+            let verdicts = merge.finish(follower.totals().of(range));
             growing.borrow_mut().add(verdicts.bytes() - grown)?;
             return Ok(verdicts);
         }
-        breathe().await;
+        yield_now().await;
     }
 }
 
 async fn one_counter<W: World>(
     site: &Site<'_, W>,
-    tail: &Tail,
+    follower: &LogFollower,
     range: RangeId,
     counter: &Counter,
 ) -> Result<Verdicts, Error> {
@@ -147,14 +147,14 @@ async fn one_counter<W: World>(
         first: token,
         last: token,
     };
-    let mut merge = Merge::new(tail.ledgers().of(range), only);
+    let mut merge = Merge::new(follower.totals().of(range), only);
     let read = || site.store.read(counter, Reading::Whole, site.level());
     let mut cells = patiently(site.clock, read).await?;
     cells.sort_unstable();
     let row = |(slot, count)| -> Row { (token, counter.clone(), slot, count) };
     let rows: Vec<Row> = cells.into_iter().map(row).collect();
-    merge.rows(wanted(site), tail.ledgers().of(range), &rows)?;
-    Ok(merge.finish(tail.ledgers().of(range)))
+    merge.rows(wanted(site), follower.totals().of(range), &rows)?;
+    Ok(merge.finish(follower.totals().of(range)))
 }
 
 fn wanted<'a, W: World>(site: &'a Site<'_, W>) -> Wanted<'a> {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use stitch_common::answer::{Exit, Report};
 use stitch_common::cell::CounterName;
-use stitch_common::user_error::Failure;
+use stitch_common::output::{Exit, Report};
+use stitch_common::user_error::UserError;
 
 use super::{Totals, Wrongness, total_lines, unnamed_lines};
 
@@ -51,13 +51,13 @@ impl Report for PlanReport {
 
     fn exit(&self) -> Exit {
         if self.cells.wrong == 0 {
-            Exit::Well
+            Exit::Success
         } else {
-            Exit::Wrong
+            Exit::DriftFound
         }
     }
 
-    fn error(&self) -> Option<&Failure> {
+    fn error(&self) -> Option<&UserError> {
         None
     }
 
@@ -107,8 +107,8 @@ impl Report for PlanReport {
 mod tests {
     use super::*;
     use crate::plan::judge::Drift;
-    use stitch_common::answer::{Output, give};
     use stitch_common::cell::{Cell, Count, Counter, Granularity};
+    use stitch_common::output::{self, Output};
     use stitch_testkit::samples::slot_at;
 
     fn report(wrong: u64) -> PlanReport {
@@ -134,7 +134,7 @@ mod tests {
 
     fn given(report: PlanReport, output: Output) -> (String, u8) {
         let mut out = Vec::new();
-        let exit = give("plan", &Ok(report), output, &mut out, &mut Vec::new()).unwrap();
+        let exit = output::write("plan", &Ok(report), output, &mut out, &mut Vec::new()).unwrap();
         (String::from_utf8(out).unwrap(), exit.code())
     }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use stitch_common::answer::{Exit, Report};
 use stitch_common::cell::CounterName;
+use stitch_common::output::{Exit, Report};
 use stitch_common::range::RangeId;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 use stitch_protocol::restoration::RestorationState;
 
 use super::{Totals, Wrongness, total_lines, unnamed_lines};
@@ -38,7 +38,7 @@ pub struct RunReport {
     pub notes: Vec<String>,
     /// Why it is not all proved.
     #[serde(skip)]
-    pub failure: Option<Failure>,
+    pub failure: Option<UserError>,
 }
 
 /// How many cells.
@@ -70,11 +70,11 @@ pub struct Planned {
 #[serde(rename_all = "snake_case")]
 pub enum RangeEnd {
     /// Every cell in scope is right.
-    Proved,
+    Verified,
     /// More would have been corrected than the operator expected.
     Refused,
     /// Given back before it was shown.
-    NotProved,
+    Unverified,
 }
 
 /// One range.
@@ -100,7 +100,7 @@ pub struct RangeReport {
     pub corrected: u64,
     /// Why it is not proved, and the way out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<Failure>,
+    pub error: Option<UserError>,
 }
 
 impl RunReport {
@@ -108,12 +108,12 @@ impl RunReport {
     #[must_use]
     pub fn state(&self) -> RestorationState {
         let ended = |end: RangeEnd| self.ranges.iter().any(|range| range.outcome == end);
-        if ended(RangeEnd::NotProved) || self.cells.unjudged > 0 {
-            RestorationState::NotProved
+        if ended(RangeEnd::Unverified) || self.cells.unjudged > 0 {
+            RestorationState::Unverified
         } else if ended(RangeEnd::Refused) {
             RestorationState::DriftRemains
         } else {
-            RestorationState::Proved
+            RestorationState::Verified
         }
     }
 }
@@ -131,18 +131,18 @@ impl RunReport {
     }
 
     /// What is not proved, ranges of one reason together.
-    fn unproved_lines(&self) -> Vec<String> {
+    fn unverified_lines(&self) -> Vec<String> {
         let mut reasons = BTreeMap::<(&str, &str), Vec<String>>::new();
         for range in &self.ranges {
-            if let Some(Failure { what, way_out }) = &range.error {
-                let ranges = reasons.entry((what, way_out)).or_default();
+            if let Some(UserError { message, help }) = &range.error {
+                let ranges = reasons.entry((message, help)).or_default();
                 ranges.push(range.range.to_string());
             }
         }
-        let line = |((what, way_out), ranges): ((&str, &str), Vec<String>)| {
+        let line = |((message, help), ranges): ((&str, &str), Vec<String>)| {
             let word = if ranges.len() == 1 { "range" } else { "ranges" };
             let ranges = ranges.join(" ");
-            format!("{word} {ranges} not proved: {what}\n  way out: {way_out}")
+            format!("{word} {ranges} not proved: {message}\n  help: {help}")
         };
         reasons.into_iter().map(line).collect()
     }
@@ -151,31 +151,31 @@ impl RunReport {
 impl Report for RunReport {
     fn outcome(&self) -> &'static str {
         match self.state() {
-            RestorationState::Proved => "proved",
+            RestorationState::Verified => "verified",
             RestorationState::DriftRemains => "drift_remains",
-            RestorationState::NotProved | RestorationState::Running => "not_proved",
+            RestorationState::Unverified | RestorationState::Running => "unverified",
         }
     }
 
     fn exit(&self) -> Exit {
         match self.state() {
-            RestorationState::Proved => Exit::Well,
-            RestorationState::DriftRemains => Exit::Wrong,
-            RestorationState::NotProved | RestorationState::Running => Exit::Failed,
+            RestorationState::Verified => Exit::Success,
+            RestorationState::DriftRemains => Exit::DriftFound,
+            RestorationState::Unverified | RestorationState::Running => Exit::Failed,
         }
     }
 
-    fn error(&self) -> Option<&Failure> {
+    fn error(&self) -> Option<&UserError> {
         self.failure.as_ref()
     }
 
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        let proved = self
+        let verified = self
             .ranges
             .iter()
-            .filter(|range| range.outcome == RangeEnd::Proved);
-        let (proved, ranges) = (proved.count(), self.ranges.len());
-        writeln!(out, "{proved} of {ranges} ranges proved right")?;
+            .filter(|range| range.outcome == RangeEnd::Verified);
+        let (verified, ranges) = (verified.count(), self.ranges.len());
+        writeln!(out, "{verified} of {ranges} ranges proved right")?;
         let Cells {
             judged,
             wrong,
@@ -207,7 +207,7 @@ impl Report for RunReport {
         for line in total_lines(&self.totals) {
             writeln!(out, "{line}")?;
         }
-        for line in self.unproved_lines() {
+        for line in self.unverified_lines() {
             writeln!(out, "{line}")?;
         }
         for line in unnamed_lines(&self.unnamed_counters)
@@ -226,11 +226,11 @@ impl Report for RunReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stitch_common::answer::{Output, give};
+    use stitch_common::output::{self, Output};
 
     fn range(range: u16, outcome: RangeEnd) -> RangeReport {
         let error =
-            (outcome != RangeEnd::Proved).then(|| Failure::new("a node is down", "start it"));
+            (outcome != RangeEnd::Verified).then(|| UserError::new("a node is down", "start it"));
         RangeReport {
             range: RangeId(range),
             outcome,
@@ -270,20 +270,20 @@ mod tests {
 
     fn given(report: RunReport, output: Output) -> (String, u8) {
         let mut out = Vec::new();
-        let exit = give("run", &Ok(report), output, &mut out, &mut Vec::new()).unwrap();
+        let exit = output::write("run", &Ok(report), output, &mut out, &mut Vec::new()).unwrap();
         (String::from_utf8(out).unwrap(), exit.code())
     }
 
     #[test]
     fn all_ranges_proved_is_0_known_drift_is_1_and_not_proved_wins_with_2() {
-        use RangeEnd::{NotProved, Proved, Refused};
+        use RangeEnd::{Refused, Unverified, Verified};
         let code = |ends: &[RangeEnd], unjudged| {
             let ranges = ends.iter().map(|end| range(0, *end)).collect();
             given(report(ranges, unjudged), Output::Text).1
         };
-        assert_eq!(code(&[Proved, Proved], 0), 0);
-        assert_eq!(code(&[Proved, Refused], 0), 1);
-        assert_eq!(code(&[Refused, NotProved], 0), 2);
+        assert_eq!(code(&[Verified, Verified], 0), 0);
+        assert_eq!(code(&[Verified, Refused], 0), 1);
+        assert_eq!(code(&[Refused, Unverified], 0), 2);
         assert_eq!(
             code(&[Refused], 3),
             2,
@@ -293,27 +293,27 @@ mod tests {
 
     #[test]
     fn the_object_has_the_fields_that_programs_read() {
-        let ranges = vec![range(3, RangeEnd::Proved), range(4, RangeEnd::NotProved)];
+        let ranges = vec![range(3, RangeEnd::Verified), range(4, RangeEnd::Unverified)];
         let (json, _) = given(report(ranges, 0), Output::Json);
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(json["outcome"], "not_proved");
+        assert_eq!(json["outcome"], "unverified");
         for field in ["judged", "wrong", "corrected", "unjudged"] {
             assert!(json["cells"][field].is_u64(), "{json}");
         }
         assert_eq!(json["ranges"][0]["range"], 3);
-        assert_eq!(json["ranges"][0]["outcome"], "proved");
+        assert_eq!(json["ranges"][0]["outcome"], "verified");
         assert_eq!(json["ranges"][0]["locked_ms"], 41);
-        assert_eq!(json["ranges"][1]["error"]["way_out"], "start it");
+        assert_eq!(json["ranges"][1]["error"]["help"], "start it");
         assert_eq!(json["planned"]["found_since"], 0);
     }
 
     #[test]
     fn what_is_not_proved_is_told_with_its_way_out() {
-        let ranges = vec![range(3, RangeEnd::Proved), range(4, RangeEnd::NotProved)];
+        let ranges = vec![range(3, RangeEnd::Verified), range(4, RangeEnd::Unverified)];
         let (text, _) = given(report(ranges, 0), Output::Text);
         assert!(text.contains("1 of 2 ranges proved right"), "{text}");
         assert!(
-            text.contains("range 4 not proved: a node is down\n  way out: start it"),
+            text.contains("range 4 not proved: a node is down\n  help: start it"),
             "{text}"
         );
     }

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::plan::judge::Drift;
 use crate::site::{Site, World};
-use crate::unproven::Unproven;
+use crate::unverified::Unverified;
 
 /// Every difference was applied.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub enum Sent {
 enum Batch {
     Applied,
     Unknown,
-    Failed(Unproven),
+    Failed(Unverified),
 }
 
 /// Writes the differences down, then sends each once.
@@ -57,7 +57,7 @@ pub async fn once<W: World>(
     held: &mut Held<'_, W>,
     cut: &Cut,
     delta: Delta,
-) -> Result<Sent, Unproven> {
+) -> Result<Sent, Unverified> {
     let site = held.task().site;
     let corrections = delta.corrections();
     if corrections.is_empty() {
@@ -67,17 +67,17 @@ pub async fn once<W: World>(
     }
     let settled = check_invariant!(
         I5,
-        !held.claim.unsettled,
+        !held.claim.in_doubt,
         "range {} has corrections of unknown outcome on their way",
         held.range()
     );
     if !settled {
-        return Err(Unproven::Unknown);
+        return Err(Unverified::Unknown);
     }
     let journal = held.task().journal;
     journal.write(site.clock.wall(), held.range(), cut.offsets(), corrections)?;
     failpoint::pass("r6-journaled");
-    let verified = held.claim.lock.verify(site.coordinator);
+    let verified = held.claim.lock.verify(site.session);
     held.bound
         .wait("seeing that the range is still locked", verified)
         .await?;
@@ -105,7 +105,7 @@ pub async fn once<W: World>(
         }
     }
     let unknown = ended.iter().any(|batch| matches!(batch, Batch::Unknown));
-    held.claim.unsettled |= unknown;
+    held.claim.in_doubt |= unknown;
     for batch in ended {
         if let Batch::Failed(why) = batch {
             return Err(why);
@@ -123,13 +123,13 @@ pub async fn once<W: World>(
 ///
 /// # Errors
 /// No calm came.
-pub async fn wait_out<W: World>(held: &mut Held<'_, W>) -> Result<(), Unproven> {
+pub async fn wait_out<W: World>(held: &mut Held<'_, W>) -> Result<(), Unverified> {
     let note = "the outcome of some corrections is unknown: awaiting a calm, then everything is read again";
     held.task().site.progress.note(note);
     if !out(Rule::CalmAfterUnknown) {
         held.bound.calm().await?;
     }
-    held.claim.unsettled = false;
+    held.claim.in_doubt = false;
     Ok(())
 }
 
@@ -142,7 +142,7 @@ async fn send<W: World>(site: &Site<'_, W>, batch: &CounterBatch) -> Batch {
             return Batch::Failed(Error::Interrupted(why).into());
         }
         let Some(permit) = site.standing.permit(site.clock) else {
-            return Batch::Failed(Unproven::LeaseLost);
+            return Batch::Failed(Unverified::LeaseLost);
         };
         match site.store.increment(permit, batch).await {
             Outcome::Applied => return Batch::Applied,
@@ -151,10 +151,10 @@ async fn send<W: World>(site: &Site<'_, W>, batch: &CounterBatch) -> Batch {
                 tracing::warn!(counter = %batch.counter, %cause, "outcome of a correction unknown");
                 return Batch::Unknown;
             }
-            Outcome::Refused(cause) => return Batch::Failed(Unproven::NotTaken(cause)),
+            Outcome::Refused(cause) => return Batch::Failed(Unverified::CorrectionRejected(cause)),
             Outcome::NotApplied(cause) => last = cause,
         }
         site.clock.sleep(PAUSE).await;
     }
-    Batch::Failed(Unproven::NotTaken(last))
+    Batch::Failed(Unverified::CorrectionRejected(last))
 }

@@ -9,9 +9,9 @@ use futures_util::future::{Either, select};
 use stitch_common::clock::{Clock, Moment};
 
 use crate::error::Error;
-use crate::quiet;
+use crate::quiescence;
 use crate::site::{Site, World};
-use crate::unproven::Unproven;
+use crate::unverified::Unverified;
 
 /// The bound of one range's restoration.
 pub struct Bound<'a, W: World> {
@@ -31,11 +31,11 @@ impl<'a, W: World> Bound<'a, W> {
     ///
     /// # Errors
     /// As told, or those of `work`.
-    pub async fn wait<T, E: Into<Unproven>>(
+    pub async fn wait<T, E: Into<Unverified>>(
         &self,
         what: &'static str,
         work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Unproven> {
+    ) -> Result<T, Unverified> {
         let left = self.until.since(self.site.clock.now());
         let over = pin!(self.site.clock.sleep(left));
         let interrupted = pin!(self.site.standing.interrupted());
@@ -46,12 +46,12 @@ impl<'a, W: World> Bound<'a, W> {
         }
     }
 
-    /// Waits out what `unrest` tells of, beside the bound.
+    /// Waits out what `in_doubt` tells of, beside the bound.
     ///
     /// # Errors
     /// No calm came, the session ended, or a stop was asked for.
-    pub async fn wait_out(&mut self, unrest: quiet::Unrest) -> Result<(), Unproven> {
-        let calm = unrest.wait_out(self.site);
+    pub async fn wait_out(&mut self, in_doubt: quiescence::InDoubt) -> Result<(), Unverified> {
+        let calm = in_doubt.wait_out(self.site);
         let site = self.site;
         self.beside(site, calm).await
     }
@@ -60,27 +60,27 @@ impl<'a, W: World> Bound<'a, W> {
     ///
     /// # Errors
     /// No calm came, the session ended, or a stop was asked for.
-    pub async fn calm(&mut self) -> Result<(), Unproven> {
+    pub async fn calm(&mut self) -> Result<(), Unverified> {
         let site = self.site;
-        self.beside(site, quiet::calm(site)).await
+        self.beside(site, quiescence::calm(site)).await
     }
 
     async fn beside(
         &mut self,
         site: &Site<'_, W>,
         calm: impl Future<Output = Result<(), Error>>,
-    ) -> Result<(), Unproven> {
+    ) -> Result<(), Unverified> {
         let began = site.clock.now();
         let interrupted = pin!(site.standing.interrupted());
         let came = match select(pin!(calm), interrupted).await {
-            Either::Left((came, _)) => came.map_err(Unproven::from),
+            Either::Left((came, _)) => came.map_err(Unverified::from),
             Either::Right((why, _)) => Err(Error::Interrupted(why).into()),
         };
         self.until = self.until.plus(site.clock.now().since(began));
         came
     }
 
-    fn passed(&self, what: &'static str) -> Unproven {
+    fn passed(&self, what: &'static str) -> Unverified {
         let seconds = self
             .site
             .config

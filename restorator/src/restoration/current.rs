@@ -3,12 +3,12 @@
 use stitch_common::cell::Cell;
 
 use super::acquire::Held;
-use super::touched::Touched;
+use super::dirty::Dirty;
 use crate::cells;
 use crate::failpoint;
 use crate::plan::judge::Drift;
 use crate::site::World;
-use crate::unproven::Unproven;
+use crate::unverified::Unverified;
 
 /// The cells that are wrong under the lock.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ impl Current {
 ///
 /// # Errors
 /// At the bound, or too few replicas answered.
-pub async fn read<W: World>(held: &Held<'_, W>, touched: &Touched) -> Result<Current, Unproven> {
-    let expected = touched.expected();
+pub async fn read<W: World>(held: &Held<'_, W>, dirty: &Dirty) -> Result<Current, Unverified> {
+    let expected = dirty.expected();
     let read = cells::read(held.task().site, expected.keys());
     let read = held.bound.wait("reading the cells", read).await?;
     let wrong = read.into_iter().filter_map(|(cell, current)| {

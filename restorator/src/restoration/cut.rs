@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::plan::base_cut::BaseCut;
 use crate::site::World;
-use crate::unproven::Unproven;
+use crate::unverified::Unverified;
 
 /// Where every partition stands for this range, for as long as its lock is held.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// Progress of every partition, for all ranges.
+    /// Checkpoint of every partition, for all ranges.
     pub const fn all(&self) -> &BaseCut {
         &self.all
     }
@@ -34,33 +34,33 @@ impl Cut {
 ///
 /// # Errors
 /// A partition has no progress, or it went back; or the namespace was changed.
-pub async fn find<W: World>(held: &Held<'_, W>) -> Result<Cut, Unproven> {
+pub async fn find<W: World>(held: &Held<'_, W>) -> Result<Cut, Unverified> {
     let site = held.task().site;
     let read = BaseCut::read(site);
     let all = held.bound.wait("reading the cut", read).await?;
-    let defined = definition_node::read(site.coordinator);
+    let defined = definition_node::read(site.session);
     let defined = held.bound.wait("reading the definition", defined).await?;
     if defined.as_ref() != Some(site.defined) {
-        return Err(Unproven::DefinitionChanged);
+        return Err(Unverified::DefinitionChanged);
     }
     let cut = taken(all, held)?;
     failpoint::pass("r3-cut");
     Ok(cut)
 }
 
-fn taken<W: World>(all: BaseCut, held: &Held<'_, W>) -> Result<Cut, Unproven> {
+fn taken<W: World>(all: BaseCut, held: &Held<'_, W>) -> Result<Cut, Unverified> {
     if let Some(partition) = all.lacking().next() {
-        return Err(Unproven::NoProgress(partition));
+        return Err(Unverified::NoProgress(partition));
     }
     let mut offsets = all.of(held.range());
-    let ledgers = held.task().tail.ledgers();
-    ledgers
+    let totals = held.task().follower.totals();
+    totals
         .of(held.range())
         .ahead(&offsets)
         .map_err(Error::from)?;
     if out(Rule::CutUnderLock) {
-        offsets.clone_from(ledgers.of(held.range()).cut());
+        offsets.clone_from(totals.of(held.range()).cut());
     }
-    drop(ledgers);
+    drop(totals);
     Ok(Cut { all, offsets })
 }

@@ -8,7 +8,7 @@ use super::current::Current;
 use crate::limits::{self, Extent};
 use crate::plan::judge::Drift;
 use crate::site::World;
-use crate::unproven::Unproven;
+use crate::unverified::Unverified;
 
 /// Corrections, each to be sent once.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ fn batches(corrections: &[(Cell, Drift)]) -> Vec<CounterBatch> {
 ///
 /// # Errors
 /// They do: nothing of the range is corrected.
-pub fn between<W: World>(held: &mut Held<'_, W>, current: Current) -> Result<Delta, Unproven> {
+pub fn between<W: World>(held: &mut Held<'_, W>, current: Current) -> Result<Delta, Unverified> {
     let task = held.task();
     let known = &held.claim.corrected;
     let new = current

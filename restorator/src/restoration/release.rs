@@ -6,7 +6,7 @@ use std::time::Duration;
 use stitch_common::cell::Cell;
 use stitch_common::clock::Clock;
 use stitch_common::mutation::{Rule, out};
-use stitch_protocol::{Error, marks, requests};
+use stitch_protocol::{Error, in_doubt, revocation};
 
 use super::Task;
 use super::acquire::Claim;
@@ -30,7 +30,7 @@ pub struct GivenBack {
 /// goes with the session.
 pub async fn range<W: World>(task: &Task<'_, W>, mut claim: Claim) -> GivenBack {
     let site = task.site;
-    let session_timeout = stitch_common::ports::Session::timeout(site.coordinator.session());
+    let session_timeout = stitch_common::ports::Session::timeout(site.session.zookeeper());
     let given_back = within(site.clock, session_timeout, give_back(task, &mut claim)).await;
     match &given_back {
         Some(Ok(())) => {}
@@ -56,16 +56,16 @@ pub async fn range<W: World>(task: &Task<'_, W>, mut claim: Claim) -> GivenBack 
 
 async fn give_back<W: World>(task: &Task<'_, W>, claim: &mut Claim) -> Result<(), Error> {
     let site = task.site;
-    if claim.unsettled && !out(Rule::MarkFirst) {
+    if claim.in_doubt && !out(Rule::MarkFirst) {
         // Until the mark is there, the member itself has to stay behind as a tombstone.
         site.standing.leave_unsettled();
-        marks::create(site.coordinator, claim.range).await?;
+        in_doubt::create(site.session, claim.range).await?;
         site.standing.settled_by_mark();
-        claim.unsettled = false;
+        claim.in_doubt = false;
     }
-    claim.lock.release(site.coordinator).await?;
+    claim.lock.release(site.session).await?;
     if let Some(request) = claim.request {
-        requests::withdraw(site.coordinator, request).await?;
+        revocation::withdraw(site.session, request).await?;
     }
     Ok(())
 }

@@ -12,15 +12,15 @@ use stitch_common::ports::{NodeState, Nodes};
 use super::acquire::Held;
 use super::apply::Applied;
 use super::cut::Cut;
-use super::touched::Touched;
+use super::dirty::Dirty;
 use crate::cells;
 use crate::error::Error;
 use crate::failpoint;
 use crate::plan::base_cut::BaseCut;
 use crate::plan::judge::Drift;
 use crate::site::World;
-use crate::unproven::Unproven;
-use stitch_totals::ledger::Ledger;
+use crate::unverified::Unverified;
+use stitch_totals::range_totals::RangeTotals;
 
 /// Every cell in scope of the range equals what the events below the cut add up to (I3).
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub enum Checked {
     /// All is right.
     Right(Verified),
     /// These are right, a portion; of the other cells nothing is said.
-    Portion(Vec<Cell>),
+    Chunk(Vec<Cell>),
     /// These cells are not: what was corrected, and what each holds now.
     Wrong(Vec<(Cell, Drift, Count)>),
 }
@@ -54,9 +54,9 @@ pub enum Checked {
 pub async fn again<W: World>(
     held: &mut Held<'_, W>,
     cut: &Cut,
-    touched: &Touched,
+    dirty: &Dirty,
     applied: Applied,
-) -> Result<Checked, Unproven> {
+) -> Result<Checked, Unverified> {
     let site = held.task().site;
     let corrected = applied.corrections();
     let read = cells::read(site, corrected.iter().map(|(cell, _)| cell));
@@ -73,17 +73,17 @@ pub async fn again<W: World>(
     let ring = held.bound.wait("reading the ring", ring).await?;
     same_ring(&site.ring.borrow(), &ring)?;
     // Last of all: as long as the node is there, the lock has been held all the time.
-    let verified = held.claim.lock.verify(site.coordinator);
+    let verified = held.claim.lock.verify(site.session);
     held.bound
         .wait("seeing that the range is still locked", verified)
         .await?;
     failpoint::pass("r7-verified");
-    if !touched.is_all() {
-        let cells = touched.expected().keys().cloned().collect();
-        return Ok(Checked::Portion(cells));
+    if !dirty.is_all() {
+        let cells = dirty.expected().keys().cloned().collect();
+        return Ok(Checked::Chunk(cells));
     }
     Ok(Checked::Right(Verified {
-        cells: touched.expected().len(),
+        cells: dirty.expected().len(),
     }))
 }
 
@@ -104,39 +104,42 @@ pub fn still_wrong(
     wrong
 }
 
-/// Progress is not below the cut, and passed no event of the range.
-async fn untouched<W: World>(held: &Held<'_, W>, cut: &Cut) -> Result<(), Unproven> {
-    let (site, tail) = (held.task().site, held.task().tail);
+/// Checkpoint is not below the cut, and passed no event of the range.
+async fn untouched<W: World>(held: &Held<'_, W>, cut: &Cut) -> Result<(), Unverified> {
+    let (site, follower) = (held.task().site, held.task().follower);
     let read = BaseCut::read(site);
     let now = held.bound.wait("reading progress again", read).await?;
     let now = now.of(held.range());
     held.bound
-        .wait("reading the log to where progress stands", tail.reach(&now))
+        .wait(
+            "reading the log to where progress stands",
+            follower.reach(&now),
+        )
         .await?;
-    let ledgers = tail.ledgers();
-    let ledger = ledgers.of(held.range());
-    let not_below = ledger.ahead(&now);
+    let totals = follower.totals();
+    let totals = totals.of(held.range());
+    let not_below = totals.ahead(&now);
     check_invariant!(I2, not_below.is_ok(), "{not_below:?}");
     not_below.map_err(Error::from)?;
-    let passed = passed(ledger, cut.offsets(), &now);
+    let passed = passed(totals, cut.offsets(), &now);
     let unpassed = check_invariant!(I2, passed.is_none(), "{passed:?} of range {}", held.range());
     match passed {
-        Some(partition) if !unpassed => Err(Unproven::Passed(partition)),
+        Some(partition) if !unpassed => Err(Unverified::Passed(partition)),
         Some(_) | None => Ok(()),
     }
 }
 
 /// The partition whose progress has passed an event of the range, if there is one.
 #[must_use]
-pub fn passed(ledger: &Ledger, cut: &Offsets, now: &Offsets) -> Option<Partition> {
-    let later = ledger.later_spans();
+pub fn passed(totals: &RangeTotals, cut: &Offsets, now: &Offsets) -> Option<Partition> {
+    let later = totals.later_spans();
     let passed = later.iter().find(|(partition, span)| {
         span.from >= cut.of(**partition) && span.from < now.of(**partition)
     });
     passed.map(|(partition, _)| *partition)
 }
 
-fn same_ring(then: &[NodeState], now: &[NodeState]) -> Result<(), Unproven> {
+fn same_ring(then: &[NodeState], now: &[NodeState]) -> Result<(), Unverified> {
     let identity = |ring: &[NodeState]| {
         let mut nodes: Vec<_> = ring
             .iter()
@@ -147,10 +150,10 @@ fn same_ring(then: &[NodeState], now: &[NodeState]) -> Result<(), Unproven> {
     };
     if identity(then) != identity(now) {
         let what = "the ring of Cassandra nodes changed during the restoration";
-        return Err(Unproven::Ring(what.to_owned()));
+        return Err(Unverified::Ring(what.to_owned()));
     }
     match then.iter().chain(now).find(|node| !node.normal) {
-        Some(node) => Err(Unproven::Ring(format!(
+        Some(node) => Err(Unverified::Ring(format!(
             "the Cassandra node at {} was joining, leaving or moving",
             node.node.address
         ))),
@@ -167,7 +170,7 @@ mod tests {
     use stitch_common::offset::Offset;
     use stitch_common::ports::{NodeAddress, NodeId};
     use stitch_testkit::samples::offsets;
-    use stitch_totals::place::{PackedSlot, Place};
+    use stitch_totals::scan_key::{PackedSlot, ScanKey};
 
     #[test]
     fn a_correction_that_did_not_lead_to_what_is_expected_is_seen() {
@@ -184,14 +187,14 @@ mod tests {
 
     #[test]
     fn progress_that_passed_an_event_of_the_locked_range_is_seen() {
-        let mut ledger = Ledger::new(offsets(&[(0, 2)]));
-        let place = Place::of(cell("a").counter);
+        let mut totals = RangeTotals::new(offsets(&[(0, 2)]));
+        let place = ScanKey::of(cell("a").counter);
         let slots = PackedSlot::pack(cell("a").slot).into_iter();
-        ledger.take(Partition(0), Offset(5), &place, slots, Amount(1));
+        totals.take(Partition(0), Offset(5), &place, slots, Amount(1));
         let cut = offsets(&[(0, 2)]);
-        assert_eq!(passed(&ledger, &cut, &offsets(&[(0, 5)])), None, "up to it");
+        assert_eq!(passed(&totals, &cut, &offsets(&[(0, 5)])), None, "up to it");
         assert_eq!(
-            passed(&ledger, &cut, &offsets(&[(0, 6)])),
+            passed(&totals, &cut, &offsets(&[(0, 6)])),
             Some(Partition(0))
         );
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use stitch_common::ports::{
-    CreateMode, Created, Keeper, KeeperError, MultiError, Node, NodeStat, Operation, Session,
-    SessionState,
+    CreateMode, Created, MultiError, Node, NodeStat, Operation, Session, SessionState, ZkError,
+    ZooKeeper,
 };
 
 use super::clock::Changed;
@@ -46,10 +46,10 @@ impl Nodes {
         path: &str,
         data: &[u8],
         mode: CreateMode,
-    ) -> Result<Created, KeeperError> {
+    ) -> Result<Created, ZkError> {
         let parent = Self::parent(path);
         if !parent.is_empty() && !self.nodes.contains_key(parent) {
-            return Err(KeeperError::NoNode);
+            return Err(ZkError::NoNode);
         }
         self.sequence += 1;
         let path = match mode {
@@ -57,7 +57,7 @@ impl Nodes {
             CreateMode::Persistent | CreateMode::Ephemeral => path.to_owned(),
         };
         if self.nodes.contains_key(&path) {
-            return Err(KeeperError::NodeExists);
+            return Err(ZkError::NodeExists);
         }
         self.zxid += 1;
         let stat = NodeStat {
@@ -84,38 +84,34 @@ impl Nodes {
         path: &str,
         data: &[u8],
         version: Option<i32>,
-    ) -> Result<NodeStat, KeeperError> {
+    ) -> Result<NodeStat, ZkError> {
         self.check(path, version)?;
         self.zxid += 1;
-        let node = self.nodes.get_mut(path).ok_or(KeeperError::NoNode)?;
+        let node = self.nodes.get_mut(path).ok_or(ZkError::NoNode)?;
         node.data = data.to_vec();
         node.stat.version += 1;
         node.stat.mzxid = self.zxid;
         Ok(node.stat)
     }
 
-    pub(crate) fn delete(&mut self, path: &str, version: Option<i32>) -> Result<(), KeeperError> {
+    pub(crate) fn delete(&mut self, path: &str, version: Option<i32>) -> Result<(), ZkError> {
         self.check(path, version)?;
         if !self.children(path).is_empty() {
-            return Err(KeeperError::NotEmpty);
+            return Err(ZkError::NotEmpty);
         }
         self.nodes.remove(path);
         Ok(())
     }
 
-    fn check(&self, path: &str, version: Option<i32>) -> Result<(), KeeperError> {
-        let node = self.nodes.get(path).ok_or(KeeperError::NoNode)?;
+    fn check(&self, path: &str, version: Option<i32>) -> Result<(), ZkError> {
+        let node = self.nodes.get(path).ok_or(ZkError::NoNode)?;
         match version {
-            Some(version) if version != node.stat.version => Err(KeeperError::BadVersion),
+            Some(version) if version != node.stat.version => Err(ZkError::BadVersion),
             Some(_) | None => Ok(()),
         }
     }
 
-    fn apply(
-        &mut self,
-        session: i64,
-        operation: &Operation,
-    ) -> Result<Option<Created>, KeeperError> {
+    fn apply(&mut self, session: i64, operation: &Operation) -> Result<Option<Created>, ZkError> {
         match operation {
             Operation::Check { path, version } => self.check(path, *version).map(|()| None),
             Operation::Create { path, data, mode } => {
@@ -141,10 +137,10 @@ pub(crate) struct FakeSession {
     id: i64,
 }
 
-impl Keeper for Fake {
+impl ZooKeeper for Fake {
     type Session = FakeSession;
 
-    async fn connect(&self) -> Result<FakeSession, KeeperError> {
+    async fn connect(&self) -> Result<FakeSession, ZkError> {
         let mut keeper = self.keeper.borrow_mut();
         keeper.sessions += 1;
         let id = keeper.sessions;
@@ -161,22 +157,22 @@ impl FakeSession {
         &self,
         what: &str,
         path: &str,
-        act: impl FnOnce(&mut Nodes) -> Result<T, KeeperError>,
-    ) -> Result<T, KeeperError> {
+        act: impl FnOnce(&mut Nodes) -> Result<T, ZkError>,
+    ) -> Result<T, ZkError> {
         self.fake.note(&format!(
             "{what} {}",
             path.strip_prefix("/stitch/n").unwrap_or(path)
         ));
         let keeper = self.fake.keeper.borrow();
         if keeper.over {
-            return Err(KeeperError::SessionOver);
+            return Err(ZkError::SessionOver);
         }
         if keeper.cut_off {
-            return Err(KeeperError::Ambiguous("cut off".to_owned()));
+            return Err(ZkError::Ambiguous("cut off".to_owned()));
         }
         let refused = keeper.refused.as_ref();
         if refused.is_some_and(|part| path.contains(part)) {
-            return Err(KeeperError::Refused("as the test wants".to_owned()));
+            return Err(ZkError::Refused("as the test wants".to_owned()));
         }
         drop(keeper);
         let done = act(&mut self.fake.keeper.borrow_mut());
@@ -214,22 +210,17 @@ impl Session for FakeSession {
         self.state()
     }
 
-    async fn create(
-        &self,
-        path: &str,
-        data: &[u8],
-        mode: CreateMode,
-    ) -> Result<Created, KeeperError> {
+    async fn create(&self, path: &str, data: &[u8], mode: CreateMode) -> Result<Created, ZkError> {
         self.ask("create", path, |nodes| {
             nodes.create(self.id, path, data, mode)
         })
     }
 
-    async fn delete(&self, path: &str, version: Option<i32>) -> Result<(), KeeperError> {
+    async fn delete(&self, path: &str, version: Option<i32>) -> Result<(), ZkError> {
         self.ask("delete", path, |nodes| nodes.delete(path, version))
     }
 
-    async fn get(&self, path: &str) -> Result<Option<Node>, KeeperError> {
+    async fn get(&self, path: &str) -> Result<Option<Node>, ZkError> {
         self.ask("get", path, |nodes| Ok(nodes.nodes.get(path).cloned()))
     }
 
@@ -238,23 +229,23 @@ impl Session for FakeSession {
         path: &str,
         data: &[u8],
         version: Option<i32>,
-    ) -> Result<NodeStat, KeeperError> {
+    ) -> Result<NodeStat, ZkError> {
         self.ask("set", path, |nodes| nodes.set(path, data, version))
     }
 
-    async fn children(&self, path: &str) -> Result<Option<Vec<String>>, KeeperError> {
+    async fn children(&self, path: &str) -> Result<Option<Vec<String>>, ZkError> {
         self.ask("list", path, |nodes| {
             let known = nodes.nodes.contains_key(path);
             Ok(known.then(|| nodes.children(path)))
         })
     }
 
-    async fn watch_children(&self, path: &str) -> Result<(Vec<String>, Changed), KeeperError> {
+    async fn watch_children(&self, path: &str) -> Result<(Vec<String>, Changed), ZkError> {
         let names = self.ask("list", path, |nodes| Ok(nodes.children(path)))?;
         Ok((names, self.fake.changes.next()))
     }
 
-    async fn watch_node(&self, path: &str) -> Result<(Option<NodeStat>, Changed), KeeperError> {
+    async fn watch_node(&self, path: &str) -> Result<(Option<NodeStat>, Changed), ZkError> {
         let stat = self.ask("get", path, |nodes| {
             Ok(nodes.nodes.get(path).map(|node| node.stat))
         })?;
@@ -268,7 +259,7 @@ impl Session for FakeSession {
             let done = self.ask("multi", "", |nodes| nodes.apply(self.id, operation));
             match done {
                 Ok(node) => created.extend(node),
-                Err(error @ KeeperError::Ambiguous(_)) => return Err(MultiError::Whole(error)),
+                Err(error @ ZkError::Ambiguous(_)) => return Err(MultiError::Whole(error)),
                 Err(error) => {
                     self.fake.keeper.borrow_mut().nodes = before;
                     return Err(MultiError::Operation { index, error });
@@ -278,7 +269,7 @@ impl Session for FakeSession {
         Ok(created)
     }
 
-    async fn sync(&self, _path: &str) -> Result<(), KeeperError> {
+    async fn sync(&self, _path: &str) -> Result<(), ZkError> {
         Ok(())
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{
-    Bounds, EventLog, Feed, FeedEvent, Group, GroupEvent, LogError, LogIdentity, Record, Rejects,
-    RevokeAck, Run,
+    AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, Group, GroupEvent, LogError,
+    LogIdentity, Record, RevokeAck,
 };
 
 use super::world::Fake;
@@ -13,7 +13,7 @@ use super::world::Fake;
 impl EventLog for Fake {
     type Feed = FakeFeed;
     type Group = Never;
-    type Rejects = Never;
+    type DeadLetters = Never;
 
     async fn partitions(&self) -> Result<Vec<Partition>, LogError> {
         Ok(self.log.borrow().keys().copied().collect())
@@ -55,7 +55,7 @@ impl EventLog for Fake {
         unreachable!("a restorator is in no group")
     }
 
-    async fn rejects(&self) -> Result<Never, LogError> {
+    async fn dead_letters(&self) -> Result<Never, LogError> {
         unreachable!("a restorator rejects nothing")
     }
 }
@@ -63,13 +63,18 @@ impl EventLog for Fake {
 pub(crate) struct FakeFeed {
     fake: Fake,
     /// Where each started partition stands, and which end was told.
-    places: BTreeMap<Partition, (usize, Run, Option<usize>)>,
+    places: BTreeMap<Partition, (usize, AssignmentEpoch, Option<usize>)>,
 }
 
 impl Feed for FakeFeed {
-    fn start(&mut self, partition: Partition, from: Offset, run: Run) -> Result<(), LogError> {
+    fn start(
+        &mut self,
+        partition: Partition,
+        from: Offset,
+        epoch: AssignmentEpoch,
+    ) -> Result<(), LogError> {
         let from = usize::try_from(from.0).unwrap();
-        self.places.insert(partition, (from, run, None));
+        self.places.insert(partition, (from, epoch, None));
         Ok(())
     }
 
@@ -98,14 +103,14 @@ impl FakeFeed {
             return None;
         }
         let log = self.fake.log.borrow();
-        for (&partition, (at, run, told)) in &mut self.places {
+        for (&partition, (at, epoch, told)) in &mut self.places {
             let records: &[Record] = log.get(&partition).map_or(&[], Vec::as_slice);
             if *at < records.len() {
                 let records = records[*at..].to_vec();
                 *at += records.len();
                 return Some(FeedEvent::Records {
                     partition,
-                    run: *run,
+                    epoch: *epoch,
                     records,
                 });
             }
@@ -113,8 +118,8 @@ impl FakeFeed {
                 *told = Some(*at);
                 return Some(FeedEvent::EndReached {
                     partition,
-                    run: *run,
-                    upto: Offset(i64::try_from(*at).unwrap()),
+                    epoch: *epoch,
+                    end_offset: Offset(i64::try_from(*at).unwrap()),
                 });
             }
         }
@@ -147,7 +152,7 @@ impl RevokeAck for Never {
     }
 }
 
-impl Rejects for Never {
+impl DeadLetters for Never {
     async fn put(&self, _: Partition, _: &Record, _: &str) -> Result<(), LogError> {
         match *self {}
     }

@@ -15,7 +15,7 @@ use stitch_common::ports::{
 use stitch_common::range::TokenInterval;
 
 use super::world::Fake;
-use stitch_totals::place::in_scan_order;
+use stitch_totals::scan_key::in_scan_order;
 
 /// What becomes of an increment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

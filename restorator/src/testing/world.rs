@@ -9,14 +9,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use stitch_common::cell::{self, CellSlot, Count, Counter, Granularity};
+use stitch_common::checkpoint::{Checkpoint, StoredCheckpoint};
 use stitch_common::config::{Config, Environment};
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{CreateMode, Keeper, LogIdentity, Record, TableIdentity};
-use stitch_common::progress::{Progress, Written};
+use stitch_common::ports::{CreateMode, LogIdentity, Record, TableIdentity, ZooKeeper};
 use stitch_common::range::RangeId;
-use stitch_common::user_error::Failure;
-use stitch_protocol::Coordinator;
+use stitch_common::user_error::UserError;
+use stitch_protocol::NamespaceSession;
 use stitch_protocol::definition_node::NamespaceRecord;
 use stitch_protocol::envelope;
 use stitch_protocol::membership::MemberRecord;
@@ -29,11 +29,11 @@ use super::keeper::Nodes;
 use super::store::Fate;
 use crate::command::{self, Given};
 use crate::journal::Journal;
+use crate::membership::Process;
 use crate::options::{Limits, PlanOptions, PlanSource, RunOptions};
 use crate::report::{PlanReport, RunReport};
 use crate::site::Servers;
-use crate::visit::Process;
-use stitch_common::feedback::Silent;
+use stitch_common::progress::Silent;
 use stitch_common::scope::Scope;
 use stitch_testkit::samples::{self, slot_at};
 
@@ -86,7 +86,7 @@ topic = "events"
 bits = 0
 [restorator]
 range_timeout_ms = 20000
-calm_timeout_ms = 60000
+quiescence_timeout_ms = 60000
 [[counter]]
 name = "plays"
 on = ["play"]
@@ -165,8 +165,8 @@ impl Fake {
     pub(crate) fn recorded(&self) -> RestorationRecord {
         let read = async {
             let session = self.connect().await.unwrap();
-            let coordinator = Coordinator::new(session, self.clock.clone(), Paths::new("n"));
-            restoration::records(&coordinator).await.unwrap()
+            let session = NamespaceSession::new(session, self.clock.clone(), Paths::new("n"));
+            restoration::records(&session).await.unwrap()
         };
         self.clock.run(read).pop().unwrap()
     }
@@ -225,15 +225,15 @@ impl Fake {
 
     /// All below `offset` is answered.
     pub(crate) fn progress(&self, offset: i64) {
-        let written = Written {
-            progress: Progress::everywhere(Offset(offset)),
+        let written = StoredCheckpoint {
+            progress: Checkpoint::everywhere(Offset(offset)),
             writer: None,
         };
-        self.put(&Paths::new("n").progress(Partition(0)), &written.encode());
+        self.put(&Paths::new("n").checkpoint(Partition(0)), &written.encode());
     }
 
     /// A tombstone of another member.
-    pub(crate) fn tombstone(&self) {
+    pub(crate) fn dead_member(&self) {
         let record = MemberRecord {
             role: Role::Processor,
             host: "h".to_owned(),
@@ -248,10 +248,10 @@ impl Fake {
     }
 
     /// A mark of another member in the range.
-    pub(crate) fn mark(&self) {
+    pub(crate) fn marker(&self) {
         let range = Paths::new("n").range(RangeId(0));
         let member = MemberId::of_session(OTHER);
-        self.put(&format!("{range}/unsettled-{member}-1"), b"");
+        self.put(&format!("{range}/in-doubt-{member}-1"), b"");
     }
 
     /// The shared lock of another member.
@@ -313,24 +313,24 @@ impl Fake {
         self.folder.path().to_owned()
     }
 
-    pub(crate) fn run(&self, limits: Limits) -> Result<RunReport, Failure> {
+    pub(crate) fn run(&self, limits: Limits) -> Result<RunReport, UserError> {
         let options = RunOptions {
             source: PlanSource::Now(self.everything()),
             limits,
-            gone: Vec::new(),
+            declared_dead: Vec::new(),
         };
         self.run_options(&options)
     }
 
-    pub(crate) fn run_options(&self, options: &RunOptions) -> Result<RunReport, Failure> {
+    pub(crate) fn run_options(&self, options: &RunOptions) -> Result<RunReport, UserError> {
         self.given(|given| self.clock.run(Box::pin(command::run(given, options))))
     }
 
-    pub(crate) fn plan(&self, plan_file: Option<PathBuf>) -> Result<PlanReport, Failure> {
+    pub(crate) fn plan(&self, plan_file: Option<PathBuf>) -> Result<PlanReport, UserError> {
         let options = PlanOptions {
             scope: self.everything(),
             plan_file,
-            gone: Vec::new(),
+            declared_dead: Vec::new(),
         };
         self.given(|given| self.clock.run(Box::pin(command::plan(given, &options))))
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use stitch_common::cell::{Amount, Cell, CellSlot, Count, Counter};
 use stitch_common::ports::CounterBatch;
 use stitch_common::token::Token;
-use stitch_totals::place::Place;
+use stitch_totals::scan_key::ScanKey;
 
 use super::NODES;
 
@@ -29,7 +29,7 @@ struct Replicated {
 /// The table, in the order of a scan.
 #[derive(Debug, Default)]
 pub(crate) struct Cells {
-    counters: BTreeMap<Place, BTreeMap<CellSlot, Replicated>>,
+    counters: BTreeMap<ScanKey, BTreeMap<CellSlot, Replicated>>,
 }
 
 /// A row of a scan.
@@ -38,7 +38,7 @@ pub(crate) type Row = (Token, Counter, CellSlot, Count);
 impl Cells {
     /// Applies a batch at a node.
     pub(crate) fn apply(&mut self, node: usize, batch: &CounterBatch) {
-        let place = Place::of(batch.counter.clone());
+        let place = ScanKey::of(batch.counter.clone());
         let slots = self.counters.entry(place).or_default();
         for (slot, amount) in &batch.amounts {
             let cell = slots.entry(*slot).or_default();
@@ -52,7 +52,7 @@ impl Cells {
 
     /// Tells node `to` what node `from` holds of a counter.
     pub(crate) fn replicate(&mut self, from: usize, to: usize, counter: &Counter) {
-        let place = Place::of(counter.clone());
+        let place = ScanKey::of(counter.clone());
         for cell in self.counters.entry(place).or_default().values_mut() {
             let told = cell.known[from][from];
             let known = &mut cell.known[to][from];
@@ -87,7 +87,7 @@ impl Cells {
     }
 
     pub(crate) fn read(&self, counter: &Counter, nodes: &[usize]) -> Vec<(CellSlot, Count)> {
-        let cells = self.counters.get(&Place::of(counter.clone()));
+        let cells = self.counters.get(&ScanKey::of(counter.clone()));
         let cells = cells.into_iter().flatten();
         cells
             .filter(|(_, cell)| !cell.deleted)
@@ -112,7 +112,7 @@ impl Cells {
 
     /// What a cell holds in truth.
     pub(crate) fn truth(&self, cell: &Cell) -> Count {
-        let cells = self.counters.get(&Place::of(cell.counter.clone()));
+        let cells = self.counters.get(&ScanKey::of(cell.counter.clone()));
         let held = cells.and_then(|cells| cells.get(&cell.slot));
         let held = held.filter(|held| !held.deleted);
         let all: [usize; NODES] = std::array::from_fn(|node| node);
@@ -132,7 +132,7 @@ impl Cells {
 
     /// Deletes a cell by hand.
     pub(crate) fn delete(&mut self, cell: &Cell) {
-        let place = Place::of(cell.counter.clone());
+        let place = ScanKey::of(cell.counter.clone());
         let cells = self.counters.entry(place).or_default();
         let deleted = cells.entry(cell.slot).or_default();
         *deleted = Replicated {

@@ -21,18 +21,18 @@ pub(crate) type FrameId = u64;
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
     last: FrameId,
-    unsettled: BTreeMap<FrameId, (i64, u16, usize)>,
+    in_doubt: BTreeMap<FrameId, (i64, u16, usize)>,
 }
 
 impl Frames {
-    pub(crate) fn unsettled(&self) -> impl Iterator<Item = (FrameId, i64, u16)> {
-        let all = self.unsettled.iter();
+    pub(crate) fn in_doubt(&self) -> impl Iterator<Item = (FrameId, i64, u16)> {
+        let all = self.in_doubt.iter();
         all.map(|(frame, (session, range, _))| (*frame, *session, *range))
     }
 
     /// What was sent through connections to this node, or is to be, cannot take effect any more.
     pub(super) fn node_fell(&mut self, node: usize) {
-        self.unsettled.retain(|_, (_, _, at)| *at != node);
+        self.in_doubt.retain(|_, (_, _, at)| *at != node);
     }
 }
 
@@ -72,7 +72,7 @@ impl World {
             frames.last += 1;
             let id = frames.last;
             frames
-                .unsettled
+                .in_doubt
                 .insert(id, (session, range, connection.node));
             id
         };
@@ -220,7 +220,7 @@ impl World {
     }
 
     fn settled(&self, frame: FrameId) {
-        self.cluster.frames.borrow_mut().unsettled.remove(&frame);
+        self.cluster.frames.borrow_mut().in_doubt.remove(&frame);
     }
 
     /// How many other nodes are told soon. Who is not learns of it much later, by a hint.

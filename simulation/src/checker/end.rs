@@ -61,25 +61,25 @@ impl World {
     /// Nothing is left in ZooKeeper that belongs to a process, and every rejected record was copied away.
     pub(crate) fn nothing_is_left(&self) {
         let tree = self.keeper.tree.borrow();
-        let marks = [
+        let markers = [
             "/members/",
             "/lock-",
             "__READ__",
             "__WRIT__",
-            "/requests/",
-            "/unsettled-",
+            "/revocations/",
+            "/in-doubt-",
         ];
         let left = tree
             .paths()
-            .find(|path| marks.iter().any(|mark| path.contains(mark)));
+            .find(|path| markers.iter().any(|marker| path.contains(marker)));
         let left = left.map(|path| format!("{path} is left behind"));
         drop(tree);
         let checker = self.checker.borrow();
-        let rejects = self.topic.rejects.borrow();
+        let dead_letters = self.topic.dead_letters.borrow();
         let rejected = checker.places.iter().filter(|(_, event)| event.is_none());
         let uncopied = rejected
             .map(|(place, _)| place)
-            .find(|place| !rejects.contains(place))
+            .find(|place| !dead_letters.contains(place))
             .map(|(partition, offset)| {
                 format!(
                     "the rejected record at offset {offset} of partition {partition} was not copied"

@@ -137,7 +137,7 @@ impl World {
     fn is_alone(&self, session: i64, range: u16) -> Result<(), Finding> {
         let frames = self.cluster.frames.borrow();
         let other = frames
-            .unsettled()
+            .in_doubt()
             .find(|(_, by, of)| *of == range && *by != session);
         match other {
             None => Ok(()),

@@ -13,8 +13,8 @@ fn first(tree: &Tree, directory: &str) -> Option<(i64, bool)> {
             Place::PartitionLock(_) | Place::Exclusive(_) => true,
             Place::Shared(_) => false,
             Place::Member
-            | Place::Progress(_)
-            | Place::Mark(_)
+            | Place::Checkpoint(_)
+            | Place::Marker(_)
             | Place::Request
             | Place::RestorationLock
             | Place::Other => return None,
@@ -67,12 +67,12 @@ impl World {
                 Phase::Requested
             }
             Place::RestorationLock => Phase::Alone,
-            Place::Mark(range) => {
-                let mark = (session, range, self.now());
-                self.checker.borrow_mut().marks.push(mark);
+            Place::Marker(range) => {
+                let marker = (session, range, self.now());
+                self.checker.borrow_mut().markers.push(marker);
                 Phase::Marked
             }
-            Place::Progress(partition) => return self.progress_made(partition, path),
+            Place::Checkpoint(partition) => return self.progress_made(partition, path),
             Place::Other => return,
         };
         self.note(self.who(session), phase, || format!("creates {path}"));
@@ -85,22 +85,22 @@ impl World {
 
     pub(crate) fn node_deleted(&self, session: i64, path: &str) {
         let phase = match Place::of(path) {
-            Place::Member => Phase::Gone,
+            Place::Member => Phase::DeclaredDead,
             Place::PartitionLock(_) => Phase::Returned,
             Place::Shared(_) => Phase::Yielded,
             Place::Exclusive(range) => {
                 self.exclusive_ends(session, range);
                 Phase::Unlocked
             }
-            Place::Mark(_) => Phase::Unmarked,
+            Place::Marker(_) => Phase::Unmarked,
             Place::Request => return self.asked(path),
-            Place::RestorationLock | Place::Progress(_) | Place::Other => return,
+            Place::RestorationLock | Place::Checkpoint(_) | Place::Other => return,
         };
         self.note(self.who(session), phase, || format!("{path} goes"));
     }
 
     pub(crate) fn node_written(&self, session: i64, path: &str, after: &[u8]) {
-        if let Place::Progress(partition) = Place::of(path) {
+        if let Place::Checkpoint(partition) = Place::of(path) {
             self.note(self.who(session), Phase::Told, || {
                 let text = String::from_utf8_lossy(after);
                 format!("writes progress of partition {partition}: {text}")

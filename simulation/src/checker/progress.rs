@@ -1,25 +1,25 @@
 //! I2: progress never passes an unanswered event, never goes back, and passes nothing of a range that is locked.
 
+use stitch_common::checkpoint::{Checkpoint, StoredCheckpoint};
 use stitch_common::invariant::Invariant;
 use stitch_common::offset::Offset;
-use stitch_common::progress::{Progress, Written};
 use stitch_common::range::RangeId;
 
 use super::{Checker, Finding, Told};
 use crate::executor::Micros;
 use crate::world::World;
 
-fn decode(data: &[u8]) -> Progress {
-    Written::decode(data)
+fn decode(data: &[u8]) -> Checkpoint {
+    StoredCheckpoint::decode(data)
         .map(|written| written.progress)
         .unwrap_or_default()
 }
 
 impl World {
-    /// Progress of a partition in a range, as it stands in ZooKeeper.
+    /// Checkpoint of a partition in a range, as it stands in ZooKeeper.
     pub(crate) fn progress_of(&self, partition: i32, range: u16) -> Offset {
         let progress = self.progress.borrow();
-        let of = |progress: &Progress| progress.of(RangeId(range));
+        let of = |progress: &Checkpoint| progress.of(RangeId(range));
         progress.get(&partition).map(of).unwrap_or_default()
     }
 
@@ -109,7 +109,7 @@ impl Checker {
                 Told::Nothing => return Answered::No("it is on its way"),
                 Told::Unknown => {
                     let marked = self
-                        .marks
+                        .markers
                         .iter()
                         .any(|(by, of, at)| *by == session && *of == range && *at >= sending.at);
                     return match marked {

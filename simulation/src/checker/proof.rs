@@ -49,8 +49,8 @@ impl World {
     /// Whether nothing is on its way that would change a cell of the range after all.
     fn is_settled(&self, range: u16) -> Result<(), String> {
         let frames = self.cluster.frames.borrow();
-        let mut unsettled = frames.unsettled();
-        match unsettled.find(|(_, _, of)| *of == range) {
+        let mut in_doubt = frames.in_doubt();
+        match in_doubt.find(|(_, _, of)| *of == range) {
             None => Ok(()),
             Some((_, by, _)) => Err(format!("an increment of session {by:x} is on its way")),
         }
@@ -68,7 +68,7 @@ impl World {
     /// What a restoration says of its ranges.
     pub(crate) fn reported(&self, process: usize, report: &RunReport) {
         // Of a range that was given back, cells count as wrong that are only touched.
-        let is_proved = |range: &RangeReport| range.outcome == RangeEnd::Proved;
+        let is_proved = |range: &RangeReport| range.outcome == RangeEnd::Verified;
         if report.ranges.iter().all(is_proved) {
             self.audited(report.cells.wrong);
         }
@@ -83,7 +83,7 @@ impl World {
         for range in report
             .ranges
             .iter()
-            .filter(|range| range.outcome == RangeEnd::Proved)
+            .filter(|range| range.outcome == RangeEnd::Verified)
         {
             for session in &sessions {
                 if let Some(Err(why)) = checker.proofs.get(&(*session, range.range.0)) {

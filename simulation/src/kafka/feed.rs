@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{Feed, FeedEvent, LogError, Run};
+use stitch_common::ports::{AssignmentEpoch, Feed, FeedEvent, LogError};
 
 use super::log::index;
 use crate::executor::Micros;
@@ -14,7 +14,7 @@ use crate::world::Handle;
 const AT_ONCE_MAX: usize = 8;
 
 struct Reading {
-    run: Run,
+    epoch: AssignmentEpoch,
     next: usize,
     told_end: Option<usize>,
     /// Nothing comes before.
@@ -54,7 +54,7 @@ impl SimFeed {
                 continue;
             }
             let log = &records[index(partition)];
-            let run = reading.run;
+            let epoch = reading.epoch;
             if reading.next < log.len() {
                 let left = &log[reading.next..];
                 let count = 1 + world.rng.index(left.len().min(AT_ONCE_MAX));
@@ -63,17 +63,17 @@ impl SimFeed {
                 let records = left[..count].to_vec();
                 return Some(FeedEvent::Records {
                     partition,
-                    run,
+                    epoch,
                     records,
                 });
             }
             if reading.told_end != Some(log.len()) {
                 reading.told_end = Some(log.len());
-                let upto = Offset(i64::try_from(log.len()).unwrap_or(i64::MAX));
+                let end_offset = Offset(i64::try_from(log.len()).unwrap_or(i64::MAX));
                 return Some(FeedEvent::EndReached {
                     partition,
-                    run,
-                    upto,
+                    epoch,
+                    end_offset,
                 });
             }
         }
@@ -96,9 +96,14 @@ impl SimFeed {
 }
 
 impl Feed for SimFeed {
-    fn start(&mut self, partition: Partition, from: Offset, run: Run) -> Result<(), LogError> {
+    fn start(
+        &mut self,
+        partition: Partition,
+        from: Offset,
+        epoch: AssignmentEpoch,
+    ) -> Result<(), LogError> {
         let reading = Reading {
-            run,
+            epoch,
             next: usize::try_from(from.0).unwrap_or_default(),
             told_end: None,
             ready: self.after_a_while(),

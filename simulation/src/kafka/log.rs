@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{Bounds, EventLog, Fingerprint, LogError, LogIdentity, Record, Rejects};
+use stitch_common::ports::{
+    Bounds, DeadLetters, EventLog, Fingerprint, LogError, LogIdentity, Record,
+};
 
 use super::feed::SimFeed;
 use super::group::SimGroup;
@@ -58,7 +60,7 @@ impl Handle {
 impl EventLog for Handle {
     type Feed = SimFeed;
     type Group = SimGroup;
-    type Rejects = Self;
+    type DeadLetters = Self;
 
     async fn partitions(&self) -> Result<Vec<Partition>, LogError> {
         self.ask_brokers().await?;
@@ -112,12 +114,12 @@ impl EventLog for Handle {
         Ok(SimGroup::join(self))
     }
 
-    async fn rejects(&self) -> Result<Self, LogError> {
+    async fn dead_letters(&self) -> Result<Self, LogError> {
         Ok(self.clone())
     }
 }
 
-impl Rejects for Handle {
+impl DeadLetters for Handle {
     async fn put(
         &self,
         partition: Partition,
@@ -126,7 +128,7 @@ impl Rejects for Handle {
     ) -> Result<(), LogError> {
         self.ask_brokers().await?;
         let copied = (partition.0, record.offset.0);
-        self.world.topic.rejects.borrow_mut().push(copied);
+        self.world.topic.dead_letters.borrow_mut().push(copied);
         self.back().await;
         Ok(())
     }

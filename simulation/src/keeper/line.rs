@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use stitch_common::ports::{KeeperError, SessionState};
+use stitch_common::ports::{SessionState, ZkError};
 
 use super::request::{Answer, Request};
 use crate::executor::Micros;
@@ -103,11 +103,11 @@ impl Line {
         self.connection.set(self.connection.get() + 1);
         self.linked.set(false);
         for request in self.under_way.take() {
-            let lost = KeeperError::Ambiguous("the connection was closed".to_owned());
+            let lost = ZkError::Ambiguous("the connection was closed".to_owned());
             request.answer.fill(Err(lost.into()));
         }
         for request in self.waiting.take() {
-            request.answer.fill(Err(KeeperError::SessionOver.into()));
+            request.answer.fill(Err(ZkError::SessionOver.into()));
         }
         self.disturb();
     }
@@ -132,7 +132,7 @@ impl World {
     /// Sends a request, or keeps it until there is a connection.
     pub(super) fn submit(self: &Rc<Self>, line: &Rc<Line>, request: &Rc<Request>) {
         match line.state.get() {
-            SessionState::Over => request.answer.fill(Err(KeeperError::SessionOver.into())),
+            SessionState::Over => request.answer.fill(Err(ZkError::SessionOver.into())),
             SessionState::Disconnected => line.waiting.borrow_mut().push(Rc::clone(request)),
             SessionState::Connected => self.send(line, request),
         }
@@ -197,7 +197,7 @@ impl World {
             line.lost.set(true);
             for request in line.under_way.take() {
                 let why = "the connection was lost".to_owned();
-                request.answer.fill(Err(KeeperError::Ambiguous(why).into()));
+                request.answer.fill(Err(ZkError::Ambiguous(why).into()));
             }
             line.disturb();
             world.executor.until(world.now() + outage).await;

@@ -5,10 +5,10 @@
 pub(crate) enum Place {
     Member,
     PartitionLock(i32),
-    Progress(i32),
+    Checkpoint(i32),
     Shared(u16),
     Exclusive(u16),
-    Mark(u16),
+    Marker(u16),
     Request,
     RestorationLock,
     Other,
@@ -30,17 +30,17 @@ impl Place {
         match (kind, rest) {
             ("members", None) => Self::Member,
             ("partitions", Some(name)) => match first.parse() {
-                Ok(partition) if name == "progress" => Self::Progress(partition),
+                Ok(partition) if name == "checkpoint" => Self::Checkpoint(partition),
                 Ok(partition) => Self::PartitionLock(partition),
                 Err(_) => Self::Other,
             },
             ("ranges", Some(name)) => match first.parse() {
                 Ok(range) if name.contains("__READ__") => Self::Shared(range),
                 Ok(range) if name.contains("__WRIT__") => Self::Exclusive(range),
-                Ok(range) => Self::Mark(range),
+                Ok(range) => Self::Marker(range),
                 Err(_) => Self::Other,
             },
-            ("requests", None) => Self::Request,
+            ("revocations", None) => Self::Request,
             ("restorations", None) if first.starts_with("lock-") => Self::RestorationLock,
             _ => Self::Other,
         }
@@ -70,7 +70,7 @@ mod tests {
         for (path, place) in [
             (paths.member(&member), Place::Member),
             (paths.alive(&member), Place::Other),
-            (paths.progress(Partition(2)), Place::Progress(2)),
+            (paths.checkpoint(Partition(2)), Place::Checkpoint(2)),
             (
                 format!("{partition}/lock-x-0000000003"),
                 Place::PartitionLock(2),
@@ -80,8 +80,11 @@ mod tests {
                 format!("{range}/_c_x-__WRIT__0000000003"),
                 Place::Exclusive(1),
             ),
-            (format!("{range}/unsettled-x-1"), Place::Mark(1)),
-            (format!("{}/1-0000000003", paths.requests()), Place::Request),
+            (format!("{range}/in-doubt-x-1"), Place::Marker(1)),
+            (
+                format!("{}/1-0000000003", paths.revocations()),
+                Place::Request,
+            ),
             (
                 format!("{}/lock-x-0000000003", paths.restorations()),
                 Place::RestorationLock,

@@ -3,9 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use stitch_common::ports::{
-    CreateMode, Created, KeeperError, MultiError, Node, NodeStat, Operation,
-};
+use stitch_common::ports::{CreateMode, Created, MultiError, Node, NodeStat, Operation, ZkError};
 
 use super::line::Line;
 use super::{Watch, Watched, tree};
@@ -53,7 +51,7 @@ impl World {
     /// Does what was asked, in the servers' one order.
     pub(super) fn perform(self: &Rc<Self>, line: &Rc<Line>, ask: &Ask) -> Answer {
         if self.is_session_over(line.id) {
-            return Err(KeeperError::SessionOver.into());
+            return Err(ZkError::SessionOver.into());
         }
         let id = line.id;
         match ask {
@@ -83,7 +81,7 @@ impl World {
                 Ok(Told::Names(self.names(path)))
             }
             Ask::WatchChildren(path, signal) => {
-                let names = self.names(path).ok_or(KeeperError::NoNode)?;
+                let names = self.names(path).ok_or(ZkError::NoNode)?;
                 self.watch(line, path, Watched::Children, signal);
                 Ok(Told::Names(Some(names)))
             }

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use stitch_common::ports::{
-    CreateMode, Created, Keeper, KeeperError, MultiError, Node, NodeStat, Operation, Session,
-    SessionState,
+    CreateMode, Created, MultiError, Node, NodeStat, Operation, Session, SessionState, ZkError,
+    ZooKeeper,
 };
 
 use super::TIMEOUT;
@@ -21,10 +21,10 @@ pub(crate) struct SimSession {
     line: Rc<Line>,
 }
 
-impl Keeper for Handle {
+impl ZooKeeper for Handle {
     type Session = SimSession;
 
-    async fn connect(&self) -> Result<SimSession, KeeperError> {
+    async fn connect(&self) -> Result<SimSession, ZkError> {
         let world = &self.world;
         world.executor.until(world.now() + 2 * world.net()).await;
         Ok(SimSession {
@@ -45,7 +45,7 @@ impl SimSession {
         request.answer.taken().await
     }
 
-    async fn one(&self, ask: Ask) -> Result<Told, KeeperError> {
+    async fn one(&self, ask: Ask) -> Result<Told, ZkError> {
         self.ask(ask).await.map_err(|error| match error {
             MultiError::Whole(error) | MultiError::Operation { error, .. } => error,
         })
@@ -59,8 +59,8 @@ impl SimSession {
 }
 
 /// The servers answer what they were asked.
-fn mismatch<E: From<KeeperError>>() -> E {
-    KeeperError::Refused("answered something else".to_owned()).into()
+fn mismatch<E: From<ZkError>>() -> E {
+    ZkError::Refused("answered something else".to_owned()).into()
 }
 
 impl Session for SimSession {
@@ -82,12 +82,7 @@ impl Session for SimSession {
         self.line.state_other_than(from).await
     }
 
-    async fn create(
-        &self,
-        path: &str,
-        data: &[u8],
-        mode: CreateMode,
-    ) -> Result<Created, KeeperError> {
+    async fn create(&self, path: &str, data: &[u8], mode: CreateMode) -> Result<Created, ZkError> {
         let ask = Ask::Create(path.to_owned(), data.to_vec(), mode);
         let Told::Created(created) = self.one(ask).await? else {
             return Err(mismatch());
@@ -95,12 +90,12 @@ impl Session for SimSession {
         Ok(created)
     }
 
-    async fn delete(&self, path: &str, version: Option<i32>) -> Result<(), KeeperError> {
+    async fn delete(&self, path: &str, version: Option<i32>) -> Result<(), ZkError> {
         self.one(Ask::Delete(path.to_owned(), version)).await?;
         Ok(())
     }
 
-    async fn get(&self, path: &str) -> Result<Option<Node>, KeeperError> {
+    async fn get(&self, path: &str) -> Result<Option<Node>, ZkError> {
         let Told::Node(node) = self.one(Ask::Get(path.to_owned())).await? else {
             return Err(mismatch());
         };
@@ -112,7 +107,7 @@ impl Session for SimSession {
         path: &str,
         data: &[u8],
         version: Option<i32>,
-    ) -> Result<NodeStat, KeeperError> {
+    ) -> Result<NodeStat, ZkError> {
         let ask = Ask::Set(path.to_owned(), data.to_vec(), version);
         let Told::Stat(Some(stat)) = self.one(ask).await? else {
             return Err(mismatch());
@@ -120,14 +115,14 @@ impl Session for SimSession {
         Ok(stat)
     }
 
-    async fn children(&self, path: &str) -> Result<Option<Vec<String>>, KeeperError> {
+    async fn children(&self, path: &str) -> Result<Option<Vec<String>>, ZkError> {
         let Told::Names(names) = self.one(Ask::Children(path.to_owned())).await? else {
             return Err(mismatch());
         };
         Ok(names)
     }
 
-    async fn watch_children(&self, path: &str) -> Result<(Vec<String>, Fired), KeeperError> {
+    async fn watch_children(&self, path: &str) -> Result<(Vec<String>, Fired), ZkError> {
         let signal = self.signal();
         let ask = Ask::WatchChildren(path.to_owned(), Rc::clone(&signal));
         let Told::Names(Some(names)) = self.one(ask).await? else {
@@ -136,7 +131,7 @@ impl Session for SimSession {
         Ok((names, Fired(signal)))
     }
 
-    async fn watch_node(&self, path: &str) -> Result<(Option<NodeStat>, Fired), KeeperError> {
+    async fn watch_node(&self, path: &str) -> Result<(Option<NodeStat>, Fired), ZkError> {
         let signal = self.signal();
         let ask = Ask::WatchNode(path.to_owned(), Rc::clone(&signal));
         let Told::Stat(stat) = self.one(ask).await? else {
@@ -152,7 +147,7 @@ impl Session for SimSession {
         Ok(created)
     }
 
-    async fn sync(&self, _path: &str) -> Result<(), KeeperError> {
+    async fn sync(&self, _path: &str) -> Result<(), ZkError> {
         self.one(Ask::Sync).await?;
         Ok(())
     }

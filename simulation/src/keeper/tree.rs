@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use stitch_common::ports::{CreateMode, Created, KeeperError, Node, NodeStat, Operation};
+use stitch_common::ports::{CreateMode, Created, Node, NodeStat, Operation, ZkError};
 
 /// The nodes, in the order of their paths.
 #[derive(Clone, Debug, Default)]
@@ -79,10 +79,10 @@ impl Tree {
         path: &str,
         data: &[u8],
         mode: CreateMode,
-    ) -> Result<Created, KeeperError> {
+    ) -> Result<Created, ZkError> {
         let above = parent(path);
         if !above.is_empty() && !self.nodes.contains_key(above) {
-            return Err(KeeperError::NoNode);
+            return Err(ZkError::NoNode);
         }
         let path = match mode {
             CreateMode::EphemeralSequential => {
@@ -94,7 +94,7 @@ impl Tree {
             CreateMode::Persistent | CreateMode::Ephemeral => path.to_owned(),
         };
         if self.nodes.contains_key(&path) {
-            return Err(KeeperError::NodeExists);
+            return Err(ZkError::NodeExists);
         }
         let zxid = self.zxid();
         let stat = NodeStat {
@@ -121,30 +121,30 @@ impl Tree {
         path: &str,
         data: &[u8],
         version: Option<i32>,
-    ) -> Result<NodeStat, KeeperError> {
+    ) -> Result<NodeStat, ZkError> {
         self.check(path, version)?;
         let zxid = self.zxid();
-        let node = self.nodes.get_mut(path).ok_or(KeeperError::NoNode)?;
+        let node = self.nodes.get_mut(path).ok_or(ZkError::NoNode)?;
         node.data = data.to_vec();
         node.stat.version += 1;
         node.stat.mzxid = zxid;
         Ok(node.stat)
     }
 
-    pub(crate) fn delete(&mut self, path: &str, version: Option<i32>) -> Result<(), KeeperError> {
+    pub(crate) fn delete(&mut self, path: &str, version: Option<i32>) -> Result<(), ZkError> {
         self.check(path, version)?;
         if self.children(path).next().is_some() {
-            return Err(KeeperError::NotEmpty);
+            return Err(ZkError::NotEmpty);
         }
         self.zxid();
         self.nodes.remove(path);
         Ok(())
     }
 
-    fn check(&self, path: &str, version: Option<i32>) -> Result<(), KeeperError> {
-        let node = self.nodes.get(path).ok_or(KeeperError::NoNode)?;
+    fn check(&self, path: &str, version: Option<i32>) -> Result<(), ZkError> {
+        let node = self.nodes.get(path).ok_or(ZkError::NoNode)?;
         match version {
-            Some(version) if version != node.stat.version => Err(KeeperError::BadVersion),
+            Some(version) if version != node.stat.version => Err(ZkError::BadVersion),
             Some(_) | None => Ok(()),
         }
     }
@@ -154,7 +154,7 @@ impl Tree {
         &mut self,
         session: i64,
         operations: &[Operation],
-    ) -> Result<Vec<Created>, (usize, KeeperError)> {
+    ) -> Result<Vec<Created>, (usize, ZkError)> {
         let changes = self.changes;
         let (mut made, mut before) = (Vec::new(), Vec::new());
         for (index, operation) in operations.iter().enumerate() {
@@ -186,11 +186,7 @@ impl Tree {
     }
 
     /// One step of a transaction, in which no node gets a number.
-    fn apply(
-        &mut self,
-        session: i64,
-        operation: &Operation,
-    ) -> Result<Option<Created>, KeeperError> {
+    fn apply(&mut self, session: i64, operation: &Operation) -> Result<Option<Created>, ZkError> {
         match operation {
             Operation::Check { path, version } => self.check(path, *version).map(|()| None),
             Operation::Create { path, data, mode } => {
@@ -224,7 +220,7 @@ mod tests {
         let names: Vec<_> = tree.children("/a").collect();
         assert_eq!(names, ["b", "x-0000000000", "x-0000000001"]);
         assert_eq!(tree.ephemerals_of(7).len(), 2);
-        assert_eq!(tree.delete("/a/b", None), Err(KeeperError::NotEmpty));
+        assert_eq!(tree.delete("/a/b", None), Err(ZkError::NotEmpty));
     }
 
     #[test]
@@ -244,7 +240,7 @@ mod tests {
         };
         let refused = [create("/a/b"), set(None), create("/a/b")];
         let failed = tree.transact(7, &refused);
-        assert_eq!(failed.err(), Some((2, KeeperError::NodeExists)));
+        assert_eq!(failed.err(), Some((2, ZkError::NodeExists)));
         assert_eq!(tree.get("/a").unwrap().data, b"x");
         assert_eq!(tree.get("/a").unwrap().stat.version, 0);
         assert!(tree.get("/a/b").is_none());
@@ -257,7 +253,7 @@ mod tests {
     fn a_write_at_another_version_changes_nothing_and_an_election_raises_the_epoch() {
         let mut tree = Tree::default();
         tree.create(1, "/a", b"x", CreateMode::Persistent).unwrap();
-        assert_eq!(tree.set("/a", b"y", Some(1)), Err(KeeperError::BadVersion));
+        assert_eq!(tree.set("/a", b"y", Some(1)), Err(ZkError::BadVersion));
         assert_eq!(tree.get("/a").unwrap().data, b"x");
         let before = tree.set("/a", b"y", Some(0)).unwrap();
         tree.elect();

@@ -127,7 +127,7 @@ impl Play {
         };
         let what = match self.restore(order).await {
             Some(Answered::Run(run)) => match *run {
-                Ok(report) if report.state() == RestorationState::Proved => return,
+                Ok(report) if report.state() == RestorationState::Verified => return,
                 Ok(report) => {
                     let failures = report
                         .ranges
@@ -140,6 +140,6 @@ impl Play {
             },
             Some(Answered::Plan(_)) | None => "it did not answer".to_owned(),
         };
-        self.world.find(Finding::new(Kind::NotProved, what));
+        self.world.find(Finding::new(Kind::Unverified, what));
     }
 }

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 use stitch_processor::status::Status;
-use stitch_processor::{Departure, Ports};
+use stitch_processor::{LeaveOutcome, Ports};
 use tokio_util::sync::CancellationToken;
 
 use super::Play;
@@ -50,7 +50,7 @@ impl Play {
         &self,
         process: &Rc<Process>,
         stop: &CancellationToken,
-    ) -> Result<Departure, Failure> {
+    ) -> Result<LeaveOutcome, UserError> {
         let handle = Handle {
             world: Rc::clone(&self.world),
             process: Rc::clone(process),
@@ -85,13 +85,13 @@ impl Play {
     }
 
     /// Once faults have stopped, no processor gives up, and each leaves cleanly.
-    fn judge(&self, ended: Option<Result<Departure, Failure>>) {
+    fn judge(&self, ended: Option<Result<LeaveOutcome, UserError>>) {
         if !self.calm_down.has_fired() {
             return;
         }
         let what = match ended {
             Some(Err(failure)) if self.closing.get() => failure.to_string(),
-            Some(Ok(Departure::Tombstone { why })) if self.closing.get() => why,
+            Some(Ok(LeaveOutcome::Dead { why })) if self.closing.get() => why,
             None | Some(Ok(_) | Err(_)) => return,
         };
         self.world.find(Finding::new(Kind::GaveUp, what));

@@ -55,18 +55,18 @@ pub(super) fn config(history: &History) -> Rc<Config> {
     config.cassandra.keepalive_interval = KEEPALIVE;
     config.cassandra.keepalive_timeout = KEEPALIVE;
     config.processor.requests_in_flight_max = history.in_flight;
-    config.processor.settle_timeout = Duration::from_millis(300);
+    config.processor.drain_timeout = Duration::from_millis(300);
     config.processor.stop_timeout = Duration::from_micros(history.stop_timeout);
-    config.processor.progress_interval = Duration::from_millis(100);
+    config.processor.checkpoint_interval = Duration::from_millis(100);
     config.restorator.ranges_in_flight_max = history.side_by_side;
-    config.restorator.unjudged_cells_target = history.unjudged;
+    config.restorator.dirty_cells_target = history.unjudged;
     // In a crowd a range has to be let go although events never pause.
     let range_timeout_ms = if history.crowd { 800 } else { 4000 };
     config.restorator.range_timeout = Duration::from_millis(range_timeout_ms);
     if let Some(portion) = history.portion {
         config.restorator.cells_per_lock_max = portion;
     }
-    config.restorator.calm_timeout = Duration::from_secs(20);
+    config.restorator.quiescence_timeout = Duration::from_secs(20);
     Rc::new(config)
 }
 

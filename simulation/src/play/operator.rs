@@ -2,16 +2,16 @@
 
 use std::rc::Rc;
 
-use stitch_common::feedback::Silent;
+use stitch_common::progress::Silent;
 use stitch_common::range::RangeId;
 use stitch_common::scope::Scope;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 use stitch_restorator::command::{self, Given};
 use stitch_restorator::journal::{Journal, Lines};
+use stitch_restorator::membership;
 use stitch_restorator::options::{Limits, PlanOptions, PlanSource, RunOptions};
 use stitch_restorator::report::{PlanReport, RunReport};
 use stitch_restorator::site::Servers;
-use stitch_restorator::visit;
 use tokio_util::sync::CancellationToken;
 
 use super::Play;
@@ -23,8 +23,8 @@ use crate::world::Handle;
 
 /// What a command answers.
 pub(super) enum Answered {
-    Plan(Result<PlanReport, Failure>),
-    Run(Box<Result<RunReport, Failure>>),
+    Plan(Result<PlanReport, UserError>),
+    Run(Box<Result<RunReport, UserError>>),
 }
 
 /// A journal on a disk that nobody looks at.
@@ -130,7 +130,7 @@ impl Play {
             log: handle.clone(),
             clock: handle.clock(),
         };
-        let this = visit::Process {
+        let this = membership::Process {
             host: "host".to_owned(),
             id: 7,
         };
@@ -154,14 +154,14 @@ impl Play {
             let options = PlanOptions {
                 scope,
                 plan_file: None,
-                gone: Vec::new(),
+                declared_dead: Vec::new(),
             };
             return Answered::Plan(Box::pin(command::plan(&given, &options)).await);
         }
         let options = RunOptions {
             source: PlanSource::Now(scope),
             limits: Limits::default(),
-            gone: Vec::new(),
+            declared_dead: Vec::new(),
         };
         Answered::Run(Box::new(Box::pin(command::run(&given, &options)).await))
     }

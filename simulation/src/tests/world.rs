@@ -10,7 +10,7 @@ use stitch_common::lease::{Lease, Permit};
 use stitch_common::member::MemberId;
 use stitch_common::outcome::Outcome;
 use stitch_common::ports::{
-    CounterBatch, Cql, CreateMode, Keeper, KeeperError, Nodes, Session, SessionState, Store,
+    CounterBatch, Cql, CreateMode, Nodes, Session, SessionState, Store, ZkError, ZooKeeper,
 };
 use stitch_common::range::RangeBits;
 
@@ -26,7 +26,7 @@ const SECOND: Micros = 1_000_000;
 fn world() -> Rc<World> {
     let bits = RangeBits::new(0).unwrap();
     let world = World::new(7, bits, 1000, Checker::new(bits));
-    for path in ["/stitch", "/stitch/n", "/stitch/n/requests"] {
+    for path in ["/stitch", "/stitch/n", "/stitch/n/revocations"] {
         let mut tree = world.keeper.tree.borrow_mut();
         tree.create(0, path, b"", CreateMode::Persistent).unwrap();
     }
@@ -153,7 +153,7 @@ fn a_session_of_a_frozen_process_ends_by_the_servers_clock_and_its_process_learn
     let told = Rc::clone(&state);
     world.spawn_of(&process, async move {
         let session = handle.connect().await.unwrap();
-        let path = "/stitch/n/requests/0-1";
+        let path = "/stitch/n/revocations/0-1";
         session
             .create(path, b"", CreateMode::Ephemeral)
             .await
@@ -166,7 +166,7 @@ fn a_session_of_a_frozen_process_ends_by_the_servers_clock_and_its_process_learn
             .keeper
             .tree
             .borrow()
-            .get("/stitch/n/requests/0-1")
+            .get("/stitch/n/revocations/0-1")
             .is_some()
     };
     world.spawn(async move {
@@ -199,7 +199,7 @@ fn a_request_may_get_through_although_its_answer_is_lost() {
             let again = Rc::clone(&cutting);
             cutting.spawn(async move { again.cut_line(&lines[0], 10, 1000) });
             let made = session.create("/a", b"", CreateMode::Persistent).await;
-            assert!(matches!(made, Err(KeeperError::Ambiguous(_))), "{made:?}");
+            assert!(matches!(made, Err(ZkError::Ambiguous(_))), "{made:?}");
             // It is connected again, and its session is the same.
             assert!(session.get("/a").await.is_ok());
         });

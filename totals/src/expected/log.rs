@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Offsets, Partition};
-use stitch_common::ports::{EventLog, Feed, FeedEvent, Record, Run};
+use stitch_common::ports::{AssignmentEpoch, EventLog, Feed, FeedEvent, Record};
 
 use super::{ExpectedError, ExpectedTotals};
-use crate::ledger::Span;
-use crate::ledgers::Ledgers;
-use stitch_common::feedback::Progress;
-use stitch_common::wait::{breathe, within};
+use crate::range_totals::Span;
+use crate::totals_by_range::TotalsByRange;
+use stitch_common::progress::Progress;
+use stitch_common::wait::{within, yield_now};
 
 /// Reads spans of the log.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ impl<'a, L: EventLog, C: Clock> Log<'a, L, C> {
         spans: &BTreeMap<Partition, Span>,
         mut each: impl FnMut(Partition, &[Record]) -> Result<(), E>,
     ) -> Result<(), E> {
-        const RUN: Run = Run(1);
+        const EPOCH: AssignmentEpoch = AssignmentEpoch(1);
         let mut left: BTreeMap<Partition, Span> = spans.clone();
         left.retain(|_, span| span.from < span.to);
         if left.is_empty() {
@@ -48,7 +48,7 @@ impl<'a, L: EventLog, C: Clock> Log<'a, L, C> {
         }
         let mut feed = self.log.feed().await.map_err(ExpectedError::from)?;
         for (partition, span) in &left {
-            feed.start(*partition, span.from, RUN)
+            feed.start(*partition, span.from, EPOCH)
                 .map_err(ExpectedError::from)?;
         }
         while let Some((&waited_for, _)) = left.first_key_value() {
@@ -74,10 +74,12 @@ impl<'a, L: EventLog, C: Clock> Log<'a, L, C> {
                     span.from = position.map_or(span.from, |position| position.max(span.from));
                 }
                 FeedEvent::EndReached {
-                    partition, upto, ..
+                    partition,
+                    end_offset,
+                    ..
                 } => {
                     if let Some(span) = left.get_mut(&partition) {
-                        span.from = span.from.max(upto);
+                        span.from = span.from.max(end_offset);
                     }
                 }
                 FeedEvent::Gone {
@@ -88,7 +90,7 @@ impl<'a, L: EventLog, C: Clock> Log<'a, L, C> {
             for (partition, _) in left.extract_if(.., |_, span| span.from >= span.to) {
                 feed.stop(partition).map_err(ExpectedError::from)?;
             }
-            breathe().await;
+            yield_now().await;
         }
         Ok(())
     }
@@ -98,7 +100,7 @@ impl<L: EventLog, C: Clock> ExpectedTotals for Log<'_, L, C> {
     async fn add_below(
         &self,
         below: &Offsets,
-        ledgers: &mut Ledgers,
+        totals: &mut TotalsByRange,
         progress: &dyn Progress,
     ) -> Result<(), ExpectedError> {
         let from = Offset(0);
@@ -111,9 +113,7 @@ impl<L: EventLog, C: Clock> ExpectedTotals for Log<'_, L, C> {
         progress.begin("reading the log", "events", Some(events));
         let read = self.read(&spans, |partition, records| {
             progress.advance(u64::try_from(records.len()).unwrap_or(u64::MAX));
-            ledgers
-                .take(partition, records)
-                .map_err(ExpectedError::from)
+            totals.take(partition, records).map_err(ExpectedError::from)
         });
         read.await?;
         progress.end();

@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::error::log_error;
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{Bounds, FeedEvent, LogError, Record, Run};
+use stitch_common::ports::{AssignmentEpoch, Bounds, FeedEvent, LogError, Record};
 
 /// Records of one delivery at most, and their bytes: small enough for a bound on what lies ready, large enough that
 /// nothing is paid for each record.
@@ -46,7 +46,7 @@ pub(super) struct Fetcher {
 /// A partition that is delivered.
 #[derive(Clone, Copy, Debug)]
 struct Started {
-    run: Run,
+    epoch: AssignmentEpoch,
     /// Every record below was delivered.
     next: Offset,
     flow: Flow,
@@ -66,7 +66,7 @@ enum Flow {
 /// The records of the delivery that is being made.
 #[derive(Default)]
 struct Batch {
-    of: Option<(Partition, Run)>,
+    of: Option<(Partition, AssignmentEpoch)>,
     records: Vec<Record>,
     bytes: usize,
 }
@@ -119,13 +119,13 @@ impl Fetcher {
             Command::Start {
                 partition,
                 from,
-                run,
+                epoch,
             } => {
                 self.take_away(partition);
                 self.started.insert(
                     partition,
                     Started {
-                        run,
+                        epoch,
                         next: from,
                         flow: Flow::Flowing,
                     },
@@ -218,12 +218,12 @@ impl Fetcher {
                 Fetched::Stale => {}
                 Fetched::Record {
                     partition,
-                    run,
+                    epoch,
                     record,
                 } => {
-                    if self.batch.of != Some((partition, run)) {
+                    if self.batch.of != Some((partition, epoch)) {
                         self.deliver();
-                        self.batch.of = Some((partition, run));
+                        self.batch.of = Some((partition, epoch));
                     }
                     if self.batch.push(record) {
                         self.deliver();
@@ -245,7 +245,7 @@ impl Fetcher {
     }
 
     fn deliver(&mut self) {
-        let Some((partition, run)) = self.batch.of.take() else {
+        let Some((partition, epoch)) = self.batch.of.take() else {
             return;
         };
         let records = std::mem::take(&mut self.batch.records);
@@ -254,7 +254,7 @@ impl Fetcher {
             bytes,
             FeedEvent::Records {
                 partition,
-                run,
+                epoch,
                 records,
             },
         );
@@ -272,8 +272,8 @@ impl Fetcher {
         }
         let event = FeedEvent::EndReached {
             partition,
-            run: started.run,
-            upto: started.next,
+            epoch: started.epoch,
+            end_offset: started.next,
         };
         self.ready.deliver(0, event);
     }
@@ -356,7 +356,7 @@ impl Fetcher {
     fn give_up(&mut self, partition: Partition, bounds: Bounds) {
         self.take_away(partition);
         self.set_flow(partition, Flow::Gone);
-        if let Some(Started { run, next, .. }) = self.started.get(&partition).copied() {
+        if let Some(Started { epoch, next, .. }) = self.started.get(&partition).copied() {
             let error = LogError::Refused(format!(
                 "partition {partition} of the topic {} cannot be read from offset {next}: it begins at {} and ends at {}",
                 self.topic, bounds.begin, bounds.end
@@ -365,7 +365,7 @@ impl Fetcher {
                 0,
                 FeedEvent::Gone {
                     partition,
-                    run,
+                    epoch,
                     error,
                 },
             );
@@ -384,7 +384,7 @@ enum Fetched {
     Stale,
     Record {
         partition: Partition,
-        run: Run,
+        epoch: AssignmentEpoch,
         record: Record,
     },
     End(Partition),
@@ -413,7 +413,7 @@ fn sort_out(
             };
             Fetched::Record {
                 partition,
-                run: started.run,
+                epoch: started.epoch,
                 record,
             }
         }

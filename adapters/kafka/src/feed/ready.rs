@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{FeedEvent, LogError, Run};
+use stitch_common::ports::{AssignmentEpoch, FeedEvent, LogError};
 
 /// Bytes of deliveries that may lie ready. At the bound the thread stops polling, and then the client stops fetching.
 pub(super) const READY_BYTES_MAX: usize = 4 << 20;
@@ -29,7 +29,7 @@ pub(super) enum Command {
         /// From where.
         from: Offset,
         /// Under this number.
-        run: Run,
+        epoch: AssignmentEpoch,
     },
     /// Deliver it no more.
     Stop {
@@ -71,7 +71,7 @@ pub(super) struct Ready {
 struct State {
     commands: Vec<Command>,
     /// What is started, under which number: deliveries of any other run are dropped here.
-    runs: BTreeMap<Partition, Run>,
+    runs: BTreeMap<Partition, AssignmentEpoch>,
     deliveries: VecDeque<(usize, FeedEvent)>,
     bytes: usize,
     /// The client has something since the thread last looked.
@@ -109,8 +109,10 @@ impl Ready {
             return false;
         }
         match command {
-            Command::Start { partition, run, .. } => {
-                state.runs.insert(partition, run);
+            Command::Start {
+                partition, epoch, ..
+            } => {
+                state.runs.insert(partition, epoch);
                 state.forget(partition);
             }
             Command::Stop { partition } => {
@@ -128,8 +130,8 @@ impl Ready {
     /// Makes a delivery ready, unless its run is over.
     pub(super) fn deliver(&self, record_bytes: usize, event: FeedEvent) {
         let mut state = self.lock();
-        if let Some((partition, run)) = belongs_to(&event)
-            && state.runs.get(&partition) != Some(&run)
+        if let Some((partition, epoch)) = belongs_to(&event)
+            && state.runs.get(&partition) != Some(&epoch)
         {
             return;
         }
@@ -241,11 +243,17 @@ impl State {
     }
 }
 
-fn belongs_to(event: &FeedEvent) -> Option<(Partition, Run)> {
+fn belongs_to(event: &FeedEvent) -> Option<(Partition, AssignmentEpoch)> {
     match event {
-        FeedEvent::Records { partition, run, .. }
-        | FeedEvent::EndReached { partition, run, .. }
-        | FeedEvent::Gone { partition, run, .. } => Some((*partition, *run)),
+        FeedEvent::Records {
+            partition, epoch, ..
+        }
+        | FeedEvent::EndReached {
+            partition, epoch, ..
+        }
+        | FeedEvent::Gone {
+            partition, epoch, ..
+        } => Some((*partition, *epoch)),
         FeedEvent::Trouble(_) => None,
     }
 }
@@ -257,23 +265,23 @@ mod tests {
     const ONE: Partition = Partition(1);
     const TWO: Partition = Partition(2);
 
-    fn start(partition: Partition, run: u64) -> Command {
+    fn start(partition: Partition, epoch: u64) -> Command {
         Command::Start {
             partition,
             from: Offset(0),
-            run: Run(run),
+            epoch: AssignmentEpoch(epoch),
         }
     }
 
-    fn end(partition: Partition, run: u64) -> FeedEvent {
+    fn end(partition: Partition, epoch: u64) -> FeedEvent {
         FeedEvent::EndReached {
             partition,
-            run: Run(run),
-            upto: Offset(7),
+            epoch: AssignmentEpoch(epoch),
+            end_offset: Offset(7),
         }
     }
 
-    fn taken(ready: &Ready) -> Vec<(Partition, Run)> {
+    fn taken(ready: &Ready) -> Vec<(Partition, AssignmentEpoch)> {
         std::iter::from_fn(|| ready.take())
             .filter_map(|event| belongs_to(&event))
             .collect()
@@ -289,7 +297,10 @@ mod tests {
         assert!(ready.command(start(ONE, 2)));
         ready.deliver(10, end(ONE, 1));
         ready.deliver(10, end(ONE, 2));
-        assert_eq!(taken(&ready), [(TWO, Run(1)), (ONE, Run(2))]);
+        assert_eq!(
+            taken(&ready),
+            [(TWO, AssignmentEpoch(1)), (ONE, AssignmentEpoch(2))]
+        );
         assert_eq!(ready.lock().bytes, 0);
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rdkafka::mocking::MockCluster;
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{EventLog, Feed, FeedEvent, LogError, Run};
+use stitch_common::ports::{AssignmentEpoch, EventLog, Feed, FeedEvent, LogError};
 
 use crate::support::{Topic, next, numbers, offsets, until_end};
 
@@ -18,14 +18,15 @@ async fn a_feed_delivers_every_record_in_order_and_then_the_end() {
     writer.write(0, 0..5000);
     writer.write(1, 0..3000);
     let mut feed = topic.log.feed().await.unwrap();
-    feed.start(ZERO, Offset(0), Run(1)).unwrap();
-    let (records, end) = until_end(&mut feed, ZERO, Run(1), Offset(5000)).await;
+    feed.start(ZERO, Offset(0), AssignmentEpoch(1)).unwrap();
+    let (records, end) = until_end(&mut feed, ZERO, AssignmentEpoch(1), Offset(5000)).await;
     assert_eq!(offsets(&records), (0..5000).collect::<Vec<_>>());
     assert_eq!(numbers(&records), (0..5000).collect::<Vec<_>>());
     assert_eq!(end, Offset(5000));
 
-    feed.start(Partition(1), Offset(2990), Run(2)).unwrap();
-    let (records, end) = until_end(&mut feed, Partition(1), Run(2), Offset(3000)).await;
+    feed.start(Partition(1), Offset(2990), AssignmentEpoch(2))
+        .unwrap();
+    let (records, end) = until_end(&mut feed, Partition(1), AssignmentEpoch(2), Offset(3000)).await;
     assert_eq!(offsets(&records), (2990..3000).collect::<Vec<_>>());
     assert_eq!(end, Offset(3000));
 }
@@ -35,19 +36,19 @@ async fn the_end_is_told_each_time_it_is_reached() {
     let topic = Topic::make(1).await;
     let writer = topic.writer();
     let mut feed = topic.log.feed().await.unwrap();
-    feed.start(ZERO, Offset(0), Run(1)).unwrap();
-    let (records, end) = until_end(&mut feed, ZERO, Run(1), Offset(0)).await;
+    feed.start(ZERO, Offset(0), AssignmentEpoch(1)).unwrap();
+    let (records, end) = until_end(&mut feed, ZERO, AssignmentEpoch(1), Offset(0)).await;
     assert!(records.is_empty());
     assert_eq!(end, Offset(0));
     for round in 0..5 {
         writer.write(0, round * 10..round * 10 + 10);
-        let upto = Offset(round * 10 + 10);
-        let (records, end) = until_end(&mut feed, ZERO, Run(1), upto).await;
+        let end_offset = Offset(round * 10 + 10);
+        let (records, end) = until_end(&mut feed, ZERO, AssignmentEpoch(1), end_offset).await;
         assert_eq!(
             numbers(&records),
             (round * 10..round * 10 + 10).collect::<Vec<_>>()
         );
-        assert_eq!(end, upto);
+        assert_eq!(end, end_offset);
     }
 }
 
@@ -58,7 +59,7 @@ async fn after_a_restart_nothing_of_the_earlier_run_arrives() {
     writer.write(0, 0..20_000);
     writer.write(1, 0..20_000);
     let mut feed = topic.log.feed().await.unwrap();
-    let mut run = 0;
+    let mut epoch = 0;
     let mut chosen = 17_u64;
     let mut expected = BTreeMap::new();
     for round in 0..120 {
@@ -66,13 +67,14 @@ async fn after_a_restart_nothing_of_the_earlier_run_arrives() {
             if round % 3 != 0 && partition == ZERO {
                 continue;
             }
-            run += 1;
+            epoch += 1;
             chosen = chosen
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
             let from = i64::try_from((chosen >> 33) % 19_000).unwrap();
-            feed.start(partition, Offset(from), Run(run)).unwrap();
-            expected.insert(partition, (Run(run), from));
+            feed.start(partition, Offset(from), AssignmentEpoch(epoch))
+                .unwrap();
+            expected.insert(partition, (AssignmentEpoch(epoch), from));
         }
         // Some of it is read, so that the client is in the midst of fetching and delivering at the next start.
         for _ in 0..round % 7 {
@@ -87,26 +89,26 @@ async fn after_a_restart_nothing_of_the_earlier_run_arrives() {
 }
 
 /// Records belong to the last run, begin where it was started, and leave nothing out.
-fn check(event: FeedEvent, expected: &mut BTreeMap<Partition, (Run, i64)>) {
+fn check(event: FeedEvent, expected: &mut BTreeMap<Partition, (AssignmentEpoch, i64)>) {
     match event {
         FeedEvent::Records {
             partition,
-            run,
+            epoch,
             records,
         } => {
             let (last, next) = expected.get_mut(&partition).unwrap();
-            assert_eq!(run, *last);
+            assert_eq!(epoch, *last);
             for record in records {
-                assert_eq!(record.offset.0, *next, "{partition} {run:?}");
+                assert_eq!(record.offset.0, *next, "{partition} {epoch:?}");
                 *next += 1;
             }
         }
         FeedEvent::EndReached {
             partition,
-            run,
-            upto,
+            epoch,
+            end_offset,
         } => {
-            assert_eq!((run, upto.0), expected[&partition]);
+            assert_eq!((epoch, end_offset.0), expected[&partition]);
         }
         other @ (FeedEvent::Gone { .. } | FeedEvent::Trouble(_)) => panic!("{other:?}"),
     }
@@ -120,8 +122,9 @@ async fn a_paused_partition_goes_on_where_it_stood_and_the_others_go_on_meanwhil
     let mut feed = topic.log.feed().await.unwrap();
     let mut expected = BTreeMap::new();
     for partition in [ZERO, Partition(1)] {
-        feed.start(partition, Offset(0), Run(1)).unwrap();
-        expected.insert(partition, (Run(1), 0));
+        feed.start(partition, Offset(0), AssignmentEpoch(1))
+            .unwrap();
+        expected.insert(partition, (AssignmentEpoch(1), 0));
     }
     let mut paused = false;
     while expected[&ZERO].1 < 30_000 {
@@ -143,7 +146,7 @@ async fn the_end_behind_transactions_is_reached_though_their_markers_are_no_reco
     let topic = Topic::make(1).await;
     let writer = topic.transactional_writer();
     let mut feed = topic.log.feed().await.unwrap();
-    feed.start(ZERO, Offset(0), Run(1)).unwrap();
+    feed.start(ZERO, Offset(0), AssignmentEpoch(1)).unwrap();
     let mut expected = Vec::new();
     for round in 0..6_i64 {
         writer.begin();
@@ -155,10 +158,10 @@ async fn the_end_behind_transactions_is_reached_though_their_markers_are_no_reco
             writer.commit();
             expected.extend(round * 10..round * 10 + 10);
         }
-        let upto = Offset((round + 1) * 11);
-        topic.end_reaches(0, upto).await;
-        let (records, end) = until_end(&mut feed, ZERO, Run(1), upto).await;
-        assert_eq!(end, upto);
+        let end_offset = Offset((round + 1) * 11);
+        topic.end_reaches(0, end_offset).await;
+        let (records, end) = until_end(&mut feed, ZERO, AssignmentEpoch(1), end_offset).await;
+        assert_eq!(end, end_offset);
         let last = if aborted {
             vec![]
         } else {
@@ -168,9 +171,9 @@ async fn the_end_behind_transactions_is_reached_though_their_markers_are_no_reco
     }
     // From any place, that of a marker or of an aborted record too.
     for from in 0..=66 {
-        let run = Run(2 + u64::try_from(from).unwrap());
-        feed.start(ZERO, Offset(from), run).unwrap();
-        let (records, end) = until_end(&mut feed, ZERO, run, Offset(66)).await;
+        let epoch = AssignmentEpoch(2 + u64::try_from(from).unwrap());
+        feed.start(ZERO, Offset(from), epoch).unwrap();
+        let (records, end) = until_end(&mut feed, ZERO, epoch, Offset(66)).await;
         assert_eq!(end, Offset(66));
         let read: Vec<i64> = expected
             .iter()
@@ -191,11 +194,11 @@ async fn an_open_transaction_ends_the_log_before_its_first_record() {
     topic.writer().write(0, 8..9);
     assert_eq!(topic.end(0).await, Offset(5));
     let mut feed = topic.log.feed().await.unwrap();
-    feed.start(ZERO, Offset(0), Run(1)).unwrap();
-    let (records, end) = until_end(&mut feed, ZERO, Run(1), Offset(5)).await;
+    feed.start(ZERO, Offset(0), AssignmentEpoch(1)).unwrap();
+    let (records, end) = until_end(&mut feed, ZERO, AssignmentEpoch(1), Offset(5)).await;
     assert_eq!((numbers(&records), end), ((0..5).collect(), Offset(5)));
     writer.abort();
-    let (records, end) = until_end(&mut feed, ZERO, Run(1), Offset(10)).await;
+    let (records, end) = until_end(&mut feed, ZERO, AssignmentEpoch(1), Offset(10)).await;
     assert_eq!((numbers(&records), end), (vec![8], Offset(10)));
     topic.end_reaches(0, Offset(10)).await;
 }
@@ -207,17 +210,18 @@ async fn a_place_whose_records_are_deleted_is_gone_until_another_start() {
     topic.writer().write(1, 0..10);
     topic.truncate(0, 60).await;
     let mut feed = topic.log.feed().await.unwrap();
-    feed.start(Partition(1), Offset(0), Run(1)).unwrap();
-    feed.start(ZERO, Offset(59), Run(1)).unwrap();
+    feed.start(Partition(1), Offset(0), AssignmentEpoch(1))
+        .unwrap();
+    feed.start(ZERO, Offset(59), AssignmentEpoch(1)).unwrap();
     let mut other = Vec::new();
     loop {
         match next(&mut feed).await {
             FeedEvent::Gone {
                 partition,
-                run,
+                epoch,
                 error,
             } => {
-                assert_eq!((partition, run), (ZERO, Run(1)));
+                assert_eq!((partition, epoch), (ZERO, AssignmentEpoch(1)));
                 assert!(matches!(error, LogError::Refused(_)), "{error}");
                 break;
             }
@@ -235,17 +239,17 @@ async fn a_place_whose_records_are_deleted_is_gone_until_another_start() {
             | FeedEvent::Trouble(_)) => panic!("{unexpected:?}"),
         }
     }
-    feed.start(ZERO, Offset(60), Run(2)).unwrap();
-    let (records, _) = until_end(&mut feed, ZERO, Run(2), Offset(100)).await;
+    feed.start(ZERO, Offset(60), AssignmentEpoch(2)).unwrap();
+    let (records, _) = until_end(&mut feed, ZERO, AssignmentEpoch(2), Offset(100)).await;
     assert_eq!(numbers(&records), (60..100).collect::<Vec<_>>());
-    feed.start(ZERO, Offset(101), Run(3)).unwrap();
+    feed.start(ZERO, Offset(101), AssignmentEpoch(3)).unwrap();
     let gone = next(&mut feed).await;
     assert!(
         matches!(
             gone,
             FeedEvent::Gone {
                 partition: ZERO,
-                run: Run(3),
+                epoch: AssignmentEpoch(3),
                 ..
             }
         ),
@@ -257,14 +261,15 @@ async fn a_place_whose_records_are_deleted_is_gone_until_another_start() {
 async fn a_partition_that_was_added_to_the_topic_is_delivered() {
     let topic = Topic::make(1).await;
     let mut feed = topic.log.feed().await.unwrap();
-    feed.start(ZERO, Offset(0), Run(1)).unwrap();
-    until_end(&mut feed, ZERO, Run(1), Offset(0)).await;
+    feed.start(ZERO, Offset(0), AssignmentEpoch(1)).unwrap();
+    until_end(&mut feed, ZERO, AssignmentEpoch(1), Offset(0)).await;
     topic.grow(3).await;
     topic.writer().write(2, 0..10);
     let partitions = topic.log.partitions().await.unwrap();
     assert_eq!(partitions, [ZERO, Partition(1), Partition(2)]);
-    feed.start(Partition(2), Offset(0), Run(2)).unwrap();
-    let (records, _) = until_end(&mut feed, Partition(2), Run(2), Offset(10)).await;
+    feed.start(Partition(2), Offset(0), AssignmentEpoch(2))
+        .unwrap();
+    let (records, _) = until_end(&mut feed, Partition(2), AssignmentEpoch(2), Offset(10)).await;
     assert_eq!(numbers(&records), (0..10).collect::<Vec<_>>());
 }
 
@@ -284,7 +289,7 @@ async fn a_feed_goes_on_by_itself_after_its_brokers_were_away() {
     });
     let writer = topic.writer();
     let mut feed = topic.log.feed().await.unwrap();
-    feed.start(ZERO, Offset(0), Run(1)).unwrap();
+    feed.start(ZERO, Offset(0), AssignmentEpoch(1)).unwrap();
     let mut position = 0;
     for round in 1..=3 {
         writer.write(0, position..round * 1000);
@@ -298,7 +303,9 @@ async fn a_feed_goes_on_by_itself_after_its_brokers_were_away() {
                 FeedEvent::Trouble(error) => {
                     assert!(matches!(error, LogError::Unavailable(_)), "{error}");
                 }
-                FeedEvent::EndReached { upto, .. } => assert_eq!(upto, Offset(position)),
+                FeedEvent::EndReached { end_offset, .. } => {
+                    assert_eq!(end_offset, Offset(position))
+                }
                 gone @ FeedEvent::Gone { .. } => panic!("{gone:?}"),
             }
         }

@@ -12,7 +12,9 @@ use rdkafka::{ClientConfig, TopicPartitionList};
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{Bounds, EventLog, Feed, FeedEvent, LogError, Record, Rejects, Run};
+use stitch_common::ports::{
+    AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, LogError, Record,
+};
 use stitch_kafka::{KafkaLog, Made};
 
 use crate::support::{Topic, WAIT, next};
@@ -113,7 +115,7 @@ async fn a_topic_that_is_missing_is_refused_by_name() {
     );
     assert_eq!(log.describe(&kafka.topic).await.unwrap(), None);
     assert!(matches!(
-        log.create_rejected_topic().await,
+        log.create_dead_letter_topic().await,
         Err(LogError::Refused(_))
     ));
     assert!(matches!(log.identity().await, Err(LogError::Refused(_))));
@@ -173,11 +175,14 @@ async fn an_identity_stays_while_the_first_records_stay() {
 #[tokio::test]
 async fn the_topic_of_rejected_records_is_made_once_and_keeps_everything() {
     let topic = Topic::make(3).await;
-    let rejected = topic.kafka.rejected_topic();
+    let rejected = topic.kafka.dead_letter_topic();
     assert_eq!(topic.log.describe(&rejected).await.unwrap(), None);
-    assert_eq!(topic.log.create_rejected_topic().await.unwrap(), Made::Now);
     assert_eq!(
-        topic.log.create_rejected_topic().await.unwrap(),
+        topic.log.create_dead_letter_topic().await.unwrap(),
+        Made::Now
+    );
+    assert_eq!(
+        topic.log.create_dead_letter_topic().await.unwrap(),
         Made::Before
     );
     let described = topic.log.describe(&rejected).await.unwrap().unwrap();
@@ -203,8 +208,8 @@ fn bytes(of: &[u8]) -> Option<Arc<[u8]>> {
 #[tokio::test]
 async fn rejected_records_are_copied_byte_for_byte_with_reason_and_place() {
     let topic = Topic::make(2).await;
-    topic.log.create_rejected_topic().await.unwrap();
-    let rejects = topic.log.rejects().await.unwrap();
+    topic.log.create_dead_letter_topic().await.unwrap();
+    let dead_letters = topic.log.dead_letters().await.unwrap();
     let large = vec![7_u8; 3 << 20];
     let all = [
         (None, None),
@@ -221,12 +226,12 @@ async fn rejected_records_are_copied_byte_for_byte_with_reason_and_place() {
             key: key.clone(),
             value: value.clone(),
         };
-        rejects
+        dead_letters
             .put(Partition(1), &record, "no \"time\", é")
             .await
             .unwrap();
     }
-    let copies = read(&topic.kafka, &topic.kafka.rejected_topic(), all.len());
+    let copies = read(&topic.kafka, &topic.kafka.dead_letter_topic(), all.len());
     for (at, (copy, (key, value))) in copies.iter().zip(&all).enumerate() {
         assert_eq!(copy.key(), key.as_deref(), "key {at}");
         assert_eq!(copy.payload(), value.as_deref(), "value {at}");
@@ -251,13 +256,13 @@ async fn rejected_records_are_copied_byte_for_byte_with_reason_and_place() {
 #[tokio::test]
 async fn a_reject_without_its_topic_is_refused_and_not_swallowed() {
     let topic = Topic::make_with(1, &[("message.timeout.ms", "3000")]).await;
-    let rejects = topic.log.rejects().await.unwrap();
+    let dead_letters = topic.log.dead_letters().await.unwrap();
     let record = Record {
         offset: Offset(0),
         key: None,
         value: None,
     };
-    assert!(rejects.put(ZERO, &record, "null value").await.is_err());
+    assert!(dead_letters.put(ZERO, &record, "null value").await.is_err());
 }
 
 /// The first records of a topic, read by a consumer that is none of ours.
@@ -302,7 +307,8 @@ async fn a_feed_keeps_up_with_many_small_records_and_holds_few_of_them() {
     let before = clock.now();
     let mut positions = BTreeMap::new();
     for partition in [ZERO, Partition(1)] {
-        feed.start(partition, Offset(0), Run(1)).unwrap();
+        feed.start(partition, Offset(0), AssignmentEpoch(1))
+            .unwrap();
         positions.insert(partition, 0);
     }
     let mut deliveries = 0_u32;

@@ -9,7 +9,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{EventLog, Feed, FeedEvent, Record, Run};
+use stitch_common::ports::{AssignmentEpoch, EventLog, Feed, FeedEvent, Record};
 use stitch_harness::feed::create_topic_with;
 use stitch_kafka::{KafkaFeed, KafkaLog};
 
@@ -122,14 +122,14 @@ impl Topic {
 }
 
 impl Topic {
-    /// Asks until the end of one partition is `upto`: the brokers write the marker of a transaction after they have
+    /// Asks until the end of one partition is `end_offset`: the brokers write the marker of a transaction after they have
     /// answered its end.
-    pub(crate) async fn end_reaches(&self, partition: i32, upto: Offset) {
+    pub(crate) async fn end_reaches(&self, partition: i32, end_offset: Offset) {
         let reached = async {
             loop {
                 let end = self.end(partition).await;
-                assert!(end <= upto, "the end is {end}");
-                if end == upto {
+                assert!(end <= end_offset, "the end is {end}");
+                if end == end_offset {
                     return;
                 }
             }
@@ -188,32 +188,32 @@ pub(crate) async fn next(feed: &mut KafkaFeed) -> FeedEvent {
         .expect("the feed delivers something")
 }
 
-/// All records of a partition until its end is reached at or above `upto`, and that end.
+/// All records of a partition until its end is reached at or above `end_offset`, and that end.
 pub(crate) async fn until_end(
     feed: &mut KafkaFeed,
     partition: Partition,
-    run: Run,
-    upto: Offset,
+    epoch: AssignmentEpoch,
+    end_offset: Offset,
 ) -> (Vec<Record>, Offset) {
     let mut all = Vec::new();
     loop {
         match next(feed).await {
             FeedEvent::Records {
                 partition: of,
-                run: under,
+                epoch: under,
                 records,
             } if of == partition => {
-                assert_eq!(under, run);
+                assert_eq!(under, epoch);
                 assert!(!records.is_empty());
                 all.extend(records);
             }
             FeedEvent::EndReached {
                 partition: of,
-                run: under,
-                upto: end,
+                epoch: under,
+                end_offset: end,
             } if of == partition => {
-                assert_eq!(under, run);
-                if end >= upto {
+                assert_eq!(under, epoch);
+                if end >= end_offset {
                     return (all, end);
                 }
             }

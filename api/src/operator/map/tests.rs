@@ -1,7 +1,7 @@
 use stitch_common::member::Role;
 
 use super::*;
-use crate::testing::{lock, mark, member, restorer, well};
+use crate::testing::{lock, marker, member, restorer, well};
 
 const RANGE: RangeId = RangeId(5);
 
@@ -21,13 +21,13 @@ fn every_kind_of_range_is_known_by_what_makes_it() {
     assert_eq!(shown(nobody, State::Live), Field::Idle);
     let waits = |status: &mut Status| status.locks = vec![lock(5, 1, "shared", "waiting")];
     assert_eq!(shown(waits, State::Live), Field::Idle);
-    let marked = |status: &mut Status| status.marks.push(mark(5));
+    let marked = |status: &mut Status| status.in_doubt_markers.push(marker(5));
     assert_eq!(shown(marked, State::Live), Field::Unproved);
-    let not_proved = |status: &mut Status| status.not_proved = BTreeSet::from([RANGE]);
-    assert_eq!(shown(not_proved, State::Live), Field::Unproved);
-    let tombstone = |status: &mut Status| status.tombstones.push(member(9, Role::Processor));
-    assert_eq!(shown(tombstone, State::Live), Field::Unproved);
-    let asked = |status: &mut Status| status.requests.push(RANGE);
+    let unverified = |status: &mut Status| status.unverified = BTreeSet::from([RANGE]);
+    assert_eq!(shown(unverified, State::Live), Field::Unproved);
+    let dead_member = |status: &mut Status| status.dead_members.push(member(9, Role::Processor));
+    assert_eq!(shown(dead_member, State::Live), Field::Unproved);
+    let asked = |status: &mut Status| status.revocation_requests.push(RANGE);
     assert_eq!(shown(asked, State::Live), Field::Locked);
     let queued = |status: &mut Status| status.locks.push(lock(5, 2, "exclusive", "waiting"));
     assert_eq!(shown(queued, State::Live), Field::Locked);
@@ -48,8 +48,8 @@ fn every_kind_of_range_is_known_by_what_makes_it() {
 #[test]
 fn what_is_told_of_another_range_changes_nothing() {
     let others = |status: &mut Status| {
-        status.requests.push(RangeId(4));
-        status.marks.push(mark(6));
+        status.revocation_requests.push(RangeId(4));
+        status.in_doubt_markers.push(marker(6));
         status.locks.push(lock(7, 2, "exclusive", "held"));
         status.restoring = Some(restorer(2));
     };
@@ -62,18 +62,18 @@ fn of_several_kinds_the_first_in_their_order_is_shown() {
     let mut status = well();
     status.locks = vec![lock(5, 2, "exclusive", "held")];
     status.restoring = Some(restorer(2));
-    status.requests.push(RANGE);
-    status.marks.push(mark(5));
+    status.revocation_requests.push(RANGE);
+    status.in_doubt_markers.push(marker(5));
     let field = |status: &Status, told| View::of(status).field(RANGE, told);
     assert_eq!(field(&status, State::Unknown), Field::Restoring);
     status.restoring = None;
     assert_eq!(field(&status, State::Unknown), Field::Locked);
     status.locks.clear();
     assert_eq!(field(&status, State::Unknown), Field::Locked);
-    status.requests.clear();
+    status.revocation_requests.clear();
     assert_eq!(field(&status, State::Unknown), Field::Unproved);
     assert_eq!(field(&status, State::Lagging), Field::Unproved);
-    status.marks.clear();
+    status.in_doubt_markers.clear();
     assert_eq!(field(&status, State::Unknown), Field::Unknown);
     assert_eq!(field(&status, State::Lagging), Field::Lagging);
     status.locks.push(lock(5, 1, "shared", "held"));

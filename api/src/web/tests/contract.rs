@@ -68,7 +68,7 @@ async fn every_example_of_the_description_works() {
                         .map_or_else(|| example.to_string(), str::to_owned);
                     match given["in"].as_str() {
                         Some("path") => path = path.replace(&format!("{{{name}}}"), &text),
-                        _ => query.push(format!("{name}={}", crate::query::encoded(&text))),
+                        _ => query.push(format!("{name}={}", crate::query_string::encoded(&text))),
                     }
                 }
             }

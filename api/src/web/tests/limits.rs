@@ -191,7 +191,7 @@ async fn a_store_that_says_nothing_costs_the_time_of_a_request_and_no_more() {
     let got = here.get(KEY).await;
     assert_eq!(began.elapsed(), Duration::from_secs(2));
     assert_eq!((got.status, got.header("retry-after")), (503, "1"));
-    assert_eq!(got.json()["type"], "/problems/store-away");
+    assert_eq!(got.json()["type"], "/problems/store-unavailable");
     assert_eq!(here.table.given_up.load(Ordering::SeqCst), 1);
 }
 

@@ -1,13 +1,13 @@
 //! The operator's page, and its object.
 
-use stitch_common::answer;
 use stitch_common::member::Role;
-use stitch_common::user_error::Failure;
+use stitch_common::output;
+use stitch_common::user_error::UserError;
 
 use super::pages::named;
 use super::*;
 use crate::operator::{OBJECT, PAGE};
-use crate::testing::{lock, mark, member, restoration, restorer, well};
+use crate::testing::{lock, marker, member, restoration, restorer, well};
 
 async fn shown(here: &Here) -> String {
     let got = here.get(PAGE).await;
@@ -21,7 +21,7 @@ async fn what_happens_in_the_namespace_is_shown() {
     let mut status = well();
     status.locks.push(lock(3, 2, "exclusive", "held"));
     status.locks.push(lock(4, 2, "exclusive", "waiting"));
-    status.marks.push(mark(9));
+    status.in_doubt_markers.push(marker(9));
     status.restoring = Some(restorer(2));
     status.restorations = vec![restoration("running", 11), restoration("drift_remains", 63)];
     here.stands(Ok(status));
@@ -54,7 +54,7 @@ async fn a_member_that_is_gone_makes_every_range_doubtful_and_is_named() {
     let mut status = well();
     let mut gone = member(3, Role::Processor);
     gone.host = "<b>there</b>".to_owned();
-    status.tombstones.push(gone);
+    status.dead_members.push(gone);
     here.stands(Ok(status));
     let page = shown(&here).await;
     assert!(page.contains("<b>64 not proved</b>"), "{page}");
@@ -76,11 +76,12 @@ async fn ranges_lag_as_readers_are_told_they_do() {
         history.add(moment, [(Partition(0), bounds)].into());
     }
     let bits = here.config.definitions.range_bits;
-    let board = Board::new(bits, &glance, &BTreeSet::new(), &history);
+    let board = FreshnessSnapshot::new(bits, &glance, &BTreeSet::new(), &history);
     here.board.send_replace(Arc::new(board));
     let page = shown(&here).await;
     assert!(page.contains("<b>64 lagging</b>"), "{page}");
-    here.board.send_replace(Arc::new(Board::blank(bits)));
+    here.board
+        .send_replace(Arc::new(FreshnessSnapshot::blank(bits)));
     assert!(shown(&here).await.contains("<b>64 unknown</b>"));
 }
 
@@ -89,7 +90,7 @@ async fn the_object_is_the_one_that_the_command_prints() {
     let here = Here::new("");
     let got = here.get(OBJECT).await;
     assert_eq!(got.header("content-type"), "application/json");
-    let printed = answer::object("status", &well()).unwrap();
+    let printed = output::object("status", &well()).unwrap();
     assert_eq!(got.body, printed);
     let object = got.json();
     assert_eq!(
@@ -101,7 +102,7 @@ async fn the_object_is_the_one_that_the_command_prints() {
 #[tokio::test]
 async fn where_zookeeper_cannot_be_asked_it_is_said_with_the_way_out() {
     let here = Here::new("");
-    here.stands(Err(Failure::new("ZooKeeper is <gone>", "start it")));
+    here.stands(Err(UserError::new("ZooKeeper is <gone>", "start it")));
     let page = here.get(PAGE).await;
     assert_eq!((page.status, page.header("retry-after")), (503, "1"));
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
@@ -117,12 +118,15 @@ async fn where_zookeeper_cannot_be_asked_it_is_said_with_the_way_out() {
     let object = here.get(OBJECT).await;
     assert_eq!((object.status, object.header("retry-after")), (503, "1"));
     let problem = object.json();
-    assert_eq!(problem["type"], "/problems/namespace-away");
+    assert_eq!(problem["type"], "/problems/namespace-unavailable");
     assert!(
         problem["detail"].as_str().unwrap().contains("start it"),
         "{problem}"
     );
-    assert_eq!(here.get("/problems/namespace-away").await.status, 200);
+    assert_eq!(
+        here.get("/problems/namespace-unavailable").await.status,
+        200
+    );
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ async fn the_numbers_stand_in_the_page_before_any_script_has_run() {
 async fn what_a_key_says_is_text_and_nothing_else() {
     let here = Here::new("");
     let key = "<script>alert('\"')</script>";
-    let escaped = crate::query::encoded(key);
+    let escaped = crate::query_string::encoded(key);
     for address in [
         format!("/stats/plays/{escaped}"),
         format!("/stats/plays?key={escaped}"),

@@ -128,7 +128,7 @@ const WRONG: &[(&str, u16, &str, &str)] = &[
     ("/v1/counters?page=2", 400, "page", "takes no parameters"),
     ("/v1/counters/plays", 404, "", "is not one of the addresses"),
     ("/v2/counters", 404, "", "is not one of the addresses"),
-    ("/problems/bad-luck", 404, "", "wrong-parameter"),
+    ("/problems/bad-luck", 404, "", "invalid-parameter"),
 ];
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn too_much_is_told_with_what_is_allowed() {
     let got = here.post("/v1/counters/plays/counts", body).await;
     assert_eq!(
         (got.status, &got.json()["type"]),
-        (413, &"/problems/too-much".into())
+        (413, &"/problems/payload-too-large".into())
     );
     assert_eq!(here.table.reads(), 0);
 }
@@ -236,7 +236,7 @@ async fn a_method_that_an_address_does_not_take_is_told_with_those_that_it_does(
             (405, allowed),
             "{address}"
         );
-        assert_eq!(got.json()["type"], "/problems/wrong-method");
+        assert_eq!(got.json()["type"], "/problems/method-not-allowed");
     }
 }
 
@@ -247,12 +247,12 @@ async fn what_cassandra_says_is_told_without_its_hosts() {
         (
             StoreError::Unavailable("10.0.0.7".to_owned()),
             503,
-            "/problems/store-away",
+            "/problems/store-unavailable",
         ),
         (
             StoreError::Refused("10.0.0.7".to_owned()),
             500,
-            "/problems/store-refuses",
+            "/problems/store-error",
         ),
     ] {
         *here.table.refusal.lock().unwrap() = Some(refusal);

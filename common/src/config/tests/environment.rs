@@ -1,7 +1,7 @@
 use super::*;
-use crate::user_error::Failure;
+use crate::user_error::UserError;
 
-fn with(variables: &[(&str, &str)]) -> Result<Config, Failure> {
+fn with(variables: &[(&str, &str)]) -> Result<Config, UserError> {
     let environment = variables.iter().copied().collect();
     Config::parse("stitch.toml", LEAST, &environment)
 }
@@ -83,15 +83,15 @@ fn a_wrong_variable_is_named() {
     ] {
         let failure = with(&[(variable, value)]).unwrap_err();
         assert!(
-            failure.what.contains(variable),
+            failure.message.contains(variable),
             "{variable}={value}: {failure}"
         );
         assert!(
-            failure.what.contains(problem),
+            failure.message.contains(problem),
             "{variable}={value}: {failure}"
         );
         assert!(
-            !failure.what.contains("line"),
+            !failure.message.contains("line"),
             "{variable}={value}: {failure}"
         );
     }
@@ -99,7 +99,7 @@ fn a_wrong_variable_is_named() {
     let failure = with(&twice).unwrap_err();
     assert!(
         failure
-            .what
+            .message
             .contains("STITCH_kafka__topic and STITCH_KAFKA__TOPIC")
     );
 }

@@ -334,8 +334,8 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "[[counter]]",
-        "[processor]\nstop_timeout_ms = 1000\nsettle_timeout_ms = 1000\n[[counter]]",
-        "line 15: processor.settle_timeout_ms = 1000 is not below",
+        "[processor]\nstop_timeout_ms = 1000\ndrain_timeout_ms = 1000\n[[counter]]",
+        "line 15: processor.drain_timeout_ms = 1000 is not below",
         "stop_timeout_ms",
     ),
     (
@@ -352,8 +352,8 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "[[counter]]",
-        "[restorator]\ncalm_timeout_ms = -1\n[[counter]]",
-        "restorator.calm_timeout_ms: invalid value",
+        "[restorator]\nquiescence_timeout_ms = -1\n[[counter]]",
+        "restorator.quiescence_timeout_ms: invalid value",
         "correct",
     ),
     (
@@ -414,12 +414,13 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
 
 #[test]
 fn every_wrong_configuration_is_told_with_file_line_key_and_way_out() {
-    for (right, wrong, what, way_out) in WRONG {
+    for (right, wrong, what, help) in WRONG {
         assert_eq!(LEAST.matches(right).count(), 1, "ambiguous: {right}");
         let failure = parse(&LEAST.replacen(right, wrong, 1)).expect_err(wrong);
-        assert!(failure.what.contains(what), "{wrong:?}: {failure}");
-        assert!(failure.way_out.contains(way_out), "{wrong:?}: {failure}");
-        let placed = failure.what.starts_with("stitch.toml") || wrong.contains("session.timeout");
+        assert!(failure.message.contains(what), "{wrong:?}: {failure}");
+        assert!(failure.help.contains(help), "{wrong:?}: {failure}");
+        let placed =
+            failure.message.starts_with("stitch.toml") || wrong.contains("session.timeout");
         assert!(placed, "{wrong:?}: {failure}");
     }
 }
@@ -428,11 +429,11 @@ fn every_wrong_configuration_is_told_with_file_line_key_and_way_out() {
 fn a_file_without_any_counter_is_told_so() {
     let (without, _) = LEAST.split_once("[[counter]]").unwrap();
     let failure = parse(without).unwrap_err();
-    assert!(failure.what.contains("counter is missing"), "{failure}");
+    assert!(failure.message.contains("counter is missing"), "{failure}");
     let empty = format!("counter = []\n{without}");
     let failure = parse(&empty).unwrap_err();
     assert!(
-        failure.what.contains("line 1: counter is empty"),
+        failure.message.contains("line 1: counter is empty"),
         "{failure}"
     );
 }

@@ -9,7 +9,7 @@ use super::Section;
 use crate::config::document::Document;
 use crate::config::raw::{self, Given};
 use crate::config::{Api, ReadConsistency, TlsFiles, Token};
-use crate::user_error::Failure;
+use crate::user_error::UserError;
 
 /// What HTTP takes for ever.
 const YEAR_S: u64 = 365 * 24 * 60 * 60;
@@ -18,14 +18,14 @@ const PORT_DEFAULT: u16 = 8080;
 const TOKEN_CHARACTERS_MIN: usize = 16;
 const TOKEN_CHARACTERS_MAX: usize = 512;
 
-pub(super) fn api(document: &Document<'_>, given: Given<raw::Api>) -> Result<Api, Failure> {
+pub(super) fn api(document: &Document<'_>, given: Given<raw::Api>) -> Result<Api, UserError> {
     let (section, raw) = Section::open(document, "api", given);
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT_DEFAULT));
     let count = |key, given, default| section.count(key, given, default, 1..=1_000_000);
     let time = |key, given, default, least| section.milliseconds(key, given, default, least);
     let seconds = |key, given, default| {
         let number = section.number(key, given, default, 0..=YEAR_S)?;
-        Ok::<_, Failure>(Duration::from_secs(number))
+        Ok::<_, UserError>(Duration::from_secs(number))
     };
     Ok(Api {
         listen: section.listen(raw.listen, default, "listen = \"127.0.0.1:8080\"")?,
@@ -51,7 +51,7 @@ pub(super) fn api(document: &Document<'_>, given: Given<raw::Api>) -> Result<Api
     })
 }
 
-fn consistency(section: &Section<'_>, given: Given<String>) -> Result<ReadConsistency, Failure> {
+fn consistency(section: &Section<'_>, given: Given<String>) -> Result<ReadConsistency, UserError> {
     let Some(given) = given else {
         return Ok(ReadConsistency::LocalQuorum);
     };
@@ -73,11 +73,11 @@ fn list(
     key: &str,
     given: Given<Vec<Spanned<String>>>,
     valid: fn(&str) -> Result<(), Wrong>,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<String>, UserError> {
     let entries = given.map(Spanned::into_inner).unwrap_or_default();
     let entry = |entry: Spanned<String>| match valid(entry.get_ref()) {
         Ok(()) => Ok(entry.into_inner()),
-        Err((what, way_out)) => Err(section.wrong(key, &entry, what, way_out)),
+        Err((what, help)) => Err(section.wrong(key, &entry, what, help)),
     };
     entries.into_iter().map(entry).collect()
 }
@@ -94,20 +94,20 @@ fn origin(origin: &str) -> Result<(), Wrong> {
     if origin == "*" || named {
         return Ok(());
     }
-    let way_out = "write it like cors_origins = [\"https://example.org\"], without a path; [\"*\"] lets every page read";
-    Err((" has an entry that is no origin", way_out))
+    let help = "write it like cors_origins = [\"https://example.org\"], without a path; [\"*\"] lets every page read";
+    Err((" has an entry that is no origin", help))
 }
 
 /// What may stand behind `Authorization: Bearer`.
 fn token(token: &str) -> Result<(), Wrong> {
-    let way_out = "make each of at least 16 letters, digits and -._~+/=, for example by `openssl rand -hex 16`";
+    let help = "make each of at least 16 letters, digits and -._~+/=, for example by `openssl rand -hex 16`";
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
     let length = TOKEN_CHARACTERS_MIN..=TOKEN_CHARACTERS_MAX;
     if !length.contains(&token.len()) {
-        return Err((" has an entry that is too short or too long", way_out));
+        return Err((" has an entry that is too short or too long", help));
     }
     if !token.chars().all(plain) {
-        return Err((" has an entry that cannot be sent in a header", way_out));
+        return Err((" has an entry that cannot be sent in a header", help));
     }
     Ok(())
 }
@@ -116,7 +116,7 @@ fn tls(
     section: &Section<'_>,
     certificate: Given<String>,
     key: Given<String>,
-) -> Result<Option<TlsFiles>, Failure> {
+) -> Result<Option<TlsFiles>, UserError> {
     let (certificate_example, key_example) =
         ("tls_certificate = \"api.crt\"", "tls_key = \"api.key\"");
     match (certificate, key) {

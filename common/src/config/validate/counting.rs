@@ -10,7 +10,7 @@ use crate::cell::{CounterName, Granularity};
 use crate::config::raw::{self, Given};
 use crate::definition::{AmountSource, CounterDefinition, Definitions, EventAttributes};
 use crate::range::RangeBits;
-use crate::user_error::Failure;
+use crate::user_error::UserError;
 
 const BITS_DEFAULT: u8 = 6;
 /// A counter's name is part of every row's key.
@@ -21,7 +21,7 @@ pub(super) fn definitions(
     ranges: Given<raw::Ranges>,
     event: Given<raw::Event>,
     counters: Given<Vec<Spanned<raw::Counter>>>,
-) -> Result<Definitions, Failure> {
+) -> Result<Definitions, UserError> {
     let bits = range_bits(root, ranges)?;
     let (section, raw) = Section::open(root.document, "event", event);
     let mut attributes = EventAttributes::default();
@@ -34,7 +34,7 @@ pub(super) fn definitions(
     Ok(Definitions::new(bits, attributes, all(root, counters)?))
 }
 
-fn range_bits(root: &Section<'_>, given: Given<raw::Ranges>) -> Result<RangeBits, Failure> {
+fn range_bits(root: &Section<'_>, given: Given<raw::Ranges>) -> Result<RangeBits, UserError> {
     let (section, raw) = Section::open(root.document, "ranges", given);
     let bits = match &raw.bits {
         None => Some(BITS_DEFAULT),
@@ -48,8 +48,8 @@ fn range_bits(root: &Section<'_>, given: Given<raw::Ranges>) -> Result<RangeBits
                 given.get_ref(),
                 RangeBits::MAX
             );
-            let way_out = format!("the default is {BITS_DEFAULT}, which makes 64 ranges");
-            Err(section.wrong("bits", given, &what, way_out))
+            let help = format!("the default is {BITS_DEFAULT}, which makes 64 ranges");
+            Err(section.wrong("bits", given, &what, help))
         }
         (None, None) => Err(section.missing("bits", "bits = 6")),
     }
@@ -58,7 +58,7 @@ fn range_bits(root: &Section<'_>, given: Given<raw::Ranges>) -> Result<RangeBits
 fn all(
     root: &Section<'_>,
     given: Given<Vec<Spanned<raw::Counter>>>,
-) -> Result<Vec<CounterDefinition>, Failure> {
+) -> Result<Vec<CounterDefinition>, UserError> {
     let example = "a [[counter]] with name, on and key";
     let given = root.required("counter", given, example)?;
     if given.get_ref().is_empty() {
@@ -71,15 +71,15 @@ fn all(
         let name = counter.name.clone();
         if counters.insert(name.clone(), counter).is_some() {
             let key = format!("counter \"{}\"", name.0);
-            let way_out = "give every counter a name of its own, or merge the two";
+            let help = "give every counter a name of its own, or merge the two";
             let what = " is defined twice";
-            return Err(root.document.wrong(Some(span), &key, what, way_out));
+            return Err(root.document.wrong(Some(span), &key, what, help));
         }
     }
     Ok(counters.into_values().collect())
 }
 
-fn one(root: &Section<'_>, entry: Spanned<raw::Counter>) -> Result<CounterDefinition, Failure> {
+fn one(root: &Section<'_>, entry: Spanned<raw::Counter>) -> Result<CounterDefinition, UserError> {
     let section = Section {
         document: root.document,
         name: "counter",
@@ -103,7 +103,7 @@ fn one(root: &Section<'_>, entry: Spanned<raw::Counter>) -> Result<CounterDefini
     })
 }
 
-fn event_types(section: &Section<'_>, given: Given<Vec<String>>) -> Result<Vec<String>, Failure> {
+fn event_types(section: &Section<'_>, given: Given<Vec<String>>) -> Result<Vec<String>, UserError> {
     let example = "on = [\"play\"]";
     let on = section.required("on", given, example)?;
     let problem = if on.get_ref().is_empty() {
@@ -113,26 +113,26 @@ fn event_types(section: &Section<'_>, given: Given<Vec<String>>) -> Result<Vec<S
     } else {
         return Ok(on.into_inner());
     };
-    let way_out = format!("name the event types that increment the counter: {example}");
-    Err(section.wrong("on", &on, problem, way_out))
+    let help = format!("name the event types that increment the counter: {example}");
+    Err(section.wrong("on", &on, problem, help))
 }
 
 fn granularities(
     section: &Section<'_>,
     given: Given<Vec<Spanned<String>>>,
-) -> Result<Vec<Granularity>, Failure> {
+) -> Result<Vec<Granularity>, UserError> {
     let Some(given) = given else {
         return Ok(Granularity::EVERY.to_vec());
     };
     let known: Vec<_> = Granularity::EVERY.iter().map(|g| g.name()).collect();
-    let way_out = format!("use some of {}", known.join(", "));
+    let help = format!("use some of {}", known.join(", "));
     if given.get_ref().is_empty() {
-        return Err(section.wrong("granularities", &given, " is empty", way_out));
+        return Err(section.wrong("granularities", &given, " is empty", help));
     }
     let granularity = |name: &Spanned<String>| {
         Granularity::from_name(name.get_ref()).ok_or_else(|| {
             let what = format!(": there is no granularity \"{}\"", name.get_ref());
-            section.wrong("granularities", name, &what, way_out.clone())
+            section.wrong("granularities", name, &what, help.clone())
         })
     };
     given.get_ref().iter().map(granularity).collect()
@@ -144,7 +144,7 @@ fn amount(
     span: Range<usize>,
     fixed: Given<i64>,
     attribute: Given<String>,
-) -> Result<AmountSource, Failure> {
+) -> Result<AmountSource, UserError> {
     match (fixed, attribute) {
         (None, None) => Ok(AmountSource::Fixed(1)),
         (Some(fixed), None) => Ok(AmountSource::Fixed(fixed.into_inner())),
@@ -155,9 +155,9 @@ fn amount(
         (Some(_), Some(_)) => {
             let key = format!("counter \"{counter}\"");
             let what = " has both amount and amount_from";
-            let way_out =
+            let help =
                 "keep amount for a fixed amount, or amount_from for an attribute that holds it";
-            Err(section.document.wrong(Some(span), &key, what, way_out))
+            Err(section.document.wrong(Some(span), &key, what, help))
         }
     }
 }

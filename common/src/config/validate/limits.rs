@@ -9,16 +9,16 @@ use crate::config::document::Document;
 use crate::config::raw::{self, Given};
 use crate::config::{Http, Kafka, Processor, Restorator};
 use crate::ports::Level;
-use crate::user_error::Failure;
+use crate::user_error::UserError;
 
 pub(super) fn processor(
     document: &Document<'_>,
     given: Given<raw::Processor>,
     kafka: &Kafka,
-) -> Result<Processor, Failure> {
+) -> Result<Processor, UserError> {
     let (section, raw) = Section::open(document, "processor", given);
     let stop_timeout = stop_timeout(&section, raw.stop_timeout_ms, kafka)?;
-    let settle_timeout = settle_timeout(&section, raw.settle_timeout_ms, stop_timeout)?;
+    let drain_timeout = drain_timeout(&section, raw.drain_timeout_ms, stop_timeout)?;
     Ok(Processor {
         requests_in_flight_max: section.count(
             "requests_in_flight_max",
@@ -45,11 +45,11 @@ pub(super) fn processor(
             4096,
             1..=1_048_576,
         )?,
-        settle_timeout,
+        drain_timeout,
         stop_timeout,
-        progress_interval: section.milliseconds(
-            "progress_interval_ms",
-            raw.progress_interval_ms,
+        checkpoint_interval: section.milliseconds(
+            "checkpoint_interval_ms",
+            raw.checkpoint_interval_ms,
             500,
             10,
         )?,
@@ -62,11 +62,11 @@ fn stop_timeout(
     section: &Section<'_>,
     given: Given<u64>,
     kafka: &Kafka,
-) -> Result<Duration, Failure> {
+) -> Result<Duration, UserError> {
     let session = kafka.session_timeout().map_err(|value| {
         let what = format!("session.timeout.ms = \"{value}\" is not a number of milliseconds");
-        let way_out = "write \"session.timeout.ms\" = 45000 in [kafka.client], or leave it out";
-        Failure::new(what, way_out)
+        let help = "write \"session.timeout.ms\" = 45000 in [kafka.client], or leave it out";
+        UserError::new(what, help)
     })?;
     let default = (session / 2).min(Duration::from_secs(20)).as_millis();
     let default = u64::try_from(default).expect("at most 20,000");
@@ -77,35 +77,35 @@ fn stop_timeout(
     }
     let (timeout, session) = (timeout.as_millis(), session.as_millis());
     let what = format!(" = {timeout} is not below Kafka's session timeout of {session} ms");
-    let way_out = "shorten it, or set \"session.timeout.ms\" in [kafka.client] above it";
+    let help = "shorten it, or set \"session.timeout.ms\" in [kafka.client] above it";
     let key = section.key("stop_timeout_ms");
-    Err(section.document.wrong(span, &key, &what, way_out))
+    Err(section.document.wrong(span, &key, &what, help))
 }
 
 /// What settles on the way to a stop must leave time for the rest of it.
-fn settle_timeout(
+fn drain_timeout(
     section: &Section<'_>,
     given: Given<u64>,
     stop: Duration,
-) -> Result<Duration, Failure> {
+) -> Result<Duration, UserError> {
     let default = (stop / 2).min(Duration::from_secs(2)).as_millis();
     let default = u64::try_from(default).expect("at most 2,000");
     let span = given.as_ref().map(toml::Spanned::span);
-    let timeout = section.milliseconds("settle_timeout_ms", given, default, 1)?;
+    let timeout = section.milliseconds("drain_timeout_ms", given, default, 1)?;
     if span.is_none() || timeout < stop {
         return Ok(timeout);
     }
     let (timeout, stop) = (timeout.as_millis(), stop.as_millis());
     let what = format!(" = {timeout} is not below processor.stop_timeout_ms = {stop}");
-    let key = section.key("settle_timeout_ms");
-    let way_out = "shorten it, or lengthen processor.stop_timeout_ms";
-    Err(section.document.wrong(span, &key, &what, way_out))
+    let key = section.key("drain_timeout_ms");
+    let help = "shorten it, or lengthen processor.stop_timeout_ms";
+    Err(section.document.wrong(span, &key, &what, help))
 }
 
 pub(super) fn restorator(
     document: &Document<'_>,
     given: Given<raw::Restorator>,
-) -> Result<Restorator, Failure> {
+) -> Result<Restorator, UserError> {
     let (section, raw) = Section::open(document, "restorator", given);
     let journal = section.optional_text("journal", raw.journal, "journal = \"stitch-journal\"")?;
     Ok(Restorator {
@@ -135,15 +135,15 @@ pub(super) fn restorator(
             60_000,
             100,
         )?,
-        calm_timeout: section.milliseconds(
-            "calm_timeout_ms",
-            raw.calm_timeout_ms,
+        quiescence_timeout: section.milliseconds(
+            "quiescence_timeout_ms",
+            raw.quiescence_timeout_ms,
             300_000,
             1000,
         )?,
-        unjudged_cells_target: section.count(
-            "unjudged_cells_target",
-            raw.unjudged_cells_target,
+        dirty_cells_target: section.count(
+            "dirty_cells_target",
+            raw.dirty_cells_target,
             1000,
             0..=100_000_000,
         )?,
@@ -152,7 +152,7 @@ pub(super) fn restorator(
     })
 }
 
-pub(super) fn http(document: &Document<'_>, given: Given<raw::Http>) -> Result<Http, Failure> {
+pub(super) fn http(document: &Document<'_>, given: Given<raw::Http>) -> Result<Http, UserError> {
     let (section, raw) = Section::open(document, "http", given);
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listen = section.listen(raw.listen, default, "listen = \"127.0.0.1:9464\"")?;

@@ -8,12 +8,12 @@ use super::Section;
 use crate::config::document::Document;
 use crate::config::raw::{self, Given, Property};
 use crate::config::{Cassandra, Kafka, WriteConsistency, ZooKeeper, refused_property};
-use crate::user_error::Failure;
+use crate::user_error::UserError;
 
 pub(super) fn zookeeper(
     document: &Document<'_>,
     given: Given<raw::ZooKeeper>,
-) -> Result<ZooKeeper, Failure> {
+) -> Result<ZooKeeper, UserError> {
     let (section, raw) = Section::open(document, "zookeeper", given);
     let example = "connect = \"127.0.0.1:2181\"";
     let connect = section.required("connect", raw.connect, example)?;
@@ -30,13 +30,13 @@ pub(super) fn zookeeper(
 pub(super) fn cassandra(
     document: &Document<'_>,
     given: Given<raw::Cassandra>,
-) -> Result<Cassandra, Failure> {
+) -> Result<Cassandra, UserError> {
     let (section, raw) = Section::open(document, "cassandra", given);
     let example = "nodes = [\"127.0.0.1:9042\"]";
     let nodes = section.required("nodes", raw.nodes, example)?;
     if nodes.get_ref().is_empty() {
-        let way_out = format!("name at least one node: {example}");
-        return Err(section.wrong("nodes", &nodes, " is empty", way_out));
+        let help = format!("name at least one node: {example}");
+        return Err(section.wrong("nodes", &nodes, " is empty", help));
     }
     for node in nodes.get_ref() {
         address(&section, "nodes", &nodes, node, example)?;
@@ -88,7 +88,7 @@ pub(super) fn cassandra(
     })
 }
 
-pub(super) fn kafka(document: &Document<'_>, given: Given<raw::Kafka>) -> Result<Kafka, Failure> {
+pub(super) fn kafka(document: &Document<'_>, given: Given<raw::Kafka>) -> Result<Kafka, UserError> {
     let (section, raw) = Section::open(document, "kafka", given);
     let topic = section.required("topic", raw.topic, "topic = \"events\"")?;
     let (client_section, properties) = Section::open(document, "kafka.client", raw.client);
@@ -119,7 +119,7 @@ fn property(
     section: &Section<'_>,
     name: Spanned<String>,
     value: Spanned<Property>,
-) -> Result<(String, String), Failure> {
+) -> Result<(String, String), UserError> {
     if let Some(reason) = refused_property(name.get_ref()) {
         let what = " is set by Stitch itself";
         return Err(section.wrong(name.get_ref(), &name, what, reason));
@@ -140,7 +140,7 @@ fn address<T>(
     value: &Spanned<T>,
     server: &str,
     example: &str,
-) -> Result<(), Failure> {
+) -> Result<(), UserError> {
     let parts = server.trim().rsplit_once(':');
     let valid = parts.is_some_and(|(host, port)| {
         let host_valid = !host.is_empty() && !host.contains(['/', ' ', ',']);
@@ -154,7 +154,7 @@ fn address<T>(
 }
 
 /// A keyspace's name as CQL takes it without quotes, which does not tell upper from lower case.
-fn identifier(section: &Section<'_>, keyspace: Spanned<String>) -> Result<String, Failure> {
+fn identifier(section: &Section<'_>, keyspace: Spanned<String>) -> Result<String, UserError> {
     let name = keyspace.get_ref();
     let valid = name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -163,11 +163,11 @@ fn identifier(section: &Section<'_>, keyspace: Spanned<String>) -> Result<String
         return Ok(name.to_ascii_lowercase());
     }
     let what = format!(" = \"{name}\" is not the name of a keyspace");
-    let way_out = "use a letter, then letters, digits and underscores, at most 48 in all";
-    Err(section.wrong("keyspace", &keyspace, &what, way_out))
+    let help = "use a letter, then letters, digits and underscores, at most 48 in all";
+    Err(section.wrong("keyspace", &keyspace, &what, help))
 }
 
-fn consistency(section: &Section<'_>, given: Given<String>) -> Result<WriteConsistency, Failure> {
+fn consistency(section: &Section<'_>, given: Given<String>) -> Result<WriteConsistency, UserError> {
     let Some(given) = given else {
         return Ok(WriteConsistency::LocalQuorum);
     };
@@ -182,13 +182,13 @@ fn consistency(section: &Section<'_>, given: Given<String>) -> Result<WriteConsi
                 .map(|(_, name)| *name)
                 .collect();
             let what = format!(" = \"{}\" is no consistency of increments", given.get_ref());
-            let way_out = format!("use one of {}", known.join(", "));
-            section.wrong("write_consistency", &given, &what, way_out)
+            let help = format!("use one of {}", known.join(", "));
+            section.wrong("write_consistency", &given, &what, help)
         })
 }
 
 /// A topic's name with room for `.rejected` behind it.
-fn topic_name(section: &Section<'_>, topic: Spanned<String>) -> Result<String, Failure> {
+fn topic_name(section: &Section<'_>, topic: Spanned<String>) -> Result<String, UserError> {
     const LENGTH_MAX: usize = 249 - ".rejected".len();
     let name = topic.get_ref();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -197,6 +197,6 @@ fn topic_name(section: &Section<'_>, topic: Spanned<String>) -> Result<String, F
         return Ok(topic.into_inner());
     }
     let what = format!(" = \"{name}\" is not the name of a topic");
-    let way_out = format!("use letters, digits, '.', '_' and '-', at most {LENGTH_MAX} in all");
-    Err(section.wrong("topic", &topic, &what, way_out))
+    let help = format!("use letters, digits, '.', '_' and '-', at most {LENGTH_MAX} in all");
+    Err(section.wrong("topic", &topic, &what, help))
 }

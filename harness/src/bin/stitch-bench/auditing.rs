@@ -9,7 +9,7 @@ use futures_util::future::{Either, select};
 use serde::Serialize;
 use serde_json::Value;
 use stitch_harness::process::Process;
-use stitch_harness::stage::Stage;
+use stitch_harness::test_namespace::TestNamespace;
 
 use crate::Bench;
 use crate::baseline::{self, Measured};
@@ -25,7 +25,7 @@ const BOUND: Duration = Duration::from_secs(400);
 
 /// A table that a processor goes on counting in.
 pub(crate) struct Table {
-    pub(crate) stage: Stage,
+    pub(crate) stage: TestNamespace,
     pub(crate) tracks: u32,
     _processor: Process,
 }
@@ -118,7 +118,7 @@ pub(crate) async fn measure(bench: &mut Bench, table: &Table) -> Result<Auditing
 }
 
 /// Plans once: what it read and how long that took, by its own words.
-pub(crate) async fn plan(stage: &Stage) -> Result<Planned> {
+pub(crate) async fn plan(stage: &TestNamespace) -> Result<Planned> {
     let process = stage
         .restorator_command("plan", &["--output", "json"])?
         .start()?;

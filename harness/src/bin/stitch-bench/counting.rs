@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
-use stitch_harness::stage::Stage;
+use stitch_harness::test_namespace::TestNamespace;
 use stitch_harness::web;
 use tokio::time::{Instant, sleep};
 
@@ -142,7 +142,7 @@ async fn processor(bench: &Bench, keys: Keys, backlog: u32) -> Result<Measured> 
     let events = usize::try_from(backlog)?;
     stage.feed()?.send(bench.load(keys)?.take(events)).await?;
     let mut process = stage.processor("processor").await?;
-    let address = Stage::address(&mut process).await?;
+    let address = TestNamespace::address(&mut process).await?;
     let pid = process.pid();
     let deadline = Instant::now() + START_BOUND;
     while Sample::take(&address, pid).await?.cells == 0.0 {

@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use serde_json::Value;
-use stitch_harness::vandal::Vandal;
+use stitch_harness::corruptor::Corruptor;
 use tokio::time::Instant;
 
 use crate::Bench;
@@ -43,7 +43,7 @@ impl Locks {
 
 /// Breaks so many cells and restores them again and again under live traffic, until there were enough locks or time is up.
 pub(crate) async fn measure(bench: &mut Bench, table: &Table, wrong: u32) -> Result<Locks> {
-    let vandal = Vandal::enter(&bench.servers, table.stage.keyspace(), 1).await?;
+    let vandal = Corruptor::enter(&bench.servers, table.stage.keyspace(), 1).await?;
     let mut random = ChaCha8Rng::seed_from_u64(2);
     let events = bench.load(Keys::Uniform(table.tracks))?;
     let live = table

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use stitch_harness::servers::Servers;
-use stitch_harness::stage::{Setting, Stage};
+use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 use tokio::time::Instant;
 
 use auditing::Table;
@@ -63,20 +63,20 @@ pub(crate) struct Bench {
 
 impl Bench {
     /// A namespace of its own, with the configuration's defaults where these matter to speed.
-    pub(crate) async fn stage(&self, name: &str, changes: &str) -> Result<Stage> {
+    pub(crate) async fn stage(&self, name: &str, changes: &str) -> Result<TestNamespace> {
         const DEFAULTS: &str = "[cassandra]\nrequest_timeout_ms = 5000\n";
         let ranges = if changes.contains("[ranges]") {
             changes
         } else {
             "[ranges]\nbits = 6\n"
         };
-        let setting = Setting {
+        let setting = TestConfig {
             name: format!("bench_{name}"),
             folder: self.folder.join(name),
             partitions: 4,
             config: format!("{DEFAULTS}{ranges}{COUNTERS}"),
         };
-        Stage::build(&self.servers, &setting).await
+        TestNamespace::build(&self.servers, &setting).await
     }
 
     /// Events that follow from nothing but whose they are.

@@ -4,19 +4,19 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result};
 use stitch_harness::process::{Process, Program};
-use stitch_harness::stage::Stage;
+use stitch_harness::test_namespace::TestNamespace;
 
 /// The file that names them, for `deploy/demo --stop`: a process id and a name on each line.
 const LIST: &str = "kept";
 
 /// Processes that outlive the story.
 pub(crate) struct Kept<'a> {
-    stage: &'a Stage,
+    stage: &'a TestNamespace,
     running: Vec<(&'static str, Process)>,
 }
 
 impl<'a> Kept<'a> {
-    pub(crate) const fn new(stage: &'a Stage) -> Self {
+    pub(crate) const fn new(stage: &'a TestNamespace) -> Self {
         Self {
             stage,
             running: Vec::new(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use stitch_harness::events::{COUNTERS, Generator, Record, Shape, lines};
-use stitch_harness::stage::counters_of;
+use stitch_harness::test_namespace::counters_of;
 
 /// For about so long events have to flow while counts are broken and restored.
 const LIVE_SECONDS: usize = 100;

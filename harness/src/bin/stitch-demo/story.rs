@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use stitch_harness::corruptor::Corruptor;
 use stitch_harness::events::Record;
 use stitch_harness::feed::{Feed, Live};
 use stitch_harness::process::Process;
 use stitch_harness::proxy::Proxy;
 use stitch_harness::recount::Verdict;
 use stitch_harness::servers::Servers;
-use stitch_harness::stage::{Setting, Stage};
-use stitch_harness::vandal::Vandal;
+use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 use tokio::time::{sleep, timeout};
 
 use crate::kept::Kept;
@@ -74,32 +74,36 @@ impl Story {
         let live = misfortunes(&stage, &mut fleet, &traffic, source.live, narrator).await?;
         let (events, before) = self.vandalism(&stage, live, narrator).await?;
         let live = traffic.flows(events);
-        let proved = restoration(&stage, &window, narrator).await?;
+        let verified = restoration(&stage, &window, narrator).await?;
         let (rest, _) = live.stop().await?;
         if source.finite {
             traffic.feed.send(rest).await?;
         }
         let after = self.reckoning(&stage, fleet, &before, narrator).await?;
-        conclusion(&stage, proved, &after, narrator)?;
+        conclusion(&stage, verified, &after, narrator)?;
         if self.keep {
             let per_second = (!source.finite).then_some(source.per_second);
             self.goes_on(&stage, window, per_second, narrator).await?;
         } else {
             window.close().await?;
         }
-        Ok(proved && after.all_right())
+        Ok(verified && after.all_right())
     }
 
-    async fn opens<W: Write>(&self, source: &Source, narrator: &mut Narrator<W>) -> Result<Stage> {
+    async fn opens<W: Write>(
+        &self,
+        source: &Source,
+        narrator: &mut Narrator<W>,
+    ) -> Result<TestNamespace> {
         narrator.chapter("A namespace: a topic, a table, a place in ZooKeeper")?;
         narrator.say(&format!("The events are {}.", source.what))?;
-        let setting = Setting {
+        let setting = TestConfig {
             name: "demo".to_owned(),
             folder: self.folder.clone(),
             partitions: 4,
             config: source.counters.clone(),
         };
-        let stage = Stage::build(&self.servers, &setting).await?;
+        let stage = TestNamespace::build(&self.servers, &setting).await?;
         narrator.say(&format!(
             "stitch-processor init made them, by {}.",
             stage.config.display()
@@ -109,12 +113,12 @@ impl Story {
 
     async fn vandalism<W: Write>(
         &self,
-        stage: &Stage,
+        stage: &TestNamespace,
         live: Live<Events>,
         narrator: &mut Narrator<W>,
     ) -> Result<(Events, Verdict)> {
         narrator.chapter("What must not happen, and does: somebody changes counts by hand")?;
-        let mut vandal = Vandal::enter(&self.servers, stage.keyspace(), self.seed).await?;
+        let mut vandal = Corruptor::enter(&self.servers, stage.keyspace(), self.seed).await?;
         let damage = vandal.rage(BROKEN_EACH).await?;
         narrator.say(&format!(
             "{} cells got 1000 added, {} were doubled, {} brought to 0, {} invented for keys that nobody has.",
@@ -139,7 +143,7 @@ impl Story {
 
     async fn reckoning<W: Write>(
         &self,
-        stage: &Stage,
+        stage: &TestNamespace,
         fleet: Fleet,
         before: &Verdict,
         narrator: &mut Narrator<W>,
@@ -159,7 +163,7 @@ impl Story {
     /// Leaves all of it running; `per_second` new events, if these have no end.
     async fn goes_on<W: Write>(
         &self,
-        stage: &Stage,
+        stage: &TestNamespace,
         window: Window,
         per_second: Option<u32>,
         narrator: &mut Narrator<W>,
@@ -190,7 +194,7 @@ impl Story {
 }
 
 async fn counting<W: Write>(
-    stage: &Stage,
+    stage: &TestNamespace,
     history: Vec<Record>,
     narrator: &mut Narrator<W>,
 ) -> Result<(Fleet, Window)> {
@@ -223,7 +227,7 @@ async fn counting<W: Write>(
 }
 
 async fn misfortunes<W: Write>(
-    stage: &Stage,
+    stage: &TestNamespace,
     fleet: &mut Fleet,
     traffic: &Traffic,
     mut events: Events,
@@ -272,7 +276,7 @@ async fn misfortunes<W: Write>(
 }
 
 async fn restoration<W: Write>(
-    stage: &Stage,
+    stage: &TestNamespace,
     window: &Window,
     narrator: &mut Narrator<W>,
 ) -> Result<bool> {
@@ -301,13 +305,13 @@ async fn restoration<W: Write>(
 }
 
 fn conclusion<W: Write>(
-    stage: &Stage,
-    proved: bool,
+    stage: &TestNamespace,
+    verified: bool,
     after: &Verdict,
     narrator: &mut Narrator<W>,
 ) -> Result<()> {
     narrator.say("")?;
-    match (proved, after.all_right()) {
+    match (verified, after.all_right()) {
         (true, true) => narrator.say("Every cell is right.")?,
         (false, true) => {
             narrator.say("Every cell is right, but the restoration did not prove it.")?

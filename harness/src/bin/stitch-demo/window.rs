@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use stitch_harness::events::Record;
 use stitch_harness::process::Process;
 use stitch_harness::recount::{Cells, Rules};
-use stitch_harness::stage::Stage;
+use stitch_harness::test_namespace::TestNamespace;
 
 /// How long the API may take to answer what was begun when it is asked to end.
 const STOP_BOUND: Duration = Duration::from_secs(30);
@@ -31,12 +31,12 @@ pub(crate) struct Window {
 
 impl Window {
     /// Starts the API. Of `history` some event must count.
-    pub(crate) async fn open(stage: &Stage, history: &[Record]) -> Result<Self> {
+    pub(crate) async fn open(stage: &TestNamespace, history: &[Record]) -> Result<Self> {
         let (counter, key) = most_counted(&stage.config, history)?;
         let mut program = stage.api_command("run", &[])?;
         "api".clone_into(&mut program.name);
         let mut api = program.start()?;
-        let address = Stage::address(&mut api).await?;
+        let address = TestNamespace::address(&mut api).await?;
         let part = |text| utf8_percent_encode(text, QUOTED).to_string();
         Ok(Self {
             api,

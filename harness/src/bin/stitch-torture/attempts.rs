@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::chronicle::Chronicle;
 use crate::ward::{Ended, Order, Orders, alarm_in, until_end};
 
-/// A restoration may wait for a calm (`calm_timeout_ms` at most, each time) and for its ranges; it never takes so long.
+/// A restoration may wait for a calm (`quiescence_timeout_ms` at most, each time) and for its ranges; it never takes so long.
 const BOUND: Duration = Duration::from_secs(400);
 
 /// Runs restorations, and knows which run.
@@ -44,8 +44,8 @@ pub(crate) struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
-    Proved,
-    NotProved,
+    Verified,
+    Unverified,
     Killed,
     Strange,
 }
@@ -114,7 +114,7 @@ impl Attempts {
             }
             Ok(ended) => self.outcome(&name, &ended?, &answer, errors),
         };
-        let why = why(&answer).filter(|_| outcome != Outcome::Proved);
+        let why = why(&answer).filter(|_| outcome != Outcome::Verified);
         let corrected = answer["cells"]["corrected"].as_u64().unwrap_or_default();
         let reason = why
             .as_ref()
@@ -142,8 +142,8 @@ impl Attempts {
     ) -> Outcome {
         let asked = |signal| ended.order.is_some_and(|order| order.signal == signal);
         match ended.code {
-            Some(0) if answer["outcome"] == "proved" => Outcome::Proved,
-            Some(2) if answer.is_object() => Outcome::NotProved,
+            Some(0) if answer["outcome"] == "verified" => Outcome::Verified,
+            Some(2) if answer.is_object() => Outcome::Unverified,
             // Asked twice: it ends at once.
             Some(130) if asked(Signal::INT) => Outcome::Killed,
             // By us, or by itself between two steps.
@@ -165,10 +165,11 @@ impl Attempts {
 
 /// The first reason that an answer gives for what is not proved.
 fn why(answer: &serde_json::Value) -> Option<String> {
-    let of_range = |range: &serde_json::Value| range["error"]["what"].as_str().map(str::to_owned);
+    let of_range =
+        |range: &serde_json::Value| range["error"]["message"].as_str().map(str::to_owned);
     let ranges = answer["ranges"].as_array().into_iter().flatten();
     let of_ranges = ranges.into_iter().find_map(of_range);
-    let whole = answer["error"]["what"].as_str().map(str::to_owned);
+    let whole = answer["error"]["message"].as_str().map(str::to_owned);
     of_ranges.or(whole)
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use stitch_harness::events::COUNTERS;
 use stitch_harness::process::Program;
-use stitch_harness::stage::{Setting, Stage};
+use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 
 use crate::attempts::{Attempts, Record};
 use crate::calendars::Calendars;
@@ -14,9 +14,9 @@ use crate::chronicle::Chronicle;
 use crate::kind::Kind;
 use crate::lines::Lines;
 use crate::plan::{Attempt, Doom, Plan, Way};
-use crate::room::Room;
-use crate::seat::Seat;
+use crate::process_slot::ProcessSlot;
 use crate::small_disk::SmallDisk;
+use crate::test_cluster::TestCluster;
 
 /// Short, so that a history has room for several calms; what is not here is as in every stage.
 pub(crate) const TIMEOUTS: &str = r#"
@@ -25,12 +25,12 @@ session_timeout_ms = 3000
 [kafka.client]
 "session.timeout.ms" = "6000"
 [processor]
-settle_timeout_ms = 2000
+drain_timeout_ms = 2000
 stop_timeout_ms = 4000
 [restorator]
-calm_timeout_ms = 60000
+quiescence_timeout_ms = 60000
 range_timeout_ms = 20000
-unjudged_cells_target = 200
+dirty_cells_target = 200
 "#;
 
 /// For a restoration that has to succeed.
@@ -50,8 +50,8 @@ pub(crate) const RESTORATORS: &str = "restorators";
 
 /// Where a history plays.
 pub(crate) struct Field {
-    pub(crate) stage: Stage,
-    pub(crate) room: Arc<Room>,
+    pub(crate) stage: TestNamespace,
+    pub(crate) room: Arc<TestCluster>,
     pub(crate) chronicle: Arc<Chronicle>,
     pub(crate) lines: Lines,
     pub(crate) attempts: Attempts,
@@ -64,7 +64,7 @@ impl Field {
     /// Makes the namespace; nothing runs yet.
     pub(crate) async fn lay_out(
         plan: &Plan,
-        room: Arc<Room>,
+        room: Arc<TestCluster>,
         means: &Means,
         folder: PathBuf,
         chronicle: Arc<Chronicle>,
@@ -78,13 +78,13 @@ impl Field {
         if let Some(calendars) = &calendars {
             calendars.environment(RESTORATORS)?;
         }
-        let setting = Setting {
+        let setting = TestConfig {
             name: format!("torture_{}", plan.seed),
             partitions: plan.partitions,
             config: format!("{TIMEOUTS}{COUNTERS}"),
             folder,
         };
-        let stage = Stage::build(&room.servers, &setting).await?;
+        let stage = TestNamespace::build(&room.servers, &setting).await?;
         chronicle.note(format!("namespace {}", stage.namespace));
         Ok(Self {
             lines: Lines::lay(&room.servers).await?,
@@ -98,12 +98,16 @@ impl Field {
     }
 
     /// A processor that comes back whenever it ends.
-    pub(crate) fn seat(&self, number: usize, way: Way) -> Result<Seat> {
+    pub(crate) fn seat(&self, number: usize, way: Way) -> Result<ProcessSlot> {
         let mut program = self.stage.processor_command("run", &[])?;
         let name = format!("processor-{}", number + 1);
         program.environment = self.environment(&name, way)?;
         self.chronicle.note(format!("{name} begins, {way:?}"));
-        Ok(Seat::fill(&name, program, Arc::clone(&self.chronicle)))
+        Ok(ProcessSlot::fill(
+            &name,
+            program,
+            Arc::clone(&self.chronicle),
+        ))
     }
 
     /// Runs a restoration to its end.

@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use serde::Serialize;
+use stitch_harness::corruptor::Corruptor;
 use stitch_harness::events::{Generator, Shape};
 use stitch_harness::feed::Live;
 use stitch_harness::recount::Verdict;
-use stitch_harness::vandal::Vandal;
 use tokio::time::{sleep, timeout};
 
 use crate::attempts::{Outcome, Record};
@@ -19,8 +19,8 @@ use crate::chronicle::{Chronicle, Struck};
 use crate::field::{Field, Means};
 use crate::nemesis::Nemesis;
 use crate::plan::{Attempt, Plan};
-use crate::room::Room;
-use crate::seat::{self, Seat};
+use crate::process_slot::{self, ProcessSlot};
+use crate::test_cluster::TestCluster;
 
 /// No history takes longer, unless something hangs.
 const BOUND: Duration = Duration::from_secs(900);
@@ -51,7 +51,7 @@ pub(crate) struct Told {
 /// Plays a history to its end.
 pub(crate) struct History<'p> {
     pub(crate) plan: &'p Plan,
-    pub(crate) room: Arc<Room>,
+    pub(crate) room: Arc<TestCluster>,
     pub(crate) means: &'p Means,
     /// Logs and the chronicle are kept here.
     pub(crate) folder: PathBuf,
@@ -116,7 +116,7 @@ impl History<'_> {
             .await?;
         field.stage.lag()?.until_none(COUNTED_BOUND).await?;
         let mut vandal =
-            Vandal::enter(&self.room.servers, field.stage.keyspace(), self.plan.seed).await?;
+            Corruptor::enter(&self.room.servers, field.stage.keyspace(), self.plan.seed).await?;
         vandal.rage(BROKEN_EACH).await?;
         drop(vandal);
         chronicle.trouble("some cells were broken by hand");
@@ -152,7 +152,7 @@ impl History<'_> {
     }
 
     /// Faults and restorations side by side; at the end nothing is left undone. Gives the last that was proved whole.
-    async fn faults(&self, field: &Field, seats: &[Seat]) -> Result<Option<Whole>> {
+    async fn faults(&self, field: &Field, seats: &[ProcessSlot]) -> Result<Option<Whole>> {
         let nemesis = Nemesis { field, seats };
         let attempts = self.plan.attempts.iter().map(|attempt| async {
             sleep(attempt.at).await;
@@ -181,7 +181,7 @@ impl History<'_> {
         };
         let verdict = self.verdict(field).await?;
         // What came to pass without a fault of ours, on a busy machine, excuses it all the same.
-        if seat::excuses(&field.stage.folder)? > last.excuses {
+        if process_slot::excuses(&field.stage.folder)? > last.excuses {
             return Ok(false);
         }
         field.chronicle.note(format!(
@@ -207,7 +207,7 @@ impl History<'_> {
         let record = field.restore(&Attempt::WHOLE).await?;
         let (_, sent) = live.stop().await?;
         ensure!(
-            record.outcome == Outcome::Proved,
+            record.outcome == Outcome::Verified,
             "the last restoration, without faults, was not proved: {:?} {}",
             record.outcome,
             record.why.unwrap_or_default()
@@ -230,17 +230,17 @@ struct Whole {
 }
 
 async fn whole(field: &Field, attempt: &Attempt) -> Result<Option<Whole>> {
-    let excuses = seat::excuses(&field.stage.folder)?;
+    let excuses = process_slot::excuses(&field.stage.folder)?;
     let record = field.restore(attempt).await?;
-    let proved = record.outcome == Outcome::Proved && attempt.ranges.is_none();
-    Ok(proved.then_some(Whole {
+    let verified = record.outcome == Outcome::Verified && attempt.ranges.is_none();
+    Ok(verified.then_some(Whole {
         began_ms: record.began_ms,
         excuses,
     }))
 }
 
-async fn dismiss(seats: Vec<Seat>) -> Result<()> {
-    try_join_all(seats.into_iter().map(Seat::dismiss))
+async fn dismiss(seats: Vec<ProcessSlot>) -> Result<()> {
+    try_join_all(seats.into_iter().map(ProcessSlot::dismiss))
         .await
         .map(drop)
 }

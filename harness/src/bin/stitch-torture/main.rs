@@ -10,9 +10,9 @@ mod lines;
 mod nemesis;
 mod plan;
 mod results;
-mod room;
+mod test_cluster;
 mod run;
-mod seat;
+mod process_slot;
 mod small_disk;
 mod ward;
 
@@ -30,9 +30,9 @@ use tokio::time::Instant;
 
 use field::Means;
 use results::Results;
-use room::Room;
 use run::Run;
 use small_disk::SmallDisk;
+use test_cluster::TestCluster;
 
 /// Plays histories in which things go wrong, restores while they do, and recounts everything independently.
 #[derive(Parser)]
@@ -111,7 +111,7 @@ async fn torture(arguments: Arguments, out: &mut impl Write) -> Result<bool> {
     let mut results = Results::into(&file, arguments.build)?;
     let minutes = |minutes| Instant::now() + Duration::from_secs(60 * minutes);
     let run = Run {
-        room: Arc::new(Room::new(servers)),
+        room: Arc::new(TestCluster::new(servers)),
         means: Means {
             disk: arguments.small_disk.map(|folder| SmallDisk { folder }),
             calendar: arguments.calendar,

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::field::{Field, RESTORATORS};
 use crate::plan::{Fault, Line, Plan, Server, Strike, Treatment, Way};
-use crate::seat::Seat;
+use crate::process_slot::ProcessSlot;
 
 /// A processor takes about so long until it counts.
 const SETTLING_IN: Duration = Duration::from_secs(2);
@@ -17,7 +17,7 @@ const SETTLING_IN: Duration = Duration::from_secs(2);
 /// Strikes on one field.
 pub(crate) struct Nemesis<'f> {
     pub(crate) field: &'f Field,
-    pub(crate) seats: &'f [Seat],
+    pub(crate) seats: &'f [ProcessSlot],
 }
 
 impl Nemesis<'_> {

@@ -138,7 +138,7 @@ impl Results {
 }
 
 impl Told {
-    /// `2 proved, 1 killed`.
+    /// `2 verified, 1 killed`.
     pub(crate) fn restorations_in_words(&self) -> String {
         let mut counts = BTreeMap::<Outcome, usize>::new();
         for record in &self.restorations {
@@ -154,8 +154,8 @@ impl Told {
 impl Outcome {
     pub(crate) const fn words(self) -> &'static str {
         match self {
-            Self::Proved => "proved",
-            Self::NotProved => "not proved",
+            Self::Verified => "verified",
+            Self::Unverified => "not proved",
             Self::Killed => "killed",
             Self::Strange => "strange",
         }

@@ -14,7 +14,7 @@ use crate::field::Means;
 use crate::history::{History, Told};
 use crate::plan::Plan;
 use crate::results::Results;
-use crate::room::Room;
+use crate::test_cluster::TestCluster;
 
 /// What a history takes at most, when all goes well: none begins later than this before the end.
 const HISTORY_TAKES: Duration = Duration::from_secs(75);
@@ -25,7 +25,7 @@ const SERVERS_SHARE: usize = 2;
 
 /// A run of many histories.
 pub(crate) struct Run {
-    pub(crate) room: Arc<Room>,
+    pub(crate) room: Arc<TestCluster>,
     pub(crate) means: Means,
     /// Each history has a folder below it.
     pub(crate) folder: PathBuf,

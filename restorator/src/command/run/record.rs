@@ -37,7 +37,7 @@ impl Recorder {
                 ended: None,
                 cuts: Offsets::default(),
                 generation: namespace.generation,
-                identity: RestorationRecord::identity_of(namespace),
+                identity: namespace.fingerprint(),
                 ranges_in_scope: Some(site.scope.ranges().count()),
                 ranges: std::collections::BTreeMap::new(),
             },
@@ -55,18 +55,18 @@ impl Recorder {
 
     pub(super) async fn write<W: World>(&mut self, site: &Site<'_, W>) -> Result<(), Error> {
         self.written = site.clock.now();
-        Ok(write_record(site.coordinator, &self.record).await?)
+        Ok(write_record(site.session, &self.record).await?)
     }
 
     /// Records the outcome of a range, whatever it was.
     pub(super) async fn range<W: World>(&mut self, site: &Site<'_, W>, restored: &Restored) {
         let locked = restored.locked.iter().sum::<std::time::Duration>();
         let outcome = match &restored.outcome {
-            Ok(_) => RangeOutcome::Proved {
+            Ok(_) => RangeOutcome::Verified {
                 corrected: u64::try_from(restored.corrected.len()).unwrap_or(u64::MAX),
                 locked_ms: u64::try_from(locked.as_millis()).unwrap_or(u64::MAX),
             },
-            Err(why) => RangeOutcome::NotProved {
+            Err(why) => RangeOutcome::Unverified {
                 why: why.to_string(),
             },
         };

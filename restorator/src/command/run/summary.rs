@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use stitch_common::cell::Cell;
 use stitch_common::range::RangeId;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 use stitch_protocol::restoration::RestorationId;
 
 use crate::command::plan::{Audit, sums};
@@ -16,8 +16,8 @@ use crate::report::run::{Cells, Planned, RangeEnd};
 use crate::report::{RangeReport, RunReport, Wrongness};
 use crate::restoration::{Restored, judged};
 use crate::site::{Site, World};
-use crate::unproven::Unproven;
-use stitch_totals::tail::Tail;
+use crate::unverified::Unverified;
+use stitch_totals::log_follower::LogFollower;
 
 pub(super) struct Summary {
     audit: Audit,
@@ -60,7 +60,12 @@ impl Summary {
     }
 
     /// One more range is done with.
-    pub(super) fn range<W: World>(&mut self, _site: &Site<'_, W>, tail: &Tail, restored: Restored) {
+    pub(super) fn range<W: World>(
+        &mut self,
+        _site: &Site<'_, W>,
+        follower: &LogFollower,
+        restored: Restored,
+    ) {
         let Restored {
             range,
             outcome,
@@ -70,8 +75,10 @@ impl Summary {
             locked,
         } = restored;
         let verdicts = found.of(range);
-        let (judged, touched) = judged(tail, range, verdicts);
-        if let Err(Unproven::Deaf(cells) | Unproven::Restless(cells)) = &outcome {
+        let (judged, dirty) = judged(follower, range, verdicts);
+        if let Err(Unverified::IgnoresIncrements(cells) | Unverified::KeepsChanging(cells)) =
+            &outcome
+        {
             for cell in cells {
                 corrected.remove(cell);
             }
@@ -83,18 +90,18 @@ impl Summary {
             );
         }
         let (end, read, error) = match &outcome {
-            Ok(verified) => (RangeEnd::Proved, verified.cells(), None),
-            Err(why @ Unproven::Limits(_)) => (RangeEnd::Refused, 0, Some(Failure::from(why))),
-            Err(why) => (RangeEnd::NotProved, 0, Some(Failure::from(why))),
+            Ok(verified) => (RangeEnd::Verified, verified.cells(), None),
+            Err(why @ Unverified::Limits(_)) => (RangeEnd::Refused, 0, Some(UserError::from(why))),
+            Err(why) => (RangeEnd::Unverified, 0, Some(UserError::from(why))),
         };
-        if end == RangeEnd::NotProved {
+        if end == RangeEnd::Unverified {
             self.judged += judged;
-            self.unjudged += touched;
+            self.unjudged += dirty;
         } else {
             // Whatever was touched was read under the lock.
-            self.judged += judged + touched;
+            self.judged += judged + dirty;
         }
-        if end != RangeEnd::Proved {
+        if end != RangeEnd::Verified {
             let known = corrected.keys();
             let known = known.filter(|cell| verdicts.wrong().contains_key(cell));
             self.left += verdicts.wrong_number() - number(known.count());
@@ -125,7 +132,7 @@ impl Summary {
 
     /// Nothing was begun: it is more than the operator expected.
     pub(super) fn refused<W: World>(self, site: &Site<'_, W>, exceeded: Exceeded) -> RunReport {
-        let failure = Failure::from(&Unproven::Limits(exceeded));
+        let failure = UserError::from(&Unverified::Limits(exceeded));
         let (judged, wrong, unjudged) = (
             self.audit.cells.judged,
             self.audit.cells.wrong,
@@ -153,13 +160,17 @@ impl Summary {
     }
 
     /// Everything is done that could be.
-    pub(super) fn done<W: World>(mut self, site: &Site<'_, W>, tail: &Tail) -> RunReport {
+    pub(super) fn done<W: World>(
+        mut self,
+        site: &Site<'_, W>,
+        follower: &LogFollower,
+    ) -> RunReport {
         let ranges: Vec<_> = std::mem::take(&mut self.ranges).into_values().collect();
-        let proved = ranges
+        let verified = ranges
             .iter()
-            .filter(|range| range.outcome == RangeEnd::Proved);
-        let proved: Vec<RangeId> = proved.map(|range| range.range).collect();
-        for (name, sum) in sums(site, tail, proved) {
+            .filter(|range| range.outcome == RangeEnd::Verified);
+        let verified: Vec<RangeId> = verified.map(|range| range.range).collect();
+        for (name, sum) in sums(site, follower, verified) {
             self.audit.totals.entry(name).or_default().after = Some(sum);
         }
         let corrected = self.corrected.extent().cells;
@@ -169,26 +180,31 @@ impl Summary {
             corrected,
             unjudged: self.unjudged,
         };
-        let mut unproved = ranges
+        let mut unverified = ranges
             .iter()
-            .filter(|range| range.outcome != RangeEnd::Proved);
-        let first = unproved
+            .filter(|range| range.outcome != RangeEnd::Verified);
+        let first = unverified
             .next()
             .and_then(|range| Some((range.range, range.error.clone()?)));
-        let more = unproved.count();
+        let more = unverified.count();
         let failure = first.map(|(range, failure)| {
             let others = if more > 0 {
                 format!(" and {more} more ranges")
             } else {
                 String::new()
             };
-            let what = format!("range {range}{others} not proved: {}", failure.what);
-            Failure::new(what, failure.way_out)
+            let what = format!("range {range}{others} not proved: {}", failure.message);
+            UserError::new(what, failure.help)
         });
         self.report(cells, ranges, failure)
     }
 
-    fn report(self, cells: Cells, ranges: Vec<RangeReport>, failure: Option<Failure>) -> RunReport {
+    fn report(
+        self,
+        cells: Cells,
+        ranges: Vec<RangeReport>,
+        failure: Option<UserError>,
+    ) -> RunReport {
         let corrected = self.corrected.extent().cells;
         let planned = self.planned.as_ref().map(|planned| Planned {
             cells: number(planned.len()),

@@ -1,10 +1,10 @@
 //! Nodes of ZooKeeper whose contents were damaged: each is named with its way out, and nothing is corrected by it.
 
-use stitch_common::answer::{Exit, Report};
 use stitch_common::member::MemberId;
 use stitch_common::offset::Partition;
+use stitch_common::output::{Exit, Report};
 use stitch_common::ports::Fingerprint;
-use stitch_common::user_error::Failure;
+use stitch_common::user_error::UserError;
 use stitch_protocol::definition_node::NamespaceRecord;
 use stitch_protocol::envelope::Payload;
 use stitch_protocol::membership::MemberRecord;
@@ -26,11 +26,11 @@ fn damages(data: &[u8]) -> Vec<Vec<u8>> {
     vec![Vec::new(), b"{}".to_vec(), flipped, newer]
 }
 
-fn refused(fake: &Fake) -> Failure {
+fn refused(fake: &Fake) -> UserError {
     match fake.run(Limits::default()) {
         Err(failure) => failure,
         Ok(report) => {
-            assert_ne!(report.exit(), Exit::Well, "it was taken as it is");
+            assert_ne!(report.exit(), Exit::Success, "it was taken as it is");
             report.error().expect("a run that failed says why").clone()
         }
     }
@@ -39,21 +39,21 @@ fn refused(fake: &Fake) -> Failure {
 /// A namespace with a wrong cell.
 fn namespace() -> Fake {
     let fake = Fake::with_plays(&["a"]);
-    fake.tombstone();
+    fake.dead_member();
     fake.hold("a", 5);
     fake
 }
 
 /// One of its nodes is damaged in each of these ways.
-fn damaged(path: &str, way_out: &str) {
+fn damaged(path: &str, help: &str) {
     let whole = namespace();
     let node = whole.keeper.borrow().nodes.get(path).cloned();
     for data in damages(&node.map_or_else(|| b"x".to_vec(), |node| node.data)) {
         let fake = namespace();
         fake.put(path, &data);
         let failure = refused(&fake);
-        let text = format!("{} {}", failure.what, failure.way_out);
-        assert!(text.contains(path) && text.contains(way_out), "{text}");
+        let text = format!("{} {}", failure.message, failure.help);
+        assert!(text.contains(path) && text.contains(help), "{text}");
         assert_eq!((fake.held("a"), fake.times("increment")), (5, 0), "{path}");
         assert!(!fake.exists("__WRIT__"), "{path}");
     }
@@ -62,32 +62,32 @@ fn damaged(path: &str, way_out: &str) {
 #[test]
 fn a_damaged_definition_is_named_and_nothing_is_corrected_by_it() {
     let path = Paths::new("n").definition();
-    damaged(&path, NamespaceRecord::WAY_OUT);
+    damaged(&path, NamespaceRecord::HELP);
 }
 
 #[test]
 fn a_damaged_member_is_named_and_nothing_is_corrected_beside_it() {
     let path = Paths::new("n").member(&MemberId::of_session(OTHER));
-    damaged(&path, MemberRecord::WAY_OUT);
+    damaged(&path, MemberRecord::HELP);
 }
 
 #[test]
 fn damaged_progress_is_named_and_nothing_is_corrected_by_it() {
-    let path = Paths::new("n").progress(Partition(0));
+    let path = Paths::new("n").checkpoint(Partition(0));
     damaged(&path, "progress is lost");
 }
 
 #[test]
 fn a_damaged_first_record_is_named_and_nothing_is_corrected_by_it() {
     let path = Paths::new("n").first_record(Partition(0));
-    damaged(&path, Fingerprint::WAY_OUT);
+    damaged(&path, Fingerprint::HELP);
 }
 
 #[test]
 fn a_damaged_holder_of_the_restoration_lock_is_named_and_waited_for() {
     let directory = Paths::new("n").restorations();
     let path = format!("{directory}/lock-00000000-0000-0000-0000-000000000005-0000000000");
-    damaged(&path, Holder::WAY_OUT);
+    damaged(&path, Holder::HELP);
 }
 
 /// Records of past restorations are for people: no count hangs on them.
@@ -98,7 +98,7 @@ fn a_damaged_record_of_a_restoration_is_named_and_holds_up_nothing() {
     let path = format!("{}/20260101T000000000Z-x", Paths::new("n").restorations());
     fake.put(&path, b"damaged");
     let report = fake.run(Limits::default()).unwrap();
-    assert_eq!((report.outcome(), fake.held("a")), ("proved", 1));
+    assert_eq!((report.outcome(), fake.held("a")), ("verified", 1));
     let told = |note: &String| note.contains(&path) && note.contains("by hand");
     assert!(report.notes.iter().any(told), "{:?}", report.notes);
 }

@@ -1,6 +1,6 @@
 //! `--max-cells` and `--max-change`: no more is corrected than the operator expected, in all ranges together.
 
-use stitch_common::answer::{Exit, Report};
+use stitch_common::output::{Exit, Report};
 
 use crate::options::Limits;
 use crate::testing::store::Fate;
@@ -29,9 +29,9 @@ fn more_than_the_operator_expected_is_refused_before_any_lock() {
         let report = fake.run(limits).unwrap();
         assert_eq!(
             (report.exit(), report.outcome()),
-            (Exit::Wrong, "drift_remains")
+            (Exit::DriftFound, "drift_remains")
         );
-        assert!(report.error().unwrap().what.contains(named));
+        assert!(report.error().unwrap().message.contains(named));
         assert_eq!((fake.times("__WRIT__"), fake.times("increment")), (0, 0));
     }
 }
@@ -42,7 +42,7 @@ fn as_much_as_the_operator_expected_is_corrected() {
         let fake = Fake::with_plays(&["a", "b"]);
         fake.hold("a", 5);
         fake.hold("b", 5);
-        assert_eq!(fake.run(limits).unwrap().outcome(), "proved");
+        assert_eq!(fake.run(limits).unwrap().outcome(), "verified");
     }
 }
 
@@ -51,12 +51,15 @@ fn more_than_the_operator_expected_is_refused_under_the_lock_too() {
     for limits in [cells(1), change(11)] {
         let fake = Fake::with_plays(&["a", "b"]);
         fake.hold("a", 5);
-        fake.before("create /requests/", |fake| {
+        fake.before("create /revocations/", |fake| {
             fake.produce("b");
             fake.hold("b", 9);
         });
         let report = fake.run(limits).unwrap();
-        assert_eq!((report.exit(), fake.times("increment")), (Exit::Wrong, 0));
+        assert_eq!(
+            (report.exit(), fake.times("increment")),
+            (Exit::DriftFound, 0)
+        );
         assert!(!fake.exists("__WRIT__"));
     }
 }
@@ -67,7 +70,7 @@ fn ranges_share_the_limits() {
     let keys: Vec<String> = (0..40).map(|key| format!("track-{key}")).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let fake = Fake::with(&keys, "bits = 1", |_| {});
-    fake.before("create /requests/", {
+    fake.before("create /revocations/", {
         let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
         move |fake| {
             for key in &keys {
@@ -77,7 +80,7 @@ fn ranges_share_the_limits() {
         }
     });
     let report = fake.run(cells(39)).unwrap();
-    assert_eq!(report.exit(), Exit::Wrong);
+    assert_eq!(report.exit(), Exit::DriftFound);
     let ends: Vec<u64> = report.ranges.iter().map(|range| range.corrected).collect();
     let corrected: u64 = ends.iter().sum();
     assert!(
@@ -93,5 +96,5 @@ fn a_cell_that_is_corrected_twice_counts_once() {
     fake.hold("a", 5);
     fake.fates.borrow_mut().push_back(Fate::UnknownLost);
     let report = fake.run(cells(1)).unwrap();
-    assert_eq!((report.outcome(), fake.times("increment")), ("proved", 2));
+    assert_eq!((report.outcome(), fake.times("increment")), ("verified", 2));
 }

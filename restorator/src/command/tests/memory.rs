@@ -1,9 +1,9 @@
 //! What grows with the data stays within the memory that there is, or is refused by the limit's name before anything is
 //! locked.
 
-use stitch_common::answer::{Exit, Report};
 use stitch_common::config::Config;
-use stitch_common::user_error::Failure;
+use stitch_common::output::{Exit, Report};
+use stitch_common::user_error::UserError;
 
 use crate::options::Limits;
 use crate::plan::file::Plan;
@@ -34,8 +34,8 @@ fn is_right(fake: &Fake) -> bool {
     (0..KEYS).all(|key| fake.held(&format!("track-{key}")) == 1)
 }
 
-fn is_refused_by_name(failure: &Failure) -> bool {
-    failure.what.contains("memory_mib_max") && failure.way_out.contains("--ranges")
+fn is_refused_by_name(failure: &UserError) -> bool {
+    failure.message.contains("memory_mib_max") && failure.help.contains("--ranges")
 }
 
 #[test]
@@ -44,7 +44,10 @@ fn an_emptied_table_is_restored_range_by_range_where_memory_is_short() {
     let fake = emptied(LEDGER_BYTES + RANGE_BYTES);
     for fake in [&ample, &fake] {
         let report = fake.run(Limits::default()).unwrap();
-        assert_eq!((report.outcome(), report.exit()), ("proved", Exit::Well));
+        assert_eq!(
+            (report.outcome(), report.exit()),
+            ("verified", Exit::Success)
+        );
         assert_eq!((report.cells.corrected, report.cells.wrong), (400, 400));
         assert!(is_right(fake));
     }
@@ -74,7 +77,7 @@ fn limits_are_kept_before_any_lock_where_memory_is_short() {
         max_change: None,
     };
     let report = fake.run(limits).unwrap();
-    assert_eq!((report.exit(), report.cells.wrong), (Exit::Wrong, 400));
+    assert_eq!((report.exit(), report.cells.wrong), (Exit::DriftFound, 400));
     assert_eq!((fake.times("__WRIT__"), fake.times("increment")), (0, 0));
 }
 

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use stitch_harness::process::Process;
-use stitch_harness::stage::Stage;
+use stitch_harness::test_namespace::TestNamespace;
 use stitch_harness::web;
 
 use super::generator::{Generator, Load, Loaded};
@@ -22,7 +22,7 @@ const PAGES: u32 = 2000;
 const BOUND: Duration = Duration::from_secs(30);
 
 pub(super) struct Site {
-    pub(super) stage: Stage,
+    pub(super) stage: TestNamespace,
     pub(super) tracks: u32,
     api: Process,
     address: String,
@@ -49,9 +49,9 @@ impl Used {
 
 impl Site {
     /// Starts an API.
-    pub(super) async fn open(stage: Stage, tracks: u32, oha: &Path) -> Result<Self> {
+    pub(super) async fn open(stage: TestNamespace, tracks: u32, oha: &Path) -> Result<Self> {
         let mut api = stage.api_command("run", &[])?.start()?;
-        let address = Stage::address(&mut api).await?;
+        let address = TestNamespace::address(&mut api).await?;
         let generator = Generator {
             path: oha.to_owned(),
             folder: stage.folder.clone(),

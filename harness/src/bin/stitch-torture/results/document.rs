@@ -77,8 +77,8 @@ fn totals(rows: &BTreeMap<u64, Row>) -> String {
         sum(|row| row.cells),
         sum(|row| row.faults.len() as u64),
         restorations.len(),
-        with("proved"),
-        with("not-proved"),
+        with("verified"),
+        with("unverified"),
         with("killed"),
         Vec::from_iter(builds).join(", "),
     )
@@ -144,7 +144,7 @@ mod tests {
             let row = serde_json::json!({
                 "build": "b", "verdict": "right", "seed": seed, "seconds": 60, "events": 10, "cells": 5,
                 "contradictable": true, "faults": faults,
-                "restorations": [{"outcome": "proved", "corrected": 3}],
+                "restorations": [{"outcome": "verified", "corrected": 3}],
             });
             (seed, serde_json::from_value(row).unwrap())
         };
@@ -155,7 +155,7 @@ mod tests {
         let text = table(&rows);
         assert!(text.contains("| kill-processor | 2 | 3 |"), "{text}");
         assert!(
-            text.contains("| 1 | 60 | 10 | 5 | 2 kill-processor | proved | 3 | right |"),
+            text.contains("| 1 | 60 | 10 | 5 | 2 kill-processor | verified | 3 | right |"),
             "{text}"
         );
     }

@@ -1,0 +1,92 @@
+//! A ZooKeeper that takes sessions and then answers nothing.
+
+use std::cell::Cell;
+use std::future::{Pending, pending};
+use std::time::Duration;
+
+use stitch_common::ports::{
+    CreateMode, Created, MultiError, Node, NodeStat, Operation, Session, SessionState, ZkError,
+    ZooKeeper,
+};
+
+/// Counts the sessions that were asked for.
+#[derive(Default)]
+pub(super) struct Silence {
+    sessions: Cell<usize>,
+}
+
+impl Silence {
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions.get()
+    }
+}
+
+impl ZooKeeper for &Silence {
+    type Session = Silent;
+
+    async fn connect(&self) -> Result<Silent, ZkError> {
+        self.sessions.set(self.sessions.get() + 1);
+        Ok(Silent)
+    }
+}
+
+/// A session that looks well.
+pub(super) struct Silent;
+
+impl Session for Silent {
+    type Watch = Pending<()>;
+
+    fn id(&self) -> i64 {
+        1
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(4)
+    }
+
+    fn state(&self) -> SessionState {
+        SessionState::Connected
+    }
+
+    async fn state_other_than(&self, _from: SessionState) -> SessionState {
+        pending().await
+    }
+
+    async fn create(&self, _: &str, _: &[u8], _: CreateMode) -> Result<Created, ZkError> {
+        pending().await
+    }
+
+    async fn delete(&self, _: &str, _: Option<i32>) -> Result<(), ZkError> {
+        pending().await
+    }
+
+    async fn get(&self, _: &str) -> Result<Option<Node>, ZkError> {
+        pending().await
+    }
+
+    async fn set(&self, _: &str, _: &[u8], _: Option<i32>) -> Result<NodeStat, ZkError> {
+        pending().await
+    }
+
+    async fn children(&self, _: &str) -> Result<Option<Vec<String>>, ZkError> {
+        pending().await
+    }
+
+    async fn watch_children(&self, _: &str) -> Result<(Vec<String>, Self::Watch), ZkError> {
+        pending().await
+    }
+
+    async fn watch_node(&self, _: &str) -> Result<(Option<NodeStat>, Self::Watch), ZkError> {
+        pending().await
+    }
+
+    async fn multi(&self, _: Vec<Operation>) -> Result<Vec<Created>, MultiError> {
+        pending().await
+    }
+
+    async fn sync(&self, _: &str) -> Result<(), ZkError> {
+        pending().await
+    }
+
+    async fn close(self) {}
+}

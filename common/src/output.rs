@@ -1,0 +1,226 @@
+//! What a command answers, the same for every command of both binaries: with `--output json` one object on standard
+//! output, errors included; otherwise text. Nothing else writes to standard output.
+//!
+//! A command returns `Result<R, UserError>` where `R: Report`; [`write`] writes it and yields the exit code.
+
+use std::io::{self, Write};
+
+use crate::user_error::UserError;
+use serde::Serialize;
+
+/// How a command ends, towards the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// All is well.
+    Success,
+    /// Counts are known to be wrong.
+    DriftFound,
+    /// It could not be done, or something is not proved.
+    Failed,
+    /// A second signal ended it at once.
+    Interrupted,
+}
+
+impl Exit {
+    /// The process's exit code.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::DriftFound => 1,
+            Self::Failed => 2,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// What a command found or did. Its fields stand in the JSON object beside `command`, `outcome` and `error`, so it
+/// has no fields of these names (mark them `#[serde(skip)]`).
+pub trait Report: Serialize {
+    /// One word (or a few, with underscores) for how it ended: `verified`, `agrees`, …
+    fn outcome(&self) -> &'static str;
+
+    /// How the command ends.
+    fn exit(&self) -> Exit;
+
+    /// What is wrong, if something is.
+    fn error(&self) -> Option<&UserError> {
+        None
+    }
+
+    /// Writes it for people, without the error, which [`write`] writes.
+    ///
+    /// # Errors
+    /// `out` fails.
+    fn text(&self, out: &mut dyn Write) -> io::Result<()>;
+}
+
+/// How a command answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// One object.
+    Json,
+}
+
+#[derive(Serialize)]
+struct Object<'a, R> {
+    command: &'a str,
+    outcome: &'a str,
+    #[serde(flatten)]
+    report: Option<&'a R>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a UserError>,
+}
+
+/// The object by which [`write`] answers with a report, for whoever gives it elsewhere.
+///
+/// # Errors
+/// The report does not serialise.
+pub fn object<R: Report>(command: &str, report: &R) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&Object {
+        command,
+        outcome: report.outcome(),
+        report: Some(report),
+        error: report.error(),
+    })
+}
+
+/// Answers: the object or the text to `out`, in text mode the error to `errors`. Returns how the command ends.
+///
+/// # Errors
+/// `out` or `errors` fails.
+pub fn write<R: Report>(
+    command: &str,
+    result: &Result<R, UserError>,
+    output: Output,
+    out: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> io::Result<Exit> {
+    let (report, outcome, exit, error) = match result {
+        Ok(report) => (
+            Some(report),
+            report.outcome(),
+            report.exit(),
+            report.error(),
+        ),
+        Err(failure) => (None, "error", Exit::Failed, Some(failure)),
+    };
+    match output {
+        Output::Json => {
+            let object = Object {
+                command,
+                outcome,
+                report,
+                error,
+            };
+            serde_json::to_writer(&mut *out, &object)?;
+            writeln!(out)?;
+        }
+        Output::Text => {
+            if let Some(report) = report {
+                report.text(out)?;
+            }
+            if let Some(failure) = error {
+                out.flush()?;
+                writeln!(errors, "error: {}\nhelp: {}", failure.message, failure.help)?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(exit)
+}
+
+/// The report of a command that has none: only its failures can be given.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub enum NoReport {}
+
+impl Report for NoReport {
+    fn outcome(&self) -> &'static str {
+        match *self {}
+    }
+
+    fn exit(&self) -> Exit {
+        match *self {}
+    }
+
+    fn text(&self, _out: &mut dyn Write) -> io::Result<()> {
+        match *self {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Cells {
+        judged: u64,
+        #[serde(skip)]
+        failure: Option<UserError>,
+    }
+
+    impl Report for Cells {
+        fn outcome(&self) -> &'static str {
+            "drift"
+        }
+        fn exit(&self) -> Exit {
+            Exit::DriftFound
+        }
+        fn error(&self) -> Option<&UserError> {
+            self.failure.as_ref()
+        }
+        fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+            writeln!(out, "{} cells judged", self.judged)
+        }
+    }
+
+    fn given(result: &Result<Cells, UserError>, output: Output) -> (String, String, u8) {
+        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        let exit = write("plan", result, output, &mut out, &mut errors).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(out), text(errors), exit.code())
+    }
+
+    fn cells(failure: Option<UserError>) -> Result<Cells, UserError> {
+        Ok(Cells { judged: 7, failure })
+    }
+
+    #[test]
+    fn json_is_one_object_with_the_reports_fields() {
+        let (out, errors, code) = given(&cells(None), Output::Json);
+        let elsewhere = object("plan", &cells(None).unwrap()).unwrap();
+        assert_eq!(out.trim_end().as_bytes(), elsewhere);
+        assert_eq!(
+            out,
+            "{\"command\":\"plan\",\"outcome\":\"drift\",\"judged\":7}\n"
+        );
+        assert_eq!((errors.as_str(), code), ("", 1));
+    }
+
+    #[test]
+    fn an_error_is_part_of_the_object() {
+        let failure = UserError::new("a node is down", "start it");
+        let error = "\"error\":{\"message\":\"a node is down\",\"help\":\"start it\"}}\n";
+        let (out, errors, code) = given(&Err(failure.clone()), Output::Json);
+        assert_eq!(
+            out,
+            format!("{{\"command\":\"plan\",\"outcome\":\"error\",{error}")
+        );
+        assert_eq!((errors.as_str(), code), ("", 2));
+        let (out, _, _) = given(&cells(Some(failure)), Output::Json);
+        assert!(
+            out.ends_with(error) && out.contains("\"judged\":7"),
+            "{out}"
+        );
+    }
+
+    #[test]
+    fn text_is_on_standard_output_and_its_error_on_standard_error() {
+        let (out, errors, code) = given(&cells(Some(UserError::new("x", "y"))), Output::Text);
+        assert_eq!(out, "7 cells judged\n");
+        assert_eq!((errors.as_str(), code), ("error: x\nhelp: y\n", 1));
+    }
+}

@@ -1,0 +1,436 @@
+//! The machine against a small world that loses, delays and refuses: random histories, every one checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use stitch_common::cell::{Amount, Cell, CounterName, Granularity};
+use stitch_common::definition::{AmountSource, CounterDefinition, EventAttributes};
+use stitch_common::event::{Decoded, slot};
+use stitch_common::outcome::{Cause, Outcome};
+
+use super::*;
+
+mod rules;
+
+fn definitions() -> Definitions {
+    let counter = |name: &str, key: &str, granularities: &[Granularity]| CounterDefinition {
+        name: CounterName(name.into()),
+        on: vec!["play".to_owned()],
+        key: key.to_owned(),
+        granularities: granularities.to_vec(),
+        amount: AmountSource::Attribute("n".to_owned()),
+    };
+    Definitions::new(
+        RangeBits::new(2).unwrap(),
+        EventAttributes::default(),
+        vec![
+            counter("tracks", "track", &[Granularity::Hour, Granularity::All]),
+            counter("users", "user", &[Granularity::All]),
+        ],
+    )
+}
+
+const PARTITIONS: i32 = 2;
+
+/// The log: what each partition holds, and how far it was delivered in the present run.
+struct Log {
+    records: Vec<Vec<Record>>,
+    delivered: BTreeMap<Partition, (AssignmentEpoch, usize)>,
+}
+
+/// What the world knows of one batch: nothing can be asked of it but that each is answered once.
+struct World {
+    counting: Engine,
+    definitions: Definitions,
+    log: Log,
+    lease: Lease,
+    now: Moment,
+    /// Commands that are on their way, oldest first.
+    pending: Vec<Command>,
+    store: BTreeMap<Cell, Amount>,
+    /// Cells of unknown outcome or given up: the only ones that may differ.
+    suspects: BTreeSet<Cell>,
+    progress: BTreeMap<Partition, Checkpoint>,
+    copied: BTreeSet<(Partition, Offset)>,
+    locked: BTreeSet<RangeId>,
+    /// Ranges with an unknown outcome for which no mark was begun yet.
+    to_mark: BTreeSet<RangeId>,
+    /// Whether the machine never gives anything up, so that every cell can be told.
+    exact: bool,
+}
+
+/// Longer than any history.
+const PATIENT: Duration = Duration::from_secs(1 << 20);
+
+impl World {
+    fn new(records: Vec<Vec<Record>>, drain_timeout: Duration) -> Self {
+        let limits = Limits {
+            requests_in_flight_max: 3,
+            window_events_max: 12,
+            window_counters_max: 12,
+            window_bytes_max: 1 << 20,
+            cells_per_batch_max: 4,
+            drain_timeout,
+            hand_over_timeout: drain_timeout,
+            checkpoint_interval: Duration::from_millis(500),
+        };
+        let definitions = definitions();
+        Self {
+            counting: Engine::new(limits, &definitions),
+            definitions,
+            log: Log {
+                records,
+                delivered: BTreeMap::new(),
+            },
+            lease: Lease::new(Duration::from_secs(30)),
+            now: Moment::new(Duration::ZERO),
+            pending: Vec::new(),
+            store: BTreeMap::new(),
+            suspects: BTreeSet::new(),
+            progress: BTreeMap::new(),
+            copied: BTreeSet::new(),
+            locked: BTreeSet::new(),
+            to_mark: BTreeSet::new(),
+            exact: drain_timeout == PATIENT,
+        }
+    }
+
+    fn advance(&mut self) {
+        self.lease.renew(self.now);
+        let commands = self.counting.advance(self.now, &self.lease);
+        for command in commands {
+            if let Command::Marker(range) = &command {
+                self.to_mark.remove(range);
+            }
+            match command {
+                Command::Start {
+                    partition,
+                    from,
+                    epoch,
+                } => {
+                    let at = usize::try_from(from.0).unwrap();
+                    self.log.delivered.insert(partition, (epoch, at));
+                }
+                Command::Stop(partition) => drop(self.log.delivered.remove(&partition)),
+                Command::Commit(offsets) => {
+                    for (partition, offset) in offsets.0 {
+                        let written = self.progress.get(&partition).cloned().unwrap_or_default();
+                        assert!(offset <= written.lowest(self.definitions.range_bits));
+                    }
+                }
+                other @ (Command::Acquire(_)
+                | Command::Release(_)
+                | Command::Marker(_)
+                | Command::Send { .. }
+                | Command::Take(_)
+                | Command::WriteProgress(..)
+                | Command::GiveBack(_)
+                | Command::Copy { .. }) => self.pending.push(other),
+            }
+        }
+    }
+
+    /// Carries out one of the commands on their way; `fault` decides how.
+    fn carry_out(&mut self, which: usize, fault: u8) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let index = which % self.pending.len();
+        match self.pending.remove(index) {
+            Command::Acquire(range) => {
+                self.locked.insert(range);
+                self.counting.granted(range);
+            }
+            Command::Release(range) => {
+                assert!(
+                    !self.to_mark.contains(&range),
+                    "released before it was marked"
+                );
+                self.check_exactly_behind(range);
+                self.locked.remove(&range);
+                self.counting.released(range);
+            }
+            Command::Marker(range) => self.counting.marked(range),
+            Command::Take(partition) => {
+                let progress = self.progress.get(&partition).cloned().unwrap_or_default();
+                let from = progress.lowest(self.definitions.range_bits);
+                self.counting.taken(partition, progress, from);
+            }
+            Command::GiveBack(partition) => self.counting.given_back(partition, self.now),
+            Command::WriteProgress(partition, progress) => {
+                self.check_answered(partition, &progress);
+                self.progress.insert(partition, progress);
+                self.counting.progress_written(partition);
+            }
+            Command::Copy {
+                partition,
+                epoch,
+                record,
+                ..
+            } => {
+                self.copied.insert((partition, record.offset));
+                self.counting.copied(partition, epoch, record.offset);
+            }
+            Command::Send { id, batch, .. } => self.send(id, batch, fault),
+            Command::Start { .. } | Command::Stop(_) | Command::Commit(_) => unreachable!(),
+        }
+    }
+
+    fn send(&mut self, id: BatchId, batch: CounterBatch, fault: u8) {
+        let range = self.definitions.range_bits.range_of(batch.counter.token());
+        assert!(self.locked.contains(&range), "sent without the shared lock");
+        assert!(!batch.amounts.is_empty() && batch.amounts.iter().all(|(_, a)| !a.is_zero()));
+        let cause = || Cause("told so".to_owned());
+        let (lands, outcome) = match fault {
+            0 => (false, Outcome::NotApplied(cause())),
+            1 => (false, Outcome::Unknown(cause())),
+            2 => (true, Outcome::Unknown(cause())),
+            3 if batch.amounts.len() > 1 => (false, Outcome::Refused(cause())),
+            _ => (true, Outcome::Applied),
+        };
+        if matches!(outcome, Outcome::Unknown(_)) {
+            self.to_mark.insert(range);
+        }
+        for (slot, amount) in &batch.amounts {
+            let cell = Cell {
+                counter: batch.counter.clone(),
+                slot: *slot,
+            };
+            if matches!(outcome, Outcome::Unknown(_)) {
+                self.suspects.insert(cell.clone());
+            }
+            if lands {
+                let sum = self.store.entry(cell).or_default();
+                *sum = sum.plus(*amount);
+            }
+        }
+        self.counting.answered(id, outcome, self.now);
+    }
+
+    fn deliver(&mut self, partition: Partition, count: usize) {
+        if !self.counting.wants_records() {
+            return;
+        }
+        let Some((epoch, at)) = self.log.delivered.get_mut(&partition) else {
+            return;
+        };
+        let epoch = *epoch;
+        let records = &self.log.records[usize::try_from(partition.0).unwrap()];
+        let end_offset = (*at + count).min(records.len());
+        let chunk = records[*at..end_offset].to_vec();
+        *at = end_offset;
+        let end = Offset(i64::try_from(records.len()).unwrap());
+        let at_end = end_offset == records.len();
+        if !chunk.is_empty() {
+            self.counting.delivered(partition, epoch, chunk);
+        }
+        if at_end {
+            self.counting.end_reached(partition, epoch, end);
+        }
+    }
+
+    /// What one record adds, by cell.
+    fn effects(&self, record: &Record) -> Vec<(RangeId, Cell, Amount)> {
+        let Decoded::Event(event) = Decoder::new(&self.definitions).decode(record.value.as_deref())
+        else {
+            return Vec::new();
+        };
+        let cells = event.increments.iter().flat_map(|increment| {
+            let definition = &self.definitions.counters[increment.definition];
+            let range = self
+                .definitions
+                .range_bits
+                .range_of(increment.counter.token());
+            definition.granularities.iter().map(move |&granularity| {
+                let slot = slot(granularity, event.time);
+                (
+                    range,
+                    Cell {
+                        counter: increment.counter.clone(),
+                        slot,
+                    },
+                    increment.amount,
+                )
+            })
+        });
+        cells.collect()
+    }
+
+    /// What the records below `progress` add up to.
+    fn expected(&self, progress: &BTreeMap<Partition, Checkpoint>) -> BTreeMap<Cell, Amount> {
+        let mut sums = BTreeMap::<Cell, Amount>::new();
+        for (partition, records) in (0..).map(Partition).zip(&self.log.records) {
+            let progress = progress.get(&partition).cloned().unwrap_or_default();
+            for record in records {
+                for (range, cell, amount) in self.effects(record) {
+                    if record.offset < progress.of(range) {
+                        let sum = sums.entry(cell).or_default();
+                        *sum = sum.plus(amount);
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    /// I2: no rejected record that is not copied lies below progress.
+    fn check_answered(&self, partition: Partition, progress: &Checkpoint) {
+        let highest = progress.highest(self.definitions.range_bits);
+        for record in &self.log.records[usize::try_from(partition.0).unwrap()] {
+            let verdict = Decoder::new(&self.definitions).decode(record.value.as_deref());
+            if record.offset < highest && matches!(verdict, Decoded::Rejected(_)) {
+                assert!(self.copied.contains(&(partition, record.offset)));
+            }
+        }
+    }
+
+    /// P6: when a READ node goes, the range holds exactly what lies below progress, but for suspects; so a cut read
+    /// now is the cut.
+    fn check_exactly_behind(&self, range: RangeId) {
+        if !self.exact {
+            return;
+        }
+        let expected = self.expected(&self.progress);
+        let bits = self.definitions.range_bits;
+        let cells: BTreeSet<&Cell> = expected.keys().chain(self.store.keys()).collect();
+        for cell in cells {
+            if bits.range_of(cell.counter.token()) == range && !self.suspects.contains(cell) {
+                let value =
+                    |sums: &BTreeMap<Cell, Amount>| sums.get(cell).copied().unwrap_or_default();
+                assert_eq!(
+                    value(&self.store),
+                    value(&expected),
+                    "{cell} when range {range} was released"
+                );
+            }
+        }
+    }
+
+    /// Stops and carries out everything, then compares every cell.
+    fn finish(&mut self) {
+        for _ in 0..3 {
+            for partition in (0..PARTITIONS).map(Partition) {
+                self.counting.assigned(partition, self.now);
+            }
+            for _ in 0..400 {
+                self.now = self.now.plus(Duration::from_millis(100));
+                for partition in (0..PARTITIONS).map(Partition) {
+                    self.deliver(partition, 3);
+                }
+                self.advance();
+                self.carry_out(0, u8::MAX);
+            }
+        }
+        self.counting.stop(self.now);
+        for _ in 0..2000 {
+            self.now = self.now.plus(Duration::from_millis(100));
+            self.advance();
+            self.carry_out(0, u8::MAX);
+        }
+        assert!(self.counting.is_finished(), "stuck: {:?}", self.counting);
+        assert_eq!(self.counting.held.events, 0);
+        assert_eq!(self.counting.held.bytes, 0);
+        let mut everywhere = BTreeMap::new();
+        for (partition, records) in (0..).map(Partition).zip(&self.log.records) {
+            let end = Offset(i64::try_from(records.len()).unwrap());
+            let written = self.progress.get(&partition).cloned().unwrap_or_default();
+            assert_eq!(written, Checkpoint::everywhere(end));
+            everywhere.insert(partition, Checkpoint::everywhere(end));
+        }
+        let expected = self.expected(&everywhere);
+        let cells: BTreeSet<&Cell> = expected.keys().chain(self.store.keys()).collect();
+        for cell in cells
+            .into_iter()
+            .filter(|cell| self.exact && !self.suspects.contains(cell))
+        {
+            let value = |sums: &BTreeMap<Cell, Amount>| sums.get(cell).copied().unwrap_or_default();
+            assert_eq!(value(&self.store), value(&expected), "{cell}");
+        }
+    }
+}
+
+/// What the world does next.
+#[derive(Clone, Debug)]
+enum Step {
+    Assign(i32),
+    Revoke(i32),
+    Deliver(i32, usize),
+    CarryOut(usize, u8),
+    AskToYield(u16),
+    Wait(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        1 => (0..PARTITIONS).prop_map(Step::Assign),
+        1 => (0..PARTITIONS).prop_map(Step::Revoke),
+        6 => (0..PARTITIONS, 1_usize..5).prop_map(|(p, count)| Step::Deliver(p, count)),
+        16 => (0_usize..8, 0_u8..20).prop_map(|(which, fault)| Step::CarryOut(which, fault)),
+        2 => (0_u16..4).prop_map(Step::AskToYield),
+        2 => (1_u64..1500).prop_map(Step::Wait),
+    ];
+    proptest::collection::vec(step, 0..250)
+}
+
+fn records() -> impl Strategy<Value = Vec<Vec<Record>>> {
+    let event = (0_u8..5, 0_u8..3, -2_i64..4, 0_i64..3).prop_map(|(track, user, n, hour)| {
+        let ms = hour * 3_600_000;
+        format!(r#"{{"type":"play","time":{ms},"track":"t{track}","user":{user},"n":{n}}}"#)
+    });
+    let value = prop_oneof![12 => event, 1 => Just("{}".to_owned()), 1 => Just("bad".to_owned())];
+    let partition = proptest::collection::vec(value, 0..40).prop_map(|values| {
+        let record = |(offset, value): (i64, String)| Record {
+            offset: Offset(offset),
+            key: None,
+            value: Some(value.into_bytes().into()),
+        };
+        (0..).zip(values).map(record).collect::<Vec<_>>()
+    });
+    proptest::collection::vec(partition, usize::try_from(PARTITIONS).unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn whatever_happens_progress_tells_exactly_what_was_counted(
+        records in records(),
+        steps in steps(),
+        drain_timeout in prop_oneof![3 => Just(PATIENT), 1 => Just(Duration::from_secs(2))],
+    ) {
+        let mut world = World::new(records, drain_timeout);
+        for step in steps {
+            match step {
+                Step::Assign(partition) => {
+                    world.counting.assigned(Partition(partition), world.now);
+                }
+                Step::Revoke(partition) => {
+                    world.counting.revoked(Partition(partition), world.now);
+                }
+                Step::Deliver(partition, count) => world.deliver(Partition(partition), count),
+                Step::CarryOut(which, fault) => world.carry_out(which, fault),
+                Step::AskToYield(range) => world.counting.yield_asked(RangeId(range), world.now),
+                Step::Wait(ms) => world.now = world.now.plus(Duration::from_millis(ms)),
+            }
+            world.advance();
+        }
+        world.finish();
+    }
+}
+
+#[test]
+fn a_commit_that_failed_is_made_again_although_nothing_else_happens() {
+    let mut world = World::new(vec![Vec::new(), Vec::new()], Duration::from_secs(1));
+    world.counting.assigned(Partition(0), world.now);
+    world.advance();
+    world.carry_out(0, u8::MAX);
+    let mut commits = || {
+        world.lease.renew(world.now);
+        let commands = world.counting.advance(world.now, &world.lease);
+        let is_commit = |command: &Command| matches!(command, Command::Commit(_));
+        let commits = commands.iter().filter(|command| is_commit(command)).count();
+        world.counting.commit_failed();
+        commits
+    };
+    assert_eq!([commits(), commits()], [1, 1]);
+}

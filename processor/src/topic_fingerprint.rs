@@ -1,0 +1,54 @@
+//! Remembering the log: the first record of each partition is kept in ZooKeeper as soon as there is one, so that a topic
+//! that is made anew under the same name is told from this one (design, section 6).
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use stitch_common::clock::Clock;
+use stitch_common::offset::Partition;
+use stitch_common::ports::{EventLog, LogError, Session};
+use stitch_protocol::NamespaceSession;
+use stitch_protocol::namespace;
+
+/// How often a partition that had no record yet is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Coordination(#[from] stitch_protocol::Error),
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// Looks and keeps, and never ends: it runs beside the counting, and goes with it.
+pub(crate) async fn run<S: Session, C: Clock, L: EventLog>(
+    session: &NamespaceSession<S, C>,
+    log: &L,
+) -> Infallible {
+    let mut kept = BTreeSet::new();
+    loop {
+        if let Err(error) = keep(session, log, &mut kept).await {
+            tracing::debug!(%error, "first records not kept, tried again soon");
+        }
+        session.clock().sleep(LOOK_INTERVAL).await;
+    }
+}
+
+async fn keep<S: Session, C: Clock, L: EventLog>(
+    session: &NamespaceSession<S, C>,
+    log: &L,
+    kept: &mut BTreeSet<Partition>,
+) -> Result<(), Error> {
+    let mut unkept = log.partitions().await?;
+    unkept.retain(|partition| !kept.contains(partition));
+    let bounds = log.bounds(&unkept).await?;
+    if bounds.values().all(|one| one.begin == one.end) {
+        return Ok(());
+    }
+    let identity = log.identity().await?;
+    namespace::remember_log(session, &identity).await?;
+    kept.extend(identity.fingerprints.into_keys());
+    Ok(())
+}

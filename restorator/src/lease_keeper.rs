@@ -1,0 +1,144 @@
+//! Whether this process may still send (rule P3), and whether it was asked to stop. The heartbeat is driven in the same
+//! future as everything else: whatever stops the sending part stops it, too.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
+use stitch_common::clock::Clock;
+use stitch_common::lease::{Lease, Permit};
+use stitch_common::ports::{Session, SessionState};
+use stitch_protocol::{Error, NamespaceSession, membership};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Why work ends before it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interruption {
+    /// The session with ZooKeeper is over: nothing that belonged to it holds any more.
+    Lost,
+    /// The operator asked for it.
+    Stopped,
+}
+
+/// The lease of a member, and whether it was asked to stop.
+#[derive(Debug)]
+pub struct LeaseKeeper {
+    lease: RefCell<Lease>,
+    lost: Cell<bool>,
+    lost_now: Notify,
+    stop: CancellationToken,
+    in_doubt: Cell<u32>,
+}
+
+impl LeaseKeeper {
+    /// The standing of a new member with this lease.
+    #[must_use]
+    pub fn new(lease: Lease, stop: CancellationToken) -> Self {
+        Self {
+            lease: RefCell::new(lease),
+            lost: Cell::new(false),
+            lost_now: Notify::new(),
+            stop,
+            in_doubt: Cell::new(0),
+        }
+    }
+
+    /// Permission to send something that changes the store, if the lease is valid now.
+    pub fn permit<C: Clock>(&self, clock: &C) -> Option<Permit> {
+        if self.lost.get() {
+            return None;
+        }
+        self.lease.borrow().permit(clock.now())
+    }
+
+    /// Something is left behind that may still change the store, and no mark says so: the member has to stay as a
+    /// tombstone.
+    pub fn leave_unsettled(&self) {
+        self.in_doubt.set(self.in_doubt.get() + 1);
+    }
+
+    /// A mark says so now.
+    pub fn settled_by_mark(&self) {
+        self.in_doubt.set(self.in_doubt.get().saturating_sub(1));
+    }
+
+    /// Whether the member has to stay as a tombstone.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        self.in_doubt.get() > 0
+    }
+
+    /// Whether work has to end now.
+    #[must_use]
+    pub fn interruption(&self) -> Option<Interruption> {
+        if self.lost.get() {
+            Some(Interruption::Lost)
+        } else {
+            self.stop.is_cancelled().then_some(Interruption::Stopped)
+        }
+    }
+
+    /// Waits until work has to end. Cancel-safe.
+    pub async fn interrupted(&self) -> Interruption {
+        let lost = self.lost_now.notified();
+        if let Some(now) = self.interruption() {
+            return now;
+        }
+        match select(pin!(lost), pin!(self.stop.cancelled())).await {
+            Either::Left(_) => Interruption::Lost,
+            Either::Right(_) => Interruption::Stopped,
+        }
+    }
+
+    /// Writes heartbeats for as long as it is polled.
+    pub async fn keep<S: Session, C: Clock>(&self, at: &NamespaceSession<S, C>) -> Infallible {
+        loop {
+            match at.zookeeper().state() {
+                SessionState::Connected => {
+                    self.lease.borrow_mut().reconnected();
+                    self.beat(at).await;
+                }
+                SessionState::Disconnected => {
+                    self.lease.borrow_mut().disconnected();
+                    at.zookeeper()
+                        .state_other_than(SessionState::Disconnected)
+                        .await;
+                }
+                SessionState::Over => {
+                    self.lose();
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+
+    /// Heartbeats while the connection lasts.
+    async fn beat<S: Session, C: Clock>(&self, at: &NamespaceSession<S, C>) {
+        let beating = async {
+            loop {
+                let sent = at.clock().now();
+                match membership::heartbeat(at).await {
+                    Ok(_) => self.lease.borrow_mut().renew(sent),
+                    Err(Error::Lost { .. } | Error::SessionOver) => self.lose(),
+                    Err(error) => tracing::warn!(%error, "heartbeat not acknowledged"),
+                }
+                let interval = self.lease.borrow().heartbeat_interval();
+                at.clock().sleep(interval).await;
+            }
+        };
+        // Dropping a heartbeat is as if it had failed; the change of state is what matters then.
+        let changed = at.zookeeper().state_other_than(SessionState::Connected);
+        match select(pin!(beating), pin!(changed)).await {
+            Either::Left(((), _)) | Either::Right(_) => {}
+        }
+    }
+
+    fn lose(&self) {
+        if !self.lost.replace(true) {
+            tracing::warn!("the session with zookeeper is over: nothing is sent any more");
+        }
+        self.lost_now.notify_waiters();
+    }
+}

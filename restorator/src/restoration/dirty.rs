@@ -1,0 +1,162 @@
+//! R4: which cells can have changed since they were judged. Kafka is asked for its end now, after the grant, so whatever
+//! a processor can have applied before it lost the range lies below it, beyond the cut, too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stitch_common::cell::{Cell, Count};
+use stitch_common::mutation::{Rule, out};
+use stitch_common::offset::Offsets;
+
+use super::acquire::Held;
+use super::chunk::Chunk;
+use super::cut::Cut;
+use crate::failpoint;
+use crate::plan::converge::{move_cut, reach_end};
+use crate::plan::judge::Verdicts;
+use crate::site::World;
+use crate::unverified::Unverified;
+use stitch_totals::range_totals::RangeTotals;
+use stitch_totals::scan_key::ScanKey;
+
+/// The cells that are read under the lock, each with what the events below the cut add up to.
+#[derive(Debug)]
+pub struct Dirty {
+    expected: BTreeMap<Cell, Count>,
+    is_all: bool,
+}
+
+impl Dirty {
+    /// The cells, and what each should hold.
+    pub const fn expected(&self) -> &BTreeMap<Cell, Count> {
+        &self.expected
+    }
+
+    /// Whether every cell that may be wrong is among them, and not just a portion of those that are known to be.
+    #[must_use]
+    pub const fn is_all(&self) -> bool {
+        self.is_all
+    }
+}
+
+/// Follows the log to its end and adds what lies below the cut to the totals. `chunk` are the only cells that are to
+/// be corrected under this lock; without, all are that have to be.
+///
+/// # Errors
+/// At the bound; progress lies beyond the log's end; or the log could not be read.
+pub async fn follow<W: World>(
+    held: &Held<'_, W>,
+    cut: &Cut,
+    verdicts: &Verdicts,
+    chunk: Option<&Chunk>,
+) -> Result<Dirty, Unverified> {
+    let (site, follower, range) = (held.task().site, held.task().follower, held.range());
+    if !out(Rule::EndAfterGrant) {
+        let reached = reach_end(site, follower, cut.all());
+        let ends = held
+            .bound
+            .wait("reading the log to its end", reached)
+            .await?;
+        within(cut.offsets(), &ends)?;
+    }
+    let moved = move_cut(site, follower, range, cut.offsets());
+    held.bound
+        .wait("adding up the log to the cut", moved)
+        .await?;
+    let expected = match chunk {
+        // What the cut has passed stays noted: it is judged when the range is closed in on again.
+        Some(chunk) => expected(follower.totals().of(range), chunk.cells().iter().cloned()),
+        None => {
+            let passed = follower.totals_mut().of_mut(range).take_passed();
+            to_read(follower.totals().of(range), passed, verdicts)
+        }
+    };
+    failpoint::pass("r4-touched");
+    let is_all = chunk.is_none();
+    Ok(Dirty { expected, is_all })
+}
+
+fn within(cut: &Offsets, ends: &Offsets) -> Result<(), Unverified> {
+    for (&partition, &progress) in &cut.0 {
+        let end = ends.of(partition);
+        if progress > end {
+            return Err(Unverified::BeyondEnd {
+                partition,
+                progress,
+                end,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What was judged wrong; what the cut has passed since it was judged; and what has an event at or above the cut. All
+/// other cells were judged right, and nothing can have written to them since. Each with what it should hold.
+#[must_use]
+pub fn to_read(
+    totals: &RangeTotals,
+    passed: Vec<Cell>,
+    verdicts: &Verdicts,
+) -> BTreeMap<Cell, Count> {
+    let mut cells = BTreeSet::from_iter(passed);
+    if !out(Rule::ReadWrong) {
+        cells.extend(verdicts.wrong().keys().cloned());
+    }
+    if !out(Rule::TouchedBeyond) {
+        cells.extend(totals.dirty());
+    }
+    expected(totals, cells)
+}
+
+fn expected(totals: &RangeTotals, cells: impl IntoIterator<Item = Cell>) -> BTreeMap<Cell, Count> {
+    let with_expected = |cell: Cell| {
+        let place = ScanKey::of(cell.counter.clone());
+        let expected = totals.expected(&place, cell.slot);
+        (cell, expected)
+    };
+    cells.into_iter().map(with_expected).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::world::all as cell;
+    use stitch_common::cell::Amount;
+    use stitch_common::offset::{Offset, Partition};
+    use stitch_testkit::samples::offsets;
+    use stitch_totals::scan_key::PackedSlot;
+
+    fn put(totals: &mut RangeTotals, offset: i64, key: &str) {
+        let place = ScanKey::of(cell(key).counter);
+        let slots = PackedSlot::pack(cell(key).slot).into_iter();
+        totals.take(Partition(0), Offset(offset), &place, slots, Amount(1));
+    }
+
+    #[test]
+    fn wrong_passed_and_later_cells_are_read_under_the_lock_and_no_others() {
+        let mut totals = RangeTotals::new(offsets(&[(0, 2)]));
+        totals.note_passed();
+        put(&mut totals, 0, "right");
+        put(&mut totals, 1, "wrong");
+        totals.take_passed();
+        put(&mut totals, 2, "passed");
+        put(&mut totals, 3, "later");
+        totals.advance(&offsets(&[(0, 3)])).unwrap();
+        let mut verdicts = Verdicts::default();
+        verdicts.judge(cell("wrong"), Count(1), Count(0));
+        verdicts.judge(cell("phantom"), Count(0), Count(9));
+        let passed = totals.take_passed();
+        let expected: Vec<_> = to_read(&totals, passed, &verdicts)
+            .iter()
+            .map(|(cell, count)| (cell.counter.key.0.to_string(), count.0))
+            .collect();
+        let named = [("later", 0), ("passed", 1), ("phantom", 0), ("wrong", 1)];
+        assert_eq!(expected, named.map(|(key, count)| (key.to_owned(), count)));
+    }
+
+    #[test]
+    fn progress_beyond_the_logs_end_is_refused() {
+        assert!(within(&offsets(&[(0, 5), (1, 0)]), &offsets(&[(0, 5)])).is_ok());
+        let refused = within(&offsets(&[(0, 6)]), &offsets(&[(0, 5)])).unwrap_err();
+        assert!(refused.to_string().contains("beyond the end"), "{refused}");
+    }
+}

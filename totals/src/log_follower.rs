@@ -1,0 +1,161 @@
+//! The one follower of the log, shared by all ranges: it goes on from the base cut while everything else happens, so
+//! that under a range's lock only its end has to be waited for.
+//!
+//! It must not decide anything: what an event means is the ledgers' business, how far one must wait the caller's.
+
+use std::cell::{Ref, RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
+use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_common::ports::{AssignmentEpoch, Feed, FeedEvent};
+use tokio::sync::Notify;
+
+use crate::expected::ExpectedError;
+use crate::totals_by_range::TotalsByRange;
+use stitch_common::wait::yield_now;
+
+/// What has been read of the log, and how far.
+#[derive(Debug)]
+pub struct LogFollower {
+    totals: RefCell<TotalsByRange>,
+    state: RefCell<State>,
+    /// Something was read, or reading failed.
+    moved: Notify,
+    /// A partition is to be read that was not before.
+    wanted: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Everything below was read.
+    positions: BTreeMap<Partition, Offset>,
+    /// Partitions to be started.
+    wanted: BTreeMap<Partition, Offset>,
+    failed: Option<ExpectedError>,
+}
+
+const EPOCH: AssignmentEpoch = AssignmentEpoch(1);
+
+impl LogFollower {
+    /// Goes on from `from`: what lies below is in the ledgers.
+    #[must_use]
+    pub fn new(totals: TotalsByRange, from: &Offsets) -> Self {
+        Self {
+            totals: RefCell::new(totals),
+            state: RefCell::new(State {
+                positions: from.0.clone(),
+                wanted: from.0.clone(),
+                failed: None,
+            }),
+            moved: Notify::new(),
+            wanted: Notify::new(),
+        }
+    }
+
+    /// Reads on for as long as it is polled. A failure is told to whoever waits in [`LogFollower::reach`].
+    pub async fn follow<F: Feed>(&self, mut feed: F) -> Infallible {
+        loop {
+            let wanted = self.wanted.notified();
+            let starts = std::mem::take(&mut self.state.borrow_mut().wanted);
+            for (partition, from) in starts {
+                if let Err(error) = feed.start(partition, from, EPOCH) {
+                    self.fail(error.into());
+                }
+            }
+            // Both are cancel-safe: a delivery stays in the feed, a wish in the state.
+            let event = match select(pin!(feed.next()), pin!(wanted)).await {
+                Either::Left((event, _)) => event,
+                Either::Right(((), _)) => continue,
+            };
+            self.take(event);
+            self.moved.notify_waiters();
+            yield_now().await;
+        }
+    }
+
+    /// Waits until everything below `ends` was read. Cancel-safe.
+    ///
+    /// # Errors
+    /// The log could not be read on; it stays so.
+    pub async fn reach(&self, ends: &Offsets) -> Result<(), ExpectedError> {
+        self.want(ends);
+        loop {
+            let moved = self.moved.notified();
+            if let Some(failed) = &self.state.borrow().failed {
+                return Err(failed.clone());
+            }
+            if self.is_at(ends) {
+                return Ok(());
+            }
+            moved.await;
+        }
+    }
+
+    /// What was read.
+    pub fn totals(&self) -> Ref<'_, TotalsByRange> {
+        self.totals.borrow()
+    }
+
+    /// What was read, to move cuts on. Not to be held across an `.await`.
+    pub fn totals_mut(&self) -> RefMut<'_, TotalsByRange> {
+        self.totals.borrow_mut()
+    }
+
+    fn want(&self, ends: &Offsets) {
+        let state = &mut *self.state.borrow_mut();
+        for &partition in ends.0.keys() {
+            if let std::collections::btree_map::Entry::Vacant(new) =
+                state.positions.entry(partition)
+            {
+                new.insert(Offset(0));
+                state.wanted.insert(partition, Offset(0));
+                self.wanted.notify_one();
+            }
+        }
+    }
+
+    fn is_at(&self, ends: &Offsets) -> bool {
+        let positions = &self.state.borrow().positions;
+        let at = |partition| positions.get(partition).copied().unwrap_or_default();
+        ends.0.iter().all(|(partition, end)| at(partition) >= *end)
+    }
+
+    fn take(&self, event: FeedEvent) {
+        match event {
+            FeedEvent::Records {
+                partition, records, ..
+            } => {
+                if let Err(error) = self.totals.borrow_mut().take(partition, &records) {
+                    self.fail(error.into());
+                }
+                if let Some(last) = records.last() {
+                    self.pass(partition, last.offset.next());
+                }
+            }
+            FeedEvent::EndReached {
+                partition,
+                end_offset,
+                ..
+            } => self.pass(partition, end_offset),
+            FeedEvent::Gone {
+                partition, error, ..
+            } => self.fail(ExpectedError::Gone { partition, error }),
+            FeedEvent::Trouble(error) => tracing::warn!(%error, "following the log"),
+        }
+    }
+
+    fn pass(&self, partition: Partition, position: Offset) {
+        let positions = &mut self.state.borrow_mut().positions;
+        let at = positions.entry(partition).or_default();
+        *at = position.max(*at);
+    }
+
+    fn fail(&self, error: ExpectedError) {
+        tracing::warn!(%error, "the log cannot be followed");
+        self.state.borrow_mut().failed.get_or_insert(error);
+        self.moved.notify_waiters();
+    }
+}

@@ -1,0 +1,217 @@
+use super::*;
+use proptest::prelude::*;
+use stitch_common::cell::Granularity;
+use stitch_testkit::samples::{offsets, slot_at};
+
+const P: Partition = Partition(0);
+
+fn place(key: &str) -> ScanKey {
+    ScanKey::of(Counter::new("plays", key))
+}
+
+fn hour(n: i64) -> CellSlot {
+    slot_at(Granularity::Hour, n * 3_600_000)
+}
+
+fn put(totals: &mut RangeTotals, partition: i32, offset: i64, key: &str, hour_n: i64, amount: i64) {
+    let slot = PackedSlot::pack(hour(hour_n)).unwrap();
+    let amount = Amount(amount);
+    let slots = std::iter::once(slot);
+    totals.take(
+        Partition(partition),
+        Offset(offset),
+        &place(key),
+        slots,
+        amount,
+    );
+}
+
+fn names(cells: impl IntoIterator<Item = Cell>) -> Vec<String> {
+    cells
+        .into_iter()
+        .map(|cell| cell.counter.key.0.to_string())
+        .collect()
+}
+
+#[test]
+fn what_lies_below_the_cut_is_summed_and_what_lies_above_is_touched() {
+    let mut totals = RangeTotals::new(offsets(&[(0, 2), (1, 1)]));
+    put(&mut totals, 0, 0, "a", 0, 5);
+    put(&mut totals, 0, 1, "a", 0, 1);
+    put(&mut totals, 0, 2, "b", 0, 1);
+    put(&mut totals, 1, 0, "a", 0, 10);
+    put(&mut totals, 1, 1, "c", 0, 1);
+    put(&mut totals, 2, 0, "d", 0, 1);
+    assert_eq!(totals.expected(&place("a"), hour(0)), Count(16));
+    assert_eq!(totals.expected(&place("b"), hour(0)), Count(0));
+    assert_eq!(
+        names(totals.dirty()),
+        ["b", "c", "d"],
+        "a partition without cut starts at 0"
+    );
+}
+
+#[test]
+fn a_cut_that_moves_on_takes_what_it_passes_into_the_totals() {
+    let mut totals = RangeTotals::new(offsets(&[(0, 0)]));
+    totals.note_passed();
+    put(&mut totals, 0, 0, "a", 0, 1);
+    put(&mut totals, 0, 1, "b", 0, 1);
+    assert!(totals.advance(&offsets(&[(0, 1)])).unwrap().is_empty());
+    assert_eq!(totals.expected(&place("a"), hour(0)), Count(1));
+    assert_eq!(names(totals.dirty()), ["b"]);
+    assert_eq!(names(totals.take_passed()), ["a"]);
+    assert_eq!(names(totals.take_passed()), Vec::<String>::new());
+}
+
+#[test]
+fn a_cut_ahead_of_what_was_read_takes_in_what_is_read_later() {
+    let mut totals = RangeTotals::new(offsets(&[]));
+    totals.note_passed();
+    totals.advance(&offsets(&[(0, 2)])).unwrap();
+    put(&mut totals, 0, 0, "a", 0, 1);
+    put(&mut totals, 0, 2, "b", 0, 1);
+    assert_eq!(totals.expected(&place("a"), hour(0)), Count(1));
+    assert_eq!(names(totals.take_passed()), ["a"]);
+    assert_eq!(names(totals.dirty()), ["b"]);
+}
+
+#[test]
+fn a_cut_that_goes_back_is_refused() {
+    let mut totals = RangeTotals::new(offsets(&[(0, 5)]));
+    let refused = totals.advance(&offsets(&[(0, 4)])).unwrap_err();
+    assert_eq!((refused.was, refused.is), (Offset(5), Offset(4)));
+    let lost = totals.advance(&offsets(&[])).unwrap_err();
+    assert_eq!(
+        lost.is,
+        Offset(0),
+        "a partition whose progress is gone stands at 0"
+    );
+}
+
+#[test]
+fn a_sum_of_zero_is_no_cell() {
+    let mut totals = RangeTotals::new(offsets(&[(0, 9)]));
+    put(&mut totals, 0, 0, "a", 0, 5);
+    put(&mut totals, 0, 1, "a", 0, -5);
+    assert_eq!(totals.cells(), 0);
+    assert_eq!(totals.totals(0).count(), 0);
+}
+
+#[test]
+fn events_at_the_same_cells_take_no_more_memory() {
+    let mut totals = RangeTotals::new(offsets(&[(0, i64::MAX)]));
+    totals.note_passed();
+    for offset in 0..100 {
+        put(&mut totals, 0, offset, "a", offset % 20, 1);
+    }
+    let bytes = totals.bytes();
+    for offset in 100..10_000 {
+        put(&mut totals, 0, offset, "a", offset % 20, 1);
+    }
+    assert_eq!(totals.bytes(), bytes);
+}
+
+#[test]
+fn forgotten_events_take_no_more_memory_than_their_cells() {
+    let mut totals = RangeTotals::new(offsets(&[]));
+    totals.forget();
+    put(&mut totals, 0, 0, "a", 0, 1);
+    totals.forget();
+    let bytes = totals.bytes();
+    for offset in 1..10_000 {
+        put(&mut totals, 0, offset, "a", 0, 1);
+    }
+    assert_eq!(totals.bytes(), bytes);
+    assert_eq!(names(totals.dirty()), ["a"]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Read {
+        partition: i32,
+        key: u8,
+        amount: i64,
+    },
+    Advance {
+        partition: i32,
+        by: i64,
+    },
+    Forget,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..2_i32, 0..4_u8, any::<i64>())
+            .prop_map(|(partition, key, amount)| Step::Read { partition, key, amount }),
+        3 => (0..2_i32, 0..4_i64).prop_map(|(partition, by)| Step::Advance { partition, by }),
+        1 => Just(Step::Forget),
+    ]
+}
+
+proptest! {
+    /// Whatever is read, forgotten and read again in whatever order: totals are what lies below the cut, touched is
+    /// at least what was read at or above it, and every cell that the cut passes is told once.
+    #[test]
+    fn totals_are_what_lies_below_the_cut(steps in proptest::collection::vec(step(), 0..60)) {
+        let mut totals = RangeTotals::new(offsets(&[]));
+        totals.note_passed();
+        let mut log: Vec<(Partition, Offset, u8, i64)> = Vec::new();
+        let mut ends = [0_i64; 2];
+        let mut cut = [0_i64; 2];
+        for step in steps {
+            match step {
+                Step::Read { partition, key, amount } => {
+                    let index = usize::try_from(partition).unwrap();
+                    let offset = ends[index];
+                    ends[index] += 1;
+                    log.push((Partition(partition), Offset(offset), key, amount));
+                    put(&mut totals, partition, offset, &key.to_string(), 0, amount);
+                }
+                Step::Advance { partition, by } => {
+                    let before = totals.cut().clone();
+                    cut[usize::try_from(partition).unwrap()] += by;
+                    let to = offsets(&[(0, cut[0]), (1, cut[1])]);
+                    for (partition, span) in totals.advance(&to).unwrap() {
+                        for (p, offset, key, amount) in &log {
+                            if *p == partition && *offset >= span.from && *offset < span.to {
+                                let slot = PackedSlot::pack(hour(0)).unwrap();
+                                let place = place(&key.to_string());
+                                totals.retake(&place, std::iter::once(slot), Amount(*amount));
+                            }
+                        }
+                    }
+                    let passed: BTreeSet<String> = names(totals.take_passed()).into_iter().collect();
+                    for (p, offset, key, _) in &log {
+                        if *offset >= before.of(*p) && *offset < to.of(*p) {
+                            prop_assert!(passed.contains(&key.to_string()));
+                        }
+                    }
+                }
+                Step::Forget => totals.forget(),
+            }
+            let dirty = names(totals.dirty());
+            for key in 0..4_u8 {
+                let below = log.iter().filter(|(p, offset, k, _)| *k == key && *offset < totals.cut().of(*p));
+                let sum = below.fold(0_i64, |sum, (_, _, _, amount)| sum.wrapping_add(*amount));
+                prop_assert_eq!(totals.expected(&place(&key.to_string()), hour(0)), Count(sum));
+                let above = log.iter().any(|(p, offset, k, _)| *k == key && *offset >= totals.cut().of(*p));
+                prop_assert!(!above || dirty.contains(&key.to_string()));
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_scan_is_that_of_tokens(keys in proptest::collection::btree_set("[a-z]{1,3}", 0..30)) {
+        let mut totals = RangeTotals::new(offsets(&[(0, 1)]));
+        for key in &keys {
+            put(&mut totals, P.0, 0, key, 0, 1);
+        }
+        let none = stitch_common::range::RangeBits::new(0).unwrap();
+        let everywhere = none.interval(stitch_common::range::RangeId(0));
+        let order = totals.in_scan_order(everywhere);
+        prop_assert_eq!(order.len(), keys.len());
+        let tokens: Vec<_> = order.iter().map(|counter| totals.place(*counter).token()).collect();
+        prop_assert!(tokens.is_sorted());
+    }
+}

@@ -1,0 +1,226 @@
+//! Where counters and cells stand in the scan of the table, so that what the log adds up to can be merge-joined with it.
+
+use std::cmp::Ordering;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+use stitch_common::cell::{Bucket, CellSlot, Counter, EventTime, Granularity};
+use stitch_common::token::Token;
+
+/// A counter and where Cassandra's partitioner puts it. Ordered as Cassandra orders partitions: by token, then by the
+/// bytes of the partition key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScanKey {
+    token: Token,
+    counter: Counter,
+}
+
+impl ScanKey {
+    /// The place of `counter`.
+    #[must_use]
+    pub fn of(counter: Counter) -> Self {
+        Self {
+            token: counter.token(),
+            counter,
+        }
+    }
+
+    /// The token.
+    #[must_use]
+    pub const fn token(&self) -> Token {
+        self.token
+    }
+
+    /// The counter.
+    #[must_use]
+    pub const fn counter(&self) -> &Counter {
+        &self.counter
+    }
+}
+
+impl Hash for ScanKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_i64(self.token.0);
+    }
+}
+
+impl Ord for ScanKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        in_scan_order(self.token, &self.counter, other.token, &other.counter)
+    }
+}
+
+impl PartialOrd for ScanKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Compares two counters and their tokens as Cassandra orders partitions. A composite key is kept as each component's
+/// length in two bytes, then the component: so of two keys of one token the one with the shorter first part is first.
+#[must_use]
+pub fn in_scan_order(
+    token: Token,
+    counter: &Counter,
+    other_token: Token,
+    other: &Counter,
+) -> Ordering {
+    fn key(counter: &Counter) -> (usize, &[u8], usize, &[u8]) {
+        let (name, key) = (counter.name.0.as_bytes(), counter.key.0.as_bytes());
+        (name.len(), name, key.len(), key)
+    }
+    token
+        .cmp(&other_token)
+        .then_with(|| key(counter).cmp(&key(other)))
+}
+
+/// Hashes a [`ScanKey`] by its token, which is a hash already.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TokenHasher(u64);
+
+impl Hasher for TokenHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_i64(&mut self, token: i64) {
+        // Tokens of one range share their upper bits, and hash maps look at the upper bits too.
+        self.0 = token.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+/// Makes [`TokenHasher`]s: the same for every run, so that a run can be repeated exactly.
+pub type ByToken = BuildHasherDefault<TokenHasher>;
+
+/// A [`CellSlot`] in four bytes, in the same order. Events only touch buckets that start at a full hour of the years
+/// 1 to 9999; other slots can stand in the table, but only by hand, and have no packed form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PackedSlot(u32);
+
+const HOUR_MS: i64 = 3_600_000;
+const HOUR_BITS: u32 = 27;
+
+impl PackedSlot {
+    /// Packs `slot`, if an event can touch it.
+    #[must_use]
+    pub fn pack(slot: CellSlot) -> Option<Self> {
+        let since = slot.bucket.0.checked_sub(EventTime::MIN_MS)?;
+        if since % HOUR_MS != 0 || slot.bucket.0 > EventTime::MAX_MS {
+            return None;
+        }
+        let hours = u32::try_from(since / HOUR_MS).ok()?;
+        let granularity = match slot.granularity {
+            Granularity::All => 0,
+            Granularity::Day => 1,
+            Granularity::Hour => 2,
+            Granularity::Month => 3,
+            Granularity::Year => 4,
+        };
+        Some(Self((granularity << HOUR_BITS) | hours))
+    }
+
+    /// The slot that was packed.
+    #[must_use]
+    pub fn unpack(self) -> CellSlot {
+        let granularity = match self.0 >> HOUR_BITS {
+            0 => Granularity::All,
+            1 => Granularity::Day,
+            2 => Granularity::Hour,
+            3 => Granularity::Month,
+            _ => Granularity::Year,
+        };
+        let hours = i64::from(self.0 & ((1 << HOUR_BITS) - 1));
+        CellSlot {
+            granularity,
+            bucket: Bucket(EventTime::MIN_MS + hours * HOUR_MS),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn slot(granularity: usize, ms: i64) -> CellSlot {
+        let granularity = Granularity::EVERY[granularity];
+        CellSlot {
+            granularity,
+            bucket: granularity.bucket(EventTime::from_ms(ms).unwrap()),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_slot_that_an_event_touches_survives_packing_and_keeps_its_order(
+            a in 0..5_usize, a_ms in EventTime::MIN_MS..=EventTime::MAX_MS,
+            b in 0..5_usize, b_ms in EventTime::MIN_MS..=EventTime::MAX_MS,
+        ) {
+            let (a, b) = (slot(a, a_ms), slot(b, b_ms));
+            let (packed_a, packed_b) = (PackedSlot::pack(a).unwrap(), PackedSlot::pack(b).unwrap());
+            prop_assert_eq!(packed_a.unpack(), a);
+            prop_assert_eq!(packed_a.cmp(&packed_b), a.cmp(&b));
+        }
+    }
+
+    #[test]
+    fn the_first_and_the_last_hour_survive_packing() {
+        for ms in [EventTime::MIN_MS, EventTime::MAX_MS, -1, 0] {
+            for granularity in 0..5 {
+                let slot = slot(granularity, ms);
+                assert_eq!(PackedSlot::pack(slot).map(PackedSlot::unpack), Some(slot));
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_that_no_event_can_touch_is_not_packed() {
+        for ms in [
+            1,
+            i64::MIN,
+            i64::MAX,
+            EventTime::MAX_MS + 1,
+            EventTime::MIN_MS - HOUR_MS,
+        ] {
+            let slot = CellSlot {
+                granularity: Granularity::Hour,
+                bucket: Bucket(ms),
+            };
+            assert_eq!(PackedSlot::pack(slot), None, "{ms}");
+        }
+    }
+
+    #[test]
+    fn keys_of_one_token_are_ordered_by_their_bytes_in_the_table() {
+        let token = Token(7);
+        let order = |a: (&str, &str), b: (&str, &str)| {
+            in_scan_order(
+                token,
+                &Counter::new(a.0, a.1),
+                token,
+                &Counter::new(b.0, b.1),
+            )
+        };
+        assert_eq!(
+            order(("a", "z"), ("a", "aa")),
+            Ordering::Less,
+            "the shorter key is first"
+        );
+        assert_eq!(
+            order(("b", "a"), ("aa", "a")),
+            Ordering::Less,
+            "the shorter name is first"
+        );
+        assert_eq!(order(("a", "b"), ("a", "a")), Ordering::Greater);
+        let one = Counter::new("a", "a");
+        assert_eq!(
+            in_scan_order(Token(-1), &one, Token(1), &one),
+            Ordering::Less
+        );
+    }
+}

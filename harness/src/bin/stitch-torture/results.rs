@@ -1,4 +1,4 @@
-//! What came of the histories: a line of JSON for each, a summary, and the table of docs/verification.md.
+//! What came of the histories: a line of JSON for each, a summary, and the table of docs/results/torture.md.
 
 mod document;
 

@@ -1,4 +1,4 @@
-//! The table of histories in docs/verification.md.
+//! The table of histories in docs/results/torture.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn the_points_between_steps_are_those_of_the_product() {
-        let product = include_str!("../../../../restorator/src/failpoint.rs");
+        let product = include_str!("../../../restorator/src/failpoint.rs");
         for point in POINTS {
             assert!(product.contains(&format!("\"{point}\"")), "{point}");
         }

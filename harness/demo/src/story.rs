@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use stitch_harness::corruptor::Corruptor;
 use stitch_harness::events::Record;
 use stitch_harness::feed::{Feed, Live};
-use stitch_harness::process::Process;
+use stitch_harness::process::{Process, binary};
 use stitch_harness::proxy::Proxy;
 use stitch_harness::recount::Verdict;
 use stitch_harness::servers::Servers;
@@ -183,7 +183,8 @@ impl Story {
         narrator.say(&format!("A timeline:           {}", window.timeline()))?;
         narrator.say(&format!("The operator's page:  {}", window.operator()))?;
         narrator.say(&format!(
-            "Break and restore as you like:  target/release/stitch-restorator run --now --config {}",
+            "Corrupt and restore as you like:  {} run --now --config {}",
+            binary("stitch-restorator")?.display(),
             stage.config.display()
         ))?;
         kept.add("API", window.api);

@@ -1,7 +1,7 @@
-//! The audit of dependencies, as far as it works offline: `deny.toml` says what is allowed, `cargo metadata` what is.
+//! Audits dependencies offline: compares `cargo metadata` with `deny.toml`.
 //!
 //! Building `cargo-deny` takes longer than all other checks together, so its rules for licences, sources and wrappers
-//! are applied here. The file stays in its format: who has the program can run it, for advisories too.
+//! are applied here. The file keeps its format: `cargo deny check` also reports advisories.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ pub(crate) fn packages() -> Result<Vec<Value>> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let listed = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--locked", "--all-features"])
-        // Of packages for other systems nothing was fetched.
+        // Packages for other systems are not fetched.
         .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
         .current_dir(root()?)
         .output()?;
@@ -38,14 +38,14 @@ fn texts(list: &toml::Value) -> Vec<&str> {
 }
 
 #[test]
-fn every_licence_is_one_that_we_accept() -> Result<()> {
+fn every_licence_is_allowed() -> Result<()> {
     let rules = rules()?;
     let allowed = texts(&rules["licenses"]["allow"]);
     ensure!(!allowed.is_empty(), "deny.toml allows no licence");
     let mut found = Vec::new();
     for package in packages()? {
         let licence = package["license"].as_str().unwrap_or("none");
-        // `Lax` knows that MIT/Apache-2.0 means OR.
+        // `LAX` reads MIT/Apache-2.0 as OR.
         let expression = spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX);
         let fine = expression.is_ok_and(|expression| {
             expression.evaluate(|wanted| allowed.contains(&wanted.to_string().as_str()))
@@ -105,12 +105,12 @@ fn only_the_named_packages_depend_on_a_servers_client() -> Result<()> {
 fn every_version_is_locked_with_its_checksum() -> Result<()> {
     let lock: toml::Table = read("Cargo.lock")?.parse()?;
     let packages = lock["package"].as_array().context("packages")?;
-    let bare = |package: &&toml::Value| {
+    let unchecked = |package: &&toml::Value| {
         package.get("source").is_some() && package.get("checksum").is_none()
     };
     let found = packages
         .iter()
-        .filter(bare)
+        .filter(unchecked)
         .map(|package| package["name"].to_string())
         .collect();
     none(found, "a package without checksum");

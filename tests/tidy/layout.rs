@@ -1,4 +1,7 @@
-//! Where files are, how long they may be, what must not stand in them.
+//! The layout of the tree: lengths and names of files, executable commands, and nothing private in any file.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 
 use anyhow::Result;
 
@@ -7,7 +10,7 @@ use crate::tree::{TrackedFile, none, read, root, tracked};
 const LINES_MAX: usize = 500;
 
 #[test]
-fn no_file_of_code_is_longer_than_one_concept_needs() -> Result<()> {
+fn files_of_code_have_at_most_500_lines() -> Result<()> {
     let long = |file: &TrackedFile| {
         let lines = file.text.lines().count();
         let code = file.is_rust() || file.is_script();
@@ -19,7 +22,7 @@ fn no_file_of_code_is_longer_than_one_concept_needs() -> Result<()> {
 }
 
 #[test]
-fn modules_are_named_by_their_file() -> Result<()> {
+fn no_module_is_named_mod_rs() -> Result<()> {
     let found = tracked()?
         .into_iter()
         .map(|file| file.path)
@@ -29,22 +32,22 @@ fn modules_are_named_by_their_file() -> Result<()> {
     Ok(())
 }
 
-/// What names the machine of one person, or where its packages come from.
+/// Lines with a path or a package mirror of one machine.
 fn private(file: &TrackedFile) -> Vec<String> {
-    // Put together here, so that this file does not contain them.
+    // Assembled, so that this file does not contain them.
     let folders = ["work", "root", "home"].map(|folder| format!("/{folder}/"));
     let hosts = ["artifactory", "nexus.", "jfrog", "codeload.", "mirror."];
     let mut found = Vec::new();
     for (number, line) in file.text.lines().enumerate() {
         let shows_folder = folders.iter().any(|folder| {
             line.match_indices(folder.as_str()).any(|(at, _)| {
-                // Part of a longer path, as in target/home/x, is another folder.
+                // As part of a longer path, as in target/home/x, it is another folder.
                 !line[..at].ends_with(|c: char| c.is_alphanumeric() || ".-_}".contains(c))
             })
         });
         let shows_host = line
             .split_once("://")
-            // Names that end like this are reserved: they are nobody's.
+            // A reserved name.
             .filter(|(_, rest)| !rest.contains(".example"))
             .is_some_and(|(_, rest)| hosts.iter().any(|host| rest.contains(host)));
         if shows_folder || shows_host {
@@ -55,7 +58,7 @@ fn private(file: &TrackedFile) -> Vec<String> {
 }
 
 #[test]
-fn nothing_names_one_persons_machine() -> Result<()> {
+fn no_file_names_a_path_or_mirror_of_one_machine() -> Result<()> {
     let found = tracked()?
         .iter()
         .filter(|file| file.path != "tests/tidy/layout.rs")
@@ -66,7 +69,7 @@ fn nothing_names_one_persons_machine() -> Result<()> {
 }
 
 #[test]
-fn a_path_of_one_machine_is_found() {
+fn paths_and_mirrors_of_one_machine_are_found() {
     let file = |text: &str| TrackedFile {
         path: "a".to_owned(),
         text: text.to_owned(),
@@ -79,29 +82,39 @@ fn a_path_of_one_machine_is_found() {
     assert!(private(&file("\"$folder/work/x\" target/home/x")).is_empty());
 }
 
+/// The commands that a text names: words like `deploy/test` and `.ci/run`, without an extension.
+fn commands_in(text: &str) -> BTreeSet<&str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || "./-".contains(c)))
+        .map(|word| word.trim_end_matches('.'))
+        .filter(|word| word.starts_with("deploy/") || word.starts_with(".ci/"))
+        .filter(|word| !word.ends_with('/') && !word[1..].contains('.'))
+        .collect()
+}
+
 #[test]
-fn the_two_commands_can_be_run() -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
+fn every_command_that_a_newcomer_reads_of_exists_and_is_executable() -> Result<()> {
     let mut found = Vec::new();
-    for command in ["deploy/demo", "deploy/test", "deploy/local", ".ci/run"] {
-        let file = root()?.join(command);
-        match file.metadata() {
-            Ok(metadata) if metadata.permissions().mode() & 0o111 != 0 => {}
-            Ok(_) => found.push(format!("{command} is not executable")),
-            Err(error) => found.push(format!("{command}: {error}")),
+    for document in ["README.md", "CONTRIBUTING.md", "deploy/README.md"] {
+        let text = read(document)?;
+        let commands = commands_in(&text);
+        if commands.is_empty() {
+            found.push(format!("{document} names no command"));
+        }
+        for command in commands {
+            match root()?.join(command).metadata() {
+                Ok(file) if file.is_dir() || file.permissions().mode() & 0o111 != 0 => {}
+                Ok(_) => found.push(format!("{document}: {command} is not executable")),
+                Err(error) => found.push(format!("{document}: {command}: {error}")),
+            }
         }
     }
-    none(found, "the README's commands work from a fresh clone");
+    none(found, "commands work from a fresh clone");
     Ok(())
 }
 
 #[test]
-fn continuous_integration_runs_what_people_run() -> Result<()> {
-    let script = read(".ci/run")?;
-    let commands: Vec<&str> = script
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .collect();
-    assert_eq!(commands, ["exec \"$(dirname \"$0\")/../deploy/test\""]);
-    Ok(())
+fn commands_are_found_in_a_text() {
+    let text = "`deploy/test --help`, deploy/demo. See deploy/stitch.toml, (.ci/run) and deploy/.";
+    let commands = BTreeSet::from([".ci/run", "deploy/demo", "deploy/test"]);
+    assert_eq!(commands_in(text), commands);
 }

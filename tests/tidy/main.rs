@@ -1,5 +1,5 @@
-//! What a test can check of the tree: the rules of `docs/architecture.md` about where things are, and of the texts
-//! that people rely on.
+//! Checks the tree: its layout, the dependencies between crates, the licences and sources of packages, and whether the
+//! documents agree with the code.
 
 mod dependencies;
 mod documents;

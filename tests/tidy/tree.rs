@@ -1,4 +1,4 @@
-//! The files that git has, as the checks read them.
+//! Reads the files that git tracks.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,9 +7,8 @@ use anyhow::{Context, Result, ensure};
 
 /// A tracked file of text.
 pub(crate) struct TrackedFile {
-    /// Its path from the repository's root, with `/`.
+    /// Relative to the repository's root.
     pub(crate) path: String,
-    /// What is in it.
     pub(crate) text: String,
 }
 
@@ -20,7 +19,7 @@ impl TrackedFile {
             .is_some_and(|extension| extension == "rs")
     }
 
-    /// Whether it is a script: by its first line, or by its extension.
+    /// Whether it is a script, by its first line or its extension.
     pub(crate) fn is_script(&self) -> bool {
         let extension = Path::new(&self.path).extension();
         self.text.starts_with("#!") || extension.is_some_and(|e| e == "sh" || e == "py")
@@ -35,23 +34,23 @@ pub(crate) fn root() -> Result<PathBuf> {
         .to_owned())
 }
 
-/// The text of one file, tracked or not.
+/// Reads a file, tracked or not.
 pub(crate) fn read(path: &str) -> Result<String> {
     std::fs::read_to_string(root()?.join(path)).with_context(|| path.to_owned())
 }
 
-/// Every tracked file that is text.
+/// Reads every tracked text file.
 pub(crate) fn tracked() -> Result<Vec<TrackedFile>> {
     let listed = Command::new("git")
         .args(["ls-files", "-z"])
         .current_dir(root()?)
         .output()
-        .context("git is needed to know which files belong to the project")?;
-    ensure!(listed.status.success(), "this is no git checkout");
+        .context("git is needed to list the files")?;
+    ensure!(listed.status.success(), "not a git checkout");
     let names = String::from_utf8(listed.stdout)?;
     let mut files = Vec::new();
     for path in names.split_terminator('\0') {
-        // A file that is deleted but not committed yet is still listed; one that is no text is none of ours.
+        // Skips files that are deleted but still listed, and files that are not text.
         if let Ok(text) = read(path) {
             files.push(TrackedFile {
                 path: path.to_owned(),
@@ -63,7 +62,7 @@ pub(crate) fn tracked() -> Result<Vec<TrackedFile>> {
     Ok(files)
 }
 
-/// Fails with a line for each offence and the reason of the rule.
+/// Fails with the rule and a line for each offence, if there are any.
 #[track_caller]
 pub(crate) fn none(offences: Vec<String>, rule: &str) {
     assert!(offences.is_empty(), "{rule}:\n  {}", offences.join("\n  "));

@@ -1,4 +1,4 @@
-//! What the tests have in common: a stage with processors, events, and the two ways to look at the counts.
+//! Steps that the tests share: a namespace, events, commands of the restorator, and the recount.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use stitch_harness::recount::Verdict;
 use stitch_harness::servers::Servers;
 use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 
-/// Nothing takes so long unless it hangs: several times a restoration with the longest calm, beside much other work.
+/// Longer than anything that does not hang: several restorations with the longest quiescence, on a busy machine.
 pub const BOUND: Duration = Duration::from_secs(300);
 
 /// Longer than the sessions that the servers grant.
 pub const PAST_THE_SESSION: Duration = Duration::from_secs(6);
 
-/// A namespace of its own for the test of this name.
-pub async fn stage(name: &str) -> Result<TestNamespace> {
+/// Creates a namespace for the test of this name.
+pub async fn test_namespace(name: &str) -> Result<TestNamespace> {
     TestNamespace::build(&Servers::from_environment()?, &TestConfig::new(name)?).await
 }
 
-/// Events of the generator, the same for the same seed.
+/// Generated events, equal for equal seeds.
 pub fn events(seed: u64) -> Result<Generator> {
     Generator::new(Shape {
         seed,
@@ -30,25 +30,25 @@ pub fn events(seed: u64) -> Result<Generator> {
     })
 }
 
-/// So many events at once.
-pub fn some(seed: u64, count: usize) -> Result<Vec<Record>> {
+/// The first `count` events of this seed.
+pub fn some_events(seed: u64, count: usize) -> Result<Vec<Record>> {
     Ok(events(seed)?.take(count).collect())
 }
 
-/// Feeds events and waits until all are counted.
-pub async fn count(stage: &TestNamespace, records: Vec<Record>) -> Result<()> {
-    stage.feed()?.send(records).await?;
-    stage.lag()?.until_none(BOUND).await
+/// Sends events, and waits until all are counted.
+pub async fn count(namespace: &TestNamespace, records: Vec<Record>) -> Result<()> {
+    namespace.feed()?.send(records).await?;
+    namespace.lag()?.until_none(BOUND).await
 }
 
 /// Kills a processor while it is counting these events.
-pub async fn kill_amid(
-    stage: &TestNamespace,
+pub async fn kill_while_counting(
+    namespace: &TestNamespace,
     victim: &mut Process,
     records: Vec<Record>,
 ) -> Result<()> {
-    let lag = stage.lag()?;
-    let sending = async { stage.feed()?.send(records).await };
+    let lag = namespace.lag()?;
+    let sending = async { namespace.feed()?.send(records).await };
     let killing = async {
         while lag.records().await? == 0 {
             tokio::task::yield_now().await;
@@ -59,28 +59,28 @@ pub async fn kill_amid(
     Ok(())
 }
 
-/// Every cell is right, by the independent recount.
-pub async fn all_right(stage: &TestNamespace) -> Result<Verdict> {
-    let verdict = stage.recount().await?;
-    ensure!(verdict.all_right(), "{}: {verdict}", stage.namespace);
+/// Fails unless every cell is right by the independent recount.
+pub async fn all_right(namespace: &TestNamespace) -> Result<Verdict> {
+    let verdict = namespace.recount().await?;
+    ensure!(verdict.all_right(), "{}: {verdict}", namespace.name);
     Ok(verdict)
 }
 
-/// Runs a command of the restorator and gives its code and its one JSON object.
-pub async fn asked(
-    stage: &TestNamespace,
+/// Runs a command of the restorator; returns its exit code and its JSON object.
+pub async fn restorator_json(
+    namespace: &TestNamespace,
     command: &str,
     arguments: &[&str],
 ) -> Result<(Option<i32>, Value)> {
     let arguments = [&["--output", "json"], arguments].concat();
-    let finished = stage.restorator(command, &arguments, BOUND).await?;
-    let answer = object(&finished)?;
+    let finished = namespace.restorator(command, &arguments, BOUND).await?;
+    let answer = json_object(&finished)?;
     ensure!(answer["command"] == command, "{answer}");
     Ok((finished.code, answer))
 }
 
 /// The one JSON object that a command printed.
-pub fn object(finished: &Finished) -> Result<Value> {
+pub fn json_object(finished: &Finished) -> Result<Value> {
     serde_json::from_str(&finished.output).with_context(|| {
         format!(
             "standard output is not one JSON object: {:?}\n{}",
@@ -89,17 +89,17 @@ pub fn object(finished: &Finished) -> Result<Value> {
     })
 }
 
-/// Restores everything, and expects that it was proved.
-pub async fn restored(stage: &TestNamespace) -> Result<Value> {
-    let (code, answer) = asked(stage, "run", &["--now"]).await?;
-    ensure!(code == Some(0), "run --now ended with {code:?}: {answer}");
+/// Restores everything; fails unless everything is verified.
+pub async fn restore(namespace: &TestNamespace) -> Result<Value> {
+    let (code, answer) = restorator_json(namespace, "run", &["--now"]).await?;
+    ensure!(code == Some(0), "run --now exited with {code:?}: {answer}");
     ensure!(answer["outcome"] == "verified", "{answer}");
     Ok(answer)
 }
 
-/// A refusal: code 2, and an error that says what and what to do, with these words in it.
-pub fn refused(code: Option<i32>, answer: &Value, words: &[&str]) -> Result<()> {
-    ensure!(code == Some(2), "ended with {code:?}: {answer}");
+/// Fails unless the command has refused: code 2, and an error with help and with these words.
+pub fn expect_refusal(code: Option<i32>, answer: &Value, words: &[&str]) -> Result<()> {
+    ensure!(code == Some(2), "exited with {code:?}: {answer}");
     let text = answer["error"].to_string().to_lowercase();
     let help = answer["error"]["help"].as_str().unwrap_or_default();
     ensure!(!help.is_empty(), "no help: {answer}");

@@ -1,39 +1,39 @@
 # shellcheck shell=bash
-# The parts of deploy/test: run, timed, counted; what they leave running is ended.
+# Runs the parts of deploy/test, times them, counts their tests, and stops the processes that they leave.
 
 started=$SECONDS
 times=() extra_passed=0 extra_failed=0
-# The parts that run: process group of each. And those of them that run beside the others.
+# The running parts: the process group of each. And those that run concurrently with others.
 declare -A running=()
-beside=()
+concurrent=()
 
-# Runs part_NAME to its end; shows the end of its log when it fails.
+# Runs part_NAME; shows the end of its log if it fails.
 run_part() { # NAME
-    begin_part "$1"
+    start_part "$1"
     end_part "$1"
 }
 
-# Lets it run beside the parts that follow, after those that do so already.
-run_beside() { # NAME
-    begin_part "$1" "${beside[@]: -1}"
-    beside+=("$1")
+# Runs a part concurrently with the parts that follow, after those that already do.
+run_concurrently() { # NAME
+    start_part "$1" "${concurrent[@]: -1}"
+    concurrent+=("$1")
 }
 
-end_beside() {
+end_concurrent() {
     local name
-    for name in "${beside[@]}"; do end_part "$name"; done
-    beside=()
+    for name in "${concurrent[@]}"; do end_part "$name"; done
+    concurrent=()
 }
 
-begin_part() { # NAME [AFTER-WHICH-ONE]
+start_part() { # NAME [AFTER-WHICH-ONE]
     local begin
     printf '%-12s …\n' "$1"
-    # In a process group of its own, so that nothing of it outlives it.
+    # In its own process group, so that no process of it is left.
     set -m
     {
         until [ -z "${2:-}" ] || [ -f "$directory/$2.seconds" ]; do sleep 0.5; done
         begin=$SECONDS
-        # A part that is over leaves this file, whatever came of it: others may wait for it.
+        # Written when the part is over, failed or not: others may wait for it.
         # shellcheck disable=SC2064 # the name is this one's
         trap "echo \$((SECONDS - begin)) >'$directory/$1.seconds'" EXIT
         "part_$1"
@@ -64,7 +64,7 @@ verdict() { # CODE SECONDS NAME
     fi
 }
 
-# Asks first: a script among them may have servers to stop.
+# SIGTERM first: a script among them may have servers to stop.
 end_group() { # NAME
     local group=${running[$1]:-} tenths=200
     [ -n "$group" ] || return 0
@@ -74,17 +74,17 @@ end_group() { # NAME
     unset "running[$1]"
 }
 
-# A part without counted tests counts as one; so does one that failed although none of its tests did.
+# A part without counted tests counts as one test; so does one that failed although none of its tests did.
 count_part() { # LOG CODE
     local tests failed
-    tests=$(counted "$1" passed)
-    failed=$(counted "$1" failed)
+    tests=$(count_tests "$1" passed)
+    failed=$(count_tests "$1" failed)
     if [ "$2" != 0 ] && [ "$failed" = 0 ]; then extra_failed=$((extra_failed + 1)); fi
     if [ "$2" = 0 ] && [ "$((tests + failed))" = 0 ]; then extra_passed=$((extra_passed + 1)); fi
 }
 
-# Sums up cargo's result lines, and the last line of scripts that count by themselves.
-counted() { # LOG passed|failed
+# Sums up cargo's result lines, and the last lines of scripts that count their own tests.
+count_tests() { # LOG passed|failed
     grep -E '^test result: |^[0-9]+ passed, [0-9]+ failed$' "$1" | grep -oE "[0-9]+ $2" |
         awk '{ sum += $1 } END { print sum + 0 }'
 }
@@ -99,7 +99,7 @@ failure_of() { # LOG
     echo "----"
 }
 
-# Runs a command with the addresses of a set of servers in its environment; the set stays up for later parts.
+# Runs a command with the addresses of a set of servers in its environment; the servers keep running for later parts.
 with_servers() { # DIRECTORY NODES COMMAND...
     local servers=$1
     servers_up "$1" "$2" || return
@@ -124,14 +124,14 @@ clean_up() {
 summary() {
     local part passed=$extra_passed failed=$extra_failed log
     echo
-    # What was done to the servers and processes, and how often.
-    if [ -f "$directory/torture.log" ]; then sed -n '/ histories; faults:$/,/^proofs held /p' "$directory/torture.log" && echo; fi
+    # Faults of the torture, and how often each was injected.
+    if [ -f "$directory/torture.log" ]; then sed -n '/ histories; faults:$/,/^verified restorations checked /p' "$directory/torture.log" && echo; fi
     for part in "${times[@]}"; do echo "$part"; done
     printf '%-12s %4d s\n\n' "all" $((SECONDS - started))
     for log in "$directory"/*.log; do
         grep -hE '^ +(Running|Doc-tests) |^test result: ' "$log"
-        passed=$((passed + $(counted "$log" passed)))
-        failed=$((failed + $(counted "$log" failed)))
+        passed=$((passed + $(count_tests "$log" passed)))
+        failed=$((failed + $(count_tests "$log" failed)))
     done
     echo "$passed passed, $failed failed"
     [ "$failed" = 0 ]

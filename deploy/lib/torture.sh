@@ -1,50 +1,50 @@
 # shellcheck shell=bash
-# What stitch-torture is started with: the servers, and the means for faults that not every machine has.
+# Starts stitch-torture with the servers, and with the means for faults that not every machine has.
 
-# Results and logs of all histories are kept here, whoever started them.
+# Results and logs of all histories, of deploy/torture and of deploy/test.
 torture_folder=$repository/target/torture
 small_disk=$torture_folder/small-disk
-calendar=$torture_folder/calendar.so
-torturing=''
+clock=$torture_folder/clock.so
+torture_pid=''
 
-# Plays histories on a set of servers; in the background, because a shell that waits hears a signal at once.
+# Plays histories on a set of servers; in the background, because bash handles signals at once only while it waits.
 torture() { # SERVERS ARGUMENT...
     local servers=$1 means=() build code=0
     shift
     mount_small_disk && means+=(--small-disk "$small_disk")
-    build_calendar && means+=(--calendar "$calendar")
+    build_clock && means+=(--clock "$clock")
     build=$(git -C "$repository" describe --always --dirty 2>/dev/null) || build=unknown
     "$repository/target/debug/stitch-torture" --servers "$servers" --folder "$torture_folder" --build "$build" \
         "${means[@]}" "$@" &
-    torturing=$!
-    wait "$torturing" || code=$?
-    torturing=''
+    torture_pid=$!
+    wait "$torture_pid" || code=$?
+    torture_pid=''
     unmount_small_disk
     return "$code"
 }
 
-# A disk that is full after a few lines. Only root can mount one; without it that fault is left out.
+# A disk that is soon full. Only root can mount one; otherwise that fault is left out.
 mount_small_disk() {
     mkdir -p "$small_disk"
     if mountpoint -q "$small_disk"; then return 0; fi
     mount -t tmpfs -o size=64k,mode=700 stitch-small-disk "$small_disk" 2>/dev/null
 }
 
-# Other C libraries than glibc, and other systems than Linux, do without this fault. What does not step is not used.
-build_calendar() {
+# Needs Linux and glibc; otherwise that fault is left out. Fails unless the library does step a clock.
+build_clock() {
     local stepped=$torture_folder/tomorrow
     mkdir -p "$torture_folder"
-    gcc -std=c11 -Wall -Wextra -Werror -O2 -shared -fPIC -o "$calendar" "$library/calendar.c" -ldl || return 1
+    gcc -std=c11 -Wall -Wextra -Werror -O2 -shared -fPIC -o "$clock" "$library/clock.c" -ldl || return 1
     "$python" -c 'import struct, sys; sys.stdout.buffer.write(struct.pack("=q", 86400))' >"$stepped"
-    [ $(($(STEPPED_CALENDAR=$stepped LD_PRELOAD=$calendar date +%s) - $(date +%s))) -gt 86000 ]
+    [ $(($(STEPPED_CLOCK=$stepped LD_PRELOAD=$clock date +%s) - $(date +%s))) -gt 86000 ]
 }
 
-# Ends the histories first, if they still run: they may have a file there.
+# Stops the histories first, if they still run: they may have a file open there.
 unmount_small_disk() {
-    if [ -n "$torturing" ]; then
-        kill -TERM "$torturing" 2>/dev/null || true
-        wait "$torturing" || true
-        torturing=''
+    if [ -n "$torture_pid" ]; then
+        kill -TERM "$torture_pid" 2>/dev/null || true
+        wait "$torture_pid" || true
+        torture_pid=''
     fi
-    if mountpoint -q "$small_disk"; then umount "$small_disk" || say "$small_disk cannot be unmounted: something uses it."; fi
+    if mountpoint -q "$small_disk"; then umount "$small_disk" || say "$small_disk cannot be unmounted: it is in use."; fi
 }

@@ -1,4 +1,4 @@
-//! Breaks counts by hand, in ways that must not happen: adds, doubles, brings to 0, invents.
+//! Corrupts counts: raises, doubles and zeroes cells, and creates cells that no event counts.
 
 use anyhow::{Context, Result};
 use rand::SeedableRng;
@@ -9,10 +9,10 @@ use scylla::statement::Consistency;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{Counter, CqlTimestamp};
 
-use crate::recount::{Cells, Place, read_table, session};
+use crate::recount::{CellId, Cells, read_table, session};
 use crate::servers::Servers;
 
-/// Changes a table of counts as somebody with `cqlsh` could.
+/// Changes a table of counts behind the product's back, as with `cqlsh`.
 pub struct Corruptor {
     session: Session,
     add: PreparedStatement,
@@ -20,25 +20,19 @@ pub struct Corruptor {
     random: ChaCha8Rng,
 }
 
-/// How many cells were changed in which way.
+/// The number of cells that were changed in each way.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Damage {
-    /// Got something added.
+pub struct Corruption {
     pub added: usize,
-    /// Were doubled.
     pub doubled: usize,
-    /// Were brought to 0.
     pub zeroed: usize,
-    /// Were invented.
+    /// Cells that did not exist.
     pub invented: usize,
 }
 
 impl Corruptor {
-    /// Goes to the table of this keyspace.
-    ///
-    /// # Errors
-    /// If there is no such table.
-    pub async fn enter(servers: &Servers, keyspace: &str, seed: u64) -> Result<Self> {
+    /// Connects to the table of this keyspace.
+    pub async fn connect(servers: &Servers, keyspace: &str, seed: u64) -> Result<Self> {
         let session = session(&servers.cassandra).await?;
         let mut add = session
             .prepare(format!(
@@ -55,67 +49,64 @@ impl Corruptor {
         })
     }
 
-    /// Adds to one cell.
-    ///
-    /// # Errors
-    /// If the store does not take it.
-    pub async fn add(&self, place: &Place, amount: i64) -> Result<()> {
+    /// Adds to a cell.
+    pub async fn add(&self, id: &CellId, amount: i64) -> Result<()> {
         let values = (
             Counter(amount),
-            &place.counter,
-            &place.key,
-            &place.granularity,
-            CqlTimestamp(place.bucket_ms),
+            &id.counter,
+            &id.key,
+            &id.granularity,
+            CqlTimestamp(id.bucket_ms),
         );
-        let done = self.session.execute_unpaged(&self.add, values).await;
-        done.map(drop).context("breaking a cell")
+        self.session
+            .execute_unpaged(&self.add, values)
+            .await
+            .context("corrupting a cell")?;
+        Ok(())
     }
 
-    /// Deletes one cell: Cassandra's tombstone then swallows what is added to it.
-    ///
-    /// # Errors
-    /// If the store does not take it.
-    pub async fn delete(&self, place: &Place) -> Result<()> {
+    /// Deletes a cell: Cassandra's tombstone then swallows later increments.
+    pub async fn delete(&self, id: &CellId) -> Result<()> {
         let statement = format!(
             "DELETE value FROM {}.counts WHERE counter = ? AND key = ? AND granularity = ? AND bucket = ?",
             self.keyspace
         );
         let values = (
-            &place.counter,
-            &place.key,
-            &place.granularity,
-            CqlTimestamp(place.bucket_ms),
+            &id.counter,
+            &id.key,
+            &id.granularity,
+            CqlTimestamp(id.bucket_ms),
         );
-        let done = self.session.query_unpaged(statement, values).await;
-        done.map(drop).context("deleting a cell")
+        self.session
+            .query_unpaged(statement, values)
+            .await
+            .context("deleting a cell")?;
+        Ok(())
     }
 
-    /// Breaks cells in each of the four ways, `each` of them in a way.
-    ///
-    /// # Errors
-    /// If there are too few cells, or the store does not take a change.
-    pub async fn rage(&mut self, each: usize) -> Result<Damage> {
+    /// Corrupts `each` cells in each of the four ways.
+    pub async fn corrupt(&mut self, each: usize) -> Result<Corruption> {
         let cells = read_table(&self.session, &self.keyspace).await?;
-        let victims: Vec<(&Place, &i64)> = self.victims(&cells, 3 * each)?;
-        let (added, rest) = victims.split_at(each);
+        let chosen = self.choose(&cells, 3 * each)?;
+        let (added, rest) = chosen.split_at(each);
         let (doubled, zeroed) = rest.split_at(each);
-        for (place, _) in added {
-            self.add(place, 1000).await?;
+        for (id, _) in added {
+            self.add(id, 1000).await?;
         }
-        for (place, value) in doubled {
-            self.add(place, **value).await?;
+        for (id, value) in doubled {
+            self.add(id, **value).await?;
         }
-        for (place, value) in zeroed {
-            self.add(place, value.wrapping_neg()).await?;
+        for (id, value) in zeroed {
+            self.add(id, value.wrapping_neg()).await?;
         }
-        for (number, (place, _)) in victims.iter().take(each).enumerate() {
-            let phantom = Place {
+        for (number, (id, _)) in chosen.iter().take(each).enumerate() {
+            let phantom = CellId {
                 key: format!("nobody-{number}"),
-                ..(*place).clone()
+                ..(*id).clone()
             };
             self.add(&phantom, 42).await?;
         }
-        Ok(Damage {
+        Ok(Corruption {
             added: added.len(),
             doubled: doubled.len(),
             zeroed: zeroed.len(),
@@ -123,14 +114,14 @@ impl Corruptor {
         })
     }
 
-    fn victims<'c>(&mut self, cells: &'c Cells, count: usize) -> Result<Vec<(&'c Place, &'c i64)>> {
-        let every: Vec<(&Place, &i64)> = cells.iter().collect();
+    fn choose<'c>(&mut self, cells: &'c Cells, count: usize) -> Result<Vec<(&'c CellId, &'c i64)>> {
+        let all: Vec<(&CellId, &i64)> = cells.iter().collect();
         anyhow::ensure!(
-            every.len() >= count,
-            "{} cells are too few to break {count}",
-            every.len()
+            all.len() >= count,
+            "{} cells are too few to corrupt {count}",
+            all.len()
         );
-        Ok(every
+        Ok(all
             .choose_multiple(&mut self.random, count)
             .copied()
             .collect())

@@ -1,4 +1,4 @@
-//! Events: made from a seed, with skewed keys and whatever else is asked for, or read from a file of JSON lines.
+//! Events: generated from a seed with skewed keys, or read from a file of JSON lines.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -13,31 +13,30 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
 use serde_json::json;
 
-/// A record to be sent to the topic.
+/// A record of the topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Decides the partition.
     pub key: Vec<u8>,
-    /// None is what Kafka calls a tombstone.
+    /// None: a tombstone of Kafka.
     pub value: Option<Vec<u8>>,
 }
 
-/// What is made: listeners play and like tracks, and buy them or give them back.
+/// The distribution of generated events: listeners play, like, buy and return tracks.
 #[derive(Clone, Debug)]
 pub struct Shape {
-    /// Equal seeds make equal events.
+    /// Equal seeds generate equal events.
     pub seed: u64,
-    /// How many tracks there are.
     pub tracks: u32,
-    /// How skewed they are: the exponent of Zipf's law, 0 for equally frequent ones.
+    /// The exponent of Zipf's law over the tracks; 0 for equally frequent ones.
     pub skew: f64,
-    /// The first instant, in milliseconds since 1970.
+    /// The earliest time, in milliseconds since 1970.
     pub start_ms: i64,
-    /// The times of the events spread over so many milliseconds.
+    /// Times are spread over this many milliseconds.
     pub span_ms: i64,
-    /// One purchase in three is given back: its cents are negative.
+    /// Whether one purchase in three is a return, with negative cents.
     pub refunds: bool,
-    /// The share of records that cannot be used, of every kind.
+    /// The share of unusable records, of every kind.
     pub bad_share: f64,
 }
 
@@ -56,7 +55,7 @@ impl Default for Shape {
     }
 }
 
-/// The counters that go with these events, as they stand in a configuration file.
+/// The counters for these events, as in a configuration file.
 pub const COUNTERS: &str = r#"
 [[counter]]
 name = "plays"
@@ -78,25 +77,22 @@ granularities = ["month", "all"]
 amount_from = "cents"
 "#;
 
-/// An endless row of events.
+/// An endless sequence of events.
 #[derive(Clone, Debug)]
 pub struct Generator {
     shape: Shape,
     random: ChaCha8Rng,
     tracks: Zipf<f64>,
-    made: u64,
+    count: u64,
 }
 
 impl Generator {
-    /// Events of this shape.
-    ///
-    /// # Errors
-    /// If there are no tracks or the skew is negative.
+    /// Events of this shape. Fails if there are no tracks, or the skew is negative.
     pub fn new(shape: Shape) -> Result<Self> {
         Ok(Self {
             random: ChaCha8Rng::seed_from_u64(shape.seed),
             tracks: Zipf::new(f64::from(shape.tracks), shape.skew)?,
-            made: 0,
+            count: 0,
             shape,
         })
     }
@@ -106,9 +102,9 @@ impl Generator {
         let track = format!("track-{rank:.0}");
         let at = self.shape.start_ms + self.random.random_range(0..self.shape.span_ms);
         let mut event = json!({
-            "id": format!("{}-{}", self.shape.seed, self.made),
+            "id": format!("{}-{}", self.shape.seed, self.count),
             "track": track,
-            // An integer is as good a key as a text.
+            // Integers are keys, too.
             "listener": self.random.random_range(0..self.shape.tracks),
             "time": self.time(at),
         });
@@ -117,17 +113,17 @@ impl Generator {
             14..17 => event["type"] = json!("like"),
             17..19 => {
                 event["type"] = json!("purchase");
-                let back = self.shape.refunds && self.random.random_ratio(1, 3);
+                let refund = self.shape.refunds && self.random.random_ratio(1, 3);
                 let cents = self.random.random_range(49..2000);
-                event["cents"] = json!(if back { -cents } else { cents });
+                event["cents"] = json!(if refund { -cents } else { cents });
             }
-            // No counter lists it, so it may lack whatever it likes.
+            // No counter lists this type, so it needs neither time nor key.
             _ => event = json!({"type": "search", "words": "la la"}),
         }
         record(&track, event.to_string())
     }
 
-    /// The same instant in one of the ways in which it may be written.
+    /// The instant, in one of the accepted formats.
     fn time(&mut self, at_ms: i64) -> serde_json::Value {
         let Some(utc) = DateTime::from_timestamp_millis(at_ms) else {
             return json!(at_ms);
@@ -150,7 +146,7 @@ impl Iterator for Generator {
     type Item = Record;
 
     fn next(&mut self) -> Option<Record> {
-        self.made += 1;
+        self.count += 1;
         let bad = self.random.random_bool(self.shape.bad_share);
         Some(if bad {
             bad_records()
@@ -162,7 +158,7 @@ impl Iterator for Generator {
     }
 }
 
-/// One record of every kind that the counters of [`COUNTERS`] cannot use, each with what is wrong with it.
+/// One record of every kind that is unusable for the counters of [`COUNTERS`], each with what is wrong with it.
 #[must_use]
 pub fn bad_records() -> Vec<(&'static str, Record)> {
     const PLAY: &str = r#""type":"play","track":"track-1","listener":1"#;
@@ -230,10 +226,7 @@ fn record(key: &str, value: String) -> Record {
     }
 }
 
-/// The lines of a file as records, spread over the partitions by their own bytes.
-///
-/// # Errors
-/// If the file cannot be read.
+/// Reads the lines of a file as records. Each is its own key, which spreads them over the partitions.
 pub fn lines(file: &Path) -> Result<Vec<Record>> {
     let context = || format!("the events in {}", file.display());
     let reader = BufReader::new(File::open(file).with_context(context)?);
@@ -255,23 +248,23 @@ pub fn lines(file: &Path) -> Result<Vec<Record>> {
 mod tests {
     use super::*;
 
-    fn made(shape: Shape) -> Vec<Record> {
+    fn generate(shape: Shape) -> Vec<Record> {
         Generator::new(shape).unwrap().take(500).collect()
     }
 
     #[test]
-    fn equal_seeds_make_equal_events() {
+    fn equal_seeds_generate_equal_events() {
         let other = Shape {
             seed: 2,
             ..Shape::default()
         };
-        assert_eq!(made(Shape::default()), made(Shape::default()));
-        assert_ne!(made(Shape::default()), made(other));
+        assert_eq!(generate(Shape::default()), generate(Shape::default()));
+        assert_ne!(generate(Shape::default()), generate(other));
     }
 
     #[test]
     fn some_tracks_are_far_more_frequent_than_others() {
-        let first = made(Shape::default())
+        let first = generate(Shape::default())
             .iter()
             .filter(|record| record.key == b"track-1")
             .count();

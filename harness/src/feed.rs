@@ -1,4 +1,4 @@
-//! Feeds the topic: as fast as it goes, or as traffic of a given rate that can be stopped.
+//! Produces to the topic: as fast as possible, or as live traffic at a given rate. Also administers topics.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,16 +25,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::events::Record;
 use crate::recount::each_record;
 
-/// Records on their way to the broker at once.
+/// Records in flight to the broker.
 const IN_FLIGHT_MAX: usize = 5000;
 
-/// How long a broker may take to answer.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Live traffic is sent in portions, one in each such interval.
-const PORTION_INTERVAL: Duration = Duration::from_millis(50);
+const LIVE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Sends records to one topic.
+/// A producer for one topic.
 #[derive(Clone)]
 pub struct Feed {
     producer: FutureProducer,
@@ -42,10 +40,6 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A feed for this topic.
-    ///
-    /// # Errors
-    /// If the client cannot be made.
     pub fn new(kafka: &str, topic: &str) -> Result<Self> {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", kafka)
@@ -58,41 +52,35 @@ impl Feed {
         })
     }
 
-    /// Sends all records, and returns how many there were once the broker has them.
-    ///
-    /// # Errors
-    /// If the broker does not take one.
+    /// Sends all records, and returns their number once the broker has acknowledged them.
     pub async fn send(&self, records: impl IntoIterator<Item = Record>) -> Result<u64> {
         let mut sent = 0;
-        let mut on_their_way = FuturesUnordered::new();
+        let mut in_flight = FuturesUnordered::new();
         for record in records {
-            if on_their_way.len() >= IN_FLIGHT_MAX
-                && let Some(delivery) = on_their_way.next().await
+            if in_flight.len() >= IN_FLIGHT_MAX
+                && let Some(delivery) = in_flight.next().await
             {
-                delivered(delivery)?;
+                check_delivery(delivery)?;
             }
-            on_their_way.push(self.enqueue(&record)?);
+            in_flight.push(self.enqueue(&record)?);
             sent += 1;
         }
-        while let Some(delivery) = on_their_way.next().await {
-            delivered(delivery)?;
+        while let Some(delivery) = in_flight.next().await {
+            check_delivery(delivery)?;
         }
         Ok(sent)
     }
 
     fn enqueue(&self, record: &Record) -> Result<DeliveryFuture> {
-        let base = FutureRecord::to(&self.topic).key(&record.key);
-        let base = match &record.value {
-            Some(value) => base.payload(value),
-            None => base,
-        };
+        let mut future = FutureRecord::to(&self.topic).key(&record.key);
+        future.payload = record.value.as_ref();
         self.producer
-            .send_result(base)
+            .send_result(future)
             .map_err(|(error, _)| error)
             .context("the producer's queue")
     }
 
-    /// Sends `per_second` records a second until told to stop, or until there are no more.
+    /// Sends `per_second` records a second in the background, until it is stopped or there are no more.
     #[must_use]
     pub fn live<R>(&self, records: R, per_second: u32) -> Live<R>
     where
@@ -117,14 +105,14 @@ impl Feed {
     where
         R: Iterator<Item = Record>,
     {
-        let portions_per_second = 1000 / PORTION_INTERVAL.as_millis();
-        let portion = usize::try_from(u128::from(per_second).div_ceil(portions_per_second))?;
-        let mut clock = interval(PORTION_INTERVAL);
+        let chunks_per_second = 1000 / LIVE_INTERVAL.as_millis();
+        let chunk = usize::try_from(u128::from(per_second).div_ceil(chunks_per_second))?;
+        let mut clock = interval(LIVE_INTERVAL);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sent = 0;
-        // A tick that is dropped is not consumed.
+        // Cancel-safe: a tick that is dropped is not consumed.
         while stopped.run_until_cancelled(clock.tick()).await.is_some() {
-            let now: Vec<Record> = records.by_ref().take(portion).collect();
+            let now: Vec<Record> = records.by_ref().take(chunk).collect();
             if now.is_empty() {
                 break;
             }
@@ -134,7 +122,7 @@ impl Feed {
     }
 }
 
-fn delivered(
+fn check_delivery(
     delivery: Result<
         rdkafka::producer::future_producer::OwnedDeliveryResult,
         impl std::error::Error,
@@ -142,67 +130,55 @@ fn delivered(
 ) -> Result<()> {
     match delivery {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err((error, _))) => Err(error).context("the broker did not take a record"),
+        Ok(Err((error, _))) => Err(error).context("the broker did not accept a record"),
         Err(_) => bail!("the producer was dropped before a record was delivered"),
     }
 }
 
-/// Traffic that flows in the background, until this is stopped or dropped.
+/// Traffic in the background, until this is stopped or dropped.
 pub struct Live<R> {
     stop: DropGuard,
     task: JoinHandle<Result<(R, u64)>>,
 }
 
 impl<R> Live<R> {
-    /// Waits until there are no more.
-    ///
-    /// # Errors
-    /// If the broker did not take a record.
+    /// Waits until all records are sent.
     pub async fn finish(self) -> Result<(R, u64)> {
         let Self { stop, task } = self;
-        let ended = task.await?;
+        let result = task.await?;
         drop(stop);
-        ended
+        result
     }
 
-    /// Stops it; gives the records that are left, and how many were sent.
-    ///
-    /// # Errors
-    /// If the broker did not take a record.
+    /// Stops it; returns the remaining records, and how many were sent.
     pub async fn stop(self) -> Result<(R, u64)> {
         drop(self.stop);
         self.task.await?
     }
 }
 
-/// Makes a topic that keeps everything.
-///
-/// # Errors
-/// If the broker refuses, or the topic exists.
+/// Creates a topic with unlimited retention.
 pub async fn create_topic(kafka: &str, topic: &str, partitions: i32) -> Result<()> {
     create_topic_with(kafka, topic, partitions, &[("retention.ms", "-1")]).await
 }
 
-/// Makes a topic with these properties.
-///
-/// # Errors
-/// If the broker refuses, or the topic exists.
+/// Creates a topic with these properties.
 pub async fn create_topic_with(
     kafka: &str,
     topic: &str,
     partitions: i32,
     properties: &[(&str, &str)],
 ) -> Result<()> {
-    let mut made = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
     for (name, value) in properties {
-        made = made.set(name, value);
+        new = new.set(name, value);
     }
     let admin = admin(kafka)?;
-    settled(admin.create_topics([&made], &AdminOptions::new()).await?)?;
+    check_topics(admin.create_topics([&new], &AdminOptions::new()).await?)?;
     until_listed(&admin, topic, true).await
 }
 
-/// What the broker has acknowledged is true of its lists a moment later, and everybody goes by these.
+/// A topic appears in the broker's metadata a moment after its creation is acknowledged, and clients use the metadata.
 async fn until_listed(
     admin: &AdminClient<DefaultClientContext>,
     topic: &str,
@@ -210,29 +186,29 @@ async fn until_listed(
 ) -> Result<()> {
     let listed = async {
         while is_listed(admin, topic)? != wanted {
-            sleep(PORTION_INTERVAL).await;
+            sleep(LIVE_INTERVAL).await;
         }
         Ok(())
     };
     timeout(REPLY_TIMEOUT, listed).await.with_context(|| {
-        let (done, listed) = if wanted {
-            ("made", "not listed")
+        let (operation, state) = if wanted {
+            ("created", "not listed")
         } else {
             ("deleted", "listed")
         };
-        format!("topic {topic} was {done}, but is {listed}")
+        format!("topic {topic} was {operation}, but is {state}")
     })?
 }
 
-/// Whether the broker lists it, with a leader for each partition.
+/// Whether the metadata lists the topic, with a leader for each partition.
 fn is_listed(admin: &AdminClient<DefaultClientContext>, topic: &str) -> Result<bool> {
     let metadata = admin
         .inner()
         .fetch_metadata(Some(topic), Timeout::After(REPLY_TIMEOUT))?;
-    let complete = |found: &MetadataTopic| {
-        found.error().is_none()
-            && !found.partitions().is_empty()
-            && found
+    let complete = |topic: &MetadataTopic| {
+        topic.error().is_none()
+            && !topic.partitions().is_empty()
+            && topic
                 .partitions()
                 .iter()
                 .all(|partition| partition.error().is_none() && partition.leader() >= 0)
@@ -241,19 +217,13 @@ fn is_listed(admin: &AdminClient<DefaultClientContext>, topic: &str) -> Result<b
 }
 
 /// Deletes a topic.
-///
-/// # Errors
-/// If the broker refuses.
 pub async fn delete_topic(kafka: &str, topic: &str) -> Result<()> {
     let admin = admin(kafka)?;
-    settled(admin.delete_topics(&[topic], &AdminOptions::new()).await?)?;
+    check_topics(admin.delete_topics(&[topic], &AdminOptions::new()).await?)?;
     until_listed(&admin, topic, false).await
 }
 
-/// Gives a topic more partitions.
-///
-/// # Errors
-/// If the broker refuses.
+/// Raises a topic's number of partitions to `partitions`.
 pub async fn grow_topic(kafka: &str, topic: &str, partitions: usize) -> Result<()> {
     let results = admin(kafka)?
         .create_partitions(
@@ -261,13 +231,10 @@ pub async fn grow_topic(kafka: &str, topic: &str, partitions: usize) -> Result<(
             &AdminOptions::new(),
         )
         .await?;
-    settled(results)
+    check_topics(results)
 }
 
 /// Deletes the records of one partition below an offset.
-///
-/// # Errors
-/// If the broker refuses.
 pub async fn forget_records(kafka: &str, topic: &str, partition: i32, below: i64) -> Result<()> {
     let mut offsets = TopicPartitionList::new();
     offsets.add_partition_offset(topic, partition, Offset::Offset(below))?;
@@ -278,9 +245,6 @@ pub async fn forget_records(kafka: &str, topic: &str, partition: i32, below: i64
 }
 
 /// Sets a property of a topic.
-///
-/// # Errors
-/// If the broker refuses.
 pub async fn alter_topic(kafka: &str, topic: &str, name: &str, value: &str) -> Result<()> {
     let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
     let results = admin(kafka)?
@@ -294,10 +258,7 @@ pub async fn alter_topic(kafka: &str, topic: &str, name: &str, value: &str) -> R
     Ok(())
 }
 
-/// Every record of a topic, with its headers by name.
-///
-/// # Errors
-/// If the topic cannot be read.
+/// Reads every record of a topic, with its headers by name.
 pub fn records_of(kafka: &str, topic: &str) -> Result<Vec<(Record, BTreeMap<String, String>)>> {
     let mut records = Vec::new();
     each_record(kafka, topic, |message| {
@@ -320,7 +281,7 @@ pub fn records_of(kafka: &str, topic: &str) -> Result<Vec<(Record, BTreeMap<Stri
     Ok(records)
 }
 
-fn settled(results: Vec<Result<String, (String, RDKafkaErrorCode)>>) -> Result<()> {
+fn check_topics(results: Vec<Result<String, (String, RDKafkaErrorCode)>>) -> Result<()> {
     for result in results {
         if let Err((topic, code)) = result {
             bail!("topic {topic}: {code}");

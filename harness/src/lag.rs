@@ -1,4 +1,4 @@
-//! The users' own view of how far counting is: the group's committed offsets against the ends of the log.
+//! Consumer lag as users see it: the group's committed offsets against the ends of the log.
 
 use std::time::Duration;
 
@@ -8,19 +8,15 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::time::{sleep, timeout};
 
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
-const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Watches one group on one topic, without being a member of it.
+/// The lag of a group on a topic, read without being a member of the group.
 pub struct Lag {
     consumer: std::sync::Arc<BaseConsumer>,
     topic: String,
 }
 
 impl Lag {
-    /// Watches this group.
-    ///
-    /// # Errors
-    /// If the client cannot be made.
     pub fn new(kafka: &str, topic: &str, group: &str) -> Result<Self> {
         let consumer = ClientConfig::new()
             .set("bootstrap.servers", kafka)
@@ -33,38 +29,29 @@ impl Lag {
         })
     }
 
-    /// How many records the group has not answered yet.
-    ///
-    /// # Errors
-    /// If the broker does not answer.
+    /// The number of records that the group has not committed.
     pub async fn records(&self) -> Result<i64> {
         let consumer = std::sync::Arc::clone(&self.consumer);
         let topic = self.topic.clone();
-        // The client blocks.
+        // The client blocks the thread.
         tokio::task::spawn_blocking(move || lag(&consumer, &topic)).await?
     }
 
-    /// Waits until nothing is left to count.
-    ///
-    /// # Errors
-    /// If that takes longer than the bound.
+    /// Waits until the lag is 0.
     pub async fn until_none(&self, bound: Duration) -> Result<()> {
         self.until_at_most(0, bound).await
     }
 
-    /// Waits until at most so many records are left to count.
-    ///
-    /// # Errors
-    /// If that takes longer than the bound.
+    /// Waits until the lag is at most `records_max`.
     pub async fn until_at_most(&self, records_max: i64, bound: Duration) -> Result<()> {
         let counted = async {
             while self.records().await? > records_max {
-                sleep(LOOK_INTERVAL).await;
+                sleep(POLL_INTERVAL).await;
             }
             Ok(())
         };
         match timeout(bound, counted).await {
-            Ok(done) => done,
+            Ok(result) => result,
             Err(_) => bail!(
                 "{} records are not counted after {} s",
                 self.records().await?,
@@ -76,16 +63,16 @@ impl Lag {
 
 fn lag(consumer: &BaseConsumer, topic: &str) -> Result<i64> {
     let metadata = consumer.fetch_metadata(Some(topic), REPLY_TIMEOUT)?;
-    let found = metadata.topics().first().context("the topic's metadata")?;
-    let mut asked = TopicPartitionList::new();
-    for partition in found.partitions() {
-        asked.add_partition(topic, partition.id());
+    let metadata = metadata.topics().first().context("the topic's metadata")?;
+    let mut partitions = TopicPartitionList::new();
+    for partition in metadata.partitions() {
+        partitions.add_partition(topic, partition.id());
     }
-    let committed = consumer.committed_offsets(asked, REPLY_TIMEOUT)?;
+    let committed = consumer.committed_offsets(partitions, REPLY_TIMEOUT)?;
     let mut records = 0;
-    for partition in found.partitions() {
+    for partition in metadata.partitions() {
         let (start, end) = consumer.fetch_watermarks(topic, partition.id(), REPLY_TIMEOUT)?;
-        let answered = committed
+        let position = committed
             .find_partition(topic, partition.id())
             .and_then(|element| match element.offset() {
                 Offset::Offset(offset) => Some(offset),
@@ -96,7 +83,7 @@ fn lag(consumer: &BaseConsumer, topic: &str) -> Result<i64> {
                 | Offset::OffsetTail(_) => None,
             })
             .unwrap_or(start);
-        records += end - answered;
+        records += end - position;
     }
     Ok(records)
 }

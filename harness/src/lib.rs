@@ -1,26 +1,33 @@
-//! What tests, demo and benchmark share: servers, processes, faults, a generator and an independent recount.
+//! Real servers, real processes, faults, and an independent recount: shared by the tests, the demo, the benchmark and the
+//! torture.
 //!
-//! It judges the product, so it shares no code with it: what an event counts, where a bucket starts and what stands
-//! in the table are worked out here a second time, from the description of the product alone.
+//! Where to start: [`test_namespace`] creates a namespace and starts the product's programs in it; `tests/scene.rs` and
+//! `harness/demo/src/story.rs` show how it is used. A test counts events, injects faults, restores, and then requires
+//! that [`recount`] finds every cell right.
+//!
+//! | module | what for |
+//! |---|---|
+//! | [`servers`] | the servers that `deploy/local` started: addresses; freeze, thaw, kill, start |
+//! | [`process`] | a program of the product: start, stop, freeze, kill, read its output |
+//! | [`test_namespace`] | topic, table and configuration of one test, and the product's programs in it |
+//! | [`events`], [`feed`] | generated events, usable or not; a producer, as fast as possible or as live traffic |
+//! | [`lag`], [`zookeeper`], [`web`] | what a user or an operator can see: consumer lag, nodes, HTTP pages |
+//! | [`proxy`] | network faults: cut, delay, black hole, lost requests and replies |
+//! | [`corruptor`] | cells that are changed behind the product's back |
+//! | [`recount`] | the whole log counted again, and compared with every cell |
+//!
+//! The harness shares no code with the product that it checks: which cells an event counts, and where a bucket starts, is
+//! implemented here a second time, from the documentation alone. Programs on top of it: `harness/demo`, `harness/bench`,
+//! `harness/torture`. Its own tests on real servers: `harness/tests/judges.rs`.
 
 pub mod servers;
-
 pub mod process;
-
-pub mod proxy;
-
-pub mod events;
-
-pub mod feed;
-
-pub mod lag;
-
-pub mod recount;
-
-pub mod corruptor;
-
-pub mod keeper;
-
-pub mod web;
-
 pub mod test_namespace;
+pub mod events;
+pub mod feed;
+pub mod lag;
+pub mod zookeeper;
+pub mod web;
+pub mod proxy;
+pub mod corruptor;
+pub mod recount;

@@ -1,4 +1,4 @@
-//! Real processes of the product: started, killed, frozen, stopped; what they said; none is left running.
+//! Processes of the product: starts, kills, freezes and stops them, reads their output, and leaves none running.
 
 use std::env;
 use std::ffi::OsStr;
@@ -12,25 +12,22 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-/// How often a log is looked at for what is awaited there.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What is started.
+/// A program with its arguments.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Under which its files are kept; unique in its folder.
+    /// The name of its output files; unique in `folder`.
     pub name: String,
-    /// The executable.
     pub path: PathBuf,
-    /// Its arguments.
     pub arguments: Vec<String>,
-    /// Variables beside those that it inherits; it inherits none of `STITCH_…`.
+    /// Variables in addition to the inherited ones; `STITCH_…` is not inherited.
     pub environment: Vec<(String, String)>,
-    /// Where its output goes: `<name>.out` and `<name>.err`.
+    /// The folder of its output, `<name>.out` and `<name>.err`.
     pub folder: PathBuf,
 }
 
-/// A running process. Dropping it kills it, unless it was [left](Self::leave).
+/// A running process. It is killed when this is dropped, unless it was [left running](Self::leave).
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -41,27 +38,23 @@ pub struct Process {
     left: bool,
 }
 
-/// What a process that has ended leaves behind.
+/// Exit code and output of a process.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// Its exit code; none if a signal ended it.
+    /// None if a signal killed it.
     pub code: Option<i32>,
-    /// Its standard output.
+    /// Standard output.
     pub output: String,
-    /// Its standard error.
+    /// Standard error.
     pub errors: String,
 }
 
 impl Program {
-    /// Starts it.
-    ///
-    /// # Errors
-    /// If it is not there or cannot be started.
     pub fn start(&self) -> Result<Process> {
         let output = self.folder.join(format!("{}.out", self.name));
         let errors = self.folder.join(format!("{}.err", self.name));
         let mut command = Command::new(&self.path);
-        // What this program was told by its environment is not meant for that one.
+        // Configuration of this program, not of that one.
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("STITCH_") {
                 command.env_remove(name);
@@ -90,66 +83,50 @@ impl Program {
         })
     }
 
-    /// Starts it and waits for its end.
-    ///
-    /// # Errors
-    /// If it cannot be started or does not end within the bound.
+    /// Starts it and waits until it exits.
     pub async fn run(&self, bound: Duration) -> Result<Finished> {
         self.start()?.finish(bound).await
     }
 }
 
 impl Process {
-    /// Its process id.
     #[must_use]
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// What it wrote to standard error so far.
+    /// Its standard error so far.
     #[must_use]
     pub fn errors(&self) -> String {
         read_lossily(&self.errors)
     }
 
-    /// What it wrote to standard output so far.
+    /// Its standard output so far.
     #[must_use]
     pub fn output(&self) -> String {
         read_lossily(&self.output)
     }
 
-    /// Stops it where it stands.
-    ///
-    /// # Errors
-    /// If it has ended.
+    /// Freezes it by SIGSTOP.
     pub fn freeze(&self) -> Result<()> {
         self.signal(Signal::STOP)
     }
 
-    /// Lets it go on.
-    ///
-    /// # Errors
-    /// If it has ended.
+    /// Resumes it by SIGCONT.
     pub fn thaw(&self) -> Result<()> {
         self.signal(Signal::CONT)
     }
 
-    /// Sends any signal: TERM and INT ask it to end.
-    ///
-    /// # Errors
-    /// If it has ended.
+    /// Sends a signal; TERM and INT request a graceful stop. Fails if it has exited.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        kill_process(self.pid, signal).with_context(|| format!("{} has ended", self.name))
+        kill_process(self.pid, signal).with_context(|| format!("{} has exited", self.name))
     }
 
-    /// Kills it as `kill -9` does, and waits until it is gone.
-    ///
-    /// # Errors
-    /// If it has ended before.
+    /// Kills it by SIGKILL, and waits until it is gone. Fails if it has exited before.
     pub async fn kill(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!(
-                "{} ended by itself before it was killed: {status}\n{}",
+                "{} exited before it was killed: {status}\n{}",
                 self.name,
                 self.errors()
             );
@@ -157,10 +134,7 @@ impl Process {
         Ok(self.child.kill().await?)
     }
 
-    /// Asks it to end, and waits until it has.
-    ///
-    /// # Errors
-    /// If it does not within the bound.
+    /// Stops it by SIGTERM, and waits until it has exited.
     pub async fn stop(mut self, bound: Duration) -> Result<Finished> {
         if self.child.try_wait()?.is_none() {
             self.signal(Signal::TERM)?;
@@ -168,15 +142,12 @@ impl Process {
         self.finish(bound).await
     }
 
-    /// Waits until it ends by itself.
-    ///
-    /// # Errors
-    /// If it does not within the bound.
+    /// Waits until it exits.
     pub async fn wait(&mut self, bound: Duration) -> Result<ExitStatus> {
         match timeout(bound, self.child.wait()).await {
             Ok(status) => Ok(status?),
             Err(_) => bail!(
-                "{} still runs after {} s; it said:\n{}",
+                "{} still runs after {} s; its log:\n{}",
                 self.name,
                 bound.as_secs(),
                 self.errors()
@@ -184,10 +155,7 @@ impl Process {
         }
     }
 
-    /// Waits until it ends by itself, and gives all that it said.
-    ///
-    /// # Errors
-    /// If it does not within the bound.
+    /// Waits until it exits, and returns its output.
     pub async fn finish(mut self, bound: Duration) -> Result<Finished> {
         let status = self.wait(bound).await?;
         Ok(Finished {
@@ -197,32 +165,29 @@ impl Process {
         })
     }
 
-    /// Waits until it has written a line that contains `text`, and gives that line.
-    ///
-    /// # Errors
-    /// If it ends first, or does not write it within the bound.
+    /// Waits until it has written a line that contains `text`, and returns that line. Fails if it exits first.
     pub async fn until_says(&mut self, text: &str, bound: Duration) -> Result<String> {
-        let said = async {
+        let polling = async {
             loop {
-                // Asked before reading, so that the last words of a process are read.
-                let ended = self.child.try_wait()?;
+                // Before reading, so that the last lines of a process are read.
+                let exit = self.child.try_wait()?;
                 let (errors, output) = (self.errors(), self.output());
                 if let Some(line) = line_with(text, &errors).or(line_with(text, &output)) {
                     return Ok(line.to_owned());
                 }
-                if let Some(status) = ended {
+                if let Some(status) = exit {
                     let name = &self.name;
-                    bail!("{name} ended ({status}) without saying \"{text}\":\n{errors}{output}");
+                    bail!("{name} exited ({status}) without writing \"{text}\":\n{errors}{output}");
                 }
-                sleep(LOOK_INTERVAL).await;
+                sleep(POLL_INTERVAL).await;
             }
         };
-        timeout(bound, said)
+        timeout(bound, polling)
             .await
             .with_context(|| format!("no \"{text}\" within {} s", bound.as_secs()))?
     }
 
-    /// Leaves it running, for whoever started this program to look at.
+    /// Leaves it running.
     pub fn leave(mut self) {
         self.left = true;
     }
@@ -231,15 +196,16 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if !self.left {
-            // An error says that it has ended already.
+            // Fails only if it has exited.
             self.child.start_kill().ok();
         }
     }
 }
 
-/// The first whole line with this text: one without an end may go on.
-fn line_with<'s>(text: &str, said: &'s str) -> Option<&'s str> {
-    said.split_inclusive('\n')
+/// The first complete line with this text; one without a newline may still be written.
+fn line_with<'o>(text: &str, output: &'o str) -> Option<&'o str> {
+    output
+        .split_inclusive('\n')
         .filter_map(|line| line.strip_suffix('\n'))
         .find(|line| line.contains(text))
 }
@@ -249,15 +215,12 @@ fn read_lossily(file: &Path) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The executable of this name: in the folder of `STITCH_BINARIES`, beside this program, or (for a test, which cargo
-/// puts into `deps`) one folder above it.
-///
-/// # Errors
-/// If it was not built.
+/// The executable of this name: in the folder `STITCH_BINARIES`, in the folder of this program, or (for a test, which
+/// cargo puts into `deps`) in its parent.
 pub fn binary(name: &str) -> Result<PathBuf> {
     let this = env::current_exe()?;
-    let given = env::var_os("STITCH_BINARIES").map(PathBuf::from);
-    let folders = given
+    let configured = env::var_os("STITCH_BINARIES").map(PathBuf::from);
+    let folders = configured
         .into_iter()
         .chain(this.ancestors().skip(1).take(2).map(Path::to_owned));
     folders
@@ -271,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_not_taken_before_its_end() {
+    fn an_incomplete_line_is_not_matched() {
         assert_eq!(line_with("http://", "begun\nat http://127.0.0.1"), None);
         let whole = "begun\nat http://127.0.0.1:80\nat http://127.0.0.1:81\n";
         assert_eq!(line_with("http://", whole), Some("at http://127.0.0.1:80"));

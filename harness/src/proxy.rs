@@ -1,8 +1,8 @@
-//! A TCP proxy that does to a connection what networks do: it delays, goes silent, cuts, and loses replies.
+//! A TCP proxy that injects network faults: delays, black holes, cut connections, lost requests and replies.
 //!
-//! With one Cassandra node the driver keeps to the address that it was given; with several it goes to every peer's
-//! address at the port that it was given. So a proxy for each node, on that node's address and one common port that
-//! is not the servers', catches everything.
+//! With one Cassandra node the driver uses the configured address only; with several it connects to every peer's own
+//! address, at the configured port. So a proxy for each node, on that node's address and on a common port other than
+//! the servers', carries all requests.
 
 mod cql;
 mod kafka;
@@ -21,27 +21,27 @@ use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use cql::Batches;
-use kafka::Readdressing;
+use kafka::PortRewrite;
 
-/// How often a sender of something that is kept back is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// How often the sender of held data is checked for a reset.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How the proxy treats what passes.
+/// How the proxy treats data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// On, at once.
+    /// Forwards at once.
     Pass,
-    /// On, each piece after this time.
+    /// Forwards each piece after this time.
     Delay(Duration),
-    /// Nothing, in neither direction; it is kept and passes when the mode changes, as after a network's repair.
+    /// Holds everything, in both directions; it is forwarded when the mode changes, as when a network recovers.
     Blackhole,
-    /// Requests pass, replies are kept back.
+    /// Forwards requests, holds replies.
     Deaf,
-    /// Connections are closed, new ones too.
+    /// Closes connections, also new ones.
     Refuse,
 }
 
-/// A proxy; it ends with its last handle.
+/// A proxy; it stops when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -52,60 +52,48 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Shared {
     mode: watch::Sender<Mode>,
-    /// Raised to close every connection that exists.
+    /// Incremented to close every open connection.
     cuts: watch::Sender<u64>,
     requests: Losses,
     replies: Losses,
 }
 
-/// Batches, or replies to them, that get lost.
+/// Counts batches, or replies to batches, that are lost.
 #[derive(Debug, Default)]
 struct Losses {
-    to_come: AtomicU64,
-    taken: watch::Sender<u64>,
+    left: AtomicU64,
+    lost: watch::Sender<u64>,
 }
 
-/// What the proxy understands of what it carries.
+/// The protocol that the proxy decodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Protocol {
     Bytes,
     Cql,
-    Kafka(Readdressing),
+    Kafka(PortRewrite),
 }
 
 impl Proxy {
-    /// A proxy on a free port of 127.0.0.1 in front of any server.
-    ///
-    /// # Errors
-    /// If no port is free.
+    /// Starts a proxy on a free port of 127.0.0.1 in front of any server.
     pub async fn start(server: &str) -> Result<Self> {
         Self::listen(bound("127.0.0.1:0").await?, server, Protocol::Bytes)
     }
 
-    /// A proxy on a free port in front of a broker; clients that were sent to it stay with it, because it puts itself
-    /// into the broker's answers.
-    ///
-    /// # Errors
-    /// If no port is free on the broker's host, or `broker` is no `host:port`.
+    /// Starts a proxy on a free port of the broker's host. It replaces the broker's address in responses by its own, so
+    /// that clients stay with it.
     pub async fn kafka(broker: &str) -> Result<Self> {
         let (host, port) = broker.rsplit_once(':').context("host:port of a broker")?;
         let listener = bound(&format!("{host}:0")).await?;
-        let readdressing = Readdressing::new(host, port.parse()?, listener.local_addr()?.port());
-        Self::listen(listener, broker, Protocol::Kafka(readdressing))
+        let rewrite = PortRewrite::new(host, port.parse()?, listener.local_addr()?.port());
+        Self::listen(listener, broker, Protocol::Kafka(rewrite))
     }
 
-    /// A proxy on a free port of 127.0.0.1 in front of a Cassandra node; it knows batches and their replies.
-    ///
-    /// # Errors
-    /// If no port is free.
+    /// Starts a proxy on a free port of 127.0.0.1 in front of a Cassandra node; it recognizes batches and their replies.
     pub async fn cassandra(server: &str) -> Result<Self> {
         Self::cassandra_at("127.0.0.1:0", server).await
     }
 
     /// As [`Self::cassandra`], at a given address.
-    ///
-    /// # Errors
-    /// If the address is taken.
     pub async fn cassandra_at(address: &str, server: &str) -> Result<Self> {
         Self::listen(bound(address).await?, server, Protocol::Cql)
     }
@@ -134,20 +122,20 @@ impl Proxy {
                     protocol.clone(),
                 );
                 let ends = ends.clone();
-                // A connection ends with one of its sides; how is no matter here.
+                // A connection ends with either side; how it ends does not matter here.
                 tokio::spawn(async move { ends.run_until_cancelled(connection).await });
             }
         });
         Ok(proxy)
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub fn address(&self) -> String {
         self.address.to_string()
     }
 
-    /// Treats what passes from now on like this.
+    /// Changes the mode, also for open connections.
     pub fn set(&self, mode: Mode) {
         self.shared.mode.send_replace(mode);
         if mode == Mode::Refuse {
@@ -155,60 +143,61 @@ impl Proxy {
         }
     }
 
-    /// Closes every connection that exists.
+    /// Closes every open connection.
     pub fn cut(&self) {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Loses the replies to the next `count` batches; the batches themselves get through and are applied.
+    /// Loses the replies to the next `count` batches; the batches themselves arrive and are applied.
     pub fn lose_batch_replies(&self, count: u64) {
         self.shared.replies.expect(count);
     }
 
-    /// Loses the next `count` batches on their way to the server.
+    /// Loses the next `count` batches before they arrive.
     pub fn lose_batches(&self, count: u64) {
         self.shared.requests.expect(count);
     }
 
-    /// Whatever was still to be lost is not.
+    /// Cancels all losses that have not happened yet.
     pub fn lose_nothing_more(&self) {
         for losses in [&self.shared.requests, &self.shared.replies] {
-            losses.to_come.store(0, Ordering::SeqCst);
+            losses.left.store(0, Ordering::SeqCst);
         }
     }
 
-    /// How many batches and replies to batches were lost so far.
+    /// The number of batches and replies to batches that were lost so far.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        *self.shared.requests.taken.borrow() + *self.shared.replies.taken.borrow()
+        *self.shared.requests.lost.borrow() + *self.shared.replies.lost.borrow()
     }
 
-    /// Waits until all that was to be lost is.
+    /// Waits until all planned losses have happened.
     pub async fn until_all_are_lost(&self) {
         for losses in [&self.shared.requests, &self.shared.replies] {
-            let mut taken = losses.taken.subscribe();
-            let done = |_: &u64| losses.to_come.load(Ordering::SeqCst) == 0;
-            // The sender lives as long as `self`, so this cannot fail.
-            taken.wait_for(done).await.ok();
+            let mut lost = losses.lost.subscribe();
+            let none_left = |_: &u64| losses.left.load(Ordering::SeqCst) == 0;
+            // Cannot fail: the sender is part of `self`.
+            lost.wait_for(none_left).await.ok();
         }
     }
 }
 
 impl Losses {
     fn expect(&self, count: u64) {
-        self.to_come.fetch_add(count, Ordering::SeqCst);
+        self.left.fetch_add(count, Ordering::SeqCst);
     }
 
-    fn takes_one(&self) -> bool {
-        let less = |left: u64| left.checked_sub(1);
-        let taken = self
-            .to_come
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+    /// Whether the current one is lost.
+    fn take(&self) -> bool {
+        let decrement = |left: u64| left.checked_sub(1);
+        let is_lost = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, decrement)
             .is_ok();
-        if taken {
-            self.taken.send_modify(|taken| *taken += 1);
+        if is_lost {
+            self.lost.send_modify(|lost| *lost += 1);
         }
-        taken
+        is_lost
     }
 }
 
@@ -238,16 +227,16 @@ async fn carry(
         from: from_client,
         to: to_server,
         mode: shared.mode.subscribe(),
-        stops: |mode| mode == Mode::Blackhole,
+        holds: |mode| mode == Mode::Blackhole,
     };
     let replies = Direction {
         from: from_server,
         to: to_client,
         mode: shared.mode.subscribe(),
-        stops: |mode| matches!(mode, Mode::Blackhole | Mode::Deaf),
+        holds: |mode| matches!(mode, Mode::Blackhole | Mode::Deaf),
     };
-    // The first side that ends, and a cut, end the connection as a whole: nothing has to survive the other branches.
-    // A cut comes first: what a mode kept back until then is lost, though the mode may have changed since.
+    // Whichever side ends first, or a cut, ends the whole connection: no branch has to be cancel-safe.
+    // A cut is checked first: data that a mode has held until then is lost, even if the mode has changed since.
     match protocol {
         Protocol::Bytes => tokio::select! {
             biased;
@@ -259,18 +248,18 @@ async fn carry(
             biased;
             _ = cuts.changed() => Ok(()),
             end = requests.frames(cql::read_frame, |frame| {
-                !(batches.is_request(frame) && shared.requests.takes_one())
+                !(batches.is_request(frame) && shared.requests.take())
             }) => end,
             end = replies.frames(cql::read_frame, |frame| {
-                !(batches.is_reply(frame) && shared.replies.takes_one())
+                !(batches.is_reply(frame) && shared.replies.take())
             }) => end,
         },
-        Protocol::Kafka(readdressing) => tokio::select! {
+        Protocol::Kafka(rewrite) => tokio::select! {
             biased;
             _ = cuts.changed() => Ok(()),
             end = requests.copy() => end,
             end = replies.frames(kafka::read_frame, |frame| {
-                readdressing.apply(frame);
+                rewrite.apply(frame);
                 true
             }) => end,
         },
@@ -282,7 +271,7 @@ struct Direction {
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
     mode: watch::Receiver<Mode>,
-    stops: fn(Mode) -> bool,
+    holds: fn(Mode) -> bool,
 }
 
 impl Direction {
@@ -290,7 +279,7 @@ impl Direction {
         let mut piece = vec![0; 64 << 10];
         loop {
             let read = self.from.read(&mut piece).await;
-            // The news of an end travels like anything else: it waits as well.
+            // The end of a connection is held like data.
             self.hold().await?;
             let length = read?;
             if length == 0 {
@@ -315,18 +304,18 @@ impl Direction {
         }
     }
 
-    /// Waits for as long as the mode keeps back what was read. What its sender takes back meanwhile by a reset does not
-    /// arrive: on a real network it would still lie in the sender's kernel.
+    /// Waits while the mode holds data. Data that its sender withdraws meanwhile by a reset does not arrive: on a real
+    /// network it would still be in the sender's kernel.
     async fn hold(&mut self) -> Result<()> {
-        let mut taken_back = None;
-        while (self.stops)(*self.mode.borrow_and_update()) {
-            // Both branches are cancel-safe: what a change says stands in the value.
+        let mut reset = None;
+        while (self.holds)(*self.mode.borrow_and_update()) {
+            // Both branches are cancel-safe: the mode is read again.
             tokio::select! {
                 changed = self.mode.changed() => changed?,
-                () = sleep(LOOK_INTERVAL) => taken_back = taken_back.or(self.from.as_ref().take_error()?),
+                () = sleep(POLL_INTERVAL) => reset = reset.or(self.from.as_ref().take_error()?),
             }
         }
-        if let Some(error) = taken_back {
+        if let Some(error) = reset {
             return Err(error.into());
         }
         let mode = *self.mode.borrow();
@@ -344,26 +333,26 @@ mod tests {
 
     const BOUND: Duration = Duration::from_secs(10);
 
-    /// What arrives of something that was sent into a black hole, whose sender ended before it passed again.
-    async fn arrived(sender_takes_it_back: bool) -> Result<Vec<u8>> {
+    /// The bytes that arrive after a black hole, if their sender closed the connection meanwhile.
+    async fn received_after_black_hole(sender_resets: bool) -> Result<Vec<u8>> {
         let server = TcpListener::bind("127.0.0.1:0").await?;
         let proxy = Proxy::start(&server.local_addr()?.to_string()).await?;
         proxy.set(Mode::Blackhole);
         let mut client = TcpStream::connect(proxy.address()).await?;
         client.write_all(b"increment").await?;
         let (mut connection, _) = server.accept().await?;
-        if sender_takes_it_back {
+        if sender_resets {
             client.set_zero_linger()?;
         }
         drop(client);
         let mut received = Vec::new();
-        let silent = timeout(10 * LOOK_INTERVAL, connection.read_to_end(&mut received)).await;
+        let silent = timeout(10 * POLL_INTERVAL, connection.read_to_end(&mut received)).await;
         assert!(
             silent.is_err(),
-            "a black hole lets nothing through, no end either"
+            "a black hole lets nothing through, not even the end of a connection"
         );
         proxy.set(Mode::Pass);
-        // How it ends is no matter here.
+        // How the connection ends does not matter here.
         timeout(BOUND, connection.read_to_end(&mut received))
             .await?
             .ok();
@@ -371,14 +360,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_its_sender_takes_back_does_not_come_out_of_a_black_hole() -> Result<()> {
-        assert_eq!(arrived(true).await?, b"");
+    async fn data_withdrawn_by_a_reset_does_not_leave_a_black_hole() -> Result<()> {
+        assert_eq!(received_after_black_hole(true).await?, b"");
         Ok(())
     }
 
     #[tokio::test]
-    async fn what_its_sender_only_ended_after_comes_out_of_a_black_hole() -> Result<()> {
-        assert_eq!(arrived(false).await?, b"increment");
+    async fn data_sent_before_a_close_leaves_a_black_hole() -> Result<()> {
+        assert_eq!(received_after_black_hole(false).await?, b"increment");
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The independent recount: reads the log and the table by itself, and says which cells are right.
+//! The independent recount: reads the log and the table itself, and reports which cells are right.
 
 mod log;
 mod rules;
@@ -18,26 +18,21 @@ pub use rules::Rules;
 pub use table::{read as read_table, session};
 pub use verdict::{Tally, Verdict, Wrong, WrongCell};
 
-/// A cell's place: counter, key, granularity, start of the bucket in milliseconds since 1970.
+/// Identifies a cell.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// The counter's name.
+pub struct CellId {
     pub counter: String,
-    /// Its key.
     pub key: String,
     /// `hour`, `day`, `month`, `year` or `all`.
     pub granularity: String,
-    /// Where the bucket starts.
+    /// Start of the bucket, in milliseconds since 1970.
     pub bucket_ms: i64,
 }
 
-/// The value of every cell that has one.
-pub type Cells = BTreeMap<Place, i64>;
+/// The values of cells; a missing one is 0.
+pub type Cells = BTreeMap<CellId, i64>;
 
-/// Counts the whole log anew and compares each cell with what the table has.
-///
-/// # Errors
-/// If log or table cannot be read, or the configuration is not understood.
+/// Counts the whole log again, and compares each cell with the table.
 pub async fn recount(
     servers: &Servers,
     config: &Path,
@@ -47,7 +42,7 @@ pub async fn recount(
     let rules = Rules::read(config)?;
     let kafka = servers.kafka.clone();
     let topic = topic.to_owned();
-    // Kafka's client blocks.
+    // Kafka's client blocks the thread.
     let counting = tokio::task::spawn_blocking(move || read_log(&kafka, &topic, &rules));
     let session = session(&servers.cassandra).await?;
     let found = read_table(&session, keyspace).await?;

@@ -1,4 +1,4 @@
-//! The servers that `deploy/local` started: where they are, and how they are frozen, thawed, killed and started.
+//! The servers that `deploy/local` started: their addresses, and how they are frozen, thawed, killed and started.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -21,19 +21,16 @@ pub struct Servers {
     directory: Option<PathBuf>,
 }
 
-/// `servers.json`, as `deploy/local up` writes it.
+/// The part of `servers.json` that is used; `deploy/local up` writes it.
 #[derive(Deserialize)]
-struct Written {
+struct ServersFile {
     zookeeper: String,
     kafka: String,
     cassandra: Vec<String>,
 }
 
 impl Servers {
-    /// The set whose folder this is.
-    ///
-    /// # Errors
-    /// If no servers were started there.
+    /// The set of servers in this folder. Fails if none were started there.
     pub fn read(directory: &Path) -> Result<Self> {
         let file = directory.join("servers.json");
         let text = std::fs::read_to_string(&file).with_context(|| {
@@ -42,20 +39,17 @@ impl Servers {
                 directory.display()
             )
         })?;
-        let written: Written =
+        let parsed: ServersFile =
             serde_json::from_str(&text).with_context(|| file.display().to_string())?;
         Ok(Self {
-            zookeeper: written.zookeeper,
-            kafka: written.kafka,
-            cassandra: written.cassandra,
+            zookeeper: parsed.zookeeper,
+            kafka: parsed.kafka,
+            cassandra: parsed.cassandra,
             directory: Some(directory.to_owned()),
         })
     }
 
     /// The set that the environment names: `STITCH_TEST_ZOOKEEPER`, `STITCH_TEST_KAFKA`, `STITCH_TEST_CASSANDRA`.
-    ///
-    /// # Errors
-    /// If one of them is missing.
     pub fn from_environment() -> Result<Self> {
         let variable = |name: &str| {
             env::var(name).with_context(|| format!("{name} is not set: deploy/test sets it"))
@@ -71,7 +65,7 @@ impl Servers {
         })
     }
 
-    /// The same servers, Cassandra being reached at other addresses.
+    /// The same servers, with Cassandra at other addresses.
     #[must_use]
     pub fn with_cassandra(&self, nodes: Vec<String>) -> Self {
         Self {
@@ -80,27 +74,17 @@ impl Servers {
         }
     }
 
-    /// The process id of a node.
-    ///
-    /// # Errors
-    /// If it does not run.
+    /// The process id of a node; fails if the node does not run.
     pub async fn pid(&self, node: &str) -> Result<i32> {
         Ok(self.local(&["pid", node]).await?.trim().parse()?)
     }
 
-    /// Starts whatever does not run, and waits until every node has served a client.
-    ///
-    /// # Errors
-    /// If one is frozen, or does not come up.
+    /// Starts the nodes that do not run, and waits until every node has served a client.
     pub async fn all_up(&self) -> Result<()> {
         self.local(&["up"]).await.map(drop)
     }
 
-    /// Stops a node where it stands, as an overloaded machine or a long pause does. It goes on when the guard says so
-    /// or is dropped.
-    ///
-    /// # Errors
-    /// If the node does not run.
+    /// Freezes a node, like an overloaded machine or a long pause, until the guard is thawed or dropped.
     pub async fn freeze(&self, node: &str) -> Result<FrozenNode> {
         let pid = self.pid(node).await?;
         self.local(&["freeze", node]).await?;
@@ -108,18 +92,12 @@ impl Servers {
         Ok(FrozenNode { pid })
     }
 
-    /// Ends a node by SIGKILL.
-    ///
-    /// # Errors
-    /// If the node does not run.
+    /// Kills a node by SIGKILL.
     pub async fn kill(&self, node: &str) -> Result<()> {
         self.local(&["kill", node]).await.map(drop)
     }
 
     /// Starts a node that was killed, and waits until it serves.
-    ///
-    /// # Errors
-    /// If it does not come up.
     pub async fn start(&self, node: &str) -> Result<()> {
         self.local(&["start", node]).await.map(drop)
     }
@@ -147,14 +125,14 @@ impl Servers {
     }
 }
 
-/// A node that stands still until this is dropped.
+/// A frozen node, which resumes when this is dropped.
 #[must_use]
 pub struct FrozenNode {
     pid: Pid,
 }
 
 impl FrozenNode {
-    /// Lets the node go on.
+    /// Resumes the node.
     pub fn thaw(self) {
         drop(self);
     }
@@ -162,15 +140,12 @@ impl FrozenNode {
 
 impl Drop for FrozenNode {
     fn drop(&mut self) {
-        // A node that was killed meanwhile needs no waking.
+        // Fails only if the node was killed meanwhile.
         kill_process(self.pid, Signal::CONT).ok();
     }
 }
 
-/// The repository's root: the nearest folder above this program, or above the working folder, that has `deploy/local`.
-///
-/// # Errors
-/// If there is none.
+/// The repository's root: the nearest folder above this program, or above the working folder, with `deploy/local`.
 pub fn repository() -> Result<PathBuf> {
     let starts = [env::current_exe()?, env::current_dir()?];
     for folder in starts.iter().flat_map(|start| start.ancestors()) {

@@ -1,4 +1,4 @@
-//! A namespace of its own on given servers, and the product's programs in it.
+//! A namespace for one test: topic, table, ZooKeeper root and configuration, and the product's programs in it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,38 +13,34 @@ use crate::process::{Finished, Process, Program, binary};
 use crate::recount::{Verdict, recount};
 use crate::servers::Servers;
 
-/// How long a command that only looks or prepares may take.
+/// Longest run of a command that only reads or sets up.
 const COMMAND_BOUND: Duration = Duration::from_secs(60);
 
-/// How long a processor may take until it counts, and until it has stopped.
+/// Longest time that a processor takes to start counting, or to stop.
 const PROCESSOR_BOUND: Duration = Duration::from_secs(30);
 
-/// The line by which a processor or an API says that it runs; the address of its HTTP server follows.
+/// Marks the line in which a processor or an API reports that it runs; the address of its HTTP server follows.
 const LISTENING: &str = "http://";
 
-/// What makes a stage.
+/// What a test namespace is created from.
 #[derive(Clone, Debug)]
 pub struct TestConfig {
-    /// Which test or demo this is: lower-case letters, digits and `_`.
+    /// Names the test or the demo: lower-case letters, digits and `_`.
     pub name: String,
-    /// Where its files go; made if missing.
+    /// The folder of its files; created if missing.
     pub folder: PathBuf,
-    /// Partitions of the topic.
     pub partitions: i32,
-    /// `[event]`, `[[counter]]` and whatever else shall differ, as TOML.
+    /// `[event]`, `[[counter]]` and every other difference from the defaults of [`TestNamespace`], as TOML.
     pub config: String,
 }
 
 impl TestConfig {
-    /// A setting with the generator's counters, and a folder below the repository's `target`.
-    ///
-    /// # Errors
-    /// If this program does not run in the repository.
+    /// The generator's counters, four partitions, and a folder below the repository's `target`.
     pub fn new(name: &str) -> Result<Self> {
         Ok(Self {
             name: name.to_owned(),
             folder: crate::servers::repository()?
-                .join("target/stages")
+                .join("target/namespaces")
                 .join(name),
             partitions: 4,
             config: COUNTERS.to_owned(),
@@ -55,62 +51,50 @@ impl TestConfig {
 /// A namespace: a topic, a table, a ZooKeeper root, a configuration file.
 #[derive(Clone, Debug)]
 pub struct TestNamespace {
-    /// On these servers.
     pub servers: Servers,
-    /// The namespace; topic and keyspace are named like it.
-    pub namespace: String,
-    /// Where logs and the configuration are.
+    /// Also the name of the topic and of the keyspace.
+    pub name: String,
+    /// Contains the configuration and the programs' output.
     pub folder: PathBuf,
-    /// The configuration file.
     pub config: PathBuf,
 }
 
 impl TestNamespace {
-    /// Makes topic and configuration, and lets `stitch-processor init` do the rest.
-    ///
-    /// # Errors
-    /// If a server or `init` refuses.
-    pub async fn build(servers: &Servers, setting: &TestConfig) -> Result<Self> {
-        let stage = Self::bare(servers, setting).await?;
-        let replication = stage.servers.cassandra.len().to_string();
-        let init = stage.processor_command("init", &["--replication", &replication])?;
+    /// Creates topic and configuration, then runs `stitch-processor init`.
+    pub async fn build(servers: &Servers, test_config: &TestConfig) -> Result<Self> {
+        let namespace = Self::bare(servers, test_config).await?;
+        let replication = namespace.servers.cassandra.len().to_string();
+        let init = namespace.processor_command("init", &["--replication", &replication])?;
         let finished = init.run(COMMAND_BOUND).await?;
         ensure!(
             finished.code == Some(0),
-            "init ended with {:?}: {}{}",
+            "init exited with {:?}: {}{}",
             finished.code,
             finished.output,
             finished.errors
         );
-        Ok(stage)
+        Ok(namespace)
     }
 
-    /// Makes topic and configuration only.
-    ///
-    /// # Errors
-    /// If Kafka refuses.
-    pub async fn bare(servers: &Servers, setting: &TestConfig) -> Result<Self> {
+    /// Creates topic and configuration, without `init`.
+    pub async fn bare(servers: &Servers, test_config: &TestConfig) -> Result<Self> {
         let distinct: u32 = rand::rng().random();
-        let namespace = format!("{}_{distinct:08x}", setting.name);
-        std::fs::create_dir_all(&setting.folder)
-            .with_context(|| setting.folder.display().to_string())?;
-        let stage = Self {
+        std::fs::create_dir_all(&test_config.folder)
+            .with_context(|| test_config.folder.display().to_string())?;
+        let namespace = Self {
             servers: servers.clone(),
-            config: setting.folder.join("stitch.toml"),
-            folder: setting.folder.clone(),
-            namespace,
+            config: test_config.folder.join("stitch.toml"),
+            folder: test_config.folder.clone(),
+            name: format!("{}_{distinct:08x}", test_config.name),
         };
-        stage.configure(&setting.config)?;
-        create_topic(&servers.kafka, stage.topic(), setting.partitions).await?;
-        Ok(stage)
+        namespace.configure(&test_config.config)?;
+        create_topic(&servers.kafka, namespace.topic(), test_config.partitions).await?;
+        Ok(namespace)
     }
 
-    /// Writes the configuration file anew: the stage's own, with `changes` over it.
-    ///
-    /// # Errors
-    /// If `changes` are not TOML or the file cannot be written.
+    /// Writes the configuration file: this namespace's defaults, overridden by `changes`.
     pub fn configure(&self, changes: &str) -> Result<()> {
-        let mut config = self.own_config()?;
+        let mut config = self.defaults()?;
         merge(
             &mut config,
             changes
@@ -121,28 +105,26 @@ impl TestNamespace {
             .with_context(|| self.config.display().to_string())
     }
 
-    fn own_config(&self) -> Result<toml::Table> {
-        let Self {
-            namespace, servers, ..
-        } = self;
-        // Faults are noticed soon, so that a calm takes seconds: short sessions, short requests, short keepalives.
+    fn defaults(&self) -> Result<toml::Table> {
+        let Self { name, servers, .. } = self;
+        // Short sessions, requests and keepalives: faults are noticed soon, and a quiescence barrier takes seconds.
         let text = format!(
             r#"
-            namespace = "{namespace}"
+            namespace = "{name}"
             [zookeeper]
             connect = "{zookeeper}"
             session_timeout_ms = 4000
             [cassandra]
             nodes = {nodes:?}
-            keyspace = "{namespace}"
+            keyspace = "{name}"
             request_timeout_ms = 2000
             keepalive_interval_ms = 1000
             keepalive_timeout_ms = 1000
             [kafka]
-            topic = "{namespace}"
+            topic = "{name}"
             [kafka.client]
             "bootstrap.servers" = "{kafka}"
-            "group.id" = "{namespace}"
+            "group.id" = "{name}"
             "session.timeout.ms" = "10000"
             "heartbeat.interval.ms" = "500"
             [ranges]
@@ -161,60 +143,45 @@ impl TestNamespace {
         Ok(text.parse()?)
     }
 
-    /// The event topic.
+    /// The topic of events.
     #[must_use]
     pub fn topic(&self) -> &str {
-        &self.namespace
+        &self.name
     }
 
     /// The keyspace of the table of counts.
     #[must_use]
     pub fn keyspace(&self) -> &str {
-        &self.namespace
+        &self.name
     }
 
-    /// Where the restorator keeps its journals.
+    /// The folder of the restorator's journals.
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.folder.join("journal")
     }
 
-    /// Feeds the topic.
-    ///
-    /// # Errors
-    /// If the client cannot be made.
+    /// A producer for the topic.
     pub fn feed(&self) -> Result<Feed> {
         Feed::new(&self.servers.kafka, self.topic())
     }
 
-    /// Watches how far the processors are.
-    ///
-    /// # Errors
-    /// If the client cannot be made.
+    /// The processors' consumer lag.
     pub fn lag(&self) -> Result<Lag> {
-        Lag::new(&self.servers.kafka, self.topic(), &self.namespace)
+        Lag::new(&self.servers.kafka, self.topic(), &self.name)
     }
 
-    /// A command of the processor, not started yet.
-    ///
-    /// # Errors
-    /// If it was not built.
+    /// A command of the processor, not yet started.
     pub fn processor_command(&self, command: &str, arguments: &[&str]) -> Result<Program> {
         self.program("stitch-processor", command, arguments)
     }
 
-    /// A command of the restorator, not started yet.
-    ///
-    /// # Errors
-    /// If it was not built.
+    /// A command of the restorator, not yet started.
     pub fn restorator_command(&self, command: &str, arguments: &[&str]) -> Result<Program> {
         self.program("stitch-restorator", command, arguments)
     }
 
-    /// A command of the API, not started yet. It listens on a port of the system's choice.
-    ///
-    /// # Errors
-    /// If it was not built.
+    /// A command of the API, not yet started. It listens on a port that the system chooses.
     pub fn api_command(&self, command: &str, arguments: &[&str]) -> Result<Program> {
         let mut program = self.program("stitch-api", command, arguments)?;
         let listen = ("STITCH_API__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
@@ -238,18 +205,12 @@ impl TestNamespace {
         })
     }
 
-    /// Starts a processor and waits until it says that it runs.
-    ///
-    /// # Errors
-    /// If it does not start.
+    /// Starts a processor and waits until it reports that it runs.
     pub async fn processor(&self, name: &str) -> Result<Process> {
         self.processor_reaching(name, &self.servers.cassandra).await
     }
 
-    /// As [`Self::processor`], with other addresses of Cassandra: those of proxies.
-    ///
-    /// # Errors
-    /// If it does not start.
+    /// As [`Self::processor`], reaching Cassandra at other addresses: those of proxies.
     pub async fn processor_reaching(&self, name: &str, cassandra: &[String]) -> Result<Process> {
         let mut program = self.processor_command("run", &[])?;
         name.clone_into(&mut program.name);
@@ -260,21 +221,15 @@ impl TestNamespace {
         Ok(process)
     }
 
-    /// Where a processor or an API that was started here answers HTTP.
-    ///
-    /// # Errors
-    /// If it does not say so.
+    /// The address of a processor's or an API's HTTP server.
     pub async fn address(process: &mut Process) -> Result<String> {
         let line = process.until_says(LISTENING, PROCESSOR_BOUND).await?;
-        let (_, rest) = line.split_once(LISTENING).context("its address")?;
+        let (_, rest) = line.split_once(LISTENING).context("an address")?;
         let end = rest.find(|c: char| !(c.is_ascii_digit() || ".:".contains(c)));
         Ok(rest[..end.unwrap_or(rest.len())].to_owned())
     }
 
-    /// Runs a command of the restorator to its end.
-    ///
-    /// # Errors
-    /// If it does not end within the bound.
+    /// Runs a command of the restorator until it exits.
     pub async fn restorator(
         &self,
         command: &str,
@@ -286,10 +241,7 @@ impl TestNamespace {
             .await
     }
 
-    /// Stops processors, and expects that each ends well.
-    ///
-    /// # Errors
-    /// If one does not.
+    /// Stops processors; fails unless each exits with 0 and without an alarm.
     pub async fn stop(&self, processors: impl IntoIterator<Item = Process>) -> Result<()> {
         let stops = processors
             .into_iter()
@@ -297,14 +249,14 @@ impl TestNamespace {
         for finished in futures_util::future::try_join_all(stops).await? {
             ensure!(
                 finished.code == Some(0),
-                "a processor ended with {:?}: {}",
+                "a processor exited with {:?}: {}",
                 finished.code,
                 finished.errors
             );
             for alarm in ["invariant broken", "panicked at"] {
                 ensure!(
                     !finished.errors.contains(alarm),
-                    "a processor said \"{alarm}\": {}",
+                    "a processor logged \"{alarm}\": {}",
                     finished.errors
                 );
             }
@@ -312,16 +264,13 @@ impl TestNamespace {
         Ok(())
     }
 
-    /// Counts everything anew and compares.
-    ///
-    /// # Errors
-    /// If log or table cannot be read.
+    /// Recounts the whole log and compares it with the table.
     pub async fn recount(&self) -> Result<Verdict> {
         recount(&self.servers, &self.config, self.topic(), self.keyspace()).await
     }
 }
 
-/// Puts `changes` over `table`, table by table; anything else replaces what was there.
+/// Overrides `table` by `changes`: tables are merged, any other value is replaced.
 fn merge(table: &mut toml::Table, changes: toml::Table) {
     for (name, change) in changes {
         match (table.get_mut(&name), change) {
@@ -331,10 +280,7 @@ fn merge(table: &mut toml::Table, changes: toml::Table) {
     }
 }
 
-/// The `[event]`, `[[counter]]` and `[ranges]` of a configuration file: what a stage takes over from it.
-///
-/// # Errors
-/// If the file cannot be read, or has no counter.
+/// The `[event]`, `[[counter]]` and `[ranges]` of a configuration file.
 pub fn counters_of(config: &Path) -> Result<String> {
     let text = std::fs::read_to_string(config).with_context(|| config.display().to_string())?;
     let mut table: toml::Table = text.parse().with_context(|| config.display().to_string())?;

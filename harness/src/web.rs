@@ -1,4 +1,4 @@
-//! Asks a processor's HTTP server, by as little HTTP as that takes.
+//! A minimal HTTP client for the servers of processor and API.
 
 use std::time::Duration;
 
@@ -9,12 +9,9 @@ use tokio::time::timeout;
 
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Status and body of a page.
-///
-/// # Errors
-/// If there is no answer, or none that is HTTP.
+/// Requests a page; returns its status and body.
 pub async fn get(address: &str, path: &str) -> Result<(u16, String)> {
-    let asking = async {
+    let request = async {
         let mut connection = TcpStream::connect(address).await?;
         let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
         connection.write_all(request.as_bytes()).await?;
@@ -22,7 +19,7 @@ pub async fn get(address: &str, path: &str) -> Result<(u16, String)> {
         connection.read_to_string(&mut answer).await?;
         anyhow::Ok(answer)
     };
-    let answer = timeout(REPLY_TIMEOUT, asking)
+    let answer = timeout(REPLY_TIMEOUT, request)
         .await
         .with_context(|| format!("http://{address}{path} does not answer"))??;
     let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
@@ -30,7 +27,7 @@ pub async fn get(address: &str, path: &str) -> Result<(u16, String)> {
     Ok((status.parse()?, body.to_owned()))
 }
 
-/// The sum of a metric's samples, whatever their labels; none if there is no such metric.
+/// The sum of a metric's samples over all labels; none if there is no such metric.
 #[must_use]
 pub fn metric(page: &str, name: &str) -> Option<f64> {
     let samples: Vec<f64> = page

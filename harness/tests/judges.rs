@@ -1,4 +1,4 @@
-//! The harness on real servers: its faults do what they say, its recount sees what is wrong and nothing else.
+//! The harness on real servers: its faults have their effects, its recount finds wrong cells and no others.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ async fn log_of(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_recount_finds_right_what_is_counted_once_and_wrong_what_was_broken() -> Result<()> {
+async fn the_recount_accepts_cells_counted_once_and_finds_corrupted_ones() -> Result<()> {
     let servers = Servers::from_environment()?;
     let name = unique("recount");
     create_topic(&servers.kafka, &name, 3).await?;
@@ -77,22 +77,22 @@ async fn the_recount_finds_right_what_is_counted_once_and_wrong_what_was_broken(
     let expected = log_of(&servers, &name, &rules).await?;
     assert_eq!(expected, by_hand, "the log has every record once");
 
-    let mut vandal = Corruptor::enter(&servers, &name, 7).await?;
-    for (place, value) in &expected {
-        vandal.add(place, *value).await?;
+    let mut corruptor = Corruptor::connect(&servers, &name, 7).await?;
+    for (id, value) in &expected {
+        corruptor.add(id, *value).await?;
     }
     let right = Verdict::of(&expected, &read_table(&session, &name).await?);
     assert!(right.all_right(), "{right}");
 
-    vandal.rage(5).await?;
+    corruptor.corrupt(5).await?;
     let broken = Verdict::of(&expected, &read_table(&session, &name).await?);
-    // Phantoms are invented for new keys: they are wrong beside the cells that were right.
+    // Phantoms have new keys: they do not make right cells wrong.
     assert_eq!(broken.total().wrong, 20, "{broken}");
     assert_eq!(broken.total().right, right.total().right - 15);
     Ok(())
 }
 
-/// A session through the proxy that gives up soon, and a batch that adds 1 to a cell.
+/// A session through the proxy with a short timeout, and a batch that adds 1 to a cell.
 async fn counting_through(proxy: &Proxy, keyspace: &str) -> Result<(Session, Batch)> {
     let through = SessionBuilder::new()
         .known_node(proxy.address())
@@ -122,7 +122,7 @@ async fn value(session: &Session, keyspace: &str) -> Result<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_reply_leaves_the_increment_applied_and_the_driver_stays_behind_the_proxy()
+async fn an_increment_with_a_lost_reply_is_applied_and_the_driver_keeps_using_the_proxy()
 -> Result<()> {
     let servers = Servers::from_environment()?;
     let direct = session(&servers.cassandra).await?;
@@ -149,7 +149,7 @@ async fn a_lost_reply_leaves_the_increment_applied_and_the_driver_stays_behind_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_black_hole_keeps_requests_back_and_a_cut_ends_connections() -> Result<()> {
+async fn a_black_hole_holds_requests_and_a_cut_closes_connections() -> Result<()> {
     let servers = Servers::from_environment()?;
     let direct = session(&servers.cassandra).await?;
     let name = unique("black_hole");
@@ -176,7 +176,7 @@ async fn a_black_hole_keeps_requests_back_and_a_cut_ends_connections() -> Result
     assert_eq!(
         value(&direct, &name).await?,
         2,
-        "the deaf one got through, the refused one not"
+        "the request without a reply arrived, the refused one did not"
     );
     Ok(())
 }

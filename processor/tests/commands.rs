@@ -8,10 +8,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 use stitch_harness::events::COUNTERS;
 use stitch_harness::feed::{create_topic, delete_topic, records_of};
-use stitch_harness::keeper::Keeper;
 use stitch_harness::process::{Finished, Program};
 use stitch_harness::servers::Servers;
 use stitch_harness::test_namespace::{TestConfig, TestNamespace};
+use stitch_harness::zookeeper::ZooKeeperClient;
 
 const BOUND: Duration = Duration::from_secs(60);
 const ADDED: &str = "[[counter]]\nname = \"added\"\non = [\"play\"]\nkey = \"track\"\n";
@@ -75,8 +75,8 @@ async fn without_the_keyspace_init_prints_the_statement_and_makes_nothing() -> R
     ended(&answer, 2, "keyspace_missing")?;
     let statement = answer.1["statement"].as_str().context("a statement")?;
     ensure!(statement.contains(stage.keyspace()), "{statement}");
-    let keeper = Keeper::connect(&stage.servers.zookeeper).await?;
-    let definition = format!("/stitch/{}/definition", stage.namespace);
+    let keeper = ZooKeeperClient::connect(&stage.servers.zookeeper).await?;
+    let definition = format!("/stitch/{}/definition", stage.name);
     ensure!(
         keeper.data(&definition).await.is_err(),
         "{definition} was made"
@@ -92,8 +92,8 @@ async fn init_makes_what_is_missing_and_is_harmless_when_run_again() -> Result<(
     says(&first, &[".counts", ".rejected", "/definition"])?;
     let rejected = format!("{}.rejected", stage.topic());
     ensure!(records_of(&stage.servers.kafka, &rejected)?.is_empty());
-    let keeper = Keeper::connect(&stage.servers.zookeeper).await?;
-    let definition = format!("/stitch/{}/definition", stage.namespace);
+    let keeper = ZooKeeperClient::connect(&stage.servers.zookeeper).await?;
+    let definition = format!("/stitch/{}/definition", stage.name);
     let before = keeper.data(&definition).await?;
     for arguments in [
         &["init"][..],
@@ -119,9 +119,9 @@ async fn several_inits_at_once_make_one_namespace() -> Result<()> {
         0,
         "created",
     )?;
-    let keeper = Keeper::connect(&stage.servers.zookeeper).await?;
+    let keeper = ZooKeeperClient::connect(&stage.servers.zookeeper).await?;
     keeper
-        .delete(&format!("/stitch/{}/definition", stage.namespace))
+        .delete(&format!("/stitch/{}/definition", stage.name))
         .await?;
     let all = futures_util::future::join_all((0..4).map(|_| asked(&stage, &["init"]))).await;
     for answer in all {

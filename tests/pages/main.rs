@@ -40,7 +40,7 @@ async fn locked(
     range: RangeId,
 ) -> Result<NamespaceSession<ZooKeeperSession, SystemClock>> {
     let keeper = ZooKeeperClient::new(&stage.servers.zookeeper, Duration::from_secs(4));
-    let paths = Paths::new(&stage.namespace);
+    let paths = Paths::new(&stage.name);
     let here = NamespaceSession::new(keeper.connect().await?, SystemClock, paths);
     let mut lock = RangeLock::new(&here, range, Kind::Exclusive);
     lock.queue(&here).await?;

@@ -1,4 +1,4 @@
-//! Exit codes, JSON, and what users can rely on besides.
+//! Exit codes, JSON and metrics: the interface of the commands.
 
 use std::time::Duration;
 
@@ -8,96 +8,101 @@ use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 use stitch_harness::web::{get, metric};
 use tokio::time::{sleep, timeout};
 
-use stitch_tests::scene::{BOUND, all_right, asked, count, object, refused, restored, some, stage};
+use stitch_tests::scene::{
+    BOUND, all_right, count, expect_refusal, json_object, restorator_json, restore, some_events,
+    test_namespace,
+};
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn init_is_harmless_when_all_agrees_and_says_what_does_not() -> Result<()> {
-    let stage = stage("init").await?;
-    let again = stage.processor_command("init", &["--output", "json"])?;
+async fn init_changes_nothing_when_everything_agrees_and_names_what_does_not() -> Result<()> {
+    let namespace = test_namespace("init").await?;
+    let again = namespace.processor_command("init", &["--output", "json"])?;
     let finished = again.run(BOUND).await?;
     ensure!(finished.code == Some(0), "{finished:?}");
-    stage.configure(&stitch_harness::events::COUNTERS.replace("\"plays\"", "\"listens\""))?;
-    let differs = stage.processor_command("init", &["--output", "json"])?;
+    namespace.configure(&stitch_harness::events::COUNTERS.replace("\"plays\"", "\"listens\""))?;
+    let differs = namespace.processor_command("init", &["--output", "json"])?;
     let finished = differs.run(BOUND).await?;
-    refused(finished.code, &object(&finished)?, &["listens"])
+    expect_refusal(finished.code, &json_object(&finished)?, &["listens"])
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_keyspace_and_replication_init_prints_the_statement_to_run() -> Result<()> {
-    let stage = TestNamespace::bare(
+    let namespace = TestNamespace::bare(
         &Servers::from_environment()?,
         &TestConfig::new("no_keyspace")?,
     )
     .await?;
-    let finished = stage.processor_command("init", &[])?.run(BOUND).await?;
+    let finished = namespace.processor_command("init", &[])?.run(BOUND).await?;
     ensure!(finished.code == Some(2), "{finished:?}");
-    let said = finished.output + &finished.errors;
-    ensure!(said.contains("CREATE KEYSPACE"), "{said}");
-    ensure!(said.contains(stage.keyspace()), "{said}");
+    let output = finished.output + &finished.errors;
+    ensure!(output.contains("CREATE KEYSPACE"), "{output}");
+    ensure!(output.contains(namespace.keyspace()), "{output}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_added_counter_is_taken_up_and_its_past_counted() -> Result<()> {
-    let stage = stage("added").await?;
-    let processor = stage.processor("processor").await?;
-    count(&stage, some(1, 1000)?).await?;
+async fn the_past_of_an_added_counter_is_restored() -> Result<()> {
+    let namespace = test_namespace("added").await?;
+    let processor = namespace.processor("processor").await?;
+    count(&namespace, some_events(1, 1000)?).await?;
     let added = "\n[[counter]]\nname = \"likes\"\non = [\"like\"]\nkey = \"track\"\n";
-    stage.configure(&(stitch_harness::events::COUNTERS.to_owned() + added))?;
-    let update = stage.processor_command("init", &["--update"])?;
+    namespace.configure(&(stitch_harness::events::COUNTERS.to_owned() + added))?;
+    let update = namespace.processor_command("init", &["--update"])?;
     let finished = update.run(BOUND).await?;
     ensure!(finished.code == Some(0), "{finished:?}");
-    // It goes on counting, and without the new counter: what is proved now would not stay true.
-    count(&stage, some(2, 500)?).await?;
-    let (code, answer) = asked(&stage, "run", &["--now", "--counter", "likes"]).await?;
-    refused(code, &answer, &["restart", "processor"])?;
-    stage.stop([processor]).await?;
-    let processor = stage.processor("renewed").await?;
-    count(&stage, some(3, 500)?).await?;
-    let (code, answer) = asked(&stage, "run", &["--now", "--counter", "likes"]).await?;
-    ensure!(code == Some(0), "run ended with {code:?}: {answer}");
-    all_right(&stage).await?;
-    stage.stop([processor]).await
+    // It keeps counting without the new counter: what would be verified now would not stay right.
+    count(&namespace, some_events(2, 500)?).await?;
+    let (code, answer) =
+        restorator_json(&namespace, "run", &["--now", "--counter", "likes"]).await?;
+    expect_refusal(code, &answer, &["restart", "processor"])?;
+    namespace.stop([processor]).await?;
+    let processor = namespace.processor("renewed").await?;
+    count(&namespace, some_events(3, 500)?).await?;
+    let (code, answer) =
+        restorator_json(&namespace, "run", &["--now", "--counter", "likes"]).await?;
+    ensure!(code == Some(0), "run exited with {code:?}: {answer}");
+    all_right(&namespace).await?;
+    namespace.stop([processor]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_plan_and_status_answer_by_their_codes_and_one_object_each() -> Result<()> {
-    let stage = stage("answers").await?;
-    let processor = stage.processor("processor").await?;
-    count(&stage, some(1, 500)?).await?;
+async fn check_plan_and_status_exit_with_their_codes_and_print_one_object_each() -> Result<()> {
+    let namespace = test_namespace("answers").await?;
+    let processor = namespace.processor("processor").await?;
+    count(&namespace, some_events(1, 500)?).await?;
     for command in ["check", "plan", "status"] {
-        let (code, answer) = asked(&stage, command, &[]).await?;
-        ensure!(code == Some(0), "{command} ended with {code:?}: {answer}");
+        let (code, answer) = restorator_json(&namespace, command, &[]).await?;
+        ensure!(code == Some(0), "{command} exited with {code:?}: {answer}");
         ensure!(answer["outcome"].is_string(), "{answer}");
     }
-    let check = stage.processor_command("check", &["--output", "json"])?;
+    let check = namespace.processor_command("check", &["--output", "json"])?;
     let finished = check.run(BOUND).await?;
     ensure!(finished.code == Some(0), "{finished:?}");
-    object(&finished)?;
-    let run = restored(&stage).await?;
+    json_object(&finished)?;
+    let run = restore(&namespace).await?;
     for name in ["judged", "wrong", "corrected", "unjudged"] {
         ensure!(run["cells"][name].is_u64(), "cells.{name}: {run}");
     }
     let ranges = run["ranges"].as_array().map(Vec::len);
     ensure!(ranges.is_some(), "ranges: {run}");
-    all_right(&stage).await?;
-    stage.stop([processor]).await
+    all_right(&namespace).await?;
+    namespace.stop([processor]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_configuration_is_named_by_line_and_way_out() -> Result<()> {
-    let stage = stage("wrong_config").await?;
-    let good = std::fs::read_to_string(&stage.config)?;
-    std::fs::write(&stage.config, format!("nmespace = \"x\"\n{good}"))?;
-    let (code, answer) = asked(&stage, "status", &[]).await?;
-    refused(code, &answer, &["nmespace", "stitch.toml"])
+async fn an_error_of_the_configuration_names_the_key_and_the_file() -> Result<()> {
+    let namespace = test_namespace("wrong_config").await?;
+    let good = std::fs::read_to_string(&namespace.config)?;
+    std::fs::write(&namespace.config, format!("nmespace = \"x\"\n{good}"))?;
+    let (code, answer) = restorator_json(&namespace, "status", &[]).await?;
+    expect_refusal(code, &answer, &["nmespace", "stitch.toml"])
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_that_are_not_there_are_named() -> Result<()> {
-    let stage = stage("no_server").await?;
+async fn unreachable_servers_are_named() -> Result<()> {
+    let namespace = test_namespace("no_server").await?;
     for (section, name) in [
         ("[zookeeper]\nconnect = \"127.0.0.1:1\"", "zookeeper"),
         ("[cassandra]\nnodes = [\"127.0.0.1:1\"]", "cassandra"),
@@ -106,27 +111,27 @@ async fn servers_that_are_not_there_are_named() -> Result<()> {
             "kafka",
         ),
     ] {
-        stage.configure(&format!("{}\n{section}", stitch_harness::events::COUNTERS))?;
-        let (code, answer) = asked(&stage, "plan", &[]).await?;
-        refused(code, &answer, &[name])?;
+        namespace.configure(&format!("{}\n{section}", stitch_harness::events::COUNTERS))?;
+        let (code, answer) = restorator_json(&namespace, "plan", &[]).await?;
+        expect_refusal(code, &answer, &[name])?;
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_processor_tells_its_health_and_what_it_counted() -> Result<()> {
-    let stage = stage("told").await?;
-    // However slow the machine is, no increment is given up, so nothing is suspect.
+async fn a_processor_reports_its_health_and_its_counts() -> Result<()> {
+    let namespace = test_namespace("health").await?;
+    // Long timeouts: even on a slow machine no increment is given up, so no cell is suspect.
     let patient = "[cassandra]\nrequest_timeout_ms = 60000\nkeepalive_timeout_ms = 60000";
-    stage.configure(&format!("{}\n{patient}", stitch_harness::events::COUNTERS))?;
-    let mut processor = stage.processor("processor").await?;
-    count(&stage, some(1, 500)?).await?;
+    namespace.configure(&format!("{}\n{patient}", stitch_harness::events::COUNTERS))?;
+    let mut processor = namespace.processor("processor").await?;
+    count(&namespace, some_events(1, 500)?).await?;
     let address = TestNamespace::address(&mut processor).await?;
     for page in ["/health", "/ready"] {
         let (status, body) = get(&address, page).await?;
         ensure!(status == 200, "{page}: {status} {body}");
     }
-    // Gauges are brought up to date now and then, not with every event.
+    // Gauges are updated periodically, not with every event.
     let seen = async {
         loop {
             let (_, metrics) = get(&address, "/metrics").await?;
@@ -148,5 +153,5 @@ async fn a_processor_tells_its_health_and_what_it_counted() -> Result<()> {
     ] {
         ensure!(value(none) == Some(0.0), "{none}: {metrics}");
     }
-    stage.stop([processor]).await
+    namespace.stop([processor]).await
 }

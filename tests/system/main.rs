@@ -1,5 +1,5 @@
-//! Real processes on real servers, one of each. Every test has a namespace of its own and ends with the independent
-//! recount: every cell right.
+//! Real processes on real servers, one node each. Every test has a namespace of its own; those that count end with the
+//! independent recount: every cell right.
 
 mod answers;
 mod bad_records;

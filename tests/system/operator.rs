@@ -1,4 +1,4 @@
-//! The operator's page of the API: what `stitch-restorator status` says, and the locks of a restoration.
+//! The operator's page of the API: it agrees with `stitch-restorator status`, and shows the locks of a restoration.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -8,13 +8,13 @@ use stitch_harness::test_namespace::TestNamespace;
 use stitch_harness::web::get;
 use tokio::time::timeout;
 
-use stitch_tests::scene::{BOUND, asked, count, some, stage};
+use stitch_tests::scene::{BOUND, count, restorator_json, some_events, test_namespace};
 
 const PAGE: &str = "/operator";
 const OBJECT: &str = "/operator/status.json";
 
-async fn api(stage: &TestNamespace, variables: &[(&str, &str)]) -> Result<(Process, String)> {
-    let mut program = stage.api_command("run", &[])?;
+async fn api(namespace: &TestNamespace, variables: &[(&str, &str)]) -> Result<(Process, String)> {
+    let mut program = namespace.api_command("run", &[])?;
     let variables = variables.iter();
     let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     program.environment.extend(variables);
@@ -23,22 +23,22 @@ async fn api(stage: &TestNamespace, variables: &[(&str, &str)]) -> Result<(Proce
     Ok((process, address))
 }
 
-async fn ended(api: Process) -> Result<()> {
+async fn stop_api(api: Process) -> Result<()> {
     let finished = api.stop(BOUND).await?;
     ensure!(finished.code == Some(0), "{finished:?}");
     ensure!(!finished.errors.contains("panicked"), "{}", finished.errors);
     Ok(())
 }
 
-/// What the page's object says, once it says `what`. A new one is shown about once a second, however often it is asked.
-async fn until(address: &str, what: &str, says: impl Fn(&Value) -> bool) -> Result<Value> {
+/// Waits until the page's JSON object shows `what`, and returns it. The object is updated about once a second.
+async fn until(address: &str, what: &str, shows: impl Fn(&Value) -> bool) -> Result<Value> {
     let mut last = Value::Null;
     let seen = async {
         loop {
             let (status, body) = get(address, OBJECT).await?;
             ensure!(status == 200, "{status} {body}");
             last = serde_json::from_str(&body)?;
-            if says(&last) {
+            if shows(&last) {
                 return Ok(());
             }
             tokio::task::yield_now().await;
@@ -61,14 +61,14 @@ fn locked_by_the_restoration(object: &Value) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_operators_page_says_what_status_says() -> Result<()> {
-    let stage = stage("operator_same").await?;
-    let processor = stage.processor("processor").await?;
-    count(&stage, some(1, 500)?).await?;
-    let (api, address) = api(&stage, &[]).await?;
-    // Checkpoint may be written once more after all is counted: then it is written no more.
+async fn the_operators_page_agrees_with_status() -> Result<()> {
+    let namespace = test_namespace("operator_same").await?;
+    let processor = namespace.processor("processor").await?;
+    count(&namespace, some_events(1, 500)?).await?;
+    let (api, address) = api(&namespace, &[]).await?;
+    // A checkpoint may be written once more after everything is counted; from then on both are equal.
     let (code, printed) = loop {
-        let (code, printed) = asked(&stage, "status", &[]).await?;
+        let (code, printed) = restorator_json(&namespace, "status", &[]).await?;
         let shown = until(&address, "an object", |_| true).await?;
         if shown == printed {
             break (code, printed);
@@ -81,24 +81,24 @@ async fn the_operators_page_says_what_status_says() -> Result<()> {
     ensure!(status == 200 && page.contains("16 counting"), "{page}");
     let member = printed["members"][0]["member"].as_str().unwrap_or_default();
     ensure!(page.contains(member), "{member}: {page}");
-    ended(api).await?;
-    stage.stop([processor]).await
+    stop_api(api).await?;
+    namespace.stop([processor]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_locks_of_a_restoration_come_and_go_on_the_operators_page() -> Result<()> {
-    let stage = stage("operator_locks").await?;
-    let processor = stage.processor("processor").await?;
-    count(&stage, some(1, 1000)?).await?;
-    let mut vandal = Corruptor::enter(&stage.servers, stage.keyspace(), 1).await?;
-    vandal.rage(5).await?;
-    let (api, address) = api(&stage, &[]).await?;
+async fn the_operators_page_shows_the_locks_of_a_restoration_while_they_are_held() -> Result<()> {
+    let namespace = test_namespace("operator_locks").await?;
+    let processor = namespace.processor("processor").await?;
+    count(&namespace, some_events(1, 1000)?).await?;
+    let mut corruptor = Corruptor::connect(&namespace.servers, namespace.keyspace(), 1).await?;
+    corruptor.corrupt(5).await?;
+    let (api, address) = api(&namespace, &[]).await?;
     until(&address, "no exclusive lock", |object| {
         object["restoring"].is_null() && !locked_by_the_restoration(object)
     })
     .await?;
-    let mut program = stage.restorator_command("run", &["--now"])?;
-    // With every lock in its hands it lingers: for less than its lease, also where two ranges do so one after the other.
+    let mut program = namespace.restorator_command("run", &["--now"])?;
+    // It pauses while it holds each lock: for less than its lease, even for two ranges one after the other.
     program.environment = vec![("FAILPOINTS".to_owned(), "r5-read=sleep(500)".to_owned())];
     let run = program.start()?;
     let amid = until(
@@ -139,15 +139,15 @@ async fn the_locks_of_a_restoration_come_and_go_on_the_operators_page() -> Resul
         "{after}"
     );
     ensure!(line["cells_corrected"].as_u64() > Some(0), "{after}");
-    ended(api).await?;
-    stage.stop([processor]).await
+    stop_api(api).await?;
+    namespace.stop([processor]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_zookeeper_the_operators_page_says_so_with_the_way_out() -> Result<()> {
-    let stage = stage("operator_alone").await?;
+async fn the_operators_page_reports_an_unreachable_zookeeper_with_help() -> Result<()> {
+    let namespace = test_namespace("operator_alone").await?;
     let nowhere = ("STITCH_ZOOKEEPER__CONNECT", "127.0.0.1:1");
-    let (api, address) = api(&stage, &[nowhere]).await?;
+    let (api, address) = api(&namespace, &[nowhere]).await?;
     let (status, page) = get(&address, PAGE).await?;
     ensure!(
         status == 503 && page.contains("127.0.0.1:1") && page.contains("Way out: "),
@@ -159,5 +159,5 @@ async fn without_zookeeper_the_operators_page_says_so_with_the_way_out() -> Resu
         status == 503 && problem["type"] == "/problems/namespace-unavailable",
         "{status} {problem}"
     );
-    ended(api).await
+    stop_api(api).await
 }

@@ -27,7 +27,7 @@ async fn session(stage: &TestNamespace) -> Result<NamespaceSession<ZooKeeperSess
     Ok(NamespaceSession::new(
         session,
         SystemClock,
-        Paths::new(&stage.namespace),
+        Paths::new(&stage.name),
     ))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use stitch_harness::recount::{Cells, Place, Rules, read_log};
+use stitch_harness::recount::{CellId, Cells, Rules, read_log};
 use stitch_harness::test_namespace::TestNamespace;
 
 use crate::support::{Api, BOUND, events, stage};
@@ -44,7 +44,7 @@ async fn each_cell(api: &Api, cells: &Cells) -> Result<()> {
     type Bucket<'a> = (&'a str, &'a str, i64);
     let mut buckets: BTreeMap<Bucket<'_>, Vec<(&str, i64)>> = BTreeMap::new();
     for (
-        Place {
+        CellId {
             counter,
             key,
             granularity,
@@ -130,7 +130,7 @@ async fn series_elsewhere(api: &Api, cells: &Cells) -> Result<()> {
 
 /// All that was counted, of every track.
 async fn totals(api: &Api, cells: &Cells) -> Result<()> {
-    let all = |place: &Place| place.counter == "revenue" && place.granularity == "all";
+    let all = |place: &CellId| place.counter == "revenue" && place.granularity == "all";
     for (place, count) in cells.iter().filter(|(place, _)| all(place)).take(20) {
         let answer = api
             .ok(&format!("/v1/counters/revenue/keys/{}/totals", place.key))

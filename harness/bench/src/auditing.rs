@@ -1,4 +1,4 @@
-//! (c): what a plan reads of table and log, and the table that (c), (d) and (e) look at.
+//! (c): a plan against a bare scan, and the table that (c), (d) and (e) share.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -14,38 +14,38 @@ use stitch_harness::test_namespace::TestNamespace;
 use crate::Bench;
 use crate::baseline::{self, Measured};
 use crate::load::Keys;
-use crate::vitals::watch_peak;
+use crate::process_usage::watch_peak;
 
-/// Every track has so many events: each of its five cells has that value.
-pub(crate) const TIMES: u32 = 2;
-/// Ranges of the table.
+/// Events of each track, and so the value of each of its five cells.
+pub(crate) const EVENTS_PER_TRACK: u32 = 2;
+/// Ranges of the namespace.
 pub(crate) const RANGES: u32 = 4;
 const FOUR_RANGES: &str = "[ranges]\nbits = 2\n";
 const BOUND: Duration = Duration::from_secs(400);
 
-/// A table that a processor goes on counting in.
+/// A table in which a processor keeps counting.
 pub(crate) struct Table {
-    pub(crate) stage: TestNamespace,
+    pub(crate) namespace: TestNamespace,
     pub(crate) tracks: u32,
     _processor: Process,
 }
 
 impl Table {
-    /// Lets a processor count as many tracks, of five cells each, in four ranges.
+    /// Counts the events of this many tracks, of five cells each, in four ranges.
     pub(crate) async fn fill(bench: &mut Bench, tracks: u32) -> Result<Self> {
-        let events = tracks * TIMES;
+        let events = tracks * EVENTS_PER_TRACK;
         bench.say(&format!("counting {events} events of {tracks} tracks"))?;
-        let stage = bench.stage("table", FOUR_RANGES).await?;
+        let namespace = bench.namespace("table", FOUR_RANGES).await?;
         let keys = Keys::Each {
             tracks,
-            times: TIMES,
+            times: EVENTS_PER_TRACK,
         };
         let load = bench.load(keys)?.take(usize::try_from(events)?);
-        stage.feed()?.send(load).await?;
-        let processor = stage.processor("table-processor").await?;
-        stage.lag()?.until_none(BOUND).await?;
+        namespace.feed()?.send(load).await?;
+        let processor = namespace.processor("table-processor").await?;
+        namespace.lag()?.until_none(BOUND).await?;
         Ok(Self {
-            stage,
+            namespace,
             tracks,
             _processor: processor,
         })
@@ -56,9 +56,9 @@ impl Table {
     }
 }
 
-/// What one plan did.
+/// How much one plan read, and how long that took.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Planned {
+pub(crate) struct PlanRun {
     pub(crate) cells: f64,
     pub(crate) scan_seconds: f64,
     pub(crate) events: f64,
@@ -69,7 +69,7 @@ pub(crate) struct Planned {
 /// Plans against bare scans.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Auditing {
-    pub(crate) plans: Planned,
+    pub(crate) plans: PlanRun,
     pub(crate) bare: Measured,
 }
 
@@ -87,22 +87,22 @@ impl Auditing {
     }
 }
 
-/// Measures them in turn.
+/// Measures plans and bare scans in turn.
 pub(crate) async fn measure(bench: &mut Bench, table: &Table) -> Result<Auditing> {
-    // The first scan of a server is slower than all others.
-    baseline::run(bench, table.stage.keyspace(), &["scan"]).await?;
+    // A server's first scan is slower than all others.
+    baseline::run(bench, table.namespace.keyspace(), &["scan"]).await?;
     let mut all = Auditing::default();
     for turn in 1..=bench.sizes.plans {
         bench.say(&format!(
             "plan and bare scan, {turn} of {}",
             bench.sizes.plans
         ))?;
-        let one = plan(&table.stage).await?;
-        let bare = baseline::run(bench, table.stage.keyspace(), &["scan"]).await?;
-        // A request that timed out may have left a few cells out of the table; the plan judges these too.
+        let one = plan(&table.namespace).await?;
+        let bare = baseline::run(bench, table.namespace.keyspace(), &["scan"]).await?;
+        // A request that timed out may have left a few cells out of the table; the plan compares these, too.
         ensure!(
             (one.cells - bare.cells).abs() < one.cells / 100.0,
-            "the plan judged {} cells and the bare scan read {}",
+            "the plan compared {} cells, and the bare scan read {}",
             one.cells,
             bare.cells
         );
@@ -117,19 +117,19 @@ pub(crate) async fn measure(bench: &mut Bench, table: &Table) -> Result<Auditing
     Ok(all)
 }
 
-/// Plans once: what it read and how long that took, by its own words.
-pub(crate) async fn plan(stage: &TestNamespace) -> Result<Planned> {
-    let process = stage
+/// Runs one plan. What it read, and how long that took, is what it reports itself.
+pub(crate) async fn plan(namespace: &TestNamespace) -> Result<PlanRun> {
+    let process = namespace
         .restorator_command("plan", &["--output", "json"])?
         .start()?;
     let (pid, peak) = (process.pid(), Cell::new(0.0));
     let finished = match select(pin!(process.finish(BOUND)), pin!(watch_peak(pid, &peak))).await {
         Either::Left((finished, _)) => finished?,
-        Either::Right(((), _)) => anyhow::bail!("watching has no end"),
+        Either::Right(((), _)) => anyhow::bail!("watching never ends"),
     };
     ensure!(
         matches!(finished.code, Some(0 | 1)),
-        "plan ended with {:?}: {}{}",
+        "plan exited with {:?}: {}{}",
         finished.code,
         finished.output,
         finished.errors
@@ -139,7 +139,7 @@ pub(crate) async fn plan(stage: &TestNamespace) -> Result<Planned> {
     let (events, log_seconds) = phase(&finished.errors, "reading the log").unwrap_or_default();
     let (_, scan_seconds) =
         phase(&finished.errors, "scanning the table").with_context(|| finished.errors.clone())?;
-    Ok(Planned {
+    Ok(PlanRun {
         cells: judged,
         scan_seconds,
         events,
@@ -148,14 +148,14 @@ pub(crate) async fn plan(stage: &TestNamespace) -> Result<Planned> {
     })
 }
 
-/// How much was done and how long that took, from a line like `reading the log: 1,000 of 1,000 events, 9/s (took 0.31 s)`.
+/// Amount and seconds from a line like `reading the log: 1,000 of 1,000 events, 9/s (took 0.31 s)`.
 fn phase(lines: &str, name: &str) -> Option<(f64, f64)> {
     let line = lines
         .lines()
         .find(|line| line.starts_with(name) && line.contains("(took "))?;
-    let done = line.split_once(": ")?.1.split(' ').next()?;
-    let took = line.split_once("(took ")?.1.split(' ').next()?;
-    Some((done.replace(',', "").parse().ok()?, took.parse().ok()?))
+    let amount = line.split_once(": ")?.1.split(' ').next()?;
+    let seconds = line.split_once("(took ")?.1.split(' ').next()?;
+    Some((amount.replace(',', "").parse().ok()?, seconds.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_phase_tells_how_much_and_how_long() {
+    fn amount_and_seconds_of_a_phase_are_parsed() {
         let lines = "a note\nreading the log: 1,000 of 1,000 events, 9/s (took 0.31 s)\n";
         assert_eq!(phase(lines, "reading the log"), Some((1000.0, 0.31)));
         assert_eq!(phase(lines, "scanning the table"), None);

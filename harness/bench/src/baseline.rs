@@ -1,4 +1,4 @@
-//! What Stitch is measured against: programs that share no code with it, each in a process of its own.
+//! The alternatives that Stitch is measured against: programs that share no code with it, each in its own process.
 
 mod batches;
 mod fill;
@@ -21,18 +21,17 @@ use stitch_harness::process::Program;
 use tokio::time::Instant;
 
 use crate::Bench;
-use crate::vitals::cpu_seconds;
-use reads::Question;
+use crate::process_usage::cpu_seconds;
+use reads::Query;
 
-/// Requests on their way at once: the processor's default.
+/// Requests in flight: the processor's default.
 const IN_FLIGHT: usize = 128;
 /// Connections to a node: the processor's default.
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
-/// Which alternative.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Baseline {
-    /// Counts the way everyone writes first: an increment a request
+    /// Counts the obvious way: one request per increment
     #[command(hide = true)]
     Naive {
         #[arg(long)]
@@ -40,9 +39,9 @@ pub(crate) enum Baseline {
         #[arg(long)]
         topic: String,
         #[command(flatten)]
-        given: Given,
+        target: Target,
     },
-    /// Sends batches of one counter, made up as fast as they go
+    /// Sends generated batches of one counter as fast as possible
     #[command(hide = true)]
     Batches {
         /// Cells of a batch
@@ -52,43 +51,43 @@ pub(crate) enum Baseline {
         #[arg(long)]
         tracks: u32,
         #[command(flatten)]
-        given: Given,
+        target: Target,
     },
-    /// Fills the table that is read from
+    /// Fills the table that is read
     #[command(hide = true)]
     Fill {
         #[arg(long)]
         tracks: u32,
         #[command(flatten)]
-        given: Given,
+        target: Target,
     },
-    /// Reads what the API is asked for
+    /// Reads the same cells as the API
     #[command(hide = true)]
     Read {
         #[arg(long)]
-        question: Question,
+        query: Query,
         #[arg(long)]
         tracks: u32,
         /// Keys of one request
         #[arg(long)]
         keys: usize,
-        /// Requests on their way at once
+        /// Requests in flight
         #[arg(long)]
         at_once: usize,
         #[command(flatten)]
-        given: Given,
+        target: Target,
     },
     /// Reads the whole table by token ranges
     #[command(hide = true)]
     Scan {
         #[command(flatten)]
-        given: Given,
+        target: Target,
     },
 }
 
-/// Where to and for how long.
+/// The table, and the times of warm-up and measurement.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Given {
+pub(crate) struct Target {
     #[arg(long, value_delimiter = ',')]
     cassandra: Vec<String>,
     #[arg(long)]
@@ -99,7 +98,7 @@ pub(crate) struct Given {
     measure_ms: u64,
 }
 
-/// What was done in the measured time.
+/// Work done in the measured time.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) events: f64,
@@ -118,7 +117,7 @@ impl Measured {
         self.cells / self.seconds
     }
 
-    /// Microseconds of a processor that a cell takes on the client's side.
+    /// The client's CPU time per cell, in microseconds.
     pub(crate) fn cpu_us_per_cell(&self) -> f64 {
         self.cpu_seconds / self.cells * 1e6
     }
@@ -135,39 +134,39 @@ impl std::ops::AddAssign for Measured {
 }
 
 impl Baseline {
-    /// Does it here.
+    /// Runs it in this process.
     pub(crate) async fn measure(&self) -> Result<Measured> {
         match self {
             Self::Naive {
                 kafka,
                 topic,
-                given,
-            } => naive::count(kafka, topic, given).await,
+                target,
+            } => naive::count(kafka, topic, target).await,
             Self::Batches {
                 cells,
                 tracks,
-                given,
-            } => batches::send(*cells, *tracks, given).await,
-            Self::Fill { tracks, given } => fill::write(*tracks, given).await,
+                target,
+            } => batches::send(*cells, *tracks, target).await,
+            Self::Fill { tracks, target } => fill::write(*tracks, target).await,
             Self::Read {
-                question,
+                query,
                 tracks,
                 keys,
                 at_once,
-                given,
-            } => reads::read(*question, *tracks, *keys, *at_once, given).await,
-            Self::Scan { given } => scan::read(given).await,
+                target,
+            } => reads::read(*query, *tracks, *keys, *at_once, target).await,
+            Self::Scan { target } => scan::read(target).await,
         }
     }
 }
 
-/// Starts an alternative in a process of its own, and gives what it measured.
+/// Runs an alternative in its own process, and returns what it measured.
 pub(crate) async fn run(bench: &Bench, keyspace: &str, arguments: &[&str]) -> Result<Measured> {
     let times = (bench.sizes.warm_up, bench.sizes.measure);
     run_for(bench, keyspace, arguments, times).await
 }
 
-/// The same, with other times of warming up and measuring.
+/// As [`run`], with other times of warm-up and measurement.
 pub(crate) async fn run_for(
     bench: &Bench,
     keyspace: &str,
@@ -179,7 +178,7 @@ pub(crate) async fn run_for(
     let bound = warm_up + measure + SLACK;
     let warm_up = warm_up.as_millis().to_string();
     let measure = measure.as_millis().to_string();
-    let name = arguments.first().context("which alternative")?;
+    let name = arguments.first().context("the name of an alternative")?;
     let common = [
         "--cassandra",
         &nodes,
@@ -204,36 +203,36 @@ pub(crate) async fn run_for(
     let finished = program.run(bound).await?;
     ensure!(
         finished.code == Some(0),
-        "{name} ended with {:?}: {}",
+        "{name} exited with {:?}: {}",
         finished.code,
         finished.errors
     );
     serde_json::from_str(&finished.output).with_context(|| finished.output.clone())
 }
 
-/// Measures what is done between two moments, the first of them after a warm-up.
+/// Measures the work between the end of the warm-up and the end of the measurement.
 struct Stopwatch {
     begin: Instant,
     end: Instant,
-    begun: Option<(Instant, f64)>,
+    started: Option<(Instant, f64)>,
     requests: u32,
     failures: u32,
 }
 
 impl Stopwatch {
-    fn new(given: &Given) -> Self {
-        let begin = Instant::now() + Duration::from_millis(given.warm_up_ms);
+    fn new(target: &Target) -> Self {
+        let begin = Instant::now() + Duration::from_millis(target.warm_up_ms);
         Self {
             begin,
-            end: begin + Duration::from_millis(given.measure_ms),
-            begun: None,
+            end: begin + Duration::from_millis(target.measure_ms),
+            started: None,
             requests: 0,
             failures: 0,
         }
     }
 
-    /// A request failed: it is not counted, and a few of them end nothing.
-    fn failed(&mut self, error: anyhow::Error) -> Result<()> {
+    /// Records a failed request: it is not counted, and only many of them end the measurement.
+    fn record_failure(&mut self, error: anyhow::Error) -> Result<()> {
         const FAILURES_MAX: u32 = 1000;
         self.failures += 1;
         ensure!(
@@ -243,12 +242,12 @@ impl Stopwatch {
         Ok(())
     }
 
-    /// A request was answered. Gives what was measured when time is over.
-    fn answered(&mut self) -> Result<Option<Measured>> {
+    /// Records an answered request. Returns the measurement once its time is over.
+    fn record_answer(&mut self) -> Result<Option<Measured>> {
         let now = Instant::now();
-        let Some((begun, cpu_before)) = self.begun else {
+        let Some((started, cpu_before)) = self.started else {
             if now >= self.begin {
-                self.begun = Some((now, own_cpu_seconds()?));
+                self.started = Some((now, own_cpu_seconds()?));
             }
             return Ok(None);
         };
@@ -260,7 +259,7 @@ impl Stopwatch {
             events: 0.0,
             cells: 0.0,
             requests: f64::from(self.requests),
-            seconds: (now - begun).as_secs_f64(),
+            seconds: (now - started).as_secs_f64(),
             cpu_seconds: own_cpu_seconds()? - cpu_before,
         }))
     }
@@ -270,9 +269,9 @@ fn own_cpu_seconds() -> Result<f64> {
     cpu_seconds(i32::try_from(std::process::id())?)
 }
 
-async fn connect(given: &Given) -> Result<Session> {
+async fn connect(target: &Target) -> Result<Session> {
     SessionBuilder::new()
-        .known_nodes(&given.cassandra)
+        .known_nodes(&target.cassandra)
         .pool_size(PoolSize::PerHost(CONNECTIONS))
         .build()
         .await

@@ -1,4 +1,4 @@
-//! (a) and (b): the processor at a backlog, against the naive way and against the bare driver.
+//! (a) and (b): the processor on a backlog, against the naive way and against the bare driver.
 
 use std::time::Duration;
 
@@ -11,33 +11,33 @@ use tokio::time::{Instant, sleep};
 use crate::Bench;
 use crate::baseline::{self, Measured};
 use crate::load::Keys;
-use crate::vitals::cpu_seconds;
+use crate::process_usage::cpu_seconds;
 
-/// How often a processor is asked how far it is.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// How long a processor may take to begin.
+/// How often a processor's metrics are read.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Longest time until a processor counts its first cell.
 const START_BOUND: Duration = Duration::from_secs(60);
-/// A window in the configuration's default size counts as full steady state while this much is left outside of it.
+/// The measurement ends when no more than this share of the backlog is left: until then the window stays full.
 const LEFT_SHARE: f64 = 0.03;
 
-/// What was measured of both.
+/// The naive way and the processor on the same keys.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Counted {
+pub(crate) struct Comparison {
     pub(crate) naive: Measured,
     pub(crate) processor: Measured,
 }
 
-impl Counted {
+impl Comparison {
     pub(crate) fn ratio(&self) -> f64 {
         self.processor.events_per_second() / self.naive.events_per_second()
     }
 }
 
-/// All of it.
+/// The results of (a) and (b).
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Counting {
-    pub(crate) uniform: Counted,
-    pub(crate) zipf: Counted,
+    pub(crate) uniform: Comparison,
+    pub(crate) zipf: Comparison,
     pub(crate) batch_cells: f64,
     pub(crate) bare: Measured,
 }
@@ -48,7 +48,7 @@ impl Counting {
     }
 }
 
-/// Measures them in turn, so that a machine that grows slower does so to all.
+/// Measures them in turn, so that a machine that becomes slower does so for all of them.
 pub(crate) async fn measure(bench: &mut Bench) -> Result<Counting> {
     let sizes = bench.sizes.clone();
     let (uniform, zipf) = (Keys::Uniform(sizes.tracks), Keys::Zipf(sizes.tracks));
@@ -81,27 +81,30 @@ fn rounded(cells: f64) -> usize {
 }
 
 async fn naive(bench: &Bench, keys: Keys) -> Result<Measured> {
-    let stage = bench.stage("naive", "").await?;
+    let namespace = bench.namespace("naive", "").await?;
     let backlog = bench.sizes.naive_backlog;
-    stage.feed()?.send(bench.load(keys)?.take(backlog)).await?;
+    namespace
+        .feed()?
+        .send(bench.load(keys)?.take(backlog))
+        .await?;
     let arguments = [
         "naive",
         "--kafka",
-        &stage.servers.kafka,
+        &namespace.servers.kafka,
         "--topic",
-        stage.topic(),
+        namespace.topic(),
     ];
-    baseline::run(bench, stage.keyspace(), &arguments).await
+    baseline::run(bench, namespace.keyspace(), &arguments).await
 }
 
 async fn batches(bench: &Bench, cells: usize) -> Result<Measured> {
-    let stage = bench.stage("batches", "").await?;
+    let namespace = bench.namespace("batches", "").await?;
     let (cells, tracks) = (cells.to_string(), bench.sizes.tracks.to_string());
     let arguments = ["batches", "--cells", &cells, "--tracks", &tracks];
-    baseline::run(bench, stage.keyspace(), &arguments).await
+    baseline::run(bench, namespace.keyspace(), &arguments).await
 }
 
-/// How far a processor is.
+/// A processor's metrics at one time.
 #[derive(Clone, Copy)]
 struct Sample {
     at: Instant,
@@ -136,24 +139,30 @@ impl Sample {
     }
 }
 
-/// With a full window, as many events are answered as are taken in: so those are counted.
+/// Counts ingested events: while the window is full, as many are acknowledged.
 async fn processor(bench: &Bench, keys: Keys, backlog: u32) -> Result<Measured> {
-    let stage = bench.stage("processor", "").await?;
+    let namespace = bench.namespace("processor", "").await?;
     let events = usize::try_from(backlog)?;
-    stage.feed()?.send(bench.load(keys)?.take(events)).await?;
-    let mut process = stage.processor("processor").await?;
+    namespace
+        .feed()?
+        .send(bench.load(keys)?.take(events))
+        .await?;
+    let mut process = namespace.processor("processor").await?;
     let address = TestNamespace::address(&mut process).await?;
     let pid = process.pid();
     let deadline = Instant::now() + START_BOUND;
     while Sample::take(&address, pid).await?.cells == 0.0 {
-        ensure!(Instant::now() < deadline, "the processor does not begin");
-        sleep(LOOK_INTERVAL).await;
+        ensure!(
+            Instant::now() < deadline,
+            "the processor does not start counting"
+        );
+        sleep(POLL_INTERVAL).await;
     }
     sleep(bench.sizes.window_warm_up).await;
     let before = Sample::take(&address, pid).await?;
     let mut after = before;
     while after.at - before.at < bench.sizes.measure {
-        sleep(LOOK_INTERVAL).await;
+        sleep(POLL_INTERVAL).await;
         let now = Sample::take(&address, pid).await?;
         if now.events > f64::from(backlog) * (1.0 - LEFT_SHARE) {
             break;
@@ -162,7 +171,7 @@ async fn processor(bench: &Bench, keys: Keys, backlog: u32) -> Result<Measured> 
     }
     ensure!(
         (after.at - before.at) * 4 > bench.sizes.measure,
-        "a backlog of {backlog} events is too short: all were taken in at once"
+        "a backlog of {backlog} events is too short: all were ingested at once"
     );
     process.kill().await?;
     Ok(after.since(&before))

@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
 use stitch_harness::events::Record;
-use stitch_harness::recount::Place;
+use stitch_harness::recount::CellId;
 
 /// The only counter, at all five granularities.
 pub(crate) const COUNTERS: &str = r#"
@@ -31,26 +31,26 @@ pub(crate) const CELLS: [(&str, i64); 5] = [
 const HOUR_START_MS: i64 = 1_699_999_200_000;
 const HOUR_MS: i64 = 3_600_000;
 
-/// A track's events follow each other as closely as this many other tracks' let them.
+/// Tracks whose events alternate before the next block of tracks begins.
 const BLOCK: u32 = 1000;
 
-/// Whose events they are.
+/// The distribution of events over tracks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Keys {
-    /// Equally frequent tracks, at random.
+    /// Equally frequent tracks, in random order.
     Uniform(u32),
     /// Tracks by Zipf's law with exponent 1.1.
     Zipf(u32),
-    /// Every track, so many times.
+    /// Every track, equally often.
     Each { tracks: u32, times: u32 },
 }
 
-/// An endless row of events.
+/// An endless sequence of events.
 pub(crate) struct Load {
     keys: Keys,
     zipf: Option<Zipf<f64>>,
     random: ChaCha8Rng,
-    made: u32,
+    count: u32,
 }
 
 impl Load {
@@ -63,7 +63,7 @@ impl Load {
             keys,
             zipf,
             random: ChaCha8Rng::seed_from_u64(seed),
-            made: 0,
+            count: 0,
         })
     }
 
@@ -74,7 +74,7 @@ impl Load {
                 track(self.random.random_range(0..tracks))
             }
             (Keys::Each { tracks, times }, _) => {
-                let (block, within) = (self.made / (BLOCK * times), self.made % BLOCK);
+                let (block, within) = (self.count / (BLOCK * times), self.count % BLOCK);
                 track((block * BLOCK + within) % tracks)
             }
         }
@@ -86,8 +86,8 @@ impl Iterator for Load {
 
     fn next(&mut self) -> Option<Record> {
         let track = self.track();
-        let time = HOUR_START_MS + i64::from(self.made) % HOUR_MS;
-        self.made = self.made.wrapping_add(1);
+        let time = HOUR_START_MS + i64::from(self.count) % HOUR_MS;
+        self.count = self.count.wrapping_add(1);
         let value = format!(r#"{{"type":"play","track":"{track}","time":{time}}}"#);
         Some(Record {
             key: track.into_bytes(),
@@ -101,10 +101,10 @@ pub(crate) fn track(number: u32) -> String {
     format!("track-{number}")
 }
 
-/// Any cell of any of these tracks.
-pub(crate) fn any_cell(random: &mut impl Rng, tracks: u32) -> Place {
+/// A random cell of a random track.
+pub(crate) fn any_cell(random: &mut impl Rng, tracks: u32) -> CellId {
     let (granularity, bucket_ms) = CELLS[random.random_range(0..CELLS.len())];
-    Place {
+    CellId {
         counter: COUNTER.to_owned(),
         key: track(random.random_range(0..tracks)),
         granularity: granularity.to_owned(),
@@ -119,16 +119,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_track_has_its_events() {
+    fn every_track_has_equally_many_events() {
         let keys = Keys::Each {
             tracks: 3000,
             times: 2,
         };
-        let mut seen = BTreeMap::<Vec<u8>, u32>::new();
+        let mut events = BTreeMap::<Vec<u8>, u32>::new();
         for record in Load::new(keys, 1).unwrap().take(6000) {
-            *seen.entry(record.key).or_default() += 1;
+            *events.entry(record.key).or_default() += 1;
         }
-        assert_eq!(seen.len(), 3000);
-        assert!(seen.values().all(|times| *times == 2));
+        assert_eq!(events.len(), 3000);
+        assert!(events.values().all(|times| *times == 2));
     }
 }

@@ -1,4 +1,4 @@
-//! (d) and (e): how long the lock of a range is held while its wrong cells are made right.
+//! (d) and (e): how long the lock of a range is held while its wrong cells are corrected.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use crate::Bench;
 use crate::auditing::{RANGES, Table};
 use crate::load::{Keys, any_cell};
 
-/// Changes on their way at once.
-const SIDE_BY_SIDE: usize = 64;
+/// Changes in flight.
+const IN_FLIGHT: usize = 64;
 const BOUND: Duration = Duration::from_secs(300);
 
-/// How long locks were held.
+/// The times for which locks were held.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Locks {
-    /// In milliseconds, in order.
+    /// In ascending order.
     pub(crate) held_ms: Vec<u32>,
     pub(crate) cells_per_range: u32,
     pub(crate) wrong_per_range: u32,
@@ -30,7 +30,7 @@ pub(crate) struct Locks {
 }
 
 impl Locks {
-    /// The shortest time that so many of 100 locks do not exceed.
+    /// The shortest time that `percent` of the locks do not exceed.
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
         let rank = (self.held_ms.len() * percent).div_ceil(100).max(1);
         self.held_ms.get(rank - 1).copied().map_or(0.0, f64::from)
@@ -41,13 +41,13 @@ impl Locks {
     }
 }
 
-/// Breaks so many cells and restores them again and again under live traffic, until there were enough locks or time is up.
+/// Corrupts cells and restores them under live traffic, until enough locks were measured or the time is up.
 pub(crate) async fn measure(bench: &mut Bench, table: &Table, wrong: u32) -> Result<Locks> {
-    let vandal = Corruptor::enter(&bench.servers, table.stage.keyspace(), 1).await?;
+    let corruptor = Corruptor::connect(&bench.servers, table.namespace.keyspace(), 1).await?;
     let mut random = ChaCha8Rng::seed_from_u64(2);
     let events = bench.load(Keys::Uniform(table.tracks))?;
     let live = table
-        .stage
+        .namespace
         .feed()?
         .live(events, bench.sizes.live_per_second);
     let until = Instant::now() + bench.sizes.locks_budget;
@@ -57,21 +57,21 @@ pub(crate) async fn measure(bench: &mut Bench, table: &Table, wrong: u32) -> Res
         ..Locks::default()
     };
     while locks.held_ms.len() < bench.sizes.locks && Instant::now() < until {
-        let broken = (0..wrong)
+        let cells = (0..wrong)
             .map(|_| any_cell(&mut random, table.tracks))
             .collect::<Vec<_>>();
-        stream::iter(&broken)
-            .map(|place| vandal.add(place, 1000))
-            .buffer_unordered(SIDE_BY_SIDE)
+        stream::iter(&cells)
+            .map(|id| corruptor.add(id, 1000))
+            .buffer_unordered(IN_FLIGHT)
             .try_collect::<()>()
             .await?;
         let finished = table
-            .stage
+            .namespace
             .restorator("run", &["--now", "--output", "json"], BOUND)
             .await?;
         ensure!(
             finished.code == Some(0),
-            "run ended with {:?}: {}{}",
+            "run exited with {:?}: {}{}",
             finished.code,
             finished.output,
             finished.errors

@@ -1,4 +1,4 @@
-//! On what it was measured.
+//! Describes the machine, the servers and the build that are measured.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use chrono::Utc;
 use stitch_harness::servers::repository;
 
-/// A sentence about machine, servers and day.
+/// One sentence with date, build, machine and servers.
 pub(crate) fn describe() -> Result<String> {
     let cpu = fs::read_to_string("/proc/cpuinfo")?;
     let memory = fs::read_to_string("/proc/meminfo")?;
@@ -35,7 +35,7 @@ pub(crate) fn describe() -> Result<String> {
     ))
 }
 
-/// What was built, as git names it; `+` if something is changed beside it.
+/// The commit, as git describes it; with `+` if there are uncommitted changes.
 fn commit() -> Result<String> {
     let mut git = Command::new("git");
     git.arg("-C").arg(repository()?);

@@ -1,4 +1,4 @@
-//! Measures Stitch against its alternatives, in one run and on the same servers. `deploy/bench` starts it.
+//! The program of `deploy/bench`: measures Stitch against its alternatives, in one run and on the same servers.
 
 mod auditing;
 mod baseline;
@@ -11,7 +11,7 @@ mod plot;
 mod report;
 mod serving;
 mod sizes;
-mod vitals;
+mod process_usage;
 
 use std::fs;
 use std::io::{self, Write};
@@ -37,56 +37,56 @@ struct Arguments {
     /// The folder of servers that `deploy/local` started
     #[arg(long, required = true)]
     servers: Option<PathBuf>,
-    /// Small sizes, to see that it works: the figures mean little
+    /// Small sizes, to see that everything works: the figures mean little
     #[arg(long)]
     quick: bool,
-    /// Which parts, of a to g
+    /// The parts to measure, of a to g
     #[arg(long, default_value = "abcdefg")]
     parts: String,
     /// The load generator of (g)
     #[arg(long)]
     oha: Option<PathBuf>,
-    /// The document in which rows of these parts are replaced; the pictures stand beside it
+    /// The document in which the rows of these parts are replaced; the plots are written into its folder
     #[arg(long)]
     write: Option<PathBuf>,
     #[command(subcommand)]
     baseline: Option<Baseline>,
 }
 
-/// Where it is measured, and how much.
+/// Servers, sizes and the folder of results.
 pub(crate) struct Bench {
     pub(crate) servers: Servers,
     pub(crate) folder: PathBuf,
     pub(crate) sizes: Sizes,
-    begun: Instant,
+    started: Instant,
 }
 
 impl Bench {
-    /// A namespace of its own, with the configuration's defaults where these matter to speed.
-    pub(crate) async fn stage(&self, name: &str, changes: &str) -> Result<TestNamespace> {
+    /// Creates a namespace, with the product's defaults where they matter to speed.
+    pub(crate) async fn namespace(&self, name: &str, changes: &str) -> Result<TestNamespace> {
         const DEFAULTS: &str = "[cassandra]\nrequest_timeout_ms = 5000\n";
         let ranges = if changes.contains("[ranges]") {
             changes
         } else {
             "[ranges]\nbits = 6\n"
         };
-        let setting = TestConfig {
+        let test_config = TestConfig {
             name: format!("bench_{name}"),
             folder: self.folder.join(name),
             partitions: 4,
             config: format!("{DEFAULTS}{ranges}{COUNTERS}"),
         };
-        TestNamespace::build(&self.servers, &setting).await
+        TestNamespace::build(&self.servers, &test_config).await
     }
 
-    /// Events that follow from nothing but whose they are.
+    /// The same events each time, for the same keys.
     pub(crate) fn load(&self, keys: Keys) -> Result<Load> {
         Load::new(keys, 1)
     }
 
-    /// Tells whoever waits.
+    /// Reports progress on standard error.
     pub(crate) fn say(&mut self, what: &str) -> Result<()> {
-        let seconds = self.begun.elapsed().as_secs();
+        let seconds = self.started.elapsed().as_secs();
         Ok(writeln!(
             io::stderr(),
             "[{}:{:02}] {what}",
@@ -101,8 +101,8 @@ async fn main() -> ExitCode {
     match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard error may be gone as well; the exit code is not.
-            writeln!(io::stderr(), "the benchmark broke off: {error:#}").ok();
+            // Standard error may be closed, too; the exit code still reports the failure.
+            writeln!(io::stderr(), "the benchmark failed: {error:#}").ok();
             ExitCode::from(2)
         }
     }
@@ -128,7 +128,7 @@ async fn run(arguments: Arguments) -> Result<()> {
             Sizes::full()
         },
         folder,
-        begun: Instant::now(),
+        started: Instant::now(),
     };
     let results = measure(&mut bench, &arguments.parts, arguments.oha.as_deref()).await?;
     writeln!(io::stdout(), "{}", report::markdown(&results))?;
@@ -138,7 +138,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     )?;
     let pictures = arguments.write.as_deref().and_then(Path::parent);
     let drawn = plot::draw(&results, pictures.unwrap_or(&bench.folder))?;
-    bench.say(&format!("drawn: {}", drawn.join(", ")))?;
+    bench.say(&format!("plots written: {}", drawn.join(", ")))?;
     if let Some(file) = arguments.write {
         let before = fs::read_to_string(&file)?;
         fs::write(&file, report::published(&before, &results)?)?;
@@ -178,6 +178,6 @@ async fn measure(bench: &mut Bench, parts: &str, oha: Option<&Path>) -> Result<R
         let oha = oha.context("(g) takes --oha: the load generator's path")?;
         results.serving = Some(serving::measure(bench, oha).await?);
     }
-    bench.say("measured")?;
+    bench.say("done")?;
     Ok(results)
 }

@@ -1,4 +1,4 @@
-//! (f): the most memory that both programs had, at a backlog and at one ten times as long.
+//! (f): peak memory of processor and plan, with a backlog and with one ten times as long.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use serde::Serialize;
 use crate::Bench;
 use crate::auditing::plan;
 use crate::load::Keys;
-use crate::vitals::peak_mib;
+use crate::process_usage::peak_mib;
 
-/// The same cells, however long the backlog; so few that the longer one is counted in a minute.
+/// The same cells for both backlogs; few enough for the longer one to be counted within a minute.
 const TRACKS: u32 = 1000;
 const BOUND: Duration = Duration::from_secs(400);
 
-/// The peaks in MiB at one backlog.
+/// Peaks in MiB with one backlog.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Peaks {
     pub(crate) events: u32,
     pub(crate) processor: f64,
-    /// A plan while nothing of the backlog is counted.
+    /// A plan before the backlog is counted.
     pub(crate) plan_before: f64,
-    /// A plan when all of it is.
+    /// A plan after it.
     pub(crate) plan_after: f64,
 }
 
-/// Both.
+/// The results of (f).
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Memory {
     pub(crate) short: Peaks,
@@ -41,19 +41,19 @@ pub(crate) async fn measure(bench: &mut Bench) -> Result<Memory> {
 }
 
 async fn peaks(bench: &mut Bench, events: u32) -> Result<Peaks> {
-    bench.say(&format!("memory at a backlog of {events} events"))?;
-    let stage = bench.stage("memory", "").await?;
+    bench.say(&format!("memory with a backlog of {events} events"))?;
+    let namespace = bench.namespace("memory", "").await?;
     let load = bench.load(Keys::Uniform(TRACKS))?;
-    stage
+    namespace
         .feed()?
         .send(load.take(usize::try_from(events)?))
         .await?;
-    let before = plan(&stage).await?;
-    let processor = stage.processor("memory-processor").await?;
-    stage.lag()?.until_none(BOUND).await?;
+    let before = plan(&namespace).await?;
+    let processor = namespace.processor("memory-processor").await?;
+    namespace.lag()?.until_none(BOUND).await?;
     let peak = peak_mib(processor.pid()).context("the processor runs")?;
-    stage.stop([processor]).await?;
-    let after = plan(&stage).await?;
+    namespace.stop([processor]).await?;
+    let after = plan(&namespace).await?;
     Ok(Peaks {
         events,
         processor: peak,

@@ -1,4 +1,4 @@
-//! The table as bars.
+//! Draws the results as bar charts.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::report::{Results, thousands};
-use crate::serving::{Answered, KEYS};
+use crate::serving::{KEYS, QueryComparison};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -17,21 +17,20 @@ const OURS: RGBColor = RGBColor(31, 119, 180);
 const OTHERS: RGBColor = RGBColor(170, 170, 170);
 const FONT: &str = "sans-serif";
 
-/// One bar.
 struct Bar {
     name: &'static str,
     value: f64,
     ours: bool,
 }
 
-/// Bars of one unit.
+/// Bars with a common unit.
 struct Panel {
     title: &'static str,
     bars: Vec<Bar>,
 }
 
-/// Draws each picture of which every figure was measured in this run, into `folder`, and names it: one that is drawn in
-/// part would say that the rest was not measured.
+/// Draws into `folder` each picture of which every figure was measured in this run, and returns their names: a partly
+/// drawn one would suggest that the rest was never measured.
 pub(crate) fn draw(results: &Results, folder: &Path) -> Result<Vec<&'static str>> {
     let pictures = [
         ("performance.svg", panels(results)),
@@ -124,7 +123,7 @@ fn panels(results: &Results) -> Option<[Panel; 4]> {
 /// (g).
 fn serving_panels(results: &Results) -> Option<[Panel; 4]> {
     let serving = results.serving.as_ref()?;
-    let pair = |title, answered: &Answered, times: f64| Panel {
+    let pair = |title, answered: &QueryComparison, times: f64| Panel {
         title,
         bars: vec![
             other("bare driver", answered.bare_per_second() * times),
@@ -142,7 +141,7 @@ fn serving_panels(results: &Results) -> Option<[Panel; 4]> {
             f64::from(KEYS),
         ),
         Panel {
-            title: "(g) answered of what can be answered, %",
+            title: "(g) answered, % of the capacity",
             bars: vec![
                 ours(
                     "counts, 1×",

@@ -1,4 +1,4 @@
-//! The table that is printed and published.
+//! The table of results, as printed and as published.
 
 mod document;
 mod serving;
@@ -7,13 +7,13 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::auditing::Auditing;
-use crate::counting::{Counted, Counting};
+use crate::counting::{Comparison, Counting};
 use crate::locks::Locks;
 use crate::memory::Memory;
 use crate::serving::Serving;
 use crate::sizes::Sizes;
 
-/// What was measured.
+/// The results of one run.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Results {
     pub(crate) machine: String,
@@ -27,7 +27,7 @@ pub(crate) struct Results {
     pub(crate) serving: Option<Serving>,
 }
 
-/// A line of the table.
+/// A row of the table.
 struct Row {
     what: String,
     stitch: String,
@@ -38,7 +38,6 @@ struct Row {
 }
 
 impl Row {
-    /// As a line of the table.
     fn line(&self) -> String {
         let Self {
             what,
@@ -57,12 +56,12 @@ impl Row {
     }
 }
 
-/// The document with the rows of what was measured in the place of those before.
+/// The document with the rows of this run in place of earlier rows of the same parts.
 pub(crate) fn published(document: &str, results: &Results) -> Result<String> {
     document::with(document, measured(results))
 }
 
-/// Machine and table.
+/// The description of the machine and the table.
 pub(crate) fn markdown(results: &Results) -> String {
     measured(results).markdown()
 }
@@ -96,8 +95,8 @@ fn measured(results: &Results) -> document::Measured {
 }
 
 fn counting_rows(counting: &Counting) -> Vec<Row> {
-    let against_naive = |keys: &str, counted: &Counted, times: f64, aim| {
-        let Counted { naive, processor } = counted;
+    let against_naive = |keys: &str, comparison: &Comparison, times: f64, aim| {
+        let Comparison { naive, processor } = comparison;
         let cpu = |us: f64| format!("{us:.1} µs");
         [
             Row {
@@ -106,9 +105,9 @@ fn counting_rows(counting: &Counting) -> Vec<Row> {
                 ),
                 stitch: thousands(processor.events_per_second()),
                 alternative: thousands(naive.events_per_second()),
-                ratio: format!("{:.1}×", counted.ratio()),
+                ratio: format!("{:.1}×", comparison.ratio()),
                 aim,
-                met: Some(counted.ratio() >= times),
+                met: Some(comparison.ratio() >= times),
             },
             Row {
                 what: format!("(a) {keys}: the client's CPU for a cell of an event"),
@@ -170,7 +169,7 @@ fn auditing_rows(auditing: &Auditing) -> [Row; 2] {
 }
 
 fn lock_row(part: &str, locks: &Locks, first: Option<&Locks>, aim: &'static str) -> Row {
-    /// Less than this is the noise of a shared machine.
+    /// Growth below this is the noise of a shared machine.
     const GROWTH_MAX: f64 = 1.25;
     let p99 = locks.percentile(99);
     let (ratio, met) = match (part, first) {
@@ -202,7 +201,7 @@ fn lock_row(part: &str, locks: &Locks, first: Option<&Locks>, aim: &'static str)
 }
 
 fn memory_rows(memory: &Memory) -> Vec<Row> {
-    /// As much may come from the allocator.
+    /// Growth up to this may come from the allocator.
     const GROWTH_MAX: f64 = 1.25;
     let Memory { short, long } = memory;
     let row = |what: &str, now: f64, before: f64| Row {
@@ -220,11 +219,11 @@ fn memory_rows(memory: &Memory) -> Vec<Row> {
     vec![
         row("processor", long.processor, short.processor),
         row(
-            "plan, nothing of it counted",
+            "plan, backlog not counted",
             long.plan_before,
             short.plan_before,
         ),
-        row("plan, all of it counted", long.plan_after, short.plan_after),
+        row("plan, backlog counted", long.plan_after, short.plan_after),
     ]
 }
 
@@ -232,7 +231,7 @@ fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
-/// A whole number with its thousands apart.
+/// Formats a whole number with commas between its thousands.
 pub(crate) fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
@@ -250,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thousands_stand_apart() {
+    fn thousands_are_separated_by_commas() {
         assert_eq!(thousands(999.4), "999");
         assert_eq!(thousands(12_345_678.0), "12,345,678");
     }

@@ -1,9 +1,8 @@
-//! (g): the API, against the bare driver reading the same, with many connections open, and under more load than it can
-//! answer.
+//! (g): the API against the bare driver reading the same cells, with many open connections, and under overload.
 
 mod generator;
 pub(crate) mod month;
-mod site;
+mod api_under_test;
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,41 +11,41 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use crate::Bench;
-use crate::baseline::reads::{KEYS_AT_ONCE, Question};
+use crate::baseline::reads::{KEYS_AT_ONCE, Query};
 use crate::baseline::{self, Measured};
+use api_under_test::ApiUnderTest;
 use generator::Load;
-pub(crate) use generator::Loaded;
-use site::Site;
+pub(crate) use generator::LoadResult;
 
 /// Keys of a page.
 pub(crate) const KEYS: u32 = 200;
-/// Requests that the API answers at once, by default; a page takes as many places as it reads keys at once.
-const PLACES: usize = 512;
-/// Questions on their way at once.
-const ASKERS: u32 = 64;
-/// The same for pages, each of which reads 32 keys at once.
-const PAGE_ASKERS: u32 = 8;
-/// Connections that are open.
+/// The API's default limit of concurrent requests; a page takes as many permits as it reads keys at once.
+const PERMITS: usize = 512;
+/// Concurrent requests.
+const CLIENTS: u32 = 64;
+/// Concurrent requests for pages, each of which reads 32 keys at once.
+const PAGE_CLIENTS: u32 = 8;
+/// Open connections.
 pub(crate) const CONNECTIONS: u32 = 2000;
-/// More than the API lets wait: almost all the connections that it takes.
-const CROWD: u32 = 4000;
-/// How much of what it can answer they ask for.
-pub(crate) const SHARE_ASKED: f64 = 0.5;
-/// Times as much as it can answer.
-pub(crate) const TOO_MUCH: f64 = 3.0;
-/// Of a list of questions by chance, hardly any two on their way at once may be the same.
+/// More connections than the API lets wait: almost its limit.
+const CONNECTIONS_NEAR_LIMIT: u32 = 4000;
+/// The share of the API's capacity that open connections request.
+pub(crate) const OPEN_LOAD_SHARE: f64 = 0.5;
+/// Requests a second under overload, as a multiple of the API's capacity.
+pub(crate) const OVERLOAD_FACTOR: f64 = 3.0;
+/// Queries are drawn at random from a long list, so hardly any two concurrent ones are equal.
 const COALESCED_SHARE_MAX: f64 = 0.05;
 
-/// One question, asked of both.
+/// One query, measured on both.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Answered {
+pub(crate) struct QueryComparison {
     pub(crate) bare: Measured,
-    pub(crate) api: Loaded,
-    /// Seconds of a processor that the API has used.
+    pub(crate) api: LoadResult,
+    /// CPU seconds used by the API.
     pub(crate) api_cpu_seconds: f64,
 }
 
-impl Answered {
+impl QueryComparison {
     pub(crate) fn share_of_bare(&self) -> f64 {
         self.api.per_second() / self.bare_per_second()
     }
@@ -56,25 +55,25 @@ impl Answered {
     }
 }
 
-/// Many connections, each of which asks now and then.
+/// Many connections, each with a request now and then.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Open {
     pub(crate) asked_per_second: f64,
-    /// As the API counted them in the midst of it.
+    /// Counted by the API during the run.
     pub(crate) connections: f64,
     pub(crate) memory_mib: f64,
     pub(crate) idle_memory_mib: f64,
-    pub(crate) loaded: Loaded,
+    pub(crate) loaded: LoadResult,
 }
 
-/// As much as it can answer, and more.
+/// The API at its capacity and at a multiple of it.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Overload {
     pub(crate) connections: u32,
     pub(crate) once_asked: f64,
-    pub(crate) once: Loaded,
+    pub(crate) once: LoadResult,
     pub(crate) more_asked: f64,
-    pub(crate) more: Loaded,
+    pub(crate) more: LoadResult,
 }
 
 impl Overload {
@@ -83,113 +82,113 @@ impl Overload {
     }
 }
 
-/// All of it.
+/// The results of (g).
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Serving {
     pub(crate) tracks: u32,
-    pub(crate) count: Answered,
-    pub(crate) series: Answered,
-    pub(crate) counts: Answered,
+    pub(crate) count: QueryComparison,
+    pub(crate) series: QueryComparison,
+    pub(crate) counts: QueryComparison,
     pub(crate) open: Open,
     pub(crate) overload: Overload,
-    pub(crate) overload_crowd: Overload,
+    pub(crate) overload_near_limit: Overload,
     pub(crate) overload_pages: Overload,
 }
 
-/// Measures all of it.
+/// Measures (g).
 pub(crate) async fn measure(bench: &mut Bench, oha: &Path) -> Result<Serving> {
     let sizes = bench.sizes.clone();
     bench.say(&format!(
         "filling a table with {} tracks",
         sizes.served_tracks
     ))?;
-    let stage = bench.stage("serving", "").await?;
+    let namespace = bench.namespace("serving", "").await?;
     let tracks = sizes.served_tracks.to_string();
-    baseline::run(bench, stage.keyspace(), &["fill", "--tracks", &tracks]).await?;
-    let site = Site::open(stage, sizes.served_tracks, oha).await?;
-    site.answers_what_is_there().await?;
+    baseline::run(bench, namespace.keyspace(), &["fill", "--tracks", &tracks]).await?;
+    let api = ApiUnderTest::open(namespace, sizes.served_tracks, oha).await?;
+    api.check_answers().await?;
     let mut all = Serving {
         tracks: sizes.served_tracks,
         ..Serving::default()
     };
     for round in 1..=sizes.rounds {
-        for (question, sum) in [
-            (Question::Count, &mut all.count),
-            (Question::Series, &mut all.series),
-            (Question::Counts, &mut all.counts),
+        for (query, sum) in [
+            (Query::Count, &mut all.count),
+            (Query::Series, &mut all.series),
+            (Query::Counts, &mut all.counts),
         ] {
-            bench.say(&format!("round {round}: {question:?}, bare driver and API"))?;
-            let one = answered(bench, &site, question).await?;
+            bench.say(&format!("round {round}: {query:?}, bare driver and API"))?;
+            let one = compare(bench, &api, query).await?;
             sum.bare += one.bare;
             sum.api += one.api;
             sum.api_cpu_seconds += one.api_cpu_seconds;
         }
     }
     bench.say(&format!("{CONNECTIONS} connections"))?;
-    all.open = open(&site, all.count.api.per_second(), sizes.serve_measure).await?;
-    bench.say("more than can be answered: counts")?;
-    let (time, few, crowd) = (sizes.serve_measure, CONNECTIONS, CROWD);
-    all.overload = overload(&site, Question::Count, PLACES, few, time).await?;
-    all.overload_crowd = overload(&site, Question::Count, PLACES, crowd, time).await?;
-    bench.say("more than can be answered: pages")?;
-    let places = PLACES / KEYS_AT_ONCE;
-    all.overload_pages = overload(&site, Question::Counts, places, few, time).await?;
-    site.close().await?;
+    all.open = open(&api, all.count.api.per_second(), sizes.serve_measure).await?;
+    bench.say("overload: counts")?;
+    let (time, few, many) = (sizes.serve_measure, CONNECTIONS, CONNECTIONS_NEAR_LIMIT);
+    all.overload = overload(&api, Query::Count, PERMITS, few, time).await?;
+    all.overload_near_limit = overload(&api, Query::Count, PERMITS, many, time).await?;
+    bench.say("overload: pages")?;
+    let permits = PERMITS / KEYS_AT_ONCE;
+    all.overload_pages = overload(&api, Query::Counts, permits, few, time).await?;
+    api.close().await?;
     Ok(all)
 }
 
-async fn answered(bench: &Bench, site: &Site, question: Question) -> Result<Answered> {
-    let (name, keys, at_once) = match question {
-        Question::Count => ("count", 1, ASKERS),
-        Question::Series => ("series", 1, ASKERS),
-        Question::Counts => ("counts", KEYS, PAGE_ASKERS),
+async fn compare(bench: &Bench, api: &ApiUnderTest, query: Query) -> Result<QueryComparison> {
+    let (name, keys, at_once) = match query {
+        Query::Count => ("count", 1, CLIENTS),
+        Query::Series => ("series", 1, CLIENTS),
+        Query::Counts => ("counts", KEYS, PAGE_CLIENTS),
     };
-    let (keys, askers) = (keys.to_string(), at_once.to_string());
-    let tracks = site.tracks.to_string();
+    let (keys, clients) = (keys.to_string(), at_once.to_string());
+    let tracks = api.tracks.to_string();
     let arguments = [
         "read",
-        "--question",
+        "--query",
         name,
         "--tracks",
         &tracks,
         "--keys",
         &keys,
         "--at-once",
-        &askers,
+        &clients,
     ];
     let times = (bench.sizes.serve_warm_up, bench.sizes.serve_measure);
-    let bare = baseline::run_for(bench, site.stage.keyspace(), &arguments, times).await?;
+    let bare = baseline::run_for(bench, api.namespace.keyspace(), &arguments, times).await?;
     let load = |time| Load {
         connections: at_once,
         rate: None,
         time,
     };
-    site.ask(question, load(times.0)).await?;
-    let before = site.used().await?;
-    let api = site.ask(question, load(times.1)).await?;
-    let used = site.used().await?.since(&before);
+    api.run(query, load(times.0)).await?;
+    let before = api.usage().await?;
+    let result = api.run(query, load(times.1)).await?;
+    let usage = api.usage().await?.since(&before);
     ensure!(
-        api.failed == 0.0 && api.refused == 0.0,
-        "the API refused or failed {question:?}: {api:?}"
+        result.failed == 0.0 && result.refused == 0.0,
+        "the API refused or failed {query:?}: {result:?}"
     );
     ensure!(
-        used.coalesced <= (used.coalesced + used.reads) * COALESCED_SHARE_MAX,
-        "{} reads were spared by {} others: that is not what the bare driver did",
-        used.coalesced,
-        used.reads
+        usage.coalesced <= (usage.coalesced + usage.reads) * COALESCED_SHARE_MAX,
+        "{} reads were coalesced into {} others: the bare driver had no such advantage",
+        usage.coalesced,
+        usage.reads
     );
-    Ok(Answered {
+    Ok(QueryComparison {
         bare,
-        api,
-        api_cpu_seconds: used.cpu_seconds,
+        api: result,
+        api_cpu_seconds: usage.cpu_seconds,
     })
 }
 
-/// Half of what it can answer, by many.
-async fn open(site: &Site, capacity: f64, time: Duration) -> Result<Open> {
-    let idle_memory_mib = site.memory_mib()?;
-    let asked_per_second = capacity * SHARE_ASKED;
-    // Each of them is opened by its first request.
+/// Requests half of the capacity over many connections.
+async fn open(api: &ApiUnderTest, capacity: f64, time: Duration) -> Result<Open> {
+    let idle_memory_mib = api.memory_mib()?;
+    let asked_per_second = capacity * OPEN_LOAD_SHARE;
+    // A connection is opened by its first request.
     let opened = Duration::from_secs_f64(f64::from(CONNECTIONS) * 2.0 / asked_per_second);
     let time = time.max(opened);
     let load = Load {
@@ -197,12 +196,12 @@ async fn open(site: &Site, capacity: f64, time: Duration) -> Result<Open> {
         rate: Some(asked_per_second),
         time,
     };
-    let look = async {
+    let sample = async {
         tokio::time::sleep(time * 4 / 5).await;
-        anyhow::Ok((site.connections().await?, site.memory_mib()?))
+        anyhow::Ok((api.connections().await?, api.memory_mib()?))
     };
-    let (loaded, looked) = tokio::join!(site.ask(Question::Count, load), look);
-    let (loaded, (connections, memory_mib)) = (loaded?, looked?);
+    let (loaded, sampled) = tokio::join!(api.run(Query::Count, load), sample);
+    let (loaded, (connections, memory_mib)) = (loaded?, sampled?);
     ensure!(
         connections >= f64::from(CONNECTIONS),
         "only {connections} connections were open"
@@ -216,34 +215,34 @@ async fn open(site: &Site, capacity: f64, time: Duration) -> Result<Open> {
     })
 }
 
-/// As much as it can answer is asked for, and several times as much; whoever asks waits for nobody. How much that is, those
-/// tell who take all `places` and ask again as soon as they are answered.
+/// Requests the API's capacity and a multiple of it, at a fixed rate that does not wait for answers. The capacity is
+/// measured by as many clients as there are permits, each of which sends its next request when the last is answered.
 async fn overload(
-    site: &Site,
-    question: Question,
-    places: usize,
+    api: &ApiUnderTest,
+    query: Query,
+    permits: usize,
     connections: u32,
     time: Duration,
 ) -> Result<Overload> {
     let busy = Load {
-        connections: u32::try_from(places)?,
+        connections: u32::try_from(permits)?,
         rate: None,
         time,
     };
-    let capacity = site.ask(question, busy).await?.per_second();
-    let ask = async |times: f64| {
+    let capacity = api.run(query, busy).await?.per_second();
+    let run = async |times: f64| {
         let load = Load {
             connections,
             rate: Some(capacity * times),
             time,
         };
-        site.ask(question, load).await
+        api.run(query, load).await
     };
     Ok(Overload {
         connections,
         once_asked: capacity,
-        once: ask(1.0).await?,
-        more_asked: capacity * TOO_MUCH,
-        more: ask(TOO_MUCH).await?,
+        once: run(1.0).await?,
+        more_asked: capacity * OVERLOAD_FACTOR,
+        more: run(OVERLOAD_FACTOR).await?,
     })
 }

@@ -1,37 +1,35 @@
-//! How much is measured.
+//! The sizes of all measurements.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// Sizes of everything.
+/// Counts and durations of all parts.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Sizes {
-    /// How long a program runs before it is measured.
     pub(crate) warm_up: Duration,
-    /// How long a processor runs before it is measured: until its window is full and was sent once.
+    /// Long enough for a processor to fill its window and to send it once.
     pub(crate) window_warm_up: Duration,
-    /// How long it is measured.
     pub(crate) measure: Duration,
-    /// How often each is measured, in turn with the others.
+    /// How often each alternative is measured, in turn with the others.
     pub(crate) rounds: u32,
-    /// How many tracks the events of (a) and (b) have.
+    /// Tracks in the events of (a) and (b).
     pub(crate) tracks: u32,
     pub(crate) naive_backlog: usize,
     pub(crate) uniform_backlog: u32,
     pub(crate) zipf_backlog: u32,
-    /// How many tracks the table of (c) and (d) has; that of (e) has five times as many.
+    /// Tracks in the table of (c) and (d); that of (e) has five times as many.
     pub(crate) table_tracks: u32,
     /// Plans and bare scans of (c).
     pub(crate) plans: u32,
     /// Events a second while locks are held.
     pub(crate) live_per_second: u32,
-    /// How many locks, unless the time is up before.
+    /// Locks to measure, unless `locks_budget` is used up before.
     pub(crate) locks: usize,
     pub(crate) locks_budget: Duration,
     /// The shorter backlog of (f): long enough that the window and the buffers of both programs are full.
     pub(crate) memory_backlog: u32,
-    /// How many tracks the table of (g) has.
+    /// Tracks in the table of (g).
     pub(crate) served_tracks: u32,
     /// As `warm_up` and `measure`, for (g), which measures more often.
     pub(crate) serve_warm_up: Duration,
@@ -39,7 +37,7 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    /// What is published.
+    /// The sizes of published results.
     pub(crate) const fn full() -> Self {
         Self {
             warm_up: Duration::from_secs(4),
@@ -62,12 +60,12 @@ impl Sizes {
         }
     }
 
-    /// How many cells are broken before each restoration: 1 % of the table of (d).
+    /// Cells that are corrupted before each restoration: 1 % of the table of (d).
     pub(crate) const fn wrong(&self) -> u32 {
         self.table_tracks * 5 / 100
     }
 
-    /// To see that it works.
+    /// Small sizes, to see that everything works.
     pub(crate) const fn quick() -> Self {
         Self {
             warm_up: Duration::from_secs(2),

@@ -1,10 +1,10 @@
-//! Tells by doing what Stitch is for: counts events, breaks the counts, restores them, recounts. `deploy/demo` starts it.
+//! The program of `deploy/demo`: shows what Stitch is for. Counts events, corrupts the counts, restores them, recounts.
 
-mod kept;
+mod background;
 mod narrator;
 mod source;
 mod story;
-mod window;
+mod pages;
 
 use std::io;
 use std::path::PathBuf;
@@ -18,28 +18,28 @@ use stitch_harness::servers::Servers;
 use narrator::Narrator;
 use story::Story;
 
-/// Counts events, breaks the counts, restores them, and recounts them independently.
+/// Counts events, corrupts the counts, restores them, and recounts them independently.
 #[derive(Parser)]
 struct Arguments {
     /// The folder of servers that `deploy/local` started.
     #[arg(long)]
     servers: PathBuf,
-    /// A file of events, one JSON object a line, instead of made ones; goes with --config.
+    /// A file of events, one JSON object a line, instead of generated ones; requires --config.
     #[arg(long, requires = "config")]
     events: Option<PathBuf>,
     /// A configuration file whose `[event]`, `[ranges]` and `[[counter]]` say what these events count.
     #[arg(long, requires = "events")]
     config: Option<PathBuf>,
-    /// What is made and broken at random follows from this number.
+    /// Seed of the generated events and of the choice of corrupted cells.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Leave processors, the API and made traffic running at the end, to look around.
+    /// Leave processors, the API and generated events running at the end, to look around.
     #[arg(long)]
     keep: bool,
-    /// Tell nothing: make events for this topic, as the story left them arriving.
+    /// Only generate events for this topic, as during the story.
     #[arg(long, hide = true, conflicts_with_all = ["keep", "events"])]
     traffic: Option<String>,
-    /// So many of them each second.
+    /// Generated events a second.
     #[arg(long, hide = true, requires = "traffic", default_value_t = source::PER_SECOND)]
     per_second: u32,
 }
@@ -47,21 +47,21 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let mut narrator = Narrator::new(io::stdout());
-    match tell(Arguments::parse(), &mut narrator).await {
+    match run(Arguments::parse(), &mut narrator).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            // Standard output may be gone as well; the exit code is not.
+            // Standard output may be closed, too; the exit code still reports the failure.
             narrator.failed(&error).ok();
             ExitCode::from(2)
         }
     }
 }
 
-async fn tell(arguments: Arguments, narrator: &mut Narrator<io::Stdout>) -> Result<bool> {
+async fn run(arguments: Arguments, narrator: &mut Narrator<io::Stdout>) -> Result<bool> {
     let servers = Servers::read(&arguments.servers)?;
     if let Some(topic) = &arguments.traffic {
-        // Of today: that is where people watch a timeline grow.
+        // Events of today: that is the end of the timeline that people watch.
         let events = source::endless(arguments.seed, 1)?;
         let live = Feed::new(&servers.kafka, topic)?.live(events, arguments.per_second);
         live.finish().await?;
@@ -69,11 +69,11 @@ async fn tell(arguments: Arguments, narrator: &mut Narrator<io::Stdout>) -> Resu
     }
     ensure!(
         servers.cassandra.len() == 1,
-        "the demo takes one Cassandra node: with several, one proxy would not catch everything"
+        "the demo needs exactly one Cassandra node: with several, requests would bypass its one proxy"
     );
     let source = match (arguments.events, arguments.config) {
         (Some(events), Some(config)) => source::file(&events, &config)?,
-        _ => source::made(arguments.seed)?,
+        _ => source::generated(arguments.seed)?,
     };
     let story = Story {
         servers,
@@ -81,5 +81,5 @@ async fn tell(arguments: Arguments, narrator: &mut Narrator<io::Stdout>) -> Resu
         seed: arguments.seed,
         keep: arguments.keep,
     };
-    story.tell(source, narrator).await
+    story.run(source, narrator).await
 }

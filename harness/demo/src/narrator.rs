@@ -1,11 +1,11 @@
-//! How the story is told: numbered chapters, plain sentences, one table.
+//! Prints the story: numbered chapters, plain sentences, one table.
 
 use std::io::{self, Write};
 
 use stitch_harness::recount::{Verdict, Wrong};
 use tokio::time::Instant;
 
-/// Writes the story.
+/// Prints the story.
 pub(crate) struct Narrator<W> {
     out: W,
     chapter: u32,
@@ -21,7 +21,7 @@ impl<W: Write> Narrator<W> {
         }
     }
 
-    /// The next chapter.
+    /// Begins the next chapter.
     pub(crate) fn chapter(&mut self, title: &str) -> io::Result<()> {
         self.chapter += 1;
         let elapsed = self.begin.elapsed().as_secs();
@@ -30,13 +30,13 @@ impl<W: Write> Narrator<W> {
         self.out.flush()
     }
 
-    /// A sentence or two.
+    /// Prints a sentence or two.
     pub(crate) fn say(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.out, "   {text}")?;
         self.out.flush()
     }
 
-    /// What a command printed, as it printed it: its beginning and its end.
+    /// Prints the first and the last lines of a command's output.
     pub(crate) fn quote(&mut self, command: &str, output: &str) -> io::Result<()> {
         const HEAD: usize = 8;
         const TAIL: usize = 8;
@@ -53,7 +53,7 @@ impl<W: Write> Narrator<W> {
         self.out.flush()
     }
 
-    /// In which ways cells are wrong.
+    /// Prints how many cells are wrong in each way.
     pub(crate) fn ways(&mut self, verdict: &Verdict) -> io::Result<()> {
         for (way, cells) in verdict.ways() {
             let what = match way {
@@ -67,24 +67,24 @@ impl<W: Write> Narrator<W> {
         self.out.flush()
     }
 
-    /// Right and wrong cells before and after.
+    /// Prints right and wrong cells before and after the restoration.
     pub(crate) fn table(&mut self, before: &Verdict, after: &Verdict) -> io::Result<()> {
         let out = &mut self.out;
         writeln!(out, "\n   {:<12} {:^19}   {:^19}", "", "before", "after")?;
         let columns = format!("{:>9} {:>9}", "right", "wrong");
         writeln!(out, "   {:<12} {columns}   {columns}", "granularity")?;
         let empty = stitch_harness::recount::Tally::default();
-        for (order, now) in &after.tallies {
-            let then = before.tallies.get(order).unwrap_or(&empty);
-            row(out, order.granularity(), *then, *now)?;
+        for (granularity, now) in &after.tallies {
+            let then = before.tallies.get(granularity).unwrap_or(&empty);
+            row(out, granularity.name(), *then, *now)?;
         }
-        row(out, "together", before.total(), after.total())?;
+        row(out, "total", before.total(), after.total())?;
         out.flush()
     }
 
-    /// Why the story broke off.
+    /// Prints why the demo failed.
     pub(crate) fn failed(&mut self, error: &anyhow::Error) -> io::Result<()> {
-        writeln!(self.out, "\nThe story broke off: {error:#}")?;
+        writeln!(self.out, "\nThe demo failed: {error:#}")?;
         self.out.flush()
     }
 }

@@ -1,4 +1,4 @@
-//! Where the events of the story come from: made from a seed, or any file of JSON lines.
+//! The events of the story: generated from a seed, or read from a file of JSON lines.
 
 use std::path::Path;
 
@@ -6,42 +6,42 @@ use anyhow::{Result, ensure};
 use stitch_harness::events::{COUNTERS, Generator, Record, Shape, lines};
 use stitch_harness::test_namespace::counters_of;
 
-/// For about so long events have to flow while counts are broken and restored.
+/// How long, about, events have to keep arriving while counts are corrupted and restored.
 const LIVE_SECONDS: usize = 100;
-/// Made events arrive at this rate.
+/// Generated events arrive at this rate.
 pub(crate) const PER_SECOND: u32 = 200;
-/// Made events are of so many days, up to now: where people look at a timeline.
+/// Generated events are spread over this many days up to now: the part of a timeline that people look at.
 const DAYS: i64 = 400;
-/// So many events arrive at once, if there are enough.
+/// Events that arrive at once, if there are enough.
 const BURST: usize = 3000;
-/// Of a file, so much is there before the story begins.
+/// The share of a file that is in the topic before the story begins.
 const HISTORY_PERCENT: usize = 60;
 
 /// Events for one story.
 pub(crate) struct Source {
-    /// What they are, in a sentence.
-    pub(crate) what: String,
-    /// What they count, as TOML.
+    /// Described in a sentence.
+    pub(crate) description: String,
+    /// The counters' definitions, as TOML.
     pub(crate) counters: String,
-    /// Those that are in the topic before anything else happens.
+    /// Events that are in the topic before anything else happens.
     pub(crate) history: Vec<Record>,
-    /// Those that arrive while the story goes on.
+    /// Events that arrive during the story.
     pub(crate) live: Box<dyn Iterator<Item = Record> + Send>,
-    /// So many of those arrive at once while a processor is killed.
+    /// How many of those arrive at once while a processor is killed.
     pub(crate) burst: usize,
-    /// How fast the others arrive.
+    /// The rate of the others.
     pub(crate) per_second: u32,
-    /// Whether they have an end; then all of them are counted before the story ends.
+    /// Whether `live` ends; then all of it is counted before the story ends.
     pub(crate) finite: bool,
 }
 
-/// Listeners who play, like and buy tracks; one record in a hundred is of no use.
-pub(crate) fn made(seed: u64) -> Result<Source> {
+/// Plays, likes and purchases of tracks; one record in a hundred is unusable.
+pub(crate) fn generated(seed: u64) -> Result<Source> {
     const HISTORY: usize = 15_000;
     let mut generator = endless(seed, DAYS)?;
     Ok(Source {
-        what: format!(
-            "made events (seed {seed}): plays, likes and purchases of 1,000 tracks within the last {DAYS} days, \
+        description: format!(
+            "generated (seed {seed}): plays, likes and purchases of 1,000 tracks within the last {DAYS} days, \
              some tracks far more popular than others, refunds among them, one record in 100 unusable"
         ),
         counters: COUNTERS.to_owned(),
@@ -53,7 +53,7 @@ pub(crate) fn made(seed: u64) -> Result<Source> {
     })
 }
 
-/// Made events of so many days up to now, without an end.
+/// Endless generated events, spread over this many days up to now.
 pub(crate) fn endless(seed: u64, days: i64) -> Result<Generator> {
     const DAY_MS: i64 = 86_400_000;
     let span_ms = days * DAY_MS;
@@ -71,7 +71,7 @@ pub(crate) fn file(events: &Path, config: &Path) -> Result<Source> {
     let mut history = lines(events)?;
     ensure!(
         history.len() >= 100,
-        "{} has {} events: the story takes at least 100",
+        "{} has {} events: the demo needs at least 100",
         events.display(),
         history.len()
     );
@@ -81,7 +81,7 @@ pub(crate) fn file(events: &Path, config: &Path) -> Result<Source> {
     let burst = BURST.min(live.len() / 3);
     let per_second = u32::try_from((live.len() - burst) / LIVE_SECONDS)?.clamp(1, 500);
     Ok(Source {
-        what: format!("the {all} events of {}", events.display()),
+        description: format!("the {all} events of {}", events.display()),
         counters: counters_of(config)?,
         history,
         live: Box::new(live.into_iter()),

@@ -1,4 +1,4 @@
-//! The story: one function a chapter, in the order in which it is told.
+//! The story: one function a chapter, in order.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,21 +15,21 @@ use stitch_harness::servers::Servers;
 use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 use tokio::time::{sleep, timeout};
 
-use crate::kept::Kept;
+use crate::background::Background;
 use crate::narrator::Narrator;
+use crate::pages::Pages;
 use crate::source::Source;
-use crate::window::Window;
 
-/// Nothing in the story takes longer than this, unless something is broken.
+/// Longest wait for anything in the story.
 const BOUND: Duration = Duration::from_secs(120);
 /// Longer than the sessions that the demo's ZooKeeper grants.
 const PAST_THE_SESSION: Duration = Duration::from_secs(6);
 const REPLIES_LOST: u64 = 10;
-const BROKEN_EACH: usize = 25;
+const CORRUPTED_EACH: usize = 25;
 
 type Events = Box<dyn Iterator<Item = Record> + Send>;
 
-/// One telling.
+/// One run of the demo.
 pub(crate) struct Story {
     pub(crate) servers: Servers,
     pub(crate) folder: PathBuf,
@@ -44,7 +44,7 @@ struct Fleet {
     proxy: Proxy,
 }
 
-/// Events that arrive while the story goes on.
+/// Events that arrive during the story.
 struct Traffic {
     feed: Feed,
     burst: usize,
@@ -52,82 +52,84 @@ struct Traffic {
 }
 
 impl Traffic {
-    fn flows(&self, events: Events) -> Live<Events> {
+    fn start(&self, events: Events) -> Live<Events> {
         self.feed.live(events, self.per_second)
     }
 }
 
 impl Story {
-    /// Tells it; true if every cell is right in the end.
-    pub(crate) async fn tell<W: Write>(
+    /// Runs all chapters; true if every cell is right in the end.
+    pub(crate) async fn run<W: Write>(
         self,
         source: Source,
         narrator: &mut Narrator<W>,
     ) -> Result<bool> {
-        let stage = self.opens(&source, narrator).await?;
-        let (mut fleet, window) = counting(&stage, source.history, narrator).await?;
+        let namespace = self.create_namespace(&source, narrator).await?;
+        let (mut fleet, pages) = start_counting(&namespace, source.history, narrator).await?;
         let traffic = Traffic {
-            feed: stage.feed()?,
+            feed: namespace.feed()?,
             burst: source.burst,
             per_second: source.per_second,
         };
-        let live = misfortunes(&stage, &mut fleet, &traffic, source.live, narrator).await?;
-        let (events, before) = self.vandalism(&stage, live, narrator).await?;
-        let live = traffic.flows(events);
-        let verified = restoration(&stage, &window, narrator).await?;
+        let live = inject_faults(&namespace, &mut fleet, &traffic, source.live, narrator).await?;
+        let (events, before) = self.corrupt(&namespace, live, narrator).await?;
+        let live = traffic.start(events);
+        let verified = audit_and_restore(&namespace, &pages, narrator).await?;
         let (rest, _) = live.stop().await?;
         if source.finite {
             traffic.feed.send(rest).await?;
         }
-        let after = self.reckoning(&stage, fleet, &before, narrator).await?;
-        conclusion(&stage, verified, &after, narrator)?;
+        let after = self.recount(&namespace, fleet, &before, narrator).await?;
+        conclusion(&namespace, verified, &after, narrator)?;
         if self.keep {
             let per_second = (!source.finite).then_some(source.per_second);
-            self.goes_on(&stage, window, per_second, narrator).await?;
+            self.keep_running(&namespace, pages, per_second, narrator)
+                .await?;
         } else {
-            window.close().await?;
+            pages.close().await?;
         }
         Ok(verified && after.all_right())
     }
 
-    async fn opens<W: Write>(
+    async fn create_namespace<W: Write>(
         &self,
         source: &Source,
         narrator: &mut Narrator<W>,
     ) -> Result<TestNamespace> {
-        narrator.chapter("A namespace: a topic, a table, a place in ZooKeeper")?;
-        narrator.say(&format!("The events are {}.", source.what))?;
-        let setting = TestConfig {
+        narrator.chapter("A namespace: a topic, a table, a root in ZooKeeper")?;
+        narrator.say(&format!("Events: {}.", source.description))?;
+        let test_config = TestConfig {
             name: "demo".to_owned(),
             folder: self.folder.clone(),
             partitions: 4,
             config: source.counters.clone(),
         };
-        let stage = TestNamespace::build(&self.servers, &setting).await?;
+        let namespace = TestNamespace::build(&self.servers, &test_config).await?;
         narrator.say(&format!(
-            "stitch-processor init made them, by {}.",
-            stage.config.display()
+            "Created by stitch-processor init, from {}.",
+            namespace.config.display()
         ))?;
-        Ok(stage)
+        Ok(namespace)
     }
 
-    async fn vandalism<W: Write>(
+    async fn corrupt<W: Write>(
         &self,
-        stage: &TestNamespace,
+        namespace: &TestNamespace,
         live: Live<Events>,
         narrator: &mut Narrator<W>,
     ) -> Result<(Events, Verdict)> {
-        narrator.chapter("What must not happen, and does: somebody changes counts by hand")?;
-        let mut vandal = Corruptor::enter(&self.servers, stage.keyspace(), self.seed).await?;
-        let damage = vandal.rage(BROKEN_EACH).await?;
+        narrator.chapter("What must not happen: counts are changed by hand")?;
+        let mut corruptor =
+            Corruptor::connect(&self.servers, namespace.keyspace(), self.seed).await?;
+        let damage = corruptor.corrupt(CORRUPTED_EACH).await?;
         narrator.say(&format!(
-            "{} cells got 1000 added, {} were doubled, {} brought to 0, {} invented for keys that nobody has.",
+            "{} cells were raised by 1000, {} doubled, {} set to 0, and {} created for keys that no event has.",
             damage.added, damage.doubled, damage.zeroed, damage.invented
         ))?;
-        narrator.say("The events pause for a moment, so that an independent recount can look.")?;
+        narrator.say("The events pause for a moment, for an independent recount.")?;
         let (events, _) = live.stop().await?;
-        stage.lag()?.until_none(BOUND).await?;
-        let before = stage.recount().await?;
+        namespace.lag()?.until_none(BOUND).await?;
+        let before = namespace.recount().await?;
         let total = before.total();
         narrator.say(&format!(
             "{} cells are right and {} are wrong:",
@@ -136,168 +138,169 @@ impl Story {
         narrator.ways(&before)?;
         ensure!(
             total.wrong > 0,
-            "nothing was broken, so nothing can be shown"
+            "no cell is wrong, so there is nothing to restore"
         );
         Ok((events, before))
     }
 
-    async fn reckoning<W: Write>(
+    async fn recount<W: Write>(
         &self,
-        stage: &TestNamespace,
+        namespace: &TestNamespace,
         fleet: Fleet,
         before: &Verdict,
         narrator: &mut Narrator<W>,
     ) -> Result<Verdict> {
-        narrator.chapter("The reckoning")?;
-        stage.lag()?.until_none(BOUND).await?;
-        stage.stop([fleet.first, fleet.second]).await?;
+        narrator.chapter("The recount")?;
+        namespace.lag()?.until_none(BOUND).await?;
+        namespace.stop([fleet.first, fleet.second]).await?;
         narrator
-            .say("The events stop, all are counted, both processors were asked to end and did.")?;
+            .say("The events have stopped, all are counted, and both processors have stopped on request.")?;
         narrator
             .say("A recount that shares no code with Stitch reads the whole log and every cell.")?;
-        let after = stage.recount().await?;
+        let after = namespace.recount().await?;
         narrator.table(before, &after)?;
         Ok(after)
     }
 
-    /// Leaves all of it running; `per_second` new events, if these have no end.
-    async fn goes_on<W: Write>(
+    /// Leaves everything running; with `per_second` new events, if these do not end.
+    async fn keep_running<W: Write>(
         &self,
-        stage: &TestNamespace,
-        window: Window,
+        namespace: &TestNamespace,
+        pages: Pages,
         per_second: Option<u32>,
         narrator: &mut Narrator<W>,
     ) -> Result<()> {
-        narrator.chapter("It goes on, to look around")?;
-        let mut kept = Kept::new(stage);
-        for name in ["kept-1", "kept-2"] {
-            kept.processor(name).await?;
+        narrator.chapter("Everything keeps running, to look around")?;
+        let mut background = Background::new(namespace);
+        for name in ["background-1", "background-2"] {
+            background.processor(name).await?;
         }
         if let Some(per_second) = per_second {
-            // Others than before.
-            kept.traffic(self.seed.wrapping_add(1), per_second)?;
-            narrator.say(&format!("{per_second} made events arrive each second."))?;
+            // Other events than before.
+            background.traffic(self.seed.wrapping_add(1), per_second)?;
+            narrator.say(&format!(
+                "{per_second} generated events arrive each second."
+            ))?;
         } else {
-            narrator.say("All events of the file are counted; none are made up beside them.")?;
+            narrator.say("All events of the file are counted; no others arrive.")?;
         }
-        narrator.say(&format!("A timeline:           {}", window.timeline()))?;
-        narrator.say(&format!("The operator's page:  {}", window.operator()))?;
+        narrator.say(&format!("A timeline:           {}", pages.timeline()))?;
+        narrator.say(&format!("The operator's page:  {}", pages.operator()))?;
         narrator.say(&format!(
             "Corrupt and restore as you like:  {} run --now --config {}",
             binary("stitch-restorator")?.display(),
-            stage.config.display()
+            namespace.config.display()
         ))?;
-        kept.add("API", window.api);
-        narrator.say(&format!("Running: {}.", kept.leave()?))?;
-        narrator.say("All of it is stopped by  deploy/demo --stop")?;
+        background.add("API", pages.api);
+        narrator.say(&format!("Running: {}.", background.leave()?))?;
+        narrator.say("This stops everything:  deploy/demo --stop")?;
         Ok(())
     }
 }
 
-async fn counting<W: Write>(
-    stage: &TestNamespace,
+async fn start_counting<W: Write>(
+    namespace: &TestNamespace,
     history: Vec<Record>,
     narrator: &mut Narrator<W>,
-) -> Result<(Fleet, Window)> {
+) -> Result<(Fleet, Pages)> {
     narrator.chapter("Two processors count")?;
-    let node = stage.servers.cassandra.first().context("a node")?;
+    let node = namespace.servers.cassandra.first().context("a node")?;
     let proxy = Proxy::cassandra(node).await?;
     let fleet = Fleet {
-        first: stage.processor("processor-1").await?,
-        second: stage
+        first: namespace.processor("processor-1").await?,
+        second: namespace
             .processor_reaching("processor-2", &[proxy.address()])
             .await?,
         proxy,
     };
-    let window = Window::open(stage, &history).await?;
-    let sent = stage.feed()?.send(history).await?;
-    narrator.say("Look, while they count:")?;
-    narrator.say(&format!("  a timeline           {}", window.timeline()))?;
-    narrator.say(&format!("  the operator's page  {}", window.operator()))?;
-    stage.lag()?.until_none(BOUND).await?;
-    let verdict = stage.recount().await?;
+    let pages = Pages::open(namespace, &history).await?;
+    let sent = namespace.feed()?.send(history).await?;
+    narrator.say("To watch in a browser:")?;
+    narrator.say(&format!("  a timeline           {}", pages.timeline()))?;
+    narrator.say(&format!("  the operator's page  {}", pages.operator()))?;
+    namespace.lag()?.until_none(BOUND).await?;
+    let verdict = namespace.recount().await?;
     ensure!(
         verdict.all_right(),
-        "nothing has gone wrong yet, and still: {verdict}"
+        "counts are wrong before any fault: {verdict}"
     );
     narrator.say(&format!(
-        "{sent} events are counted, in {} cells. A recount says: all are right.",
+        "{sent} events are counted, in {} cells. According to a recount all are right.",
         verdict.total().right
     ))?;
-    Ok((fleet, window))
+    Ok((fleet, pages))
 }
 
-async fn misfortunes<W: Write>(
-    stage: &TestNamespace,
+async fn inject_faults<W: Write>(
+    namespace: &TestNamespace,
     fleet: &mut Fleet,
     traffic: &Traffic,
     mut events: Events,
     narrator: &mut Narrator<W>,
 ) -> Result<Live<Events>> {
-    narrator
-        .chapter("What happens to everybody: replies are lost, processes die or stand still")?;
+    narrator.chapter("What happens in every system: replies are lost, processes die or freeze")?;
     narrator.say(&format!(
         "From now on {} events arrive each second.",
         traffic.per_second
     ))?;
     let burst: Vec<Record> = events.by_ref().take(traffic.burst).collect();
-    let live = traffic.flows(events);
+    let live = traffic.start(events);
 
     fleet.proxy.lose_batch_replies(REPLIES_LOST);
     timeout(BOUND, fleet.proxy.until_all_are_lost())
         .await
         .context("no increments passed the proxy")?;
     narrator.say(&format!(
-        "{REPLIES_LOST} replies of Cassandra to processor 2 were lost after the increments were applied: it cannot know."
+        "{REPLIES_LOST} of Cassandra's replies to processor 2 were lost after the increments were applied: their outcome is unknown."
     ))?;
 
-    let lag = stage.lag()?;
+    let lag = namespace.lag()?;
     let sending = traffic.feed.send(burst);
     let killing = async {
-        // In the midst of the burst: some of it is there, not all of it is counted.
+        // During the burst: some of it has arrived, not all of it is counted.
         while lag.records().await? == 0 {
             sleep(Duration::from_millis(5)).await;
         }
         fleet.first.kill().await
     };
     tokio::try_join!(sending, killing)?;
-    fleet.first = stage.processor("processor-3").await?;
+    fleet.first = namespace.processor("processor-3").await?;
     narrator.say(
-        "Processor 1 was killed (kill -9) while it was counting; processor 3 took its place.",
+        "Processor 1 was killed (kill -9) while it was counting; processor 3 has replaced it.",
     )?;
 
     fleet.second.freeze()?;
     sleep(PAST_THE_SESSION).await;
     fleet.second.thaw()?;
     narrator.say(&format!(
-        "Processor 2 stood still for {} s, longer than its session lives, and then went on.",
+        "Processor 2 was frozen for {} s, longer than its session lasts, and then resumed.",
         PAST_THE_SESSION.as_secs()
     ))?;
     Ok(live)
 }
 
-async fn restoration<W: Write>(
-    stage: &TestNamespace,
-    window: &Window,
+async fn audit_and_restore<W: Write>(
+    namespace: &TestNamespace,
+    pages: &Pages,
     narrator: &mut Narrator<W>,
 ) -> Result<bool> {
     narrator.chapter("The audit: stitch-restorator plan, while events keep arriving")?;
     narrator.say(
-        "It locks nothing and changes no count. Requests of the dead may still be on their way:",
+        "It locks nothing and changes no count. Requests of dead processes may still be in flight:",
     )?;
-    narrator.say("first it waits until none of them can change the store any more.")?;
-    let plan = stage.restorator("plan", &[], BOUND).await?;
+    narrator.say("it first waits until none of them can change the store any more.")?;
+    let plan = namespace.restorator("plan", &[], BOUND).await?;
     narrator.quote("stitch-restorator plan", &plan.output)?;
     ensure!(
         plan.code == Some(1),
-        "plan should end with 1, something is wrong, but ended with {:?}: {}",
+        "plan should exit with 1 (drift found), but exited with {:?}: {}",
         plan.code,
         plan.errors
     );
 
     narrator.chapter("The restoration: stitch-restorator run --now, while events keep arriving")?;
-    narrator.say(&format!("Locks come and go: {}", window.operator()))?;
-    let run = stage.restorator("run", &["--now"], BOUND).await?;
+    narrator.say(&format!("Watch the locks: {}", pages.operator()))?;
+    let run = namespace.restorator("run", &["--now"], BOUND).await?;
     narrator.quote("stitch-restorator run --now", &run.output)?;
     if run.code != Some(0) {
         narrator.quote("(its standard error)", &run.errors)?;
@@ -306,7 +309,7 @@ async fn restoration<W: Write>(
 }
 
 fn conclusion<W: Write>(
-    stage: &TestNamespace,
+    namespace: &TestNamespace,
     verified: bool,
     after: &Verdict,
     narrator: &mut Narrator<W>,
@@ -315,13 +318,13 @@ fn conclusion<W: Write>(
     match (verified, after.all_right()) {
         (true, true) => narrator.say("Every cell is right.")?,
         (false, true) => {
-            narrator.say("Every cell is right, but the restoration did not prove it.")?
+            narrator.say("Every cell is right, but the restoration did not verify it.")?
         }
         (_, false) => narrator.say(&format!("Not every cell is right: {after}"))?,
     }
     narrator.say(&format!(
         "Logs, journal and configuration: {}",
-        stage.folder.display()
+        namespace.folder.display()
     ))?;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! As much of CQL's binary protocol, version 4, as it takes to find the reply to a batch: a frame's nine bytes of
-//! header are version, flags, stream (two), opcode and length (four), and a reply has the stream of its request.
+//! The part of CQL's binary protocol, version 4, that matches replies to batches: a frame's header has nine bytes
+//! (version, flags, two for the stream, opcode, four for the length), and a reply has the stream of its request.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 const HEADER_BYTES: usize = 9;
 const OPCODE_BATCH: u8 = 0x0D;
 
-/// The batches of one connection that were not answered yet, by stream.
+/// The unanswered batches of one connection, by stream.
 #[derive(Default)]
 pub(super) struct Batches {
     open: Mutex<HashSet<[u8; 2]>>,
@@ -34,7 +34,7 @@ impl Batches {
     }
 }
 
-/// The next frame, header and body.
+/// Reads the next frame, header and body.
 pub(super) async fn read_frame(from: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>> {
     let mut frame = vec![0; HEADER_BYTES];
     from.read_exact(&mut frame).await?;

@@ -1,5 +1,5 @@
-//! As much of Kafka's protocol as it takes to stand between its clients and a broker: a broker tells everybody its own
-//! address, so every answer that has it gets the proxy's port in place of the broker's.
+//! The part of Kafka's protocol that a proxy needs: a broker advertises its own address, so in every response the
+//! broker's port is replaced by the proxy's.
 
 use anyhow::Result;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -7,16 +7,16 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 const LENGTH_BYTES: usize = 4;
 const PORT_BYTES: usize = 4;
 
-/// The broker's address as answers spell it, and the port that stands there instead.
+/// The broker's address as encoded in responses, and the port that replaces its port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Readdressing {
+pub(super) struct PortRewrite {
     host: Vec<u8>,
     from: [u8; PORT_BYTES],
     to: [u8; PORT_BYTES],
 }
 
-impl Readdressing {
-    /// For a broker at this host and port, behind a proxy on the same host.
+impl PortRewrite {
+    /// A broker at this host and port, behind a proxy on the same host.
     pub(super) fn new(host: &str, broker_port: u16, proxy_port: u16) -> Self {
         Self {
             host: host.as_bytes().to_vec(),
@@ -25,8 +25,8 @@ impl Readdressing {
         }
     }
 
-    /// Wherever the host is followed by its port, in whatever answer of whatever version, the port is changed: lengths
-    /// stay as they are, so nothing else of an answer has to be understood.
+    /// Replaces the port wherever it follows the host, in any response of any version. Lengths stay the same, so nothing
+    /// else of a response has to be decoded.
     pub(super) fn apply(&self, frame: &mut [u8]) {
         let length = self.host.len() + PORT_BYTES;
         let mut at = LENGTH_BYTES;
@@ -42,7 +42,7 @@ impl Readdressing {
     }
 }
 
-/// The next request or answer, with its length before it.
+/// Reads the next request or response, with its length prefix.
 pub(super) async fn read_frame(from: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>> {
     let mut frame = vec![0; LENGTH_BYTES];
     from.read_exact(&mut frame).await?;
@@ -57,9 +57,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_port_behind_the_brokers_host_is_changed() {
-        let readdressing = Readdressing::new("127.0.0.1", 9092, 5000);
-        let answer = |port: u32| {
+    fn only_the_port_after_the_brokers_host_is_replaced() {
+        let rewrite = PortRewrite::new("127.0.0.1", 9092, 5000);
+        let response = |port: u32| {
             let host = b"127.0.0.1".as_slice();
             [
                 b"len.\x00\x01".as_slice(),
@@ -69,11 +69,11 @@ mod tests {
             ]
             .concat()
         };
-        let mut frame = answer(9092);
-        readdressing.apply(&mut frame);
-        assert_eq!(frame, answer(5000));
-        let mut other = answer(9093);
-        readdressing.apply(&mut other);
-        assert_eq!(other, answer(9093));
+        let mut frame = response(9092);
+        rewrite.apply(&mut frame);
+        assert_eq!(frame, response(5000));
+        let mut other = response(9093);
+        rewrite.apply(&mut other);
+        assert_eq!(other, response(9093));
     }
 }

@@ -1,4 +1,4 @@
-//! Reads a topic from its first record to its end by a plain consumer.
+//! Reads a topic from its first record to its end through a plain consumer.
 
 use std::time::Duration;
 
@@ -10,24 +10,18 @@ use super::{Cells, Rules};
 
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What all records of the topic add up to.
-///
-/// # Errors
-/// If the topic cannot be read.
+/// The sums of all records of the topic.
 pub fn read(kafka: &str, topic: &str, rules: &Rules) -> Result<Cells> {
     let mut cells = Cells::new();
     each(kafka, topic, |message| {
         rules.count(message.payload(), &mut cells);
     })?;
-    // A sum of 0 need not be written.
+    // A missing cell is 0.
     cells.retain(|_, value| *value != 0);
     Ok(cells)
 }
 
-/// Calls `visit` for each record of the topic, up to the end as it is now.
-///
-/// # Errors
-/// If the topic cannot be read.
+/// Calls `visit` for each record of the topic, up to its current end.
 pub fn each(
     kafka: &str,
     topic: &str,
@@ -40,20 +34,20 @@ pub fn each(
         .set("enable.partition.eof", "true")
         .create()?;
     let metadata = consumer.fetch_metadata(Some(topic), REPLY_TIMEOUT)?;
-    let found = metadata.topics().first().context("the topic's metadata")?;
-    for partition in found.partitions() {
+    let metadata = metadata.topics().first().context("the topic's metadata")?;
+    for partition in metadata.partitions() {
         let (start, end) = consumer.fetch_watermarks(topic, partition.id(), REPLY_TIMEOUT)?;
         if start == end {
             continue;
         }
-        let mut assigned = TopicPartitionList::new();
-        assigned.add_partition_offset(topic, partition.id(), Offset::Offset(start))?;
-        consumer.assign(&assigned)?;
+        let mut assignment = TopicPartitionList::new();
+        assignment.add_partition_offset(topic, partition.id(), Offset::Offset(start))?;
+        consumer.assign(&assignment)?;
         loop {
-            let polled = consumer
+            let result = consumer
                 .poll(REPLY_TIMEOUT)
                 .with_context(|| format!("{topic}: the broker sends nothing"))?;
-            match polled {
+            match result {
                 Ok(message) if message.offset() < end => {
                     visit(&message);
                     if message.offset() + 1 == end {

@@ -1,4 +1,4 @@
-//! What an event counts, by the description of the configuration file, in this module's own simple way.
+//! Which cells an event counts: the configuration file, implemented again as simply as possible.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::value::RawValue;
 
 use super::time::{bucket_ms, instant_ms};
-use super::{Cells, Place};
+use super::{CellId, Cells};
 
 const KEY_BYTES_MAX: usize = 1024;
 
@@ -37,20 +37,14 @@ enum AmountRule {
 type Attributes = HashMap<String, Box<RawValue>>;
 
 impl Rules {
-    /// Reads them from a file.
-    ///
-    /// # Errors
-    /// If the file is not understood.
+    /// Reads the rules of a configuration file.
     pub fn read(config: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(config)
             .with_context(|| format!("the configuration {}", config.display()))?;
         Self::parse(&text)
     }
 
-    /// Reads them from the text of a configuration file.
-    ///
-    /// # Errors
-    /// If the text is not understood.
+    /// Parses the text of a configuration file.
     pub fn parse(text: &str) -> Result<Self> {
         let config: toml::Table = text.parse()?;
         let attribute = |name: &str| match config.get("event").and_then(|event| event.get(name)) {
@@ -71,51 +65,51 @@ impl Rules {
         })
     }
 
-    /// Adds what this record counts to `cells`; a record that cannot be used adds nothing.
+    /// Adds the cells of this record to `cells`; an unusable record adds nothing.
     pub fn count(&self, value: Option<&[u8]>, cells: &mut Cells) {
-        for (place, amount) in self.cells_of(value).unwrap_or_default() {
-            let cell = cells.entry(place).or_default();
+        for (id, amount) in self.cells_of(value).unwrap_or_default() {
+            let cell = cells.entry(id).or_default();
             *cell = cell.wrapping_add(amount);
         }
     }
 
-    /// Whether this record is of no use: of a type that is counted, yet not to be counted.
+    /// Whether this record is rejected: of a counted type, or unreadable, and unusable.
     #[must_use]
-    pub fn dead_letters(&self, value: Option<&[u8]>) -> bool {
+    pub fn rejects(&self, value: Option<&[u8]>) -> bool {
         self.cells_of(value).is_none()
     }
 
-    fn cells_of(&self, value: Option<&[u8]>) -> Option<Vec<(Place, i64)>> {
+    fn cells_of(&self, value: Option<&[u8]>) -> Option<Vec<(CellId, i64)>> {
         let text = std::str::from_utf8(value?).ok()?;
         let event: Attributes = serde_json::from_str(text).ok()?;
         let kind = event
             .get(&self.type_attribute)
             .and_then(|raw| text_of(raw))
             .unwrap_or_default();
-        let concerned: Vec<&CounterRule> = self
+        let counters: Vec<&CounterRule> = self
             .counters
             .iter()
             .filter(|counter| counter.on.contains(&kind))
             .collect();
-        if concerned.is_empty() {
+        if counters.is_empty() {
             return Some(Vec::new());
         }
         let at_ms = instant_ms(event.get(&self.time_attribute)?.get())?;
         let mut cells = Vec::new();
-        for counter in concerned {
+        for counter in counters {
             let key = key_of(event.get(&counter.key)?)?;
             let amount = match &counter.amount {
                 AmountRule::Fixed(amount) => *amount,
                 AmountRule::From(attribute) => integer_of(event.get(attribute)?)?.parse().ok()?,
             };
             for granularity in &counter.granularities {
-                let place = Place {
+                let id = CellId {
                     counter: counter.name.clone(),
                     key: key.clone(),
                     granularity: granularity.clone(),
                     bucket_ms: bucket_ms(granularity, at_ms)?,
                 };
-                cells.push((place, amount));
+                cells.push((id, amount));
             }
         }
         Some(cells)
@@ -160,7 +154,7 @@ fn text_of(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
-/// The decimal text of a JSON integer, however long.
+/// The decimal text of a JSON integer of any length.
 fn integer_of(raw: &RawValue) -> Option<&str> {
     let text = raw.get();
     let number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
@@ -181,20 +175,20 @@ mod tests {
     use super::*;
     use crate::events::{COUNTERS, bad_records};
 
-    fn counted(value: &str) -> Vec<(String, i64)> {
+    fn count(value: &str) -> Vec<(String, i64)> {
         let mut cells = Cells::new();
         let rules = Rules::parse(COUNTERS).unwrap();
         rules.count(Some(value.as_bytes()), &mut cells);
-        let name = |place: Place| format!("{} {} {}", place.counter, place.key, place.granularity);
+        let name = |id: CellId| format!("{} {} {}", id.counter, id.key, id.granularity);
         cells
             .into_iter()
-            .map(|(place, value)| (name(place), value))
+            .map(|(id, value)| (name(id), value))
             .collect()
     }
 
     #[test]
     fn an_event_counts_for_every_counter_and_granularity_that_lists_it() {
-        let cells = counted(r#"{"type":"play","time":0,"track":"a","listener":7}"#);
+        let cells = count(r#"{"type":"play","time":0,"track":"a","listener":7}"#);
         let names: Vec<&str> = cells.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(
             names,
@@ -214,7 +208,7 @@ mod tests {
     #[test]
     fn an_amount_from_an_attribute_may_be_negative() {
         let cells =
-            counted(r#"{"type":"purchase","time":"1969-12-31T23:59:59Z","track":7,"cents":-5}"#);
+            count(r#"{"type":"purchase","time":"1969-12-31T23:59:59Z","track":7,"cents":-5}"#);
         let expected = [
             ("revenue 7 all".to_owned(), -5),
             ("revenue 7 month".to_owned(), -5),
@@ -225,15 +219,15 @@ mod tests {
     #[test]
     fn a_type_that_no_counter_lists_is_ignored_not_rejected() {
         let rules = Rules::parse(COUNTERS).unwrap();
-        assert!(!rules.dead_letters(Some(b"{\"type\":\"search\"}")));
-        assert!(!rules.dead_letters(Some(b"{}")));
+        assert!(!rules.rejects(Some(b"{\"type\":\"search\"}")));
+        assert!(!rules.rejects(Some(b"{}")));
     }
 
     #[test]
     fn every_kind_of_bad_record_is_rejected_as_a_whole() {
         let rules = Rules::parse(COUNTERS).unwrap();
         for (what, record) in bad_records() {
-            assert!(rules.dead_letters(record.value.as_deref()), "{what}");
+            assert!(rules.rejects(record.value.as_deref()), "{what}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reads the table of counts by a plain session, from every replica.
+//! Reads the table of counts through a plain session, from every replica.
 
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
@@ -7,14 +7,11 @@ use scylla::client::session_builder::SessionBuilder;
 use scylla::statement::{Consistency, Statement};
 use scylla::value::{Counter, CqlTimestamp};
 
-use super::{Cells, Place};
+use super::{CellId, Cells};
 
 type Row = (String, String, String, CqlTimestamp, Option<Counter>);
 
-/// A session of the driver with nothing set.
-///
-/// # Errors
-/// If no node answers.
+/// A session of the driver with default settings.
 pub async fn session(nodes: &[String]) -> Result<Session> {
     SessionBuilder::new()
         .known_nodes(nodes)
@@ -23,25 +20,22 @@ pub async fn session(nodes: &[String]) -> Result<Session> {
         .context("Cassandra")
 }
 
-/// Every cell of the table that is not 0.
-///
-/// # Errors
-/// If a replica does not answer.
+/// Reads every cell of the table that is not 0.
 pub async fn read(session: &Session, keyspace: &str) -> Result<Cells> {
-    let mut every = Statement::new(format!(
+    let mut select = Statement::new(format!(
         "SELECT counter, key, granularity, bucket, value FROM {keyspace}.counts"
     ));
-    every.set_consistency(Consistency::All);
-    let rows = session.query_iter(every, ()).await?.rows_stream::<Row>()?;
+    select.set_consistency(Consistency::All);
+    let rows = session.query_iter(select, ()).await?.rows_stream::<Row>()?;
     let cell = |(counter, key, granularity, CqlTimestamp(bucket_ms), value): Row| {
-        let place = Place {
+        let id = CellId {
             counter,
             key,
             granularity,
             bucket_ms,
         };
-        (place, value.map_or(0, |Counter(value)| value))
+        (id, value.map_or(0, |Counter(value)| value))
     };
-    let cells: Vec<(Place, i64)> = rows.map_ok(cell).try_collect().await?;
+    let cells: Vec<(CellId, i64)> = rows.map_ok(cell).try_collect().await?;
     Ok(cells.into_iter().filter(|(_, value)| *value != 0).collect())
 }

@@ -1,10 +1,10 @@
-//! Instants and buckets, reckoned by hand: proleptic Gregorian calendar, UTC.
+//! Instants and buckets, computed without a library: proleptic Gregorian calendar, UTC.
 
 const SECOND_MS: i64 = 1000;
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 86_400_000;
 
-/// The instant that a JSON value means, in milliseconds since 1970; none if it means none in the years 1 to 9999.
+/// The instant of a JSON value, in milliseconds since 1970; none if it is invalid or not in the years 1 to 9999.
 pub(super) fn instant_ms(raw: &str) -> Option<i64> {
     let ms = match raw.strip_prefix('"') {
         Some(_) => rfc3339_ms(&serde_json::from_str::<String>(raw).ok()?)?,
@@ -42,7 +42,7 @@ fn rfc3339_ms(text: &str) -> Option<i64> {
         .chain("000".chars())
         .take(3)
         .collect();
-    // A leap second counts to the second before it, at its end.
+    // A leap second belongs to the second before it.
     let (second, millis) = if second == 60 {
         (59, 999)
     } else {
@@ -69,18 +69,18 @@ fn offset_ms(text: &str) -> Option<i64> {
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * HOUR_MS + minutes * 60 * SECOND_MS))
 }
 
-/// Numbers of exactly so many digits.
+/// Parses numbers of exactly these lengths.
 fn numbers<const N: usize>(text: &str, between: char, digits: [usize; N]) -> Option<[i64; N]> {
-    let mut found = [0; N];
+    let mut numbers = [0; N];
     let mut parts = text.split(between);
-    for (number, digits) in found.iter_mut().zip(digits) {
+    for (number, digits) in numbers.iter_mut().zip(digits) {
         let part = parts.next()?;
         if part.len() != digits || !part.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
         *number = part.parse().ok()?;
     }
-    parts.next().is_none().then_some(found)
+    parts.next().is_none().then_some(numbers)
 }
 
 fn is_leap(year: i64) -> bool {
@@ -98,7 +98,7 @@ fn days_in(year: i64, month: i64) -> i64 {
 
 /// Days from 1970-01-01 to this day.
 fn days_before(year: i64, month: i64, day: i64) -> i64 {
-    // Days before 1 January of a year, counted from the year 1.
+    // From 1 January of the year 1 to 1 January of `year`.
     let years = |year: i64| {
         let past = year - 1;
         past * 365 + past.div_euclid(4) - past.div_euclid(100) + past.div_euclid(400)
@@ -107,7 +107,7 @@ fn days_before(year: i64, month: i64, day: i64) -> i64 {
     years(year) - years(1970) + months + day - 1
 }
 
-/// Where the bucket starts that an instant falls into.
+/// The start of the bucket of an instant.
 pub(super) fn bucket_ms(granularity: &str, at_ms: i64) -> Option<i64> {
     let day = at_ms.div_euclid(DAY_MS);
     Some(match granularity {
@@ -125,7 +125,7 @@ pub(super) fn bucket_ms(granularity: &str, at_ms: i64) -> Option<i64> {
 }
 
 fn year_of(day: i64) -> i64 {
-    // Too early by at most one year, whatever the leap years.
+    // Too early by at most one year.
     let mut year = 1970 + day.div_euclid(366).min(day.div_euclid(365));
     while days_before(year + 1, 1, 1) <= day {
         year += 1;
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn instants_agree_with_another_calendar() {
+    fn instants_agree_with_chrono() {
         for text in [
             "1970-01-01T00:00:00Z",
             "2024-02-29T23:59:59.123456789+05:30",
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_instant_is_none() {
+    fn invalid_instants_are_refused() {
         for text in [
             "2024-01-01",
             "2024-01-01T00:00:00",
@@ -174,12 +174,12 @@ mod tests {
     }
 
     #[test]
-    fn a_leap_second_counts_to_the_second_before() {
+    fn a_leap_second_belongs_to_the_second_before() {
         assert_eq!(ms("2016-12-31T23:59:60Z"), Some(1_483_228_799_999));
     }
 
     #[test]
-    fn buckets_agree_with_another_calendar_on_every_day_of_a_thousand_years() {
+    fn buckets_agree_with_chrono_on_every_day_of_a_thousand_years() {
         let first = NaiveDate::from_ymd_opt(1500, 1, 1).unwrap();
         for date in first.iter_days().take(366_000) {
             let start = |date: NaiveDate| {

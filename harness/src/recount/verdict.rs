@@ -1,76 +1,71 @@
-//! The comparison of what the log says with what the table says.
+//! Compares the sums of the log with the cells of the table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Cells, Place};
+use super::{CellId, Cells};
 
-/// What the recount found.
+/// The result of a recount.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// Right and wrong cells of each granularity, shortest first.
-    pub tallies: BTreeMap<Order, Tally>,
-    /// Every wrong cell.
+    /// Right and wrong cells by granularity, shortest first.
+    pub tallies: BTreeMap<Granularity, Tally>,
     pub wrong: Vec<WrongCell>,
 }
 
-/// Granularities from the shortest to the longest.
+/// A granularity, ordered from the shortest to the longest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Order(usize, String);
+pub struct Granularity(usize, String);
 
-/// How many cells are right and wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Cells that are as the log says.
     pub right: u64,
-    /// Cells that are not.
     pub wrong: u64,
 }
 
-/// A cell that is not what the log says.
+/// A cell that differs from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongCell {
-    /// Which.
-    pub place: Place,
-    /// What the log says.
+    pub id: CellId,
+    /// The sum of the log.
     pub expected: i64,
-    /// What the table says.
+    /// The value in the table.
     pub found: i64,
 }
 
 /// In which way a cell is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wrong {
-    /// There should be nothing.
+    /// The cell should not exist.
     Phantom,
-    /// There is nothing.
+    /// The cell does not exist.
     Missing,
-    /// It is nearer to 0 than it should be, or beyond.
+    /// The value is nearer to 0 than it should be, or has the other sign.
     TooLittle,
-    /// It is further from 0 than it should be.
+    /// The value is further from 0 than it should be.
     TooMuch,
 }
 
 impl Verdict {
-    /// Compares every cell that either of the two has.
+    /// Compares every cell that either side has.
     #[must_use]
     pub fn of(expected: &Cells, found: &Cells) -> Self {
         let mut verdict = Self {
             tallies: BTreeMap::new(),
             wrong: Vec::new(),
         };
-        let places: BTreeSet<&Place> = expected.keys().chain(found.keys()).collect();
-        for place in places {
-            let value = |cells: &Cells| cells.get(place).copied().unwrap_or_default();
+        let ids: BTreeSet<&CellId> = expected.keys().chain(found.keys()).collect();
+        for id in ids {
+            let value = |cells: &Cells| cells.get(id).copied().unwrap_or_default();
             let (expected, found) = (value(expected), value(found));
-            let order = Order::of(&place.granularity);
-            let tally = verdict.tallies.entry(order).or_default();
+            let granularity = Granularity::of(&id.granularity);
+            let tally = verdict.tallies.entry(granularity).or_default();
             if expected == found {
                 tally.right += 1;
             } else {
                 tally.wrong += 1;
                 verdict.wrong.push(WrongCell {
-                    place: place.clone(),
+                    id: id.clone(),
                     expected,
                     found,
                 });
@@ -89,14 +84,14 @@ impl Verdict {
         self.tallies.values().fold(Tally::default(), add)
     }
 
-    /// Whether there are cells, and all are right.
+    /// Whether there is at least one cell, and all are right.
     #[must_use]
     pub fn all_right(&self) -> bool {
         let total = self.total();
         total.wrong == 0 && total.right > 0
     }
 
-    /// How many cells are wrong in which way.
+    /// The number of cells that are wrong in each way.
     #[must_use]
     pub fn ways(&self) -> BTreeMap<Wrong, u64> {
         let mut ways = BTreeMap::new();
@@ -107,16 +102,15 @@ impl Verdict {
     }
 }
 
-impl Order {
+impl Granularity {
     fn of(granularity: &str) -> Self {
         const SHORTEST_FIRST: [&str; 5] = ["hour", "day", "month", "year", "all"];
         let rank = SHORTEST_FIRST.iter().position(|name| *name == granularity);
         Self(rank.unwrap_or(SHORTEST_FIRST.len()), granularity.to_owned())
     }
 
-    /// The granularity.
     #[must_use]
-    pub fn granularity(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.1
     }
 }
@@ -140,16 +134,11 @@ impl fmt::Display for Verdict {
         let total = self.total();
         write!(f, "{} cells right, {} wrong", total.right, total.wrong)?;
         for cell in self.wrong.iter().take(SHOWN_MAX) {
-            let place = &cell.place;
+            let id = &cell.id;
             write!(
                 f,
                 "\n  {} {} {} {} ms: expected {}, found {}",
-                place.counter,
-                place.key,
-                place.granularity,
-                place.bucket_ms,
-                cell.expected,
-                cell.found
+                id.counter, id.key, id.granularity, id.bucket_ms, cell.expected, cell.found
             )?;
         }
         Ok(())
@@ -161,7 +150,7 @@ mod tests {
     use super::*;
 
     fn cells(values: &[(&str, i64)]) -> Cells {
-        let place = |key: &str| Place {
+        let id = |key: &str| CellId {
             counter: "c".to_owned(),
             key: key.to_owned(),
             granularity: "all".to_owned(),
@@ -169,12 +158,12 @@ mod tests {
         };
         values
             .iter()
-            .map(|(key, value)| (place(key), *value))
+            .map(|(key, value)| (id(key), *value))
             .collect()
     }
 
     #[test]
-    fn every_difference_is_wrong_and_nothing_else() {
+    fn only_differing_cells_are_wrong() {
         let expected = cells(&[("right", 2), ("missing", 1), ("much", 3), ("little", -3)]);
         let found = cells(&[("right", 2), ("phantom", 1), ("much", 6), ("little", -1)]);
         let verdict = Verdict::of(&expected, &found);
@@ -192,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_cell_equals_zero_and_nothing_at_all_is_not_right() {
+    fn an_empty_comparison_is_not_right() {
         assert!(!Verdict::of(&cells(&[]), &cells(&[])).all_right());
         assert!(Verdict::of(&cells(&[("a", 1)]), &cells(&[("a", 1)])).all_right());
     }

@@ -1,4 +1,4 @@
-//! One history: events flow, things go wrong, restorations run; then all faults stop, and every cell has to be right.
+//! One history: events arrive, faults happen, restorations run; then all faults stop, and every cell has to be right.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,130 +14,134 @@ use stitch_harness::feed::Live;
 use stitch_harness::recount::Verdict;
 use tokio::time::{sleep, timeout};
 
-use crate::attempts::{Outcome, Record};
-use crate::chronicle::{Chronicle, Struck};
-use crate::field::{Field, Means};
 use crate::nemesis::Nemesis;
 use crate::plan::{Attempt, Plan};
 use crate::process_slot::{self, ProcessSlot};
+use crate::restorations::{Outcome, Record};
 use crate::test_cluster::TestCluster;
+use crate::testbed::{Means, Testbed};
+use crate::timeline::{InjectedFault, Timeline};
 
-/// No history takes longer, unless something hangs.
+/// Longer than any history that does not hang.
 const BOUND: Duration = Duration::from_secs(900);
-/// Once the faults are over, the processors have counted what piled up within this time.
+/// Longest time until the processors have counted the backlog after the faults.
 const COUNTED_BOUND: Duration = Duration::from_secs(90);
-/// Cells that somebody breaks by hand in each of four ways, so that there is something to restore.
-const BROKEN_EACH: usize = 6;
-/// A lag that live traffic has anyhow.
+/// Cells that are corrupted in each of four ways, so that there is something to restore.
+const CORRUPTED_EACH: usize = 6;
+/// The lag of live traffic without faults.
 const LAG_MAX: i64 = 500;
 
-/// What came of a history.
+/// The result of a history.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Told {
+pub(crate) struct HistoryResult {
     pub(crate) seed: u64,
     pub(crate) seconds: u64,
-    /// Nothing: every cell is right, and nothing happened that must not.
+    /// Empty if every cell is right and there was no violation.
     pub(crate) wrong: Vec<String>,
     /// Events in the log at the end.
     pub(crate) events: u64,
-    /// Cells that were compared at the end.
+    /// Cells compared at the end.
     pub(crate) cells: u64,
-    /// Whether a restoration's proof was held against a recount before the last restoration.
-    pub(crate) contradictable: bool,
-    pub(crate) faults: Vec<Struck>,
+    /// Whether a verified restoration was checked by a recount before the last restoration.
+    pub(crate) cross_checked: bool,
+    pub(crate) faults: Vec<InjectedFault>,
     pub(crate) restorations: Vec<Record>,
 }
 
-/// Plays a history to its end.
+/// A history to be played.
 pub(crate) struct History<'p> {
     pub(crate) plan: &'p Plan,
-    pub(crate) room: Arc<TestCluster>,
+    pub(crate) cluster: Arc<TestCluster>,
     pub(crate) means: &'p Means,
-    /// Logs and the chronicle are kept here.
+    /// The folder of logs and timeline.
     pub(crate) folder: PathBuf,
 }
 
-/// What is known at the end.
+/// Totals at the end.
 #[derive(Default)]
-struct Reckoning {
+struct Summary {
     events: u64,
     cells: u64,
-    contradictable: bool,
+    cross_checked: bool,
     restorations: Vec<Record>,
 }
 
 impl History<'_> {
-    /// Plays it; whatever goes wrong is told.
-    pub(crate) async fn play(self) -> Result<Told> {
-        // What an earlier run left of this seed would be taken for this one's.
+    /// Plays it; failures become part of the result.
+    pub(crate) async fn play(self) -> Result<HistoryResult> {
+        // Files of an earlier run with this seed would be mistaken for this one's.
         if self.folder.exists() {
             fs::remove_dir_all(&self.folder)?;
         }
         fs::create_dir_all(&self.folder)?;
-        let chronicle = Arc::new(Chronicle::begin(&self.folder.join("chronicle.txt"))?);
-        let played = timeout(BOUND, Box::pin(self.scenes(&chronicle))).await;
+        let timeline = Arc::new(Timeline::start(&self.folder.join("timeline.txt"))?);
+        let played = timeout(BOUND, Box::pin(self.phases(&timeline))).await;
         let played = played.unwrap_or_else(|_| {
             Err(anyhow::anyhow!(
-                "it has not ended after {} s",
+                "the history has not ended after {} s",
                 BOUND.as_secs()
             ))
         });
-        let reckoning = match played {
-            Ok(reckoning) => reckoning,
+        let summary = match played {
+            Ok(summary) => summary,
             Err(error) => {
-                chronicle.complain(format!("{error:#}"));
-                Reckoning::default()
+                timeline.violation(format!("{error:#}"));
+                Summary::default()
             }
         };
-        Ok(Told {
+        Ok(HistoryResult {
             seed: self.plan.seed,
-            seconds: chronicle.now_ms() / 1000,
-            wrong: chronicle.complaints(),
-            events: reckoning.events,
-            cells: reckoning.cells,
-            contradictable: reckoning.contradictable,
-            faults: chronicle.faults(),
-            restorations: reckoning.restorations,
+            seconds: timeline.now_ms() / 1000,
+            wrong: timeline.violations(),
+            events: summary.events,
+            cells: summary.cells,
+            cross_checked: summary.cross_checked,
+            faults: timeline.faults(),
+            restorations: summary.restorations,
         })
     }
 
-    async fn scenes(&self, chronicle: &Arc<Chronicle>) -> Result<Reckoning> {
-        let (folder, room) = (self.folder.clone(), Arc::clone(&self.room));
-        let field =
-            Field::lay_out(self.plan, room, self.means, folder, Arc::clone(chronicle)).await?;
-        let mut seats = Vec::new();
-        for (number, way) in self.plan.seats.iter().enumerate() {
-            seats.push(field.seat(number, *way)?);
+    async fn phases(&self, timeline: &Arc<Timeline>) -> Result<Summary> {
+        let (folder, cluster) = (self.folder.clone(), Arc::clone(&self.cluster));
+        let testbed =
+            Testbed::set_up(self.plan, cluster, self.means, folder, Arc::clone(timeline)).await?;
+        let mut slots = Vec::new();
+        for (number, way) in self.plan.slots.iter().enumerate() {
+            slots.push(testbed.start_slot(number, *way)?);
         }
         let mut events = self.events()?;
-        let feed = field.stage.feed()?;
+        let feed = testbed.namespace.feed()?;
         let mut sent = feed
             .send(events.by_ref().take(self.plan.first_events))
             .await?;
-        field.stage.lag()?.until_none(COUNTED_BOUND).await?;
-        let mut vandal =
-            Corruptor::enter(&self.room.servers, field.stage.keyspace(), self.plan.seed).await?;
-        vandal.rage(BROKEN_EACH).await?;
-        drop(vandal);
-        chronicle.trouble("some cells were broken by hand");
+        testbed.namespace.lag()?.until_none(COUNTED_BOUND).await?;
+        let mut corruptor = Corruptor::connect(
+            &self.cluster.servers,
+            testbed.namespace.keyspace(),
+            self.plan.seed,
+        )
+        .await?;
+        corruptor.corrupt(CORRUPTED_EACH).await?;
+        drop(corruptor);
+        timeline.disturbance("some cells were corrupted");
 
         let live = feed.live(events, self.plan.events_per_second);
-        let last = self.faults(&field, &seats).await?;
+        let last = self.faults(&testbed, &slots).await?;
         let (events, more) = live.stop().await?;
         sent += more;
-        let contradictable = self.contradicts(&field, last.as_ref()).await?;
+        let cross_checked = self.cross_check(&testbed, last.as_ref()).await?;
         let live = feed.live(events, self.plan.events_per_second);
-        sent += self.last_restoration(&field, live).await?;
-        let verdict = self.verdict(&field).await?;
+        sent += self.last_restoration(&testbed, live).await?;
+        let verdict = self.verdict(&testbed).await?;
         if !verdict.all_right() {
-            chronicle.complain(format!("after the last restoration: {verdict}"));
+            timeline.violation(format!("after the last restoration: {verdict}"));
         }
-        dismiss(seats).await?;
-        Ok(Reckoning {
+        try_join_all(slots.into_iter().map(ProcessSlot::stop)).await?;
+        Ok(Summary {
             events: sent,
             cells: verdict.total().right + verdict.total().wrong,
-            contradictable,
-            restorations: field.attempts.ended(),
+            cross_checked,
+            restorations: testbed.restorations.records(),
         })
     }
 
@@ -151,96 +155,101 @@ impl History<'_> {
         })
     }
 
-    /// Faults and restorations side by side; at the end nothing is left undone. Gives the last that was proved whole.
-    async fn faults(&self, field: &Field, seats: &[ProcessSlot]) -> Result<Option<Whole>> {
-        let nemesis = Nemesis { field, seats };
+    /// Runs faults and restorations concurrently, and undoes all faults. Returns the last restoration that verified every
+    /// range.
+    async fn faults(
+        &self,
+        testbed: &Testbed,
+        slots: &[ProcessSlot],
+    ) -> Result<Option<WholeRestoration>> {
+        let nemesis = Nemesis { testbed, slots };
         let attempts = self.plan.attempts.iter().map(|attempt| async {
             sleep(attempt.at).await;
-            whole(field, attempt).await
+            restore(testbed, attempt).await
         });
-        let (_, mut proofs) = tokio::try_join!(nemesis.strike(self.plan), try_join_all(attempts))?;
-        field.lines.repair();
-        field.chronicle.note("no more faults");
+        let (_, mut verified) =
+            tokio::try_join!(nemesis.strike(self.plan), try_join_all(attempts))?;
+        testbed.lines.repair();
+        testbed.timeline.note("no more faults");
         if self.plan.hasty {
-            proofs.push(whole(field, &Attempt::WHOLE).await?);
+            verified.push(restore(testbed, &Attempt::WHOLE).await?);
         }
         if self.plan.hits_servers() {
-            self.room.heal().await?;
-            field.chronicle.note("all servers are well");
+            self.cluster.heal().await?;
+            testbed.timeline.note("all servers are healthy");
         }
-        Ok(proofs
+        Ok(verified
             .into_iter()
             .flatten()
-            .max_by_key(|whole| whole.began_ms))
+            .max_by_key(|verified| verified.began_ms))
     }
 
-    /// A proof after which nothing has happened must hold. Whether there was one.
-    async fn contradicts(&self, field: &Field, last: Option<&Whole>) -> Result<bool> {
-        let Some(last) = last.filter(|last| field.chronicle.is_quiet_since(last.began_ms)) else {
+    /// Checks the last verified restoration by a recount, if nothing has disturbed the history since. Whether it did.
+    async fn cross_check(
+        &self,
+        testbed: &Testbed,
+        last: Option<&WholeRestoration>,
+    ) -> Result<bool> {
+        let Some(last) = last.filter(|last| testbed.timeline.is_undisturbed_since(last.began_ms))
+        else {
             return Ok(false);
         };
-        let verdict = self.verdict(field).await?;
-        // What came to pass without a fault of ours, on a busy machine, excuses it all the same.
-        if process_slot::excuses(&field.stage.folder)? > last.excuses {
+        let verdict = self.verdict(testbed).await?;
+        // Without an injected fault, too, a busy machine may have left counts that are reported as suspect.
+        if process_slot::excuses(&testbed.namespace.folder)? > last.excuses {
             return Ok(false);
         }
-        field.chronicle.note(format!(
-            "recount after a proof that no fault came after: {} wrong",
+        testbed.timeline.note(format!(
+            "recount after an undisturbed verified restoration: {} wrong",
             verdict.total().wrong
         ));
         if !verdict.all_right() {
             let began = last.began_ms;
-            field.chronicle.complain(format!(
-                "a restoration that began at {began} ms ended with 0, nothing went wrong since, and yet: {verdict}"
+            testbed.timeline.violation(format!(
+                "a restoration that started at {began} ms exited with 0, nothing has disturbed it since, and yet: {verdict}"
             ));
         }
         Ok(true)
     }
 
-    /// One without faults, while events flow: it has to prove everything.
-    async fn last_restoration(&self, field: &Field, live: Live<Generator>) -> Result<u64> {
-        field
-            .stage
+    /// Restores once more without faults, while events arrive: everything has to be verified.
+    async fn last_restoration(&self, testbed: &Testbed, live: Live<Generator>) -> Result<u64> {
+        testbed
+            .namespace
             .lag()?
             .until_at_most(LAG_MAX, COUNTED_BOUND)
             .await?;
-        let record = field.restore(&Attempt::WHOLE).await?;
+        let record = testbed.restore(&Attempt::WHOLE).await?;
         let (_, sent) = live.stop().await?;
         ensure!(
             record.outcome == Outcome::Verified,
-            "the last restoration, without faults, was not proved: {:?} {}",
+            "the last restoration, without faults, is not verified: {:?} {}",
             record.outcome,
             record.why.unwrap_or_default()
         );
         Ok(sent)
     }
 
-    /// The independent recount, when all events are counted.
-    async fn verdict(&self, field: &Field) -> Result<Verdict> {
-        let counted = field.stage.lag()?.until_none(COUNTED_BOUND).await;
-        counted.context("the processors do not come to the end")?;
-        field.stage.recount().await
+    /// Waits until all events are counted, then recounts.
+    async fn verdict(&self, testbed: &Testbed) -> Result<Verdict> {
+        let counted = testbed.namespace.lag()?.until_none(COUNTED_BOUND).await;
+        counted.context("the processors do not reach the end of the log")?;
+        testbed.namespace.recount().await
     }
 }
 
-/// A restoration that proved every range, and how things stood when it began.
-struct Whole {
+/// A restoration that verified every range, and how many excuses there were when it started.
+struct WholeRestoration {
     began_ms: u64,
     excuses: usize,
 }
 
-async fn whole(field: &Field, attempt: &Attempt) -> Result<Option<Whole>> {
-    let excuses = process_slot::excuses(&field.stage.folder)?;
-    let record = field.restore(attempt).await?;
+async fn restore(testbed: &Testbed, attempt: &Attempt) -> Result<Option<WholeRestoration>> {
+    let excuses = process_slot::excuses(&testbed.namespace.folder)?;
+    let record = testbed.restore(attempt).await?;
     let verified = record.outcome == Outcome::Verified && attempt.ranges.is_none();
-    Ok(verified.then_some(Whole {
+    Ok(verified.then_some(WholeRestoration {
         began_ms: record.began_ms,
         excuses,
     }))
-}
-
-async fn dismiss(seats: Vec<ProcessSlot>) -> Result<()> {
-    try_join_all(seats.into_iter().map(ProcessSlot::dismiss))
-        .await
-        .map(drop)
 }

@@ -1,4 +1,4 @@
-//! The kinds of fault. Each history draws which of them exist in it at all.
+//! The kinds of fault. Each history draws a set of them.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub(crate) enum Kind {
     FreezeRestorator,
     InterruptRestorator,
     FullDisk,
-    StepCalendar,
+    StepClock,
     CassandraLine,
     ZookeeperLine,
     KafkaLine,
@@ -29,7 +29,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Those that concern one history alone.
+    /// Faults that affect one history only.
     pub(crate) const OWN: [Self; 11] = [
         Self::KillProcessor,
         Self::FreezeProcessor,
@@ -38,13 +38,13 @@ impl Kind {
         Self::FreezeRestorator,
         Self::InterruptRestorator,
         Self::FullDisk,
-        Self::StepCalendar,
+        Self::StepClock,
         Self::CassandraLine,
         Self::ZookeeperLine,
         Self::KafkaLine,
     ];
 
-    /// Those that hit a server, and with it everybody.
+    /// Faults of a server, which affect every history that runs.
     pub(crate) const SERVERS: [Self; 7] = [
         Self::KillCassandra,
         Self::FreezeCassandra,
@@ -60,7 +60,7 @@ impl Kind {
         Self::OWN.into_iter().chain(Self::SERVERS)
     }
 
-    /// As tables and results name it.
+    /// The name in tables and results.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::KillProcessor => "kill-processor",
@@ -70,7 +70,7 @@ impl Kind {
             Self::FreezeRestorator => "freeze-restorator",
             Self::InterruptRestorator => "interrupt-restorator",
             Self::FullDisk => "full-disk",
-            Self::StepCalendar => "step-calendar",
+            Self::StepClock => "step-clock",
             Self::CassandraLine => "cassandra-line",
             Self::ZookeeperLine => "zookeeper-line",
             Self::KafkaLine => "kafka-line",
@@ -84,7 +84,7 @@ impl Kind {
         }
     }
 
-    /// What it does, for the table.
+    /// The description in the table.
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
             Self::KillProcessor => "a processor killed by SIGKILL, and started again",
@@ -98,10 +98,10 @@ impl Kind {
             Self::FreezeRestorator => {
                 "a restorator stopped by SIGSTOP, within its lease and beyond it"
             }
-            Self::InterruptRestorator => "a restorator asked to end by SIGINT",
+            Self::InterruptRestorator => "a restorator interrupted by SIGINT",
             Self::FullDisk => "a full disk under the restorator's journal",
-            Self::StepCalendar => {
-                "the calendar's clock of a process steps, by a second to half a year, forwards or back"
+            Self::StepClock => {
+                "a process's wall clock steps, by a second to half a year, forwards or back"
             }
             Self::CassandraLine => {
                 "between processes and one Cassandra node: a cut, a delay, a black hole, lost replies, lost requests"
@@ -124,7 +124,7 @@ impl Kind {
         }
     }
 
-    /// Whether it hits a server.
+    /// Whether it is a fault of a server.
     pub(crate) fn hits_servers(self) -> bool {
         Self::SERVERS.contains(&self)
     }

@@ -1,4 +1,4 @@
-//! The lines of a history: a proxy before every server, through which some of its processes reach it.
+//! The lines of a history: a proxy in front of every server, through which some of its processes reach it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use tokio::time::sleep;
 
 use crate::plan::{Line, Treatment};
 
-/// How often a port is looked for that is free on the address of every node.
+/// Attempts to find a port that is free on the address of every node.
 const TRIES: u32 = 50;
 
-/// A proxy before every server.
+/// A proxy in front of every server.
 pub(crate) struct Lines {
     cassandra: Vec<Wire>,
     zookeeper: Vec<Wire>,
@@ -22,16 +22,16 @@ pub(crate) struct Lines {
 
 struct Wire {
     proxy: Proxy,
-    /// One thing at a time happens to it.
-    taken: AtomicBool,
+    /// Faults of one line do not overlap.
+    in_use: AtomicBool,
 }
 
-/// A line to which nothing else happens until this is dropped.
+/// A line that is reserved for one fault until this is dropped.
 pub(crate) struct Taken<'l>(&'l Wire);
 
 impl Lines {
-    /// Lays them.
-    pub(crate) async fn lay(servers: &Servers) -> Result<Self> {
+    /// Starts the proxies.
+    pub(crate) async fn start(servers: &Servers) -> Result<Self> {
         let mut zookeeper = Vec::new();
         for server in servers.zookeeper.split(',') {
             zookeeper.push(Wire::from(Proxy::start(server).await?));
@@ -43,7 +43,7 @@ impl Lines {
         })
     }
 
-    /// What sends a process over these lines.
+    /// The environment of a process that uses these lines.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
         let addresses = |wires: &[Wire]| -> Vec<String> {
             wires.iter().map(|wire| wire.proxy.address()).collect()
@@ -65,18 +65,18 @@ impl Lines {
         ]
     }
 
-    /// Takes a line, unless something happens to it already.
+    /// Reserves a line, unless it has a fault already.
     pub(crate) fn take(&self, line: Line) -> Option<Taken<'_>> {
         let wire = match line {
             Line::Cassandra(node) => self.cassandra.get(node),
             Line::Zookeeper(node) => self.zookeeper.get(node),
             Line::Kafka => Some(&self.kafka),
         }?;
-        let is_free = !wire.taken.swap(true, Ordering::SeqCst);
+        let is_free = !wire.in_use.swap(true, Ordering::SeqCst);
         is_free.then_some(Taken(wire))
     }
 
-    /// Whatever was to come, nothing happens on them any more.
+    /// Ends all faults of lines.
     pub(crate) fn repair(&self) {
         let wires = self.cassandra.iter().chain(&self.zookeeper);
         for wire in wires.chain([&self.kafka]) {
@@ -90,19 +90,19 @@ impl From<Proxy> for Wire {
     fn from(proxy: Proxy) -> Self {
         Self {
             proxy,
-            taken: AtomicBool::new(false),
+            in_use: AtomicBool::new(false),
         }
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        self.0.taken.store(false, Ordering::SeqCst);
+        self.0.in_use.store(false, Ordering::SeqCst);
     }
 }
 
 impl Taken<'_> {
-    /// Treats it, to the end of the treatment.
+    /// Carries a treatment out to its end.
     pub(crate) async fn treat(&self, treatment: Treatment) {
         let proxy = &self.0.proxy;
         match treatment {
@@ -113,7 +113,7 @@ impl Taken<'_> {
             Treatment::RepliesLost(lasting) => {
                 proxy.set(Mode::Deaf);
                 sleep(lasting).await;
-                // Before the mode changes: what was kept back ends with its connection.
+                // Before the mode changes: held replies are lost with their connection.
                 proxy.cut();
                 proxy.set(Mode::Pass);
             }
@@ -129,7 +129,7 @@ impl Taken<'_> {
     }
 }
 
-/// The driver goes to each node's own address, at the port that it was given: one that is free on all of them.
+/// Finds a port that is free on every node's address, because the driver uses the configured port for all of them.
 async fn before_nodes(nodes: &[String]) -> Result<Vec<Wire>> {
     let mut failure = None;
     for _ in 0..TRIES {

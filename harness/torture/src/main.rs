@@ -1,20 +1,20 @@
-//! Histories on real servers under fire, each followed by an independent recount. `deploy/torture` starts it.
+//! The program of `deploy/torture`: histories on real servers under faults, each followed by an independent recount.
 
-mod attempts;
-mod calendars;
-mod chronicle;
-mod field;
-mod history;
 mod kind;
-mod lines;
-mod nemesis;
 mod plan;
-mod results;
-mod test_cluster;
-mod run;
+mod history;
+mod testbed;
 mod process_slot;
+mod restorations;
+mod supervision;
+mod nemesis;
+mod lines;
+mod clocks;
 mod small_disk;
-mod ward;
+mod test_cluster;
+mod timeline;
+mod run;
+mod results;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -28,46 +28,46 @@ use stitch_harness::servers::Servers;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use field::Means;
 use results::Results;
 use run::Run;
 use small_disk::SmallDisk;
 use test_cluster::TestCluster;
+use testbed::Means;
 
-/// Plays histories in which things go wrong, restores while they do, and recounts everything independently.
+/// Plays histories with faults, restores meanwhile, and recounts everything independently.
 #[derive(Parser)]
 struct Arguments {
     /// The folder of servers that `deploy/local --nodes 3` started
     #[arg(long)]
     servers: PathBuf,
-    /// Where results and logs are kept
+    /// The folder of results and logs
     #[arg(long)]
     folder: PathBuf,
     /// How many histories
     #[arg(long, default_value_t = 10)]
     histories: u64,
-    /// The first history's seed; the next ones count up
+    /// The seed of the first history; the next ones count up
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Leave out those that went well already, whichever version was tried
+    /// Skip seeds whose last result was right, of whichever build
     #[arg(long)]
     go_on: bool,
-    /// Begin none that would not be over by then
+    /// Start no history that would end later than this
     #[arg(long)]
     minutes: Option<u64>,
-    /// How many histories without faults of servers play at once
+    /// How many histories without server faults run concurrently
     #[arg(long, default_value_t = 2)]
     side_by_side: usize,
-    /// A folder on a small disk; without it no disk is full
+    /// A folder on a small disk; without it full-disk is left out
     #[arg(long)]
     small_disk: Option<PathBuf>,
-    /// A library that gives a process a calendar of its own; without it no calendar is stepped
+    /// The library that gives a process its own wall clock; without it step-clock is left out
     #[arg(long)]
-    calendar: Option<PathBuf>,
-    /// The version that is tried, for the results
+    clock: Option<PathBuf>,
+    /// The build under test, for the results
     #[arg(long, default_value = "")]
     build: String,
-    /// The document whose table of all results is written anew
+    /// The document whose table of results is replaced
     #[arg(long)]
     write: Option<PathBuf>,
 }
@@ -77,28 +77,28 @@ async fn main() -> ExitCode {
     let mut out = io::stdout();
     let done = tokio::select! {
         done = torture(Arguments::parse(), &mut out) => done,
-        // Whatever runs is dropped: processes are killed, frozen servers go on.
-        end = asked_to_end() => end,
+        // The histories are dropped: processes are killed, frozen servers resume.
+        end = until_signal() => end,
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            // Standard error may be gone as well; the exit code is not.
-            writeln!(io::stderr(), "stitch-torture broke off: {error:#}").ok();
+            // Standard error may be closed, too; the exit code still reports the failure.
+            writeln!(io::stderr(), "stitch-torture failed: {error:#}").ok();
             ExitCode::from(2)
         }
     }
 }
 
-async fn asked_to_end() -> Result<bool> {
+async fn until_signal() -> Result<bool> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    bail!("it was asked to end")
+    bail!("interrupted")
 }
 
 async fn torture(arguments: Arguments, out: &mut impl Write) -> Result<bool> {
@@ -111,10 +111,10 @@ async fn torture(arguments: Arguments, out: &mut impl Write) -> Result<bool> {
     let mut results = Results::into(&file, arguments.build)?;
     let minutes = |minutes| Instant::now() + Duration::from_secs(60 * minutes);
     let run = Run {
-        room: Arc::new(TestCluster::new(servers)),
+        cluster: Arc::new(TestCluster::new(servers)),
         means: Means {
             disk: arguments.small_disk.map(|folder| SmallDisk { folder }),
-            calendar: arguments.calendar,
+            clock: arguments.clock,
         },
         folder: arguments.folder,
         side_by_side: arguments.side_by_side.max(1),
@@ -126,16 +126,16 @@ async fn torture(arguments: Arguments, out: &mut impl Write) -> Result<bool> {
             "left out: full-disk, because no small disk can be mounted here (root can)"
         )?;
     }
-    if run.means.calendar.is_none() {
+    if run.means.clock.is_none() {
         writeln!(
             out,
-            "left out: step-calendar, because its library could not be built here (gcc and glibc can)"
+            "left out: step-clock, because its library could not be built here (gcc and glibc can)"
         )?;
     }
-    let known = arguments.go_on.then(|| results::right(&file));
-    let known = known.transpose()?.unwrap_or_default();
+    let right = arguments.go_on.then(|| results::right(&file));
+    let right = right.transpose()?.unwrap_or_default();
     let seeds = arguments.seed..arguments.seed.saturating_add(arguments.histories);
-    let seeds = seeds.filter(|seed| !known.contains(seed));
+    let seeds = seeds.filter(|seed| !right.contains(seed));
     let played = run.play(seeds, &mut results, out).await;
     results.summary(out)?;
     played?;

@@ -1,4 +1,4 @@
-//! What a history consists of. All of it is drawn from the seed, before anything happens.
+//! The plan of a history, drawn from its seed before anything happens.
 
 mod fault;
 
@@ -17,7 +17,7 @@ pub(crate) use fault::{Fault, Line, Server, Treatment};
 pub(crate) const NODES: usize = 3;
 /// Ranges of a namespace: `[ranges] bits = 4`.
 const RANGES: u32 = 16;
-/// Steps of a restoration between which it may be killed: some of the product's points for tests.
+/// Some of the product's failpoints: between two steps of a restoration.
 pub(crate) const POINTS: [&str; 9] = [
     "r1-planned",
     "r2-asked",
@@ -30,33 +30,31 @@ pub(crate) const POINTS: [&str; 9] = [
     "r8-released",
 ];
 
-/// One history.
+/// The plan of one history.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
-    /// Which faults exist in it.
     pub(crate) kinds: BTreeSet<Kind>,
-    /// How each processor reaches the servers.
-    pub(crate) seats: Vec<Way>,
+    /// The processors, by how each reaches the servers.
+    pub(crate) slots: Vec<Way>,
     pub(crate) partitions: i32,
-    /// Events that are counted before anything happens.
+    /// Events that are counted before the first fault.
     pub(crate) first_events: usize,
     pub(crate) events_per_second: u32,
     pub(crate) skew: f64,
-    /// What goes wrong, in the order of time.
+    /// The faults, in order of time.
     pub(crate) strikes: Vec<Strike>,
-    /// Restorations that run meanwhile.
+    /// Restorations while faults happen.
     pub(crate) attempts: Vec<Attempt>,
-    /// Whether one more runs at once when the faults stop, before anything has recovered.
+    /// Whether one more starts as soon as the faults stop, before anything has recovered.
     pub(crate) hasty: bool,
 }
 
 /// How a process reaches the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Directly.
     Straight,
-    /// Through the proxies of its history.
+    /// Through the lines of its history.
     Proxied,
 }
 
@@ -72,64 +70,64 @@ pub(crate) struct Strike {
 pub(crate) struct Attempt {
     pub(crate) at: Duration,
     pub(crate) way: Way,
-    /// From the first to the last; none: all.
+    /// First and last range; none: all.
     pub(crate) ranges: Option<(u32, u32)>,
-    pub(crate) doom: Option<Doom>,
-    /// Whether it waits for a calm for as long as a busy machine may take.
+    pub(crate) hazard: Option<Hazard>,
+    /// Whether it waits for quiescence for as long as a busy machine may need.
     pub(crate) patient: bool,
 }
 
 impl Attempt {
-    /// One that is to prove everything, begun at once.
+    /// Starts at once, and has to verify everything.
     pub(crate) const WHOLE: Self = Self {
         at: Duration::ZERO,
         way: Way::Straight,
         ranges: None,
-        doom: None,
+        hazard: None,
         patient: true,
     };
 }
 
-/// What lies in wait for a restoration.
+/// What happens to a restoration at a certain step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Doom {
-    /// It kills itself between these steps, as `kill -9` would.
+pub(crate) enum Hazard {
+    /// It kills itself at this failpoint, as `kill -9` would.
     Dies(&'static str),
-    /// It stands still between these steps, with whatever it holds.
+    /// It pauses at this failpoint, with the locks that it holds.
     Lingers(&'static str, Duration),
-    /// Its journal is on a disk that is full after a few lines.
+    /// Its journal is on a disk that is soon full.
     FullDisk,
 }
 
 impl Plan {
-    /// The history of this seed.
+    /// Draws the history of this seed.
     pub(crate) fn draw(seed: u64) -> Self {
         let mut dice = Dice(ChaCha8Rng::seed_from_u64(seed));
         let kinds = dice.kinds();
         let on_servers = kinds.iter().any(|kind| kind.hits_servers());
         let length = dice.between(10_000, if on_servers { 22_000 } else { 18_000 });
-        let seats = dice.seats();
+        let slots = dice.slots();
         Self {
             seed,
             partitions: dice.0.random_range(2..=6),
             first_events: dice.0.random_range(200..=600),
             events_per_second: dice.0.random_range(10..=40),
             skew: dice.0.random_range(0.8..1.4),
-            strikes: dice.strikes(&kinds, seats.len(), length),
+            strikes: dice.strikes(&kinds, slots.len(), length),
             attempts: dice.attempts(&kinds, length),
             hasty: dice.chance(0.6),
-            seats,
+            slots,
             kinds,
         }
     }
 
-    /// Whether others feel its faults.
+    /// Whether it has faults of servers, which affect other histories.
     pub(crate) fn hits_servers(&self) -> bool {
         self.kinds.iter().any(|kind| kind.hits_servers())
     }
 }
 
-/// What is drawn, and how likely it is.
+/// Draws parts of a plan, each with its probability.
 struct Dice(ChaCha8Rng);
 
 impl Dice {
@@ -168,16 +166,16 @@ impl Dice {
         }
     }
 
-    /// One that is proxied and one that is not, so that a cut lies between some and not between all; perhaps a third.
-    fn seats(&mut self) -> Vec<Way> {
-        let mut seats = vec![Way::Straight, Way::Proxied];
+    /// One proxied processor and one that is not, so that a cut separates only some of them; perhaps a third.
+    fn slots(&mut self) -> Vec<Way> {
+        let mut slots = vec![Way::Straight, Way::Proxied];
         if self.chance(0.4) {
-            seats.push(self.way());
+            slots.push(self.way());
         }
-        seats
+        slots
     }
 
-    fn strikes(&mut self, kinds: &BTreeSet<Kind>, seats: usize, length: Duration) -> Vec<Strike> {
+    fn strikes(&mut self, kinds: &BTreeSet<Kind>, slots: usize, length: Duration) -> Vec<Strike> {
         let mut strikes = Vec::new();
         let mut kinds: Vec<Kind> = kinds
             .iter()
@@ -189,9 +187,9 @@ impl Dice {
             let Some(&kind) = kinds.choose(&mut self.0) else {
                 break;
             };
-            strikes.extend(self.fault(kind, seats).map(|fault| Strike { at, fault }));
+            strikes.extend(self.fault(kind, slots).map(|fault| Strike { at, fault }));
             if kind.takes_long() {
-                // Once in a history: its server takes a while to come back.
+                // Once in a history: recovery takes a while.
                 kinds.retain(|other| *other != kind);
             }
             at += self.between(200, 2500);
@@ -206,8 +204,8 @@ impl Dice {
         if kinds.contains(&Kind::FullDisk)
             && let Some(first) = attempts.first_mut()
         {
-            // Before others have corrected everything.
-            first.doom = Some(Doom::FullDisk);
+            // The first: before others have corrected everything.
+            first.hazard = Some(Hazard::FullDisk);
         }
         attempts
     }
@@ -219,10 +217,10 @@ impl Dice {
         let ranges = self.chance(0.25).then_some((first, last));
         let point = POINTS.choose(&mut self.0).copied();
         let lingering = self.between(500, 6000);
-        let doom = if kinds.contains(&Kind::KillRestorator) && self.chance(0.5) {
-            point.map(Doom::Dies)
+        let hazard = if kinds.contains(&Kind::KillRestorator) && self.chance(0.5) {
+            point.map(Hazard::Dies)
         } else if kinds.contains(&Kind::FreezeRestorator) && self.chance(0.4) {
-            point.map(|point| Doom::Lingers(point, lingering))
+            point.map(|point| Hazard::Lingers(point, lingering))
         } else {
             None
         };
@@ -230,7 +228,7 @@ impl Dice {
             at,
             way: self.way(),
             ranges,
-            doom,
+            hazard,
             patient: false,
         }
     }
@@ -256,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_fault_strikes_in_some_history_and_is_absent_from_others() {
+    fn every_kind_of_fault_occurs_in_some_histories_and_not_in_others() {
         let plans: Vec<Plan> = (0..200).map(Plan::draw).collect();
         for kind in Kind::every() {
             let strikes = |plan: &Plan| {
@@ -264,16 +262,16 @@ mod tests {
                     .iter()
                     .any(|strike| strike.fault.kind() == kind)
             };
-            let doomed = |plan: &Plan| {
+            let hazardous = |plan: &Plan| {
                 plan.attempts
                     .iter()
-                    .any(|attempt| attempt.doom == Some(Doom::FullDisk))
+                    .any(|attempt| attempt.hazard == Some(Hazard::FullDisk))
             };
             let with = plans
                 .iter()
                 .filter(|plan| {
                     if kind == Kind::FullDisk {
-                        doomed(plan)
+                        hazardous(plan)
                     } else {
                         strikes(plan)
                     }
@@ -287,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_drawn_strikes() {
+    fn faults_are_only_of_the_kinds_that_were_drawn() {
         for plan in (0..200).map(Plan::draw) {
             for strike in &plan.strikes {
                 assert!(
@@ -300,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn the_points_between_steps_are_those_of_the_product() {
+    fn failpoints_exist_in_the_product() {
         let product = include_str!("../../../restorator/src/failpoint.rs");
         for point in POINTS {
             assert!(product.contains(&format!("\"{point}\"")), "{point}");

@@ -1,4 +1,4 @@
-//! A place in the fleet: a processor that is started again whenever it has ended, as a service manager does.
+//! A slot in the fleet: its processor is restarted whenever it exits, as by a service manager.
 
 use std::fs;
 use std::sync::Arc;
@@ -12,64 +12,64 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::chronicle::Chronicle;
-use crate::ward::{Ended, Order, Orders, alarm_in, excuses_in, until_end};
+use crate::supervision::{Exit, Order, Orders, alarm_in, excuses_in, supervise};
+use crate::timeline::Timeline;
 
-/// After an end that nobody asked for.
+/// Before a restart that follows no order.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
-/// How long a processor may take to stop: twice its `stop_timeout_ms`, and its runtime.
+/// Longest graceful stop of a processor: twice its `stop_timeout_ms`, and the shutdown of its runtime.
 const STOP_BOUND: Duration = Duration::from_secs(20);
-/// By this a processor says that it has begun: until then it ends when a server cannot be reached, from then on it waits.
-const BEGUN: &str = "counting as a new member";
+/// Logged by a processor that has started: before, it exits when a server cannot be reached; afterwards it waits.
+const STARTED: &str = "counting as a new member";
 
-/// A processor that comes back.
+/// A processor that is restarted.
 pub(crate) struct ProcessSlot {
     pub(crate) name: String,
     orders: Orders,
-    dismissed: CancellationToken,
+    stopped: CancellationToken,
     task: JoinHandle<Result<()>>,
 }
 
-struct Occupant {
+struct SlotTask {
     program: Program,
-    chronicle: Arc<Chronicle>,
+    timeline: Arc<Timeline>,
     orders: mpsc::UnboundedReceiver<Order>,
-    dismissed: CancellationToken,
+    stopped: CancellationToken,
 }
 
 impl ProcessSlot {
-    /// Starts the processor, under this name.
-    pub(crate) fn fill(name: &str, program: Program, chronicle: Arc<Chronicle>) -> Self {
+    /// Starts the processor under this name.
+    pub(crate) fn start(name: &str, program: Program, timeline: Arc<Timeline>) -> Self {
         let (orders, received) = mpsc::unbounded_channel();
-        let dismissed = CancellationToken::new();
-        let occupant = Occupant {
+        let stopped = CancellationToken::new();
+        let task = SlotTask {
             program: Program {
                 name: name.to_owned(),
                 ..program
             },
-            chronicle,
+            timeline,
             orders: received,
-            dismissed: dismissed.clone(),
+            stopped: stopped.clone(),
         };
         Self {
             name: name.to_owned(),
             orders,
-            dismissed,
-            task: tokio::spawn(occupant.stay()),
+            stopped,
+            task: tokio::spawn(task.run()),
         }
     }
 
-    /// Does this to the processor, if one is there; it stays `away` for so long if that ends it.
+    /// Signals the processor, if it runs; if that ends it, it is restarted after `away`.
     pub(crate) fn order(&self, signal: Signal, away: Duration) {
-        // Nobody hears it once the seat is given up.
+        // Has no effect once the slot is stopped.
         self.orders.send(Order { signal, away }).ok();
     }
 
-    /// Asks the processor to end and waits until it has.
-    pub(crate) async fn dismiss(mut self) -> Result<()> {
-        self.dismissed.cancel();
-        let left = timeout(STOP_BOUND, &mut self.task).await;
-        left.with_context(|| {
+    /// Stops the processor, and waits until it has exited.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        self.stopped.cancel();
+        let stopped = timeout(STOP_BOUND, &mut self.task).await;
+        stopped.with_context(|| {
             let bound = STOP_BOUND.as_secs();
             format!("{} did not stop within {bound} s of SIGTERM", self.name)
         })??
@@ -83,87 +83,87 @@ impl Drop for ProcessSlot {
     }
 }
 
-impl Occupant {
-    async fn stay(mut self) -> Result<()> {
+impl SlotTask {
+    async fn run(mut self) -> Result<()> {
         let name = self.program.name.clone();
         for number in 1.. {
             self.program.name = format!("{name}.{number}");
             let mut process = self.program.start()?;
-            // Cancel-safe: the process is waited for again below.
-            let ended = tokio::select! {
-                ended = until_end(&mut process, &mut self.orders) => Some(ended?),
-                () = self.dismissed.cancelled() => None,
+            // Cancel-safe: the process is awaited again below.
+            let exit = tokio::select! {
+                exit = supervise(&mut process, &mut self.orders) => Some(exit?),
+                () = self.stopped.cancelled() => None,
             };
-            let Some(ended) = ended else {
-                return self.leave(process).await;
+            let Some(exit) = exit else {
+                return self.stop_last(process).await;
             };
-            let pause = self.look_back(&process, &ended);
+            let pause = self.report_exit(&process, &exit);
             if self
-                .dismissed
+                .stopped
                 .run_until_cancelled(sleep(pause))
                 .await
                 .is_none()
             {
                 return Ok(());
             }
-            // What was meant for the one that is gone is not meant for the next.
+            // Orders to the process that has exited do not apply to the next.
             while self.orders.try_recv().is_ok() {}
         }
         Ok(())
     }
 
-    /// How it ended, and for how long the seat stays empty.
-    fn look_back(&self, process: &Process, ended: &Ended) -> Duration {
+    /// Records the exit, and returns the pause before the restart.
+    fn report_exit(&self, process: &Process, exit: &Exit) -> Duration {
         let errors = process.errors();
-        self.hear(&errors);
+        self.report_alarm(&errors);
         let name = &self.program.name;
-        let Some(order) = ended.order else {
+        let Some(order) = exit.order else {
             let last = errors.lines().last().unwrap_or_default();
-            let what = format!("{name} ended by itself with {:?}: {last}", ended.code);
-            if errors.contains(BEGUN) {
-                self.chronicle.complain(what);
+            let what = format!("{name} exited on its own with {:?}: {last}", exit.code);
+            if errors.contains(STARTED) {
+                self.timeline.violation(what);
             } else {
-                self.chronicle.trouble(what);
+                self.timeline.disturbance(what);
             }
             return RESTART_PAUSE;
         };
         let what = format!(
-            "{name} was sent {:?} and ended with {:?}",
-            order.signal, ended.code
+            "{name} was sent {:?} and exited with {:?}",
+            order.signal, exit.code
         );
-        let drained = order.signal != Signal::TERM || ended.code == Some(0);
-        if drained || !errors.contains(BEGUN) {
-            self.chronicle.trouble(what);
+        let as_ordered = order.signal != Signal::TERM || exit.code == Some(0);
+        if as_ordered || !errors.contains(STARTED) {
+            self.timeline.disturbance(what);
         } else {
-            self.chronicle.complain(what);
+            self.timeline.violation(what);
         }
         order.away
     }
 
-    /// The end of the last one, by SIGTERM.
-    async fn leave(&self, process: Process) -> Result<()> {
+    /// Stops the last process by SIGTERM.
+    async fn stop_last(&self, process: Process) -> Result<()> {
         process.thaw().ok();
         let finished = process.stop(STOP_BOUND).await?;
-        self.hear(&finished.errors);
+        self.report_alarm(&finished.errors);
         if finished.code != Some(0) {
             let last = finished.errors.lines().last().unwrap_or_default();
             let (name, code) = (&self.program.name, finished.code);
-            self.chronicle.complain(format!(
-                "{name} was asked to end and ended with {code:?}: {last}"
+            self.timeline.violation(format!(
+                "{name} was stopped and exited with {code:?}: {last}"
             ));
         }
         Ok(())
     }
 
-    fn hear(&self, errors: &str) {
+    fn report_alarm(&self, errors: &str) {
         if let Some(alarm) = alarm_in(errors) {
-            self.chronicle
-                .complain(format!("{} said: {alarm}", self.program.name));
+            self.timeline
+                .violation(format!("{} logged: {alarm}", self.program.name));
         }
     }
 }
 
-/// How often the processors of a folder have said so far that counts may be wrong from now on.
+/// How often the processors of a folder have logged so far that counts may be wrong.
 pub(crate) fn excuses(folder: &std::path::Path) -> Result<usize> {
     let mut excuses = 0;
     for entry in fs::read_dir(folder)? {

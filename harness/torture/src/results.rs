@@ -1,4 +1,4 @@
-//! What came of the histories: a line of JSON for each, a summary, and the table of docs/results/torture.md.
+//! The results of histories: a line of JSON for each, a summary, and the table of docs/results/torture.md.
 
 mod document;
 
@@ -10,20 +10,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::attempts::Outcome;
-use crate::history::Told;
+use crate::history::HistoryResult;
+use crate::restorations::Outcome;
 
 pub(crate) use document::write_into;
 
-/// The verdict of a history that went well.
+/// The verdict of a history without failures.
 pub(crate) const RIGHT: &str = "right";
 
-/// The results of this run and, in their file, of those before.
+/// The results of this run; their file also has those of earlier runs.
 pub(crate) struct Results {
     file: File,
     build: String,
-    /// Of this run.
-    pub(crate) told: Vec<Told>,
+    pub(crate) histories: Vec<HistoryResult>,
 }
 
 /// A line of the file.
@@ -32,10 +31,10 @@ struct Line<'a> {
     build: &'a str,
     verdict: &'a str,
     #[serde(flatten)]
-    told: &'a Told,
+    result: &'a HistoryResult,
 }
 
-/// As much of a line of the file as the table takes.
+/// The part of a line of the file that the table uses.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Row {
     pub(crate) build: String,
@@ -44,7 +43,7 @@ pub(crate) struct Row {
     pub(crate) seconds: u64,
     pub(crate) events: u64,
     pub(crate) cells: u64,
-    pub(crate) contradictable: bool,
+    pub(crate) cross_checked: bool,
     pub(crate) faults: Vec<RowFault>,
     pub(crate) restorations: Vec<RowRestoration>,
 }
@@ -61,51 +60,51 @@ pub(crate) struct RowRestoration {
 }
 
 impl Results {
-    /// Adds to this file; `build` is the version of the product.
+    /// Appends to this file; `build` is the version of the product.
     pub(crate) fn into(path: &Path, build: String) -> Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path);
         Ok(Self {
             file: file.with_context(|| path.display().to_string())?,
             build,
-            told: Vec::new(),
+            histories: Vec::new(),
         })
     }
 
-    /// Keeps the result of a history.
-    pub(crate) fn add(&mut self, told: Told) -> Result<()> {
+    /// Appends the result of a history.
+    pub(crate) fn add(&mut self, result: HistoryResult) -> Result<()> {
         let line = Line {
             build: &self.build,
-            verdict: if told.wrong.is_empty() {
+            verdict: if result.wrong.is_empty() {
                 RIGHT
             } else {
                 "failed"
             },
-            told: &told,
+            result: &result,
         };
         let line = serde_json::to_string(&line)? + "\n";
         self.file.write_all(line.as_bytes())?;
-        self.told.push(told);
+        self.histories.push(result);
         Ok(())
     }
 
-    /// Whether there are histories, and all went well.
+    /// Whether there is at least one history, and all are right.
     pub(crate) fn all_right(&self) -> bool {
-        !self.told.is_empty() && self.told.iter().all(|told| told.wrong.is_empty())
+        !self.histories.is_empty() && self.histories.iter().all(|result| result.wrong.is_empty())
     }
 
-    /// Histories, faults by kind, restorations by outcome; the last line counts like a test's.
+    /// Prints histories, faults by kind and restorations by outcome; the last line has the format of test results.
     pub(crate) fn summary(&self, out: &mut impl Write) -> Result<()> {
         let mut faults = BTreeMap::<_, usize>::new();
         let mut restorations = BTreeMap::<_, usize>::new();
-        for told in &self.told {
-            for fault in &told.faults {
+        for result in &self.histories {
+            for fault in &result.faults {
                 *faults.entry(fault.kind).or_default() += 1;
             }
-            for record in &told.restorations {
+            for record in &result.restorations {
                 *restorations.entry(record.outcome).or_default() += 1;
             }
         }
-        writeln!(out, "\n{} histories; faults:", self.told.len())?;
+        writeln!(out, "\n{} histories; faults:", self.histories.len())?;
         for (kind, count) in faults {
             writeln!(out, "  {kind:<20} {count:>5}")?;
         }
@@ -113,16 +112,20 @@ impl Results {
         for (outcome, count) in restorations {
             writeln!(out, "  {:<20} {count:>5}", outcome.words())?;
         }
-        let held = self.told.iter().filter(|told| told.contradictable).count();
+        let checked = self
+            .histories
+            .iter()
+            .filter(|result| result.cross_checked)
+            .count();
         writeln!(
             out,
-            "proofs held against a recount before the last restoration: {held}"
+            "verified restorations checked by a recount before the last one: {checked}"
         )?;
         let failed: Vec<u64> = self
-            .told
+            .histories
             .iter()
-            .filter(|told| !told.wrong.is_empty())
-            .map(|told| told.seed)
+            .filter(|result| !result.wrong.is_empty())
+            .map(|result| result.seed)
             .collect();
         if !failed.is_empty() {
             writeln!(out, "failed seeds: {failed:?}")?;
@@ -130,14 +133,14 @@ impl Results {
         writeln!(
             out,
             "{} passed, {} failed",
-            self.told.len() - failed.len(),
+            self.histories.len() - failed.len(),
             failed.len()
         )?;
         Ok(())
     }
 }
 
-impl Told {
+impl HistoryResult {
     /// `2 verified, 1 killed`.
     pub(crate) fn restorations_in_words(&self) -> String {
         let mut counts = BTreeMap::<Outcome, usize>::new();
@@ -155,14 +158,14 @@ impl Outcome {
     pub(crate) const fn words(self) -> &'static str {
         match self {
             Self::Verified => "verified",
-            Self::Unverified => "not proved",
+            Self::Unverified => "unverified",
             Self::Killed => "killed",
             Self::Strange => "strange",
         }
     }
 }
 
-/// All results that the file has, of this build; the last of each seed.
+/// The last result of each seed in the file, of this build or of all.
 pub(crate) fn rows(path: &Path, build: Option<&str>) -> Result<BTreeMap<u64, Row>> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
     let mut rows = BTreeMap::new();
@@ -182,7 +185,7 @@ pub(crate) fn right(path: &Path) -> Result<BTreeSet<u64>> {
     Ok(right.map(|row| row.seed).collect())
 }
 
-/// Where the results are kept, below a folder.
+/// The file of results in a folder.
 pub(crate) fn file_in(folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder)?;
     Ok(folder.join("results.jsonl"))
@@ -193,13 +196,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_went_well_at_last_is_left_out_and_nothing_else() -> Result<()> {
+    fn seeds_whose_last_result_is_right_are_skipped_and_no_others() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let file = file_in(folder.path())?;
         let line = |seed: u64, verdict: &str| {
             let row = serde_json::json!({
                 "build": "b", "verdict": verdict, "seed": seed, "seconds": 60, "events": 10, "cells": 5,
-                "contradictable": false, "faults": [], "restorations": [],
+                "cross_checked": false, "faults": [], "restorations": [],
             });
             row.to_string() + "\n"
         };

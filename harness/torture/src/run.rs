@@ -1,4 +1,4 @@
-//! Many histories: which come next, how many at once, when to stop.
+//! Runs many histories: which come next, how many at once, when to stop.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -10,33 +10,33 @@ use anyhow::Result;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
-use crate::field::Means;
-use crate::history::{History, Told};
+use crate::history::{History, HistoryResult};
 use crate::plan::Plan;
 use crate::results::Results;
 use crate::test_cluster::TestCluster;
+use crate::testbed::Means;
 
-/// What a history takes at most, when all goes well: none begins later than this before the end.
+/// Longest history without failures: none starts later than this before the end.
 const HISTORY_TAKES: Duration = Duration::from_secs(75);
 
-/// Of five histories about so many hit no server, as they are drawn, and so many do.
+/// Of five drawn histories, about this many have no fault of a server, and this many have one.
 const OWN_SHARE: usize = 3;
 const SERVERS_SHARE: usize = 2;
 
 /// A run of many histories.
 pub(crate) struct Run {
-    pub(crate) room: Arc<TestCluster>,
+    pub(crate) cluster: Arc<TestCluster>,
     pub(crate) means: Means,
     /// Each history has a folder below it.
     pub(crate) folder: PathBuf,
-    /// Those whose faults hit no server play side by side, so many at once.
+    /// How many histories without faults of servers run concurrently.
     pub(crate) side_by_side: usize,
-    /// None begins that would not be over by then.
+    /// No history starts that would end later.
     pub(crate) until: Option<Instant>,
 }
 
 impl Run {
-    /// Plays the histories of these seeds, and tells of each as soon as it has ended.
+    /// Plays the histories of these seeds, and prints each result as soon as there is one.
     pub(crate) async fn play(
         &self,
         seeds: impl Iterator<Item = u64>,
@@ -53,29 +53,29 @@ impl Run {
             } else {
                 self.side_by_side
             };
-            // Where one breaks off, those beside it are dropped, and what they run is killed.
+            // If one fails, the concurrent ones are dropped, and their processes killed.
             let mut playing = stream::iter(&round.plans)
                 .map(|plan| self.one(plan))
                 .buffer_unordered(at_once);
-            while let Some(told) = playing.next().await {
-                let Some(told) = told? else { continue };
-                tell(&told, &self.folder_of(told.seed), out)?;
-                results.add(told)?;
+            while let Some(result) = playing.next().await {
+                let Some(result) = result? else { continue };
+                print_result(&result, &self.folder_of(result.seed), out)?;
+                results.add(result)?;
             }
         }
         Ok(())
     }
 
-    /// None if it would not be over in time.
-    async fn one(&self, plan: &Plan) -> Result<Option<Told>> {
+    /// Plays a history; none if it would end too late.
+    async fn one(&self, plan: &Plan) -> Result<Option<HistoryResult>> {
         if self.is_over() {
             return Ok(None);
         }
-        // One that hits servers needs them well when it begins; so do those after it.
-        self.room.heal().await?;
+        // Histories start with healthy servers, whatever the last one did to them.
+        self.cluster.heal().await?;
         let history = History {
             plan,
-            room: Arc::clone(&self.room),
+            cluster: Arc::clone(&self.cluster),
             means: &self.means,
             folder: self.folder_of(plan.seed),
         };
@@ -92,16 +92,16 @@ impl Run {
     }
 }
 
-/// Histories that are still to be played, those that hit servers apart.
+/// Histories to be played, separated by whether they have faults of servers.
 struct Queues {
     own: VecDeque<Plan>,
     servers: VecDeque<Plan>,
     servers_next: bool,
 }
 
-/// Histories that follow each other without a pause.
+/// Histories that are played in one go.
 struct Round {
-    /// Then each plays alone.
+    /// Then each runs alone.
     hits_servers: bool,
     plans: Vec<Plan>,
 }
@@ -116,7 +116,7 @@ impl Queues {
         }
     }
 
-    /// Some that hit no server, then some that do, and so on, in the order of their seeds and about as they are drawn.
+    /// Alternates between both kinds, in the order of seeds and about in the proportion in which they are drawn.
     fn next(&mut self, side_by_side: usize) -> Option<Round> {
         let hits_servers = if self.servers_next {
             !self.servers.is_empty()
@@ -129,26 +129,26 @@ impl Queues {
         } else {
             (&mut self.own, OWN_SHARE)
         };
-        let taken = queue.len().min(share * side_by_side);
-        (taken > 0).then(|| Round {
+        let count = queue.len().min(share * side_by_side);
+        (count > 0).then(|| Round {
             hits_servers,
-            plans: queue.drain(..taken).collect(),
+            plans: queue.drain(..count).collect(),
         })
     }
 }
 
-/// A line for a history that went well; everything for one that did not.
-fn tell(told: &Told, folder: &Path, out: &mut impl Write) -> Result<()> {
-    let Told {
+/// Prints a line for a history that is right, and all details of one that is not.
+fn print_result(result: &HistoryResult, folder: &Path, out: &mut impl Write) -> Result<()> {
+    let HistoryResult {
         seed,
         seconds,
         events,
         cells,
         ..
-    } = told;
-    let restorations = told.restorations_in_words();
-    let faults = told.faults.len();
-    let verdict = if told.wrong.is_empty() {
+    } = result;
+    let restorations = result.restorations_in_words();
+    let faults = result.faults.len();
+    let verdict = if result.wrong.is_empty() {
         "right"
     } else {
         "FAILED"
@@ -157,23 +157,23 @@ fn tell(told: &Told, folder: &Path, out: &mut impl Write) -> Result<()> {
         out,
         "seed {seed:<6} {verdict:<6} {seconds:>4} s  {faults:>3} faults  {events:>6} events  {cells:>6} cells  restorations: {restorations}"
     )?;
-    if told.wrong.is_empty() {
+    if result.wrong.is_empty() {
         return Ok(out.flush()?);
     }
-    for wrong in &told.wrong {
+    for wrong in &result.wrong {
         writeln!(out, "  {wrong}")?;
     }
     writeln!(out, "  faults:")?;
-    for fault in &told.faults {
+    for fault in &result.faults {
         let (at, kind, what) = (fault.at_ms, fault.kind, &fault.what);
         writeln!(out, "  {:>8} ms  {kind}: {what}", at)?;
     }
     writeln!(
         out,
-        "  what happened, and what the processes said: {}",
+        "  timeline, and logs of the processes: {}",
         folder.display()
     )?;
-    writeln!(out, "  again: deploy/torture --histories 1 --seed {seed}")?;
+    writeln!(out, "  replay: deploy/torture --histories 1 --seed {seed}")?;
     Ok(out.flush()?)
 }
 
@@ -182,16 +182,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn histories_that_hit_servers_play_alone_and_none_is_left_out() {
+    fn histories_with_faults_of_servers_run_alone_and_none_is_left_out() {
         let mut queues = Queues::of((0..50).map(Plan::draw));
-        let mut seen = Vec::new();
+        let mut seeds = Vec::new();
         while let Some(round) = queues.next(3) {
             for plan in round.plans {
                 assert_eq!(plan.hits_servers(), round.hits_servers);
-                seen.push(plan.seed);
+                seeds.push(plan.seed);
             }
         }
-        seen.sort_unstable();
-        assert_eq!(seen, (0..50).collect::<Vec<u64>>());
+        seeds.sort_unstable();
+        assert_eq!(seeds, (0..50).collect::<Vec<u64>>());
     }
 }

@@ -1,4 +1,4 @@
-//! A disk that is full after a few lines of a journal.
+//! A disk that a few lines of a journal fill.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -6,19 +6,19 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
-/// What a file grows by there.
+/// The unit of allocation.
 const PAGE: usize = 4096;
-/// A disk with more pages is no small one.
+/// More than a small disk has.
 const PAGES_MAX: usize = 4096;
 
-/// Small enough to be full soon, and ours to fill.
+/// A folder on a small disk that is used for nothing else.
 #[derive(Clone, Debug)]
 pub(crate) struct SmallDisk {
     pub(crate) folder: PathBuf,
 }
 
 impl SmallDisk {
-    /// Fills it but for its last page, and gives a folder for the journals of this namespace.
+    /// Fills the disk except for its last page, and returns a folder for the journals of this namespace.
     pub(crate) fn fill(&self, namespace: &str) -> Result<PathBuf> {
         let journals = self.folder.join(namespace);
         fs::create_dir_all(&journals)?;
@@ -38,7 +38,7 @@ impl SmallDisk {
         Ok(journals)
     }
 
-    /// Gives back what the namespace took.
+    /// Deletes the files of the namespace.
     pub(crate) fn clear(&self, namespace: &str) -> Result<()> {
         fs::remove_file(self.folder.join(format!("{namespace}.filler")))?;
         Ok(fs::remove_dir_all(self.folder.join(namespace))?)

@@ -1,4 +1,4 @@
-//! The room in which the servers stand: who is killed or frozen there, who comes back, and whether all are well.
+//! The servers that histories share: which is killed or frozen, which is restarted, and whether all are healthy.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -14,35 +14,34 @@ use tokio::time::{sleep, timeout};
 
 use crate::plan::Server;
 
-/// A server tells its mode within this time, or has none.
+/// A server reports its mode within this time, or has none.
 const REPLY_BOUND: Duration = Duration::from_secs(1);
-/// A killed process is gone within this time.
 const END_BOUND: Duration = Duration::from_secs(10);
-/// All servers are well within this time after the last fault.
+/// All servers are healthy within this time after the last fault.
 const HEAL_BOUND: Duration = Duration::from_secs(180);
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The servers, and who of them is in trouble.
+/// The servers, and which of them have a fault.
 pub(crate) struct TestCluster {
     pub(crate) servers: Servers,
-    in_trouble: Mutex<HashSet<String>>,
+    faulty: Mutex<HashSet<String>>,
 }
 
-/// A server that nobody else does anything to until this is dropped.
+/// A server that is reserved for one fault until this is dropped.
 pub(crate) struct Victim<'a> {
     pub(crate) name: String,
-    room: &'a TestCluster,
+    cluster: &'a TestCluster,
 }
 
 impl TestCluster {
     pub(crate) fn new(servers: Servers) -> Self {
         Self {
             servers,
-            in_trouble: Mutex::default(),
+            faulty: Mutex::default(),
         }
     }
 
-    /// Takes a server, unless somebody has it; none if nobody leads where the leader is wanted.
+    /// Reserves a server, unless it has a fault already; none if there is no leader to reserve.
     pub(crate) async fn take(&self, server: Server) -> Option<Victim<'_>> {
         let name = match server {
             Server::Cassandra(node) => format!("cassandra-{}", node + 1),
@@ -55,11 +54,14 @@ impl TestCluster {
 
     fn claim(&self, name: String) -> Option<Victim<'_>> {
         let is_free = self.names().insert(name.clone());
-        // Made only then: one that is dropped would free a server that somebody else has.
-        is_free.then(|| Victim { name, room: self })
+        // Created only then: dropping a second one would release the first one's server.
+        is_free.then(|| Victim {
+            name,
+            cluster: self,
+        })
     }
 
-    /// The ZooKeeper server that leads.
+    /// The ZooKeeper server that is the leader.
     async fn leader(&self) -> Option<String> {
         for (index, address) in self.servers.zookeeper.split(',').enumerate() {
             let mode = timeout(REPLY_BOUND, mode_of(address)).await;
@@ -70,46 +72,44 @@ impl TestCluster {
         None
     }
 
-    /// Waits until every server serves; starts those that do not run.
+    /// Starts servers that do not run, and waits until all serve.
     pub(crate) async fn heal(&self) -> Result<()> {
         let healed = timeout(HEAL_BOUND, self.servers.all_up()).await;
         healed
             .with_context(|| format!("within {} s", HEAL_BOUND.as_secs()))
             .and_then(|healed| healed)
-            .context("the servers do not come back, so nothing more can be tried on them")
+            .context("the servers do not recover, so no more histories can be played")
     }
 
     fn names(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        self.in_trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.faulty.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Victim<'_> {
-    /// Ends it as `kill -9` does.
+    /// Kills it by SIGKILL.
     pub(crate) async fn kill(&self) -> Result<()> {
-        let pid = self.room.servers.pid(&self.name).await?;
+        let pid = self.cluster.servers.pid(&self.name).await?;
         let pid = Pid::from_raw(pid).context("a process id is above 0")?;
         kill_process(pid, Signal::KILL)?;
-        let gone = async {
+        let polling = async {
             while test_kill_process(pid).is_ok() {
-                sleep(LOOK_INTERVAL).await;
+                sleep(POLL_INTERVAL).await;
             }
         };
-        let ended = timeout(END_BOUND, gone).await;
-        ensure!(ended.is_ok(), "{} does not end by SIGKILL", self.name);
+        let exit = timeout(END_BOUND, polling).await;
+        ensure!(exit.is_ok(), "{} survives SIGKILL", self.name);
         Ok(())
     }
 
-    /// Starts it again; ends when it serves.
+    /// Starts it again, and waits until it serves.
     pub(crate) async fn start(&self) -> Result<()> {
-        self.room.servers.start(&self.name).await
+        self.cluster.servers.start(&self.name).await
     }
 
-    /// Stops it where it stands, and lets it go on after this time.
+    /// Freezes it for this time.
     pub(crate) async fn freeze(&self, lasting: Duration) -> Result<()> {
-        let frozen = self.room.servers.freeze(&self.name).await?;
+        let frozen = self.cluster.servers.freeze(&self.name).await?;
         sleep(lasting).await;
         frozen.thaw();
         Ok(())
@@ -118,11 +118,11 @@ impl Victim<'_> {
 
 impl Drop for Victim<'_> {
     fn drop(&mut self) {
-        self.room.names().remove(&self.name);
+        self.cluster.names().remove(&self.name);
     }
 }
 
-/// What a ZooKeeper server says of itself: `leader`, `follower`.
+/// The mode that a ZooKeeper server reports: `leader`, `follower`.
 async fn mode_of(address: &str) -> Result<String> {
     let address: SocketAddr = address.parse()?;
     let mut connection = TcpStream::connect(address).await?;
@@ -140,17 +140,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_server_that_somebody_has_stays_his_however_often_others_ask_for_it() -> Result<()> {
+    async fn a_reserved_server_cannot_be_reserved_again_until_it_is_released() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let servers = r#"{"zookeeper": "", "kafka": "", "cassandra": []}"#;
         fs::write(folder.path().join("servers.json"), servers)?;
-        let room = TestCluster::new(Servers::read(folder.path())?);
-        let victim = room.take(Server::Kafka).await;
+        let cluster = TestCluster::new(Servers::read(folder.path())?);
+        let victim = cluster.take(Server::Kafka).await;
         assert!(victim.is_some());
-        assert!(room.take(Server::Kafka).await.is_none());
-        assert!(room.take(Server::Kafka).await.is_none());
+        assert!(cluster.take(Server::Kafka).await.is_none());
+        assert!(cluster.take(Server::Kafka).await.is_none());
         drop(victim);
-        assert!(room.take(Server::Kafka).await.is_some());
+        assert!(cluster.take(Server::Kafka).await.is_some());
         Ok(())
     }
 }

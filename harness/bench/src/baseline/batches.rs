@@ -1,4 +1,4 @@
-//! The bare driver: batches of one counter, with nothing to find out before they are sent.
+//! The bare driver: batches of one counter, with nothing to do before they are sent.
 
 use std::pin::pin;
 
@@ -10,13 +10,13 @@ use scylla::statement::Consistency;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::value::{Counter, CqlTimestamp};
 
-use super::{Given, IN_FLIGHT, Measured, Stopwatch, connect, increment};
+use super::{IN_FLIGHT, Measured, Stopwatch, Target, connect, increment};
 use crate::load::{CELLS, COUNTER, track};
 
-/// Sends until time is over.
-pub(super) async fn send(cells: usize, tracks: u32, given: &Given) -> Result<Measured> {
-    let session = connect(given).await?;
-    let statement = increment(&session, &given.keyspace).await?;
+/// Sends batches until the time is over.
+pub(super) async fn send(cells: usize, tracks: u32, target: &Target) -> Result<Measured> {
+    let session = connect(target).await?;
+    let statement = increment(&session, &target.keyspace).await?;
     let mut batch = Batch::new(BatchType::Counter);
     batch.set_consistency(Consistency::LocalQuorum);
     for _ in 0..cells {
@@ -28,13 +28,13 @@ pub(super) async fn send(cells: usize, tracks: u32, given: &Given) -> Result<Mea
         .map(async |key| session.batch(&batch, values(&key, cells)).await)
         .buffer_unordered(IN_FLIGHT);
     let mut requests = pin!(requests);
-    let mut stopwatch = Stopwatch::new(given);
+    let mut stopwatch = Stopwatch::new(target);
     while let Some(answer) = requests.next().await {
         if let Err(error) = answer {
-            stopwatch.failed(error.into())?;
+            stopwatch.record_failure(error.into())?;
             continue;
         }
-        if let Some(measured) = stopwatch.answered()? {
+        if let Some(measured) = stopwatch.record_answer()? {
             let cells = u32::try_from(cells)?;
             return Ok(Measured {
                 cells: measured.requests * f64::from(cells),
@@ -42,7 +42,7 @@ pub(super) async fn send(cells: usize, tracks: u32, given: &Given) -> Result<Mea
             });
         }
     }
-    bail!("an endless row ended")
+    bail!("an endless stream ended")
 }
 
 type Values<'k> = (Counter, &'static str, &'k str, &'static str, CqlTimestamp);

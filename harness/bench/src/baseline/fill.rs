@@ -1,5 +1,5 @@
-//! Fills a table with what is read in (g), past every log: each track has the days of a month, the hours of a day, and
-//! what these add up to.
+//! Fills the table of (g) directly, without a log: each track has the days of a month, the hours of its first day, and
+//! their sums.
 
 use std::time::Duration;
 
@@ -11,25 +11,24 @@ use scylla::statement::{Consistency, prepared::PreparedStatement};
 use scylla::value::{Counter, CqlTimestamp};
 use tokio::time::Instant;
 
-use super::{Given, Measured, connect, increment, own_cpu_seconds};
+use super::{Measured, Target, connect, increment, own_cpu_seconds};
 use crate::load::{COUNTER, track};
 use crate::serving::month::{self, DAY_MS, HOUR_MS};
 
-/// Batches on their way at once. None is sent again, because it might be counted twice: so few that even a busy server
-/// gives up none of them.
+/// Batches in flight. None is retried, because it might be counted twice: few enough for even a busy server to answer all.
 const IN_FLIGHT: usize = 4;
-const PATIENCE: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A cell's granularity, bucket and value.
 type Cell = (&'static str, i64, i64);
 
 /// Writes every cell once.
-pub(super) async fn write(tracks: u32, given: &Given) -> Result<Measured> {
-    let session = connect(given).await?;
-    let statement = increment(&session, &given.keyspace).await?;
+pub(super) async fn write(tracks: u32, target: &Target) -> Result<Measured> {
+    let session = connect(target).await?;
+    let statement = increment(&session, &target.keyspace).await?;
     let cells: Vec<Cell> = cells().collect();
     let batch = batch(&statement, cells.len());
-    let (begun, cpu_before) = (Instant::now(), own_cpu_seconds()?);
+    let (started, cpu_before) = (Instant::now(), own_cpu_seconds()?);
     stream::iter(0..tracks)
         .map(|number| {
             let key = track(number);
@@ -39,28 +38,28 @@ pub(super) async fn write(tracks: u32, given: &Given) -> Result<Measured> {
         .buffer_unordered(IN_FLIGHT)
         .try_for_each(|_| async { Ok(()) })
         .await
-        .context("a cell may be missing, or be there twice")?;
+        .context("a cell may be missing, or counted twice")?;
     Ok(Measured {
         events: 0.0,
         cells: f64::from(tracks) * f64::from(u32::try_from(cells.len())?),
         requests: f64::from(tracks),
-        seconds: begun.elapsed().as_secs_f64(),
+        seconds: started.elapsed().as_secs_f64(),
         cpu_seconds: own_cpu_seconds()? - cpu_before,
     })
 }
 
 fn batch(statement: &PreparedStatement, cells: usize) -> Batch {
-    let patient = ExecutionProfile::builder().request_timeout(Some(PATIENCE));
+    let profile = ExecutionProfile::builder().request_timeout(Some(REQUEST_TIMEOUT));
     let mut batch = Batch::new(BatchType::Counter);
     batch.set_consistency(Consistency::LocalQuorum);
-    batch.set_execution_profile_handle(Some(patient.build().into_handle()));
+    batch.set_execution_profile_handle(Some(profile.build().into_handle()));
     for _ in 0..cells {
         batch.append_statement(statement.clone());
     }
     batch
 }
 
-/// As if events had come evenly, some in each hour; those of the first day are kept by the hour, too.
+/// The cells of one track, as if its events were spread evenly; those of the first day are also kept by the hour.
 fn cells() -> impl Iterator<Item = Cell> {
     let hours = (0..24).map(|hour| {
         (

@@ -1,4 +1,4 @@
-//! The way everyone writes first: read an event, send an increment for each of its cells.
+//! The obvious way: read an event, send an increment for each of its cells.
 
 use std::pin::pin;
 
@@ -12,7 +12,7 @@ use rdkafka::{ClientConfig, Message};
 use scylla::value::{Counter, CqlTimestamp};
 use serde::Deserialize;
 
-use super::{Given, IN_FLIGHT, Measured, Stopwatch, connect, increment};
+use super::{IN_FLIGHT, Measured, Stopwatch, Target, connect, increment};
 use crate::load::COUNTER;
 
 #[derive(Deserialize)]
@@ -23,16 +23,16 @@ struct Event {
 
 type Increment = (Counter, &'static str, String, &'static str, CqlTimestamp);
 
-/// Counts until time is over.
-pub(super) async fn count(kafka: &str, topic: &str, given: &Given) -> Result<Measured> {
+/// Counts until the time is over.
+pub(super) async fn count(kafka: &str, topic: &str, target: &Target) -> Result<Measured> {
     let consumer: StreamConsumer = ClientConfig::new()
         .set("bootstrap.servers", kafka)
         .set("group.id", topic)
         .set("auto.offset.reset", "earliest")
         .create()?;
     consumer.subscribe(&[topic])?;
-    let session = connect(given).await?;
-    let statement = increment(&session, &given.keyspace).await?;
+    let session = connect(target).await?;
+    let statement = increment(&session, &target.keyspace).await?;
     let requests = consumer
         .stream()
         .flat_map(|message| stream::iter(increments(message)))
@@ -46,12 +46,12 @@ pub(super) async fn count(kafka: &str, topic: &str, given: &Given) -> Result<Mea
     let mut requests = pin!(requests);
     let mut stopwatch: Option<Stopwatch> = None;
     while let Some(answer) = requests.next().await {
-        let stopwatch = stopwatch.get_or_insert_with(|| Stopwatch::new(given));
+        let stopwatch = stopwatch.get_or_insert_with(|| Stopwatch::new(target));
         if let Err(error) = answer {
-            stopwatch.failed(error)?;
+            stopwatch.record_failure(error)?;
             continue;
         }
-        if let Some(measured) = stopwatch.answered()? {
+        if let Some(measured) = stopwatch.record_answer()? {
             return Ok(Measured {
                 events: measured.requests / 5.0,
                 cells: measured.requests,
@@ -110,7 +110,7 @@ mod tests {
     use crate::load::CELLS;
 
     #[test]
-    fn buckets_start_where_the_load_has_them() {
+    fn buckets_start_where_the_generated_load_expects_them() {
         let time = DateTime::from_timestamp_millis(CELLS[0].1 + 1_234_567).unwrap();
         let starts = buckets(time).unwrap();
         assert_eq!(

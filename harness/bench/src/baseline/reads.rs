@@ -1,5 +1,5 @@
-//! The bare driver reads what the API is asked for: the same cells of keys by chance, as many at once, and looks at the
-//! values. The statements are those that one would write for just this.
+//! The bare driver, reading the cells that the API reads: the same queries of random keys, as many at once, with every
+//! value checked. The statements are those that one would write for just this purpose.
 
 use std::pin::pin;
 
@@ -15,21 +15,21 @@ use scylla::statement::Consistency;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{Counter, CqlTimestamp};
 
-use super::{Given, Measured, Stopwatch, connect};
+use super::{Measured, Stopwatch, Target, connect};
 use crate::load::{COUNTER, track};
 use crate::serving::month;
 
-/// Keys of one page that are read at once: as many as the API's.
+/// Keys of one page that are read at once: as many as the API reads.
 pub(crate) const KEYS_AT_ONCE: usize = 32;
 
-/// What is read.
+/// A kind of query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Question {
+pub(crate) enum Query {
     /// One count of all time.
     Count,
     /// The days of a month.
     Series,
-    /// Counts of all time of a page full of keys.
+    /// Counts of all time of a page of keys.
     Counts,
 }
 
@@ -39,36 +39,36 @@ struct Reader<'a> {
     span: PreparedStatement,
 }
 
-/// Reads until time is over.
+/// Reads until the time is over.
 pub(super) async fn read(
-    question: Question,
+    query: Query,
     tracks: u32,
     keys: usize,
     at_once: usize,
-    given: &Given,
+    target: &Target,
 ) -> Result<Measured> {
-    let session = connect(given).await?;
-    let reader = Reader::prepare(&session, &given.keyspace).await?;
+    let session = connect(target).await?;
+    let reader = Reader::prepare(&session, &target.keyspace).await?;
     let mut random = ChaCha8Rng::seed_from_u64(3);
     let page = stream::repeat_with(|| -> Vec<String> {
         let each = (0..keys).map(|_| track(random.random_range(0..tracks)));
         each.collect()
     });
     let answers = page
-        .map(|page| reader.answer(question, page))
+        .map(|page| reader.answer(query, page))
         .buffer_unordered(at_once);
     let mut answers = pin!(answers);
-    let mut stopwatch = Stopwatch::new(given);
+    let mut stopwatch = Stopwatch::new(target);
     while let Some(answer) = answers.next().await {
         if let Err(error) = answer {
-            stopwatch.failed(error)?;
+            stopwatch.record_failure(error)?;
             continue;
         }
-        if let Some(measured) = stopwatch.answered()? {
+        if let Some(measured) = stopwatch.record_answer()? {
             return Ok(measured);
         }
     }
-    bail!("an endless row ended")
+    bail!("an endless stream ended")
 }
 
 impl<'a> Reader<'a> {
@@ -90,11 +90,11 @@ impl<'a> Reader<'a> {
         })
     }
 
-    async fn answer(&self, question: Question, keys: Vec<String>) -> Result<()> {
-        match question {
-            Question::Count => self.count(keys.first().context("a key")?).await,
-            Question::Series => self.series(keys.first().context("a key")?).await,
-            Question::Counts => {
+    async fn answer(&self, query: Query, keys: Vec<String>) -> Result<()> {
+        match query {
+            Query::Count => self.count(keys.first().context("a key")?).await,
+            Query::Series => self.series(keys.first().context("a key")?).await,
+            Query::Counts => {
                 for together in keys.chunks(KEYS_AT_ONCE) {
                     try_join_all(together.iter().map(|key| self.count(key))).await?;
                 }
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// How many rows there are, and what they add up to.
+    /// The number of rows, and the sum of their values.
     async fn ask(
         &self,
         statement: &PreparedStatement,

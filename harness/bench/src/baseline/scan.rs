@@ -1,4 +1,4 @@
-//! The bare scan: every row of the table, by token ranges, read and looked at.
+//! The bare scan: reads every row of the table by token ranges, and decodes it.
 
 use std::ops::ControlFlow;
 
@@ -11,31 +11,31 @@ use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{Counter, CqlTimestamp};
 use tokio::time::Instant;
 
-use super::{Given, Measured, connect, own_cpu_seconds};
+use super::{Measured, Target, connect, own_cpu_seconds};
 
-/// As many pieces, as many at once and pages as large as the restorator has.
+/// The restorator's number of pieces, concurrency and page size.
 const PIECES: i128 = 32;
-const SIDE_BY_SIDE: usize = 8;
+const CONCURRENCY: usize = 8;
 const PAGE_ROWS: i32 = 5000;
 
 type Row<'a> = (&'a str, &'a str, &'a str, CqlTimestamp, Option<Counter>);
 
 /// Reads the table once.
-pub(super) async fn read(given: &Given) -> Result<Measured> {
-    let session = connect(given).await?;
+pub(super) async fn read(target: &Target) -> Result<Measured> {
+    let session = connect(target).await?;
     let mut select = session
         .prepare(format!(
             "SELECT counter, key, granularity, bucket, value FROM {}.counts \
              WHERE token(counter, key) >= ? AND token(counter, key) <= ?",
-            given.keyspace
+            target.keyspace
         ))
         .await?;
     select.set_consistency(Consistency::All);
     select.set_page_size(PAGE_ROWS);
-    let (begun, cpu_before) = (Instant::now(), own_cpu_seconds()?);
+    let (started, cpu_before) = (Instant::now(), own_cpu_seconds()?);
     let pieces = stream::iter((0..PIECES).map(|piece| piece_of(&session, &select, piece)));
     let (rows, _) = pieces
-        .buffer_unordered(SIDE_BY_SIDE)
+        .buffer_unordered(CONCURRENCY)
         .try_fold((0, 0_i64), async |sum, (rows, total)| {
             Ok((sum.0 + rows, sum.1.wrapping_add(total)))
         })
@@ -44,7 +44,7 @@ pub(super) async fn read(given: &Given) -> Result<Measured> {
         events: 0.0,
         cells: f64::from(rows),
         requests: 0.0,
-        seconds: begun.elapsed().as_secs_f64(),
+        seconds: started.elapsed().as_secs_f64(),
         cpu_seconds: own_cpu_seconds()? - cpu_before,
     })
 }

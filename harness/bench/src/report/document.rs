@@ -1,32 +1,32 @@
-//! What stands in the document: a line for each run that measured something of it, and the rows of all parts. A run that
-//! measured some parts leaves those of the others where they are.
+//! The results in the published document: a line for each run with the latest rows of some part, and the rows of all
+//! parts. A run of some parts leaves the rows of the others as they are.
 
 use anyhow::{Context, Result};
 
-/// Between these lines of the document stands what was measured.
+/// The lines of the document between which the results are.
 const BEGIN: &str = "<!-- measured: written by deploy/bench --write -->";
 const END: &str = "<!-- end of what was measured -->";
 const HEAD: &str =
     "| measured | Stitch | alternative | ratio | aim | met |\n|---|---|---|---|---|---|\n";
 
-/// Runs and rows.
+/// Runs and rows of the document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Measured {
     runs: Vec<Run>,
-    /// Lines of the table, each of which begins with the letter of its part.
+    /// Rows of the table, each of which begins with the letter of its part.
     rows: Vec<String>,
 }
 
-/// A run, and the parts of which it has the latest rows.
+/// A run, and the parts whose latest rows are its.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Run {
     parts: Vec<char>,
-    /// When, of what, on what.
+    /// The machine, the build and the date.
     circumstances: String,
 }
 
 impl Measured {
-    /// What one run measured.
+    /// The results of one run.
     pub(super) fn new(circumstances: &str, rows: Vec<String>) -> Self {
         let mut parts: Vec<char> = rows.iter().filter_map(|row| part(row)).collect();
         parts.dedup();
@@ -40,7 +40,7 @@ impl Measured {
         }
     }
 
-    /// As it is printed and published.
+    /// The text that is printed and published.
     pub(super) fn markdown(&self) -> String {
         let runs = self.runs.iter().map(
             |Run {
@@ -77,7 +77,7 @@ impl Measured {
         }
     }
 
-    /// This in the place of the same parts of `before`.
+    /// Replaces the same parts of `before`.
     fn over(self, before: Self) -> Self {
         let ours: Vec<char> = self.runs.iter().flat_map(|run| run.parts.clone()).collect();
         let kept = before.runs.into_iter().map(|mut run| {
@@ -95,7 +95,7 @@ impl Measured {
     }
 }
 
-/// The document with what was measured in it.
+/// The document with these results.
 pub(super) fn with(document: &str, measured: Measured) -> Result<String> {
     let missing = || format!("the document has no line `{BEGIN}` followed by `{END}`");
     let (before, rest) = document.split_once(BEGIN).with_context(missing)?;
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_measured_is_replaced_and_nothing_else() {
+    fn measured_rows_are_replaced_and_nothing_else() {
         let all = measured(
             "monday",
             &["| (a) 1 |", "| (a) 2 |", "| (b) 3 |", "| (c) 4 |"],
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_were_not_measured_keep_their_rows_and_their_day() {
+    fn parts_that_were_not_measured_keep_their_rows_and_their_run() {
         let all = measured(
             "monday",
             &["| (a) 1 |", "| (b) 2 |", "| (b) 3 |", "| (c) 4 |"],

@@ -1,7 +1,9 @@
 //! The rows of (g).
 
 use super::{Row, percent, thousands};
-use crate::serving::{Answered, CONNECTIONS, KEYS, Open, Overload, SHARE_ASKED, Serving, TOO_MUCH};
+use crate::serving::{
+    CONNECTIONS, KEYS, OPEN_LOAD_SHARE, OVERLOAD_FACTOR, Open, Overload, QueryComparison, Serving,
+};
 
 const SHARE_AIM: f64 = 0.7;
 const KEPT_AIM: f64 = 0.8;
@@ -17,18 +19,18 @@ pub(super) fn rows(serving: &Serving) -> Vec<Row> {
     }
     rows.push(open(&serving.open));
     rows.push(overload("single counts", &serving.overload));
-    rows.push(overload("single counts", &serving.overload_crowd));
+    rows.push(overload("single counts", &serving.overload_near_limit));
     rows.push(overload("pages of 200 counts", &serving.overload_pages));
     rows
 }
 
-fn against_bare(what: &str, answered: &Answered, times: f64) -> Row {
+fn against_bare(what: &str, answered: &QueryComparison, times: f64) -> Row {
     let share = answered.share_of_bare();
     let us =
         |cpu_seconds: f64, requests: f64| format!("{:.0} µs", cpu_seconds / requests / times * 1e6);
     Row {
         what: format!(
-            "(g) {what} a second, against the bare driver; client's CPU for each; p99 {:.0} ms; the generator takes {} of the cores",
+            "(g) {what} a second, against the bare driver; client's CPU for each; p99 {:.0} ms; generator {} of the cores",
             answered.api.p99_ms,
             percent(answered.api.cpu_share())
         ),
@@ -51,9 +53,9 @@ fn against_bare(what: &str, answered: &Answered, times: f64) -> Row {
 fn open(open: &Open) -> Row {
     Row {
         what: format!(
-            "(g) {} connections open, which ask for {} of what it can answer: single counts a second, p50 / p99, memory (with none of them)",
+            "(g) {} open connections, {} of the capacity requested: single counts a second, p50 / p99, memory (without connections)",
             thousands(f64::from(CONNECTIONS)),
-            percent(SHARE_ASKED)
+            percent(OPEN_LOAD_SHARE)
         ),
         stitch: format!(
             "{} of {}, {:.0} / {:.0} ms, {:.0} MiB ({:.0})",
@@ -73,24 +75,24 @@ fn open(open: &Open) -> Row {
 
 fn overload(what: &str, overload: &Overload) -> Row {
     let kept = overload.kept();
-    let told = |asked: f64, loaded: &crate::serving::Loaded| {
+    let cell = |requested: f64, result: &crate::serving::LoadResult| {
         format!(
-            "{} ({} refused) of {} asked, p99 {:.0} ms, generator {}",
-            thousands(loaded.per_second()),
-            thousands(loaded.refused / loaded.seconds),
-            thousands(asked),
-            loaded.p99_ms,
-            percent(loaded.cpu_share())
+            "{} ({} refused) of {} requested, p99 {:.0} ms, generator {}",
+            thousands(result.per_second()),
+            thousands(result.refused / result.seconds),
+            thousands(requested),
+            result.p99_ms,
+            percent(result.cpu_share())
         )
     };
     Row {
         what: format!(
-            "(g) {what} a second answered with 200 where {} connections ask for {TOO_MUCH:.0}× as many as can be answered, \
+            "(g) overload, {what} a second answered with 200: {} connections, {OVERLOAD_FACTOR:.0}× the capacity requested, \
              against 1×",
             thousands(f64::from(overload.connections))
         ),
-        stitch: told(overload.more_asked, &overload.more),
-        alternative: told(overload.once_asked, &overload.once),
+        stitch: cell(overload.more_asked, &overload.more),
+        alternative: cell(overload.once_asked, &overload.once),
         ratio: percent(kept),
         aim: "≥ 80 %",
         met: Some(kept >= KEPT_AIM),

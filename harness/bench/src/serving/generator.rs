@@ -1,4 +1,4 @@
-//! oha, which makes the load: it takes addresses by chance from a list, and can keep to a rate however late answers come.
+//! The load generator, oha: it draws addresses at random from a list, and can keep a rate however late answers come.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -10,45 +10,45 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use stitch_harness::process::Program;
 
-use crate::vitals::ended_children_cpu_seconds;
+use crate::process_usage::children_cpu_seconds;
 
-/// After the time that is measured: the answers that are still on their way, and what oha adds up.
+/// Time after the measured one: for answers in flight, and for oha's summary.
 const SLACK: Duration = Duration::from_secs(60);
-/// What oha calls requests that it breaks off when time is over.
-const BROKEN_OFF: &str = "aborted due to deadline";
+/// How oha reports requests that it aborts at the deadline.
+const ABORTED: &str = "aborted due to deadline";
 
-/// What is asked for, and how.
+/// Connections, rate and duration of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     pub(super) connections: u32,
-    /// Requests a second; each connection asks again as soon as it is answered if there is none.
+    /// Requests a second; without one, each connection sends its next request when the last is answered.
     pub(super) rate: Option<f64>,
     pub(super) time: Duration,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Loaded {
+pub(crate) struct LoadResult {
     pub(crate) seconds: f64,
     /// Requests answered with 200.
     pub(crate) answered: f64,
     /// Requests answered with 503.
     pub(crate) refused: f64,
-    /// Requests that came to nothing.
+    /// Requests with another answer, or with none.
     pub(crate) failed: f64,
-    /// How long it took to be answered with 200, for half of the requests and for 99 of 100.
+    /// Latency of requests answered with 200.
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
-    /// Seconds of a processor that oha has used.
+    /// CPU seconds used by oha.
     pub(crate) cpu_seconds: f64,
 }
 
-impl Loaded {
+impl LoadResult {
     pub(crate) fn per_second(&self) -> f64 {
         self.answered / self.seconds
     }
 
-    /// What oha has used of all the machine's processors.
+    /// The share of all the machine's cores that oha used.
     pub(crate) fn cpu_share(&self) -> f64 {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         let cores = u32::try_from(cores).unwrap_or(u32::MAX);
@@ -56,8 +56,8 @@ impl Loaded {
     }
 }
 
-impl std::ops::AddAssign for Loaded {
-    /// Of both, the longer times.
+impl std::ops::AddAssign for LoadResult {
+    /// Keeps the longer latencies.
     fn add_assign(&mut self, other: Self) {
         self.seconds += other.seconds;
         self.answered += other.answered;
@@ -69,10 +69,10 @@ impl std::ops::AddAssign for Loaded {
     }
 }
 
-/// The part of oha's answer that is used.
+/// The part of oha's report that is used.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Told {
+struct OhaReport {
     summary: Summary,
     latency_percentiles_successful: Percentiles,
     status_code_distribution: std::collections::BTreeMap<String, f64>,
@@ -91,7 +91,7 @@ struct Percentiles {
     p99: Option<f64>,
 }
 
-/// The program, and where its files go.
+/// The program, and the folder of its files.
 #[derive(Clone, Debug)]
 pub(super) struct Generator {
     pub(super) path: PathBuf,
@@ -99,8 +99,8 @@ pub(super) struct Generator {
 }
 
 impl Generator {
-    /// Asks for addresses out of a list by chance.
-    pub(super) async fn ask(&self, addresses: &[String], load: Load) -> Result<Loaded> {
+    /// Requests addresses at random.
+    pub(super) async fn run(&self, addresses: &[String], load: Load) -> Result<LoadResult> {
         let list = self.folder.join("addresses.txt");
         fs::write(&list, addresses.join("\n"))?;
         let mut arguments: Vec<String> = [
@@ -108,7 +108,7 @@ impl Generator {
             "--output-format",
             "json",
             "--stats-success-breakdown",
-            // What is compared with it compresses nothing either.
+            // The bare driver compresses nothing either.
             "--disable-compression",
             "--worker-threads",
             "1",
@@ -131,42 +131,42 @@ impl Generator {
             environment: Vec::new(),
             folder: self.folder.clone(),
         };
-        let cpu_before = ended_children_cpu_seconds()?;
+        let cpu_before = children_cpu_seconds()?;
         let finished = program.run(load.time + SLACK).await?;
-        let cpu_seconds = ended_children_cpu_seconds()? - cpu_before;
+        let cpu_seconds = children_cpu_seconds()? - cpu_before;
         ensure!(
             finished.code == Some(0),
-            "oha ended with {:?}: {}",
+            "oha exited with {:?}: {}",
             finished.code,
             finished.errors
         );
-        let told: Told =
+        let report: OhaReport =
             serde_json::from_str(&finished.output).with_context(|| finished.output.clone())?;
-        Ok(told.loaded(cpu_seconds))
+        Ok(report.result(cpu_seconds))
     }
 }
 
-impl Told {
-    fn loaded(&self, cpu_seconds: f64) -> Loaded {
+impl OhaReport {
+    fn result(&self, cpu_seconds: f64) -> LoadResult {
         let status = |code: &str| {
-            let found = self.status_code_distribution.get(code);
-            found.copied().unwrap_or_default()
+            let requests = self.status_code_distribution.get(code);
+            requests.copied().unwrap_or_default()
         };
         let all: f64 = self.status_code_distribution.values().sum();
         let errors = self.error_distribution.iter();
-        let broken: f64 = errors
-            .filter(|(error, _)| *error != BROKEN_OFF)
+        let failed: f64 = errors
+            .filter(|(error, _)| *error != ABORTED)
             .map(|(_, times)| times)
             .sum();
         let ms = |seconds: Option<f64>| seconds.unwrap_or_default() * 1000.0;
-        let took = &self.latency_percentiles_successful;
-        Loaded {
+        let latency = &self.latency_percentiles_successful;
+        LoadResult {
             seconds: self.summary.total,
             answered: status("200"),
             refused: status("503"),
-            failed: all - status("200") - status("503") + broken,
-            p50_ms: ms(took.p50),
-            p99_ms: ms(took.p99),
+            failed: all - status("200") - status("503") + failed,
+            p50_ms: ms(latency.p50),
+            p99_ms: ms(latency.p99),
             cpu_seconds,
         }
     }
@@ -177,14 +177,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_broken_off_at_the_end_has_not_failed() {
-        let told = r#"{
+    fn requests_aborted_at_the_deadline_are_not_counted_as_failed() {
+        let report = r#"{
             "summary": {"total": 2.0, "successRate": 1.0},
             "latencyPercentilesSuccessful": {"p50": 0.001, "p99": 0.5},
             "statusCodeDistribution": {"200": 10, "503": 4, "500": 1},
             "errorDistribution": {"aborted due to deadline": 7, "connection refused": 2}
         }"#;
-        let loaded = serde_json::from_str::<Told>(told).unwrap().loaded(0.5);
+        let loaded = serde_json::from_str::<OhaReport>(report)
+            .unwrap()
+            .result(0.5);
         assert_eq!(
             (loaded.answered, loaded.refused, loaded.failed),
             (10.0, 4.0, 3.0)

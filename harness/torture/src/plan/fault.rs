@@ -1,4 +1,4 @@
-//! A fault with everything that it takes to carry it out.
+//! Faults with all their parameters.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,32 +8,51 @@ use rand::Rng;
 use super::{Dice, NODES};
 use crate::kind::Kind;
 
-/// What goes wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Fault {
-    /// It is started again after a while.
-    KillProcessor { seat: usize, away: Duration },
-    /// It goes on after a while.
-    FreezeProcessor { seat: usize, lasting: Duration },
-    /// One joins, all others leave and come back one by one, it leaves again.
-    Rebalance { pause: Duration },
-    /// Whichever runs.
+    /// Restarted after `away`.
+    KillProcessor {
+        slot: usize,
+        away: Duration,
+    },
+    FreezeProcessor {
+        slot: usize,
+        lasting: Duration,
+    },
+    /// A processor joins, all others leave and return one by one, and it leaves again.
+    Rebalance {
+        pause: Duration,
+    },
+    /// The running one, if any.
     KillRestorator,
-    /// Whichever runs.
-    FreezeRestorator { lasting: Duration },
-    /// Whichever runs.
+    /// The running one, if any.
+    FreezeRestorator {
+        lasting: Duration,
+    },
+    /// The running one, if any.
     InterruptRestorator,
-    /// The calendar of a processor or, beyond the last seat, of restorators is so much ahead from then on.
-    StepCalendar { seat: usize, ahead_s: i64 },
-    /// Something happens to one line of the proxied processes.
-    Line { line: Line, treatment: Treatment },
-    /// It is started again after a while.
-    Kill { server: Server, away: Duration },
-    /// It goes on after a while.
-    Freeze { server: Server, lasting: Duration },
+    /// Sets the wall clock of a processor or, after the last slot, of restorators ahead.
+    StepClock {
+        slot: usize,
+        ahead_s: i64,
+    },
+    /// A fault of one line of the proxied processes.
+    Line {
+        line: Line,
+        treatment: Treatment,
+    },
+    /// Restarted after `away`.
+    Kill {
+        server: Server,
+        away: Duration,
+    },
+    Freeze {
+        server: Server,
+        lasting: Duration,
+    },
 }
 
-/// A way from proxied processes to one server.
+/// The line from proxied processes to one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Line {
     Cassandra(usize),
@@ -41,22 +60,22 @@ pub(crate) enum Line {
     Kafka,
 }
 
-/// What happens to a line.
+/// A fault of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Treatment {
-    /// All its connections are closed.
+    /// Closes all connections.
     Cut,
-    /// No connection stands for a while.
+    /// Closes all connections, and refuses new ones for a while.
     Refused(Duration),
-    /// Everything takes longer for a while.
+    /// Delays everything for a while.
     Delayed { lasting: Duration, by: Duration },
-    /// Nothing passes for a while; then what was kept back does.
+    /// Holds everything for a while, then forwards it.
     BlackHole(Duration),
-    /// For a while requests get through and replies do not; then the connections end, the replies with them.
+    /// Holds replies for a while, then closes the connections, and loses the replies with them.
     RepliesLost(Duration),
-    /// So many counter batches arrive, and nobody is told.
+    /// This many counter batches arrive, but their replies are lost.
     BatchRepliesLost(u64),
-    /// So many counter batches never arrive.
+    /// This many counter batches never arrive.
     BatchesLost(u64),
 }
 
@@ -65,33 +84,33 @@ pub(crate) enum Treatment {
 pub(crate) enum Server {
     Cassandra(usize),
     Zookeeper(usize),
-    /// Whichever leads the ensemble then.
+    /// The ensemble's leader at that time.
     Leader,
     Kafka,
 }
 
 impl Dice {
-    /// A fault of this kind; a full disk is no fault of its own, but lies in wait for a restoration.
-    pub(super) fn fault(&mut self, kind: Kind, seats: usize) -> Option<Fault> {
-        let seat = self.0.random_range(0..seats);
+    /// Draws a fault of this kind; none for a full disk, which is a hazard of a restoration.
+    pub(super) fn fault(&mut self, kind: Kind, slots: usize) -> Option<Fault> {
+        let slot = self.0.random_range(0..slots);
         let node = self.0.random_range(0..NODES);
         // Sessions last 3 s, leases 2 s.
         let lasting = self.between(300, 7000);
         Some(match kind {
             Kind::FullDisk => return None,
             Kind::KillProcessor => Fault::KillProcessor {
-                seat,
+                slot,
                 away: self.between(0, 4000),
             },
-            Kind::FreezeProcessor => Fault::FreezeProcessor { seat, lasting },
+            Kind::FreezeProcessor => Fault::FreezeProcessor { slot, lasting },
             Kind::Rebalance => Fault::Rebalance {
                 pause: self.between(200, 2000),
             },
             Kind::KillRestorator => Fault::KillRestorator,
             Kind::FreezeRestorator => Fault::FreezeRestorator { lasting },
             Kind::InterruptRestorator => Fault::InterruptRestorator,
-            Kind::StepCalendar => Fault::StepCalendar {
-                seat: self.0.random_range(0..=seats),
+            Kind::StepClock => Fault::StepClock {
+                slot: self.0.random_range(0..=slots),
                 ahead_s: self.step_s(),
             },
             Kind::CassandraLine => self.line(Line::Cassandra(node)),
@@ -117,7 +136,7 @@ impl Dice {
         })
     }
 
-    /// Of any order of magnitude, from a second to half a year.
+    /// Any order of magnitude, from a second to half a year.
     fn step_s(&mut self) -> i64 {
         let size = 2_i64.pow(self.0.random_range(0..25));
         if self.chance(0.5) { size } else { -size }
@@ -152,7 +171,6 @@ const fn freeze(server: Server, lasting: Duration) -> Fault {
 }
 
 impl Fault {
-    /// Its kind.
     pub(crate) const fn kind(&self) -> Kind {
         match self {
             Self::KillProcessor { .. } => Kind::KillProcessor,
@@ -161,7 +179,7 @@ impl Fault {
             Self::KillRestorator => Kind::KillRestorator,
             Self::FreezeRestorator { .. } => Kind::FreezeRestorator,
             Self::InterruptRestorator => Kind::InterruptRestorator,
-            Self::StepCalendar { .. } => Kind::StepCalendar,
+            Self::StepClock { .. } => Kind::StepClock,
             Self::Line { line, .. } => match line {
                 Line::Cassandra(_) => Kind::CassandraLine,
                 Line::Zookeeper(_) => Kind::ZookeeperLine,

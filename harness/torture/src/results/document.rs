@@ -10,18 +10,18 @@ use anyhow::{Context, Result};
 use super::{Row, rows};
 use crate::kind::Kind;
 
-/// Between these lines of the document stands what was tried.
+/// The lines of the document between which the table is.
 const BEGIN: &str = "<!-- tortured: written by deploy/torture --write -->";
 const END: &str = "<!-- end of what was tortured -->";
 
-/// Puts all results of a file into the document.
+/// Writes all results of a file into the document.
 pub(crate) fn write_into(document: &Path, results: &Path) -> Result<()> {
     let before = fs::read_to_string(document).with_context(|| document.display().to_string())?;
     let table = table(&rows(results, None)?);
-    Ok(fs::write(document, replaced(&before, &table)?)?)
+    Ok(fs::write(document, replace(&before, &table)?)?)
 }
 
-fn replaced(document: &str, text: &str) -> Result<String> {
+fn replace(document: &str, text: &str) -> Result<String> {
     let missing = || format!("the document has no line `{BEGIN}` followed by `{END}`");
     let (before, rest) = document.split_once(BEGIN).with_context(missing)?;
     let (_, after) = rest.split_once(END).with_context(missing)?;
@@ -30,7 +30,7 @@ fn replaced(document: &str, text: &str) -> Result<String> {
 
 fn table(rows: &BTreeMap<u64, Row>) -> String {
     let mut text = totals(rows);
-    text += "\n| fault | histories | times | what it is |\n|---|---|---|---|\n";
+    text += "\n| fault | histories | times | description |\n|---|---|---|---|\n";
     for kind in Kind::every() {
         let of_kind = |row: &Row| {
             row.faults
@@ -61,7 +61,7 @@ fn totals(rows: &BTreeMap<u64, Row>) -> String {
         .values()
         .filter(|row| row.verdict == super::RIGHT)
         .count();
-    let held = rows.values().filter(|row| row.contradictable).count();
+    let checked = rows.values().filter(|row| row.cross_checked).count();
     let builds: BTreeSet<&str> = rows.values().map(|row| row.build.as_str()).collect();
     let restorations: Vec<_> = rows.values().flat_map(|row| &row.restorations).collect();
     let with = |outcome: &str| {
@@ -70,8 +70,8 @@ fn totals(rows: &BTreeMap<u64, Row>) -> String {
     };
     format!(
         "{} histories, {right} of them right in every cell: {} events, {} cells, {} faults; {} restorations, of which {} \
-         proved everything, {} did not, {} were killed; {held} proofs were held against a recount before the last \
-         restoration. Tried: {}.\n",
+         were verified, {} unverified, {} killed; {checked} of the verified ones were checked by a recount before the \
+         last restoration. Builds: {}.\n",
         rows.len(),
         sum(|row| row.events),
         sum(|row| row.cells),
@@ -129,9 +129,9 @@ mod tests {
     #[test]
     fn the_table_is_replaced_and_nothing_else() {
         let document = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
-        let new = replaced(&document, "new\n").unwrap();
+        let new = replace(&document, "new\n").unwrap();
         assert_eq!(new, format!("before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"));
-        assert!(replaced("nothing", "new").is_err());
+        assert!(replace("nothing", "new").is_err());
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
                 .collect();
             let row = serde_json::json!({
                 "build": "b", "verdict": "right", "seed": seed, "seconds": 60, "events": 10, "cells": 5,
-                "contradictable": true, "faults": faults,
+                "cross_checked": true, "faults": faults,
                 "restorations": [{"outcome": "verified", "corrected": 3}],
             });
             (seed, serde_json::from_value(row).unwrap())

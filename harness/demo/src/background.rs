@@ -1,4 +1,4 @@
-//! What goes on when the story has ended, if that was asked for: two processors, the API, and events that keep arriving.
+//! Processes that --keep leaves running after the story: two processors, the API, and events that keep arriving.
 
 use std::fmt::Write;
 
@@ -6,43 +6,43 @@ use anyhow::{Context, Result};
 use stitch_harness::process::{Process, Program};
 use stitch_harness::test_namespace::TestNamespace;
 
-/// The file that names them, for `deploy/demo --stop`: a process id and a name on each line.
+/// The file that lists them for `deploy/demo --stop`: a process id and a name on each line.
 const LIST: &str = "kept";
 
 /// Processes that outlive the story.
-pub(crate) struct Kept<'a> {
-    stage: &'a TestNamespace,
+pub(crate) struct Background<'a> {
+    namespace: &'a TestNamespace,
     running: Vec<(&'static str, Process)>,
 }
 
-impl<'a> Kept<'a> {
-    pub(crate) const fn new(stage: &'a TestNamespace) -> Self {
+impl<'a> Background<'a> {
+    pub(crate) const fn new(namespace: &'a TestNamespace) -> Self {
         Self {
-            stage,
+            namespace,
             running: Vec::new(),
         }
     }
 
-    pub(crate) fn add(&mut self, what: &'static str, process: Process) {
-        self.running.push((what, process));
+    pub(crate) fn add(&mut self, name: &'static str, process: Process) {
+        self.running.push((name, process));
     }
 
     pub(crate) async fn processor(&mut self, name: &str) -> Result<()> {
-        let process = self.stage.processor(name).await?;
+        let process = self.namespace.processor(name).await?;
         self.add("processor", process);
         Ok(())
     }
 
-    /// This program once more, which does nothing but make events.
+    /// Starts this program again, as a generator of events.
     pub(crate) fn traffic(&mut self, seed: u64, per_second: u32) -> Result<()> {
-        let folder = &self.stage.folder;
+        let folder = &self.namespace.folder;
         let servers = folder.parent().context("the folder of the servers")?;
         let program = Program {
             name: "traffic".to_owned(),
             path: std::env::current_exe()?,
             arguments: vec![
                 format!("--servers={}", servers.display()),
-                format!("--traffic={}", self.stage.topic()),
+                format!("--traffic={}", self.namespace.topic()),
                 format!("--per-second={per_second}"),
                 format!("--seed={seed}"),
             ],
@@ -53,18 +53,18 @@ impl<'a> Kept<'a> {
         Ok(())
     }
 
-    /// Lets them go, and says in a file and in a sentence which they are.
+    /// Lists the processes in the file and in a sentence, and leaves them running.
     pub(crate) fn leave(self) -> Result<String> {
-        let (mut list, mut told) = (String::new(), Vec::new());
-        for (what, process) in &self.running {
-            writeln!(list, "{} {what}", process.pid())?;
-            told.push(format!("{what} (pid {})", process.pid()));
+        let (mut list, mut names) = (String::new(), Vec::new());
+        for (name, process) in &self.running {
+            writeln!(list, "{} {name}", process.pid())?;
+            names.push(format!("{name} (pid {})", process.pid()));
         }
-        // First the list: what it does not name could not be stopped by it.
-        std::fs::write(self.stage.folder.join(LIST), list)?;
+        // First the list: a process that is not in it could not be stopped by the command.
+        std::fs::write(self.namespace.folder.join(LIST), list)?;
         for (_, process) in self.running {
             process.leave();
         }
-        Ok(told.join(", "))
+        Ok(names.join(", "))
     }
 }

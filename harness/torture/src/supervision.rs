@@ -1,4 +1,4 @@
-//! A process that one task waits for while others do things to it.
+//! Waits for a process while other tasks signal it.
 
 use std::time::Duration;
 
@@ -7,42 +7,42 @@ use rustix::process::Signal;
 use stitch_harness::process::Process;
 use tokio::sync::mpsc;
 
-/// Longer than any history: whoever waits longer for a process has another bound.
-const LONG: Duration = Duration::from_secs(3600);
+/// Longer than any history: callers have bounds of their own.
+const UNBOUNDED: Duration = Duration::from_secs(3600);
 
-/// What is to be done to a process.
+/// A signal for a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Order {
     pub(crate) signal: Signal,
-    /// How long it stays away if that ends it.
+    /// The pause before its restart, if the signal ends it.
     pub(crate) away: Duration,
 }
 
-/// Through this, orders reach a process.
+/// Sends orders to a process.
 pub(crate) type Orders = mpsc::UnboundedSender<Order>;
 
-/// What a process ended with.
+/// How a process exited.
 #[derive(Clone, Debug)]
-pub(crate) struct Ended {
-    /// None: a signal ended it.
+pub(crate) struct Exit {
+    /// None: by a signal.
     pub(crate) code: Option<i32>,
-    /// The last order that can have ended it.
+    /// The last order that may have caused it.
     pub(crate) order: Option<Order>,
 }
 
-/// Waits until the process has ended, and passes orders on to it meanwhile.
-pub(crate) async fn until_end(
+/// Waits until the process has exited, and carries out orders meanwhile.
+pub(crate) async fn supervise(
     process: &mut Process,
     orders: &mut mpsc::UnboundedReceiver<Order>,
-) -> Result<Ended> {
+) -> Result<Exit> {
     let mut last = None;
     loop {
-        // Both branches are cancel-safe: an end that was not waited for can be waited for again.
+        // Both branches are cancel-safe: waiting for a process can be repeated.
         let order = tokio::select! {
-            status = process.wait(LONG) => return Ok(Ended { code: status?.code(), order: last }),
+            status = process.wait(UNBOUNDED) => return Ok(Exit { code: status?.code(), order: last }),
             Some(order) = orders.recv() => order,
         };
-        // One that ends at this moment takes no signal any more.
+        // Fails if the process exits at this moment.
         process.signal(order.signal).ok();
         if ends(order.signal) {
             last = Some(order);
@@ -54,7 +54,7 @@ fn ends(signal: Signal) -> bool {
     [Signal::KILL, Signal::TERM, Signal::INT].contains(&signal)
 }
 
-/// What no process may say, with the line in which it said it.
+/// The first line with what no process may log.
 pub(crate) fn alarm_in(errors: &str) -> Option<&str> {
     const ALARMS: [&str; 2] = ["invariant broken", "panicked at"];
     errors
@@ -62,7 +62,7 @@ pub(crate) fn alarm_in(errors: &str) -> Option<&str> {
         .find(|line| ALARMS.iter().any(|alarm| line.contains(alarm)))
 }
 
-/// How often a processor said that counts may be wrong from now on, or lost its session with what it had not told yet.
+/// How often a processor logged that counts may be wrong, or lost its session before it could record that.
 pub(crate) fn excuses_in(errors: &str) -> usize {
     const EXCUSES: [&str; 2] = ["suspect", "starting again as a new member"];
     let is_excuse = |line: &&str| EXCUSES.iter().any(|excuse| line.contains(excuse));

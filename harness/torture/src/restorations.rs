@@ -1,4 +1,4 @@
-//! The restorations of a history: each runs to its end, whatever is done to it, and says how that was.
+//! The restorations of a history: runs each until it exits, whatever happens to it, and records its outcome.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,35 +12,35 @@ use stitch_harness::process::Program;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::chronicle::Chronicle;
-use crate::ward::{Ended, Order, Orders, alarm_in, until_end};
+use crate::supervision::{Exit, Order, Orders, alarm_in, supervise};
+use crate::timeline::Timeline;
 
-/// A restoration may wait for a calm (`quiescence_timeout_ms` at most, each time) and for its ranges; it never takes so long.
+/// Longer than any restoration, with its waits for quiescence (`quiescence_timeout_ms` at most, each) and for its ranges.
 const BOUND: Duration = Duration::from_secs(400);
 
-/// Runs restorations, and knows which run.
-pub(crate) struct Attempts {
-    chronicle: Arc<Chronicle>,
+/// Starts restorations, and keeps track of them.
+pub(crate) struct Restorations {
+    timeline: Arc<Timeline>,
     running: Mutex<BTreeMap<u64, Orders>>,
-    begun: AtomicU64,
-    ended: Mutex<Vec<Record>>,
+    count: AtomicU64,
+    records: Mutex<Vec<Record>>,
 }
 
-/// A restoration that has ended.
+/// A completed restoration.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Record {
     pub(crate) name: String,
     pub(crate) began_ms: u64,
     pub(crate) ended_ms: u64,
     pub(crate) outcome: Outcome,
-    /// What it says that it corrected.
+    /// Cells corrected, according to its report.
     pub(crate) corrected: u64,
-    /// Why it is not proved, in its words.
+    /// Why it is unverified, according to its report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
 }
 
-/// How a restoration ended.
+/// The outcome of a restoration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
@@ -50,69 +50,69 @@ pub(crate) enum Outcome {
     Strange,
 }
 
-impl Attempts {
-    pub(crate) fn new(chronicle: Arc<Chronicle>) -> Self {
+impl Restorations {
+    pub(crate) fn new(timeline: Arc<Timeline>) -> Self {
         Self {
-            chronicle,
+            timeline,
             running: Mutex::default(),
-            begun: AtomicU64::new(0),
-            ended: Mutex::default(),
+            count: AtomicU64::new(0),
+            records: Mutex::default(),
         }
     }
 
-    /// Sends a signal to whichever restoration runs; false if none does.
+    /// Sends a signal to the running restorations; false if none runs.
     pub(crate) fn order(&self, signal: Signal) -> bool {
         let away = Duration::ZERO;
         let running = lock(&self.running);
-        let reached = running
+        let receivers = running
             .values()
             .filter(|orders| orders.send(Order { signal, away }).is_ok());
-        reached.count() > 0
+        receivers.count() > 0
     }
 
-    /// Runs this restoration to its end.
+    /// Runs a restoration until it exits.
     pub(crate) async fn run(&self, program: Program, what: &str) -> Result<Record> {
-        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
         let name = format!("restorator-{number}");
         let program = Program {
             name: name.clone(),
             ..program
         };
-        let began_ms = self.chronicle.now_ms();
-        self.chronicle.note(format!("{name} begins: {what}"));
+        let began_ms = self.timeline.now_ms();
+        self.timeline.note(format!("{name} starts: {what}"));
         let mut process = program.start()?;
         let (orders, mut received) = mpsc::unbounded_channel();
         lock(&self.running).insert(number, orders);
-        let ended = timeout(BOUND, until_end(&mut process, &mut received)).await;
+        let exit = timeout(BOUND, supervise(&mut process, &mut received)).await;
         lock(&self.running).remove(&number);
         let record = Record {
             began_ms,
-            ended_ms: self.chronicle.now_ms(),
-            ..self.record(name, ended, &process.output(), &process.errors())?
+            ended_ms: self.timeline.now_ms(),
+            ..self.record(name, exit, &process.output(), &process.errors())?
         };
-        lock(&self.ended).push(record.clone());
+        lock(&self.records).push(record.clone());
         Ok(record)
     }
 
     fn record(
         &self,
         name: String,
-        ended: Result<Result<Ended>, tokio::time::error::Elapsed>,
+        exit: Result<Result<Exit>, tokio::time::error::Elapsed>,
         output: &str,
         errors: &str,
     ) -> Result<Record> {
         let answer: serde_json::Value = serde_json::from_str(output).unwrap_or_default();
         if let Some(alarm) = alarm_in(errors) {
-            self.chronicle.complain(format!("{name} said: {alarm}"));
+            self.timeline.violation(format!("{name} logged: {alarm}"));
         }
-        let outcome = match ended {
+        let outcome = match exit {
             Err(_) => {
                 let bound = BOUND.as_secs();
-                self.chronicle
-                    .complain(format!("{name} has not ended after {bound} s"));
+                self.timeline
+                    .violation(format!("{name} has not exited after {bound} s"));
                 Outcome::Strange
             }
-            Ok(ended) => self.outcome(&name, &ended?, &answer, errors),
+            Ok(exit) => self.outcome(&name, &exit?, &answer, errors),
         };
         let why = why(&answer).filter(|_| outcome != Outcome::Verified);
         let corrected = answer["cells"]["corrected"].as_u64().unwrap_or_default();
@@ -120,8 +120,8 @@ impl Attempts {
             .as_ref()
             .map(|why| format!(": {why}"))
             .unwrap_or_default();
-        self.chronicle.note(format!(
-            "{name} ended: {outcome:?}, {corrected} cells corrected{reason}"
+        self.timeline.note(format!(
+            "{name}: {outcome:?}, {corrected} cells corrected{reason}"
         ));
         Ok(Record {
             name,
@@ -136,34 +136,34 @@ impl Attempts {
     fn outcome(
         &self,
         name: &str,
-        ended: &Ended,
+        exit: &Exit,
         answer: &serde_json::Value,
         errors: &str,
     ) -> Outcome {
-        let asked = |signal| ended.order.is_some_and(|order| order.signal == signal);
-        match ended.code {
+        let was_sent = |signal| exit.order.is_some_and(|order| order.signal == signal);
+        match exit.code {
             Some(0) if answer["outcome"] == "verified" => Outcome::Verified,
             Some(2) if answer.is_object() => Outcome::Unverified,
-            // Asked twice: it ends at once.
-            Some(130) if asked(Signal::INT) => Outcome::Killed,
-            // By us, or by itself between two steps.
+            // The second SIGINT makes it exit at once.
+            Some(130) if was_sent(Signal::INT) => Outcome::Killed,
+            // By a signal, or at a failpoint.
             None => Outcome::Killed,
             code => {
                 let last = errors.lines().last().unwrap_or_default();
-                self.chronicle
-                    .complain(format!("{name} ended with {code:?}: {answer} {last}"));
+                self.timeline
+                    .violation(format!("{name} exited with {code:?}: {answer} {last}"));
                 Outcome::Strange
             }
         }
     }
 
-    /// All that have ended.
-    pub(crate) fn ended(&self) -> Vec<Record> {
-        lock(&self.ended).clone()
+    /// All completed restorations.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        lock(&self.records).clone()
     }
 }
 
-/// The first reason that an answer gives for what is not proved.
+/// The first reason that a report gives for an unverified range.
 fn why(answer: &serde_json::Value) -> Option<String> {
     let of_range =
         |range: &serde_json::Value| range["error"]["message"].as_str().map(str::to_owned);

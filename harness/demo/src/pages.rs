@@ -1,4 +1,4 @@
-//! What a newcomer looks at while the story is told: the API, with a page about one key and the operator's page.
+//! The pages to watch during the story: the API's page about one key, and the operator's page.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,33 +11,33 @@ use stitch_harness::process::Process;
 use stitch_harness::recount::{Cells, Rules};
 use stitch_harness::test_namespace::TestNamespace;
 
-/// How long the API may take to answer what was begun when it is asked to end.
+/// Longest graceful shutdown of the API.
 const STOP_BOUND: Duration = Duration::from_secs(30);
 
-/// What cannot stand in a part of an address as it is.
-const QUOTED: &AsciiSet = &NON_ALPHANUMERIC
+/// Characters that are percent-encoded in a part of an address.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// The API that runs beside the story.
-pub(crate) struct Window {
+/// The API that runs during the story.
+pub(crate) struct Pages {
     pub(crate) api: Process,
     address: String,
-    /// Of the key that is counted most.
+    /// About the key that is counted most.
     page: String,
 }
 
-impl Window {
-    /// Starts the API. Of `history` some event must count.
-    pub(crate) async fn open(stage: &TestNamespace, history: &[Record]) -> Result<Self> {
-        let (counter, key) = most_counted(&stage.config, history)?;
-        let mut program = stage.api_command("run", &[])?;
+impl Pages {
+    /// Starts the API. At least one event of `history` must be counted.
+    pub(crate) async fn open(namespace: &TestNamespace, history: &[Record]) -> Result<Self> {
+        let (counter, key) = most_counted(&namespace.config, history)?;
+        let mut program = namespace.api_command("run", &[])?;
         "api".clone_into(&mut program.name);
         let mut api = program.start()?;
         let address = TestNamespace::address(&mut api).await?;
-        let part = |text| utf8_percent_encode(text, QUOTED).to_string();
+        let part = |text| utf8_percent_encode(text, ENCODED).to_string();
         Ok(Self {
             api,
             address,
@@ -55,12 +55,12 @@ impl Window {
         format!("http://{}/operator", self.address)
     }
 
-    /// Ends it, and expects that it ends well.
+    /// Stops the API; fails unless it exits with 0.
     pub(crate) async fn close(self) -> Result<()> {
         let finished = self.api.stop(STOP_BOUND).await?;
         ensure!(
             finished.code == Some(0),
-            "the API ended with {:?}: {}",
+            "the API exited with {:?}: {}",
             finished.code,
             finished.errors
         );
@@ -68,25 +68,28 @@ impl Window {
     }
 }
 
-/// A counter that is kept at many granularities, and its key that these events count most.
+/// The counter with most granularities, and its key that these events count most.
 fn most_counted(config: &Path, events: &[Record]) -> Result<(String, String)> {
     let rules = Rules::read(config)?;
     let mut cells = Cells::new();
     for event in events {
         rules.count(event.value.as_deref(), &mut cells);
     }
-    chosen(&cells).context("none of these events is counted: see [event] and [[counter]]")
+    choose(&cells).context("none of these events is counted: see [event] and [[counter]]")
 }
 
-fn chosen(cells: &Cells) -> Option<(String, String)> {
-    let mut kept: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+fn choose(cells: &Cells) -> Option<(String, String)> {
+    let mut granularities: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut sums: BTreeMap<(&str, &str), u128> = BTreeMap::new();
-    for (place, count) in cells {
-        let (counter, key) = (place.counter.as_str(), place.key.as_str());
-        kept.entry(counter).or_default().insert(&place.granularity);
+    for (id, count) in cells {
+        let (counter, key) = (id.counter.as_str(), id.key.as_str());
+        granularities
+            .entry(counter)
+            .or_default()
+            .insert(&id.granularity);
         *sums.entry((counter, key)).or_default() += u128::from(count.unsigned_abs());
     }
-    let granularities = |counter: &str| kept.get(counter).map_or(0, BTreeSet::len);
+    let granularities = |counter: &str| granularities.get(counter).map_or(0, BTreeSet::len);
     let most = sums
         .into_iter()
         .max_by_key(|((counter, _), sum)| (granularities(counter), *sum))?;
@@ -97,7 +100,7 @@ fn chosen(cells: &Cells) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stitch_harness::recount::Place;
+    use stitch_harness::recount::CellId;
 
     #[test]
     fn the_key_is_the_most_counted_one_of_the_counter_with_the_finest_timeline() {
@@ -109,15 +112,15 @@ mod tests {
             ("plays", "b", "day", -5),
             ("plays", "b", "all", -5),
         ] {
-            let place = Place {
+            let id = CellId {
                 counter: counter.to_owned(),
                 key: key.to_owned(),
                 granularity: granularity.to_owned(),
                 bucket_ms: 0,
             };
-            cells.insert(place, count);
+            cells.insert(id, count);
         }
-        assert_eq!(chosen(&cells), Some(("plays".to_owned(), "b".to_owned())));
-        assert_eq!(chosen(&Cells::new()), None);
+        assert_eq!(choose(&cells), Some(("plays".to_owned(), "b".to_owned())));
+        assert_eq!(choose(&Cells::new()), None);
     }
 }

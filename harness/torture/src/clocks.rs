@@ -1,5 +1,5 @@
-//! Calendars that are stepped. Every process of a history in which that happens has one of its own, by a library that is
-//! loaded into it (`deploy/lib/calendar.c`) and reads from a file how far it is ahead of the machine's.
+//! Wall clocks that are stepped. In a history with this fault every process has a wall clock of its own: a preloaded
+//! library (`deploy/lib/clock.c`) reads from a file how far it is ahead of the machine's.
 
 use std::fs;
 use std::io::Write;
@@ -7,17 +7,17 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-/// The calendars of a history.
+/// The wall clocks of a history.
 #[derive(Clone, Debug)]
-pub(crate) struct Calendars {
-    /// Given to each process by `LD_PRELOAD`.
+pub(crate) struct Clocks {
+    /// Preloaded into each process.
     pub(crate) library: PathBuf,
-    /// Where the files are kept.
+    /// The folder of the clocks' files.
     pub(crate) folder: PathBuf,
 }
 
-impl Calendars {
-    /// What gives a process the calendar of this name, which shows the machine's time until it is stepped.
+impl Clocks {
+    /// The environment of a process with the clock of this name; until it is stepped, it has the machine's time.
     pub(crate) fn environment(&self, name: &str) -> Result<[(String, String); 2]> {
         let file = self.file(name);
         if !file.exists() {
@@ -26,14 +26,14 @@ impl Calendars {
         let variable = |name: &str, value: &PathBuf| (name.to_owned(), value.display().to_string());
         Ok([
             variable("LD_PRELOAD", &self.library),
-            variable("STEPPED_CALENDAR", &file),
+            variable("STEPPED_CLOCK", &file),
         ])
     }
 
-    /// From now on it is ahead by so many seconds; behind, if below 0.
+    /// Sets a clock ahead of the machine's by this many seconds; behind, if negative.
     pub(crate) fn step(&self, name: &str, ahead_s: i64) -> Result<()> {
         let path = self.file(name);
-        // In place: processes have it mapped.
+        // In place: processes have mapped the file.
         let mut file = fs::OpenOptions::new()
             .write(true)
             .open(&path)
@@ -42,6 +42,6 @@ impl Calendars {
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}.calendar"))
+        self.folder.join(format!("{name}.clock"))
     }
 }

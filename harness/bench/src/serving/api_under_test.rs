@@ -1,4 +1,4 @@
-//! A running API in a namespace of its own, and lists of what may be asked of it.
+//! A running API in a namespace of its own, and the addresses that are requested of it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,33 +11,33 @@ use stitch_harness::process::Process;
 use stitch_harness::test_namespace::TestNamespace;
 use stitch_harness::web;
 
-use super::generator::{Generator, Load, Loaded};
+use super::generator::{Generator, Load, LoadResult};
 use super::{KEYS, month};
-use crate::baseline::reads::Question;
+use crate::baseline::reads::Query;
 use crate::load::{COUNTER, track};
-use crate::vitals::{cpu_seconds, memory_mib};
+use crate::process_usage::{cpu_seconds, memory_mib};
 
-/// How many different pages are asked for; of single keys, each one there is.
+/// Different pages that are requested; of single keys, all are.
 const PAGES: u32 = 2000;
 const BOUND: Duration = Duration::from_secs(30);
 
-pub(super) struct Site {
-    pub(super) stage: TestNamespace,
+pub(super) struct ApiUnderTest {
+    pub(super) namespace: TestNamespace,
     pub(super) tracks: u32,
     api: Process,
     address: String,
     generator: Generator,
 }
 
-/// What an API has done so far.
+/// CPU time and reads of an API so far.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Used {
+pub(super) struct ApiUsage {
     pub(super) cpu_seconds: f64,
     pub(super) reads: f64,
     pub(super) coalesced: f64,
 }
 
-impl Used {
+impl ApiUsage {
     pub(super) fn since(&self, before: &Self) -> Self {
         Self {
             cpu_seconds: self.cpu_seconds - before.cpu_seconds,
@@ -47,17 +47,17 @@ impl Used {
     }
 }
 
-impl Site {
+impl ApiUnderTest {
     /// Starts an API.
-    pub(super) async fn open(stage: TestNamespace, tracks: u32, oha: &Path) -> Result<Self> {
-        let mut api = stage.api_command("run", &[])?.start()?;
+    pub(super) async fn open(namespace: TestNamespace, tracks: u32, oha: &Path) -> Result<Self> {
+        let mut api = namespace.api_command("run", &[])?.start()?;
         let address = TestNamespace::address(&mut api).await?;
         let generator = Generator {
             path: oha.to_owned(),
-            folder: stage.folder.clone(),
+            folder: namespace.folder.clone(),
         };
         Ok(Self {
-            stage,
+            namespace,
             tracks,
             api,
             address,
@@ -65,11 +65,11 @@ impl Site {
         })
     }
 
-    /// What is compared must be right, first of all.
-    pub(super) async fn answers_what_is_there(&self) -> Result<()> {
-        let count = self.object(&Self::path(Question::Count, &[7])).await?;
+    /// Fails unless the API answers each kind of query correctly: only then is its speed worth comparing.
+    pub(super) async fn check_answers(&self) -> Result<()> {
+        let count = self.object(&Self::path(Query::Count, &[7])).await?;
         ensure!(count["count"] == month::COUNT, "{count}");
-        let series = self.object(&Self::path(Question::Series, &[7])).await?;
+        let series = self.object(&Self::path(Query::Series, &[7])).await?;
         let points = series["points"].as_array().context("points")?;
         let right = points
             .iter()
@@ -79,7 +79,7 @@ impl Site {
             "{series}"
         );
         let keys: Vec<u32> = (0..KEYS).collect();
-        let counts = self.object(&Self::path(Question::Counts, &keys)).await?;
+        let counts = self.object(&Self::path(Query::Counts, &keys)).await?;
         let counts = counts["counts"].as_array().context("counts")?;
         let right = counts.iter().all(|one| one["count"] == month::COUNT);
         ensure!(right && counts.len() == keys.len(), "{counts:?}");
@@ -92,17 +92,17 @@ impl Site {
         Ok(serde_json::from_str(&body)?)
     }
 
-    fn path(question: Question, tracks: &[u32]) -> String {
+    fn path(query: Query, tracks: &[u32]) -> String {
         let counter = format!("/v1/counters/{COUNTER}");
         let first = track(tracks.first().copied().unwrap_or_default());
-        match question {
-            Question::Count => format!("{counter}/keys/{first}"),
-            Question::Series => format!(
+        match query {
+            Query::Count => format!("{counter}/keys/{first}"),
+            Query::Series => format!(
                 "{counter}/keys/{first}/series?granularity=day&from={}&to={}",
                 month::FROM,
                 month::TO
             ),
-            Question::Counts => {
+            Query::Counts => {
                 let keys = tracks
                     .iter()
                     .map(|number| format!("key={}", track(*number)));
@@ -111,28 +111,26 @@ impl Site {
         }
     }
 
-    /// Everything that may be asked.
-    fn addresses(&self, question: Question) -> Vec<String> {
+    /// The addresses of every query of this kind.
+    fn addresses(&self, query: Query) -> Vec<String> {
         let mut random = ChaCha8Rng::seed_from_u64(4);
         let mut page = || {
             (0..KEYS)
                 .map(|_| random.random_range(0..self.tracks))
                 .collect()
         };
-        let asked: Vec<Vec<u32>> = match question {
-            Question::Count | Question::Series => {
-                (0..self.tracks).map(|track| vec![track]).collect()
-            }
-            Question::Counts => (0..PAGES).map(|_| page()).collect(),
+        let requested: Vec<Vec<u32>> = match query {
+            Query::Count | Query::Series => (0..self.tracks).map(|track| vec![track]).collect(),
+            Query::Counts => (0..PAGES).map(|_| page()).collect(),
         };
         let address =
-            |tracks: &Vec<u32>| format!("http://{}{}", self.address, Self::path(question, tracks));
-        asked.iter().map(address).collect()
+            |tracks: &Vec<u32>| format!("http://{}{}", self.address, Self::path(query, tracks));
+        requested.iter().map(address).collect()
     }
 
-    /// Puts a load on it.
-    pub(super) async fn ask(&self, question: Question, load: Load) -> Result<Loaded> {
-        self.generator.ask(&self.addresses(question), load).await
+    /// Runs the load generator against it.
+    pub(super) async fn run(&self, query: Query, load: Load) -> Result<LoadResult> {
+        self.generator.run(&self.addresses(query), load).await
     }
 
     async fn metric(&self, name: &str) -> Result<f64> {
@@ -140,13 +138,13 @@ impl Site {
         web::metric(&page, name).with_context(|| name.to_owned())
     }
 
-    /// How many connections are open, beside that of whoever asks.
+    /// The number of open connections, without the one that this request uses.
     pub(super) async fn connections(&self) -> Result<f64> {
         Ok(self.metric("stitch_api_connections").await? - 1.0)
     }
 
-    pub(super) async fn used(&self) -> Result<Used> {
-        Ok(Used {
+    pub(super) async fn usage(&self) -> Result<ApiUsage> {
+        Ok(ApiUsage {
             cpu_seconds: cpu_seconds(self.api.pid())?,
             reads: self.metric("stitch_api_reads_total").await?,
             coalesced: self.metric("stitch_api_reads_coalesced_total").await?,
@@ -157,7 +155,7 @@ impl Site {
         memory_mib(self.api.pid()).context("the API runs")
     }
 
-    /// Ends it in order.
+    /// Stops it; fails unless it exits with 0.
     pub(super) async fn close(self) -> Result<()> {
         let finished = self.api.stop(BOUND).await?;
         ensure!(finished.code == Some(0), "{finished:?}");

@@ -1,8 +1,7 @@
-// A calendar of a process's own, for tests: with this in LD_PRELOAD, its wall clock is ahead of the machine's by as many
-// seconds as the first eight bytes of the file named by STEPPED_CALENDAR say, at every moment; whoever changes them steps
-// the clock. Clocks that only count (CLOCK_MONOTONIC, CLOCK_BOOTTIME) stay as they are, as when an operator or NTP steps
-// a machine's clock. A wait until a time of the calendar is told to the kernel in the machine's time, else a step would
-// last as long as it is wide.
+// Gives a process its own wall clock, for tests. Preloaded by LD_PRELOAD, it sets the wall clock ahead of the machine's by
+// the number of seconds in the first eight bytes of the file STEPPED_CLOCK; changing the file steps the clock. Clocks
+// that only count (CLOCK_MONOTONIC, CLOCK_BOOTTIME) are not changed, as when an operator or NTP steps a machine's clock.
+// Waits until a wall-clock time are passed to the kernel in the machine's time: otherwise a step would prolong them.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -18,8 +17,8 @@
 
 static const int64_t *steps;
 
-__attribute__((constructor)) static void open_calendar(void) {
-    const char *path = getenv("STEPPED_CALENDAR");
+__attribute__((constructor)) static void open_clock(void) {
+    const char *path = getenv("STEPPED_CLOCK");
     int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (file < 0) return;
     void *page = mmap(NULL, sizeof *steps, PROT_READ, MAP_SHARED, file, 0);
@@ -29,7 +28,7 @@ __attribute__((constructor)) static void open_calendar(void) {
 
 static int64_t ahead(void) { return steps ? __atomic_load_n(steps, __ATOMIC_RELAXED) : 0; }
 
-// The function that this one stands before. Waits have had another form in the days of LinuxThreads: not that one.
+// The function that is replaced. The oldest versions of the waits date from LinuxThreads; these are not wanted.
 static void *real(const char *name) {
     void *found = dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2");
     if (!found) found = dlsym(RTLD_NEXT, name);
@@ -69,7 +68,7 @@ time_t time(time_t *now) {
     return precise.tv_sec;
 }
 
-// A condition may wait by a clock that only counts, and nobody tells which: no machine has been up for thirty years.
+// A condition may use a clock that only counts, which cannot be seen here: but no machine has been up for thirty years.
 static struct timespec of_machine(const struct timespec *until) {
     struct timespec machine = *until;
     if (machine.tv_sec > 1000000000) machine.tv_sec -= ahead();

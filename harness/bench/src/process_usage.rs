@@ -1,4 +1,4 @@
-//! What a process has used, as Linux tells it.
+//! CPU time and memory of a process, as Linux reports them in `/proc`.
 
 use std::cell::Cell;
 use std::fs;
@@ -7,21 +7,21 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::time::sleep;
 
-/// Linux counts a process's time in hundredths of a second, whatever its own clock does.
+/// Linux reports a process's CPU time in hundredths of a second, whatever the rate of its timer.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Where user and system time stand in `stat`, counted behind the program's name.
+/// The field of `stat`, counted after the program's name, with the user time; the system time follows.
 const USER_TIME: usize = 11;
-/// And those of children that have ended and were waited for.
+/// The same for children that have exited and were waited for.
 const CHILDREN_USER_TIME: usize = 13;
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Seconds of a processor that a process has used, user and system.
+/// CPU seconds of a process, user and system.
 pub(crate) fn cpu_seconds(pid: i32) -> Result<f64> {
     times(pid, USER_TIME)
 }
 
-/// The same of all processes that this one has started and that have ended.
-pub(crate) fn ended_children_cpu_seconds() -> Result<f64> {
+/// CPU seconds of all child processes that have exited.
+pub(crate) fn children_cpu_seconds() -> Result<f64> {
     times(i32::try_from(std::process::id())?, CHILDREN_USER_TIME)
 }
 
@@ -39,12 +39,12 @@ fn times(pid: i32, first: usize) -> Result<f64> {
     Ok(times.iter().sum::<f64>() / TICKS_PER_SECOND)
 }
 
-/// The most memory that a process has had so far, in MiB; none if it is gone.
+/// A process's peak memory so far, in MiB; none if it has exited.
 pub(crate) fn peak_mib(pid: i32) -> Option<f64> {
     mib(pid, "VmHWM:")
 }
 
-/// The memory that a process has now, in MiB; none if it is gone.
+/// A process's memory, in MiB; none if it has exited.
 pub(crate) fn memory_mib(pid: i32) -> Option<f64> {
     mib(pid, "VmRSS:")
 }
@@ -56,13 +56,13 @@ fn mib(pid: i32, name: &str) -> Option<f64> {
     Some(kib / 1024.0)
 }
 
-/// Keeps `peak` up to date until it is dropped.
+/// Updates `peak` until this future is dropped.
 pub(crate) async fn watch_peak(pid: i32, peak: &Cell<f64>) {
     loop {
         if let Some(mib) = peak_mib(pid) {
             peak.set(mib);
         }
-        sleep(LOOK_INTERVAL).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_has_used_something() {
+    fn usage_of_this_process_is_read() {
         let pid = i32::try_from(std::process::id()).unwrap();
         assert!(cpu_seconds(pid).unwrap() >= 0.0);
         assert!(peak_mib(pid).unwrap() > 1.0);

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# What the tests of the pages take: Chromium, Node, and two packages of npm in a folder of their own.
+# The tools for the tests of the pages: Chromium, Node, and two npm packages in a folder of their own.
 # shellcheck source=deploy/versions.env
 source "$repository/deploy/versions.env"
 
-# Sets $STITCH_CHROMIUM and $STITCH_BROWSER_TOOLS; installs what is missing where that may be done without asking.
+# Sets $STITCH_CHROMIUM and $STITCH_BROWSER_TOOLS; installs what is missing where that is allowed.
 find_browser() {
     local missing=()
     STITCH_CHROMIUM=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)
@@ -14,14 +14,14 @@ find_browser() {
         may_install || fail "${missing[*]} missing: install with  sudo apt-get install ${missing[*]}  (elsewhere: the packages of the same tools)."
         install_packages "${missing[@]}"
         STITCH_CHROMIUM=${STITCH_CHROMIUM:-$(command -v chromium || true)}
-        [ -n "$STITCH_CHROMIUM" ] || fail "no chromium even after installing it: see to it that it is on the path."
+        [ -n "$STITCH_CHROMIUM" ] || fail "chromium is installed, but not on the path: put it there."
     fi
     STITCH_BROWSER_TOOLS=$repository/target/tools/browser-$PLAYWRIGHT_VERSION-$AXE_VERSION
     export STITCH_CHROMIUM STITCH_BROWSER_TOOLS
     install_browser_tools
 }
 
-# A folder is complete once npm has ended well: anything else is made anew.
+# The folder is complete once npm has succeeded; otherwise it is created again.
 install_browser_tools() {
     local attempt log=$STITCH_BROWSER_TOOLS/npm.log
     [ ! -f "$STITCH_BROWSER_TOOLS/complete" ] || return 0

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# What demo and tests take beside the servers: Rust, the C and C++ compilers with which librdkafka is built, Python.
+# The tools to build Stitch: Rust, the C and C++ compilers for librdkafka, Python.
 
-# Installs what is missing where that may be done without asking (tools.sh); Rust itself has an installer of its own.
+# Installs what is missing where that is allowed (tools.sh), except Rust, which has its own installer.
 find_build_tools() {
     local tool missing=()
-    # Where rustup puts it, for shells that do not have that on their path yet.
+    # The folder of rustup, for shells that do not have it on their path yet.
     command -v cargo >/dev/null || PATH=$PATH:${CARGO_HOME:-${HOME:-}/.cargo}/bin
     command -v cargo >/dev/null || fail "cargo is missing: install Rust as https://rustup.rs says, then try again."
     for tool in gcc g++ make git; do
@@ -15,10 +15,10 @@ find_build_tools() {
     may_install || fail "${missing[*]} missing: install with  sudo apt-get install ${missing[*]}  (elsewhere: the packages of the same tools)."
     mkdir -p "$directory"
     install_packages libc6-dev "${missing[@]}"
-    find_python || fail "no python3 even after installing it: see to it that it is on the path."
+    find_python || fail "python3 is installed, but not on the path: put it there."
 }
 
-# The folder of a set of servers on ports that nobody else uses; a set that runs there already is taken as it is.
+# Starts a set of servers on free ports; servers that run there already are kept.
 servers_up() { # DIRECTORY NODES
     "$repository/deploy/local" up --nodes "$2" --dir "$1" --ports free
 }

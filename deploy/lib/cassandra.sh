@@ -16,7 +16,7 @@ configure_cassandra() { # NODE
         COUNTER_TIMEOUT_MS="$STITCH_CASSANDRA_COUNTER_TIMEOUT_MS" IDLE_TIMEOUT_MS="$STITCH_CASSANDRA_IDLE_TIMEOUT_MS"
 }
 
-# Every node is a seed: each can start whoever else is up, in any order.
+# Every node is a seed, so that they can start in any order.
 seeds() {
     local number list=()
     for ((number = 1; number <= nodes; number++)); do list+=("127.0.0.$number:$STITCH_CASSANDRA_STORAGE_PORT"); done
@@ -27,7 +27,7 @@ jmx_port_of() { echo $((STITCH_CASSANDRA_JMX_PORT + $(number_of "$1") - 1)); }
 
 launch_cassandra() { # NODE
     local name=$1 folder=$directory/$1 options ring_delay_ms=0
-    # Three nodes have to hear of each other first; one has nobody to wait for.
+    # Three nodes have to learn of each other first.
     [ "$nodes" -eq 1 ] || ring_delay_ms=1000
     mapfile -t options < <(grep -Ev '^(#|$)' "$repository/deploy/servers/cassandra-jvm17.options")
     spawn_java "$name" org.apache.cassandra.service.CassandraDaemon -- \
@@ -37,7 +37,7 @@ launch_cassandra() { # NODE
         -Dlogback.configurationFile="file://$repository/deploy/servers/logback.xml"
 }
 
-# Whether every node runs, so that one may be expected to see the others.
+# Whether every node runs, so that each should see the others.
 ring_is_whole() {
     local number pid
     for ((number = 1; number <= nodes; number++)); do

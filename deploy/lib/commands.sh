@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The commands of deploy/local.
 
-# Taken before the settings are read, so that of two `up` at once the second finds what the first has settled.
+# Locked before the settings are read, so that of two concurrent `up` the second finds the settings of the first.
 lock_folder() { # COMMAND
     case $1 in
         up) mkdir -p "$directory" ;;
@@ -9,13 +9,13 @@ lock_folder() { # COMMAND
         *) return 0 ;;
     esac
     exec 9>"$directory/.lock"
-    flock -w 600 9 || fail "another deploy/local works in $directory: wait for it, or end it."
+    flock -w 600 9 || fail "another deploy/local works in $directory: wait for it, or stop it."
 }
 
 command_up() {
     local name pid missing=() running=()
-    if [ -n "$made_with" ] && [ "$made_with" != "$nodes" ]; then
-        fail "the servers in $directory were made with --nodes $made_with, and data do not move between one and three:" \
+    if [ -n "$created_with" ] && [ "$created_with" != "$nodes" ]; then
+        fail "the servers in $directory were created with --nodes $created_with, and their data cannot be used with another number:" \
             "deploy/local down --wipe --dir $directory, or choose another --dir."
     fi
     while read -r name; do
@@ -35,13 +35,13 @@ command_up() {
     print_addresses
 }
 
-# All or nothing: when one cannot be started, those that were started here are stopped again.
+# All or nothing: if one cannot be started, those that were started are stopped again.
 start_nodes() { # NODE...
     local name begin
     check_memory "$@"
     check_ports "$@"
     fetch_jars
-    remember_settings
+    save_settings
     started=("$@")
     trap 'stop_started' EXIT
     trap 'exit 130' INT
@@ -59,7 +59,7 @@ start_nodes() { # NODE...
 }
 
 stop_started() {
-    say "stopping what was started …"
+    say "stopping the servers that were started …"
     stop_nodes "${started[@]}"
 }
 
@@ -114,12 +114,12 @@ require_node() {
 # Sets $pid.
 require_running() {
     require_node
-    pid=$(pid_of "$node") || fail "$node does not run: deploy/local start $node --dir $directory starts it."
+    pid=$(pid_of "$node") || fail "$node is not running: deploy/local start $node --dir $directory starts it."
 }
 
 command_pid() { require_running && echo "$pid"; }
 
-# Ends when every thread has stopped: from then on the node does nothing.
+# Returns when every thread has stopped.
 command_freeze() {
     local tenths=50
     require_running
@@ -135,16 +135,16 @@ command_thaw() { require_running && kill -CONT "$pid"; }
 command_kill() {
     require_running
     kill -KILL "$pid"
-    await_end "$pid" 10 || fail "$node (pid $pid) does not end."
+    await_exit "$pid" 10 || fail "$node (pid $pid) does not exit."
     rm -f "$directory/$node/pid"
     write_addresses
 }
 
 command_start() {
     require_node
-    [ -n "$made_with" ] || fail "nothing was ever started in $directory: deploy/local up --dir $directory."
+    [ -n "$created_with" ] || fail "no servers were ever started in $directory: deploy/local up --dir $directory."
     if pid_of "$node" >/dev/null; then
-        say "$node runs already"
+        say "$node is already running"
         return 0
     fi
     find_tools

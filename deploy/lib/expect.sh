@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Assertions: each prints what it checked, and goes on after a failure.
+# Assertions: each prints what it checked, and continues after a failure.
 
 passed=0 failed=0
 
@@ -10,21 +10,21 @@ miss() { # WHAT WHY
     sed 's/^/      /' <<<"$2"
 }
 
-# Runs a command; $output has what it said on both streams, $code how it ended.
+# Runs a command; sets $output to its output on both streams, and $code to its exit code.
 attempt() {
     code=0
     output=$("$@" 2>&1) || code=$?
 }
 
 expect_code() { # WHAT CODE
-    if [ "$code" = "$2" ]; then pass "$1"; else miss "$1" "ended with $code instead of $2: $output"; fi
+    if [ "$code" = "$2" ]; then pass "$1"; else miss "$1" "exited with $code instead of $2: $output"; fi
 }
 
-expect_said() { # WHAT PATTERN
+expect_output() { # WHAT PATTERN
     if grep -qE -- "$2" <<<"$output"; then pass "$1"; else miss "$1" "'$2' is not in: $output"; fi
 }
 
-expect_unsaid() { # WHAT PATTERN
+expect_not_output() { # WHAT PATTERN
     if grep -qE -- "$2" <<<"$output"; then miss "$1" "'$2' is in: $output"; else pass "$1"; fi
 }
 
@@ -32,7 +32,7 @@ expect_true() { # WHAT COMMAND...
     local what=$1
     shift
     attempt "$@"
-    if [ "$code" = 0 ]; then pass "$what"; else miss "$what" "$* ended with $code: $output"; fi
+    if [ "$code" = 0 ]; then pass "$what"; else miss "$what" "$* exited with $code: $output"; fi
 }
 
 expect_same() { # WHAT ONE OTHER

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Prints the first of N ports in a row that are free on 127.0.0.1, .2 and .3, below the kernel's own range.
 
-    free_ports.py N          any; always whole blocks, so that a set with a server down keeps the whole of its own
-    free_ports.py N FIRST    only those; ends with 1 when one of them is taken
+    free_ports.py N          any; aligned blocks, so that a set with a server down keeps its whole block
+    free_ports.py N FIRST    only those; exits with 1 if one of them is taken
 """
 
 import random

@@ -14,7 +14,7 @@ version_of() {
 
 jars_of() { echo "$jars_root/$1-$(version_of "$1")"; }
 
-# What a folder of jars was made from; it is fetched anew when this changes.
+# What a folder of jars depends on; they are fetched again when this changes.
 recipe_of() { cat "$repository/deploy/versions.env" "$repository/deploy/servers/$1.pom.xml" | sha256sum | cut -d' ' -f1; }
 
 have_jars_of() { [ "$(cat "$(jars_of "$1")/recipe" 2>/dev/null)" = "$(recipe_of "$1")" ]; }
@@ -28,9 +28,9 @@ fetch_jars() {
     local kind
     have_jars && return 0
     mkdir -p "$jars_root"
-    # Another set may be fetching at this moment: one at a time, and then look again.
+    # Another deploy/local may be fetching: one at a time, and only what is still missing.
     exec 8>"$jars_root/.lock"
-    flock -w 900 8 || fail "another deploy/local has been fetching jars for 15 minutes: end it, then try again."
+    flock -w 900 8 || fail "another deploy/local has been fetching jars for 15 minutes: stop it, then try again."
     for kind in "${kinds[@]}"; do
         have_jars_of "$kind" || fetch_jars_of "$kind"
     done
@@ -50,9 +50,9 @@ fetch_jars_of() {
             mv "$partial" "$folder"
             return 0
         fi
-        # A time-out may pass. A registry that answers "there is none" will answer the same again.
+        # A timeout may be temporary; an answer that an artifact does not exist is not.
         if grep -Eqi 'could not find artifact|was not found in|status: 40[0-9]|forbidden' "$log"; then break; fi
-        [ "$attempt" = 3 ] || say "fetching $kind failed (attempt $attempt of 3); again in $((attempt * 5)) s …"
+        [ "$attempt" = 3 ] || say "fetching $kind failed (attempt $attempt of 3); retrying in $((attempt * 5)) s …"
         [ "$attempt" = 3 ] || sleep $((attempt * 5))
     done
     grep -F '[ERROR]' "$log" | head -n 1 | cut -c 1-700 >&2 || true

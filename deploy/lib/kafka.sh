@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Kafka, broker and controller in one process.
 
-# 16 bytes by chance, as Kafka writes them. The first bit is 0: an id that begins with a dash would be taken for an option.
+# 16 random bytes in Kafka's encoding. The first bit is 0: an id that begins with a dash would be read as an option.
 new_cluster_id() {
     "$python" -c '
 import base64, secrets

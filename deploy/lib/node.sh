@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# What all kinds of nodes share: configure, launch, await that a client is served.
+# Steps for all kinds of nodes: configure, launch, wait until a client is served.
 
-# Fills @NAMES@ of a template in deploy/servers.
+# Replaces @NAMES@ in a template of deploy/servers.
 render() { # TEMPLATE FILE NAME=VALUE...
     local text file=$2 pair
     text=$(cat "$repository/deploy/servers/$1")
@@ -15,7 +15,7 @@ spawn_java() { # NODE MAIN [ARGUMENT...] -- OPTION...
     shift 2
     while [ "$1" != -- ]; do arguments+=("$1") && shift; done
     shift
-    spawn "$name" "$java" "$@" "$(mark_of "$name")" -cp "$(jars_of "$(kind_of "$name")")/*" "$main" "${arguments[@]}"
+    spawn "$name" "$java" "$@" "$(property_of "$name")" -cp "$(jars_of "$(kind_of "$name")")/*" "$main" "${arguments[@]}"
 }
 
 launch_node() { # NODE
@@ -26,12 +26,12 @@ launch_node() { # NODE
     "launch_$kind" "$name"
 }
 
-# Ready means that a client was served, or, of one ZooKeeper server that is started while the others are down, that it
-# waits for them: whoever starts them one after the other would else wait for ever. Sets $unserved to those.
+# Waits until each node has served a client. A ZooKeeper server that is started while the others are down need only wait
+# for them: otherwise it would be impossible to start them one after the other. Sets $unserved to such servers.
 await_nodes() { # NODE...
     local name code=0 seconds=180
     for name in "$@"; do probe_of "$name"; done >"$directory/.probes"
-    # In the background, because a shell that waits hears a signal at once, and one that runs a program does not.
+    # In the background, because bash handles signals at once only while it waits.
     "$python" "$library/served.py" "$seconds" <"$directory/.probes" >"$directory/.late" 9>&- &
     wait $! || code=$?
     unserved=$(cat "$directory/.late")
@@ -44,10 +44,10 @@ await_nodes() { # NODE...
         fail "$name died at its start: the lines above are the end of $directory/$name/log, which says more."
     fi
     fail "$name served no client within $seconds s: the lines above are the end of $directory/$name/log. Is the" \
-        "machine busy or short of memory? Try again, or look there."
+        "machine busy or short of memory? Try again, or read the log."
 }
 
-# What served.py has to know of a node. Among three, more is asked of it: a leader, unless it is started alone, a view of
+# The input of served.py for a node. Of three nodes more is required: a leader, unless it is started alone, and a view of
 # the whole ring.
 probe_of() { # NODE
     local name=$1 kind

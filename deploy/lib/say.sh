@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# In all these files a pipe ends in `grep >/dev/null`, not in `grep -q`: that one leaves early, and under pipefail what
-# it was reading from then fails now and then.
+# Messages to the user, on standard error: standard output is for results.
 #
-# What is said to the person at the terminal. Progress goes to standard error: standard output is for answers.
+# In all these files a pipe ends in `grep >/dev/null`, not in `grep -q`, which exits early: under pipefail the command
+# before it then sometimes fails.
 
 say() { printf '%s\n' "$*" >&2; }
 
-# Every error is a sentence that names the thing and the way out; 2 is the code of "could not do it".
+# Reports an error: what is wrong, and what to do. 2 is the exit code of a command that could not do its work.
 fail() {
     say "$0: $*"
     exit 2

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """Waits until every server has served a client. Reads a line `NAME KIND ADDRESS PORT PID` for each.
 
-Ends with 0 when all have, and prints who runs but waits for others; with 3 as soon as a process has ended, with 4 when
-time is up, and prints whose turn it was.
-Speaks just enough of each protocol with Python's own library, because a JVM as a client would take longer to start
-than the servers do.
+Exits with 0 when all have, and prints servers that run but wait for others; with 3 as soon as a process has exited, and
+with 4 when the time is up, and prints the name of that server.
+Implements just enough of each protocol, because a client in Java would take longer to start than the servers.
 """
 
 import socket
@@ -12,7 +11,7 @@ import struct
 import sys
 import time
 
-# Of a server that does all it can without others.
+# The server cannot do more without others.
 WAITS = "waits"
 
 
@@ -56,7 +55,7 @@ def answers(address, port):
 
 
 def member(connection):
-    """Serves, or waits for a majority of three, which others have to make."""
+    """Serves, or is the only one of three that runs."""
     if ensemble(connection):
         return True
     _address, port = connection.getpeername()
@@ -126,7 +125,7 @@ def has_served(kind, address, port):
         with socket.create_connection((address, int(port)), timeout=5) as connection:
             return probes[kind](connection)
     except (OSError, struct.error, UnicodeDecodeError):
-        return False  # Not yet: that is what the loop is for.
+        return False  # Not yet: main() tries again.
 
 
 def main():

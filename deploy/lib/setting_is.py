@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""setting_is.py ADDRESS PORT NAME VALUE: 0 if Cassandra's system_views.settings says so."""
+"""setting_is.py ADDRESS PORT NAME VALUE: exits with 0 if that is the value in Cassandra's system_views.settings."""
 
 import socket
 import sys
@@ -13,7 +13,7 @@ def main():
     with socket.create_connection((address, int(port)), timeout=10) as connection:
         text = f"SELECT value FROM system_views.settings WHERE name = '{name}'"
         rows = served.query(connection, text.encode(), local_one)
-    # The only cell of the only row ends the body of the result.
+    # The body of the result ends with its only cell.
     if rows is not None and rows.endswith(len(value).to_bytes(4, "big") + value.encode()):
         return 0
     print(f"{name} is not {value}: {rows!r}")

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Arguments, environment and what an earlier `up` settled, in this order of precedence.
+# Settings from arguments, the environment and the last `up`, in this order of precedence.
 
-# Every setting: variable, default, meaning. The help text and the record in the folder are made of this table, and
-# --ports deals out ports in its order (the last one may need three).
+# Every setting: variable, default, meaning. The help text and the folder's settings.env follow this table, and --ports
+# assigns ports in its order (the last one may need three).
 setting_table() {
     cat <<'TABLE'
 STITCH_ZOOKEEPER_PORT|2181|clients of ZooKeeper
@@ -25,30 +25,31 @@ usage() {
 ZooKeeper, Kafka and Cassandra on this machine, on loopback addresses only.
 
   deploy/local up [--nodes 1|3] [--dir D] [--ports N|free]
-                                            start them; ends when each has served a client
+                                            start them; returns when each has served a client
   deploy/local down [--wipe]                stop them; --wipe also deletes their data
-  deploy/local status                       who runs where; 0 when all run, 1 when not
+  deploy/local status                       state, pid and address of each; 1 unless all run
   deploy/local logs [NODE]                  the last lines of the logs
 
   deploy/local freeze NODE | thaw NODE      SIGSTOP, SIGCONT
-  deploy/local kill NODE | start NODE       SIGKILL; start again and wait until it serves, or
-                                            waits for other ZooKeeper servers of three
+  deploy/local kill NODE | start NODE       SIGKILL; start again, and return when it serves (or waits
+                                            for other ZooKeeper servers of three)
   deploy/local pid NODE                     its process id
 
 NODE is zookeeper-1, kafka, cassandra-1 (with --nodes 3 also -2 and -3 of both, on 127.0.0.2 and 127.0.0.3).
---dir D (or STITCH_LOCAL_DIR) is the folder of one set of servers; sets in several folders, on other ports, run
-beside each other. Default: target/local. --ports N takes the ten ports from N on, --ports free finds ten. `up` writes D/servers.env and D/servers.json for programs to read.
+--dir D (or STITCH_LOCAL_DIR) is the folder of one set of servers; several sets can run at the same
+time, each in its own folder and on its own ports. Default: target/local. --ports N uses the ten ports from N on,
+--ports free finds ten. `up` writes D/servers.env and D/servers.json for programs to read.
 
-Variables and defaults (a folder remembers those of its last `up`):
+Variables and defaults (a folder keeps the settings of its last `up`):
 TEXT
     setting_table | while IFS='|' read -r name default meaning; do
         printf '  %-36s %-6s %s\n' "$name" "$default" "$meaning"
     done
     cat <<'TEXT'
   STITCH_JAVA_HOME                            a Java 17, when the one on the path is another
-  STITCH_INSTALL                       yes    no: name what is missing, install nothing
+  STITCH_INSTALL                       yes    no: report what is missing, install nothing
 
-Example: a second set, three nodes each, beside the first
+Example: a second set, with three nodes each
   deploy/local up --nodes 3 --dir target/three --ports free
 TEXT
 }
@@ -76,41 +77,41 @@ read_arguments() {
     directory=$(realpath -m -- "$directory")
 }
 
-# Sets the variables of the table, and $nodes. A folder keeps the settings of its last `up`; only another `up` that
-# finds none of its servers running may change them.
-settle_settings() { # COMMAND
-    local name default value kept wanted offset=0 changes=()
+# Sets the variables of the table, and $nodes. A folder keeps the settings of its last `up`; only an `up` that finds no
+# server running may change them.
+resolve_settings() { # COMMAND
+    local name default value kept requested offset=0 changes=()
     first=''
-    made_with=$(remembered NODES)
+    created_with=$(saved_setting NODES)
     if [ "$1" = up ]; then choose_ports; fi
     while IFS='|' read -r name default _; do
-        wanted=${!name:-}
-        if [ -n "$first" ] && [[ $name == *_PORT ]]; then wanted=$((first + offset++)); fi
-        kept=$(remembered "$name")
+        requested=${!name:-}
+        if [ -n "$first" ] && [[ $name == *_PORT ]]; then requested=$((first + offset++)); fi
+        kept=$(saved_setting "$name")
         value=${kept:-$default}
-        if [ "$1" = up ] && [ -n "$wanted" ]; then
-            [ "$wanted" = "$value" ] || [ -z "$kept" ] || changes+=("$name=$kept")
-            value=$wanted
+        if [ "$1" = up ] && [ -n "$requested" ]; then
+            [ "$requested" = "$value" ] || [ -z "$kept" ] || changes+=("$name=$kept")
+            value=$requested
         fi
         check_number "$name" "$value"
         printf -v "$name" '%s' "$value"
     done < <(setting_table)
     [ "$1" = up ] || nodes=''
-    [ -n "$nodes" ] || nodes=${made_with:-1}
+    [ -n "$nodes" ] || nodes=${created_with:-1}
     case $nodes in 1 | 3) ;; *) fail "--nodes is '$nodes', but it has to be 1 or 3." ;; esac
     if [ ${#changes[@]} -gt 0 ] && any_runs; then
-        fail "the servers in $directory run with ${changes[*]}: keep to that, or stop them first by" \
+        fail "the servers in $directory run with ${changes[*]}: keep that, or stop them first by" \
             "deploy/local down --dir $directory."
     fi
 }
 
-# Sets $first to the first of the ports that --ports asks for; to nothing if the variables decide.
+# Sets $first to the first port that --ports chooses; to nothing if the variables decide.
 choose_ports() {
     case $ports in
         '') ;;
         free)
-            # A folder that has its ports keeps them: that makes a second `up` harmless.
-            if [ -n "$made_with" ]; then return 0; fi
+            # A folder keeps its ports: a second `up` changes nothing.
+            if [ -n "$created_with" ]; then return 0; fi
             find_python || find_tools
             reserve_ports
             ;;
@@ -121,15 +122,15 @@ choose_ports() {
     esac
 }
 
-# Sets $first to ten ports that are free, and that no other `up` chooses before our servers listen on them (descriptor 7,
-# held until this `up` ends). A file says nothing by being there, only by being locked.
+# Sets $first to the first of ten free ports, which no other `up` chooses before our servers listen on them: their file is
+# locked (descriptor 7) until this `up` ends. A file that is not locked has no meaning.
 reserve_ports() {
     local attempt folder=/tmp/stitch-ports-$UID
     mkdir -p "$folder"
     for attempt in {1..20}; do
         first=$("$python" "$library/free_ports.py" 10) || break
         exec 7>>"$folder/$first"
-        # Who had them may have started its servers since we looked.
+        # An `up` that had them may have started its servers since they were chosen.
         if flock -n 7 && "$python" "$library/free_ports.py" 10 "$first"; then return 0; fi
     done
     fail "no ten free ports in a row after $attempt attempts: choose them by --ports N."
@@ -140,12 +141,12 @@ check_number() { # NAME VALUE
     [[ $1 != *_PORT ]] || [ "$2" -le 65533 ] || fail "$1 is $2, but a port is at most 65533 here."
 }
 
-remembered() {
+saved_setting() {
     [ -f "$directory/settings.env" ] || return 0
     sed -n "s/^$1=//p" "$directory/settings.env"
 }
 
-remember_settings() {
+save_settings() {
     local name _
     {
         echo "NODES=$nodes"
@@ -153,7 +154,7 @@ remember_settings() {
     } >"$directory/settings.env"
 }
 
-# The nodes of this set, one a line, in the order in which they are started: the slowest first.
+# The nodes of this set, one a line, in the order of their start: the slowest first.
 node_names() {
     local number
     for ((number = 1; number <= nodes; number++)); do echo "cassandra-$number"; done

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads lines `VARIABLE ADDRESS:PORT`; prints a sentence for each that is taken, and ends with 1 if any is."""
+"""Reads lines `VARIABLE ADDRESS:PORT`; prints a sentence for each port that is taken, and exits with 1 if any is."""
 
 import errno
 import os
@@ -36,7 +36,7 @@ def socket_inodes(port):
 
 
 def holder(port):
-    """`process 12 (java …)`, or that it is not known: other users' processes do not show their sockets."""
+    """`process 12 (java …)`; unknown for processes of other users, whose sockets are hidden."""
     inodes = socket_inodes(port)
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -46,7 +46,7 @@ def holder(port):
                     return f"process {pid} ({described(pid)})"
         except OSError:
             continue
-    return "a process that is not ours to see"
+    return "a process of another user"
 
 
 def described(pid):

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The part of the tests of deploy/local that one node each is enough for.
+# The tests of deploy/local with one node each.
 
 set_one() { local_ "$@" --dir "$tested/one"; }
 
@@ -21,34 +21,34 @@ test_one() {
     test_interrupted_up
 }
 
-# Chance that would have made an id begin with a dash.
+# Random bytes for which an id could begin with a dash.
 test_cluster_id() {
-    local chance=$tested/chance id
-    mkdir -p "$chance"
-    echo 'def token_bytes(size): return bytes([0xFB] * size)' >"$chance/secrets.py"
-    id=$(python=python3 && source "$library/kafka.sh" && PYTHONPATH=$chance new_cluster_id)
+    local modules=$tested/modules id
+    mkdir -p "$modules"
+    echo 'def token_bytes(size): return bytes([0xFB] * size)' >"$modules/secrets.py"
+    id=$(python=python3 && source "$library/kafka.sh" && PYTHONPATH=$modules new_cluster_id)
     expect_true "an id of a Kafka cluster has 22 characters, and begins with no dash" grep -qxE '[A-Za-z0-9_][A-Za-z0-9_-]{21}' <<<"$id"
 }
 
 test_arguments() {
     attempt local_ --help
-    expect_code "--help ends with 0" 0
-    expect_said "--help names the variables with their defaults" 'STITCH_CASSANDRA_PORT +9042'
+    expect_code "--help exits with 0" 0
+    expect_output "--help names the variables with their defaults" 'STITCH_CASSANDRA_PORT +9042'
     attempt local_ upp
-    expect_code "an unknown command ends with 2" 2
+    expect_code "an unknown command exits with 2" 2
     attempt set_one up --nodes 2
     expect_code "two nodes are refused" 2
     attempt env STITCH_KAFKA_PORT=http "$repository/deploy/local" up --dir "$tested/one"
-    expect_said "a port that is no number is named" "STITCH_KAFKA_PORT is 'http'"
+    expect_output "a port that is no number is named" "STITCH_KAFKA_PORT is 'http'"
     attempt set_one status
-    expect_code "status of what was never started ends with 1" 1
+    expect_code "status of what was never started exits with 1" 1
     attempt set_one start kafka
-    expect_code "start in a folder that never was up ends with 2" 2
+    expect_code "start in a folder that never was up exits with 2" 2
     attempt set_one freeze
-    expect_said "freeze without a node lists the nodes" 'cassandra-1 zookeeper-1 kafka'
+    expect_output "freeze without a node lists the nodes" 'cassandra-1 zookeeper-1 kafka'
 }
 
-# Runs a piece of the helpers with some of their functions replaced.
+# Runs code with the helpers, some of whose functions it replaces.
 with_helpers() { # CODE
     bash -c 'set -euo pipefail
         repository=$1 library=$1/deploy/lib directory=$2
@@ -61,18 +61,18 @@ with_helpers() { # CODE
 
 test_tools() {
     attempt with_helpers 'find_java() { false; }; may_install() { false; }; find_tools'
-    expect_code "a missing JDK ends with 2" 2
-    expect_said "a missing JDK: what to install" 'apt-get install openjdk-17-jdk-headless'
+    expect_code "a missing JDK exits with 2" 2
+    expect_output "a missing JDK: what to install" 'apt-get install openjdk-17-jdk-headless'
     attempt with_helpers 'find_java() { [ -f "$directory/java" ]; }; may_install() { true; }
         apt_get() { echo "apt $*" >>"$directory/apt"; [ "$1" = update ] || touch "$directory/java"; }
         find_tools; cat "$directory/apt"'
-    expect_code "where it may, it installs the JDK" 0
-    expect_said "lists are brought up to date first" '^apt update$'
-    expect_said "the JDK is what gets installed" '^apt install .*openjdk-17-jdk-headless'
+    expect_code "where that is allowed, the JDK is installed" 0
+    expect_output "package lists are updated first" '^apt update$'
+    expect_output "the JDK is installed" '^apt install .*openjdk-17-jdk-headless'
     attempt with_helpers 'find_java() { false; }; may_install() { true; }
         apt_get() { echo "E: Failed to fetch https://user:word@mirror.example/x 404"; return 1; }; find_tools'
-    expect_code "a failing apt-get ends with 2" 2
-    expect_unsaid "no name of a mirror is shown" 'mirror.example'
+    expect_code "a failing apt-get exits with 2" 2
+    expect_not_output "no name of a mirror is printed" 'mirror.example'
 }
 
 test_fetching() {
@@ -80,23 +80,23 @@ test_fetching() {
             [ "$(wc -l <"$directory/tries")" -gt 2 ] || { echo "[ERROR] Connect to mirror.example:443 timed out"; return 1; }
             mkdir -p "$2"; }
         fetch_jars_of kafka; have_jars_of kafka'
-    expect_code "a time-out of the registry is tried again" 0
-    expect_said "and says so" 'attempt 2 of 3'
+    expect_code "a timeout of the registry is retried" 0
+    expect_output "and that is reported" 'attempt 2 of 3'
     attempt with_helpers 'run_maven() { echo "[ERROR] Could not find artifact a:b in x (https://mirror.example/x)"
             echo "Connect to mirror.example:443 timed out"; return 1; }
         fetch_jars_of cassandra'
-    expect_code "a registry's no is final" 2
-    expect_unsaid "and not asked again" 'attempt'
-    expect_unsaid "and does not show the registry's name" 'mirror.example'
+    expect_code "an artifact that the registry does not have is an error" 2
+    expect_not_output "and not requested again" 'attempt'
+    expect_not_output "and the registry's name is not printed" 'mirror.example'
     attempt cat "$tested/helpers/cassandra.maven.log"
-    expect_said "what Maven said is kept" 'Connect to \(a registry\) timed out'
-    expect_unsaid "without the registry's name" 'mirror.example'
+    expect_output "Maven's output is kept" 'Connect to \(a registry\) timed out'
+    expect_not_output "without the registry's name" 'mirror.example'
 }
 
 test_memory() {
     attempt env STITCH_CASSANDRA_HEAP_MB=9000000 "$repository/deploy/local" up --dir "$tested/one"
-    expect_code "too little memory ends with 2" 2
-    expect_said "too little memory: how much is needed, and what to do" 'need 90[0-9]+ MiB .* lower STITCH_CASSANDRA_HEAP_MB'
+    expect_code "too little memory exits with 2" 2
+    expect_output "too little memory: the message has the amount and the remedy" 'need 90[0-9]+ MiB .* lower STITCH_CASSANDRA_HEAP_MB'
 }
 
 test_ports() {
@@ -105,7 +105,7 @@ test_ports() {
         chosen() { [ $# = 3 ] || { echo try >>"$directory/choices"; echo $((9000 + 10 * $(wc -l <"$directory/choices"))); }; }
         mkdir -p "/tmp/stitch-ports-$UID"; exec 5>>"/tmp/stitch-ports-$UID/9010"; flock 5
         reserve_ports; echo "first $first"'
-    expect_said "ports on which another up is about to start servers are left to it" '^first 9020$'
+    expect_output "ports on which another up is about to start servers are not chosen" '^first 9020$'
 }
 
 test_two_at_once() {
@@ -118,11 +118,11 @@ test_two_at_once() {
     read_ports "$tested/one"
     expect_code "up" 0
     expect_same "up, twice at once" "$other_code $(grep deploy/local: "$tested/other.log" || true)" "0 "
-    expect_said "up tells the addresses" "Cassandra +127.0.0.1:$STITCH_CASSANDRA_PORT"
-    expect_same "only one of the two started servers" \
+    expect_output "up prints the addresses" "Cassandra +127.0.0.1:$STITCH_CASSANDRA_PORT"
+    expect_same "only one of the two starts servers" \
         "$({ echo "$output" && cat "$tested/other.log"; } | grep -c '^all have served')" 1
     attempt set_one status
-    expect_code "status ends with 0" 0
+    expect_code "status exits with 0" 0
     expect_same "three servers run" "$(grep -c running <<<"$output")" 3
     expect_true "servers.json can be read" python3 -m json.tool "$tested/one/servers.json"
     expect_same "servers.env has the pid" "$(sed -n s/^PID_KAFKA=//p "$tested/one/servers.env")" "$(set_one pid kafka || true)"
@@ -140,28 +140,28 @@ test_second_up() {
     local before
     before=$(set_one status || true)
     attempt set_one up
-    expect_code "a second up is harmless" 0
-    expect_said "a second up says so, and remembers the ports" "Kafka +127.0.0.1:$STITCH_KAFKA_PORT"
-    expect_same "and leaves all processes as they are" "$(set_one status || true)" "$before"
+    expect_code "a second up changes nothing" 0
+    expect_output "a second up prints the remembered ports" "Kafka +127.0.0.1:$STITCH_KAFKA_PORT"
+    expect_same "and keeps all processes" "$(set_one status || true)" "$before"
     attempt env STITCH_KAFKA_PORT=1999 "$repository/deploy/local" up --dir "$tested/one"
     expect_code "another port while they run is refused" 2
     attempt set_one up --nodes 3
-    expect_said "three nodes in a folder made with one: what to do" 'down --wipe'
+    expect_output "three nodes in a folder made with one: what to do" 'down --wipe'
 }
 
 test_taken_port() {
     attempt local_ up --dir "$tested/other" --ports "$STITCH_ZOOKEEPER_PORT"
     expect_code "taken ports end with 2" 2
-    expect_said "a taken port: which, by whom, what to do" \
+    expect_output "a taken port: which, by whom, what to do" \
         "port 127.0.0.1:$STITCH_KAFKA_PORT is taken by process [0-9]+ .*$tested/one.*; choose another by STITCH_KAFKA_PORT"
     attempt local_ status --dir "$tested/other"
-    expect_unsaid "and nothing was started" running
+    expect_not_output "and nothing was started" running
 }
 
 test_settings() {
     local name value
     while read -r name value; do
-        expect_true "Cassandra says that $name is $value" \
+        expect_true "Cassandra has $name = $value" \
             python3 "$library/setting_is.py" 127.0.0.1 "$STITCH_CASSANDRA_PORT" "$name" "$value"
     done <<'TABLE'
 counter_write_request_timeout 1500ms
@@ -176,10 +176,10 @@ test_freeze() {
     attempt set_one freeze zookeeper-1
     expect_code "freeze" 0
     attempt set_one status
-    expect_code "status ends with 1 when a node is frozen" 1
-    expect_said "a frozen node is called so" 'zookeeper-1 +frozen'
+    expect_code "status exits with 1 when a node is frozen" 1
+    expect_output "a frozen node is reported" 'zookeeper-1 +frozen'
     attempt set_one up
-    expect_said "up names a frozen node and how to wake it" 'thaw zookeeper-1'
+    expect_output "up names a frozen node and how to wake it" 'thaw zookeeper-1'
     attempt set_one thaw zookeeper-1
     expect_true "a node serves again after thaw" set_one up
 }
@@ -189,10 +189,10 @@ test_stale_pid_file() {
     expect_code "kill" 0
     echo $$ >"$tested/one/zookeeper-1/pid"
     attempt set_one status
-    expect_said "a pid file that names another program is recognised" 'zookeeper-1 +stopped'
+    expect_output "a pid file that names another program is recognised" 'zookeeper-1 +stopped'
     attempt set_one up
     expect_code "up starts only what is missing" 0
-    expect_said "and says so" '^starting zookeeper-1 …$'
+    expect_output "and that is reported" '^starting zookeeper-1 …$'
 }
 
 test_down() {
@@ -202,20 +202,20 @@ test_down() {
     attempt set_one down
     expect_code "down, with a frozen node" 0
     for pid in $pids; do [[ $(ps -o stat= -p "$pid") =~ ^(Z|$) ]] || alive=$((alive + 1)); done
-    expect_same "when down ends, all processes have ended" "$alive" 0
+    expect_same "when down returns, all processes have exited" "$alive" 0
     attempt set_one down
-    expect_code "down is harmless when nothing runs" 0
+    expect_code "down succeeds when nothing runs" 0
     attempt local_ down --dir "$tested/never"
-    expect_code "down is harmless where nothing ever was" 0
+    expect_code "down succeeds where nothing ever ran" 0
 }
 
 test_death_at_start() {
     attempt env STITCH_CASSANDRA_HEAP_MB=1 "$repository/deploy/local" up --dir "$tested/one"
-    expect_code "a server that dies at its start ends with 2" 2
-    expect_said "its last words are shown" 'Too small'
-    expect_said "and the path of its log" "cassandra-1 died at its start.*$tested/one/cassandra-1/log"
+    expect_code "a server that dies at its start exits with 2" 2
+    expect_output "the end of its log is printed" 'Too small'
+    expect_output "and the path of its log" "cassandra-1 died at its start.*$tested/one/cassandra-1/log"
     attempt set_one status
-    expect_unsaid "nothing is left running" running
+    expect_not_output "nothing is left running" running
     attempt set_one down --wipe
     expect_true "down --wipe deletes the data" test ! -e "$tested/one/kafka"
 }
@@ -228,7 +228,7 @@ test_interrupted_up() {
     until set_one pid cassandra-1 >/dev/null 2>&1 || ! kill -0 "$up" 2>/dev/null; do sleep 0.1; done
     kill -TERM "$up" 2>/dev/null || true
     wait "$up" || up_code=$?
-    expect_same "an up that is interrupted ends with the signal's code" "$up_code" 143
+    expect_same "an interrupted up exits with the code of the signal" "$up_code" 143
     attempt set_one status
-    expect_unsaid "and leaves nothing running" running
+    expect_not_output "and leaves nothing running" running
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The part of the tests of deploy/local that needs three nodes.
+# The tests of deploy/local with three nodes.
 
 set_three() { local_ "$@" --dir "$tested/three"; }
 
@@ -8,7 +8,7 @@ test_three() {
     attempt set_three up --nodes 3 --ports free
     read_ports "$tested/three"
     expect_code "up --nodes 3" 0
-    expect_said "three Cassandra nodes on three addresses" \
+    expect_output "three Cassandra nodes on three addresses" \
         "127.0.0.1:$STITCH_CASSANDRA_PORT,127.0.0.2:$STITCH_CASSANDRA_PORT,127.0.0.3:$STITCH_CASSANDRA_PORT"
     attempt set_three status
     expect_same "seven servers run" "$(grep -c running <<<"$output")" 7
@@ -33,7 +33,7 @@ test_three() {
     for name in 1 2 3; do set_three kill "zookeeper-$name"; done
     attempt set_three start zookeeper-3
     expect_code "start one of three that are down" 0
-    expect_said "it waits for the others" "zookeeper-3 runs, and serves as soon as another ZooKeeper server does"
+    expect_output "it waits for the others" "zookeeper-3 runs, and serves as soon as another ZooKeeper server does"
     attempt set_three start zookeeper-1
     expect_code "start another" 0
     expect_true "two of them have a leader" probe ensemble zookeeper-1 "$STITCH_ZOOKEEPER_PORT"

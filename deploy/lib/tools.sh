@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Java 17, Maven and Python: found, or installed where that may be done without asking.
+# Java 17, Maven and Python: finds them, or installs them where that is allowed.
 
-# Sets $java to a Java 17: the one version on which both Cassandra 5.0 and Kafka 4 run.
+# Sets $java to a Java 17: the only version that both Cassandra 5.0 and Kafka 4 support.
 find_java() {
     local candidate
     for candidate in "${STITCH_JAVA_HOME:-}" "${JAVA_HOME:-}" PATH /usr/lib/jvm/*17*; do
@@ -19,7 +19,7 @@ find_java() {
     return 1
 }
 
-# The distribution's python rather than a version manager's slow stand-in.
+# Prefers the distribution's Python to a version manager's slow wrapper.
 find_python() {
     for python in /usr/bin/python3 "$(command -v python3 || true)"; do
         if [ -x "$python" ]; then return 0; fi
@@ -27,7 +27,7 @@ find_python() {
     return 1
 }
 
-# Sees to it that $java and $python are there, and mvn if jars have to be fetched.
+# Sets $java and $python, and makes sure that there is mvn if jars have to be fetched.
 find_tools() {
     local missing=()
     find_java || missing+=(openjdk-17-jdk-headless)
@@ -37,8 +37,8 @@ find_tools() {
     may_install || fail "${missing[*]} missing: install with  sudo apt-get install ${missing[*]}  (elsewhere: the" \
         "packages of a Java 17, Python 3 and Maven), or name a Java 17 by STITCH_JAVA_HOME."
     install_packages "${missing[@]}"
-    find_java || fail "no Java 17 even after installing ${missing[*]}: name one by STITCH_JAVA_HOME."
-    find_python || fail "no python3 even after installing it: see to it that it is on the path."
+    find_java || fail "${missing[*]} is installed, but there is no Java 17: name one by STITCH_JAVA_HOME."
+    find_python || fail "python3 is installed, but not on the path: put it there."
 }
 
 may_install() {
@@ -49,9 +49,9 @@ may_install() {
 install_packages() {
     local log=$directory/install.log
     mkdir -p "$directory" "$repository/target"
-    # One at a time: apt-get itself does not wait for another that reads its lists.
+    # One at a time: apt-get does not wait for another one that reads its lists.
     exec 6>>"$repository/target/.install.lock"
-    flock -w 900 6 || fail "somebody has been installing packages for 15 minutes: end that, then try again."
+    flock -w 900 6 || fail "another script has been installing packages for 15 minutes: stop it, then try again."
     say "installing $* …"
     if ! { apt_get update && apt_get install --no-install-recommends "$@"; } 2>&1 6>&- | without_hosts >"$log"; then
         tail -n 5 "$log" >&2
@@ -62,7 +62,7 @@ install_packages() {
 
 apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"; }
 
-# Messages of package tools name the mirrors they use, which are nobody else's business: neither shown nor kept.
+# Package tools name their mirrors in messages, which may be private: removed.
 without_hosts() {
     sed -E -e 's#[a-z]+://[^[:space:]"<>)]*#(a registry)#g' \
         -e "s#([Cc]onnect(ion)? to|[Uu]nknown host|[Hh]ost:?|resolve) '?[A-Za-z0-9.:-]*[A-Za-z0-9]'?#\\1 (a registry)#g"

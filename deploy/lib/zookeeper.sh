@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# One ZooKeeper node: a server of its own, or a member of an ensemble of three.
+# One ZooKeeper node: standalone, or a member of an ensemble of three.
 
 configure_zookeeper() { # NODE
     local name=$1 folder=$directory/$1 member
@@ -16,7 +16,7 @@ configure_zookeeper() { # NODE
 launch_zookeeper() { # NODE
     local name=$1 main=org.apache.zookeeper.server.ZooKeeperServerMain
     [ "$nodes" -eq 1 ] || main=org.apache.zookeeper.server.quorum.QuorumPeerMain
-    # forceSync=no: a killed server loses nothing, only a power cut would, and a slow disk ends no session.
+    # forceSync=no: a killed server loses nothing (a power cut may), and a slow disk expires no session.
     spawn_java "$name" "$main" "$directory/$name/zookeeper.cfg" -- \
         -Xms64m -Xmx256m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError -Djava.net.preferIPv4Stack=true \
         -Dzookeeper.forceSync=no -Dzookeeper.preAllocSize=4096 \

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Room for the servers: ports that are free, memory that is there.
+# Checks that the servers' ports are free, and that there is enough memory.
 
 # Every port that a node listens on: variable and address:port, one a line.
 ports_of() { # NODE
@@ -24,12 +24,12 @@ check_ports() { # NODE...
     local name taken
     taken=$(for name in "$@"; do ports_of "$name"; done | "$python" "$library/taken_ports.py") || {
         say "$taken"
-        fail "end what holds the port, or choose another by the variable above, or let ten free ones be found:" \
+        fail "stop the process that holds the port, or choose another port by the variable above, or ten free ones:" \
             "deploy/local up --dir $directory --ports free."
     }
 }
 
-# Resident memory as measured: a Cassandra node takes about 480 MiB beside its heap, Kafka 400, ZooKeeper 100.
+# Resident memory, measured: a Cassandra node needs about 480 MiB besides its heap, Kafka 400, ZooKeeper 100.
 check_memory() { # NODE...
     local name needed=0 available
     for name in "$@"; do
@@ -41,10 +41,10 @@ check_memory() { # NODE...
     done
     available=$(available_memory)
     [ "$available" -ge "$needed" ] || fail "these servers need $needed MiB of memory, and $available MiB are free:" \
-        "end other programs, use --nodes 1, or lower STITCH_CASSANDRA_HEAP_MB (now $STITCH_CASSANDRA_HEAP_MB; 512 is enough for small tests)."
+        "stop other programs, use --nodes 1, or lower STITCH_CASSANDRA_HEAP_MB (now $STITCH_CASSANDRA_HEAP_MB; 512 is enough for small tests)."
 }
 
-# MiB that can still be used: the machine's, or the control group's if that has a lower limit.
+# Available MiB: of the machine, or of the control group if its limit is lower.
 available_memory() {
     local machine group limit used cached
     machine=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)

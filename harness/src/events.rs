@@ -159,7 +159,6 @@ impl Iterator for Generator {
 }
 
 /// One record of every kind that is unusable for the counters of [`COUNTERS`], each with what is wrong with it.
-#[must_use]
 pub fn bad_records() -> Vec<(&'static str, Record)> {
     const PLAY: &str = r#""type":"play","track":"track-1","listener":1"#;
     const BUY: &str = r#""type":"purchase","time":0,"track":"track-1""#;

@@ -90,19 +90,16 @@ impl Program {
 }
 
 impl Process {
-    #[must_use]
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
     /// Its standard error so far.
-    #[must_use]
     pub fn errors(&self) -> String {
         read_lossily(&self.errors)
     }
 
     /// Its standard output so far.
-    #[must_use]
     pub fn output(&self) -> String {
         read_lossily(&self.output)
     }

@@ -130,7 +130,6 @@ impl Proxy {
     }
 
     /// The address on which it listens.
-    #[must_use]
     pub fn address(&self) -> String {
         self.address.to_string()
     }
@@ -166,7 +165,6 @@ impl Proxy {
     }
 
     /// The number of batches and replies to batches that were lost so far.
-    #[must_use]
     pub fn lost(&self) -> u64 {
         *self.shared.requests.lost.borrow() + *self.shared.replies.lost.borrow()
     }

@@ -66,7 +66,6 @@ impl Servers {
     }
 
     /// The same servers, with Cassandra at other addresses.
-    #[must_use]
     pub fn with_cassandra(&self, nodes: Vec<String>) -> Self {
         Self {
             cassandra: nodes,

@@ -144,19 +144,16 @@ impl TestNamespace {
     }
 
     /// The topic of events.
-    #[must_use]
     pub fn topic(&self) -> &str {
         &self.name
     }
 
     /// The keyspace of the table of counts.
-    #[must_use]
     pub fn keyspace(&self) -> &str {
         &self.name
     }
 
     /// The folder of the restorator's journals.
-    #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.folder.join("journal")
     }

@@ -28,7 +28,6 @@ pub async fn get(address: &str, path: &str) -> Result<(u16, String)> {
 }
 
 /// The sum of a metric's samples over all labels; none if there is no such metric.
-#[must_use]
 pub fn metric(page: &str, name: &str) -> Option<f64> {
     let samples: Vec<f64> = page
         .lines()

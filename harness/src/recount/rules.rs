@@ -74,7 +74,6 @@ impl Rules {
     }
 
     /// Whether this record is rejected: of a counted type, or unreadable, and unusable.
-    #[must_use]
     pub fn rejects(&self, value: Option<&[u8]>) -> bool {
         self.cells_of(value).is_none()
     }

@@ -48,7 +48,6 @@ pub enum Wrong {
 
 impl Verdict {
     /// Compares every cell that either side has.
-    #[must_use]
     pub fn of(expected: &Cells, found: &Cells) -> Self {
         let mut verdict = Self {
             tallies: BTreeMap::new(),
@@ -75,7 +74,6 @@ impl Verdict {
     }
 
     /// All granularities together.
-    #[must_use]
     pub fn total(&self) -> Tally {
         let add = |sum: Tally, tally: &Tally| Tally {
             right: sum.right + tally.right,
@@ -85,14 +83,12 @@ impl Verdict {
     }
 
     /// Whether there is at least one cell, and all are right.
-    #[must_use]
     pub fn all_right(&self) -> bool {
         let total = self.total();
         total.wrong == 0 && total.right > 0
     }
 
     /// The number of cells that are wrong in each way.
-    #[must_use]
     pub fn ways(&self) -> BTreeMap<Wrong, u64> {
         let mut ways = BTreeMap::new();
         for cell in &self.wrong {
@@ -109,7 +105,6 @@ impl Granularity {
         Self(rank.unwrap_or(SHORTEST_FIRST.len()), granularity.to_owned())
     }
 
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.1
     }
@@ -117,7 +112,6 @@ impl Granularity {
 
 impl WrongCell {
     /// In which way it is wrong.
-    #[must_use]
     pub fn way(&self) -> Wrong {
         match (self.expected, self.found) {
             (0, _) => Wrong::Phantom,

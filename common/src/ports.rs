@@ -12,7 +12,9 @@
 mod zookeeper;
 mod log;
 mod store;
+mod backends;
 
+pub use backends::{Backends, Servers};
 pub use log::{
     AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, Fingerprint, Group,
     GroupEvent, LogError, LogIdentity, Record, RevokeAck,

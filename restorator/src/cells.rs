@@ -9,8 +9,9 @@ use stitch_common::cell::{Cell, CellSlot, Count, Counter};
 use stitch_common::clock::Clock;
 use stitch_common::ports::{Reading, Store, StoreError};
 
+use crate::context::RestoreContext;
 use crate::error::Error;
-use crate::site::{Site, World};
+use stitch_common::ports::Backends;
 
 /// How many cells of a counter one request asks for.
 const CELLS_A_READ: usize = 100;
@@ -19,20 +20,21 @@ const CELLS_A_READ: usize = 100;
 ///
 /// # Errors
 /// Too few replicas answered, several times.
-pub async fn read<'a, W: World>(
-    site: &Site<'_, W>,
+pub async fn read<'a, B: Backends>(
+    context: &RestoreContext<'_, B>,
     cells: impl IntoIterator<Item = &'a Cell>,
 ) -> Result<Vec<(Cell, Count)>, Error> {
     let requests = requests(cells);
     let reads = requests.iter().map(|(counter, slots)| async move {
         let read = || {
-            site.store
-                .read(counter, Reading::Cells(slots), site.level())
+            context
+                .store
+                .read(counter, Reading::Cells(slots), context.level())
         };
-        let rows = patiently(site.clock, read).await?;
+        let rows = patiently(context.clock, read).await?;
         Ok::<_, Error>(with_missing_rows(counter, slots, &rows))
     });
-    let in_flight = site.config.restorator.requests_in_flight_max.max(1);
+    let in_flight = context.config.restorator.requests_in_flight_max.max(1);
     let read = stream::iter(reads).buffered(in_flight);
     let read: Vec<Vec<_>> = read.try_collect().await?;
     Ok(read.into_iter().flatten().collect())

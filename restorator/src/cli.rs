@@ -14,8 +14,9 @@ use stitch_common::config::Config;
 use stitch_common::ports::Level;
 use stitch_common::user_error::UserError;
 
+use crate::command;
 use crate::options::{DeclaredDead, Limits, PlanOptions, PlanSource, RunOptions};
-use crate::wiring;
+use crate::wiring::with_servers;
 use scope::ScopeArguments;
 
 #[derive(Debug, Parser)]
@@ -139,13 +140,20 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let _points = crate::failpoint::setup();
     runner::main(arguments, |Arguments { shared, command }| match command {
         Command::Check => runner::run("check", &shared, async |config, _| Ok(check(&config).await)),
-        Command::Plan(given) => runner::run("plan", &shared, async |mut config, shutdown| {
-            let options = given.options(&mut config)?;
-            wiring::plan(&config, runner::host(), &options, &shutdown).await
+        // Each command is one large future, so it is boxed.
+        Command::Plan(arguments) => runner::run("plan", &shared, async |mut config, shutdown| {
+            let options = arguments.options(&mut config)?;
+            with_servers(&config, runner::host(), &shutdown, async |context| {
+                Box::pin(command::plan(context, &options)).await
+            })
+            .await
         }),
-        Command::Run(given) => runner::run("run", &shared, async |mut config, shutdown| {
-            let options = given.options(&mut config)?;
-            wiring::run(&config, runner::host(), &options, &shutdown).await
+        Command::Run(arguments) => runner::run("run", &shared, async |mut config, shutdown| {
+            let options = arguments.options(&mut config)?;
+            with_servers(&config, runner::host(), &shutdown, async |context| {
+                Box::pin(command::run(context, &options)).await
+            })
+            .await
         }),
         Command::Status => runner::run("status", &shared, async |config, _| {
             status::read(&config).await

@@ -1,20 +1,20 @@
-//! The commands, from what was asked for to a report.
+//! The commands `plan` and `run`, from options to a report.
 
-use stitch_common::clock::Clock;
+use std::cell::{Cell, RefCell};
+
 use stitch_common::config::Config;
-use stitch_common::ports::{Cql, EventLog, ZooKeeper};
-use stitch_common::user_error::UserError;
-use stitch_protocol::namespace::validate;
-use tokio_util::sync::CancellationToken;
-
-use crate::journal::{Journal, JournalError};
-use crate::membership::{Membership, Process, enter};
-use crate::options::DeclaredDead;
-use crate::preflight;
-use crate::site::{Servers, Site, WorldOf};
+use stitch_common::ports::Backends;
 use stitch_common::progress::Progress;
 use stitch_common::scope::Scope;
+use stitch_common::user_error::UserError;
 use stitch_totals::memory_pool::MemoryPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::RestoreContext;
+use crate::journal::{Journal, JournalError};
+use crate::membership::{Membership, Process, enter};
+use crate::options::{DeclaredDead, Limits};
+use crate::restoration::chunk_sizer::ChunkSizer;
 
 pub mod plan;
 pub mod run;
@@ -24,65 +24,66 @@ mod tests;
 pub use plan::plan;
 pub use run::run;
 
-/// What every command is given beside its options.
-pub struct Given<'a, K, Q, L, C> {
-    /// The servers.
-    pub servers: &'a Servers<K, Q, L, C>,
-    /// The configuration.
+/// What a command needs besides its options.
+pub struct CommandContext<'a, B> {
+    pub servers: &'a B,
     pub config: &'a Config,
-    /// Who this process is.
     pub process: &'a Process,
-    /// Cancelled when it is to stop.
+    /// Cancelled when the process is to stop.
     pub stop: CancellationToken,
-    /// Is told how far it is.
     pub progress: &'a dyn Progress,
-    /// Makes the journal of this name.
+    /// Creates the journal of this name.
     pub journal: &'a dyn Fn(&str) -> Result<Journal, JournalError>,
 }
 
-impl<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock> Given<'_, K, Q, L, C> {
-    fn site<'v>(
-        &'v self,
-        membership: &'v Membership<K, Q, C>,
-        scope: &'v Scope,
-        declared_dead: &'v [DeclaredDead],
-    ) -> Site<'v, WorldOf<K, Q, L, C>> {
-        Site {
-            session: &membership.session,
-            store: &membership.store,
-            nodes: &membership.nodes,
-            log: &self.servers.log,
-            clock: &self.servers.clock,
-            config: self.config,
-            defined: &membership.validated.defined,
-            scope,
-            declared_dead,
-            standing: &membership.standing,
-            progress: self.progress,
-            memory: MemoryPool::new(self.config.restorator.memory_bytes_max),
-            ring: std::cell::RefCell::default(),
-            known: std::cell::RefCell::default(),
-        }
-    }
-
-    /// Does `work` as a member of the namespace, and leaves it, however the work ended. What the operator should know of
-    /// the leaving is beside what the work yields.
+impl<B: Backends> CommandContext<'_, B> {
+    /// Does `work` as a member of the namespace, and leaves it, however the work ended. Returns what the work yields,
+    /// and what the operator should know of the leaving.
     async fn as_member<T>(
         &self,
-        work: impl AsyncFnOnce(&Membership<K, Q, C>) -> Result<T, UserError>,
+        scope: &Scope,
+        declared_dead: &[DeclaredDead],
+        limits: Limits,
+        work: impl AsyncFnOnce(&RestoreContext<'_, B>) -> Result<T, UserError>,
     ) -> Result<(T, Option<String>), UserError> {
         let stop = self.stop.clone();
         let membership = enter(self.servers, self.config, self.process, stop).await?;
-        let done = membership.during(work(&membership)).await;
-        let left_behind = membership.leave(&self.servers.cql).await;
-        Ok((done?, left_behind))
+        let result = {
+            let context = self.restore_context(&membership, scope, declared_dead, limits);
+            membership.during(work(&context)).await
+        };
+        let left_behind = membership.leave(self.servers.cassandra()).await;
+        Ok((result?, left_behind))
     }
 
-    /// Asks once more, after the log was read, what was asked before: it may have lost its beginning, or been made
-    /// anew, while it was read.
-    async fn still_agrees(&self, membership: &Membership<K, Q, C>) -> Result<(), UserError> {
-        let (cql, log) = (&self.servers.cql, &self.servers.log);
-        let now = validate(&membership.session, cql, log, self.config).await?;
-        preflight::log(&now.found.log, &now.found.bounds)
+    fn restore_context<'m>(
+        &'m self,
+        membership: &'m Membership<B>,
+        scope: &'m Scope,
+        declared_dead: &'m [DeclaredDead],
+        limits: Limits,
+    ) -> RestoreContext<'m, B> {
+        RestoreContext {
+            session: &membership.session,
+            store: &membership.store,
+            nodes: &membership.nodes,
+            cql: self.servers.cassandra(),
+            log: self.servers.log(),
+            clock: self.servers.clock(),
+            config: self.config,
+            process: self.process,
+            validated: &membership.validated,
+            scope,
+            declared_dead,
+            lease: &membership.standing,
+            progress: self.progress,
+            journal: self.journal,
+            memory: MemoryPool::new(self.config.restorator.memory_bytes_max),
+            ring: RefCell::default(),
+            known: RefCell::default(),
+            limits,
+            spent: Cell::default(),
+            chunk_sizer: ChunkSizer::new(&self.config.restorator),
+        }
     }
 }

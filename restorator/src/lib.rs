@@ -6,7 +6,8 @@
 
 pub mod options;
 pub mod error;
-pub mod site;
+pub mod rule;
+pub mod context;
 pub mod lease_keeper;
 pub mod quiescence;
 pub mod cells;

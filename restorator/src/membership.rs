@@ -6,11 +6,10 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use stitch_common::clock::Clock;
 use stitch_common::config::Config;
 use stitch_common::lease::Lease;
 use stitch_common::member::Role;
-use stitch_common::ports::{Cql, EventLog, Session, ZooKeeper};
+use stitch_common::ports::{Backends, Cql, Session, ZooKeeper};
 use stitch_common::user_error::UserError;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::leave::{LeaveOutcome, leave};
@@ -21,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lease_keeper::LeaseKeeper;
 use crate::preflight;
-use crate::site::Servers;
 
 /// Who this process is, for others to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +31,10 @@ pub struct Process {
 }
 
 /// This process as a member of the namespace.
-pub struct Membership<K: ZooKeeper, Q: Cql, C> {
-    pub(crate) session: NamespaceSession<K::Session, C>,
-    pub(crate) store: Q::Store,
-    pub(crate) nodes: Q::Nodes,
+pub struct Membership<B: Backends> {
+    pub(crate) session: NamespaceSession<B::Session, B::Clock>,
+    pub(crate) store: B::Store,
+    pub(crate) nodes: B::Nodes,
     pub(crate) validated: ValidatedNamespace,
     pub(crate) standing: LeaseKeeper,
 }
@@ -48,16 +46,16 @@ const DEPARTURE_BOUND: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// A server cannot be reached, or the configuration is not the namespace's.
-pub async fn enter<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
-    servers: &Servers<K, Q, L, C>,
+pub async fn enter<B: Backends>(
+    servers: &B,
     config: &Config,
     process: &Process,
     stop: CancellationToken,
-) -> Result<Membership<K, Q, C>, UserError> {
-    let session = servers.keeper.connect().await?;
+) -> Result<Membership<B>, UserError> {
+    let session = servers.zookeeper().connect().await?;
     let lease = Lease::new(session.timeout());
     let paths = Paths::new(&config.namespace);
-    let session = NamespaceSession::new(session, servers.clock.clone(), paths);
+    let session = NamespaceSession::new(session, servers.clock().clone(), paths);
     let entered = async {
         let validated = join(servers, config, process, &session).await?;
         let connected = connect(servers, &session).await;
@@ -83,11 +81,11 @@ pub async fn enter<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     }
 }
 
-async fn join<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
-    servers: &Servers<K, Q, L, C>,
+async fn join<B: Backends>(
+    servers: &B,
     config: &Config,
     process: &Process,
-    session: &NamespaceSession<K::Session, C>,
+    session: &NamespaceSession<B::Session, B::Clock>,
 ) -> Result<ValidatedNamespace, UserError> {
     let info = MemberInfo {
         role: Role::Restorator,
@@ -96,7 +94,7 @@ async fn join<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     loop {
-        let validated = validate(session, &servers.cql, &servers.log, config).await?;
+        let validated = validate(session, servers.cassandra(), servers.log(), config).await?;
         preflight::log(&validated.found.log, &validated.found.bounds)?;
         let version = validated.defined.version;
         match membership::join(session, version, &info).await? {
@@ -109,16 +107,16 @@ async fn join<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     }
 }
 
-async fn connect<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
-    servers: &Servers<K, Q, L, C>,
-    session: &NamespaceSession<K::Session, C>,
-) -> Result<(Q::Store, Q::Nodes), UserError> {
-    let store = servers.cql.connect_store(&session.member()).await?;
-    let nodes = servers.cql.connect_nodes().await?;
+async fn connect<B: Backends>(
+    servers: &B,
+    session: &NamespaceSession<B::Session, B::Clock>,
+) -> Result<(B::Store, B::Nodes), UserError> {
+    let store = servers.cassandra().connect_store(&session.member()).await?;
+    let nodes = servers.cassandra().connect_nodes().await?;
     Ok((store, nodes))
 }
 
-impl<K: ZooKeeper, Q: Cql, C: Clock> Membership<K, Q, C> {
+impl<B: Backends> Membership<B> {
     /// Does `work`, with the heartbeat beside it.
     pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
         let heartbeat = self.standing.keep(&self.session);
@@ -130,7 +128,7 @@ impl<K: ZooKeeper, Q: Cql, C: Clock> Membership<K, Q, C> {
 
     /// Leaves: nothing stays behind, or a tombstone that says that something may still be on its way. Returns what the
     /// operator should know.
-    pub async fn leave(self, cql: &Q) -> Option<String> {
+    pub async fn leave(self, cql: &B::Cassandra) -> Option<String> {
         let in_doubt = self.standing.is_unsettled();
         let in_doubt = in_doubt.then(|| "the outcome of some corrections is unknown".to_owned());
         let member = self.session.member();

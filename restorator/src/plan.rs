@@ -7,14 +7,15 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use futures_util::future::{TryFutureExt, try_join};
-use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{EventLog, Nodes};
 use stitch_common::range::RangeId;
 
+use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::preflight;
-use crate::site::{Site, World};
+use crate::rule;
+use stitch_common::ports::Backends;
 use stitch_totals::expected::ExpectedTotals;
 use stitch_totals::log_follower::LogFollower;
 use stitch_totals::totals_by_range::TotalsByRange;
@@ -48,23 +49,28 @@ pub struct AuditBaseline {
 ///
 /// # Errors
 /// A server could not be asked, no calm came, or the totals are too large.
-pub async fn begin<W: World>(
-    site: &Site<'_, W>,
+pub async fn begin<B: Backends>(
+    context: &RestoreContext<'_, B>,
     source: &impl ExpectedTotals,
     committed: &BTreeMap<Partition, Offset>,
 ) -> Result<AuditBaseline, Error> {
-    let ring = site.nodes.ring().await?;
-    site.known.borrow_mut().learn(&ring);
-    *site.ring.borrow_mut() = ring;
-    let (cut, in_doubt) = BaseCut::and_in_doubt(site, site.scope.ranges()).await?;
-    let bounds = site.log.bounds(&cut.partitions()).await?;
-    let bits = site.definitions().range_bits;
+    let ring = context.nodes.ring().await?;
+    context.known.borrow_mut().learn(&ring);
+    *context.ring.borrow_mut() = ring;
+    let (cut, in_doubt) = BaseCut::and_in_doubt(context, context.scope.ranges()).await?;
+    let bounds = context.log.bounds(&cut.partitions()).await?;
+    let bits = context.definitions().range_bits;
     preflight::progress(&cut, committed, &bounds, bits).map_err(Error::Refused)?;
-    let lowest = cut.lowest(site.scope);
+    let lowest = cut.lowest(context.scope);
     let cut_of = |range| cut.of(range);
-    let mut totals = TotalsByRange::new(site.definitions(), site.scope, &site.memory, cut_of);
-    let added = source.add_below(&lowest, &mut totals, site.progress);
-    let rested = in_doubt.wait_out_unless(site, Rule::CalmBeforeRead);
+    let mut totals = TotalsByRange::new(
+        context.definitions(),
+        context.scope,
+        &context.memory,
+        cut_of,
+    );
+    let added = source.add_below(&lowest, &mut totals, context.progress);
+    let rested = in_doubt.wait_out_before_reading(context);
     try_join(added.map_err(Error::from), rested).await?;
     let follower = LogFollower::new(totals, &lowest);
     Ok(AuditBaseline { cut, follower })
@@ -76,20 +82,20 @@ pub async fn begin<W: World>(
 ///
 /// # Errors
 /// A server could not be asked, no calm came, too much is wrong, or `each` refused.
-pub async fn audit<W: World, E: From<Error>>(
-    site: &Site<'_, W>,
+pub async fn audit<B: Backends, E: From<Error>>(
+    context: &RestoreContext<'_, B>,
     begun: &AuditBaseline,
     mut each: impl FnMut(&LogFollower, RangeId, &Verdicts) -> Result<(), E>,
 ) -> Result<AuditFindings, E> {
     let AuditBaseline { cut, follower } = begun;
-    let highest = cut.highest(site.scope);
+    let highest = cut.highest(context.scope);
     follower.reach(&highest).await.map_err(Error::from)?;
-    let kept_max = site.memory.left() / 4;
-    let mut found = AuditFindings::new(&site.memory, []);
-    let mut left: VecDeque<RangeId> = site.scope.ranges().collect();
+    let kept_max = context.memory.left() / 4;
+    let mut found = AuditFindings::new(&context.memory, []);
+    let mut left: VecDeque<RangeId> = context.scope.ranges().collect();
     while !left.is_empty() {
-        let slice = slice(site, follower, &mut left);
-        let mut some = some(site, begun, &slice).await?;
+        let slice = slice(context, follower, &mut left);
+        let mut some = some(context, begun, &slice).await?;
         for &range in &slice {
             each(follower, range, some.of(range))?;
         }
@@ -102,8 +108,8 @@ pub async fn audit<W: World, E: From<Error>>(
 }
 
 /// The next ranges whose cells could all be wrong and still fit into half of the memory that is left; one at least.
-fn slice<W: World>(
-    site: &Site<'_, W>,
+fn slice<B: Backends>(
+    context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     left: &mut VecDeque<RangeId>,
 ) -> Vec<RangeId> {
@@ -112,7 +118,7 @@ fn slice<W: World>(
     while let Some(&next) = left.front() {
         let cells = usize::try_from(totals.of(next).cells()).unwrap_or(usize::MAX);
         bytes += cells.saturating_mul(WRONG_CELL_BYTES);
-        if !slice.is_empty() && bytes > site.memory.left() / 2 {
+        if !slice.is_empty() && bytes > context.memory.left() / 2 {
             break;
         }
         slice.push(next);
@@ -122,27 +128,27 @@ fn slice<W: World>(
 }
 
 /// Judges every cell of these ranges, and closes in until few are left.
-async fn some<W: World>(
-    site: &Site<'_, W>,
+async fn some<B: Backends>(
+    context: &RestoreContext<'_, B>,
     begun: &AuditBaseline,
     ranges: &[RangeId],
 ) -> Result<AuditFindings, Error> {
     let AuditBaseline { cut, follower } = begun;
-    site.progress.begin("scanning the table", "cells", None);
-    let mut found = scan::first(site, follower, ranges).await?;
-    site.progress.end();
-    if !out(Rule::EndAfterRead) {
-        converge::reach_end(site, follower, cut).await?;
+    context.progress.begin("scanning the table", "cells", None);
+    let mut found = scan::first(context, follower, ranges).await?;
+    context.progress.end();
+    if rule::end_is_queried_after_reading() {
+        converge::reach_end(context, follower, cut).await?;
     }
     let mut unjudged = unjudged(follower, ranges);
     for round in 0..ROUNDS_MAX {
-        if unjudged <= site.config.restorator.dirty_cells_target {
+        if unjudged <= context.config.restorator.dirty_cells_target {
             break;
         }
-        site.progress.note(&format!(
+        context.progress.note(&format!(
             "{unjudged} cells were touched meanwhile: closing in"
         ));
-        converge::converge(site, follower, &mut found).await?;
+        converge::converge(context, follower, &mut found).await?;
         let left = self::unjudged(follower, ranges);
         tracing::info!(round, unjudged = left, "closed in");
         if left > unjudged / 10 * 9 {

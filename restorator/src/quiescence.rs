@@ -7,7 +7,6 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::member::MemberId;
-use stitch_common::mutation::{Rule, out};
 use stitch_common::range::RangeId;
 use stitch_protocol::in_doubt::{self, InDoubtMarker};
 use stitch_protocol::membership::{self, RemoveOutcome};
@@ -15,8 +14,10 @@ use stitch_protocol::quiescence::{
     Blocker, DeclaredDead, QuiescenceError, Request, await_quiescence,
 };
 
+use crate::context::RestoreContext;
 use crate::error::Error;
-use crate::site::{Site, World};
+use crate::rule;
+use stitch_common::ports::Backends;
 
 /// Signs that something may still change the store: read, and not yet waited out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,8 +31,8 @@ impl InDoubt {
     ///
     /// # Errors
     /// ZooKeeper could not be asked.
-    pub async fn read<W: World>(
-        site: &Site<'_, W>,
+    pub async fn read<B: Backends>(
+        site: &RestoreContext<'_, B>,
         ranges: impl IntoIterator<Item = RangeId>,
     ) -> Result<Self, Error> {
         let members = membership::list(site.session).await?;
@@ -55,18 +56,18 @@ impl InDoubt {
         self.dead_members.is_empty() && self.markers.is_empty()
     }
 
-    /// [`InDoubt::wait_out`], unless this rule is taken out.
+    /// R1: [`InDoubt::wait_out`], before cells are read.
     ///
     /// # Errors
-    /// As there.
-    pub async fn wait_out_unless<W: World>(
+    /// No calm came; what was read stays.
+    pub async fn wait_out_before_reading<B: Backends>(
         self,
-        site: &Site<'_, W>,
-        without: Rule,
+        site: &RestoreContext<'_, B>,
     ) -> Result<(), Error> {
-        match out(without) {
-            true => Ok(()),
-            false => self.wait_out(site).await,
+        if rule::quiescence_comes_before_reading() {
+            self.wait_out(site).await
+        } else {
+            Ok(())
         }
     }
 
@@ -75,7 +76,7 @@ impl InDoubt {
     ///
     /// # Errors
     /// No calm came; what was read stays.
-    pub async fn wait_out<W: World>(self, site: &Site<'_, W>) -> Result<(), Error> {
+    pub async fn wait_out<B: Backends>(self, site: &RestoreContext<'_, B>) -> Result<(), Error> {
         if self.is_none() {
             return Ok(());
         }
@@ -102,7 +103,7 @@ impl InDoubt {
 ///
 /// # Errors
 /// No calm came within its bound.
-pub async fn calm<W: World>(site: &Site<'_, W>) -> Result<(), Error> {
+pub async fn calm<B: Backends>(site: &RestoreContext<'_, B>) -> Result<(), Error> {
     let members = membership::list(site.session).await?;
     let (cassandra, timeout) = (
         &site.config.cassandra,
@@ -145,15 +146,15 @@ fn not_calm(error: QuiescenceError) -> Error {
 }
 
 /// Tells what a calm waits for: at once, when it is something else, and now and then.
-struct BlockerReporter<'a, 'b, W: World> {
-    site: &'a Site<'b, W>,
+struct BlockerReporter<'a, 'b, B: Backends> {
+    site: &'a RestoreContext<'b, B>,
     told: Option<(Moment, Vec<Discriminant<Blocker>>)>,
 }
 
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-impl<'a, 'b, W: World> BlockerReporter<'a, 'b, W> {
-    const fn new(site: &'a Site<'b, W>) -> Self {
+impl<'a, 'b, B: Backends> BlockerReporter<'a, 'b, B> {
+    const fn new(site: &'a RestoreContext<'b, B>) -> Self {
         Self { site, told: None }
     }
 

@@ -2,7 +2,6 @@
 //! can only be made by its own module, so none can be skipped or turned around, and the lock is given back by an
 //! awaited call on success and on error alike.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
@@ -12,16 +11,15 @@ use stitch_common::cell::{self, Count};
 use stitch_common::clock::Clock;
 use stitch_common::range::RangeId;
 
+use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::failpoint;
 use crate::journal::Journal;
-use crate::limits::Extent;
-use crate::options::Limits;
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::converge;
 use crate::plan::judge::{Drift, Verdicts, WRONG_CELL_BYTES};
-use crate::site::{Site, World};
 use crate::unverified::Unverified;
+use stitch_common::ports::Backends;
 use stitch_totals::log_follower::LogFollower;
 use stitch_totals::memory_pool::{MemoryReservation, TooLarge};
 
@@ -40,24 +38,7 @@ pub mod release;
 use acquire::Claim;
 use apply::Sent;
 use chunk::{Chunk, Chunks};
-use chunk_sizer::ChunkSizer;
 use verify::{Checked, Verified};
-
-/// What every range's restoration works with.
-pub struct Task<'a, W: World> {
-    /// The servers.
-    pub site: &'a Site<'a, W>,
-    /// What the log adds up to.
-    pub follower: &'a LogFollower,
-    /// Where corrections are written down before they are sent.
-    pub journal: &'a Journal,
-    /// What the operator expects at most.
-    pub limits: Limits,
-    /// What has been corrected so far, in all ranges.
-    pub spent: Cell<Extent>,
-    /// How many cells a lock is for.
-    pub pace: ChunkSizer,
-}
 
 /// What became of a range.
 #[derive(Debug)]
@@ -103,27 +84,42 @@ pub const LOCKED_CELL_BYTES: usize = 640;
 
 /// Restores a range: closes in once more, so that little is left for the lock, then locks, corrects, verifies and gives
 /// the lock back; where much is wrong, a portion at a time. `found` is what is known of this range alone.
-pub async fn run<W: World>(
-    task: &Task<'_, W>,
+pub async fn run<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    follower: &LogFollower,
+    journal: &Journal,
     range: RangeId,
     mut found: AuditFindings,
 ) -> Restored {
     let mut chunks = Chunks::default();
     let mut corrected = BTreeMap::new();
-    let mut kept = task.site.memory.share();
+    let mut kept = context.memory.share();
     let (mut waited, mut locked) = (Duration::ZERO, Vec::new());
     let outcome = loop {
-        let closing_in = converge::converge(task.site, task.follower, &mut found);
-        let interrupted = task.site.standing.interrupted();
+        let closing_in = converge::converge(context, follower, &mut found);
+        let interrupted = context.lease.interrupted();
         if let Err(error) = match select(pin!(closing_in), pin!(interrupted)).await {
             Either::Left((closed_in, _)) => closed_in,
             Either::Right((why, _)) => Err(Error::Interrupted(why)),
         } {
             break Err(error.into());
         }
-        let mut claim = Claim::new(task.site, range);
-        let ended = under_one_lock(task, &mut claim, found.of(range), &mut chunks).await;
-        let given_back = release::range(task, claim).await;
+        let mut claim = Claim::new(context, range);
+        let next = chunks.next(
+            context.chunk_sizer.cells(),
+            found.of(range),
+            follower.totals().of(range),
+        );
+        let ended = under_one_lock(
+            context,
+            follower,
+            journal,
+            &mut claim,
+            found.of(range),
+            next,
+        )
+        .await;
+        let given_back = release::range(context, claim).await;
         waited += given_back.waited;
         locked.extend(given_back.locked);
         for (cell, drift) in given_back.corrected {
@@ -171,47 +167,29 @@ enum Ended {
     Chunk(Vec<cell::Cell>),
 }
 
-async fn under_one_lock<W: World>(
-    task: &Task<'_, W>,
+/// Corrects what is wrong under one lock: all of it, which is then verified, or a chunk.
+async fn under_one_lock<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    follower: &LogFollower,
+    journal: &Journal,
     claim: &mut Claim,
     verdicts: &Verdicts,
-    chunks: &mut Chunks,
+    chunk: Option<Chunk>,
 ) -> Result<Ended, Unverified> {
-    let cells_max = task.pace.cells();
-    let chunk = chunks.next(cells_max, verdicts, task.follower.totals().of(claim.range));
-    let room = room(task, claim.range, verdicts, chunk.as_ref())?;
-    failpoint::pass("r2-closed-in");
-    restore(task, claim, verdicts, chunk.as_ref(), room).await
-}
-
-/// Memory for the cells that are known to need the lock; none is locked if there is not enough.
-fn room<W: World>(
-    task: &Task<'_, W>,
-    range: RangeId,
-    verdicts: &Verdicts,
-    chunk: Option<&Chunk>,
-) -> Result<MemoryReservation, Error> {
-    let cells = match chunk {
+    let cells = match &chunk {
         Some(chunk) => chunk.cells().len(),
-        None => verdicts.wrong().len() + task.follower.totals().of(range).dirty_number(),
+        None => verdicts.wrong().len() + follower.totals().of(claim.range).dirty_number(),
     };
-    Ok(task.site.memory.take(cells * LOCKED_CELL_BYTES)?)
-}
-
-/// Corrects what is wrong under one lock: all of it, which is then verified, or a portion.
-async fn restore<W: World>(
-    task: &Task<'_, W>,
-    claim: &mut Claim,
-    verdicts: &Verdicts,
-    chunk: Option<&Chunk>,
-    mut room: MemoryReservation,
-) -> Result<Ended, Unverified> {
-    let mut held = acquire::range(task, claim).await?;
+    // Nothing is locked unless there is memory for the cells that are known to need the lock.
+    let room = context.memory.take(cells * LOCKED_CELL_BYTES);
+    let mut room = room.map_err(Error::from)?;
+    failpoint::pass("r2-closed-in");
+    let mut held = acquire::range(context, follower, journal, claim).await?;
     let cut = cut::find(&held).await?;
-    let dirty = dirty::follow(&held, &cut, verdicts, chunk).await?;
+    let dirty = dirty::follow(&held, &cut, verdicts, chunk.as_ref()).await?;
     let locked = dirty.expected().len() * LOCKED_CELL_BYTES;
     room.set(locked).map_err(Error::from)?;
-    let begun = task.site.clock.now();
+    let begun = context.clock.now();
     let (mut corrections, mut calms) = (0, 0);
     loop {
         let current = current::read(&held, &dirty).await?;
@@ -228,8 +206,8 @@ async fn restore<W: World>(
         corrections += 1;
         let checked = verify::again(&mut held, &cut, &dirty, applied).await?;
         if calms == 0 {
-            let took = task.site.clock.now().since(begun);
-            task.pace.learn(dirty.expected().len(), took);
+            let took = context.clock.now().since(begun);
+            context.chunk_sizer.learn(dirty.expected().len(), took);
         }
         match checked {
             Checked::Right(verified) => return Ok(Ended::Verified(verified)),

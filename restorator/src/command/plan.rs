@@ -8,17 +8,17 @@ use futures_util::future::{Either, select};
 use stitch_common::cell::{Cell, CounterName};
 use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{Cql, EventLog, ZooKeeper};
+use stitch_common::ports::{Backends, EventLog};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
 use stitch_protocol::membership;
 use stitch_protocol::restoration::{self, RestorationState};
 
-use super::Given;
+use super::CommandContext;
+use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::failpoint;
-use crate::membership::Membership;
-use crate::options::PlanOptions;
+use crate::options::{Limits, PlanOptions};
 use crate::plan::draft::Draft;
 use crate::plan::file::Plan;
 use crate::plan::judge::{Drift, Verdicts};
@@ -27,37 +27,35 @@ use crate::preflight;
 use crate::report::plan::Cells;
 use crate::report::{PlanReport, Total, Totals, Wrongness};
 use crate::restoration::judged;
-use crate::site::{Site, World};
 use stitch_totals::log_follower::LogFollower;
 
 /// Finds what is wrong.
 ///
 /// # Errors
 /// It could not be done, or is refused.
-pub async fn plan<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
-    given: &Given<'_, K, Q, L, C>,
+pub async fn plan<B: Backends>(
+    command: &CommandContext<'_, B>,
     options: &PlanOptions,
 ) -> Result<PlanReport, UserError> {
-    let work = async |membership: &_| make(given, membership, options).await;
-    let (mut report, left_behind) = given.as_member(work).await?;
+    let (scope, dead, limits) = (&options.scope, &options.declared_dead, Limits::default());
+    let work = async |context: &RestoreContext<'_, B>| make(context, options).await;
+    let (mut report, left_behind) = command.as_member(scope, dead, limits, work).await?;
     report.notes.extend(left_behind);
     Ok(report)
 }
 
-async fn make<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
-    given: &Given<'_, K, Q, L, C>,
-    membership: &Membership<K, Q, C>,
+async fn make<B: Backends>(
+    context: &RestoreContext<'_, B>,
     options: &PlanOptions,
 ) -> Result<PlanReport, UserError> {
-    let site = given.site(membership, &options.scope, &options.declared_dead);
     let plan_file = options.plan_file.as_deref();
     let mut draft = plan_file.map(Draft::begin).transpose()?;
-    let mut audit = Audit::new(&site);
+    let mut audit = Audit::new(context);
     let work = async {
-        let begun = begin(&site).await?;
+        let begun = begin(context).await?;
         let each = |follower: &LogFollower, range, verdicts: &Verdicts| {
             audit.range(
-                &site,
+                context,
                 follower,
                 range,
                 verdicts,
@@ -67,15 +65,15 @@ async fn make<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
                 },
             )
         };
-        let found = async { Ok(plan::audit(&site, &begun, each).await) };
-        following(&site, &begun.follower, found).await??;
+        let found = async { Ok(plan::audit(context, &begun, each).await) };
+        following(context, &begun.follower, found).await??;
         Ok::<_, UserError>(begun)
     };
-    let begun = unless_interrupted(&site, work).await?;
-    given.still_agrees(membership).await?;
+    let begun = unless_interrupted(context, work).await?;
+    context.revalidate().await?;
     failpoint::pass("r1-planned");
     if let Some(draft) = draft {
-        draft.finish(&audit.plan(given, membership, &site, &begun))?;
+        draft.finish(&audit.plan(context, &begun))?;
     }
     Ok(PlanReport {
         cells: audit.cells,
@@ -83,27 +81,29 @@ async fn make<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
         totals: audit.totals,
         unnamed_counters: audit.unnamed,
         plan_file: plan_file.map(|path| path.display().to_string()),
-        notes: interrupted_before(&site).await?,
+        notes: interrupted_before(context).await?,
     })
 }
 
 /// Sees that everybody counts by the same definitions; then reads base cut and log, after what the group has committed: progress read later can only be ahead of it.
-pub(super) async fn begin<W: World>(site: &Site<'_, W>) -> Result<AuditBaseline, UserError> {
-    let members = membership::list(site.session).await?;
-    preflight::members(&members, site.defined)?;
-    let committed: BTreeMap<Partition, Offset> = site.log.committed().await?;
-    let begun = plan::begin(site, &site.log_reader(), &committed).await?;
+pub(super) async fn begin<B: Backends>(
+    context: &RestoreContext<'_, B>,
+) -> Result<AuditBaseline, UserError> {
+    let members = membership::list(context.session).await?;
+    preflight::members(&members, &context.validated.defined)?;
+    let committed: BTreeMap<Partition, Offset> = context.log.committed().await?;
+    let begun = plan::begin(context, &context.log_reader(), &committed).await?;
     failpoint::pass("r1-begun");
     Ok(begun)
 }
 
 /// Does `work` while the log is followed.
-pub(super) async fn following<W: World, T>(
-    site: &Site<'_, W>,
+pub(super) async fn following<B: Backends, T>(
+    context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let feed = site.log.feed().await?;
+    let feed = context.log.feed().await?;
     match select(pin!(work), pin!(follower.follow(feed))).await {
         Either::Left((done, _)) => done,
         Either::Right((never, _)) => match never {},
@@ -111,22 +111,22 @@ pub(super) async fn following<W: World, T>(
 }
 
 /// Does `work`, which holds nothing, unless it is asked to stop.
-pub(super) async fn unless_interrupted<W: World, T>(
-    site: &Site<'_, W>,
+pub(super) async fn unless_interrupted<B: Backends, T>(
+    context: &RestoreContext<'_, B>,
     work: impl Future<Output = Result<T, UserError>>,
 ) -> Result<T, UserError> {
-    match select(pin!(work), pin!(site.standing.interrupted())).await {
+    match select(pin!(work), pin!(context.lease.interrupted())).await {
         Either::Left((done, _)) => done,
         Either::Right((why, _)) => Err(Error::Interrupted(why).into()),
     }
 }
 
 /// What the operator should know of an earlier restoration that ended without saying so.
-pub(super) async fn interrupted_before<W: World>(
-    site: &Site<'_, W>,
+pub(super) async fn interrupted_before<B: Backends>(
+    context: &RestoreContext<'_, B>,
 ) -> Result<Vec<String>, UserError> {
-    let holder = restoration::holder(site.session).await?;
-    let records = match restoration::records(site.session).await {
+    let holder = restoration::holder(context.session).await?;
+    let records = match restoration::records(context.session).await {
         Ok(records) => records,
         // Records are for people: no count hangs on them.
         Err(error @ stitch_protocol::Error::Corrupt { .. }) => return Ok(vec![error.to_string()]),
@@ -134,7 +134,7 @@ pub(super) async fn interrupted_before<W: World>(
     };
     let others = records
         .iter()
-        .filter(|record| record.holder.member != site.session.member());
+        .filter(|record| record.holder.member != context.session.member());
     let Some(last) = others.last() else {
         return Ok(Vec::new());
     };
@@ -163,9 +163,9 @@ pub(super) struct Audit {
 
 impl Audit {
     /// Nothing yet.
-    pub(super) fn new<W: World>(site: &Site<'_, W>) -> Self {
-        let wanted = &site.scope.counter;
-        let counters = site.definitions().counters.iter();
+    pub(super) fn new<B: Backends>(context: &RestoreContext<'_, B>) -> Self {
+        let wanted = &context.scope.counter;
+        let counters = context.definitions().counters.iter();
         let in_scope = counters.filter(|counter| {
             let name = wanted.as_ref();
             name.is_none_or(|name| *name == counter.name)
@@ -181,9 +181,9 @@ impl Audit {
     }
 
     /// Takes in what is known of one range, and tells `each` of its wrong cells.
-    pub(super) fn range<W: World>(
+    pub(super) fn range<B: Backends>(
         &mut self,
-        site: &Site<'_, W>,
+        context: &RestoreContext<'_, B>,
         follower: &LogFollower,
         range: RangeId,
         verdicts: &Verdicts,
@@ -193,7 +193,7 @@ impl Audit {
         self.cells.judged += judged;
         self.cells.unjudged += unjudged;
         // Right cells hold what is expected; wrong ones differ from it.
-        for (name, sum) in sums(site, follower, [range]) {
+        for (name, sum) in sums(context, follower, [range]) {
             let total = self.totals.entry(name).or_default();
             total.expected += sum;
             total.before += sum;
@@ -212,20 +212,14 @@ impl Audit {
         Ok(())
     }
 
-    fn plan<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock, W: World>(
-        &self,
-        given: &Given<'_, K, Q, L, C>,
-        membership: &Membership<K, Q, C>,
-        site: &Site<'_, W>,
-        begun: &AuditBaseline,
-    ) -> Plan {
+    fn plan<B: Backends>(&self, context: &RestoreContext<'_, B>, begun: &AuditBaseline) -> Plan {
         Plan {
-            namespace: given.config.namespace.clone(),
-            made: site.clock.wall(),
-            record: membership.validated.defined.record.clone(),
-            log: membership.validated.found.log.clone(),
-            scope: site.scope.clone(),
-            cut: begun.cut.lowest(site.scope),
+            namespace: context.config.namespace.clone(),
+            made: context.clock.wall(),
+            record: context.validated.defined.record.clone(),
+            log: context.validated.found.log.clone(),
+            scope: context.scope.clone(),
+            cut: begun.cut.lowest(context.scope),
             judged: self.cells.judged,
             unjudged: self.cells.unjudged,
             wrong: Vec::new(),
@@ -234,14 +228,14 @@ impl Audit {
 }
 
 /// What the log adds up to in these ranges, by counter.
-pub(super) fn sums<W: World>(
-    site: &Site<'_, W>,
+pub(super) fn sums<B: Backends>(
+    context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     ranges: impl IntoIterator<Item = RangeId>,
 ) -> BTreeMap<CounterName, i128> {
     let mut sums = BTreeMap::new();
     let totals = follower.totals();
-    let bits = site.definitions().range_bits;
+    let bits = context.definitions().range_bits;
     for range in ranges {
         let totals = totals.of(range);
         for counter in totals.in_scan_order(bits.interval(range)) {

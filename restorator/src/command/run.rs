@@ -1,34 +1,30 @@
 //! `run`: audits the scope afresh, then restores it range by range.
 
-use std::cell::Cell;
 use std::pin::pin;
 
 use futures_util::stream::{self, StreamExt};
 use stitch_common::clock::Clock;
-use stitch_common::ports::{Cql, EventLog, Session, ZooKeeper};
+use stitch_common::ports::{Backends, Session};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
-use stitch_protocol::restoration::{
-    self, Holder, RestorationId, RestorationLock, RestorationState,
-};
+use stitch_protocol::namespace::ValidatedNamespace;
+use stitch_protocol::restoration::{Holder, RestorationId, RestorationLock, RestorationState};
 
-use super::Given;
+use super::CommandContext;
 use super::plan::{Audit, begin, following, interrupted_before, unless_interrupted};
+use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::failpoint;
 use crate::limits;
-use crate::membership::Membership;
-use crate::options::{Limits, PlanSource, RunOptions};
+use crate::membership::Process;
+use crate::options::{PlanSource, RunOptions};
+use crate::plan;
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::file::Plan;
 use crate::plan::judge::{TEXTS_BYTES, Verdicts, WRONG_CELL_BYTES};
-use crate::plan::{self, AuditBaseline};
 use crate::preflight;
 use crate::report::RunReport;
-use crate::restoration::chunk_sizer::ChunkSizer;
-use crate::restoration::{LOCKED_CELL_BYTES, Restored, Task};
-use crate::site::{Site, World};
-use stitch_common::scope::Scope;
+use crate::restoration::{self, LOCKED_CELL_BYTES, Restored};
 use stitch_common::wait::within;
 use stitch_totals::log_follower::LogFollower;
 
@@ -42,50 +38,47 @@ use summary::Summary;
 ///
 /// # Errors
 /// It could not be begun, or is refused. What could not be proved is in the report.
-pub async fn run<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
-    given: &Given<'_, K, Q, L, C>,
+pub async fn run<B: Backends>(
+    command: &CommandContext<'_, B>,
     options: &RunOptions,
 ) -> Result<RunReport, UserError> {
     let (scope, planned) = match &options.source {
         PlanSource::Now(scope) => (scope.clone(), None),
         PlanSource::File(path) => {
-            let plan = Plan::load(path, given.config.restorator.memory_bytes_max)?;
+            let plan = Plan::load(path, command.config.restorator.memory_bytes_max)?;
             (plan.scope.clone(), Some(plan))
         }
     };
-    let work =
-        async |membership: &_| alone(given, membership, options, &scope, planned.as_ref()).await;
-    let (mut report, left_behind) = given.as_member(work).await?;
+    let (dead, limits) = (&options.declared_dead, options.limits);
+    let work = async |context: &RestoreContext<'_, B>| alone(context, planned.as_ref()).await;
+    let (mut report, left_behind) = command.as_member(&scope, dead, limits, work).await?;
     report.notes.extend(left_behind);
     Ok(report)
 }
 
 /// Works under the restoration lock, and gives it back.
-async fn alone<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
-    given: &Given<'_, K, Q, L, C>,
-    membership: &Membership<K, Q, C>,
-    options: &RunOptions,
-    scope: &Scope,
+async fn alone<B: Backends>(
+    context: &RestoreContext<'_, B>,
     planned: Option<&Plan>,
 ) -> Result<RunReport, UserError> {
-    let site = given.site(membership, scope, &options.declared_dead);
     if let Some(plan) = planned {
-        let found = &membership.validated.found;
-        let record = &membership.validated.defined.record;
-        preflight::plan(plan, &given.config.namespace, record, &found.log)?;
+        let ValidatedNamespace { defined, found, .. } = context.validated;
+        let namespace = &context.config.namespace;
+        preflight::plan(plan, namespace, &defined.record, &found.log)?;
     }
     // The plan's cells and a set of them, as long as the restoration lasts.
     let planned_cells = planned.map_or(0, |plan| plan.wrong.len());
     let planned_bytes = planned_cells * 2 * (WRONG_CELL_BYTES + TEXTS_BYTES);
-    let _planned = site.memory.take(planned_bytes).map_err(Error::from)?;
-    let mut lock = RestorationLock::new(site.session, &given.process.host, given.process.id);
-    let granted = unless_interrupted(&site, wait_alone(&site, &mut lock)).await;
+    let _planned = context.memory.take(planned_bytes).map_err(Error::from)?;
+    let Process { host, id } = context.process;
+    let mut lock = RestorationLock::new(context.session, host, *id);
+    let granted = unless_interrupted(context, wait_alone(context, &mut lock)).await;
     let done = match granted {
-        Ok(()) => restore(given, membership, &site, options.limits, planned).await,
+        Ok(()) => restore(context, planned).await,
         Err(failure) => Err(failure),
     };
-    let bound = site.session.zookeeper().timeout();
-    match within(site.clock, bound, lock.release(site.session)).await {
+    let bound = context.session.zookeeper().timeout();
+    match within(context.clock, bound, lock.release(context.session)).await {
         Some(Ok(())) => {}
         Some(Err(error)) => {
             tracing::warn!(%error, "the restoration lock goes with the session");
@@ -97,27 +90,34 @@ async fn alone<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
 }
 
 /// Waits for an earlier restoration no longer than it takes to see that it is dead.
-async fn wait_alone<W: World>(
-    site: &Site<'_, W>,
+async fn wait_alone<B: Backends>(
+    context: &RestoreContext<'_, B>,
     lock: &mut RestorationLock,
 ) -> Result<(), UserError> {
-    let Some(holder) = lock.try_granted(site.session).await? else {
+    let Some(holder) = lock.try_granted(context.session).await? else {
         return Ok(());
     };
-    site.progress.note(&format!(
+    context.progress.note(&format!(
         "another restoration runs (process {} on {}): waiting to see whether it is dead",
         holder.process_id, holder.host
     ));
     // The servers end a session at the first tick after its timeout, which is at least three ticks.
-    let timeout = site.session.zookeeper().timeout();
-    let waited = within(site.clock, timeout * 3 / 2, lock.wait_granted(site.session)).await;
+    let timeout = context.session.zookeeper().timeout();
+    let waited = within(
+        context.clock,
+        timeout * 3 / 2,
+        lock.wait_granted(context.session),
+    )
+    .await;
     match waited {
         Some(granted) => {
             granted?;
             Ok(())
         }
         None => Err(runs_already(
-            restoration::holder(site.session).await?.unwrap_or(holder),
+            stitch_protocol::restoration::holder(context.session)
+                .await?
+                .unwrap_or(holder),
         )),
     }
 }
@@ -138,76 +138,71 @@ fn runs_already(holder: Holder) -> UserError {
     )
 }
 
-async fn restore<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock, W: World>(
-    given: &Given<'_, K, Q, L, C>,
-    membership: &Membership<K, Q, C>,
-    site: &Site<'_, W>,
-    limits: Limits,
+async fn restore<B: Backends>(
+    context: &RestoreContext<'_, B>,
     planned: Option<&Plan>,
 ) -> Result<RunReport, UserError> {
-    let notes = interrupted_before(site).await?;
-    let id = RestorationId::new(site.clock.wall(), &site.session.member());
+    let notes = interrupted_before(context).await?;
+    let id = RestorationId::new(context.clock.wall(), &context.session.member());
     let holder = Holder {
-        member: site.session.member(),
-        host: given.process.host.clone(),
-        process_id: given.process.id,
-        started: site.clock.wall(),
+        member: context.session.member(),
+        host: context.process.host.clone(),
+        process_id: context.process.id,
+        started: context.clock.wall(),
     };
-    let mut recorder = Recorder::new(site, id, holder);
-    recorder.write(site).await?;
-    let begun = match unless_interrupted(site, begin(site)).await {
+    let mut recorder = Recorder::new(context, id, holder);
+    recorder.write(context).await?;
+    let begun = match unless_interrupted(context, begin(context)).await {
         Ok(begun) => begun,
         Err(failure) => {
-            recorder.end(site, RestorationState::Unverified).await;
+            recorder.end(context, RestorationState::Unverified).await;
             return Err(failure);
         }
     };
-    recorder.cuts(begun.cut.lowest(site.scope));
+    recorder.cuts(begun.cut.lowest(context.scope));
     let work = async {
-        let mut audit = Audit::new(site);
+        let mut audit = Audit::new(context);
         let audited = async {
             let each = |follower: &LogFollower, range, verdicts: &Verdicts| {
-                audit.range(site, follower, range, verdicts, |_, _| Ok(()))
+                audit.range(context, follower, range, verdicts, |_, _| Ok(()))
             };
-            let found = plan::audit(site, &begun, each).await?;
-            given.still_agrees(membership).await?;
+            let found = plan::audit(context, &begun, each).await?;
+            context.revalidate().await?;
             Ok(found)
         };
-        let found = unless_interrupted(site, audited).await?;
+        let found = unless_interrupted(context, audited).await?;
         failpoint::pass("r1-planned");
         let summary = Summary::new(audit, planned, recorder.id());
-        ranges(given, site, &begun, found, limits, summary, &mut recorder).await
+        ranges(context, &begun.follower, found, summary, &mut recorder).await
     };
-    let done = following(site, &begun.follower, async { Ok(work.await) }).await;
+    let done = following(context, &begun.follower, async { Ok(work.await) }).await;
     let done = done.map_err(UserError::from).and_then(|done| done);
     match done {
         Ok(mut report) => {
-            recorder.end(site, report.state()).await;
+            recorder.end(context, report.state()).await;
             failpoint::pass("r8-recorded");
             report.notes.extend(notes);
             Ok(report)
         }
         Err(failure) => {
-            recorder.end(site, RestorationState::Unverified).await;
+            recorder.end(context, RestorationState::Unverified).await;
             Err(failure)
         }
     }
 }
 
 /// Restores the ranges, a few at once.
-async fn ranges<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock, W: World>(
-    given: &Given<'_, K, Q, L, C>,
-    site: &Site<'_, W>,
-    begun: &AuditBaseline,
+async fn ranges<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    follower: &LogFollower,
     mut found: AuditFindings,
-    limits: Limits,
     mut summary: Summary,
     recorder: &mut Recorder,
 ) -> Result<RunReport, UserError> {
-    if let Err(exceeded) = limits::check(limits, summary.audit().wrong.extent()) {
-        return Ok(summary.refused(site, exceeded));
+    if let Err(exceeded) = limits::check(context.limits, summary.audit().wrong.extent()) {
+        return Ok(summary.refused(context, exceeded));
     }
-    let journal = (given.journal)(recorder.id().as_str()).map_err(|error| {
+    let journal = (context.journal)(recorder.id().as_str()).map_err(|error| {
         let what = format!("{error}: {}", error.cause);
         UserError::new(
             what,
@@ -215,41 +210,43 @@ async fn ranges<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock, W: World>(
         )
     })?;
     summary.journal(journal.place());
-    let task = Task {
-        site,
-        follower: &begun.follower,
-        journal: &journal,
-        limits,
-        spent: Cell::default(),
-        pace: ChunkSizer::new(&site.config.restorator),
-    };
-    let scope: Vec<RangeId> = site.scope.ranges().collect();
+    let scope: Vec<RangeId> = context.scope.ranges().collect();
     let count = u64::try_from(scope.len()).ok();
-    site.progress.begin("restoring", "ranges", count);
-    let at_once = at_once(site, &begun.follower, &found);
-    let work = scope
-        .into_iter()
-        .map(|range| one(&task, range, found.take(range)));
+    context.progress.begin("restoring", "ranges", count);
+    let at_once = at_once(context, follower, &found);
+    let work = scope.into_iter().map(|range| {
+        let (journal, found) = (&journal, found.take(range));
+        async move {
+            match context.lease.interruption() {
+                None => restoration::run(context, follower, journal, range, found).await,
+                Some(why) => Restored::not_begun(range, found, Error::Interrupted(why)),
+            }
+        }
+    });
     let mut work = pin!(stream::iter(work).buffer_unordered(at_once));
     while let Some(restored) = work.next().await {
-        recorder.range(site, &restored).await;
-        summary.range(site, &begun.follower, restored);
-        site.progress.advance(1);
+        recorder.range(context, &restored).await;
+        summary.range(follower, restored);
+        context.progress.advance(1);
     }
-    site.progress.end();
-    Ok(summary.done(site, &begun.follower))
+    context.progress.end();
+    Ok(summary.done(context, follower))
 }
 
 /// How many ranges are restored at once.
-fn at_once<W: World>(site: &Site<'_, W>, follower: &LogFollower, found: &AuditFindings) -> usize {
+fn at_once<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    follower: &LogFollower,
+    found: &AuditFindings,
+) -> usize {
     let totals = follower.totals();
     let cells = |range: RangeId| {
         let wrong = usize::try_from(found.of(range).wrong_number()).unwrap_or(usize::MAX);
         wrong.saturating_add(totals.of(range).dirty_number())
     };
     let worst = found.ranges().into_iter().map(cells).max().unwrap_or(0);
-    let most = site.config.restorator.ranges_in_flight_max;
-    side_by_side(worst, site.memory.left(), most)
+    let most = context.config.restorator.ranges_in_flight_max;
+    side_by_side(worst, context.memory.left(), most)
 }
 
 /// No more ranges than fit into the memory that is left if each of them has as many cells for the lock as the worst.
@@ -259,13 +256,6 @@ fn side_by_side(worst: usize, left: usize, most: usize) -> usize {
     let room = left / 4 * 3;
     let fit = room.checked_div(bytes).unwrap_or(usize::MAX);
     fit.clamp(1, most.max(1))
-}
-
-async fn one<W: World>(task: &Task<'_, W>, range: RangeId, found: AuditFindings) -> Restored {
-    match task.site.standing.interruption() {
-        None => crate::restoration::run(task, range, found).await,
-        Some(why) => Restored::not_begun(range, found, Error::Interrupted(why)),
-    }
 }
 
 #[cfg(test)]

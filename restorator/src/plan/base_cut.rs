@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 
 use futures_util::future::{TryFutureExt, try_join};
 use stitch_common::checkpoint::Checkpoint;
-use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::EventLog;
 use stitch_common::range::RangeId;
 use stitch_protocol::checkpoint_node;
 
+use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::quiescence::InDoubt;
-use crate::site::{Site, World};
+use crate::rule;
+use stitch_common::ports::Backends;
 use stitch_common::scope::Scope;
 
 /// Checkpoint of every partition that Kafka or ZooKeeper knows.
@@ -27,9 +28,9 @@ impl BaseCut {
     ///
     /// # Errors
     /// A server could not be asked.
-    pub async fn read<W: World>(site: &Site<'_, W>) -> Result<Self, Error> {
-        let kafka = site.log.partitions().map_err(Error::from);
-        let keeper = checkpoint_node::read_all(site.session).map_err(Error::from);
+    pub async fn read<B: Backends>(context: &RestoreContext<'_, B>) -> Result<Self, Error> {
+        let kafka = context.log.partitions().map_err(Error::from);
+        let keeper = checkpoint_node::read_all(context.session).map_err(Error::from);
         let (kafka, keeper) = try_join(kafka, keeper).await?;
         let written = keeper.into_iter().map(|state| {
             (
@@ -45,17 +46,17 @@ impl BaseCut {
     ///
     /// # Errors
     /// A server could not be asked.
-    pub async fn and_in_doubt<W: World>(
-        site: &Site<'_, W>,
+    pub async fn and_in_doubt<B: Backends>(
+        context: &RestoreContext<'_, B>,
         ranges: impl Iterator<Item = RangeId>,
     ) -> Result<(Self, InDoubt), Error> {
-        if out(Rule::MarksAfterCut) {
-            let in_doubt = InDoubt::read(site, ranges).await?;
-            return Ok((Self::read(site).await?, in_doubt));
+        if rule::markers_are_read_after_the_cut() {
+            let cut = Self::read(context).await?;
+            Ok((cut, InDoubt::read(context, ranges).await?))
+        } else {
+            let in_doubt = InDoubt::read(context, ranges).await?;
+            Ok((Self::read(context).await?, in_doubt))
         }
-        let cut = Self::read(site).await?;
-        let in_doubt = InDoubt::read(site, ranges).await?;
-        Ok((cut, in_doubt))
     }
 
     /// From what Kafka and what ZooKeeper knows.

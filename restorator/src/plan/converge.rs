@@ -4,17 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stitch_common::cell::Cell;
-use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::Offsets;
 use stitch_common::ports::EventLog;
 use stitch_common::range::RangeId;
 
 use crate::cells;
+use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::base_cut::BaseCut;
 use crate::plan::scan;
-use crate::site::{Site, World};
+use crate::rule;
+use stitch_common::ports::Backends;
 use stitch_totals::log_follower::LogFollower;
 use stitch_totals::range_totals::Span;
 use stitch_totals::scan_key::ScanKey;
@@ -24,18 +25,18 @@ use stitch_totals::scan_key::ScanKey;
 ///
 /// # Errors
 /// A server could not be asked, no calm came, or too much is wrong.
-pub async fn converge<W: World>(
-    site: &Site<'_, W>,
+pub async fn converge<B: Backends>(
+    context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     found: &mut AuditFindings,
 ) -> Result<(), Error> {
     let ranges = found.ranges();
-    let (cut, in_doubt) = BaseCut::and_in_doubt(site, ranges.iter().copied()).await?;
-    in_doubt.wait_out_unless(site, Rule::CalmBeforeRead).await?;
+    let (cut, in_doubt) = BaseCut::and_in_doubt(context, ranges.iter().copied()).await?;
+    in_doubt.wait_out_before_reading(context).await?;
     let (mut passed, mut whole) = (Vec::new(), Vec::new());
-    let mut share = site.memory.share();
+    let mut share = context.memory.share();
     for &range in &ranges {
-        move_cut(site, follower, range, &cut.of(range)).await?;
+        move_cut(context, follower, range, &cut.of(range)).await?;
         let cells = follower.totals_mut().of_mut(range).take_passed();
         let is_most = is_most(cells.len(), follower.totals().of(range).cells());
         if is_most || found.of(range).is_forgotten() {
@@ -45,12 +46,12 @@ pub async fn converge<W: World>(
             passed.extend(cells.into_iter().map(|cell| (range, cell)));
         }
     }
-    scan::scan(site, follower, &whole, found).await?;
+    scan::scan(context, follower, &whole, found).await?;
     for some in passed.chunks(CELLS_AT_ONCE) {
-        judge(site, follower, found, some).await?;
+        judge(context, follower, found, some).await?;
     }
-    if !out(Rule::EndAfterRead) {
-        reach_end(site, follower, &cut).await?;
+    if rule::end_is_queried_after_reading() {
+        reach_end(context, follower, &cut).await?;
     }
     Ok(())
 }
@@ -73,14 +74,14 @@ fn is_most(passed: usize, cells: u64) -> bool {
 ///
 /// # Errors
 /// The cut went back, or the log could not be read.
-pub async fn move_cut<W: World>(
-    site: &Site<'_, W>,
+pub async fn move_cut<B: Backends>(
+    context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     range: RangeId,
     cut: &Offsets,
 ) -> Result<(), Error> {
     let again = follower.totals_mut().of_mut(range).advance(cut)?;
-    let reader = site.log_reader();
+    let reader = context.log_reader();
     let read = reader.read::<Error>(&again, |partition, records| {
         let span: Span = again[&partition];
         follower.totals_mut().retake(range, span, records);
@@ -96,15 +97,15 @@ pub async fn move_cut<W: World>(
 ///
 /// # Errors
 /// Kafka could not be asked, or the log not be read.
-pub async fn reach_end<W: World>(
-    site: &Site<'_, W>,
+pub async fn reach_end<B: Backends>(
+    context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     cut: &BaseCut,
 ) -> Result<Offsets, Error> {
-    let mut partitions: BTreeSet<_> = site.log.partitions().await?.into_iter().collect();
+    let mut partitions: BTreeSet<_> = context.log.partitions().await?.into_iter().collect();
     partitions.extend(cut.partitions());
     let partitions: Vec<_> = partitions.into_iter().collect();
-    let bounds = site.log.bounds(&partitions).await?;
+    let bounds = context.log.bounds(&partitions).await?;
     let ends = bounds
         .into_iter()
         .map(|(partition, bounds)| (partition, bounds.end));
@@ -113,15 +114,15 @@ pub async fn reach_end<W: World>(
     Ok(ends)
 }
 
-async fn judge<W: World>(
-    site: &Site<'_, W>,
+async fn judge<B: Backends>(
+    context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     found: &mut AuditFindings,
     passed: &[(RangeId, Cell)],
 ) -> Result<(), Error> {
     let ranges: BTreeMap<&Cell, RangeId> =
         passed.iter().map(|(range, cell)| (cell, *range)).collect();
-    let read = cells::read(site, ranges.keys().copied()).await?;
+    let read = cells::read(context, ranges.keys().copied()).await?;
     let totals = follower.totals();
     found.change(|verdicts| {
         for (cell, current) in read {

@@ -10,11 +10,12 @@ use stitch_common::range::{RangeId, TokenInterval};
 use stitch_common::token::Token;
 
 use crate::cells::patiently;
+use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::judge::Verdicts;
 use crate::plan::merge::{Merge, Row, Wanted};
-use crate::site::{Site, World};
+use stitch_common::ports::Backends;
 use stitch_common::wait::yield_now;
 use stitch_totals::log_follower::LogFollower;
 use stitch_totals::memory_pool::MemoryReservation;
@@ -28,16 +29,16 @@ const INTERVALS_MIN: u64 = 32;
 ///
 /// # Errors
 /// Too few replicas answered, several times; or too much is wrong.
-pub async fn first<W: World>(
-    site: &Site<'_, W>,
+pub async fn first<B: Backends>(
+    context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     ranges: &[RangeId],
 ) -> Result<AuditFindings, Error> {
     for range in ranges {
         follower.totals_mut().of_mut(*range).note_passed();
     }
-    let mut found = AuditFindings::new(&site.memory, ranges.iter().copied());
-    scan(site, follower, ranges, &mut found).await?;
+    let mut found = AuditFindings::new(&context.memory, ranges.iter().copied());
+    scan(context, follower, ranges, &mut found).await?;
     Ok(found)
 }
 
@@ -45,24 +46,26 @@ pub async fn first<W: World>(
 ///
 /// # Errors
 /// Too few replicas answered, several times; or too much is wrong.
-pub async fn scan<W: World>(
-    site: &Site<'_, W>,
+pub async fn scan<B: Backends>(
+    context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     ranges: &[RangeId],
     found: &mut AuditFindings,
 ) -> Result<(), Error> {
     // What is found takes memory from the first page on, long before it is whole.
-    let growing = RefCell::new(site.memory.share());
-    let scans = intervals(site, ranges).into_iter();
+    let growing = RefCell::new(context.memory.share());
+    let scans = intervals(context, ranges).into_iter();
     let scans = scans.map(|(range, interval)| {
         let growing = &growing;
         async move {
-            let verdicts = match (&site.scope.counter, &site.scope.key) {
+            let verdicts = match (&context.scope.counter, &context.scope.key) {
                 (Some(name), Some(key)) => {
                     let counter = Counter::new(name.0.clone(), key.0.clone());
-                    one_counter(site, follower, range, &counter).await
+                    one_counter(context, follower, range, &counter).await
                 }
-                (Some(_) | None, _) => one_interval(site, follower, range, interval, growing).await,
+                (Some(_) | None, _) => {
+                    one_interval(context, follower, range, interval, growing).await
+                }
             };
             Ok::<_, Error>((range, verdicts?))
         }
@@ -78,9 +81,12 @@ pub async fn scan<W: World>(
     Ok(())
 }
 
-fn intervals<W: World>(site: &Site<'_, W>, ranges: &[RangeId]) -> Vec<(RangeId, TokenInterval)> {
-    let bits = site.definitions().range_bits;
-    let pieces = if site.scope.key.is_some() {
+fn intervals<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    ranges: &[RangeId],
+) -> Vec<(RangeId, TokenInterval)> {
+    let bits = context.definitions().range_bits;
+    let pieces = if context.scope.key.is_some() {
         1
     } else {
         let ranges = u64::try_from(ranges.len()).unwrap_or(u64::MAX).max(1);
@@ -108,8 +114,8 @@ fn divide(interval: TokenInterval, pieces: u64) -> Vec<TokenInterval> {
         .collect()
 }
 
-async fn one_interval<W: World>(
-    site: &Site<'_, W>,
+async fn one_interval<B: Backends>(
+    context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     range: RangeId,
     interval: TokenInterval,
@@ -119,11 +125,11 @@ async fn one_interval<W: World>(
     let mut after = None;
     let mut grown = 0;
     loop {
-        let read = || site.store.scan(interval, site.level(), after.clone());
-        let page = patiently(site.clock, read).await?;
+        let read = || context.store.scan(interval, context.level(), after.clone());
+        let page = patiently(context.clock, read).await?;
         let rows = u64::try_from(page.cells.len()).unwrap_or(u64::MAX);
-        merge.rows(wanted(site), follower.totals().of(range), &page.cells)?;
-        site.progress.advance(rows);
+        merge.rows(wanted(context), follower.totals().of(range), &page.cells)?;
+        context.progress.advance(rows);
         after = page.next;
         growing.borrow_mut().add(merge.bytes() - grown)?;
         grown = merge.bytes();
@@ -136,8 +142,8 @@ async fn one_interval<W: World>(
     }
 }
 
-async fn one_counter<W: World>(
-    site: &Site<'_, W>,
+async fn one_counter<B: Backends>(
+    context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     range: RangeId,
     counter: &Counter,
@@ -148,19 +154,19 @@ async fn one_counter<W: World>(
         last: token,
     };
     let mut merge = Merge::new(follower.totals().of(range), only);
-    let read = || site.store.read(counter, Reading::Whole, site.level());
-    let mut cells = patiently(site.clock, read).await?;
+    let read = || context.store.read(counter, Reading::Whole, context.level());
+    let mut cells = patiently(context.clock, read).await?;
     cells.sort_unstable();
     let row = |(slot, count)| -> Row { (token, counter.clone(), slot, count) };
     let rows: Vec<Row> = cells.into_iter().map(row).collect();
-    merge.rows(wanted(site), follower.totals().of(range), &rows)?;
+    merge.rows(wanted(context), follower.totals().of(range), &rows)?;
     Ok(merge.finish(follower.totals().of(range)))
 }
 
-fn wanted<'a, W: World>(site: &'a Site<'_, W>) -> Wanted<'a> {
+fn wanted<'a, B: Backends>(context: &'a RestoreContext<'_, B>) -> Wanted<'a> {
     Wanted {
-        definitions: site.definitions(),
-        scope: site.scope,
+        definitions: context.definitions(),
+        scope: context.scope,
     }
 }
 

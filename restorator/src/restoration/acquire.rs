@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 
 use stitch_common::cell::Cell;
 use stitch_common::clock::{Clock, Moment};
-use stitch_common::mutation::{Rule, out};
 use stitch_common::range::RangeId;
 use stitch_protocol::contender::Kind;
 use stitch_protocol::range_lock::RangeLock;
 use stitch_protocol::revocation::{self, RevocationRequest};
 
-use super::Task;
 use super::bound::Bound;
+use crate::context::RestoreContext;
 use crate::failpoint;
+use crate::journal::Journal;
 use crate::plan::judge::Drift;
 use crate::quiescence::InDoubt;
-use crate::site::{Site, World};
+use crate::rule;
 use crate::unverified::Unverified;
+use stitch_common::ports::Backends;
+use stitch_totals::log_follower::LogFollower;
 
 /// What a range's restoration has in ZooKeeper and has sent to the store: what [`release`](super::release) gives back
 /// however the restoration ends.
@@ -34,10 +36,10 @@ pub struct Claim {
 
 impl Claim {
     /// A claim to `range` for which nothing has been done yet.
-    pub fn new<W: World>(site: &Site<'_, W>, range: RangeId) -> Self {
+    pub fn new<B: Backends>(context: &RestoreContext<'_, B>, range: RangeId) -> Self {
         Self {
             range,
-            lock: RangeLock::new(site.session, range, Kind::Exclusive),
+            lock: RangeLock::new(context.session, range, Kind::Exclusive),
             request: None,
             queued: None,
             granted: None,
@@ -48,16 +50,18 @@ impl Claim {
 }
 
 /// The range is held, and nobody but this process has a request in it that could still change the store (I1).
-pub struct Held<'a, W: World> {
-    task: &'a Task<'a, W>,
+pub struct Held<'a, B: Backends> {
+    context: &'a RestoreContext<'a, B>,
+    pub(super) follower: &'a LogFollower,
+    pub(super) journal: &'a Journal,
     pub(super) claim: &'a mut Claim,
-    pub(super) bound: Bound<'a, W>,
+    pub(super) bound: Bound<'a, B>,
 }
 
-impl<'a, W: World> Held<'a, W> {
+impl<'a, B: Backends> Held<'a, B> {
     /// What the restoration works with.
-    pub const fn task(&self) -> &'a Task<'a, W> {
-        self.task
+    pub const fn context(&self) -> &'a RestoreContext<'a, B> {
+        self.context
     }
 
     /// Which range.
@@ -70,37 +74,44 @@ impl<'a, W: World> Held<'a, W> {
 ///
 /// # Errors
 /// At the bound, or when something could not be done. The claim says what has to be given back.
-pub async fn range<'a, W: World>(
-    task: &'a Task<'a, W>,
+pub async fn range<'a, B: Backends>(
+    context: &'a RestoreContext<'a, B>,
+    follower: &'a LogFollower,
+    journal: &'a Journal,
     claim: &'a mut Claim,
-) -> Result<Held<'a, W>, Unverified> {
-    let site = task.site;
-    let mut bound = Bound::new(site);
-    claim.queued = Some(site.clock.now());
-    let queued = claim.lock.queue(site.session);
+) -> Result<Held<'a, B>, Unverified> {
+    let mut bound = Bound::new(context);
+    claim.queued = Some(context.clock.now());
+    let queued = claim.lock.queue(context.session);
     bound
         .wait("taking a place in the queue of the range's lock", queued)
         .await?;
     failpoint::pass("r2-queued");
     // The request stands after the node that it is for, so whoever sees it sees that, too.
-    let asked = revocation::ask(site.session, &claim.lock);
+    let asked = revocation::ask(context.session, &claim.lock);
     claim.request = Some(
         bound
             .wait("asking the range's holders to yield", asked)
             .await?,
     );
     failpoint::pass("r2-asked");
-    let granted = claim.lock.wait_granted(site.session);
+    let granted = claim.lock.wait_granted(context.session);
     bound
         .wait("waiting until the range's holders have yielded", granted)
         .await?;
-    claim.granted = Some(site.clock.now());
+    claim.granted = Some(context.clock.now());
     failpoint::pass("r2-granted");
     // After the grant: who yielded with something unknown has marked it before its node went.
-    let in_doubt = InDoubt::read(site, [claim.range]);
+    let in_doubt = InDoubt::read(context, [claim.range]);
     let in_doubt = bound.wait("reading marks and tombstones", in_doubt).await?;
-    if !out(Rule::CalmAfterGrant) {
+    if rule::quiescence_comes_after_the_grant() {
         bound.wait_out(in_doubt).await?;
     }
-    Ok(Held { task, claim, bound })
+    Ok(Held {
+        context,
+        follower,
+        journal,
+        claim,
+        bound,
+    })
 }

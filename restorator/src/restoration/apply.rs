@@ -7,18 +7,19 @@ use futures_util::stream::{self, StreamExt};
 use stitch_common::cell::{Cell, CellSlot, Counter};
 use stitch_common::check_invariant;
 use stitch_common::clock::Clock;
-use stitch_common::mutation::{Rule, out};
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::{CounterBatch, Store};
 
 use super::acquire::Held;
 use super::cut::Cut;
 use super::delta::Delta;
+use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::failpoint;
 use crate::plan::judge::Drift;
-use crate::site::{Site, World};
+use crate::rule;
 use crate::unverified::Unverified;
+use stitch_common::ports::Backends;
 
 /// Every difference was applied.
 #[derive(Debug)]
@@ -53,12 +54,12 @@ enum Batch {
 ///
 /// # Errors
 /// Nothing is on its way any more, or the claim says that something is unsettled.
-pub async fn once<W: World>(
-    held: &mut Held<'_, W>,
+pub async fn once<B: Backends>(
+    held: &mut Held<'_, B>,
     cut: &Cut,
     delta: Delta,
 ) -> Result<Sent, Unverified> {
-    let site = held.task().site;
+    let context = held.context();
     let corrections = delta.corrections();
     if corrections.is_empty() {
         return Ok(Sent::Applied(Applied {
@@ -74,17 +75,21 @@ pub async fn once<W: World>(
     if !settled {
         return Err(Unverified::Unknown);
     }
-    let journal = held.task().journal;
-    journal.write(site.clock.wall(), held.range(), cut.offsets(), corrections)?;
+    held.journal.write(
+        context.clock.wall(),
+        held.range(),
+        cut.offsets(),
+        corrections,
+    )?;
     failpoint::pass("r6-journaled");
-    let verified = held.claim.lock.verify(site.session);
+    let verified = held.claim.lock.verify(context.session);
     held.bound
         .wait("seeing that the range is still locked", verified)
         .await?;
     let batches = delta.batches();
-    let in_flight = site.config.restorator.requests_in_flight_max.max(1);
+    let in_flight = context.config.restorator.requests_in_flight_max.max(1);
     // Not bounded from outside: to drop a request would make its outcome unknown. Each ends by the store's own timeout.
-    let sending = batches.iter().map(|batch| send(site, batch));
+    let sending = batches.iter().map(|batch| send(context, batch));
     let ended: Vec<Batch> = stream::iter(sending).buffered(in_flight).collect().await;
     failpoint::pass("r6-applied");
     let may_have_changed = batches.iter().zip(&ended).filter(|(_, end)| match end {
@@ -123,30 +128,30 @@ pub async fn once<W: World>(
 ///
 /// # Errors
 /// No calm came.
-pub async fn wait_out<W: World>(held: &mut Held<'_, W>) -> Result<(), Unverified> {
+pub async fn wait_out<B: Backends>(held: &mut Held<'_, B>) -> Result<(), Unverified> {
     let note = "the outcome of some corrections is unknown: awaiting a calm, then everything is read again";
-    held.task().site.progress.note(note);
-    if !out(Rule::CalmAfterUnknown) {
+    held.context().progress.note(note);
+    if rule::quiescence_comes_after_an_unknown_outcome() {
         held.bound.calm().await?;
     }
     held.claim.in_doubt = false;
     Ok(())
 }
 
-async fn send<W: World>(site: &Site<'_, W>, batch: &CounterBatch) -> Batch {
+async fn send<B: Backends>(context: &RestoreContext<'_, B>, batch: &CounterBatch) -> Batch {
     const TRIES: u32 = 5;
     const PAUSE: Duration = Duration::from_millis(200);
     let mut last = Cause(String::new());
     for _ in 0..TRIES {
-        if let Some(why) = site.standing.interruption() {
+        if let Some(why) = context.lease.interruption() {
             return Batch::Failed(Error::Interrupted(why).into());
         }
-        let Some(permit) = site.standing.permit(site.clock) else {
+        let Some(permit) = context.lease.permit(context.clock) else {
             return Batch::Failed(Unverified::LeaseLost);
         };
-        match site.store.increment(permit, batch).await {
+        match context.store.increment(permit, batch).await {
             Outcome::Applied => return Batch::Applied,
-            Outcome::Unknown(cause) if out(Rule::CorrectOnce) => last = cause,
+            Outcome::Unknown(cause) if !rule::unknown_corrections_are_not_resent() => last = cause,
             Outcome::Unknown(cause) => {
                 tracing::warn!(counter = %batch.counter, %cause, "outcome of a correction unknown");
                 return Batch::Unknown;
@@ -154,7 +159,7 @@ async fn send<W: World>(site: &Site<'_, W>, batch: &CounterBatch) -> Batch {
             Outcome::Refused(cause) => return Batch::Failed(Unverified::CorrectionRejected(cause)),
             Outcome::NotApplied(cause) => last = cause,
         }
-        site.clock.sleep(PAUSE).await;
+        context.clock.sleep(PAUSE).await;
     }
     Batch::Failed(Unverified::CorrectionRejected(last))
 }

@@ -8,22 +8,26 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use stitch_common::clock::{Clock, Moment};
 
+use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::quiescence;
-use crate::site::{Site, World};
 use crate::unverified::Unverified;
+use stitch_common::ports::Backends;
 
 /// The bound of one range's restoration.
-pub struct Bound<'a, W: World> {
-    site: &'a Site<'a, W>,
+pub struct Bound<'a, B: Backends> {
+    context: &'a RestoreContext<'a, B>,
     until: Moment,
 }
 
-impl<'a, W: World> Bound<'a, W> {
+impl<'a, B: Backends> Bound<'a, B> {
     /// A bound that begins to run now.
-    pub fn new(site: &'a Site<'a, W>) -> Self {
-        let until = site.clock.now().plus(site.config.restorator.range_timeout);
-        Self { site, until }
+    pub fn new(context: &'a RestoreContext<'a, B>) -> Self {
+        let until = context
+            .clock
+            .now()
+            .plus(context.config.restorator.range_timeout);
+        Self { context, until }
     }
 
     /// What `work` yields, unless the bound passes, the session ends or a stop is asked for first; then `work` is
@@ -36,9 +40,9 @@ impl<'a, W: World> Bound<'a, W> {
         what: &'static str,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Unverified> {
-        let left = self.until.since(self.site.clock.now());
-        let over = pin!(self.site.clock.sleep(left));
-        let interrupted = pin!(self.site.standing.interrupted());
+        let left = self.until.since(self.context.clock.now());
+        let over = pin!(self.context.clock.sleep(left));
+        let interrupted = pin!(self.context.lease.interrupted());
         match select(pin!(work), select(over, interrupted)).await {
             Either::Left((done, _)) => done.map_err(Into::into),
             Either::Right((Either::Left(((), _)), _)) => Err(self.passed(what)),
@@ -51,9 +55,9 @@ impl<'a, W: World> Bound<'a, W> {
     /// # Errors
     /// No calm came, the session ended, or a stop was asked for.
     pub async fn wait_out(&mut self, in_doubt: quiescence::InDoubt) -> Result<(), Unverified> {
-        let calm = in_doubt.wait_out(self.site);
-        let site = self.site;
-        self.beside(site, calm).await
+        let calm = in_doubt.wait_out(self.context);
+        let context = self.context;
+        self.beside(context, calm).await
     }
 
     /// Awaits a calm, beside the bound.
@@ -61,28 +65,28 @@ impl<'a, W: World> Bound<'a, W> {
     /// # Errors
     /// No calm came, the session ended, or a stop was asked for.
     pub async fn calm(&mut self) -> Result<(), Unverified> {
-        let site = self.site;
-        self.beside(site, quiescence::calm(site)).await
+        let context = self.context;
+        self.beside(context, quiescence::calm(context)).await
     }
 
     async fn beside(
         &mut self,
-        site: &Site<'_, W>,
+        context: &RestoreContext<'_, B>,
         calm: impl Future<Output = Result<(), Error>>,
     ) -> Result<(), Unverified> {
-        let began = site.clock.now();
-        let interrupted = pin!(site.standing.interrupted());
+        let began = context.clock.now();
+        let interrupted = pin!(context.lease.interrupted());
         let came = match select(pin!(calm), interrupted).await {
             Either::Left((came, _)) => came.map_err(Unverified::from),
             Either::Right((why, _)) => Err(Error::Interrupted(why).into()),
         };
-        self.until = self.until.plus(site.clock.now().since(began));
+        self.until = self.until.plus(context.clock.now().since(began));
         came
     }
 
     fn passed(&self, what: &'static str) -> Unverified {
         let seconds = self
-            .site
+            .context
             .config
             .restorator
             .range_timeout

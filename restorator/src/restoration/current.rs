@@ -7,8 +7,8 @@ use super::dirty::Dirty;
 use crate::cells;
 use crate::failpoint;
 use crate::plan::judge::Drift;
-use crate::site::World;
 use crate::unverified::Unverified;
+use stitch_common::ports::Backends;
 
 /// The cells that are wrong under the lock.
 #[derive(Debug)]
@@ -32,9 +32,9 @@ impl Current {
 ///
 /// # Errors
 /// At the bound, or too few replicas answered.
-pub async fn read<W: World>(held: &Held<'_, W>, dirty: &Dirty) -> Result<Current, Unverified> {
+pub async fn read<B: Backends>(held: &Held<'_, B>, dirty: &Dirty) -> Result<Current, Unverified> {
     let expected = dirty.expected();
-    let read = cells::read(held.task().site, expected.keys());
+    let read = cells::read(held.context(), expected.keys());
     let read = held.bound.wait("reading the cells", read).await?;
     let wrong = read.into_iter().filter_map(|(cell, current)| {
         let drift = Drift::between(expected[&cell], current)?;

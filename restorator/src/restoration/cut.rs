@@ -1,6 +1,5 @@
 //! R3: the cut, progress of every partition read while the range's lock is held.
 
-use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::Offsets;
 use stitch_protocol::definition_node;
 
@@ -8,8 +7,9 @@ use super::acquire::Held;
 use crate::error::Error;
 use crate::failpoint;
 use crate::plan::base_cut::BaseCut;
-use crate::site::World;
+use crate::rule;
 use crate::unverified::Unverified;
+use stitch_common::ports::Backends;
 
 /// Where every partition stands for this range, for as long as its lock is held.
 #[derive(Debug)]
@@ -34,13 +34,13 @@ impl Cut {
 ///
 /// # Errors
 /// A partition has no progress, or it went back; or the namespace was changed.
-pub async fn find<W: World>(held: &Held<'_, W>) -> Result<Cut, Unverified> {
-    let site = held.task().site;
-    let read = BaseCut::read(site);
+pub async fn find<B: Backends>(held: &Held<'_, B>) -> Result<Cut, Unverified> {
+    let context = held.context();
+    let read = BaseCut::read(context);
     let all = held.bound.wait("reading the cut", read).await?;
-    let defined = definition_node::read(site.session);
+    let defined = definition_node::read(context.session);
     let defined = held.bound.wait("reading the definition", defined).await?;
-    if defined.as_ref() != Some(site.defined) {
+    if defined.as_ref() != Some(&context.validated.defined) {
         return Err(Unverified::DefinitionChanged);
     }
     let cut = taken(all, held)?;
@@ -48,17 +48,17 @@ pub async fn find<W: World>(held: &Held<'_, W>) -> Result<Cut, Unverified> {
     Ok(cut)
 }
 
-fn taken<W: World>(all: BaseCut, held: &Held<'_, W>) -> Result<Cut, Unverified> {
+fn taken<B: Backends>(all: BaseCut, held: &Held<'_, B>) -> Result<Cut, Unverified> {
     if let Some(partition) = all.lacking().next() {
         return Err(Unverified::NoProgress(partition));
     }
     let mut offsets = all.of(held.range());
-    let totals = held.task().follower.totals();
+    let totals = held.follower.totals();
     totals
         .of(held.range())
         .ahead(&offsets)
         .map_err(Error::from)?;
-    if out(Rule::CutUnderLock) {
+    if !rule::cut_is_read_under_the_lock() {
         offsets.clone_from(totals.of(held.range()).cut());
     }
     drop(totals);

@@ -7,8 +7,8 @@ use super::acquire::Held;
 use super::current::Current;
 use crate::limits::{self, Extent};
 use crate::plan::judge::Drift;
-use crate::site::World;
 use crate::unverified::Unverified;
+use stitch_common::ports::Backends;
 
 /// Corrections, each to be sent once.
 #[derive(Debug)]
@@ -52,19 +52,19 @@ fn batches(corrections: &[(Cell, Drift)]) -> Vec<CounterBatch> {
 ///
 /// # Errors
 /// They do: nothing of the range is corrected.
-pub fn between<W: World>(held: &mut Held<'_, W>, current: Current) -> Result<Delta, Unverified> {
-    let task = held.task();
+pub fn between<B: Backends>(held: &mut Held<'_, B>, current: Current) -> Result<Delta, Unverified> {
+    let context = held.context();
     let known = &held.claim.corrected;
     let new = current
         .wrong()
         .iter()
         .filter(|(cell, _)| !known.contains_key(cell));
-    let spent = task
+    let spent = context
         .spent
         .get()
         .plus(Extent::of(new.map(|(_, drift)| *drift)));
-    limits::check(task.limits, spent)?;
-    task.spent.set(spent);
+    limits::check(context.limits, spent)?;
+    context.spent.set(spent);
     Ok(Delta {
         corrections: current.into_wrong(),
     })

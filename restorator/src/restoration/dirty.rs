@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stitch_common::cell::{Cell, Count};
-use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::Offsets;
 
 use super::acquire::Held;
@@ -13,8 +12,9 @@ use super::cut::Cut;
 use crate::failpoint;
 use crate::plan::converge::{move_cut, reach_end};
 use crate::plan::judge::Verdicts;
-use crate::site::World;
+use crate::rule;
 use crate::unverified::Unverified;
+use stitch_common::ports::Backends;
 use stitch_totals::range_totals::RangeTotals;
 use stitch_totals::scan_key::ScanKey;
 
@@ -43,22 +43,22 @@ impl Dirty {
 ///
 /// # Errors
 /// At the bound; progress lies beyond the log's end; or the log could not be read.
-pub async fn follow<W: World>(
-    held: &Held<'_, W>,
+pub async fn follow<B: Backends>(
+    held: &Held<'_, B>,
     cut: &Cut,
     verdicts: &Verdicts,
     chunk: Option<&Chunk>,
 ) -> Result<Dirty, Unverified> {
-    let (site, follower, range) = (held.task().site, held.task().follower, held.range());
-    if !out(Rule::EndAfterGrant) {
-        let reached = reach_end(site, follower, cut.all());
+    let (context, follower, range) = (held.context(), held.follower, held.range());
+    if rule::end_is_queried_after_the_grant() {
+        let reached = reach_end(context, follower, cut.all());
         let ends = held
             .bound
             .wait("reading the log to its end", reached)
             .await?;
         within(cut.offsets(), &ends)?;
     }
-    let moved = move_cut(site, follower, range, cut.offsets());
+    let moved = move_cut(context, follower, range, cut.offsets());
     held.bound
         .wait("adding up the log to the cut", moved)
         .await?;
@@ -98,10 +98,10 @@ pub fn to_read(
     verdicts: &Verdicts,
 ) -> BTreeMap<Cell, Count> {
     let mut cells = BTreeSet::from_iter(passed);
-    if !out(Rule::ReadWrong) {
+    if rule::wrong_cells_are_read_under_the_lock() {
         cells.extend(verdicts.wrong().keys().cloned());
     }
-    if !out(Rule::TouchedBeyond) {
+    if rule::cells_beyond_the_cut_are_dirty() {
         cells.extend(totals.dirty());
     }
     expected(totals, cells)

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use stitch_common::cell::Cell;
 use stitch_common::clock::Clock;
-use stitch_common::mutation::{Rule, out};
 use stitch_protocol::{Error, in_doubt, revocation};
 
-use super::Task;
 use super::acquire::Claim;
+use crate::context::RestoreContext;
 use crate::failpoint;
 use crate::plan::judge::Drift;
-use crate::site::World;
+use crate::rule;
+use stitch_common::ports::Backends;
 use stitch_common::wait::within;
 
 /// What is left of a claim that was given back.
@@ -28,16 +28,20 @@ pub struct GivenBack {
 
 /// Marks what is unsettled, then deletes the WRIT node. Bounded by a session timeout: what cannot be deleted by then
 /// goes with the session.
-pub async fn range<W: World>(task: &Task<'_, W>, mut claim: Claim) -> GivenBack {
-    let site = task.site;
-    let session_timeout = stitch_common::ports::Session::timeout(site.session.zookeeper());
-    let given_back = within(site.clock, session_timeout, give_back(task, &mut claim)).await;
+pub async fn range<B: Backends>(context: &RestoreContext<'_, B>, mut claim: Claim) -> GivenBack {
+    let session_timeout = stitch_common::ports::Session::timeout(context.session.zookeeper());
+    let given_back = within(
+        context.clock,
+        session_timeout,
+        give_back(context, &mut claim),
+    )
+    .await;
     match &given_back {
         Some(Ok(())) => {}
         Some(Err(error)) => tracing::warn!(%error, range = %claim.range, "range not given back"),
         None => tracing::warn!(range = %claim.range, "range not given back in time"),
     }
-    let now = site.clock.now();
+    let now = context.clock.now();
     let waited = claim
         .queued
         .map(|queued| claim.granted.unwrap_or(now).since(queued));
@@ -54,18 +58,20 @@ pub async fn range<W: World>(task: &Task<'_, W>, mut claim: Claim) -> GivenBack 
     }
 }
 
-async fn give_back<W: World>(task: &Task<'_, W>, claim: &mut Claim) -> Result<(), Error> {
-    let site = task.site;
-    if claim.in_doubt && !out(Rule::MarkFirst) {
+async fn give_back<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    claim: &mut Claim,
+) -> Result<(), Error> {
+    if claim.in_doubt && rule::marker_comes_before_the_release() {
         // Until the mark is there, the member itself has to stay behind as a tombstone.
-        site.standing.leave_unsettled();
-        in_doubt::create(site.session, claim.range).await?;
-        site.standing.settled_by_mark();
+        context.lease.leave_unsettled();
+        in_doubt::create(context.session, claim.range).await?;
+        context.lease.settled_by_mark();
         claim.in_doubt = false;
     }
-    claim.lock.release(site.session).await?;
+    claim.lock.release(context.session).await?;
     if let Some(request) = claim.request {
-        revocation::withdraw(site.session, request).await?;
+        revocation::withdraw(context.session, request).await?;
     }
     Ok(())
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use futures_util::TryFutureExt;
 use stitch_common::cell::{Cell, Count};
 use stitch_common::check_invariant;
-use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::{Offsets, Partition};
 use stitch_common::ports::{NodeState, Nodes};
 
@@ -18,8 +17,9 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::plan::base_cut::BaseCut;
 use crate::plan::judge::Drift;
-use crate::site::World;
+use crate::rule;
 use crate::unverified::Unverified;
+use stitch_common::ports::Backends;
 use stitch_totals::range_totals::RangeTotals;
 
 /// Every cell in scope of the range equals what the events below the cut add up to (I3).
@@ -51,29 +51,29 @@ pub enum Checked {
 ///
 /// # Errors
 /// The proof is broken, or could not be completed.
-pub async fn again<W: World>(
-    held: &mut Held<'_, W>,
+pub async fn again<B: Backends>(
+    held: &mut Held<'_, B>,
     cut: &Cut,
     dirty: &Dirty,
     applied: Applied,
 ) -> Result<Checked, Unverified> {
-    let site = held.task().site;
+    let context = held.context();
     let corrected = applied.corrections();
-    let read = cells::read(site, corrected.iter().map(|(cell, _)| cell));
+    let read = cells::read(context, corrected.iter().map(|(cell, _)| cell));
     let read = held
         .bound
         .wait("reading the corrected cells again", read)
         .await?;
     let wrong = still_wrong(corrected, &read);
-    if !wrong.is_empty() && !out(Rule::ReadAgain) {
+    if !wrong.is_empty() && rule::corrected_cells_are_read_again() {
         return Ok(Checked::Wrong(wrong));
     }
     untouched(held, cut).await?;
-    let ring = site.nodes.ring().map_err(Error::from);
+    let ring = context.nodes.ring().map_err(Error::from);
     let ring = held.bound.wait("reading the ring", ring).await?;
-    same_ring(&site.ring.borrow(), &ring)?;
+    same_ring(&context.ring.borrow(), &ring)?;
     // Last of all: as long as the node is there, the lock has been held all the time.
-    let verified = held.claim.lock.verify(site.session);
+    let verified = held.claim.lock.verify(context.session);
     held.bound
         .wait("seeing that the range is still locked", verified)
         .await?;
@@ -105,9 +105,9 @@ pub fn still_wrong(
 }
 
 /// Checkpoint is not below the cut, and passed no event of the range.
-async fn untouched<W: World>(held: &Held<'_, W>, cut: &Cut) -> Result<(), Unverified> {
-    let (site, follower) = (held.task().site, held.task().follower);
-    let read = BaseCut::read(site);
+async fn untouched<B: Backends>(held: &Held<'_, B>, cut: &Cut) -> Result<(), Unverified> {
+    let (context, follower) = (held.context(), held.follower);
+    let read = BaseCut::read(context);
     let now = held.bound.wait("reading progress again", read).await?;
     let now = now.of(held.range());
     held.bound

@@ -27,12 +27,12 @@ use tokio_util::sync::CancellationToken;
 use super::clock::{Changes, VirtualClock};
 use super::keeper::Nodes;
 use super::store::Fate;
-use crate::command::{self, Given};
+use crate::command::{self, CommandContext};
 use crate::journal::Journal;
 use crate::membership::Process;
 use crate::options::{Limits, PlanOptions, PlanSource, RunOptions};
 use crate::report::{PlanReport, RunReport};
-use crate::site::Servers;
+use stitch_common::ports::Servers;
 use stitch_common::progress::Silent;
 use stitch_common::scope::Scope;
 use stitch_testkit::samples::{self, slot_at};
@@ -344,7 +344,10 @@ impl Fake {
         }
     }
 
-    fn given<T>(&self, work: impl FnOnce(&Given<'_, Self, Self, Self, VirtualClock>) -> T) -> T {
+    fn given<T>(
+        &self,
+        work: impl FnOnce(&CommandContext<'_, Servers<Self, Self, Self, VirtualClock>>) -> T,
+    ) -> T {
         let servers = Servers {
             keeper: self.clone(),
             cql: self.clone(),
@@ -356,7 +359,7 @@ impl Fake {
             id: 7,
         };
         let folder = self.config.restorator.journal.clone();
-        work(&Given {
+        work(&CommandContext {
             servers: &servers,
             config: &self.config,
             process: &process,

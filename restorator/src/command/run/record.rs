@@ -8,9 +8,10 @@ use stitch_protocol::restoration::{
     Holder, RangeOutcome, RestorationId, RestorationRecord, RestorationState, write_record,
 };
 
+use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::restoration::Restored;
-use crate::site::{Site, World};
+use stitch_common::ports::Backends;
 use stitch_common::scope::Scope;
 use stitch_common::wait::within;
 
@@ -26,22 +27,26 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 const END_BOUND: Duration = Duration::from_secs(10);
 
 impl Recorder {
-    pub(super) fn new<W: World>(site: &Site<'_, W>, id: RestorationId, holder: Holder) -> Self {
-        let namespace = &site.defined.record;
+    pub(super) fn new<B: Backends>(
+        context: &RestoreContext<'_, B>,
+        id: RestorationId,
+        holder: Holder,
+    ) -> Self {
+        let namespace = &context.validated.defined.record;
         Self {
             record: RestorationRecord {
                 id,
                 holder,
-                scope: told(site.scope),
+                scope: told(context.scope),
                 state: RestorationState::Running,
                 ended: None,
                 cuts: Offsets::default(),
                 generation: namespace.generation,
                 identity: namespace.fingerprint(),
-                ranges_in_scope: Some(site.scope.ranges().count()),
+                ranges_in_scope: Some(context.scope.ranges().count()),
                 ranges: std::collections::BTreeMap::new(),
             },
-            written: site.clock.now(),
+            written: context.clock.now(),
         }
     }
 
@@ -53,13 +58,20 @@ impl Recorder {
         self.record.cuts = cuts;
     }
 
-    pub(super) async fn write<W: World>(&mut self, site: &Site<'_, W>) -> Result<(), Error> {
-        self.written = site.clock.now();
-        Ok(write_record(site.session, &self.record).await?)
+    pub(super) async fn write<B: Backends>(
+        &mut self,
+        context: &RestoreContext<'_, B>,
+    ) -> Result<(), Error> {
+        self.written = context.clock.now();
+        Ok(write_record(context.session, &self.record).await?)
     }
 
     /// Records the outcome of a range, whatever it was.
-    pub(super) async fn range<W: World>(&mut self, site: &Site<'_, W>, restored: &Restored) {
+    pub(super) async fn range<B: Backends>(
+        &mut self,
+        context: &RestoreContext<'_, B>,
+        restored: &Restored,
+    ) {
         let locked = restored.locked.iter().sum::<std::time::Duration>();
         let outcome = match &restored.outcome {
             Ok(_) => RangeOutcome::Verified {
@@ -71,8 +83,8 @@ impl Recorder {
             },
         };
         self.record.ranges.insert(restored.range, outcome);
-        if site.clock.now().since(self.written) >= WRITE_EVERY {
-            let written = within(site.clock, END_BOUND, self.write(site)).await;
+        if context.clock.now().since(self.written) >= WRITE_EVERY {
+            let written = within(context.clock, END_BOUND, self.write(context)).await;
             if !matches!(written, Some(Ok(()))) {
                 tracing::warn!("the record of the restoration could not be written on");
             }
@@ -80,10 +92,14 @@ impl Recorder {
     }
 
     /// Records how it ended.
-    pub(super) async fn end<W: World>(&mut self, site: &Site<'_, W>, state: RestorationState) {
+    pub(super) async fn end<B: Backends>(
+        &mut self,
+        context: &RestoreContext<'_, B>,
+        state: RestorationState,
+    ) {
         self.record.state = state;
-        self.record.ended = Some(site.clock.wall());
-        match within(site.clock, END_BOUND, self.write(site)).await {
+        self.record.ended = Some(context.clock.wall());
+        match within(context.clock, END_BOUND, self.write(context)).await {
             Some(Ok(())) => {}
             Some(Err(error)) => {
                 tracing::warn!(%error, "the end of the restoration is not recorded")

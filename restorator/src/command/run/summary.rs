@@ -10,13 +10,14 @@ use stitch_common::user_error::UserError;
 use stitch_protocol::restoration::RestorationId;
 
 use crate::command::plan::{Audit, sums};
+use crate::context::RestoreContext;
 use crate::limits::Exceeded;
 use crate::plan::file::Plan;
 use crate::report::run::{Cells, Planned, RangeEnd};
 use crate::report::{RangeReport, RunReport, Wrongness};
 use crate::restoration::{Restored, judged};
-use crate::site::{Site, World};
 use crate::unverified::Unverified;
+use stitch_common::ports::Backends;
 use stitch_totals::log_follower::LogFollower;
 
 pub(super) struct Summary {
@@ -60,12 +61,7 @@ impl Summary {
     }
 
     /// One more range is done with.
-    pub(super) fn range<W: World>(
-        &mut self,
-        _site: &Site<'_, W>,
-        follower: &LogFollower,
-        restored: Restored,
-    ) {
+    pub(super) fn range(&mut self, follower: &LogFollower, restored: Restored) {
         let Restored {
             range,
             outcome,
@@ -131,14 +127,18 @@ impl Summary {
     }
 
     /// Nothing was begun: it is more than the operator expected.
-    pub(super) fn refused<W: World>(self, site: &Site<'_, W>, exceeded: Exceeded) -> RunReport {
+    pub(super) fn refused<B: Backends>(
+        self,
+        context: &RestoreContext<'_, B>,
+        exceeded: Exceeded,
+    ) -> RunReport {
         let failure = UserError::from(&Unverified::Limits(exceeded));
         let (judged, wrong, unjudged) = (
             self.audit.cells.judged,
             self.audit.cells.wrong,
             self.audit.cells.unjudged,
         );
-        let ranges = site.scope.ranges().map(|range| RangeReport {
+        let ranges = context.scope.ranges().map(|range| RangeReport {
             range,
             outcome: RangeEnd::Refused,
             locked_ms: None,
@@ -160,9 +160,9 @@ impl Summary {
     }
 
     /// Everything is done that could be.
-    pub(super) fn done<W: World>(
+    pub(super) fn done<B: Backends>(
         mut self,
-        site: &Site<'_, W>,
+        context: &RestoreContext<'_, B>,
         follower: &LogFollower,
     ) -> RunReport {
         let ranges: Vec<_> = std::mem::take(&mut self.ranges).into_values().collect();
@@ -170,7 +170,7 @@ impl Summary {
             .iter()
             .filter(|range| range.outcome == RangeEnd::Verified);
         let verified: Vec<RangeId> = verified.map(|range| range.range).collect();
-        for (name, sum) in sums(site, follower, verified) {
+        for (name, sum) in sums(context, follower, verified) {
             self.audit.totals.entry(name).or_default().after = Some(sum);
         }
         let corrected = self.corrected.extent().cells;

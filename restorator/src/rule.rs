@@ -1,0 +1,74 @@
+//! The protocol's rules as far as the restorator keeps them, one predicate each: the only place of this crate that asks
+//! whether a rule is taken out ([`stitch_common::mutation`]). In the product every predicate says yes.
+
+use stitch_common::mutation::{Rule, out};
+use stitch_common::ports::Level;
+
+/// R1: in-doubt markers and dead members are read after the base cut, never before.
+pub(crate) fn markers_are_read_after_the_cut() -> bool {
+    !out(Rule::MarksAfterCut)
+}
+
+/// R1: what may still change the store is waited out before cells are read.
+pub(crate) fn quiescence_comes_before_reading() -> bool {
+    !out(Rule::CalmBeforeRead)
+}
+
+/// R1: the log's end is queried after the cells were read.
+pub(crate) fn end_is_queried_after_reading() -> bool {
+    !out(Rule::EndAfterRead)
+}
+
+/// R2: what may still change the store is waited out after the grant.
+pub(crate) fn quiescence_comes_after_the_grant() -> bool {
+    !out(Rule::CalmAfterGrant)
+}
+
+/// R3: the cut is read under the lock.
+pub(crate) fn cut_is_read_under_the_lock() -> bool {
+    !out(Rule::CutUnderLock)
+}
+
+/// R4: the log's end is queried after the grant.
+pub(crate) fn end_is_queried_after_the_grant() -> bool {
+    !out(Rule::EndAfterGrant)
+}
+
+/// R4: cells with events at or above the cut are dirty.
+pub(crate) fn cells_beyond_the_cut_are_dirty() -> bool {
+    !out(Rule::TouchedBeyond)
+}
+
+/// R5: cells are read at the configured level, `ALL` unless the operator accepts less.
+pub(crate) fn read_level(configured: Level) -> Level {
+    if out(Rule::ReadAll) {
+        Level::Quorum
+    } else {
+        configured
+    }
+}
+
+/// R5: cells that were judged wrong are read again under the lock.
+pub(crate) fn wrong_cells_are_read_under_the_lock() -> bool {
+    !out(Rule::ReadWrong)
+}
+
+/// R6: a correction of unknown outcome is never sent again.
+pub(crate) fn unknown_corrections_are_not_resent() -> bool {
+    !out(Rule::CorrectOnce)
+}
+
+/// R6: a correction of unknown outcome is waited out.
+pub(crate) fn quiescence_comes_after_an_unknown_outcome() -> bool {
+    !out(Rule::CalmAfterUnknown)
+}
+
+/// R7: corrected cells are read again.
+pub(crate) fn corrected_cells_are_read_again() -> bool {
+    !out(Rule::ReadAgain)
+}
+
+/// R8: an in-doubt marker is created before a lock with corrections in doubt is released.
+pub(crate) fn marker_comes_before_the_release() -> bool {
+    !out(Rule::MarkFirst)
+}

@@ -28,12 +28,26 @@ impl Scope {
     /// Whether the cells of `counter`, which lies in `range`, are in scope.
     #[must_use]
     pub fn contains(&self, counter: &Counter, range: RangeId) -> bool {
+        self.has_range(range) && self.has_counter(counter)
+    }
+
+    /// Whether `range` is one of its ranges.
+    #[must_use]
+    pub fn has_range(&self, range: RangeId) -> bool {
         (self.first..=self.last).contains(&range)
-            && self
-                .counter
-                .as_ref()
-                .is_none_or(|name| *name == counter.name)
+    }
+
+    /// Whether the cells of `counter` are in scope if its range is.
+    #[must_use]
+    pub fn has_counter(&self, counter: &Counter) -> bool {
+        self.has_definition(&counter.name)
             && self.key.as_ref().is_none_or(|key| *key == counter.key)
+    }
+
+    /// Whether counters of the definition `name` can be in scope.
+    #[must_use]
+    pub fn has_definition(&self, name: &CounterName) -> bool {
+        self.counter.as_ref().is_none_or(|scoped| scoped == name)
     }
 }
 

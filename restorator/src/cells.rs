@@ -20,7 +20,7 @@ const CELLS_A_READ: usize = 100;
 ///
 /// # Errors
 /// Too few replicas answered, several times.
-pub async fn read<'a, B: Backends>(
+pub(crate) async fn read<'a, B: Backends>(
     context: &RestoreContext<'_, B>,
     cells: impl IntoIterator<Item = &'a Cell>,
 ) -> Result<Vec<(Cell, Count)>, Error> {
@@ -44,7 +44,7 @@ pub async fn read<'a, B: Backends>(
 ///
 /// # Errors
 /// What the last try met.
-pub async fn patiently<C: Clock, T, F: Future<Output = Result<T, StoreError>>>(
+pub(crate) async fn patiently<C: Clock, T, F: Future<Output = Result<T, StoreError>>>(
     clock: &C,
     read: impl Fn() -> F,
 ) -> Result<T, StoreError> {

@@ -16,8 +16,8 @@ use crate::membership::{Membership, Process, enter};
 use crate::options::{DeclaredDead, Limits};
 use crate::restoration::chunk_sizer::ChunkSizer;
 
-pub mod plan;
-pub mod run;
+pub(crate) mod plan;
+pub(crate) mod run;
 #[cfg(test)]
 mod tests;
 

@@ -25,7 +25,7 @@ use crate::restoration::chunk_sizer::ChunkSizer;
 use crate::rule;
 
 /// What a restoration, or an audit, works with.
-pub struct RestoreContext<'a, B: Backends> {
+pub(crate) struct RestoreContext<'a, B: Backends> {
     /// The namespace in ZooKeeper, as this member sees it.
     pub session: &'a NamespaceSession<B::Session, B::Clock>,
     /// Increments and reads counters.
@@ -63,26 +63,26 @@ pub struct RestoreContext<'a, B: Backends> {
 }
 
 /// How long a wait on a server that should take moments may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 impl<B: Backends> RestoreContext<'_, B> {
-    pub const fn definitions(&self) -> &Definitions {
+    pub(crate) const fn definitions(&self) -> &Definitions {
         &self.validated.defined.record.definitions
     }
 
     /// How many replicas must answer a read.
-    pub fn level(&self) -> Level {
+    pub(crate) fn level(&self) -> Level {
         rule::read_level(self.config.restorator.read_level)
     }
 
     /// Reads spans of the log.
-    pub const fn log_reader(&self) -> Log<'_, B::Log, B::Clock> {
+    pub(crate) const fn log_reader(&self) -> Log<'_, B::Log, B::Clock> {
         Log::new(self.log, self.clock, PATIENCE)
     }
 
     /// Validates the namespace once more, after the log was read: meanwhile the topic may have lost its beginning, or
     /// been recreated.
-    pub async fn revalidate(&self) -> Result<(), UserError> {
+    pub(crate) async fn revalidate(&self) -> Result<(), UserError> {
         let now = validate(self.session, self.cql, self.log, self.config).await?;
         preflight::log(&now.found.log, &now.found.bounds)
     }

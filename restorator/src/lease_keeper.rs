@@ -24,7 +24,7 @@ pub enum Interruption {
 
 /// The lease of a member, and whether it was asked to stop.
 #[derive(Debug)]
-pub struct LeaseKeeper {
+pub(crate) struct LeaseKeeper {
     lease: RefCell<Lease>,
     lost: Cell<bool>,
     lost_now: Notify,
@@ -35,7 +35,7 @@ pub struct LeaseKeeper {
 impl LeaseKeeper {
     /// The standing of a new member with this lease.
     #[must_use]
-    pub fn new(lease: Lease, stop: CancellationToken) -> Self {
+    pub(crate) fn new(lease: Lease, stop: CancellationToken) -> Self {
         Self {
             lease: RefCell::new(lease),
             lost: Cell::new(false),
@@ -46,7 +46,7 @@ impl LeaseKeeper {
     }
 
     /// Permission to send something that changes the store, if the lease is valid now.
-    pub fn permit<C: Clock>(&self, clock: &C) -> Option<Permit> {
+    pub(crate) fn permit<C: Clock>(&self, clock: &C) -> Option<Permit> {
         if self.lost.get() {
             return None;
         }
@@ -55,24 +55,24 @@ impl LeaseKeeper {
 
     /// Something is left behind that may still change the store, and no mark says so: the member has to stay as a
     /// tombstone.
-    pub fn leave_unsettled(&self) {
+    pub(crate) fn leave_unsettled(&self) {
         self.in_doubt.set(self.in_doubt.get() + 1);
     }
 
     /// A mark says so now.
-    pub fn settled_by_mark(&self) {
+    pub(crate) fn settled_by_mark(&self) {
         self.in_doubt.set(self.in_doubt.get().saturating_sub(1));
     }
 
     /// Whether the member has to stay as a tombstone.
     #[must_use]
-    pub fn is_unsettled(&self) -> bool {
+    pub(crate) fn is_unsettled(&self) -> bool {
         self.in_doubt.get() > 0
     }
 
     /// Whether work has to end now.
     #[must_use]
-    pub fn interruption(&self) -> Option<Interruption> {
+    pub(crate) fn interruption(&self) -> Option<Interruption> {
         if self.lost.get() {
             Some(Interruption::Lost)
         } else {
@@ -81,7 +81,7 @@ impl LeaseKeeper {
     }
 
     /// Waits until work has to end. Cancel-safe.
-    pub async fn interrupted(&self) -> Interruption {
+    pub(crate) async fn interrupted(&self) -> Interruption {
         let lost = self.lost_now.notified();
         if let Some(now) = self.interruption() {
             return now;
@@ -93,7 +93,10 @@ impl LeaseKeeper {
     }
 
     /// Writes heartbeats for as long as it is polled.
-    pub async fn keep<S: Session, C: Clock>(&self, at: &NamespaceSession<S, C>) -> Infallible {
+    pub(crate) async fn keep<S: Session, C: Clock>(
+        &self,
+        at: &NamespaceSession<S, C>,
+    ) -> Infallible {
         loop {
             match at.zookeeper().state() {
                 SessionState::Connected => {

@@ -5,24 +5,24 @@
 //! rests. The modules stand in the order of the data.
 
 pub mod options;
-pub mod error;
-pub mod rule;
-pub mod context;
-pub mod lease_keeper;
-pub mod quiescence;
-pub mod cells;
+mod error;
+mod rule;
+mod context;
+mod lease_keeper;
+mod quiescence;
+mod cells;
 pub mod plan;
 pub mod failpoint;
-pub mod limits;
+mod limits;
 pub mod journal;
-pub mod unverified;
+mod unverified;
 pub mod restoration;
-pub mod preflight;
+mod preflight;
 pub mod report;
 pub mod membership;
 pub mod command;
 #[cfg(feature = "servers")]
-pub mod wiring;
+mod wiring;
 #[cfg(feature = "servers")]
 pub mod cli;
 

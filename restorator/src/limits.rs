@@ -59,7 +59,7 @@ pub enum Exceeded {
 ///
 /// # Errors
 /// Which of them it exceeds.
-pub fn check(limits: Limits, extent: Extent) -> Result<(), Exceeded> {
+pub(crate) fn check(limits: Limits, extent: Extent) -> Result<(), Exceeded> {
     if let Some(allowed) = limits.max_cells
         && extent.cells > allowed
     {

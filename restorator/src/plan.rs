@@ -20,14 +20,14 @@ use stitch_totals::expected::ExpectedTotals;
 use stitch_totals::log_follower::LogFollower;
 use stitch_totals::totals_by_range::TotalsByRange;
 
-pub mod base_cut;
+pub(crate) mod base_cut;
 pub mod judge;
-pub mod audit_findings;
-pub mod merge;
-pub mod scan;
-pub mod converge;
+pub(crate) mod audit_findings;
+pub(crate) mod merge;
+pub(crate) mod scan;
+pub(crate) mod converge;
 pub mod file;
-pub mod draft;
+pub(crate) mod draft;
 
 use audit_findings::AuditFindings;
 use base_cut::BaseCut;
@@ -38,18 +38,18 @@ const ROUNDS_MAX: usize = 8;
 
 /// What is known before the table is read.
 #[derive(Debug)]
-pub struct AuditBaseline {
+pub(crate) struct AuditBaseline {
     /// The base cut.
-    pub cut: BaseCut,
+    pub(crate) cut: BaseCut,
     /// What the log adds up to, and its follower.
-    pub follower: LogFollower,
+    pub(crate) follower: LogFollower,
 }
 
 /// Reads the base cut, refuses what does not fit what the group had `committed` before, waits out what may still change the store below it, and adds up the log.
 ///
 /// # Errors
 /// A server could not be asked, no calm came, or the totals are too large.
-pub async fn begin<B: Backends>(
+pub(crate) async fn begin<B: Backends>(
     context: &RestoreContext<'_, B>,
     source: &impl ExpectedTotals,
     committed: &BTreeMap<Partition, Offset>,
@@ -82,7 +82,7 @@ pub async fn begin<B: Backends>(
 ///
 /// # Errors
 /// A server could not be asked, no calm came, too much is wrong, or `each` refused.
-pub async fn audit<B: Backends, E: From<Error>>(
+pub(crate) async fn audit<B: Backends, E: From<Error>>(
     context: &RestoreContext<'_, B>,
     begun: &AuditBaseline,
     mut each: impl FnMut(&LogFollower, RangeId, &Verdicts) -> Result<(), E>,
@@ -138,7 +138,7 @@ async fn some<B: Backends>(
     let mut found = scan::first(context, follower, ranges).await?;
     context.progress.end();
     if rule::end_is_queried_after_reading() {
-        converge::reach_end(context, follower, cut).await?;
+        follower.reach_end(context.log, &cut.partitions()).await?;
     }
     let mut unjudged = unjudged(follower, ranges);
     for round in 0..ROUNDS_MAX {

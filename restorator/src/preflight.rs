@@ -17,7 +17,10 @@ use crate::plan::file::Plan;
 ///
 /// # Errors
 /// It does not: what it adds up to is not what should be counted.
-pub fn log(identity: &LogIdentity, bounds: &BTreeMap<Partition, Bounds>) -> Result<(), UserError> {
+pub(crate) fn log(
+    identity: &LogIdentity,
+    bounds: &BTreeMap<Partition, Bounds>,
+) -> Result<(), UserError> {
     if identity.cleanup_policy.contains("compact") {
         let what = format!(
             "the topic \"{}\" is compacted (cleanup.policy={}): records are missing from it, so what it adds up to is \
@@ -49,7 +52,7 @@ pub fn log(identity: &LogIdentity, bounds: &BTreeMap<Partition, Bounds>) -> Resu
 ///
 /// # Errors
 /// It does not: ZooKeeper was restored from an old copy, or the topic is another one.
-pub fn progress(
+pub(crate) fn progress(
     cut: &BaseCut,
     committed: &BTreeMap<Partition, Offset>,
     bounds: &BTreeMap<Partition, Bounds>,
@@ -98,7 +101,7 @@ pub fn progress(
 ///
 /// # Errors
 /// It does not.
-pub fn members(members: &Members, defined: &Defined) -> Result<(), UserError> {
+pub(crate) fn members(members: &Members, defined: &Defined) -> Result<(), UserError> {
     let others = members.alive_by_other_definitions(defined.version);
     let others: Vec<_> = others.map(ToString::to_string).collect();
     if others.is_empty() {
@@ -118,7 +121,7 @@ pub fn members(members: &Members, defined: &Defined) -> Result<(), UserError> {
 ///
 /// # Errors
 /// What is different.
-pub fn plan(
+pub(crate) fn plan(
     plan: &Plan,
     namespace: &str,
     record: &NamespaceRecord,

@@ -21,7 +21,7 @@ use stitch_common::ports::Backends;
 
 /// Signs that something may still change the store: read, and not yet waited out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InDoubt {
+pub(crate) struct InDoubt {
     dead_members: Vec<MemberId>,
     markers: Vec<InDoubtMarker>,
 }
@@ -31,7 +31,7 @@ impl InDoubt {
     ///
     /// # Errors
     /// ZooKeeper could not be asked.
-    pub async fn read<B: Backends>(
+    pub(crate) async fn read<B: Backends>(
         site: &RestoreContext<'_, B>,
         ranges: impl IntoIterator<Item = RangeId>,
     ) -> Result<Self, Error> {
@@ -52,7 +52,7 @@ impl InDoubt {
 
     /// Whether there is nothing to wait out.
     #[must_use]
-    pub fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         self.dead_members.is_empty() && self.markers.is_empty()
     }
 
@@ -60,7 +60,7 @@ impl InDoubt {
     ///
     /// # Errors
     /// No calm came; what was read stays.
-    pub async fn wait_out_before_reading<B: Backends>(
+    pub(crate) async fn wait_out_before_reading<B: Backends>(
         self,
         site: &RestoreContext<'_, B>,
     ) -> Result<(), Error> {
@@ -76,7 +76,10 @@ impl InDoubt {
     ///
     /// # Errors
     /// No calm came; what was read stays.
-    pub async fn wait_out<B: Backends>(self, site: &RestoreContext<'_, B>) -> Result<(), Error> {
+    pub(crate) async fn wait_out<B: Backends>(
+        self,
+        site: &RestoreContext<'_, B>,
+    ) -> Result<(), Error> {
         if self.is_none() {
             return Ok(());
         }
@@ -103,7 +106,7 @@ impl InDoubt {
 ///
 /// # Errors
 /// No calm came within its bound.
-pub async fn calm<B: Backends>(site: &RestoreContext<'_, B>) -> Result<(), Error> {
+pub(crate) async fn calm<B: Backends>(site: &RestoreContext<'_, B>) -> Result<(), Error> {
     let members = membership::list(site.session).await?;
     let (cassandra, timeout) = (
         &site.config.cassandra,

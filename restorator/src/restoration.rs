@@ -23,17 +23,17 @@ use stitch_common::ports::Backends;
 use stitch_totals::log_follower::LogFollower;
 use stitch_totals::memory_pool::{MemoryReservation, TooLarge};
 
-pub mod bound;
-pub mod chunk_sizer;
+pub(crate) mod bound;
+pub(crate) mod chunk_sizer;
 pub mod chunk;
-pub mod acquire;
-pub mod cut;
+pub(crate) mod acquire;
+pub(crate) mod cut;
 pub mod dirty;
-pub mod current;
-pub mod delta;
-pub mod apply;
+pub(crate) mod current;
+pub(crate) mod delta;
+pub(crate) mod apply;
 pub mod verify;
-pub mod release;
+pub(crate) mod release;
 
 use acquire::Claim;
 use apply::Sent;
@@ -42,25 +42,25 @@ use verify::{Checked, Verified};
 
 /// What became of a range.
 #[derive(Debug)]
-pub struct Restored {
+pub(crate) struct Restored {
     /// Which.
-    pub range: RangeId,
+    pub(crate) range: RangeId,
     /// Whether every cell in scope is right, or why that is not shown.
-    pub outcome: Result<Verified, Unverified>,
+    pub(crate) outcome: Result<Verified, Unverified>,
     /// What was corrected; of a range that is not proved, what was sent.
-    pub corrected: BTreeMap<cell::Cell, Drift>,
+    pub(crate) corrected: BTreeMap<cell::Cell, Drift>,
     /// What the audit right before the lock knew.
-    pub found: AuditFindings,
+    pub(crate) found: AuditFindings,
     /// How long its lock was waited for, all times together.
-    pub waited: Duration,
+    pub(crate) waited: Duration,
     /// How long it was held, time after time.
-    pub locked: Vec<Duration>,
+    pub(crate) locked: Vec<Duration>,
 }
 
 impl Restored {
     /// A range that was not begun.
     #[must_use]
-    pub fn not_begun(range: RangeId, found: AuditFindings, why: Error) -> Self {
+    pub(crate) fn not_begun(range: RangeId, found: AuditFindings, why: Error) -> Self {
         Self {
             range,
             outcome: Err(why.into()),
@@ -80,11 +80,11 @@ const CALMS_MAX: usize = 2;
 
 /// What a cell takes under the lock, beside its verdict: what it should hold and holds, its correction, the request that
 /// sends it and the one that reads it again. Measured: 550 where each counter has one such cell, which is the worst.
-pub const LOCKED_CELL_BYTES: usize = 640;
+pub(crate) const LOCKED_CELL_BYTES: usize = 640;
 
 /// Restores a range: closes in once more, so that little is left for the lock, then locks, corrects, verifies and gives
 /// the lock back; where much is wrong, a portion at a time. `found` is what is known of this range alone.
-pub async fn run<B: Backends>(
+pub(crate) async fn run<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     journal: &Journal,
@@ -236,7 +236,7 @@ fn stubborn(wrong: Vec<(cell::Cell, Drift, Count)>) -> Unverified {
 /// How many cells of the range the audit has judged: those that the log expects, and phantoms, but for those that were
 /// touched since.
 #[must_use]
-pub fn judged(follower: &LogFollower, range: RangeId, verdicts: &Verdicts) -> (u64, u64) {
+pub(crate) fn judged(follower: &LogFollower, range: RangeId, verdicts: &Verdicts) -> (u64, u64) {
     let totals = follower.totals();
     let totals = totals.of(range);
     let dirty = totals.dirty();

@@ -1,7 +1,7 @@
 //! What records of the log add to which cells, as far as they are in scope. One decoder serves processor and
 //! restorator, so both count the same.
 
-use stitch_common::cell::{Amount, Counter, Granularity};
+use stitch_common::cell::{Amount, Granularity};
 use stitch_common::definition::Definitions;
 use stitch_common::event::{Decoded, Decoder, Event, slot};
 use stitch_common::ports::Record;
@@ -14,15 +14,9 @@ use stitch_common::scope::Scope;
 #[derive(Clone, Debug)]
 pub struct EventReader {
     decoder: Decoder,
-    definitions: Vec<Known>,
+    granularities: Vec<Vec<Granularity>>,
     bits: RangeBits,
     scope: Scope,
-}
-
-#[derive(Clone, Debug)]
-struct Known {
-    granularities: Vec<Granularity>,
-    in_scope: bool,
 }
 
 /// What one event adds to one counter.
@@ -42,16 +36,12 @@ impl EventReader {
     /// Reads by these definitions what is in this scope.
     #[must_use]
     pub fn new(definitions: &Definitions, scope: &Scope) -> Self {
-        let known = definitions.counters.iter().map(|counter| Known {
-            granularities: counter.granularities.clone(),
-            in_scope: scope
-                .counter
-                .as_ref()
-                .is_none_or(|name| *name == counter.name),
-        });
+        let counters = definitions.counters.iter();
         Self {
             decoder: Decoder::new(definitions),
-            definitions: known.collect(),
+            granularities: counters
+                .map(|counter| counter.granularities.clone())
+                .collect(),
             bits: definitions.range_bits,
             scope: scope.clone(),
         }
@@ -66,17 +56,17 @@ impl EventReader {
         let Event { time, increments } = event;
         let mut slots = Vec::with_capacity(Granularity::EVERY.len());
         for increment in increments {
-            let known = &self.definitions[increment.definition];
-            if increment.amount.is_zero() || !known.in_scope || !self.is_key(&increment.counter) {
+            if increment.amount.is_zero() || !self.scope.has_counter(&increment.counter) {
                 continue;
             }
             let place = ScanKey::of(increment.counter);
             let range = self.bits.range_of(place.token());
-            if !(self.scope.first..=self.scope.last).contains(&range) {
+            if !self.scope.has_range(range) {
                 continue;
             }
             slots.clear();
-            slots.extend(known.granularities.iter().map(|granularity| {
+            let granularities = &self.granularities[increment.definition];
+            slots.extend(granularities.iter().map(|granularity| {
                 PackedSlot::pack(slot(*granularity, time)).expect("buckets start at a full hour")
             }));
             each(Contribution {
@@ -87,19 +77,12 @@ impl EventReader {
             });
         }
     }
-
-    fn is_key(&self, counter: &Counter) -> bool {
-        self.scope
-            .key
-            .as_ref()
-            .is_none_or(|key| *key == counter.key)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stitch_common::cell::{CounterName, Key};
+    use stitch_common::cell::{Counter, CounterName, Key};
     use stitch_testkit::samples;
 
     fn additions(events: &EventReader, value: &str) -> Vec<(String, usize, i64)> {

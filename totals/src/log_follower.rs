@@ -4,16 +4,19 @@
 //! It must not decide anything: what an event means is the ledgers' business, how far one must wait the caller's.
 
 use std::cell::{Ref, RefCell, RefMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
+use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Offsets, Partition};
-use stitch_common::ports::{AssignmentEpoch, Feed, FeedEvent};
+use stitch_common::ports::{AssignmentEpoch, EventLog, Feed, FeedEvent};
+use stitch_common::range::RangeId;
 use tokio::sync::Notify;
 
-use crate::expected::ExpectedError;
+use crate::expected::{ExpectedError, Log};
+use crate::range_totals::WentBack;
 use crate::totals_by_range::TotalsByRange;
 use stitch_common::wait::yield_now;
 
@@ -92,6 +95,51 @@ impl LogFollower {
             }
             moved.await;
         }
+    }
+
+    /// Queries the end of every partition that Kafka has or `known` names, and waits until everything below has been
+    /// read. Every event that can have changed a cell that was read before this call is among it. Returns the ends.
+    ///
+    /// # Errors
+    /// Kafka did not answer, or the log could not be read.
+    pub async fn reach_end<L: EventLog>(
+        &self,
+        log: &L,
+        known: &[Partition],
+    ) -> Result<Offsets, ExpectedError> {
+        let mut partitions: BTreeSet<_> = log.partitions().await?.into_iter().collect();
+        partitions.extend(known);
+        let partitions: Vec<_> = partitions.into_iter().collect();
+        let bounds = log.bounds(&partitions).await?.into_iter();
+        let ends = Offsets(bounds.map(|(p, bounds)| (p, bounds.end)).collect());
+        self.reach(&ends).await?;
+        Ok(ends)
+    }
+
+    /// Advances the cut of `range`, and waits until its totals are complete. What was forgotten is read once more.
+    ///
+    /// # Errors
+    /// The cut went back, or the log could not be read.
+    pub async fn advance<L, C, E>(
+        &self,
+        log: &Log<'_, L, C>,
+        range: RangeId,
+        cut: &Offsets,
+    ) -> Result<(), E>
+    where
+        L: EventLog,
+        C: Clock,
+        E: From<WentBack> + From<ExpectedError>,
+    {
+        let forgotten = self.totals_mut().of_mut(range).advance(cut)?;
+        let read = log.read::<E>(&forgotten, |partition, records| {
+            let span = forgotten[&partition];
+            self.totals_mut().retake(range, span, records);
+            Ok(())
+        });
+        read.await?;
+        self.reach(cut).await?;
+        Ok(())
     }
 
     /// What was read.

@@ -27,8 +27,11 @@ impl TotalsByRange {
         memory: &MemoryPool,
         cut_of: impl Fn(RangeId) -> Offsets,
     ) -> Self {
-        let in_scope = |range: &RangeId| (scope.first..=scope.last).contains(range);
-        let totals = |range: RangeId| in_scope(&range).then(|| RangeTotals::new(cut_of(range)));
+        let totals = |range| {
+            scope
+                .has_range(range)
+                .then(|| RangeTotals::new(cut_of(range)))
+        };
         Self {
             events: EventReader::new(definitions, scope),
             ranges: definitions.range_bits.ranges().map(totals).collect(),

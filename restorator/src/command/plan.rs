@@ -164,12 +164,8 @@ pub(super) struct Audit {
 impl Audit {
     /// Nothing yet.
     pub(super) fn new<B: Backends>(context: &RestoreContext<'_, B>) -> Self {
-        let wanted = &context.scope.counter;
         let counters = context.definitions().counters.iter();
-        let in_scope = counters.filter(|counter| {
-            let name = wanted.as_ref();
-            name.is_none_or(|name| *name == counter.name)
-        });
+        let in_scope = counters.filter(|counter| context.scope.has_definition(&counter.name));
         Self {
             cells: Cells::default(),
             wrong: Wrongness::default(),

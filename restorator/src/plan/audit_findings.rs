@@ -9,14 +9,14 @@ use stitch_totals::memory_pool::{MemoryPool, MemoryReservation, TooLarge};
 
 /// Verdicts by range. Those of a range without any are as if nothing were wrong there.
 #[derive(Debug)]
-pub struct AuditFindings {
+pub(crate) struct AuditFindings {
     ranges: BTreeMap<RangeId, Verdicts>,
     share: MemoryReservation,
 }
 
 impl AuditFindings {
     /// Nothing yet of these ranges.
-    pub fn new(memory: &MemoryPool, ranges: impl IntoIterator<Item = RangeId>) -> Self {
+    pub(crate) fn new(memory: &MemoryPool, ranges: impl IntoIterator<Item = RangeId>) -> Self {
         let ranges = ranges.into_iter().map(|range| (range, Verdicts::default()));
         Self {
             ranges: ranges.collect(),
@@ -26,7 +26,7 @@ impl AuditFindings {
 
     /// The ranges, in order.
     #[must_use]
-    pub fn ranges(&self) -> Vec<RangeId> {
+    pub(crate) fn ranges(&self) -> Vec<RangeId> {
         self.ranges.keys().copied().collect()
     }
 
@@ -35,7 +35,7 @@ impl AuditFindings {
     /// # Panics
     /// If it is not one of these ranges.
     #[must_use]
-    pub fn of(&self, range: RangeId) -> &Verdicts {
+    pub(crate) fn of(&self, range: RangeId) -> &Verdicts {
         self.ranges.get(&range).expect("one of these ranges")
     }
 
@@ -43,7 +43,7 @@ impl AuditFindings {
     ///
     /// # Errors
     /// They take more memory than there is.
-    pub fn change(
+    pub(crate) fn change(
         &mut self,
         how: impl FnOnce(&mut BTreeMap<RangeId, Verdicts>),
     ) -> Result<(), TooLarge> {
@@ -53,18 +53,18 @@ impl AuditFindings {
 
     /// About how much memory they take.
     #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.ranges.values().map(Verdicts::bytes).sum()
     }
 
     /// Keeps of the wrong cells only how many they are.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.ranges.values_mut().for_each(Verdicts::forget);
         self.share.shrink(self.bytes());
     }
 
     /// What is known of `range` alone; it is not among these any more.
-    pub fn take(&mut self, range: RangeId) -> Self {
+    pub(crate) fn take(&mut self, range: RangeId) -> Self {
         let verdicts = self.ranges.remove(&range).unwrap_or_default();
         let share = self.share.split(verdicts.bytes());
         Self {
@@ -74,7 +74,7 @@ impl AuditFindings {
     }
 
     /// Puts the ranges of both together.
-    pub fn append(&mut self, other: Self) {
+    pub(crate) fn append(&mut self, other: Self) {
         self.ranges.extend(other.ranges);
         self.share.join(other.share);
     }

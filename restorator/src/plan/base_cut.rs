@@ -19,7 +19,7 @@ use stitch_common::scope::Scope;
 
 /// Checkpoint of every partition that Kafka or ZooKeeper knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BaseCut {
+pub(crate) struct BaseCut {
     partitions: BTreeMap<Partition, Option<Checkpoint>>,
 }
 
@@ -28,7 +28,7 @@ impl BaseCut {
     ///
     /// # Errors
     /// A server could not be asked.
-    pub async fn read<B: Backends>(context: &RestoreContext<'_, B>) -> Result<Self, Error> {
+    pub(crate) async fn read<B: Backends>(context: &RestoreContext<'_, B>) -> Result<Self, Error> {
         let kafka = context.log.partitions().map_err(Error::from);
         let keeper = checkpoint_node::read_all(context.session).map_err(Error::from);
         let (kafka, keeper) = try_join(kafka, keeper).await?;
@@ -46,7 +46,7 @@ impl BaseCut {
     ///
     /// # Errors
     /// A server could not be asked.
-    pub async fn and_in_doubt<B: Backends>(
+    pub(crate) async fn and_in_doubt<B: Backends>(
         context: &RestoreContext<'_, B>,
         ranges: impl Iterator<Item = RangeId>,
     ) -> Result<(Self, InDoubt), Error> {
@@ -61,7 +61,7 @@ impl BaseCut {
 
     /// From what Kafka and what ZooKeeper knows.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         kafka: impl IntoIterator<Item = Partition>,
         keeper: impl IntoIterator<Item = (Partition, Option<Checkpoint>)>,
     ) -> Self {
@@ -75,18 +75,18 @@ impl BaseCut {
 
     /// Every partition.
     #[must_use]
-    pub fn partitions(&self) -> Vec<Partition> {
+    pub(crate) fn partitions(&self) -> Vec<Partition> {
         self.partitions.keys().copied().collect()
     }
 
     /// Every partition and its progress, if it has any.
-    pub fn progress(&self) -> impl Iterator<Item = (&Partition, Option<&Checkpoint>)> {
+    pub(crate) fn progress(&self) -> impl Iterator<Item = (&Partition, Option<&Checkpoint>)> {
         let partitions = self.partitions.iter();
         partitions.map(|(partition, progress)| (partition, progress.as_ref()))
     }
 
     /// Partitions without progress: of these nothing was counted, or their progress is lost.
-    pub fn lacking(&self) -> impl Iterator<Item = Partition> + '_ {
+    pub(crate) fn lacking(&self) -> impl Iterator<Item = Partition> + '_ {
         let lacking = self
             .partitions
             .iter()
@@ -96,20 +96,20 @@ impl BaseCut {
 
     /// Where `range` stands; a partition without progress at 0.
     #[must_use]
-    pub fn of(&self, range: RangeId) -> Offsets {
+    pub(crate) fn of(&self, range: RangeId) -> Offsets {
         self.offsets(|progress| progress.of(range))
     }
 
     /// The lowest place of any range in scope, partition by partition.
     #[must_use]
-    pub fn lowest(&self, scope: &Scope) -> Offsets {
+    pub(crate) fn lowest(&self, scope: &Scope) -> Offsets {
         let lowest = |progress: &Checkpoint| scope.ranges().map(|range| progress.of(range)).min();
         self.offsets(|progress| lowest(progress).unwrap_or_default())
     }
 
     /// The highest place of any range in scope, partition by partition.
     #[must_use]
-    pub fn highest(&self, scope: &Scope) -> Offsets {
+    pub(crate) fn highest(&self, scope: &Scope) -> Offsets {
         let highest = |progress: &Checkpoint| scope.ranges().map(|range| progress.of(range)).max();
         self.offsets(|progress| highest(progress).unwrap_or_default())
     }

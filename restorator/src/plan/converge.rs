@@ -1,11 +1,9 @@
 //! Closing in (rule R1, repeated): a later base cut, and only the cells with an event that it has passed are read and
 //! judged again. So what has to wait for a lock is what is wrong and what never rests, however long the scan took.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use stitch_common::cell::Cell;
-use stitch_common::offset::Offsets;
-use stitch_common::ports::EventLog;
 use stitch_common::range::RangeId;
 
 use crate::cells;
@@ -17,7 +15,6 @@ use crate::plan::scan;
 use crate::rule;
 use stitch_common::ports::Backends;
 use stitch_totals::log_follower::LogFollower;
-use stitch_totals::range_totals::Span;
 use stitch_totals::scan_key::ScanKey;
 
 /// Moves the cuts of these ranges on and judges their cells by them: those that the cut has passed, or every cell where
@@ -25,7 +22,7 @@ use stitch_totals::scan_key::ScanKey;
 ///
 /// # Errors
 /// A server could not be asked, no calm came, or too much is wrong.
-pub async fn converge<B: Backends>(
+pub(crate) async fn converge<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     found: &mut AuditFindings,
@@ -36,7 +33,10 @@ pub async fn converge<B: Backends>(
     let (mut passed, mut whole) = (Vec::new(), Vec::new());
     let mut share = context.memory.share();
     for &range in &ranges {
-        move_cut(context, follower, range, &cut.of(range)).await?;
+        let reader = context.log_reader();
+        follower
+            .advance::<_, _, Error>(&reader, range, &cut.of(range))
+            .await?;
         let cells = follower.totals_mut().of_mut(range).take_passed();
         let is_most = is_most(cells.len(), follower.totals().of(range).cells());
         if is_most || found.of(range).is_forgotten() {
@@ -51,7 +51,7 @@ pub async fn converge<B: Backends>(
         judge(context, follower, found, some).await?;
     }
     if rule::end_is_queried_after_reading() {
-        reach_end(context, follower, &cut).await?;
+        follower.reach_end(context.log, &cut.partitions()).await?;
     }
     Ok(())
 }
@@ -68,50 +68,6 @@ fn is_most(passed: usize, cells: u64) -> bool {
         .unwrap_or(u64::MAX)
         .saturating_mul(TIMES);
     passed > FEW && times > cells
-}
-
-/// Moves the cut of `range` on, and waits until its totals are complete.
-///
-/// # Errors
-/// The cut went back, or the log could not be read.
-pub async fn move_cut<B: Backends>(
-    context: &RestoreContext<'_, B>,
-    follower: &LogFollower,
-    range: RangeId,
-    cut: &Offsets,
-) -> Result<(), Error> {
-    let again = follower.totals_mut().of_mut(range).advance(cut)?;
-    let reader = context.log_reader();
-    let read = reader.read::<Error>(&again, |partition, records| {
-        let span: Span = again[&partition];
-        follower.totals_mut().retake(range, span, records);
-        Ok(())
-    });
-    read.await?;
-    follower.reach(cut).await?;
-    Ok(())
-}
-
-/// Asks Kafka for the end of every partition now, and waits until everything below has been read. Whatever can have
-/// changed a cell that was read before this call has an event among it. Returns the ends.
-///
-/// # Errors
-/// Kafka could not be asked, or the log not be read.
-pub async fn reach_end<B: Backends>(
-    context: &RestoreContext<'_, B>,
-    follower: &LogFollower,
-    cut: &BaseCut,
-) -> Result<Offsets, Error> {
-    let mut partitions: BTreeSet<_> = context.log.partitions().await?.into_iter().collect();
-    partitions.extend(cut.partitions());
-    let partitions: Vec<_> = partitions.into_iter().collect();
-    let bounds = context.log.bounds(&partitions).await?;
-    let ends = bounds
-        .into_iter()
-        .map(|(partition, bounds)| (partition, bounds.end));
-    let ends = Offsets(ends.collect());
-    follower.reach(&ends).await?;
-    Ok(ends)
 }
 
 async fn judge<B: Backends>(

@@ -13,7 +13,7 @@ use crate::plan::judge::Drift;
 
 /// The cells of a plan that is not finished. What is on disk is removed when it is dropped.
 #[derive(Debug)]
-pub struct Draft {
+pub(crate) struct Draft {
     path: PathBuf,
     cells: Part,
     checksum: crc32fast::Hasher,
@@ -54,7 +54,7 @@ impl Draft {
     ///
     /// # Errors
     /// Nothing can be written there.
-    pub fn begin(path: &Path) -> Result<Self, UserError> {
+    pub(crate) fn begin(path: &Path) -> Result<Self, UserError> {
         let cells = Part::create(path, ".cells").map_err(|error| unwritable(path, &error))?;
         Ok(Self {
             path: path.to_owned(),
@@ -67,7 +67,7 @@ impl Draft {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn add(&mut self, cell: &Cell, drift: Drift) -> Result<(), UserError> {
+    pub(crate) fn add(&mut self, cell: &Cell, drift: Drift) -> Result<(), UserError> {
         let line = encoded_line(cell, drift);
         self.checksum.update(&line);
         let written = self.cells.file.write_all(&line);
@@ -78,7 +78,7 @@ impl Draft {
     ///
     /// # Errors
     /// It cannot be written; what was there before is still there.
-    pub fn finish(mut self, plan: &Plan) -> Result<(), UserError> {
+    pub(crate) fn finish(mut self, plan: &Plan) -> Result<(), UserError> {
         let finished = self.put_in_place(plan);
         finished.map_err(|error| unwritable(&self.path, &error))
     }

@@ -13,12 +13,12 @@ use stitch_totals::range_totals::RangeTotals;
 use stitch_totals::scan_key::in_scan_order;
 
 /// A row of the scan.
-pub type Row = (Token, Counter, CellSlot, Count);
+pub(crate) type Row = (Token, Counter, CellSlot, Count);
 
 /// Joins the scan of one token interval with the ledger of the range that it lies in. The ledger's cut must not move
 /// meanwhile.
 #[derive(Debug)]
-pub struct Merge {
+pub(crate) struct Merge {
     /// Counters of the ledger in the interval that the scan has not reached yet, the last of them first.
     ahead: Vec<u32>,
     at: Option<At>,
@@ -51,7 +51,7 @@ pub struct OutOfOrder(pub Cell);
 
 /// What is looked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// The counters that there are.
     pub definitions: &'a Definitions,
     /// Those of them that are judged.
@@ -64,13 +64,7 @@ impl Wanted<'_> {
         if self.definitions.counter(name).is_none() {
             return LeaseKeeper::Unnamed;
         }
-        let scope = self.scope;
-        let named = scope
-            .counter
-            .as_ref()
-            .is_none_or(|name| *name == counter.name);
-        let keyed = scope.key.as_ref().is_none_or(|key| *key == counter.key);
-        if named && keyed {
+        if self.scope.has_counter(counter) {
             LeaseKeeper::InScope
         } else {
             LeaseKeeper::OutOfScope
@@ -81,7 +75,7 @@ impl Wanted<'_> {
 impl Merge {
     /// Begins with the first row of `interval`.
     #[must_use]
-    pub fn new(totals: &RangeTotals, interval: TokenInterval) -> Self {
+    pub(crate) fn new(totals: &RangeTotals, interval: TokenInterval) -> Self {
         let mut ahead = totals.in_scan_order(interval);
         ahead.reverse();
         Self {
@@ -95,7 +89,7 @@ impl Merge {
     ///
     /// # Errors
     /// They are not in the order of the scan: nothing can be judged by it.
-    pub fn rows(
+    pub(crate) fn rows(
         &mut self,
         wanted: Wanted<'_>,
         totals: &RangeTotals,
@@ -122,13 +116,13 @@ impl Merge {
 
     /// About how much memory takes what was found so far.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
+    pub(crate) const fn bytes(&self) -> usize {
         self.verdicts.bytes()
     }
 
     /// Ends with the last row of the interval: what the log expects behind it is missing.
     #[must_use]
-    pub fn finish(mut self, totals: &RangeTotals) -> Verdicts {
+    pub(crate) fn finish(mut self, totals: &RangeTotals) -> Verdicts {
         self.leave();
         while let Some(counter) = self.ahead.pop() {
             self.missing(totals, counter);

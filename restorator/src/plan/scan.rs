@@ -29,7 +29,7 @@ const INTERVALS_MIN: u64 = 32;
 ///
 /// # Errors
 /// Too few replicas answered, several times; or too much is wrong.
-pub async fn first<B: Backends>(
+pub(crate) async fn first<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     ranges: &[RangeId],
@@ -46,7 +46,7 @@ pub async fn first<B: Backends>(
 ///
 /// # Errors
 /// Too few replicas answered, several times; or too much is wrong.
-pub async fn scan<B: Backends>(
+pub(crate) async fn scan<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     ranges: &[RangeId],

@@ -23,7 +23,7 @@ use stitch_totals::log_follower::LogFollower;
 /// What a range's restoration has in ZooKeeper and has sent to the store: what [`release`](super::release) gives back
 /// however the restoration ends.
 #[derive(Debug)]
-pub struct Claim {
+pub(crate) struct Claim {
     pub(super) range: RangeId,
     pub(super) lock: RangeLock,
     pub(super) request: Option<RevocationRequest>,
@@ -36,7 +36,7 @@ pub struct Claim {
 
 impl Claim {
     /// A claim to `range` for which nothing has been done yet.
-    pub fn new<B: Backends>(context: &RestoreContext<'_, B>, range: RangeId) -> Self {
+    pub(crate) fn new<B: Backends>(context: &RestoreContext<'_, B>, range: RangeId) -> Self {
         Self {
             range,
             lock: RangeLock::new(context.session, range, Kind::Exclusive),
@@ -50,7 +50,7 @@ impl Claim {
 }
 
 /// The range is held, and nobody but this process has a request in it that could still change the store (I1).
-pub struct Held<'a, B: Backends> {
+pub(crate) struct Held<'a, B: Backends> {
     context: &'a RestoreContext<'a, B>,
     pub(super) follower: &'a LogFollower,
     pub(super) journal: &'a Journal,
@@ -60,12 +60,12 @@ pub struct Held<'a, B: Backends> {
 
 impl<'a, B: Backends> Held<'a, B> {
     /// What the restoration works with.
-    pub const fn context(&self) -> &'a RestoreContext<'a, B> {
+    pub(crate) const fn context(&self) -> &'a RestoreContext<'a, B> {
         self.context
     }
 
     /// Which range.
-    pub const fn range(&self) -> RangeId {
+    pub(crate) const fn range(&self) -> RangeId {
         self.claim.range
     }
 }
@@ -74,7 +74,7 @@ impl<'a, B: Backends> Held<'a, B> {
 ///
 /// # Errors
 /// At the bound, or when something could not be done. The claim says what has to be given back.
-pub async fn range<'a, B: Backends>(
+pub(crate) async fn range<'a, B: Backends>(
     context: &'a RestoreContext<'a, B>,
     follower: &'a LogFollower,
     journal: &'a Journal,

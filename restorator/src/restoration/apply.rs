@@ -23,20 +23,20 @@ use stitch_common::ports::Backends;
 
 /// Every difference was applied.
 #[derive(Debug)]
-pub struct Applied {
+pub(crate) struct Applied {
     corrections: Vec<(Cell, Drift)>,
 }
 
 impl Applied {
     /// What was corrected.
-    pub fn corrections(&self) -> &[(Cell, Drift)] {
+    pub(crate) fn corrections(&self) -> &[(Cell, Drift)] {
         &self.corrections
     }
 }
 
 /// What came of sending.
 #[derive(Debug)]
-pub enum Sent {
+pub(crate) enum Sent {
     /// All of it is applied.
     Applied(Applied),
     /// Of some it is not known, and never will be: a calm, and then everything is read again.
@@ -54,7 +54,7 @@ enum Batch {
 ///
 /// # Errors
 /// Nothing is on its way any more, or the claim says that something is unsettled.
-pub async fn once<B: Backends>(
+pub(crate) async fn once<B: Backends>(
     held: &mut Held<'_, B>,
     cut: &Cut,
     delta: Delta,
@@ -128,7 +128,7 @@ pub async fn once<B: Backends>(
 ///
 /// # Errors
 /// No calm came.
-pub async fn wait_out<B: Backends>(held: &mut Held<'_, B>) -> Result<(), Unverified> {
+pub(crate) async fn wait_out<B: Backends>(held: &mut Held<'_, B>) -> Result<(), Unverified> {
     let note = "the outcome of some corrections is unknown: awaiting a calm, then everything is read again";
     held.context().progress.note(note);
     if rule::quiescence_comes_after_an_unknown_outcome() {

@@ -15,14 +15,14 @@ use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
 
 /// The bound of one range's restoration.
-pub struct Bound<'a, B: Backends> {
+pub(crate) struct Bound<'a, B: Backends> {
     context: &'a RestoreContext<'a, B>,
     until: Moment,
 }
 
 impl<'a, B: Backends> Bound<'a, B> {
     /// A bound that begins to run now.
-    pub fn new(context: &'a RestoreContext<'a, B>) -> Self {
+    pub(crate) fn new(context: &'a RestoreContext<'a, B>) -> Self {
         let until = context
             .clock
             .now()
@@ -35,7 +35,7 @@ impl<'a, B: Backends> Bound<'a, B> {
     ///
     /// # Errors
     /// As told, or those of `work`.
-    pub async fn wait<T, E: Into<Unverified>>(
+    pub(crate) async fn wait<T, E: Into<Unverified>>(
         &self,
         what: &'static str,
         work: impl Future<Output = Result<T, E>>,
@@ -54,7 +54,10 @@ impl<'a, B: Backends> Bound<'a, B> {
     ///
     /// # Errors
     /// No calm came, the session ended, or a stop was asked for.
-    pub async fn wait_out(&mut self, in_doubt: quiescence::InDoubt) -> Result<(), Unverified> {
+    pub(crate) async fn wait_out(
+        &mut self,
+        in_doubt: quiescence::InDoubt,
+    ) -> Result<(), Unverified> {
         let calm = in_doubt.wait_out(self.context);
         let context = self.context;
         self.beside(context, calm).await
@@ -64,7 +67,7 @@ impl<'a, B: Backends> Bound<'a, B> {
     ///
     /// # Errors
     /// No calm came, the session ended, or a stop was asked for.
-    pub async fn calm(&mut self) -> Result<(), Unverified> {
+    pub(crate) async fn calm(&mut self) -> Result<(), Unverified> {
         let context = self.context;
         self.beside(context, quiescence::calm(context)).await
     }

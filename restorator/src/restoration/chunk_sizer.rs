@@ -14,7 +14,7 @@ const CELLS_MIN: usize = 20;
 
 /// The size of portions, learnt in all ranges together.
 #[derive(Debug)]
-pub struct ChunkSizer {
+pub(crate) struct ChunkSizer {
     cells: Cell<usize>,
     cells_max: usize,
     target: Duration,
@@ -23,7 +23,7 @@ pub struct ChunkSizer {
 impl ChunkSizer {
     /// Nothing is learnt yet.
     #[must_use]
-    pub fn new(config: &Restorator) -> Self {
+    pub(crate) fn new(config: &Restorator) -> Self {
         let cells_max = config.cells_per_lock_max.max(1);
         Self {
             cells: Cell::new(FIRST_CELLS.min(cells_max)),
@@ -34,13 +34,13 @@ impl ChunkSizer {
 
     /// How many cells the next lock corrects at most.
     #[must_use]
-    pub fn cells(&self) -> usize {
+    pub(crate) fn cells(&self) -> usize {
         self.cells.get()
     }
 
     /// So many cells took so long. Changes the size by a factor of two at most, because one lock may have met anything;
     /// few cells that were quick tell nothing, because what is not done by the cell weighs most in them.
-    pub fn learn(&self, cells: usize, took: Duration) {
+    pub(crate) fn learn(&self, cells: usize, took: Duration) {
         let size = self.cells();
         if cells < size && took <= self.target {
             return;

@@ -12,18 +12,18 @@ use stitch_common::ports::Backends;
 
 /// The cells that are wrong under the lock.
 #[derive(Debug)]
-pub struct Current {
+pub(crate) struct Current {
     wrong: Vec<(Cell, Drift)>,
 }
 
 impl Current {
     /// The cells, and in what way they are wrong.
-    pub fn wrong(&self) -> &[(Cell, Drift)] {
+    pub(crate) fn wrong(&self) -> &[(Cell, Drift)] {
         &self.wrong
     }
 
     /// The same, to be corrected.
-    pub fn into_wrong(self) -> Vec<(Cell, Drift)> {
+    pub(crate) fn into_wrong(self) -> Vec<(Cell, Drift)> {
         self.wrong
     }
 }
@@ -32,7 +32,10 @@ impl Current {
 ///
 /// # Errors
 /// At the bound, or too few replicas answered.
-pub async fn read<B: Backends>(held: &Held<'_, B>, dirty: &Dirty) -> Result<Current, Unverified> {
+pub(crate) async fn read<B: Backends>(
+    held: &Held<'_, B>,
+    dirty: &Dirty,
+) -> Result<Current, Unverified> {
     let expected = dirty.expected();
     let read = cells::read(held.context(), expected.keys());
     let read = held.bound.wait("reading the cells", read).await?;

@@ -13,19 +13,19 @@ use stitch_common::ports::Backends;
 
 /// Where every partition stands for this range, for as long as its lock is held.
 #[derive(Debug)]
-pub struct Cut {
+pub(crate) struct Cut {
     all: BaseCut,
     offsets: Offsets,
 }
 
 impl Cut {
     /// Checkpoint of every partition, for all ranges.
-    pub const fn all(&self) -> &BaseCut {
+    pub(crate) const fn all(&self) -> &BaseCut {
         &self.all
     }
 
     /// The range's place in every partition.
-    pub const fn offsets(&self) -> &Offsets {
+    pub(crate) const fn offsets(&self) -> &Offsets {
         &self.offsets
     }
 }
@@ -34,7 +34,7 @@ impl Cut {
 ///
 /// # Errors
 /// A partition has no progress, or it went back; or the namespace was changed.
-pub async fn find<B: Backends>(held: &Held<'_, B>) -> Result<Cut, Unverified> {
+pub(crate) async fn find<B: Backends>(held: &Held<'_, B>) -> Result<Cut, Unverified> {
     let context = held.context();
     let read = BaseCut::read(context);
     let all = held.bound.wait("reading the cut", read).await?;

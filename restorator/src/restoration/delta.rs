@@ -12,23 +12,23 @@ use stitch_common::ports::Backends;
 
 /// Corrections, each to be sent once.
 #[derive(Debug)]
-pub struct Delta {
+pub(crate) struct Delta {
     corrections: Vec<(Cell, Drift)>,
 }
 
 impl Delta {
     /// The cells, and in what way they are wrong.
-    pub fn corrections(&self) -> &[(Cell, Drift)] {
+    pub(crate) fn corrections(&self) -> &[(Cell, Drift)] {
         &self.corrections
     }
 
     /// The same, to be sent.
-    pub fn into_corrections(self) -> Vec<(Cell, Drift)> {
+    pub(crate) fn into_corrections(self) -> Vec<(Cell, Drift)> {
         self.corrections
     }
 
     /// The same as batches of one counter each.
-    pub fn batches(&self) -> Vec<CounterBatch> {
+    pub(crate) fn batches(&self) -> Vec<CounterBatch> {
         batches(&self.corrections)
     }
 }
@@ -52,7 +52,10 @@ fn batches(corrections: &[(Cell, Drift)]) -> Vec<CounterBatch> {
 ///
 /// # Errors
 /// They do: nothing of the range is corrected.
-pub fn between<B: Backends>(held: &mut Held<'_, B>, current: Current) -> Result<Delta, Unverified> {
+pub(crate) fn between<B: Backends>(
+    held: &mut Held<'_, B>,
+    current: Current,
+) -> Result<Delta, Unverified> {
     let context = held.context();
     let known = &held.claim.corrected;
     let new = current

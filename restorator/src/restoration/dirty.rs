@@ -9,8 +9,8 @@ use stitch_common::offset::Offsets;
 use super::acquire::Held;
 use super::chunk::Chunk;
 use super::cut::Cut;
+use crate::error::Error;
 use crate::failpoint;
-use crate::plan::converge::{move_cut, reach_end};
 use crate::plan::judge::Verdicts;
 use crate::rule;
 use crate::unverified::Unverified;
@@ -20,20 +20,20 @@ use stitch_totals::scan_key::ScanKey;
 
 /// The cells that are read under the lock, each with what the events below the cut add up to.
 #[derive(Debug)]
-pub struct Dirty {
+pub(crate) struct Dirty {
     expected: BTreeMap<Cell, Count>,
     is_all: bool,
 }
 
 impl Dirty {
     /// The cells, and what each should hold.
-    pub const fn expected(&self) -> &BTreeMap<Cell, Count> {
+    pub(crate) const fn expected(&self) -> &BTreeMap<Cell, Count> {
         &self.expected
     }
 
     /// Whether every cell that may be wrong is among them, and not just a portion of those that are known to be.
     #[must_use]
-    pub const fn is_all(&self) -> bool {
+    pub(crate) const fn is_all(&self) -> bool {
         self.is_all
     }
 }
@@ -43,7 +43,7 @@ impl Dirty {
 ///
 /// # Errors
 /// At the bound; progress lies beyond the log's end; or the log could not be read.
-pub async fn follow<B: Backends>(
+pub(crate) async fn follow<B: Backends>(
     held: &Held<'_, B>,
     cut: &Cut,
     verdicts: &Verdicts,
@@ -51,16 +51,18 @@ pub async fn follow<B: Backends>(
 ) -> Result<Dirty, Unverified> {
     let (context, follower, range) = (held.context(), held.follower, held.range());
     if rule::end_is_queried_after_the_grant() {
-        let reached = reach_end(context, follower, cut.all());
+        let known = cut.all().partitions();
+        let reached = follower.reach_end(context.log, &known);
         let ends = held
             .bound
             .wait("reading the log to its end", reached)
             .await?;
         within(cut.offsets(), &ends)?;
     }
-    let moved = move_cut(context, follower, range, cut.offsets());
+    let reader = context.log_reader();
+    let advanced = follower.advance::<_, _, Error>(&reader, range, cut.offsets());
     held.bound
-        .wait("adding up the log to the cut", moved)
+        .wait("adding up the log to the cut", advanced)
         .await?;
     let expected = match chunk {
         // What the cut has passed stays noted: it is judged when the range is closed in on again.

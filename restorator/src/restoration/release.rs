@@ -17,7 +17,7 @@ use stitch_common::wait::within;
 
 /// What is left of a claim that was given back.
 #[derive(Debug)]
-pub struct GivenBack {
+pub(crate) struct GivenBack {
     /// What was corrected, or may have been.
     pub(super) corrected: BTreeMap<Cell, Drift>,
     /// How long the lock was waited for.
@@ -28,7 +28,10 @@ pub struct GivenBack {
 
 /// Marks what is unsettled, then deletes the WRIT node. Bounded by a session timeout: what cannot be deleted by then
 /// goes with the session.
-pub async fn range<B: Backends>(context: &RestoreContext<'_, B>, mut claim: Claim) -> GivenBack {
+pub(crate) async fn range<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    mut claim: Claim,
+) -> GivenBack {
     let session_timeout = stitch_common::ports::Session::timeout(context.session.zookeeper());
     let given_back = within(
         context.clock,

@@ -24,21 +24,21 @@ use stitch_totals::range_totals::RangeTotals;
 
 /// Every cell in scope of the range equals what the events below the cut add up to (I3).
 #[derive(Debug)]
-pub struct Verified {
+pub(crate) struct Verified {
     cells: usize,
 }
 
 impl Verified {
     /// How many cells were read under the lock.
     #[must_use]
-    pub const fn cells(&self) -> usize {
+    pub(crate) const fn cells(&self) -> usize {
         self.cells
     }
 }
 
 /// What came of reading again.
 #[derive(Debug)]
-pub enum Checked {
+pub(crate) enum Checked {
     /// All is right.
     Right(Verified),
     /// These are right, a portion; of the other cells nothing is said.
@@ -51,7 +51,7 @@ pub enum Checked {
 ///
 /// # Errors
 /// The proof is broken, or could not be completed.
-pub async fn again<B: Backends>(
+pub(crate) async fn again<B: Backends>(
     held: &mut Held<'_, B>,
     cut: &Cut,
     dirty: &Dirty,

@@ -205,7 +205,7 @@ proptest! {
         let packed = || PackedSlot::pack(slot).into_iter();
         let mut totals = RangeTotals::new(at(cuts[0]));
         for (offset, amount) in (0..).zip(&amounts) {
-            totals.take(P, Offset(offset), &place, packed(), Amount(*amount));
+            totals.add(P, Offset(offset), &place, packed(), Amount(*amount));
         }
         if forget {
             totals.forget();
@@ -214,7 +214,7 @@ proptest! {
             for (_, span) in totals.advance(&at(cut)).expect("it only goes on") {
                 for offset in span.from.0..span.to.0 {
                     let amount = amounts[usize::try_from(offset).expect("small")];
-                    totals.retake(&place, packed(), Amount(amount));
+                    totals.add_again(&place, packed(), Amount(amount));
                 }
             }
             let below = amounts.iter().take(usize::try_from(cut).expect("small"));

@@ -48,7 +48,7 @@ fn totals(bounds: &Bounds, range: usize, cut: &Ends, ends: &Ends) -> RangeTotals
                 let at_offset = Offset(i64::try_from(at).expect("few events"));
                 let amount = Amount(bounds.amount(p, at).into());
                 let slots = std::iter::once(one.slot);
-                totals.take(partition(p), at_offset, &one.place, slots, amount);
+                totals.add(partition(p), at_offset, &one.place, slots, amount);
             }
         }
     }

@@ -12,8 +12,8 @@ use stitch_common::user_error::UserError;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::namespace::{ValidatedNamespace, validate};
 use stitch_protocol::quiescence::KnownNodes;
-use stitch_totals::expected::Log;
 use stitch_totals::memory_pool::MemoryPool;
+use stitch_totals::source::LogSource;
 
 use crate::journal::{Journal, JournalError};
 use crate::lease_keeper::LeaseKeeper;
@@ -76,8 +76,8 @@ impl<B: Backends> RestoreContext<'_, B> {
     }
 
     /// Reads spans of the log.
-    pub(crate) const fn log_reader(&self) -> Log<'_, B::Log, B::Clock> {
-        Log::new(self.log, self.clock, PATIENCE)
+    pub(crate) const fn log_reader(&self) -> LogSource<'_, B::Log, B::Clock> {
+        LogSource::new(self.log, self.clock, PATIENCE)
     }
 
     /// Validates the namespace once more, after the log was read: meanwhile the topic may have lost its beginning, or

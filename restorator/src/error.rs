@@ -6,9 +6,9 @@ use stitch_common::ports::{LogError, StoreError};
 
 use crate::lease_keeper::Interruption;
 use crate::plan::merge::OutOfOrder;
-use stitch_totals::expected::ExpectedError;
 use stitch_totals::memory_pool::TooLarge;
 use stitch_totals::range_totals::WentBack;
+use stitch_totals::source::ExpectedError;
 
 /// Why something could not be done; variants by what the operator will do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

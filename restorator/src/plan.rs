@@ -16,8 +16,8 @@ use crate::error::Error;
 use crate::preflight;
 use crate::rule;
 use stitch_common::ports::Backends;
-use stitch_totals::expected::ExpectedTotals;
 use stitch_totals::log_follower::LogFollower;
+use stitch_totals::source::ExpectedTotals;
 use stitch_totals::totals_by_range::TotalsByRange;
 
 pub(crate) mod base_cut;
@@ -90,7 +90,7 @@ pub(crate) async fn audit<B: Backends, E: From<Error>>(
     let AuditBaseline { cut, follower } = begun;
     let highest = cut.highest(context.scope);
     follower.reach(&highest).await.map_err(Error::from)?;
-    let kept_max = context.memory.left() / 4;
+    let kept_max = context.memory.available() / 4;
     let mut found = AuditFindings::new(&context.memory, []);
     let mut left: VecDeque<RangeId> = context.scope.ranges().collect();
     while !left.is_empty() {
@@ -118,7 +118,7 @@ fn slice<B: Backends>(
     while let Some(&next) = left.front() {
         let cells = usize::try_from(totals.of(next).cells()).unwrap_or(usize::MAX);
         bytes += cells.saturating_mul(WRONG_CELL_BYTES);
-        if !slice.is_empty() && bytes > context.memory.left() / 2 {
+        if !slice.is_empty() && bytes > context.memory.available() / 2 {
             break;
         }
         slice.push(next);
@@ -161,6 +161,6 @@ async fn some<B: Backends>(
 
 fn unjudged(follower: &LogFollower, ranges: &[RangeId]) -> usize {
     let totals = follower.totals();
-    let dirty = ranges.iter().map(|range| totals.of(*range).dirty_number());
+    let dirty = ranges.iter().map(|range| totals.of(*range).dirty_count());
     dirty.sum()
 }

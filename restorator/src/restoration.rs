@@ -93,7 +93,7 @@ pub(crate) async fn run<B: Backends>(
 ) -> Restored {
     let mut chunks = Chunks::default();
     let mut corrected = BTreeMap::new();
-    let mut kept = context.memory.share();
+    let mut kept = context.memory.reservation();
     let (mut waited, mut locked) = (Duration::ZERO, Vec::new());
     let outcome = loop {
         let closing_in = converge::converge(context, follower, &mut found);
@@ -156,7 +156,7 @@ fn made_right(
         let verdicts = verdicts.entry(range).or_default();
         cells.iter().for_each(|cell| verdicts.right(cell));
     })?;
-    kept.add(cells.len() * WRONG_CELL_BYTES)
+    kept.try_grow(cells.len() * WRONG_CELL_BYTES)
 }
 
 /// How the work under one lock ended.
@@ -178,17 +178,17 @@ async fn under_one_lock<B: Backends>(
 ) -> Result<Ended, Unverified> {
     let cells = match &chunk {
         Some(chunk) => chunk.cells().len(),
-        None => verdicts.wrong().len() + follower.totals().of(claim.range).dirty_number(),
+        None => verdicts.wrong().len() + follower.totals().of(claim.range).dirty_count(),
     };
     // Nothing is locked unless there is memory for the cells that are known to need the lock.
-    let room = context.memory.take(cells * LOCKED_CELL_BYTES);
+    let room = context.memory.try_reserve(cells * LOCKED_CELL_BYTES);
     let mut room = room.map_err(Error::from)?;
     failpoint::pass("r2-closed-in");
     let mut held = acquire::range(context, follower, journal, claim).await?;
     let cut = cut::find(&held).await?;
     let dirty = dirty::follow(&held, &cut, verdicts, chunk.as_ref()).await?;
     let locked = dirty.expected().len() * LOCKED_CELL_BYTES;
-    room.set(locked).map_err(Error::from)?;
+    room.try_resize(locked).map_err(Error::from)?;
     let begun = context.clock.now();
     let (mut corrections, mut calms) = (0, 0);
     loop {

@@ -10,7 +10,7 @@ use stitch_common::user_error::UserError;
 use crate::error::Error;
 use crate::journal::JournalError;
 use crate::limits::Exceeded;
-use stitch_totals::expected::ExpectedError;
+use stitch_totals::source::ExpectedError;
 
 /// Why a range is not proved.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -52,7 +52,7 @@ fn totals(counters: usize, cells: i64, is_below: bool) -> RangeTotals {
     for n in 0..cells {
         for key in 0..counters {
             let slots = PackedSlot::pack(hour(n)).into_iter();
-            totals.take(P, Offset(0), &place(key), slots, Amount(1));
+            totals.add(P, Offset(0), &place(key), slots, Amount(1));
         }
     }
     totals
@@ -65,7 +65,7 @@ fn missing(totals: &RangeTotals) -> Verdicts {
     let all = totals.in_scan_order(none.interval(stitch_common::range::RangeId(0)));
     for counter in all {
         for (slot, total) in totals.totals(counter) {
-            let counter = totals.place(counter).counter().clone();
+            let counter = totals.scan_key(counter).counter().clone();
             verdicts.judge(Cell { counter, slot }, total, Count(0));
         }
     }

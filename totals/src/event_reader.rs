@@ -1,19 +1,19 @@
-//! What records of the log add to which cells, as far as they are in scope. One decoder serves processor and
-//! restorator, so both count the same.
+//! Reads records of the log: what each contributes to which counters in scope. Processor and restorator share one
+//! decoder, so both count the same.
 
 use stitch_common::cell::{Amount, Granularity};
 use stitch_common::definition::Definitions;
 use stitch_common::event::{Decoded, Decoder, Event, slot};
 use stitch_common::ports::Record;
 use stitch_common::range::{RangeBits, RangeId};
-
-use crate::scan_key::{PackedSlot, ScanKey};
 use stitch_common::scope::Scope;
 
-/// Reads records for one scope.
+use crate::scan_key::{PackedSlot, ScanKey};
+
 #[derive(Clone, Debug)]
 pub struct EventReader {
     decoder: Decoder,
+    /// Those of each definition.
     granularities: Vec<Vec<Granularity>>,
     bits: RangeBits,
     scope: Scope,
@@ -22,18 +22,15 @@ pub struct EventReader {
 /// What one event adds to one counter.
 #[derive(Clone, Copy, Debug)]
 pub struct Contribution<'a> {
-    /// The counter's range.
     pub range: RangeId,
-    /// The counter.
-    pub place: &'a ScanKey,
-    /// Its cells.
+    pub key: &'a ScanKey,
+    /// The counter's cells that the event is in.
     pub slots: &'a [PackedSlot],
-    /// How much is added to each; not 0.
+    /// What is added to each of them; not 0.
     pub amount: Amount,
 }
 
 impl EventReader {
-    /// Reads by these definitions what is in this scope.
     #[must_use]
     pub fn new(definitions: &Definitions, scope: &Scope) -> Self {
         let counters = definitions.counters.iter();
@@ -47,7 +44,8 @@ impl EventReader {
         }
     }
 
-    /// Tells `each` what `record` adds in scope. A record that counts nowhere adds nothing, and so does an amount of 0.
+    /// Passes what `record` contributes in scope to `each`. A record that is ignored or rejected contributes nothing, and
+    /// neither does an amount of 0.
     pub fn read(&self, record: &Record, mut each: impl FnMut(Contribution<'_>)) {
         let event = match self.decoder.decode(record.value.as_deref()) {
             Decoded::Event(event) => event,
@@ -59,8 +57,8 @@ impl EventReader {
             if increment.amount.is_zero() || !self.scope.has_counter(&increment.counter) {
                 continue;
             }
-            let place = ScanKey::of(increment.counter);
-            let range = self.bits.range_of(place.token());
+            let key = ScanKey::of(increment.counter);
+            let range = self.bits.range_of(key.token());
             if !self.scope.has_range(range) {
                 continue;
             }
@@ -71,7 +69,7 @@ impl EventReader {
             }));
             each(Contribution {
                 range,
-                place: &place,
+                key: &key,
                 slots: &slots,
                 amount: increment.amount,
             });
@@ -85,13 +83,13 @@ mod tests {
     use stitch_common::cell::{Counter, CounterName, Key};
     use stitch_testkit::samples;
 
-    fn additions(events: &EventReader, value: &str) -> Vec<(String, usize, i64)> {
+    fn contributions(reader: &EventReader, value: &str) -> Vec<(String, usize, i64)> {
         let mut found = Vec::new();
-        events.read(&samples::record(0, value), |contribution| {
-            let counter = contribution.place.counter().to_string();
+        reader.read(&samples::record(0, value), |contribution| {
+            let counter = contribution.key.counter().to_string();
             assert_eq!(
                 contribution.range,
-                samples::BITS.range_of(contribution.place.token())
+                samples::BITS.range_of(contribution.key.token())
             );
             found.push((counter, contribution.slots.len(), contribution.amount.0));
         });
@@ -99,33 +97,33 @@ mod tests {
     }
 
     #[test]
-    fn an_event_adds_to_every_cell_of_every_counter_that_lists_it() {
-        let events = EventReader::new(&samples::definitions(), &samples::everything());
-        let found = additions(
-            &events,
+    fn an_event_contributes_to_every_cell_of_every_counter_that_lists_it() {
+        let reader = EventReader::new(&samples::definitions(), &samples::everything());
+        let found = contributions(
+            &reader,
             r#"{"type":"play","time":0,"track":"a","bytes":-7}"#,
         );
         assert_eq!(
             found,
             [("bytes/a".to_owned(), 1, -7), ("plays/a".to_owned(), 2, 1)]
         );
-        assert!(additions(&events, r#"{"type":"play","time":0}"#).is_empty());
+        assert!(contributions(&reader, r#"{"type":"play","time":0}"#).is_empty());
     }
 
     #[test]
-    fn an_amount_of_zero_adds_nothing_and_touches_nothing() {
-        let events = EventReader::new(&samples::definitions(), &samples::everything());
-        let found = additions(&events, r#"{"type":"play","time":0,"track":"a","bytes":0}"#);
+    fn an_amount_of_zero_contributes_nothing() {
+        let reader = EventReader::new(&samples::definitions(), &samples::everything());
+        let found = contributions(&reader, r#"{"type":"play","time":0,"track":"a","bytes":0}"#);
         assert_eq!(found, [("plays/a".to_owned(), 2, 1)]);
     }
 
     #[test]
-    fn only_what_is_in_scope_is_read() {
+    fn events_out_of_scope_contribute_nothing() {
         let value = r#"{"type":"play","time":0,"track":"a","bytes":3}"#;
         let mut scope = samples::everything();
         scope.counter = Some(CounterName("plays".into()));
         let read =
-            |scope: &Scope| additions(&EventReader::new(&samples::definitions(), scope), value);
+            |scope: &Scope| contributions(&EventReader::new(&samples::definitions(), scope), value);
         assert_eq!(read(&scope), [("plays/a".to_owned(), 2, 1)]);
         scope.key = Some(Key("b".into()));
         assert!(read(&scope).is_empty(), "another key");

@@ -1,10 +1,22 @@
-//! Expected totals: what the event log adds up to, cell by cell, in the order of the table's scan and within a bound of
-//! memory. The log itself is the first source; [`expected::ExpectedTotals`] is the seam for others.
+//! Expected totals: what the event log adds up to, cell by cell, within a bound of memory.
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`event_reader`] | one record of the log → contributions to counters in scope |
+//! | [`range_totals`] | one range: totals below its cut, dirty cells at or above it |
+//! | [`totals_by_range`] | all ranges in scope, within the memory that they reserve |
+//! | [`scan_key`] | counters and cells in the order of the table's scan, for the merge-join with it |
+//! | [`source`] | the seam: whatever adds up all events below a cut. A new source of totals goes into `source/` |
+//! | [`source::log`] | the first source: Kafka's log itself, read from its first record |
+//! | [`log_follower`] | follows the log above the cut, for all ranges together |
+//! | [`memory_pool`] | the bound that all of it shares |
+//!
+//! It decides nothing about what is right or wrong; that is the restorator's.
 
 pub mod memory_pool;
 pub mod scan_key;
 pub mod event_reader;
 pub mod range_totals;
 pub mod totals_by_range;
-pub mod expected;
+pub mod source;
 pub mod log_follower;

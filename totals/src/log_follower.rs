@@ -1,9 +1,10 @@
-//! The one follower of the log, shared by all ranges: it goes on from the base cut while everything else happens, so
-//! that under a range's lock only its end has to be waited for.
+//! Follows the log, once for all ranges: from the base cut on, while everything else happens, so that under a range's lock
+//! only its end has to be waited for.
 //!
-//! It must not decide anything: what an event means is the ledgers' business, how far one must wait the caller's.
+//! It decides nothing: the meaning of an event is the totals' business, how far to wait the caller's.
 
 use std::cell::{Ref, RefCell, RefMut};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::pin::pin;
@@ -13,67 +14,67 @@ use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{AssignmentEpoch, EventLog, Feed, FeedEvent};
 use stitch_common::range::RangeId;
+use stitch_common::wait::yield_now;
 use tokio::sync::Notify;
 
-use crate::expected::{ExpectedError, Log};
 use crate::range_totals::WentBack;
+use crate::source::{ExpectedError, LogSource};
 use crate::totals_by_range::TotalsByRange;
-use stitch_common::wait::yield_now;
 
-/// What has been read of the log, and how far.
+/// The totals as read so far, and how far that is.
 #[derive(Debug)]
 pub struct LogFollower {
     totals: RefCell<TotalsByRange>,
     state: RefCell<State>,
-    /// Something was read, or reading failed.
+    /// Notified when something was read, or reading failed.
     moved: Notify,
-    /// A partition is to be read that was not before.
-    wanted: Notify,
+    /// Notified when a partition is to be read that was not before.
+    added: Notify,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Everything below was read.
+    /// Everything below these offsets was read.
     positions: BTreeMap<Partition, Offset>,
-    /// Partitions to be started.
-    wanted: BTreeMap<Partition, Offset>,
+    /// Partitions to start, and from where.
+    unstarted: BTreeMap<Partition, Offset>,
     failed: Option<ExpectedError>,
 }
 
 const EPOCH: AssignmentEpoch = AssignmentEpoch(1);
 
 impl LogFollower {
-    /// Goes on from `from`: what lies below is in the ledgers.
+    /// A follower that starts at `from`: `totals` has every event below.
     #[must_use]
     pub fn new(totals: TotalsByRange, from: &Offsets) -> Self {
         Self {
             totals: RefCell::new(totals),
             state: RefCell::new(State {
                 positions: from.0.clone(),
-                wanted: from.0.clone(),
+                unstarted: from.0.clone(),
                 failed: None,
             }),
             moved: Notify::new(),
-            wanted: Notify::new(),
+            added: Notify::new(),
         }
     }
 
-    /// Reads on for as long as it is polled. A failure is told to whoever waits in [`LogFollower::reach`].
+    /// Reads on while it is polled. A failure is returned to every caller of [`LogFollower::reach`].
     pub async fn follow<F: Feed>(&self, mut feed: F) -> Infallible {
         loop {
-            let wanted = self.wanted.notified();
-            let starts = std::mem::take(&mut self.state.borrow_mut().wanted);
+            let added = self.added.notified();
+            let starts = std::mem::take(&mut self.state.borrow_mut().unstarted);
             for (partition, from) in starts {
                 if let Err(error) = feed.start(partition, from, EPOCH) {
                     self.fail(error.into());
                 }
             }
-            // Both are cancel-safe: a delivery stays in the feed, a wish in the state.
-            let event = match select(pin!(feed.next()), pin!(wanted)).await {
+            // Both are cancel-safe: a delivery stays in the feed, a partition to start in the state.
+            let event = match select(pin!(feed.next()), pin!(added)).await {
                 Either::Left((event, _)) => event,
                 Either::Right(((), _)) => continue,
             };
-            self.take(event);
+            self.handle(event);
             self.moved.notify_waiters();
             yield_now().await;
         }
@@ -82,9 +83,9 @@ impl LogFollower {
     /// Waits until everything below `ends` was read. Cancel-safe.
     ///
     /// # Errors
-    /// The log could not be read on; it stays so.
+    /// The log could not be read on, and never will be by this follower.
     pub async fn reach(&self, ends: &Offsets) -> Result<(), ExpectedError> {
-        self.want(ends);
+        self.start_new(ends);
         loop {
             let moved = self.moved.notified();
             if let Some(failed) = &self.state.borrow().failed {
@@ -122,7 +123,7 @@ impl LogFollower {
     /// The cut went back, or the log could not be read.
     pub async fn advance<L, C, E>(
         &self,
-        log: &Log<'_, L, C>,
+        log: &LogSource<'_, L, C>,
         range: RangeId,
         cut: &Offsets,
     ) -> Result<(), E>
@@ -134,7 +135,7 @@ impl LogFollower {
         let forgotten = self.totals_mut().of_mut(range).advance(cut)?;
         let read = log.read::<E>(&forgotten, |partition, records| {
             let span = forgotten[&partition];
-            self.totals_mut().retake(range, span, records);
+            self.totals_mut().add_again(range, span, records);
             Ok(())
         });
         read.await?;
@@ -142,25 +143,22 @@ impl LogFollower {
         Ok(())
     }
 
-    /// What was read.
     pub fn totals(&self) -> Ref<'_, TotalsByRange> {
         self.totals.borrow()
     }
 
-    /// What was read, to move cuts on. Not to be held across an `.await`.
+    /// The totals, to change them. Not to be held across an `.await`.
     pub fn totals_mut(&self) -> RefMut<'_, TotalsByRange> {
         self.totals.borrow_mut()
     }
 
-    fn want(&self, ends: &Offsets) {
+    fn start_new(&self, ends: &Offsets) {
         let state = &mut *self.state.borrow_mut();
         for &partition in ends.0.keys() {
-            if let std::collections::btree_map::Entry::Vacant(new) =
-                state.positions.entry(partition)
-            {
-                new.insert(Offset(0));
-                state.wanted.insert(partition, Offset(0));
-                self.wanted.notify_one();
+            if let Entry::Vacant(position) = state.positions.entry(partition) {
+                position.insert(Offset(0));
+                state.unstarted.insert(partition, Offset(0));
+                self.added.notify_one();
             }
         }
     }
@@ -171,23 +169,23 @@ impl LogFollower {
         ends.0.iter().all(|(partition, end)| at(partition) >= *end)
     }
 
-    fn take(&self, event: FeedEvent) {
+    fn handle(&self, event: FeedEvent) {
         match event {
             FeedEvent::Records {
                 partition, records, ..
             } => {
-                if let Err(error) = self.totals.borrow_mut().take(partition, &records) {
+                if let Err(error) = self.totals.borrow_mut().add(partition, &records) {
                     self.fail(error.into());
                 }
                 if let Some(last) = records.last() {
-                    self.pass(partition, last.offset.next());
+                    self.advance_position(partition, last.offset.next());
                 }
             }
             FeedEvent::EndReached {
                 partition,
                 end_offset,
                 ..
-            } => self.pass(partition, end_offset),
+            } => self.advance_position(partition, end_offset),
             FeedEvent::Gone {
                 partition, error, ..
             } => self.fail(ExpectedError::Gone { partition, error }),
@@ -195,7 +193,7 @@ impl LogFollower {
         }
     }
 
-    fn pass(&self, partition: Partition, position: Offset) {
+    fn advance_position(&self, partition: Partition, position: Offset) {
         let positions = &mut self.state.borrow_mut().positions;
         let at = positions.entry(partition).or_default();
         *at = position.max(*at);

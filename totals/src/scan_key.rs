@@ -1,4 +1,4 @@
-//! Where counters and cells stand in the scan of the table, so that what the log adds up to can be merge-joined with it.
+//! The order of counters and cells in a scan of the table, so that expected totals can be merge-joined with it.
 
 use std::cmp::Ordering;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -6,7 +6,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use stitch_common::cell::{Bucket, CellSlot, Counter, EventTime, Granularity};
 use stitch_common::token::Token;
 
-/// A counter and where Cassandra's partitioner puts it. Ordered as Cassandra orders partitions: by token, then by the
+/// A counter and its token. Ordered as Cassandra orders partitions: by token, then by the
 /// bytes of the partition key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScanKey {
@@ -15,7 +15,6 @@ pub struct ScanKey {
 }
 
 impl ScanKey {
-    /// The place of `counter`.
     #[must_use]
     pub fn of(counter: Counter) -> Self {
         Self {
@@ -24,13 +23,11 @@ impl ScanKey {
         }
     }
 
-    /// The token.
     #[must_use]
     pub const fn token(&self) -> Token {
         self.token
     }
 
-    /// The counter.
     #[must_use]
     pub const fn counter(&self) -> &Counter {
         &self.counter
@@ -55,8 +52,8 @@ impl PartialOrd for ScanKey {
     }
 }
 
-/// Compares two counters and their tokens as Cassandra orders partitions. A composite key is kept as each component's
-/// length in two bytes, then the component: so of two keys of one token the one with the shorter first part is first.
+/// Compares two counters and their tokens as Cassandra orders partitions. A composite key is stored as each component's
+/// length in two bytes, then the component, so of two keys of one token the one with the shorter first part is first.
 #[must_use]
 pub fn in_scan_order(
     token: Token,
@@ -94,11 +91,11 @@ impl Hasher for TokenHasher {
     }
 }
 
-/// Makes [`TokenHasher`]s: the same for every run, so that a run can be repeated exactly.
+/// Builds [`TokenHasher`]s, the same in every run, so that a run can be repeated exactly.
 pub type ByToken = BuildHasherDefault<TokenHasher>;
 
-/// A [`CellSlot`] in four bytes, in the same order. Events only touch buckets that start at a full hour of the years
-/// 1 to 9999; other slots can stand in the table, but only by hand, and have no packed form.
+/// A [`CellSlot`] in four bytes, in the same order. Events are only in buckets that start at a full hour of the years 1
+/// to 9999; other slots get into the table only by hand, and have no packed form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PackedSlot(u32);
 
@@ -106,7 +103,7 @@ const HOUR_MS: i64 = 3_600_000;
 const HOUR_BITS: u32 = 27;
 
 impl PackedSlot {
-    /// Packs `slot`, if an event can touch it.
+    /// Packs `slot`, if an event can be in it.
     #[must_use]
     pub fn pack(slot: CellSlot) -> Option<Self> {
         let since = slot.bucket.0.checked_sub(EventTime::MIN_MS)?;
@@ -124,7 +121,6 @@ impl PackedSlot {
         Some(Self((granularity << HOUR_BITS) | hours))
     }
 
-    /// The slot that was packed.
     #[must_use]
     pub fn unpack(self) -> CellSlot {
         let granularity = match self.0 >> HOUR_BITS {
@@ -157,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_slot_that_an_event_touches_survives_packing_and_keeps_its_order(
+        fn slots_of_events_survive_packing_and_keep_their_order(
             a in 0..5_usize, a_ms in EventTime::MIN_MS..=EventTime::MAX_MS,
             b in 0..5_usize, b_ms in EventTime::MIN_MS..=EventTime::MAX_MS,
         ) {
@@ -179,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_no_event_can_touch_is_not_packed() {
+    fn a_slot_that_no_event_can_be_in_is_not_packed() {
         for ms in [
             1,
             i64::MIN,

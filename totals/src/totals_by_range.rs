@@ -1,25 +1,24 @@
-//! The ledgers of all ranges in scope, within the memory that is left for them.
+//! The totals of all ranges in scope, within the memory that is left for them.
 
 use stitch_common::definition::Definitions;
 use stitch_common::offset::{Offsets, Partition};
 use stitch_common::ports::Record;
 use stitch_common::range::RangeId;
-
-use crate::event_reader::EventReader;
-use crate::memory_pool::{MemoryPool, MemoryReservation, TooLarge};
-use crate::range_totals::{RangeTotals, Span};
 use stitch_common::scope::Scope;
 
-/// What the log adds up to, range by range.
+use crate::event_reader::{Contribution, EventReader};
+use crate::memory_pool::{MemoryPool, MemoryReservation, TooLarge};
+use crate::range_totals::{RangeTotals, Span};
+
 #[derive(Debug)]
 pub struct TotalsByRange {
-    events: EventReader,
+    reader: EventReader,
     ranges: Vec<Option<RangeTotals>>,
-    share: MemoryReservation,
+    reservation: MemoryReservation,
 }
 
 impl TotalsByRange {
-    /// Empty ledgers for the ranges of `scope`, each with its base cut.
+    /// Empty totals for the ranges of `scope`, each with its base cut.
     #[must_use]
     pub fn new(
         definitions: &Definitions,
@@ -33,52 +32,47 @@ impl TotalsByRange {
                 .then(|| RangeTotals::new(cut_of(range)))
         };
         Self {
-            events: EventReader::new(definitions, scope),
+            reader: EventReader::new(definitions, scope),
             ranges: definitions.range_bits.ranges().map(totals).collect(),
-            share: memory.share(),
+            reservation: memory.reservation(),
         }
     }
 
-    /// Takes in these records of `partition`.
+    /// Adds what these records of `partition` contribute.
     ///
     /// # Errors
-    /// The totals do not fit any more.
-    pub fn take(&mut self, partition: Partition, records: &[Record]) -> Result<(), TooLarge> {
+    /// The totals no longer fit.
+    pub fn add(&mut self, partition: Partition, records: &[Record]) -> Result<(), TooLarge> {
         for record in records {
-            self.events.read(record, |contribution| {
+            self.reader.read(record, |contribution| {
                 let totals = self.ranges[usize::from(contribution.range.0)].as_mut();
-                let totals = totals.expect("additions are in scope");
+                let totals = totals.expect("contributions are in scope");
                 let slots = contribution.slots.iter().copied();
-                totals.take(
-                    partition,
-                    record.offset,
-                    contribution.place,
-                    slots,
-                    contribution.amount,
-                );
+                let Contribution { key, amount, .. } = contribution;
+                totals.add(partition, record.offset, key, slots, amount);
             });
         }
         self.fit()
     }
 
-    /// Takes in what these records, which were forgotten, add to `range`, as far as they lie in `span`.
-    pub fn retake(&mut self, range: RangeId, span: Span, records: &[Record]) {
+    /// Adds what these records, which were forgotten, contribute to `range`, as far as they lie in `span`.
+    pub fn add_again(&mut self, range: RangeId, span: Span, records: &[Record]) {
         for record in records {
             if record.offset < span.from || record.offset >= span.to {
                 continue;
             }
-            self.events.read(record, |contribution| {
+            self.reader.read(record, |contribution| {
                 if contribution.range == range {
                     let totals = self.ranges[usize::from(range.0)].as_mut();
-                    let totals = totals.expect("additions are in scope");
+                    let totals = totals.expect("contributions are in scope");
                     let slots = contribution.slots.iter().copied();
-                    totals.retake(contribution.place, slots, contribution.amount);
+                    totals.add_again(contribution.key, slots, contribution.amount);
                 }
             });
         }
     }
 
-    /// The ledger of `range`.
+    /// The totals of `range`.
     ///
     /// # Panics
     /// If `range` is not in scope.
@@ -88,7 +82,7 @@ impl TotalsByRange {
         totals.expect("the range is in scope")
     }
 
-    /// The ledger of `range`, to change it.
+    /// The totals of `range`, to change them.
     ///
     /// # Panics
     /// If `range` is not in scope.
@@ -97,23 +91,23 @@ impl TotalsByRange {
         totals.expect("the range is in scope")
     }
 
-    /// About how much memory they take.
+    /// About how many bytes they take.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.ranges.iter().flatten().map(RangeTotals::bytes).sum()
     }
 
-    /// Stays within the bound: what lies above the cuts is forgotten before anything is refused.
+    /// Keeps them within the bound. Events above the cuts are forgotten before anything is refused.
     fn fit(&mut self) -> Result<(), TooLarge> {
         let totals = self.ranges.iter().flatten();
-        let later: usize = totals.map(RangeTotals::later_bytes).sum();
-        let is_little = later <= self.share.memory().bytes_max() / 4;
-        if is_little && self.share.set(self.bytes()).is_ok() {
+        let above: usize = totals.map(RangeTotals::bytes_above_cut).sum();
+        let is_little = above <= self.reservation.pool().bytes_max() / 4;
+        if is_little && self.reservation.try_resize(self.bytes()).is_ok() {
             return Ok(());
         }
         for totals in self.ranges.iter_mut().flatten() {
             totals.forget();
         }
-        self.share.set(self.bytes())
+        self.reservation.try_resize(self.bytes())
     }
 }

@@ -239,7 +239,7 @@ pub(super) fn sums<B: Backends>(
                 .totals(counter)
                 .map(|(_, count)| i128::from(count.0))
                 .sum();
-            let name = &totals.place(counter).counter().name;
+            let name = &totals.scan_key(counter).counter().name;
             *sums.entry(name.clone()).or_default() += sum;
         }
     }

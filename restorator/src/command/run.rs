@@ -69,7 +69,10 @@ async fn alone<B: Backends>(
     // The plan's cells and a set of them, as long as the restoration lasts.
     let planned_cells = planned.map_or(0, |plan| plan.wrong.len());
     let planned_bytes = planned_cells * 2 * (WRONG_CELL_BYTES + TEXTS_BYTES);
-    let _planned = context.memory.take(planned_bytes).map_err(Error::from)?;
+    let _planned = context
+        .memory
+        .try_reserve(planned_bytes)
+        .map_err(Error::from)?;
     let Process { host, id } = context.process;
     let mut lock = RestorationLock::new(context.session, host, *id);
     let granted = unless_interrupted(context, wait_alone(context, &mut lock)).await;
@@ -242,11 +245,11 @@ fn at_once<B: Backends>(
     let totals = follower.totals();
     let cells = |range: RangeId| {
         let wrong = usize::try_from(found.of(range).wrong_number()).unwrap_or(usize::MAX);
-        wrong.saturating_add(totals.of(range).dirty_number())
+        wrong.saturating_add(totals.of(range).dirty_count())
     };
     let worst = found.ranges().into_iter().map(cells).max().unwrap_or(0);
     let most = context.config.restorator.ranges_in_flight_max;
-    side_by_side(worst, context.memory.left(), most)
+    side_by_side(worst, context.memory.available(), most)
 }
 
 /// No more ranges than fit into the memory that is left if each of them has as many cells for the lock as the worst.

@@ -11,7 +11,7 @@ use stitch_totals::memory_pool::{MemoryPool, MemoryReservation, TooLarge};
 #[derive(Debug)]
 pub(crate) struct AuditFindings {
     ranges: BTreeMap<RangeId, Verdicts>,
-    share: MemoryReservation,
+    reservation: MemoryReservation,
 }
 
 impl AuditFindings {
@@ -20,7 +20,7 @@ impl AuditFindings {
         let ranges = ranges.into_iter().map(|range| (range, Verdicts::default()));
         Self {
             ranges: ranges.collect(),
-            share: memory.share(),
+            reservation: memory.reservation(),
         }
     }
 
@@ -48,7 +48,7 @@ impl AuditFindings {
         how: impl FnOnce(&mut BTreeMap<RangeId, Verdicts>),
     ) -> Result<(), TooLarge> {
         how(&mut self.ranges);
-        self.share.set(self.bytes())
+        self.reservation.try_resize(self.bytes())
     }
 
     /// About how much memory they take.
@@ -60,23 +60,23 @@ impl AuditFindings {
     /// Keeps of the wrong cells only how many they are.
     pub(crate) fn forget(&mut self) {
         self.ranges.values_mut().for_each(Verdicts::forget);
-        self.share.shrink(self.bytes());
+        self.reservation.shrink_to(self.bytes());
     }
 
     /// What is known of `range` alone; it is not among these any more.
     pub(crate) fn take(&mut self, range: RangeId) -> Self {
         let verdicts = self.ranges.remove(&range).unwrap_or_default();
-        let share = self.share.split(verdicts.bytes());
+        let reservation = self.reservation.split(verdicts.bytes());
         Self {
             ranges: BTreeMap::from([(range, verdicts)]),
-            share,
+            reservation,
         }
     }
 
     /// Puts the ranges of both together.
     pub(crate) fn append(&mut self, other: Self) {
         self.ranges.extend(other.ranges);
-        self.share.join(other.share);
+        self.reservation.merge(other.reservation);
     }
 }
 
@@ -103,16 +103,16 @@ mod tests {
         let (a, b) = (RangeId(0), RangeId(1));
         let mut both = found(&memory, a, 100).unwrap();
         both.append(found(&memory, b, 200).unwrap());
-        assert_eq!(memory.left(), 100_000 - both.bytes());
+        assert_eq!(memory.available(), 100_000 - both.bytes());
         let only_a = both.take(a);
         assert_eq!(only_a.ranges(), [a]);
-        assert_eq!(memory.left(), 100_000 - both.bytes() - only_a.bytes());
+        assert_eq!(memory.available(), 100_000 - both.bytes() - only_a.bytes());
         both.forget();
         assert_eq!(both.of(b).wrong_number(), 200);
-        assert_eq!(memory.left(), 100_000 - only_a.bytes());
+        assert_eq!(memory.available(), 100_000 - only_a.bytes());
         drop(only_a);
-        assert_eq!(memory.left(), 100_000);
+        assert_eq!(memory.available(), 100_000);
         assert!(found(&memory, a, 1000).is_err(), "more than there is");
-        assert_eq!(memory.left(), 100_000);
+        assert_eq!(memory.available(), 100_000);
     }
 }

@@ -31,7 +31,7 @@ pub(crate) async fn converge<B: Backends>(
     let (cut, in_doubt) = BaseCut::and_in_doubt(context, ranges.iter().copied()).await?;
     in_doubt.wait_out_before_reading(context).await?;
     let (mut passed, mut whole) = (Vec::new(), Vec::new());
-    let mut share = context.memory.share();
+    let mut reservation = context.memory.reservation();
     for &range in &ranges {
         let reader = context.log_reader();
         follower
@@ -42,7 +42,7 @@ pub(crate) async fn converge<B: Backends>(
         if is_most || found.of(range).is_forgotten() {
             whole.push(range);
         } else {
-            share.add(cells.len() * size_of::<(RangeId, Cell)>())?;
+            reservation.try_grow(cells.len() * size_of::<(RangeId, Cell)>())?;
             passed.extend(cells.into_iter().map(|cell| (range, cell)));
         }
     }

@@ -143,7 +143,7 @@ impl Merge {
         let mut expected = Vec::new();
         let mut counter = counter;
         while let Some(&next) = self.ahead.last() {
-            let place = totals.place(next);
+            let place = totals.scan_key(next);
             let order = in_scan_order(place.token(), place.counter(), token, counter);
             if order.is_gt() {
                 break;
@@ -179,7 +179,7 @@ impl Merge {
 
     /// What the log expects of a counter without any row is missing.
     fn missing(&mut self, totals: &RangeTotals, counter: u32) {
-        let name = totals.place(counter).counter();
+        let name = totals.scan_key(counter).counter();
         for (slot, expected) in totals.totals(counter) {
             self.verdicts.judge(cell(name, slot), expected, Count(0));
         }
@@ -246,7 +246,7 @@ mod tests {
         for (cell, total) in cells {
             let place = ScanKey::of(cell.counter.clone());
             let slots = PackedSlot::pack(cell.slot).into_iter();
-            totals.take(Partition(0), Offset(0), &place, slots, Amount(*total));
+            totals.add(Partition(0), Offset(0), &place, slots, Amount(*total));
         }
         totals
     }

@@ -53,7 +53,7 @@ pub(crate) async fn scan<B: Backends>(
     found: &mut AuditFindings,
 ) -> Result<(), Error> {
     // What is found takes memory from the first page on, long before it is whole.
-    let growing = RefCell::new(context.memory.share());
+    let growing = RefCell::new(context.memory.reservation());
     let scans = intervals(context, ranges).into_iter();
     let scans = scans.map(|(range, interval)| {
         let growing = &growing;
@@ -131,11 +131,11 @@ async fn one_interval<B: Backends>(
         merge.rows(wanted(context), follower.totals().of(range), &page.cells)?;
         context.progress.advance(rows);
         after = page.next;
-        growing.borrow_mut().add(merge.bytes() - grown)?;
+        growing.borrow_mut().try_grow(merge.bytes() - grown)?;
         grown = merge.bytes();
         if after.is_none() {
             let verdicts = merge.finish(follower.totals().of(range));
-            growing.borrow_mut().add(verdicts.bytes() - grown)?;
+            growing.borrow_mut().try_grow(verdicts.bytes() - grown)?;
             return Ok(verdicts);
         }
         yield_now().await;

@@ -117,7 +117,7 @@ mod tests {
         for (name, offset) in names.iter().zip(3..) {
             let place = ScanKey::of(cell(name).counter);
             let slots = PackedSlot::pack(cell(name).slot).into_iter();
-            totals.take(Partition(0), Offset(offset), &place, slots, Amount(1));
+            totals.add(Partition(0), Offset(offset), &place, slots, Amount(1));
         }
         totals
     }

@@ -56,7 +56,7 @@ fn taken<B: Backends>(all: BaseCut, held: &Held<'_, B>) -> Result<Cut, Unverifie
     let totals = held.follower.totals();
     totals
         .of(held.range())
-        .ahead(&offsets)
+        .check_not_behind(&offsets)
         .map_err(Error::from)?;
     if !rule::cut_is_read_under_the_lock() {
         offsets.clone_from(totals.of(held.range()).cut());

@@ -130,7 +130,7 @@ mod tests {
     fn put(totals: &mut RangeTotals, offset: i64, key: &str) {
         let place = ScanKey::of(cell(key).counter);
         let slots = PackedSlot::pack(cell(key).slot).into_iter();
-        totals.take(Partition(0), Offset(offset), &place, slots, Amount(1));
+        totals.add(Partition(0), Offset(offset), &place, slots, Amount(1));
     }
 
     #[test]

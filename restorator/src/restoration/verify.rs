@@ -118,7 +118,7 @@ async fn untouched<B: Backends>(held: &Held<'_, B>, cut: &Cut) -> Result<(), Unv
         .await?;
     let totals = follower.totals();
     let totals = totals.of(held.range());
-    let not_below = totals.ahead(&now);
+    let not_below = totals.check_not_behind(&now);
     check_invariant!(I2, not_below.is_ok(), "{not_below:?}");
     not_below.map_err(Error::from)?;
     let passed = passed(totals, cut.offsets(), &now);
@@ -132,7 +132,7 @@ async fn untouched<B: Backends>(held: &Held<'_, B>, cut: &Cut) -> Result<(), Unv
 /// The partition whose progress has passed an event of the range, if there is one.
 #[must_use]
 pub fn passed(totals: &RangeTotals, cut: &Offsets, now: &Offsets) -> Option<Partition> {
-    let later = totals.later_spans();
+    let later = totals.spans_above_cut();
     let passed = later.iter().find(|(partition, span)| {
         span.from >= cut.of(**partition) && span.from < now.of(**partition)
     });
@@ -190,7 +190,7 @@ mod tests {
         let mut totals = RangeTotals::new(offsets(&[(0, 2)]));
         let place = ScanKey::of(cell("a").counter);
         let slots = PackedSlot::pack(cell("a").slot).into_iter();
-        totals.take(Partition(0), Offset(5), &place, slots, Amount(1));
+        totals.add(Partition(0), Offset(5), &place, slots, Amount(1));
         let cut = offsets(&[(0, 2)]);
         assert_eq!(passed(&totals, &cut, &offsets(&[(0, 5)])), None, "up to it");
         assert_eq!(

@@ -5,7 +5,7 @@ use stitch_testkit::samples::{offsets, slot_at};
 
 const P: Partition = Partition(0);
 
-fn place(key: &str) -> ScanKey {
+fn scan_key(key: &str) -> ScanKey {
     ScanKey::of(Counter::new("plays", key))
 }
 
@@ -17,10 +17,10 @@ fn put(totals: &mut RangeTotals, partition: i32, offset: i64, key: &str, hour_n:
     let slot = PackedSlot::pack(hour(hour_n)).unwrap();
     let amount = Amount(amount);
     let slots = std::iter::once(slot);
-    totals.take(
+    totals.add(
         Partition(partition),
         Offset(offset),
-        &place(key),
+        &scan_key(key),
         slots,
         amount,
     );
@@ -34,7 +34,7 @@ fn names(cells: impl IntoIterator<Item = Cell>) -> Vec<String> {
 }
 
 #[test]
-fn what_lies_below_the_cut_is_summed_and_what_lies_above_is_touched() {
+fn events_below_the_cut_are_summed_and_events_above_it_make_cells_dirty() {
     let mut totals = RangeTotals::new(offsets(&[(0, 2), (1, 1)]));
     put(&mut totals, 0, 0, "a", 0, 5);
     put(&mut totals, 0, 1, "a", 0, 1);
@@ -42,8 +42,8 @@ fn what_lies_below_the_cut_is_summed_and_what_lies_above_is_touched() {
     put(&mut totals, 1, 0, "a", 0, 10);
     put(&mut totals, 1, 1, "c", 0, 1);
     put(&mut totals, 2, 0, "d", 0, 1);
-    assert_eq!(totals.expected(&place("a"), hour(0)), Count(16));
-    assert_eq!(totals.expected(&place("b"), hour(0)), Count(0));
+    assert_eq!(totals.expected(&scan_key("a"), hour(0)), Count(16));
+    assert_eq!(totals.expected(&scan_key("b"), hour(0)), Count(0));
     assert_eq!(
         names(totals.dirty()),
         ["b", "c", "d"],
@@ -52,26 +52,26 @@ fn what_lies_below_the_cut_is_summed_and_what_lies_above_is_touched() {
 }
 
 #[test]
-fn a_cut_that_moves_on_takes_what_it_passes_into_the_totals() {
+fn events_that_an_advancing_cut_passes_go_into_the_totals() {
     let mut totals = RangeTotals::new(offsets(&[(0, 0)]));
     totals.note_passed();
     put(&mut totals, 0, 0, "a", 0, 1);
     put(&mut totals, 0, 1, "b", 0, 1);
     assert!(totals.advance(&offsets(&[(0, 1)])).unwrap().is_empty());
-    assert_eq!(totals.expected(&place("a"), hour(0)), Count(1));
+    assert_eq!(totals.expected(&scan_key("a"), hour(0)), Count(1));
     assert_eq!(names(totals.dirty()), ["b"]);
     assert_eq!(names(totals.take_passed()), ["a"]);
     assert_eq!(names(totals.take_passed()), Vec::<String>::new());
 }
 
 #[test]
-fn a_cut_ahead_of_what_was_read_takes_in_what_is_read_later() {
+fn events_below_a_cut_that_is_ahead_of_the_reading_are_summed_when_they_are_read() {
     let mut totals = RangeTotals::new(offsets(&[]));
     totals.note_passed();
     totals.advance(&offsets(&[(0, 2)])).unwrap();
     put(&mut totals, 0, 0, "a", 0, 1);
     put(&mut totals, 0, 2, "b", 0, 1);
-    assert_eq!(totals.expected(&place("a"), hour(0)), Count(1));
+    assert_eq!(totals.expected(&scan_key("a"), hour(0)), Count(1));
     assert_eq!(names(totals.take_passed()), ["a"]);
     assert_eq!(names(totals.dirty()), ["b"]);
 }
@@ -85,7 +85,7 @@ fn a_cut_that_goes_back_is_refused() {
     assert_eq!(
         lost.is,
         Offset(0),
-        "a partition whose progress is gone stands at 0"
+        "a partition whose checkpoint is gone is at 0"
     );
 }
 
@@ -99,7 +99,7 @@ fn a_sum_of_zero_is_no_cell() {
 }
 
 #[test]
-fn events_at_the_same_cells_take_no_more_memory() {
+fn further_events_of_a_cell_take_no_further_memory() {
     let mut totals = RangeTotals::new(offsets(&[(0, i64::MAX)]));
     totals.note_passed();
     for offset in 0..100 {
@@ -113,7 +113,7 @@ fn events_at_the_same_cells_take_no_more_memory() {
 }
 
 #[test]
-fn forgotten_events_take_no_more_memory_than_their_cells() {
+fn forgotten_events_take_only_the_memory_of_their_cells() {
     let mut totals = RangeTotals::new(offsets(&[]));
     totals.forget();
     put(&mut totals, 0, 0, "a", 0, 1);
@@ -150,10 +150,10 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever is read, forgotten and read again in whatever order: totals are what lies below the cut, touched is
-    /// at least what was read at or above it, and every cell that the cut passes is told once.
+    /// Whatever is read, forgotten and read again, in whatever order: totals are the sums of the events below the cut,
+    /// every cell with an event at or above it is dirty, and every cell that the cut passes is returned once.
     #[test]
-    fn totals_are_what_lies_below_the_cut(steps in proptest::collection::vec(step(), 0..60)) {
+    fn totals_are_the_sums_of_the_events_below_the_cut(steps in proptest::collection::vec(step(), 0..60)) {
         let mut totals = RangeTotals::new(offsets(&[]));
         totals.note_passed();
         let mut log: Vec<(Partition, Offset, u8, i64)> = Vec::new();
@@ -176,8 +176,8 @@ proptest! {
                         for (p, offset, key, amount) in &log {
                             if *p == partition && *offset >= span.from && *offset < span.to {
                                 let slot = PackedSlot::pack(hour(0)).unwrap();
-                                let place = place(&key.to_string());
-                                totals.retake(&place, std::iter::once(slot), Amount(*amount));
+                                let key = scan_key(&key.to_string());
+                                totals.add_again(&key, std::iter::once(slot), Amount(*amount));
                             }
                         }
                     }
@@ -194,7 +194,7 @@ proptest! {
             for key in 0..4_u8 {
                 let below = log.iter().filter(|(p, offset, k, _)| *k == key && *offset < totals.cut().of(*p));
                 let sum = below.fold(0_i64, |sum, (_, _, _, amount)| sum.wrapping_add(*amount));
-                prop_assert_eq!(totals.expected(&place(&key.to_string()), hour(0)), Count(sum));
+                prop_assert_eq!(totals.expected(&scan_key(&key.to_string()), hour(0)), Count(sum));
                 let above = log.iter().any(|(p, offset, k, _)| *k == key && *offset >= totals.cut().of(*p));
                 prop_assert!(!above || dirty.contains(&key.to_string()));
             }
@@ -202,7 +202,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_the_scan_is_that_of_tokens(keys in proptest::collection::btree_set("[a-z]{1,3}", 0..30)) {
+    fn counters_in_scan_order_are_ordered_by_token(keys in proptest::collection::btree_set("[a-z]{1,3}", 0..30)) {
         let mut totals = RangeTotals::new(offsets(&[(0, 1)]));
         for key in &keys {
             put(&mut totals, P.0, 0, key, 0, 1);
@@ -211,7 +211,7 @@ proptest! {
         let everywhere = none.interval(stitch_common::range::RangeId(0));
         let order = totals.in_scan_order(everywhere);
         prop_assert_eq!(order.len(), keys.len());
-        let tokens: Vec<_> = order.iter().map(|counter| totals.place(*counter).token()).collect();
+        let tokens: Vec<_> = order.iter().map(|counter| totals.scan_key(*counter).token()).collect();
         prop_assert!(tokens.is_sorted());
     }
 }

@@ -1,4 +1,4 @@
-//! Expected totals from Kafka's log itself, read from its first record on.
+//! Kafka's log as a source of expected totals: every record from the first on.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,23 +6,23 @@ use std::time::Duration;
 use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{AssignmentEpoch, EventLog, Feed, FeedEvent, Record};
+use stitch_common::progress::Progress;
+use stitch_common::wait::{within, yield_now};
 
 use super::{ExpectedError, ExpectedTotals};
 use crate::range_totals::Span;
 use crate::totals_by_range::TotalsByRange;
-use stitch_common::progress::Progress;
-use stitch_common::wait::{within, yield_now};
 
-/// Reads spans of the log.
+/// Reads spans of the log, and adds up its beginning.
 #[derive(Clone, Copy, Debug)]
-pub struct Log<'a, L, C> {
+pub struct LogSource<'a, L, C> {
     log: &'a L,
     clock: &'a C,
     patience: Duration,
 }
 
-impl<'a, L: EventLog, C: Clock> Log<'a, L, C> {
-    /// Reads `log`, and gives up when nothing was delivered for as long as `patience`.
+impl<'a, L: EventLog, C: Clock> LogSource<'a, L, C> {
+    /// A reader of `log` that gives up when nothing was delivered for `patience`.
     pub const fn new(log: &'a L, clock: &'a C, patience: Duration) -> Self {
         Self {
             log,
@@ -31,41 +31,34 @@ impl<'a, L: EventLog, C: Clock> Log<'a, L, C> {
         }
     }
 
-    /// Reads every record of these spans, each once and a partition's in order, and gives them to `each`.
-    ///
-    /// # Errors
-    /// They could not be read, or `each` refused.
+    /// Passes every record of these spans to `each`, each record once, and those of a partition in order.
     pub async fn read<E: From<ExpectedError>>(
         &self,
         spans: &BTreeMap<Partition, Span>,
         mut each: impl FnMut(Partition, &[Record]) -> Result<(), E>,
     ) -> Result<(), E> {
         const EPOCH: AssignmentEpoch = AssignmentEpoch(1);
-        let mut left: BTreeMap<Partition, Span> = spans.clone();
-        left.retain(|_, span| span.from < span.to);
-        if left.is_empty() {
+        let mut unread: BTreeMap<Partition, Span> = spans.clone();
+        unread.retain(|_, span| span.from < span.to);
+        if unread.is_empty() {
             return Ok(());
         }
         let mut feed = self.log.feed().await.map_err(ExpectedError::from)?;
-        for (partition, span) in &left {
+        for (partition, span) in &unread {
             feed.start(*partition, span.from, EPOCH)
                 .map_err(ExpectedError::from)?;
         }
-        while let Some((&waited_for, _)) = left.first_key_value() {
+        while let Some((&partition, _)) = unread.first_key_value() {
             let event = within(self.clock, self.patience, feed.next()).await;
             let Some(event) = event else {
                 let seconds = self.patience.as_secs();
-                return Err(ExpectedError::Stalled {
-                    partition: waited_for,
-                    seconds,
-                }
-                .into());
+                return Err(ExpectedError::Stalled { partition, seconds }.into());
             };
             match event {
                 FeedEvent::Records {
                     partition, records, ..
                 } => {
-                    let Some(span) = left.get_mut(&partition) else {
+                    let Some(span) = unread.get_mut(&partition) else {
                         continue;
                     };
                     let wanted = records.partition_point(|record| record.offset < span.to);
@@ -78,7 +71,7 @@ impl<'a, L: EventLog, C: Clock> Log<'a, L, C> {
                     end_offset,
                     ..
                 } => {
-                    if let Some(span) = left.get_mut(&partition) {
+                    if let Some(span) = unread.get_mut(&partition) {
                         span.from = span.from.max(end_offset);
                     }
                 }
@@ -87,7 +80,7 @@ impl<'a, L: EventLog, C: Clock> Log<'a, L, C> {
                 } => return Err(ExpectedError::Gone { partition, error }.into()),
                 FeedEvent::Trouble(error) => tracing::warn!(%error, "reading the log"),
             }
-            for (partition, _) in left.extract_if(.., |_, span| span.from >= span.to) {
+            for (partition, _) in unread.extract_if(.., |_, span| span.from >= span.to) {
                 feed.stop(partition).map_err(ExpectedError::from)?;
             }
             yield_now().await;
@@ -96,7 +89,7 @@ impl<'a, L: EventLog, C: Clock> Log<'a, L, C> {
     }
 }
 
-impl<L: EventLog, C: Clock> ExpectedTotals for Log<'_, L, C> {
+impl<L: EventLog, C: Clock> ExpectedTotals for LogSource<'_, L, C> {
     async fn add_below(
         &self,
         below: &Offsets,
@@ -113,7 +106,7 @@ impl<L: EventLog, C: Clock> ExpectedTotals for Log<'_, L, C> {
         progress.begin("reading the log", "events", Some(events));
         let read = self.read(&spans, |partition, records| {
             progress.advance(u64::try_from(records.len()).unwrap_or(u64::MAX));
-            totals.take(partition, records).map_err(ExpectedError::from)
+            totals.add(partition, records).map_err(ExpectedError::from)
         });
         read.await?;
         progress.end();

@@ -1,4 +1,4 @@
-//! Reading chosen cells: many at once, a counter's cells together, each read tried a few times.
+//! Reads chosen cells: a counter's cells in one request, many requests at once, each with retries.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -13,13 +13,10 @@ use crate::context::RestoreContext;
 use crate::error::Error;
 use stitch_common::ports::Backends;
 
-/// How many cells of a counter one request asks for.
-const CELLS_A_READ: usize = 100;
+/// Cells of a counter in one request.
+const CELLS_PER_READ: usize = 100;
 
-/// Reads these cells, each named once. One without a row is 0.
-///
-/// # Errors
-/// Too few replicas answered, several times.
+/// Reads these cells, each named once. A cell without a row is 0.
 pub(crate) async fn read<'a, B: Backends>(
     context: &RestoreContext<'_, B>,
     cells: impl IntoIterator<Item = &'a Cell>,
@@ -31,7 +28,7 @@ pub(crate) async fn read<'a, B: Backends>(
                 .store
                 .read(counter, Reading::Cells(slots), context.level())
         };
-        let rows = patiently(context.clock, read).await?;
+        let rows = with_retries(context.clock, read).await?;
         Ok::<_, Error>(with_missing_rows(counter, slots, &rows))
     });
     let in_flight = context.config.restorator.requests_in_flight_max.max(1);
@@ -40,11 +37,8 @@ pub(crate) async fn read<'a, B: Backends>(
     Ok(read.into_iter().flatten().collect())
 }
 
-/// Tries a read a few times: it changes nothing, and a replica may be busy for a moment.
-///
-/// # Errors
-/// What the last try met.
-pub(crate) async fn patiently<C: Clock, T, F: Future<Output = Result<T, StoreError>>>(
+/// Retries a read a few times: it changes nothing, and a replica may be busy for a moment.
+pub(crate) async fn with_retries<C: Clock, T, F: Future<Output = Result<T, StoreError>>>(
     clock: &C,
     read: impl Fn() -> F,
 ) -> Result<T, StoreError> {
@@ -52,7 +46,7 @@ pub(crate) async fn patiently<C: Clock, T, F: Future<Output = Result<T, StoreErr
     for pause in PAUSES_MS {
         match read().await {
             Err(StoreError::Unavailable(why)) => {
-                tracing::warn!(why, "a read failed; it is tried again");
+                tracing::warn!(why, "a read failed and is retried");
                 clock.sleep(Duration::from_millis(pause)).await;
             }
             read => return read,
@@ -66,12 +60,12 @@ fn requests<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Vec<(Counter, Vec<
     for cell in cells {
         counters.entry(&cell.counter).or_default().push(cell.slot);
     }
-    let chunks = counters.into_iter().flat_map(|(counter, slots)| {
-        let chunks = slots.chunks(CELLS_A_READ).map(<[CellSlot]>::to_vec);
-        let chunks: Vec<_> = chunks.map(|chunk| (counter.clone(), chunk)).collect();
-        chunks
-    });
-    chunks.collect()
+    let mut requests = Vec::new();
+    for (counter, slots) in counters {
+        let chunks = slots.chunks(CELLS_PER_READ);
+        requests.extend(chunks.map(|slots| (counter.clone(), slots.to_vec())));
+    }
+    requests
 }
 
 fn with_missing_rows(
@@ -80,14 +74,12 @@ fn with_missing_rows(
     rows: &[(CellSlot, Count)],
 ) -> Vec<(Cell, Count)> {
     let rows: BTreeMap<CellSlot, Count> = rows.iter().copied().collect();
-    let cell = |slot: &CellSlot| {
-        let cell = Cell {
-            counter: counter.clone(),
-            slot: *slot,
-        };
-        (cell, rows.get(slot).copied().unwrap_or_default())
-    };
-    slots.iter().map(cell).collect()
+    let counts = slots.iter().map(|&slot| {
+        let counter = counter.clone();
+        let count = rows.get(&slot).copied().unwrap_or_default();
+        (Cell { counter, slot }, count)
+    });
+    counts.collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, checked against the configuration, then done.
+//! The command line: arguments, checked against the configuration, and the command that they name.
 
 mod scope;
 
@@ -23,16 +23,17 @@ use scope::ScopeArguments;
 #[command(
     name = "stitch-restorator",
     version,
-    about = "Finds counts that have drifted and makes them right while the fleet keeps counting",
+    about = "Audits counters against the event log and repairs them while processors keep counting",
     after_help = "Example, when counts look wrong:
-  stitch-restorator plan --plan-file plan.json   # what is wrong? changes nothing
-  stitch-restorator run plan.json                # make exactly that right
-Or both in one go, for one counter:
+  stitch-restorator plan --plan-file plan.jsonl  # audit: what is wrong? changes nothing
+  stitch-restorator run plan.jsonl               # audit the plan's scope again, and repair it
+Or in one go, for one counter:
   stitch-restorator run --now --counter plays
 
-Exit codes: 0 every cell in scope is right, 1 something is wrong, 2 it could not be done or proved,
-130 ended at once by a second signal.
-Every value of the configuration can be set by the environment: STITCH_CASSANDRA__NODES='[\"a:9042\"]'."
+Exit codes: 0 every cell in scope is right, 1 drift was found, 2 the command failed or could not verify
+every range, 130 ended at once by a second signal.
+A plan is a scope that was reviewed, not a list of corrections: `run` audits that scope again.
+Every configuration key can be set by an environment variable: STITCH_CASSANDRA__NODES='[\"a:9042\"]'."
 )]
 struct Arguments {
     #[command(flatten)]
@@ -43,87 +44,88 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Look whether configuration and servers are as they must be
+    /// Check the configuration and the servers
     ///
-    /// Reaches ZooKeeper, Cassandra and Kafka, looks at their settings that matter, and says for each thing whether it
-    /// is ok, worth a warning or wrong, and the way out. Tells how long a calm takes: what a restoration waits after a
-    /// fault. Changes nothing.
+    /// Connects to ZooKeeper, Cassandra and Kafka, checks the settings that matter, and reports for each whether it is
+    /// ok, a warning or wrong, with help. Shows how long a quiescence barrier takes: the time that a restoration waits
+    /// after a fault. Changes nothing.
     #[command(after_help = "Example:
   stitch-restorator check --config plays.toml
 
-Exit codes: 0 nothing is wrong, 2 something is.")]
+Exit codes: 0 nothing is wrong, 2 something is wrong.")]
     Check,
     Plan(PlanArguments),
     Run(RunArguments),
-    /// Show members, tombstones, locked ranges and restorations
+    /// Show members, dead members, locked ranges and restorations
     ///
-    /// As they stand in ZooKeeper; takes no lock.
+    /// Reads them from ZooKeeper; takes no lock.
     #[command(after_help = "Example: who holds which range exclusively?
   stitch-restorator status --output json | jq '.locks[] | select(.kind == \"exclusive\")'
 
-Exit codes: 0 it could be read, 2 it could not.")]
+Exit codes: 0 the status was read, 2 it was not.")]
     Status,
 }
 
 /// Audit: find the cells that are wrong, and by how much
 ///
-/// Reads the event log and the counts while the fleet keeps counting; locks nothing and changes nothing in the store.
-/// Closes in until few cells remain unjudged.
+/// Reads the event log and the counts while processors keep counting; takes no lock and changes nothing in the store.
+/// Repeats the audit at later cuts until few cells remain dirty.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example: what is wrong with the plays of one track?
   stitch-restorator plan --counter plays --key 3135556
 
-Exit codes: 0 nothing is wrong, 1 something is wrong, 2 it could not be done.")]
+Exit codes: 0 nothing is wrong, 1 drift was found, 2 the audit failed.")]
 struct PlanArguments {
     #[command(flatten)]
     scope: ScopeArguments,
-    /// Write the plan to this file, for `run FILE`
+    /// Write the plan to this file (JSON lines), for `run FILE`
     #[arg(long, value_name = "FILE")]
     plan_file: Option<PathBuf>,
     #[command(flatten)]
-    word: Exceptions,
+    exceptions: Exceptions,
 }
 
-/// Restore: make the counts right, range by range, and prove it
+/// Restore: repair the counts range by range, and verify them
 ///
-/// Nothing asks for confirmation: --max-cells and --max-change refuse what is more than you expected.
+/// Audits the scope first; with a plan, the scope of that plan. There is no confirmation prompt: --max-cells and
+/// --max-change refuse more than you expect.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  stitch-restorator run plan.json --max-cells 500
+  stitch-restorator run plan.jsonl --max-cells 500
   stitch-restorator run --now --ranges 0-15
 
-Exit codes: 0 every cell in scope is proved right, 1 known drift remains, 2 something is not proved.
-The first SIGINT or SIGTERM gives all locks back and ends with 2; the second ends at once with 130.")]
+Exit codes: 0 every cell in scope is verified, 1 known drift remains, 2 a range could not be verified.
+The first SIGINT or SIGTERM releases all locks and ends with 2; the second ends at once with 130.")]
 struct RunArguments {
-    /// The plan to carry out
+    /// A reviewed plan: its scope is restored
     #[arg(
         value_name = "PLAN",
         required_unless_present = "now",
         conflicts_with = "now"
     )]
     plan: Option<PathBuf>,
-    /// Plan and carry out in one go
+    /// Restore without a plan file
     #[arg(long)]
     now: bool,
     /// Refuse to correct more cells than this
     #[arg(long, value_name = "N")]
     max_cells: Option<u64>,
-    /// Refuse corrections that add up to more than this, each taken without its sign
+    /// Refuse corrections that add up to more than this, by absolute value
     #[arg(long, value_name = "N")]
     max_change: Option<u64>,
     #[command(flatten)]
-    word: Exceptions,
+    exceptions: Exceptions,
     #[command(flatten, next_help_heading = "With --now")]
     scope: ScopeArguments,
 }
 
-/// The operator's word on what is down for good.
+/// What the operator accepts while nodes or members are permanently gone.
 #[derive(Args, Clone, Debug)]
 struct Exceptions {
-    /// Read at this level instead of ALL: a timed-out increment on a replica that is down may be missed
+    /// Read at this level instead of ALL; a timed-out increment that only a down replica has may be missed
     #[arg(long, value_name = "LEVEL", value_enum, ignore_case = true)]
     read_consistency: Option<ReadConsistency>,
-    /// A Cassandra node (host id or address) or a member that is down for good: nothing waits for it; repeatable
+    /// A Cassandra node (host id or address) or a member that is permanently dead: nothing waits for it; repeatable
     #[arg(long, value_name = "NODE-OR-MEMBER")]
     declare_dead: Vec<DeclaredDead>,
 }
@@ -134,7 +136,7 @@ enum ReadConsistency {
     Quorum,
 }
 
-/// Does what `arguments` ask for.
+/// Runs the command that `arguments` name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     #[cfg(feature = "failpoints")]
     let _points = crate::failpoint::setup();
@@ -166,7 +168,7 @@ impl PlanArguments {
         Ok(PlanOptions {
             scope: self.scope.scope(&config.definitions)?,
             plan_file: self.plan_file,
-            declared_dead: self.word.given(config),
+            declared_dead: self.exceptions.apply(config),
         })
     }
 }
@@ -176,9 +178,10 @@ impl RunArguments {
         let source = match self.plan {
             Some(file) if self.scope == ScopeArguments::default() => PlanSource::File(file),
             Some(_) => {
-                let what = "a plan has its scope: --counter, --key and --ranges go with --now";
+                let message =
+                    "a plan has its own scope: --counter, --key and --ranges go with --now";
                 let help = "leave them out, or make another plan by `stitch-restorator plan`";
-                return Err(UserError::new(what, help));
+                return Err(UserError::new(message, help));
             }
             None => PlanSource::Now(self.scope.scope(&config.definitions)?),
         };
@@ -188,14 +191,14 @@ impl RunArguments {
                 max_cells: self.max_cells,
                 max_change: self.max_change,
             },
-            declared_dead: self.word.given(config),
+            declared_dead: self.exceptions.apply(config),
         })
     }
 }
 
 impl Exceptions {
-    /// What is gone; what is accepted goes into the configuration, where no file can set it.
-    fn given(self, config: &mut Config) -> Vec<DeclaredDead> {
+    /// Puts the read level into the configuration, where no file can set it, and returns what is declared dead.
+    fn apply(self, config: &mut Config) -> Vec<DeclaredDead> {
         if let Some(ReadConsistency::Quorum) = self.read_consistency {
             config.restorator.read_level = Level::Quorum;
         }

@@ -1,6 +1,6 @@
-//! Named points between the steps of a restoration, at which a test kills the process as `kill -9` would. They exist
-//! only with the feature `failpoints`; then `FAILPOINTS=r5-read=return` kills at that point, and the other actions of
-//! the crate `fail` (`pause`, `sleep(1000)`, …) do what they say.
+//! Named points between the steps of a restoration, at which a test can kill the process as `kill -9` would. They exist
+//! only with the feature `failpoints`. Then `FAILPOINTS=r5-read=return` kills at that point; the other actions of the
+//! crate `fail` (`pause`, `sleep(1000)`, …) work as documented there.
 
 /// Every point, in the order in which a restoration passes them.
 pub const POINTS: [&str; 14] = [
@@ -20,7 +20,7 @@ pub const POINTS: [&str; 14] = [
     "r8-recorded",
 ];
 
-/// Reads `FAILPOINTS` for as long as what it returns lives.
+/// Activates the points in `FAILPOINTS` while the returned guard lives.
 #[cfg(feature = "failpoints")]
 #[must_use]
 pub fn setup() -> fail::FailScenario<'static> {
@@ -34,11 +34,11 @@ pub(crate) fn pass(point: &'static str) {
     fail::fail_point!(point, |_| die());
 }
 
-/// Passes a point: nothing can happen there in this build.
+/// Passes a point: does nothing in this build.
 #[cfg(not(feature = "failpoints"))]
 pub(crate) const fn pass(_point: &'static str) {}
 
-/// Ends the process at once, without any clean-up.
+/// Ends the process at once, without cleaning up.
 #[cfg(feature = "failpoints")]
 fn die() {
     let process = rustix::process::getpid();

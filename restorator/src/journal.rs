@@ -1,5 +1,5 @@
-//! The journal: every correction, written and flushed before it is sent. For the report and the audit trail; safety
-//! does not hang on it, because the next run reads again.
+//! The journal: every correction, written and flushed before it is sent. It is an audit trail; safety does not depend on
+//! it, because the next run reads every cell again.
 
 use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
@@ -14,12 +14,12 @@ use stitch_common::range::RangeId;
 
 use crate::plan::judge::Drift;
 
-/// Where lines are kept.
+/// Storage for the lines of a journal.
 pub trait Lines {
-    /// Appends whole lines; when it returns, a crash of the machine does not lose them.
+    /// Appends whole lines durably: after it returns, a crash of the machine does not lose them.
     ///
     /// # Errors
-    /// They may have been written in part.
+    /// A part of the lines may have been written.
     fn append(&mut self, lines: &[u8]) -> io::Result<()>;
 }
 
@@ -30,19 +30,17 @@ impl Lines for File {
     }
 }
 
-/// A journal of one run.
+/// The journal of one run.
 pub struct Journal {
-    place: PathBuf,
+    path: PathBuf,
     lines: RefCell<Box<dyn Lines>>,
 }
 
-/// The journal cannot be written, so nothing is sent.
+/// The journal cannot be written, so no correction is sent.
 #[derive(Debug, thiserror::Error)]
-#[error("the journal {} cannot be written", place.display())]
+#[error("the journal {} cannot be written", path.display())]
 pub struct JournalError {
-    /// The file or folder.
-    pub place: PathBuf,
-    /// What the system says.
+    pub path: PathBuf,
     #[source]
     pub cause: io::Error,
 }
@@ -62,41 +60,37 @@ struct Entry<'a> {
 }
 
 impl Journal {
-    /// A new journal in `folder`, which is made if need be.
-    ///
-    /// # Errors
-    /// The folder or file cannot be made.
+    /// Opens a journal in `folder`, which is created if it is missing.
     pub fn create(folder: &Path, name: &str) -> Result<Self, JournalError> {
-        let place = folder.join(format!("{name}.jsonl"));
+        let path = folder.join(format!("{name}.jsonl"));
         let open = || {
             fs::create_dir_all(folder)?;
-            OpenOptions::new().create(true).append(true).open(&place)
+            OpenOptions::new().create(true).append(true).open(&path)
         };
         match open() {
-            Ok(file) => Ok(Self::new(place, Box::new(file))),
-            Err(cause) => Err(JournalError { place, cause }),
+            Ok(file) => Ok(Self::new(path, Box::new(file))),
+            Err(cause) => Err(JournalError { path, cause }),
         }
     }
 
-    /// A journal that keeps its lines elsewhere; `place` names it in errors.
+    /// A journal with its own storage; `path` names it in errors.
     #[must_use]
-    pub fn new(place: PathBuf, lines: Box<dyn Lines>) -> Self {
+    pub fn new(path: PathBuf, lines: Box<dyn Lines>) -> Self {
         Self {
-            place,
+            path,
             lines: RefCell::new(lines),
         }
     }
 
-    /// Where it is.
     #[must_use]
-    pub fn place(&self) -> &Path {
-        &self.place
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Writes down what is about to be sent.
+    /// Writes the corrections that are about to be sent.
     ///
     /// # Errors
-    /// It is not written: nothing of it may be sent.
+    /// They are not written, so none of them may be sent.
     pub fn write(
         &self,
         when: DateTime<Utc>,
@@ -109,13 +103,13 @@ impl Journal {
             .chunks(LINES_AT_ONCE)
             .try_for_each(|some| lines.append(&encoded(when, range, cut, some)));
         written.map_err(|cause| JournalError {
-            place: self.place.clone(),
+            path: self.path.clone(),
             cause,
         })
     }
 }
 
-/// A range of which everything is wrong is not made into one text.
+/// Bounds the memory for encoding a range in which everything is wrong.
 const LINES_AT_ONCE: usize = 10_000;
 
 fn encoded(
@@ -160,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn each_correction_is_one_line_that_says_what_when_and_why() {
+    fn each_correction_is_one_line_with_its_time_cell_counts_and_cut() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::create(&folder.path().join("new"), "run").unwrap();
         let when = DateTime::from_timestamp(1, 0).unwrap();
@@ -168,7 +162,7 @@ mod tests {
         journal
             .write(when, RangeId(3), &cut, &corrections())
             .unwrap();
-        let text = fs::read_to_string(journal.place()).unwrap();
+        let text = fs::read_to_string(journal.path()).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 2);
         let entry: serde_json::Value = serde_json::from_str(lines[0]).unwrap();

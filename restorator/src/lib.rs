@@ -1,8 +1,27 @@
-//! Finds counts that have drifted and makes them right while the fleet keeps counting.
+//! Audits counters against the event log and repairs those that have drifted, while the processors keep counting.
 //!
-//! A restoration computes from the log what every cell in scope should hold (`events`, `totals`), reads what it does
-//! hold, and adds the difference (`restoration`), under a lock that is held only for what is wrong and what never
-//! rests. The modules stand in the order of the data.
+//! A restoration computes from the log what every cell in scope should hold ([`stitch_totals`]), reads what it holds, and
+//! adds the difference, under a lock that is held only for cells that are wrong or change all the time. In the order in
+//! which a command uses them:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`cli`], `wiring` | command line to [`options`]; the real servers |
+//! | [`command`] | `plan` and `run`, from options to a [`report`] |
+//! | [`membership`], `lease_keeper` | joins and leaves the namespace; heartbeats, lease and stop request |
+//! | `preflight` | refuses what would damage correct counts |
+//! | `context` | what all of the following work with |
+//! | [`plan`] | the audit: base cut, scan, judging, converging; the plan file. Takes no lock, changes nothing |
+//! | `quiescence` | waits out what may still change the store: in-doubt markers and dead members |
+//! | [`restoration`] | one range under its lock: a file a step, in order |
+//! | [`journal`], `limits` | what is written down before it is sent; what the operator expects at most |
+//! | `error`, `unverified` | why a command failed; why a range could not be verified; what to do about it |
+//! | `rule`, [`failpoint`] | for tests: rules that can be taken out, points at which the process can be killed |
+//!
+//! A process is one future and never crosses threads, so what its parts share and change is in a `Cell` or a `RefCell`: the
+//! lease, the totals, the journal, what was spent. No borrow is held across an `.await`.
+//!
+//! Modules are public only where the model, the fuzzer, the simulation or the tests use the product's own decisions.
 
 pub mod options;
 mod error;

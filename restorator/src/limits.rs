@@ -1,30 +1,27 @@
-//! What the operator expected at most. Pure.
+//! `--max-cells` and `--max-change`. Pure.
 
 use crate::options::Limits;
 use crate::plan::judge::Drift;
 
-/// Cells, and by how much they are changed together, each without its sign.
+/// How much is corrected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
-    /// How many cells.
     pub cells: u64,
-    /// By how much together.
+    /// The sum of all corrections, by absolute value.
     pub change: u128,
 }
 
 impl Extent {
-    /// The extent of correcting these.
+    /// The extent of these corrections.
     pub fn of(drifts: impl IntoIterator<Item = Drift>) -> Self {
         drifts.into_iter().fold(Self::default(), |sum, drift| {
-            let one = Self {
+            sum.plus(Self {
                 cells: 1,
                 change: u128::from(drift.size()),
-            };
-            sum.plus(one)
+            })
         })
     }
 
-    /// Both together.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
@@ -37,28 +34,13 @@ impl Extent {
 /// More than the operator expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Exceeded {
-    /// More cells.
     #[error("{found} cells would be corrected, and --max-cells allows {allowed}")]
-    Cells {
-        /// How many would be corrected.
-        found: u64,
-        /// How many may be.
-        allowed: u64,
-    },
-    /// More change.
+    Cells { found: u64, allowed: u64 },
     #[error("the corrections add up to {found}, and --max-change allows {allowed}")]
-    Change {
-        /// What they add up to.
-        found: u128,
-        /// What they may.
-        allowed: u64,
-    },
+    Change { found: u128, allowed: u64 },
 }
 
-/// Whether correcting this much stays within the limits.
-///
-/// # Errors
-/// Which of them it exceeds.
+/// Checks that correcting this much stays within the limits.
 pub(crate) fn check(limits: Limits, extent: Extent) -> Result<(), Exceeded> {
     if let Some(allowed) = limits.max_cells
         && extent.cells > allowed
@@ -100,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_exactly_allowed_is_allowed() {
+    fn an_extent_at_the_limit_is_allowed() {
         let limits = Limits {
             max_cells: Some(2),
             max_change: Some(10),

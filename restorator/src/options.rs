@@ -1,5 +1,4 @@
-//! What the operator asks for, as the command line gives it: checked against the configuration, so whoever takes
-//! these need not ask again.
+//! The options of the commands, already checked against the configuration.
 //!
 //! `--read-consistency QUORUM` is not among them: it becomes [`read_level`](stitch_common::config::Restorator::read_level) of
 //! the configuration, which no file can set.
@@ -13,61 +12,51 @@ use stitch_common::member::MemberId;
 use stitch_common::ports::{NodeAddress, NodeId};
 use stitch_common::scope::Scope;
 
-/// What `plan` is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanOptions {
-    /// Which cells.
     pub scope: Scope,
-    /// Where the plan is written to; nowhere if `None`.
     pub plan_file: Option<PathBuf>,
-    /// What is gone for good.
     pub declared_dead: Vec<DeclaredDead>,
 }
 
-/// What `run` is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOptions {
-    /// Which plan is carried out.
     pub source: PlanSource,
-    /// Up to where.
     pub limits: Limits,
-    /// What is gone for good.
     pub declared_dead: Vec<DeclaredDead>,
 }
 
-/// Which plan is carried out.
+/// Where the scope of a restoration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlanSource {
-    /// The one in this file.
+    /// A plan file.
     File(PathBuf),
-    /// One that is made now.
+    /// The arguments of `run --now`.
     Now(Scope),
 }
 
-/// More than this the operator does not expect: what goes beyond is refused before anything is corrected.
+/// The most that the operator expects. More is refused before anything is corrected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// The most cells that may be corrected.
     pub max_cells: Option<u64>,
-    /// The most that all corrections may add up to, each without its sign.
+    /// The most that all corrections may add up to, by absolute value.
     pub max_change: Option<u64>,
 }
 
-/// The operator's word that a node or a member is down for good: no calm waits for it.
+/// A node or a member that the operator declares permanently dead: no quiescence barrier waits for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeclaredDead {
-    /// A Cassandra node by its host id.
+    /// A Cassandra node, by host id.
     Node(NodeId),
-    /// A Cassandra node by its address and port.
+    /// A Cassandra node, by address and port.
     Address(SocketAddr),
-    /// A Cassandra node by its address.
+    /// A Cassandra node, by address.
     Host(IpAddr),
-    /// A member.
     Member(MemberId),
 }
 
 impl DeclaredDead {
-    /// Whether `node` is meant.
     #[must_use]
     pub fn is_node(&self, node: &NodeAddress) -> bool {
         match self {
@@ -78,10 +67,9 @@ impl DeclaredDead {
         }
     }
 
-    /// Whether `member` is meant.
     #[must_use]
     pub fn is_member(&self, member: &MemberId) -> bool {
-        matches!(self, Self::Member(gone) if gone == member)
+        matches!(self, Self::Member(dead) if dead == member)
     }
 }
 
@@ -96,7 +84,6 @@ impl fmt::Display for DeclaredDead {
     }
 }
 
-/// It names neither a node nor a member.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "\"{0}\" names neither a Cassandra node (its host id, its address, or address:port) nor a member (16 hexadecimal \
@@ -112,8 +99,8 @@ impl FromStr for DeclaredDead {
         let node = || text.parse().ok().map(|id| Self::Node(NodeId(id)));
         let address = || text.parse().ok().map(Self::Address);
         let host = || text.parse().ok().map(Self::Host);
-        let gone = member.or_else(node).or_else(address).or_else(host);
-        gone.ok_or_else(|| InvalidDeclaredDead(text.to_owned()))
+        let dead = member.or_else(node).or_else(address).or_else(host);
+        dead.ok_or_else(|| InvalidDeclaredDead(text.to_owned()))
     }
 }
 
@@ -122,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_gone_is_a_node_or_a_member() {
+    fn a_node_or_a_member_can_be_declared_dead() {
         let id = uuid::Uuid::from_u128(7);
         let node = NodeAddress {
             id: NodeId(id),

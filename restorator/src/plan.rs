@@ -1,8 +1,8 @@
-//! The plan (rule R1): what is wrong, found without any lock and without changing the store.
+//! The audit (rule R1): finds what is wrong, without any lock and without changing the store.
 //!
-//! A base cut `c` is read, then marks and tombstones, and a calm awaited if there are any; what the log adds up to
-//! below `c` is compared with what the table holds; then Kafka is asked for its end, and only cells without an event
-//! from `c` up to there are judged. Closing in repeats this with a later cut for the few cells that are left.
+//! It reads a base cut `c`, then in-doubt markers and dead members, and awaits a quiescence barrier if there are any. It
+//! compares what the log adds up to below `c` with what the table holds. Then it queries Kafka's end, and judges only the
+//! cells without an event from `c` up to there. [`converge`] repeats this with later cuts for the cells that are dirty.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -33,22 +33,18 @@ use audit_findings::AuditFindings;
 use base_cut::BaseCut;
 use judge::{Verdicts, WRONG_CELL_BYTES};
 
-/// How often it closes in at most: traffic that never rests is left to the lock.
+/// The most rounds of converging: cells that change all the time are left to the lock.
 const ROUNDS_MAX: usize = 8;
 
-/// What is known before the table is read.
+/// What an audit starts from, before it reads the table.
 #[derive(Debug)]
 pub(crate) struct AuditBaseline {
-    /// The base cut.
     pub(crate) cut: BaseCut,
-    /// What the log adds up to, and its follower.
     pub(crate) follower: LogFollower,
 }
 
-/// Reads the base cut, refuses what does not fit what the group had `committed` before, waits out what may still change the store below it, and adds up the log.
-///
-/// # Errors
-/// A server could not be asked, no calm came, or the totals are too large.
+/// Reads the base cut, waits out what may still change the store below it, and adds up the log. Refuses checkpoints that
+/// contradict what the consumer group had `committed` before.
 pub(crate) async fn begin<B: Backends>(
     context: &RestoreContext<'_, B>,
     source: &impl ExpectedTotals,
@@ -57,7 +53,7 @@ pub(crate) async fn begin<B: Backends>(
     let ring = context.nodes.ring().await?;
     context.known.borrow_mut().learn(&ring);
     *context.ring.borrow_mut() = ring;
-    let (cut, in_doubt) = BaseCut::and_in_doubt(context, context.scope.ranges()).await?;
+    let (cut, in_doubt) = BaseCut::read_with_in_doubt(context, context.scope.ranges()).await?;
     let bounds = context.log.bounds(&cut.partitions()).await?;
     let bits = context.definitions().range_bits;
     preflight::progress(&cut, committed, &bounds, bits).map_err(Error::Refused)?;
@@ -76,90 +72,87 @@ pub(crate) async fn begin<B: Backends>(
     Ok(AuditBaseline { cut, follower })
 }
 
-/// Judges every cell in scope, and closes in until few are left; as many ranges at once as fit into memory if all of
-/// their cells are wrong. Tells `each` what is known of a range before any of it is forgotten: where much is wrong, only
-/// how much that is can be kept.
-///
-/// # Errors
-/// A server could not be asked, no calm came, too much is wrong, or `each` refused.
+/// Judges every cell in scope, and converges until few are dirty; as many ranges at once as fit into memory if all of
+/// their cells are wrong. Passes the verdicts of each range to `each` before any of them is forgotten: where much is
+/// wrong, only the number of wrong cells is kept.
 pub(crate) async fn audit<B: Backends, E: From<Error>>(
     context: &RestoreContext<'_, B>,
-    begun: &AuditBaseline,
+    baseline: &AuditBaseline,
     mut each: impl FnMut(&LogFollower, RangeId, &Verdicts) -> Result<(), E>,
 ) -> Result<AuditFindings, E> {
-    let AuditBaseline { cut, follower } = begun;
+    let AuditBaseline { cut, follower } = baseline;
     let highest = cut.highest(context.scope);
     follower.reach(&highest).await.map_err(Error::from)?;
-    let kept_max = context.memory.available() / 4;
-    let mut found = AuditFindings::new(&context.memory, []);
-    let mut left: VecDeque<RangeId> = context.scope.ranges().collect();
-    while !left.is_empty() {
-        let slice = slice(context, follower, &mut left);
-        let mut some = some(context, begun, &slice).await?;
+    let kept_bytes_max = context.memory.available() / 4;
+    let mut findings = AuditFindings::new(&context.memory, []);
+    let mut remaining: VecDeque<RangeId> = context.scope.ranges().collect();
+    while !remaining.is_empty() {
+        let slice = next_slice(context, follower, &mut remaining);
+        let mut of_slice = audit_slice(context, baseline, &slice).await?;
         for &range in &slice {
-            each(follower, range, some.of(range))?;
+            each(follower, range, of_slice.of(range))?;
         }
-        if found.bytes() + some.bytes() > kept_max {
-            some.forget();
+        if findings.bytes() + of_slice.bytes() > kept_bytes_max {
+            of_slice.forget();
         }
-        found.append(some);
+        findings.append(of_slice);
     }
-    Ok(found)
+    Ok(findings)
 }
 
-/// The next ranges whose cells could all be wrong and still fit into half of the memory that is left; one at least.
-fn slice<B: Backends>(
+/// Takes the next ranges whose cells could all be wrong and still fit into half of the available memory; one at least.
+fn next_slice<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
-    left: &mut VecDeque<RangeId>,
+    remaining: &mut VecDeque<RangeId>,
 ) -> Vec<RangeId> {
     let totals = follower.totals();
     let (mut slice, mut bytes) = (Vec::new(), 0);
-    while let Some(&next) = left.front() {
+    while let Some(&next) = remaining.front() {
         let cells = usize::try_from(totals.of(next).cells()).unwrap_or(usize::MAX);
         bytes += cells.saturating_mul(WRONG_CELL_BYTES);
         if !slice.is_empty() && bytes > context.memory.available() / 2 {
             break;
         }
         slice.push(next);
-        left.pop_front();
+        remaining.pop_front();
     }
     slice
 }
 
-/// Judges every cell of these ranges, and closes in until few are left.
-async fn some<B: Backends>(
+/// Judges every cell of these ranges, and converges until few are dirty.
+async fn audit_slice<B: Backends>(
     context: &RestoreContext<'_, B>,
-    begun: &AuditBaseline,
+    baseline: &AuditBaseline,
     ranges: &[RangeId],
 ) -> Result<AuditFindings, Error> {
-    let AuditBaseline { cut, follower } = begun;
+    let AuditBaseline { cut, follower } = baseline;
     context.progress.begin("scanning the table", "cells", None);
-    let mut found = scan::first(context, follower, ranges).await?;
+    let mut findings = scan::first(context, follower, ranges).await?;
     context.progress.end();
     if rule::end_is_queried_after_reading() {
         follower.reach_end(context.log, &cut.partitions()).await?;
     }
-    let mut unjudged = unjudged(follower, ranges);
+    let mut dirty = dirty(follower, ranges);
     for round in 0..ROUNDS_MAX {
-        if unjudged <= context.config.restorator.dirty_cells_target {
+        if dirty <= context.config.restorator.dirty_cells_target {
             break;
         }
-        context.progress.note(&format!(
-            "{unjudged} cells were touched meanwhile: closing in"
-        ));
-        converge::converge(context, follower, &mut found).await?;
-        let left = self::unjudged(follower, ranges);
-        tracing::info!(round, unjudged = left, "closed in");
-        if left > unjudged / 10 * 9 {
+        context
+            .progress
+            .note(&format!("{dirty} cells became dirty meanwhile: converging"));
+        converge::converge(context, follower, &mut findings).await?;
+        let left = self::dirty(follower, ranges);
+        tracing::info!(round, dirty = left, "converged");
+        if left > dirty / 10 * 9 {
             break;
         }
-        unjudged = left;
+        dirty = left;
     }
-    Ok(found)
+    Ok(findings)
 }
 
-fn unjudged(follower: &LogFollower, ranges: &[RangeId]) -> usize {
+fn dirty(follower: &LogFollower, ranges: &[RangeId]) -> usize {
     let totals = follower.totals();
     let dirty = ranges.iter().map(|range| totals.of(*range).dirty_count());
     dirty.sum()

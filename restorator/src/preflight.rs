@@ -60,7 +60,7 @@ pub(crate) fn progress(
 ) -> Result<(), UserError> {
     let lost = "ZooKeeper was probably restored from an old copy: stop every processor and follow \
                 docs/operations.md, \"progress is lost\"";
-    for (&partition, progress) in cut.progress() {
+    for (&partition, progress) in cut.checkpoints() {
         let committed = committed.get(&partition).copied().unwrap_or_default();
         let Some(progress) = progress else {
             if committed > Offset(0) {

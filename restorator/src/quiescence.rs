@@ -142,8 +142,8 @@ fn not_calm(error: QuiescenceError) -> Error {
         }
         QuiescenceError::Over(_) => "see whether ZooKeeper is up, then run it again",
     };
-    Error::NotCalm {
-        what: error.to_string(),
+    Error::NotQuiescent {
+        message: error.to_string(),
         help: help.to_owned(),
     }
 }

@@ -1,11 +1,9 @@
-//! What a command found and did: for people, and as one JSON object. Pure.
+//! Reports of the commands, as text and as one JSON object. Pure.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use stitch_common::cell::{Cell, CounterName};
-use stitch_common::range::RangeId;
-use stitch_common::user_error::UserError;
 
 use crate::limits::Extent;
 use crate::plan::judge::{Direction, Drift};
@@ -16,10 +14,10 @@ pub mod run;
 pub use plan::PlanReport;
 pub use run::{RangeReport, RunReport};
 
-/// How many wrong cells are named in JSON; the plan file and the journal have all of them.
+/// The most wrong cells that are named in JSON; the plan file and the journal have all of them.
 pub const CELLS_NAMED_MAX: usize = 1000;
-/// How many are named in text.
-const CELLS_TOLD_MAX: usize = 20;
+/// The most that are named in text.
+const CELLS_IN_TEXT_MAX: usize = 20;
 
 /// A cell that is, or was, wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,7 +32,6 @@ pub struct WrongCell {
 }
 
 impl WrongCell {
-    /// Names it.
     #[must_use]
     pub fn new(cell: &Cell, drift: Drift) -> Self {
         Self {
@@ -64,14 +61,13 @@ impl WrongCell {
     }
 }
 
-/// Cells by the way in which they are wrong, and how much that is.
+/// Wrong cells by direction, and the sum of their drift.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Wrongness {
-    /// How many cells of each direction.
     pub directions: BTreeMap<&'static str, u64>,
-    /// By how much they are wrong together, each without its sign.
+    /// The sum of their drift, by absolute value.
     pub change: u128,
-    /// Some of them.
+    /// Up to [`CELLS_NAMED_MAX`] of them.
     pub named: Vec<WrongCell>,
 }
 
@@ -87,7 +83,6 @@ impl Default for Wrongness {
 }
 
 impl Wrongness {
-    /// Counts and names these.
     pub fn of<'a>(cells: impl IntoIterator<Item = (&'a Cell, Drift)>) -> Self {
         let mut all = Self::default();
         for (cell, drift) in cells {
@@ -96,7 +91,7 @@ impl Wrongness {
         all
     }
 
-    /// Counts this cell, and names it if few are named yet.
+    /// Counts this cell, and names it unless enough are named.
     pub fn add(&mut self, cell: &Cell, drift: Drift) {
         *self.directions.entry(drift.direction().name()).or_default() += 1;
         self.change += u128::from(drift.size());
@@ -105,7 +100,6 @@ impl Wrongness {
         }
     }
 
-    /// How many and how much they are.
     #[must_use]
     pub fn extent(&self) -> Extent {
         Extent {
@@ -126,12 +120,17 @@ impl Wrongness {
         });
         let counted: Vec<_> = counted.collect();
         let mut lines = vec![format!(
-            "by direction: {}; by {} together",
+            "by direction: {}; total change {}",
             counted.join(", "),
             self.change
         )];
-        lines.extend(self.named.iter().take(CELLS_TOLD_MAX).map(WrongCell::line));
-        let more = total.saturating_sub(u64::try_from(CELLS_TOLD_MAX).unwrap_or(u64::MAX));
+        lines.extend(
+            self.named
+                .iter()
+                .take(CELLS_IN_TEXT_MAX)
+                .map(WrongCell::line),
+        );
+        let more = total.saturating_sub(u64::try_from(CELLS_IN_TEXT_MAX).unwrap_or(u64::MAX));
         if more > 0 {
             lines.push(format!("  … and {more} more"));
         }
@@ -142,11 +141,11 @@ impl Wrongness {
 /// What the cells of one counter definition add up to, over every key, granularity and bucket in scope.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Total {
-    /// What the table held when it was audited.
+    /// What the table held at the audit.
     pub before: i128,
-    /// What it should have held then.
+    /// What it should have held at the audit.
     pub expected: i128,
-    /// What it holds now in the ranges that are proved; absent if nothing was restored.
+    /// What the verified ranges hold now; absent if nothing was restored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<i128>,
 }
@@ -162,7 +161,7 @@ fn total_lines(totals: &Totals) -> Vec<String> {
             after,
         } = total;
         let after = after
-            .map(|after| format!(", holds {after} now in the ranges that are proved"))
+            .map(|after| format!(", verified ranges now hold {after}"))
             .unwrap_or_default();
         format!(
             "  {}: held {before}, should have held {expected}{after}",
@@ -175,19 +174,9 @@ fn total_lines(totals: &Totals) -> Vec<String> {
 fn unnamed_lines(unnamed: &BTreeMap<CounterName, u64>) -> Vec<String> {
     let line = |(name, cells): (&CounterName, &u64)| {
         format!(
-            "counter \"{}\" is named by no definition: its {cells} cells were left alone",
+            "no definition names the counter \"{}\": its {cells} cells were left alone",
             name.0
         )
     };
     unnamed.iter().map(line).collect()
-}
-
-/// What is not proved of a range, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Unverified {
-    /// Which range.
-    pub range: RangeId,
-    /// Why, and the way out.
-    #[serde(flatten)]
-    pub failure: UserError,
 }

@@ -1,6 +1,19 @@
-//! The restoration of one range (rules R2 to R8), one step a file, in the order in which they happen. Each step's value
-//! can only be made by its own module, so none can be skipped or turned around, and the lock is given back by an
-//! awaited call on success and on error alike.
+//! The restoration of one range (rules R1 to R8), one step a file, in order:
+//!
+//! | step | rule | what it does | yields |
+//! |---|---|---|---|
+//! | [`converge`] | R1 | audits the cells that later cuts have passed, so that little is left for the lock | `AuditFindings` |
+//! | [`acquire`] | R2 | takes the exclusive lock, and waits out what is in doubt | `Held` |
+//! | [`cut`] | R3 | reads the cut under the lock | `Cut` |
+//! | [`dirty`] | R4 | follows the log to its end: which cells can be wrong, and what they should hold | `Dirty` |
+//! | [`current`] | R5 | reads what they hold | `Current` |
+//! | [`delta`] | R6 | computes the corrections, within the operator's limits | `Delta` |
+//! | [`apply`] | R6 | writes the journal, then sends each correction once | `Applied` |
+//! | [`verify`] | R7 | reads the corrected cells again, and checks that nothing broke the protocol | `Verified` |
+//! | [`release`] | R8 | leaves an in-doubt marker if need be, and releases the lock | `Released` |
+//!
+//! Each value can only be made by its own module, so no step can be skipped or reordered. The lock is released by an
+//! awaited call, on success and on error alike. Where much is wrong, the steps are repeated for a [`chunk`] at a time.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -22,6 +35,7 @@ use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
 use stitch_totals::log_follower::LogFollower;
 use stitch_totals::memory_pool::{MemoryReservation, TooLarge};
+use stitch_totals::scan_key::ScanKey;
 
 pub(crate) mod bound;
 pub(crate) mod chunk_sizer;
@@ -40,95 +54,81 @@ use apply::Sent;
 use chunk::{Chunk, Chunks};
 use verify::{Checked, Verified};
 
-/// What became of a range.
+/// The outcome of a range.
 #[derive(Debug)]
 pub(crate) struct Restored {
-    /// Which.
     pub(crate) range: RangeId,
-    /// Whether every cell in scope is right, or why that is not shown.
     pub(crate) outcome: Result<Verified, Unverified>,
-    /// What was corrected; of a range that is not proved, what was sent.
+    /// What was corrected; in an unverified range, what was sent.
     pub(crate) corrected: BTreeMap<cell::Cell, Drift>,
-    /// What the audit right before the lock knew.
-    pub(crate) found: AuditFindings,
-    /// How long its lock was waited for, all times together.
+    /// The findings of the audit right before the last lock.
+    pub(crate) findings: AuditFindings,
+    /// How long its locks were waited for, in total.
     pub(crate) waited: Duration,
-    /// How long it was held, time after time.
+    /// How long each of its locks was held.
     pub(crate) locked: Vec<Duration>,
 }
 
 impl Restored {
-    /// A range that was not begun.
     #[must_use]
-    pub(crate) fn not_begun(range: RangeId, found: AuditFindings, why: Error) -> Self {
+    pub(crate) fn not_started(range: RangeId, findings: AuditFindings, why: Error) -> Self {
         Self {
             range,
             outcome: Err(why.into()),
             corrected: BTreeMap::new(),
-            found,
+            findings,
             waited: Duration::ZERO,
             locked: Vec::new(),
         }
     }
 }
 
-/// How often a cell is corrected. Not often: a cell that was deleted by hand swallows what is added to it, and may give
-/// it back when its tombstone is gone.
+/// How often a cell is corrected. Not often: a cell that was deleted by hand swallows what is added to it, and may return
+/// it once Cassandra's tombstone is gone.
 const CORRECTIONS_MAX: usize = 2;
-/// How many calms are awaited for corrections of unknown outcome.
-const CALMS_MAX: usize = 2;
+/// How many quiescence barriers are awaited for corrections of unknown outcome.
+const BARRIERS_MAX: usize = 2;
 
-/// What a cell takes under the lock, beside its verdict: what it should hold and holds, its correction, the request that
-/// sends it and the one that reads it again. Measured: 550 where each counter has one such cell, which is the worst.
+/// The memory of a cell under the lock, besides its verdict: expected and current count, its correction, the request that
+/// sends it and the one that reads it again. Measured: 550 if each counter has one such cell, which is the worst case.
 pub(crate) const LOCKED_CELL_BYTES: usize = 640;
 
-/// Restores a range: closes in once more, so that little is left for the lock, then locks, corrects, verifies and gives
-/// the lock back; where much is wrong, a portion at a time. `found` is what is known of this range alone.
+/// Restores a range, a chunk at a time where much is wrong. `findings` are those of this range alone.
 pub(crate) async fn run<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     journal: &Journal,
     range: RangeId,
-    mut found: AuditFindings,
+    mut findings: AuditFindings,
 ) -> Restored {
     let mut chunks = Chunks::default();
     let mut corrected = BTreeMap::new();
     let mut kept = context.memory.reservation();
     let (mut waited, mut locked) = (Duration::ZERO, Vec::new());
     let outcome = loop {
-        let closing_in = converge::converge(context, follower, &mut found);
+        let converging = converge::converge(context, follower, &mut findings);
         let interrupted = context.lease.interrupted();
-        if let Err(error) = match select(pin!(closing_in), pin!(interrupted)).await {
-            Either::Left((closed_in, _)) => closed_in,
+        let converged = match select(pin!(converging), pin!(interrupted)).await {
+            Either::Left((converged, _)) => converged,
             Either::Right((why, _)) => Err(Error::Interrupted(why)),
-        } {
+        };
+        if let Err(error) = converged {
             break Err(error.into());
         }
         let mut claim = Claim::new(context, range);
-        let next = chunks.next(
-            context.chunk_sizer.cells(),
-            found.of(range),
-            follower.totals().of(range),
-        );
-        let ended = under_one_lock(
-            context,
-            follower,
-            journal,
-            &mut claim,
-            found.of(range),
-            next,
-        )
-        .await;
-        let given_back = release::range(context, claim).await;
-        waited += given_back.waited;
-        locked.extend(given_back.locked);
-        for (cell, drift) in given_back.corrected {
+        let (verdicts, cells_max) = (findings.of(range), context.chunk_sizer.cells());
+        let chunk = chunks.next(cells_max, verdicts, follower.totals().of(range));
+        let result = under_one_lock(context, follower, journal, &mut claim, verdicts, chunk).await;
+        let released = release::range(context, claim).await;
+        waited += released.waited;
+        locked.extend(released.locked);
+        for (cell, drift) in released.corrected {
             corrected.entry(cell).or_insert(drift);
         }
-        match ended {
-            Ok(Ended::Verified(verified)) => break Ok(verified),
-            Ok(Ended::Chunk(cells)) => {
-                if let Err(error) = made_right(&mut found, range, &cells, &mut kept) {
+        match result {
+            Ok(LockResult::Verified(verified)) => break Ok(verified),
+            Ok(LockResult::Chunk(cells)) => {
+                if let Err(error) = note_corrected(&mut findings, range, &cells, &mut kept) {
                     break Err(Error::from(error).into());
                 }
             }
@@ -139,35 +139,35 @@ pub(crate) async fn run<B: Backends>(
         range,
         outcome,
         corrected,
-        found,
+        findings,
         waited,
         locked,
     }
 }
 
-/// These cells count as judged from now on. What is known of them is what was corrected, and `kept` for that.
-fn made_right(
-    found: &mut AuditFindings,
+/// Notes that these cells were corrected, and so are judged right. `kept` is the memory for what was corrected.
+fn note_corrected(
+    findings: &mut AuditFindings,
     range: RangeId,
     cells: &[cell::Cell],
     kept: &mut MemoryReservation,
 ) -> Result<(), TooLarge> {
-    found.change(|verdicts| {
+    findings.change(|verdicts| {
         let verdicts = verdicts.entry(range).or_default();
-        cells.iter().for_each(|cell| verdicts.right(cell));
+        cells.iter().for_each(|cell| verdicts.judge_right(cell));
     })?;
     kept.try_grow(cells.len() * WRONG_CELL_BYTES)
 }
 
-/// How the work under one lock ended.
-enum Ended {
-    /// The range is proved.
+/// The result of the work under one lock.
+enum LockResult {
+    /// The range is verified.
     Verified(Verified),
-    /// These cells are right; the others are left to further locks.
+    /// These cells are right; the others are left to later locks.
     Chunk(Vec<cell::Cell>),
 }
 
-/// Corrects what is wrong under one lock: all of it, which is then verified, or a chunk.
+/// Corrects under one lock all cells that are wrong, and verifies the range; or corrects a chunk.
 async fn under_one_lock<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
@@ -175,7 +175,7 @@ async fn under_one_lock<B: Backends>(
     claim: &mut Claim,
     verdicts: &Verdicts,
     chunk: Option<Chunk>,
-) -> Result<Ended, Unverified> {
+) -> Result<LockResult, Unverified> {
     let cells = match &chunk {
         Some(chunk) => chunk.cells().len(),
         None => verdicts.wrong().len() + follower.totals().of(claim.range).dirty_count(),
@@ -189,52 +189,54 @@ async fn under_one_lock<B: Backends>(
     let dirty = dirty::follow(&held, &cut, verdicts, chunk.as_ref()).await?;
     let locked = dirty.expected().len() * LOCKED_CELL_BYTES;
     room.try_resize(locked).map_err(Error::from)?;
-    let begun = context.clock.now();
-    let (mut corrections, mut calms) = (0, 0);
+    let start = context.clock.now();
+    let (mut corrections, mut barriers) = (0, 0);
     loop {
         let current = current::read(&held, &dirty).await?;
         let delta = delta::between(&mut held, current)?;
         let applied = match apply::once(&mut held, &cut, delta).await? {
             Sent::Applied(applied) => applied,
-            Sent::Unknown if calms == CALMS_MAX => return Err(Unverified::Unknown),
+            Sent::Unknown if barriers == BARRIERS_MAX => return Err(Unverified::Unknown),
             Sent::Unknown => {
-                calms += 1;
+                barriers += 1;
                 apply::wait_out(&mut held).await?;
                 continue;
             }
         };
         corrections += 1;
         let checked = verify::again(&mut held, &cut, &dirty, applied).await?;
-        if calms == 0 {
-            let took = context.clock.now().since(begun);
+        if barriers == 0 {
+            let took = context.clock.now().since(start);
             context.chunk_sizer.learn(dirty.expected().len(), took);
         }
         match checked {
-            Checked::Right(verified) => return Ok(Ended::Verified(verified)),
-            Checked::Chunk(cells) => return Ok(Ended::Chunk(cells)),
-            Checked::Wrong(wrong) if corrections == CORRECTIONS_MAX => return Err(stubborn(wrong)),
+            Checked::Right(verified) => return Ok(LockResult::Verified(verified)),
+            Checked::Chunk(cells) => return Ok(LockResult::Chunk(cells)),
+            Checked::Wrong(wrong) if corrections == CORRECTIONS_MAX => {
+                return Err(still_wrong(wrong));
+            }
             Checked::Wrong(_) => {}
         }
     }
 }
 
-/// Cells that did not become right: those that no correction moved take no increments at all.
-fn stubborn(wrong: Vec<(cell::Cell, Drift, Count)>) -> Unverified {
-    let (deaf, moved): (Vec<_>, Vec<_>) = wrong
+/// Why cells are wrong after several corrections: if no correction changed some of them, these ignore increments.
+fn still_wrong(wrong: Vec<(cell::Cell, Drift, Count)>) -> Unverified {
+    let (unchanged, changed): (Vec<_>, Vec<_>) = wrong
         .into_iter()
         .partition(|(_, sent, now)| sent.current == *now);
     let cells = |wrong: Vec<(cell::Cell, Drift, Count)>| {
         wrong.into_iter().map(|(cell, _, _)| cell).collect()
     };
-    if deaf.is_empty() {
-        Unverified::KeepsChanging(cells(moved))
+    if unchanged.is_empty() {
+        Unverified::KeepsChanging(cells(changed))
     } else {
-        Unverified::IgnoresIncrements(cells(deaf))
+        Unverified::IgnoresIncrements(cells(unchanged))
     }
 }
 
-/// How many cells of the range the audit has judged: those that the log expects, and phantoms, but for those that were
-/// touched since.
+/// How many cells of the range the audit has judged, and how many are dirty. Judged are the cells that the log expects,
+/// and phantoms, without those that have become dirty since.
 #[must_use]
 pub(crate) fn judged(follower: &LogFollower, range: RangeId, verdicts: &Verdicts) -> (u64, u64) {
     let totals = follower.totals();
@@ -246,8 +248,8 @@ pub(crate) fn judged(follower: &LogFollower, range: RangeId, verdicts: &Verdicts
         .filter(|drift| drift.expected == Count(0));
     let cells = totals.cells() + number(phantoms);
     let known = dirty.iter().filter(|cell| {
-        let place = stitch_totals::scan_key::ScanKey::of(cell.counter.clone());
-        totals.expected(&place, cell.slot) != Count(0) || verdicts.wrong().contains_key(cell)
+        let key = ScanKey::of(cell.counter.clone());
+        totals.expected(&key, cell.slot) != Count(0) || verdicts.wrong().contains_key(cell)
     });
     (cells.saturating_sub(number(known)), number(dirty.iter()))
 }
@@ -272,16 +274,19 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_that_no_correction_moves_is_named_as_deleted_by_hand() {
-        let deaf = stubborn(vec![wrong("a", 0, 0), wrong("b", 1, 2)]);
+    fn a_cell_that_no_correction_changes_is_reported_as_deleted_by_hand() {
+        let unchanged = still_wrong(vec![wrong("a", 0, 0), wrong("b", 1, 2)]);
         assert_eq!(
-            deaf,
+            unchanged,
             Unverified::IgnoresIncrements(vec![wrong("a", 0, 0).0])
         );
-        assert!(deaf.to_string().contains("plays/a") && deaf.help().contains("deleted by hand"));
-        let restless = stubborn(vec![wrong("b", 1, 2)]);
+        assert!(
+            unchanged.to_string().contains("plays/a")
+                && unchanged.help().contains("deleted by hand")
+        );
+        let changing = still_wrong(vec![wrong("b", 1, 2)]);
         assert_eq!(
-            restless,
+            changing,
             Unverified::KeepsChanging(vec![wrong("b", 1, 2).0])
         );
     }

@@ -1,5 +1,5 @@
-//! What the restorator estimates to take in memory against what the system says that it does take. One test, because
-//! all memory of the process is measured; nothing is given back in between, because the allocator would use it again.
+//! Compares the restorator's estimates of memory with the process's resident memory. One test, because the whole process is
+//! measured; nothing is freed in between, because the allocator would use it again.
 
 use std::fs;
 use std::hint::black_box;
@@ -13,9 +13,9 @@ use stitch_totals::scan_key::{PackedSlot, ScanKey};
 
 const P: Partition = Partition(0);
 
-/// Bytes of memory that are the process's own.
+/// The anonymous resident memory of this process, in bytes.
 fn resident() -> usize {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
     let mut lines = status.lines();
     let line = lines.find_map(|line| line.strip_prefix("RssAnon:"));
     let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
@@ -23,16 +23,16 @@ fn resident() -> usize {
     kibibytes.expect("the kernel's line for it") * 1024
 }
 
-/// Makes something, and holds what it says to take against what it does take.
+/// Makes something, and compares its estimate with the memory that it takes.
 fn measured<T>(what: &str, make: impl FnOnce() -> T, estimate: impl Fn(&T) -> usize) -> T {
     let before = resident();
     let made = black_box(make());
     let taken = resident() - before;
     let estimated = estimate(&made);
     let percent = estimated * 100 / taken;
-    let told = format!("{what}: {estimated} bytes estimated, {taken} taken, {percent} %");
-    assert!(taken > 8_000_000, "too little to be measured: {told}");
-    assert!((80..=125).contains(&percent), "{told}");
+    let comparison = format!("{what}: {estimated} bytes estimated, {taken} taken, {percent} %");
+    assert!(taken > 8_000_000, "too little to measure: {comparison}");
+    assert!((80..=125).contains(&percent), "{comparison}");
     made
 }
 
@@ -41,24 +41,24 @@ fn hour(n: i64) -> CellSlot {
     slot(Granularity::Hour, time)
 }
 
-fn place(key: usize) -> ScanKey {
+fn scan_key(key: usize) -> ScanKey {
     ScanKey::of(Counter::new("plays", format!("track-{key:08}")))
 }
 
-/// So many counters of so many cells, one event each, below the cut or above it.
+/// `counters` counters of `cells` cells, one event each, below the cut or above it.
 fn totals(counters: usize, cells: i64, is_below: bool) -> RangeTotals {
     let cut = if is_below { i64::MAX } else { 0 };
     let mut totals = RangeTotals::new(Offsets([(P, Offset(cut))].into()));
     for n in 0..cells {
         for key in 0..counters {
             let slots = PackedSlot::pack(hour(n)).into_iter();
-            totals.add(P, Offset(0), &place(key), slots, Amount(1));
+            totals.add(P, Offset(0), &scan_key(key), slots, Amount(1));
         }
     }
     totals
 }
 
-/// All of the ledger's cells, missing.
+/// All cells of the totals, missing in the table.
 fn missing(totals: &RangeTotals) -> Verdicts {
     let mut verdicts = Verdicts::default();
     let none = stitch_common::range::RangeBits::new(0).expect("none is allowed");
@@ -75,7 +75,7 @@ fn missing(totals: &RangeTotals) -> Verdicts {
 fn phantoms(counters: usize) -> Verdicts {
     let mut verdicts = Verdicts::default();
     for key in 0..counters {
-        let counter = place(key).counter().clone();
+        let counter = scan_key(key).counter().clone();
         let slot = hour(0);
         verdicts.judge(Cell { counter, slot }, Count(0), Count(1));
     }
@@ -83,7 +83,7 @@ fn phantoms(counters: usize) -> Verdicts {
 }
 
 #[test]
-fn what_is_kept_takes_about_as_much_memory_as_is_estimated() {
+fn estimates_of_memory_are_about_right() {
     let small = measured(
         "one cell a counter",
         || totals(100_000, 1, true),

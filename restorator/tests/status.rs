@@ -25,9 +25,9 @@ use stitch_protocol::{NamespaceSession, in_doubt};
 use stitch_zookeeper::ZooKeeperClient;
 use stitch_zookeeper::ZooKeeperSession;
 
-type Here = NamespaceSession<ZooKeeperSession, SystemClock>;
+type Session = NamespaceSession<ZooKeeperSession, SystemClock>;
 
-/// A namespace of its own, in ZooKeeper alone.
+/// A namespace of its own, only in ZooKeeper.
 struct Namespace {
     config: Config,
     file: tempfile::NamedTempFile,
@@ -48,7 +48,7 @@ impl Namespace {
         Self { config, file }
     }
 
-    async fn session(&self) -> Here {
+    async fn session(&self) -> Session {
         let zookeeper = &self.config.zookeeper;
         let keeper = ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout);
         let session = keeper
@@ -58,7 +58,7 @@ impl Namespace {
         NamespaceSession::new(session, SystemClock, Paths::new(&self.config.namespace))
     }
 
-    async fn make(&self, here: &Here) -> i32 {
+    async fn make(&self, session: &Session) -> i32 {
         let record = NamespaceRecord {
             generation: 1,
             definitions: self.config.definitions.clone(),
@@ -73,8 +73,8 @@ impl Namespace {
                 table: uuid::Uuid::nil(),
             },
         };
-        here.make_directories().await.unwrap();
-        definition_node::create(here, &record)
+        session.make_directories().await.unwrap();
+        definition_node::create(session, &record)
             .await
             .unwrap()
             .version
@@ -85,10 +85,10 @@ impl Namespace {
         let program = env!("CARGO_BIN_EXE_stitch-restorator");
         let mut command = Command::new(program);
         command.arg("status").args(["--output", output, "--config"]);
-        let done = command.arg(self.file.path()).output().unwrap();
+        let finished = command.arg(self.file.path()).output().unwrap();
         (
-            done.status.code().unwrap(),
-            String::from_utf8(done.stdout).unwrap(),
+            finished.status.code().unwrap(),
+            String::from_utf8(finished.stdout).unwrap(),
         )
     }
 
@@ -101,19 +101,19 @@ impl Namespace {
     }
 }
 
-async fn join(here: &Here, version: i32, role: Role) {
+async fn join(session: &Session, version: i32, role: Role) {
     let info = MemberInfo {
         role,
         host: "somewhere".to_owned(),
         process_id: 7,
         version: "0".to_owned(),
     };
-    let joined = membership::join(here, version, &info).await.unwrap();
+    let joined = membership::join(session, version, &info).await.unwrap();
     assert!(matches!(joined, Joined::Member(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_that_is_not_made_is_told_so() {
+async fn a_missing_namespace_is_reported_with_help() {
     let (code, object) = Namespace::new().object();
     assert_eq!((code, &object["outcome"]), (2, &Value::from("error")));
     assert!(
@@ -123,7 +123,7 @@ async fn a_namespace_that_is_not_made_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_tombstones_locks_marks_and_restorations_are_shown() {
+async fn members_dead_members_locks_in_doubt_markers_and_restorations_are_shown() {
     let namespace = Namespace::new();
     let (counting, dead, restoring) = (
         namespace.session().await,
@@ -158,12 +158,12 @@ async fn members_tombstones_locks_marks_and_restorations_are_shown() {
         assert!(text.contains(part), "\"{part}\" is not in {text}");
     }
     assert!(text.contains(&restoring.member().to_string()), "{text}");
-    for (mut range_lock, here) in [
+    for (mut range_lock, session) in [
         (shared, &counting),
         (exclusive, &restoring),
         (waiting, &restoring),
     ] {
-        range_lock.release(here).await.unwrap();
+        range_lock.release(session).await.unwrap();
     }
     lock.release(&restoring).await.unwrap();
     let bound = Duration::from_secs(20);
@@ -174,7 +174,12 @@ async fn members_tombstones_locks_marks_and_restorations_are_shown() {
     .unwrap();
 }
 
-fn check_object(namespace: &Namespace, counting: &Here, restoring: &Here, dead_member: &MemberId) {
+fn check_object(
+    namespace: &Namespace,
+    counting: &Session,
+    restoring: &Session,
+    dead_member: &MemberId,
+) {
     let (code, object) = namespace.object();
     assert_eq!(
         (code, &object["outcome"]),
@@ -190,7 +195,7 @@ fn check_object(namespace: &Namespace, counting: &Here, restoring: &Here, dead_m
     assert_eq!(ids("members").len(), 2);
     assert_eq!(ids("in_doubt_markers"), [dead_member.to_string()]);
     let locks: Vec<_> = object["locks"].as_array().unwrap().iter().collect();
-    let told = |lock: &Value| {
+    let read = |lock: &Value| {
         let text = |name: &str| lock[name].as_str().unwrap().to_owned();
         assert!(!lock["since"].is_null(), "{lock}");
         (
@@ -200,12 +205,12 @@ fn check_object(namespace: &Namespace, counting: &Here, restoring: &Here, dead_m
             text("member"),
         )
     };
-    let line = |range, kind: &str, state: &str, here: &Here| {
+    let line = |range, kind: &str, state: &str, session: &Session| {
         (
             range,
             kind.to_owned(),
             state.to_owned(),
-            here.member().to_string(),
+            session.member().to_string(),
         )
     };
     let expected = [
@@ -213,7 +218,7 @@ fn check_object(namespace: &Namespace, counting: &Here, restoring: &Here, dead_m
         line(3, "exclusive", "waiting", restoring),
         line(5, "exclusive", "held", restoring),
     ];
-    assert_eq!(locks.into_iter().map(told).collect::<Vec<_>>(), expected);
+    assert_eq!(locks.into_iter().map(read).collect::<Vec<_>>(), expected);
     assert_eq!(
         object["restoring"]["member"],
         restoring.member().to_string()

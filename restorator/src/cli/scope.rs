@@ -1,4 +1,4 @@
-//! `--counter`, `--key` and `--ranges`: from what was written to a [`Scope`] that the configuration has.
+//! `--counter`, `--key` and `--ranges`: parsed, and checked against the configuration, into a [`Scope`].
 
 use std::str::FromStr;
 
@@ -6,58 +6,56 @@ use clap::Args;
 use stitch_common::cell::{Counter, CounterName, Key};
 use stitch_common::definition::Definitions;
 use stitch_common::range::RangeId;
+use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
 
-use stitch_common::scope::Scope;
-
-/// Which cells; all of the namespace if nothing is given.
+/// The scope of a command; the whole namespace without any of them.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ScopeArguments {
     /// Only the counters of this definition
     #[arg(long, value_name = "NAME")]
     counter: Option<String>,
-    /// Only this key of it
+    /// Only this key of that counter
     #[arg(long, value_name = "KEY", requires = "counter")]
     key: Option<String>,
-    /// Only these ranges: the first and the last, or one alone
+    /// Only these ranges: first and last, or a single one
     #[arg(long, value_name = "A-B")]
-    ranges: Option<Span>,
+    ranges: Option<RangeSpan>,
 }
 
-/// Ranges from the first to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
+struct RangeSpan {
     first: u16,
     last: u16,
 }
 
-impl FromStr for Span {
+impl FromStr for RangeSpan {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |text: &str| {
-            let wrong = || format!("\"{text}\" is not the number of a range; write 3, or 0-15");
-            text.trim().parse::<u16>().map_err(|_| wrong())
+            let invalid = || format!("\"{text}\" is not the number of a range; write 3, or 0-15");
+            text.trim().parse::<u16>().map_err(|_| invalid())
         };
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let (first, last) = (number(first)?, number(last)?);
         if last < first {
-            return Err(format!("it is reversed; write {last}-{first}"));
+            return Err(format!("the range is reversed; write {last}-{first}"));
         }
         Ok(Self { first, last })
     }
 }
 
 impl ScopeArguments {
-    /// The scope, if `definitions` have it.
+    /// The scope, if the namespace of `definitions` has it.
     pub(super) fn scope(self, definitions: &Definitions) -> Result<Scope, UserError> {
         let last = definitions.range_bits.count() - 1;
-        let span = self.ranges.unwrap_or(Span { first: 0, last });
+        let span = self.ranges.unwrap_or(RangeSpan { first: 0, last });
         if span.last > last {
-            let what = format!("--ranges: there is no range {}", span.last);
+            let message = format!("--ranges: there is no range {}", span.last);
             let bits = definitions.range_bits.bits();
             let help = format!("the namespace has the ranges 0-{last} ([ranges] bits = {bits})");
-            return Err(UserError::new(what, help));
+            return Err(UserError::new(message, help));
         }
         let mut scope = Scope {
             counter: self.counter.map(|name| CounterName(name.into())),
@@ -66,15 +64,15 @@ impl ScopeArguments {
             last: RangeId(span.last),
         };
         if let Some(name) = &scope.counter {
-            defined(name, definitions)?;
+            check_defined(name, definitions)?;
             if let Some(key) = &scope.key {
                 let range = range_of(name, key, definitions)?;
                 if !scope.ranges().any(|scoped| scoped == range) {
-                    let what = format!(
-                        "--key: \"{}\" lies in range {range}, which --ranges leaves out",
+                    let message = format!(
+                        "--key: \"{}\" is in range {range}, which --ranges leaves out",
                         key.0
                     );
-                    return Err(UserError::new(what, "leave --ranges out"));
+                    return Err(UserError::new(message, "leave --ranges out"));
                 }
                 (scope.first, scope.last) = (range, range);
             }
@@ -83,7 +81,7 @@ impl ScopeArguments {
     }
 }
 
-fn defined(name: &CounterName, definitions: &Definitions) -> Result<(), UserError> {
+fn check_defined(name: &CounterName, definitions: &Definitions) -> Result<(), UserError> {
     if definitions.counter(&name.0).is_some() {
         return Ok(());
     }
@@ -92,14 +90,12 @@ fn defined(name: &CounterName, definitions: &Definitions) -> Result<(), UserErro
         .iter()
         .map(|counter| &*counter.name.0)
         .collect();
-    let what = format!(
+    let message = format!(
         "--counter: the configuration defines no counter \"{}\"",
         name.0
     );
-    Err(UserError::new(
-        what,
-        format!("it defines {}", names.join(", ")),
-    ))
+    let help = format!("it defines {}", names.join(", "));
+    Err(UserError::new(message, help))
 }
 
 fn range_of(
@@ -108,14 +104,12 @@ fn range_of(
     definitions: &Definitions,
 ) -> Result<RangeId, UserError> {
     if key.0.is_empty() || key.0.len() > Key::BYTES_MAX {
-        let what = format!(
+        let message = format!(
             "--key: no key is empty or longer than {} bytes",
             Key::BYTES_MAX
         );
-        return Err(UserError::new(
-            what,
-            "give the key as it stands in the events",
-        ));
+        let help = "give the key as it is in the events";
+        return Err(UserError::new(message, help));
     }
     let counter = Counter::new(name.0.clone(), key.0.clone());
     Ok(definitions.range_bits.range_of(counter.token()))
@@ -142,24 +136,24 @@ mod tests {
     }
 
     fn scope(counter: &str, key: &str, ranges: &str) -> Result<Scope, UserError> {
-        let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let optional = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let arguments = ScopeArguments {
-            counter: given(counter),
-            key: given(key),
-            ranges: given(ranges).map(|text| text.parse().unwrap()),
+            counter: optional(counter),
+            key: optional(key),
+            ranges: optional(ranges).map(|text| text.parse().unwrap()),
         };
         arguments.scope(&definitions())
     }
 
     #[test]
-    fn without_arguments_all_is_in_scope() {
+    fn without_arguments_the_whole_namespace_is_in_scope() {
         let scope = scope("", "", "").unwrap();
         assert_eq!((scope.first, scope.last), (RangeId(0), RangeId(63)));
         assert_eq!((scope.counter, scope.key), (None, None));
     }
 
     #[test]
-    fn ranges_include_their_last_and_one_may_stand_alone() {
+    fn ranges_include_their_last_and_may_be_a_single_one() {
         let several = scope("plays", "", "3-5").unwrap();
         assert_eq!((several.first, several.last), (RangeId(3), RangeId(5)));
         let one = scope("", "", "63").unwrap();
@@ -182,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_namespace_does_not_have_is_refused_by_name() {
+    fn unknown_ranges_counters_and_keys_are_refused_by_name() {
         let failure = scope("", "", "10-64").unwrap_err();
         assert!(failure.message.contains("no range 64"), "{failure}");
         assert!(failure.help.contains("0-63"), "{failure}");
@@ -194,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_that_are_reversed_or_no_numbers_are_refused() {
+    fn reversed_ranges_and_ranges_that_are_no_numbers_are_refused() {
         for (text, problem) in [
             ("5-3", "reversed"),
             ("a", "\"a\""),
@@ -202,7 +196,7 @@ mod tests {
             ("-1", "\"\""),
             ("70000", "70000"),
         ] {
-            let error = text.parse::<Span>().unwrap_err();
+            let error = text.parse::<RangeSpan>().unwrap_err();
             assert!(error.contains(problem), "{text}: {error}");
         }
     }

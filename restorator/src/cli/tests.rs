@@ -16,27 +16,27 @@ fn parse(text: &str) -> Result<Command, clap::Error> {
 }
 
 fn planned(text: &str) -> Result<(PlanOptions, Config), UserError> {
-    let Ok(Command::Plan(given)) = parse(text) else {
+    let Ok(Command::Plan(arguments)) = parse(text) else {
         panic!("{text}");
     };
     let mut config = config();
-    Ok((given.options(&mut config)?, config))
+    Ok((arguments.options(&mut config)?, config))
 }
 
 fn run(text: &str) -> Result<RunOptions, UserError> {
-    let Ok(Command::Run(given)) = parse(text) else {
+    let Ok(Command::Run(arguments)) = parse(text) else {
         panic!("{text}");
     };
-    given.options(&mut config())
+    arguments.options(&mut config())
 }
 
 #[test]
-fn the_arguments_are_declared_without_contradiction() {
+fn the_declared_arguments_are_consistent() {
     Arguments::command().debug_assert();
 }
 
 #[test]
-fn every_help_teaches_by_an_example() {
+fn every_command_has_an_example_in_its_help() {
     let mut program = Arguments::command();
     program.build();
     for command in program
@@ -61,14 +61,14 @@ fn a_plan_takes_a_scope_and_a_file() {
         (None, Vec::new())
     );
     assert_eq!(config.restorator.read_level, Level::All);
-    let text = "plan --counter plays --ranges 3-5 --plan-file p.json --read-consistency QUORUM \
+    let text = "plan --counter plays --ranges 3-5 --plan-file p.jsonl --read-consistency QUORUM \
                 --declare-dead 00000000000000ff --declare-dead 127.0.0.2";
     let (options, config) = planned(text).unwrap();
     assert_eq!(
         (options.scope.first, options.scope.last),
         (RangeId(3), RangeId(5))
     );
-    assert_eq!(options.plan_file, Some(PathBuf::from("p.json")));
+    assert_eq!(options.plan_file, Some(PathBuf::from("p.jsonl")));
     assert!(options.declared_dead[0].is_member(&MemberId::of_session(255)));
     assert_eq!(options.declared_dead.len(), 2);
     assert_eq!(config.restorator.read_level, Level::Quorum);
@@ -76,8 +76,11 @@ fn a_plan_takes_a_scope_and_a_file() {
 
 #[test]
 fn a_run_takes_a_plan_or_a_scope_and_its_limits() {
-    let options = run("run plan.json --max-cells 10 --max-change 500").unwrap();
-    assert_eq!(options.source, PlanSource::File(PathBuf::from("plan.json")));
+    let options = run("run plan.jsonl --max-cells 10 --max-change 500").unwrap();
+    assert_eq!(
+        options.source,
+        PlanSource::File(PathBuf::from("plan.jsonl"))
+    );
     assert_eq!(
         (options.limits.max_cells, options.limits.max_change),
         (Some(10), Some(500))
@@ -87,15 +90,15 @@ fn a_run_takes_a_plan_or_a_scope_and_its_limits() {
         panic!("{options:?}");
     };
     assert_eq!(scope.ranges().count(), 1, "a key lies in one range");
-    let failure = run("run plan.json --counter plays").unwrap_err();
+    let failure = run("run plan.jsonl --counter plays").unwrap_err();
     assert!(failure.message.contains("--now"), "{failure}");
 }
 
 #[test]
-fn what_no_command_takes_is_refused() {
+fn arguments_that_no_command_takes_are_refused() {
     for wrong in [
         "run",
-        "run plan.json --now",
+        "run plan.jsonl --now",
         "plan --key a",
         "plan --ranges 5-3",
         "plan --ranges a",

@@ -1,4 +1,4 @@
-//! `plan`: the audit. Locks nothing and changes nothing in the store.
+//! `plan`: the audit. Takes no lock, and changes nothing in the store.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -29,10 +29,10 @@ use crate::report::{PlanReport, Total, Totals, Wrongness};
 use crate::restoration::judged;
 use stitch_totals::log_follower::LogFollower;
 
-/// Finds what is wrong.
+/// Audits the scope, and writes the plan file if one is wanted.
 ///
 /// # Errors
-/// It could not be done, or is refused.
+/// The audit failed, or is refused.
 pub async fn plan<B: Backends>(
     command: &CommandContext<'_, B>,
     options: &PlanOptions,
@@ -51,29 +51,27 @@ async fn make<B: Backends>(
     let plan_file = options.plan_file.as_deref();
     let mut draft = plan_file.map(Draft::begin).transpose()?;
     let mut audit = Audit::new(context);
-    let work = async {
-        let begun = begin(context).await?;
-        let each = |follower: &LogFollower, range, verdicts: &Verdicts| {
-            audit.range(
-                context,
-                follower,
-                range,
-                verdicts,
-                |cell, drift| match &mut draft {
-                    Some(draft) => draft.add(cell, drift),
-                    None => Ok(()),
-                },
-            )
+    let work =
+        async {
+            let baseline = begin(context).await?;
+            let record =
+                |follower: &LogFollower, range, verdicts: &Verdicts| {
+                    audit.add_range(context, follower, range, verdicts, |cell, drift| {
+                        match &mut draft {
+                            Some(draft) => draft.add(cell, drift),
+                            None => Ok(()),
+                        }
+                    })
+                };
+            let audited = async { Ok(plan::audit(context, &baseline, record).await) };
+            following(context, &baseline.follower, audited).await??;
+            Ok::<_, UserError>(baseline)
         };
-        let found = async { Ok(plan::audit(context, &begun, each).await) };
-        following(context, &begun.follower, found).await??;
-        Ok::<_, UserError>(begun)
-    };
-    let begun = unless_interrupted(context, work).await?;
+    let baseline = unless_interrupted(context, work).await?;
     context.revalidate().await?;
     failpoint::pass("r1-planned");
     if let Some(draft) = draft {
-        draft.finish(&audit.plan(context, &begun))?;
+        draft.finish(&audit.plan(context, &baseline))?;
     }
     Ok(PlanReport {
         cells: audit.cells,
@@ -85,19 +83,20 @@ async fn make<B: Backends>(
     })
 }
 
-/// Sees that everybody counts by the same definitions; then reads base cut and log, after what the group has committed: progress read later can only be ahead of it.
+/// Checks that all members count by the same definitions, then reads base cut and log. What the consumer group has
+/// committed is read first: a checkpoint that is read later can only be ahead of it.
 pub(super) async fn begin<B: Backends>(
     context: &RestoreContext<'_, B>,
 ) -> Result<AuditBaseline, UserError> {
     let members = membership::list(context.session).await?;
     preflight::members(&members, &context.validated.defined)?;
     let committed: BTreeMap<Partition, Offset> = context.log.committed().await?;
-    let begun = plan::begin(context, &context.log_reader(), &committed).await?;
+    let baseline = plan::begin(context, &context.log_reader(), &committed).await?;
     failpoint::pass("r1-begun");
-    Ok(begun)
+    Ok(baseline)
 }
 
-/// Does `work` while the log is followed.
+/// Runs `work` while following the log.
 pub(super) async fn following<B: Backends, T>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
@@ -105,30 +104,30 @@ pub(super) async fn following<B: Backends, T>(
 ) -> Result<T, Error> {
     let feed = context.log.feed().await?;
     match select(pin!(work), pin!(follower.follow(feed))).await {
-        Either::Left((done, _)) => done,
+        Either::Left((result, _)) => result,
         Either::Right((never, _)) => match never {},
     }
 }
 
-/// Does `work`, which holds nothing, unless it is asked to stop.
+/// Runs `work`, which holds no lock, until it ends or the process has to stop.
 pub(super) async fn unless_interrupted<B: Backends, T>(
     context: &RestoreContext<'_, B>,
     work: impl Future<Output = Result<T, UserError>>,
 ) -> Result<T, UserError> {
     match select(pin!(work), pin!(context.lease.interrupted())).await {
-        Either::Left((done, _)) => done,
+        Either::Left((result, _)) => result,
         Either::Right((why, _)) => Err(Error::Interrupted(why).into()),
     }
 }
 
-/// What the operator should know of an earlier restoration that ended without saying so.
+/// A note on the last restoration, if it ended without recording its end.
 pub(super) async fn interrupted_before<B: Backends>(
     context: &RestoreContext<'_, B>,
 ) -> Result<Vec<String>, UserError> {
     let holder = restoration::holder(context.session).await?;
     let records = match restoration::records(context.session).await {
         Ok(records) => records,
-        // Records are for people: no count hangs on them.
+        // Records are for people: no count depends on them.
         Err(error @ stitch_protocol::Error::Corrupt { .. }) => return Ok(vec![error.to_string()]),
         Err(error) => return Err(error.into()),
     };
@@ -153,7 +152,7 @@ pub(super) async fn interrupted_before<B: Backends>(
     )])
 }
 
-/// What is known of all cells in scope without a lock.
+/// The findings of an audit, summed up over the whole scope.
 pub(super) struct Audit {
     pub(super) cells: Cells,
     pub(super) wrong: Wrongness,
@@ -162,7 +161,6 @@ pub(super) struct Audit {
 }
 
 impl Audit {
-    /// Nothing yet.
     pub(super) fn new<B: Backends>(context: &RestoreContext<'_, B>) -> Self {
         let counters = context.definitions().counters.iter();
         let in_scope = counters.filter(|counter| context.scope.has_definition(&counter.name));
@@ -176,8 +174,8 @@ impl Audit {
         }
     }
 
-    /// Takes in what is known of one range, and tells `each` of its wrong cells.
-    pub(super) fn range<B: Backends>(
+    /// Adds the findings of one range, and passes its wrong cells to `each`.
+    pub(super) fn add_range<B: Backends>(
         &mut self,
         context: &RestoreContext<'_, B>,
         follower: &LogFollower,
@@ -195,7 +193,7 @@ impl Audit {
             total.before += sum;
         }
         let dirty = follower.totals().of(range).dirty();
-        for (cell, drift) in verdicts.wrong_for_sure(&dirty) {
+        for (cell, drift) in verdicts.wrong_and_clean(&dirty) {
             self.cells.wrong += 1;
             self.wrong.add(cell, drift);
             let total = self.totals.entry(cell.counter.name.clone()).or_default();
@@ -208,14 +206,14 @@ impl Audit {
         Ok(())
     }
 
-    fn plan<B: Backends>(&self, context: &RestoreContext<'_, B>, begun: &AuditBaseline) -> Plan {
+    fn plan<B: Backends>(&self, context: &RestoreContext<'_, B>, baseline: &AuditBaseline) -> Plan {
         Plan {
             namespace: context.config.namespace.clone(),
             made: context.clock.wall(),
             record: context.validated.defined.record.clone(),
             log: context.validated.found.log.clone(),
             scope: context.scope.clone(),
-            cut: begun.cut.lowest(context.scope),
+            cut: baseline.cut.lowest(context.scope),
             judged: self.cells.judged,
             unjudged: self.cells.unjudged,
             wrong: Vec::new(),
@@ -223,7 +221,7 @@ impl Audit {
     }
 }
 
-/// What the log adds up to in these ranges, by counter.
+/// What the log adds up to in these ranges, by counter definition.
 pub(super) fn sums<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,

@@ -1,4 +1,4 @@
-//! `run`: audits the scope afresh, then restores it range by range.
+//! `run`: audits the scope, then restores it range by range.
 
 use std::pin::pin;
 
@@ -34,10 +34,10 @@ mod summary;
 use record::Recorder;
 use summary::Summary;
 
-/// Restores what is in scope, and proves it.
+/// Restores the scope, and verifies it.
 ///
 /// # Errors
-/// It could not be begun, or is refused. What could not be proved is in the report.
+/// The restoration could not begin, or is refused. Ranges that could not be verified are in the report.
 pub async fn run<B: Backends>(
     command: &CommandContext<'_, B>,
     options: &RunOptions,
@@ -50,14 +50,14 @@ pub async fn run<B: Backends>(
         }
     };
     let (dead, limits) = (&options.declared_dead, options.limits);
-    let work = async |context: &RestoreContext<'_, B>| alone(context, planned.as_ref()).await;
+    let work = async |context: &RestoreContext<'_, B>| exclusively(context, planned.as_ref()).await;
     let (mut report, left_behind) = command.as_member(&scope, dead, limits, work).await?;
     report.notes.extend(left_behind);
     Ok(report)
 }
 
-/// Works under the restoration lock, and gives it back.
-async fn alone<B: Backends>(
+/// Restores under the restoration lock, and releases it.
+async fn exclusively<B: Backends>(
     context: &RestoreContext<'_, B>,
     planned: Option<&Plan>,
 ) -> Result<RunReport, UserError> {
@@ -66,7 +66,7 @@ async fn alone<B: Backends>(
         let namespace = &context.config.namespace;
         preflight::plan(plan, namespace, &defined.record, &found.log)?;
     }
-    // The plan's cells and a set of them, as long as the restoration lasts.
+    // The plan's cells, and a set of them, are kept until the end.
     let planned_cells = planned.map_or(0, |plan| plan.wrong.len());
     let planned_bytes = planned_cells * 2 * (WRONG_CELL_BYTES + TEXTS_BYTES);
     let _planned = context
@@ -75,8 +75,8 @@ async fn alone<B: Backends>(
         .map_err(Error::from)?;
     let Process { host, id } = context.process;
     let mut lock = RestorationLock::new(context.session, host, *id);
-    let granted = unless_interrupted(context, wait_alone(context, &mut lock)).await;
-    let done = match granted {
+    let granted = unless_interrupted(context, acquire_lock(context, &mut lock)).await;
+    let result = match granted {
         Ok(()) => restore(context, planned).await,
         Err(failure) => Err(failure),
     };
@@ -84,16 +84,16 @@ async fn alone<B: Backends>(
     match within(context.clock, bound, lock.release(context.session)).await {
         Some(Ok(())) => {}
         Some(Err(error)) => {
-            tracing::warn!(%error, "the restoration lock goes with the session");
+            tracing::warn!(%error, "the restoration lock ends with the session");
             lock.abandon();
         }
         None => lock.abandon(),
     }
-    done
+    result
 }
 
-/// Waits for an earlier restoration no longer than it takes to see that it is dead.
-async fn wait_alone<B: Backends>(
+/// Acquires the restoration lock. Waits for another restoration only as long as it takes to see whether it is dead.
+async fn acquire_lock<B: Backends>(
     context: &RestoreContext<'_, B>,
     lock: &mut RestorationLock,
 ) -> Result<(), UserError> {
@@ -117,28 +117,25 @@ async fn wait_alone<B: Backends>(
             granted?;
             Ok(())
         }
-        None => Err(runs_already(
-            stitch_protocol::restoration::holder(context.session)
-                .await?
-                .unwrap_or(holder),
-        )),
+        None => {
+            let current = stitch_protocol::restoration::holder(context.session).await?;
+            Err(already_running(current.unwrap_or(holder)))
+        }
     }
 }
 
-fn runs_already(holder: Holder) -> UserError {
+fn already_running(holder: Holder) -> UserError {
     let Holder {
         member,
         host,
         process_id,
         started,
     } = holder;
-    let what = format!(
-        "a restoration runs in this namespace already: process {process_id} on {host}, member {member}, since {started}"
+    let message = format!(
+        "a restoration already runs in this namespace: process {process_id} on {host}, member {member}, since {started}"
     );
-    UserError::new(
-        what,
-        "wait for it, or stop it by SIGINT, which gives its locks back; then run this again",
-    )
+    let help = "wait for it, or stop it with SIGINT, which releases its locks; then run this again";
+    UserError::new(message, help)
 }
 
 async fn restore<B: Backends>(
@@ -155,32 +152,38 @@ async fn restore<B: Backends>(
     };
     let mut recorder = Recorder::new(context, id, holder);
     recorder.write(context).await?;
-    let begun = match unless_interrupted(context, begin(context)).await {
-        Ok(begun) => begun,
+    let baseline = match unless_interrupted(context, begin(context)).await {
+        Ok(baseline) => baseline,
         Err(failure) => {
             recorder.end(context, RestorationState::Unverified).await;
             return Err(failure);
         }
     };
-    recorder.cuts(begun.cut.lowest(context.scope));
+    recorder.set_cuts(baseline.cut.lowest(context.scope));
     let work = async {
         let mut audit = Audit::new(context);
         let audited = async {
-            let each = |follower: &LogFollower, range, verdicts: &Verdicts| {
-                audit.range(context, follower, range, verdicts, |_, _| Ok(()))
+            let record = |follower: &LogFollower, range, verdicts: &Verdicts| {
+                audit.add_range(context, follower, range, verdicts, |_, _| Ok(()))
             };
-            let found = plan::audit(context, &begun, each).await?;
+            let findings = plan::audit(context, &baseline, record).await?;
             context.revalidate().await?;
-            Ok(found)
+            Ok(findings)
         };
-        let found = unless_interrupted(context, audited).await?;
+        let findings = unless_interrupted(context, audited).await?;
         failpoint::pass("r1-planned");
         let summary = Summary::new(audit, planned, recorder.id());
-        ranges(context, &begun.follower, found, summary, &mut recorder).await
+        ranges(
+            context,
+            &baseline.follower,
+            findings,
+            summary,
+            &mut recorder,
+        )
+        .await
     };
-    let done = following(context, &begun.follower, async { Ok(work.await) }).await;
-    let done = done.map_err(UserError::from).and_then(|done| done);
-    match done {
+    let result = following(context, &baseline.follower, async { Ok(work.await) }).await;
+    match result.map_err(UserError::from).and_then(|result| result) {
         Ok(mut report) => {
             recorder.end(context, report.state()).await;
             failpoint::pass("r8-recorded");
@@ -198,7 +201,7 @@ async fn restore<B: Backends>(
 async fn ranges<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
-    mut found: AuditFindings,
+    mut findings: AuditFindings,
     mut summary: Summary,
     recorder: &mut Recorder,
 ) -> Result<RunReport, UserError> {
@@ -206,57 +209,53 @@ async fn ranges<B: Backends>(
         return Ok(summary.refused(context, exceeded));
     }
     let journal = (context.journal)(recorder.id().as_str()).map_err(|error| {
-        let what = format!("{error}: {}", error.cause);
-        UserError::new(
-            what,
-            "name a folder that can be written by [restorator] journal",
-        )
+        let message = format!("{error}: {}", error.cause);
+        UserError::new(message, "set [restorator] journal to a writable folder")
     })?;
-    summary.journal(journal.place());
+    summary.set_journal(journal.path());
     let scope: Vec<RangeId> = context.scope.ranges().collect();
     let count = u64::try_from(scope.len()).ok();
     context.progress.begin("restoring", "ranges", count);
-    let at_once = at_once(context, follower, &found);
+    let in_flight = ranges_in_flight(context, follower, &findings);
     let work = scope.into_iter().map(|range| {
-        let (journal, found) = (&journal, found.take(range));
+        let (journal, findings) = (&journal, findings.take(range));
         async move {
             match context.lease.interruption() {
-                None => restoration::run(context, follower, journal, range, found).await,
-                Some(why) => Restored::not_begun(range, found, Error::Interrupted(why)),
+                None => restoration::run(context, follower, journal, range, findings).await,
+                Some(why) => Restored::not_started(range, findings, Error::Interrupted(why)),
             }
         }
     });
-    let mut work = pin!(stream::iter(work).buffer_unordered(at_once));
+    let mut work = pin!(stream::iter(work).buffer_unordered(in_flight));
     while let Some(restored) = work.next().await {
         recorder.range(context, &restored).await;
-        summary.range(follower, restored);
+        summary.add_range(follower, restored);
         context.progress.advance(1);
     }
     context.progress.end();
-    Ok(summary.done(context, follower))
+    Ok(summary.finish(context, follower))
 }
 
-/// How many ranges are restored at once.
-fn at_once<B: Backends>(
+fn ranges_in_flight<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
-    found: &AuditFindings,
+    findings: &AuditFindings,
 ) -> usize {
     let totals = follower.totals();
     let cells = |range: RangeId| {
-        let wrong = usize::try_from(found.of(range).wrong_number()).unwrap_or(usize::MAX);
+        let wrong = usize::try_from(findings.of(range).wrong_count()).unwrap_or(usize::MAX);
         wrong.saturating_add(totals.of(range).dirty_count())
     };
-    let worst = found.ranges().into_iter().map(cells).max().unwrap_or(0);
+    let worst = findings.ranges().into_iter().map(cells).max().unwrap_or(0);
     let most = context.config.restorator.ranges_in_flight_max;
-    side_by_side(worst, context.memory.available(), most)
+    fitting_ranges(worst, context.memory.available(), most)
 }
 
-/// No more ranges than fit into the memory that is left if each of them has as many cells for the lock as the worst.
-fn side_by_side(worst: usize, left: usize, most: usize) -> usize {
+/// The number of ranges that fit into the available memory if each has as many cells for the lock as the worst.
+fn fitting_ranges(worst: usize, available: usize, most: usize) -> usize {
     let bytes = worst.saturating_mul(LOCKED_CELL_BYTES + WRONG_CELL_BYTES);
-    // The log goes on, and what it adds up to with it.
-    let room = left / 4 * 3;
+    // The totals go on growing while the log is followed.
+    let room = available / 4 * 3;
     let fit = room.checked_div(bytes).unwrap_or(usize::MAX);
     fit.clamp(1, most.max(1))
 }
@@ -266,14 +265,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_ranges_are_restored_at_once_as_fit_if_each_is_like_the_worst() {
+    fn ranges_in_flight_are_bounded_by_memory_for_the_worst() {
         let cell = LOCKED_CELL_BYTES + WRONG_CELL_BYTES;
-        let of = |worst, left| side_by_side(worst, left, 8);
+        let of = |worst, left| fitting_ranges(worst, left, 8);
         assert_eq!(of(0, 0), 8, "nothing is wrong");
         assert_eq!(of(10, 3 * 10 * cell / 3 * 4), 3);
-        assert_eq!(of(10, 3 * 10 * cell), 2, "a quarter is left to the log");
+        assert_eq!(of(10, 3 * 10 * cell), 2, "a quarter is left for the log");
         assert_eq!(of(10, 1 << 40), 8);
-        assert_eq!(of(10, 0), 1, "one says what does not fit");
-        assert_eq!(side_by_side(10, 1 << 40, 0), 1);
+        assert_eq!(of(10, 0), 1, "one, which reports what does not fit");
+        assert_eq!(fitting_ranges(10, 1 << 40, 0), 1);
     }
 }

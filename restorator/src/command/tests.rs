@@ -1,4 +1,4 @@
-//! Whole restorations in a small world in memory: each rule is provoked, and what was done is read line by line.
+//! Whole restorations against servers in memory: each test provokes one rule, and checks the trace of requests.
 
 use stitch_common::output::{Exit, Report};
 
@@ -17,19 +17,19 @@ fn restored(fake: &Fake) -> RunReport {
     fake.run(Limits::default()).unwrap()
 }
 
-/// The place of the last line before `until` that `what` is part of.
+/// The index of the last line before `until` that contains `what`.
 fn last(trace: &[String], what: &str, until: usize) -> Option<usize> {
     trace[..until].iter().rposition(|line| line.contains(what))
 }
 
-/// The place of the first line from `from` on that `what` is part of.
+/// The index of the first line from `from` on that contains `what`.
 fn next(trace: &[String], what: &str, from: usize) -> usize {
-    let found = trace[from..].iter().position(|line| line.contains(what));
-    from + found.unwrap_or_else(|| panic!("no \"{what}\" from {from} on in {trace:#?}"))
+    let index = trace[from..].iter().position(|line| line.contains(what));
+    from + index.unwrap_or_else(|| panic!("no \"{what}\" from {from} on in {trace:#?}"))
 }
 
 #[test]
-fn every_way_to_be_wrong_is_made_right_and_proved() {
+fn every_kind_of_drift_is_corrected_and_verified() {
     let fake = Fake::with_plays(&["a", "b", "c", "d"]);
     fake.table.borrow_mut().clear();
     for (key, count) in [("b", 2), ("c", 7), ("d", 1), ("nobody", 9)] {
@@ -46,12 +46,12 @@ fn every_way_to_be_wrong_is_made_right_and_proved() {
     }
     assert!(
         !fake.exists("__WRIT__") && !fake.exists("/revocations/"),
-        "all is given back"
+        "the lock and the request are gone"
     );
     assert_eq!(
         fake.times("delete /revocations/"),
         1,
-        "as soon as the range is"
+        "once, with the range's lock"
     );
     assert!(!fake.exists("/members/"), "and the member has left");
     assert_eq!(
@@ -62,7 +62,7 @@ fn every_way_to_be_wrong_is_made_right_and_proved() {
 }
 
 #[test]
-fn a_plan_changes_nothing_and_tells_what_is_wrong() {
+fn a_plan_reports_what_is_wrong_and_changes_nothing() {
     let fake = Fake::with_plays(&["a", "b"]);
     fake.hold("a", 5);
     let report = fake.plan(None).unwrap();
@@ -71,9 +71,10 @@ fn a_plan_changes_nothing_and_tells_what_is_wrong() {
     assert_eq!((fake.times("increment"), fake.times("__WRIT__")), (0, 0));
 }
 
-/// R1: marks and tombstones are read after every base cut, and the end of the log is asked after the cells were read.
+/// R1: in-doubt markers and dead members are read after every base cut, and the log's end is queried after the cells were
+/// read.
 #[test]
-fn marks_are_read_after_the_cut_and_the_end_is_asked_after_the_cells() {
+fn in_doubt_markers_are_read_after_the_cut_and_the_end_is_queried_after_the_cells() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
     restored(&fake);
@@ -87,15 +88,15 @@ fn marks_are_read_after_the_cut_and_the_end_is_asked_after_the_cells() {
     let end = last(&trace, "ends asked", lock).unwrap();
     let last_scan = last(&trace, "scan", trace.len()).unwrap();
     assert!(last_scan < end, "{trace:#?}");
-    // Closing in, right before the lock, is no exception.
+    // Converging, right before the lock, is no exception.
     let cut = last(&trace, "get /partitions/0/checkpoint", lock).unwrap();
     assert!(next(&trace, "get /members", cut) < lock, "{trace:#?}");
     assert!(next(&trace, "list /ranges/0", cut) < lock, "{trace:#?}");
 }
 
-/// R1: what was applied while the cells were read has an event below the end that is asked after that.
+/// R1: an increment that was applied while the cells were read has an event below the end that is queried after that.
 #[test]
-fn a_cell_that_was_touched_while_it_was_read_is_not_called_wrong() {
+fn a_cell_that_became_dirty_during_the_scan_is_not_judged_wrong() {
     let fake = Fake::with_plays(&["a"]);
     fake.before("scan", |fake| {
         fake.feed_stalls.set(true);
@@ -110,9 +111,9 @@ fn a_cell_that_was_touched_while_it_was_read_is_not_called_wrong() {
     assert_eq!((cells.wrong, cells.unjudged), (0, 1));
 }
 
-/// R1, closing in: the same holds for cells that are read one by one.
+/// R1, converging: the same holds for cells that are read one by one.
 #[test]
-fn a_cell_that_was_touched_while_closing_in_is_not_called_wrong() {
+fn a_cell_that_became_dirty_while_converging_is_not_judged_wrong() {
     let fake = Fake::with(&["a"], "bits = 0", |config| {
         config.restorator.dirty_cells_target = 0;
     });
@@ -132,12 +133,12 @@ fn a_cell_that_was_touched_while_closing_in_is_not_called_wrong() {
     });
     let cells = fake.plan(None).unwrap().cells;
     assert_eq!((cells.wrong, cells.unjudged), (0, 1));
-    assert_eq!(fake.times("read plays/a"), 1, "closed in");
+    assert_eq!(fake.times("read plays/a"), 1, "converged");
 }
 
-/// R1, closing in: an event that the later cut has passed may not have been counted.
+/// R1, converging: an event that the later cut has passed may not have been counted at the scan.
 #[test]
-fn what_a_later_cut_has_passed_is_judged_again() {
+fn cells_that_a_later_cut_has_passed_are_judged_again() {
     let fake = Fake::with_plays(&["a"]);
     fake.before("scan", |fake| {
         fake.before("get /partitions/0/checkpoint", |fake| {
@@ -149,9 +150,9 @@ fn what_a_later_cut_has_passed_is_judged_again() {
     assert_eq!((report.outcome(), fake.held("a")), ("verified", 2));
 }
 
-/// R1: what a dead member sent lands before the cells are read, because a calm is awaited.
+/// R1: what a dead member sent lands before the cells are read, because a quiescence barrier is awaited.
 #[test]
-fn a_tombstone_is_waited_out_before_anything_is_read_and_then_forgotten() {
+fn a_dead_member_is_waited_out_before_the_scan_and_then_removed() {
     let fake = Fake::with_plays(&["a"]);
     fake.dead_member();
     fake.before("scan", |fake| fake.hold("late", 0));
@@ -162,22 +163,22 @@ fn a_tombstone_is_waited_out_before_anything_is_read_and_then_forgotten() {
         trace[..scan].iter().filter(|line| *line == "probe").count() > 10,
         "{trace:#?}"
     );
-    let forgotten = next(&trace, "delete /members/00000000000003e8", 0);
-    assert!(forgotten < scan && last(&trace, "probe", forgotten).is_some());
+    let removed = next(&trace, "delete /members/00000000000003e8", 0);
+    assert!(removed < scan && last(&trace, "probe", removed).is_some());
     assert!(!fake.exists("00000000000003e8"));
 }
 
 #[test]
-fn without_mark_and_tombstone_nothing_is_waited_for() {
+fn without_in_doubt_markers_and_dead_members_there_is_no_barrier() {
     let fake = Fake::with_plays(&["a"]);
     restored(&fake);
     assert_eq!(fake.times("probe"), 0);
     assert!(fake.clock.seconds() < 2);
 }
 
-/// R2: whoever yields with something unknown marks it first, and it is waited out under the lock.
+/// R2: a holder that yields with an unknown outcome creates a marker first, and it is waited out under the lock.
 #[test]
-fn a_mark_that_came_with_the_grant_is_waited_out_before_the_cut_is_read() {
+fn an_in_doubt_marker_from_before_the_grant_is_waited_out_before_the_cut_is_read() {
     let fake = Fake::with_plays(&["a"]);
     let shared = fake.shared_lock();
     fake.before("create /revocations/", move |fake| {
@@ -192,15 +193,15 @@ fn a_mark_that_came_with_the_grant_is_waited_out_before_the_cut_is_read() {
     let markers = next(&trace, "list /ranges/0", asked);
     let deleted = next(&trace, "delete /ranges/0/in-doubt-", asked);
     assert!(markers < deleted && deleted < cut, "{trace:#?}");
-    let calm = trace[markers..deleted]
+    let probes = trace[markers..deleted]
         .iter()
         .filter(|line| *line == "probe");
-    assert!(calm.count() > 10, "{trace:#?}");
+    assert!(probes.count() > 10, "{trace:#?}");
 }
 
-/// R2: every wait has a bound, and at the bound the range is given back.
+/// R2: every wait has a bound, and at the bound the range is released.
 #[test]
-fn a_range_that_nobody_yields_is_given_back_not_proven() {
+fn a_range_that_its_holder_does_not_yield_is_released_unverified() {
     let fake = Fake::with_plays(&["a"]);
     let shared = fake.shared_lock();
     let report = restored(&fake);
@@ -218,16 +219,16 @@ fn a_range_that_nobody_yields_is_given_back_not_proven() {
     );
 }
 
-/// R3: without progress of every partition there is no cut.
+/// R3: without a checkpoint of every partition there is no cut.
 #[test]
-fn a_partition_without_progress_or_with_less_than_before_is_not_proven() {
+fn a_missing_checkpoint_or_one_that_went_back_leaves_the_range_unverified() {
     let fake = Fake::with_plays(&["a"]);
     fake.before("create /revocations/", |fake| {
         fake.remove("/stitch/n/partitions/0/checkpoint")
     });
     let report = restored(&fake);
     assert!(
-        report.error().unwrap().message.contains("no progress"),
+        report.error().unwrap().message.contains("no checkpoint"),
         "{:?}",
         report.error()
     );
@@ -242,9 +243,9 @@ fn a_partition_without_progress_or_with_less_than_before_is_not_proven() {
     assert!(!fake.exists("__WRIT__"));
 }
 
-/// R3: what was planned for other definitions proves nothing.
+/// R3: totals by other definitions verify nothing.
 #[test]
-fn a_definition_that_changed_meanwhile_is_not_proven() {
+fn a_definition_that_changed_meanwhile_leaves_the_range_unverified() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
     fake.before("create /revocations/", Fake::redefine);
@@ -261,9 +262,10 @@ fn a_definition_that_changed_meanwhile_is_not_proven() {
     assert_eq!((fake.times("increment"), fake.held("a")), (0, 5));
 }
 
-/// R4: a processor that died may have applied what it had not told; the end asked after the grant covers it.
+/// R4: a processor that died may have applied events beyond its checkpoint; the end that is queried after the grant covers
+/// them.
 #[test]
-fn what_was_applied_beyond_the_cut_is_taken_back_to_the_cut() {
+fn increments_beyond_the_cut_are_taken_back_to_the_cut() {
     let fake = Fake::with_plays(&["a"]);
     fake.before("create /revocations/", |fake| {
         fake.produce("a");
@@ -274,13 +276,13 @@ fn what_was_applied_beyond_the_cut_is_taken_back_to_the_cut() {
     assert_eq!(
         fake.held("a"),
         1,
-        "the event at the cut will be counted by whoever resumes there"
+        "the processor that resumes at the cut will count the event there"
     );
 }
 
-/// R4: what the cut has passed since the audit counts.
+/// R4: events that the cut has passed since the audit count.
 #[test]
-fn what_was_answered_since_the_audit_is_expected() {
+fn events_acknowledged_since_the_audit_are_expected() {
     let fake = Fake::with_plays(&["a", "b"]);
     fake.before("create /revocations/", |fake| {
         fake.produce("a");
@@ -293,7 +295,7 @@ fn what_was_answered_since_the_audit_is_expected() {
     );
 }
 
-/// R6: what is unknown is never sent again; after a calm everything is read again.
+/// R6: a correction of unknown outcome is never sent again; after a quiescence barrier all cells are read again.
 #[test]
 fn a_correction_of_unknown_outcome_is_not_sent_twice() {
     for (fate, sent) in [(Fate::UnknownApplied, 1), (Fate::UnknownLost, 2)] {
@@ -310,9 +312,9 @@ fn a_correction_of_unknown_outcome_is_not_sent_twice() {
         let trace = fake.trace();
         let first = next(&trace, "increment", 0);
         let again = next(&trace, "read plays/a", first);
-        let calm = trace[first..again].iter().filter(|line| *line == "probe");
-        assert!(calm.count() > 10, "{trace:#?}");
-        assert!(!fake.exists("in-doubt-"), "the calm has settled it");
+        let probes = trace[first..again].iter().filter(|line| *line == "probe");
+        assert!(probes.count() > 10, "{trace:#?}");
+        assert!(!fake.exists("in-doubt-"), "it was waited out");
     }
 }
 
@@ -327,9 +329,9 @@ fn a_correction_that_was_certainly_not_applied_is_sent_again() {
     assert_eq!((fake.times("increment"), fake.times("probe")), (3, 0));
 }
 
-/// R6: the journal comes first, and what cannot be written down is not sent.
+/// R6: the journal comes first, and a correction that cannot be written there is not sent.
 #[test]
-fn nothing_is_sent_that_is_not_in_the_journal() {
+fn no_correction_is_sent_that_is_not_in_the_journal() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
     let journal = fake.journal();
@@ -353,7 +355,7 @@ fn nothing_is_sent_that_is_not_in_the_journal() {
 
 /// R7: Cassandra's tombstone swallows increments.
 #[test]
-fn a_cell_that_takes_no_increments_is_not_proven_by_name() {
+fn a_cell_that_ignores_increments_is_reported_by_name() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 0);
     fake.fates.borrow_mut().extend([Fate::Swallowed; 9]);
@@ -364,22 +366,22 @@ fn a_cell_that_takes_no_increments_is_not_proven_by_name() {
     assert_eq!(fake.times("increment"), 2);
 }
 
-/// R7: what could have broken the proof is read last.
+/// R7: what could invalidate the result is read last.
 #[test]
-fn progress_that_passed_an_event_of_the_locked_range_breaks_the_proof() {
+fn a_checkpoint_that_passed_an_event_of_the_locked_range_breaks_an_invariant() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
     fake.before("increment", |fake| {
         fake.produce("a");
         fake.progress(2);
     });
-    let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| restored(&fake)));
-    let message = *broken.unwrap_err().downcast::<String>().unwrap();
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| restored(&fake)));
+    let message = *result.unwrap_err().downcast::<String>().unwrap();
     assert!(message.contains("I2"), "{message}");
 }
 
 #[test]
-fn a_ring_that_changed_or_a_lock_that_was_lost_breaks_the_proof() {
+fn a_changed_ring_or_a_lost_lock_leaves_the_range_unverified() {
     let fake = Fake::with_plays(&["a"]);
     fake.before("create /revocations/", |fake| {
         fake.ring.borrow_mut().push(9)
@@ -401,7 +403,7 @@ fn a_ring_that_changed_or_a_lock_that_was_lost_breaks_the_proof() {
 }
 
 #[test]
-fn a_stop_gives_the_lock_back_and_ends_with_2() {
+fn a_stop_releases_the_lock_and_ends_with_2() {
     let fake = Fake::with_plays(&["a"]);
     fake.shared_lock();
     fake.before("create /revocations/", |fake| fake.stop.cancel());
@@ -412,10 +414,10 @@ fn a_stop_gives_the_lock_back_and_ends_with_2() {
 }
 
 #[test]
-fn a_plan_file_is_carried_out_and_what_was_found_since_is_told_apart() {
+fn a_run_of_a_plan_file_reports_planned_cells_apart_from_cells_found_since() {
     let fake = Fake::with_plays(&["a", "b"]);
     fake.hold("a", 5);
-    let file = fake.folder().join("plan.json");
+    let file = fake.folder().join("plan.jsonl");
     fake.plan(Some(file.clone())).unwrap();
     fake.hold("b", 5);
     let options = RunOptions {

@@ -1,5 +1,5 @@
-//! Closing in (rule R1, repeated): a later base cut, and only the cells with an event that it has passed are read and
-//! judged again. So what has to wait for a lock is what is wrong and what never rests, however long the scan took.
+//! Converging (rule R1, repeated): reads a later base cut, and judges again only the cells with an event that it has passed.
+//! So only cells that are wrong or change all the time have to wait for a lock, however long the scan took.
 
 use std::collections::BTreeMap;
 
@@ -17,20 +17,20 @@ use stitch_common::ports::Backends;
 use stitch_totals::log_follower::LogFollower;
 use stitch_totals::scan_key::ScanKey;
 
-/// Moves the cuts of these ranges on and judges their cells by them: those that the cut has passed, or every cell where
-/// these are many or the wrong ones were forgotten. After an error the verdicts of these ranges are of no use.
+/// Advances the cuts of these ranges, and judges the cells with events that the cuts have passed, or every cell of a range
+/// where these are many or the wrong cells were forgotten.
 ///
 /// # Errors
-/// A server could not be asked, no calm came, or too much is wrong.
+/// The verdicts of these ranges are of no use.
 pub(crate) async fn converge<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
-    found: &mut AuditFindings,
+    findings: &mut AuditFindings,
 ) -> Result<(), Error> {
-    let ranges = found.ranges();
-    let (cut, in_doubt) = BaseCut::and_in_doubt(context, ranges.iter().copied()).await?;
+    let ranges = findings.ranges();
+    let (cut, in_doubt) = BaseCut::read_with_in_doubt(context, ranges.iter().copied()).await?;
     in_doubt.wait_out_before_reading(context).await?;
-    let (mut passed, mut whole) = (Vec::new(), Vec::new());
+    let (mut passed, mut scanned) = (Vec::new(), Vec::new());
     let mut reservation = context.memory.reservation();
     for &range in &ranges {
         let reader = context.log_reader();
@@ -39,16 +39,16 @@ pub(crate) async fn converge<B: Backends>(
             .await?;
         let cells = follower.totals_mut().of_mut(range).take_passed();
         let is_most = is_most(cells.len(), follower.totals().of(range).cells());
-        if is_most || found.of(range).is_forgotten() {
-            whole.push(range);
+        if is_most || findings.of(range).is_forgotten() {
+            scanned.push(range);
         } else {
             reservation.try_grow(cells.len() * size_of::<(RangeId, Cell)>())?;
             passed.extend(cells.into_iter().map(|cell| (range, cell)));
         }
     }
-    scan::scan(context, follower, &whole, found).await?;
-    for some in passed.chunks(CELLS_AT_ONCE) {
-        judge(context, follower, found, some).await?;
+    scan::scan(context, follower, &scanned, findings).await?;
+    for cells in passed.chunks(CELLS_AT_ONCE) {
+        judge(context, follower, findings, cells).await?;
     }
     if rule::end_is_queried_after_reading() {
         follower.reach_end(context.log, &cut.partitions()).await?;
@@ -56,11 +56,11 @@ pub(crate) async fn converge<B: Backends>(
     Ok(())
 }
 
-/// How many chosen cells are read and judged before the next: what reading takes beside a cell is much.
+/// How many cells are read and judged at once: reading takes much more memory than the cell itself.
 const CELLS_AT_ONCE: usize = 10_000;
 
-/// Whether a range's cells are read faster by a scan of all than one by one: a scan reads some ten times as many cells
-/// in the same time.
+/// Whether a scan of the whole range is faster than reading the passed cells one by one: a scan reads about ten times as
+/// many cells in the same time.
 fn is_most(passed: usize, cells: u64) -> bool {
     const FEW: usize = 1000;
     const TIMES: u64 = 10;
@@ -73,18 +73,18 @@ fn is_most(passed: usize, cells: u64) -> bool {
 async fn judge<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
-    found: &mut AuditFindings,
+    findings: &mut AuditFindings,
     passed: &[(RangeId, Cell)],
 ) -> Result<(), Error> {
     let ranges: BTreeMap<&Cell, RangeId> =
         passed.iter().map(|(range, cell)| (cell, *range)).collect();
     let read = cells::read(context, ranges.keys().copied()).await?;
     let totals = follower.totals();
-    found.change(|verdicts| {
+    findings.change(|verdicts| {
         for (cell, current) in read {
             let range = ranges[&cell];
-            let place = ScanKey::of(cell.counter.clone());
-            let expected = totals.of(range).expected(&place, cell.slot);
+            let key = ScanKey::of(cell.counter.clone());
+            let expected = totals.of(range).expected(&key, cell.slot);
             let verdicts = verdicts.entry(range).or_default();
             verdicts.judge(cell, expected, current);
         }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_cells_are_scanned_and_few_are_read_one_by_one() {
+    fn ranges_with_many_passed_cells_are_scanned() {
         assert!(!is_most(1000, 1000), "few, though all of them");
         assert!(is_most(1001, 10_000));
         assert!(!is_most(1001, 100_000));

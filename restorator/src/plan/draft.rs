@@ -1,5 +1,5 @@
-//! A plan file while it is being written: wrong cells are put on disk as they are found, so a plan of many takes no
-//! memory. It becomes a plan as a whole, or not at all.
+//! A plan file while it is being written. Wrong cells go to disk as they are found, so a large plan takes no memory. It
+//! becomes a plan file as a whole, or not at all.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -11,22 +11,21 @@ use stitch_common::user_error::UserError;
 use crate::plan::file::{Plan, encoded_head, encoded_line};
 use crate::plan::judge::Drift;
 
-/// The cells of a plan that is not finished. What is on disk is removed when it is dropped.
+/// An unfinished plan. Its files are removed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Draft {
     path: PathBuf,
-    cells: Part,
+    cells: TemporaryFile,
     checksum: crc32fast::Hasher,
 }
 
-/// A file that does not stay.
 #[derive(Debug)]
-struct Part {
+struct TemporaryFile {
     path: PathBuf,
     file: BufWriter<File>,
 }
 
-impl Part {
+impl TemporaryFile {
     fn create(path: &Path, suffix: &str) -> io::Result<Self> {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
@@ -38,11 +37,11 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(path = %self.path.display(), %error, "part of a plan stays behind");
+                tracing::warn!(path = %self.path.display(), %error, "a part of a plan file was not removed");
             }
             Ok(()) | Err(_) => {}
         }
@@ -50,12 +49,10 @@ impl Drop for Part {
 }
 
 impl Draft {
-    /// A plan that will be at `path`.
-    ///
-    /// # Errors
-    /// Nothing can be written there.
+    /// Starts a plan file at `path`.
     pub(crate) fn begin(path: &Path) -> Result<Self, UserError> {
-        let cells = Part::create(path, ".cells").map_err(|error| unwritable(path, &error))?;
+        let cells =
+            TemporaryFile::create(path, ".cells").map_err(|error| unwritable(path, &error))?;
         Ok(Self {
             path: path.to_owned(),
             cells,
@@ -63,10 +60,7 @@ impl Draft {
         })
     }
 
-    /// One more wrong cell.
-    ///
-    /// # Errors
-    /// It cannot be written.
+    /// Adds a wrong cell.
     pub(crate) fn add(&mut self, cell: &Cell, drift: Drift) -> Result<(), UserError> {
         let line = encoded_line(cell, drift);
         self.checksum.update(&line);
@@ -74,17 +68,17 @@ impl Draft {
         written.map_err(|error| unwritable(&self.path, &error))
     }
 
-    /// Puts the plan of these cells in its place.
+    /// Writes the plan with its cells to its path, in place of a former one.
     ///
     /// # Errors
-    /// It cannot be written; what was there before is still there.
+    /// It cannot be written; a former plan is still there.
     pub(crate) fn finish(mut self, plan: &Plan) -> Result<(), UserError> {
-        let finished = self.put_in_place(plan);
-        finished.map_err(|error| unwritable(&self.path, &error))
+        let written = self.replace(plan);
+        written.map_err(|error| unwritable(&self.path, &error))
     }
 
-    fn put_in_place(&mut self, plan: &Plan) -> io::Result<()> {
-        let mut whole = Part::create(&self.path, ".part")?;
+    fn replace(&mut self, plan: &Plan) -> io::Result<()> {
+        let mut whole = TemporaryFile::create(&self.path, ".part")?;
         whole.file.write_all(&encoded_head(plan, &self.checksum))?;
         let cells = &mut self.cells.file;
         cells.flush()?;
@@ -97,6 +91,6 @@ impl Draft {
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> UserError {
-    let what = format!("the plan cannot be written to {}: {error}", path.display());
-    UserError::new(what, "name a file that can be written by --plan-file")
+    let message = format!("the plan cannot be written to {}: {error}", path.display());
+    UserError::new(message, "name a writable file with --plan-file")
 }

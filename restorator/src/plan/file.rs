@@ -1,8 +1,8 @@
-//! The plan file: what an operator reviews. It names the cluster, log, table, generation and definitions that it was
-//! made for, so that it is never carried out elsewhere; see docs/decisions/0003.
+//! The plan file, for an operator to review (docs/decisions/0003). It names the cluster, log, table, generation and
+//! definitions that it was made for, so that it is never used elsewhere.
 //!
-//! The first line says what it is and carries a checksum of the rest; the second is the plan, each further line a cell
-//! that was wrong.
+//! JSON lines: the first has the format and a checksum of the rest, the second the plan, each further line a cell that was
+//! wrong.
 
 use std::fs;
 use std::io;
@@ -13,33 +13,25 @@ use serde::{Deserialize, Serialize};
 use stitch_common::cell::{Bucket, Cell, CellSlot, Counter, CounterName, Granularity, Key};
 use stitch_common::offset::Offsets;
 use stitch_common::ports::LogIdentity;
+use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
 use stitch_protocol::definition_node::NamespaceRecord;
 
 use crate::plan::judge::Drift;
-use stitch_common::scope::Scope;
 
-/// A plan.
+/// A plan: a scope, what it was made for, and the cells that were wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// The namespace.
     pub namespace: String,
-    /// When it was made.
     pub made: DateTime<Utc>,
-    /// Generation, definitions and table, as they were.
     pub record: NamespaceRecord,
-    /// The log, as it was.
     pub log: LogIdentity,
-    /// Which cells.
     pub scope: Scope,
     /// The lowest base cut of each partition.
     pub cut: Offsets,
-    /// How many cells were judged.
     pub judged: u64,
-    /// How many were not.
     pub unjudged: u64,
-    /// The cells that were wrong.
     #[serde(skip)]
     pub wrong: Vec<(Cell, Drift)>,
 }
@@ -63,25 +55,20 @@ struct Line {
     drift: Drift,
 }
 
-/// Why bytes are no plan.
+/// Why a file is not a plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// Not what a [`Draft`](super::draft::Draft) makes.
     #[error("it is not a plan ({0})")]
     Malformed(String),
-    /// Made by a later version of this program.
+    /// The plan was made by a later version of this program.
     #[error("it has format {0}, which this version does not know")]
     Format(u32),
-    /// Changed or damaged since it was made.
     #[error("it was changed or damaged since it was made: its checksum does not match")]
     Checksum,
 }
 
 impl Plan {
-    /// Reads the bytes of a plan.
-    ///
-    /// # Errors
-    /// Anything else is an error; nothing of it is carried out.
+    /// Decodes the contents of a plan file. Refuses everything that is not exactly a plan.
     pub fn decode(bytes: &[u8]) -> Result<Self, PlanError> {
         let malformed = |why: &str| PlanError::Malformed(why.to_owned());
         let parse = |error: serde_json::Error| PlanError::Malformed(error.to_string());
@@ -101,7 +88,9 @@ impl Plan {
         let mut plan: Self = serde_json::from_slice(first).map_err(parse)?;
         let (scope, ranges) = (&plan.scope, plan.record.definitions.range_bits.count());
         if scope.first > scope.last || scope.last.0 >= ranges {
-            return Err(malformed("its scope has ranges that there are not"));
+            return Err(malformed(
+                "its scope has ranges that the namespace does not have",
+            ));
         }
         for line in lines {
             let line: Line = serde_json::from_slice(line).map_err(parse)?;
@@ -120,39 +109,34 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Reads it from `path`, if it takes no more memory than this.
-    ///
-    /// # Errors
-    /// It cannot be read, is no plan, or is too large.
+    /// Reads the plan at `path`, unless it takes more memory than `bytes_max`.
     pub fn load(path: &Path, bytes_max: usize) -> Result<Self, UserError> {
-        let help = "make a plan by `stitch-restorator plan --plan-file FILE`, or use `run --now`";
+        let help = "make a plan with `stitch-restorator plan --plan-file FILE`, or use `run --now`";
         let unreadable = |error: io::Error| {
-            let what = format!("the plan {} cannot be read: {error}", path.display());
-            UserError::new(what, help)
+            let message = format!("the plan {} cannot be read: {error}", path.display());
+            UserError::new(message, help)
         };
         let size = fs::metadata(path).map_err(unreadable)?.len();
-        if size.saturating_mul(TIMES_READ) > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
-            let what = format!(
+        if size.saturating_mul(MEMORY_PER_BYTE) > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
+            let message = format!(
                 "the plan {} of {size} bytes takes more memory than the {bytes_max} bytes that memory_mib_max allows",
                 path.display()
             );
-            return Err(UserError::new(
-                what,
-                "use `run --now` with its scope, or raise [restorator] memory_mib_max",
-            ));
+            let help = "use `run --now` with its scope, or raise [restorator] memory_mib_max";
+            return Err(UserError::new(message, help));
         }
         let bytes = fs::read(path).map_err(unreadable)?;
         Self::decode(&bytes).map_err(|error| {
-            let what = format!("the plan {} cannot be used: {error}", path.display());
-            UserError::new(what, help)
+            let message = format!("the plan {} cannot be used: {error}", path.display());
+            UserError::new(message, help)
         })
     }
 }
 
-/// How much memory a plan takes while it is read, against its file: the text, its cells, and both once more at most.
-const TIMES_READ: u64 = 4;
+/// The memory of a plan while it is read, in sizes of its file: the text, its cells, and at most both once more.
+const MEMORY_PER_BYTE: u64 = 4;
 
-/// The lines before the cells. `cells` has the checksum of theirs.
+/// The lines before the cells. `cells` is the checksum of the lines of the cells.
 pub(super) fn encoded_head(plan: &Plan, cells: &crc32fast::Hasher) -> Vec<u8> {
     let mut first = serde_json::to_vec(plan).expect("plain data serialises");
     first.push(b'\n');
@@ -254,13 +238,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_planned_is_read(counts in proptest::collection::vec(any::<(i64, i64)>(), 0..9)) {
+        fn an_encoded_plan_is_decoded(counts in proptest::collection::vec(any::<(i64, i64)>(), 0..9)) {
             let plan = plan(&counts);
             prop_assert_eq!(Plan::decode(&encode(&plan)), Ok(plan));
         }
 
         #[test]
-        fn no_changed_byte_is_taken_for_a_plan(at in 0_usize..2000, flip in 1_u8..) {
+        fn a_plan_with_a_changed_byte_is_refused(at in 0_usize..2000, flip in 1_u8..) {
             let mut bytes = encode(&plan(&[(1, 2), (3, 4)]));
             let at = at % bytes.len();
             bytes[at] ^= flip;
@@ -268,7 +252,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_reading_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn decoding_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(Plan::decode(&bytes).is_err());
         }
     }
@@ -290,18 +274,18 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_saved_whole_and_a_missing_one_is_named() {
+    fn a_plan_is_saved_as_a_whole_and_a_missing_or_large_one_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("plan.json");
+        let path = folder.path().join("plan.jsonl");
         let missing = Plan::load(&path, usize::MAX).unwrap_err();
-        assert!(missing.message.contains("plan.json") && missing.help.contains("--plan-file"));
+        assert!(missing.message.contains("plan.jsonl") && missing.help.contains("--plan-file"));
         let some: Vec<_> = (0..100).map(|n| (n, -1)).collect();
         save(&plan(&some), &path);
         assert_eq!(Plan::load(&path, usize::MAX), Ok(plan(&some)));
         assert_eq!(
             fs::read_dir(folder.path()).unwrap().count(),
             1,
-            "no parts stay"
+            "no temporary files remain"
         );
         drop(Draft::begin(&path).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

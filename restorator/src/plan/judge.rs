@@ -1,32 +1,29 @@
-//! Right or wrong: what a cell holds against what the log adds up to. Pure.
+//! Judges cells: what a cell holds against what the log adds up to. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use stitch_common::cell::{Amount, Cell, Count, Counter, CounterName};
 
-/// A cell that holds something else than it should.
+/// What a wrong cell should hold, and what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drift {
     /// What the events below the cut add up to.
     pub expected: Count,
-    /// What it holds.
     pub current: Count,
 }
 
-/// In which way a cell is wrong.
+/// The way in which a cell is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
-    /// It ought to be there and is not.
+    /// It should exist and does not.
     Missing,
-    /// It ought not to be there.
+    /// It should not exist.
     Phantom,
     /// It holds twice what it should.
     Doubled,
-    /// It holds too much.
     TooHigh,
-    /// It holds too little.
     TooLow,
 }
 
@@ -54,25 +51,24 @@ impl Direction {
 }
 
 impl Drift {
-    /// What is between the two counts, unless they are equal.
+    /// The drift between two counts; `None` if they are equal.
     #[must_use]
     pub fn between(expected: Count, current: Count) -> Option<Self> {
         (expected != current).then_some(Self { expected, current })
     }
 
-    /// What has to be added to make the cell right.
+    /// The amount to add to make the cell right.
     #[must_use]
     pub const fn correction(self) -> Amount {
         self.expected.minus(self.current)
     }
 
-    /// By how much the cell is wrong, without a sign.
+    /// The absolute value of the correction.
     #[must_use]
     pub const fn size(self) -> u64 {
         self.correction().0.unsigned_abs()
     }
 
-    /// In which way it is wrong.
     #[must_use]
     pub const fn direction(self) -> Direction {
         let (expected, current) = (self.expected.0, self.current.0);
@@ -90,24 +86,24 @@ impl Drift {
     }
 }
 
-/// What is known of one range's cells.
+/// The verdicts on the cells of one range.
 #[derive(Clone, Debug, Default)]
 pub struct Verdicts {
     wrong: BTreeMap<Cell, Drift>,
-    /// How many wrong cells there were when they were forgotten.
+    /// The number of wrong cells when they were forgotten.
     forgotten: Option<u64>,
-    /// Cells of counters that no definition names, by that name.
+    /// Numbers of cells of counters that no definition names.
     unnamed: BTreeMap<CounterName, u64>,
     bytes: usize,
 }
 
-/// What the allocator takes, measured (`tests/estimates.rs`): an entry of the map of wrong cells.
+/// An entry in the map of wrong cells, as measured at the allocator (`tests/estimates.rs`).
 pub const WRONG_CELL_BYTES: usize = 116;
-/// The two texts of a counter, beside their own bytes.
+/// The two texts of a counter, besides their own bytes.
 pub const TEXTS_BYTES: usize = 64;
 
 impl Verdicts {
-    /// Judges a cell, or judges it again.
+    /// Judges a cell, for the first time or again.
     pub fn judge(&mut self, cell: Cell, expected: Count, current: Count) {
         match Drift::between(expected, current) {
             Some(drift) => self.put(cell, drift),
@@ -115,8 +111,8 @@ impl Verdicts {
         }
     }
 
-    /// This cell was made right.
-    pub fn right(&mut self, cell: &Cell) {
+    /// Judges a cell right, after its correction.
+    pub fn judge_right(&mut self, cell: &Cell) {
         self.remove(cell);
     }
 
@@ -132,8 +128,8 @@ impl Verdicts {
         }
     }
 
-    /// Notes a cell of a counter that no definition names. It is told, and never touched.
-    pub fn unnamed(&mut self, name: &CounterName) {
+    /// Notes a cell of a counter that no definition names. Such cells are reported, and never corrected.
+    pub fn note_unnamed(&mut self, name: &CounterName) {
         if let Some(cells) = self.unnamed.get_mut(name) {
             *cells += 1;
             return;
@@ -142,24 +138,24 @@ impl Verdicts {
         self.unnamed.insert(name.clone(), 1);
     }
 
-    /// What another part of the range found.
+    /// Adds the verdicts on another part of the range.
     pub fn extend(&mut self, other: Self) {
         for (cell, drift) in other.wrong {
             self.put(cell, drift);
         }
         for (name, cells) in other.unnamed {
-            self.unnamed(&name);
+            self.note_unnamed(&name);
             *self.unnamed.entry(name).or_default() += cells - 1;
         }
     }
 
-    /// About how much memory they take.
+    /// About how many bytes they take.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Keeps of the wrong cells only how many they are: the range has to be judged once more before it is restored.
+    /// Keeps only the number of wrong cells: the range has to be judged again before it is restored.
     pub fn forget(&mut self) {
         let wrong = std::mem::take(&mut self.wrong);
         for (cell, drift) in &wrong {
@@ -168,41 +164,41 @@ impl Verdicts {
         self.forgotten.get_or_insert(number(wrong.len()));
     }
 
-    /// Whether the wrong cells are not known any more.
+    /// Whether only the number of wrong cells is known.
     #[must_use]
     pub const fn is_forgotten(&self) -> bool {
         self.forgotten.is_some()
     }
 
-    /// How many cells were judged wrong.
+    /// The number of cells that were judged wrong.
     #[must_use]
-    pub fn wrong_number(&self) -> u64 {
+    pub fn wrong_count(&self) -> u64 {
         self.forgotten.unwrap_or_else(|| number(self.wrong.len()))
     }
 
-    /// The cells that were judged wrong; some of them may have been touched since.
+    /// The cells that were judged wrong. Some may have become dirty since.
     #[must_use]
     pub const fn wrong(&self) -> &BTreeMap<Cell, Drift> {
         &self.wrong
     }
 
-    /// How many cells there are of each counter that no definition names.
+    /// The number of cells of each counter that no definition names.
     #[must_use]
     pub const fn unnamed_counters(&self) -> &BTreeMap<CounterName, u64> {
         &self.unnamed
     }
 
-    /// The cells that are wrong and that no event has touched since they were judged.
-    pub fn wrong_for_sure<'a>(
+    /// The wrong cells that are not dirty: they are wrong for certain.
+    pub fn wrong_and_clean<'a>(
         &'a self,
         dirty: &'a BTreeSet<Cell>,
     ) -> impl Iterator<Item = (&'a Cell, Drift)> + 'a {
-        let untouched = self.wrong.iter().filter(|(cell, _)| !dirty.contains(cell));
-        untouched.map(|(cell, drift)| (cell, *drift))
+        let clean = self.wrong.iter().filter(|(cell, _)| !dirty.contains(cell));
+        clean.map(|(cell, drift)| (cell, *drift))
     }
 }
 
-/// What a wrong cell takes. The texts of its counter are the ledger's, but for a phantom's.
+/// The memory of a wrong cell. It shares the texts of its counter with the totals, except for a phantom.
 fn bytes(cell: &Cell, drift: Drift) -> usize {
     let Counter { name, key } = &cell.counter;
     let texts = TEXTS_BYTES + name.0.len() + key.0.len();
@@ -214,7 +210,7 @@ fn number(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-/// What they say; not what they take.
+/// Compares the verdicts, not the memory that they take.
 impl PartialEq for Verdicts {
     fn eq(&self, other: &Self) -> bool {
         (&self.wrong, &self.unnamed, self.forgotten)
@@ -232,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_be_wrong_has_a_name() {
+    fn every_drift_has_a_direction() {
         assert_eq!(direction(3, 3), None);
         assert_eq!(direction(0, 0), None);
         assert_eq!(direction(3, 0), Some(Direction::Missing));
@@ -246,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_correction_makes_the_cell_right_at_the_edges_too() {
+    fn a_correction_leads_to_the_expected_count_even_where_it_wraps() {
         for (expected, current) in [
             (i64::MAX, i64::MIN),
             (i64::MIN, i64::MAX),
@@ -261,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_that_is_judged_again_is_what_it_was_judged_last() {
+    fn the_last_verdict_on_a_cell_counts() {
         let mut verdicts = Verdicts::default();
         verdicts.judge(cell("a"), Count(1), Count(2));
         verdicts.judge(cell("b"), Count(1), Count(2));
@@ -271,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn only_wrong_cells_take_memory_and_forgotten_ones_do_not() {
+    fn only_wrong_cells_that_are_not_forgotten_take_memory() {
         let mut verdicts = Verdicts::default();
         verdicts.judge(cell("a"), Count(1), Count(0));
         verdicts.judge(cell("phantom"), Count(0), Count(9));
@@ -279,24 +275,24 @@ mod tests {
         let two = verdicts.bytes();
         assert!(two > 2 * WRONG_CELL_BYTES);
         verdicts.judge(cell("phantom"), Count(9), Count(8));
-        assert!(verdicts.bytes() < two, "the log has its texts now");
+        assert!(verdicts.bytes() < two, "the totals have its texts now");
         verdicts.judge(cell("phantom"), Count(9), Count(9));
         assert_eq!(verdicts.bytes(), WRONG_CELL_BYTES);
         verdicts.forget();
-        assert_eq!((verdicts.bytes(), verdicts.wrong_number()), (0, 1));
+        assert_eq!((verdicts.bytes(), verdicts.wrong_count()), (0, 1));
         assert!(verdicts.is_forgotten() && verdicts.wrong().is_empty());
     }
 
     #[test]
-    fn a_touched_cell_is_not_called_wrong() {
+    fn a_dirty_cell_is_not_wrong_for_certain() {
         let mut verdicts = Verdicts::default();
         verdicts.judge(cell("a"), Count(1), Count(2));
         verdicts.judge(cell("b"), Count(1), Count(2));
         let dirty = BTreeSet::from([cell("a")]);
-        let sure: Vec<_> = verdicts
-            .wrong_for_sure(&dirty)
+        let clean: Vec<_> = verdicts
+            .wrong_and_clean(&dirty)
             .map(|(cell, _)| cell.clone())
             .collect();
-        assert_eq!(sure, [cell("b")]);
+        assert_eq!(clean, [cell("b")]);
     }
 }

@@ -1,94 +1,87 @@
-//! The merge-join of what the log adds up to with what the table holds, both in the order of the scan. Pure.
+//! Merge-joins the expected totals with a scan of the table, both in the order of the scan. Pure.
 //!
-//! It sees cells that are missing as surely as cells that ought not to exist, in memory that does not grow with either.
+//! It finds missing cells as well as phantoms, in memory that does not grow with the number of cells.
 
 use stitch_common::cell::{Cell, CellSlot, Count, Counter, CounterName};
 use stitch_common::definition::Definitions;
 use stitch_common::range::TokenInterval;
-use stitch_common::token::Token;
-
-use crate::plan::judge::Verdicts;
 use stitch_common::scope::Scope;
+use stitch_common::token::Token;
 use stitch_totals::range_totals::RangeTotals;
 use stitch_totals::scan_key::in_scan_order;
+
+use crate::plan::judge::Verdicts;
 
 /// A row of the scan.
 pub(crate) type Row = (Token, Counter, CellSlot, Count);
 
-/// Joins the scan of one token interval with the ledger of the range that it lies in. The ledger's cut must not move
-/// meanwhile.
+/// Joins the scan of one token interval with the totals of the range that it is in. Their cut must not advance meanwhile.
 #[derive(Debug)]
 pub(crate) struct Merge {
-    /// Counters of the ledger in the interval that the scan has not reached yet, the last of them first.
+    /// Counters of the totals in the interval that the scan has not reached yet, in reverse order.
     ahead: Vec<u32>,
-    at: Option<At>,
+    current: Option<CurrentCounter>,
     verdicts: Verdicts,
 }
 
-/// Where the scan stands.
+/// The counter that the scan is in.
 #[derive(Debug)]
-struct At {
+struct CurrentCounter {
     token: Token,
     counter: Counter,
     slot: CellSlot,
-    standing: LeaseKeeper,
-    /// Totals of this counter that the scan has not reached yet, the last of them first.
+    scoping: Scoping,
+    /// Totals of this counter that the scan has not reached yet, in reverse order.
     ahead: Vec<(CellSlot, Count)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LeaseKeeper {
+enum Scoping {
     InScope,
     OutOfScope,
     /// No definition names it.
     Unnamed,
 }
 
-/// The scan gave rows in another order than the table's.
+/// The scan returned rows in another order than the table's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the scan gave {0} out of order")]
 pub struct OutOfOrder(pub Cell);
 
-/// What is looked for.
+/// Which rows of the scan are judged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
-    /// The counters that there are.
     pub definitions: &'a Definitions,
-    /// Those of them that are judged.
     pub scope: &'a Scope,
 }
 
 impl Wanted<'_> {
-    fn standing(self, counter: &Counter) -> LeaseKeeper {
+    fn scoping(self, counter: &Counter) -> Scoping {
         let CounterName(name) = &counter.name;
         if self.definitions.counter(name).is_none() {
-            return LeaseKeeper::Unnamed;
+            return Scoping::Unnamed;
         }
         if self.scope.has_counter(counter) {
-            LeaseKeeper::InScope
+            Scoping::InScope
         } else {
-            LeaseKeeper::OutOfScope
+            Scoping::OutOfScope
         }
     }
 }
 
 impl Merge {
-    /// Begins with the first row of `interval`.
     #[must_use]
     pub(crate) fn new(totals: &RangeTotals, interval: TokenInterval) -> Self {
         let mut ahead = totals.in_scan_order(interval);
         ahead.reverse();
         Self {
             ahead,
-            at: None,
+            current: None,
             verdicts: Verdicts::default(),
         }
     }
 
     /// Joins the next rows.
-    ///
-    /// # Errors
-    /// They are not in the order of the scan: nothing can be judged by it.
     pub(crate) fn rows(
         &mut self,
         wanted: Wanted<'_>,
@@ -96,17 +89,17 @@ impl Merge {
         rows: &[Row],
     ) -> Result<(), OutOfOrder> {
         for (token, counter, slot, current) in rows {
-            let here = match &self.at {
+            let is_same_counter = match &self.current {
                 Some(at) => {
-                    let place = in_scan_order(at.token, &at.counter, *token, counter);
-                    if place.is_gt() || (place.is_eq() && at.slot >= *slot) {
+                    let order = in_scan_order(at.token, &at.counter, *token, counter);
+                    if order.is_gt() || (order.is_eq() && at.slot >= *slot) {
                         return Err(OutOfOrder(cell(counter, *slot)));
                     }
-                    place.is_eq()
+                    order.is_eq()
                 }
                 None => false,
             };
-            if !here {
+            if !is_same_counter {
                 self.enter(wanted, totals, *token, counter, *slot);
             }
             self.judge_row(*slot, *current);
@@ -114,13 +107,13 @@ impl Merge {
         Ok(())
     }
 
-    /// About how much memory takes what was found so far.
+    /// About how many bytes the verdicts take so far.
     #[must_use]
     pub(crate) const fn bytes(&self) -> usize {
         self.verdicts.bytes()
     }
 
-    /// Ends with the last row of the interval: what the log expects behind it is missing.
+    /// Ends the scan of the interval: every counter that it has not reached is missing.
     #[must_use]
     pub(crate) fn finish(mut self, totals: &RangeTotals) -> Verdicts {
         self.leave();
@@ -130,7 +123,7 @@ impl Merge {
         self.verdicts
     }
 
-    /// Goes on to the next counter of the scan.
+    /// Moves on to the next counter of the scan.
     fn enter(
         &mut self,
         wanted: Wanted<'_>,
@@ -143,8 +136,8 @@ impl Merge {
         let mut expected = Vec::new();
         let mut counter = counter;
         while let Some(&next) = self.ahead.last() {
-            let place = totals.scan_key(next);
-            let order = in_scan_order(place.token(), place.counter(), token, counter);
+            let key = totals.scan_key(next);
+            let order = in_scan_order(key.token(), key.counter(), token, counter);
             if order.is_gt() {
                 break;
             }
@@ -152,24 +145,24 @@ impl Merge {
             if order.is_eq() {
                 expected = totals.totals(next).collect();
                 expected.reverse();
-                // The same texts, and those that are kept anyway.
-                counter = place.counter();
+                // The same texts, but shared with the totals.
+                counter = key.counter();
                 break;
             }
             self.missing(totals, next);
         }
-        self.at = Some(At {
+        self.current = Some(CurrentCounter {
             token,
             counter: counter.clone(),
             slot,
-            standing: wanted.standing(counter),
+            scoping: wanted.scoping(counter),
             ahead: expected,
         });
     }
 
-    /// What the log expects of the counter behind its last row is missing.
+    /// Leaves the counter: every total that its rows have not reached is missing.
     fn leave(&mut self) {
-        if let Some(at) = self.at.take() {
+        if let Some(at) = self.current.take() {
             for (slot, expected) in at.ahead.into_iter().rev() {
                 let cell = cell(&at.counter, slot);
                 self.verdicts.judge(cell, expected, Count(0));
@@ -177,7 +170,7 @@ impl Merge {
         }
     }
 
-    /// What the log expects of a counter without any row is missing.
+    /// A counter without any row: all of its totals are missing.
     fn missing(&mut self, totals: &RangeTotals, counter: u32) {
         let name = totals.scan_key(counter).counter();
         for (slot, expected) in totals.totals(counter) {
@@ -186,14 +179,14 @@ impl Merge {
     }
 
     fn judge_row(&mut self, slot: CellSlot, current: Count) {
-        let Some(at) = &mut self.at else {
+        let Some(at) = &mut self.current else {
             return;
         };
         at.slot = slot;
-        match at.standing {
-            LeaseKeeper::OutOfScope => return,
-            LeaseKeeper::Unnamed => return self.verdicts.unnamed(&at.counter.name),
-            LeaseKeeper::InScope => {}
+        match at.scoping {
+            Scoping::OutOfScope => return,
+            Scoping::Unnamed => return self.verdicts.note_unnamed(&at.counter.name),
+            Scoping::InScope => {}
         }
         let mut expected = Count(0);
         while let Some(&(next, total)) = at.ahead.last() {
@@ -244,9 +237,9 @@ mod tests {
     fn totals(cells: &BTreeMap<Cell, i64>) -> RangeTotals {
         let mut totals = RangeTotals::new(offsets(&[(0, 1)]));
         for (cell, total) in cells {
-            let place = ScanKey::of(cell.counter.clone());
+            let key = ScanKey::of(cell.counter.clone());
             let slots = PackedSlot::pack(cell.slot).into_iter();
-            totals.add(Partition(0), Offset(0), &place, slots, Amount(*total));
+            totals.add(Partition(0), Offset(0), &key, slots, Amount(*total));
         }
         totals
     }
@@ -297,7 +290,7 @@ mod tests {
     }
 
     proptest! {
-        /// The merge finds exactly the cells whose values differ, a missing row being 0, however the rows are paged.
+        /// The merge finds exactly the cells whose counts differ, a missing row being 0, however the rows are paged.
         #[test]
         fn exactly_the_cells_that_differ_are_wrong(expected in cells(), current in cells(), page in 1..7_usize) {
             let verdicts = merged(&expected, &scan(&current), page, &everything());
@@ -310,7 +303,7 @@ mod tests {
         }
 
         #[test]
-        fn intervals_together_see_what_the_whole_sees(expected in cells(), current in cells()) {
+        fn scans_of_all_intervals_find_what_one_scan_finds(expected in cells(), current in cells()) {
             let definitions = definitions();
             let scope = everything();
             let wanted = Wanted { definitions: &definitions, scope: &scope };
@@ -328,12 +321,12 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_no_definition_names_is_told_and_not_judged() {
-        let stranger = BTreeMap::from([
+    fn a_counter_that_no_definition_names_is_reported_and_not_judged() {
+        let unnamed = BTreeMap::from([
             (at("skips", "a", hour(0)), 3),
             (at("skips", "b", hour(0)), 3),
         ]);
-        let verdicts = merged(&BTreeMap::new(), &scan(&stranger), 9, &everything());
+        let verdicts = merged(&BTreeMap::new(), &scan(&unnamed), 9, &everything());
         assert!(verdicts.wrong().is_empty());
         assert_eq!(verdicts.unnamed_counters()[&CounterName("skips".into())], 2);
     }
@@ -362,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_no_event_can_touch_is_a_phantom() {
+    fn a_row_that_no_event_can_be_in_is_a_phantom() {
         let odd = CellSlot {
             granularity: Granularity::Hour,
             bucket: Bucket(1),

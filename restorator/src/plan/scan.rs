@@ -1,4 +1,4 @@
-//! Every cell of some ranges is read and judged once, range by range, several at a time.
+//! Scans ranges of the table, several intervals at a time, and judges every cell.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use stitch_common::ports::{Reading, Store};
 use stitch_common::range::{RangeId, TokenInterval};
 use stitch_common::token::Token;
 
-use crate::cells::patiently;
+use crate::cells::with_retries;
 use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::plan::audit_findings::AuditFindings;
@@ -20,15 +20,12 @@ use stitch_common::wait::yield_now;
 use stitch_totals::log_follower::LogFollower;
 use stitch_totals::memory_pool::MemoryReservation;
 
-/// Scans that run side by side: enough to keep a node busy while pages are merged.
-const SIDE_BY_SIDE: usize = 8;
-/// A namespace of few ranges is divided further, to as many intervals at least.
+/// Concurrent scans: enough to keep a node busy while pages are merged.
+const SCANS_IN_FLIGHT: usize = 8;
+/// The least number of intervals: few ranges are divided further.
 const INTERVALS_MIN: u64 = 32;
 
-/// Judges every cell of these ranges, for the first time. Their cuts must not move meanwhile.
-///
-/// # Errors
-/// Too few replicas answered, several times; or too much is wrong.
+/// Judges every cell of these ranges for the first time. Their cuts must not advance meanwhile.
 pub(crate) async fn first<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
@@ -37,22 +34,19 @@ pub(crate) async fn first<B: Backends>(
     for range in ranges {
         follower.totals_mut().of_mut(*range).note_passed();
     }
-    let mut found = AuditFindings::new(&context.memory, ranges.iter().copied());
-    scan(context, follower, ranges, &mut found).await?;
-    Ok(found)
+    let mut findings = AuditFindings::new(&context.memory, ranges.iter().copied());
+    scan(context, follower, ranges, &mut findings).await?;
+    Ok(findings)
 }
 
-/// Judges every cell of these ranges. Their cuts must not move meanwhile.
-///
-/// # Errors
-/// Too few replicas answered, several times; or too much is wrong.
+/// Judges every cell of these ranges. Their cuts must not advance meanwhile.
 pub(crate) async fn scan<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     ranges: &[RangeId],
-    found: &mut AuditFindings,
+    findings: &mut AuditFindings,
 ) -> Result<(), Error> {
-    // What is found takes memory from the first page on, long before it is whole.
+    // Verdicts take memory from the first page on, long before a scan ends.
     let growing = RefCell::new(context.memory.reservation());
     let scans = intervals(context, ranges).into_iter();
     let scans = scans.map(|(range, interval)| {
@@ -70,14 +64,14 @@ pub(crate) async fn scan<B: Backends>(
             Ok::<_, Error>((range, verdicts?))
         }
     });
-    let mut anew = BTreeMap::<RangeId, Verdicts>::new();
-    let mut scans = stream::iter(scans).buffer_unordered(SIDE_BY_SIDE);
+    let mut verdicts_by_range = BTreeMap::<RangeId, Verdicts>::new();
+    let mut scans = stream::iter(scans).buffer_unordered(SCANS_IN_FLIGHT);
     while let Some((range, verdicts)) = scans.try_next().await? {
-        anew.entry(range).or_default().extend(verdicts);
+        verdicts_by_range.entry(range).or_default().extend(verdicts);
     }
     drop(scans);
     drop(growing);
-    found.change(|known| known.append(&mut anew))?;
+    findings.change(|known| known.append(&mut verdicts_by_range))?;
     Ok(())
 }
 
@@ -99,7 +93,7 @@ fn intervals<B: Backends>(
     intervals.collect()
 }
 
-/// `interval` in as many pieces of about one size.
+/// Divides `interval` into pieces of about the same size.
 fn divide(interval: TokenInterval, pieces: u64) -> Vec<TokenInterval> {
     let first = i128::from(interval.first.0);
     let size = i128::from(interval.last.0) - first + 1;
@@ -126,7 +120,7 @@ async fn one_interval<B: Backends>(
     let mut grown = 0;
     loop {
         let read = || context.store.scan(interval, context.level(), after.clone());
-        let page = patiently(context.clock, read).await?;
+        let page = with_retries(context.clock, read).await?;
         let rows = u64::try_from(page.cells.len()).unwrap_or(u64::MAX);
         merge.rows(wanted(context), follower.totals().of(range), &page.cells)?;
         context.progress.advance(rows);
@@ -155,7 +149,7 @@ async fn one_counter<B: Backends>(
     };
     let mut merge = Merge::new(follower.totals().of(range), only);
     let read = || context.store.read(counter, Reading::Whole, context.level());
-    let mut cells = patiently(context.clock, read).await?;
+    let mut cells = with_retries(context.clock, read).await?;
     cells.sort_unstable();
     let row = |(slot, count)| -> Row { (token, counter.clone(), slot, count) };
     let rows: Vec<Row> = cells.into_iter().map(row).collect();
@@ -176,7 +170,7 @@ mod tests {
     use stitch_common::range::RangeBits;
 
     #[test]
-    fn a_divided_interval_covers_every_token_once() {
+    fn the_pieces_of_an_interval_cover_every_token_once() {
         for bits in [0, 1, 5, 12] {
             let bits = RangeBits::new(bits).unwrap();
             for range in bits.ranges().take(3) {
@@ -194,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn one_token_is_not_divided() {
+    fn a_single_token_is_not_divided() {
         let one = TokenInterval {
             first: Token(7),
             last: Token(7),

@@ -1,4 +1,4 @@
-//! What the audit found.
+//! The report of `plan`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -10,33 +10,27 @@ use stitch_common::user_error::UserError;
 
 use super::{Totals, Wrongness, total_lines, unnamed_lines};
 
-/// What `plan` answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlanReport {
-    /// How many cells.
     pub cells: Cells,
-    /// The wrong ones.
     pub wrong: Wrongness,
-    /// Totals by counter.
     pub totals: Totals,
     /// Cells of counters that no definition names.
     pub unnamed_counters: BTreeMap<CounterName, u64>,
-    /// Where the plan was written to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_file: Option<String>,
-    /// What else the operator should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
-/// How many cells.
+/// Numbers of cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cells {
     /// Judged right or wrong.
     pub judged: u64,
     /// Judged wrong.
     pub wrong: u64,
-    /// Touched by events too recently to be judged without a lock.
+    /// Dirty: events change them too often for them to be judged without a lock.
     pub unjudged: u64,
 }
 
@@ -75,8 +69,8 @@ impl Report for PlanReport {
         if unjudged > 0 {
             writeln!(
                 out,
-                "{unjudged} cells not judged: events touch them faster than they can be read without a lock; `run` \
-                 proves them"
+                "{unjudged} cells not judged: events change them faster than they can be read without a lock; `run` \
+                 verifies them"
             )?;
         }
         for line in self.wrong.lines() {
@@ -94,10 +88,10 @@ impl Report for PlanReport {
         }
         match (&self.plan_file, wrong) {
             (_, 0) => Ok(()),
-            (Some(file), _) => writeln!(out, "to make them right: stitch-restorator run {file}"),
+            (Some(file), _) => writeln!(out, "to repair them: stitch-restorator run {file}"),
             (None, _) => writeln!(
                 out,
-                "to make them right: stitch-restorator run --now, with the same scope"
+                "to repair them: stitch-restorator run --now, with the same scope"
             ),
         }
     }
@@ -132,7 +126,7 @@ mod tests {
         }
     }
 
-    fn given(report: PlanReport, output: Output) -> (String, u8) {
+    fn write(report: PlanReport, output: Output) -> (String, u8) {
         let mut out = Vec::new();
         let exit = output::write("plan", &Ok(report), output, &mut out, &mut Vec::new()).unwrap();
         (String::from_utf8(out).unwrap(), exit.code())
@@ -140,9 +134,9 @@ mod tests {
 
     #[test]
     fn wrong_cells_are_counted_by_direction_and_end_with_1() {
-        let (text, code) = given(report(25), Output::Text);
+        let (text, code) = write(report(25), Output::Text);
         assert!(text.contains("10 cells judged: 25 wrong"), "{text}");
-        assert!(text.contains("25 doubled; by 75 together"), "{text}");
+        assert!(text.contains("25 doubled; total change 75"), "{text}");
         assert!(
             text.contains("plays/a hour 1970-01-01T00:00:00Z: 6, should be 3 (doubled)"),
             "{text}"
@@ -150,7 +144,7 @@ mod tests {
         assert!(text.contains("and 5 more"), "{text}");
         assert!(text.contains("2 cells not judged"), "{text}");
         assert!(
-            text.contains("\"skips\" is named by no definition"),
+            text.contains("no definition names the counter \"skips\""),
             "{text}"
         );
         assert!(text.contains("run --now"), "{text}");
@@ -159,7 +153,7 @@ mod tests {
 
     #[test]
     fn nothing_wrong_ends_with_0() {
-        let (json, code) = given(report(0), Output::Json);
+        let (json, code) = write(report(0), Output::Json);
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["command"], "plan");
         assert_eq!(json["outcome"], "nothing_wrong");

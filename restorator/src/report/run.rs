@@ -1,4 +1,4 @@
-//! What a restoration did.
+//! The report of `run`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -12,99 +12,89 @@ use stitch_protocol::restoration::RestorationState;
 
 use super::{Totals, Wrongness, total_lines, unnamed_lines};
 
-/// What `run` answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunReport {
-    /// How many cells.
     pub cells: Cells,
-    /// Range by range.
     pub ranges: Vec<RangeReport>,
-    /// What was corrected.
     pub corrected: Wrongness,
-    /// Totals by counter.
     pub totals: Totals,
-    /// Against the plan that was carried out.
+    /// Compared with the plan file, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub planned: Option<Planned>,
     /// Cells of counters that no definition names.
     pub unnamed_counters: BTreeMap<CounterName, u64>,
-    /// The restoration's name in ZooKeeper.
+    /// The restoration's id in ZooKeeper.
     pub restoration: String,
-    /// Where every correction was written down before it was sent.
+    /// The file to which every correction was written before it was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal: Option<String>,
-    /// What else the operator should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// Why it is not all proved.
+    /// Why not every range is verified.
     #[serde(skip)]
     pub failure: Option<UserError>,
 }
 
-/// How many cells.
+/// Numbers of cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cells {
     /// Judged right or wrong, in the audit or under a lock.
     pub judged: u64,
     /// Wrong, in the audit or under a lock.
     pub wrong: u64,
-    /// Corrected.
     pub corrected: u64,
-    /// Not proved either way: in ranges that were given back.
+    /// Neither shown right nor wrong: dirty cells of ranges that were released unverified.
     pub unjudged: u64,
 }
 
-/// What was found against a plan that was made before.
+/// The corrections, compared with a plan file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Planned {
-    /// Cells that the plan showed as wrong.
+    /// Cells that are wrong in the plan.
     pub cells: u64,
-    /// Those of them that were corrected now.
+    /// Those of them that were corrected.
     pub corrected: u64,
-    /// Cells that were corrected and that the plan did not show: found since.
+    /// Corrected cells that are not in the plan: found since.
     pub found_since: u64,
 }
 
-/// How a range ended.
+/// The outcome of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RangeEnd {
     /// Every cell in scope is right.
     Verified,
-    /// More would have been corrected than the operator expected.
+    /// The corrections would have exceeded a limit.
     Refused,
-    /// Given back before it was shown.
+    /// Released before every cell was shown right.
     Unverified,
 }
 
-/// One range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RangeReport {
-    /// Which.
     pub range: RangeId,
-    /// How it ended.
     pub outcome: RangeEnd,
-    /// How long its lock was held, all times together.
+    /// How long it was locked, over all locks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locked_ms: Option<u64>,
-    /// How long it was held at the longest: so long an event had to wait at most.
+    /// The longest of its locks: the longest wait of an event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub longest_lock_ms: Option<u64>,
-    /// How often it was locked.
+    /// How many times it was locked.
     pub locks: u64,
-    /// How long its lock was waited for.
+    /// How long its locks were waited for.
     pub waited_ms: u64,
-    /// How many cells were read under the lock.
+    /// Cells that were read under the lock.
     pub read: u64,
-    /// How many were corrected.
+    /// Cells that were corrected.
     pub corrected: u64,
-    /// Why it is not proved, and the way out.
+    /// Why it is not verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<UserError>,
 }
 
 impl RunReport {
-    /// How it stands: what is not proved wins over known drift.
+    /// The outcome of the whole: an unverified range takes precedence over known drift.
     #[must_use]
     pub fn state(&self) -> RestorationState {
         let ended = |end: RangeEnd| self.ranges.iter().any(|range| range.outcome == end);
@@ -116,10 +106,8 @@ impl RunReport {
             RestorationState::Verified
         }
     }
-}
 
-impl RunReport {
-    /// For how long events had to wait.
+    /// How long events had to wait.
     fn locked_line(&self) -> Option<String> {
         let ranges = self.ranges.iter();
         let mut locked: Vec<u64> = ranges.filter_map(|range| range.longest_lock_ms).collect();
@@ -130,7 +118,7 @@ impl RunReport {
         ))
     }
 
-    /// What is not proved, ranges of one reason together.
+    /// The unverified ranges, grouped by reason.
     fn unverified_lines(&self) -> Vec<String> {
         let mut reasons = BTreeMap::<(&str, &str), Vec<String>>::new();
         for range in &self.ranges {
@@ -142,7 +130,7 @@ impl RunReport {
         let line = |((message, help), ranges): ((&str, &str), Vec<String>)| {
             let word = if ranges.len() == 1 { "range" } else { "ranges" };
             let ranges = ranges.join(" ");
-            format!("{word} {ranges} not proved: {message}\n  help: {help}")
+            format!("{word} {ranges} not verified: {message}\n  help: {help}")
         };
         reasons.into_iter().map(line).collect()
     }
@@ -175,7 +163,7 @@ impl Report for RunReport {
             .iter()
             .filter(|range| range.outcome == RangeEnd::Verified);
         let (verified, ranges) = (verified.count(), self.ranges.len());
-        writeln!(out, "{verified} of {ranges} ranges proved right")?;
+        writeln!(out, "{verified} of {ranges} ranges verified")?;
         let Cells {
             judged,
             wrong,
@@ -184,7 +172,7 @@ impl Report for RunReport {
         } = self.cells;
         writeln!(
             out,
-            "{judged} cells judged, {wrong} wrong, {corrected} corrected, {unjudged} not proved"
+            "{judged} cells judged, {wrong} wrong, {corrected} corrected, {unjudged} not verified"
         )?;
         if let Some(line) = self.locked_line() {
             writeln!(out, "{line}")?;
@@ -217,7 +205,7 @@ impl Report for RunReport {
             writeln!(out, "{line}")?;
         }
         if let Some(journal) = &self.journal {
-            writeln!(out, "every correction is written down in {journal}")?;
+            writeln!(out, "every correction is written in {journal}")?;
         }
         writeln!(out, "restoration {}", self.restoration)
     }
@@ -268,18 +256,18 @@ mod tests {
         }
     }
 
-    fn given(report: RunReport, output: Output) -> (String, u8) {
+    fn write(report: RunReport, output: Output) -> (String, u8) {
         let mut out = Vec::new();
         let exit = output::write("run", &Ok(report), output, &mut out, &mut Vec::new()).unwrap();
         (String::from_utf8(out).unwrap(), exit.code())
     }
 
     #[test]
-    fn all_ranges_proved_is_0_known_drift_is_1_and_not_proved_wins_with_2() {
+    fn the_exit_code_is_0_if_all_is_verified_1_for_known_drift_2_for_unverified_ranges() {
         use RangeEnd::{Refused, Unverified, Verified};
         let code = |ends: &[RangeEnd], unjudged| {
             let ranges = ends.iter().map(|end| range(0, *end)).collect();
-            given(report(ranges, unjudged), Output::Text).1
+            write(report(ranges, unjudged), Output::Text).1
         };
         assert_eq!(code(&[Verified, Verified], 0), 0);
         assert_eq!(code(&[Verified, Refused], 0), 1);
@@ -287,14 +275,14 @@ mod tests {
         assert_eq!(
             code(&[Refused], 3),
             2,
-            "refused, and cells that nobody judged"
+            "refused, and cells that were not judged"
         );
     }
 
     #[test]
-    fn the_object_has_the_fields_that_programs_read() {
+    fn the_json_object_has_the_fields_that_programs_read() {
         let ranges = vec![range(3, RangeEnd::Verified), range(4, RangeEnd::Unverified)];
-        let (json, _) = given(report(ranges, 0), Output::Json);
+        let (json, _) = write(report(ranges, 0), Output::Json);
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["outcome"], "unverified");
         for field in ["judged", "wrong", "corrected", "unjudged"] {
@@ -308,12 +296,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_proved_is_told_with_its_way_out() {
+    fn unverified_ranges_are_reported_with_help() {
         let ranges = vec![range(3, RangeEnd::Verified), range(4, RangeEnd::Unverified)];
-        let (text, _) = given(report(ranges, 0), Output::Text);
-        assert!(text.contains("1 of 2 ranges proved right"), "{text}");
+        let (text, _) = write(report(ranges, 0), Output::Text);
+        assert!(text.contains("1 of 2 ranges verified"), "{text}");
         assert!(
-            text.contains("range 4 not proved: a node is down\n  help: start it"),
+            text.contains("range 4 not verified: a node is down\n  help: start it"),
             "{text}"
         );
     }

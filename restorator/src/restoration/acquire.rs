@@ -1,4 +1,4 @@
-//! R2: the exclusive lock of the range, and a calm if, after the grant, anything can still be on its way.
+//! R2: the exclusive lock of the range, and a quiescence barrier if anything can still be in flight after the grant.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
 use stitch_totals::log_follower::LogFollower;
 
-/// What a range's restoration has in ZooKeeper and has sent to the store: what [`release`](super::release) gives back
+/// What the restoration of a range has in ZooKeeper, and has sent to the store. [`release`](super::release) releases it,
 /// however the restoration ends.
 #[derive(Debug)]
 pub(crate) struct Claim {
@@ -29,13 +29,12 @@ pub(crate) struct Claim {
     pub(super) request: Option<RevocationRequest>,
     pub(super) queued: Option<Moment>,
     pub(super) granted: Option<Moment>,
-    /// A correction of unknown outcome was sent, and no calm has come since.
+    /// A correction of unknown outcome was sent, and not yet waited out.
     pub(super) in_doubt: bool,
     pub(super) corrected: BTreeMap<Cell, Drift>,
 }
 
 impl Claim {
-    /// A claim to `range` for which nothing has been done yet.
     pub(crate) fn new<B: Backends>(context: &RestoreContext<'_, B>, range: RangeId) -> Self {
         Self {
             range,
@@ -49,7 +48,7 @@ impl Claim {
     }
 }
 
-/// The range is held, and nobody but this process has a request in it that could still change the store (I1).
+/// The locked range: no other process has a request in it that could still change the store (I1).
 pub(crate) struct Held<'a, B: Backends> {
     context: &'a RestoreContext<'a, B>,
     pub(super) follower: &'a LogFollower,
@@ -59,21 +58,20 @@ pub(crate) struct Held<'a, B: Backends> {
 }
 
 impl<'a, B: Backends> Held<'a, B> {
-    /// What the restoration works with.
     pub(crate) const fn context(&self) -> &'a RestoreContext<'a, B> {
         self.context
     }
 
-    /// Which range.
     pub(crate) const fn range(&self) -> RangeId {
         self.claim.range
     }
 }
 
-/// Creates the WRIT node, then the request, waits for every earlier node to go, and for a calm if need be.
+/// Creates the WRIT node, then the revocation request, and waits until every earlier node is gone and, if anything is in
+/// doubt, for the quiescence barrier.
 ///
 /// # Errors
-/// At the bound, or when something could not be done. The claim says what has to be given back.
+/// Fails at the bound at the latest. The claim has what is to be released.
 pub(crate) async fn range<'a, B: Backends>(
     context: &'a RestoreContext<'a, B>,
     follower: &'a LogFollower,
@@ -83,15 +81,13 @@ pub(crate) async fn range<'a, B: Backends>(
     let mut bound = Bound::new(context);
     claim.queued = Some(context.clock.now());
     let queued = claim.lock.queue(context.session);
-    bound
-        .wait("taking a place in the queue of the range's lock", queued)
-        .await?;
+    bound.wait("queueing for the range's lock", queued).await?;
     failpoint::pass("r2-queued");
-    // The request stands after the node that it is for, so whoever sees it sees that, too.
-    let asked = revocation::ask(context.session, &claim.lock);
+    // The request is created after the node that it is for: a holder that sees the request also sees the node.
+    let request = revocation::ask(context.session, &claim.lock);
     claim.request = Some(
         bound
-            .wait("asking the range's holders to yield", asked)
+            .wait("requesting that the range's holders yield", request)
             .await?,
     );
     failpoint::pass("r2-asked");
@@ -101,9 +97,11 @@ pub(crate) async fn range<'a, B: Backends>(
         .await?;
     claim.granted = Some(context.clock.now());
     failpoint::pass("r2-granted");
-    // After the grant: who yielded with something unknown has marked it before its node went.
+    // Read after the grant: a holder that yields with an unknown outcome creates a marker before it deletes its node.
     let in_doubt = InDoubt::read(context, [claim.range]);
-    let in_doubt = bound.wait("reading marks and tombstones", in_doubt).await?;
+    let in_doubt = bound
+        .wait("reading in-doubt markers and dead members", in_doubt)
+        .await?;
     if rule::quiescence_comes_after_the_grant() {
         bound.wait_out(in_doubt).await?;
     }

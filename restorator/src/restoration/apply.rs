@@ -1,4 +1,5 @@
-//! R6: each difference is sent once. What is certainly not applied may be sent again; what is unknown never is.
+//! R6: sends each correction once. A correction that was certainly not applied may be sent again; one of unknown outcome
+//! never is.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,39 +22,37 @@ use crate::rule;
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
 
-/// Every difference was applied.
+/// The corrections, all of them applied.
 #[derive(Debug)]
 pub(crate) struct Applied {
     corrections: Vec<(Cell, Drift)>,
 }
 
 impl Applied {
-    /// What was corrected.
     pub(crate) fn corrections(&self) -> &[(Cell, Drift)] {
         &self.corrections
     }
 }
 
-/// What came of sending.
+/// The outcome of all corrections together.
 #[derive(Debug)]
 pub(crate) enum Sent {
-    /// All of it is applied.
     Applied(Applied),
-    /// Of some it is not known, and never will be: a calm, and then everything is read again.
+    /// The outcome of some is unknown, and will remain so: they have to be waited out, and all cells read again.
     Unknown,
 }
 
-/// What became of one batch.
-enum Batch {
+/// The outcome of one batch.
+enum BatchOutcome {
     Applied,
     Unknown,
     Failed(Unverified),
 }
 
-/// Writes the differences down, then sends each once.
+/// Writes the corrections to the journal, then sends each once.
 ///
 /// # Errors
-/// Nothing is on its way any more, or the claim says that something is unsettled.
+/// No correction is in flight any more, or the claim says that some are in doubt.
 pub(crate) async fn once<B: Backends>(
     held: &mut Held<'_, B>,
     cut: &Cut,
@@ -66,13 +65,13 @@ pub(crate) async fn once<B: Backends>(
             corrections: Vec::new(),
         }));
     }
-    let settled = check_invariant!(
+    let none_in_doubt = check_invariant!(
         I5,
         !held.claim.in_doubt,
-        "range {} has corrections of unknown outcome on their way",
+        "range {} has corrections in doubt",
         held.range()
     );
-    if !settled {
+    if !none_in_doubt {
         return Err(Unverified::Unknown);
     }
     held.journal.write(
@@ -84,18 +83,21 @@ pub(crate) async fn once<B: Backends>(
     failpoint::pass("r6-journaled");
     let verified = held.claim.lock.verify(context.session);
     held.bound
-        .wait("seeing that the range is still locked", verified)
+        .wait("verifying that the range is still locked", verified)
         .await?;
     let batches = delta.batches();
     let in_flight = context.config.restorator.requests_in_flight_max.max(1);
-    // Not bounded from outside: to drop a request would make its outcome unknown. Each ends by the store's own timeout.
+    // Not bounded from outside: dropping a request would make its outcome unknown. The store's own timeout ends each.
     let sending = batches.iter().map(|batch| send(context, batch));
-    let ended: Vec<Batch> = stream::iter(sending).buffered(in_flight).collect().await;
+    let outcomes: Vec<BatchOutcome> = stream::iter(sending).buffered(in_flight).collect().await;
     failpoint::pass("r6-applied");
-    let may_have_changed = batches.iter().zip(&ended).filter(|(_, end)| match end {
-        Batch::Applied | Batch::Unknown => true,
-        Batch::Failed(_) => false,
-    });
+    let may_have_changed = batches
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| match outcome {
+            BatchOutcome::Applied | BatchOutcome::Unknown => true,
+            BatchOutcome::Failed(_) => false,
+        });
     let sent: BTreeSet<(&Counter, CellSlot)> = may_have_changed
         .flat_map(|(batch, _)| {
             batch
@@ -109,10 +111,12 @@ pub(crate) async fn once<B: Backends>(
             held.claim.corrected.entry(cell.clone()).or_insert(*drift);
         }
     }
-    let unknown = ended.iter().any(|batch| matches!(batch, Batch::Unknown));
+    let unknown = outcomes
+        .iter()
+        .any(|batch| matches!(batch, BatchOutcome::Unknown));
     held.claim.in_doubt |= unknown;
-    for batch in ended {
-        if let Batch::Failed(why) = batch {
+    for outcome in outcomes {
+        if let BatchOutcome::Failed(why) = outcome {
             return Err(why);
         }
     }
@@ -124,42 +128,41 @@ pub(crate) async fn once<B: Backends>(
     }))
 }
 
-/// After a calm, nothing that was sent is unsettled any more.
-///
-/// # Errors
-/// No calm came.
+/// Waits out corrections of unknown outcome. After the barrier none is in doubt any more.
 pub(crate) async fn wait_out<B: Backends>(held: &mut Held<'_, B>) -> Result<(), Unverified> {
-    let note = "the outcome of some corrections is unknown: awaiting a calm, then everything is read again";
+    let note = "the outcome of some corrections is unknown: awaiting quiescence, then all cells are read again";
     held.context().progress.note(note);
     if rule::quiescence_comes_after_an_unknown_outcome() {
-        held.bound.calm().await?;
+        held.bound.await_quiescence().await?;
     }
     held.claim.in_doubt = false;
     Ok(())
 }
 
-async fn send<B: Backends>(context: &RestoreContext<'_, B>, batch: &CounterBatch) -> Batch {
+async fn send<B: Backends>(context: &RestoreContext<'_, B>, batch: &CounterBatch) -> BatchOutcome {
     const TRIES: u32 = 5;
     const PAUSE: Duration = Duration::from_millis(200);
     let mut last = Cause(String::new());
     for _ in 0..TRIES {
         if let Some(why) = context.lease.interruption() {
-            return Batch::Failed(Error::Interrupted(why).into());
+            return BatchOutcome::Failed(Error::Interrupted(why).into());
         }
         let Some(permit) = context.lease.permit(context.clock) else {
-            return Batch::Failed(Unverified::LeaseLost);
+            return BatchOutcome::Failed(Unverified::LeaseLost);
         };
         match context.store.increment(permit, batch).await {
-            Outcome::Applied => return Batch::Applied,
+            Outcome::Applied => return BatchOutcome::Applied,
             Outcome::Unknown(cause) if !rule::unknown_corrections_are_not_resent() => last = cause,
             Outcome::Unknown(cause) => {
                 tracing::warn!(counter = %batch.counter, %cause, "outcome of a correction unknown");
-                return Batch::Unknown;
+                return BatchOutcome::Unknown;
             }
-            Outcome::Refused(cause) => return Batch::Failed(Unverified::CorrectionRejected(cause)),
+            Outcome::Refused(cause) => {
+                return BatchOutcome::Failed(Unverified::CorrectionRejected(cause));
+            }
             Outcome::NotApplied(cause) => last = cause,
         }
         context.clock.sleep(PAUSE).await;
     }
-    Batch::Failed(Unverified::CorrectionRejected(last))
+    BatchOutcome::Failed(Unverified::CorrectionRejected(last))
 }

@@ -1,5 +1,5 @@
-//! Every wait from the WRIT node on has a bound (rule R2): at the bound the range is given back, not proven. A calm has
-//! its own bound, and what it takes is not counted.
+//! The bound on every wait after the WRIT node is created (rule R2): at the bound the range is released, unverified. A
+//! quiescence barrier has a bound of its own, and its time does not count.
 
 use std::future::Future;
 use std::pin::pin;
@@ -14,14 +14,14 @@ use crate::quiescence;
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
 
-/// The bound of one range's restoration.
+/// The bound of one lock.
 pub(crate) struct Bound<'a, B: Backends> {
     context: &'a RestoreContext<'a, B>,
     until: Moment,
 }
 
 impl<'a, B: Backends> Bound<'a, B> {
-    /// A bound that begins to run now.
+    /// A bound that starts now.
     pub(crate) fn new(context: &'a RestoreContext<'a, B>) -> Self {
         let until = context
             .clock
@@ -30,11 +30,7 @@ impl<'a, B: Backends> Bound<'a, B> {
         Self { context, until }
     }
 
-    /// What `work` yields, unless the bound passes, the session ends or a stop is asked for first; then `work` is
-    /// dropped where it stands.
-    ///
-    /// # Errors
-    /// As told, or those of `work`.
+    /// Awaits `work`, unless the bound passes, the session ends or the process has to stop first; then `work` is dropped.
     pub(crate) async fn wait<T, E: Into<Unverified>>(
         &self,
         what: &'static str,
@@ -44,47 +40,40 @@ impl<'a, B: Backends> Bound<'a, B> {
         let over = pin!(self.context.clock.sleep(left));
         let interrupted = pin!(self.context.lease.interrupted());
         match select(pin!(work), select(over, interrupted)).await {
-            Either::Left((done, _)) => done.map_err(Into::into),
+            Either::Left((result, _)) => result.map_err(Into::into),
             Either::Right((Either::Left(((), _)), _)) => Err(self.passed(what)),
             Either::Right((Either::Right((why, _)), _)) => Err(Error::Interrupted(why).into()),
         }
     }
 
-    /// Waits out what `in_doubt` tells of, beside the bound.
-    ///
-    /// # Errors
-    /// No calm came, the session ended, or a stop was asked for.
+    /// Waits out `in_doubt`. The time does not count.
     pub(crate) async fn wait_out(
         &mut self,
         in_doubt: quiescence::InDoubt,
     ) -> Result<(), Unverified> {
-        let calm = in_doubt.wait_out(self.context);
         let context = self.context;
-        self.beside(context, calm).await
+        self.uncounted(context, in_doubt.wait_out(context)).await
     }
 
-    /// Awaits a calm, beside the bound.
-    ///
-    /// # Errors
-    /// No calm came, the session ended, or a stop was asked for.
-    pub(crate) async fn calm(&mut self) -> Result<(), Unverified> {
+    /// Awaits a quiescence barrier that begins now. The time does not count.
+    pub(crate) async fn await_quiescence(&mut self) -> Result<(), Unverified> {
         let context = self.context;
-        self.beside(context, quiescence::calm(context)).await
+        self.uncounted(context, quiescence::calm(context)).await
     }
 
-    async fn beside(
+    async fn uncounted(
         &mut self,
         context: &RestoreContext<'_, B>,
-        calm: impl Future<Output = Result<(), Error>>,
+        barrier: impl Future<Output = Result<(), Error>>,
     ) -> Result<(), Unverified> {
-        let began = context.clock.now();
+        let start = context.clock.now();
         let interrupted = pin!(context.lease.interrupted());
-        let came = match select(pin!(calm), interrupted).await {
-            Either::Left((came, _)) => came.map_err(Unverified::from),
+        let result = match select(pin!(barrier), interrupted).await {
+            Either::Left((result, _)) => result.map_err(Unverified::from),
             Either::Right((why, _)) => Err(Error::Interrupted(why).into()),
         };
-        self.until = self.until.plus(context.clock.now().since(began));
-        came
+        self.until = self.until.plus(context.clock.now().since(start));
+        result
     }
 
     fn passed(&self, what: &'static str) -> Unverified {

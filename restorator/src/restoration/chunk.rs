@@ -1,38 +1,37 @@
-//! How much is corrected under one lock. Where more is wrong, the range is locked several times, and its events go on in
-//! between: so nobody waits longer for it, however much is wrong.
+//! What is corrected under one lock. Where more is wrong, the range is locked several times, and its events are counted in
+//! between: no event waits longer, however much is wrong.
 //!
-//! A portion's cells become right under its lock, by the same steps as all others, and count as judged from then on:
-//! what the cut passes later is noted by the ledger, and judged again. Only the last lock, which is for everything that
-//! may still be wrong, proves the range.
+//! The cells of a chunk become right under its lock, by the same steps as all others, and count as judged from then on:
+//! the totals note which of them the cut passes later, and they are judged again. Only the last lock, for everything that
+//! may still be wrong, verifies the range.
 
 use stitch_common::cell::Cell;
 
 use crate::plan::judge::Verdicts;
 use stitch_totals::range_totals::RangeTotals;
 
-/// Cells that are known to be wrong, to be corrected under a lock of their own.
+/// Cells that are known to be wrong, and are corrected under one lock.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Chunk {
     cells: Vec<Cell>,
 }
 
 impl Chunk {
-    /// The cells.
     #[must_use]
     pub fn cells(&self) -> &[Cell] {
         &self.cells
     }
 }
 
-/// The portions of one range: as many cells as were wrong when it was first closed in on, so that a range in which cells
-/// become wrong again and again comes to its last lock all the same.
+/// The chunks of one range. Together they have no more cells than were wrong before the first, so that a range in which
+/// cells become wrong again and again still reaches its last lock.
 #[derive(Debug, Default)]
 pub struct Chunks {
     left: Option<usize>,
 }
 
 impl Chunks {
-    /// The next portion, of so many cells at most; `None` if the next lock is to be for all that is left.
+    /// The next chunk, of at most `cells_max` cells; `None` if the next lock is for everything that is left.
     pub fn next(
         &mut self,
         cells_max: usize,
@@ -42,9 +41,9 @@ impl Chunks {
         if verdicts.wrong().len() <= cells_max {
             return None;
         }
-        // A cell that was touched may be right by now: only the last lock can tell.
+        // A dirty cell may be right by now: only the last lock can tell.
         let dirty = totals.dirty();
-        let wrong = || verdicts.wrong_for_sure(&dirty).map(|(cell, _)| cell);
+        let wrong = || verdicts.wrong_and_clean(&dirty).map(|(cell, _)| cell);
         let number = wrong().count();
         if number <= cells_max {
             return None;
@@ -82,14 +81,14 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_under_one_lock_is_corrected_under_one() {
+    fn cells_that_fit_under_one_lock_are_not_split_into_chunks() {
         let mut chunks = Chunks::default();
         let wrong = wrong(&["a", "b"]);
         assert_eq!(chunks.next(2, &wrong, &RangeTotals::default()), None);
     }
 
     #[test]
-    fn more_is_corrected_in_portions_and_the_last_lock_is_for_all_that_is_left() {
+    fn more_cells_are_corrected_in_chunks_and_the_last_lock_is_for_the_rest() {
         let mut chunks = Chunks::default();
         let totals = RangeTotals::default();
         let mut next = |cells_max, keys: &[&str]| chunks.next(cells_max, &wrong(keys), &totals);
@@ -104,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_that_become_wrong_again_and_again_do_not_put_the_last_lock_off() {
+    fn cells_that_become_wrong_again_and_again_do_not_postpone_the_last_lock() {
         let mut chunks = Chunks::default();
         let (totals, verdicts) = (RangeTotals::default(), wrong(&["a", "b", "c"]));
         assert!(chunks.next(1, &verdicts, &totals).is_some());
@@ -112,26 +111,26 @@ mod tests {
         assert_eq!(chunks.next(1, &verdicts, &totals), None);
     }
 
-    fn touching(names: &[&str]) -> RangeTotals {
+    fn totals_with_dirty(names: &[&str]) -> RangeTotals {
         let mut totals = RangeTotals::new(offsets(&[(0, 0)]));
         for (name, offset) in names.iter().zip(3..) {
-            let place = ScanKey::of(cell(name).counter);
+            let key = ScanKey::of(cell(name).counter);
             let slots = PackedSlot::pack(cell(name).slot).into_iter();
-            totals.add(Partition(0), Offset(offset), &place, slots, Amount(1));
+            totals.add(Partition(0), Offset(offset), &key, slots, Amount(1));
         }
         totals
     }
 
     #[test]
-    fn a_range_whose_wrong_cells_were_all_touched_is_left_to_the_last_lock() {
-        let totals = touching(&["a", "b", "c"]);
+    fn a_range_whose_wrong_cells_are_all_dirty_is_left_to_the_last_lock() {
+        let totals = totals_with_dirty(&["a", "b", "c"]);
         let verdicts = wrong(&["a", "b", "c"]);
         assert_eq!(Chunks::default().next(1, &verdicts, &totals), None);
     }
 
     #[test]
-    fn a_cell_that_was_touched_since_is_left_to_the_last_lock() {
-        let totals = touching(&["a"]);
+    fn a_dirty_cell_is_left_to_the_last_lock() {
+        let totals = totals_with_dirty(&["a"]);
         let mut chunks = Chunks::default();
         let chunk = chunks.next(1, &wrong(&["a", "b", "c"]), &totals);
         assert_eq!(names(chunk), ["b"]);

@@ -1,18 +1,18 @@
-//! How many cells are corrected under one lock, so that it is held about as long as wanted, however fast the store is:
-//! each lock tells how much it could have done in that time.
+//! How many cells are corrected under one lock, so that it is held for about `lock_target_ms`, however fast the store is.
+//! Learned from each lock.
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use stitch_common::config::Restorator;
 
-/// What the first lock corrects at most: a store that has just been started is several times slower than it is later
+/// The most cells for the first lock: a store that has just been started is several times slower than later
 /// (`docs/performance.md`).
 const FIRST_CELLS: usize = 100;
-/// Not less, however slow the store is: most of a lock's time does not depend on how little is corrected then.
+/// The least, however slow the store is: with so few cells most of a lock's time does not depend on their number.
 const CELLS_MIN: usize = 20;
 
-/// The size of portions, learnt in all ranges together.
+/// The size of chunks, learned from all ranges together.
 #[derive(Debug)]
 pub(crate) struct ChunkSizer {
     cells: Cell<usize>,
@@ -21,7 +21,6 @@ pub(crate) struct ChunkSizer {
 }
 
 impl ChunkSizer {
-    /// Nothing is learnt yet.
     #[must_use]
     pub(crate) fn new(config: &Restorator) -> Self {
         let cells_max = config.cells_per_lock_max.max(1);
@@ -32,14 +31,14 @@ impl ChunkSizer {
         }
     }
 
-    /// How many cells the next lock corrects at most.
+    /// The most cells for the next lock.
     #[must_use]
     pub(crate) fn cells(&self) -> usize {
         self.cells.get()
     }
 
-    /// So many cells took so long. Changes the size by a factor of two at most, because one lock may have met anything;
-    /// few cells that were quick tell nothing, because what is not done by the cell weighs most in them.
+    /// Learns from a lock that corrected `cells` in `took`. Changes the size by a factor of two at most, because one lock may
+    /// have met anything. Few quick cells teach nothing, because most of their time was not spent per cell.
     pub(crate) fn learn(&self, cells: usize, took: Duration) {
         let size = self.cells();
         if cells < size && took <= self.target {
@@ -61,7 +60,7 @@ mod tests {
 
     const TARGET_MS: u64 = 500;
 
-    fn pace(cells_max: usize) -> ChunkSizer {
+    fn sizer(cells_max: usize) -> ChunkSizer {
         let text = include_str!("../../../deploy/stitch.toml");
         let mut config = Config::parse("test", text, &Environment::default()).unwrap();
         config.restorator.cells_per_lock_max = cells_max;
@@ -69,56 +68,56 @@ mod tests {
         ChunkSizer::new(&config.restorator)
     }
 
-    /// Portions at a store that corrects so many cells a second, after something that takes 100 ms.
-    fn at(pace: &ChunkSizer, cells_per_second: usize, locks: u32) -> Duration {
+    /// Locks at a store that corrects `cells_per_second`, after 100 ms for everything else.
+    fn at(sizer: &ChunkSizer, cells_per_second: usize, locks: u32) -> Duration {
         let mut took = Duration::ZERO;
         for _ in 0..locks {
-            let cells = pace.cells();
+            let cells = sizer.cells();
             took = Duration::from_millis(100)
                 + Duration::from_secs(1) * u32::try_from(cells).unwrap()
                     / u32::try_from(cells_per_second).unwrap();
-            pace.learn(cells, took);
+            sizer.learn(cells, took);
         }
         took
     }
 
     #[test]
-    fn locks_become_as_long_as_wanted_at_any_store() {
-        let pace = pace(100_000);
+    fn locks_take_about_the_target_time_at_any_store() {
+        let sizer = sizer(100_000);
         for cells_per_second in [100, 1000, 20_000, 400] {
-            let took = at(&pace, cells_per_second, 20);
+            let took = at(&sizer, cells_per_second, 20);
             assert!(took.abs_diff(Duration::from_millis(TARGET_MS)) < Duration::from_millis(50));
         }
     }
 
     #[test]
-    fn a_portion_stays_within_the_bound_and_above_nothing() {
-        let pace = pace(50);
-        assert_eq!(pace.cells(), 50);
-        at(&pace, 100_000, 5);
-        assert_eq!(pace.cells(), 50);
-        at(&pace, 1, 20);
-        assert_eq!(pace.cells(), CELLS_MIN);
-        let pace = self::pace(2);
-        at(&pace, 1, 20);
-        assert_eq!(pace.cells(), 2);
+    fn a_chunk_stays_between_its_least_and_its_greatest_size() {
+        let sizer = sizer(50);
+        assert_eq!(sizer.cells(), 50);
+        at(&sizer, 100_000, 5);
+        assert_eq!(sizer.cells(), 50);
+        at(&sizer, 1, 20);
+        assert_eq!(sizer.cells(), CELLS_MIN);
+        let sizer = self::sizer(2);
+        at(&sizer, 1, 20);
+        assert_eq!(sizer.cells(), 2);
     }
 
     #[test]
-    fn one_lock_changes_it_by_a_factor_of_two_at_most() {
-        let pace = pace(100_000);
-        pace.learn(100, Duration::from_secs(60));
-        assert_eq!(pace.cells(), 50);
-        pace.learn(50, Duration::from_micros(1));
-        assert_eq!(pace.cells(), 100);
+    fn one_lock_changes_the_size_by_a_factor_of_two_at_most() {
+        let sizer = sizer(100_000);
+        sizer.learn(100, Duration::from_secs(60));
+        assert_eq!(sizer.cells(), 50);
+        sizer.learn(50, Duration::from_micros(1));
+        assert_eq!(sizer.cells(), 100);
     }
 
     #[test]
-    fn few_cells_that_were_quick_tell_nothing_and_few_that_were_slow_do() {
-        let pace = pace(100_000);
-        pace.learn(1, Duration::from_millis(TARGET_MS));
-        assert_eq!(pace.cells(), FIRST_CELLS);
-        pace.learn(60, Duration::from_millis(2 * TARGET_MS));
-        assert_eq!(pace.cells(), FIRST_CELLS / 2);
+    fn few_quick_cells_teach_nothing_and_few_slow_cells_do() {
+        let sizer = sizer(100_000);
+        sizer.learn(1, Duration::from_millis(TARGET_MS));
+        assert_eq!(sizer.cells(), FIRST_CELLS);
+        sizer.learn(60, Duration::from_millis(2 * TARGET_MS));
+        assert_eq!(sizer.cells(), FIRST_CELLS / 2);
     }
 }

@@ -1,4 +1,4 @@
-//! R5: what the touched and the wrong cells hold now, at `ALL` unless the operator accepts less.
+//! R5: reads what dirty and wrong cells hold, at `ALL` unless the operator accepts less.
 
 use stitch_common::cell::Cell;
 
@@ -17,21 +17,16 @@ pub(crate) struct Current {
 }
 
 impl Current {
-    /// The cells, and in what way they are wrong.
     pub(crate) fn wrong(&self) -> &[(Cell, Drift)] {
         &self.wrong
     }
 
-    /// The same, to be corrected.
     pub(crate) fn into_wrong(self) -> Vec<(Cell, Drift)> {
         self.wrong
     }
 }
 
-/// Reads them.
-///
-/// # Errors
-/// At the bound, or too few replicas answered.
+/// Reads the cells that can be wrong.
 pub(crate) async fn read<B: Backends>(
     held: &Held<'_, B>,
     dirty: &Dirty,

@@ -1,4 +1,4 @@
-//! R3: the cut, progress of every partition read while the range's lock is held.
+//! R3: the cut: every partition's checkpoint, read under the range's lock.
 
 use stitch_common::offset::Offsets;
 use stitch_protocol::definition_node;
@@ -11,7 +11,7 @@ use crate::rule;
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
 
-/// Where every partition stands for this range, for as long as its lock is held.
+/// The checkpoint of every partition. For this range none can change while its lock is held.
 #[derive(Debug)]
 pub(crate) struct Cut {
     all: BaseCut,
@@ -19,21 +19,21 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
-    /// Checkpoint of every partition, for all ranges.
+    /// The checkpoints for all ranges.
     pub(crate) const fn all(&self) -> &BaseCut {
         &self.all
     }
 
-    /// The range's place in every partition.
+    /// The range's offset in every partition.
     pub(crate) const fn offsets(&self) -> &Offsets {
         &self.offsets
     }
 }
 
-/// Reads it.
+/// Reads the cut.
 ///
 /// # Errors
-/// A partition has no progress, or it went back; or the namespace was changed.
+/// A partition has no checkpoint, a checkpoint went back, or the namespace was changed.
 pub(crate) async fn find<B: Backends>(held: &Held<'_, B>) -> Result<Cut, Unverified> {
     let context = held.context();
     let read = BaseCut::read(context);
@@ -43,14 +43,14 @@ pub(crate) async fn find<B: Backends>(held: &Held<'_, B>) -> Result<Cut, Unverif
     if defined.as_ref() != Some(&context.validated.defined) {
         return Err(Unverified::DefinitionChanged);
     }
-    let cut = taken(all, held)?;
+    let cut = checked(all, held)?;
     failpoint::pass("r3-cut");
     Ok(cut)
 }
 
-fn taken<B: Backends>(all: BaseCut, held: &Held<'_, B>) -> Result<Cut, Unverified> {
-    if let Some(partition) = all.lacking().next() {
-        return Err(Unverified::NoProgress(partition));
+fn checked<B: Backends>(all: BaseCut, held: &Held<'_, B>) -> Result<Cut, Unverified> {
+    if let Some(partition) = all.without_checkpoint().next() {
+        return Err(Unverified::NoCheckpoint(partition));
     }
     let mut offsets = all.of(held.range());
     let totals = held.follower.totals();

@@ -1,6 +1,6 @@
-//! What has to be added, if the operator expected that much.
+//! R6: the corrections, if the operator expected that many.
 
-use stitch_common::cell::{Amount, Cell, CellSlot};
+use stitch_common::cell::Cell;
 use stitch_common::ports::CounterBatch;
 
 use super::acquire::Held;
@@ -10,48 +10,49 @@ use crate::plan::judge::Drift;
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
 
-/// Corrections, each to be sent once.
+/// Corrections, each of which is sent once.
 #[derive(Debug)]
 pub(crate) struct Delta {
     corrections: Vec<(Cell, Drift)>,
 }
 
 impl Delta {
-    /// The cells, and in what way they are wrong.
     pub(crate) fn corrections(&self) -> &[(Cell, Drift)] {
         &self.corrections
     }
 
-    /// The same, to be sent.
     pub(crate) fn into_corrections(self) -> Vec<(Cell, Drift)> {
         self.corrections
     }
 
-    /// The same as batches of one counter each.
+    /// Batches of one counter each.
     pub(crate) fn batches(&self) -> Vec<CounterBatch> {
         batches(&self.corrections)
     }
 }
 
 /// About 4 KiB, below Cassandra's warning.
-const CELLS_A_BATCH: usize = 40;
+const CELLS_PER_BATCH: usize = 40;
 
 fn batches(corrections: &[(Cell, Drift)]) -> Vec<CounterBatch> {
-    let amount =
-        |(cell, drift): &(Cell, Drift)| -> (CellSlot, Amount) { (cell.slot, drift.correction()) };
-    let of_one_counter = corrections.chunk_by(|(a, _), (b, _)| a.counter == b.counter);
-    let chunks = of_one_counter.flat_map(|cells| cells.chunks(CELLS_A_BATCH));
-    let batch = |cells: &[(Cell, Drift)]| CounterBatch {
-        counter: cells[0].0.counter.clone(),
-        amounts: cells.iter().map(amount).collect(),
-    };
-    chunks.map(batch).collect()
+    let by_counter = corrections.chunk_by(|(a, _), (b, _)| a.counter == b.counter);
+    let chunks = by_counter.flat_map(|cells| cells.chunks(CELLS_PER_BATCH));
+    let batches = chunks.map(|cells| {
+        let amounts = cells
+            .iter()
+            .map(|(cell, drift)| (cell.slot, drift.correction()));
+        CounterBatch {
+            counter: cells[0].0.counter.clone(),
+            amounts: amounts.collect(),
+        }
+    });
+    batches.collect()
 }
 
-/// The differences, unless they go beyond what the operator expected of all ranges together.
+/// The corrections for `current`, and what they add to the total of all ranges.
 ///
 /// # Errors
-/// They do: nothing of the range is corrected.
+/// That total exceeds a limit: nothing is corrected under this lock.
 pub(crate) fn between<B: Backends>(
     held: &mut Held<'_, B>,
     current: Current,
@@ -80,7 +81,7 @@ mod tests {
     use stitch_testkit::samples::slot_at;
 
     #[test]
-    fn a_batch_has_one_counter_and_few_cells_and_leads_to_what_is_expected() {
+    fn a_batch_has_few_cells_of_one_counter_and_leads_to_the_expected_counts() {
         let cell = |key: &str, hour: i64| Cell {
             counter: Counter::new("plays", key),
             slot: slot_at(Granularity::Hour, hour * 3_600_000),

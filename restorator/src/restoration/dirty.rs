@@ -1,5 +1,5 @@
-//! R4: which cells can have changed since they were judged. Kafka is asked for its end now, after the grant, so whatever
-//! a processor can have applied before it lost the range lies below it, beyond the cut, too.
+//! R4: which cells can have changed since they were judged. Kafka's end is queried after the grant, so every event that a
+//! processor can have applied before it lost the range is below that end, even if it is beyond the cut.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use stitch_common::ports::Backends;
 use stitch_totals::range_totals::RangeTotals;
 use stitch_totals::scan_key::ScanKey;
 
-/// The cells that are read under the lock, each with what the events below the cut add up to.
+/// The cells that are read under the lock, and their expected counts.
 #[derive(Debug)]
 pub(crate) struct Dirty {
     expected: BTreeMap<Cell, Count>,
@@ -26,23 +26,22 @@ pub(crate) struct Dirty {
 }
 
 impl Dirty {
-    /// The cells, and what each should hold.
     pub(crate) const fn expected(&self) -> &BTreeMap<Cell, Count> {
         &self.expected
     }
 
-    /// Whether every cell that may be wrong is among them, and not just a portion of those that are known to be.
+    /// Whether every cell that may be wrong is among them, not only a chunk of those that are known to be.
     #[must_use]
     pub(crate) const fn is_all(&self) -> bool {
         self.is_all
     }
 }
 
-/// Follows the log to its end and adds what lies below the cut to the totals. `chunk` are the only cells that are to
-/// be corrected under this lock; without, all are that have to be.
+/// Follows the log to its end, and advances the totals to the cut. With a `chunk` only its cells are corrected under this
+/// lock.
 ///
 /// # Errors
-/// At the bound; progress lies beyond the log's end; or the log could not be read.
+/// A checkpoint is beyond the log's end, the log could not be read, or the bound has passed.
 pub(crate) async fn follow<B: Backends>(
     held: &Held<'_, B>,
     cut: &Cut,
@@ -57,7 +56,7 @@ pub(crate) async fn follow<B: Backends>(
             .bound
             .wait("reading the log to its end", reached)
             .await?;
-        within(cut.offsets(), &ends)?;
+        check_within(cut.offsets(), &ends)?;
     }
     let reader = context.log_reader();
     let advanced = follower.advance::<_, _, Error>(&reader, range, cut.offsets());
@@ -65,7 +64,7 @@ pub(crate) async fn follow<B: Backends>(
         .wait("adding up the log to the cut", advanced)
         .await?;
     let expected = match chunk {
-        // What the cut has passed stays noted: it is judged when the range is closed in on again.
+        // The cells that the cut has passed stay noted: they are judged when the range converges again.
         Some(chunk) => expected(follower.totals().of(range), chunk.cells().iter().cloned()),
         None => {
             let passed = follower.totals_mut().of_mut(range).take_passed();
@@ -77,13 +76,13 @@ pub(crate) async fn follow<B: Backends>(
     Ok(Dirty { expected, is_all })
 }
 
-fn within(cut: &Offsets, ends: &Offsets) -> Result<(), Unverified> {
-    for (&partition, &progress) in &cut.0 {
+fn check_within(cut: &Offsets, ends: &Offsets) -> Result<(), Unverified> {
+    for (&partition, &checkpoint) in &cut.0 {
         let end = ends.of(partition);
-        if progress > end {
+        if checkpoint > end {
             return Err(Unverified::BeyondEnd {
                 partition,
-                progress,
+                checkpoint,
                 end,
             });
         }
@@ -91,8 +90,9 @@ fn within(cut: &Offsets, ends: &Offsets) -> Result<(), Unverified> {
     Ok(())
 }
 
-/// What was judged wrong; what the cut has passed since it was judged; and what has an event at or above the cut. All
-/// other cells were judged right, and nothing can have written to them since. Each with what it should hold.
+/// The cells to read under the lock, with their expected counts: those that were judged wrong, those that the cut has
+/// passed since they were judged, and those with an event at or above the cut. All other cells were judged right, and
+/// nothing can have written to them since.
 #[must_use]
 pub fn to_read(
     totals: &RangeTotals,
@@ -110,12 +110,12 @@ pub fn to_read(
 }
 
 fn expected(totals: &RangeTotals, cells: impl IntoIterator<Item = Cell>) -> BTreeMap<Cell, Count> {
-    let with_expected = |cell: Cell| {
-        let place = ScanKey::of(cell.counter.clone());
-        let expected = totals.expected(&place, cell.slot);
+    let expected = cells.into_iter().map(|cell| {
+        let key = ScanKey::of(cell.counter.clone());
+        let expected = totals.expected(&key, cell.slot);
         (cell, expected)
-    };
-    cells.into_iter().map(with_expected).collect()
+    });
+    expected.collect()
 }
 
 #[cfg(test)]
@@ -127,14 +127,14 @@ mod tests {
     use stitch_testkit::samples::offsets;
     use stitch_totals::scan_key::PackedSlot;
 
-    fn put(totals: &mut RangeTotals, offset: i64, key: &str) {
-        let place = ScanKey::of(cell(key).counter);
-        let slots = PackedSlot::pack(cell(key).slot).into_iter();
-        totals.add(Partition(0), Offset(offset), &place, slots, Amount(1));
+    fn put(totals: &mut RangeTotals, offset: i64, name: &str) {
+        let key = ScanKey::of(cell(name).counter);
+        let slots = PackedSlot::pack(cell(name).slot).into_iter();
+        totals.add(Partition(0), Offset(offset), &key, slots, Amount(1));
     }
 
     #[test]
-    fn wrong_passed_and_later_cells_are_read_under_the_lock_and_no_others() {
+    fn only_wrong_passed_and_dirty_cells_are_read_under_the_lock() {
         let mut totals = RangeTotals::new(offsets(&[(0, 2)]));
         totals.note_passed();
         put(&mut totals, 0, "right");
@@ -156,9 +156,9 @@ mod tests {
     }
 
     #[test]
-    fn progress_beyond_the_logs_end_is_refused() {
-        assert!(within(&offsets(&[(0, 5), (1, 0)]), &offsets(&[(0, 5)])).is_ok());
-        let refused = within(&offsets(&[(0, 6)]), &offsets(&[(0, 5)])).unwrap_err();
+    fn a_checkpoint_beyond_the_logs_end_is_refused() {
+        assert!(check_within(&offsets(&[(0, 5), (1, 0)]), &offsets(&[(0, 5)])).is_ok());
+        let refused = check_within(&offsets(&[(0, 6)]), &offsets(&[(0, 5)])).unwrap_err();
         assert!(refused.to_string().contains("beyond the end"), "{refused}");
     }
 }

@@ -1,4 +1,4 @@
-//! R8: whatever was claimed is given back, however the restoration ended; with anything unsettled, a mark first.
+//! R8: releases what was claimed, however the restoration ended. If corrections are in doubt, a marker is created first.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,37 +12,31 @@ use crate::context::RestoreContext;
 use crate::failpoint;
 use crate::plan::judge::Drift;
 use crate::rule;
-use stitch_common::ports::Backends;
+use stitch_common::ports::{Backends, Session};
 use stitch_common::wait::within;
 
-/// What is left of a claim that was given back.
+/// What remains of a claim after its release.
 #[derive(Debug)]
-pub(crate) struct GivenBack {
+pub(crate) struct Released {
     /// What was corrected, or may have been.
     pub(super) corrected: BTreeMap<Cell, Drift>,
-    /// How long the lock was waited for.
     pub(super) waited: Duration,
-    /// How long it was held; `None` if it was never granted.
+    /// How long the lock was held; `None` if it was never granted.
     pub(super) locked: Option<Duration>,
 }
 
-/// Marks what is unsettled, then deletes the WRIT node. Bounded by a session timeout: what cannot be deleted by then
-/// goes with the session.
+/// Creates an in-doubt marker if need be, then deletes the WRIT node. Bounded by a session timeout: a node that cannot be
+/// deleted by then ends with the session.
 pub(crate) async fn range<B: Backends>(
     context: &RestoreContext<'_, B>,
     mut claim: Claim,
-) -> GivenBack {
-    let session_timeout = stitch_common::ports::Session::timeout(context.session.zookeeper());
-    let given_back = within(
-        context.clock,
-        session_timeout,
-        give_back(context, &mut claim),
-    )
-    .await;
-    match &given_back {
+) -> Released {
+    let session_timeout = context.session.zookeeper().timeout();
+    let released = within(context.clock, session_timeout, release(context, &mut claim)).await;
+    match &released {
         Some(Ok(())) => {}
-        Some(Err(error)) => tracing::warn!(%error, range = %claim.range, "range not given back"),
-        None => tracing::warn!(range = %claim.range, "range not given back in time"),
+        Some(Err(error)) => tracing::warn!(%error, range = %claim.range, "range not released"),
+        None => tracing::warn!(range = %claim.range, "range not released in time"),
     }
     let now = context.clock.now();
     let waited = claim
@@ -50,23 +44,23 @@ pub(crate) async fn range<B: Backends>(
         .map(|queued| claim.granted.unwrap_or(now).since(queued));
     let locked = claim.granted.map(|granted| now.since(granted));
     failpoint::pass("r8-released");
-    if !matches!(given_back, Some(Ok(()))) {
-        // The node goes with the session, which ends with this process.
+    if !matches!(released, Some(Ok(()))) {
+        // The node ends with the session, which ends with this process.
         claim.lock.abandon();
     }
-    GivenBack {
+    Released {
         corrected: claim.corrected,
         waited: waited.unwrap_or_default(),
         locked,
     }
 }
 
-async fn give_back<B: Backends>(
+async fn release<B: Backends>(
     context: &RestoreContext<'_, B>,
     claim: &mut Claim,
 ) -> Result<(), Error> {
     if claim.in_doubt && rule::marker_comes_before_the_release() {
-        // Until the mark is there, the member itself has to stay behind as a tombstone.
+        // Until the marker exists, the member node itself has to remain as a dead member.
         context.lease.leave_unsettled();
         in_doubt::create(context.session, claim.range).await?;
         context.lease.settled_by_mark();

@@ -1,4 +1,4 @@
-//! R7: the corrected cells hold what they should, and nothing of the protocol was broken meanwhile.
+//! R7: checks that the corrected cells hold what they should, and that nothing broke the protocol meanwhile.
 
 use std::collections::BTreeMap;
 
@@ -29,28 +29,27 @@ pub(crate) struct Verified {
 }
 
 impl Verified {
-    /// How many cells were read under the lock.
+    /// The number of cells that were read under the lock.
     #[must_use]
     pub(crate) const fn cells(&self) -> usize {
         self.cells
     }
 }
 
-/// What came of reading again.
+/// The result of the verification.
 #[derive(Debug)]
 pub(crate) enum Checked {
-    /// All is right.
     Right(Verified),
-    /// These are right, a portion; of the other cells nothing is said.
+    /// The cells of a chunk are right; nothing is said about the other cells.
     Chunk(Vec<Cell>),
-    /// These cells are not: what was corrected, and what each holds now.
+    /// These cells are still wrong: the correction that was sent, and what the cell holds now.
     Wrong(Vec<(Cell, Drift, Count)>),
 }
 
-/// Reads the corrected cells again, and what could have broken the proof.
+/// Reads the corrected cells again, then everything that could invalidate the result.
 ///
 /// # Errors
-/// The proof is broken, or could not be completed.
+/// The result is invalid, or could not be verified.
 pub(crate) async fn again<B: Backends>(
     held: &mut Held<'_, B>,
     cut: &Cut,
@@ -68,14 +67,14 @@ pub(crate) async fn again<B: Backends>(
     if !wrong.is_empty() && rule::corrected_cells_are_read_again() {
         return Ok(Checked::Wrong(wrong));
     }
-    untouched(held, cut).await?;
+    check_not_passed(held, cut).await?;
     let ring = context.nodes.ring().map_err(Error::from);
     let ring = held.bound.wait("reading the ring", ring).await?;
-    same_ring(&context.ring.borrow(), &ring)?;
-    // Last of all: as long as the node is there, the lock has been held all the time.
+    check_same_ring(&context.ring.borrow(), &ring)?;
+    // Last of all: if the node still exists, the lock has been held all the time.
     let verified = held.claim.lock.verify(context.session);
     held.bound
-        .wait("seeing that the range is still locked", verified)
+        .wait("verifying that the range is still locked", verified)
         .await?;
     failpoint::pass("r7-verified");
     if !dirty.is_all() {
@@ -87,7 +86,7 @@ pub(crate) async fn again<B: Backends>(
     }))
 }
 
-/// Which of the corrected cells do not hold what they should, by what was read.
+/// The corrected cells that do not hold what they should, according to what was `read`.
 #[must_use]
 pub fn still_wrong(
     corrected: &[(Cell, Drift)],
@@ -104,15 +103,18 @@ pub fn still_wrong(
     wrong
 }
 
-/// Checkpoint is not below the cut, and passed no event of the range.
-async fn untouched<B: Backends>(held: &Held<'_, B>, cut: &Cut) -> Result<(), Unverified> {
+/// Checks that no checkpoint is below the cut, or has passed an event of the range.
+async fn check_not_passed<B: Backends>(held: &Held<'_, B>, cut: &Cut) -> Result<(), Unverified> {
     let (context, follower) = (held.context(), held.follower);
     let read = BaseCut::read(context);
-    let now = held.bound.wait("reading progress again", read).await?;
+    let now = held
+        .bound
+        .wait("reading the checkpoints again", read)
+        .await?;
     let now = now.of(held.range());
     held.bound
         .wait(
-            "reading the log to where progress stands",
+            "reading the log up to the checkpoints",
             follower.reach(&now),
         )
         .await?;
@@ -129,17 +131,17 @@ async fn untouched<B: Backends>(held: &Held<'_, B>, cut: &Cut) -> Result<(), Unv
     }
 }
 
-/// The partition whose progress has passed an event of the range, if there is one.
+/// A partition whose checkpoint has passed an event of the range.
 #[must_use]
 pub fn passed(totals: &RangeTotals, cut: &Offsets, now: &Offsets) -> Option<Partition> {
-    let later = totals.spans_above_cut();
-    let passed = later.iter().find(|(partition, span)| {
+    let spans = totals.spans_above_cut();
+    let passed = spans.iter().find(|(partition, span)| {
         span.from >= cut.of(**partition) && span.from < now.of(**partition)
     });
     passed.map(|(partition, _)| *partition)
 }
 
-fn same_ring(then: &[NodeState], now: &[NodeState]) -> Result<(), Unverified> {
+fn check_same_ring(then: &[NodeState], now: &[NodeState]) -> Result<(), Unverified> {
     let identity = |ring: &[NodeState]| {
         let mut nodes: Vec<_> = ring
             .iter()
@@ -149,8 +151,8 @@ fn same_ring(then: &[NodeState], now: &[NodeState]) -> Result<(), Unverified> {
         nodes
     };
     if identity(then) != identity(now) {
-        let what = "the ring of Cassandra nodes changed during the restoration";
-        return Err(Unverified::Ring(what.to_owned()));
+        let message = "the ring of Cassandra nodes changed during the restoration";
+        return Err(Unverified::Ring(message.to_owned()));
     }
     match then.iter().chain(now).find(|node| !node.normal) {
         Some(node) => Err(Unverified::Ring(format!(
@@ -173,7 +175,7 @@ mod tests {
     use stitch_totals::scan_key::{PackedSlot, ScanKey};
 
     #[test]
-    fn a_correction_that_did_not_lead_to_what_is_expected_is_seen() {
+    fn a_correction_that_did_not_lead_to_the_expected_count_is_detected() {
         let drift = Drift::between(Count(3), Count(5)).unwrap();
         let corrected = [(cell("a"), drift), (cell("b"), drift), (cell("c"), drift)];
         let read = [(cell("a"), Count(3)), (cell("b"), Count(5))];
@@ -186,13 +188,17 @@ mod tests {
     }
 
     #[test]
-    fn progress_that_passed_an_event_of_the_locked_range_is_seen() {
+    fn a_checkpoint_that_passed_an_event_of_the_locked_range_is_detected() {
         let mut totals = RangeTotals::new(offsets(&[(0, 2)]));
-        let place = ScanKey::of(cell("a").counter);
+        let key = ScanKey::of(cell("a").counter);
         let slots = PackedSlot::pack(cell("a").slot).into_iter();
-        totals.add(Partition(0), Offset(5), &place, slots, Amount(1));
+        totals.add(Partition(0), Offset(5), &key, slots, Amount(1));
         let cut = offsets(&[(0, 2)]);
-        assert_eq!(passed(&totals, &cut, &offsets(&[(0, 5)])), None, "up to it");
+        assert_eq!(
+            passed(&totals, &cut, &offsets(&[(0, 5)])),
+            None,
+            "up to the event"
+        );
         assert_eq!(
             passed(&totals, &cut, &offsets(&[(0, 6)])),
             Some(Partition(0))
@@ -213,21 +219,24 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_ring_or_a_node_that_moves_proves_nothing() {
+    fn a_changed_ring_or_a_moving_node_fails_the_verification() {
         let (a, b) = (node(1, "0", true), node(2, "9", true));
-        assert!(same_ring(&[a.clone(), b.clone()], &[b.clone(), a.clone()]).is_ok());
+        assert!(check_same_ring(&[a.clone(), b.clone()], &[b.clone(), a.clone()]).is_ok());
         assert!(
-            same_ring(from_ref(&a), &[a.clone(), b.clone()]).is_err(),
+            check_same_ring(from_ref(&a), &[a.clone(), b.clone()]).is_err(),
             "a node more"
         );
         assert!(
-            same_ring(from_ref(&b), &[node(2, "8", true)]).is_err(),
+            check_same_ring(from_ref(&b), &[node(2, "8", true)]).is_err(),
             "another token"
         );
         assert!(
-            same_ring(from_ref(&b), &[node(3, "9", true)]).is_err(),
+            check_same_ring(from_ref(&b), &[node(3, "9", true)]).is_err(),
             "another host id"
         );
-        assert!(same_ring(&[b], &[node(2, "9", false)]).is_err(), "leaving");
+        assert!(
+            check_same_ring(&[b], &[node(2, "9", false)]).is_err(),
+            "leaving"
+        );
     }
 }

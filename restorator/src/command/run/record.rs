@@ -1,4 +1,4 @@
-//! The record of the restoration in ZooKeeper: what the next run, or `status`, reads if this one dies.
+//! The record of the restoration in ZooKeeper, for `status`, and for the next run if this one dies.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use stitch_common::ports::Backends;
 use stitch_common::scope::Scope;
 use stitch_common::wait::within;
 
-/// Writes the record on.
+/// Keeps the record up to date.
 pub(super) struct Recorder {
     record: RestorationRecord,
     written: Moment,
 }
 
-/// A record of many ranges is large: it is written on at most this often, and at the end.
+/// How often the record is written at most, besides the end: with many ranges it is large.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
-/// How long writing the end may take: the counts do not depend on it.
+/// How long writing the record may take: no count depends on it.
 const END_BOUND: Duration = Duration::from_secs(10);
 
 impl Recorder {
@@ -37,7 +37,7 @@ impl Recorder {
             record: RestorationRecord {
                 id,
                 holder,
-                scope: told(context.scope),
+                scope: describe(context.scope),
                 state: RestorationState::Running,
                 ended: None,
                 cuts: Offsets::default(),
@@ -54,7 +54,7 @@ impl Recorder {
         &self.record.id
     }
 
-    pub(super) fn cuts(&mut self, cuts: Offsets) {
+    pub(super) fn set_cuts(&mut self, cuts: Offsets) {
         self.record.cuts = cuts;
     }
 
@@ -66,13 +66,13 @@ impl Recorder {
         Ok(write_record(context.session, &self.record).await?)
     }
 
-    /// Records the outcome of a range, whatever it was.
+    /// Records the outcome of a range.
     pub(super) async fn range<B: Backends>(
         &mut self,
         context: &RestoreContext<'_, B>,
         restored: &Restored,
     ) {
-        let locked = restored.locked.iter().sum::<std::time::Duration>();
+        let locked = restored.locked.iter().sum::<Duration>();
         let outcome = match &restored.outcome {
             Ok(_) => RangeOutcome::Verified {
                 corrected: u64::try_from(restored.corrected.len()).unwrap_or(u64::MAX),
@@ -86,12 +86,12 @@ impl Recorder {
         if context.clock.now().since(self.written) >= WRITE_EVERY {
             let written = within(context.clock, END_BOUND, self.write(context)).await;
             if !matches!(written, Some(Ok(()))) {
-                tracing::warn!("the record of the restoration could not be written on");
+                tracing::warn!("the record of the restoration could not be updated");
             }
         }
     }
 
-    /// Records how it ended.
+    /// Records the end of the restoration.
     pub(super) async fn end<B: Backends>(
         &mut self,
         context: &RestoreContext<'_, B>,
@@ -109,14 +109,14 @@ impl Recorder {
     }
 }
 
-/// The scope as the operator said it.
-fn told(scope: &Scope) -> String {
-    let mut told = format!("ranges {}-{}", scope.first, scope.last);
+/// The scope in the operator's words.
+fn describe(scope: &Scope) -> String {
+    let mut text = format!("ranges {}-{}", scope.first, scope.last);
     if let Some(counter) = &scope.counter {
-        told.push_str(&format!(", counter {}", counter.0));
+        text.push_str(&format!(", counter {}", counter.0));
     }
     if let Some(key) = &scope.key {
-        told.push_str(&format!(", key {}", key.0));
+        text.push_str(&format!(", key {}", key.0));
     }
-    told
+    text
 }

@@ -1,4 +1,4 @@
-//! What a restoration did, gathered range by range. Pure.
+//! Sums up a restoration, range by range, into its report. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,10 +27,10 @@ pub(super) struct Summary {
     journal: Option<String>,
     ranges: BTreeMap<RangeId, RangeReport>,
     corrected: Wrongness,
-    /// Corrected cells that the plan showed.
+    /// Corrected cells that are in the plan.
     as_planned: u64,
-    /// Wrong in a range that is not proved, and not corrected.
-    left: u64,
+    /// Wrong cells of unverified ranges that were not corrected.
+    uncorrected: u64,
     judged: u64,
     unjudged: u64,
 }
@@ -46,7 +46,7 @@ impl Summary {
             ranges: BTreeMap::new(),
             corrected: Wrongness::default(),
             as_planned: 0,
-            left: 0,
+            uncorrected: 0,
             judged: 0,
             unjudged: 0,
         }
@@ -56,21 +56,21 @@ impl Summary {
         &self.audit
     }
 
-    pub(super) fn journal(&mut self, place: &Path) {
-        self.journal = Some(place.display().to_string());
+    pub(super) fn set_journal(&mut self, path: &Path) {
+        self.journal = Some(path.display().to_string());
     }
 
-    /// One more range is done with.
-    pub(super) fn range(&mut self, follower: &LogFollower, restored: Restored) {
+    /// Adds the outcome of one range.
+    pub(super) fn add_range(&mut self, follower: &LogFollower, restored: Restored) {
         let Restored {
             range,
             outcome,
             mut corrected,
-            found,
+            findings,
             waited,
             locked,
         } = restored;
-        let verdicts = found.of(range);
+        let verdicts = findings.of(range);
         let (judged, dirty) = judged(follower, range, verdicts);
         if let Err(Unverified::IgnoresIncrements(cells) | Unverified::KeepsChanging(cells)) =
             &outcome
@@ -78,7 +78,7 @@ impl Summary {
             for cell in cells {
                 corrected.remove(cell);
             }
-            self.left += number(
+            self.uncorrected += number(
                 cells
                     .iter()
                     .filter(|cell| !verdicts.wrong().contains_key(cell))
@@ -94,13 +94,13 @@ impl Summary {
             self.judged += judged;
             self.unjudged += dirty;
         } else {
-            // Whatever was touched was read under the lock.
+            // Every dirty cell was read under the lock.
             self.judged += judged + dirty;
         }
         if end != RangeEnd::Verified {
             let known = corrected.keys();
             let known = known.filter(|cell| verdicts.wrong().contains_key(cell));
-            self.left += verdicts.wrong_number() - number(known.count());
+            self.uncorrected += verdicts.wrong_count() - number(known.count());
         }
         let report = RangeReport {
             range,
@@ -126,7 +126,7 @@ impl Summary {
         }
     }
 
-    /// Nothing was begun: it is more than the operator expected.
+    /// The report of a restoration that is refused before any lock: it exceeds a limit.
     pub(super) fn refused<B: Backends>(
         self,
         context: &RestoreContext<'_, B>,
@@ -159,8 +159,8 @@ impl Summary {
         self.report(cells, ranges, Some(failure))
     }
 
-    /// Everything is done that could be.
-    pub(super) fn done<B: Backends>(
+    /// The report after the last range.
+    pub(super) fn finish<B: Backends>(
         mut self,
         context: &RestoreContext<'_, B>,
         follower: &LogFollower,
@@ -176,7 +176,7 @@ impl Summary {
         let corrected = self.corrected.extent().cells;
         let cells = Cells {
             judged: self.judged,
-            wrong: corrected + self.left,
+            wrong: corrected + self.uncorrected,
             corrected,
             unjudged: self.unjudged,
         };
@@ -193,8 +193,8 @@ impl Summary {
             } else {
                 String::new()
             };
-            let what = format!("range {range}{others} not proved: {}", failure.message);
-            UserError::new(what, failure.help)
+            let message = format!("range {range}{others} not verified: {}", failure.message);
+            UserError::new(message, failure.help)
         });
         self.report(cells, ranges, failure)
     }

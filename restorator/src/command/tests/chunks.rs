@@ -1,4 +1,4 @@
-//! Where much is wrong, it is corrected under several locks, and the range is proved under the last.
+//! Where much is wrong, it is corrected under several locks, and the range is verified under the last.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::testing::world::Fake;
 /// The last of them is right.
 const KEYS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "right"];
 
-/// One range with seven wrong cells, of which two are corrected under one lock.
+/// One range with seven wrong cells, two of which are corrected under one lock.
 fn much_is_wrong() -> Fake {
     let two = |config: &mut Config| config.restorator.cells_per_lock_max = 2;
     let fake = Fake::with(&KEYS, "bits = 0", two);
@@ -20,7 +20,7 @@ fn much_is_wrong() -> Fake {
 }
 
 #[test]
-fn much_is_made_right_under_several_locks_and_proved_under_the_last() {
+fn many_wrong_cells_are_corrected_under_several_locks_and_verified_under_the_last() {
     let fake = much_is_wrong();
     let report = restored(&fake);
     assert_eq!(
@@ -34,16 +34,16 @@ fn much_is_made_right_under_several_locks_and_proved_under_the_last() {
     assert_eq!(fake.times("increment"), 7, "each once");
 }
 
-/// Rule R4: what the cut has passed under a lock of others is judged before the range is proved.
+/// R4: cells that the cut has passed under the lock of a chunk without them are judged before the range is verified.
 #[test]
-fn a_cell_whose_event_was_lost_between_two_locks_is_made_right_too() {
+fn a_cell_whose_event_was_lost_between_two_locks_is_corrected_too() {
     for (when, key) in [
         ("create /ranges", "right"),
         ("create /ranges", "g"),
         ("delete /ranges", "a"),
     ] {
         let fake = much_is_wrong();
-        // An event that a processor answers without counting it: its increment was given up.
+        // An event that a processor acknowledges without counting it: its increment was given up.
         let lost = |fake: &Fake| {
             fake.produce(key);
             fake.progress(9);
@@ -55,7 +55,7 @@ fn a_cell_whose_event_was_lost_between_two_locks_is_made_right_too() {
     }
 }
 
-/// How often the range of 250 wrong cells is locked, at a store that takes so long for each.
+/// How often a range of 250 wrong cells is locked if the store takes this long for each.
 fn locks_at(increment_takes: Duration) -> u64 {
     let keys: Vec<String> = (0..250).map(|number| format!("{number}")).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
@@ -75,9 +75,9 @@ fn locks_at(increment_takes: Duration) -> u64 {
 }
 
 #[test]
-fn the_slower_the_store_the_less_is_corrected_under_one_lock() {
-    // 100 cells, and the other 150 at once: nothing was held up.
+fn a_slower_store_means_fewer_corrections_under_one_lock() {
+    // 100 cells, and the other 150 at once: no lock took any time.
     assert_eq!(locks_at(Duration::ZERO), 2);
-    // 100 cells are ten seconds: 50, 25, and then as few as there may be.
+    // 100 cells take ten seconds: then 50, 25, and after that the least.
     assert_eq!(locks_at(Duration::from_millis(100)), 7);
 }

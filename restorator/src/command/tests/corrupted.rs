@@ -1,4 +1,4 @@
-//! Nodes of ZooKeeper whose contents were damaged: each is named with its way out, and nothing is corrected by it.
+//! Damaged ZooKeeper nodes: each is reported by name with help, and nothing is corrected.
 
 use stitch_common::member::MemberId;
 use stitch_common::offset::Partition;
@@ -14,7 +14,7 @@ use stitch_protocol::restoration::Holder;
 use crate::options::Limits;
 use crate::testing::world::{Fake, OTHER};
 
-/// What may be in a node instead: nothing, too little, one character changed, what another version wrote.
+/// Contents of a damaged node: empty, incomplete, one character changed, written by a later version.
 fn damages(data: &[u8]) -> Vec<Vec<u8>> {
     let mut flipped = data.to_vec();
     if let Some(byte) = flipped.first_mut() {
@@ -30,7 +30,7 @@ fn refused(fake: &Fake) -> UserError {
     match fake.run(Limits::default()) {
         Err(failure) => failure,
         Ok(report) => {
-            assert_ne!(report.exit(), Exit::Success, "it was taken as it is");
+            assert_ne!(report.exit(), Exit::Success, "the damage was not noticed");
             report.error().expect("a run that failed says why").clone()
         }
     }
@@ -44,7 +44,7 @@ fn namespace() -> Fake {
     fake
 }
 
-/// One of its nodes is damaged in each of these ways.
+/// Damages one node in each of these ways, and expects it to be reported by name.
 fn damaged(path: &str, help: &str) {
     let whole = namespace();
     let node = whole.keeper.borrow().nodes.get(path).cloned();
@@ -60,45 +60,45 @@ fn damaged(path: &str, help: &str) {
 }
 
 #[test]
-fn a_damaged_definition_is_named_and_nothing_is_corrected_by_it() {
+fn a_damaged_definition_is_reported_and_nothing_is_corrected() {
     let path = Paths::new("n").definition();
     damaged(&path, NamespaceRecord::HELP);
 }
 
 #[test]
-fn a_damaged_member_is_named_and_nothing_is_corrected_beside_it() {
+fn a_damaged_member_is_reported_and_nothing_is_corrected() {
     let path = Paths::new("n").member(&MemberId::of_session(OTHER));
     damaged(&path, MemberRecord::HELP);
 }
 
 #[test]
-fn damaged_progress_is_named_and_nothing_is_corrected_by_it() {
+fn a_damaged_checkpoint_is_reported_and_nothing_is_corrected() {
     let path = Paths::new("n").checkpoint(Partition(0));
     damaged(&path, "progress is lost");
 }
 
 #[test]
-fn a_damaged_first_record_is_named_and_nothing_is_corrected_by_it() {
+fn a_damaged_first_record_is_reported_and_nothing_is_corrected() {
     let path = Paths::new("n").first_record(Partition(0));
     damaged(&path, Fingerprint::HELP);
 }
 
 #[test]
-fn a_damaged_holder_of_the_restoration_lock_is_named_and_waited_for() {
+fn a_damaged_holder_of_the_restoration_lock_is_reported_and_nothing_is_corrected() {
     let directory = Paths::new("n").restorations();
     let path = format!("{directory}/lock-00000000-0000-0000-0000-000000000005-0000000000");
     damaged(&path, Holder::HELP);
 }
 
-/// Records of past restorations are for people: no count hangs on them.
+/// Records of past restorations are for people: no count depends on them.
 #[test]
-fn a_damaged_record_of_a_restoration_is_named_and_holds_up_nothing() {
+fn a_damaged_record_of_a_restoration_is_reported_and_does_not_stop_the_run() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
     let path = format!("{}/20260101T000000000Z-x", Paths::new("n").restorations());
     fake.put(&path, b"damaged");
     let report = fake.run(Limits::default()).unwrap();
     assert_eq!((report.outcome(), fake.held("a")), ("verified", 1));
-    let told = |note: &String| note.contains(&path) && note.contains("by hand");
-    assert!(report.notes.iter().any(told), "{:?}", report.notes);
+    let names_it = |note: &String| note.contains(&path) && note.contains("by hand");
+    assert!(report.notes.iter().any(names_it), "{:?}", report.notes);
 }

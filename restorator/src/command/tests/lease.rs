@@ -1,4 +1,4 @@
-//! What a restorator may still do while its standing as a member is in doubt, and what it leaves behind (P3, P8, R8).
+//! What a restorator may still do while its lease is in doubt, and what it leaves behind (P3, P8, R8).
 
 use stitch_common::output::{Exit, Report};
 use stitch_common::range::RangeId;
@@ -23,7 +23,7 @@ fn nothing_is_sent_after_the_session_is_lost() {
     );
 }
 
-/// P3: a connection that is lost ends the sending at once, though the session may live on.
+/// P3: a lost connection ends the sending at once, although the session may survive.
 #[test]
 fn nothing_is_sent_while_the_connection_is_lost() {
     let fake = Fake::with_plays(&["a"]);
@@ -37,9 +37,9 @@ fn nothing_is_sent_while_the_connection_is_lost() {
     assert_eq!(report.exit(), Exit::Failed);
 }
 
-/// R8: with anything unsettled a mark is left, and only then the lock goes.
+/// R8: with corrections in doubt, a marker is created, and only then the lock is released.
 #[test]
-fn what_is_unsettled_is_marked_before_the_lock_goes() {
+fn corrections_in_doubt_leave_a_marker_before_the_lock_is_released() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
     fake.fates.borrow_mut().push_back(Fate::UnknownLost);
@@ -47,20 +47,17 @@ fn what_is_unsettled_is_marked_before_the_lock_goes() {
     let report = restored(&fake);
     assert_eq!(report.exit(), Exit::Failed);
     assert!(fake.exists("/ranges/0/in-doubt-0000000000000001-"));
-    assert!(
-        !fake.exists("/members/"),
-        "the mark says all that is to say"
-    );
+    assert!(!fake.exists("/members/"), "the marker is enough");
     assert!(!fake.exists("__WRIT__"));
     let trace = fake.trace();
-    let marked = next(&trace, "create /ranges/0/in-doubt-", 0);
+    let marker = next(&trace, "create /ranges/0/in-doubt-", 0);
     let released = next(&trace, "delete /ranges/0/_c_", 0);
-    assert!(marked < released, "{trace:#?}");
+    assert!(marker < released, "{trace:#?}");
 }
 
-/// R8, P8: what could not be marked keeps the member as a tombstone, so that the next run waits for a calm.
+/// R8, P8: if the marker cannot be created, the member remains as a dead member, so that the next run awaits quiescence.
 #[test]
-fn what_is_unsettled_and_cannot_be_marked_stays_as_a_tombstone() {
+fn corrections_in_doubt_without_a_marker_leave_a_dead_member() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
     fake.fates.borrow_mut().push_back(Fate::UnknownLost);
@@ -76,9 +73,9 @@ fn what_is_unsettled_and_cannot_be_marked_stays_as_a_tombstone() {
     );
 }
 
-/// R8: the outcome of every range and of the whole is recorded, whatever it was.
+/// R8: the outcome of every range and of the whole is recorded, whatever it is.
 #[test]
-fn how_it_ended_is_recorded() {
+fn every_outcome_is_recorded() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
     restored(&fake);
@@ -95,9 +92,9 @@ fn how_it_ended_is_recorded() {
     restored(&fake);
     let record = fake.recorded();
     assert_eq!(record.state, RestorationState::Unverified);
-    let given_back = record.ranges.get(&RangeId(0));
+    let released = record.ranges.get(&RangeId(0));
     assert!(
-        matches!(given_back, Some(RangeOutcome::Unverified { why }) if why.contains("yielded")),
-        "{given_back:?}"
+        matches!(released, Some(RangeOutcome::Unverified { why }) if why.contains("yielded")),
+        "{released:?}"
     );
 }

@@ -1,4 +1,4 @@
-//! `--max-cells` and `--max-change`: no more is corrected than the operator expected, in all ranges together.
+//! `--max-cells` and `--max-change`: all ranges together correct no more than the operator expects.
 
 use stitch_common::output::{Exit, Report};
 
@@ -21,7 +21,7 @@ const fn change(max: u64) -> Limits {
 }
 
 #[test]
-fn more_than_the_operator_expected_is_refused_before_any_lock() {
+fn corrections_beyond_a_limit_are_refused_before_any_lock() {
     for (limits, named) in [(cells(1), "--max-cells"), (change(7), "--max-change")] {
         let fake = Fake::with_plays(&["a", "b"]);
         fake.hold("a", 5);
@@ -37,7 +37,7 @@ fn more_than_the_operator_expected_is_refused_before_any_lock() {
 }
 
 #[test]
-fn as_much_as_the_operator_expected_is_corrected() {
+fn corrections_at_a_limit_are_made() {
     for limits in [cells(2), change(8)] {
         let fake = Fake::with_plays(&["a", "b"]);
         fake.hold("a", 5);
@@ -47,7 +47,7 @@ fn as_much_as_the_operator_expected_is_corrected() {
 }
 
 #[test]
-fn more_than_the_operator_expected_is_refused_under_the_lock_too() {
+fn corrections_beyond_a_limit_are_refused_under_the_lock_too() {
     for limits in [cells(1), change(11)] {
         let fake = Fake::with_plays(&["a", "b"]);
         fake.hold("a", 5);
@@ -64,7 +64,7 @@ fn more_than_the_operator_expected_is_refused_under_the_lock_too() {
     }
 }
 
-/// What one range has spent is not there for another.
+/// What one range has spent is not left for another.
 #[test]
 fn ranges_share_the_limits() {
     let keys: Vec<String> = (0..40).map(|key| format!("track-{key}")).collect();
@@ -89,7 +89,7 @@ fn ranges_share_the_limits() {
     );
 }
 
-/// A correction of unknown outcome is looked at again; the cell is one cell all the same.
+/// A correction of unknown outcome may be computed a second time; the cell counts as one.
 #[test]
 fn a_cell_that_is_corrected_twice_counts_once() {
     let fake = Fake::with_plays(&["a"]);

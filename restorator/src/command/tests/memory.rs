@@ -1,5 +1,4 @@
-//! What grows with the data stays within the memory that there is, or is refused by the limit's name before anything is
-//! locked.
+//! What grows with the data stays within `memory_mib_max`, or is refused by that name before anything is locked.
 
 use stitch_common::config::Config;
 use stitch_common::output::{Exit, Report};
@@ -12,16 +11,16 @@ use crate::restoration::LOCKED_CELL_BYTES;
 use crate::testing::world::Fake;
 
 const KEYS: usize = 400;
-/// About what the log adds up to takes.
-const LEDGER_BYTES: usize = KEYS * 360;
-/// What the worst range takes while it is locked, and some more.
+/// About the memory of the expected totals.
+const TOTALS_BYTES: usize = KEYS * 360;
+/// The memory of the worst range while it is locked, and some more.
 const RANGE_BYTES: usize = 80 * (LOCKED_CELL_BYTES + WRONG_CELL_BYTES);
 
 fn memory(bytes_max: usize) -> impl FnOnce(&mut Config) {
     move |config| config.restorator.memory_bytes_max = bytes_max
 }
 
-/// A table that was emptied, in eight ranges.
+/// An emptied table, in eight ranges.
 fn emptied(bytes_max: usize) -> Fake {
     let keys: Vec<String> = (0..KEYS).map(|key| format!("track-{key}")).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
@@ -34,14 +33,14 @@ fn is_right(fake: &Fake) -> bool {
     (0..KEYS).all(|key| fake.held(&format!("track-{key}")) == 1)
 }
 
-fn is_refused_by_name(failure: &UserError) -> bool {
+fn names_the_memory_limit(failure: &UserError) -> bool {
     failure.message.contains("memory_mib_max") && failure.help.contains("--ranges")
 }
 
 #[test]
-fn an_emptied_table_is_restored_range_by_range_where_memory_is_short() {
+fn an_emptied_table_is_restored_range_by_range_if_memory_is_short() {
     let ample = emptied(1 << 30);
-    let fake = emptied(LEDGER_BYTES + RANGE_BYTES);
+    let fake = emptied(TOTALS_BYTES + RANGE_BYTES);
     for fake in [&ample, &fake] {
         let report = fake.run(Limits::default()).unwrap();
         assert_eq!(
@@ -56,22 +55,22 @@ fn an_emptied_table_is_restored_range_by_range_where_memory_is_short() {
         let locked = super::next(&trace, "__WRIT__", 0);
         trace[locked..].iter().any(|line| line == "scan")
     };
-    assert!(!read_again(&ample), "all of it was kept");
-    assert!(read_again(&fake), "what was forgotten is read once more");
+    assert!(!read_again(&ample), "all findings were kept");
+    assert!(read_again(&fake), "forgotten findings are read once more");
 }
 
 #[test]
-fn a_plan_of_more_than_fits_names_every_wrong_cell() {
-    let fake = emptied(LEDGER_BYTES + RANGE_BYTES);
-    let file = fake.folder().join("plan.json");
+fn a_plan_larger_than_memory_has_every_wrong_cell() {
+    let fake = emptied(TOTALS_BYTES + RANGE_BYTES);
+    let file = fake.folder().join("plan.jsonl");
     let report = fake.plan(Some(file.clone())).unwrap();
     assert_eq!((report.cells.wrong, report.cells.judged), (400, 400));
     assert_eq!(Plan::load(&file, usize::MAX).unwrap().wrong.len(), KEYS);
 }
 
 #[test]
-fn limits_are_kept_before_any_lock_where_memory_is_short() {
-    let fake = emptied(LEDGER_BYTES + RANGE_BYTES);
+fn limits_are_checked_before_any_lock_if_memory_is_short() {
+    let fake = emptied(TOTALS_BYTES + RANGE_BYTES);
     let limits = Limits {
         max_cells: Some(399),
         max_change: None,
@@ -82,20 +81,23 @@ fn limits_are_kept_before_any_lock_where_memory_is_short() {
 }
 
 #[test]
-fn a_range_that_does_not_fit_is_not_locked_and_says_which_limit_it_is() {
-    let fake = emptied(LEDGER_BYTES + RANGE_BYTES / 4);
+fn a_range_that_does_not_fit_is_refused_by_the_limits_name_and_not_locked() {
+    let fake = emptied(TOTALS_BYTES + RANGE_BYTES / 4);
     let report = fake.run(Limits::default()).unwrap();
     assert_eq!((report.exit(), report.cells.corrected), (Exit::Failed, 0));
-    assert_eq!(report.cells.wrong, 400, "known, though it was forgotten");
-    assert!(is_refused_by_name(report.error().unwrap()), "{report:?}");
+    assert_eq!(report.cells.wrong, 400, "the number is kept");
+    assert!(
+        names_the_memory_limit(report.error().unwrap()),
+        "{report:?}"
+    );
     assert_eq!((fake.times("__WRIT__"), fake.times("increment")), (0, 0));
 }
 
 #[test]
 fn totals_that_do_not_fit_are_refused() {
-    let fake = emptied(LEDGER_BYTES / 4);
-    assert!(is_refused_by_name(&fake.plan(None).unwrap_err()));
-    assert!(is_refused_by_name(
+    let fake = emptied(TOTALS_BYTES / 4);
+    assert!(names_the_memory_limit(&fake.plan(None).unwrap_err()));
+    assert!(names_the_memory_limit(
         &fake.run(Limits::default()).unwrap_err()
     ));
     assert_eq!((fake.times("scan"), fake.times("__WRIT__")), (0, 0));
@@ -107,8 +109,8 @@ fn phantoms_that_do_not_fit_are_refused_before_any_lock() {
     for key in 0..2000 {
         fake.hold(&format!("nobody-{key}"), 9);
     }
-    assert!(is_refused_by_name(&fake.plan(None).unwrap_err()));
-    assert!(is_refused_by_name(
+    assert!(names_the_memory_limit(&fake.plan(None).unwrap_err()));
+    assert!(names_the_memory_limit(
         &fake.run(Limits::default()).unwrap_err()
     ));
     assert_eq!((fake.times("__WRIT__"), fake.times("increment")), (0, 0));

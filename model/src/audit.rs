@@ -108,7 +108,7 @@ pub(crate) fn wrong_for_sure(bounds: &Bounds, knows: &Restorator, ends: &Ends) -
     let mut sure = [false; CELLS];
     for range in 0..bounds.ranges() {
         let verdicts = verdicts(bounds, knows, range);
-        let wrong = verdicts.wrong_for_sure(&named).map(|(cell, _)| cell);
+        let wrong = verdicts.wrong_and_clean(&named).map(|(cell, _)| cell);
         marker(bounds, wrong, &mut sure);
     }
     sure

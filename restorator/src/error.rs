@@ -47,7 +47,6 @@ fn describe(interruption: &Interruption) -> &'static str {
 
 impl Error {
     /// What the operator can do about it.
-    #[must_use]
     pub fn help(&self) -> String {
         let text = match self {
             Self::Coordination(_) => "resolve what the message says, then run it again",

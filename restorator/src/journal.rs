@@ -74,7 +74,6 @@ impl Journal {
     }
 
     /// A journal with its own storage; `path` names it in errors.
-    #[must_use]
     pub fn new(path: PathBuf, lines: Box<dyn Lines>) -> Self {
         Self {
             path,
@@ -82,7 +81,6 @@ impl Journal {
         }
     }
 
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -101,7 +99,7 @@ impl Journal {
         let mut lines = self.lines.borrow_mut();
         let written = corrections
             .chunks(LINES_AT_ONCE)
-            .try_for_each(|some| lines.append(&encoded(when, range, cut, some)));
+            .try_for_each(|some| lines.append(&encode(when, range, cut, some)));
         written.map_err(|cause| JournalError {
             path: self.path.clone(),
             cause,
@@ -112,7 +110,7 @@ impl Journal {
 /// Bounds the memory for encoding a range in which everything is wrong.
 const LINES_AT_ONCE: usize = 10_000;
 
-fn encoded(
+fn encode(
     when: DateTime<Utc>,
     range: RangeId,
     cut: &Offsets,

@@ -22,7 +22,6 @@ impl Extent {
         })
     }
 
-    #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
             cells: self.cells.saturating_add(other.cells),

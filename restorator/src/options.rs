@@ -57,7 +57,6 @@ pub enum DeclaredDead {
 }
 
 impl DeclaredDead {
-    #[must_use]
     pub fn is_node(&self, node: &NodeAddress) -> bool {
         match self {
             Self::Node(id) => *id == node.id,
@@ -67,7 +66,6 @@ impl DeclaredDead {
         }
     }
 
-    #[must_use]
     pub fn is_member(&self, member: &MemberId) -> bool {
         matches!(self, Self::Member(dead) if dead == member)
     }

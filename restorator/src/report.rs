@@ -32,7 +32,6 @@ pub struct WrongCell {
 }
 
 impl WrongCell {
-    #[must_use]
     pub fn new(cell: &Cell, drift: Drift) -> Self {
         Self {
             counter: cell.counter.name.0.to_string(),
@@ -100,7 +99,6 @@ impl Wrongness {
         }
     }
 
-    #[must_use]
     pub fn extent(&self) -> Extent {
         Extent {
             cells: self.directions.values().sum(),

@@ -3,14 +3,14 @@
 //! | step | rule | what it does | yields |
 //! |---|---|---|---|
 //! | [`converge`] | R1 | audits the cells that later cuts have passed, so that little is left for the lock | `AuditFindings` |
-//! | [`acquire`] | R2 | takes the exclusive lock, and waits out what is in doubt | `Held` |
+//! | [`acquire`] | R2 | takes the exclusive lock, and waits out what is in doubt | `LockedRange` |
 //! | [`cut`] | R3 | reads the cut under the lock | `Cut` |
-//! | [`dirty`] | R4 | follows the log to its end: which cells can be wrong, and what they should hold | `Dirty` |
-//! | [`current`] | R5 | reads what they hold | `Current` |
+//! | [`dirty`] | R4 | follows the log to its end: which cells can be wrong, and what they should hold | `DirtyCells` |
+//! | [`current`] | R5 | reads what they hold | `CurrentDrift` |
 //! | [`delta`] | R6 | computes the corrections, within the operator's limits | `Delta` |
-//! | [`apply`] | R6 | writes the journal, then sends each correction once | `Applied` |
-//! | [`verify`] | R7 | reads the corrected cells again, and checks that nothing broke the protocol | `Verified` |
-//! | [`release`] | R8 | leaves an in-doubt marker if need be, and releases the lock | `Released` |
+//! | [`apply`] | R6 | writes the journal, then sends each correction once | `AppliedCorrections` |
+//! | [`verify`] | R7 | reads the corrected cells again, and checks that nothing broke the protocol | `VerifiedRange` |
+//! | [`release`] | R8 | leaves an in-doubt marker if need be, and releases the lock | `ReleasedClaim` |
 //!
 //! Each value can only be made by its own module, so no step can be skipped or reordered. The lock is released by an
 //! awaited call, on success and on error alike. Where much is wrong, the steps are repeated for a [`chunk`] at a time.
@@ -50,15 +50,15 @@ pub mod verify;
 pub(crate) mod release;
 
 use acquire::Claim;
-use apply::Sent;
+use apply::ApplyOutcome;
 use chunk::{Chunk, Chunks};
-use verify::{Checked, Verified};
+use verify::{VerifiedRange, VerifyOutcome};
 
 /// The outcome of a range.
 #[derive(Debug)]
-pub(crate) struct Restored {
+pub(crate) struct RangeResult {
     pub(crate) range: RangeId,
-    pub(crate) outcome: Result<Verified, Unverified>,
+    pub(crate) outcome: Result<VerifiedRange, Unverified>,
     /// What was corrected; in an unverified range, what was sent.
     pub(crate) corrected: BTreeMap<cell::Cell, Drift>,
     /// The findings of the audit right before the last lock.
@@ -69,8 +69,7 @@ pub(crate) struct Restored {
     pub(crate) locked: Vec<Duration>,
 }
 
-impl Restored {
-    #[must_use]
+impl RangeResult {
     pub(crate) fn not_started(range: RangeId, findings: AuditFindings, why: Error) -> Self {
         Self {
             range,
@@ -100,7 +99,7 @@ pub(crate) async fn run<B: Backends>(
     journal: &Journal,
     range: RangeId,
     mut findings: AuditFindings,
-) -> Restored {
+) -> RangeResult {
     let mut chunks = Chunks::default();
     let mut corrected = BTreeMap::new();
     let mut kept = context.memory.reservation();
@@ -135,7 +134,7 @@ pub(crate) async fn run<B: Backends>(
             Err(why) => break Err(why),
         }
     };
-    Restored {
+    RangeResult {
         range,
         outcome,
         corrected,
@@ -162,7 +161,7 @@ fn note_corrected(
 /// The result of the work under one lock.
 enum LockResult {
     /// The range is verified.
-    Verified(Verified),
+    Verified(VerifiedRange),
     /// These cells are right; the others are left to later locks.
     Chunk(Vec<cell::Cell>),
 }
@@ -195,9 +194,9 @@ async fn under_one_lock<B: Backends>(
         let current = current::read(&held, &dirty).await?;
         let delta = delta::between(&mut held, current)?;
         let applied = match apply::once(&mut held, &cut, delta).await? {
-            Sent::Applied(applied) => applied,
-            Sent::Unknown if barriers == BARRIERS_MAX => return Err(Unverified::Unknown),
-            Sent::Unknown => {
+            ApplyOutcome::Applied(applied) => applied,
+            ApplyOutcome::Unknown if barriers == BARRIERS_MAX => return Err(Unverified::Unknown),
+            ApplyOutcome::Unknown => {
                 barriers += 1;
                 apply::wait_out(&mut held).await?;
                 continue;
@@ -210,18 +209,18 @@ async fn under_one_lock<B: Backends>(
             context.chunk_sizer.learn(dirty.expected().len(), took);
         }
         match checked {
-            Checked::Right(verified) => return Ok(LockResult::Verified(verified)),
-            Checked::Chunk(cells) => return Ok(LockResult::Chunk(cells)),
-            Checked::Wrong(wrong) if corrections == CORRECTIONS_MAX => {
-                return Err(still_wrong(wrong));
+            VerifyOutcome::Right(verified) => return Ok(LockResult::Verified(verified)),
+            VerifyOutcome::Chunk(cells) => return Ok(LockResult::Chunk(cells)),
+            VerifyOutcome::Wrong(wrong) if corrections == CORRECTIONS_MAX => {
+                return Err(why_still_wrong(wrong));
             }
-            Checked::Wrong(_) => {}
+            VerifyOutcome::Wrong(_) => {}
         }
     }
 }
 
 /// Why cells are wrong after several corrections: if no correction changed some of them, these ignore increments.
-fn still_wrong(wrong: Vec<(cell::Cell, Drift, Count)>) -> Unverified {
+fn why_still_wrong(wrong: Vec<(cell::Cell, Drift, Count)>) -> Unverified {
     let (unchanged, changed): (Vec<_>, Vec<_>) = wrong
         .into_iter()
         .partition(|(_, sent, now)| sent.current == *now);
@@ -237,8 +236,11 @@ fn still_wrong(wrong: Vec<(cell::Cell, Drift, Count)>) -> Unverified {
 
 /// How many cells of the range the audit has judged, and how many are dirty. Judged are the cells that the log expects,
 /// and phantoms, without those that have become dirty since.
-#[must_use]
-pub(crate) fn judged(follower: &LogFollower, range: RangeId, verdicts: &Verdicts) -> (u64, u64) {
+pub(crate) fn count_judged(
+    follower: &LogFollower,
+    range: RangeId,
+    verdicts: &Verdicts,
+) -> (u64, u64) {
     let totals = follower.totals();
     let totals = totals.of(range);
     let dirty = totals.dirty();
@@ -275,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_cell_that_no_correction_changes_is_reported_as_deleted_by_hand() {
-        let unchanged = still_wrong(vec![wrong("a", 0, 0), wrong("b", 1, 2)]);
+        let unchanged = why_still_wrong(vec![wrong("a", 0, 0), wrong("b", 1, 2)]);
         assert_eq!(
             unchanged,
             Unverified::IgnoresIncrements(vec![wrong("a", 0, 0).0])
@@ -284,7 +286,7 @@ mod tests {
             unchanged.to_string().contains("plays/a")
                 && unchanged.help().contains("deleted by hand")
         );
-        let changing = still_wrong(vec![wrong("b", 1, 2)]);
+        let changing = why_still_wrong(vec![wrong("b", 1, 2)]);
         assert_eq!(
             changing,
             Unverified::KeepsChanging(vec![wrong("b", 1, 2).0])

@@ -62,7 +62,6 @@ fn names(cells: &[Cell]) -> String {
 
 impl Unverified {
     /// What the operator can do about it.
-    #[must_use]
     pub fn help(&self) -> String {
         let text = match self {
             Self::Error(error) => return error.help(),

@@ -31,7 +31,6 @@ pub struct Contribution<'a> {
 }
 
 impl EventReader {
-    #[must_use]
     pub fn new(definitions: &Definitions, scope: &Scope) -> Self {
         let counters = definitions.counters.iter();
         Self {

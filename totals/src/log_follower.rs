@@ -45,7 +45,6 @@ const EPOCH: AssignmentEpoch = AssignmentEpoch(1);
 
 impl LogFollower {
     /// A follower that starts at `from`: `totals` has every event below.
-    #[must_use]
     pub fn new(totals: TotalsByRange, from: &Offsets) -> Self {
         Self {
             totals: RefCell::new(totals),

@@ -38,7 +38,6 @@ pub struct TooLarge {
 }
 
 impl MemoryPool {
-    #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         let reserved = Cell::new(0);
         Self(Rc::new(Bound {
@@ -47,19 +46,16 @@ impl MemoryPool {
         }))
     }
 
-    #[must_use]
     pub fn bytes_max(&self) -> usize {
         self.0.bytes_max
     }
 
     /// The bytes that are not reserved.
-    #[must_use]
     pub fn available(&self) -> usize {
         self.0.bytes_max.saturating_sub(self.0.reserved.get())
     }
 
     /// An empty reservation.
-    #[must_use]
     pub fn reservation(&self) -> MemoryReservation {
         let pool = self.clone();
         MemoryReservation { pool, bytes: 0 }
@@ -74,12 +70,10 @@ impl MemoryPool {
 }
 
 impl MemoryReservation {
-    #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    #[must_use]
     pub const fn pool(&self) -> &MemoryPool {
         &self.pool
     }

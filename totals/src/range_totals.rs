@@ -58,7 +58,7 @@ pub struct Span {
 
 /// A cut that lies below the one before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("progress of partition {partition} went back from {was} to {is}")]
+#[error("the checkpoint of partition {partition} went back from {was} to {is}")]
 pub struct WentBack {
     pub partition: Partition,
     pub was: Offset,
@@ -73,7 +73,6 @@ const CELL_BYTES: usize = 32;
 const SET_ENTRY_BYTES: usize = 20;
 
 impl RangeTotals {
-    #[must_use]
     pub fn new(cut: Offsets) -> Self {
         Self {
             cut,
@@ -82,13 +81,11 @@ impl RangeTotals {
     }
 
     /// Every event below it is in the totals once it has been read.
-    #[must_use]
     pub const fn cut(&self) -> &Offsets {
         &self.cut
     }
 
     /// About how many bytes it takes.
-    #[must_use]
     pub fn bytes(&self) -> usize {
         let passed = self.passed.as_ref().map_or(0, BTreeSet::len);
         let sets = (passed + self.forgotten.cells.len()) * SET_ENTRY_BYTES;
@@ -96,7 +93,6 @@ impl RangeTotals {
     }
 
     /// About how many bytes the increments above the cut take: those that [`RangeTotals::forget`] would free.
-    #[must_use]
     pub fn bytes_above_cut(&self) -> usize {
         self.above.capacity() * size_of::<Increment>()
     }
@@ -194,13 +190,11 @@ impl RangeTotals {
 
     /// The dirty cells: those with an event at or above the cut. They cannot be judged; no other cell can have been
     /// written by an event that is not in the totals.
-    #[must_use]
     pub fn dirty(&self) -> BTreeSet<Cell> {
         let cells = self.dirty_refs().into_iter();
         cells.map(|cell| self.cell(cell)).collect()
     }
 
-    #[must_use]
     pub fn dirty_count(&self) -> usize {
         self.dirty_refs().len()
     }
@@ -211,7 +205,6 @@ impl RangeTotals {
     }
 
     /// From the lowest offset of an event at or above the cut to behind the highest, for each partition with any.
-    #[must_use]
     pub fn spans_above_cut(&self) -> BTreeMap<Partition, Span> {
         let mut spans = self.forgotten.spans.clone();
         for entry in &self.above {
@@ -221,7 +214,6 @@ impl RangeTotals {
     }
 
     /// What the events below the cut add up to in this cell.
-    #[must_use]
     pub fn expected(&self, key: &ScanKey, slot: CellSlot) -> Count {
         let totals = self.counters.get(key);
         let count = totals.zip(PackedSlot::pack(slot));
@@ -231,7 +223,6 @@ impl RangeTotals {
     }
 
     /// The number of cells whose total is not 0.
-    #[must_use]
     pub fn cells(&self) -> u64 {
         let totals = self.counters.values().flat_map(BTreeMap::values);
         let cells = totals.filter(|total| **total != Count(0)).count();
@@ -239,7 +230,6 @@ impl RangeTotals {
     }
 
     /// The positions of the counters in this interval, in the order of the scan.
-    #[must_use]
     pub fn in_scan_order(&self, within: TokenInterval) -> Vec<u32> {
         let positions = (0..self.counters.len()).map(position);
         let inside = positions.filter(|counter| within.contains(self.scan_key(*counter).token()));
@@ -249,7 +239,6 @@ impl RangeTotals {
     }
 
     /// The counter at this position.
-    #[must_use]
     pub fn scan_key(&self, counter: u32) -> &ScanKey {
         let entry = self.counters.get_index(index(counter));
         entry.expect("positions come from these totals").0

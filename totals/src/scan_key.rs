@@ -15,7 +15,6 @@ pub struct ScanKey {
 }
 
 impl ScanKey {
-    #[must_use]
     pub fn of(counter: Counter) -> Self {
         Self {
             token: counter.token(),
@@ -23,12 +22,10 @@ impl ScanKey {
         }
     }
 
-    #[must_use]
     pub const fn token(&self) -> Token {
         self.token
     }
 
-    #[must_use]
     pub const fn counter(&self) -> &Counter {
         &self.counter
     }
@@ -54,7 +51,6 @@ impl PartialOrd for ScanKey {
 
 /// Compares two counters and their tokens as Cassandra orders partitions. A composite key is stored as each component's
 /// length in two bytes, then the component, so of two keys of one token the one with the shorter first part is first.
-#[must_use]
 pub fn in_scan_order(
     token: Token,
     counter: &Counter,
@@ -104,7 +100,6 @@ const HOUR_BITS: u32 = 27;
 
 impl PackedSlot {
     /// Packs `slot`, if an event can be in it.
-    #[must_use]
     pub fn pack(slot: CellSlot) -> Option<Self> {
         let since = slot.bucket.0.checked_sub(EventTime::MIN_MS)?;
         if since % HOUR_MS != 0 || slot.bucket.0 > EventTime::MAX_MS {
@@ -121,7 +116,6 @@ impl PackedSlot {
         Some(Self((granularity << HOUR_BITS) | hours))
     }
 
-    #[must_use]
     pub fn unpack(self) -> CellSlot {
         let granularity = match self.0 >> HOUR_BITS {
             0 => Granularity::All,

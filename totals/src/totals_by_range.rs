@@ -19,7 +19,6 @@ pub struct TotalsByRange {
 
 impl TotalsByRange {
     /// Empty totals for the ranges of `scope`, each with its base cut.
-    #[must_use]
     pub fn new(
         definitions: &Definitions,
         scope: &Scope,
@@ -39,9 +38,6 @@ impl TotalsByRange {
     }
 
     /// Adds what these records of `partition` contribute.
-    ///
-    /// # Errors
-    /// The totals no longer fit.
     pub fn add(&mut self, partition: Partition, records: &[Record]) -> Result<(), TooLarge> {
         for record in records {
             self.reader.read(record, |contribution| {
@@ -76,7 +72,6 @@ impl TotalsByRange {
     ///
     /// # Panics
     /// If `range` is not in scope.
-    #[must_use]
     pub fn of(&self, range: RangeId) -> &RangeTotals {
         let totals = self.ranges[usize::from(range.0)].as_ref();
         totals.expect("the range is in scope")
@@ -92,7 +87,6 @@ impl TotalsByRange {
     }
 
     /// About how many bytes they take.
-    #[must_use]
     pub fn bytes(&self) -> usize {
         self.ranges.iter().flatten().map(RangeTotals::bytes).sum()
     }

@@ -26,13 +26,10 @@ use crate::plan::{self, AuditBaseline};
 use crate::preflight;
 use crate::report::plan::Cells;
 use crate::report::{PlanReport, Total, Totals, Wrongness};
-use crate::restoration::judged;
+use crate::restoration::count_judged;
 use stitch_totals::log_follower::LogFollower;
 
 /// Audits the scope, and writes the plan file if one is wanted.
-///
-/// # Errors
-/// The audit failed, or is refused.
 pub async fn plan<B: Backends>(
     command: &CommandContext<'_, B>,
     options: &PlanOptions,
@@ -64,7 +61,7 @@ async fn make<B: Backends>(
                     })
                 };
             let audited = async { Ok(plan::audit(context, &baseline, record).await) };
-            following(context, &baseline.follower, audited).await??;
+            while_following(context, &baseline.follower, audited).await??;
             Ok::<_, UserError>(baseline)
         };
     let baseline = unless_interrupted(context, work).await?;
@@ -79,7 +76,7 @@ async fn make<B: Backends>(
         totals: audit.totals,
         unnamed_counters: audit.unnamed,
         plan_file: plan_file.map(|path| path.display().to_string()),
-        notes: interrupted_before(context).await?,
+        notes: note_interrupted(context).await?,
     })
 }
 
@@ -97,7 +94,7 @@ pub(super) async fn begin<B: Backends>(
 }
 
 /// Runs `work` while following the log.
-pub(super) async fn following<B: Backends, T>(
+pub(super) async fn while_following<B: Backends, T>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     work: impl Future<Output = Result<T, Error>>,
@@ -121,7 +118,7 @@ pub(super) async fn unless_interrupted<B: Backends, T>(
 }
 
 /// A note on the last restoration, if it ended without recording its end.
-pub(super) async fn interrupted_before<B: Backends>(
+pub(super) async fn note_interrupted<B: Backends>(
     context: &RestoreContext<'_, B>,
 ) -> Result<Vec<String>, UserError> {
     let holder = restoration::holder(context.session).await?;
@@ -183,7 +180,7 @@ impl Audit {
         verdicts: &Verdicts,
         mut each: impl FnMut(&Cell, Drift) -> Result<(), UserError>,
     ) -> Result<(), UserError> {
-        let (judged, unjudged) = judged(follower, range, verdicts);
+        let (judged, unjudged) = count_judged(follower, range, verdicts);
         self.cells.judged += judged;
         self.cells.unjudged += unjudged;
         // Right cells hold what is expected; wrong ones differ from it.

@@ -11,7 +11,7 @@ use stitch_protocol::namespace::ValidatedNamespace;
 use stitch_protocol::restoration::{Holder, RestorationId, RestorationLock, RestorationState};
 
 use super::CommandContext;
-use super::plan::{Audit, begin, following, interrupted_before, unless_interrupted};
+use super::plan::{Audit, begin, note_interrupted, unless_interrupted, while_following};
 use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::failpoint;
@@ -24,7 +24,7 @@ use crate::plan::file::Plan;
 use crate::plan::judge::{TEXTS_BYTES, Verdicts, WRONG_CELL_BYTES};
 use crate::preflight;
 use crate::report::RunReport;
-use crate::restoration::{self, LOCKED_CELL_BYTES, Restored};
+use crate::restoration::{self, LOCKED_CELL_BYTES, RangeResult};
 use stitch_common::wait::within;
 use stitch_totals::log_follower::LogFollower;
 
@@ -142,7 +142,7 @@ async fn restore<B: Backends>(
     context: &RestoreContext<'_, B>,
     planned: Option<&Plan>,
 ) -> Result<RunReport, UserError> {
-    let notes = interrupted_before(context).await?;
+    let notes = note_interrupted(context).await?;
     let id = RestorationId::new(context.clock.wall(), &context.session.member());
     let holder = Holder {
         member: context.session.member(),
@@ -182,7 +182,7 @@ async fn restore<B: Backends>(
         )
         .await
     };
-    let result = following(context, &baseline.follower, async { Ok(work.await) }).await;
+    let result = while_following(context, &baseline.follower, async { Ok(work.await) }).await;
     match result.map_err(UserError::from).and_then(|result| result) {
         Ok(mut report) => {
             recorder.end(context, report.state()).await;
@@ -222,14 +222,14 @@ async fn ranges<B: Backends>(
         async move {
             match context.lease.interruption() {
                 None => restoration::run(context, follower, journal, range, findings).await,
-                Some(why) => Restored::not_started(range, findings, Error::Interrupted(why)),
+                Some(why) => RangeResult::not_started(range, findings, Error::Interrupted(why)),
             }
         }
     });
     let mut work = pin!(stream::iter(work).buffer_unordered(in_flight));
-    while let Some(restored) = work.next().await {
-        recorder.range(context, &restored).await;
-        summary.add_range(follower, restored);
+    while let Some(result) = work.next().await {
+        recorder.range(context, &result).await;
+        summary.add_range(follower, result);
         context.progress.advance(1);
     }
     context.progress.end();

@@ -17,6 +17,11 @@ fn restored(fake: &Fake) -> RunReport {
     fake.run(Limits::default()).unwrap()
 }
 
+fn fails_with(report: &RunReport, text: &str) {
+    let message = &report.error().unwrap().message;
+    assert!(message.contains(text), "{message}");
+}
+
 /// The index of the last line before `until` that contains `what`.
 fn last(trace: &[String], what: &str, until: usize) -> Option<usize> {
     trace[..until].iter().rposition(|line| line.contains(what))
@@ -206,11 +211,7 @@ fn a_range_that_its_holder_does_not_yield_is_released_unverified() {
     let shared = fake.shared_lock();
     let report = restored(&fake);
     assert_eq!(report.exit(), Exit::Failed);
-    assert!(
-        report.error().unwrap().message.contains("yielded"),
-        "{:?}",
-        report.error()
-    );
+    fails_with(&report, "yielded");
     assert!(!fake.exists("__WRIT__") && !fake.exists("/revocations/"));
     assert!(fake.clock.seconds() < 60, "at its bound");
     assert!(
@@ -226,20 +227,10 @@ fn a_missing_checkpoint_or_one_that_went_back_leaves_the_range_unverified() {
     fake.before("create /revocations/", |fake| {
         fake.remove("/stitch/n/partitions/0/checkpoint")
     });
-    let report = restored(&fake);
-    assert!(
-        report.error().unwrap().message.contains("no checkpoint"),
-        "{:?}",
-        report.error()
-    );
+    fails_with(&restored(&fake), "no checkpoint");
     let fake = Fake::with_plays(&["a", "b"]);
     fake.before("create /revocations/", |fake| fake.progress(1));
-    let report = restored(&fake);
-    assert!(
-        report.error().unwrap().message.contains("went back"),
-        "{:?}",
-        report.error()
-    );
+    fails_with(&restored(&fake), "went back");
     assert!(!fake.exists("__WRIT__"));
 }
 
@@ -249,16 +240,7 @@ fn a_definition_that_changed_meanwhile_leaves_the_range_unverified() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
     fake.before("create /revocations/", Fake::redefine);
-    let report = restored(&fake);
-    assert!(
-        report
-            .error()
-            .unwrap()
-            .message
-            .contains("definition was changed"),
-        "{:?}",
-        report.error()
-    );
+    fails_with(&restored(&fake), "definition was changed");
     assert_eq!((fake.times("increment"), fake.held("a")), (0, 5));
 }
 
@@ -386,12 +368,7 @@ fn a_changed_ring_or_a_lost_lock_leaves_the_range_unverified() {
     fake.before("create /revocations/", |fake| {
         fake.ring.borrow_mut().push(9)
     });
-    let report = restored(&fake);
-    assert!(
-        report.error().unwrap().message.contains("ring"),
-        "{:?}",
-        report.error()
-    );
+    fails_with(&restored(&fake), "ring");
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
     fake.before("increment", |fake| {

@@ -24,7 +24,6 @@ impl AuditFindings {
         }
     }
 
-    #[must_use]
     pub(crate) fn ranges(&self) -> Vec<RangeId> {
         self.ranges.keys().copied().collect()
     }
@@ -33,7 +32,6 @@ impl AuditFindings {
     ///
     /// # Panics
     /// If it is not one of these ranges.
-    #[must_use]
     pub(crate) fn of(&self, range: RangeId) -> &Verdicts {
         self.ranges.get(&range).expect("one of these ranges")
     }
@@ -48,7 +46,6 @@ impl AuditFindings {
     }
 
     /// About how many bytes they take.
-    #[must_use]
     pub(crate) fn bytes(&self) -> usize {
         self.ranges.values().map(Verdicts::bytes).sum()
     }

@@ -53,7 +53,6 @@ impl BaseCut {
     }
 
     /// From the partitions of Kafka and the checkpoints of ZooKeeper.
-    #[must_use]
     pub(crate) fn new(
         kafka: impl IntoIterator<Item = Partition>,
         zookeeper: impl IntoIterator<Item = (Partition, Option<Checkpoint>)>,
@@ -66,7 +65,6 @@ impl BaseCut {
         Self { partitions }
     }
 
-    #[must_use]
     pub(crate) fn partitions(&self) -> Vec<Partition> {
         self.partitions.keys().copied().collect()
     }
@@ -85,13 +83,11 @@ impl BaseCut {
     }
 
     /// The offsets of `range`; 0 in a partition without a checkpoint.
-    #[must_use]
     pub(crate) fn of(&self, range: RangeId) -> Offsets {
         self.offsets(|checkpoint| checkpoint.of(range))
     }
 
     /// Per partition, the lowest offset of any range in scope.
-    #[must_use]
     pub(crate) fn lowest(&self, scope: &Scope) -> Offsets {
         self.offsets(|checkpoint| {
             let offsets = scope.ranges().map(|range| checkpoint.of(range));
@@ -100,7 +96,6 @@ impl BaseCut {
     }
 
     /// Per partition, the highest offset of any range in scope.
-    #[must_use]
     pub(crate) fn highest(&self, scope: &Scope) -> Offsets {
         self.offsets(|checkpoint| {
             let offsets = scope.ranges().map(|range| checkpoint.of(range));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use stitch_common::cell::Cell;
 use stitch_common::user_error::UserError;
 
-use crate::plan::file::{Plan, encoded_head, encoded_line};
+use crate::plan::file::{Plan, encode_head, encode_line};
 use crate::plan::judge::Drift;
 
 /// An unfinished plan. Its files are removed when it is dropped.
@@ -62,7 +62,7 @@ impl Draft {
 
     /// Adds a wrong cell.
     pub(crate) fn add(&mut self, cell: &Cell, drift: Drift) -> Result<(), UserError> {
-        let line = encoded_line(cell, drift);
+        let line = encode_line(cell, drift);
         self.checksum.update(&line);
         let written = self.cells.file.write_all(&line);
         written.map_err(|error| unwritable(&self.path, &error))
@@ -79,7 +79,7 @@ impl Draft {
 
     fn replace(&mut self, plan: &Plan) -> io::Result<()> {
         let mut whole = TemporaryFile::create(&self.path, ".part")?;
-        whole.file.write_all(&encoded_head(plan, &self.checksum))?;
+        whole.file.write_all(&encode_head(plan, &self.checksum))?;
         let cells = &mut self.cells.file;
         cells.flush()?;
         cells.get_mut().seek(SeekFrom::Start(0))?;

@@ -137,7 +137,7 @@ impl Plan {
 const MEMORY_PER_BYTE: u64 = 4;
 
 /// The lines before the cells. `cells` is the checksum of the lines of the cells.
-pub(super) fn encoded_head(plan: &Plan, cells: &crc32fast::Hasher) -> Vec<u8> {
+pub(super) fn encode_head(plan: &Plan, cells: &crc32fast::Hasher) -> Vec<u8> {
     let mut first = serde_json::to_vec(plan).expect("plain data serialises");
     first.push(b'\n');
     let mut checksum = crc32fast::Hasher::new();
@@ -154,7 +154,7 @@ pub(super) fn encoded_head(plan: &Plan, cells: &crc32fast::Hasher) -> Vec<u8> {
 }
 
 /// The line of a wrong cell.
-pub(super) fn encoded_line(cell: &Cell, drift: Drift) -> Vec<u8> {
+pub(super) fn encode_line(cell: &Cell, drift: Drift) -> Vec<u8> {
     let line = Line {
         counter: cell.counter.name.clone(),
         key: cell.counter.key.clone(),
@@ -219,11 +219,11 @@ mod tests {
     fn encode(plan: &Plan) -> Vec<u8> {
         let lines = plan.wrong.iter();
         let lines: Vec<u8> = lines
-            .flat_map(|(cell, drift)| encoded_line(cell, *drift))
+            .flat_map(|(cell, drift)| encode_line(cell, *drift))
             .collect();
         let mut checksum = crc32fast::Hasher::new();
         checksum.update(&lines);
-        let mut bytes = encoded_head(plan, &checksum);
+        let mut bytes = encode_head(plan, &checksum);
         bytes.extend_from_slice(&lines);
         bytes
     }

@@ -38,7 +38,6 @@ impl Direction {
     ];
 
     /// Its name in reports.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -52,24 +51,20 @@ impl Direction {
 
 impl Drift {
     /// The drift between two counts; `None` if they are equal.
-    #[must_use]
     pub fn between(expected: Count, current: Count) -> Option<Self> {
         (expected != current).then_some(Self { expected, current })
     }
 
     /// The amount to add to make the cell right.
-    #[must_use]
     pub const fn correction(self) -> Amount {
         self.expected.minus(self.current)
     }
 
     /// The absolute value of the correction.
-    #[must_use]
     pub const fn size(self) -> u64 {
         self.correction().0.unsigned_abs()
     }
 
-    #[must_use]
     pub const fn direction(self) -> Direction {
         let (expected, current) = (self.expected.0, self.current.0);
         if expected == 0 {
@@ -150,7 +145,6 @@ impl Verdicts {
     }
 
     /// About how many bytes they take.
-    #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -165,25 +159,21 @@ impl Verdicts {
     }
 
     /// Whether only the number of wrong cells is known.
-    #[must_use]
     pub const fn is_forgotten(&self) -> bool {
         self.forgotten.is_some()
     }
 
     /// The number of cells that were judged wrong.
-    #[must_use]
     pub fn wrong_count(&self) -> u64 {
         self.forgotten.unwrap_or_else(|| number(self.wrong.len()))
     }
 
     /// The cells that were judged wrong. Some may have become dirty since.
-    #[must_use]
     pub const fn wrong(&self) -> &BTreeMap<Cell, Drift> {
         &self.wrong
     }
 
     /// The number of cells of each counter that no definition names.
-    #[must_use]
     pub const fn unnamed_counters(&self) -> &BTreeMap<CounterName, u64> {
         &self.unnamed
     }

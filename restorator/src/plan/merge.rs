@@ -70,7 +70,6 @@ impl Wanted<'_> {
 }
 
 impl Merge {
-    #[must_use]
     pub(crate) fn new(totals: &RangeTotals, interval: TokenInterval) -> Self {
         let mut ahead = totals.in_scan_order(interval);
         ahead.reverse();
@@ -108,13 +107,11 @@ impl Merge {
     }
 
     /// About how many bytes the verdicts take so far.
-    #[must_use]
     pub(crate) const fn bytes(&self) -> usize {
         self.verdicts.bytes()
     }
 
     /// Ends the scan of the interval: every counter that it has not reached is missing.
-    #[must_use]
     pub(crate) fn finish(mut self, totals: &RangeTotals) -> Verdicts {
         self.leave();
         while let Some(counter) = self.ahead.pop() {

@@ -95,7 +95,6 @@ pub struct RangeReport {
 
 impl RunReport {
     /// The outcome of the whole: an unverified range takes precedence over known drift.
-    #[must_use]
     pub fn state(&self) -> RestorationState {
         let ended = |end: RangeEnd| self.ranges.iter().any(|range| range.outcome == end);
         if ended(RangeEnd::Unverified) || self.cells.unjudged > 0 {

@@ -49,7 +49,7 @@ impl Claim {
 }
 
 /// The locked range: no other process has a request in it that could still change the store (I1).
-pub(crate) struct Held<'a, B: Backends> {
+pub(crate) struct LockedRange<'a, B: Backends> {
     context: &'a RestoreContext<'a, B>,
     pub(super) follower: &'a LogFollower,
     pub(super) journal: &'a Journal,
@@ -57,7 +57,7 @@ pub(crate) struct Held<'a, B: Backends> {
     pub(super) bound: Bound<'a, B>,
 }
 
-impl<'a, B: Backends> Held<'a, B> {
+impl<'a, B: Backends> LockedRange<'a, B> {
     pub(crate) const fn context(&self) -> &'a RestoreContext<'a, B> {
         self.context
     }
@@ -77,7 +77,7 @@ pub(crate) async fn range<'a, B: Backends>(
     follower: &'a LogFollower,
     journal: &'a Journal,
     claim: &'a mut Claim,
-) -> Result<Held<'a, B>, Unverified> {
+) -> Result<LockedRange<'a, B>, Unverified> {
     let mut bound = Bound::new(context);
     claim.queued = Some(context.clock.now());
     let queued = claim.lock.queue(context.session);
@@ -105,7 +105,7 @@ pub(crate) async fn range<'a, B: Backends>(
     if rule::quiescence_comes_after_the_grant() {
         bound.wait_out(in_doubt).await?;
     }
-    Ok(Held {
+    Ok(LockedRange {
         context,
         follower,
         journal,

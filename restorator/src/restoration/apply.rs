@@ -11,7 +11,7 @@ use stitch_common::clock::Clock;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::{CounterBatch, Store};
 
-use super::acquire::Held;
+use super::acquire::LockedRange;
 use super::cut::Cut;
 use super::delta::Delta;
 use crate::context::RestoreContext;
@@ -24,11 +24,11 @@ use stitch_common::ports::Backends;
 
 /// The corrections, all of them applied.
 #[derive(Debug)]
-pub(crate) struct Applied {
+pub(crate) struct AppliedCorrections {
     corrections: Vec<(Cell, Drift)>,
 }
 
-impl Applied {
+impl AppliedCorrections {
     pub(crate) fn corrections(&self) -> &[(Cell, Drift)] {
         &self.corrections
     }
@@ -36,8 +36,8 @@ impl Applied {
 
 /// The outcome of all corrections together.
 #[derive(Debug)]
-pub(crate) enum Sent {
-    Applied(Applied),
+pub(crate) enum ApplyOutcome {
+    Applied(AppliedCorrections),
     /// The outcome of some is unknown, and will remain so: they have to be waited out, and all cells read again.
     Unknown,
 }
@@ -54,14 +54,14 @@ enum BatchOutcome {
 /// # Errors
 /// No correction is in flight any more, or the claim says that some are in doubt.
 pub(crate) async fn once<B: Backends>(
-    held: &mut Held<'_, B>,
+    held: &mut LockedRange<'_, B>,
     cut: &Cut,
     delta: Delta,
-) -> Result<Sent, Unverified> {
+) -> Result<ApplyOutcome, Unverified> {
     let context = held.context();
     let corrections = delta.corrections();
     if corrections.is_empty() {
-        return Ok(Sent::Applied(Applied {
+        return Ok(ApplyOutcome::Applied(AppliedCorrections {
             corrections: Vec::new(),
         }));
     }
@@ -121,15 +121,15 @@ pub(crate) async fn once<B: Backends>(
         }
     }
     if unknown {
-        return Ok(Sent::Unknown);
+        return Ok(ApplyOutcome::Unknown);
     }
-    Ok(Sent::Applied(Applied {
+    Ok(ApplyOutcome::Applied(AppliedCorrections {
         corrections: delta.into_corrections(),
     }))
 }
 
 /// Waits out corrections of unknown outcome. After the barrier none is in doubt any more.
-pub(crate) async fn wait_out<B: Backends>(held: &mut Held<'_, B>) -> Result<(), Unverified> {
+pub(crate) async fn wait_out<B: Backends>(held: &mut LockedRange<'_, B>) -> Result<(), Unverified> {
     let note = "the outcome of some corrections is unknown: awaiting quiescence, then all cells are read again";
     held.context().progress.note(note);
     if rule::quiescence_comes_after_an_unknown_outcome() {

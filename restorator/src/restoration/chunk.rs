@@ -17,7 +17,6 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    #[must_use]
     pub fn cells(&self) -> &[Cell] {
         &self.cells
     }

@@ -21,7 +21,6 @@ pub(crate) struct ChunkSizer {
 }
 
 impl ChunkSizer {
-    #[must_use]
     pub(crate) fn new(config: &Restorator) -> Self {
         let cells_max = config.cells_per_lock_max.max(1);
         Self {
@@ -32,7 +31,6 @@ impl ChunkSizer {
     }
 
     /// The most cells for the next lock.
-    #[must_use]
     pub(crate) fn cells(&self) -> usize {
         self.cells.get()
     }

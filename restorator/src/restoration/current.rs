@@ -2,8 +2,8 @@
 
 use stitch_common::cell::Cell;
 
-use super::acquire::Held;
-use super::dirty::Dirty;
+use super::acquire::LockedRange;
+use super::dirty::DirtyCells;
 use crate::cells;
 use crate::failpoint;
 use crate::plan::judge::Drift;
@@ -12,11 +12,11 @@ use stitch_common::ports::Backends;
 
 /// The cells that are wrong under the lock.
 #[derive(Debug)]
-pub(crate) struct Current {
+pub(crate) struct CurrentDrift {
     wrong: Vec<(Cell, Drift)>,
 }
 
-impl Current {
+impl CurrentDrift {
     pub(crate) fn wrong(&self) -> &[(Cell, Drift)] {
         &self.wrong
     }
@@ -28,9 +28,9 @@ impl Current {
 
 /// Reads the cells that can be wrong.
 pub(crate) async fn read<B: Backends>(
-    held: &Held<'_, B>,
-    dirty: &Dirty,
-) -> Result<Current, Unverified> {
+    held: &LockedRange<'_, B>,
+    dirty: &DirtyCells,
+) -> Result<CurrentDrift, Unverified> {
     let expected = dirty.expected();
     let read = cells::read(held.context(), expected.keys());
     let read = held.bound.wait("reading the cells", read).await?;
@@ -39,7 +39,7 @@ pub(crate) async fn read<B: Backends>(
         Some((cell, drift))
     });
     failpoint::pass("r5-read");
-    Ok(Current {
+    Ok(CurrentDrift {
         wrong: wrong.collect(),
     })
 }

@@ -3,7 +3,7 @@
 use stitch_common::offset::Offsets;
 use stitch_protocol::definition_node;
 
-use super::acquire::Held;
+use super::acquire::LockedRange;
 use crate::error::Error;
 use crate::failpoint;
 use crate::plan::base_cut::BaseCut;
@@ -34,7 +34,7 @@ impl Cut {
 ///
 /// # Errors
 /// A partition has no checkpoint, a checkpoint went back, or the namespace was changed.
-pub(crate) async fn find<B: Backends>(held: &Held<'_, B>) -> Result<Cut, Unverified> {
+pub(crate) async fn find<B: Backends>(held: &LockedRange<'_, B>) -> Result<Cut, Unverified> {
     let context = held.context();
     let read = BaseCut::read(context);
     let all = held.bound.wait("reading the cut", read).await?;
@@ -43,12 +43,12 @@ pub(crate) async fn find<B: Backends>(held: &Held<'_, B>) -> Result<Cut, Unverif
     if defined.as_ref() != Some(&context.validated.defined) {
         return Err(Unverified::DefinitionChanged);
     }
-    let cut = checked(all, held)?;
+    let cut = check(all, held)?;
     failpoint::pass("r3-cut");
     Ok(cut)
 }
 
-fn checked<B: Backends>(all: BaseCut, held: &Held<'_, B>) -> Result<Cut, Unverified> {
+fn check<B: Backends>(all: BaseCut, held: &LockedRange<'_, B>) -> Result<Cut, Unverified> {
     if let Some(partition) = all.without_checkpoint().next() {
         return Err(Unverified::NoCheckpoint(partition));
     }

@@ -3,8 +3,8 @@
 use stitch_common::cell::Cell;
 use stitch_common::ports::CounterBatch;
 
-use super::acquire::Held;
-use super::current::Current;
+use super::acquire::LockedRange;
+use super::current::CurrentDrift;
 use crate::limits::{self, Extent};
 use crate::plan::judge::Drift;
 use crate::unverified::Unverified;
@@ -54,8 +54,8 @@ fn batches(corrections: &[(Cell, Drift)]) -> Vec<CounterBatch> {
 /// # Errors
 /// That total exceeds a limit: nothing is corrected under this lock.
 pub(crate) fn between<B: Backends>(
-    held: &mut Held<'_, B>,
-    current: Current,
+    held: &mut LockedRange<'_, B>,
+    current: CurrentDrift,
 ) -> Result<Delta, Unverified> {
     let context = held.context();
     let known = &held.claim.corrected;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stitch_common::cell::{Cell, Count};
 use stitch_common::offset::Offsets;
 
-use super::acquire::Held;
+use super::acquire::LockedRange;
 use super::chunk::Chunk;
 use super::cut::Cut;
 use crate::error::Error;
@@ -20,18 +20,17 @@ use stitch_totals::scan_key::ScanKey;
 
 /// The cells that are read under the lock, and their expected counts.
 #[derive(Debug)]
-pub(crate) struct Dirty {
+pub(crate) struct DirtyCells {
     expected: BTreeMap<Cell, Count>,
     is_all: bool,
 }
 
-impl Dirty {
+impl DirtyCells {
     pub(crate) const fn expected(&self) -> &BTreeMap<Cell, Count> {
         &self.expected
     }
 
     /// Whether every cell that may be wrong is among them, not only a chunk of those that are known to be.
-    #[must_use]
     pub(crate) const fn is_all(&self) -> bool {
         self.is_all
     }
@@ -43,11 +42,11 @@ impl Dirty {
 /// # Errors
 /// A checkpoint is beyond the log's end, the log could not be read, or the bound has passed.
 pub(crate) async fn follow<B: Backends>(
-    held: &Held<'_, B>,
+    held: &LockedRange<'_, B>,
     cut: &Cut,
     verdicts: &Verdicts,
     chunk: Option<&Chunk>,
-) -> Result<Dirty, Unverified> {
+) -> Result<DirtyCells, Unverified> {
     let (context, follower, range) = (held.context(), held.follower, held.range());
     if rule::end_is_queried_after_the_grant() {
         let known = cut.all().partitions();
@@ -73,7 +72,7 @@ pub(crate) async fn follow<B: Backends>(
     };
     failpoint::pass("r4-touched");
     let is_all = chunk.is_none();
-    Ok(Dirty { expected, is_all })
+    Ok(DirtyCells { expected, is_all })
 }
 
 fn check_within(cut: &Offsets, ends: &Offsets) -> Result<(), Unverified> {
@@ -93,7 +92,6 @@ fn check_within(cut: &Offsets, ends: &Offsets) -> Result<(), Unverified> {
 /// The cells to read under the lock, with their expected counts: those that were judged wrong, those that the cut has
 /// passed since they were judged, and those with an event at or above the cut. All other cells were judged right, and
 /// nothing can have written to them since.
-#[must_use]
 pub fn to_read(
     totals: &RangeTotals,
     passed: Vec<Cell>,

@@ -17,7 +17,7 @@ use stitch_common::wait::within;
 
 /// What remains of a claim after its release.
 #[derive(Debug)]
-pub(crate) struct Released {
+pub(crate) struct ReleasedClaim {
     /// What was corrected, or may have been.
     pub(super) corrected: BTreeMap<Cell, Drift>,
     pub(super) waited: Duration,
@@ -30,7 +30,7 @@ pub(crate) struct Released {
 pub(crate) async fn range<B: Backends>(
     context: &RestoreContext<'_, B>,
     mut claim: Claim,
-) -> Released {
+) -> ReleasedClaim {
     let session_timeout = context.session.zookeeper().timeout();
     let released = within(context.clock, session_timeout, release(context, &mut claim)).await;
     match &released {
@@ -48,7 +48,7 @@ pub(crate) async fn range<B: Backends>(
         // The node ends with the session, which ends with this process.
         claim.lock.abandon();
     }
-    Released {
+    ReleasedClaim {
         corrected: claim.corrected,
         waited: waited.unwrap_or_default(),
         locked,

@@ -8,10 +8,10 @@ use stitch_common::check_invariant;
 use stitch_common::offset::{Offsets, Partition};
 use stitch_common::ports::{NodeState, Nodes};
 
-use super::acquire::Held;
-use super::apply::Applied;
+use super::acquire::LockedRange;
+use super::apply::AppliedCorrections;
 use super::cut::Cut;
-use super::dirty::Dirty;
+use super::dirty::DirtyCells;
 use crate::cells;
 use crate::error::Error;
 use crate::failpoint;
@@ -24,13 +24,12 @@ use stitch_totals::range_totals::RangeTotals;
 
 /// Every cell in scope of the range equals what the events below the cut add up to (I3).
 #[derive(Debug)]
-pub(crate) struct Verified {
+pub(crate) struct VerifiedRange {
     cells: usize,
 }
 
-impl Verified {
+impl VerifiedRange {
     /// The number of cells that were read under the lock.
-    #[must_use]
     pub(crate) const fn cells(&self) -> usize {
         self.cells
     }
@@ -38,8 +37,8 @@ impl Verified {
 
 /// The result of the verification.
 #[derive(Debug)]
-pub(crate) enum Checked {
-    Right(Verified),
+pub(crate) enum VerifyOutcome {
+    Right(VerifiedRange),
     /// The cells of a chunk are right; nothing is said about the other cells.
     Chunk(Vec<Cell>),
     /// These cells are still wrong: the correction that was sent, and what the cell holds now.
@@ -47,15 +46,12 @@ pub(crate) enum Checked {
 }
 
 /// Reads the corrected cells again, then everything that could invalidate the result.
-///
-/// # Errors
-/// The result is invalid, or could not be verified.
 pub(crate) async fn again<B: Backends>(
-    held: &mut Held<'_, B>,
+    held: &mut LockedRange<'_, B>,
     cut: &Cut,
-    dirty: &Dirty,
-    applied: Applied,
-) -> Result<Checked, Unverified> {
+    dirty: &DirtyCells,
+    applied: AppliedCorrections,
+) -> Result<VerifyOutcome, Unverified> {
     let context = held.context();
     let corrected = applied.corrections();
     let read = cells::read(context, corrected.iter().map(|(cell, _)| cell));
@@ -65,7 +61,7 @@ pub(crate) async fn again<B: Backends>(
         .await?;
     let wrong = still_wrong(corrected, &read);
     if !wrong.is_empty() && rule::corrected_cells_are_read_again() {
-        return Ok(Checked::Wrong(wrong));
+        return Ok(VerifyOutcome::Wrong(wrong));
     }
     check_not_passed(held, cut).await?;
     let ring = context.nodes.ring().map_err(Error::from);
@@ -79,15 +75,14 @@ pub(crate) async fn again<B: Backends>(
     failpoint::pass("r7-verified");
     if !dirty.is_all() {
         let cells = dirty.expected().keys().cloned().collect();
-        return Ok(Checked::Chunk(cells));
+        return Ok(VerifyOutcome::Chunk(cells));
     }
-    Ok(Checked::Right(Verified {
+    Ok(VerifyOutcome::Right(VerifiedRange {
         cells: dirty.expected().len(),
     }))
 }
 
 /// The corrected cells that do not hold what they should, according to what was `read`.
-#[must_use]
 pub fn still_wrong(
     corrected: &[(Cell, Drift)],
     read: &[(Cell, Count)],
@@ -104,7 +99,10 @@ pub fn still_wrong(
 }
 
 /// Checks that no checkpoint is below the cut, or has passed an event of the range.
-async fn check_not_passed<B: Backends>(held: &Held<'_, B>, cut: &Cut) -> Result<(), Unverified> {
+async fn check_not_passed<B: Backends>(
+    held: &LockedRange<'_, B>,
+    cut: &Cut,
+) -> Result<(), Unverified> {
     let (context, follower) = (held.context(), held.follower);
     let read = BaseCut::read(context);
     let now = held
@@ -132,7 +130,6 @@ async fn check_not_passed<B: Backends>(held: &Held<'_, B>, cut: &Cut) -> Result<
 }
 
 /// A partition whose checkpoint has passed an event of the range.
-#[must_use]
 pub fn passed(totals: &RangeTotals, cut: &Offsets, now: &Offsets) -> Option<Partition> {
     let spans = totals.spans_above_cut();
     let passed = spans.iter().find(|(partition, span)| {

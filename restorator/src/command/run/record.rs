@@ -10,7 +10,7 @@ use stitch_protocol::restoration::{
 
 use crate::context::RestoreContext;
 use crate::error::Error;
-use crate::restoration::Restored;
+use crate::restoration::RangeResult;
 use stitch_common::ports::Backends;
 use stitch_common::scope::Scope;
 use stitch_common::wait::within;
@@ -70,19 +70,19 @@ impl Recorder {
     pub(super) async fn range<B: Backends>(
         &mut self,
         context: &RestoreContext<'_, B>,
-        restored: &Restored,
+        result: &RangeResult,
     ) {
-        let locked = restored.locked.iter().sum::<Duration>();
-        let outcome = match &restored.outcome {
+        let locked = result.locked.iter().sum::<Duration>();
+        let outcome = match &result.outcome {
             Ok(_) => RangeOutcome::Verified {
-                corrected: u64::try_from(restored.corrected.len()).unwrap_or(u64::MAX),
+                corrected: u64::try_from(result.corrected.len()).unwrap_or(u64::MAX),
                 locked_ms: u64::try_from(locked.as_millis()).unwrap_or(u64::MAX),
             },
             Err(why) => RangeOutcome::Unverified {
                 why: why.to_string(),
             },
         };
-        self.record.ranges.insert(restored.range, outcome);
+        self.record.ranges.insert(result.range, outcome);
         if context.clock.now().since(self.written) >= WRITE_EVERY {
             let written = within(context.clock, END_BOUND, self.write(context)).await;
             if !matches!(written, Some(Ok(()))) {

@@ -15,7 +15,7 @@ use crate::limits::Exceeded;
 use crate::plan::file::Plan;
 use crate::report::run::{Cells, Planned, RangeEnd};
 use crate::report::{RangeReport, RunReport, Wrongness};
-use crate::restoration::{Restored, judged};
+use crate::restoration::{RangeResult, count_judged};
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
 use stitch_totals::log_follower::LogFollower;
@@ -61,17 +61,17 @@ impl Summary {
     }
 
     /// Adds the outcome of one range.
-    pub(super) fn add_range(&mut self, follower: &LogFollower, restored: Restored) {
-        let Restored {
+    pub(super) fn add_range(&mut self, follower: &LogFollower, result: RangeResult) {
+        let RangeResult {
             range,
             outcome,
             mut corrected,
             findings,
             waited,
             locked,
-        } = restored;
+        } = result;
         let verdicts = findings.of(range);
-        let (judged, dirty) = judged(follower, range, verdicts);
+        let (judged, dirty) = count_judged(follower, range, verdicts);
         if let Err(Unverified::IgnoresIncrements(cells) | Unverified::KeepsChanging(cells)) =
             &outcome
         {

@@ -12,7 +12,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::cell::{Amount, CellSlot, Counter, CounterName, EventTime, Granularity, Key};
-use crate::definition::{AmountSource, CounterDefinition, Definitions};
+use crate::definition::{AmountSource, Definitions};
 
 /// What one record counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -285,19 +285,6 @@ fn time(raw: &str) -> Option<EventTime> {
     let ms =
         time.timestamp().checked_mul(1000)? + i64::from(time.timestamp_subsec_millis().min(999));
     EventTime::from_ms(ms)
-}
-
-impl Increment {
-    /// The cells that this increment adds to, by its definition.
-    pub fn slots(
-        definition: &CounterDefinition,
-        time: EventTime,
-    ) -> impl Iterator<Item = CellSlot> + '_ {
-        definition
-            .granularities
-            .iter()
-            .map(move |&granularity| slot(granularity, time))
-    }
 }
 
 /// The cell of `granularity` that `time` falls into.

@@ -2,7 +2,7 @@
 
 use stitch_common::cell::{CounterName, EventTime, Granularity, Key};
 use stitch_common::definition::{AmountSource, CounterDefinition, Definitions, EventAttributes};
-use stitch_common::event::{Decoded, Decoder, Increment};
+use stitch_common::event::{Decoded, Decoder, slot};
 use stitch_common::range::RangeBits;
 
 fn definitions() -> Definitions {
@@ -41,7 +41,8 @@ fn decode(definitions: &Definitions, value: &[u8]) -> Decoded {
         assert!(range.0 < definitions.range_bits.count());
         let definition = &definitions.counters[increment.definition];
         assert_eq!(definition.name, increment.counter.name);
-        for slot in Increment::slots(definition, event.time) {
+        for &granularity in &definition.granularities {
+            let slot = slot(granularity, event.time);
             assert!(slot.granularity == Granularity::All || slot.bucket.0 <= event.time.ms());
             assert!(slot.bucket.0 >= EventTime::MIN_MS);
         }

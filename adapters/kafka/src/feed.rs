@@ -2,7 +2,7 @@
 //!
 //! The client is assigned partitions by us, never by a group. A partition is started anew by taking it from the client
 //! and giving it back at the other offset, both on the one thread that polls: the client drops what it had fetched for
-//! the earlier assignment, and no seek can cross a fetch. A pause is the same, from the place that was reached.
+//! the earlier assignment, and no seek can cross a fetch.
 
 mod fetcher;
 mod ready;
@@ -74,10 +74,6 @@ impl Feed for KafkaFeed {
 
     fn stop(&mut self, partition: Partition) -> Result<(), LogError> {
         self.command(Command::Stop { partition })
-    }
-
-    fn pause(&mut self, partition: Partition, paused: bool) -> Result<(), LogError> {
-        self.command(Command::Pause { partition, paused })
     }
 
     async fn next(&mut self) -> FeedEvent {

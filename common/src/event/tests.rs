@@ -6,7 +6,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::definition::EventAttributes;
+use crate::definition::{CounterDefinition, EventAttributes};
 use crate::range::RangeBits;
 
 fn decoder() -> Decoder {

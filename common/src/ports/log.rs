@@ -93,12 +93,6 @@ pub trait Feed {
     /// The client refused.
     fn stop(&mut self, partition: Partition) -> Result<(), LogError>;
 
-    /// Pauses or resumes fetching `partition`. What was fetched already may still arrive.
-    ///
-    /// # Errors
-    /// The client refused.
-    fn pause(&mut self, partition: Partition, paused: bool) -> Result<(), LogError>;
-
     /// The next delivery. Cancel-safe.
     ///
     /// What a feed holds ready is bounded in bytes by its configuration, whatever the backlog.

@@ -117,10 +117,6 @@ impl Feed for SimFeed {
         Ok(())
     }
 
-    fn pause(&mut self, _partition: Partition, _paused: bool) -> Result<(), LogError> {
-        Ok(())
-    }
-
     async fn next(&mut self) -> FeedEvent {
         loop {
             if let Some(event) = self.ready() {

@@ -57,8 +57,6 @@ struct Started {
 enum Flow {
     /// The client has it.
     Flowing,
-    /// The program has paused it.
-    Paused,
     /// Its next record is gone.
     Gone,
 }
@@ -136,24 +134,6 @@ impl Fetcher {
                 self.take_away(partition);
                 self.started.remove(&partition);
             }
-            Command::Pause { partition, paused } => self.pause(partition, paused),
-        }
-    }
-
-    fn pause(&mut self, partition: Partition, paused: bool) {
-        let Some(started) = self.started.get(&partition).copied() else {
-            return;
-        };
-        match (started.flow, paused) {
-            (Flow::Flowing, true) => {
-                self.take_away(partition);
-                self.set_flow(partition, Flow::Paused);
-            }
-            (Flow::Paused, false) => {
-                self.set_flow(partition, Flow::Flowing);
-                self.give(partition, started.next);
-            }
-            (Flow::Flowing, false) | (Flow::Paused, true) | (Flow::Gone, _) => {}
         }
     }
 

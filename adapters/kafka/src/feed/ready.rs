@@ -36,13 +36,6 @@ pub(super) enum Command {
         /// Which.
         partition: Partition,
     },
-    /// Stop fetching for a while, or go on.
-    Pause {
-        /// Which.
-        partition: Partition,
-        /// Stop, or go on.
-        paused: bool,
-    },
 }
 
 /// What the thread does next.
@@ -119,7 +112,6 @@ impl Ready {
                 state.runs.remove(&partition);
                 state.forget(partition);
             }
-            Command::Pause { .. } => {}
         }
         state.commands.push(command);
         drop(state);
@@ -332,13 +324,10 @@ mod tests {
         let ready = Ready::default();
         assert!(ready.command(start(ONE, 1)));
         ready.deliver(READY_BYTES_MAX, end(ONE, 1));
-        let pause = Command::Pause {
-            partition: ONE,
-            paused: true,
-        };
-        assert!(ready.command(pause));
+        let stop = Command::Stop { partition: TWO };
+        assert!(ready.command(stop));
         assert!(ready.command(start(TWO, 1)));
-        let commands = vec![start(ONE, 1), pause, start(TWO, 1)];
+        let commands = vec![start(ONE, 1), stop, start(TWO, 1)];
         assert_eq!(
             ready.work(false),
             Work::Go {

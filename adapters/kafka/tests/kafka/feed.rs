@@ -115,33 +115,6 @@ fn check(event: FeedEvent, expected: &mut BTreeMap<Partition, (AssignmentEpoch, 
 }
 
 #[tokio::test]
-async fn a_paused_partition_goes_on_where_it_stood_and_the_others_go_on_meanwhile() {
-    let topic = Topic::make(2).await;
-    let writer = topic.writer();
-    writer.write(0, 0..30_000);
-    let mut feed = topic.log.feed().await.unwrap();
-    let mut expected = BTreeMap::new();
-    for partition in [ZERO, Partition(1)] {
-        feed.start(partition, Offset(0), AssignmentEpoch(1))
-            .unwrap();
-        expected.insert(partition, (AssignmentEpoch(1), 0));
-    }
-    let mut paused = false;
-    while expected[&ZERO].1 < 30_000 {
-        paused = !paused;
-        feed.pause(ZERO, paused).unwrap();
-        let moving = if paused { Partition(1) } else { ZERO };
-        let before = expected[&moving].1;
-        if paused {
-            writer.write(1, before..before + 1);
-        }
-        while expected[&moving].1 == before {
-            check(next(&mut feed).await, &mut expected);
-        }
-    }
-}
-
-#[tokio::test]
 async fn the_end_behind_transactions_is_reached_though_their_markers_are_no_records() {
     let topic = Topic::make(1).await;
     let writer = topic.transactional_writer();

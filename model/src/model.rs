@@ -160,7 +160,7 @@ impl Model for Bounds {
     }
 }
 
-/// See [`stitch_common::invariant::Invariant::I1`], and so on.
+/// See [`stitch_common::invariant::Invariant::ExclusiveAccess`], and so on.
 pub const I1: &str = "I1";
 /// Invariant I2.
 pub const I2: &str = "I2";

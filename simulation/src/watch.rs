@@ -41,8 +41,10 @@ impl Recorder for Watcher {
         if key.name() != BROKEN {
             return Counter::noop();
         }
-        let named =
-            |invariant: &&Invariant| key.labels().any(|label| label.value() == invariant.name());
+        let named = |invariant: &&Invariant| {
+            key.labels()
+                .any(|label| label.value() == invariant.number())
+        };
         let position = Invariant::EVERY.iter().position(|one| named(&one));
         position.map_or_else(Counter::noop, |position| {
             Counter::from_arc(Arc::clone(&self.broken[position]))

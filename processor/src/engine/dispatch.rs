@@ -96,7 +96,12 @@ impl Engine {
                 .partitions
                 .get(&part.partition)
                 .is_some_and(|p| p.holds_lock());
-            check_invariant!(I6, held, "partition {} is not locked", part.partition);
+            check_invariant!(
+                SingleSender,
+                held,
+                "partition {} is not locked",
+                part.partition
+            );
             self.track(range, part.partition).sent(part.place);
         }
         if folded.amounts.is_empty() {
@@ -108,7 +113,11 @@ impl Engine {
         self.batches += 1;
         let id = BatchId(self.batches);
         let state = self.range(range);
-        check_invariant!(I1, state.holds_lock(), "range {range} is not locked");
+        check_invariant!(
+            ExclusiveAccess,
+            state.holds_lock(),
+            "range {range} is not locked"
+        );
         state.in_flight += 1;
         state
             .pending
@@ -145,7 +154,7 @@ impl Engine {
             cells,
         }) = self.in_flight.remove(&id)
         else {
-            check_invariant!(I5, false, "batch {} was answered twice", id.0);
+            check_invariant!(SentOnce, false, "batch {} was answered twice", id.0);
             return;
         };
         metrics::request(&outcome, cells);

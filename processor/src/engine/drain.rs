@@ -29,7 +29,7 @@ impl Engine {
                 continue;
             };
             check_invariant!(
-                I4,
+                ResumeAtCut,
                 track.progress(known.taken_in) >= known.written.of(range),
                 "range {range} would resume partition {partition} below its progress"
             );
@@ -248,7 +248,7 @@ impl Engine {
         }
         for range in bits.ranges() {
             check_invariant!(
-                I2,
+                CheckpointNeverAhead,
                 progress.of(range) >= known.written.of(range),
                 "progress of range {range} in partition {partition} would go back"
             );

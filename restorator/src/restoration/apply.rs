@@ -66,7 +66,7 @@ pub(crate) async fn once<B: Backends>(
         }));
     }
     let none_in_doubt = check_invariant!(
-        I5,
+        SentOnce,
         !held.claim.in_doubt,
         "range {} has corrections in doubt",
         held.range()

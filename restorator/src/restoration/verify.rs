@@ -119,10 +119,15 @@ async fn check_not_passed<B: Backends>(
     let totals = follower.totals();
     let totals = totals.of(held.range());
     let not_below = totals.check_not_behind(&now);
-    check_invariant!(I2, not_below.is_ok(), "{not_below:?}");
+    check_invariant!(CheckpointNeverAhead, not_below.is_ok(), "{not_below:?}");
     not_below.map_err(Error::from)?;
     let passed = passed(totals, cut.offsets(), &now);
-    let unpassed = check_invariant!(I2, passed.is_none(), "{passed:?} of range {}", held.range());
+    let unpassed = check_invariant!(
+        CheckpointNeverAhead,
+        passed.is_none(),
+        "{passed:?} of range {}",
+        held.range()
+    );
     match passed {
         Some(partition) if !unpassed => Err(Unverified::Passed(partition)),
         Some(_) | None => Ok(()),

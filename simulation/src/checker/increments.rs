@@ -42,7 +42,7 @@ impl World {
                 "session {session:x} sends to {} while session {holder:x} restores range {range}",
                 batch.counter
             );
-            return Err(Finding::broken(Invariant::I1, what));
+            return Err(Finding::broken(Invariant::ExclusiveAccess, what));
         }
         let parts = checker.parts_of(batch);
         for &(event, part) in &parts {
@@ -61,14 +61,14 @@ impl World {
                 let what = format!(
                     "session {session:x} sends for offset {offset} of partition {partition} without its lock"
                 );
-                return Err(Finding::broken(Invariant::I6, what));
+                return Err(Finding::broken(Invariant::SingleSender, what));
             }
             let progress = self.progress_of(partition, range);
             if offset < progress.0 && !robbed {
                 let what = format!(
                     "offset {offset} of partition {partition} is sent again in range {range}, where progress is {progress}"
                 );
-                return Err(Finding::broken(Invariant::I4, what));
+                return Err(Finding::broken(Invariant::ResumeAtCut, what));
             }
             checker.sent_again(event, part, session)?;
             let sending = Sending {
@@ -91,7 +91,7 @@ impl World {
                 "session {session:x} corrects {} without the lock of range {range}",
                 batch.counter
             );
-            return Err(Finding::broken(Invariant::I1, what));
+            return Err(Finding::broken(Invariant::ExclusiveAccess, what));
         }
         self.is_alone(session, range)?;
         let mut checker = self.checker.borrow_mut();
@@ -101,7 +101,7 @@ impl World {
             let cell = checker.cell(&batch.counter, slot);
             if checker.uncertain.contains(&(session, cell)) {
                 let what = format!("{} is corrected again, its outcome unknown", batch.counter);
-                return Err(Finding::broken(Invariant::I5, what));
+                return Err(Finding::broken(Invariant::SentOnce, what));
             }
             cells.push(cell);
         }
@@ -145,7 +145,7 @@ impl World {
                 let what = format!(
                     "session {session:x} restores range {range} while an increment of session {by:x} is on its way"
                 );
-                Err(Finding::broken(Invariant::I1, what))
+                Err(Finding::broken(Invariant::ExclusiveAccess, what))
             }
         }
     }
@@ -157,7 +157,7 @@ impl World {
                 "an increment of session {session:x} to {} lands while session {holder:x} restores range {range}",
                 batch.counter
             );
-            self.find(Finding::broken(Invariant::I1, what));
+            self.find(Finding::broken(Invariant::ExclusiveAccess, what));
         }
         self.checker.borrow_mut().landed(session, batch, self.now());
     }
@@ -210,7 +210,7 @@ impl Checker {
                     "offset {} of partition {} is sent again by session {session:x}, which was told {:?}",
                     known.offset, known.partition, sending.told
                 );
-                Err(Finding::broken(Invariant::I5, what))
+                Err(Finding::broken(Invariant::SentOnce, what))
             }
         }
     }

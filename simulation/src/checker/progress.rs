@@ -43,7 +43,7 @@ impl World {
             wrong = wrong.or(passed.err());
         }
         if let Some(what) = wrong {
-            self.find(Finding::broken(Invariant::I2, what));
+            self.find(Finding::broken(Invariant::CheckpointNeverAhead, what));
         }
     }
 }

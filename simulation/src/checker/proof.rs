@@ -93,7 +93,7 @@ impl World {
         }
         drop(checker);
         if let Some(what) = wrong {
-            self.find(Finding::broken(Invariant::I3, what));
+            self.find(Finding::broken(Invariant::VerifiedValues, what));
         }
     }
 }

@@ -1,19 +1,18 @@
-//! Rules of the protocol that can be taken out, one at a time, to see whether anybody notices: the simulation must find
-//! what is lost with each. They exist only with the feature `mutations`; in every other build nothing can be taken out,
-//! and the question whether a rule is out costs nothing.
+//! Mutations: rules of the protocol that can be removed, one at a time. The simulation must find the loss of each.
+//!
+//! They exist only with the feature `mutations`. In every other build no rule can be removed, and [`out`] is a constant.
 
 macro_rules! rules {
     ($($rule:ident $name:literal $loss:literal,)*) => {
-        /// A rule, or the part of a rule that design and architecture state by itself.
+        /// A rule, or a part of a rule that the architecture states by itself.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-
         pub enum Rule { $($rule,)* }
 
         impl Rule {
-            /// Every rule that can be taken out.
+            /// Every rule that can be removed.
             pub const EVERY: &[Self] = &[$(Self::$rule,)*];
 
-            /// Its number in the design.
+            /// Its number in the architecture.
             #[must_use]
             pub const fn number(self) -> &'static str {
                 match self { $(Self::$rule => $name,)* }
@@ -30,40 +29,40 @@ macro_rules! rules {
 
 rules! {
     PartitionLock "P1" "a partition's lock is not waited for",
-    HandOver "P1" "a partition is given back before progress is written",
-    Fence "P1" "progress is written without looking at the lock and the version",
+    HandOver "P1" "a partition is handed over before its checkpoint is written",
+    Fence "P1" "a checkpoint is written without checking the lock and the version",
     SharedLock "P2" "increments are sent without the range's shared lock",
     Lease "P3" "increments are sent without a valid lease",
-    NeverAgain "P4" "an increment of unknown outcome is sent again",
-    Answered "P5" "progress passes events that are not answered",
-    Marked "P5" "an unknown outcome counts as answered before it is marked",
-    MarkedAfter "P5" "a mark on its way answers what becomes unknown meanwhile",
-    Yield "P6" "nobody yields",
+    NeverResend "P4" "an increment of unknown outcome is sent again",
+    Acknowledged "P5" "the checkpoint passes events that are not acknowledged",
+    MarkerBeforeAck "P5" "an unknown outcome counts as acknowledged before its in-doubt marker is written",
+    MarkerCoversOwn "P5" "a marker that is being written covers outcomes that become unknown meanwhile",
+    Yield "P6" "revocation requests are ignored",
     BeginNothing "P6" "events are begun while the range yields",
-    WrittenFirst "P6" "a range is let go before progress is written",
-    SettledFirst "P6" "a range is let go before what was begun is settled",
-    ResumeThere "P7" "a range resumes below its own progress",
-    LeaveUnlisted "P8" "the member node goes although connections are listed",
-    LeaveSettled "P8" "the member node goes although something is unsettled",
-    KeepPlaces "P8" "places in the queues of ranges go before the session although something is unsettled",
-    MarksAfterCut "R1" "marks and tombstones are read before the base cut",
-    CalmBeforeRead "R1" "cells are read although marks or tombstones are there",
-    EndAfterRead "R1" "the log's end is not asked after the cells were read",
+    WrittenFirst "P6" "a range is released before the checkpoint is written",
+    DrainedFirst "P6" "a range is released before what was begun has drained",
+    ResumeAtCheckpoint "P7" "a range resumes below its own checkpoint",
+    LeaveUnlisted "P8" "the member node is deleted although connections are listed",
+    LeaveWithoutDoubt "P8" "the member node is deleted although something is in doubt",
+    KeepLockEntries "P8" "lock entries of ranges are deleted before the session ends although something is in doubt",
+    MarkersAfterCut "R1" "in-doubt markers and dead members are read before the base cut",
+    QuiescenceBeforeRead "R1" "cells are read although there are in-doubt markers or dead members",
+    EndAfterRead "R1" "the log's end is not read after the cells",
     WaitGranted "R2" "the exclusive lock is not waited for",
-    CalmAfterGrant "R2" "no calm is awaited after the grant",
+    QuiescenceAfterGrant "R2" "quiescence is not awaited after the grant",
     CutUnderLock "R3" "the cut is not read under the lock",
-    EndAfterGrant "R4" "the log's end is not asked after the grant",
-    TouchedBeyond "R4" "cells with events beyond the cut are not touched",
+    EndAfterGrant "R4" "the log's end is not read after the grant",
+    DirtyBeyondCut "R4" "cells with events beyond the cut are not dirty",
     ReadAll "R5" "cells are read at a quorum",
     ReadWrong "R5" "cells that were judged wrong are not read under the lock",
     CorrectOnce "R6" "a correction of unknown outcome is sent again",
-    CalmAfterUnknown "R6" "no calm is awaited after a correction of unknown outcome",
+    QuiescenceAfterUnknown "R6" "quiescence is not awaited after a correction of unknown outcome",
     ReadAgain "R7" "corrected cells are not read again",
-    MarkFirst "R8" "an exclusive lock goes without a mark for what is unsettled",
-    CalmStretch "calm" "a calm needs no stretch of time",
-    CalmListed "calm" "a calm does not look at connections",
-    CalmSilence "calm" "a calm does not mind silent nodes",
-    CalmEpoch "calm" "a calm does not mind a new epoch of ZooKeeper",
+    MarkerFirst "R8" "an exclusive lock is released without a marker for what is in doubt",
+    QuiescencePeriod "quiescence" "the barrier needs no quiet period",
+    QuiescenceConnections "quiescence" "the barrier ignores connections",
+    QuiescenceSilence "quiescence" "the barrier ignores silent nodes",
+    QuiescenceEpoch "quiescence" "the barrier ignores a new epoch of ZooKeeper",
 }
 
 #[cfg(feature = "mutations")]
@@ -71,20 +70,20 @@ std::thread_local! {
     static OUT: std::cell::Cell<Option<Rule>> = const { std::cell::Cell::new(None) };
 }
 
-/// Takes this rule out for everything that runs on this thread; none for the product as it is.
+/// Removes this rule for everything that runs on this thread; `None` restores every rule.
 #[cfg(feature = "mutations")]
 pub fn take_out(rule: Option<Rule>) {
     OUT.set(rule);
 }
 
-/// Whether this rule is out.
+/// Whether this rule is removed.
 #[cfg(feature = "mutations")]
 #[must_use]
 pub fn out(rule: Rule) -> bool {
     OUT.get() == Some(rule)
 }
 
-/// Whether this rule is out: never in this build.
+/// Whether this rule is removed: never in this build.
 #[cfg(not(feature = "mutations"))]
 #[must_use]
 pub const fn out(_rule: Rule) -> bool {

@@ -112,7 +112,7 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
         // While anything is unsettled nobody may be granted a range before the tombstone tells of it: both come with the
         // session's end.
         match &ended {
-            Ok(Ended::Unsettled(_)) if !out(Rule::KeepPlaces) => self.abandon(),
+            Ok(Ended::Unsettled(_)) if !out(Rule::KeepLockEntries) => self.abandon(),
             Ok(_) => self.let_go().await,
             Err(_) => self.abandon(),
         }

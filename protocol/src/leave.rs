@@ -42,7 +42,7 @@ pub async fn leave<S: Session, C: Clock, Q: Cql>(
     let member = session.member();
     store.close().await;
     let departure = match in_doubt {
-        Some(why) if !out(Rule::LeaveSettled) => LeaveOutcome::Dead { why },
+        Some(why) if !out(Rule::LeaveWithoutDoubt) => LeaveOutcome::Dead { why },
         Some(_) | None => match unlisted(cql, &member, session.clock(), bound).await {
             Err(why) if !out(Rule::LeaveUnlisted) => LeaveOutcome::Dead { why },
             Ok(()) | Err(_) => match membership::leave(&session).await {

@@ -171,7 +171,7 @@ impl Engine {
                 state.trouble = None;
                 self.answer(range, &counter, &parts, AckTracker::applied);
             }
-            Outcome::Unknown(cause) if out(Rule::NeverAgain) => {
+            Outcome::Unknown(cause) if out(Rule::NeverResend) => {
                 tracing::debug!(%range, %cause, "outcome unknown, and the rule against it is out");
                 self.came_back(range, &counter, parts);
             }
@@ -190,7 +190,7 @@ impl Engine {
                 }
                 let state = self.range(range);
                 match &mut state.marking {
-                    Some(marking) if out(Rule::MarkedAfter) => marking.extend(&parts),
+                    Some(marking) if out(Rule::MarkerCoversOwn) => marking.extend(&parts),
                     Some(_) | None => state.unmarked.extend(&parts),
                 }
                 self.held.bytes -= Self::weight(&counter) * parts.len();

@@ -156,7 +156,7 @@ impl Engine {
         let state = self.range(range);
         if state.marking.is_none() && !state.unmarked.is_empty() {
             state.marking = Some(std::mem::take(&mut state.unmarked));
-            if out(Rule::Marked) {
+            if out(Rule::MarkerBeforeAck) {
                 return self.marked(range);
             }
             self.commands.push(Command::Marker(range));

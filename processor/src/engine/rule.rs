@@ -11,7 +11,7 @@ use super::range::LockState;
 /// Whether an event at `offset` is counted here: a range that resumed above it has answered it already (rule P7).
 #[must_use]
 pub fn is_counted(resumed: Offset, offset: Offset) -> bool {
-    resumed <= offset || out(Rule::ResumeThere)
+    resumed <= offset || out(Rule::ResumeAtCheckpoint)
 }
 
 /// Whether a part may be sent (rules P1, P2, P6): only with the locks of its range and of its partition; and where one
@@ -32,7 +32,7 @@ pub fn may_begin(
 /// were taken in; never below where it resumed.
 #[must_use]
 pub fn answered(track: Option<&AckTracker>, taken_in: Offset, resumed: Offset) -> Offset {
-    if out(Rule::Answered) {
+    if out(Rule::Acknowledged) {
         return taken_in.max(resumed);
     }
     let answered = track.map_or(taken_in, |track| track.progress(taken_in));
@@ -43,7 +43,7 @@ pub fn answered(track: Option<&AckTracker>, taken_in: Offset, resumed: Offset) -
 /// on its way.
 #[must_use]
 pub fn is_settled<'a>(at_rest: bool, tracks: impl IntoIterator<Item = &'a AckTracker>) -> bool {
-    if out(Rule::SettledFirst) {
+    if out(Rule::DrainedFirst) {
         return true;
     }
     at_rest && tracks.into_iter().all(AckTracker::is_settled)

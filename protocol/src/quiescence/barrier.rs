@@ -217,7 +217,7 @@ impl<'a> Barrier<'a> {
     fn has_new_epoch(&mut self, round: &SampleRound) -> bool {
         let Ok(epoch) = round.epoch else { return false };
         let before = self.epoch.replace(epoch);
-        before.is_some_and(|before| before != epoch) && !out(Rule::CalmEpoch)
+        before.is_some_and(|before| before != epoch) && !out(Rule::QuiescenceEpoch)
     }
 
     /// Notes that the node was asked; for how long it may have been frozen unseen, if it was asked before.
@@ -259,7 +259,7 @@ impl<'a> Barrier<'a> {
                     .into_iter()
                     .collect()
             }
-            SampleResult::Silent if out(Rule::CalmSilence) => Vec::new(),
+            SampleResult::Silent if out(Rule::QuiescenceSilence) => Vec::new(),
             SampleResult::Silent => {
                 let track = self.nodes.get(&node.id);
                 let since = track.and_then(|track| track.silent_since);
@@ -275,7 +275,7 @@ impl<'a> Barrier<'a> {
 
     fn connected(&self, node: &NodeAddress, connection: &Connection) -> Option<Blocker> {
         let member = MemberId::from_node_name(connection.client_id.as_deref()?)?;
-        if out(Rule::CalmListed) {
+        if out(Rule::QuiescenceConnections) {
             return None;
         }
         let hinders = self.dead.contains(&member) && !(self.declared_dead.member_gone)(&member);
@@ -326,7 +326,7 @@ impl<'a> Barrier<'a> {
         if let (Some(quiet_period), Some(asked)) = (self.quiet_period, asked) {
             let needed = self.bound().total() + quiet_period.unseen_longest;
             let passed = asked.since(quiet_period.began);
-            if passed < needed && !out(Rule::CalmStretch) {
+            if passed < needed && !out(Rule::QuiescencePeriod) {
                 blockers.push(Blocker::QuietPeriod {
                     left: needed.saturating_sub(passed),
                 });

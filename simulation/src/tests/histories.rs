@@ -49,9 +49,9 @@ mod without {
 
     #[test]
     fn a_history_that_fails_is_made_smaller_and_fails_in_the_same_way() {
-        let rule = Some(Rule::NeverAgain);
+        let rule = Some(Rule::NeverResend);
         take_out(rule);
-        let found = one(Rule::NeverAgain, 1, 200, 1).found;
+        let found = one(Rule::NeverResend, 1, 200, 1).found;
         let (seed, _, finding) = found.expect("the loss of this rule is found soon");
         let history = History::of(seed);
         let smaller = shrink(&history);

@@ -1,5 +1,4 @@
-//! `check`: are the three servers within reach, and set as they must be? One finding a thing, with the way out.
-//! Changes nothing.
+//! `check`: checks the configuration and the three servers. One finding for each property, with help. Changes nothing.
 
 mod cassandra;
 mod kafka;
@@ -18,7 +17,7 @@ use stitch_common::user_error::UserError;
 use stitch_kafka::KafkaLog;
 use stitch_protocol::namespace::{self, Error};
 
-/// What was found.
+/// The report of `check`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Findings {
     findings: Vec<Finding>,
@@ -26,7 +25,7 @@ pub struct Findings {
     failure: Option<UserError>,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Finding {
     verdict: Verdict,
@@ -35,7 +34,6 @@ struct Finding {
     help: Option<String>,
 }
 
-/// How it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Verdict {
@@ -96,7 +94,7 @@ impl Findings {
             1 => UserError::new(&first.message, first.help.as_deref().unwrap_or_default()),
             _ => UserError::new(
                 format!("{several} things are wrong, the first: {}", first.message),
-                "follow the way out of each finding",
+                "follow the help of each finding",
             ),
         });
         self.failure = failure;
@@ -104,7 +102,7 @@ impl Findings {
     }
 }
 
-/// Looks at everything that a processor and a restorator need.
+/// Checks everything that a processor and a restorator need.
 pub async fn check(config: &Config) -> Findings {
     let mut findings = Findings::default();
     findings.ok(format!(
@@ -120,37 +118,37 @@ pub async fn check(config: &Config) -> Findings {
         cassandra::check(config, &cql),
         kafka::check(config, log.as_ref()),
     );
-    let (in_zookeeper, seen) = zookeeper;
-    let (in_cassandra, settings) = cassandra;
-    findings.append(in_zookeeper);
-    findings.append(in_cassandra);
+    let (zookeeper, session) = zookeeper;
+    let (cassandra, settings) = cassandra;
+    findings.append(zookeeper);
+    findings.append(cassandra);
     findings.append(kafka);
-    if let (Some(seen), Some(settings)) = (&seen, &settings) {
-        findings.append(cassandra::calm(
+    if let (Some(session), Some(settings)) = (&session, &settings) {
+        findings.append(cassandra::quiescence(
             config,
-            seen.session_timeout_longest,
+            session.longest_timeout,
             settings,
         ));
     }
-    if let (Some(seen), Ok(log)) = (&seen, &log)
-        && seen.is_initialised
+    if let (Some(session), Ok(log)) = (&session, &log)
+        && session.is_initialised
     {
-        agreement(config, seen, &cql, log, &mut findings).await;
+        agreement(config, session, &cql, log, &mut findings).await;
     }
-    if let Some(seen) = seen {
-        seen.close().await;
+    if let Some(session) = session {
+        session.close().await;
     }
     findings.closed()
 }
 
 async fn agreement(
     config: &Config,
-    seen: &zookeeper::Seen,
+    session: &zookeeper::CheckSession,
     cql: &ScyllaCql<SystemClock>,
     log: &KafkaLog,
     findings: &mut Findings,
 ) {
-    match namespace::validate(&seen.session, cql, log, config).await {
+    match namespace::validate(&session.session, cql, log, config).await {
         Ok(agreement) if agreement.trimmed.is_empty() => {
             findings.ok("namespace: definitions, log and table agree with this configuration");
         }
@@ -161,8 +159,8 @@ async fn agreement(
                     "namespace: the log has lost the beginning of the partitions {}",
                     partitions.join(" ")
                 ),
-                "what they add up to cannot be told any more: bring the records back, or start a new namespace; keep the \
-                 next log without retention",
+                "their totals can no longer be computed: bring the records back, or start a new namespace; keep the next \
+                 log without a retention limit",
             );
         }
         Err(Error::Disagreement(failure)) => findings.failed(failure),
@@ -210,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_warning_is_told_and_only_what_is_wrong_fails() {
+    fn a_warning_is_reported_and_only_wrong_findings_fail() {
         let mut findings = Findings::default();
         findings.ok("a");
         findings.warn("b", "do c");

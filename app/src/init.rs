@@ -1,5 +1,5 @@
-//! `init`: makes what a namespace needs, or sees that it is there and agrees. Nothing that exists is changed, so it may
-//! be run again at any time, and by several at once.
+//! `init`: creates what a namespace needs, or checks that it exists and agrees. Never changes existing objects, so it may
+//! be repeated at any time, and run by several processes at once.
 
 mod report;
 mod update;
@@ -7,13 +7,13 @@ mod update;
 use std::collections::BTreeMap;
 
 use self::report::Initialised;
-use stitch_cassandra::{Ensured, Replication, Schema, SchemaError, ScyllaCql};
+use stitch_cassandra::{EnsureOutcome, Replication, Schema, SchemaError, ScyllaCql};
 use stitch_common::clock::SystemClock;
 use stitch_common::config::Config;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{EventLog, Fingerprint, TableIdentity, ZooKeeper};
 use stitch_common::user_error::UserError;
-use stitch_kafka::{KafkaLog, Made};
+use stitch_kafka::{KafkaLog, TopicCreation};
 use stitch_protocol::definition_node::{self, Defined, NamespaceRecord};
 use stitch_protocol::namespace::{
     ObservedNamespace, definitions_differ, identity_differs, remember_log,
@@ -26,16 +26,16 @@ use stitch_zookeeper::ZooKeeperSession;
 /// The session of an `init`.
 pub(super) type InitSession = NamespaceSession<ZooKeeperSession, SystemClock>;
 
-/// What is asked of `init`.
+/// The options of `init`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// How a missing keyspace is made.
+    /// Replication of a keyspace that has to be created.
     pub replication: Option<Replication>,
-    /// Take up added counters.
+    /// Accept added counters.
     pub update: bool,
 }
 
-/// The servers, all reached before anything is changed.
+/// The connected servers: all are reached before anything is changed.
 struct Init<'a> {
     config: &'a Config,
     request: &'a Request,
@@ -44,10 +44,10 @@ struct Init<'a> {
     session: InitSession,
 }
 
-/// Makes the namespace, or sees that it agrees with `config`.
+/// Creates the namespace, or checks that it agrees with `config`.
 ///
 /// # Errors
-/// A server could not be asked, or has something that cannot be used. Cut short, it is run again.
+/// A server does not answer, or has something unusable. If cancelled, run it again.
 pub async fn init(config: &Config, request: &Request) -> Result<Initialised, UserError> {
     let log = KafkaLog::new(&config.kafka)?;
     if log.describe(&config.kafka.topic).await?.is_none() {
@@ -55,8 +55,8 @@ pub async fn init(config: &Config, request: &Request) -> Result<Initialised, Use
     }
     let schema = ScyllaCql::new(config, SystemClock).connect_schema().await?;
     let zookeeper = &config.zookeeper;
-    let keeper = ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout);
-    let session = keeper.connect().await?;
+    let client = ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout);
+    let session = client.connect().await?;
     let init = Init {
         config,
         request,
@@ -64,15 +64,15 @@ pub async fn init(config: &Config, request: &Request) -> Result<Initialised, Use
         schema,
         session: NamespaceSession::new(session, SystemClock, Paths::new(&config.namespace)),
     };
-    let done = init.run().await;
+    let result = init.run().await;
     init.session.close().await;
-    done
+    result
 }
 
 fn no_topic(topic: &str) -> UserError {
     let what = format!("there is no topic \"{topic}\" in Kafka");
     let help = format!(
-        "create it with as many partitions as processors may ever share the work, and without retention: \
+        "create it with as many partitions as there may ever be processors, and without a retention limit: \
          kafka-topics.sh --create --topic {topic} --partitions 12 --config retention.ms=-1"
     );
     UserError::new(what, help)
@@ -94,7 +94,7 @@ impl Init<'_> {
                 return Ok(report.differs(self.config, difference));
             }
         }
-        // Before the log is looked at: whoever keeps a record meanwhile has seen one that this look may have missed.
+        // Before the log is read: a fingerprint that another process stores meanwhile may be of a record missed here.
         let first_records = log_node::read_all(&self.session).await?;
         let log = self.log.identity().await?;
         let bounds = self.log.bounds(&self.log.partitions().await?).await?;
@@ -114,17 +114,17 @@ impl Init<'_> {
         {
             return Ok(report.differs(self.config, difference));
         }
-        self.make(known, found, &first_records, report).await
+        self.create(known, found, &first_records, report).await
     }
 
-    /// The table: made if there is no namespace yet, only looked at otherwise.
+    /// The table: created if there is no namespace yet, otherwise only checked.
     async fn table(
         &self,
         known: Option<&Defined>,
         report: &mut Initialised,
     ) -> Result<TableIdentity, SchemaError> {
         if known.is_some() {
-            self.schema.look().await?;
+            self.schema.check().await?;
         }
         let ensured = self
             .schema
@@ -132,24 +132,24 @@ impl Init<'_> {
             .await?;
         let table = format!("table {}.counts", self.config.cassandra.keyspace);
         match ensured {
-            Ensured::Created | Ensured::Claimed => report.created(table),
-            Ensured::Agreed => report.agrees(table),
+            EnsureOutcome::Created | EnsureOutcome::Claimed => report.created(table),
+            EnsureOutcome::Unchanged => report.agrees(table),
         }
-        self.schema.look().await
+        self.schema.check().await
     }
 
-    /// Topic of rejects and ZooKeeper, `/definition` last: a namespace that has it is complete.
-    async fn make(
+    /// Creates the dead-letter topic and the ZooKeeper nodes, `/definition` last: a namespace that has it is complete.
+    async fn create(
         &self,
         known: Option<Defined>,
         found: ObservedNamespace,
         first_records: &BTreeMap<Partition, Fingerprint>,
         mut report: Initialised,
     ) -> Result<Initialised, UserError> {
-        let rejected = format!("topic {}", self.config.kafka.dead_letter_topic());
+        let dead_letters = format!("topic {}", self.config.kafka.dead_letter_topic());
         match self.log.create_dead_letter_topic().await? {
-            Made::Now => report.created(rejected),
-            Made::Before => report.agrees(rejected),
+            TopicCreation::Created => report.created(dead_letters),
+            TopicCreation::Existed => report.agrees(dead_letters),
         }
         self.session.make_directories().await?;
         let record = NamespaceRecord {
@@ -176,10 +176,10 @@ impl Init<'_> {
             (None, None) if is_new => report.created(definition),
             (None, None) => report.agrees(definition),
             (Some(_), None) if self.request.update && !is_new => {
-                update::take_up(self.config, &self.session, &defined).await?;
+                update::apply(self.config, &self.session, &defined).await?;
                 report.updated(definition);
             }
-            // Somebody else has made the namespace at the same moment.
+            // Another process has created the namespace at the same moment.
             (Some(difference), _) | (None, Some(difference)) => {
                 return Ok(report.differs(self.config, difference));
             }
@@ -201,6 +201,6 @@ fn table_failure(error: SchemaError, is_known: bool) -> UserError {
         UserError::from(error).message
     );
     let help = "point cassandra at the cluster and the keyspace of this namespace, or restore the table from a backup; \
-                   if its counts are gone for good, make a new namespace, which counts the whole log";
+                   if its counts are lost, create a new namespace, which counts the whole log";
     UserError::new(what, help)
 }

@@ -1,115 +1,114 @@
-//! What an error of the driver says about an increment (rule P4), and about a read.
+//! Classifies the driver's errors: the outcome of an increment (rule P4), and whether a read can be retried.
 //!
-//! *Not applied* is said only where the request never left, or where Cassandra refuses before it executes; everything
-//! doubtful is *unknown*, and so is every variant that a later driver may add. A batch lies in one Cassandra
-//! partition: over several, `Unavailable` for the second could follow the first one's application.
+//! *Not applied* is returned only where the request was never sent, or where Cassandra refuses before executing;
+//! everything else is *unknown*, and so is every variant that a later driver may add. A batch is within one Cassandra
+//! partition: with several, `Unavailable` for the second could follow the application of the first.
 
 use scylla::errors::{BadQuery, DbError, ExecutionError, RequestAttemptError};
 
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::StoreError;
 
-/// What became of an increment that ended with `error`.
+/// The outcome of an increment that ended with `error`.
 #[must_use]
 pub fn increment(error: &ExecutionError) -> Outcome {
-    let standing = standing(error);
     let cause = Cause::of(error);
-    match standing {
-        Standing::NotApplied => Outcome::NotApplied(cause),
-        Standing::Refused => Outcome::Refused(cause),
-        Standing::Unknown => Outcome::Unknown(cause),
+    match verdict(error) {
+        Verdict::NotApplied => Outcome::NotApplied(cause),
+        Verdict::Refused => Outcome::Refused(cause),
+        Verdict::Unknown => Outcome::Unknown(cause),
     }
 }
 
-/// Whether a read that ended with `error` is worth another try.
+/// The error of a read; [`StoreError::Unavailable`] if a retry can help.
 #[must_use]
 pub fn read(error: &ExecutionError) -> StoreError {
-    match standing(error) {
-        Standing::NotApplied | Standing::Unknown => StoreError::Unavailable(error.to_string()),
-        Standing::Refused => StoreError::Refused(error.to_string()),
+    match verdict(error) {
+        Verdict::NotApplied | Verdict::Unknown => StoreError::Unavailable(error.to_string()),
+        Verdict::Refused => StoreError::Refused(error.to_string()),
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum Verdict {
     NotApplied,
     Refused,
     Unknown,
 }
 
-fn standing(error: &ExecutionError) -> Standing {
+fn verdict(error: &ExecutionError) -> Verdict {
     match error {
         ExecutionError::BadQuery(bad) => of_bad_query(bad),
         // Nothing was sent: no node to send to, no connection, no statement id.
         ExecutionError::EmptyPlan
         | ExecutionError::PrepareError(_)
-        | ExecutionError::ConnectionPoolError(_) => Standing::NotApplied,
+        | ExecutionError::ConnectionPoolError(_) => Verdict::NotApplied,
         ExecutionError::LastAttemptError(attempt) => of_attempt(attempt),
         // The frame may be queued in the driver, in either kernel or in the server, and none of them drops it.
-        ExecutionError::RequestTimeout(_) => Standing::Unknown,
+        ExecutionError::RequestTimeout(_) => Verdict::Unknown,
         // These follow an answer that was not an error.
         ExecutionError::UseKeyspaceError(_)
         | ExecutionError::SchemaAgreementError(_)
-        | ExecutionError::MetadataError(_) => Standing::Unknown,
-        _ => Standing::Unknown,
+        | ExecutionError::MetadataError(_) => Verdict::Unknown,
+        _ => Verdict::Unknown,
     }
 }
 
-/// The values do not fit the statement: nothing was sent, and the same values never will fit.
-fn of_bad_query(error: &BadQuery) -> Standing {
+/// The values do not fit the statement: nothing was sent, and the same values will never fit.
+fn of_bad_query(error: &BadQuery) -> Verdict {
     match error {
         BadQuery::PartitionKeyExtraction
         | BadQuery::SerializationError(_)
         | BadQuery::ValuesTooLongForKey(..)
-        | BadQuery::TooManyQueriesInBatchStatement(_) => Standing::Refused,
-        _ => Standing::Unknown,
+        | BadQuery::TooManyQueriesInBatchStatement(_) => Verdict::Refused,
+        _ => Verdict::Unknown,
     }
 }
 
-fn of_attempt(error: &RequestAttemptError) -> Standing {
+fn of_attempt(error: &RequestAttemptError) -> Verdict {
     match error {
         RequestAttemptError::SerializationError(_)
-        | RequestAttemptError::CqlRequestSerialization(_) => Standing::Refused,
-        // Unprepared means not executed, and what then failed was only to prepare it again.
+        | RequestAttemptError::CqlRequestSerialization(_) => Verdict::Refused,
+        // Unprepared means not executed; only preparing it again failed.
         RequestAttemptError::UnableToAllocStreamId
         | RequestAttemptError::RepreparedIdChanged { .. }
-        | RequestAttemptError::RepreparedIdMissingInBatch => Standing::NotApplied,
+        | RequestAttemptError::RepreparedIdMissingInBatch => Verdict::NotApplied,
         RequestAttemptError::DbError(error, _) => of_answer(error),
-        // The same error stands for "never handed to the writer" and for "the answer was lost".
-        RequestAttemptError::BrokenConnectionError(_) => Standing::Unknown,
-        // There was an answer, and it cannot be read.
+        // The same error means "never handed to the writer" and "the answer was lost".
+        RequestAttemptError::BrokenConnectionError(_) => Verdict::Unknown,
+        // An answer came, but it cannot be parsed.
         RequestAttemptError::BodyExtensionsParseError(_)
         | RequestAttemptError::CqlResultParseError(_)
         | RequestAttemptError::CqlErrorParseError(_)
         | RequestAttemptError::UnexpectedResponse(_)
-        | RequestAttemptError::NonfinishedPagingState => Standing::Unknown,
-        _ => Standing::Unknown,
+        | RequestAttemptError::NonfinishedPagingState => Verdict::Unknown,
+        _ => Verdict::Unknown,
     }
 }
 
-fn of_answer(error: &DbError) -> Standing {
+fn of_answer(error: &DbError) -> Verdict {
     match error {
-        // Refused before it was executed, and would be again: a batch that is too large is `Invalid`.
+        // Refused before execution, and would be again: a batch that is too large is `Invalid`.
         DbError::SyntaxError
         | DbError::Invalid
         | DbError::Unauthorized
         | DbError::AuthenticationError
-        | DbError::ConfigError => Standing::Refused,
-        // Refused before it was executed. `Unavailable` is found before a single partition's mutation is sent on.
+        | DbError::ConfigError => Verdict::Refused,
+        // Refused before execution. `Unavailable` is detected before the mutation of a single partition is sent to replicas.
         DbError::Unavailable { .. } | DbError::IsBootstrapping | DbError::Unprepared { .. } => {
-            Standing::NotApplied
+            Verdict::NotApplied
         }
         DbError::RateLimitReached {
             rejected_by_coordinator,
             ..
         } => {
             if *rejected_by_coordinator {
-                Standing::NotApplied
+                Verdict::NotApplied
             } else {
-                Standing::Unknown
+                Verdict::Unknown
             }
         }
-        // `Overloaded` is also said by the counter's leader when it cannot keep a hint: after it applied the increment.
+        // A counter's leader also answers `Overloaded` when it cannot store a hint, after applying the increment.
         // A write timeout with no reply received does not mean that the leader did not apply it.
         DbError::Overloaded
         | DbError::WriteTimeout { .. }
@@ -121,8 +120,8 @@ fn of_answer(error: &DbError) -> Standing {
         | DbError::TruncateError
         | DbError::FunctionFailure { .. }
         | DbError::AlreadyExists { .. }
-        | DbError::Other(_) => Standing::Unknown,
-        _ => Standing::Unknown,
+        | DbError::Other(_) => Verdict::Unknown,
+        _ => Verdict::Unknown,
     }
 }
 

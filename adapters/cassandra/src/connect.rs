@@ -1,4 +1,4 @@
-//! What every driver session of Stitch has in common: who it says it is, and when it takes a connection for dead.
+//! The common settings of every driver session: its identity, timeouts and keepalive.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use stitch_common::ports::StoreError;
 /// How long a node may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a read is waited for at least: nothing hangs on giving it up early, and a server gives it up itself.
+/// The least timeout of a read: nothing depends on giving it up early, and servers time reads out themselves.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A session that every node lists under `client_id`.
@@ -39,8 +39,8 @@ pub(super) fn builder(
         .driver_config_reporting(false)
         .pool_size(PoolSize::PerHost(pool))
         .connection_timeout(CONNECT_TIMEOUT)
-        // Condition 2 of a calm counts on these: a live process closes a connection that is cut off from its node,
-        // and what its kernel still held goes with it.
+        // Condition 2 of the quiescence barrier relies on these: a live process closes a connection that is cut off from
+        // its node, and the data still in its kernel is discarded with it.
         .keepalive_interval(cassandra.keepalive_interval)
         .keepalive_timeout(cassandra.keepalive_timeout)
         .tcp_zero_linger()
@@ -54,7 +54,7 @@ pub(super) fn builder(
     builder
 }
 
-/// Connects; that no node answers is worth another try, all else is not.
+/// Connects. A retry can help if no node answers, otherwise not.
 pub(super) async fn session(
     builder: SessionBuilder,
     cassandra: &Cassandra,
@@ -67,15 +67,17 @@ pub(super) async fn session(
             }
             NewSessionError::FailedToResolveAnyHostname(_)
             | NewSessionError::MetadataError(_)
-            | NewSessionError::UseKeyspaceError(_) => {
-                StoreError::Unavailable(format!("none of the nodes {nodes} lets us in: {error}"))
-            }
-            _ => StoreError::Unavailable(format!("none of the nodes {nodes} lets us in: {error}")),
+            | NewSessionError::UseKeyspaceError(_) => StoreError::Unavailable(format!(
+                "none of the nodes {nodes} accepts a session: {error}"
+            )),
+            _ => StoreError::Unavailable(format!(
+                "none of the nodes {nodes} accepts a session: {error}"
+            )),
         }
     })
 }
 
-/// Where requests go: to a replica, and never to another data centre than the configured one.
+/// Sends requests to a replica, and never to another data centre than the configured one.
 pub(super) fn balancing(cassandra: &Cassandra) -> Arc<dyn LoadBalancingPolicy> {
     let builder = DefaultPolicy::builder()
         .token_aware(true)
@@ -86,7 +88,7 @@ pub(super) fn balancing(cassandra: &Cassandra) -> Arc<dyn LoadBalancingPolicy> {
     }
 }
 
-/// For reads, which may be repeated. Increments override every bit of it that matters to them.
+/// For reads, which may be repeated. Increments override every setting that matters to them.
 fn reading_profile(cassandra: &Cassandra) -> ExecutionProfileHandle {
     ExecutionProfile::builder()
         .consistency(Consistency::LocalQuorum)

@@ -1,9 +1,16 @@
-//! Cassandra: the only importer of its driver.
+//! The Cassandra adapter: implements the ports of `stitch_common::ports` to the counter store. The only crate that
+//! depends on the driver.
 //!
-//! [`ScyllaCql`] makes the two sessions that a member has: [`ScyllaStore`], which increments and reads, and
-//! [`ScyllaNodes`], which looks at the nodes one by one and never changes the store. [`ScyllaReader`] reads counts for
-//! people who look at them. [`Schema`] makes the table and says whether one that exists is ours. What a driver's error
-//! says about an increment stands in [`classify`].
+//! Start with [`ScyllaCql`], which opens the two sessions of a member:
+//! - [`ScyllaStore`] increments, reads and scans cells; increments only under a valid permit;
+//! - [`ScyllaNodes`] queries the nodes one by one for the quiescence barrier, and never changes the store.
+//!
+//! [`ScyllaReader`] reads counts for the API. [`Schema`] creates the table, and checks that an existing one is as wanted
+//! and owned by this namespace. [`classify`] decides what a driver's error says about an increment; `statements` and
+//! [`schema`] have every CQL string.
+//!
+//! Not here: when to send, when to read, and what the barrier makes of its samples. The crates above the ports decide
+//! that.
 
 pub mod schema;
 pub mod table;
@@ -12,15 +19,20 @@ mod token;
 mod statements;
 pub mod classify;
 mod connect;
-mod listed;
+mod client_registration;
 pub mod session;
 mod read;
 mod scan;
 pub mod reader;
 pub mod nodes;
 
+/// The server that Stitch needs: earlier ones have no `system_views.clients.client_options`, and some lack
+/// `system_views.gossip_info` and the setting `native_transport_timeout`. Without these no barrier can be awaited, and
+/// connecting is refused.
+pub const REQUIRED_SERVER: &str = "Apache Cassandra 5.0 or later";
+
 pub use nodes::ScyllaNodes;
 pub use reader::{BucketSpan, ScyllaReader};
-pub use schema::{Claim, Replication};
+pub use schema::{Replication, TableOwner};
 pub use session::{ScyllaCql, ScyllaStore};
-pub use table::{Ensured, Schema, SchemaError};
+pub use table::{EnsureOutcome, Schema, SchemaError};

@@ -1,6 +1,6 @@
-//! Looks at the nodes one by one. Each is asked through a session of its own that knows no other node, so that an
-//! answer is that node's own; a session that failed is dropped, and the next question makes a new one. None of them
-//! ever changes the store, and nodes list them under an id that is no member's.
+//! Queries the nodes one by one. Each has a session of its own that knows no other node, so that an answer is that
+//! node's own. A session that failed is dropped, and the next query opens a new one. None of them ever changes the
+//! store, and nodes list them under an id that is not a member's.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -15,37 +15,37 @@ use scylla::client::session::Session;
 use scylla::statement::Statement;
 use uuid::Uuid;
 
-use super::{listed, statements, table};
+use super::{client_registration, statements, table};
 use stitch_common::clock::Clock;
 use stitch_common::config::Cassandra;
 use stitch_common::ports::{
     Connection, NodeAddress, NodeId, NodeSettings, NodeState, Nodes, Probe, StoreError,
 };
 
-mod heard;
+mod gossip_liveness;
 mod ring;
 mod sessions;
 mod settings;
 
-use heard::Heard;
-use ring::{Gossip, Told, View};
+use gossip_liveness::GossipLiveness;
+use ring::{Gossip, PeerRow, View};
 use sessions::Sessions;
 
-/// Under which id nodes list these sessions.
+/// The id under which nodes list these sessions.
 pub const OBSERVER_ID: &str = "stitch-observer";
-/// How long those are waited for who tell of the ring later than others. Below the bound of a calm's round, so that one
-/// silent node does not keep the others from being asked in time.
+/// How long slower nodes may take to answer with their view of the ring. Below the bound of a barrier's sample round, so
+/// that one silent node does not keep the others from being sampled in time.
 const RING_BOUND: Duration = Duration::from_millis(800);
-/// How long one node may take where nothing is urgent, with a connection to make.
+/// How long one node may take if a connection has to be opened and nothing is urgent.
 const FIRST_BOUND: Duration = Duration::from_secs(5);
 
-/// Looks at the nodes.
+/// Sessions with the nodes, one for each.
 #[derive(Debug)]
 pub struct ScyllaNodes<C> {
     cassandra: Cassandra,
     clock: C,
     sessions: Sessions,
-    heard: Mutex<Heard>,
+    liveness: Mutex<GossipLiveness>,
     known: Mutex<BTreeMap<NodeId, SocketAddr>>,
 }
 
@@ -55,11 +55,11 @@ impl<C: Clock> ScyllaNodes<C> {
             cassandra: cassandra.clone(),
             clock,
             sessions: Sessions::default(),
-            heard: Mutex::default(),
+            liveness: Mutex::default(),
             known: Mutex::default(),
         };
         let ring = nodes.ring().await?;
-        // A server that a calm cannot be awaited at is refused now, not in the middle of a restoration.
+        // A server without the tables that the barrier needs is refused now, not in the middle of a restoration.
         let mut last = StoreError::Unavailable("no node answers".to_owned());
         for state in &ring {
             match nodes.settings(&state.node, FIRST_BOUND).await {
@@ -74,22 +74,22 @@ impl<C: Clock> ScyllaNodes<C> {
         Err(last)
     }
 
-    /// Asks one node, and waits for it no longer than `bound`. If the session fails, the next question makes a new one;
-    /// silence is no failure of it, for a node that was frozen goes on where it was.
-    async fn ask<T, F>(
+    /// Queries one node, for at most `bound`. If the session fails, the next query opens a new one; silence is not a
+    /// failure, because a frozen node continues where it was.
+    async fn query<T, F>(
         &self,
         address: SocketAddr,
         bound: Duration,
-        question: impl FnOnce(Arc<Session>) -> F,
+        query: impl FnOnce(Arc<Session>) -> F,
     ) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let asked = std::pin::pin!(async {
-            question(self.sessions.with(address, &self.cassandra).await?).await
+        let queried = std::pin::pin!(async {
+            query(self.sessions.with(address, &self.cassandra).await?).await
         });
         let bounded = std::pin::pin!(self.clock.sleep(bound));
-        match select(asked, bounded).await {
+        match select(queried, bounded).await {
             Either::Left((answer, _)) => {
                 if matches!(answer, Err(StoreError::Unavailable(_))) {
                     self.sessions.forget(address);
@@ -103,32 +103,34 @@ impl<C: Clock> ScyllaNodes<C> {
         }
     }
 
-    /// What these nodes tell of the ring: all of them, or those who do in good time, or the first who does.
+    /// These nodes' views of the ring: those that arrive within [`RING_BOUND`], or else the first one.
     async fn views(&self, addresses: &[SocketAddr]) -> Vec<View> {
-        let asking = addresses.iter().map(|address| self.view(*address));
-        let mut asking: FuturesUnordered<_> = asking.collect();
-        let mut good_time = std::pin::pin!(self.clock.sleep(RING_BOUND));
+        let mut pending: FuturesUnordered<_> = addresses
+            .iter()
+            .map(|address| self.view(*address))
+            .collect();
+        let mut bound = std::pin::pin!(self.clock.sleep(RING_BOUND));
         let mut views = Vec::new();
-        while let Either::Left((told, _)) = select(asking.next(), good_time.as_mut()).await {
-            match told {
+        while let Either::Left((answer, _)) = select(pending.next(), bound.as_mut()).await {
+            match answer {
                 Some(view) => views.extend(view),
                 None => return views,
             }
         }
         while views.is_empty()
-            && let Some(view) = asking.next().await
+            && let Some(view) = pending.next().await
         {
             views.extend(view);
         }
         views
     }
 
-    /// What one node tells of the ring.
+    /// One node's view of the ring.
     async fn view(&self, address: SocketAddr) -> Option<View> {
         let view = self
-            .ask(address, FIRST_BOUND, |session| async move {
-                let local: Vec<Told> = table::rows(&session, statements::LOCAL, ()).await?;
-                let peers: Vec<Told> = table::rows(&session, statements::PEERS, ()).await?;
+            .query(address, FIRST_BOUND, |session| async move {
+                let local: Vec<PeerRow> = table::rows(&session, statements::LOCAL, ()).await?;
+                let peers: Vec<PeerRow> = table::rows(&session, statements::PEERS, ()).await?;
                 let gossip: Vec<Gossip> = table::rows(&session, statements::GOSSIP, ()).await?;
                 View::new(local, peers, gossip)
             })
@@ -136,13 +138,13 @@ impl<C: Clock> ScyllaNodes<C> {
         match view {
             Ok(view) => Some(view),
             Err(error) => {
-                tracing::debug!(%address, %error, "a node tells nothing of the ring");
+                tracing::debug!(%address, %error, "a node has no view of the ring");
                 None
             }
         }
     }
 
-    /// Where the configured nodes and those that were seen before are.
+    /// The addresses of known nodes, or else of the configured ones.
     async fn addresses(&self) -> Vec<SocketAddr> {
         let mut addresses: Vec<_> = locked(&self.known).values().copied().collect();
         if addresses.is_empty() {
@@ -160,16 +162,16 @@ impl<C: Clock> ScyllaNodes<C> {
 impl<C: Clock> Nodes for ScyllaNodes<C> {
     async fn ring(&self) -> Result<Vec<NodeState>, StoreError> {
         let mut views = Vec::new();
-        let mut asked = Vec::new();
+        let mut queried = Vec::new();
         loop {
-            // Those who answer name others, who are asked too: twice at most, as every node knows every node.
+            // Nodes that answer name others, which are queried too: twice at most, as every node knows every node.
             let mut addresses = self.addresses().await;
-            addresses.retain(|address| !asked.contains(address));
+            addresses.retain(|address| !queried.contains(address));
             if addresses.is_empty() {
                 break;
             }
             views.extend(self.views(&addresses).await);
-            asked.extend(addresses);
+            queried.extend(addresses);
             let mut known = locked(&self.known);
             for view in &views {
                 known.extend(view.addresses());
@@ -181,22 +183,22 @@ impl<C: Clock> Nodes for ScyllaNodes<C> {
                 self.cassandra.nodes.join(", ")
             )));
         }
-        let mut heard = locked(&self.heard);
+        let mut liveness = locked(&self.liveness);
         let now = self.clock.now();
         Ok(ring::merge(&views, |observer, gossip| {
-            heard.lately(observer, gossip, now)
+            liveness.is_recent(observer, gossip, now)
         }))
     }
 
     async fn probe(&self, node: &NodeAddress, bound: Duration) -> Probe {
-        let asked = self.clock.now();
+        let began = self.clock.now();
         let answer = self
-            .ask(node.address, bound, |session| async move {
+            .query(node.address, bound, |session| async move {
                 table::rows::<(Uuid,)>(&session, statements::PROBE, ()).await
             })
             .await;
         match answer {
-            // Another node may have taken the address over; then nothing of this one listens there.
+            // Another node may have taken over the address; then this one does not listen on it.
             Ok(rows) if rows.iter().all(|(host,)| *host != node.id.0) => Probe::Refused,
             Ok(_) => Probe::Answered,
             Err(StoreError::Refused(why)) => {
@@ -204,7 +206,7 @@ impl<C: Clock> Nodes for ScyllaNodes<C> {
                 Probe::Silent
             }
             Err(StoreError::Unavailable(_)) => {
-                let left = bound.saturating_sub(self.clock.now().since(asked));
+                let left = bound.saturating_sub(self.clock.now().since(began));
                 self.knock(node.address, left).await
             }
         }
@@ -215,8 +217,8 @@ impl<C: Clock> Nodes for ScyllaNodes<C> {
         node: &NodeAddress,
         bound: Duration,
     ) -> Result<Vec<Connection>, StoreError> {
-        self.ask(node.address, bound, |session| async move {
-            listed::connections(&session, Statement::new(statements::CLIENTS)).await
+        self.query(node.address, bound, |session| async move {
+            client_registration::connections(&session, Statement::new(statements::CLIENTS)).await
         })
         .await
     }
@@ -227,7 +229,7 @@ impl<C: Clock> Nodes for ScyllaNodes<C> {
         bound: Duration,
     ) -> Result<NodeSettings, StoreError> {
         let rows = self
-            .ask(node.address, bound, |session| async move {
+            .query(node.address, bound, |session| async move {
                 table::rows(&session, statements::SETTINGS, ()).await
             })
             .await
@@ -237,8 +239,8 @@ impl<C: Clock> Nodes for ScyllaNodes<C> {
 }
 
 impl<C: Clock> ScyllaNodes<C> {
-    /// Whether the node's kernel refuses connections: nothing listens there any more. A process that is frozen still
-    /// has them accepted by its kernel.
+    /// Whether the node's kernel refuses connections, because nothing listens any more. For a frozen process, the
+    /// kernel still accepts them.
     async fn knock(&self, address: SocketAddr, bound: Duration) -> Probe {
         let connecting = std::pin::pin!(tokio::net::TcpStream::connect(address));
         let bounded = std::pin::pin!(self.clock.sleep(bound));

@@ -15,12 +15,12 @@ use crate::statements::Statements;
 use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::ports::{Level, Reading, StoreError};
 
-/// Cells that are asked for by name in one request.
+/// Cells that one request names.
 const NAMED_CELLS_MAX: usize = 100;
-/// From this many on, reading the whole counter and leaving out the rest is cheaper than asking by name.
+/// From this many cells on, reading the whole counter and filtering is cheaper than naming them.
 const WHOLE_FROM_CELLS: usize = 1000;
 
-/// The cells of `counter`, in the table's order when all are read.
+/// Reads cells of `counter`, in the table's order when all are read.
 pub(super) async fn counter(
     session: &Session,
     statements: &Statements,
@@ -93,8 +93,7 @@ pub(super) async fn pages(
     }
 }
 
-/// The cell of a row. A row that is no cell of Stitch must not be passed over in silence: "all is right" would not
-/// say what it seems to.
+/// The cell of a row. A row that Stitch did not write is an error: a verification that skipped it would claim too much.
 pub(super) fn slot(
     granularity: &str,
     bucket: CqlTimestamp,
@@ -108,11 +107,13 @@ pub(super) fn slot(
         }),
         None => Err(StoreError::Refused(format!(
             "the table has a row of the granularity '{granularity}' (counter '{name}', key '{key}'), which no event \
-             increments: it is not of Stitch's making; delete it by hand"
+             increments: Stitch did not write it; delete it by hand"
         ))),
     }
 }
 
 pub(super) fn unlike(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Refused(format!("an answer is not as the table promises: {error}"))
+    StoreError::Refused(format!(
+        "an answer does not match the table's schema: {error}"
+    ))
 }

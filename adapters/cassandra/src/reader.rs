@@ -1,5 +1,5 @@
-//! Reads counts for people who look at them: at the consistency that the configuration says, and sent to a second node
-//! when the first one is slow. Nothing of the protocol hangs on these reads, and this session never changes the store.
+//! Reads counts for the API, at the configured consistency and speculatively from a second node when the first is slow.
+//! The protocol does not depend on these reads, and this session never changes the store.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use scylla::statement::{Consistency, Statement};
 use scylla::value::CqlTimestamp;
 
 use super::{connect, read, statements, table};
-use crate::schema::Claim;
+use crate::schema::TableOwner;
 use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::config::{Api, Config, ReadConsistency};
 use stitch_common::ports::{StoreError, TableIdentity};
 
-/// Under which id nodes list this session: no member's.
+/// The id under which nodes list this session; not a member's.
 const READER_ID: &str = "stitch-api";
-/// Requests of one read that are on their way at once.
+/// Requests of one read in flight at once.
 const REQUESTS_AT_ONCE: usize = 16;
-/// Cells that are asked for by name in one request.
+/// Cells that one request names.
 const NAMED_CELLS_MAX: usize = 100;
 /// How often a slow read is sent again, to one node more each time.
 const SPECULATIVE_MAX: usize = 2;
@@ -30,15 +30,12 @@ const SPECULATIVE_MAX: usize = 2;
 /// Buckets of one granularity that are read together, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BucketSpan {
-    /// Their length.
     pub granularity: Granularity,
-    /// The first.
     pub first: Bucket,
-    /// The last.
     pub last: Bucket,
 }
 
-/// Reads counts.
+/// A read-only session for counts.
 pub struct ScyllaReader {
     session: Session,
     table: TableIdentity,
@@ -54,7 +51,7 @@ impl std::fmt::Debug for ScyllaReader {
 }
 
 impl ScyllaReader {
-    /// Connects, and looks whether the table is the namespace's.
+    /// Connects, and checks that this namespace owns the table.
     ///
     /// # Errors
     /// No node reached, or the table is missing, not as wanted, or another namespace's.
@@ -62,12 +59,12 @@ impl ScyllaReader {
         let cassandra = &config.cassandra;
         let builder = connect::builder(cassandra, READER_ID, cassandra.connections_per_node);
         let session = connect::session(builder, cassandra).await?;
-        let claim = Claim::of_namespace(&config.namespace);
-        let table = table::look(&session, cassandra, &claim).await?;
+        let owner = TableOwner::of_namespace(&config.namespace);
+        let table = table::check(&session, cassandra, &owner).await?;
         let profile = profile(config).into_handle();
         let prepared = async |cql: String| {
             let mut prepared = statements::prepared(&session, Statement::new(cql)).await?;
-            // Else the driver would neither ask a second node nor repeat what a broken connection swallowed.
+            // Otherwise the driver would neither ask a second node nor repeat a read lost with its connection.
             prepared.set_is_idempotent(true);
             prepared.set_execution_profile_handle(Some(profile.clone()));
             Ok::<_, StoreError>(prepared)
@@ -91,10 +88,10 @@ impl ScyllaReader {
         &self.table
     }
 
-    /// The cells of `counter` in these spans, in no order. Rows that do not exist are left out.
+    /// Reads the cells of `counter` in these spans, in no order. Rows that do not exist are left out.
     ///
     /// # Errors
-    /// As told; a read changes nothing and may be repeated.
+    /// No answer, or a refusal; the read may be repeated.
     pub async fn read(
         &self,
         counter: &Counter,
@@ -109,15 +106,15 @@ impl ScyllaReader {
         requests.extend(several.into_iter().map(|span| Request::Span(*span)));
         let mut found = Vec::new();
         for together in requests.chunks(REQUESTS_AT_ONCE) {
-            let asked = together.iter().map(|request| self.ask(counter, request));
-            for cells in try_join_all(asked).await? {
+            let reads = together.iter().map(|request| self.query(counter, request));
+            for cells in try_join_all(reads).await? {
                 found.extend(cells);
             }
         }
         Ok(found)
     }
 
-    async fn ask(
+    async fn query(
         &self,
         counter: &Counter,
         request: &Request,
@@ -148,7 +145,7 @@ impl ScyllaReader {
 
 /// One request of a read.
 enum Request {
-    /// Whose first bucket is its last.
+    /// A span of one bucket.
     One(BucketSpan),
     Named(Vec<(&'static str, CqlTimestamp)>),
     Span(BucketSpan),
@@ -171,7 +168,7 @@ fn profile(config: &Config) -> ExecutionProfile {
         .build()
 }
 
-/// A slow node costs this time, and not the answer.
+/// A slow node costs this delay instead of the answer.
 const fn speculation(api: &Api) -> SimpleSpeculativeExecutionPolicy {
     SimpleSpeculativeExecutionPolicy {
         max_retry_count: SPECULATIVE_MAX,
@@ -202,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reads_have_the_consistency_and_the_time_that_the_configuration_says() {
+    async fn reads_have_the_configured_consistency_and_timeout() {
         for (level, name) in ReadConsistency::EVERY {
             let config = config(&[
                 ("STITCH_API__CONSISTENCY", name),
@@ -222,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_read_is_sent_to_another_node_when_the_configuration_says() {
+    async fn a_slow_read_is_sent_to_another_node_after_the_configured_delay() {
         let config = config(&[("STITCH_API__SPECULATIVE_AFTER_MS", "77")]);
         assert!(
             profile(&config)

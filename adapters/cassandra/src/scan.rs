@@ -1,4 +1,4 @@
-//! Scans tokens in their order, page by page.
+//! Scans tokens in order, page by page.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ type Row<'a> = (
     Option<CounterValue>,
 );
 
-/// One page. The token is computed here, once for each counter: that costs less than to send it with each row.
+/// Reads one page. The token is computed here, once for each counter, which costs less than sending it with each row.
 pub(super) async fn page(
     session: &Session,
     statements: &Statements,
@@ -64,7 +64,7 @@ pub(super) async fn page(
     Ok(ScanPage { cells, next })
 }
 
-/// Shares the texts of a counter among its rows, which follow each other, and the name among counters.
+/// Shares the strings of a counter among its rows, which are consecutive, and the name among counters.
 #[derive(Default)]
 struct Names {
     last: Option<(Token, Counter)>,
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_of_one_counter_share_their_texts_and_counters_of_one_name_share_it() {
+    fn rows_of_one_counter_share_its_strings_and_counters_of_one_name_share_the_name() {
         let mut names = Names::default();
         let (first_token, first) = names.counter("plays", "a");
         let (same_token, same) = names.counter("plays", "a");

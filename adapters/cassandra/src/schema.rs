@@ -1,4 +1,4 @@
-//! What the table is to look like: the statements that make it, how one that exists differs, and who claims it. Pure.
+//! The schema of the table: the statements that create it, its differences from an existing one, and its owner. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,52 +10,52 @@ pub use replication::{Datacenters, Replication, ReplicationError};
 /// The name of the table.
 pub const TABLE: &str = "counts";
 
-/// Cassandra's name of the partitioner that ranges are made for.
+/// The partitioner whose tokens are divided into ranges.
 pub const PARTITIONER: &str = "org.apache.cassandra.dht.Murmur3Partitioner";
 
-const CLAIM_PREFIX: &str = "stitch namespace ";
+const OWNER_PREFIX: &str = "stitch namespace ";
 
-/// An identifier as CQL takes it literally.
+/// Quotes an identifier for CQL.
 #[must_use]
 pub fn quoted(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
-/// A text as CQL takes it literally.
+/// Quotes a text for CQL.
 #[must_use]
 pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// Makes the table, claimed by `claim`.
+/// Creates the table, owned by `owner`.
 #[must_use]
-pub fn create_table(keyspace: &str, claim: &Claim) -> String {
+pub fn create_table(keyspace: &str, owner: &TableOwner) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {}.{TABLE} (counter text, key text, granularity text, bucket timestamp, \
          value counter, PRIMARY KEY ((counter, key), granularity, bucket)) WITH comment = {}",
         quoted(keyspace),
-        literal(&claim.comment())
+        literal(&owner.comment())
     )
 }
 
-/// Claims a table that nobody claims.
+/// Gives a table an owner.
 #[must_use]
-pub fn claim_table(keyspace: &str, claim: &Claim) -> String {
+pub fn set_owner(keyspace: &str, owner: &TableOwner) -> String {
     format!(
         "ALTER TABLE {}.{TABLE} WITH comment = {}",
         quoted(keyspace),
-        literal(&claim.comment())
+        literal(&owner.comment())
     )
 }
 
-/// Which namespace counts in the table: it stands in the table's comment, where operators see it too.
+/// The namespace that counts in the table. Recorded in the table's comment, where operators see it too.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct TableOwner {
     root: String,
 }
 
-impl Claim {
-    /// The claim of the namespace of this name.
+impl TableOwner {
+    /// The namespace of this name.
     #[must_use]
     pub fn of_namespace(namespace: &str) -> Self {
         Self {
@@ -63,10 +63,10 @@ impl Claim {
         }
     }
 
-    /// The claim that a table's comment makes, if it makes one.
+    /// The owner that a table's comment names, if it names one.
     #[must_use]
     pub fn from_comment(comment: &str) -> Option<Self> {
-        comment.strip_prefix(CLAIM_PREFIX).map(|root| Self {
+        comment.strip_prefix(OWNER_PREFIX).map(|root| Self {
             root: root.trim().to_owned(),
         })
     }
@@ -74,11 +74,11 @@ impl Claim {
     /// The table's comment.
     #[must_use]
     pub fn comment(&self) -> String {
-        format!("{CLAIM_PREFIX}{}", self.root)
+        format!("{OWNER_PREFIX}{}", self.root)
     }
 }
 
-impl fmt::Display for Claim {
+impl fmt::Display for TableOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.root)
     }
@@ -87,11 +87,10 @@ impl fmt::Display for Claim {
 /// A column as `system_schema.columns` describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its type.
     pub cql_type: String,
     /// `partition_key`, `clustering`, `regular` or `static`.
     pub kind: String,
-    /// Its place among those of its kind; -1 for regular ones.
+    /// Its position among those of its kind; -1 for regular columns.
     pub position: i32,
     /// `asc` or `desc` for clustering columns, else `none`.
     pub order: String,
@@ -110,7 +109,7 @@ impl fmt::Display for Column {
     }
 }
 
-/// The columns that the table is to have.
+/// The columns that the table must have.
 #[must_use]
 pub fn columns() -> BTreeMap<String, Column> {
     let column = |name: &str, cql_type: &str, kind: &str, position, order: &str| {
@@ -131,23 +130,23 @@ pub fn columns() -> BTreeMap<String, Column> {
     ])
 }
 
-/// How a table differs from what it is to look like: a line for each difference, none if they agree.
+/// How a table differs from the schema: a line for each difference, none if they agree.
 #[must_use]
-pub fn differences(found: &BTreeMap<String, Column>) -> Vec<String> {
+pub fn differences(actual: &BTreeMap<String, Column>) -> Vec<String> {
     let wanted = columns();
-    let names: std::collections::BTreeSet<_> = wanted.keys().chain(found.keys()).collect();
-    let tell = |column: Option<&Column>| match column {
+    let names: std::collections::BTreeSet<_> = wanted.keys().chain(actual.keys()).collect();
+    let describe = |column: Option<&Column>| match column {
         Some(column) => column.to_string(),
         None => "missing".to_owned(),
     };
     names
         .into_iter()
-        .filter(|name| wanted.get(*name) != found.get(*name))
+        .filter(|name| wanted.get(*name) != actual.get(*name))
         .map(|name| {
             format!(
                 "column \"{name}\": wanted {}, in the table {}",
-                tell(wanted.get(name)),
-                tell(found.get(name))
+                describe(wanted.get(name)),
+                describe(actual.get(name))
             )
         })
         .collect()
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn another_type_another_place_another_order_a_missing_and_an_extra_column_are_each_told() {
+    fn differences_of_type_position_order_and_missing_or_extra_columns_are_each_listed() {
         let mut found = columns();
         found.get_mut("bucket").unwrap().cql_type = "date".to_owned();
         found.get_mut("key").unwrap().position = 0;
@@ -183,12 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_is_read_back_from_the_comment_and_other_comments_are_no_claims() {
-        let claim = Claim::of_namespace("plays");
-        assert_eq!(claim.comment(), "stitch namespace /stitch/plays");
-        assert_eq!(Claim::from_comment(&claim.comment()), Some(claim));
-        assert_eq!(Claim::from_comment(""), None);
-        assert_eq!(Claim::from_comment("counts per hour"), None);
+    fn an_owner_is_read_back_from_the_comment_and_other_comments_name_none() {
+        let owner = TableOwner::of_namespace("plays");
+        assert_eq!(owner.comment(), "stitch namespace /stitch/plays");
+        assert_eq!(TableOwner::from_comment(&owner.comment()), Some(owner));
+        assert_eq!(TableOwner::from_comment(""), None);
+        assert_eq!(TableOwner::from_comment("counts per hour"), None);
     }
 
     #[test]
@@ -196,7 +195,7 @@ mod tests {
         assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
         assert_eq!(literal("it's"), "'it''s'");
         assert!(
-            create_table("k", &Claim::of_namespace("o'n"))
+            create_table("k", &TableOwner::of_namespace("o'n"))
                 .ends_with("'stitch namespace /stitch/o''n'")
         );
     }

@@ -1,12 +1,12 @@
-//! A member's session with Cassandra: one attempt for each increment, and only while the lease is valid.
+//! A member's session with Cassandra: one attempt for each increment, and only while its lease is valid.
 
 use std::num::NonZeroUsize;
 
 use scylla::client::session::Session;
 use scylla::value::{Counter as Increment, CqlTimestamp};
 
-use super::{classify, connect, listed, read, scan};
-use crate::schema::Claim;
+use super::{classify, client_registration, connect, read, scan};
+use crate::schema::TableOwner;
 use crate::statements::{Statements, WriteSettings};
 use crate::table::{self, Schema};
 use stitch_common::cell::{CellSlot, Count, Counter};
@@ -20,31 +20,31 @@ use stitch_common::ports::{
 };
 use stitch_common::range::TokenInterval;
 
-/// Makes sessions with the configured cluster.
+/// Opens sessions with the configured cluster.
 #[derive(Clone, Debug)]
 pub struct ScyllaCql<C> {
     cassandra: Cassandra,
-    claim: Claim,
+    owner: TableOwner,
     clock: C,
 }
 
 impl<C: Clock> ScyllaCql<C> {
-    /// For this configuration; connects to nothing yet.
+    /// Opens sessions by this configuration; does not connect yet.
     #[must_use]
     pub fn new(config: &Config, clock: C) -> Self {
         Self {
             cassandra: config.cassandra.clone(),
-            claim: Claim::of_namespace(&config.namespace),
+            owner: TableOwner::of_namespace(&config.namespace),
             clock,
         }
     }
 
-    /// Connects to make the table, or to look whether it is as wanted.
+    /// Connects to create or check the table.
     ///
     /// # Errors
     /// No node answers.
     pub async fn connect_schema(&self) -> Result<Schema, StoreError> {
-        Schema::connect(&self.cassandra, self.claim.clone()).await
+        Schema::connect(&self.cassandra, self.owner.clone()).await
     }
 }
 
@@ -53,7 +53,7 @@ impl<C: Clock> Cql for ScyllaCql<C> {
     type Nodes = crate::nodes::ScyllaNodes<C>;
 
     async fn table(&self) -> Result<TableIdentity, StoreError> {
-        Ok(self.connect_schema().await?.look().await?)
+        Ok(self.connect_schema().await?.check().await?)
     }
 
     async fn connect_store(&self, member: &MemberId) -> Result<ScyllaStore<C>, StoreError> {
@@ -61,14 +61,14 @@ impl<C: Clock> Cql for ScyllaCql<C> {
         let builder = connect::builder(cassandra, member.as_str(), cassandra.connections_per_node);
         let session = connect::session(builder, cassandra).await?;
         check_datacenter(&session, cassandra)?;
-        let table = table::look(&session, cassandra, &self.claim).await?;
+        let table = table::check(&session, cassandra, &self.owner).await?;
         let settings = WriteSettings {
             consistency: cassandra.write_consistency,
             request_timeout: cassandra.request_timeout,
             balancing: connect::balancing(cassandra),
         };
         let statements = Statements::prepare(&session, &cassandra.keyspace, &settings).await?;
-        listed::wait_until_listed(&session, member.as_str(), &self.clock).await?;
+        client_registration::wait_until_listed(&session, member.as_str(), &self.clock).await?;
         Ok(ScyllaStore {
             session,
             statements,
@@ -82,7 +82,7 @@ impl<C: Clock> Cql for ScyllaCql<C> {
     }
 }
 
-/// A local data centre that does not exist would leave every request without a node to go to.
+/// With a local data centre that does not exist, no request would have a node to go to.
 fn check_datacenter(session: &Session, cassandra: &Cassandra) -> Result<(), StoreError> {
     let Some(local) = &cassandra.local_datacenter else {
         return Ok(());
@@ -104,7 +104,7 @@ fn check_datacenter(session: &Session, cassandra: &Cassandra) -> Result<(), Stor
     )))
 }
 
-/// Increments and reads cells.
+/// A session that increments, reads and scans cells.
 #[derive(Debug)]
 pub struct ScyllaStore<C> {
     session: Session,
@@ -140,8 +140,8 @@ impl<C: Clock> Store for ScyllaStore<C> {
                 )
             })
             .collect();
-        // Nothing waits between this question and the driver's queue: the driver picks an open connection at once or
-        // gives up. What lies in the queue when a process is frozen is what a calm waits for.
+        // Nothing is awaited between this check and the driver's queue: the driver picks an open connection at once or
+        // gives up. Requests in that queue when a process is frozen are what the quiescence barrier waits for.
         if !permit.allows(self.clock.now()) {
             return Outcome::NotApplied(Cause("the lease has ended".to_owned()));
         }
@@ -170,7 +170,7 @@ impl<C: Clock> Store for ScyllaStore<C> {
     }
 
     async fn close(self) {
-        // The driver's tasks end with it, and close their connections, with what their kernels still hold.
+        // The driver's tasks end with it and close their connections, which discards the data still in the kernel.
         drop(self);
         tokio::task::yield_now().await;
     }

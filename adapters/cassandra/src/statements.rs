@@ -1,4 +1,4 @@
-//! Every CQL string that Stitch sends once it runs, prepared once; those that make the table are in
+//! Every CQL string that a running program sends, prepared once. Those that create the table are in
 //! [`schema`](crate::schema).
 
 use std::num::NonZeroUsize;
@@ -17,9 +17,9 @@ use crate::schema::{TABLE, quoted};
 use stitch_common::config::WriteConsistency;
 use stitch_common::ports::{Level, StoreError};
 
-/// Which connections a node has, and what their clients called themselves.
+/// A node's client connections and their STARTUP options.
 pub(super) const CLIENTS: &str = "SELECT address, port, client_options FROM system_views.clients";
-/// A node's settings that a calm depends on.
+/// A node's settings that the quiescence barrier depends on.
 pub(super) const SETTINGS: &str = "SELECT name, value FROM system_views.settings WHERE name IN \
      ('native_transport_timeout', 'counter_write_request_timeout', 'native_transport_idle_timeout', \
      'internode_timeout')";
@@ -29,29 +29,28 @@ pub(super) const LOCAL: &str =
 /// A node about its peers.
 pub(super) const PEERS: &str =
     "SELECT host_id, data_center, native_address, native_port, tokens FROM system.peers_v2";
-/// What a node has heard by gossip, itself included.
+/// A node's gossip, itself included.
 pub(super) const GOSSIP: &str = "SELECT host_id, dc, native_address_and_port, generation, heartbeat, status_with_port \
      FROM system_views.gossip_info";
-/// Asked by a probe.
+/// The query of a probe.
 pub(super) const PROBE: &str = "SELECT host_id FROM system.local";
 
 /// Rows in a page of a scan or of a read of a whole counter.
 const PAGE_ROWS: i32 = 5000;
-/// Batches of up to this many cells are kept ready; larger ones are put together each time.
-const READY_BATCH_CELLS_MAX: usize = 128;
+/// Batches of up to this many cells are cached; larger ones are assembled each time.
+const CACHED_BATCH_CELLS_MAX: usize = 128;
 
 /// How increments are sent.
 #[derive(Clone, Debug)]
 pub(super) struct WriteSettings {
-    /// At which consistency.
     pub(super) consistency: WriteConsistency,
-    /// After which the outcome is unknown.
+    /// After this time the outcome is unknown.
     pub(super) request_timeout: Duration,
-    /// To which node.
+    /// Chooses the node.
     pub(super) balancing: Arc<dyn LoadBalancingPolicy>,
 }
 
-/// A counter batch without statements, with everything set on which rule P4 stands: one attempt, and no other.
+/// A counter batch without statements, with every setting that rule P4 depends on: exactly one attempt.
 #[must_use]
 pub(super) fn empty_batch(settings: &WriteSettings) -> Batch {
     let mut batch = Batch::new(BatchType::Counter);
@@ -113,7 +112,7 @@ fn scan_cql(keyspace: &str) -> String {
 pub(super) struct Statements {
     increment: PreparedStatement,
     empty: Batch,
-    ready: Vec<OnceLock<Batch>>,
+    batches: Vec<OnceLock<Batch>>,
     whole: AtLevels,
     cells: AtLevels,
     scan: AtLevels,
@@ -126,7 +125,7 @@ impl std::fmt::Debug for Statements {
 }
 
 impl Statements {
-    /// Prepares them all.
+    /// Prepares all statements.
     ///
     /// # Errors
     /// The table is missing or another one, or no node answers.
@@ -136,23 +135,23 @@ impl Statements {
         settings: &WriteSettings,
     ) -> Result<Self, StoreError> {
         let increment = prepared(session, Statement::new(increment_cql(keyspace))).await?;
-        let mut ready = Vec::new();
-        ready.resize_with(READY_BATCH_CELLS_MAX, OnceLock::new);
+        let mut batches = Vec::new();
+        batches.resize_with(CACHED_BATCH_CELLS_MAX, OnceLock::new);
         Ok(Self {
             increment,
             empty: empty_batch(settings),
-            ready,
+            batches,
             whole: AtLevels::prepare(session, read_whole_cql(keyspace)).await?,
             cells: AtLevels::prepare(session, read_cells_cql(keyspace)).await?,
             scan: AtLevels::prepare(session, scan_cql(keyspace)).await?,
         })
     }
 
-    /// The batch that increments `cells` cells. Kept, because to put one together costs more than to send it.
-    pub(super) fn batch(&self, cells: NonZeroUsize) -> Ready<'_> {
-        match self.ready.get(cells.get() - 1) {
-            Some(kept) => Ready::Kept(kept.get_or_init(|| self.assemble(cells.get()))),
-            None => Ready::Made(Box::new(self.assemble(cells.get()))),
+    /// The batch that increments `cells` cells. Cached, because assembling one costs more than sending it.
+    pub(super) fn batch(&self, cells: NonZeroUsize) -> BatchRef<'_> {
+        match self.batches.get(cells.get() - 1) {
+            Some(cached) => BatchRef::Cached(cached.get_or_init(|| self.assemble(cells.get()))),
+            None => BatchRef::Assembled(Box::new(self.assemble(cells.get()))),
         }
     }
 
@@ -181,25 +180,23 @@ impl Statements {
 }
 
 /// A batch to send.
-pub(super) enum Ready<'a> {
-    /// Made before, and used again.
-    Kept(&'a Batch),
-    /// Made for once.
-    Made(Box<Batch>),
+pub(super) enum BatchRef<'a> {
+    Cached(&'a Batch),
+    Assembled(Box<Batch>),
 }
 
-impl std::ops::Deref for Ready<'_> {
+impl std::ops::Deref for BatchRef<'_> {
     type Target = Batch;
 
     fn deref(&self) -> &Batch {
         match self {
-            Self::Kept(batch) => batch,
-            Self::Made(batch) => batch,
+            Self::Cached(batch) => batch,
+            Self::Assembled(batch) => batch,
         }
     }
 }
 
-/// One read at each level.
+/// One read statement at each level.
 struct AtLevels {
     all: PreparedStatement,
     quorum: PreparedStatement,
@@ -238,7 +235,7 @@ pub(super) async fn prepared(
                 crate::classify::read(&first_attempt.into())
             }
             PrepareError::PreparedStatementIdsMismatch => StoreError::Refused(format!(
-                "the nodes prepare `{cql}` each under another id: bring them to one version"
+                "the nodes prepare `{cql}` under different ids: bring them to one version"
             )),
             _ => StoreError::Unavailable(error.to_string()),
         })
@@ -255,7 +252,7 @@ const fn write_consistency(consistency: WriteConsistency) -> Consistency {
     }
 }
 
-/// A majority in *every* data centre: what the majority of any one of them acknowledged is seen.
+/// A majority in *every* data centre sees every write that the majority of any one of them acknowledged.
 const fn read_consistency(level: Level) -> Consistency {
     match level {
         Level::All => Consistency::All,
@@ -286,17 +283,17 @@ mod tests {
     }
 
     #[test]
-    fn an_increment_is_never_retried_nor_sent_twice_by_the_driver() {
+    fn the_driver_neither_retries_an_increment_nor_sends_it_twice() {
         let batch = empty_batch(&settings());
         assert!(
             !batch.get_is_idempotent(),
-            "else the driver may send it speculatively"
+            "otherwise the driver may send it speculatively"
         );
-        let policy = batch.get_retry_policy().expect("one of its own");
-        let policy = policy.as_any().expect("one of the driver's");
+        let policy = batch.get_retry_policy().expect("the batch has a policy");
+        let policy = policy.as_any().expect("the policy is the driver's");
         assert!(
             policy.is::<FallthroughRetryPolicy>(),
-            "the default one sends again what it thinks was not executed"
+            "the default policy retries requests that it takes for not executed"
         );
     }
 
@@ -307,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keyspace_is_quoted_wherever_it_stands() {
+    fn a_keyspace_is_quoted_in_every_statement() {
         for cql in [
             increment_cql("Stitch"),
             read_whole_cql("Stitch"),

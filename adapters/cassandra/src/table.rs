@@ -1,4 +1,4 @@
-//! The table as it is: made by `init`, and looked at by every other command before it counts on it.
+//! The existing table: created by `init`, and checked by every other command before it relies on it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -10,41 +10,40 @@ use uuid::Uuid;
 
 use super::{classify, connect};
 use crate::schema::{
-    self, Claim, Column, Datacenters, PARTITIONER, Replication, ReplicationError, TABLE,
+    self, Column, Datacenters, PARTITIONER, Replication, ReplicationError, TABLE, TableOwner,
 };
 use stitch_common::config::Cassandra;
 use stitch_common::ports::{StoreError, TableIdentity};
 
-/// How long a change of the schema may take: every node takes part in it, so the limit of increments is none for it.
+/// How long a schema change may take. Every node takes part in it, so the timeout of increments is too short for it.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What [`Schema::ensure`] found or did.
+/// The outcome of [`Schema::ensure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ensured {
-    /// There was no table; now there is.
+pub enum EnsureOutcome {
+    /// The table was missing, and has been created.
     Created,
-    /// There was a table as wanted, which nobody claimed; now this namespace does.
+    /// The table was as wanted and had no owner; now this namespace owns it.
     Claimed,
-    /// There was a table as wanted, which this namespace claims.
-    Agreed,
+    /// The table was as wanted and owned by this namespace.
+    Unchanged,
 }
 
 /// Why the table cannot be counted in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
-    /// There is no keyspace.
+    /// The keyspace is missing.
     #[error(
-        "there is no keyspace \"{keyspace}\"; make it, for example with `{statement};`, or give `stitch-processor init \
+        "there is no keyspace \"{keyspace}\"; create it, for example with `{statement};`, or by `stitch-processor init \
          --replication`"
     )]
     KeyspaceMissing {
-        /// Its name.
         keyspace: String,
-        /// A statement that makes it.
+        /// A statement that creates it.
         statement: String,
     },
-    /// There is no table.
-    #[error("there is no table {0}; `stitch-processor init` makes it")]
+    /// The table is missing.
+    #[error("there is no table {0}; `stitch-processor init` creates it")]
     TableMissing(String),
     /// The table, or its keyspace, is not as wanted.
     #[error(
@@ -52,25 +51,19 @@ pub enum SchemaError {
         .differences.join("; ")
     )]
     Differs {
-        /// Which table.
         table: String,
         /// A line for each difference.
         differences: Vec<String>,
     },
-    /// Another namespace counts in it.
+    /// Another namespace owns the table.
     #[error(
-        "table {table} is claimed by the namespace {by}: two namespaces in one table would each undo the other's \
-         counts; use another keyspace, or, if that namespace is gone for good, give the table another comment \
+        "table {table} belongs to the namespace {by}: two namespaces in one table would each undo the other's \
+         counts; use another keyspace, or, if that namespace no longer exists, give the table another comment \
          (ALTER TABLE {table} WITH comment = '') and run `stitch-processor init`"
     )]
-    Claimed {
-        /// Which table.
-        table: String,
-        /// Which namespace.
-        by: Claim,
-    },
-    /// No namespace claims it.
-    #[error("no namespace claims table {0}; `stitch-processor init` claims it")]
+    Claimed { table: String, by: TableOwner },
+    /// No namespace owns the table.
+    #[error("table {0} belongs to no namespace; `stitch-processor init` claims it")]
     Unclaimed(String),
     /// `--replication` does not fit the cluster.
     #[error(transparent)]
@@ -94,12 +87,12 @@ impl From<SchemaError> for StoreError {
     }
 }
 
-/// The table and its keyspace, looked at through a session that changes no count.
+/// The table and its keyspace, through a session that changes no count.
 #[derive(Debug)]
 pub struct Schema {
     session: Session,
     cassandra: Cassandra,
-    claim: Claim,
+    owner: TableOwner,
 }
 
 impl Schema {
@@ -107,50 +100,56 @@ impl Schema {
     ///
     /// # Errors
     /// No node answers.
-    pub(super) async fn connect(cassandra: &Cassandra, claim: Claim) -> Result<Self, StoreError> {
+    pub(super) async fn connect(
+        cassandra: &Cassandra,
+        owner: TableOwner,
+    ) -> Result<Self, StoreError> {
         let builder = connect::builder(cassandra, "stitch-schema", 1);
         Ok(Self {
             session: connect::session(builder, cassandra).await?,
             cassandra: cassandra.clone(),
-            claim,
+            owner,
         })
     }
 
-    /// Makes what is missing: the keyspace, if `replication` says how, the table, and the claim to it. Harmless when
-    /// all is there and agrees. Cut short, it is run again.
+    /// Creates what is missing: the keyspace, if `replication` says how, the table, and its owner. Changes nothing when
+    /// everything exists and agrees. If cancelled, run it again.
     ///
     /// # Errors
-    /// What exists is not as wanted, or belongs to another namespace; then nothing is changed.
-    pub async fn ensure(&self, replication: Option<&Replication>) -> Result<Ensured, SchemaError> {
+    /// The existing keyspace or table is not as wanted, or belongs to another namespace; then nothing is changed.
+    pub async fn ensure(
+        &self,
+        replication: Option<&Replication>,
+    ) -> Result<EnsureOutcome, SchemaError> {
         self.ensure_keyspace(replication).await?;
-        let ensured = match self.look().await {
-            Ok(_) => return Ok(Ensured::Agreed),
+        let ensured = match self.check().await {
+            Ok(_) => return Ok(EnsureOutcome::Unchanged),
             Err(SchemaError::TableMissing(_)) => {
-                self.change(schema::create_table(&self.cassandra.keyspace, &self.claim))
+                self.change(schema::create_table(&self.cassandra.keyspace, &self.owner))
                     .await?;
-                Ensured::Created
+                EnsureOutcome::Created
             }
             Err(SchemaError::Unclaimed(_)) => {
-                self.change(schema::claim_table(&self.cassandra.keyspace, &self.claim))
+                self.change(schema::set_owner(&self.cassandra.keyspace, &self.owner))
                     .await?;
-                Ensured::Claimed
+                EnsureOutcome::Claimed
             }
             Err(other) => return Err(other),
         };
-        // Another namespace may have made or claimed it at the same moment.
-        self.look().await?;
+        // Another namespace may have created or claimed it at the same moment.
+        self.check().await?;
         Ok(ensured)
     }
 
-    /// Which table it is, if it is as wanted and this namespace's own.
+    /// The identity of the table, if it is as wanted and owned by this namespace.
     ///
     /// # Errors
     /// It is missing, not as wanted, or another namespace's.
-    pub async fn look(&self) -> Result<TableIdentity, SchemaError> {
-        look(&self.session, &self.cassandra, &self.claim).await
+    pub async fn check(&self) -> Result<TableIdentity, SchemaError> {
+        check(&self.session, &self.cassandra, &self.owner).await
     }
 
-    /// How the keyspace is replicated, as Cassandra tells it; `None` if there is no keyspace.
+    /// The keyspace's replication, as Cassandra lists it; `None` if there is no keyspace.
     ///
     /// # Errors
     /// No node answers.
@@ -192,7 +191,7 @@ impl Schema {
         }
     }
 
-    /// Waits until all nodes agree on the schema: the driver does that after each change.
+    /// The driver waits for schema agreement after each change.
     async fn change(&self, statement: String) -> Result<(), StoreError> {
         let mut statement = Statement::new(statement);
         statement.set_request_timeout(Some(CHANGE_TIMEOUT));
@@ -201,11 +200,11 @@ impl Schema {
     }
 }
 
-/// [`Schema::look`] through any session.
-pub(super) async fn look(
+/// [`Schema::check`] through any session.
+pub(super) async fn check(
     session: &Session,
     cassandra: &Cassandra,
-    claim: &Claim,
+    owner: &TableOwner,
 ) -> Result<TableIdentity, SchemaError> {
     let keyspace = &cassandra.keyspace;
     let table = format!("{}.{TABLE}", schema::quoted(keyspace));
@@ -218,7 +217,7 @@ pub(super) async fn look(
     .ok_or_else(|| StoreError::Refused("system.local has no row".to_owned()))?;
     if partitioner != PARTITIONER {
         return Err(StoreError::Refused(format!(
-            "the cluster's partitioner is {partitioner}; Stitch divides the tokens of {PARTITIONER}"
+            "the cluster's partitioner is {partitioner}; Stitch needs {PARTITIONER}"
         ))
         .into());
     }
@@ -238,8 +237,8 @@ pub(super) async fn look(
     if !differences.is_empty() {
         return Err(SchemaError::Differs { table, differences });
     }
-    match Claim::from_comment(comment.as_deref().unwrap_or_default()) {
-        Some(by) if by == *claim => Ok(TableIdentity { cluster, table: id }),
+    match TableOwner::from_comment(comment.as_deref().unwrap_or_default()) {
+        Some(by) if by == *owner => Ok(TableIdentity { cluster, table: id }),
         Some(by) => Err(SchemaError::Claimed { table, by }),
         None => Err(SchemaError::Unclaimed(table)),
     }
@@ -312,7 +311,7 @@ where
     Ok(rows(session, cql, values).await?.into_iter().next())
 }
 
-/// All rows of a statement on a table of Cassandra's own, which are few.
+/// All rows of a statement on one of Cassandra's own tables, which have few.
 pub(super) async fn rows<R>(
     session: &Session,
     statement: impl Into<Statement>,
@@ -329,7 +328,7 @@ where
         .map_err(|error| classify::read(&error))?;
     let unlike = |error: &dyn std::fmt::Display| {
         StoreError::Refused(format!(
-            "Cassandra's own tables are not as expected: {error}"
+            "Cassandra's own tables do not have the expected columns: {error}"
         ))
     };
     let result = result.into_rows_result().map_err(|error| unlike(&error))?;
@@ -347,12 +346,12 @@ impl From<SchemaError> for UserError {
             } => Self::new(
                 format!("there is no keyspace \"{keyspace}\" in Cassandra"),
                 format!(
-                    "run this statement by cqlsh: {statement}; or say `stitch-processor init --replication 3`"
+                    "run this statement in cqlsh: {statement}; or run `stitch-processor init --replication 3`"
                 ),
             ),
             SchemaError::TableMissing(table) => Self::new(
                 format!("there is no table {table} in Cassandra"),
-                "`stitch-processor init` makes it",
+                "`stitch-processor init` creates it",
             ),
             SchemaError::Differs { table, differences } => Self::new(
                 format!(
@@ -367,7 +366,7 @@ impl From<SchemaError> for UserError {
                      each undo the other's counts"
                 ),
                 format!(
-                    "name another keyspace by cassandra.keyspace; or, if that namespace is gone for good, run by cqlsh \
+                    "name another keyspace by cassandra.keyspace; or, if that namespace no longer exists, run in cqlsh \
                      ALTER TABLE {table} WITH comment = ''; and then `stitch-processor init`"
                 ),
             ),

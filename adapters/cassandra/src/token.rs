@@ -1,12 +1,11 @@
-//! Our own Murmur3 tokens against the driver's.
+//! Checks our Murmur3 tokens against the driver's.
 
 use proptest::collection::vec;
 use proptest::prelude::{any, proptest};
 use scylla::routing::partitioner::{Murmur3Partitioner, Partitioner, PartitionerHasher};
-use stitch_common::token::Token;
-use stitch_common::token::murmur3;
+use stitch_common::token::{Token, murmur3};
 
-/// The token by the driver, of a key as Cassandra serialises it.
+/// The driver's token of a key as Cassandra serialises it.
 fn by_the_driver(components: &[&[u8]]) -> Token {
     let mut hasher = Murmur3Partitioner.build_hasher();
     if let [single] = components {

@@ -1,4 +1,4 @@
-//! What the event topic and the topic of rejected records are like, and the making of the latter.
+//! Describes topics, and creates the dead-letter topic.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,61 +8,64 @@ use rdkafka::admin::{
 };
 use rdkafka::error::RDKafkaErrorCode;
 
-use crate::asking::{ANSWER_TIMEOUT, Asking, Replication};
 use crate::client_config::{Role, client_config};
 use crate::context::Context;
 use crate::error::{log_error, log_error_of_code};
+use crate::metadata_client::{ANSWER_TIMEOUT, MetadataClient, Replication};
 use stitch_common::config::Kafka;
 use stitch_common::ports::LogError;
 
-/// How large a record the topic of rejected records takes: larger than any event topic's, since a record that came
-/// compressed is copied as it is, with headers beside it. One that does not fit could never be answered.
-const REJECTED_BYTES_MAX: &str = "67108864";
+/// The largest record of the dead-letter topic. Larger than any event topic's, because a record that came compressed is
+/// copied uncompressed, with additional headers. One that does not fit could never be acknowledged.
+const DEAD_LETTER_BYTES_MAX: &str = "67108864";
 
-/// What a topic is like, as far as counting and restoring depend on it.
+/// The properties of a topic that counting and restoring depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicDescription {
-    /// How many partitions it has.
+    /// Number of partitions.
     pub partitions: usize,
     /// How many replicas the partition with the fewest has.
     pub replication: usize,
-    /// Its `cleanup.policy`: a log that is compacted or deleted from cannot be counted again.
+    /// Its `cleanup.policy`: a compacted or truncated log cannot be counted again.
     pub cleanup_policy: String,
-    /// Its `retention.ms`; -1: records are kept for ever.
+    /// Its `retention.ms`; -1: unlimited.
     pub retention_ms: Option<i64>,
-    /// Its `retention.bytes`; -1: without a bound.
+    /// Its `retention.bytes`; -1: unlimited.
     pub retention_bytes: Option<i64>,
     /// Its `min.insync.replicas`.
     pub min_insync_replicas: Option<i64>,
 }
 
-/// Whether something had to be made.
+/// The outcome of creating a topic if it is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Made {
-    /// It was made now.
-    Now,
-    /// It was there before.
-    Before,
+pub enum TopicCreation {
+    /// It was missing, and has been created.
+    Created,
+    /// It existed.
+    Existed,
 }
 
-/// What a topic is like; `None` if there is none of that name.
+/// Describes a topic; `None` if there is none of that name.
 pub(super) async fn describe(
     kafka: &Kafka,
-    asking: &Arc<Asking>,
+    metadata: &Arc<MetadataClient>,
     topic: &str,
 ) -> Result<Option<TopicDescription>, LogError> {
     let named = topic.to_owned();
-    let Some(replication) = asking.ask(move |asking| asking.replication(&named)).await? else {
+    let Some(replication) = metadata
+        .query(move |client| client.replication(&named))
+        .await?
+    else {
         return Ok(None);
     };
     let doing = format!("asking for the settings of the topic {topic}");
     let named = topic.to_owned();
-    let told = doing.clone();
+    let operation = doing.clone();
     let settings = administer(kafka, move |admin, runtime| {
-        let asked = [ResourceSpecifier::Topic(&named)];
+        let topic = [ResourceSpecifier::Topic(&named)];
         runtime
-            .block_on(admin.describe_configs(&asked, &options()))
-            .map_err(|error| log_error(&told, &error))
+            .block_on(admin.describe_configs(&topic, &options()))
+            .map_err(|error| log_error(&operation, &error))
     })
     .await?;
     match settings.into_iter().next() {
@@ -87,27 +90,27 @@ fn description(replication: Replication, settings: &ConfigResource) -> TopicDesc
     }
 }
 
-/// Makes the topic of rejected records if it is missing: one partition, as many replicas as the event topic has.
+/// Creates the dead-letter topic if it is missing: one partition, as many replicas as the event topic has.
 ///
-/// Nothing is ever deleted from it by itself: a rejected record counts nowhere until a person has looked at it, and the
-/// topic cannot become larger than the event topic, which has to keep everything too. Its records have the broker's time:
-/// by the time of whoever writes, a broker refuses them as soon as that machine's clock is an hour ahead of its own.
+/// It has no retention limit: a rejected record counts nowhere until an operator has examined it, and the topic cannot
+/// become larger than the event topic, which has to keep every record too. Its records have the broker's time: brokers
+/// refuse records whose producer's clock is more than an hour ahead of their own.
 pub(super) async fn create_dead_letter_topic(
     kafka: &Kafka,
-    asking: &Arc<Asking>,
-) -> Result<Made, LogError> {
+    metadata: &Arc<MetadataClient>,
+) -> Result<TopicCreation, LogError> {
     let rejected = kafka.dead_letter_topic();
     let named = rejected.clone();
-    if asking
-        .ask(move |asking| asking.replication(&named))
+    if metadata
+        .query(move |client| client.replication(&named))
         .await?
         .is_some()
     {
-        return Ok(Made::Before);
+        return Ok(TopicCreation::Existed);
     }
     let events = kafka.topic.clone();
-    let replicas = asking
-        .ask(move |asking| asking.replication(&events))
+    let replicas = metadata
+        .query(move |client| client.replication(&events))
         .await?
         .ok_or_else(|| {
             let topic = &kafka.topic;
@@ -117,24 +120,24 @@ pub(super) async fn create_dead_letter_topic(
         })?
         .replicas;
     let doing = format!("creating the topic {rejected}");
-    let told = doing.clone();
+    let operation = doing.clone();
     let replicas = i32::try_from(replicas).unwrap_or(i32::MAX);
     let created = administer(kafka, move |admin, runtime| {
         let topic = NewTopic::new(&rejected, 1, TopicReplication::Fixed(replicas))
             .set("cleanup.policy", "delete")
             .set("retention.ms", "-1")
             .set("retention.bytes", "-1")
-            .set("max.message.bytes", REJECTED_BYTES_MAX)
+            .set("max.message.bytes", DEAD_LETTER_BYTES_MAX)
             .set("message.timestamp.type", "LogAppendTime");
         runtime
             .block_on(admin.create_topics([&topic], &options()))
-            .map_err(|error| log_error(&told, &error))
+            .map_err(|error| log_error(&operation, &error))
     })
     .await?;
     match created.into_iter().next() {
-        Some(Ok(_name)) => Ok(Made::Now),
-        // Another process was faster.
-        Some(Err((_name, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Made::Before),
+        Some(Ok(_name)) => Ok(TopicCreation::Created),
+        // Another process created it first.
+        Some(Err((_name, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(TopicCreation::Existed),
         Some(Err((_name, code))) => Err(log_error_of_code(&doing, code)),
         None => Err(LogError::Unavailable(format!(
             "{doing}: the answer is empty"
@@ -151,23 +154,23 @@ fn options() -> AdminOptions {
 /// How long the brokers' work and its answer may take together.
 const WORK_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// Runs `work` with a client of its own on a thread that may block: making and closing that client blocks too.
+/// Runs `work` with its own client on a thread that may block: creating and closing that client blocks too.
 async fn administer<T: Send + 'static>(
     kafka: &Kafka,
     work: impl FnOnce(&AdminClient<Context>, &tokio::runtime::Handle) -> Result<T, LogError>
     + Send
     + 'static,
 ) -> Result<T, LogError> {
-    let config = client_config(&kafka.client, Role::Administering);
+    let config = client_config(&kafka.client, Role::Admin);
     let runtime = tokio::runtime::Handle::current();
-    let worked = tokio::task::spawn_blocking(move || {
+    let thread = tokio::task::spawn_blocking(move || {
         let admin = config
             .create_with_context(Context)
-            .map_err(|error| log_error("making the client that administers topics", &error))?;
+            .map_err(|error| log_error("creating the client that administers topics", &error))?;
         work(&admin, &runtime)
     });
-    match tokio::time::timeout(WORK_TIMEOUT, worked).await {
-        Ok(Ok(worked)) => worked,
+    match tokio::time::timeout(WORK_TIMEOUT, thread).await {
+        Ok(Ok(result)) => result,
         Ok(Err(ended)) => Err(LogError::Unavailable(format!(
             "administering topics: {ended}"
         ))),

@@ -1,6 +1,6 @@
-//! What Kafka's client says by itself goes to the log of the program.
+//! Forwards the log messages of Kafka's client to the program's log.
 //!
-//! Its errors are warnings here: the client goes on by itself, and what a caller must know is told through the ports.
+//! Its errors are warnings here: the client recovers by itself, and callers learn of errors through the ports.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,11 +10,11 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::{debug, info, trace, warn};
 
-/// What the client calls back, but for rebalances.
+/// The callbacks of every client that is not a group member.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context;
 
-/// The client's remark that a property belongs to the other kind of client: ours are all given the same ones.
+/// The client warns of properties for the other kind of client; all of ours get the same ones.
 const ABOUT_PROPERTIES: &str = "CONFWARN";
 
 impl ClientContext for Context {
@@ -40,12 +40,11 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // Told for every end of a partition, which is no error and comes often.
+        // Reported at every end of a partition, which is frequent and no error.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
             return;
         }
-        // Told again and again, hundreds of times when nobody listened for a while, and always behind the one that says
-        // why.
+        // Repeated, hundreds of times after a pause between polls, and always after the error that says why.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             debug!(target: "librdkafka", %error, "{reason}");
             return;
@@ -56,42 +55,40 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {}
 
-/// As [`Context`], and keeps what the client complained of last: its answer to a question that failed says only that
-/// nobody answered, not why.
+/// As [`Context`], and keeps the last error that the client reported: the result of a request that failed says only that
+/// no answer came, not why.
 #[derive(Debug, Default)]
-pub(super) struct Complaints {
-    last: Mutex<Option<Complaint>>,
+pub(super) struct LastErrorContext {
+    last: Mutex<Option<ClientError>>,
 }
 
-/// What the client complained of.
+/// An error that the client reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Complaint {
-    /// Of which kind.
+pub(super) struct ClientError {
     pub(super) code: RDKafkaErrorCode,
-    /// In its words, which name the broker.
+    /// The client's text, which names the broker.
     pub(super) reason: String,
 }
 
-impl Complaints {
-    /// The last complaint.
-    pub(super) fn last(&self) -> Option<Complaint> {
+impl LastErrorContext {
+    pub(super) fn last(&self) -> Option<ClientError> {
         self.last
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    /// It was answered, so what it complained of is over.
-    pub(super) fn settle(&self) {
+    /// Forgets the last error: a request was answered since.
+    pub(super) fn clear(&self) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn keep(&self, complaint: Complaint) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(complaint);
+    fn record(&self, error: ClientError) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 }
 
-impl ClientContext for Complaints {
+impl ClientContext for LastErrorContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         Context.log(level, facility, message);
     }
@@ -102,9 +99,9 @@ impl ClientContext for Complaints {
 
     fn error(&self, error: KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
-            // Follows the complaint that says why.
+            // Follows the error that says why.
             None | Some(RDKafkaErrorCode::AllBrokersDown) => {}
-            Some(code) => self.keep(Complaint {
+            Some(code) => self.record(ClientError {
                 code,
                 reason: reason.to_owned(),
             }),
@@ -113,4 +110,4 @@ impl ClientContext for Complaints {
     }
 }
 
-impl ConsumerContext for Complaints {}
+impl ConsumerContext for LastErrorContext {}

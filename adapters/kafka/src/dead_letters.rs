@@ -19,7 +19,7 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a copy may take, whatever the user's `message.timeout.ms` says.
 const PUT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The topic of rejected records. An idempotent producer that waits for every replica in sync.
+/// The dead-letter topic: an idempotent producer with `acks=all`.
 pub struct KafkaDeadLetters {
     producer: FutureProducer<Context>,
     topic: String,
@@ -27,9 +27,11 @@ pub struct KafkaDeadLetters {
 
 impl KafkaDeadLetters {
     pub(super) fn new(kafka: &Kafka) -> Result<Self, LogError> {
-        let producer = client_config(&kafka.client, Role::Rejecting)
+        let producer = client_config(&kafka.client, Role::DeadLetters)
             .create_with_context(Context)
-            .map_err(|error| log_error("making the client that copies rejected records", &error))?;
+            .map_err(|error| {
+                log_error("creating the client that copies rejected records", &error)
+            })?;
         Ok(Self {
             producer,
             topic: kafka.dead_letter_topic(),

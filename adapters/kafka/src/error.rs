@@ -1,17 +1,16 @@
-//! The client's errors as the caller of a port can use them.
+//! Maps the client's errors to [`LogError`], by what the caller of a port can do.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::context::Complaint;
+use crate::context::ClientError;
 use stitch_common::ports::LogError;
 
-/// What `doing` ended with, by what can be done about it.
+/// The error of the operation `doing`.
 pub(super) fn log_error(doing: &str, error: &KafkaError) -> LogError {
-    let told = format!("{doing}: {error}");
+    let message = format!("{doing}: {error}");
     let refused = match error.rdkafka_error_code() {
         Some(code) => needs_a_change(code),
-        // Made before anything was sent, by what we or the user said; the other errors without a code say that
-        // something was cancelled.
+        // These come before anything is sent, from the configuration; other errors without a code mean a cancellation.
         None => {
             matches!(
                 error,
@@ -23,31 +22,31 @@ pub(super) fn log_error(doing: &str, error: &KafkaError) -> LogError {
         }
     };
     if refused {
-        LogError::Refused(told)
+        LogError::Refused(message)
     } else {
-        LogError::Unavailable(told)
+        LogError::Unavailable(message)
     }
 }
 
-/// As [`log_error`], for the code of one topic or partition in an answer.
+/// As [`log_error`], for the error code of one topic or partition in an answer.
 pub(super) fn log_error_of_code(doing: &str, code: RDKafkaErrorCode) -> LogError {
-    let told = format!("{doing}: {code}");
+    let message = format!("{doing}: {code}");
     if needs_a_change(code) {
-        LogError::Refused(told)
+        LogError::Refused(message)
     } else {
-        LogError::Unavailable(told)
+        LogError::Unavailable(message)
     }
 }
 
-/// Why there was no answer, as the client complained of it. A wrong password looks like a broker that is away.
-pub(super) fn explained(error: LogError, complaint: Option<Complaint>) -> LogError {
-    match (error, complaint) {
-        (LogError::Unavailable(told), Some(Complaint { code, reason })) => {
-            let told = format!("{told}; {reason}");
+/// Adds the client's last error to a missing answer. A wrong password looks like an unreachable broker.
+pub(super) fn explained(error: LogError, last: Option<ClientError>) -> LogError {
+    match (error, last) {
+        (LogError::Unavailable(message), Some(ClientError { code, reason })) => {
+            let message = format!("{message}; {reason}");
             if needs_a_change(code) {
-                LogError::Refused(told)
+                LogError::Refused(message)
             } else {
-                LogError::Unavailable(told)
+                LogError::Unavailable(message)
             }
         }
         (error, _) => error,
@@ -58,7 +57,7 @@ fn admin_refused(error: &KafkaError) -> bool {
     matches!(error, KafkaError::AdminOp(code) if needs_a_change(*code))
 }
 
-/// Whether it will not work until somebody changes something: the topic, a permission, the configuration.
+/// Whether a retry is useless until an operator changes the topic, a permission or the configuration.
 fn needs_a_change(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
@@ -103,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_later_try_may_mend_is_unavailable() {
+    fn errors_that_a_retry_may_fix_are_unavailable() {
         for code in [
             RDKafkaErrorCode::AllBrokersDown,
             RDKafkaErrorCode::BrokerTransportFailure,
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_change_is_refused() {
+    fn errors_that_need_a_change_are_refused() {
         for code in [
             RDKafkaErrorCode::UnknownTopicOrPartition,
             RDKafkaErrorCode::TopicAuthorizationFailed,
@@ -141,27 +140,27 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_a_wrong_password_left_without_answer_is_refused() {
+    fn a_request_without_answer_after_a_failed_authentication_is_refused() {
         let unanswered = || LogError::Unavailable("asking: timed out".to_owned());
-        let complaint = |code| {
-            Some(Complaint {
+        let last = |code| {
+            Some(ClientError {
                 code,
                 reason: "b:9092: no".to_owned(),
             })
         };
-        let told = || "asking: timed out; b:9092: no".to_owned();
-        for (complaint, explanation) in [
+        let with_reason = || "asking: timed out; b:9092: no".to_owned();
+        for (last, explanation) in [
             (None, unanswered()),
             (
-                complaint(RDKafkaErrorCode::Authentication),
-                LogError::Refused(told()),
+                last(RDKafkaErrorCode::Authentication),
+                LogError::Refused(with_reason()),
             ),
             (
-                complaint(RDKafkaErrorCode::BrokerTransportFailure),
-                LogError::Unavailable(told()),
+                last(RDKafkaErrorCode::BrokerTransportFailure),
+                LogError::Unavailable(with_reason()),
             ),
         ] {
-            assert_eq!(explained(unanswered(), complaint), explanation);
+            assert_eq!(explained(unanswered(), last), explanation);
         }
     }
 }

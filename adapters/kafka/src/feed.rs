@@ -1,58 +1,58 @@
-//! Records from chosen places: a handle for the program, a thread for Kafka's client, and what lies ready between them.
+//! Records from given offsets: a handle for the program, a thread for Kafka's client, and the queue between them.
 //!
-//! The client is assigned partitions by us, never by a group. A partition is started anew by taking it from the client
-//! and giving it back at the other offset, both on the one thread that polls: the client drops what it had fetched for
+//! Partitions are assigned to the client by Stitch, never by a group. A partition is restarted by unassigning it and
+//! assigning it again at the other offset, both on the one thread that polls: the client drops the records fetched for
 //! the earlier assignment, and no seek can cross a fetch.
 
 mod fetcher;
-mod ready;
+mod feed_queue;
 
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use self::feed_queue::{Command, FeedQueue};
 use self::fetcher::Fetcher;
-use self::ready::{Command, Ready};
-use crate::asking::Asking;
+use crate::metadata_client::MetadataClient;
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{AssignmentEpoch, Feed, FeedEvent, LogError};
 
-/// Records from chosen places. Dropping it ends its thread, which may take as long as the client needs to close.
+/// Records from given offsets. Dropping it ends its thread, which may take as long as the client needs to close.
 pub struct KafkaFeed {
-    ready: Arc<Ready>,
+    queue: Arc<FeedQueue>,
     ended: oneshot::Receiver<()>,
 }
 
 impl KafkaFeed {
-    pub(super) fn new(kafka: &Kafka, asking: &Arc<Asking>) -> Result<Self, LogError> {
-        let ready = Arc::new(Ready::default());
-        let (ends, ended) = oneshot::channel();
-        let fetcher = Fetcher::new(kafka, Arc::clone(asking), Arc::clone(&ready))?;
+    pub(super) fn new(kafka: &Kafka, metadata: &Arc<MetadataClient>) -> Result<Self, LogError> {
+        let queue = Arc::new(FeedQueue::default());
+        let (ending, ended) = oneshot::channel();
+        let fetcher = Fetcher::new(kafka, Arc::clone(metadata), Arc::clone(&queue))?;
         std::thread::Builder::new()
             .name("stitch-feed".to_owned())
             .spawn(move || {
                 fetcher.run();
-                // Nobody may wait for it.
-                ends.send(()).ok();
+                // The feed may have been dropped.
+                ending.send(()).ok();
             })
             .map_err(|error| LogError::Unavailable(format!("starting a feed's thread: {error}")))?;
-        Ok(Self { ready, ended })
+        Ok(Self { queue, ended })
     }
 
-    /// Ends the feed and waits until its thread has let go of Kafka's client. Cancelling it leaves that to the thread.
+    /// Ends the feed and waits until its thread has closed Kafka's client. If cancelled, the thread closes it later.
     pub async fn close(mut self) {
-        self.ready.close();
-        // An error says that the thread ended in another way: it has ended.
+        self.queue.close();
+        // An error means that the thread panicked: it has ended too.
         (&mut self.ended).await.ok();
     }
 
     fn command(&self, command: Command) -> Result<(), LogError> {
-        if self.ready.command(command) {
+        if self.queue.command(command) {
             Ok(())
         } else {
             Err(LogError::Refused(
-                "the feed's thread has ended; make a new feed".to_owned(),
+                "the feed's thread has ended; create a new feed".to_owned(),
             ))
         }
     }
@@ -77,13 +77,13 @@ impl Feed for KafkaFeed {
     }
 
     async fn next(&mut self) -> FeedEvent {
-        self.ready.next().await
+        self.queue.next().await
     }
 }
 
 impl Drop for KafkaFeed {
     fn drop(&mut self) {
-        self.ready.close();
+        self.queue.close();
     }
 }
 
@@ -94,15 +94,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_dropped_feed_ends_its_thread_even_when_no_broker_is_there() {
+    async fn a_dropped_feed_ends_its_thread_even_when_no_broker_is_up() {
         let client = [("bootstrap.servers", "127.0.0.1:1"), ("group.id", "group")];
         let client = client.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let kafka = Kafka {
             topic: "events".to_owned(),
             client: client.into(),
         };
-        let asking = Arc::new(Asking::new(&kafka).unwrap());
-        let mut feed = KafkaFeed::new(&kafka, &asking).unwrap();
+        let metadata = Arc::new(MetadataClient::new(&kafka).unwrap());
+        let mut feed = KafkaFeed::new(&kafka, &metadata).unwrap();
         feed.start(Partition(0), Offset(0), AssignmentEpoch(1))
             .unwrap();
         let (_, nothing) = oneshot::channel();

@@ -1,4 +1,4 @@
-//! The first record of each partition, which tells a topic that was made anew from the old one of the same name.
+//! Reads the first record of each partition, by which a recreated topic differs from its predecessor of the same name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,19 +7,19 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Message, TopicPartitionList};
 
-use crate::asking::ANSWER_TIMEOUT;
 use crate::client_config::{Role, client_config};
 use crate::context::Context;
 use crate::error::log_error;
+use crate::metadata_client::ANSWER_TIMEOUT;
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, Fingerprint, LogError};
 
-/// How long one wait for a record lasts before the time left is looked at.
+/// How long one poll waits for a record.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// How many partitions are read at once: so many fetched batches are held at most, and the rest waits.
+/// How many partitions are read at once, which bounds the fetched batches in memory.
 const PARTITIONS_AT_ONCE: usize = 8;
 
 /// Reads the first record of each partition that has one. Blocks its thread.
@@ -37,39 +37,39 @@ pub(super) fn first_records(
     }
     let topic = &kafka.topic;
     let doing = format!("reading the first records of the topic {topic}");
-    let consumer: BaseConsumer<Context> = client_config(&kafka.client, Role::Sampling)
+    let consumer: BaseConsumer<Context> = client_config(&kafka.client, Role::FirstRecords)
         .create_with_context(Context)
         .map_err(|error| log_error(&doing, &error))?;
-    let mut sampling = Sampling {
+    let mut reader = FirstRecordReader {
         consumer,
         topic,
         open: BTreeSet::new(),
         found: BTreeMap::new(),
     };
     loop {
-        while sampling.open.len() < PARTITIONS_AT_ONCE
+        while reader.open.len() < PARTITIONS_AT_ONCE
             && let Some((partition, begin)) = waiting.next()
         {
-            sampling
+            reader
                 .open(partition, begin)
                 .map_err(|error| log_error(&doing, &error))?;
         }
-        if sampling.open.is_empty() {
-            return Ok(sampling.found);
+        if reader.open.is_empty() {
+            return Ok(reader.found);
         }
-        sampling.read_one(&doing)?;
+        reader.read_one(&doing)?;
     }
 }
 
-/// Some partitions of which the first record is awaited.
-struct Sampling<'a> {
+/// Waits for the first records of some partitions.
+struct FirstRecordReader<'a> {
     consumer: BaseConsumer<Context>,
     topic: &'a str,
     open: BTreeSet<Partition>,
     found: BTreeMap<Partition, Fingerprint>,
 }
 
-impl Sampling<'_> {
+impl FirstRecordReader<'_> {
     fn open(&mut self, partition: Partition, begin: Offset) -> KafkaResult<()> {
         let mut list = TopicPartitionList::with_capacity(1);
         let begin = rdkafka::Offset::Offset(begin.0);
@@ -79,7 +79,7 @@ impl Sampling<'_> {
         Ok(())
     }
 
-    /// What else was fetched of it would only stand in the way of the others.
+    /// Further records of it would only delay those of other partitions.
     fn close(&mut self, partition: Partition) -> KafkaResult<()> {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(self.topic, partition.0);
@@ -87,13 +87,13 @@ impl Sampling<'_> {
         self.consumer.incremental_unassign(&list)
     }
 
-    /// Waits until one more of the open partitions is done.
+    /// Waits until one more of the open partitions is finished.
     fn read_one(&mut self, doing: &str) -> Result<(), LogError> {
         let clock = SystemClock;
         let until = clock.now().plus(ANSWER_TIMEOUT);
-        let mut trouble = None;
+        let mut last_error = None;
         while clock.now() < until {
-            let done = match self.consumer.poll(POLL_TIMEOUT) {
+            let finished = match self.consumer.poll(POLL_TIMEOUT) {
                 None => continue,
                 Some(Ok(message)) => {
                     let partition = Partition(message.partition());
@@ -102,18 +102,20 @@ impl Sampling<'_> {
                     }
                     partition
                 }
-                // Nothing but markers and aborted records: it has no first record yet.
+                // Only markers and aborted records: it has no first record yet.
                 Some(Err(KafkaError::PartitionEOF(partition))) => Partition(partition),
                 Some(Err(error)) => {
-                    trouble = Some(log_error(doing, &error));
+                    last_error = Some(log_error(doing, &error));
                     continue;
                 }
             };
-            if self.open.contains(&done) {
-                return self.close(done).map_err(|error| log_error(doing, &error));
+            if self.open.contains(&finished) {
+                return self
+                    .close(finished)
+                    .map_err(|error| log_error(doing, &error));
             }
         }
-        Err(trouble.unwrap_or_else(|| {
+        Err(last_error.unwrap_or_else(|| {
             LogError::Unavailable(format!("{doing}: no answer in {ANSWER_TIMEOUT:?}"))
         }))
     }
@@ -127,7 +129,7 @@ fn fingerprint(message: &impl Message) -> Fingerprint {
     }
 }
 
-/// The CRC-32 of key and value; each with its length before it, so that no byte can change sides unseen.
+/// The CRC-32 of key and value, each preceded by its length, so that a byte cannot move from one to the other unseen.
 fn checksum(key: Option<&[u8]>, value: Option<&[u8]>) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     for part in [key, value] {
@@ -145,8 +147,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_checksum_tells_null_from_empty_and_key_from_value() {
-        let mut seen = vec![
+    fn checksums_distinguish_null_from_empty_and_key_from_value() {
+        let mut checksums = vec![
             checksum(None, None),
             checksum(Some(b""), None),
             checksum(None, Some(b"")),
@@ -154,9 +156,9 @@ mod tests {
             checksum(Some(b"a"), Some(b"bc")),
             checksum(Some(b"c"), Some(b"ab")),
         ];
-        let all = seen.len();
-        seen.sort_unstable();
-        seen.dedup();
-        assert_eq!(seen.len(), all);
+        let all = checksums.len();
+        checksums.sort_unstable();
+        checksums.dedup();
+        assert_eq!(checksums.len(), all);
     }
 }

@@ -1,10 +1,10 @@
-//! Membership in the processors' group: a handle for the program, and a thread on which Kafka's client calls back.
+//! Membership in the consumer group: a handle for the program, and a thread on which Kafka's client calls back.
 //!
-//! The member never reads a record: what it is assigned it assigns to itself paused. So no record is fetched twice, and
-//! what the group does to its member cannot disturb the feed.
+//! The member never reads a record: it pauses every partition that is assigned to it. So no record is fetched twice, and
+//! rebalances cannot disturb the feed.
 //!
-//! The client calls back inside its poll, so a revoked partition can be held by not returning: the group waits for this
-//! member until then. That wait is bounded below the group's own bounds, or the member would be put out of the group.
+//! The client calls back inside its poll, so a revoked partition is held by not returning: until then the group waits
+//! for this member. That wait is bounded below the group's own timeouts, or the member would be expelled.
 
 mod member;
 
@@ -24,43 +24,43 @@ use stitch_common::config::Kafka;
 use stitch_common::offset::Offsets;
 use stitch_common::ports::{Group, GroupEvent, LogError, RevokeAck};
 
-/// Changes that may lie unread; then the thread waits, and the group with it.
+/// Events that may be unread; beyond that the thread waits, and the group with it.
 const EVENTS_MAX: usize = 64;
 
-/// What errors say was being done.
+/// The operation that errors name.
 const COMMITTING: &str = "committing to the group";
 
-/// How long a commit is waited for.
+/// How long a commit may take.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long leaving is waited for; then the thread goes on by itself, and the group's own timeout does the rest.
+/// How long leaving may take; after that the thread goes on alone, and the group's own timeout ends the membership.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Membership in the processors' group. Dropping it leaves the group too, unobserved.
+/// Membership in the consumer group. Dropping it leaves the group too, without waiting.
 pub struct KafkaGroup {
     events: mpsc::Receiver<GroupEvent<KafkaAck>>,
-    /// The thread alone keeps the consumer, so that it is closed there.
+    /// Only the thread owns the consumer, so that it is closed there.
     consumer: Weak<BaseConsumer<Member>>,
     topic: String,
     commits: Arc<Semaphore>,
     leaving: Arc<AtomicBool>,
     ended: oneshot::Receiver<()>,
-    told: bool,
+    end_reported: bool,
 }
 
 impl KafkaGroup {
     pub(super) fn new(kafka: &Kafka) -> Result<Self, LogError> {
-        let (tells, events) = mpsc::channel(EVENTS_MAX);
-        let (ends, ended) = oneshot::channel();
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let (ending, ended) = oneshot::channel();
         let leaving = Arc::new(AtomicBool::new(false));
-        let consumer = Arc::new(member_consumer(kafka, tells, Arc::clone(&leaving))?);
+        let consumer = Arc::new(member_consumer(kafka, sender, Arc::clone(&leaving))?);
         let weak = Arc::downgrade(&consumer);
         std::thread::Builder::new()
             .name("stitch-group".to_owned())
             .spawn(move || {
                 member::stay(consumer);
-                // Nobody may wait for it.
-                ends.send(()).ok();
+                // The group may have been dropped.
+                ending.send(()).ok();
             })
             .map_err(|error| {
                 LogError::Unavailable(format!("starting the group's thread: {error}"))
@@ -72,7 +72,7 @@ impl KafkaGroup {
             commits: Arc::new(Semaphore::new(1)),
             leaving,
             ended,
-            told: false,
+            end_reported: false,
         })
     }
 }
@@ -83,10 +83,10 @@ impl Group for KafkaGroup {
     async fn next(&mut self) -> GroupEvent<KafkaAck> {
         match self.events.recv().await {
             Some(event) => event,
-            None if self.told => std::future::pending().await,
+            None if self.end_reported => std::future::pending().await,
             None => {
-                self.told = true;
-                let ended = "the group's thread has ended; join the group anew".to_owned();
+                self.end_reported = true;
+                let ended = "the group's thread has ended; join the group again".to_owned();
                 GroupEvent::Trouble(LogError::Refused(ended))
             }
         }
@@ -115,13 +115,13 @@ impl Group for KafkaGroup {
 
     async fn leave(mut self) {
         self.leaving.store(true, Ordering::Release);
-        // The thread may wait for room to tell something; there is nobody to read it any more.
+        // The thread may be waiting for room in the queue, which nothing reads any more.
         self.events.close();
         if tokio::time::timeout(LEAVE_TIMEOUT, &mut self.ended)
             .await
             .is_err()
         {
-            warn!(timeout = ?LEAVE_TIMEOUT, "the group was not left in time; it will notice by its own timeout");
+            warn!(timeout = ?LEAVE_TIMEOUT, "leaving the group timed out; its own timeout will end the membership");
         }
     }
 }
@@ -137,7 +137,7 @@ impl KafkaGroup {
     }
 }
 
-/// One at a time: a later one must not be overtaken by an earlier one, and none pile up on a silent broker.
+/// Commits one at a time: an earlier commit must not overtake a later one, and none pile up on a silent broker.
 async fn commit_in_turn(
     consumer: Weak<BaseConsumer<Member>>,
     commits: Arc<Semaphore>,
@@ -150,7 +150,9 @@ async fn commit_in_turn(
             Some(consumer) => consumer
                 .commit(&list, CommitMode::Sync)
                 .map_err(|error| log_error(COMMITTING, &error)),
-            None => Err(LogError::Refused(format!("{COMMITTING}: it was left"))),
+            None => Err(LogError::Refused(format!(
+                "{COMMITTING}: this member has left it"
+            ))),
         }
     });
     match committed.await {
@@ -165,10 +167,10 @@ impl Drop for KafkaGroup {
     }
 }
 
-/// Gives revoked partitions back to the group, when it is used or dropped.
+/// Returns revoked partitions to the group when it is used or dropped.
 #[derive(Debug)]
 pub struct KafkaAck {
-    /// The thread waits until this is gone.
+    /// The thread waits until this is dropped.
     _held: std_mpsc::Sender<()>,
 }
 
@@ -181,7 +183,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_dropped_member_ends_its_thread_even_when_no_broker_is_there() {
+    async fn a_dropped_member_ends_its_thread_even_when_no_broker_is_up() {
         let client = [("bootstrap.servers", "127.0.0.1:1"), ("group.id", "group")];
         let client = client.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let kafka = Kafka {

@@ -1,15 +1,21 @@
-//! Kafka: the only importer of its client.
+//! The Kafka adapter: implements the ports of [`stitch_common::ports`] to the event log. The only crate that depends on
+//! librdkafka.
 //!
-//! Records come through a feed, which has nothing to do with the group; the group deals partitions out and is told
-//! commits, and gives no records. Questions are asked by a third client, which never fetches.
+//! Start with [`KafkaLog`], which implements [`EventLog`]. Each purpose has a client of its own:
+//! - [`KafkaFeed`] reads records of assigned partitions from given offsets, and belongs to no group;
+//! - [`KafkaGroup`] is a member of the consumer group: it receives assignments, commits offsets, and reads no records;
+//! - [`KafkaDeadLetters`] copies rejected records to the dead-letter topic;
+//! - `MetadataClient` asks the brokers for partitions, offsets and commits, and never fetches.
 //!
-//! What is not here: what a record means, which partition is read by whom, and where reading starts. All of that is
-//! decided above the ports.
+//! `client_config` has every property that Stitch sets; `error` sorts the client's errors by what a caller can do.
+//!
+//! Not here: what a record means, which process reads which partition, and where reading starts. The crates above the
+//! ports decide that.
 
 mod client_config;
 mod context;
 mod error;
-mod asking;
+mod metadata_client;
 mod fingerprint;
 mod feed;
 mod group;
@@ -23,47 +29,47 @@ use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, EventLog, LogError, LogIdentity};
 
-use self::asking::Asking;
+use self::metadata_client::MetadataClient;
 
-pub use self::admin::{Made, TopicDescription};
+pub use self::admin::{TopicCreation, TopicDescription};
 pub use self::dead_letters::KafkaDeadLetters;
 pub use self::feed::KafkaFeed;
 pub use self::group::{KafkaAck, KafkaGroup};
 
-/// The event topic on real brokers. Clones share the client that asks.
+/// The event topic on real brokers. Clones share the metadata client.
 #[derive(Clone)]
 pub struct KafkaLog {
     kafka: Kafka,
-    asking: Arc<Asking>,
+    metadata: Arc<MetadataClient>,
 }
 
 impl KafkaLog {
-    /// The event topic of this configuration. Connects when first asked.
+    /// The event topic of this configuration. Connects at the first request.
     ///
     /// # Errors
     /// The client refused its configuration.
     pub fn new(kafka: &Kafka) -> Result<Self, LogError> {
         Ok(Self {
             kafka: kafka.clone(),
-            asking: Arc::new(Asking::new(kafka)?),
+            metadata: Arc::new(MetadataClient::new(kafka)?),
         })
     }
 
-    /// What a topic is like; `None` if there is none of that name.
+    /// Describes a topic; `None` if there is none of that name.
     ///
     /// # Errors
-    /// As told; may be repeated.
+    /// The brokers did not answer, or refused.
     pub async fn describe(&self, topic: &str) -> Result<Option<TopicDescription>, LogError> {
-        admin::describe(&self.kafka, &self.asking, topic).await
+        admin::describe(&self.kafka, &self.metadata, topic).await
     }
 
-    /// Makes the topic of rejected records if it is missing: one partition, as many replicas as the event topic has,
-    /// nothing ever deleted.
+    /// Creates the dead-letter topic if it is missing: one partition, as many replicas as the event topic has, nothing
+    /// ever deleted.
     ///
     /// # Errors
     /// No answer, no permission, or no event topic.
-    pub async fn create_dead_letter_topic(&self) -> Result<Made, LogError> {
-        admin::create_dead_letter_topic(&self.kafka, &self.asking).await
+    pub async fn create_dead_letter_topic(&self) -> Result<TopicCreation, LogError> {
+        admin::create_dead_letter_topic(&self.kafka, &self.metadata).await
     }
 }
 
@@ -73,7 +79,7 @@ impl EventLog for KafkaLog {
     type DeadLetters = KafkaDeadLetters;
 
     async fn partitions(&self) -> Result<Vec<Partition>, LogError> {
-        self.asking.ask(Asking::partitions).await
+        self.metadata.query(MetadataClient::partitions).await
     }
 
     async fn bounds(
@@ -82,10 +88,10 @@ impl EventLog for KafkaLog {
     ) -> Result<BTreeMap<Partition, Bounds>, LogError> {
         let (of_begins, of_ends) = (partitions.to_vec(), partitions.to_vec());
         let (begins, ends) = tokio::try_join!(
-            self.asking.ask(move |asking| asking.begins(&of_begins)),
-            self.asking.ask(move |asking| asking.ends(&of_ends)),
+            self.metadata.query(move |client| client.begins(&of_begins)),
+            self.metadata.query(move |client| client.ends(&of_ends)),
         )?;
-        Ok(asking::pair(&begins, &ends))
+        Ok(metadata_client::pair(&begins, &ends))
     }
 
     async fn identity(&self) -> Result<LogIdentity, LogError> {
@@ -96,11 +102,11 @@ impl EventLog for KafkaLog {
             .cleanup_policy;
         let kafka = self.kafka.clone();
         let (cluster, fingerprints) = self
-            .asking
-            .ask(move |asking| {
-                let bounds = asking.bounds(&asking.partitions()?)?;
+            .metadata
+            .query(move |client| {
+                let bounds = client.bounds(&client.partitions()?)?;
                 Ok((
-                    asking.cluster()?,
+                    client.cluster()?,
                     fingerprint::first_records(&kafka, &bounds)?,
                 ))
             })
@@ -114,11 +120,11 @@ impl EventLog for KafkaLog {
     }
 
     async fn committed(&self) -> Result<BTreeMap<Partition, Offset>, LogError> {
-        self.asking.ask(Asking::committed).await
+        self.metadata.query(MetadataClient::committed).await
     }
 
     async fn feed(&self) -> Result<KafkaFeed, LogError> {
-        KafkaFeed::new(&self.kafka, &self.asking)
+        KafkaFeed::new(&self.kafka, &self.metadata)
     }
 
     async fn join(&self) -> Result<KafkaGroup, LogError> {

@@ -1,9 +1,13 @@
-//! The adapter: the ports [`ZooKeeper`] and [`Session`] over `zookeeper-client`. The only file that knows that crate.
+//! The ZooKeeper adapter: implements the ports [`ZooKeeper`] and [`Session`] over `zookeeper-client`, and is the only
+//! crate that depends on that client.
 //!
-//! What is deliberately absent: the crate's own lock recipe (cancelling it leaks the node), its persistent watches
-//! (they die silently with a reconnect) and detached sessions. Requests that are made while the connection is down are
-//! queued and sent after the next connect, and dropping a future does not take its request back: the recipes above
-//! live with both.
+//! Start with [`ZooKeeperClient`], which opens a [`ZooKeeperSession`]. `classify` decides which of the client's errors are
+//! definite and which are ambiguous; everything in the protocol rests on that.
+//!
+//! Deliberately absent: the client's own lock recipe (cancelling it leaks the node), its persistent watches (they die
+//! silently with a reconnect) and detached sessions. Requests made while the connection is down are queued and sent after
+//! the next connect, and dropping a future does not withdraw its request: the recipes in `stitch-protocol` cope with
+//! both.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,7 +29,7 @@ pub struct ZooKeeperClient {
 }
 
 impl ZooKeeperClient {
-    /// The ensemble at `servers` (`host:port,host:port…`), asked for sessions of this timeout; it may grant another.
+    /// The ensemble at `servers` (`host:port,host:port…`). `session_timeout` is requested; the servers may grant another.
     #[must_use]
     pub fn new(servers: &str, session_timeout: Duration) -> Self {
         Self {
@@ -38,64 +42,63 @@ impl ZooKeeperClient {
 impl ZooKeeper for ZooKeeperClient {
     type Session = ZooKeeperSession;
 
-    /// Tries every server in turn until one serves the session, for at most the session timeout that is asked for.
-    /// Cancelling it leaves at most a session that nobody uses, which its timeout ends.
+    /// Tries every server in turn until one serves the session, for at most the requested session timeout. Cancelling it
+    /// leaves at most an unused session, which expires.
     async fn connect(&self) -> Result<Self::Session, ZkError> {
         let connector = zk::Client::connector().with_session_timeout(self.session_timeout);
         let client = connector.connect(&self.servers).await.map_err(|error| {
             let text = format!("{} opened no session: {error}", self.servers);
-            let refused = matches!(classify(error), ZkError::Refused(_));
-            if refused {
+            if matches!(classify(error), ZkError::Refused(_)) {
                 ZkError::Refused(text)
             } else {
                 ZkError::Ambiguous(text)
             }
         })?;
         Ok(ZooKeeperSession {
-            seen: Mutex::new(client.state_watcher()),
+            watcher: Mutex::new(client.state_watcher()),
             client,
         })
     }
 }
 
-/// One session. Dropping it tells the server in the background; [`Session::close`] waits until it was told.
+/// One session. Dropping it closes it in the background; [`Session::close`] waits until the server has confirmed.
 #[derive(Debug)]
 pub struct ZooKeeperSession {
     client: zk::Client,
-    /// What [`Session::state_other_than`] has told already. It lives as long as the session, because the crate's
-    /// watcher keeps only the latest state: a short loss of the connection shows as a change to the same state.
-    seen: Mutex<zk::StateWatcher>,
+    /// The states that [`Session::state_other_than`] has returned already. Kept as long as the session, because the
+    /// client's watcher keeps only the latest state: a short loss of the connection appears as a change to the same state.
+    watcher: Mutex<zk::StateWatcher>,
 }
 
-/// A watch of one node or of its children, for one change.
+/// A one-shot watch of a node or of its children.
 pub type Watch = Pin<Box<dyn Future<Output = ()>>>;
 
 impl ZooKeeperSession {
-    fn seen(&self) -> zk::StateWatcher {
-        self.seen
+    fn watcher(&self) -> zk::StateWatcher {
+        self.watcher
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .clone()
     }
 
-    fn has_seen(&self, watcher: zk::StateWatcher) {
+    fn set_watcher(&self, watcher: zk::StateWatcher) {
         *self
-            .seen
+            .watcher
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = watcher;
     }
 }
 
-/// A watch that also ends when the connection is lost, which the crate's own does not.
+/// A watch that also fires when the connection is lost, unlike the client's own.
 fn watch(node: zk::OneshotWatcher, mut state: zk::StateWatcher) -> Watch {
     Box::pin(async move {
         let connection_lost = async {
-            if told(state.peek_state()) == SessionState::Connected {
-                // Whatever it changes to: even "connected" means that the connection was lost between.
+            if state_of(state.peek_state()) == SessionState::Connected {
+                // Any change counts: even "connected" means that the connection was lost in between.
                 state.changed().await;
             }
         };
-        // Both branches only wait: whichever is dropped, nothing is lost with it.
+        // Both branches only wait, so dropping either loses nothing.
         tokio::select! {
             _event = node.changed() => {}
             () = connection_lost => {}
@@ -115,25 +118,25 @@ impl Session for ZooKeeperSession {
     }
 
     fn state(&self) -> SessionState {
-        told(self.client.state())
+        state_of(self.client.state())
     }
 
     async fn state_other_than(&self, from: SessionState) -> SessionState {
-        let mut watcher = self.seen();
-        let now = told(watcher.peek_state());
+        let mut watcher = self.watcher();
+        let now = state_of(watcher.peek_state());
         if now != from {
-            self.has_seen(self.client.state_watcher());
+            self.set_watcher(self.client.state_watcher());
             return now;
         }
         loop {
-            // Cancel-safe: `watcher` is a copy, and what it saw is kept only once it is told.
-            let now = told(watcher.changed().await);
+            // Cancel-safe: `watcher` is a copy, and is kept only once its state is returned.
+            let now = state_of(watcher.changed().await);
             if now == SessionState::Connected && from == SessionState::Connected {
-                self.has_seen(watcher);
+                self.set_watcher(watcher);
                 return SessionState::Disconnected;
             }
             if now != from {
-                self.has_seen(watcher);
+                self.set_watcher(watcher);
                 return now;
             }
         }
@@ -184,7 +187,7 @@ impl Session for ZooKeeperSession {
     }
 
     async fn watch_children(&self, path: &str) -> Result<(Vec<String>, Self::Watch), ZkError> {
-        // From before the request, so that no loss of the connection falls between.
+        // From before the request, so that no loss of the connection goes unnoticed.
         let state = self.client.state_watcher();
         let answer = self.client.list_and_watch_children(path).await;
         let (names, node) = answer.map_err(classify)?;
@@ -232,15 +235,15 @@ impl Session for ZooKeeperSession {
         self.client.sync(path).await.map_err(classify)
     }
 
-    /// Waits until the server has confirmed the end, for at most half the session timeout: a server that cannot be
-    /// reached ends the session by itself.
+    /// Waits until the server has confirmed the end, for at most half the session timeout: an unreachable server expires
+    /// the session by itself.
     async fn close(self) {
-        let Self { client, seen: _ } = self;
+        let Self { client, watcher: _ } = self;
         let mut watcher = client.state_watcher();
         let bound = client.session_timeout() / 2;
         drop(client);
         let over = async {
-            while told(watcher.peek_state()) != SessionState::Over {
+            while state_of(watcher.peek_state()) != SessionState::Over {
                 watcher.changed().await;
             }
         };
@@ -281,8 +284,8 @@ const fn stat_of(stat: &zk::Stat) -> NodeStat {
     }
 }
 
-/// A session that is connected to a read-only server cannot renew its lease, so it counts as disconnected.
-const fn told(state: zk::SessionState) -> SessionState {
+/// A session with a read-only server cannot renew its lease, so it counts as disconnected.
+const fn state_of(state: zk::SessionState) -> SessionState {
     match state {
         zk::SessionState::SyncConnected => SessionState::Connected,
         zk::SessionState::Disconnected | zk::SessionState::ConnectedReadOnly => {
@@ -294,8 +297,8 @@ const fn told(state: zk::SessionState) -> SessionState {
     }
 }
 
-/// What an error says about the request: definite where the server answered, ambiguous everywhere else. A lost
-/// connection comes as more than `ConnectionLoss`: resets and silence are `Custom`.
+/// Classifies an error: definite where the server answered, ambiguous everywhere else. A lost connection is more than
+/// `ConnectionLoss`: resets and silence are `Custom`.
 fn classify(error: zk::Error) -> ZkError {
     match error {
         zk::Error::NoNode => ZkError::NoNode,
@@ -314,7 +317,7 @@ fn classify(error: zk::Error) -> ZkError {
         | zk::Error::MarshallingError
         | zk::Error::Unimplemented
         | zk::Error::ReconfigDisabled => ZkError::Refused(error.to_string()),
-        // Definite too, but the same request may succeed later, and asking what became of it costs one read.
+        // Definite too, but the same request may succeed later, and checking its outcome costs one read.
         zk::Error::SessionMoved | zk::Error::Throttled => ZkError::Ambiguous(error.to_string()),
         zk::Error::ConnectionLoss
         | zk::Error::Timeout
@@ -325,7 +328,7 @@ fn classify(error: zk::Error) -> ZkError {
         | zk::Error::UnexpectedErrorCode(_)
         | zk::Error::RuntimeInconsistent
         | zk::Error::Custom(_) => ZkError::Ambiguous(error.to_string()),
-        // The crate may learn new errors: of those nothing is known.
+        // Errors of later versions of the client: nothing is known about them.
         _ => ZkError::Ambiguous(error.to_string()),
     }
 }
@@ -335,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_server_said_is_taken_as_definite() {
+    fn only_answers_of_a_server_are_definite() {
         let ambiguous = [
             zk::Error::ConnectionLoss,
             zk::Error::Timeout,
@@ -378,7 +381,7 @@ mod tests {
     #[test]
     fn a_read_only_server_does_not_count_as_a_connection() {
         assert_eq!(
-            told(zk::SessionState::ConnectedReadOnly),
+            state_of(zk::SessionState::ConnectedReadOnly),
             SessionState::Disconnected
         );
     }

@@ -1,17 +1,17 @@
-//! Cassandra: reach, the table, and each node's settings that a calm depends on (design, section 7).
+//! Checks Cassandra: reachability, the table, and the settings of each node that the quiescence barrier depends on.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Findings, replicas};
-use stitch_cassandra::{SchemaError, ScyllaCql};
+use stitch_cassandra::{REQUIRED_SERVER, SchemaError, ScyllaCql};
 use stitch_common::clock::SystemClock;
 use stitch_common::config::Config;
 use stitch_common::ports::{Cql, NodeSettings, NodeState, Nodes, StoreError};
 use stitch_common::user_error::UserError;
 use stitch_protocol::quiescence::{QuiescenceBound, Sessions};
 
-/// How long one node may take to tell its settings.
+/// How long one node may take to list its settings.
 const NODE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn check(
@@ -19,7 +19,7 @@ pub(super) async fn check(
     cql: &ScyllaCql<SystemClock>,
 ) -> (Findings, Option<Vec<NodeSettings>>) {
     let mut findings = Findings::default();
-    match look(config, cql, &mut findings).await {
+    match query(config, cql, &mut findings).await {
         Ok(settings) => (findings, Some(settings)),
         Err(error) => {
             failed(error, &mut findings);
@@ -28,7 +28,7 @@ pub(super) async fn check(
     }
 }
 
-async fn look(
+async fn query(
     config: &Config,
     cql: &ScyllaCql<SystemClock>,
     findings: &mut Findings,
@@ -36,7 +36,7 @@ async fn look(
     let nodes = cql.connect_nodes().await?;
     let ring = nodes.ring().await?;
     let settings = settings(config, &nodes, &ring, findings).await;
-    // The calm can be told of without the table.
+    // The barrier can be checked without the table.
     if let Err(error) = table(config, cql, &ring, findings).await {
         failed(error, findings);
     }
@@ -67,14 +67,14 @@ async fn settings(
             state.node.address, state.node.id.0
         );
         if !state.up || !state.normal {
-            let how = if state.up {
+            let condition = if state.up {
                 "is joining, leaving or moving"
             } else {
                 "is down"
             };
-            let help = "see `nodetool status`; until it is up and normal, a restoration proves nothing, unless \
+            let help = "see `nodetool status`; until it is up and normal, a restoration verifies nothing, unless \
                            --read-consistency QUORUM and --declare-dead say otherwise";
-            findings.warn(format!("{name} {how}"), help);
+            findings.warn(format!("{name} {condition}"), help);
             continue;
         }
         match nodes.settings(&state.node, NODE_TIMEOUT).await {
@@ -83,9 +83,11 @@ async fn settings(
                 node(config, &name, &settings, findings);
             }
             Err(error) => findings.wrong(
-                format!("{name} does not tell its settings: {error}"),
-                "Stitch needs Apache Cassandra 4.1 or later, with system_views.settings and system_views.clients; see \
-                 whether the node answers at all",
+                format!("{name} does not list its settings: {error}"),
+                format!(
+                    "Stitch needs {REQUIRED_SERVER}, with system_views.settings and system_views.clients; see whether \
+                     the node answers at all"
+                ),
             ),
         }
     }
@@ -142,7 +144,7 @@ fn node(config: &Config, name: &str, settings: &NodeSettings, findings: &mut Fin
                  {keepalive_ms}, so the node closes connections that are in use",
                 idle.as_millis()
             ),
-            "lengthen the one or shorten the other",
+            "lengthen the first or shorten the second",
         ),
         Some(idle) => findings.ok(format!(
             "{name}: internode_timeout is on, native_transport_idle_timeout is {} ms",
@@ -159,16 +161,16 @@ async fn table(
 ) -> Result<(), StoreError> {
     let schema = cql.connect_schema().await?;
     let keyspace = &config.cassandra.keyspace;
-    match schema.look().await {
+    match schema.check().await {
         Ok(_) => {
             let replication = schema.replication().await?.unwrap_or_default();
-            let told = replication.iter().filter(|(name, _)| *name != "class");
-            let told: Vec<_> = told
+            let factors = replication.iter().filter(|(name, _)| *name != "class");
+            let factors: Vec<_> = factors
                 .map(|(name, factor)| format!("{name} {factor}"))
                 .collect();
             findings.ok(format!(
                 "cassandra: table {keyspace}.counts is the namespace's; replicas: {}",
-                told.join(", ")
+                factors.join(", ")
             ));
             let nodes = by_datacenter(ring);
             findings.append(replicas::check(keyspace, &replication, &nodes));
@@ -194,8 +196,12 @@ async fn table(
     Ok(())
 }
 
-/// How long a calm takes at least, with these nodes and the longest session of any member.
-pub(super) fn calm(config: &Config, longest_timeout: Duration, nodes: &[NodeSettings]) -> Findings {
+/// The bound of a quiescence barrier, with these nodes and the longest session of any member.
+pub(super) fn quiescence(
+    config: &Config,
+    longest_timeout: Duration,
+    nodes: &[NodeSettings],
+) -> Findings {
     let mut findings = Findings::default();
     let sessions = Sessions {
         longest_timeout,
@@ -203,11 +209,11 @@ pub(super) fn calm(config: &Config, longest_timeout: Duration, nodes: &[NodeSett
         keepalive_timeout: config.cassandra.keepalive_timeout,
     };
     let bound = QuiescenceBound::new(sessions, nodes);
-    let (calm, limit) = (bound.total(), config.restorator.quiescence_timeout);
-    let told = format!(
-        "calm: after a fault, a restoration waits at least W = {:.1} s (sessions {:.1}, their ticks {:.1}, queues {:.1}, \
+    let (total, limit) = (bound.total(), config.restorator.quiescence_timeout);
+    let message = format!(
+        "quiescence: after a fault, a restoration waits at least W = {:.1} s (sessions {:.1}, their ticks {:.1}, queues {:.1}, \
          counter writes {:.1}, keepalive {:.1}, clocks and margin {:.1})",
-        calm.as_secs_f64(),
+        total.as_secs_f64(),
         bound.sessions.as_secs_f64(),
         bound.session_ticks.as_secs_f64(),
         bound.native_transport.as_secs_f64(),
@@ -215,14 +221,14 @@ pub(super) fn calm(config: &Config, longest_timeout: Duration, nodes: &[NodeSett
         bound.keepalive.as_secs_f64(),
         (bound.clock_drift + bound.margin).as_secs_f64()
     );
-    if calm < limit {
-        findings.ok(told);
+    if total < limit {
+        findings.ok(message);
     } else {
         let limit_ms = limit.as_millis();
         let help = format!(
             "lengthen restorator.quiescence_timeout_ms = {limit_ms}, or shorten the timeouts"
         );
-        findings.wrong(told, help);
+        findings.wrong(message, help);
     }
     findings
 }

@@ -1,4 +1,4 @@
-//! Kafka: reach, the event topic, and whether its log is kept as long as counts are to be restored from it.
+//! Checks Kafka: reachability, the event topic, and whether its log is kept for restorations.
 
 use super::Findings;
 use stitch_common::config::Config;
@@ -8,18 +8,18 @@ use stitch_kafka::{KafkaLog, TopicDescription};
 
 pub(super) async fn check(config: &Config, log: Result<&KafkaLog, &LogError>) -> Findings {
     let mut findings = Findings::default();
-    let looked = match log {
-        Ok(log) => look(config, log, &mut findings).await,
+    let result = match log {
+        Ok(log) => query(config, log, &mut findings).await,
         Err(error) => Err(error.clone()),
     };
-    if let Err(error) = looked {
+    if let Err(error) = result {
         let failure = UserError::from(error);
         findings.wrong(format!("kafka: {}", failure.message), failure.help);
     }
     findings
 }
 
-async fn look(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Result<(), LogError> {
+async fn query(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Result<(), LogError> {
     let kafka = &config.kafka;
     let Some(topic) = log.describe(&kafka.topic).await? else {
         let message = format!("kafka: there is no topic \"{}\"", kafka.topic);
@@ -29,7 +29,7 @@ async fn look(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Resul
         );
         return Ok(());
     };
-    kept(&kafka.topic, &topic, findings);
+    retention(&kafka.topic, &topic, findings);
     let bounds = log.bounds(&log.partitions().await?).await?;
     let gone = bounds.iter().filter(|(_, bounds)| bounds.begin.0 > 0);
     let gone: Vec<_> = gone
@@ -42,16 +42,14 @@ async fn look(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Resul
                 kafka.topic,
                 gone.join(", ")
             ),
-            "what was counted of the records that are gone cannot be restored",
+            "counts of the missing records cannot be restored",
         );
     }
-    let rejected = kafka.dead_letter_topic();
-    match log.describe(&rejected).await? {
-        Some(_) => findings.ok(format!(
-            "kafka: topic {rejected} is there for rejected records"
-        )),
+    let dead_letters = kafka.dead_letter_topic();
+    match log.describe(&dead_letters).await? {
+        Some(_) => findings.ok(format!("kafka: dead-letter topic {dead_letters} exists")),
         None => findings.warn(
-            format!("kafka: there is no topic {rejected} for rejected records"),
+            format!("kafka: there is no dead-letter topic {dead_letters}"),
             "`stitch-processor init` creates it",
         ),
     }
@@ -64,28 +62,28 @@ async fn look(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Resul
     Ok(())
 }
 
-fn kept(name: &str, topic: &TopicDescription, findings: &mut Findings) {
+fn retention(name: &str, topic: &TopicDescription, findings: &mut Findings) {
     findings.ok(format!(
         "kafka: topic {name} has {} partitions, {} replicas",
         topic.partitions, topic.replication
     ));
     if topic.cleanup_policy.contains("compact") {
         findings.wrong(
-            format!("kafka: topic {name} is compacted (cleanup.policy={}), so events vanish", topic.cleanup_policy),
+            format!("kafka: topic {name} is compacted (cleanup.policy={}), so events are lost", topic.cleanup_policy),
             format!("kafka-configs.sh --alter --topic {name} --add-config cleanup.policy=delete,retention.ms=-1"),
         );
         return;
     }
     let bounded = |limit: Option<i64>| limit.is_some_and(|limit| limit >= 0);
     if bounded(topic.retention_ms) || bounded(topic.retention_bytes) {
-        let told =
+        let text =
             |limit: Option<i64>| limit.map_or_else(|| "unknown".to_owned(), |l| l.to_string());
         findings.warn(
             format!(
-                "kafka: topic {name} forgets records (retention.ms={}, retention.bytes={}): counts cannot be restored \
-                 once their events are gone",
-                told(topic.retention_ms),
-                told(topic.retention_bytes)
+                "kafka: topic {name} deletes records (retention.ms={}, retention.bytes={}): counts cannot be restored \
+                 once their events are deleted",
+                text(topic.retention_ms),
+                text(topic.retention_bytes)
             ),
             format!("kafka-configs.sh --alter --topic {name} --add-config retention.ms=-1,retention.bytes=-1"),
         );

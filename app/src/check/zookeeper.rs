@@ -1,4 +1,4 @@
-//! ZooKeeper: reach, session timeout, and what stands in the namespace.
+//! Checks ZooKeeper: reachability, session timeout, and the state of the namespace.
 
 use std::time::Duration;
 
@@ -12,27 +12,27 @@ use stitch_protocol::{NamespaceSession, definition_node, in_doubt, membership};
 use stitch_zookeeper::ZooKeeperClient;
 use stitch_zookeeper::ZooKeeperSession;
 
-/// What a session is asked for to learn the shortest that is granted: two ticks, unless the server is set otherwise.
+/// The timeout requested to learn the shortest that is granted: two ticks, by the server's default.
 const SHORTEST: Duration = Duration::from_millis(500);
 
-/// What the other checks need of ZooKeeper.
-pub(super) struct Seen {
+/// The session that other checks use, and what they need to know of the namespace.
+pub(super) struct CheckSession {
     pub(super) session: NamespaceSession<ZooKeeperSession, SystemClock>,
     pub(super) is_initialised: bool,
-    pub(super) session_timeout_longest: Duration,
+    pub(super) longest_timeout: Duration,
 }
 
-impl Seen {
+impl CheckSession {
     pub(super) async fn close(self) {
         self.session.close().await;
     }
 }
 
-pub(super) async fn check(config: &Config) -> (Findings, Option<Seen>) {
+pub(super) async fn check(config: &Config) -> (Findings, Option<CheckSession>) {
     let mut findings = Findings::default();
-    let asked = config.zookeeper.session_timeout;
-    let keeper = ZooKeeperClient::new(&config.zookeeper.connect, asked);
-    let session = match keeper.connect().await {
+    let requested = config.zookeeper.session_timeout;
+    let client = ZooKeeperClient::new(&config.zookeeper.connect, requested);
+    let session = match client.connect().await {
         Ok(session) => session,
         Err(error) => {
             let failure = UserError::from(error);
@@ -42,29 +42,29 @@ pub(super) async fn check(config: &Config) -> (Findings, Option<Seen>) {
     };
     let granted = session.timeout();
     timeout(config, granted, &mut findings).await;
-    let mut seen = Seen {
+    let mut checked = CheckSession {
         session: NamespaceSession::new(session, SystemClock, Paths::new(&config.namespace)),
         is_initialised: false,
-        session_timeout_longest: granted,
+        longest_timeout: granted,
     };
-    if let Err(error) = namespace(config, &mut seen, &mut findings).await {
+    if let Err(error) = namespace(config, &mut checked, &mut findings).await {
         findings.failed(error);
     }
-    (findings, Some(seen))
+    (findings, Some(checked))
 }
 
-/// The lease is two thirds of the session: below three ticks, a server may notice the session's end too late.
+/// The lease is two thirds of the session: below three ticks, a server may expire the session too late.
 async fn timeout(config: &Config, granted: Duration, findings: &mut Findings) {
-    let asked = config.zookeeper.session_timeout;
+    let requested = config.zookeeper.session_timeout;
     let connect = &config.zookeeper.connect;
-    let (granted_ms, asked_ms) = (granted.as_millis(), asked.as_millis());
-    if granted == asked {
+    let (granted_ms, requested_ms) = (granted.as_millis(), requested.as_millis());
+    if granted == requested {
         findings.ok(format!(
             "zookeeper: {connect} answers; sessions of {granted_ms} ms are granted"
         ));
     } else {
         findings.warn(
-            format!("zookeeper: {connect} answers; of {asked_ms} ms asked for, {granted_ms} ms are granted"),
+            format!("zookeeper: {connect} answers; sessions of {requested_ms} ms are requested, {granted_ms} ms are granted"),
             format!(
                 "set zookeeper.session_timeout_ms = {granted_ms}, or change minSessionTimeout and maxSessionTimeout of \
                  the servers"
@@ -73,7 +73,7 @@ async fn timeout(config: &Config, granted: Duration, findings: &mut Findings) {
     }
     let Ok(short) = ZooKeeperClient::new(connect, SHORTEST).connect().await else {
         findings.warn(
-            "zookeeper: the length of its ticks could not be found out",
+            "zookeeper: its tick time is unknown",
             "see that zookeeper.session_timeout_ms is at least three times the servers' tickTime",
         );
         return;
@@ -95,23 +95,23 @@ async fn timeout(config: &Config, granted: Duration, findings: &mut Findings) {
 
 async fn namespace(
     config: &Config,
-    seen: &mut Seen,
+    checked: &mut CheckSession,
     findings: &mut Findings,
 ) -> Result<(), stitch_protocol::Error> {
-    let session = &seen.session;
+    let session = &checked.session;
     let Some(defined) = definition_node::read(session).await? else {
         let message = format!("namespace: \"{}\" is not initialised", config.namespace);
         findings.warn(message, "run `stitch-processor init`");
         return Ok(());
     };
-    seen.is_initialised = true;
+    checked.is_initialised = true;
     let members = membership::list(session).await?;
     let timeouts = members
         .members
         .iter()
         .map(|member| member.record.session_timeout_ms);
     let longest = Duration::from_millis(timeouts.max().unwrap_or_default());
-    seen.session_timeout_longest = seen.session_timeout_longest.max(longest);
+    checked.longest_timeout = checked.longest_timeout.max(longest);
     let dead_members: Vec<_> = members
         .dead_members()
         .map(|member| member.id.to_string())
@@ -120,13 +120,10 @@ async fn namespace(
         "namespace: {} members are alive",
         members.alive().count()
     ));
-    let help = "nothing by itself; a starting processor or the next restoration waits until nothing they sent can take \
-                   effect, and a restoration proves the counts";
+    let help = "nothing; a starting processor or the next restoration waits until nothing they sent can take effect, and \
+                a restoration verifies the counts";
     if !dead_members.is_empty() {
-        let message = format!(
-            "namespace: tombstones of dead members: {}",
-            dead_members.join(" ")
-        );
+        let message = format!("namespace: dead members: {}", dead_members.join(" "));
         findings.warn(message, help);
     }
     let others: Vec<_> = members
@@ -151,7 +148,7 @@ async fn namespace(
         ranges.dedup();
         let ranges: Vec<_> = ranges.iter().map(ToString::to_string).collect();
         let message = format!(
-            "namespace: marks of unsettled requests in the ranges {}",
+            "namespace: requests are in doubt in the ranges {}",
             ranges.join(" ")
         );
         findings.warn(message, help);

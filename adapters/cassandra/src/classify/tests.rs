@@ -42,9 +42,9 @@ fn write_types() -> Vec<WriteType> {
     ]
 }
 
-/// Every error that Cassandra can answer with.
-fn answers() -> Vec<(DbError, Standing)> {
-    use Standing::{NotApplied, Refused, Unknown};
+/// Every error that Cassandra can return.
+fn answers() -> Vec<(DbError, Verdict)> {
+    use Verdict::{NotApplied, Refused, Unknown};
     let rate_limited = |rejected_by_coordinator| DbError::RateLimitReached {
         op_type: OperationType::Write,
         rejected_by_coordinator,
@@ -98,8 +98,8 @@ fn answers() -> Vec<(DbError, Standing)> {
     answers
 }
 
-fn reads() -> [(DbError, Standing); 2] {
-    use Standing::Unknown;
+fn reads() -> [(DbError, Verdict); 2] {
+    use Verdict::Unknown;
     [
         (
             DbError::ReadTimeout {
@@ -123,7 +123,7 @@ fn reads() -> [(DbError, Standing); 2] {
     ]
 }
 
-fn writes() -> Vec<(DbError, Standing)> {
+fn writes() -> Vec<(DbError, Verdict)> {
     let mut answers = Vec::new();
     for write_type in write_types() {
         // Nothing received does not mean that nothing was applied.
@@ -141,15 +141,15 @@ fn writes() -> Vec<(DbError, Standing)> {
                 numfailures: 1,
                 write_type: write_type.clone(),
             };
-            answers.extend([(timeout, Standing::Unknown), (failure, Standing::Unknown)]);
+            answers.extend([(timeout, Verdict::Unknown), (failure, Verdict::Unknown)]);
         }
     }
     answers
 }
 
-/// Every error of an attempt that can be made from outside of the driver.
-fn attempts() -> Vec<(RequestAttemptError, Standing)> {
-    use Standing::{NotApplied, Refused, Unknown};
+/// Every error of an attempt that can be constructed outside of the driver.
+fn attempts() -> Vec<(RequestAttemptError, Verdict)> {
+    use Verdict::{NotApplied, Refused, Unknown};
     let mut attempts = vec![
         (
             RequestAttemptError::SerializationError(serialization()),
@@ -183,18 +183,18 @@ fn attempts() -> Vec<(RequestAttemptError, Standing)> {
         ),
         (RequestAttemptError::NonfinishedPagingState, Unknown),
     ];
-    attempts.extend(answers().into_iter().map(|(answer, standing)| {
+    attempts.extend(answers().into_iter().map(|(answer, verdict)| {
         (
             RequestAttemptError::DbError(answer, "why".to_owned()),
-            standing,
+            verdict,
         )
     }));
     attempts
 }
 
-fn errors() -> Vec<(ExecutionError, Standing)> {
-    use Standing::{NotApplied, Refused, Unknown};
-    let mut errors: Vec<(ExecutionError, Standing)> = vec![
+fn errors() -> Vec<(ExecutionError, Verdict)> {
+    use Verdict::{NotApplied, Refused, Unknown};
+    let mut errors: Vec<(ExecutionError, Verdict)> = vec![
         (BadQuery::PartitionKeyExtraction.into(), Refused),
         (
             BadQuery::SerializationError(serialization()).into(),
@@ -238,7 +238,7 @@ fn errors() -> Vec<(ExecutionError, Standing)> {
         ),
     ];
     let attempts = attempts().into_iter();
-    errors.extend(attempts.map(|(attempt, standing)| (attempt.into(), standing)));
+    errors.extend(attempts.map(|(attempt, verdict)| (attempt.into(), verdict)));
     errors
 }
 
@@ -246,20 +246,20 @@ fn errors() -> Vec<(ExecutionError, Standing)> {
 fn every_error_of_the_driver_has_its_outcome() {
     for (error, expected) in errors() {
         let (outcome, Cause(cause)) = match increment(&error) {
-            Outcome::NotApplied(cause) => (Standing::NotApplied, cause),
-            Outcome::Refused(cause) => (Standing::Refused, cause),
-            Outcome::Unknown(cause) => (Standing::Unknown, cause),
+            Outcome::NotApplied(cause) => (Verdict::NotApplied, cause),
+            Outcome::Refused(cause) => (Verdict::Refused, cause),
+            Outcome::Unknown(cause) => (Verdict::Unknown, cause),
             Outcome::Applied => panic!("an error never means applied: {error}"),
         };
         assert_eq!(outcome, expected, "{error}");
-        assert_eq!(cause, error.to_string(), "the cause is told whole");
+        assert_eq!(cause, error.to_string(), "the cause is complete");
     }
 }
 
 #[test]
-fn a_read_is_given_up_only_where_it_would_be_refused_again() {
-    for (error, standing) in errors() {
+fn a_read_is_refused_only_where_a_retry_would_be_refused_too() {
+    for (error, verdict) in errors() {
         let refused = matches!(read(&error), StoreError::Refused(_));
-        assert_eq!(refused, standing == Standing::Refused, "{error}");
+        assert_eq!(refused, verdict == Verdict::Refused, "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Puts together what each node tells of the ring. Pure.
+//! Merges the nodes' views of the ring. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use stitch_common::ports::{NodeAddress, NodeId, NodeState, StoreError};
 
 /// A row of `system.local` or `system.peers_v2`: host id, data centre, where it serves clients, tokens.
-pub(super) type Told = (
+pub(super) type PeerRow = (
     Option<Uuid>,
     Option<String>,
     Option<IpAddr>,
@@ -20,22 +20,19 @@ pub(super) type Told = (
 /// A row of `system_views.gossip_info`.
 #[derive(Clone, Debug, Default, DeserializeRow)]
 pub(super) struct Gossip {
-    /// The node's host id.
     pub(super) host_id: Option<String>,
-    /// Its data centre.
     pub(super) dc: Option<String>,
     /// Where it serves clients.
     pub(super) native_address_and_port: Option<String>,
-    /// When it started.
+    /// Start time of the node.
     pub(super) generation: Option<i32>,
-    /// Its beats since then.
+    /// Heartbeats since the start.
     pub(super) heartbeat: Option<i32>,
     /// `NORMAL,…`, `BOOT,…`, `LEAVING,…`, `shutdown,true`, …
     pub(super) status_with_port: Option<String>,
 }
 
 impl Gossip {
-    /// Which node it is about.
     pub(super) fn host(&self) -> Option<NodeId> {
         self.host_id.as_deref()?.parse().ok().map(NodeId)
     }
@@ -45,13 +42,13 @@ impl Gossip {
         status.split(',').next().unwrap_or_default()
     }
 
-    /// Whether the node said that it stops, or has left.
-    pub(super) fn has_said_goodbye(&self) -> bool {
+    /// Whether the node announced its shutdown, or has left the ring.
+    pub(super) fn announced_down(&self) -> bool {
         ["shutdown", "LEFT", "removed"].contains(&self.status())
     }
 
-    /// Whether it is neither joining, leaving nor moving. One that has stopped is where it was.
-    fn is_settled(&self) -> bool {
+    /// Whether it is neither joining, leaving nor moving. A stopped node keeps its position.
+    fn is_stable(&self) -> bool {
         ["NORMAL", "shutdown"].contains(&self.status())
     }
 
@@ -68,7 +65,7 @@ impl Gossip {
     }
 }
 
-/// What one node tells.
+/// One node's view of the ring.
 #[derive(Clone, Debug)]
 pub(super) struct View {
     observer: NodeId,
@@ -77,10 +74,10 @@ pub(super) struct View {
 }
 
 impl View {
-    /// From its rows about itself, its peers and what it has heard.
+    /// From its rows about itself, its peers and gossip.
     pub(super) fn new(
-        local: Vec<Told>,
-        peers: Vec<Told>,
+        local: Vec<PeerRow>,
+        peers: Vec<PeerRow>,
         gossip: Vec<Gossip>,
     ) -> Result<Self, StoreError> {
         let mut nodes: Vec<_> = local.into_iter().filter_map(state).collect();
@@ -88,18 +85,18 @@ impl View {
             [itself] => itself.node.id,
             _ => {
                 return Err(StoreError::Refused(
-                    "a node does not tell who it is (system.local)".to_owned(),
+                    "a node does not name itself (system.local)".to_owned(),
                 ));
             }
         };
         nodes.extend(peers.into_iter().filter_map(state));
-        // Those that join have no tokens yet, and may be known by gossip alone.
-        for heard in gossip.iter().filter(|heard| !heard.has_said_goodbye()) {
-            let unknown = heard
+        // Joining nodes have no tokens yet, and may be known by gossip alone.
+        for peer in gossip.iter().filter(|peer| !peer.announced_down()) {
+            let unknown = peer
                 .host()
                 .is_some_and(|host| nodes.iter().all(|state| state.node.id != host));
             if unknown {
-                nodes.extend(heard.state());
+                nodes.extend(peer.state());
             }
         }
         Ok(Self {
@@ -109,7 +106,7 @@ impl View {
         })
     }
 
-    /// Where the nodes that it tells of are.
+    /// The addresses of the nodes in it.
     pub(super) fn addresses(&self) -> impl Iterator<Item = (NodeId, SocketAddr)> + '_ {
         self.nodes
             .iter()
@@ -117,8 +114,8 @@ impl View {
     }
 }
 
-fn state(told: Told) -> Option<NodeState> {
-    let (host, datacenter, address, port, tokens) = told;
+fn state(row: PeerRow) -> Option<NodeState> {
+    let (host, datacenter, address, port, tokens) = row;
     let port = u16::try_from(port?).ok()?;
     Some(NodeState {
         node: NodeAddress {
@@ -132,11 +129,11 @@ fn state(told: Told) -> Option<NodeState> {
     })
 }
 
-/// All nodes that any view tells of, in the order of their ids. A node is up if it answered itself, or if any other
-/// has heard of it lately; normal if all who know it say so.
+/// All nodes in any view, in the order of their ids. A node is up if it answered itself or if any other has recently heard
+/// from it; normal if every view that has it says so.
 pub(super) fn merge(
     views: &[View],
-    mut heard_lately: impl FnMut(NodeId, &Gossip) -> bool,
+    mut is_recent: impl FnMut(NodeId, &Gossip) -> bool,
 ) -> Vec<NodeState> {
     let mut ring: BTreeMap<NodeId, NodeState> = BTreeMap::new();
     for view in views {
@@ -150,18 +147,22 @@ pub(super) fn merge(
     for state in ring.values_mut() {
         let id = state.node.id;
         state.up = views.iter().any(|view| view.observer == id);
-        let mut told = false;
-        let mut settled = true;
+        let mut known = false;
+        let mut stable = true;
         for view in views {
-            for heard in view.gossip.iter().filter(|heard| heard.host() == Some(id)) {
-                told = true;
-                settled &= heard.is_settled();
-                // Asked in any case, so that every heartbeat is taken up.
-                let lately = heard_lately(view.observer, heard);
-                state.up |= lately && view.observer != id;
+            for gossip in view
+                .gossip
+                .iter()
+                .filter(|gossip| gossip.host() == Some(id))
+            {
+                known = true;
+                stable &= gossip.is_stable();
+                // Called in any case, so that every heartbeat is recorded.
+                let recent = is_recent(view.observer, gossip);
+                state.up |= recent && view.observer != id;
             }
         }
-        state.normal = told && settled;
+        state.normal = known && stable;
     }
     ring.into_values().collect()
 }

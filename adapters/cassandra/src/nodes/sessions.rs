@@ -1,6 +1,6 @@
-//! One driver session for each node, which knows no other node. It is made in a task of its own, so that it comes about
-//! however short the patience of those who wait for it is; a node that is frozen while one is made gets one attempt
-//! until the driver gives up, not one for each question.
+//! One driver session for each node, which knows no other node. It is opened in a task of its own, so that it completes
+//! however short the callers' timeouts are. A frozen node gets one attempt until the driver gives up, not one for each
+//! query.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,11 +16,11 @@ use super::{OBSERVER_ID, locked};
 use stitch_common::config::Cassandra;
 use stitch_common::ports::StoreError;
 
-type Making = Shared<BoxFuture<'static, Result<Arc<Session>, StoreError>>>;
+type SessionFuture = Shared<BoxFuture<'static, Result<Arc<Session>, StoreError>>>;
 
-/// The sessions that are made, and those that are being made.
+/// Open sessions, and those that are being opened.
 #[derive(Default)]
-pub(super) struct Sessions(Mutex<HashMap<SocketAddr, Making>>);
+pub(super) struct Sessions(Mutex<HashMap<SocketAddr, SessionFuture>>);
 
 impl std::fmt::Debug for Sessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -29,41 +29,42 @@ impl std::fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    /// The session with the node at `address`; made at the first need. Cancelled, it goes on being made.
+    /// The session with the node at `address`, opened on first use. If cancelled, opening it continues.
     pub(super) async fn with(
         &self,
         address: SocketAddr,
         cassandra: &Cassandra,
     ) -> Result<Arc<Session>, StoreError> {
-        let making = locked(&self.0)
+        let opening = locked(&self.0)
             .entry(address)
-            .or_insert_with(|| making(address, cassandra.clone()))
+            .or_insert_with(|| open_in_task(address, cassandra.clone()))
             .clone();
-        let made = making.await;
-        if made.is_err() {
+        let session = opening.await;
+        if session.is_err() {
             self.forget(address);
         }
-        made
+        session
     }
 
-    /// The next one who needs it makes another.
+    /// Drops the session; the next use opens another.
     pub(super) fn forget(&self, address: SocketAddr) {
         locked(&self.0).remove(&address);
     }
 }
 
-fn making(address: SocketAddr, cassandra: Cassandra) -> Making {
-    let task = tokio::spawn(make(address, cassandra));
-    let made = async move {
+fn open_in_task(address: SocketAddr, cassandra: Cassandra) -> SessionFuture {
+    let task = tokio::spawn(open(address, cassandra));
+    async move {
         match task.await {
-            Ok(made) => made,
+            Ok(session) => session,
             Err(error) => Err(StoreError::Unavailable(error.to_string())),
         }
-    };
-    made.boxed().shared()
+    }
+    .boxed()
+    .shared()
 }
 
-async fn make(address: SocketAddr, cassandra: Cassandra) -> Result<Arc<Session>, StoreError> {
+async fn open(address: SocketAddr, cassandra: Cassandra) -> Result<Arc<Session>, StoreError> {
     let filter = AllowListHostFilter::new([address])
         .map_err(|error| StoreError::Refused(error.to_string()))?;
     let alone = Cassandra {

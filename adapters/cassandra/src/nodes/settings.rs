@@ -1,23 +1,24 @@
-//! A node's settings that a calm depends on, as `system_views.settings` spells them. Pure.
+//! Parses the settings of a node that the quiescence barrier depends on, as `system_views.settings` spells them. Pure.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::REQUIRED_SERVER;
 use stitch_common::ports::{NodeSettings, StoreError};
 
-/// A server that has no such table.
+/// Explains the error of a server without the table `system_views.settings`.
 pub(super) fn without_table(node: SocketAddr, error: StoreError) -> StoreError {
     match error {
         StoreError::Unavailable(_) => error,
         StoreError::Refused(why) => StoreError::Refused(format!(
-            "node {node} does not tell its settings (system_views.settings): Stitch needs Apache Cassandra 5.0 or \
-             later; ScyllaDB is not supported, its calm is another one ({why})"
+            "node {node} does not list its settings (system_views.settings): Stitch needs {REQUIRED_SERVER}; ScyllaDB is \
+             not supported, it would need another quiescence barrier ({why})"
         )),
     }
 }
 
-/// Reads them.
+/// Parses the rows of `system_views.settings`.
 pub(super) fn read(
     node: SocketAddr,
     rows: Vec<(String, Option<String>)>,
@@ -28,8 +29,8 @@ pub(super) fn read(
             .and_then(Option::as_deref)
             .ok_or_else(|| {
                 StoreError::Refused(format!(
-                    "node {node} has no setting {name}, on which the calm stands: Stitch needs Apache Cassandra 5.0 \
-                     or later"
+                    "node {node} has no setting {name}, on which the quiescence barrier depends: Stitch needs \
+                     {REQUIRED_SERVER}"
                 ))
             })
     };
@@ -50,7 +51,7 @@ pub(super) fn read(
     })
 }
 
-/// A duration as Cassandra writes it: a whole number and its unit.
+/// Parses a duration as Cassandra writes it: a whole number and its unit.
 fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_read_in_every_unit_that_cassandra_writes() {
+    fn settings_are_parsed_in_every_unit_that_cassandra_writes() {
         let read = settings(&[]).unwrap();
         assert_eq!(read.native_transport_timeout, Duration::from_secs(12));
         assert_eq!(read.counter_write_request_timeout, Duration::from_secs(5));

@@ -1,8 +1,8 @@
-//! How often the keyspace keeps its rows.
+//! The keyspace's replication.
 //!
-//! It is always made with `NetworkTopologyStrategy`, a plain number too: `SimpleStrategy` knows neither racks nor data
-//! centres, its `LOCAL_QUORUM` means nothing once a second data centre joins, and it cannot be changed then without
-//! moving every row. A number therefore means the one data centre that there is, or the configured local one.
+//! A keyspace is always created with `NetworkTopologyStrategy`, even for a plain number: `SimpleStrategy` ignores racks
+//! and data centres, its `LOCAL_QUORUM` is meaningless once a second data centre joins, and changing it then means moving
+//! every row. A number therefore refers to the only data centre, or to the configured local one.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -12,16 +12,16 @@ use super::{literal, quoted};
 /// The data centres of the cluster, and how many nodes each has.
 pub type Datacenters = BTreeMap<String, usize>;
 
-/// What `--replication` says.
+/// The value of `--replication`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Replication {
-    /// So many replicas in the one data centre, or in the configured local one.
+    /// Replicas in the only data centre, or in the configured local one.
     Factor(u32),
-    /// So many replicas in each of these data centres.
+    /// Replicas in each of these data centres.
     ByDatacenter(BTreeMap<String, u32>),
 }
 
-/// What is wrong with a replication.
+/// An invalid replication.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplicationError {
     /// It cannot be read.
@@ -35,9 +35,8 @@ pub enum ReplicationError {
     /// The cluster has no such data centre.
     #[error("the cluster has no data centre \"{name}\"; it has {known}")]
     NoSuchDatacenter {
-        /// What was asked for.
         name: String,
-        /// What there is.
+        /// The data centres that exist.
         known: String,
     },
 }
@@ -70,7 +69,7 @@ impl FromStr for Replication {
 }
 
 impl Replication {
-    /// What is proposed to a user who has not said: three replicas, or as many as there are nodes.
+    /// The proposal without `--replication`: three replicas, or as many as there are nodes.
     #[must_use]
     pub fn proposed(datacenters: &Datacenters) -> Self {
         let factor = |nodes: &usize| u32::try_from(*nodes).unwrap_or(u32::MAX).clamp(1, 3);
@@ -82,7 +81,7 @@ impl Replication {
         )
     }
 
-    /// The statement that makes the keyspace.
+    /// The statement that creates the keyspace.
     ///
     /// # Errors
     /// It does not fit the cluster's data centres.
@@ -132,7 +131,7 @@ impl Replication {
         }
     }
 
-    /// How an existing keyspace's replication differs from this one, if it does. A keyspace that others made with
+    /// How an existing keyspace's replication differs from this one, if it does. An existing keyspace with
     /// `SimpleStrategy` agrees with a plain number.
     #[must_use]
     pub fn difference(&self, found: &BTreeMap<String, String>) -> Option<String> {
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_unreadable() {
+    fn other_replications_are_unreadable() {
         for text in [
             "",
             "0",
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn an_existing_keyspace_agrees_or_the_difference_is_told() {
+    fn an_existing_keyspace_agrees_or_the_difference_is_listed() {
         let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
             pairs
                 .iter()

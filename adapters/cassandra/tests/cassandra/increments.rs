@@ -1,4 +1,4 @@
-//! Increments and what becomes of them.
+//! Increments and their outcomes.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ async fn counters_wrap_at_64_bits_and_may_be_negative() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_too_large_is_refused_and_nothing_of_it_is_applied() {
+async fn a_batch_that_is_too_large_is_refused_as_a_whole() {
     let keyspace = Keyspace::ready().await;
     let store = keyspace.store().await;
     let counter = Counter::new("plays", "k".repeat(1024));
@@ -72,7 +72,7 @@ async fn a_batch_that_is_too_large_is_refused_and_nothing_of_it_is_applied() {
 }
 
 #[tokio::test]
-async fn a_batch_beyond_those_kept_ready_is_applied_too() {
+async fn a_batch_larger_than_the_cached_ones_is_applied() {
     let keyspace = Keyspace::ready().await;
     let store = keyspace.store().await;
     let many: Vec<_> = (0..200).map(|n| (hour(n), n + 1)).collect();
@@ -81,7 +81,7 @@ async fn a_batch_beyond_those_kept_ready_is_applied_too() {
 }
 
 #[tokio::test]
-async fn under_a_permit_that_has_ended_nothing_is_sent() {
+async fn nothing_is_sent_under_an_expired_permit() {
     let keyspace = Keyspace::ready().await;
     let store = keyspace.store().await;
     let ended = permit_from(Duration::from_secs(61));
@@ -93,7 +93,7 @@ async fn under_a_permit_that_has_ended_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn when_the_table_is_gone_an_increment_is_refused_and_a_read_too() {
+async fn increments_and_reads_of_a_dropped_table_are_refused() {
     let keyspace = Keyspace::ready().await;
     let store = keyspace.store().await;
     let drop = format!("DROP TABLE {}.counts", keyspace.name);
@@ -109,9 +109,9 @@ async fn when_the_table_is_gone_an_increment_is_refused_and_a_read_too() {
     );
 }
 
-/// Why a cell that was deleted by hand is refused by name: Cassandra forgets what is added to it afterwards.
+/// The reason why a cell deleted by hand is reported by name: Cassandra loses the increments that follow.
 #[tokio::test]
-async fn a_cell_that_was_deleted_by_hand_swallows_what_is_added_to_it() {
+async fn a_cell_that_was_deleted_by_hand_ignores_increments() {
     let keyspace = Keyspace::ready().await;
     let store = keyspace.store().await;
     add(&store, &plays(), &[(hour(0), 7), (hour(1), 1)]).await;
@@ -120,14 +120,14 @@ async fn a_cell_that_was_deleted_by_hand_swallows_what_is_added_to_it() {
     assert_eq!(
         all_of(&store, &plays()).await,
         [(hour(1), 2)],
-        "the increment was acknowledged, and cannot be seen"
+        "the increment was acknowledged, and is invisible"
     );
 }
 
-/// A deleted *row* comes back with the next increment, with what it counted before or without it: so it is read, not
-/// assumed to be 0.
+/// A deleted *row* reappears with the next increment, with or without its former count: so it is read, not assumed to be
+/// 0.
 #[tokio::test]
-async fn a_row_that_was_deleted_by_hand_is_gone_until_something_is_added_to_it() {
+async fn a_row_that_was_deleted_by_hand_is_missing_until_the_next_increment() {
     let keyspace = Keyspace::ready().await;
     let store = keyspace.store().await;
     add(&store, &plays(), &[(hour(0), 7)]).await;
@@ -149,7 +149,7 @@ async fn delete(keyspace: &Keyspace, delete: &str) {
 }
 
 #[tokio::test]
-async fn cells_are_read_by_name_few_and_many_at_both_levels() {
+async fn few_and_many_named_cells_are_read_at_both_levels() {
     let keyspace = Keyspace::ready().await;
     let store = keyspace.store().await;
     let mut written: Vec<_> = (0..1500).map(|n| (hour(n), n + 1)).collect();

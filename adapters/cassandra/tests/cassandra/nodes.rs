@@ -1,4 +1,4 @@
-//! Looking at the nodes.
+//! Querying the nodes.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::{Keyspace, member};
 const BOUND: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn the_ring_is_told_with_every_node_up_and_normal() {
+async fn the_ring_has_every_node_up_and_normal() {
     let keyspace = Keyspace::ready().await;
     let nodes = keyspace.cql().connect_nodes().await.unwrap();
     let ring = nodes.ring().await.unwrap();
@@ -24,7 +24,7 @@ async fn the_ring_is_told_with_every_node_up_and_normal() {
 }
 
 #[tokio::test]
-async fn settings_that_a_calm_depends_on_are_read() {
+async fn settings_that_the_barrier_depends_on_are_read() {
     let keyspace = Keyspace::ready().await;
     let nodes = keyspace.cql().connect_nodes().await.unwrap();
     for state in nodes.ring().await.unwrap() {
@@ -35,7 +35,7 @@ async fn settings_that_a_calm_depends_on_are_read() {
     }
 }
 
-/// How many connections of this member all nodes list.
+/// The number of connections that all nodes list for this member.
 async fn listed(nodes: &impl Nodes, id: &str) -> usize {
     let mut count = 0;
     for state in nodes.ring().await.unwrap() {
@@ -65,7 +65,7 @@ async fn a_members_connections_are_listed_under_its_id_until_it_closes_them() {
 }
 
 #[tokio::test]
-async fn a_probe_tells_a_closed_port_from_silence() {
+async fn a_probe_distinguishes_a_closed_port_from_silence() {
     let keyspace = Keyspace::ready().await;
     let nodes = keyspace.cql().connect_nodes().await.unwrap();
     let node = nodes.ring().await.unwrap().remove(0).node;
@@ -78,7 +78,7 @@ async fn a_probe_tells_a_closed_port_from_silence() {
         ..node
     };
     assert_eq!(nodes.probe(&refusing, BOUND).await, Probe::Refused);
-    // Like a frozen process: its kernel accepts, and nobody answers.
+    // Like a frozen process: its kernel accepts, and nothing answers.
     let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = NodeAddress {
         address: frozen.local_addr().unwrap(),
@@ -96,7 +96,7 @@ async fn a_probe_tells_a_closed_port_from_silence() {
 }
 
 #[tokio::test]
-async fn a_probe_of_an_address_that_another_node_has_taken_over_is_refused() {
+async fn a_probe_of_an_address_that_another_node_took_over_is_refused() {
     let keyspace = Keyspace::ready().await;
     let nodes = keyspace.cql().connect_nodes().await.unwrap();
     let mut node = nodes.ring().await.unwrap().remove(0).node;

@@ -26,7 +26,7 @@ async fn scanned(store: &impl Store, tokens: TokenInterval) -> (Scanned, usize) 
 }
 
 #[tokio::test]
-async fn scans_of_all_ranges_find_every_cell_once_in_order() {
+async fn scans_of_all_ranges_yield_every_cell_once_in_order() {
     let keyspace = Keyspace::ready().await;
     let store = keyspace.store().await;
     let mut written = BTreeMap::new();
@@ -81,7 +81,7 @@ async fn scans_of_all_ranges_find_every_cell_once_in_order() {
 }
 
 #[tokio::test]
-async fn an_interval_holds_both_its_ends() {
+async fn an_interval_includes_both_its_ends() {
     let keyspace = Keyspace::ready().await;
     let store = keyspace.store().await;
     let counter = Counter::new("plays", "a");
@@ -95,7 +95,7 @@ async fn an_interval_holds_both_its_ends() {
         scanned(&store, only).await.0,
         [(token, counter, hour(0), Count(1))]
     );
-    for beside in [
+    for adjacent in [
         TokenInterval {
             first: Token(i64::MIN),
             last: Token(token.0 - 1),
@@ -105,12 +105,12 @@ async fn an_interval_holds_both_its_ends() {
             last: Token(i64::MAX),
         },
     ] {
-        assert_eq!(scanned(&store, beside).await.0, []);
+        assert_eq!(scanned(&store, adjacent).await.0, []);
     }
 }
 
 #[tokio::test]
-async fn tokens_are_computed_as_the_server_does() {
+async fn tokens_equal_those_of_the_server() {
     let keyspace = Keyspace::ready().await;
     let store = keyspace.store().await;
     let long = "x".repeat(1024);
@@ -164,7 +164,7 @@ async fn tokens_are_computed_as_the_server_does() {
 }
 
 #[tokio::test]
-async fn a_row_of_a_granularity_that_does_not_exist_is_told_and_not_passed_over() {
+async fn a_row_of_an_unknown_granularity_is_an_error_and_not_skipped() {
     let keyspace = Keyspace::ready().await;
     let store = keyspace.store().await;
     let foreign = format!(

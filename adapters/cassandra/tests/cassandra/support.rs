@@ -1,4 +1,4 @@
-//! A keyspace, a configuration that names it, and what counts in it.
+//! A keyspace, a configuration that names it, and helpers that count in it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,12 +20,12 @@ use stitch_common::outcome::Outcome;
 use stitch_common::ports::{CounterBatch, Cql, Level, Reading, Store};
 use stitch_common::range::RangeBits;
 
-/// Where the server is.
+/// The server's address.
 pub(crate) fn server() -> String {
     std::env::var("STITCH_TEST_CASSANDRA").unwrap_or_else(|_| "127.0.0.1:9042".to_owned())
 }
 
-/// A session that knows nothing of Stitch.
+/// A plain driver session.
 pub(crate) async fn bare_session() -> Session {
     SessionBuilder::new()
         .known_node(server())
@@ -34,14 +34,14 @@ pub(crate) async fn bare_session() -> Session {
         .expect("a Cassandra node at STITCH_TEST_CASSANDRA; `deploy/local up` starts one")
 }
 
-/// Drops its keyspace when it goes.
+/// A keyspace that is dropped with this value.
 pub(crate) struct Keyspace {
     pub(crate) name: String,
     pub(crate) config: Config,
 }
 
 impl Keyspace {
-    /// A name for one; it does not exist yet.
+    /// The name of a keyspace that does not exist yet.
     pub(crate) fn named() -> Self {
         let name = format!("stitch_test_{}", uuid::Uuid::new_v4().simple());
         Self {
@@ -50,7 +50,7 @@ impl Keyspace {
         }
     }
 
-    /// One that `init` has prepared.
+    /// A keyspace that `init` has prepared.
     pub(crate) async fn ready() -> Self {
         let keyspace = Self::named();
         let replication: Replication = "1".parse().unwrap();
@@ -71,7 +71,7 @@ impl Keyspace {
 impl Drop for Keyspace {
     fn drop(&mut self) {
         let name = self.name.clone();
-        // Also when the test fails, and from within its runtime: hence a thread with one of its own.
+        // Also when the test fails, and from within its runtime: hence a thread with its own runtime.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -175,7 +175,7 @@ pub(crate) fn permit() -> Permit {
     permit_from(Duration::ZERO)
 }
 
-/// Permission to send that was given so long before now, for a minute.
+/// A permit for one minute, granted this long ago.
 pub(crate) fn permit_from(ago: Duration) -> Permit {
     let mut lease = Lease::new(Duration::from_secs(90));
     let now = SystemClock.now();
@@ -207,7 +207,7 @@ pub(crate) fn batch(counter: &Counter, amounts: &[(CellSlot, i64)]) -> CounterBa
     }
 }
 
-/// Adds, which must succeed.
+/// Increments, which must succeed.
 pub(crate) async fn add(store: &impl Store, counter: &Counter, amounts: &[(CellSlot, i64)]) {
     let outcome = store.increment(permit(), &batch(counter, amounts)).await;
     assert_eq!(outcome, Outcome::Applied);

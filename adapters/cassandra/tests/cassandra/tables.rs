@@ -1,6 +1,6 @@
-//! Making the table, and recognising another one.
+//! Creating the table, and recognising another one.
 
-use stitch_cassandra::{Ensured, Replication, SchemaError};
+use stitch_cassandra::{EnsureOutcome, Replication, SchemaError};
 use stitch_common::ports::{Cql, StoreError};
 
 use crate::support::{Keyspace, bare_session, member};
@@ -10,19 +10,25 @@ fn once() -> Replication {
 }
 
 #[tokio::test]
-async fn init_makes_what_is_missing_and_does_no_harm_when_it_is_there() {
+async fn init_creates_what_is_missing_and_changes_nothing_that_exists() {
     let keyspace = Keyspace::named();
     let schema = keyspace.cql().connect_schema().await.unwrap();
-    assert_eq!(schema.ensure(Some(&once())).await, Ok(Ensured::Created));
-    let identity = schema.look().await.unwrap();
-    assert_eq!(schema.ensure(Some(&once())).await, Ok(Ensured::Agreed));
-    assert_eq!(schema.ensure(None).await, Ok(Ensured::Agreed));
-    assert_eq!(schema.look().await.unwrap(), identity);
+    assert_eq!(
+        schema.ensure(Some(&once())).await,
+        Ok(EnsureOutcome::Created)
+    );
+    let identity = schema.check().await.unwrap();
+    assert_eq!(
+        schema.ensure(Some(&once())).await,
+        Ok(EnsureOutcome::Unchanged)
+    );
+    assert_eq!(schema.ensure(None).await, Ok(EnsureOutcome::Unchanged));
+    assert_eq!(schema.check().await.unwrap(), identity);
     assert_eq!(keyspace.store().await.table(), &identity);
 }
 
 #[tokio::test]
-async fn without_a_keyspace_the_statement_that_makes_it_is_told_and_works() {
+async fn a_missing_keyspace_is_reported_with_a_statement_that_creates_it() {
     let keyspace = Keyspace::named();
     let schema = keyspace.cql().connect_schema().await.unwrap();
     let error = schema.ensure(None).await.unwrap_err();
@@ -34,7 +40,7 @@ async fn without_a_keyspace_the_statement_that_makes_it_is_told_and_works() {
         .query_unpaged(statement, ())
         .await
         .unwrap();
-    assert_eq!(schema.ensure(None).await, Ok(Ensured::Created));
+    assert_eq!(schema.ensure(None).await, Ok(EnsureOutcome::Created));
     let replication = schema.replication().await.unwrap().unwrap();
     assert_eq!(
         replication["class"],
@@ -43,31 +49,31 @@ async fn without_a_keyspace_the_statement_that_makes_it_is_told_and_works() {
 }
 
 #[tokio::test]
-async fn a_table_that_was_dropped_and_made_again_is_another_one() {
+async fn a_table_that_was_dropped_and_created_again_is_another_one() {
     let keyspace = Keyspace::ready().await;
     let schema = keyspace.cql().connect_schema().await.unwrap();
-    let before = schema.look().await.unwrap();
+    let before = schema.check().await.unwrap();
     let drop = format!("DROP TABLE {}.counts", keyspace.name);
     bare_session().await.query_unpaged(drop, ()).await.unwrap();
     assert!(matches!(
-        schema.look().await,
+        schema.check().await,
         Err(SchemaError::TableMissing(_))
     ));
     schema.ensure(None).await.unwrap();
-    let after = schema.look().await.unwrap();
+    let after = schema.check().await.unwrap();
     assert_eq!(before.cluster, after.cluster);
     assert_ne!(before.table, after.table);
 }
 
 #[tokio::test]
-async fn a_table_that_another_namespace_claims_is_refused_everywhere() {
+async fn a_table_that_another_namespace_owns_is_refused_everywhere() {
     let keyspace = Keyspace::ready().await;
     let mut other = Keyspace::named();
     other.config.cassandra.keyspace.clone_from(&keyspace.name);
     let schema = other.cql().connect_schema().await.unwrap();
     for refused in [
         schema.ensure(None).await.map(|_| ()),
-        schema.look().await.map(|_| ()),
+        schema.check().await.map(|_| ()),
     ] {
         let error = refused.unwrap_err();
         assert!(
@@ -82,26 +88,26 @@ async fn a_table_that_another_namespace_claims_is_refused_everywhere() {
 }
 
 #[tokio::test]
-async fn a_table_as_wanted_that_nobody_claims_is_claimed_by_init_alone() {
+async fn a_table_without_an_owner_is_claimed_by_init_alone() {
     let keyspace = Keyspace::ready().await;
     let session = bare_session().await;
-    let disclaim = format!(
+    let clear_owner = format!(
         "ALTER TABLE {}.counts WITH comment = 'counts'",
         keyspace.name
     );
-    session.query_unpaged(disclaim, ()).await.unwrap();
+    session.query_unpaged(clear_owner, ()).await.unwrap();
     assert!(keyspace.cql().connect_store(&member(1)).await.is_err());
     let schema = keyspace.cql().connect_schema().await.unwrap();
     assert!(matches!(
-        schema.look().await,
+        schema.check().await,
         Err(SchemaError::Unclaimed(_))
     ));
-    assert_eq!(schema.ensure(None).await, Ok(Ensured::Claimed));
-    assert_eq!(schema.ensure(None).await, Ok(Ensured::Agreed));
+    assert_eq!(schema.ensure(None).await, Ok(EnsureOutcome::Claimed));
+    assert_eq!(schema.ensure(None).await, Ok(EnsureOutcome::Unchanged));
 }
 
 #[tokio::test]
-async fn a_table_of_another_shape_and_a_keyspace_of_another_replication_are_told() {
+async fn a_table_of_another_schema_and_a_keyspace_of_another_replication_are_reported() {
     let keyspace = Keyspace::named();
     let session = bare_session().await;
     let make = format!(
@@ -139,7 +145,7 @@ async fn a_table_of_another_shape_and_a_keyspace_of_another_replication_are_told
 }
 
 #[tokio::test]
-async fn a_data_centre_that_does_not_exist_and_a_server_that_is_not_there_are_told() {
+async fn a_missing_data_centre_and_an_unreachable_server_are_reported() {
     let mut keyspace = Keyspace::ready().await;
     keyspace.config.cassandra.local_datacenter = Some("nowhere".to_owned());
     let error = keyspace.cql().connect_store(&member(1)).await.unwrap_err();

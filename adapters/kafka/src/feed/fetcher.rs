@@ -9,59 +9,59 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, TopicPartitionList};
 
-use super::ready::{Command, Ready, Work};
-use crate::asking::Asking;
+use super::feed_queue::{Command, FeedQueue, Work};
 use crate::client_config::{Role, client_config};
 use crate::context::Context;
 use crate::error::log_error;
+use crate::metadata_client::MetadataClient;
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{AssignmentEpoch, Bounds, FeedEvent, LogError, Record};
 
-/// Records of one delivery at most, and their bytes: small enough for a bound on what lies ready, large enough that
-/// nothing is paid for each record.
+/// The most records and bytes in one delivery: small enough to bound the queue, large enough that the cost for each
+/// record is negligible.
 const DELIVERY_RECORDS_MAX: usize = 1000;
 const DELIVERY_BYTES_MAX: usize = 128 << 10;
 
-/// What a record takes beside key and value.
+/// Memory of a record without key and value.
 const RECORD_BYTES: usize = 96;
 
-/// How long the first poll of a round may wait. Not zero: a poll ends at the first message for the log, and the records
-/// behind it would wait for the next round.
+/// How long the first poll of a round may wait. Not zero: a poll ends at the first log message, and the records behind
+/// it would wait for the next round.
 const FIRST_POLL: Duration = Duration::from_millis(1);
 
-/// The rest before partitions of which the client says that one is gone, but not which, are started again.
-const SECOND_LOOK: Duration = Duration::from_millis(200);
+/// The pause before all partitions are reassigned because the client reports one as unreadable, but not which.
+const REASSIGN_PAUSE: Duration = Duration::from_millis(200);
 
 /// Polls the client, on a thread of its own.
 pub(super) struct Fetcher {
     consumer: BaseConsumer<Context>,
     topic: String,
-    asking: Arc<Asking>,
-    ready: Arc<Ready>,
-    started: BTreeMap<Partition, Started>,
+    metadata: Arc<MetadataClient>,
+    queue: Arc<FeedQueue>,
+    assignments: BTreeMap<Partition, Assignment>,
     batch: Batch,
 }
 
-/// A partition that is delivered.
+/// A started partition.
 #[derive(Clone, Copy, Debug)]
-struct Started {
+struct Assignment {
     epoch: AssignmentEpoch,
-    /// Every record below was delivered.
+    /// Every record below this offset has been delivered.
     next: Offset,
     flow: Flow,
 }
 
-/// Whether a partition's records come.
+/// Whether a partition can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
-    /// The client has it.
+    /// It is assigned to the client.
     Flowing,
-    /// Its next record is gone.
+    /// Its next record no longer exists.
     Gone,
 }
 
-/// The records of the delivery that is being made.
+/// The records of the next delivery.
 #[derive(Default)]
 struct Batch {
     of: Option<(Partition, AssignmentEpoch)>,
@@ -69,10 +69,10 @@ struct Batch {
     bytes: usize,
 }
 
-/// Says that the thread has ended, in whatever way.
-struct EndsWith(Arc<Ready>);
+/// Reports the end of the thread when dropped, panic included.
+struct EndGuard(Arc<FeedQueue>);
 
-impl Drop for EndsWith {
+impl Drop for EndGuard {
     fn drop(&mut self) {
         self.0.end();
     }
@@ -81,76 +81,76 @@ impl Drop for EndsWith {
 impl Fetcher {
     pub(super) fn new(
         kafka: &Kafka,
-        asking: Arc<Asking>,
-        ready: Arc<Ready>,
+        metadata: Arc<MetadataClient>,
+        queue: Arc<FeedQueue>,
     ) -> Result<Self, LogError> {
-        let mut consumer: BaseConsumer<Context> = client_config(&kafka.client, Role::Feeding)
+        let mut consumer: BaseConsumer<Context> = client_config(&kafka.client, Role::Feed)
             .create_with_context(Context)
-            .map_err(|error| log_error("making the client that reads records", &error))?;
-        let told = Arc::clone(&ready);
-        consumer.set_nonempty_callback(move || told.fetched());
+            .map_err(|error| log_error("creating the client that reads records", &error))?;
+        let notified = Arc::clone(&queue);
+        consumer.set_nonempty_callback(move || notified.notify_fetched());
         Ok(Self {
             consumer,
             topic: kafka.topic.clone(),
-            asking,
-            ready,
-            started: BTreeMap::new(),
+            metadata,
+            queue,
+            assignments: BTreeMap::new(),
             batch: Batch::default(),
         })
     }
 
-    /// Until the program lets go.
+    /// Runs until the program closes the feed.
     pub(super) fn run(mut self) {
-        let _ends = EndsWith(Arc::clone(&self.ready));
+        let _guard = EndGuard(Arc::clone(&self.queue));
         let mut busy = true;
-        while let Work::Go { commands, room } = self.ready.work(busy) {
+        while let Work::Go { commands, room } = self.queue.work(busy) {
             for command in &commands {
-                self.obey(*command);
+                self.handle(*command);
             }
-            // Without room it is the program's turn.
+            // A full queue waits for the program.
             busy = !room || self.fetch();
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn handle(&mut self, command: Command) {
         match command {
             Command::Start {
                 partition,
                 from,
                 epoch,
             } => {
-                self.take_away(partition);
-                self.started.insert(
+                self.unassign(partition);
+                self.assignments.insert(
                     partition,
-                    Started {
+                    Assignment {
                         epoch,
                         next: from,
                         flow: Flow::Flowing,
                     },
                 );
-                self.give(partition, from);
+                self.assign(partition, from);
             }
             Command::Stop { partition } => {
-                self.take_away(partition);
-                self.started.remove(&partition);
+                self.unassign(partition);
+                self.assignments.remove(&partition);
             }
         }
     }
 
     fn set_flow(&mut self, partition: Partition, flow: Flow) {
-        if let Some(started) = self.started.get_mut(&partition) {
-            started.flow = flow;
+        if let Some(assignment) = self.assignments.get_mut(&partition) {
+            assignment.flow = flow;
         }
     }
 
-    /// The client fetches the partition from now on; one that was added to the topic since the client last looked, within
-    /// a second or so, when it looks again.
-    fn give(&self, partition: Partition, from: Offset) {
+    /// Assigns the partition to the client, which fetches it from now on. One that was added to the topic recently is
+    /// fetched about a second later, when the client refreshes its metadata.
+    fn assign(&self, partition: Partition, from: Offset) {
         let mut list = TopicPartitionList::with_capacity(1);
-        let given = list
+        let assigned = list
             .add_partition_offset(&self.topic, partition.0, rdkafka::Offset::Offset(from.0))
             .and_then(|()| self.consumer.incremental_assign(&list));
-        if let Err(error) = given {
+        if let Err(error) = assigned {
             self.trouble(log_error(
                 &format!("starting partition {partition}"),
                 &error,
@@ -158,16 +158,16 @@ impl Fetcher {
         }
     }
 
-    /// The client no longer has the partition, and drops what it has fetched of it: records of one assignment are never
-    /// handed out after it.
-    fn take_away(&mut self, partition: Partition) {
+    /// Unassigns the partition, and the client drops the records it has fetched of it: records of one assignment are
+    /// never delivered after it.
+    fn unassign(&mut self, partition: Partition) {
         if self.batch.of.is_some_and(|(of, _)| of == partition) {
             self.deliver();
         }
         if self
-            .started
+            .assignments
             .get(&partition)
-            .is_none_or(|started| started.flow != Flow::Flowing)
+            .is_none_or(|assignment| assignment.flow != Flow::Flowing)
         {
             return;
         }
@@ -181,13 +181,13 @@ impl Fetcher {
         }
     }
 
-    /// Takes what the client has, one delivery at most. `false` if it had nothing more.
+    /// Takes the records that the client has, at most one delivery. `false` if it has no more.
     fn fetch(&mut self) -> bool {
         let mut wait = FIRST_POLL;
         loop {
             let fetched = match self.consumer.poll(wait) {
                 None => Fetched::Nothing,
-                Some(polled) => sort_out(&mut self.started, polled),
+                Some(polled) => classify(&mut self.assignments, polled),
             };
             wait = Duration::ZERO;
             match fetched {
@@ -217,7 +217,7 @@ impl Fetcher {
                 }
                 Fetched::Error(error) => {
                     self.deliver();
-                    self.failed(&error);
+                    self.handle_error(&error);
                     return true;
                 }
             }
@@ -230,7 +230,7 @@ impl Fetcher {
         };
         let records = std::mem::take(&mut self.batch.records);
         let bytes = std::mem::take(&mut self.batch.bytes);
-        self.ready.deliver(
+        self.queue.deliver(
             bytes,
             FeedEvent::Records {
                 partition,
@@ -240,22 +240,22 @@ impl Fetcher {
         );
     }
 
-    /// Every record that the client had up to the end has been taken. Its position counts the markers of transactions
-    /// too, which it hands out to nobody.
+    /// Every record up to the end has been delivered. The client's position also counts transaction markers, which it
+    /// never delivers.
     fn end_reached(&mut self, partition: Partition) {
         let position = self.position(partition);
-        let Some(started) = self.started.get_mut(&partition) else {
+        let Some(assignment) = self.assignments.get_mut(&partition) else {
             return;
         };
         if let Some(position) = position {
-            started.next = started.next.max(position);
+            assignment.next = assignment.next.max(position);
         }
         let event = FeedEvent::EndReached {
             partition,
-            epoch: started.epoch,
-            end_offset: started.next,
+            epoch: assignment.epoch,
+            end_offset: assignment.next,
         };
-        self.ready.deliver(0, event);
+        self.queue.deliver(0, event);
     }
 
     fn position(&self, partition: Partition) -> Option<Offset> {
@@ -270,7 +270,7 @@ impl Fetcher {
         }
     }
 
-    fn failed(&mut self, error: &KafkaError) {
+    fn handle_error(&mut self, error: &KafkaError) {
         let gone = matches!(
             error.rdkafka_error_code(),
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
@@ -282,66 +282,66 @@ impl Fetcher {
         }
     }
 
-    /// The client says that a partition cannot be read on, but not which one: the brokers tell.
+    /// The client reports that a partition cannot be read any further, but not which one: the brokers know.
     fn find_gone(&mut self) {
         let flowing: Vec<Partition> = self
-            .started
+            .assignments
             .iter()
-            .filter(|(_, started)| started.flow == Flow::Flowing)
+            .filter(|(_, assignment)| assignment.flow == Flow::Flowing)
             .map(|(partition, _)| *partition)
             .collect();
-        let gone = match self.asking.bounds(&flowing) {
-            Ok(bounds) => self.out_of(&bounds),
+        let gone = match self.metadata.bounds(&flowing) {
+            Ok(bounds) => self.outside(&bounds),
             Err(error) => {
                 self.trouble(error);
                 Vec::new()
             }
         };
         for (partition, bounds) in &gone {
-            self.give_up(*partition, *bounds);
+            self.report_gone(*partition, *bounds);
         }
         if gone.is_empty() {
-            self.look_again(&flowing);
+            self.reassign(&flowing);
         }
     }
 
-    /// The one that failed stands still, and the others lose nothing by a new start from where they are.
-    fn look_again(&mut self, flowing: &[Partition]) {
+    /// The one that failed has stopped, and the others lose nothing by being reassigned at their next offset.
+    fn reassign(&mut self, flowing: &[Partition]) {
         self.trouble(LogError::Unavailable(format!(
-            "a partition of the topic {} could not be read on, though every place lies in the log; perhaps its log was \
-             cut at an election of a leader that had fallen behind",
+            "a partition of the topic {} could not be read, although every offset lies in the log; perhaps its log was \
+             truncated by the election of a leader that had fallen behind",
             self.topic
         )));
-        std::thread::sleep(SECOND_LOOK);
+        std::thread::sleep(REASSIGN_PAUSE);
         for partition in flowing {
-            self.take_away(*partition);
-            if let Some(started) = self.started.get(partition) {
-                self.give(*partition, started.next);
+            self.unassign(*partition);
+            if let Some(assignment) = self.assignments.get(partition) {
+                self.assign(*partition, assignment.next);
             }
         }
     }
 
-    fn out_of(&self, bounds: &BTreeMap<Partition, Bounds>) -> Vec<(Partition, Bounds)> {
+    fn outside(&self, bounds: &BTreeMap<Partition, Bounds>) -> Vec<(Partition, Bounds)> {
         bounds
             .iter()
             .filter(|(partition, bounds)| {
-                self.started
-                    .get(partition)
-                    .is_some_and(|started| started.next < bounds.begin || started.next > bounds.end)
+                self.assignments.get(partition).is_some_and(|assignment| {
+                    assignment.next < bounds.begin || assignment.next > bounds.end
+                })
             })
             .map(|(partition, bounds)| (*partition, *bounds))
             .collect()
     }
 
-    fn give_up(&mut self, partition: Partition, bounds: Bounds) {
-        self.take_away(partition);
+    fn report_gone(&mut self, partition: Partition, bounds: Bounds) {
+        self.unassign(partition);
         self.set_flow(partition, Flow::Gone);
-        if let Some(Started { epoch, next, .. }) = self.started.get(&partition).copied() {
+        if let Some(Assignment { epoch, next, .. }) = self.assignments.get(&partition).copied() {
             let error = LogError::Refused(format!(
                 "partition {partition} of the topic {} cannot be read from offset {next}: it begins at {} and ends at {}",
                 self.topic, bounds.begin, bounds.end
             ));
-            self.ready.deliver(
+            self.queue.deliver(
                 0,
                 FeedEvent::Gone {
                     partition,
@@ -353,14 +353,14 @@ impl Fetcher {
     }
 
     fn trouble(&self, error: LogError) {
-        self.ready.deliver(0, FeedEvent::Trouble(error));
+        self.queue.deliver(0, FeedEvent::Trouble(error));
     }
 }
 
-/// What a poll gave.
+/// The result of a poll.
 enum Fetched {
     Nothing,
-    /// Something of a partition that is not started, or below where it stands.
+    /// A record of a partition that is not assigned, or below its next offset.
     Stale,
     Record {
         partition: Partition,
@@ -371,9 +371,9 @@ enum Fetched {
     Error(KafkaError),
 }
 
-/// Tells to whom belongs what a poll gave, and notes how far that partition has come.
-fn sort_out(
-    started: &mut BTreeMap<Partition, Started>,
+/// Sorts a polled record by its assignment, and advances that assignment's next offset.
+fn classify(
+    assignments: &mut BTreeMap<Partition, Assignment>,
     polled: KafkaResult<BorrowedMessage<'_>>,
 ) -> Fetched {
     let message = match polled {
@@ -383,9 +383,9 @@ fn sort_out(
     };
     let partition = Partition(message.partition());
     let offset = Offset(message.offset());
-    match started.get_mut(&partition) {
-        Some(started) if started.flow == Flow::Flowing && offset >= started.next => {
-            started.next = offset.next();
+    match assignments.get_mut(&partition) {
+        Some(assignment) if assignment.flow == Flow::Flowing && offset >= assignment.next => {
+            assignment.next = offset.next();
             let record = Record {
                 offset,
                 key: message.key().map(Into::into),
@@ -393,7 +393,7 @@ fn sort_out(
             };
             Fetched::Record {
                 partition,
-                epoch: started.epoch,
+                epoch: assignment.epoch,
                 record,
             }
         }

@@ -1,4 +1,4 @@
-//! The thread of the group's member, and what Kafka's client calls back on it.
+//! The thread of the group member, and the callbacks of Kafka's client on it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -22,16 +22,16 @@ use stitch_common::config::Kafka;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{GroupEvent, LogError};
 
-/// How long a poll waits, and so how soon the thread notices that it is to leave.
+/// How long a poll waits, and so how soon the thread notices that it has to leave.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How often the thread looks whether partitions that it waits to give back are lost meanwhile.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// How often the thread checks whether partitions that it holds have been lost meanwhile.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What the client calls back.
+/// The client's context: receives its callbacks.
 pub(super) struct Member {
     topic: String,
-    tells: mpsc::Sender<GroupEvent<KafkaAck>>,
+    sender: mpsc::Sender<GroupEvent<KafkaAck>>,
     leaving: Arc<AtomicBool>,
     /// How long revoked partitions are held at most.
     hold: Duration,
@@ -40,15 +40,15 @@ pub(super) struct Member {
 /// The member's consumer, subscribed.
 pub(super) fn member_consumer(
     kafka: &Kafka,
-    tells: mpsc::Sender<GroupEvent<KafkaAck>>,
+    sender: mpsc::Sender<GroupEvent<KafkaAck>>,
     leaving: Arc<AtomicBool>,
 ) -> Result<BaseConsumer<Member>, LogError> {
-    let doing = "making the member of the group";
-    let config = client_config(&kafka.client, Role::Membership);
+    let doing = "creating the member of the group";
+    let config = client_config(&kafka.client, Role::Member);
     let hold = hold(&config).map_err(|error| log_error(doing, &error))?;
     let member = Member {
         topic: kafka.topic.clone(),
-        tells,
+        sender,
         leaving,
         hold,
     };
@@ -61,8 +61,8 @@ pub(super) fn member_consumer(
     Ok(consumer)
 }
 
-/// A session timeout, during which a processor must be able to stop anyway; the member's heart goes on beating meanwhile.
-/// And less than the time after which the group puts a member out that does not poll.
+/// A session timeout, within which a processor must be able to stop anyway; heartbeats continue meanwhile. Also less than
+/// `max.poll.interval.ms`, after which the group expels a member that does not poll.
 fn hold(config: &ClientConfig) -> KafkaResult<Duration> {
     let native = config.create_native_config()?;
     let milliseconds = |name: &str| -> KafkaResult<u64> {
@@ -79,32 +79,32 @@ fn hold(config: &ClientConfig) -> KafkaResult<Duration> {
 pub(super) fn stay(consumer: Arc<BaseConsumer<Member>>) {
     while !consumer.context().leaving() {
         match consumer.poll(POLL_TIMEOUT) {
-            // Not a record either: what is assigned is paused, and one that came before the pause belongs to the feed.
+            // Records are ignored too: partitions are paused, and one fetched before the pause is read by the feed.
             None | Some(Ok(_)) | Some(Err(KafkaError::PartitionEOF(_))) => {}
             Some(Err(error)) => consumer.context().trouble(&error),
         }
     }
-    // A commit that is on its way keeps the consumer for its time; whoever lets go last closes it.
+    // A commit in flight keeps the consumer until it ends; the last owner closes it.
     drop(consumer);
 }
 
 impl Member {
     fn leaving(&self) -> bool {
-        self.leaving.load(Ordering::Acquire) || self.tells.is_closed()
+        self.leaving.load(Ordering::Acquire) || self.sender.is_closed()
     }
 
-    /// Waits for room, unless nobody reads any more.
-    fn tell(&self, event: GroupEvent<KafkaAck>) {
-        if !self.leaving() && self.tells.blocking_send(event).is_err() {
-            debug!("a change of the group comes after it was left");
+    /// Waits for room in the queue, unless its reader is gone.
+    fn send(&self, event: GroupEvent<KafkaAck>) {
+        if !self.leaving() && self.sender.blocking_send(event).is_err() {
+            debug!("a group event arrived after leaving");
         }
     }
 
-    /// Never waits: the next one says the same.
+    /// Never waits: the next error will say the same.
     fn trouble(&self, error: &KafkaError) {
         let error = log_error("as a member of the group", error);
-        if self.tells.try_send(GroupEvent::Trouble(error)).is_err() {
-            debug!("trouble with the group comes after others that are not read yet");
+        if self.sender.try_send(GroupEvent::Trouble(error)).is_err() {
+            debug!("dropped an error of the group: earlier events are unread");
         }
     }
 
@@ -125,7 +125,7 @@ impl Member {
         }
         let partitions = self.partitions(list);
         if !partitions.is_empty() {
-            self.tell(GroupEvent::Assigned(partitions));
+            self.send(GroupEvent::Assigned(partitions));
         }
     }
 
@@ -133,9 +133,9 @@ impl Member {
         let partitions = self.partitions(list);
         if !partitions.is_empty() && !self.leaving() {
             if consumer.assignment_lost() {
-                self.tell(GroupEvent::Lost(partitions));
+                self.send(GroupEvent::Lost(partitions));
             } else {
-                self.give_back(consumer, partitions);
+                self.hold_until_ack(consumer, partitions);
             }
         }
         let revoked = match consumer.rebalance_protocol() {
@@ -147,28 +147,28 @@ impl Member {
         }
     }
 
-    /// Holds the partitions until the program gives them back, or until they are lost or the bound is reached.
-    fn give_back(&self, consumer: &BaseConsumer<Self>, partitions: Vec<Partition>) {
-        let (held, given_back) = std_mpsc::channel();
-        self.tell(GroupEvent::Revoked(
+    /// Holds the partitions until the program acknowledges the revocation, they are lost, or the bound is reached.
+    fn hold_until_ack(&self, consumer: &BaseConsumer<Self>, partitions: Vec<Partition>) {
+        let (held, ack) = std_mpsc::channel();
+        self.send(GroupEvent::Revoked(
             partitions.clone(),
             KafkaAck { _held: held },
         ));
-        if !self.wait(consumer, &given_back) {
+        if !self.wait_for_ack(consumer, &ack) {
             warn!(
                 ?partitions,
-                "partitions go to another member before they were given back"
+                "partitions move to another member without being acknowledged"
             );
-            self.tell(GroupEvent::Lost(partitions));
+            self.send(GroupEvent::Lost(partitions));
         }
     }
 
-    /// Whether the partitions were given back in time.
-    fn wait(&self, consumer: &BaseConsumer<Self>, given_back: &Receiver<()>) -> bool {
+    /// Whether the revocation was acknowledged in time.
+    fn wait_for_ack(&self, consumer: &BaseConsumer<Self>, ack: &Receiver<()>) -> bool {
         let clock = SystemClock;
         let until = clock.now().plus(self.hold);
         loop {
-            match given_back.recv_timeout(LOOK_INTERVAL) {
+            match ack.recv_timeout(CHECK_INTERVAL) {
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -182,8 +182,8 @@ impl Member {
     }
 
     fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
-        let ours = list.elements_for_topic(&self.topic);
-        ours.iter()
+        list.elements_for_topic(&self.topic)
+            .iter()
             .map(|element| Partition(element.partition()))
             .collect()
     }
@@ -199,7 +199,7 @@ impl ConsumerContext for Member {
         if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             self.assign(consumer, list);
         } else {
-            // Anything else means that the partitions are no longer this member's.
+            // Anything else means that this member no longer owns the partitions.
             self.revoke(consumer, list);
         }
     }

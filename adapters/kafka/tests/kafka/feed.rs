@@ -1,4 +1,4 @@
-//! The feed: order, runs, ends.
+//! The feed: order, epochs, ends.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ async fn a_feed_delivers_every_record_in_order_and_then_the_end() {
 }
 
 #[tokio::test]
-async fn the_end_is_told_each_time_it_is_reached() {
+async fn the_end_is_delivered_each_time_it_is_reached() {
     let topic = Topic::make(1).await;
     let writer = topic.writer();
     let mut feed = topic.log.feed().await.unwrap();
@@ -53,7 +53,7 @@ async fn the_end_is_told_each_time_it_is_reached() {
 }
 
 #[tokio::test]
-async fn after_a_restart_nothing_of_the_earlier_run_arrives() {
+async fn after_a_restart_no_record_of_the_earlier_epoch_arrives() {
     let topic = Topic::make(2).await;
     let writer = topic.writer();
     writer.write(0, 0..20_000);
@@ -76,7 +76,7 @@ async fn after_a_restart_nothing_of_the_earlier_run_arrives() {
                 .unwrap();
             expected.insert(partition, (AssignmentEpoch(epoch), from));
         }
-        // Some of it is read, so that the client is in the midst of fetching and delivering at the next start.
+        // Some records are read, so that the client is fetching and delivering at the next start.
         for _ in 0..round % 7 {
             if expected.values().any(|(_, next)| *next < 20_000) {
                 check(next(&mut feed).await, &mut expected);
@@ -88,7 +88,7 @@ async fn after_a_restart_nothing_of_the_earlier_run_arrives() {
     }
 }
 
-/// Records belong to the last run, begin where it was started, and leave nothing out.
+/// Records belong to the last epoch, begin at its first offset, and have no gaps.
 fn check(event: FeedEvent, expected: &mut BTreeMap<Partition, (AssignmentEpoch, i64)>) {
     match event {
         FeedEvent::Records {
@@ -142,7 +142,7 @@ async fn the_end_behind_transactions_is_reached_though_their_markers_are_no_reco
         };
         assert_eq!(numbers(&records), last);
     }
-    // From any place, that of a marker or of an aborted record too.
+    // From any offset, including those of markers and aborted records.
     for from in 0..=66 {
         let epoch = AssignmentEpoch(2 + u64::try_from(from).unwrap());
         feed.start(ZERO, Offset(from), epoch).unwrap();
@@ -177,7 +177,7 @@ async fn an_open_transaction_ends_the_log_before_its_first_record() {
 }
 
 #[tokio::test]
-async fn a_place_whose_records_are_deleted_is_gone_until_another_start() {
+async fn an_offset_whose_records_are_deleted_is_gone_until_another_start() {
     let topic = Topic::make(2).await;
     topic.writer().write(0, 0..100);
     topic.writer().write(1, 0..10);
@@ -247,7 +247,7 @@ async fn a_partition_that_was_added_to_the_topic_is_delivered() {
 }
 
 #[tokio::test]
-async fn a_feed_goes_on_by_itself_after_its_brokers_were_away() {
+async fn a_feed_recovers_by_itself_when_its_brokers_come_back() {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("events", 1, 1).unwrap();
     let client = [

@@ -1,4 +1,4 @@
-//! Membership: partitions move only when they were given back.
+//! Group membership: partitions move only after their revocation is acknowledged.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use stitch_kafka::{KafkaAck, KafkaGroup, KafkaLog};
 
 use crate::support::{Topic, WAIT};
 
-/// How long nothing may happen that must not.
+/// How long a test waits for an event that must not come.
 const QUIET: Duration = Duration::from_secs(1);
 
 type Event = GroupEvent<KafkaAck>;
@@ -19,10 +19,10 @@ type Event = GroupEvent<KafkaAck>;
 async fn next(group: &mut KafkaGroup) -> Event {
     tokio::time::timeout(WAIT, group.next())
         .await
-        .expect("the group says something")
+        .expect("the group has an event")
 }
 
-/// What is assigned until it is `count` partitions, sorted. Nothing else may be said meanwhile.
+/// The next `count` assigned partitions, sorted. No other event may come meanwhile.
 async fn assigned(group: &mut KafkaGroup, count: usize) -> Vec<Partition> {
     let mut all = Vec::new();
     while all.len() < count {
@@ -65,7 +65,7 @@ fn offsets(of: &[(i32, i64)]) -> BTreeMap<Partition, Offset> {
 }
 
 #[tokio::test]
-async fn partitions_move_to_another_member_only_after_they_were_given_back() {
+async fn partitions_move_to_another_member_only_after_the_acknowledgement() {
     let topic = Topic::make(4).await;
     let mut first = topic.log.join().await.unwrap();
     assert_eq!(assigned(&mut first, 4).await, all(4));
@@ -74,19 +74,19 @@ async fn partitions_move_to_another_member_only_after_they_were_given_back() {
     assert_eq!(moved.len(), 2);
     let early = tokio::time::timeout(QUIET, second.next()).await;
     assert!(early.is_err(), "{early:?} before the acknowledgement");
-    // What is answered can still be committed meanwhile.
-    let answered: BTreeMap<Partition, Offset> = moved.iter().map(|p| (*p, Offset(0))).collect();
-    first.commit(&Offsets(answered.clone())).await.unwrap();
+    // Offsets can still be committed meanwhile.
+    let offsets: BTreeMap<Partition, Offset> = moved.iter().map(|p| (*p, Offset(0))).collect();
+    first.commit(&Offsets(offsets.clone())).await.unwrap();
     ack.done();
     assert_eq!(assigned(&mut second, 2).await, moved);
-    assert_eq!(topic.log.committed().await.unwrap(), answered);
-    // The first one has the others still, and was never told otherwise.
+    assert_eq!(topic.log.committed().await.unwrap(), offsets);
+    // The first member kept the others throughout.
     second.leave().await;
     assert_eq!(assigned(&mut first, 2).await, moved);
 }
 
 #[tokio::test]
-async fn partitions_that_are_not_given_back_in_time_are_lost() {
+async fn partitions_that_are_not_acknowledged_in_time_are_lost() {
     let bounds = [
         ("session.timeout.ms", "4000"),
         ("heartbeat.interval.ms", "500"),
@@ -107,7 +107,7 @@ async fn partitions_that_are_not_given_back_in_time_are_lost() {
 }
 
 #[tokio::test]
-async fn a_dropped_acknowledgement_and_a_dropped_member_give_back_at_once() {
+async fn a_dropped_acknowledgement_and_a_dropped_member_release_at_once() {
     // The session would last longer than the test waits.
     let topic = Topic::make_with(3, &[("session.timeout.ms", "60000")]).await;
     let mut first = topic.log.join().await.unwrap();
@@ -122,7 +122,7 @@ async fn a_dropped_acknowledgement_and_a_dropped_member_give_back_at_once() {
 }
 
 #[tokio::test]
-async fn an_assignor_that_revokes_everything_is_served_too() {
+async fn an_eager_assignor_is_supported() {
     let topic = Topic::make_with(2, &[("partition.assignment.strategy", "range")]).await;
     let mut first = topic.log.join().await.unwrap();
     assert_eq!(assigned(&mut first, 2).await, all(2));
@@ -135,7 +135,7 @@ async fn an_assignor_that_revokes_everything_is_served_too() {
 }
 
 #[tokio::test]
-async fn a_group_whose_brokers_assign_is_served_too() {
+async fn the_consumer_protocol_of_kip_848_is_supported() {
     let topic = Topic::make_with(2, &[("group.protocol", "consumer")]).await;
     let mut first = topic.log.join().await.unwrap();
     assert_eq!(assigned(&mut first, 2).await, all(2));
@@ -154,7 +154,7 @@ async fn a_group_whose_brokers_assign_is_served_too() {
 }
 
 #[tokio::test]
-async fn what_is_committed_is_read_without_joining_and_nothing_is_committed_unasked() {
+async fn committed_offsets_are_read_without_joining_and_nothing_is_committed_automatically() {
     let topic = Topic::make(3).await;
     topic.writer().write(0, 0..20);
     assert_eq!(topic.log.committed().await.unwrap(), BTreeMap::new());
@@ -175,7 +175,7 @@ async fn what_is_committed_is_read_without_joining_and_nothing_is_committed_unas
 }
 
 #[tokio::test]
-async fn partitions_that_were_added_to_the_topic_are_dealt_out() {
+async fn partitions_that_were_added_to_the_topic_are_assigned() {
     let soon = [("topic.metadata.refresh.interval.ms", "500")];
     let topic = Topic::make_with(1, &soon).await;
     let mut group = topic.log.join().await.unwrap();
@@ -185,13 +185,13 @@ async fn partitions_that_were_added_to_the_topic_are_dealt_out() {
 }
 
 #[tokio::test]
-async fn a_member_that_hears_nothing_for_a_session_has_lost_its_partitions() {
+async fn a_member_without_contact_for_a_session_loses_its_partitions() {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("events", 2, 1).unwrap();
     let client = [
         ("bootstrap.servers", cluster.bootstrap_servers()),
         ("group.id", "group".to_owned()),
-        // Longer than these brokers, which are pretended ones, wait for more members.
+        // Longer than the mock brokers wait for more members.
         ("session.timeout.ms", "4000".to_owned()),
         ("heartbeat.interval.ms", "100".to_owned()),
     ];
@@ -216,7 +216,7 @@ async fn a_member_that_hears_nothing_for_a_session_has_lost_its_partitions() {
     };
     assert_eq!(lost, all(2));
     cluster.broker_up(1).unwrap();
-    let again = loop {
+    let reassigned = loop {
         match next(&mut group).await {
             GroupEvent::Assigned(mut partitions) => {
                 partitions.sort_unstable();
@@ -226,5 +226,5 @@ async fn a_member_that_hears_nothing_for_a_session_has_lost_its_partitions() {
             other @ (Event::Lost(_) | Event::Revoked(..)) => panic!("{other:?}"),
         }
     };
-    assert_eq!(again, all(2));
+    assert_eq!(reassigned, all(2));
 }

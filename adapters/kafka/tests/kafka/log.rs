@@ -1,4 +1,4 @@
-//! Questions to the brokers, the topic of rejected records, and how fast a feed is.
+//! Metadata requests, the dead-letter topic, and the speed of a feed.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -15,7 +15,7 @@ use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{
     AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, LogError, Record,
 };
-use stitch_kafka::{KafkaLog, Made};
+use stitch_kafka::{KafkaLog, TopicCreation};
 
 use crate::support::{Topic, WAIT, next};
 
@@ -55,7 +55,7 @@ async fn bounds_are_what_the_brokers_say_at_that_moment() {
 }
 
 #[tokio::test]
-async fn every_partition_of_many_is_in_the_answer_and_the_time_it_takes_is_told() {
+async fn every_partition_of_many_is_in_the_answer_and_the_time_it_takes_is_printed() {
     let topic = Topic::make(64).await;
     let partitions = topic.log.partitions().await.unwrap();
     topic.log.bounds(&partitions).await.unwrap();
@@ -67,15 +67,15 @@ async fn every_partition_of_many_is_in_the_answer_and_the_time_it_takes_is_told(
         times.push(clock.now().since(before));
     }
     times.sort_unstable();
-    let told = format!(
+    let report = format!(
         "bounds of 64 partitions: median {:?}, longest {:?}\n",
         times[25], times[49]
     );
-    std::io::stderr().write_all(told.as_bytes()).unwrap();
+    std::io::stderr().write_all(report.as_bytes()).unwrap();
 }
 
 #[tokio::test]
-async fn the_first_records_are_found_although_producers_write_large_batches() {
+async fn first_records_are_read_although_producers_write_large_batches() {
     let topic = Topic::make(20).await;
     let writer = topic.writer();
     let value = [b'x'; 200];
@@ -91,13 +91,13 @@ async fn the_first_records_are_found_although_producers_write_large_batches() {
     }
     writer.flush();
     let identity = topic.log.identity().await.unwrap();
-    let found: Vec<_> = identity
+    let first_records: Vec<_> = identity
         .fingerprints
         .iter()
         .map(|(p, first)| (p.0, first.offset.0))
         .collect();
     assert_eq!(
-        found,
+        first_records,
         (0..20).map(|partition| (partition, 0)).collect::<Vec<_>>()
     );
 }
@@ -110,7 +110,7 @@ async fn a_topic_that_is_missing_is_refused_by_name() {
     let log = KafkaLog::new(&kafka).unwrap();
     let refused = log.partitions().await.unwrap_err();
     assert!(
-        matches!(&refused, LogError::Refused(told) if told.contains(&kafka.topic)),
+        matches!(&refused, LogError::Refused(why) if why.contains(&kafka.topic)),
         "{refused}"
     );
     assert_eq!(log.describe(&kafka.topic).await.unwrap(), None);
@@ -122,7 +122,7 @@ async fn a_topic_that_is_missing_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn brokers_that_do_not_answer_are_unavailable_within_a_bound() {
+async fn silent_brokers_are_unavailable_within_a_bound() {
     let client = [("bootstrap.servers", "127.0.0.1:1"), ("group.id", "group")];
     let client = client
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -135,14 +135,15 @@ async fn brokers_that_do_not_answer_are_unavailable_within_a_bound() {
     let asked = async { tokio::join!(log.partitions(), log.bounds(&[ZERO]), log.committed()) };
     let (partitions, bounds, committed) = tokio::time::timeout(WAIT, asked).await.unwrap();
     for unanswered in [partitions.err(), bounds.err(), committed.err()] {
-        // Which broker, and why.
-        let told = matches!(&unanswered, Some(LogError::Unavailable(told)) if told.contains("127.0.0.1:1"));
-        assert!(told, "{unanswered:?}");
+        // Names the broker and the reason.
+        let named =
+            matches!(&unanswered, Some(LogError::Unavailable(why)) if why.contains("127.0.0.1:1"));
+        assert!(named, "{unanswered:?}");
     }
 }
 
 #[tokio::test]
-async fn an_identity_stays_while_the_first_records_stay() {
+async fn an_identity_lasts_as_long_as_its_first_records() {
     let topic = Topic::make(3).await;
     topic.writer().write(0, 0..10);
     let aborted = topic.transactional_writer();
@@ -173,17 +174,17 @@ async fn an_identity_stays_while_the_first_records_stay() {
 }
 
 #[tokio::test]
-async fn the_topic_of_rejected_records_is_made_once_and_keeps_everything() {
+async fn the_dead_letter_topic_is_created_once_and_keeps_everything() {
     let topic = Topic::make(3).await;
     let rejected = topic.kafka.dead_letter_topic();
     assert_eq!(topic.log.describe(&rejected).await.unwrap(), None);
     assert_eq!(
         topic.log.create_dead_letter_topic().await.unwrap(),
-        Made::Now
+        TopicCreation::Created
     );
     assert_eq!(
         topic.log.create_dead_letter_topic().await.unwrap(),
-        Made::Before
+        TopicCreation::Existed
     );
     let described = topic.log.describe(&rejected).await.unwrap().unwrap();
     assert_eq!((described.partitions, described.replication), (1, 1));
@@ -206,7 +207,7 @@ fn bytes(of: &[u8]) -> Option<Arc<[u8]>> {
 }
 
 #[tokio::test]
-async fn rejected_records_are_copied_byte_for_byte_with_reason_and_place() {
+async fn rejected_records_are_copied_byte_for_byte_with_reason_and_offset() {
     let topic = Topic::make(2).await;
     topic.log.create_dead_letter_topic().await.unwrap();
     let dead_letters = topic.log.dead_letters().await.unwrap();
@@ -235,7 +236,7 @@ async fn rejected_records_are_copied_byte_for_byte_with_reason_and_place() {
     for (at, (copy, (key, value))) in copies.iter().zip(&all).enumerate() {
         assert_eq!(copy.key(), key.as_deref(), "key {at}");
         assert_eq!(copy.payload(), value.as_deref(), "value {at}");
-        // Else a broker would refuse the copies of a machine whose clock is far ahead.
+        // Otherwise brokers would refuse copies from a machine whose clock is far ahead.
         assert!(matches!(copy.timestamp(), Timestamp::LogAppendTime(_)));
         let headers: Vec<(String, Vec<u8>)> = copy
             .headers()
@@ -254,7 +255,7 @@ async fn rejected_records_are_copied_byte_for_byte_with_reason_and_place() {
 }
 
 #[tokio::test]
-async fn a_reject_without_its_topic_is_refused_and_not_swallowed() {
+async fn a_rejected_record_without_a_dead_letter_topic_is_an_error() {
     let topic = Topic::make_with(1, &[("message.timeout.ms", "3000")]).await;
     let dead_letters = topic.log.dead_letters().await.unwrap();
     let record = Record {
@@ -265,7 +266,7 @@ async fn a_reject_without_its_topic_is_refused_and_not_swallowed() {
     assert!(dead_letters.put(ZERO, &record, "null value").await.is_err());
 }
 
-/// The first records of a topic, read by a consumer that is none of ours.
+/// The first records of a topic, read by an independent consumer.
 fn read(kafka: &Kafka, topic: &str, count: usize) -> Vec<OwnedMessage> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &kafka.client["bootstrap.servers"])
@@ -284,7 +285,7 @@ fn read(kafka: &Kafka, topic: &str, count: usize) -> Vec<OwnedMessage> {
 }
 
 #[tokio::test]
-async fn a_feed_keeps_up_with_many_small_records_and_holds_few_of_them() {
+async fn a_feed_keeps_up_with_many_small_records_and_buffers_few_of_them() {
     const EACH: i64 = 150_000;
     let topic = Topic::make(2).await;
     let writer = topic.writer();
@@ -325,13 +326,13 @@ async fn a_feed_keeps_up_with_many_small_records_and_holds_few_of_them() {
         }
     }
     let took = clock.now().since(before);
-    let told = format!(
+    let report = format!(
         "{} records in {took:?}, {deliveries} deliveries\n",
         2 * EACH
     );
-    std::io::stderr().write_all(told.as_bytes()).unwrap();
-    // A tenth of what it does even in this build on a busy machine.
-    assert!(took < Duration::from_secs(15), "{told}");
+    std::io::stderr().write_all(report.as_bytes()).unwrap();
+    // A tenth of the rate that even this build reaches on a busy machine.
+    assert!(took < Duration::from_secs(15), "{report}");
     tokio::time::timeout(WAIT, feed.close())
         .await
         .expect("the feed's thread ends");

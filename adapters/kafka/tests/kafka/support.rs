@@ -1,4 +1,4 @@
-//! A topic and a group of its own for each test, and the writing that the product never does.
+//! A topic and a group for each test, and producers, which the product has only for rejected records.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use stitch_common::ports::{AssignmentEpoch, EventLog, Feed, FeedEvent, Record};
 use stitch_harness::feed::create_topic_with;
 use stitch_kafka::{KafkaFeed, KafkaLog};
 
-/// How long a test waits for something that has to come.
+/// How long a test waits for an expected event.
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
-/// A topic and a group of their own.
+/// A topic and a group of one test.
 pub(crate) struct Topic {
     pub(crate) kafka: Kafka,
     pub(crate) log: KafkaLog,
@@ -34,12 +34,12 @@ fn admin() -> AdminClient<DefaultClientContext> {
 }
 
 impl Topic {
-    /// Makes the topic.
+    /// Creates the topic.
     pub(crate) async fn make(partitions: i32) -> Self {
         Self::make_with(partitions, &[]).await
     }
 
-    /// Makes the topic; the client gets these properties too.
+    /// Makes the topic; the client has these properties too.
     pub(crate) async fn make_with(partitions: i32, properties: &[(&str, &str)]) -> Self {
         let name = format!("stitch-test-{}", uuid::Uuid::new_v4());
         create_topic_with(&servers(), &name, partitions, &[])
@@ -58,7 +58,7 @@ impl Topic {
         })
     }
 
-    /// A topic that is there.
+    /// A topic that exists.
     pub(crate) fn of(kafka: Kafka) -> Self {
         let log = KafkaLog::new(&kafka).unwrap();
         Self { kafka, log }
@@ -67,11 +67,11 @@ impl Topic {
     /// Adds partitions to the topic.
     pub(crate) async fn grow(&self, partitions: usize) {
         let grown = NewPartitions::new(&self.kafka.topic, partitions);
-        let made = admin()
+        let created = admin()
             .create_partitions([&grown], &AdminOptions::new())
             .await
             .unwrap();
-        assert!(made.iter().all(Result::is_ok), "{made:?}");
+        assert!(created.iter().all(Result::is_ok), "{created:?}");
     }
 
     /// Deletes the records below `offset`.
@@ -122,8 +122,8 @@ impl Topic {
 }
 
 impl Topic {
-    /// Asks until the end of one partition is `end_offset`: the brokers write the marker of a transaction after they have
-    /// answered its end.
+    /// Waits until the end of one partition is `end_offset`: brokers write a transaction's marker after they have
+    /// acknowledged its end.
     pub(crate) async fn end_reaches(&self, partition: i32, end_offset: Offset) {
         let reached = async {
             loop {
@@ -170,25 +170,25 @@ impl Writer {
         self.producer.begin_transaction().unwrap();
     }
 
-    /// Ends a transaction: its records count.
+    /// Commits a transaction: its records are readable.
     pub(crate) fn commit(&self) {
         self.producer.commit_transaction(WAIT).unwrap();
     }
 
-    /// Ends a transaction: its records are gone, their offsets are not.
+    /// Aborts a transaction: its records are skipped, their offsets remain.
     pub(crate) fn abort(&self) {
         self.producer.abort_transaction(WAIT).unwrap();
     }
 }
 
-/// What a feed delivers next; a test that waits too long has failed.
+/// The next delivery; a test that waits too long fails.
 pub(crate) async fn next(feed: &mut KafkaFeed) -> FeedEvent {
     tokio::time::timeout(WAIT, feed.next())
         .await
-        .expect("the feed delivers something")
+        .expect("the feed has a delivery")
 }
 
-/// All records of a partition until its end is reached at or above `end_offset`, and that end.
+/// The records of a partition until its end is reached at or above `end_offset`, and that end.
 pub(crate) async fn until_end(
     feed: &mut KafkaFeed,
     partition: Partition,
@@ -200,19 +200,19 @@ pub(crate) async fn until_end(
         match next(feed).await {
             FeedEvent::Records {
                 partition: of,
-                epoch: under,
+                epoch: delivered,
                 records,
             } if of == partition => {
-                assert_eq!(under, epoch);
+                assert_eq!(delivered, epoch);
                 assert!(!records.is_empty());
                 all.extend(records);
             }
             FeedEvent::EndReached {
                 partition: of,
-                epoch: under,
+                epoch: delivered,
                 end_offset: end,
             } if of == partition => {
-                assert_eq!(under, epoch);
+                assert_eq!(delivered, epoch);
                 if end >= end_offset {
                     return (all, end);
                 }
@@ -223,7 +223,6 @@ pub(crate) async fn until_end(
     }
 }
 
-/// The offsets of records.
 pub(crate) fn offsets(records: &[Record]) -> Vec<i64> {
     records.iter().map(|record| record.offset.0).collect()
 }

@@ -1,7 +1,7 @@
-//! Questions to the brokers, each answered by them at that moment.
+//! Metadata requests, each answered by the brokers at that moment.
 //!
-//! One client asks all of them. It never fetches, so no question waits behind a fetch on its connections, and it is
-//! kept, so that none waits for a connection to be made.
+//! One client sends all of them. It never fetches, so no request queues behind a fetch on its connections, and it is
+//! kept, so that no request waits for a new connection.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,71 +13,71 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use tokio::sync::oneshot;
 
 use crate::client_config::{Role, client_config};
-use crate::context::Complaints;
+use crate::context::LastErrorContext;
 use crate::error::{explained, log_error, log_error_of_code};
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, LogError};
 
-/// How long an answer is waited for.
+/// How long a request waits for its answer.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The pause before a partition whose leader moves is asked about again.
+/// The pause before a request is repeated because a partition's leader moves.
 const LEADER_PAUSE: Duration = Duration::from_millis(50);
 
-/// How many of the client's complaints are served behind a question.
+/// How many of the client's log messages are served after a request.
 const MESSAGES_SERVED_MAX: usize = 1000;
 
-/// How long the client's messages are served behind a question.
+/// How long the client's log messages are served after a request.
 const SERVE_TIMEOUT: Duration = Duration::from_millis(5);
 
-/// Asks. Every function blocks its thread until the brokers have answered or [`ANSWER_TIMEOUT`] is over.
-pub(super) struct Asking {
-    consumer: BaseConsumer<Complaints>,
+/// Sends metadata requests. Every function blocks its thread until the brokers have answered or [`ANSWER_TIMEOUT`] has passed.
+pub(super) struct MetadataClient {
+    consumer: BaseConsumer<LastErrorContext>,
     topic: String,
 }
 
-impl Asking {
-    /// A client that asks about the event topic.
+impl MetadataClient {
+    /// A client for the event topic.
     pub(super) fn new(kafka: &Kafka) -> Result<Self, LogError> {
-        let consumer = client_config(&kafka.client, Role::Asking)
-            .create_with_context(Complaints::default())
-            .map_err(|error| log_error("making the client that asks", &error))?;
+        let consumer = client_config(&kafka.client, Role::Metadata)
+            .create_with_context(LastErrorContext::default())
+            .map_err(|error| log_error("creating the metadata client", &error))?;
         Ok(Self {
             consumer,
             topic: kafka.topic.clone(),
         })
     }
 
-    /// Asks on a thread that may block.
-    pub(super) async fn ask<T: Send + 'static>(
+    /// Runs `request` on a thread that may block.
+    pub(super) async fn query<T: Send + 'static>(
         self: &Arc<Self>,
-        question: impl FnOnce(&Self) -> Result<T, LogError> + Send + 'static,
+        request: impl FnOnce(&Self) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
-        let asking = Arc::clone(self);
-        let (answers, answer) = oneshot::channel();
-        let asked = tokio::task::spawn_blocking(move || {
-            let answered = question(&asking).map_err(|error| asking.explain(error));
-            if answered.is_ok() {
-                asking.consumer.context().settle();
+        let client = Arc::clone(self);
+        let (sender, answer) = oneshot::channel();
+        let thread = tokio::task::spawn_blocking(move || {
+            let result = request(&client).map_err(|error| client.explain(error));
+            if result.is_ok() {
+                client.consumer.context().clear();
             }
-            // Nobody may wait for it any more.
-            answers.send(answered).ok();
-            // Nobody else polls this client, and what it has to say for the log would pile up.
-            asking.serve_messages();
+            // The caller may be gone.
+            sender.send(result).ok();
+            // Nothing else polls this client, and its log messages would pile up.
+            client.serve_messages();
         });
         match answer.await {
-            Ok(answered) => answered,
-            // The question panicked, or the runtime ends.
-            Err(_dropped) => Err(match asked.await {
-                Err(ended) => LogError::Unavailable(format!("the question ended: {ended}")),
-                Ok(()) => LogError::Unavailable("the question ended".to_owned()),
+            Ok(result) => result,
+            // The request panicked, or the runtime ends.
+            Err(_dropped) => Err(match thread.await {
+                Err(ended) => LogError::Unavailable(format!("the request ended: {ended}")),
+                Ok(()) => LogError::Unavailable("the request ended".to_owned()),
             }),
         }
     }
 
-    /// With what the client complained of since it was last answered.
+    /// Adds the last error that the client reported since its last answer.
     fn explain(&self, error: LogError) -> LogError {
         self.serve_messages();
         explained(error, self.consumer.context().last())
@@ -85,7 +85,7 @@ impl Asking {
 
     fn serve_messages(&self) {
         for _ in 0..MESSAGES_SERVED_MAX {
-            // A poll serves every message for the log that it meets in this time, and ends at an error.
+            // A poll serves every log message that it meets in this time, and ends at an error.
             if self.consumer.poll(SERVE_TIMEOUT).is_none() {
                 return;
             }
@@ -118,28 +118,28 @@ impl Asking {
         Ok(partitions)
     }
 
-    /// How many replicas each partition of the event topic has; the smallest number.
+    /// How a topic is spread over the brokers; `None` if there is none of that name.
     pub(super) fn replication(&self, topic: &str) -> Result<Option<Replication>, LogError> {
         let doing = format!("asking for the replicas of the topic {topic}");
         let metadata = self
             .consumer
             .fetch_metadata(Some(topic), ANSWER_TIMEOUT)
             .map_err(|error| log_error(&doing, &error))?;
-        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+        let Some(topic) = metadata.topics().iter().find(|known| known.name() == topic) else {
             return Ok(None);
         };
-        match found.error().map(RDKafkaErrorCode::from) {
+        match topic.error().map(RDKafkaErrorCode::from) {
             None => {}
             Some(RDKafkaErrorCode::UnknownTopicOrPartition) => return Ok(None),
             Some(code) => return Err(log_error_of_code(&doing, code)),
         }
-        let replicas = found
+        let replicas = topic
             .partitions()
             .iter()
             .map(|partition| partition.replicas().len())
             .min();
         Ok(Some(Replication {
-            partitions: found.partitions().len(),
+            partitions: topic.partitions().len(),
             replicas: replicas.unwrap_or(0),
         }))
     }
@@ -162,7 +162,7 @@ impl Asking {
         self.ends_of(partitions, rdkafka::Offset::Beginning)
     }
 
-    /// The offset behind the last record of each partition that a reader of committed records can be given.
+    /// The offset behind the last record of each partition that a `read_committed` consumer can receive.
     pub(super) fn ends(
         &self,
         partitions: &[Partition],
@@ -178,8 +178,8 @@ impl Asking {
         Ok(pair(&self.begins(partitions)?, &self.ends(partitions)?))
     }
 
-    /// One request to each leader, whatever the number of partitions. The client's own offsets of first and last
-    /// records would be a request for each partition, or kept from an earlier answer.
+    /// One request to each leader, whatever the number of partitions. The client's own watermark offsets would cost a
+    /// request for each partition, or come from an earlier answer.
     fn ends_of(
         &self,
         partitions: &[Partition],
@@ -193,7 +193,7 @@ impl Asking {
             match self.ends_once(partitions, which) {
                 Ok(ends) => return Ok(ends),
                 Err(error) if leader_moves(&error) && clock.now() < until => {
-                    // The client has forgotten the leader that it knew, and asks who it is now.
+                    // The client has dropped the leader that it knew, and looks up the new one.
                     std::thread::sleep(LEADER_PAUSE);
                 }
                 Err(error) => return Err(log_error(&doing, &error)),
@@ -206,9 +206,9 @@ impl Asking {
         partitions: &[Partition],
         which: rdkafka::Offset,
     ) -> KafkaResult<BTreeMap<Partition, Offset>> {
-        let mut found = BTreeMap::new();
+        let mut ends = BTreeMap::new();
         if partitions.is_empty() {
-            return Ok(found);
+            return Ok(ends);
         }
         let mut wanted = self.list(partitions);
         wanted.set_all_offsets(which)?;
@@ -220,12 +220,12 @@ impl Asking {
                     RDKafkaErrorCode::OffsetNotAvailable,
                 ));
             };
-            found.insert(Partition(element.partition()), Offset(offset));
+            ends.insert(Partition(element.partition()), Offset(offset));
         }
-        Ok(found)
+        Ok(ends)
     }
 
-    /// What the group has committed. The client does not join it for that.
+    /// The offsets that the group has committed, read without joining it.
     pub(super) fn committed(&self) -> Result<BTreeMap<Partition, Offset>, LogError> {
         let doing = "asking what the group has committed";
         let wanted = self.list(&self.partitions()?);
@@ -236,7 +236,7 @@ impl Asking {
         let mut committed = BTreeMap::new();
         for element in answer.elements() {
             element.error().map_err(|error| log_error(doing, &error))?;
-            // Any other offset says that nothing was committed.
+            // Any other value means that nothing was committed.
             if let rdkafka::Offset::Offset(offset) = element.offset() {
                 committed.insert(Partition(element.partition()), Offset(offset));
             }
@@ -253,7 +253,7 @@ impl Asking {
     }
 }
 
-/// Whether a partition has, or just had, no leader that could answer: the next one will, as a rule within a second.
+/// Whether a partition has, or just had, no leader that could answer; usually the next one does within a second.
 fn leader_moves(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
@@ -271,13 +271,12 @@ fn leader_moves(error: &KafkaError) -> bool {
 /// How a topic is spread over the brokers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Replication {
-    /// How many partitions it has.
     pub(super) partitions: usize,
-    /// How many replicas the partition with the fewest has.
+    /// Those of the partition with the fewest.
     pub(super) replicas: usize,
 }
 
-/// Begins and ends of the same partitions, together.
+/// Joins the begins and ends of the same partitions.
 pub(super) fn pair(
     begins: &BTreeMap<Partition, Offset>,
     ends: &BTreeMap<Partition, Offset>,

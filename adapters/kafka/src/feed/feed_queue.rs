@@ -1,5 +1,4 @@
-//! What lies ready between the thread that polls Kafka's client and the program: commands one way, deliveries the other,
-//! both bounded.
+//! The queue between the thread that polls Kafka's client and the program: commands one way, deliveries the other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,51 +9,44 @@ use tokio::sync::Notify;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{AssignmentEpoch, FeedEvent, LogError};
 
-/// Bytes of deliveries that may lie ready. At the bound the thread stops polling, and then the client stops fetching.
-pub(super) const READY_BYTES_MAX: usize = 4 << 20;
+/// Bytes of deliveries that may be queued. At the bound the thread stops polling, and then the client stops fetching.
+pub(super) const QUEUE_BYTES_MAX: usize = 4 << 20;
 
-/// What a delivery takes beside its records.
+/// Memory of a delivery without its records.
 const DELIVERY_BYTES: usize = 128;
 
-/// How long the thread rests at most before it looks at the client again.
-const REST: Duration = Duration::from_millis(50);
+/// How long the thread sleeps at most before it polls the client again.
+const IDLE_MAX: Duration = Duration::from_millis(50);
 
-/// What the program wants of the thread.
+/// A command of the program to the thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Command {
-    /// Deliver this partition from there.
+    /// Deliver this partition from this offset, labelled with this epoch.
     Start {
-        /// Which.
         partition: Partition,
-        /// From where.
         from: Offset,
-        /// Under this number.
         epoch: AssignmentEpoch,
     },
     /// Deliver it no more.
-    Stop {
-        /// Which.
-        partition: Partition,
-    },
+    Stop { partition: Partition },
 }
 
-/// What the thread does next.
+/// The next step of the thread.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Work {
     /// These commands first, then poll if there is room.
     Go {
-        /// In the order in which they were given.
         commands: Vec<Command>,
-        /// Whether more deliveries may be made ready.
+        /// Whether more deliveries may be queued.
         room: bool,
     },
-    /// The program has let go of the feed.
+    /// The program has closed the feed.
     End,
 }
 
-/// Both ways between the thread and the program.
+/// Commands and deliveries between the program and the thread.
 #[derive(Debug, Default)]
-pub(super) struct Ready {
+pub(super) struct FeedQueue {
     state: Mutex<State>,
     thread: Condvar,
     program: Notify,
@@ -63,39 +55,37 @@ pub(super) struct Ready {
 #[derive(Debug, Default)]
 struct State {
     commands: Vec<Command>,
-    /// What is started, under which number: deliveries of any other run are dropped here.
-    runs: BTreeMap<Partition, AssignmentEpoch>,
+    /// The started partitions. Deliveries of any other epoch are dropped here.
+    epochs: BTreeMap<Partition, AssignmentEpoch>,
     deliveries: VecDeque<(usize, FeedEvent)>,
     bytes: usize,
-    /// The client has something since the thread last looked.
+    /// Whether the client has fetched something since the last poll.
     fetched: bool,
     life: Life,
 }
 
-/// How far the feed has come.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Life {
-    /// Thread and program are there.
     #[default]
     Running,
-    /// The program has let go.
+    /// The program has closed the feed.
     Closed,
-    /// The thread has ended though the program has not let go; not told yet.
+    /// The thread has ended although the program has not closed the feed; not reported yet.
     Ended,
-    /// As before, and the program was told.
-    Told,
+    /// As before, and reported to the program.
+    EndReported,
 }
 
-impl Ready {
+impl FeedQueue {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here can be left half done, so what a panicking thread leaves behind is whole.
+        // No update can be left half done, so the state is consistent even after a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the thread a command; `false` if there is no thread any more.
+    /// Sends the thread a command; `false` if the thread has ended.
     ///
-    /// What lies ready of a partition that is started or stopped is dropped at once, so nothing of an earlier run can
-    /// be delivered from here on.
+    /// Queued deliveries of a partition that is started or stopped are dropped at once, so none of an earlier epoch can
+    /// be delivered afterwards.
     pub(super) fn command(&self, command: Command) -> bool {
         let mut state = self.lock();
         if state.life != Life::Running {
@@ -105,12 +95,12 @@ impl Ready {
             Command::Start {
                 partition, epoch, ..
             } => {
-                state.runs.insert(partition, epoch);
-                state.forget(partition);
+                state.epochs.insert(partition, epoch);
+                state.drop_deliveries(partition);
             }
             Command::Stop { partition } => {
-                state.runs.remove(&partition);
-                state.forget(partition);
+                state.epochs.remove(&partition);
+                state.drop_deliveries(partition);
             }
         }
         state.commands.push(command);
@@ -119,11 +109,11 @@ impl Ready {
         true
     }
 
-    /// Makes a delivery ready, unless its run is over.
+    /// Queues a delivery, unless its epoch is over.
     pub(super) fn deliver(&self, record_bytes: usize, event: FeedEvent) {
         let mut state = self.lock();
-        if let Some((partition, epoch)) = belongs_to(&event)
-            && state.runs.get(&partition) != Some(&epoch)
+        if let Some((partition, epoch)) = assignment_of(&event)
+            && state.epochs.get(&partition) != Some(&epoch)
         {
             return;
         }
@@ -140,7 +130,7 @@ impl Ready {
         self.program.notify_one();
     }
 
-    /// The next delivery. Cancel-safe: it is taken and returned without a wait in between.
+    /// The next delivery. Cancel-safe: nothing is awaited between taking and returning it.
     pub(super) async fn next(&self) -> FeedEvent {
         loop {
             if let Some(event) = self.take() {
@@ -153,9 +143,9 @@ impl Ready {
     fn take(&self) -> Option<FeedEvent> {
         let mut state = self.lock();
         if let Some((bytes, event)) = state.deliveries.pop_front() {
-            let was_full = state.bytes >= READY_BYTES_MAX;
+            let was_full = state.bytes >= QUEUE_BYTES_MAX;
             state.bytes = state.bytes.saturating_sub(bytes);
-            let has_room = state.bytes < READY_BYTES_MAX;
+            let has_room = state.bytes < QUEUE_BYTES_MAX;
             drop(state);
             if was_full && has_room {
                 self.thread.notify_one();
@@ -163,26 +153,26 @@ impl Ready {
             return Some(event);
         }
         if state.life == Life::Ended {
-            state.life = Life::Told;
-            let ended = "the feed's thread has ended; make a new feed".to_owned();
+            state.life = Life::EndReported;
+            let ended = "the feed's thread has ended; create a new feed".to_owned();
             return Some(FeedEvent::Trouble(LogError::Refused(ended)));
         }
         None
     }
 
-    /// What the thread does next. With `busy` it does not rest, otherwise until there is something to do.
+    /// The next step of the thread. Sleeps until there is something to do, unless `busy`.
     pub(super) fn work(&self, busy: bool) -> Work {
         let mut state = self.lock();
         if !busy && !state.has_work() {
-            let rested = self
+            let waited = self
                 .thread
-                .wait_timeout_while(state, REST, |state| !state.has_work());
-            state = rested.unwrap_or_else(PoisonError::into_inner).0;
+                .wait_timeout_while(state, IDLE_MAX, |state| !state.has_work());
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         } else if busy && !state.has_room() && state.commands.is_empty() {
-            let rested = self.thread.wait_timeout_while(state, REST, |state| {
+            let waited = self.thread.wait_timeout_while(state, IDLE_MAX, |state| {
                 !state.has_room() && state.commands.is_empty() && state.life == Life::Running
             });
-            state = rested.unwrap_or_else(PoisonError::into_inner).0;
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         if state.life != Life::Running {
             return Work::End;
@@ -195,19 +185,19 @@ impl Ready {
         }
     }
 
-    /// The client has something: called by its own threads.
-    pub(super) fn fetched(&self) {
+    /// The client has fetched something; called by its own threads.
+    pub(super) fn notify_fetched(&self) {
         self.lock().fetched = true;
         self.thread.notify_one();
     }
 
-    /// The program lets go.
+    /// The program closes the feed.
     pub(super) fn close(&self) {
         self.lock().life = Life::Closed;
         self.thread.notify_one();
     }
 
-    /// The thread ends.
+    /// The thread has ended.
     pub(super) fn end(&self) {
         let mut state = self.lock();
         if state.life == Life::Running {
@@ -220,22 +210,22 @@ impl Ready {
 
 impl State {
     fn has_room(&self) -> bool {
-        self.bytes < READY_BYTES_MAX
+        self.bytes < QUEUE_BYTES_MAX
     }
 
     fn has_work(&self) -> bool {
         !self.commands.is_empty() || self.life != Life::Running || (self.fetched && self.has_room())
     }
 
-    fn forget(&mut self, partition: Partition) {
+    fn drop_deliveries(&mut self, partition: Partition) {
         self.deliveries.retain(|(_, event)| {
-            belongs_to(event).is_none_or(|(delivered, _)| delivered != partition)
+            assignment_of(event).is_none_or(|(delivered, _)| delivered != partition)
         });
         self.bytes = self.deliveries.iter().map(|(bytes, _)| bytes).sum();
     }
 }
 
-fn belongs_to(event: &FeedEvent) -> Option<(Partition, AssignmentEpoch)> {
+fn assignment_of(event: &FeedEvent) -> Option<(Partition, AssignmentEpoch)> {
     match event {
         FeedEvent::Records {
             partition, epoch, ..
@@ -273,63 +263,63 @@ mod tests {
         }
     }
 
-    fn taken(ready: &Ready) -> Vec<(Partition, AssignmentEpoch)> {
-        std::iter::from_fn(|| ready.take())
-            .filter_map(|event| belongs_to(&event))
+    fn deliveries(queue: &FeedQueue) -> Vec<(Partition, AssignmentEpoch)> {
+        std::iter::from_fn(|| queue.take())
+            .filter_map(|event| assignment_of(&event))
             .collect()
     }
 
     #[test]
-    fn a_start_drops_what_lies_ready_of_earlier_runs_and_what_still_comes_of_them() {
-        let ready = Ready::default();
-        assert!(ready.command(start(ONE, 1)));
-        assert!(ready.command(start(TWO, 1)));
-        ready.deliver(10, end(ONE, 1));
-        ready.deliver(10, end(TWO, 1));
-        assert!(ready.command(start(ONE, 2)));
-        ready.deliver(10, end(ONE, 1));
-        ready.deliver(10, end(ONE, 2));
+    fn a_start_drops_queued_and_late_deliveries_of_earlier_epochs() {
+        let queue = FeedQueue::default();
+        assert!(queue.command(start(ONE, 1)));
+        assert!(queue.command(start(TWO, 1)));
+        queue.deliver(10, end(ONE, 1));
+        queue.deliver(10, end(TWO, 1));
+        assert!(queue.command(start(ONE, 2)));
+        queue.deliver(10, end(ONE, 1));
+        queue.deliver(10, end(ONE, 2));
         assert_eq!(
-            taken(&ready),
+            deliveries(&queue),
             [(TWO, AssignmentEpoch(1)), (ONE, AssignmentEpoch(2))]
         );
-        assert_eq!(ready.lock().bytes, 0);
+        assert_eq!(queue.lock().bytes, 0);
     }
 
     #[test]
-    fn a_stop_drops_what_lies_ready() {
-        let ready = Ready::default();
-        assert!(ready.command(start(ONE, 1)));
-        ready.deliver(10, end(ONE, 1));
-        assert!(ready.command(Command::Stop { partition: ONE }));
-        ready.deliver(10, end(ONE, 1));
-        assert_eq!(taken(&ready), []);
+    fn a_stop_drops_queued_deliveries() {
+        let queue = FeedQueue::default();
+        assert!(queue.command(start(ONE, 1)));
+        queue.deliver(10, end(ONE, 1));
+        assert!(queue.command(Command::Stop { partition: ONE }));
+        queue.deliver(10, end(ONE, 1));
+        assert_eq!(deliveries(&queue), []);
     }
 
     #[test]
     fn there_is_room_until_the_bound_is_reached_and_again_below_it() {
-        let ready = Ready::default();
-        assert!(ready.command(start(ONE, 1)));
-        let room = |ready: &Ready| matches!(ready.work(true), Work::Go { room: true, .. });
-        ready.deliver(READY_BYTES_MAX - 2 * DELIVERY_BYTES, end(ONE, 1));
-        assert!(room(&ready));
-        ready.deliver(0, end(ONE, 1));
-        assert!(!room(&ready));
-        assert!(ready.take().is_some());
-        assert!(room(&ready));
+        let queue = FeedQueue::default();
+        assert!(queue.command(start(ONE, 1)));
+        let room = |queue: &FeedQueue| matches!(queue.work(true), Work::Go { room: true, .. });
+        queue.deliver(QUEUE_BYTES_MAX - 2 * DELIVERY_BYTES, end(ONE, 1));
+        assert!(room(&queue));
+        queue.deliver(0, end(ONE, 1));
+        assert!(!room(&queue));
+        assert!(queue.take().is_some());
+        assert!(room(&queue));
     }
 
     #[test]
-    fn commands_reach_the_thread_in_their_order_even_when_there_is_no_room() {
-        let ready = Ready::default();
-        assert!(ready.command(start(ONE, 1)));
-        ready.deliver(READY_BYTES_MAX, end(ONE, 1));
+    fn commands_reach_the_thread_in_order_even_when_there_is_no_room() {
+        let queue = FeedQueue::default();
+        assert!(queue.command(start(ONE, 1)));
+        queue.deliver(QUEUE_BYTES_MAX, end(ONE, 1));
         let stop = Command::Stop { partition: TWO };
-        assert!(ready.command(stop));
-        assert!(ready.command(start(TWO, 1)));
+        assert!(queue.command(stop));
+        assert!(queue.command(start(TWO, 1)));
         let commands = vec![start(ONE, 1), stop, start(TWO, 1)];
         assert_eq!(
-            ready.work(false),
+            queue.work(false),
             Work::Go {
                 commands,
                 room: false
@@ -338,25 +328,25 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_feed_ends_the_thread_and_takes_no_command() {
-        let ready = Ready::default();
-        ready.close();
-        assert_eq!(ready.work(false), Work::End);
-        assert!(!ready.command(start(ONE, 1)));
+    fn a_closed_feed_ends_the_thread_and_refuses_commands() {
+        let queue = FeedQueue::default();
+        queue.close();
+        assert_eq!(queue.work(false), Work::End);
+        assert!(!queue.command(start(ONE, 1)));
     }
 
     #[tokio::test]
-    async fn a_thread_that_ended_is_told_once_behind_what_it_delivered() {
-        let ready = Ready::default();
-        assert!(ready.command(start(ONE, 1)));
-        ready.deliver(0, end(ONE, 1));
-        ready.end();
-        assert!(matches!(ready.next().await, FeedEvent::EndReached { .. }));
+    async fn the_end_of_the_thread_is_reported_once_after_its_deliveries() {
+        let queue = FeedQueue::default();
+        assert!(queue.command(start(ONE, 1)));
+        queue.deliver(0, end(ONE, 1));
+        queue.end();
+        assert!(matches!(queue.next().await, FeedEvent::EndReached { .. }));
         assert!(matches!(
-            ready.next().await,
+            queue.next().await,
             FeedEvent::Trouble(LogError::Refused(_))
         ));
-        assert!(ready.take().is_none());
-        assert!(!ready.command(start(ONE, 2)));
+        assert!(queue.take().is_none());
+        assert!(!queue.command(start(ONE, 2)));
     }
 }

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use stitch_app::status::{
-    LockLine, MarkerLine, MemberLine, PartitionLine, RestorationLine, Status,
+    LockKind, LockLine, LockState, MarkerLine, MemberLine, PartitionLine, RestorationLine,
+    RestorationOutcome, Status,
 };
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
@@ -25,7 +26,7 @@ pub(crate) fn member(session: i64, role: Role) -> MemberLine {
     }
 }
 
-pub(crate) fn lock(range: u16, session: i64, kind: &'static str, state: &'static str) -> LockLine {
+pub(crate) fn lock(range: u16, session: i64, kind: LockKind, state: LockState) -> LockLine {
     LockLine {
         range: RangeId(range),
         member: MemberId::of_session(session),
@@ -53,7 +54,7 @@ pub(crate) fn restorer(session: i64) -> Holder {
     }
 }
 
-pub(crate) fn restoration(outcome: &'static str, verified: usize) -> RestorationLine {
+pub(crate) fn restoration(outcome: RestorationOutcome, verified: usize) -> RestorationLine {
     RestorationLine {
         id: "20260503T101500000Z-0000000000000002".to_owned(),
         outcome,
@@ -85,7 +86,7 @@ pub(crate) fn well() -> Status {
             member: Some(MemberId::of_session(1)),
         }],
         locks: (0..64)
-            .map(|range| lock(range, 1, "shared", "held"))
+            .map(|range| lock(range, 1, LockKind::Shared, LockState::Held))
             .collect(),
         in_doubt_markers: Vec::new(),
         revocation_requests: Vec::new(),

@@ -1,9 +1,12 @@
-//! The namespace as it stands in ZooKeeper, for whoever looks after it: what `stitch-restorator status` prints and the
-//! API's page for operators shows. Takes no lock and changes nothing.
+//! The state of a namespace in ZooKeeper: `stitch-restorator status` prints it, and the API's operator page shows it.
+//! Takes no lock and changes nothing.
+//!
+//! The structs here are the JSON of that command: their fields change only on purpose, whatever the protocol's do.
 
 mod text;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
@@ -27,140 +30,163 @@ use stitch_protocol::restoration::{Holder, RangeOutcome, RestorationRecord, Rest
 use stitch_protocol::{Error, NamespaceSession, definition_node, glance};
 use stitch_zookeeper::ZooKeeperClient;
 
-/// What stands in ZooKeeper.
+/// The report of `status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// Its name.
     pub namespace: String,
-    /// Its generation.
     pub generation: u64,
-    /// How many ranges it has.
+    /// Number of ranges.
     pub ranges: u16,
-    /// The names of its counters.
+    /// Names of the counters.
     pub counters: Vec<String>,
-    /// The members that are alive.
+    /// Members whose session is alive.
     pub members: Vec<MemberLine>,
-    /// Those that are not.
     pub dead_members: Vec<MemberLine>,
-    /// How far each partition is counted, and by whom.
     pub partitions: Vec<PartitionLine>,
-    /// Who holds a range, or waits for it.
+    /// The lock queues of the ranges.
     pub locks: Vec<LockLine>,
-    /// What is unsettled.
     pub in_doubt_markers: Vec<MarkerLine>,
-    /// The ranges that a restoration asks for.
+    /// Ranges that a restoration has asked processors to release.
     pub revocation_requests: Vec<RangeId>,
-    /// Who has the restoration lock.
+    /// The holder of the restoration lock.
     pub restoring: Option<Holder>,
-    /// The ranges that the last restoration which tells of them could not prove.
+    /// Ranges that the last restoration which covered them could not verify.
     pub unverified: BTreeSet<RangeId>,
-    /// Restorations that run or ran, the latest first.
+    /// Restorations, running or ended, latest first.
     pub restorations: Vec<RestorationLine>,
 }
 
 /// A member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MemberLine {
-    /// Which session.
     pub member: MemberId,
-    /// What it does.
     pub role: Role,
-    /// Where it runs.
     pub host: String,
-    /// Its process there.
     pub process_id: u32,
     /// When it joined.
     pub started: DateTime<Utc>,
-    /// The session timeout that was negotiated.
+    /// The negotiated session timeout.
     pub session_timeout_ms: u64,
-    /// The version of the program.
     pub version: String,
 }
 
 /// A partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PartitionLine {
-    /// Which.
     pub partition: Partition,
-    /// Below it, all is answered for every range; none before anything was counted.
+    /// Every event below it is acknowledged in every range; none before anything was counted.
     pub lowest: Option<Offset>,
-    /// Where the range that is furthest stands.
+    /// The checkpoint of the range that is furthest ahead.
     pub highest: Option<Offset>,
-    /// Who has its lock.
+    /// The holder of its lock.
     pub member: Option<MemberId>,
 }
 
-/// A place in the lock queue of a range.
+/// A lock entry of a range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LockLine {
-    /// Which range.
     pub range: RangeId,
-    /// Whose lock it is.
     pub member: MemberId,
-    /// `shared` or `exclusive`.
-    pub kind: &'static str,
-    /// `held` or `waiting`.
-    pub state: &'static str,
-    /// Since when it is in the queue.
+    pub kind: LockKind,
+    pub state: LockState,
+    /// When it was queued.
     pub since: Option<DateTime<Utc>>,
 }
 
-/// A mark.
+/// The mode of a range lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LockKind {
+    Shared,
+    Exclusive,
+}
+
+/// Whether a lock entry holds the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LockState {
+    Held,
+    Waiting,
+}
+
+impl fmt::Display for LockState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Held => "held",
+            Self::Waiting => "waiting",
+        })
+    }
+}
+
+/// An in-doubt marker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MarkerLine {
-    /// Which range.
     pub range: RangeId,
-    /// Whose request it was.
+    /// The sender of the request in doubt.
     pub member: MemberId,
-    /// Which of the member's marks.
+    /// Distinguishes it from the member's other markers.
     pub number: u64,
 }
 
 /// A restoration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RestorationLine {
-    /// Its name.
     pub id: String,
-    /// `running`, `interrupted`, `verified`, `drift_remains` or `unverified`.
-    pub outcome: &'static str,
-    /// What it was to restore.
+    pub outcome: RestorationOutcome,
     pub scope: String,
-    /// Who ran it.
     pub member: MemberId,
-    /// Where.
     pub host: String,
-    /// When it began.
     pub started: DateTime<Utc>,
-    /// When it ended.
     pub ended: Option<DateTime<Utc>>,
-    /// Ranges that it was to prove; none in records of programs that did not say.
+    /// None in records of versions that did not store it.
     pub ranges_in_scope: Option<usize>,
-    /// Ranges that it has proved.
     pub ranges_verified: usize,
-    /// Ranges that it has given back unproved.
     pub ranges_unverified: usize,
-    /// Cells that it has corrected.
     pub cells_corrected: u64,
 }
 
-/// Reads it, in a session of its own.
+/// The outcome of a restoration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestorationOutcome {
+    Running,
+    /// Its record says that it runs, but it no longer holds the restoration lock.
+    Interrupted,
+    Verified,
+    DriftRemains,
+    Unverified,
+}
+
+impl fmt::Display for RestorationOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Interrupted => "interrupted",
+            Self::Verified => "verified",
+            Self::DriftRemains => "drift_remains",
+            Self::Unverified => "unverified",
+        })
+    }
+}
+
+/// Reads the status in a session of its own.
 ///
 /// # Errors
-/// ZooKeeper cannot be asked, or there is no such namespace.
+/// ZooKeeper does not answer, or there is no such namespace.
 pub async fn read(config: &Config) -> Result<Status, UserError> {
     let zookeeper = &config.zookeeper;
-    let keeper = ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout);
-    let session = keeper.connect().await?;
+    let client = ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout);
+    let session = client.connect().await?;
     let session = NamespaceSession::new(session, SystemClock, Paths::new(&config.namespace));
     let status = collect(&session, &config.namespace).await;
     session.close().await;
     Ok(status?)
 }
 
-/// Reads it in a session that there is. Cancelling it leaves nothing behind.
+/// Reads the status in an existing session. Cancelling it leaves nothing behind.
 ///
 /// # Errors
-/// [`Error::NotInitialised`]; [`Error::Corrupt`]; else as every recipe.
+/// The namespace does not exist or is corrupt, or ZooKeeper does not answer.
 pub async fn collect<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     namespace: &str,
@@ -176,7 +202,7 @@ pub async fn collect<S: Session, C: Clock>(
 }
 
 impl Status {
-    /// The namespace of this name and definition, as it was seen.
+    /// The status of the namespace with this name and definition.
     #[must_use]
     pub fn new(namespace: &str, record: &NamespaceRecord, overview: Overview) -> Self {
         let bits = record.definitions.range_bits;
@@ -240,11 +266,11 @@ impl MemberLine {
 
 impl PartitionLine {
     fn of(state: &PartitionState, bits: RangeBits) -> Self {
-        let progress = state.progress.as_ref().map(|written| &written.progress);
+        let checkpoint = state.progress.as_ref().map(|written| &written.progress);
         Self {
             partition: state.partition,
-            lowest: progress.map(|progress| progress.lowest(bits)),
-            highest: progress.map(|progress| progress.highest(bits)),
+            lowest: checkpoint.map(|checkpoint| checkpoint.lowest(bits)),
+            highest: checkpoint.map(|checkpoint| checkpoint.highest(bits)),
             member: state.holder.clone(),
         }
     }
@@ -256,10 +282,14 @@ impl LockLine {
             range: queue.range,
             member: queued.member.clone(),
             kind: match queued.kind {
-                Kind::Shared => "shared",
-                Kind::Exclusive => "exclusive",
+                Kind::Shared => LockKind::Shared,
+                Kind::Exclusive => LockKind::Exclusive,
             },
-            state: if queued.holds { "held" } else { "waiting" },
+            state: if queued.holds {
+                LockState::Held
+            } else {
+                LockState::Waiting
+            },
             since: queued.since,
         };
         queue.queue.iter().map(line).collect()
@@ -268,7 +298,7 @@ impl LockLine {
 
 impl RestorationLine {
     fn of(record: &RestorationRecord, restoring: Option<&Holder>) -> Self {
-        let runs = restoring.is_some_and(|holder| holder.member == record.holder.member);
+        let holds_lock = restoring.is_some_and(|holder| holder.member == record.holder.member);
         let corrected = record.ranges.values().filter_map(|outcome| match outcome {
             RangeOutcome::Verified { corrected, .. } => Some(*corrected),
             RangeOutcome::Unverified { .. } => None,
@@ -277,11 +307,11 @@ impl RestorationLine {
         Self {
             id: record.id.to_string(),
             outcome: match record.state {
-                RestorationState::Running if runs => "running",
-                RestorationState::Running => "interrupted",
-                RestorationState::Verified => "verified",
-                RestorationState::DriftRemains => "drift_remains",
-                RestorationState::Unverified => "unverified",
+                RestorationState::Running if holds_lock => RestorationOutcome::Running,
+                RestorationState::Running => RestorationOutcome::Interrupted,
+                RestorationState::Verified => RestorationOutcome::Verified,
+                RestorationState::DriftRemains => RestorationOutcome::DriftRemains,
+                RestorationState::Unverified => RestorationOutcome::Unverified,
             },
             scope: record.scope.clone(),
             member: record.holder.member.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use maud::{Markup, html};
-use stitch_app::status::{LockLine, Status};
+use stitch_app::status::{LockKind, LockLine, LockState, Status};
 use stitch_common::member::MemberId;
 use stitch_common::range::RangeId;
 
@@ -99,12 +99,12 @@ impl View {
     }
 
     fn add(&mut self, lock: &LockLine, restorer: Option<&MemberId>) {
-        let held = lock.state == "held";
+        let held = lock.state == LockState::Held;
         let ranges = match lock.kind {
-            "shared" if held => &mut self.counted,
-            "shared" => return,
-            _ if held && restorer == Some(&lock.member) => &mut self.restored,
-            _ => &mut self.locked,
+            LockKind::Shared if held => &mut self.counted,
+            LockKind::Shared => return,
+            LockKind::Exclusive if held && restorer == Some(&lock.member) => &mut self.restored,
+            LockKind::Exclusive => &mut self.locked,
         };
         ranges.insert(lock.range);
     }

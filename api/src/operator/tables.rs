@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
-use stitch_app::status::{MemberLine, RestorationLine, Status};
+use stitch_app::status::{LockKind, MemberLine, RestorationLine, RestorationOutcome, Status};
 use stitch_common::member::MemberId;
 use stitch_common::range::RangeId;
 
@@ -37,7 +37,7 @@ pub(super) fn restorations(status: &Status) -> Markup {
     let line = status
         .restorations
         .iter()
-        .find(|line| line.outcome == "running");
+        .find(|line| line.outcome == RestorationOutcome::Running);
     html! {
         section.panel aria-labelledby="running" {
             @match running {
@@ -84,7 +84,7 @@ fn past(status: &Status) -> Markup {
         vec![
             time(line.started),
             line.ended.map_or_else(|| "–".to_owned(), time),
-            line.outcome.replace('_', " "),
+            line.outcome.to_string().replace('_', " "),
             line.scope.clone(),
             line.ranges_verified.to_string(),
             line.ranges_unverified.to_string(),
@@ -98,12 +98,15 @@ fn past(status: &Status) -> Markup {
 
 /// Exclusive ones, held or awaited: shared ones are the rule, and stand in the map.
 pub(super) fn locks(status: &Status) -> Markup {
-    let exclusive = status.locks.iter().filter(|lock| lock.kind == "exclusive");
+    let exclusive = status
+        .locks
+        .iter()
+        .filter(|lock| lock.kind == LockKind::Exclusive);
     let rows: Vec<_> = exclusive
         .map(|lock| {
             vec![
                 lock.range.to_string(),
-                lock.state.to_owned(),
+                lock.state.to_string(),
                 lock.member.to_string(),
                 lock.since.map_or_else(|| "–".to_owned(), time),
             ]

@@ -1,11 +1,11 @@
-//! The status as people read it.
+//! The status as text.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
 
-use super::{LockLine, MemberLine, RestorationLine, Status};
+use super::{LockKind, LockLine, MemberLine, RestorationLine, Status};
 
 pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
@@ -18,16 +18,12 @@ pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     members(&status.members, "members", out)?;
     members(
         &status.dead_members,
-        "tombstones (what they sent may still be on its way)",
+        "dead members (their requests may still be in flight)",
         out,
     )?;
     partitions(status, out)?;
     locks(&status.locks, out)?;
-    section(
-        "marks (unsettled requests)",
-        status.in_doubt_markers.is_empty(),
-        out,
-    )?;
+    section("in-doubt markers", status.in_doubt_markers.is_empty(), out)?;
     for marker in &status.in_doubt_markers {
         writeln!(
             out,
@@ -41,17 +37,13 @@ pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
             .iter()
             .map(ToString::to_string)
             .collect();
-        writeln!(
-            out,
-            "ranges asked for by a restoration: {}",
-            ranges.join(" ")
-        )?;
+        writeln!(out, "ranges with revocation requests: {}", ranges.join(" "))?;
     }
     if !status.unverified.is_empty() {
         let ranges: Vec<_> = status.unverified.iter().map(ToString::to_string).collect();
         writeln!(
             out,
-            "ranges that the last restoration could not prove: {}",
+            "ranges that the last restoration could not verify: {}",
             ranges.join(" ")
         )?;
     }
@@ -69,7 +61,7 @@ pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     restorations(&status.restorations, out)
 }
 
-/// A heading; says at once if nothing stands below it.
+/// A heading; says `none` if nothing follows it.
 fn section(title: &str, empty: bool, out: &mut dyn Write) -> io::Result<()> {
     let none = if empty { " none" } else { "" };
     writeln!(out, "{title}:{none}")
@@ -100,30 +92,30 @@ fn members(members: &[MemberLine], title: &str, out: &mut dyn Write) -> io::Resu
 fn partitions(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     section("partitions", status.partitions.is_empty(), out)?;
     for line in &status.partitions {
-        let progress = match (line.lowest, line.highest) {
+        let checkpoint = match (line.lowest, line.highest) {
             (Some(lowest), Some(highest)) if lowest == highest => {
-                format!("answered below {lowest}")
+                format!("acknowledged below {lowest}")
             }
             (Some(lowest), Some(highest)) => {
-                format!("answered below {lowest}, in some ranges below {highest}")
+                format!("acknowledged below {lowest}, in some ranges below {highest}")
             }
             (None, _) | (_, None) => "nothing counted yet".to_owned(),
         };
         let holder = match &line.member {
             Some(member) => format!("held by {member}"),
-            None => "held by nobody".to_owned(),
+            None => "not held".to_owned(),
         };
-        writeln!(out, "  {:<5} {progress}, {holder}", line.partition.0)?;
+        writeln!(out, "  {:<5} {checkpoint}, {holder}", line.partition.0)?;
     }
     Ok(())
 }
 
-/// Shared locks are the rule, one for each range and processor: they are counted. Exclusive ones are told one by one.
+/// Shared locks are the rule, one for each range and processor: they are counted. Exclusive ones are listed.
 fn locks(locks: &[LockLine], out: &mut dyn Write) -> io::Result<()> {
     section("range locks", locks.is_empty(), out)?;
     let mut shared = BTreeMap::new();
     for line in locks {
-        if line.kind == "shared" {
+        if line.kind == LockKind::Shared {
             *shared.entry((&line.member, line.state)).or_insert(0) += 1;
         } else {
             let since = line.since.map(time).unwrap_or_default();
@@ -141,18 +133,14 @@ fn locks(locks: &[LockLine], out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn restorations(restorations: &[RestorationLine], out: &mut dyn Write) -> io::Result<()> {
-    section(
-        "restorations, the latest first",
-        restorations.is_empty(),
-        out,
-    )?;
+    section("restorations, latest first", restorations.is_empty(), out)?;
     for line in restorations {
         let ended = line.ended.map_or_else(|| "-".to_owned(), time);
         let in_scope = line.ranges_in_scope;
         let in_scope = in_scope.map_or_else(String::new, |all| format!(" of {all}"));
         writeln!(
             out,
-            "  {} to {ended} on {}: {}; {}; {} ranges proved{in_scope}, {} not, {} cells corrected",
+            "  {} to {ended} on {}: {}; {}; {} ranges verified{in_scope}, {} not, {} cells corrected",
             time(line.started),
             line.host,
             line.scope,

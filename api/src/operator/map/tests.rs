@@ -19,7 +19,8 @@ fn every_kind_of_range_is_known_by_what_makes_it() {
     assert_eq!(shown(|_| (), State::Unknown), Field::Unknown);
     let nobody = |status: &mut Status| status.locks.clear();
     assert_eq!(shown(nobody, State::Live), Field::Idle);
-    let waits = |status: &mut Status| status.locks = vec![lock(5, 1, "shared", "waiting")];
+    let waits =
+        |status: &mut Status| status.locks = vec![lock(5, 1, LockKind::Shared, LockState::Waiting)];
     assert_eq!(shown(waits, State::Live), Field::Idle);
     let marked = |status: &mut Status| status.in_doubt_markers.push(marker(5));
     assert_eq!(shown(marked, State::Live), Field::Unproved);
@@ -29,17 +30,22 @@ fn every_kind_of_range_is_known_by_what_makes_it() {
     assert_eq!(shown(dead_member, State::Live), Field::Unproved);
     let asked = |status: &mut Status| status.revocation_requests.push(RANGE);
     assert_eq!(shown(asked, State::Live), Field::Locked);
-    let queued = |status: &mut Status| status.locks.push(lock(5, 2, "exclusive", "waiting"));
+    let queued = |status: &mut Status| {
+        status
+            .locks
+            .push(lock(5, 2, LockKind::Exclusive, LockState::Waiting))
+    };
     assert_eq!(shown(queued, State::Live), Field::Locked);
-    let held = |status: &mut Status| status.locks = vec![lock(5, 2, "exclusive", "held")];
+    let held =
+        |status: &mut Status| status.locks = vec![lock(5, 2, LockKind::Exclusive, LockState::Held)];
     assert_eq!(shown(held, State::Live), Field::Locked);
     let restored = |status: &mut Status| {
-        status.locks = vec![lock(5, 2, "exclusive", "held")];
+        status.locks = vec![lock(5, 2, LockKind::Exclusive, LockState::Held)];
         status.restoring = Some(restorer(2));
     };
     assert_eq!(shown(restored, State::Live), Field::Restoring);
     let other = |status: &mut Status| {
-        status.locks = vec![lock(5, 2, "exclusive", "held")];
+        status.locks = vec![lock(5, 2, LockKind::Exclusive, LockState::Held)];
         status.restoring = Some(restorer(3));
     };
     assert_eq!(shown(other, State::Live), Field::Locked);
@@ -50,7 +56,9 @@ fn what_is_told_of_another_range_changes_nothing() {
     let others = |status: &mut Status| {
         status.revocation_requests.push(RangeId(4));
         status.in_doubt_markers.push(marker(6));
-        status.locks.push(lock(7, 2, "exclusive", "held"));
+        status
+            .locks
+            .push(lock(7, 2, LockKind::Exclusive, LockState::Held));
         status.restoring = Some(restorer(2));
     };
     assert_eq!(shown(others, State::Live), Field::Counting);
@@ -60,7 +68,7 @@ fn what_is_told_of_another_range_changes_nothing() {
 fn of_several_kinds_the_first_in_their_order_is_shown() {
     // Every step takes away what was shown before, and leaves the rest.
     let mut status = well();
-    status.locks = vec![lock(5, 2, "exclusive", "held")];
+    status.locks = vec![lock(5, 2, LockKind::Exclusive, LockState::Held)];
     status.restoring = Some(restorer(2));
     status.revocation_requests.push(RANGE);
     status.in_doubt_markers.push(marker(5));
@@ -76,7 +84,9 @@ fn of_several_kinds_the_first_in_their_order_is_shown() {
     status.in_doubt_markers.clear();
     assert_eq!(field(&status, State::Unknown), Field::Unknown);
     assert_eq!(field(&status, State::Lagging), Field::Lagging);
-    status.locks.push(lock(5, 1, "shared", "held"));
+    status
+        .locks
+        .push(lock(5, 1, LockKind::Shared, LockState::Held));
     assert_eq!(field(&status, State::Lagging), Field::Lagging);
     // What readers were told a moment ago has gone, as is seen here.
     for told in [State::Uncertain, State::Restoring] {
@@ -88,7 +98,9 @@ fn of_several_kinds_the_first_in_their_order_is_shown() {
 fn every_range_has_a_text_and_the_legend_names_them_by_kind() {
     let mut status = well();
     for range in [3, 7, 8, 9] {
-        status.locks.push(lock(range, 2, "exclusive", "held"));
+        status
+            .locks
+            .push(lock(range, 2, LockKind::Exclusive, LockState::Held));
     }
     status.restoring = Some(restorer(2));
     let told = |_| Freshness {

@@ -1,5 +1,6 @@
 //! The operator's page, and its object.
 
+use stitch_app::status::{LockKind, LockState, RestorationOutcome};
 use stitch_common::member::Role;
 use stitch_common::output;
 use stitch_common::user_error::UserError;
@@ -19,11 +20,18 @@ async fn shown(here: &Here) -> String {
 async fn what_happens_in_the_namespace_is_shown() {
     let here = Here::new("");
     let mut status = well();
-    status.locks.push(lock(3, 2, "exclusive", "held"));
-    status.locks.push(lock(4, 2, "exclusive", "waiting"));
+    status
+        .locks
+        .push(lock(3, 2, LockKind::Exclusive, LockState::Held));
+    status
+        .locks
+        .push(lock(4, 2, LockKind::Exclusive, LockState::Waiting));
     status.in_doubt_markers.push(marker(9));
     status.restoring = Some(restorer(2));
-    status.restorations = vec![restoration("running", 11), restoration("drift_remains", 63)];
+    status.restorations = vec![
+        restoration(RestorationOutcome::Running, 11),
+        restoration(RestorationOutcome::DriftRemains, 63),
+    ];
     here.stands(Ok(status));
     let page = shown(&here).await;
     for part in [

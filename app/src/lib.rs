@@ -1,5 +1,15 @@
-//! What every program has around its own work: the command line, its one answer, logs, metrics, signals; and the three
-//! commands that look at all servers: `check`, `init` and `status`.
+//! The application layer of every program: what surrounds its own work.
+//!
+//! Start with [`runner`]: it parses the arguments, loads the configuration, runs the command until it ends or a signal
+//! stops it, prints its report and sets the exit code. [`telemetry`] starts logs and metrics, [`shutdown`] handles
+//! SIGTERM and SIGINT, [`progress_bar`] shows progress on standard error.
+//!
+//! Three commands that more than one program has are here too, because they talk to all servers: [`check`] checks the
+//! configuration and the servers, [`init`] creates a namespace or verifies that it agrees, [`status`] prints the state
+//! of a namespace.
+//!
+//! Not here: counting, restoring and serving counts (`stitch-processor`, `stitch-restorator`, `stitch-api`), and the
+//! format of reports (`stitch_common::output`), which commands implement without this crate's dependencies.
 
 pub mod telemetry;
 pub mod shutdown;

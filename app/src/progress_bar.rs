@@ -1,4 +1,4 @@
-//! How far a command is, on standard error: bars with rate and time left on a terminal, plain lines elsewhere.
+//! Shows the progress of a command on standard error: bars on a terminal, plain lines elsewhere.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -9,7 +9,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::progress::Progress;
 
-/// A bar on a terminal.
+/// A progress bar on a terminal.
 #[derive(Debug, Default)]
 pub struct Bar {
     current: RefCell<Option<ProgressBar>>,
@@ -70,13 +70,13 @@ struct Phase {
     total: Option<u64>,
     done: u64,
     begun: Moment,
-    told: Moment,
+    reported: Moment,
 }
 
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 impl<W: Write, C: Clock> Lines<W, C> {
-    /// Lines into `out`.
+    /// Writes lines to `out`.
     pub const fn new(out: W, clock: C) -> Self {
         Self {
             out: RefCell::new(out),
@@ -88,7 +88,7 @@ impl<W: Write, C: Clock> Lines<W, C> {
     fn line(&self, line: &str) {
         let written = writeln!(self.out.borrow_mut(), "{line}");
         if let Err(error) = written {
-            tracing::debug!(%error, "cannot tell the progress");
+            tracing::debug!(%error, "cannot report progress");
         }
     }
 }
@@ -129,7 +129,7 @@ impl<W: Write, C: Clock> Progress for Lines<W, C> {
             total,
             done: 0,
             begun: now,
-            told: now,
+            reported: now,
         });
     }
 
@@ -138,8 +138,8 @@ impl<W: Write, C: Clock> Progress for Lines<W, C> {
         if let Some(phase) = &mut *self.current.borrow_mut() {
             phase.done += by;
             let now = self.clock.now();
-            if now.since(phase.told) >= LINE_EVERY {
-                phase.told = now;
+            if now.since(phase.reported) >= LINE_EVERY {
+                phase.reported = now;
                 due = Some(phase.line(now));
             }
         }

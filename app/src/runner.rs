@@ -1,5 +1,4 @@
-//! What the command lines of both binaries share: the options that every command has, and the way from the arguments
-//! to one answer and an exit code.
+//! Runs a command: from the arguments to one report and an exit code. The same for every program.
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -17,8 +16,8 @@ use stitch_common::config::{Config, Environment};
 use stitch_common::output::{self, Exit, NoReport, Output, Report};
 use stitch_common::user_error::UserError;
 
-/// How long the runtime's threads may take to end once all is answered.
-const RUNTIME_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the runtime's threads may take to end after the command.
+const RUNTIME_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The options that every command has.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -57,38 +56,38 @@ pub fn host() -> String {
     name.nodename().to_string_lossy().into_owned()
 }
 
-/// A program: does `work` by its arguments as `P` understands them, unless these are answered already.
+/// Runs `work` with the arguments parsed as `P`, unless parsing has answered them already.
 pub fn main<P: Parser>(
-    given: impl IntoIterator<Item = OsString>,
+    raw: impl IntoIterator<Item = OsString>,
     work: impl FnOnce(P) -> ExitCode,
 ) -> ExitCode {
-    match arguments(given) {
+    match arguments(raw) {
         Ok(arguments) => work(arguments),
         Err(exit) => exit,
     }
 }
 
-/// The arguments as `P` understands them.
+/// Parses the arguments as `P`.
 ///
 /// # Errors
-/// The answer has been given, be it help, the version or what is wrong with the arguments: the process is to end.
+/// Help, the version or a usage error has been printed: the process has to end with this code.
 pub fn arguments<P: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<P, ExitCode> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let error = match P::try_parse_from(&arguments) {
         Ok(parsed) => return Ok(parsed),
         Err(error) => error,
     };
-    let asked_for = matches!(
+    let requested = matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     );
-    if asked_for || !wants_json(&arguments) {
-        let exit = if asked_for {
+    if requested || !wants_json(&arguments) {
+        let exit = if requested {
             Exit::Success
         } else {
             Exit::Failed
         };
-        return Err(after(error.print().map(|()| exit)));
+        return Err(exit_code(error.print().map(|()| exit)));
     }
     let program = P::command();
     let known = |name: &OsString| {
@@ -101,7 +100,7 @@ pub fn arguments<P: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Re
     let command = arguments.iter().skip(1).find_map(known);
     let failure = usage(&error, program.get_name(), command.as_deref());
     let command = command.unwrap_or_else(|| program.get_name().to_owned());
-    Err(give::<NoReport>(&command, &Err(failure), Output::Json))
+    Err(print::<NoReport>(&command, &Err(failure), Output::Json))
 }
 
 fn wants_json(arguments: &[OsString]) -> bool {
@@ -124,7 +123,7 @@ fn usage(error: &clap::Error, program: &str, command: Option<&str>) -> UserError
     )
 }
 
-/// Reads the configuration, does `work`, and gives its answer. Whatever `work` leaves behind ends with the process.
+/// Loads the configuration, runs `work`, and prints its report. Tasks that `work` leaves behind end with the process.
 pub fn run<R, F>(
     command: &str,
     shared: &Shared,
@@ -148,30 +147,30 @@ where
         let result = runtime.block_on(async {
             let shutdown = Shutdown::on_signals()?;
             let work = work(config, shutdown.clone());
-            let done = shutdown.unless_at_once(work).await;
+            let output = shutdown.unless_at_once(work).await;
             interrupted = shutdown.is_at_once();
-            done?
+            output?
         });
-        // Not waited for when the process is to end at once.
-        let patience = if interrupted {
+        // No waiting when the process has to end at once.
+        let timeout = if interrupted {
             Duration::ZERO
         } else {
-            RUNTIME_PATIENCE
+            RUNTIME_TIMEOUT
         };
-        runtime.shutdown_timeout(patience);
+        runtime.shutdown_timeout(timeout);
         result
     })();
-    let given = give(command, &result, shared.output.into());
+    let code = print(command, &result, shared.output.into());
     if interrupted {
         ExitCode::from(Exit::Interrupted.code())
     } else {
-        given
+        code
     }
 }
 
-fn give<R: Report>(command: &str, result: &Result<R, UserError>, output: Output) -> ExitCode {
+fn print<R: Report>(command: &str, result: &Result<R, UserError>, output: Output) -> ExitCode {
     let (mut out, mut errors) = (io::stdout().lock(), io::stderr());
-    after(output::write(
+    exit_code(output::write(
         command,
         result,
         output,
@@ -180,9 +179,9 @@ fn give<R: Report>(command: &str, result: &Result<R, UserError>, output: Output)
     ))
 }
 
-fn after(given: io::Result<Exit>) -> ExitCode {
-    // Nobody reads the answer any more: the exit code is all that is left to say so.
-    ExitCode::from(given.unwrap_or(Exit::Failed).code())
+fn exit_code(written: io::Result<Exit>) -> ExitCode {
+    // If standard output is closed, only the exit code can say so.
+    ExitCode::from(written.unwrap_or(Exit::Failed).code())
 }
 
 #[cfg(test)]
@@ -203,29 +202,29 @@ mod tests {
         Check,
     }
 
-    fn given(text: &str) -> Vec<OsString> {
+    fn split(text: &str) -> Vec<OsString> {
         text.split(' ').map(OsString::from).collect()
     }
 
     #[test]
-    fn shared_options_stand_before_or_behind_the_command() {
+    fn shared_options_may_precede_or_follow_the_command() {
         for text in [
             "program check --output json --config a.toml",
             "program --output=json --config=a.toml check",
         ] {
-            let parsed: Arguments = arguments(given(text)).unwrap();
+            let parsed: Arguments = arguments(split(text)).unwrap();
             let Command::Check = parsed.command;
             assert_eq!(parsed.shared.config, Some(PathBuf::from("a.toml")));
             assert_eq!(Output::from(parsed.shared.output), Output::Json);
-            assert!(wants_json(&given(text)));
+            assert!(wants_json(&split(text)));
         }
-        let parsed: Arguments = arguments(given("program check")).unwrap();
+        let parsed: Arguments = arguments(split("program check")).unwrap();
         assert_eq!(Output::from(parsed.shared.output), Output::Text);
     }
 
     #[test]
-    fn a_usage_error_is_one_sentence_with_a_way_out() {
-        let error = Arguments::try_parse_from(given("program check --colour red")).unwrap_err();
+    fn a_usage_error_is_one_sentence_with_help() {
+        let error = Arguments::try_parse_from(split("program check --colour red")).unwrap_err();
         let failure = usage(&error, "program", Some("check"));
         assert!(failure.message.contains("'--colour'"), "{failure}");
         assert!(!failure.message.contains('\n') && !failure.message.starts_with("error"));

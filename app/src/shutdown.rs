@@ -1,5 +1,5 @@
-//! SIGTERM and SIGINT: the first asks the process to stop in order, the next one more than
-//! a second later ends it at once, with exit code 130.
+//! Handles SIGTERM and SIGINT: the first starts a clean stop; another one more than a second later ends the process at
+//! once, with exit code 130.
 
 use std::future::Future;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use stitch_common::output::Exit;
 use stitch_common::user_error::UserError;
 
-/// Signals within this time after the first one ask for the same: `timeout` and some shells send two.
-const SAME_WISH: Duration = Duration::from_secs(1);
+/// Signals within this time after the first count as the same request: `timeout` and some shells send two.
+const SAME_REQUEST: Duration = Duration::from_secs(1);
 
-/// What a signal asks for. A clone asks for the same.
+/// A request to stop. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     stop: CancellationToken,
@@ -21,13 +21,13 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Asked for by nobody but [`Shutdown::ask`]: for tests.
+    /// A request that only [`Shutdown::ask`] makes: for tests.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asked for by the signals of this process, from now on. Its task ends with the runtime.
+    /// A request that the signals of this process make, from now on. Its task ends with the runtime.
     ///
     /// # Errors
     /// The system does not let this process handle its signals.
@@ -35,7 +35,7 @@ impl Shutdown {
         let listen = |kind| {
             signal(kind).map_err(|error| {
                 let what = format!("the process cannot handle its signals: {error}");
-                UserError::new(what, "start it in an environment that lets it")
+                UserError::new(what, "start it in an environment that allows it")
             })
         };
         let signals = [
@@ -48,39 +48,39 @@ impl Shutdown {
         Ok(shutdown)
     }
 
-    /// Asks for a stop.
+    /// Requests a stop.
     pub fn ask(&self) {
         self.stop.cancel();
     }
 
-    /// Whether a stop was asked for.
+    /// Whether a stop was requested.
     #[must_use]
     pub fn is_asked(&self) -> bool {
         self.stop.is_cancelled()
     }
 
-    /// Waits until a stop is asked for. Cancel-safe.
+    /// Waits until a stop is requested. Cancel-safe.
     pub async fn asked(&self) {
         self.stop.cancelled().await;
     }
 
-    /// The token that is cancelled when a stop is asked for.
+    /// The token that is cancelled when a stop is requested.
     #[must_use]
     pub fn token(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// `work`, unless a second signal comes first: then `work` is dropped where it stands, as a kill would.
+    /// Runs `work`, unless a second signal comes first: then `work` is dropped where it is, as by a kill.
     ///
     /// # Errors
     /// A second signal came.
     pub async fn unless_at_once<T>(&self, work: impl Future<Output = T>) -> Result<T, UserError> {
         tokio::select! {
-            // Both are this function's own: whichever is not done is dropped for good.
-            done = work => Ok(done),
+            // This function owns both futures: the one that is not finished is dropped.
+            output = work => Ok(output),
             () = self.at_once.cancelled() => Err(UserError::new(
-                "a second signal ended the process before it had stopped in order",
-                "nothing; what was in flight is left as after a crash, and the next restoration repairs it",
+                "a second signal ended the process before its clean stop had finished",
+                "nothing; requests in flight are left as after a crash, and the next restoration repairs them",
             )),
         }
     }
@@ -102,26 +102,26 @@ impl Shutdown {
             }
         };
         next().await;
-        tracing::info!("asked to stop");
+        tracing::info!("stop requested");
         self.stop.cancel();
-        // One wish may come as two signals: to the process and to its group.
-        let mut same_wish = std::pin::pin!(tokio::time::sleep(SAME_WISH));
+        // One request may come as two signals: to the process and to its group.
+        let mut same_request = std::pin::pin!(tokio::time::sleep(SAME_REQUEST));
         loop {
             tokio::select! {
                 biased;
-                // Receiving a signal is cancel-safe, and the sleep is polled on where it was.
-                () = &mut same_wish => break,
+                // Receiving a signal is cancel-safe, and the sleep is kept between iterations.
+                () = &mut same_request => break,
                 () = next() => {}
             }
         }
-        tracing::info!("another signal ends the process at once");
+        tracing::info!("another signal will end the process at once");
         next().await;
-        tracing::warn!("asked again: ending at once");
+        tracing::warn!("stop requested again: ending at once");
         self.at_once.cancel();
         tokio::time::sleep(PATIENCE).await;
         #[expect(
             clippy::disallowed_methods,
-            reason = "the process was asked twice and its main thread is stuck: nothing is to be dropped any more"
+            reason = "a second signal came and the main thread is stuck: nothing is left to be dropped"
         )]
         std::process::exit(Exit::Interrupted.code().into());
     }
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_stop_is_asked_for_and_a_second_signal_drops_what_is_left() {
+    async fn a_stop_is_requested_and_a_second_signal_drops_the_work() {
         let shutdown = Shutdown::new();
         assert_eq!(shutdown.unless_at_once(async { 7 }).await, Ok(7));
         shutdown.ask();

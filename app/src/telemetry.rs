@@ -1,4 +1,4 @@
-//! Logs and metrics: logs as plain text on standard error, metrics in Prometheus' format when they are asked for.
+//! Logs as plain text on standard error, metrics in Prometheus' format on request.
 
 use std::io::IsTerminal;
 
@@ -7,20 +7,20 @@ use tracing_subscriber::EnvFilter;
 
 use stitch_common::user_error::UserError;
 
-/// The variables that say what is logged, the first that is set.
+/// The variables with the log filter; the first that is set counts.
 const FILTERS: [&str; 2] = ["STITCH_LOG", "RUST_LOG"];
-/// If none is: of the clients' libraries only what they take for worth a warning.
+/// The filter if none is set: of the client libraries only warnings.
 const FILTER_DEFAULT: &str = "info,zookeeper_client=warn,scylla=warn";
 
-/// Where histograms of seconds have their steps: from what one request takes to what a calm takes.
+/// Bucket bounds of histograms in seconds: from one request to a quiescence barrier.
 const SECONDS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0,
 ];
 
-/// Starts logging to standard error. To be called once, first of all.
+/// Starts logging to standard error. Call it once, before anything else.
 ///
 /// # Errors
-/// The filter cannot be understood, or logging was started before.
+/// The filter is invalid, or logging has been started already.
 pub fn start_logs() -> Result<(), UserError> {
     let set = |name: &&str| std::env::var(name).is_ok_and(|value| !value.is_empty());
     let filter = match FILTERS.into_iter().find(set) {
@@ -46,10 +46,10 @@ pub fn start_logs() -> Result<(), UserError> {
         })
 }
 
-/// Starts collecting metrics. What is returned renders them on request. To be called once.
+/// Starts collecting metrics, and returns the handle that renders them. Call it once.
 ///
 /// # Errors
-/// Metrics are collected already.
+/// Metrics are being collected already.
 pub fn metrics_handle() -> Result<PrometheusHandle, UserError> {
     let failure = |error: &dyn std::fmt::Display| {
         UserError::new(

@@ -1,4 +1,4 @@
-//! What `init` found and did.
+//! The report of `init`.
 
 use std::io::{self, Write};
 
@@ -9,23 +9,23 @@ use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
 use stitch_protocol::namespace::Mismatch;
 
-/// What `init` found and did.
+/// The report of `init`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Initialised {
     namespace: String,
-    /// What is there now, in the order in which it was made sure of.
+    /// The objects of the namespace, in the order in which they were checked or created.
     steps: Vec<Step>,
     /// How the configuration differs from the namespace.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     differences: Vec<String>,
-    /// The statement that makes the missing keyspace.
+    /// The statement that creates the missing keyspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     statement: Option<String>,
     #[serde(skip)]
     outcome: Outcome,
 }
 
-/// One thing that is there now.
+/// One object of the namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Step {
     what: String,
@@ -80,7 +80,7 @@ impl Initialised {
 
     pub(super) fn keyspace_missing(mut self, keyspace: &str, statement: String) -> Self {
         let what = format!("there is no keyspace \"{keyspace}\" in Cassandra");
-        let help = "run the statement by cqlsh, with as many replicas as you want, or say `stitch-processor init \
+        let help = "run the statement in cqlsh, with as many replicas as you want, or run `stitch-processor init \
                        --replication 3`";
         self.outcome = Outcome::KeyspaceMissing(UserError::new(what, help));
         self.statement = Some(statement);

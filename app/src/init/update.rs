@@ -1,6 +1,6 @@
-//! `init --update`: takes up added counters, under the restoration lock. The generation stays: nothing that was counted
-//! is counted again, and what the added counters missed is drift of theirs. Members that are alive go on by the
-//! definitions that they joined with until they are restarted; no restoration begins before that.
+//! `init --update`: adds counters to the namespace's definitions, under the restoration lock. The generation stays:
+//! nothing is counted twice, and the events that the added counters missed are drift. Members may be alive meanwhile:
+//! they keep the definitions that they joined with until they are restarted, and no restoration begins before that.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use stitch_common::user_error::UserError;
 use stitch_protocol::definition_node::{self, Defined, NamespaceRecord, Updated};
 use stitch_protocol::restoration::RestorationLock;
 
-/// How often it is looked whether the lock has become free.
+/// How often the lock is tried.
 const PAUSE: Duration = Duration::from_millis(200);
 
-pub(super) async fn take_up(
+pub(super) async fn apply(
     config: &Config,
     session: &InitSession,
     known: &Defined,
 ) -> Result<(), UserError> {
     let mut lock = RestorationLock::new(session, &runner::host(), std::process::id());
-    let done = locked(config, session, known, &mut lock).await;
+    let result = locked(config, session, known, &mut lock).await;
     lock.release(session).await?;
-    done
+    result
 }
 
 async fn locked(
@@ -32,7 +32,7 @@ async fn locked(
     known: &Defined,
     lock: &mut RestorationLock,
 ) -> Result<(), UserError> {
-    // Its holder may be dead: then its session ends within its timeout.
+    // Its holder may be dead; then its session ends within its timeout.
     let clock = session.clock();
     let until = clock.now().plus(config.zookeeper.session_timeout);
     while let Some(holder) = lock.try_granted(session).await? {
@@ -41,7 +41,10 @@ async fn locked(
                 "a restoration runs: {} on {}, process {}",
                 holder.member, holder.host, holder.process_id
             );
-            return Err(UserError::new(what, "wait for its end, and run this again"));
+            return Err(UserError::new(
+                what,
+                "wait until it ends, and run this again",
+            ));
         }
         clock.sleep(PAUSE).await;
     }
@@ -51,7 +54,7 @@ async fn locked(
     };
     match definition_node::update(session, lock, known, &record).await? {
         Updated::Written => Ok(()),
-        Updated::DefinitionChanged => Err(changed("somebody else has changed the definitions")),
+        Updated::DefinitionChanged => Err(changed("another process has changed the definitions")),
         Updated::LockLost => Err(changed("the restoration lock was lost")),
     }
 }

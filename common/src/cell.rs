@@ -1,4 +1,4 @@
-//! Counters and cells: what is counted, and where it stands in Cassandra.
+//! Counters and cells: what is counted, and its key in Cassandra.
 //!
 //! A *counter* is one definition and one key: one Cassandra partition. A *cell* is one counter, granularity and
 //! bucket start: one counter column value. All arithmetic wraps at 64 bits, as Cassandra's counters do.
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::token::Token;
 
-/// The name of a counter definition, as it stands in the configuration and in the table.
+/// The name of a counter definition, in the configuration and in the table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CounterName(pub Arc<str>);
@@ -29,14 +29,11 @@ impl Key {
 /// One definition and one key: one Cassandra partition of the counts table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Counter {
-    /// Which definition.
     pub name: CounterName,
-    /// Which key.
     pub key: Key,
 }
 
 impl Counter {
-    /// Names a counter.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>, key: impl Into<Arc<str>>) -> Self {
         Self {
@@ -45,7 +42,7 @@ impl Counter {
         }
     }
 
-    /// Where Cassandra's Murmur3 partitioner puts this counter.
+    /// The token of this counter by Cassandra's Murmur3 partitioner.
     #[must_use]
     pub fn token(&self) -> Token {
         Token::of_partition_key(&[self.name.0.as_bytes(), self.key.0.as_bytes()])
@@ -170,13 +167,11 @@ impl fmt::Display for Bucket {
 /// A cell within its counter: the clustering key, ordered as Cassandra orders it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CellSlot {
-    /// The bucket's length.
     pub granularity: Granularity,
-    /// The bucket's start.
     pub bucket: Bucket,
 }
 
-/// One counter column value's place.
+/// The key of one counter column value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cell {
     /// The Cassandra partition.
@@ -205,20 +200,20 @@ impl fmt::Display for Cell {
 pub struct Count(pub i64);
 
 impl Count {
-    /// This count after `amount` was added.
+    /// This count plus `amount`.
     #[must_use]
     pub const fn plus(self, amount: Amount) -> Self {
         Self(self.0.wrapping_add(amount.0))
     }
 
-    /// The amount that leads from `other` to this count.
+    /// The difference between this count and `other`.
     #[must_use]
     pub const fn minus(self, other: Self) -> Amount {
         Amount(self.0.wrapping_sub(other.0))
     }
 }
 
-/// What is added to a cell; may be negative.
+/// An amount added to a cell; may be negative.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -226,13 +221,13 @@ impl Count {
 pub struct Amount(pub i64);
 
 impl Amount {
-    /// Both amounts together.
+    /// The sum of both amounts.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self(self.0.wrapping_add(other.0))
     }
 
-    /// Nothing: writes nothing.
+    /// Whether it adds nothing, and so is not written.
     #[must_use]
     pub const fn is_zero(self) -> bool {
         self.0 == 0
@@ -289,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_ordered_as_the_table_orders_them() {
+    fn slots_have_the_order_of_the_table() {
         let mut names: Vec<&str> = Granularity::EVERY.iter().map(|g| g.name()).collect();
         let by_type = names.clone();
         names.sort_unstable();

@@ -1,5 +1,5 @@
-//! Progress (rules P5 and P7): per partition, an offset for every range, below which every event of that range is
-//! answered. Kept in ZooKeeper, fenced by the partition's lock; here are only the value and its encoding.
+//! Checkpoints (rules P5 and P7): per partition, an offset for every range, below which every event of that range is
+//! acknowledged. Stored in ZooKeeper, fenced by the partition's lock; this module has only the value and its encoding.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,15 @@ use crate::member::MemberId;
 use crate::offset::Offset;
 use crate::range::{RangeBits, RangeId};
 
-/// Who wrote a progress, so that a writer whose reply was lost recognises its own.
+/// The writer of a checkpoint, so that a writer whose reply was lost recognises its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writer {
-    /// The member.
     pub member: MemberId,
     /// Counts the writes of that member, from 1.
     pub sequence: u64,
 }
 
-/// The progress of one partition: an offset for every range, kept as one for most and the ranges that differ.
+/// The checkpoint of one partition: an offset for every range, stored as one for most and the ranges that differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
     base: Offset,
@@ -35,7 +34,7 @@ impl Checkpoint {
         }
     }
 
-    /// The progress in which each range of `bits` stands where `offset_of` says.
+    /// The checkpoint in which each range of `bits` has the offset that `offset_of` returns.
     #[must_use]
     pub fn from_ranges(bits: RangeBits, offset_of: impl Fn(RangeId) -> Offset) -> Self {
         let mut occurrences = BTreeMap::<Offset, u32>::new();
@@ -52,13 +51,13 @@ impl Checkpoint {
         Self { base, differing }
     }
 
-    /// Where `range` stands: every event of it below this offset is answered.
+    /// The offset of `range`: every event of the range below it is acknowledged.
     #[must_use]
     pub fn of(&self, range: RangeId) -> Offset {
         self.differing.get(&range).copied().unwrap_or(self.base)
     }
 
-    /// Where the range that is furthest behind stands: below it, every event is answered.
+    /// The lowest offset of any range: every event below it is acknowledged.
     #[must_use]
     pub fn lowest(&self, bits: RangeBits) -> Offset {
         bits.ranges()
@@ -67,7 +66,7 @@ impl Checkpoint {
             .unwrap_or(self.base)
     }
 
-    /// Where the range that is furthest ahead stands.
+    /// The highest offset of any range.
     #[must_use]
     pub fn highest(&self, bits: RangeBits) -> Offset {
         bits.ranges()
@@ -77,22 +76,21 @@ impl Checkpoint {
     }
 }
 
-/// Checkpoint as it stands in ZooKeeper.
+/// A checkpoint as stored in ZooKeeper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCheckpoint {
-    /// The offsets.
     pub progress: Checkpoint,
-    /// Who wrote them; nobody yet if they were only made.
+    /// The last writer; none if the node was only created.
     pub writer: Option<Writer>,
 }
 
-/// Why the data of a progress node is not progress.
+/// Why the data of a checkpoint node is not a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Not what [`StoredCheckpoint::encode`] makes.
-    #[error("it is not progress ({0})")]
+    /// Not the format of [`StoredCheckpoint::encode`].
+    #[error("it is not a checkpoint ({0})")]
     Malformed(String),
-    /// Made by a later version of this program.
+    /// Written by a later version of this program.
     #[error("it has format {0}, which this version does not know")]
     Format(u32),
     /// Damaged.
@@ -114,7 +112,7 @@ struct Encoded {
 }
 
 impl StoredCheckpoint {
-    /// Compact JSON, so that an operator can read it, then a space and the CRC-32 of it in hexadecimal.
+    /// Encodes it as compact JSON, which an operator can read, followed by a space and the JSON's CRC-32 in hexadecimal.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let encoded = Encoded {
@@ -129,10 +127,10 @@ impl StoredCheckpoint {
         bytes
     }
 
-    /// Reads what [`StoredCheckpoint::encode`] made.
+    /// Decodes the output of [`StoredCheckpoint::encode`].
     ///
     /// # Errors
-    /// Anything else is an error; nothing may be counted on it.
+    /// The data is anything else: nothing may be counted from it.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let malformed = |why: &str| DecodeError::Malformed(why.to_owned());
         let split = bytes
@@ -184,7 +182,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_is_read(offsets in proptest::collection::vec(0..i64::MAX, 8)) {
+        fn a_stored_checkpoint_is_read_back(offsets in proptest::collection::vec(0..i64::MAX, 8)) {
             let (bits, written) = written(&offsets);
             let read = StoredCheckpoint::decode(&written.encode()).unwrap();
             prop_assert_eq!(&read, &written);
@@ -196,7 +194,7 @@ mod tests {
         }
 
         #[test]
-        fn no_damage_of_one_byte_is_taken_for_progress(at in 0_usize..200, flip in 1_u8..) {
+        fn no_damage_of_one_byte_is_taken_for_a_checkpoint(at in 0_usize..200, flip in 1_u8..) {
             let (_, written) = written(&[5, 5, 5, 5, 5, 5, 5, 9]);
             let mut bytes = written.encode();
             let at = at % bytes.len();
@@ -222,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn most_ranges_at_one_offset_cost_no_space() {
+    fn ranges_at_the_same_offset_take_no_space() {
         let bits = RangeBits::new(12).unwrap();
         let one_differs = |range: RangeId| Offset(if range.0 == 9 { 1 } else { 1000 });
         let progress = Checkpoint::from_ranges(bits, one_differs);

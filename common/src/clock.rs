@@ -24,22 +24,22 @@ impl Moment {
         Self(self.0.saturating_add(later))
     }
 
-    /// How long ago `earlier` was; zero if it is still to come.
+    /// The time since `earlier`; zero if that is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// Time, as the product sees it.
+/// A source of time.
 pub trait Clock: Clone {
-    /// Now; never goes back, and counts the time in which the machine was suspended.
+    /// The current moment. Monotonic, and counts the time in which the machine was suspended.
     fn now(&self) -> Moment;
 
-    /// The calendar's time, for reports and records only: no decision hangs on it.
+    /// The calendar time, for reports and records only: no decision depends on it.
     fn wall(&self) -> DateTime<Utc>;
 
-    /// Waits. Cancelling it leaves nothing behind.
+    /// Waits. Cancel-safe.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
 }
 

@@ -1,19 +1,19 @@
-//! Counter definitions: which event increments which counters, and the identity that every program must share.
+//! Counter definitions: which events increment which counters. Every program of a namespace must have the same.
 
 use serde::{Deserialize, Serialize};
 
 use crate::cell::{CounterName, Granularity};
 use crate::range::RangeBits;
 
-/// The version of the decoder in [`crate::event`]. It is part of the definitions: two programs that decode
-/// differently must not count in one namespace. Raise it whenever a record could be judged or counted differently.
+/// The version of the decoder in [`crate::event`]. It is part of the definitions: programs that decode differently must
+/// not count in one namespace. Increment it whenever a record could be accepted or counted differently.
 pub const DECODER_VERSION: u32 = 1;
 
 /// One kind of counter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CounterDefinition {
-    /// Its name, unique in the namespace.
+    /// Unique in the namespace.
     pub name: CounterName,
     /// The event types that increment it.
     pub on: Vec<String>,
@@ -21,7 +21,6 @@ pub struct CounterDefinition {
     pub key: String,
     /// The cells that one event increments.
     pub granularities: Vec<Granularity>,
-    /// By how much.
     pub amount: AmountSource,
 }
 
@@ -29,7 +28,7 @@ pub struct CounterDefinition {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AmountSource {
-    /// Every event counts the same; may be negative.
+    /// A fixed amount; may be negative.
     Fixed(i64),
     /// An integer attribute of the event; may be negative.
     Attribute(String),
@@ -55,10 +54,10 @@ impl Default for EventAttributes {
     }
 }
 
-/// All that decides what an event counts: equal definitions count equally, whichever process reads the log.
+/// Everything that determines what an event counts: processes with equal definitions count equally.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definitions {
-    /// [`DECODER_VERSION`] of the program that made them.
+    /// [`DECODER_VERSION`] of the program that created them.
     pub decoder_version: u32,
     /// Fixed with the namespace.
     pub range_bits: RangeBits,
@@ -69,8 +68,7 @@ pub struct Definitions {
 }
 
 impl Definitions {
-    /// The definitions of this program for these counters. Their order, and that of their lists, does not matter:
-    /// it is normalised.
+    /// The definitions of this program for these counters. Their order, and that of their lists, is normalised.
     #[must_use]
     pub fn new(
         range_bits: RangeBits,
@@ -100,7 +98,7 @@ impl Definitions {
             .find(|counter| &*counter.name.0 == name)
     }
 
-    /// How `self`, which this program was given, differs from `recorded`, which the namespace has: a line for each
+    /// How `self`, the configured definitions, differs from `recorded`, those of the namespace: a line for each
     /// difference, none if they agree.
     #[must_use]
     pub fn differences(&self, recorded: &Self) -> Vec<String> {
@@ -136,20 +134,20 @@ impl Definitions {
             .chain(&recorded.counters)
             .map(|counter| &counter.name);
         for name in names.collect::<std::collections::BTreeSet<_>>() {
-            let tell = |definitions: &Self| match definitions.counter(&name.0) {
+            let describe = |definitions: &Self| match definitions.counter(&name.0) {
                 Some(counter) => counter.describe(),
                 None => "not defined".to_owned(),
             };
             compare(
                 &format!("counter \"{}\"", name.0),
-                tell(self),
-                tell(recorded),
+                describe(self),
+                describe(recorded),
             );
         }
         lines
     }
 
-    /// The names of counters that `self` adds to `recorded`, if adding is all it does.
+    /// The names of the counters that `self` adds to `recorded`, if that is the only difference.
     #[must_use]
     pub fn only_adds_to(&self, recorded: &Self) -> Option<Vec<CounterName>> {
         let same = self.decoder_version == recorded.decoder_version

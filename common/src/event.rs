@@ -1,7 +1,7 @@
-//! The one decoder: what a record of the topic counts. Processor and restorator both use it, so both count the same.
+//! The decoder of records. Processor and restorator share it, so both count the same.
 //!
-//! The verdict depends on the record and the definitions alone: never on the clock, on what was counted before or on
-//! the configuration of one process. A change here that could judge any record differently must raise
+//! The result depends on the record and the definitions alone: never on the clock, on earlier records or on the
+//! configuration of one process. A change that could decode any record differently must increment
 //! [`crate::definition::DECODER_VERSION`].
 
 use std::borrow::Cow;
@@ -14,14 +14,14 @@ use serde_json::value::RawValue;
 use crate::cell::{Amount, CellSlot, Counter, CounterName, EventTime, Granularity, Key};
 use crate::definition::{AmountSource, Definitions};
 
-/// What one record counts.
+/// The result of decoding one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
     /// No counter lists its type.
     Ignored,
     /// It increments these counters.
     Event(Event),
-    /// It cannot be used, and so counts nowhere.
+    /// It is invalid, and counts nowhere.
     Rejected(Rejection),
 }
 
@@ -30,25 +30,23 @@ pub enum Decoded {
 pub struct Event {
     /// When it happened.
     pub time: EventTime,
-    /// What it increments; each definition at most once.
+    /// Its increments; at most one for each definition.
     pub increments: Vec<Increment>,
 }
 
-/// What one event adds to one counter, in one cell for each granularity of its definition.
+/// The amount that one event adds to one counter, in one cell for each granularity of its definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Increment {
     /// The position of its definition in [`Definitions::counters`].
     pub definition: usize,
-    /// Which counter.
     pub counter: Counter,
-    /// How much.
     pub amount: Amount,
 }
 
 /// Why a record counts nowhere. Its text goes into the header `stitch-reason`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// A tombstone of Kafka's.
+    /// A Kafka tombstone.
     #[error("the record has no value")]
     NoValue,
     /// The value is not text.
@@ -78,7 +76,7 @@ pub enum Rejection {
 /// Decodes records by one set of definitions.
 #[derive(Clone, Debug)]
 pub struct Decoder {
-    /// Every attribute that any definition needs; [`Self::TYPE`] and [`Self::TIME`] come first.
+    /// The attributes that any definition needs; [`Self::TYPE`] and [`Self::TIME`] come first.
     attributes: Vec<String>,
     counters: Vec<CompiledCounter>,
 }
@@ -101,7 +99,6 @@ impl Decoder {
     const TYPE: usize = 0;
     const TIME: usize = 1;
 
-    /// A decoder for these definitions.
     #[must_use]
     pub fn new(definitions: &Definitions) -> Self {
         let event = &definitions.event;
@@ -132,7 +129,7 @@ impl Decoder {
         }
     }
 
-    /// What a record with this value counts.
+    /// Decodes a record with this value.
     #[must_use]
     pub fn decode(&self, value: Option<&[u8]>) -> Decoded {
         match self.try_decode(value) {
@@ -188,8 +185,8 @@ impl Decoder {
         Ok(Some(Event { time, increments }))
     }
 
-    /// The raw text of each wanted top-level attribute. Of an attribute that occurs twice the last one counts, as
-    /// most JSON readers have it.
+    /// The raw text of each wanted top-level attribute. Of a repeated attribute the last one counts, as in most JSON
+    /// parsers.
     fn attributes_of<'a>(&self, text: &'a str) -> Result<Vec<Option<&'a str>>, Rejection> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let wanted = Wanted(&self.attributes);
@@ -225,7 +222,7 @@ impl<'de> Visitor<'de> for Wanted<'_> {
     }
 }
 
-/// Borrows an attribute's name where it has no escapes.
+/// Borrows an attribute's name unless it has escapes.
 struct CowStr;
 
 impl<'de> serde::de::DeserializeSeed<'de> for CowStr {
@@ -280,8 +277,7 @@ fn time(raw: &str) -> Option<EventTime> {
     }
     let text = string(raw)?;
     let time = DateTime::parse_from_rfc3339(&text).ok()?;
-    // A leap second is kept by chrono as the 59th second with 1000 ms and more: whole seconds first, so that it
-    // counts to the second before.
+    // chrono represents a leap second as the 59th second with 1000 ms or more; it belongs to the second before.
     let ms =
         time.timestamp().checked_mul(1000)? + i64::from(time.timestamp_subsec_millis().min(999));
     EventTime::from_ms(ms)

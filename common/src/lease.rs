@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::mutation::{Rule, out};
 
-/// What a process knows of its session's standing.
+/// A process's knowledge of its session.
 ///
 /// The lease runs from the moment *before* the last acknowledged ZooKeeper write was sent, for two thirds of the
-/// negotiated session timeout. A read is no proof: a server that is cut off from its quorum still answers reads.
+/// negotiated session timeout. A read proves nothing: a server that is cut off from its quorum still answers reads.
 #[derive(Clone, Debug)]
 pub struct Lease {
     length: Duration,
@@ -17,7 +17,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A lease that is not valid yet, for a session of this negotiated timeout.
+    /// A lease that is not valid yet, for a session with this negotiated timeout.
     #[must_use]
     pub fn new(session_timeout: Duration) -> Self {
         Self {
@@ -27,13 +27,13 @@ impl Lease {
         }
     }
 
-    /// How often the heartbeat is written: four times a lease.
+    /// The interval of heartbeats: a quarter of the lease.
     #[must_use]
     pub fn heartbeat_interval(&self) -> Duration {
         self.length / 4
     }
 
-    /// A write that was begun at `sent` has been acknowledged.
+    /// Renews the lease: a write sent at `sent` has been acknowledged.
     pub fn renew(&mut self, sent: Moment) {
         if self.renewed.is_none_or(|renewed| renewed < sent) {
             self.renewed = Some(sent);
@@ -51,7 +51,7 @@ impl Lease {
         self.connected = true;
     }
 
-    /// What is left of it at `now`, in the view of a process that is about to send.
+    /// The remaining time at `now`.
     #[must_use]
     pub fn left(&self, now: Moment) -> Duration {
         match self.renewed {
@@ -73,15 +73,15 @@ impl Lease {
     }
 }
 
-/// Permission to send something that changes the store, until a moment. Made only by [`Lease::permit`], and asked
-/// once more by the counter store right before the bytes leave.
+/// Permission to send requests that change the store, until a moment. Only [`Lease::permit`] creates it, and the counter
+/// store checks it again right before sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permit {
     until: Moment,
 }
 
 impl Permit {
-    /// Whether something may still be sent at `now`.
+    /// Whether a request may still be sent at `now`.
     #[must_use]
     pub fn allows(self, now: Moment) -> bool {
         now < self.until
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_write_that_is_acknowledged_late_does_not_shorten_it() {
+    fn a_late_acknowledgement_of_an_older_write_does_not_shorten_it() {
         let mut lease = lease();
         lease.renew(at(500));
         lease.renew(at(100));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disconnected_session_stops_sending_at_once_and_a_reconnect_alone_does_not_help() {
+    fn a_disconnected_session_has_no_permit_until_a_write_after_its_reconnect() {
         let mut lease = lease();
         lease.renew(at(100));
         lease.disconnected();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_permit_ends_with_the_lease_that_gave_it() {
+    fn a_permit_ends_with_its_lease() {
         let mut lease = lease();
         lease.renew(at(0));
         let permit = lease.permit(at(1)).unwrap();

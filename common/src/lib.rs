@@ -1,8 +1,14 @@
-//! What counting, restoring and reading have in common: what an event, a cell, a range and progress *are*, the ports
-//! through which all waiting goes, and the configuration.
+//! The domain: the types that counting, restoring and reading share, the ports to the servers, and the configuration.
 //!
-//! No client of a server is known here, and nothing is read or sent. What the fleet agrees on is in `stitch-protocol`,
-//! what a program does in its own crate, and each server behind one adapter (`adapters/`).
+//! Start with [`cell`] (what is counted), [`definition`] and [`event`] (what a record increments), and [`range`] (the unit
+//! of locking). [`offset`] and [`checkpoint`] say how far the log has been counted, [`outcome`] what became of a write,
+//! [`lease`] how long a process may send. [`ports`] has the traits of ZooKeeper, Cassandra and Kafka, [`clock`] that of
+//! time; everything that waits goes through them. [`config`] reads `stitch.toml`, [`output`] and [`user_error`] are how
+//! every command reports. [`invariant`] and [`mutation`] serve the tests of the protocol.
+//!
+//! Not here: clients of servers (one crate each below `adapters/`), the agreement of members through ZooKeeper
+//! (`stitch-protocol`), command lines and logs (`stitch-app`), and the programs. Nothing in this crate opens a connection,
+//! and it builds in seconds.
 
 pub mod user_error;
 pub mod output;

@@ -1,11 +1,11 @@
-//! Members: one ZooKeeper session of a process, and everything that belongs to it.
+//! Members: one ZooKeeper session of a process each.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The session that a member is, as 16 hexadecimal digits: its node below `/members`, and the `CLIENT_ID` of its
-/// driver's connections. A process that starts again after an expired session is another member.
+/// A member's session id as 16 hexadecimal digits: the name of its node below `/members`, and the `CLIENT_ID` of its
+/// driver's connections. A process that starts again after its session expired is another member.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MemberId(String);
@@ -17,7 +17,7 @@ impl MemberId {
         Self(format!("{:016x}", session.cast_unsigned()))
     }
 
-    /// A member by the name of its node; `None` if it is no such name.
+    /// Parses the name of a member node; `None` if it is not one.
     #[must_use]
     pub fn from_node_name(name: &str) -> Option<Self> {
         let valid = name.len() == 16
@@ -27,7 +27,7 @@ impl MemberId {
         valid.then(|| Self(name.to_owned()))
     }
 
-    /// The name of its node.
+    /// The name of the member node.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -40,13 +40,13 @@ impl fmt::Display for MemberId {
     }
 }
 
-/// What a member does.
+/// The role of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// It counts.
+    /// Counts events.
     Processor,
-    /// It restores.
+    /// Restores counts.
     Restorator,
 }
 

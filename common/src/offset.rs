@@ -1,4 +1,4 @@
-//! Places in the event log.
+//! Positions in the event log.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ impl fmt::Display for Partition {
     }
 }
 
-/// A place between two records of a partition: all records below it come before.
+/// A position in a partition: all records below it come before.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -24,7 +24,7 @@ impl fmt::Display for Partition {
 pub struct Offset(pub i64);
 
 impl Offset {
-    /// The place behind the record at this offset.
+    /// The offset after the record at this one.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -37,13 +37,13 @@ impl fmt::Display for Offset {
     }
 }
 
-/// One offset for each partition: a place in the whole log. A partition that is missing stands at its start, 0.
+/// One offset for each partition: a position in the whole log. A missing partition is at its start, 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Offsets(pub BTreeMap<Partition, Offset>);
 
 impl Offsets {
-    /// The offset of `partition`; 0 if it is not named.
+    /// The offset of `partition`; 0 if it is missing.
     #[must_use]
     pub fn of(&self, partition: Partition) -> Offset {
         self.0.get(&partition).copied().unwrap_or_default()

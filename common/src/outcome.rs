@@ -1,19 +1,19 @@
-//! What became of a request that changes the store (rule P4).
+//! The outcome of a request that changes the store (rule P4).
 //!
-//! An increment is not idempotent, so "did it happen?" has four answers, and the fourth is honest.
+//! An increment is not idempotent, so callers must know whether it may have happened.
 
 use std::fmt;
 
-/// What became of one increment request.
+/// The outcome of one increment request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The store said that it was applied.
+    /// The store acknowledged it.
     Applied,
-    /// It certainly was not and will not be applied; the same request may be sent again.
+    /// It was not and will not be applied; the same request may be sent again.
     NotApplied(Cause),
-    /// It certainly was not applied, and never will be in this form; sending it again unchanged is useless.
+    /// It was not and will not be applied; sending it again unchanged is useless.
     Refused(Cause),
-    /// It may have been applied, may be applied later, or never. It is never sent again.
+    /// It may have been applied, may be applied later, or never will be. It is never sent again.
     Unknown(Cause),
 }
 
@@ -22,7 +22,7 @@ pub enum Outcome {
 pub struct Cause(pub String);
 
 impl Cause {
-    /// The cause as `error` tells it.
+    /// The text of `error`.
     pub fn of(error: &impl fmt::Display) -> Self {
         Self(error.to_string())
     }

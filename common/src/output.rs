@@ -1,21 +1,22 @@
-//! What a command answers, the same for every command of both binaries: with `--output json` one object on standard
-//! output, errors included; otherwise text. Nothing else writes to standard output.
+//! The output of a command, the same for every program: with `--output json` one object on standard output, errors
+//! included; otherwise text. Nothing else writes to standard output.
 //!
 //! A command returns `Result<R, UserError>` where `R: Report`; [`write`] writes it and yields the exit code.
 
 use std::io::{self, Write};
 
-use crate::user_error::UserError;
 use serde::Serialize;
 
-/// How a command ends, towards the shell.
+use crate::user_error::UserError;
+
+/// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// All is well.
+    /// Everything is right.
     Success,
     /// Counts are known to be wrong.
     DriftFound,
-    /// It could not be done, or something is not proved.
+    /// It failed, or something could not be verified.
     Failed,
     /// A second signal ended it at once.
     Interrupted,
@@ -34,34 +35,33 @@ impl Exit {
     }
 }
 
-/// What a command found or did. Its fields stand in the JSON object beside `command`, `outcome` and `error`, so it
-/// has no fields of these names (mark them `#[serde(skip)]`).
+/// The report of a command. Its fields are in the JSON object next to `command`, `outcome` and `error`, so it has no
+/// fields of these names (mark them `#[serde(skip)]`).
 pub trait Report: Serialize {
-    /// One word (or a few, with underscores) for how it ended: `verified`, `agrees`, …
+    /// The outcome in one word, or a few with underscores: `verified`, `agrees`, …
     fn outcome(&self) -> &'static str;
 
-    /// How the command ends.
     fn exit(&self) -> Exit;
 
-    /// What is wrong, if something is.
+    /// The error, if there is one.
     fn error(&self) -> Option<&UserError> {
         None
     }
 
-    /// Writes it for people, without the error, which [`write`] writes.
+    /// Writes it as text, without the error, which [`write`] adds.
     ///
     /// # Errors
     /// `out` fails.
     fn text(&self, out: &mut dyn Write) -> io::Result<()>;
 }
 
-/// How a command answers.
+/// The format of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Output {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One object.
+    /// One JSON object.
     Json,
 }
 
@@ -75,7 +75,7 @@ struct Object<'a, R> {
     error: Option<&'a UserError>,
 }
 
-/// The object by which [`write`] answers with a report, for whoever gives it elsewhere.
+/// The JSON object of a report, as [`write`] writes it; for the API.
 ///
 /// # Errors
 /// The report does not serialise.
@@ -88,7 +88,7 @@ pub fn object<R: Report>(command: &str, report: &R) -> serde_json::Result<Vec<u8
     })
 }
 
-/// Answers: the object or the text to `out`, in text mode the error to `errors`. Returns how the command ends.
+/// Writes the object or the text to `out`, and in text mode the error to `errors`. Returns how the command ends.
 ///
 /// # Errors
 /// `out` or `errors` fails.
@@ -133,7 +133,7 @@ pub fn write<R: Report>(
     Ok(exit)
 }
 
-/// The report of a command that has none: only its failures can be given.
+/// The report of a command that has none: it can only fail.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub enum NoReport {}
 
@@ -177,7 +177,7 @@ mod tests {
         }
     }
 
-    fn given(result: &Result<Cells, UserError>, output: Output) -> (String, String, u8) {
+    fn written(result: &Result<Cells, UserError>, output: Output) -> (String, String, u8) {
         let (mut out, mut errors) = (Vec::new(), Vec::new());
         let exit = write("plan", result, output, &mut out, &mut errors).unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn json_is_one_object_with_the_reports_fields() {
-        let (out, errors, code) = given(&cells(None), Output::Json);
+        let (out, errors, code) = written(&cells(None), Output::Json);
         let elsewhere = object("plan", &cells(None).unwrap()).unwrap();
         assert_eq!(out.trim_end().as_bytes(), elsewhere);
         assert_eq!(
@@ -204,13 +204,13 @@ mod tests {
     fn an_error_is_part_of_the_object() {
         let failure = UserError::new("a node is down", "start it");
         let error = "\"error\":{\"message\":\"a node is down\",\"help\":\"start it\"}}\n";
-        let (out, errors, code) = given(&Err(failure.clone()), Output::Json);
+        let (out, errors, code) = written(&Err(failure.clone()), Output::Json);
         assert_eq!(
             out,
             format!("{{\"command\":\"plan\",\"outcome\":\"error\",{error}")
         );
         assert_eq!((errors.as_str(), code), ("", 2));
-        let (out, _, _) = given(&cells(Some(failure)), Output::Json);
+        let (out, _, _) = written(&cells(Some(failure)), Output::Json);
         assert!(
             out.ends_with(error) && out.contains("\"judged\":7"),
             "{out}"
@@ -218,8 +218,8 @@ mod tests {
     }
 
     #[test]
-    fn text_is_on_standard_output_and_its_error_on_standard_error() {
-        let (out, errors, code) = given(&cells(Some(UserError::new("x", "y"))), Output::Text);
+    fn text_goes_to_standard_output_and_its_error_to_standard_error() {
+        let (out, errors, code) = written(&cells(Some(UserError::new("x", "y"))), Output::Text);
         assert_eq!(out, "7 cells judged\n");
         assert_eq!((errors.as_str(), code), ("error: x\nhelp: y\n", 1));
     }

@@ -1,11 +1,11 @@
-//! The narrow ports through which all waiting goes: ZooKeeper, Cassandra, Kafka, and (in [`crate::clock`]) time.
+//! The ports through which all waiting goes: ZooKeeper, Cassandra, Kafka, and (in [`crate::clock`]) time.
 //!
-//! What decides is written against these traits or, better, against values alone; what waits is behind them. A
-//! simulation puts its own servers behind the same traits and runs the production code in a deterministic executor:
-//! so no code outside the adapters spawns a task, opens a socket or reads a clock by itself. A process is one future;
-//! it is frozen by not being polled, and killed by being dropped.
+//! Decisions are written against these traits or, better, against values alone; everything that waits is behind them. The
+//! simulation implements the same traits with its own servers and runs the production code in a deterministic executor:
+//! so no code outside the adapters spawns a task, opens a socket or reads a clock. A process is one future; it is frozen
+//! by not being polled, and killed by being dropped.
 //!
-//! The adapters are [`crate::coordination`], [`crate::counter_store`] and [`crate::event_log`].
+//! The adapters are the crates `stitch-zookeeper`, `stitch-cassandra` and `stitch-kafka`.
 
 #![warn(missing_docs)]
 

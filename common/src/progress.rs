@@ -1,21 +1,21 @@
-//! How far a command is, as it reports while it works.
+//! Progress reports of a running command.
 
-/// Is told how far a command is.
+/// Receives the progress of a command.
 pub trait Progress {
-    /// A phase begins: what is done, what is counted, and how many of these there are if that is known.
+    /// Begins a phase: its name, the unit that is counted, and their total if it is known.
     fn begin(&self, phase: &str, unit: &'static str, total: Option<u64>);
 
-    /// So many more are done.
+    /// Adds finished units.
     fn advance(&self, by: u64);
 
-    /// Something that the operator should know while waiting.
+    /// Shows a message to the operator.
     fn note(&self, line: &str);
 
-    /// The phase is over.
+    /// Ends the phase.
     fn end(&self);
 }
 
-/// Tells nobody.
+/// Reports nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 

@@ -1,7 +1,7 @@
 //! Ranges: equal intervals of Murmur3 tokens, the unit of locking.
 //!
-//! Ranges are token intervals so that one range is one ordered Cassandra scan: cells that ought not to exist are
-//! found as surely as cells that are missing.
+//! Ranges are token intervals so that one range is one ordered Cassandra scan, which finds cells that should not exist as
+//! reliably as missing cells.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::token::Token;
 
-/// How finely a namespace is divided: `2^bits` ranges. Fixed with the namespace.
+/// The number of ranges of a namespace: `2^bits`. Fixed with the namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8")]
 pub struct RangeBits(u8);
@@ -37,13 +37,12 @@ impl RangeBits {
         }
     }
 
-    /// The number of bits.
     #[must_use]
     pub const fn bits(self) -> u8 {
         self.0
     }
 
-    /// The number of ranges.
+    /// Number of ranges.
     #[must_use]
     pub const fn count(self) -> u16 {
         1 << self.0
@@ -68,7 +67,7 @@ impl RangeBits {
     /// The tokens of `range`.
     ///
     /// # Panics
-    /// If `range` is not one of this division.
+    /// If `range` is not one of this many.
     #[must_use]
     pub fn interval(self, range: RangeId) -> TokenInterval {
         assert!(range.0 < self.count(), "range {range} of {}", self.count());
@@ -103,9 +102,7 @@ impl fmt::Display for RangeId {
 /// Tokens from `first` to `last`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenInterval {
-    /// The lowest token.
     pub first: Token,
-    /// The highest token.
     pub last: Token,
 }
 
@@ -139,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_division_that_cannot_be_is_not_read() {
+    fn an_invalid_number_of_ranges_is_not_deserialised() {
         let read = |text: &str| serde_json::from_str::<RangeBits>(text);
         assert_eq!(read("12").unwrap(), RangeBits::new(12).unwrap());
         let refused = read("13").unwrap_err().to_string();

@@ -1,17 +1,17 @@
-//! Which cells a restoration or a query of totals is about.
+//! The scope of a restoration or of a query of totals.
 
 use serde::{Deserialize, Serialize};
 
 use crate::cell::{Counter, CounterName, Key};
 use crate::range::RangeId;
 
-/// Which cells are judged and corrected: those of the ranges `first` to `last`, of one counter definition if one is
-/// named, of one key of it if one is named.
+/// The cells that are audited and corrected: those of the ranges `first` to `last`, restricted to one counter definition
+/// if one is named, and to one of its keys if one is named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// Only cells of this definition. The configuration defines it.
     pub counter: Option<CounterName>,
-    /// Only cells of this key; then `counter` is given too, and the ranges are the one that it lies in.
+    /// Only cells of this key; then `counter` is set too, and `first` and `last` are the range of that counter.
     pub key: Option<Key>,
     /// The lowest range.
     pub first: RangeId,
@@ -25,7 +25,7 @@ impl Scope {
         (self.first.0..=self.last.0).map(RangeId)
     }
 
-    /// Whether the cells of `counter`, which lies in `range`, are in scope.
+    /// Whether the cells of `counter`, which is in `range`, are in scope.
     #[must_use]
     pub fn contains(&self, counter: &Counter, range: RangeId) -> bool {
         self.has_range(range) && self.has_counter(counter)
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scope_contains_what_it_names() {
+    fn a_scope_contains_the_ranges_counter_and_key_that_it_names() {
         let mut scope = Scope {
             counter: None,
             key: None,

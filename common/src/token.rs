@@ -1,10 +1,10 @@
 //! Murmur3 tokens as Cassandra's `Murmur3Partitioner` computes them: the first half of MurmurHash3 x64 128 with seed 0,
-//! with the two peculiarities of `org.apache.cassandra.utils.MurmurHash`. Held against the driver's own in the tests of
-//! the Cassandra adapter, and so by way of a server against Cassandra itself.
+//! with the two peculiarities of `org.apache.cassandra.utils.MurmurHash`. The Cassandra adapter's tests compare them with
+//! the driver's and with a server's.
 
 use serde::{Deserialize, Serialize};
 
-/// Where Cassandra's Murmur3 partitioner puts a partition key.
+/// A token of Cassandra's Murmur3 partitioner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Token(pub i64);
@@ -65,7 +65,7 @@ fn token_of(key: &[u8]) -> Token {
     h1 = finalise(h1);
     h2 = finalise(h2);
     match h1.wrapping_add(h2).cast_signed() {
-        // The smallest token stands for "before the ring" in Cassandra, so no key has it.
+        // The smallest token means "before the ring" in Cassandra, so no key has it.
         i64::MIN => Token(i64::MAX),
         token => Token(token),
     }
@@ -76,17 +76,12 @@ fn block_of(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// The bytes behind the last block. Cassandra takes them as signed: each that is negative inverts all that is above it.
+/// The bytes after the last block. Cassandra treats them as signed: each negative one inverts all bits above it.
 fn tail_of(bytes: &[u8]) -> u64 {
-    let widened = |(at, byte): (usize, &u8)| {
+    bytes.iter().enumerate().fold(0, |tail, (at, byte)| {
         let signed = i64::from(byte.cast_signed());
-        signed.cast_unsigned() << (8 * at)
-    };
-    bytes
-        .iter()
-        .enumerate()
-        .map(widened)
-        .fold(0, |tail, byte| tail ^ byte)
+        tail ^ (signed.cast_unsigned() << (8 * at))
+    })
 }
 
 const fn mix_k1(k1: u64) -> u64 {
@@ -109,18 +104,18 @@ const fn finalise(mut hash: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// As the driver computes them, which `SELECT token(…)` of a Cassandra 5.0 agrees with.
+    /// Tokens of the driver, which agree with `SELECT token(…)` of Cassandra 5.0.
     #[test]
-    fn tokens_are_those_that_cassandra_computes() {
+    fn tokens_equal_those_of_cassandra() {
         let key = "żółw, a key of more than sixteen bytes";
-        let known: [(&[&[u8]], i64); 5] = [
+        let expected: [(&[&[u8]], i64); 5] = [
             (&[b""], 0),
             (&[b"one"], -2_185_253_002_697_728_334),
             (&[&[0xff; 40]], 3_295_903_915_886_194_887),
             (&[b"plays", b"a"], 171_038_992_382_022_967),
             (&[b"plays", key.as_bytes()], -247_991_140_010_386_424),
         ];
-        for (components, token) in known {
+        for (components, token) in expected {
             assert_eq!(murmur3(components), Token(token), "{components:?}");
         }
     }

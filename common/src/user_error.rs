@@ -1,10 +1,10 @@
-//! What is wrong, and what to do about it: the error that a user reads.
+//! The error that a user reads: what is wrong, and what to do about it.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Something that the user has to know, and what to do about it. Everything that ends a command with an error is one.
+/// An error for the user. Every error that ends a command is one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UserError {
     /// What is wrong, naming the thing.
@@ -14,7 +14,6 @@ pub struct UserError {
 }
 
 impl UserError {
-    /// Names what is wrong and the way out.
     #[must_use]
     pub fn new(message: impl fmt::Display, help: impl fmt::Display) -> Self {
         Self {

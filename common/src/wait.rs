@@ -1,14 +1,15 @@
-//! Waiting with a bound, and letting the process's other futures run: it is one future, heartbeat included.
+//! Waiting with a bound, and yielding to the process's other futures: a process is one future, heartbeat included.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::clock::Clock;
 use futures_util::future::{Either, select};
 
-/// What `future` yields, or `None` if `bound` passes first; then the future is dropped.
+use crate::clock::Clock;
+
+/// Awaits `future` for at most `bound`; at the bound drops it and returns `None`.
 pub async fn within<C: Clock, F: Future>(
     clock: &C,
     bound: Duration,
@@ -20,15 +21,15 @@ pub async fn within<C: Clock, F: Future>(
     }
 }
 
-/// Lets the other futures of the process run once. Whatever works long without waiting calls it now and then, or the
-/// heartbeat would starve and the lease end.
+/// Lets the other futures of the process run once. Long computations call it regularly; otherwise the heartbeat would
+/// starve and the lease expire.
 pub async fn yield_now() {
-    let mut asked = false;
+    let mut yielded = false;
     poll_fn(|context| {
-        if asked {
+        if yielded {
             return Poll::Ready(());
         }
-        asked = true;
+        yielded = true;
         context.waker().wake_by_ref();
         Poll::Pending
     })

@@ -69,19 +69,19 @@ fn time_of(time: &str) -> Option<i64> {
 #[test]
 fn an_event_increments_every_counter_that_lists_its_type() {
     let hit = event(r#"{"type":"hit","time":5,"url":"/","host":"h","bytes":-7,"more":[{}]}"#);
-    let told: Vec<_> = hit
+    let increments: Vec<_> = hit
         .increments
         .iter()
         .map(|i| (i.counter.to_string(), i.amount.0, i.definition))
         .collect();
     assert_eq!(
-        told,
+        increments,
         [("bytes/h".to_owned(), -7, 0), ("hits//".to_owned(), 1, 1)]
     );
 }
 
 #[test]
-fn a_type_that_no_counter_lists_is_ignored_whatever_else_is_wrong() {
+fn a_type_that_no_counter_lists_is_ignored_even_if_other_attributes_are_invalid() {
     for json in [
         r#"{"type":"skip"}"#,
         "{}",
@@ -105,7 +105,7 @@ fn one_unusable_counter_rejects_the_whole_record() {
 }
 
 #[test]
-fn what_is_no_json_object_is_rejected_and_told_apart() {
+fn values_that_are_no_json_object_are_rejected_each_with_its_reason() {
     assert_eq!(
         decoder().decode(None),
         Decoded::Rejected(Rejection::NoValue)
@@ -201,7 +201,7 @@ fn a_time_is_rfc_3339_with_an_offset_or_milliseconds() {
 }
 
 #[test]
-fn a_leap_second_counts_to_the_second_before() {
+fn a_leap_second_belongs_to_the_second_before() {
     assert_eq!(
         time_of("\"2016-12-31T23:59:60Z\""),
         time_of("\"2016-12-31T23:59:59.999Z\"")
@@ -230,13 +230,13 @@ fn amounts_are_integers_of_64_bits() {
 }
 
 #[test]
-fn of_an_attribute_given_twice_the_last_one_counts() {
+fn the_last_one_of_a_repeated_attribute_counts() {
     let twice = event(r#"{"type":"skip","track":"a","type":"play","time":0,"track":"b"}"#);
     assert_eq!(&*twice.increments[0].counter.key.0, "b");
 }
 
 #[test]
-fn attributes_are_found_under_escaped_names_and_only_at_the_top() {
+fn attributes_are_read_under_escaped_names_and_only_at_the_top() {
     let escaped = event(r#"{"in":{"track":"x"},"typ\u0065":"play","time":0,"track":"a"}"#);
     assert_eq!(&*escaped.increments[0].counter.key.0, "a");
 }

@@ -1,6 +1,5 @@
-//! The port to Kafka: the log itself, feeds from chosen places, the consumer group, and the rejected records.
+//! The port to Kafka: the log itself, feeds from given offsets, the consumer group, and the dead-letter topic.
 
-use crate::user_error::UserError;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -8,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::offset::{Offset, Offsets, Partition};
+use crate::user_error::UserError;
 
 /// The event topic.
 #[expect(
@@ -15,68 +15,68 @@ use crate::offset::{Offset, Offsets, Partition};
     reason = "a process is one future: nothing of it crosses threads"
 )]
 pub trait EventLog {
-    /// Delivers records from chosen places.
+    /// Delivers records from given offsets.
     type Feed: Feed;
-    /// Membership in the processors' group.
+    /// Membership in the consumer group of the processors.
     type Group: Group;
-    /// Where rejected records go.
+    /// Writes rejected records to the dead-letter topic.
     type DeadLetters: DeadLetters;
 
-    /// Every partition that the topic has now.
+    /// The partitions that the topic has now.
     ///
     /// # Errors
     /// No broker answered, or there is no such topic.
     async fn partitions(&self) -> Result<Vec<Partition>, LogError>;
 
-    /// Where each of these partitions begins and ends now, asked of the brokers at this moment: every record that a
-    /// consumer can have been given before the call lies below `end`.
+    /// The current begin and end of each of these partitions, as the brokers answer during the call: every record that a
+    /// consumer can have received before the call lies below `end`.
     ///
     /// # Errors
-    /// As told; may be repeated.
+    /// No broker answered, or one refused. May be repeated.
     async fn bounds(
         &self,
         partitions: &[Partition],
     ) -> Result<BTreeMap<Partition, Bounds>, LogError>;
 
-    /// What tells this log from others of the same name.
+    /// The properties that distinguish this log from others of the same name.
     ///
     /// # Errors
-    /// As told; may be repeated.
+    /// No broker answered, or one refused. May be repeated.
     async fn identity(&self) -> Result<LogIdentity, LogError>;
 
-    /// What the processors' group has committed.
+    /// The offsets that the consumer group has committed.
     ///
     /// # Errors
-    /// As told; may be repeated.
+    /// No broker answered, or one refused. May be repeated.
     async fn committed(&self) -> Result<BTreeMap<Partition, Offset>, LogError>;
 
-    /// A feed that delivers nothing yet.
+    /// Creates a feed without partitions.
     ///
     /// # Errors
-    /// The client could not be made.
+    /// The client could not be created.
     async fn feed(&self) -> Result<Self::Feed, LogError>;
 
-    /// Joins the processors' group.
+    /// Joins the consumer group.
     ///
     /// # Errors
-    /// The client could not be made.
+    /// The client could not be created.
     async fn join(&self) -> Result<Self::Group, LogError>;
 
-    /// The topic of rejected records.
+    /// The dead-letter topic.
     ///
     /// # Errors
-    /// The client could not be made.
+    /// The client could not be created.
     async fn dead_letters(&self) -> Result<Self::DeadLetters, LogError>;
 }
 
-/// Delivers the records of chosen partitions from chosen places. Has nothing to do with the group.
+/// Delivers the records of given partitions from given offsets. Independent of the group.
 #[expect(
     async_fn_in_trait,
     reason = "a process is one future: nothing of it crosses threads"
 )]
 pub trait Feed {
-    /// Starts delivering `partition` from `from`, anew if it was started before: nothing of an earlier run arrives
-    /// after the first record of the new one, and each delivery names its run.
+    /// Starts or restarts delivering `partition` from `from`. No record of an earlier start arrives after the first one
+    /// of the new start; each delivery names its epoch.
     ///
     /// # Errors
     /// The client refused.
@@ -87,7 +87,7 @@ pub trait Feed {
         epoch: AssignmentEpoch,
     ) -> Result<(), LogError>;
 
-    /// Stops delivering `partition`. What was fetched already may still arrive.
+    /// Stops delivering `partition`. Records fetched already may still arrive.
     ///
     /// # Errors
     /// The client refused.
@@ -95,104 +95,104 @@ pub trait Feed {
 
     /// The next delivery. Cancel-safe.
     ///
-    /// What a feed holds ready is bounded in bytes by its configuration, whatever the backlog.
+    /// The bytes that a feed buffers are bounded, whatever the backlog.
     async fn next(&mut self) -> FeedEvent;
 }
 
-/// Which start of a partition a delivery belongs to; chosen by the caller, larger each time.
+/// The start of a partition that a delivery belongs to; chosen by the caller, larger each time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AssignmentEpoch(pub u64);
 
-/// What a feed delivers.
+/// A delivery of a feed.
 #[derive(Debug)]
 pub enum FeedEvent {
-    /// Records in the order of their offsets, at least one.
+    /// At least one record, in the order of offsets.
     Records {
-        /// Their partition.
+        /// The partition of the records.
         partition: Partition,
-        /// The start that they belong to.
+        /// The start that the records belong to.
         epoch: AssignmentEpoch,
         /// The records.
         records: Vec<Record>,
     },
-    /// Every record below `end_offset` has been delivered, and `end_offset` is, or was a moment ago, the log's end. Told each time
-    /// the end is reached, and again if the end moves on without any record (markers of transactions).
+    /// Every record below `end_offset` has been delivered, and `end_offset` is, or was a moment ago, the log's end.
+    /// Delivered each time the end is reached, and again if the end advances without any record (transaction markers).
     EndReached {
-        /// Which partition.
+        /// The partition.
         partition: Partition,
-        /// The start that it belongs to.
+        /// The start that the delivery belongs to.
         epoch: AssignmentEpoch,
         /// The log's end.
         end_offset: Offset,
     },
-    /// The partition cannot be read on from where it was: its records there are gone. Stays so until another start.
+    /// The partition's next record no longer exists, so nothing is delivered until another start.
     Gone {
-        /// Which partition.
+        /// The partition.
         partition: Partition,
-        /// The start that it belongs to.
+        /// The start that the delivery belongs to.
         epoch: AssignmentEpoch,
-        /// What Kafka says.
+        /// Kafka's error.
         error: LogError,
     },
-    /// Kafka has trouble; the feed goes on by itself when it can.
+    /// An error from which the feed recovers by itself.
     Trouble(LogError),
 }
 
 /// One record of the event topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Where it stands in its partition.
+    /// Position in the partition.
     pub offset: Offset,
-    /// Its key, byte for byte.
+    /// The key, byte for byte.
     pub key: Option<Arc<[u8]>>,
-    /// Its value, byte for byte.
+    /// The value, byte for byte.
     pub value: Option<Arc<[u8]>>,
 }
 
-/// Membership in the processors' consumer group, which deals the partitions out. Delivers no records.
+/// Membership in the consumer group of the processors, which assigns the partitions. Delivers no records.
 #[expect(
     async_fn_in_trait,
     reason = "a process is one future: nothing of it crosses threads"
 )]
 pub trait Group {
-    /// What gives a partition back to the group; see [`GroupEvent::Revoked`].
+    /// Acknowledges a revocation; see [`GroupEvent::Revoked`].
     type Ack: RevokeAck;
 
-    /// The next change. Cancel-safe.
+    /// The next event of the group. Cancel-safe.
     async fn next(&mut self) -> GroupEvent<Self::Ack>;
 
-    /// Tells the group how far the log is answered: for lag tools and as a tripwire, never as truth. The future stands
-    /// by itself, so that the group can be listened to meanwhile.
+    /// Commits offsets to the group: for lag tools and as a tripwire, never as the source of truth. The future does not
+    /// borrow the group, so that its events can be received meanwhile.
     ///
     /// # Errors
-    /// As told; harmless, and worth another try at the next interval.
+    /// No broker answered, or one refused. Harmless: the next commit includes these offsets.
     fn commit(&self, offsets: &Offsets) -> impl Future<Output = Result<(), LogError>> + 'static;
 
-    /// Leaves the group, so that the others need not wait for a timeout.
+    /// Leaves the group, so that the other members need not wait for a timeout.
     async fn leave(self);
 }
 
-/// What the group says.
+/// An event of the group.
 #[derive(Debug)]
 pub enum GroupEvent<Ack> {
-    /// These partitions are this process's, beside those it has.
+    /// These partitions are assigned to this process, in addition to those it has.
     Assigned(Vec<Partition>),
-    /// These partitions are to go to others. The group waits, within its own bound, until the acknowledgement is given;
-    /// at the bound they are told as lost.
+    /// These partitions will move to other members. The group waits for the acknowledgement, within its own bound; at the
+    /// bound they are lost.
     Revoked(Vec<Partition>, Ack),
-    /// These partitions belong to others already.
+    /// These partitions belong to other members already.
     Lost(Vec<Partition>),
-    /// Kafka has trouble; the membership goes on by itself when it can.
+    /// An error from which the membership recovers by itself.
     Trouble(LogError),
 }
 
-/// Tells the group that revoked partitions may go to others. Dropping it says the same.
+/// Acknowledges a revocation: the partitions may move to other members. Dropping it does the same.
 pub trait RevokeAck {
-    /// The partitions are given back.
+    /// Acknowledges the revocation.
     fn done(self);
 }
 
-/// The topic of rejected records.
+/// The dead-letter topic.
 #[expect(
     async_fn_in_trait,
     reason = "a process is one future: nothing of it crosses threads"
@@ -202,7 +202,7 @@ pub trait DeadLetters {
     /// `stitch-offset`. When it returns, the brokers have it.
     ///
     /// # Errors
-    /// It may or may not have been written: try again, at least once is promised.
+    /// It may or may not have been written. Retry: delivery is at least once.
     async fn put(
         &self,
         partition: Partition,
@@ -211,21 +211,21 @@ pub trait DeadLetters {
     ) -> Result<(), LogError>;
 }
 
-/// Where a partition begins and ends.
+/// The begin and end of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// The first offset that can still be read.
     pub begin: Offset,
-    /// The offset behind the last record that a consumer of our isolation level can be given.
+    /// The offset behind the last record that a `read_committed` consumer can receive.
     pub end: Offset,
 }
 
-/// What tells a log from others of the same name.
+/// The properties that distinguish a log from others of the same name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogIdentity {
     /// Kafka's id of the cluster.
     pub cluster: String,
-    /// The topic's name.
+    /// Name of the topic.
     pub topic: String,
     /// The topic's `cleanup.policy`.
     pub cleanup_policy: String,
@@ -233,24 +233,24 @@ pub struct LogIdentity {
     pub fingerprints: BTreeMap<Partition, Fingerprint>,
 }
 
-/// A partition's first record: Kafka's client tells no id of a topic, and this tells one made anew from the old one.
+/// A partition's first record. Kafka's client exposes no topic id; this distinguishes a recreated topic from the old one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
-    /// Its offset.
+    /// Offset of the record.
     pub offset: Offset,
-    /// Its timestamp in milliseconds since 1970, as Kafka keeps it.
+    /// Timestamp in milliseconds since 1970, as Kafka stores it.
     pub timestamp_ms: Option<i64>,
-    /// The CRC-32 of its key and value.
+    /// CRC-32 of key and value.
     pub checksum: u32,
 }
 
-/// Why Kafka could not be asked; variants by what the caller can do.
+/// An error of Kafka; the variants differ in what the caller can do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// No answer, or not now: worth another try.
+    /// No answer, or a transient refusal: a retry can help.
     #[error("Kafka could not answer: {0}")]
     Unavailable(String),
-    /// It will not work without a change: no such topic, permission, configuration.
+    /// Fails until something changes: no such topic, permission, configuration.
     #[error("Kafka refused: {0}")]
     Refused(String),
 }

@@ -1,6 +1,5 @@
-//! The port to Cassandra: increments with an honest outcome, reads, the ordered scan, and the nodes themselves.
+//! The port to Cassandra: increments with an explicit outcome, reads, the ordered scan, and the nodes themselves.
 
-use crate::user_error::UserError;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,54 +11,55 @@ use crate::member::MemberId;
 use crate::outcome::Outcome;
 use crate::range::TokenInterval;
 use crate::token::Token;
+use crate::user_error::UserError;
 
-/// Makes the two sessions that a member has with Cassandra.
+/// Opens the two sessions that a member has with Cassandra.
 #[expect(
     async_fn_in_trait,
     reason = "a process is one future: nothing of it crosses threads"
 )]
 pub trait Cql {
-    /// Increments and reads.
+    /// The session that increments and reads.
     type Store: Store;
-    /// Looks at the nodes.
+    /// The session that queries the nodes.
     type Nodes: Nodes;
 
-    /// Which table counts stand in.
+    /// The identity of the table of counts.
     ///
     /// # Errors
-    /// No node reached, or the table is missing, not as wanted, or another namespace's.
+    /// No node answers, or the table is missing, not as wanted, or another namespace's.
     async fn table(&self) -> Result<TableIdentity, StoreError>;
 
-    /// Connects for `member`, which every node then lists under its id, and waits until each does: a member whose
-    /// connections cannot be seen could not be told dead.
+    /// Connects for `member`, and waits until every node lists the connections under its id: a member whose connections
+    /// are not listed could not be declared dead.
     ///
     /// # Errors
-    /// No node reached, the table missing or another one, or the connections not listed.
+    /// No node answers, the table is missing or another one, or the connections are not listed.
     async fn connect_store(&self, member: &MemberId) -> Result<Self::Store, StoreError>;
 
-    /// Connects to look at the nodes only; never changes the store, and is listed under another id.
+    /// Connects to query the nodes only; never changes the store, and is listed under another id.
     ///
     /// # Errors
-    /// No node reached, or a server without the tables that a calm needs.
+    /// No node answers, or a server lacks the tables that the quiescence barrier needs.
     async fn connect_nodes(&self) -> Result<Self::Nodes, StoreError>;
 }
 
-/// Increments and reads cells.
+/// A session that increments and reads cells.
 #[expect(
     async_fn_in_trait,
     reason = "a process is one future: nothing of it crosses threads"
 )]
 pub trait Store {
-    /// Sends one counter batch, once. No driver retry, no speculative execution. Asks `permit` right before it sends;
-    /// if that has ended, nothing is sent and the outcome is *not applied*.
+    /// Sends one counter batch, once: no driver retry, no speculative execution. Checks `permit` right before sending; if
+    /// it has expired, nothing is sent and the outcome is *not applied*.
     ///
     /// If the future is dropped, the outcome is unknown.
     async fn increment(&self, permit: Permit, batch: &CounterBatch) -> Outcome;
 
-    /// Reads these cells of one counter, or all of it. Rows that do not exist are left out.
+    /// Reads these cells of one counter, or all of them. Rows that do not exist are left out.
     ///
     /// # Errors
-    /// As told; a read changes nothing and may be repeated.
+    /// Too few replicas answered, or a node refused. May be repeated.
     async fn read(
         &self,
         counter: &Counter,
@@ -71,7 +71,7 @@ pub trait Store {
     /// cell. Starts behind `after`.
     ///
     /// # Errors
-    /// As told; a read changes nothing and may be repeated.
+    /// Too few replicas answered, or a node refused. May be repeated.
     async fn scan(
         &self,
         tokens: TokenInterval,
@@ -79,26 +79,26 @@ pub trait Store {
         after: Option<ScanPosition>,
     ) -> Result<ScanPage, StoreError>;
 
-    /// Closes every connection. Whether a node still lists one is asked through [`Nodes::connections`].
+    /// Closes every connection. [`Nodes::connections`] shows whether a node still lists one.
     async fn close(self);
 }
 
-/// Looks at the nodes one by one, each through a connection of its own.
+/// Queries the nodes one by one, each through a connection of its own.
 #[expect(
     async_fn_in_trait,
     reason = "a process is one future: nothing of it crosses threads"
 )]
 pub trait Nodes {
-    /// Every node that the cluster knows, as its peers see it.
+    /// Every node of the cluster, as its peers see it.
     ///
     /// # Errors
     /// No node answered.
     async fn ring(&self) -> Result<Vec<NodeState>, StoreError>;
 
-    /// Asks one node whether it serves requests, and waits for it no longer than `bound`.
+    /// Checks whether one node serves requests, for at most `bound`.
     async fn probe(&self, node: &NodeAddress, bound: Duration) -> Probe;
 
-    /// The clients' connections that one node lists.
+    /// The client connections that one node lists.
     ///
     /// # Errors
     /// The node did not answer within `bound`.
@@ -108,7 +108,7 @@ pub trait Nodes {
         bound: Duration,
     ) -> Result<Vec<Connection>, StoreError>;
 
-    /// One node's settings that a calm depends on.
+    /// The settings of one node that the quiescence barrier depends on.
     ///
     /// # Errors
     /// The node did not answer within `bound`, or has no such settings.
@@ -119,7 +119,7 @@ pub trait Nodes {
     ) -> Result<NodeSettings, StoreError>;
 }
 
-/// Which table it is: a table that was dropped and made again is another one, and so is one of another cluster.
+/// The identity of a table: a table that was dropped and created again is another one, and so is one of another cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableIdentity {
@@ -129,21 +129,21 @@ pub struct TableIdentity {
     pub table: uuid::Uuid,
 }
 
-/// What is added to the cells of one counter: one Cassandra partition, one counter batch.
+/// Increments of the cells of one counter: one Cassandra partition, one counter batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CounterBatch {
-    /// Which counter.
+    /// The counter.
     pub counter: Counter,
-    /// What is added to which cell; not empty, no cell twice, no amount zero.
+    /// The amount for each cell; not empty, no cell twice, no amount zero.
     pub amounts: Vec<(CellSlot, Amount)>,
 }
 
-/// Which cells of a counter are read.
+/// The cells of a counter to read.
 #[derive(Clone, Copy, Debug)]
 pub enum Reading<'a> {
-    /// All of them.
+    /// All cells.
     Whole,
-    /// These.
+    /// These cells.
     Cells(&'a [CellSlot]),
 }
 
@@ -151,9 +151,9 @@ pub enum Reading<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Level {
-    /// Every replica: what no timed-out increment can hide from.
+    /// Every replica: no increment that timed out can remain hidden.
     All,
-    /// A majority in every data centre; only by the operator's word.
+    /// A majority in every data centre; only if the operator accepts it.
     Quorum,
 }
 
@@ -162,11 +162,11 @@ pub enum Level {
 pub struct ScanPage {
     /// The cells, in the scan's order.
     pub cells: Vec<(Token, Counter, CellSlot, Count)>,
-    /// Where the next page starts; `None` behind the last one.
+    /// Start of the next page; `None` after the last one.
     pub next: Option<ScanPosition>,
 }
 
-/// A place in a scan, as the store names it.
+/// A position in a scan, in the store's encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScanPosition(pub Vec<u8>);
 
@@ -175,79 +175,78 @@ pub struct ScanPosition(pub Vec<u8>);
 #[serde(transparent)]
 pub struct NodeId(pub uuid::Uuid);
 
-/// Where a node is reached.
+/// The address of a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeAddress {
     /// Its host id.
     pub id: NodeId,
-    /// Where it serves clients.
+    /// Address for clients.
     pub address: SocketAddr,
 }
 
-/// A node as the cluster sees it.
+/// The state of a node, as the cluster sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeState {
-    /// Which node.
+    /// Id and address of the node.
     pub node: NodeAddress,
     /// Its data centre.
     pub datacenter: String,
-    /// The tokens that it owns, in order, as the table `system.peers` tells them.
+    /// The tokens that it owns, in order, as `system.peers` lists them.
     pub tokens: Vec<String>,
-    /// Whether it answers, or any other node that answers has heard of it lately. A calm relies on the opposite: that
-    /// nobody hears of a node that is not up.
+    /// Whether it answers, or any other node that answers has recently heard from it. The quiescence barrier relies on the
+    /// converse: no node hears from one that is not up.
     pub up: bool,
     /// Whether it is neither joining, leaving nor moving.
     pub normal: bool,
 }
 
-/// What came of a probe.
+/// The result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// It answered in time.
     Answered,
     /// Nothing listens there: its kernel refused the connection.
     Refused,
-    /// Nothing was heard in time: frozen, cut off or overloaded.
+    /// No answer in time: frozen, cut off or overloaded.
     Silent,
 }
 
 /// A client's connection, as a node lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
-    /// What the client called itself at STARTUP; a member's id for those of a member.
+    /// The id that the client sent at STARTUP; for a member's connection the member's id.
     pub client_id: Option<String>,
-    /// Where the client is.
+    /// Address of the client.
     pub client: SocketAddr,
 }
 
-/// A node's settings that a calm depends on (`system_views.settings`).
+/// The settings of a node that the quiescence barrier depends on (`system_views.settings`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeSettings {
     /// How long a request may wait in the node's queue.
     pub native_transport_timeout: Duration,
     /// How long an increment may wait for the cell's lock and for replicas.
     pub counter_write_request_timeout: Duration,
-    /// After which a node closes a connection on which nothing is heard; `None`: never.
+    /// After this time without traffic a node closes a connection; `None`: never.
     pub native_transport_idle_timeout: Option<Duration>,
     /// Whether replicas drop requests that are too old.
     pub internode_timeout: bool,
 }
 
-/// Why Cassandra could not be asked; variants by what the caller can do. Increments have an
-/// [`Outcome`] instead.
+/// An error of Cassandra; the variants differ in what the caller can do. Increments have an [`Outcome`] instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// Too few replicas answered: worth another try, or the operator's word on what is down.
+    /// Too few replicas answered: a retry can help, or the operator's declaration of dead nodes.
     #[error("Cassandra could not answer: {0}")]
     Unavailable(String),
-    /// It will not work without a change: schema, permission, settings, another server.
+    /// Fails until something changes: schema, permission, settings, another server.
     #[error("Cassandra refused: {0}")]
     Refused(String),
 }
 
 const CASSANDRA_AWAY: &str =
     "see whether the Cassandra nodes are up, and whether cassandra.nodes names some of them";
-const CASSANDRA_REFUSED: &str = "`stitch-processor check` looks at each node and its settings";
+const CASSANDRA_REFUSED: &str = "`stitch-processor check` checks each node and its settings";
 
 impl From<StoreError> for UserError {
     fn from(error: StoreError) -> Self {

@@ -1,19 +1,19 @@
-//! The port to ZooKeeper: sessions, nodes, one-shot watches. The recipes stand above it, in [`crate::coordination`].
+//! The port to ZooKeeper: sessions, nodes, one-shot watches. The recipes over it are in `stitch-protocol`.
 
 use crate::user_error::UserError;
 use std::future::Future;
 use std::time::Duration;
 
-/// Makes sessions.
+/// Opens sessions.
 #[expect(
     async_fn_in_trait,
     reason = "a process is one future: nothing of it crosses threads"
 )]
 pub trait ZooKeeper {
-    /// A session that this makes.
+    /// The session that [`ZooKeeper::connect`] opens.
     type Session: Session;
 
-    /// Opens a new session, as one that never existed before.
+    /// Opens a new session.
     ///
     /// # Errors
     /// No server could be reached in time, or the session was refused.
@@ -21,107 +21,107 @@ pub trait ZooKeeper {
 }
 
 /// One ZooKeeper session. Requests are sent, and take effect, in the order in which their futures are first polled.
-/// Each may end [`ZkError::Ambiguous`]: then it may have happened, may still happen, or never; and so it is with
-/// one whose future was dropped.
+/// Each may end [`ZkError::Ambiguous`]: then it may have happened, may still happen, or never will; the same holds for a
+/// request whose future was dropped.
 #[expect(
     async_fn_in_trait,
     reason = "a process is one future: nothing of it crosses threads"
 )]
 pub trait Session {
-    /// Resolves once when the watched thing changed, when the connection was lost, or when the session ended.
-    /// Whoever waits on it reads again.
+    /// Resolves once when the watched node changed, the connection was lost, or the session ended. The caller reads
+    /// again.
     type Watch: Future<Output = ()>;
 
-    /// The session's number.
+    /// The session's id.
     fn id(&self) -> i64;
 
     /// The session timeout as negotiated with the server.
     fn timeout(&self) -> Duration;
 
-    /// How the session stands, as far as this side knows. The server may have ended it already.
+    /// The session's state as the client knows it. The server may have expired it already.
     fn state(&self) -> SessionState;
 
-    /// Waits until the state is another one than `from`. Cancel-safe.
+    /// Waits until the state differs from `from`. Cancel-safe.
     async fn state_other_than(&self, from: SessionState) -> SessionState;
 
-    /// Creates a node. A sequential node's name is in the answer.
+    /// Creates a node. The result has the name of a sequential node.
     ///
     /// # Errors
-    /// `NodeExists`, `NoNode` (the parent), or as for every request.
+    /// `NodeExists`, `NoNode` (the parent), or an error of any request.
     async fn create(&self, path: &str, data: &[u8], mode: CreateMode) -> Result<Created, ZkError>;
 
     /// Deletes a node, only at `version` if one is given.
     ///
     /// # Errors
-    /// `NoNode`, `BadVersion`, `NotEmpty`, or as for every request.
+    /// `NoNode`, `BadVersion`, `NotEmpty`, or an error of any request.
     async fn delete(&self, path: &str, version: Option<i32>) -> Result<(), ZkError>;
 
     /// Reads a node; `None` if there is none.
     ///
     /// # Errors
-    /// As for every request.
+    /// An error of any request: [`ZkError::SessionOver`], [`ZkError::Refused`] or [`ZkError::Ambiguous`].
     async fn get(&self, path: &str) -> Result<Option<Node>, ZkError>;
 
     /// Writes a node, only at `version` if one is given.
     ///
     /// # Errors
-    /// `NoNode`, `BadVersion`, or as for every request.
+    /// `NoNode`, `BadVersion`, or an error of any request.
     async fn set(&self, path: &str, data: &[u8], version: Option<i32>)
     -> Result<NodeStat, ZkError>;
 
-    /// The names of a node's children, in no order; `None` if there is no such node.
+    /// The names of a node's children, unordered; `None` if there is no such node.
     ///
     /// # Errors
-    /// As for every request.
+    /// An error of any request: [`ZkError::SessionOver`], [`ZkError::Refused`] or [`ZkError::Ambiguous`].
     async fn children(&self, path: &str) -> Result<Option<Vec<String>>, ZkError>;
 
-    /// The names of a node's children, and a watch that fires when they become others.
+    /// The names of a node's children, and a watch that fires when they change.
     ///
     /// # Errors
-    /// `NoNode`, or as for every request.
+    /// `NoNode`, or an error of any request.
     async fn watch_children(&self, path: &str) -> Result<(Vec<String>, Self::Watch), ZkError>;
 
     /// A node's state, and a watch that fires when it is created, written or deleted.
     ///
     /// # Errors
-    /// As for every request.
+    /// An error of any request: [`ZkError::SessionOver`], [`ZkError::Refused`] or [`ZkError::Ambiguous`].
     async fn watch_node(&self, path: &str) -> Result<(Option<NodeStat>, Self::Watch), ZkError>;
 
-    /// All of these operations or none of them.
+    /// Performs all of these operations or none of them.
     ///
     /// # Errors
-    /// Which operation was refused and why, or as for every request.
+    /// The refused operation, or an error of any request.
     async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<Created>, MultiError>;
 
-    /// Brings the server that this session talks to up to what its leader has.
+    /// Brings the session's server up to date with the leader.
     ///
     /// # Errors
-    /// As for every request.
+    /// An error of any request: [`ZkError::SessionOver`], [`ZkError::Refused`] or [`ZkError::Ambiguous`].
     async fn sync(&self, path: &str) -> Result<(), ZkError>;
 
-    /// Ends the session: when it returns, the server was told or cannot be reached. Its ephemeral nodes go with it.
+    /// Ends the session and with it its ephemeral nodes. Returns when the server has confirmed, or is unreachable.
     async fn close(self);
 }
 
-/// How a session stands.
+/// The state of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionState {
     /// It has a connection.
     Connected,
-    /// It has lost its connection and looks for another.
+    /// It has lost its connection and is looking for another.
     Disconnected,
     /// It has expired or was closed; it never comes back.
     Over,
 }
 
-/// What kind of node is created.
+/// The kind of a created node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreateMode {
-    /// Stays until it is deleted.
+    /// Remains until it is deleted.
     Persistent,
-    /// Goes with its session.
+    /// Deleted when its session ends.
     Ephemeral,
-    /// Goes with its session; ten digits are added to its name, counting up within the parent.
+    /// Deleted when its session ends; ten digits, increasing within the parent, are appended to its name.
     EphemeralSequential,
 }
 
@@ -134,10 +134,10 @@ pub struct Created {
     pub stat: NodeStat,
 }
 
-/// A node as it was read.
+/// A node's data and state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// What is in it.
+    /// The content.
     pub data: Vec<u8>,
     /// Its state.
     pub stat: NodeStat,
@@ -154,7 +154,7 @@ pub struct NodeStat {
     pub ctime_ms: i64,
     /// Counts the writes of its data.
     pub version: i32,
-    /// The session that an ephemeral node goes with; 0 for others.
+    /// The session of an ephemeral node; 0 for others.
     pub ephemeral_owner: i64,
 }
 
@@ -163,34 +163,34 @@ pub struct NodeStat {
 pub enum Operation {
     /// The node exists, and has this version if one is given.
     Check {
-        /// Which node.
+        /// Path of the node.
         path: String,
-        /// Its version.
+        /// The expected version.
         version: Option<i32>,
     },
     /// Creates a node.
     Create {
-        /// Its path.
+        /// Path of the node.
         path: String,
-        /// What is in it.
+        /// The content.
         data: Vec<u8>,
-        /// Of which kind.
+        /// The kind of node.
         mode: CreateMode,
     },
     /// Writes a node.
     Set {
-        /// Its path.
+        /// Path of the node.
         path: String,
-        /// What is in it.
+        /// The content.
         data: Vec<u8>,
-        /// Only at this version.
+        /// The expected version.
         version: Option<i32>,
     },
     /// Deletes a node.
     Delete {
-        /// Its path.
+        /// Path of the node.
         path: String,
-        /// Only at this version.
+        /// The expected version.
         version: Option<i32>,
     },
 }
@@ -210,13 +210,13 @@ pub enum ZkError {
     /// The node has children: nothing changed.
     #[error("the node in ZooKeeper has children")]
     NotEmpty,
-    /// The session is over: nothing changed, and nothing will by it.
+    /// The session is over: nothing changed, and nothing ever will through it.
     #[error("the ZooKeeper session is over")]
     SessionOver,
-    /// The server refused the request for good (permission, quota, …): nothing changed.
+    /// The server refused the request permanently (permission, quota, …): nothing changed.
     #[error("ZooKeeper refused the request: {0}")]
     Refused(String),
-    /// The answer was lost: the request may have happened, may still happen, or never.
+    /// The answer was lost: the request may have happened, may still happen, or never will.
     #[error("no answer from ZooKeeper: {0}")]
     Ambiguous(String),
 }
@@ -229,7 +229,7 @@ pub enum MultiError {
     Operation {
         /// The operation's position.
         index: usize,
-        /// Why.
+        /// The reason.
         error: ZkError,
     },
     /// The transaction as a whole failed, perhaps [`ZkError::Ambiguous`].
@@ -237,10 +237,10 @@ pub enum MultiError {
     Whole(#[from] ZkError),
 }
 
-/// What to do when no ZooKeeper server can be reached.
+/// The help when no ZooKeeper server can be reached.
 pub const ZOOKEEPER_AWAY: &str =
     "see whether the ZooKeeper servers are up, and whether zookeeper.connect names them";
-/// What to do when ZooKeeper refuses.
+/// The help when ZooKeeper refuses a request.
 pub const ZOOKEEPER_REFUSED: &str = "see the permissions and quotas below /stitch in ZooKeeper, and whether its version is 3.5 or later";
 
 impl From<ZkError> for UserError {

@@ -1,155 +1,136 @@
-//! The file and the values from the environment as one TOML document in which every value knows where it stands.
+//! The file and the variables of the environment as one tree, in which every value knows where it comes from.
 
-use std::ops::Range;
+use std::collections::BTreeMap;
 
-use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, Deserializer};
+use toml::de::{DeTable, DeValue};
 
 use super::overrides::Override;
 use crate::user_error::UserError;
 
-/// One TOML document.
+/// The configuration file.
 pub(super) struct Document<'a> {
     name: &'a str,
     text: &'a str,
-    overrides: &'a [Override],
-    table: Spanned<DeTable<'a>>,
+}
+
+/// The origin of a value or of a section.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'a> {
+    /// The file as a whole.
+    File,
+    /// This byte of the file.
+    Offset(usize),
+    /// A variable of the environment.
+    Variable(&'a str),
+}
+
+/// The keys of a section with their values.
+pub(super) type Entries<'a> = BTreeMap<String, Entry<'a>>;
+
+/// The value of a key.
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) place: Place<'a>,
+    pub(super) value: Value<'a>,
+}
+
+/// A section, or any other TOML value.
+#[derive(Debug)]
+pub(super) enum Value<'a> {
+    Section(Entries<'a>),
+    Leaf(Spanned<DeValue<'a>>),
+}
+
+impl<'a> Place<'a> {
+    /// The place of a part of the value at this place.
+    pub(super) fn of_part<T>(self, part: &Spanned<T>) -> Self {
+        match self {
+            Self::Variable(variable) => Self::Variable(variable),
+            Self::File | Self::Offset(_) => Self::Offset(part.span().start),
+        }
+    }
 }
 
 impl<'a> Document<'a> {
-    /// The file `name` with `text`, and `overrides` in it.
-    pub(super) fn new(
+    /// Parses the file `name` with this text, and puts the values of `overrides` into it.
+    pub(super) fn parse(
         name: &'a str,
         text: &'a str,
         overrides: &'a [Override],
-    ) -> Result<Self, UserError> {
-        let table = DeTable::parse(text);
-        let mut document = Self {
-            name,
-            text,
-            overrides,
-            table: Spanned::new(0..text.len(), DeTable::new()),
-        };
-        document.table = table.map_err(|error| {
-            let place = document.place(error.span());
+    ) -> Result<(Self, Entries<'a>), UserError> {
+        let document = Self { name, text };
+        let table = DeTable::parse(text).map_err(|error| {
+            let offset = error
+                .span()
+                .map_or(Place::File, |span| Place::Offset(span.start));
+            let place = document.show(offset);
             let help = "correct it; deploy/stitch.toml is an annotated example";
             UserError::new(format!("{place}: no valid TOML: {}", error.message()), help)
         })?;
+        let mut entries = entries(table.into_inner(), Place::File);
         for one in overrides {
-            let table = insert(document.table.get_mut(), &one.path, one);
-            table.map_err(|what| {
+            let place = Place::Variable(&one.variable);
+            insert(&mut entries, &one.path, Entry::new(one.value(), place)).map_err(|what| {
                 let help = format!("correct or unset {}", one.variable);
                 UserError::new(format!("{}: {what}", one.variable), help)
             })?;
         }
-        Ok(document)
-    }
-
-    /// The document as `T`.
-    pub(super) fn deserialize<T: DeserializeOwned>(&self) -> Result<T, UserError> {
-        T::deserialize(Deserializer::from(self.table.clone())).map_err(|error| {
-            let span = error.span();
-            let help = match self.variable(span.clone()) {
-                Some(variable) => format!("correct or unset {variable}"),
-                None => "correct the key or its value".to_owned(),
-            };
-            self.wrong(
-                span.clone(),
-                &span
-                    .map(|span| key_at(self.table.get_ref(), &span))
-                    .unwrap_or_default(),
-                &format!(": {}", error.message()),
-                format!("{help}; deploy/stitch.toml shows every key"),
-            )
-        })
-    }
-
-    /// Says that `key`, which stands at `span`, is wrong: `what` goes on where the key ends.
-    pub(super) fn wrong(
-        &self,
-        span: Option<Range<usize>>,
-        key: &str,
-        what: &str,
-        help: impl Into<String>,
-    ) -> UserError {
-        let place = self.place(span);
-        UserError::new(format!("{place}: {key}{what}"), help.into())
+        Ok((document, entries))
     }
 
     /// File and line, or the variable.
-    fn place(&self, span: Option<Range<usize>>) -> String {
-        if let Some(variable) = self.variable(span.clone()) {
-            return variable.to_owned();
-        }
-        match span.and_then(|span| self.text.get(..span.start)) {
-            Some(before) => {
-                let line = before.matches('\n').count() + 1;
+    pub(super) fn show(&self, place: Place<'_>) -> String {
+        match place {
+            Place::Variable(variable) => variable.to_owned(),
+            Place::File => self.name.to_owned(),
+            Place::Offset(offset) => {
+                let before = self.text.as_bytes().iter().take(offset);
+                let line = before.filter(|byte| **byte == b'\n').count() + 1;
                 format!("{}, line {line}", self.name)
             }
-            None => self.name.to_owned(),
         }
-    }
-
-    fn variable(&self, span: Option<Range<usize>>) -> Option<&'a str> {
-        let start = span?.start;
-        let found = self
-            .overrides
-            .iter()
-            .find(|one| one.span().contains(&start));
-        found.map(|one| one.variable.as_str())
     }
 }
 
-/// Puts the value of `one` at `path`; levels that are missing are made.
-fn insert<'a>(table: &mut DeTable<'a>, path: &[String], one: &'a Override) -> Result<(), String> {
-    let Some((level, below)) = path.split_first() else {
+impl<'a> Entry<'a> {
+    /// The entry for `value`, which is a part of what is at `place`.
+    pub(super) fn new(value: Spanned<DeValue<'a>>, place: Place<'a>) -> Self {
+        let place = place.of_part(&value);
+        let span = value.span();
+        let inner = value.into_inner();
+        let value = if let DeValue::Table(table) = inner {
+            Value::Section(entries(table, place))
+        } else {
+            Value::Leaf(Spanned::new(span, inner))
+        };
+        Self { place, value }
+    }
+}
+
+fn entries<'a>(table: DeTable<'a>, place: Place<'a>) -> Entries<'a> {
+    let entry =
+        |(key, value): (Spanned<_>, _)| (String::from(key.into_inner()), Entry::new(value, place));
+    table.into_iter().map(entry).collect()
+}
+
+/// Puts `entry` at `path`, and creates the sections that are missing.
+fn insert<'a>(entries: &mut Entries<'a>, path: &[String], entry: Entry<'a>) -> Result<(), String> {
+    let Some((key, below)) = path.split_first() else {
         return Err("it names no key".to_owned());
     };
-    let key = Spanned::new(one.span(), level.clone().into());
     if below.is_empty() {
-        let parsed = DeTable::parse(&one.text).map_err(|error| error.message().to_owned())?;
-        let value = parsed.into_inner().into_iter().next();
-        let (_, value) = value.ok_or_else(|| "it has no value".to_owned())?;
-        // Removed first: the map would keep the file's key and with it the file's line.
-        table.remove(level.as_str());
-        table.insert(key, value);
+        entries.insert(key.clone(), entry);
         return Ok(());
     }
-    if !table.contains_key(level.as_str()) {
-        let empty = DeValue::Table(DeTable::new());
-        table.insert(key, Spanned::new(one.span(), empty));
-    }
-    match table.get_mut(level.as_str()).map(Spanned::get_mut) {
-        Some(DeValue::Table(inner)) => insert(inner, below, one),
-        Some(_) | None => Err(format!(
-            "\"{level}\" is no section; it can be set as a whole only"
+    let section = entries.entry(key.clone()).or_insert_with(|| Entry {
+        place: entry.place,
+        value: Value::Section(Entries::new()),
+    });
+    match &mut section.value {
+        Value::Section(inner) => insert(inner, below, entry),
+        Value::Leaf(_) => Err(format!(
+            "\"{key}\" is no section; it can be set as a whole only"
         )),
     }
-}
-
-/// The key that `span` is, or is the value of, with its sections.
-fn key_at(table: &DeTable<'_>, span: &Range<usize>) -> String {
-    let holds = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
-    for (key, value) in table {
-        let tables: Vec<&DeTable<'_>> = if let Some(inner) = value.get_ref().as_table() {
-            vec![inner]
-        } else if let Some(entries) = value.get_ref().as_array() {
-            entries
-                .iter()
-                .filter_map(|entry| entry.get_ref().as_table())
-                .collect()
-        } else {
-            Vec::new()
-        };
-        let mut within = tables.into_iter().map(|inner| key_at(inner, span));
-        let within = within.find(|found| !found.is_empty());
-        if let Some(within) = within {
-            return format!("{}.{within}", key.get_ref());
-        }
-        if holds(key.span()) || holds(value.span()) {
-            return key.get_ref().to_string();
-        }
-    }
-    String::new()
 }

@@ -1,18 +1,19 @@
-//! Where the configuration comes from: which file, and which variables of the environment.
+//! Loads the configuration: from which file, and with which variables of the environment.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::Config;
 use super::document::Document;
 use super::overrides::Override;
-use super::{Config, validate};
+use super::section::Section;
 use crate::user_error::UserError;
 
-/// The variable that names the file, if the command line does not.
+/// The variable with the file, if the command line does not name one.
 const FILE_VARIABLE: &str = "STITCH_CONFIG";
-/// The file, if neither names one.
+/// The default file.
 const FILE_DEFAULT: &str = "stitch.toml";
 
 /// The variables of the environment that may concern the configuration: those that start with `STITCH_`.
@@ -20,14 +21,13 @@ const FILE_DEFAULT: &str = "stitch.toml";
 pub struct Environment(BTreeMap<String, OsString>);
 
 impl Environment {
-    /// Those of this process.
+    /// The variables of this process.
     #[must_use]
     pub fn of_process() -> Self {
         let variables = std::env::vars_os();
-        let named = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        let utf8 = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         Self(
-            named
-                .filter(|(name, _)| name.starts_with("STITCH_"))
+            utf8.filter(|(name, _)| name.starts_with("STITCH_"))
                 .collect(),
         )
     }
@@ -45,31 +45,30 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Environment {
 }
 
 impl Config {
-    /// Reads the configuration: `file`, else what `STITCH_CONFIG` names, else `stitch.toml`; each value overridden
-    /// by its variable of the environment, if there is one.
+    /// Loads the configuration from `file`, else from the file that `STITCH_CONFIG` names, else from `stitch.toml`, with
+    /// the overrides of the environment.
     ///
     /// # Errors
-    /// What is wrong, with file, line and key or the variable, and the way out.
+    /// Names file, line and key, or the variable, and has help.
     pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, UserError> {
-        let named = environment.0.get(FILE_VARIABLE);
-        let named = named.filter(|named| !named.is_empty());
-        let path = match (file, named) {
+        let variable = environment.0.get(FILE_VARIABLE);
+        let path = match (file, variable) {
             (Some(file), _) => file.to_owned(),
-            (None, Some(named)) => PathBuf::from(named),
-            (None, None) => PathBuf::from(FILE_DEFAULT),
+            (None, Some(name)) if !name.is_empty() => PathBuf::from(name),
+            (None, _) => PathBuf::from(FILE_DEFAULT),
         };
         let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
         Self::parse(&path.display().to_string(), &text, environment)
     }
 
-    /// Reads the configuration from the text of the file `name`.
+    /// Parses the configuration from the text of the file `name`.
     ///
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(name: &str, text: &str, environment: &Environment) -> Result<Self, UserError> {
-        let overrides = Override::all(environment, text.len())?;
-        let document = Document::new(name, text, &overrides)?;
-        validate::config(&document, document.deserialize()?)
+        let overrides = Override::all(environment)?;
+        let (document, entries) = Document::parse(name, text, &overrides)?;
+        Self::read(Section::root(&document, entries))
     }
 }
 

@@ -1,22 +1,21 @@
 //! Values from the environment: `STITCH_CASSANDRA__NODES='["a:1"]'` is the key `nodes` of `[cassandra]`.
 //!
-//! `__` separates levels; upper and lower case do not matter; the value is a TOML value, or else a string. Shells take
-//! no dots in names, so below `kafka.client` a single `_` is a dot: `STITCH_KAFKA__CLIENT__BOOTSTRAP_SERVERS`.
+//! `__` separates levels; case is ignored; the value is a TOML value, or else a string. Shells do not allow dots in
+//! names, so below `kafka.client` a single `_` is a dot: `STITCH_KAFKA__CLIENT__BOOTSTRAP_SERVERS`.
 //!
-//! Other programs have variables that start with `STITCH_` too (`deploy/local`, and Kubernetes makes some for a
-//! service of that name), so only what has `__`, or names a value at the top level, is ours.
+//! Other programs have variables that start with `STITCH_` too (`deploy/local`, and Kubernetes sets some for a service
+//! of that name), so only names with `__`, or of a value at the top level, are overrides.
 
-use std::ops::Range;
-
-use toml::de::DeTable;
+use toml::Spanned;
+use toml::de::{DeString, DeValue};
 
 use super::load::Environment;
 use crate::user_error::UserError;
 
 const PREFIX: &str = "STITCH_";
-/// The values that stand in no section.
+/// The values outside of any section.
 const TOP_LEVEL: [&str; 2] = ["namespace", "counter"];
-/// `section_key` of the keys that must be given: writing one `_` for `__` there must not go unnoticed.
+/// `section_key` of the required keys: a single `_` for `__` in one of them must not go unnoticed.
 const MISTAKEN: [&str; 6] = [
     "zookeeper_connect",
     "cassandra_nodes",
@@ -25,7 +24,7 @@ const MISTAKEN: [&str; 6] = [
     "kafka_client_bootstrap_servers",
     "kafka_client_group_id",
 ];
-/// The one property of librdkafka whose name has `_` for itself.
+/// The one property of librdkafka with `_` in its name.
 const WITH_UNDERSCORE: &str = "log_level";
 
 /// One value from the environment.
@@ -35,17 +34,13 @@ pub(super) struct Override {
     pub(super) variable: String,
     /// The key, level by level.
     pub(super) path: Vec<String>,
-    /// The text `v = VALUE`, behind as many blanks as put it at a place of its own: behind the file's text and the
-    /// other variables', so that a span tells where a value comes from.
-    pub(super) text: String,
-    start: usize,
+    text: String,
 }
 
 impl Override {
-    /// The values that `environment` gives, placed behind a file of `length` bytes.
-    pub(super) fn all(environment: &Environment, length: usize) -> Result<Vec<Self>, UserError> {
+    /// The overrides in `environment`.
+    pub(super) fn all(environment: &Environment) -> Result<Vec<Self>, UserError> {
         let mut overrides: Vec<Self> = Vec::new();
-        let mut start = length + 1;
         for (variable, value) in environment.variables() {
             let Some(path) = path(variable)? else {
                 continue;
@@ -54,29 +49,26 @@ impl Override {
                 let what = format!("{variable} and {} set the same key", other.variable);
                 return Err(UserError::new(what, "unset one of them"));
             }
-            let value = value.to_str().ok_or_else(|| {
+            let text = value.to_str().ok_or_else(|| {
                 UserError::new(format!("{variable} is not UTF-8"), "correct or unset it")
             })?;
-            let text = format!("{:start$}v = {}", "", toml_value(value));
-            let end = text.len();
             overrides.push(Self {
                 variable: variable.to_owned(),
                 path,
-                text,
-                start,
+                text: text.to_owned(),
             });
-            start = end + 1;
         }
         Ok(overrides)
     }
 
-    /// Where its value stands.
-    pub(super) fn span(&self) -> Range<usize> {
-        self.start..self.text.len()
+    /// Its text as a TOML value, or else as a string.
+    pub(super) fn value(&self) -> Spanned<DeValue<'_>> {
+        let string = || DeValue::String(DeString::from(self.text.as_str()));
+        DeValue::parse(self.text.trim()).unwrap_or_else(|_| Spanned::new(0..0, string()))
     }
 }
 
-/// The key that `variable` sets; `None` if it is none of ours.
+/// The key that `variable` sets; `None` if it is not an override.
 fn path(variable: &str) -> Result<Option<Vec<String>>, UserError> {
     let Some(name) = variable.strip_prefix(PREFIX) else {
         return Ok(None);
@@ -88,8 +80,7 @@ fn path(variable: &str) -> Result<Option<Vec<String>>, UserError> {
             let help = format!("write {PREFIX}{}", with_levels(&name));
             return Err(UserError::new(what, help));
         }
-        let ours = TOP_LEVEL.contains(&name.as_str());
-        return Ok(ours.then(|| vec![name]));
+        return Ok(TOP_LEVEL.contains(&name.as_str()).then(|| vec![name]));
     }
     let mut levels: Vec<String> = name.split("__").map(str::to_owned).collect();
     if levels.iter().any(String::is_empty) {
@@ -113,15 +104,4 @@ fn with_levels(name: &str) -> String {
         None => name.replacen('_', "__", 1),
     };
     levels.to_uppercase()
-}
-
-/// `value` if it is one TOML value, else the same as a TOML string.
-fn toml_value(value: &str) -> String {
-    let document = format!("v = {value}");
-    let one = DeTable::parse(&document).is_ok_and(|table| table.get_ref().len() == 1);
-    if one && !value.trim().is_empty() {
-        value.to_owned()
-    } else {
-        toml::Value::String(value.to_owned()).to_string()
-    }
 }

@@ -1,63 +1,62 @@
-//! Properties of librdkafka that Stitch sets itself, so that no configuration may.
+//! The properties of librdkafka that Stitch sets itself, and that the configuration must not set.
 
 /// A property that correctness depends on.
 #[derive(Clone, Copy, Debug)]
-struct Ours {
-    /// Its name.
+struct Refused {
     name: &'static str,
-    /// Why the user cannot set it, and what to do instead.
+    /// Why the user cannot set it, and the help.
     reason: &'static str,
 }
 
-const READS_COMMITTED: &str = "processor and restorator must be given the same records, so all programs read committed \
-     ones only; leave the line out";
-const COMMITS_ARE_OURS: &str = "offsets are committed when their events are answered, never by the client by itself; \
-     leave the line out";
-const PLACES_ARE_OURS: &str = "where reading starts is kept in ZooKeeper, and a place that is gone is told, never \
-     replaced by another one; leave the line out (to count from other places, start a new namespace)";
-const REJECTS_ARE_KEPT: &str =
-    "a rejected record counts as copied once every replica in sync has it; leave the line out";
+const READS_COMMITTED: &str = "processor and restorator must read the same records, so every program reads only committed \
+     ones; leave the line out";
+const NO_AUTO_COMMIT: &str = "offsets are committed when their events are acknowledged, never automatically by the \
+     client; leave the line out";
+const NO_OFFSET_RESET: &str = "the start of reading is stored in ZooKeeper, and an offset that no longer exists is an \
+     error, never replaced by another; leave the line out (to count from other offsets, create a new namespace)";
+const ACKS_ALL: &str =
+    "a rejected record counts as copied once every in-sync replica has it; leave the line out";
 const NO_TRANSACTION: &str =
-    "rejected records are copied outside of transactions, each for itself; leave the line out";
+    "rejected records are copied one by one, without transactions; leave the line out";
 const NO_NEW_TOPIC: &str = "a topic whose name is misspelt would be created and read as an empty log; leave the line \
      out and create the topic";
 
-/// Every property that is ours, with the reason that is shown to whoever sets it.
-const OURS: &[Ours] = &[
-    ours("isolation.level", READS_COMMITTED),
-    ours("enable.auto.commit", COMMITS_ARE_OURS),
-    ours("auto.commit.enable", COMMITS_ARE_OURS),
-    ours("auto.commit.interval.ms", COMMITS_ARE_OURS),
-    ours("enable.auto.offset.store", COMMITS_ARE_OURS),
-    ours("offset.store.method", COMMITS_ARE_OURS),
-    ours("offset.store.path", COMMITS_ARE_OURS),
-    ours("auto.offset.reset", PLACES_ARE_OURS),
-    ours(
+/// The refused properties, with the reason that the error gives.
+const REFUSED: &[Refused] = &[
+    refused("isolation.level", READS_COMMITTED),
+    refused("enable.auto.commit", NO_AUTO_COMMIT),
+    refused("auto.commit.enable", NO_AUTO_COMMIT),
+    refused("auto.commit.interval.ms", NO_AUTO_COMMIT),
+    refused("enable.auto.offset.store", NO_AUTO_COMMIT),
+    refused("offset.store.method", NO_AUTO_COMMIT),
+    refused("offset.store.path", NO_AUTO_COMMIT),
+    refused("auto.offset.reset", NO_OFFSET_RESET),
+    refused(
         "enable.partition.eof",
-        "a restoration has to see the end of the log, so it is always on; leave the line out",
+        "a restoration has to detect the end of the log, so it is always on; leave the line out",
     ),
-    ours("acks", REJECTS_ARE_KEPT),
-    ours("request.required.acks", REJECTS_ARE_KEPT),
-    ours("enable.idempotence", REJECTS_ARE_KEPT),
-    ours("delivery.report.only.error", REJECTS_ARE_KEPT),
-    ours("transactional.id", NO_TRANSACTION),
-    ours("transaction.timeout.ms", NO_TRANSACTION),
-    ours("allow.auto.create.topics", NO_NEW_TOPIC),
-    ours(
+    refused("acks", ACKS_ALL),
+    refused("request.required.acks", ACKS_ALL),
+    refused("enable.idempotence", ACKS_ALL),
+    refused("delivery.report.only.error", ACKS_ALL),
+    refused("transactional.id", NO_TRANSACTION),
+    refused("transaction.timeout.ms", NO_TRANSACTION),
+    refused("allow.auto.create.topics", NO_NEW_TOPIC),
+    refused(
         "test.mock.num.brokers",
-        "it replaces the brokers by pretended ones; leave the line out",
+        "it replaces the brokers by simulated ones; leave the line out",
     ),
 ];
 
-const fn ours(name: &'static str, reason: &'static str) -> Ours {
-    Ours { name, reason }
+const fn refused(name: &'static str, reason: &'static str) -> Refused {
+    Refused { name, reason }
 }
 
-/// Why the user's `[kafka.client]` must not name this property; `None` if it is passed on.
+/// Why `[kafka.client]` must not set this property; `None` if it is passed on.
 #[must_use]
 pub fn refused_property(name: &str) -> Option<&'static str> {
-    let found = OURS.iter().find(|ours| ours.name == name)?;
-    Some(found.reason)
+    let refused = REFUSED.iter().find(|refused| refused.name == name)?;
+    Some(refused.reason)
 }
 
 #[cfg(test)]
@@ -65,19 +64,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_refusal_says_the_way_out_and_no_property_is_named_twice() {
-        for (at, ours) in OURS.iter().enumerate() {
-            assert!(ours.reason.contains("leave the line out"), "{}", ours.name);
+    fn every_refusal_has_help_and_no_property_is_listed_twice() {
+        for (at, refused) in REFUSED.iter().enumerate() {
             assert!(
-                OURS[at + 1..].iter().all(|other| other.name != ours.name),
+                refused.reason.contains("leave the line out"),
                 "{}",
-                ours.name
+                refused.name
+            );
+            assert!(
+                REFUSED[at + 1..]
+                    .iter()
+                    .all(|other| other.name != refused.name),
+                "{}",
+                refused.name
             );
         }
     }
 
     #[test]
-    fn properties_of_the_users_network_and_group_are_passed_on() {
+    fn properties_of_network_and_group_are_passed_on() {
         for name in [
             "bootstrap.servers",
             "group.id",

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 use crate::cell::Granularity;
@@ -8,7 +9,7 @@ mod documented;
 mod environment;
 mod wrong;
 
-/// The least that a file must have.
+/// A minimal configuration.
 const LEAST: &str = r#"
 namespace = "plays"
 [zookeeper]
@@ -32,7 +33,7 @@ fn parse(text: &str) -> Result<Config, crate::user_error::UserError> {
 }
 
 #[test]
-fn what_is_required_is_enough() {
+fn the_required_keys_are_enough() {
     let config = parse(LEAST).unwrap();
     assert_eq!(config.namespace, "plays");
     assert_eq!(config.kafka.group_id(), "stitch-plays");
@@ -45,7 +46,7 @@ fn what_is_required_is_enough() {
 }
 
 #[test]
-fn librdkafka_takes_texts_numbers_and_switches() {
+fn properties_may_be_strings_numbers_and_booleans() {
     let more = "[kafka.client]\n\"socket.keepalive.enable\" = true\n\"fetch.min.bytes\" = 7\n\"debug\" = \"cgrp\"";
     let config = parse(&LEAST.replace("[kafka.client]", more)).unwrap();
     assert_eq!(config.kafka.client["socket.keepalive.enable"], "true");
@@ -54,7 +55,7 @@ fn librdkafka_takes_texts_numbers_and_switches() {
 }
 
 #[test]
-fn a_short_session_of_kafka_shortens_the_default_of_the_stop() {
+fn a_short_kafka_session_shortens_the_default_stop_timeout() {
     let session = "[kafka.client]\n\"session.timeout.ms\" = 6000";
     let config = parse(&LEAST.replace("[kafka.client]", session)).unwrap();
     assert_eq!(config.processor.stop_timeout, Duration::from_secs(3));
@@ -65,13 +66,13 @@ fn a_short_session_of_kafka_shortens_the_default_of_the_stop() {
 }
 
 #[test]
-fn a_keyspace_is_named_as_cql_names_it_without_quotes() {
+fn a_keyspace_is_lower_case_as_in_unquoted_cql() {
     let config = parse(&LEAST.replace("\"stitch\"", "\"Stitch_2\"")).unwrap();
     assert_eq!(config.cassandra.keyspace, "stitch_2");
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named_with_the_ways_to_name_another() {
+fn a_missing_file_is_named_with_the_ways_to_name_another() {
     let failure = Config::load(Some(Path::new("/no/such.toml")), &Environment::default());
     let failure = failure.unwrap_err();
     assert!(failure.message.contains("/no/such.toml"), "{failure}");

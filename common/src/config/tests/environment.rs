@@ -52,7 +52,7 @@ fn the_counters_can_be_set_as_a_whole() {
 }
 
 #[test]
-fn variables_of_others_are_let_be() {
+fn variables_of_other_programs_are_ignored() {
     let config = with(&[
         ("STITCH_LOG", "debug"),
         ("STITCH_ZOOKEEPER_PORT", "2181"),
@@ -62,7 +62,7 @@ fn variables_of_others_are_let_be() {
 }
 
 #[test]
-fn a_wrong_variable_is_named() {
+fn an_invalid_variable_is_named() {
     for (variable, value, problem) in [
         ("STITCH_KAFKA__TOPPIC", "events", "toppic"),
         ("STITCH_CASANDRA__NODES", "[\"a:1\"]", "casandra"),

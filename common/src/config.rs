@@ -75,15 +75,17 @@ impl Config {
 }
 
 fn namespace(root: &mut Section<'_>) -> Result<String, UserError> {
-    let Given { value: name, place } =
-        root.required::<String>("namespace", "namespace = \"plays\"")?;
+    let Given {
+        value: name,
+        source,
+    } = root.required::<String>("namespace", "namespace = \"plays\"")?;
     let plain = !name.contains(|c: char| c == '/' || c.is_control());
     if plain && !matches!(name.trim(), "" | "." | "..") && name.len() <= 200 {
         return Ok(name);
     }
     let what = " cannot be the name of a ZooKeeper node";
     let help = "give it a short name without slash, for example namespace = \"plays\"";
-    Err(root.wrong("namespace", place, what, help))
+    Err(root.wrong("namespace", source, what, help))
 }
 
 #[cfg(test)]

@@ -142,8 +142,8 @@ impl Decoder {
     fn try_decode(&self, value: Option<&[u8]>) -> Result<Option<Event>, Rejection> {
         let bytes = value.ok_or(Rejection::NoValue)?;
         let text = std::str::from_utf8(bytes).map_err(|_| Rejection::NotUtf8)?;
-        let found = self.attributes_of(text)?;
-        let Some(event_type) = found[Self::TYPE].and_then(string) else {
+        let values = self.attributes_of(text)?;
+        let Some(event_type) = values[Self::TYPE].and_then(string) else {
             return Ok(None);
         };
         let mut listed = self
@@ -156,18 +156,18 @@ impl Decoder {
             return Ok(None);
         }
         let name = |slot: usize| self.attributes[slot].clone();
-        let time = found[Self::TIME]
+        let time = values[Self::TIME]
             .and_then(time)
             .ok_or_else(|| Rejection::Time(name(Self::TIME)))?;
         let mut increments = Vec::with_capacity(self.counters.len());
         for (definition, counter) in listed {
-            let key = found[counter.key]
+            let key = values[counter.key]
                 .and_then(key)
                 .ok_or_else(|| Rejection::Key(name(counter.key)))?;
             let amount = match counter.amount {
                 CompiledAmount::Fixed(amount) => amount,
                 CompiledAmount::Attribute(slot) => Amount(
-                    found[slot]
+                    values[slot]
                         .and_then(integer)
                         .ok_or_else(|| Rejection::Amount(name(slot)))?,
                 ),
@@ -190,11 +190,11 @@ impl Decoder {
     fn attributes_of<'a>(&self, text: &'a str) -> Result<Vec<Option<&'a str>>, Rejection> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let wanted = Wanted(&self.attributes);
-        let found = deserializer.deserialize_map(wanted).and_then(|found| {
+        let values = deserializer.deserialize_map(wanted).and_then(|values| {
             deserializer.end()?;
-            Ok(found)
+            Ok(values)
         });
-        found.map_err(|error| match serde_json::from_str::<IgnoredAny>(text) {
+        values.map_err(|error| match serde_json::from_str::<IgnoredAny>(text) {
             Ok(_) if !text.trim_start().starts_with('{') => Rejection::NotAnObject,
             Ok(_) | Err(_) => Rejection::NotJson(error.to_string()),
         })
@@ -211,14 +211,14 @@ impl<'de> Visitor<'de> for Wanted<'_> {
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-        let mut found = vec![None; self.0.len()];
+        let mut values = vec![None; self.0.len()];
         while let Some(name) = map.next_key_seed(CowStr)? {
             match self.0.iter().position(|wanted| *wanted == *name) {
-                Some(slot) => found[slot] = Some(map.next_value::<&'de RawValue>()?.get()),
+                Some(slot) => values[slot] = Some(map.next_value::<&'de RawValue>()?.get()),
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(found)
+        Ok(values)
     }
 }
 

@@ -150,7 +150,7 @@ impl<C: Clock> ScyllaNodes<C> {
         if addresses.is_empty() {
             for node in &self.cassandra.nodes {
                 match tokio::net::lookup_host(node).await {
-                    Ok(found) => addresses.extend(found),
+                    Ok(resolved) => addresses.extend(resolved),
                     Err(error) => tracing::warn!(node, %error, "a configured node has no address"),
                 }
             }

@@ -28,12 +28,12 @@ pub(super) async fn counter(
     cells: Reading<'_>,
     level: Level,
 ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
-    let mut found = Vec::new();
+    let mut result = Vec::new();
     match cells {
         Reading::Whole => {
             let key = (&*counter.name.0, &*counter.key.0);
             pages(session, statements.whole(level), counter, key, |cell| {
-                found.push(cell)
+                result.push(cell)
             })
             .await?;
         }
@@ -42,7 +42,7 @@ pub(super) async fn counter(
             let key = (&*counter.name.0, &*counter.key.0);
             let keep = |cell: (CellSlot, Count)| {
                 if wanted.contains(&cell.0) {
-                    found.push(cell);
+                    result.push(cell);
                 }
             };
             pages(session, statements.whole(level), counter, key, keep).await?;
@@ -55,11 +55,14 @@ pub(super) async fn counter(
                     .collect();
                 let values = (&*counter.name.0, &*counter.key.0, named);
                 let statement = statements.cells(level);
-                pages(session, statement, counter, values, |cell| found.push(cell)).await?;
+                pages(session, statement, counter, values, |cell| {
+                    result.push(cell)
+                })
+                .await?;
             }
         }
     }
-    Ok(found)
+    Ok(result)
 }
 
 pub(super) async fn pages(

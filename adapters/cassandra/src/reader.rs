@@ -104,14 +104,14 @@ impl ScyllaReader {
             _ => single.chunks(NAMED_CELLS_MAX).map(Request::named).collect(),
         };
         requests.extend(several.into_iter().map(|span| Request::Span(*span)));
-        let mut found = Vec::new();
+        let mut cells = Vec::new();
         for together in requests.chunks(REQUESTS_AT_ONCE) {
             let reads = together.iter().map(|request| self.query(counter, request));
-            for cells in try_join_all(reads).await? {
-                found.extend(cells);
+            for answer in try_join_all(reads).await? {
+                cells.extend(answer);
             }
         }
-        Ok(found)
+        Ok(cells)
     }
 
     async fn query(
@@ -120,8 +120,8 @@ impl ScyllaReader {
         request: &Request,
     ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
         let (name, key) = (&*counter.name.0, &*counter.key.0);
-        let mut found = Vec::new();
-        let take = |cell| found.push(cell);
+        let mut result = Vec::new();
+        let take = |cell| result.push(cell);
         match request {
             Request::One(BucketSpan {
                 granularity, first, ..
@@ -139,7 +139,7 @@ impl ScyllaReader {
                 read::pages(&self.session, &self.span, counter, values, take).await?;
             }
         }
-        Ok(found)
+        Ok(result)
     }
 }
 

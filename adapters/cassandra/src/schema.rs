@@ -163,14 +163,14 @@ mod tests {
 
     #[test]
     fn differences_of_type_position_order_and_missing_or_extra_columns_are_each_listed() {
-        let mut found = columns();
-        found.get_mut("bucket").unwrap().cql_type = "date".to_owned();
-        found.get_mut("key").unwrap().position = 0;
-        found.get_mut("granularity").unwrap().order = "desc".to_owned();
-        let value = found.remove("value").unwrap();
-        found.insert("total".to_owned(), value);
+        let mut actual = columns();
+        actual.get_mut("bucket").unwrap().cql_type = "date".to_owned();
+        actual.get_mut("key").unwrap().position = 0;
+        actual.get_mut("granularity").unwrap().order = "desc".to_owned();
+        let value = actual.remove("value").unwrap();
+        actual.insert("total".to_owned(), value);
         assert_eq!(
-            differences(&found),
+            differences(&actual),
             [
                 "column \"bucket\": wanted timestamp clustering 1 asc, in the table date clustering 1 asc",
                 "column \"granularity\": wanted text clustering 0 asc, in the table text clustering 0 desc",

@@ -167,9 +167,9 @@ impl Schema {
 
     async fn ensure_keyspace(&self, wanted: Option<&Replication>) -> Result<(), SchemaError> {
         let keyspace = &self.cassandra.keyspace;
-        let found = self.replication().await?;
-        let difference = match (&found, wanted) {
-            (Some(found), Some(wanted)) => wanted.difference(found),
+        let existing = self.replication().await?;
+        let difference = match (&existing, wanted) {
+            (Some(existing), Some(wanted)) => wanted.difference(existing),
             (Some(_) | None, None) | (None, Some(_)) => None,
         };
         if let Some(difference) = difference {
@@ -178,7 +178,7 @@ impl Schema {
                 differences: vec![difference],
             });
         }
-        if found.is_some() {
+        if existing.is_some() {
             return Ok(());
         }
         match wanted {
@@ -224,13 +224,13 @@ pub(super) async fn check(
     if replication(session, keyspace).await?.is_none() {
         return Err(keyspace_missing(session, keyspace).await?);
     }
-    let found: Option<(Uuid, Option<String>)> = row(
+    let existing: Option<(Uuid, Option<String>)> = row(
         session,
         "SELECT id, comment FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?",
         (keyspace, TABLE),
     )
     .await?;
-    let Some((id, comment)) = found else {
+    let Some((id, comment)) = existing else {
         return Err(SchemaError::TableMissing(table));
     };
     let differences = schema::differences(&columns(session, keyspace).await?);
@@ -256,21 +256,21 @@ async fn replication(
     session: &Session,
     keyspace: &str,
 ) -> Result<Option<BTreeMap<String, String>>, StoreError> {
-    let found: Option<(HashMap<String, String>,)> = row(
+    let existing: Option<(HashMap<String, String>,)> = row(
         session,
         "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?",
         (keyspace,),
     )
     .await?;
-    Ok(found.map(|(replication,)| replication.into_iter().collect()))
+    Ok(existing.map(|(replication,)| replication.into_iter().collect()))
 }
 
 async fn datacenters(session: &Session) -> Result<Datacenters, StoreError> {
     let mut datacenters = Datacenters::new();
     for table in ["system.local", "system.peers"] {
-        let found: Vec<(String,)> =
+        let existing: Vec<(String,)> =
             rows(session, format!("SELECT data_center FROM {table}"), ()).await?;
-        for (name,) in found {
+        for (name,) in existing {
             *datacenters.entry(name).or_default() += 1;
         }
     }
@@ -281,7 +281,7 @@ async fn columns(
     session: &Session,
     keyspace: &str,
 ) -> Result<BTreeMap<String, Column>, StoreError> {
-    let found: Vec<(String, String, String, i32, String)> = rows(
+    let existing: Vec<(String, String, String, i32, String)> = rows(
         session,
         "SELECT column_name, type, kind, position, clustering_order FROM system_schema.columns \
          WHERE keyspace_name = ? AND table_name = ?",
@@ -297,7 +297,7 @@ async fn columns(
         };
         (name, column)
     };
-    Ok(found.into_iter().map(column).collect())
+    Ok(existing.into_iter().map(column).collect())
 }
 
 async fn row<R>(

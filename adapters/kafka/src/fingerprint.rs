@@ -44,7 +44,7 @@ pub(super) fn first_records(
         consumer,
         topic,
         open: BTreeSet::new(),
-        found: BTreeMap::new(),
+        fingerprints: BTreeMap::new(),
     };
     loop {
         while reader.open.len() < PARTITIONS_AT_ONCE
@@ -55,7 +55,7 @@ pub(super) fn first_records(
                 .map_err(|error| log_error(&doing, &error))?;
         }
         if reader.open.is_empty() {
-            return Ok(reader.found);
+            return Ok(reader.fingerprints);
         }
         reader.read_one(&doing)?;
     }
@@ -66,7 +66,7 @@ struct FirstRecordReader<'a> {
     consumer: BaseConsumer<Context>,
     topic: &'a str,
     open: BTreeSet<Partition>,
-    found: BTreeMap<Partition, Fingerprint>,
+    fingerprints: BTreeMap<Partition, Fingerprint>,
 }
 
 impl FirstRecordReader<'_> {
@@ -98,7 +98,7 @@ impl FirstRecordReader<'_> {
                 Some(Ok(message)) => {
                     let partition = Partition(message.partition());
                     if self.open.contains(&partition) {
-                        self.found.insert(partition, fingerprint(&message));
+                        self.fingerprints.insert(partition, fingerprint(&message));
                     }
                     partition
                 }

@@ -55,14 +55,14 @@ fn counters(root: &mut Section<'_>) -> Result<Vec<CounterDefinition>, UserError>
     if given.value.is_empty() {
         return Err(root.wrong(
             "counter",
-            given.place,
+            given.source,
             " is empty",
             format!("add {example}"),
         ));
     }
     let mut counters = BTreeMap::<CounterName, CounterDefinition>::new();
     for section in given.value {
-        let place = section.place;
+        let source = section.source;
         let counter = Counter::read(section)?;
         let definition = CounterDefinition {
             name: CounterName(counter.name.as_str().into()),
@@ -77,7 +77,7 @@ fn counters(root: &mut Section<'_>) -> Result<Vec<CounterDefinition>, UserError>
         {
             let subject = format!("counter \"{}\"", counter.name);
             let help = "give every counter a name of its own, or merge the two";
-            return Err(root.error(&subject, place, " is defined twice", help));
+            return Err(root.error(&subject, source, " is defined twice", help));
         }
     }
     Ok(counters.into_values().collect())
@@ -85,10 +85,10 @@ fn counters(root: &mut Section<'_>) -> Result<Vec<CounterDefinition>, UserError>
 
 impl Section<'_> {
     fn range_bits(&mut self, key: &str) -> Result<RangeBits, UserError> {
-        let place = self
+        let source = self
             .entries
             .get(key)
-            .map_or(self.place, |entry| entry.place);
+            .map_or(self.source, |entry| entry.source);
         let bits = self
             .value::<i64>(key)?
             .map_or(BITS_DEFAULT.into(), |given| given.value);
@@ -96,19 +96,19 @@ impl Section<'_> {
         valid.ok_or_else(|| {
             let what = format!(" = {bits} is not within 0 and {}", RangeBits::MAX);
             let help = format!("the default is {BITS_DEFAULT}, which makes 64 ranges");
-            self.wrong(key, place, &what, help)
+            self.wrong(key, source, &what, help)
         })
     }
 
     fn counter_name(&mut self, key: &str, example: &str) -> Result<String, UserError> {
-        let place = self
+        let source = self
             .entries
             .get(key)
-            .map_or(self.place, |entry| entry.place);
+            .map_or(self.source, |entry| entry.source);
         let name = self.text(key, example)?;
         if name.len() > NAME_BYTES_MAX {
             let what = format!(" is longer than {NAME_BYTES_MAX} bytes");
-            return Err(self.wrong(key, place, &what, "choose a shorter one"));
+            return Err(self.wrong(key, source, &what, "choose a shorter one"));
         }
         Ok(name)
     }
@@ -116,7 +116,7 @@ impl Section<'_> {
     fn event_types(&mut self, key: &str, example: &str) -> Result<Vec<String>, UserError> {
         let Given {
             value: types,
-            place,
+            source,
         } = self.required::<Vec<String>>(key, example)?;
         let problem = if types.is_empty() {
             " is empty"
@@ -126,13 +126,13 @@ impl Section<'_> {
             return Ok(types);
         };
         let help = format!("name the event types that increment the counter: {example}");
-        Err(self.wrong(key, place, problem, help))
+        Err(self.wrong(key, source, problem, help))
     }
 
     fn granularities(&mut self, key: &str) -> Result<Vec<Granularity>, UserError> {
         let Some(Given {
             value: names,
-            place,
+            source,
         }) = self.value::<Vec<Spanned<String>>>(key)?
         else {
             return Ok(Granularity::EVERY.to_vec());
@@ -140,12 +140,12 @@ impl Section<'_> {
         let known: Vec<_> = Granularity::EVERY.iter().map(|g| g.name()).collect();
         let help = format!("use some of {}", known.join(", "));
         if names.is_empty() {
-            return Err(self.wrong(key, place, " is empty", help));
+            return Err(self.wrong(key, source, " is empty", help));
         }
         let granularity = |name: &Spanned<String>| {
             Granularity::from_name(name.get_ref()).ok_or_else(|| {
                 let what = format!(": there is no granularity \"{}\"", name.get_ref());
-                self.wrong(key, place.of_part(name), &what, help.clone())
+                self.wrong(key, source.of_part(name), &what, help.clone())
             })
         };
         names.iter().map(granularity).collect()
@@ -169,7 +169,7 @@ impl Section<'_> {
                 let what = " has both amount and amount_from";
                 let help =
                     "keep amount for a fixed amount, or amount_from for an attribute that holds it";
-                Err(self.error(&subject, self.place, what, help))
+                Err(self.error(&subject, self.source, what, help))
             }
         }
     }

@@ -16,7 +16,7 @@ pub(super) struct Document<'a> {
 
 /// The origin of a value or of a section.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Place<'a> {
+pub(super) enum Source<'a> {
     /// The file as a whole.
     File,
     /// This byte of the file.
@@ -31,7 +31,7 @@ pub(super) type Entries<'a> = BTreeMap<String, Entry<'a>>;
 /// The value of a key.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
-    pub(super) place: Place<'a>,
+    pub(super) source: Source<'a>,
     pub(super) value: Value<'a>,
 }
 
@@ -42,8 +42,8 @@ pub(super) enum Value<'a> {
     Leaf(Spanned<DeValue<'a>>),
 }
 
-impl<'a> Place<'a> {
-    /// The place of a part of the value at this place.
+impl<'a> Source<'a> {
+    /// The source of a part of the value from this source.
     pub(super) fn of_part<T>(self, part: &Spanned<T>) -> Self {
         match self {
             Self::Variable(variable) => Self::Variable(variable),
@@ -63,15 +63,18 @@ impl<'a> Document<'a> {
         let table = DeTable::parse(text).map_err(|error| {
             let offset = error
                 .span()
-                .map_or(Place::File, |span| Place::Offset(span.start));
-            let place = document.show(offset);
+                .map_or(Source::File, |span| Source::Offset(span.start));
+            let source = document.show(offset);
             let help = "correct it; deploy/stitch.toml is an annotated example";
-            UserError::new(format!("{place}: no valid TOML: {}", error.message()), help)
+            UserError::new(
+                format!("{source}: no valid TOML: {}", error.message()),
+                help,
+            )
         })?;
-        let mut entries = entries(table.into_inner(), Place::File);
+        let mut entries = entries(table.into_inner(), Source::File);
         for one in overrides {
-            let place = Place::Variable(&one.variable);
-            insert(&mut entries, &one.path, Entry::new(one.value(), place)).map_err(|what| {
+            let source = Source::Variable(&one.variable);
+            insert(&mut entries, &one.path, Entry::new(one.value(), source)).map_err(|what| {
                 let help = format!("correct or unset {}", one.variable);
                 UserError::new(format!("{}: {what}", one.variable), help)
             })?;
@@ -80,11 +83,11 @@ impl<'a> Document<'a> {
     }
 
     /// File and line, or the variable.
-    pub(super) fn show(&self, place: Place<'_>) -> String {
-        match place {
-            Place::Variable(variable) => variable.to_owned(),
-            Place::File => self.name.to_owned(),
-            Place::Offset(offset) => {
+    pub(super) fn show(&self, source: Source<'_>) -> String {
+        match source {
+            Source::Variable(variable) => variable.to_owned(),
+            Source::File => self.name.to_owned(),
+            Source::Offset(offset) => {
                 let before = self.text.as_bytes().iter().take(offset);
                 let line = before.filter(|byte| **byte == b'\n').count() + 1;
                 format!("{}, line {line}", self.name)
@@ -94,23 +97,23 @@ impl<'a> Document<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// The entry for `value`, which is a part of what is at `place`.
-    pub(super) fn new(value: Spanned<DeValue<'a>>, place: Place<'a>) -> Self {
-        let place = place.of_part(&value);
+    /// The entry for `value`, which is part of a value from `source`.
+    pub(super) fn new(value: Spanned<DeValue<'a>>, source: Source<'a>) -> Self {
+        let source = source.of_part(&value);
         let span = value.span();
         let inner = value.into_inner();
         let value = if let DeValue::Table(table) = inner {
-            Value::Section(entries(table, place))
+            Value::Section(entries(table, source))
         } else {
             Value::Leaf(Spanned::new(span, inner))
         };
-        Self { place, value }
+        Self { source, value }
     }
 }
 
-fn entries<'a>(table: DeTable<'a>, place: Place<'a>) -> Entries<'a> {
+fn entries<'a>(table: DeTable<'a>, source: Source<'a>) -> Entries<'a> {
     let entry =
-        |(key, value): (Spanned<_>, _)| (String::from(key.into_inner()), Entry::new(value, place));
+        |(key, value): (Spanned<_>, _)| (String::from(key.into_inner()), Entry::new(value, source));
     table.into_iter().map(entry).collect()
 }
 
@@ -124,7 +127,7 @@ fn insert<'a>(entries: &mut Entries<'a>, path: &[String], entry: Entry<'a>) -> R
         return Ok(());
     }
     let section = entries.entry(key.clone()).or_insert_with(|| Entry {
-        place: entry.place,
+        source: entry.source,
         value: Value::Section(Entries::new()),
     });
     match &mut section.value {

@@ -202,13 +202,13 @@ impl Section<'_> {
         other: &str,
         help: &str,
     ) -> Result<Duration, UserError> {
-        let place = self.entries.get(key).map(|entry| entry.place);
+        let source = self.entries.get(key).map(|entry| entry.source);
         let half_ms = u64::try_from(limit.as_millis() / 2).unwrap_or(u64::MAX);
         let timeout = self.milliseconds(key, default_ms.min(half_ms), 1)?;
-        match place {
-            Some(place) if timeout >= limit => {
+        match source {
+            Some(source) if timeout >= limit => {
                 let what = format!(" = {} is not below {other}", timeout.as_millis());
-                Err(self.wrong(key, place, &what, help))
+                Err(self.wrong(key, source, &what, help))
             }
             Some(_) | None => Ok(timeout),
         }
@@ -224,15 +224,15 @@ impl Section<'_> {
 
     /// An IP address and a port.
     fn listen(&mut self, key: &str, default: &str, example: &str) -> Result<SocketAddr, UserError> {
-        let (text, place) = match self.value::<String>(key)? {
-            Some(Given { value, place }) => (value, place),
-            None => (default.to_owned(), self.place),
+        let (text, source) = match self.value::<String>(key)? {
+            Some(Given { value, source }) => (value, source),
+            None => (default.to_owned(), self.source),
         };
         text.parse().map_err(|_| {
             let what = format!(" = \"{text}\" is not an IP address and a port");
             let help =
                 format!("write it like {key} = \"{example}\"; port 0 lets the system choose");
-            self.wrong(key, place, &what, help)
+            self.wrong(key, source, &what, help)
         })
     }
 
@@ -242,12 +242,12 @@ impl Section<'_> {
         key: &str,
         check: fn(&str) -> Result<(), Wrong>,
     ) -> Result<Vec<String>, UserError> {
-        let Some(Given { value, place }) = self.value::<Vec<Spanned<String>>>(key)? else {
+        let Some(Given { value, source }) = self.value::<Vec<Spanned<String>>>(key)? else {
             return Ok(Vec::new());
         };
         let entry = |entry: Spanned<String>| match check(entry.get_ref()) {
             Ok(()) => Ok(entry.into_inner()),
-            Err((what, help)) => Err(self.wrong(key, place.of_part(&entry), what, help)),
+            Err((what, help)) => Err(self.wrong(key, source.of_part(&entry), what, help)),
         };
         value.into_iter().map(entry).collect()
     }

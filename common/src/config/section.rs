@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::document::{Document, Entries, Entry, Place, Value};
+use super::document::{Document, Entries, Entry, Source, Value};
 use crate::user_error::UserError;
 
 /// The longest wait that can be configured: a longer one is a mistake in the unit.
@@ -52,14 +52,14 @@ pub(super) struct Section<'a> {
     document: &'a Document<'a>,
     /// With the sections around it, as in `kafka.client`; empty for the root.
     name: String,
-    pub(super) place: Place<'a>,
+    pub(super) source: Source<'a>,
     pub(super) entries: Entries<'a>,
 }
 
 /// A configured value.
 pub(super) struct Given<'a, T> {
     pub(super) value: T,
-    pub(super) place: Place<'a>,
+    pub(super) source: Source<'a>,
 }
 
 impl<'a> Section<'a> {
@@ -67,18 +67,18 @@ impl<'a> Section<'a> {
         Self {
             document,
             name: String::new(),
-            place: Place::File,
+            source: Source::File,
             entries,
         }
     }
 
     /// The section `key` of this one; an empty one, if it is missing.
     pub(super) fn section(&mut self, key: &str) -> Result<Self, UserError> {
-        let (place, entries) = match self.entries.remove(key) {
-            None => (Place::File, Entries::new()),
+        let (source, entries) = match self.entries.remove(key) {
+            None => (Source::File, Entries::new()),
             Some(entry) => self.entries_of(key, entry)?,
         };
-        Ok(self.inner(key, place, entries))
+        Ok(self.inner(key, source, entries))
     }
 
     /// The array of sections `key`, if it is configured.
@@ -86,30 +86,30 @@ impl<'a> Section<'a> {
         &mut self,
         key: &str,
     ) -> Result<Option<Given<'a, Vec<Self>>>, UserError> {
-        let Some(Entry { place, value }) = self.entries.remove(key) else {
+        let Some(Entry { source, value }) = self.entries.remove(key) else {
             return Ok(None);
         };
         if let Value::Leaf(leaf) = value
             && let DeValue::Array(items) = leaf.into_inner()
         {
             let section = |item| {
-                let (place, entries) = self.entries_of(key, Entry::new(item, place))?;
-                Ok(self.inner(key, place, entries))
+                let (source, entries) = self.entries_of(key, Entry::new(item, source))?;
+                Ok(self.inner(key, source, entries))
             };
             let value = items
                 .into_iter()
                 .map(section)
                 .collect::<Result<_, UserError>>()?;
-            return Ok(Some(Given { value, place }));
+            return Ok(Some(Given { value, source }));
         }
-        Err(self.mistyped(key, place, ": invalid type: expected an array of sections"))
+        Err(self.mistyped(key, source, ": invalid type: expected an array of sections"))
     }
 
-    fn inner(&self, key: &str, place: Place<'a>, entries: Entries<'a>) -> Self {
+    fn inner(&self, key: &str, source: Source<'a>, entries: Entries<'a>) -> Self {
         Self {
             document: self.document,
             name: self.path(key),
-            place,
+            source,
             entries,
         }
     }
@@ -118,11 +118,11 @@ impl<'a> Section<'a> {
         &self,
         key: &str,
         entry: Entry<'a>,
-    ) -> Result<(Place<'a>, Entries<'a>), UserError> {
+    ) -> Result<(Source<'a>, Entries<'a>), UserError> {
         match entry.value {
-            Value::Section(entries) => Ok((entry.place, entries)),
+            Value::Section(entries) => Ok((entry.source, entries)),
             Value::Leaf(_) => {
-                Err(self.mistyped(key, entry.place, ": invalid type: expected a section"))
+                Err(self.mistyped(key, entry.source, ": invalid type: expected a section"))
             }
         }
     }
@@ -138,7 +138,7 @@ impl<'a> Section<'a> {
         };
         let expected = keys.join("`, `");
         let what = format!(": unknown field, expected one of `{expected}`");
-        Err(self.mistyped(key, entry.place, &what))
+        Err(self.mistyped(key, entry.source, &what))
     }
 
     /// The name of `key` with the sections around it.
@@ -149,38 +149,38 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// An error about the value of `key` at `place`; `what` continues the sentence that starts with the key.
+    /// An error about the value of `key` from `source`; `what` continues the sentence that starts with the key.
     pub(super) fn wrong(
         &self,
         key: &str,
-        place: Place<'_>,
+        source: Source<'_>,
         what: &str,
         help: impl Into<String>,
     ) -> UserError {
-        self.error(&self.path(key), place, what, help)
+        self.error(&self.path(key), source, what, help)
     }
 
     /// As [`Section::wrong`], for a subject that is not a key.
     pub(super) fn error(
         &self,
         subject: &str,
-        place: Place<'_>,
+        source: Source<'_>,
         what: &str,
         help: impl Into<String>,
     ) -> UserError {
-        let place = self.document.show(place);
-        UserError::new(format!("{place}: {subject}{what}"), help.into())
+        let source = self.document.show(source);
+        UserError::new(format!("{source}: {subject}{what}"), help.into())
     }
 
     /// An error about an unknown key or a value of another type.
-    fn mistyped(&self, key: &str, place: Place<'_>, what: &str) -> UserError {
-        let correct = match place {
-            Place::Variable(variable) => format!("correct or unset {variable}"),
-            Place::File | Place::Offset(_) => "correct the key or its value".to_owned(),
+    fn mistyped(&self, key: &str, source: Source<'_>, what: &str) -> UserError {
+        let correct = match source {
+            Source::Variable(variable) => format!("correct or unset {variable}"),
+            Source::File | Source::Offset(_) => "correct the key or its value".to_owned(),
         };
         self.wrong(
             key,
-            place,
+            source,
             what,
             format!("{correct}; deploy/stitch.toml shows every key"),
         )
@@ -192,7 +192,7 @@ impl<'a> Section<'a> {
             "" => format!("add {example}"),
             name => format!("add {example} to [{name}]"),
         };
-        self.wrong(key, self.place, " is missing", help)
+        self.wrong(key, self.source, " is missing", help)
     }
 
     pub(super) fn deserialize<T: DeserializeOwned>(
@@ -206,7 +206,7 @@ impl<'a> Section<'a> {
             Value::Section(_) => Spanned::new(0..0, DeValue::Table(DeTable::new())),
         };
         T::deserialize(ValueDeserializer::from(leaf))
-            .map_err(|error| self.mistyped(key, entry.place, &format!(": {}", error.message())))
+            .map_err(|error| self.mistyped(key, entry.source, &format!(": {}", error.message())))
     }
 
     /// The value of `key`, if it is configured.
@@ -217,9 +217,9 @@ impl<'a> Section<'a> {
         let Some(entry) = self.entries.remove(key) else {
             return Ok(None);
         };
-        let place = entry.place;
+        let source = entry.source;
         let value = self.deserialize(key, entry)?;
-        Ok(Some(Given { value, place }))
+        Ok(Some(Given { value, source }))
     }
 
     pub(super) fn required<T: DeserializeOwned>(
@@ -238,7 +238,7 @@ impl<'a> Section<'a> {
     ) -> Result<Option<String>, UserError> {
         match self.value::<String>(key)? {
             Some(given) if given.value.trim().is_empty() => {
-                Err(self.wrong(key, given.place, " is empty", format!("write {example}")))
+                Err(self.wrong(key, given.source, " is empty", format!("write {example}")))
             }
             given => Ok(given.map(|given| given.value)),
         }
@@ -282,7 +282,7 @@ impl<'a> Section<'a> {
         default: u64,
         allowed: RangeInclusive<u64>,
     ) -> Result<u64, UserError> {
-        let Some(Given { value, place }) = self.value(key)? else {
+        let Some(Given { value, source }) = self.value(key)? else {
             return Ok(default);
         };
         if allowed.contains(&value) {
@@ -290,7 +290,7 @@ impl<'a> Section<'a> {
         }
         let (least, most) = allowed.into_inner();
         let what = format!(" = {value} is not within {least} and {most}");
-        Err(self.wrong(key, place, &what, format!("the default is {default}")))
+        Err(self.wrong(key, source, &what, format!("the default is {default}")))
     }
 
     /// A number of things within bounds.
@@ -341,7 +341,7 @@ impl<'a> Section<'a> {
         kind: &str,
         names: &[(T, &str)],
     ) -> Result<T, UserError> {
-        let Some(Given { value, place }) = self.value::<String>(key)? else {
+        let Some(Given { value, source }) = self.value::<String>(key)? else {
             return Ok(default);
         };
         let name = value.to_ascii_uppercase();
@@ -351,7 +351,7 @@ impl<'a> Section<'a> {
             let what = format!(" = \"{value}\" is no {kind}");
             self.wrong(
                 key,
-                place,
+                source,
                 &what,
                 format!("use one of {}", known.join(", ")),
             )

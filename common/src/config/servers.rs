@@ -146,7 +146,7 @@ impl Section<'_> {
         let given = self.required::<Vec<String>>(key, example)?;
         if given.value.is_empty() {
             let help = format!("name at least one node: {example}");
-            return Err(self.wrong(key, given.place, " is empty", help));
+            return Err(self.wrong(key, given.source, " is empty", help));
         }
         self.check_addresses(key, &given, given.value.iter().map(String::as_str), example)?;
         Ok(given.value)
@@ -170,14 +170,17 @@ impl Section<'_> {
             None => Ok(()),
             Some(server) => {
                 let what = format!(": \"{server}\" is not host:port");
-                Err(self.wrong(key, given.place, &what, format!("write it like {example}")))
+                Err(self.wrong(key, given.source, &what, format!("write it like {example}")))
             }
         }
     }
 
     /// The name of a keyspace as CQL takes it without quotes, where case does not matter.
     fn keyspace(&mut self, key: &str, example: &str) -> Result<String, UserError> {
-        let Given { value: name, place } = self.required::<String>(key, example)?;
+        let Given {
+            value: name,
+            source,
+        } = self.required::<String>(key, example)?;
         let valid = name.starts_with(|c: char| c.is_ascii_alphabetic())
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
             && name.len() <= 48;
@@ -186,13 +189,16 @@ impl Section<'_> {
         }
         let what = format!(" = \"{name}\" is not the name of a keyspace");
         let help = "use a letter, then letters, digits and underscores, at most 48 in all";
-        Err(self.wrong(key, place, &what, help))
+        Err(self.wrong(key, source, &what, help))
     }
 
     /// The name of a topic, with room for the suffix `.rejected`.
     fn topic(&mut self, key: &str, example: &str) -> Result<String, UserError> {
         const LENGTH_MAX: usize = 249 - ".rejected".len();
-        let Given { value: name, place } = self.required::<String>(key, example)?;
+        let Given {
+            value: name,
+            source,
+        } = self.required::<String>(key, example)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let valid = name.chars().all(plain) && !matches!(name.as_str(), "" | "." | "..");
         if valid && name.len() <= LENGTH_MAX {
@@ -200,7 +206,7 @@ impl Section<'_> {
         }
         let what = format!(" = \"{name}\" is not the name of a topic");
         let help = format!("use letters, digits, '.', '_' and '-', at most {LENGTH_MAX} in all");
-        Err(self.wrong(key, place, &what, help))
+        Err(self.wrong(key, source, &what, help))
     }
 
     /// Properties of librdkafka, except those that correctness depends on: Stitch sets these itself.
@@ -210,7 +216,7 @@ impl Section<'_> {
         for (name, entry) in std::mem::take(&mut section.entries) {
             if let Some(reason) = refused_property(&name) {
                 let what = " is set by Stitch itself";
-                return Err(section.wrong(&name, entry.place, what, reason));
+                return Err(section.wrong(&name, entry.source, what, reason));
             }
             let value = match section.deserialize(&name, entry)? {
                 Property::Text(text) => text,

@@ -138,9 +138,9 @@ pub(super) fn merge(
     let mut ring: BTreeMap<NodeId, NodeState> = BTreeMap::new();
     for view in views {
         for state in &view.nodes {
-            let known = ring.entry(state.node.id).or_insert_with(|| state.clone());
-            if known.tokens.is_empty() || state.node.id == view.observer {
-                known.tokens.clone_from(&state.tokens);
+            let entry = ring.entry(state.node.id).or_insert_with(|| state.clone());
+            if entry.tokens.is_empty() || state.node.id == view.observer {
+                entry.tokens.clone_from(&state.tokens);
             }
         }
     }

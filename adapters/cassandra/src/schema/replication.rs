@@ -33,11 +33,11 @@ pub enum ReplicationError {
     )]
     WhichDatacenter(String),
     /// The cluster has no such data centre.
-    #[error("the cluster has no data centre \"{name}\"; it has {known}")]
+    #[error("the cluster has no data centre \"{name}\"; it has {existing}")]
     NoSuchDatacenter {
         name: String,
         /// The data centres that exist.
-        known: String,
+        existing: String,
     },
 }
 
@@ -107,7 +107,7 @@ impl Replication {
         datacenters: &Datacenters,
         local: Option<&str>,
     ) -> Result<BTreeMap<String, u32>, ReplicationError> {
-        let known = || datacenters.keys().cloned().collect::<Vec<_>>().join(", ");
+        let existing = || datacenters.keys().cloned().collect::<Vec<_>>().join(", ");
         let wanted = match self {
             Self::ByDatacenter(wanted) => wanted.clone(),
             Self::Factor(factor) => {
@@ -117,7 +117,7 @@ impl Replication {
                 };
                 let name = match local {
                     Some(local) => local,
-                    None => only().ok_or_else(|| ReplicationError::WhichDatacenter(known()))?,
+                    None => only().ok_or_else(|| ReplicationError::WhichDatacenter(existing()))?,
                 };
                 BTreeMap::from([(name.to_owned(), *factor)])
             }
@@ -125,7 +125,7 @@ impl Replication {
         match wanted.keys().find(|name| !datacenters.contains_key(*name)) {
             Some(name) => Err(ReplicationError::NoSuchDatacenter {
                 name: name.clone(),
-                known: known(),
+                existing: existing(),
             }),
             None => Ok(wanted),
         }
@@ -134,14 +134,14 @@ impl Replication {
     /// How an existing keyspace's replication differs from this one, if it does. An existing keyspace with
     /// `SimpleStrategy` agrees with a plain number.
     #[must_use]
-    pub fn difference(&self, found: &BTreeMap<String, String>) -> Option<String> {
-        let mut factors = found.clone();
+    pub fn difference(&self, actual: &BTreeMap<String, String>) -> Option<String> {
+        let mut factors = actual.clone();
         let simple = factors
             .remove("class")
             .is_some_and(|class| class.ends_with("SimpleStrategy"));
         let agrees = match self {
             Self::Factor(factor) => {
-                !factors.is_empty() && factors.values().all(|found| *found == factor.to_string())
+                !factors.is_empty() && factors.values().all(|actual| *actual == factor.to_string())
             }
             Self::ByDatacenter(wanted) => {
                 !simple
@@ -158,7 +158,7 @@ impl Replication {
             };
             format!(
                 "replication: wanted {wanted}, in the keyspace {}",
-                joined(found)
+                joined(actual)
             )
         })
     }
@@ -194,12 +194,12 @@ mod tests {
 
     #[test]
     fn a_number_means_the_one_data_centre_or_the_local_one() {
-        let made = "CREATE KEYSPACE IF NOT EXISTS \"k\" WITH replication = \
+        let expected = "CREATE KEYSPACE IF NOT EXISTS \"k\" WITH replication = \
                     {'class': 'NetworkTopologyStrategy', 'dc1': 3}";
-        assert_eq!(statement("3", &[("dc1", 3)], None).unwrap(), made);
+        assert_eq!(statement("3", &[("dc1", 3)], None).unwrap(), expected);
         assert_eq!(
             statement("3", &[("dc1", 3), ("dc2", 3)], Some("dc1")).unwrap(),
-            made
+            expected
         );
         assert_eq!(
             statement("3", &[("dc1", 3), ("dc2", 3)], None),

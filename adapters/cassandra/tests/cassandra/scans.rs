@@ -49,34 +49,33 @@ async fn scans_of_all_ranges_yield_every_cell_once_in_order() {
 
     for bits in [0, 3] {
         let bits = RangeBits::new(bits).unwrap();
-        let (mut found, mut pages) = (Vec::new(), 0);
+        let (mut read, mut pages) = (Vec::new(), 0);
         for range in bits.ranges() {
             let interval = bits.interval(range);
             let (cells, more) = scanned(&store, interval).await;
             assert!(cells.iter().all(|(token, ..)| interval.contains(*token)));
-            found.extend(cells);
+            read.extend(cells);
             pages += more;
         }
         assert!(
             pages > usize::from(bits.count()),
             "several pages in some range"
         );
-        assert!(found.is_sorted_by_key(|(token, ..)| *token));
+        assert!(read.is_sorted_by_key(|(token, ..)| *token));
         assert!(
-            found
-                .iter()
+            read.iter()
                 .all(|(token, counter, ..)| *token == counter.token())
         );
-        let slots_in_order = found
+        let slots_in_order = read
             .windows(2)
             .all(|pair| pair[0].1 != pair[1].1 || pair[0].2 < pair[1].2);
         assert!(slots_in_order);
-        assert_eq!(found.len(), written.len());
-        let found: BTreeMap<_, _> = found
+        assert_eq!(read.len(), written.len());
+        let read: BTreeMap<_, _> = read
             .into_iter()
             .map(|(token, counter, slot, count)| ((token, counter, slot), count))
             .collect();
-        assert!(found == written, "at {} ranges", bits.count());
+        assert!(read == written, "at {} ranges", bits.count());
     }
 }
 

@@ -6,12 +6,12 @@ use stitch_common::ports::Level;
 
 /// R1: in-doubt markers and dead members are read after the base cut, never before.
 pub(crate) fn markers_are_read_after_the_cut() -> bool {
-    !out(Rule::MarksAfterCut)
+    !out(Rule::MarkersAfterCut)
 }
 
 /// R1: what may still change the store is waited out before cells are read.
 pub(crate) fn quiescence_comes_before_reading() -> bool {
-    !out(Rule::CalmBeforeRead)
+    !out(Rule::QuiescenceBeforeRead)
 }
 
 /// R1: the log's end is queried after the cells were read.
@@ -21,7 +21,7 @@ pub(crate) fn end_is_queried_after_reading() -> bool {
 
 /// R2: what may still change the store is waited out after the grant.
 pub(crate) fn quiescence_comes_after_the_grant() -> bool {
-    !out(Rule::CalmAfterGrant)
+    !out(Rule::QuiescenceAfterGrant)
 }
 
 /// R3: the cut is read under the lock.
@@ -36,7 +36,7 @@ pub(crate) fn end_is_queried_after_the_grant() -> bool {
 
 /// R4: cells with events at or above the cut are dirty.
 pub(crate) fn cells_beyond_the_cut_are_dirty() -> bool {
-    !out(Rule::TouchedBeyond)
+    !out(Rule::DirtyBeyondCut)
 }
 
 /// R5: cells are read at the configured level, `ALL` unless the operator accepts less.
@@ -60,7 +60,7 @@ pub(crate) fn unknown_corrections_are_not_resent() -> bool {
 
 /// R6: a correction of unknown outcome is waited out.
 pub(crate) fn quiescence_comes_after_an_unknown_outcome() -> bool {
-    !out(Rule::CalmAfterUnknown)
+    !out(Rule::QuiescenceAfterUnknown)
 }
 
 /// R7: corrected cells are read again.
@@ -70,5 +70,5 @@ pub(crate) fn corrected_cells_are_read_again() -> bool {
 
 /// R8: an in-doubt marker is created before a lock with corrections in doubt is released.
 pub(crate) fn marker_comes_before_the_release() -> bool {
-    !out(Rule::MarkFirst)
+    !out(Rule::MarkerFirst)
 }

@@ -9,7 +9,6 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use futures_util::{FutureExt, future::join_all};
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::lease::Lease;
-use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{
     Bounds, EventLog, Feed, FeedEvent, Group, GroupEvent, RevokeAck, Session, SessionState, Store,
@@ -22,7 +21,7 @@ use stitch_protocol::revocation::RevocationRequest;
 use tokio_util::sync::CancellationToken;
 
 use crate::effects::{self, Completion, Effect, Servers};
-use crate::engine::{Command, Engine};
+use crate::engine::{Command, Engine, rule};
 use crate::member::Process;
 use crate::{error::Error, metrics};
 
@@ -112,7 +111,7 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
         // While anything is unsettled nobody may be granted a range before the tombstone tells of it: both come with the
         // session's end.
         match &ended {
-            Ok(Ended::Unsettled(_)) if !out(Rule::KeepLockEntries) => self.abandon(),
+            Ok(Ended::Unsettled(_)) if rule::keeps_locks_in_doubt() => self.abandon(),
             Ok(_) => self.let_go().await,
             Err(_) => self.abandon(),
         }

@@ -4,7 +4,6 @@ use stitch_common::cell::Counter;
 use stitch_common::check_invariant;
 use stitch_common::clock::Moment;
 use stitch_common::lease::Lease;
-use stitch_common::mutation::{Rule, out};
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::CounterBatch;
 use stitch_common::range::RangeId;
@@ -166,22 +165,19 @@ impl Engine {
         if let Some(pending) = state.pending.get_mut(&counter) {
             pending.in_flight = false;
         }
+        let send_again = rule::may_send_again(&outcome);
         match outcome {
             Outcome::Applied => {
                 state.trouble = None;
                 self.answer(range, &counter, &parts, AckTracker::applied);
             }
-            Outcome::Unknown(cause) if out(Rule::NeverResend) => {
-                tracing::debug!(%range, %cause, "outcome unknown, and the rule against it is out");
-                self.came_back(range, &counter, parts);
-            }
-            Outcome::NotApplied(cause) => {
+            Outcome::Refused(cause) => self.refused(range, &counter, parts, cells, cause),
+            Outcome::NotApplied(cause) | Outcome::Unknown(cause) if send_again => {
                 tracing::debug!(%range, %cause, "increments not applied, sent again after a pause");
                 state.trouble = Some(Backoff::after(state.trouble, now));
                 self.came_back(range, &counter, parts);
             }
-            Outcome::Refused(cause) => self.refused(range, &counter, parts, cells, cause),
-            Outcome::Unknown(cause) => {
+            Outcome::NotApplied(cause) | Outcome::Unknown(cause) => {
                 tracing::warn!(%range, cells, %cause, "outcome of increments unknown, suspect");
                 metrics::suspects(cells);
                 state.trouble = Some(Backoff::after(state.trouble, now));
@@ -190,7 +186,7 @@ impl Engine {
                 }
                 let state = self.range(range);
                 match &mut state.marking {
-                    Some(marking) if out(Rule::MarkerCoversOwn) => marking.extend(&parts),
+                    Some(marking) if rule::joins_marker_in_flight() => marking.extend(&parts),
                     Some(_) | None => state.unmarked.extend(&parts),
                 }
                 self.held.bytes -= Self::weight(&counter) * parts.len();

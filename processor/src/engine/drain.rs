@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use stitch_common::check_invariant;
 use stitch_common::checkpoint::Checkpoint;
 use stitch_common::clock::Moment;
-use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::range::RangeId;
 
@@ -43,7 +42,7 @@ impl Engine {
     pub(crate) fn yield_asked(&mut self, range: RangeId, now: Moment) {
         let give_up = now.plus(self.limits.drain_timeout);
         let state = self.range(range);
-        if state.lock == LockState::Held && !out(Rule::Yield) {
+        if rule::yields_when_asked(state.lock) {
             state.lock = LockState::Yielding { give_up };
             state.queue_all();
             state.set_ready(false);
@@ -156,7 +155,7 @@ impl Engine {
         let state = self.range(range);
         if state.marking.is_none() && !state.unmarked.is_empty() {
             state.marking = Some(std::mem::take(&mut state.unmarked));
-            if out(Rule::MarkerBeforeAck) {
+            if !rule::needs_marker() {
                 return self.marked(range);
             }
             self.commands.push(Command::Marker(range));
@@ -219,7 +218,7 @@ impl Engine {
         if known.writing.is_some() {
             return;
         }
-        if known.written != self.progress(partition) && !out(Rule::HandOver) {
+        if !rule::may_hand_over(&known.written, &self.progress(partition)) {
             self.write_progress(partition, now);
             return;
         }

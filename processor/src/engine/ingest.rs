@@ -6,7 +6,6 @@
 use stitch_common::checkpoint::Checkpoint;
 use stitch_common::clock::Moment;
 use stitch_common::event::{Decoded, Event};
-use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{AssignmentEpoch, Record};
 use stitch_common::range::RangeId;
@@ -230,15 +229,11 @@ impl Engine {
         let pending = state.pending.entry(counter.clone());
         pending.or_insert_with(new).push(part);
         state.queue(counter);
-        match state.lock {
-            LockState::Idle => {
-                state.lock = LockState::Queued;
-                self.commands.push(Command::Acquire(range));
-            }
-            LockState::Held | LockState::Yielding { .. } => self.wake(range),
-            LockState::Queued | LockState::Releasing => {}
+        if state.lock == LockState::Idle {
+            state.lock = LockState::Queued;
+            self.commands.push(Command::Acquire(range));
         }
-        if out(Rule::SharedLock) {
+        if rule::may_send(state.lock) {
             self.wake(range);
         }
     }

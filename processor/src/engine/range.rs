@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use stitch_common::clock::Moment;
-use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::Partition;
 use stitch_common::outcome::Cause;
 
@@ -96,7 +95,7 @@ impl RangeState {
     }
 
     pub(super) fn may_send(&self) -> bool {
-        (self.holds_lock() || out(Rule::SharedLock)) && self.stopped.is_none()
+        rule::may_send(self.lock) && self.stopped.is_none()
     }
 
     pub(super) const fn is_stopped(&self) -> bool {

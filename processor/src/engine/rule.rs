@@ -1,8 +1,10 @@
 //! The rules of counting, each a question about values. The machine asks them before it does anything; the exhaustive
 //! model of the protocol (`model/`) asks the same ones in every state that it reaches.
 
+use stitch_common::checkpoint::Checkpoint;
 use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::Offset;
+use stitch_common::outcome::Outcome;
 
 use super::acks::AckTracker;
 use super::partition::PartitionState;
@@ -12,6 +14,11 @@ use super::range::LockState;
 #[must_use]
 pub fn is_counted(resumed: Offset, offset: Offset) -> bool {
     resumed <= offset || out(Rule::ResumeAtCheckpoint)
+}
+
+/// Whether a range's lock lets its increments be sent (rule P2).
+pub(crate) fn may_send(lock: LockState) -> bool {
+    lock.is_held() || out(Rule::SharedLock)
 }
 
 /// Whether a part may be sent (rules P1, P2, P6): only with the locks of its range and of its partition; and where one
@@ -25,7 +32,27 @@ pub fn may_begin(
     let counted = stage.is_some_and(PartitionState::holds_lock);
     let yielding = lock.is_yielding() && !out(Rule::BeginNothing);
     let finishing = yielding || stage.is_some_and(PartitionState::is_handing_over);
-    (lock.is_held() || out(Rule::SharedLock)) && counted && (!finishing || must_finish())
+    may_send(lock) && counted && (!finishing || must_finish())
+}
+
+/// Whether a batch of this outcome may be sent again (rule P4): only if it was certainly not applied.
+pub(crate) fn may_send_again(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Applied => false,
+        Outcome::NotApplied(_) | Outcome::Refused(_) => true,
+        Outcome::Unknown(_) => out(Rule::NeverAgain),
+    }
+}
+
+/// Whether an unknown outcome is acknowledged only once an in-doubt marker is written (rule P5).
+pub(crate) fn needs_marker() -> bool {
+    !out(Rule::Marked)
+}
+
+/// Whether a marker that is being written covers outcomes that become unknown meanwhile (rule P5): it may be written
+/// before they were sent, so they wait for another one.
+pub(crate) fn joins_marker_in_flight() -> bool {
+    out(Rule::MarkedAfter)
 }
 
 /// How far one range of one partition is answered (rule P5): to the first event that is not, or to where its events
@@ -54,6 +81,22 @@ pub fn is_settled<'a>(at_rest: bool, tracks: impl IntoIterator<Item = &'a AckTra
 #[must_use]
 pub fn is_told(track: &AckTracker, written: Offset) -> bool {
     written >= track.behind() || out(Rule::WrittenFirst)
+}
+
+/// Whether a revocation request makes a range yield (rule P6).
+pub(crate) fn yields_when_asked(lock: LockState) -> bool {
+    lock == LockState::Held && !out(Rule::Yield)
+}
+
+/// Whether a drained partition may go to another process (rule P1): only once its last checkpoint is written.
+pub(crate) fn may_hand_over(written: &Checkpoint, last: &Checkpoint) -> bool {
+    written == last || out(Rule::HandOver)
+}
+
+/// Whether a member that leaves something in doubt keeps its entries in the queues of ranges (rule P8): they must not
+/// be granted to others before its dead member node says so, and both come with the end of the session.
+pub(crate) fn keeps_locks_in_doubt() -> bool {
+    !out(Rule::KeepPlaces)
 }
 
 #[cfg(test)]

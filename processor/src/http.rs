@@ -1,6 +1,6 @@
-//! What the outside may ask a running processor: `/health`, `/ready` and `/metrics`.
+//! The HTTP server of a running processor: `/health`, `/ready` and `/metrics`.
 //!
-//! The server has threads of its own, so it answers while the counting loop is stuck, and says so.
+//! It has threads of its own, so it answers while the event loop is stuck, and says so.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -22,13 +22,13 @@ use tokio::task::JoinSet;
 
 use crate::status::Status;
 
-/// How often samples are folded into histograms: they would pile up where nobody asks for metrics.
+/// How often samples are folded into histograms: without scrapes they would pile up.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const INDEX: &str = "stitch-processor\n\
-    /health   200 while the counting loop goes round\n\
+    /health   200 while the event loop is alive\n\
     /ready    200 while this process is a member with a valid lease and has joined the group\n\
-    /metrics  for Prometheus\n";
+    /metrics  metrics for Prometheus\n";
 
 /// The running server. Dropping it ends it.
 #[derive(Debug)]
@@ -38,17 +38,17 @@ pub struct Server {
 }
 
 #[derive(Clone)]
-struct Shown<C> {
+struct Shared<C> {
     status: Arc<Status>,
     metrics: PrometheusHandle,
     clock: C,
 }
 
 impl Server {
-    /// Listens, and says on `out` where.
+    /// Starts the server and prints its address to `out`.
     ///
     /// # Errors
-    /// The address is taken, or not this machine's.
+    /// The address is in use, or not this machine's.
     pub async fn start<C: Clock + Send + Sync + 'static>(
         http: &Http,
         status: Arc<Status>,
@@ -56,21 +56,19 @@ impl Server {
         clock: C,
         out: &mut dyn Write,
     ) -> Result<Self, UserError> {
-        let taken = |error: std::io::Error| {
-            let what = format!(
-                "http.listen = {}: cannot listen there: {error}",
-                http.listen
-            );
+        let cannot_listen = |error: std::io::Error| {
             UserError::new(
-                what,
+                format!("http.listen = {}: cannot listen: {error}", http.listen),
                 "choose another address; port 0 lets the system choose a free one",
             )
         };
-        let listener = TcpListener::bind(http.listen).await.map_err(taken)?;
-        let address = listener.local_addr().map_err(taken)?;
+        let listener = TcpListener::bind(http.listen)
+            .await
+            .map_err(cannot_listen)?;
+        let address = listener.local_addr().map_err(cannot_listen)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(upkeep(metrics.clone()));
-        let routes = routes(Shown {
+        let routes = routes(Shared {
             status,
             metrics,
             clock,
@@ -81,8 +79,8 @@ impl Server {
             }
         });
         tracing::info!(%address, "listening");
-        let said = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
-        if let Err(error) = said {
+        let printed = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+        if let Err(error) = printed {
             tracing::warn!(%error, "the address could not be printed");
         }
         Ok(Self {
@@ -91,14 +89,13 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// Ends with the server.
 async fn upkeep(metrics: PrometheusHandle) {
     let mut interval = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
@@ -107,28 +104,25 @@ async fn upkeep(metrics: PrometheusHandle) {
     }
 }
 
-fn routes<C: Clock + Send + Sync + 'static>(shown: Shown<C>) -> Router {
+fn routes<C: Clock + Send + Sync + 'static>(shared: Shared<C>) -> Router {
     Router::new()
         .route("/", get(INDEX))
         .route("/health", get(health::<C>))
         .route("/ready", get(ready::<C>))
         .route("/metrics", get(render::<C>))
-        .with_state(shown)
+        .with_state(shared)
 }
 
-async fn health<C: Clock>(State(shown): State<Shown<C>>) -> (StatusCode, &'static str) {
-    if shown.status.is_alive(shown.clock.now()) {
-        (StatusCode::OK, "the counting loop goes round\n")
+async fn health<C: Clock>(State(shared): State<Shared<C>>) -> (StatusCode, &'static str) {
+    if shared.status.is_alive(shared.clock.now()) {
+        (StatusCode::OK, "the event loop is alive\n")
     } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the counting loop stands still\n",
-        )
+        (StatusCode::SERVICE_UNAVAILABLE, "the event loop is stuck\n")
     }
 }
 
-async fn ready<C: Clock>(State(shown): State<Shown<C>>) -> (StatusCode, &'static str) {
-    if shown.status.is_ready() && shown.status.is_alive(shown.clock.now()) {
+async fn ready<C: Clock>(State(shared): State<Shared<C>>) -> (StatusCode, &'static str) {
+    if shared.status.is_ready() && shared.status.is_alive(shared.clock.now()) {
         (StatusCode::OK, "counting\n")
     } else {
         let why = "no member with a valid lease, or not in the group\n";
@@ -136,8 +130,8 @@ async fn ready<C: Clock>(State(shown): State<Shown<C>>) -> (StatusCode, &'static
     }
 }
 
-async fn render<C: Clock>(State(shown): State<Shown<C>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, PROMETHEUS)], shown.metrics.render())
+async fn render<C: Clock>(State(shared): State<Shared<C>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, PROMETHEUS)], shared.metrics.render())
 }
 
 #[cfg(test)]
@@ -151,11 +145,11 @@ mod tests {
 
     use super::*;
 
-    /// A clock that stands where it was set.
+    /// A clock that shows the time it was set to.
     #[derive(Clone, Default)]
-    struct Hand(Arc<AtomicU64>);
+    struct TestClock(Arc<AtomicU64>);
 
-    impl Clock for Hand {
+    impl Clock for TestClock {
         fn now(&self) -> Moment {
             Moment::new(Duration::from_secs(self.0.load(Ordering::Relaxed)))
         }
@@ -177,8 +171,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn health_follows_the_loop_and_ready_the_membership() {
-        let (status, clock) = (Arc::new(Status::default()), Hand::default());
+    async fn health_follows_the_event_loop_and_ready_the_membership() {
+        let (status, clock) = (Arc::new(Status::default()), TestClock::default());
         clock.0.store(1000, Ordering::Relaxed);
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let http = Http {
@@ -200,11 +194,7 @@ mod tests {
         status.set_ready(true);
         assert_eq!(answer(&server, "/ready").await.0, 200);
         clock.0.store(1060, Ordering::Relaxed);
-        assert_eq!(
-            answer(&server, "/health").await.0,
-            503,
-            "the loop stands still"
-        );
+        assert_eq!(answer(&server, "/health").await.0, 503, "the loop is stuck");
         assert_eq!(answer(&server, "/ready").await.0, 503);
         assert_eq!(answer(&server, "/metrics").await.0, 200);
         assert_eq!(answer(&server, "/other").await.0, 404);

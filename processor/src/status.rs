@@ -1,41 +1,41 @@
-//! What the HTTP server may know of the counting loop, without asking it.
+//! The state of the event loop as the HTTP server sees it, without asking the loop.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use stitch_common::clock::Moment;
 
-/// Shared between the counting loop, which writes, and the HTTP server, which reads.
+/// Written by the event loop, read by the HTTP server.
 #[derive(Debug, Default)]
 pub struct Status {
-    /// When the loop last went round, in milliseconds of the clock; 0: not yet.
+    /// The last beat, in milliseconds of the clock; 0: none yet.
     beat_ms: AtomicU64,
     ready: AtomicBool,
 }
 
 impl Status {
-    /// How long the loop may stand still before it counts as stuck: it beats several times a second.
+    /// How long the beat may be missing before the loop counts as stuck.
     pub const STUCK_AFTER: Duration = Duration::from_secs(10);
 
-    /// The loop is alive at `now`.
+    /// Records that the loop is alive at `now`.
     pub fn beat(&self, now: Moment) {
         let ms = now.since(Moment::new(Duration::ZERO)).as_millis();
         self.beat_ms
             .store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Whether the process is a member with a valid lease, and in the group.
+    /// Records whether the process is a member with a valid lease, and in the group.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
     }
 
-    /// Whether it counts.
+    /// Whether the process is a member with a valid lease, and in the group.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
 
-    /// Whether the loop went round lately, as seen at `now`.
+    /// Whether there was a beat lately, as of `now`.
     #[must_use]
     pub fn is_alive(&self, now: Moment) -> bool {
         let beat = Moment::new(Duration::from_millis(self.beat_ms.load(Ordering::Relaxed)));
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loop_that_stands_still_is_not_alive() {
+    fn a_loop_without_a_beat_for_ten_seconds_is_not_alive() {
         let status = Status::default();
         let start = Moment::new(Duration::from_secs(100));
         status.beat(start);

@@ -1,5 +1,5 @@
-//! Remembering the log: the first record of each partition is kept in ZooKeeper as soon as there is one, so that a topic
-//! that is made anew under the same name is told from this one (design, section 6).
+//! Fingerprints of the topic: the first record of each partition is kept in ZooKeeper as soon as there is one, so that a
+//! topic created again under the same name is recognized as another one (design, section 6).
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -11,8 +11,8 @@ use stitch_common::ports::{EventLog, LogError, Session};
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::namespace;
 
-/// How often a partition that had no record yet is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often partitions without a record are looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -22,7 +22,7 @@ enum Error {
     Log(#[from] LogError),
 }
 
-/// Looks and keeps, and never ends: it runs beside the counting, and goes with it.
+/// Keeps first records until it is dropped: it runs beside the counting.
 pub(crate) async fn run<S: Session, C: Clock, L: EventLog>(
     session: &NamespaceSession<S, C>,
     log: &L,
@@ -30,9 +30,9 @@ pub(crate) async fn run<S: Session, C: Clock, L: EventLog>(
     let mut kept = BTreeSet::new();
     loop {
         if let Err(error) = keep(session, log, &mut kept).await {
-            tracing::debug!(%error, "first records not kept, tried again soon");
+            tracing::debug!(%error, "first records not kept, retrying");
         }
-        session.clock().sleep(LOOK_INTERVAL).await;
+        session.clock().sleep(INTERVAL).await;
     }
 }
 
@@ -41,10 +41,10 @@ async fn keep<S: Session, C: Clock, L: EventLog>(
     log: &L,
     kept: &mut BTreeSet<Partition>,
 ) -> Result<(), Error> {
-    let mut unkept = log.partitions().await?;
-    unkept.retain(|partition| !kept.contains(partition));
-    let bounds = log.bounds(&unkept).await?;
-    if bounds.values().all(|one| one.begin == one.end) {
+    let mut missing = log.partitions().await?;
+    missing.retain(|partition| !kept.contains(partition));
+    let bounds = log.bounds(&missing).await?;
+    if bounds.values().all(|bounds| bounds.begin == bounds.end) {
         return Ok(());
     }
     let identity = log.identity().await?;

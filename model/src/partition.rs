@@ -26,7 +26,7 @@ pub(crate) fn answered(
         let counted = &processor.ranges[range];
         let track = counted.tracks[partition].as_ref();
         let resumed = offset(owned.resumed[range]);
-        let told = rule::answered(track, offset(owned.taken_in), resumed);
+        let told = rule::checkpoint(track, offset(owned.taken_in), resumed);
         *answered = number(told);
         let beyond = bounds.lacks(Rule::ExactlyBehind) && counted.lock.is_yielding();
         let early = bounds.lacks(Rule::AnswerFirst)
@@ -34,7 +34,7 @@ pub(crate) fn answered(
                 .parts
                 .iter()
                 .all(|part| part.partition != partition || part.state == PartState::Sent);
-        if (beyond && track.is_none_or(AckTracker::is_settled)) || early {
+        if (beyond && track.is_none_or(AckTracker::is_drained)) || early {
             *answered = owned.taken_in;
         }
     }
@@ -77,8 +77,8 @@ pub(crate) fn steps(
     let tracks = processor.ranges.iter();
     let settled = tracks
         .filter_map(|counted| counted.tracks[partition].as_ref())
-        .all(AckTracker::is_settled);
-    if owned.stage.is_handing_over() && owned.writing.is_none() && settled && !differs {
+        .all(AckTracker::is_drained);
+    if owned.stage.is_draining() && owned.writing.is_none() && settled && !differs {
         each(Step::HandOver(partition));
     }
 }

@@ -130,13 +130,13 @@ fn distrust(bounds: &Bounds, state: &mut State, i: usize) {
             .iter()
             .all(|part| part.state == PartState::Waiting);
         let tracks = || counted.tracks.iter().flatten();
-        let settled = rule::is_settled(at_rest, tracks());
+        let settled = rule::is_drained(at_rest, tracks());
         let progress = state.progress.iter().map(|one| Offset(one[range].into()));
         let told = counted.tracks.iter().zip(progress);
         let told = told.into_iter().all(|(track, written)| {
             track
                 .as_ref()
-                .is_none_or(|track| rule::is_told(track, written))
+                .is_none_or(|track| rule::is_checkpointed(track, written))
         });
         if !(settled && told) {
             for cell in bounds.cells_of(range) {

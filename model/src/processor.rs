@@ -193,7 +193,7 @@ fn of_range(bounds: &Bounds, state: &State, i: usize, range: usize, each: &mut i
         if rule::may_begin(lock, stage, must_finish) && has_permit(bounds, processor) {
             each(Step::Send(range, number));
         }
-        let letting_go = lock.is_yielding() || stage.is_some_and(PartitionState::is_handing_over);
+        let letting_go = lock.is_yielding() || stage.is_some_and(PartitionState::is_draining);
         if letting_go && must_finish() && state.faults.has(Fault::GiveUp) {
             each(Step::GiveUp(range, number));
         }
@@ -204,12 +204,14 @@ fn may_release(bounds: &Bounds, processor: &Processor, range: usize) -> bool {
     let counted = &processor.ranges[range];
     let waits = |part: &Part| part.state == PartState::Waiting;
     let at_rest = counted.parts.iter().all(waits);
-    let settled = rule::is_settled(at_rest, counted.tracks.iter().flatten());
+    let settled = rule::is_drained(at_rest, counted.tracks.iter().flatten());
     let tracks = counted.tracks.iter().zip(&processor.partitions);
     let told = tracks
         .into_iter()
         .all(|(track, owned)| match (track, owned) {
-            (Some(track), Some(owned)) => rule::is_told(track, offset(owned.written[range])),
+            (Some(track), Some(owned)) => {
+                rule::is_checkpointed(track, offset(owned.written[range]))
+            }
             (None, _) | (_, None) => true,
         });
     (settled || bounds.lacks(Rule::FinishFirst)) && (told || bounds.lacks(Rule::TellFirst))
@@ -260,7 +262,7 @@ pub(crate) fn take(bounds: &Bounds, state: &mut State, i: usize, step: Step) {
             let counted = &mut state.processors[i].ranges[range];
             let part = counted.parts.remove(number);
             state.trusted[part.cell] = false;
-            change(counted, part, AckTracker::given_up);
+            change(counted, part, AckTracker::give_up);
         }
         Step::Marker(range) => marker(bounds, state, i, range),
         Step::Heartbeat
@@ -288,7 +290,7 @@ fn send(bounds: &Bounds, state: &mut State, i: usize, range: usize, number: usiz
     let counted = &mut processor.ranges[range];
     counted.parts[number].state = PartState::Sent;
     let part = counted.parts[number];
-    change(counted, part, AckTracker::sent);
+    change(counted, part, AckTracker::send);
     counted.parts.sort_unstable();
     let others = (0..PROCESSORS).filter(|&other| other != i);
     let both = others
@@ -323,7 +325,7 @@ fn marker(bounds: &Bounds, state: &mut State, i: usize, range: usize) {
     counted.parts.retain(|part| !unmarked(part));
     if !bounds.lacks(Rule::MarkFirst) {
         for part in parts {
-            change(counted, part, AckTracker::marked);
+            change(counted, part, AckTracker::ack_marked);
         }
     }
     keeper::marker(state, range);
@@ -344,23 +346,23 @@ pub(crate) fn answer(bounds: &Bounds, state: &mut State, i: usize, sent: &Sent, 
     match fate {
         Answer::Applied => {
             counted.parts.remove(number);
-            change(counted, part, AckTracker::applied);
+            change(counted, part, AckTracker::ack);
         }
         Answer::NotApplied => {
             counted.parts[number].state = PartState::Waiting;
-            change(counted, part, AckTracker::came_back);
+            change(counted, part, AckTracker::take_back);
         }
         Answer::Unknown if bounds.lacks(Rule::NoRetry) => {
             counted.parts[number].state = PartState::Waiting;
-            change(counted, part, AckTracker::came_back);
+            change(counted, part, AckTracker::take_back);
         }
         Answer::Unknown if bounds.lacks(Rule::MarkFirst) => {
             counted.parts[number].state = PartState::Unmarked;
-            change(counted, part, AckTracker::applied);
+            change(counted, part, AckTracker::ack);
         }
         Answer::Unknown => {
             counted.parts[number].state = PartState::Unmarked;
-            change(counted, part, AckTracker::unknown);
+            change(counted, part, AckTracker::doubt);
         }
     }
     counted.parts.sort_unstable();

@@ -1,5 +1,5 @@
-//! Errands: what the counting machine commands, carried out through the ports. One future each; all of a member's are
-//! driven by its one loop, so a process that is frozen stands still as a whole.
+//! Effects: carry out the engine's commands through the ports. One future each; all of a member's are driven by its
+//! one event loop, so a process that is frozen is frozen as a whole.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,6 +17,7 @@ use stitch_common::ports::{
 use stitch_common::range::{RangeBits, RangeId};
 use stitch_protocol::checkpoint_node::{self, KnownCheckpoint, WriteOutcome};
 use stitch_protocol::contender::Kind;
+use stitch_protocol::lock::Lock;
 use stitch_protocol::partition_lock::PartitionLock;
 use stitch_protocol::range_lock::RangeLock;
 use stitch_protocol::revocation::{self, RevocationRequest};
@@ -27,49 +28,64 @@ use crate::engine::BatchId;
 use crate::error::Error;
 use crate::start_offset;
 
-/// The rest before a commit to the group that failed is made again.
+/// How long an effect pauses before it tries again what it must not give up.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// How long a commit to the group pauses after it failed.
 const COMMIT_PAUSE: Duration = Duration::from_millis(300);
 
-/// An errand under way.
+/// An effect under way.
 pub(crate) type Effect<'a, Watch> = Pin<Box<dyn Future<Output = Completion<Watch>> + 'a>>;
 
-/// What came of an errand.
+/// The result of an effect.
 pub(crate) enum Completion<Watch> {
-    Granted(RangeLock),
-    /// The wait for a range's lock was given up.
-    NotWanted(RangeId),
-    Released(RangeId),
-    Marked(RangeId),
-    Answered(BatchId, Outcome),
+    RangeAcquired(RangeLock),
+    /// The wait for a range's lock was cancelled.
+    AcquisitionCancelled(RangeId),
+    RangeReleased(RangeId),
+    MarkerCreated(RangeId),
+    BatchOutcome(BatchId, Outcome),
     /// A partition may be counted, from this offset.
-    Taken {
+    PartitionAcquired {
         lock: PartitionLock,
-        known: KnownCheckpoint,
+        checkpoint: KnownCheckpoint,
         from: Offset,
     },
-    GivenBack(Partition),
-    Written(PartitionLock, KnownCheckpoint),
-    Copied(Partition, AssignmentEpoch, Offset),
+    PartitionReleased(Partition),
+    CheckpointWritten(PartitionLock, KnownCheckpoint),
+    RejectedCopied(Partition, AssignmentEpoch, Offset),
     Committed,
     /// A commit failed, and a pause has passed.
-    NotCommitted,
-    /// A heartbeat that was begun at this moment is acknowledged.
+    CommitFailed,
+    /// A heartbeat that was sent at this moment is acknowledged.
     Heartbeat(Moment),
-    /// A heartbeat was not answered: the lease runs on.
-    Unheard,
-    /// Every request to yield that stands, and a watch on them.
-    Requests(Vec<RevocationRequest>, Watch),
+    /// A heartbeat was not acknowledged: the lease runs on.
+    HeartbeatMissed,
+    /// The present revocation requests, and a watch on them.
+    RevocationRequests(Vec<RevocationRequest>, Watch),
     /// Where the log begins and ends.
-    Measured(BTreeMap<Partition, Bounds>),
-    /// The errand failed, and the member's work ends with it.
+    LogBounds(BTreeMap<Partition, Bounds>),
+    /// The effect failed, and the member's work ends with it.
     Failed(Error),
 }
 
-/// How long an errand pauses before it repeats what is repeated for as long as it takes.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+impl<Watch> Completion<Watch> {
+    /// Abandons the lock that came with it, if any: it ends with the session.
+    pub(crate) fn abandon(self) {
+        if let Self::RangeAcquired(lock) = self {
+            lock.abandon();
+        } else if let Self::PartitionAcquired { lock, .. } | Self::CheckpointWritten(lock, _) = self
+        {
+            lock.abandon();
+        }
+    }
 
-/// The servers as one member sees them.
-pub(crate) struct Servers<'a, S, C, Q, L: EventLog> {
+    fn failed(error: stitch_protocol::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// One member's connections to the servers.
+pub(crate) struct Connections<'a, S, C, Q, L: EventLog> {
     pub(crate) session: NamespaceSession<S, C>,
     pub(crate) store: Q,
     pub(crate) log: &'a L,
@@ -78,50 +94,36 @@ pub(crate) struct Servers<'a, S, C, Q, L: EventLog> {
     pub(crate) bits: RangeBits,
 }
 
-impl<S: Session, C: Clock, Q: Store, L: EventLog> Servers<'_, S, C, Q, L> {
-    /// Queues for the range's shared lock, until it is granted or `not_wanted`.
-    pub(crate) async fn acquire(
+impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
+    /// Waits for the range's shared lock until it is granted or the wait is cancelled.
+    pub(crate) async fn acquire_range(
         &self,
         range: RangeId,
-        not_wanted: CancellationToken,
+        cancel: CancellationToken,
     ) -> Completion<S::Watch> {
         let mut lock = RangeLock::new(&self.session, range, Kind::Shared);
-        let granted = tokio::select! {
-            biased;
-            // Cancel-safe: the place is kept, and given up below.
-            granted = lock.wait_granted(&self.session) => Some(granted),
-            () = not_wanted.cancelled() => None,
-        };
-        match granted {
-            Some(Ok(_)) => Completion::Granted(lock),
+        match self.wait_granted(&mut lock, &cancel).await {
+            Some(Ok(())) => Completion::RangeAcquired(lock),
             Some(Err(error)) => {
                 lock.abandon();
-                failed(error)
+                Completion::failed(error)
             }
-            None => match lock.release(&self.session).await {
-                Ok(()) => Completion::NotWanted(range),
-                Err(error) => {
-                    lock.abandon();
-                    failed(error)
-                }
-            },
-        }
-    }
-
-    pub(crate) async fn release(&self, mut lock: RangeLock) -> Completion<S::Watch> {
-        match lock.release(&self.session).await {
-            Ok(()) => Completion::Released(lock.range()),
-            Err(error) => {
-                lock.abandon();
-                failed(error)
+            None => {
+                self.release(lock, Completion::AcquisitionCancelled(range))
+                    .await
             }
         }
     }
 
-    pub(crate) async fn marker(&self, range: RangeId) -> Completion<S::Watch> {
+    pub(crate) async fn release_range(&self, lock: RangeLock) -> Completion<S::Watch> {
+        let range = lock.range();
+        self.release(lock, Completion::RangeReleased(range)).await
+    }
+
+    pub(crate) async fn create_marker(&self, range: RangeId) -> Completion<S::Watch> {
         match in_doubt::create(&self.session, range).await {
-            Ok(_) => Completion::Marked(range),
-            Err(error) => failed(error),
+            Ok(_) => Completion::MarkerCreated(range),
+            Err(error) => Completion::failed(error),
         }
     }
 
@@ -131,111 +133,95 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Servers<'_, S, C, Q, L> {
         permit: Permit,
         batch: CounterBatch,
     ) -> Completion<S::Watch> {
-        Completion::Answered(id, self.store.increment(permit, &batch).await)
+        Completion::BatchOutcome(id, self.store.increment(permit, &batch).await)
     }
 
-    /// Waits for the partition's lock, until it is `not_wanted`; reads progress under it and asks whether it may be
-    /// counted on (rule P1 and the refusals).
-    pub(crate) async fn take(
+    /// Waits for the partition's lock, reads its checkpoint under it and decides where to start, or refuses (rule P1).
+    pub(crate) async fn acquire_partition(
         &self,
         partition: Partition,
-        not_wanted: CancellationToken,
+        cancel: CancellationToken,
     ) -> Completion<S::Watch> {
         let mut lock = PartitionLock::new(&self.session, partition);
-        let granted = tokio::select! {
-            biased;
-            // Cancel-safe: the place is kept, and given up below.
-            granted = lock.wait_granted(&self.session) => Some(granted),
-            () = not_wanted.cancelled() => None,
-        };
-        match granted {
-            None => self.give_back(lock).await,
-            Some(Err(error)) => {
-                lock.abandon();
-                failed(error)
-            }
-            Some(Ok(_)) => match self.open(&lock).await {
-                Ok((known, from)) => Completion::Taken { lock, known, from },
-                Err(error) => {
-                    lock.abandon();
-                    Completion::Failed(error)
+        let error = match self.wait_granted(&mut lock, &cancel).await {
+            None => return self.release_partition(lock).await,
+            Some(Err(error)) => error.into(),
+            Some(Ok(())) => match self.open(&lock).await {
+                Ok((checkpoint, from)) => {
+                    return Completion::PartitionAcquired {
+                        lock,
+                        checkpoint,
+                        from,
+                    };
                 }
+                Err(error) => error,
             },
-        }
+        };
+        lock.abandon();
+        Completion::Failed(error)
     }
 
     async fn open(&self, lock: &PartitionLock) -> Result<(KnownCheckpoint, Offset), Error> {
         let partition = lock.partition();
-        // In this order: commits are made behind progress, so what is committed now was written before.
-        let written = checkpoint_node::read(&self.session, partition).await?;
-        let committed = self.asked(async || self.log.committed().await).await?;
+        // In this order: commits follow checkpoints, so what is committed now was written before.
+        let stored = checkpoint_node::read(&self.session, partition).await?;
+        let committed = self.retry(async || self.log.committed().await).await?;
         let bounds = self
-            .asked(async || self.log.bounds(&[partition]).await)
+            .retry(async || self.log.bounds(&[partition]).await)
             .await?;
         let bounds = bounds.get(&partition).copied().ok_or_else(|| {
             LogError::Refused(format!("the topic has no partition {partition} any more"))
         })?;
+        let checkpoint = stored.as_ref().map(|stored| &stored.progress);
         let committed = committed.get(&partition).copied();
-        let progress = written.as_ref().map(|written| &written.progress);
-        let from = start_offset::point(partition, progress, committed, bounds, self.bits)?;
-        let known = checkpoint_node::open(&self.session, lock).await?;
-        Ok((known, from))
+        let from = start_offset::point(partition, checkpoint, committed, bounds, self.bits)?;
+        Ok((checkpoint_node::open(&self.session, lock).await?, from))
     }
 
-    /// Asks Kafka for as long as it takes: what it does not tell must not be guessed, and nothing is counted meanwhile.
-    async fn asked<T>(&self, ask: impl AsyncFn() -> Result<T, LogError>) -> Result<T, Error> {
+    /// Asks Kafka until it answers: its answer must not be guessed, and nothing is counted meanwhile.
+    async fn retry<T>(&self, ask: impl AsyncFn() -> Result<T, LogError>) -> Result<T, Error> {
         loop {
             match ask().await {
                 Ok(answer) => return Ok(answer),
                 Err(LogError::Unavailable(cause)) => {
-                    tracing::warn!(%cause, "kafka does not answer, asked again");
-                    self.clock.sleep(PAUSE).await;
+                    tracing::warn!(%cause, "kafka does not answer, retrying");
+                    self.clock.sleep(RETRY_PAUSE).await;
                 }
                 Err(error @ LogError::Refused(_)) => return Err(error.into()),
             }
         }
     }
 
-    pub(crate) async fn give_back(&self, mut lock: PartitionLock) -> Completion<S::Watch> {
-        match lock.release(&self.session).await {
-            Ok(()) => Completion::GivenBack(lock.partition()),
-            Err(error) => {
-                lock.abandon();
-                failed(error)
-            }
-        }
+    pub(crate) async fn release_partition(&self, lock: PartitionLock) -> Completion<S::Watch> {
+        let partition = lock.partition();
+        self.release(lock, Completion::PartitionReleased(partition))
+            .await
     }
 
-    pub(crate) async fn write(
+    pub(crate) async fn write_checkpoint(
         &self,
         lock: PartitionLock,
         mut known: KnownCheckpoint,
-        progress: Checkpoint,
+        checkpoint: Checkpoint,
     ) -> Completion<S::Watch> {
         let partition = lock.partition();
-        let written = checkpoint_node::write(&self.session, &lock, &mut known, progress).await;
-        match written {
-            Ok(WriteOutcome::Written { .. }) => Completion::Written(lock, known),
-            Ok(WriteOutcome::LockLost) => {
-                lock.abandon();
-                Completion::Failed(Error::Over)
-            }
-            Ok(WriteOutcome::Foreign { writer }) => {
-                lock.abandon();
-                Completion::Failed(Error::ForeignProgress {
-                    partition,
-                    writer: writer.map(|writer| writer.member),
-                })
-            }
-            Err(error) => {
-                lock.abandon();
-                failed(error)
-            }
-        }
+        let written = checkpoint_node::write(&self.session, &lock, &mut known, checkpoint).await;
+        let error = match written {
+            Ok(WriteOutcome::Written { .. }) => return Completion::CheckpointWritten(lock, known),
+            Ok(WriteOutcome::LockLost) => Error::SessionOver,
+            Ok(WriteOutcome::Foreign { writer }) => Error::ForeignCheckpoint {
+                partition,
+                writer: writer.map(|writer| writer.member),
+            },
+            Err(error) => error.into(),
+        };
+        lock.abandon();
+        Completion::Failed(error)
     }
 
-    /// Copies a rejected record, again and again until the brokers have it: no event above it is begun before.
-    pub(crate) async fn copy(
+    /// Copies a rejected record to the dead-letter topic, trying until the brokers have it: no event above it is begun
+    /// before.
+    pub(crate) async fn copy_rejected(
         &self,
         partition: Partition,
         epoch: AssignmentEpoch,
@@ -244,48 +230,81 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Servers<'_, S, C, Q, L> {
     ) -> Completion<S::Watch> {
         loop {
             match self.dead_letters.put(partition, &record, &reason).await {
-                Ok(()) => return Completion::Copied(partition, epoch, record.offset),
+                Ok(()) => return Completion::RejectedCopied(partition, epoch, record.offset),
                 Err(LogError::Unavailable(cause)) => {
-                    tracing::warn!(%partition, offset = %record.offset, %cause, "rejected record not copied yet, tried again");
-                    self.clock.sleep(PAUSE).await;
+                    tracing::warn!(%partition, offset = %record.offset, %cause, "rejected record not copied yet, retrying");
+                    self.clock.sleep(RETRY_PAUSE).await;
                 }
                 Err(error @ LogError::Refused(_)) => return Completion::Failed(error.into()),
             }
         }
     }
 
-    /// One heartbeat. The lease is counted from the moment before it was sent (rule P3).
+    /// Sends a heartbeat. The lease counts from the moment before it was sent (rule P3).
     pub(crate) async fn heartbeat(&self) -> Completion<S::Watch> {
         let sent = self.clock.now();
         match membership::heartbeat(&self.session).await {
             Ok(_) => Completion::Heartbeat(sent),
-            Err(stitch_protocol::Error::Unanswered { .. }) => Completion::Unheard,
-            Err(error) => failed(error),
+            Err(stitch_protocol::Error::Unanswered { .. }) => Completion::HeartbeatMissed,
+            Err(error) => Completion::failed(error),
         }
     }
 
-    /// Every request to yield that stands, after `changed`.
-    pub(crate) async fn requests(&self, changed: Option<S::Watch>) -> Completion<S::Watch> {
+    /// Reads the revocation requests, after `changed`.
+    pub(crate) async fn revocation_requests(
+        &self,
+        changed: Option<S::Watch>,
+    ) -> Completion<S::Watch> {
         if let Some(changed) = changed {
             changed.await;
         }
         loop {
             match revocation::watch(&self.session).await {
-                Ok((requests, watch)) => return Completion::Requests(requests, watch),
-                Err(stitch_protocol::Error::Unanswered { .. }) => self.clock.sleep(PAUSE).await,
-                Err(error) => return failed(error),
+                Ok((requests, watch)) => return Completion::RevocationRequests(requests, watch),
+                Err(stitch_protocol::Error::Unanswered { .. }) => {
+                    self.clock.sleep(RETRY_PAUSE).await;
+                }
+                Err(error) => return Completion::failed(error),
             }
         }
     }
 
-    /// Where the log of these partitions begins and ends; nothing if Kafka does not answer.
-    pub(crate) async fn measure(&self, partitions: Vec<Partition>) -> Completion<S::Watch> {
-        Completion::Measured(self.log.bounds(&partitions).await.unwrap_or_default())
+    /// Reads where the log of these partitions begins and ends; empty if Kafka does not answer.
+    pub(crate) async fn log_bounds(&self, partitions: Vec<Partition>) -> Completion<S::Watch> {
+        Completion::LogBounds(self.log.bounds(&partitions).await.unwrap_or_default())
+    }
+
+    /// Waits for a lock; `None` if the wait is cancelled.
+    async fn wait_granted<Of>(
+        &self,
+        lock: &mut Lock<Of>,
+        cancel: &CancellationToken,
+    ) -> Option<Result<(), stitch_protocol::Error>> {
+        tokio::select! {
+            biased;
+            // Cancel-safe: the lock keeps its entry in the queue, and the caller releases it.
+            granted = lock.wait_granted(&self.session) => Some(granted.map(drop)),
+            () = cancel.cancelled() => None,
+        }
+    }
+
+    async fn release<Of>(
+        &self,
+        mut lock: Lock<Of>,
+        released: Completion<S::Watch>,
+    ) -> Completion<S::Watch> {
+        match lock.release(&self.session).await {
+            Ok(()) => released,
+            Err(error) => {
+                lock.abandon();
+                Completion::failed(error)
+            }
+        }
     }
 }
 
-/// Tells the group how far the log is answered. It fails while the group deals out its partitions, and there need not
-/// be another: then it is made again after a pause, so that lag tools learn that everything is counted.
+/// Commits the checkpoints to the group. A commit fails during a rebalance, and need not be followed by another: it is
+/// repeated after a pause, so that lag tools learn that everything is counted.
 pub(crate) async fn commit<Watch>(
     commit: impl Future<Output = Result<(), LogError>>,
     clock: &impl Clock,
@@ -293,13 +312,9 @@ pub(crate) async fn commit<Watch>(
     match commit.await {
         Ok(()) => Completion::Committed,
         Err(error) => {
-            tracing::debug!(%error, "progress not committed to the group, tried again soon");
+            tracing::debug!(%error, "checkpoints not committed to the group, retrying");
             clock.sleep(COMMIT_PAUSE).await;
-            Completion::NotCommitted
+            Completion::CommitFailed
         }
     }
-}
-
-fn failed<Watch>(error: stitch_protocol::Error) -> Completion<Watch> {
-    Completion::Failed(error.into())
 }

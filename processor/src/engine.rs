@@ -1,22 +1,24 @@
-//! The counting machine: what a processor decides, apart from all waiting.
+//! The engine: a processor's decisions, apart from all waiting.
 //!
-//! Its methods take what has happened; [`Engine::advance`] says what is to be done now. It reads no clock, opens no
-//! socket and spawns nothing, so one test, one simulation and one process drive it alike. The way of an event through
-//! the files:
+//! Its methods take what has happened; [`Engine::advance`] returns the commands that follow. It reads no clock, opens no
+//! socket and spawns nothing, so one test, one simulation and one process drive it alike. An event's way through the
+//! files:
 //!
-//! 1. [`intake`]: records are decoded, rejected ones copied away, events taken in range by range;
-//! 2. [`pending`]: the parts of events wait for their counter and are folded into one batch;
+//! 1. [`ingest`]: records are decoded, rejected ones copied to the dead-letter topic, events divided by range;
+//! 2. [`buffer`]: contributions wait for their counter and are folded into one batch; [`usage`] bounds them;
 //! 3. [`dispatch`]: batches are sent under a shared lock and a valid lease, and their outcomes judged;
-//! 4. [`track`]: what is answered, per partition and range;
-//! 5. [`settle`]: progress, yields, hand-overs: all that lets go of something.
+//! 4. [`acks`]: which events are acknowledged, per partition and range;
+//! 5. [`drain`]: checkpoints, markers, yields and hand-overs: everything that precedes the release of a lock.
 //!
-//! What it asks before it does anything stands in [`rule`].
+//! [`partition`] and [`range`] are the engine's records of one partition and one range. [`rule`] has the questions that
+//! it asks before it acts.
 
-pub(crate) mod ingest;
-pub(crate) mod buffer;
-pub(crate) mod dispatch;
+mod ingest;
+mod buffer;
+mod usage;
+mod dispatch;
 pub mod acks;
-pub(crate) mod drain;
+mod drain;
 pub mod rule;
 mod partition;
 mod range;
@@ -24,6 +26,7 @@ mod range;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use stitch_common::cell::CounterName;
 use stitch_common::checkpoint::Checkpoint;
 use stitch_common::clock::Moment;
 use stitch_common::config;
@@ -39,54 +42,55 @@ pub use range::LockState;
 
 use buffer::{CounterRef, Granularities};
 use dispatch::InFlight;
-use partition::PartitionProgress;
-use range::RangeState;
+use partition::PartitionTask;
+use range::RangeQueue;
+use usage::BufferUsage;
 
 /// Numbers the batches of one member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BatchId(pub(crate) u64);
 
-/// What is to be done. Each is answered by the method of [`Engine`] that it names.
+/// What is to be done. When it is done, the method of [`Engine`] that it names is called.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Queue for the range's shared lock: [`Engine::granted`].
-    Acquire(RangeId),
-    /// Delete the range's READ node: [`Engine::released`].
-    Release(RangeId),
-    /// Make a new mark in the range: [`Engine::marked`].
-    Marker(RangeId),
-    /// Send once: [`Engine::answered`].
+    /// Queue for the range's shared lock: [`Engine::on_range_acquired`].
+    AcquireRange(RangeId),
+    /// Delete the range's READ node: [`Engine::on_range_released`].
+    ReleaseRange(RangeId),
+    /// Create an in-doubt marker in the range: [`Engine::on_marker_created`].
+    CreateMarker(RangeId),
+    /// Send a batch once: [`Engine::on_batch_outcome`].
     Send {
         id: BatchId,
         permit: Permit,
         batch: CounterBatch,
     },
-    /// Take the partition's lock and read its progress: [`Engine::taken`].
-    Take(Partition),
-    /// Write progress, fenced by the partition's lock: [`Engine::progress_written`].
-    WriteProgress(Partition, Checkpoint),
-    /// Stop waiting for the partition's lock, or release it: [`Engine::given_back`].
-    GiveBack(Partition),
-    /// Deliver the partition's records from here.
-    Start {
+    /// Acquire the partition's lock and read its checkpoint: [`Engine::on_partition_acquired`].
+    AcquirePartition(Partition),
+    /// Write a checkpoint, fenced by the partition's lock: [`Engine::on_checkpoint_written`].
+    WriteCheckpoint(Partition, Checkpoint),
+    /// Stop waiting for the partition's lock, or release it: [`Engine::on_partition_released`].
+    ReleasePartition(Partition),
+    /// Deliver the partition's records from this offset.
+    StartFeed {
         partition: Partition,
         from: Offset,
         epoch: AssignmentEpoch,
     },
     /// Deliver no more of them.
-    Stop(Partition),
-    /// Copy a rejected record to the topic of rejects: [`Engine::copied`].
-    Copy {
+    StopFeed(Partition),
+    /// Copy a rejected record to the dead-letter topic: [`Engine::on_rejected_copied`].
+    CopyRejected {
         partition: Partition,
         epoch: AssignmentEpoch,
         record: Record,
         reason: String,
     },
-    /// Tell the group how far the log is answered.
+    /// Commit the checkpoints to the consumer group.
     Commit(Offsets),
 }
 
-/// The limits that it keeps; see [`config::Processor`].
+/// The engine's limits; see [`config::Processor`].
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) requests_in_flight_max: usize,
@@ -94,15 +98,15 @@ pub(crate) struct Limits {
     pub(crate) window_bytes_max: usize,
     pub(crate) window_counters_max: usize,
     pub(crate) cells_per_batch_max: usize,
-    /// Of a yield, which a restoration waits for, and repairs.
+    /// Of a yield: a restoration waits for it, and repairs what is given up.
     pub(crate) drain_timeout: Duration,
-    /// Of a hand-over or a stop, after which nobody repairs: what is given up is wrong until somebody restores it.
+    /// Of a hand-over or a stop: what is given up stays wrong until an operator restores it.
     pub(crate) hand_over_timeout: Duration,
     pub(crate) checkpoint_interval: Duration,
 }
 
 impl Limits {
-    /// What a cell of a counter batch is taken to weigh, in bytes. Measured on Cassandra 5.0: it warns above 5 KiB, at
+    /// The estimated size of one cell in a counter batch, in bytes. Measured on Cassandra 5.0: it warns above 5 KiB, at
     /// about 50 cells.
     const CELL_BYTES: usize = 100;
 
@@ -114,75 +118,69 @@ impl Limits {
             window_counters_max: config.window_counters_max,
             cells_per_batch_max: (config.batch_bytes_max / Self::CELL_BYTES).max(1),
             drain_timeout: config.drain_timeout,
-            // A quarter is left for progress, locks and connections.
+            // A quarter is left for checkpoints, locks and connections.
             hand_over_timeout: config.drain_timeout.max(config.stop_timeout * 3 / 4),
             checkpoint_interval: config.checkpoint_interval,
         }
     }
 }
 
-/// Everything that one member knows of its counting. It ends with the member: a new session starts with a new one.
+/// The counting of one member. It ends with the member: a new session starts with a new engine.
 #[derive(Debug)]
 pub(crate) struct Engine {
     limits: Limits,
-    bits: RangeBits,
+    range_bits: RangeBits,
     decoder: Decoder,
-    /// By definition: the counter's name for batches, and the granularities of a whole part.
-    definitions: Vec<(stitch_common::cell::CounterName, Granularities)>,
-    partitions: BTreeMap<Partition, PartitionProgress>,
-    ranges: Vec<RangeState>,
-    /// Ranges that have something to send, each at most once.
+    /// By definition: the counter's name for batches, and the granularities of a whole contribution.
+    definitions: Vec<(CounterName, Granularities)>,
+    partitions: BTreeMap<Partition, PartitionTask>,
+    ranges: Vec<RangeQueue>,
+    /// Ranges with something to send, each at most once.
     ready: VecDeque<RangeId>,
-    /// Ranges that yield, have unknown parts or are in trouble: the only ones that [`settle`] looks at.
+    /// Ranges that yield, have unknown outcomes or pause: the only ones that [`drain`] looks at.
     attention: BTreeSet<RangeId>,
     in_flight: BTreeMap<BatchId, InFlight>,
-    held: Held,
-    batches: u64,
-    epochs: u64,
+    usage: BufferUsage,
+    last_batch: u64,
+    last_epoch: u64,
     stopping: bool,
     commit_due: bool,
     commands: Vec<Command>,
 }
 
-/// What is taken in and not answered.
-#[derive(Clone, Copy, Debug, Default)]
-struct Held {
-    events: usize,
-    bytes: usize,
-    /// With parts that wait or are on their way: at least so many batches are still to be sent or answered.
-    counters: usize,
-}
-
 impl Engine {
-    /// A member that counts nothing yet.
+    /// The engine of a new member, without partitions.
     pub(crate) fn new(limits: Limits, definitions: &Definitions) -> Self {
-        let bits = definitions.range_bits;
+        let range_bits = definitions.range_bits;
         Self {
             limits,
-            bits,
+            range_bits,
             decoder: Decoder::new(definitions),
             definitions: definitions
                 .counters
                 .iter()
-                .map(|one| (one.name.clone(), Granularities::of(&one.granularities)))
+                .map(|counter| {
+                    let granularities = counter.granularities.iter().copied();
+                    (counter.name.clone(), Granularities::of(granularities))
+                })
                 .collect(),
             partitions: BTreeMap::new(),
-            ranges: bits.ranges().map(|_| RangeState::default()).collect(),
+            ranges: range_bits.ranges().map(|_| RangeQueue::default()).collect(),
             ready: VecDeque::new(),
             attention: BTreeSet::new(),
             in_flight: BTreeMap::new(),
-            held: Held::default(),
-            batches: 0,
-            epochs: 0,
+            usage: BufferUsage::default(),
+            last_batch: 0,
+            last_epoch: 0,
             stopping: false,
             commit_due: false,
             commands: Vec::new(),
         }
     }
 
-    /// What is to be done at `now`. Nothing changes the store unless `lease` is valid.
+    /// Returns what is to be done at `now`. Nothing changes Cassandra unless `lease` is valid.
     pub(crate) fn advance(&mut self, now: Moment, lease: &Lease) -> Vec<Command> {
-        self.settle(now);
+        self.drain(now);
         self.dispatch(now, lease);
         std::mem::take(&mut self.commands)
     }
@@ -190,88 +188,79 @@ impl Engine {
     /// When [`Engine::advance`] is due, after `now`, although nothing has happened.
     pub(crate) fn next_wakeup(&self, now: Moment) -> Option<Moment> {
         let of_range = |range: &RangeId| self.ranges[usize::from(range.0)].wakeups();
-        let settling = self.attention.iter().flat_map(of_range);
-        let writing = self
+        let ranges = self.attention.iter().flat_map(of_range);
+        let partitions = self
             .partitions
             .values()
-            .filter_map(PartitionProgress::next_wakeup);
-        settling.chain(writing).filter(|moment| *moment > now).min()
+            .filter_map(PartitionTask::next_wakeup);
+        ranges
+            .chain(partitions)
+            .filter(|wakeup| *wakeup > now)
+            .min()
     }
 
-    /// Whether there is room for more records: memory, and what a stop has to finish, stay bounded whatever the backlog.
+    /// Whether there is room for more records. It bounds memory, and what a stop has to finish, whatever the backlog.
     pub(crate) const fn wants_records(&self) -> bool {
-        self.held.events < self.limits.window_events_max
-            && self.held.bytes < self.limits.window_bytes_max
-            && self.held.counters < self.limits.window_counters_max
+        self.usage.is_below(&self.limits)
     }
 
-    /// Whether everything that was begun is answered, written and given back after [`Engine::stop`].
+    /// Whether everything begun is acknowledged, checkpointed and released after [`Engine::stop`].
     pub(crate) fn is_finished(&self) -> bool {
         self.stopping
             && self.partitions.is_empty()
             && self.in_flight.is_empty()
-            && self.ranges.iter().all(RangeState::is_at_rest)
+            && self.ranges.iter().all(RangeQueue::is_quiet)
     }
 
-    /// Whether anything is known of this partition: until then it may not go to another process.
+    /// Whether the engine still works on this partition: until it does not, no other process may.
     pub(crate) fn has(&self, partition: Partition) -> bool {
         self.partitions.contains_key(&partition)
     }
 
-    /// Whether this start of the feed is the one that counts.
-    pub(crate) fn is_delivered(&self, partition: Partition, epoch: AssignmentEpoch) -> bool {
+    /// Whether deliveries of this start of the feed count.
+    pub(crate) fn is_current(&self, partition: Partition, epoch: AssignmentEpoch) -> bool {
         self.partitions
             .get(&partition)
-            .is_some_and(|known| known.epoch == epoch && known.holds_lock())
+            .is_some_and(|task| task.epoch == epoch && task.holds_lock())
     }
 
-    /// The numbers that the metrics show.
+    /// The numbers for the metrics.
     pub(crate) fn gauges(&self) -> Gauges {
-        let parked = |range: &RangeState| if range.may_send() { 0 } else { range.events() };
+        let ranges = || self.ranges.iter();
+        let partitions = self.partitions.values();
+        let blocked = ranges().filter(|range| !range.may_send());
         Gauges {
-            held_events: self.held.events,
-            held_bytes: self.held.bytes,
-            held_counters: self.held.counters,
-            parked_events: self.ranges.iter().map(parked).sum(),
+            buffered_events: self.usage.events(),
+            buffered_bytes: self.usage.bytes(),
+            buffered_counters: self.usage.counters(),
+            blocked_events: blocked.map(RangeQueue::events).sum(),
             requests_in_flight: self.in_flight.len(),
-            range_locks: self
-                .ranges
-                .iter()
-                .filter(|range| range.holds_lock())
-                .count(),
-            ranges_stopped: self
-                .ranges
-                .iter()
-                .filter(|range| range.is_stopped())
-                .count(),
-            partitions: self
-                .partitions
-                .values()
-                .filter(|one| one.holds_lock())
-                .count(),
+            range_locks: ranges().filter(|range| range.holds_lock()).count(),
+            ranges_stopped: ranges().filter(|range| range.is_stopped()).count(),
+            partitions: partitions.filter(|task| task.holds_lock()).count(),
         }
     }
 
-    /// Forgets a counter of this range for which nothing waits and nothing is on its way.
-    fn tidy(&mut self, range: RangeId, counter: &CounterRef) {
-        if self.range(range).tidy(counter) {
-            self.held.counters -= 1;
+    /// Removes a counter of this range with nothing waiting and nothing in flight.
+    fn remove_idle(&mut self, range: RangeId, counter: &CounterRef) {
+        if self.range(range).remove_idle(counter) {
+            self.usage.remove_counter();
         }
     }
 
-    fn range(&mut self, range: RangeId) -> &mut RangeState {
+    fn range(&mut self, range: RangeId) -> &mut RangeQueue {
         &mut self.ranges[usize::from(range.0)]
     }
 
-    /// Puts the range into the queue of those that have something to send, unless it stands there. One that yields
-    /// comes first: a restoration waits for it, and it is done soon.
+    /// Enqueues the range among those with something to send, unless it is there. One that yields comes first: a
+    /// restoration waits for it, and it is finished soon.
     fn wake(&mut self, range: RangeId) {
-        let state = &mut self.ranges[usize::from(range.0)];
-        if state.is_ready() {
+        let queue = &mut self.ranges[usize::from(range.0)];
+        if queue.ready {
             return;
         }
-        state.set_ready(true);
-        if state.lock.is_yielding() {
+        queue.ready = true;
+        if queue.lock.is_yielding() {
             self.ready.push_front(range);
         } else {
             self.ready.push_back(range);
@@ -279,13 +268,13 @@ impl Engine {
     }
 }
 
-/// What is held at one moment.
+/// The engine's numbers at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gauges {
-    pub(crate) held_events: usize,
-    pub(crate) held_bytes: usize,
-    pub(crate) held_counters: usize,
-    pub(crate) parked_events: usize,
+    pub(crate) buffered_events: usize,
+    pub(crate) buffered_bytes: usize,
+    pub(crate) buffered_counters: usize,
+    pub(crate) blocked_events: usize,
     pub(crate) requests_in_flight: usize,
     pub(crate) range_locks: usize,
     pub(crate) ranges_stopped: usize,

@@ -1,49 +1,41 @@
 //! Why a processor's work as a member, or as a process, ends early.
 
-use stitch_common::user_error::UserError;
-
 use stitch_common::member::MemberId;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{LogError, StoreError, ZkError};
+use stitch_common::user_error::UserError;
 use stitch_protocol::namespace;
 
 use crate::start_offset::Refusal;
 
-/// What ends a member's work; variants by what follows.
+/// An error that ends a member's work; variants by what follows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
     /// The session is over, or as good as over: start again as a new member.
     #[error("the ZooKeeper session is over")]
-    Over,
+    SessionOver,
     /// ZooKeeper does not answer.
     #[error(transparent)]
     Coordination(stitch_protocol::Error),
     /// ZooKeeper cannot be reached.
     #[error(transparent)]
     ZooKeeper(#[from] ZkError),
-    /// Cassandra cannot be reached, or will not do.
+    /// Cassandra cannot be reached, or refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Kafka will not do.
+    /// Kafka cannot be reached, or refuses.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// Counting on would falsify counts.
+    /// To go on counting would make counts wrong.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The log was cut off where it was being read.
-    #[error("the log of partition {partition} was cut off where it was being read: {cause}")]
-    LogGone {
-        /// Which partition.
+    /// The log was truncated where it was being read.
+    #[error("the log of partition {partition} was truncated where it was being read: {cause}")]
+    LogTruncated { partition: Partition, cause: String },
+    /// Another member has written the checkpoint of a partition whose lock this member holds.
+    #[error("the checkpoint of partition {partition} was written by {}", name(writer.as_ref()))]
+    ForeignCheckpoint {
         partition: Partition,
-        /// What Kafka says.
-        cause: String,
-    },
-    /// Somebody else has written the progress of a partition whose lock this member holds.
-    #[error("progress of partition {partition} was written by {}", told(writer.as_ref()))]
-    ForeignProgress {
-        /// Which partition.
-        partition: Partition,
-        /// Who wrote it.
         writer: Option<MemberId>,
     },
     /// The namespace is not the one that this process is configured for.
@@ -51,9 +43,9 @@ pub(crate) enum Error {
     Disagreement(UserError),
 }
 
-fn told(writer: Option<&MemberId>) -> String {
+fn name(writer: Option<&MemberId>) -> String {
     writer.map_or_else(
-        || "nobody that is known".to_owned(),
+        || "an unknown member".to_owned(),
         |member| format!("member {member}"),
     )
 }
@@ -61,7 +53,9 @@ fn told(writer: Option<&MemberId>) -> String {
 impl From<stitch_protocol::Error> for Error {
     fn from(error: stitch_protocol::Error) -> Self {
         match error {
-            stitch_protocol::Error::SessionOver | stitch_protocol::Error::Lost { .. } => Self::Over,
+            stitch_protocol::Error::SessionOver | stitch_protocol::Error::Lost { .. } => {
+                Self::SessionOver
+            }
             other @ (stitch_protocol::Error::Unanswered { .. }
             | stitch_protocol::Error::Refused { .. }
             | stitch_protocol::Error::NotInitialised { .. }
@@ -77,16 +71,16 @@ impl From<namespace::Error> for Error {
             namespace::Error::Coordination(error) => error.into(),
             namespace::Error::Log(error) => Self::Log(error),
             namespace::Error::Store(error) => Self::Store(error),
-            namespace::Error::Disagreement(failure) => Self::Disagreement(failure),
+            namespace::Error::Disagreement(error) => Self::Disagreement(error),
         }
     }
 }
 
 impl Error {
-    /// Whether the process may start again as a new member; otherwise a person must act first.
-    pub(crate) const fn passes(&self) -> bool {
+    /// Whether the process may start again as a new member; otherwise an operator must act first.
+    pub(crate) const fn is_transient(&self) -> bool {
         match self {
-            Self::Over
+            Self::SessionOver
             | Self::Coordination(stitch_protocol::Error::Unanswered { .. })
             | Self::ZooKeeper(ZkError::Ambiguous(_) | ZkError::SessionOver)
             | Self::Store(StoreError::Unavailable(_))
@@ -96,28 +90,30 @@ impl Error {
             | Self::Store(StoreError::Refused(_))
             | Self::Log(LogError::Refused(_))
             | Self::Refused(_)
-            | Self::LogGone { .. }
-            | Self::ForeignProgress { .. }
+            | Self::LogTruncated { .. }
+            | Self::ForeignCheckpoint { .. }
             | Self::Disagreement(_) => false,
         }
     }
 
-    /// What the operator reads.
-    pub(crate) fn failure(&self) -> UserError {
+    /// The message and the help for the operator.
+    pub(crate) fn user_error(&self) -> UserError {
         match self {
             Self::Refused(refusal) => refusal.failure(),
-            Self::Disagreement(failure) => failure.clone(),
-            Self::ForeignProgress { .. } => UserError::new(
+            Self::Disagreement(error) => error.clone(),
+            Self::ForeignCheckpoint { .. } => UserError::new(
                 self,
                 "two processes counted one partition: stop every processor, make sure that only this version runs, \
                  then run a restoration",
             ),
-            Self::LogGone { .. } => UserError::new(
+            Self::LogTruncated { .. } => UserError::new(
                 self,
                 "the topic's retention has overtaken the processors: raise it, and follow docs/operations.md, \"the \
                  log is not the one that was counted\"",
             ),
-            Self::Over => UserError::new(self, "see ZooKeeper with `stitch-processor check`"),
+            Self::SessionOver => {
+                UserError::new(self, "see ZooKeeper with `stitch-processor check`")
+            }
             Self::Coordination(error) => error.clone().into(),
             Self::ZooKeeper(error) => error.clone().into(),
             Self::Store(error) => error.clone().into(),

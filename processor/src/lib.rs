@@ -1,13 +1,22 @@
 //! The processor: reads events from Kafka and increments Cassandra counters in real time, once each.
 //!
-//! The way of an event: [`member`] makes the process a member of the fleet; the one loop of [`event_loop`] takes
-//! records from the feed and hands them to the machine in [`engine`], which decodes, parts, coalesces and dispatches
-//! them, and says what is to be done; [`effects`] does it. [`start_offset`] says where a partition is taken up, and when it
-//! must not be; [`cleanup`] clears away what dead members left.
+//! A record's way:
+//!
+//! 1. [`member`] makes the process a member of the fleet, connects it, and runs its event loop;
+//! 2. the feed delivers the record to [`event_loop`], the one loop that drives everything and waits for everything;
+//! 3. [`engine`] decides: it ingests the record, buffers and coalesces its increments by counter, dispatches batches,
+//!    tracks their acknowledgements, and drains what is to be handed over. It returns commands;
+//! 4. [`effects`] carries the commands out: it sends the batch to Cassandra, writes the checkpoint to ZooKeeper, and the
+//!    loop hands the result back to the engine. [`locks`] keeps the locks that are held meanwhile.
+//!
+//! [`start_offset`] decides where a partition is resumed, and refuses what would count twice. Beside the counting,
+//! [`cleanup`] removes what dead members left, and [`topic_fingerprint`] keeps what distinguishes the topic from another
+//! one of its name.
 
 mod member;
 mod event_loop;
 pub mod engine;
+mod locks;
 mod effects;
 mod start_offset;
 mod cleanup;
@@ -38,17 +47,18 @@ use member::Process;
 use status::Status;
 
 /// How long a process pauses before it starts again as a new member.
-const PAUSE: Duration = Duration::from_secs(1);
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// How often the process records that it is alive.
+const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Counts until `stop` is cancelled. A process whose session ends, or that loses a server, starts again as a new
-/// member, for as long as it takes; what a person must mend first is an error, and so is a server that cannot be
-/// reached at the very start.
+/// member, for as long as it takes.
 ///
 /// # Errors
-/// What a person must mend.
+/// An error that needs an operator, or a server that cannot be reached at the very start.
 ///
 /// # Cancellation
-/// As if the process were killed: its member node stays as a tombstone, which the next calm waits out.
+/// As if the process were killed: it leaves a dead member, which the next quiescence barrier waits out.
 pub async fn run<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     ports: &Ports<K, Q, L, C>,
     config: &Config,
@@ -64,34 +74,34 @@ pub async fn run<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     };
     let mut has_counted = false;
     loop {
-        let serving = Box::pin(member::serve(ports, &process, &mut has_counted));
-        let ended = beating(ports, status, serving).await;
+        let membership = Box::pin(member::serve(ports, &process, &mut has_counted));
+        let result = with_beat(ports, status, membership).await;
         status.set_ready(false);
-        match ended {
-            Ok(departure) => return Ok(departure),
+        match result {
+            Ok(outcome) => return Ok(outcome),
             Err(error) if stop.is_cancelled() => {
                 return Ok(LeaveOutcome::Dead {
                     why: error.to_string(),
                 });
             }
-            // A session that ends during the start, of a frozen process for one, says nothing against the servers.
-            Err(error) if error.passes() && (has_counted || error == Error::Over) => {
+            // A session may end during the start because the process was frozen: the servers are not to blame.
+            Err(error) if error.is_transient() && (has_counted || error == Error::SessionOver) => {
                 tracing::warn!(%error, "starting again as a new member");
             }
-            Err(error) => return Err(error.failure()),
+            Err(error) => return Err(error.user_error()),
         }
         tokio::select! {
             biased;
             // Both only wait.
             () = stop.cancelled() => return Ok(LeaveOutcome::Clean),
-            () = ports.clock.sleep(PAUSE) => {}
+            () = ports.clock.sleep(RESTART_PAUSE) => {}
         }
     }
 }
 
-/// `work`, telling once a second that the process goes round: it may wait long for servers, and that is not being
-/// stuck. The counting loop is part of `work`, so what blocks it stops the beat.
-async fn beating<K, Q, L, C: Clock, T>(
+/// Runs `work` and records a liveness beat every second; waiting for a server counts as alive. The event loop is part
+/// of `work`, so what blocks it stops the beat.
+async fn with_beat<K, Q, L, C: Clock, T>(
     ports: &Ports<K, Q, L, C>,
     status: &Status,
     work: impl Future<Output = T>,
@@ -101,9 +111,9 @@ async fn beating<K, Q, L, C: Clock, T>(
         status.beat(ports.clock.now());
         tokio::select! {
             biased;
-            // The work is polled on where it was.
-            done = &mut work => return done,
-            () = ports.clock.sleep(PAUSE) => {}
+            // Cancel-safe: the work is polled on where it was.
+            result = &mut work => return result,
+            () = ports.clock.sleep(BEAT_INTERVAL) => {}
         }
     }
 }

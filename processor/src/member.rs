@@ -13,10 +13,10 @@ use stitch_protocol::path::Paths;
 use tokio_util::sync::CancellationToken;
 
 use crate::cleanup;
-use crate::effects::Servers;
+use crate::effects::Connections;
 use crate::engine::{Engine, Limits};
 use crate::error::Error;
-use crate::event_loop::{Ended, EventLoop};
+use crate::event_loop::{EventLoop, StopOutcome};
 use crate::metrics;
 use crate::status::Status;
 use crate::topic_fingerprint;
@@ -45,7 +45,7 @@ pub(crate) struct Process<'a> {
 /// Becomes a member, counts until asked to stop, and leaves.
 ///
 /// # Errors
-/// What ended it otherwise; [`Error::passes`] tells whether to start again. The member then stays as a tombstone,
+/// What ended it otherwise; [`Error::is_transient`] tells whether to start again. The member then stays as a tombstone,
 /// unless it had sent nothing.
 pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     ports: &Ports<K, Q, L, C>,
@@ -70,7 +70,7 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     *has_counted = true;
     metrics::membership();
     tracing::info!(%member, "counting as a new member");
-    let servers = Servers {
+    let servers = Connections {
         session,
         store,
         log: &ports.log,
@@ -95,12 +95,12 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     process.status.set_ready(false);
     group.leave().await;
     let in_doubt = match &ended {
-        Ok(Ended::Settled) => None,
-        Ok(Ended::Unsettled(why)) => Some(why.clone()),
+        Ok(StopOutcome::Drained) => None,
+        Ok(StopOutcome::InDoubt(why)) => Some(why.clone()),
         Err(error) => Some(format!("its work ended early: {error}")),
     };
     let bound = process.config.processor.stop_timeout;
-    let Servers { session, store, .. } = servers;
+    let Connections { session, store, .. } = servers;
     let departure = leave::leave(session, store, &ports.cql, in_doubt, bound).await;
     if ended.is_err() {
         // One driver session a member: the next must not begin before this one's connections are closed.

@@ -12,28 +12,28 @@ const EVENTS: &str = "stitch_events_total";
 const CELLS: &str = "stitch_cells_applied_total";
 const REQUESTS: &str = "stitch_requests_total";
 const SUSPECTS: &str = "stitch_suspect_cells_total";
-const HELD_EVENTS: &str = "stitch_buffered_events";
-const HELD_BYTES: &str = "stitch_buffered_bytes";
-const HELD_COUNTERS: &str = "stitch_buffered_counters";
-const PARKED_EVENTS: &str = "stitch_blocked_events";
+const BUFFERED_EVENTS: &str = "stitch_buffered_events";
+const BUFFERED_BYTES: &str = "stitch_buffered_bytes";
+const BUFFERED_COUNTERS: &str = "stitch_buffered_counters";
+const BLOCKED_EVENTS: &str = "stitch_blocked_events";
 const IN_FLIGHT: &str = "stitch_requests_in_flight";
 const RANGE_LOCKS: &str = "stitch_range_locks_held";
 const RANGES_STOPPED: &str = "stitch_ranges_stopped";
 const PARTITIONS: &str = "stitch_partitions_held";
-const LEASE_LEFT: &str = "stitch_lease_remaining_seconds";
-const PROGRESS: &str = "stitch_checkpoint_offset";
+const LEASE_REMAINING: &str = "stitch_lease_remaining_seconds";
+const CHECKPOINT: &str = "stitch_checkpoint_offset";
 const LAG: &str = "stitch_lag_events";
-const MEMBERSHIPS: &str = "stitch_sessions_total";
+const SESSIONS: &str = "stitch_sessions_total";
 
-/// What became of the records of one delivery.
+/// The verdicts on the records of one delivery.
 #[derive(Debug, Default)]
-pub(crate) struct Decoded {
+pub(crate) struct Verdicts {
     pub(crate) counted: u64,
     pub(crate) ignored: u64,
     pub(crate) rejected: u64,
 }
 
-impl Decoded {
+impl Verdicts {
     pub(crate) fn report(&self) {
         counter!(EVENTS, "verdict" => "counted").increment(self.counted);
         counter!(EVENTS, "verdict" => "ignored").increment(self.ignored);
@@ -41,7 +41,7 @@ impl Decoded {
     }
 }
 
-/// A request has been answered, or will not be.
+/// Counts a counter batch by its outcome.
 pub(crate) fn request(outcome: &Outcome, cells: usize) {
     counter!(REQUESTS, "outcome" => label(outcome)).increment(1);
     if *outcome == Outcome::Applied {
@@ -58,102 +58,102 @@ const fn label(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// Cells that only a restoration can prove right again.
+/// Counts cells that only a restoration can verify.
 pub(crate) fn suspects(cells: usize) {
     counter!(SUSPECTS).increment(cells as u64);
 }
 
-/// The process has become a new member.
+/// Counts a session: the process has become a new member.
 pub(crate) fn membership() {
-    counter!(MEMBERSHIPS).increment(1);
+    counter!(SESSIONS).increment(1);
 }
 
-/// What is held now.
-pub(crate) fn show(gauges: Gauges, lease_left: Duration) {
+/// Sets the gauges.
+pub(crate) fn show(gauges: Gauges, lease_remaining: Duration) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
     let set = |name: &'static str, value: usize| gauge!(name).set(value as f64);
-    set(HELD_EVENTS, gauges.held_events);
-    set(HELD_BYTES, gauges.held_bytes);
-    set(HELD_COUNTERS, gauges.held_counters);
-    set(PARKED_EVENTS, gauges.parked_events);
+    set(BUFFERED_EVENTS, gauges.buffered_events);
+    set(BUFFERED_BYTES, gauges.buffered_bytes);
+    set(BUFFERED_COUNTERS, gauges.buffered_counters);
+    set(BLOCKED_EVENTS, gauges.blocked_events);
     set(IN_FLIGHT, gauges.requests_in_flight);
     set(RANGE_LOCKS, gauges.range_locks);
     set(RANGES_STOPPED, gauges.ranges_stopped);
     set(PARTITIONS, gauges.partitions);
-    gauge!(LEASE_LEFT).set(lease_left.as_secs_f64());
+    gauge!(LEASE_REMAINING).set(lease_remaining.as_secs_f64());
 }
 
-/// Where a partition stands; `end` is the log's, as far as it was seen.
-pub(crate) fn position(partition: Partition, progress: Offset, end: Offset) {
+/// Sets a partition's checkpoint and lag; `end` is the log's last known end.
+pub(crate) fn position(partition: Partition, checkpoint: Offset, end: Offset) {
     let label = partition.to_string();
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
-    let (progress_value, lag) = (
-        progress.0 as f64,
-        end.0.saturating_sub(progress.0).max(0) as f64,
+    let (offset, lag) = (
+        checkpoint.0 as f64,
+        end.0.saturating_sub(checkpoint.0).max(0) as f64,
     );
-    gauge!(PROGRESS, "partition" => label.clone()).set(progress_value);
+    gauge!(CHECKPOINT, "partition" => label.clone()).set(offset);
     gauge!(LAG, "partition" => label).set(lag);
 }
 
-/// Names every metric at the start, so that zeros show.
+/// Registers every metric at the start, so that zeros show.
 pub fn register() {
     describe_counter!(EVENTS, "records of the event topic by verdict");
     describe_counter!(CELLS, "cells incremented");
     describe_counter!(REQUESTS, "counter batches by outcome");
     describe_counter!(
         SUSPECTS,
-        "cells that may be wrong until a restoration proves them right"
+        "cells that may be wrong until a restoration verifies them"
     );
     describe_gauge!(
-        HELD_EVENTS,
-        "events taken in and not answered, once for each range they touch"
+        BUFFERED_EVENTS,
+        "buffered events not yet acknowledged, counted once per range"
     );
-    describe_gauge!(HELD_BYTES, "memory that these take, in bytes");
-    describe_gauge!(HELD_COUNTERS, "counters to which they add");
+    describe_gauge!(BUFFERED_BYTES, "memory that buffered events take, in bytes");
+    describe_gauge!(BUFFERED_COUNTERS, "counters that buffered events increment");
     describe_gauge!(
-        PARKED_EVENTS,
-        "those of them whose range is not locked, or stopped"
+        BLOCKED_EVENTS,
+        "buffered events whose range is not locked, or stopped"
     );
-    describe_gauge!(IN_FLIGHT, "counter batches on their way");
+    describe_gauge!(IN_FLIGHT, "counter batches in flight");
     describe_gauge!(RANGE_LOCKS, "shared range locks held");
     describe_gauge!(
         RANGES_STOPPED,
-        "ranges whose increments Cassandra refuses for good"
+        "ranges whose increments Cassandra refuses permanently"
     );
     describe_gauge!(PARTITIONS, "Kafka partitions whose lock is held");
     describe_gauge!(
-        LEASE_LEFT,
+        LEASE_REMAINING,
         "how long this process may go on sending without ZooKeeper"
     );
     describe_gauge!(
-        PROGRESS,
-        "offset below which every event is answered, by partition"
+        CHECKPOINT,
+        "offset below which every event is acknowledged, by partition"
     );
     describe_gauge!(
         LAG,
-        "records between progress and the log's end, by partition"
+        "records between the checkpoint and the log's end, by partition"
     );
     describe_counter!(
-        MEMBERSHIPS,
+        SESSIONS,
         "ZooKeeper sessions with which this process has counted"
     );
-    Decoded::default().report();
+    Verdicts::default().report();
     counter!(CELLS).increment(0);
     counter!(SUSPECTS).increment(0);
-    counter!(MEMBERSHIPS).increment(0);
+    counter!(SESSIONS).increment(0);
     for outcome in ["applied", "not_applied", "refused", "unknown"] {
         counter!(REQUESTS, "outcome" => outcome).increment(0);
     }
     for name in [
-        HELD_EVENTS,
-        HELD_BYTES,
-        HELD_COUNTERS,
-        PARKED_EVENTS,
+        BUFFERED_EVENTS,
+        BUFFERED_BYTES,
+        BUFFERED_COUNTERS,
+        BLOCKED_EVENTS,
         IN_FLIGHT,
         RANGE_LOCKS,
         RANGES_STOPPED,
         PARTITIONS,
-        LEASE_LEFT,
+        LEASE_REMAINING,
     ] {
         gauge!(name).set(0.0);
     }

@@ -1,167 +1,172 @@
-//! What is answered: the events of one Kafka partition in one range, in the order of their offsets (rule P5).
+//! Acknowledgements: the events of one Kafka partition in one range, in the order of their offsets (rule P5).
 //!
-//! An event has one *part* for each counter of the range that it increments (more, once a refused batch was split). Its
-//! state is what its parts have come to; progress is the first event that is not answered.
+//! An event has one contribution for each counter of the range that it increments (more, once a refused batch was
+//! split). The checkpoint is the first event with an unacknowledged contribution.
 
 use std::collections::VecDeque;
 
 use stitch_common::offset::Offset;
 
-/// An event's number within its track, counting up by one.
+/// An event's number within its tracker, counting up by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventSeq(u64);
 
-/// The events of one partition in one range that are not all answered yet.
+/// Tracks the events of one partition in one range until they are acknowledged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AckTracker {
-    /// How many events have left at the front: the place of the first one.
-    left: u64,
-    events: VecDeque<Tracked>,
-    /// The highest event of which something is on its way, applied, unknown or given up. None below the front.
+    /// How many events were removed at the front: the number of the first one.
+    removed: u64,
+    events: VecDeque<EventAcks>,
+    /// The highest event with a contribution in flight, applied, unknown or given up. `None` below the front.
     highest_begun: Option<EventSeq>,
-    /// The offset behind the last event of which anything is applied, unknown or given up.
-    behind: Offset,
+    /// The offset behind the last event with a contribution applied, unknown or given up.
+    begun_end: Offset,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Tracked {
+struct EventAcks {
     offset: Offset,
-    /// Parts that are not answered.
+    /// Contributions that are not acknowledged.
     open: u32,
-    /// Parts that are on their way to the store.
     in_flight: u32,
-    /// Whether something of it is applied, unknown or given up: then it must be finished here.
+    /// Whether a contribution is applied, unknown or given up: then the event must be finished here.
     begun: bool,
 }
 
 impl AckTracker {
-    /// Takes in an event of `parts` parts behind all others.
-    pub fn ingest(&mut self, offset: Offset, parts: u32) -> EventSeq {
+    /// Adds an event of `contributions` behind all others.
+    pub fn ingest(&mut self, offset: Offset, contributions: u32) -> EventSeq {
         debug_assert!(self.events.back().is_none_or(|last| last.offset < offset));
-        self.events.push_back(Tracked {
+        self.events.push_back(EventAcks {
             offset,
-            open: parts,
+            open: contributions,
             in_flight: 0,
             begun: false,
         });
-        EventSeq(self.left + self.events.len() as u64 - 1)
+        self.last()
     }
 
-    /// A part was divided in two.
-    pub fn divided(&mut self, place: EventSeq) {
-        self.at(place).open += 1;
+    /// Divides a contribution in two.
+    pub fn split(&mut self, seq: EventSeq) {
+        self.at(seq).open += 1;
     }
 
-    /// A part is on its way.
-    pub fn sent(&mut self, place: EventSeq) {
-        self.at(place).in_flight += 1;
-        self.highest_begun = self.highest_begun.max(Some(place));
+    /// Records that a contribution is sent.
+    pub fn send(&mut self, seq: EventSeq) {
+        self.at(seq).in_flight += 1;
+        self.highest_begun = self.highest_begun.max(Some(seq));
     }
 
-    /// A part that was on its way certainly is not and will not be applied.
-    pub fn came_back(&mut self, place: EventSeq) {
-        self.at(place).in_flight -= 1;
-        if self.highest_begun == Some(place) {
-            let begun = |event: &Tracked| event.begun || event.in_flight > 0;
+    /// Takes back a contribution in flight that certainly was not and will not be applied.
+    pub fn take_back(&mut self, seq: EventSeq) {
+        self.at(seq).in_flight -= 1;
+        if self.highest_begun == Some(seq) {
+            let begun = |event: &EventAcks| event.begun || event.in_flight > 0;
             let highest = self.events.iter().rposition(begun);
-            self.highest_begun = highest.map(|index| EventSeq(self.left + index as u64));
+            self.highest_begun = highest.map(|index| EventSeq(self.removed + index as u64));
         }
     }
 
-    /// A part that was on its way is applied: answered.
-    pub fn applied(&mut self, place: EventSeq) {
-        let event = self.at(place);
+    /// Acknowledges a contribution in flight that is applied.
+    pub fn ack(&mut self, seq: EventSeq) {
+        let event = self.at(seq);
         event.in_flight -= 1;
         event.open -= 1;
-        self.began(place);
-        self.leave();
+        self.begin(seq);
+        self.remove_acked();
     }
 
-    /// It is unknown what became of a part that was on its way. Not answered before [`AckTracker::marked`].
-    pub fn unknown(&mut self, place: EventSeq) {
-        self.at(place).in_flight -= 1;
-        self.began(place);
+    /// Records that the outcome of a contribution in flight is unknown. It is acknowledged by
+    /// [`AckTracker::ack_marked`], not before.
+    pub fn doubt(&mut self, seq: EventSeq) {
+        self.at(seq).in_flight -= 1;
+        self.begin(seq);
     }
 
-    /// A mark made after an unknown part was sent is in ZooKeeper: answered.
-    pub fn marked(&mut self, place: EventSeq) {
-        let event = self.at(place);
+    /// Acknowledges a contribution of unknown outcome: an in-doubt marker made after it was sent is in ZooKeeper.
+    pub fn ack_marked(&mut self, seq: EventSeq) {
+        let event = self.at(seq);
         debug_assert!(event.begun);
         event.open -= 1;
-        self.leave();
+        self.remove_acked();
     }
 
-    /// A part that is not on its way will not be sent: its cell is suspect, the part answered.
-    pub fn given_up(&mut self, place: EventSeq) {
-        self.at(place).open -= 1;
-        self.highest_begun = self.highest_begun.max(Some(place));
-        self.began(place);
-        self.leave();
+    /// Acknowledges a contribution that is not in flight and will not be sent: its cell is suspect.
+    pub fn give_up(&mut self, seq: EventSeq) {
+        self.at(seq).open -= 1;
+        self.highest_begun = self.highest_begun.max(Some(seq));
+        self.begin(seq);
+        self.remove_acked();
     }
 
-    /// Whether a part may be begun although the range yields or the partition is handed over: only what lies below the
-    /// highest begun event, so that progress can stand exactly behind that.
+    /// Whether a contribution may be sent although the range yields or the partition drains: only up to the highest
+    /// event that was begun, so that the checkpoint can be exactly behind it.
     #[must_use]
-    pub fn must_finish(&self, place: EventSeq) -> bool {
-        self.highest_begun.is_some_and(|highest| place <= highest)
+    pub fn must_finish(&self, seq: EventSeq) -> bool {
+        self.highest_begun.is_some_and(|highest| seq <= highest)
     }
 
-    /// Whether nothing of any event here is on its way, applied or unknown: progress stands exactly behind all that
-    /// was begun.
+    /// Whether no event has anything in flight, applied or unknown: the checkpoint is exactly behind what was begun.
     #[must_use]
-    pub const fn is_settled(&self) -> bool {
+    pub const fn is_drained(&self) -> bool {
         self.highest_begun.is_none()
     }
 
-    /// Every event below this offset is answered. `taken_in` is the place up to which the partition was taken in.
+    /// The offset below which every event is acknowledged. `ingested_end` is the offset up to which the partition's
+    /// records are ingested.
     #[must_use]
-    pub fn progress(&self, taken_in: Offset) -> Offset {
-        self.events.front().map_or(taken_in, |first| first.offset)
+    pub fn checkpoint(&self, ingested_end: Offset) -> Offset {
+        self.events
+            .front()
+            .map_or(ingested_end, |first| first.offset)
     }
 
-    /// Where progress must at least stand before the range or the partition may be let go.
+    /// The offset that the checkpoint must reach before the range or the partition may be released.
     #[must_use]
-    pub const fn behind(&self) -> Offset {
-        self.behind
+    pub const fn begun_end(&self) -> Offset {
+        self.begun_end
     }
 
-    /// How many events are not answered, or lie behind one that is not.
-    pub(crate) fn len(&self) -> usize {
+    /// How many events are not acknowledged, or follow one that is not.
+    pub(super) fn len(&self) -> usize {
         self.events.len()
     }
 
-    fn at(&mut self, place: EventSeq) -> &mut Tracked {
-        let index = place
+    fn at(&mut self, seq: EventSeq) -> &mut EventAcks {
+        let index = seq
             .0
-            .checked_sub(self.left)
+            .checked_sub(self.removed)
             .and_then(|index| usize::try_from(index).ok());
         let event = index.and_then(|index| self.events.get_mut(index));
-        event.expect("a part that is not answered keeps its event in the track")
+        event.expect("an event stays in the tracker until its contributions are acknowledged")
     }
 
-    /// As if something of the last event had been applied: then all before it must be finished.
+    fn last(&self) -> EventSeq {
+        EventSeq(self.removed + self.events.len() as u64 - 1)
+    }
+
+    /// Begins the last event, as if a contribution had been applied: then all before it must be finished.
     #[cfg(test)]
-    pub(crate) fn begin_last(&mut self) {
-        let last = EventSeq(self.left + self.events.len() as u64 - 1);
-        self.highest_begun = Some(last);
-        self.began(last);
+    pub(super) fn begin_last(&mut self) {
+        self.highest_begun = Some(self.last());
+        self.begin(self.last());
     }
 
-    fn began(&mut self, place: EventSeq) {
-        let event = self.at(place);
+    fn begin(&mut self, seq: EventSeq) {
+        let event = self.at(seq);
         event.begun = true;
-        let behind = event.offset.next();
-        self.behind = self.behind.max(behind);
+        let end = event.offset.next();
+        self.begun_end = self.begun_end.max(end);
     }
 
-    fn leave(&mut self) {
+    fn remove_acked(&mut self) {
         while self.events.front().is_some_and(|first| first.open == 0) {
             self.events.pop_front();
-            self.left += 1;
+            self.removed += 1;
         }
         if self
             .highest_begun
-            .is_some_and(|EventSeq(highest)| highest < self.left)
+            .is_some_and(|EventSeq(highest)| highest < self.removed)
         {
             self.highest_begun = None;
         }
@@ -172,93 +177,93 @@ impl AckTracker {
 mod tests {
     use super::*;
 
-    fn track(offsets: &[i64]) -> (AckTracker, Vec<EventSeq>) {
-        let mut track = AckTracker::default();
-        let places = offsets
+    fn tracker(offsets: &[i64]) -> (AckTracker, Vec<EventSeq>) {
+        let mut tracker = AckTracker::default();
+        let seqs = offsets
             .iter()
-            .map(|&offset| track.ingest(Offset(offset), 1))
+            .map(|&offset| tracker.ingest(Offset(offset), 1))
             .collect();
-        (track, places)
+        (tracker, seqs)
     }
 
     #[test]
-    fn progress_never_passes_an_unanswered_event() {
-        let (mut track, places) = track(&[3, 5, 9]);
-        assert_eq!(track.progress(Offset(20)), Offset(3));
-        for &place in &places {
-            track.sent(place);
+    fn the_checkpoint_never_passes_an_unacknowledged_event() {
+        let (mut tracker, seqs) = tracker(&[3, 5, 9]);
+        assert_eq!(tracker.checkpoint(Offset(20)), Offset(3));
+        for &seq in &seqs {
+            tracker.send(seq);
         }
-        track.applied(places[1]);
-        track.applied(places[2]);
-        assert_eq!(track.progress(Offset(20)), Offset(3));
-        track.applied(places[0]);
-        assert_eq!(track.progress(Offset(20)), Offset(20));
-        assert!(track.is_settled());
+        tracker.ack(seqs[1]);
+        tracker.ack(seqs[2]);
+        assert_eq!(tracker.checkpoint(Offset(20)), Offset(3));
+        tracker.ack(seqs[0]);
+        assert_eq!(tracker.checkpoint(Offset(20)), Offset(20));
+        assert!(tracker.is_drained());
     }
 
     #[test]
-    fn an_unknown_part_is_answered_by_a_mark_and_not_before() {
-        let (mut track, places) = track(&[3]);
-        track.sent(places[0]);
-        track.unknown(places[0]);
-        assert_eq!(track.progress(Offset(20)), Offset(3));
-        assert!(!track.is_settled());
-        track.marked(places[0]);
-        assert_eq!(track.progress(Offset(20)), Offset(20));
-        assert!(track.is_settled());
+    fn a_contribution_of_unknown_outcome_is_acknowledged_by_a_marker_and_not_before() {
+        let (mut tracker, seqs) = tracker(&[3]);
+        tracker.send(seqs[0]);
+        tracker.doubt(seqs[0]);
+        assert_eq!(tracker.checkpoint(Offset(20)), Offset(3));
+        assert!(!tracker.is_drained());
+        tracker.ack_marked(seqs[0]);
+        assert_eq!(tracker.checkpoint(Offset(20)), Offset(20));
+        assert!(tracker.is_drained());
     }
 
     #[test]
-    fn an_event_is_answered_when_all_its_parts_are() {
-        let mut track = AckTracker::default();
-        let place = track.ingest(Offset(7), 2);
-        track.divided(place);
+    fn an_event_is_acknowledged_when_all_its_contributions_are() {
+        let mut tracker = AckTracker::default();
+        let seq = tracker.ingest(Offset(7), 2);
+        tracker.split(seq);
         for _ in 0..3 {
-            assert_eq!(track.progress(Offset(8)), Offset(7));
-            track.sent(place);
-            track.applied(place);
+            assert_eq!(tracker.checkpoint(Offset(8)), Offset(7));
+            tracker.send(seq);
+            tracker.ack(seq);
         }
-        assert_eq!(track.progress(Offset(8)), Offset(8));
+        assert_eq!(tracker.checkpoint(Offset(8)), Offset(8));
     }
 
     #[test]
-    fn only_what_lies_below_the_highest_begun_event_must_be_finished() {
-        let (mut track, places) = track(&[1, 2, 3]);
-        assert!(!track.must_finish(places[0]));
-        track.sent(places[1]);
-        assert!(track.must_finish(places[0]));
-        assert!(!track.must_finish(places[2]));
-        track.came_back(places[1]);
+    fn only_events_up_to_the_highest_begun_one_must_be_finished() {
+        let (mut tracker, seqs) = tracker(&[1, 2, 3]);
+        assert!(!tracker.must_finish(seqs[0]));
+        tracker.send(seqs[1]);
+        assert!(tracker.must_finish(seqs[0]));
+        assert!(!tracker.must_finish(seqs[2]));
+        tracker.take_back(seqs[1]);
         assert!(
-            !track.must_finish(places[0]),
-            "what is known not to be applied was not begun"
+            !tracker.must_finish(seqs[0]),
+            "an event that was certainly not applied was not begun"
         );
-        assert!(track.is_settled());
+        assert!(tracker.is_drained());
     }
 
     #[test]
-    fn what_came_back_leaves_lower_events_begun() {
-        let (mut track, places) = track(&[1, 2, 3, 4]);
-        track.sent(places[1]);
-        track.sent(places[3]);
-        track.applied(places[1]);
-        track.came_back(places[3]);
-        assert!(track.must_finish(places[0]));
-        assert!(!track.must_finish(places[2]));
-        assert!(!track.is_settled());
+    fn lower_events_stay_begun_when_a_higher_one_is_taken_back() {
+        let (mut tracker, seqs) = tracker(&[1, 2, 3, 4]);
+        tracker.send(seqs[1]);
+        tracker.send(seqs[3]);
+        tracker.ack(seqs[1]);
+        tracker.take_back(seqs[3]);
+        assert!(tracker.must_finish(seqs[0]));
+        assert!(!tracker.must_finish(seqs[2]));
+        assert!(!tracker.is_drained());
     }
 
     #[test]
-    fn an_event_that_was_partly_applied_stays_begun_when_the_rest_comes_back() {
-        let mut track = AckTracker::default();
-        let place = track.ingest(Offset(7), 2);
-        track.sent(place);
-        track.sent(place);
-        track.applied(place);
-        track.came_back(place);
-        assert!(track.must_finish(place));
-        track.given_up(place);
-        assert!(track.is_settled());
-        assert_eq!(track.progress(Offset(8)), Offset(8));
+    fn a_partly_applied_event_stays_begun_when_the_rest_is_taken_back() {
+        let mut tracker = AckTracker::default();
+        let seq = tracker.ingest(Offset(7), 2);
+        tracker.send(seq);
+        tracker.send(seq);
+        tracker.ack(seq);
+        tracker.take_back(seq);
+        assert!(tracker.must_finish(seq));
+        tracker.give_up(seq);
+        assert!(tracker.is_drained());
+        assert_eq!(tracker.checkpoint(Offset(8)), Offset(8));
     }
 }

@@ -1,7 +1,7 @@
-//! What waits to be sent: the parts of events, by counter, and how they are coalesced into one batch.
+//! Contributions that wait to be sent, by counter, and how they are coalesced into one batch.
 //!
-//! A part keeps its event's time and amount rather than cells, so that many parts fold into few cells at the last
-//! moment, and so that a yield can still tell the events apart.
+//! A contribution keeps its event's time and amount rather than cells: many fold into few cells at the last moment, and
+//! a range that yields can still distinguish the events.
 
 use std::collections::VecDeque;
 
@@ -13,49 +13,54 @@ use super::acks::EventSeq;
 
 /// A counter within the definitions of this process.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct CounterRef {
-    /// The position of its definition.
-    pub(crate) definition: usize,
-    /// Its key.
-    pub(crate) key: Key,
+pub(super) struct CounterRef {
+    /// The index of its definition.
+    pub(super) definition: usize,
+    pub(super) key: Key,
 }
 
 /// What one event adds to one counter, or to some of its granularities.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Contribution {
-    pub(crate) partition: Partition,
-    pub(crate) place: EventSeq,
-    pub(crate) time: EventTime,
-    pub(crate) amount: Amount,
-    pub(crate) granularities: Granularities,
+pub(super) struct Contribution {
+    pub(super) partition: Partition,
+    pub(super) seq: EventSeq,
+    pub(super) time: EventTime,
+    pub(super) amount: Amount,
+    pub(super) granularities: Granularities,
+}
+
+impl Contribution {
+    pub(super) fn cells(&self) -> impl Iterator<Item = CellSlot> + use<> {
+        let time = self.time;
+        self.granularities
+            .iter()
+            .map(move |granularity| slot(granularity, time))
+    }
 }
 
 /// A set of granularities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Granularities(u8);
+pub(super) struct Granularities(u8);
 
 impl Granularities {
-    pub(crate) fn of(granularities: &[Granularity]) -> Self {
+    pub(super) fn of(granularities: impl IntoIterator<Item = Granularity>) -> Self {
         Self(
             granularities
-                .iter()
-                .fold(0, |set, &one| set | Self::bit(one)),
+                .into_iter()
+                .fold(0, |set, one| set | Self::bit(one)),
         )
     }
 
-    pub(crate) fn iter(self) -> impl Iterator<Item = Granularity> {
+    fn iter(self) -> impl Iterator<Item = Granularity> {
         Granularity::EVERY
             .into_iter()
             .filter(move |&one| self.0 & Self::bit(one) != 0)
     }
 
-    /// The first `count` of them, and the others.
+    /// Splits off the first `count` granularities.
     fn split(self, count: usize) -> (Self, Self) {
-        let first = self
-            .iter()
-            .take(count)
-            .fold(0, |set, one| set | Self::bit(one));
-        (Self(first), Self(self.0 & !first))
+        let first = Self::of(self.iter().take(count));
+        (first, Self(self.0 & !first.0))
     }
 
     const fn is_empty(self) -> bool {
@@ -67,142 +72,146 @@ impl Granularities {
     }
 }
 
-/// The parts that wait for one counter.
+/// The contributions that wait for one counter.
 #[derive(Debug)]
-pub(crate) struct CounterBuffer {
-    parts: VecDeque<Contribution>,
-    /// Whether a batch of it is on its way. One at a time: a counter's batches would only wait for each other in
-    /// Cassandra, and what arrives meanwhile is coalesced.
-    pub(crate) in_flight: bool,
-    /// Whether it stands in its range's queue.
-    pub(crate) queued: bool,
+pub(super) struct CounterBuffer {
+    contributions: VecDeque<Contribution>,
+    /// Whether a batch of the counter is in flight. One at a time: a counter's batches would only wait for each other
+    /// in Cassandra, and what arrives meanwhile is coalesced.
+    pub(super) in_flight: bool,
+    /// Whether the counter is in its range's queue.
+    pub(super) queued: bool,
     cells_max: usize,
 }
 
-/// Parts that were folded into the cells of one batch.
+/// Contributions folded into the cells of one batch.
 #[derive(Debug)]
-pub(crate) struct Folded {
-    /// The parts, in their order.
-    pub(crate) parts: Vec<Contribution>,
-    /// What they add up to; cells whose sum is 0 are left out.
-    pub(crate) amounts: Vec<(CellSlot, Amount)>,
-    /// Parts of which only some granularities are in `parts`; the rest waits.
-    pub(crate) divided: Option<(Partition, EventSeq)>,
+pub(super) struct Batch {
+    /// The contributions, in their order.
+    pub(super) contributions: Vec<Contribution>,
+    /// Their sums by cell; cells whose sum is 0 are left out.
+    pub(super) amounts: Vec<(CellSlot, Amount)>,
+    /// The event of a contribution of which only some granularities are in this batch; the rest waits.
+    pub(super) split: Option<(Partition, EventSeq)>,
 }
 
 impl CounterBuffer {
-    /// A counter for which nothing waits, and whose batches have at most `cells_max` cells.
-    pub(crate) const fn new(cells_max: usize) -> Self {
+    /// An empty buffer whose batches have at most `cells_max` cells.
+    pub(super) const fn new(cells_max: usize) -> Self {
         Self {
-            parts: VecDeque::new(),
+            contributions: VecDeque::new(),
             in_flight: false,
             queued: false,
             cells_max,
         }
     }
 
-    pub(crate) fn push(&mut self, part: Contribution) {
-        self.parts.push_back(part);
+    pub(super) fn push(&mut self, contribution: Contribution) {
+        self.contributions.push_back(contribution);
     }
 
-    /// Parts that came back: they were first, and are first again.
-    pub(crate) fn put_back(&mut self, parts: Vec<Contribution>) {
-        for part in parts.into_iter().rev() {
-            self.parts.push_front(part);
+    /// Puts contributions back that were taken first: they are first again.
+    pub(super) fn put_back(&mut self, contributions: Vec<Contribution>) {
+        for contribution in contributions.into_iter().rev() {
+            self.contributions.push_front(contribution);
         }
     }
 
-    /// Keeps the parts that `keep` says and returns the others.
-    pub(crate) fn remove(
+    /// Removes and returns the contributions that `keep` refuses.
+    pub(super) fn remove(
         &mut self,
         mut keep: impl FnMut(&Contribution) -> bool,
     ) -> Vec<Contribution> {
-        let (kept, removed) = std::mem::take(&mut self.parts)
+        let (kept, removed) = std::mem::take(&mut self.contributions)
             .into_iter()
-            .partition(|p| keep(p));
-        self.parts = VecDeque::from(kept);
-        let removed: Vec<Contribution> = removed;
-        removed
+            .partition(|one| keep(one));
+        self.contributions = kept;
+        Vec::from(removed)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        self.contributions.is_empty()
     }
 
-    /// A batch of `cells` cells was refused for good: smaller ones from now on. `false` if it had but one cell.
-    pub(crate) const fn refuse(&mut self, cells: usize) -> bool {
+    /// Whether a batch could be sent, and the counter is not queued for it yet.
+    pub(super) fn is_sendable(&self) -> bool {
+        !self.queued && !self.in_flight && !self.is_empty()
+    }
+
+    /// Whether nothing waits and nothing is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.queued && !self.in_flight && self.is_empty()
+    }
+
+    /// Halves the size of batches after one of `cells` was refused. Returns `false` if it had only one cell.
+    pub(super) const fn halve(&mut self, cells: usize) -> bool {
         self.cells_max = cells / 2;
         self.cells_max > 0
     }
 
-    /// Takes the first parts that `may_begin` allows and that fit into one batch.
-    pub(crate) fn fold(&mut self, mut may_begin: impl FnMut(&Contribution) -> bool) -> Folded {
-        let mut folded = Folded {
-            parts: Vec::new(),
+    /// Takes the first contributions that `may_begin` allows and that fit into one batch.
+    pub(super) fn fold(&mut self, mut may_begin: impl FnMut(&Contribution) -> bool) -> Batch {
+        let mut batch = Batch {
+            contributions: Vec::new(),
             amounts: Vec::new(),
-            divided: None,
+            split: None,
         };
         let mut kept = VecDeque::new();
-        while let Some(part) = self.parts.pop_front() {
-            if !may_begin(&part) {
-                kept.push_back(part);
+        while let Some(contribution) = self.contributions.pop_front() {
+            if !may_begin(&contribution) {
+                kept.push_back(contribution);
                 continue;
             }
-            let room = self.cells_max.saturating_sub(folded.amounts.len());
-            let new = new_cells(&folded.amounts, &part);
-            if new <= room {
-                add(&mut folded.amounts, &part);
-                folded.parts.push(part);
+            let room = self.cells_max.saturating_sub(batch.amounts.len());
+            if batch.new_cells(&contribution) <= room {
+                batch.add(contribution);
                 continue;
             }
-            let rest = if folded.parts.is_empty() {
-                let (now, later) = part.granularities.split(self.cells_max);
-                let first = Contribution {
+            let mut rest = contribution;
+            if batch.contributions.is_empty() {
+                let (now, later) = contribution.granularities.split(self.cells_max);
+                rest.granularities = later;
+                batch.split = Some((contribution.partition, contribution.seq));
+                batch.add(Contribution {
                     granularities: now,
-                    ..part
-                };
-                add(&mut folded.amounts, &first);
-                folded.parts.push(first);
-                folded.divided = Some((part.partition, part.place));
-                Contribution {
-                    granularities: later,
-                    ..part
-                }
-            } else {
-                part
-            };
-            self.parts.push_front(rest);
+                    ..contribution
+                });
+            }
+            self.contributions.push_front(rest);
             break;
         }
-        while let Some(part) = kept.pop_back() {
-            self.parts.push_front(part);
+        while let Some(contribution) = kept.pop_back() {
+            self.contributions.push_front(contribution);
         }
-        folded.amounts.retain(|(_, amount)| !amount.is_zero());
-        folded
+        batch.amounts.retain(|(_, amount)| !amount.is_zero());
+        batch
     }
 }
 
-fn cells(part: &Contribution) -> impl Iterator<Item = CellSlot> {
-    let time = part.time;
-    part.granularities
-        .iter()
-        .map(move |granularity| slot(granularity, time))
-}
+impl Batch {
+    /// How many cells of `contribution` the batch does not have. Looks from the end: events of one time follow each
+    /// other.
+    fn new_cells(&self, contribution: &Contribution) -> usize {
+        contribution
+            .cells()
+            .filter(|cell| !self.amounts.iter().rev().any(|(other, _)| other == cell))
+            .count()
+    }
 
-/// How many cells of `part` are not among `amounts`. Looks from the end: events of one time stand together.
-fn new_cells(amounts: &[(CellSlot, Amount)], part: &Contribution) -> usize {
-    cells(part)
-        .filter(|cell| !amounts.iter().rev().any(|(known, _)| known == cell))
-        .count()
-}
-
-fn add(amounts: &mut Vec<(CellSlot, Amount)>, part: &Contribution) {
-    debug_assert!(!part.granularities.is_empty());
-    for cell in cells(part) {
-        match amounts.iter_mut().rev().find(|(known, _)| *known == cell) {
-            Some((_, sum)) => *sum = sum.plus(part.amount),
-            None => amounts.push((cell, part.amount)),
+    fn add(&mut self, contribution: Contribution) {
+        debug_assert!(!contribution.granularities.is_empty());
+        for cell in contribution.cells() {
+            match self
+                .amounts
+                .iter_mut()
+                .rev()
+                .find(|(other, _)| *other == cell)
+            {
+                Some((_, sum)) => *sum = sum.plus(contribution.amount),
+                None => self.amounts.push((cell, contribution.amount)),
+            }
         }
+        self.contributions.push(contribution);
     }
 }
 
@@ -214,90 +223,99 @@ mod tests {
 
     const HOUR_MS: i64 = 3_600_000;
 
-    fn part(place: EventSeq, hour: i64, amount: i64) -> Contribution {
+    fn event(seq: EventSeq, hour: i64, amount: i64) -> Contribution {
         Contribution {
             partition: Partition(0),
-            place,
+            seq,
             time: EventTime::from_ms(hour * HOUR_MS).unwrap(),
             amount: Amount(amount),
-            granularities: Granularities::of(&[Granularity::Hour, Granularity::All]),
+            granularities: Granularities::of([Granularity::Hour, Granularity::All]),
         }
     }
 
-    fn places(count: i64) -> Vec<EventSeq> {
-        let mut track = AckTracker::default();
+    fn seqs(count: i64) -> Vec<EventSeq> {
+        let mut tracker = AckTracker::default();
         (0..count)
-            .map(|offset| track.ingest(Offset(offset), 1))
+            .map(|offset| tracker.ingest(Offset(offset), 1))
             .collect()
     }
 
-    fn pending(cells_max: usize, parts: &[Contribution]) -> CounterBuffer {
-        let mut pending = CounterBuffer::new(cells_max);
-        parts.iter().for_each(|&part| pending.push(part));
-        pending
+    fn buffer(cells_max: usize, contributions: &[Contribution]) -> CounterBuffer {
+        let mut buffer = CounterBuffer::new(cells_max);
+        contributions.iter().for_each(|&one| buffer.push(one));
+        buffer
     }
 
     #[test]
     fn many_events_fold_into_few_cells() {
-        let p = places(3);
-        let mut pending = pending(10, &[part(p[0], 1, 5), part(p[1], 1, 7), part(p[2], 2, -1)]);
-        let folded = pending.fold(|_| true);
-        assert_eq!(folded.parts.len(), 3);
-        let sums: Vec<_> = folded
+        let s = seqs(3);
+        let mut buffer = buffer(
+            10,
+            &[event(s[0], 1, 5), event(s[1], 1, 7), event(s[2], 2, -1)],
+        );
+        let batch = buffer.fold(|_| true);
+        assert_eq!(batch.contributions.len(), 3);
+        let sums: Vec<_> = batch
             .amounts
             .iter()
-            .map(|(s, a)| (s.granularity.name(), s.bucket.0 / HOUR_MS, a.0))
+            .map(|(cell, sum)| (cell.granularity.name(), cell.bucket.0 / HOUR_MS, sum.0))
             .collect();
         assert_eq!(sums, [("all", 0, 11), ("hour", 1, 12), ("hour", 2, -1)]);
-        assert!(pending.is_empty());
+        assert!(buffer.is_empty());
     }
 
     #[test]
-    fn a_sum_of_zero_writes_nothing_and_its_events_are_answered() {
-        let p = places(2);
-        let folded = pending(10, &[part(p[0], 1, 5), part(p[1], 1, -5)]).fold(|_| true);
-        assert_eq!((folded.parts.len(), folded.amounts.len()), (2, 0));
+    fn a_sum_of_zero_writes_nothing_and_its_events_are_acknowledged() {
+        let s = seqs(2);
+        let batch = buffer(10, &[event(s[0], 1, 5), event(s[1], 1, -5)]).fold(|_| true);
+        assert_eq!((batch.contributions.len(), batch.amounts.len()), (2, 0));
     }
 
     #[test]
     fn a_batch_is_bounded_in_cells_and_the_rest_waits_in_order() {
-        let p = places(3);
-        let mut pending = pending(3, &[part(p[0], 1, 1), part(p[1], 2, 1), part(p[2], 3, 1)]);
-        assert_eq!(pending.fold(|_| true).parts.len(), 2);
-        let rest = pending.fold(|_| true);
-        assert_eq!(rest.parts[0].place, p[2]);
-    }
-
-    #[test]
-    fn a_refused_batch_is_halved_down_to_one_cell_and_then_given_up() {
-        let p = places(1);
-        let mut pending = pending(40, &[part(p[0], 1, 9)]);
-        let folded = pending.fold(|_| true);
-        assert!(pending.refuse(folded.amounts.len()));
-        pending.put_back(folded.parts);
-        let first = pending.fold(|_| true);
-        assert_eq!(
-            (first.amounts.len(), first.divided),
-            (1, Some((Partition(0), p[0])))
+        let s = seqs(3);
+        let mut buffer = buffer(
+            3,
+            &[event(s[0], 1, 1), event(s[1], 2, 1), event(s[2], 3, 1)],
         );
-        let second = pending.fold(|_| true);
-        assert_eq!((second.amounts.len(), second.divided), (1, None));
-        assert_ne!(first.amounts[0].0, second.amounts[0].0);
-        assert!(!pending.refuse(1));
+        assert_eq!(buffer.fold(|_| true).contributions.len(), 2);
+        let rest = buffer.fold(|_| true);
+        assert_eq!(rest.contributions[0].seq, s[2]);
     }
 
     #[test]
-    fn what_may_not_be_begun_keeps_its_place() {
-        let p = places(3);
-        let mut pending = pending(10, &[part(p[0], 1, 1), part(p[1], 1, 1), part(p[2], 1, 1)]);
-        let folded = pending.fold(|part| part.place == p[1]);
-        assert_eq!(folded.parts.len(), 1);
-        let left: Vec<_> = pending
+    fn a_refused_batch_is_halved_down_to_one_cell_and_no_further() {
+        let s = seqs(1);
+        let mut buffer = buffer(40, &[event(s[0], 1, 9)]);
+        let batch = buffer.fold(|_| true);
+        assert!(buffer.halve(batch.amounts.len()));
+        buffer.put_back(batch.contributions);
+        let first = buffer.fold(|_| true);
+        assert_eq!(
+            (first.amounts.len(), first.split),
+            (1, Some((Partition(0), s[0])))
+        );
+        let second = buffer.fold(|_| true);
+        assert_eq!((second.amounts.len(), second.split), (1, None));
+        assert_ne!(first.amounts[0].0, second.amounts[0].0);
+        assert!(!buffer.halve(1));
+    }
+
+    #[test]
+    fn contributions_that_may_not_be_begun_keep_their_order() {
+        let s = seqs(3);
+        let mut buffer = buffer(
+            10,
+            &[event(s[0], 1, 1), event(s[1], 1, 1), event(s[2], 1, 1)],
+        );
+        let batch = buffer.fold(|one| one.seq == s[1]);
+        assert_eq!(batch.contributions.len(), 1);
+        let left: Vec<_> = buffer
             .fold(|_| true)
-            .parts
+            .contributions
             .iter()
-            .map(|part| part.place)
+            .map(|one| one.seq)
             .collect();
-        assert_eq!(left, [p[0], p[2]]);
+        assert_eq!(left, [s[0], s[2]]);
     }
 }

@@ -1,289 +1,269 @@
-//! Sending (rules P2, P3, P4): batches leave under a shared lock and a valid lease, and each outcome is judged once.
+//! Dispatch (rules P2, P3, P4): sends batches under a shared lock and a valid lease, and judges each outcome once.
 
 use stitch_common::cell::Counter;
 use stitch_common::check_invariant;
 use stitch_common::clock::Moment;
-use stitch_common::lease::Lease;
+use stitch_common::lease::{Lease, Permit};
+use stitch_common::offset::Partition;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::CounterBatch;
 use stitch_common::range::RangeId;
 
-use super::acks::AckTracker;
-use super::buffer::{Contribution, CounterRef, Folded};
+use super::acks::{AckTracker, EventSeq};
+use super::buffer::{Batch, Contribution, CounterBuffer, CounterRef};
 use super::range::Backoff;
-use super::rule;
-use super::{BatchId, Command, Engine};
+use super::{BatchId, Command, Engine, rule};
 use crate::metrics;
 
-/// A batch on its way.
+/// A batch that was sent and has no outcome yet.
 #[derive(Debug)]
-pub(crate) struct InFlight {
+pub(super) struct InFlight {
     range: RangeId,
     counter: CounterRef,
-    parts: Vec<Contribution>,
+    contributions: Vec<Contribution>,
     cells: usize,
 }
 
 impl Engine {
-    /// Sends what may be sent, range by range in turn, until enough is on its way.
+    /// Sends batches, range by range in turn, up to the limit of requests in flight.
     pub(super) fn dispatch(&mut self, now: Moment, lease: &Lease) {
-        let mut waiting = Vec::new();
+        let mut pausing = Vec::new();
         while self.in_flight.len() < self.limits.requests_in_flight_max
             && let Some(permit) = lease.permit(now)
             && let Some(range) = self.ready.pop_front()
         {
-            let state = self.range(range);
-            state.set_ready(false);
-            if state.trouble.is_some_and(|trouble| now < trouble.until) {
-                waiting.push(range);
+            let queue = self.range(range);
+            queue.ready = false;
+            if queue.backoff.is_some_and(|backoff| now < backoff.until) {
+                pausing.push(range);
                 continue;
             }
-            let Some(counter) = state.may_send().then(|| state.queue.pop_front()).flatten() else {
+            if !queue.may_send() {
+                continue;
+            }
+            let Some(counter) = queue.sendable.pop_front() else {
                 continue;
             };
-            let folded = self.fold(range, &counter);
-            if folded.parts.is_empty() {
-                self.tidy(range, &counter);
+            let batch = self.fold(range, &counter);
+            if batch.contributions.is_empty() {
+                self.remove_idle(range, &counter);
             } else {
-                self.begin(range, counter, folded, permit);
+                self.send(range, counter, batch, permit);
             }
-            if !self.range(range).queue.is_empty() {
-                self.wake(range);
-            }
+            self.wake_if_sendable(range);
         }
         // They come first again when their pause is over.
-        for range in waiting {
-            self.range(range).set_ready(true);
+        for range in pausing {
+            self.range(range).ready = true;
             self.ready.push_back(range);
         }
     }
 
-    /// Folds the counter's parts that may be begun: all of them, or, where the range yields or the partition is handed
-    /// over, those that must be finished (rule P6).
-    fn fold(&mut self, range: RangeId, counter: &CounterRef) -> Folded {
+    /// Folds the counter's contributions that may be begun: all of them, or, where the range yields or the partition
+    /// drains, those that must be finished (rule P6).
+    fn fold(&mut self, range: RangeId, counter: &CounterRef) -> Batch {
         let partitions = &self.partitions;
-        let state = &mut self.ranges[usize::from(range.0)];
-        let (lock, tracks) = (state.lock, &state.tracks);
-        let pending = state
-            .pending
+        let queue = &mut self.ranges[usize::from(range.0)];
+        let (lock, acks) = (queue.lock, &queue.acks);
+        let buffer = queue
+            .counters
             .get_mut(counter)
-            .expect("what is queued is pending");
-        pending.queued = false;
-        pending.fold(|part| {
-            let stage = partitions.get(&part.partition).map(|known| known.stage);
-            rule::may_begin(lock, stage, || {
-                tracks
-                    .get(&part.partition)
-                    .is_some_and(|t| t.must_finish(part.place))
+            .expect("a queued counter has a buffer");
+        buffer.queued = false;
+        buffer.fold(|contribution| {
+            let partition = contribution.partition;
+            let state = partitions.get(&partition).map(|task| task.state);
+            rule::may_begin(lock, state, || {
+                acks.get(&partition)
+                    .is_some_and(|acks| acks.must_finish(contribution.seq))
             })
         })
     }
 
-    fn begin(
-        &mut self,
-        range: RangeId,
-        counter: CounterRef,
-        folded: Folded,
-        permit: stitch_common::lease::Permit,
-    ) {
-        if let Some((partition, place)) = folded.divided {
-            self.held.bytes += Self::weight(&counter);
-            self.track(range, partition).divided(place);
+    fn send(&mut self, range: RangeId, counter: CounterRef, batch: Batch, permit: Permit) {
+        if let Some((partition, seq)) = batch.split {
+            self.usage.add_contribution(&counter);
+            self.acks(range, partition).split(seq);
         }
-        for part in &folded.parts {
-            let held = self
-                .partitions
-                .get(&part.partition)
-                .is_some_and(|p| p.holds_lock());
-            check_invariant!(
-                SingleSender,
-                held,
-                "partition {} is not locked",
-                part.partition
-            );
-            self.track(range, part.partition).sent(part.place);
+        for contribution in &batch.contributions {
+            let partition = contribution.partition;
+            let task = self.partitions.get(&partition);
+            let is_locked = task.is_some_and(|task| task.holds_lock());
+            check_invariant!(I6, is_locked, "partition {partition} is not locked");
+            self.acks(range, partition).send(contribution.seq);
         }
-        if folded.amounts.is_empty() {
+        if batch.amounts.is_empty() {
             // It adds up to nothing, which needs no request.
-            self.answer(range, &counter, &folded.parts, AckTracker::applied);
+            self.acknowledge(range, &counter, &batch.contributions, AckTracker::ack);
             self.requeue(range, counter);
             return;
         }
-        self.batches += 1;
-        let id = BatchId(self.batches);
-        let state = self.range(range);
-        check_invariant!(
-            ExclusiveAccess,
-            state.holds_lock(),
-            "range {range} is not locked"
-        );
-        state.in_flight += 1;
-        state
-            .pending
-            .get_mut(&counter)
-            .expect("it was just folded")
-            .in_flight = true;
+        self.last_batch += 1;
+        let id = BatchId(self.last_batch);
+        let queue = self.range(range);
+        check_invariant!(I1, queue.holds_lock(), "range {range} is not locked");
+        queue.in_flight += 1;
+        self.buffer(range, &counter).in_flight = true;
         let name = self.definitions[counter.definition].0.clone();
-        let batch = CounterBatch {
-            counter: Counter {
-                name,
-                key: counter.key.clone(),
-            },
-            amounts: folded.amounts,
+        let key = counter.key.clone();
+        let in_flight = InFlight {
+            range,
+            counter,
+            contributions: batch.contributions,
+            cells: batch.amounts.len(),
         };
-        let cells = batch.amounts.len();
-        self.in_flight.insert(
-            id,
-            InFlight {
-                range,
-                counter,
-                parts: folded.parts,
-                cells,
-            },
-        );
+        self.in_flight.insert(id, in_flight);
+        let batch = CounterBatch {
+            counter: Counter { name, key },
+            amounts: batch.amounts,
+        };
         self.commands.push(Command::Send { id, permit, batch });
     }
 
-    /// The store has answered, or will not answer any more.
-    pub(crate) fn answered(&mut self, id: BatchId, outcome: Outcome, now: Moment) {
-        let Some(InFlight {
-            range,
-            counter,
-            parts,
-            cells,
-        }) = self.in_flight.remove(&id)
-        else {
-            check_invariant!(SentOnce, false, "batch {} was answered twice", id.0);
+    /// Cassandra has acknowledged or refused a batch, or its outcome is unknown.
+    pub(crate) fn on_batch_outcome(&mut self, id: BatchId, outcome: Outcome, now: Moment) {
+        let Some(in_flight) = self.in_flight.remove(&id) else {
+            check_invariant!(I5, false, "batch {} had an outcome twice", id.0);
             return;
         };
+        let InFlight {
+            range,
+            counter,
+            contributions,
+            cells,
+        } = in_flight;
         metrics::request(&outcome, cells);
         if outcome != Outcome::Applied {
             self.attention.insert(range);
         }
-        let state = self.range(range);
-        state.in_flight -= 1;
-        if let Some(pending) = state.pending.get_mut(&counter) {
-            pending.in_flight = false;
-        }
-        let send_again = rule::may_send_again(&outcome);
+        self.buffer(range, &counter).in_flight = false;
+        let queue = self.range(range);
+        queue.in_flight -= 1;
+        let may_send_again = rule::may_send_again(&outcome);
         match outcome {
             Outcome::Applied => {
-                state.trouble = None;
-                self.answer(range, &counter, &parts, AckTracker::applied);
+                queue.backoff = None;
+                self.acknowledge(range, &counter, &contributions, AckTracker::ack);
             }
-            Outcome::Refused(cause) => self.refused(range, &counter, parts, cells, cause),
-            Outcome::NotApplied(cause) | Outcome::Unknown(cause) if send_again => {
+            Outcome::Refused(cause) => {
+                self.shrink_batches(range, &counter, cells, cause);
+                self.take_back(range, &counter, contributions);
+            }
+            Outcome::NotApplied(cause) | Outcome::Unknown(cause) if may_send_again => {
                 tracing::debug!(%range, %cause, "increments not applied, sent again after a pause");
-                state.trouble = Some(Backoff::after(state.trouble, now));
-                self.came_back(range, &counter, parts);
+                queue.backoff = Some(Backoff::after(queue.backoff, now));
+                self.take_back(range, &counter, contributions);
             }
             Outcome::NotApplied(cause) | Outcome::Unknown(cause) => {
                 tracing::warn!(%range, cells, %cause, "outcome of increments unknown, suspect");
                 metrics::suspects(cells);
-                state.trouble = Some(Backoff::after(state.trouble, now));
-                for part in &parts {
-                    self.track(range, part.partition).unknown(part.place);
-                }
-                let state = self.range(range);
-                match &mut state.marking {
-                    Some(marking) if rule::joins_marker_in_flight() => marking.extend(&parts),
-                    Some(_) | None => state.unmarked.extend(&parts),
-                }
-                self.held.bytes -= Self::weight(&counter) * parts.len();
+                queue.backoff = Some(Backoff::after(queue.backoff, now));
+                self.doubt(range, &counter, contributions);
             }
         }
         self.requeue(range, counter);
     }
 
-    /// The mark that was being made is in ZooKeeper.
-    pub(crate) fn marked(&mut self, range: RangeId) {
-        let parts = self.range(range).marking.take().unwrap_or_default();
-        for part in parts {
-            self.change(range, part.partition, |track| track.marked(part.place));
-        }
-    }
-
-    fn refused(
-        &mut self,
-        range: RangeId,
-        counter: &CounterRef,
-        parts: Vec<Contribution>,
-        cells: usize,
-        cause: Cause,
-    ) {
-        let state = self.range(range);
-        let pending = state
-            .pending
-            .get_mut(counter)
-            .expect("it had a batch on its way");
-        if pending.refuse(cells) {
+    fn shrink_batches(&mut self, range: RangeId, counter: &CounterRef, cells: usize, cause: Cause) {
+        if self.buffer(range, counter).halve(cells) {
             tracing::info!(%range, cells, %cause, "batch refused, sent in smaller ones");
-        } else if state.stopped.is_none() {
+            return;
+        }
+        let queue = self.range(range);
+        if queue.stopped.is_none() {
             tracing::error!(
                 %range,
                 key = %counter.key.0,
                 %cause,
-                "Cassandra refuses this range's increments for good: its events wait, the others \
+                "Cassandra refuses this range's increments permanently: its events wait, the others \
                  are counted; remove the cause, then restart the processor"
             );
-            state.stopped = Some(cause);
+            queue.stopped = Some(cause);
         }
-        self.came_back(range, counter, parts);
     }
 
-    fn came_back(&mut self, range: RangeId, counter: &CounterRef, parts: Vec<Contribution>) {
-        for part in &parts {
-            self.track(range, part.partition).came_back(part.place);
-        }
-        let state = self.range(range);
-        state
-            .pending
-            .get_mut(counter)
-            .expect("it had a batch on its way")
-            .put_back(parts);
-    }
-
-    /// Answers parts in their tracks.
-    pub(super) fn answer(
+    /// Puts contributions back that were certainly not applied.
+    fn take_back(
         &mut self,
         range: RangeId,
         counter: &CounterRef,
-        parts: &[Contribution],
-        how: impl Fn(&mut AckTracker, super::acks::EventSeq),
+        contributions: Vec<Contribution>,
     ) {
-        self.held.bytes -= Self::weight(counter) * parts.len();
-        for part in parts {
-            self.change(range, part.partition, |track| how(track, part.place));
+        for contribution in &contributions {
+            self.acks(range, contribution.partition)
+                .take_back(contribution.seq);
+        }
+        self.buffer(range, counter).put_back(contributions);
+    }
+
+    /// Leaves contributions of unknown outcome to an in-doubt marker, which acknowledges them.
+    fn doubt(&mut self, range: RangeId, counter: &CounterRef, contributions: Vec<Contribution>) {
+        self.usage
+            .remove_contributions(counter, contributions.len());
+        for contribution in &contributions {
+            self.acks(range, contribution.partition)
+                .doubt(contribution.seq);
+        }
+        let queue = self.range(range);
+        match &mut queue.marking {
+            Some(marking) if rule::joins_marker_in_flight() => marking.extend(contributions),
+            Some(_) | None => queue.unmarked.extend(contributions),
+        }
+    }
+
+    /// The in-doubt marker that was being written is in ZooKeeper.
+    pub(crate) fn on_marker_created(&mut self, range: RangeId) {
+        let contributions = self.range(range).marking.take().unwrap_or_default();
+        self.acknowledge_each(range, &contributions, AckTracker::ack_marked);
+    }
+
+    /// Acknowledges contributions that are neither buffered nor in flight any more.
+    pub(super) fn acknowledge(
+        &mut self,
+        range: RangeId,
+        counter: &CounterRef,
+        contributions: &[Contribution],
+        how: impl Fn(&mut AckTracker, EventSeq),
+    ) {
+        self.usage
+            .remove_contributions(counter, contributions.len());
+        self.acknowledge_each(range, contributions, how);
+    }
+
+    fn acknowledge_each(
+        &mut self,
+        range: RangeId,
+        contributions: &[Contribution],
+        how: impl Fn(&mut AckTracker, EventSeq),
+    ) {
+        for contribution in contributions {
+            let acks = self.acks(range, contribution.partition);
+            let before = acks.len();
+            how(acks, contribution.seq);
+            let removed = before - acks.len();
+            self.usage.remove_events(removed);
         }
     }
 
     fn requeue(&mut self, range: RangeId, counter: CounterRef) {
-        self.range(range).queue(counter.clone());
-        self.tidy(range, &counter);
-        if !self.range(range).queue.is_empty() {
+        self.range(range).enqueue(counter.clone());
+        self.remove_idle(range, &counter);
+        self.wake_if_sendable(range);
+    }
+
+    fn wake_if_sendable(&mut self, range: RangeId) {
+        if !self.range(range).sendable.is_empty() {
             self.wake(range);
         }
     }
 
-    fn change(
-        &mut self,
-        range: RangeId,
-        partition: stitch_common::offset::Partition,
-        how: impl FnOnce(&mut AckTracker),
-    ) {
-        let track = self.track(range, partition);
-        let before = track.len();
-        how(track);
-        let left = before - track.len();
-        self.held.events -= left;
+    fn buffer(&mut self, range: RangeId, counter: &CounterRef) -> &mut CounterBuffer {
+        let buffer = self.range(range).counters.get_mut(counter);
+        buffer.expect("a counter keeps its buffer while anything waits or is in flight")
     }
 
-    fn track(
-        &mut self,
-        range: RangeId,
-        partition: stitch_common::offset::Partition,
-    ) -> &mut AckTracker {
-        let track = self.range(range).tracks.get_mut(&partition);
-        track.expect("a partition is given back only when nothing of it is on its way")
+    fn acks(&mut self, range: RangeId, partition: Partition) -> &mut AckTracker {
+        let acks = self.range(range).acks.get_mut(&partition);
+        acks.expect("a partition is released only when nothing of it is in flight")
     }
 }

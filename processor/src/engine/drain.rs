@@ -1,7 +1,7 @@
-//! Letting go (rules P5 to P8): marks, progress, yields, hand-overs and the clean stop.
+//! Draining (rules P5 to P8): in-doubt markers, checkpoints, yields, hand-overs and the clean stop.
 //!
-//! They have one pattern: nothing new is begun; what was begun is finished, marked or given up; progress is written
-//! exactly behind it; only then the lock goes.
+//! All have one pattern: nothing new is begun; what was begun is finished, marked or given up; the checkpoint is written
+//! exactly behind it; only then is the lock released.
 
 use std::collections::BTreeSet;
 
@@ -15,73 +15,73 @@ use super::acks::AckTracker;
 use super::buffer::{Contribution, CounterRef};
 use super::partition::PartitionState;
 use super::range::LockState;
-use super::rule;
-use super::{Command, Engine};
+use super::{Command, Engine, rule};
 use crate::metrics;
 
 impl Engine {
     /// The range's shared lock is held.
-    pub(crate) fn granted(&mut self, range: RangeId) {
-        let state = &mut self.ranges[usize::from(range.0)];
-        for (partition, track) in &state.tracks {
-            let Some(known) = self.partitions.get(partition) else {
+    pub(crate) fn on_range_acquired(&mut self, range: RangeId) {
+        let queue = &mut self.ranges[usize::from(range.0)];
+        for (partition, acks) in &queue.acks {
+            let Some(task) = self.partitions.get(partition) else {
                 continue;
             };
             check_invariant!(
-                ResumeAtCut,
-                track.progress(known.taken_in) >= known.written.of(range),
-                "range {range} would resume partition {partition} below its progress"
+                I4,
+                acks.checkpoint(task.ingested_end) >= task.checkpoint.of(range),
+                "range {range} would resume partition {partition} below its checkpoint"
             );
         }
-        state.lock = LockState::Held;
-        state.queue_all();
+        queue.lock = LockState::Held;
+        queue.enqueue_all();
         self.wake(range);
     }
 
-    /// Somebody asks for the range with a later exclusive node.
-    pub(crate) fn yield_asked(&mut self, range: RangeId, now: Moment) {
+    /// A restoration asks for the range, with an exclusive entry behind this member's shared one.
+    pub(crate) fn on_revocation_request(&mut self, range: RangeId, now: Moment) {
         let give_up = now.plus(self.limits.drain_timeout);
-        let state = self.range(range);
-        if rule::yields_when_asked(state.lock) {
-            state.lock = LockState::Yielding { give_up };
-            state.queue_all();
-            state.set_ready(false);
+        let queue = self.range(range);
+        if rule::yields_when_asked(queue.lock) {
+            queue.lock = LockState::Yielding { give_up };
+            queue.enqueue_all();
+            queue.ready = false;
             self.ready.retain(|waiting| *waiting != range);
             self.wake(range);
             self.attention.insert(range);
         }
     }
 
-    /// The range's READ node is gone. What is parked queues for a new one, behind whoever asked.
-    pub(crate) fn released(&mut self, range: RangeId) {
+    /// The range's READ node is deleted. Blocked events queue for a new one, behind the restoration's.
+    pub(crate) fn on_range_released(&mut self, range: RangeId) {
         let stopping = self.stopping;
-        let state = self.range(range);
-        state.lock = LockState::Idle;
-        if !stopping && state.pending.values().any(|pending| !pending.is_empty()) {
-            state.lock = LockState::Queued;
-            self.commands.push(Command::Acquire(range));
+        let queue = self.range(range);
+        queue.lock = LockState::Idle;
+        if !stopping && queue.counters.values().any(|buffer| !buffer.is_empty()) {
+            queue.lock = LockState::Queued;
+            self.commands.push(Command::AcquireRange(range));
         }
     }
 
     /// The partition is to go to another process, or has gone already.
-    pub(crate) fn revoked(&mut self, partition: Partition, now: Moment) {
+    pub(crate) fn revoke(&mut self, partition: Partition, now: Moment) {
         let give_up = now.plus(self.limits.hand_over_timeout);
-        let Some(known) = self.partitions.get_mut(&partition) else {
+        let Some(task) = self.partitions.get_mut(&partition) else {
             return;
         };
-        known.assigned_again = false;
-        match known.stage {
+        task.assigned_again = false;
+        match task.state {
             PartitionState::Acquiring => {
-                known.stage = PartitionState::Releasing;
-                self.commands.push(Command::GiveBack(partition));
+                task.state = PartitionState::Releasing;
+                self.commands.push(Command::ReleasePartition(partition));
             }
             PartitionState::Counting => {
-                known.stage = PartitionState::Draining { give_up };
-                let staged = std::mem::take(&mut known.staged);
-                self.held.bytes -= staged.iter().map(|one| one.bytes).sum::<usize>();
-                self.commands.push(Command::Stop(partition));
+                task.state = PartitionState::Draining { give_up };
+                for records in task.staged.drain(..) {
+                    self.usage.remove_staged(&records);
+                }
+                self.commands.push(Command::StopFeed(partition));
                 for range in self.ranges_of(partition) {
-                    self.range(range).queue_all();
+                    self.range(range).enqueue_all();
                     self.wake(range);
                 }
             }
@@ -89,54 +89,47 @@ impl Engine {
         }
     }
 
-    /// The partition's lock is released, or was given up before it was held.
-    pub(crate) fn given_back(&mut self, partition: Partition, now: Moment) {
-        let again = self
-            .partitions
-            .remove(&partition)
-            .is_some_and(|known| known.assigned_again);
-        if again {
-            self.assigned(partition, now);
+    /// The partition's lock is released, or the wait for it was cancelled.
+    pub(crate) fn on_partition_released(&mut self, partition: Partition, now: Moment) {
+        let task = self.partitions.remove(&partition);
+        if task.is_some_and(|task| task.assigned_again) {
+            self.assign(partition, now);
         }
     }
 
-    /// Begin nothing new and let go of everything; see [`Engine::is_finished`].
+    /// Begins nothing new and releases everything; see [`Engine::is_finished`].
     pub(crate) fn stop(&mut self, now: Moment) {
         self.stopping = true;
-        let all: Vec<_> = self.partitions.keys().copied().collect();
-        for partition in all {
-            self.revoked(partition, now);
+        let partitions: Vec<_> = self.partitions.keys().copied().collect();
+        for partition in partitions {
+            self.revoke(partition, now);
         }
     }
 
-    /// The progress that was being written is in ZooKeeper.
-    pub(crate) fn progress_written(&mut self, partition: Partition) {
-        if let Some(known) = self.partitions.get_mut(&partition)
-            && let Some(written) = known.writing.take()
+    /// The checkpoint that was being written is in ZooKeeper.
+    pub(crate) fn on_checkpoint_written(&mut self, partition: Partition) {
+        if let Some(task) = self.partitions.get_mut(&partition)
+            && let Some(checkpoint) = task.writing.take()
         {
-            known.written = written;
+            task.checkpoint = checkpoint;
             self.commit_due = true;
         }
     }
 
-    /// The group did not take the last commit: what is written by now is committed again.
-    pub(crate) const fn commit_failed(&mut self) {
+    /// The group did not accept the last commit: the present checkpoints are committed next.
+    pub(crate) const fn on_commit_failed(&mut self) {
         self.commit_due = true;
     }
 
-    /// Lets go of what can be let go of at `now`.
-    pub(super) fn settle(&mut self, now: Moment) {
+    /// Releases what can be released at `now`, and writes the checkpoints that are due.
+    pub(super) fn drain(&mut self, now: Moment) {
         for range in self.attention.clone() {
-            self.marker(range);
-            let state = self.range(range);
-            match state.lock {
-                LockState::Yielding { give_up } => {
-                    if now >= give_up {
-                        self.give_up(range, None);
-                    }
-                    self.settle_yield(range, now);
+            self.create_marker(range);
+            if let LockState::Yielding { give_up } = self.range(range).lock {
+                if now >= give_up {
+                    self.give_up(range, None);
                 }
-                LockState::Idle | LockState::Queued | LockState::Held | LockState::Releasing => {}
+                self.drain_range(range, now);
             }
             if !self.range(range).needs_attention() {
                 self.attention.remove(&range);
@@ -144,55 +137,54 @@ impl Engine {
         }
         let partitions: Vec<_> = self.partitions.keys().copied().collect();
         for partition in partitions {
-            self.settle_partition(partition, now);
+            self.drain_partition(partition, now);
         }
         self.commit();
     }
 
-    /// One mark stands for every unknown part that came before it was begun; what becomes unknown meanwhile gets
-    /// another.
-    fn marker(&mut self, range: RangeId) {
-        let state = self.range(range);
-        if state.marking.is_none() && !state.unmarked.is_empty() {
-            state.marking = Some(std::mem::take(&mut state.unmarked));
-            if !rule::needs_marker() {
-                return self.marked(range);
+    /// One marker covers every contribution whose outcome became unknown before it was begun. Those that become unknown
+    /// meanwhile get another.
+    fn create_marker(&mut self, range: RangeId) {
+        let queue = self.range(range);
+        if queue.marking.is_none() && !queue.unmarked.is_empty() {
+            queue.marking = Some(std::mem::take(&mut queue.unmarked));
+            if rule::needs_marker() {
+                self.commands.push(Command::CreateMarker(range));
+            } else {
+                self.on_marker_created(range);
             }
-            self.commands.push(Command::Marker(range));
         }
     }
 
-    /// Rule P6: progress exactly behind what was begun, partition by partition; only then the READ node goes.
-    fn settle_yield(&mut self, range: RangeId, now: Moment) {
-        let state = self.range(range);
-        if !state.is_settled() {
+    /// Rule P6: checkpoints exactly behind what was begun, partition by partition; only then is the READ node deleted.
+    fn drain_range(&mut self, range: RangeId, now: Moment) {
+        let queue = &self.ranges[usize::from(range.0)];
+        if !queue.is_drained() {
             return;
         }
-        let partitions = &self.partitions;
-        let tracks = self.ranges[usize::from(range.0)].tracks.iter();
-        let untold: Vec<_> = tracks
-            .filter(|(partition, track)| {
-                let known = partitions.get(partition);
-                known.is_some_and(|known| !rule::is_told(track, known.written.of(range)))
+        let unwritten: Vec<_> = queue
+            .acks
+            .iter()
+            .filter(|(partition, acks)| {
+                let task = self.partitions.get(partition);
+                task.is_some_and(|task| !rule::is_checkpointed(acks, task.checkpoint.of(range)))
             })
             .map(|(partition, _)| *partition)
             .collect();
-        for &partition in &untold {
-            self.write_progress(partition, now);
+        for &partition in &unwritten {
+            self.write_checkpoint(partition, now);
         }
-        if untold.is_empty() {
+        if unwritten.is_empty() {
             self.range(range).lock = LockState::Releasing;
-            self.commands.push(Command::Release(range));
+            self.commands.push(Command::ReleaseRange(range));
         }
     }
 
-    fn settle_partition(&mut self, partition: Partition, now: Moment) {
-        let Some(known) = self.partitions.get(&partition) else {
-            return;
-        };
-        match known.stage {
-            PartitionState::Counting if now >= known.write_due => {
-                self.write_progress(partition, now)
+    fn drain_partition(&mut self, partition: Partition, now: Moment) {
+        let task = &self.partitions[&partition];
+        match task.state {
+            PartitionState::Counting if now >= task.write_due => {
+                self.write_checkpoint(partition, now);
             }
             PartitionState::Draining { give_up } => {
                 let ranges = self.ranges_of(partition);
@@ -201,10 +193,10 @@ impl Engine {
                         self.give_up(range, Some(partition));
                     }
                 }
-                let settled = |range: &RangeId| {
-                    self.ranges[usize::from(range.0)].tracks[&partition].is_settled()
+                let is_drained = |range: &RangeId| {
+                    self.ranges[usize::from(range.0)].acks[&partition].is_drained()
                 };
-                if ranges.iter().all(settled) {
+                if ranges.iter().all(is_drained) {
                     self.hand_over(partition, &ranges, now);
                 }
             }
@@ -212,57 +204,55 @@ impl Engine {
         }
     }
 
-    /// Writes the last progress; once that stands, forgets what was not begun and gives the lock back.
+    /// Writes the last checkpoint. Once it is in ZooKeeper, discards what was not begun and releases the lock.
     fn hand_over(&mut self, partition: Partition, ranges: &[RangeId], now: Moment) {
-        let known = &self.partitions[&partition];
-        if known.writing.is_some() {
+        let task = &self.partitions[&partition];
+        if task.writing.is_some() {
             return;
         }
-        if !rule::may_hand_over(&known.written, &self.progress(partition)) {
-            self.write_progress(partition, now);
+        if !rule::may_hand_over(&task.checkpoint, &self.checkpoint(partition)) {
+            self.write_checkpoint(partition, now);
             return;
         }
         for &range in ranges {
-            self.forget(range, partition);
+            self.discard(range, partition);
         }
-        if let Some(known) = self.partitions.get_mut(&partition) {
-            known.stage = PartitionState::Releasing;
+        if let Some(task) = self.partitions.get_mut(&partition) {
+            task.state = PartitionState::Releasing;
         }
-        self.commands.push(Command::GiveBack(partition));
+        self.commands.push(Command::ReleasePartition(partition));
     }
 
-    fn write_progress(&mut self, partition: Partition, now: Moment) {
-        let progress = self.progress(partition);
-        let interval = self.limits.checkpoint_interval;
-        let bits = self.bits;
-        let Some(known) = self.partitions.get_mut(&partition) else {
+    fn write_checkpoint(&mut self, partition: Partition, now: Moment) {
+        let checkpoint = self.checkpoint(partition);
+        let Some(task) = self.partitions.get_mut(&partition) else {
             return;
         };
-        if known.writing.is_some() {
+        if task.writing.is_some() {
             return;
         }
-        known.write_due = now.plus(interval);
-        if known.written == progress {
+        task.write_due = now.plus(self.limits.checkpoint_interval);
+        if task.checkpoint == checkpoint {
             return;
         }
-        for range in bits.ranges() {
+        for range in self.range_bits.ranges() {
             check_invariant!(
-                CheckpointNeverAhead,
-                progress.of(range) >= known.written.of(range),
-                "progress of range {range} in partition {partition} would go back"
+                I2,
+                checkpoint.of(range) >= task.checkpoint.of(range),
+                "the checkpoint of range {range} in partition {partition} would go back"
             );
         }
-        known.writing = Some(progress.clone());
+        task.writing = Some(checkpoint.clone());
         self.commands
-            .push(Command::WriteProgress(partition, progress));
+            .push(Command::WriteCheckpoint(partition, checkpoint));
     }
 
-    /// Rule P5: for every range the first event that is not answered.
-    fn progress(&self, partition: Partition) -> Checkpoint {
-        let known = &self.partitions[&partition];
-        Checkpoint::from_ranges(self.bits, |range| {
-            let track = self.ranges[usize::from(range.0)].tracks.get(&partition);
-            rule::answered(track, known.taken_in, known.resumed.of(range))
+    /// Rule P5: for every range the first unacknowledged event.
+    fn checkpoint(&self, partition: Partition) -> Checkpoint {
+        let task = &self.partitions[&partition];
+        Checkpoint::from_ranges(self.range_bits, |range| {
+            let acks = self.ranges[usize::from(range.0)].acks.get(&partition);
+            rule::checkpoint(acks, task.ingested_end, task.resumed.of(range))
         })
     }
 
@@ -273,83 +263,78 @@ impl Engine {
         let offsets = self
             .partitions
             .iter()
-            .filter(|(_, known)| known.holds_lock())
-            .map(|(partition, known)| (*partition, known.written.lowest(self.bits)))
+            .filter(|(_, task)| task.holds_lock())
+            .map(|(partition, task)| (*partition, task.checkpoint.lowest(self.range_bits)))
             .collect();
         self.commands.push(Command::Commit(Offsets(offsets)));
     }
 
-    /// What must be finished and could not be applied becomes suspect: whoever asked will repair it.
+    /// Gives up what must be finished and could not be applied in time: it becomes suspect, and the restoration that
+    /// asked repairs it. Without `only`, in all partitions.
     fn give_up(&mut self, range: RangeId, only: Option<Partition>) {
-        let state = &mut self.ranges[usize::from(range.0)];
-        let tracks = &state.tracks;
-        let mut given_up: Vec<(CounterRef, Vec<Contribution>)> = state
-            .pending
+        let queue = &mut self.ranges[usize::from(range.0)];
+        let acks = &queue.acks;
+        let mut given_up: Vec<(CounterRef, Vec<Contribution>)> = queue
+            .counters
             .iter_mut()
-            .map(|(counter, pending)| {
-                let parts = pending.remove(|part| {
-                    only.is_some_and(|only| only != part.partition)
-                        || !tracks[&part.partition].must_finish(part.place)
+            .map(|(counter, buffer)| {
+                let removed = buffer.remove(|contribution| {
+                    only.is_some_and(|only| only != contribution.partition)
+                        || !acks[&contribution.partition].must_finish(contribution.seq)
                 });
-                (counter.clone(), parts)
+                (counter.clone(), removed)
             })
-            .filter(|(_, parts)| !parts.is_empty())
+            .filter(|(_, removed)| !removed.is_empty())
             .collect();
         given_up.sort_by(|a, b| a.0.cmp(&b.0));
-        for (counter, parts) in given_up {
-            let cells = parts
-                .iter()
-                .map(|part| part.granularities.iter().count())
-                .sum();
+        for (counter, contributions) in given_up {
+            let cells = contributions.iter().map(|one| one.cells().count()).sum();
             tracing::warn!(
                 %range, key = %counter.key.0, cells,
                 "increments could not be applied in time, given up as suspect"
             );
             metrics::suspects(cells);
-            self.answer(range, &counter, &parts, AckTracker::given_up);
-            self.tidy(range, &counter);
+            self.acknowledge(range, &counter, &contributions, AckTracker::give_up);
+            self.remove_idle(range, &counter);
         }
     }
 
-    /// Forgets events that were not begun: their next owner begins them.
-    fn forget(&mut self, range: RangeId, partition: Partition) {
-        let state = &mut self.ranges[usize::from(range.0)];
-        let mut weight = 0;
-        let mut touched = BTreeSet::new();
-        for (counter, pending) in &mut state.pending {
-            let parts = pending.remove(|part| part.partition != partition);
-            if !parts.is_empty() {
-                weight += Self::weight(counter) * parts.len();
-                touched.insert(counter.clone());
+    /// Discards events that were not begun: the partition's next owner begins them.
+    fn discard(&mut self, range: RangeId, partition: Partition) {
+        let queue = &mut self.ranges[usize::from(range.0)];
+        let mut changed = BTreeSet::new();
+        for (counter, buffer) in &mut queue.counters {
+            let removed = buffer.remove(|contribution| contribution.partition != partition);
+            if !removed.is_empty() {
+                self.usage.remove_contributions(counter, removed.len());
+                changed.insert(counter.clone());
             }
         }
-        let events = state
-            .tracks
-            .remove(&partition)
-            .map_or(0, |track| track.len());
-        self.held.bytes -= weight;
-        self.held.events -= events;
-        for counter in touched {
-            self.tidy(range, &counter);
+        if let Some(acks) = queue.acks.remove(&partition) {
+            self.usage.remove_events(acks.len());
+        }
+        for counter in changed {
+            self.remove_idle(range, &counter);
         }
     }
 
     fn ranges_of(&self, partition: Partition) -> Vec<RangeId> {
-        let has = |range: &RangeId| {
-            self.ranges[usize::from(range.0)]
-                .tracks
-                .contains_key(&partition)
-        };
-        self.bits.ranges().filter(has).collect()
+        let ranges = self.range_bits.ranges().zip(&self.ranges);
+        ranges
+            .filter(|(_, queue)| queue.acks.contains_key(&partition))
+            .map(|(range, _)| range)
+            .collect()
     }
 
-    /// Where each partition that is held stands in ZooKeeper and how far it was taken in, for the metrics.
+    /// The checkpoint of each locked partition and the offset up to which it is ingested, for the metrics.
     pub(crate) fn positions(&self) -> Vec<(Partition, Offset, Offset)> {
-        let held = self
-            .partitions
+        self.partitions
             .iter()
-            .filter(|(_, known)| known.holds_lock());
-        held.map(|(partition, known)| (*partition, known.written.lowest(self.bits), known.taken_in))
+            .filter(|(_, task)| task.holds_lock())
+            .map(|(partition, task)| {
+                let checkpoint = task.checkpoint.lowest(self.range_bits);
+                (*partition, checkpoint, task.ingested_end)
+            })
             .collect()
     }
 }

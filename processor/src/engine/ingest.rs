@@ -1,7 +1,7 @@
-//! Taking in: assigned partitions are taken, their records decoded, rejected ones copied away, events parted by range.
+//! Ingestion: records are decoded, rejected ones are copied to the dead-letter topic, events are divided by range.
 //!
-//! No event is taken in before every rejected record below it is copied: progress can then never pass one that was not,
-//! and nothing above it is begun, so that yields need not wait for Kafka.
+//! No event is ingested before every rejected record below it is copied. So the checkpoint can never pass an uncopied
+//! one, and nothing above it is begun: a range that yields need not wait for Kafka.
 
 use stitch_common::checkpoint::Checkpoint;
 use stitch_common::clock::Moment;
@@ -11,57 +11,53 @@ use stitch_common::ports::{AssignmentEpoch, Record};
 use stitch_common::range::RangeId;
 
 use super::buffer::{Contribution, CounterBuffer, CounterRef};
-use super::partition::{PartitionProgress, PartitionState, Staged};
+use super::partition::{PartitionState, PartitionTask, StagedRecords};
 use super::range::LockState;
-use super::rule;
-use super::{Command, Engine};
+use super::{Command, Engine, rule, usage};
 use crate::metrics;
 
 impl Engine {
-    /// What a part is taken to weigh beside its key, in bytes.
-    const PART_BYTES: usize = 160;
-
-    pub(super) fn weight(counter: &CounterRef) -> usize {
-        Self::PART_BYTES + counter.key.0.len()
-    }
-
-    /// The group has dealt this partition to this process.
-    pub(crate) fn assigned(&mut self, partition: Partition, now: Moment) {
+    /// The group has assigned this partition to this process.
+    pub(crate) fn assign(&mut self, partition: Partition, now: Moment) {
         if self.stopping {
             return;
         }
         match self.partitions.get_mut(&partition) {
             None => {
-                self.partitions
-                    .insert(partition, PartitionProgress::taking(now));
-                self.commands.push(Command::Take(partition));
+                self.partitions.insert(partition, PartitionTask::new(now));
+                self.commands.push(Command::AcquirePartition(partition));
             }
-            Some(known) => match known.stage {
+            Some(task) => match task.state {
                 PartitionState::Draining { .. } | PartitionState::Releasing => {
-                    known.assigned_again = true
+                    task.assigned_again = true;
                 }
                 PartitionState::Acquiring | PartitionState::Counting => {}
             },
         }
     }
 
-    /// The partition's lock is held and this is its progress, read under that lock; its records are to be delivered
-    /// from `from`, which is not above any range's offset unless nothing lies between.
-    pub(crate) fn taken(&mut self, partition: Partition, progress: Checkpoint, from: Offset) {
-        let Some(known) = self.partitions.get_mut(&partition) else {
+    /// The partition's lock is held, and `checkpoint` was read under it. Its records are to be delivered from `from`,
+    /// which is not above any range's offset unless nothing lies between.
+    pub(crate) fn on_partition_acquired(
+        &mut self,
+        partition: Partition,
+        checkpoint: Checkpoint,
+        from: Offset,
+    ) {
+        let Some(task) = self.partitions.get_mut(&partition) else {
             return;
         };
-        if known.stage != PartitionState::Acquiring {
+        if task.state != PartitionState::Acquiring {
             return;
         }
-        self.epochs += 1;
-        let epoch = AssignmentEpoch(self.epochs);
-        known.stage = PartitionState::Counting;
-        known.epoch = epoch;
-        known.taken_in = from;
-        known.resumed = progress.clone();
-        known.written = progress;
-        self.commands.push(Command::Start {
+        self.last_epoch += 1;
+        let epoch = AssignmentEpoch(self.last_epoch);
+        task.state = PartitionState::Counting;
+        task.epoch = epoch;
+        task.ingested_end = from;
+        task.resumed = checkpoint.clone();
+        task.checkpoint = checkpoint;
+        self.commands.push(Command::StartFeed {
             partition,
             from,
             epoch,
@@ -70,35 +66,35 @@ impl Engine {
     }
 
     /// The feed has delivered these records.
-    pub(crate) fn delivered(
+    pub(crate) fn on_records(
         &mut self,
         partition: Partition,
         epoch: AssignmentEpoch,
         records: Vec<Record>,
     ) {
-        let Some(known) = self.counting(partition, epoch) else {
+        let Some(task) = self.counting_task(partition, epoch) else {
             return;
         };
-        let mut staged = Staged::behind(known.delivered_upto());
-        let mut decoded = metrics::Decoded::default();
+        let mut staged = StagedRecords::up_to(task.delivered_end());
+        let mut verdicts = metrics::Verdicts::default();
         for record in records {
             if record.offset < staged.end_offset {
                 continue;
             }
             staged.end_offset = record.offset.next();
             match self.decoder.decode(record.value.as_deref()) {
-                Decoded::Ignored => decoded.ignored += 1,
+                Decoded::Ignored => verdicts.ignored += 1,
                 Decoded::Event(event) => {
-                    decoded.counted += 1;
-                    staged.bytes += Self::PART_BYTES * (1 + event.increments.len());
+                    verdicts.counted += 1;
+                    staged.bytes += usage::event_bytes(&event);
                     staged.events.push((record.offset, event));
                 }
                 Decoded::Rejected(rejection) => {
-                    decoded.rejected += 1;
+                    verdicts.rejected += 1;
                     staged.bytes += record.value.as_ref().map_or(0, |value| value.len());
                     staged.uncopied.insert(record.offset);
                     let reason = rejection.to_string();
-                    self.commands.push(Command::Copy {
+                    self.commands.push(Command::CopyRejected {
                         partition,
                         epoch,
                         record,
@@ -107,133 +103,125 @@ impl Engine {
                 }
             }
         }
-        decoded.report();
-        self.held.bytes += staged.bytes;
+        verdicts.report();
         self.stage(partition, staged);
     }
 
     /// The feed has delivered every record below `end_offset`.
-    pub(crate) fn end_reached(
+    pub(crate) fn on_end_reached(
         &mut self,
         partition: Partition,
         epoch: AssignmentEpoch,
         end_offset: Offset,
     ) {
-        let Some(known) = self.counting(partition, epoch) else {
+        let Some(task) = self.counting_task(partition, epoch) else {
             return;
         };
-        if end_offset > known.delivered_upto() {
-            self.stage(partition, Staged::behind(end_offset));
+        if end_offset > task.delivered_end() {
+            self.stage(partition, StagedRecords::up_to(end_offset));
         }
     }
 
-    /// A rejected record is in the topic of rejects.
-    pub(crate) fn copied(&mut self, partition: Partition, epoch: AssignmentEpoch, offset: Offset) {
-        let Some(known) = self.counting(partition, epoch) else {
-            return;
-        };
-        for staged in &mut known.staged {
-            staged.uncopied.remove(&offset);
-        }
-        self.take_in_staged(partition);
-    }
-
-    fn counting(
+    /// A rejected record is in the dead-letter topic.
+    pub(crate) fn on_rejected_copied(
         &mut self,
         partition: Partition,
         epoch: AssignmentEpoch,
-    ) -> Option<&mut PartitionProgress> {
-        let known = self.partitions.get_mut(&partition)?;
-        (known.stage == PartitionState::Counting && known.epoch == epoch).then_some(known)
-    }
-
-    fn stage(&mut self, partition: Partition, staged: Staged) {
-        if let Some(known) = self.partitions.get_mut(&partition) {
-            known.staged.push_back(staged);
-        }
-        self.take_in_staged(partition);
-    }
-
-    fn take_in_staged(&mut self, partition: Partition) {
-        while let Some(known) = self.partitions.get_mut(&partition)
-            && known
-                .staged
-                .front()
-                .is_some_and(|staged| staged.uncopied.is_empty())
-            && let Some(staged) = known.staged.pop_front()
-        {
-            self.held.bytes -= staged.bytes;
-            for (offset, event) in staged.events {
-                self.ingest(partition, offset, event);
-            }
-            if let Some(known) = self.partitions.get_mut(&partition) {
-                known.taken_in = staged.end_offset;
-            }
-        }
-    }
-
-    /// Parts an event by range and counter. A range that resumed above it has answered it already.
-    fn ingest(&mut self, partition: Partition, offset: Offset, event: Event) {
-        let Some(known) = self.partitions.get(&partition) else {
+        offset: Offset,
+    ) {
+        let Some(task) = self.counting_task(partition, epoch) else {
             return;
         };
-        let mut by_range: Vec<(RangeId, CounterRef, stitch_common::cell::Amount)> = event
-            .increments
-            .into_iter()
-            .map(|increment| {
-                let range = self.bits.range_of(increment.counter.token());
-                let key = increment.counter.key;
-                (
-                    range,
-                    CounterRef {
-                        definition: increment.definition,
-                        key,
-                    },
-                    increment.amount,
-                )
-            })
-            .filter(|(range, _, _)| rule::is_counted(known.resumed.of(*range), offset))
-            .collect();
-        by_range.sort_by_key(|(range, _, _)| *range);
-        for parts in by_range.chunk_by(|a, b| a.0 == b.0) {
-            let range = parts[0].0;
-            let track = self.ranges[usize::from(range.0)]
-                .tracks
-                .entry(partition)
-                .or_default();
-            let count = u32::try_from(parts.len()).expect("an event has few increments");
-            let place = track.ingest(offset, count);
-            self.held.events += 1;
-            for (_, counter, amount) in parts {
-                let granularities = self.definitions[counter.definition].1;
-                let part = Contribution {
-                    partition,
-                    place,
-                    time: event.time,
-                    amount: *amount,
-                    granularities,
-                };
-                self.enqueue(range, counter.clone(), part);
+        for staged in &mut task.staged {
+            staged.uncopied.remove(&offset);
+        }
+        self.ingest_staged(partition);
+    }
+
+    fn counting_task(
+        &mut self,
+        partition: Partition,
+        epoch: AssignmentEpoch,
+    ) -> Option<&mut PartitionTask> {
+        let task = self.partitions.get_mut(&partition)?;
+        (task.state == PartitionState::Counting && task.epoch == epoch).then_some(task)
+    }
+
+    fn stage(&mut self, partition: Partition, records: StagedRecords) {
+        if let Some(task) = self.partitions.get_mut(&partition) {
+            self.usage.add_staged(&records);
+            task.staged.push_back(records);
+        }
+        self.ingest_staged(partition);
+    }
+
+    fn ingest_staged(&mut self, partition: Partition) {
+        while let Some(task) = self.partitions.get_mut(&partition)
+            && let Some(records) = task
+                .staged
+                .pop_front_if(|records| records.uncopied.is_empty())
+        {
+            self.usage.remove_staged(&records);
+            for (offset, event) in records.events {
+                self.ingest(partition, offset, event);
+            }
+            if let Some(task) = self.partitions.get_mut(&partition) {
+                task.ingested_end = records.end_offset;
             }
         }
     }
 
-    fn enqueue(&mut self, range: RangeId, counter: CounterRef, part: Contribution) {
-        self.held.bytes += Self::weight(&counter);
-        let cells_max = self.limits.cells_per_batch_max;
-        let state = &mut self.ranges[usize::from(range.0)];
-        let new = || {
-            self.held.counters += 1;
-            CounterBuffer::new(cells_max)
+    /// Divides an event by range and counter. A range that resumed above it has acknowledged it already.
+    fn ingest(&mut self, partition: Partition, offset: Offset, event: Event) {
+        let Some(task) = self.partitions.get(&partition) else {
+            return;
         };
-        let pending = state.pending.entry(counter.clone());
-        pending.or_insert_with(new).push(part);
-        state.queue(counter);
-        if state.lock == LockState::Idle {
-            state.lock = LockState::Queued;
-            self.commands.push(Command::Acquire(range));
+        let mut by_range = Vec::with_capacity(event.increments.len());
+        for increment in event.increments {
+            let range = self.range_bits.range_of(increment.counter.token());
+            if rule::is_counted(task.resumed.of(range), offset) {
+                let counter = CounterRef {
+                    definition: increment.definition,
+                    key: increment.counter.key,
+                };
+                by_range.push((range, counter, increment.amount));
+            }
         }
-        if rule::may_send(state.lock) {
+        by_range.sort_by_key(|(range, _, _)| *range);
+        for increments in by_range.chunk_by(|a, b| a.0 == b.0) {
+            let range = increments[0].0;
+            let count = u32::try_from(increments.len()).expect("an event has few increments");
+            let acks = self.range(range).acks.entry(partition).or_default();
+            let seq = acks.ingest(offset, count);
+            self.usage.add_event();
+            for (_, counter, amount) in increments {
+                let contribution = Contribution {
+                    partition,
+                    seq,
+                    time: event.time,
+                    amount: *amount,
+                    granularities: self.definitions[counter.definition].1,
+                };
+                self.enqueue(range, counter.clone(), contribution);
+            }
+        }
+    }
+
+    fn enqueue(&mut self, range: RangeId, counter: CounterRef, contribution: Contribution) {
+        self.usage.add_contribution(&counter);
+        let cells_max = self.limits.cells_per_batch_max;
+        let queue = &mut self.ranges[usize::from(range.0)];
+        let buffer = queue.counters.entry(counter.clone()).or_insert_with(|| {
+            self.usage.add_counter();
+            CounterBuffer::new(cells_max)
+        });
+        buffer.push(contribution);
+        queue.enqueue(counter);
+        if queue.lock == LockState::Idle {
+            queue.lock = LockState::Queued;
+            self.commands.push(Command::AcquireRange(range));
+        }
+        if rule::may_send(queue.lock) {
             self.wake(range);
         }
     }

@@ -1,4 +1,4 @@
-//! One Kafka partition: from its assignment to its hand-over.
+//! One Kafka partition of this process, from its assignment to its hand-over.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -8,74 +8,74 @@ use stitch_common::event::Event;
 use stitch_common::offset::Offset;
 use stitch_common::ports::AssignmentEpoch;
 
-/// What a processor knows of one partition.
+/// The work on one partition: its state, its staged records and its checkpoint.
 #[derive(Debug)]
-pub(crate) struct PartitionProgress {
-    pub(super) stage: PartitionState,
+pub(super) struct PartitionTask {
+    pub(super) state: PartitionState,
     /// Assigned again while it is still being handed over.
     pub(super) assigned_again: bool,
-    /// Which start of the feed counts; deliveries of others are dropped.
+    /// The start of the feed that counts; deliveries of others are dropped.
     pub(super) epoch: AssignmentEpoch,
-    /// Where each range resumed when the partition was taken: earlier events are answered already.
+    /// Where each range resumed when the partition was locked: earlier events are acknowledged already.
     pub(super) resumed: Checkpoint,
-    /// The place up to which records have been taken in.
-    pub(super) taken_in: Offset,
+    /// The offset up to which records are ingested.
+    pub(super) ingested_end: Offset,
     /// Records that wait until the rejected ones among or before them are copied.
-    pub(super) staged: VecDeque<Staged>,
-    /// Checkpoint as it stands in ZooKeeper.
-    pub(super) written: Checkpoint,
-    /// Checkpoint on its way to ZooKeeper.
+    pub(super) staged: VecDeque<StagedRecords>,
+    /// The checkpoint in ZooKeeper.
+    pub(super) checkpoint: Checkpoint,
+    /// The checkpoint that is being written to ZooKeeper.
     pub(super) writing: Option<Checkpoint>,
-    /// When progress is written next, if there is any.
+    /// When the next checkpoint is written, if it differs.
     pub(super) write_due: Moment,
 }
 
 /// What a partition is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PartitionState {
-    /// Its lock is waited for, or its progress is being read.
+    /// Waits for its lock, or reads its checkpoint.
     Acquiring,
-    /// Its events are counted.
+    /// Counts its events.
     Counting,
-    /// What was begun is finished and written; nothing else is begun.
+    /// Finishes and checkpoints what was begun, and begins nothing else.
     Draining {
-        /// When what could not be applied is given up.
+        /// When increments that could not be applied are given up.
         give_up: Moment,
     },
-    /// Its lock is being released.
+    /// Releases its lock.
     Releasing,
 }
 
 impl PartitionState {
-    /// Whether the partition's lock is held: only then anything is sent for its events (rule P1).
+    /// Whether the partition's lock is held: only then is anything sent for its events (rule P1).
     #[must_use]
     pub const fn holds_lock(self) -> bool {
         matches!(self, Self::Counting | Self::Draining { .. })
     }
 
-    /// Whether it is to be given to another process.
+    /// Whether it is to be handed over to another process.
     #[must_use]
-    pub const fn is_handing_over(self) -> bool {
+    pub const fn is_draining(self) -> bool {
         matches!(self, Self::Draining { .. })
     }
 }
 
 /// Decoded records in the order of the log.
 #[derive(Debug)]
-pub(crate) struct Staged {
+pub(super) struct StagedRecords {
     /// The events, by offset.
     pub(super) events: Vec<(Offset, Event)>,
-    /// Rejected records that are not copied yet.
+    /// Rejected records that are not in the dead-letter topic yet.
     pub(super) uncopied: BTreeSet<Offset>,
-    /// The place behind them.
+    /// The offset behind the last record.
     pub(super) end_offset: Offset,
-    /// What they weigh.
+    /// Their estimated size.
     pub(super) bytes: usize,
 }
 
-impl Staged {
-    /// Nothing yet, behind `end_offset`.
-    pub(super) const fn behind(end_offset: Offset) -> Self {
+impl StagedRecords {
+    /// No records, up to `end_offset`.
+    pub(super) const fn up_to(end_offset: Offset) -> Self {
         Self {
             events: Vec::new(),
             uncopied: BTreeSet::new(),
@@ -85,35 +85,35 @@ impl Staged {
     }
 }
 
-impl PartitionProgress {
-    /// The place behind all that was delivered.
-    pub(super) fn delivered_upto(&self) -> Offset {
-        self.staged
-            .back()
-            .map_or(self.taken_in, |staged| staged.end_offset)
-    }
-
-    pub(super) fn taking(now: Moment) -> Self {
+impl PartitionTask {
+    /// A partition whose lock is not held yet.
+    pub(super) fn new(now: Moment) -> Self {
         Self {
-            stage: PartitionState::Acquiring,
+            state: PartitionState::Acquiring,
             assigned_again: false,
             epoch: AssignmentEpoch::default(),
             resumed: Checkpoint::default(),
-            taken_in: Offset::default(),
+            ingested_end: Offset::default(),
             staged: VecDeque::new(),
-            written: Checkpoint::default(),
+            checkpoint: Checkpoint::default(),
             writing: None,
             write_due: now,
         }
     }
 
-    /// Whether its lock is held.
     pub(super) const fn holds_lock(&self) -> bool {
-        self.stage.holds_lock()
+        self.state.holds_lock()
+    }
+
+    /// The offset behind the last delivered record.
+    pub(super) fn delivered_end(&self) -> Offset {
+        self.staged
+            .back()
+            .map_or(self.ingested_end, |records| records.end_offset)
     }
 
     pub(super) fn next_wakeup(&self) -> Option<Moment> {
-        match self.stage {
+        match self.state {
             PartitionState::Counting if self.writing.is_none() => Some(self.write_due),
             PartitionState::Draining { give_up } => Some(give_up),
             PartitionState::Acquiring | PartitionState::Counting | PartitionState::Releasing => {

@@ -1,4 +1,4 @@
-//! One range: its shared lock, what waits in it, and what troubles it.
+//! One range: its shared lock, the contributions that wait in it, and their acknowledgements.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -11,41 +11,43 @@ use super::acks::AckTracker;
 use super::buffer::{Contribution, CounterBuffer, CounterRef};
 use super::rule;
 
-/// What a processor knows of one range.
+/// The queue of one range: what is to be sent in it, in flight, or in doubt.
 #[derive(Debug, Default)]
-pub(crate) struct RangeState {
+pub(super) struct RangeQueue {
     pub(super) lock: LockState,
-    /// By partition, what is not answered.
-    pub(super) tracks: BTreeMap<Partition, AckTracker>,
-    /// Parts that wait; a counter without parts and without a batch is not kept. Never iterated without sorting.
-    pub(super) pending: HashMap<CounterRef, CounterBuffer>,
-    /// Counters of `pending` that can be sent next, in the order in which they came.
-    pub(super) queue: VecDeque<CounterRef>,
-    /// Batches on their way.
+    /// Unacknowledged events, by partition.
+    pub(super) acks: BTreeMap<Partition, AckTracker>,
+    /// Waiting contributions. A counter with neither contributions nor a batch is not kept. Never iterated without
+    /// sorting.
+    pub(super) counters: HashMap<CounterRef, CounterBuffer>,
+    /// Counters whose next batch can be sent, in the order in which they came.
+    pub(super) sendable: VecDeque<CounterRef>,
+    /// Batches in flight.
     pub(super) in_flight: usize,
-    /// Parts of unknown outcome for which no mark has been begun yet.
+    /// Contributions of unknown outcome that need an in-doubt marker.
     pub(super) unmarked: Vec<Contribution>,
-    /// Parts of unknown outcome that the mark on its way will answer.
+    /// Contributions of unknown outcome that the marker being written will acknowledge.
     pub(super) marking: Option<Vec<Contribution>>,
-    pub(super) trouble: Option<Backoff>,
-    /// Why the store refuses this range's increments for good.
+    pub(super) backoff: Option<Backoff>,
+    /// Why Cassandra refuses this range's increments permanently.
     pub(super) stopped: Option<Cause>,
-    ready: bool,
+    /// Whether the range is in the engine's queue of ranges with something to send.
+    pub(super) ready: bool,
 }
 
-/// The range's shared lock, as this member has it.
+/// The state of a range's shared lock in this member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum LockState {
     /// Neither held nor wanted.
     #[default]
     Idle,
-    /// In the queue; the range's events are parked.
+    /// In the queue; the range's events are blocked.
     Queued,
     /// Held: increments may be sent.
     Held,
-    /// Held, and to be given back: what was begun is finished, nothing else is begun.
+    /// Held, and to be released: what was begun is finished, nothing else is begun.
     Yielding {
-        /// When what could not be applied is given up.
+        /// When increments that could not be applied are given up.
         give_up: Moment,
     },
     /// The READ node is being deleted.
@@ -59,16 +61,16 @@ impl LockState {
         matches!(self, Self::Held | Self::Yielding { .. })
     }
 
-    /// Whether it is to be given back.
+    /// Whether it is to be released.
     #[must_use]
     pub const fn is_yielding(self) -> bool {
         matches!(self, Self::Yielding { .. })
     }
 }
 
-/// The store does not take this range's increments now.
+/// A pause of one range, because Cassandra does not apply its increments now.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Backoff {
+pub(super) struct Backoff {
     pub(super) until: Moment,
     pause: Duration,
 }
@@ -77,10 +79,10 @@ impl Backoff {
     const FIRST: Duration = Duration::from_millis(50);
     const LONGEST: Duration = Duration::from_secs(5);
 
-    /// After another request that was not applied: a pause, longer each time.
-    pub(super) fn after(before: Option<Self>, now: Moment) -> Self {
-        let pause = before.map_or(Self::FIRST, |trouble| {
-            (trouble.pause * 2).min(Self::LONGEST)
+    /// The pause after another batch that was not applied: twice as long as the one before.
+    pub(super) fn after(previous: Option<Self>, now: Moment) -> Self {
+        let pause = previous.map_or(Self::FIRST, |backoff| {
+            (backoff.pause * 2).min(Self::LONGEST)
         });
         Self {
             until: now.plus(pause),
@@ -89,7 +91,7 @@ impl Backoff {
     }
 }
 
-impl RangeState {
+impl RangeQueue {
     pub(super) const fn holds_lock(&self) -> bool {
         self.lock.is_held()
     }
@@ -102,33 +104,27 @@ impl RangeState {
         self.stopped.is_some()
     }
 
-    pub(super) const fn is_ready(&self) -> bool {
-        self.ready
-    }
-
-    pub(super) const fn set_ready(&mut self, ready: bool) {
-        self.ready = ready;
-    }
-
-    /// Events that are not answered, over all partitions.
+    /// Unacknowledged events, over all partitions.
     pub(super) fn events(&self) -> usize {
-        self.tracks.values().map(AckTracker::len).sum()
+        self.acks.values().map(AckTracker::len).sum()
     }
 
-    /// Nothing on its way: neither a batch nor a mark.
-    pub(super) const fn is_at_rest(&self) -> bool {
+    /// Whether neither a batch nor a marker is in flight or due.
+    pub(super) const fn is_quiet(&self) -> bool {
         self.in_flight == 0 && self.unmarked.is_empty() && self.marking.is_none()
     }
 
-    /// Nothing begun is unanswered: the range could be given back once progress says so.
-    pub(super) fn is_settled(&self) -> bool {
-        rule::is_settled(self.is_at_rest(), self.tracks.values())
+    /// Whether everything begun is acknowledged: the lock could be released once the checkpoint says so.
+    pub(super) fn is_drained(&self) -> bool {
+        rule::is_drained(self.is_quiet(), self.acks.values())
     }
 
     /// Whether [`super::drain`] has to look at it.
     pub(super) const fn needs_attention(&self) -> bool {
-        let yields = self.lock.is_yielding();
-        yields || self.trouble.is_some() || !self.unmarked.is_empty() || self.marking.is_some()
+        self.lock.is_yielding()
+            || self.backoff.is_some()
+            || !self.unmarked.is_empty()
+            || self.marking.is_some()
     }
 
     /// When something is due in it.
@@ -139,39 +135,38 @@ impl RangeState {
         };
         give_up
             .into_iter()
-            .chain(self.trouble.map(|trouble| trouble.until))
+            .chain(self.backoff.map(|backoff| backoff.until))
     }
 
-    /// Puts every counter that waits back into the queue, in an order that does not hang on hashing.
-    pub(super) fn queue_all(&mut self) {
+    /// Enqueues every counter that can be sent, in an order that does not depend on hashing.
+    pub(super) fn enqueue_all(&mut self) {
         let mut waiting: Vec<CounterRef> = self
-            .pending
+            .counters
             .iter()
-            .filter(|(_, pending)| !pending.queued && !pending.in_flight && !pending.is_empty())
+            .filter(|(_, buffer)| buffer.is_sendable())
             .map(|(counter, _)| counter.clone())
             .collect();
         waiting.sort();
         for counter in waiting {
-            self.queue(counter);
+            self.enqueue(counter);
         }
     }
 
-    /// Puts a counter into the queue, unless it stands there, has a batch on its way or nothing to send.
-    pub(super) fn queue(&mut self, counter: CounterRef) {
-        if let Some(pending) = self.pending.get_mut(&counter)
-            && !pending.queued
-            && !pending.in_flight
-            && !pending.is_empty()
+    /// Enqueues a counter, unless it is in the queue, has a batch in flight or nothing to send.
+    pub(super) fn enqueue(&mut self, counter: CounterRef) {
+        if let Some(buffer) = self.counters.get_mut(&counter)
+            && buffer.is_sendable()
         {
-            pending.queued = true;
-            self.queue.push_back(counter);
+            buffer.queued = true;
+            self.sendable.push_back(counter);
         }
     }
 
-    /// Forgets a counter for which nothing waits and nothing is on its way, and tells whether it did.
-    pub(super) fn tidy(&mut self, counter: &CounterRef) -> bool {
-        let idle =
-            |pending: &CounterBuffer| pending.is_empty() && !pending.in_flight && !pending.queued;
-        self.pending.get(counter).is_some_and(idle) && self.pending.remove(counter).is_some()
+    /// Removes a counter with nothing waiting and nothing in flight, and returns whether it did.
+    pub(super) fn remove_idle(&mut self, counter: &CounterRef) -> bool {
+        self.counters
+            .get(counter)
+            .is_some_and(CounterBuffer::is_idle)
+            && self.counters.remove(counter).is_some()
     }
 }

@@ -1,5 +1,7 @@
-//! The rules of counting, each a question about values. The machine asks them before it does anything; the exhaustive
-//! model of the protocol (`model/`) asks the same ones in every state that it reaches.
+//! The rules of counting, each a question about values. The engine asks them before it acts; the exhaustive model of the
+//! protocol (`model/`) asks the same ones in every state that it reaches.
+//!
+//! This is the only file of the processor in which a rule can be removed ([`stitch_common::mutation`]).
 
 use stitch_common::checkpoint::Checkpoint;
 use stitch_common::mutation::{Rule, out};
@@ -10,32 +12,32 @@ use super::acks::AckTracker;
 use super::partition::PartitionState;
 use super::range::LockState;
 
-/// Whether an event at `offset` is counted here: a range that resumed above it has answered it already (rule P7).
+/// Whether an event at `offset` is counted: a range that resumed above it has acknowledged it already (rule P7).
 #[must_use]
 pub fn is_counted(resumed: Offset, offset: Offset) -> bool {
     resumed <= offset || out(Rule::ResumeAtCheckpoint)
 }
 
-/// Whether a range's lock lets its increments be sent (rule P2).
+/// Whether a range's lock allows sending its increments (rule P2).
 pub(crate) fn may_send(lock: LockState) -> bool {
     lock.is_held() || out(Rule::SharedLock)
 }
 
-/// Whether a part may be sent (rules P1, P2, P6): only with the locks of its range and of its partition; and where one
-/// of them is to be given back, only what `must_finish` because a later event was begun.
+/// Whether a contribution may be sent (rules P1, P2, P6): only with the locks of its range and of its partition. Where
+/// one of them is to be released, only one that `must_finish` because a later event was begun.
 #[must_use]
 pub fn may_begin(
     lock: LockState,
-    stage: Option<PartitionState>,
+    partition: Option<PartitionState>,
     must_finish: impl FnOnce() -> bool,
 ) -> bool {
-    let counted = stage.is_some_and(PartitionState::holds_lock);
+    let owned = partition.is_some_and(PartitionState::holds_lock);
     let yielding = lock.is_yielding() && !out(Rule::BeginNothing);
-    let finishing = yielding || stage.is_some_and(PartitionState::is_handing_over);
-    may_send(lock) && counted && (!finishing || must_finish())
+    let finishing = yielding || partition.is_some_and(PartitionState::is_draining);
+    may_send(lock) && owned && (!finishing || must_finish())
 }
 
-/// Whether a batch of this outcome may be sent again (rule P4): only if it was certainly not applied.
+/// Whether a batch may be sent again after this outcome (rule P4): only if it was certainly not applied.
 pub(crate) fn may_send_again(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Applied => false,
@@ -49,38 +51,21 @@ pub(crate) fn needs_marker() -> bool {
     !out(Rule::Marked)
 }
 
-/// Whether a marker that is being written covers outcomes that become unknown meanwhile (rule P5): it may be written
-/// before they were sent, so they wait for another one.
+/// Whether a marker that is being written covers outcomes that become unknown meanwhile (rule P5). It does not: their
+/// requests may have been sent after it was written.
 pub(crate) fn joins_marker_in_flight() -> bool {
     out(Rule::MarkedAfter)
 }
 
-/// How far one range of one partition is answered (rule P5): to the first event that is not, or to where its events
-/// were taken in; never below where it resumed.
+/// The checkpoint of one range of one partition (rule P5): the first unacknowledged event, or the offset up to which
+/// its events are ingested; never below the offset where it resumed.
 #[must_use]
-pub fn answered(track: Option<&AckTracker>, taken_in: Offset, resumed: Offset) -> Offset {
-    if out(Rule::Acknowledged) {
-        return taken_in.max(resumed);
+pub fn checkpoint(acks: Option<&AckTracker>, ingested_end: Offset, resumed: Offset) -> Offset {
+    if out(Rule::Answered) {
+        return ingested_end.max(resumed);
     }
-    let answered = track.map_or(taken_in, |track| track.progress(taken_in));
-    answered.max(resumed)
-}
-
-/// Whether nothing that was begun in a range is unanswered (rule P6). `at_rest` says that neither a batch nor a mark is
-/// on its way.
-#[must_use]
-pub fn is_settled<'a>(at_rest: bool, tracks: impl IntoIterator<Item = &'a AckTracker>) -> bool {
-    if out(Rule::DrainedFirst) {
-        return true;
-    }
-    at_rest && tracks.into_iter().all(AckTracker::is_settled)
-}
-
-/// Whether progress that stands in ZooKeeper at `written` tells of all that was begun (rule P6): only then the range may
-/// be given back.
-#[must_use]
-pub fn is_told(track: &AckTracker, written: Offset) -> bool {
-    written >= track.behind() || out(Rule::WrittenFirst)
+    let acknowledged = acks.map_or(ingested_end, |acks| acks.checkpoint(ingested_end));
+    acknowledged.max(resumed)
 }
 
 /// Whether a revocation request makes a range yield (rule P6).
@@ -88,13 +73,29 @@ pub(crate) fn yields_when_asked(lock: LockState) -> bool {
     lock == LockState::Held && !out(Rule::Yield)
 }
 
-/// Whether a drained partition may go to another process (rule P1): only once its last checkpoint is written.
+/// Whether everything begun in a range is acknowledged (rule P6). `is_quiet` says that neither a batch nor a marker is
+/// in flight.
+#[must_use]
+pub fn is_drained<'a>(is_quiet: bool, acks: impl IntoIterator<Item = &'a AckTracker>) -> bool {
+    if out(Rule::SettledFirst) {
+        return true;
+    }
+    is_quiet && acks.into_iter().all(AckTracker::is_drained)
+}
+
+/// Whether the `written` checkpoint covers everything begun (rule P6): only then may the range be released.
+#[must_use]
+pub fn is_checkpointed(acks: &AckTracker, written: Offset) -> bool {
+    written >= acks.begun_end() || out(Rule::WrittenFirst)
+}
+
+/// Whether a drained partition may be handed over (rule P1): only once its `last` checkpoint is written.
 pub(crate) fn may_hand_over(written: &Checkpoint, last: &Checkpoint) -> bool {
     written == last || out(Rule::HandOver)
 }
 
-/// Whether a member that leaves something in doubt keeps its entries in the queues of ranges (rule P8): they must not
-/// be granted to others before its dead member node says so, and both come with the end of the session.
+/// Whether a member that leaves something in doubt keeps its entries in the queues of ranges until its session ends
+/// (rule P8). Otherwise others could be granted a range before a dead member shows that requests may be in flight.
 pub(crate) fn keeps_locks_in_doubt() -> bool {
     !out(Rule::KeepPlaces)
 }
@@ -107,49 +108,49 @@ mod tests {
 
     const NEVER: Moment = Moment::new(Duration::MAX);
     const YIELDING: LockState = LockState::Yielding { give_up: NEVER };
-    const HANDING_OVER: PartitionState = PartitionState::Draining { give_up: NEVER };
+    const DRAINING: PartitionState = PartitionState::Draining { give_up: NEVER };
 
     #[test]
-    fn a_part_is_begun_with_both_locks_and_while_letting_go_only_if_it_must_be_finished() {
-        let may = |lock, stage, must| may_begin(lock, stage, || must);
+    fn a_contribution_is_begun_with_both_locks_and_while_draining_only_if_it_must_be_finished() {
+        let may = |lock, partition, must| may_begin(lock, partition, || must);
         assert!(may(LockState::Held, Some(PartitionState::Counting), false));
         for lock in [LockState::Idle, LockState::Queued, LockState::Releasing] {
             assert!(!may(lock, Some(PartitionState::Counting), true), "{lock:?}");
         }
-        for stage in [
+        for partition in [
             None,
             Some(PartitionState::Acquiring),
             Some(PartitionState::Releasing),
         ] {
-            assert!(!may(LockState::Held, stage, true), "{stage:?}");
+            assert!(!may(LockState::Held, partition, true), "{partition:?}");
         }
-        for (lock, stage) in [
+        for (lock, partition) in [
             (YIELDING, PartitionState::Counting),
-            (LockState::Held, HANDING_OVER),
-            (YIELDING, HANDING_OVER),
+            (LockState::Held, DRAINING),
+            (YIELDING, DRAINING),
         ] {
-            assert!(!may(lock, Some(stage), false), "{lock:?} {stage:?}");
-            assert!(may(lock, Some(stage), true), "{lock:?} {stage:?}");
+            assert!(!may(lock, Some(partition), false), "{lock:?} {partition:?}");
+            assert!(may(lock, Some(partition), true), "{lock:?} {partition:?}");
         }
     }
 
     #[test]
-    fn progress_never_stands_below_where_the_range_resumed() {
-        let mut track = AckTracker::default();
-        assert_eq!(answered(None, Offset(3), Offset(7)), Offset(7));
-        track.ingest(Offset(8), 1);
-        assert_eq!(answered(Some(&track), Offset(9), Offset(7)), Offset(8));
+    fn the_checkpoint_is_never_below_the_offset_where_the_range_resumed() {
+        let mut acks = AckTracker::default();
+        assert_eq!(checkpoint(None, Offset(3), Offset(7)), Offset(7));
+        acks.ingest(Offset(8), 1);
+        assert_eq!(checkpoint(Some(&acks), Offset(9), Offset(7)), Offset(8));
         assert!(is_counted(Offset(8), Offset(8)) && !is_counted(Offset(9), Offset(8)));
     }
 
     #[test]
-    fn a_range_is_told_of_once_progress_stands_behind_all_that_was_begun() {
-        let mut track = AckTracker::default();
-        let place = track.ingest(Offset(4), 1);
-        track.sent(place);
-        assert!(!is_settled(true, [&track]) && is_told(&track, Offset(0)));
-        track.applied(place);
-        assert!(is_settled(true, [&track]) && !is_settled(false, [&track]));
-        assert!(!is_told(&track, Offset(4)) && is_told(&track, Offset(5)));
+    fn a_range_is_checkpointed_once_the_checkpoint_is_behind_everything_begun() {
+        let mut acks = AckTracker::default();
+        let seq = acks.ingest(Offset(4), 1);
+        acks.send(seq);
+        assert!(!is_drained(true, [&acks]) && is_checkpointed(&acks, Offset(0)));
+        acks.ack(seq);
+        assert!(is_drained(true, [&acks]) && !is_drained(false, [&acks]));
+        assert!(!is_checkpointed(&acks, Offset(4)) && is_checkpointed(&acks, Offset(5)));
     }
 }

@@ -40,7 +40,7 @@ struct Log {
 
 /// What the world knows of one batch: nothing can be asked of it but that each is answered once.
 struct World {
-    counting: Engine,
+    engine: Engine,
     definitions: Definitions,
     log: Log,
     lease: Lease,
@@ -76,7 +76,7 @@ impl World {
         };
         let definitions = definitions();
         Self {
-            counting: Engine::new(limits, &definitions),
+            engine: Engine::new(limits, &definitions),
             definitions,
             log: Log {
                 records,
@@ -97,13 +97,13 @@ impl World {
 
     fn advance(&mut self) {
         self.lease.renew(self.now);
-        let commands = self.counting.advance(self.now, &self.lease);
+        let commands = self.engine.advance(self.now, &self.lease);
         for command in commands {
-            if let Command::Marker(range) = &command {
+            if let Command::CreateMarker(range) = &command {
                 self.to_mark.remove(range);
             }
             match command {
-                Command::Start {
+                Command::StartFeed {
                     partition,
                     from,
                     epoch,
@@ -111,21 +111,21 @@ impl World {
                     let at = usize::try_from(from.0).unwrap();
                     self.log.delivered.insert(partition, (epoch, at));
                 }
-                Command::Stop(partition) => drop(self.log.delivered.remove(&partition)),
+                Command::StopFeed(partition) => drop(self.log.delivered.remove(&partition)),
                 Command::Commit(offsets) => {
                     for (partition, offset) in offsets.0 {
                         let written = self.progress.get(&partition).cloned().unwrap_or_default();
                         assert!(offset <= written.lowest(self.definitions.range_bits));
                     }
                 }
-                other @ (Command::Acquire(_)
-                | Command::Release(_)
-                | Command::Marker(_)
+                other @ (Command::AcquireRange(_)
+                | Command::ReleaseRange(_)
+                | Command::CreateMarker(_)
                 | Command::Send { .. }
-                | Command::Take(_)
-                | Command::WriteProgress(..)
-                | Command::GiveBack(_)
-                | Command::Copy { .. }) => self.pending.push(other),
+                | Command::AcquirePartition(_)
+                | Command::WriteCheckpoint(..)
+                | Command::ReleasePartition(_)
+                | Command::CopyRejected { .. }) => self.pending.push(other),
             }
         }
     }
@@ -137,42 +137,45 @@ impl World {
         }
         let index = which % self.pending.len();
         match self.pending.remove(index) {
-            Command::Acquire(range) => {
+            Command::AcquireRange(range) => {
                 self.locked.insert(range);
-                self.counting.granted(range);
+                self.engine.on_range_acquired(range);
             }
-            Command::Release(range) => {
+            Command::ReleaseRange(range) => {
                 assert!(
                     !self.to_mark.contains(&range),
                     "released before it was marked"
                 );
                 self.check_exactly_behind(range);
                 self.locked.remove(&range);
-                self.counting.released(range);
+                self.engine.on_range_released(range);
             }
-            Command::Marker(range) => self.counting.marked(range),
-            Command::Take(partition) => {
+            Command::CreateMarker(range) => self.engine.on_marker_created(range),
+            Command::AcquirePartition(partition) => {
                 let progress = self.progress.get(&partition).cloned().unwrap_or_default();
                 let from = progress.lowest(self.definitions.range_bits);
-                self.counting.taken(partition, progress, from);
+                self.engine.on_partition_acquired(partition, progress, from);
             }
-            Command::GiveBack(partition) => self.counting.given_back(partition, self.now),
-            Command::WriteProgress(partition, progress) => {
+            Command::ReleasePartition(partition) => {
+                self.engine.on_partition_released(partition, self.now)
+            }
+            Command::WriteCheckpoint(partition, progress) => {
                 self.check_answered(partition, &progress);
                 self.progress.insert(partition, progress);
-                self.counting.progress_written(partition);
+                self.engine.on_checkpoint_written(partition);
             }
-            Command::Copy {
+            Command::CopyRejected {
                 partition,
                 epoch,
                 record,
                 ..
             } => {
                 self.copied.insert((partition, record.offset));
-                self.counting.copied(partition, epoch, record.offset);
+                self.engine
+                    .on_rejected_copied(partition, epoch, record.offset);
             }
             Command::Send { id, batch, .. } => self.send(id, batch, fault),
-            Command::Start { .. } | Command::Stop(_) | Command::Commit(_) => unreachable!(),
+            Command::StartFeed { .. } | Command::StopFeed(_) | Command::Commit(_) => unreachable!(),
         }
     }
 
@@ -180,7 +183,7 @@ impl World {
         let range = self.definitions.range_bits.range_of(batch.counter.token());
         assert!(self.locked.contains(&range), "sent without the shared lock");
         assert!(!batch.amounts.is_empty() && batch.amounts.iter().all(|(_, a)| !a.is_zero()));
-        let cause = || Cause("told so".to_owned());
+        let cause = || Cause("as the test says".to_owned());
         let (lands, outcome) = match fault {
             0 => (false, Outcome::NotApplied(cause())),
             1 => (false, Outcome::Unknown(cause())),
@@ -204,11 +207,11 @@ impl World {
                 *sum = sum.plus(*amount);
             }
         }
-        self.counting.answered(id, outcome, self.now);
+        self.engine.on_batch_outcome(id, outcome, self.now);
     }
 
     fn deliver(&mut self, partition: Partition, count: usize) {
-        if !self.counting.wants_records() {
+        if !self.engine.wants_records() {
             return;
         }
         let Some((epoch, at)) = self.log.delivered.get_mut(&partition) else {
@@ -222,10 +225,10 @@ impl World {
         let end = Offset(i64::try_from(records.len()).unwrap());
         let at_end = end_offset == records.len();
         if !chunk.is_empty() {
-            self.counting.delivered(partition, epoch, chunk);
+            self.engine.on_records(partition, epoch, chunk);
         }
         if at_end {
-            self.counting.end_reached(partition, epoch, end);
+            self.engine.on_end_reached(partition, epoch, end);
         }
     }
 
@@ -310,7 +313,7 @@ impl World {
     fn finish(&mut self) {
         for _ in 0..3 {
             for partition in (0..PARTITIONS).map(Partition) {
-                self.counting.assigned(partition, self.now);
+                self.engine.assign(partition, self.now);
             }
             for _ in 0..400 {
                 self.now = self.now.plus(Duration::from_millis(100));
@@ -321,15 +324,15 @@ impl World {
                 self.carry_out(0, u8::MAX);
             }
         }
-        self.counting.stop(self.now);
+        self.engine.stop(self.now);
         for _ in 0..2000 {
             self.now = self.now.plus(Duration::from_millis(100));
             self.advance();
             self.carry_out(0, u8::MAX);
         }
-        assert!(self.counting.is_finished(), "stuck: {:?}", self.counting);
-        assert_eq!(self.counting.held.events, 0);
-        assert_eq!(self.counting.held.bytes, 0);
+        assert!(self.engine.is_finished(), "stuck: {:?}", self.engine);
+        assert_eq!(self.engine.usage.events(), 0);
+        assert_eq!(self.engine.usage.bytes(), 0);
         let mut everywhere = BTreeMap::new();
         for (partition, records) in (0..).map(Partition).zip(&self.log.records) {
             let end = Offset(i64::try_from(records.len()).unwrap());
@@ -402,14 +405,14 @@ proptest! {
         for step in steps {
             match step {
                 Step::Assign(partition) => {
-                    world.counting.assigned(Partition(partition), world.now);
+                    world.engine.assign(Partition(partition), world.now);
                 }
                 Step::Revoke(partition) => {
-                    world.counting.revoked(Partition(partition), world.now);
+                    world.engine.revoke(Partition(partition), world.now);
                 }
                 Step::Deliver(partition, count) => world.deliver(Partition(partition), count),
                 Step::CarryOut(which, fault) => world.carry_out(which, fault),
-                Step::AskToYield(range) => world.counting.yield_asked(RangeId(range), world.now),
+                Step::AskToYield(range) => world.engine.on_revocation_request(RangeId(range), world.now),
                 Step::Wait(ms) => world.now = world.now.plus(Duration::from_millis(ms)),
             }
             world.advance();
@@ -421,15 +424,15 @@ proptest! {
 #[test]
 fn a_commit_that_failed_is_made_again_although_nothing_else_happens() {
     let mut world = World::new(vec![Vec::new(), Vec::new()], Duration::from_secs(1));
-    world.counting.assigned(Partition(0), world.now);
+    world.engine.assign(Partition(0), world.now);
     world.advance();
     world.carry_out(0, u8::MAX);
     let mut commits = || {
         world.lease.renew(world.now);
-        let commands = world.counting.advance(world.now, &world.lease);
+        let commands = world.engine.advance(world.now, &world.lease);
         let is_commit = |command: &Command| matches!(command, Command::Commit(_));
         let commits = commands.iter().filter(|command| is_commit(command)).count();
-        world.counting.commit_failed();
+        world.engine.on_commit_failed();
         commits
     };
     assert_eq!([commits(), commits()], [1, 1]);

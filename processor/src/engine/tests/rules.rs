@@ -8,7 +8,7 @@ use super::*;
 
 /// One partition, one event in one range, its lock granted and its batch sent.
 struct Scene {
-    counting: Engine,
+    engine: Engine,
     lease: Lease,
     now: Moment,
     range: RangeId,
@@ -31,7 +31,7 @@ fn play_of(offset: i64, user: &str, track: &str) -> Record {
 }
 
 fn cause() -> Cause {
-    Cause("told so".to_owned())
+    Cause("as the test says".to_owned())
 }
 
 impl Scene {
@@ -51,23 +51,23 @@ impl Scene {
         definitions
             .counters
             .retain(|counter| &*counter.name.0 == "tracks");
-        let mut counting = Engine::new(limits, &definitions);
+        let mut engine = Engine::new(limits, &definitions);
         let now = Moment::new(Duration::from_secs(1));
         let mut lease = Lease::new(Duration::from_secs(60));
         lease.renew(now);
-        counting.assigned(P, now);
-        drop(counting.advance(now, &lease));
-        counting.taken(P, Checkpoint::everywhere(Offset(0)), Offset(0));
-        let commands = counting.advance(now, &lease);
+        engine.assign(P, now);
+        drop(engine.advance(now, &lease));
+        engine.on_partition_acquired(P, Checkpoint::everywhere(Offset(0)), Offset(0));
+        let commands = engine.advance(now, &lease);
         let started = commands.iter().find_map(|command| match command {
-            Command::Start { epoch, .. } => Some(*epoch),
+            Command::StartFeed { epoch, .. } => Some(*epoch),
             _ => None,
         });
         let range = definitions
             .range_bits
             .range_of(stitch_common::cell::Counter::new("tracks", "a").token());
         Self {
-            counting,
+            engine,
             lease,
             now,
             range,
@@ -80,7 +80,7 @@ impl Scene {
         let mut scene = Self::new();
         scene.deliver(vec![play(0, "u")]);
         drop(scene.after(1));
-        scene.counting.granted(scene.range);
+        scene.engine.on_range_acquired(scene.range);
         let sent = sent(&scene.after(1));
         (scene, sent[0].0)
     }
@@ -88,10 +88,10 @@ impl Scene {
     /// One event of two cells is begun: one is applied, and the other cannot be now.
     fn with_half_applied() -> Self {
         let mut scene = Self::new();
-        scene.counting.limits.cells_per_batch_max = 1;
+        scene.engine.limits.cells_per_batch_max = 1;
         scene.deliver(vec![play(0, "u")]);
         drop(scene.after(1));
-        scene.counting.granted(scene.range);
+        scene.engine.on_range_acquired(scene.range);
         let half = sent(&scene.after(1));
         scene.answer(half[0].0, Outcome::Applied);
         let rest = sent(&scene.after(1));
@@ -100,17 +100,17 @@ impl Scene {
     }
 
     fn deliver(&mut self, records: Vec<Record>) {
-        self.counting.delivered(P, self.epoch, records);
+        self.engine.on_records(P, self.epoch, records);
     }
 
     fn after(&mut self, ms: u64) -> Vec<Command> {
         self.now = self.now.plus(Duration::from_millis(ms));
         self.lease.renew(self.now);
-        self.counting.advance(self.now, &self.lease)
+        self.engine.advance(self.now, &self.lease)
     }
 
     fn answer(&mut self, id: BatchId, outcome: Outcome) {
-        self.counting.answered(id, outcome, self.now);
+        self.engine.on_batch_outcome(id, outcome, self.now);
     }
 }
 
@@ -124,7 +124,7 @@ fn sent(commands: &[Command]) -> Vec<(BatchId, i64)> {
 
 fn written(commands: &[Command], range: RangeId) -> Option<Offset> {
     commands.iter().find_map(|command| match command {
-        Command::WriteProgress(_, progress) => Some(progress.of(range)),
+        Command::WriteCheckpoint(_, progress) => Some(progress.of(range)),
         _ => None,
     })
 }
@@ -132,7 +132,7 @@ fn written(commands: &[Command], range: RangeId) -> Option<Offset> {
 fn releases(commands: &[Command]) -> bool {
     commands
         .iter()
-        .any(|command| matches!(command, Command::Release(_)))
+        .any(|command| matches!(command, Command::ReleaseRange(_)))
 }
 
 #[test]
@@ -143,10 +143,10 @@ fn nothing_is_sent_before_the_shared_lock_is_granted() {
     assert!(
         commands
             .iter()
-            .any(|command| matches!(command, Command::Acquire(_)))
+            .any(|command| matches!(command, Command::AcquireRange(_)))
     );
     assert_eq!(sent(&commands), []);
-    scene.counting.granted(scene.range);
+    scene.engine.on_range_acquired(scene.range);
     assert_eq!(sent(&scene.after(1)).len(), 1);
 }
 
@@ -155,9 +155,9 @@ fn nothing_is_sent_without_a_valid_lease() {
     let mut scene = Scene::new();
     scene.deliver(vec![play(0, "u")]);
     drop(scene.after(1));
-    scene.counting.granted(scene.range);
+    scene.engine.on_range_acquired(scene.range);
     scene.lease.disconnected();
-    assert_eq!(sent(&scene.counting.advance(scene.now, &scene.lease)), []);
+    assert_eq!(sent(&scene.engine.advance(scene.now, &scene.lease)), []);
     scene.lease.reconnected();
     assert_eq!(sent(&scene.after(1)).len(), 1);
 }
@@ -170,12 +170,12 @@ fn an_unknown_outcome_is_never_sent_again_and_not_told_before_it_is_marked() {
     assert!(
         commands
             .iter()
-            .any(|command| matches!(command, Command::Marker(_)))
+            .any(|command| matches!(command, Command::CreateMarker(_)))
     );
     assert_eq!(sent(&commands), []);
     assert_ne!(written(&commands, scene.range), Some(Offset(1)));
-    scene.counting.progress_written(P);
-    scene.counting.marked(scene.range);
+    scene.engine.on_checkpoint_written(P);
+    scene.engine.on_marker_created(scene.range);
     let commands = scene.after(600);
     assert_eq!(sent(&commands), []);
     assert_eq!(written(&commands, scene.range), Some(Offset(1)));
@@ -189,12 +189,12 @@ fn a_mark_answers_only_what_was_unknown_when_it_was_begun() {
     scene.deliver(vec![play(1, "u")]);
     let second = sent(&scene.after(60));
     scene.answer(second[0].0, Outcome::Unknown(cause()));
-    scene.counting.marked(scene.range);
+    scene.engine.on_marker_created(scene.range);
     let commands = scene.after(600);
     assert!(
         commands
             .iter()
-            .any(|command| matches!(command, Command::Marker(_))),
+            .any(|command| matches!(command, Command::CreateMarker(_))),
         "a second mark"
     );
     assert_eq!(written(&commands, scene.range), Some(Offset(1)));
@@ -205,7 +205,7 @@ fn what_was_not_applied_is_sent_again_after_a_pause_and_others_go_on() {
     let (mut scene, first) = Scene::with_one_sent();
     scene.answer(first, Outcome::NotApplied(cause()));
     assert_eq!(sent(&scene.after(1)), []);
-    let wakeup = scene.counting.next_wakeup(scene.now).unwrap();
+    let wakeup = scene.engine.next_wakeup(scene.now).unwrap();
     assert!(wakeup.since(scene.now) <= Duration::from_millis(50));
     let again = sent(&scene.after(60));
     assert_eq!(again.len(), 1);
@@ -217,7 +217,7 @@ fn what_was_not_applied_is_sent_again_after_a_pause_and_others_go_on() {
 fn a_yield_finishes_what_was_begun_writes_and_only_then_lets_go() {
     let (mut scene, first) = Scene::with_one_sent();
     scene.deliver(vec![play(1, "u")]);
-    scene.counting.yield_asked(scene.range, scene.now);
+    scene.engine.on_revocation_request(scene.range, scene.now);
     let commands = scene.after(1);
     assert!(sent(&commands).is_empty() && !releases(&commands));
     scene.answer(first, Outcome::Applied);
@@ -232,18 +232,18 @@ fn a_yield_finishes_what_was_begun_writes_and_only_then_lets_go() {
         !releases(&commands),
         "the READ node goes only when progress is written"
     );
-    scene.counting.progress_written(P);
+    scene.engine.on_checkpoint_written(P);
     assert!(releases(&scene.after(1)));
-    scene.counting.released(scene.range);
+    scene.engine.on_range_released(scene.range);
     assert_eq!(sent(&scene.after(1)), []);
-    scene.counting.granted(scene.range);
+    scene.engine.on_range_acquired(scene.range);
     assert_eq!(sent(&scene.after(1)).len(), 1);
 }
 
 #[test]
 fn a_yield_that_cannot_apply_what_it_began_gives_it_up_in_time() {
     let mut scene = Scene::with_half_applied();
-    scene.counting.yield_asked(scene.range, scene.now);
+    scene.engine.on_revocation_request(scene.range, scene.now);
     let again = sent(&scene.after(100));
     scene.answer(again[0].0, Outcome::NotApplied(cause()));
     let commands = scene.after(2000);
@@ -252,14 +252,14 @@ fn a_yield_that_cannot_apply_what_it_began_gives_it_up_in_time() {
         Some(Offset(1)),
         "given up: suspect, but answered"
     );
-    scene.counting.progress_written(P);
+    scene.engine.on_checkpoint_written(P);
     assert!(releases(&scene.after(1)));
 }
 
 #[test]
 fn a_hand_over_goes_on_longer_than_a_yield_would_because_nobody_repairs_after_it() {
     let mut scene = Scene::with_half_applied();
-    scene.counting.revoked(P, scene.now);
+    scene.engine.revoke(P, scene.now);
     let commands = scene.after(3000);
     assert_eq!(
         written(&commands, scene.range),
@@ -276,7 +276,7 @@ fn a_hand_over_goes_on_longer_than_a_yield_would_because_nobody_repairs_after_it
 fn an_event_of_which_all_is_known_not_to_be_applied_counts_as_not_begun() {
     let (mut scene, first) = Scene::with_one_sent();
     scene.answer(first, Outcome::NotApplied(cause()));
-    scene.counting.yield_asked(scene.range, scene.now);
+    scene.engine.on_revocation_request(scene.range, scene.now);
     let commands = scene.after(1);
     assert!(
         releases(&commands),
@@ -292,8 +292,8 @@ fn a_refusal_for_good_stops_the_range_and_not_the_others() {
     let half = sent(&scene.after(1));
     scene.answer(half[0].0, Outcome::Refused(cause()));
     assert_eq!(sent(&scene.after(10_000)), []);
-    assert_eq!(scene.counting.gauges().ranges_stopped, 1);
-    assert_eq!(scene.counting.gauges().parked_events, 1);
+    assert_eq!(scene.engine.gauges().ranges_stopped, 1);
+    assert_eq!(scene.engine.gauges().blocked_events, 1);
 }
 
 #[test]
@@ -305,25 +305,25 @@ fn a_rejected_record_is_copied_before_anything_above_it_is_begun_or_told() {
         value: None,
     };
     scene.deliver(vec![bad, play(1, "u")]);
-    scene.counting.end_reached(P, scene.epoch, Offset(2));
+    scene.engine.on_end_reached(P, scene.epoch, Offset(2));
     let commands = scene.after(600);
     assert!(
         commands
             .iter()
-            .any(|command| matches!(command, Command::Copy { .. }))
+            .any(|command| matches!(command, Command::CopyRejected { .. }))
     );
     assert!(
         !commands
             .iter()
-            .any(|command| matches!(command, Command::Acquire(_)))
+            .any(|command| matches!(command, Command::AcquireRange(_)))
     );
     assert_eq!(written(&commands, scene.range), None);
-    scene.counting.copied(P, scene.epoch, Offset(0));
+    scene.engine.on_rejected_copied(P, scene.epoch, Offset(0));
     let commands = scene.after(600);
     assert!(
         commands
             .iter()
-            .any(|command| matches!(command, Command::Acquire(_)))
+            .any(|command| matches!(command, Command::AcquireRange(_)))
     );
     assert_eq!(written(&commands, scene.range), Some(Offset(1)));
 }
@@ -332,9 +332,9 @@ fn a_rejected_record_is_copied_before_anything_above_it_is_begun_or_told() {
 fn memory_is_bounded_whatever_the_backlog() {
     let mut scene = Scene::new();
     scene.deliver((0..99).map(|offset| play(offset, "u")).collect());
-    assert!(scene.counting.wants_records());
+    assert!(scene.engine.wants_records());
     scene.deliver(vec![play(99, "u")]);
-    assert!(!scene.counting.wants_records());
+    assert!(!scene.engine.wants_records());
 }
 
 #[test]
@@ -344,40 +344,40 @@ fn what_a_stop_has_to_finish_is_bounded_whatever_the_backlog() {
     scene.deliver((1..7).map(|one| of(one, &format!("v{one}"))).collect());
     scene.deliver((7..20).map(|offset| of(offset, "v1")).collect());
     assert!(
-        scene.counting.wants_records(),
+        scene.engine.wants_records(),
         "seven counters are to be sent"
     );
     scene.deliver(vec![of(20, "v20")]);
-    assert!(!scene.counting.wants_records(), "eight are");
+    assert!(!scene.engine.wants_records(), "eight are");
     scene.answer(first, Outcome::Applied);
-    assert!(scene.counting.wants_records(), "one is answered");
+    assert!(scene.engine.wants_records(), "one is answered");
 }
 
 #[test]
 fn a_clean_stop_hands_everything_over() {
     let (mut scene, first) = Scene::with_one_sent();
     scene.deliver(vec![play(1, "u")]);
-    scene.counting.stop(scene.now);
+    scene.engine.stop(scene.now);
     drop(scene.after(1));
     scene.answer(first, Outcome::Applied);
     assert_eq!(written(&scene.after(1), scene.range), Some(Offset(1)));
-    scene.counting.progress_written(P);
+    scene.engine.on_checkpoint_written(P);
     let commands = scene.after(1);
     assert!(
         commands
             .iter()
-            .any(|command| matches!(command, Command::GiveBack(_)))
+            .any(|command| matches!(command, Command::ReleasePartition(_)))
     );
-    assert!(!scene.counting.is_finished());
-    scene.counting.given_back(P, scene.now);
+    assert!(!scene.engine.is_finished());
+    scene.engine.on_partition_released(P, scene.now);
     drop(scene.after(1));
-    assert!(scene.counting.is_finished());
+    assert!(scene.engine.is_finished());
 }
 
 #[test]
 fn a_range_that_yields_is_finished_before_others_go_on() {
     let mut scene = Scene::new();
-    scene.counting.limits.requests_in_flight_max = 1;
+    scene.engine.limits.requests_in_flight_max = 1;
     let (mut offset, mut others) = (0, BTreeSet::new());
     let mut deliver = |scene: &mut Scene, track: String| {
         let json = format!(r#"{{"type":"play","time":0,"track":"{track}","user":"u","n":1}}"#);
@@ -389,7 +389,7 @@ fn a_range_that_yields_is_finished_before_others_go_on() {
         }]);
         offset += 1;
         let counter = stitch_common::cell::Counter::new("tracks", track);
-        scene.counting.bits.range_of(counter.token())
+        scene.engine.range_bits.range_of(counter.token())
     };
     for number in 0..40 {
         let range = deliver(&mut scene, format!("t{number}"));
@@ -397,17 +397,17 @@ fn a_range_that_yields_is_finished_before_others_go_on() {
     }
     drop(scene.after(1));
     for &range in &others {
-        scene.counting.granted(range);
+        scene.engine.on_range_acquired(range);
     }
     // The last event of a range is begun, so that all before it must be finished; then the range is asked for.
     let last = *others.last().unwrap();
     let mut sent_of_last = 0;
-    scene.counting.yield_asked(last, scene.now);
-    for (place, track) in scene.counting.ranges[usize::from(last.0)].tracks.iter_mut() {
+    scene.engine.on_revocation_request(last, scene.now);
+    for (place, track) in scene.engine.ranges[usize::from(last.0)].acks.iter_mut() {
         assert_eq!(*place, P);
         track.begin_last();
     }
-    let waiting = scene.counting.ranges[usize::from(last.0)].queue.len();
+    let waiting = scene.engine.ranges[usize::from(last.0)].sendable.len();
     assert!(waiting > 3);
     for _ in 0..waiting {
         let commands = scene.after(1);
@@ -417,7 +417,8 @@ fn a_range_that_yields_is_finished_before_others_go_on() {
         else {
             panic!("nothing was sent");
         };
-        sent_of_last += usize::from(scene.counting.bits.range_of(batch.counter.token()) == last);
+        sent_of_last +=
+            usize::from(scene.engine.range_bits.range_of(batch.counter.token()) == last);
         scene.answer(id, Outcome::Applied);
     }
     assert_eq!(sent_of_last, waiting);

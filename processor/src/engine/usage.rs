@@ -1,0 +1,82 @@
+//! How much is buffered: it bounds memory, and what a stop has to finish.
+
+use stitch_common::event::Event;
+
+use super::Limits;
+use super::buffer::CounterRef;
+use super::partition::StagedRecords;
+
+/// The estimated size of a contribution without its key, in bytes.
+const CONTRIBUTION_BYTES: usize = 160;
+
+/// Events ingested and not acknowledged, and the records staged before them.
+#[derive(Debug, Default)]
+pub(super) struct BufferUsage {
+    events: usize,
+    bytes: usize,
+    counters: usize,
+}
+
+impl BufferUsage {
+    /// Whether there is room for more.
+    pub(super) const fn is_below(&self, limits: &Limits) -> bool {
+        self.events < limits.window_events_max
+            && self.bytes < limits.window_bytes_max
+            && self.counters < limits.window_counters_max
+    }
+
+    /// Buffered events, counted once for each range that they touch.
+    pub(super) const fn events(&self) -> usize {
+        self.events
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Counters with contributions that wait or are in flight: at least as many batches are still to be acknowledged.
+    pub(super) const fn counters(&self) -> usize {
+        self.counters
+    }
+
+    pub(super) const fn add_event(&mut self) {
+        self.events += 1;
+    }
+
+    pub(super) const fn remove_events(&mut self, count: usize) {
+        self.events -= count;
+    }
+
+    pub(super) const fn add_counter(&mut self) {
+        self.counters += 1;
+    }
+
+    pub(super) const fn remove_counter(&mut self) {
+        self.counters -= 1;
+    }
+
+    pub(super) fn add_contribution(&mut self, counter: &CounterRef) {
+        self.bytes += contribution_bytes(counter);
+    }
+
+    pub(super) fn remove_contributions(&mut self, counter: &CounterRef, count: usize) {
+        self.bytes -= contribution_bytes(counter) * count;
+    }
+
+    pub(super) const fn add_staged(&mut self, records: &StagedRecords) {
+        self.bytes += records.bytes;
+    }
+
+    pub(super) const fn remove_staged(&mut self, records: &StagedRecords) {
+        self.bytes -= records.bytes;
+    }
+}
+
+fn contribution_bytes(counter: &CounterRef) -> usize {
+    CONTRIBUTION_BYTES + counter.key.0.len()
+}
+
+/// The estimated size of a decoded event, in bytes.
+pub(super) const fn event_bytes(event: &Event) -> usize {
+    CONTRIBUTION_BYTES * (1 + event.increments.len())
+}

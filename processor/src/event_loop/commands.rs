@@ -1,0 +1,141 @@
+//! From the engine's commands to their completions.
+
+use stitch_common::clock::{Clock, Moment};
+use stitch_common::ports::{EventLog, Feed, Group, Session, Store};
+
+use super::{EventLoop, Watch};
+use crate::effects::{self, Completion};
+use crate::engine::Command;
+use crate::error::Error;
+
+impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
+    /// Begins what the engine commands.
+    pub(super) fn carry_out(&mut self, command: Command) -> Result<(), Error> {
+        let connections = self.connections;
+        match command {
+            Command::AcquireRange(range) => {
+                let cancel = self.locks.ranges.wait(range);
+                self.spawn(connections.acquire_range(range, cancel));
+            }
+            Command::ReleaseRange(range) => {
+                let lock = self.locks.ranges.take_or_cancel(range);
+                let lock = lock.expect("only a range that is held is released");
+                self.spawn(connections.release_range(lock));
+            }
+            Command::CreateMarker(range) => self.spawn(connections.create_marker(range)),
+            Command::Send { id, permit, batch } => self.spawn(connections.send(id, permit, batch)),
+            Command::AcquirePartition(partition) => {
+                let cancel = self.locks.partitions.wait(partition);
+                self.spawn(connections.acquire_partition(partition, cancel));
+            }
+            Command::WriteCheckpoint(partition, checkpoint) => {
+                let held = self.locks.partitions.take_or_cancel(partition);
+                let (lock, known) = held.expect("one write at a time, under the lock");
+                self.spawn(connections.write_checkpoint(lock, known, checkpoint));
+            }
+            Command::ReleasePartition(partition) => {
+                if let Some((lock, _)) = self.locks.partitions.take_or_cancel(partition) {
+                    self.spawn(connections.release_partition(lock));
+                }
+            }
+            Command::StartFeed {
+                partition,
+                from,
+                epoch,
+            } => self.feed.start(partition, from, epoch)?,
+            Command::StopFeed(partition) => self.feed.stop(partition)?,
+            Command::CopyRejected {
+                partition,
+                epoch,
+                record,
+                reason,
+            } => self.spawn(connections.copy_rejected(partition, epoch, record, reason)),
+            Command::Commit(offsets) => self.next_commit = Some(offsets),
+        }
+        Ok(())
+    }
+
+    /// One commit at a time; of those that come meanwhile the last one counts.
+    pub(super) fn commit(&mut self, group: &L::Group) {
+        if !self.committing
+            && let Some(offsets) = self.next_commit.take()
+        {
+            self.committing = true;
+            let commit = group.commit(&offsets);
+            self.spawn(effects::commit(commit, &self.connections.clock));
+        }
+    }
+
+    /// Handles the completion of an effect.
+    pub(super) fn on_completion(&mut self, completion: Completion<Watch<S>>) -> Result<(), Error> {
+        let now = self.connections.clock.now();
+        match completion {
+            Completion::RangeAcquired(lock) => {
+                let range = lock.range();
+                self.locks.ranges.hold(range, lock);
+                self.engine.on_range_acquired(range);
+                self.yield_ranges(now);
+            }
+            Completion::AcquisitionCancelled(range) => self.locks.ranges.remove(range),
+            Completion::RangeReleased(range) => self.engine.on_range_released(range),
+            Completion::MarkerCreated(range) => self.engine.on_marker_created(range),
+            Completion::BatchOutcome(id, outcome) => {
+                self.engine.on_batch_outcome(id, outcome, now);
+            }
+            Completion::PartitionAcquired {
+                lock,
+                checkpoint,
+                from,
+            } => {
+                let partition = lock.partition();
+                if self.locks.partitions.is_wanted(partition) {
+                    let progress = checkpoint.progress().clone();
+                    self.locks.partitions.hold(partition, (lock, checkpoint));
+                    self.engine.on_partition_acquired(partition, progress, from);
+                } else {
+                    self.locks.partitions.remove(partition);
+                    self.spawn(self.connections.release_partition(lock));
+                }
+            }
+            Completion::PartitionReleased(partition) => {
+                self.locks.partitions.remove(partition);
+                self.engine.on_partition_released(partition, now);
+                self.acknowledge_revocations();
+            }
+            Completion::CheckpointWritten(lock, checkpoint) => {
+                let partition = lock.partition();
+                self.locks.partitions.hold(partition, (lock, checkpoint));
+                self.engine.on_checkpoint_written(partition);
+            }
+            Completion::RejectedCopied(partition, epoch, offset) => {
+                self.engine.on_rejected_copied(partition, epoch, offset);
+            }
+            Completion::Committed => self.committing = false,
+            Completion::CommitFailed => {
+                self.committing = false;
+                self.engine.on_commit_failed();
+            }
+            Completion::Heartbeat(sent) => {
+                self.lease.renew(sent);
+                self.heartbeat_due = Some(sent.plus(self.lease.heartbeat_interval()));
+            }
+            Completion::HeartbeatMissed => {
+                self.heartbeat_due = Some(now.plus(self.lease.heartbeat_interval() / 4));
+            }
+            Completion::RevocationRequests(requests, watch) => {
+                self.revocation_requests = requests;
+                self.yield_ranges(now);
+                self.spawn(self.connections.revocation_requests(Some(watch)));
+            }
+            Completion::LogBounds(bounds) => self.log_bounds.extend(bounds),
+            Completion::Failed(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn yield_ranges(&mut self, now: Moment) {
+        for range in self.locks.revoked(&self.revocation_requests) {
+            self.engine.on_revocation_request(range, now);
+        }
+    }
+}

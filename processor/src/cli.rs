@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, then done.
+//! The command line: parses the arguments and runs the command.
 
 mod run;
 
@@ -17,8 +17,8 @@ use stitch_cassandra::Replication;
     version,
     about = "Reads events from Kafka and increments Cassandra counters in real time, once each",
     after_help = "Example, from nothing (deploy/stitch.toml is an annotated configuration to copy):
-  stitch-processor check                  # are the servers there, and set as they must be?
-  stitch-processor init --replication 3   # make table, topic of rejects and namespace, once
+  stitch-processor check                  # are the servers reachable and configured correctly?
+  stitch-processor init --replication 3   # create table, dead-letter topic and namespace, once
   stitch-processor run                    # count; start as many as you like
 
 Exit codes: 0 done, 2 it could not be done, 130 ended at once by a second signal.
@@ -35,21 +35,21 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(InitArguments),
-    /// Count until told to stop
+    /// Count until stopped
     ///
-    /// Takes its share of the partitions, counts their events, and shares them again as processors come and go. Never
-    /// initialises: a process whose definitions differ from the namespace's refuses to start.
+    /// Takes its share of the partitions and counts their events; they are rebalanced as processors come and go. Never initialises: a process whose definitions differ from the namespace's refuses to start.
     #[command(after_help = "Example:
   stitch-processor run --config plays.toml
 
 Prints the address of its HTTP server on standard error: /health, /ready, /metrics.
-SIGTERM or SIGINT: finishes what is on its way, hands its partitions over and ends with 0; what could not settle
-in time leaves a tombstone, which the next restoration waits out. A second signal ends it at once with 130.")]
+SIGTERM or SIGINT: finishes requests in flight, hands its partitions over and ends with 0. If a
+request stays in doubt it leaves a dead member, which the next restoration waits out. A second
+signal ends it at once with 130.")]
     Run,
-    /// Look whether configuration and servers are as they must be
+    /// Check the configuration and the servers
     ///
-    /// Reaches ZooKeeper, Cassandra and Kafka, looks at their settings that matter, and says for each thing whether it
-    /// is ok, worth a warning or wrong, and the way out. Changes nothing.
+    /// Connects to ZooKeeper, Cassandra and Kafka and checks the settings that matter. Each finding is ok, a warning or
+    /// wrong, with help. Changes nothing.
     #[command(after_help = "Example:
   stitch-processor check --output json | jq '.findings[] | select(.verdict == \"wrong\")'
 
@@ -57,36 +57,36 @@ Exit codes: 0 nothing is wrong, 2 something is.")]
     Check,
 }
 
-/// Make the table, the topic of rejects and the namespace, or see that they agree
+/// Create the table, the dead-letter topic and the namespace, or check that they agree
 ///
-/// Harmless when they exist: it changes nothing and shows the difference, if there is one. Without the keyspace and
-/// without --replication it prints the statement to run.
+/// Harmless when they exist: changes nothing and shows the differences, if any. Without the keyspace and without
+/// --replication it prints the statement to run.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  stitch-processor init --replication 3            # three replicas, in the one data centre there is
+  stitch-processor init --replication 3            # three replicas, with a single data centre
   stitch-processor init --replication dc1=3,dc2=2  # by data centre
-  stitch-processor init --update                   # take up counters that were added to the file
+  stitch-processor init --update                   # add the counters that are new in the file
 
-After --update: start the processors with the new file, then count the past by
+After --update: restart the processors with the new file, one by one, then count the past by
   stitch-restorator run --now --counter NEW
 
-Exit codes: 0 it is there and agrees, 2 it differs or could not be made.")]
+Exit codes: 0 everything exists and agrees, 2 it differs or could not be created.")]
 struct InitArguments {
-    /// How a missing keyspace is replicated: 3, or dc1=3,dc2=2
+    /// Replication of a missing keyspace: 3, or dc1=3,dc2=2
     #[arg(long, value_name = "REPLICAS")]
     replication: Option<Replication>,
-    /// Take up added counters; no member may be alive
+    /// Add the counters that are new in the file; running processors go on without them until they are restarted
     #[arg(long)]
     update: bool,
 }
 
-/// Does what `arguments` ask for.
+/// Runs the command that `arguments` name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     runner::main(arguments, |Arguments { shared, command }| match command {
-        Command::Init(given) => runner::run("init", &shared, async |config, _| {
+        Command::Init(arguments) => runner::run("init", &shared, async |config, _| {
             let request = Request {
-                replication: given.replication,
-                update: given.update,
+                replication: arguments.replication,
+                update: arguments.update,
             };
             init::init(&config, &request).await
         }),
@@ -111,17 +111,20 @@ mod tests {
 
     #[test]
     fn init_takes_a_replication_by_number_or_by_data_centre() {
-        for (given, factor) in [("3", Some(3)), ("dc1=3,dc2=2", None)] {
-            let parsed = parse(&format!("stitch-processor init --replication {given}")).unwrap();
+        let by_data_centre =
+            [("dc1", 3), ("dc2", 2)].map(|(name, factor)| (name.to_owned(), factor));
+        for (text, expected) in [
+            ("3", Replication::Factor(3)),
+            (
+                "dc1=3,dc2=2",
+                Replication::ByDatacenter(by_data_centre.into()),
+            ),
+        ] {
+            let parsed = parse(&format!("stitch-processor init --replication {text}")).unwrap();
             let Command::Init(init) = parsed.command else {
-                panic!("{given}");
+                panic!("{text}");
             };
-            let expected = given.parse().unwrap();
             assert_eq!(init.replication, Some(expected));
-            assert_eq!(
-                factor.map(Replication::Factor).is_some(),
-                !given.contains('=')
-            );
         }
         for wrong in ["0", "dc1", "dc1=", "=3", "dc1=3,dc1=2"] {
             let error = parse(&format!("stitch-processor init --replication {wrong}"));
@@ -130,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_command_takes_is_refused() {
+    fn unknown_commands_and_options_are_refused() {
         for wrong in [
             "stitch-processor",
             "stitch-processor count",
@@ -142,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn every_help_teaches_by_an_example() {
+    fn the_help_of_every_command_has_an_example() {
         let mut program = Arguments::command();
         program.build();
         for command in program

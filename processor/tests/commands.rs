@@ -16,33 +16,33 @@ use stitch_harness::zookeeper::ZooKeeperClient;
 const BOUND: Duration = Duration::from_secs(60);
 const ADDED: &str = "[[counter]]\nname = \"added\"\non = [\"play\"]\nkey = \"track\"\n";
 
-/// A namespace that is not made yet; its topic is.
+/// A namespace that is not created yet; its topic is.
 async fn bare(name: &str) -> Result<TestNamespace> {
     TestNamespace::bare(&Servers::from_environment()?, &TestConfig::new(name)?).await
 }
 
-fn program(stage: &TestNamespace, arguments: &[&str]) -> Result<Program> {
+fn program(namespace: &TestNamespace, arguments: &[&str]) -> Result<Program> {
     let (command, more) = arguments.split_first().context("a command")?;
-    let mut program = stage.processor_command(command, more)?;
+    let mut program = namespace.processor_command(command, more)?;
     program.path = env!("CARGO_BIN_EXE_stitch-processor").into();
     Ok(program)
 }
 
-async fn finished(stage: &TestNamespace, arguments: &[&str]) -> Result<Finished> {
-    program(stage, arguments)?.run(BOUND).await
+async fn run(namespace: &TestNamespace, arguments: &[&str]) -> Result<Finished> {
+    program(namespace, arguments)?.run(BOUND).await
 }
 
-/// Exit code and the object; nothing else stands on standard output.
-async fn asked(stage: &TestNamespace, arguments: &[&str]) -> Result<(i32, Value)> {
+/// Runs a command, and returns its exit code and the JSON object that is all of its standard output.
+async fn run_json(namespace: &TestNamespace, arguments: &[&str]) -> Result<(i32, Value)> {
     let mut arguments = arguments.to_vec();
     arguments.extend(["--output", "json"]);
-    let finished = finished(stage, &arguments).await?;
+    let finished = run(namespace, &arguments).await?;
     let object = serde_json::from_str(&finished.output).with_context(|| format!("{finished:?}"))?;
     Ok((finished.code.context("an exit code")?, object))
 }
 
-/// It ended with this code and outcome.
-fn ended(answer: &(i32, Value), code: i32, outcome: &str) -> Result<()> {
+/// Ensures that a command ended with this code and outcome.
+fn ensure_outcome(answer: &(i32, Value), code: i32, outcome: &str) -> Result<()> {
     ensure!(
         answer.0 == code && answer.1["outcome"] == outcome,
         "{answer:?}"
@@ -54,7 +54,13 @@ fn ended(answer: &(i32, Value), code: i32, outcome: &str) -> Result<()> {
     Ok(())
 }
 
-fn says(answer: &(i32, Value), words: &[&str]) -> Result<()> {
+/// Creates the namespace.
+async fn init(namespace: &TestNamespace) -> Result<()> {
+    let answer = run_json(namespace, &["init", "--replication", "1"]).await?;
+    ensure_outcome(&answer, 0, "created")
+}
+
+fn ensure_says(answer: &(i32, Value), words: &[&str]) -> Result<()> {
     let text = answer.1.to_string();
     for word in words {
         ensure!(text.contains(word), "\"{word}\" is not in {text}");
@@ -63,67 +69,63 @@ fn says(answer: &(i32, Value), words: &[&str]) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_keyspace_init_prints_the_statement_and_makes_nothing() -> Result<()> {
-    let stage = bare("cli_keyspace").await?;
-    let told = finished(&stage, &["init"]).await?;
-    ensure!(told.code == Some(2), "{told:?}");
+async fn init_without_the_keyspace_prints_the_statement_and_creates_nothing() -> Result<()> {
+    let namespace = bare("cli_keyspace").await?;
+    let printed = run(&namespace, &["init"]).await?;
+    ensure!(printed.code == Some(2), "{printed:?}");
     ensure!(
-        told.output.contains("CREATE KEYSPACE") && told.output.ends_with(";\n"),
-        "{told:?}"
+        printed.output.contains("CREATE KEYSPACE") && printed.output.ends_with(";\n"),
+        "{printed:?}"
     );
-    let answer = asked(&stage, &["init"]).await?;
-    ended(&answer, 2, "keyspace_missing")?;
+    let answer = run_json(&namespace, &["init"]).await?;
+    ensure_outcome(&answer, 2, "keyspace_missing")?;
     let statement = answer.1["statement"].as_str().context("a statement")?;
-    ensure!(statement.contains(stage.keyspace()), "{statement}");
-    let keeper = ZooKeeperClient::connect(&stage.servers.zookeeper).await?;
-    let definition = format!("/stitch/{}/definition", stage.name);
+    ensure!(statement.contains(namespace.keyspace()), "{statement}");
+    let keeper = Keeper::connect(&namespace.servers.zookeeper).await?;
+    let definition = format!("/stitch/{}/definition", namespace.namespace);
     ensure!(
         keeper.data(&definition).await.is_err(),
-        "{definition} was made"
+        "{definition} was created"
     );
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn init_makes_what_is_missing_and_is_harmless_when_run_again() -> Result<()> {
-    let stage = bare("cli_again").await?;
-    let first = asked(&stage, &["init", "--replication", "1"]).await?;
-    ended(&first, 0, "created")?;
-    says(&first, &[".counts", ".rejected", "/definition"])?;
-    let rejected = format!("{}.rejected", stage.topic());
-    ensure!(records_of(&stage.servers.kafka, &rejected)?.is_empty());
-    let keeper = ZooKeeperClient::connect(&stage.servers.zookeeper).await?;
-    let definition = format!("/stitch/{}/definition", stage.name);
+async fn init_creates_what_is_missing_and_is_harmless_when_run_again() -> Result<()> {
+    let namespace = bare("cli_again").await?;
+    let first = run_json(&namespace, &["init", "--replication", "1"]).await?;
+    ensure_outcome(&first, 0, "created")?;
+    ensure_says(&first, &[".counts", ".rejected", "/definition"])?;
+    let rejected = format!("{}.rejected", namespace.topic());
+    ensure!(records_of(&namespace.servers.kafka, &rejected)?.is_empty());
+    let keeper = Keeper::connect(&namespace.servers.zookeeper).await?;
+    let definition = format!("/stitch/{}/definition", namespace.namespace);
     let before = keeper.data(&definition).await?;
     for arguments in [
         &["init"][..],
         &["init", "--update"],
         &["init", "--replication", "1"],
     ] {
-        ended(&asked(&stage, arguments).await?, 0, "agrees")?;
+        ensure_outcome(&run_json(&namespace, arguments).await?, 0, "agrees")?;
     }
     ensure!(
         keeper.data(&definition).await? == before,
         "the definition was written again"
     );
-    let text = finished(&stage, &["init"]).await?;
+    let text = run(&namespace, &["init"]).await?;
     ensure!(text.output.contains("is ready"));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_inits_at_once_make_one_namespace() -> Result<()> {
-    let stage = bare("cli_at_once").await?;
-    ended(
-        &asked(&stage, &["init", "--replication", "1"]).await?,
-        0,
-        "created",
-    )?;
-    let keeper = ZooKeeperClient::connect(&stage.servers.zookeeper).await?;
+async fn several_inits_at_once_create_one_namespace() -> Result<()> {
+    let namespace = bare("cli_at_once").await?;
+    init(&namespace).await?;
+    let keeper = Keeper::connect(&namespace.servers.zookeeper).await?;
     keeper
-        .delete(&format!("/stitch/{}/definition", stage.name))
+        .delete(&format!("/stitch/{}/definition", namespace.namespace))
         .await?;
-    let all = futures_util::future::join_all((0..4).map(|_| asked(&stage, &["init"]))).await;
+    let all = futures_util::future::join_all((0..4).map(|_| run_json(&namespace, &["init"]))).await;
     for answer in all {
         ensure!(answer?.0 == 0);
     }
@@ -131,69 +133,64 @@ async fn several_inits_at_once_make_one_namespace() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_topic_is_told_with_the_way_to_make_it() -> Result<()> {
-    let stage = bare("cli_topic").await?;
-    delete_topic(&stage.servers.kafka, stage.topic()).await?;
+async fn a_missing_topic_is_reported_with_the_command_to_create_it() -> Result<()> {
+    let namespace = bare("cli_topic").await?;
+    delete_topic(&namespace.servers.kafka, namespace.topic()).await?;
     for command in ["init", "check"] {
-        let answer = asked(&stage, &[command]).await?;
-        ended(
+        let answer = run_json(&namespace, &[command]).await?;
+        ensure_outcome(
             &answer,
             2,
             if command == "init" { "error" } else { "wrong" },
         )?;
-        says(&answer, &[stage.topic(), "retention.ms=-1"])?;
+        ensure_says(&answer, &[namespace.topic(), "retention.ms=-1"])?;
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_definition_is_shown_and_neither_init_nor_run_takes_it() -> Result<()> {
-    let stage = bare("cli_differs").await?;
-    ended(
-        &asked(&stage, &["init", "--replication", "1"]).await?,
-        0,
-        "created",
-    )?;
-    stage.configure(&format!("{COUNTERS}\n[event]\ntime = \"at\""))?;
+async fn another_definition_is_shown_and_accepted_by_neither_init_nor_run() -> Result<()> {
+    let namespace = bare("cli_differs").await?;
+    init(&namespace).await?;
+    namespace.configure(&format!("{COUNTERS}\n[event]\ntime = \"at\""))?;
     for arguments in [&["init"][..], &["init", "--update"]] {
-        let answer = asked(&stage, arguments).await?;
-        ended(&answer, 2, "differs")?;
+        let answer = run_json(&namespace, arguments).await?;
+        ensure_outcome(&answer, 2, "differs")?;
         let differences = answer.1["differences"].as_array().context("differences")?;
         ensure!(differences.len() == 1, "{answer:?}");
-        says(&answer, &["[event] time: here at, in the namespace"])?;
+        ensure_says(&answer, &["[event] time: here at, in the namespace"])?;
     }
     for (command, outcome) in [("run", "error"), ("check", "wrong")] {
-        let answer = asked(&stage, &[command]).await?;
-        ended(&answer, 2, outcome)?;
-        says(&answer, &["[event] time: here at, in the namespace"])?;
+        let answer = run_json(&namespace, &[command]).await?;
+        ensure_outcome(&answer, 2, outcome)?;
+        ensure_says(&answer, &["[event] time: here at, in the namespace"])?;
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_added_counter_is_taken_up_while_processors_run_and_check_names_those_to_restart()
--> Result<()> {
-    let stage = bare("cli_added").await?;
-    ended(
-        &asked(&stage, &["init", "--replication", "1"]).await?,
-        0,
-        "created",
-    )?;
-    let mut counting = program(&stage, &["run"])?.start()?;
+async fn a_counter_is_added_while_processors_run_and_check_names_those_to_restart() -> Result<()> {
+    let namespace = bare("cli_added").await?;
+    init(&namespace).await?;
+    let mut counting = program(&namespace, &["run"])?.start()?;
     counting
         .until_says("counting as a new member", BOUND)
         .await?;
-    stage.configure(&format!("{COUNTERS}\n{ADDED}"))?;
-    let answer = asked(&stage, &["init"]).await?;
-    ended(&answer, 2, "differs")?;
-    says(&answer, &["counter \\\"added\\\"", "--update"])?;
-    let answer = asked(&stage, &["run"]).await?;
-    ended(&answer, 2, "error")?;
-    ended(&asked(&stage, &["init", "--update"]).await?, 0, "updated")?;
-    ended(&asked(&stage, &["init"]).await?, 0, "agrees")?;
-    let answer = asked(&stage, &["check"]).await?;
-    ended(&answer, 0, "ok")?;
-    says(
+    namespace.configure(&format!("{COUNTERS}\n{ADDED}"))?;
+    let answer = run_json(&namespace, &["init"]).await?;
+    ensure_outcome(&answer, 2, "differs")?;
+    ensure_says(&answer, &["counter \\\"added\\\"", "--update"])?;
+    let answer = run_json(&namespace, &["run"]).await?;
+    ensure_outcome(&answer, 2, "error")?;
+    ensure_outcome(
+        &run_json(&namespace, &["init", "--update"]).await?,
+        0,
+        "updated",
+    )?;
+    ensure_outcome(&run_json(&namespace, &["init"]).await?, 0, "agrees")?;
+    let answer = run_json(&namespace, &["check"]).await?;
+    ensure_outcome(&answer, 0, "ok")?;
+    ensure_says(
         &answer,
         &[
             "before `init --update`",
@@ -202,27 +199,23 @@ async fn an_added_counter_is_taken_up_while_processors_run_and_check_names_those
     )?;
     let stopped = counting.stop(BOUND).await?;
     ensure!(stopped.code == Some(0), "{stopped:?}");
-    stage.configure(COUNTERS)?;
-    let answer = asked(&stage, &["init", "--update"]).await?;
-    ended(&answer, 2, "differs")
+    namespace.configure(COUNTERS)?;
+    let answer = run_json(&namespace, &["init", "--update"]).await?;
+    ensure_outcome(&answer, 2, "differs")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_log_of_the_same_name_is_told_from_the_first() -> Result<()> {
-    let stage = bare("cli_log").await?;
+async fn another_log_of_the_same_name_is_recognized() -> Result<()> {
+    let namespace = bare("cli_log").await?;
     let first = stitch_harness::events::bad_records()
         .into_iter()
         .map(|(_, record)| record);
-    stage.feed()?.send(first.clone()).await?;
-    ended(
-        &asked(&stage, &["init", "--replication", "1"]).await?,
-        0,
-        "created",
-    )?;
-    delete_topic(&stage.servers.kafka, stage.topic()).await?;
+    namespace.feed()?.send(first.clone()).await?;
+    init(&namespace).await?;
+    delete_topic(&namespace.servers.kafka, namespace.topic()).await?;
     let again = async {
         // Kafka deletes in the background: the name is taken for a moment.
-        while create_topic(&stage.servers.kafka, stage.topic(), 4)
+        while create_topic(&namespace.servers.kafka, namespace.topic(), 4)
             .await
             .is_err()
         {
@@ -230,21 +223,21 @@ async fn another_log_of_the_same_name_is_told_from_the_first() -> Result<()> {
         }
     };
     tokio::time::timeout(BOUND, again).await?;
-    stage.feed()?.send(first.skip(3)).await?;
+    namespace.feed()?.send(first.skip(3)).await?;
     for (command, outcome) in [("init", "differs"), ("check", "wrong"), ("run", "error")] {
-        let answer = asked(&stage, &[command]).await?;
-        ended(&answer, 2, outcome)?;
-        says(&answer, &["first record"])?;
+        let answer = run_json(&namespace, &[command]).await?;
+        ensure_outcome(&answer, 2, outcome)?;
+        ensure_says(&answer, &["first record"])?;
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_tells_each_server_that_is_out_of_reach() -> Result<()> {
-    let stage = bare("cli_check").await?;
-    let answer = asked(&stage, &["check"]).await?;
-    ended(&answer, 0, "ok")?;
-    says(
+async fn check_names_each_server_that_is_out_of_reach() -> Result<()> {
+    let namespace = bare("cli_check").await?;
+    let answer = run_json(&namespace, &["check"]).await?;
+    ensure_outcome(&answer, 0, "ok")?;
+    ensure_says(
         &answer,
         &[
             "is not initialised",
@@ -252,20 +245,20 @@ async fn check_tells_each_server_that_is_out_of_reach() -> Result<()> {
             "internode_timeout is on",
         ],
     )?;
-    let mut program = program(&stage, &["check", "--output", "json"])?;
-    let nowhere = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut program = program(&namespace, &["check", "--output", "json"])?;
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     program.environment = vec![
-        nowhere("STITCH_ZOOKEEPER__CONNECT", "127.0.0.1:1"),
-        nowhere("STITCH_ZOOKEEPER__SESSION_TIMEOUT_MS", "1000"),
-        nowhere("STITCH_CASSANDRA__NODES", "[\"127.0.0.1:1\"]"),
-        nowhere("STITCH_KAFKA__CLIENT__BOOTSTRAP_SERVERS", "127.0.0.1:1"),
+        variable("STITCH_ZOOKEEPER__CONNECT", "127.0.0.1:1"),
+        variable("STITCH_ZOOKEEPER__SESSION_TIMEOUT_MS", "1000"),
+        variable("STITCH_CASSANDRA__NODES", "[\"127.0.0.1:1\"]"),
+        variable("STITCH_KAFKA__CLIENT__BOOTSTRAP_SERVERS", "127.0.0.1:1"),
     ];
     let finished = program.run(BOUND).await?;
     let answer = (
         finished.code.context("a code")?,
         serde_json::from_str(&finished.output)?,
     );
-    ended(&answer, 2, "wrong")?;
+    ensure_outcome(&answer, 2, "wrong")?;
     for server in ["zookeeper", "cassandra", "kafka"] {
         let findings = answer.1["findings"].as_array().context("findings")?;
         let wrong = findings
@@ -281,28 +274,24 @@ async fn check_tells_each_server_that_is_out_of_reach() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_before_any_server_is_asked_is_one_object_too() -> Result<()> {
-    let stage = bare("cli_object").await?;
+async fn an_error_before_any_server_is_asked_is_one_object_too() -> Result<()> {
+    let namespace = bare("cli_object").await?;
     for arguments in [&["init", "--replication", "many"][..], &["run", "--colour"]] {
-        let answer = asked(&stage, arguments).await?;
-        ended(&answer, 2, "error")?;
+        let answer = run_json(&namespace, arguments).await?;
+        ensure_outcome(&answer, 2, "error")?;
         ensure!(answer.1["command"] == arguments[0], "{answer:?}");
     }
-    std::fs::write(&stage.config, "namespace = \"a\"\nname_space = 1\n")?;
-    let answer = asked(&stage, &["check"]).await?;
-    ended(&answer, 2, "error")?;
-    says(&answer, &["line 2", "name_space"])
+    std::fs::write(&namespace.config, "namespace = \"a\"\nname_space = 1\n")?;
+    let answer = run_json(&namespace, &["check"]).await?;
+    ensure_outcome(&answer, 2, "error")?;
+    ensure_says(&answer, &["line 2", "name_space"])
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_stops_a_running_processor_in_order() -> Result<()> {
-    let stage = bare("cli_signals").await?;
-    ended(
-        &asked(&stage, &["init", "--replication", "1"]).await?,
-        0,
-        "created",
-    )?;
-    let mut counting = program(&stage, &["run", "--output", "json"])?.start()?;
+    let namespace = bare("cli_signals").await?;
+    init(&namespace).await?;
+    let mut counting = program(&namespace, &["run", "--output", "json"])?.start()?;
     counting
         .until_says("counting as a new member", BOUND)
         .await?;
@@ -320,14 +309,14 @@ async fn a_signal_stops_a_running_processor_in_order() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_wish_ends_a_command_at_once_and_two_signals_of_one_do_not() -> Result<()> {
-    let stage = bare("cli_signals_twice").await?;
-    let mut program = program(&stage, &["check", "--output", "json"])?;
-    let given = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+async fn a_second_interrupt_ends_a_command_at_once_and_a_repeated_signal_does_not() -> Result<()> {
+    let namespace = bare("cli_signals_twice").await?;
+    let mut program = program(&namespace, &["check", "--output", "json"])?;
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     program.environment = vec![
-        given("STITCH_ZOOKEEPER__CONNECT", "127.0.0.1:1"),
-        given("STITCH_ZOOKEEPER__SESSION_TIMEOUT_MS", "60000"),
-        given("STITCH_LOG", "debug"),
+        variable("STITCH_ZOOKEEPER__CONNECT", "127.0.0.1:1"),
+        variable("STITCH_ZOOKEEPER__SESSION_TIMEOUT_MS", "60000"),
+        variable("STITCH_LOG", "debug"),
     ];
     let mut checking = program.start()?;
     checking.until_says("signals are handled", BOUND).await?;

@@ -1,4 +1,4 @@
-//! `run`: the real servers, the HTTP server, and counting until a signal.
+//! `run`: connects the servers, starts the HTTP server, and counts until a signal.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::http::Server;
 use crate::status::Status;
 use crate::{LeaveOutcome, Ports, metrics};
 
-/// How it stopped.
+/// How the processor stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Stopped {
-    /// Why a tombstone was left, if one was.
+    /// Why it left a dead member, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_member: Option<String>,
 }
@@ -30,11 +30,11 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     let handle = telemetry::metrics_handle()?;
     metrics::register();
     let status = Arc::new(Status::default());
-    let shown = Arc::clone(&status);
     let clock = SystemClock;
-    // Whoever asks for its health gives it the time to start.
+    // Health checks give the process the time to start.
     status.beat(clock.now());
-    let server = Server::start(&config.http, shown, handle, clock, &mut io::stderr()).await?;
+    let shared = Arc::clone(&status);
+    let server = Server::start(&config.http, shared, handle, clock, &mut io::stderr()).await?;
     let zookeeper = &config.zookeeper;
     let ports = Ports {
         keeper: ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout),
@@ -43,10 +43,10 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
         clock,
     };
     let host = runner::host();
-    let departure = crate::run(&ports, &config, &host, &status, &shutdown.token()).await?;
+    let outcome = crate::run(&ports, &config, &host, &status, &shutdown.token()).await?;
     drop(server);
     Ok(Stopped {
-        dead_member: match departure {
+        dead_member: match outcome {
             LeaveOutcome::Clean => None,
             LeaveOutcome::Dead { why } => Some(why),
         },
@@ -69,11 +69,11 @@ impl Report for Stopped {
         match &self.dead_member {
             None => writeln!(
                 out,
-                "stopped: all that was begun is answered and handed over"
+                "stopped: everything begun is acknowledged and handed over"
             ),
             Some(why) => writeln!(
                 out,
-                "stopped, leaving a tombstone: {why}; the next restoration waits until nothing it sent can take effect"
+                "stopped, leaving a dead member: {why}; the next restoration waits until nothing it sent can take effect"
             ),
         }
     }

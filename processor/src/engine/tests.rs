@@ -1,4 +1,4 @@
-//! The machine against a small world that loses, delays and refuses: random histories, every one checked.
+//! The engine in a small world that loses, delays and refuses requests: random histories, every one checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,30 +32,30 @@ fn definitions() -> Definitions {
 
 const PARTITIONS: i32 = 2;
 
-/// The log: what each partition holds, and how far it was delivered in the present run.
+/// The records of each partition, and how far they were delivered since the last start of the feed.
 struct Log {
     records: Vec<Vec<Record>>,
     delivered: BTreeMap<Partition, (AssignmentEpoch, usize)>,
 }
 
-/// What the world knows of one batch: nothing can be asked of it but that each is answered once.
+/// Servers in memory, which carry out the engine's commands in any order.
 struct World {
     engine: Engine,
     definitions: Definitions,
     log: Log,
     lease: Lease,
     now: Moment,
-    /// Commands that are on their way, oldest first.
+    /// Commands under way, oldest first.
     pending: Vec<Command>,
     store: BTreeMap<Cell, Amount>,
     /// Cells of unknown outcome or given up: the only ones that may differ.
     suspects: BTreeSet<Cell>,
-    progress: BTreeMap<Partition, Checkpoint>,
+    checkpoints: BTreeMap<Partition, Checkpoint>,
     copied: BTreeSet<(Partition, Offset)>,
     locked: BTreeSet<RangeId>,
-    /// Ranges with an unknown outcome for which no mark was begun yet.
+    /// Ranges with an unknown outcome for which no marker was begun yet.
     to_mark: BTreeSet<RangeId>,
-    /// Whether the machine never gives anything up, so that every cell can be told.
+    /// Whether the engine never gives anything up, so that the value of every cell is known.
     exact: bool,
 }
 
@@ -87,7 +87,7 @@ impl World {
             pending: Vec::new(),
             store: BTreeMap::new(),
             suspects: BTreeSet::new(),
-            progress: BTreeMap::new(),
+            checkpoints: BTreeMap::new(),
             copied: BTreeSet::new(),
             locked: BTreeSet::new(),
             to_mark: BTreeSet::new(),
@@ -114,7 +114,7 @@ impl World {
                 Command::StopFeed(partition) => drop(self.log.delivered.remove(&partition)),
                 Command::Commit(offsets) => {
                     for (partition, offset) in offsets.0 {
-                        let written = self.progress.get(&partition).cloned().unwrap_or_default();
+                        let written = self.checkpoint(partition);
                         assert!(offset <= written.lowest(self.definitions.range_bits));
                     }
                 }
@@ -130,7 +130,7 @@ impl World {
         }
     }
 
-    /// Carries out one of the commands on their way; `fault` decides how.
+    /// Carries out one of the commands under way; `fault` decides how.
     fn carry_out(&mut self, which: usize, fault: u8) {
         if self.pending.is_empty() {
             return;
@@ -144,24 +144,25 @@ impl World {
             Command::ReleaseRange(range) => {
                 assert!(
                     !self.to_mark.contains(&range),
-                    "released before it was marked"
+                    "released before a marker was created"
                 );
-                self.check_exactly_behind(range);
+                self.check_checkpointed(range);
                 self.locked.remove(&range);
                 self.engine.on_range_released(range);
             }
             Command::CreateMarker(range) => self.engine.on_marker_created(range),
             Command::AcquirePartition(partition) => {
-                let progress = self.progress.get(&partition).cloned().unwrap_or_default();
-                let from = progress.lowest(self.definitions.range_bits);
-                self.engine.on_partition_acquired(partition, progress, from);
+                let checkpoint = self.checkpoint(partition);
+                let from = checkpoint.lowest(self.definitions.range_bits);
+                self.engine
+                    .on_partition_acquired(partition, checkpoint, from);
             }
             Command::ReleasePartition(partition) => {
                 self.engine.on_partition_released(partition, self.now)
             }
-            Command::WriteCheckpoint(partition, progress) => {
-                self.check_answered(partition, &progress);
-                self.progress.insert(partition, progress);
+            Command::WriteCheckpoint(partition, checkpoint) => {
+                self.check_copied(partition, &checkpoint);
+                self.checkpoints.insert(partition, checkpoint);
                 self.engine.on_checkpoint_written(partition);
             }
             Command::CopyRejected {
@@ -232,8 +233,13 @@ impl World {
         }
     }
 
-    /// What one record adds, by cell.
-    fn effects(&self, record: &Record) -> Vec<(RangeId, Cell, Amount)> {
+    fn checkpoint(&self, partition: Partition) -> Checkpoint {
+        let written = self.checkpoints.get(&partition).cloned();
+        written.unwrap_or_default()
+    }
+
+    /// The increments of one record, by cell.
+    fn increments(&self, record: &Record) -> Vec<(RangeId, Cell, Amount)> {
         let Decoded::Event(event) = Decoder::new(&self.definitions).decode(record.value.as_deref())
         else {
             return Vec::new();
@@ -259,14 +265,14 @@ impl World {
         cells.collect()
     }
 
-    /// What the records below `progress` add up to.
-    fn expected(&self, progress: &BTreeMap<Partition, Checkpoint>) -> BTreeMap<Cell, Amount> {
+    /// The sums of the records below `checkpoints`.
+    fn expected(&self, checkpoints: &BTreeMap<Partition, Checkpoint>) -> BTreeMap<Cell, Amount> {
         let mut sums = BTreeMap::<Cell, Amount>::new();
         for (partition, records) in (0..).map(Partition).zip(&self.log.records) {
-            let progress = progress.get(&partition).cloned().unwrap_or_default();
+            let checkpoint = checkpoints.get(&partition).cloned().unwrap_or_default();
             for record in records {
-                for (range, cell, amount) in self.effects(record) {
-                    if record.offset < progress.of(range) {
+                for (range, cell, amount) in self.increments(record) {
+                    if record.offset < checkpoint.of(range) {
                         let sum = sums.entry(cell).or_default();
                         *sum = sum.plus(amount);
                     }
@@ -276,9 +282,9 @@ impl World {
         sums
     }
 
-    /// I2: no rejected record that is not copied lies below progress.
-    fn check_answered(&self, partition: Partition, progress: &Checkpoint) {
-        let highest = progress.highest(self.definitions.range_bits);
+    /// I2: every rejected record below the checkpoint is copied.
+    fn check_copied(&self, partition: Partition, checkpoint: &Checkpoint) {
+        let highest = checkpoint.highest(self.definitions.range_bits);
         for record in &self.log.records[usize::try_from(partition.0).unwrap()] {
             let verdict = Decoder::new(&self.definitions).decode(record.value.as_deref());
             if record.offset < highest && matches!(verdict, Decoded::Rejected(_)) {
@@ -287,22 +293,20 @@ impl World {
         }
     }
 
-    /// P6: when a READ node goes, the range holds exactly what lies below progress, but for suspects; so a cut read
-    /// now is the cut.
-    fn check_exactly_behind(&self, range: RangeId) {
+    /// P6: when a READ node is deleted, the range holds exactly the events below the checkpoint, except in suspects. So a
+    /// checkpoint read now is the cut.
+    fn check_checkpointed(&self, range: RangeId) {
         if !self.exact {
             return;
         }
-        let expected = self.expected(&self.progress);
+        let expected = self.expected(&self.checkpoints);
         let bits = self.definitions.range_bits;
         let cells: BTreeSet<&Cell> = expected.keys().chain(self.store.keys()).collect();
         for cell in cells {
             if bits.range_of(cell.counter.token()) == range && !self.suspects.contains(cell) {
-                let value =
-                    |sums: &BTreeMap<Cell, Amount>| sums.get(cell).copied().unwrap_or_default();
                 assert_eq!(
-                    value(&self.store),
-                    value(&expected),
+                    value(&self.store, cell),
+                    value(&expected, cell),
                     "{cell} when range {range} was released"
                 );
             }
@@ -333,10 +337,11 @@ impl World {
         assert!(self.engine.is_finished(), "stuck: {:?}", self.engine);
         assert_eq!(self.engine.usage.events(), 0);
         assert_eq!(self.engine.usage.bytes(), 0);
+        assert_eq!(self.engine.usage.counters(), 0);
         let mut everywhere = BTreeMap::new();
         for (partition, records) in (0..).map(Partition).zip(&self.log.records) {
             let end = Offset(i64::try_from(records.len()).unwrap());
-            let written = self.progress.get(&partition).cloned().unwrap_or_default();
+            let written = self.checkpoint(partition);
             assert_eq!(written, Checkpoint::everywhere(end));
             everywhere.insert(partition, Checkpoint::everywhere(end));
         }
@@ -346,20 +351,23 @@ impl World {
             .into_iter()
             .filter(|cell| self.exact && !self.suspects.contains(cell))
         {
-            let value = |sums: &BTreeMap<Cell, Amount>| sums.get(cell).copied().unwrap_or_default();
-            assert_eq!(value(&self.store), value(&expected), "{cell}");
+            assert_eq!(value(&self.store, cell), value(&expected, cell), "{cell}");
         }
     }
 }
 
-/// What the world does next.
+fn value(sums: &BTreeMap<Cell, Amount>, cell: &Cell) -> Amount {
+    sums.get(cell).copied().unwrap_or_default()
+}
+
+/// The world's next step.
 #[derive(Clone, Debug)]
 enum Step {
     Assign(i32),
     Revoke(i32),
     Deliver(i32, usize),
     CarryOut(usize, u8),
-    AskToYield(u16),
+    RequestRevocation(u16),
     Wait(u64),
 }
 
@@ -369,7 +377,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..PARTITIONS).prop_map(Step::Revoke),
         6 => (0..PARTITIONS, 1_usize..5).prop_map(|(p, count)| Step::Deliver(p, count)),
         16 => (0_usize..8, 0_u8..20).prop_map(|(which, fault)| Step::CarryOut(which, fault)),
-        2 => (0_u16..4).prop_map(Step::AskToYield),
+        2 => (0_u16..4).prop_map(Step::RequestRevocation),
         2 => (1_u64..1500).prop_map(Step::Wait),
     ];
     proptest::collection::vec(step, 0..250)
@@ -396,7 +404,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn whatever_happens_progress_tells_exactly_what_was_counted(
+    fn whatever_happens_the_checkpoint_is_exactly_behind_the_counted_events(
         records in records(),
         steps in steps(),
         drain_timeout in prop_oneof![3 => Just(PATIENT), 1 => Just(Duration::from_secs(2))],
@@ -412,7 +420,7 @@ proptest! {
                 }
                 Step::Deliver(partition, count) => world.deliver(Partition(partition), count),
                 Step::CarryOut(which, fault) => world.carry_out(which, fault),
-                Step::AskToYield(range) => world.engine.on_revocation_request(RangeId(range), world.now),
+                Step::RequestRevocation(range) => world.engine.on_revocation_request(RangeId(range), world.now),
                 Step::Wait(ms) => world.now = world.now.plus(Duration::from_millis(ms)),
             }
             world.advance();
@@ -422,7 +430,7 @@ proptest! {
 }
 
 #[test]
-fn a_commit_that_failed_is_made_again_although_nothing_else_happens() {
+fn a_failed_commit_is_repeated_although_nothing_else_happens() {
     let mut world = World::new(vec![Vec::new(), Vec::new()], Duration::from_secs(1));
     world.engine.assign(Partition(0), world.now);
     world.advance();

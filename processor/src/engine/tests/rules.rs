@@ -1,4 +1,4 @@
-//! One short history for each rule that the random ones could pass over.
+//! One short history for each rule that random histories could miss.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "a test looks for one command among all"
@@ -6,7 +6,7 @@
 
 use super::*;
 
-/// One partition, one event in one range, its lock granted and its batch sent.
+/// A member with one partition and one counter.
 struct Scene {
     engine: Engine,
     lease: Lease,
@@ -35,7 +35,7 @@ fn cause() -> Cause {
 }
 
 impl Scene {
-    /// A member that holds the partition.
+    /// The partition's lock is held, and its feed started.
     fn new() -> Self {
         let limits = Limits {
             requests_in_flight_max: 8,
@@ -75,7 +75,7 @@ impl Scene {
         }
     }
 
-    /// One event is delivered, its range granted, and its batch on its way.
+    /// One event is delivered, its range locked, and its batch in flight.
     fn with_one_sent() -> (Self, BatchId) {
         let mut scene = Self::new();
         scene.deliver(vec![play(0, "u")]);
@@ -85,7 +85,7 @@ impl Scene {
         (scene, sent[0].0)
     }
 
-    /// One event of two cells is begun: one is applied, and the other cannot be now.
+    /// One event of two cells is begun: one is applied, the other not.
     fn with_half_applied() -> Self {
         let mut scene = Self::new();
         scene.engine.limits.cells_per_batch_max = 1;
@@ -93,9 +93,9 @@ impl Scene {
         drop(scene.after(1));
         scene.engine.on_range_acquired(scene.range);
         let half = sent(&scene.after(1));
-        scene.answer(half[0].0, Outcome::Applied);
+        scene.complete(half[0].0, Outcome::Applied);
         let rest = sent(&scene.after(1));
-        scene.answer(rest[0].0, Outcome::NotApplied(cause()));
+        scene.complete(rest[0].0, Outcome::NotApplied(cause()));
         scene
     }
 
@@ -109,9 +109,16 @@ impl Scene {
         self.engine.advance(self.now, &self.lease)
     }
 
-    fn answer(&mut self, id: BatchId, outcome: Outcome) {
+    fn complete(&mut self, id: BatchId, outcome: Outcome) {
         self.engine.on_batch_outcome(id, outcome, self.now);
     }
+}
+
+/// Whether any of the commands matches.
+macro_rules! contains {
+    ($commands:expr, $pattern:pat) => {
+        $commands.iter().any(|command| matches!(command, $pattern))
+    };
 }
 
 fn sent(commands: &[Command]) -> Vec<(BatchId, i64)> {
@@ -124,15 +131,13 @@ fn sent(commands: &[Command]) -> Vec<(BatchId, i64)> {
 
 fn written(commands: &[Command], range: RangeId) -> Option<Offset> {
     commands.iter().find_map(|command| match command {
-        Command::WriteCheckpoint(_, progress) => Some(progress.of(range)),
+        Command::WriteCheckpoint(_, checkpoint) => Some(checkpoint.of(range)),
         _ => None,
     })
 }
 
 fn releases(commands: &[Command]) -> bool {
-    commands
-        .iter()
-        .any(|command| matches!(command, Command::ReleaseRange(_)))
+    contains!(commands, Command::ReleaseRange(_))
 }
 
 #[test]
@@ -140,11 +145,7 @@ fn nothing_is_sent_before_the_shared_lock_is_granted() {
     let mut scene = Scene::new();
     scene.deliver(vec![play(0, "u")]);
     let commands = scene.after(1);
-    assert!(
-        commands
-            .iter()
-            .any(|command| matches!(command, Command::AcquireRange(_)))
-    );
+    assert!(contains!(commands, Command::AcquireRange(_)));
     assert_eq!(sent(&commands), []);
     scene.engine.on_range_acquired(scene.range);
     assert_eq!(sent(&scene.after(1)).len(), 1);
@@ -163,15 +164,11 @@ fn nothing_is_sent_without_a_valid_lease() {
 }
 
 #[test]
-fn an_unknown_outcome_is_never_sent_again_and_not_told_before_it_is_marked() {
+fn a_batch_of_unknown_outcome_is_never_sent_again_and_not_acknowledged_before_a_marker() {
     let (mut scene, first) = Scene::with_one_sent();
-    scene.answer(first, Outcome::Unknown(cause()));
+    scene.complete(first, Outcome::Unknown(cause()));
     let commands = scene.after(600);
-    assert!(
-        commands
-            .iter()
-            .any(|command| matches!(command, Command::CreateMarker(_)))
-    );
+    assert!(contains!(commands, Command::CreateMarker(_)));
     assert_eq!(sent(&commands), []);
     assert_ne!(written(&commands, scene.range), Some(Offset(1)));
     scene.engine.on_checkpoint_written(P);
@@ -182,45 +179,43 @@ fn an_unknown_outcome_is_never_sent_again_and_not_told_before_it_is_marked() {
 }
 
 #[test]
-fn a_mark_answers_only_what_was_unknown_when_it_was_begun() {
+fn a_marker_acknowledges_only_outcomes_that_were_unknown_when_it_was_begun() {
     let (mut scene, first) = Scene::with_one_sent();
-    scene.answer(first, Outcome::Unknown(cause()));
+    scene.complete(first, Outcome::Unknown(cause()));
     drop(scene.after(60));
     scene.deliver(vec![play(1, "u")]);
     let second = sent(&scene.after(60));
-    scene.answer(second[0].0, Outcome::Unknown(cause()));
+    scene.complete(second[0].0, Outcome::Unknown(cause()));
     scene.engine.on_marker_created(scene.range);
     let commands = scene.after(600);
     assert!(
-        commands
-            .iter()
-            .any(|command| matches!(command, Command::CreateMarker(_))),
-        "a second mark"
+        contains!(commands, Command::CreateMarker(_)),
+        "a second marker"
     );
     assert_eq!(written(&commands, scene.range), Some(Offset(1)));
 }
 
 #[test]
-fn what_was_not_applied_is_sent_again_after_a_pause_and_others_go_on() {
+fn a_batch_that_was_not_applied_is_sent_again_after_a_pause_and_others_go_on() {
     let (mut scene, first) = Scene::with_one_sent();
-    scene.answer(first, Outcome::NotApplied(cause()));
+    scene.complete(first, Outcome::NotApplied(cause()));
     assert_eq!(sent(&scene.after(1)), []);
     let wakeup = scene.engine.next_wakeup(scene.now).unwrap();
     assert!(wakeup.since(scene.now) <= Duration::from_millis(50));
     let again = sent(&scene.after(60));
     assert_eq!(again.len(), 1);
-    scene.answer(again[0].0, Outcome::Applied);
+    scene.complete(again[0].0, Outcome::Applied);
     assert_eq!(written(&scene.after(600), scene.range), Some(Offset(1)));
 }
 
 #[test]
-fn a_yield_finishes_what_was_begun_writes_and_only_then_lets_go() {
+fn a_yield_finishes_what_was_begun_checkpoints_it_and_only_then_releases() {
     let (mut scene, first) = Scene::with_one_sent();
     scene.deliver(vec![play(1, "u")]);
     scene.engine.on_revocation_request(scene.range, scene.now);
     let commands = scene.after(1);
     assert!(sent(&commands).is_empty() && !releases(&commands));
-    scene.answer(first, Outcome::Applied);
+    scene.complete(first, Outcome::Applied);
     let commands = scene.after(1);
     assert_eq!(
         sent(&commands),
@@ -230,7 +225,7 @@ fn a_yield_finishes_what_was_begun_writes_and_only_then_lets_go() {
     assert_eq!(written(&commands, scene.range), Some(Offset(1)));
     assert!(
         !releases(&commands),
-        "the READ node goes only when progress is written"
+        "the READ node is deleted only when the checkpoint is written"
     );
     scene.engine.on_checkpoint_written(P);
     assert!(releases(&scene.after(1)));
@@ -241,23 +236,23 @@ fn a_yield_finishes_what_was_begun_writes_and_only_then_lets_go() {
 }
 
 #[test]
-fn a_yield_that_cannot_apply_what_it_began_gives_it_up_in_time() {
+fn a_yield_gives_up_in_time_what_it_cannot_apply() {
     let mut scene = Scene::with_half_applied();
     scene.engine.on_revocation_request(scene.range, scene.now);
     let again = sent(&scene.after(100));
-    scene.answer(again[0].0, Outcome::NotApplied(cause()));
+    scene.complete(again[0].0, Outcome::NotApplied(cause()));
     let commands = scene.after(2000);
     assert_eq!(
         written(&commands, scene.range),
         Some(Offset(1)),
-        "given up: suspect, but answered"
+        "given up: suspect, but acknowledged"
     );
     scene.engine.on_checkpoint_written(P);
     assert!(releases(&scene.after(1)));
 }
 
 #[test]
-fn a_hand_over_goes_on_longer_than_a_yield_would_because_nobody_repairs_after_it() {
+fn a_hand_over_gives_up_later_than_a_yield_because_no_restoration_follows_it() {
     let mut scene = Scene::with_half_applied();
     scene.engine.revoke(P, scene.now);
     let commands = scene.after(3000);
@@ -267,37 +262,37 @@ fn a_hand_over_goes_on_longer_than_a_yield_would_because_nobody_repairs_after_it
         "it is not given up yet"
     );
     let again = sent(&commands);
-    scene.answer(again[0].0, Outcome::NotApplied(cause()));
+    scene.complete(again[0].0, Outcome::NotApplied(cause()));
     let commands = scene.after(12_000);
     assert_eq!(written(&commands, scene.range), Some(Offset(1)));
 }
 
 #[test]
-fn an_event_of_which_all_is_known_not_to_be_applied_counts_as_not_begun() {
+fn an_event_that_was_certainly_not_applied_counts_as_not_begun() {
     let (mut scene, first) = Scene::with_one_sent();
-    scene.answer(first, Outcome::NotApplied(cause()));
+    scene.complete(first, Outcome::NotApplied(cause()));
     scene.engine.on_revocation_request(scene.range, scene.now);
     let commands = scene.after(1);
     assert!(
         releases(&commands),
-        "nothing is begun, and progress says so already"
+        "nothing is begun, and the checkpoint says so already"
     );
     assert_eq!(written(&commands, scene.range), None);
 }
 
 #[test]
-fn a_refusal_for_good_stops_the_range_and_not_the_others() {
+fn a_permanent_refusal_stops_the_range_and_not_the_others() {
     let (mut scene, whole) = Scene::with_one_sent();
-    scene.answer(whole, Outcome::Refused(cause()));
+    scene.complete(whole, Outcome::Refused(cause()));
     let half = sent(&scene.after(1));
-    scene.answer(half[0].0, Outcome::Refused(cause()));
+    scene.complete(half[0].0, Outcome::Refused(cause()));
     assert_eq!(sent(&scene.after(10_000)), []);
     assert_eq!(scene.engine.gauges().ranges_stopped, 1);
     assert_eq!(scene.engine.gauges().blocked_events, 1);
 }
 
 #[test]
-fn a_rejected_record_is_copied_before_anything_above_it_is_begun_or_told() {
+fn a_rejected_record_is_copied_before_any_event_above_it_is_begun_or_acknowledged() {
     let mut scene = Scene::new();
     let bad = Record {
         offset: Offset(0),
@@ -307,24 +302,12 @@ fn a_rejected_record_is_copied_before_anything_above_it_is_begun_or_told() {
     scene.deliver(vec![bad, play(1, "u")]);
     scene.engine.on_end_reached(P, scene.epoch, Offset(2));
     let commands = scene.after(600);
-    assert!(
-        commands
-            .iter()
-            .any(|command| matches!(command, Command::CopyRejected { .. }))
-    );
-    assert!(
-        !commands
-            .iter()
-            .any(|command| matches!(command, Command::AcquireRange(_)))
-    );
+    assert!(contains!(commands, Command::CopyRejected { .. }));
+    assert!(!contains!(commands, Command::AcquireRange(_)));
     assert_eq!(written(&commands, scene.range), None);
     scene.engine.on_rejected_copied(P, scene.epoch, Offset(0));
     let commands = scene.after(600);
-    assert!(
-        commands
-            .iter()
-            .any(|command| matches!(command, Command::AcquireRange(_)))
-    );
+    assert!(contains!(commands, Command::AcquireRange(_)));
     assert_eq!(written(&commands, scene.range), Some(Offset(1)));
 }
 
@@ -338,7 +321,7 @@ fn memory_is_bounded_whatever_the_backlog() {
 }
 
 #[test]
-fn what_a_stop_has_to_finish_is_bounded_whatever_the_backlog() {
+fn the_work_of_a_stop_is_bounded_whatever_the_backlog() {
     let (mut scene, first) = Scene::with_one_sent();
     let of = |offset, track: &str| play_of(offset, "u", track);
     scene.deliver((1..7).map(|one| of(one, &format!("v{one}"))).collect());
@@ -349,8 +332,8 @@ fn what_a_stop_has_to_finish_is_bounded_whatever_the_backlog() {
     );
     scene.deliver(vec![of(20, "v20")]);
     assert!(!scene.engine.wants_records(), "eight are");
-    scene.answer(first, Outcome::Applied);
-    assert!(scene.engine.wants_records(), "one is answered");
+    scene.complete(first, Outcome::Applied);
+    assert!(scene.engine.wants_records(), "one is acknowledged");
 }
 
 #[test]
@@ -359,15 +342,11 @@ fn a_clean_stop_hands_everything_over() {
     scene.deliver(vec![play(1, "u")]);
     scene.engine.stop(scene.now);
     drop(scene.after(1));
-    scene.answer(first, Outcome::Applied);
+    scene.complete(first, Outcome::Applied);
     assert_eq!(written(&scene.after(1), scene.range), Some(Offset(1)));
     scene.engine.on_checkpoint_written(P);
     let commands = scene.after(1);
-    assert!(
-        commands
-            .iter()
-            .any(|command| matches!(command, Command::ReleasePartition(_)))
-    );
+    assert!(contains!(commands, Command::ReleasePartition(_)));
     assert!(!scene.engine.is_finished());
     scene.engine.on_partition_released(P, scene.now);
     drop(scene.after(1));
@@ -399,13 +378,13 @@ fn a_range_that_yields_is_finished_before_others_go_on() {
     for &range in &others {
         scene.engine.on_range_acquired(range);
     }
-    // The last event of a range is begun, so that all before it must be finished; then the range is asked for.
+    // The range is requested while its last event is begun, so that all before it must be finished.
     let last = *others.last().unwrap();
     let mut sent_of_last = 0;
     scene.engine.on_revocation_request(last, scene.now);
-    for (place, track) in scene.engine.ranges[usize::from(last.0)].acks.iter_mut() {
-        assert_eq!(*place, P);
-        track.begin_last();
+    for (partition, acks) in scene.engine.ranges[usize::from(last.0)].acks.iter_mut() {
+        assert_eq!(*partition, P);
+        acks.begin_last();
     }
     let waiting = scene.engine.ranges[usize::from(last.0)].sendable.len();
     assert!(waiting > 3);
@@ -419,7 +398,7 @@ fn a_range_that_yields_is_finished_before_others_go_on() {
         };
         sent_of_last +=
             usize::from(scene.engine.range_bits.range_of(batch.counter.token()) == last);
-        scene.answer(id, Outcome::Applied);
+        scene.complete(id, Outcome::Applied);
     }
     assert_eq!(sent_of_last, waiting);
 }

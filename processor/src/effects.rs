@@ -28,7 +28,7 @@ use crate::engine::BatchId;
 use crate::error::Error;
 use crate::start_offset;
 
-/// How long an effect pauses before it tries again what it must not give up.
+/// How long an effect pauses before it retries.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// How long a commit to the group pauses after it failed.
 const COMMIT_PAUSE: Duration = Duration::from_millis(300);

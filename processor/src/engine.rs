@@ -50,7 +50,7 @@ use usage::BufferUsage;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BatchId(pub(crate) u64);
 
-/// What is to be done. When it is done, the method of [`Engine`] that it names is called.
+/// A request of the engine. When it is carried out, the method of [`Engine`] that it names is called.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Queue for the range's shared lock: [`Engine::on_range_acquired`].

@@ -1,5 +1,5 @@
-//! The locks of one member: those that it holds, and those that it waits for. [`Engine`](crate::engine::Engine) decides;
-//! here are the guards.
+//! The locks of one member, held or waited for. [`Engine`](crate::engine::Engine) decides what to acquire and release;
+//! this is the only owner of the guards.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ impl Locks {
             .collect()
     }
 
-    /// Abandons every lock, and cancels every wait: all of them end with the session.
+    /// Abandons every lock that is held: it ends with the session.
     pub(crate) fn abandon(self) {
         self.ranges.into_held().for_each(RangeLock::abandon);
         let partitions = self.partitions.into_held();

@@ -11,7 +11,7 @@ use stitch_common::ports::{EventLog, LogError, Session};
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::namespace;
 
-/// How often partitions without a record are looked at.
+/// How often partitions without a record are checked.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ enum Error {
     Log(#[from] LogError),
 }
 
-/// Keeps first records until it is dropped: it runs beside the counting.
+/// Keeps first records until it is dropped: it runs alongside the counting.
 pub(crate) async fn run<S: Session, C: Clock, L: EventLog>(
     session: &NamespaceSession<S, C>,
     log: &L,

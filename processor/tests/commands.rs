@@ -264,9 +264,9 @@ async fn check_names_each_server_that_is_out_of_reach() -> Result<()> {
         let wrong = findings
             .iter()
             .filter(|finding| finding["verdict"] == "wrong");
-        let mut of_server = wrong.filter_map(|finding| finding["message"].as_str());
+        let mut messages = wrong.filter_map(|finding| finding["message"].as_str());
         ensure!(
-            of_server.any(|what| what.starts_with(server)),
+            messages.any(|message| message.starts_with(server)),
             "{server}: {answer:?}"
         );
     }

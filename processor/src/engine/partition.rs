@@ -30,7 +30,7 @@ pub(super) struct PartitionTask {
     pub(super) write_due: Moment,
 }
 
-/// What a partition is doing.
+/// The state of one partition in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PartitionState {
     /// Waits for its lock, or reads its checkpoint.

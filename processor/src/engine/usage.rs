@@ -1,4 +1,4 @@
-//! How much is buffered: it bounds memory, and what a stop has to finish.
+//! Accounting of buffered events: it bounds memory, and the work of a stop.
 
 use stitch_common::event::Event;
 

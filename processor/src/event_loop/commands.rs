@@ -1,4 +1,4 @@
-//! From the engine's commands to their completions.
+//! The engine's commands, and the completions that are handed back to it.
 
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::ports::{EventLog, Feed, Group, Session, Store};
@@ -9,7 +9,7 @@ use crate::engine::Command;
 use crate::error::Error;
 
 impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
-    /// Begins what the engine commands.
+    /// Starts the effect of a command.
     pub(super) fn carry_out(&mut self, command: Command) -> Result<(), Error> {
         let connections = self.connections;
         match command {
@@ -89,9 +89,9 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
             } => {
                 let partition = lock.partition();
                 if self.locks.partitions.is_wanted(partition) {
-                    let progress = checkpoint.progress().clone();
+                    let resumed = checkpoint.progress().clone();
                     self.locks.partitions.hold(partition, (lock, checkpoint));
-                    self.engine.on_partition_acquired(partition, progress, from);
+                    self.engine.on_partition_acquired(partition, resumed, from);
                 } else {
                     self.locks.partitions.remove(partition);
                     self.spawn(self.connections.release_partition(lock));

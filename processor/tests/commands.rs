@@ -81,8 +81,8 @@ async fn init_without_the_keyspace_prints_the_statement_and_creates_nothing() ->
     ensure_outcome(&answer, 2, "keyspace_missing")?;
     let statement = answer.1["statement"].as_str().context("a statement")?;
     ensure!(statement.contains(namespace.keyspace()), "{statement}");
-    let keeper = Keeper::connect(&namespace.servers.zookeeper).await?;
-    let definition = format!("/stitch/{}/definition", namespace.namespace);
+    let keeper = ZooKeeperClient::connect(&namespace.servers.zookeeper).await?;
+    let definition = format!("/stitch/{}/definition", namespace.name);
     ensure!(
         keeper.data(&definition).await.is_err(),
         "{definition} was created"
@@ -98,8 +98,8 @@ async fn init_creates_what_is_missing_and_is_harmless_when_run_again() -> Result
     ensure_says(&first, &[".counts", ".rejected", "/definition"])?;
     let rejected = format!("{}.rejected", namespace.topic());
     ensure!(records_of(&namespace.servers.kafka, &rejected)?.is_empty());
-    let keeper = Keeper::connect(&namespace.servers.zookeeper).await?;
-    let definition = format!("/stitch/{}/definition", namespace.namespace);
+    let keeper = ZooKeeperClient::connect(&namespace.servers.zookeeper).await?;
+    let definition = format!("/stitch/{}/definition", namespace.name);
     let before = keeper.data(&definition).await?;
     for arguments in [
         &["init"][..],
@@ -121,9 +121,9 @@ async fn init_creates_what_is_missing_and_is_harmless_when_run_again() -> Result
 async fn several_inits_at_once_create_one_namespace() -> Result<()> {
     let namespace = bare("cli_at_once").await?;
     init(&namespace).await?;
-    let keeper = Keeper::connect(&namespace.servers.zookeeper).await?;
+    let keeper = ZooKeeperClient::connect(&namespace.servers.zookeeper).await?;
     keeper
-        .delete(&format!("/stitch/{}/definition", namespace.namespace))
+        .delete(&format!("/stitch/{}/definition", namespace.name))
         .await?;
     let all = futures_util::future::join_all((0..4).map(|_| run_json(&namespace, &["init"]))).await;
     for answer in all {

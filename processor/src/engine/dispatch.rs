@@ -89,7 +89,11 @@ impl Engine {
             let partition = contribution.partition;
             let task = self.partitions.get(&partition);
             let is_locked = task.is_some_and(|task| task.holds_lock());
-            check_invariant!(I6, is_locked, "partition {partition} is not locked");
+            check_invariant!(
+                SingleSender,
+                is_locked,
+                "partition {partition} is not locked"
+            );
             self.acks(range, partition).send(contribution.seq);
         }
         if batch.amounts.is_empty() {
@@ -101,7 +105,11 @@ impl Engine {
         self.last_batch += 1;
         let id = BatchId(self.last_batch);
         let queue = self.range(range);
-        check_invariant!(I1, queue.holds_lock(), "range {range} is not locked");
+        check_invariant!(
+            ExclusiveAccess,
+            queue.holds_lock(),
+            "range {range} is not locked"
+        );
         queue.in_flight += 1;
         self.buffer(range, &counter).in_flight = true;
         let name = self.definitions[counter.definition].0.clone();
@@ -123,7 +131,7 @@ impl Engine {
     /// Cassandra has acknowledged or refused a batch, or its outcome is unknown.
     pub(crate) fn on_batch_outcome(&mut self, id: BatchId, outcome: Outcome, now: Moment) {
         let Some(in_flight) = self.in_flight.remove(&id) else {
-            check_invariant!(I5, false, "batch {} had an outcome twice", id.0);
+            check_invariant!(SentOnce, false, "batch {} had an outcome twice", id.0);
             return;
         };
         let InFlight {

@@ -27,7 +27,7 @@ impl Engine {
                 continue;
             };
             check_invariant!(
-                I4,
+                ResumeAtCut,
                 acks.checkpoint(task.ingested_end) >= task.checkpoint.of(range),
                 "range {range} would resume partition {partition} below its checkpoint"
             );
@@ -237,7 +237,7 @@ impl Engine {
         }
         for range in self.range_bits.ranges() {
             check_invariant!(
-                I2,
+                CheckpointNeverAhead,
                 checkpoint.of(range) >= task.checkpoint.of(range),
                 "the checkpoint of range {range} in partition {partition} would go back"
             );

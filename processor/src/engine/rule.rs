@@ -42,26 +42,26 @@ pub(crate) fn may_send_again(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Applied => false,
         Outcome::NotApplied(_) | Outcome::Refused(_) => true,
-        Outcome::Unknown(_) => out(Rule::NeverAgain),
+        Outcome::Unknown(_) => out(Rule::NeverResend),
     }
 }
 
 /// Whether an unknown outcome is acknowledged only once an in-doubt marker is written (rule P5).
 pub(crate) fn needs_marker() -> bool {
-    !out(Rule::Marked)
+    !out(Rule::MarkerBeforeAck)
 }
 
 /// Whether a marker that is being written covers outcomes that become unknown meanwhile (rule P5). It does not: their
 /// requests may have been sent after it was written.
 pub(crate) fn joins_marker_in_flight() -> bool {
-    out(Rule::MarkedAfter)
+    out(Rule::MarkerCoversOwn)
 }
 
 /// The checkpoint of one range of one partition (rule P5): the first unacknowledged event, or the offset up to which
 /// its events are ingested; never below the offset where it resumed.
 #[must_use]
 pub fn checkpoint(acks: Option<&AckTracker>, ingested_end: Offset, resumed: Offset) -> Offset {
-    if out(Rule::Answered) {
+    if out(Rule::Acknowledged) {
         return ingested_end.max(resumed);
     }
     let acknowledged = acks.map_or(ingested_end, |acks| acks.checkpoint(ingested_end));
@@ -77,7 +77,7 @@ pub(crate) fn yields_when_asked(lock: LockState) -> bool {
 /// in flight.
 #[must_use]
 pub fn is_drained<'a>(is_quiet: bool, acks: impl IntoIterator<Item = &'a AckTracker>) -> bool {
-    if out(Rule::SettledFirst) {
+    if out(Rule::DrainedFirst) {
         return true;
     }
     is_quiet && acks.into_iter().all(AckTracker::is_drained)
@@ -97,7 +97,7 @@ pub(crate) fn may_hand_over(written: &Checkpoint, last: &Checkpoint) -> bool {
 /// Whether a member that leaves something in doubt keeps its entries in the queues of ranges until its session ends
 /// (rule P8). Otherwise others could be granted a range before a dead member shows that requests may be in flight.
 pub(crate) fn keeps_locks_in_doubt() -> bool {
-    !out(Rule::KeepPlaces)
+    !out(Rule::KeepLockEntries)
 }
 
 #[cfg(test)]

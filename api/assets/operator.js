@@ -1,26 +1,27 @@
-// Keeps the operator's page up to date: asks for the page itself, and takes over what differs. What does not differ is
-// left alone, so focus, scroll and selection stay where they are.
+// Keeps the operator's page up to date: fetches the page again and patches only the nodes that differ, so that focus,
+// scroll position and selection are kept.
 "use strict";
 (() => {
   const POLL_MS = 1000;
   const PARTS = ["freshness", "operator"];
-  let under_way = false;
+  let refreshing = false;
 
-  function takeOver(here, next) {
-    if (here.nodeType !== next.nodeType || here.nodeName !== next.nodeName) {
-      here.replaceWith(next.cloneNode(true));
-    } else if (here.nodeType === Node.TEXT_NODE) {
-      if (here.data !== next.data) here.data = next.data;
+  function patch(current, next) {
+    if (current.nodeType !== next.nodeType || current.nodeName !== next.nodeName) {
+      current.replaceWith(next.cloneNode(true));
+    } else if (current.nodeType === Node.TEXT_NODE) {
+      if (current.data !== next.data) current.data = next.data;
     } else {
       for (const { name, value } of next.attributes) {
-        if (here.getAttribute(name) !== value) here.setAttribute(name, value);
+        if (current.getAttribute(name) !== value) current.setAttribute(name, value);
       }
-      for (const { name } of [...here.attributes]) {
-        if (!next.hasAttribute(name)) here.removeAttribute(name);
+      for (const { name } of [...current.attributes]) {
+        if (!next.hasAttribute(name)) current.removeAttribute(name);
       }
-      const [ours, theirs] = [[...here.childNodes], [...next.childNodes]];
-      theirs.forEach((child, index) => (ours[index] ? takeOver(ours[index], child) : here.append(child.cloneNode(true))));
-      for (const child of ours.slice(theirs.length)) child.remove();
+      const [children, nextChildren] = [[...current.childNodes], [...next.childNodes]];
+      nextChildren.forEach((child, index) =>
+        (children[index] ? patch(children[index], child) : current.append(child.cloneNode(true))));
+      for (const child of children.slice(nextChildren.length)) child.remove();
     }
   }
 
@@ -28,25 +29,25 @@
     const response = await fetch(location.href, { cache: "no-store" });
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const parts = PARTS.map((id) => [document.getElementById(id), page.getElementById(id)]);
-    // A problem, and not this page.
+    // A problem instead of the page.
     if (parts.some(([, next]) => !next)) throw new Error(`${response.status}`);
-    for (const [here, next] of parts) takeOver(here, next);
+    for (const [current, next] of parts) patch(current, next);
   }
 
-  function stale() {
+  function showStale() {
     const freshness = document.getElementById("freshness");
-    const word = "unknown: this page is not up to date, the server does not answer";
+    const text = "unknown: this page is out of date, the server does not answer";
     freshness.dataset.state = "unknown";
     document.getElementById("behind").textContent = "";
-    const place = document.getElementById("stands");
-    if (place.textContent !== word) place.textContent = word;
+    const state = document.getElementById("state");
+    if (state.textContent !== text) state.textContent = text;
   }
 
   async function keepUp() {
-    if (!document.hidden && !under_way) {
-      under_way = true;
-      await refresh().catch(stale);
-      under_way = false;
+    if (!document.hidden && !refreshing) {
+      refreshing = true;
+      await refresh().catch(showStale);
+      refreshing = false;
     }
   }
 

@@ -1,4 +1,4 @@
-//! What every request may use.
+//! State that all requests share.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use stitch_common::config::{Api, Config};
 use stitch_common::definition::Definitions;
 use tokio::sync::watch;
 
+use crate::admission::Admission;
 use crate::calendar::Time;
 use crate::count_reader::CountReader;
 use crate::count_source::CountSource;
 use crate::freshness::FreshnessSnapshot;
 use crate::status_cache::StatusCache;
-use crate::web::load_shed::Admission;
 
-/// This moment, on the calendar and on the clock that waiting is measured by.
+/// The present, by the calendar and by the clock that measures durations.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
     pub(crate) wall: DateTime<Utc>,
@@ -29,40 +29,39 @@ impl Now {
     }
 }
 
-/// Asks the clock; any clock, so that a test can set it.
-pub(crate) type AskClock = Arc<dyn Fn() -> Now + Send + Sync>;
+/// Reads the clock; a function, so that a test can set the time.
+pub(crate) type ReadClock = Arc<dyn Fn() -> Now + Send + Sync>;
 
-/// Shared by all requests.
 pub(crate) struct App {
     pub(crate) namespace: String,
     pub(crate) definitions: Definitions,
     pub(crate) limits: Api,
     pub(crate) counts: CountReader,
-    pub(crate) board: watch::Receiver<Arc<FreshnessSnapshot>>,
-    pub(crate) landscape: Arc<StatusCache>,
+    freshness: watch::Receiver<Arc<FreshnessSnapshot>>,
+    pub(crate) status: Arc<StatusCache>,
     pub(crate) metrics: PrometheusHandle,
-    clock: AskClock,
+    clock: ReadClock,
     pub(crate) admission: Arc<Admission>,
 }
 
 impl App {
     pub(crate) fn new(
         config: &Config,
-        cells: Arc<dyn CountSource>,
-        board: watch::Receiver<Arc<FreshnessSnapshot>>,
-        landscape: Arc<StatusCache>,
+        source: Arc<dyn CountSource>,
+        freshness: watch::Receiver<Arc<FreshnessSnapshot>>,
+        status: Arc<StatusCache>,
         metrics: PrometheusHandle,
-        clock: AskClock,
+        clock: ReadClock,
     ) -> Self {
         let limits = config.api.clone();
         Self {
             namespace: config.namespace.clone(),
             definitions: config.definitions.clone(),
-            counts: CountReader::new(cells, limits.reads_in_flight_max),
+            counts: CountReader::new(source, limits.reads_in_flight_max),
             admission: Arc::new(Admission::new(&limits)),
             limits,
-            board,
-            landscape,
+            freshness,
+            status,
             metrics,
             clock,
         }
@@ -72,8 +71,8 @@ impl App {
         (self.clock)()
     }
 
-    /// What was seen last of how it stands with counts.
-    pub(crate) fn board(&self) -> Arc<FreshnessSnapshot> {
-        Arc::clone(&self.board.borrow())
+    /// The latest snapshot of how fresh counts are.
+    pub(crate) fn freshness(&self) -> Arc<FreshnessSnapshot> {
+        Arc::clone(&self.freshness.borrow())
     }
 }

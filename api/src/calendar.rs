@@ -1,6 +1,6 @@
-//! Periods of people's calendars at an offset from UTC: where each begins and where the next one does.
+//! Calendar periods at an offset from UTC: where each begins, and where the next one does.
 //!
-//! An offset is fixed, so a day has 24 hours; rules of summer time are the caller's to know.
+//! An offset is fixed, so every day has 24 hours; daylight saving time is the client's concern.
 
 use std::fmt;
 
@@ -12,17 +12,17 @@ use stitch_common::cell::Granularity;
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// How far a place's clocks are ahead of UTC: whole hours, because buckets begin at whole hours.
+/// How far local clocks are ahead of UTC: whole hours, because buckets begin at whole hours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UtcOffset {
     hours: i32,
 }
 
 impl UtcOffset {
-    /// The offsets that are used anywhere.
+    /// All offsets in use anywhere.
     const HOURS: std::ops::RangeInclusive<i32> = -14..=14;
 
-    /// Reads `Z`, `+02:00`, `-05:00`. In a query, `+` means a blank, so a blank is taken for it.
+    /// Parses `Z`, `+02:00`, `-05:00`. In a query, `+` decodes to a blank, so a blank is accepted for it.
     pub(crate) fn parse(text: &str) -> Result<Self, UtcOffsetError> {
         if text.eq_ignore_ascii_case("z") {
             return Ok(Self::default());
@@ -43,7 +43,7 @@ impl UtcOffset {
             return Err(UtcOffsetError::Malformed);
         }
         if minutes != "00" {
-            return Err(UtcOffsetError::NoWholeHours);
+            return Err(UtcOffsetError::NotWholeHours);
         }
         Ok(Self { hours })
     }
@@ -60,7 +60,7 @@ impl UtcOffset {
         FixedOffset::east_opt(self.hours * 3600).expect("at most 14 hours")
     }
 
-    /// The clocks' time at a moment.
+    /// The local time at a moment.
     fn local(self, moment: Time) -> NaiveDateTime {
         let local = DateTime::from_timestamp_millis(moment.0 + self.ms());
         local
@@ -68,7 +68,7 @@ impl UtcOffset {
             .naive_utc()
     }
 
-    /// The moment at which clocks show this time.
+    /// The moment of a local time.
     fn moment(self, local: NaiveDateTime) -> Time {
         Time(local.and_utc().timestamp_millis() - self.ms())
     }
@@ -89,13 +89,13 @@ impl Serialize for UtcOffset {
     }
 }
 
-/// Why a text is no offset that can be used.
+/// Why a text is not a usable offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UtcOffsetError {
-    /// No offset at all, or one that no place has.
+    /// Not an offset, or one that is not in use anywhere.
     Malformed,
-    /// Buckets begin at whole hours of UTC.
-    NoWholeHours,
+    /// Buckets begin at whole hours of UTC, so no cells would add up to its periods.
+    NotWholeHours,
 }
 
 /// A moment, in milliseconds since 1970.
@@ -103,19 +103,19 @@ pub(crate) enum UtcOffsetError {
 pub(crate) struct Time(pub(crate) i64);
 
 impl Time {
-    /// 0002-01-01: what begins a period at any offset still lies in the years that a text can name.
+    /// 0002-01-01: at any offset, the beginning of its period still lies in the years that a text can name.
     const FIRST: Self = Self(-62_104_060_800_000);
     /// 9998-12-31, end of the day.
     const LAST: Self = Self(253_370_764_799_999);
 
-    /// Reads a date, which begins at midnight by the clocks of `offset`, or a time with an offset of its own.
+    /// Parses a date, which begins at midnight at `offset`, or a time with an offset of its own.
     pub(crate) fn parse(text: &str, offset: UtcOffset) -> Option<Self> {
         let moment = match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
-            // The parser takes fewer digits, too.
+            // The parser would accept fewer digits.
             Ok(date) if text.len() == 10 => offset.moment(date.and_time(chrono::NaiveTime::MIN)),
             Ok(_) => return None,
             Err(_) => {
-                // What follows the date is no blank but a `+`, see `UtcOffset::parse`.
+                // A blank stands for the `+` of an offset, see `UtcOffset::parse`.
                 let repaired = text.replace(' ', "+");
                 Self(
                     DateTime::parse_from_rfc3339(&repaired)
@@ -129,7 +129,7 @@ impl Time {
             .then_some(moment)
     }
 
-    /// As text, by the clocks of `offset`.
+    /// Formats it at `offset`.
     pub(crate) fn at(self, offset: UtcOffset) -> String {
         match DateTime::from_timestamp_millis(self.0) {
             Some(utc) => utc
@@ -140,19 +140,15 @@ impl Time {
     }
 }
 
-/// A length of time that people compare counts by.
+/// A unit of the calendar that people compare counts by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Period {
-    /// An hour.
     Hour,
-    /// A day.
     Day,
-    /// A week from Monday on.
+    /// Begins on Monday.
     Week,
-    /// A month.
     Month,
-    /// A year.
     Year,
 }
 
@@ -174,7 +170,7 @@ impl Period {
         Self::EVERY.into_iter().find(|period| period.name() == name)
     }
 
-    /// The buckets that are as long as it, if there are any.
+    /// The granularity with buckets of the same length, if there is one.
     pub(crate) const fn granularity(self) -> Option<Granularity> {
         match self {
             Self::Hour => Some(Granularity::Hour),
@@ -185,7 +181,7 @@ impl Period {
         }
     }
 
-    /// Where the period begins that `moment` lies in.
+    /// The beginning of the period that contains `moment`.
     pub(crate) fn start(self, moment: Time, offset: UtcOffset) -> Time {
         let local = offset.local(moment);
         let day = local.date();
@@ -193,8 +189,8 @@ impl Period {
             Self::Hour => return Time(moment.0 - moment.0.rem_euclid(HOUR_MS)),
             Self::Day => Some(day),
             Self::Week => {
-                let behind = u64::from(day.weekday().num_days_from_monday());
-                day.checked_sub_days(Days::new(behind))
+                let days = u64::from(day.weekday().num_days_from_monday());
+                day.checked_sub_days(Days::new(days))
             }
             Self::Month => day.with_day(1),
             Self::Year => day.with_day(1).and_then(|day| day.with_month(1)),
@@ -203,7 +199,7 @@ impl Period {
         offset.moment(start.and_time(chrono::NaiveTime::MIN))
     }
 
-    /// The period so many after (or before) the one that begins at `start`.
+    /// The beginning of the period `by` periods after the one that begins at `start`, or before it if `by` is negative.
     pub(crate) fn shifted(self, start: Time, by: i32, offset: UtcOffset) -> Time {
         let local = offset.local(start);
         let days = |count: i64| local.checked_add_signed(chrono::Duration::days(count));
@@ -222,11 +218,11 @@ impl Period {
             Self::Month => months(by),
             Self::Year => months(by.saturating_mul(12)),
         };
-        // Beyond the calendar's end there are no counts.
+        // Beyond the end of the calendar there are no counts.
         shifted.map_or(start, |shifted| offset.moment(shifted))
     }
 
-    /// Where the period after the one that begins at `start` begins.
+    /// The beginning of the period after the one that begins at `start`.
     pub(crate) fn next(self, start: Time, offset: UtcOffset) -> Time {
         self.shifted(start, 1, offset)
     }

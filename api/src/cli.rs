@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, then done.
+//! The command line.
 
 mod run;
 
@@ -21,7 +21,7 @@ use crate::server::tls;
   stitch-api run
   curl 'http://127.0.0.1:8080/v1/counters/plays/keys/abc/series?granularity=day'
 
-Exit codes: 0 done, 2 it could not be done, 130 ended at once by a second signal.
+Exit codes: 0 success, 2 error, 130 stopped at once by a second signal.
 Every value of the configuration can be set by the environment: STITCH_API__LISTEN='127.0.0.1:0'.
 STITCH_LOG sets what is logged: info, debug, or info,stitch_api=debug."
 )]
@@ -34,29 +34,29 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve counts until told to stop
+    /// Serve counts until a signal stops it
     ///
-    /// Reads the table of counts and writes nothing anywhere. Beside every count stands how fresh it is, as ZooKeeper
-    /// and Kafka tell it. Start as many as you like, on as many hosts.
+    /// Reads the table of counts and writes nothing anywhere. Every answer says how fresh its counts are, as known from
+    /// ZooKeeper and Kafka. Start any number of these processes, on any number of hosts.
     #[command(after_help = "Example:
   stitch-api run --config plays.toml
 
-Prints its address on standard error: /openapi.json describes it; /health, /ready and /metrics are for machines.
-SIGTERM or SIGINT: takes no more connections, answers what was begun and ends with 0. A second signal ends it at once
-with 130.")]
+Prints its address on standard error. /openapi.json describes the API; /health, /ready and /metrics are for monitoring.
+SIGTERM or SIGINT: accepts no more connections, answers the requests in flight and exits with 0. A second signal ends it
+at once with 130.")]
     Run,
-    /// Look whether configuration and servers are as they must be
+    /// Check the configuration and the servers
     ///
-    /// Reaches ZooKeeper, Cassandra and Kafka, and says for each thing whether it is ok, worth a warning or wrong, and
-    /// the way out. Changes nothing.
+    /// Connects to ZooKeeper, Cassandra and Kafka, and reports each finding as ok, warning or wrong, with help. Changes
+    /// nothing.
     #[command(after_help = "Example:
   stitch-api check --output json | jq '.findings[] | select(.verdict == \"wrong\")'
 
-Exit codes: 0 nothing is wrong, 2 something is.")]
+Exit codes: 0 nothing is wrong, 2 something is wrong.")]
     Check,
 }
 
-/// Does what `arguments` ask for.
+/// Parses `arguments` and runs the command.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     runner::main(arguments, |Arguments { shared, command }| match command {
         Command::Run => runner::run("run", &shared, run::run),
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_command_takes_is_refused() {
+    fn unknown_commands_and_options_are_refused() {
         for wrong in ["stitch-api", "stitch-api serve", "stitch-api run --port 1"] {
             let error = Arguments::try_parse_from(wrong.split(' ')).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{wrong}");
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn every_help_teaches_by_an_example() {
+    fn every_help_has_an_example() {
         let mut program = Arguments::command();
         program.build();
         let commands = program.get_subcommands_mut();

@@ -1,4 +1,4 @@
-//! Counts by the cell: read once for all who ask at the same moment, so many reads at once and no more.
+//! Reads counts from Cassandra, coalescing identical reads and bounding how many run at once.
 
 use std::sync::Arc;
 
@@ -13,64 +13,64 @@ use crate::metrics::Reads;
 use crate::single_flight::SingleFlight;
 use crate::tiling;
 
-/// What cells hold, in their order; what is missing holds 0.
+/// Counts of cells, sorted by cell; a missing cell holds 0.
 type Counts = Arc<Vec<(CellSlot, Count)>>;
 
-/// Where counts are found.
 pub(crate) struct CountReader {
-    cells: Arc<dyn CountSource>,
-    flights: SingleFlight<(Counter, Vec<BucketSpan>), Result<Counts, StoreError>>,
-    reads: Arc<Semaphore>,
-    measured: Arc<Reads>,
+    source: Arc<dyn CountSource>,
+    in_flight: SingleFlight<(Counter, Vec<BucketSpan>), Result<Counts, StoreError>>,
+    permits: Arc<Semaphore>,
+    metrics: Arc<Reads>,
 }
 
 impl CountReader {
-    pub(crate) fn new(cells: Arc<dyn CountSource>, reads_in_flight_max: usize) -> Self {
+    pub(crate) fn new(source: Arc<dyn CountSource>, reads_in_flight_max: usize) -> Self {
         Self {
-            cells,
-            flights: SingleFlight::default(),
-            reads: Arc::new(Semaphore::new(reads_in_flight_max)),
-            measured: Arc::new(Reads::new()),
+            source,
+            in_flight: SingleFlight::default(),
+            permits: Arc::new(Semaphore::new(reads_in_flight_max)),
+            metrics: Arc::new(Reads::new()),
         }
     }
 
-    /// What each of these stretches adds up to, each given by its cells.
+    /// Reads the sum of each window; a window is the cells that it adds up from.
     ///
-    /// Dropping it gives the read up, unless others wait for the same.
+    /// # Cancellation
+    /// Cancels the read, unless others wait for the same one.
     pub(crate) async fn sums(
         &self,
         counter: &Counter,
-        stretches: &[Vec<CellSlot>],
+        windows: &[Vec<CellSlot>],
     ) -> Result<Vec<Count>, StoreError> {
-        let spans = tiling::spans(stretches.iter().flatten().copied().collect());
+        let spans = tiling::spans(windows.iter().flatten().copied().collect());
         let counts = self.read(counter, spans).await?;
         let sum = |cells: &Vec<CellSlot>| {
             let held = cells.iter().filter_map(|cell| held(&counts, cell));
-            // As Cassandra's, sums wrap.
+            // Sums wrap, as Cassandra's counters do.
             held.fold(Count(0), |sum, count| Count(sum.0.wrapping_add(count.0)))
         };
-        Ok(stretches.iter().map(sum).collect())
+        Ok(windows.iter().map(sum).collect())
     }
 
     async fn read(&self, counter: &Counter, spans: Vec<BucketSpan>) -> Result<Counts, StoreError> {
         let start = || {
-            let (cells, reads) = (Arc::clone(&self.cells), Arc::clone(&self.reads));
-            let measured = Arc::clone(&self.measured);
+            let (source, permits) = (Arc::clone(&self.source), Arc::clone(&self.permits));
+            let metrics = Arc::clone(&self.metrics);
             let (counter, spans) = (counter.clone(), spans.clone());
             async move {
-                let permit = reads.acquire().await;
-                let read = cells.read(counter, spans).await;
+                let permit = permits.acquire().await;
+                let read = source.read(counter, spans).await;
                 drop(permit);
-                measured.ended(read.as_ref().err());
+                metrics.record(read.as_ref().err());
                 let mut counts = read?;
                 counts.sort_unstable_by_key(|(cell, _)| *cell);
                 Ok(Arc::new(counts))
             }
             .boxed()
         };
-        let joined = || self.measured.joined();
-        self.flights
-            .join((counter.clone(), spans.clone()), start, joined)
+        let on_join = || self.metrics.record_coalesced();
+        self.in_flight
+            .join((counter.clone(), spans.clone()), start, on_join)
             .await
     }
 }

@@ -1,5 +1,5 @@
-//! The port to the counts: what is read of the table, and nothing else. Unlike the ports of `stitch-common`, its
-//! futures cross threads: each connection has a task of its own.
+//! The port to the table of counts: reads only. Unlike the ports of `stitch-common`, its futures are `Send`: each
+//! connection has a task of its own.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use stitch_cassandra::{BucketSpan, ScyllaReader};
 use stitch_common::cell::{CellSlot, Count, Counter};
 use stitch_common::ports::StoreError;
 
-/// What was read; rows that do not exist are left out.
+/// The cells that have rows, with their counts.
 pub(crate) type Read = Result<Vec<(CellSlot, Count)>, StoreError>;
 
 /// Reads cells of one counter.
 pub(crate) trait CountSource: Send + Sync {
-    /// The cells in these spans. Dropping the future gives the read up.
+    /// Reads the cells in these spans. Dropping the future cancels the read.
     fn read(self: Arc<Self>, counter: Counter, spans: Vec<BucketSpan>) -> BoxFuture<'static, Read>;
 }
 

@@ -1,25 +1,24 @@
-//! How fresh and how sure counts are: one word and a number, for each range, decided from what ZooKeeper and Kafka
-//! said a moment ago. [`watching`] asks them; nothing here waits.
+//! How fresh and how certain counts are: a state and a number for each range, decided from what ZooKeeper and Kafka
+//! said a moment ago. The freshness poller reads them; nothing in this module waits.
 //!
 //! A count that is `live` has everything that was in the log a moment ago, and nothing is known that could make it
-//! wrong. It is not proved: only an audit does that.
-
-pub(crate) mod poller;
+//! wrong. It is not verified: only an audit does that.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use serde::Serialize;
+use stitch_common::cell::Counter;
 use stitch_common::clock::Moment;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::Bounds;
 use stitch_common::range::{RangeBits, RangeId};
 use stitch_protocol::glance::Glance;
 
-/// After which what was seen is too old to be told.
+/// After this, a snapshot is too old to be shown.
 const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// How it stands with counts; the later, the more there is to say.
+/// The state of counts, the most serious one last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
@@ -27,11 +26,11 @@ pub(crate) enum State {
     Live,
     /// Events have been waiting for longer than is usual.
     Lagging,
-    /// Something is known that may have made counts wrong, until a restoration proves them right.
+    /// Something is known that may have made counts wrong, until a restoration verifies them.
     Uncertain,
-    /// A restoration has it locked: what comes is counted when it is done.
+    /// A restoration has the range locked: new events are counted once it has released it.
     Restoring,
-    /// ZooKeeper or Kafka cannot be asked.
+    /// ZooKeeper or Kafka does not answer.
     Unknown,
 }
 
@@ -47,11 +46,11 @@ impl State {
     }
 }
 
-/// What is told beside every count.
+/// The freshness that every answer carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Freshness {
     pub(crate) state: State,
-    /// Records at the end of the log that may still have to be counted; none if unknown.
+    /// Records at the end of the log that may still have to be counted; `None` if unknown.
     pub(crate) behind_events: Option<u64>,
 }
 
@@ -61,8 +60,8 @@ impl Freshness {
         behind_events: None,
     };
 
-    /// Of several, what there is most to say about.
-    fn and(self, other: Self) -> Self {
+    /// The more serious state, and the larger backlog.
+    fn worst(self, other: Self) -> Self {
         Self {
             state: self.state.max(other.state),
             behind_events: match (self.behind_events, other.behind_events) {
@@ -73,33 +72,33 @@ impl Freshness {
     }
 }
 
-/// What was seen of a namespace at one moment, range by range.
+/// The freshness of every range at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FreshnessSnapshot {
     bits: RangeBits,
-    /// In the order of the ranges; none before anything was seen.
+    /// In the order of the ranges; empty before the first poll.
     ranges: Vec<Freshness>,
-    seen: Moment,
+    at: Moment,
 }
 
 impl FreshnessSnapshot {
-    /// Before anything was seen.
-    pub(crate) fn blank(bits: RangeBits) -> Self {
+    /// The snapshot before the first poll.
+    pub(crate) fn empty(bits: RangeBits) -> Self {
         Self {
             bits,
             ranges: Vec::new(),
-            seen: Moment::new(Duration::ZERO),
+            at: Moment::new(Duration::ZERO),
         }
     }
 
-    /// What `seen` says. `unverified` are the ranges that the last restoration could not prove.
+    /// Decides the freshness of each range. `unverified` are the ranges that the last restoration could not verify.
     pub(crate) fn new(
         bits: RangeBits,
         glance: &Glance,
         unverified: &BTreeSet<RangeId>,
         history: &History,
     ) -> Self {
-        let range = |range| {
+        let freshness = |range| {
             let (behind, lagging) = history.behind(glance, range);
             let state = if glance.locked.contains(&range) {
                 State::Restoring
@@ -120,89 +119,92 @@ impl FreshnessSnapshot {
         };
         Self {
             bits,
-            ranges: bits.ranges().map(range).collect(),
-            seen: history.latest(),
+            ranges: bits.ranges().map(freshness).collect(),
+            at: history.latest(),
         }
     }
 
-    /// Whether what was seen is told at `now`.
+    /// Whether the snapshot is young enough at `now`.
     pub(crate) fn is_known(&self, now: Moment) -> bool {
-        !self.ranges.is_empty() && now.since(self.seen) < STALE_AFTER
+        !self.ranges.is_empty() && now.since(self.at) < STALE_AFTER
     }
 
-    /// How it stands with a range at `now`.
+    /// The freshness of a range at `now`.
     pub(crate) fn of(&self, range: RangeId, now: Moment) -> Freshness {
-        let known = self.ranges.get(usize::from(range.0));
-        match known {
-            Some(known) if self.is_known(now) => *known,
+        match self.ranges.get(usize::from(range.0)) {
+            Some(freshness) if self.is_known(now) => *freshness,
             Some(_) | None => Freshness::UNKNOWN,
         }
     }
 
-    /// How it stands with all of these counters together.
+    /// The worst freshness of these counters' ranges.
     pub(crate) fn of_all<'a>(
         &self,
-        counters: impl IntoIterator<Item = &'a stitch_common::cell::Counter>,
+        counters: impl IntoIterator<Item = &'a Counter>,
         now: Moment,
     ) -> Freshness {
-        let each = counters.into_iter();
-        let each = each.map(|counter| self.of(self.bits.range_of(counter.token()), now));
-        each.reduce(Freshness::and).unwrap_or(Freshness::UNKNOWN)
+        counters
+            .into_iter()
+            .map(|counter| self.of(self.bits.range_of(counter.token()), now))
+            .reduce(Freshness::worst)
+            .unwrap_or(Freshness::UNKNOWN)
     }
 
-    /// How it stands with the namespace as a whole, and with how many ranges in which way.
+    /// The worst freshness of all ranges, and the number of ranges in each state.
     pub(crate) fn summary(&self, now: Moment) -> (Freshness, BTreeMap<State, usize>) {
         let mut states = BTreeMap::new();
-        let each = self.bits.ranges().map(|range| self.of(range, now));
-        let whole = each
+        let whole = self
+            .bits
+            .ranges()
+            .map(|range| self.of(range, now))
             .inspect(|freshness| *states.entry(freshness.state).or_default() += 1)
-            .reduce(Freshness::and);
+            .reduce(Freshness::worst);
         (whole.unwrap_or(Freshness::UNKNOWN), states)
     }
 }
 
-/// Where the log's partitions ended lately: tells how long events have been waiting.
+/// Recent ends of the log's partitions, by which it is known how long events have been waiting.
 #[derive(Clone, Debug)]
 pub(crate) struct History {
     lagging_after: Duration,
-    seen: VecDeque<(Moment, BTreeMap<Partition, Bounds>)>,
+    samples: VecDeque<(Moment, BTreeMap<Partition, Bounds>)>,
 }
 
 impl History {
     pub(crate) const fn new(lagging_after: Duration) -> Self {
         Self {
             lagging_after,
-            seen: VecDeque::new(),
+            samples: VecDeque::new(),
         }
     }
 
-    /// The partitions were seen like this.
-    pub(crate) fn add(&mut self, now: Moment, bounds: BTreeMap<Partition, Bounds>) {
-        self.seen.push_back((now, bounds));
-        // One that is old enough is kept: what lay in the log then should be counted by now.
-        let old = |entry: Option<&(Moment, _)>| {
-            entry.is_some_and(|(then, _)| now.since(*then) >= self.lagging_after)
+    pub(crate) fn record(&mut self, now: Moment, bounds: BTreeMap<Partition, Bounds>) {
+        self.samples.push_back((now, bounds));
+        // One sample that is old enough is kept: everything in the log by then should be counted by now.
+        let is_old = |sample: Option<&(Moment, _)>| {
+            sample.is_some_and(|(then, _)| now.since(*then) >= self.lagging_after)
         };
-        while old(self.seen.get(1)) {
-            self.seen.pop_front();
+        while is_old(self.samples.get(1)) {
+            self.samples.pop_front();
         }
     }
 
     fn latest(&self) -> Moment {
-        let latest = self.seen.back();
+        let latest = self.samples.back();
         latest.map_or(Moment::new(Duration::ZERO), |(moment, _)| *moment)
     }
 
-    /// How many records a range may still have to count, and whether some have been waiting for too long. As long as
-    /// nothing was seen long enough ago, what was seen first counts as if it were.
+    /// How many records a range may still have to count, and whether some have been waiting for too long. Until a
+    /// sample is old enough, the first one counts as if it were.
     fn behind(&self, glance: &Glance, range: RangeId) -> (u64, bool) {
-        let (Some((_, ends)), Some((_, old_ends))) = (self.seen.back(), self.seen.front()) else {
+        let (Some((_, ends)), Some((_, old_ends))) = (self.samples.back(), self.samples.front())
+        else {
             return (0, false);
         };
         let (mut behind, mut lagging) = (0_u64, false);
         for (partition, bounds) in ends {
-            let progress = glance.partitions.get(partition).and_then(Option::as_ref);
-            let counted = progress.map_or(bounds.begin, |progress| progress.of(range));
+            let checkpoint = glance.partitions.get(partition).and_then(Option::as_ref);
+            let counted = checkpoint.map_or(bounds.begin, |checkpoint| checkpoint.of(range));
             let left = |end: Offset| u64::try_from(end.0.saturating_sub(counted.0)).unwrap_or(0);
             behind = behind.saturating_add(left(bounds.end));
             lagging |= old_ends.get(partition).is_some_and(|old| left(old.end) > 0);

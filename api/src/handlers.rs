@@ -1,4 +1,4 @@
-//! What is answered, one file a question.
+//! The handlers of `/v1`, one file per resource.
 
 pub(crate) mod count;
 pub(crate) mod counts;
@@ -12,11 +12,15 @@ use axum::extract::rejection::PathRejection;
 
 use crate::problem::{Kind, Problem};
 
-/// The parts of an address that stand for something, as they are meant.
-pub(crate) fn path<T>(path: Result<Path<T>, PathRejection>, example: &str) -> Result<T, Problem> {
-    path.map(|Path(parts)| parts).map_err(|rejection| {
-        Problem::new(Kind::WrongParameter, rejection.body_text())
-            .about("key")
-            .with_example(example)
-    })
+/// The decoded path parameters, or a problem if they are not UTF-8.
+pub(crate) fn path_parameters<T>(
+    path: Result<Path<T>, PathRejection>,
+    example: &str,
+) -> Result<T, Problem> {
+    path.map(|Path(parameters)| parameters)
+        .map_err(|rejection| {
+            Problem::new(Kind::InvalidParameter, rejection.body_text())
+                .about("key")
+                .with_example(example)
+        })
 }

@@ -1,32 +1,43 @@
-//! The reading side: serves counts, timelines and how fresh they are over HTTP, and writes nothing anywhere.
+//! The HTTP API: serves counts, timelines and how fresh they are. Reads from all three servers, and writes nothing.
 //!
-//! The way of a request: [`server`] takes connections, within limits; [`web`] says who may ask, how many at once and
-//! for how long; [`params`] reads what is asked for, strictly; [`calendar`] says where periods begin and [`tiling`] which
-//! cells add up to them; [`count_reader`] reads these, once for all who ask at the same moment; [`handlers`] has one file a
-//! question, and [`stats`] the pages for people. Beside it [`freshness`] looks at ZooKeeper and Kafka once a second, so
-//! that no request does; [`status_cache`] looks at more of ZooKeeper while somebody looks at the page of [`operator`]s.
+//! The path of a request:
 //!
-//! This process is no member of the namespace: it never increments, so nobody has to wait for it to be gone.
+//! 1. [`server`] accepts the connection, within limits, with or without TLS.
+//! 2. [`web`] has the routes and their layers: [`admission`] grants permits or the request is shed, then authorization
+//!    and timeout.
+//! 3. [`handlers`] (one file per resource of `/v1`), [`stats`] and [`operator`] (pages for people) answer it.
+//! 4. [`params`] parses the parameters strictly, on top of [`query_string`]; [`calendar`] says where periods begin, and
+//!    [`tiling`] which cells add up to them.
+//! 5. [`count_reader`] reads these cells from a [`count_source`]; concurrent identical reads are one ([`single_flight`]).
+//! 6. [`caching`] adds the freshness and the caching headers; anything that goes wrong is a [`problem`].
+//!
+//! In the background [`freshness_poller`] reads ZooKeeper and Kafka once a second, so that no request has to, and
+//! publishes a [`freshness`] snapshot. [`status_cache`] reads the namespace status while an operator's page is open.
+//!
+//! This process is no member of the namespace: it never increments, so nothing has to wait for it to be gone.
 
-mod server;
-mod web;
-mod problem;
-mod query_string;
-mod params;
 mod calendar;
+mod query_string;
+mod problem;
 mod tiling;
+mod params;
+mod freshness;
+mod metrics;
 mod count_source;
 mod single_flight;
 mod count_reader;
+mod reconnecting_session;
+mod freshness_poller;
+mod status_cache;
+mod admission;
+mod app;
+mod caching;
 mod handlers;
 mod page;
 mod stats;
 mod operator;
-mod reconnecting_session;
-mod freshness;
-mod status_cache;
-mod app;
-mod metrics;
+mod web;
+mod server;
 pub mod cli;
 #[cfg(test)]
 mod testing;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// A request allocates some hundred times, and what it takes is given back by other threads.
+/// A request makes some hundred allocations, many of which other threads free.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,4 +1,4 @@
-//! Every metric of the API, and nothing else: names, units, labels. Described in `docs/operations.md`.
+//! Every metric of the API: names, units, labels. `docs/operations.md` explains them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const CONNECTIONS: &str = "stitch_api_connections";
 const BEHIND: &str = "stitch_api_behind_events";
 const RANGES: &str = "stitch_api_ranges";
 
-/// What a request was for; bounded, as labels must be.
+/// The label `operation`; bounded, as labels must be.
 const OPERATIONS: [&str; 8] = [
     "count",
     "counts",
@@ -43,7 +43,7 @@ const STATES: [State; 5] = [
     State::Unknown,
 ];
 
-/// Requests of one operation. Looked up once: finding a metric by its labels costs more than counting.
+/// The metrics of one operation. Looked up once: finding a metric by its labels costs more than counting.
 pub(crate) struct Requests {
     /// In the order of [`CLASSES`].
     classes: [Counter; 4],
@@ -59,27 +59,25 @@ impl Requests {
         }
     }
 
-    /// A request was answered.
-    pub(crate) fn answered(&self, status: StatusCode, took: Duration) {
-        let [well, known, wrong, failed] = &self.classes;
+    pub(crate) fn record(&self, status: StatusCode, took: Duration) {
+        let [success, redirection, client_error, server_error] = &self.classes;
         let class = match status.as_u16() / 100 {
-            2 => well,
-            3 => known,
-            4 => wrong,
-            _ => failed,
+            2 => success,
+            3 => redirection,
+            4 => client_error,
+            _ => server_error,
         };
         class.increment(1);
         self.seconds.record(took.as_secs_f64());
     }
 }
 
-/// Requests that are being answered.
 pub(crate) fn in_flight(requests: usize) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
     gauge!(IN_FLIGHT).set(requests as f64);
 }
 
-/// Requests that were refused because there were too many.
+/// Counts requests that were refused under overload.
 pub(crate) struct Shed(Counter);
 
 impl Shed {
@@ -87,12 +85,12 @@ impl Shed {
         Self(counter!(SHED))
     }
 
-    pub(crate) fn one(&self) {
+    pub(crate) fn increment(&self) {
         self.0.increment(1);
     }
 }
 
-/// Reads of the table, and those that were spared.
+/// Counts reads of the table, and those that were coalesced.
 pub(crate) struct Reads {
     read: Counter,
     unavailable: Counter,
@@ -112,8 +110,7 @@ impl Reads {
         }
     }
 
-    /// A read has ended.
-    pub(crate) fn ended(&self, error: Option<&StoreError>) {
+    pub(crate) fn record(&self, error: Option<&StoreError>) {
         let outcome = match error {
             None => &self.read,
             Some(StoreError::Unavailable(_)) => &self.unavailable,
@@ -122,19 +119,17 @@ impl Reads {
         outcome.increment(1);
     }
 
-    /// Somebody has joined a read that was on its way.
-    pub(crate) fn joined(&self) {
+    pub(crate) fn record_coalesced(&self) {
         self.coalesced.increment(1);
     }
 }
 
-/// Connections that are open.
 pub(crate) fn connections(open: usize) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
     gauge!(CONNECTIONS).set(open as f64);
 }
 
-/// How it stands with the namespace.
+/// The freshness of the namespace.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
 pub(crate) fn freshness(whole: Freshness, states: &BTreeMap<State, usize>) {
     if let Some(behind) = whole.behind_events {
@@ -146,28 +141,19 @@ pub(crate) fn freshness(whole: Freshness, states: &BTreeMap<State, usize>) {
     }
 }
 
-/// Names every metric at the start, so that zeros show.
+/// Registers every metric at start, so that zeros show.
 pub(crate) fn register() {
-    describe_counter!(
-        REQUESTS,
-        "requests by what they were for and how they ended"
-    );
-    describe_histogram!(SECONDS, "how long requests took");
-    describe_counter!(
-        SHED,
-        "requests refused because too many were being answered"
-    );
+    describe_counter!(REQUESTS, "requests by operation and class of status");
+    describe_histogram!(SECONDS, "duration of requests");
+    describe_counter!(SHED, "requests refused because too many were in flight");
     describe_counter!(READS, "reads of one counter, by outcome");
-    describe_counter!(
-        COALESCED,
-        "reads spared because the same one was on its way"
-    );
+    describe_counter!(COALESCED, "reads spared because the same one was in flight");
     describe_gauge!(CONNECTIONS, "open connections");
     describe_gauge!(
         BEHIND,
-        "records that the range furthest behind may still have to count"
+        "records that may still have to be counted in the range that is furthest behind"
     );
-    describe_gauge!(RANGES, "ranges by how it stands with their counts");
+    describe_gauge!(RANGES, "ranges by the freshness state of their counts");
     for operation in OPERATIONS {
         for class in CLASSES {
             counter!(REQUESTS, "operation" => operation, "status" => class).increment(0);

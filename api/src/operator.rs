@@ -1,5 +1,5 @@
-//! The operator's page: ranges as a map, restorations that run and that ran, locks, members. Read-only. What it shows
-//! is what `stitch-restorator status` shows, collected by the same code; `/operator/status.json` is the same object.
+//! The operator's page: a map of the ranges, restorations running and past, locks, members. Read-only. It shows what
+//! `stitch-restorator status` shows, collected by the same code; `/operator/status.json` is the same object.
 
 mod map;
 mod tables;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
@@ -17,53 +17,54 @@ use stitch_common::output;
 use stitch_common::user_error::UserError;
 
 use crate::app::App;
-use crate::page::{Loaded, page, told};
+use crate::page::{self, Assets};
 use crate::problem::{Kind, Problem};
 use crate::query_string::Query;
 
 pub(crate) const PAGE: &str = "/operator";
-pub(crate) const OBJECT: &str = "/operator/status.json";
-const LOADED: Loaded = Loaded {
+pub(crate) const STATUS: &str = "/operator/status.json";
+const ASSETS: Assets = Assets {
     styles: &["operator.css"],
     scripts: &["operator.js"],
 };
 
-/// The page. It asks for itself anew every second.
-pub(crate) async fn shown(
+/// The page. Its script requests it again every second.
+pub(crate) async fn page(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[], None, PAGE.to_owned())?;
-    let seen = app.landscape.latest().await;
+    let snapshot = app.status.latest().await;
     let body = html! {
         header {
             p.crumb { "Namespace" }
             h1 { (app.namespace) }
-            (told(app.board().summary(app.now().moment).0))
+            (page::freshness(app.freshness().summary(app.now().moment).0))
         }
         main id="operator" {
-            @match &seen.status {
+            @match &snapshot.status {
                 Ok(status) => (namespace(&app, status)),
-                Err(failure) => (away(failure)),
+                Err(error) => (unavailable(error)),
             }
-            p.hint id="seen" { "As ZooKeeper showed it at " (time(seen.at)) ". " a href=(OBJECT) { "As JSON" } }
+            p.hint id="as-of" { "Read from ZooKeeper at " (time(snapshot.at)) ". " a href=(STATUS) { "As JSON" } }
         }
     };
-    let page = page(&format!("{} · operator", app.namespace), LOADED, &body);
-    Ok(match &seen.status {
+    let page = page::page(&format!("{} · operator", app.namespace), ASSETS, &body);
+    let retry = [(RETRY_AFTER, HeaderValue::from_static("1"))];
+    Ok(match &snapshot.status {
         Ok(_) => page,
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, again(), page).into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, retry, page).into_response(),
     })
 }
 
 /// The object that `stitch-restorator status --output json` prints.
-pub(crate) async fn object(
+pub(crate) async fn status(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    Query::parse(query.as_deref(), &[], None, OBJECT.to_owned())?;
-    let seen = app.landscape.latest().await;
-    match &seen.status {
+    Query::parse(query.as_deref(), &[], None, STATUS.to_owned())?;
+    let snapshot = app.status.latest().await;
+    match &snapshot.status {
         Ok(status) => {
             let object = output::object("status", status).expect("plain data serialises");
             let headers = [
@@ -72,37 +73,33 @@ pub(crate) async fn object(
             ];
             Ok((headers, object).into_response())
         }
-        Err(failure) => Err(Problem::new(Kind::NamespaceAway, failure.to_string())),
+        Err(error) => Err(Problem::new(Kind::NamespaceUnavailable, error.to_string())),
     }
 }
 
 fn namespace(app: &App, status: &Status) -> Markup {
-    let (board, now) = (app.board(), app.now().moment);
+    let (freshness, now) = (app.freshness(), app.now().moment);
     html! {
-        (map::ranges(status, |range| board.of(range, now)))
+        (map::ranges(status, |range| freshness.of(range, now)))
         (tables::restorations(status))
         (tables::locks(status))
         (tables::members("Members", &status.members))
-        (tables::members("Tombstones: members that are gone, what they sent may still be on its way", &status.dead_members))
+        (tables::members("Dead members: their last requests may still be in flight", &status.dead_members))
         (tables::markers(status))
         (tables::partitions(status))
     }
 }
 
-/// Where the map would be: why there is none, and what to do about it.
-fn away(failure: &UserError) -> Markup {
+/// Shown in place of the namespace: why it cannot be read, and what to do about it.
+fn unavailable(error: &UserError) -> Markup {
     html! {
-        section.panel aria-labelledby="away" {
-            h2 id="away" { "The namespace cannot be read in ZooKeeper" }
-            p { (failure.message) }
-            p { "Way out: " (failure.help) }
-            p.hint { "This page looks again every second." }
+        section.panel aria-labelledby="unavailable" {
+            h2 id="unavailable" { "The namespace cannot be read from ZooKeeper" }
+            p { (error.message) }
+            p { "Help: " (error.help) }
+            p.hint { "This page retries every second." }
         }
     }
-}
-
-fn again() -> [(HeaderName, HeaderValue); 1] {
-    [(RETRY_AFTER, HeaderValue::from_static("1"))]
 }
 
 fn time(time: DateTime<Utc>) -> String {

@@ -1,5 +1,4 @@
-//! What the pages for people have in common: their frame, the word of how it stands, numbers as they are told. Nothing
-//! is loaded from elsewhere.
+//! The frame that all pages share, the freshness line, and how numbers are written. Pages load nothing from other hosts.
 
 pub(crate) mod assets;
 
@@ -9,16 +8,16 @@ use maud::{DOCTYPE, Markup, html};
 
 use crate::freshness::{self, Freshness};
 
-/// Nothing from elsewhere, no script or style in the page itself.
+/// Only this host, and no script or style within the page itself.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// How it stands. The word is announced when it changes; the number, which changes all the time, is not.
-pub(crate) fn told(freshness: Freshness) -> Markup {
+/// The freshness line. Screen readers announce a change of the word, but not of the number, which changes all the time.
+pub(crate) fn freshness(freshness: Freshness) -> Markup {
     let state = freshness.state.name();
     html! {
         p.freshness id="freshness" data-state=(state) {
-            span id="stands" role="status" { (stands(freshness.state)) }
+            span id="state" role="status" { (meaning(freshness.state)) }
             span id="behind" {
                 @if let Some(behind) = freshness.behind_events {
                     " · " (number(i64::try_from(behind).ok())) " events behind"
@@ -28,18 +27,18 @@ pub(crate) fn told(freshness: Freshness) -> Markup {
     }
 }
 
-/// The word, and what it means for who looks at the counts; `assets/stats.js` says the same.
-const fn stands(state: freshness::State) -> &'static str {
+/// The word and what it means for the counts on the page; `assets/stats.js` has the same texts.
+const fn meaning(state: freshness::State) -> &'static str {
     match state {
         freshness::State::Live => "live",
         freshness::State::Lagging => "lagging: events wait to be counted",
-        freshness::State::Uncertain => "uncertain: may be off until it is restored",
-        freshness::State::Restoring => "restoring: it is being made right, new events wait",
-        freshness::State::Unknown => "unknown: how fresh it is cannot be told",
+        freshness::State::Uncertain => "uncertain: may be wrong until it is restored",
+        freshness::State::Restoring => "restoring: being corrected, new events wait",
+        freshness::State::Unknown => "unknown: it is not known how fresh this is",
     }
 }
 
-/// With a comma after every three digits; a dash where there is none.
+/// With a comma after every three digits; a dash if there is none.
 pub(crate) fn number(count: Option<i64>) -> String {
     let Some(count) = count else {
         return "–".to_owned();
@@ -55,15 +54,14 @@ pub(crate) fn number(count: Option<i64>) -> String {
     text
 }
 
-/// What a page loads beside what all do: files of [`assets`].
+/// The files of [`assets`] that a page loads besides those that all pages load.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Loaded {
+pub(crate) struct Assets {
     pub(crate) styles: &'static [&'static str],
     pub(crate) scripts: &'static [&'static str],
 }
 
-/// A whole page.
-pub(crate) fn page(title: &str, loaded: Loaded, body: &Markup) -> Response {
+pub(crate) fn page(title: &str, assets: Assets, body: &Markup) -> Response {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -73,9 +71,9 @@ pub(crate) fn page(title: &str, loaded: Loaded, body: &Markup) -> Response {
                 meta name="color-scheme" content="light dark";
                 title { (title) " · Stitch" }
                 link rel="icon" href="/assets/icon.svg";
-                @for style in loaded.styles { link rel="stylesheet" href={ "/assets/" (style) }; }
+                @for style in assets.styles { link rel="stylesheet" href={ "/assets/" (style) }; }
                 link rel="stylesheet" href="/assets/stats.css";
-                @for script in loaded.scripts { script defer src={ "/assets/" (script) } {} }
+                @for script in assets.scripts { script defer src={ "/assets/" (script) } {} }
             }
             body { (body) }
         }
@@ -93,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_script_says_the_same_of_how_counts_stand() {
+    fn the_script_has_the_same_texts_of_freshness() {
         let script = include_str!("../assets/stats.js");
         for state in [
             freshness::State::Lagging,
@@ -101,12 +99,13 @@ mod tests {
             freshness::State::Restoring,
             freshness::State::Unknown,
         ] {
-            assert!(script.contains(stands(state)), "{}", stands(state));
+            let text = meaning(state);
+            assert!(script.contains(text), "{text}");
         }
     }
 
     #[test]
-    fn numbers_are_told_in_thousands() {
+    fn numbers_are_written_with_a_comma_after_every_three_digits() {
         for (count, text) in [
             (0, "0"),
             (999, "999"),

@@ -1,5 +1,4 @@
-//! What a request asks for, read strictly from its address: each error names the parameter and shows a request that
-//! works.
+//! Strict parsing of parameters: each problem names the parameter and shows a request that works.
 
 use stitch_common::cell::{CellSlot, Counter, Granularity, Key};
 use stitch_common::definition::{CounterDefinition, Definitions};
@@ -21,8 +20,8 @@ pub(crate) fn address(counter: &str, key: Option<&str>, rest: &str) -> String {
     format!("/v1/counters/{}{key}{rest}", encoded(counter))
 }
 
-/// The address of what works: of the counter that was asked for, or, if there is none, of one that there is; of the
-/// same key, if it can be one.
+/// The address of a request that works: of the named counter, or of the first one if it is not defined; of the same key,
+/// if it is valid.
 pub(crate) fn example(
     definitions: &Definitions,
     counter: &str,
@@ -37,7 +36,7 @@ pub(crate) fn example(
     address(counter, key, rest)
 }
 
-/// As [`example`], for a question that needs a granularity where all time is not kept.
+/// As [`example`], for requests that must name a granularity if the counter is not kept for all time.
 pub(crate) fn example_of_one(
     definitions: &Definitions,
     counter: &str,
@@ -64,26 +63,26 @@ fn key_is_valid(key: &str) -> bool {
     (1..=Key::BYTES_MAX).contains(&key.len())
 }
 
-/// The definition of this name.
+/// Looks up the definition of `counter`.
 pub(crate) fn definition<'a>(
     definitions: &'a Definitions,
     counter: &str,
     example: &str,
 ) -> Result<&'a CounterDefinition, Problem> {
     definitions.counter(counter).ok_or_else(|| {
-        let known: Vec<&str> = definitions
+        let names: Vec<&str> = definitions
             .counters
             .iter()
             .map(|counter| &*counter.name.0)
             .collect();
-        let detail = format!("\"{counter}\" is none of {}", known.join(", "));
+        let detail = format!("\"{counter}\" is none of {}", names.join(", "));
         Problem::new(Kind::UnknownCounter, detail)
             .about("counter")
             .with_example(example)
     })
 }
 
-/// The counter of this key.
+/// The counter of `key`, if that is valid.
 pub(crate) fn counter(
     definition: &CounterDefinition,
     key: &str,
@@ -93,12 +92,12 @@ pub(crate) fn counter(
         return Ok(Counter::new(&*definition.name.0, key));
     }
     let detail = format!("a key has 1 to {} bytes of UTF-8", Key::BYTES_MAX);
-    Err(Problem::new(Kind::WrongParameter, detail)
+    Err(Problem::new(Kind::InvalidParameter, detail)
         .about("key")
         .with_example(example))
 }
 
-/// The offset from UTC that `query` names.
+/// The parameter `utc_offset`; UTC if it is missing.
 pub(crate) fn offset(query: &Query) -> Result<UtcOffset, Problem> {
     let Some(text) = query.get(UTC_OFFSET) else {
         return Ok(UtcOffset::default());
@@ -108,15 +107,15 @@ pub(crate) fn offset(query: &Query) -> Result<UtcOffset, Problem> {
             UtcOffsetError::Malformed => {
                 format!("\"{text}\" is not an offset like Z, +02:00 or -05:00")
             }
-            UtcOffsetError::NoWholeHours => {
+            UtcOffsetError::NotWholeHours => {
                 format!("\"{text}\" does not fit the buckets, which begin at whole hours of UTC")
             }
         };
-        query.wrong(UTC_OFFSET, detail)
+        query.invalid(UTC_OFFSET, detail)
     })
 }
 
-/// The time that the parameter `name` is.
+/// The parameter `name` as a time.
 pub(crate) fn time(query: &Query, name: &str, offset: UtcOffset) -> Result<Option<Time>, Problem> {
     let Some(text) = query.get(name) else {
         return Ok(None);
@@ -127,16 +126,14 @@ pub(crate) fn time(query: &Query, name: &str, offset: UtcOffset) -> Result<Optio
             "\"{text}\" is neither a date like 2026-05-01 nor a time with an offset like 2026-05-01T12:00:00Z, of the \
              years 2 to 9998"
         );
-        query.wrong(name, detail)
+        query.invalid(name, detail)
     })
 }
 
-/// The time that one count is asked of.
+/// The span of time that a count is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Window {
-    /// All of it.
     All,
-    /// One period.
     Period {
         period: Period,
         start: Time,
@@ -145,7 +142,8 @@ pub(crate) enum Window {
 }
 
 impl Window {
-    /// As in the query: `granularity`, and the `at` that the period lies around; the present one, if there is no `at`.
+    /// Parses `granularity` and `at`: the period around `at`, or the present one if there is no `at`. Also returns the
+    /// cells that it adds up from.
     pub(crate) fn parse(
         query: &Query,
         definition: &CounterDefinition,
@@ -156,9 +154,8 @@ impl Window {
         let name = query.get(GRANULARITY).unwrap_or(Granularity::All.name());
         if name == Granularity::All.name() {
             if at.is_some() {
-                let detail =
-                    "all time has no place in time: leave it out, or name another granularity";
-                return Err(query.wrong(AT, detail));
+                let detail = "`at` has no meaning for granularity `all`: leave it out, or name another granularity";
+                return Err(query.invalid(AT, detail));
             }
             if !definition.granularities.contains(&Granularity::All) {
                 return Err(query.missing(GRANULARITY, kept(definition)));
@@ -168,11 +165,11 @@ impl Window {
         let period = period(query, name)?;
         let start = period.start(at.unwrap_or(now), offset);
         let end = period.next(start, offset);
-        let cells = tiled(query, definition, period, start, end, offset)?;
+        let cells = cells(query, definition, period, start, end, offset)?;
         Ok((Self::Period { period, start, end }, cells))
     }
 
-    /// Whether it is over at `now`: what comes still can only come late.
+    /// Whether it has ended at `now`: any further event would be a late one.
     pub(crate) fn is_closed(self, now: Time) -> bool {
         match self {
             Self::All => false,
@@ -181,19 +178,16 @@ impl Window {
     }
 }
 
-/// The period of this name.
+/// The period called `name`.
 pub(crate) fn period(query: &Query, name: &str) -> Result<Period, Problem> {
     Period::from_name(name).ok_or_else(|| {
-        let known: Vec<_> = Period::EVERY.iter().map(|period| period.name()).collect();
-        query.wrong(
-            GRANULARITY,
-            format!("\"{name}\" is none of {}", known.join(", ")),
-        )
+        let names = Period::EVERY.map(Period::name).join(", ");
+        query.invalid(GRANULARITY, format!("\"{name}\" is none of {names}"))
     })
 }
 
-/// The cells that a stretch adds up from.
-pub(crate) fn tiled(
+/// The cells that the window from `start` to `end` adds up from.
+pub(crate) fn cells(
     query: &Query,
     definition: &CounterDefinition,
     period: Period,
@@ -207,10 +201,10 @@ pub(crate) fn tiled(
         let kept = kept(definition);
         if offset.is_utc() || tiling::cover(at_utc, next, &definition.granularities).is_none() {
             let detail = format!("{kept}, and no {} can be added up from that", period.name());
-            query.wrong(GRANULARITY, detail)
+            query.invalid(GRANULARITY, detail)
         } else {
             let detail = format!("{kept} at UTC: for another offset hours would have to be kept");
-            query.wrong(UTC_OFFSET, detail)
+            query.invalid(UTC_OFFSET, detail)
         }
     })
 }

@@ -1,4 +1,4 @@
-//! What goes wrong, told as RFC 9457 says: each with the parameter at fault, if it is one, and a request that works.
+//! Problem details (RFC 9457): each names the invalid parameter, if there is one, and shows a request that works.
 
 use std::time::Duration;
 
@@ -11,156 +11,157 @@ use stitch_common::ports::StoreError;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// What kind of problem it is. Its address, `/problems/<name>`, explains it.
+/// The type of a problem. `/problems/<name>` explains it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     UnknownCounter,
-    WrongParameter,
+    InvalidParameter,
     MissingParameter,
     UnknownParameter,
-    TooMuch,
-    WrongBody,
-    NoSuchPage,
-    WrongMethod,
-    NotLetIn,
+    PayloadTooLarge,
+    InvalidBody,
+    NotFound,
+    MethodNotAllowed,
+    Unauthorized,
     Overload,
-    StoreAway,
-    StoreRefuses,
-    NamespaceAway,
+    StoreUnavailable,
+    StoreError,
+    NamespaceUnavailable,
 }
 
 impl Kind {
     pub(crate) const EVERY: [Self; 13] = [
         Self::UnknownCounter,
-        Self::WrongParameter,
+        Self::InvalidParameter,
         Self::MissingParameter,
         Self::UnknownParameter,
-        Self::TooMuch,
-        Self::WrongBody,
-        Self::NoSuchPage,
-        Self::WrongMethod,
-        Self::NotLetIn,
+        Self::PayloadTooLarge,
+        Self::InvalidBody,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Unauthorized,
         Self::Overload,
-        Self::StoreAway,
-        Self::StoreRefuses,
-        Self::NamespaceAway,
+        Self::StoreUnavailable,
+        Self::StoreError,
+        Self::NamespaceUnavailable,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::UnknownCounter => "unknown-counter",
-            Self::WrongParameter => "invalid-parameter",
+            Self::InvalidParameter => "invalid-parameter",
             Self::MissingParameter => "missing-parameter",
             Self::UnknownParameter => "unknown-parameter",
-            Self::TooMuch => "payload-too-large",
-            Self::WrongBody => "invalid-body",
-            Self::NoSuchPage => "not-found",
-            Self::WrongMethod => "method-not-allowed",
-            Self::NotLetIn => "unauthorized",
+            Self::PayloadTooLarge => "payload-too-large",
+            Self::InvalidBody => "invalid-body",
+            Self::NotFound => "not-found",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::Unauthorized => "unauthorized",
             Self::Overload => "overload",
-            Self::StoreAway => "store-unavailable",
-            Self::StoreRefuses => "store-error",
-            Self::NamespaceAway => "namespace-unavailable",
+            Self::StoreUnavailable => "store-unavailable",
+            Self::StoreError => "store-error",
+            Self::NamespaceUnavailable => "namespace-unavailable",
         }
     }
 
     const fn status(self) -> StatusCode {
         match self {
-            Self::WrongParameter
+            Self::InvalidParameter
             | Self::MissingParameter
             | Self::UnknownParameter
-            | Self::WrongBody => StatusCode::BAD_REQUEST,
-            Self::UnknownCounter | Self::NoSuchPage => StatusCode::NOT_FOUND,
-            Self::TooMuch => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotLetIn => StatusCode::UNAUTHORIZED,
-            Self::Overload | Self::StoreAway | Self::NamespaceAway => {
+            | Self::InvalidBody => StatusCode::BAD_REQUEST,
+            Self::UnknownCounter | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Overload | Self::StoreUnavailable | Self::NamespaceUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::StoreRefuses => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::StoreError => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     const fn title(self) -> &'static str {
         match self {
-            Self::UnknownCounter => "There is no such counter",
-            Self::WrongParameter => "A parameter cannot be used",
-            Self::MissingParameter => "A parameter is missing",
-            Self::UnknownParameter => "There is no such parameter here",
-            Self::TooMuch => "The body is too large",
-            Self::WrongBody => "The body cannot be used",
-            Self::NoSuchPage => "There is nothing at this address",
-            Self::WrongMethod => "This address does not take this method",
-            Self::NotLetIn => "This server wants a token",
-            Self::Overload => "Too many requests are being answered",
-            Self::StoreAway => "Cassandra did not answer in time",
-            Self::StoreRefuses => "Cassandra refused the read",
-            Self::NamespaceAway => "The namespace cannot be read in ZooKeeper",
+            Self::UnknownCounter => "Unknown counter",
+            Self::InvalidParameter => "Invalid parameter",
+            Self::MissingParameter => "Missing parameter",
+            Self::UnknownParameter => "Unknown parameter",
+            Self::PayloadTooLarge => "Payload too large",
+            Self::InvalidBody => "Invalid body",
+            Self::NotFound => "Not found",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::Unauthorized => "Missing or unknown bearer token",
+            Self::Overload => "Too many requests in flight",
+            Self::StoreUnavailable => "Cassandra did not answer in time",
+            Self::StoreError => "Cassandra refused the read",
+            Self::NamespaceUnavailable => "The namespace cannot be read from ZooKeeper",
         }
     }
 
     const fn explanation(self) -> &'static str {
         match self {
-            Self::UnknownCounter => "The counters of this server are listed at /v1/counters.",
-            Self::WrongParameter => {
+            Self::UnknownCounter => "/v1/counters lists the counters of this server.",
+            Self::InvalidParameter => {
                 "`parameter` names it, `detail` says what is wrong with it, `example` is a request that works."
             }
-            Self::MissingParameter => "`parameter` names it, `example` is a request that has it.",
+            Self::MissingParameter => "`parameter` names it, `example` is a request with it.",
             Self::UnknownParameter => {
-                "It would have had no effect, and what was meant by it would go unnoticed. /openapi.json has them all."
+                "`parameter` names it. It is not ignored, because a misspelt parameter would go unnoticed. /openapi.json lists \
+                 the parameters of every address."
             }
-            Self::TooMuch => {
-                "Ask in parts, or see whether it was sent in full. `detail` says how much a body may hold."
+            Self::PayloadTooLarge => {
+                "Split the request, or see whether the body was sent in full. `detail` says how large a body may be."
             }
-            Self::WrongBody => "It is a JSON object: {\"keys\": [\"abc\"]}.",
-            Self::NoSuchPage => "/openapi.json has every address.",
-            Self::WrongMethod => "The header Allow has those that it takes.",
-            Self::NotLetIn => {
+            Self::InvalidBody => {
+                "A body is a JSON object: {\"keys\": [\"abc\"]}. `detail` says what is wrong with it."
+            }
+            Self::NotFound => "/openapi.json lists every address.",
+            Self::MethodNotAllowed => "The header Allow lists the methods of this address.",
+            Self::Unauthorized => {
                 "Send the header `Authorization: Bearer …` with one of the tokens in [api] tokens."
             }
             Self::Overload => {
-                "It was refused before anything was read, so that the others are answered in time. Ask again after the \
+                "The request was refused before anything was read, so that others are answered in time. Retry after the \
                  seconds in Retry-After."
             }
-            Self::StoreAway => {
-                "Too few of its nodes answered in the time that one request has. Ask again after the seconds in \
-                 Retry-After."
+            Self::StoreUnavailable => {
+                "Too few replicas answered within the time of one request. Retry after the seconds in Retry-After."
             }
-            Self::StoreRefuses => {
-                "The operator has to see to it: `stitch-api check` looks at each node."
-            }
-            Self::NamespaceAway => {
-                "`detail` says why, and the way out. Counts are served without it. Ask again after the seconds in \
-                 Retry-After."
+            Self::StoreError => "An operator must act: `stitch-api check` examines each node.",
+            Self::NamespaceUnavailable => {
+                "`detail` says why, and what helps. Counts are served without it. Retry after the seconds in Retry-After."
             }
         }
     }
 
-    /// What its address shows.
+    /// The text at its address.
     pub(crate) fn page(self) -> String {
         let (name, status, title) = (self.name(), self.status().as_u16(), self.title());
         format!("{name}\n{status} {title}\n\n{}\n", self.explanation())
     }
 
-    /// Seconds after which it may be gone.
+    /// When to retry, if the problem may pass.
     const fn retry_after(self) -> Option<Duration> {
         match self {
-            Self::Overload | Self::StoreAway | Self::NamespaceAway => Some(Duration::from_secs(1)),
+            Self::Overload | Self::StoreUnavailable | Self::NamespaceUnavailable => {
+                Some(Duration::from_secs(1))
+            }
             Self::UnknownCounter
-            | Self::WrongParameter
+            | Self::InvalidParameter
             | Self::MissingParameter
             | Self::UnknownParameter
-            | Self::TooMuch
-            | Self::WrongBody
-            | Self::NoSuchPage
-            | Self::WrongMethod
-            | Self::NotLetIn
-            | Self::StoreRefuses => None,
+            | Self::PayloadTooLarge
+            | Self::InvalidBody
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::Unauthorized
+            | Self::StoreError => None,
         }
     }
 }
 
-/// A problem as it is sent.
+/// A problem as a client receives it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Problem {
     #[serde(skip)]
@@ -189,20 +190,20 @@ impl Problem {
         }
     }
 
-    /// The same, with the parameter that is at fault.
+    /// Names the invalid parameter.
     pub(crate) fn about(mut self, parameter: &str) -> Self {
         self.parameter = Some(parameter.to_owned());
         self
     }
 
-    /// As it is sent.
+    /// The JSON body.
     pub(crate) fn body(&self) -> Bytes {
         serde_json::to_vec(self)
             .expect("plain data serialises")
             .into()
     }
 
-    /// The same, with a request that works.
+    /// Adds the address of a request that works.
     pub(crate) fn with_example(mut self, example: &str) -> Self {
         self.example = Some(example.to_owned());
         self
@@ -211,15 +212,15 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        // What the driver says names hosts and ports: that is for the log.
+        // The driver's messages name hosts and ports: these are for the log, not for clients.
         match error {
-            StoreError::Unavailable(why) => {
-                tracing::debug!(why, "cassandra did not answer a read");
-                Self::new(Kind::StoreAway, "too few of its nodes answered in time")
+            StoreError::Unavailable(error) => {
+                tracing::debug!(error, "cassandra did not answer a read");
+                Self::new(Kind::StoreUnavailable, "too few replicas answered in time")
             }
-            StoreError::Refused(why) => {
-                tracing::error!(why, "cassandra refuses reads");
-                Self::new(Kind::StoreRefuses, "its answer is in this server's log")
+            StoreError::Refused(error) => {
+                tracing::error!(error, "cassandra refuses reads");
+                Self::new(Kind::StoreError, "the reason is in this server's log")
             }
         }
     }
@@ -231,10 +232,10 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(pause) = self.kind.retry_after() {
-            headers.insert(RETRY_AFTER, HeaderValue::from(pause.as_secs()));
+        if let Some(after) = self.kind.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));
         }
-        if self.kind == Kind::NotLetIn {
+        if self.kind == Kind::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response

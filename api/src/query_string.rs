@@ -1,11 +1,11 @@
-//! The part of an address behind `?`, taken strictly: what is unknown, given twice or not UTF-8 is a problem and not
-//! passed over, because whoever wrote it would not notice.
+//! Strict query-string parsing: a parameter that is unknown, repeated or not UTF-8 is a problem. If it were ignored, the
+//! client would not notice.
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::problem::{Kind, Problem};
 
-/// Parameters, and a request with the same address that works.
+/// The parameters of a request, and the address of one that works.
 #[derive(Clone, Debug)]
 pub(crate) struct Query {
     pairs: Vec<(String, String)>,
@@ -13,10 +13,10 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// Reads `raw`, of which each of `known` may stand once and `repeated` often.
+    /// Parses `raw`. Each of `allowed` may occur once, and `repeated` any number of times.
     pub(crate) fn parse(
         raw: Option<&str>,
-        known: &[&str],
+        allowed: &[&str],
         repeated: Option<&str>,
         example: String,
     ) -> Result<Self, Problem> {
@@ -29,25 +29,27 @@ impl Query {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let (Some(name), Some(value)) = (decoded(name), decoded(value)) else {
                 let detail = format!("\"{part}\" is not percent-encoded UTF-8");
-                return Err(Problem::new(Kind::WrongParameter, detail)
+                return Err(Problem::new(Kind::InvalidParameter, detail)
                     .about(name)
                     .with_example(&example));
             };
             let repeats = repeated == Some(name.as_str());
-            if !repeats && !known.contains(&name.as_str()) {
-                let known: Vec<_> = known.iter().copied().chain(repeated).collect();
-                let detail = match known.as_slice() {
+            if !repeats && !allowed.contains(&name.as_str()) {
+                let allowed: Vec<_> = allowed.iter().copied().chain(repeated).collect();
+                let detail = match allowed.as_slice() {
                     [] => "this address takes no parameters".to_owned(),
-                    known => format!("this address takes {}", known.join(", ")),
+                    allowed => format!("this address takes {}", allowed.join(", ")),
                 };
                 return Err(Problem::new(Kind::UnknownParameter, detail)
                     .about(&name)
                     .with_example(&example));
             }
             if !repeats && pairs.iter().any(|(other, _)| *other == name) {
-                return Err(Problem::new(Kind::WrongParameter, "it is given twice")
-                    .about(&name)
-                    .with_example(&example));
+                return Err(
+                    Problem::new(Kind::InvalidParameter, "the parameter is given twice")
+                        .about(&name)
+                        .with_example(&example),
+                );
             }
             pairs.push((name, value));
         }
@@ -59,17 +61,17 @@ impl Query {
     }
 
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        let pairs = self.pairs.iter().filter(move |(known, _)| known == name);
+        let pairs = self.pairs.iter().filter(move |(other, _)| other == name);
         pairs.map(|(_, value)| value.as_str())
     }
 
-    /// A request that works.
+    /// The address of a request that works.
     pub(crate) fn example(&self) -> &str {
         &self.example
     }
 
-    pub(crate) fn wrong(&self, name: &str, detail: impl Into<String>) -> Problem {
-        Problem::new(Kind::WrongParameter, detail)
+    pub(crate) fn invalid(&self, name: &str, detail: impl Into<String>) -> Problem {
+        Problem::new(Kind::InvalidParameter, detail)
             .about(name)
             .with_example(&self.example)
     }
@@ -81,14 +83,14 @@ impl Query {
     }
 }
 
-/// As it is meant: `+` is a blank, `%41` is A. `None` if that is not UTF-8.
+/// Decodes `+` to a blank and `%41` to A; `None` if the result is not UTF-8.
 fn decoded(text: &str) -> Option<String> {
     let blanks = text.replace('+', " ");
     let decoded = percent_decode_str(&blanks).decode_utf8().ok()?;
     Some(decoded.into_owned())
 }
 
-/// As a part of an address.
+/// Percent-encodes a part of an address.
 pub(crate) fn encoded(text: &str) -> String {
     const PLAIN: &percent_encoding::AsciiSet = &NON_ALPHANUMERIC
         .remove(b'-')
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_what_was_meant_by_them() {
+    fn values_are_decoded() {
         let query = parse("at=2026-05-01T00%3A00&key=a+b&key=%C3%A4&from=").unwrap();
         assert_eq!(query.get("at"), Some("2026-05-01T00:00"));
         assert_eq!(query.get("from"), Some(""));
@@ -118,16 +120,16 @@ mod tests {
     }
 
     #[test]
-    fn what_would_go_unnoticed_is_a_problem() {
+    fn unknown_repeated_and_malformed_parameters_are_problems() {
         for (raw, kind, words) in [
             ("att=1", Kind::UnknownParameter, "takes at, from, key"),
-            ("at=1&at=2", Kind::WrongParameter, "given twice"),
-            ("key=%ff", Kind::WrongParameter, "UTF-8"),
+            ("at=1&at=2", Kind::InvalidParameter, "given twice"),
+            ("key=%ff", Kind::InvalidParameter, "UTF-8"),
         ] {
             let problem = parse(raw).unwrap_err();
             assert_eq!(problem.kind, kind, "{raw}");
-            let told = serde_json::to_string(&problem).unwrap();
-            assert!(told.contains(words) && told.contains("/works"), "{told}");
+            let text = serde_json::to_string(&problem).unwrap();
+            assert!(text.contains(words) && text.contains("/works"), "{text}");
         }
     }
 }

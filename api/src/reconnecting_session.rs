@@ -1,38 +1,41 @@
-//! A session with ZooKeeper for whoever looks there again and again: opened when it is needed, and again when it is
-//! over. No member: it makes nothing there.
+//! A ZooKeeper session that is opened on first use, and again after it has expired. It joins no membership and creates
+//! no nodes.
 
 use stitch_common::clock::Clock;
 use stitch_common::ports::{Session, SessionState, ZkError, ZooKeeper};
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::path::Paths;
 
-/// A session that there is, or is going to be.
 pub(crate) struct ReconnectingSession<K: ZooKeeper, C> {
-    keeper: K,
+    zookeeper: K,
     clock: C,
     namespace: String,
     open: Option<NamespaceSession<K::Session, C>>,
 }
 
 impl<K: ZooKeeper, C: Clock> ReconnectingSession<K, C> {
-    pub(crate) fn new(keeper: K, clock: C, namespace: &str) -> Self {
+    pub(crate) fn new(zookeeper: K, clock: C, namespace: &str) -> Self {
         Self {
-            keeper,
+            zookeeper,
             clock,
             namespace: namespace.to_owned(),
             open: None,
         }
     }
 
-    /// It, opened anew if it is over. Cancelling it leaves at most a session that nobody uses.
+    /// The open session, or a new one if there is none or it has expired.
+    ///
+    /// # Cancellation
+    /// Leaves at most an unused session, which expires.
     pub(crate) async fn session(&mut self) -> Result<&NamespaceSession<K::Session, C>, ZkError> {
-        let open = self.open.take();
-        let lives =
-            |open: &NamespaceSession<K::Session, C>| open.zookeeper().state() != SessionState::Over;
-        let session = match open.filter(lives) {
+        let open = self
+            .open
+            .take()
+            .filter(|open| open.zookeeper().state() != SessionState::Over);
+        let session = match open {
             Some(session) => session,
             None => NamespaceSession::new(
-                self.keeper.connect().await?,
+                self.zookeeper.connect().await?,
                 self.clock.clone(),
                 Paths::new(&self.namespace),
             ),
@@ -40,8 +43,8 @@ impl<K: ZooKeeper, C: Clock> ReconnectingSession<K, C> {
         Ok(self.open.insert(session))
     }
 
-    /// Gives it up, because it answers nothing.
-    pub(crate) fn give_up(&mut self) {
+    /// Drops the session, because it does not answer.
+    pub(crate) fn discard(&mut self) {
         self.open = None;
     }
 }

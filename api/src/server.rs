@@ -1,6 +1,6 @@
-//! Connections: how many there may be, how long they may be silent, and their end when the server stops.
+//! Accepts connections: limit, idle timeout, graceful shutdown.
 //!
-//! `axum::serve` has no bound for any of these, so connections are served by hyper, on which it stands.
+//! `axum::serve` has none of these, so connections are served by hyper, on which it is built.
 
 mod files;
 pub(crate) mod tls;
@@ -21,7 +21,7 @@ use stitch_common::config::Api;
 use stitch_common::user_error::UserError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -29,17 +29,16 @@ use tower::Service;
 
 use crate::metrics;
 
-/// A client may take so long to send the head of its next request.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// And so long to agree on encryption.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// The head of a request: an address with many keys, and headers.
+/// Idle timeout: the longest wait for the next request head.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Room for a request head: an address with many keys, and headers.
 const HEAD_BYTES_MAX: usize = 128 * 1024;
-/// After the system had no room for a connection.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The pause after the system could not accept a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What answers requests.
-pub(crate) trait Answer:
+/// A service that answers HTTP requests.
+pub(crate) trait HttpService:
     Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
     + Clone
     + Send
@@ -47,7 +46,7 @@ pub(crate) trait Answer:
 {
 }
 
-impl<S> Answer for S where
+impl<S> HttpService for S where
     S: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
         + Clone
         + Send
@@ -55,71 +54,70 @@ impl<S> Answer for S where
 {
 }
 
-/// A bound listener, not serving yet: connections wait in the system's queue.
+/// A bound listener. Until it serves, connections wait in the system's queue.
 #[derive(Debug)]
 pub(crate) struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    connections: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     connections_max: usize,
     stop_timeout: Duration,
 }
 
 impl Server {
-    /// Listens.
     pub(crate) async fn bind(api: &Api) -> Result<Self, UserError> {
-        let taken = |error: io::Error| {
-            let what = format!("api.listen = {}: cannot listen there: {error}", api.listen);
+        let bind_error = |error: io::Error| {
+            let message = format!("api.listen = {}: cannot listen there: {error}", api.listen);
             let help = "choose another address; port 0 lets the system choose a free one";
-            UserError::new(what, help)
+            UserError::new(message, help)
         };
-        let listener = TcpListener::bind(api.listen).await.map_err(taken)?;
+        let listener = TcpListener::bind(api.listen).await.map_err(bind_error)?;
         files::raise_limit(api.connections_max);
         Ok(Self {
-            address: listener.local_addr().map_err(taken)?,
+            address: listener.local_addr().map_err(bind_error)?,
             listener,
-            connections: Arc::new(Semaphore::new(api.connections_max)),
+            permits: Arc::new(Semaphore::new(api.connections_max)),
             connections_max: api.connections_max,
             stop_timeout: api.stop_timeout,
         })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stop` is cancelled, and then until what was begun is answered; returns how many connections had
-    /// to be cut off because that took too long.
+    /// Serves until `stop` is cancelled, then finishes the requests in flight. Returns how many connections had to be cut
+    /// off because their requests took too long.
     ///
     /// # Cancellation
-    /// Every connection is cut off.
-    pub(crate) async fn serve<A: Answer>(
+    /// Cuts off every connection.
+    pub(crate) async fn serve<S: HttpService>(
         self,
-        answers: A,
+        service: S,
         tls: Option<TlsAcceptor>,
         stop: &CancellationToken,
     ) -> usize {
         let mut tasks = JoinSet::new();
-        // All branches are cancel-safe: an accept that is dropped leaves the connection in the queue.
+        // Cancel-safe: an accept that is dropped leaves the connection in the queue.
         while let Some(accepted) = stop.run_until_cancelled(self.accept()).await {
             while tasks.try_join_next().is_some() {}
-            let (stream, place) = match accepted {
+            let (stream, permit) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
             metrics::connections(self.open());
-            let (answers, tls, stop) = (answers.clone(), tls.clone(), stop.clone());
-            let connections = Arc::clone(&self.connections);
-            let most = self.connections_max;
+            let (service, tls, stop) = (service.clone(), tls.clone(), stop.clone());
+            let permits = Arc::clone(&self.permits);
+            let max = self.connections_max;
             tasks.spawn(async move {
-                connection(stream, answers, tls, &stop).await;
-                drop(place);
-                metrics::connections(most - connections.available_permits());
+                connection(stream, service, tls, &stop).await;
+                drop(permit);
+                metrics::connections(max - permits.available_permits());
             });
         }
         drop(self.listener);
@@ -131,53 +129,52 @@ impl Server {
     }
 
     fn open(&self) -> usize {
-        self.connections_max - self.connections.available_permits()
+        self.connections_max - self.permits.available_permits()
     }
 
-    /// The next connection, once there may be one more.
-    async fn accept(&self) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-        let place = Arc::clone(&self.connections).acquire_owned().await;
-        let place = place.map_err(io::Error::other)?;
+    /// Accepts the next connection, once the limit allows one more.
+    async fn accept(&self) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        let permit = permit.map_err(io::Error::other)?;
         let (stream, _) = self.listener.accept().await?;
-        Ok((stream, place))
+        Ok((stream, permit))
     }
 }
 
 async fn connection(
     stream: TcpStream,
-    answers: impl Answer,
+    service: impl HttpService,
     tls: Option<TlsAcceptor>,
     stop: &CancellationToken,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection has gone at once");
+        tracing::debug!(%error, "a connection was closed at once");
         return;
     }
     let Some(tls) = tls else {
-        return requests(stream, answers, stop).await;
+        return requests(stream, service, stop).await;
     };
-    match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
-        Ok(Ok(stream)) => requests(stream, answers, stop).await,
-        Ok(Err(error)) => tracing::debug!(%error, "no agreement on encryption"),
-        Err(_) => tracing::debug!("a client took too long to agree on encryption"),
+    match tokio::time::timeout(TLS_HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => requests(stream, service, stop).await,
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => tracing::debug!("TLS handshake timed out"),
     }
 }
 
-/// Answers the requests of one connection. When `stop` is cancelled, the one that was begun is still answered.
+/// Answers the requests of one connection. When `stop` is cancelled, the request in flight is still answered.
 async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    answers: impl Answer,
+    service: impl HttpService,
     stop: &CancellationToken,
 ) {
-    let service = TowerToHyperService::new(answers);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(SILENCE_MAX)
+        .header_read_timeout(IDLE_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
-        // The connection is polled on where it was.
+        // Cancel-safe: the connection is pinned outside, and is polled on where it was.
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
@@ -185,8 +182,8 @@ async fn requests(
         }
     };
     if let Err(error) = ended {
-        // The client went away, or did not speak HTTP: its own business.
-        tracing::debug!(%error, "a connection has ended");
+        // The client went away, or did not speak HTTP: not an error of this server.
+        tracing::debug!(%error, "a connection ended");
     }
 }
 

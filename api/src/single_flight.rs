@@ -106,17 +106,17 @@ mod tests {
 
     use super::*;
 
-    /// Reads that are counted, and end when they are told to.
+    /// Counts reads, and completes them when they are released.
     struct Source {
         started: AtomicUsize,
         dropped: AtomicUsize,
         released: watch::Sender<bool>,
     }
 
-    /// Counts when a read goes, ended or not.
-    struct Going(Arc<Source>);
+    /// Counts a read that is dropped, completed or not.
+    struct CountsDrop(Arc<Source>);
 
-    impl Drop for Going {
+    impl Drop for CountsDrop {
         fn drop(&mut self) {
             self.0.dropped.fetch_add(1, Ordering::SeqCst);
         }
@@ -135,10 +135,10 @@ mod tests {
             let source = Arc::clone(self);
             async move {
                 let number = source.started.fetch_add(1, Ordering::SeqCst);
-                let going = Going(Arc::clone(&source));
+                let counts_drop = CountsDrop(Arc::clone(&source));
                 let mut released = source.released.subscribe();
                 released.wait_for(|released| *released).await.ok();
-                drop(going);
+                drop(counts_drop);
                 number
             }
             .boxed()
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_who_ask_for_the_same_at_one_moment_cost_one_read() {
+    async fn concurrent_identical_reads_cost_one() {
         let (source, flights) = (Source::new(), SingleFlight::<u8, usize>::default());
         let joined = AtomicUsize::new(0);
         let ask = |key: u8| {
@@ -164,20 +164,20 @@ mod tests {
                 },
             )
         };
-        let asking = join_all((0..100_u8).map(|number| ask(number % 2)));
+        let callers = join_all((0..100_u8).map(|number| ask(number % 2)));
         let release = async {
             source.released.send_replace(true);
         };
-        let (answers, ()) = futures_util::future::join(asking, release).await;
+        let (answers, ()) = futures_util::future::join(callers, release).await;
         assert_eq!(source.counts().0, 2, "one for each of two keys");
         assert_eq!(joined.load(Ordering::SeqCst), 98);
         assert!(answers.iter().all(|answer| *answer < 2));
         assert!(flights.open().is_empty());
-        assert_eq!(ask(0).await, 2, "one that comes later asks anew");
+        assert_eq!(ask(0).await, 2, "a later caller starts a new read");
     }
 
     #[tokio::test]
-    async fn a_read_goes_on_as_long_as_anybody_waits_for_it_and_no_longer() {
+    async fn a_read_ends_with_its_last_waiter() {
         let (source, flights) = (Source::new(), SingleFlight::<u8, usize>::default());
         let mut first = Box::pin(flights.join(1, || source.read(), || {}));
         let mut second = Box::pin(flights.join(1, || source.read(), || {}));
@@ -191,19 +191,19 @@ mod tests {
         drop(second);
         assert_eq!(source.counts(), (1, 0));
         drop(third);
-        assert_eq!(source.counts(), (1, 1), "dropped before it ended");
+        assert_eq!(source.counts(), (1, 1), "dropped before it completed");
         assert!(flights.open().is_empty());
     }
 
     #[tokio::test]
-    async fn what_has_ended_is_not_joined_however_long_somebody_holds_it() {
+    async fn a_completed_read_is_not_joined_even_while_a_caller_holds_it() {
         let (source, flights) = (Source::new(), SingleFlight::<u8, usize>::default());
         let mut slow = Box::pin(flights.join(1, || source.read(), || {}));
         assert!(futures_util::poll!(&mut slow).is_pending());
         let quick = flights.join(1, || source.read(), || {});
         source.released.send_replace(true);
         assert_eq!(quick.await, 0);
-        // The slow one has not looked yet, so the first read is still in its hands.
+        // The slow caller has not been polled since, so it still holds the first read.
         assert_eq!(flights.join(1, || source.read(), || {}).await, 1);
         assert_eq!(slow.await, 0);
         assert!(flights.open().is_empty());

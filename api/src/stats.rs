@@ -1,5 +1,5 @@
-//! The pages that people look at: one key with its timeline, and keys side by side. The numbers stand in what the
-//! server sends; a small script draws the timeline and keeps them up to date. Nothing is loaded from elsewhere.
+//! The statistics pages: one key with its timeline, and keys side by side. The server renders the numbers; a small
+//! script draws the timeline and keeps the numbers up to date. Pages load nothing from other hosts.
 
 use std::sync::Arc;
 
@@ -14,21 +14,20 @@ use stitch_common::definition::CounterDefinition;
 use crate::app::App;
 use crate::calendar::UtcOffset;
 use crate::freshness::Freshness;
-use crate::handlers::path;
+use crate::handlers::path_parameters;
 use crate::handlers::totals::{self, Totals};
-use crate::page::{Loaded, number, page, told};
+use crate::page::{self, Assets, number};
 use crate::params;
 use crate::problem::Problem;
 use crate::query_string::{Query, encoded};
 
-/// What the pages load beside what all do.
-const LOADED: Loaded = Loaded {
+const ASSETS: Assets = Assets {
     styles: &["uplot.min.css"],
     scripts: &["uplot.min.js", "stats.js"],
 };
-/// Keys side by side: as many as there are colours that can be told apart.
+/// Keys side by side: more colours could not be distinguished.
 const KEYS_MAX: usize = 8;
-/// What is shown of each key beside all time.
+/// The periods that are shown besides all time: name, title, title of the previous one.
 const CARDS: [(&str, &str, &str); 3] = [
     ("day", "Today", "Yesterday"),
     ("week", "This week", "Last week"),
@@ -42,80 +41,78 @@ const STEPS: [(Granularity, &str); 4] = [
 ];
 const KEY: &str = "key";
 
-/// One key.
+/// The page of one key.
 pub(crate) async fn key(
     State(app): State<Arc<App>>,
-    parts: Result<Path<(String, String)>, PathRejection>,
+    path: Result<Path<(String, String)>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let example = address(first(&app), Some("abc"));
-    let (name, key) = path(parts, &example)?;
+    let (name, key) = path_parameters(path, &example)?;
     Query::parse(query.as_deref(), &[], None, example.clone())?;
     let definition = params::definition(&app.definitions, &name, &example)?;
     let keys = [key];
-    let shown = Shown::read(&app, definition, &keys, &example).await?;
+    let stats = KeyStats::read(&app, definition, &keys, &example).await?;
     let [key] = &keys;
     let body = html! {
         header {
             p.crumb { a href=(address(&name, None)) { (name) } }
             h1 { (key) }
-            (told(shown.freshness))
+            (page::freshness(stats.freshness))
         }
-        (shown.frame(definition, html! {
+        (stats.frame(definition, html! {
             p.total {
-                strong data-key="0" data-count="total" { (number(shown.totals.first().and_then(|one| one.total))) }
+                strong data-key="0" data-count="total" { (number(stats.totals.first().and_then(|totals| totals.total))) }
                 " " small { (name) " in all" }
             }
-            div.cards { @for card in CARDS { (shown.card(card)) } }
+            div.cards { @for card in CARDS { (stats.card(card)) } }
         }))
     };
-    Ok(page(&format!("{key} · {name}"), LOADED, &body))
+    Ok(page::page(&format!("{key} · {name}"), ASSETS, &body))
 }
 
-/// A counter: the keys that are asked for, side by side.
+/// The page of a counter: the named keys side by side.
 pub(crate) async fn counter(
     State(app): State<Arc<App>>,
-    parts: Result<Path<String>, PathRejection>,
+    path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let example = format!("{}?key=abc&key=def", address(first(&app), None));
-    let name = path(parts, &example)?;
+    let name = path_parameters(path, &example)?;
     let query = Query::parse(query.as_deref(), &[], Some(KEY), example)?;
     let definition = params::definition(&app.definitions, &name, query.example())?;
-    // A form sends its empty field, too.
+    // A form sends its empty field as well.
     let keys: Vec<String> = query
         .all(KEY)
         .filter(|key| !key.is_empty())
         .map(str::to_owned)
         .collect();
     if keys.len() > KEYS_MAX {
-        let detail = format!(
-            "{} keys are asked for, {KEYS_MAX} are shown side by side",
-            keys.len()
-        );
-        return Err(query.wrong(KEY, detail));
+        let count = keys.len();
+        let detail = format!("{count} keys are named, at most {KEYS_MAX} are shown side by side");
+        return Err(query.invalid(KEY, detail));
     }
-    let shown = Shown::read(&app, definition, &keys, query.example()).await?;
+    let stats = KeyStats::read(&app, definition, &keys, query.example()).await?;
     let body = html! {
         header {
             p.crumb { "Keys of" }
             h1 { (name) }
-            @if !keys.is_empty() { (told(shown.freshness)) }
+            @if !keys.is_empty() { (page::freshness(stats.freshness)) }
         }
-        (shown.frame(definition, html! {
+        (stats.frame(definition, html! {
             form.panel method="get" {
                 @for key in &keys { input type="hidden" name=(KEY) value=(key); }
                 label { "Another key" input type="text" name=(KEY) autocomplete="off" required; }
                 button type="submit" { "Show" }
             }
-            @if keys.is_empty() { p { "Name a key to see what is counted of it, and further ones to compare them." } }
-            @else { (shown.side_by_side(&name)) }
+            @if keys.is_empty() { p { "Name a key to see its counts, and further keys to compare them." } }
+            @else { (stats.side_by_side(&name)) }
         }))
     };
-    Ok(page(&name, LOADED, &body))
+    Ok(page::page(&name, ASSETS, &body))
 }
 
-/// A counter that there is.
+/// The name of the first counter, for examples.
 fn first(app: &App) -> &str {
     app.definitions
         .counters
@@ -123,7 +120,7 @@ fn first(app: &App) -> &str {
         .map_or("", |counter| &counter.name.0)
 }
 
-/// The address of a page.
+/// The address of the page of a counter, or of one of its keys.
 fn address(counter: &str, key: Option<&str>) -> String {
     let key = key
         .map(|key| format!("/{}", encoded(key)))
@@ -131,25 +128,24 @@ fn address(counter: &str, key: Option<&str>) -> String {
     format!("/stats/{}{key}", encoded(counter))
 }
 
-/// What is shown of some keys.
-struct Shown<'a> {
+/// The totals and the freshness of the keys of one page.
+struct KeyStats<'a> {
     keys: &'a [String],
     totals: Vec<Totals>,
     freshness: Freshness,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> KeyStats<'a> {
     async fn read(
         app: &App,
         definition: &CounterDefinition,
         keys: &'a [String],
         example: &str,
     ) -> Result<Self, Problem> {
-        let counters: Result<Vec<Counter>, Problem> = keys
+        let counters: Vec<Counter> = keys
             .iter()
             .map(|key| params::counter(definition, key, example))
-            .collect();
-        let counters = counters?;
+            .collect::<Result<_, Problem>>()?;
         let now = app.now();
         let reads = counters.iter().map(|counter| {
             totals::read(app, counter, definition, now.time(), UtcOffset::default())
@@ -157,11 +153,11 @@ impl<'a> Shown<'a> {
         Ok(Self {
             keys,
             totals: try_join_all(reads).await?,
-            freshness: app.board().of_all(&counters, now.moment),
+            freshness: app.freshness().of_all(&counters, now.moment),
         })
     }
 
-    /// The main part: `above` the timeline, and it.
+    /// The main part: `above`, then the timeline.
     fn frame(&self, definition: &CounterDefinition, above: Markup) -> Markup {
         let steps: Vec<_> = STEPS
             .into_iter()
@@ -192,10 +188,10 @@ impl<'a> Shown<'a> {
                         }
                     }
                 }
-                div.chart id="chart" role="slider" tabindex="0" aria-label="Walk along the timeline" aria-valuemin="0"
+                div.chart id="chart" role="slider" tabindex="0" aria-label="Move along the timeline" aria-valuemin="0"
                     aria-valuemax="0" aria-valuenow="0" aria-valuetext="loading" aria-describedby="hint" {}
                 p.point id="point" {}
-                p.hint id="hint" { "Times are " span id="offset" { "UTC" } ". Point at the timeline, or walk along it with the arrow keys." }
+                p.hint id="hint" { "Times are " span id="offset" { "UTC" } ". Point at the timeline, or move along it with the arrow keys." }
                 noscript { p { "The timeline needs JavaScript; the numbers above do not." } }
                 details {
                     summary { "As a table" }
@@ -214,16 +210,20 @@ impl<'a> Shown<'a> {
         }
     }
 
-    /// A period that goes on, beside the one before; nothing if it cannot be added up from what is kept.
-    fn card(&self, (name, title, before): (&str, &str, &str)) -> Markup {
-        let Some(this) = self.totals.first().and_then(|one| one.periods.get(name)) else {
+    /// The present period and the previous one; nothing if the kept granularities do not add up to it.
+    fn card(&self, (name, title, previous): (&str, &str, &str)) -> Markup {
+        let Some(total) = self
+            .totals
+            .first()
+            .and_then(|totals| totals.periods.get(name))
+        else {
             return html! {};
         };
         html! {
             section.card {
                 h2 { (title) }
-                p.number data-key="0" data-count=(name) { (number(Some(this.count))) }
-                p.before { (before) " " span data-key="0" data-count={ (name) "-before" } { (number(Some(this.before.count))) } }
+                p.number data-key="0" data-count=(name) { (number(Some(total.count))) }
+                p.before { (previous) " " span data-key="0" data-count={ (name) "-before" } { (number(Some(total.before.count))) } }
             }
         }
     }
@@ -238,15 +238,15 @@ impl<'a> Shown<'a> {
                         th scope="col" { "All" }
                         @for (_, title, _) in CARDS { th scope="col" { (title) } }
                     } }
-                    tbody { @for (n, (key, one)) in self.keys.iter().zip(&self.totals).enumerate() {
+                    tbody { @for (n, (key, totals)) in self.keys.iter().zip(&self.totals).enumerate() {
                         tr {
                             th scope="row" {
                                 span class={ "swatch series-" (n + 1) } aria-hidden="true" {}
                                 a href=(address(counter, Some(key))) { (key) }
                             }
-                            td data-key=(n) data-count="total" { (number(one.total)) }
+                            td data-key=(n) data-count="total" { (number(totals.total)) }
                             @for (name, _, _) in CARDS {
-                                td data-key=(n) data-count=(name) { (number(one.periods.get(name).map(|this| this.count))) }
+                                td data-key=(n) data-count=(name) { (number(totals.periods.get(name).map(|total| total.count))) }
                             }
                         }
                     } }

@@ -1,5 +1,5 @@
-//! What an operator sees of a namespace. It costs a read for every lock, so it is looked at only while somebody asks,
-//! no more than once a second, and one look is shown to all who ask.
+//! The namespace status for operators. It costs a read for every lock, so it is read only while there are requests for
+//! it, at most once a second, and each snapshot is shared by all of them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,79 +15,81 @@ use tokio::sync::{Notify, watch};
 
 use crate::reconnecting_session::ReconnectingSession;
 
-/// For so long what was seen is shown to whoever asks; then it is looked at anew.
-const SHOWN_FOR: Duration = Duration::from_secs(1);
-/// A look that takes long, because there are many ranges, is shown so many times as long.
-const SHOWN_TIMES: u32 = 2;
-/// How long a look may take, unless requests have less time.
-const LOOK_BOUND: Duration = Duration::from_secs(4);
+/// How long a snapshot is served before it is refreshed.
+const MAX_AGE: Duration = Duration::from_secs(1);
+/// After a slow poll, of a namespace with many ranges, a snapshot is served this many times as long as the poll took.
+const MAX_AGE_FACTOR: u32 = 2;
+/// The longest that a poll may take, unless requests have less time.
+const POLL_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// One look.
+/// The result of one poll.
 #[derive(Debug)]
 pub(crate) struct StatusSnapshot {
     pub(crate) at: DateTime<Utc>,
-    /// What was seen, or why nothing was.
     pub(crate) status: Result<Status, UserError>,
 }
 
-/// Between those who ask and the one who looks.
+/// Holds the latest snapshot, and has it refreshed on request.
 #[derive(Debug)]
 pub(crate) struct StatusCache {
-    asked: Notify,
-    /// None once it is too old to be shown. Whoever waits for a look is a receiver.
-    seen: watch::Sender<Option<Arc<StatusSnapshot>>>,
+    requested: Notify,
+    /// `None` once the snapshot is too old. Requests that wait for one are receivers.
+    snapshot: watch::Sender<Option<Arc<StatusSnapshot>>>,
 }
 
 impl Default for StatusCache {
     fn default() -> Self {
         Self {
-            asked: Notify::new(),
-            seen: watch::Sender::new(None),
+            requested: Notify::new(),
+            snapshot: watch::Sender::new(None),
         }
     }
 }
 
 impl StatusCache {
-    /// What was seen a moment ago, or is seen next. Dropping it leaves nothing behind.
+    /// The latest snapshot, or the next one if that is too old.
+    ///
+    /// # Cancellation
+    /// Leaves nothing behind.
     pub(crate) async fn latest(&self) -> Arc<StatusSnapshot> {
-        let mut seen = self.seen.subscribe();
-        self.asked.notify_one();
-        let found = seen.wait_for(Option::is_some).await;
-        let found = found.ok().and_then(|found| found.clone());
-        found.expect("the sender lives as long as this, and what was waited for is there")
+        let mut receiver = self.snapshot.subscribe();
+        self.requested.notify_one();
+        let snapshot = receiver.wait_for(Option::is_some).await;
+        let snapshot = snapshot.ok().and_then(|snapshot| snapshot.clone());
+        snapshot
+            .expect("the sender lives as long as this, and `wait_for` returns only on a snapshot")
     }
 
-    /// It was seen like this.
-    pub(crate) fn show(&self, at: DateTime<Utc>, status: Result<Status, UserError>) {
-        self.seen
-            .send_replace(Some(Arc::new(StatusSnapshot { at, status })));
+    pub(crate) fn publish(&self, at: DateTime<Utc>, status: Result<Status, UserError>) {
+        let snapshot = StatusSnapshot { at, status };
+        self.snapshot.send_replace(Some(Arc::new(snapshot)));
     }
 
-    /// Looks whenever somebody asks, until it is dropped.
-    pub(crate) async fn keep<C: Clock>(
+    /// Polls whenever a request waits for a snapshot, until it is dropped.
+    pub(crate) async fn run<C: Clock>(
         &self,
         clock: &C,
-        mut look: impl AsyncFnMut() -> Result<Status, UserError>,
+        mut poll: impl AsyncFnMut() -> Result<Status, UserError>,
     ) -> Infallible {
         loop {
-            if self.seen.receiver_count() == 0 {
-                self.asked.notified().await;
+            if self.snapshot.receiver_count() == 0 {
+                self.requested.notified().await;
                 continue;
             }
-            let began = clock.now();
-            let status = look().await;
-            let shown_for = match &status {
-                Ok(_) => SHOWN_FOR.max(clock.now().since(began) * SHOWN_TIMES),
-                Err(_) => SHOWN_FOR,
+            let start = clock.now();
+            let status = poll().await;
+            let max_age = match &status {
+                Ok(_) => MAX_AGE.max(clock.now().since(start) * MAX_AGE_FACTOR),
+                Err(_) => MAX_AGE,
             };
-            self.show(clock.wall(), status);
-            clock.sleep(shown_for).await;
-            self.seen.send_replace(None);
+            self.publish(clock.wall(), status);
+            clock.sleep(max_age).await;
+            self.snapshot.send_replace(None);
         }
     }
 }
 
-/// Looks at the real thing.
+/// Reads the status from ZooKeeper.
 pub(crate) struct StatusPoller<'a, K: ZooKeeper, C> {
     config: &'a Config,
     session: ReconnectingSession<K, C>,
@@ -95,37 +97,40 @@ pub(crate) struct StatusPoller<'a, K: ZooKeeper, C> {
 }
 
 impl<'a, K: ZooKeeper, C: Clock> StatusPoller<'a, K, C> {
-    pub(crate) fn new(config: &'a Config, keeper: K, clock: C) -> Self {
+    pub(crate) fn new(config: &'a Config, zookeeper: K, clock: C) -> Self {
         Self {
             config,
-            session: ReconnectingSession::new(keeper, clock.clone(), &config.namespace),
+            session: ReconnectingSession::new(zookeeper, clock.clone(), &config.namespace),
             clock,
         }
     }
 
-    /// Looks once. Cancelling it leaves nothing behind.
-    pub(crate) async fn look(&mut self) -> Result<Status, UserError> {
-        // Before whoever asked is told that time is up.
-        let bound = LOOK_BOUND.min(self.config.api.request_timeout / 2);
+    /// Polls once.
+    ///
+    /// # Cancellation
+    /// Leaves nothing behind.
+    pub(crate) async fn poll(&mut self) -> Result<Status, UserError> {
+        // Shorter than the request timeout, so that those who wait get this error and not their own timeout.
+        let timeout = POLL_TIMEOUT.min(self.config.api.request_timeout / 2);
         let clock = self.clock.clone();
-        let seen = tokio::select! {
+        let status = tokio::select! {
             biased;
-            // Both are this function's own.
-            seen = self.see() => seen,
-            () = clock.sleep(bound) => {
-                let servers = &self.config.zookeeper.connect;
-                let what = format!("ZooKeeper ({servers}) did not answer within {} ms", bound.as_millis());
+            // Both futures belong to this call alone.
+            status = self.read() => status,
+            () = clock.sleep(timeout) => {
+                let (servers, ms) = (&self.config.zookeeper.connect, timeout.as_millis());
+                let message = format!("ZooKeeper ({servers}) did not answer within {ms} ms");
                 let help = "see whether it is up: `stitch-api check`; counts are served without it";
-                Err(UserError::new(what, help))
+                Err(UserError::new(message, help))
             }
         };
-        if seen.is_err() {
-            self.session.give_up();
+        if status.is_err() {
+            self.session.discard();
         }
-        seen
+        status
     }
 
-    async fn see(&mut self) -> Result<Status, UserError> {
+    async fn read(&mut self) -> Result<Status, UserError> {
         let session = self.session.session().await?;
         Ok(status::collect(session, &self.config.namespace).await?)
     }

@@ -1,4 +1,4 @@
-//! A namespace as it may be seen, for tests.
+//! Status objects for tests.
 
 use chrono::{DateTime, Utc};
 use stitch_app::status::{
@@ -44,7 +44,7 @@ pub(crate) fn marker(range: u16) -> MarkerLine {
     }
 }
 
-/// The one with this session restores.
+/// The member of this session as the one that restores.
 pub(crate) fn restorer(session: i64) -> Holder {
     Holder {
         member: MemberId::of_session(session),
@@ -70,8 +70,8 @@ pub(crate) fn restoration(outcome: RestorationOutcome, verified: usize) -> Resto
     }
 }
 
-/// One processor counts all 64 ranges, and nothing is the matter.
-pub(crate) fn well() -> Status {
+/// A namespace without any trouble: one processor counts all 64 ranges.
+pub(crate) fn healthy() -> Status {
     Status {
         namespace: "plays".to_owned(),
         generation: 1,

@@ -1,4 +1,5 @@
-//! Which cells add up to what was counted in a stretch of time: as few of the kept buckets as tile it exactly.
+//! Tiling: covers a span of time exactly with as few of the kept buckets as possible, whose cells then add up to its
+//! count.
 
 use stitch_cassandra::BucketSpan;
 use stitch_common::cell::{Bucket, CellSlot, EventTime, Granularity};
@@ -7,8 +8,7 @@ use crate::calendar::{Period, Time, UtcOffset};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
-/// Granularities that tile a calendar, with the period that each is at UTC, and the least that it lasts; the longest
-/// first.
+/// The granularities that tile a calendar, longest first: each with its period at UTC and the shortest length of one.
 const TILES: [(Granularity, Period, i64); 4] = [
     (Granularity::Year, Period::Year, 365 * DAY_MS),
     (Granularity::Month, Period::Month, 28 * DAY_MS),
@@ -16,34 +16,34 @@ const TILES: [(Granularity, Period, i64); 4] = [
     (Granularity::Hour, Period::Hour, HOUR_MS),
 ];
 
-/// The cells that tile the time from `start` up to `end`, in its order; `None` if the kept buckets do not fit.
+/// The cells that tile the time from `start` to `end`, in order; `None` if the kept buckets do not fit.
 pub(crate) fn cover(start: Time, end: Time, kept: &[Granularity]) -> Option<Vec<CellSlot>> {
     let mut cells = Vec::new();
     let mut at = start;
     while at < end {
-        let (granularity, behind) = TILES
+        let (granularity, next) = TILES
             .iter()
-            // What lasts too long is passed over before the calendar is asked, which takes longer than all else here.
-            .filter(|(granularity, _, least)| kept.contains(granularity) && at.0 + least <= end.0)
+            // Buckets that are too long are skipped before the calendar is asked, which is the most expensive step.
+            .filter(|(granularity, _, ms)| kept.contains(granularity) && at.0 + ms <= end.0)
             .filter(|(granularity, _, _)| begins(*granularity, at))
             .map(|(granularity, period, _)| (*granularity, period.next(at, UtcOffset::default())))
-            .find(|(_, behind)| *behind <= end)?;
+            .find(|(_, next)| *next <= end)?;
         let bucket = Bucket(at.0);
         cells.push(CellSlot {
             granularity,
             bucket,
         });
-        at = behind;
+        at = next;
     }
     Some(cells)
 }
 
-/// Whether a bucket begins at this moment.
+/// Whether a bucket of this granularity begins at `at`.
 fn begins(granularity: Granularity, at: Time) -> bool {
     EventTime::from_ms(at.0).is_some_and(|time| granularity.bucket(time).0 == at.0)
 }
 
-/// The one cell that counts everything.
+/// The cell of all time.
 pub(crate) const fn all() -> CellSlot {
     CellSlot {
         granularity: Granularity::All,
@@ -51,7 +51,8 @@ pub(crate) const fn all() -> CellSlot {
     }
 }
 
-/// Puts cells together that are read faster in one piece, with some in between that nobody asked for.
+/// Merges neighbouring cells into spans: one read of a span is faster than several, even if it reads cells in between
+/// that were not asked for.
 pub(crate) fn spans(mut cells: Vec<CellSlot>) -> Vec<BucketSpan> {
     cells.sort_unstable();
     cells.dedup();
@@ -78,8 +79,7 @@ pub(crate) fn spans(mut cells: Vec<CellSlot>) -> Vec<BucketSpan> {
     spans
 }
 
-/// From one bucket to the next one that is read together with it: reading a few dozen rows more costs less than another
-/// request.
+/// The longest gap between two buckets of one span: reading a few dozen more rows costs less than another request.
 const fn gap_ms(granularity: Granularity) -> i64 {
     match granularity {
         Granularity::All => 0,
@@ -109,7 +109,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_covered_is_tiled_without_a_gap_and_without_an_overlap(
+        fn a_cover_has_no_gap_and_no_overlap(
             hours in -10_000_i64..900_000, length in 0_i64..60_000, kept in 1_usize..16,
         ) {
             let kept: Vec<_> = TILES.iter().enumerate()
@@ -130,7 +130,7 @@ mod tests {
         }
 
         #[test]
-        fn every_cell_is_in_a_span(hours in proptest::collection::vec(0_i64..5000, 0..60)) {
+        fn every_cell_is_in_exactly_one_span(hours in proptest::collection::vec(0_i64..5000, 0..60)) {
             let cells: Vec<_> = hours.iter().map(|hour| CellSlot {
                 granularity: if hour % 24 == 0 { Granularity::Day } else { Granularity::Hour },
                 bucket: Bucket(hour * HOUR_MS),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_month_elsewhere_is_days_and_the_hours_at_its_ends() {
+    fn a_month_at_another_offset_is_days_and_the_hours_at_its_ends() {
         let start = moment("2026-05-01T00:00:00+02:00");
         let end = moment("2026-06-01T00:00:00+02:00");
         let cells = cover(start, end, &Granularity::EVERY).unwrap();
@@ -153,11 +153,11 @@ mod tests {
             .iter()
             .filter(|cell| cell.granularity == Granularity::Hour);
         assert_eq!((hours.count(), cells.len()), (24, 54));
-        assert_eq!(spans(cells).len(), 3, "hours before, days, hours behind");
+        assert_eq!(spans(cells).len(), 3, "hours before, days, hours after");
     }
 
     #[test]
-    fn what_is_kept_by_the_month_is_one_cell() {
+    fn a_month_that_is_kept_is_one_cell() {
         let (start, end) = (moment("2026-05-01"), moment("2026-06-01"));
         let cells = cover(start, end, &Granularity::EVERY).unwrap();
         assert_eq!(names(&cells), ["month 2026-05-01T00:00:00Z"]);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_elsewhere_does_not_fit_days_alone() {
+    fn a_day_at_another_offset_does_not_fit_days_alone() {
         let start = moment("2026-05-01T00:00:00+02:00");
         assert_eq!(
             cover(start, moment("2026-05-02T00:00:00+02:00"), &DAYS),

@@ -1,11 +1,11 @@
-//! The addresses, and what every request goes through: who may ask, how many at once, for how long, in which encoding.
+//! Routes, and the layers that every request passes: load shedding, CORS, authorization, timeout, compression.
 
-pub(crate) mod caching;
-pub(crate) mod load_shed;
+mod load_shed;
 mod auth;
 mod pages;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER};
@@ -20,48 +20,47 @@ use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, Any, Cors, CorsLayer};
 
 use crate::app::App;
+use crate::caching;
 use crate::handlers::{count, counts, overview, series, totals};
 use crate::metrics::Requests;
 use crate::{operator, stats};
-use auth::Guarded;
+use auth::RouteGuard;
 use load_shed::LoadShed;
 
-/// Everything that this server answers, behind what comes before it.
-pub(crate) type Answers =
+/// Every route of this server behind its layers.
+pub(crate) type WebService =
     MapResponse<Either<Cors<LoadShed<Router>>, LoadShed<Router>>, fn(Response) -> Response>;
 
-/// Everything that this server answers.
-pub(crate) fn answers(app: &Arc<App>) -> Answers {
-    let gate = LoadShed::new(router(app), Arc::clone(&app.admission));
-    // Before the gate, because a browser shows a page even a refusal only if it may read from there.
-    let gate = match cors(&app.limits) {
-        Some(cors) => Either::Left(cors.layer(gate)),
-        None => Either::Right(gate),
+pub(crate) fn service(app: &Arc<App>) -> WebService {
+    let load_shed = LoadShed::new(router(app), Arc::clone(&app.admission));
+    // Outside of load shedding, because a browser shows a page even a refusal only if CORS allows that page to read it.
+    let service = match cors(&app.limits) {
+        Some(cors) => Either::Left(cors.layer(load_shed)),
+        None => Either::Right(load_shed),
     };
-    MapResponse::new(gate, pages::with_safety_headers)
+    MapResponse::new(service, pages::with_security_headers)
 }
 
-/// The addresses.
 fn router(app: &Arc<App>) -> Router {
     let mut router = Router::new();
-    for (address, operation, answers) in counted() {
-        let guarded = Guarded {
+    for (address, operation, handlers) in count_routes() {
+        let guard = RouteGuard {
             app: Arc::clone(app),
-            measured: Arc::new(Requests::new(operation)),
+            requests: Arc::new(Requests::new(operation)),
         };
-        let answers = answers.route_layer(from_fn_with_state(guarded, auth::pass));
-        router = router.route(address, answers);
+        let handlers = handlers.route_layer(from_fn_with_state(guard, auth::guard));
+        router = router.route(address, handlers);
     }
     router
         .merge(pages::router())
-        .fallback(pages::no_such_page)
-        .method_not_allowed_fallback(pages::wrong_method)
+        .fallback(pages::not_found)
+        .method_not_allowed_fallback(pages::method_not_allowed)
         .with_state(Arc::clone(app))
         .layer(CompressionLayer::new())
 }
 
-/// The addresses that are answered from counts, and what they are called in metrics.
-fn counted() -> [(&'static str, &'static str, MethodRouter<Arc<App>>); 10] {
+/// The routes that are answered from counts or from ZooKeeper: address, operation in the metrics, handlers.
+fn count_routes() -> [(&'static str, &'static str, MethodRouter<Arc<App>>); 10] {
     [
         ("/v1/counters", "counters", get(overview::counters)),
         ("/v1/freshness", "freshness", get(overview::freshness)),
@@ -87,14 +86,14 @@ fn counted() -> [(&'static str, &'static str, MethodRouter<Arc<App>>); 10] {
         ),
         ("/stats/{counter}", "page", get(stats::counter)),
         ("/stats/{counter}/{key}", "page", get(stats::key)),
-        (operator::PAGE, "page", get(operator::shown)),
-        (operator::OBJECT, "status", get(operator::object)),
+        (operator::PAGE, "page", get(operator::page)),
+        (operator::STATUS, "status", get(operator::status)),
     ]
 }
 
-/// Which pages of other hosts a browser lets read; none, if none are named.
+/// Which other origins may read from within a browser; `None` if none is configured.
 fn cors(limits: &Api) -> Option<CorsLayer> {
-    const KEPT_FOR: std::time::Duration = std::time::Duration::from_secs(3600);
+    const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3600);
     let origins = &limits.cors_origins;
     if origins.is_empty() {
         return None;
@@ -114,7 +113,7 @@ fn cors(limits: &Api) -> Option<CorsLayer> {
             .allow_methods([Method::GET, Method::HEAD, Method::POST])
             .allow_headers([AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH])
             .expose_headers(exposed)
-            .max_age(KEPT_FOR),
+            .max_age(PREFLIGHT_MAX_AGE),
     )
 }
 

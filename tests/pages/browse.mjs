@@ -1,5 +1,5 @@
-// The pages in a real Chromium: clicks, keys, a phone, the dark, numbers that move, what a screen reader is told.
-// Usage: node browse.mjs ADDRESS FOLDER; ends with 0 if everything is as it should be. Screenshots go into FOLDER.
+// The pages in a real Chromium: mouse, keyboard, phone, dark mode, live numbers, accessibility.
+// Usage: node browse.mjs ADDRESS FOLDER; exits with 0 if every check passes. Screenshots go into FOLDER.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -21,7 +21,7 @@ const browser = await chromium.launch({
   args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
 });
 
-/** A page of its own that notes everything that must not happen. */
+/** Opens a page that records its faults: errors, failed responses, requests to other hosts. */
 async function open(url, options, ready = "#rows tr") {
   const context = await browser.newContext({ timezoneId: "Europe/Berlin", locale: "en-GB", ...options });
   const page = await context.newPage();
@@ -32,7 +32,7 @@ async function open(url, options, ready = "#rows tr") {
   });
   page.on("pageerror", (error) => page.faults.push(`script: ${error}`));
   page.on("request", (request) => {
-    if (new URL(request.url()).origin !== origin) page.faults.push(`elsewhere: ${request.url()}`);
+    if (new URL(request.url()).origin !== origin) page.faults.push(`other host: ${request.url()}`);
   });
   page.on("response", async (response) => {
     if (response.status() >= 400) page.faults.push(`${response.status()}: ${response.url()}`);
@@ -45,35 +45,35 @@ async function open(url, options, ready = "#rows tr") {
 }
 
 async function close(page, name) {
-  await look(page, name);
+  await inspect(page, name);
   await page.context().close();
   console.log(`ok  ${name}`);
 }
 
-async function look(page, name) {
-  // Evaluated by the debugger: the page's policy lets no script in but its own.
+async function inspect(page, name) {
+  // Evaluated by the debugger: the page's policy allows no scripts but its own.
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => globalThis.axe.run(document));
-  const told = violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html).join(" ")}`);
-  assert.deepEqual(told, [], `${name}: what axe says`);
-  assert.deepEqual(page.faults, [], `${name}: what must not happen`);
+  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`);
+  assert.deepEqual(found, [], `${name}: violations found by axe`);
+  assert.deepEqual(page.faults, [], `${name}: faults`);
   await page.screenshot({ path: path.join(folder, `${name}.png`), fullPage: true });
 }
 
 const text = (page, selector) => page.locator(selector).first().innerText();
 const count = async (page, selector) => Number((await text(page, selector)).replaceAll(",", ""));
 
-/** Until the timeline shows steps of this length: its heading changes with its rows. */
-const shows = (page, name) =>
+/** Waits until the timeline shows steps of this length: its heading changes with its rows. */
+const untilStep = (page, name) =>
   page.waitForFunction((name) => document.getElementById("step-name").textContent === name, name);
 
-async function desk() {
+async function desktop() {
   const page = await open(KEY, { ...DESK, colorScheme: "light" });
   const steps = { Hour: 48, Day: 30, Month: 24, Year: 10 };
   for (const [step, rows] of Object.entries(steps)) {
     const button = page.locator(`[data-step=${step.toLowerCase()}]`);
     await button.click();
-    await shows(page, step);
+    await untilStep(page, step);
     assert.equal(await button.getAttribute("aria-pressed"), "true");
     assert.equal(await page.locator('[aria-pressed="true"]').count(), 1);
     const shown = await page.locator("#rows tr").count();
@@ -81,8 +81,8 @@ async function desk() {
   }
   await page.locator("summary").click();
   await page.locator("[data-step=month]").click();
-  await shows(page, "Month");
-  // By pointing.
+  await untilStep(page, "Month");
+  // With the mouse.
   const box = await page.locator("#chart .u-over").boundingBox();
   await page.mouse.move(box.x + box.width * 0.25, box.y + box.height / 2);
   const pointed = await text(page, "#point");
@@ -93,7 +93,7 @@ async function desk() {
   await close(page, "desk-light");
 }
 
-async function keys() {
+async function keyboard() {
   const page = await open(KEY, { ...DESK, colorScheme: "dark" });
   const focused = () => page.evaluate(() => document.activeElement.id);
   for (let tabs = 0; (await focused()) !== "chart"; tabs += 1) {
@@ -113,30 +113,30 @@ async function keys() {
   await page.keyboard.press("Home");
   assert.equal(await page.locator("#chart").getAttribute("aria-valuenow"), "0");
   assert.equal(await text(page, "#point"), await spoken());
-  // A step is chosen without a mouse, too.
+  // A step can be chosen without a mouse as well.
   await page.locator("[data-step=hour]").focus();
   await page.keyboard.press("Enter");
-  await shows(page, "Hour");
-  await dark(page);
+  await untilStep(page, "Hour");
+  await isDark(page);
   await close(page, "desk-dark");
 }
 
-async function dark(page) {
+async function isDark(page) {
   const [red, green, blue] = await page.evaluate(() =>
     getComputedStyle(document.body).backgroundColor.match(/\d+/g).map(Number));
   assert.ok(red + green + blue < 150, "the page is dark");
 }
 
-async function narrow(page) {
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-  assert.ok(wide <= 0, `${wide} pixels too wide`);
+async function fits(page) {
+  const excess = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  assert.ok(excess <= 0, `${excess} pixels too wide`);
 }
 
 async function phone() {
   const page = await open(KEY, { ...PHONE, colorScheme: "light" });
-  await narrow(page);
+  await fits(page);
   await page.locator("[data-step=year]").tap();
-  await shows(page, "Year");
+  await untilStep(page, "Year");
   await close(page, "phone");
 }
 
@@ -163,13 +163,13 @@ async function sideBySide() {
 
 const MAP = "#operator .map li";
 const ranges = (page, kind) => page.locator(`.legend .${kind}`).getAttribute("data-ranges").then(Number);
-const until = (page, kind, number) =>
+const untilRanges = (page, kind, number) =>
   page.waitForFunction(
     ([kind, number]) => document.querySelector(`.legend .${kind}`).dataset.ranges === String(number),
     [kind, number], { timeout: 30_000 });
 
-/** Whoever started this script does what it says here, so that the page has something to show. */
-const ask = (what) => console.log(`please ${what}`);
+/** Has the test that started this script do something for the page to show. */
+const ask = (action) => console.log(`please ${action}`);
 
 async function operator() {
   const page = await open(`${origin}/operator`, { ...DESK, colorScheme: "light" }, MAP);
@@ -181,10 +181,10 @@ async function operator() {
     assert.match(words, new RegExp(`^${index} [a-z ]+$`));
     assert.ok(sign !== "none" && sign.length > 2, `${words} has the sign ${sign}`);
   }
-  const kinds = ["counting", "idle", "lagging", "unproved", "locked", "restoring", "unknown"];
+  const kinds = ["counting", "idle", "lagging", "unverified", "locked", "restoring", "unknown"];
   const numbers = await Promise.all(kinds.map((kind) => ranges(page, kind)));
   assert.equal(numbers.reduce((sum, number) => sum + number), 16, `${numbers}`);
-  // Without a mouse: to the map, and on; what is shown anew meanwhile takes neither focus nor place away.
+  // The map can be reached by the keyboard; refreshing the page keeps focus and scroll position.
   const focused = () => page.evaluate(() => document.activeElement.className);
   for (let tabs = 0; (await focused()) !== "field"; tabs += 1) {
     assert.ok(tabs < 20, "the map cannot be reached by the tab key");
@@ -197,36 +197,37 @@ async function operator() {
   const scrolled = await page.evaluate(() => globalThis.scrollY);
   assert.ok(scrolled > 0, "the page is long enough to be scrolled");
   ask("lock a range");
-  await until(page, "locked", 1);
+  await untilRanges(page, "locked", 1);
   assert.equal(await page.locator(`${MAP}.locked`).count(), 1);
   const range = await page.locator(`${MAP}.locked`).evaluate((one) => one.firstChild.data);
   assert.match(await text(page, "[aria-label='Exclusive locks'] tbody"), new RegExp(`^${range}\\s`));
-  await look(page, "operator-locked");
-  ask("give it back");
-  await until(page, "locked", 0);
-  const still = () => page.evaluate(() => document.activeElement === globalThis.kept && globalThis.kept.isConnected);
-  assert.ok(await still(), "the focus is where it was");
+  await inspect(page, "operator-locked");
+  ask("release it");
+  await untilRanges(page, "locked", 0);
+  const keepsFocus = () => page.evaluate(() => document.activeElement === globalThis.kept && globalThis.kept.isConnected);
+  assert.ok(await keepsFocus(), "the focus is kept");
   assert.equal(await page.evaluate(() => globalThis.scrollY), scrolled);
   await close(page, "operator");
 }
 
-async function operatorElsewhere() {
-  const desk = await open(`${origin}/operator`, { ...DESK, colorScheme: "dark" }, MAP);
-  await dark(desk);
-  await close(desk, "operator-dark");
-  const hand = await open(`${origin}/operator`, { ...PHONE, colorScheme: "light" }, MAP);
-  await narrow(hand);
+async function operatorDarkAndPhone() {
+  const desktop = await open(`${origin}/operator`, { ...DESK, colorScheme: "dark" }, MAP);
+  await isDark(desktop);
+  await close(desktop, "operator-dark");
+  const phone = await open(`${origin}/operator`, { ...PHONE, colorScheme: "light" }, MAP);
+  await fits(phone);
   // Offsets rise while events flow.
   const offset = "[aria-label=Partitions] td";
-  const before = await text(hand, offset);
-  await hand.waitForFunction(
-    ([place, before]) => document.querySelector(place).innerText !== before, [offset, before], { timeout: 30_000 });
-  await close(hand, "operator-phone");
+  const before = await text(phone, offset);
+  await phone.waitForFunction(
+    ([selector, before]) => document.querySelector(selector).innerText !== before, [offset, before], { timeout: 30_000 });
+  await close(phone, "operator-phone");
 }
 
 try {
-  for (const part of [desk, keys, phone, live, sideBySide, operator, operatorElsewhere]) await part();
+  const parts = [desktop, keyboard, phone, live, sideBySide, operator, operatorDarkAndPhone];
+  for (const part of parts) await part();
 } finally {
   await browser.close();
 }
-console.log("all pages are as they should be");
+console.log("all pages passed");

@@ -124,7 +124,7 @@ async fn the_operators_page_shows_the_locks_of_a_restoration_while_they_are_held
     };
     let page = timeout(BOUND, map).await??;
     ensure!(
-        page.contains("A restoration runs") && page.contains("of 16 ranges are done"),
+        page.contains("A restoration is running") && page.contains("of 16 ranges are done"),
         "{page}"
     );
     let finished = run.finish(BOUND).await?;
@@ -150,7 +150,7 @@ async fn the_operators_page_reports_an_unreachable_zookeeper_with_help() -> Resu
     let (api, address) = api(&namespace, &[nowhere]).await?;
     let (status, page) = get(&address, PAGE).await?;
     ensure!(
-        status == 503 && page.contains("127.0.0.1:1") && page.contains("Way out: "),
+        status == 503 && page.contains("127.0.0.1:1") && page.contains("Help: "),
         "{status} {page}"
     );
     let (status, problem) = get(&address, OBJECT).await?;

@@ -22,7 +22,7 @@ fn an_offset_is_whole_hours() {
     }
     assert_eq!(
         UtcOffset::parse("+05:30"),
-        Err(UtcOffsetError::NoWholeHours)
+        Err(UtcOffsetError::NotWholeHours)
     );
     for text in [
         "",
@@ -44,14 +44,14 @@ fn an_offset_is_whole_hours() {
 }
 
 #[test]
-fn a_date_begins_where_the_clocks_are() {
-    let here = Time::parse("2026-05-01", offset("+02:00")).unwrap();
-    assert_eq!(here, moment("2026-04-30T22:00:00Z"));
-    assert_eq!(here.at(offset("+02:00")), "2026-05-01T00:00:00+02:00");
+fn a_date_begins_at_local_midnight() {
+    let midnight = Time::parse("2026-05-01", offset("+02:00")).unwrap();
+    assert_eq!(midnight, moment("2026-04-30T22:00:00Z"));
+    assert_eq!(midnight.at(offset("+02:00")), "2026-05-01T00:00:00+02:00");
     assert_eq!(
-        here,
+        midnight,
         moment("2026-05-01T00:00:00 02:00"),
-        "a + that became a blank"
+        "a + that was decoded to a blank"
     );
     for text in [
         "",
@@ -67,11 +67,11 @@ fn a_date_begins_where_the_clocks_are() {
 }
 
 #[test]
-fn periods_begin_by_the_clocks_of_their_place() {
-    let here = offset("+02:00");
-    // A Thursday evening at UTC, Friday there.
+fn periods_begin_by_local_clocks() {
+    let local = offset("+02:00");
+    // Thursday evening at UTC, Friday in local time.
     let at = moment("2026-04-30T22:30:00Z");
-    let start = |period: Period| period.start(at, here).at(here);
+    let start = |period: Period| period.start(at, local).at(local);
     assert_eq!(start(Period::Hour), "2026-05-01T00:00:00+02:00");
     assert_eq!(start(Period::Day), "2026-05-01T00:00:00+02:00");
     assert_eq!(start(Period::Week), "2026-04-27T00:00:00+02:00");
@@ -104,7 +104,7 @@ fn periods_follow_each_other() {
 }
 
 #[test]
-fn what_ends_a_period_at_the_edge_of_time_can_still_be_written() {
+fn ends_of_the_first_and_the_last_period_can_be_written() {
     for period in Period::EVERY {
         for (text, offset) in [("0002-01-01", "+14:00"), ("9998-12-31", "-14:00")] {
             let offset = UtcOffset::parse(offset).unwrap();

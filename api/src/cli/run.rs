@@ -1,4 +1,4 @@
-//! `run`: the real servers, and answers until a signal.
+//! `run`: connects to the servers and serves until a signal arrives.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -16,12 +16,12 @@ use stitch_kafka::KafkaLog;
 use stitch_zookeeper::ZooKeeperClient;
 
 use crate::app::{App, Now};
-use crate::freshness::poller::{FreshnessPoller, PollError};
+use crate::freshness_poller::{FreshnessPoller, PollError};
 use crate::server::{Server, tls};
 use crate::status_cache::{StatusCache, StatusPoller};
 use crate::{metrics, web};
 
-/// How it stopped.
+/// How the server stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Stopped {
     /// Connections that were cut off because their requests took too long.
@@ -34,53 +34,54 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     let tls = config.api.tls.as_ref().map(tls::acceptor).transpose()?;
     let server = Server::bind(&config.api).await?;
     let clock = SystemClock;
-    let zookeeper = &config.zookeeper;
-    let keeper = ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout);
-    let mut lookout = StatusPoller::new(&config, keeper.clone(), clock);
-    let mut watching = FreshnessPoller::new(&config, keeper, KafkaLog::new(&config.kafka)?, clock);
-    let (reader, looked) = tokio::join!(ScyllaReader::connect(&config), watching.look());
+    let timeout = config.zookeeper.session_timeout;
+    let zookeeper = ZooKeeperClient::new(&config.zookeeper.connect, timeout);
+    let mut status_poller = StatusPoller::new(&config, zookeeper.clone(), clock);
+    let log = KafkaLog::new(&config.kafka)?;
+    let mut freshness_poller = FreshnessPoller::new(&config, zookeeper, log, clock);
+    let (reader, polled) = tokio::join!(ScyllaReader::connect(&config), freshness_poller.poll());
     let reader = reader?;
-    match looked {
+    match polled {
         Ok(()) => {}
-        // Counts can be read without them; that it is not known how fresh they are is told beside each.
-        Err(PollError::Away(failure)) => tracing::warn!(%failure, "freshness is not known yet"),
-        Err(PollError::Differs(failure)) => return Err(failure),
+        // Counts can be served without: each answer says that its freshness is unknown.
+        Err(PollError::Unavailable(error)) => tracing::warn!(%error, "freshness is not known yet"),
+        Err(PollError::Mismatch(error)) => return Err(error),
     }
     let now = move || Now {
         wall: clock.wall(),
         moment: clock.now(),
     };
-    let landscape = Arc::new(StatusCache::default());
+    let status_cache = Arc::new(StatusCache::default());
     let app = App::new(
         &config,
         Arc::new(reader),
-        watching.board(),
-        Arc::clone(&landscape),
+        freshness_poller.subscribe(),
+        Arc::clone(&status_cache),
         handle,
         Arc::new(now),
     );
-    let answers = web::answers(&Arc::new(app));
-    say_where(&config, server.address(), tls.is_some());
+    let service = web::service(&Arc::new(app));
+    announce(&config, server.address(), tls.is_some());
     let stop = shutdown.token();
     let connections_cut_off = tokio::select! {
-        // Whatever is seen after the end is of no use to anybody.
-        cut_off = server.serve(answers, tls, &stop) => cut_off,
-        never = watching.go_on() => match never {},
-        never = landscape.keep(&clock, async || lookout.look().await) => match never {},
+        // The pollers are dropped with the server: nothing uses their snapshots any more.
+        cut_off = server.serve(service, tls, &stop) => cut_off,
+        never = freshness_poller.run() => match never {},
+        never = status_cache.run(&clock, async || status_poller.poll().await) => match never {},
     };
     Ok(Stopped {
         connections_cut_off,
     })
 }
 
-fn say_where(config: &Config, address: SocketAddr, encrypted: bool) {
+/// Logs the address and prints it for people and scripts.
+fn announce(config: &Config, address: SocketAddr, encrypted: bool) {
     let scheme = if encrypted { "https" } else { "http" };
     tracing::info!(%address, scheme, "listening");
     if !address.ip().is_loopback() && config.api.tokens.is_empty() {
-        tracing::warn!(%address, "whoever reaches this address may read: [api] tokens is empty");
+        tracing::warn!(%address, "anyone who can reach this address may read: [api] tokens is empty");
     }
-    let said = writeln!(io::stderr(), "listening on {scheme}://{address}");
-    if let Err(error) = said {
+    if let Err(error) = writeln!(io::stderr(), "listening on {scheme}://{address}") {
         tracing::warn!(%error, "the address could not be printed");
     }
 }
@@ -96,7 +97,7 @@ impl Report for Stopped {
 
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         match self.connections_cut_off {
-            0 => writeln!(out, "stopped: all that was begun is answered"),
+            0 => writeln!(out, "stopped: every request in flight was answered"),
             some => writeln!(
                 out,
                 "stopped: {some} connections were cut off, their requests took longer than api.stop_timeout_ms"

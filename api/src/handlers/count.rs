@@ -10,23 +10,23 @@ use serde::Serialize;
 
 use super::key_request::KeyRequest;
 use crate::app::App;
+use crate::caching;
 use crate::calendar::UtcOffset;
 use crate::params::{self, AT, GRANULARITY, UTC_OFFSET, Window};
 use crate::problem::Problem;
-use crate::web::caching;
 
 #[derive(Serialize)]
 struct Answer<'a> {
     counter: &'a str,
     key: &'a str,
     #[serde(flatten)]
-    when: When,
+    window: WindowFields,
     count: i64,
 }
 
-/// The time that counts are of.
+/// A window as it is shown in an answer.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct When {
+pub(super) struct WindowFields {
     granularity: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     start: Option<String>,
@@ -34,9 +34,9 @@ pub(super) struct When {
     end: Option<String>,
 }
 
-impl When {
-    pub(super) fn of(stretch: Window, offset: UtcOffset) -> Self {
-        match stretch {
+impl WindowFields {
+    pub(super) fn new(window: Window, offset: UtcOffset) -> Self {
+        match window {
             Window::All => Self {
                 granularity: "all",
                 start: None,
@@ -53,26 +53,30 @@ impl When {
 
 pub(crate) async fn count(
     State(app): State<Arc<App>>,
-    parts: Result<Path<(String, String)>, PathRejection>,
+    path: Result<Path<(String, String)>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let definitions = &app.definitions;
-    let known = [GRANULARITY, AT, UTC_OFFSET];
-    let one = KeyRequest::parse(definitions, parts, query.as_deref(), &known, |name, key| {
-        params::example_of_one(definitions, name, key, "")
-    })?;
-    let offset = params::offset(&one.query)?;
+    let allowed = [GRANULARITY, AT, UTC_OFFSET];
+    let request = KeyRequest::parse(
+        definitions,
+        path,
+        query.as_deref(),
+        &allowed,
+        |name, key| params::example_of_one(definitions, name, key, ""),
+    )?;
+    let offset = params::offset(&request.query)?;
     let now = app.now();
-    let (stretch, cells) = Window::parse(&one.query, one.definition, offset, now.time())?;
-    let sums = app.counts.sums(&one.counter, &[cells]).await?;
+    let (window, cells) = Window::parse(&request.query, request.definition, offset, now.time())?;
+    let sums = app.counts.sums(&request.counter, &[cells]).await?;
     let answer = Answer {
-        counter: &one.name,
-        key: &one.key,
-        when: When::of(stretch, offset),
+        counter: &request.name,
+        key: &request.key,
+        window: WindowFields::new(window, offset),
         count: sums.first().copied().unwrap_or_default().0,
     };
-    let freshness = app.board().of_all([&one.counter], now.moment);
-    let closed = stretch.is_closed(now.time());
-    Ok(caching::answer(&app, &headers, &answer, freshness, closed))
+    let freshness = app.freshness().of_all([&request.counter], now.moment);
+    let closed = window.is_closed(now.time());
+    Ok(caching::respond(&app, &headers, &answer, freshness, closed))
 }

@@ -11,103 +11,100 @@ use futures_util::future::try_join_all;
 use serde::{Deserialize, Deserializer, Serialize};
 use stitch_common::cell::{CellSlot, Counter, Key};
 
-use super::count::When;
-use super::path;
+use super::count::WindowFields;
+use super::path_parameters;
+use crate::admission::KEYS_AT_ONCE;
 use crate::app::App;
+use crate::caching;
 use crate::params::{self, AT, GRANULARITY, UTC_OFFSET, Window};
 use crate::problem::{Kind, Problem};
 use crate::query_string::{Query, encoded};
-use crate::web::caching;
 
 const KEY: &str = "key";
-/// Keys that are read at once, so that one request does not keep out all others. It takes as many of their places.
-pub(crate) const AT_ONCE: usize = 32;
-/// Of a body, for the punctuation around each key; escaped characters take up to six times their size.
+/// Of a body, with the punctuation around each key; escaped characters take up to six times their size.
 const BYTES_PER_KEY: usize = 6 * Key::BYTES_MAX + 8;
-/// Beside the keys.
-const BYTES_BESIDE: usize = 1024;
+/// Of a body, besides the keys.
+const OTHER_BYTES: usize = 1024;
 
 #[derive(Serialize)]
 struct Answer<'a> {
     counter: &'a str,
     #[serde(flatten)]
-    when: When,
-    counts: Vec<KeyRequest<'a>>,
+    window: WindowFields,
+    counts: Vec<KeyCount<'a>>,
 }
 
 #[derive(Serialize)]
-struct KeyRequest<'a> {
+struct KeyCount<'a> {
     key: &'a str,
     count: i64,
 }
 
-/// What is asked by a body instead of by the address, which takes more keys.
+/// The same request in a body, which has room for more keys than an address.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct CountsBody {
     keys: Vec<String>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "text")]
     granularity: Option<String>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "text")]
     at: Option<String>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "text")]
     utc_offset: Option<String>,
 }
 
-/// What may be left out, but is a text if it is there: `null` is none.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+/// Reads a field that may be left out, but not be `null`.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     String::deserialize(deserializer).map(Some)
 }
 
 pub(crate) async fn by_address(
     State(app): State<Arc<App>>,
-    parts: Result<Path<String>, PathRejection>,
+    path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let name = path(parts, &works(&app, ""))?;
-    let example = works(&app, &name);
-    let known = [GRANULARITY, AT, UTC_OFFSET];
-    let query = Query::parse(query.as_deref(), &known, Some(KEY), example)?;
+    let name = path_parameters(path, &example(&app, ""))?;
+    let allowed = [GRANULARITY, AT, UTC_OFFSET];
+    let query = Query::parse(query.as_deref(), &allowed, Some(KEY), example(&app, &name))?;
     let keys: Vec<String> = query.all(KEY).map(str::to_owned).collect();
     answer(&app, &headers, &name, &keys, &query).await
 }
 
 pub(crate) async fn by_body(
     State(app): State<Arc<App>>,
-    parts: Result<Path<String>, PathRejection>,
+    path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let name = path(parts, &works(&app, ""))?;
-    let example = works(&app, &name);
-    // Everything stands in the body.
+    let name = path_parameters(path, &example(&app, ""))?;
+    let example = example(&app, &name);
+    // All parameters are in the body.
     Query::parse(query.as_deref(), &[], None, example.clone())?;
-    let limit = app.limits.keys_max * BYTES_PER_KEY + BYTES_BESIDE;
-    let wrong = |kind, detail: String| Problem::new(kind, detail).with_example(&example);
+    let limit = app.limits.keys_max * BYTES_PER_KEY + OTHER_BYTES;
+    let problem = |kind, detail: String| Problem::new(kind, detail).with_example(&example);
     let bytes = to_bytes(body, limit).await.map_err(|_| {
-        let detail = format!("the body is not there in full, or has more than {limit} bytes");
-        wrong(Kind::TooMuch, detail)
+        let detail = format!("the body is incomplete, or has more than {limit} bytes");
+        problem(Kind::PayloadTooLarge, detail)
     })?;
-    let asked: Asked = serde_json::from_slice(&bytes)
-        .map_err(|error| wrong(Kind::WrongBody, error.to_string()))?;
-    let beside = [
-        (GRANULARITY, &asked.granularity),
-        (AT, &asked.at),
-        (UTC_OFFSET, &asked.utc_offset),
+    let body: CountsBody = serde_json::from_slice(&bytes)
+        .map_err(|error| problem(Kind::InvalidBody, error.to_string()))?;
+    let parameters = [
+        (GRANULARITY, &body.granularity),
+        (AT, &body.at),
+        (UTC_OFFSET, &body.utc_offset),
     ];
-    let written: Vec<String> = beside
+    let written: Vec<String> = parameters
         .iter()
         .filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_deref()?))))
         .collect();
-    let known = [GRANULARITY, AT, UTC_OFFSET];
-    let query = Query::parse(Some(&written.join("&")), &known, None, example)?;
-    answer(&app, &headers, &name, &asked.keys, &query).await
+    let allowed = [GRANULARITY, AT, UTC_OFFSET];
+    let query = Query::parse(Some(&written.join("&")), &allowed, None, example)?;
+    answer(&app, &headers, &name, &body.keys, &query).await
 }
 
-/// A request that works.
-fn works(app: &App, name: &str) -> String {
+fn example(app: &App, name: &str) -> String {
     params::example_of_one(&app.definitions, name, None, "/counts?key=abc&key=def")
 }
 
@@ -122,46 +119,43 @@ async fn answer(
     if keys.is_empty() {
         return Err(query.missing(KEY, "name one key or several"));
     }
-    let most = app.limits.keys_max;
-    if keys.len() > most {
-        let detail = format!(
-            "{} keys are asked for, one request may name {most}",
-            keys.len()
-        );
-        return Err(query.wrong(KEY, detail));
+    let (count, max) = (keys.len(), app.limits.keys_max);
+    if count > max {
+        let detail = format!("{count} keys are named, one request may name {max}");
+        return Err(query.invalid(KEY, detail));
     }
-    let counters: Result<Vec<Counter>, Problem> = keys
+    let counters: Vec<Counter> = keys
         .iter()
         .map(|key| params::counter(definition, key, query.example()))
-        .collect();
-    let counters = counters?;
+        .collect::<Result<_, Problem>>()?;
     let offset = params::offset(query)?;
     let now = app.now();
-    let (stretch, cells) = Window::parse(query, definition, offset, now.time())?;
+    let (window, cells) = Window::parse(query, definition, offset, now.time())?;
     let counts = read(app, &counters, &[cells]).await?;
-    let pairs = keys.iter().zip(counts);
     let answer = Answer {
         counter: name,
-        when: When::of(stretch, offset),
-        counts: pairs
-            .map(|(key, count)| KeyRequest { key, count })
+        window: WindowFields::new(window, offset),
+        counts: keys
+            .iter()
+            .zip(counts)
+            .map(|(key, count)| KeyCount { key, count })
             .collect(),
     };
-    let freshness = app.board().of_all(&counters, now.moment);
-    let closed = stretch.is_closed(now.time());
-    Ok(caching::answer(app, headers, &answer, freshness, closed))
+    let freshness = app.freshness().of_all(&counters, now.moment);
+    let closed = window.is_closed(now.time());
+    Ok(caching::respond(app, headers, &answer, freshness, closed))
 }
 
 async fn read(
     app: &App,
     counters: &[Counter],
-    stretches: &[Vec<CellSlot>],
+    windows: &[Vec<CellSlot>],
 ) -> Result<Vec<i64>, Problem> {
     let mut counts = Vec::with_capacity(counters.len());
-    for together in counters.chunks(AT_ONCE) {
-        let reads = together
+    for counters in counters.chunks(KEYS_AT_ONCE) {
+        let reads = counters
             .iter()
-            .map(|counter| app.counts.sums(counter, stretches));
+            .map(|counter| app.counts.sums(counter, windows));
         for sums in try_join_all(reads).await? {
             counts.push(sums.first().copied().unwrap_or_default().0);
         }

@@ -1,16 +1,16 @@
-//! What every question about one key has in common: a counter and a key in its address, and parameters.
+//! Parses the part that requests for one key have in common.
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use stitch_common::cell::Counter;
 use stitch_common::definition::{CounterDefinition, Definitions};
 
-use super::path;
+use super::path_parameters;
 use crate::params;
 use crate::problem::Problem;
 use crate::query_string::Query;
 
-/// A key of a counter that there is, and what else was asked.
+/// A key of a defined counter, and the query.
 pub(super) struct KeyRequest<'a> {
     pub(super) name: String,
     pub(super) key: String,
@@ -20,20 +20,21 @@ pub(super) struct KeyRequest<'a> {
 }
 
 impl<'a> KeyRequest<'a> {
-    /// Takes the parameters `known`. `example` is what works for a counter and a key, as far as there are any.
+    /// Parses a request with the query parameters `allowed`. `example` makes the address of a request that works from a
+    /// counter and a key, as far as these are known.
     pub(super) fn parse(
         definitions: &'a Definitions,
-        parts: Result<Path<(String, String)>, PathRejection>,
+        path: Result<Path<(String, String)>, PathRejection>,
         query: Option<&str>,
-        known: &[&str],
+        allowed: &[&str],
         example: impl Fn(&str, Option<&str>) -> String,
     ) -> Result<Self, Problem> {
-        let (name, key) = path(parts, &example("", Some("abc")))?;
+        let (name, key) = path_parameters(path, &example("", Some("abc")))?;
         let example = example(&name, Some(&key));
         let definition = params::definition(definitions, &name, &example)?;
         Ok(Self {
             counter: params::counter(definition, &key, &example)?,
-            query: Query::parse(query, known, None, example)?,
+            query: Query::parse(query, allowed, None, example)?,
             definition,
             name,
             key,

@@ -1,4 +1,4 @@
-//! Which counters there are, and how it stands with the namespace as a whole.
+//! The counters of the namespace, and the freshness of all of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use axum::response::Response;
 use serde::Serialize;
 
 use crate::app::App;
+use crate::caching;
 use crate::freshness;
 use crate::problem::Problem;
 use crate::query_string::Query;
-use crate::web::caching;
 
 #[derive(Serialize)]
 struct Counters<'a> {
-    counters: Vec<KeyRequest<'a>>,
+    counters: Vec<CounterFields<'a>>,
 }
 
 #[derive(Serialize)]
-struct KeyRequest<'a> {
+struct CounterFields<'a> {
     name: &'a str,
     granularities: Vec<&'static str>,
 }
@@ -36,19 +36,17 @@ pub(crate) async fn counters(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[], None, "/v1/counters".to_owned())?;
-    let counters = app.definitions.counters.iter().map(|counter| KeyRequest {
-        name: &counter.name.0,
-        granularities: counter
-            .granularities
-            .iter()
-            .map(|kept| kept.name())
-            .collect(),
-    });
+    let counters = app.definitions.counters.iter();
     let answer = Counters {
-        counters: counters.collect(),
+        counters: counters
+            .map(|counter| CounterFields {
+                name: &counter.name.0,
+                granularities: counter.granularities.iter().map(|g| g.name()).collect(),
+            })
+            .collect(),
     };
-    let (whole, _) = app.board().summary(app.now().moment);
-    Ok(caching::answer(&app, &headers, &answer, whole, false))
+    let (whole, _) = app.freshness().summary(app.now().moment);
+    Ok(caching::respond(&app, &headers, &answer, whole, false))
 }
 
 pub(crate) async fn freshness(
@@ -57,12 +55,7 @@ pub(crate) async fn freshness(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[], None, "/v1/freshness".to_owned())?;
-    let (whole, ranges) = app.board().summary(app.now().moment);
-    Ok(caching::answer(
-        &app,
-        &headers,
-        &Ranges { ranges },
-        whole,
-        false,
-    ))
+    let (whole, ranges) = app.freshness().summary(app.now().moment);
+    let answer = Ranges { ranges };
+    Ok(caching::respond(&app, &headers, &answer, whole, false))
 }

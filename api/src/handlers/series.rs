@@ -1,4 +1,4 @@
-//! A time series, a page at a time: every period has a point, also where nothing was counted.
+//! A time series, one page at a time. Every period has a point, also where nothing was counted.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use stitch_common::definition::CounterDefinition;
 
 use super::key_request::KeyRequest;
 use crate::app::App;
+use crate::caching;
 use crate::calendar::{Period, Time, UtcOffset};
 use crate::params::{self, GRANULARITY, UTC_OFFSET};
 use crate::problem::Problem;
 use crate::query_string::{Query, encoded};
-use crate::web::caching;
 
 const FROM: &str = "from";
 const TO: &str = "to";
 const LIMIT: &str = "limit";
-/// Points that are shown if nobody says from when on.
+/// Points before `to` if there is no `from`.
 const POINTS_DEFAULT: i32 = 30;
-/// A page ends early at so many cells: a year at another offset is many.
+/// A page ends early at this many cells: a year at another offset takes many.
 const CELLS_MAX: usize = 20_000;
 
 #[derive(Serialize)]
@@ -46,9 +46,8 @@ struct Point {
     count: i64,
 }
 
-/// What is asked for.
 #[derive(Debug)]
-struct Span {
+struct SeriesRequest {
     period: Period,
     offset: UtcOffset,
     from: Time,
@@ -56,35 +55,41 @@ struct Span {
     limit: usize,
 }
 
-/// One page: where each point starts and what it adds up from, and where the next page begins.
+/// One page: where each point starts, the cells that it adds up from, and where the page ends.
 struct Page {
     starts: Vec<Time>,
-    stretches: Vec<Vec<CellSlot>>,
-    behind: Time,
+    windows: Vec<Vec<CellSlot>>,
+    end: Time,
 }
 
 pub(crate) async fn series(
     State(app): State<Arc<App>>,
-    parts: Result<Path<(String, String)>, PathRejection>,
+    path: Result<Path<(String, String)>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let definitions = &app.definitions;
-    let known = [GRANULARITY, FROM, TO, UTC_OFFSET, LIMIT];
-    let one = KeyRequest::parse(definitions, parts, query.as_deref(), &known, |name, key| {
-        let rest = works(definitions.counter(name).or(definitions.counters.first()));
-        params::example(definitions, name, key, &rest)
-    })?;
-    let (name, key) = (&*one.name, &*one.key);
+    let allowed = [GRANULARITY, FROM, TO, UTC_OFFSET, LIMIT];
+    let request = KeyRequest::parse(
+        definitions,
+        path,
+        query.as_deref(),
+        &allowed,
+        |name, key| {
+            let rest = example(definitions.counter(name).or(definitions.counters.first()));
+            params::example(definitions, name, key, &rest)
+        },
+    )?;
+    let (name, key) = (&*request.name, &*request.key);
     let now = app.now();
-    let span = Span::parse(&one.query, now.time(), app.limits.points_max)?;
-    let page = span.page(&one.query, one.definition)?;
-    let counts = app.counts.sums(&one.counter, &page.stretches).await?;
-    let next = (page.behind < span.to).then(|| span.next(name, key, page.behind));
-    let answer = span.answer(name, key, &page, &counts, next.clone());
-    let freshness = app.board().of_all([&one.counter], now.moment);
-    let closed = page.behind <= now.time();
-    let mut response = caching::answer(&app, &headers, &answer, freshness, closed);
+    let series = SeriesRequest::parse(&request.query, now.time(), app.limits.points_max)?;
+    let page = series.page(&request.query, request.definition)?;
+    let counts = app.counts.sums(&request.counter, &page.windows).await?;
+    let next = (page.end < series.to).then(|| series.next(name, key, page.end));
+    let answer = series.answer(name, key, &page, &counts, next.clone());
+    let freshness = app.freshness().of_all([&request.counter], now.moment);
+    let closed = page.end <= now.time();
+    let mut response = caching::respond(&app, &headers, &answer, freshness, closed);
     let link = next.map(|next| HeaderValue::from_str(&format!("<{next}>; rel=\"next\"")));
     if let Some(Ok(link)) = link {
         response.headers_mut().insert(LINK, link);
@@ -92,8 +97,8 @@ pub(crate) async fn series(
     Ok(response)
 }
 
-/// What works for a counter: a month by a period that it is kept by; the count alone, if it is kept by none.
-fn works(definition: Option<&CounterDefinition>) -> String {
+/// The rest of an address that works for a counter: a month by a period that it is kept by, or else its count alone.
+fn example(definition: Option<&CounterDefinition>) -> String {
     let kept = |period: &Period| {
         let granularity = period.granularity();
         definition.is_some_and(|d| granularity.is_some_and(|g| d.granularities.contains(&g)))
@@ -108,11 +113,11 @@ fn works(definition: Option<&CounterDefinition>) -> String {
     }
 }
 
-impl Span {
+impl SeriesRequest {
     fn parse(query: &Query, now: Time, points_max: usize) -> Result<Self, Problem> {
         let period = params::period(query, query.get(GRANULARITY).unwrap_or(Period::Day.name()))?;
         let offset = params::offset(query)?;
-        let end = |time: Time| {
+        let round_up = |time: Time| {
             let start = period.start(time, offset);
             if start == time {
                 start
@@ -120,59 +125,46 @@ impl Span {
                 period.next(start, offset)
             }
         };
-        let present = || period.next(period.start(now, offset), offset);
-        let to = params::time(query, TO, offset)?.map_or_else(present, end);
+        let to = match params::time(query, TO, offset)? {
+            Some(to) => round_up(to),
+            None => period.next(period.start(now, offset), offset),
+        };
         let from = match params::time(query, FROM, offset)? {
             Some(from) => period.start(from, offset),
             None => period.shifted(to, -POINTS_DEFAULT, offset),
         };
         if from >= to {
             let detail = format!("{} is not before {}", from.at(offset), to.at(offset));
-            return Err(query.wrong(FROM, detail));
+            return Err(query.invalid(FROM, detail));
         }
-        let limit = match query.get(LIMIT) {
-            None => points_max,
-            Some(text) => {
-                let limit = text
-                    .parse()
-                    .ok()
-                    .filter(|limit| (1..=points_max).contains(limit));
-                limit.ok_or_else(|| {
-                    query.wrong(
-                        LIMIT,
-                        format!("\"{text}\" is not within 1 and {points_max}"),
-                    )
-                })?
-            }
-        };
         Ok(Self {
             period,
             offset,
             from,
             to,
-            limit,
+            limit: limit(query, points_max)?,
         })
     }
 
     fn page(&self, query: &Query, definition: &CounterDefinition) -> Result<Page, Problem> {
         let mut page = Page {
             starts: Vec::new(),
-            stretches: Vec::new(),
-            behind: self.from,
+            windows: Vec::new(),
+            end: self.from,
         };
         let mut cells = 0;
-        while page.behind < self.to && page.starts.len() < self.limit && cells < CELLS_MAX {
-            let (start, end) = (page.behind, self.period.next(page.behind, self.offset));
-            let stretch = params::tiled(query, definition, self.period, start, end, self.offset)?;
-            cells += stretch.len();
+        while page.end < self.to && page.starts.len() < self.limit && cells < CELLS_MAX {
+            let (start, end) = (page.end, self.period.next(page.end, self.offset));
+            let window = params::cells(query, definition, self.period, start, end, self.offset)?;
+            cells += window.len();
             page.starts.push(start);
-            page.stretches.push(stretch);
-            page.behind = end;
+            page.windows.push(window);
+            page.end = end;
         }
         Ok(page)
     }
 
-    /// The address of the page that begins there.
+    /// The address of the page that begins at `from`.
     fn next(&self, name: &str, key: &str, from: Time) -> String {
         let (from, to) = (from.at(self.offset), self.to.at(self.offset));
         let rest = format!(
@@ -212,4 +204,12 @@ impl Span {
             next,
         }
     }
+}
+
+fn limit(query: &Query, max: usize) -> Result<usize, Problem> {
+    let Some(text) = query.get(LIMIT) else {
+        return Ok(max);
+    };
+    let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
+    limit.ok_or_else(|| query.invalid(LIMIT, format!("\"{text}\" is not within 1 and {max}")))
 }

@@ -1,5 +1,5 @@
-//! The numbers above everything else: all that was counted, and this hour, day, week, month and year against the one
-//! before, in one answer of one moment.
+//! The total of all time, and the present hour, day, week, month and year with the one before each, in one answer of
+//! one moment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use stitch_common::ports::StoreError;
 
 use super::key_request::KeyRequest;
 use crate::app::App;
+use crate::caching;
 use crate::calendar::{Period, Time, UtcOffset};
 use crate::params::{self, UTC_OFFSET};
 use crate::problem::Problem;
 use crate::tiling;
-use crate::web::caching;
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -30,59 +30,64 @@ struct Answer<'a> {
     totals: Totals,
 }
 
-/// All that was counted, and the periods that can be added up from what is kept.
+/// The total of all time, and the periods that can be added up from the kept granularities.
 #[derive(Debug, Serialize)]
 pub(crate) struct Totals {
     pub(crate) total: Option<i64>,
-    pub(crate) periods: BTreeMap<&'static str, This>,
+    pub(crate) periods: BTreeMap<&'static str, PeriodTotal>,
 }
 
-/// A period that goes on, and the one before it.
+/// The present period so far, and the one before it.
 #[derive(Debug, Serialize)]
-pub(crate) struct This {
+pub(crate) struct PeriodTotal {
     start: String,
     pub(crate) count: i64,
-    pub(crate) before: Before,
+    pub(crate) before: PreviousTotal,
 }
 
-/// The whole of the period before.
+/// The whole of the previous period.
 #[derive(Debug, Serialize)]
-pub(crate) struct Before {
+pub(crate) struct PreviousTotal {
     start: String,
     pub(crate) count: i64,
 }
 
-/// The stretches that are read: of each period this one and the one before.
-struct Asked {
-    total: bool,
+/// What to read: for each period the window of the present one and that of the previous one, then that of all time.
+struct TotalsRequest {
+    with_total: bool,
     periods: Vec<(Period, Time, Time)>,
-    stretches: Vec<Vec<CellSlot>>,
+    windows: Vec<Vec<CellSlot>>,
 }
 
 pub(crate) async fn totals(
     State(app): State<Arc<App>>,
-    parts: Result<Path<(String, String)>, PathRejection>,
+    path: Result<Path<(String, String)>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let definitions = &app.definitions;
-    let known = [UTC_OFFSET];
-    let one = KeyRequest::parse(definitions, parts, query.as_deref(), &known, |name, key| {
-        params::example(definitions, name, key, "/totals")
-    })?;
-    let offset = params::offset(&one.query)?;
+    let allowed = [UTC_OFFSET];
+    let request = KeyRequest::parse(
+        definitions,
+        path,
+        query.as_deref(),
+        &allowed,
+        |name, key| params::example(definitions, name, key, "/totals"),
+    )?;
+    let offset = params::offset(&request.query)?;
     let now = app.now();
+    let (counter, definition) = (&request.counter, request.definition);
     let answer = Answer {
-        counter: &one.name,
-        key: &one.key,
+        counter: &request.name,
+        key: &request.key,
         utc_offset: offset,
-        totals: read(&app, &one.counter, one.definition, now.time(), offset).await?,
+        totals: read(&app, counter, definition, now.time(), offset).await?,
     };
-    let freshness = app.board().of_all([&one.counter], now.moment);
-    Ok(caching::answer(&app, &headers, &answer, freshness, false))
+    let freshness = app.freshness().of_all([counter], now.moment);
+    Ok(caching::respond(&app, &headers, &answer, freshness, false))
 }
 
-/// The totals of one key as they are at `now`, read at once.
+/// Reads the totals of one key at `now`, in one read.
 pub(crate) async fn read(
     app: &App,
     counter: &Counter,
@@ -90,51 +95,50 @@ pub(crate) async fn read(
     now: Time,
     offset: UtcOffset,
 ) -> Result<Totals, StoreError> {
-    let asked = Asked::at(now, offset, &definition.granularities);
-    let counts = app.counts.sums(counter, &asked.stretches).await?;
-    Ok(asked.told(offset, &counts))
+    let request = TotalsRequest::new(now, offset, &definition.granularities);
+    let counts = app.counts.sums(counter, &request.windows).await?;
+    Ok(request.totals(offset, &counts))
 }
 
-impl Asked {
-    /// What can be added up from what is kept.
-    fn at(now: Time, offset: UtcOffset, kept: &[Granularity]) -> Self {
-        let mut asked = Self {
-            total: kept.contains(&Granularity::All),
+impl TotalsRequest {
+    fn new(now: Time, offset: UtcOffset, kept: &[Granularity]) -> Self {
+        let mut request = Self {
+            with_total: kept.contains(&Granularity::All),
             periods: Vec::new(),
-            stretches: Vec::new(),
+            windows: Vec::new(),
         };
         for period in Period::EVERY {
             let start = period.start(now, offset);
             let before = period.shifted(start, -1, offset);
             let end = period.next(start, offset);
-            let tiles = tiling::cover(start, end, kept).zip(tiling::cover(before, start, kept));
-            if let Some((this, last)) = tiles {
-                asked.periods.push((period, start, before));
-                asked.stretches.extend([this, last]);
+            let windows = tiling::cover(start, end, kept).zip(tiling::cover(before, start, kept));
+            if let Some((present, previous)) = windows {
+                request.periods.push((period, start, before));
+                request.windows.extend([present, previous]);
             }
         }
-        if asked.total {
-            asked.stretches.push(vec![tiling::all()]);
+        if request.with_total {
+            request.windows.push(vec![tiling::all()]);
         }
-        asked
+        request
     }
 
-    fn told(&self, offset: UtcOffset, counts: &[Count]) -> Totals {
+    fn totals(&self, offset: UtcOffset, counts: &[Count]) -> Totals {
         let count = |at: usize| counts.get(at).copied().unwrap_or_default().0;
-        let this = |(index, (period, start, before)): (usize, &(Period, Time, Time))| {
-            let this = This {
+        let total = |(index, (period, start, before)): (usize, &(Period, Time, Time))| {
+            let total = PeriodTotal {
                 start: start.at(offset),
                 count: count(2 * index),
-                before: Before {
+                before: PreviousTotal {
                     start: before.at(offset),
                     count: count(2 * index + 1),
                 },
             };
-            (period.name(), this)
+            (period.name(), total)
         };
         Totals {
-            total: self.total.then(|| count(2 * self.periods.len())),
-            periods: self.periods.iter().enumerate().map(this).collect(),
+            total: self.with_total.then(|| count(2 * self.periods.len())),
+            periods: self.periods.iter().enumerate().map(total).collect(),
         }
     }
 }

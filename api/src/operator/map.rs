@@ -1,4 +1,5 @@
-//! The ranges as a map: a field each, in the order of their tokens, with a legend that names the ranges of every kind.
+//! The map of the ranges: one field per range, in the order of their tokens, and a legend that lists the ranges of each
+//! kind.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +10,12 @@ use stitch_common::range::RangeId;
 
 use crate::freshness::{Freshness, State};
 
-/// How it stands with a range, for whoever looks after all of them; the first that holds is shown.
+/// The kind of a range; of several that apply, the first is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
     Restoring,
     Locked,
-    Unproved,
+    Unverified,
     Unknown,
     Lagging,
     Idle,
@@ -26,18 +27,18 @@ impl Field {
         Self::Counting,
         Self::Idle,
         Self::Lagging,
-        Self::Unproved,
+        Self::Unverified,
         Self::Locked,
         Self::Restoring,
         Self::Unknown,
     ];
 
-    /// Its class: colour and sign stand in `assets/operator.css`.
+    /// The CSS class; `assets/operator.css` has its colour and sign.
     const fn class(self) -> &'static str {
         match self {
             Self::Restoring => "restoring",
             Self::Locked => "locked",
-            Self::Unproved => "unproved",
+            Self::Unverified => "unverified",
             Self::Unknown => "unknown",
             Self::Lagging => "lagging",
             Self::Idle => "idle",
@@ -49,7 +50,7 @@ impl Field {
         match self {
             Self::Restoring => "being restored",
             Self::Locked => "locked",
-            Self::Unproved => "not proved",
+            Self::Unverified => "unverified",
             Self::Unknown => "unknown",
             Self::Lagging => "lagging",
             Self::Idle => "idle",
@@ -59,25 +60,25 @@ impl Field {
 
     const fn meaning(self) -> &'static str {
         match self {
-            Self::Restoring => "a restoration has it locked, new events wait",
-            Self::Locked => "an exclusive lock is asked for, or held by no restoration",
-            Self::Unproved => "something may have made it wrong, until a restoration proves it",
-            Self::Unknown => "ZooKeeper or Kafka cannot be asked how far it is",
-            Self::Lagging => "events have been waiting for long",
-            Self::Idle => "nothing to count in it, so no processor has taken it",
-            Self::Counting => "a processor has it",
+            Self::Restoring => "locked by the running restoration, new events wait",
+            Self::Locked => "an exclusive lock is requested, or held by no running restoration",
+            Self::Unverified => "counts may be wrong until a restoration verifies them",
+            Self::Unknown => "ZooKeeper or Kafka does not answer",
+            Self::Lagging => "events have been waiting for too long",
+            Self::Idle => "no events to count, so no processor holds it",
+            Self::Counting => "held by a processor",
         }
     }
 }
 
-/// What is seen of ranges.
+/// The ranges that the status names, by what it says of them.
 #[derive(Debug, Default)]
 struct View {
     restored: BTreeSet<RangeId>,
     locked: BTreeSet<RangeId>,
     unverified: BTreeSet<RangeId>,
     counted: BTreeSet<RangeId>,
-    /// A member that is gone may have left something anywhere.
+    /// A dead member may have left requests in doubt in any range.
     dead_members: bool,
 }
 
@@ -109,7 +110,7 @@ impl View {
         ranges.insert(lock.range);
     }
 
-    fn field(&self, range: RangeId, told: State) -> Field {
+    fn field(&self, range: RangeId, freshness: State) -> Field {
         if self.restored.contains(&range) {
             return Field::Restoring;
         }
@@ -117,12 +118,12 @@ impl View {
             return Field::Locked;
         }
         if self.dead_members || self.unverified.contains(&range) {
-            return Field::Unproved;
+            return Field::Unverified;
         }
-        match told {
+        match freshness {
             State::Unknown => Field::Unknown,
             State::Lagging => Field::Lagging,
-            // Of locks and doubts more is seen here, and later.
+            // The status is more recent and says more about locks and doubts.
             State::Live | State::Uncertain | State::Restoring => {
                 if self.counted.contains(&range) {
                     Field::Counting
@@ -134,12 +135,12 @@ impl View {
     }
 }
 
-/// The map, with what is told of how far each range is.
-pub(super) fn ranges(status: &Status, told: impl Fn(RangeId) -> Freshness) -> Markup {
+/// Renders the map; `freshness` says which ranges lag.
+pub(super) fn ranges(status: &Status, freshness: impl Fn(RangeId) -> Freshness) -> Markup {
     let view = View::of(status);
     let ranges = (0..status.ranges).map(RangeId);
     let fields: Vec<(RangeId, Field)> = ranges
-        .map(|range| (range, view.field(range, told(range).state)))
+        .map(|range| (range, view.field(range, freshness(range).state)))
         .collect();
     let of = |field| {
         let same = fields.iter().filter(move |(_, other)| *other == field);
@@ -168,7 +169,7 @@ pub(super) fn ranges(status: &Status, told: impl Fn(RangeId) -> Freshness) -> Ma
     }
 }
 
-/// `0–3 7`: ranges that are next to each other are told together.
+/// `0–3 7`: consecutive ranges are written as an interval.
 pub(super) fn intervals(ranges: &[RangeId]) -> String {
     let mut intervals: Vec<(u16, u16)> = Vec::new();
     for RangeId(range) in ranges {
@@ -177,11 +178,11 @@ pub(super) fn intervals(ranges: &[RangeId]) -> String {
             _ => intervals.push((*range, *range)),
         }
     }
-    let told = intervals.into_iter().map(|(first, last)| match last {
+    let texts = intervals.into_iter().map(|(first, last)| match last {
         last if last == first => first.to_string(),
         last => format!("{first}–{last}"),
     });
-    told.collect::<Vec<_>>().join(" ")
+    texts.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Everything of a namespace beside its ranges, as tables.
+//! Restorations, locks, members, in-doubt markers and partitions as tables.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::map::intervals;
 use super::time;
 use crate::page::number;
 
-/// One row for each of `rows`; says so if there are none.
+/// A table with `rows`, or with the word "none".
 fn table(title: &str, columns: &[&str], rows: &[Vec<String>]) -> Markup {
     html! {
         div.panel.scroll tabindex="0" role="region" aria-label=(title) {
@@ -31,7 +31,7 @@ fn table(title: &str, columns: &[&str], rows: &[Vec<String>]) -> Markup {
     }
 }
 
-/// The one that runs, with how far it is, and those that ran.
+/// The running restoration with its progress, and the past ones.
 pub(super) fn restorations(status: &Status) -> Markup {
     let running = status.restoring.as_ref();
     let line = status
@@ -41,9 +41,9 @@ pub(super) fn restorations(status: &Status) -> Markup {
     html! {
         section.panel aria-labelledby="running" {
             @match running {
-                None => { h2 id="running" { "No restoration runs" } }
+                None => { h2 id="running" { "No restoration is running" } }
                 Some(holder) => {
-                    h2 id="running" { "A restoration runs" }
+                    h2 id="running" { "A restoration is running" }
                     p { "Process " (holder.process_id) " on " (holder.host) ", since " (time(holder.started)) }
                     @if let Some(line) = line { (progress(line)) }
                 }
@@ -71,12 +71,12 @@ fn progress(line: &RestorationLine) -> Markup {
 
 fn past(status: &Status) -> Markup {
     let columns = [
-        "Began",
+        "Started",
         "Ended",
         "Outcome",
         "Scope",
-        "Ranges proved",
-        "Not proved",
+        "Ranges verified",
+        "Unverified",
         "Cells corrected",
         "Host",
     ];
@@ -96,7 +96,7 @@ fn past(status: &Status) -> Markup {
     table("Restorations, the latest first", &columns, &rows)
 }
 
-/// Exclusive ones, held or awaited: shared ones are the rule, and stand in the map.
+/// Exclusive locks, held or waiting: shared ones are the rule, and are on the map.
 pub(super) fn locks(status: &Status) -> Markup {
     let exclusive = status
         .locks
@@ -135,7 +135,7 @@ pub(super) fn members(title: &str, members: &[MemberLine]) -> Markup {
     table(title, &columns, &rows)
 }
 
-/// By member, of which there are few: ranges are many.
+/// Grouped by member: members are few, ranges are many.
 pub(super) fn markers(status: &Status) -> Markup {
     let mut ranges: BTreeMap<&MemberId, Vec<RangeId>> = BTreeMap::new();
     for marker in &status.in_doubt_markers {
@@ -150,7 +150,7 @@ pub(super) fn markers(status: &Status) -> Markup {
         })
         .collect();
     table(
-        "Marks: requests that are unsettled",
+        "In-doubt markers: requests whose outcome is unknown",
         &["Member", "Ranges"],
         &rows,
     )
@@ -166,13 +166,13 @@ pub(super) fn partitions(status: &Status) -> Markup {
                 line.partition.to_string(),
                 number(line.lowest.map(|offset| offset.0)),
                 number(line.highest.map(|offset| offset.0)),
-                member.map_or_else(|| "nobody".to_owned(), ToString::to_string),
+                member.map_or_else(|| "–".to_owned(), ToString::to_string),
             ]
         })
         .collect();
     let columns = [
         "Partition",
-        "Answered below",
+        "Counted below",
         "In some ranges below",
         "Held by",
     ];

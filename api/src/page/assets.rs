@@ -1,4 +1,4 @@
-//! What the pages are made of, kept with the program. uPlot (MIT, `assets/uplot.LICENSE`) is the packaged file,
+//! The scripts and styles of the pages, compiled into the program. uPlot (MIT, `assets/uplot.LICENSE`) is the packaged file,
 //! unchanged.
 
 use axum::extract::Path;
@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::problem::{Kind, Problem};
 
-/// Every file: its name, its type, what is in it.
+/// Every file: name, content type, content.
 pub(crate) const EVERY: [(&str, &str, &str); 8] = [
     (
         "uplot.min.js",
@@ -51,14 +51,13 @@ pub(crate) const EVERY: [(&str, &str, &str); 8] = [
     ),
 ];
 
-/// One of them.
 pub(crate) async fn asset(Path(name): Path<String>) -> Result<Response, Problem> {
     let found = EVERY.into_iter().find(|(known, ..)| *known == name);
     let (_, kind, text) = found.ok_or_else(|| {
-        Problem::new(Kind::NoSuchPage, format!("{name} is not part of the pages"))
+        Problem::new(Kind::NotFound, format!("the pages have no file {name}"))
             .with_example("/assets/stats.css")
     })?;
-    // Of one version of this program: another one may bring others.
+    // Not for long: another version of this program may have other files.
     Ok((
         [(CONTENT_TYPE, kind), (CACHE_CONTROL, "public, max-age=60")],
         text,

@@ -1,12 +1,12 @@
-//! How many files this process may have open: each connection is one.
+//! The limit of open files: each connection is one.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Beside the connections: those to the three servers, and what the runtime has open.
-const OTHERS: u64 = 256;
+/// Open files besides the connections: those to the three servers, and the runtime's.
+const OTHER_FILES: u64 = 256;
 
-/// Takes as many as the system allows. What a shell gives at first is 1024 nearly everywhere, for the sake of programs
-/// that this is none of; connections beyond it would be accepted by nobody.
+/// Raises the soft limit to the hard limit. The usual soft limit is 1024, for the sake of programs that use `select`,
+/// which this one does not; connections beyond it could not be accepted.
 pub(super) fn raise_limit(connections_max: usize) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -17,7 +17,7 @@ pub(super) fn raise_limit(connections_max: usize) {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
     let needed = u64::try_from(connections_max).unwrap_or(u64::MAX);
-    let needed = needed.saturating_add(OTHERS);
+    let needed = needed.saturating_add(OTHER_FILES);
     if let Some(allowed) = limit.maximum.filter(|allowed| *allowed < needed) {
         tracing::warn!(
             allowed,
@@ -32,9 +32,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_files_are_taken_as_the_system_allows() {
+    fn the_soft_limit_is_raised_to_the_hard_limit() {
         let limit = getrlimit(Resource::Nofile);
-        // One less than all of them: whoever else runs in this process has enough.
+        // One less than the hard limit: enough for the other tests of this process.
         let lowered = Rlimit {
             current: limit.maximum.map(|maximum| maximum - 1),
             ..limit

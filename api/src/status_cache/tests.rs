@@ -1,4 +1,4 @@
-mod silence;
+mod silent_zookeeper;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,22 +8,22 @@ use stitch_common::config::Environment;
 use tokio::time::Instant;
 
 use super::*;
-use crate::testing::well;
-use silence::Silence;
+use crate::testing::healthy;
+use silent_zookeeper::SilentZooKeeper;
 
-const TAKES: Duration = Duration::from_millis(100);
+const POLL_TIME: Duration = Duration::from_millis(100);
 
-/// The time of tokio, which a test drives.
+/// Tokio's clock, which a test can pause and advance.
 #[derive(Clone)]
-struct Driven(Instant);
+struct TokioClock(Instant);
 
-impl Driven {
-    fn begin() -> Self {
+impl TokioClock {
+    fn start() -> Self {
         Self(Instant::now())
     }
 }
 
-impl Clock for Driven {
+impl Clock for TokioClock {
     fn now(&self) -> Moment {
         Moment::new(self.0.elapsed())
     }
@@ -37,29 +37,29 @@ impl Clock for Driven {
     }
 }
 
-/// What is done while somebody keeps looking, and how often that one has looked.
-async fn looked(landscape: &StatusCache, work: impl Future<Output = ()>) -> usize {
-    looked_for(TAKES, landscape, work).await
+/// Runs the cache during `work`, and returns the number of polls.
+async fn polls(cache: &StatusCache, work: impl Future<Output = ()>) -> usize {
+    polls_taking(POLL_TIME, cache, work).await
 }
 
-/// The same, where each look takes so long.
-async fn looked_for(
-    takes: Duration,
-    landscape: &StatusCache,
+/// As [`polls`], where each poll takes `time`.
+async fn polls_taking(
+    time: Duration,
+    cache: &StatusCache,
     work: impl Future<Output = ()>,
 ) -> usize {
-    let looks = AtomicUsize::new(0);
-    let look = async || {
-        looks.fetch_add(1, Ordering::SeqCst);
-        tokio::time::sleep(takes).await;
-        Ok(well())
+    let polls = AtomicUsize::new(0);
+    let poll = async || {
+        polls.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(time).await;
+        Ok(healthy())
     };
-    let clock = Driven::begin();
+    let clock = TokioClock::start();
     tokio::select! {
         () = work => {}
-        never = landscape.keep(&clock, look) => match never {},
+        never = cache.run(&clock, poll) => match never {},
     }
-    looks.into_inner()
+    polls.into_inner()
 }
 
 async fn pass(time: Duration) {
@@ -67,122 +67,118 @@ async fn pass(time: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_look_is_shown_to_all_who_ask_at_the_same_moment() {
-    let landscape = StatusCache::default();
-    let looks = looked(&landscape, async {
-        let early = join_all((0..50).map(|_| landscape.latest()));
+async fn concurrent_requests_share_one_snapshot() {
+    let cache = StatusCache::default();
+    let count = polls(&cache, async {
+        let early = join_all((0..50).map(|_| cache.latest()));
         let late = async {
-            pass(TAKES / 2).await;
-            landscape.latest().await
+            pass(POLL_TIME / 2).await;
+            cache.latest().await
         };
         let (early, late) = tokio::join!(early, late);
-        for seen in &early {
-            assert!(Arc::ptr_eq(seen, &late));
-            assert_eq!(seen.status, Ok(well()));
+        for snapshot in &early {
+            assert!(Arc::ptr_eq(snapshot, &late));
+            assert_eq!(snapshot.status, Ok(healthy()));
         }
     });
-    assert_eq!(looks.await, 1);
+    assert_eq!(count.await, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_looked_at_while_nobody_asks() {
-    let landscape = StatusCache::default();
-    let looks = looked(&landscape, pass(Duration::from_secs(60)));
-    assert_eq!(looks.await, 0);
-    let looks = looked(&landscape, async {
-        landscape.latest().await;
+async fn nothing_is_polled_without_requests() {
+    let cache = StatusCache::default();
+    let count = polls(&cache, pass(Duration::from_secs(60)));
+    assert_eq!(count.await, 0);
+    let count = polls(&cache, async {
+        cache.latest().await;
         pass(Duration::from_secs(60)).await;
     });
-    assert_eq!(looks.await, 1, "nobody asked again");
-    let looks = looked(&landscape, async {
-        tokio::time::timeout(TAKES / 2, landscape.latest())
+    assert_eq!(count.await, 1, "no further request");
+    let count = polls(&cache, async {
+        tokio::time::timeout(POLL_TIME / 2, cache.latest())
             .await
             .unwrap_err();
         pass(Duration::from_secs(60)).await;
     });
-    assert_eq!(looks.await, 1, "whoever asked has gone");
+    assert_eq!(count.await, 1, "the request was cancelled");
 }
 
 #[tokio::test(start_paused = true)]
-async fn however_often_somebody_asks_it_is_looked_at_about_once_a_second() {
-    let landscape = StatusCache::default();
-    let looks = looked(&landscape, async {
-        // Ten seconds, in each of which a hundred times is asked.
+async fn polls_run_about_once_a_second_however_many_requests_there_are() {
+    let cache = StatusCache::default();
+    let count = polls(&cache, async {
+        // Ten seconds, with a hundred requests in each.
         for _ in 0..1000 {
-            landscape.latest().await;
+            cache.latest().await;
             pass(Duration::from_millis(10)).await;
         }
     });
-    let looks = looks.await;
-    assert!((9..=11).contains(&looks), "{looks} looks");
+    let count = count.await;
+    assert!((9..=11).contains(&count), "{count} polls");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_that_takes_long_is_shown_twice_as_long() {
-    let takes = Duration::from_secs(3);
-    let landscape = StatusCache::default();
-    let looks = looked_for(takes, &landscape, async {
-        let before = landscape.latest().await;
-        pass(2 * takes - TAKES).await;
-        assert!(Arc::ptr_eq(&before, &landscape.latest().await));
-        pass(2 * TAKES).await;
-        assert!(!Arc::ptr_eq(&before, &landscape.latest().await));
+async fn the_snapshot_of_a_slow_poll_is_served_twice_as_long_as_it_took() {
+    let time = Duration::from_secs(3);
+    let cache = StatusCache::default();
+    let count = polls_taking(time, &cache, async {
+        let before = cache.latest().await;
+        pass(2 * time - POLL_TIME).await;
+        assert!(Arc::ptr_eq(&before, &cache.latest().await));
+        pass(2 * POLL_TIME).await;
+        assert!(!Arc::ptr_eq(&before, &cache.latest().await));
     });
-    assert_eq!(looks.await, 2);
+    assert_eq!(count.await, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_old_is_not_shown() {
-    let landscape = StatusCache::default();
-    looked(&landscape, async {
-        let before = landscape.latest().await;
-        pass(SHOWN_FOR / 2).await;
-        assert!(Arc::ptr_eq(&before, &landscape.latest().await));
-        pass(SHOWN_FOR).await;
-        assert!(!Arc::ptr_eq(&before, &landscape.latest().await));
+async fn an_old_snapshot_is_not_served() {
+    let cache = StatusCache::default();
+    polls(&cache, async {
+        let before = cache.latest().await;
+        pass(MAX_AGE / 2).await;
+        assert!(Arc::ptr_eq(&before, &cache.latest().await));
+        pass(MAX_AGE).await;
+        assert!(!Arc::ptr_eq(&before, &cache.latest().await));
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn why_nothing_was_seen_is_shown_and_it_is_tried_again() {
-    let landscape = StatusCache::default();
-    let mut looks = 0;
-    let look = async || {
-        looks += 1;
-        match looks {
+async fn an_error_is_served_and_the_next_poll_may_succeed() {
+    let cache = StatusCache::default();
+    let mut polls = 0;
+    let poll = async || {
+        polls += 1;
+        match polls {
             1 => Err(UserError::new("gone", "wait")),
-            _ => Ok(well()),
+            _ => Ok(healthy()),
         }
     };
-    let asking = async {
-        let seen = landscape.latest().await;
-        assert_eq!(seen.status, Err(UserError::new("gone", "wait")));
-        pass(SHOWN_FOR * 2).await;
-        assert_eq!(landscape.latest().await.status, Ok(well()));
+    let requests = async {
+        let snapshot = cache.latest().await;
+        assert_eq!(snapshot.status, Err(UserError::new("gone", "wait")));
+        pass(MAX_AGE * 2).await;
+        assert_eq!(cache.latest().await.status, Ok(healthy()));
     };
-    let clock = Driven::begin();
+    let clock = TokioClock::start();
     tokio::select! {
-        () = asking => {}
-        never = landscape.keep(&clock, look) => match never {},
+        () = requests => {}
+        never = cache.run(&clock, poll) => match never {},
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_that_is_not_answered_ends_in_time_and_the_next_one_has_a_session_of_its_own() {
+async fn a_poll_times_out_and_the_next_one_opens_a_new_session() {
     let text = include_str!("../../../deploy/stitch.toml");
     let config = Config::parse("stitch.toml", text, &Environment::default()).unwrap();
-    let zookeeper = Silence::default();
-    let mut lookout = StatusPoller::new(&config, &zookeeper, Driven::begin());
-    for looks in 1..=2 {
-        let began = Instant::now();
-        let failure = lookout.look().await.unwrap_err();
-        assert_eq!(began.elapsed(), config.api.request_timeout / 2);
-        assert!(
-            failure
-                .to_string()
-                .contains("did not answer within 2500 ms")
-        );
-        assert_eq!(zookeeper.sessions(), looks);
+    let zookeeper = SilentZooKeeper::default();
+    let mut poller = StatusPoller::new(&config, &zookeeper, TokioClock::start());
+    for polls in 1..=2 {
+        let start = Instant::now();
+        let error = poller.poll().await.unwrap_err();
+        assert_eq!(start.elapsed(), config.api.request_timeout / 2);
+        assert!(error.message.contains("did not answer within 2500 ms"));
+        assert_eq!(zookeeper.sessions(), polls);
     }
 }

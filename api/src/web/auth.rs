@@ -1,5 +1,5 @@
-//! What every request about counts passes once it has a place: the token, if there are any, and the time that a request
-//! has.
+//! Authorizes and times each request for counts: checks the bearer token, if the server has tokens, and enforces the
+//! request timeout.
 
 use std::sync::Arc;
 
@@ -15,52 +15,59 @@ use crate::app::App;
 use crate::metrics::Requests;
 use crate::problem::{Kind, Problem};
 
-/// What stands before one address.
 #[derive(Clone)]
-pub(super) struct Guarded {
+pub(super) struct RouteGuard {
     pub(super) app: Arc<App>,
-    pub(super) measured: Arc<Requests>,
+    pub(super) requests: Arc<Requests>,
 }
 
-/// Lets a request through, or says why not.
+/// Answers a request, or says why not, and records its status and duration.
 ///
-/// Dropping it, as the server does when the client has gone, ends the work.
-pub(super) async fn pass(State(guarded): State<Guarded>, request: Request, next: Next) -> Response {
-    let Guarded { app, measured } = guarded;
-    let began = app.now().moment;
-    let response = match let_in(&app, request, next).await {
+/// # Cancellation
+/// Ends the work. The server drops the request when its client goes away.
+pub(super) async fn guard(
+    State(RouteGuard { app, requests }): State<RouteGuard>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let start = app.now().moment;
+    let response = match answer(&app, request, next).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
-    measured.answered(response.status(), app.now().moment.since(began));
+    requests.record(response.status(), app.now().moment.since(start));
     response
 }
 
-async fn let_in(app: &App, request: Request, next: Next) -> Result<Response, Problem> {
-    if !knows_a_token(request.headers(), &app.limits.tokens) {
-        let detail = "the header Authorization has none of this server's tokens";
-        return Err(Problem::new(Kind::NotLetIn, detail));
-    }
-    let time = app.limits.request_timeout;
-    let answered = tokio::time::timeout(time, next.run(request)).await;
-    answered.map_err(|_| {
-        let detail = format!("nothing came within {} ms", time.as_millis());
-        Problem::new(Kind::StoreAway, detail)
+async fn answer(app: &App, request: Request, next: Next) -> Result<Response, Problem> {
+    authorize(request.headers(), &app.limits.tokens)?;
+    let timeout = app.limits.request_timeout;
+    let response = tokio::time::timeout(timeout, next.run(request)).await;
+    response.map_err(|_| {
+        let detail = format!("no answer within {} ms", timeout.as_millis());
+        Problem::new(Kind::StoreUnavailable, detail)
     })
 }
 
-/// Compares every token with every other, in a time that tells nothing of how much of it was right.
-pub(super) fn knows_a_token(headers: &HeaderMap, tokens: &[Token]) -> bool {
-    if tokens.is_empty() {
-        return true;
+/// Checks the bearer token; every request is authorized if there are no tokens.
+pub(super) fn authorize(headers: &HeaderMap, tokens: &[Token]) -> Result<(), Problem> {
+    if tokens.is_empty() || has_a_token(headers, tokens) {
+        return Ok(());
     }
-    let given = headers
+    let detail = "the header Authorization carries none of this server's tokens";
+    Err(Problem::new(Kind::Unauthorized, detail))
+}
+
+/// Compares with every token, in constant time: how long it takes does not reveal how much of a token was right.
+fn has_a_token(headers: &HeaderMap, tokens: &[Token]) -> bool {
+    let header = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    let Some((scheme, given)) = given.and_then(|given| given.split_once(' ')) else {
+    let Some((scheme, credentials)) = header.and_then(|value| value.split_once(' ')) else {
         return false;
     };
-    let equal = |Token(token): &Token| bool::from(token.as_bytes().ct_eq(given.trim().as_bytes()));
+    let credentials = credentials.trim().as_bytes();
+    let equal = |Token(token): &Token| bool::from(token.as_bytes().ct_eq(credentials));
     let known = tokens
         .iter()
         .fold(false, |known, token| known | equal(token));

@@ -1,5 +1,4 @@
-//! Everything beside the counts: health, metrics, the description of the API, problems explained, and what is said of
-//! addresses that there are not.
+//! Everything but the counts: health, metrics, the API description, explanations of problems, and unknown addresses.
 
 use std::sync::Arc;
 
@@ -12,18 +11,18 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::auth::authorize;
 use crate::app::App;
 use crate::metrics;
 use crate::page::assets::asset;
 use crate::problem::{Kind, Problem};
-use crate::web::auth::knows_a_token;
 
-/// The description that clients are made from, held against this server by `api/tests/contract`.
+/// The description that clients are generated from; `api/tests/contract` checks this server against it.
 pub(crate) const OPENAPI: &str = include_str!("../../openapi.json");
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const INDEX: &str = "stitch-api: counts, timelines and how fresh they are\n\n\
-    /v1/counters         the counters that there are\n\
+    /v1/counters         the counters of this namespace\n\
     /stats/COUNTER/KEY   a page about one key; /stats/COUNTER compares keys\n\
     /operator            ranges, locks, members and restorations, for operators\n\
     /openapi.json        every address and parameter, with examples\n\
@@ -41,7 +40,7 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/healthz", get(health))
         .route("/ready", get(ready))
         .route("/readyz", get(ready))
-        .route("/metrics", get(measured))
+        .route("/metrics", get(prometheus))
 }
 
 async fn openapi() -> impl IntoResponse {
@@ -59,7 +58,7 @@ async fn problem(Path(name): Path<String>) -> Result<String, Problem> {
     kind.map(Kind::page).ok_or_else(|| {
         let names: Vec<_> = Kind::EVERY.iter().map(|kind| kind.name()).collect();
         Problem::new(
-            Kind::NoSuchPage,
+            Kind::NotFound,
             format!("the problems are {}", names.join(", ")),
         )
         .with_example("/problems/invalid-parameter")
@@ -70,46 +69,43 @@ async fn health() -> &'static str {
     "answering\n"
 }
 
-/// Counts are answered without it, but whoever chooses among several servers had better choose another one.
+/// Counts are served even when this process is not ready, but a load balancer had better choose another one.
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
-    if app.board().is_known(app.now().moment) {
+    if app.freshness().is_known(app.now().moment) {
         (
             StatusCode::OK,
-            "counts are read, and it is known how fresh they are\n",
+            "counts are served, and it is known how fresh they are\n",
         )
     } else {
-        let why = "it is not known how fresh counts are: ZooKeeper or Kafka do not answer\n";
-        (StatusCode::SERVICE_UNAVAILABLE, why)
+        let reason = "it is not known how fresh counts are: ZooKeeper or Kafka does not answer\n";
+        (StatusCode::SERVICE_UNAVAILABLE, reason)
     }
 }
 
-async fn measured(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
-    if !knows_a_token(request.headers(), &app.limits.tokens) {
-        let detail = "the header Authorization has none of this server's tokens";
-        return Err(Problem::new(Kind::NotLetIn, detail));
-    }
-    metrics::in_flight(app.admission.taken());
+async fn prometheus(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
+    authorize(request.headers(), &app.limits.tokens)?;
+    metrics::in_flight(app.admission.in_use());
     Ok(([(CONTENT_TYPE, PROMETHEUS)], app.metrics.render()).into_response())
 }
 
-pub(super) async fn no_such_page(uri: Uri) -> Problem {
+pub(super) async fn not_found(uri: Uri) -> Problem {
     Problem::new(
-        Kind::NoSuchPage,
-        format!("{} is not one of the addresses", uri.path()),
+        Kind::NotFound,
+        format!("{} is not an address of this server", uri.path()),
     )
     .with_example("/v1/counters")
 }
 
-pub(super) async fn wrong_method(method: Method, uri: Uri) -> Problem {
+pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     Problem::new(
-        Kind::WrongMethod,
-        format!("{method} {} does nothing", uri.path()),
+        Kind::MethodNotAllowed,
+        format!("{} does not take {method}", uri.path()),
     )
     .with_example("/v1/counters")
 }
 
-/// Answers are what they say they are, load nothing from elsewhere, and tell nobody where a reader came from.
-pub(super) fn with_safety_headers(mut response: Response) -> Response {
+/// Browsers are not to guess content types, to load anything from other hosts, or to send referrers.
+pub(super) fn with_security_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

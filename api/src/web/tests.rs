@@ -1,4 +1,4 @@
-//! The addresses in memory: a table that holds what a test puts there, and a clock that stands.
+//! The web service in memory, without a socket: a table with the cells of a test, and a clock that stands still.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +32,7 @@ use crate::calendar::{Time, UtcOffset};
 use crate::count_source::{CountSource, Read};
 use crate::freshness::{FreshnessSnapshot, History};
 use crate::status_cache::StatusCache;
-use crate::testing::well;
+use crate::testing::healthy;
 
 mod handlers;
 mod contract;
@@ -43,14 +43,14 @@ mod problems;
 
 const NOW: &str = "2026-05-03T10:15:30Z";
 
-/// A table in memory that counts the reads of it, and may refuse or withhold them.
+/// A table in memory. Counts its reads, and can reject or delay them.
 #[derive(Default)]
 struct Table {
     cells: Mutex<HashMap<(Counter, CellSlot), i64>>,
     reads: AtomicUsize,
-    given_up: AtomicUsize,
-    refusal: Mutex<Option<StoreError>>,
-    withheld: watch::Sender<bool>,
+    cancelled: AtomicUsize,
+    error: Mutex<Option<StoreError>>,
+    delayed: watch::Sender<bool>,
 }
 
 impl Table {
@@ -69,12 +69,13 @@ impl Table {
     }
 }
 
-struct GivenUp(Option<Arc<Table>>);
+/// Counts a read that is dropped before it has completed.
+struct CountsCancellation(Option<Arc<Table>>);
 
-impl Drop for GivenUp {
+impl Drop for CountsCancellation {
     fn drop(&mut self) {
         if let Some(table) = &self.0 {
-            table.given_up.fetch_add(1, Ordering::SeqCst);
+            table.cancelled.fetch_add(1, Ordering::SeqCst);
         }
     }
 }
@@ -83,15 +84,15 @@ impl CountSource for Table {
     fn read(self: Arc<Self>, counter: Counter, spans: Vec<BucketSpan>) -> BoxFuture<'static, Read> {
         async move {
             self.reads.fetch_add(1, Ordering::SeqCst);
-            let mut given_up = GivenUp(Some(Arc::clone(&self)));
-            let mut withheld = self.withheld.subscribe();
-            withheld.wait_for(|withheld| !withheld).await.ok();
-            given_up.0 = None;
-            if let Some(refusal) = self.refusal.lock().unwrap().clone() {
-                return Err(refusal);
+            let mut cancellation = CountsCancellation(Some(Arc::clone(&self)));
+            let mut delayed = self.delayed.subscribe();
+            delayed.wait_for(|delayed| !delayed).await.ok();
+            cancellation.0 = None;
+            if let Some(error) = self.error.lock().unwrap().clone() {
+                return Err(error);
             }
             let cells = self.cells.lock().unwrap();
-            let asked = |(of, slot): &(Counter, CellSlot)| {
+            let within = |(of, slot): &(Counter, CellSlot)| {
                 let holds = |span: &BucketSpan| {
                     span.granularity == slot.granularity
                         && span.first <= slot.bucket
@@ -99,8 +100,8 @@ impl CountSource for Table {
                 };
                 *of == counter && spans.iter().any(holds)
             };
-            let found = cells.iter().filter(|(cell, _)| asked(cell));
-            Ok(found
+            let read = cells.iter().filter(|(cell, _)| within(cell));
+            Ok(read
                 .map(|((_, slot), count)| (*slot, Count(*count)))
                 .collect())
         }
@@ -108,14 +109,13 @@ impl CountSource for Table {
     }
 }
 
-/// What a request got.
-struct Got {
+struct Reply {
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
 }
 
-impl Got {
+impl Reply {
     fn json(&self) -> Value {
         let text = String::from_utf8_lossy(&self.body);
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -128,16 +128,15 @@ impl Got {
     }
 }
 
-/// A server without a socket.
-struct Here {
+struct TestServer {
     table: Arc<Table>,
-    board: watch::Sender<Arc<FreshnessSnapshot>>,
-    landscape: Arc<StatusCache>,
-    answers: Answers,
+    freshness: watch::Sender<Arc<FreshnessSnapshot>>,
+    status: Arc<StatusCache>,
+    service: WebService,
     config: Config,
 }
 
-impl Here {
+impl TestServer {
     fn new(api: &str) -> Self {
         let more = "[[counter]]\nname = \"visits\"\non = [\"visit\"]\nkey = \"page\"\ngranularities = [\"day\", \"month\"]";
         let text = include_str!("../../../deploy/stitch.toml")
@@ -145,45 +144,45 @@ impl Here {
         let environment = api.split(' ').filter_map(|pair| pair.split_once('='));
         let config = Config::parse("stitch.toml", &text, &environment.collect()).unwrap();
         let table = Arc::new(Table::default());
-        let board = watch::Sender::new(Arc::new(Self::seen(&config, &Glance::default(), 0)));
+        let snapshot = Self::snapshot(&config, &Glance::default(), 0);
+        let freshness = watch::Sender::new(Arc::new(snapshot));
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let now = || Now {
             wall: DateTime::parse_from_rfc3339(NOW).unwrap().to_utc(),
             moment: Moment::new(Duration::from_secs(1000)),
         };
-        let cells: Arc<dyn CountSource> = Arc::clone(&table) as Arc<dyn CountSource>;
-        let landscape = Arc::new(StatusCache::default());
-        let shared = Arc::clone(&landscape);
+        let source: Arc<dyn CountSource> = Arc::clone(&table) as Arc<dyn CountSource>;
+        let status = Arc::new(StatusCache::default());
         let app = App::new(
             &config,
-            cells,
-            board.subscribe(),
-            shared,
+            source,
+            freshness.subscribe(),
+            Arc::clone(&status),
             metrics,
             Arc::new(now),
         );
-        let here = Self {
+        let server = Self {
             table,
-            board,
-            landscape,
-            answers: answers(&Arc::new(app)),
+            freshness,
+            status,
+            service: service(&Arc::new(app)),
             config,
         };
-        here.stands(Ok(well()));
-        here
+        server.set_status(Ok(healthy()));
+        server
     }
 
-    /// What an operator sees, or why nothing.
-    fn stands(&self, status: Result<Status, UserError>) {
+    /// Publishes what the operator's page shows.
+    fn set_status(&self, status: Result<Status, UserError>) {
         let at = DateTime::parse_from_rfc3339(NOW).unwrap().to_utc();
-        self.landscape.show(at, status);
+        self.status.publish(at, status);
     }
 
-    /// What is seen when nothing else is the matter, with so many records not counted yet.
-    fn seen(config: &Config, glance: &Glance, behind: i64) -> FreshnessSnapshot {
+    /// A snapshot by `glance` with `behind` records that are not counted yet.
+    fn snapshot(config: &Config, glance: &Glance, behind: i64) -> FreshnessSnapshot {
         let mut glance = glance.clone();
-        let progress = Checkpoint::everywhere(Offset(1_000_000));
-        glance.partitions.insert(Partition(0), Some(progress));
+        let checkpoint = Checkpoint::everywhere(Offset(1_000_000));
+        glance.partitions.insert(Partition(0), Some(checkpoint));
         let mut history = History::new(Duration::from_secs(5));
         for (second, end) in [(990, 0), (1000, 1_000_000 + behind)] {
             let bounds = Bounds {
@@ -191,7 +190,7 @@ impl Here {
                 end: Offset(end),
             };
             let moment = Moment::new(Duration::from_secs(second));
-            history.add(moment, [(Partition(0), bounds)].into());
+            history.record(moment, [(Partition(0), bounds)].into());
         }
         FreshnessSnapshot::new(
             config.definitions.range_bits,
@@ -201,42 +200,43 @@ impl Here {
         )
     }
 
-    fn show(&self, glance: &Glance, behind: i64) {
-        let board = Self::seen(&self.config, glance, behind);
-        self.board.send_replace(Arc::new(board));
+    fn set_freshness(&self, glance: &Glance, behind: i64) {
+        let snapshot = Self::snapshot(&self.config, glance, behind);
+        self.freshness.send_replace(Arc::new(snapshot));
     }
 
-    async fn ask(&self, request: Request<Body>) -> Got {
-        let response = self.answers.clone().oneshot(request).await.unwrap();
+    async fn send(&self, request: Request<Body>) -> Reply {
+        let response = self.service.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        Got {
+        Reply {
             status: parts.status.as_u16(),
             headers: parts.headers,
             body: to_bytes(body, usize::MAX).await.unwrap().to_vec(),
         }
     }
 
-    async fn get(&self, address: &str) -> Got {
+    async fn get(&self, address: &str) -> Reply {
         self.get_with(address, &[]).await
     }
 
-    async fn get_with(&self, address: &str, headers: &[(&str, &str)]) -> Got {
+    async fn get_with(&self, address: &str, headers: &[(&str, &str)]) -> Reply {
         let mut request = Request::get(address);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.ask(request.body(Body::empty()).unwrap()).await
+        self.send(request.body(Body::empty()).unwrap()).await
     }
 
-    async fn post(&self, address: &str, body: impl Into<Body>) -> Got {
-        self.ask(Request::post(address).body(body.into()).unwrap())
+    async fn post(&self, address: &str, body: impl Into<Body>) -> Reply {
+        self.send(Request::post(address).body(body.into()).unwrap())
             .await
     }
 }
 
 /// The range that a key of `plays` lies in.
-fn range_of(here: &Here, key: &str) -> RangeId {
-    here.config
+fn range_of(server: &TestServer, key: &str) -> RangeId {
+    server
+        .config
         .definitions
         .range_bits
         .range_of(Counter::new("plays", key).token())

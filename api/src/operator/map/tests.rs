@@ -1,19 +1,19 @@
 use stitch_common::member::Role;
 
 use super::*;
-use crate::testing::{lock, marker, member, restorer, well};
+use crate::testing::{healthy, lock, marker, member, restorer};
 
 const RANGE: RangeId = RangeId(5);
 
-/// What is shown of [`RANGE`] where this is seen of it.
-fn shown(change: impl FnOnce(&mut Status), told: State) -> Field {
-    let mut status = well();
+/// The kind of [`RANGE`] in a healthy namespace with this change.
+fn shown(change: impl FnOnce(&mut Status), freshness: State) -> Field {
+    let mut status = healthy();
     change(&mut status);
-    View::of(&status).field(RANGE, told)
+    View::of(&status).field(RANGE, freshness)
 }
 
 #[test]
-fn every_kind_of_range_is_known_by_what_makes_it() {
+fn every_kind_of_range_has_its_cause() {
     assert_eq!(shown(|_| (), State::Live), Field::Counting);
     assert_eq!(shown(|_| (), State::Lagging), Field::Lagging);
     assert_eq!(shown(|_| (), State::Unknown), Field::Unknown);
@@ -23,11 +23,11 @@ fn every_kind_of_range_is_known_by_what_makes_it() {
         |status: &mut Status| status.locks = vec![lock(5, 1, LockKind::Shared, LockState::Waiting)];
     assert_eq!(shown(waits, State::Live), Field::Idle);
     let marked = |status: &mut Status| status.in_doubt_markers.push(marker(5));
-    assert_eq!(shown(marked, State::Live), Field::Unproved);
+    assert_eq!(shown(marked, State::Live), Field::Unverified);
     let unverified = |status: &mut Status| status.unverified = BTreeSet::from([RANGE]);
-    assert_eq!(shown(unverified, State::Live), Field::Unproved);
+    assert_eq!(shown(unverified, State::Live), Field::Unverified);
     let dead_member = |status: &mut Status| status.dead_members.push(member(9, Role::Processor));
-    assert_eq!(shown(dead_member, State::Live), Field::Unproved);
+    assert_eq!(shown(dead_member, State::Live), Field::Unverified);
     let asked = |status: &mut Status| status.revocation_requests.push(RANGE);
     assert_eq!(shown(asked, State::Live), Field::Locked);
     let queued = |status: &mut Status| {
@@ -52,7 +52,7 @@ fn every_kind_of_range_is_known_by_what_makes_it() {
 }
 
 #[test]
-fn what_is_told_of_another_range_changes_nothing() {
+fn locks_and_markers_of_other_ranges_change_nothing() {
     let others = |status: &mut Status| {
         status.revocation_requests.push(RangeId(4));
         status.in_doubt_markers.push(marker(6));
@@ -65,22 +65,22 @@ fn what_is_told_of_another_range_changes_nothing() {
 }
 
 #[test]
-fn of_several_kinds_the_first_in_their_order_is_shown() {
-    // Every step takes away what was shown before, and leaves the rest.
-    let mut status = well();
-    status.locks = vec![lock(5, 2, LockKind::Exclusive, LockState::Held)];
+fn the_first_of_several_kinds_is_shown() {
+    // Each step removes the kind that was shown, and leaves the rest.
+    let mut status = healthy();
+    status.locks = vec![lock(5, 2, "exclusive", "held")];
     status.restoring = Some(restorer(2));
     status.revocation_requests.push(RANGE);
     status.in_doubt_markers.push(marker(5));
-    let field = |status: &Status, told| View::of(status).field(RANGE, told);
+    let field = |status: &Status, freshness| View::of(status).field(RANGE, freshness);
     assert_eq!(field(&status, State::Unknown), Field::Restoring);
     status.restoring = None;
     assert_eq!(field(&status, State::Unknown), Field::Locked);
     status.locks.clear();
     assert_eq!(field(&status, State::Unknown), Field::Locked);
     status.revocation_requests.clear();
-    assert_eq!(field(&status, State::Unknown), Field::Unproved);
-    assert_eq!(field(&status, State::Lagging), Field::Unproved);
+    assert_eq!(field(&status, State::Unknown), Field::Unverified);
+    assert_eq!(field(&status, State::Lagging), Field::Unverified);
     status.in_doubt_markers.clear();
     assert_eq!(field(&status, State::Unknown), Field::Unknown);
     assert_eq!(field(&status, State::Lagging), Field::Lagging);
@@ -88,26 +88,26 @@ fn of_several_kinds_the_first_in_their_order_is_shown() {
         .locks
         .push(lock(5, 1, LockKind::Shared, LockState::Held));
     assert_eq!(field(&status, State::Lagging), Field::Lagging);
-    // What readers were told a moment ago has gone, as is seen here.
-    for told in [State::Uncertain, State::Restoring] {
-        assert_eq!(field(&status, told), Field::Counting);
+    // The status is more recent than the freshness.
+    for freshness in [State::Uncertain, State::Restoring] {
+        assert_eq!(field(&status, freshness), Field::Counting);
     }
 }
 
 #[test]
-fn every_range_has_a_text_and_the_legend_names_them_by_kind() {
-    let mut status = well();
+fn every_range_has_a_text_and_the_legend_lists_them_by_kind() {
+    let mut status = healthy();
     for range in [3, 7, 8, 9] {
         status
             .locks
             .push(lock(range, 2, LockKind::Exclusive, LockState::Held));
     }
     status.restoring = Some(restorer(2));
-    let told = |_| Freshness {
+    let freshness = |_| Freshness {
         state: State::Live,
         behind_events: Some(0),
     };
-    let map = ranges(&status, told).into_string();
+    let map = ranges(&status, freshness).into_string();
     for part in [
         "64 ranges",
         "<li class=\"restoring\">8<span> being restored</span></li>",
@@ -123,16 +123,16 @@ fn every_range_has_a_text_and_the_legend_names_them_by_kind() {
 }
 
 #[test]
-fn ranges_that_are_next_to_each_other_are_told_together() {
-    let told = |ranges: &[u16]| intervals(&ranges.iter().copied().map(RangeId).collect::<Vec<_>>());
-    assert_eq!(told(&[]), "");
-    assert_eq!(told(&[4]), "4");
-    assert_eq!(told(&[0, 1, 3, 4095]), "0–1 3 4095");
-    assert_eq!(told(&[u16::MAX - 1, u16::MAX]), "65534–65535");
+fn consecutive_ranges_are_written_as_an_interval() {
+    let text = |ranges: &[u16]| intervals(&ranges.iter().copied().map(RangeId).collect::<Vec<_>>());
+    assert_eq!(text(&[]), "");
+    assert_eq!(text(&[4]), "4");
+    assert_eq!(text(&[0, 1, 3, 4095]), "0–1 3 4095");
+    assert_eq!(text(&[u16::MAX - 1, u16::MAX]), "65534–65535");
 }
 
 #[test]
-fn colour_and_sign_of_every_kind_are_in_the_style() {
+fn every_kind_has_a_colour_and_a_sign_in_the_style() {
     let style = include_str!("../../../assets/operator.css");
     for field in Field::EVERY {
         for part in [

@@ -1,4 +1,4 @@
-//! The description against the addresses that there are; `api/tests/contract` tries what it says by the hundred.
+//! Compares the API description with the routes; `api/tests/contract` tries it by hundreds of requests.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn description() -> Value {
 }
 
 #[test]
-fn every_address_is_described_and_no_other() {
+fn exactly_the_routes_are_described() {
     let described = description();
     let described: BTreeSet<&str> = described["paths"]
         .as_object()
@@ -15,28 +15,28 @@ fn every_address_is_described_and_no_other() {
         .keys()
         .map(String::as_str)
         .collect();
-    let counted = counted();
-    let mut there: BTreeSet<&str> = counted
+    let count_routes = count_routes();
+    let mut routes: BTreeSet<&str> = count_routes
         .iter()
         .map(|(address, ..)| *address)
         .filter(|address| address.starts_with("/v1/"))
         .collect();
-    there.extend([
-        crate::operator::OBJECT,
+    routes.extend([
+        crate::operator::STATUS,
         "/openapi.json",
         "/problems/{name}",
         "/health",
         "/ready",
         "/metrics",
     ]);
-    assert_eq!(described, there);
+    assert_eq!(described, routes);
 }
 
 #[tokio::test]
 async fn every_example_of_the_description_works() {
-    let here = Here::new("");
+    let server = TestServer::new("");
     let description = description();
-    let parameter = |reference: &Value| {
+    let referenced = |reference: &Value| {
         let name = reference["$ref"]
             .as_str()
             .unwrap()
@@ -50,14 +50,14 @@ async fn every_example_of_the_description_works() {
         for (method, operation) in operations.as_object().unwrap() {
             let mut path = address.clone();
             let mut query = Vec::new();
-            for given in operation["parameters"].as_array().into_iter().flatten() {
-                let given = if given["$ref"].is_string() {
-                    parameter(given)
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let parameter = if parameter["$ref"].is_string() {
+                    referenced(parameter)
                 } else {
-                    given.clone()
+                    parameter.clone()
                 };
-                let name = given["name"].as_str().unwrap();
-                let example = &given["example"];
+                let name = parameter["name"].as_str().unwrap();
+                let example = &parameter["example"];
                 let examples = example
                     .as_array()
                     .cloned()
@@ -66,22 +66,22 @@ async fn every_example_of_the_description_works() {
                     let text = example
                         .as_str()
                         .map_or_else(|| example.to_string(), str::to_owned);
-                    match given["in"].as_str() {
+                    match parameter["in"].as_str() {
                         Some("path") => path = path.replace(&format!("{{{name}}}"), &text),
                         _ => query.push(format!("{name}={}", crate::query_string::encoded(&text))),
                     }
                 }
             }
             let body = &operation["requestBody"]["content"]["application/json"]["example"];
-            let got = match method.as_str() {
-                "post" => here.post(&path, body.to_string()).await,
-                _ => here.get(&format!("{path}?{}", query.join("&"))).await,
+            let reply = match method.as_str() {
+                "post" => server.post(&path, body.to_string()).await,
+                _ => server.get(&format!("{path}?{}", query.join("&"))).await,
             };
             assert_eq!(
-                got.status,
+                reply.status,
                 200,
                 "{method} {path} {query:?}: {}",
-                String::from_utf8_lossy(&got.body)
+                String::from_utf8_lossy(&reply.body)
             );
             tried += 1;
         }
@@ -99,9 +99,9 @@ fn every_problem_is_described() {
         .iter()
         .map(|name| name.as_str().unwrap())
         .collect();
-    let there: Vec<&str> = crate::problem::Kind::EVERY
+    let names: Vec<&str> = crate::problem::Kind::EVERY
         .iter()
         .map(|kind| kind.name())
         .collect();
-    assert_eq!(described, there);
+    assert_eq!(described, names);
 }

@@ -1,46 +1,39 @@
-//! The operator's page, and its object.
+//! The operator's page, and its JSON object.
 
 use stitch_app::status::{LockKind, LockState, RestorationOutcome};
 use stitch_common::member::Role;
 use stitch_common::output;
 use stitch_common::user_error::UserError;
 
-use super::pages::named;
+use super::pages::values;
 use super::*;
-use crate::operator::{OBJECT, PAGE};
-use crate::testing::{lock, marker, member, restoration, restorer, well};
+use crate::operator::{PAGE, STATUS};
+use crate::testing::{healthy, lock, marker, member, restoration, restorer};
 
-async fn shown(here: &Here) -> String {
-    let got = here.get(PAGE).await;
-    assert_eq!(got.status, 200);
-    String::from_utf8(got.body).unwrap()
+async fn shown(server: &TestServer) -> String {
+    let reply = server.get(PAGE).await;
+    assert_eq!(reply.status, 200);
+    String::from_utf8(reply.body).unwrap()
 }
 
 #[tokio::test]
-async fn what_happens_in_the_namespace_is_shown() {
-    let here = Here::new("");
-    let mut status = well();
-    status
-        .locks
-        .push(lock(3, 2, LockKind::Exclusive, LockState::Held));
-    status
-        .locks
-        .push(lock(4, 2, LockKind::Exclusive, LockState::Waiting));
+async fn the_page_shows_the_status() {
+    let server = TestServer::new("");
+    let mut status = healthy();
+    status.locks.push(lock(3, 2, "exclusive", "held"));
+    status.locks.push(lock(4, 2, "exclusive", "waiting"));
     status.in_doubt_markers.push(marker(9));
     status.restoring = Some(restorer(2));
-    status.restorations = vec![
-        restoration(RestorationOutcome::Running, 11),
-        restoration(RestorationOutcome::DriftRemains, 63),
-    ];
-    here.stands(Ok(status));
-    let page = shown(&here).await;
+    status.restorations = vec![restoration("running", 11), restoration("drift_remains", 63)];
+    server.set_status(Ok(status));
+    let page = shown(&server).await;
     for part in [
         "<h1>plays</h1>",
         "<b>61 counting</b>",
         "<b>1 being restored</b>",
         "<b>1 locked</b>",
-        "<b>1 not proved</b>",
-        "A restoration runs",
+        "<b>1 unverified</b>",
+        "A restoration is running",
         "12 of 64 ranges are done, 1,234 cells corrected",
         "<progress max=\"64\" value=\"12\">",
         "drift remains",
@@ -50,29 +43,29 @@ async fn what_happens_in_the_namespace_is_shown() {
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }
-    here.stands(Ok(well()));
-    let page = shown(&here).await;
-    assert!(page.contains("No restoration runs") && page.contains("<b>64 counting</b>"));
+    server.set_status(Ok(healthy()));
+    let page = shown(&server).await;
+    assert!(page.contains("No restoration is running") && page.contains("<b>64 counting</b>"));
     assert!(!page.contains("<progress"));
 }
 
 #[tokio::test]
-async fn a_member_that_is_gone_makes_every_range_doubtful_and_is_named() {
-    let here = Here::new("");
-    let mut status = well();
-    let mut gone = member(3, Role::Processor);
-    gone.host = "<b>there</b>".to_owned();
-    status.dead_members.push(gone);
-    here.stands(Ok(status));
-    let page = shown(&here).await;
-    assert!(page.contains("<b>64 not proved</b>"), "{page}");
+async fn a_dead_member_makes_every_range_unverified_and_is_listed() {
+    let server = TestServer::new("");
+    let mut status = healthy();
+    let mut dead = member(3, Role::Processor);
+    dead.host = "<b>there</b>".to_owned();
+    status.dead_members.push(dead);
+    server.set_status(Ok(status));
+    let page = shown(&server).await;
+    assert!(page.contains("<b>64 unverified</b>"), "{page}");
     assert!(page.contains("&lt;b&gt;there&lt;/b&gt;"), "{page}");
 }
 
 #[tokio::test]
-async fn ranges_lag_as_readers_are_told_they_do() {
-    let here = Here::new("");
-    // Its clock stands still: what lies beyond the progress has been waiting since long ago.
+async fn ranges_lag_by_the_same_snapshot_as_in_answers() {
+    let server = TestServer::new("");
+    // The clock stands still: everything beyond the checkpoint has been waiting for too long.
     let glance = Glance::default();
     let mut history = History::new(Duration::from_secs(5));
     let bounds = Bounds {
@@ -81,26 +74,27 @@ async fn ranges_lag_as_readers_are_told_they_do() {
     };
     for second in [990, 1000] {
         let moment = Moment::new(Duration::from_secs(second));
-        history.add(moment, [(Partition(0), bounds)].into());
+        history.record(moment, [(Partition(0), bounds)].into());
     }
-    let bits = here.config.definitions.range_bits;
-    let board = FreshnessSnapshot::new(bits, &glance, &BTreeSet::new(), &history);
-    here.board.send_replace(Arc::new(board));
-    let page = shown(&here).await;
+    let bits = server.config.definitions.range_bits;
+    let snapshot = FreshnessSnapshot::new(bits, &glance, &BTreeSet::new(), &history);
+    server.freshness.send_replace(Arc::new(snapshot));
+    let page = shown(&server).await;
     assert!(page.contains("<b>64 lagging</b>"), "{page}");
-    here.board
-        .send_replace(Arc::new(FreshnessSnapshot::blank(bits)));
-    assert!(shown(&here).await.contains("<b>64 unknown</b>"));
+    server
+        .freshness
+        .send_replace(Arc::new(FreshnessSnapshot::empty(bits)));
+    assert!(shown(&server).await.contains("<b>64 unknown</b>"));
 }
 
 #[tokio::test]
 async fn the_object_is_the_one_that_the_command_prints() {
-    let here = Here::new("");
-    let got = here.get(OBJECT).await;
-    assert_eq!(got.header("content-type"), "application/json");
-    let printed = output::object("status", &well()).unwrap();
-    assert_eq!(got.body, printed);
-    let object = got.json();
+    let server = TestServer::new("");
+    let reply = server.get(STATUS).await;
+    assert_eq!(reply.header("content-type"), "application/json");
+    let printed = output::object("status", &healthy()).unwrap();
+    assert_eq!(reply.body, printed);
+    let object = reply.json();
     assert_eq!(
         (&object["command"], &object["ranges"]),
         (&"status".into(), &64.into())
@@ -108,22 +102,22 @@ async fn the_object_is_the_one_that_the_command_prints() {
 }
 
 #[tokio::test]
-async fn where_zookeeper_cannot_be_asked_it_is_said_with_the_way_out() {
-    let here = Here::new("");
-    here.stands(Err(UserError::new("ZooKeeper is <gone>", "start it")));
-    let page = here.get(PAGE).await;
+async fn without_zookeeper_the_page_says_so_with_help() {
+    let server = TestServer::new("");
+    server.set_status(Err(UserError::new("ZooKeeper is <gone>", "start it")));
+    let page = server.get(PAGE).await;
     assert_eq!((page.status, page.header("retry-after")), (503, "1"));
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     let text = String::from_utf8(page.body).unwrap();
     for part in [
         "ZooKeeper is &lt;gone&gt;",
-        "Way out: start it",
+        "Help: start it",
         "id=\"freshness\"",
         "operator.js",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    let object = here.get(OBJECT).await;
+    let object = server.get(STATUS).await;
     assert_eq!((object.status, object.header("retry-after")), (503, "1"));
     let problem = object.json();
     assert_eq!(problem["type"], "/problems/namespace-unavailable");
@@ -132,64 +126,64 @@ async fn where_zookeeper_cannot_be_asked_it_is_said_with_the_way_out() {
         "{problem}"
     );
     assert_eq!(
-        here.get("/problems/namespace-unavailable").await.status,
+        server.get("/problems/namespace-unavailable").await.status,
         200
     );
 }
 
 #[tokio::test]
-async fn it_takes_a_token_where_there_are_any_and_changes_nothing() {
-    let here = Here::new("STITCH_API__TOKENS=[\"0123456789abcdef\"]");
-    for address in [PAGE, OBJECT] {
-        let refused = here.get(address).await;
+async fn the_page_needs_a_token_if_there_are_any_and_is_read_only() {
+    let server = TestServer::new("STITCH_API__TOKENS=[\"0123456789abcdef\"]");
+    for address in [PAGE, STATUS] {
+        let refused = server.get(address).await;
         assert_eq!(
             (refused.status, refused.header("www-authenticate")),
             (401, "Bearer")
         );
         let token = [("authorization", "Bearer 0123456789abcdef")];
-        assert_eq!(here.get_with(address, &token).await.status, 200);
+        assert_eq!(server.get_with(address, &token).await.status, 200);
     }
-    let here = Here::new("");
-    for address in [PAGE, OBJECT] {
+    let server = TestServer::new("");
+    for address in [PAGE, STATUS] {
         for method in ["POST", "PUT", "PATCH", "DELETE"] {
             let request = Request::builder().method(method).uri(address);
-            let got = here.ask(request.body(Body::empty()).unwrap()).await;
+            let reply = server.send(request.body(Body::empty()).unwrap()).await;
             assert_eq!(
-                (got.status, got.header("allow")),
+                (reply.status, reply.header("allow")),
                 (405, "GET,HEAD"),
                 "{method} {address}"
             );
         }
-        assert_eq!(here.get(&format!("{address}?unlock=3")).await.status, 400);
+        assert_eq!(server.get(&format!("{address}?unlock=3")).await.status, 400);
     }
-    let page = shown(&here).await;
+    let page = shown(&server).await;
     for control in ["<form", "<button", "<input"] {
         assert!(!page.contains(control), "{control}");
     }
 }
 
 #[tokio::test]
-async fn the_page_loads_nothing_from_elsewhere_and_little_from_here() {
-    let here = Here::new("");
-    let got = here.get(PAGE).await;
-    let policy = got.header("content-security-policy").to_owned();
+async fn the_page_loads_its_own_assets_only() {
+    let server = TestServer::new("");
+    let reply = server.get(PAGE).await;
+    let policy = reply.header("content-security-policy").to_owned();
     assert!(
         policy.contains("default-src 'none'") && !policy.contains("unsafe"),
         "{policy}"
     );
-    let page = shown(&here).await;
+    let page = shown(&server).await;
     assert!(
         !page.contains("style=") && !page.contains("<style"),
         "{page}"
     );
     let loaded: BTreeSet<&str> = ["src=\"", "href=\""]
         .into_iter()
-        .flat_map(|attribute| named(&page, attribute))
-        .filter(|address| *address != OBJECT)
+        .flat_map(|attribute| values(&page, attribute))
+        .filter(|address| *address != STATUS)
         .collect();
     assert_eq!(loaded.len(), 4, "{loaded:?}");
     for address in loaded {
         assert!(address.starts_with("/assets/"), "{address}");
-        assert_eq!(here.get(address).await.status, 200, "{address}");
+        assert_eq!(server.get(address).await.status, 200, "{address}");
     }
 }

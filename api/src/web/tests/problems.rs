@@ -1,7 +1,7 @@
 use super::*;
 
-/// Addresses that cannot be answered: the status, the parameter at fault, and what is said of it.
-const WRONG: &[(&str, u16, &str, &str)] = &[
+/// Invalid requests: the address, the status, the invalid parameter, and words of the detail.
+const INVALID: &[(&str, u16, &str, &str)] = &[
     (
         "/v1/counters/nothing/keys/a",
         404,
@@ -126,31 +126,36 @@ const WRONG: &[(&str, u16, &str, &str)] = &[
         "takes utc_offset",
     ),
     ("/v1/counters?page=2", 400, "page", "takes no parameters"),
-    ("/v1/counters/plays", 404, "", "is not one of the addresses"),
-    ("/v2/counters", 404, "", "is not one of the addresses"),
+    (
+        "/v1/counters/plays",
+        404,
+        "",
+        "is not an address of this server",
+    ),
+    ("/v2/counters", 404, "", "is not an address of this server"),
     ("/problems/bad-luck", 404, "", "invalid-parameter"),
 ];
 
 #[tokio::test]
-async fn every_error_names_the_parameter_and_shows_what_works() {
-    let here = Here::new("");
-    for (address, status, parameter, words) in WRONG {
-        let got = here.get(address).await;
+async fn every_problem_names_the_parameter_and_shows_a_request_that_works() {
+    let server = TestServer::new("");
+    for (address, status, parameter, words) in INVALID {
+        let reply = server.get(address).await;
         assert_eq!(
-            got.status,
+            reply.status,
             *status,
             "{address}: {}",
-            String::from_utf8_lossy(&got.body)
+            String::from_utf8_lossy(&reply.body)
         );
         if *status == 200 {
             continue;
         }
         assert_eq!(
-            got.header("content-type"),
+            reply.header("content-type"),
             "application/problem+json",
             "{address}"
         );
-        let problem = got.json();
+        let problem = reply.json();
         assert_eq!(
             problem["parameter"].as_str().unwrap_or_default(),
             *parameter,
@@ -164,37 +169,41 @@ async fn every_error_names_the_parameter_and_shows_what_works() {
         let example = problem["example"]
             .as_str()
             .unwrap_or_else(|| panic!("{problem}"));
-        assert_eq!(here.get(example).await.status, 200, "{address}: {example}");
-        let explained = here.get(problem["type"].as_str().unwrap()).await;
+        assert_eq!(
+            server.get(example).await.status,
+            200,
+            "{address}: {example}"
+        );
+        let explained = server.get(problem["type"].as_str().unwrap()).await;
         assert_eq!(explained.status, 200, "{problem}");
     }
 }
 
 #[tokio::test]
-async fn too_much_is_told_with_what_is_allowed() {
-    let here = Here::new("STITCH_API__KEYS_MAX=2");
-    let got = here
+async fn too_many_keys_and_too_large_bodies_are_refused_with_the_limit() {
+    let server = TestServer::new("STITCH_API__KEYS_MAX=2");
+    let reply = server
         .get("/v1/counters/plays/counts?key=a&key=b&key=c")
         .await;
-    assert_eq!(got.status, 400);
+    assert_eq!(reply.status, 400);
     assert!(
-        got.json()["detail"]
+        reply.json()["detail"]
             .as_str()
             .unwrap()
             .contains("may name 2")
     );
     let body = format!("{{\"keys\": [\"{}\"]}}", "x".repeat(20_000));
-    let got = here.post("/v1/counters/plays/counts", body).await;
+    let reply = server.post("/v1/counters/plays/counts", body).await;
     assert_eq!(
-        (got.status, &got.json()["type"]),
+        (reply.status, &reply.json()["type"]),
         (413, &"/problems/payload-too-large".into())
     );
-    assert_eq!(here.table.reads(), 0);
+    assert_eq!(server.table.reads(), 0);
 }
 
 #[tokio::test]
-async fn a_body_that_cannot_be_used_is_told_so() {
-    let here = Here::new("");
+async fn an_invalid_body_is_a_problem() {
+    let server = TestServer::new("");
     for (body, parameter) in [
         ("", None),
         ("[]", None),
@@ -207,43 +216,46 @@ async fn a_body_that_cannot_be_used_is_told_so() {
             Some("granularity"),
         ),
     ] {
-        let got = here.post("/v1/counters/plays/counts", body).await;
-        let problem = got.json();
+        let reply = server.post("/v1/counters/plays/counts", body).await;
+        let problem = reply.json();
         assert_eq!(
-            (got.status, problem["parameter"].as_str()),
+            (reply.status, problem["parameter"].as_str()),
             (400, parameter),
             "{body}: {problem}"
         );
         assert_eq!(
-            here.get(problem["example"].as_str().unwrap()).await.status,
+            server
+                .get(problem["example"].as_str().unwrap())
+                .await
+                .status,
             200
         );
     }
 }
 
 #[tokio::test]
-async fn a_method_that_an_address_does_not_take_is_told_with_those_that_it_does() {
-    let here = Here::new("");
+async fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
+    let server = TestServer::new("");
     for (address, allowed) in [
         ("/v1/counters/plays/keys/a", "GET,HEAD"),
         ("/v1/counters/plays/counts", "GET,HEAD,POST"),
         ("/metrics", "GET,HEAD"),
     ] {
         let request = Request::delete(address).body(Body::empty()).unwrap();
-        let got = here.ask(request).await;
+        let reply = server.send(request).await;
         assert_eq!(
-            (got.status, got.header("allow")),
+            (reply.status, reply.header("allow")),
             (405, allowed),
             "{address}"
         );
-        assert_eq!(got.json()["type"], "/problems/method-not-allowed");
+        assert_eq!(reply.json()["type"], "/problems/method-not-allowed");
     }
 }
 
 #[tokio::test]
-async fn what_cassandra_says_is_told_without_its_hosts() {
-    let here = Here::new("");
-    for (refusal, status, kind) in [
+async fn errors_of_cassandra_are_reported_without_its_hosts() {
+    let server = TestServer::new("");
+    for (error, status, kind) in [
         (
             StoreError::Unavailable("10.0.0.7".to_owned()),
             503,
@@ -255,10 +267,13 @@ async fn what_cassandra_says_is_told_without_its_hosts() {
             "/problems/store-error",
         ),
     ] {
-        *here.table.refusal.lock().unwrap() = Some(refusal);
-        let got = here.get("/v1/counters/plays/keys/a").await;
-        assert_eq!((got.status, &got.json()["type"]), (status, &kind.into()));
-        assert!(!got.json().to_string().contains("10.0.0.7"));
-        assert_eq!(got.header("cache-control"), "no-store");
+        *server.table.error.lock().unwrap() = Some(error);
+        let reply = server.get("/v1/counters/plays/keys/a").await;
+        assert_eq!(
+            (reply.status, &reply.json()["type"]),
+            (status, &kind.into())
+        );
+        assert!(!reply.json().to_string().contains("10.0.0.7"));
+        assert_eq!(reply.header("cache-control"), "no-store");
     }
 }

@@ -1,4 +1,4 @@
-//! A ZooKeeper that takes sessions and then answers nothing.
+//! A ZooKeeper that opens sessions and then never answers.
 
 use std::cell::Cell;
 use std::future::{Pending, pending};
@@ -9,31 +9,30 @@ use stitch_common::ports::{
     ZooKeeper,
 };
 
-/// Counts the sessions that were asked for.
 #[derive(Default)]
-pub(super) struct Silence {
+pub(super) struct SilentZooKeeper {
     sessions: Cell<usize>,
 }
 
-impl Silence {
+impl SilentZooKeeper {
     pub(super) fn sessions(&self) -> usize {
         self.sessions.get()
     }
 }
 
-impl ZooKeeper for &Silence {
-    type Session = Silent;
+impl ZooKeeper for &SilentZooKeeper {
+    type Session = SilentSession;
 
-    async fn connect(&self) -> Result<Silent, ZkError> {
+    async fn connect(&self) -> Result<SilentSession, ZkError> {
         self.sessions.set(self.sessions.get() + 1);
-        Ok(Silent)
+        Ok(SilentSession)
     }
 }
 
-/// A session that looks well.
-pub(super) struct Silent;
+/// A session that is connected.
+pub(super) struct SilentSession;
 
-impl Session for Silent {
+impl Session for SilentSession {
     type Watch = Pending<()>;
 
     fn id(&self) -> i64 {

@@ -1,8 +1,8 @@
-//! What others may keep, and for how long. Counts of times that are over change seldom, by late events and by
-//! restorations; counts of the present change all the time.
+//! JSON answers with their caching headers: how long clients and CDNs may keep them. Counts of closed periods change
+//! seldom, by late events and by restorations; counts of the present change all the time.
 //!
-//! The entity tag is a weak one: it stands for the counts and the word of freshness, not for the number beside it,
-//! which differs every second. That stands in the header `stitch-freshness`, too, which a 304 brings up to date.
+//! The entity tag is a weak one: it covers the counts and the freshness state, but not the number of events behind,
+//! which differs every second. The header `stitch-freshness` has that number, too, and a 304 brings it up to date.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -21,14 +21,15 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BODY_BYTES: usize = 2048;
 
 #[derive(Serialize)]
-struct Told {
+struct FreshnessField {
     #[serde(flatten)]
     freshness: Freshness,
     as_of: String,
 }
 
-/// `data`, which is a JSON object, with `freshness` in it. `closed` says that all of it is of times that are over.
-pub(crate) fn answer<T: Serialize>(
+/// Answers with `data`, which is a JSON object, and `freshness` in it. `closed` says that all counts are of periods that
+/// have ended.
+pub(crate) fn respond<T: Serialize>(
     app: &App,
     request: &HeaderMap,
     data: &T,
@@ -44,17 +45,17 @@ pub(crate) fn answer<T: Serialize>(
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(ETAG, tag);
     }
-    if is_known(request, &tag) {
+    if matches(request, &tag) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
-    let told = Told {
+    let field = FreshnessField {
         freshness,
         as_of: app.now().wall.to_rfc3339_opts(SecondsFormat::Millis, true),
     };
     // Into the object that was just written.
     body.pop();
     body.extend_from_slice(b",\"freshness\":");
-    serde_json::to_writer(&mut body, &told).expect("plain data serialises");
+    serde_json::to_writer(&mut body, &field).expect("plain data serialises");
     body.push(b'}');
     headers.insert(CONTENT_TYPE, JSON);
     (headers, body).into_response()
@@ -75,7 +76,7 @@ fn header(freshness: Freshness) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
-/// Long only if nothing is known that will change it.
+/// A long age only if nothing is known that will change the counts.
 fn cache_control(app: &App, state: State, closed: bool) -> HeaderValue {
     let limits = &app.limits;
     let age = if closed && state == State::Live {
@@ -83,22 +84,23 @@ fn cache_control(app: &App, state: State, closed: bool) -> HeaderValue {
     } else {
         limits.open_max_age
     };
-    // What needs a token is nobody else's.
-    let whose = if limits.tokens.is_empty() {
+    // Shared caches must not hand out what needs a token.
+    let scope = if limits.tokens.is_empty() {
         "public"
     } else {
         "private"
     };
-    let text = format!("{whose}, max-age={}", age.as_secs());
+    let text = format!("{scope}, max-age={}", age.as_secs());
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("no-cache"))
 }
 
-/// Whether the client has what this tag stands for.
-fn is_known(request: &HeaderMap, tag: &str) -> bool {
+/// Whether the client has the version with this tag.
+fn matches(request: &HeaderMap, tag: &str) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    let listed = request.get_all(IF_NONE_MATCH).iter();
-    let mut listed = listed
+    request
+        .get_all(IF_NONE_MATCH)
+        .iter()
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
-    listed.any(|known| known.trim() == "*" || opaque(known) == opaque(tag))
+        .flat_map(|value| value.split(','))
+        .any(|known| known.trim() == "*" || opaque(known) == opaque(tag))
 }

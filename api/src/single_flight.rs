@@ -1,98 +1,105 @@
-//! Reads that are on their way, so that whoever asks for the same meanwhile gets the same answer: many readers of one
-//! cell cost one read. What nobody waits for any more is dropped.
+//! Coalesces concurrent identical reads (single flight). The read is cancelled when its last waiter goes away.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared, WeakShared};
+use futures_util::future::{BoxFuture, Shared};
 
-type Flight<V> = Shared<BoxFuture<'static, V>>;
-type Listed<V> = WeakShared<BoxFuture<'static, V>>;
+/// Polled by those who wait for it, so that it needs no task of its own.
+type SharedRead<V> = Shared<BoxFuture<'static, V>>;
 
-/// What is on its way, by what was asked for.
+/// Reads in flight, by what they read.
 pub(crate) struct SingleFlight<K: Eq + Hash, V: Clone> {
-    open: Mutex<HashMap<K, Listed<V>>>,
+    flights: Mutex<HashMap<K, Flight<V>>>,
+}
+
+struct Flight<V: Clone> {
+    read: SharedRead<V>,
+    /// At least 1: the last waiter to leave removes the flight.
+    waiters: usize,
 }
 
 impl<K: Eq + Hash, V: Clone> Default for SingleFlight<K, V> {
     fn default() -> Self {
         Self {
-            open: Mutex::default(),
+            flights: Mutex::default(),
         }
     }
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> SingleFlight<K, V> {
-    /// The answer to `key`: that of the read that is on its way, if there is one, else of the one that `start` makes.
-    /// `joined` is called if there is one.
+    /// Joins the read of `key` that is in flight, or else starts one. `on_join` is called only if one is joined.
     ///
-    /// Dropping it drops the read, unless others wait for it, too.
+    /// A completed read is never joined, even while earlier callers still hold it.
+    ///
+    /// # Cancellation
+    /// Drops the read, unless others wait for it.
     pub(crate) async fn join(
         &self,
         key: K,
         start: impl FnOnce() -> BoxFuture<'static, V>,
-        joined: impl FnOnce(),
+        on_join: impl FnOnce(),
     ) -> V {
-        let waiting = {
-            let mut open = self.open();
-            // One that has ended is of the past, for however long others still look at it.
-            let under_way = |flight: &Flight<V>| flight.peek().is_none();
-            let found = open
-                .get(&key)
-                .and_then(WeakShared::upgrade)
-                .filter(under_way);
-            let flight = if let Some(flight) = found {
-                joined();
-                flight
-            } else {
-                let flight = start().shared();
-                if let Some(weak) = flight.downgrade() {
-                    open.insert(key.clone(), weak);
-                }
-                flight
-            };
-            Waiting {
-                flights: self,
-                key,
-                flight: Some(flight),
+        let waiter = self.wait_for(key, start, on_join);
+        waiter.read.clone().await
+    }
+
+    fn wait_for(
+        &self,
+        key: K,
+        start: impl FnOnce() -> BoxFuture<'static, V>,
+        on_join: impl FnOnce(),
+    ) -> Waiter<'_, K, V> {
+        let mut flights = self.flights();
+        let read = match flights.get_mut(&key) {
+            Some(flight) if flight.read.peek().is_none() => {
+                on_join();
+                flight.waiters += 1;
+                flight.read.clone()
+            }
+            Some(_) | None => {
+                let read = start().shared();
+                let flight = Flight {
+                    read: read.clone(),
+                    waiters: 1,
+                };
+                flights.insert(key.clone(), flight);
+                read
             }
         };
-        let flight = waiting.flight.clone();
-        flight.expect("given to none but its own drop").await
+        Waiter {
+            flights: self,
+            key,
+            read,
+        }
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<K, Listed<V>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn flights(&self) -> MutexGuard<'_, HashMap<K, Flight<V>>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One that waits for a flight. The last one to go takes it out of the list.
-struct Waiting<'a, K: Clone + Eq + Hash, V: Clone> {
+/// One caller's share of a flight.
+struct Waiter<'a, K: Clone + Eq + Hash, V: Clone> {
     flights: &'a SingleFlight<K, V>,
     key: K,
-    flight: Option<Flight<V>>,
+    read: SharedRead<V>,
 }
 
-impl<K: Clone + Eq + Hash, V: Clone> Drop for Waiting<'_, K, V> {
+impl<K: Clone + Eq + Hash, V: Clone> Drop for Waiter<'_, K, V> {
     fn drop(&mut self) {
-        let Some(ours) = self.flight.take() else {
-            return;
-        };
-        let mut open = self.flights.open();
-        let listed = open.get(&self.key).map(WeakShared::upgrade);
-        let remove = match &listed {
-            Some(None) => true,
-            // Nobody has it but this one, and what was just found in the list. Others can come by the list alone.
-            Some(Some(flight)) => flight.ptr_eq(&ours) && flight.strong_count() == Some(2),
-            None => false,
-        };
-        if remove {
-            open.remove(&self.key);
+        let mut flights = self.flights.flights();
+        // A completed read may have been replaced by a later one, which has waiters of its own.
+        let ours = flights
+            .get_mut(&self.key)
+            .filter(|flight| flight.read.ptr_eq(&self.read));
+        let Some(flight) = ours else { return };
+        flight.waiters -= 1;
+        if flight.waiters == 0 {
+            flights.remove(&self.key);
         }
-        // Before others may look: whoever goes last must see that it is the last.
-        drop((listed, ours));
     }
 }
 
@@ -172,7 +179,7 @@ mod tests {
         assert_eq!(source.counts().0, 2, "one for each of two keys");
         assert_eq!(joined.load(Ordering::SeqCst), 98);
         assert!(answers.iter().all(|answer| *answer < 2));
-        assert!(flights.open().is_empty());
+        assert!(flights.flights().is_empty());
         assert_eq!(ask(0).await, 2, "a later caller starts a new read");
     }
 
@@ -192,7 +199,7 @@ mod tests {
         assert_eq!(source.counts(), (1, 0));
         drop(third);
         assert_eq!(source.counts(), (1, 1), "dropped before it completed");
-        assert!(flights.open().is_empty());
+        assert!(flights.flights().is_empty());
     }
 
     #[tokio::test]
@@ -206,6 +213,6 @@ mod tests {
         // The slow caller has not been polled since, so it still holds the first read.
         assert_eq!(flights.join(1, || source.read(), || {}).await, 1);
         assert_eq!(slow.await, 0);
-        assert!(flights.open().is_empty());
+        assert!(flights.flights().is_empty());
     }
 }

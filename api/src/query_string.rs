@@ -56,6 +56,20 @@ impl Query {
         Ok(Self { pairs, example })
     }
 
+    /// Takes parameters that did not come in an address; those without a value are missing.
+    pub(crate) fn from_parameters<const N: usize>(
+        parameters: [(&str, Option<String>); N],
+        example: String,
+    ) -> Self {
+        let pairs = parameters.into_iter();
+        Self {
+            pairs: pairs
+                .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+                .collect(),
+            example,
+        }
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()
     }

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::caching;
 use crate::params::{self, AT, GRANULARITY, UTC_OFFSET, Window};
 use crate::problem::{Kind, Problem};
-use crate::query_string::{Query, encoded};
+use crate::query_string::Query;
 
 const KEY: &str = "key";
 /// Of a body, with the punctuation around each key; escaped characters take up to six times their size.
@@ -91,16 +91,11 @@ pub(crate) async fn by_body(
     let body: CountsBody = serde_json::from_slice(&bytes)
         .map_err(|error| problem(Kind::InvalidBody, error.to_string()))?;
     let parameters = [
-        (GRANULARITY, &body.granularity),
-        (AT, &body.at),
-        (UTC_OFFSET, &body.utc_offset),
+        (GRANULARITY, body.granularity),
+        (AT, body.at),
+        (UTC_OFFSET, body.utc_offset),
     ];
-    let written: Vec<String> = parameters
-        .iter()
-        .filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_deref()?))))
-        .collect();
-    let allowed = [GRANULARITY, AT, UTC_OFFSET];
-    let query = Query::parse(Some(&written.join("&")), &allowed, None, example)?;
+    let query = Query::from_parameters(parameters, example);
     answer(&app, &headers, &name, &body.keys, &query).await
 }
 

@@ -215,4 +215,20 @@ mod tests {
         assert_eq!(slow.await, 0);
         assert!(flights.flights().is_empty());
     }
+
+    #[tokio::test]
+    async fn a_waiter_of_a_completed_read_does_not_end_a_later_one() {
+        let (source, flights) = (Source::new(), SingleFlight::<u8, usize>::default());
+        let mut slow = Box::pin(flights.join(1, || source.read(), || {}));
+        assert!(futures_util::poll!(&mut slow).is_pending());
+        source.released.send_replace(true);
+        assert_eq!(flights.join(1, || source.read(), || {}).await, 0);
+        source.released.send_replace(false);
+        let mut later = Box::pin(flights.join(1, || source.read(), || {}));
+        assert!(futures_util::poll!(&mut later).is_pending());
+        drop(slow);
+        let mut joined = Box::pin(flights.join(1, || source.read(), || {}));
+        assert!(futures_util::poll!(&mut joined).is_pending());
+        assert_eq!(source.counts(), (2, 1));
+    }
 }

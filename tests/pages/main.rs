@@ -1,6 +1,6 @@
-//! The pages in a real Chromium, on real servers, while events flow: `browse.mjs` beside this file clicks and looks.
-//! Run by `deploy/test pages`, which installs what that takes and names it by `STITCH_CHROMIUM` and
-//! `STITCH_BROWSER_TOOLS`. Screenshots are left in `target/pages`.
+//! The pages in a real Chromium, on real servers, while events flow; `browse.mjs` in this folder drives the browser. Run
+//! by `deploy/test pages`, which installs the browser and its tools and sets `STITCH_CHROMIUM` and
+//! `STITCH_BROWSER_TOOLS`. Screenshots are written to `target/pages`.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const BOUND: Duration = Duration::from_secs(60);
 const BROWSE_BOUND: Duration = Duration::from_secs(240);
 const DAY_MS: i64 = 86_400_000;
 
-/// Events of the last two years up to now.
+/// Events of the last two years.
 fn events() -> Result<Generator> {
     let span_ms = 730 * DAY_MS;
     Generator::new(Shape {
@@ -34,40 +34,40 @@ fn events() -> Result<Generator> {
     })
 }
 
-/// A session that has this range locked, for as long as it is not closed.
-async fn locked(
-    stage: &TestNamespace,
+/// Locks a range exclusively until the returned session is closed.
+async fn lock(
+    namespace: &TestNamespace,
     range: RangeId,
 ) -> Result<NamespaceSession<ZooKeeperSession, SystemClock>> {
-    let keeper = ZooKeeperClient::new(&stage.servers.zookeeper, Duration::from_secs(4));
-    let paths = Paths::new(&stage.name);
-    let here = NamespaceSession::new(keeper.connect().await?, SystemClock, paths);
-    let mut lock = RangeLock::new(&here, range, Kind::Exclusive);
-    lock.queue(&here).await?;
-    revocation::ask(&here, &lock).await?;
-    lock.wait_granted(&here).await?;
+    let zookeeper = ZooKeeperClient::new(&namespace.servers.zookeeper, Duration::from_secs(4));
+    let paths = Paths::new(&namespace.namespace);
+    let session = NamespaceSession::new(zookeeper.connect().await?, SystemClock, paths);
+    let mut lock = RangeLock::new(&session, range, Kind::Exclusive);
+    lock.queue(&session).await?;
+    revocation::ask(&session, &lock).await?;
+    lock.wait_granted(&session).await?;
     lock.abandon();
-    Ok(here)
+    Ok(session)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_can_be_read_walked_along_and_keep_up() -> Result<()> {
-    let mut setting = TestConfig::new("pages")?;
-    // However busy the machine is, no increment is given up: its mark would make counts uncertain.
-    setting.config += "\n[cassandra]\nrequest_timeout_ms = 30000\n";
-    let stage = TestNamespace::build(&Servers::from_environment()?, &setting).await?;
-    let processor = stage.processor("processor").await?;
-    let feed = stage.feed()?;
+async fn pages_are_usable_and_stay_up_to_date() -> Result<()> {
+    let mut config = TestConfig::new("pages")?;
+    // Even on a busy machine no increment times out: its in-doubt marker would make counts uncertain.
+    config.config += "\n[cassandra]\nrequest_timeout_ms = 30000\n";
+    let namespace = TestNamespace::build(&Servers::from_environment()?, &config).await?;
+    let processor = namespace.processor("processor").await?;
+    let feed = namespace.feed()?;
     let mut events = events()?;
     feed.send(events.by_ref().take(20_000)).await?;
-    stage.lag()?.until_none(BOUND).await?;
+    namespace.lag()?.until_none(BOUND).await?;
     let live = feed.live(events, 50);
-    let mut api = stage.api_command("run", &[])?.start()?;
+    let mut api = namespace.api_command("run", &[])?.start()?;
     let address = TestNamespace::address(&mut api).await?;
     let folder = repository()?.join("target/pages");
     std::fs::create_dir_all(&folder)?;
     let script = repository()?.join("tests/pages/browse.mjs");
-    let text = |name: &str| {
+    let variable = |name: &str| {
         std::env::var(name).with_context(|| format!("{name} is not set: deploy/test pages sets it"))
     };
     let browse = Program {
@@ -80,21 +80,21 @@ async fn pages_can_be_read_walked_along_and_keep_up() -> Result<()> {
             folder.display().to_string(),
         ],
         environment: vec![
-            ("STITCH_CHROMIUM".to_owned(), text("STITCH_CHROMIUM")?),
+            ("STITCH_CHROMIUM".to_owned(), variable("STITCH_CHROMIUM")?),
             (
                 "STITCH_BROWSER_TOOLS".to_owned(),
-                text("STITCH_BROWSER_TOOLS")?,
+                variable("STITCH_BROWSER_TOOLS")?,
             ),
         ],
-        folder: stage.folder.clone(),
+        folder: namespace.folder.clone(),
     };
     let mut browsing = browse.start()?;
     browsing
         .until_says("please lock a range", BROWSE_BOUND)
         .await?;
-    let here = locked(&stage, RangeId(5)).await?;
-    browsing.until_says("please give it back", BOUND).await?;
-    here.close().await;
+    let session = lock(&namespace, RangeId(5)).await?;
+    browsing.until_says("please release it", BOUND).await?;
+    session.close().await;
     let finished = browsing.finish(BROWSE_BOUND).await?;
     live.stop().await?;
     ensure!(
@@ -105,5 +105,5 @@ async fn pages_can_be_read_walked_along_and_keep_up() -> Result<()> {
     );
     let stopped = api.stop(BOUND).await?;
     ensure!(stopped.code == Some(0), "{stopped:?}");
-    stage.stop([processor]).await
+    namespace.stop([processor]).await
 }

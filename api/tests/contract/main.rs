@@ -1,5 +1,5 @@
-//! What `api/openapi.json` says, tried on the real `stitch-api` by a few thousand requests that schemathesis makes from
-//! it, right and wrong ones: no answer may be other than described.
+//! Holds the real `stitch-api` to `api/openapi.json`: schemathesis makes a few thousand valid and invalid requests from
+//! the description, and checks each answer against it.
 
 use std::time::Duration;
 
@@ -10,35 +10,35 @@ use stitch_harness::servers::{Servers, repository};
 use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 
 const BOUND: Duration = Duration::from_secs(60);
-/// With the tool to install, on a busy machine.
+/// Includes the installation of the tool, on a busy machine.
 const CONTRACT_BOUND: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_answer_is_other_than_the_description_says() -> Result<()> {
-    let stage = TestNamespace::build(
+async fn every_answer_is_as_described() -> Result<()> {
+    let namespace = TestNamespace::build(
         &Servers::from_environment()?,
         &TestConfig::new("api_contract")?,
     )
     .await?;
-    let processor = stage.processor("processor").await?;
-    stage
+    let processor = namespace.processor("processor").await?;
+    namespace
         .feed()?
         .send(Generator::new(Shape::default())?.take(500))
         .await?;
-    stage.lag()?.until_none(BOUND).await?;
-    let mut api = stage.api_command("run", &[])?.start()?;
+    namespace.lag()?.until_none(BOUND).await?;
+    let mut api = namespace.api_command("run", &[])?.start()?;
     let address = TestNamespace::address(&mut api).await?;
     let check = Program {
         name: "contract".to_owned(),
         path: repository()?.join("deploy/lib/check-contract"),
         arguments: vec![address, "plays".to_owned()],
         environment: Vec::new(),
-        folder: stage.folder.clone(),
+        folder: namespace.folder.clone(),
     };
     let finished = check.run(CONTRACT_BOUND).await?;
-    let said = format!("{}{}", finished.output, finished.errors);
-    ensure!(finished.code == Some(0), "{said}");
-    ensure!(said.contains("passed"), "{said}");
+    let output = format!("{}{}", finished.output, finished.errors);
+    ensure!(finished.code == Some(0), "{output}");
+    ensure!(output.contains("passed"), "{output}");
     let stopped = api.stop(BOUND).await?;
     let code = stopped.code.context("an exit code")?;
     ensure!(
@@ -46,5 +46,5 @@ async fn no_answer_is_other_than_the_description_says() -> Result<()> {
         "{}",
         stopped.errors
     );
-    stage.stop([processor]).await
+    namespace.stop([processor]).await
 }

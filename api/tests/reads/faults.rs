@@ -1,4 +1,4 @@
-//! A slow and a silent Cassandra, many at once, clients that go away, an end in the midst of it.
+//! Faults: a slow and a silent Cassandra, overload, clients that go away, a stop with requests in flight.
 
 use std::time::Duration;
 
@@ -11,47 +11,49 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::support::{Api, stage};
+use crate::support::{Api, namespace};
 
 const KEY: &str = "/v1/counters/plays/keys/track-1";
 const IN_FLIGHT: &str = "stitch_api_requests_in_flight";
 
-/// An API that reaches Cassandra through a proxy.
-async fn behind_a_proxy(stage: &TestNamespace, variables: &[(&str, &str)]) -> Result<(Api, Proxy)> {
-    let proxy = Proxy::cassandra(&stage.servers.cassandra[0]).await?;
+/// Starts an API that reaches Cassandra through a proxy.
+async fn behind_a_proxy(
+    namespace: &TestNamespace,
+    variables: &[(&str, &str)],
+) -> Result<(Api, Proxy)> {
+    let proxy = Proxy::cassandra(&namespace.servers.cassandra[0]).await?;
     let nodes = format!("[\"{}\"]", proxy.address());
-    // A connection that says nothing is kept for as long as a test needs it.
+    // Long enough that a silent connection is kept for the whole test.
     let mut all = vec![
         ("STITCH_CASSANDRA__NODES", nodes.as_str()),
         ("STITCH_CASSANDRA__KEEPALIVE_TIMEOUT_MS", "60000"),
     ];
     all.extend(variables);
-    let api = Api::start(stage, &all).await?;
+    let api = Api::start(namespace, &all).await?;
     Ok((api, proxy))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_node_costs_time_and_no_answer() -> Result<()> {
-    let stage = stage("api_slow").await?;
-    let (api, proxy) = behind_a_proxy(&stage, &[]).await?;
+async fn a_slow_node_delays_answers_but_loses_none() -> Result<()> {
+    let namespace = namespace("api_slow").await?;
+    let (api, proxy) = behind_a_proxy(&namespace, &[]).await?;
     proxy.set(Mode::Delay(Duration::from_millis(300)));
-    let began = tokio::time::Instant::now();
+    let start = tokio::time::Instant::now();
     api.ok(KEY).await?;
     ensure!(
-        began.elapsed() >= Duration::from_millis(300),
+        start.elapsed() >= Duration::from_millis(300),
         "{:?}",
-        began.elapsed()
+        start.elapsed()
     );
     proxy.set(Mode::Pass);
     api.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_says_nothing_is_given_up_in_time_and_asked_again_when_it_speaks() -> Result<()>
-{
-    let stage = stage("api_silent").await?;
+async fn a_silent_node_times_out_and_is_used_again_once_it_answers() -> Result<()> {
+    let namespace = namespace("api_silent").await?;
     let short = ("STITCH_API__REQUEST_TIMEOUT_MS", "1000");
-    let (api, proxy) = behind_a_proxy(&stage, &[short]).await?;
+    let (api, proxy) = behind_a_proxy(&namespace, &[short]).await?;
     proxy.set(Mode::Blackhole);
     let (status, problem) = api.get(KEY).await?;
     ensure!(
@@ -64,20 +66,20 @@ async fn a_node_that_says_nothing_is_given_up_in_time_and_asked_again_when_it_sp
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_who_ask_for_one_cell_at_one_moment_cost_one_read() -> Result<()> {
+async fn concurrent_requests_for_one_cell_cost_one_read_of_cassandra() -> Result<()> {
     const MANY: u32 = 200;
-    let stage = stage("api_coalesced").await?;
-    let (api, proxy) = behind_a_proxy(&stage, &[]).await?;
+    let namespace = namespace("api_coalesced").await?;
+    let (api, proxy) = behind_a_proxy(&namespace, &[]).await?;
     proxy.set(Mode::Blackhole);
-    let mut asking = JoinSet::new();
+    let mut requests = JoinSet::new();
     for _ in 0..MANY {
         let address = api.address.clone();
-        asking.spawn(async move { get(&address, KEY).await });
+        requests.spawn(async move { get(&address, KEY).await });
     }
     api.until("stitch_api_reads_coalesced_total", f64::from(MANY - 1))
         .await?;
     proxy.set(Mode::Pass);
-    while let Some(answer) = asking.join_next().await {
+    while let Some(answer) = requests.join_next().await {
         let (status, body) = answer??;
         ensure!(status == 200, "{status} {body}");
     }
@@ -87,16 +89,16 @@ async fn many_who_ask_for_one_cell_at_one_moment_cost_one_read() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_too_much_is_refused_at_once_and_the_rest_is_answered() -> Result<()> {
-    let stage = stage("api_overload").await?;
+async fn requests_beyond_the_limit_are_refused_and_the_others_answered() -> Result<()> {
+    let namespace = namespace("api_overload").await?;
     let four = ("STITCH_API__REQUESTS_IN_FLIGHT_MAX", "4");
-    let at_once = ("STITCH_API__ADMISSION_TIMEOUT_MS", "0");
-    let (api, proxy) = behind_a_proxy(&stage, &[four, at_once]).await?;
+    let no_wait = ("STITCH_API__ADMISSION_TIMEOUT_MS", "0");
+    let (api, proxy) = behind_a_proxy(&namespace, &[four, no_wait]).await?;
     proxy.set(Mode::Blackhole);
-    let mut asking = JoinSet::new();
+    let mut requests = JoinSet::new();
     for number in 0..4 {
         let address = api.address.clone();
-        asking.spawn(async move { get(&address, &format!("{KEY}{number}")).await });
+        requests.spawn(async move { get(&address, &format!("{KEY}{number}")).await });
     }
     api.until(IN_FLIGHT, 4.0).await?;
     for _ in 0..20 {
@@ -109,7 +111,7 @@ async fn what_is_too_much_is_refused_at_once_and_the_rest_is_answered() -> Resul
     let shed = api.metric("stitch_api_requests_shed_total").await?;
     ensure!((shed - 20.0).abs() < 0.5, "{shed} were refused");
     proxy.set(Mode::Pass);
-    while let Some(answer) = asking.join_next().await {
+    while let Some(answer) = requests.join_next().await {
         let (status, body) = answer??;
         ensure!(status == 200, "{status} {body}");
     }
@@ -118,14 +120,14 @@ async fn what_is_too_much_is_refused_at_once_and_the_rest_is_answered() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_goes_away_ends_its_work() -> Result<()> {
-    let stage = stage("api_gone").await?;
-    // By itself the request would last longer than this test.
+async fn the_work_for_a_client_that_goes_away_ends() -> Result<()> {
+    let namespace = namespace("api_gone").await?;
+    // Without its client going away, the request would last longer than this test.
     let long = ("STITCH_API__REQUEST_TIMEOUT_MS", "3600000");
-    let (api, proxy) = behind_a_proxy(&stage, &[long]).await?;
+    let (api, proxy) = behind_a_proxy(&namespace, &[long]).await?;
     proxy.set(Mode::Blackhole);
     let mut client = TcpStream::connect(&api.address).await?;
-    let request = format!("GET {KEY} HTTP/1.1\r\nHost: here\r\n\r\n");
+    let request = format!("GET {KEY} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     client.write_all(request.as_bytes()).await?;
     api.until(IN_FLIGHT, 1.0).await?;
     drop(client);
@@ -135,19 +137,19 @@ async fn a_client_that_goes_away_ends_its_work() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_answers_what_was_begun() -> Result<()> {
-    let stage = stage("api_stopped").await?;
-    let (mut api, proxy) = behind_a_proxy(&stage, &[]).await?;
+async fn a_stop_answers_requests_in_flight() -> Result<()> {
+    let namespace = namespace("api_stopped").await?;
+    let (mut api, proxy) = behind_a_proxy(&namespace, &[]).await?;
     proxy.set(Mode::Blackhole);
     let address = api.address.clone();
-    let asking = tokio::spawn(async move { get(&address, KEY).await });
+    let request = tokio::spawn(async move { get(&address, KEY).await });
     api.until(IN_FLIGHT, 1.0).await?;
     api.process.signal(Signal::TERM)?;
     api.process
         .until_says("asked to stop", crate::support::BOUND)
         .await?;
     proxy.set(Mode::Pass);
-    let (status, body) = asking.await??;
+    let (status, body) = request.await??;
     ensure!(status == 200, "{status} {body}");
     let finished = api.process.finish(crate::support::BOUND).await?;
     ensure!(finished.code == Some(0), "{finished:?}");

@@ -1,4 +1,4 @@
-//! How fresh counts are, while something is the matter with them.
+//! Freshness during lag, locks, in-doubt markers, dead members, and without ZooKeeper.
 
 use std::time::Duration;
 
@@ -17,23 +17,25 @@ use stitch_protocol::{NamespaceSession, in_doubt};
 use stitch_zookeeper::ZooKeeperClient;
 use stitch_zookeeper::ZooKeeperSession;
 
-use crate::support::{Api, BOUND, events, stage};
+use crate::support::{Api, BOUND, events, namespace};
 
 const KEY: &str = "/v1/counters/plays/keys/track-1";
 
-async fn session(stage: &TestNamespace) -> Result<NamespaceSession<ZooKeeperSession, SystemClock>> {
-    let keeper = ZooKeeperClient::new(&stage.servers.zookeeper, Duration::from_secs(4));
-    let session = keeper.connect().await?;
+async fn session(
+    namespace: &TestNamespace,
+) -> Result<NamespaceSession<ZooKeeperSession, SystemClock>> {
+    let zookeeper = ZooKeeperClient::new(&namespace.servers.zookeeper, Duration::from_secs(4));
+    let session = zookeeper.connect().await?;
     Ok(NamespaceSession::new(
         session,
         SystemClock,
-        Paths::new(&stage.name),
+        Paths::new(&namespace.namespace),
     ))
 }
 
-/// The range of [`KEY`], and a key of another one.
-fn range(stage: &TestNamespace) -> Result<(RangeId, String)> {
-    let config = Config::load(Some(&stage.config), &Environment::default())?;
+/// The range of [`KEY`], and the address of a key in another range.
+fn range(namespace: &TestNamespace) -> Result<(RangeId, String)> {
+    let config = Config::load(Some(&namespace.config), &Environment::default())?;
     let bits = config.definitions.range_bits;
     let of = |key: &str| bits.range_of(Counter::new("plays", key).token());
     let range = of("track-1");
@@ -47,71 +49,70 @@ fn behind(answer: &Value) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_that_nobody_counts_are_a_lag_until_somebody_does() -> Result<()> {
-    let stage = stage("api_lag").await?;
-    let api = Api::start(&stage, &[]).await?;
+async fn uncounted_events_are_a_lag_until_a_processor_counts_them() -> Result<()> {
+    let namespace = namespace("api_lag").await?;
+    let api = Api::start(&namespace, &[]).await?;
     let empty = api.until_state(KEY, "live").await?;
     ensure!(behind(&empty) == Some(0), "{empty}");
-    stage.feed()?.send(events(500)?).await?;
+    namespace.feed()?.send(events(500)?).await?;
     let lagging = api.until_state(KEY, "lagging").await?;
     ensure!(
         behind(&lagging) == Some(500) && lagging["count"] == 0,
         "{lagging}"
     );
-    let processor = stage.processor("processor").await?;
+    let processor = namespace.processor("processor").await?;
     let live = api.until_state(KEY, "live").await?;
-    stage.lag()?.until_none(BOUND).await?;
+    namespace.lag()?.until_none(BOUND).await?;
     ensure!(live["count"].as_i64() > Some(0), "{live}");
     api.until("stitch_api_behind_events", 0.0).await?;
     api.stop().await?;
-    stage.stop([processor]).await
+    namespace.stop([processor]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_range_and_a_marked_one_are_told_and_no_other() -> Result<()> {
-    let stage = stage("api_locked").await?;
-    let (range, other) = range(&stage)?;
-    let api = Api::start(&stage, &[]).await?;
+async fn a_locked_range_and_an_in_doubt_range_are_shown_and_no_other() -> Result<()> {
+    let namespace = namespace("api_locked").await?;
+    let (range, other) = range(&namespace)?;
+    let api = Api::start(&namespace, &[]).await?;
     api.until_state(KEY, "live").await?;
-    let here = session(&stage).await?;
-    let mut lock = RangeLock::new(&here, range, Kind::Exclusive);
-    lock.wait_granted(&here).await?;
+    let session = session(&namespace).await?;
+    let mut lock = RangeLock::new(&session, range, Kind::Exclusive);
+    lock.wait_granted(&session).await?;
     api.until_state(KEY, "restoring").await?;
     ensure!(api.ok(&other).await?["freshness"]["state"] == "live");
-    lock.release(&here).await?;
+    lock.release(&session).await?;
     api.until_state(KEY, "live").await?;
-    let marker = in_doubt::create(&here, range).await?;
+    let marker = in_doubt::create(&session, range).await?;
     api.until_state(KEY, "uncertain").await?;
     ensure!(api.ok(&other).await?["freshness"]["state"] == "live");
-    in_doubt::delete(&here, &marker).await?;
+    in_doubt::delete(&session, &marker).await?;
     api.until_state("/v1/freshness", "live").await?;
-    here.close().await;
+    session.close().await;
     api.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_processor_that_was_killed_makes_counts_uncertain_until_it_is_waited_out() -> Result<()> {
-    let stage = stage("api_killed").await?;
-    let mut processor = stage.processor("victim").await?;
-    let api = Api::start(&stage, &[]).await?;
-    stage.feed()?.send(events(200)?).await?;
-    stage.lag()?.until_none(BOUND).await?;
+async fn a_killed_processor_makes_counts_uncertain_until_it_is_waited_out() -> Result<()> {
+    let namespace = namespace("api_killed").await?;
+    let mut processor = namespace.processor("victim").await?;
+    let api = Api::start(&namespace, &[]).await?;
+    namespace.feed()?.send(events(200)?).await?;
+    namespace.lag()?.until_none(BOUND).await?;
     api.until_state(KEY, "live").await?;
     processor.kill().await?;
     api.until_state(KEY, "uncertain").await?;
-    // The next one waits for a calm and sweeps away what the dead one left.
-    let next = stage.processor("next").await?;
+    // The next one passes the quiescence barrier and removes what the dead one left.
+    let next = namespace.processor("next").await?;
     api.until_state(KEY, "live").await?;
     api.stop().await?;
-    stage.stop([next]).await
+    namespace.stop([next]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn counts_are_answered_without_zookeeper_and_it_is_said_that_nothing_is_known() -> Result<()>
-{
-    let stage = stage("api_alone").await?;
+async fn counts_are_served_without_zookeeper_with_unknown_freshness() -> Result<()> {
+    let namespace = namespace("api_alone").await?;
     let nowhere = ("STITCH_ZOOKEEPER__CONNECT", "127.0.0.1:1");
-    let api = Api::start(&stage, &[nowhere]).await?;
+    let api = Api::start(&namespace, &[nowhere]).await?;
     let answer = api.ok(KEY).await?;
     ensure!(
         answer["count"] == 0 && answer["freshness"]["state"] == "unknown",

@@ -1,5 +1,5 @@
-//! The real `stitch-api` on real servers, with real events counted by real processors: `STITCH_TEST_ZOOKEEPER`,
-//! `STITCH_TEST_KAFKA` and `STITCH_TEST_CASSANDRA`, as `deploy/test` sets them.
+//! The real `stitch-api` on real servers, with events counted by real processors. Needs `STITCH_TEST_ZOOKEEPER`,
+//! `STITCH_TEST_KAFKA` and `STITCH_TEST_CASSANDRA`, which `deploy/test` sets.
 
 mod faults;
 mod freshness;

@@ -1,4 +1,4 @@
-//! Counts shown are counts recounted.
+//! Every count that the API serves equals an independent recount.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,17 @@ use serde_json::{Value, json};
 use stitch_harness::recount::{CellId, Cells, Rules, read_log};
 use stitch_harness::test_namespace::TestNamespace;
 
-use crate::support::{Api, BOUND, events, stage};
+use crate::support::{Api, BOUND, events, namespace};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// What every cell should be, by whoever shares no code with the product.
-async fn recounted(stage: &TestNamespace) -> Result<Cells> {
-    let (kafka, topic) = (stage.servers.kafka.clone(), stage.topic().to_owned());
-    let rules = Rules::read(&stage.config)?;
+/// What every cell should hold, by a recount that shares no code with the product.
+async fn recounted(namespace: &TestNamespace) -> Result<Cells> {
+    let (kafka, topic) = (
+        namespace.servers.kafka.clone(),
+        namespace.topic().to_owned(),
+    );
+    let rules = Rules::read(&namespace.config)?;
     tokio::task::spawn_blocking(move || read_log(&kafka, &topic, &rules)).await?
 }
 
@@ -24,22 +27,22 @@ fn iso(ms: i64) -> Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_count_shown_is_the_one_that_an_independent_recount_finds() -> Result<()> {
-    let stage = stage("api_right").await?;
-    let processor = stage.processor("processor").await?;
-    stage.feed()?.send(events(3000)?).await?;
-    stage.lag()?.until_none(BOUND).await?;
-    let cells = recounted(&stage).await?;
-    let api = Api::start(&stage, &[]).await?;
+async fn every_count_equals_an_independent_recount() -> Result<()> {
+    let namespace = namespace("api_right").await?;
+    let processor = namespace.processor("processor").await?;
+    namespace.feed()?.send(events(3000)?).await?;
+    namespace.lag()?.until_none(BOUND).await?;
+    let cells = recounted(&namespace).await?;
+    let api = Api::start(&namespace, &[]).await?;
     api.until_state("/v1/freshness", "live").await?;
     each_cell(&api, &cells).await?;
-    series_elsewhere(&api, &cells).await?;
+    series_at_another_offset(&api, &cells).await?;
     totals(&api, &cells).await?;
     api.stop().await?;
-    stage.stop([processor]).await
+    namespace.stop([processor]).await
 }
 
-/// Asks for every cell by hundreds, with a key among them that nothing was counted of.
+/// Compares every cell, hundreds in one request, with a key among them that was never counted.
 async fn each_cell(api: &Api, cells: &Cells) -> Result<()> {
     type Bucket<'a> = (&'a str, &'a str, i64);
     let mut buckets: BTreeMap<Bucket<'_>, Vec<(&str, i64)>> = BTreeMap::new();
@@ -57,17 +60,17 @@ async fn each_cell(api: &Api, cells: &Cells) -> Result<()> {
         buckets.entry(bucket).or_default().push((key, *count));
     }
     ensure!(buckets.len() > 300, "{} buckets", buckets.len());
-    let mut shown = 0;
+    let mut compared = 0;
     for ((counter, granularity, bucket_ms), mut expected) in buckets {
-        expected.push(("nobody's", 0));
+        expected.push(("never-counted", 0));
         let path = format!("/v1/counters/{counter}/counts");
         for expected in expected.chunks(200) {
             let keys: Vec<&str> = expected.iter().map(|(key, _)| *key).collect();
-            let mut asked = json!({"keys": keys, "granularity": granularity});
+            let mut request = json!({"keys": keys, "granularity": granularity});
             if granularity != "all" {
-                asked["at"] = json!(iso(bucket_ms)?);
+                request["at"] = json!(iso(bucket_ms)?);
             }
-            let answer = api.post(&path, &asked).await?;
+            let answer = api.post(&path, &request).await?;
             let expected: Vec<Value> = expected
                 .iter()
                 .map(|(key, count)| json!({"key": key, "count": count}))
@@ -76,15 +79,19 @@ async fn each_cell(api: &Api, cells: &Cells) -> Result<()> {
                 answer["counts"] == json!(expected),
                 "{granularity}: {answer}, not {expected:?}"
             );
-            shown += expected.len();
+            compared += expected.len();
         }
     }
-    ensure!(shown > cells.len(), "{shown} of {} cells", cells.len());
+    ensure!(
+        compared > cells.len(),
+        "{compared} of {} cells",
+        cells.len()
+    );
     Ok(())
 }
 
-/// The first track's days and months where clocks are 5 hours behind, against the recounted hours.
-async fn series_elsewhere(api: &Api, cells: &Cells) -> Result<()> {
+/// Compares the days and months of one track at UTC-5 with the recounted hours.
+async fn series_at_another_offset(api: &Api, cells: &Cells) -> Result<()> {
     let hours = |from: i64, to: i64| -> i64 {
         let of_track = cells.iter().filter(|(place, _)| {
             place.counter == "plays" && place.key == "track-1" && place.granularity == "hour"
@@ -128,7 +135,7 @@ async fn series_elsewhere(api: &Api, cells: &Cells) -> Result<()> {
     Ok(())
 }
 
-/// All that was counted, of every track.
+/// Compares the totals of all time.
 async fn totals(api: &Api, cells: &Cells) -> Result<()> {
     let all = |place: &CellId| place.counter == "revenue" && place.granularity == "all";
     for (place, count) in cells.iter().filter(|(place, _)| all(place)).take(20) {

@@ -1,4 +1,4 @@
-//! A namespace, an API in it, and as little of an HTTP client as that takes.
+//! A namespace, an API process, and a minimal HTTP client.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 pub(crate) const BOUND: Duration = Duration::from_secs(60);
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A running API.
 pub(crate) struct Api {
@@ -22,14 +22,14 @@ pub(crate) struct Api {
     pub(crate) address: String,
 }
 
-pub(crate) async fn stage(name: &str) -> Result<TestNamespace> {
-    let mut setting = TestConfig::new(name)?;
-    // However busy the machine is, no increment is given up: its mark would make counts uncertain.
-    setting.config += "\n[cassandra]\nrequest_timeout_ms = 30000\n";
-    TestNamespace::build(&Servers::from_environment()?, &setting).await
+pub(crate) async fn namespace(name: &str) -> Result<TestNamespace> {
+    let mut config = TestConfig::new(name)?;
+    // Even on a busy machine no increment times out: its in-doubt marker would make counts uncertain.
+    config.config += "\n[cassandra]\nrequest_timeout_ms = 30000\n";
+    TestNamespace::build(&Servers::from_environment()?, &config).await
 }
 
-/// So many events of the generator.
+/// The first `count` events of the generator.
 pub(crate) fn events(count: usize) -> Result<Vec<Record>> {
     let shape = Shape {
         tracks: 60,
@@ -39,9 +39,12 @@ pub(crate) fn events(count: usize) -> Result<Vec<Record>> {
 }
 
 impl Api {
-    /// Starts one, with these variables in its environment.
-    pub(crate) async fn start(stage: &TestNamespace, variables: &[(&str, &str)]) -> Result<Self> {
-        let mut program = stage.api_command("run", &["--output", "json"])?;
+    /// Starts an API process with these environment variables.
+    pub(crate) async fn start(
+        namespace: &TestNamespace,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
+        let mut program = namespace.api_command("run", &["--output", "json"])?;
         let variables = variables.iter();
         let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         program.environment.extend(variables);
@@ -50,21 +53,21 @@ impl Api {
         Ok(Self { process, address })
     }
 
-    /// The status and the object that are answered.
+    /// Sends a GET request; returns the status and the object of the answer.
     pub(crate) async fn get(&self, path: &str) -> Result<(u16, Value)> {
         let (status, body) = get(&self.address, path).await?;
         let object = serde_json::from_str(&body).with_context(|| format!("{path}: {body}"))?;
         Ok((status, object))
     }
 
-    /// The object that is answered with 200.
+    /// Sends a GET request that must be answered with 200.
     pub(crate) async fn ok(&self, path: &str) -> Result<Value> {
         let (status, object) = self.get(path).await?;
         ensure!(status == 200, "{path}: {status} {object}");
         Ok(object)
     }
 
-    /// What is answered to a body with 200.
+    /// Sends a POST request that must be answered with 200.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let mut connection = TcpStream::connect(&self.address).await?;
         let body = body.to_string();
@@ -86,39 +89,38 @@ impl Api {
         metric(&page, name).with_context(|| format!("{name}: {page}"))
     }
 
-    /// Until a metric has this value.
+    /// Waits until a metric has this value.
     pub(crate) async fn until(&self, name: &str, value: f64) -> Result<()> {
-        let seen = async {
+        let reached = async {
             while (self.metric(name).await? - value).abs() > 0.5 {
-                sleep(LOOK_INTERVAL).await;
+                sleep(POLL_INTERVAL).await;
             }
             anyhow::Ok(())
         };
-        let seen = timeout(BOUND, seen).await;
-        match seen {
-            Ok(seen) => seen,
+        match timeout(BOUND, reached).await {
+            Ok(reached) => reached,
             Err(_) => anyhow::bail!("{name} is {} and not {value}", self.metric(name).await?),
         }
     }
 
-    /// Until a key stands like this.
+    /// Waits until an answer has this freshness state.
     pub(crate) async fn until_state(&self, path: &str, state: &str) -> Result<Value> {
-        let seen = async {
+        let reached = async {
             loop {
                 let answer = self.ok(path).await?;
                 if answer["freshness"]["state"] == state {
                     return anyhow::Ok(answer);
                 }
-                sleep(LOOK_INTERVAL).await;
+                sleep(POLL_INTERVAL).await;
             }
         };
-        match timeout(BOUND, seen).await {
-            Ok(seen) => seen,
+        match timeout(BOUND, reached).await {
+            Ok(answer) => answer,
             Err(_) => anyhow::bail!("not {state}: {}", self.ok(path).await?),
         }
     }
 
-    /// Ends in order.
+    /// Stops the process, which must exit cleanly.
     pub(crate) async fn stop(self) -> Result<()> {
         let finished = self.process.stop(BOUND).await?;
         let object: Value = serde_json::from_str(&finished.output)

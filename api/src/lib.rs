@@ -14,7 +14,7 @@
 //! In the background [`freshness_poller`] reads ZooKeeper and Kafka once a second, so that no request has to, and
 //! publishes a [`freshness`] snapshot. [`status_cache`] reads the namespace status while an operator's page is open.
 //!
-//! This process is no member of the namespace: it never increments, so nothing has to wait for it to be gone.
+//! This process is no member of the namespace: it never increments, so no quiescence barrier waits for it.
 
 mod calendar;
 mod query_string;

@@ -52,14 +52,17 @@ pub(crate) const EVERY: [(&str, &str, &str); 8] = [
 ];
 
 pub(crate) async fn asset(Path(name): Path<String>) -> Result<Response, Problem> {
-    let found = EVERY.into_iter().find(|(known, ..)| *known == name);
-    let (_, kind, text) = found.ok_or_else(|| {
+    let file = EVERY.into_iter().find(|(other, ..)| *other == name);
+    let (_, content_type, text) = file.ok_or_else(|| {
         Problem::new(Kind::NotFound, format!("the pages have no file {name}"))
             .with_example("/assets/stats.css")
     })?;
     // Not for long: another version of this program may have other files.
     Ok((
-        [(CONTENT_TYPE, kind), (CACHE_CONTROL, "public, max-age=60")],
+        [
+            (CONTENT_TYPE, content_type),
+            (CACHE_CONTROL, "public, max-age=60"),
+        ],
         text,
     )
         .into_response())

@@ -154,10 +154,10 @@ async fn a_stop_does_not_wait_forever() {
 async fn the_work_for_a_client_that_went_away_is_dropped() {
     let running = RunningServer::start(&[], None).await;
     running.released.send_replace(false);
-    let mut gone = running.connect().await;
-    gone.write_all(REQUEST).await.unwrap();
+    let mut client = running.connect().await;
+    client.write_all(REQUEST).await.unwrap();
     running.until_waiting(1).await;
-    drop(gone);
+    drop(client);
     let dropped = async {
         while running.released.receiver_count() > 0 {
             tokio::task::yield_now().await;
@@ -169,15 +169,15 @@ async fn the_work_for_a_client_that_went_away_is_dropped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_in_use_is_reported_with_help() {
     let running = RunningServer::start(&[], None).await;
-    let taken = running.address.to_string();
-    let environment: Environment = [("STITCH_API__LISTEN", taken.as_str())]
+    let in_use = running.address.to_string();
+    let environment: Environment = [("STITCH_API__LISTEN", in_use.as_str())]
         .into_iter()
         .collect();
     let text = include_str!("../../../deploy/stitch.toml");
     let config = Config::parse("stitch.toml", text, &environment).unwrap();
     let error = Server::bind(&config.api).await.unwrap_err();
     assert!(
-        error.message.contains("api.listen") && error.message.contains(&taken),
+        error.message.contains("api.listen") && error.message.contains(&in_use),
         "{error}"
     );
 }

@@ -50,8 +50,8 @@ async fn obstacles_to_a_start_are_named_with_help() -> Result<()> {
             "{message}"
         );
     }
-    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let listen = ("STITCH_API__LISTEN", &*taken.local_addr()?.to_string());
+    let in_use = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let listen = ("STITCH_API__LISTEN", &*in_use.local_addr()?.to_string());
     let (message, help) = refused(&namespace, "run", &[listen]).await?;
     ensure!(
         message.contains("api.listen") && help.contains("port 0"),

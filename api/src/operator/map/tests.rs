@@ -17,24 +17,19 @@ fn every_kind_of_range_has_its_cause() {
     assert_eq!(shown(|_| (), State::Live), Field::Counting);
     assert_eq!(shown(|_| (), State::Lagging), Field::Lagging);
     assert_eq!(shown(|_| (), State::Unknown), Field::Unknown);
-    let nobody = |status: &mut Status| status.locks.clear();
-    assert_eq!(shown(nobody, State::Live), Field::Idle);
-    let waits =
-        |status: &mut Status| status.locks = vec![lock(5, 1, LockKind::Shared, LockState::Waiting)];
+    let unlocked = |status: &mut Status| status.locks.clear();
+    assert_eq!(shown(unlocked, State::Live), Field::Idle);
+    let waits = |status: &mut Status| status.locks = vec![lock(5, 1, "shared", "waiting")];
     assert_eq!(shown(waits, State::Live), Field::Idle);
-    let marked = |status: &mut Status| status.in_doubt_markers.push(marker(5));
-    assert_eq!(shown(marked, State::Live), Field::Unverified);
+    let in_doubt = |status: &mut Status| status.in_doubt_markers.push(marker(5));
+    assert_eq!(shown(in_doubt, State::Live), Field::Unverified);
     let unverified = |status: &mut Status| status.unverified = BTreeSet::from([RANGE]);
     assert_eq!(shown(unverified, State::Live), Field::Unverified);
     let dead_member = |status: &mut Status| status.dead_members.push(member(9, Role::Processor));
     assert_eq!(shown(dead_member, State::Live), Field::Unverified);
-    let asked = |status: &mut Status| status.revocation_requests.push(RANGE);
-    assert_eq!(shown(asked, State::Live), Field::Locked);
-    let queued = |status: &mut Status| {
-        status
-            .locks
-            .push(lock(5, 2, LockKind::Exclusive, LockState::Waiting))
-    };
+    let requested = |status: &mut Status| status.revocation_requests.push(RANGE);
+    assert_eq!(shown(requested, State::Live), Field::Locked);
+    let queued = |status: &mut Status| status.locks.push(lock(5, 2, "exclusive", "waiting"));
     assert_eq!(shown(queued, State::Live), Field::Locked);
     let held =
         |status: &mut Status| status.locks = vec![lock(5, 2, LockKind::Exclusive, LockState::Held)];

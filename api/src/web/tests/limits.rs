@@ -183,9 +183,9 @@ async fn a_request_for_many_counts_is_answered_however_few_permits_there_are() {
 async fn a_client_that_goes_away_releases_its_permit_and_its_read() {
     let server = TestServer::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=1");
     server.table.delayed.send_replace(true);
-    let gone = in_flight([server.get(KEY)]).await;
+    let request = in_flight([server.get(KEY)]).await;
     assert_refused(&server.get(KEY).await, "a second request");
-    drop(gone);
+    drop(request);
     assert_eq!(server.table.cancelled.load(Ordering::SeqCst), 1);
     server.table.delayed.send_replace(false);
     assert_eq!(server.get(KEY).await.status, 200);

@@ -142,22 +142,8 @@ impl Kind {
     }
 
     /// When to retry, if the problem may pass.
-    const fn retry_after(self) -> Option<Duration> {
-        match self {
-            Self::Overload | Self::StoreUnavailable | Self::NamespaceUnavailable => {
-                Some(Duration::from_secs(1))
-            }
-            Self::UnknownCounter
-            | Self::InvalidParameter
-            | Self::MissingParameter
-            | Self::UnknownParameter
-            | Self::PayloadTooLarge
-            | Self::InvalidBody
-            | Self::NotFound
-            | Self::MethodNotAllowed
-            | Self::Unauthorized
-            | Self::StoreError => None,
-        }
+    fn retry_after(self) -> Option<Duration> {
+        (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(Duration::from_secs(1))
     }
 }
 

@@ -20,18 +20,14 @@ impl Query {
         repeated: Option<&str>,
         example: String,
     ) -> Result<Self, Problem> {
-        let mut pairs: Vec<(String, String)> = Vec::new();
-        for part in raw
-            .unwrap_or_default()
-            .split('&')
-            .filter(|part| !part.is_empty())
-        {
+        let pairs = Vec::new();
+        let mut query = Self { pairs, example };
+        let parts = raw.unwrap_or_default().split('&');
+        for part in parts.filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let (Some(name), Some(value)) = (decoded(name), decoded(value)) else {
                 let detail = format!("\"{part}\" is not percent-encoded UTF-8");
-                return Err(Problem::new(Kind::InvalidParameter, detail)
-                    .about(name)
-                    .with_example(&example));
+                return Err(query.invalid(name, detail));
             };
             let repeats = repeated == Some(name.as_str());
             if !repeats && !allowed.contains(&name.as_str()) {
@@ -40,20 +36,14 @@ impl Query {
                     [] => "this address takes no parameters".to_owned(),
                     allowed => format!("this address takes {}", allowed.join(", ")),
                 };
-                return Err(Problem::new(Kind::UnknownParameter, detail)
-                    .about(&name)
-                    .with_example(&example));
+                return Err(query.problem(Kind::UnknownParameter, &name, detail));
             }
-            if !repeats && pairs.iter().any(|(other, _)| *other == name) {
-                return Err(
-                    Problem::new(Kind::InvalidParameter, "the parameter is given twice")
-                        .about(&name)
-                        .with_example(&example),
-                );
+            if !repeats && query.get(&name).is_some() {
+                return Err(query.invalid(&name, "the parameter is given twice"));
             }
-            pairs.push((name, value));
+            query.pairs.push((name, value));
         }
-        Ok(Self { pairs, example })
+        Ok(query)
     }
 
     /// Takes parameters that did not come in an address; those without a value are missing.
@@ -85,13 +75,15 @@ impl Query {
     }
 
     pub(crate) fn invalid(&self, name: &str, detail: impl Into<String>) -> Problem {
-        Problem::new(Kind::InvalidParameter, detail)
-            .about(name)
-            .with_example(&self.example)
+        self.problem(Kind::InvalidParameter, name, detail)
     }
 
     pub(crate) fn missing(&self, name: &str, detail: impl Into<String>) -> Problem {
-        Problem::new(Kind::MissingParameter, detail)
+        self.problem(Kind::MissingParameter, name, detail)
+    }
+
+    fn problem(&self, kind: Kind, name: &str, detail: impl Into<String>) -> Problem {
+        Problem::new(kind, detail)
             .about(name)
             .with_example(&self.example)
     }

@@ -47,14 +47,10 @@ impl Field {
     }
 
     const fn word(self) -> &'static str {
-        match self {
-            Self::Restoring => "being restored",
-            Self::Locked => "locked",
-            Self::Unverified => "unverified",
-            Self::Unknown => "unknown",
-            Self::Lagging => "lagging",
-            Self::Idle => "idle",
-            Self::Counting => "counting",
+        if matches!(self, Self::Restoring) {
+            "being restored"
+        } else {
+            self.class()
         }
     }
 

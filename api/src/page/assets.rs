@@ -7,48 +7,30 @@ use axum::response::{IntoResponse, Response};
 
 use crate::problem::{Kind, Problem};
 
+macro_rules! asset {
+    ($name:literal, $content_type:expr) => {
+        (
+            $name,
+            $content_type,
+            include_str!(concat!("../../assets/", $name)),
+        )
+    };
+}
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+
 /// Every file: name, content type, content.
-pub(crate) const EVERY: [(&str, &str, &str); 8] = [
-    (
-        "uplot.min.js",
-        "text/javascript; charset=utf-8",
-        include_str!("../../assets/uplot.min.js"),
-    ),
-    (
-        "uplot.min.css",
-        "text/css; charset=utf-8",
-        include_str!("../../assets/uplot.min.css"),
-    ),
-    (
-        "uplot.LICENSE",
-        "text/plain; charset=utf-8",
-        include_str!("../../assets/uplot.LICENSE"),
-    ),
-    (
-        "stats.js",
-        "text/javascript; charset=utf-8",
-        include_str!("../../assets/stats.js"),
-    ),
-    (
-        "stats.css",
-        "text/css; charset=utf-8",
-        include_str!("../../assets/stats.css"),
-    ),
-    (
-        "operator.js",
-        "text/javascript; charset=utf-8",
-        include_str!("../../assets/operator.js"),
-    ),
-    (
-        "operator.css",
-        "text/css; charset=utf-8",
-        include_str!("../../assets/operator.css"),
-    ),
-    (
-        "icon.svg",
-        "image/svg+xml",
-        include_str!("../../assets/icon.svg"),
-    ),
+const EVERY: [(&str, &str, &str); 8] = [
+    asset!("uplot.min.js", SCRIPT),
+    asset!("uplot.min.css", STYLE),
+    asset!("uplot.LICENSE", TEXT),
+    asset!("stats.js", SCRIPT),
+    asset!("stats.css", STYLE),
+    asset!("operator.js", SCRIPT),
+    asset!("operator.css", STYLE),
+    asset!("icon.svg", "image/svg+xml"),
 ];
 
 pub(crate) async fn asset(Path(name): Path<String>) -> Result<Response, Problem> {

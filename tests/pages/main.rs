@@ -40,7 +40,7 @@ async fn lock(
     range: RangeId,
 ) -> Result<NamespaceSession<ZooKeeperSession, SystemClock>> {
     let zookeeper = ZooKeeperClient::new(&namespace.servers.zookeeper, Duration::from_secs(4));
-    let paths = Paths::new(&namespace.namespace);
+    let paths = Paths::new(&namespace.name);
     let session = NamespaceSession::new(zookeeper.connect().await?, SystemClock, paths);
     let mut lock = RangeLock::new(&session, range, Kind::Exclusive);
     lock.queue(&session).await?;

@@ -1,7 +1,7 @@
 //! The output of a command, the same for every program: with `--output json` one object on standard output, errors
 //! included; otherwise text. Nothing else writes to standard output.
 //!
-//! A command returns `Result<R, UserError>` where `R: Report`; [`write`] writes it and yields the exit code.
+//! A command returns `Result<R, UserError>` where `R: Report`; [`write()`] writes it and yields the exit code.
 
 use std::io::{self, Write};
 
@@ -48,7 +48,7 @@ pub trait Report: Serialize {
         None
     }
 
-    /// Writes it as text, without the error, which [`write`] adds.
+    /// Writes it as text, without the error, which [`write()`] adds.
     ///
     /// # Errors
     /// `out` fails.
@@ -75,7 +75,7 @@ struct Object<'a, R> {
     error: Option<&'a UserError>,
 }
 
-/// The JSON object of a report, as [`write`] writes it; for the API.
+/// The JSON object of a report, as [`write()`] writes it; for the API.
 ///
 /// # Errors
 /// The report does not serialise.

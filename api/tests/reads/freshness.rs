@@ -29,7 +29,7 @@ async fn session(
     Ok(NamespaceSession::new(
         session,
         SystemClock,
-        Paths::new(&namespace.namespace),
+        Paths::new(&namespace.name),
     ))
 }
 

@@ -19,7 +19,8 @@ fn every_kind_of_range_has_its_cause() {
     assert_eq!(shown(|_| (), State::Unknown), Field::Unknown);
     let unlocked = |status: &mut Status| status.locks.clear();
     assert_eq!(shown(unlocked, State::Live), Field::Idle);
-    let waits = |status: &mut Status| status.locks = vec![lock(5, 1, "shared", "waiting")];
+    let waits =
+        |status: &mut Status| status.locks = vec![lock(5, 1, LockKind::Shared, LockState::Waiting)];
     assert_eq!(shown(waits, State::Live), Field::Idle);
     let in_doubt = |status: &mut Status| status.in_doubt_markers.push(marker(5));
     assert_eq!(shown(in_doubt, State::Live), Field::Unverified);
@@ -29,7 +30,11 @@ fn every_kind_of_range_has_its_cause() {
     assert_eq!(shown(dead_member, State::Live), Field::Unverified);
     let requested = |status: &mut Status| status.revocation_requests.push(RANGE);
     assert_eq!(shown(requested, State::Live), Field::Locked);
-    let queued = |status: &mut Status| status.locks.push(lock(5, 2, "exclusive", "waiting"));
+    let queued = |status: &mut Status| {
+        status
+            .locks
+            .push(lock(5, 2, LockKind::Exclusive, LockState::Waiting))
+    };
     assert_eq!(shown(queued, State::Live), Field::Locked);
     let held =
         |status: &mut Status| status.locks = vec![lock(5, 2, LockKind::Exclusive, LockState::Held)];
@@ -63,7 +68,7 @@ fn locks_and_markers_of_other_ranges_change_nothing() {
 fn the_first_of_several_kinds_is_shown() {
     // Each step removes the kind that was shown, and leaves the rest.
     let mut status = healthy();
-    status.locks = vec![lock(5, 2, "exclusive", "held")];
+    status.locks = vec![lock(5, 2, LockKind::Exclusive, LockState::Held)];
     status.restoring = Some(restorer(2));
     status.revocation_requests.push(RANGE);
     status.in_doubt_markers.push(marker(5));

@@ -20,11 +20,18 @@ async fn shown(server: &TestServer) -> String {
 async fn the_page_shows_the_status() {
     let server = TestServer::new("");
     let mut status = healthy();
-    status.locks.push(lock(3, 2, "exclusive", "held"));
-    status.locks.push(lock(4, 2, "exclusive", "waiting"));
+    status
+        .locks
+        .push(lock(3, 2, LockKind::Exclusive, LockState::Held));
+    status
+        .locks
+        .push(lock(4, 2, LockKind::Exclusive, LockState::Waiting));
     status.in_doubt_markers.push(marker(9));
     status.restoring = Some(restorer(2));
-    status.restorations = vec![restoration("running", 11), restoration("drift_remains", 63)];
+    status.restorations = vec![
+        restoration(RestorationOutcome::Running, 11),
+        restoration(RestorationOutcome::DriftRemains, 63),
+    ];
     server.set_status(Ok(status));
     let page = shown(&server).await;
     for part in [

@@ -45,11 +45,7 @@ pub(crate) enum Completion<Watch> {
     MarkerCreated(RangeId),
     BatchOutcome(BatchId, Outcome),
     /// A partition may be counted, from this offset.
-    PartitionAcquired {
-        lock: PartitionLock,
-        checkpoint: KnownCheckpoint,
-        from: Offset,
-    },
+    PartitionAcquired(PartitionLock, KnownCheckpoint, Offset),
     PartitionReleased(Partition),
     CheckpointWritten(PartitionLock, KnownCheckpoint),
     RejectedCopied(Partition, AssignmentEpoch, Offset),
@@ -73,8 +69,7 @@ impl<Watch> Completion<Watch> {
     pub(crate) fn abandon(self) {
         if let Self::RangeAcquired(lock) = self {
             lock.abandon();
-        } else if let Self::PartitionAcquired { lock, .. } | Self::CheckpointWritten(lock, _) = self
-        {
+        } else if let Self::PartitionAcquired(lock, ..) | Self::CheckpointWritten(lock, _) = self {
             lock.abandon();
         }
     }
@@ -148,11 +143,7 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
             Some(Err(error)) => error.into(),
             Some(Ok(())) => match self.open(&lock).await {
                 Ok((checkpoint, from)) => {
-                    return Completion::PartitionAcquired {
-                        lock,
-                        checkpoint,
-                        from,
-                    };
+                    return Completion::PartitionAcquired(lock, checkpoint, from);
                 }
                 Err(error) => error,
             },

@@ -60,11 +60,7 @@ pub(crate) enum Command {
     /// Create an in-doubt marker in the range: [`Engine::on_marker_created`].
     CreateMarker(RangeId),
     /// Send a batch once: [`Engine::on_batch_outcome`].
-    Send {
-        id: BatchId,
-        permit: Permit,
-        batch: CounterBatch,
-    },
+    Send(BatchId, Permit, CounterBatch),
     /// Acquire the partition's lock and read its checkpoint: [`Engine::on_partition_acquired`].
     AcquirePartition(Partition),
     /// Write a checkpoint, fenced by the partition's lock: [`Engine::on_checkpoint_written`].
@@ -72,20 +68,11 @@ pub(crate) enum Command {
     /// Stop waiting for the partition's lock, or release it: [`Engine::on_partition_released`].
     ReleasePartition(Partition),
     /// Deliver the partition's records from this offset.
-    StartFeed {
-        partition: Partition,
-        from: Offset,
-        epoch: AssignmentEpoch,
-    },
+    StartFeed(Partition, Offset, AssignmentEpoch),
     /// Deliver no more of them.
     StopFeed(Partition),
-    /// Copy a rejected record to the dead-letter topic: [`Engine::on_rejected_copied`].
-    CopyRejected {
-        partition: Partition,
-        epoch: AssignmentEpoch,
-        record: Record,
-        reason: String,
-    },
+    /// Copy a rejected record to the dead-letter topic, with the reason: [`Engine::on_rejected_copied`].
+    CopyRejected(Partition, AssignmentEpoch, Record, String),
     /// Commit the checkpoints to the consumer group.
     Commit(Offsets),
 }

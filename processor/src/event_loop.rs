@@ -181,8 +181,7 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
         }
         if now >= self.log_bounds_due {
             self.log_bounds_due = now.plus(LOG_BOUNDS_INTERVAL);
-            let held = self.locks.partitions.held();
-            let partitions = held.map(|(partition, _)| partition).collect();
+            let partitions = self.locks.partitions.held().collect();
             self.spawn(self.connections.log_bounds(partitions));
         }
     }

@@ -125,7 +125,7 @@ impl Engine {
             counter: Counter { name, key },
             amounts: batch.amounts,
         };
-        self.commands.push(Command::Send { id, permit, batch });
+        self.commands.push(Command::Send(id, permit, batch));
     }
 
     /// Cassandra has acknowledged or refused a batch, or its outcome is unknown.

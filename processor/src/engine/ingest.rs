@@ -57,11 +57,8 @@ impl Engine {
         task.ingested_end = from;
         task.resumed = checkpoint.clone();
         task.checkpoint = checkpoint;
-        self.commands.push(Command::StartFeed {
-            partition,
-            from,
-            epoch,
-        });
+        self.commands
+            .push(Command::StartFeed(partition, from, epoch));
         self.commit_due = true;
     }
 
@@ -94,12 +91,8 @@ impl Engine {
                     staged.bytes += record.value.as_ref().map_or(0, |value| value.len());
                     staged.uncopied.insert(record.offset);
                     let reason = rejection.to_string();
-                    self.commands.push(Command::CopyRejected {
-                        partition,
-                        epoch,
-                        record,
-                        reason,
-                    });
+                    let copy = Command::CopyRejected(partition, epoch, record, reason);
+                    self.commands.push(copy);
                 }
             }
         }

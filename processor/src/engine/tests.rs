@@ -103,11 +103,7 @@ impl World {
                 self.to_mark.remove(range);
             }
             match command {
-                Command::StartFeed {
-                    partition,
-                    from,
-                    epoch,
-                } => {
+                Command::StartFeed(partition, from, epoch) => {
                     let at = usize::try_from(from.0).unwrap();
                     self.log.delivered.insert(partition, (epoch, at));
                 }
@@ -121,11 +117,11 @@ impl World {
                 other @ (Command::AcquireRange(_)
                 | Command::ReleaseRange(_)
                 | Command::CreateMarker(_)
-                | Command::Send { .. }
+                | Command::Send(..)
                 | Command::AcquirePartition(_)
                 | Command::WriteCheckpoint(..)
                 | Command::ReleasePartition(_)
-                | Command::CopyRejected { .. }) => self.pending.push(other),
+                | Command::CopyRejected(..)) => self.pending.push(other),
             }
         }
     }
@@ -165,18 +161,13 @@ impl World {
                 self.checkpoints.insert(partition, checkpoint);
                 self.engine.on_checkpoint_written(partition);
             }
-            Command::CopyRejected {
-                partition,
-                epoch,
-                record,
-                ..
-            } => {
+            Command::CopyRejected(partition, epoch, record, _) => {
                 self.copied.insert((partition, record.offset));
                 self.engine
                     .on_rejected_copied(partition, epoch, record.offset);
             }
-            Command::Send { id, batch, .. } => self.send(id, batch, fault),
-            Command::StartFeed { .. } | Command::StopFeed(_) | Command::Commit(_) => unreachable!(),
+            Command::Send(id, _, batch) => self.send(id, batch, fault),
+            Command::StartFeed(..) | Command::StopFeed(_) | Command::Commit(_) => unreachable!(),
         }
     }
 

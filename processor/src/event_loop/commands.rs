@@ -23,7 +23,7 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
                 self.spawn(connections.release_range(lock));
             }
             Command::CreateMarker(range) => self.spawn(connections.create_marker(range)),
-            Command::Send { id, permit, batch } => self.spawn(connections.send(id, permit, batch)),
+            Command::Send(id, permit, batch) => self.spawn(connections.send(id, permit, batch)),
             Command::AcquirePartition(partition) => {
                 let cancel = self.locks.partitions.wait(partition);
                 self.spawn(connections.acquire_partition(partition, cancel));
@@ -38,18 +38,13 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
                     self.spawn(connections.release_partition(lock));
                 }
             }
-            Command::StartFeed {
-                partition,
-                from,
-                epoch,
-            } => self.feed.start(partition, from, epoch)?,
+            Command::StartFeed(partition, from, epoch) => {
+                self.feed.start(partition, from, epoch)?
+            }
             Command::StopFeed(partition) => self.feed.stop(partition)?,
-            Command::CopyRejected {
-                partition,
-                epoch,
-                record,
-                reason,
-            } => self.spawn(connections.copy_rejected(partition, epoch, record, reason)),
+            Command::CopyRejected(partition, epoch, record, reason) => {
+                self.spawn(connections.copy_rejected(partition, epoch, record, reason));
+            }
             Command::Commit(offsets) => self.next_commit = Some(offsets),
         }
         Ok(())
@@ -72,33 +67,31 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
         match completion {
             Completion::RangeAcquired(lock) => {
                 let range = lock.range();
+                self.locks.ranges.end_wait(range);
                 self.locks.ranges.hold(range, lock);
                 self.engine.on_range_acquired(range);
                 self.yield_ranges(now);
             }
-            Completion::AcquisitionCancelled(range) => self.locks.ranges.remove(range),
+            Completion::AcquisitionCancelled(range) => {
+                self.locks.ranges.end_wait(range);
+            }
             Completion::RangeReleased(range) => self.engine.on_range_released(range),
             Completion::MarkerCreated(range) => self.engine.on_marker_created(range),
             Completion::BatchOutcome(id, outcome) => {
                 self.engine.on_batch_outcome(id, outcome, now);
             }
-            Completion::PartitionAcquired {
-                lock,
-                checkpoint,
-                from,
-            } => {
+            Completion::PartitionAcquired(lock, checkpoint, from) => {
                 let partition = lock.partition();
-                if self.locks.partitions.is_wanted(partition) {
+                if self.locks.partitions.end_wait(partition) {
                     let resumed = checkpoint.progress().clone();
                     self.locks.partitions.hold(partition, (lock, checkpoint));
                     self.engine.on_partition_acquired(partition, resumed, from);
                 } else {
-                    self.locks.partitions.remove(partition);
                     self.spawn(self.connections.release_partition(lock));
                 }
             }
             Completion::PartitionReleased(partition) => {
-                self.locks.partitions.remove(partition);
+                self.locks.partitions.end_wait(partition);
                 self.engine.on_partition_released(partition, now);
                 self.acknowledge_revocations();
             }

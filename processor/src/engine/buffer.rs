@@ -223,78 +223,63 @@ mod tests {
 
     const HOUR_MS: i64 = 3_600_000;
 
-    fn event(seq: EventSeq, hour: i64, amount: i64) -> Contribution {
-        Contribution {
-            partition: Partition(0),
-            seq,
-            time: EventTime::from_ms(hour * HOUR_MS).unwrap(),
-            amount: Amount(amount),
-            granularities: Granularities::of([Granularity::Hour, Granularity::All]),
-        }
-    }
-
-    fn seqs(count: i64) -> Vec<EventSeq> {
-        let mut tracker = AckTracker::default();
-        (0..count)
-            .map(|offset| tracker.ingest(Offset(offset), 1))
-            .collect()
-    }
-
-    fn buffer(cells_max: usize, contributions: &[Contribution]) -> CounterBuffer {
-        let mut buffer = CounterBuffer::new(cells_max);
-        contributions.iter().for_each(|&one| buffer.push(one));
-        buffer
+    /// A buffer with one contribution for each hour and amount, and the numbers of their events.
+    fn buffer<const N: usize>(
+        cells_max: usize,
+        events: [(i64, i64); N],
+    ) -> (CounterBuffer, [EventSeq; N]) {
+        let (mut buffer, mut acks) = (CounterBuffer::new(cells_max), AckTracker::default());
+        let mut offsets = (0..).map(Offset);
+        let seqs = events.map(|(hour, amount)| {
+            let seq = acks.ingest(offsets.next().unwrap(), 1);
+            buffer.push(Contribution {
+                partition: Partition(0),
+                seq,
+                time: EventTime::from_ms(hour * HOUR_MS).unwrap(),
+                amount: Amount(amount),
+                granularities: Granularities::of([Granularity::Hour, Granularity::All]),
+            });
+            seq
+        });
+        (buffer, seqs)
     }
 
     #[test]
     fn many_events_fold_into_few_cells() {
-        let s = seqs(3);
-        let mut buffer = buffer(
-            10,
-            &[event(s[0], 1, 5), event(s[1], 1, 7), event(s[2], 2, -1)],
-        );
+        let (mut buffer, _) = buffer(10, [(1, 5), (1, 7), (2, -1)]);
         let batch = buffer.fold(|_| true);
         assert_eq!(batch.contributions.len(), 3);
-        let sums: Vec<_> = batch
-            .amounts
-            .iter()
-            .map(|(cell, sum)| (cell.granularity.name(), cell.bucket.0 / HOUR_MS, sum.0))
-            .collect();
+        let sum = |(cell, sum): &(CellSlot, Amount)| {
+            (cell.granularity.name(), cell.bucket.0 / HOUR_MS, sum.0)
+        };
+        let sums: Vec<_> = batch.amounts.iter().map(sum).collect();
         assert_eq!(sums, [("all", 0, 11), ("hour", 1, 12), ("hour", 2, -1)]);
         assert!(buffer.is_empty());
     }
 
     #[test]
     fn a_sum_of_zero_writes_nothing_and_its_events_are_acknowledged() {
-        let s = seqs(2);
-        let batch = buffer(10, &[event(s[0], 1, 5), event(s[1], 1, -5)]).fold(|_| true);
+        let (mut buffer, _) = buffer(10, [(1, 5), (1, -5)]);
+        let batch = buffer.fold(|_| true);
         assert_eq!((batch.contributions.len(), batch.amounts.len()), (2, 0));
     }
 
     #[test]
     fn a_batch_is_bounded_in_cells_and_the_rest_waits_in_order() {
-        let s = seqs(3);
-        let mut buffer = buffer(
-            3,
-            &[event(s[0], 1, 1), event(s[1], 2, 1), event(s[2], 3, 1)],
-        );
+        let (mut buffer, seqs) = buffer(3, [(1, 1), (2, 1), (3, 1)]);
         assert_eq!(buffer.fold(|_| true).contributions.len(), 2);
-        let rest = buffer.fold(|_| true);
-        assert_eq!(rest.contributions[0].seq, s[2]);
+        assert_eq!(buffer.fold(|_| true).contributions[0].seq, seqs[2]);
     }
 
     #[test]
     fn a_refused_batch_is_halved_down_to_one_cell_and_no_further() {
-        let s = seqs(1);
-        let mut buffer = buffer(40, &[event(s[0], 1, 9)]);
+        let (mut buffer, seqs) = buffer(40, [(1, 9)]);
         let batch = buffer.fold(|_| true);
         assert!(buffer.halve(batch.amounts.len()));
         buffer.put_back(batch.contributions);
         let first = buffer.fold(|_| true);
-        assert_eq!(
-            (first.amounts.len(), first.split),
-            (1, Some((Partition(0), s[0])))
-        );
+        assert_eq!(first.amounts.len(), 1);
+        assert_eq!(first.split, Some((Partition(0), seqs[0])));
         let second = buffer.fold(|_| true);
         assert_eq!((second.amounts.len(), second.split), (1, None));
         assert_ne!(first.amounts[0].0, second.amounts[0].0);
@@ -303,19 +288,11 @@ mod tests {
 
     #[test]
     fn contributions_that_may_not_be_begun_keep_their_order() {
-        let s = seqs(3);
-        let mut buffer = buffer(
-            10,
-            &[event(s[0], 1, 1), event(s[1], 1, 1), event(s[2], 1, 1)],
-        );
-        let batch = buffer.fold(|one| one.seq == s[1]);
+        let (mut buffer, seqs) = buffer(10, [(1, 1), (1, 1), (1, 1)]);
+        let batch = buffer.fold(|one| one.seq == seqs[1]);
         assert_eq!(batch.contributions.len(), 1);
-        let left: Vec<_> = buffer
-            .fold(|_| true)
-            .contributions
-            .iter()
-            .map(|one| one.seq)
-            .collect();
-        assert_eq!(left, [s[0], s[2]]);
+        let rest = buffer.fold(|_| true).contributions;
+        let rest: Vec<_> = rest.iter().map(|one| one.seq).collect();
+        assert_eq!(rest, [seqs[0], seqs[2]]);
     }
 }

@@ -1,4 +1,5 @@
-//! A contender for a lock, as the name of its node says: who made it, what it wants, and its place in the queue.
+//! A contender for a lock, as the name of its node describes it: its maker, the kind of lock, and its position in the
+//! queue.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -21,19 +22,19 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A place in a queue, given by ZooKeeper: ten digits, counting up within the directory, and going on from the lowest
+/// A position in a queue, given by ZooKeeper: ten digits, counting up within the directory, and going on from the lowest
 /// negative number after the highest. So two of them are compared by their distance, and there is no total order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sequence(i32);
 
 impl Sequence {
-    /// This number.
+    /// The position with this number.
     #[must_use]
     pub const fn new(number: i32) -> Self {
         Self(number)
     }
 
-    /// Reads the end of a sequential node's name.
+    /// Parses the end of a sequential node's name.
     #[must_use]
     pub fn parse(digits: &str) -> Option<Self> {
         let sequence = Self(digits.parse().ok()?);
@@ -46,7 +47,7 @@ impl Sequence {
         self.0.wrapping_sub(other.0) < 0
     }
 
-    /// The order of two places of one queue, which never spans half of all numbers.
+    /// The order of two positions in one queue, which never spans half of all numbers.
     pub(crate) fn cmp_distance(self, other: Self) -> Ordering {
         self.0.wrapping_sub(other.0).cmp(&0)
     }
@@ -58,8 +59,8 @@ impl fmt::Display for Sequence {
     }
 }
 
-/// What tells the nodes of one contender from all others: it goes into the name, because the answer to a creation may
-/// be lost and ZooKeeper chooses the rest of the name.
+/// Identifies the nodes of one contender. It is part of the name, because the answer to a creation may be lost and
+/// ZooKeeper chooses the rest of the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Guid(uuid::Uuid);
 
@@ -70,7 +71,7 @@ impl Guid {
         Self(uuid::Uuid::from_u64_pair(session.cast_unsigned(), number))
     }
 
-    /// Reads the 36 characters that it is written as.
+    /// Parses the 36 characters that it is written as.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let guid = Self(uuid::Uuid::try_parse(text).ok()?);
@@ -84,14 +85,14 @@ impl fmt::Display for Guid {
     }
 }
 
-/// A node that queues.
+/// A node in a lock queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contender {
-    /// Who made it.
+    /// Identifies its maker.
     pub guid: Guid,
-    /// What it wants.
+    /// The kind of lock that it wants.
     pub kind: Kind,
-    /// Its place.
+    /// Its position.
     pub sequence: Sequence,
 }
 

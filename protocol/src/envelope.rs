@@ -1,5 +1,5 @@
-//! How records are written into nodes: JSON that an operator can read, with the number of its format, then a space and
-//! the CRC-32 of it in hexadecimal. Checkpoint has the same shape and its own file, [`stitch_common::checkpoint`].
+//! The encoding of records in nodes: JSON that an operator can read, with the number of its format, then a space and its
+//! CRC-32 in hexadecimal. Checkpoints have the same shape and their own file, [`stitch_common::checkpoint`].
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ struct Format {
 
 const CHECKSUM: usize = 9;
 
-/// The bytes of `payload`.
+/// Encodes `payload`.
 #[must_use]
 pub fn seal<T: Payload>(payload: &T) -> Vec<u8> {
     let sealed = Sealed {
@@ -45,7 +45,7 @@ pub fn seal<T: Payload>(payload: &T) -> Vec<u8> {
     bytes
 }
 
-/// Reads what [`seal`] made of the node at `path`.
+/// Decodes the bytes that [`seal`] made, read from the node at `path`.
 ///
 /// # Errors
 /// [`Error::Corrupt`]: nothing may be counted on it.
@@ -88,13 +88,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_is_opened() {
+    fn a_sealed_record_is_opened() {
         let note = Note("grüß".to_owned());
         assert_eq!(open::<Note>("/n", &seal(&note)), Ok(note));
     }
 
     #[test]
-    fn a_record_of_another_format_is_refused_with_path_and_way_out() {
+    fn a_record_of_another_format_is_refused_with_path_and_help() {
         let json = br#"{"format":4,"body":{"news":1}}"#;
         let mut bytes = json.to_vec();
         bytes.extend_from_slice(format!(" {:08x}", crc32fast::hash(json)).as_bytes());
@@ -106,7 +106,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_damage_of_one_byte_is_taken_for_a_record(at in 0_usize..200, flip in 1_u8..) {
+        fn a_record_with_one_damaged_byte_is_refused(at in 0_usize..200, flip in 1_u8..) {
             let mut bytes = seal(&Note("some text".to_owned()));
             let at = at % bytes.len();
             bytes[at] ^= flip;
@@ -114,7 +114,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_opening_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fn arbitrary_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             prop_assert!(open::<Note>("/n", &bytes).is_err());
         }
     }

@@ -1,35 +1,36 @@
-//! Why coordination failed; variants by what the caller will do.
+//! The errors of recipes; variants by what the caller will do.
 
-use stitch_common::ports::ZkError;
-use stitch_common::ports::{ZOOKEEPER_AWAY, ZOOKEEPER_REFUSED};
+use stitch_common::ports::{ZOOKEEPER_AWAY, ZOOKEEPER_REFUSED, ZkError};
 use stitch_common::user_error::UserError;
 
 /// Why a recipe failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The session is over: stop sending, and start again as a new member.
-    #[error("the ZooKeeper session is over; whatever belonged to it is gone")]
+    #[error("the ZooKeeper session is over; everything that belonged to it is gone")]
     SessionOver,
     /// This session's own node is gone, or belongs to another session. Stop sending: it is as if the session were over.
-    #[error("{path} in ZooKeeper is not this session's any more: what it stood for is lost")]
+    #[error(
+        "{path} in ZooKeeper is not this session's any more: the lock or membership that it was is lost"
+    )]
     Lost {
         /// The node.
         path: String,
     },
-    /// No answer, several times: it may or may not have happened. May be tried again.
+    /// No answer, several times: the request may or may not have been carried out. May be tried again.
     #[error("ZooKeeper did not answer about {path}: {why}; see whether its servers are up")]
     Unanswered {
-        /// What was asked for.
+        /// The node of the request.
         path: String,
-        /// What the last try met.
+        /// Why the last attempt failed.
         why: String,
     },
-    /// ZooKeeper refused for good.
+    /// ZooKeeper refused, and will again.
     #[error("ZooKeeper refused {path}: {why}; see the permissions and quotas of that node")]
     Refused {
-        /// What was asked for.
+        /// The node of the request.
         path: String,
-        /// What it said.
+        /// ZooKeeper's error.
         why: String,
     },
     /// The namespace does not exist.
@@ -37,7 +38,7 @@ pub enum Error {
         "{path} is missing in ZooKeeper: the namespace is not initialised; run `stitch-processor init`"
     )]
     NotInitialised {
-        /// The node that is missing.
+        /// The missing node.
         path: String,
     },
     /// A node that must be there is missing; nothing may be counted.
@@ -48,7 +49,7 @@ pub enum Error {
         /// What to do about it.
         help: &'static str,
     },
-    /// What is in a node cannot be used; nothing may be counted on it.
+    /// The data of a node cannot be used; nothing may be counted on it.
     #[error("{path} in ZooKeeper cannot be used: {why}; {help}")]
     Corrupt {
         /// The node.
@@ -61,7 +62,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// A refusal that no recipe expects at this place.
+    /// A refusal that the recipe does not expect.
     pub(crate) fn unexpected(path: &str, error: ZkError) -> Self {
         match error {
             ZkError::SessionOver => Self::SessionOver,
@@ -87,7 +88,7 @@ impl From<Error> for UserError {
     fn from(error: Error) -> Self {
         match error {
             Error::SessionOver => Self::new(
-                "the ZooKeeper session is over, and with it all that belonged to it",
+                "the ZooKeeper session is over, and with it everything that belonged to it",
                 "run it again; if it happens often, lengthen zookeeper.session_timeout_ms",
             ),
             Error::Lost { path } => Self::new(

@@ -1,5 +1,4 @@
-//! Where things are kept in ZooKeeper: the only place that spells a node. Names that carry more than a number are in
-//! [`name`].
+//! The paths of all nodes in ZooKeeper: nothing else spells them. Names that carry more than a number are in [`name`].
 //!
 //! ```text
 //! /stitch/<namespace>
@@ -7,7 +6,7 @@
 //!   /members/<session>/alive
 //!   /log/<p>
 //!   /partitions/<p>/lock-<guid>-<seq>
-//!   /partitions/<p>/progress
+//!   /partitions/<p>/checkpoint
 //!   /ranges/<r>/_c_<guid>-__READ__<seq>     and __WRIT__
 //!   /ranges/<r>/in-doubt-<session>-<n>
 //!   /revocations/<r>-<seq of the WRIT node>
@@ -28,10 +27,10 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Above all namespaces.
+    /// The parent of all namespaces.
     pub const STITCH: &str = "/stitch";
 
-    /// The paths of the namespace of this name, which the configuration has validated.
+    /// The paths of the namespace with this name, which the configuration has validated.
     #[must_use]
     pub fn new(namespace: &str) -> Self {
         Self {
@@ -60,8 +59,8 @@ impl Paths {
         ]
     }
 
-    /// `/definition`: version, range bits, definitions, generation, identities. Made last, so a namespace that has it
-    /// is complete.
+    /// `/definition`: version, range bits, definitions, generation, identities. Created last, so a namespace that has
+    /// it is complete.
     #[must_use]
     pub fn definition(&self) -> String {
         format!("{}/definition", self.root)
@@ -73,25 +72,25 @@ impl Paths {
         format!("{}/members", self.root)
     }
 
-    /// A member's own node.
+    /// The persistent node of a member.
     #[must_use]
     pub fn member(&self, member: &MemberId) -> String {
         format!("{}/members/{member}", self.root)
     }
 
-    /// A member's ephemeral node.
+    /// The ephemeral node of a member.
     #[must_use]
     pub fn alive(&self, member: &MemberId) -> String {
         format!("{}/members/{member}/alive", self.root)
     }
 
-    /// The parent of what is known of each partition's log.
+    /// The parent of the first records of all partitions.
     #[must_use]
     pub fn log(&self) -> String {
         format!("{}/log", self.root)
     }
 
-    /// What tells a partition's log from another's.
+    /// The first record of a partition, which distinguishes its log from another.
     #[must_use]
     pub fn first_record(&self, partition: Partition) -> String {
         format!("{}/log/{partition}", self.root)
@@ -103,13 +102,13 @@ impl Paths {
         format!("{}/partitions", self.root)
     }
 
-    /// A partition: its lock queue and its progress.
+    /// A partition: its lock queue and its checkpoint.
     #[must_use]
     pub fn partition(&self, partition: Partition) -> String {
         format!("{}/partitions/{partition}", self.root)
     }
 
-    /// A partition's progress.
+    /// A partition's checkpoint.
     #[must_use]
     pub fn checkpoint(&self, partition: Partition) -> String {
         format!("{}/partitions/{partition}/checkpoint", self.root)
@@ -121,13 +120,13 @@ impl Paths {
         format!("{}/ranges", self.root)
     }
 
-    /// A range: its lock queue and its marks.
+    /// A range: its lock queue and its in-doubt markers.
     #[must_use]
     pub fn range(&self, range: RangeId) -> String {
         format!("{}/ranges/{range}", self.root)
     }
 
-    /// The parent of all requests; processors watch it alone.
+    /// The parent of all revocation requests; processors watch no other directory.
     #[must_use]
     pub fn revocations(&self) -> String {
         format!("{}/revocations", self.root)
@@ -146,14 +145,14 @@ pub(crate) fn child(directory: &str, name: &str) -> String {
     format!("{directory}/{name}")
 }
 
-/// The partition that a child of `/partitions` stands for.
+/// The partition whose node, below `/partitions`, has this name.
 #[must_use]
 pub(crate) fn partition_of(name: &str) -> Option<Partition> {
     let partition = Partition(name.parse().ok()?);
     (partition.0 >= 0 && partition.to_string() == name).then_some(partition)
 }
 
-/// The range that a child of `/ranges` stands for.
+/// The range whose node, below `/ranges`, has this name.
 #[must_use]
 pub(crate) fn range_of(name: &str) -> Option<RangeId> {
     let range = RangeId(name.parse().ok()?);
@@ -165,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nodes_are_where_the_design_says() {
+    fn paths_are_spelled_as_the_design_says() {
         let paths = Paths::new("plays");
         let member = MemberId::of_session(0x1_0000_0001);
         let spelled = [

@@ -1,23 +1,23 @@
-//! The lock queue, decided: from the names of a directory's children alone, who holds the lock and whom to wait for.
-//! Names are read by [`name`](crate::path::name), and waiting is in [`lock_entry`](crate::lock_entry).
+//! Decides a lock queue: from the names of a directory's children alone, which nodes hold the lock and which node each
+//! other one waits for. Names are parsed by [`name`](crate::path::name), and [`lock`](crate::lock) waits.
 
 use crate::contender::Contender;
 use crate::path::name::read_entry;
 
-/// Where a node stands.
+/// The position of a node in its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position<'a> {
-    /// It has the lock.
+    /// It holds the lock.
     Held,
-    /// It has the lock at the earliest when the node of this name is gone.
+    /// It holds the lock at the earliest when the node of this name is gone.
     Behind(&'a str),
     /// It is not in the queue.
     Gone,
 }
 
-/// Whom `me` waits for among the `others` of its queue; nobody, if it has the lock. A shared lock waits for the nearest
-/// earlier exclusive node, an exclusive one for the nearest earlier node of any kind: each wakes only those that it held
-/// up.
+/// The contender among `others` that `me` waits for; none if it holds the lock. A shared lock waits for the nearest
+/// earlier exclusive node, an exclusive one for the nearest earlier node of any kind: each wakes only those that it
+/// blocked.
 pub fn predecessor(
     me: Contender,
     others: impl IntoIterator<Item = Contender>,
@@ -31,7 +31,7 @@ pub fn predecessor(
     nearest
 }
 
-/// Where `own` stands among `children`.
+/// The position of `own` among `children`.
 #[must_use]
 pub fn position<'a>(children: &'a [String], own: &str) -> Position<'a> {
     if !children.iter().any(|name| name == own) {
@@ -50,7 +50,7 @@ pub fn position<'a>(children: &'a [String], own: &str) -> Position<'a> {
     named.map_or(Position::Held, |name| Position::Behind(name))
 }
 
-/// The names of those among `children` that have the lock.
+/// The names of those among `children` that hold the lock.
 pub fn holders(children: &[String]) -> impl Iterator<Item = &str> {
     let queued = children.iter().filter(|name| read_entry(name).is_some());
     let held = queued.filter(|name| position(children, name) == Position::Held);

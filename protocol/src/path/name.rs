@@ -1,6 +1,7 @@
-//! The names of nodes that carry more than a number: places in lock queues, marks and requests, spelled and read.
+//! Spells and parses the names of nodes that carry more than a number: lock entries, in-doubt markers and revocation
+//! requests.
 //!
-//! Places in the queue of a range are named as Apache Curator names them, so that its tools read them.
+//! Entries in the queue of a range are named as Apache Curator names them, so that its tools can read them.
 
 use stitch_common::member::MemberId;
 use stitch_common::range::RangeId;
@@ -12,10 +13,10 @@ const READ: &str = "-__READ__";
 const WRITE: &str = "-__WRIT__";
 const LOCK: &str = "lock-";
 const MARKER: &str = "in-doubt-";
-/// Characters of a GUID.
+/// The length of a GUID in characters.
 const GUID: usize = 36;
 
-/// The beginning of a name in the queue of a range: `_c_<guid>-__READ__` or `_c_<guid>-__WRIT__`. ZooKeeper adds the
+/// The prefix of an entry in the queue of a range: `_c_<guid>-__READ__` or `_c_<guid>-__WRIT__`. ZooKeeper adds the
 /// sequence.
 #[must_use]
 pub(crate) fn range_entry(guid: Guid, kind: Kind) -> String {
@@ -26,13 +27,13 @@ pub(crate) fn range_entry(guid: Guid, kind: Kind) -> String {
     format!("{CURATOR}{guid}{infix}")
 }
 
-/// The beginning of a name in the queue for a lock that is exclusive only: `lock-<guid>-`.
+/// The prefix of an entry in the queue of a lock that is exclusive only: `lock-<guid>-`.
 #[must_use]
 pub(crate) fn exclusive_entry(guid: Guid) -> String {
     format!("{LOCK}{guid}-")
 }
 
-/// Reads the name of a place in a queue; `None` if it is something else (a mark, progress, a record).
+/// Parses the name of a lock entry; `None` if it is another node (a marker, a checkpoint, a record).
 #[must_use]
 pub fn read_entry(name: &str) -> Option<Contender> {
     let (rest, kinds): (&str, &[(&str, Kind)]) = match name.strip_prefix(CURATOR) {
@@ -56,7 +57,7 @@ pub(crate) fn marker(member: &MemberId, number: u64) -> String {
     format!("{MARKER}{member}-{number}")
 }
 
-/// Reads the name of an in-doubt marker: whose it is and its number.
+/// Parses the name of an in-doubt marker: its member and its number.
 #[must_use]
 pub(crate) fn read_marker(name: &str) -> Option<(MemberId, u64)> {
     let (member, number) = name.strip_prefix(MARKER)?.split_once('-')?;
@@ -70,7 +71,7 @@ pub(crate) fn request(range: RangeId, sequence: Sequence) -> String {
     format!("{range}-{sequence}")
 }
 
-/// Reads the name of a revocation request: its range, and the sequence of the exclusive lock that waits.
+/// Parses the name of a revocation request: its range, and the sequence of the exclusive lock that waits.
 #[must_use]
 pub(crate) fn read_request(name: &str) -> Option<(RangeId, Sequence)> {
     let (range, sequence) = name.split_once('-')?;
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_is_read_as_it_was_written() {
+    fn a_marker_is_parsed_as_it_was_spelled() {
         let member = MemberId::of_session(-5);
         let name = marker(&member, 12);
         assert_eq!(name, "in-doubt-fffffffffffffffb-12");
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_read_as_it_was_written() {
+    fn a_request_is_parsed_as_it_was_spelled() {
         for number in [0, 7, i32::MAX, i32::MIN, -1] {
             let (range, sequence) = (RangeId(4095), Sequence::new(number));
             assert_eq!(
@@ -174,10 +175,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_makes_reading_panic(name in "\\PC{0,60}") {
+        fn arbitrary_names_are_parsed_without_panic(name in "\\PC{0,60}") {
             for prefix in ["", CURATOR, LOCK, MARKER, "1-"] {
                 let name = format!("{prefix}{name}");
-                let _place = read_entry(&name);
+                let _entry = read_entry(&name);
                 let _marker = read_marker(&name);
                 let _request = read_request(&name);
             }

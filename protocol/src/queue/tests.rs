@@ -1,4 +1,4 @@
-//! The queue's decisions, by table and by chance.
+//! The decisions of the queue, by table and at random.
 
 use super::*;
 use crate::contender::{Guid, Kind, Sequence};
@@ -42,8 +42,10 @@ fn shared_waits_for_the_nearest_earlier_exclusive_and_exclusive_for_the_nearest_
         (write(6), Some(read(4))),
         (read(9), Some(write(6))),
     ];
-    for (own, ahead) in table {
-        let expected = ahead.as_deref().map_or(Position::Held, Position::Behind);
+    for (own, predecessor) in table {
+        let expected = predecessor
+            .as_deref()
+            .map_or(Position::Held, Position::Behind);
         assert_eq!(position(&children, &own), expected, "{own}");
     }
     assert_eq!(position(&children, &read(5)), Position::Gone);
@@ -84,7 +86,7 @@ fn queue() -> impl Strategy<Value = Vec<String>> {
 
 proptest! {
     #[test]
-    fn an_exclusive_holder_is_alone_and_somebody_always_holds(
+    fn an_exclusive_holder_is_alone_and_a_queue_always_has_a_holder(
         (names, shuffled) in queue().prop_flat_map(|names| {
             (Just(names.clone()), Just(names).prop_shuffle())
         })
@@ -97,15 +99,15 @@ proptest! {
     }
 
     #[test]
-    fn whoever_waits_waits_for_an_earlier_one_and_nobody_is_overtaken(names in queue()) {
+    fn a_waiting_contender_waits_for_an_earlier_one_and_none_that_blocks_it_is_skipped(names in queue()) {
         for (index, own) in names.iter().enumerate() {
-            if let Position::Behind(ahead) = position(&names, own) {
-                let ahead = names.iter().position(|name| name == ahead).unwrap();
+            if let Position::Behind(predecessor) = position(&names, own) {
+                let ahead = names.iter().position(|name| name == predecessor).unwrap();
                 prop_assert!(ahead < index);
                 let between = &names[ahead + 1..index];
                 let me = path::name::read_entry(own).unwrap();
-                let held_up = |name: &String| me.waits_for(path::name::read_entry(name).unwrap());
-                prop_assert!(!between.iter().any(held_up));
+                let blocks = |name: &String| me.waits_for(path::name::read_entry(name).unwrap());
+                prop_assert!(!between.iter().any(blocks));
             }
         }
     }

@@ -1,16 +1,16 @@
-//! How long the stretch of a calm is: `W` of design, section 7, term by term. Pure.
+//! Adds up how long the quiet period must last: `W` of design, section 7, term by term. Pure.
 
 use std::time::Duration;
 
 use stitch_common::ports::NodeSettings;
 
-/// Clocks do not tick alike: what two machines may differ by over one stretch.
+/// Clocks do not tick alike: how far two machines may drift apart over one quiet period.
 pub const CLOCK_DRIFT: Duration = Duration::from_millis(250);
 
-/// For what is measured nowhere: a thread that is scheduled late, a packet on its way.
+/// For what is measured nowhere: a thread that is scheduled late, a packet in flight.
 pub const MARGIN: Duration = Duration::from_millis(500);
 
-/// `W` without what the observations themselves may have missed (see [`Barrier`](super::machine::Machine)).
+/// `W` without the time that the samples themselves may have missed (see [`Barrier`](super::barrier::Barrier)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuiescenceBound {
     /// A live process may freeze with a request in its driver's queue, for as long as its session outlives that; twice,
@@ -18,11 +18,11 @@ pub struct QuiescenceBound {
     pub sessions: Duration,
     /// ZooKeeper ends a session at the first tick of its server after the timeout, and a timeout has at least three.
     pub session_ticks: Duration,
-    /// A request may wait so long in the node's queue.
+    /// How long a request may wait in the node's queue.
     pub native_transport: Duration,
-    /// An increment may wait so long for a thread of its stage, and again for the cell's lock.
+    /// How long an increment may wait for a thread of its stage, and again for the cell's lock.
     pub counter_writes: Duration,
-    /// A live process that is cut off from a node closes the connection so late; zero linger drops what its kernel
+    /// How late a live process that is cut off from a node closes the connection; zero linger drops what its kernel
     /// still held.
     pub keepalive: Duration,
     /// [`CLOCK_DRIFT`].
@@ -31,19 +31,19 @@ pub struct QuiescenceBound {
     pub margin: Duration,
 }
 
-/// What of a calm's bound does not depend on the nodes.
+/// The terms of the bound that do not depend on the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sessions {
     /// The longest session timeout of any member concerned, as negotiated.
     pub longest_timeout: Duration,
-    /// How often members' drivers try an idle connection.
+    /// How often members' drivers probe an idle connection.
     pub keepalive_interval: Duration,
-    /// How long they wait for its answer.
+    /// How long they wait for the answer to that.
     pub keepalive_timeout: Duration,
 }
 
 impl QuiescenceBound {
-    /// The bound at nodes of these settings: the longest of each timeout counts.
+    /// The bound for nodes with these settings: the longest of each timeout counts.
     #[must_use]
     pub fn new<'a>(
         sessions: Sessions,
@@ -66,7 +66,7 @@ impl QuiescenceBound {
         }
     }
 
-    /// All terms together.
+    /// The sum of all terms.
     #[must_use]
     pub fn total(&self) -> Duration {
         self.sessions
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn every_term_counts_and_of_several_nodes_the_longest_timeouts() {
+    fn every_term_counts_with_the_longest_timeouts_of_all_nodes() {
         let sessions = Sessions {
             longest_timeout: Duration::from_secs(9),
             keepalive_interval: Duration::from_secs(4),

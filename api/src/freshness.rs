@@ -13,7 +13,7 @@ use stitch_common::clock::Moment;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::Bounds;
 use stitch_common::range::{RangeBits, RangeId};
-use stitch_protocol::glance::Glance;
+use stitch_protocol::snapshot::LightSnapshot;
 
 /// After this, a snapshot is too old to be shown.
 const STALE_AFTER: Duration = Duration::from_secs(10);
@@ -94,16 +94,16 @@ impl FreshnessSnapshot {
     /// Decides the freshness of each range. `unverified` are the ranges that the last restoration could not verify.
     pub(crate) fn new(
         bits: RangeBits,
-        glance: &Glance,
+        snapshot: &LightSnapshot,
         unverified: &BTreeSet<RangeId>,
         history: &History,
     ) -> Self {
         let freshness = |range| {
-            let (behind, lagging) = history.behind(glance, range);
-            let state = if glance.locked.contains(&range) {
+            let (behind, lagging) = history.behind(snapshot, range);
+            let state = if snapshot.locked.contains(&range) {
                 State::Restoring
-            } else if glance.dead_members > 0
-                || glance.marked.contains(&range)
+            } else if snapshot.dead_members > 0
+                || snapshot.in_doubt.contains(&range)
                 || unverified.contains(&range)
             {
                 State::Uncertain
@@ -196,14 +196,14 @@ impl History {
 
     /// How many records a range may still have to count, and whether some have been waiting for too long. Until a
     /// sample is old enough, the first one counts as if it were.
-    fn behind(&self, glance: &Glance, range: RangeId) -> (u64, bool) {
+    fn behind(&self, snapshot: &LightSnapshot, range: RangeId) -> (u64, bool) {
         let (Some((_, ends)), Some((_, old_ends))) = (self.samples.back(), self.samples.front())
         else {
             return (0, false);
         };
         let (mut behind, mut lagging) = (0_u64, false);
         for (partition, bounds) in ends {
-            let checkpoint = glance.partitions.get(partition).and_then(Option::as_ref);
+            let checkpoint = snapshot.partitions.get(partition).and_then(Option::as_ref);
             let counted = checkpoint.map_or(bounds.begin, |checkpoint| checkpoint.of(range));
             let left = |end: Offset| u64::try_from(end.0.saturating_sub(counted.0)).unwrap_or(0);
             behind = behind.saturating_add(left(bounds.end));

@@ -11,7 +11,7 @@ use stitch_common::offset::Partition;
 use stitch_common::ports::{Bounds, EventLog, Session, ZooKeeper};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
-use stitch_protocol::{NamespaceSession, definition_node, glance, restoration};
+use stitch_protocol::{NamespaceSession, definition_node, restoration, snapshot};
 use tokio::sync::watch;
 
 use crate::freshness::{FreshnessSnapshot, History};
@@ -107,17 +107,17 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
         let bits = config.definitions.range_bits;
         let session = self.session.session().await.map_err(unavailable)?;
         check_definitions(config, session).await?;
-        let (glance, bounds) = tokio::join!(glance::glance(session, bits), bounds(&self.log));
-        let glance = glance.map_err(unavailable)?;
+        let (snapshot, bounds) = tokio::join!(snapshot::light(session, bits), bounds(&self.log));
+        let snapshot = snapshot.map_err(unavailable)?;
         self.history.record(self.clock.now(), bounds?);
-        if glance.restoring || self.polls.is_multiple_of(POLLS_PER_RECORDS) {
+        if snapshot.restoring || self.polls.is_multiple_of(POLLS_PER_RECORDS) {
             let records = restoration::records(session).await.map_err(unavailable)?;
-            self.unverified = glance::unverified(&records);
+            self.unverified = snapshot::unverified(&records);
         }
         self.polls = self.polls.wrapping_add(1);
         Ok(FreshnessSnapshot::new(
             bits,
-            &glance,
+            &snapshot,
             &self.unverified,
             &self.history,
         ))

@@ -8,7 +8,7 @@ use stitch_app::status::{
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::range::RangeId;
-use stitch_protocol::restoration::Holder;
+use stitch_protocol::restoration::LockHolder;
 
 fn time(text: &str) -> DateTime<Utc> {
     DateTime::parse_from_rfc3339(text).unwrap().to_utc()
@@ -45,8 +45,8 @@ pub(crate) fn marker(range: u16) -> MarkerLine {
 }
 
 /// The member of this session as the one that restores.
-pub(crate) fn restorer(session: i64) -> Holder {
-    Holder {
+pub(crate) fn restorer(session: i64) -> LockHolder {
+    LockHolder {
         member: MemberId::of_session(session),
         host: "elsewhere".to_owned(),
         process_id: 8,

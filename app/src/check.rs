@@ -163,7 +163,7 @@ async fn agreement(
                  log without a retention limit",
             );
         }
-        Err(Error::Disagreement(failure)) => findings.failed(failure),
+        Err(Error::Mismatch(failure)) => findings.failed(failure),
         // These servers have findings of their own.
         Err(error @ (Error::Coordination(_) | Error::Log(_) | Error::Store(_))) => {
             let failure = UserError::from(error);

@@ -14,7 +14,7 @@ use stitch_common::offset::Partition;
 use stitch_common::ports::{EventLog, Fingerprint, TableIdentity, ZooKeeper};
 use stitch_common::user_error::UserError;
 use stitch_kafka::{KafkaLog, TopicCreation};
-use stitch_protocol::definition_node::{self, Defined, NamespaceRecord};
+use stitch_protocol::definition_node::{self, NamespaceRecord, StoredDefinition};
 use stitch_protocol::namespace::{
     ObservedNamespace, definitions_differ, identity_differs, remember_log,
 };
@@ -120,7 +120,7 @@ impl Init<'_> {
     /// The table: created if there is no namespace yet, otherwise only checked.
     async fn table(
         &self,
-        known: Option<&Defined>,
+        known: Option<&StoredDefinition>,
         report: &mut Initialised,
     ) -> Result<TableIdentity, SchemaError> {
         if known.is_some() {
@@ -141,7 +141,7 @@ impl Init<'_> {
     /// Creates the dead-letter topic and the ZooKeeper nodes, `/definition` last: a namespace that has it is complete.
     async fn create(
         &self,
-        known: Option<Defined>,
+        known: Option<StoredDefinition>,
         found: ObservedNamespace,
         first_records: &BTreeMap<Partition, Fingerprint>,
         mut report: Initialised,

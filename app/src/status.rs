@@ -20,14 +20,14 @@ use stitch_common::output::{Exit, Report};
 use stitch_common::ports::{Session, ZooKeeper};
 use stitch_common::range::{RangeBits, RangeId};
 use stitch_common::user_error::UserError;
-use stitch_protocol::checkpoint_node::PartitionState;
+use stitch_protocol::checkpoint_node::PartitionSnapshot;
 use stitch_protocol::contender::Kind;
 use stitch_protocol::definition_node::NamespaceRecord;
-use stitch_protocol::inspect::{self, Overview, RangeQueue};
 use stitch_protocol::membership::Member;
 use stitch_protocol::path::Paths;
-use stitch_protocol::restoration::{Holder, RangeOutcome, RestorationRecord, RestorationState};
-use stitch_protocol::{Error, NamespaceSession, definition_node, glance};
+use stitch_protocol::restoration::{LockHolder, RangeOutcome, RestorationRecord, RestorationState};
+use stitch_protocol::snapshot::{FullSnapshot, RangeQueue};
+use stitch_protocol::{Error, NamespaceSession, definition_node, snapshot};
 use stitch_zookeeper::ZooKeeperClient;
 
 /// The report of `status`.
@@ -49,7 +49,7 @@ pub struct Status {
     /// Ranges that a restoration has asked processors to release.
     pub revocation_requests: Vec<RangeId>,
     /// The holder of the restoration lock.
-    pub restoring: Option<Holder>,
+    pub restoring: Option<LockHolder>,
     /// Ranges that the last restoration which covered them could not verify.
     pub unverified: BTreeSet<RangeId>,
     /// Restorations, running or ended, latest first.
@@ -197,14 +197,14 @@ pub async fn collect<S: Session, C: Clock>(
         .ok_or_else(|| Error::NotInitialised {
             path: session.paths().definition(),
         })?;
-    let overview = inspect::overview(session, record.definitions.range_bits).await?;
+    let overview = snapshot::full(session, record.definitions.range_bits).await?;
     Ok(Status::new(namespace, &record, overview))
 }
 
 impl Status {
     /// The status of the namespace with this name and definition.
     #[must_use]
-    pub fn new(namespace: &str, record: &NamespaceRecord, overview: Overview) -> Self {
+    pub fn new(namespace: &str, record: &NamespaceRecord, overview: FullSnapshot) -> Self {
         let bits = record.definitions.range_bits;
         let counters = record.definitions.counters.iter();
         let restoring = overview.restoring;
@@ -240,7 +240,7 @@ impl Status {
                 .iter()
                 .map(|request| request.range)
                 .collect(),
-            unverified: glance::unverified(&overview.restorations),
+            unverified: snapshot::unverified(&overview.restorations),
             restorations: records
                 .map(|record| RestorationLine::of(record, restoring.as_ref()))
                 .collect(),
@@ -265,8 +265,8 @@ impl MemberLine {
 }
 
 impl PartitionLine {
-    fn of(state: &PartitionState, bits: RangeBits) -> Self {
-        let checkpoint = state.progress.as_ref().map(|written| &written.progress);
+    fn of(state: &PartitionSnapshot, bits: RangeBits) -> Self {
+        let checkpoint = state.checkpoint.as_ref().map(|written| &written.progress);
         Self {
             partition: state.partition,
             lowest: checkpoint.map(|checkpoint| checkpoint.lowest(bits)),
@@ -278,7 +278,7 @@ impl PartitionLine {
 
 impl LockLine {
     fn of_queue(queue: &RangeQueue) -> Vec<Self> {
-        let line = |queued: &inspect::Queued| Self {
+        let line = |queued: &snapshot::QueueEntry| Self {
             range: queue.range,
             member: queued.member.clone(),
             kind: match queued.kind {
@@ -292,12 +292,12 @@ impl LockLine {
             },
             since: queued.since,
         };
-        queue.queue.iter().map(line).collect()
+        queue.entries.iter().map(line).collect()
     }
 }
 
 impl RestorationLine {
-    fn of(record: &RestorationRecord, restoring: Option<&Holder>) -> Self {
+    fn of(record: &RestorationRecord, restoring: Option<&LockHolder>) -> Self {
         let holds_lock = restoring.is_some_and(|holder| holder.member == record.holder.member);
         let corrected = record.ranges.values().filter_map(|outcome| match outcome {
             RangeOutcome::Verified { corrected, .. } => Some(*corrected),

@@ -6,7 +6,7 @@
 
 use stitch_common::ports::Fingerprint;
 use stitch_protocol::membership::MemberRecord;
-use stitch_protocol::restoration::{Holder, RestorationRecord};
+use stitch_protocol::restoration::{LockHolder, RestorationRecord};
 
 mod events;
 mod configuration;
@@ -34,7 +34,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("definition", keeper::definition),
     ("member", keeper::payload::<MemberRecord>),
     ("first-record", keeper::payload::<Fingerprint>),
-    ("restoration-lock", keeper::payload::<Holder>),
+    ("restoration-lock", keeper::payload::<LockHolder>),
     ("restoration", keeper::payload::<RestorationRecord>),
     ("checkpoint", keeper::checkpoint),
     ("queue", names::queue),

@@ -15,18 +15,17 @@ use stitch_common::ports::{
     AssignmentEpoch, Bounds, CounterBatch, DeadLetters, EventLog, LogError, Record, Session, Store,
 };
 use stitch_common::range::{RangeBits, RangeId};
-use stitch_protocol::checkpoint_node::{self, KnownCheckpoint, WriteOutcome};
+use stitch_protocol::checkpoint_node::{self, OwnedCheckpoint, WriteOutcome};
 use stitch_protocol::contender::Kind;
 use stitch_protocol::lock::Lock;
 use stitch_protocol::partition_lock::PartitionLock;
 use stitch_protocol::range_lock::RangeLock;
 use stitch_protocol::revocation::{self, RevocationRequest};
-use stitch_protocol::{NamespaceSession, in_doubt, membership};
+use stitch_protocol::{NamespaceSession, in_doubt, membership, start_offset};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::BatchId;
 use crate::error::Error;
-use crate::start_offset;
 
 /// How long an effect pauses before it retries.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -45,9 +44,9 @@ pub(crate) enum Completion<Watch> {
     MarkerCreated(RangeId),
     BatchOutcome(BatchId, Outcome),
     /// A partition may be counted, from this offset.
-    PartitionAcquired(PartitionLock, KnownCheckpoint, Offset),
+    PartitionAcquired(PartitionLock, OwnedCheckpoint, Offset),
     PartitionReleased(Partition),
-    CheckpointWritten(PartitionLock, KnownCheckpoint),
+    CheckpointWritten(PartitionLock, OwnedCheckpoint),
     RejectedCopied(Partition, AssignmentEpoch, Offset),
     Committed,
     /// A commit failed, and a pause has passed.
@@ -152,7 +151,7 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         Completion::Failed(error)
     }
 
-    async fn open(&self, lock: &PartitionLock) -> Result<(KnownCheckpoint, Offset), Error> {
+    async fn open(&self, lock: &PartitionLock) -> Result<(OwnedCheckpoint, Offset), Error> {
         let partition = lock.partition();
         // In this order: commits follow checkpoints, so what is committed now was written before.
         let stored = checkpoint_node::read(&self.session, partition).await?;
@@ -165,7 +164,7 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         })?;
         let checkpoint = stored.as_ref().map(|stored| &stored.progress);
         let committed = committed.get(&partition).copied();
-        let from = start_offset::point(partition, checkpoint, committed, bounds, self.bits)?;
+        let from = start_offset::start_offset(partition, checkpoint, committed, bounds, self.bits)?;
         Ok((checkpoint_node::open(&self.session, lock).await?, from))
     }
 
@@ -192,7 +191,7 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
     pub(crate) async fn write_checkpoint(
         &self,
         lock: PartitionLock,
-        mut known: KnownCheckpoint,
+        mut known: OwnedCheckpoint,
         checkpoint: Checkpoint,
     ) -> Completion<S::Watch> {
         let partition = lock.partition();

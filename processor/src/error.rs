@@ -6,7 +6,7 @@ use stitch_common::ports::{LogError, StoreError, ZkError};
 use stitch_common::user_error::UserError;
 use stitch_protocol::namespace;
 
-use crate::start_offset::Refusal;
+use stitch_protocol::start_offset::Refusal;
 
 /// An error that ends a member's work; variants by what follows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +71,7 @@ impl From<namespace::Error> for Error {
             namespace::Error::Coordination(error) => error.into(),
             namespace::Error::Log(error) => Self::Log(error),
             namespace::Error::Store(error) => Self::Store(error),
-            namespace::Error::Disagreement(error) => Self::Disagreement(error),
+            namespace::Error::Mismatch(error) => Self::Disagreement(error),
         }
     }
 }
@@ -99,7 +99,7 @@ impl Error {
     /// The message and the help for the operator.
     pub(crate) fn user_error(&self) -> UserError {
         match self {
-            Self::Refused(refusal) => refusal.failure(),
+            Self::Refused(refusal) => refusal.into(),
             Self::Disagreement(error) => error.clone(),
             Self::ForeignCheckpoint { .. } => UserError::new(
                 self,

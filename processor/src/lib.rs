@@ -9,7 +9,7 @@
 //! 4. [`effects`] carries the commands out: it sends the batch to Cassandra, writes the checkpoint to ZooKeeper, and the
 //!    loop hands the result back to the engine. [`locks`] keeps the locks that are held meanwhile.
 //!
-//! [`start_offset`] decides where a partition is resumed, and refuses what would count twice. Alongside,
+//! [`start_offset`](stitch_protocol::start_offset)(stitch_protocol::start_offset)(stitch_protocol::start_offset) decides where a partition is resumed, and refuses what would count twice. Alongside,
 //! [`cleanup`] deletes the markers and nodes of dead members, and [`topic_fingerprint`] records the first record of each
 //! partition, by which the topic is recognized.
 
@@ -18,7 +18,6 @@ mod event_loop;
 pub mod engine;
 mod locks;
 mod effects;
-mod start_offset;
 mod cleanup;
 mod topic_fingerprint;
 mod error;
@@ -80,7 +79,7 @@ pub async fn run<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
         match result {
             Ok(outcome) => return Ok(outcome),
             Err(error) if stop.is_cancelled() => {
-                return Ok(LeaveOutcome::Dead {
+                return Ok(LeaveOutcome::DeadMember {
                     why: error.to_string(),
                 });
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use stitch_common::offset::Partition;
 use stitch_common::range::RangeId;
-use stitch_protocol::checkpoint_node::KnownCheckpoint;
+use stitch_protocol::checkpoint_node::OwnedCheckpoint;
 use stitch_protocol::partition_lock::PartitionLock;
 use stitch_protocol::range_lock::RangeLock;
 use stitch_protocol::revocation::RevocationRequest;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Locks {
     pub(crate) ranges: LockTable<RangeId, RangeLock>,
     /// Each with the checkpoint that may be written under it.
-    pub(crate) partitions: LockTable<Partition, (PartitionLock, KnownCheckpoint)>,
+    pub(crate) partitions: LockTable<Partition, (PartitionLock, OwnedCheckpoint)>,
 }
 
 /// Locks by their key. A lock that is taken out, to write under it or to release it, has no entry meanwhile.

@@ -1,13 +1,13 @@
 //! One membership: from a new ZooKeeper session to its end. A process whose session ends starts again as another
-//! member, with nothing remembered (rule P7).
+//! member, and remembers nothing (rule P7).
 
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
-use stitch_common::member::Role;
+use stitch_common::member::{MemberId, Role};
 use stitch_common::ports::{Cql, EventLog, Group, ZooKeeper};
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::leave::{self, LeaveOutcome};
-use stitch_protocol::membership::{self, Joined, MemberInfo};
+use stitch_protocol::membership::{self, MemberInfo};
 use stitch_protocol::namespace;
 use stitch_protocol::path::Paths;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ use crate::metrics;
 use crate::status::Status;
 use crate::topic_fingerprint;
 
-/// Everything outside the process, behind its ports.
+/// The servers and the clock of a process, behind their ports.
 #[derive(Debug)]
 pub struct Ports<K, Q, L, C> {
     /// ZooKeeper.
@@ -34,7 +34,7 @@ pub struct Ports<K, Q, L, C> {
     pub clock: C,
 }
 
-/// What every membership of a process is given.
+/// The process that each of its memberships belongs to.
 pub(crate) struct Process<'a> {
     pub(crate) config: &'a Config,
     pub(crate) host: &'a str,
@@ -45,8 +45,8 @@ pub(crate) struct Process<'a> {
 /// Becomes a member, counts until asked to stop, and leaves.
 ///
 /// # Errors
-/// What ended it otherwise; [`Error::is_transient`] tells whether to start again. The member then stays as a tombstone,
-/// unless it had sent nothing.
+/// What ended it early; [`Error::is_transient`] says whether to start again. The member then stays as a dead member, unless it
+/// had sent nothing.
 pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     ports: &Ports<K, Q, L, C>,
     process: &Process<'_>,
@@ -55,11 +55,18 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     let session = ports.keeper.connect().await?;
     let paths = Paths::new(&process.config.namespace);
     let session = NamespaceSession::new(session, ports.clock.clone(), paths);
-    join(ports, process, &session).await?;
+    let info = MemberInfo {
+        role: Role::Processor,
+        host: process.host.to_owned(),
+        process_id: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let (cql, log) = (&ports.cql, &ports.log);
+    let validated = namespace::join(&session, cql, log, process.config, &info, |_| Ok(())).await?;
+    namespace::remember_log(&session, &validated.observed.log).await?;
     let member = session.member();
-    let prepared = prepare(ports, &member).await;
-    let (store, dead_letters, feed, mut group) = match prepared {
-        Ok(prepared) => prepared,
+    let (store, dead_letters, feed, mut group) = match connect(ports, &member).await {
+        Ok(connected) => connected,
         Err(error) => {
             // Nothing was sent, so nothing is left behind.
             membership::leave(&session).await?;
@@ -79,18 +86,13 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
         bits: process.config.definitions.range_bits,
     };
     let limits = Limits::from_config(&process.config.processor);
-    let counting = Engine::new(limits, &process.config.definitions);
-    let ended = {
-        let counting = EventLoop::new(&servers, process, counting, feed).run(&mut group);
-        let sweeping = cleanup::once(&servers.session, &ports.cql, process.config);
-        let remembering = topic_fingerprint::run(&servers.session, &ports.log);
-        tokio::select! {
-            biased;
-            // The other two never end by themselves, and may be dropped anywhere.
-            ended = counting => ended,
-            never = sweeping => match never {},
-            never = remembering => match never {},
-        }
+    let engine = Engine::new(limits, &process.config.definitions);
+    let ended = tokio::select! {
+        biased;
+        // The other two never end by themselves, and may be dropped at any await.
+        ended = EventLoop::new(&servers, process, engine, feed).run(&mut group) => ended,
+        never = cleanup::once(&servers.session, cql, process.config) => match never {},
+        never = topic_fingerprint::run(&servers.session, log) => match never {},
     };
     process.status.set_ready(false);
     group.leave().await;
@@ -101,51 +103,27 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     };
     let bound = process.config.processor.stop_timeout;
     let Connections { session, store, .. } = servers;
-    let departure = leave::leave(session, store, &ports.cql, in_doubt, bound).await;
+    let outcome = leave::leave(session, store, cql, in_doubt, bound).await;
     if ended.is_err() {
         // One driver session a member: the next must not begin before this one's connections are closed.
-        if let Err(still) = leave::unlisted(&ports.cql, &member, &ports.clock, bound).await {
-            tracing::warn!(%member, still, "the connections of the former member are not seen closed");
+        if let Err(why) = leave::unlisted(cql, &member, &ports.clock, bound).await {
+            tracing::warn!(%member, why, "the connections of the former member are not seen closed");
         }
     }
-    ended.map(|_| departure)
+    ended.map(|_| outcome)
 }
 
-async fn join<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
-    ports: &Ports<K, Q, L, C>,
-    process: &Process<'_>,
-    session: &NamespaceSession<K::Session, C>,
-) -> Result<(), Error> {
-    let info = MemberInfo {
-        role: Role::Processor,
-        host: process.host.to_owned(),
-        process_id: std::process::id(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    loop {
-        let validated =
-            namespace::validate(session, &ports.cql, &ports.log, process.config).await?;
-        match membership::join(session, validated.defined.version, &info).await? {
-            Joined::Member(_) => {
-                namespace::remember_log(session, &validated.found.log).await?;
-                return Ok(());
-            }
-            Joined::DefinitionChanged => {}
-        }
-    }
-}
-
-type Prepared<Q, L> = (
+type Connected<Q, L> = (
     <Q as Cql>::Store,
     <L as EventLog>::DeadLetters,
     <L as EventLog>::Feed,
     <L as EventLog>::Group,
 );
 
-async fn prepare<K, Q: Cql, L: EventLog, C>(
+async fn connect<K, Q: Cql, L: EventLog, C>(
     ports: &Ports<K, Q, L, C>,
-    member: &stitch_common::member::MemberId,
-) -> Result<Prepared<Q, L>, Error> {
+    member: &MemberId,
+) -> Result<Connected<Q, L>, Error> {
     let store = ports.cql.connect_store(member).await?;
     let dead_letters = ports.log.dead_letters().await?;
     let feed = ports.log.feed().await?;

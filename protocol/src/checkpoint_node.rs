@@ -1,91 +1,88 @@
-//! Checkpoint in ZooKeeper (rules P1, P5, P7; invariant I2): read under the partition's lock, and written in one
-//! transaction with checks that the lock's node exists and that nobody else has written since.
+//! Checkpoints in ZooKeeper (rules P1, P5, P7; invariant I2): read under the partition's lock, and written in one
+//! transaction with checks that the lock's node exists and that no other session has written since.
 
 use futures_util::future::join_all;
 
 use stitch_common::checkpoint::{Checkpoint, StoredCheckpoint, Writer};
 use stitch_common::clock::Clock;
 use stitch_common::member::MemberId;
-use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::Partition;
 use stitch_common::ports::{CreateMode, MultiError, Node, Operation, Session, ZkError};
 
 use crate::error::Error;
-use crate::namespace_session::{NamespaceSession, RetryBudget};
+use crate::namespace_session::NamespaceSession;
 use crate::partition_lock::PartitionLock;
-use crate::path;
-use crate::queue;
+use crate::{path, queue, rule};
 
 const HELP: &str = "nothing may be counted on it: stop the processors and follow docs/operations.md, \
      \"progress is lost\"";
 
-/// A partition's progress as this session knows it, to be written on. Made by [`open`] under a held lock; void once
-/// that lock is given back or lost.
+/// A partition's checkpoint as this session last read or wrote it, to be written on. Made by [`open`] under a held
+/// lock; void once that lock is given back or lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownCheckpoint {
+pub struct OwnedCheckpoint {
     partition: Partition,
-    progress: Checkpoint,
+    checkpoint: Checkpoint,
     version: i32,
 }
 
-impl KnownCheckpoint {
-    /// Which partition.
+impl OwnedCheckpoint {
+    /// The partition that it is of.
     #[must_use]
     pub const fn partition(&self) -> Partition {
         self.partition
     }
 
-    /// The progress that was read or last written.
+    /// The checkpoint that was last read or written.
     #[must_use]
-    pub const fn progress(&self) -> &Checkpoint {
-        &self.progress
+    pub const fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
     }
 }
 
-/// What became of a write of progress.
+/// The result of writing a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum WriteOutcome {
     /// It is written.
     Written {
-        /// The node's version now.
+        /// The node's version after it.
         version: i32,
     },
-    /// The lock's node is gone, so the session is over, or as good as over: stop sending for the partition. What was
-    /// to be written may be in the node or not.
+    /// The lock's node is gone, so the session is over, or as good as over: stop sending for the partition. The node may
+    /// hold the new checkpoint or not.
     LockLost,
-    /// Somebody else has written, though this session has the lock. Invariant I6 does not hold: stop the partition.
+    /// Another session has written, though this one holds the lock. Invariant I6 does not hold: stop the partition.
     Foreign {
-        /// Who; nobody if the node was only made.
+        /// The writer; none if the node was only created.
         writer: Option<Writer>,
     },
 }
 
-/// The progress that this session may write on: reads it, or makes it (0) if it is missing. `lock` must be held.
-/// Cancelled, it may have made the node, which is harmless.
+/// Reads the checkpoint that this session may write on, or creates it (0) if it is missing. `lock` must be held.
+/// Cancelled, it may have created the node, which is harmless.
 ///
-/// Whether progress may be made at all (a group that has commits must have progress, design section 6) is asked before,
-/// by [`read`].
+/// Whether a checkpoint may be created at all (a group that has commits must have one, design section 6) is decided
+/// before, over [`read`].
 ///
 /// # Errors
-/// [`Error::Lost`] if the lock is not held or its node is gone; [`Error::Corrupt`]; else as every recipe.
+/// [`Error::Lost`] if the lock is not held or its node is gone; [`Error::Corrupt`]; else ZooKeeper failed.
 pub async fn open<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     lock: &PartitionLock,
-) -> Result<KnownCheckpoint, Error> {
+) -> Result<OwnedCheckpoint, Error> {
     let partition = lock.partition();
     let path = session.paths().checkpoint(partition);
-    let made = StoredCheckpoint {
+    let initial = StoredCheckpoint {
         progress: Checkpoint::default(),
         writer: None,
     };
-    let mut tries = RetryBudget::new(&path);
+    let mut retries = session.retry_budget(&path);
     loop {
         if let Some(node) = session.get(&path).await? {
-            let progress = decode(&path, &node)?.progress;
-            return Ok(KnownCheckpoint {
+            return Ok(OwnedCheckpoint {
                 partition,
-                progress,
+                checkpoint: decode(&path, &node)?.progress,
                 version: node.stat.version,
             });
         }
@@ -93,7 +90,7 @@ pub async fn open<S: Session, C: Clock>(
             lock.fence()?,
             Operation::Create {
                 path: path.clone(),
-                data: made.encode(),
+                data: initial.encode(),
                 mode: CreateMode::Persistent,
             },
         ];
@@ -107,9 +104,7 @@ pub async fn open<S: Session, C: Clock>(
                 error: ZkError::NodeExists,
                 ..
             }) => {}
-            Err(MultiError::Whole(ZkError::Ambiguous(why))) => {
-                tries.pause(session, why).await?;
-            }
+            Err(MultiError::Whole(ZkError::Ambiguous(why))) => retries.pause(why).await?,
             Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {
                 return Err(Error::unexpected(&path, error));
             }
@@ -118,106 +113,105 @@ pub async fn open<S: Session, C: Clock>(
 }
 
 const LOCK: usize = 0;
-const PROGRESS: usize = 1;
+const CHECKPOINT: usize = 1;
 
-/// Writes `progress` in place of what is `known`. A lost answer is resolved by the same transaction again: "other
-/// version" with this member and number in the data means that it was written.
+/// Writes `checkpoint` in place of the one that is `owned`. A lost answer is resolved by the same transaction again:
+/// another version with this member and number in the data means that it was written.
 ///
 /// Cancelled, it may have been written, or may yet be: the next write of the same session finds its own earlier one and
 /// goes on from it.
 ///
 /// # Errors
-/// [`Error::Lost`] if the lock is not held; [`Error::Missing`] if somebody deleted progress; [`Error::Corrupt`]; else
-/// as every recipe, and then it may or may not have been written.
+/// [`Error::Lost`] if the lock is not held; [`Error::Missing`] if the checkpoint was deleted; [`Error::Corrupt`]; else
+/// ZooKeeper failed, and then it may or may not have been written.
 pub async fn write<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     lock: &PartitionLock,
-    known: &mut KnownCheckpoint,
-    progress: Checkpoint,
+    owned: &mut OwnedCheckpoint,
+    checkpoint: Checkpoint,
 ) -> Result<WriteOutcome, Error> {
-    let path = session.paths().checkpoint(known.partition);
+    let path = session.paths().checkpoint(owned.partition);
     let writer = Writer {
         member: session.member(),
         sequence: session.next_number(),
     };
-    let written = StoredCheckpoint {
-        progress,
+    let stored = StoredCheckpoint {
+        progress: checkpoint,
         writer: Some(writer.clone()),
     };
-    let data = written.encode();
-    let mut tries = RetryBudget::new(&path);
+    let data = stored.encode();
+    let mut retries = session.retry_budget(&path);
     loop {
         let set = Operation::Set {
             path: path.clone(),
             data: data.clone(),
-            version: (!out(Rule::Fence)).then_some(known.version),
+            version: rule::fences().then_some(owned.version),
         };
-        let version = match session.zookeeper().multi(vec![lock.fence()?, set]).await {
-            Ok(_) => known.version.wrapping_add(1),
-            Err(MultiError::Whole(ZkError::Ambiguous(why))) => {
-                tries.pause(session, why).await?;
-                continue;
-            }
+        let operations = vec![lock.fence()?, set];
+        let request = async || session.zookeeper().multi(operations.clone()).await;
+        let version = match retries.run(request).await? {
+            Ok(_) => owned.version.wrapping_add(1),
             Err(MultiError::Operation {
                 index: LOCK,
                 error: ZkError::NoNode,
             }) => return Ok(WriteOutcome::LockLost),
             Err(MultiError::Operation {
-                index: PROGRESS,
+                index: CHECKPOINT,
                 error: ZkError::BadVersion,
-            }) => match who_wrote(session, &path, &writer).await? {
-                Found::This { version } => version,
-                Found::EarlierOfOurs { version } => {
-                    known.version = version;
+            }) => match last_write(session, &path, &writer).await? {
+                LastWrite::This { version } => version,
+                LastWrite::EarlierOfOurs { version } => {
+                    owned.version = version;
                     continue;
                 }
-                Found::Foreign { writer } => return Ok(WriteOutcome::Foreign { writer }),
+                LastWrite::Foreign { writer } => return Ok(WriteOutcome::Foreign { writer }),
             },
             Err(MultiError::Operation {
-                index: PROGRESS,
+                index: CHECKPOINT,
                 error: ZkError::NoNode,
             }) => return Err(missing(path)),
             Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {
                 return Err(Error::unexpected(&path, error));
             }
         };
-        known.progress = written.progress;
-        known.version = version;
+        owned.checkpoint = stored.progress;
+        owned.version = version;
         return Ok(WriteOutcome::Written { version });
     }
 }
 
-enum Found {
-    /// The write in question; its answer was lost.
+/// The write that a checkpoint's node shows.
+enum LastWrite {
+    /// The one in question; its answer was lost.
     This { version: i32 },
-    /// A write of this session whose future was dropped.
+    /// One of this session whose future was dropped.
     EarlierOfOurs { version: i32 },
     /// Another session's.
     Foreign { writer: Option<Writer> },
 }
 
-async fn who_wrote<S: Session, C: Clock>(
+async fn last_write<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     path: &str,
     own: &Writer,
-) -> Result<Found, Error> {
+) -> Result<LastWrite, Error> {
     let Some(node) = session.get(path).await? else {
         return Err(missing(path.to_owned()));
     };
     let version = node.stat.version;
     Ok(match decode(path, &node)?.writer {
-        Some(writer) if writer == *own => Found::This { version },
+        Some(writer) if writer == *own => LastWrite::This { version },
         Some(writer) if writer.member == own.member && writer.sequence < own.sequence => {
-            Found::EarlierOfOurs { version }
+            LastWrite::EarlierOfOurs { version }
         }
-        writer => Found::Foreign { writer },
+        writer => LastWrite::Foreign { writer },
     })
 }
 
-/// A partition's progress, without any lock (R1) or under a range's exclusive lock (R3); `None` if it has none.
+/// A partition's checkpoint, read without any lock (R1) or under a range's exclusive lock (R3); `None` if it has none.
 ///
 /// # Errors
-/// [`Error::Corrupt`]; else as every recipe.
+/// [`Error::Corrupt`]; else ZooKeeper failed.
 pub async fn read<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     partition: Partition,
@@ -231,33 +225,33 @@ pub async fn read<S: Session, C: Clock>(
 
 /// A partition that ZooKeeper knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartitionState {
-    /// Which.
+pub struct PartitionSnapshot {
+    /// Its number.
     pub partition: Partition,
-    /// Its progress; none if it was never made, and then nothing was counted of it.
-    pub progress: Option<StoredCheckpoint>,
-    /// Who has its lock.
+    /// Its checkpoint; none if it was never created, and then nothing of the partition was counted.
+    pub checkpoint: Option<StoredCheckpoint>,
+    /// The member that holds its lock.
     pub holder: Option<MemberId>,
 }
 
-/// Every partition that ZooKeeper knows, in their order, with progress and holder.
+/// Every partition that ZooKeeper knows, in order, with checkpoint and holder.
 ///
 /// # Errors
-/// [`Error::Corrupt`]; else as every recipe.
+/// [`Error::Corrupt`]; else ZooKeeper failed.
 pub async fn read_all<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
-) -> Result<Vec<PartitionState>, Error> {
+) -> Result<Vec<PartitionSnapshot>, Error> {
     let names = session.children(&session.paths().partitions()).await?;
     let mut partitions: Vec<_> = names.iter().filter_map(|n| path::partition_of(n)).collect();
     partitions.sort_unstable();
-    let states = partitions.into_iter().map(async |partition| {
-        Ok(PartitionState {
+    let reads = partitions.into_iter().map(async |partition| {
+        Ok(PartitionSnapshot {
             partition,
-            progress: read(session, partition).await?,
+            checkpoint: read(session, partition).await?,
             holder: holder(session, partition).await?,
         })
     });
-    join_all(states).await.into_iter().collect()
+    join_all(reads).await.into_iter().collect()
 }
 
 async fn holder<S: Session, C: Clock>(

@@ -1,5 +1,5 @@
-//! `/definition`: what the namespace counts, of which log, into which table. Written by `init` alone; changed only
-//! under the restoration lock. Every member's node tells the version that it counts by.
+//! `/definition`: what the namespace counts, from which log and into which table. Written by `init` alone; changed only
+//! under the restoration lock. Every member's node records the version that it counts by.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,20 +11,20 @@ use stitch_common::ports::{
 
 use crate::envelope::{self, Payload};
 use crate::error::Error;
-use crate::namespace_session::{NamespaceSession, RetryBudget, not_initialised};
+use crate::namespace_session::{NamespaceSession, not_initialised};
 use crate::restoration::RestorationLock;
 
-/// What a namespace is.
+/// The definition of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamespaceRecord {
     /// Raised by a deliberate rewind, which voids plans.
     pub generation: u64,
-    /// What events count.
+    /// The counters that events increment.
     pub definitions: Definitions,
-    /// Which log, so that another topic of the same name is refused.
+    /// The log that is counted, so that another topic of the same name is refused.
     pub log: LogIdentity,
-    /// Which table.
+    /// The table of counts.
     pub table: TableIdentity,
 }
 
@@ -35,7 +35,7 @@ impl Payload for NamespaceRecord {
 }
 
 impl NamespaceRecord {
-    /// What tells this namespace from others: a checksum of all of it.
+    /// A checksum of all of it, which distinguishes this namespace from others.
     #[must_use]
     pub fn fingerprint(&self) -> u32 {
         crc32fast::hash(&envelope::seal(self))
@@ -44,8 +44,8 @@ impl NamespaceRecord {
 
 /// `/definition` as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Defined {
-    /// What is in it.
+pub struct StoredDefinition {
+    /// The definition.
     pub record: NamespaceRecord,
     /// Its version, for [`join`](crate::membership::join) and [`update`].
     pub version: i32,
@@ -54,53 +54,45 @@ pub struct Defined {
 /// Reads `/definition`; `None` if the namespace is not initialised.
 ///
 /// # Errors
-/// [`Error::Corrupt`]; else as every recipe.
+/// [`Error::Corrupt`]; else ZooKeeper failed.
 pub async fn read<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
-) -> Result<Option<Defined>, Error> {
+) -> Result<Option<StoredDefinition>, Error> {
     let path = session.paths().definition();
     session.sync().await?;
     let Some(node) = session.get(&path).await? else {
         return Ok(None);
     };
-    Ok(Some(Defined {
+    Ok(Some(StoredDefinition {
         record: envelope::open(&path, &node.data)?,
         version: node.stat.version,
     }))
 }
 
-/// Makes `/definition`, or reads the one that is there: compare what it returns with `record`. The namespace's
-/// directories must be there. Cancelled, it may have made it.
+/// Creates `/definition`, or reads the one that exists: compare the returned one with `record`. The namespace's
+/// directories must exist. Cancelled, it may have created it.
 ///
 /// # Errors
-/// [`Error::Corrupt`]; else as every recipe.
+/// [`Error::Corrupt`]; [`Error::NotInitialised`] if the directories are missing; else ZooKeeper failed.
 pub async fn create<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     record: &NamespaceRecord,
-) -> Result<Defined, Error> {
+) -> Result<StoredDefinition, Error> {
     let path = session.paths().definition();
     let data = envelope::seal(record);
-    let mut tries = RetryBudget::new(&path);
-    loop {
-        let zookeeper = session.zookeeper();
-        match zookeeper.create(&path, &data, CreateMode::Persistent).await {
-            Ok(_) | Err(ZkError::NodeExists) => {
-                return read(session).await?.ok_or_else(|| not_initialised(&path));
-            }
-            Err(ZkError::Ambiguous(why)) => tries.pause(session, why).await?,
-            Err(ZkError::NoNode) => return Err(not_initialised(&path)),
-            Err(error) => return Err(Error::unexpected(&path, error)),
-        }
-    }
+    session
+        .create_once(&path, &data, CreateMode::Persistent)
+        .await?;
+    read(session).await?.ok_or_else(|| not_initialised(&path))
 }
 
-/// What became of an update.
+/// The result of an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Updated {
-    /// The new definition stands.
+pub enum UpdateOutcome {
+    /// The new definition is in force.
     Written,
-    /// Somebody else has changed the definition: read it again.
+    /// Another process has changed the definition: read it again.
     DefinitionChanged,
     /// The restoration lock is lost.
     LockLost,
@@ -108,17 +100,17 @@ pub enum Updated {
 
 const LOCK: usize = 0;
 
-/// Writes `record` in place of `known`: only with the restoration lock. Whoever is a member goes on by the version that
-/// it has joined with; nobody joins with that any more. Cancelled, it may have been written.
+/// Writes `record` in place of `stored`: only with the restoration lock. Members go on by the version that they have
+/// joined with; no process can join with that any more. Cancelled, it may have been written.
 ///
 /// # Errors
-/// As every recipe.
+/// [`Error::Lost`] if the lock is not held; else ZooKeeper failed.
 pub async fn update<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     lock: &RestorationLock,
-    known: &Defined,
+    stored: &StoredDefinition,
     record: &NamespaceRecord,
-) -> Result<Updated, Error> {
+) -> Result<UpdateOutcome, Error> {
     let path = session.paths().definition();
     let data = envelope::seal(record);
     let operations = vec![
@@ -126,38 +118,34 @@ pub async fn update<S: Session, C: Clock>(
         Operation::Set {
             path: path.clone(),
             data,
-            version: Some(known.version),
+            version: Some(stored.version),
         },
     ];
-    let mut tries = RetryBudget::new(&path);
-    loop {
-        match session.zookeeper().multi(operations.clone()).await {
-            Ok(_) => return Ok(Updated::Written),
-            Err(MultiError::Whole(ZkError::Ambiguous(why))) => {
-                tries.pause(session, why).await?;
-            }
-            Err(MultiError::Operation {
-                index: LOCK,
-                error: ZkError::NoNode,
-            }) => return Ok(Updated::LockLost),
-            Err(MultiError::Operation {
-                error: ZkError::BadVersion,
-                ..
-            }) => {
-                // After a lost answer the version has changed by our own write.
-                let own = tries.lost_any()
-                    && read(session)
-                        .await?
-                        .is_some_and(|now| now.record == *record);
-                return Ok(if own {
-                    Updated::Written
-                } else {
-                    Updated::DefinitionChanged
-                });
-            }
-            Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {
-                return Err(Error::unexpected(&path, error));
-            }
+    let mut retries = session.retry_budget(&path);
+    let request = async || session.zookeeper().multi(operations.clone()).await;
+    match retries.run(request).await? {
+        Ok(_) => Ok(UpdateOutcome::Written),
+        Err(MultiError::Operation {
+            index: LOCK,
+            error: ZkError::NoNode,
+        }) => Ok(UpdateOutcome::LockLost),
+        Err(MultiError::Operation {
+            error: ZkError::BadVersion,
+            ..
+        }) => {
+            // After a lost answer the version has changed by our own write.
+            let own = retries.lost_any()
+                && read(session)
+                    .await?
+                    .is_some_and(|now| now.record == *record);
+            Ok(if own {
+                UpdateOutcome::Written
+            } else {
+                UpdateOutcome::DefinitionChanged
+            })
+        }
+        Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {
+            Err(Error::unexpected(&path, error))
         }
     }
 }

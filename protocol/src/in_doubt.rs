@@ -1,5 +1,5 @@
-//! Marks (rules P4, P5, R8): "this session has, or had, an unsettled request in this range". Persistent, so that they
-//! outlive whoever made them; deleted by name after a calm that began when they had been read.
+//! In-doubt markers (rules P4, P5, R8): "this session has, or had, a request in doubt in this range". Persistent, so that
+//! they outlive their member; deleted by name after a quiescence barrier that began once they had been read.
 
 use futures_util::future::join_all;
 
@@ -9,23 +9,23 @@ use stitch_common::ports::{CreateMode, Session, ZkError};
 use stitch_common::range::{RangeBits, RangeId};
 
 use crate::error::Error;
-use crate::namespace_session::{NamespaceSession, RetryBudget};
+use crate::namespace_session::NamespaceSession;
 use crate::path;
 
-/// A mark.
+/// A node that says that a member has, or had, a request in doubt in a range.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InDoubtMarker {
-    /// The range in which something is unsettled.
+    /// The range that the request may still change.
     pub range: RangeId,
-    /// Whose request it is.
+    /// The member that sent the request.
     pub member: MemberId,
-    /// Tells it from the member's other marks; never used again.
+    /// Distinguishes it from the member's other markers; never used again.
     pub number: u64,
 }
 
 impl InDoubtMarker {
     /// The marker of `range` whose node has this name; `None` if it is another node.
-    pub(crate) fn of_name(range: RangeId, name: &str) -> Option<Self> {
+    pub(crate) fn from_name(range: RangeId, name: &str) -> Option<Self> {
         let (member, number) = path::name::read_marker(name)?;
         Some(Self {
             range,
@@ -35,11 +35,11 @@ impl InDoubtMarker {
     }
 }
 
-/// Makes a new mark of this session. When it returns, everything unknown that was sent before the call is marked.
-/// Cancelled or failed, the mark may be there or may yet come: harmless, but nothing counts as marked.
+/// Creates a new marker of this session. When it returns, it covers every request of unknown outcome that was sent
+/// before the call. Cancelled or failed, the marker may exist or may yet appear: harmless, but nothing counts as marked.
 ///
 /// # Errors
-/// As every recipe.
+/// [`Error::NotInitialised`]; else ZooKeeper failed.
 pub async fn create<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     range: RangeId,
@@ -54,45 +54,47 @@ pub async fn create<S: Session, C: Clock>(
         &directory,
         &path::name::marker(&marker.member, marker.number),
     );
-    let mut tries = RetryBudget::new(&path);
+    let mut retries = session.retry_budget(&path);
     loop {
-        let zookeeper = session.zookeeper();
-        match zookeeper.create(&path, b"", CreateMode::Persistent).await {
-            // It exists only if the answer to an earlier try was lost: nobody else uses this name.
+        let request = async || {
+            let zookeeper = session.zookeeper();
+            zookeeper.create(&path, b"", CreateMode::Persistent).await
+        };
+        match retries.run(request).await? {
+            // It exists only if the answer to an earlier request was lost: nothing else uses this name.
             Ok(_) | Err(ZkError::NodeExists) => return Ok(marker),
             Err(ZkError::NoNode) => session.ensure(&directory).await?,
-            Err(ZkError::Ambiguous(why)) => tries.pause(session, why).await?,
-            Err(error) => return Err(Error::unexpected(&path, error)),
+            Err(refusal) => return Err(Error::unexpected(&path, refusal)),
         }
     }
 }
 
-/// The marks of one range.
+/// The markers of one range.
 ///
 /// # Errors
-/// As every recipe.
-pub async fn of_range<S: Session, C: Clock>(
+/// ZooKeeper failed.
+pub async fn list<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     range: RangeId,
 ) -> Result<Vec<InDoubtMarker>, Error> {
     let names = session.children(&session.paths().range(range)).await?;
     let mut markers: Vec<_> = names
         .iter()
-        .filter_map(|name| InDoubtMarker::of_name(range, name))
+        .filter_map(|name| InDoubtMarker::from_name(range, name))
         .collect();
     markers.sort_unstable();
     Ok(markers)
 }
 
-/// The marks of all ranges, in their order.
+/// The markers of all ranges, in the order of the ranges.
 ///
 /// # Errors
-/// As every recipe.
-pub async fn of_all_ranges<S: Session, C: Clock>(
+/// ZooKeeper failed.
+pub async fn list_all<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     bits: RangeBits,
 ) -> Result<Vec<InDoubtMarker>, Error> {
-    let answers = join_all(bits.ranges().map(|range| of_range(session, range))).await;
+    let answers = join_all(bits.ranges().map(|range| list(session, range))).await;
     let mut markers = Vec::new();
     for answer in answers {
         markers.extend(answer?);
@@ -100,11 +102,11 @@ pub async fn of_all_ranges<S: Session, C: Clock>(
     Ok(markers)
 }
 
-/// Deletes a mark, after a calm that began when it had been read; somebody else may have done so already. Cancelled,
-/// it may still be there.
+/// Deletes a marker, after a quiescence barrier that began once it had been read; another member may have done so
+/// already. Cancelled, the marker may still exist.
 ///
 /// # Errors
-/// As every recipe.
+/// ZooKeeper failed.
 pub async fn delete<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     marker: &InDoubtMarker,

@@ -1,37 +1,38 @@
-//! How a member goes (rule P8): its driver session is closed and seen unlisted at every node, and only then its member
-//! node deleted. What cannot be seen leaves the node as a tombstone, which the next calm waits out.
+//! Leaves the namespace (rule P8): the driver session is closed, and only once no Cassandra node lists it the member node
+//! is deleted. If that cannot be seen, the node stays as a dead member's record, which the next quiescence barrier waits
+//! out.
 
 use std::time::Duration;
 
-use crate::{NamespaceSession, membership};
 use stitch_common::clock::Clock;
 use stitch_common::member::MemberId;
-use stitch_common::mutation::{Rule, out};
 use stitch_common::ports::{Cql, Nodes, Probe, Session, Store};
 
-/// How a member left.
+use crate::{NamespaceSession, membership, rule};
+
+/// What a member left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum LeaveOutcome {
-    /// Nothing of it is left.
+    /// Nothing.
     Clean,
-    /// Its member node stays as a tombstone.
-    Dead {
-        /// Why.
+    /// Its member node: it is a dead member now.
+    DeadMember {
+        /// Why the node was not deleted.
         why: String,
     },
 }
 
-/// How often the nodes are asked.
+/// The pause between two reads of the nodes' connections.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long one node may take to answer.
+/// The time that one node has to answer.
 const NODE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Closes the driver session, waits no longer than `bound` until no node lists it, deletes the member node and ends the
-/// ZooKeeper session. With `in_doubt`, something the member sent may still change the store, so the node stays.
+/// ZooKeeper session. With `in_doubt`, a request of the member may still change the store, so the node stays.
 ///
-/// Cancelled, the member node may stay as a tombstone.
+/// Cancelled, the member node may stay.
 pub async fn leave<S: Session, C: Clock, Q: Cql>(
     session: NamespaceSession<S, C>,
     store: Q::Store,
@@ -41,28 +42,28 @@ pub async fn leave<S: Session, C: Clock, Q: Cql>(
 ) -> LeaveOutcome {
     let member = session.member();
     store.close().await;
-    let departure = match in_doubt {
-        Some(why) if !out(Rule::LeaveWithoutDoubt) => LeaveOutcome::Dead { why },
-        Some(_) | None => match unlisted(cql, &member, session.clock(), bound).await {
-            Err(why) if !out(Rule::LeaveUnlisted) => LeaveOutcome::Dead { why },
-            Ok(()) | Err(_) => match membership::leave(&session).await {
-                Ok(()) => LeaveOutcome::Clean,
-                Err(error) => LeaveOutcome::Dead { why: told(&error) },
-            },
-        },
+    let reason = match in_doubt.filter(|_| rule::in_doubt_keeps_member()) {
+        Some(why) => Some(why),
+        None => unlisted(cql, &member, session.clock(), bound)
+            .await
+            .err()
+            .filter(|_| rule::connection_keeps_member()),
+    };
+    let reason = match reason {
+        Some(why) => Some(why),
+        None => membership::leave(&session)
+            .await
+            .err()
+            .map(|error| format!("its node could not be deleted: {error}")),
     };
     session.close().await;
-    departure
-}
-
-fn told(error: &crate::Error) -> String {
-    format!("its node could not be deleted: {error}")
+    reason.map_or(LeaveOutcome::Clean, |why| LeaveOutcome::DeadMember { why })
 }
 
 /// Waits until no node lists a connection of `member`.
 ///
 /// # Errors
-/// What still stands after `bound`.
+/// Why that cannot be said after `bound`.
 pub async fn unlisted<Q: Cql, C: Clock>(
     cql: &Q,
     member: &MemberId,
@@ -75,18 +76,18 @@ pub async fn unlisted<Q: Cql, C: Clock>(
         .map_err(|error| error.to_string())?;
     let deadline = clock.now().plus(bound);
     loop {
-        let Some(still) = listed(&nodes, member).await else {
+        let Some(why) = listed_at(&nodes, member).await else {
             return Ok(());
         };
         if clock.now() >= deadline {
-            return Err(still);
+            return Err(why);
         }
         clock.sleep(PAUSE).await;
     }
 }
 
-/// Where `member` is still listed, or cannot be seen to be unlisted.
-async fn listed(nodes: &impl Nodes, member: &MemberId) -> Option<String> {
+/// Why it cannot be said that no node lists `member`; none if no node does.
+async fn listed_at(nodes: &impl Nodes, member: &MemberId) -> Option<String> {
     let ring = match nodes.ring().await {
         Ok(ring) => ring,
         Err(error) => return Some(error.to_string()),
@@ -98,15 +99,19 @@ async fn listed(nodes: &impl Nodes, member: &MemberId) -> Option<String> {
                 let own = |id: &String| id == member.as_str();
                 if connections
                     .iter()
-                    .any(|one| one.client_id.as_ref().is_some_and(own))
+                    .any(|connection| connection.client_id.as_ref().is_some_and(own))
                 {
                     return Some(format!("node {address} still lists its connections"));
                 }
             }
-            // Nothing listens there, and its peers agree: it holds no connection.
+            // It refuses connections, and its peers agree that it is down: it holds none.
             Err(_)
                 if !state.up && nodes.probe(&state.node, NODE_TIMEOUT).await == Probe::Refused => {}
-            Err(error) => return Some(format!("node {address} does not tell: {error}")),
+            Err(error) => {
+                return Some(format!(
+                    "node {address} does not list its connections: {error}"
+                ));
+            }
         }
     }
     None

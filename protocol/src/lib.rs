@@ -1,39 +1,54 @@
-//! What the fleet agrees on: the recipes over ZooKeeper, the namespace, the barrier and how a member leaves.
+//! The protocol of the fleet: what processors, restorator and API agree on in ZooKeeper, and the quiescence barrier.
+//! Everything is written against the ports of [`stitch_common`] and a [`Clock`](stitch_common::clock::Clock); nothing
+//! starts a task or keeps a thread: the caller drives every future, heartbeats too.
 //!
-//! `path` alone spells nodes, `queue` alone decides who holds a lock. The recipes are written against the port [`Session`](stitch_common::ports::Session) and a
-//! [`Clock`](stitch_common::clock::Clock), start no task and keep no thread: whoever calls them drives them, heartbeats too.
+//! The modules, in the order of reading:
 //!
-//! **Lost answers.** Every recipe expects that the answer to any request is lost. Reads are asked again. What creates
-//! a node puts its maker into the name or the data, looks for it, and creates it again under the same name; what
-//! deletes looks whether it is gone; transactions are checked by what they would have left. Pauses lie between, their
-//! number is bounded, and the session's end ends them.
+//! - **Nodes.** [`path`] alone spells paths and names, [`envelope`] encodes records, [`error`] says what can go wrong.
+//! - **Session.** `retry` repeats requests whose answers are lost, [`namespace_session`] is one session at work in one
+//!   namespace. `rule` has the rules that the simulation can remove.
+//! - **Locks.** [`contender`] and [`queue`] decide who holds a lock, [`lock`] waits for it; [`range_lock`] and
+//!   [`partition_lock`] are those of ranges and partitions, and [`revocation`] asks holders to yield.
+//! - **Members.** [`membership`]: join, heartbeat, leave, list.
+//! - **Records.** [`in_doubt`] markers; the [`checkpoint_node`] of each partition, fenced by its lock; the
+//!   [`definition_node`] of the namespace; the first records of its log ([`log_node`]); the lock and the records of
+//!   [`restoration`]s; a [`snapshot`] of it all.
+//! - **Procedures.** [`namespace`]: validate the configuration and join. [`start_offset`]: where a partition is counted
+//!   on, and when it must not be. [`quiescence`]: the barrier. [`cleanup`]: what dead members left behind. [`leave`].
 //!
-//! **Cancellation.** Dropping a future of this module does not take its request back. What it may leave behind is said
-//! at each function; where nothing is said it only reads.
+//! **Lost answers.** Every recipe expects that the answer to any request is lost. Reads are repeated. To create a node,
+//! its maker is put into its name or data; after a lost answer the node is looked for, and created again under the same
+//! name. Deletions check whether the node is gone, transactions are checked by what they would have changed. There are
+//! pauses between attempts, their number is bounded, and the session's end ends them.
+//!
+//! **Cancellation.** Dropping a future does not take its request back. Each function says what it may leave behind;
+//! where it says nothing it only reads.
 
 #![warn(missing_docs)]
 
 pub mod contender;
 pub mod path;
 pub mod queue;
-pub mod envelope;
 pub mod error;
+pub mod envelope;
+mod retry;
+mod rule;
 pub mod namespace_session;
-pub mod lock_entry;
 pub mod lock;
-pub mod membership;
 pub mod range_lock;
-pub mod revocation;
 pub mod partition_lock;
-pub mod checkpoint_node;
+pub mod revocation;
+pub mod membership;
 pub mod in_doubt;
+pub mod checkpoint_node;
 pub mod definition_node;
 pub mod log_node;
 pub mod restoration;
-pub mod inspect;
-pub mod glance;
+pub mod snapshot;
 pub mod namespace;
+pub mod start_offset;
 pub mod quiescence;
+pub mod cleanup;
 pub mod leave;
 
 pub use error::Error;

@@ -1,7 +1,7 @@
-//! `/log`: the first record of each partition, as it was when somebody first looked after it had one. A topic that
-//! was empty when the namespace was made can so be told from one of the same name that was made anew later.
+//! `/log`: the first record of each partition, as it was when a process first looked after the partition had one. So a
+//! topic that was empty at `init` can be distinguished from one of the same name that was created later.
 //!
-//! Written once by whoever comes first and never changed, so that nobody needs a lock for it.
+//! Written once, by the process that comes first, and never changed: no lock is needed.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use futures_util::future::join_all;
 
 use stitch_common::clock::Clock;
 use stitch_common::offset::Partition;
-use stitch_common::ports::{CreateMode, Fingerprint, Session, ZkError};
+use stitch_common::ports::{CreateMode, Fingerprint, Session};
 
 use crate::envelope::{self, Payload};
 use crate::error::Error;
-use crate::namespace_session::{NamespaceSession, RetryBudget, not_initialised};
+use crate::namespace_session::NamespaceSession;
 use crate::path;
 
 impl Payload for Fingerprint {
@@ -22,10 +22,10 @@ impl Payload for Fingerprint {
          docs/operations.md, \"Loss of ZooKeeper\"";
 }
 
-/// The first records that are known.
+/// The first records that are kept.
 ///
 /// # Errors
-/// [`Error::Corrupt`]; else as every recipe.
+/// [`Error::Corrupt`]; else ZooKeeper failed.
 pub async fn read_all<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<BTreeMap<Partition, Fingerprint>, Error> {
@@ -38,14 +38,14 @@ pub async fn read_all<S: Session, C: Clock>(
             None => Ok(None),
         }
     });
-    let found: Result<Vec<_>, Error> = join_all(nodes).await.into_iter().collect();
-    Ok(found?.into_iter().flatten().collect())
+    let records: Result<Vec<_>, Error> = join_all(nodes).await.into_iter().collect();
+    Ok(records?.into_iter().flatten().collect())
 }
 
-/// Keeps the first record of `partition`, unless one is known already. Cancelled or failed, it may have been kept.
+/// Keeps the first record of `partition`, unless one is kept already. Cancelled or failed, it may have been kept.
 ///
 /// # Errors
-/// [`Error::NotInitialised`]; else as every recipe.
+/// [`Error::NotInitialised`]; else ZooKeeper failed.
 pub async fn keep<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     partition: Partition,
@@ -53,14 +53,7 @@ pub async fn keep<S: Session, C: Clock>(
 ) -> Result<(), Error> {
     let path = session.paths().first_record(partition);
     let data = envelope::seal(first_record);
-    let mut tries = RetryBudget::new(&path);
-    loop {
-        let zookeeper = session.zookeeper();
-        match zookeeper.create(&path, &data, CreateMode::Persistent).await {
-            Ok(_) | Err(ZkError::NodeExists) => return Ok(()),
-            Err(ZkError::Ambiguous(why)) => tries.pause(session, why).await?,
-            Err(ZkError::NoNode) => return Err(not_initialised(&path)),
-            Err(error) => return Err(Error::unexpected(&path, error)),
-        }
-    }
+    session
+        .create_once(&path, &data, CreateMode::Persistent)
+        .await
 }

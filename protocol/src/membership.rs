@@ -1,5 +1,5 @@
-//! Members (design, section 3): a persistent node for each session, and below it an ephemeral one that says that the
-//! session lives. A member without it is a tombstone: whatever its session sent may still be on its way.
+//! Members (design, section 3): a persistent node for each session, and below it an ephemeral one for as long as the
+//! session lives. A member without it is a dead member: requests of its session may still be in flight.
 
 use std::fmt;
 
@@ -13,24 +13,24 @@ use stitch_common::ports::{CreateMode, MultiError, NodeStat, Operation, Session,
 
 use crate::envelope::{self, Payload};
 use crate::error::Error;
-use crate::namespace_session::{NamespaceSession, RetryBudget, not_initialised};
+use crate::namespace_session::{NamespaceSession, not_initialised};
 
-/// What a member says of itself.
+/// The record in a member's node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberRecord {
-    /// What it does.
+    /// Processor or restorator.
     pub role: Role,
-    /// Where it runs.
+    /// The host that it runs on.
     pub host: String,
-    /// Its process there.
+    /// Its process id on that host.
     pub process_id: u32,
     /// When it joined, by its own calendar.
     pub started: DateTime<Utc>,
-    /// The session timeout that was negotiated: the calm's `W` is made of the longest.
+    /// The session timeout that was negotiated: the longest is a term of the barrier's `W`.
     pub session_timeout_ms: u64,
     /// The version of the program.
     pub version: String,
-    /// The version of `/definition` that it agreed with, and counts by.
+    /// The version of `/definition` that it was validated against, and counts by.
     pub definition_version: i32,
 }
 
@@ -40,41 +40,42 @@ impl Payload for MemberRecord {
          more, and delete the node by hand";
 }
 
-/// What a process says when it joins; the session adds the rest.
+/// What a process records of itself when it joins; the session adds the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberInfo {
-    /// What it does.
+    /// Processor or restorator.
     pub role: Role,
-    /// Where it runs.
+    /// The host that it runs on.
     pub host: String,
-    /// Its process there.
+    /// Its process id on that host.
     pub process_id: u32,
     /// The version of the program.
     pub version: String,
 }
 
-/// What became of joining.
+/// The result of joining.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Joined {
+pub enum JoinOutcome {
     /// This session is a member.
     Member(MemberId),
-    /// `/definition` is not what was read any more: read and compare it again.
+    /// `/definition` has changed since it was read: read and compare it again.
     DefinitionChanged,
 }
 
 const DEFINITION: usize = 0;
 
-/// Makes this session a member, if `/definition` still has the version that was read: node, alive and a raised version
-/// of `/members` in one transaction. Cancelled, it may have joined; ending the session then leaves a tombstone.
+/// Makes this session a member, if `/definition` still has the version that was read: member node, alive node and a
+/// raised version of `/members` in one transaction. Cancelled, it may have joined; ending the session then leaves a dead
+/// member.
 ///
 /// # Errors
-/// [`Error::NotInitialised`]; else as every recipe.
+/// [`Error::NotInitialised`]; else ZooKeeper failed.
 pub async fn join<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     definition_version: i32,
     info: &MemberInfo,
-) -> Result<Joined, Error> {
+) -> Result<JoinOutcome, Error> {
     let member = session.member();
     let paths = session.paths();
     let (path, alive) = (paths.member(&member), paths.alive(&member));
@@ -99,21 +100,21 @@ pub async fn join<S: Session, C: Clock>(
             version: None,
         },
     ];
-    let mut tries = RetryBudget::new(&path);
+    let mut retries = session.retry_budget(&path);
     loop {
         let answer = session.zookeeper().multi(operations.clone()).await;
         match answer {
-            Ok(_) => return Ok(Joined::Member(member)),
+            Ok(_) => return Ok(JoinOutcome::Member(member)),
             Err(MultiError::Whole(ZkError::Ambiguous(why))) => {
-                tries.pause(session, why).await?;
+                retries.pause(why).await?;
                 if is_alive(session, &member).await? {
-                    return Ok(Joined::Member(member));
+                    return Ok(JoinOutcome::Member(member));
                 }
             }
             Err(MultiError::Operation {
                 index: DEFINITION,
                 error: ZkError::BadVersion,
-            }) => return Ok(Joined::DefinitionChanged),
+            }) => return Ok(JoinOutcome::DefinitionChanged),
             Err(MultiError::Operation {
                 error: ZkError::NoNode,
                 ..
@@ -121,7 +122,7 @@ pub async fn join<S: Session, C: Clock>(
             Err(MultiError::Operation {
                 error: ZkError::NodeExists,
                 ..
-            }) if is_alive(session, &member).await? => return Ok(Joined::Member(member)),
+            }) if is_alive(session, &member).await? => return Ok(JoinOutcome::Member(member)),
             Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {
                 return Err(Error::unexpected(&path, error));
             }
@@ -154,13 +155,13 @@ async fn is_alive<S: Session, C: Clock>(
     Ok(session.get(&path).await?.is_some())
 }
 
-/// The heartbeat (rule P3): one write, tried once. Whoever calls it renews the lease from the moment *before* the call,
-/// and only if it succeeds; its answer carries the ensemble's [`Epoch`]. While the connection is down it waits for the
-/// next one, and the lease runs out meanwhile. Cancelled, it is as if it had failed.
+/// The heartbeat (rule P3): one write, attempted once. The caller renews the lease from the moment *before* the call, and
+/// only if it succeeds; the answer carries the ensemble's [`Epoch`]. While the connection is down it waits for the next
+/// one, and the lease runs out meanwhile. Cancelled, it is as if it had failed.
 ///
 /// # Errors
-/// [`Error::Lost`] if this session is no member (any more): stop sending; [`Error::Unanswered`] as often as an answer
-/// is lost: try again.
+/// [`Error::Lost`] if this session is no member (any more): stop sending; [`Error::Unanswered`] whenever an answer is
+/// lost: try again.
 pub async fn heartbeat<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<NodeStat, Error> {
@@ -172,7 +173,8 @@ pub async fn heartbeat<S: Session, C: Clock>(
     }
 }
 
-/// Which leader of the ensemble a write went through: a new leader gives every session its full timeout again.
+/// Identifies the leader of the ensemble that a write went through: a new leader gives every session its full timeout
+/// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch(pub i32);
 
@@ -184,11 +186,11 @@ impl Epoch {
     }
 }
 
-/// Deletes this session's member node, alive and all (rule P8: only after the driver session was seen unlisted at every
-/// node; else leave the tombstone). Cancelled or failed, the member may still be there.
+/// Deletes this session's member node and its alive node (rule P8: only once no Cassandra node lists the driver session;
+/// else the dead member's record must stay). Cancelled or failed, the member may still exist.
 ///
 /// # Errors
-/// As every recipe.
+/// ZooKeeper failed.
 pub async fn leave<S: Session, C: Clock>(session: &NamespaceSession<S, C>) -> Result<(), Error> {
     let member = session.member();
     let path = session.paths().member(&member);
@@ -197,64 +199,56 @@ pub async fn leave<S: Session, C: Clock>(session: &NamespaceSession<S, C>) -> Re
         version: None,
     };
     let operations = vec![delete(session.paths().alive(&member)), delete(path.clone())];
-    let mut tries = RetryBudget::new(&path);
-    loop {
-        match session.zookeeper().multi(operations.clone()).await {
-            Ok(_) => return Ok(()),
-            Err(MultiError::Whole(ZkError::Ambiguous(why))) => {
-                tries.pause(session, why).await?;
-            }
-            // Nothing else deletes a member that is alive: an earlier try has done it, or there never was one.
-            Err(MultiError::Operation {
-                error: ZkError::NoNode,
-                ..
-            }) => return session.delete(&path).await,
-            Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {
-                return Err(Error::unexpected(&path, error));
-            }
+    let request = async || session.zookeeper().multi(operations.clone()).await;
+    match session.retry_budget(&path).run(request).await? {
+        Ok(_) => Ok(()),
+        // Nothing else deletes a living member: an earlier request has done it, or it never existed.
+        Err(MultiError::Operation {
+            error: ZkError::NoNode,
+            ..
+        }) => session.delete(&path).await,
+        Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {
+            Err(Error::unexpected(&path, error))
         }
     }
 }
 
-/// What became of forgetting a member.
+/// The result of removing a dead member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum RemoveOutcome {
     /// It is gone; it may have been before.
     Gone,
-    /// It is no tombstone but alive: it stays.
+    /// The member is alive: it stays.
     Alive,
 }
 
-/// Deletes a tombstone, after a calm that began when it had been read; any member may. ZooKeeper refuses it as long as
-/// the member is alive, so it cannot hit a living one. Cancelled, it may or may not be gone.
+/// Deletes a dead member, after a quiescence barrier that began once it had been read; any member may. ZooKeeper refuses
+/// this while the member is alive. Cancelled, the node may or may not be gone.
 ///
 /// # Errors
-/// As every recipe.
+/// ZooKeeper failed.
 pub async fn remove<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     member: &MemberId,
 ) -> Result<RemoveOutcome, Error> {
     let path = session.paths().member(member);
-    let mut tries = RetryBudget::new(&path);
-    loop {
-        match session.zookeeper().delete(&path, None).await {
-            Ok(()) | Err(ZkError::NoNode) => return Ok(RemoveOutcome::Gone),
-            Err(ZkError::NotEmpty) => return Ok(RemoveOutcome::Alive),
-            Err(ZkError::Ambiguous(why)) => tries.pause(session, why).await?,
-            Err(error) => return Err(Error::unexpected(&path, error)),
-        }
+    let request = async || session.zookeeper().delete(&path, None).await;
+    match session.retry_budget(&path).run(request).await? {
+        Ok(()) | Err(ZkError::NoNode) => Ok(RemoveOutcome::Gone),
+        Err(ZkError::NotEmpty) => Ok(RemoveOutcome::Alive),
+        Err(refusal) => Err(Error::unexpected(&path, refusal)),
     }
 }
 
-/// A member as it stands.
+/// A member of the namespace, alive or dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Which session.
+    /// Its session.
     pub id: MemberId,
-    /// Whether its session lives, as far as ZooKeeper knows; a tombstone if not.
+    /// Whether its session lives, as far as ZooKeeper knows.
     pub alive: bool,
-    /// What it said of itself.
+    /// Its own record.
     pub record: MemberRecord,
 }
 
@@ -275,32 +269,32 @@ impl fmt::Display for Member {
 pub struct Members {
     /// In the order of their ids.
     pub members: Vec<Member>,
-    /// The version of `/members`, read before them: as long as it is this, nobody has joined since.
+    /// The version of `/members`, read before them: while it stays the same, no member has joined since.
     pub version: i32,
 }
 
 impl Members {
-    /// Those that are alive.
+    /// The members that are alive.
     pub fn alive(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| member.alive)
     }
 
-    /// Those that are not.
+    /// The members whose sessions are gone.
     pub fn dead_members(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| !member.alive)
     }
 
-    /// Those that are alive and count by other definitions than those of this version of `/definition`.
+    /// The members that are alive and count by other definitions than those of this version of `/definition`.
     pub fn alive_by_other_definitions(&self, version: i32) -> impl Iterator<Item = &Member> {
         self.alive()
             .filter(move |member| member.record.definition_version != version)
     }
 }
 
-/// Every member, alive or not. Whoever has left between is not among them.
+/// Every member, alive or dead. A member that leaves meanwhile is not among them.
 ///
 /// # Errors
-/// [`Error::NotInitialised`]; [`Error::Corrupt`]; else as every recipe.
+/// [`Error::NotInitialised`]; [`Error::Corrupt`]; else ZooKeeper failed.
 pub async fn list<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<Members, Error> {
@@ -326,7 +320,7 @@ async fn read<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     id: MemberId,
 ) -> Result<Option<Member>, Error> {
-    // In this order: a member that left between the two has no node, so it is not taken for a tombstone.
+    // In this order: a member that left between the two has no node, so it is not mistaken for a dead member.
     let alive = is_alive(session, &id).await?;
     let path = session.paths().member(&id);
     let Some(node) = session.get(&path).await? else {

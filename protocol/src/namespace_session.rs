@@ -1,18 +1,18 @@
-//! One session at work in one namespace: what every recipe takes.
+//! One session in one namespace: what every recipe takes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use stitch_common::clock::Clock;
 use stitch_common::member::MemberId;
-use stitch_common::ports::{CreateMode, Node, NodeStat, Session, SessionState, ZkError};
+use stitch_common::ports::{CreateMode, Node, NodeStat, Session, ZkError};
 
 use crate::contender::Guid;
 use crate::error::Error;
 use crate::path::Paths;
+use crate::retry::RetryBudget;
 
-/// A session, the clock that its recipes wait on, and the namespace that they work in. One session has one
-/// coordinator: the numbers that it gives out are never given twice.
+/// A session, the clock that its recipes wait on, and the namespace that they work in. Each session has one of these
+/// only, so that no number is given out twice.
 #[derive(Debug)]
 pub struct NamespaceSession<S, C> {
     session: S,
@@ -22,7 +22,7 @@ pub struct NamespaceSession<S, C> {
 }
 
 impl<S: Session, C: Clock> NamespaceSession<S, C> {
-    /// `session` at work in the namespace of `paths`.
+    /// Puts `session` to work in the namespace of `paths`.
     #[must_use]
     pub const fn new(session: S, clock: C, paths: Paths) -> Self {
         Self {
@@ -33,17 +33,17 @@ impl<S: Session, C: Clock> NamespaceSession<S, C> {
         }
     }
 
-    /// The session.
+    /// The session behind its port.
     pub const fn zookeeper(&self) -> &S {
         &self.session
     }
 
-    /// The clock.
+    /// The clock that recipes pause on.
     pub const fn clock(&self) -> &C {
         &self.clock
     }
 
-    /// Where things are.
+    /// The paths of the namespace.
     pub const fn paths(&self) -> &Paths {
         &self.paths
     }
@@ -59,11 +59,11 @@ impl<S: Session, C: Clock> NamespaceSession<S, C> {
         self.session.close().await;
     }
 
-    /// Makes the namespace's directories, all but `/definition`; harmless where they exist. For `init` alone. Cancelled
-    /// or failed, it leaves some of them.
+    /// Creates the namespace's directories, all but `/definition`; harmless where they exist. For `init` alone.
+    /// Cancelled or failed, it leaves some of them.
     ///
     /// # Errors
-    /// As every recipe.
+    /// [`Error::Unanswered`], [`Error::Refused`] or [`Error::SessionOver`].
     pub async fn make_directories(&self) -> Result<(), Error> {
         for directory in self.paths.directories() {
             self.ensure(&directory).await?;
@@ -80,42 +80,39 @@ impl<S: Session, C: Clock> NamespaceSession<S, C> {
         Guid::new(self.session.id(), self.next_number())
     }
 
-    /// Reads a node, however often the answer is lost.
+    /// The attempts for one operation on the node at `path`.
+    pub(crate) const fn retry_budget<'a>(&'a self, path: &'a str) -> RetryBudget<'a, S, C> {
+        RetryBudget::new(&self.session, &self.clock, path)
+    }
+
+    /// Repeats `request` until it is answered; every refusal is an error.
+    async fn answer<T>(
+        &self,
+        path: &str,
+        request: impl AsyncFn() -> Result<T, ZkError>,
+    ) -> Result<T, Error> {
+        let answer = self.retry_budget(path).run(request).await?;
+        answer.map_err(|refusal| Error::unexpected(path, refusal))
+    }
+
+    /// Reads a node.
     pub(crate) async fn get(&self, path: &str) -> Result<Option<Node>, Error> {
-        let mut tries = RetryBudget::new(path);
-        loop {
-            match self.session.get(path).await {
-                Ok(node) => return Ok(node),
-                Err(ZkError::Ambiguous(why)) => tries.pause(self, why).await?,
-                Err(error) => return Err(Error::unexpected(path, error)),
-            }
-        }
+        self.answer(path, async || self.session.get(path).await)
+            .await
     }
 
     /// Brings the server up to its leader: a session that has not written yet may be with one that lags behind, and
     /// an operator would not see what another command has just done.
     pub(crate) async fn sync(&self) -> Result<(), Error> {
         let path = self.paths.root();
-        let mut tries = RetryBudget::new(path);
-        loop {
-            match self.session.sync(path).await {
-                Ok(()) => return Ok(()),
-                Err(ZkError::Ambiguous(why)) => tries.pause(self, why).await?,
-                Err(error) => return Err(Error::unexpected(path, error)),
-            }
-        }
+        self.answer(path, async || self.session.sync(path).await)
+            .await
     }
 
     /// The names of a node's children; none if it does not exist.
     pub(crate) async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
-        let mut tries = RetryBudget::new(path);
-        loop {
-            match self.session.children(path).await {
-                Ok(names) => return Ok(names.unwrap_or_default()),
-                Err(ZkError::Ambiguous(why)) => tries.pause(self, why).await?,
-                Err(error) => return Err(Error::unexpected(path, error)),
-            }
-        }
+        let names = self.answer(path, async || self.session.children(path).await);
+        Ok(names.await?.unwrap_or_default())
     }
 
     /// The names of the children of a directory that the namespace has from its start, and a watch on them.
@@ -123,14 +120,11 @@ impl<S: Session, C: Clock> NamespaceSession<S, C> {
         &self,
         path: &str,
     ) -> Result<(Vec<String>, S::Watch), Error> {
-        let mut tries = RetryBudget::new(path);
-        loop {
-            match self.session.watch_children(path).await {
-                Ok(answer) => return Ok(answer),
-                Err(ZkError::Ambiguous(why)) => tries.pause(self, why).await?,
-                Err(ZkError::NoNode) => return Err(not_initialised(path)),
-                Err(error) => return Err(Error::unexpected(path, error)),
-            }
+        let request = async || self.session.watch_children(path).await;
+        match self.retry_budget(path).run(request).await? {
+            Ok(answer) => Ok(answer),
+            Err(ZkError::NoNode) => Err(not_initialised(path)),
+            Err(refusal) => Err(Error::unexpected(path, refusal)),
         }
     }
 
@@ -139,98 +133,44 @@ impl<S: Session, C: Clock> NamespaceSession<S, C> {
         &self,
         path: &str,
     ) -> Result<(Option<NodeStat>, S::Watch), Error> {
-        let mut tries = RetryBudget::new(path);
-        loop {
-            match self.session.watch_node(path).await {
-                Ok(answer) => return Ok(answer),
-                Err(ZkError::Ambiguous(why)) => tries.pause(self, why).await?,
-                Err(error) => return Err(Error::unexpected(path, error)),
-            }
-        }
+        self.answer(path, async || self.session.watch_node(path).await)
+            .await
     }
 
     /// Deletes a node; it may be gone already.
     pub(crate) async fn delete(&self, path: &str) -> Result<(), Error> {
-        let mut tries = RetryBudget::new(path);
-        loop {
-            match self.session.delete(path, None).await {
-                // After a lost answer this is the look whether it is gone, too.
-                Ok(()) | Err(ZkError::NoNode) => return Ok(()),
-                Err(ZkError::Ambiguous(why)) => tries.pause(self, why).await?,
-                Err(error) => return Err(Error::unexpected(path, error)),
-            }
+        let request = async || self.session.delete(path, None).await;
+        match self.retry_budget(path).run(request).await? {
+            // After a lost answer this shows that the node is gone, too.
+            Ok(()) | Err(ZkError::NoNode) => Ok(()),
+            Err(refusal) => Err(Error::unexpected(path, refusal)),
         }
     }
 
-    /// Makes sure that a directory is there. Its parent must be: only `init` makes a namespace.
-    pub(crate) async fn ensure(&self, directory: &str) -> Result<(), Error> {
-        let mut tries = RetryBudget::new(directory);
-        loop {
-            let created = self
-                .session
-                .create(directory, b"", CreateMode::Persistent)
-                .await;
-            match created {
-                Ok(_) | Err(ZkError::NodeExists) => return Ok(()),
-                Err(ZkError::Ambiguous(why)) => tries.pause(self, why).await?,
-                Err(ZkError::NoNode) => return Err(not_initialised(directory)),
-                Err(error) => return Err(Error::unexpected(directory, error)),
-            }
+    /// Creates a node, unless it exists. Its parent must: only `init` makes a namespace.
+    pub(crate) async fn create_once(
+        &self,
+        path: &str,
+        data: &[u8],
+        mode: CreateMode,
+    ) -> Result<(), Error> {
+        let request = async || self.session.create(path, data, mode).await;
+        match self.retry_budget(path).run(request).await? {
+            Ok(_) | Err(ZkError::NodeExists) => Ok(()),
+            Err(ZkError::NoNode) => Err(not_initialised(path)),
+            Err(refusal) => Err(Error::unexpected(path, refusal)),
         }
+    }
+
+    /// Makes sure that a directory exists.
+    pub(crate) async fn ensure(&self, directory: &str) -> Result<(), Error> {
+        self.create_once(directory, b"", CreateMode::Persistent)
+            .await
     }
 }
 
 pub(crate) fn not_initialised(path: &str) -> Error {
     Error::NotInitialised {
         path: path.to_owned(),
-    }
-}
-
-/// How often one thing has been tried. While the connection is down the client queues what it is asked, so a try is
-/// used up only by a connection that breaks under it.
-pub(crate) struct RetryBudget<'a> {
-    path: &'a str,
-    tried: u32,
-}
-
-impl<'a> RetryBudget<'a> {
-    const MAX: u32 = 12;
-    const FIRST_PAUSE: Duration = Duration::from_millis(10);
-    const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-    pub(crate) const fn new(path: &'a str) -> Self {
-        Self { path, tried: 0 }
-    }
-
-    /// Whether an answer has been lost.
-    pub(crate) const fn lost_any(&self) -> bool {
-        self.tried > 0
-    }
-
-    /// Pauses after an answer was lost; fails when the session is over or it was the last try.
-    pub(crate) async fn pause<S: Session, C: Clock>(
-        &mut self,
-        session: &NamespaceSession<S, C>,
-        why: String,
-    ) -> Result<(), Error> {
-        if session.session.state() == SessionState::Over {
-            return Err(Error::SessionOver);
-        }
-        self.tried += 1;
-        if self.tried >= Self::MAX {
-            return Err(Error::Unanswered {
-                path: self.path.to_owned(),
-                why,
-            });
-        }
-        tracing::debug!(
-            path = self.path,
-            why,
-            tried = self.tried,
-            "no answer from zookeeper"
-        );
-        let pause = Self::FIRST_PAUSE.saturating_mul(1 << self.tried.min(10));
-        session.clock.sleep(pause.min(Self::LONGEST_PAUSE)).await;
-        Ok(())
     }
 }

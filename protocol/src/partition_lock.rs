@@ -5,37 +5,34 @@ use stitch_common::offset::Partition;
 use stitch_common::ports::Session;
 
 use crate::lock::Lock;
-use crate::lock_entry::LockEntry;
 use crate::namespace_session::NamespaceSession;
-use crate::path;
+use crate::{path, rule};
 
-/// Which partition a lock is of.
-#[derive(Debug)]
-pub struct OfPartition(Partition);
-
-/// The lock of one partition. Checkpoint is written only with a check that its node exists, so a lock that was lost
-/// without being noticed stops its former holder from writing. When it is given back, whatever was remembered of the
-/// partition's progress is void (P7).
-pub type PartitionLock = Lock<OfPartition>;
+/// The lock of one partition. Its checkpoint is written only with a check that the lock's node exists, so a lock that
+/// was lost unnoticed stops its former holder from writing. Once it is given back, whatever was remembered of the
+/// partition's checkpoint is void (P7).
+pub type PartitionLock = Lock<Partition>;
 
 impl PartitionLock {
-    /// A lock that nothing was done for yet.
+    /// A lock of which ZooKeeper does not know yet.
     pub fn new<S: Session, C: Clock>(
         session: &NamespaceSession<S, C>,
         partition: Partition,
     ) -> Self {
         let guid = session.next_guid();
         let directory = session.paths().partition(partition);
-        let prefix = path::name::exclusive_entry(guid);
-        Self {
-            of: OfPartition(partition),
-            place: LockEntry::new(directory, prefix, guid, Vec::new()),
-        }
+        Self::with_target(
+            partition,
+            directory,
+            path::name::exclusive_entry(guid),
+            guid,
+        )
+        .waiting_for_grant(rule::waits_for_partition_lock())
     }
 
-    /// Which partition.
+    /// The partition that it locks.
     #[must_use]
     pub const fn partition(&self) -> Partition {
-        self.of.0
+        self.target
     }
 }

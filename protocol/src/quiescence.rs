@@ -1,53 +1,58 @@
-//! Calm (design, section 7): the one barrier wherever this product waits until nothing that was sent before can change
-//! the store any more. Time alone bounds nothing, and a ZooKeeper lock cannot fence a Cassandra counter.
+//! The quiescence barrier (design, section 7): the one wait, wherever this product needs one, until nothing that was
+//! sent before can change the store any more. Time alone bounds nothing, and a ZooKeeper lock cannot fence a Cassandra
+//! counter.
 //!
-//! [`barrier`] decides, [`bound`] says how long the stretch is, [`blocker`] names what is waited for; [`await_quiescence`]
-//! only asks and waits. Marks and tombstones that were read *before* it began may be deleted, by name, after it.
+//! [`barrier`] decides, [`bound`] adds up how long the quiet period is, [`blocker`] names what holds it up;
+//! [`await_quiescence`] only asks and waits. In-doubt markers and dead members that were read *before* it began may be
+//! deleted, by name, after it: [`cleanup`](crate::cleanup).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 
 use futures_util::future::{Either, join, join_all, join3, select};
 
-use crate::membership::{Epoch, Members};
 use stitch_common::clock::Clock;
 use stitch_common::config::Cassandra;
 use stitch_common::member::MemberId;
 use stitch_common::ports::{NodeAddress, NodeSettings, Nodes, Probe, StoreError};
 
+use crate::membership::{Epoch, Members};
+
 pub mod bound;
 pub mod blocker;
+pub mod declared_dead;
 pub mod barrier;
 mod watch;
 
-pub use barrier::{DeclaredDead, KnownNodes};
+pub use barrier::NodeSet;
 pub use blocker::Blocker;
 pub use bound::{QuiescenceBound, Sessions};
+pub use declared_dead::DeclaredDead;
 
 use barrier::{Barrier, NodeSample, SampleResult, SampleRound, Verdict};
 
-/// How long after a round the next one begins.
+/// The pause between two rounds.
 pub const ROUND_INTERVAL: Duration = Duration::from_millis(250);
-/// In what time a node must answer a probe.
+/// The time in which a node must answer a probe.
 pub const PROBE_BOUND: Duration = Duration::from_secs(1);
 
-/// Tells which members live, and through which leader ZooKeeper speaks.
+/// Watches which members are alive, and the epoch of ZooKeeper's leader.
 #[expect(
     async_fn_in_trait,
     reason = "a process is one future: nothing of it crosses threads"
 )]
 pub trait MemberWatch {
-    /// Which of these members are dead. One that is not there any more is dead: somebody else's calm was for it.
+    /// Those of these members that are dead. One whose node is gone is dead: another barrier was awaited for it.
     ///
     /// # Errors
-    /// As told.
+    /// ZooKeeper does not answer, or will not.
     async fn dead(&self, members: &[MemberId]) -> Result<BTreeSet<MemberId>, WatchError>;
 
     /// The ensemble's epoch, by way of its present leader.
     ///
     /// # Errors
-    /// As told.
+    /// ZooKeeper does not answer, or will not.
     async fn epoch(&self) -> Result<Epoch, WatchError>;
 }
 
@@ -59,42 +64,47 @@ pub enum WatchError {
     Unanswered(String),
     /// There will be none: this process's own session is over, or ZooKeeper refuses.
     #[error("{0}")]
-    Over(String),
+    SessionOver(String),
 }
 
-/// What a calm is awaited for.
+/// What a barrier concerns, and how long it is awaited.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The members that exist as it begins, alive or not, this one among them.
     pub members: Vec<MemberId>,
-    /// What of `W` does not depend on the nodes.
+    /// The terms of `W` that do not depend on the nodes.
     pub sessions: Sessions,
+    /// The nodes and members that are ignored.
+    pub declared_dead: DeclaredDead,
     /// How long it is awaited.
     pub timeout: Duration,
 }
 
 impl Request {
-    /// A calm that concerns these members, which were listed just now.
+    /// A barrier that concerns these members, which were listed just now.
     #[must_use]
-    pub fn for_members(members: &Members, cassandra: &Cassandra, timeout: Duration) -> Self {
-        let of_all = members.members.iter();
-        let longest_ms = of_all
-            .clone()
-            .map(|member| member.record.session_timeout_ms)
-            .max();
+    pub fn for_members(
+        members: &Members,
+        cassandra: &Cassandra,
+        declared_dead: DeclaredDead,
+        timeout: Duration,
+    ) -> Self {
+        let members = &members.members;
+        let timeouts = members.iter().map(|m| m.record.session_timeout_ms);
         Self {
-            members: of_all.map(|member| member.id.clone()).collect(),
+            members: members.iter().map(|member| member.id.clone()).collect(),
             sessions: Sessions {
-                longest_timeout: Duration::from_millis(longest_ms.unwrap_or_default()),
+                longest_timeout: Duration::from_millis(timeouts.max().unwrap_or_default()),
                 keepalive_interval: cassandra.keepalive_interval,
                 keepalive_timeout: cassandra.keepalive_timeout,
             },
+            declared_dead,
             timeout,
         }
     }
 }
 
-/// There was calm. Only [`await_quiescence`] makes one.
+/// Proof that there was quiescence. Only [`await_quiescence`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Quiescence {
@@ -103,7 +113,7 @@ pub struct Quiescence {
 }
 
 impl Quiescence {
-    /// How long the stretch was at least, term by term.
+    /// How long the quiet period was at least, term by term.
     #[must_use]
     pub fn bound(&self) -> QuiescenceBound {
         self.bound
@@ -116,43 +126,42 @@ impl Quiescence {
     }
 }
 
-/// Why there was no calm.
+/// Why there was no quiescence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuiescenceError {
-    /// Not within the time given.
-    #[error("no calm within {} s: {}", .waited.as_secs(), listed(.blockers))]
+    /// Not within the timeout.
+    #[error("no quiescence within {} s: {}", .waited.as_secs(), list(.blockers))]
     NotInTime {
         /// How long it was awaited.
         waited: Duration,
-        /// What was waited for at last.
+        /// What still held it up.
         blockers: Vec<Blocker>,
     },
-    /// There can be none at these servers.
+    /// There can be none with these servers.
     #[error("{0}")]
     Refused(String),
-    /// This process's own session is over, or ZooKeeper refuses: whoever asked has lost what it held, too.
+    /// This process's own session is over, or ZooKeeper refuses: the caller has lost its locks, too.
     #[error("{0}")]
-    Over(String),
+    SessionOver(String),
 }
 
-fn listed(blockers: &[Blocker]) -> String {
-    let listed: Vec<_> = blockers.iter().map(Blocker::to_string).collect();
-    listed.join("; ")
+fn list(blockers: &[Blocker]) -> String {
+    let texts: Vec<_> = blockers.iter().map(Blocker::to_string).collect();
+    texts.join("; ")
 }
 
-/// Waits for a calm that begins now. `tell` hears of every round that was not the last. Cancelled, there was none; it
+/// Waits for quiescence from now on. `report` is called after every round but the last. Cancelled, there was none; it
 /// leaves nothing behind.
 ///
 /// # Errors
-/// Not in time, or never.
+/// There was none in time, or never will be.
 pub async fn await_quiescence<N: Nodes, W: MemberWatch, C: Clock>(
     nodes: &N,
     watch: &W,
     clock: &C,
-    known: &mut KnownNodes,
+    known: &mut NodeSet,
     request: &Request,
-    declared_dead: DeclaredDead<'_>,
-    mut tell: impl FnMut(&[Blocker]),
+    mut report: impl FnMut(&[Blocker]),
 ) -> Result<Quiescence, QuiescenceError> {
     let began = clock.now();
     let observer = Observer {
@@ -163,7 +172,7 @@ pub async fn await_quiescence<N: Nodes, W: MemberWatch, C: Clock>(
     let mut barrier = Barrier::new(
         request.members.iter().cloned(),
         request.sessions,
-        declared_dead,
+        request.declared_dead.clone(),
     );
     let mut settings = Settings::default();
     if let Some(Ok(ring)) = observer.bounded(nodes.ring()).await {
@@ -177,7 +186,7 @@ pub async fn await_quiescence<N: Nodes, W: MemberWatch, C: Clock>(
             known.learn(ring);
         }
         let waited = clock.now().since(began);
-        let blockers = match barrier.take(&round) {
+        let blockers = match barrier.observe(&round) {
             Verdict::Quiescence => {
                 return Ok(Quiescence {
                     bound: barrier.bound(),
@@ -190,15 +199,15 @@ pub async fn await_quiescence<N: Nodes, W: MemberWatch, C: Clock>(
         if waited >= request.timeout {
             return Err(QuiescenceError::NotInTime { waited, blockers });
         }
-        tell(&blockers);
+        report(&blockers);
         clock.sleep(ROUND_INTERVAL).await;
     }
 }
 
-/// Settings of nodes that have answered without a break since they were read.
-type Settings = std::collections::BTreeMap<NodeAddress, NodeSettings>;
+/// Settings of nodes that have answered every probe since they were read.
+type Settings = BTreeMap<NodeAddress, NodeSettings>;
 
-/// Asks, and waits for no answer longer than it may.
+/// Takes samples, and waits for no answer longer than its bound.
 struct Observer<'a, N, W, C> {
     nodes: &'a N,
     watch: &'a W,
@@ -208,25 +217,26 @@ struct Observer<'a, N, W, C> {
 impl<N: Nodes, W: MemberWatch, C: Clock> Observer<'_, N, W, C> {
     async fn round(
         &self,
-        known: &KnownNodes,
-        barrier: &Barrier<'_>,
+        known: &NodeSet,
+        barrier: &Barrier,
         settings: &mut Settings,
         request: &Request,
     ) -> Result<SampleRound, QuiescenceError> {
-        let asked: Vec<_> = known.iter().filter(|node| barrier.concerns(node)).collect();
-        let looks = asked
+        let samples: Vec<_> = known
             .iter()
-            .map(|node| self.look(node, settings.get(*node).copied()));
-        let watched = join(
+            .filter(|node| barrier.concerns(node))
+            .map(|node| self.sample(node, settings.get(node).copied()))
+            .collect();
+        let members = join(
             self.bounded(self.watch.dead(&request.members)),
             self.bounded(self.watch.epoch()),
         );
-        let (ring, (dead, epoch), looks) =
-            join3(self.bounded(self.nodes.ring()), watched, join_all(looks)).await;
+        let (ring, (dead, epoch), samples) =
+            join3(self.bounded(self.nodes.ring()), members, join_all(samples)).await;
         settings.clear();
-        for look in &looks {
-            if let SampleResult::Serves { settings: told, .. } = &look.found {
-                settings.insert(look.node.clone(), *told);
+        for sample in &samples {
+            if let SampleResult::Serving { settings: read, .. } = &sample.result {
+                settings.insert(sample.node.clone(), *read);
             }
         }
         Ok(SampleRound {
@@ -236,47 +246,49 @@ impl<N: Nodes, W: MemberWatch, C: Clock> Observer<'_, N, W, C> {
                 Some(Err(StoreError::Unavailable(why))) => Err(why),
                 None => Err(LATE.to_owned()),
             },
-            dead: watched_or_over(dead)?,
-            epoch: watched_or_over(epoch)?,
-            looks,
+            dead: unless_over(dead)?,
+            epoch: unless_over(epoch)?,
+            samples,
         })
     }
 
-    async fn look(&self, node: &NodeAddress, settings: Option<NodeSettings>) -> NodeSample {
-        let asked = self.clock.now();
-        let found = match self.nodes.probe(node, PROBE_BOUND).await {
-            Probe::Answered => self.told(node, settings).await,
-            Probe::Refused => SampleResult::Refuses,
+    async fn sample(&self, node: &NodeAddress, settings: Option<NodeSettings>) -> NodeSample {
+        let sent_at = self.clock.now();
+        let result = match self.nodes.probe(node, PROBE_BOUND).await {
+            Probe::Answered => self
+                .read(node, settings)
+                .await
+                .unwrap_or_else(|error| SampleResult::Unreadable(error.to_string())),
+            Probe::Refused => SampleResult::Refusing,
             Probe::Silent => SampleResult::Silent,
         };
         NodeSample {
             node: node.clone(),
-            asked,
-            answered: self.clock.now(),
-            found,
+            sent_at,
+            ended_at: self.clock.now(),
+            result,
         }
     }
 
-    async fn told(&self, node: &NodeAddress, settings: Option<NodeSettings>) -> SampleResult {
-        let told = async {
-            let settings = match settings {
-                Some(settings) => settings,
-                None => self.nodes.settings(node, PROBE_BOUND).await?,
-            };
-            let connections = self.nodes.connections(node, PROBE_BOUND).await?;
-            Ok::<_, StoreError>(SampleResult::Serves {
-                connections,
-                settings,
-            })
+    async fn read(
+        &self,
+        node: &NodeAddress,
+        settings: Option<NodeSettings>,
+    ) -> Result<SampleResult, StoreError> {
+        let settings = match settings {
+            Some(settings) => settings,
+            None => self.nodes.settings(node, PROBE_BOUND).await?,
         };
-        told.await
-            .unwrap_or_else(|error| SampleResult::Untold(error.to_string()))
+        Ok(SampleResult::Serving {
+            connections: self.nodes.connections(node, PROBE_BOUND).await?,
+            settings,
+        })
     }
 
-    async fn bounded<T>(&self, question: impl Future<Output = T>) -> Option<T> {
-        let question = std::pin::pin!(question);
+    async fn bounded<T>(&self, request: impl Future<Output = T>) -> Option<T> {
+        let request = std::pin::pin!(request);
         let bound = std::pin::pin!(self.clock.sleep(PROBE_BOUND));
-        match select(question, bound).await {
+        match select(request, bound).await {
             Either::Left((answer, _)) => Some(answer),
             Either::Right(((), _)) => None,
         }
@@ -285,13 +297,14 @@ impl<N: Nodes, W: MemberWatch, C: Clock> Observer<'_, N, W, C> {
 
 const LATE: &str = "no answer in time";
 
-fn watched_or_over<T>(
+/// The answer, or why there is none; an error if there never will be one.
+fn unless_over<T>(
     answer: Option<Result<T, WatchError>>,
 ) -> Result<Result<T, String>, QuiescenceError> {
     match answer {
-        Some(Ok(told)) => Ok(Ok(told)),
+        Some(Ok(answer)) => Ok(Ok(answer)),
         Some(Err(WatchError::Unanswered(why))) => Ok(Err(why)),
-        Some(Err(WatchError::Over(why))) => Err(QuiescenceError::Over(why)),
+        Some(Err(WatchError::SessionOver(why))) => Err(QuiescenceError::SessionOver(why)),
         None => Ok(Err(LATE.to_owned())),
     }
 }

@@ -6,22 +6,14 @@ use stitch_common::range::RangeId;
 
 use crate::contender::Kind;
 use crate::lock::Lock;
-use crate::lock_entry::LockEntry;
 use crate::namespace_session::NamespaceSession;
-use crate::path;
-
-/// Which range a lock is of, and how it is held.
-#[derive(Debug)]
-pub struct OfRange {
-    range: RangeId,
-    kind: Kind,
-}
+use crate::{path, rule};
 
 /// A lock of one range.
-pub type RangeLock = Lock<OfRange>;
+pub type RangeLock = Lock<(RangeId, Kind)>;
 
 impl RangeLock {
-    /// A lock of this kind that nothing was done for yet.
+    /// A lock of this kind, of which ZooKeeper does not know yet.
     pub fn new<S: Session, C: Clock>(
         session: &NamespaceSession<S, C>,
         range: RangeId,
@@ -30,21 +22,19 @@ impl RangeLock {
         let guid = session.next_guid();
         let directory = session.paths().range(range);
         let prefix = path::name::range_entry(guid, kind);
-        Self {
-            of: OfRange { range, kind },
-            place: LockEntry::new(directory, prefix, guid, Vec::new()),
-        }
+        Self::with_target((range, kind), directory, prefix, guid)
+            .waiting_for_grant(rule::waits_for_range_lock(kind))
     }
 
-    /// Which range.
+    /// The range that it locks.
     #[must_use]
     pub const fn range(&self) -> RangeId {
-        self.of.range
+        self.target.0
     }
 
     /// How it is, or will be, held.
     #[must_use]
     pub const fn kind(&self) -> Kind {
-        self.of.kind
+        self.target.1
     }
 }

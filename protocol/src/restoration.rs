@@ -1,5 +1,5 @@
-//! Restorations in ZooKeeper: the lock that lets one at a time run in a namespace, and the records of what each did.
-//! Cells are in files, not here.
+//! Restorations in ZooKeeper: the lock that lets one at a time run in a namespace, and the record of each. Cells are
+//! recorded in files, not in ZooKeeper.
 
 use std::collections::BTreeMap;
 
@@ -16,39 +16,33 @@ use stitch_common::range::RangeId;
 use crate::envelope::{self, Payload};
 use crate::error::Error;
 use crate::lock::Lock;
-use crate::lock_entry::LockEntry;
-use crate::namespace_session::{NamespaceSession, RetryBudget, not_initialised};
-use crate::path;
-use crate::queue;
+use crate::namespace_session::{NamespaceSession, not_initialised};
+use crate::{path, queue};
 
-/// Who runs a restoration, or waits for one to end.
+/// The process that holds the restoration lock, or waits for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// Which session.
+pub struct LockHolder {
+    /// Its session.
     pub member: MemberId,
-    /// Where it runs.
+    /// The host that it runs on.
     pub host: String,
-    /// Its process there.
+    /// Its process id on that host.
     pub process_id: u32,
-    /// Since when, by its own calendar.
+    /// When it queued for the lock, by its own calendar.
     pub started: DateTime<Utc>,
 }
 
-impl Payload for Holder {
+impl Payload for LockHolder {
     const FORMAT: u32 = 1;
     const HELP: &'static str = "wait until the session that made it has ended, or run the version of the program that wrote it";
 }
 
-/// That a lock is the restoration lock.
-#[derive(Debug)]
-pub struct OfRestorations(());
-
-/// The lock that lets one restoration at a time run in a namespace, or one change of `/definition`. Whoever does not
-/// want to wait for a living holder bounds [`Lock::wait_granted`] by a session timeout and asks [`holder`] then.
-pub type RestorationLock = Lock<OfRestorations>;
+/// The lock that lets one restoration at a time run in a namespace, or one change of `/definition`. To wait only for a
+/// holder that may be dead, bound [`Lock::wait_granted`] by a session timeout and ask for the [`holder`] then.
+pub type RestorationLock = Lock<()>;
 
 impl RestorationLock {
-    /// A lock that nothing was done for yet, for a process on this host.
+    /// A lock for a process on this host, of which ZooKeeper does not know yet.
     pub fn new<S: Session, C: Clock>(
         session: &NamespaceSession<S, C>,
         host: &str,
@@ -56,31 +50,27 @@ impl RestorationLock {
     ) -> Self {
         let guid = session.next_guid();
         let directory = session.paths().restorations();
-        let holder = Holder {
+        let holder = LockHolder {
             member: session.member(),
             host: host.to_owned(),
             process_id,
             started: session.clock().wall(),
         };
-        let data = envelope::seal(&holder);
         let prefix = path::name::exclusive_entry(guid);
-        Self {
-            of: OfRestorations(()),
-            place: LockEntry::new(directory, prefix, guid, data),
-        }
+        Self::with_target((), directory, prefix, guid).with_data(envelope::seal(&holder))
     }
 
-    /// Takes a place if need be, and looks once: `None` if the lock is held, else who has it. Cancelled, it may leave a
-    /// node, which [`Lock::release`] deletes.
+    /// Enters the queue if need be, and looks once: `None` if the lock is held, else its holder. Cancelled, it may
+    /// leave a node, which [`Lock::release`] deletes.
     ///
     /// # Errors
-    /// [`Error::Lost`] if the node vanished; else as every recipe.
+    /// [`Error::Lost`] if the node vanished; [`Error::Corrupt`]; else ZooKeeper failed.
     pub async fn try_granted<S: Session, C: Clock>(
         &mut self,
         session: &NamespaceSession<S, C>,
-    ) -> Result<Option<Holder>, Error> {
-        while self.place.try_granted(session).await?.is_some() {
-            // It may go between the two looks.
+    ) -> Result<Option<LockHolder>, Error> {
+        while self.poll_granted(session).await?.is_some() {
+            // The holder may release it between the two reads.
             if let Some(holder) = holder(session).await? {
                 return Ok(Some(holder));
             }
@@ -89,13 +79,13 @@ impl RestorationLock {
     }
 }
 
-/// Who has the restoration lock now.
+/// The holder of the restoration lock.
 ///
 /// # Errors
-/// [`Error::Corrupt`]; else as every recipe.
+/// [`Error::Corrupt`]; else ZooKeeper failed.
 pub async fn holder<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
-) -> Result<Option<Holder>, Error> {
+) -> Result<Option<LockHolder>, Error> {
     let directory = session.paths().restorations();
     let children = session.children(&directory).await?;
     let Some(first) = queue::holders(&children).next() else {
@@ -108,19 +98,19 @@ pub async fn holder<S: Session, C: Clock>(
     }
 }
 
-/// The name of a restoration: when it started and which member runs it, so that names sort by time.
+/// The name of a restoration: its start and its member, so that names sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RestorationId(String);
 
 impl RestorationId {
-    /// The restoration that `member` started then.
+    /// The restoration that `member` started at this time.
     #[must_use]
     pub fn new(started: DateTime<Utc>, member: &MemberId) -> Self {
         Self(format!("{}-{member}", started.format("%Y%m%dT%H%M%S%3fZ")))
     }
 
-    /// As it is in the node's name.
+    /// The name of its node.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -133,21 +123,21 @@ impl std::fmt::Display for RestorationId {
     }
 }
 
-/// How a restoration stands.
+/// The state of a restoration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RestorationState {
-    /// It runs, or died without saying so: it runs only if its member has the restoration lock.
+    /// It runs, or died unrecorded: it runs only if its member holds the restoration lock.
     Running,
-    /// It ended, with every range in scope proved right.
+    /// It ended, with every range in scope verified.
     Verified,
     /// It ended, and known drift remains.
     DriftRemains,
-    /// It ended, and something is not proved.
+    /// It ended, and some range is unverified.
     Unverified,
 }
 
-/// What became of a range.
+/// The result of restoring a range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum RangeOutcome {
@@ -158,9 +148,9 @@ pub enum RangeOutcome {
         /// How long the exclusive lock was held.
         locked_ms: u64,
     },
-    /// It was given back before that was shown.
+    /// It was released before that was verified.
     Unverified {
-        /// Why, in a few words; cut short at [`RangeOutcome::WHY_MAX`].
+        /// The reason, in a few words; cut short at [`RangeOutcome::WHY_MAX`].
         why: String,
     },
 }
@@ -170,16 +160,16 @@ impl RangeOutcome {
     pub const WHY_MAX: usize = 100;
 }
 
-/// What a restoration is, and what it did.
+/// A restoration, and its results.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestorationRecord {
     /// Its name.
     pub id: RestorationId,
-    /// Who ran it.
-    pub holder: Holder,
-    /// What it was to restore, as the operator said it.
+    /// The process that ran it.
+    pub holder: LockHolder,
+    /// What it was to restore, as the operator gave it.
     pub scope: String,
-    /// How it stands.
+    /// Whether it runs, or how it ended.
     pub state: RestorationState,
     /// When it ended.
     pub ended: Option<DateTime<Utc>>,
@@ -189,10 +179,10 @@ pub struct RestorationRecord {
     pub generation: u64,
     /// The CRC-32 of the whole of `/definition`: log, table and definitions.
     pub identity: u32,
-    /// How many ranges it is to prove; none in records of programs that did not say.
+    /// How many ranges it is to verify; none in records of older programs.
     #[serde(default)]
     pub ranges_in_scope: Option<usize>,
-    /// The ranges that it is done with.
+    /// The ranges that it has finished.
     pub ranges: BTreeMap<RangeId, RangeOutcome>,
 }
 
@@ -227,36 +217,33 @@ impl RestorationRecord {
     const BYTES_MAX: usize = 512 * 1024;
 }
 
-/// Writes a record, new or in place of what the same restoration wrote before, and deletes the oldest above
+/// Writes a record, new or in place of the same restoration's earlier one, and deletes the oldest records above
 /// [`RestorationRecord::KEPT`]. For the holder of the restoration lock alone. Cancelled, it may have been written.
 ///
 /// # Errors
-/// As every recipe.
+/// [`Error::NotInitialised`]; else ZooKeeper failed.
 pub async fn write_record<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     record: &RestorationRecord,
 ) -> Result<(), Error> {
     let path = path::child(&session.paths().restorations(), record.id.as_str());
     let data = record.bytes();
-    let mut tries = RetryBudget::new(&path);
+    let mut retries = session.retry_budget(&path);
     loop {
         let zookeeper = session.zookeeper();
         // One session writes it, so the last write wins whichever answers are lost.
-        match zookeeper.set(&path, &data, None).await {
+        let set = async || zookeeper.set(&path, &data, None).await;
+        match retries.run(set).await? {
             Ok(_) => return Ok(()),
             Err(ZkError::NoNode) => {}
-            Err(ZkError::Ambiguous(why)) => {
-                tries.pause(session, why).await?;
-                continue;
-            }
-            Err(error) => return Err(Error::unexpected(&path, error)),
+            Err(refusal) => return Err(Error::unexpected(&path, refusal)),
         }
         match zookeeper.create(&path, &data, CreateMode::Persistent).await {
             Ok(_) => return prune(session).await,
             Err(ZkError::NodeExists) => {}
             Err(ZkError::NoNode) => return Err(not_initialised(&path)),
-            Err(ZkError::Ambiguous(why)) => tries.pause(session, why).await?,
-            Err(error) => return Err(Error::unexpected(&path, error)),
+            Err(ZkError::Ambiguous(why)) => retries.pause(why).await?,
+            Err(refusal) => return Err(Error::unexpected(&path, refusal)),
         }
     }
 }
@@ -283,7 +270,7 @@ async fn record_names<S: Session, C: Clock>(
 /// The records that are kept, the oldest first.
 ///
 /// # Errors
-/// [`Error::Corrupt`]; else as every recipe.
+/// [`Error::Corrupt`]; else ZooKeeper failed.
 pub async fn records<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<Vec<RestorationRecord>, Error> {
@@ -304,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_of_a_program_that_did_not_say_how_many_ranges_is_read() {
+    fn a_record_without_the_number_of_ranges_in_scope_is_read() {
         let record = r#"{"id":"20260503T101530250Z-00000000000000aa",
             "holder":{"member":"00000000000000aa","host":"here","process_id":1,"started":"2026-05-03T10:15:30Z"},
             "scope":"ranges 0-15","state":"verified","ended":null,"cuts":{},"generation":1,"identity":0,"ranges":{}}"#;

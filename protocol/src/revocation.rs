@@ -1,30 +1,50 @@
-//! Requests to yield: who waits for an exclusive lock asks the holders of earlier shared ones (R2, P6). All stand in
-//! one directory, which every processor watches, so that a fleet starting up does not wake itself.
+//! Revocation requests: who waits for an exclusive lock asks the holders of earlier shared ones to yield (R2, P6). All
+//! are in one directory, which every processor watches, so that a fleet that starts does not wake itself.
 
 use stitch_common::clock::Clock;
-use stitch_common::ports::{CreateMode, Session, ZkError};
+use stitch_common::ports::{CreateMode, Session};
 use stitch_common::range::RangeId;
 
 use crate::contender::{Kind, Sequence};
 use crate::error::Error;
-use crate::namespace_session::{NamespaceSession, RetryBudget, not_initialised};
+use crate::namespace_session::NamespaceSession;
 use crate::path;
 use crate::range_lock::RangeLock;
 
-/// A request: every holder of an earlier shared lock of this range is asked to yield.
+/// Asks every holder of an earlier shared lock of a range to yield.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RevocationRequest {
-    /// Which range.
+    /// The range that is to be locked exclusively.
     pub range: RangeId,
-    /// The place of the exclusive lock that waits.
+    /// The position of the exclusive lock that waits.
     pub sequence: Sequence,
 }
 
 impl RevocationRequest {
-    /// Whether this asks the holder of a shared lock of `range` with the place `held` to yield.
+    /// Whether this asks the holder of a shared lock of `range` at the position `held` to yield.
     #[must_use]
     pub fn asks(self, range: RangeId, held: Sequence) -> bool {
         self.range == range && held.precedes(self.sequence)
+    }
+
+    fn for_lock<S: Session, C: Clock>(
+        session: &NamespaceSession<S, C>,
+        lock: &RangeLock,
+    ) -> Result<Self, Error> {
+        match (lock.kind(), lock.sequence()) {
+            (Kind::Exclusive, Some(sequence)) => Ok(Self {
+                range: lock.range(),
+                sequence,
+            }),
+            (Kind::Exclusive | Kind::Shared, _) => Err(Error::Lost {
+                path: session.paths().range(lock.range()),
+            }),
+        }
+    }
+
+    fn path<S: Session, C: Clock>(self, session: &NamespaceSession<S, C>) -> String {
+        let name = path::name::request(self.range, self.sequence);
+        path::child(&session.paths().revocations(), &name)
     }
 }
 
@@ -32,48 +52,35 @@ impl RevocationRequest {
 /// goes with the session or by [`withdraw`]. Cancelled, it may have been made.
 ///
 /// # Errors
-/// As every recipe; [`Error::Lost`] if the lock is not in the queue.
+/// [`Error::Lost`] if the lock is not in the queue; [`Error::NotInitialised`]; else ZooKeeper failed.
 pub async fn ask<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     lock: &RangeLock,
 ) -> Result<RevocationRequest, Error> {
-    let request = request_of(session, lock)?;
-    let path = path::child(
-        &session.paths().revocations(),
-        &path::name::request(request.range, request.sequence),
-    );
-    let mut tries = RetryBudget::new(&path);
-    loop {
-        let zookeeper = session.zookeeper();
-        match zookeeper.create(&path, b"", CreateMode::Ephemeral).await {
-            // The place is in the name and is given once, so whoever made it means the same.
-            Ok(_) | Err(ZkError::NodeExists) => return Ok(request),
-            Err(ZkError::Ambiguous(why)) => tries.pause(session, why).await?,
-            Err(ZkError::NoNode) => return Err(not_initialised(&path)),
-            Err(error) => return Err(Error::unexpected(&path, error)),
-        }
-    }
+    let request = RevocationRequest::for_lock(session, lock)?;
+    let path = request.path(session);
+    // The lock's sequence is in the name and is given once, so a node that exists is of the same request.
+    session
+        .create_once(&path, b"", CreateMode::Ephemeral)
+        .await?;
+    Ok(request)
 }
 
-/// Takes a request back; harmless if there is none. Cancelled, it may still be there.
+/// Withdraws a request; harmless if there is none. Cancelled, it may still exist.
 ///
 /// # Errors
-/// As every recipe.
+/// ZooKeeper failed.
 pub async fn withdraw<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     request: RevocationRequest,
 ) -> Result<(), Error> {
-    let path = path::child(
-        &session.paths().revocations(),
-        &path::name::request(request.range, request.sequence),
-    );
-    session.delete(&path).await
+    session.delete(&request.path(session)).await
 }
 
-/// Every request that stands now.
+/// The requests that exist now.
 ///
 /// # Errors
-/// As every recipe.
+/// ZooKeeper failed.
 pub async fn list<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<Vec<RevocationRequest>, Error> {
@@ -81,11 +88,11 @@ pub async fn list<S: Session, C: Clock>(
     Ok(parse(&names))
 }
 
-/// Every request that stands now, and a watch that fires once they may be others: list them again then. A request is
-/// made after the exclusive node that it is for, so whoever sees it sees that node, too.
+/// The requests that exist now, and a watch that fires once they may be others: list them again then. A request is
+/// created after the node of its exclusive lock, so a session that sees it sees that node, too.
 ///
 /// # Errors
-/// As every recipe.
+/// [`Error::NotInitialised`]; else ZooKeeper failed.
 pub async fn watch<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<(Vec<RevocationRequest>, S::Watch), Error> {
@@ -101,21 +108,6 @@ fn parse(names: &[String]) -> Vec<RevocationRequest> {
         .filter_map(|name| path::name::read_request(name))
         .map(|(range, sequence)| RevocationRequest { range, sequence })
         .collect()
-}
-
-fn request_of<S: Session, C: Clock>(
-    session: &NamespaceSession<S, C>,
-    lock: &RangeLock,
-) -> Result<RevocationRequest, Error> {
-    match (lock.kind(), lock.sequence()) {
-        (Kind::Exclusive, Some(sequence)) => Ok(RevocationRequest {
-            range: lock.range(),
-            sequence,
-        }),
-        (Kind::Exclusive | Kind::Shared, _) => Err(Error::Lost {
-            path: session.paths().range(lock.range()),
-        }),
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::RestoreContext;
 use crate::journal::{Journal, JournalError};
-use crate::membership::{Membership, Process, enter};
+use crate::membership::{Membership, Process, join};
 use crate::options::{DeclaredDead, Limits};
 use crate::restoration::chunk_sizer::ChunkSizer;
 
@@ -47,7 +47,7 @@ impl<B: Backends> CommandContext<'_, B> {
         work: impl AsyncFnOnce(&RestoreContext<'_, B>) -> Result<T, UserError>,
     ) -> Result<(T, Option<String>), UserError> {
         let stop = self.stop.clone();
-        let membership = enter(self.servers, self.config, self.process, stop).await?;
+        let membership = join(self.servers, self.config, self.process, stop).await?;
         let result = {
             let context = self.restore_context(&membership, scope, declared_dead, limits);
             membership.during(work(&context)).await
@@ -75,7 +75,7 @@ impl<B: Backends> CommandContext<'_, B> {
             validated: &membership.validated,
             scope,
             declared_dead,
-            lease: &membership.standing,
+            lease: &membership.lease_keeper,
             progress: self.progress,
             journal: self.journal,
             memory: MemoryPool::new(self.config.restorator.memory_bytes_max),

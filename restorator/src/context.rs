@@ -11,7 +11,7 @@ use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::namespace::{ValidatedNamespace, validate};
-use stitch_protocol::quiescence::KnownNodes;
+use stitch_protocol::quiescence::NodeSet;
 use stitch_totals::memory_pool::MemoryPool;
 use stitch_totals::source::LogSource;
 
@@ -53,7 +53,7 @@ pub(crate) struct RestoreContext<'a, B: Backends> {
     /// The Cassandra nodes as they were when the audit began.
     pub ring: RefCell<Vec<NodeState>>,
     /// Every Cassandra node seen since.
-    pub known: RefCell<KnownNodes>,
+    pub known: RefCell<NodeSet>,
     /// The most that the operator expects to be corrected.
     pub limits: Limits,
     /// What has been corrected so far, in all ranges.
@@ -67,7 +67,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 impl<B: Backends> RestoreContext<'_, B> {
     pub(crate) const fn definitions(&self) -> &Definitions {
-        &self.validated.defined.record.definitions
+        &self.validated.definition.record.definitions
     }
 
     /// How many replicas must answer a read.
@@ -84,6 +84,6 @@ impl<B: Backends> RestoreContext<'_, B> {
     /// been recreated.
     pub(crate) async fn revalidate(&self) -> Result<(), UserError> {
         let now = validate(self.session, self.cql, self.log, self.config).await?;
-        preflight::log(&now.found.log, &now.found.bounds)
+        preflight::log(&now.observed.log, &now.observed.bounds)
     }
 }

@@ -1,5 +1,5 @@
-//! Whether this process may still send (rule P3), and whether it was asked to stop. The heartbeat is driven in the same
-//! future as everything else: whatever stops the sending part stops it, too.
+//! The lease and the shutdown flag of this process (rule P3). The heartbeat is driven in the same future as everything
+//! else: whatever stops the sending part stops it, too.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -16,30 +16,30 @@ use tokio_util::sync::CancellationToken;
 /// Why work ends before it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interruption {
-    /// The session with ZooKeeper is over: nothing that belonged to it holds any more.
+    /// The session with ZooKeeper is over: its locks and its membership are gone.
     Lost,
     /// The operator asked for it.
     Stopped,
 }
 
-/// The lease of a member, and whether it was asked to stop.
+/// Keeps the lease of a member, and knows whether its process is to stop.
 #[derive(Debug)]
 pub(crate) struct LeaseKeeper {
     lease: RefCell<Lease>,
     lost: Cell<bool>,
-    lost_now: Notify,
+    lost_notify: Notify,
     stop: CancellationToken,
     in_doubt: Cell<u32>,
 }
 
 impl LeaseKeeper {
-    /// The standing of a new member with this lease.
+    /// For a new member with this lease.
     #[must_use]
     pub(crate) fn new(lease: Lease, stop: CancellationToken) -> Self {
         Self {
             lease: RefCell::new(lease),
             lost: Cell::new(false),
-            lost_now: Notify::new(),
+            lost_notify: Notify::new(),
             stop,
             in_doubt: Cell::new(0),
         }
@@ -53,20 +53,19 @@ impl LeaseKeeper {
         self.lease.borrow().permit(clock.now())
     }
 
-    /// Something is left behind that may still change the store, and no mark says so: the member has to stay as a
-    /// tombstone.
-    pub(crate) fn leave_unsettled(&self) {
+    /// Notes a request in doubt without a marker: the member has to stay as a dead member.
+    pub fn note_in_doubt(&self) {
         self.in_doubt.set(self.in_doubt.get() + 1);
     }
 
-    /// A mark says so now.
-    pub(crate) fn settled_by_mark(&self) {
+    /// Notes that a marker covers such a request now.
+    pub fn note_marker(&self) {
         self.in_doubt.set(self.in_doubt.get().saturating_sub(1));
     }
 
-    /// Whether the member has to stay as a tombstone.
+    /// Whether the member has to stay as a dead member.
     #[must_use]
-    pub(crate) fn is_unsettled(&self) -> bool {
+    pub fn is_in_doubt(&self) -> bool {
         self.in_doubt.get() > 0
     }
 
@@ -81,10 +80,10 @@ impl LeaseKeeper {
     }
 
     /// Waits until work has to end. Cancel-safe.
-    pub(crate) async fn interrupted(&self) -> Interruption {
-        let lost = self.lost_now.notified();
-        if let Some(now) = self.interruption() {
-            return now;
+    pub async fn interrupted(&self) -> Interruption {
+        let lost = self.lost_notify.notified();
+        if let Some(interruption) = self.interruption() {
+            return interruption;
         }
         match select(pin!(lost), pin!(self.stop.cancelled())).await {
             Either::Left(_) => Interruption::Lost,
@@ -92,20 +91,18 @@ impl LeaseKeeper {
         }
     }
 
-    /// Writes heartbeats for as long as it is polled.
-    pub(crate) async fn keep<S: Session, C: Clock>(
-        &self,
-        at: &NamespaceSession<S, C>,
-    ) -> Infallible {
+    /// Writes heartbeats while it is polled.
+    pub async fn keep<S: Session, C: Clock>(&self, session: &NamespaceSession<S, C>) -> Infallible {
         loop {
-            match at.zookeeper().state() {
+            match session.zookeeper().state() {
                 SessionState::Connected => {
                     self.lease.borrow_mut().reconnected();
-                    self.beat(at).await;
+                    self.beat(session).await;
                 }
                 SessionState::Disconnected => {
                     self.lease.borrow_mut().disconnected();
-                    at.zookeeper()
+                    session
+                        .zookeeper()
                         .state_other_than(SessionState::Disconnected)
                         .await;
                 }
@@ -118,21 +115,23 @@ impl LeaseKeeper {
     }
 
     /// Heartbeats while the connection lasts.
-    async fn beat<S: Session, C: Clock>(&self, at: &NamespaceSession<S, C>) {
+    async fn beat<S: Session, C: Clock>(&self, session: &NamespaceSession<S, C>) {
         let beating = async {
             loop {
-                let sent = at.clock().now();
-                match membership::heartbeat(at).await {
+                let sent = session.clock().now();
+                match membership::heartbeat(session).await {
                     Ok(_) => self.lease.borrow_mut().renew(sent),
                     Err(Error::Lost { .. } | Error::SessionOver) => self.lose(),
                     Err(error) => tracing::warn!(%error, "heartbeat not acknowledged"),
                 }
                 let interval = self.lease.borrow().heartbeat_interval();
-                at.clock().sleep(interval).await;
+                session.clock().sleep(interval).await;
             }
         };
         // Dropping a heartbeat is as if it had failed; the change of state is what matters then.
-        let changed = at.zookeeper().state_other_than(SessionState::Connected);
+        let changed = session
+            .zookeeper()
+            .state_other_than(SessionState::Connected);
         match select(pin!(beating), pin!(changed)).await {
             Either::Left(((), _)) | Either::Right(_) => {}
         }
@@ -142,6 +141,6 @@ impl LeaseKeeper {
         if !self.lost.replace(true) {
             tracing::warn!("the session with zookeeper is over: nothing is sent any more");
         }
-        self.lost_now.notify_waiters();
+        self.lost_notify.notify_waiters();
     }
 }

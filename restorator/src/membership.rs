@@ -1,5 +1,5 @@
-//! A visit to the namespace: agree with it, become a member, work, and leave as rule P8 says. The heartbeat is driven
-//! beside the work, in the same future.
+//! A restorator's membership: validate the namespace, join it, work, and leave as rule P8 says. The heartbeat is driven
+//! in the same future as the work.
 
 use std::future::Future;
 use std::pin::pin;
@@ -13,20 +13,20 @@ use stitch_common::ports::{Backends, Cql, Session, ZooKeeper};
 use stitch_common::user_error::UserError;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::leave::{LeaveOutcome, leave};
-use stitch_protocol::membership::{self, Joined, MemberInfo};
-use stitch_protocol::namespace::{ValidatedNamespace, validate};
+use stitch_protocol::membership::{self, MemberInfo};
+use stitch_protocol::namespace::{self, ValidatedNamespace};
 use stitch_protocol::path::Paths;
 use tokio_util::sync::CancellationToken;
 
 use crate::lease_keeper::LeaseKeeper;
 use crate::preflight;
 
-/// Who this process is, for others to read.
+/// This process, as its member record names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Where it runs.
+    /// The host that it runs on.
     pub host: String,
-    /// Its number there.
+    /// Its process id on that host.
     pub id: u32,
 }
 
@@ -36,17 +36,17 @@ pub struct Membership<B: Backends> {
     pub(crate) store: B::Store,
     pub(crate) nodes: B::Nodes,
     pub(crate) validated: ValidatedNamespace,
-    pub(crate) standing: LeaseKeeper,
+    pub(crate) lease_keeper: LeaseKeeper,
 }
 
 /// How long leaving may take.
-const DEPARTURE_BOUND: Duration = Duration::from_secs(10);
+const LEAVE_BOUND: Duration = Duration::from_secs(10);
 
-/// Agrees with the namespace and becomes a member of it.
+/// Validates the namespace, joins it, and connects to Cassandra as its member.
 ///
 /// # Errors
 /// A server cannot be reached, or the configuration is not the namespace's.
-pub async fn enter<B: Backends>(
+pub async fn join<B: Backends>(
     servers: &B,
     config: &Config,
     process: &Process,
@@ -56,8 +56,23 @@ pub async fn enter<B: Backends>(
     let lease = Lease::new(session.timeout());
     let paths = Paths::new(&config.namespace);
     let session = NamespaceSession::new(session, servers.clock().clone(), paths);
-    let entered = async {
-        let validated = join(servers, config, process, &session).await?;
+    let info = MemberInfo {
+        role: Role::Restorator,
+        host: process.host.clone(),
+        process_id: process.id,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let joined = async {
+        let validated = namespace::join(
+            &session,
+            servers.cassandra(),
+            servers.log(),
+            config,
+            &info,
+            |observed| preflight::log(&observed.log, &observed.bounds),
+        )
+        .await?;
+        tracing::info!(member = %session.member(), "restoring as a new member");
         let connected = connect(servers, &session).await;
         if connected.is_err() {
             // Nothing was sent, so nothing is left behind.
@@ -66,43 +81,17 @@ pub async fn enter<B: Backends>(
         let (store, nodes) = connected?;
         Ok((validated, store, nodes))
     };
-    match entered.await {
+    match joined.await {
         Ok((validated, store, nodes)) => Ok(Membership {
             session,
             store,
             nodes,
             validated,
-            standing: LeaseKeeper::new(lease, stop),
+            lease_keeper: LeaseKeeper::new(lease, stop),
         }),
-        Err(failure) => {
+        Err(error) => {
             session.close().await;
-            Err(failure)
-        }
-    }
-}
-
-async fn join<B: Backends>(
-    servers: &B,
-    config: &Config,
-    process: &Process,
-    session: &NamespaceSession<B::Session, B::Clock>,
-) -> Result<ValidatedNamespace, UserError> {
-    let info = MemberInfo {
-        role: Role::Restorator,
-        host: process.host.clone(),
-        process_id: process.id,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    loop {
-        let validated = validate(session, servers.cassandra(), servers.log(), config).await?;
-        preflight::log(&validated.found.log, &validated.found.bounds)?;
-        let version = validated.defined.version;
-        match membership::join(session, version, &info).await? {
-            Joined::Member(member) => {
-                tracing::info!(%member, "restoring as a new member");
-                return Ok(validated);
-            }
-            Joined::DefinitionChanged => {}
+            Err(error)
         }
     }
 }
@@ -117,26 +106,25 @@ async fn connect<B: Backends>(
 }
 
 impl<B: Backends> Membership<B> {
-    /// Does `work`, with the heartbeat beside it.
+    /// Runs `work` and the heartbeat in one future, until the work ends.
     pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
-        let heartbeat = self.standing.keep(&self.session);
+        let heartbeat = self.lease_keeper.keep(&self.session);
         match select(pin!(work), pin!(heartbeat)).await {
-            Either::Left((done, _)) => done,
+            Either::Left((output, _)) => output,
             Either::Right((never, _)) => match never {},
         }
     }
 
-    /// Leaves: nothing stays behind, or a tombstone that says that something may still be on its way. Returns what the
-    /// operator should know.
+    /// Leaves: nothing stays behind, or a dead member's record, because a request may still be in flight. Returns what
+    /// the operator should know.
     pub async fn leave(self, cql: &B::Cassandra) -> Option<String> {
-        let in_doubt = self.standing.is_unsettled();
+        let in_doubt = self.lease_keeper.is_in_doubt();
         let in_doubt = in_doubt.then(|| "the outcome of some corrections is unknown".to_owned());
         let member = self.session.member();
-        let departed = leave(self.session, self.store, cql, in_doubt, DEPARTURE_BOUND).await;
-        match departed {
+        match leave(self.session, self.store, cql, in_doubt, LEAVE_BOUND).await {
             LeaveOutcome::Clean => None,
-            LeaveOutcome::Dead { why } => Some(format!(
-                "member {member} stays behind as a tombstone ({why}): the next run waits for a calm and removes it"
+            LeaveOutcome::DeadMember { why } => Some(format!(
+                "member {member} stays behind as a dead member ({why}): the next run awaits quiescence and removes it"
             )),
         }
     }

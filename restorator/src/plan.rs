@@ -56,7 +56,7 @@ pub(crate) async fn begin<B: Backends>(
     let (cut, in_doubt) = BaseCut::read_with_in_doubt(context, context.scope.ranges()).await?;
     let bounds = context.log.bounds(&cut.partitions()).await?;
     let bits = context.definitions().range_bits;
-    preflight::progress(&cut, committed, &bounds, bits).map_err(Error::Refused)?;
+    preflight::checkpoints(&cut, committed, &bounds, bits).map_err(Error::Refused)?;
     let lowest = cut.lowest(context.scope);
     let cut_of = |range| cut.of(range);
     let mut totals = TotalsByRange::new(

@@ -1,5 +1,5 @@
-//! What is refused before anything is restored (design, section 6), decided over values alone. Each protects counts
-//! that are right.
+//! The refusals before anything is restored (design, section 6), decided over values alone. Each protects counts that
+//! are right.
 
 use std::collections::BTreeMap;
 
@@ -7,130 +7,101 @@ use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, LogIdentity};
 use stitch_common::range::RangeBits;
 use stitch_common::user_error::UserError;
-use stitch_protocol::definition_node::{Defined, NamespaceRecord};
+use stitch_protocol::definition_node::{NamespaceRecord, StoredDefinition};
 use stitch_protocol::membership::Members;
+use stitch_protocol::start_offset;
 
 use crate::plan::base_cut::BaseCut;
 use crate::plan::file::Plan;
 
-/// The log reaches back to its first event, and keeps every one.
+/// Refuses a log that does not reach back to its first event, or does not keep every event.
 ///
 /// # Errors
-/// It does not: what it adds up to is not what should be counted.
-pub(crate) fn log(
-    identity: &LogIdentity,
-    bounds: &BTreeMap<Partition, Bounds>,
-) -> Result<(), UserError> {
+/// Its totals are not what should be counted.
+pub fn log(identity: &LogIdentity, bounds: &BTreeMap<Partition, Bounds>) -> Result<(), UserError> {
     if identity.cleanup_policy.contains("compact") {
-        let what = format!(
-            "the topic \"{}\" is compacted (cleanup.policy={}): records are missing from it, so what it adds up to is \
-             not what should be counted",
+        let message = format!(
+            "the topic \"{}\" is compacted (cleanup.policy={}): records are missing from it, so its totals are not \
+             what should be counted",
             identity.topic, identity.cleanup_policy
         );
-        let help = "set cleanup.policy=delete and retention.ms=-1; counts of what was compacted away cannot be \
-                       restored from the log";
-        return Err(UserError::new(what, help));
+        let help = "set cleanup.policy=delete and retention.ms=-1; counts of events that were compacted away cannot \
+                    be restored from the log";
+        return Err(UserError::new(message, help));
     }
     let begins_late = bounds.iter().find(|(_, bounds)| bounds.begin > Offset(0));
     match begins_late {
         Some((partition, Bounds { begin, .. })) => {
-            let what = format!(
-                "the log of partition {partition} of \"{}\" begins at offset {begin}, not at its first event: what it \
-                 adds up to is not what should be counted",
+            let message = format!(
+                "the log of partition {partition} of \"{}\" begins at offset {begin}, not at its first event: its \
+                 totals are not what should be counted",
                 identity.topic
             );
-            let help = "set retention.ms=-1 and retention.bytes=-1, so that it loses no more; counts of what is \
-                           gone cannot be restored from the log";
-            Err(UserError::new(what, help))
+            let help = "set retention.ms=-1 and retention.bytes=-1, so that it loses no more; counts of events that \
+                        are gone cannot be restored from the log";
+            Err(UserError::new(message, help))
         }
         None => Ok(()),
     }
 }
 
-/// Checkpoint fits what the group has committed and where the log ends. `committed` was read before progress, and
-/// `bounds` after it: all three only grow.
+/// Refuses checkpoints that do not fit the group's commits or the log's end. `committed` was read before the
+/// checkpoints, and `bounds` after them: all three only grow.
 ///
 /// # Errors
-/// It does not: ZooKeeper was restored from an old copy, or the topic is another one.
-pub(crate) fn progress(
+/// ZooKeeper was restored from an old copy, or the topic is another one.
+pub fn checkpoints(
     cut: &BaseCut,
     committed: &BTreeMap<Partition, Offset>,
     bounds: &BTreeMap<Partition, Bounds>,
     bits: RangeBits,
 ) -> Result<(), UserError> {
-    let lost = "ZooKeeper was probably restored from an old copy: stop every processor and follow \
-                docs/operations.md, \"progress is lost\"";
-    for (&partition, progress) in cut.checkpoints() {
-        let committed = committed.get(&partition).copied().unwrap_or_default();
-        let Some(progress) = progress else {
-            if committed > Offset(0) {
-                let what = format!(
-                    "partition {partition} has no progress in ZooKeeper, though its group has committed offset \
-                     {committed}"
-                );
-                return Err(UserError::new(what, lost));
-            }
-            continue;
-        };
-        let (lowest, highest) = (progress.lowest(bits), progress.highest(bits));
-        if committed > lowest {
-            let what = format!(
-                "progress of partition {partition} in ZooKeeper stands at {lowest}, behind offset {committed} that its \
-                 group has committed"
-            );
-            return Err(UserError::new(what, lost));
-        }
-        let end = bounds
-            .get(&partition)
-            .map(|bounds| bounds.end)
-            .unwrap_or_default();
-        if highest > end {
-            let what = format!(
-                "progress of partition {partition} in ZooKeeper stands at {highest}, beyond the log's end at {end}"
-            );
-            let help = "the topic was probably made anew or cut off: give the new topic a namespace of its own, or \
-                           follow docs/operations.md, \"the log is not the one that was counted\"";
-            return Err(UserError::new(what, help));
-        }
+    for (&partition, checkpoint) in cut.checkpoints() {
+        let committed = committed.get(&partition).copied();
+        let end = bounds.get(&partition).map(|bounds| bounds.end);
+        let end = end.unwrap_or_default();
+        start_offset::check(partition, checkpoint, committed, end, bits)
+            .map_err(|refusal| UserError::from(&refusal))?;
     }
     Ok(())
 }
 
-/// Every member that is alive counts by the definitions that are restored. One that has joined before `init --update`
-/// would go on counting by others: what is proved now would not stay true.
+/// Refuses living members that count by other definitions than those that are restored. One that has joined before
+/// `init --update` would go on counting by them: what is verified now would not stay true.
 ///
 /// # Errors
-/// It does not.
-pub(crate) fn members(members: &Members, defined: &Defined) -> Result<(), UserError> {
-    let others = members.alive_by_other_definitions(defined.version);
+/// There are such members; the message names them.
+pub fn members(members: &Members, definition: &StoredDefinition) -> Result<(), UserError> {
+    let others = members.alive_by_other_definitions(definition.version);
     let others: Vec<_> = others.map(ToString::to_string).collect();
     if others.is_empty() {
         return Ok(());
     }
-    let what = format!(
+    let message = format!(
         "the definitions have changed, and members that are alive still count by the former ones: {}",
         others.join("; ")
     );
     Err(UserError::new(
-        what,
+        message,
         "restart them with the new configuration, then run this again",
     ))
 }
 
-/// A plan is carried out only where it was made.
+/// Refuses a plan that was made for another namespace, log, table, generation or set of definitions.
 ///
 /// # Errors
-/// What is different.
-pub(crate) fn plan(
+/// The first difference.
+pub fn plan(
     plan: &Plan,
     namespace: &str,
     record: &NamespaceRecord,
     log: &LogIdentity,
 ) -> Result<(), UserError> {
-    let differs = |what: &str| {
-        let what = format!("the plan was made for another {what}");
-        let help = "make a new plan by `stitch-restorator plan --plan-file FILE`, look at it, and run that";
-        Err(UserError::new(what, help))
+    let differs = |difference: &str| {
+        let message = format!("the plan was made for another {difference}");
+        let help =
+            "make a new plan by `stitch-restorator plan --plan-file FILE`, review it, and run that";
+        Err(UserError::new(message, help))
     };
     if plan.namespace != namespace {
         return differs(&format!("namespace, \"{}\"", plan.namespace));
@@ -163,10 +134,10 @@ pub(crate) fn plan(
     Ok(())
 }
 
-/// Every first record that was known then is still the first.
+/// Whether every first record of the plan's log is still the first.
 fn same_records(then: &LogIdentity, now: &LogIdentity) -> bool {
-    let mut known = then.fingerprints.iter();
-    known.all(|(partition, first)| now.fingerprints.get(partition) == Some(first))
+    let mut first_records = then.fingerprints.iter();
+    first_records.all(|(partition, first)| now.fingerprints.get(partition) == Some(first))
 }
 
 #[cfg(test)]
@@ -204,9 +175,9 @@ mod tests {
     }
 
     fn refused(result: Result<(), UserError>) -> String {
-        let failure = result.unwrap_err();
-        assert!(!failure.help.is_empty());
-        failure.message
+        let error = result.unwrap_err();
+        assert!(!error.help.is_empty());
+        error.message
     }
 
     #[test]
@@ -216,32 +187,32 @@ mod tests {
         assert!(refused(log(&identity("compact,delete"), &bounds(0, 9))).contains("compacted"));
     }
 
-    fn judged(progress_at: Option<(i64, i64)>, committed: i64) -> Result<(), UserError> {
-        let written = progress_at.map(|(a, b)| {
+    fn checked(checkpoint: Option<(i64, i64)>, committed: i64) -> Result<(), UserError> {
+        let stored = checkpoint.map(|(a, b)| {
             Checkpoint::from_ranges(BITS, |range| Offset(if range.0 == 0 { a } else { b }))
         });
-        let cut = BaseCut::new([P], [(P, written)]);
+        let cut = BaseCut::new([P], [(P, stored)]);
         let committed = BTreeMap::from([(P, Offset(committed))]);
-        progress(&cut, &committed, &bounds(0, 9), BITS)
+        checkpoints(&cut, &committed, &bounds(0, 9), BITS)
     }
 
     #[test]
-    fn a_partition_without_progress_is_refused_if_its_group_has_commits() {
-        assert_eq!(judged(None, 0), Ok(()));
-        assert!(refused(judged(None, 4)).contains("no progress"));
+    fn a_partition_without_checkpoint_is_refused_if_its_group_has_commits() {
+        assert_eq!(checked(None, 0), Ok(()));
+        assert!(refused(checked(None, 4)).contains("no checkpoint"));
     }
 
     #[test]
-    fn progress_behind_the_commits_or_beyond_the_end_is_refused() {
-        assert_eq!(judged(Some((4, 9)), 4), Ok(()));
-        assert!(refused(judged(Some((4, 9)), 5)).contains("behind offset 5"));
-        assert!(refused(judged(Some((4, 10)), 0)).contains("beyond the log's end at 9"));
+    fn a_checkpoint_behind_the_commits_or_beyond_the_end_is_refused() {
+        assert_eq!(checked(Some((4, 9)), 4), Ok(()));
+        assert!(refused(checked(Some((4, 9)), 5)).contains("behind offset 5"));
+        assert!(refused(checked(Some((4, 10)), 0)).contains("beyond the log's end at 9"));
     }
 
     #[test]
     fn a_living_member_with_other_definitions_is_refused_by_name_and_a_dead_one_is_not() {
-        let (_, record) = made();
-        let defined = Defined { record, version: 3 };
+        let (_, record) = plan_and_record();
+        let definition = StoredDefinition { record, version: 3 };
         let member = |session, alive, definition_version| Member {
             id: MemberId::of_session(session),
             alive,
@@ -260,14 +231,14 @@ mod tests {
             version: 0,
         };
         let good = listed(vec![member(1, true, 3), member(2, false, 2)]);
-        assert_eq!(members(&good, &defined), Ok(()));
+        assert_eq!(members(&good, &definition), Ok(()));
         let bad = listed(vec![member(1, true, 3), member(2, true, 2)]);
-        let what = refused(members(&bad, &defined));
+        let message = refused(members(&bad, &definition));
         let named = MemberId::of_session(2).to_string();
-        assert!(what.contains(&named), "{what}");
+        assert!(message.contains(&named), "{message}");
     }
 
-    fn made() -> (Plan, NamespaceRecord) {
+    fn plan_and_record() -> (Plan, NamespaceRecord) {
         let record = NamespaceRecord {
             generation: 1,
             definitions: definitions(),
@@ -292,8 +263,8 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_refused_elsewhere_than_where_it_was_made() {
-        let (made, record) = made();
+    fn a_plan_that_was_made_for_another_namespace_is_refused() {
+        let (made, record) = plan_and_record();
         let log = identity("delete");
         assert_eq!(plan(&made, "plays", &record, &log), Ok(()));
         assert!(refused(plan(&made, "skips", &record, &log)).contains("namespace"));
@@ -309,14 +280,14 @@ mod tests {
         let mut elsewhere = log.clone();
         elsewhere.cluster = "other".to_owned();
         assert!(refused(plan(&made, "plays", &record, &elsewhere)).contains("log"));
-        let mut anew = log;
-        anew.fingerprints.clear();
-        assert!(refused(plan(&made, "plays", &record, &anew)).contains("log"));
+        let mut without_record = log;
+        without_record.fingerprints.clear();
+        assert!(refused(plan(&made, "plays", &record, &without_record)).contains("log"));
     }
 
     #[test]
     fn a_partition_that_was_empty_when_the_plan_was_made_may_have_records_now() {
-        let (mut made, record) = made();
+        let (mut made, record) = plan_and_record();
         made.log.fingerprints.clear();
         assert_eq!(plan(&made, "plays", &record, &identity("delete")), Ok(()));
     }

@@ -1,146 +1,126 @@
-//! What may still change the store, and the calm that waits it out: marks and tombstones are read, a calm begins after
-//! that, and only then they are deleted, by name (rules R1, R2, R6).
+//! Waits out requests that may still change the store (rules R1, R2, R6), and reports what holds up the barrier.
 
 use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use stitch_common::clock::{Clock, Moment};
-use stitch_common::member::MemberId;
+use stitch_common::ports::Backends;
 use stitch_common::range::RangeId;
-use stitch_protocol::in_doubt::{self, InDoubtMarker};
-use stitch_protocol::membership::{self, RemoveOutcome};
 use stitch_protocol::quiescence::{
     Blocker, DeclaredDead, QuiescenceError, Request, await_quiescence,
 };
+use stitch_protocol::{cleanup, membership};
 
 use crate::context::RestoreContext;
 use crate::error::Error;
+use crate::options;
 use crate::rule;
-use stitch_common::ports::Backends;
 
-/// Signs that something may still change the store: read, and not yet waited out.
+/// In-doubt markers and dead members found, not yet waited out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct InDoubt {
-    dead_members: Vec<MemberId>,
-    markers: Vec<InDoubtMarker>,
-}
+pub(crate) struct InDoubt(cleanup::InDoubt);
 
 impl InDoubt {
-    /// Reads tombstones, and the marks of these ranges.
+    /// Reads the dead members, and the markers of these ranges.
     ///
     /// # Errors
-    /// ZooKeeper could not be asked.
+    /// ZooKeeper failed.
     pub(crate) async fn read<B: Backends>(
-        site: &RestoreContext<'_, B>,
+        context: &RestoreContext<'_, B>,
         ranges: impl IntoIterator<Item = RangeId>,
     ) -> Result<Self, Error> {
-        let members = membership::list(site.session).await?;
-        let dead_members = members
-            .dead_members()
-            .map(|member| member.id.clone())
-            .collect();
-        let reads = ranges
-            .into_iter()
-            .map(|range| in_doubt::of_range(site.session, range));
-        let markers = try_join_all(reads).await?;
-        Ok(Self {
-            dead_members,
-            markers: markers.into_iter().flatten().collect(),
-        })
-    }
-
-    /// Whether there is nothing to wait out.
-    #[must_use]
-    pub(crate) fn is_none(&self) -> bool {
-        self.dead_members.is_empty() && self.markers.is_empty()
+        Ok(Self(cleanup::InDoubt::read(context.session, ranges).await?))
     }
 
     /// R1: [`InDoubt::wait_out`], before cells are read.
     ///
     /// # Errors
-    /// No calm came; what was read stays.
+    /// There was no quiescence, or ZooKeeper failed.
     pub(crate) async fn wait_out_before_reading<B: Backends>(
         self,
-        site: &RestoreContext<'_, B>,
+        context: &RestoreContext<'_, B>,
     ) -> Result<(), Error> {
         if rule::quiescence_comes_before_reading() {
-            self.wait_out(site).await
+            self.wait_out(context).await
         } else {
             Ok(())
         }
     }
 
-    /// Awaits a calm, which so begins after this was read, and deletes what it has settled. Waits for nothing if
-    /// there is nothing.
+    /// Awaits a quiescence barrier, which so begins after this was read, and deletes what was found. Waits for nothing
+    /// if nothing was found.
     ///
     /// # Errors
-    /// No calm came; what was read stays.
+    /// There was no quiescence, and then all of it stays; or ZooKeeper failed.
     pub(crate) async fn wait_out<B: Backends>(
         self,
-        site: &RestoreContext<'_, B>,
+        context: &RestoreContext<'_, B>,
     ) -> Result<(), Error> {
-        if self.is_none() {
-            return Ok(());
-        }
-        site.progress.note(&format!(
-            "something may still be on its way to the store ({} tombstones, {} marks): awaiting a calm",
-            self.dead_members.len(),
-            self.markers.len()
-        ));
-        calm(site).await?;
-        for marker in &self.markers {
-            in_doubt::delete(site.session, marker).await?;
-        }
-        for member in &self.dead_members {
-            match membership::remove(site.session, member).await? {
-                RemoveOutcome::Gone => {}
-                RemoveOutcome::Alive => tracing::warn!(%member, "a tombstone came to life"),
-            }
-        }
-        Ok(())
+        let Self(found) = self;
+        let awaited = async || {
+            context.progress.note(&format!(
+                "requests may still be in flight to the store ({} dead members, {} in-doubt markers): awaiting \
+                 quiescence",
+                found.dead_members.len(),
+                found.markers.len()
+            ));
+            barrier(context).await
+        };
+        found.wait_out(context.session, awaited).await
     }
 }
 
-/// Awaits a calm that begins now: what was sent before it cannot change the store any more.
+/// Awaits a quiescence barrier that begins now: no request that was sent before it can change the store any more.
 ///
 /// # Errors
-/// No calm came within its bound.
-pub(crate) async fn calm<B: Backends>(site: &RestoreContext<'_, B>) -> Result<(), Error> {
-    let members = membership::list(site.session).await?;
-    let (cassandra, timeout) = (
-        &site.config.cassandra,
-        site.config.restorator.quiescence_timeout,
+/// There was no quiescence within its bound.
+pub(crate) async fn barrier<B: Backends>(context: &RestoreContext<'_, B>) -> Result<(), Error> {
+    let members = membership::list(context.session).await?;
+    let request = Request::for_members(
+        &members,
+        &context.config.cassandra,
+        declared_dead(context.declared_dead),
+        context.config.restorator.quiescence_timeout,
     );
-    let request = Request::for_members(&members, cassandra, timeout);
-    let word = DeclaredDead {
-        node_gone: &|node| site.declared_dead.iter().any(|gone| gone.is_node(node)),
-        member_gone: &|member| site.declared_dead.iter().any(|gone| gone.is_member(member)),
-    };
-    let mut known = site.known.borrow().clone();
-    let mut teller = BlockerReporter::new(site);
-    let tell = |blockers: &[Blocker]| teller.tell(blockers);
-    let (nodes, watch, clock) = (site.nodes, site.session, site.clock);
-    let came = await_quiescence(nodes, watch, clock, &mut known, &request, word, tell).await;
-    // Another range's calm may have ended meanwhile; both only ever add nodes to what was known before.
-    if known.iter().count() >= site.known.borrow().iter().count() {
-        *site.known.borrow_mut() = known;
+    let mut known = context.known.borrow().clone();
+    let mut reporter = BlockerReporter::new(context);
+    let (nodes, watch, clock) = (context.nodes, context.session, context.clock);
+    let result = await_quiescence(nodes, watch, clock, &mut known, &request, |blockers| {
+        reporter.report(blockers);
+    })
+    .await;
+    // Another range's barrier may have ended meanwhile; both only ever add nodes to those known before.
+    if known.iter().count() >= context.known.borrow().iter().count() {
+        *context.known.borrow_mut() = known;
     }
-    let calm = came.map_err(not_calm)?;
-    tracing::info!(took_ms = calm.took().as_millis(), "calm");
+    let quiescence = result.map_err(no_quiescence)?;
+    tracing::info!(took_ms = quiescence.took().as_millis(), "quiescence");
     Ok(())
 }
 
-fn not_calm(error: QuiescenceError) -> Error {
+fn declared_dead(options: &[options::DeclaredDead]) -> DeclaredDead {
+    let mut dead = DeclaredDead::default();
+    for option in options.iter().cloned() {
+        match option {
+            options::DeclaredDead::Node(id) => dead.node_ids.insert(id),
+            options::DeclaredDead::Address(address) => dead.node_addresses.insert(address),
+            options::DeclaredDead::Host(host) => dead.node_hosts.insert(host),
+            options::DeclaredDead::Member(member) => dead.members.insert(member),
+        };
+    }
+    dead
+}
+
+fn no_quiescence(error: QuiescenceError) -> Error {
     let help = match &error {
         QuiescenceError::NotInTime { .. } => {
-            "do what is said of each thing that is waited for, then run it again; raise [restorator] quiescence_timeout_ms \
-             if nothing but time was missing"
+            "do what the message says of each node and member, then run it again; raise [restorator] \
+             quiescence_timeout_ms if only time was missing"
         }
         QuiescenceError::Refused(_) => {
             "see what `stitch-restorator check` says of the Cassandra nodes"
         }
-        QuiescenceError::Over(_) => "see whether ZooKeeper is up, then run it again",
+        QuiescenceError::SessionOver(_) => "see whether ZooKeeper is up, then run it again",
     };
     Error::NotQuiescent {
         message: error.to_string(),
@@ -148,33 +128,36 @@ fn not_calm(error: QuiescenceError) -> Error {
     }
 }
 
-/// Tells what a calm waits for: at once, when it is something else, and now and then.
+/// Reports what holds up the barrier: at once, when it changes, and now and then.
 struct BlockerReporter<'a, 'b, B: Backends> {
-    site: &'a RestoreContext<'b, B>,
-    told: Option<(Moment, Vec<Discriminant<Blocker>>)>,
+    context: &'a RestoreContext<'b, B>,
+    last: Option<(Moment, Vec<Discriminant<Blocker>>)>,
 }
 
-const TELL_EVERY: Duration = Duration::from_secs(10);
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 impl<'a, 'b, B: Backends> BlockerReporter<'a, 'b, B> {
-    const fn new(site: &'a RestoreContext<'b, B>) -> Self {
-        Self { site, told: None }
+    const fn new(context: &'a RestoreContext<'b, B>) -> Self {
+        Self {
+            context,
+            last: None,
+        }
     }
 
-    fn tell(&mut self, blockers: &[Blocker]) {
-        let now = self.site.clock.now();
+    fn report(&mut self, blockers: &[Blocker]) {
+        let now = self.context.clock.now();
         let kinds: Vec<_> = blockers.iter().map(discriminant).collect();
-        if let Some((at, told)) = &self.told
-            && *told == kinds
-            && now.since(*at) < TELL_EVERY
+        if let Some((at, reported)) = &self.last
+            && *reported == kinds
+            && now.since(*at) < REPORT_INTERVAL
         {
             return;
         }
         for blocker in blockers {
-            self.site
+            self.context
                 .progress
-                .note(&format!("awaiting a calm: {blocker}"));
+                .note(&format!("awaiting quiescence: {blocker}"));
         }
-        self.told = Some((now, kinds));
+        self.last = Some((now, kinds));
     }
 }

@@ -17,7 +17,7 @@ use stitch_common::ports::{LogIdentity, TableIdentity, ZooKeeper};
 use stitch_common::range::RangeId;
 use stitch_protocol::contender::Kind;
 use stitch_protocol::definition_node::{self, NamespaceRecord};
-use stitch_protocol::membership::{self, Joined, MemberInfo};
+use stitch_protocol::membership::{self, JoinOutcome, MemberInfo};
 use stitch_protocol::path::Paths;
 use stitch_protocol::range_lock::RangeLock;
 use stitch_protocol::restoration::RestorationLock;
@@ -109,7 +109,7 @@ async fn join(session: &Session, version: i32, role: Role) {
         version: "0".to_owned(),
     };
     let joined = membership::join(session, version, &info).await.unwrap();
-    assert!(matches!(joined, Joined::Member(_)));
+    assert!(matches!(joined, JoinOutcome::Member(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,7 +139,7 @@ async fn members_dead_members_locks_in_doubt_markers_and_restorations_are_shown(
     let mut exclusive = RangeLock::new(&restoring, RangeId(5), Kind::Exclusive);
     exclusive.wait_granted(&restoring).await.unwrap();
     let mut waiting = RangeLock::new(&restoring, RangeId(3), Kind::Exclusive);
-    waiting.queue(&restoring).await.unwrap();
+    waiting.enqueue(&restoring).await.unwrap();
     in_doubt::create(&dead, RangeId(9)).await.unwrap();
     let dead_member = dead.member();
     dead.close().await;

@@ -43,7 +43,7 @@ async fn lock(
     let paths = Paths::new(&namespace.name);
     let session = NamespaceSession::new(zookeeper.connect().await?, SystemClock, paths);
     let mut lock = RangeLock::new(&session, range, Kind::Exclusive);
-    lock.queue(&session).await?;
+    lock.enqueue(&session).await?;
     revocation::ask(&session, &lock).await?;
     lock.wait_granted(&session).await?;
     lock.abandon();

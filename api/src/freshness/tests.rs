@@ -22,12 +22,12 @@ fn bounds(end: i64) -> BTreeMap<Partition, Bounds> {
 }
 
 /// Counted up to `offset`, except for range 3, which is 10 records behind.
-fn counted(offset: i64) -> Glance {
+fn counted(offset: i64) -> LightSnapshot {
     let of = |range: RangeId| Offset(if range.0 == 3 { offset - 10 } else { offset });
     let checkpoint = Checkpoint::from_ranges(bits(), of);
-    Glance {
+    LightSnapshot {
         partitions: BTreeMap::from([(PARTITION, Some(checkpoint))]),
-        ..Glance::default()
+        ..LightSnapshot::default()
     }
 }
 
@@ -39,8 +39,8 @@ fn history(ends: &[(u64, i64)]) -> History {
     history
 }
 
-fn of(glance: &Glance, history: &History, range: u16) -> (State, Option<u64>) {
-    let snapshot = FreshnessSnapshot::new(bits(), glance, &BTreeSet::new(), history);
+fn of(snapshot: &LightSnapshot, history: &History, range: u16) -> (State, Option<u64>) {
+    let snapshot = FreshnessSnapshot::new(bits(), snapshot, &BTreeSet::new(), history);
     let Freshness {
         state,
         behind_events,
@@ -74,7 +74,7 @@ fn a_backlog_in_the_first_sample_is_a_lag() {
 fn a_partition_without_a_checkpoint_is_behind_by_all_its_records() {
     let history = history(&[(0, 70), (6, 70)]);
     assert_eq!(
-        of(&Glance::default(), &history, 1),
+        of(&LightSnapshot::default(), &history, 1),
         (State::Lagging, Some(70))
     );
 }
@@ -91,19 +91,20 @@ fn only_one_sample_that_is_old_enough_is_kept() {
 #[test]
 fn locks_markers_and_dead_members_decide_the_state_of_each_range() {
     let history = history(&[(0, 100)]);
-    let mut glance = counted(110);
-    glance.marked.insert(RangeId(1));
-    glance.locked.insert(RangeId(2));
-    let states = |glance: &Glance| [0, 1, 2, 3].map(|range| of(glance, &history, range).0);
+    let mut snapshot = counted(110);
+    snapshot.in_doubt.insert(RangeId(1));
+    snapshot.locked.insert(RangeId(2));
+    let states =
+        |snapshot: &LightSnapshot| [0, 1, 2, 3].map(|range| of(snapshot, &history, range).0);
     assert_eq!(
-        states(&glance),
+        states(&snapshot),
         [State::Live, State::Uncertain, State::Restoring, State::Live]
     );
     // A dead member may have sent requests to any range.
-    glance.dead_members = 1;
+    snapshot.dead_members = 1;
     let uncertain = State::Uncertain;
     assert_eq!(
-        states(&glance),
+        states(&snapshot),
         [uncertain, uncertain, State::Restoring, uncertain]
     );
     let unverified = BTreeSet::from([RangeId(0)]);
@@ -127,9 +128,9 @@ fn a_stale_snapshot_is_unknown() {
 #[test]
 fn the_summary_has_the_worst_state_and_counts_each() {
     let history = history(&[(0, 100)]);
-    let mut glance = counted(100);
-    glance.marked.insert(RangeId(1));
-    let snapshot = FreshnessSnapshot::new(bits(), &glance, &BTreeSet::new(), &history);
+    let mut snapshot = counted(100);
+    snapshot.in_doubt.insert(RangeId(1));
+    let snapshot = FreshnessSnapshot::new(bits(), &snapshot, &BTreeSet::new(), &history);
     let (whole, states) = snapshot.summary(second(0));
     assert_eq!(
         (whole.state, whole.behind_events),

@@ -22,7 +22,7 @@ use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, StoreError};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
-use stitch_protocol::glance::Glance;
+use stitch_protocol::snapshot::LightSnapshot;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
@@ -144,7 +144,7 @@ impl TestServer {
         let environment = api.split(' ').filter_map(|pair| pair.split_once('='));
         let config = Config::parse("stitch.toml", &text, &environment.collect()).unwrap();
         let table = Arc::new(Table::default());
-        let snapshot = Self::snapshot(&config, &Glance::default(), 0);
+        let snapshot = Self::snapshot(&config, &LightSnapshot::default(), 0);
         let freshness = watch::Sender::new(Arc::new(snapshot));
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let now = || Now {
@@ -178,11 +178,11 @@ impl TestServer {
         self.status.publish(at, status);
     }
 
-    /// A snapshot by `glance` with `behind` records that are not counted yet.
-    fn snapshot(config: &Config, glance: &Glance, behind: i64) -> FreshnessSnapshot {
-        let mut glance = glance.clone();
+    /// A snapshot by `snapshot` with `behind` records that are not counted yet.
+    fn snapshot(config: &Config, snapshot: &LightSnapshot, behind: i64) -> FreshnessSnapshot {
+        let mut snapshot = snapshot.clone();
         let checkpoint = Checkpoint::everywhere(Offset(1_000_000));
-        glance.partitions.insert(Partition(0), Some(checkpoint));
+        snapshot.partitions.insert(Partition(0), Some(checkpoint));
         let mut history = History::new(Duration::from_secs(5));
         for (second, end) in [(990, 0), (1000, 1_000_000 + behind)] {
             let bounds = Bounds {
@@ -194,14 +194,14 @@ impl TestServer {
         }
         FreshnessSnapshot::new(
             config.definitions.range_bits,
-            &glance,
+            &snapshot,
             &BTreeSet::new(),
             &history,
         )
     }
 
-    fn set_freshness(&self, glance: &Glance, behind: i64) {
-        let snapshot = Self::snapshot(&self.config, glance, behind);
+    fn set_freshness(&self, snapshot: &LightSnapshot, behind: i64) {
+        let snapshot = Self::snapshot(&self.config, snapshot, behind);
         self.freshness.send_replace(Arc::new(snapshot));
     }
 

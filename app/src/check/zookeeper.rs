@@ -141,7 +141,7 @@ async fn namespace(
         );
     }
     let bits = defined.record.definitions.range_bits;
-    let markers = in_doubt::of_all_ranges(session, bits).await?;
+    let markers = in_doubt::list_all(session, bits).await?;
     if !markers.is_empty() {
         let mut ranges: Vec<_> = markers.iter().map(|marker| marker.range).collect();
         ranges.sort_unstable();

@@ -73,7 +73,7 @@ impl Initialised {
     }
 
     pub(super) fn differs(mut self, config: &Config, difference: Mismatch) -> Self {
-        self.outcome = Outcome::Differs(difference.failure(config));
+        self.outcome = Outcome::Differs(difference.user_error(config));
         self.differences = difference.lines;
         self
     }

@@ -9,7 +9,7 @@ use crate::runner;
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
 use stitch_common::user_error::UserError;
-use stitch_protocol::definition_node::{self, Defined, NamespaceRecord, Updated};
+use stitch_protocol::definition_node::{self, NamespaceRecord, StoredDefinition, UpdateOutcome};
 use stitch_protocol::restoration::RestorationLock;
 
 /// How often the lock is tried.
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) async fn apply(
     config: &Config,
     session: &InitSession,
-    known: &Defined,
+    known: &StoredDefinition,
 ) -> Result<(), UserError> {
     let mut lock = RestorationLock::new(session, &runner::host(), std::process::id());
     let result = locked(config, session, known, &mut lock).await;
@@ -29,7 +29,7 @@ pub(super) async fn apply(
 async fn locked(
     config: &Config,
     session: &InitSession,
-    known: &Defined,
+    known: &StoredDefinition,
     lock: &mut RestorationLock,
 ) -> Result<(), UserError> {
     // Its holder may be dead; then its session ends within its timeout.
@@ -53,9 +53,11 @@ async fn locked(
         ..known.record.clone()
     };
     match definition_node::update(session, lock, known, &record).await? {
-        Updated::Written => Ok(()),
-        Updated::DefinitionChanged => Err(changed("another process has changed the definitions")),
-        Updated::LockLost => Err(changed("the restoration lock was lost")),
+        UpdateOutcome::Written => Ok(()),
+        UpdateOutcome::DefinitionChanged => {
+            Err(changed("another process has changed the definitions"))
+        }
+        UpdateOutcome::LockLost => Err(changed("the restoration lock was lost")),
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     Ok(Stopped {
         dead_member: match outcome {
             LeaveOutcome::Clean => None,
-            LeaveOutcome::Dead { why } => Some(why),
+            LeaveOutcome::DeadMember { why } => Some(why),
         },
     })
 }

@@ -83,7 +83,7 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
             Completion::PartitionAcquired(lock, checkpoint, from) => {
                 let partition = lock.partition();
                 if self.locks.partitions.end_wait(partition) {
-                    let resumed = checkpoint.progress().clone();
+                    let resumed = checkpoint.checkpoint().clone();
                     self.locks.partitions.hold(partition, (lock, checkpoint));
                     self.engine.on_partition_acquired(partition, resumed, from);
                 } else {

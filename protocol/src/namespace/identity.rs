@@ -1,4 +1,4 @@
-//! Whether log and table are the namespace's, decided over values alone.
+//! Decides whether log and table are the namespace's, over values alone.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,21 @@ use crate::definition_node::NamespaceRecord;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{Bounds, Fingerprint, LogIdentity, TableIdentity};
 
-/// The log and the table that a process finds under the names that its configuration gives.
+/// The log and the table that a process's configuration names, as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedNamespace {
     /// The log.
     pub log: LogIdentity,
-    /// Where its partitions begin and end; asked after `log`, so that a beginning that goes meanwhile shows.
+    /// The bounds of its partitions; read after `log`, so that a beginning that is trimmed meanwhile shows.
     pub bounds: BTreeMap<Partition, Bounds>,
     /// The table.
     pub table: TableIdentity,
 }
 
-/// How a partition's log stands to the one that is known.
+/// How a partition's log compares with the recorded one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Log {
-    /// It begins as it did.
+enum LogMatch {
+    /// It begins with the same record.
     Same,
     /// Records at its beginning are gone: it may be the same, and cannot be counted again.
     Trimmed,
@@ -28,29 +28,41 @@ enum Log {
     Other(String),
 }
 
-/// How what was found differs from what the namespace has: a line for each difference, none if they agree.
-/// `first_records` are those that are known beside `recorded`.
+/// How log and table differ from those of the namespace: a line for each difference, none if they agree.
+/// `first_records` are those that were kept after `init`.
 #[must_use]
 pub fn differences(
-    found: &ObservedNamespace,
+    observed: &ObservedNamespace,
     recorded: &NamespaceRecord,
     first_records: &BTreeMap<Partition, Fingerprint>,
 ) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut compare = |what: &str, here: &str, there: &str| {
-        if here != there {
-            lines.push(format!("{what}: here {here}, in the namespace {there}"));
+    let mut compare = |subject: &str, observed: &str, recorded: &str| {
+        if observed != recorded {
+            lines.push(format!(
+                "{subject}: here {observed}, in the namespace {recorded}"
+            ));
         }
     };
-    compare("Kafka cluster", &found.log.cluster, &recorded.log.cluster);
-    compare("event topic", &found.log.topic, &recorded.log.topic);
-    let (here, there) = (&found.table, &recorded.table);
-    compare("Cassandra cluster", &here.cluster, &there.cluster);
-    let (here, there) = (here.table.to_string(), there.table.to_string());
-    compare("id of the table of counts", &here, &there);
-    for (partition, known) in known(recorded, first_records) {
-        if let Log::Other(why) = compare_log(partition, known, found) {
-            let topic = &found.log.topic;
+    compare(
+        "Kafka cluster",
+        &observed.log.cluster,
+        &recorded.log.cluster,
+    );
+    compare("event topic", &observed.log.topic, &recorded.log.topic);
+    compare(
+        "Cassandra cluster",
+        &observed.table.cluster,
+        &recorded.table.cluster,
+    );
+    compare(
+        "id of the table of counts",
+        &observed.table.table.to_string(),
+        &recorded.table.table.to_string(),
+    );
+    for (partition, first) in all_first_records(recorded, first_records) {
+        if let LogMatch::Other(why) = compare_log(partition, first, observed) {
+            let topic = &observed.log.topic;
             lines.push(format!("topic {topic}, partition {partition}: {why}"));
         }
     }
@@ -60,17 +72,19 @@ pub fn differences(
 /// The partitions whose log has lost records at its beginning.
 #[must_use]
 pub(super) fn trimmed(
-    found: &ObservedNamespace,
+    observed: &ObservedNamespace,
     recorded: &NamespaceRecord,
     first_records: &BTreeMap<Partition, Fingerprint>,
 ) -> Vec<Partition> {
-    let known = known(recorded, first_records).into_iter();
-    let gone =
-        known.filter(|(partition, first)| compare_log(*partition, first, found) == Log::Trimmed);
-    gone.map(|(partition, _)| partition).collect()
+    all_first_records(recorded, first_records)
+        .into_iter()
+        .filter(|(partition, first)| compare_log(*partition, first, observed) == LogMatch::Trimmed)
+        .map(|(partition, _)| partition)
+        .collect()
 }
 
-fn known<'a>(
+/// The first records of `/definition` and of `/log`; where both have one, that of `/definition`.
+fn all_first_records<'a>(
     recorded: &'a NamespaceRecord,
     first_records: &'a BTreeMap<Partition, Fingerprint>,
 ) -> BTreeMap<Partition, &'a Fingerprint> {
@@ -82,23 +96,27 @@ fn known<'a>(
         .collect()
 }
 
-fn compare_log(partition: Partition, known: &Fingerprint, found: &ObservedNamespace) -> Log {
-    let first = found.log.fingerprints.get(&partition);
-    if first == Some(known) {
-        return Log::Same;
+fn compare_log(
+    partition: Partition,
+    recorded: &Fingerprint,
+    observed: &ObservedNamespace,
+) -> LogMatch {
+    let first = observed.log.fingerprints.get(&partition);
+    if first == Some(recorded) {
+        return LogMatch::Same;
     }
-    let Some(bounds) = found.bounds.get(&partition) else {
-        return Log::Other("there is no such partition any more".to_owned());
+    let Some(bounds) = observed.bounds.get(&partition) else {
+        return LogMatch::Other("there is no such partition any more".to_owned());
     };
     match first {
-        _ if bounds.begin > known.offset => Log::Trimmed,
-        Some(first) => Log::Other(format!(
+        _ if bounds.begin > recorded.offset => LogMatch::Trimmed,
+        Some(first) => LogMatch::Other(format!(
             "its first record is another one, at offset {} instead of {}",
-            first.offset, known.offset
+            first.offset, recorded.offset
         )),
-        None => Log::Other(format!(
+        None => LogMatch::Other(format!(
             "the record at offset {} is not there",
-            known.offset
+            recorded.offset
         )),
     }
 }
@@ -120,7 +138,7 @@ mod tests {
         }
     }
 
-    fn found(first_record: Option<Fingerprint>, begin: i64, end: i64) -> ObservedNamespace {
+    fn observed(first_record: Option<Fingerprint>, begin: i64, end: i64) -> ObservedNamespace {
         let bounds = Bounds {
             begin: Offset(begin),
             end: Offset(end),
@@ -140,13 +158,13 @@ mod tests {
         }
     }
 
-    fn record(of: &ObservedNamespace) -> NamespaceRecord {
+    fn record(observed: &ObservedNamespace) -> NamespaceRecord {
         let bits = RangeBits::new(6).unwrap();
         NamespaceRecord {
             generation: 1,
             definitions: Definitions::new(bits, EventAttributes::default(), Vec::new()),
-            log: of.log.clone(),
-            table: of.table.clone(),
+            log: observed.log.clone(),
+            table: observed.table.clone(),
         }
     }
 
@@ -156,52 +174,52 @@ mod tests {
 
     #[test]
     fn the_same_log_and_table_agree_however_much_was_added() {
-        let then = found(Some(first(0, 7)), 0, 1);
-        assert!(lines(&found(Some(first(0, 7)), 0, 1000), &then).is_empty());
-        let empty = found(None, 0, 0);
+        let then = observed(Some(first(0, 7)), 0, 1);
+        assert!(lines(&observed(Some(first(0, 7)), 0, 1000), &then).is_empty());
+        let empty = observed(None, 0, 0);
         assert!(lines(&then, &empty).is_empty(), "a first record came");
     }
 
     #[test]
-    fn a_topic_that_was_made_anew_is_another_log() {
-        let then = found(Some(first(0, 7)), 0, 5);
+    fn a_topic_that_was_created_again_is_another_log() {
+        let then = observed(Some(first(0, 7)), 0, 5);
         for now in [
-            found(Some(first(0, 8)), 0, 9),
-            found(None, 0, 0),
-            found(Some(first(3, 7)), 0, 9),
+            observed(Some(first(0, 8)), 0, 9),
+            observed(None, 0, 0),
+            observed(Some(first(3, 7)), 0, 9),
         ] {
             let lines = lines(&now, &then);
             assert_eq!(lines.len(), 1, "{now:?}");
             assert!(lines[0].contains("partition 0"), "{lines:?}");
         }
-        let mut fewer = found(None, 0, 0);
+        let mut fewer = observed(None, 0, 0);
         fewer.bounds.clear();
         assert!(lines(&fewer, &then)[0].contains("no such partition"));
     }
 
     #[test]
-    fn a_first_record_that_was_kept_after_init_counts_as_well() {
-        let init = found(None, 0, 0);
+    fn a_first_record_that_was_kept_after_init_is_compared_too() {
+        let init = observed(None, 0, 0);
         let kept = BTreeMap::from([(P, first(0, 7))]);
-        let now = found(Some(first(0, 8)), 0, 9);
+        let now = observed(Some(first(0, 8)), 0, 9);
         assert_eq!(differences(&now, &record(&init), &kept).len(), 1);
         assert!(differences(&now, &record(&init), &BTreeMap::new()).is_empty());
     }
 
     #[test]
-    fn a_log_that_lost_its_beginning_is_told_apart_from_another_log() {
-        let then = record(&found(Some(first(0, 7)), 0, 5));
-        for now in [found(Some(first(3, 9)), 3, 9), found(None, 9, 9)] {
+    fn a_log_that_lost_its_beginning_is_not_taken_for_another_log() {
+        let then = record(&observed(Some(first(0, 7)), 0, 5));
+        for now in [observed(Some(first(3, 9)), 3, 9), observed(None, 9, 9)] {
             assert!(differences(&now, &then, &BTreeMap::new()).is_empty());
             assert_eq!(trimmed(&now, &then, &BTreeMap::new()), [P]);
         }
-        let same = found(Some(first(0, 7)), 0, 9);
+        let same = observed(Some(first(0, 7)), 0, 9);
         assert!(trimmed(&same, &then, &BTreeMap::new()).is_empty());
     }
 
     #[test]
     fn another_cluster_topic_or_table_is_named() {
-        let then = found(None, 0, 0);
+        let then = observed(None, 0, 0);
         let mut now = then.clone();
         now.log.cluster = "other".to_owned();
         now.log.topic = "clicks".to_owned();

@@ -1,10 +1,8 @@
-//! Whether a process may work in a namespace: asked before it becomes a member, which ZooKeeper then allows only if
-//! `/definition` is still the one that was agreed with.
+//! Compares a process's configuration, log and table with the namespace, before it becomes a member; ZooKeeper lets it
+//! join only if `/definition` is still the one that was read.
 
 use std::collections::BTreeMap;
 
-use crate::definition_node::{self, Defined, NamespaceRecord};
-use crate::{NamespaceSession, log_node};
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
 use stitch_common::definition::Definitions;
@@ -15,33 +13,35 @@ use stitch_common::ports::{
 use stitch_common::user_error::UserError;
 
 use super::identity::{self, ObservedNamespace};
+use crate::definition_node::{self, NamespaceRecord, StoredDefinition};
+use crate::{NamespaceSession, log_node};
 
-/// That this process and the namespace agree.
+/// A namespace that this process's configuration, log and table agree with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidatedNamespace {
-    /// `/definition`; its version is what joining checks.
-    pub defined: Defined,
-    /// The log and the table as they were found.
-    pub found: ObservedNamespace,
-    /// The partitions whose log has lost its beginning: what they add up to cannot be told any more.
+    /// `/definition`; joining checks its version.
+    pub definition: StoredDefinition,
+    /// The log and the table as they are.
+    pub observed: ObservedNamespace,
+    /// The partitions whose log has lost its beginning: their totals cannot be computed any more.
     pub trimmed: Vec<Partition>,
 }
 
-/// Why they do not agree; variants by what follows.
+/// Why a namespace was not validated; variants by what follows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// ZooKeeper could not be asked.
+    /// ZooKeeper could not be read.
     #[error(transparent)]
     Coordination(#[from] crate::Error),
-    /// Kafka could not be asked.
+    /// Kafka could not be read.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// Cassandra could not be asked, or the table is not the namespace's.
+    /// Cassandra could not be read, or the table is not the namespace's.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// They differ, or there is no namespace: a person must act.
+    /// They differ, or there is no namespace: an operator must act.
     #[error(transparent)]
-    Disagreement(UserError),
+    Mismatch(UserError),
 }
 
 impl From<Error> for UserError {
@@ -50,7 +50,7 @@ impl From<Error> for UserError {
             Error::Coordination(error) => error.into(),
             Error::Log(error) => error.into(),
             Error::Store(error) => error.into(),
-            Error::Disagreement(failure) => failure,
+            Error::Mismatch(error) => error,
         }
     }
 }
@@ -58,52 +58,53 @@ impl From<Error> for UserError {
 /// Compares the configuration, the log and the table with the namespace. Changes nothing.
 ///
 /// # Errors
-/// As [`Error`] says; a disagreement names every difference.
+/// [`Error`]; a mismatch names every difference.
 pub async fn validate<S: Session, C: Clock, Q: Cql, L: EventLog>(
     session: &NamespaceSession<S, C>,
     cql: &Q,
     log: &L,
     config: &Config,
 ) -> Result<ValidatedNamespace, Error> {
-    let Some(defined) = definition_node::read(session).await? else {
-        let what = format!("the namespace \"{}\" is not initialised", config.namespace);
+    let Some(definition) = definition_node::read(session).await? else {
+        let message = format!("the namespace \"{}\" is not initialised", config.namespace);
         let help = "run `stitch-processor init`";
-        return Err(Error::Disagreement(UserError::new(what, help)));
+        return Err(Error::Mismatch(UserError::new(message, help)));
     };
-    let recorded = &defined.record;
-    if let Some(difference) = definitions_differ(config, &recorded.definitions) {
-        return Err(Error::Disagreement(difference.failure(config)));
+    let recorded = &definition.record;
+    if let Some(mismatch) = definitions_differ(config, &recorded.definitions) {
+        return Err(Error::Mismatch(mismatch.user_error(config)));
     }
-    // Before the log is looked at: whoever keeps a record meanwhile has seen one that this look may have missed.
+    // Before the log is read: a process that keeps a record meanwhile has seen one that this read may have missed.
     let first_records = log_node::read_all(session).await?;
-    let found = ObservedNamespace {
+    let observed = ObservedNamespace {
         log: log.identity().await?,
         bounds: log.bounds(&log.partitions().await?).await?,
         table: cql.table().await?,
     };
-    if let Some(difference) = identity_differs(&found, recorded, &first_records) {
-        return Err(Error::Disagreement(difference.failure(config)));
+    if let Some(mismatch) = identity_differs(&observed, recorded, &first_records) {
+        return Err(Error::Mismatch(mismatch.user_error(config)));
     }
-    let trimmed = identity::trimmed(&found, recorded, &first_records);
+    let trimmed = identity::trimmed(&observed, recorded, &first_records);
     Ok(ValidatedNamespace {
-        defined,
-        found,
+        definition,
+        observed,
         trimmed,
     })
 }
 
-/// Keeps the first record of each partition that none is known of, so that a topic that is made anew is told from this
-/// one. For a process that counts: once it has joined, and again now and then, since a topic may be empty at first.
+/// Keeps the first record of each partition of which none is kept, so that a topic that is created again can be
+/// distinguished from this one. For a process that counts: once it has joined, and again now and then, since a topic may
+/// be empty at first.
 ///
 /// # Errors
-/// ZooKeeper could not be asked.
+/// [`crate::Error::NotInitialised`]; [`crate::Error::Corrupt`]; else ZooKeeper failed.
 pub async fn remember_log<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     log: &LogIdentity,
 ) -> Result<(), crate::Error> {
-    let known = log_node::read_all(session).await?;
+    let kept = log_node::read_all(session).await?;
     for (partition, first_record) in &log.fingerprints {
-        if !known.contains_key(partition) {
+        if !kept.contains_key(partition) {
             log_node::keep(session, *partition, first_record).await?;
         }
     }
@@ -115,18 +116,18 @@ pub async fn remember_log<S: Session, C: Clock>(
 pub struct Mismatch {
     /// A line for each difference.
     pub lines: Vec<String>,
-    /// What to do.
+    /// What to do about it.
     pub help: String,
 }
 
 impl Mismatch {
-    /// As the error of a program of this configuration.
+    /// The error for a program with this configuration.
     #[must_use]
-    pub fn failure(&self, config: &Config) -> UserError {
+    pub fn user_error(&self, config: &Config) -> UserError {
         let (namespace, lines) = (&config.namespace, self.lines.join("; "));
-        let what =
+        let message =
             format!("this configuration differs from the namespace \"{namespace}\": {lines}");
-        UserError::new(what, &self.help)
+        UserError::new(message, &self.help)
     }
 }
 
@@ -153,15 +154,13 @@ pub fn definitions_differ(config: &Config, recorded: &Definitions) -> Option<Mis
 /// How log and table differ from the recorded ones; `None` if they agree.
 #[must_use]
 pub fn identity_differs(
-    found: &ObservedNamespace,
+    observed: &ObservedNamespace,
     recorded: &NamespaceRecord,
     first_records: &BTreeMap<Partition, Fingerprint>,
 ) -> Option<Mismatch> {
-    let lines = identity::differences(found, recorded, first_records);
+    let lines = identity::differences(observed, recorded, first_records);
     let help = "point kafka and cassandra at the log and the table of this namespace; another log or another table \
-                   needs a namespace, a keyspace and a group of its own";
-    (!lines.is_empty()).then(|| Mismatch {
-        lines,
-        help: help.to_owned(),
-    })
+                needs a namespace, a keyspace and a group of its own"
+        .to_owned();
+    (!lines.is_empty()).then_some(Mismatch { lines, help })
 }

@@ -1,109 +1,87 @@
-//! Decides whether there is calm. Pure: it is fed with rounds of observations and the moments at which they were made.
+//! Decides whether there is quiescence. Pure: its input is rounds of samples and the moments at which they were taken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::blocker::Blocker;
 use super::bound::{QuiescenceBound, Sessions};
+use super::declared_dead::DeclaredDead;
 use crate::membership::Epoch;
+use crate::rule;
 use stitch_common::clock::Moment;
 use stitch_common::member::MemberId;
-use stitch_common::mutation::{Rule, out};
 use stitch_common::ports::{Connection, NodeAddress, NodeId, NodeSettings, NodeState};
 
-/// A node may have been frozen, unseen, between two questions: for as long as from the first one's asking to the
-/// second one's answer. The longest such time is added to `W`; a longer one than this starts the stretch anew.
+/// A node may have been frozen, unseen, between two samples: from the first one's request to the second one's answer.
+/// The longest such time is added to `W`; a longer one than this restarts the quiet period.
 pub const UNSEEN_MAX: Duration = Duration::from_millis(2500);
 
-/// The operator's word on what is gone for good: no calm waits for it.
-#[derive(Clone, Copy)]
-pub struct DeclaredDead<'a> {
-    /// Whether this node is gone.
-    pub node_gone: &'a dyn Fn(&NodeAddress) -> bool,
-    /// Whether this member is gone.
-    pub member_gone: &'a dyn Fn(&MemberId) -> bool,
-}
-
-impl DeclaredDead<'static> {
-    /// Nothing is gone.
-    pub const NONE: Self = Self {
-        node_gone: &|_| false,
-        member_gone: &|_| false,
-    };
-}
-
-impl std::fmt::Debug for DeclaredDead<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Word").finish_non_exhaustive()
-    }
-}
-
-/// Every node that was seen since this was made; one that has left the ring too, for what was sent to it may still be
-/// in its sockets. A restoration has one of these from R1 to its end.
+/// Every node that has been in the ring since this was made; one that has left it too, for its sockets may still hold
+/// requests. A restoration has one of these from R1 to its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KnownNodes(BTreeMap<NodeId, NodeAddress>);
+pub struct NodeSet(BTreeMap<NodeId, NodeAddress>);
 
-impl KnownNodes {
-    /// Takes up a ring.
+impl NodeSet {
+    /// Adds the nodes of a ring.
     pub fn learn(&mut self, ring: &[NodeState]) {
         let nodes = ring.iter().map(|state| (state.node.id, state.node.clone()));
         self.0.extend(nodes);
     }
 
-    /// All of them.
+    /// Its nodes, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &NodeAddress> {
         self.0.values()
     }
 }
 
-/// What was observed in one round.
+/// The observations of one round.
 #[derive(Clone, Debug)]
 pub struct SampleRound {
     /// The nodes as the cluster sees them.
     pub ring: Result<Vec<NodeState>, String>,
-    /// Which of the members concerned are dead.
+    /// Those of the members concerned that are dead.
     pub dead: Result<BTreeSet<MemberId>, String>,
     /// The ensemble's epoch.
     pub epoch: Result<Epoch, String>,
-    /// One look at every node that was known when the round began and is not gone.
-    pub looks: Vec<NodeSample>,
+    /// One sample of every node that was known when the round began and is not declared dead.
+    pub samples: Vec<NodeSample>,
 }
 
-/// One look at one node.
+/// One sample of one node.
 #[derive(Clone, Debug)]
 pub struct NodeSample {
-    /// Which node.
+    /// The node.
     pub node: NodeAddress,
-    /// When the question was put.
-    pub asked: Moment,
+    /// When the probe was sent.
+    pub sent_at: Moment,
     /// When it was answered, or given up.
-    pub answered: Moment,
-    /// What came of it.
-    pub found: SampleResult,
+    pub ended_at: Moment,
+    /// The result of the probe.
+    pub result: SampleResult,
 }
 
-/// What came of a look at a node.
+/// The result of probing a node.
 #[derive(Clone, Debug)]
 pub enum SampleResult {
     /// It answered in time.
-    Serves {
+    Serving {
         /// The connections that it lists.
         connections: Vec<Connection>,
         /// Its settings.
         settings: NodeSettings,
     },
     /// Its kernel refused the connection.
-    Refuses,
-    /// Nothing was heard in time.
+    Refusing,
+    /// It did not answer in time.
     Silent,
-    /// It answered, but not what was asked for.
-    Untold(String),
+    /// It answered the probe, but its connections or settings could not be read.
+    Unreadable(String),
 }
 
-/// What follows from a round.
+/// The conclusion from a round.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing that was sent before the calm began can change the store any more.
+    /// Nothing that was sent before the barrier began can change the store any more.
     Quiescence,
     /// Not yet.
     Waiting(Vec<Blocker>),
@@ -111,18 +89,18 @@ pub enum Verdict {
     Refused(String),
 }
 
-/// The calm of design, section 7. It concerns the members that it is made with, alive or not.
+/// The barrier of design, section 7. It concerns the members that it is made with, alive or not.
 ///
-/// The stretch runs from the end of the first round in which nothing hinders, and starts anew behind any round in which
-/// something does, behind a new epoch of the ensemble, a node not seen before, and a gap in the observations. There is
-/// calm when every node answered a question that was put `W` after the stretch began.
+/// The quiet period runs from the end of the first round without a blocker. It restarts after any round with one, and
+/// after a new epoch of the ensemble, a node not seen before, or a gap in the samples. There is quiescence when every
+/// node has answered a probe that was sent `W` after the quiet period began.
 #[derive(Debug)]
-pub struct Barrier<'a> {
+pub struct Barrier {
     members: BTreeSet<MemberId>,
     dead: BTreeSet<MemberId>,
     sessions: Sessions,
-    declared_dead: DeclaredDead<'a>,
-    nodes: BTreeMap<NodeId, Track>,
+    declared_dead: DeclaredDead,
+    nodes: BTreeMap<NodeId, NodeTrack>,
     epoch: Option<Epoch>,
     quiet_period: Option<QuietPeriod>,
 }
@@ -133,19 +111,20 @@ struct QuietPeriod {
     unseen_longest: Duration,
 }
 
+/// What the samples so far show of a node.
 #[derive(Debug, Default)]
-struct Track {
-    asked: Option<Moment>,
+struct NodeTrack {
+    last_sent: Option<Moment>,
     silent_since: Option<Moment>,
     settings: Option<NodeSettings>,
 }
 
-impl<'a> Barrier<'a> {
-    /// A calm that begins now and concerns these members.
+impl Barrier {
+    /// A barrier that begins now and concerns these members.
     pub fn new(
         members: impl IntoIterator<Item = MemberId>,
         sessions: Sessions,
-        declared_dead: DeclaredDead<'a>,
+        declared_dead: DeclaredDead,
     ) -> Self {
         Self {
             members: members.into_iter().collect(),
@@ -158,46 +137,43 @@ impl<'a> Barrier<'a> {
         }
     }
 
-    /// The members concerned.
-    pub fn members(&self) -> impl Iterator<Item = &MemberId> {
-        self.members.iter()
-    }
-
-    /// Whether this node is looked at.
+    /// Whether this node is to be sampled.
     #[must_use]
     pub fn concerns(&self, node: &NodeAddress) -> bool {
-        !(self.declared_dead.node_gone)(node)
+        !self.declared_dead.has_node(node)
     }
 
-    /// Takes up a round.
-    pub fn take(&mut self, round: &SampleRound) -> Verdict {
-        if let Some(refusal) = round.looks.iter().find_map(refusal) {
+    /// Takes a round into account.
+    pub fn observe(&mut self, round: &SampleRound) -> Verdict {
+        if let Some(refusal) = round.samples.iter().find_map(refusal) {
             return Verdict::Refused(refusal);
         }
-        let died = self.newly_dead(round);
+        let newly_dead = self.newly_dead(round);
         let mut blockers = Vec::new();
         if let Err(why) = &round.dead {
-            // Connections that are listed now may turn out to be a dead member's, when they are gone.
-            blockers.push(Blocker::NoKeeper(why.clone()));
+            // A connection that is listed now may turn out to be a dead member's once it is gone.
+            blockers.push(Blocker::MembersUnknown(why.clone()));
         }
         let mut unseen_longest = Duration::ZERO;
-        let mut anew = self.has_new_epoch(round);
-        for look in &round.looks {
-            match self.track(look) {
+        let mut restarts = self.has_new_epoch(round);
+        for sample in &round.samples {
+            match self.track(sample) {
                 Some(unseen) if unseen <= UNSEEN_MAX => {
                     unseen_longest = unseen_longest.max(unseen);
                 }
-                Some(_) | None => anew = true,
+                Some(_) | None => restarts = true,
             }
-            blockers.extend(self.hindrances_at(look, &round.ring));
+            blockers.extend(self.blockers_at(sample, &round.ring));
         }
-        match round.looks.iter().map(|look| look.answered).max() {
-            Some(ended) if blockers.is_empty() => self.go_on(ended, anew, unseen_longest),
+        match round.samples.iter().map(|sample| sample.ended_at).max() {
+            Some(ended) if blockers.is_empty() => {
+                self.extend_quiet_period(ended, restarts, unseen_longest);
+            }
             Some(_) | None => self.quiet_period = None,
         }
-        // Its connections were listed before it was known to be dead: they are looked at once more.
-        blockers.extend(died.into_iter().map(Blocker::Died));
-        blockers.extend(self.unknown_in(round));
+        // Its connections were listed before it was known to be dead: they are read once more.
+        blockers.extend(newly_dead.into_iter().map(Blocker::JustDied));
+        blockers.extend(self.unknowns_of(round));
         self.verdict(round, blockers)
     }
 
@@ -205,68 +181,67 @@ impl<'a> Barrier<'a> {
         let Ok(dead) = &round.dead else {
             return Vec::new();
         };
-        let concerned = dead.intersection(&self.members);
-        let died: Vec<_> = concerned
+        let newly_dead: Vec<_> = dead
+            .intersection(&self.members)
             .filter(|member| !self.dead.contains(*member))
             .cloned()
             .collect();
-        self.dead.extend(died.iter().cloned());
-        died
+        self.dead.extend(newly_dead.iter().cloned());
+        newly_dead
     }
 
     fn has_new_epoch(&mut self, round: &SampleRound) -> bool {
         let Ok(epoch) = round.epoch else { return false };
         let before = self.epoch.replace(epoch);
-        before.is_some_and(|before| before != epoch) && !out(Rule::QuiescenceEpoch)
+        before.is_some_and(|before| before != epoch) && rule::new_epoch_restarts()
     }
 
-    /// Notes that the node was asked; for how long it may have been frozen unseen, if it was asked before.
-    fn track(&mut self, look: &NodeSample) -> Option<Duration> {
-        let track = self.nodes.entry(look.node.id).or_default();
-        let before = track.asked.replace(look.asked);
-        match &look.found {
+    /// Notes the sample, and returns how long the node may have been frozen unseen, if it was sampled before.
+    fn track(&mut self, sample: &NodeSample) -> Option<Duration> {
+        let track = self.nodes.entry(sample.node.id).or_default();
+        let before = track.last_sent.replace(sample.sent_at);
+        match &sample.result {
             SampleResult::Silent => {
-                track.silent_since.get_or_insert(look.asked);
+                track.silent_since.get_or_insert(sample.sent_at);
             }
-            SampleResult::Serves { settings, .. } => {
+            SampleResult::Serving { settings, .. } => {
                 track.silent_since = None;
                 track.settings = Some(*settings);
             }
-            SampleResult::Refuses | SampleResult::Untold(_) => track.silent_since = None,
+            SampleResult::Refusing | SampleResult::Unreadable(_) => track.silent_since = None,
         }
-        before.map(|asked| look.answered.since(asked))
+        before.map(|sent_at| sample.ended_at.since(sent_at))
     }
 
-    /// What hinders at this node.
-    fn hindrances_at(
+    fn blockers_at(
         &self,
-        look: &NodeSample,
+        sample: &NodeSample,
         ring: &Result<Vec<NodeState>, String>,
     ) -> Vec<Blocker> {
-        let node = look.node.clone();
-        match &look.found {
-            SampleResult::Serves { connections, .. } => connections
+        let node = sample.node.clone();
+        match &sample.result {
+            SampleResult::Serving { connections, .. } => connections
                 .iter()
                 .filter_map(|connection| self.connected(&node, connection))
                 .collect(),
-            SampleResult::Refuses => {
-                let heard_of = ring.as_ref().map_or(true, |ring| {
+            SampleResult::Refusing => {
+                let may_be_up = ring.as_ref().map_or(true, |ring| {
                     let state = ring.iter().find(|state| state.node.id == node.id);
                     state.is_some_and(|state| state.up)
                 });
-                heard_of
-                    .then_some(Blocker::Refuses(node))
+                may_be_up
+                    .then_some(Blocker::Refusing(node))
                     .into_iter()
                     .collect()
             }
-            SampleResult::Silent if out(Rule::QuiescenceSilence) => Vec::new(),
+            SampleResult::Silent if !rule::silence_blocks() => Vec::new(),
             SampleResult::Silent => {
                 let track = self.nodes.get(&node.id);
                 let since = track.and_then(|track| track.silent_since);
-                let lasting = look.answered.since(since.unwrap_or(look.asked));
+                let lasting = sample.ended_at.since(since.unwrap_or(sample.sent_at));
                 vec![Blocker::Silent { node, lasting }]
             }
-            SampleResult::Untold(why) => vec![Blocker::Untold {
+            SampleResult::Unreadable(why) => vec![Blocker::Unreadable {
                 node,
                 why: why.clone(),
             }],
@@ -275,21 +250,20 @@ impl<'a> Barrier<'a> {
 
     fn connected(&self, node: &NodeAddress, connection: &Connection) -> Option<Blocker> {
         let member = MemberId::from_node_name(connection.client_id.as_deref()?)?;
-        if out(Rule::QuiescenceConnections) {
-            return None;
-        }
-        let hinders = self.dead.contains(&member) && !(self.declared_dead.member_gone)(&member);
-        hinders.then(|| Blocker::Connected {
+        let blocks = rule::connection_blocks()
+            && self.dead.contains(&member)
+            && !self.declared_dead.members.contains(&member);
+        blocks.then(|| Blocker::Connected {
             member,
             client: connection.client,
             node: node.clone(),
         })
     }
 
-    /// Nothing hindered in a round that ended at `ended`.
-    fn go_on(&mut self, ended: Moment, anew: bool, unseen: Duration) {
+    /// Notes a round without a blocker, which ended at `ended`.
+    fn extend_quiet_period(&mut self, ended: Moment, restarts: bool, unseen: Duration) {
         self.quiet_period = match self.quiet_period {
-            Some(quiet_period) if !anew => Some(QuietPeriod {
+            Some(quiet_period) if !restarts => Some(QuietPeriod {
                 unseen_longest: quiet_period.unseen_longest.max(unseen),
                 ..quiet_period
             }),
@@ -300,33 +274,34 @@ impl<'a> Barrier<'a> {
         };
     }
 
-    /// What this round could not tell, so that it cannot be the last one.
-    fn unknown_in(&self, round: &SampleRound) -> Vec<Blocker> {
-        let mut unknown = Vec::new();
+    /// What this round does not show, so that it cannot be the last one.
+    fn unknowns_of(&self, round: &SampleRound) -> Vec<Blocker> {
+        let mut unknowns = Vec::new();
         match &round.ring {
             Ok(ring) => {
                 let new = ring.iter().map(|state| &state.node).filter(|node| {
-                    self.concerns(node) && !round.looks.iter().any(|look| look.node.id == node.id)
+                    let mut samples = round.samples.iter();
+                    self.concerns(node) && !samples.any(|sample| sample.node.id == node.id)
                 });
-                unknown.extend(new.map(|node| Blocker::Untold {
+                unknowns.extend(new.map(|node| Blocker::Unreadable {
                     node: node.clone(),
                     why: "it has just been seen".to_owned(),
                 }));
             }
-            Err(why) => unknown.push(Blocker::NoRing(why.clone())),
+            Err(why) => unknowns.push(Blocker::RingUnknown(why.clone())),
         }
         if let Err(why) = &round.epoch {
-            unknown.push(Blocker::NoKeeper(why.clone()));
+            unknowns.push(Blocker::MembersUnknown(why.clone()));
         }
-        unknown
+        unknowns
     }
 
     fn verdict(&self, round: &SampleRound, mut blockers: Vec<Blocker>) -> Verdict {
-        let asked = round.looks.iter().map(|look| look.asked).min();
-        if let (Some(quiet_period), Some(asked)) = (self.quiet_period, asked) {
+        let first_sent = round.samples.iter().map(|sample| sample.sent_at).min();
+        if let (Some(quiet_period), Some(first_sent)) = (self.quiet_period, first_sent) {
             let needed = self.bound().total() + quiet_period.unseen_longest;
-            let passed = asked.since(quiet_period.began);
-            if passed < needed && !out(Rule::QuiescencePeriod) {
+            let passed = first_sent.since(quiet_period.began);
+            if !rule::is_quiet_for_long_enough(passed, needed) {
                 blockers.push(Blocker::QuietPeriod {
                     left: needed.saturating_sub(passed),
                 });
@@ -339,7 +314,7 @@ impl<'a> Barrier<'a> {
         }
     }
 
-    /// `W` as the nodes seen so far have it.
+    /// `W` by the settings of the nodes sampled so far.
     #[must_use]
     pub fn bound(&self) -> QuiescenceBound {
         let settings = self
@@ -350,17 +325,18 @@ impl<'a> Barrier<'a> {
     }
 }
 
-/// Why there can be no calm at this node, ever.
-fn refusal(look: &NodeSample) -> Option<String> {
-    match &look.found {
-        SampleResult::Serves { settings, .. } if !settings.internode_timeout => Some(format!(
-            "the Cassandra node {} has internode_timeout off: its replicas never drop what is too old, so no time              bounds an increment; switch it on (cassandra.yaml: internode_timeout: true)",
-            look.node.address
+/// Why this node rules out quiescence.
+fn refusal(sample: &NodeSample) -> Option<String> {
+    match &sample.result {
+        SampleResult::Serving { settings, .. } if !settings.internode_timeout => Some(format!(
+            "the Cassandra node {} has internode_timeout off: its replicas never drop what is too old, so no time \
+             bounds an increment; switch it on (cassandra.yaml: internode_timeout: true)",
+            sample.node.address
         )),
-        SampleResult::Serves { .. }
-        | SampleResult::Refuses
+        SampleResult::Serving { .. }
+        | SampleResult::Refusing
         | SampleResult::Silent
-        | SampleResult::Untold(_) => None,
+        | SampleResult::Unreadable(_) => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a calm waits for, named so that an operator knows what to do about it.
+//! What holds up a quiescence barrier, with what the operator can do about it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,41 +7,41 @@ use std::time::Duration;
 use stitch_common::member::MemberId;
 use stitch_common::ports::NodeAddress;
 
-/// One thing that a calm waits for.
+/// One thing that holds up the barrier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocker {
     /// A dead member has connections.
     Connected {
-        /// The member.
+        /// The dead member.
         member: MemberId,
-        /// Where its process is.
+        /// The address of its process.
         client: SocketAddr,
-        /// The node that lists it.
+        /// The node that lists the connection.
         node: NodeAddress,
     },
-    /// A node says nothing.
+    /// A node does not answer.
     Silent {
-        /// The node.
+        /// The silent node.
         node: NodeAddress,
-        /// For how long, as far as this calm knows.
+        /// How long it has been silent, as far as this barrier has seen.
         lasting: Duration,
     },
-    /// A node refuses connections while others hear of it, or cannot be asked whether they do.
-    Refuses(NodeAddress),
-    /// A node answers, and does not tell its connections or settings.
-    Untold {
-        /// The node.
+    /// A node refuses connections, and its peers report it up, or cannot be asked.
+    Refusing(NodeAddress),
+    /// A node answers, but its connections or settings cannot be read.
+    Unreadable {
+        /// The node that was asked.
         node: NodeAddress,
-        /// Why.
+        /// The error that it answered with.
         why: String,
     },
-    /// No node tells what nodes there are.
-    NoRing(String),
-    /// ZooKeeper does not tell who lives.
-    NoKeeper(String),
-    /// A member has just died: its connections are looked at once more.
-    Died(MemberId),
-    /// Nothing but time.
+    /// No node reports the ring.
+    RingUnknown(String),
+    /// ZooKeeper does not report the living members.
+    MembersUnknown(String),
+    /// A member has just died: its connections are read once more.
+    JustDied(MemberId),
+    /// Only time is missing.
     QuietPeriod {
         /// How much of it.
         left: Duration,
@@ -58,34 +58,39 @@ impl fmt::Display for Blocker {
             } => write!(
                 f,
                 "member {member} is dead and still has a connection from {client} at the Cassandra node {}: end that \
-                 process, or, if its host is gone for good, say `--declare-dead {member}`",
+                 process, or, if its host is permanently gone, say `--declare-dead {member}`",
                 node.address
             ),
             Self::Silent { node, lasting } => write!(
                 f,
-                "the Cassandra node {} ({}) has been silent for {} s: thaw, mend or stop it, or, if it is gone for \
-                 good, say `--declare-dead {}`",
+                "the Cassandra node {} ({}) has been silent for {} s: thaw, repair or stop it, or, if it is permanently \
+                 gone, say `--declare-dead {}`",
                 node.address,
                 node.id.0,
                 lasting.as_secs(),
                 node.address
             ),
-            Self::Refuses(node) => write!(
+            Self::Refusing(node) => write!(
                 f,
-                "the Cassandra node {} ({}) refuses connections, and its peers are not known to have lost it yet: \
-                 start it, or stop it whole, or, if it is gone for good, say `--declare-dead {}`",
+                "the Cassandra node {} ({}) refuses connections, and its peers do not report it down yet: start it, or \
+                 stop its whole process, or, if it is permanently gone, say `--declare-dead {}`",
                 node.address, node.id.0, node.address
             ),
-            Self::Untold { node, why } => {
+            Self::Unreadable { node, why } => {
                 write!(
                     f,
-                    "the Cassandra node {} cannot be asked: {why}",
+                    "the Cassandra node {} cannot be read: {why}",
                     node.address
                 )
             }
-            Self::NoRing(why) => write!(f, "no Cassandra node tells what nodes there are: {why}"),
-            Self::NoKeeper(why) => write!(f, "ZooKeeper does not tell which members live: {why}"),
-            Self::Died(member) => write!(f, "member {member} has just died"),
+            Self::RingUnknown(why) => write!(f, "no Cassandra node reports the ring: {why}"),
+            Self::MembersUnknown(why) => {
+                write!(
+                    f,
+                    "ZooKeeper does not report which members are alive: {why}"
+                )
+            }
+            Self::JustDied(member) => write!(f, "member {member} has just died"),
             Self::QuietPeriod { left } => write!(
                 f,
                 "{:.1} s must pass in which every node answers",

@@ -10,7 +10,7 @@ use super::*;
 use stitch_common::clock::Moment;
 use stitch_common::ports::{Connection, NodeId, NodeState};
 
-/// Time that passes only when everybody waits.
+/// Time that passes only when everything waits.
 #[derive(Clone, Default)]
 struct FakeClock(Rc<Timers>);
 
@@ -51,10 +51,10 @@ impl FakeClock {
         let mut context = Context::from_waker(Waker::noop());
         loop {
             self.0.next.set(None);
-            if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
-                return done;
+            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+                return output;
             }
-            let next = self.0.next.get().expect("somebody waits for time");
+            let next = self.0.next.get().expect("something waits for time");
             self.0.now.set(next);
         }
     }
@@ -64,13 +64,13 @@ impl FakeClock {
     }
 }
 
-/// A cluster and an ensemble that do as they are told.
+/// A cluster and an ensemble whose behaviour each test sets.
 struct World {
     clock: FakeClock,
     silent: RefCell<Box<dyn Fn(u64) -> bool>>,
     connected: RefCell<Box<dyn Fn(u64) -> bool>>,
     watch: Cell<Watch>,
-    settings_asked: Cell<u32>,
+    settings_reads: Cell<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -126,7 +126,7 @@ impl Nodes for World {
     }
 
     async fn settings(&self, _: &NodeAddress, _: Duration) -> Result<NodeSettings, StoreError> {
-        self.settings_asked.set(self.settings_asked.get() + 1);
+        self.settings_reads.set(self.settings_reads.get() + 1);
         Ok(NodeSettings {
             native_transport_timeout: Duration::from_secs(2),
             counter_write_request_timeout: Duration::from_secs(1),
@@ -142,7 +142,7 @@ impl MemberWatch for World {
             Watch::Alive => Ok(BTreeSet::new()),
             Watch::Dead => Ok(members.iter().cloned().collect()),
             Watch::Hangs => std::future::pending().await,
-            Watch::Over => Err(WatchError::Over("the session is over".to_owned())),
+            Watch::Over => Err(WatchError::SessionOver("the session is over".to_owned())),
         }
     }
 
@@ -157,11 +157,11 @@ fn world() -> World {
         silent: RefCell::new(Box::new(|_| false)),
         connected: RefCell::new(Box::new(|_| true)),
         watch: Cell::new(Watch::Alive),
-        settings_asked: Cell::new(0),
+        settings_reads: Cell::new(0),
     }
 }
 
-/// What came of it, after how many seconds, and what was told on the way.
+/// The result, after how many seconds, and what was reported meanwhile.
 fn awaited(world: &World) -> (Result<Quiescence, QuiescenceError>, u64, Vec<Vec<Blocker>>) {
     let request = Request {
         members: vec![member()],
@@ -170,66 +170,66 @@ fn awaited(world: &World) -> (Result<Quiescence, QuiescenceError>, u64, Vec<Vec<
             keepalive_interval: Duration::from_secs(1),
             keepalive_timeout: Duration::from_secs(1),
         },
+        declared_dead: DeclaredDead::default(),
         timeout: Duration::from_secs(60),
     };
-    let mut told = Vec::new();
-    let mut known = KnownNodes::default();
-    let calm = world.clock.run(await_quiescence(
+    let mut reports = Vec::new();
+    let mut known = NodeSet::default();
+    let result = world.clock.run(await_quiescence(
         world,
         world,
         &world.clock,
         &mut known,
         &request,
-        DeclaredDead::NONE,
-        |blockers| told.push(blockers.to_vec()),
+        |blockers| reports.push(blockers.to_vec()),
     ));
-    (calm, world.clock.seconds(), told)
+    (result, world.clock.seconds(), reports)
 }
 
 #[test]
-fn calm_comes_after_the_bound_of_these_servers_and_tells_it_term_by_term() {
+fn quiescence_comes_after_the_bound_of_these_servers_and_has_it_term_by_term() {
     let world = world();
-    let (calm, seconds, told) = awaited(&world);
-    let calm = calm.unwrap();
-    assert!(calm.took() > calm.bound().total());
-    assert!(calm.took() < calm.bound().total() + Duration::from_secs(1));
-    assert_eq!(calm.took().as_secs(), seconds);
-    assert_eq!(calm.bound().native_transport, Duration::from_secs(2));
-    assert!(told.len() > 40, "a round four times a second");
-    assert_eq!(world.settings_asked.get(), 1, "once while it answers");
+    let (result, seconds, reports) = awaited(&world);
+    let quiescence = result.unwrap();
+    assert!(quiescence.took() > quiescence.bound().total());
+    assert!(quiescence.took() < quiescence.bound().total() + Duration::from_secs(1));
+    assert_eq!(quiescence.took().as_secs(), seconds);
+    assert_eq!(quiescence.bound().native_transport, Duration::from_secs(2));
+    assert!(reports.len() > 40, "a round four times a second");
+    assert_eq!(world.settings_reads.get(), 1, "once while it answers");
 }
 
 #[test]
-fn a_node_that_stays_silent_is_named_at_the_bound() {
+fn a_node_that_stays_silent_is_named_at_the_timeout() {
     let world = world();
     *world.silent.borrow_mut() = Box::new(|seconds| seconds >= 5);
-    let (calm, seconds, _) = awaited(&world);
-    let error = calm.unwrap_err();
+    let (result, seconds, _) = awaited(&world);
+    let error = result.unwrap_err();
     assert!(seconds < 63, "bounded: {seconds}");
     assert!(
         matches!(&error, QuiescenceError::NotInTime { blockers, .. }
             if matches!(&blockers[..], [Blocker::Silent { lasting, .. }] if lasting.as_secs() >= 54)),
         "{error}"
     );
-    let told = error.to_string();
+    let text = error.to_string();
     assert!(
-        told.contains("127.0.0.1:9042") && told.contains("--declare-dead"),
-        "{told}"
+        text.contains("127.0.0.1:9042") && text.contains("--declare-dead"),
+        "{text}"
     );
 }
 
 #[test]
-fn a_node_that_was_silent_is_asked_for_its_settings_again() {
+fn the_settings_of_a_node_that_was_silent_are_read_again() {
     let world = world();
     *world.silent.borrow_mut() = Box::new(|seconds| (5..10).contains(&seconds));
-    let (calm, seconds, _) = awaited(&world);
-    let calm = calm.unwrap();
-    assert!(seconds > 10 + calm.bound().total().as_secs());
-    assert_eq!(world.settings_asked.get(), 2);
+    let (result, seconds, _) = awaited(&world);
+    let quiescence = result.unwrap();
+    assert!(seconds > 10 + quiescence.bound().total().as_secs());
+    assert_eq!(world.settings_reads.get(), 2);
 }
 
 #[test]
-fn a_dead_members_process_is_named_with_its_address() {
+fn the_process_of_a_dead_member_is_named_with_its_address() {
     let world = world();
     world.watch.set(Watch::Dead);
     let error = awaited(&world).0.unwrap_err().to_string();
@@ -240,19 +240,21 @@ fn a_dead_members_process_is_named_with_its_address() {
 }
 
 #[test]
-fn an_ensemble_that_does_not_answer_is_told_and_its_end_for_us_ends_the_wait() {
+fn an_ensemble_that_does_not_answer_is_reported_and_the_end_of_the_session_ends_the_wait() {
     let world = world();
     world.watch.set(Watch::Hangs);
-    let (calm, seconds, told) = awaited(&world);
-    assert!(matches!(calm, Err(QuiescenceError::NotInTime { .. })));
+    let (result, seconds, reports) = awaited(&world);
+    assert!(matches!(result, Err(QuiescenceError::NotInTime { .. })));
     assert!(seconds < 63, "bounded: {seconds}");
     assert!(matches!(
-        told.last().map(Vec::as_slice),
-        Some([Blocker::NoKeeper(_), ..])
+        reports.last().map(Vec::as_slice),
+        Some([Blocker::MembersUnknown(_), ..])
     ));
     world.watch.set(Watch::Over);
     assert_eq!(
         awaited(&world).0,
-        Err(QuiescenceError::Over("the session is over".to_owned()))
+        Err(QuiescenceError::SessionOver(
+            "the session is over".to_owned()
+        ))
     );
 }

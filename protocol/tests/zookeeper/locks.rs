@@ -4,18 +4,18 @@ use futures_util::FutureExt;
 
 use stitch_common::ports::{CreateMode, Session};
 use stitch_protocol::contender::Kind;
-use stitch_protocol::inspect::{self, Queued};
+use stitch_protocol::snapshot::{self, QueueEntry};
 use stitch_protocol::{Error, revocation};
 
 use crate::proxy::Proxy;
 use crate::support::{
-    Here, Namespace, RANGE, SESSION, SHORT_SESSION, bits, children, exclusive, range_nodes, server,
-    shared, soon, until_children,
+    Namespace, RANGE, SESSION, SHORT_SESSION, TestSession, bits, children, exclusive, range_nodes,
+    server, shared, soon, until_children,
 };
 
-async fn queue(here: &Here) -> Vec<Queued> {
-    let mut queues = inspect::locks(here, bits()).await.unwrap();
-    queues.pop().map_or_else(Vec::new, |range| range.queue)
+async fn queue(session: &TestSession) -> Vec<QueueEntry> {
+    let mut queues = snapshot::locks(session, bits()).await.unwrap();
+    queues.pop().map_or_else(Vec::new, |range| range.entries)
 }
 
 #[tokio::test]
@@ -25,16 +25,16 @@ async fn shared_locks_are_held_together_and_an_exclusive_one_waits_for_those_bef
     let (c, d) = (namespace.session().await, namespace.session().await);
     let (mut first, mut second) = (shared(&a), shared(&b));
     let (mut alone, mut late) = (exclusive(&c), shared(&d));
-    let ticket = soon(first.wait_granted(&a)).await.unwrap();
+    let entry = soon(first.wait_granted(&a)).await.unwrap();
     let next = soon(second.wait_granted(&b)).await.unwrap();
-    assert!(ticket.sequence.precedes(next.sequence));
-    assert!(ticket.czxid < next.czxid);
-    alone.queue(&c).await.unwrap();
-    late.queue(&d).await.unwrap();
+    assert!(entry.sequence.precedes(next.sequence));
+    assert!(entry.czxid < next.czxid);
+    alone.enqueue(&c).await.unwrap();
+    late.enqueue(&d).await.unwrap();
     let seen: Vec<_> = queue(&a)
         .await
         .into_iter()
-        .map(|queued| (queued.member, queued.kind, queued.holds))
+        .map(|entry| (entry.member, entry.kind, entry.holds))
         .collect();
     let expected = [
         (a.member(), Kind::Shared, true),
@@ -56,25 +56,25 @@ async fn shared_locks_are_held_together_and_an_exclusive_one_waits_for_those_bef
 }
 
 #[tokio::test]
-async fn a_holder_sees_the_request_yields_and_queues_behind_whoever_asked() {
+async fn a_holder_sees_the_request_yields_and_queues_behind_the_exclusive_lock() {
     let namespace = Namespace::new().await;
     let (processor, restorator) = (namespace.session().await, namespace.session().await);
     let mut held = shared(&processor);
-    let place = soon(held.wait_granted(&processor)).await.unwrap();
-    let (none, asked) = revocation::watch(&processor).await.unwrap();
+    let entry = soon(held.wait_granted(&processor)).await.unwrap();
+    let (none, changed) = revocation::watch(&processor).await.unwrap();
     assert_eq!(none, []);
 
     let mut wanted = exclusive(&restorator);
-    wanted.queue(&restorator).await.unwrap();
+    wanted.enqueue(&restorator).await.unwrap();
     let request = revocation::ask(&restorator, &wanted).await.unwrap();
-    soon(asked).await;
+    soon(changed).await;
     let (seen, withdrawn) = revocation::watch(&processor).await.unwrap();
     assert_eq!(seen, [request]);
-    assert!(request.asks(RANGE, place.sequence));
+    assert!(request.asks(RANGE, entry.sequence));
     held.release(&processor).await.unwrap();
     let mut again = shared(&processor);
-    let place = again.queue(&processor).await.unwrap();
-    assert!(!request.asks(RANGE, place.sequence), "asked once only");
+    let entry = again.enqueue(&processor).await.unwrap();
+    assert!(!request.asks(RANGE, entry.sequence), "asked once only");
 
     soon(wanted.wait_granted(&restorator)).await.unwrap();
     assert!(!queue(&processor).await[1].holds);
@@ -99,7 +99,7 @@ async fn a_wait_that_is_cancelled_can_go_on_and_giving_up_leaves_no_node() {
         _ = waiting.wait_granted(&b) => panic!("the lock is held"),
         () = until_children(&a, &directory, 2) => {}
     }
-    let place = waiting.queue(&b).await.unwrap();
+    let entry = waiting.enqueue(&b).await.unwrap();
     tokio::select! {
         _ = waiting.wait_granted(&b) => panic!("the lock is held"),
         // Some round trips, so that the wait has come as far as its watch.
@@ -109,7 +109,7 @@ async fn a_wait_that_is_cancelled_can_go_on_and_giving_up_leaves_no_node() {
             }
         } => {}
     }
-    assert_eq!(waiting.ticket(), Some(&place), "the place is kept");
+    assert_eq!(waiting.entry(), Some(&entry), "the entry is kept");
     waiting.release(&b).await.unwrap();
     assert_eq!(range_nodes(&a).await.len(), 1);
     held.release(&a).await.unwrap();
@@ -117,32 +117,35 @@ async fn a_wait_that_is_cancelled_can_go_on_and_giving_up_leaves_no_node() {
 }
 
 #[tokio::test]
-async fn a_place_that_was_asked_for_by_a_dropped_future_is_found_again_or_deleted() {
+async fn an_entry_whose_creation_was_dropped_is_found_again_or_deleted() {
     let namespace = Namespace::new().await;
-    let here = namespace.session().await;
+    let session = namespace.session().await;
     for round in 0..20 {
-        let mut lock = shared(&here);
-        assert!(lock.queue(&here).now_or_never().is_none(), "it was sent");
+        let mut lock = shared(&session);
+        assert!(
+            lock.enqueue(&session).now_or_never().is_none(),
+            "it was sent"
+        );
         if round % 2 == 0 {
-            soon(lock.wait_granted(&here)).await.unwrap();
-            assert_eq!(range_nodes(&here).await.len(), 1);
+            soon(lock.wait_granted(&session)).await.unwrap();
+            assert_eq!(range_nodes(&session).await.len(), 1);
         }
-        lock.release(&here).await.unwrap();
-        assert_eq!(range_nodes(&here).await, Vec::<String>::new());
+        lock.release(&session).await.unwrap();
+        assert_eq!(range_nodes(&session).await, Vec::<String>::new());
     }
-    here.close().await;
+    session.close().await;
     namespace.remove().await;
 }
 
 #[tokio::test]
-async fn a_lock_whose_node_vanished_is_lost_and_says_so() {
+async fn a_lock_whose_node_vanished_is_lost() {
     let namespace = Namespace::new().await;
     let (a, b) = (namespace.session().await, namespace.session().await);
     let (mut held, mut waiting) = (exclusive(&a), exclusive(&b));
-    let ticket = soon(held.wait_granted(&a)).await.unwrap();
+    let entry = soon(held.wait_granted(&a)).await.unwrap();
     held.verify(&a).await.unwrap();
-    let queued = waiting.queue(&b).await.unwrap();
-    for path in [&queued.path, &ticket.path] {
+    let queued = waiting.enqueue(&b).await.unwrap();
+    for path in [&queued.path, &entry.path] {
         a.zookeeper().delete(path, None).await.unwrap();
     }
     let lost = |path: &str| {
@@ -150,7 +153,7 @@ async fn a_lock_whose_node_vanished_is_lost_and_says_so() {
             path: path.to_owned(),
         })
     };
-    assert_eq!(held.verify(&a).await, lost(&ticket.path));
+    assert_eq!(held.verify(&a).await, lost(&entry.path));
     assert!(!held.is_held());
     let waited = soon(waiting.wait_granted(&b)).await.map(|_| ());
     assert_eq!(waited, lost(&queued.path));
@@ -162,13 +165,13 @@ async fn a_node_of_the_same_name_that_another_session_made_does_not_verify() {
     let namespace = Namespace::new().await;
     let (a, b) = (namespace.session().await, namespace.session().await);
     let mut held = exclusive(&a);
-    let ticket = soon(held.wait_granted(&a)).await.unwrap();
-    a.zookeeper().delete(&ticket.path, None).await.unwrap();
+    let entry = soon(held.wait_granted(&a)).await.unwrap();
+    a.zookeeper().delete(&entry.path, None).await.unwrap();
     let foreign = b
         .zookeeper()
-        .create(&ticket.path, b"", CreateMode::Ephemeral);
+        .create(&entry.path, b"", CreateMode::Ephemeral);
     foreign.await.unwrap();
-    let path = ticket.path;
+    let path = entry.path;
     assert_eq!(held.verify(&a).await, Err(Error::Lost { path }));
     namespace.remove().await;
 }
@@ -183,7 +186,7 @@ async fn a_wait_outlives_a_broken_connection() {
     );
     let (mut held, mut waiting) = (shared(&a), exclusive(&b));
     soon(held.wait_granted(&a)).await.unwrap();
-    waiting.queue(&b).await.unwrap();
+    waiting.enqueue(&b).await.unwrap();
     let release = async {
         proxy.break_connections();
         held.release(&a).await.unwrap();
@@ -216,19 +219,19 @@ async fn no_two_sessions_are_inside_an_exclusive_lock() {
     let namespace = Namespace::new().await;
     let inside = format!("{}/inside", namespace.paths().root());
     let contender = async || {
-        let here = namespace.session().await;
+        let session = namespace.session().await;
         for _ in 0..8 {
-            let mut lock = exclusive(&here);
-            soon(lock.wait_granted(&here)).await.unwrap();
-            let entered = here
+            let mut lock = exclusive(&session);
+            soon(lock.wait_granted(&session)).await.unwrap();
+            let entered = session
                 .zookeeper()
                 .create(&inside, b"", CreateMode::Ephemeral)
                 .await;
-            entered.expect("nobody else is inside");
-            here.zookeeper().delete(&inside, None).await.unwrap();
-            lock.release(&here).await.unwrap();
+            entered.expect("no other session is inside");
+            session.zookeeper().delete(&inside, None).await.unwrap();
+            lock.release(&session).await.unwrap();
         }
-        here.close().await;
+        session.close().await;
     };
     tokio::join!(contender(), contender(), contender(), contender());
     let last = namespace.session().await;

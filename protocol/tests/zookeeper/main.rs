@@ -1,4 +1,4 @@
-//! Every recipe of `coordination` against a real ZooKeeper, its address in `STITCH_TEST_ZOOKEEPER` (default
+//! Every recipe against a real ZooKeeper, its address in `STITCH_TEST_ZOOKEEPER` (default
 //! `127.0.0.1:2181`; `deploy/local up` starts one). Without one these tests fail. Each has a namespace of its own.
 
 #![expect(
@@ -17,4 +17,4 @@ mod checkpoint;
 mod in_doubt;
 mod definition;
 mod restoration;
-mod inspect;
+mod snapshot;

@@ -1,5 +1,5 @@
-//! A proxy before ZooKeeper that loses what it is told to lose. It knows just enough of the protocol to find where
-//! messages begin, which request an answer belongs to, and what a request is.
+//! A proxy before ZooKeeper that loses one request or answer of a given kind. It knows just enough of the protocol to
+//! find where messages begin, which request an answer belongs to, and the kind of a request.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -9,21 +9,21 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What is lost.
+/// The message that is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Nothing.
     None,
     /// The answer to the next request of this kind: it is carried out, and the connection breaks instead of the answer.
-    Answer(RevocationRequest),
+    Answer(RequestKind),
     /// The next request of this kind: the connection breaks before the server sees it.
-    RevocationRequest(RevocationRequest),
+    Request(RequestKind),
 }
 
 /// Kinds of requests, by the protocol's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
-pub(crate) enum RevocationRequest {
+pub(crate) enum RequestKind {
     Delete = 2,
     SetData = 5,
     Multi = 14,
@@ -68,12 +68,12 @@ impl Proxy {
         proxy
     }
 
-    /// Loses this, once.
+    /// Loses this message, once.
     pub(crate) fn lose(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
     }
 
-    /// Whether everything that was to be lost has been.
+    /// Whether the message has been lost.
     pub(crate) fn has_lost_it(&self) -> bool {
         *self.fault.lock().unwrap() == Fault::None
     }
@@ -88,7 +88,7 @@ impl Proxy {
         self.silent.send_replace(true);
     }
 
-    /// Lets pass what waits, and what comes.
+    /// Lets everything pass again, what waits first.
     pub(crate) fn speak(&self) {
         self.silent.send_replace(false);
     }
@@ -110,7 +110,7 @@ async fn carry(
         while let Some(message) = read(&mut from_client).await {
             let (number, kind) = (integer(&message, 0), integer(&message, 4));
             match due(&fault, kind) {
-                Fault::RevocationRequest(_) => return None,
+                Fault::Request(_) => return None,
                 Fault::Answer(_) => *doomed.lock().unwrap() = Some(number),
                 Fault::None => {}
             }
@@ -134,14 +134,14 @@ async fn carry(
     }
 }
 
-/// What is to be lost of a request of this kind; it is lost once.
+/// The fault that is due for a request of this kind; it is lost once.
 fn due(fault: &Mutex<Fault>, kind: i32) -> Fault {
     let mut fault = fault.lock().unwrap();
     match *fault {
-        Fault::RevocationRequest(request) | Fault::Answer(request) if request as i32 == kind => {
+        Fault::Request(request) | Fault::Answer(request) if request as i32 == kind => {
             std::mem::replace(&mut fault, Fault::None)
         }
-        Fault::RevocationRequest(_) | Fault::Answer(_) | Fault::None => Fault::None,
+        Fault::Request(_) | Fault::Answer(_) | Fault::None => Fault::None,
     }
 }
 

@@ -63,7 +63,7 @@ async fn a_request_that_meets_silence_is_ambiguous_and_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_lost_for_a_moment_is_told_even_if_nobody_looked() {
+async fn a_connection_that_is_lost_for_a_moment_is_reported_even_if_it_was_not_watched() {
     let namespace = Namespace::new().await;
     let proxy = Proxy::before(server()).await;
     let here = namespace.session_by(&proxy, SESSION).await;
@@ -142,7 +142,7 @@ async fn a_transaction_does_all_or_nothing_and_names_what_was_refused() {
 
 #[tokio::test]
 async fn servers_that_cannot_be_reached_are_named() {
-    // A port that was free a moment ago, and nobody listens on.
+    // A port that was free a moment ago, and that nothing listens on.
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = free.local_addr().unwrap().to_string();
     drop(free);

@@ -1,4 +1,4 @@
-//! What the tests have in common: a namespace of their own, sessions in it, and a bound on every wait.
+//! Shared by the tests: a namespace of their own, sessions in it, and a bound on every wait.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +12,7 @@ use stitch_common::range::{RangeBits, RangeId};
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::contender::Kind;
 use stitch_protocol::definition_node::{self, NamespaceRecord};
-use stitch_protocol::membership::{self, Joined, MemberInfo};
+use stitch_protocol::membership::{self, JoinOutcome, MemberInfo};
 use stitch_protocol::path::Paths;
 use stitch_protocol::range_lock::RangeLock;
 use stitch_zookeeper::ZooKeeperClient;
@@ -20,7 +20,7 @@ use stitch_zookeeper::ZooKeeperSession;
 
 use crate::proxy::Proxy;
 
-pub(crate) type Here = NamespaceSession<ZooKeeperSession, SystemClock>;
+pub(crate) type TestSession = NamespaceSession<ZooKeeperSession, SystemClock>;
 
 /// Sessions of the tests. The servers of the tests grant 1 s to 4 s.
 pub(crate) const SESSION: Duration = Duration::from_secs(4);
@@ -37,7 +37,7 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
-    /// Makes it, with its directories.
+    /// Creates it, with its directories.
     pub(crate) async fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -55,17 +55,17 @@ impl Namespace {
     }
 
     /// A new session in it.
-    pub(crate) async fn session(&self) -> Here {
+    pub(crate) async fn session(&self) -> TestSession {
         self.session_through(&server(), SESSION).await
     }
 
     /// A new session in it, through a proxy.
-    pub(crate) async fn session_by(&self, proxy: &Proxy, timeout: Duration) -> Here {
+    pub(crate) async fn session_by(&self, proxy: &Proxy, timeout: Duration) -> TestSession {
         self.session_through(&proxy.address.to_string(), timeout)
             .await
     }
 
-    async fn session_through(&self, address: &str, timeout: Duration) -> Here {
+    async fn session_through(&self, address: &str, timeout: Duration) -> TestSession {
         let keeper = ZooKeeperClient::new(address, timeout);
         let session = keeper.connect().await.unwrap_or_else(|error| {
             panic!("{error}: these tests need a ZooKeeper (deploy/local up, STITCH_TEST_ZOOKEEPER)")
@@ -105,31 +105,31 @@ pub(crate) fn bits() -> RangeBits {
     RangeBits::new(3).unwrap()
 }
 
-pub(crate) fn shared(here: &Here) -> RangeLock {
-    RangeLock::new(here, RANGE, Kind::Shared)
+pub(crate) fn shared(session: &TestSession) -> RangeLock {
+    RangeLock::new(session, RANGE, Kind::Shared)
 }
 
-pub(crate) fn exclusive(here: &Here) -> RangeLock {
-    RangeLock::new(here, RANGE, Kind::Exclusive)
+pub(crate) fn exclusive(session: &TestSession) -> RangeLock {
+    RangeLock::new(session, RANGE, Kind::Exclusive)
 }
 
 /// The names of the nodes of [`RANGE`].
-pub(crate) async fn range_nodes(here: &Here) -> Vec<String> {
-    children(here, &here.paths().range(RANGE)).await
+pub(crate) async fn range_nodes(session: &TestSession) -> Vec<String> {
+    children(session, &session.paths().range(RANGE)).await
 }
 
-pub(crate) async fn children(here: &Here, path: &str) -> Vec<String> {
-    let children = here.zookeeper().children(path).await.unwrap();
+pub(crate) async fn children(session: &TestSession, path: &str) -> Vec<String> {
+    let children = session.zookeeper().children(path).await.unwrap();
     let mut children = children.unwrap_or_default();
     children.sort_unstable();
     children
 }
 
 /// Waits until a node is gone, as another session sees it.
-pub(crate) async fn until_gone(here: &Here, path: &str) {
+pub(crate) async fn until_gone(session: &TestSession, path: &str) {
     soon(async {
         loop {
-            let (stat, changed) = here.zookeeper().watch_node(path).await.unwrap();
+            let (stat, changed) = session.zookeeper().watch_node(path).await.unwrap();
             if stat.is_none() {
                 return;
             }
@@ -140,10 +140,10 @@ pub(crate) async fn until_gone(here: &Here, path: &str) {
 }
 
 /// Waits until a directory has this many children, as another session sees it.
-pub(crate) async fn until_children(here: &Here, path: &str, count: usize) {
+pub(crate) async fn until_children(session: &TestSession, path: &str, count: usize) {
     soon(async {
         loop {
-            let (names, changed) = here.zookeeper().watch_children(path).await.unwrap();
+            let (names, changed) = session.zookeeper().watch_children(path).await.unwrap();
             if names.len() == count {
                 return;
             }
@@ -187,12 +187,12 @@ pub(crate) fn info() -> MemberInfo {
     }
 }
 
-/// Makes `/definition` if need be, and joins.
-pub(crate) async fn join(here: &Here) -> MemberId {
-    let defined = definition_node::create(here, &record()).await.unwrap();
-    let joined = membership::join(here, defined.version, &info())
+/// Creates `/definition` if need be, and joins.
+pub(crate) async fn join(session: &TestSession) -> MemberId {
+    let defined = definition_node::create(session, &record()).await.unwrap();
+    let joined = membership::join(session, defined.version, &info())
         .await
         .unwrap();
-    assert_eq!(joined, Joined::Member(here.member()));
-    here.member()
+    assert_eq!(joined, JoinOutcome::Member(session.member()));
+    session.member()
 }

@@ -86,7 +86,7 @@ pub(super) async fn begin<B: Backends>(
     context: &RestoreContext<'_, B>,
 ) -> Result<AuditBaseline, UserError> {
     let members = membership::list(context.session).await?;
-    preflight::members(&members, &context.validated.defined)?;
+    preflight::members(&members, &context.validated.definition)?;
     let committed: BTreeMap<Partition, Offset> = context.log.committed().await?;
     let baseline = plan::begin(context, &context.log_reader(), &committed).await?;
     failpoint::pass("r1-begun");
@@ -207,8 +207,8 @@ impl Audit {
         Plan {
             namespace: context.config.namespace.clone(),
             made: context.clock.wall(),
-            record: context.validated.defined.record.clone(),
-            log: context.validated.found.log.clone(),
+            record: context.validated.definition.record.clone(),
+            log: context.validated.observed.log.clone(),
             scope: context.scope.clone(),
             cut: baseline.cut.lowest(context.scope),
             judged: self.cells.judged,

@@ -8,7 +8,7 @@ use stitch_common::ports::{Backends, Session};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
 use stitch_protocol::namespace::ValidatedNamespace;
-use stitch_protocol::restoration::{Holder, RestorationId, RestorationLock, RestorationState};
+use stitch_protocol::restoration::{LockHolder, RestorationId, RestorationLock, RestorationState};
 
 use super::CommandContext;
 use super::plan::{Audit, begin, note_interrupted, unless_interrupted, while_following};
@@ -62,9 +62,13 @@ async fn exclusively<B: Backends>(
     planned: Option<&Plan>,
 ) -> Result<RunReport, UserError> {
     if let Some(plan) = planned {
-        let ValidatedNamespace { defined, found, .. } = context.validated;
+        let ValidatedNamespace {
+            definition,
+            observed,
+            ..
+        } = context.validated;
         let namespace = &context.config.namespace;
-        preflight::plan(plan, namespace, &defined.record, &found.log)?;
+        preflight::plan(plan, namespace, &definition.record, &observed.log)?;
     }
     // The plan's cells, and a set of them, are kept until the end.
     let planned_cells = planned.map_or(0, |plan| plan.wrong.len());
@@ -124,8 +128,8 @@ async fn acquire_lock<B: Backends>(
     }
 }
 
-fn already_running(holder: Holder) -> UserError {
-    let Holder {
+fn already_running(holder: LockHolder) -> UserError {
+    let LockHolder {
         member,
         host,
         process_id,
@@ -144,7 +148,7 @@ async fn restore<B: Backends>(
 ) -> Result<RunReport, UserError> {
     let notes = note_interrupted(context).await?;
     let id = RestorationId::new(context.clock.wall(), &context.session.member());
-    let holder = Holder {
+    let holder = LockHolder {
         member: context.session.member(),
         host: context.process.host.clone(),
         process_id: context.process.id,

@@ -31,7 +31,7 @@ impl BaseCut {
         let written = zookeeper.into_iter().map(|state| {
             (
                 state.partition,
-                state.progress.map(|written| written.progress),
+                state.checkpoint.map(|written| written.progress),
             )
         });
         Ok(Self::new(kafka, written))

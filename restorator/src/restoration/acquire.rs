@@ -80,7 +80,7 @@ pub(crate) async fn range<'a, B: Backends>(
 ) -> Result<LockedRange<'a, B>, Unverified> {
     let mut bound = Bound::new(context);
     claim.queued = Some(context.clock.now());
-    let queued = claim.lock.queue(context.session);
+    let queued = claim.lock.enqueue(context.session);
     bound.wait("queueing for the range's lock", queued).await?;
     failpoint::pass("r2-queued");
     // The request is created after the node that it is for: a holder that sees the request also sees the node.

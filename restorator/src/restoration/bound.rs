@@ -58,7 +58,7 @@ impl<'a, B: Backends> Bound<'a, B> {
     /// Awaits a quiescence barrier that begins now. The time does not count.
     pub(crate) async fn await_quiescence(&mut self) -> Result<(), Unverified> {
         let context = self.context;
-        self.uncounted(context, quiescence::calm(context)).await
+        self.uncounted(context, quiescence::barrier(context)).await
     }
 
     async fn uncounted(

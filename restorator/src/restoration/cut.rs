@@ -40,7 +40,7 @@ pub(crate) async fn find<B: Backends>(held: &LockedRange<'_, B>) -> Result<Cut, 
     let all = held.bound.wait("reading the cut", read).await?;
     let defined = definition_node::read(context.session);
     let defined = held.bound.wait("reading the definition", defined).await?;
-    if defined.as_ref() != Some(&context.validated.defined) {
+    if defined.as_ref() != Some(&context.validated.definition) {
         return Err(Unverified::DefinitionChanged);
     }
     let cut = check(all, held)?;

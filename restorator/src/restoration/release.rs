@@ -61,9 +61,9 @@ async fn release<B: Backends>(
 ) -> Result<(), Error> {
     if claim.in_doubt && rule::marker_comes_before_the_release() {
         // Until the marker exists, the member node itself has to remain as a dead member.
-        context.lease.leave_unsettled();
+        context.lease.note_in_doubt();
         in_doubt::create(context.session, claim.range).await?;
-        context.lease.settled_by_mark();
+        context.lease.note_marker();
         claim.in_doubt = false;
     }
     claim.lock.release(context.session).await?;

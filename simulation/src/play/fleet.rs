@@ -91,7 +91,7 @@ impl Play {
         }
         let what = match ended {
             Some(Err(failure)) if self.closing.get() => failure.to_string(),
-            Some(Ok(LeaveOutcome::Dead { why })) if self.closing.get() => why,
+            Some(Ok(LeaveOutcome::DeadMember { why })) if self.closing.get() => why,
             None | Some(Ok(_) | Err(_)) => return,
         };
         self.world.find(Finding::new(Kind::GaveUp, what));

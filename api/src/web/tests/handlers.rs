@@ -218,9 +218,9 @@ async fn totals_show_each_period_and_the_one_before() {
 #[tokio::test]
 async fn every_answer_has_the_freshness_of_its_own_counts() {
     let server = TestServer::new("");
-    let mut glance = Glance::default();
-    glance.locked.insert(range_of(&server, "a"));
-    server.set_freshness(&glance, 12);
+    let mut snapshot = LightSnapshot::default();
+    snapshot.locked.insert(range_of(&server, "a"));
+    server.set_freshness(&snapshot, 12);
     let other = (0..)
         .map(|n| format!("k{n}"))
         .find(|key| range_of(&server, key) != range_of(&server, "a"))
@@ -279,9 +279,9 @@ async fn counts_of_closed_periods_may_be_cached_for_long_only_while_they_are_liv
     let series = |to: &str| format!("/v1/counters/plays/keys/a/series?from=2026-04-01&to={to}");
     assert_eq!(cached(&series("2026-05-03")).await, "public, max-age=3600");
     assert_eq!(cached(&series("2026-05-04")).await, "public, max-age=1");
-    let mut glance = Glance::default();
-    glance.marked.insert(range_of(&server, "a"));
-    server.set_freshness(&glance, 0);
+    let mut snapshot = LightSnapshot::default();
+    snapshot.in_doubt.insert(range_of(&server, "a"));
+    server.set_freshness(&snapshot, 0);
     assert_eq!(cached(&day("2026-05-02")).await, "public, max-age=1");
 }
 
@@ -293,7 +293,7 @@ async fn a_client_with_the_current_version_gets_304() {
     let first = server.get(address).await;
     let tag = first.header("etag").to_owned();
     assert!(tag.starts_with("W/\""), "{tag}");
-    server.set_freshness(&Glance::default(), 5);
+    server.set_freshness(&LightSnapshot::default(), 5);
     let again = server.get_with(address, &[("if-none-match", &tag)]).await;
     assert_eq!((again.status, again.body.len()), (304, 0));
     assert_eq!(again.header("stitch-freshness"), "live; behind_events=5");
@@ -309,11 +309,11 @@ async fn a_client_with_the_current_version_gets_304() {
     let other = server.get_with(address, &[("if-none-match", &tag)]).await;
     assert_eq!((other.status, &other.json()["count"]), (200, &2.into()));
     let tag = other.header("etag").to_owned();
-    let glance = Glance {
+    let snapshot = LightSnapshot {
         dead_members: 1,
-        ..Glance::default()
+        ..LightSnapshot::default()
     };
-    server.set_freshness(&glance, 5);
+    server.set_freshness(&snapshot, 5);
     let doubtful = server.get_with(address, &[("if-none-match", &tag)]).await;
     assert_eq!(doubtful.status, 200, "another state is another version");
 }

@@ -73,7 +73,7 @@ async fn a_dead_member_makes_every_range_unverified_and_is_listed() {
 async fn ranges_lag_by_the_same_snapshot_as_in_answers() {
     let server = TestServer::new("");
     // The clock stands still: everything beyond the checkpoint has been waiting for too long.
-    let glance = Glance::default();
+    let snapshot = LightSnapshot::default();
     let mut history = History::new(Duration::from_secs(5));
     let bounds = Bounds {
         begin: Offset(0),
@@ -84,7 +84,7 @@ async fn ranges_lag_by_the_same_snapshot_as_in_answers() {
         history.record(moment, [(Partition(0), bounds)].into());
     }
     let bits = server.config.definitions.range_bits;
-    let snapshot = FreshnessSnapshot::new(bits, &glance, &BTreeSet::new(), &history);
+    let snapshot = FreshnessSnapshot::new(bits, &snapshot, &BTreeSet::new(), &history);
     server.freshness.send_replace(Arc::new(snapshot));
     let page = shown(&server).await;
     assert!(page.contains("<b>64 lagging</b>"), "{page}");

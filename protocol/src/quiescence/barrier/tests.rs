@@ -2,16 +2,16 @@ use super::*;
 
 const SESSION: Duration = Duration::from_secs(3);
 
-/// A machine with two members and two nodes, a clock, and what the next round is going to show.
-struct Story<'a> {
-    barrier: Barrier<'a>,
+/// A barrier with two members and two nodes, a clock, and the next round.
+struct Story {
+    barrier: Barrier,
     now: Duration,
     step: Duration,
     epoch: i32,
     ring: Result<Vec<NodeState>, String>,
     dead: Result<BTreeSet<MemberId>, String>,
-    epoch_told: bool,
-    found: BTreeMap<u8, SampleResult>,
+    epoch_known: bool,
+    results: BTreeMap<u8, SampleResult>,
 }
 
 fn member(number: i64) -> MemberId {
@@ -44,12 +44,12 @@ fn settings() -> NodeSettings {
     }
 }
 
-fn serves(connected: &[&MemberId]) -> SampleResult {
+fn serving(connected: &[&MemberId]) -> SampleResult {
     let connection = |member: &&MemberId| Connection {
         client_id: Some(member.to_string()),
         client: ([10, 0, 0, 1], 4000).into(),
     };
-    SampleResult::Serves {
+    SampleResult::Serving {
         connections: connected.iter().map(connection).collect(),
         settings: settings(),
     }
@@ -63,7 +63,11 @@ fn sessions() -> Sessions {
     }
 }
 
-fn story(declared_dead: DeclaredDead<'_>) -> Story<'_> {
+fn story() -> Story {
+    story_with(DeclaredDead::default())
+}
+
+fn story_with(declared_dead: DeclaredDead) -> Story {
     Story {
         barrier: Barrier::new([member(1), member(2)], sessions(), declared_dead),
         now: Duration::from_secs(100),
@@ -71,32 +75,32 @@ fn story(declared_dead: DeclaredDead<'_>) -> Story<'_> {
         epoch: 1,
         ring: Ok(vec![state(1, true), state(2, true)]),
         dead: Ok(BTreeSet::new()),
-        epoch_told: true,
-        found: BTreeMap::from([(1, serves(&[])), (2, serves(&[]))]),
+        epoch_known: true,
+        results: BTreeMap::from([(1, serving(&[])), (2, serving(&[]))]),
     }
 }
 
-impl Story<'_> {
+impl Story {
     fn round(&mut self) -> Verdict {
         self.now += self.step;
         let moment = Moment::new(self.now);
-        let looks = self.found.iter().map(|(number, found)| NodeSample {
+        let samples = self.results.iter().map(|(number, result)| NodeSample {
             node: node(*number),
-            asked: moment,
-            answered: moment,
-            found: found.clone(),
+            sent_at: moment,
+            ended_at: moment,
+            result: result.clone(),
         });
         let round = SampleRound {
             ring: self.ring.clone(),
             dead: self.dead.clone(),
-            epoch: if self.epoch_told {
+            epoch: if self.epoch_known {
                 Ok(Epoch(self.epoch))
             } else {
                 Err("no answer".to_owned())
             },
-            looks: looks.collect(),
+            samples: samples.collect(),
         };
-        self.barrier.take(&round)
+        self.barrier.observe(&round)
     }
 
     fn blockers(&mut self) -> Vec<Blocker> {
@@ -106,18 +110,18 @@ impl Story<'_> {
         }
     }
 
-    /// How long it is from now until calm.
-    fn until_calm(&mut self) -> Duration {
+    /// How long it is from now until quiescence.
+    fn until_quiescence(&mut self) -> Duration {
         let from = self.now;
         for _ in 0..1000 {
             if self.round() == Verdict::Quiescence {
                 return self.now - from;
             }
         }
-        panic!("no calm: {:?}", self.blockers());
+        panic!("no quiescence: {:?}", self.blockers());
     }
 
-    /// How long it is from now until calm if the stretch begins with the next round.
+    /// How long it is from now until quiescence if the quiet period begins with the next round.
     fn whole(&self) -> Duration {
         let needed = self.barrier.bound().total() + self.step;
         let mut rounds = self.step;
@@ -127,7 +131,7 @@ impl Story<'_> {
         rounds + self.step
     }
 
-    /// The stretch has gone on for a while.
+    /// The quiet period has lasted for a while.
     fn under_way(&mut self) {
         for _ in 0..4 {
             let blockers = self.blockers();
@@ -140,9 +144,9 @@ impl Story<'_> {
 }
 
 #[test]
-fn with_nothing_in_the_way_calm_comes_after_the_whole_bound() {
-    let mut story = story(DeclaredDead::NONE);
-    let took = story.until_calm();
+fn without_blockers_quiescence_comes_after_the_whole_bound() {
+    let mut story = story();
+    let took = story.until_quiescence();
     assert_eq!(took, story.whole());
     assert!(took > story.barrier.bound().total());
     // 2 x 3 s sessions, 2 s for ticks, 1 s + 2 x 1 s at the servers, 2 s of keepalive.
@@ -150,10 +154,10 @@ fn with_nothing_in_the_way_calm_comes_after_the_whole_bound() {
 }
 
 #[test]
-fn a_dead_member_that_is_still_listed_is_waited_for_by_name_and_the_whole_bound_follows() {
-    let mut story = story(DeclaredDead::NONE);
+fn a_dead_member_that_is_still_listed_is_named_and_the_whole_bound_follows_its_disconnection() {
+    let mut story = story();
     story.dead = Ok(BTreeSet::from([member(2)]));
-    story.found.insert(2, serves(&[&member(1), &member(2)]));
+    story.results.insert(2, serving(&[&member(1), &member(2)]));
     story.blockers();
     for _ in 0..100 {
         let blockers = story.blockers();
@@ -165,30 +169,30 @@ fn a_dead_member_that_is_still_listed_is_waited_for_by_name_and_the_whole_bound_
                 node: node(2),
             }]
         );
-        let told = blockers[0].to_string();
+        let text = blockers[0].to_string();
         for part in [
             "10.0.0.1:4000",
             "127.0.0.2:9042",
             &format!("--declare-dead {}", member(2)),
         ] {
-            assert!(told.contains(part), "{told}");
+            assert!(text.contains(part), "{text}");
         }
     }
-    story.found.insert(2, serves(&[&member(1)]));
-    assert_eq!(story.until_calm(), story.whole());
+    story.results.insert(2, serving(&[&member(1)]));
+    assert_eq!(story.until_quiescence(), story.whole());
 }
 
 #[test]
-fn a_live_member_may_stay_connected() {
-    let mut story = story(DeclaredDead::NONE);
-    story.found.insert(1, serves(&[&member(1), &member(2)]));
-    assert_eq!(story.until_calm(), story.whole());
+fn a_living_member_may_stay_connected() {
+    let mut story = story();
+    story.results.insert(1, serving(&[&member(1), &member(2)]));
+    assert_eq!(story.until_quiescence(), story.whole());
 }
 
 #[test]
-fn a_member_that_dies_meanwhile_is_held_to_the_same() {
-    let mut story = story(DeclaredDead::NONE);
-    story.found.insert(1, serves(&[&member(1)]));
+fn a_member_that_dies_meanwhile_is_waited_for_too() {
+    let mut story = story();
+    story.results.insert(1, serving(&[&member(1)]));
     story.under_way();
     story.dead = Ok(BTreeSet::from([member(1)]));
     assert!(
@@ -197,49 +201,48 @@ fn a_member_that_dies_meanwhile_is_held_to_the_same() {
             .iter()
             .any(|blocker| matches!(blocker, Blocker::Connected { .. }))
     );
-    story.found.insert(1, serves(&[]));
-    assert_eq!(story.until_calm(), story.whole());
+    story.results.insert(1, serving(&[]));
+    assert_eq!(story.until_quiescence(), story.whole());
 }
 
 #[test]
 fn the_round_that_finds_a_member_dead_is_never_the_last() {
-    let took = story(DeclaredDead::NONE).until_calm();
-    let mut story = story(DeclaredDead::NONE);
+    let took = story().until_quiescence();
+    let mut story = story();
     let last = story.now + took;
     while story.now + story.step < last {
         story.blockers();
     }
     story.dead = Ok(BTreeSet::from([member(1)]));
-    assert_eq!(story.blockers(), [Blocker::Died(member(1))]);
+    assert_eq!(story.blockers(), [Blocker::JustDied(member(1))]);
     assert_eq!(story.round(), Verdict::Quiescence);
 }
 
 #[test]
-fn a_dead_process_that_is_no_member_concerned_is_not_waited_for() {
-    let mut story = story(DeclaredDead::NONE);
+fn a_dead_process_that_is_not_among_the_members_is_not_waited_for() {
+    let mut story = story();
     story.dead = Ok(BTreeSet::from([member(3)]));
-    story.found.insert(1, serves(&[&member(3)]));
-    assert_eq!(story.until_calm(), story.whole());
+    story.results.insert(1, serving(&[&member(3)]));
+    assert_eq!(story.until_quiescence(), story.whole());
 }
 
 #[test]
-fn a_dead_member_that_the_operator_says_is_gone_may_stay_listed() {
-    let gone = |id: &MemberId| *id == member(2);
-    let mut story = story(DeclaredDead {
-        member_gone: &gone,
-        ..DeclaredDead::NONE
+fn a_dead_member_that_is_declared_dead_may_stay_listed() {
+    let mut story = story_with(DeclaredDead {
+        members: BTreeSet::from([member(2)]),
+        ..DeclaredDead::default()
     });
     story.dead = Ok(BTreeSet::from([member(2)]));
-    story.found.insert(2, serves(&[&member(2)]));
+    story.results.insert(2, serving(&[&member(2)]));
     story.blockers();
-    assert_eq!(story.until_calm() + story.step, story.whole());
+    assert_eq!(story.until_quiescence() + story.step, story.whole());
 }
 
 #[test]
-fn a_silent_node_is_waited_for_by_name_and_starts_the_stretch_anew_once_it_is_back() {
-    let mut story = story(DeclaredDead::NONE);
+fn a_silent_node_is_named_and_restarts_the_quiet_period_once_it_is_back() {
+    let mut story = story();
     story.under_way();
-    let serving = story.found.insert(2, SampleResult::Silent).unwrap();
+    let serving = story.results.insert(2, SampleResult::Silent).unwrap();
     for round in 0..100 {
         let blockers = story.blockers();
         assert_eq!(
@@ -250,62 +253,62 @@ fn a_silent_node_is_waited_for_by_name_and_starts_the_stretch_anew_once_it_is_ba
             }]
         );
     }
-    story.found.insert(2, serving);
-    assert_eq!(story.until_calm(), story.whole());
+    story.results.insert(2, serving);
+    assert_eq!(story.until_quiescence(), story.whole());
 }
 
 #[test]
-fn a_node_that_answers_but_does_not_tell_is_waited_for_like_a_silent_one() {
-    let mut story = story(DeclaredDead::NONE);
+fn a_node_that_answers_but_cannot_be_read_is_waited_for_like_a_silent_one() {
+    let mut story = story();
     story.under_way();
     let serving = story
-        .found
-        .insert(2, SampleResult::Untold("timed out".to_owned()))
+        .results
+        .insert(2, SampleResult::Unreadable("timed out".to_owned()))
         .unwrap();
-    assert!(matches!(story.blockers()[..], [Blocker::Untold { .. }]));
-    story.found.insert(2, serving);
-    assert_eq!(story.until_calm(), story.whole());
+    assert!(matches!(story.blockers()[..], [Blocker::Unreadable { .. }]));
+    story.results.insert(2, serving);
+    assert_eq!(story.until_quiescence(), story.whole());
 }
 
 #[test]
-fn a_node_that_refuses_and_that_nobody_hears_of_counts_as_answering() {
-    let mut story = story(DeclaredDead::NONE);
+fn a_node_that_refuses_and_is_down_for_its_peers_counts_as_answering() {
+    let mut story = story();
     story.ring = Ok(vec![state(1, true), state(2, false)]);
-    story.found.insert(2, SampleResult::Refuses);
-    assert_eq!(story.until_calm(), story.whole());
+    story.results.insert(2, SampleResult::Refusing);
+    assert_eq!(story.until_quiescence(), story.whole());
 }
 
 #[test]
-fn a_node_that_refuses_while_others_hear_of_it_is_waited_for() {
-    let mut story = story(DeclaredDead::NONE);
+fn a_node_that_refuses_while_its_peers_report_it_up_is_waited_for() {
+    let mut story = story();
     story.under_way();
-    story.found.insert(2, SampleResult::Refuses);
+    story.results.insert(2, SampleResult::Refusing);
     for _ in 0..100 {
-        assert_eq!(story.blockers(), [Blocker::Refuses(node(2))]);
+        assert_eq!(story.blockers(), [Blocker::Refusing(node(2))]);
     }
-    story.ring = Err("nobody tells".to_owned());
+    story.ring = Err("no answer".to_owned());
     let blockers = story.blockers();
     assert!(
-        blockers.contains(&Blocker::Refuses(node(2))),
-        "nor is it known that they do not"
+        blockers.contains(&Blocker::Refusing(node(2))),
+        "its peers cannot be asked"
     );
     story.ring = Ok(vec![state(1, true), state(2, false)]);
-    assert_eq!(story.until_calm(), story.whole());
+    assert_eq!(story.until_quiescence(), story.whole());
 }
 
 #[test]
-fn a_node_that_left_the_ring_is_waited_for_as_long_as_it_is_silent() {
-    let mut story = story(DeclaredDead::NONE);
+fn a_node_that_left_the_ring_is_waited_for_while_it_is_silent() {
+    let mut story = story();
     story.ring = Ok(vec![state(1, true)]);
-    story.found.insert(2, SampleResult::Silent);
+    story.results.insert(2, SampleResult::Silent);
     assert!(matches!(story.blockers()[..], [Blocker::Silent { .. }]));
-    story.found.insert(2, SampleResult::Refuses);
-    assert_eq!(story.until_calm(), story.whole());
+    story.results.insert(2, SampleResult::Refusing);
+    assert_eq!(story.until_quiescence(), story.whole());
 }
 
 #[test]
-fn known_nodes_keep_one_that_leaves_the_ring() {
-    let mut known = KnownNodes::default();
+fn the_node_set_keeps_a_node_that_leaves_the_ring() {
+    let mut known = NodeSet::default();
     known.learn(&[state(1, true), state(2, true)]);
     known.learn(&[state(1, true), state(3, true)]);
     assert_eq!(
@@ -315,68 +318,79 @@ fn known_nodes_keep_one_that_leaves_the_ring() {
 }
 
 #[test]
-fn a_node_that_is_seen_for_the_first_time_starts_the_stretch_anew() {
-    let mut story = story(DeclaredDead::NONE);
+fn a_node_that_is_seen_for_the_first_time_restarts_the_quiet_period() {
+    let mut story = story();
     story.under_way();
     story.ring = Ok(vec![state(1, true), state(2, true), state(3, true)]);
     let blockers = story.blockers();
     assert!(
-        matches!(&blockers[0], Blocker::Untold { node: new, .. } if *new == node(3)),
+        matches!(&blockers[0], Blocker::Unreadable { node: new, .. } if *new == node(3)),
         "{blockers:?}"
     );
-    story.found.insert(3, serves(&[]));
-    assert_eq!(story.until_calm(), story.whole());
+    story.results.insert(3, serving(&[]));
+    assert_eq!(story.until_quiescence(), story.whole());
 }
 
 #[test]
-fn a_node_that_the_operator_says_is_gone_is_not_looked_at_nor_waited_for() {
-    let gone = |gone: &NodeAddress| *gone == node(2);
-    let mut story = story(DeclaredDead {
-        node_gone: &gone,
-        ..DeclaredDead::NONE
+fn a_node_that_is_declared_dead_is_neither_sampled_nor_waited_for() {
+    let (id, address) = (node(2).id, node(2).address);
+    let ignored = |declared_dead: DeclaredDead| {
+        let mut story = story_with(declared_dead);
+        assert!(!story.barrier.concerns(&node(2)) && story.barrier.concerns(&node(1)));
+        story.results.remove(&2);
+        assert_eq!(story.until_quiescence(), story.whole());
+    };
+    ignored(DeclaredDead {
+        node_ids: BTreeSet::from([id]),
+        ..DeclaredDead::default()
     });
-    assert!(!story.barrier.concerns(&node(2)) && story.barrier.concerns(&node(1)));
-    story.found.remove(&2);
-    assert_eq!(story.until_calm(), story.whole());
+    ignored(DeclaredDead {
+        node_addresses: BTreeSet::from([address]),
+        ..DeclaredDead::default()
+    });
+    ignored(DeclaredDead {
+        node_hosts: BTreeSet::from([address.ip()]),
+        ..DeclaredDead::default()
+    });
 }
 
 #[test]
-fn a_new_epoch_starts_the_stretch_anew() {
-    let mut story = story(DeclaredDead::NONE);
+fn a_new_epoch_restarts_the_quiet_period() {
+    let mut story = story();
     story.under_way();
     story.epoch = 2;
-    assert_eq!(story.until_calm(), story.whole());
+    assert_eq!(story.until_quiescence(), story.whole());
 }
 
 #[test]
-fn an_election_that_was_not_heard_of_while_it_lasted_starts_the_stretch_anew_too() {
-    let mut story = story(DeclaredDead::NONE);
+fn an_election_during_which_the_epoch_is_unknown_restarts_the_quiet_period_too() {
+    let mut story = story();
     story.under_way();
-    story.epoch_told = false;
+    story.epoch_known = false;
     assert!(
         story
             .blockers()
             .iter()
-            .any(|blocker| matches!(blocker, Blocker::NoKeeper(_)))
+            .any(|blocker| matches!(blocker, Blocker::MembersUnknown(_)))
     );
-    story.epoch_told = true;
+    story.epoch_known = true;
     story.epoch = 2;
-    assert_eq!(story.until_calm(), story.whole());
+    assert_eq!(story.until_quiescence(), story.whole());
 }
 
 #[test]
-fn there_is_no_calm_while_the_epoch_or_the_ring_is_unknown() {
+fn there_is_no_quiescence_while_the_epoch_or_the_ring_is_unknown() {
     for blind in [0, 1] {
-        let mut story = story(DeclaredDead::NONE);
+        let mut story = story();
         if blind == 0 {
-            story.epoch_told = false;
+            story.epoch_known = false;
         } else {
-            story.ring = Err("nobody tells".to_owned());
+            story.ring = Err("no answer".to_owned());
         }
         for _ in 0..200 {
             story.blockers();
         }
-        story.epoch_told = true;
+        story.epoch_known = true;
         story.ring = Ok(vec![state(1, true), state(2, true)]);
         assert_eq!(
             story.round(),
@@ -387,52 +401,52 @@ fn there_is_no_calm_while_the_epoch_or_the_ring_is_unknown() {
 }
 
 #[test]
-fn while_nobody_tells_who_is_dead_there_is_no_stretch() {
-    let mut story = story(DeclaredDead::NONE);
+fn while_the_dead_members_are_unknown_there_is_no_quiet_period() {
+    let mut story = story();
     story.dead = Err("no answer".to_owned());
-    story.found.insert(1, serves(&[&member(1)]));
+    story.results.insert(1, serving(&[&member(1)]));
     for _ in 0..200 {
         assert_eq!(
             story.blockers(),
-            [Blocker::NoKeeper("no answer".to_owned())]
+            [Blocker::MembersUnknown("no answer".to_owned())]
         );
     }
     // It was dead all along, and its connection has only just gone.
     story.dead = Ok(BTreeSet::from([member(1)]));
-    story.found.insert(1, serves(&[]));
+    story.results.insert(1, serving(&[]));
     story.blockers();
-    assert_eq!(story.until_calm() + story.step, story.whole());
+    assert_eq!(story.until_quiescence() + story.step, story.whole());
 }
 
 #[test]
-fn an_observer_that_did_not_look_for_long_starts_the_stretch_anew() {
-    let mut story = story(DeclaredDead::NONE);
+fn a_long_gap_between_samples_restarts_the_quiet_period() {
+    let mut story = story();
     story.under_way();
     story.now += UNSEEN_MAX;
-    assert_eq!(story.until_calm(), story.whole());
+    assert_eq!(story.until_quiescence(), story.whole());
 }
 
 #[test]
-fn the_longest_time_in_which_a_node_was_not_seen_is_added() {
-    let mut story = story(DeclaredDead::NONE);
+fn the_longest_time_between_samples_of_a_node_is_added() {
+    let mut story = story();
     story.blockers();
     let from = story.now;
     story.now += Duration::from_secs(1);
-    story.until_calm();
+    story.until_quiescence();
     let needed = story.barrier.bound().total() + Duration::from_millis(1500);
     assert!(story.now - from >= needed);
     assert!(story.now - from < needed + story.step);
 }
 
 #[test]
-fn longer_timeouts_of_a_node_that_comes_back_make_the_stretch_longer() {
-    let mut story = story(DeclaredDead::NONE);
-    story.found.insert(2, SampleResult::Silent);
+fn longer_timeouts_of_a_node_that_comes_back_lengthen_the_quiet_period() {
+    let mut story = story();
+    story.results.insert(2, SampleResult::Silent);
     story.blockers();
     let before = story.barrier.bound().total();
-    story.found.insert(
+    story.results.insert(
         2,
-        SampleResult::Serves {
+        SampleResult::Serving {
             connections: Vec::new(),
             settings: NodeSettings {
                 native_transport_timeout: Duration::from_secs(7),
@@ -440,7 +454,7 @@ fn longer_timeouts_of_a_node_that_comes_back_make_the_stretch_longer() {
             },
         },
     );
-    let took = story.until_calm();
+    let took = story.until_quiescence();
     assert_eq!(took, story.whole());
     assert_eq!(
         story.barrier.bound().total(),
@@ -450,10 +464,10 @@ fn longer_timeouts_of_a_node_that_comes_back_make_the_stretch_longer() {
 
 #[test]
 fn a_node_without_internode_timeout_is_refused_at_once() {
-    let mut story = story(DeclaredDead::NONE);
-    story.found.insert(
+    let mut story = story();
+    story.results.insert(
         2,
-        SampleResult::Serves {
+        SampleResult::Serving {
             connections: Vec::new(),
             settings: NodeSettings {
                 internode_timeout: false,
@@ -463,18 +477,19 @@ fn a_node_without_internode_timeout_is_refused_at_once() {
     );
     let verdict = story.round();
     assert!(
-        matches!(&verdict, Verdict::Refused(why) if why.contains("127.0.0.2:9042")),
+        matches!(&verdict, Verdict::Refused(why) if why.contains("127.0.0.2:9042")
+            && why.contains("so no time bounds an increment")),
         "{verdict:?}"
     );
 }
 
 #[test]
-fn with_no_node_known_there_is_no_calm() {
-    let mut story = story(DeclaredDead::NONE);
-    story.found.clear();
-    story.ring = Err("nobody tells".to_owned());
+fn with_no_known_node_there_is_no_quiescence() {
+    let mut story = story();
+    story.results.clear();
+    story.ring = Err("no answer".to_owned());
     for _ in 0..100 {
         let blockers = story.blockers();
-        assert!(blockers.contains(&Blocker::NoRing("nobody tells".to_owned())));
+        assert!(blockers.contains(&Blocker::RingUnknown("no answer".to_owned())));
     }
 }

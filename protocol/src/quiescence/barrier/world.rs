@@ -1,10 +1,10 @@
-//! The machine in a timed world of one member, one node and one request: a port of the model that section 7 of the
+//! The barrier in a timed world of one member, one node and one request: a port of the model that section 7 of the
 //! design was explored with. The process freezes, perhaps twice with a heartbeat in between, or is killed; the node
 //! freezes; the link between them is cut; the ensemble elects a leader. The request was handed to the driver at or
-//! before the calm's beginning; whenever there is calm, it has landed or never will.
+//! before the barrier's beginning; whenever there is quiescence, it has landed or never will.
 //!
-//! Time goes in steps of half a second. The grid reaches the worst case of each term of `W`: with any one of them, or of
-//! the machine's rules, taken out, something lands after the calm.
+//! Time goes in steps of half a second. The grid reaches the worst case of each term of `W`: with any one of them, or
+//! one of the barrier's rules, removed, a request lands after quiescence.
 
 use super::*;
 use crate::quiescence::bound::{CLOCK_DRIFT, MARGIN};
@@ -56,7 +56,7 @@ struct Schedule {
 
 /// Where the request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LockEntry {
+enum Location {
     Driver,
     Kernel,
     Socket,
@@ -68,7 +68,7 @@ enum LockEntry {
 struct World {
     schedule: Schedule,
     session_ends: Option<i32>,
-    place: LockEntry,
+    location: Location,
     lands: Option<i32>,
     closed: Option<i32>,
     unlisted: Option<i32>,
@@ -81,10 +81,10 @@ impl World {
         Self {
             schedule,
             session_ends: session_ends(&schedule),
-            place: if first.from <= 0 {
-                LockEntry::Driver
+            location: if first.from <= 0 {
+                Location::Driver
             } else {
-                LockEntry::Kernel
+                Location::Kernel
             },
             lands: None,
             closed: None,
@@ -104,29 +104,29 @@ impl World {
         let link = !schedule.link_cut.holds(t);
         let node = !schedule.node_frozen.holds(t);
         if killed && self.closed.is_none() {
-            if self.place == LockEntry::Driver {
-                self.place = LockEntry::Gone;
+            if self.location == Location::Driver {
+                self.location = Location::Gone;
             }
             self.closed = Some(t);
         }
         if !killed && !frozen {
-            if self.place == LockEntry::Driver {
-                self.place = LockEntry::Kernel;
+            if self.location == Location::Driver {
+                self.location = Location::Kernel;
             }
             self.silent = if link && node { 0 } else { self.silent + 1 };
             let notices = self.silent > KEEPALIVE || self.is_dead(t);
             if notices && self.closed.is_none() {
                 self.closed = Some(t);
-                if self.place == LockEntry::Kernel && !(link && self.silent == 0) {
-                    self.place = LockEntry::Gone;
+                if self.location == Location::Kernel && !(link && self.silent == 0) {
+                    self.location = Location::Gone;
                 }
             }
         }
-        if self.place == LockEntry::Kernel && link {
-            self.place = LockEntry::Socket;
+        if self.location == Location::Kernel && link {
+            self.location = Location::Socket;
         }
-        if self.place == LockEntry::Socket && node {
-            self.place = LockEntry::Landed;
+        if self.location == Location::Socket && node {
+            self.location = Location::Landed;
             self.lands = Some(t + LANDS_WITHIN);
         }
         if self.closed.is_some() && link && node && self.unlisted.is_none() {
@@ -134,11 +134,11 @@ impl World {
         }
     }
 
-    fn has_settled(&self, t: i32) -> bool {
-        match self.place {
-            LockEntry::Gone => true,
-            LockEntry::Landed => self.lands.is_some_and(|lands| lands <= t),
-            LockEntry::Driver | LockEntry::Kernel | LockEntry::Socket => false,
+    fn is_over(&self, t: i32) -> bool {
+        match self.location {
+            Location::Gone => true,
+            Location::Landed => self.lands.is_some_and(|lands| lands <= t),
+            Location::Driver | Location::Kernel | Location::Socket => false,
         }
     }
 
@@ -149,10 +149,10 @@ impl World {
             client_id: Some(member.to_string()),
             client: ([127, 0, 0, 1], 4000).into(),
         };
-        let found = if self.schedule.node_frozen.holds(t) {
+        let result = if self.schedule.node_frozen.holds(t) {
             SampleResult::Silent
         } else {
-            SampleResult::Serves {
+            SampleResult::Serving {
                 connections: listed.then_some(connection).into_iter().collect(),
                 settings: settings(),
             }
@@ -162,14 +162,14 @@ impl World {
             ring: Ok(Vec::new()),
             dead: Ok(self.is_dead(t).then_some(member).into_iter().collect()),
             epoch: Ok(Epoch(i32::from(t >= self.schedule.election))),
-            looks: vec![NodeSample {
+            samples: vec![NodeSample {
                 node: NodeAddress {
                     id: NodeId(uuid::Uuid::nil()),
                     address: ([127, 0, 0, 1], 9042).into(),
                 },
-                asked: moment,
-                answered: moment,
-                found,
+                sent_at: moment,
+                ended_at: moment,
+                result,
             }],
         }
     }
@@ -195,7 +195,7 @@ fn session_ends(schedule: &Schedule) -> Option<i32> {
 }
 
 fn steps(count: i32) -> Duration {
-    STEP * u32::try_from(count).expect("a calm begins at 0")
+    STEP * u32::try_from(count).expect("the barrier begins at 0")
 }
 
 fn settings() -> NodeSettings {
@@ -207,7 +207,7 @@ fn settings() -> NodeSettings {
     }
 }
 
-/// The calm's end, if there is one, and whether the request can still change the store then.
+/// When there is quiescence, if ever, and whether the request can no longer change the store then.
 fn run(schedule: Schedule) -> Option<(i32, bool)> {
     let mut world = World::new(schedule);
     let sessions = Sessions {
@@ -215,7 +215,7 @@ fn run(schedule: Schedule) -> Option<(i32, bool)> {
         keepalive_interval: steps(KEEPALIVE - 1),
         keepalive_timeout: steps(1),
     };
-    let mut barrier = Barrier::new([MemberId::of_session(1)], sessions, DeclaredDead::NONE);
+    let mut barrier = Barrier::new([MemberId::of_session(1)], sessions, DeclaredDead::default());
     let first = [
         schedule.frozen.from,
         schedule.node_frozen.from,
@@ -227,8 +227,8 @@ fn run(schedule: Schedule) -> Option<(i32, bool)> {
     }
     for t in 0..END {
         world.step(t);
-        if barrier.take(&world.round(t)) == Verdict::Quiescence {
-            return Some((t, world.has_settled(t)));
+        if barrier.observe(&world.round(t)) == Verdict::Quiescence {
+            return Some((t, world.is_over(t)));
         }
     }
     None
@@ -237,7 +237,7 @@ fn run(schedule: Schedule) -> Option<(i32, bool)> {
 /// When the leader of an election begins, after the process froze.
 const ELECTION: i32 = SESSION - 1;
 
-/// Freezes of the process: short, as long as its session survives, with an election too, and for good; those that its
+/// Freezes of the process: short, as long as its session survives, with an election too, and permanent; those that its
 /// session survives also twice, with one heartbeat between.
 fn freezes() -> Vec<(Span, Span)> {
     let survived = SESSION + ZOOKEEPER_TICK;
@@ -254,7 +254,7 @@ fn freezes() -> Vec<(Span, Span)> {
     freezes
 }
 
-/// Spans of something else: anywhere, and around the moment `released` at which the process goes on for good.
+/// Spans of something else: anywhere, and around the moment `released` at which the process goes on at last.
 fn others(released: i32, lasting: &[i32]) -> Vec<Span> {
     let mut spans = vec![Span::NONE];
     for from in [-1, 2, 7, released - 1, released, released + 1, released + 4] {
@@ -264,7 +264,7 @@ fn others(released: i32, lasting: &[i32]) -> Vec<Span> {
 }
 
 /// Every schedule of the grid.
-fn each_schedule(mut take: impl FnMut(Schedule)) {
+fn each_schedule(mut visit: impl FnMut(Schedule)) {
     for (frozen, frozen_again) in freezes() {
         let last = [frozen_again, frozen]
             .into_iter()
@@ -286,7 +286,7 @@ fn each_schedule(mut take: impl FnMut(Schedule)) {
             for election in [NEVER, frozen.from + ELECTION] {
                 for node_frozen in &node_spans {
                     for link_cut in &link_spans {
-                        take(Schedule {
+                        visit(Schedule {
                             frozen,
                             frozen_again,
                             killed,
@@ -302,24 +302,24 @@ fn each_schedule(mut take: impl FnMut(Schedule)) {
 }
 
 #[test]
-fn whatever_freezes_dies_or_is_cut_nothing_lands_after_the_calm() {
-    let (mut schedules, mut calms) = (0, 0);
+fn no_request_lands_after_quiescence_whatever_freezes_dies_or_is_cut() {
+    let (mut schedules, mut quiet) = (0, 0);
     each_schedule(|schedule| {
         schedules += 1;
-        if let Some((end, settled)) = run(schedule) {
-            calms += 1;
-            assert!(settled, "the calm ended at {end}: {schedule:?}");
+        if let Some((end, over)) = run(schedule) {
+            quiet += 1;
+            assert!(over, "quiescence at {end}: {schedule:?}");
         }
     });
     assert!(schedules > 10_000, "{schedules}");
     assert!(
-        calms * 10 > schedules * 9,
-        "{calms} of {schedules} came to an end"
+        quiet * 10 > schedules * 9,
+        "{quiet} of {schedules} came to quiescence"
     );
 }
 
 /// Drift and margin are for what this world does not have: without them it must hold too, or they would hide something.
 #[test]
-fn margins_are_not_what_it_stands_on() {
+fn drift_and_margin_are_too_small_to_hide_a_missing_term() {
     assert!(CLOCK_DRIFT + MARGIN <= STEP * 2);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::offset::Offsets;
 use stitch_protocol::restoration::{
-    Holder, RangeOutcome, RestorationId, RestorationRecord, RestorationState, write_record,
+    LockHolder, RangeOutcome, RestorationId, RestorationRecord, RestorationState, write_record,
 };
 
 use crate::context::RestoreContext;
@@ -30,9 +30,9 @@ impl Recorder {
     pub(super) fn new<B: Backends>(
         context: &RestoreContext<'_, B>,
         id: RestorationId,
-        holder: Holder,
+        holder: LockHolder,
     ) -> Self {
-        let namespace = &context.validated.defined.record;
+        let namespace = &context.validated.definition.record;
         Self {
             record: RestorationRecord {
                 id,

@@ -9,7 +9,7 @@ use stitch_protocol::definition_node::NamespaceRecord;
 use stitch_protocol::envelope::Payload;
 use stitch_protocol::membership::MemberRecord;
 use stitch_protocol::path::Paths;
-use stitch_protocol::restoration::Holder;
+use stitch_protocol::restoration::LockHolder;
 
 use crate::options::Limits;
 use crate::testing::world::{Fake, OTHER};
@@ -87,7 +87,7 @@ fn a_damaged_first_record_is_reported_and_nothing_is_corrected() {
 fn a_damaged_holder_of_the_restoration_lock_is_reported_and_nothing_is_corrected() {
     let directory = Paths::new("n").restorations();
     let path = format!("{directory}/lock-00000000-0000-0000-0000-000000000005-0000000000");
-    damaged(&path, Holder::HELP);
+    damaged(&path, LockHolder::HELP);
 }
 
 /// Records of past restorations are for people: no count depends on them.

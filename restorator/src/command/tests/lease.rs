@@ -17,7 +17,7 @@ fn nothing_is_sent_after_the_session_is_lost() {
     let report = restored(&fake);
     assert_eq!((report.exit(), fake.times("increment")), (Exit::Failed, 0));
     assert!(
-        report.notes.iter().any(|note| note.contains("tombstone")),
+        report.notes.iter().any(|note| note.contains("dead member")),
         "{:?}",
         report.notes
     );
@@ -67,7 +67,7 @@ fn corrections_in_doubt_without_a_marker_leave_a_dead_member() {
     assert_eq!(report.exit(), Exit::Failed);
     assert!(fake.exists("/members/0000000000000001"));
     assert!(
-        report.notes.iter().any(|note| note.contains("tombstone")),
+        report.notes.iter().any(|note| note.contains("dead member")),
         "{:?}",
         report.notes
     );

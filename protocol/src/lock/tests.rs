@@ -79,12 +79,11 @@ impl Session for Late {
     }
 
     async fn get(&self, path: &str) -> Result<Option<Node>, ZkError> {
-        let there = self.nodes.borrow().iter().any(|node| node == path);
-        let node = || Node {
+        let exists = self.nodes.borrow().iter().any(|node| node == path);
+        Ok(exists.then(|| Node {
             data: Vec::new(),
             stat: STAT,
-        };
-        Ok(there.then(node))
+        }))
     }
 
     async fn set(
@@ -138,13 +137,13 @@ impl Clock for NoTime {
 
 #[test]
 fn a_creation_that_comes_through_late_is_not_waited_for_and_not_left_behind() {
-    let here = NamespaceSession::new(Late::default(), NoTime, Paths::new("late"));
-    let mut lock = RangeLock::new(&here, RangeId(0), Kind::Exclusive);
-    let granted = lock.wait_granted(&here).now_or_never();
-    let ticket = granted.expect("it does not wait for itself").unwrap();
-    assert_eq!(ticket.sequence, Sequence::new(0));
-    assert_eq!(here.zookeeper().nodes.borrow().len(), 2);
-    let released = lock.release(&here).now_or_never();
+    let session = NamespaceSession::new(Late::default(), NoTime, Paths::new("late"));
+    let mut lock = RangeLock::new(&session, RangeId(0), Kind::Exclusive);
+    let granted = lock.wait_granted(&session).now_or_never();
+    let entry = granted.expect("it does not wait for itself").unwrap();
+    assert_eq!(entry.sequence, Sequence::new(0));
+    assert_eq!(session.zookeeper().nodes.borrow().len(), 2);
+    let released = lock.release(&session).now_or_never();
     assert_eq!(released, Some(Ok(())));
-    assert!(here.zookeeper().nodes.borrow().is_empty());
+    assert!(session.zookeeper().nodes.borrow().is_empty());
 }

@@ -1,0 +1,209 @@
+//! A namespace at one moment: [`light`] for readers, who ask for it again and again; [`full`] for operators. Reads only,
+//! takes no lock; the parts are read one after another, so they may differ by a moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+
+use stitch_common::checkpoint::Checkpoint;
+use stitch_common::clock::Clock;
+use stitch_common::member::MemberId;
+use stitch_common::offset::Partition;
+use stitch_common::ports::Session;
+use stitch_common::range::{RangeBits, RangeId};
+
+use crate::checkpoint_node::{self, PartitionSnapshot};
+use crate::contender::{Kind, Sequence};
+use crate::error::Error;
+use crate::in_doubt::{self, InDoubtMarker};
+use crate::membership::{self, Members};
+use crate::namespace_session::NamespaceSession;
+use crate::path;
+use crate::queue::{Position, position};
+use crate::restoration::{self, LockHolder, RangeOutcome, RestorationRecord};
+use crate::revocation::{self, RevocationRequest};
+
+/// How far each partition is counted, and where counts are locked or in doubt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LightSnapshot {
+    /// The number of dead members.
+    pub dead_members: usize,
+    /// The partitions that ZooKeeper knows, with their checkpoints if they have any.
+    pub partitions: BTreeMap<Partition, Option<Checkpoint>>,
+    /// The ranges with an exclusive lock, held or waited for.
+    pub locked: BTreeSet<RangeId>,
+    /// The ranges with an in-doubt marker.
+    pub in_doubt: BTreeSet<RangeId>,
+    /// Whether the restoration lock is held.
+    pub restoring: bool,
+}
+
+/// Reads a light snapshot.
+///
+/// # Errors
+/// [`Error::NotInitialised`]; [`Error::Corrupt`]; else ZooKeeper failed.
+pub async fn light<S: Session, C: Clock>(
+    session: &NamespaceSession<S, C>,
+    bits: RangeBits,
+) -> Result<LightSnapshot, Error> {
+    // First, so that at least its locks show what a restoration does afterwards.
+    let restoring = restoration::holder(session).await?.is_some();
+    let members = membership::list(session).await?;
+    let mut snapshot = LightSnapshot {
+        dead_members: members.dead_members().count(),
+        partitions: checkpoints(session).await?,
+        restoring,
+        ..LightSnapshot::default()
+    };
+    let ranges = bits.ranges().map(async |range| {
+        let directory = session.paths().range(range);
+        Ok((range, session.children(&directory).await?))
+    });
+    for read in join_all(ranges).await {
+        let (range, names) = read?;
+        if names.iter().any(|name| is_exclusive(name)) {
+            snapshot.locked.insert(range);
+        }
+        if names
+            .iter()
+            .any(|name| InDoubtMarker::from_name(range, name).is_some())
+        {
+            snapshot.in_doubt.insert(range);
+        }
+    }
+    Ok(snapshot)
+}
+
+fn is_exclusive(name: &str) -> bool {
+    path::name::read_entry(name).is_some_and(|contender| contender.kind == Kind::Exclusive)
+}
+
+async fn checkpoints<S: Session, C: Clock>(
+    session: &NamespaceSession<S, C>,
+) -> Result<BTreeMap<Partition, Option<Checkpoint>>, Error> {
+    let names = session.children(&session.paths().partitions()).await?;
+    let partitions = names.iter().filter_map(|name| path::partition_of(name));
+    let reads = partitions.map(async |partition| {
+        let stored = checkpoint_node::read(session, partition).await?;
+        Ok((partition, stored.map(|stored| stored.progress)))
+    });
+    join_all(reads).await.into_iter().collect()
+}
+
+/// The ranges that are unverified by the last restoration that recorded them.
+#[must_use]
+pub fn unverified(records: &[RestorationRecord]) -> BTreeSet<RangeId> {
+    let mut ranges = BTreeSet::new();
+    // The oldest first.
+    for (range, outcome) in records.iter().flat_map(|record| &record.ranges) {
+        match outcome {
+            RangeOutcome::Unverified { .. } => ranges.insert(*range),
+            RangeOutcome::Verified { .. } => ranges.remove(range),
+        };
+    }
+    ranges
+}
+
+/// Everything that ZooKeeper has of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FullSnapshot {
+    /// Living and dead members.
+    pub members: Members,
+    /// Partitions with checkpoint and holder.
+    pub partitions: Vec<PartitionSnapshot>,
+    /// The lock queue of every range that has one, in the order of the ranges.
+    pub locks: Vec<RangeQueue>,
+    /// The in-doubt markers of all ranges.
+    pub markers: Vec<InDoubtMarker>,
+    /// The revocation requests.
+    pub requests: Vec<RevocationRequest>,
+    /// The holder of the restoration lock.
+    pub restoring: Option<LockHolder>,
+    /// The records of restorations, the oldest first.
+    pub restorations: Vec<RestorationRecord>,
+}
+
+/// The lock queue of one range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeQueue {
+    /// The range.
+    pub range: RangeId,
+    /// Its entries, in the order of the queue.
+    pub entries: Vec<QueueEntry>,
+}
+
+/// One entry of a lock queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueEntry {
+    /// The member whose node it is.
+    pub member: MemberId,
+    /// How it holds, or would hold, the lock.
+    pub kind: Kind,
+    /// Whether it holds the lock; it waits if not.
+    pub holds: bool,
+    /// Its position.
+    pub sequence: Sequence,
+    /// When it entered the queue, by the server's clock.
+    pub since: Option<DateTime<Utc>>,
+}
+
+/// Reads a full snapshot.
+///
+/// # Errors
+/// [`Error::NotInitialised`]; [`Error::Corrupt`]; else ZooKeeper failed.
+pub async fn full<S: Session, C: Clock>(
+    session: &NamespaceSession<S, C>,
+    bits: RangeBits,
+) -> Result<FullSnapshot, Error> {
+    session.sync().await?;
+    Ok(FullSnapshot {
+        members: membership::list(session).await?,
+        partitions: checkpoint_node::read_all(session).await?,
+        locks: locks(session, bits).await?,
+        markers: in_doubt::list_all(session, bits).await?,
+        requests: revocation::list(session).await?,
+        restoring: restoration::holder(session).await?,
+        restorations: restoration::records(session).await?,
+    })
+}
+
+/// The lock queues of all ranges that have one.
+///
+/// # Errors
+/// ZooKeeper failed.
+pub async fn locks<S: Session, C: Clock>(
+    session: &NamespaceSession<S, C>,
+    bits: RangeBits,
+) -> Result<Vec<RangeQueue>, Error> {
+    let reads = join_all(bits.ranges().map(|range| range_queue(session, range))).await;
+    let mut queues: Vec<_> = reads.into_iter().collect::<Result<_, Error>>()?;
+    queues.retain(|queue| !queue.entries.is_empty());
+    Ok(queues)
+}
+
+async fn range_queue<S: Session, C: Clock>(
+    session: &NamespaceSession<S, C>,
+    range: RangeId,
+) -> Result<RangeQueue, Error> {
+    let directory = session.paths().range(range);
+    let children = session.children(&directory).await?;
+    let mut entries = Vec::new();
+    for name in &children {
+        let Some(contender) = path::name::read_entry(name) else {
+            continue;
+        };
+        let Some(node) = session.get(&path::child(&directory, name)).await? else {
+            continue;
+        };
+        entries.push(QueueEntry {
+            member: MemberId::of_session(node.stat.ephemeral_owner),
+            kind: contender.kind,
+            holds: position(&children, name) == Position::Held,
+            sequence: contender.sequence,
+            since: DateTime::from_timestamp_millis(node.stat.ctime_ms),
+        });
+    }
+    entries.sort_by(|a, b| a.sequence.cmp_distance(b.sequence));
+    Ok(RangeQueue { range, entries })
+}

@@ -7,11 +7,12 @@ use stitch_common::checkpoint::{Checkpoint, StoredCheckpoint, Writer};
 use stitch_common::clock::Clock;
 use stitch_common::member::MemberId;
 use stitch_common::offset::Partition;
-use stitch_common::ports::{CreateMode, MultiError, Node, Operation, Session, ZkError};
+use stitch_common::ports::{CreateMode, Node, Operation, Session, ZkError};
 
 use crate::error::Error;
 use crate::namespace_session::NamespaceSession;
 use crate::partition_lock::PartitionLock;
+use crate::retry::transact;
 use crate::{path, queue, rule};
 
 const HELP: &str = "nothing may be counted on it: stop the processors and follow docs/operations.md, \
@@ -66,7 +67,7 @@ pub enum WriteOutcome {
 /// before, over [`read`].
 ///
 /// # Errors
-/// [`Error::Lost`] if the lock is not held or its node is gone; [`Error::Corrupt`]; else ZooKeeper failed.
+/// [`Error::Lost`] if the lock is not held or its node is gone; [`Error::Corrupt`].
 pub async fn open<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     lock: &PartitionLock,
@@ -86,7 +87,7 @@ pub async fn open<S: Session, C: Clock>(
                 version: node.stat.version,
             });
         }
-        let operations = vec![
+        let operations = [
             lock.fence()?,
             Operation::Create {
                 path: path.clone(),
@@ -94,20 +95,11 @@ pub async fn open<S: Session, C: Clock>(
                 mode: CreateMode::Persistent,
             },
         ];
-        match session.zookeeper().multi(operations).await {
-            Ok(_) => {}
-            Err(MultiError::Operation {
-                index: LOCK,
-                error: ZkError::NoNode,
-            }) => return Err(Error::Lost { path }),
-            Err(MultiError::Operation {
-                error: ZkError::NodeExists,
-                ..
-            }) => {}
-            Err(MultiError::Whole(ZkError::Ambiguous(why))) => retries.pause(why).await?,
-            Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {
-                return Err(Error::unexpected(&path, error));
-            }
+        match transact(session.zookeeper(), &operations).await {
+            Ok(()) | Err((Some(_), ZkError::NodeExists)) => {}
+            Err((Some(LOCK), ZkError::NoNode)) => return Err(Error::Lost { path }),
+            Err((None, ZkError::Ambiguous(why))) => retries.pause(why).await?,
+            Err((_, refusal)) => return Err(Error::unexpected(&path, refusal)),
         }
     }
 }
@@ -122,8 +114,8 @@ const CHECKPOINT: usize = 1;
 /// goes on from it.
 ///
 /// # Errors
-/// [`Error::Lost`] if the lock is not held; [`Error::Missing`] if the checkpoint was deleted; [`Error::Corrupt`]; else
-/// ZooKeeper failed, and then it may or may not have been written.
+/// [`Error::Lost`] if the lock is not held; [`Error::Missing`] if the checkpoint was deleted; [`Error::Corrupt`].
+/// After any other error it may or may not have been written.
 pub async fn write<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     lock: &PartitionLock,
@@ -147,32 +139,21 @@ pub async fn write<S: Session, C: Clock>(
             data: data.clone(),
             version: rule::fences().then_some(owned.version),
         };
-        let operations = vec![lock.fence()?, set];
-        let request = async || session.zookeeper().multi(operations.clone()).await;
-        let version = match retries.run(request).await? {
-            Ok(_) => owned.version.wrapping_add(1),
-            Err(MultiError::Operation {
-                index: LOCK,
-                error: ZkError::NoNode,
-            }) => return Ok(WriteOutcome::LockLost),
-            Err(MultiError::Operation {
-                index: CHECKPOINT,
-                error: ZkError::BadVersion,
-            }) => match last_write(session, &path, &writer).await? {
-                LastWrite::This { version } => version,
-                LastWrite::EarlierOfOurs { version } => {
-                    owned.version = version;
-                    continue;
+        let version = match retries.transact(&[lock.fence()?, set]).await? {
+            Ok(()) => owned.version.wrapping_add(1),
+            Err((Some(LOCK), ZkError::NoNode)) => return Ok(WriteOutcome::LockLost),
+            Err((Some(CHECKPOINT), ZkError::BadVersion)) => {
+                match last_write(session, &path, &writer).await? {
+                    LastWrite::This { version } => version,
+                    LastWrite::EarlierOfOurs { version } => {
+                        owned.version = version;
+                        continue;
+                    }
+                    LastWrite::Foreign { writer } => return Ok(WriteOutcome::Foreign { writer }),
                 }
-                LastWrite::Foreign { writer } => return Ok(WriteOutcome::Foreign { writer }),
-            },
-            Err(MultiError::Operation {
-                index: CHECKPOINT,
-                error: ZkError::NoNode,
-            }) => return Err(missing(path)),
-            Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {
-                return Err(Error::unexpected(&path, error));
             }
+            Err((Some(CHECKPOINT), ZkError::NoNode)) => return Err(missing(path)),
+            Err((_, refusal)) => return Err(Error::unexpected(&path, refusal)),
         };
         owned.checkpoint = stored.progress;
         owned.version = version;
@@ -211,7 +192,7 @@ async fn last_write<S: Session, C: Clock>(
 /// A partition's checkpoint, read without any lock (R1) or under a range's exclusive lock (R3); `None` if it has none.
 ///
 /// # Errors
-/// [`Error::Corrupt`]; else ZooKeeper failed.
+/// [`Error::Corrupt`].
 pub async fn read<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     partition: Partition,
@@ -237,7 +218,7 @@ pub struct PartitionSnapshot {
 /// Every partition that ZooKeeper knows, in order, with checkpoint and holder.
 ///
 /// # Errors
-/// [`Error::Corrupt`]; else ZooKeeper failed.
+/// [`Error::Corrupt`].
 pub async fn read_all<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<Vec<PartitionSnapshot>, Error> {

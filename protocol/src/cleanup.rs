@@ -13,9 +13,7 @@ use stitch_common::range::RangeId;
 use crate::in_doubt::{self, InDoubtMarker};
 use crate::membership::{self, RemoveOutcome};
 use crate::namespace_session::NamespaceSession;
-use crate::quiescence::{
-    DeclaredDead, NodeSet, Quiescence, QuiescenceError, Request, await_quiescence,
-};
+use crate::quiescence::{DeclaredDead, NodeSet, QuiescenceError, Request, await_quiescence};
 
 /// In-doubt markers and dead members that were found and not yet waited out: a request of theirs may still change the
 /// store.
@@ -31,7 +29,7 @@ impl InDoubt {
     /// Reads the dead members, and the markers of these ranges.
     ///
     /// # Errors
-    /// [`crate::Error::NotInitialised`]; [`crate::Error::Corrupt`]; else ZooKeeper failed.
+    /// [`crate::Error::NotInitialised`]; [`crate::Error::Corrupt`].
     pub async fn read<S: Session, C: Clock>(
         session: &NamespaceSession<S, C>,
         ranges: impl IntoIterator<Item = RangeId>,
@@ -57,10 +55,7 @@ impl InDoubt {
     }
 
     /// Awaits the `barrier`, which so begins after this was read, then deletes what was found, by name. Waits for nothing
-    /// if nothing was found. Cancelled, some of it stays.
-    ///
-    /// # Errors
-    /// Those of the barrier, and then all of it stays; or ZooKeeper failed.
+    /// if nothing was found. If the barrier fails, all of it stays; cancelled, some of it.
     pub async fn wait_out<S: Session, C: Clock, E: From<crate::Error>>(
         &self,
         session: &NamespaceSession<S, C>,
@@ -107,31 +102,20 @@ pub async fn run<S: Session, C: Clock, Q: Cql>(
 ) -> Result<InDoubt, Error> {
     let found = InDoubt::read(session, config.definitions.range_bits.ranges()).await?;
     let barrier = async || {
-        let quiescence = barrier(session, cql, config).await?;
+        let nodes = cql.connect_nodes().await?;
+        let mut known = NodeSet::default();
+        known.learn(&nodes.ring().await?);
+        // Only now: the barrier concerns every member that exists as it begins.
+        let members = membership::list(session).await?;
+        let timeout = config.restorator.quiescence_timeout;
+        let nobody = DeclaredDead::default();
+        let request = Request::for_members(&members, &config.cassandra, nobody, timeout);
+        let clock = session.clock();
+        let quiescence =
+            await_quiescence(&nodes, session, clock, &mut known, &request, |_| {}).await?;
         tracing::debug!(took_ms = quiescence.took().as_millis(), "quiescence");
         Ok::<_, Error>(())
     };
     found.wait_out(session, barrier).await?;
     Ok(found)
-}
-
-async fn barrier<S: Session, C: Clock, Q: Cql>(
-    session: &NamespaceSession<S, C>,
-    cql: &Q,
-    config: &Config,
-) -> Result<Quiescence, Error> {
-    let nodes = cql.connect_nodes().await?;
-    let mut known = NodeSet::default();
-    known.learn(&nodes.ring().await?);
-    // Only now: the barrier concerns every member that exists as it begins.
-    let members = membership::list(session).await?;
-    let timeout = config.restorator.quiescence_timeout;
-    let request = Request::for_members(
-        &members,
-        &config.cassandra,
-        DeclaredDead::default(),
-        timeout,
-    );
-    let clock = session.clock();
-    Ok(await_quiescence(&nodes, session, clock, &mut known, &request, |_| {}).await?)
 }

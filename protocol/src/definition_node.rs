@@ -5,9 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use stitch_common::clock::Clock;
 use stitch_common::definition::Definitions;
-use stitch_common::ports::{
-    CreateMode, LogIdentity, MultiError, Operation, Session, TableIdentity, ZkError,
-};
+use stitch_common::ports::{CreateMode, LogIdentity, Operation, Session, TableIdentity, ZkError};
 
 use crate::envelope::{self, Payload};
 use crate::error::Error;
@@ -54,7 +52,7 @@ pub struct StoredDefinition {
 /// Reads `/definition`; `None` if the namespace is not initialised.
 ///
 /// # Errors
-/// [`Error::Corrupt`]; else ZooKeeper failed.
+/// [`Error::Corrupt`].
 pub async fn read<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<Option<StoredDefinition>, Error> {
@@ -73,7 +71,7 @@ pub async fn read<S: Session, C: Clock>(
 /// directories must exist. Cancelled, it may have created it.
 ///
 /// # Errors
-/// [`Error::Corrupt`]; [`Error::NotInitialised`] if the directories are missing; else ZooKeeper failed.
+/// [`Error::Corrupt`]; [`Error::NotInitialised`] if the directories are missing.
 pub async fn create<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     record: &NamespaceRecord,
@@ -104,7 +102,7 @@ const LOCK: usize = 0;
 /// joined with; no process can join with that any more. Cancelled, it may have been written.
 ///
 /// # Errors
-/// [`Error::Lost`] if the lock is not held; else ZooKeeper failed.
+/// [`Error::Lost`] if the lock is not held.
 pub async fn update<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     lock: &RestorationLock,
@@ -113,7 +111,7 @@ pub async fn update<S: Session, C: Clock>(
 ) -> Result<UpdateOutcome, Error> {
     let path = session.paths().definition();
     let data = envelope::seal(record);
-    let operations = vec![
+    let operations = [
         lock.fence()?,
         Operation::Set {
             path: path.clone(),
@@ -122,30 +120,19 @@ pub async fn update<S: Session, C: Clock>(
         },
     ];
     let mut retries = session.retry_budget(&path);
-    let request = async || session.zookeeper().multi(operations.clone()).await;
-    match retries.run(request).await? {
-        Ok(_) => Ok(UpdateOutcome::Written),
-        Err(MultiError::Operation {
-            index: LOCK,
-            error: ZkError::NoNode,
-        }) => Ok(UpdateOutcome::LockLost),
-        Err(MultiError::Operation {
-            error: ZkError::BadVersion,
-            ..
-        }) => {
-            // After a lost answer the version has changed by our own write.
-            let own = retries.lost_any()
+    match retries.transact(&operations).await? {
+        Ok(()) => Ok(UpdateOutcome::Written),
+        Err((Some(LOCK), ZkError::NoNode)) => Ok(UpdateOutcome::LockLost),
+        // After a lost answer the version has changed by our own write.
+        Err((Some(_), ZkError::BadVersion))
+            if retries.lost_any()
                 && read(session)
                     .await?
-                    .is_some_and(|now| now.record == *record);
-            Ok(if own {
-                UpdateOutcome::Written
-            } else {
-                UpdateOutcome::DefinitionChanged
-            })
+                    .is_some_and(|now| now.record == *record) =>
+        {
+            Ok(UpdateOutcome::Written)
         }
-        Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {
-            Err(Error::unexpected(&path, error))
-        }
+        Err((Some(_), ZkError::BadVersion)) => Ok(UpdateOutcome::DefinitionChanged),
+        Err((_, refusal)) => Err(Error::unexpected(&path, refusal)),
     }
 }

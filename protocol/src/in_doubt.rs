@@ -39,7 +39,7 @@ impl InDoubtMarker {
 /// before the call. Cancelled or failed, the marker may exist or may yet appear: harmless, but nothing counts as marked.
 ///
 /// # Errors
-/// [`Error::NotInitialised`]; else ZooKeeper failed.
+/// [`Error::NotInitialised`].
 pub async fn create<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     range: RangeId,
@@ -70,9 +70,6 @@ pub async fn create<S: Session, C: Clock>(
 }
 
 /// The markers of one range.
-///
-/// # Errors
-/// ZooKeeper failed.
 pub async fn list<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     range: RangeId,
@@ -87,9 +84,6 @@ pub async fn list<S: Session, C: Clock>(
 }
 
 /// The markers of all ranges, in the order of the ranges.
-///
-/// # Errors
-/// ZooKeeper failed.
 pub async fn list_all<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     bits: RangeBits,
@@ -104,9 +98,6 @@ pub async fn list_all<S: Session, C: Clock>(
 
 /// Deletes a marker, after a quiescence barrier that began once it had been read; another member may have done so
 /// already. Cancelled, the marker may still exist.
-///
-/// # Errors
-/// ZooKeeper failed.
 pub async fn delete<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     marker: &InDoubtMarker,

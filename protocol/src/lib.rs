@@ -5,8 +5,8 @@
 //! The modules, in the order of reading:
 //!
 //! - **Nodes.** [`path`] alone spells paths and names, [`envelope`] encodes records, [`error`] says what can go wrong.
-//! - **Session.** `retry` repeats requests whose answers are lost, [`namespace_session`] is one session at work in one
-//!   namespace. `rule` has the rules that the simulation can remove.
+//! - **Session.** `retry` repeats requests whose answers are lost, [`namespace_session`] is one session in one namespace.
+//!   `rule` has the rules that the simulation can remove.
 //! - **Locks.** [`contender`] and [`queue`] decide who holds a lock, [`lock`] waits for it; [`range_lock`] and
 //!   [`partition_lock`] are those of ranges and partitions, and [`revocation`] asks holders to yield.
 //! - **Members.** [`membership`]: join, heartbeat, leave, list.
@@ -20,6 +20,9 @@
 //! its maker is put into its name or data; after a lost answer the node is looked for, and created again under the same
 //! name. Deletions check whether the node is gone, transactions are checked by what they would have changed. There are
 //! pauses between attempts, their number is bounded, and the session's end ends them.
+//!
+//! **Errors.** Every recipe fails when ZooKeeper does: [`Error::Unanswered`], [`Error::Refused`], [`Error::SessionOver`].
+//! A function's *Errors* name the others.
 //!
 //! **Cancellation.** Dropping a future does not take its request back. Each function says what it may leave behind;
 //! where it says nothing it only reads.

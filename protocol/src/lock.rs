@@ -118,7 +118,7 @@ impl<Target> Lock<Target> {
     /// again finds it, and [`Lock::release`] deletes it.
     ///
     /// # Errors
-    /// [`Error::Lost`] if it was released or the node vanished; [`Error::NotInitialised`]; else ZooKeeper failed.
+    /// [`Error::Lost`] if it was released or the node vanished; [`Error::NotInitialised`].
     pub async fn enqueue<S: Session, C: Clock>(
         &mut self,
         session: &NamespaceSession<S, C>,
@@ -173,7 +173,7 @@ impl<Target> Lock<Target> {
     /// waiting; [`Lock::release`] gives up.
     ///
     /// # Errors
-    /// [`Error::Lost`] if the node vanished; [`Error::NotInitialised`]; else ZooKeeper failed.
+    /// [`Error::Lost`] if the node vanished; [`Error::NotInitialised`].
     pub async fn wait_granted<S: Session, C: Clock>(
         &mut self,
         session: &NamespaceSession<S, C>,
@@ -238,7 +238,7 @@ impl<Target> Lock<Target> {
     /// sent that relies on the lock.
     ///
     /// # Errors
-    /// [`Error::Lost`] if it is not; else ZooKeeper failed.
+    /// [`Error::Lost`] if it is not.
     pub async fn verify<S: Session, C: Clock>(
         &mut self,
         session: &NamespaceSession<S, C>,
@@ -258,9 +258,6 @@ impl<Target> Lock<Target> {
     /// Gives the lock back, or gives up waiting for it: when it returns, the node is gone, and every other that lost
     /// answers may have left. Cancelled or failed, nodes may remain: calling it again goes on. Repeating it is
     /// harmless.
-    ///
-    /// # Errors
-    /// ZooKeeper failed.
     pub async fn release<S: Session, C: Clock>(
         &mut self,
         session: &NamespaceSession<S, C>,

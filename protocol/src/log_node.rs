@@ -25,7 +25,7 @@ impl Payload for Fingerprint {
 /// The first records that are kept.
 ///
 /// # Errors
-/// [`Error::Corrupt`]; else ZooKeeper failed.
+/// [`Error::Corrupt`].
 pub async fn read_all<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<BTreeMap<Partition, Fingerprint>, Error> {
@@ -45,7 +45,7 @@ pub async fn read_all<S: Session, C: Clock>(
 /// Keeps the first record of `partition`, unless one is kept already. Cancelled or failed, it may have been kept.
 ///
 /// # Errors
-/// [`Error::NotInitialised`]; else ZooKeeper failed.
+/// [`Error::NotInitialised`].
 pub async fn keep<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     partition: Partition,

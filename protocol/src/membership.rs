@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use stitch_common::clock::Clock;
 use stitch_common::member::{MemberId, Role};
-use stitch_common::ports::{CreateMode, MultiError, NodeStat, Operation, Session, ZkError};
+use stitch_common::ports::{CreateMode, NodeStat, Operation, Session, ZkError};
 
 use crate::envelope::{self, Payload};
 use crate::error::Error;
 use crate::namespace_session::{NamespaceSession, not_initialised};
+use crate::retry::transact;
 
 /// The record in a member's node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +71,7 @@ const DEFINITION: usize = 0;
 /// member.
 ///
 /// # Errors
-/// [`Error::NotInitialised`]; else ZooKeeper failed.
+/// [`Error::NotInitialised`].
 pub async fn join<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     definition_version: i32,
@@ -79,7 +80,7 @@ pub async fn join<S: Session, C: Clock>(
     let member = session.member();
     let paths = session.paths();
     let (path, alive) = (paths.member(&member), paths.alive(&member));
-    let operations = vec![
+    let operations = [
         Operation::Check {
             path: paths.definition(),
             version: Some(definition_version),
@@ -102,30 +103,22 @@ pub async fn join<S: Session, C: Clock>(
     ];
     let mut retries = session.retry_budget(&path);
     loop {
-        let answer = session.zookeeper().multi(operations.clone()).await;
-        match answer {
-            Ok(_) => return Ok(JoinOutcome::Member(member)),
-            Err(MultiError::Whole(ZkError::Ambiguous(why))) => {
+        match transact(session.zookeeper(), &operations).await {
+            Ok(()) => return Ok(JoinOutcome::Member(member)),
+            Err((None, ZkError::Ambiguous(why))) => {
                 retries.pause(why).await?;
                 if is_alive(session, &member).await? {
                     return Ok(JoinOutcome::Member(member));
                 }
             }
-            Err(MultiError::Operation {
-                index: DEFINITION,
-                error: ZkError::BadVersion,
-            }) => return Ok(JoinOutcome::DefinitionChanged),
-            Err(MultiError::Operation {
-                error: ZkError::NoNode,
-                ..
-            }) => return Err(not_initialised(&paths.definition())),
-            Err(MultiError::Operation {
-                error: ZkError::NodeExists,
-                ..
-            }) if is_alive(session, &member).await? => return Ok(JoinOutcome::Member(member)),
-            Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {
-                return Err(Error::unexpected(&path, error));
+            Err((Some(DEFINITION), ZkError::BadVersion)) => {
+                return Ok(JoinOutcome::DefinitionChanged);
             }
+            Err((Some(_), ZkError::NoNode)) => return Err(not_initialised(&paths.definition())),
+            Err((Some(_), ZkError::NodeExists)) if is_alive(session, &member).await? => {
+                return Ok(JoinOutcome::Member(member));
+            }
+            Err((_, refusal)) => return Err(Error::unexpected(&path, refusal)),
         }
     }
 }
@@ -188,9 +181,6 @@ impl Epoch {
 
 /// Deletes this session's member node and its alive node (rule P8: only once no Cassandra node lists the driver session;
 /// else the dead member's record must stay). Cancelled or failed, the member may still exist.
-///
-/// # Errors
-/// ZooKeeper failed.
 pub async fn leave<S: Session, C: Clock>(session: &NamespaceSession<S, C>) -> Result<(), Error> {
     let member = session.member();
     let path = session.paths().member(&member);
@@ -198,18 +188,12 @@ pub async fn leave<S: Session, C: Clock>(session: &NamespaceSession<S, C>) -> Re
         path,
         version: None,
     };
-    let operations = vec![delete(session.paths().alive(&member)), delete(path.clone())];
-    let request = async || session.zookeeper().multi(operations.clone()).await;
-    match session.retry_budget(&path).run(request).await? {
-        Ok(_) => Ok(()),
+    let operations = [delete(session.paths().alive(&member)), delete(path.clone())];
+    match session.retry_budget(&path).transact(&operations).await? {
+        Ok(()) => Ok(()),
         // Nothing else deletes a living member: an earlier request has done it, or it never existed.
-        Err(MultiError::Operation {
-            error: ZkError::NoNode,
-            ..
-        }) => session.delete(&path).await,
-        Err(MultiError::Operation { error, .. } | MultiError::Whole(error)) => {
-            Err(Error::unexpected(&path, error))
-        }
+        Err((Some(_), ZkError::NoNode)) => session.delete(&path).await,
+        Err((_, refusal)) => Err(Error::unexpected(&path, refusal)),
     }
 }
 
@@ -225,9 +209,6 @@ pub enum RemoveOutcome {
 
 /// Deletes a dead member, after a quiescence barrier that began once it had been read; any member may. ZooKeeper refuses
 /// this while the member is alive. Cancelled, the node may or may not be gone.
-///
-/// # Errors
-/// ZooKeeper failed.
 pub async fn remove<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     member: &MemberId,
@@ -294,7 +275,7 @@ impl Members {
 /// Every member, alive or dead. A member that leaves meanwhile is not among them.
 ///
 /// # Errors
-/// [`Error::NotInitialised`]; [`Error::Corrupt`]; else ZooKeeper failed.
+/// [`Error::NotInitialised`]; [`Error::Corrupt`].
 pub async fn list<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<Members, Error> {

@@ -61,9 +61,6 @@ impl<S: Session, C: Clock> NamespaceSession<S, C> {
 
     /// Creates the namespace's directories, all but `/definition`; harmless where they exist. For `init` alone.
     /// Cancelled or failed, it leaves some of them.
-    ///
-    /// # Errors
-    /// [`Error::Unanswered`], [`Error::Refused`] or [`Error::SessionOver`].
     pub async fn make_directories(&self) -> Result<(), Error> {
         for directory in self.paths.directories() {
             self.ensure(&directory).await?;

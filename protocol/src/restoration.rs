@@ -64,7 +64,7 @@ impl RestorationLock {
     /// leave a node, which [`Lock::release`] deletes.
     ///
     /// # Errors
-    /// [`Error::Lost`] if the node vanished; [`Error::Corrupt`]; else ZooKeeper failed.
+    /// [`Error::Lost`] if the node vanished; [`Error::Corrupt`].
     pub async fn try_granted<S: Session, C: Clock>(
         &mut self,
         session: &NamespaceSession<S, C>,
@@ -82,7 +82,7 @@ impl RestorationLock {
 /// The holder of the restoration lock.
 ///
 /// # Errors
-/// [`Error::Corrupt`]; else ZooKeeper failed.
+/// [`Error::Corrupt`].
 pub async fn holder<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<Option<LockHolder>, Error> {
@@ -221,7 +221,7 @@ impl RestorationRecord {
 /// [`RestorationRecord::KEPT`]. For the holder of the restoration lock alone. Cancelled, it may have been written.
 ///
 /// # Errors
-/// [`Error::NotInitialised`]; else ZooKeeper failed.
+/// [`Error::NotInitialised`].
 pub async fn write_record<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     record: &RestorationRecord,
@@ -270,7 +270,7 @@ async fn record_names<S: Session, C: Clock>(
 /// The records that are kept, the oldest first.
 ///
 /// # Errors
-/// [`Error::Corrupt`]; else ZooKeeper failed.
+/// [`Error::Corrupt`].
 pub async fn records<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<Vec<RestorationRecord>, Error> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stitch_common::clock::Clock;
-use stitch_common::ports::{MultiError, Session, SessionState, ZkError};
+use stitch_common::ports::{MultiError, Operation, Session, SessionState, ZkError};
 
 use crate::error::Error;
 
@@ -35,16 +35,28 @@ impl<'a, S: Session, C: Clock> RetryBudget<'a, S, C> {
         self.lost > 0
     }
 
-    /// Repeats `request` until it is answered. What it returns is ZooKeeper's answer, a refusal too.
-    pub(crate) async fn run<T, E: MaybeLost>(
+    /// Repeats `request` until it is answered: the outer error means that it never was.
+    pub(crate) async fn run<T>(
         &mut self,
-        request: impl AsyncFn() -> Result<T, E>,
-    ) -> Result<Result<T, E>, Error> {
+        request: impl AsyncFn() -> Result<T, ZkError>,
+    ) -> Result<Result<T, ZkError>, Error> {
         loop {
-            match request().await.map_err(E::lost) {
-                Ok(answer) => return Ok(Ok(answer)),
-                Err(Ok(why)) => self.pause(why).await?,
-                Err(Err(refusal)) => return Ok(Err(refusal)),
+            match request().await {
+                Err(ZkError::Ambiguous(why)) => self.pause(why).await?,
+                answer => return Ok(answer),
+            }
+        }
+    }
+
+    /// Repeats a transaction until it is answered.
+    pub(crate) async fn transact(
+        &mut self,
+        operations: &[Operation],
+    ) -> Result<Result<(), Refusal>, Error> {
+        loop {
+            match transact(self.session, operations).await {
+                Err((None, ZkError::Ambiguous(why))) => self.pause(why).await?,
+                answer => return Ok(answer),
             }
         }
     }
@@ -73,31 +85,17 @@ impl<'a, S: Session, C: Clock> RetryBudget<'a, S, C> {
     }
 }
 
-/// An error that may mean that only the answer was lost.
-pub(crate) trait MaybeLost: Sized {
-    /// Why the answer was lost, or the refusal that this is.
-    fn lost(self) -> Result<String, Self>;
-}
+/// Why a transaction failed, and the index of the operation that was refused; none if the whole failed.
+pub(crate) type Refusal = (Option<usize>, ZkError);
 
-impl MaybeLost for ZkError {
-    fn lost(self) -> Result<String, Self> {
-        match self {
-            Self::Ambiguous(why) => Ok(why),
-            Self::SessionOver
-            | Self::Refused(_)
-            | Self::NoNode
-            | Self::NodeExists
-            | Self::BadVersion
-            | Self::NotEmpty => Err(self),
-        }
-    }
-}
-
-impl MaybeLost for MultiError {
-    fn lost(self) -> Result<String, Self> {
-        match self {
-            Self::Whole(ZkError::Ambiguous(why)) => Ok(why),
-            Self::Whole(_) | Self::Operation { .. } => Err(self),
-        }
+/// Sends a transaction once.
+pub(crate) async fn transact<S: Session>(
+    session: &S,
+    operations: &[Operation],
+) -> Result<(), Refusal> {
+    match session.multi(operations.to_vec()).await {
+        Ok(_) => Ok(()),
+        Err(MultiError::Operation { index, error }) => Err((Some(index), error)),
+        Err(MultiError::Whole(error)) => Err((None, error)),
     }
 }

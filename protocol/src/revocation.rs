@@ -52,7 +52,7 @@ impl RevocationRequest {
 /// goes with the session or by [`withdraw`]. Cancelled, it may have been made.
 ///
 /// # Errors
-/// [`Error::Lost`] if the lock is not in the queue; [`Error::NotInitialised`]; else ZooKeeper failed.
+/// [`Error::Lost`] if the lock is not in the queue; [`Error::NotInitialised`].
 pub async fn ask<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     lock: &RangeLock,
@@ -67,9 +67,6 @@ pub async fn ask<S: Session, C: Clock>(
 }
 
 /// Withdraws a request; harmless if there is none. Cancelled, it may still exist.
-///
-/// # Errors
-/// ZooKeeper failed.
 pub async fn withdraw<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     request: RevocationRequest,
@@ -78,9 +75,6 @@ pub async fn withdraw<S: Session, C: Clock>(
 }
 
 /// The requests that exist now.
-///
-/// # Errors
-/// ZooKeeper failed.
 pub async fn list<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<Vec<RevocationRequest>, Error> {
@@ -92,7 +86,7 @@ pub async fn list<S: Session, C: Clock>(
 /// created after the node of its exclusive lock, so a session that sees it sees that node, too.
 ///
 /// # Errors
-/// [`Error::NotInitialised`]; else ZooKeeper failed.
+/// [`Error::NotInitialised`].
 pub async fn watch<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<(Vec<RevocationRequest>, S::Watch), Error> {

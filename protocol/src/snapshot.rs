@@ -42,7 +42,7 @@ pub struct LightSnapshot {
 /// Reads a light snapshot.
 ///
 /// # Errors
-/// [`Error::NotInitialised`]; [`Error::Corrupt`]; else ZooKeeper failed.
+/// [`Error::NotInitialised`]; [`Error::Corrupt`].
 pub async fn light<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     bits: RangeBits,
@@ -151,7 +151,7 @@ pub struct QueueEntry {
 /// Reads a full snapshot.
 ///
 /// # Errors
-/// [`Error::NotInitialised`]; [`Error::Corrupt`]; else ZooKeeper failed.
+/// [`Error::NotInitialised`]; [`Error::Corrupt`].
 pub async fn full<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     bits: RangeBits,
@@ -169,9 +169,6 @@ pub async fn full<S: Session, C: Clock>(
 }
 
 /// The lock queues of all ranges that have one.
-///
-/// # Errors
-/// ZooKeeper failed.
 pub async fn locks<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     bits: RangeBits,

@@ -15,9 +15,6 @@ use crate::plan::base_cut::BaseCut;
 use crate::plan::file::Plan;
 
 /// Refuses a log that does not reach back to its first event, or does not keep every event.
-///
-/// # Errors
-/// Its totals are not what should be counted.
 pub fn log(identity: &LogIdentity, bounds: &BTreeMap<Partition, Bounds>) -> Result<(), UserError> {
     if identity.cleanup_policy.contains("compact") {
         let message = format!(
@@ -68,9 +65,6 @@ pub fn checkpoints(
 
 /// Refuses living members that count by other definitions than those that are restored. One that has joined before
 /// `init --update` would go on counting by them: what is verified now would not stay true.
-///
-/// # Errors
-/// There are such members; the message names them.
 pub fn members(members: &Members, definition: &StoredDefinition) -> Result<(), UserError> {
     let others = members.alive_by_other_definitions(definition.version);
     let others: Vec<_> = others.map(ToString::to_string).collect();
@@ -88,9 +82,6 @@ pub fn members(members: &Members, definition: &StoredDefinition) -> Result<(), U
 }
 
 /// Refuses a plan that was made for another namespace, log, table, generation or set of definitions.
-///
-/// # Errors
-/// The first difference.
 pub fn plan(
     plan: &Plan,
     namespace: &str,

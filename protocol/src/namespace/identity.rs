@@ -37,29 +37,19 @@ pub fn differences(
     first_records: &BTreeMap<Partition, Fingerprint>,
 ) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut compare = |subject: &str, observed: &str, recorded: &str| {
-        if observed != recorded {
+    let mut compare = |subject: &str, here: &str, recorded: &str| {
+        if here != recorded {
             lines.push(format!(
-                "{subject}: here {observed}, in the namespace {recorded}"
+                "{subject}: here {here}, in the namespace {recorded}"
             ));
         }
     };
-    compare(
-        "Kafka cluster",
-        &observed.log.cluster,
-        &recorded.log.cluster,
-    );
-    compare("event topic", &observed.log.topic, &recorded.log.topic);
-    compare(
-        "Cassandra cluster",
-        &observed.table.cluster,
-        &recorded.table.cluster,
-    );
-    compare(
-        "id of the table of counts",
-        &observed.table.table.to_string(),
-        &recorded.table.table.to_string(),
-    );
+    let (log, table) = (&recorded.log, &recorded.table);
+    compare("Kafka cluster", &observed.log.cluster, &log.cluster);
+    compare("event topic", &observed.log.topic, &log.topic);
+    compare("Cassandra cluster", &observed.table.cluster, &table.cluster);
+    let ids = [&observed.table, table].map(|table| table.table.to_string());
+    compare("id of the table of counts", &ids[0], &ids[1]);
     for (partition, first) in all_first_records(recorded, first_records) {
         if let LogMatch::Other(why) = compare_log(partition, first, observed) {
             let topic = &observed.log.topic;

@@ -97,7 +97,7 @@ pub async fn validate<S: Session, C: Clock, Q: Cql, L: EventLog>(
 /// be empty at first.
 ///
 /// # Errors
-/// [`crate::Error::NotInitialised`]; [`crate::Error::Corrupt`]; else ZooKeeper failed.
+/// [`crate::Error::NotInitialised`]; [`crate::Error::Corrupt`].
 pub async fn remember_log<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     log: &LogIdentity,

@@ -333,25 +333,17 @@ fn a_node_that_is_seen_for_the_first_time_restarts_the_quiet_period() {
 
 #[test]
 fn a_node_that_is_declared_dead_is_neither_sampled_nor_waited_for() {
-    let (id, address) = (node(2).id, node(2).address);
-    let ignored = |declared_dead: DeclaredDead| {
+    let (none, node_2) = (DeclaredDead::default, node(2));
+    let (mut by_id, mut by_address, mut by_host) = (none(), none(), none());
+    by_id.node_ids.insert(node_2.id);
+    by_address.node_addresses.insert(node_2.address);
+    by_host.node_hosts.insert(node_2.address.ip());
+    for declared_dead in [by_id, by_address, by_host] {
         let mut story = story_with(declared_dead);
-        assert!(!story.barrier.concerns(&node(2)) && story.barrier.concerns(&node(1)));
+        assert!(!story.barrier.concerns(&node_2) && story.barrier.concerns(&node(1)));
         story.results.remove(&2);
         assert_eq!(story.until_quiescence(), story.whole());
-    };
-    ignored(DeclaredDead {
-        node_ids: BTreeSet::from([id]),
-        ..DeclaredDead::default()
-    });
-    ignored(DeclaredDead {
-        node_addresses: BTreeSet::from([address]),
-        ..DeclaredDead::default()
-    });
-    ignored(DeclaredDead {
-        node_hosts: BTreeSet::from([address.ip()]),
-        ..DeclaredDead::default()
-    });
+    }
 }
 
 #[test]

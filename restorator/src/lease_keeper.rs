@@ -54,18 +54,18 @@ impl LeaseKeeper {
     }
 
     /// Notes a request in doubt without a marker: the member has to stay as a dead member.
-    pub fn note_in_doubt(&self) {
+    pub(crate) fn note_in_doubt(&self) {
         self.in_doubt.set(self.in_doubt.get() + 1);
     }
 
     /// Notes that a marker covers such a request now.
-    pub fn note_marker(&self) {
+    pub(crate) fn note_marker(&self) {
         self.in_doubt.set(self.in_doubt.get().saturating_sub(1));
     }
 
     /// Whether the member has to stay as a dead member.
     #[must_use]
-    pub fn is_in_doubt(&self) -> bool {
+    pub(crate) fn is_in_doubt(&self) -> bool {
         self.in_doubt.get() > 0
     }
 
@@ -80,7 +80,7 @@ impl LeaseKeeper {
     }
 
     /// Waits until work has to end. Cancel-safe.
-    pub async fn interrupted(&self) -> Interruption {
+    pub(crate) async fn interrupted(&self) -> Interruption {
         let lost = self.lost_notify.notified();
         if let Some(interruption) = self.interruption() {
             return interruption;
@@ -92,7 +92,10 @@ impl LeaseKeeper {
     }
 
     /// Writes heartbeats while it is polled.
-    pub async fn keep<S: Session, C: Clock>(&self, session: &NamespaceSession<S, C>) -> Infallible {
+    pub(crate) async fn keep<S: Session, C: Clock>(
+        &self,
+        session: &NamespaceSession<S, C>,
+    ) -> Infallible {
         loop {
             match session.zookeeper().state() {
                 SessionState::Connected => {

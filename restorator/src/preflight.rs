@@ -15,7 +15,10 @@ use crate::plan::base_cut::BaseCut;
 use crate::plan::file::Plan;
 
 /// Refuses a log that does not reach back to its first event, or does not keep every event.
-pub fn log(identity: &LogIdentity, bounds: &BTreeMap<Partition, Bounds>) -> Result<(), UserError> {
+pub(crate) fn log(
+    identity: &LogIdentity,
+    bounds: &BTreeMap<Partition, Bounds>,
+) -> Result<(), UserError> {
     if identity.cleanup_policy.contains("compact") {
         let message = format!(
             "the topic \"{}\" is compacted (cleanup.policy={}): records are missing from it, so its totals are not \
@@ -47,7 +50,7 @@ pub fn log(identity: &LogIdentity, bounds: &BTreeMap<Partition, Bounds>) -> Resu
 ///
 /// # Errors
 /// ZooKeeper was restored from an old copy, or the topic is another one.
-pub fn checkpoints(
+pub(crate) fn checkpoints(
     cut: &BaseCut,
     committed: &BTreeMap<Partition, Offset>,
     bounds: &BTreeMap<Partition, Bounds>,
@@ -65,7 +68,7 @@ pub fn checkpoints(
 
 /// Refuses living members that count by other definitions than those that are restored. One that has joined before
 /// `init --update` would go on counting by them: what is verified now would not stay true.
-pub fn members(members: &Members, definition: &StoredDefinition) -> Result<(), UserError> {
+pub(crate) fn members(members: &Members, definition: &StoredDefinition) -> Result<(), UserError> {
     let others = members.alive_by_other_definitions(definition.version);
     let others: Vec<_> = others.map(ToString::to_string).collect();
     if others.is_empty() {
@@ -82,7 +85,7 @@ pub fn members(members: &Members, definition: &StoredDefinition) -> Result<(), U
 }
 
 /// Refuses a plan that was made for another namespace, log, table, generation or set of definitions.
-pub fn plan(
+pub(crate) fn plan(
     plan: &Plan,
     namespace: &str,
     record: &NamespaceRecord,

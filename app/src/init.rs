@@ -6,7 +6,7 @@ mod update;
 
 use std::collections::BTreeMap;
 
-use self::report::Initialised;
+use self::report::InitReport;
 use stitch_cassandra::{EnsureOutcome, Replication, Schema, SchemaError, ScyllaCql};
 use stitch_common::clock::SystemClock;
 use stitch_common::config::Config;
@@ -48,7 +48,7 @@ struct Init<'a> {
 ///
 /// # Errors
 /// A server does not answer, or has something unusable. If cancelled, run it again.
-pub async fn init(config: &Config, request: &Request) -> Result<Initialised, UserError> {
+pub async fn init(config: &Config, request: &Request) -> Result<InitReport, UserError> {
     let log = KafkaLog::new(&config.kafka)?;
     if log.describe(&config.kafka.topic).await?.is_none() {
         return Err(no_topic(&config.kafka.topic));
@@ -79,8 +79,8 @@ fn no_topic(topic: &str) -> UserError {
 }
 
 impl Init<'_> {
-    async fn run(&self) -> Result<Initialised, UserError> {
-        let mut report = Initialised::new(self.config);
+    async fn run(&self) -> Result<InitReport, UserError> {
+        let mut report = InitReport::new(self.config);
         report.agrees(format!("topic {}", self.config.kafka.topic));
         let known = definition_node::read(&self.session).await?;
         if let Some(known) = &known
@@ -121,7 +121,7 @@ impl Init<'_> {
     async fn table(
         &self,
         known: Option<&StoredDefinition>,
-        report: &mut Initialised,
+        report: &mut InitReport,
     ) -> Result<TableIdentity, SchemaError> {
         if known.is_some() {
             self.schema.check().await?;
@@ -144,8 +144,8 @@ impl Init<'_> {
         known: Option<StoredDefinition>,
         found: ObservedNamespace,
         first_records: &BTreeMap<Partition, Fingerprint>,
-        mut report: Initialised,
-    ) -> Result<Initialised, UserError> {
+        mut report: InitReport,
+    ) -> Result<InitReport, UserError> {
         let dead_letters = format!("topic {}", self.config.kafka.dead_letter_topic());
         match self.log.create_dead_letter_topic().await? {
             TopicCreation::Created => report.created(dead_letters),

@@ -20,10 +20,10 @@ pub use log::{
     GroupEvent, LogError, LogIdentity, Record, RevokeAck,
 };
 pub use store::{
-    Connection, CounterBatch, Cql, Level, NodeAddress, NodeId, NodeSettings, NodeState, Nodes,
-    Probe, Reading, ScanPage, ScanPosition, Store, StoreError, TableIdentity,
+    CellSelection, Connection, CounterBatch, Cql, Level, NodeAddress, NodeId, NodeSettings,
+    NodeState, Nodes, Probe, ScanPage, ScanPosition, Store, StoreError, TableIdentity,
 };
 pub use zookeeper::{
-    CreateMode, Created, MultiError, Node, NodeStat, Operation, Session, SessionState,
+    CreateMode, CreateResult, MultiError, Node, NodeStat, Operation, Session, SessionState,
     ZOOKEEPER_AWAY, ZOOKEEPER_REFUSED, ZkError, ZooKeeper,
 };

@@ -17,9 +17,9 @@ pub trait Progress {
 
 /// Reports nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
+pub struct NoProgress;
 
-impl Progress for Silent {
+impl Progress for NoProgress {
     fn begin(&self, _phase: &str, _unit: &'static str, _total: Option<u64>) {}
     fn advance(&self, _by: u64) {}
     fn note(&self, _line: &str) {}

@@ -10,7 +10,7 @@ use crate::fault::{Fault, Faults};
 use crate::keeper;
 use crate::proof;
 use crate::rule::Rule;
-use crate::state::{After, Broken, Cut, Phase, Reading, Restorator, Sent, State, Who};
+use crate::state::{After, Broken, CellSelection, Cut, Phase, Restorator, Sent, State, Who};
 use crate::unlocked;
 
 /// What the restorator does, or what becomes of it.
@@ -43,7 +43,7 @@ impl Phase {
         match self {
             Self::Cutting(range)
             | Self::Following(range, _)
-            | Self::Reading(range, _)
+            | Self::CellSelection(range, _)
             | Self::Applying(range, _)
             | Self::Calming(After::Read(range, _)) => Some(range),
             Self::Idle
@@ -115,7 +115,7 @@ pub(crate) fn steps(bounds: &Bounds, state: &State, each: &mut impl FnMut(Step))
         | Phase::Locked(_)
         | Phase::Cutting(_)
         | Phase::Following(..)
-        | Phase::Reading(..) => true,
+        | Phase::CellSelection(..) => true,
     };
     if next {
         each(Step::Next);
@@ -263,7 +263,7 @@ fn next(bounds: &Bounds, state: &mut State) {
             state.restorator.phase = Phase::Following(range, of_range(of, range));
         }
         Phase::Following(range, cut) => follow(bounds, state, range, cut),
-        Phase::Reading(range, reading) => correct(bounds, state, range, reading),
+        Phase::CellSelection(range, reading) => correct(bounds, state, range, reading),
         Phase::Applying(range, reading) => applied(bounds, state, range, reading),
         Phase::Calming(after) => calmed(bounds, state, after),
         Phase::Dead | Phase::Done => {}
@@ -280,7 +280,7 @@ fn calmed(bounds: &Bounds, state: &mut State, after: After) {
         After::Cut(range) => Phase::Cutting(range),
         After::Read(range, reading) => {
             state.restorator.doubts = false;
-            Phase::Reading(range, reading)
+            Phase::CellSelection(range, reading)
         }
         After::Audit => Phase::Idle,
     };
@@ -376,15 +376,15 @@ fn follow(bounds: &Bounds, state: &mut State, range: usize, cut: audit::Ends) {
         state.broken = Some(Broken::I2);
         return;
     };
-    let reading = Reading {
+    let reading = CellSelection {
         cut,
         cells: knows.chunk.unwrap_or(cells),
         corrected: [false; CELLS],
     };
-    state.restorator.phase = Phase::Reading(range, reading);
+    state.restorator.phase = Phase::CellSelection(range, reading);
 }
 
-fn correct(bounds: &Bounds, state: &mut State, range: usize, reading: Reading) {
+fn correct(bounds: &Bounds, state: &mut State, range: usize, reading: CellSelection) {
     let mut corrected = [false; CELLS];
     for cell in (0..bounds.cells.len()).filter(|cell| reading.cells[*cell]) {
         let delta = audit::correction(bounds, &reading.cut, cell, state.cells[cell]);
@@ -394,28 +394,28 @@ fn correct(bounds: &Bounds, state: &mut State, range: usize, reading: Reading) {
         }
     }
     state.sent.sort_unstable();
-    let reading = Reading {
+    let reading = CellSelection {
         corrected,
         ..reading
     };
     state.restorator.phase = Phase::Applying(range, reading);
 }
 
-fn applied(bounds: &Bounds, state: &mut State, range: usize, reading: Reading) {
+fn applied(bounds: &Bounds, state: &mut State, range: usize, reading: CellSelection) {
     if state.restorator.doubts {
         if bounds.lacks(Rule::DeltaCalm) {
             state.restorator.doubts = false;
-            state.restorator.phase = Phase::Reading(range, reading);
+            state.restorator.phase = Phase::CellSelection(range, reading);
         } else {
             keeper::begin_calm(state);
             state.restorator.phase = Phase::Calming(After::Read(range, reading));
         }
         return;
     }
-    let Reading { cut, corrected, .. } = reading;
+    let CellSelection { cut, corrected, .. } = reading;
     let wrong = audit::is_still_wrong(bounds, range, &cut, &corrected, &state.cells);
     if wrong && !bounds.lacks(Rule::Verify) {
-        state.restorator.phase = Phase::Reading(range, reading);
+        state.restorator.phase = Phase::CellSelection(range, reading);
         return;
     }
     if chunk::is_right(bounds, state, range, &cut) {

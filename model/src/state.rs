@@ -285,9 +285,9 @@ pub enum Phase {
     /// Ask for the end of the log.
     Following(usize, [u8; PARTITIONS]),
     /// Read these cells and correct what is wrong.
-    Reading(usize, Reading),
+    CellSelection(usize, CellSelection),
     /// Corrections are on their way.
-    Applying(usize, Reading),
+    Applying(usize, CellSelection),
     /// Wait for a calm, then go on.
     Calming(After),
     /// It was killed or frozen, and its session is not over yet.
@@ -308,14 +308,14 @@ pub enum After {
     /// The cut under the lock.
     Cut(usize),
     /// Reading again what had a correction of unknown outcome.
-    Read(usize, Reading),
+    Read(usize, CellSelection),
     /// A new audit, after a correction of unknown outcome without a lock.
     Audit,
 }
 
 /// What is read under the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Reading {
+pub struct CellSelection {
     /// The cut.
     pub cut: [u8; PARTITIONS],
     /// The cells.

@@ -52,7 +52,7 @@ impl<'a, S: Session, C: Clock> RetryBudget<'a, S, C> {
     pub(crate) async fn transact(
         &mut self,
         operations: &[Operation],
-    ) -> Result<Result<(), Refusal>, Error> {
+    ) -> Result<Result<(), TransactionError>, Error> {
         loop {
             match transact(self.session, operations).await {
                 Err((None, ZkError::Ambiguous(why))) => self.pause(why).await?,
@@ -86,13 +86,13 @@ impl<'a, S: Session, C: Clock> RetryBudget<'a, S, C> {
 }
 
 /// Why a transaction failed, and the index of the operation that was refused; none if the whole failed.
-pub(crate) type Refusal = (Option<usize>, ZkError);
+pub(crate) type TransactionError = (Option<usize>, ZkError);
 
 /// Sends a transaction once.
 pub(crate) async fn transact<S: Session>(
     session: &S,
     operations: &[Operation],
-) -> Result<(), Refusal> {
+) -> Result<(), TransactionError> {
     match session.multi(operations.to_vec()).await {
         Ok(_) => Ok(()),
         Err(MultiError::Operation { index, error }) => Err((Some(index), error)),

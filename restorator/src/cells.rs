@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use stitch_common::cell::{Cell, CellSlot, Count, Counter};
 use stitch_common::clock::Clock;
-use stitch_common::ports::{Reading, Store, StoreError};
+use stitch_common::ports::{CellSelection, Store, StoreError};
 
 use crate::context::RestoreContext;
 use crate::error::Error;
@@ -26,7 +26,7 @@ pub(crate) async fn read<'a, B: Backends>(
         let read = || {
             context
                 .store
-                .read(counter, Reading::Cells(slots), context.level())
+                .read(counter, CellSelection::Cells(slots), context.level())
         };
         let rows = with_retries(context.clock, read).await?;
         Ok::<_, Error>(with_missing_rows(counter, slots, &rows))

@@ -6,7 +6,7 @@ use stitch_common::user_error::UserError;
 use crate::lease_keeper::Interruption;
 use crate::plan::merge::OutOfOrder;
 use stitch_totals::memory_pool::TooLarge;
-use stitch_totals::range_totals::WentBack;
+use stitch_totals::range_totals::CheckpointRegression;
 use stitch_totals::source::ExpectedError;
 
 /// Why a command, or a step of it, failed. Variants by what the operator will do.
@@ -21,7 +21,7 @@ pub enum Error {
     #[error(transparent)]
     Expected(#[from] ExpectedError),
     #[error(transparent)]
-    WentBack(#[from] WentBack),
+    CheckpointRegression(#[from] CheckpointRegression),
     #[error(transparent)]
     OutOfOrder(#[from] OutOfOrder),
     #[error(transparent)]
@@ -62,7 +62,7 @@ impl Error {
                 "check that Kafka is up and its topic readable (`stitch-restorator check`), then run it again"
             }
             Self::Expected(error) => return help_for_expected(error),
-            Self::WentBack(_) => {
+            Self::CheckpointRegression(_) => {
                 "ZooKeeper was restored from an old copy, or a checkpoint was changed by hand: stop the processors and see \
                  docs/operations.md, \"Loss of ZooKeeper\""
             }

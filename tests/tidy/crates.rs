@@ -22,7 +22,7 @@ const WITHOUT_CLIENTS: [&str; 7] = [
 ];
 
 /// The crates that others are built on: no circle between their modules.
-const GROUND: [&str; 8] = [
+pub(crate) const GROUND: [&str; 8] = [
     "common",
     "protocol",
     "totals",

@@ -5,4 +5,6 @@ mod dependencies;
 mod documents;
 mod crates;
 mod layout;
+mod names;
+mod references;
 mod tree;

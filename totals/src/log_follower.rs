@@ -17,7 +17,7 @@ use stitch_common::range::RangeId;
 use stitch_common::wait::yield_now;
 use tokio::sync::Notify;
 
-use crate::range_totals::WentBack;
+use crate::range_totals::CheckpointRegression;
 use crate::source::{ExpectedError, LogSource};
 use crate::totals_by_range::TotalsByRange;
 
@@ -129,7 +129,7 @@ impl LogFollower {
     where
         L: EventLog,
         C: Clock,
-        E: From<WentBack> + From<ExpectedError>,
+        E: From<CheckpointRegression> + From<ExpectedError>,
     {
         let forgotten = self.totals_mut().of_mut(range).advance(cut)?;
         let read = log.read::<E>(&forgotten, |partition, records| {

@@ -59,7 +59,7 @@ pub struct Span {
 /// A cut that lies below the one before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the checkpoint of partition {partition} went back from {was} to {is}")]
-pub struct WentBack {
+pub struct CheckpointRegression {
     pub partition: Partition,
     pub was: Offset,
     pub is: Offset,
@@ -143,7 +143,10 @@ impl RangeTotals {
     ///
     /// # Errors
     /// The cut went back; nothing has changed.
-    pub fn advance(&mut self, cut: &Offsets) -> Result<BTreeMap<Partition, Span>, WentBack> {
+    pub fn advance(
+        &mut self,
+        cut: &Offsets,
+    ) -> Result<BTreeMap<Partition, Span>, CheckpointRegression> {
         self.check_not_behind(cut)?;
         let above = std::mem::take(&mut self.above);
         for entry in above {
@@ -158,11 +161,11 @@ impl RangeTotals {
     }
 
     /// Checks that `cut` is in no partition below this range's cut.
-    pub fn check_not_behind(&self, cut: &Offsets) -> Result<(), WentBack> {
+    pub fn check_not_behind(&self, cut: &Offsets) -> Result<(), CheckpointRegression> {
         for (&partition, &was) in &self.cut.0 {
             let is = cut.of(partition);
             if is < was {
-                return Err(WentBack { partition, was, is });
+                return Err(CheckpointRegression { partition, was, is });
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use scylla::value::{Counter as CounterValue, CqlTimestamp};
 use crate::classify;
 use crate::statements::Statements;
 use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
-use stitch_common::ports::{Level, Reading, StoreError};
+use stitch_common::ports::{CellSelection, Level, StoreError};
 
 /// Cells that one request names.
 const NAMED_CELLS_MAX: usize = 100;
@@ -25,19 +25,19 @@ pub(super) async fn counter(
     session: &Session,
     statements: &Statements,
     counter: &Counter,
-    cells: Reading<'_>,
+    cells: CellSelection<'_>,
     level: Level,
 ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
     let mut result = Vec::new();
     match cells {
-        Reading::Whole => {
+        CellSelection::Whole => {
             let key = (&*counter.name.0, &*counter.key.0);
             pages(session, statements.whole(level), counter, key, |cell| {
                 result.push(cell)
             })
             .await?;
         }
-        Reading::Cells(slots) if slots.len() >= WHOLE_FROM_CELLS => {
+        CellSelection::Cells(slots) if slots.len() >= WHOLE_FROM_CELLS => {
             let wanted: HashSet<_> = slots.iter().copied().collect();
             let key = (&*counter.name.0, &*counter.key.0);
             let keep = |cell: (CellSlot, Count)| {
@@ -47,7 +47,7 @@ pub(super) async fn counter(
             };
             pages(session, statements.whole(level), counter, key, keep).await?;
         }
-        Reading::Cells(slots) => {
+        CellSelection::Cells(slots) => {
             for named in slots.chunks(NAMED_CELLS_MAX) {
                 let named: Vec<_> = named
                     .iter()

@@ -16,7 +16,8 @@ use stitch_common::lease::Permit;
 use stitch_common::member::MemberId;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::{
-    CounterBatch, Cql, Level, Reading, ScanPage, ScanPosition, Store, StoreError, TableIdentity,
+    CellSelection, CounterBatch, Cql, Level, ScanPage, ScanPosition, Store, StoreError,
+    TableIdentity,
 };
 use stitch_common::range::TokenInterval;
 
@@ -154,7 +155,7 @@ impl<C: Clock> Store for ScyllaStore<C> {
     async fn read(
         &self,
         counter: &Counter,
-        cells: Reading<'_>,
+        cells: CellSelection<'_>,
         level: Level,
     ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
         read::counter(&self.session, &self.statements, counter, cells, level).await

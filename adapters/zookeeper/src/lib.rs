@@ -17,8 +17,8 @@ use std::time::Duration;
 use zookeeper_client as zk;
 
 use stitch_common::ports::{
-    CreateMode, Created, MultiError, Node, NodeStat, Operation, Session, SessionState, ZkError,
-    ZooKeeper,
+    CreateMode, CreateResult, MultiError, Node, NodeStat, Operation, Session, SessionState,
+    ZkError, ZooKeeper,
 };
 
 /// Opens sessions with one ensemble.
@@ -142,7 +142,12 @@ impl Session for ZooKeeperSession {
         }
     }
 
-    async fn create(&self, path: &str, data: &[u8], mode: CreateMode) -> Result<Created, ZkError> {
+    async fn create(
+        &self,
+        path: &str,
+        data: &[u8],
+        mode: CreateMode,
+    ) -> Result<CreateResult, ZkError> {
         let created = self.client.create(path, data, &options(mode)).await;
         let (stat, sequence) = created.map_err(classify)?;
         let path = match mode {
@@ -150,7 +155,7 @@ impl Session for ZooKeeperSession {
             CreateMode::Persistent | CreateMode::Ephemeral => path.to_owned(),
         };
         let stat = stat_of(&stat);
-        Ok(Created { path, stat })
+        Ok(CreateResult { path, stat })
     }
 
     async fn delete(&self, path: &str, version: Option<i32>) -> Result<(), ZkError> {
@@ -202,7 +207,7 @@ impl Session for ZooKeeperSession {
     }
 
     /// The `stat` of a node created in a transaction may be unset: servers of some versions do not send it.
-    async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<Created>, MultiError> {
+    async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<CreateResult>, MultiError> {
         let mut writer = self.client.new_multi_writer();
         for operation in &operations {
             let added = match operation {
@@ -266,10 +271,10 @@ fn options(mode: CreateMode) -> zk::CreateOptions<'static> {
     mode.with_acls(zk::Acls::anyone_all())
 }
 
-fn created(result: zk::MultiWriteResult) -> Option<Created> {
+fn created(result: zk::MultiWriteResult) -> Option<CreateResult> {
     if let zk::MultiWriteResult::Create { path, stat } = result {
         let stat = stat_of(&stat);
-        return Some(Created { path, stat });
+        return Some(CreateResult { path, stat });
     }
     None
 }

@@ -11,7 +11,7 @@ use stitch_protocol::namespace::Mismatch;
 
 /// The report of `init`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Initialised {
+pub struct InitReport {
     namespace: String,
     /// The objects of the namespace, in the order in which they were checked or created.
     steps: Vec<Step>,
@@ -43,7 +43,7 @@ const AGREES: &str = "agrees";
 const CREATED: &str = "created";
 const UPDATED: &str = "updated";
 
-impl Initialised {
+impl InitReport {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             namespace: config.namespace.clone(),
@@ -88,7 +88,7 @@ impl Initialised {
     }
 }
 
-impl Report for Initialised {
+impl Report for InitReport {
     fn outcome(&self) -> &'static str {
         let any = |state| self.steps.iter().any(|step| step.state == state);
         match self.outcome {

@@ -63,7 +63,7 @@ pub trait Store {
     async fn read(
         &self,
         counter: &Counter,
-        cells: Reading<'_>,
+        cells: CellSelection<'_>,
         level: Level,
     ) -> Result<Vec<(CellSlot, Count)>, StoreError>;
 
@@ -140,7 +140,7 @@ pub struct CounterBatch {
 
 /// The cells of a counter to read.
 #[derive(Clone, Copy, Debug)]
-pub enum Reading<'a> {
+pub enum CellSelection<'a> {
     /// All cells.
     Whole,
     /// These cells.

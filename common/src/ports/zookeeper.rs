@@ -48,7 +48,12 @@ pub trait Session {
     ///
     /// # Errors
     /// `NodeExists`, `NoNode` (the parent), or an error of any request.
-    async fn create(&self, path: &str, data: &[u8], mode: CreateMode) -> Result<Created, ZkError>;
+    async fn create(
+        &self,
+        path: &str,
+        data: &[u8],
+        mode: CreateMode,
+    ) -> Result<CreateResult, ZkError>;
 
     /// Deletes a node, only at `version` if one is given.
     ///
@@ -91,7 +96,7 @@ pub trait Session {
     ///
     /// # Errors
     /// The refused operation, or an error of any request.
-    async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<Created>, MultiError>;
+    async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<CreateResult>, MultiError>;
 
     /// Brings the session's server up to date with the leader.
     ///
@@ -127,7 +132,7 @@ pub enum CreateMode {
 
 /// A created node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Created {
+pub struct CreateResult {
     /// Its path, with the digits of a sequential node.
     pub path: String,
     /// Its state.

@@ -12,7 +12,7 @@ use crate::contender::Kind;
 use crate::path::Paths;
 use crate::range_lock::RangeLock;
 use stitch_common::clock::Moment;
-use stitch_common::ports::{Created, MultiError, Node, Operation};
+use stitch_common::ports::{CreateResult, MultiError, Node, Operation};
 use stitch_common::range::RangeId;
 
 /// A server that loses the first creation, and carries it out right before the second.
@@ -64,13 +64,13 @@ impl Session for Late {
         path: &str,
         _data: &[u8],
         _mode: CreateMode,
-    ) -> Result<Created, ZkError> {
+    ) -> Result<CreateResult, ZkError> {
         let Some(delayed) = self.delayed.replace(Some(path.to_owned())) else {
             return Err(ZkError::Ambiguous("lost".to_owned()));
         };
         self.carry_out(&delayed);
         let path = self.carry_out(path);
-        Ok(Created { path, stat: STAT })
+        Ok(CreateResult { path, stat: STAT })
     }
 
     async fn delete(&self, path: &str, _version: Option<i32>) -> Result<(), ZkError> {
@@ -109,7 +109,7 @@ impl Session for Late {
         Ok((Some(STAT), pending()))
     }
 
-    async fn multi(&self, _operations: Vec<Operation>) -> Result<Vec<Created>, MultiError> {
+    async fn multi(&self, _operations: Vec<Operation>) -> Result<Vec<CreateResult>, MultiError> {
         Ok(Vec::new())
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use stitch_common::cell::Counter;
-use stitch_common::ports::{Reading, Store};
+use stitch_common::ports::{CellSelection, Store};
 use stitch_common::range::{RangeId, TokenInterval};
 use stitch_common::token::Token;
 
@@ -148,7 +148,11 @@ async fn one_counter<B: Backends>(
         last: token,
     };
     let mut merge = Merge::new(follower.totals().of(range), only);
-    let read = || context.store.read(counter, Reading::Whole, context.level());
+    let read = || {
+        context
+            .store
+            .read(counter, CellSelection::Whole, context.level())
+    };
     let mut cells = with_retries(context.clock, read).await?;
     cells.sort_unstable();
     let row = |(slot, count)| -> Row { (token, counter.clone(), slot, count) };

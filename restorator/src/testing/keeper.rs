@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use stitch_common::ports::{
-    CreateMode, Created, MultiError, Node, NodeStat, Operation, Session, SessionState, ZkError,
-    ZooKeeper,
+    CreateMode, CreateResult, MultiError, Node, NodeStat, Operation, Session, SessionState,
+    ZkError, ZooKeeper,
 };
 
 use super::clock::Changed;
@@ -46,7 +46,7 @@ impl Nodes {
         path: &str,
         data: &[u8],
         mode: CreateMode,
-    ) -> Result<Created, ZkError> {
+    ) -> Result<CreateResult, ZkError> {
         let parent = Self::parent(path);
         if !parent.is_empty() && !self.nodes.contains_key(parent) {
             return Err(ZkError::NoNode);
@@ -76,7 +76,7 @@ impl Nodes {
             stat,
         };
         self.nodes.insert(path.clone(), node);
-        Ok(Created { path, stat })
+        Ok(CreateResult { path, stat })
     }
 
     pub(crate) fn set(
@@ -111,7 +111,11 @@ impl Nodes {
         }
     }
 
-    fn apply(&mut self, session: i64, operation: &Operation) -> Result<Option<Created>, ZkError> {
+    fn apply(
+        &mut self,
+        session: i64,
+        operation: &Operation,
+    ) -> Result<Option<CreateResult>, ZkError> {
         match operation {
             Operation::Check { path, version } => self.check(path, *version).map(|()| None),
             Operation::Create { path, data, mode } => {
@@ -210,7 +214,12 @@ impl Session for FakeSession {
         self.state()
     }
 
-    async fn create(&self, path: &str, data: &[u8], mode: CreateMode) -> Result<Created, ZkError> {
+    async fn create(
+        &self,
+        path: &str,
+        data: &[u8],
+        mode: CreateMode,
+    ) -> Result<CreateResult, ZkError> {
         self.ask("create", path, |nodes| {
             nodes.create(self.id, path, data, mode)
         })
@@ -252,7 +261,7 @@ impl Session for FakeSession {
         Ok((stat, self.fake.changes.next()))
     }
 
-    async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<Created>, MultiError> {
+    async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<CreateResult>, MultiError> {
         let mut created = Vec::new();
         let before = self.fake.keeper.borrow().nodes.clone();
         for (index, operation) in operations.iter().enumerate() {

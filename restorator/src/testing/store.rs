@@ -9,8 +9,8 @@ use stitch_common::lease::Permit;
 use stitch_common::member::MemberId;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::{
-    Connection, CounterBatch, Cql, Level, NodeAddress, NodeId, NodeSettings, NodeState, Nodes,
-    Probe, Reading, ScanPage, ScanPosition, Store, StoreError, TableIdentity,
+    CellSelection, Connection, CounterBatch, Cql, Level, NodeAddress, NodeId, NodeSettings,
+    NodeState, Nodes, Probe, ScanPage, ScanPosition, Store, StoreError, TableIdentity,
 };
 use stitch_common::range::TokenInterval;
 
@@ -82,7 +82,7 @@ impl Store for Fake {
     async fn read(
         &self,
         counter: &Counter,
-        cells: Reading<'_>,
+        cells: CellSelection<'_>,
         _level: Level,
     ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
         self.note(&format!("read {counter}"));
@@ -97,8 +97,8 @@ impl Store for Fake {
         let own = table.range(first..);
         let own = own.take_while(|(cell, _)| cell.counter == *counter);
         let wanted = own.filter(|(cell, _)| match cells {
-            Reading::Whole => true,
-            Reading::Cells(slots) => slots.contains(&cell.slot),
+            CellSelection::Whole => true,
+            CellSelection::Cells(slots) => slots.contains(&cell.slot),
         });
         Ok(wanted.map(|(cell, count)| (cell.slot, *count)).collect())
     }
@@ -143,7 +143,7 @@ impl Nodes for Fake {
         self.note("probe");
         if self.silent.get() {
             self.clock.sleep(bound).await;
-            return Probe::Silent;
+            return Probe::NoProgress;
         }
         Probe::Answered
     }

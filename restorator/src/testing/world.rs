@@ -33,7 +33,7 @@ use crate::membership::Process;
 use crate::options::{Limits, PlanOptions, PlanSource, RunOptions};
 use crate::report::{PlanReport, RunReport};
 use stitch_common::ports::Servers;
-use stitch_common::progress::Silent;
+use stitch_common::progress::NoProgress;
 use stitch_common::scope::Scope;
 use stitch_testkit::samples::{self, slot_at};
 
@@ -364,7 +364,7 @@ impl Fake {
             config: &self.config,
             process: &process,
             stop: self.stop.clone(),
-            progress: &Silent,
+            progress: &NoProgress,
             journal: &|name| Journal::create(&folder, name),
         })
     }

@@ -34,7 +34,7 @@ impl SimNodes {
             return Probe::Refused;
         }
         self.handle.clock().sleep(bound).await;
-        Probe::Silent
+        Probe::NoProgress
     }
 
     async fn back(&self) {

@@ -8,7 +8,8 @@ use stitch_common::lease::Permit;
 use stitch_common::member::MemberId;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::{
-    CounterBatch, Cql, Level, Reading, ScanPage, ScanPosition, Store, StoreError, TableIdentity,
+    CellSelection, CounterBatch, Cql, Level, ScanPage, ScanPosition, Store, StoreError,
+    TableIdentity,
 };
 use stitch_common::range::TokenInterval;
 
@@ -166,7 +167,7 @@ impl Store for SimStore {
     async fn read(
         &self,
         counter: &Counter,
-        cells: Reading<'_>,
+        cells: CellSelection<'_>,
         level: Level,
     ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
         let world = &self.handle.world;
@@ -174,8 +175,8 @@ impl Store for SimStore {
         let nodes = self.ask(level).await?;
         let mut rows = world.cluster.cells.borrow().read(counter, &nodes);
         rows.retain(|(slot, _)| match cells {
-            Reading::Whole => true,
-            Reading::Cells(slots) => slots.contains(slot),
+            CellSelection::Whole => true,
+            CellSelection::Cells(slots) => slots.contains(slot),
         });
         world.note(Who::of(&self.handle.process), Phase::Read, || {
             format!(

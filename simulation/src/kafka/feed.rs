@@ -13,7 +13,7 @@ use crate::world::Handle;
 /// Records that one delivery has at most.
 const AT_ONCE_MAX: usize = 8;
 
-struct Reading {
+struct CellSelection {
     epoch: AssignmentEpoch,
     next: usize,
     told_end: Option<usize>,
@@ -24,7 +24,7 @@ struct Reading {
 /// See [`Feed`].
 pub(crate) struct SimFeed {
     handle: Handle,
-    partitions: BTreeMap<Partition, Reading>,
+    partitions: BTreeMap<Partition, CellSelection>,
 }
 
 impl SimFeed {
@@ -102,7 +102,7 @@ impl Feed for SimFeed {
         from: Offset,
         epoch: AssignmentEpoch,
     ) -> Result<(), LogError> {
-        let reading = Reading {
+        let reading = CellSelection {
             epoch,
             next: usize::try_from(from.0).unwrap_or_default(),
             told_end: None,

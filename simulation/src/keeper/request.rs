@@ -3,7 +3,9 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use stitch_common::ports::{CreateMode, Created, MultiError, Node, NodeStat, Operation, ZkError};
+use stitch_common::ports::{
+    CreateMode, CreateResult, MultiError, Node, NodeStat, Operation, ZkError,
+};
 
 use super::line::Line;
 use super::{Watch, Watched, tree};
@@ -29,11 +31,11 @@ pub(super) enum Ask {
 #[derive(Debug)]
 pub(super) enum Told {
     Nothing,
-    Created(Created),
+    Created(CreateResult),
     Node(Option<Node>),
     Stat(Option<NodeStat>),
     Names(Option<Vec<String>>),
-    Many(Vec<Created>),
+    Many(Vec<CreateResult>),
 }
 
 pub(super) type Answer = Result<Told, MultiError>;
@@ -137,7 +139,7 @@ impl World {
         self: &Rc<Self>,
         id: i64,
         operations: &[Operation],
-    ) -> Result<Vec<Created>, MultiError> {
+    ) -> Result<Vec<CreateResult>, MultiError> {
         let done = self.keeper.tree.borrow_mut().transact(id, operations);
         let made = done.map_err(|(index, error)| MultiError::Operation { index, error })?;
         for operation in operations {

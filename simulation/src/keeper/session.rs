@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use stitch_common::ports::{
-    CreateMode, Created, MultiError, Node, NodeStat, Operation, Session, SessionState, ZkError,
-    ZooKeeper,
+    CreateMode, CreateResult, MultiError, Node, NodeStat, Operation, Session, SessionState,
+    ZkError, ZooKeeper,
 };
 
 use super::TIMEOUT;
@@ -82,7 +82,12 @@ impl Session for SimSession {
         self.line.state_other_than(from).await
     }
 
-    async fn create(&self, path: &str, data: &[u8], mode: CreateMode) -> Result<Created, ZkError> {
+    async fn create(
+        &self,
+        path: &str,
+        data: &[u8],
+        mode: CreateMode,
+    ) -> Result<CreateResult, ZkError> {
         let ask = Ask::Create(path.to_owned(), data.to_vec(), mode);
         let Told::Created(created) = self.one(ask).await? else {
             return Err(mismatch());
@@ -140,7 +145,7 @@ impl Session for SimSession {
         Ok((stat, Fired(signal)))
     }
 
-    async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<Created>, MultiError> {
+    async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<CreateResult>, MultiError> {
         let Told::Many(created) = self.ask(Ask::Multi(operations)).await? else {
             return Err(mismatch());
         };

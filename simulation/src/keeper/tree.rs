@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use stitch_common::ports::{CreateMode, Created, Node, NodeStat, Operation, ZkError};
+use stitch_common::ports::{CreateMode, CreateResult, Node, NodeStat, Operation, ZkError};
 
 /// The nodes, in the order of their paths.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +79,7 @@ impl Tree {
         path: &str,
         data: &[u8],
         mode: CreateMode,
-    ) -> Result<Created, ZkError> {
+    ) -> Result<CreateResult, ZkError> {
         let above = parent(path);
         if !above.is_empty() && !self.nodes.contains_key(above) {
             return Err(ZkError::NoNode);
@@ -113,7 +113,7 @@ impl Tree {
             stat,
         };
         self.nodes.insert(path.clone(), node);
-        Ok(Created { path, stat })
+        Ok(CreateResult { path, stat })
     }
 
     pub(crate) fn set(
@@ -154,7 +154,7 @@ impl Tree {
         &mut self,
         session: i64,
         operations: &[Operation],
-    ) -> Result<Vec<Created>, (usize, ZkError)> {
+    ) -> Result<Vec<CreateResult>, (usize, ZkError)> {
         let changes = self.changes;
         let (mut made, mut before) = (Vec::new(), Vec::new());
         for (index, operation) in operations.iter().enumerate() {
@@ -186,7 +186,11 @@ impl Tree {
     }
 
     /// One step of a transaction, in which no node gets a number.
-    fn apply(&mut self, session: i64, operation: &Operation) -> Result<Option<Created>, ZkError> {
+    fn apply(
+        &mut self,
+        session: i64,
+        operation: &Operation,
+    ) -> Result<Option<CreateResult>, ZkError> {
         match operation {
             Operation::Check { path, version } => self.check(path, *version).map(|()| None),
             Operation::Create { path, data, mode } => {

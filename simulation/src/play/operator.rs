@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use stitch_common::ports::Servers;
-use stitch_common::progress::Silent;
+use stitch_common::progress::NoProgress;
 use stitch_common::range::RangeId;
 use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
@@ -140,7 +140,7 @@ impl Play {
             config: &self.config,
             process: &this,
             stop,
-            progress: &Silent,
+            progress: &NoProgress,
             journal: &journal,
         };
         let ranges = self.world.bits.count();

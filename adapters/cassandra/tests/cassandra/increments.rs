@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stitch_common::cell::{Count, Counter, Granularity};
 use stitch_common::outcome::Outcome;
-use stitch_common::ports::{Level, Reading, Store};
+use stitch_common::ports::{CellSelection, Level, Store};
 
 use crate::support::{Keyspace, add, all_of, bare_session, batch, hour, permit, permit_from, slot};
 
@@ -102,7 +102,7 @@ async fn increments_and_reads_of_a_dropped_table_are_refused() {
         .increment(permit(), &batch(&plays(), &[(hour(0), 1)]))
         .await;
     assert!(matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
-    let read = store.read(&plays(), Reading::Whole, Level::All).await;
+    let read = store.read(&plays(), CellSelection::Whole, Level::All).await;
     assert!(
         matches!(read, Err(stitch_common::ports::StoreError::Refused(_))),
         "{read:?}"
@@ -162,7 +162,7 @@ async fn few_and_many_named_cells_are_read_at_both_levels() {
             let mut wanted: Vec<_> = written[..count].iter().map(|(slot, _)| *slot).collect();
             wanted.push(slot(Granularity::Day, 0));
             let read = store
-                .read(&plays(), Reading::Cells(&wanted), level)
+                .read(&plays(), CellSelection::Cells(&wanted), level)
                 .await
                 .unwrap();
             let expected: Vec<_> = written[..count]

@@ -17,7 +17,7 @@ use stitch_common::definition::{Definitions, EventAttributes};
 use stitch_common::lease::{Lease, Permit};
 use stitch_common::member::MemberId;
 use stitch_common::outcome::Outcome;
-use stitch_common::ports::{CounterBatch, Cql, Level, Reading, Store};
+use stitch_common::ports::{CellSelection, CounterBatch, Cql, Level, Store};
 use stitch_common::range::RangeBits;
 
 /// The server's address.
@@ -216,7 +216,7 @@ pub(crate) async fn add(store: &impl Store, counter: &Counter, amounts: &[(CellS
 /// All cells of a counter.
 pub(crate) async fn all_of(store: &impl Store, counter: &Counter) -> Vec<(CellSlot, i64)> {
     let cells = store
-        .read(counter, Reading::Whole, Level::All)
+        .read(counter, CellSelection::Whole, Level::All)
         .await
         .unwrap();
     cells

@@ -5,8 +5,8 @@ use std::future::{Pending, pending};
 use std::time::Duration;
 
 use stitch_common::ports::{
-    CreateMode, Created, MultiError, Node, NodeStat, Operation, Session, SessionState, ZkError,
-    ZooKeeper,
+    CreateMode, CreateResult, MultiError, Node, NodeStat, Operation, Session, SessionState,
+    ZkError, ZooKeeper,
 };
 
 #[derive(Default)]
@@ -51,7 +51,7 @@ impl Session for SilentSession {
         pending().await
     }
 
-    async fn create(&self, _: &str, _: &[u8], _: CreateMode) -> Result<Created, ZkError> {
+    async fn create(&self, _: &str, _: &[u8], _: CreateMode) -> Result<CreateResult, ZkError> {
         pending().await
     }
 
@@ -79,7 +79,7 @@ impl Session for SilentSession {
         pending().await
     }
 
-    async fn multi(&self, _: Vec<Operation>) -> Result<Vec<Created>, MultiError> {
+    async fn multi(&self, _: Vec<Operation>) -> Result<Vec<CreateResult>, MultiError> {
         pending().await
     }
 

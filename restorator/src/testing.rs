@@ -1,7 +1,8 @@
-//! A small world in memory, behind the ports, for the tests of whole commands.
+//! Servers in memory behind the ports, for the tests of whole commands. Their data comes from `testkit/`; they record each
+//! request, and a test can change something just before one.
 
+pub(crate) mod cassandra;
 pub(crate) mod clock;
-pub(crate) mod keeper;
-pub(crate) mod log;
-pub(crate) mod store;
+pub(crate) mod kafka;
 pub(crate) mod world;
+pub(crate) mod zookeeper;

@@ -9,32 +9,32 @@ use stitch_common::clock::{Clock, SystemClock};
 
 use crate::explore::explore;
 use crate::history::History;
-use crate::notes::Line;
-use crate::play::play;
+use crate::run::run as run_history;
 use crate::shrink::shrink;
+use crate::trace::TraceLine;
 
-/// Lets histories of the production code happen in a world that fails, and looks at every step of each.
+/// Runs histories of the production code in a simulated world that fails, and checks every step
 #[derive(Debug, Parser)]
 #[command(name = "stitch-simulate", version)]
 struct Arguments {
     /// How many histories
     #[arg(long, default_value_t = 10_000)]
     histories: u64,
-    /// The first one's seed; the others follow
+    /// The seed of the first history; the others follow
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Print the first history's table instead, as it is, without making it smaller
+    /// Print the first history and its trace instead, without shrinking it
     #[arg(long)]
     table: bool,
-    /// Take each rule out of the product instead, until its loss is found, or for so many histories
+    /// Remove each rule from the product instead, until its loss is found, or for this many histories
     #[cfg(feature = "mutations")]
     #[arg(long)]
     mutations: bool,
-    /// Take this rule out, by its place among those that can be
+    /// Remove this rule, by its index among those that can be removed
     #[cfg(feature = "mutations")]
     #[arg(long)]
     without: Option<usize>,
-    /// On how many threads; without it, one for each core
+    /// How many threads; one for each core without it
     #[arg(long)]
     threads: Option<usize>,
 }
@@ -42,7 +42,7 @@ struct Arguments {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    // A panic of the product is a finding, told with its seed.
+    // A panic of the product is a finding, reported with its seed.
     std::panic::set_hook(Box::new(|_| {}));
     let mut out = io::stdout().lock();
     match run(&Arguments::parse(), &mut out) {
@@ -53,31 +53,31 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments, out: &mut dyn Write) -> io::Result<bool> {
-    let prepare = || without(arguments);
+    let prepare = || remove_rule(arguments);
     prepare();
     if arguments.table {
-        return table(&History::of(arguments.seed), out);
+        return table(&History::from_seed(arguments.seed), out);
     }
     let cores = available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.unwrap_or(cores);
     #[cfg(feature = "mutations")]
     if arguments.mutations {
-        let mutants = crate::mutants::mutants(arguments.seed, arguments.histories, threads, out)?;
-        return Ok(mutants.iter().all(|mutant| mutant.found.is_some()));
+        let mutants = crate::mutants::run_all(arguments.seed, arguments.histories, threads, out)?;
+        return Ok(mutants.iter().all(|mutant| mutant.finding.is_some()));
     }
     let began = SystemClock.now();
-    let explored = explore(arguments.seed, arguments.histories, threads, prepare);
+    let exploration = explore(arguments.seed, arguments.histories, threads, prepare);
     let took = SystemClock.now().since(began);
-    explored.coverage.write(out)?;
-    let per_second = u128::from(explored.histories) * 1000 / took.as_millis().max(1);
+    exploration.coverage.write(out)?;
+    let per_second = u128::from(exploration.histories) * 1000 / took.as_millis().max(1);
     writeln!(
         out,
         "\n{} histories in {:.1} s on {threads} threads: {per_second} a second",
-        explored.histories,
+        exploration.histories,
         took.as_secs_f64()
     )?;
-    writeln!(out, "traces {:016x}", explored.traces)?;
-    let Some((seed, finding)) = explored.found else {
+    writeln!(out, "traces {:016x}", exploration.traces)?;
+    let Some((seed, finding)) = exploration.finding else {
         writeln!(out, "nothing found")?;
         return Ok(true);
     };
@@ -86,14 +86,14 @@ fn run(arguments: &Arguments, out: &mut dyn Write) -> io::Result<bool> {
         out,
         "replay: deploy/simulate --seed {seed} --histories 1 --table\n"
     )?;
-    writeln!(out, "made smaller:")?;
-    table(&shrink(&History::of(seed)), out)?;
+    writeln!(out, "shrunk:")?;
+    table(&shrink(&History::from_seed(seed)), out)?;
     Ok(false)
 }
 
-/// Takes the rule out that was asked for, on this thread.
+/// Removes the rule that the arguments name, on this thread.
 #[cfg(feature = "mutations")]
-fn without(arguments: &Arguments) {
+fn remove_rule(arguments: &Arguments) {
     use stitch_common::mutation::{Rule, take_out};
     take_out(
         arguments
@@ -103,21 +103,24 @@ fn without(arguments: &Arguments) {
 }
 
 #[cfg(not(feature = "mutations"))]
-const fn without(_arguments: &Arguments) {}
+const fn remove_rule(_arguments: &Arguments) {}
 
-/// Lets one history happen, and prints it line by line.
+/// Runs one history, and prints it line by line.
 fn table(history: &History, out: &mut dyn Write) -> io::Result<bool> {
     writeln!(out, "{history:#?}\n")?;
-    let verdict = play(history, true);
+    let result = run_history(history, true);
     writeln!(out, "{:>12}  {:<18} what", "ms", "who")?;
-    for Line { at, who, what, .. } in &verdict.table {
+    for TraceLine {
+        at, actor, text, ..
+    } in &result.lines
+    {
         let (ms, us) = (at / 1000, at % 1000);
-        writeln!(out, "{ms:>8}.{us:03}  {:<18} {what}", who.to_string())?;
+        writeln!(out, "{ms:>8}.{us:03}  {:<18} {text}", actor.to_string())?;
     }
-    writeln!(out, "trace {:016x}", verdict.hash)?;
-    match &verdict.finding {
+    writeln!(out, "trace {:016x}", result.hash)?;
+    match &result.finding {
         Some(finding) => writeln!(out, "FOUND: {finding}")?,
         None => writeln!(out, "nothing found")?,
     }
-    Ok(verdict.finding.is_none())
+    Ok(result.finding.is_none())
 }

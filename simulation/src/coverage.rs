@@ -1,86 +1,132 @@
-//! What the histories have tried, so that nobody believes in histories in which nothing happened.
+//! Coverage: what happened in the histories, as evidence that they exercise the rules.
 
 use std::io::{self, Write};
 
-use crate::history::{Fault, Theme};
-use crate::notes::Phase;
+use crate::history::{Fault, Story};
+use crate::trace::Tracepoint;
 
-/// One column for each step of a restoration, and one for no restoration.
-const COLUMNS: usize = Phase::COUNT + 1;
+/// One column per tracepoint, for faults during a restoration, and one for faults outside.
+const COLUMNS: usize = Tracepoint::COUNT + 1;
 
-/// What happened, over one history or many.
+/// Counts over one history or many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
     histories: u64,
-    /// How often each phase was seen, and in how many histories.
-    phases: [(u64, u64); Phase::COUNT],
-    /// How often each fault happened at which step.
+    /// How often each tracepoint occurred, and in how many histories.
+    points: [(u64, u64); Tracepoint::COUNT],
+    /// How often each fault happened at each step.
     faults: Box<[[u64; COLUMNS]; Fault::COUNT]>,
-    /// How many histories took up each story.
-    themes: [u64; Theme::COUNT],
+    /// How many histories followed each story.
+    stories: [u64; Story::COUNT],
 }
 
 impl Default for Coverage {
     fn default() -> Self {
         Self {
             histories: 0,
-            phases: [(0, 0); Phase::COUNT],
+            points: [(0, 0); Tracepoint::COUNT],
             faults: Box::new([[0; COLUMNS]; Fault::COUNT]),
-            themes: [0; Theme::COUNT],
+            stories: [0; Story::COUNT],
         }
     }
 }
 
-/// A rule, and what shows that a history has come to where it counts.
-pub const RULES: &[(&str, &[Phase])] = &[
-    ("P1", &[Phase::Taken, Phase::Revoked, Phase::Returned]),
-    ("P2", &[Phase::Shared, Phase::Sent]),
-    ("P3", &[Phase::Unlinked, Phase::Expired]),
-    ("P4", &[Phase::Unknown, Phase::NotApplied, Phase::Refused]),
-    ("P5", &[Phase::Told, Phase::Marked]),
-    ("P6", &[Phase::Requested, Phase::Yielded]),
-    ("P7", &[Phase::Returned, Phase::Taken]),
-    ("P8", &[Phase::DeclaredDead, Phase::Unlisted]),
-    ("R1", &[Phase::Begun, Phase::Audited, Phase::ClosedIn]),
-    ("R2", &[Phase::Queued, Phase::Asked, Phase::Granted]),
-    ("R3", &[Phase::Cut]),
-    ("R4", &[Phase::Touched]),
-    ("R5", &[Phase::ReadUnderLock]),
+/// The rules, each with the tracepoints that show that a history has exercised it.
+pub const RULES: &[(&str, &[Tracepoint])] = &[
+    (
+        "P1",
+        &[
+            Tracepoint::PartitionQueued,
+            Tracepoint::Revoked,
+            Tracepoint::PartitionReleased,
+        ],
+    ),
+    ("P2", &[Tracepoint::SharedQueued, Tracepoint::IncrementSent]),
+    (
+        "P3",
+        &[Tracepoint::Disconnected, Tracepoint::SessionExpired],
+    ),
+    (
+        "P4",
+        &[
+            Tracepoint::Unknown,
+            Tracepoint::NotApplied,
+            Tracepoint::Refused,
+        ],
+    ),
+    (
+        "P5",
+        &[Tracepoint::CheckpointWritten, Tracepoint::MarkerCreated],
+    ),
+    (
+        "P6",
+        &[Tracepoint::RevocationRequested, Tracepoint::SharedReleased],
+    ),
+    (
+        "P7",
+        &[Tracepoint::PartitionReleased, Tracepoint::PartitionQueued],
+    ),
+    (
+        "P8",
+        &[Tracepoint::MemberDeleted, Tracepoint::ConnectionUnlisted],
+    ),
+    (
+        "R1",
+        &[
+            Tracepoint::Begun,
+            Tracepoint::Planned,
+            Tracepoint::Converged,
+        ],
+    ),
+    (
+        "R2",
+        &[Tracepoint::Queued, Tracepoint::Asked, Tracepoint::Granted],
+    ),
+    ("R3", &[Tracepoint::Cut]),
+    ("R4", &[Tracepoint::Dirty]),
+    ("R5", &[Tracepoint::ReadUnderLock]),
     (
         "R6",
-        &[Phase::Journaled, Phase::Corrected, Phase::AppliedAll],
+        &[
+            Tracepoint::Journaled,
+            Tracepoint::CorrectionSent,
+            Tracepoint::AppliedAll,
+        ],
     ),
-    ("R7", &[Phase::Verified]),
-    ("R8", &[Phase::Released, Phase::Recorded]),
-    ("portions", &[Phase::Again]),
-    ("calm", &[Phase::Calming, Phase::Unmarked]),
+    ("R7", &[Tracepoint::Verified]),
+    ("R8", &[Tracepoint::Released, Tracepoint::Recorded]),
+    ("chunks", &[Tracepoint::RangeLockedAgain]),
+    (
+        "quiescence",
+        &[Tracepoint::ConnectionsProbed, Tracepoint::MarkerDeleted],
+    ),
 ];
 
 impl Coverage {
-    /// Takes up one history's counts.
-    pub(crate) fn count(&mut self, counts: &[u32; Phase::COUNT], theme: Option<Theme>) {
+    /// Adds the counts of one history.
+    pub(crate) fn add_history(&mut self, counts: &[u32; Tracepoint::COUNT], story: Option<Story>) {
         self.histories += 1;
-        if let Some(theme) = theme {
-            self.themes[theme.index()] += 1;
+        if let Some(story) = story {
+            self.stories[story.index()] += 1;
         }
-        for (sum, count) in self.phases.iter_mut().zip(counts) {
+        for (sum, count) in self.points.iter_mut().zip(counts) {
             sum.0 += u64::from(*count);
             sum.1 += u64::from(*count > 0);
         }
     }
 
-    pub(crate) fn fault(&mut self, fault: Fault, step: Option<Phase>) {
-        let column = step.map_or(COLUMNS - 1, Phase::index);
+    pub(crate) fn add_fault(&mut self, fault: Fault, step: Option<Tracepoint>) {
+        let column = step.map_or(COLUMNS - 1, Tracepoint::index);
         self.faults[fault.index()][column] += 1;
     }
 
-    /// Both together.
+    /// Adds the counts of other histories.
     pub fn add(&mut self, other: &Self) {
         self.histories += other.histories;
-        for (sum, more) in self.themes.iter_mut().zip(&other.themes) {
+        for (sum, more) in self.stories.iter_mut().zip(&other.stories) {
             *sum += more;
         }
-        for (sum, more) in self.phases.iter_mut().zip(&other.phases) {
+        for (sum, more) in self.points.iter_mut().zip(&other.points) {
             sum.0 += more.0;
             sum.1 += more.1;
         }
@@ -91,10 +137,10 @@ impl Coverage {
         }
     }
 
-    /// In how many histories all that shows a rule was seen.
+    /// How many histories have exercised a rule: the histories in which its rarest tracepoint occurred.
     #[must_use]
-    pub fn exercised(&self, phases: &[Phase]) -> u64 {
-        let histories = phases.iter().map(|phase| self.phases[phase.index()].1);
+    pub fn exercised(&self, points: &[Tracepoint]) -> u64 {
+        let histories = points.iter().map(|point| self.points[point.index()].1);
         histories.min().unwrap_or_default()
     }
 
@@ -104,39 +150,36 @@ impl Coverage {
         self.faults[fault.index()].iter().sum()
     }
 
-    /// How many of the pairs of fault and step were seen, and how many there are.
+    /// How many of the pairs of fault and step occurred, and how many there are.
     #[must_use]
     pub fn pairs(&self) -> (usize, usize) {
-        let steps: Vec<usize> = self.steps().map(Phase::index).collect();
+        let steps: Vec<usize> = self.steps().map(Tracepoint::index).collect();
         let row = |row: &[u64; COLUMNS]| steps.iter().filter(|step| row[**step] > 0).count();
         let seen = self.faults.iter().map(row).sum();
         (seen, steps.len() * Fault::COUNT)
     }
 
-    fn steps(&self) -> impl Iterator<Item = Phase> {
-        // The correction itself is no point between two steps.
-        let steps = Phase::EVERY.iter().copied();
-        steps.filter(|phase| phase.is_step() && *phase != Phase::Corrected)
+    fn steps(&self) -> impl Iterator<Item = Tracepoint> {
+        // The correction itself is not a point between two steps.
+        let steps = Tracepoint::EVERY.iter().copied();
+        steps.filter(|point| point.is_step() && *point != Tracepoint::CorrectionSent)
     }
 
-    /// Writes it for people.
-    ///
-    /// # Errors
-    /// `out` fails.
+    /// Writes it as text.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "rule   histories in which all of it was seen")?;
-        for (rule, phases) in RULES {
-            let names: Vec<_> = phases.iter().map(|phase| phase.name()).collect();
+        writeln!(out, "rule       histories  in which all of these occurred")?;
+        for (rule, points) in RULES {
+            let names: Vec<_> = points.iter().map(|point| point.name()).collect();
             writeln!(
                 out,
-                "{rule:<8} {:>7}  {}",
-                self.exercised(phases),
+                "{rule:<10} {:>9}  {}",
+                self.exercised(points),
                 names.join(", ")
             )?;
         }
         writeln!(out, "\nstep                 times  histories")?;
         for step in self.steps() {
-            let (times, histories) = self.phases[step.index()];
+            let (times, histories) = self.points[step.index()];
             writeln!(out, "{:<15} {times:>10} {histories:>10}", step.name())?;
         }
         writeln!(
@@ -154,9 +197,9 @@ impl Coverage {
             )?;
         }
         writeln!(out, "\nhistories  story")?;
-        for theme in Theme::EVERY {
-            let histories = self.themes[theme.index()];
-            writeln!(out, "{histories:>9}  {}", theme.name())?;
+        for story in Story::EVERY {
+            let histories = self.stories[story.index()];
+            writeln!(out, "{histories:>9}  {}", story.name())?;
         }
         let (seen, all) = self.pairs();
         writeln!(out, "\npairs of fault and step: {seen} of {all}")

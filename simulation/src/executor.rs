@@ -1,9 +1,9 @@
-//! One thread, virtual time: tasks are polled in an order that the seed chooses, and time passes only when nothing else
-//! can happen. A task may belong to a process: it stands still while that is frozen, and is gone when it is killed.
+//! Runs tasks on one thread and in virtual time: the seed chooses the order of polls, and time passes only when no task is
+//! ready. A task may belong to a process: it is not polled while that is frozen, and dropped when that is killed.
 
-mod timers;
+mod process_clock;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,12 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use stitch_testkit::time::{Micros, Sleep, VirtualTime};
+
 use crate::process::Process;
 use crate::rng::Rng;
-use timers::{Timer, Timers};
-
-/// Microseconds since the world began.
-pub(crate) type Micros = u64;
+pub(crate) use process_clock::ProcessClock;
 
 type Queue = Arc<Mutex<Vec<usize>>>;
 
@@ -45,32 +44,27 @@ fn locked(queue: &Queue) -> MutexGuard<'_, Vec<usize>> {
 type Work = Pin<Box<dyn Future<Output = ()>>>;
 
 struct Task {
-    /// Out while it is polled.
+    /// `None` while it is being polled.
     work: Option<Work>,
     owner: Option<Rc<Process>>,
     waker: Arc<TaskWaker>,
-    /// A slow process has waited for its turn.
-    waited: bool,
+    /// Its process lags, and this task has had its delay.
+    was_delayed: bool,
 }
 
-/// What came of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// A task was polled.
     Polled,
-    /// Time passed.
-    Passed,
-    /// Nothing can ever happen again.
-    Nothing,
+    TimePassed,
+    /// No task is ready and no timer is set: nothing can ever happen again.
+    Deadlock,
 }
 
-/// Tasks and timers.
 pub(crate) struct Executor {
-    now: Cell<Micros>,
+    time: Rc<VirtualTime>,
     tasks: RefCell<Vec<Option<Task>>>,
     free: RefCell<Vec<usize>>,
     ready: Queue,
-    timers: RefCell<Timers>,
     /// The process whose task was polled last.
     polled: RefCell<Option<Rc<Process>>>,
 }
@@ -78,26 +72,25 @@ pub(crate) struct Executor {
 impl Executor {
     pub(crate) fn new() -> Self {
         Self {
-            now: Cell::new(0),
+            time: Rc::default(),
             tasks: RefCell::default(),
             free: RefCell::default(),
             ready: Queue::default(),
-            timers: RefCell::default(),
             polled: RefCell::default(),
         }
     }
 
     pub(crate) fn now(&self) -> Micros {
-        self.now.get()
+        self.time.now()
     }
 
-    /// The process whose task was polled last, if it was one's.
+    /// The process whose task was polled last, if it belonged to one.
     #[cfg(feature = "mutations")]
     pub(crate) fn polled(&self) -> Option<Rc<Process>> {
         self.polled.borrow().clone()
     }
 
-    /// Starts a task; of a process if `owner` is given.
+    /// Starts a task, which belongs to `owner` if one is given.
     pub(crate) fn spawn(&self, owner: Option<Rc<Process>>, work: Work) {
         let task = match self.free.borrow_mut().pop() {
             Some(task) => task,
@@ -116,21 +109,17 @@ impl Executor {
             work: Some(work),
             owner,
             waker,
-            waited: false,
+            was_delayed: false,
         });
         locked(&self.ready).push(task);
     }
 
     /// Resolves at `at`.
-    pub(crate) fn until(self: &Rc<Self>, at: Micros) -> Sleep {
-        Sleep {
-            executor: Rc::clone(self),
-            at,
-            timer: None,
-        }
+    pub(crate) fn until(&self, at: Micros) -> Sleep {
+        self.time.until(at)
     }
 
-    /// Polls one task that can go on, or lets time pass.
+    /// Polls one task that is ready, or lets time pass.
     pub(crate) fn step(&self, rng: &Rng) -> Step {
         let next = {
             let mut ready = locked(&self.ready);
@@ -144,13 +133,11 @@ impl Executor {
             self.poll(task, rng);
             return Step::Polled;
         }
-        let due = self.timers.borrow_mut().pop();
-        let Some((at, waker)) = due else {
-            return Step::Nothing;
-        };
-        self.now.set(at.max(self.now.get()));
-        waker.wake();
-        Step::Passed
+        if self.time.advance() {
+            Step::TimePassed
+        } else {
+            Step::Deadlock
+        }
     }
 
     fn poll(&self, id: usize, rng: &Rng) {
@@ -166,16 +153,16 @@ impl Executor {
                     return;
                 }
                 let lag = owner.lag();
-                if lag > 0 && !task.waited {
-                    task.waited = true;
-                    let later = self.now.get() + rng.below(lag);
+                if lag > 0 && !task.was_delayed {
+                    task.was_delayed = true;
+                    let later = self.now() + rng.below(lag);
                     let waker = Waker::from(Arc::clone(&task.waker));
                     task.waker.queued.store(false, Ordering::Relaxed);
-                    self.at(later, waker);
+                    self.time.wake_at(later, waker);
                     return;
                 }
             }
-            task.waited = false;
+            task.was_delayed = false;
             task.waker.queued.store(false, Ordering::Relaxed);
             let Some(work) = task.work.take() else { return };
             self.polled.borrow_mut().clone_from(&task.owner);
@@ -191,26 +178,22 @@ impl Executor {
                 }
             }
             Poll::Ready(()) => {
-                let done = slot.take();
+                let task = slot.take();
                 self.free.borrow_mut().push(id);
                 drop(tasks);
-                drop((done, work));
+                drop((task, work));
             }
         }
     }
 
-    fn at(&self, at: Micros, waker: Waker) -> Timer {
-        self.timers.borrow_mut().set(at, waker)
-    }
-
-    /// Lets a process go on: each of its tasks that could at a moment of its own.
+    /// Resumes a frozen process: each of its ready tasks after a delay of its own.
     pub(crate) fn thaw(&self, process: &Process, rng: &Rng) {
         for waker in process.thaw() {
-            self.at(self.now() + rng.below(2000), waker);
+            self.time.wake_at(self.now() + rng.below(2000), waker);
         }
     }
 
-    /// Drops every task of `process`: as if it were killed.
+    /// Kills a process: drops its tasks.
     pub(crate) fn kill(&self, process: &Rc<Process>) {
         process.die();
         self.remove(|task| {
@@ -219,57 +202,20 @@ impl Executor {
         });
     }
 
-    /// Drops every task: tasks hold the world that holds them.
+    /// Drops every task: tasks and the world own each other.
     pub(crate) fn clear(&self) {
         self.remove(|_| true);
     }
 
     fn remove(&self, which: impl Fn(&Task) -> bool) {
-        let mut gone = Vec::new();
+        let mut removed = Vec::new();
         for (id, slot) in self.tasks.borrow_mut().iter_mut().enumerate() {
             if slot.as_ref().is_some_and(&which) {
-                gone.extend(slot.take());
+                removed.extend(slot.take());
                 self.free.borrow_mut().push(id);
             }
         }
-        // Only now: what a task drops may start another.
-        drop(gone);
-    }
-}
-
-/// See [`Executor::until`].
-pub(crate) struct Sleep {
-    executor: Rc<Executor>,
-    at: Micros,
-    timer: Option<Timer>,
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.executor.now() >= self.at {
-            return Poll::Ready(());
-        }
-        match self.timer {
-            None => {
-                let timer = self.executor.at(self.at, context.waker().clone());
-                self.timer = Some(timer);
-            }
-            // It may be polled by another task than before.
-            Some(timer) => {
-                let mut timers = self.executor.timers.borrow_mut();
-                timers.wake_instead(timer, context.waker());
-            }
-        }
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if let Some(timer) = self.timer {
-            self.executor.timers.borrow_mut().cancel(timer);
-        }
+        // Only now: dropping a task may start another.
+        drop(removed);
     }
 }

@@ -1,33 +1,31 @@
-//! Many histories, one after the other on every core.
+//! Runs many histories, one after the other on every core.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::checker::Finding;
 use crate::coverage::Coverage;
 use crate::history::History;
-use crate::play::play;
+use crate::run::run;
+use crate::world::checker::Finding;
 
-/// What came of many histories.
+/// The result of many histories.
 #[derive(Clone, Debug, Default)]
-pub struct Explored {
-    /// How many there were.
+pub struct Exploration {
     pub histories: u64,
-    /// The wrapping sum of their traces' hashes: two builds that behave alike have the same.
+    /// The wrapping sum of their traces' hashes: the same for two builds that behave alike.
     pub traces: u64,
-    /// The first seed, in the order of seeds, at which something was found.
-    pub found: Option<(u64, Finding)>,
-    /// What was tried.
+    /// The first seed, in the order of seeds, with a violation.
+    pub finding: Option<(u64, Finding)>,
     pub coverage: Coverage,
 }
 
-/// Lets the histories of `count` seeds from `seed` on happen, on so many threads, and ends soon after something was
-/// found. `prepare` is called on each thread first.
+/// Runs the histories of `count` seeds from `seed` on, on this many threads, and ends soon after a violation was found.
+/// Each thread calls `prepare` first.
 #[must_use]
-pub fn explore(seed: u64, count: u64, threads: usize, prepare: impl Fn() + Sync) -> Explored {
+pub fn explore(seed: u64, count: u64, threads: usize, prepare: impl Fn() + Sync) -> Exploration {
     let next = AtomicU64::new(0);
     let end = AtomicU64::new(count);
-    let all = Mutex::new(Explored::default());
+    let all = Mutex::new(Exploration::default());
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
@@ -37,11 +35,11 @@ pub fn explore(seed: u64, count: u64, threads: usize, prepare: impl Fn() + Sync)
                 all.histories += own.histories;
                 all.traces = all.traces.wrapping_add(own.traces);
                 all.coverage.add(&own.coverage);
-                let earlier = |found: &(u64, Finding)| {
-                    all.found.as_ref().is_none_or(|known| found.0 < known.0)
+                let earlier = |finding: &(u64, Finding)| {
+                    all.finding.as_ref().is_none_or(|known| finding.0 < known.0)
                 };
-                if let Some(found) = own.found.filter(earlier) {
-                    all.found = Some(found);
+                if let Some(finding) = own.finding.filter(earlier) {
+                    all.finding = Some(finding);
                 }
             });
         }
@@ -49,22 +47,22 @@ pub fn explore(seed: u64, count: u64, threads: usize, prepare: impl Fn() + Sync)
     all.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn work(seed: u64, next: &AtomicU64, end: &AtomicU64) -> Explored {
-    let mut own = Explored::default();
+fn work(seed: u64, next: &AtomicU64, end: &AtomicU64) -> Exploration {
+    let mut own = Exploration::default();
     loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
         if index >= end.load(Ordering::Relaxed) {
             return own;
         }
         let seed = seed.wrapping_add(index);
-        let verdict = play(&History::of(seed), false);
+        let result = run(&History::from_seed(seed), false);
         own.histories += 1;
-        own.traces = own.traces.wrapping_add(verdict.hash);
-        own.coverage.add(&verdict.coverage);
-        if let Some(finding) = verdict.finding {
-            // Earlier ones go on, so that the first is told whatever the number of threads.
+        own.traces = own.traces.wrapping_add(result.hash);
+        own.coverage.add(&result.coverage);
+        if let Some(finding) = result.finding {
+            // Earlier seeds continue, so that the first one is reported whatever the number of threads.
             end.fetch_min(index, Ordering::Relaxed);
-            own.found = Some((seed, finding));
+            own.finding = Some((seed, finding));
             return own;
         }
     }

@@ -1,17 +1,16 @@
-//! A history before it happens: how large the world is, what is produced, what is restored when, and what goes wrong.
-//! Drawn from a seed; what a run lacks altogether is drawn first (swarm testing). It is plain data, so that it can be
-//! made smaller.
+//! A history before it runs: the size of the world, the events, the operator's commands, the faults. It is drawn from a
+//! seed; the kinds of faults that it leaves out are drawn first (swarm testing). It is plain data, so that it can be shrunk.
 
-mod theme;
+mod story;
 
 use std::fmt;
 
-pub use theme::Theme;
+use stitch_testkit::time::Micros;
 
-use crate::checker::{EVENTS_MAX, KEYS};
-use crate::executor::Micros;
-use crate::notes::Phase;
 use crate::rng::Rng;
+use crate::trace::Tracepoint;
+use crate::world::checker::{EVENTS_MAX, KEYS};
+pub use story::Story;
 
 macro_rules! faults {
     ($($fault:ident $name:literal,)*) => {
@@ -21,10 +20,8 @@ macro_rules! faults {
         pub enum Fault { $($fault,)* }
 
         impl Fault {
-            /// Every kind.
             pub const EVERY: &[Self] = &[$(Self::$fault,)*];
 
-            /// Its name in reports.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$fault => $name,)* }
@@ -39,62 +36,58 @@ faults! {
     FreezeTwice "freeze twice",
     Slow "slow",
     Stop "clean stop",
-    Unlink "ZooKeeper connection breaks",
-    CutKeeper "cut off from ZooKeeper",
+    Disconnect "ZooKeeper connection breaks",
+    IsolateFromZooKeeper "cut off from ZooKeeper",
     Election "ZooKeeper election",
     NodeFreeze "node frozen",
     NodeKill "node killed",
-    Cut "cut off from a node",
+    IsolateFromNode "cut off from a node",
     Unavailable "increments unavailable",
     Timeouts "increments time out",
     Late "increments late",
-    Untold "replicas not told",
-    Narrow "large batches refused",
+    Unreplicated "replication delayed",
+    RefuseBatches "large batches refused",
     Delete "cell deleted by hand",
     Rebalance "rebalance",
-    Evict "put out of the group",
+    Evict "evicted from the group",
     BrokersDown "brokers down",
     SlowFeed "slow feed",
     StalledFeed "stalled feed",
     Overdue "increments overdue",
-    SlowKeeper "ZooKeeper answers slowly",
-    Spoil "cell changed by hand",
-    Unlock "partition lock deleted by hand",
-    Produce "event just then",
+    SlowZooKeeper "ZooKeeper answers slowly",
+    Corrupt "cell changed by hand",
+    DeleteLock "partition lock deleted by hand",
+    Produce "event produced just then",
 }
 
 impl Fault {
     pub(crate) const COUNT: usize = Self::EVERY.len();
 
-    /// Its place in [`Fault::EVERY`].
+    /// The index in [`Fault::EVERY`].
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
     }
 }
 
-/// When a fault comes.
+/// When a fault begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// Then.
     At(Micros),
-    /// So long after this has happened so often since `from`; it hits whoever did it, if that is a process.
+    /// After a tracepoint. The fault strikes the process that passed it, if it was a process.
     After {
-        /// Counted from here on.
+        /// Earlier occurrences do not count.
         from: Micros,
-        /// What happens.
-        phase: Phase,
-        /// What happens next, if that is waited for, too.
-        next: Option<Phase>,
-        /// How often.
+        point: Tracepoint,
+        /// A second tracepoint to wait for.
+        next: Option<Tracepoint>,
+        /// How many occurrences of `point` to wait for.
         times: u32,
-        /// How long after.
         delay: Micros,
     },
 }
 
 impl When {
-    /// Waits longer.
     const fn delay_by(&mut self, more: Micros) {
         match self {
             Self::At(at) => *at += more,
@@ -103,150 +96,134 @@ impl When {
     }
 }
 
-/// What ends a fault before its time.
+/// What ends a fault early: a tracepoint, and a delay after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Until {
-    /// This happens,
-    pub phase: Phase,
-    /// and so much time passes.
+pub struct EarlyEnd {
+    pub point: Tracepoint,
     pub delay: Micros,
 }
 
-/// A fault of one history.
+/// A fault that the nemesis injects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Injected {
-    /// What.
+pub struct Injection {
     pub fault: Fault,
-    /// When.
     pub when: When,
-    /// Which process, unless `when` says.
-    pub seat: usize,
-    /// Which node,
+    /// The slot of the process, unless `when` determines a process.
+    pub slot: usize,
     pub node: usize,
-    /// unless it is the one at which that happened.
-    pub aimed: bool,
-    /// How long it lasts,
+    /// Strike the node that the awaited tracepoint concerned, instead of `node`.
+    pub at_target: bool,
     pub length: Micros,
-    /// unless it ends before.
-    pub until: Option<Until>,
+    pub early_end: Option<EarlyEnd>,
 }
 
-impl fmt::Display for Injected {
+impl fmt::Display for Injection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} for {} ms", self.fault.name(), self.length / 1000)
     }
 }
 
-/// Something that is produced.
+/// A record to produce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Produced {
-    /// When.
+pub struct ProducedEvent {
     pub at: Micros,
-    /// Where.
     pub partition: usize,
-    /// With which keys; none for a record that cannot be used.
+    /// The keys of the event; `None` for a record that is rejected.
     pub keys: Option<(usize, usize)>,
 }
 
 /// A command of the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ordered {
-    /// When.
+pub struct Command {
     pub at: Micros,
-    /// `plan`, which changes nothing, or `run`.
+    /// Runs `plan`, which changes nothing, instead of `run`.
     pub only_plan: bool,
-    /// One range, or all.
+    /// One range; all without it.
     pub range: Option<u16>,
-    /// Asked to stop after so long.
+    /// When the command is asked to stop, counted from its start.
     pub stop_after: Option<Micros>,
 }
 
-/// A history before it happens.
+/// A history before it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     /// The seed of every delay and order.
     pub noise: u64,
-    /// Two to the power of this ranges.
+    /// There are two to the power of this ranges.
     pub bits: u8,
-    /// Partitions of the topic.
     pub partitions: usize,
-    /// Seats of processors.
     pub processors: usize,
-    /// A packet takes up to so long.
+    /// The longest time that a packet takes.
     pub latency: Micros,
-    /// Parts of a million by which the clock of each seat runs ahead; the last is the restorator's.
+    /// How fast the clock of each slot runs ahead, in parts per million; the last slot is the restorator's.
     pub drifts: Vec<i64>,
-    /// Requests that a processor has on their way at once.
+    /// The most requests that a processor has in flight.
     pub in_flight: usize,
-    /// Ranges that are restored at once.
-    pub side_by_side: usize,
-    /// Cells that need not be closed in on.
-    pub unjudged: usize,
-    /// Cells that are corrected under one lock; as many as there are, without.
-    pub portion: Option<usize>,
-    /// How long a processor may take to stop.
+    /// The most ranges that are restored at once.
+    pub ranges_in_flight: usize,
+    /// The number of dirty cells at which the restorator stops converging.
+    pub dirty_cells_target: usize,
+    /// The most cells that are corrected under one lock; unlimited without it.
+    pub cells_per_lock: Option<usize>,
     pub stop_timeout: Micros,
-    /// Events come without a pause while the last range is asked for.
-    pub crowd: bool,
-    /// Which story it takes up, if it is one.
-    pub theme: Option<Theme>,
-    /// When faults stop.
-    pub calm_at: Micros,
-    /// What is produced.
-    pub events: Vec<Produced>,
-    /// What is restored.
-    pub orders: Vec<Ordered>,
-    /// What goes wrong.
-    pub faults: Vec<Injected>,
+    /// Events arrive without a pause during the last restoration.
+    pub steady_load: bool,
+    /// The story that the history follows.
+    pub story: Option<Story>,
+    /// When faults end.
+    pub faults_end_at: Micros,
+    pub events: Vec<ProducedEvent>,
+    pub commands: Vec<Command>,
+    pub faults: Vec<Injection>,
 }
 
 /// When production ends, and about when the last fault begins.
-pub(crate) const BUSY: Micros = 3_500_000;
-/// Events that are produced when faults have stopped.
+const ACTIVE: Micros = 3_500_000;
+/// How many events are produced once faults have ended.
 pub(crate) const LAST_EVENTS: usize = 4;
-/// As many as are produced then in a crowd.
-pub(crate) const CROWD: usize = 44;
-/// Of a hundred histories, so many take up a story.
+/// How many events are produced then under a steady load.
+pub(crate) const STEADY_EVENTS: usize = 44;
+/// The percentage of histories that follow a story.
 const STORIES: u64 = 50;
 
-/// What faults like to follow: the moments around which the rules are made.
-const MOMENTS: &[Phase] = &[
-    Phase::Joined,
-    Phase::Dealt,
-    Phase::Revoked,
-    Phase::Taken,
-    Phase::Returned,
-    Phase::Shared,
-    Phase::Yielded,
-    Phase::Sent,
-    Phase::Sent,
-    Phase::Sent,
-    Phase::Applied,
-    Phase::Unknown,
-    Phase::Doubtful,
-    Phase::Listed,
-    Phase::Marked,
-    Phase::Told,
-    Phase::Calming,
-    Phase::Begun,
-    Phase::Audited,
-    Phase::ClosedIn,
-    Phase::Queued,
-    Phase::Asked,
-    Phase::Granted,
-    Phase::Cut,
-    Phase::Touched,
-    Phase::ReadUnderLock,
-    Phase::Journaled,
-    Phase::Corrected,
-    Phase::AppliedAll,
-    Phase::Read,
+/// The tracepoints that faults follow: the moments that the rules are about.
+const TRIGGERS: &[Tracepoint] = &[
+    Tracepoint::Joined,
+    Tracepoint::Assigned,
+    Tracepoint::Revoked,
+    Tracepoint::PartitionQueued,
+    Tracepoint::PartitionReleased,
+    Tracepoint::SharedQueued,
+    Tracepoint::SharedReleased,
+    Tracepoint::IncrementSent,
+    Tracepoint::IncrementSent,
+    Tracepoint::IncrementSent,
+    Tracepoint::IncrementApplied,
+    Tracepoint::Unknown,
+    Tracepoint::CorrectionUnknown,
+    Tracepoint::MembersListed,
+    Tracepoint::MarkerCreated,
+    Tracepoint::CheckpointWritten,
+    Tracepoint::ConnectionsProbed,
+    Tracepoint::Begun,
+    Tracepoint::Planned,
+    Tracepoint::Converged,
+    Tracepoint::Queued,
+    Tracepoint::Asked,
+    Tracepoint::Granted,
+    Tracepoint::Cut,
+    Tracepoint::Dirty,
+    Tracepoint::ReadUnderLock,
+    Tracepoint::Journaled,
+    Tracepoint::CorrectionSent,
+    Tracepoint::AppliedAll,
+    Tracepoint::CellsRead,
 ];
 
 impl History {
-    /// The history of this seed.
+    /// Draws the history of a seed.
     #[must_use]
-    pub fn of(seed: u64) -> Self {
+    pub fn from_seed(seed: u64) -> Self {
         let rng = Rng::new(seed);
         let partitions = rng.index(3) / 2 + 1;
         let processors = rng.index(4) / 2 + 1;
@@ -270,36 +247,36 @@ impl History {
             latency: rng.pick(&[500, 2000, 8000]),
             drifts,
             in_flight: rng.pick(&[1, 2, 8]),
-            side_by_side: rng.pick(&[1, 2]),
-            unjudged: rng.pick(&[0, 1000]),
-            portion: rng.pick(&[None, None, Some(1), Some(2)]),
+            ranges_in_flight: rng.pick(&[1, 2]),
+            dirty_cells_target: rng.pick(&[0, 1000]),
+            cells_per_lock: rng.pick(&[None, None, Some(1), Some(2)]),
             stop_timeout: rng.pick(&[1_200_000, 1_200_000, 300_000]),
-            crowd: false,
-            theme: None,
-            calm_at: BUSY + rng.pick(&[BUSY / 8, BUSY / 2]),
+            steady_load: false,
+            story: None,
+            faults_end_at: ACTIVE + rng.pick(&[ACTIVE / 8, ACTIVE / 2]),
             events: events(&rng, partitions),
-            orders: orders(&rng, bits),
+            commands: commands(&rng, bits),
             faults: faults(&rng, &kinds, processors),
             noise: rng.next(),
         };
         if rng.percent(STORIES) {
-            // Now and then something else happens, too.
+            // Sometimes there is another fault, too.
             let others = rng.pick(&[0, 0, 1]);
             history.faults.truncate(others);
             let others = std::mem::take(&mut history.faults);
-            rng.pick(Theme::EVERY).tell(&rng, &mut history);
+            rng.pick(Story::EVERY).apply(&rng, &mut history);
             history.faults.extend(others);
         }
         history
     }
 }
 
-fn events(rng: &Rng, partitions: usize) -> Vec<Produced> {
+fn events(rng: &Rng, partitions: usize) -> Vec<ProducedEvent> {
     let count = 4 + rng.index(20);
     let mut at = 0;
     let keys = 1 + rng.index(KEYS.len());
     let mut events = Vec::with_capacity(count.min(EVENTS_MAX));
-    let pause = 2 * BUSY / 24;
+    let pause = 2 * ACTIVE / 24;
     for _ in 0..count {
         // Bursts, and pauses between them.
         at += if rng.percent(50) {
@@ -308,7 +285,7 @@ fn events(rng: &Rng, partitions: usize) -> Vec<Produced> {
             rng.below(pause)
         };
         let keys = rng.percent(95).then(|| (rng.index(keys), rng.index(keys)));
-        events.push(Produced {
+        events.push(ProducedEvent {
             at,
             partition: rng.index(partitions),
             keys,
@@ -317,25 +294,25 @@ fn events(rng: &Rng, partitions: usize) -> Vec<Produced> {
     events
 }
 
-fn orders(rng: &Rng, bits: u8) -> Vec<Ordered> {
+fn commands(rng: &Rng, bits: u8) -> Vec<Command> {
     let count = rng.pick(&[0, 1, 1, 1, 2, 2, 3]);
-    let order = |_| Ordered {
-        at: rng.below(BUSY),
+    let command = |_| Command {
+        at: rng.below(ACTIVE),
         only_plan: rng.percent(20),
         range: (bits > 0 && rng.percent(20)).then(|| u16::from(rng.percent(50))),
         stop_after: rng.percent(10).then(|| rng.below(3_000_000)),
     };
-    let mut orders: Vec<Ordered> = (0..count).map(order).collect();
-    orders.sort_by_key(|order| order.at);
-    orders
+    let mut commands: Vec<Command> = (0..count).map(command).collect();
+    commands.sort_by_key(|command| command.at);
+    commands
 }
 
-fn faults(rng: &Rng, kinds: &[Fault], processors: usize) -> Vec<Injected> {
-    // Faults that an operator is warned of have a theme of their own.
+fn faults(rng: &Rng, kinds: &[Fault], processors: usize) -> Vec<Injection> {
+    // The fault that the documentation warns operators of has a story of its own.
     let kinds: Vec<Fault> = kinds
         .iter()
         .copied()
-        .filter(|kind| *kind != Fault::Unlock)
+        .filter(|kind| *kind != Fault::DeleteLock)
         .collect();
     if kinds.is_empty() {
         return Vec::new();
@@ -343,25 +320,29 @@ fn faults(rng: &Rng, kinds: &[Fault], processors: usize) -> Vec<Injected> {
     let count = rng.index(7);
     let fault = |_| {
         let when = if rng.percent(30) {
-            When::At(rng.below(BUSY))
+            When::At(rng.below(ACTIVE))
         } else {
             When::After {
-                from: if rng.percent(40) { 0 } else { rng.below(BUSY) },
-                phase: rng.pick(MOMENTS),
+                from: if rng.percent(40) {
+                    0
+                } else {
+                    rng.below(ACTIVE)
+                },
+                point: rng.pick(TRIGGERS),
                 next: None,
                 times: 1 + u32::from(rng.percent(40)) + u32::from(rng.percent(20)),
                 delay: rng.pick(&[0, 300, 1500, 20_000]),
             }
         };
-        Injected {
+        Injection {
             fault: rng.pick(&kinds),
             when,
-            // The last seat is the restorator's.
-            seat: rng.index(processors + 1),
-            node: rng.index(crate::cassandra::NODES),
-            aimed: rng.percent(50),
-            until: rng.percent(15).then(|| Until {
-                phase: rng.pick(MOMENTS),
+            // The last slot is the restorator's.
+            slot: rng.index(processors + 1),
+            node: rng.index(crate::world::cassandra::NODES),
+            at_target: rng.percent(50),
+            early_end: rng.percent(15).then(|| EarlyEnd {
+                point: rng.pick(TRIGGERS),
                 delay: rng.pick(&[0, 1500]),
             }),
             length: match rng.below(4) {
@@ -380,20 +361,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_gives_the_same_history_and_another_seed_another() {
-        assert_eq!(History::of(5), History::of(5));
-        assert_ne!(History::of(5), History::of(6));
+    fn a_seed_determines_the_history() {
+        assert_eq!(History::from_seed(5), History::from_seed(5));
+        assert_ne!(History::from_seed(5), History::from_seed(6));
     }
 
     #[test]
-    fn no_history_has_more_events_than_amounts_can_tell_apart() {
+    fn no_history_has_more_events_than_there_are_distinct_amounts() {
         for seed in 0..500 {
-            let history = History::of(seed);
+            let history = History::from_seed(seed);
             let produced = history
                 .faults
                 .iter()
                 .filter(|one| one.fault == Fault::Produce);
-            let last = if history.crowd { CROWD } else { LAST_EVENTS };
+            let last = if history.steady_load {
+                STEADY_EVENTS
+            } else {
+                LAST_EVENTS
+            };
             let events = history.events.len() + produced.count() + last;
             assert!(events <= EVENTS_MAX, "seed {seed}: {events}");
         }

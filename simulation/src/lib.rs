@@ -1,27 +1,30 @@
-//! Runs the production code of processor and restorator, unchanged, in a deterministic world: over a Kafka, a ZooKeeper
-//! and a Cassandra in memory, on one thread and in virtual time, with whatever goes wrong drawn from a seed.
+//! Runs the production code of processor and restorator, unchanged, over a Kafka, a ZooKeeper and a Cassandra in memory, on
+//! one thread and in virtual time. A seed decides every delay, order and fault.
 //!
-//! [`history`] says what is to happen; [`play()`](play::play) lets it happen; a checker that knows the log, and nothing
-//! of the product, looks at every step; [`shrink()`](shrink::shrink) makes a history that fails smaller. Nothing here
-//! reads a clock, a thread's chance or an order of hashing: the same history gives the same trace on every machine.
+//! In reading order:
+//!
+//! - [`history`]: a history before it runs, drawn from a seed: events, operator commands, faults. `history/story.rs` has
+//!   the faults that make one of the rules necessary.
+//! - [`run()`](run::run): one history as it runs. `run/processors.rs` and `run/operator.rs` start the product,
+//!   `run/nemesis.rs` injects faults, `run/final_phase.rs` checks the end.
+//! - `world`: the servers behind the product's ports. Their data comes from `testkit/`; delays, connections and faults are
+//!   added here. [`world::checker`] knows the log, the tree and the table, and nothing of the product; it checks the
+//!   invariants at every step.
+//! - `executor`, `process`, `rng`: tasks and processes that freeze, lag and die, deterministically.
+//! - [`trace`]: every tracepoint, hashed, counted, and waited for by faults.
+//! - [`explore`], [`shrink`], `mutants`, [`coverage`], [`cli`]: many histories, smaller ones, rules removed, the report.
+//!
+//! Nothing depends on a clock, on thread scheduling or on hash order: the same history has the same trace everywhere.
 
 mod rng;
-mod executor;
 mod process;
-mod slot;
-pub mod notes;
+mod executor;
+pub mod trace;
+pub mod world;
 pub mod history;
-mod world;
-mod keeper;
-mod cassandra;
-mod kafka;
-pub mod checker;
-mod watch;
-#[cfg(feature = "mutations")]
-mod steps;
-mod fault;
-pub mod play;
 pub mod coverage;
+mod invariant_recorder;
+pub mod run;
 pub mod shrink;
 pub mod explore;
 #[cfg(feature = "mutations")]

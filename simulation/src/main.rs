@@ -1,8 +1,8 @@
-//! `stitch-simulate`: lets histories happen, and prints what was found.
+//! `stitch-simulate`: runs histories and prints findings.
 
 use std::process::ExitCode;
 
-/// A history allocates some ten thousand times, all of it small and on one thread.
+/// A history allocates some ten thousand times, always little and on one thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

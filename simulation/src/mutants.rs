@@ -1,26 +1,22 @@
-//! The product without one of its rules: each loss must be found, or nobody would notice it.
+//! Mutation testing: the product without one of its rules. The loss of each rule must be found.
 
 use std::io::{self, Write};
 
 use stitch_common::mutation::{Rule, take_out};
 
-use crate::checker::Finding;
 use crate::explore::explore;
+use crate::world::checker::Finding;
 
-/// What came of taking one rule out.
+/// The result of removing one rule.
 #[derive(Clone, Debug)]
 pub struct Mutant {
-    /// Which rule.
     pub rule: Rule,
-    /// The seed at which its loss was found, after how many histories, and what was found.
-    pub found: Option<(u64, u64, Finding)>,
+    /// The seed at which its loss was found, after how many histories, and the violation.
+    pub finding: Option<(u64, u64, Finding)>,
 }
 
-/// Takes each rule out by itself, and lets at most `count` histories from `seed` on happen.
-///
-/// # Errors
-/// `out`, which is told each of them at once, fails.
-pub fn mutants(
+/// Removes each rule by itself and runs at most `count` histories from `seed` on. Writes a table to `out`.
+pub fn run_all(
     seed: u64,
     count: u64,
     threads: usize,
@@ -29,17 +25,17 @@ pub fn mutants(
     let mut all = Vec::new();
     writeln!(
         out,
-        "| rule | taken out | found | after histories |\n|---|---|---|---|"
+        "| rule | what was removed | how it showed | after histories |\n|---|---|---|---|"
     )?;
     for &rule in Rule::EVERY {
-        let mutant = one(rule, seed, count, threads);
-        let (found, after) = match &mutant.found {
+        let mutant = run_one(rule, seed, count, threads);
+        let (shown, after) = match &mutant.finding {
             Some((_, after, finding)) => (finding.kind.to_string(), after.to_string()),
             None => ("nothing".to_owned(), format!("more than {count}")),
         };
         writeln!(
             out,
-            "| {} | {} | {found} | {after} |",
+            "| {} | {} | {shown} | {after} |",
             rule.number(),
             rule.loss()
         )?;
@@ -49,12 +45,12 @@ pub fn mutants(
     Ok(all)
 }
 
-/// Takes one rule out.
+/// Removes one rule.
 #[must_use]
-pub fn one(rule: Rule, seed: u64, count: u64, threads: usize) -> Mutant {
-    let explored = explore(seed, count, threads, || take_out(Some(rule)));
-    let found = explored
-        .found
+pub fn run_one(rule: Rule, seed: u64, count: u64, threads: usize) -> Mutant {
+    let exploration = explore(seed, count, threads, || take_out(Some(rule)));
+    let finding = exploration
+        .finding
         .map(|(at, finding)| (at, at - seed + 1, finding));
-    Mutant { rule, found }
+    Mutant { rule, finding }
 }

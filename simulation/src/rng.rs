@@ -1,8 +1,8 @@
-//! The world's one source of chance: a seed gives the same numbers on every machine.
+//! The only source of randomness: a seed gives the same numbers on every machine.
 
 use std::cell::Cell;
 
-/// SplitMix64: small, fast, and good enough to choose delays by.
+/// SplitMix64: small, fast, and good enough for delays and orders.
 #[derive(Debug)]
 pub(crate) struct Rng(Cell<u64>);
 
@@ -20,20 +20,20 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    /// Below `bound`, which is not 0.
+    /// A number below `bound`, which is not 0.
     pub(crate) fn below(&self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    /// From `low` to `high`, both included.
+    /// A number from `low` to `high`, both included.
     pub(crate) fn between(&self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 
-    /// A position among `count`, which is not 0.
+    /// An index below `count`, which is not 0.
     pub(crate) fn index(&self, count: usize) -> usize {
         let count = u64::try_from(count).expect("a count fits into 64 bits");
-        usize::try_from(self.below(count)).expect("it lies below a count")
+        usize::try_from(self.below(count)).expect("it is below a count")
     }
 
     pub(crate) fn percent(&self, percent: u64) -> bool {
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_gives_the_same_numbers_and_another_seed_others() {
+    fn a_seed_determines_the_numbers() {
         let numbers = |seed| {
             let rng = Rng::new(seed);
             [rng.next(), rng.next(), rng.next()]

@@ -1,17 +1,17 @@
-//! Makes a history that fails smaller, for as long as it fails in the same way: fewer faults, orders, events and
-//! processes, shorter waits, fewer ranges.
+//! Shrinks a history as long as it fails in the same way: fewer faults, commands, events and processes, shorter delays,
+//! fewer ranges.
 
-use crate::checker::Kind;
 use crate::history::{History, When};
-use crate::play::play;
+use crate::run::run;
+use crate::world::checker::Kind;
 
-/// How often a history is tried at most.
+/// The most histories that are tried.
 const TRIES_MAX: usize = 600;
 
 /// The smallest history found that fails in the same way.
 #[must_use]
 pub fn shrink(history: &History) -> History {
-    let Some(finding) = play(history, false).finding else {
+    let Some(finding) = run(history, false).finding else {
         return history.clone();
     };
     let mut tries = 0;
@@ -35,7 +35,7 @@ pub fn shrink(history: &History) -> History {
 }
 
 fn fails(history: &History, kind: Kind) -> bool {
-    play(history, false)
+    run(history, false)
         .finding
         .is_some_and(|found| found.kind == kind)
 }
@@ -63,11 +63,11 @@ fn smaller(of: &History) -> Vec<History> {
             history.faults.remove(index);
         });
     }
-    for index in 0..of.orders.len() {
+    for index in 0..of.commands.len() {
         with(&|history| {
-            history.orders.remove(index);
+            history.commands.remove(index);
         });
-        with(&|history| history.orders[index].stop_after = None);
+        with(&|history| history.commands[index].stop_after = None);
     }
     with(&|history| {
         history.processors = 1;
@@ -84,16 +84,16 @@ fn smaller(of: &History) -> Vec<History> {
     with(&|history| {
         history.bits = 0;
         history
-            .orders
+            .commands
             .iter_mut()
-            .for_each(|order| order.range = None);
+            .for_each(|command| command.range = None);
     });
-    with(&|history| history.portion = None);
-    with(&|history| history.side_by_side = 1);
+    with(&|history| history.cells_per_lock = None);
+    with(&|history| history.ranges_in_flight = 1);
     with(&|history| history.in_flight = 1);
     with(&|history| history.latency = 500);
     for index in 0..of.faults.len() {
-        with(&|history| history.faults[index].until = None);
+        with(&|history| history.faults[index].early_end = None);
         with(&|history| history.faults[index].length /= 2);
         with(&|history| {
             if let When::After { delay, .. } = &mut history.faults[index].when {

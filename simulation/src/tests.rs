@@ -1,4 +1,4 @@
-//! Tests of the world itself, and of the product in it.
+//! Tests of the simulated world, and of the product in it.
 
 mod world;
 mod histories;

@@ -1,4 +1,11 @@
-//! The world of one history: time, chance, the three servers, the processes, and whoever watches them.
+//! The world of one history: time, randomness, the three servers, the processes, and the checker.
+
+mod zookeeper;
+pub(crate) mod cassandra;
+mod kafka;
+pub mod checker;
+#[cfg(feature = "mutations")]
+pub(crate) mod failpoints;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -9,35 +16,37 @@ use stitch_common::cell::Counter;
 use stitch_common::checkpoint::Checkpoint;
 use stitch_common::range::RangeBits;
 
-use crate::cassandra::Cluster;
-use crate::checker::{Checker, Finding};
-use crate::executor::{Executor, Micros, Step};
-use crate::kafka::Topic;
-use crate::keeper::Ensemble;
-use crate::notes::{Notes, Phase, Who};
-use crate::process::{Process, ProcessClock, Role, Seat};
-use crate::rng::Rng;
+use stitch_testkit::time::Micros;
 
-/// The world.
+use crate::executor::{Executor, ProcessClock, Step};
+use crate::process::{Process, ProcessSlot, Role};
+use crate::rng::Rng;
+use crate::trace::{Actor, Trace, Tracepoint};
+use cassandra::Cluster;
+use checker::{Checker, Finding};
+use kafka::Kafka;
+use zookeeper::Ensemble;
+pub(crate) use zookeeper::NAMESPACE;
+
 pub(crate) struct World {
     pub(crate) executor: Rc<Executor>,
     pub(crate) rng: Rng,
-    pub(crate) keeper: Ensemble,
+    pub(crate) zookeeper: Ensemble,
     pub(crate) cluster: Cluster,
-    pub(crate) topic: Topic,
+    pub(crate) kafka: Kafka,
     pub(crate) checker: RefCell<Checker>,
-    /// By partition, its progress as it stands in ZooKeeper: read there as often as it is written, and not more often.
-    pub(crate) progress: RefCell<BTreeMap<i32, Checkpoint>>,
-    pub(crate) notes: Notes,
+    /// The checkpoint of each partition as ZooKeeper has it: decoded once per write, not once per use.
+    pub(crate) checkpoints: RefCell<BTreeMap<i32, Checkpoint>>,
+    pub(crate) trace: Trace,
     pub(crate) bits: RangeBits,
     pub(crate) processes: RefCell<Vec<Rc<Process>>>,
-    /// A packet takes up to so long.
+    /// The longest time that a packet takes.
     latency: Micros,
     finding: RefCell<Option<Finding>>,
     over: Cell<bool>,
 }
 
-/// The world as one process has it: every port of the product.
+/// The world as one process sees it: implements every port of the product.
 #[derive(Clone)]
 pub(crate) struct Handle {
     pub(crate) world: Rc<World>,
@@ -55,12 +64,12 @@ impl World {
         Rc::new(Self {
             executor: Rc::new(Executor::new()),
             rng: Rng::new(seed),
-            keeper: Ensemble::default(),
+            zookeeper: Ensemble::default(),
             cluster: Cluster::new(),
-            topic: Topic::default(),
+            kafka: Kafka::default(),
             checker: RefCell::new(checker),
-            progress: RefCell::default(),
-            notes: Notes::default(),
+            checkpoints: RefCell::default(),
+            trace: Trace::default(),
             bits,
             processes: RefCell::default(),
             latency,
@@ -89,69 +98,71 @@ impl World {
         }
     }
 
-    /// Starts something that belongs to no process.
+    /// Starts a task that belongs to no process.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + 'static) {
         self.executor.spawn(None, Box::pin(work));
     }
 
-    /// Starts something that stands still and dies with a process.
+    /// Starts a task that freezes and dies with a process.
     pub(crate) fn spawn_of(&self, owner: &Rc<Process>, work: impl Future<Output = ()> + 'static) {
         if !owner.is_dead() {
             self.executor.spawn(Some(Rc::clone(owner)), Box::pin(work));
         }
     }
 
-    pub(crate) fn note(&self, who: Who, phase: Phase, what: impl FnOnce() -> String) {
-        self.notes.note(self.now(), who, phase, what);
+    pub(crate) fn record(&self, actor: Actor, point: Tracepoint, text: impl FnOnce() -> String) {
+        self.trace.record(self.now(), actor, point, text);
     }
 
-    pub(crate) fn phase(&self, who: Who, phase: Phase) {
-        self.note(who, phase, || phase.name().to_owned());
+    pub(crate) fn record_point(&self, actor: Actor, point: Tracepoint) {
+        self.record(actor, point, || point.name().to_owned());
     }
 
-    /// A process that nothing runs in yet.
-    pub(crate) fn process(&self, seat: Seat, role: Role, drift: i64) -> Rc<Process> {
+    /// Adds a process, in which nothing runs yet.
+    pub(crate) fn add_process(&self, slot: ProcessSlot, role: Role, drift: i64) -> Rc<Process> {
         let mut processes = self.processes.borrow_mut();
-        let process = Rc::new(Process::new(processes.len(), seat, role, drift));
+        let process = Rc::new(Process::new(processes.len(), slot, role, drift));
         processes.push(Rc::clone(&process));
         process
     }
 
-    /// The process that sits there and has not ended.
-    pub(crate) fn at(&self, seat: Seat) -> Option<Rc<Process>> {
+    /// The running process in this slot.
+    pub(crate) fn process_in(&self, slot: ProcessSlot) -> Option<Rc<Process>> {
         let processes = self.processes.borrow();
-        let last = processes.iter().rev().find(|one| one.seat == seat);
+        let last = processes.iter().rev().find(|one| one.slot == slot);
         last.filter(|one| !one.is_dead()).cloned()
     }
 
-    /// It stands still, as after SIGSTOP.
+    /// Freezes a process, as SIGSTOP does.
     pub(crate) fn freeze(self: &Rc<Self>, process: &Process) {
         process.freeze();
-        self.sessions_fall_silent(process);
-        self.members_fall_silent(process);
+        self.suspend_sessions(process);
+        self.suspend_members(process);
     }
 
-    /// It goes on.
+    /// Resumes a process, as SIGCONT does.
     pub(crate) fn thaw(self: &Rc<Self>, process: &Process) {
         self.executor.thaw(process, &self.rng);
-        self.sessions_are_heard(process);
-        self.members_are_heard(process);
+        self.resume_sessions(process);
+        self.resume_members(process);
     }
 
-    /// It is gone, as after SIGKILL or its own end: its kernel closes what it had open.
-    pub(crate) fn bury(self: &Rc<Self>, process: &Rc<Process>) {
+    /// Ends a process, as SIGKILL or its own exit does: its kernel closes its connections.
+    pub(crate) fn terminate(self: &Rc<Self>, process: &Rc<Process>) {
         if process.is_dead() {
             return;
         }
         self.executor.kill(process);
-        self.sessions_fall_silent(process);
-        self.members_fall_silent(process);
-        self.hang_up_all(|connection| connection.process.number == process.number);
+        self.suspend_sessions(process);
+        self.suspend_members(process);
+        self.close_connections(|connection| connection.process.number == process.number);
     }
 
-    /// Something that must not be: the history ends here.
-    pub(crate) fn find(&self, finding: Finding) {
-        self.note(Who::World, Phase::Fault, || format!("FOUND: {finding}"));
+    /// Reports a violation, with which the history ends.
+    pub(crate) fn report(&self, finding: Finding) {
+        self.record(Actor::World, Tracepoint::Fault, || {
+            format!("FOUND: {finding}")
+        });
         self.finding.borrow_mut().get_or_insert(finding);
         self.end();
     }
@@ -160,19 +171,19 @@ impl World {
         self.finding.borrow().clone()
     }
 
-    /// Nothing more is to happen.
+    /// Ends the history.
     pub(crate) fn end(&self) {
         self.over.set(true);
     }
 
-    /// Lets things happen until the end. `false` if nothing can happen before it comes, or not until `limit`.
+    /// Runs until the history ends. `false` if nothing can happen before that, or if it lasts beyond `limit`.
     pub(crate) fn run(&self, limit: Micros) -> bool {
         while !self.over.get() {
-            if self.executor.step(&self.rng) == Step::Nothing || self.now() > limit {
+            if self.executor.step(&self.rng) == Step::Deadlock || self.now() > limit {
                 return false;
             }
             #[cfg(feature = "mutations")]
-            crate::steps::passed(self);
+            failpoints::record(self);
         }
         true
     }

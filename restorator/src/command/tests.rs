@@ -4,7 +4,7 @@ use stitch_common::output::{Exit, Report};
 
 use crate::options::{Limits, PlanSource, RunOptions};
 use crate::report::RunReport;
-use crate::testing::store::Fate;
+use crate::testing::cassandra::Fate;
 use crate::testing::world::Fake;
 
 mod corrupted;
@@ -109,7 +109,7 @@ fn a_cell_that_became_dirty_during_the_scan_is_not_judged_wrong() {
         fake.hold("a", 2);
         fake.before("ends asked", |fake| {
             fake.feed_stalls.set(false);
-            fake.changes.tell();
+            fake.changes.notify();
         });
     });
     let cells = fake.plan(None).unwrap().cells;
@@ -132,7 +132,7 @@ fn a_cell_that_became_dirty_while_converging_is_not_judged_wrong() {
             fake.hold("a", 3);
             fake.before("ends asked", |fake| {
                 fake.feed_stalls.set(false);
-                fake.changes.tell();
+                fake.changes.notify();
             });
         });
     });
@@ -372,8 +372,8 @@ fn a_changed_ring_or_a_lost_lock_leaves_the_range_unverified() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
     fake.before("increment", |fake| {
-        let nodes = fake.keeper.borrow().nodes.clone();
-        let lock = nodes.keys().find(|path| path.contains("__WRIT__")).unwrap();
+        let tree = fake.zookeeper.borrow().tree.clone();
+        let lock = tree.paths().find(|path| path.contains("__WRIT__")).unwrap();
         fake.remove(lock);
     });
     assert_eq!(restored(&fake).exit(), Exit::Failed);

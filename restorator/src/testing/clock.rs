@@ -1,9 +1,8 @@
-//! Virtual time, and an executor that lets it pass only when nothing else can happen.
+//! A clock in virtual time, and an executor of one future, which lets time pass only when nothing else can happen.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,57 +11,23 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use stitch_common::clock::{Clock, Moment};
+use stitch_testkit::time::{VirtualTime, micros};
+use stitch_testkit::wait::{Fired, Signal};
 
 #[derive(Clone, Default)]
-pub(crate) struct VirtualClock(Rc<Timers>);
-
-#[derive(Default)]
-struct Timers {
-    now: Cell<Duration>,
-    next: Cell<u64>,
-    waiting: RefCell<BTreeMap<(Duration, u64), Waker>>,
-}
+pub(crate) struct VirtualClock(Rc<VirtualTime>);
 
 impl Clock for VirtualClock {
     fn now(&self) -> Moment {
-        Moment::new(self.0.now.get())
+        Moment::new(Duration::from_micros(self.0.now()))
     }
 
     fn wall(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp(1_700_000_000, 0).unwrap() + self.0.now.get()
+        DateTime::from_timestamp(1_700_000_000, 0).unwrap() + Duration::from_micros(self.0.now())
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> {
-        let id = self.0.next.get();
-        self.0.next.set(id + 1);
-        Sleep {
-            timers: Rc::clone(&self.0),
-            key: (self.0.now.get() + duration, id),
-        }
-    }
-}
-
-struct Sleep {
-    timers: Rc<Timers>,
-    key: (Duration, u64),
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.timers.now.get() >= self.key.0 {
-            return Poll::Ready(());
-        }
-        let waker = context.waker().clone();
-        self.timers.waiting.borrow_mut().insert(self.key, waker);
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        self.timers.waiting.borrow_mut().remove(&self.key);
+        self.0.until(self.0.now().saturating_add(micros(duration)))
     }
 }
 
@@ -76,63 +41,36 @@ impl Wake for Flag {
 
 impl VirtualClock {
     pub(crate) fn seconds(&self) -> u64 {
-        self.0.now.get().as_secs()
+        self.0.now() / 1_000_000
     }
 
     /// Runs `future` to its end.
     pub(crate) fn run<F: Future>(&self, future: F) -> F::Output {
-        let flag = Arc::new(Flag(AtomicBool::new(false)));
-        let waker = Waker::from(Arc::clone(&flag));
+        let woken = Arc::new(Flag(AtomicBool::new(false)));
+        let waker = Waker::from(Arc::clone(&woken));
         let mut context = Context::from_waker(&waker);
         let mut future = pin!(future);
         loop {
             if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
                 return output;
             }
-            if !flag.0.swap(false, Ordering::Relaxed) {
-                let next = self.0.waiting.borrow_mut().pop_first();
-                let ((at, _), waker) = next.expect("nothing can ever happen again");
-                self.0.now.set(at.max(self.0.now.get()));
-                waker.wake();
+            if !woken.0.swap(false, Ordering::Relaxed) {
+                assert!(self.0.advance(), "nothing can ever happen again");
             }
         }
     }
 }
 
-/// Wakes whoever waits when anything changed.
-#[derive(Clone, Default)]
-pub(crate) struct Changes(Rc<(Cell<u64>, RefCell<Vec<Waker>>)>);
+/// Wakes every task that waits for the next change of a server.
+#[derive(Default)]
+pub(crate) struct Changes(RefCell<Rc<Signal>>);
 
 impl Changes {
-    pub(crate) fn tell(&self) {
-        self.0.0.set(self.0.0.get() + 1);
-        for waker in self.0.1.borrow_mut().drain(..) {
-            waker.wake();
-        }
+    pub(crate) fn notify(&self) {
+        self.0.take().fire();
     }
 
-    pub(crate) fn next(&self) -> Changed {
-        Changed {
-            changes: self.clone(),
-            seen: self.0.0.get(),
-        }
-    }
-}
-
-pub(crate) struct Changed {
-    changes: Changes,
-    seen: u64,
-}
-
-impl Future for Changed {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let (generation, wakers) = &*self.changes.0;
-        if generation.get() != self.seen {
-            return Poll::Ready(());
-        }
-        wakers.borrow_mut().push(context.waker().clone());
-        Poll::Pending
+    pub(crate) fn next(&self) -> Fired {
+        Fired(Rc::clone(&self.0.borrow()))
     }
 }

@@ -1,8 +1,7 @@
-//! A small world in memory, behind the same ports as the real one, in which a whole restoration can be run and what it
-//! did be read line by line.
+//! A small namespace in memory in which whole commands run. Each request to a server is a line of the trace.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -13,7 +12,7 @@ use stitch_common::checkpoint::{Checkpoint, StoredCheckpoint};
 use stitch_common::config::{Config, Environment};
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{CreateMode, LogIdentity, Record, TableIdentity, ZooKeeper};
+use stitch_common::ports::{CreateMode, TableIdentity, ZooKeeper};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
 use stitch_protocol::NamespaceSession;
@@ -24,10 +23,10 @@ use stitch_protocol::path::Paths;
 use stitch_protocol::restoration::{self, RestorationRecord};
 use tokio_util::sync::CancellationToken;
 
+use super::cassandra::Fate;
 use super::clock::{Changes, VirtualClock};
-use super::keeper::Nodes;
-use super::store::Fate;
-use crate::command::{self, CommandContext};
+use super::zookeeper::Server;
+use crate::command::{self, Given};
 use crate::journal::Journal;
 use crate::membership::Process;
 use crate::options::{Limits, PlanOptions, PlanSource, RunOptions};
@@ -35,9 +34,11 @@ use crate::report::{PlanReport, RunReport};
 use stitch_common::ports::Servers;
 use stitch_common::progress::NoProgress;
 use stitch_common::scope::Scope;
-use stitch_testkit::samples::{self, slot_at};
+use stitch_testkit::cassandra::Table;
+use stitch_testkit::kafka::Log;
+use stitch_testkit::samples::slot_at;
 
-/// The world. A clone is the same.
+/// All servers. A clone is the same ones.
 #[derive(Clone)]
 pub(crate) struct Fake(Rc<Inner>);
 
@@ -46,11 +47,10 @@ type Hook = (String, Box<dyn FnOnce(&Fake)>);
 pub(crate) struct Inner {
     pub(crate) clock: VirtualClock,
     pub(crate) changes: Changes,
-    pub(crate) keeper: RefCell<Nodes>,
-    pub(crate) log: RefCell<BTreeMap<Partition, Vec<Record>>>,
-    pub(crate) table: RefCell<BTreeMap<cell::Cell, Count>>,
+    pub(crate) zookeeper: RefCell<Server>,
+    pub(crate) log: RefCell<Log>,
+    pub(crate) table: RefCell<Table<1>>,
     pub(crate) fates: RefCell<VecDeque<Fate>>,
-    /// How long an increment takes.
     pub(crate) increment_takes: Cell<Duration>,
     pub(crate) ring: RefCell<Vec<u64>>,
     pub(crate) silent: Cell<bool>,
@@ -94,11 +94,11 @@ key = "track"
 granularities = ["all"]
 "#;
 
-/// A member that is there from the start, dead or alive.
+/// The session of another member.
 pub(crate) const OTHER: i64 = 1000;
 
 impl Fake {
-    /// A namespace of one range and one partition in which each of these keys was played once, all of it counted.
+    /// A namespace of one range and one partition in which each of these keys was played once, and all is counted.
     pub(crate) fn with_plays(keys: &[&str]) -> Self {
         Self::with(keys, "bits = 0", |_| {})
     }
@@ -113,8 +113,8 @@ impl Fake {
         let fake = Self(Rc::new(Inner {
             clock: VirtualClock::default(),
             changes: Changes::default(),
-            keeper: RefCell::default(),
-            log: RefCell::new(BTreeMap::from([(Partition(0), Vec::new())])),
+            zookeeper: RefCell::default(),
+            log: RefCell::new(Log::new(1)),
             table: RefCell::default(),
             fates: RefCell::default(),
             increment_takes: Cell::default(),
@@ -138,30 +138,30 @@ impl Fake {
         let record = NamespaceRecord {
             generation: 1,
             definitions: fake.config.definitions.clone(),
-            log: fake.identity(),
+            log: fake.log.borrow().identity(),
             table: Self::table_identity(),
         };
         fake.put(&paths.definition(), &envelope::seal(&record));
         for key in keys {
             fake.produce(key);
-            fake.table.borrow_mut().insert(all(key), Count(1));
+            fake.hold(key, 1);
         }
         fake.progress(i64::try_from(keys.len()).unwrap());
         fake
     }
 
-    /// The namespace's definition is another one from now on.
+    /// Replaces the definition of the namespace.
     pub(crate) fn redefine(&self) {
         let record = NamespaceRecord {
             generation: 2,
             definitions: self.config.definitions.clone(),
-            log: self.identity(),
+            log: self.log.borrow().identity(),
             table: Self::table_identity(),
         };
         self.put(&Paths::new("n").definition(), &envelope::seal(&record));
     }
 
-    /// What is recorded of the last restoration.
+    /// The record of the last restoration.
     pub(crate) fn recorded(&self) -> RestorationRecord {
         let read = async {
             let session = self.connect().await.unwrap();
@@ -171,15 +171,6 @@ impl Fake {
         self.clock.run(read).pop().unwrap()
     }
 
-    pub(crate) fn identity(&self) -> LogIdentity {
-        LogIdentity {
-            cluster: "kafka".to_owned(),
-            topic: "events".to_owned(),
-            cleanup_policy: "delete".to_owned(),
-            fingerprints: BTreeMap::new(),
-        }
-    }
-
     pub(crate) fn table_identity() -> TableIdentity {
         TableIdentity {
             cluster: "c".to_owned(),
@@ -187,43 +178,34 @@ impl Fake {
         }
     }
 
-    /// Makes or writes a node.
+    /// Creates or writes a node.
     pub(crate) fn put(&self, path: &str, data: &[u8]) {
-        let mut keeper = self.keeper.borrow_mut();
-        if keeper.set(path, data, None).is_err() {
-            keeper
-                .create(0, path, data, CreateMode::Persistent)
-                .unwrap();
+        let tree = &mut self.zookeeper.borrow_mut().tree;
+        if tree.set(path, data, None).is_err() {
+            tree.create(0, path, data, CreateMode::Persistent).unwrap();
         }
-        drop(keeper);
-        self.changes.tell();
+        self.changes.notify();
     }
 
     pub(crate) fn remove(&self, path: &str) {
-        self.keeper.borrow_mut().delete(path, None).unwrap();
-        self.changes.tell();
+        let tree = &mut self.zookeeper.borrow_mut().tree;
+        tree.delete(path, None).unwrap();
+        self.changes.notify();
     }
 
     pub(crate) fn exists(&self, part: &str) -> bool {
-        self.keeper
-            .borrow()
-            .nodes
-            .keys()
-            .any(|path| path.contains(part))
+        let tree = &self.zookeeper.borrow().tree;
+        tree.paths().any(|path| path.contains(part))
     }
 
-    /// One more event, uncounted.
+    /// Produces an event, which is not counted.
     pub(crate) fn produce(&self, key: &str) {
-        let mut log = self.log.borrow_mut();
-        let records = log.entry(Partition(0)).or_default();
         let value = format!(r#"{{"type":"play","time":0,"track":"{key}"}}"#);
-        let offset = i64::try_from(records.len()).unwrap();
-        records.push(samples::record(offset, &value));
-        drop(log);
-        self.changes.tell();
+        self.log.borrow_mut().append(Partition(0), value);
+        self.changes.notify();
     }
 
-    /// All below `offset` is answered.
+    /// Writes the checkpoint: everything below `offset` is acknowledged.
     pub(crate) fn progress(&self, offset: i64) {
         let written = StoredCheckpoint {
             progress: Checkpoint::everywhere(Offset(offset)),
@@ -232,7 +214,7 @@ impl Fake {
         self.put(&Paths::new("n").checkpoint(Partition(0)), &written.encode());
     }
 
-    /// A tombstone of another member.
+    /// Another member is dead.
     pub(crate) fn dead_member(&self) {
         let record = MemberRecord {
             role: Role::Processor,
@@ -247,61 +229,59 @@ impl Fake {
         self.put(&path, &envelope::seal(&record));
     }
 
-    /// A mark of another member in the range.
+    /// Another member has an in-doubt marker in the range.
     pub(crate) fn marker(&self) {
         let range = Paths::new("n").range(RangeId(0));
         let member = MemberId::of_session(OTHER);
         self.put(&format!("{range}/in-doubt-{member}-1"), b"");
     }
 
-    /// The shared lock of another member.
+    /// Another member has the shared lock of the range.
     pub(crate) fn shared_lock(&self) -> String {
         let range = Paths::new("n").range(RangeId(0));
-        let path = format!("{range}/_c_{}-__READ__0000000000", uuid::Uuid::from_u128(5));
-        self.put(&path, b"");
-        path
+        let prefix = format!("{range}/_c_{}-__READ__", uuid::Uuid::from_u128(5));
+        let tree = &mut self.zookeeper.borrow_mut().tree;
+        let created = tree.create(OTHER, &prefix, b"", CreateMode::EphemeralSequential);
+        self.changes.notify();
+        created.unwrap().path
     }
 
     pub(crate) fn hold(&self, key: &str, count: i64) {
-        self.table.borrow_mut().insert(all(key), Count(count));
+        self.table.borrow_mut().set(&all(key), Count(count));
     }
 
     pub(crate) fn held(&self, key: &str) -> i64 {
-        self.table
-            .borrow()
-            .get(&all(key))
-            .copied()
-            .unwrap_or_default()
-            .0
+        self.table.borrow().count(&all(key)).0
     }
 
-    /// Does `act` right before the first thing that `what` is part of.
-    pub(crate) fn before(&self, what: &str, act: impl FnOnce(&Self) + 'static) {
+    /// Does `act` just before the next request whose line in the trace contains `part`.
+    pub(crate) fn before(&self, part: &str, act: impl FnOnce(&Self) + 'static) {
         self.hooks
             .borrow_mut()
-            .push((what.to_owned(), Box::new(act)));
+            .push((part.to_owned(), Box::new(act)));
     }
 
-    pub(crate) fn note(&self, what: &str) {
+    pub(crate) fn record(&self, line: &str) {
         let mut hooks = self.hooks.borrow_mut();
-        let due = hooks.iter().position(|(when, _)| what.contains(when));
+        let due = hooks.iter().position(|(part, _)| line.contains(part));
         let due = due.map(|due| hooks.remove(due));
         drop(hooks);
         if let Some((_, act)) = due {
             act(self);
         }
-        self.trace.borrow_mut().push(what.to_owned());
+        self.trace.borrow_mut().push(line.to_owned());
     }
 
     pub(crate) fn trace(&self) -> Vec<String> {
         self.trace.borrow().clone()
     }
 
-    pub(crate) fn times(&self, what: &str) -> usize {
+    /// How many lines of the trace contain `part`.
+    pub(crate) fn times(&self, part: &str) -> usize {
         self.trace
             .borrow()
             .iter()
-            .filter(|line| line.contains(what))
+            .filter(|line| line.contains(part))
             .count()
     }
 
@@ -370,7 +350,7 @@ impl Fake {
     }
 }
 
-/// The one cell of a track's plays.
+/// The cell of the plays of a track.
 pub(crate) fn all(key: &str) -> cell::Cell {
     let slot: CellSlot = slot_at(Granularity::All, 0);
     cell::Cell {

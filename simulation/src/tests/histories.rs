@@ -1,22 +1,23 @@
-//! The product in the world: nothing is found as it is, and the loss of each rule is.
+//! The product in the world: no violation as it is, and one without each rule.
 
 use crate::coverage::RULES;
 use crate::explore::explore;
-use crate::history::Fault;
+use crate::history::{Fault, History};
+use crate::run::run;
 
-/// Both threads of the smallest machine.
+/// The threads of the smallest machine.
 const THREADS: usize = 2;
 
 #[test]
-fn nothing_is_found_in_many_histories_and_they_reach_every_rule_and_fault() {
-    let explored = explore(1, 5000, THREADS, || {});
-    assert_eq!(explored.found, None);
-    let coverage = &explored.coverage;
+fn many_histories_exercise_every_rule_and_fault_without_a_violation() {
+    let exploration = explore(1, 5000, THREADS, || {});
+    assert_eq!(exploration.finding, None);
+    let coverage = &exploration.coverage;
     for fault in Fault::EVERY {
         assert!(coverage.happened(*fault) > 10, "{}", fault.name());
     }
     for (rule, phases) in RULES {
-        let steps = phases.iter().any(|phase| phase.is_step());
+        let steps = phases.iter().any(|point| point.is_step());
         if cfg!(feature = "mutations") || !steps {
             assert!(coverage.exercised(phases) > 10, "{rule}");
         }
@@ -27,38 +28,48 @@ fn nothing_is_found_in_many_histories_and_they_reach_every_rule_and_fault() {
     }
 }
 
+#[test]
+fn traces_do_not_depend_on_the_number_of_threads() {
+    let traces = |threads| {
+        let exploration = explore(1, 200, threads, || {});
+        (exploration.histories, exploration.traces)
+    };
+    let one_by_one = (1..=200).map(|seed| run(&History::from_seed(seed), false).hash);
+    let sum = one_by_one.fold(0, u64::wrapping_add);
+    assert_eq!(traces(1), (200, sum));
+    assert_eq!(traces(3), (200, sum));
+}
+
 #[cfg(feature = "mutations")]
 mod without {
     use stitch_common::mutation::{Rule, take_out};
 
     use super::*;
-    use crate::history::History;
-    use crate::mutants::one;
-    use crate::play::play;
+    use crate::mutants::run_one;
     use crate::shrink::shrink;
 
-    /// So many histories, from the first seed on, find each; docs/verification.md says how many it took.
+    /// Each loss is found within this many histories from the first seed on.
     const ENOUGH: u64 = 5000;
 
     #[test]
     fn the_loss_of_each_rule_is_found() {
-        let found = |rule: Rule| one(rule, 1, ENOUGH, THREADS).found.is_some();
+        let found = |rule: Rule| run_one(rule, 1, ENOUGH, THREADS).finding.is_some();
         let unfound: Vec<_> = Rule::EVERY.iter().filter(|rule| !found(**rule)).collect();
         assert!(unfound.is_empty(), "{unfound:?}");
     }
 
     #[test]
-    fn a_history_that_fails_is_made_smaller_and_fails_in_the_same_way() {
-        let rule = Some(Rule::NeverResend);
+    fn a_history_that_fails_is_shrunk_to_one_that_fails_in_the_same_way() {
+        let rule = Some(Rule::NeverAgain);
         take_out(rule);
-        let found = one(Rule::NeverResend, 1, 200, 1).found;
+        let found = run_one(Rule::NeverAgain, 1, 200, 1).finding;
         let (seed, _, finding) = found.expect("the loss of this rule is found soon");
-        let history = History::of(seed);
+        let history = History::from_seed(seed);
         let smaller = shrink(&history);
-        let again = play(&smaller, false).finding;
+        let again = run(&smaller, false).finding;
         take_out(None);
         assert_eq!(again.map(|found| found.kind), Some(finding.kind));
-        let size = |of: &History| of.events.len() + of.faults.len() + of.orders.len();
+        let size = |of: &History| of.events.len() + of.faults.len() + of.commands.len();
         assert!(size(&smaller) < size(&history));
     }
 }

@@ -1,4 +1,4 @@
-//! Each fault does what it says, and a history is the same each time.
+//! Faults have their effects, and a history has the same trace each time.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,12 +13,12 @@ use stitch_common::ports::{
     CounterBatch, Cql, CreateMode, Nodes, Session, SessionState, Store, ZkError, ZooKeeper,
 };
 use stitch_common::range::RangeBits;
+use stitch_testkit::time::Micros;
 
-use crate::checker::Checker;
-use crate::executor::Micros;
 use crate::history::History;
-use crate::play::play;
-use crate::process::{Process, Role, Seat};
+use crate::process::{Process, ProcessSlot, Role};
+use crate::run::run;
+use crate::world::checker::Checker;
 use crate::world::{Handle, World};
 
 const SECOND: Micros = 1_000_000;
@@ -27,14 +27,14 @@ fn world() -> Rc<World> {
     let bits = RangeBits::new(0).unwrap();
     let world = World::new(7, bits, 1000, Checker::new(bits));
     for path in ["/stitch", "/stitch/n", "/stitch/n/revocations"] {
-        let mut tree = world.keeper.tree.borrow_mut();
+        let mut tree = world.zookeeper.tree.borrow_mut();
         tree.create(0, path, b"", CreateMode::Persistent).unwrap();
     }
     world
 }
 
 fn process(world: &Rc<World>, drift: i64) -> (Rc<Process>, Handle) {
-    let process = world.process(Seat(0), Role::Processor, drift);
+    let process = world.add_process(ProcessSlot(0), Role::Processor, drift);
     let handle = Handle {
         world: Rc::clone(world),
         process: Rc::clone(&process),
@@ -42,7 +42,7 @@ fn process(world: &Rc<World>, drift: i64) -> (Rc<Process>, Handle) {
     (process, handle)
 }
 
-fn run(world: &Rc<World>, until: Micros) {
+fn run_until(world: &Rc<World>, until: Micros) {
     let ends = Rc::clone(world);
     world.spawn(async move {
         ends.executor.until(until).await;
@@ -54,7 +54,7 @@ fn run(world: &Rc<World>, until: Micros) {
 }
 
 #[test]
-fn a_calendar_jumps_forwards_and_back_while_the_clock_goes_on() {
+fn a_calendar_jumps_forwards_and_back_while_the_clock_does_not() {
     let world = world();
     let (_, handle) = process(&world, 0);
     let before = handle.clock().now();
@@ -83,32 +83,32 @@ fn batch() -> CounterBatch {
     }
 }
 
-fn held(world: &World) -> i64 {
-    let cells = world.cluster.cells.borrow();
+fn count(world: &World) -> i64 {
+    let cells = world.cluster.table.borrow();
     let read = cells.read(&batch().counter, &[0, 1, 2]);
     read.first().map_or(0, |(_, count)| count.0)
 }
 
 #[test]
-fn the_same_seed_gives_the_same_trace_twice() {
+fn the_same_seed_gives_the_same_trace() {
     for seed in 0..20 {
-        let history = History::of(seed);
-        let (first, second) = (play(&history, false), play(&history, true));
+        let history = History::from_seed(seed);
+        let (first, second) = (run(&history, false), run(&history, true));
         assert_eq!(first.hash, second.hash, "seed {seed}");
-        assert!(second.table.len() > 10);
+        assert!(second.lines.len() > 10);
     }
 }
 
 #[test]
-fn a_frozen_process_stands_still_while_time_goes_on_and_then_goes_on() {
+fn a_frozen_process_does_nothing_until_it_is_thawed() {
     let world = world();
     let (process, handle) = process(&world, 0);
     let ticks = Rc::new(RefCell::new(Vec::new()));
-    let (told, clock) = (Rc::clone(&ticks), handle.clock());
+    let (log, clock) = (Rc::clone(&ticks), handle.clock());
     world.spawn_of(&process, async move {
         loop {
             clock.sleep(Duration::from_millis(100)).await;
-            told.borrow_mut().push(clock.executor.now());
+            log.borrow_mut().push(clock.executor.now());
         }
     });
     let freezing = Rc::clone(&world);
@@ -118,7 +118,7 @@ fn a_frozen_process_stands_still_while_time_goes_on_and_then_goes_on() {
         freezing.executor.until(3 * SECOND).await;
         freezing.thaw(&process);
     });
-    run(&world, 4 * SECOND);
+    run_until(&world, 4 * SECOND);
     let ticks = ticks.borrow();
     assert!(ticks.iter().any(|at| *at < SECOND) && ticks.iter().any(|at| *at > 3 * SECOND));
     assert!(
@@ -128,29 +128,29 @@ fn a_frozen_process_stands_still_while_time_goes_on_and_then_goes_on() {
 }
 
 #[test]
-fn a_clock_that_drifts_shows_more_time_and_sleeps_less() {
+fn a_fast_clock_shows_more_time_and_sleeps_less() {
     let world = world();
     let (process, handle) = process(&world, 10_000);
     let slept = Rc::new(Cell::new((0, Duration::ZERO)));
-    let (told, clock) = (Rc::clone(&slept), handle.clock());
+    let (log, clock) = (Rc::clone(&slept), handle.clock());
     world.spawn_of(&process, async move {
         let began = clock.now();
         clock.sleep(Duration::from_secs(101)).await;
-        told.set((clock.executor.now(), clock.now().since(began)));
+        log.set((clock.executor.now(), clock.now().since(began)));
     });
-    run(&world, 200 * SECOND);
+    run_until(&world, 200 * SECOND);
     let (real, shown) = slept.get();
     assert!(real.abs_diff(100 * SECOND) < 10, "{real}");
     assert!(shown.abs_diff(Duration::from_secs(101)) < Duration::from_micros(10));
 }
 
 #[test]
-fn a_session_of_a_frozen_process_ends_by_the_servers_clock_and_its_process_learns_of_it_when_it_goes_on()
+fn a_session_of_a_frozen_process_expires_by_the_servers_clock_and_its_process_learns_of_it_when_thawed()
  {
     let world = world();
     let (process, handle) = process(&world, 0);
     let state = Rc::new(Cell::new(SessionState::Connected));
-    let told = Rc::clone(&state);
+    let reported = Rc::clone(&state);
     world.spawn_of(&process, async move {
         let session = handle.connect().await.unwrap();
         let path = "/stitch/n/revocations/0-1";
@@ -158,12 +158,12 @@ fn a_session_of_a_frozen_process_ends_by_the_servers_clock_and_its_process_learn
             .create(path, b"", CreateMode::Ephemeral)
             .await
             .unwrap();
-        told.set(session.state_other_than(SessionState::Connected).await);
+        reported.set(session.state_other_than(SessionState::Connected).await);
     });
-    let (freezing, seen) = (Rc::clone(&world), Rc::clone(&state));
-    let there = |world: &World| {
+    let (freezing, known) = (Rc::clone(&world), Rc::clone(&state));
+    let exists = |world: &World| {
         world
-            .keeper
+            .zookeeper
             .tree
             .borrow()
             .get("/stitch/n/revocations/0-1")
@@ -171,23 +171,23 @@ fn a_session_of_a_frozen_process_ends_by_the_servers_clock_and_its_process_learn
     };
     world.spawn(async move {
         freezing.executor.until(100_000).await;
-        assert!(there(&freezing));
+        assert!(exists(&freezing));
         freezing.freeze(&process);
         freezing.executor.until(2 * SECOND).await;
         assert!(
-            !there(&freezing),
-            "the ephemeral node went with the session"
+            !exists(&freezing),
+            "the ephemeral node is deleted with the session"
         );
-        assert_eq!(seen.get(), SessionState::Connected, "nobody could tell it");
+        assert_eq!(known.get(), SessionState::Connected, "it was frozen");
         freezing.thaw(&process);
     });
-    run(&world, 3 * SECOND);
+    run_until(&world, 3 * SECOND);
     assert_eq!(state.get(), SessionState::Over);
 }
 
 #[test]
-fn a_request_may_get_through_although_its_answer_is_lost() {
-    let mut fates = [0, 0];
+fn a_request_may_take_effect_although_its_answer_is_lost() {
+    let mut effects = [0, 0];
     for seed in 0..40 {
         let bits = RangeBits::new(0).unwrap();
         let world = World::new(seed, bits, 1000, Checker::new(bits));
@@ -195,37 +195,37 @@ fn a_request_may_get_through_although_its_answer_is_lost() {
         let cutting = Rc::clone(&world);
         world.spawn_of(&process, async move {
             let session = handle.connect().await.unwrap();
-            let lines = cutting.lines_of(&handle.process);
+            let clients = cutting.client_sessions(&handle.process);
             let again = Rc::clone(&cutting);
-            cutting.spawn(async move { again.cut_line(&lines[0], 10, 1000) });
+            cutting.spawn(async move { again.disconnect(&clients[0], 10, 1000) });
             let made = session.create("/a", b"", CreateMode::Persistent).await;
             assert!(matches!(made, Err(ZkError::Ambiguous(_))), "{made:?}");
-            // It is connected again, and its session is the same.
+            // It reconnects, and its session is the same.
             assert!(session.get("/a").await.is_ok());
         });
         let looking = Rc::clone(&world);
         let through = Rc::new(Cell::new(false));
-        let told = Rc::clone(&through);
+        let effect = Rc::clone(&through);
         world.spawn(async move {
             looking.executor.until(SECOND / 2).await;
-            told.set(looking.keeper.tree.borrow().get("/a").is_some());
+            effect.set(looking.zookeeper.tree.borrow().get("/a").is_some());
         });
-        run(&world, SECOND);
-        fates[usize::from(through.get())] += 1;
+        run_until(&world, SECOND);
+        effects[usize::from(through.get())] += 1;
     }
-    assert!(fates[0] > 5 && fates[1] > 5, "{fates:?}");
+    assert!(effects[0] > 5 && effects[1] > 5, "{effects:?}");
 }
 
-/// Sends one increment; what it came to.
+/// Sends one increment; its outcome once there is one.
 fn send(world: &Rc<World>, process: &Rc<Process>, handle: &Handle) -> Rc<RefCell<Option<Outcome>>> {
     let outcome = Rc::new(RefCell::new(None));
-    let (told, handle) = (Rc::clone(&outcome), handle.clone());
+    let (known, handle) = (Rc::clone(&outcome), handle.clone());
     world.spawn_of(process, async move {
         let member = MemberId::of_session(5);
         let store = handle.connect_store(&member).await.unwrap();
         handle.world.executor.until(SECOND).await;
-        let came = store.increment(permit(), &batch()).await;
-        *told.borrow_mut() = Some(came);
+        let result = store.increment(permit(), &batch()).await;
+        *known.borrow_mut() = Some(result);
         std::future::pending::<()>().await;
     });
     outcome
@@ -245,7 +245,7 @@ async fn listed(handle: &Handle) -> usize {
 }
 
 #[test]
-fn frozen_nodes_apply_what_lies_in_their_sockets_when_they_wake_and_list_its_connection_until_then()
+fn frozen_nodes_apply_requests_in_their_sockets_when_they_wake_and_list_the_connection_until_then()
 {
     let world = world();
     let (sender, handle) = process(&world, 0);
@@ -254,29 +254,29 @@ fn frozen_nodes_apply_what_lies_in_their_sockets_when_they_wake_and_list_its_con
     let acting = Rc::clone(&world);
     world.spawn(async move {
         acting.executor.until(SECOND - 1000).await;
-        (0..3).for_each(|node| acting.node_freezes(node));
+        (0..3).for_each(|node| acting.freeze_node(node));
         acting.executor.until(5 * SECOND).await;
-        assert_eq!(held(&acting), 0);
+        assert_eq!(count(&acting), 0);
         assert_eq!(
             acting.cluster.connections.borrow().len(),
             3,
             "none is unlisted"
         );
-        acting.bury(&sender);
+        acting.terminate(&sender);
         acting.executor.until(6 * SECOND).await;
         assert_eq!(acting.cluster.connections.borrow().len(), 3);
         acting.cluster.nodes.iter().for_each(|node| node.thaw());
         acting.executor.until(7 * SECOND).await;
-        assert_eq!(held(&acting), 1, "bytes outlive their process");
+        assert_eq!(count(&acting), 1, "a request outlives its process");
         assert_eq!(listed(&looker).await, 0);
     });
-    run(&world, 8 * SECOND);
+    run_until(&world, 8 * SECOND);
     assert!(matches!(&*outcome.borrow(), Some(Outcome::Unknown(_))));
 }
 
 #[test]
-fn what_lies_in_the_driver_of_a_frozen_process_is_sent_when_it_goes_on_and_lost_when_it_is_killed()
-{
+fn requests_in_the_driver_of_a_frozen_process_are_sent_when_it_is_thawed_and_lost_when_it_is_killed()
+ {
     for (kill, expected) in [(false, 1), (true, 0)] {
         let world = world();
         let (sender, handle) = process(&world, 0);
@@ -286,30 +286,30 @@ fn what_lies_in_the_driver_of_a_frozen_process_is_sent_when_it_goes_on_and_lost_
             acting.executor.until(SECOND + 1).await;
             acting.freeze(&sender);
             acting.executor.until(5 * SECOND).await;
-            assert_eq!(held(&acting), 0);
+            assert_eq!(count(&acting), 0);
             if kill {
-                acting.bury(&sender);
+                acting.terminate(&sender);
             } else {
                 acting.thaw(&sender);
             }
             acting.executor.until(6 * SECOND).await;
-            assert_eq!(held(&acting), expected);
+            assert_eq!(count(&acting), expected);
         });
-        run(&world, 7 * SECOND);
+        run_until(&world, 7 * SECOND);
     }
 }
 
 #[test]
-fn a_node_that_is_killed_refuses_and_lists_nothing_and_loses_what_it_had_not_done() {
+fn a_killed_node_lists_no_connection_and_loses_requests_that_it_had_not_executed() {
     let world = world();
     let (sender, handle) = process(&world, 0);
     let outcome = send(&world, &sender, &handle);
     let acting = Rc::clone(&world);
     world.spawn(async move {
         acting.executor.until(SECOND - 1000).await;
-        (0..3).for_each(|node| acting.node_freezes(node));
+        (0..3).for_each(|node| acting.freeze_node(node));
         acting.executor.until(SECOND + 50_000).await;
-        (0..3).for_each(|node| acting.node_falls(node));
+        (0..3).for_each(|node| acting.kill_node(node));
         assert!(
             acting
                 .cluster
@@ -321,26 +321,26 @@ fn a_node_that_is_killed_refuses_and_lists_nothing_and_loses_what_it_had_not_don
         acting.executor.until(2 * SECOND).await;
         acting.cluster.nodes.iter().for_each(|node| node.start());
         acting.executor.until(3 * SECOND).await;
-        assert_eq!(held(&acting), 0);
+        assert_eq!(count(&acting), 0);
     });
-    run(&world, 4 * SECOND);
+    run_until(&world, 4 * SECOND);
     assert!(matches!(&*outcome.borrow(), Some(Outcome::Unknown(_))));
 }
 
 #[test]
-fn a_process_that_is_cut_off_from_a_node_drops_what_its_kernel_still_held() {
+fn the_kernel_of_an_isolated_process_drops_requests_that_it_still_holds() {
     let world = world();
     let (sender, handle) = process(&world, 0);
     let outcome = send(&world, &sender, &handle);
     let acting = Rc::clone(&world);
     world.spawn(async move {
         acting.executor.until(SECOND - 1000).await;
-        (0..3).for_each(|node| acting.cut_off(&sender, node));
+        (0..3).for_each(|node| acting.isolate(&sender, node));
         acting.executor.until(3 * SECOND).await;
-        (0..3).for_each(|node| acting.heal_cut(sender.number, node));
+        (0..3).for_each(|node| acting.heal(sender.number, node));
         acting.executor.until(4 * SECOND).await;
-        assert_eq!(held(&acting), 0);
+        assert_eq!(count(&acting), 0);
     });
-    run(&world, 5 * SECOND);
+    run_until(&world, 5 * SECOND);
     assert!(matches!(&*outcome.borrow(), Some(Outcome::Unknown(_))));
 }

@@ -47,7 +47,7 @@ fn namespace() -> Fake {
 /// Damages one node in each of these ways, and expects it to be reported by name.
 fn damaged(path: &str, help: &str) {
     let whole = namespace();
-    let node = whole.keeper.borrow().nodes.get(path).cloned();
+    let node = whole.zookeeper.borrow().tree.get(path).cloned();
     for data in damages(&node.map_or_else(|| b"x".to_vec(), |node| node.data)) {
         let fake = namespace();
         fake.put(path, &data);

@@ -5,7 +5,7 @@ use stitch_common::range::RangeId;
 use stitch_protocol::restoration::{RangeOutcome, RestorationState};
 
 use super::{next, restored};
-use crate::testing::store::Fate;
+use crate::testing::cassandra::Fate;
 use crate::testing::world::Fake;
 
 /// P3: a lost session ends everything that has an effect.

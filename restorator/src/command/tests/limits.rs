@@ -3,7 +3,7 @@
 use stitch_common::output::{Exit, Report};
 
 use crate::options::Limits;
-use crate::testing::store::Fate;
+use crate::testing::cassandra::Fate;
 use crate::testing::world::Fake;
 
 const fn cells(max: u64) -> Limits {

@@ -1,0 +1,151 @@
+//! A Cassandra of one node, whose increments have the outcomes that a test chooses.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use stitch_common::cell::{CellSlot, Count, Counter};
+use stitch_common::clock::Clock;
+use stitch_common::lease::Permit;
+use stitch_common::member::MemberId;
+use stitch_common::outcome::{Cause, Outcome};
+use stitch_common::ports::{
+    CellSelection, Connection, CounterBatch, Cql, Level, NodeAddress, NodeId, NodeSettings,
+    NodeState, Nodes, Probe, ScanPage, ScanPosition, Store, StoreError, TableIdentity,
+};
+use stitch_common::range::TokenInterval;
+
+use super::world::Fake;
+
+/// The fate of an increment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is applied, and the reply is lost.
+    UnknownApplied,
+    /// It is not applied, and the reply is lost.
+    UnknownLost,
+    /// It is not applied, and the reply says so.
+    NotApplied,
+    /// The reply says that it was applied, but a tombstone swallows it.
+    Swallowed,
+}
+
+impl Cql for Fake {
+    type Store = Self;
+    type Nodes = Self;
+
+    async fn table(&self) -> Result<TableIdentity, StoreError> {
+        Ok(Self::table_identity())
+    }
+
+    async fn connect_store(&self, _member: &MemberId) -> Result<Self, StoreError> {
+        Ok(self.clone())
+    }
+
+    async fn connect_nodes(&self) -> Result<Self, StoreError> {
+        Ok(self.clone())
+    }
+}
+
+impl Store for Fake {
+    async fn increment(&self, permit: Permit, batch: &CounterBatch) -> Outcome {
+        self.record(&format!("increment {}", batch.counter));
+        self.clock.sleep(self.increment_takes.get()).await;
+        if !permit.allows(self.clock.now()) {
+            return Outcome::NotApplied(Cause("no permit".to_owned()));
+        }
+        let fate = self.fates.borrow_mut().pop_front();
+        let applied = !matches!(
+            fate,
+            Some(Fate::UnknownLost | Fate::NotApplied | Fate::Swallowed)
+        );
+        if applied {
+            self.table.borrow_mut().apply(0, batch);
+        }
+        match fate {
+            None | Some(Fate::Swallowed) => Outcome::Applied,
+            Some(Fate::NotApplied) => Outcome::NotApplied(Cause("busy".to_owned())),
+            Some(Fate::UnknownApplied | Fate::UnknownLost) => {
+                Outcome::Unknown(Cause("no reply".to_owned()))
+            }
+        }
+    }
+
+    async fn read(
+        &self,
+        counter: &Counter,
+        cells: CellSelection<'_>,
+        _level: Level,
+    ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
+        self.record(&format!("read {counter}"));
+        let mut rows = self.table.borrow().read(counter, &[0]);
+        rows.retain(|(slot, _)| match cells {
+            Reading::Whole => true,
+            Reading::Cells(slots) => slots.contains(slot),
+        });
+        Ok(rows)
+    }
+
+    async fn scan(
+        &self,
+        tokens: TokenInterval,
+        _level: Level,
+        _after: Option<ScanPosition>,
+    ) -> Result<ScanPage, StoreError> {
+        self.record("scan");
+        let within = |token| tokens.contains(token);
+        let cells = self.table.borrow().scan(within, &[0]);
+        Ok(ScanPage { cells, next: None })
+    }
+
+    async fn close(self) {}
+}
+
+impl Nodes for Fake {
+    async fn ring(&self) -> Result<Vec<NodeState>, StoreError> {
+        let state = |token: &u64| NodeState {
+            node: node(),
+            datacenter: "dc".to_owned(),
+            tokens: vec![token.to_string()],
+            up: true,
+            normal: true,
+        };
+        Ok(self.ring.borrow().iter().map(state).collect())
+    }
+
+    async fn probe(&self, _node: &NodeAddress, bound: Duration) -> Probe {
+        self.record("probe");
+        if self.silent.get() {
+            self.clock.sleep(bound).await;
+            return Probe::NoProgress;
+        }
+        Probe::Answered
+    }
+
+    async fn connections(
+        &self,
+        _node: &NodeAddress,
+        _bound: Duration,
+    ) -> Result<Vec<Connection>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn settings(
+        &self,
+        _node: &NodeAddress,
+        _bound: Duration,
+    ) -> Result<NodeSettings, StoreError> {
+        Ok(NodeSettings {
+            native_transport_timeout: Duration::from_secs(2),
+            counter_write_request_timeout: Duration::from_secs(1),
+            native_transport_idle_timeout: None,
+            internode_timeout: true,
+        })
+    }
+}
+
+fn node() -> NodeAddress {
+    NodeAddress {
+        id: NodeId(uuid::Uuid::from_u128(1)),
+        address: SocketAddr::from(([127, 0, 0, 1], 9042)),
+    }
+}

@@ -1,0 +1,126 @@
+//! A Kafka of one topic.
+
+use std::collections::BTreeMap;
+
+use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_common::ports::{
+    AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, Group, GroupEvent, LogError,
+    LogIdentity, Record, RevokeAck,
+};
+use stitch_testkit::kafka::Cursor;
+
+use super::world::Fake;
+
+impl EventLog for Fake {
+    type Feed = FakeFeed;
+    type Group = Never;
+    type DeadLetters = Never;
+
+    async fn partitions(&self) -> Result<Vec<Partition>, LogError> {
+        Ok(self.log.borrow().partitions().collect())
+    }
+
+    async fn bounds(
+        &self,
+        partitions: &[Partition],
+    ) -> Result<BTreeMap<Partition, Bounds>, LogError> {
+        self.record("ends asked");
+        Ok(self.log.borrow().bounds(partitions))
+    }
+
+    async fn identity(&self) -> Result<LogIdentity, LogError> {
+        Ok(self.log.borrow().identity())
+    }
+
+    async fn committed(&self) -> Result<BTreeMap<Partition, Offset>, LogError> {
+        Ok(BTreeMap::new())
+    }
+
+    async fn feed(&self) -> Result<FakeFeed, LogError> {
+        Ok(FakeFeed {
+            fake: self.clone(),
+            partitions: BTreeMap::new(),
+        })
+    }
+
+    async fn join(&self) -> Result<Never, LogError> {
+        unreachable!("a restorator joins no group")
+    }
+
+    async fn dead_letters(&self) -> Result<Never, LogError> {
+        unreachable!("a restorator rejects nothing")
+    }
+}
+
+pub(crate) struct FakeFeed {
+    fake: Fake,
+    partitions: BTreeMap<Partition, Cursor>,
+}
+
+impl Feed for FakeFeed {
+    fn start(
+        &mut self,
+        partition: Partition,
+        from: Offset,
+        epoch: AssignmentEpoch,
+    ) -> Result<(), LogError> {
+        self.partitions.insert(partition, Cursor::new(from, epoch));
+        Ok(())
+    }
+
+    fn stop(&mut self, partition: Partition) -> Result<(), LogError> {
+        self.partitions.remove(&partition);
+        Ok(())
+    }
+
+    async fn next(&mut self) -> FeedEvent {
+        loop {
+            if let Some(event) = self.event() {
+                return event;
+            }
+            self.fake.changes.next().await;
+        }
+    }
+}
+
+impl FakeFeed {
+    fn event(&mut self) -> Option<FeedEvent> {
+        if self.fake.feed_stalls.get() {
+            return None;
+        }
+        let log = self.fake.log.borrow();
+        let mut partitions = self.partitions.iter_mut();
+        partitions.find_map(|(partition, cursor)| cursor.advance(&log, *partition, |left| left))
+    }
+}
+
+/// The ports that a restorator never uses.
+pub(crate) enum Never {}
+
+impl Group for Never {
+    type Ack = Self;
+
+    async fn next(&mut self) -> GroupEvent<Self> {
+        match *self {}
+    }
+
+    fn commit(&self, _offsets: &Offsets) -> impl Future<Output = Result<(), LogError>> + 'static {
+        std::future::pending()
+    }
+
+    async fn leave(self) {
+        match self {}
+    }
+}
+
+impl RevokeAck for Never {
+    fn done(self) {
+        match self {}
+    }
+}
+
+impl DeadLetters for Never {
+    async fn put(&self, _: Partition, _: &Record, _: &str) -> Result<(), LogError> {
+        match *self {}
+    }
+}

@@ -1,0 +1,179 @@
+//! A ZooKeeper of one server, which loses connections, sessions and answers only when a test asks for it.
+
+use std::time::Duration;
+
+use stitch_common::ports::{
+    CreateMode, Created, MultiError, Node, NodeStat, Operation, Session, SessionState, ZkError,
+    ZooKeeper,
+};
+use stitch_testkit::wait::Fired;
+use stitch_testkit::zookeeper::Tree;
+
+use super::world::Fake;
+
+#[derive(Default)]
+pub(crate) struct Server {
+    pub(crate) tree: Tree,
+    sessions: i64,
+    sessions_over: bool,
+    disconnected: bool,
+    /// Requests are refused for paths that contain this.
+    refused_part: Option<String>,
+}
+
+pub(crate) struct FakeSession {
+    fake: Fake,
+    id: i64,
+}
+
+impl ZooKeeper for Fake {
+    type Session = FakeSession;
+
+    async fn connect(&self) -> Result<FakeSession, ZkError> {
+        let mut server = self.zookeeper.borrow_mut();
+        server.sessions += 1;
+        Ok(FakeSession {
+            fake: self.clone(),
+            id: server.sessions,
+        })
+    }
+}
+
+impl FakeSession {
+    fn request<T, E: From<ZkError>>(
+        &self,
+        name: &str,
+        path: &str,
+        execute: impl FnOnce(&mut Tree) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let short = path.strip_prefix("/stitch/n").unwrap_or(path);
+        self.fake.record(&format!("{name} {short}"));
+        let mut server = self.fake.zookeeper.borrow_mut();
+        if server.sessions_over {
+            return Err(ZkError::SessionOver.into());
+        }
+        if server.disconnected {
+            return Err(ZkError::Ambiguous("disconnected".to_owned()).into());
+        }
+        let part = server.refused_part.as_ref();
+        if part.is_some_and(|part| path.contains(part)) {
+            return Err(ZkError::Refused("as the test wants".to_owned()).into());
+        }
+        let result = execute(&mut server.tree);
+        drop(server);
+        self.fake.changes.notify();
+        result
+    }
+
+    fn names(tree: &Tree, path: &str) -> Vec<String> {
+        tree.children(path).map(str::to_owned).collect()
+    }
+}
+
+impl Session for FakeSession {
+    type Watch = Fired;
+
+    fn id(&self) -> i64 {
+        self.id
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(6)
+    }
+
+    fn state(&self) -> SessionState {
+        let server = self.fake.zookeeper.borrow();
+        if server.sessions_over {
+            SessionState::Over
+        } else if server.disconnected {
+            SessionState::Disconnected
+        } else {
+            SessionState::Connected
+        }
+    }
+
+    async fn state_other_than(&self, from: SessionState) -> SessionState {
+        while self.state() == from {
+            self.fake.changes.next().await;
+        }
+        self.state()
+    }
+
+    async fn create(&self, path: &str, data: &[u8], mode: CreateMode) -> Result<Created, ZkError> {
+        self.request("create", path, |tree| {
+            tree.create(self.id, path, data, mode)
+        })
+    }
+
+    async fn delete(&self, path: &str, version: Option<i32>) -> Result<(), ZkError> {
+        self.request("delete", path, |tree| tree.delete(path, version))
+    }
+
+    async fn get(&self, path: &str) -> Result<Option<Node>, ZkError> {
+        self.request("get", path, |tree| Ok(tree.get(path).cloned()))
+    }
+
+    async fn set(
+        &self,
+        path: &str,
+        data: &[u8],
+        version: Option<i32>,
+    ) -> Result<NodeStat, ZkError> {
+        self.request("set", path, |tree| tree.set(path, data, version))
+    }
+
+    async fn children(&self, path: &str) -> Result<Option<Vec<String>>, ZkError> {
+        self.request("list", path, |tree| {
+            Ok(tree.get(path).map(|_| Self::names(tree, path)))
+        })
+    }
+
+    async fn watch_children(&self, path: &str) -> Result<(Vec<String>, Fired), ZkError> {
+        let names: Result<_, ZkError> =
+            self.request("list", path, |tree| Ok(Self::names(tree, path)));
+        Ok((names?, self.fake.changes.next()))
+    }
+
+    async fn watch_node(&self, path: &str) -> Result<(Option<NodeStat>, Fired), ZkError> {
+        let stat: Result<_, ZkError> =
+            self.request("get", path, |tree| Ok(tree.get(path).map(|node| node.stat)));
+        Ok((stat?, self.fake.changes.next()))
+    }
+
+    async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<Created>, MultiError> {
+        self.request("multi", "", |tree| {
+            let result = tree.transact(self.id, &operations);
+            result.map_err(|(index, error)| MultiError::Operation { index, error })
+        })
+    }
+
+    async fn sync(&self, _path: &str) -> Result<(), ZkError> {
+        Ok(())
+    }
+
+    async fn close(self) {
+        let tree = &mut self.fake.zookeeper.borrow_mut().tree;
+        for path in tree.ephemerals_of(self.id) {
+            tree.delete(&path, None).unwrap();
+        }
+    }
+}
+
+impl Fake {
+    /// Breaks every connection; sessions live on.
+    pub(crate) fn cut_off(&self) {
+        self.zookeeper.borrow_mut().disconnected = true;
+        self.changes.notify();
+    }
+
+    /// Refuses requests for paths that contain `part`.
+    pub(crate) fn refuse(&self, part: &str) {
+        self.zookeeper.borrow_mut().refused_part = Some(part.to_owned());
+    }
+
+    /// Ends every session, as a network partition does that lasts too long.
+    pub(crate) fn lose_sessions(&self) {
+        self.zookeeper.borrow_mut().sessions_over = true;
+        self.changes.notify();
+    }
+}

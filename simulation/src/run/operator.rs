@@ -1,0 +1,155 @@
+//! The operator: runs the restorator's commands.
+
+use std::rc::Rc;
+
+use stitch_common::progress::Silent;
+use stitch_common::range::RangeId;
+use stitch_common::scope::Scope;
+use stitch_common::user_error::UserError;
+use stitch_restorator::command::{self, Given};
+use stitch_restorator::journal::{Journal, Lines};
+use stitch_restorator::membership;
+use stitch_restorator::options::{Limits, PlanOptions, PlanSource, RunOptions};
+use stitch_restorator::report::{PlanReport, RunReport};
+use stitch_restorator::site::Servers;
+use stitch_testkit::wait::OneShot;
+use tokio_util::sync::CancellationToken;
+
+use super::Run;
+use crate::history::Command;
+use crate::process::{Process, Role};
+use crate::trace::{Actor, Tracepoint};
+
+/// The result of a command.
+pub(super) enum CommandResult {
+    Plan(Result<PlanReport, UserError>),
+    Run(Box<Result<RunReport, UserError>>),
+}
+
+/// A journal that is not kept.
+struct NoJournal;
+
+impl Lines for NoJournal {
+    fn append(&mut self, _lines: &[u8]) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Run {
+    /// Runs a command at its time.
+    pub(super) async fn operate(self: Rc<Self>, command: Command) {
+        self.world.executor.until(command.at).await;
+        drop(self.run_command(command).await);
+        self.one_finished();
+    }
+
+    /// Runs a command in a process of its own. `None` if that was killed.
+    pub(super) async fn run_command(self: &Rc<Self>, command: Command) -> Option<CommandResult> {
+        let world = Rc::clone(&self.world);
+        let (process, stop) = self.start(self.history.processors, Role::Restorator);
+        let ended = Rc::new(OneShot::default());
+        let (run, end) = (Rc::clone(self), Rc::clone(&ended));
+        let (running, token) = (Rc::clone(&process), stop.clone());
+        world.spawn_of(&process, async move {
+            end.send(run.restorator(&running, token, command).await);
+        });
+        if let Some(after) = command.stop_after {
+            let world = Rc::clone(&world);
+            self.world.spawn(async move {
+                world.executor.until(world.now() + after).await;
+                stop.cancel();
+            });
+        }
+        let result = self.end_of(&process, &ended).await;
+        world.trace.step.set(None);
+        self.check_result(&process, result.as_ref());
+        result
+    }
+
+    fn check_result(&self, process: &Process, result: Option<&CommandResult>) {
+        let actor = Actor::of(process);
+        self.world
+            .record(actor, Tracepoint::Ended, || match result {
+                None => "was killed".to_owned(),
+                Some(CommandResult::Plan(Ok(report))) => format!("plan: {:?}", report.cells),
+                Some(CommandResult::Plan(Err(error))) => format!("plan: {error}"),
+                Some(CommandResult::Run(run)) => match &**run {
+                    Ok(report) => {
+                        let ranges = report.ranges.iter();
+                        let ranges: Vec<_> = ranges
+                            .map(|range| {
+                                let why = range.error.as_ref().map(ToString::to_string);
+                                format!(
+                                    "{} {:?} {}",
+                                    range.range,
+                                    range.outcome,
+                                    why.unwrap_or_default()
+                                )
+                            })
+                            .collect();
+                        format!("run: {}", ranges.join("; "))
+                    }
+                    Err(error) => format!("run: {error}"),
+                },
+            });
+        match result {
+            Some(CommandResult::Plan(Ok(report))) => self.world.check_audit(report.cells.wrong),
+            Some(CommandResult::Run(run)) => {
+                if let Ok(report) = &**run {
+                    self.world.check_report(process.number, report);
+                }
+            }
+            Some(CommandResult::Plan(Err(_))) | None => {}
+        }
+    }
+
+    /// The production code, over the world's ports.
+    async fn restorator(
+        &self,
+        process: &Rc<Process>,
+        stop: CancellationToken,
+        command: Command,
+    ) -> CommandResult {
+        let handle = self.handle(process);
+        let servers = Servers {
+            keeper: handle.clone(),
+            cql: handle.clone(),
+            log: handle.clone(),
+            clock: handle.clock(),
+        };
+        let this = membership::Process {
+            host: "host".to_owned(),
+            id: 7,
+        };
+        let journal = |name: &str| Ok(Journal::new(name.into(), Box::new(NoJournal)));
+        let given = Given {
+            servers: &servers,
+            config: &self.config,
+            process: &this,
+            stop,
+            progress: &Silent,
+            journal: &journal,
+        };
+        let ranges = self.world.bits.count();
+        let scope = Scope {
+            counter: None,
+            key: None,
+            first: RangeId(command.range.unwrap_or(0)),
+            last: RangeId(command.range.unwrap_or(ranges - 1)),
+        };
+        if command.only_plan {
+            let options = PlanOptions {
+                scope,
+                plan_file: None,
+                declared_dead: Vec::new(),
+            };
+            return CommandResult::Plan(Box::pin(command::plan(&given, &options)).await);
+        }
+        let options = RunOptions {
+            source: PlanSource::Now(scope),
+            limits: Limits::default(),
+            declared_dead: Vec::new(),
+        };
+        CommandResult::Run(Box::new(Box::pin(command::run(&given, &options)).await))
+    }
+}

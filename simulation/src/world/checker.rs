@@ -1,0 +1,268 @@
+//! Checks the invariants at every step. It knows the log, the tree and the table, and nothing of the product.
+//!
+//! Every event adds an amount of its own, a power of two, so that a sum shows which events are in it: of each increment
+//! that is sent, applied or acknowledged the checker knows the events.
+
+mod events;
+mod increments;
+mod checkpoints;
+mod locks;
+mod verification;
+mod final_state;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use stitch_common::cell::{Cell, CellSlot, Counter};
+use stitch_common::invariant::Invariant;
+use stitch_common::offset::Offset;
+use stitch_common::ports::CounterBatch;
+use stitch_common::range::RangeBits;
+use stitch_testkit::time::Micros;
+
+use crate::rng::Rng;
+use crate::world::cassandra::IncrementId;
+pub(crate) use events::{EVENTS_MAX, KEYS};
+
+/// A violation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub kind: Kind,
+    pub text: String,
+}
+
+/// The kinds of violations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// An invariant does not hold.
+    Broken(Invariant),
+    /// A cell differs from the total of the log after a restoration that met no fault.
+    WrongCount,
+    /// A cell had drifted before the last restoration without any event that explains it.
+    Unexplained,
+    /// A restoration that met no fault did not verify every range.
+    Unverified,
+    /// A command or a process does not end, or events remain uncounted.
+    NoEnd,
+    /// Something is left behind that is no longer needed.
+    LeftOver,
+    Panicked,
+    /// A process gave up although its servers were healthy.
+    GaveUp,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(invariant) => write!(f, "{invariant} broken"),
+            Self::WrongCount => f.write_str("wrong count"),
+            Self::Unexplained => f.write_str("unexplained drift"),
+            Self::Unverified => f.write_str("not verified"),
+            Self::NoEnd => f.write_str("no end"),
+            Self::LeftOver => f.write_str("left over"),
+            Self::Panicked => f.write_str("panicked"),
+            Self::GaveUp => f.write_str("gave up"),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.text)
+    }
+}
+
+impl Finding {
+    pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            text: text.into(),
+        }
+    }
+
+    pub(crate) fn broken(invariant: Invariant, text: impl Into<String>) -> Self {
+        Self::new(Kind::Broken(invariant), text)
+    }
+}
+
+/// The outcome of an increment as its sender knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SenderOutcome {
+    Pending,
+    Applied,
+    /// Certainly not applied.
+    NotApplied,
+    Unknown,
+}
+
+/// One attempt to send what an event adds to a cell.
+#[derive(Clone, Copy, Debug)]
+struct Attempt {
+    increment: IncrementId,
+    session: i64,
+    at: Micros,
+    outcome: SenderOutcome,
+}
+
+/// What one event adds to one cell.
+#[derive(Clone, Debug, Default)]
+struct Contribution {
+    attempts: Vec<Attempt>,
+}
+
+#[derive(Clone, Debug)]
+struct Event {
+    partition: i32,
+    offset: i64,
+    /// What it adds, each with the index of the cell.
+    contributions: Vec<(usize, Contribution)>,
+}
+
+#[derive(Clone, Debug)]
+struct CheckedCell {
+    cell: Cell,
+    range: u16,
+    /// Why it may have drifted.
+    cause: Option<&'static str>,
+    /// When it was last changed by hand.
+    changed_by_hand: Option<Micros>,
+}
+
+/// The history so far, as far as the invariants are about it.
+pub(crate) struct Checker {
+    bits: RangeBits,
+    events: Vec<Event>,
+    /// The event at each partition and offset; `None` for a rejected record.
+    records: BTreeMap<(i32, i64), Option<usize>>,
+    cells: Vec<CheckedCell>,
+    by_cell: BTreeMap<(Counter, CellSlot), usize>,
+    pending: BTreeMap<IncrementId, Vec<(usize, usize)>>,
+    corrections: BTreeMap<IncrementId, Vec<usize>>,
+    /// Sessions and cells with a correction of unknown outcome that was not read since.
+    uncertain: Vec<(i64, usize)>,
+    /// In-doubt markers that were created: session, range, when.
+    markers: Vec<(i64, u16, Micros)>,
+    /// The session that is past R2 under the exclusive lock, by range.
+    restoring: BTreeMap<u16, i64>,
+    /// Whether the range was right when a session released its exclusive lock.
+    verifications: BTreeMap<(i64, u16), Result<(), String>>,
+    /// When a partition was last to be handed over.
+    hand_overs: BTreeMap<i32, Micros>,
+    /// When a revocation of a range was last requested or withdrawn.
+    revocations: BTreeMap<u16, Micros>,
+    /// The number of each session's process, and when the session began.
+    sessions: BTreeMap<i64, (usize, Micros)>,
+    /// Ranges that a session has queued for exclusively.
+    exclusive_locks: BTreeSet<(i64, u16)>,
+    /// Sessions, and partitions whose lock entry was deleted by hand.
+    deprived: BTreeSet<(i64, i32)>,
+}
+
+impl Checker {
+    pub(crate) fn new(bits: RangeBits) -> Self {
+        Self {
+            bits,
+            events: Vec::new(),
+            records: BTreeMap::new(),
+            cells: Vec::new(),
+            by_cell: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            corrections: BTreeMap::new(),
+            uncertain: Vec::new(),
+            markers: Vec::new(),
+            restoring: BTreeMap::new(),
+            verifications: BTreeMap::new(),
+            hand_overs: BTreeMap::new(),
+            revocations: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            exclusive_locks: BTreeSet::new(),
+            deprived: BTreeSet::new(),
+        }
+    }
+
+    fn cell(&mut self, counter: &Counter, slot: CellSlot) -> usize {
+        let key = (counter.clone(), slot);
+        if let Some(index) = self.by_cell.get(&key) {
+            return *index;
+        }
+        self.cells.push(CheckedCell {
+            cell: Cell {
+                counter: counter.clone(),
+                slot,
+            },
+            range: self.bits.range_of(counter.token()).0,
+            cause: None,
+            changed_by_hand: None,
+        });
+        let index = self.cells.len() - 1;
+        self.by_cell.insert(key, index);
+        index
+    }
+
+    /// The events in a batch, each with the index of the contribution.
+    fn contributions_of(&mut self, batch: &CounterBatch) -> Vec<(usize, usize)> {
+        let mut contributions = Vec::new();
+        for (slot, amount) in &batch.amounts {
+            let cell = self.cell(&batch.counter, *slot);
+            for (index, event) in self.events.iter().enumerate() {
+                if amount.0 & events::amount(index) == 0 {
+                    continue;
+                }
+                let contribution = event.contributions.iter().position(|(of, _)| *of == cell);
+                contributions.extend(contribution.map(|contribution| (index, contribution)));
+            }
+        }
+        contributions
+    }
+
+    /// The total of a cell over the events below these offsets.
+    fn expected(&self, cell: usize, below: impl Fn(i32) -> Offset) -> i64 {
+        let mut sum = 0;
+        for (index, event) in self.events.iter().enumerate() {
+            let adds = event.contributions.iter().any(|(of, _)| *of == cell);
+            if adds && event.offset < below(event.partition).0 {
+                sum += events::amount(index);
+            }
+        }
+        sum
+    }
+
+    /// Any cell that something was added to.
+    pub(crate) fn some_cell(&self, rng: &Rng) -> Option<Cell> {
+        let count = self.cells.len();
+        (count > 0).then(|| self.cells[rng.index(count)].cell.clone())
+    }
+
+    /// Notes that a cell was changed by hand.
+    pub(crate) fn changed_by_hand(&mut self, cell: &Cell, now: Micros) {
+        let index = self.cell(&cell.counter, cell.slot);
+        self.cells[index].changed_by_hand = Some(now);
+        self.blame(index, "changed by hand");
+    }
+
+    /// Notes that a partition's lock entry was deleted by hand: what its holder has not checkpointed is counted twice.
+    pub(crate) fn lock_deleted_by_hand(&mut self, partition: i32, session: i64) {
+        self.deprived.insert((session, partition));
+        for event in 0..self.events.len() {
+            if self.events[event].partition == partition {
+                for index in 0..self.events[event].contributions.len() {
+                    let cell = self.events[event].contributions[index].0;
+                    self.blame(cell, "a lock deleted by hand");
+                }
+            }
+        }
+    }
+
+    /// How many cells may have drifted.
+    fn suspects(&self) -> usize {
+        self.cells
+            .iter()
+            .filter(|cell| cell.cause.is_some())
+            .count()
+    }
+
+    /// Notes why a cell may have drifted.
+    fn blame(&mut self, cell: usize, cause: &'static str) {
+        self.cells[cell].cause.get_or_insert(cause);
+    }
+}

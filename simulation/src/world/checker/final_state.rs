@@ -1,0 +1,81 @@
+//! What must hold at the end of a history, once faults have ended.
+
+use stitch_common::offset::Offset;
+
+use super::{Finding, Kind};
+use crate::world::World;
+
+impl World {
+    /// Whether the checkpoints have reached the end of the log.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        let log = self.kafka.log.borrow();
+        log.partitions().all(|partition| {
+            let end = log.end(partition);
+            let mut ranges = self.bits.ranges();
+            ranges.all(|range| self.checkpoint_of(partition.0, range.0) >= end)
+        })
+    }
+
+    /// Checks that drift before the last restoration has a cause.
+    pub(crate) fn check_drift_is_explained(&self) {
+        self.check_counts(Kind::Unexplained, |cause| cause.is_none());
+    }
+
+    /// Checks that every cell equals the total of the whole log.
+    pub(crate) fn check_counts_are_right(&self) {
+        self.check_counts(Kind::WrongCount, |_| true);
+    }
+
+    fn check_counts(&self, kind: Kind, is_violation: impl Fn(Option<&str>) -> bool) {
+        let checker = self.checker.borrow();
+        let table = self.cluster.table.borrow();
+        let mut wrong = None;
+        for (index, checked) in checker.cells.iter().enumerate() {
+            let expected = checker.expected(index, |_| Offset(i64::MAX));
+            let count = table.count(&checked.cell).0;
+            if count != expected && is_violation(checked.cause) {
+                wrong = Some(format!(
+                    "{} holds {count} instead of {expected}",
+                    checked.cell
+                ));
+            }
+        }
+        drop((checker, table));
+        if let Some(what) = wrong {
+            self.report(Finding::new(kind, what));
+        }
+    }
+
+    /// Checks that no process has left a node in ZooKeeper, and that every rejected record was copied.
+    pub(crate) fn check_nothing_is_left(&self) {
+        let tree = self.zookeeper.tree.borrow();
+        let transient = [
+            "/members/",
+            "/lock-",
+            "__READ__",
+            "__WRIT__",
+            "/revocations/",
+            "/in-doubt-",
+        ];
+        let left = tree
+            .paths()
+            .find(|path| transient.iter().any(|part| path.contains(part)));
+        let left = left.map(|path| format!("{path} is left behind"));
+        drop(tree);
+        let checker = self.checker.borrow();
+        let dead_letters = self.kafka.dead_letters.borrow();
+        let rejected = checker.records.iter().filter(|(_, event)| event.is_none());
+        let uncopied = rejected
+            .map(|(position, _)| position)
+            .find(|position| !dead_letters.contains(position))
+            .map(|(partition, offset)| {
+                format!(
+                    "the rejected record at offset {offset} of partition {partition} was not copied"
+                )
+            });
+        drop(checker);
+        if let Some(what) = left.or(uncopied) {
+            self.report(Finding::new(Kind::LeftOver, what));
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! I1, I4, I5, I6: which session sends what, when, and how often.
+
+use stitch_common::cell::Counter;
+use stitch_common::invariant::Invariant;
+use stitch_common::outcome::Outcome;
+use stitch_common::ports::CounterBatch;
+use stitch_testkit::time::Micros;
+
+use super::{Attempt, Checker, Finding, SenderOutcome, locks};
+use crate::process::{Process, Role};
+use crate::trace::Tracepoint;
+use crate::world::World;
+use crate::world::cassandra::IncrementId;
+
+impl World {
+    pub(crate) fn increment_sent(
+        &self,
+        id: IncrementId,
+        session: i64,
+        process: &Process,
+        batch: &CounterBatch,
+    ) {
+        let result = match process.role {
+            Role::Processor => self.counting_sent(id, session, batch),
+            Role::Restorator => self.correction_sent(id, session, batch),
+        };
+        if let Err(finding) = result {
+            self.report(finding);
+        }
+    }
+
+    /// Checks an increment that counts events.
+    fn counting_sent(
+        &self,
+        id: IncrementId,
+        session: i64,
+        batch: &CounterBatch,
+    ) -> Result<(), Finding> {
+        let range = self.range_of(&batch.counter);
+        let mut checker = self.checker.borrow_mut();
+        if let Some(holder) = checker
+            .restoring
+            .get(&range)
+            .filter(|holder| **holder != session)
+        {
+            let what = format!(
+                "session {session:x} sends to {} while session {holder:x} restores range {range}",
+                batch.counter
+            );
+            return Err(Finding::broken(Invariant::I1, what));
+        }
+        let contributions = checker.contributions_of(batch);
+        for &(event, index) in &contributions {
+            let (partition, offset) = (
+                checker.events[event].partition,
+                checker.events[event].offset,
+            );
+            // A session whose lock was deleted by hand learns of it with its next checkpoint, and counts until then.
+            let deprived = checker.deprived.contains(&(session, partition));
+            if deprived {
+                let cell = checker.events[event].contributions[index].0;
+                checker.blame(cell, "a lock deleted by hand");
+            }
+            let holds = locks::has_partition(&self.zookeeper.tree.borrow(), session, partition);
+            if !holds && !deprived {
+                let what = format!(
+                    "session {session:x} sends for offset {offset} of partition {partition} without its lock"
+                );
+                return Err(Finding::broken(Invariant::I6, what));
+            }
+            let checkpoint = self.checkpoint_of(partition, range);
+            if offset < checkpoint.0 && !deprived {
+                let what = format!(
+                    "offset {offset} of partition {partition} is sent again in range {range}, where the checkpoint is {checkpoint}"
+                );
+                return Err(Finding::broken(Invariant::I4, what));
+            }
+            checker.check_resend(event, index, session)?;
+            let attempt = Attempt {
+                increment: id,
+                session,
+                at: self.now(),
+                outcome: SenderOutcome::Pending,
+            };
+            checker.events[event].contributions[index]
+                .1
+                .attempts
+                .push(attempt);
+        }
+        checker.pending.insert(id, contributions);
+        Ok(())
+    }
+
+    /// Checks an increment that corrects.
+    fn correction_sent(
+        &self,
+        id: IncrementId,
+        session: i64,
+        batch: &CounterBatch,
+    ) -> Result<(), Finding> {
+        let range = self.range_of(&batch.counter);
+        if locks::exclusive(&self.zookeeper.tree.borrow(), range) != Some(session) {
+            let what = format!(
+                "session {session:x} corrects {} without the lock of range {range}",
+                batch.counter
+            );
+            return Err(Finding::broken(Invariant::I1, what));
+        }
+        self.is_alone(session, range)?;
+        let mut checker = self.checker.borrow_mut();
+        let slots = batch.amounts.iter().map(|(slot, _)| *slot);
+        let mut cells = Vec::new();
+        for slot in slots {
+            let cell = checker.cell(&batch.counter, slot);
+            if checker.uncertain.contains(&(session, cell)) {
+                let what = format!("{} is corrected again, its outcome unknown", batch.counter);
+                return Err(Finding::broken(Invariant::I5, what));
+            }
+            cells.push(cell);
+        }
+        checker.corrections.insert(id, cells);
+        Ok(())
+    }
+
+    /// Notes a read of one counter: with the first one under the exclusive lock, its holder is past R2.
+    pub(crate) fn read_begins(&self, session: i64, process: &Process, counter: &Counter) {
+        let range = self.range_of(counter);
+        if process.role != Role::Restorator {
+            return;
+        }
+        let mut checker = self.checker.borrow_mut();
+        let cells = &checker.cells;
+        let of_counter: Vec<usize> = (0..cells.len())
+            .filter(|cell| cells[*cell].cell.counter == *counter)
+            .collect();
+        checker
+            .uncertain
+            .retain(|(by, cell)| *by != session || !of_counter.contains(cell));
+        if locks::exclusive(&self.zookeeper.tree.borrow(), range) != Some(session) {
+            return;
+        }
+        checker.restoring.insert(range, session);
+        drop(checker);
+        if let Err(finding) = self.is_alone(session, range) {
+            self.report(finding);
+        }
+    }
+
+    /// I1: no other session has an increment in flight in this range.
+    fn is_alone(&self, session: i64, range: u16) -> Result<(), Finding> {
+        let pending = self.cluster.pending.borrow();
+        let other = pending
+            .in_doubt()
+            .find(|(_, by, of)| *of == range && *by != session);
+        match other {
+            None => Ok(()),
+            Some((_, by, _)) => {
+                let what = format!(
+                    "session {session:x} restores range {range} while an increment of session {by:x} is in flight"
+                );
+                Err(Finding::broken(Invariant::I1, what))
+            }
+        }
+    }
+
+    pub(crate) fn increment_applied(&self, session: i64, range: u16, batch: &CounterBatch) {
+        let restoring = self.checker.borrow().restoring.get(&range).copied();
+        if let Some(holder) = restoring.filter(|holder| *holder != session) {
+            let what = format!(
+                "an increment of session {session:x} to {} lands while session {holder:x} restores range {range}",
+                batch.counter
+            );
+            self.report(Finding::broken(Invariant::I1, what));
+        }
+        self.checker
+            .borrow_mut()
+            .applied(session, batch, self.now());
+    }
+
+    pub(crate) fn increment_answered(
+        &self,
+        id: IncrementId,
+        session: i64,
+        outcome: &Outcome,
+        batch: &CounterBatch,
+    ) {
+        let (known, point) = match outcome {
+            Outcome::Applied => (SenderOutcome::Applied, Tracepoint::Acknowledged),
+            Outcome::NotApplied(_) => (SenderOutcome::NotApplied, Tracepoint::NotApplied),
+            Outcome::Refused(_) => (SenderOutcome::NotApplied, Tracepoint::Refused),
+            Outcome::Unknown(_) => (SenderOutcome::Unknown, Tracepoint::Unknown),
+        };
+        // An unknown outcome was recorded with its cause.
+        if known != SenderOutcome::Unknown {
+            self.record(self.actor(session), point, || {
+                format!("{outcome:?}: {}", batch.counter)
+            });
+        }
+        self.checker.borrow_mut().set_outcome(id, session, known);
+    }
+}
+
+impl Checker {
+    /// Notes an increment that was applied. Those of a session whose lock was deleted by hand may come at any time.
+    fn applied(&mut self, session: i64, batch: &CounterBatch, now: Micros) {
+        if self
+            .deprived
+            .iter()
+            .any(|(deprived, _)| *deprived == session)
+        {
+            for (slot, _) in &batch.amounts {
+                let index = self.cell(&batch.counter, *slot);
+                self.cells[index].changed_by_hand = Some(now);
+            }
+        }
+    }
+
+    /// I5: one session sends a contribution again only if it knows that it was not applied.
+    fn check_resend(&self, event: usize, index: usize, session: i64) -> Result<(), Finding> {
+        let event = &self.events[event];
+        let attempts = &event.contributions[index].1.attempts;
+        let again = attempts.iter().find(|attempt| {
+            attempt.session == session && attempt.outcome != SenderOutcome::NotApplied
+        });
+        match again {
+            None => Ok(()),
+            Some(attempt) => {
+                let what = format!(
+                    "offset {} of partition {} is sent again by session {session:x}, which knows its outcome: {:?}",
+                    event.offset, event.partition, attempt.outcome
+                );
+                Err(Finding::broken(Invariant::I5, what))
+            }
+        }
+    }
+
+    fn set_outcome(&mut self, id: IncrementId, session: i64, outcome: SenderOutcome) {
+        for (event, index) in self.pending.get(&id).cloned().unwrap_or_default() {
+            let (cell, contribution) = &mut self.events[event].contributions[index];
+            let cell = *cell;
+            for attempt in &mut contribution.attempts {
+                if attempt.increment == id {
+                    attempt.outcome = outcome;
+                }
+            }
+            if outcome == SenderOutcome::Unknown {
+                self.blame(cell, "an increment of unknown outcome");
+            }
+        }
+        for cell in self.corrections.get(&id).cloned().unwrap_or_default() {
+            if outcome == SenderOutcome::Unknown {
+                self.uncertain.push((session, cell));
+                self.blame(cell, "a correction of unknown outcome");
+            }
+        }
+    }
+
+    /// Notes the end of a session: what it had sent and not checkpointed may be counted twice or not at all.
+    pub(crate) fn session_ended(&mut self, session: i64) {
+        let mut blamed = Vec::new();
+        for event in &self.events {
+            for (cell, contribution) in &event.contributions {
+                if contribution
+                    .attempts
+                    .iter()
+                    .any(|attempt| attempt.session == session)
+                {
+                    blamed.push(*cell);
+                }
+            }
+        }
+        blamed.extend(self.corrections.values().flatten());
+        for cell in blamed {
+            self.blame(cell, "the end of a session");
+        }
+    }
+}

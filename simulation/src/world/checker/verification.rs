@@ -1,0 +1,105 @@
+//! I3: a range that a restoration calls verified is right when the restoration gives it back.
+
+use stitch_common::invariant::Invariant;
+use stitch_restorator::report::run::RangeEnd;
+use stitch_restorator::report::{RangeReport, RunReport};
+
+use super::{Finding, Kind};
+use crate::world::World;
+
+impl World {
+    /// Checks a range whose exclusive lock is released: from now on others may write.
+    pub(super) fn exclusive_released(&self, session: i64, range: u16) {
+        let right = self
+            .is_right(session, range)
+            .and_then(|()| self.is_quiescent(range));
+        let mut checker = self.checker.borrow_mut();
+        if checker.restoring.get(&range) == Some(&session) {
+            checker.restoring.remove(&range);
+        }
+        checker.verifications.insert((session, range), right);
+    }
+
+    /// Whether every cell of the range equals the total of the events below the checkpoint.
+    fn is_right(&self, session: i64, range: u16) -> Result<(), String> {
+        let checker = self.checker.borrow();
+        let cells = self.cluster.table.borrow();
+        let began = checker
+            .sessions
+            .get(&session)
+            .map_or(0, |(_, began)| *began);
+        for (index, checked) in checker.cells.iter().enumerate() {
+            // A cell that is changed by hand meanwhile cannot be verified.
+            let meanwhile = checked
+                .changed_by_hand
+                .is_some_and(|changed| changed >= began);
+            if checked.range != range || meanwhile {
+                continue;
+            }
+            let expected =
+                checker.expected(index, |partition| self.checkpoint_of(partition, range));
+            let truth = cells.count(&checked.cell).0;
+            if truth != expected {
+                return Err(format!(
+                    "{} holds {truth} instead of {expected}",
+                    checked.cell
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether no increment is in flight that could still change a cell of the range.
+    fn is_quiescent(&self, range: u16) -> Result<(), String> {
+        let pending = self.cluster.pending.borrow();
+        let mut in_doubt = pending.in_doubt();
+        match in_doubt.find(|(_, _, of)| *of == range) {
+            None => Ok(()),
+            Some((_, by, _)) => Err(format!("an increment of session {by:x} is in flight")),
+        }
+    }
+
+    /// Checks an audit: it finds no more wrong cells than have a cause to be.
+    pub(crate) fn check_audit(&self, wrong: u64) {
+        let suspects = self.checker.borrow().suspects();
+        if wrong > u64::try_from(suspects).unwrap_or(u64::MAX) {
+            let what = format!("{wrong} cells are called wrong, but only {suspects} can be");
+            self.report(Finding::new(Kind::Unexplained, what));
+        }
+    }
+
+    /// Checks the report of a restoration.
+    pub(crate) fn check_report(&self, process: usize, report: &RunReport) {
+        // A range that was given back counts cells as wrong that are only dirty.
+        let is_verified = |range: &RangeReport| range.outcome == RangeEnd::Verified;
+        if report.ranges.iter().all(is_verified) {
+            self.check_audit(report.cells.wrong);
+        }
+        let checker = self.checker.borrow();
+        let sessions: Vec<i64> = checker
+            .sessions
+            .iter()
+            .filter(|(_, (number, _))| *number == process)
+            .map(|(session, _)| *session)
+            .collect();
+        let mut wrong = None;
+        for range in report
+            .ranges
+            .iter()
+            .filter(|range| range.outcome == RangeEnd::Verified)
+        {
+            for session in &sessions {
+                if let Some(Err(why)) = checker.verifications.get(&(*session, range.range.0)) {
+                    wrong = Some(format!(
+                        "range {} is called verified, and {why}",
+                        range.range
+                    ));
+                }
+            }
+        }
+        drop(checker);
+        if let Some(what) = wrong {
+            self.report(Finding::broken(Invariant::I3, what));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The port to Kafka of one process.
+
+use std::collections::BTreeMap;
+
+use stitch_common::offset::{Offset, Partition};
+use stitch_common::ports::{Bounds, DeadLetters, EventLog, LogError, LogIdentity, Record};
+
+use super::feed::SimFeed;
+use super::group::SimGroup;
+use crate::world::Handle;
+
+impl Handle {
+    /// Sends a request to the brokers.
+    pub(super) async fn ask_brokers(&self) -> Result<(), LogError> {
+        let world = &self.world;
+        world.executor.until(world.now() + world.net()).await;
+        if world.broker_answers() {
+            return Ok(());
+        }
+        world.executor.until(world.now() + 50_000).await;
+        Err(LogError::Unavailable("no broker answers".to_owned()))
+    }
+
+    async fn back(&self) {
+        let world = &self.world;
+        world.executor.until(world.now() + world.net()).await;
+    }
+}
+
+impl EventLog for Handle {
+    type Feed = SimFeed;
+    type Group = SimGroup;
+    type DeadLetters = Self;
+
+    async fn partitions(&self) -> Result<Vec<Partition>, LogError> {
+        self.ask_brokers().await?;
+        Ok(self.world.kafka.log.borrow().partitions().collect())
+    }
+
+    async fn bounds(
+        &self,
+        partitions: &[Partition],
+    ) -> Result<BTreeMap<Partition, Bounds>, LogError> {
+        self.ask_brokers().await?;
+        let bounds = self.world.kafka.log.borrow().bounds(partitions);
+        self.back().await;
+        Ok(bounds)
+    }
+
+    async fn identity(&self) -> Result<LogIdentity, LogError> {
+        self.ask_brokers().await?;
+        Ok(self.world.kafka.log.borrow().identity())
+    }
+
+    async fn committed(&self) -> Result<BTreeMap<Partition, Offset>, LogError> {
+        self.ask_brokers().await?;
+        let committed = self.world.kafka.committed.borrow().clone();
+        self.back().await;
+        Ok(committed)
+    }
+
+    async fn feed(&self) -> Result<SimFeed, LogError> {
+        Ok(SimFeed::new(self.clone()))
+    }
+
+    async fn join(&self) -> Result<SimGroup, LogError> {
+        Ok(SimGroup::join(self))
+    }
+
+    async fn dead_letters(&self) -> Result<Self, LogError> {
+        Ok(self.clone())
+    }
+}
+
+impl DeadLetters for Handle {
+    async fn put(
+        &self,
+        partition: Partition,
+        record: &Record,
+        _reason: &str,
+    ) -> Result<(), LogError> {
+        self.ask_brokers().await?;
+        let copied = (partition.0, record.offset.0);
+        self.world.kafka.dead_letters.borrow_mut().push(copied);
+        self.back().await;
+        Ok(())
+    }
+}

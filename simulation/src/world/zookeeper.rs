@@ -1,0 +1,273 @@
+//! A ZooKeeper in memory: requests change one tree, one at a time; sessions expire by the servers' clock; connections break
+//! between a request and its answer.
+
+mod node_kind;
+mod request;
+mod client_session;
+mod port;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use stitch_common::offset::Partition;
+use stitch_common::ports::SessionState;
+use stitch_testkit::time::Micros;
+use stitch_testkit::wait::Signal;
+use stitch_testkit::zookeeper::{Tree, parent};
+
+use super::World;
+use crate::process::Process;
+use crate::trace::{Actor, Tracepoint};
+use client_session::ClientSession;
+pub(crate) use node_kind::NAMESPACE;
+pub(super) use node_kind::{NodeKind, ROOT, sequence};
+
+/// The session timeout that the servers grant.
+pub(crate) const TIMEOUT: Micros = 600_000;
+/// How often the servers look for expired sessions.
+const TICK: Micros = TIMEOUT / 3;
+
+/// The servers: the tree, and the sessions as they see them.
+#[derive(Default)]
+pub(crate) struct Ensemble {
+    pub(crate) tree: RefCell<Tree>,
+    sessions: RefCell<BTreeMap<i64, ServerSession>>,
+    watches: RefCell<Vec<Watch>>,
+    clients: RefCell<Vec<Rc<ClientSession>>>,
+    last_id: Cell<i64>,
+    /// The longest time by which an answer is delayed.
+    pub(crate) slowness: Cell<Micros>,
+}
+
+/// A session as the servers see it.
+#[derive(Debug, Default)]
+struct ServerSession {
+    over: bool,
+    last_heartbeat: Micros,
+    /// Raised by each heartbeat, and when heartbeats stop: voids an earlier expiry.
+    generation: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watched {
+    Node,
+    Children,
+}
+
+struct Watch {
+    path: String,
+    what: Watched,
+    client: Rc<ClientSession>,
+    connection: u32,
+    signal: Rc<Signal>,
+}
+
+impl World {
+    fn open_session(self: &Rc<Self>, process: &Rc<Process>) -> Rc<ClientSession> {
+        let id = self.zookeeper.last_id.get() + 1;
+        self.zookeeper.last_id.set(id);
+        // As ZooKeeper numbers sessions: large, with the server's id in front.
+        let id = 0x0100_0000_0000 + id;
+        let last_heartbeat = self.now();
+        let session = ServerSession {
+            last_heartbeat,
+            ..ServerSession::default()
+        };
+        self.zookeeper.sessions.borrow_mut().insert(id, session);
+        let client = Rc::new(ClientSession::new(id, process, last_heartbeat));
+        self.zookeeper.clients.borrow_mut().push(Rc::clone(&client));
+        self.session_opened(id, process.number);
+        client
+    }
+
+    /// The sessions of a process that are not over, as far as it knows.
+    pub(crate) fn client_sessions(&self, process: &Process) -> Vec<Rc<ClientSession>> {
+        let clients = self.zookeeper.clients.borrow();
+        let own = |client: &&Rc<ClientSession>| {
+            client.process.number == process.number && client.state() != SessionState::Over
+        };
+        clients.iter().filter(own).cloned().collect()
+    }
+
+    pub(crate) fn is_session_over(&self, id: i64) -> bool {
+        let sessions = self.zookeeper.sessions.borrow();
+        sessions.get(&id).is_none_or(|session| session.over)
+    }
+
+    /// The servers receive a heartbeat of the session.
+    fn heartbeat(&self, id: i64) {
+        if let Some(session) = self.zookeeper.sessions.borrow_mut().get_mut(&id) {
+            session.last_heartbeat = self.now();
+            session.generation += 1;
+        }
+    }
+
+    /// The servers receive no heartbeats of the session from now on, and expire it unless they do again.
+    fn stop_heartbeats(self: &Rc<Self>, id: i64, from: Micros) {
+        // The last ping was some time before.
+        self.expire_after(id, from.saturating_sub(self.rng.below(TICK)));
+    }
+
+    /// The servers have received the last heartbeat of the session at `at`, and expire it unless there is another.
+    fn expire_after(self: &Rc<Self>, id: i64, at: Micros) {
+        let (last_heartbeat, generation) = {
+            let mut sessions = self.zookeeper.sessions.borrow_mut();
+            let Some(session) = sessions.get_mut(&id).filter(|session| !session.over) else {
+                return;
+            };
+            session.generation += 1;
+            session.last_heartbeat = session.last_heartbeat.max(at);
+            (session.last_heartbeat, session.generation)
+        };
+        let due = (last_heartbeat + TIMEOUT).div_ceil(TICK) * TICK;
+        let world = Rc::clone(self);
+        self.spawn(async move {
+            world.executor.until(due).await;
+            let generation_now = {
+                let sessions = world.zookeeper.sessions.borrow();
+                sessions.get(&id).map(|session| session.generation)
+            };
+            if generation_now == Some(generation) {
+                world.end_session(id, Tracepoint::SessionExpired);
+            }
+        });
+    }
+
+    /// Ends a session at the servers: deletes its ephemeral nodes and notifies its client.
+    fn end_session(self: &Rc<Self>, id: i64, point: Tracepoint) {
+        {
+            let mut sessions = self.zookeeper.sessions.borrow_mut();
+            let Some(session) = sessions.get_mut(&id) else {
+                return;
+            };
+            if std::mem::replace(&mut session.over, true) {
+                return;
+            }
+        }
+        self.record(Actor::ZooKeeper, point, || format!("session {id:x}"));
+        self.checker.borrow_mut().session_ended(id);
+        let ephemerals = self.zookeeper.tree.borrow().ephemerals_of(id);
+        for path in ephemerals {
+            // A node with children could not be deleted; an ephemeral one has none.
+            if self.zookeeper.tree.borrow_mut().delete(&path, None).is_ok() {
+                self.deleted(id, &path);
+            }
+        }
+        let clients = self.zookeeper.clients.borrow();
+        let client = clients.iter().find(|client| client.id == id).cloned();
+        drop(clients);
+        if let Some(client) = client.filter(|client| client.has_connection()) {
+            self.notify_expired(client);
+        }
+    }
+
+    /// The client learns that its session is over, once its process runs.
+    fn notify_expired(self: &Rc<Self>, client: Rc<ClientSession>) {
+        let at = self.now() + self.rng.between(500, 30_000);
+        let (world, owner) = (Rc::clone(self), Rc::clone(&client.process));
+        self.spawn_of(&owner, async move {
+            world.executor.until(at).await;
+            client.expire();
+        });
+    }
+
+    fn fire_watches(self: &Rc<Self>, path: &str, what: Watched) {
+        let mut due = Vec::new();
+        self.zookeeper.watches.borrow_mut().retain(|watch| {
+            let fires = watch.what == what && watch.path == path;
+            if fires {
+                due.push((
+                    Rc::clone(&watch.client),
+                    watch.connection,
+                    Rc::clone(&watch.signal),
+                ));
+            }
+            !fires
+        });
+        for (client, connection, signal) in due {
+            let at = client.next_answer(self.now() + self.net());
+            let executor = Rc::clone(&self.executor);
+            self.spawn(async move {
+                executor.until(at).await;
+                if client.connection() == connection {
+                    signal.fire();
+                }
+            });
+        }
+    }
+
+    fn created(self: &Rc<Self>, session: i64, path: &str) {
+        self.fire_watches(path, Watched::Node);
+        self.fire_watches(parent(path), Watched::Children);
+        self.node_created(session, path);
+    }
+
+    fn deleted(self: &Rc<Self>, session: i64, path: &str) {
+        self.fire_watches(path, Watched::Node);
+        self.fire_watches(parent(path), Watched::Children);
+        self.node_deleted(session, path);
+    }
+
+    /// Deletes a partition's lock that another member is queued for, as an operator may by hand. Returns the partition
+    /// and the session that held the lock.
+    pub(crate) fn delete_lock_by_hand(self: &Rc<Self>) -> Option<(i32, i64)> {
+        let partitions: Vec<_> = self.kafka.log.borrow().partitions().collect();
+        let (path, partition, owner) =
+            partitions.into_iter().find_map(|Partition(partition)| {
+                let directory = format!("{ROOT}/partitions/{partition}");
+                let tree = self.zookeeper.tree.borrow();
+                let locks = tree
+                    .children(&directory)
+                    .map(|name| format!("{directory}/{name}"));
+                let mut locks: Vec<_> = locks
+                    .filter(|path| NodeKind::of(path) == NodeKind::PartitionLock(partition))
+                    .collect();
+                locks.sort_by_key(|path| sequence(path));
+                let first = locks.first().filter(|_| locks.len() > 1)?;
+                let owner = tree.get(first)?.stat.ephemeral_owner;
+                Some((first.clone(), partition, owner))
+            })?;
+        self.zookeeper.tree.borrow_mut().delete(&path, None).ok()?;
+        self.deleted(owner, &path);
+        Some((partition, owner))
+    }
+
+    /// Elects a new leader: every connection breaks, and every session has its full timeout again.
+    pub(crate) fn elect(self: &Rc<Self>, outage: Micros) {
+        self.zookeeper.tree.borrow_mut().elect();
+        let clients: Vec<_> = self.zookeeper.clients.borrow().clone();
+        for client in clients {
+            if self.is_session_over(client.id) {
+                continue;
+            }
+            if client.has_connection() {
+                self.disconnect(&client, 0, outage);
+            }
+            // A client that does not reconnect is missed from the end of the election on.
+            let end = self.now() + outage;
+            if let Some(session) = self.zookeeper.sessions.borrow_mut().get_mut(&client.id) {
+                session.last_heartbeat = end;
+            }
+            self.stop_heartbeats(client.id, end);
+        }
+    }
+
+    /// The process is frozen or dead: its sessions send no heartbeats.
+    pub(crate) fn suspend_sessions(self: &Rc<Self>, process: &Process) {
+        for client in self.client_sessions(process) {
+            if client.has_connection() {
+                self.stop_heartbeats(client.id, self.now());
+            }
+        }
+    }
+
+    /// The process runs again: its connected sessions send heartbeats at once.
+    pub(crate) fn resume_sessions(self: &Rc<Self>, process: &Process) {
+        for client in self.client_sessions(process) {
+            if client.has_connection() && !self.is_session_over(client.id) {
+                self.heartbeat(client.id);
+            }
+        }
+    }
+}

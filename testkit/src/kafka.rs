@@ -1,0 +1,146 @@
+//! Kafka's data: the log of one topic, and how far a feed has read each partition. Groups, delays and faults are for its
+//! users to add.
+
+use std::collections::BTreeMap;
+
+use stitch_common::offset::{Offset, Partition};
+use stitch_common::ports::{AssignmentEpoch, Bounds, FeedEvent, Fingerprint, LogIdentity, Record};
+
+/// The records of each partition, from offset 0 on.
+#[derive(Debug, Default)]
+pub struct Log(Vec<Vec<Record>>);
+
+fn index(partition: Partition) -> usize {
+    usize::try_from(partition.0).unwrap_or(usize::MAX)
+}
+
+fn number(index: usize) -> Partition {
+    Partition(i32::try_from(index).unwrap_or(i32::MAX))
+}
+
+fn offset(length: usize) -> Offset {
+    Offset(i64::try_from(length).unwrap_or(i64::MAX))
+}
+
+impl Log {
+    #[must_use]
+    pub fn new(partitions: usize) -> Self {
+        Self(vec![Vec::new(); partitions])
+    }
+
+    pub fn partitions(&self) -> impl Iterator<Item = Partition> {
+        (0..self.0.len()).map(number)
+    }
+
+    /// Appends a record and returns its offset.
+    pub fn append(&mut self, partition: Partition, value: impl Into<Vec<u8>>) -> Offset {
+        let offset = self.end(partition);
+        self.0[index(partition)].push(Record {
+            offset,
+            key: None,
+            value: Some(value.into().into()),
+        });
+        offset
+    }
+
+    #[must_use]
+    pub fn end(&self, partition: Partition) -> Offset {
+        offset(self.records(partition).len())
+    }
+
+    /// How many records there are in all partitions.
+    #[must_use]
+    pub fn records_total(&self) -> usize {
+        self.0.iter().map(Vec::len).sum()
+    }
+
+    #[must_use]
+    pub fn bounds(&self, partitions: &[Partition]) -> BTreeMap<Partition, Bounds> {
+        let known = partitions.iter().filter(|one| index(**one) < self.0.len());
+        let bounds = |partition: &Partition| Bounds {
+            begin: Offset(0),
+            end: self.end(*partition),
+        };
+        known.map(|one| (*one, bounds(one))).collect()
+    }
+
+    /// The identity of the topic, by the first record of each partition.
+    #[must_use]
+    pub fn identity(&self) -> LogIdentity {
+        let fingerprint = |partition: Partition| {
+            self.records(partition).first()?;
+            let fingerprint = Fingerprint {
+                offset: Offset(0),
+                timestamp_ms: Some(0),
+                checksum: 7,
+            };
+            Some((partition, fingerprint))
+        };
+        LogIdentity {
+            cluster: "kafka".to_owned(),
+            topic: "events".to_owned(),
+            cleanup_policy: "delete".to_owned(),
+            fingerprints: self.partitions().filter_map(fingerprint).collect(),
+        }
+    }
+
+    fn records(&self, partition: Partition) -> &[Record] {
+        self.0.get(index(partition)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// How far a feed has read one partition.
+#[derive(Debug)]
+pub struct Cursor {
+    epoch: AssignmentEpoch,
+    next: usize,
+    reported_end: Option<usize>,
+}
+
+impl Cursor {
+    #[must_use]
+    pub fn new(from: Offset, epoch: AssignmentEpoch) -> Self {
+        Self {
+            epoch,
+            next: usize::try_from(from.0).unwrap_or_default(),
+            reported_end: None,
+        }
+    }
+
+    /// Whether records, or the end of the log, are still to be delivered.
+    #[must_use]
+    pub fn is_behind(&self, log: &Log, partition: Partition) -> bool {
+        let end = log.records(partition).len();
+        self.next < end || self.reported_end != Some(end)
+    }
+
+    /// Delivers as many of the records that are left as `count` says, or, once, that the end was reached.
+    pub fn advance(
+        &mut self,
+        log: &Log,
+        partition: Partition,
+        count: impl FnOnce(usize) -> usize,
+    ) -> Option<FeedEvent> {
+        let records = log.records(partition);
+        let epoch = self.epoch;
+        if self.next < records.len() {
+            let left = &records[self.next..];
+            let records = left[..count(left.len())].to_vec();
+            self.next += records.len();
+            return Some(FeedEvent::Records {
+                partition,
+                epoch,
+                records,
+            });
+        }
+        if self.reported_end == Some(records.len()) {
+            return None;
+        }
+        self.reported_end = Some(records.len());
+        Some(FeedEvent::EndReached {
+            partition,
+            epoch,
+            end_offset: offset(records.len()),
+        })
+    }
+}

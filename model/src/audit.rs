@@ -1,5 +1,5 @@
-//! What the restorator knows: the product's own ledger and verdicts, made anew from the log whenever they are asked, so
-//! that a state need not hold them.
+//! What the restorator knows: the product's own range totals and verdicts, computed from the log on each use, so that a
+//! state need not hold them.
 
 use std::collections::BTreeSet;
 
@@ -38,30 +38,30 @@ fn value(count: Count) -> i16 {
     i16::try_from(count.0).expect("few events")
 }
 
-/// The ledger of a range with this cut, after the log was read up to `ends`.
+/// The totals of a range with this cut, after the log was read up to `ends`.
 fn totals(bounds: &Bounds, range: usize, cut: &Ends, ends: &Ends) -> RangeTotals {
     let mut totals = RangeTotals::new(offsets(bounds, cut));
     for (p, events) in bounds.log.iter().enumerate() {
         for (at, event) in events.iter().enumerate().take(usize::from(ends[p])) {
             for &cell in event.iter().filter(|cell| bounds.cells[**cell] == range) {
-                let one = bounds.scenery(cell);
+                let one = bounds.product(cell);
                 let at_offset = Offset(i64::try_from(at).expect("few events"));
                 let amount = Amount(bounds.amount(p, at).into());
                 let slots = std::iter::once(one.slot);
-                totals.add(partition(p), at_offset, &one.place, slots, amount);
+                totals.take(partition(p), at_offset, &one.scan_key, slots, amount);
             }
         }
     }
     totals
 }
 
-/// What the events below the cut add up to in a cell, by the product's ledger.
+/// The expected value of a cell at the cut.
 fn expected(bounds: &Bounds, totals: &RangeTotals, cell: usize) -> Count {
-    let one = bounds.scenery(cell);
-    totals.expected(&one.place, one.cell.slot)
+    let one = bounds.product(cell);
+    totals.expected(&one.scan_key, one.cell.slot)
 }
 
-/// Judges what a cell holds by this cut: how it is to be corrected, 0 if it is right.
+/// Judges the value of a cell at this cut: its correction, 0 if it is right.
 pub(crate) fn judge(bounds: &Bounds, cut: &Cut, cell: usize, current: i16) -> i16 {
     let range = bounds.cells[cell];
     let cut = of_range(cut, range);
@@ -70,46 +70,46 @@ pub(crate) fn judge(bounds: &Bounds, cut: &Cut, cell: usize, current: i16) -> i1
     drift.map_or(0, |drift| value(Count(drift.correction().0)))
 }
 
-/// Which cells have an event at or above the cut, in a log of these ends: what cannot be judged.
+/// The cells with an event at or above the cut, in a log with these ends: they cannot be judged.
 pub(crate) fn dirty(bounds: &Bounds, cut: &Cut, ends: &Ends) -> [bool; CELLS] {
     let mut dirty = [false; CELLS];
     for range in 0..bounds.ranges() {
         let totals = totals(bounds, range, &of_range(cut, range), ends);
-        marker(bounds, totals.dirty().iter(), &mut dirty);
+        set(bounds, totals.dirty().iter(), &mut dirty);
     }
     dirty
 }
 
-fn marker<'a>(bounds: &Bounds, cells: impl Iterator<Item = &'a Cell>, into: &mut [bool; CELLS]) {
+fn set<'a>(bounds: &Bounds, cells: impl Iterator<Item = &'a Cell>, into: &mut [bool; CELLS]) {
     for cell in cells.filter_map(|cell| bounds.index_of(cell)) {
         into[cell] = true;
     }
 }
 
-/// Which cells of a range a later cut has passed: what closing in reads again.
+/// The cells of a range with an event that a later cut has passed: converging reads them again.
 pub(crate) fn passed(bounds: &Bounds, base: &Cut, later: &Cut, range: usize) -> [bool; CELLS] {
     let (base, later) = (of_range(base, range), of_range(later, range));
     let mut totals = totals(bounds, range, &base, &later);
     totals.note_passed();
     let mut passed = [false; CELLS];
     if totals.advance(&offsets(bounds, &later)).is_ok() {
-        marker(bounds, totals.take_passed().iter(), &mut passed);
+        set(bounds, totals.take_passed().iter(), &mut passed);
     }
     passed
 }
 
-/// Which cells of a range were judged wrong and have no event at or above the cut: what may be corrected without a lock.
+/// The cells that were judged wrong and have no event at or above the cut: they may be corrected without a lock.
 pub(crate) fn wrong_for_sure(bounds: &Bounds, knows: &Restorator, ends: &Ends) -> [bool; CELLS] {
     let dirty = dirty(bounds, &knows.base, ends);
     let named = (0..bounds.cells.len()).filter(|cell| dirty[*cell]);
     let named: BTreeSet<Cell> = named
-        .map(|cell| bounds.scenery(cell).cell.clone())
+        .map(|cell| bounds.product(cell).cell.clone())
         .collect();
     let mut sure = [false; CELLS];
     for range in 0..bounds.ranges() {
         let verdicts = verdicts(bounds, knows, range);
-        let wrong = verdicts.wrong_and_clean(&named).map(|(cell, _)| cell);
-        marker(bounds, wrong, &mut sure);
+        let wrong = verdicts.wrong_for_sure(&named).map(|(cell, _)| cell);
+        set(bounds, wrong, &mut sure);
     }
     sure
 }
@@ -118,13 +118,13 @@ fn verdicts(bounds: &Bounds, knows: &Restorator, range: usize) -> Verdicts {
     let mut verdicts = Verdicts::default();
     for cell in bounds.cells_of(range) {
         let (current, wrong) = (knows.read[cell], knows.wrong[cell]);
-        let cell = bounds.scenery(cell).cell.clone();
+        let cell = bounds.product(cell).cell.clone();
         verdicts.judge(cell, count(current + wrong), count(current));
     }
     verdicts
 }
 
-/// Which cells a lock is for that is for one cell at most, by the product's rule; nothing if it is to be for all of them.
+/// The chunk of at most one cell, by the product's rule; `None` if the lock is for all cells.
 pub(crate) fn chunk(
     bounds: &Bounds,
     knows: &Restorator,
@@ -134,11 +134,11 @@ pub(crate) fn chunk(
     let totals = totals(bounds, range, &of_range(&knows.base, range), ends);
     let chunk = Chunks::default().next(1, &verdicts(bounds, knows, range), &totals)?;
     let mut cells = [false; CELLS];
-    marker(bounds, chunk.cells().iter(), &mut cells);
+    set(bounds, chunk.cells().iter(), &mut cells);
     Some(cells)
 }
 
-/// Which cells of a range have to be read under its lock, by the product's rule; nothing if the cut went back.
+/// The cells of a range to read under its lock, by the product's rule; `None` if the cut went back.
 pub(crate) fn to_read(
     bounds: &Bounds,
     knows: &Restorator,
@@ -155,7 +155,7 @@ pub(crate) fn to_read(
     }
     let verdicts = verdicts(bounds, knows, range);
     let mut cells = [false; CELLS];
-    marker(
+    set(
         bounds,
         dirty::to_read(&totals, passed, &verdicts).keys(),
         &mut cells,
@@ -163,14 +163,14 @@ pub(crate) fn to_read(
     Some(cells)
 }
 
-/// How a cell is to be corrected under the lock.
+/// The correction of a cell under the lock.
 pub(crate) fn correction(bounds: &Bounds, cut: &Ends, cell: usize, current: i16) -> i16 {
     let totals = totals(bounds, bounds.cells[cell], cut, cut);
     let drift = Drift::between(expected(bounds, &totals, cell), count(current));
     drift.map_or(0, |drift| value(Count(drift.correction().0)))
 }
 
-/// Whether corrected cells do not hold what they should, by the product's rule.
+/// Whether corrected cells are still wrong, by the product's rule.
 pub(crate) fn is_still_wrong(
     bounds: &Bounds,
     range: usize,
@@ -185,13 +185,13 @@ pub(crate) fn is_still_wrong(
             expected: expected(bounds, &totals, cell),
             current: Count(0),
         };
-        sent.push((bounds.scenery(cell).cell.clone(), drift));
-        read.push((bounds.scenery(cell).cell.clone(), count(now[cell])));
+        sent.push((bounds.product(cell).cell.clone(), drift));
+        read.push((bounds.product(cell).cell.clone(), count(now[cell])));
     }
     !verify::still_wrong(&sent, &read).is_empty()
 }
 
-/// Whether progress has passed an event of a locked range, by the product's rule.
+/// Whether the checkpoint has passed an event of a locked range, by the product's rule.
 pub(crate) fn has_passed(
     bounds: &Bounds,
     range: usize,

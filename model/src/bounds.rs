@@ -1,4 +1,4 @@
-//! What a model is bounded by: a few events, cells, partitions and ranges, and how many faults of which kind may come.
+//! The bounds of a model: a few events, cells, partitions and ranges, and a budget of faults.
 
 use stitch_common::cell::{Cell, CellSlot, Counter, EventTime, Granularity};
 use stitch_common::event::slot;
@@ -14,16 +14,16 @@ pub const PARTITIONS: usize = 2;
 pub const RANGES: usize = 2;
 /// The most cells, over all ranges.
 pub const CELLS: usize = 4;
-/// Two processors: one more could only wait.
+/// Two processors: a third one could only wait.
 pub const PROCESSORS: usize = 2;
 
 /// How the restorator corrects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Way {
+pub enum CorrectionMode {
     /// Under the range's exclusive lock: rules R2 to R8.
     #[default]
     Locked,
-    /// Cells without an event at or above the base cut are corrected without any lock, and nothing else is.
+    /// Cells without an event at or above the base cut are corrected without a lock; no other cells are.
     Unlocked,
     /// First those, then the others under the lock.
     Both,
@@ -36,23 +36,18 @@ pub struct Bounds {
     pub log: Vec<Vec<Vec<usize>>>,
     /// The range of each cell.
     pub cells: Vec<usize>,
-    /// How many faults of which kind may come.
     pub faults: Faults,
-    /// The rule that is taken out.
+    /// The rule that is removed.
     pub without: Option<Rule>,
-    /// How the restorator corrects.
-    pub way: Way,
-    scenery: Vec<Scenery>,
+    pub mode: CorrectionMode,
+    product_cells: Vec<ProductCell>,
 }
 
 /// A cell as the product knows it.
 #[derive(Clone, Debug)]
-pub struct Scenery {
-    /// The cell.
+pub struct ProductCell {
     pub cell: Cell,
-    /// Its counter's place in the scan.
-    pub place: ScanKey,
-    /// Its slot in a ledger.
+    pub scan_key: ScanKey,
     pub slot: PackedSlot,
 }
 
@@ -61,7 +56,7 @@ impl Bounds {
     /// adds to several (`(01)`), and a slash begins the next partition. `ranges` gives each cell's range: `0011`.
     ///
     /// # Panics
-    /// If they name more than the model has room for.
+    /// If they exceed what the model has room for.
     #[must_use]
     pub fn new(log: &str, ranges: &str) -> Self {
         let digit = |c: char| c.to_digit(10).and_then(|n| usize::try_from(n).ok());
@@ -85,75 +80,70 @@ impl Bounds {
         assert!(partitions.len() <= PARTITIONS && cells.len() <= CELLS && !cells.is_empty());
         assert!(cells.iter().all(|range| *range < RANGES));
         assert!(partitions.iter().flatten().flatten().all(known));
-        let scenery = scenery(&cells);
+        let product_cells = product_cells(&cells);
         Self {
             log: partitions,
             cells,
             faults: Faults::default(),
             without: None,
-            way: Way::default(),
-            scenery,
+            mode: CorrectionMode::default(),
+            product_cells,
         }
     }
 
-    /// The same with these faults.
     #[must_use]
     pub const fn with(mut self, faults: Faults) -> Self {
         self.faults = faults;
         self
     }
 
-    /// The same without this rule.
     #[must_use]
     pub const fn without(mut self, rule: Rule) -> Self {
         self.without = Some(rule);
         self
     }
 
-    /// The same with this way of correcting.
     #[must_use]
-    pub const fn corrected(mut self, way: Way) -> Self {
-        self.way = way;
+    pub const fn corrected(mut self, mode: CorrectionMode) -> Self {
+        self.mode = mode;
         self
     }
 
-    /// Whether this rule is taken out.
+    /// Whether this rule is removed.
     #[must_use]
     pub fn lacks(&self, rule: Rule) -> bool {
         self.without == Some(rule)
     }
 
-    /// How many ranges there are.
     #[must_use]
     pub fn ranges(&self) -> usize {
         self.cells.iter().max().map_or(0, |range| range + 1)
     }
 
-    /// The cells of a range.
     pub fn cells_of(&self, range: usize) -> impl Iterator<Item = usize> + '_ {
         (0..self.cells.len()).filter(move |&cell| self.cells[cell] == range)
     }
 
     /// A cell as the product knows it.
     #[must_use]
-    pub fn scenery(&self, cell: usize) -> &Scenery {
-        &self.scenery[cell]
+    pub fn product(&self, cell: usize) -> &ProductCell {
+        &self.product_cells[cell]
     }
 
-    /// Which cell of the model this is.
+    /// The index of a cell of the product.
     #[must_use]
     pub fn index_of(&self, cell: &Cell) -> Option<usize> {
-        self.scenery.iter().position(|one| one.cell == *cell)
+        self.product_cells.iter().position(|one| one.cell == *cell)
     }
 
-    /// What an event adds to each of its cells: each event another power of two, so that no two mistakes look like none.
+    /// The amount that an event adds to each of its cells: a power of two of its own, so that no two errors cancel out.
     #[must_use]
     pub fn amount(&self, partition: usize, offset: usize) -> i16 {
         let before: usize = self.log[..partition].iter().map(Vec::len).sum();
         1 << (before + offset)
     }
 
-    /// What the events of a partition from an offset up to another add to a cell.
+    /// The total of a cell over the events of a partition from one offset up to another.
     #[must_use]
     pub fn sum(&self, partition: usize, from: u8, to: u8, cell: usize) -> i16 {
         let span = usize::from(from)..usize::from(to.max(from));
@@ -162,7 +152,7 @@ impl Bounds {
             .sum()
     }
 
-    /// Whether the events of a partition from an offset up to another touch a range.
+    /// Whether any event of a partition from one offset up to another adds to a range.
     #[must_use]
     pub fn touches(&self, partition: usize, from: u8, to: u8, range: usize) -> bool {
         let span = usize::from(from)..usize::from(to.max(from));
@@ -172,7 +162,7 @@ impl Bounds {
     }
 }
 
-fn scenery(ranges: &[usize]) -> Vec<Scenery> {
+fn product_cells(ranges: &[usize]) -> Vec<ProductCell> {
     let bits = RangeBits::new(1).expect("one bit is allowed");
     let time = EventTime::from_ms(0).expect("1970 is a year of events");
     let slot: CellSlot = slot(Granularity::All, time);
@@ -184,19 +174,19 @@ fn scenery(ranges: &[usize]) -> Vec<Scenery> {
             .by_ref()
             .map(|key: u32| Counter::new("c", key.to_string()));
         let counter = counters.find(wanted).expect("half of all keys");
-        Scenery {
+        ProductCell {
             cell: Cell {
                 counter: counter.clone(),
                 slot,
             },
-            place: ScanKey::of(counter),
+            scan_key: ScanKey::of(counter),
             slot: packed,
         }
     };
     ranges.iter().map(one).collect()
 }
 
-/// A range's number in the product.
+/// The product's id of a range.
 #[must_use]
 pub fn range_id(range: usize) -> RangeId {
     RangeId(u16::try_from(range).expect("two ranges"))

@@ -1,4 +1,4 @@
-//! Lets the checker loose on a model, and tells what it found.
+//! Runs the checker on a model.
 
 use std::fmt::Write;
 use std::num::NonZeroUsize;
@@ -8,18 +8,18 @@ use stateright::{Checker, HasDiscoveries, Model};
 use crate::bounds::Bounds;
 use crate::model::{Action, ENDS};
 
-/// What became of an exploration.
+/// The result of an exploration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Explored {
-    /// How many different states were seen.
+pub struct ExplorationResult {
+    /// How many different states there are.
     pub states: usize,
-    /// How long the longest shortest history is.
+    /// The length of the longest of the shortest histories to each state.
     pub depth: usize,
-    /// Whether all of them were.
-    pub whole: bool,
-    /// The property that does not hold, and the shortest history that breaks it.
+    /// Whether the search reached every state.
+    pub complete: bool,
+    /// The broken property, and the shortest history that breaks it.
     pub broken: Option<(&'static str, String)>,
-    /// Whether a restoration ends in any of them.
+    /// Whether a restoration ends in any history.
     pub ends: bool,
 }
 
@@ -28,7 +28,7 @@ pub struct Explored {
 /// # Panics
 /// If `steps_max` is 0.
 #[must_use]
-pub fn explore(bounds: &Bounds, threads: usize, steps_max: Option<usize>) -> Explored {
+pub fn explore(bounds: &Bounds, threads: usize, steps_max: Option<usize>) -> ExplorationResult {
     let mut builder = bounds
         .clone()
         .checker()
@@ -38,39 +38,39 @@ pub fn explore(bounds: &Bounds, threads: usize, steps_max: Option<usize>) -> Exp
         builder = builder.target_state_count(max.get());
     }
     let checker = builder.spawn_bfs().join();
-    let found = checker.discoveries();
-    let broken = found.iter().find(|(name, _)| **name != ENDS);
+    let discoveries = checker.discoveries();
+    let broken = discoveries.iter().find(|(name, _)| **name != ENDS);
     let broken = broken.map(|(name, path)| {
         let mut text = String::new();
         for (state, action) in path.clone().into_vec() {
             if let Some(action) = action {
                 let subject = match action {
-                    Action::RevocationRequest(number, _) => {
+                    Action::Request(number, _) => {
                         format!(" {:?}", state.sent[number])
                     }
                     Action::Restorator(_) => {
                         format!(" {:?}", state.restorator.phase)
                     }
                     Action::Produce(_)
-                    | Action::Deal(..)
+                    | Action::Assign(..)
                     | Action::Processor(..)
-                    | Action::SweepBegins
-                    | Action::SweepEnds
+                    | Action::CleanUpBegins
+                    | Action::CleanUpEnds
                     | Action::Stuck => String::new(),
                 };
-                writeln!(text, "  {action:?}{subject}").expect("a text takes everything");
+                writeln!(text, "  {action:?}{subject}").expect("a string can be written to");
             } else {
-                writeln!(text, "  {state:?}").expect("a text takes everything");
+                writeln!(text, "  {state:?}").expect("a string can be written to");
             }
         }
         (*name, text)
     });
     let limited = steps_max.is_some_and(|max| checker.state_count() >= max);
-    Explored {
+    ExplorationResult {
         states: checker.unique_state_count(),
         depth: checker.max_depth(),
-        whole: broken.is_none() && !limited,
+        complete: broken.is_none() && !limited,
         broken,
-        ends: found.contains_key(ENDS),
+        ends: discoveries.contains_key(ENDS),
     }
 }

@@ -1,42 +1,42 @@
-//! What may go wrong, and how often.
+//! Faults, and a budget of them.
 
 use std::fmt;
 
-/// A kind of fault. Each history has at most as many of a kind as its budget says.
+/// A kind of fault. A history has at most as many of each kind as its budget allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Fault {
-    /// The group deals a partition of a living processor to the other one.
+    /// The group assigns a partition of a living processor to the other one.
     Rebalance,
     /// A processor is killed.
     Crash,
     /// A processor is frozen, with any of its requests still in its driver.
     Freeze,
-    /// A processor is cut off from ZooKeeper until its lease is out.
+    /// A processor is isolated from ZooKeeper until its lease has expired.
     Cut,
-    /// A processor is asked to stop, and has no time for it.
+    /// A processor is asked to stop, without time to drain.
     Stop,
-    /// The store does not say what became of an increment; it may be applied late, or never.
+    /// An increment has an unknown outcome: it may be applied late, or never.
     Unknown,
-    /// An increment is told to be applied, and is not: what drift comes from that nobody knows of.
+    /// An increment is acknowledged, and not applied: drift without a trace.
     Lost,
-    /// The store says that an increment is not applied.
+    /// An increment is not applied, and the reply says so.
     NotApplied,
-    /// An increment that must be finished is given up.
+    /// An increment that must be drained is given up.
     GiveUp,
-    /// A processor's write to ZooKeeper is on its way for a while.
+    /// A processor's write to ZooKeeper is in flight for a while.
     SlowWrite,
-    /// A member waits out and deletes what dead members left.
-    Sweep,
-    /// The restorator closes in once more.
-    CloseIn,
+    /// A member cleans up after dead members.
+    CleanUp,
+    /// The restorator converges once more.
+    Converge,
     /// The restorator is killed.
     RestoratorCrash,
-    /// The restorator is frozen, with any of its requests still in its driver, and another one started.
+    /// The restorator is frozen, with any of its requests still in its driver, and another one is started.
     RestoratorFreeze,
-    /// The store does not say what became of a correction.
+    /// A correction has an unknown outcome.
     DeltaUnknown,
-    /// A correction is told to be applied, and is not.
+    /// A correction is acknowledged, and not applied.
     DeltaLost,
     /// The restorator reaches a bound and gives the range back.
     GiveBack,
@@ -44,11 +44,9 @@ pub enum Fault {
     Chunk,
 }
 
-/// How many kinds there are.
 pub const FAULTS: usize = 18;
 
 impl Fault {
-    /// Every kind.
     pub const EVERY: [Self; FAULTS] = [
         Self::Rebalance,
         Self::Crash,
@@ -60,8 +58,8 @@ impl Fault {
         Self::NotApplied,
         Self::GiveUp,
         Self::SlowWrite,
-        Self::Sweep,
-        Self::CloseIn,
+        Self::CleanUp,
+        Self::Converge,
         Self::RestoratorCrash,
         Self::RestoratorFreeze,
         Self::DeltaUnknown,
@@ -84,24 +82,24 @@ impl Fault {
             Self::NotApplied => "not-applied",
             Self::GiveUp => "give-up",
             Self::SlowWrite => "slow-write",
-            Self::Sweep => "sweep",
-            Self::CloseIn => "close-in",
+            Self::CleanUp => "clean-up",
+            Self::Converge => "converge",
             Self::RestoratorCrash => "restorator-crash",
             Self::RestoratorFreeze => "restorator-freeze",
             Self::DeltaUnknown => "delta-unknown",
             Self::DeltaLost => "delta-lost",
             Self::GiveBack => "give-back",
-            Self::Chunk => "portion",
+            Self::Chunk => "chunk",
         }
     }
 }
 
-/// How many faults of each kind may come.
+/// How many faults of each kind may happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Faults([u8; FAULTS]);
 
 impl Faults {
-    /// One of each of these; the same one twice is two.
+    /// A budget of one of each of these; a fault that is named twice counts twice.
     #[must_use]
     pub fn of(faults: &[Fault]) -> Self {
         let mut budget = Self::default();
@@ -111,21 +109,21 @@ impl Faults {
         budget
     }
 
-    /// Whether one more of this kind may come.
+    /// Whether one more of this kind may happen.
     #[must_use]
     pub const fn has(self, fault: Fault) -> bool {
         self.0[fault as usize] > 0
     }
 
-    /// One has come.
+    /// Uses one up.
     pub const fn take(&mut self, fault: Fault) {
         self.0[fault as usize] -= 1;
     }
 
-    /// Reads `crash=1 unknown=2`.
+    /// Parses `crash=1 unknown=2`.
     ///
     /// # Errors
-    /// The word that is none of them.
+    /// The first word that names no fault.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut budget = Self::default();
         for word in text.split_whitespace() {

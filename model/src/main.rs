@@ -1,4 +1,4 @@
-//! Explores one model and prints a line about it; `deploy/model` runs all that are told of in `docs/verification.md`.
+//! `stitch-model`: explores one model and prints a line about it. `deploy/model` runs all of them.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use stitch_common::clock::{Clock, Moment, SystemClock};
-use stitch_model::bounds::{Bounds, Way};
-use stitch_model::explore::{Explored, explore};
+use stitch_model::bounds::{Bounds, CorrectionMode};
+use stitch_model::explorations::{EXPLORATIONS, Exploration, REMOVED_RULES};
+use stitch_model::explore::{ExplorationResult, explore};
 use stitch_model::fault::Faults;
-use stitch_model::known::{EXPLORATIONS, Exploration, LOSSES};
 
 #[derive(Parser)]
 #[command(about = "Explores every history of a small Stitch")]
@@ -24,24 +24,24 @@ enum Command {
     List,
     /// One exploration
     Run { name: String },
-    /// Every rule is taken out, and what is found then
+    /// Remove each rule, and print the property that breaks
     Rules,
-    /// An exploration of your own; prints the shortest history that breaks anything
+    /// An exploration of your own; prints the shortest history that breaks a property
     Try {
-        /// Events by partition, each the number of its cell: 01/2; (01) is one event in two cells
+        /// The events of each partition, each as the number of its cell: 01/2; (01) is one event in two cells
         log: String,
         /// The range of each cell: 0011
         ranges: String,
-        /// What may go wrong, and how often: "crash unknown=2"
+        /// The faults, and how often each may happen: "crash unknown=2"
         #[arg(long, default_value = "")]
         faults: String,
-        /// The rule that is taken out
+        /// The rule to remove
         #[arg(long)]
         without: Option<String>,
-        /// Correct without a lock what can be
+        /// Correct cells without a lock where possible
         #[arg(long)]
         unlocked: bool,
-        /// Stop after so many states, those met again counted again
+        /// Stop after this many states, repeated ones included
         #[arg(long)]
         steps_max: Option<usize>,
     },
@@ -73,18 +73,18 @@ fn main() -> anyhow::Result<ExitCode> {
             let faults = Faults::parse(&faults).map_err(anyhow::Error::msg)?;
             let mut bounds = Bounds::new(&log, &ranges).with(faults);
             if let Some(name) = without {
-                let rule = LOSSES
+                let rule = REMOVED_RULES
                     .iter()
-                    .find(|loss| format!("{:?}", loss.rule) == name);
+                    .find(|removed| format!("{:?}", removed.rule) == name);
                 bounds = bounds.without(rule.context("there is no such rule")?.rule);
             }
             if unlocked {
-                bounds = bounds.corrected(Way::Both);
+                bounds = bounds.corrected(CorrectionMode::Both);
             }
             let began = SystemClock.now();
-            let explored = explore(&bounds, threads(), steps_max);
-            tell(&mut out, &explored, began)?;
-            told(&mut out, &explored)
+            let result = explore(&bounds, threads(), steps_max);
+            print_line(&mut out, &result, began)?;
+            print_broken(&mut out, &result)
         }
     }
 }
@@ -101,20 +101,20 @@ fn run(out: &mut impl Write, one: &Exploration) -> anyhow::Result<ExitCode> {
         one.name, one.log, one.ranges, bounds.faults
     )?;
     let began = SystemClock.now();
-    let explored = explore(&bounds, threads(), one.steps_max);
-    tell(out, &explored, began)?;
-    told(out, &explored)
+    let result = explore(&bounds, threads(), one.steps_max);
+    print_line(out, &result, began)?;
+    print_broken(out, &result)
 }
 
-/// States, depth, seconds, memory, and whether that was all.
-fn tell(out: &mut impl Write, explored: &Explored, began: Moment) -> io::Result<()> {
+/// Prints states, depth, seconds, memory, and whether the search was complete.
+fn print_line(out: &mut impl Write, result: &ExplorationResult, began: Moment) -> io::Result<()> {
     let seconds = SystemClock.now().since(began).as_secs_f64();
-    let extent = if explored.whole {
+    let extent = if result.complete {
         "to the end"
     } else {
         "bounded"
     };
-    let Explored { states, depth, .. } = explored;
+    let ExplorationResult { states, depth, .. } = result;
     let memory = peak_mib().unwrap_or_default();
     writeln!(
         out,
@@ -122,12 +122,12 @@ fn tell(out: &mut impl Write, explored: &Explored, began: Moment) -> io::Result<
     )
 }
 
-fn told(out: &mut impl Write, explored: &Explored) -> anyhow::Result<ExitCode> {
-    if let Some((property, history)) = &explored.broken {
+fn print_broken(out: &mut impl Write, result: &ExplorationResult) -> anyhow::Result<ExitCode> {
+    if let Some((property, history)) = &result.broken {
         writeln!(out, "\nBROKEN: {property}\n{history}")?;
         return Ok(ExitCode::from(1));
     }
-    if explored.whole && !explored.ends {
+    if result.complete && !result.ends {
         writeln!(out, "\nBROKEN: no restoration ends in any history")?;
         return Ok(ExitCode::from(1));
     }
@@ -136,29 +136,29 @@ fn told(out: &mut impl Write, explored: &Explored) -> anyhow::Result<ExitCode> {
 
 fn rules(out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
-    for loss in LOSSES {
-        let explored = explore(&loss.bounds(), threads(), None);
-        let found = explored.broken.as_ref();
+    for removed in REMOVED_RULES {
+        let result = explore(&removed.bounds(), threads(), None);
+        let found = result.broken.as_ref();
         let found = found.map_or("nothing", |(property, _)| *property);
-        let steps = found_steps(&explored);
+        let steps = found_steps(&result);
         writeln!(
             out,
             "| {:?} | {found} | {steps} | {} |",
-            loss.rule, explored.states
+            removed.rule, result.states
         )?;
-        if explored.broken.is_none() == loss.is_found {
+        if result.broken.is_none() == removed.is_found {
             code = ExitCode::from(1);
         }
     }
     Ok(code)
 }
 
-fn found_steps(explored: &Explored) -> usize {
-    let history = explored.broken.as_ref();
+fn found_steps(result: &ExplorationResult) -> usize {
+    let history = result.broken.as_ref();
     history.map_or(0, |(_, history)| history.lines().count().saturating_sub(1))
 }
 
-/// The most memory that this process has had, as Linux tells it.
+/// The peak memory of this process, on Linux.
 fn peak_mib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

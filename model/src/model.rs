@@ -3,33 +3,33 @@
 use stateright::{Model, Property};
 
 use crate::bounds::{Bounds, PARTITIONS, PROCESSORS};
+use crate::cassandra::{self, Fate};
 use crate::fault::Fault;
-use crate::keeper;
-use crate::partition;
 use crate::processor;
-use crate::proof::{has_ended, is_right_in_the_end, keeps_i1, keeps_i6};
+use crate::processor::partition;
+use crate::properties::{has_ended, is_right_in_the_end, keeps_i1, keeps_i6};
 use crate::restorator;
 use crate::state::{Broken, Cut, Phase, Restorator, State};
-use crate::store::{self, Fate};
+use crate::zookeeper;
 
-/// What happens next.
+/// One step of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// An event comes to the end of a partition.
+    /// An event is appended to a partition.
     Produce(usize),
-    /// A partition is dealt to a processor.
-    Deal(usize, usize),
-    /// A processor does something, or something becomes of it.
+    /// A partition is assigned to a processor.
+    Assign(usize, usize),
+    /// A processor does something, or something happens to it.
     Processor(usize, processor::Step),
-    /// Something becomes of a request.
-    RevocationRequest(usize, Fate),
-    /// A member begins to sweep.
-    SweepBegins,
-    /// Its calm has come.
-    SweepEnds,
-    /// The restorator does something, or something becomes of it.
+    /// A request has its fate.
+    Request(usize, Fate),
+    /// A member begins to clean up.
+    CleanUpBegins,
+    /// Its quiescence barrier holds.
+    CleanUpEnds,
+    /// The restorator does something, or something happens to it.
     Restorator(restorator::Step),
-    /// Nothing can happen, and something is left to do.
+    /// Nothing can happen, and work is left.
     Stuck,
 }
 
@@ -44,15 +44,15 @@ fn produce(bounds: &Bounds, state: &mut State, partition: usize) {
     }
 }
 
-fn deals(bounds: &Bounds, state: &State, each: &mut impl FnMut(Action)) {
+fn assignments(bounds: &Bounds, state: &State, each: &mut impl FnMut(Action)) {
     for partition in 0..bounds.log.len() {
         let owner = state.owner[partition];
-        let lives = processor::is_well(&state.processors[owner]);
+        let lives = processor::is_running(&state.processors[owner]);
         let may = !lives || state.faults.has(Fault::Rebalance);
         let others = (0..PROCESSORS).filter(|&to| to != owner);
         others
-            .filter(|&to| may && processor::is_well(&state.processors[to]))
-            .for_each(|to| each(Action::Deal(partition, to)));
+            .filter(|&to| may && processor::is_running(&state.processors[to]))
+            .for_each(|to| each(Action::Assign(partition, to)));
     }
 }
 
@@ -66,14 +66,14 @@ impl Model for Bounds {
             owner: std::array::from_fn(|partition| partition % PROCESSORS),
             cells: Default::default(),
             sent: Vec::new(),
-            progress: Cut::default(),
+            checkpoints: Cut::default(),
             holders: Default::default(),
             queues: Default::default(),
-            asked: Default::default(),
+            revocations: Default::default(),
             markers: Vec::new(),
             dead_members: Vec::new(),
             processors: std::array::from_fn(|_| processor::new()),
-            sweeping: false,
+            cleaning_up: false,
             restorator: Restorator::new(),
             faults: self.faults,
             trusted: Default::default(),
@@ -91,21 +91,22 @@ impl Model for Bounds {
                 each(Action::Produce(partition));
             }
         }
-        deals(self, state, &mut each);
+        assignments(self, state, &mut each);
         for i in 0..PROCESSORS {
             processor::steps(self, state, i, &mut |step| each(Action::Processor(i, step)));
         }
         for number in 0..state.sent.len() {
-            store::fates(state, number, &mut |fate| {
-                each(Action::RevocationRequest(number, fate));
+            cassandra::fates(state, number, &mut |fate| {
+                each(Action::Request(number, fate));
             });
         }
         let left = !state.markers.is_empty() || !state.dead_members.is_empty();
-        if left && !state.sweeping && state.faults.has(Fault::Sweep) {
-            each(Action::SweepBegins);
+        if left && !state.cleaning_up && state.faults.has(Fault::CleanUp) {
+            each(Action::CleanUpBegins);
         }
-        if state.sweeping && keeper::is_calm(self, state, |seen| seen.sweeper) {
-            each(Action::SweepEnds);
+        if state.cleaning_up && zookeeper::barrier_holds(self, state, |observers| observers.cleaner)
+        {
+            each(Action::CleanUpEnds);
         }
         restorator::steps(self, state, &mut |step| each(Action::Restorator(step)));
         if actions.is_empty() && !has_ended(self, state) {
@@ -117,21 +118,21 @@ impl Model for Bounds {
         let mut state = last.clone();
         match action {
             Action::Produce(partition) => produce(self, &mut state, partition),
-            Action::Deal(partition, to) => {
+            Action::Assign(partition, to) => {
                 let owner = state.owner[partition];
-                if processor::is_well(&state.processors[owner]) {
+                if processor::is_running(&state.processors[owner]) {
                     state.faults.take(Fault::Rebalance);
                 }
                 state.owner[partition] = to;
             }
-            Action::Processor(i, step) => processor::take(self, &mut state, i, step),
-            Action::RevocationRequest(number, fate) => store::take(self, &mut state, number, fate),
-            Action::SweepBegins => {
-                state.faults.take(Fault::Sweep);
-                keeper::begin_sweep(&mut state);
+            Action::Processor(i, step) => processor::apply(self, &mut state, i, step),
+            Action::Request(number, fate) => cassandra::apply(self, &mut state, number, fate),
+            Action::CleanUpBegins => {
+                state.faults.take(Fault::CleanUp);
+                zookeeper::begin_clean_up(&mut state);
             }
-            Action::SweepEnds => keeper::end_sweep(self, &mut state),
-            Action::Restorator(step) => restorator::take(self, &mut state, step),
+            Action::CleanUpEnds => zookeeper::end_clean_up(self, &mut state),
+            Action::Restorator(step) => restorator::apply(self, &mut state, step),
             Action::Stuck => state.broken = Some(Broken::Stuck),
         }
         Some(state)
@@ -162,21 +163,14 @@ impl Model for Bounds {
 
 /// See [`stitch_common::invariant::Invariant::ExclusiveAccess`], and so on.
 pub const I1: &str = "I1";
-/// Invariant I2.
 pub const I2: &str = "I2";
-/// Invariant I3.
 pub const I3: &str = "I3";
-/// Invariant I4.
 pub const I4: &str = "I4";
-/// Invariant I5.
 pub const I5: &str = "I5";
-/// Invariant I6.
 pub const I6: &str = "I6";
-/// The argument of R1 and of correction without a lock.
-pub const JUDGED: &str = "what is judged stays as it was read";
-/// There is always a way on.
+/// The premise of R1 and of corrections without a lock.
+pub const JUDGED: &str = "a judged cell stays as it was read";
 pub const NOT_STUCK: &str = "nothing is stuck";
-/// What all of it is for.
 pub const RIGHT: &str = "every cell is right in the end";
-/// That the model gets anywhere.
+/// Shows that the model gets anywhere.
 pub const ENDS: &str = "a restoration ends";

@@ -1,5 +1,8 @@
-//! A processor: what it may do in a state, and what comes of it. Each question of the protocol is put to the product's
-//! own predicates ([`rule`], [`AckTracker`], [`Lease`], the lock queue); here is only what happens around them.
+//! A processor: what it may do in a state, and what follows. Every decision of the protocol is made by the product's own
+//! predicates: [`rule`], [`AckTracker`], [`Lease`], the lock queue.
+
+pub mod partition;
+pub mod lifecycle;
 
 use std::time::Duration;
 
@@ -12,61 +15,61 @@ use stitch_protocol::contender::Kind;
 
 use crate::bounds::{Bounds, PARTITIONS, PROCESSORS, RANGES};
 use crate::fault::Fault;
-use crate::keeper;
-use crate::partition;
 use crate::rule::Rule;
-use crate::state::{Broken, Counted, Part, PartState, Processor, Sent, Standing, State, Who};
+use crate::state::{
+    Broken, Contribution, ContributionState, ProcessState, Processor, RangeState, Sent, State, Who,
+};
+use crate::zookeeper;
 
-/// What a processor does, or what becomes of it.
+/// What a processor does, or what happens to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Takes a partition: its lock, then its progress.
-    Take(usize),
-    /// Reads a partition's progress before it has the lock.
+    /// Acquires a partition: its lock, then its checkpoint.
+    Acquire(usize),
+    /// Reads the checkpoint of a partition before it has the lock.
     ReadEarly(usize),
-    /// Learns that a partition is dealt to the other one.
+    /// Learns that a partition is revoked.
     Revoked(usize),
-    /// Writes a partition's progress.
+    /// Writes the checkpoint of a partition.
     Write(usize),
-    /// Sends a partition's progress to ZooKeeper.
+    /// Begins to write the checkpoint of a partition.
     WriteBegins(usize),
-    /// ZooKeeper writes it.
+    /// ZooKeeper applies the write.
     WriteLands(usize),
-    /// Gives a partition back.
+    /// Hands a partition over.
     HandOver(usize),
     /// Queues for a range's shared lock.
     Queue(usize),
-    /// Has it.
+    /// Is granted a range.
     Granted(usize),
-    /// Is asked to yield a range.
-    YieldAsked(usize),
-    /// Gives a range back.
+    /// Learns of a revocation request for a range.
+    RevocationRequested(usize),
+    /// Releases a range.
     Release(usize),
-    /// Sends the part of this number in a range.
+    /// Sends a contribution of a range, by its index.
     Send(usize, usize),
-    /// Gives it up.
+    /// Gives a contribution of a range up.
     GiveUp(usize, usize),
-    /// Marks a range.
-    Marker(usize),
-    /// Writes to ZooKeeper again, and so has a lease again.
+    /// Creates an in-doubt marker in a range.
+    Mark(usize),
+    /// Reaches ZooKeeper, which renews its lease.
     Heartbeat,
-    /// Cannot reach ZooKeeper until its lease is out.
+    /// Cannot reach ZooKeeper until its lease has expired.
     Cut,
     /// Freezes; the bits say which of its requests are still in its driver.
     Freeze(u8),
-    /// Wakes.
+    /// Wakes up.
     Wake,
-    /// Ends by its own will, with what time it has.
+    /// Stops, without time to drain.
     Stop,
     /// Is killed.
     Crash,
-    /// Its session is over.
+    /// Its session expires.
     Expire,
-    /// Starts again as a new member.
+    /// Joins as a new member.
     Join,
 }
 
-/// Later than anything.
 const NEVER: Moment = Moment::new(Duration::MAX);
 
 /// An offset of the product.
@@ -82,11 +85,6 @@ fn has_permit(bounds: &Bounds, processor: &Processor) -> bool {
     lease.permit(Moment::new(out)).is_some() || bounds.lacks(Rule::Lease)
 }
 
-/// Whether it runs, and its session lives.
-fn runs(processor: &Processor) -> bool {
-    processor.standing == Standing::Up && processor.session
-}
-
 fn stage(processor: &Processor, partition: usize) -> Option<PartitionState> {
     processor.partitions[partition].map(|owned| owned.stage)
 }
@@ -95,11 +93,11 @@ fn is_owner(processor: &Processor, partition: usize) -> bool {
     stage(processor, partition).is_some_and(PartitionState::holds_lock)
 }
 
-/// Everything that processor `i` may do.
+/// The steps that processor `i` may take.
 pub(crate) fn steps(bounds: &Bounds, state: &State, i: usize, each: &mut impl FnMut(Step)) {
     let processor = &state.processors[i];
     let has = |fault| state.faults.has(fault);
-    if processor.standing == Standing::Up {
+    if processor.state == ProcessState::Up {
         if processor.session {
             for partition in 0..bounds.log.len() {
                 partition::steps(bounds, state, i, partition, each);
@@ -126,26 +124,26 @@ pub(crate) fn steps(bounds: &Bounds, state: &State, i: usize, each: &mut impl Fn
         }
     }
     for (partition, owned) in processor.partitions.iter().enumerate() {
-        let stands = processor.session || bounds.lacks(Rule::Fence);
-        if owned.is_some_and(|owned| owned.writing.is_some()) && stands {
+        let applies = processor.session || bounds.lacks(Rule::Fence);
+        if owned.is_some_and(|owned| owned.writing.is_some()) && applies {
             each(Step::WriteLands(partition));
         }
     }
-    if processor.standing == Standing::Frozen {
+    if processor.state == ProcessState::Frozen {
         each(Step::Wake);
     }
-    if processor.standing != Standing::Down && has(Fault::Crash) {
+    if processor.state != ProcessState::Down && has(Fault::Crash) {
         each(Step::Crash);
     }
     if processor.session && !processor.fresh {
         each(Step::Expire);
     }
-    if processor.standing != Standing::Frozen && !processor.session {
+    if processor.state != ProcessState::Frozen && !processor.session {
         each(Step::Join);
     }
 }
 
-/// It freezes with any of its requests still in its driver.
+/// The ways to freeze: with any of its requests still in its driver.
 fn freezes(state: &State, i: usize, each: &mut impl FnMut(Step)) {
     let own = |sent: &&Sent| sent.who == Who::Processor(i);
     let requests = state.sent.iter().filter(own).count();
@@ -157,29 +155,30 @@ fn freezes(state: &State, i: usize, each: &mut impl FnMut(Step)) {
 fn of_range(bounds: &Bounds, state: &State, i: usize, range: usize, each: &mut impl FnMut(Step)) {
     let processor = &state.processors[i];
     let counted = &processor.ranges[range];
-    let waits = |part: &Part| part.state == PartState::Waiting;
+    let waits = |part: &Contribution| part.state == ContributionState::Waiting;
     if processor.session {
         if counted.lock == LockState::Idle && counted.parts.iter().any(waits) {
             each(Step::Queue(range));
         }
         if counted.lock == LockState::Queued
-            && keeper::is_granted(&state.queues[range], Who::Processor(i))
+            && zookeeper::is_granted(&state.queues[range], Who::Processor(i))
         {
             each(Step::Granted(range));
         }
-        if counted.lock == LockState::Held && keeper::is_asked(state, range, Who::Processor(i)) {
-            each(Step::YieldAsked(range));
+        if counted.lock == LockState::Held && zookeeper::is_revoked(state, range, Who::Processor(i))
+        {
+            each(Step::RevocationRequested(range));
         }
-        let unmarked = |part: &Part| part.state == PartState::Unmarked;
+        let unmarked = |part: &Contribution| part.state == ContributionState::Unmarked;
         if counted.parts.iter().any(unmarked) {
-            each(Step::Marker(range));
+            each(Step::Mark(range));
         }
         if counted.lock.is_yielding() && may_release(bounds, processor, range) {
             each(Step::Release(range));
         }
     }
     for (number, part) in counted.parts.iter().enumerate() {
-        if part.state != PartState::Waiting {
+        if part.state != ContributionState::Waiting {
             continue;
         }
         let track = counted.tracks[part.partition].as_ref();
@@ -202,7 +201,7 @@ fn of_range(bounds: &Bounds, state: &State, i: usize, range: usize, each: &mut i
 
 fn may_release(bounds: &Bounds, processor: &Processor, range: usize) -> bool {
     let counted = &processor.ranges[range];
-    let waits = |part: &Part| part.state == PartState::Waiting;
+    let waits = |part: &Contribution| part.state == ContributionState::Waiting;
     let at_rest = counted.parts.iter().all(waits);
     let settled = rule::is_drained(at_rest, counted.tracks.iter().flatten());
     let tracks = counted.tracks.iter().zip(&processor.partitions);
@@ -214,15 +213,15 @@ fn may_release(bounds: &Bounds, processor: &Processor, range: usize) -> bool {
             }
             (None, _) | (_, None) => true,
         });
-    (settled || bounds.lacks(Rule::FinishFirst)) && (told || bounds.lacks(Rule::TellFirst))
+    (settled || bounds.lacks(Rule::DrainedFirst)) && (told || bounds.lacks(Rule::WrittenFirst))
 }
 
-/// Processor `i` does this.
-pub(crate) fn take(bounds: &Bounds, state: &mut State, i: usize, step: Step) {
+/// Lets processor `i` take a step.
+pub(crate) fn apply(bounds: &Bounds, state: &mut State, i: usize, step: Step) {
     match step {
-        Step::Take(partition) => partition::take(bounds, state, i, partition),
+        Step::Acquire(partition) => partition::acquire(bounds, state, i, partition),
         Step::ReadEarly(partition) => {
-            let resumed = state.progress[partition];
+            let resumed = state.checkpoints[partition];
             state.processors[i].partitions[partition] =
                 Some(partition::owned(PartitionState::Acquiring, resumed));
         }
@@ -246,15 +245,15 @@ pub(crate) fn take(bounds: &Bounds, state: &mut State, i: usize, step: Step) {
         }
         Step::Queue(range) => {
             state.processors[i].ranges[range].lock = LockState::Queued;
-            keeper::queue(state, range, Who::Processor(i), Kind::Shared);
+            zookeeper::enqueue(state, range, Who::Processor(i), Kind::Shared);
         }
         Step::Granted(range) => state.processors[i].ranges[range].lock = LockState::Held,
-        Step::YieldAsked(range) => {
+        Step::RevocationRequested(range) => {
             state.processors[i].ranges[range].lock = LockState::Yielding { give_up: NEVER };
         }
         Step::Release(range) => {
             state.processors[i].ranges[range].lock = LockState::Idle;
-            keeper::leave(state, range, Who::Processor(i));
+            zookeeper::leave(state, range, Who::Processor(i));
         }
         Step::Send(range, number) => send(bounds, state, i, range, number),
         Step::GiveUp(range, number) => {
@@ -264,7 +263,7 @@ pub(crate) fn take(bounds: &Bounds, state: &mut State, i: usize, step: Step) {
             state.trusted[part.cell] = false;
             change(counted, part, AckTracker::give_up);
         }
-        Step::Marker(range) => marker(bounds, state, i, range),
+        Step::Mark(range) => mark(bounds, state, i, range),
         Step::Heartbeat
         | Step::Cut
         | Step::Freeze(_)
@@ -272,13 +271,13 @@ pub(crate) fn take(bounds: &Bounds, state: &mut State, i: usize, step: Step) {
         | Step::Stop
         | Step::Crash
         | Step::Expire
-        | Step::Join => crate::process::take(state, i, step, bounds),
+        | Step::Join => lifecycle::apply(state, i, step, bounds),
     }
 }
 
 fn change(
-    counted: &mut Counted,
-    part: Part,
+    counted: &mut RangeState,
+    part: Contribution,
     how: impl FnOnce(&mut AckTracker, stitch_processor::engine::acks::EventSeq),
 ) {
     let track = counted.tracks[part.partition].as_mut();
@@ -288,7 +287,7 @@ fn change(
 fn send(bounds: &Bounds, state: &mut State, i: usize, range: usize, number: usize) {
     let processor = &mut state.processors[i];
     let counted = &mut processor.ranges[range];
-    counted.parts[number].state = PartState::Sent;
+    counted.parts[number].state = ContributionState::Sent;
     let part = counted.parts[number];
     change(counted, part, AckTracker::send);
     counted.parts.sort_unstable();
@@ -309,7 +308,7 @@ fn send(bounds: &Bounds, state: &mut State, i: usize, range: usize, number: usiz
         who: Who::Processor(i),
         held: false,
         awaited: true,
-        before: Default::default(),
+        barriers: Default::default(),
         cell: part.cell,
         event,
         amount: bounds.amount(part.partition, usize::from(part.offset)),
@@ -317,27 +316,27 @@ fn send(bounds: &Bounds, state: &mut State, i: usize, range: usize, number: usiz
     state.sent.sort_unstable();
 }
 
-/// One mark for all that is unknown.
-fn marker(bounds: &Bounds, state: &mut State, i: usize, range: usize) {
+/// Creates one in-doubt marker for all unknown outcomes.
+fn mark(bounds: &Bounds, state: &mut State, i: usize, range: usize) {
     let counted = &mut state.processors[i].ranges[range];
-    let unmarked = |part: &Part| part.state == PartState::Unmarked;
-    let parts: Vec<Part> = counted.parts.iter().copied().filter(unmarked).collect();
+    let unmarked = |part: &Contribution| part.state == ContributionState::Unmarked;
+    let parts: Vec<Contribution> = counted.parts.iter().copied().filter(unmarked).collect();
     counted.parts.retain(|part| !unmarked(part));
-    if !bounds.lacks(Rule::MarkFirst) {
+    if !bounds.lacks(Rule::MarkerBeforeAck) {
         for part in parts {
             change(counted, part, AckTracker::ack_marked);
         }
     }
-    keeper::marker(state, range);
+    zookeeper::create_marker(state, range);
 }
 
-/// The store has answered this processor.
+/// Handles the reply to a request.
 pub(crate) fn answer(bounds: &Bounds, state: &mut State, i: usize, sent: &Sent, fate: Answer) {
     let range = bounds.cells[sent.cell];
     let counted = &mut state.processors[i].ranges[range];
-    let this = |part: &Part| {
+    let this = |part: &Contribution| {
         (part.cell, Some((part.partition, part.offset))) == (sent.cell, sent.event)
-            && part.state == PartState::Sent
+            && part.state == ContributionState::Sent
     };
     let Some(number) = counted.parts.iter().position(this) else {
         return;
@@ -349,49 +348,47 @@ pub(crate) fn answer(bounds: &Bounds, state: &mut State, i: usize, sent: &Sent, 
             change(counted, part, AckTracker::ack);
         }
         Answer::NotApplied => {
-            counted.parts[number].state = PartState::Waiting;
-            change(counted, part, AckTracker::take_back);
+            counted.parts[number].state = ContributionState::Waiting;
+            change(counted, part, AckTracker::came_back);
         }
-        Answer::Unknown if bounds.lacks(Rule::NoRetry) => {
-            counted.parts[number].state = PartState::Waiting;
-            change(counted, part, AckTracker::take_back);
+        Answer::Unknown if bounds.lacks(Rule::NeverResend) => {
+            counted.parts[number].state = ContributionState::Waiting;
+            change(counted, part, AckTracker::came_back);
         }
-        Answer::Unknown if bounds.lacks(Rule::MarkFirst) => {
-            counted.parts[number].state = PartState::Unmarked;
-            change(counted, part, AckTracker::ack);
+        Answer::Unknown if bounds.lacks(Rule::MarkerBeforeAck) => {
+            counted.parts[number].state = ContributionState::Unmarked;
+            change(counted, part, AckTracker::applied);
         }
         Answer::Unknown => {
-            counted.parts[number].state = PartState::Unmarked;
-            change(counted, part, AckTracker::doubt);
+            counted.parts[number].state = ContributionState::Unmarked;
+            change(counted, part, AckTracker::unknown);
         }
     }
     counted.parts.sort_unstable();
 }
 
-/// What the store says.
+/// The reply of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It is applied.
     Applied,
-    /// It is not.
     NotApplied,
-    /// Nobody knows.
+    /// There was no reply.
     Unknown,
 }
 
-/// A process that knows nothing yet.
+/// A processor that has just joined.
 pub(crate) fn new() -> Processor {
     Processor {
-        standing: Standing::Up,
+        state: ProcessState::Up,
         session: true,
         fresh: true,
         partitions: [None; PARTITIONS],
-        ranges: std::array::from_fn::<_, RANGES, _>(|_| Counted::default()),
+        ranges: std::array::from_fn::<_, RANGES, _>(|_| RangeState::default()),
         remembered: [None; PARTITIONS],
     }
 }
 
-/// Whether it runs and can reach ZooKeeper.
-pub(crate) fn is_well(processor: &Processor) -> bool {
-    runs(processor)
+/// Whether it runs and its session lives.
+pub(crate) fn is_running(processor: &Processor) -> bool {
+    processor.state == ProcessState::Up && processor.session
 }

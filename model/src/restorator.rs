@@ -1,38 +1,39 @@
-//! The restorator: which step comes next, and what comes of it. What is read, judged and corrected is the product's own
-//! decision ([`audit`]).
+//! The restorator: which step comes next, and what follows. The product decides what is read, judged and corrected
+//! ([`audit`]).
+
+pub mod chunk;
+pub mod unlocked;
 
 use stitch_protocol::contender::Kind;
 
 use crate::audit::{self, of_range};
-use crate::bounds::{Bounds, CELLS, Way};
-use crate::chunk;
+use crate::bounds::{Bounds, CELLS, CorrectionMode};
 use crate::fault::{Fault, Faults};
-use crate::keeper;
-use crate::proof;
+use crate::properties;
 use crate::rule::Rule;
-use crate::state::{After, Broken, CellSelection, Cut, Phase, Restorator, Sent, State, Who};
-use crate::unlocked;
+use crate::state::{After, Broken, Cut, Phase, Reading, Restorator, Sent, State, Who};
+use crate::zookeeper;
 
-/// What the restorator does, or what becomes of it.
+/// What the restorator does, or what happens to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// What comes next.
+    /// Continues with what its phase says.
     Next,
     /// Reads a later base cut.
-    CloseIn,
-    /// Queues for a range's exclusive lock, and asks its holders to yield.
+    Converge,
+    /// Queues for a range's exclusive lock, and requests its revocation.
     Lock(usize),
-    /// The same, to correct one cell under this lock.
-    LockPortion(usize),
-    /// Gives the range back, not proved.
+    /// The same, to correct a chunk under this lock.
+    LockChunk(usize),
+    /// Gives the range back unverified.
     GiveBack,
     /// Is killed.
     Crash,
     /// Freezes; the bits say which of its requests are still in its driver.
     Freeze(u8),
-    /// Its session is over, and another one is started.
+    /// Its session expires, and another one is started.
     Expire,
-    /// One that was frozen wakes.
+    /// A frozen restorator wakes up.
     FormerWakes,
 }
 
@@ -45,20 +46,20 @@ impl Phase {
             | Self::Following(range, _)
             | Self::CellSelection(range, _)
             | Self::Applying(range, _)
-            | Self::Calming(After::Read(range, _)) => Some(range),
+            | Self::AwaitingBarrier(After::Read(range, _)) => Some(range),
             Self::Idle
-            | Self::Looked
-            | Self::Based
+            | Self::MarkersRead
+            | Self::BaseCut
             | Self::Scanning(_)
             | Self::Scanned
             | Self::Audited
-            | Self::ClosingIn(_)
+            | Self::Converging(_)
             | Self::Rescanning(..)
             | Self::Correcting
-            | Self::Portioned
+            | Self::ChunkCorrected
             | Self::Locking(_)
             | Self::Locked(_)
-            | Self::Calming(
+            | Self::AwaitingBarrier(
                 After::Base | After::Scan | After::Rescan(_) | After::Cut(_) | After::Audit,
             )
             | Self::Dead
@@ -72,9 +73,11 @@ impl Phase {
         self.locked() == Some(range)
     }
 
-    /// The range for which a node queues.
+    /// The range for which it has a lock entry.
     const fn claimed(self) -> Option<usize> {
-        if let Self::Locking(range) | Self::Locked(range) | Self::Calming(After::Cut(range)) = self
+        if let Self::Locking(range)
+        | Self::Locked(range)
+        | Self::AwaitingBarrier(After::Cut(range)) = self
         {
             Some(range)
         } else {
@@ -87,31 +90,34 @@ fn own(sent: &Sent) -> bool {
     sent.who == Who::Restorator
 }
 
-/// Everything that it may do, and that may become of it.
+/// The steps that it may take.
 pub(crate) fn steps(bounds: &Bounds, state: &State, each: &mut impl FnMut(Step)) {
     let Restorator {
         phase, has_frozen, ..
     } = state.restorator;
     let awaits = || state.sent.iter().any(|sent| own(sent) && sent.awaited);
     let next = match phase {
-        Phase::Calming(_) => keeper::is_calm(bounds, state, |seen| seen.restorator),
+        Phase::AwaitingBarrier(_) => {
+            zookeeper::barrier_holds(bounds, state, |observers| observers.restorator)
+        }
         Phase::Locking(range) => {
-            let granted = keeper::is_granted(&state.queues[range], Who::Restorator);
+            let granted = zookeeper::is_granted(&state.queues[range], Who::Restorator);
             granted || bounds.lacks(Rule::ExclusiveLock)
         }
         Phase::Correcting | Phase::Applying(..) => !awaits(),
         Phase::Audited => {
-            unlocked::may_correct(bounds, &state.restorator) || bounds.way == Way::Unlocked
+            unlocked::may_correct(bounds, &state.restorator)
+                || bounds.mode == CorrectionMode::Unlocked
         }
         Phase::Dead | Phase::Done => false,
         Phase::Idle
-        | Phase::Looked
-        | Phase::Based
+        | Phase::MarkersRead
+        | Phase::BaseCut
         | Phase::Scanning(_)
         | Phase::Scanned
-        | Phase::ClosingIn(_)
+        | Phase::Converging(_)
         | Phase::Rescanning(..)
-        | Phase::Portioned
+        | Phase::ChunkCorrected
         | Phase::Locked(_)
         | Phase::Cutting(_)
         | Phase::Following(..)
@@ -125,16 +131,16 @@ pub(crate) fn steps(bounds: &Bounds, state: &State, each: &mut impl FnMut(Step))
         for range in (0..bounds.ranges()).filter(unverified) {
             each(Step::Lock(range));
             if chunk::may_lock(bounds, state, range) {
-                each(Step::LockPortion(range));
+                each(Step::LockChunk(range));
             }
         }
-        if state.faults.has(Fault::CloseIn) {
-            each(Step::CloseIn);
+        if state.faults.has(Fault::Converge) {
+            each(Step::Converge);
         }
     }
     let waits = matches!(
         phase,
-        Phase::Locking(_) | Phase::Calming(After::Cut(_) | After::Read(..))
+        Phase::Locking(_) | Phase::AwaitingBarrier(After::Cut(_) | After::Read(..))
     );
     if waits && state.faults.has(Fault::GiveBack) {
         each(Step::GiveBack);
@@ -155,16 +161,16 @@ pub(crate) fn steps(bounds: &Bounds, state: &State, each: &mut impl FnMut(Step))
     }
 }
 
-/// The restorator does this.
-pub(crate) fn take(bounds: &Bounds, state: &mut State, step: Step) {
+/// Lets the restorator take a step.
+pub(crate) fn apply(bounds: &Bounds, state: &mut State, step: Step) {
     match step {
         Step::Next => next(bounds, state),
-        Step::CloseIn => {
-            state.faults.take(Fault::CloseIn);
-            state.restorator.phase = Phase::ClosingIn(state.progress);
+        Step::Converge => {
+            state.faults.take(Fault::Converge);
+            state.restorator.phase = Phase::Converging(state.checkpoints);
         }
         Step::Lock(range) => lock(bounds, state, range),
-        Step::LockPortion(range) => chunk::lock(bounds, state, range),
+        Step::LockChunk(range) => chunk::lock(bounds, state, range),
         Step::GiveBack => give_back(bounds, state),
         Step::Crash => {
             state.faults.take(Fault::RestoratorCrash);
@@ -176,9 +182,9 @@ pub(crate) fn take(bounds: &Bounds, state: &mut State, step: Step) {
         }
         Step::Expire => {
             for range in 0..bounds.ranges() {
-                keeper::leave(state, range, Who::Restorator);
+                zookeeper::leave(state, range, Who::Restorator);
             }
-            keeper::bury(state);
+            zookeeper::leave_dead_member(state);
             state.restorator.phase = Phase::Idle;
         }
         Step::FormerWakes => {
@@ -195,8 +201,8 @@ pub(crate) fn take(bounds: &Bounds, state: &mut State, step: Step) {
 
 /// Queues for a range's exclusive lock.
 pub(crate) fn lock(bounds: &Bounds, state: &mut State, range: usize) {
-    keeper::queue(state, range, Who::Restorator, Kind::Exclusive);
-    state.asked[range] = true;
+    zookeeper::enqueue(state, range, Who::Restorator, Kind::Exclusive);
+    state.revocations[range] = true;
     if bounds.lacks(Rule::EndAfterGrant) {
         state.restorator.early_ends = Some(state.ends);
     }
@@ -206,19 +212,20 @@ pub(crate) fn lock(bounds: &Bounds, state: &mut State, range: usize) {
 fn next(bounds: &Bounds, state: &mut State) {
     let count = bounds.cells.len();
     match state.restorator.phase {
-        // A rule turned around: what comes between is seen by nobody.
-        Phase::Idle if bounds.lacks(Rule::MarksAfterCut) => {
-            state.restorator.phase = match keeper::look(state, |_| true) {
-                true => Phase::Calming(After::Base),
-                false => Phase::Looked,
+        // The rule in reverse: nothing sees the markers that are created in between.
+        Phase::Idle if bounds.lacks(Rule::MarkersAfterCut) => {
+            state.restorator.phase = match zookeeper::read_markers(state, |_| true) {
+                true => Phase::AwaitingBarrier(After::Base),
+                false => Phase::MarkersRead,
             };
         }
-        Phase::Idle | Phase::Looked => base_cut(bounds, state),
-        Phase::Based => {
-            let calm = !bounds.lacks(Rule::FirstCalm) && !bounds.lacks(Rule::MarksAfterCut);
-            let unrest = calm && keeper::look(state, |_| true);
-            state.restorator.phase = if unrest {
-                Phase::Calming(After::Scan)
+        Phase::Idle | Phase::MarkersRead => base_cut(bounds, state),
+        Phase::BaseCut => {
+            let reads =
+                !bounds.lacks(Rule::QuiescenceBeforeRead) && !bounds.lacks(Rule::MarkersAfterCut);
+            let found = reads && zookeeper::read_markers(state, |_| true);
+            state.restorator.phase = if found {
+                Phase::AwaitingBarrier(After::Scan)
             } else {
                 Phase::Scanning(0)
             };
@@ -233,24 +240,25 @@ fn next(bounds: &Bounds, state: &mut State) {
             };
         }
         Phase::Scanned => audited(bounds, state),
-        Phase::ClosingIn(later) => {
-            let unrest = !bounds.lacks(Rule::ClosingCalm) && keeper::look(state, |_| true);
-            state.restorator.phase = if unrest {
-                Phase::Calming(After::Rescan(later))
+        Phase::Converging(later) => {
+            let found = !bounds.lacks(Rule::QuiescenceInConvergence)
+                && zookeeper::read_markers(state, |_| true);
+            state.restorator.phase = if found {
+                Phase::AwaitingBarrier(After::Rescan(later))
             } else {
                 Phase::Rescanning(later, 0)
             };
         }
         Phase::Rescanning(later, cell) => rescan(bounds, state, later, cell),
         Phase::Audited => unlocked::correct(bounds, state),
-        Phase::Correcting => unlocked::corrected(bounds, state),
-        Phase::Portioned => state.restorator.phase = Phase::ClosingIn(state.progress),
+        Phase::Correcting => unlocked::continue_audit(bounds, state),
+        Phase::ChunkCorrected => state.restorator.phase = Phase::Converging(state.checkpoints),
         Phase::Locking(range) => state.restorator.phase = Phase::Locked(range),
         Phase::Locked(range) => {
-            let look = !bounds.lacks(Rule::GrantedCalm);
-            let unrest = look && keeper::look(state, |marked| marked == range);
-            state.restorator.phase = if unrest {
-                Phase::Calming(After::Cut(range))
+            let reads = !bounds.lacks(Rule::QuiescenceAfterGrant);
+            let found = reads && zookeeper::read_markers(state, |marked| marked == range);
+            state.restorator.phase = if found {
+                Phase::AwaitingBarrier(After::Cut(range))
             } else {
                 Phase::Cutting(range)
             };
@@ -258,29 +266,29 @@ fn next(bounds: &Bounds, state: &mut State) {
         Phase::Cutting(range) => {
             let of = match bounds.lacks(Rule::CutUnderLock) {
                 true => &state.restorator.base,
-                false => &state.progress,
+                false => &state.checkpoints,
             };
             state.restorator.phase = Phase::Following(range, of_range(of, range));
         }
         Phase::Following(range, cut) => follow(bounds, state, range, cut),
         Phase::CellSelection(range, reading) => correct(bounds, state, range, reading),
         Phase::Applying(range, reading) => applied(bounds, state, range, reading),
-        Phase::Calming(after) => calmed(bounds, state, after),
+        Phase::AwaitingBarrier(after) => barrier_held(bounds, state, after),
         Phase::Dead | Phase::Done => {}
     }
 }
 
-/// A calm has come.
-fn calmed(bounds: &Bounds, state: &mut State, after: After) {
-    keeper::end_calm(bounds, state, true);
+/// Continues after a barrier.
+fn barrier_held(bounds: &Bounds, state: &mut State, after: After) {
+    zookeeper::end_barrier(bounds, state, true);
     state.restorator.phase = match after {
-        After::Base => Phase::Looked,
+        After::Base => Phase::MarkersRead,
         After::Scan => Phase::Scanning(0),
         After::Rescan(later) => Phase::Rescanning(later, 0),
         After::Cut(range) => Phase::Cutting(range),
         After::Read(range, reading) => {
-            state.restorator.doubts = false;
-            Phase::CellSelection(range, reading)
+            state.restorator.in_doubt = false;
+            Phase::Reading(range, reading)
         }
         After::Audit => Phase::Idle,
     };
@@ -289,8 +297,8 @@ fn calmed(bounds: &Bounds, state: &mut State, after: After) {
 fn base_cut(bounds: &Bounds, state: &mut State) {
     let knows = &mut state.restorator;
     *knows = Restorator {
-        base: state.progress,
-        phase: Phase::Based,
+        base: state.checkpoints,
+        phase: Phase::BaseCut,
         verified: knows.verified,
         has_frozen: knows.has_frozen,
         ..Restorator::new()
@@ -298,7 +306,7 @@ fn base_cut(bounds: &Bounds, state: &mut State) {
     if bounds.lacks(Rule::EndAfterRead) {
         knows.early_ends = Some(state.ends);
     }
-    if bounds.way != Way::Locked {
+    if bounds.mode != CorrectionMode::Locked {
         state.trusted = [false; CELLS];
     }
 }
@@ -309,7 +317,7 @@ fn read(bounds: &Bounds, state: &mut State, cell: usize) {
     knows.wrong[cell] = audit::judge(bounds, &knows.base, cell, state.cells[cell]);
 }
 
-/// The log's end is known: cells without an event from the base cut up to there are judged.
+/// Judges the cells without an event from the base cut up to the end of the log.
 fn audited(bounds: &Bounds, state: &mut State) {
     let knows = &mut state.restorator;
     let ends = knows.early_ends.unwrap_or(state.ends);
@@ -322,11 +330,11 @@ fn audited(bounds: &Bounds, state: &mut State) {
         if state.cells[cell] != knows.read[cell] && !knows.corrected[cell] {
             state.broken = Some(Broken::Judged);
         }
-        if bounds.way != Way::Locked {
+        if bounds.mode != CorrectionMode::Locked {
             state.trusted[cell] = true;
         }
     }
-    if bounds.way != Way::Locked {
+    if bounds.mode != CorrectionMode::Locked {
         knows.sure = sure;
     }
     knows.phase = Phase::Audited;
@@ -348,7 +356,6 @@ fn rescan(bounds: &Bounds, state: &mut State, later: Cut, cell: usize) {
     }
 }
 
-/// Sends a correction.
 pub(crate) fn send(state: &mut State, cell: usize, amount: i16) {
     let in_doubt = |sent: &Sent| own(sent) && sent.cell == cell;
     if state.sent.iter().any(in_doubt) {
@@ -358,7 +365,7 @@ pub(crate) fn send(state: &mut State, cell: usize, amount: i16) {
         who: Who::Restorator,
         held: false,
         awaited: true,
-        before: Default::default(),
+        barriers: Default::default(),
         cell,
         event: None,
         amount,
@@ -368,7 +375,7 @@ pub(crate) fn send(state: &mut State, cell: usize, amount: i16) {
 fn follow(bounds: &Bounds, state: &mut State, range: usize, cut: audit::Ends) {
     let knows = &state.restorator;
     let ends = match knows.early_ends {
-        _ if bounds.lacks(Rule::TouchedBeyondCut) => cut,
+        _ if bounds.lacks(Rule::DirtyBeyondCut) => cut,
         Some(early) => early,
         None => state.ends,
     };
@@ -401,14 +408,14 @@ fn correct(bounds: &Bounds, state: &mut State, range: usize, reading: CellSelect
     state.restorator.phase = Phase::Applying(range, reading);
 }
 
-fn applied(bounds: &Bounds, state: &mut State, range: usize, reading: CellSelection) {
-    if state.restorator.doubts {
-        if bounds.lacks(Rule::DeltaCalm) {
-            state.restorator.doubts = false;
-            state.restorator.phase = Phase::CellSelection(range, reading);
+fn applied(bounds: &Bounds, state: &mut State, range: usize, reading: Reading) {
+    if state.restorator.in_doubt {
+        if bounds.lacks(Rule::QuiescenceAfterUnknown) {
+            state.restorator.in_doubt = false;
+            state.restorator.phase = Phase::Reading(range, reading);
         } else {
-            keeper::begin_calm(state);
-            state.restorator.phase = Phase::Calming(After::Read(range, reading));
+            zookeeper::begin_barrier(state);
+            state.restorator.phase = Phase::AwaitingBarrier(After::Read(range, reading));
         }
         return;
     }
@@ -418,11 +425,11 @@ fn applied(bounds: &Bounds, state: &mut State, range: usize, reading: CellSelect
         state.restorator.phase = Phase::CellSelection(range, reading);
         return;
     }
-    if chunk::is_right(bounds, state, range, &cut) {
+    if chunk::complete(bounds, state, range, &cut) {
         return;
     }
-    proof::check(bounds, state, range, &cut);
-    keeper::leave(state, range, Who::Restorator);
+    properties::check_verified(bounds, state, range, &cut);
+    zookeeper::leave(state, range, Who::Restorator);
     state.restorator.verified[range] = true;
     state.restorator.phase = Phase::Audited;
     if state.restorator.verified[..bounds.ranges()]
@@ -433,7 +440,7 @@ fn applied(bounds: &Bounds, state: &mut State, range: usize, reading: CellSelect
     }
 }
 
-/// From now on nothing goes wrong any more, and what was restored has to stay right.
+/// Ends the restoration: no fault happens from now on, and every cell that was restored must stay right.
 pub(crate) fn finish(bounds: &Bounds, state: &mut State) {
     state.restorator = Restorator {
         phase: Phase::Done,
@@ -441,8 +448,8 @@ pub(crate) fn finish(bounds: &Bounds, state: &mut State) {
         ..Restorator::new()
     };
     state.faults = Faults::default();
-    keeper::end_calm(bounds, state, false);
-    keeper::end_sweep(bounds, state);
+    zookeeper::end_barrier(bounds, state, false);
+    zookeeper::end_clean_up(bounds, state);
     state.markers.clear();
     state.dead_members.clear();
 }
@@ -452,18 +459,18 @@ fn give_back(bounds: &Bounds, state: &mut State) {
     let Some(range) = state.restorator.phase.claimed() else {
         return;
     };
-    if state.restorator.doubts && !bounds.lacks(Rule::MarkAtRelease) {
-        keeper::marker(state, range);
+    if state.restorator.in_doubt && !bounds.lacks(Rule::MarkerAtRelease) {
+        zookeeper::create_marker(state, range);
     }
-    keeper::end_calm(bounds, state, false);
+    zookeeper::end_barrier(bounds, state, false);
     forget(state, None);
-    keeper::leave(state, range, Who::Restorator);
+    zookeeper::leave(state, range, Who::Restorator);
     state.restorator.phase = Phase::Idle;
 }
 
-/// It goes without a word, or is frozen with some of its requests in its driver, and never counts any more.
+/// Ends it without a clean-up, or freezes it forever, with some of its requests in its driver.
 fn die(bounds: &Bounds, state: &mut State, held: Option<u8>) {
-    keeper::end_calm(bounds, state, false);
+    zookeeper::end_barrier(bounds, state, false);
     forget(state, held);
     state.restorator.phase = Phase::Dead;
     state.restorator.has_frozen |= held.is_some();

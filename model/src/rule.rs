@@ -1,105 +1,104 @@
-//! The rules of the protocol that can be taken out of the model, to see that it finds what they are for.
+//! The rules of the protocol that can be removed from the model, to show that it finds what they prevent.
 
-/// A rule, named as in `docs/architecture.md` and the design.
+/// A rule, with its number in `docs/architecture.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// P1: nothing is sent without the partition's lock.
     PartitionLock,
-    /// P1: progress is read only under that lock.
+    /// P1: the checkpoint is read only under that lock.
     ReadUnderLock,
-    /// P1: progress is written only while that lock stands.
+    /// P1: the checkpoint is written only while that lock is held.
     Fence,
     /// P2: nothing is sent without the range's shared lock.
     SharedLock,
     /// P3: nothing is sent without a valid lease.
     Lease,
-    /// P4: what is unknown is not sent again.
-    NoRetry,
-    /// P5: progress passes only what is answered.
-    AnswerFirst,
-    /// P5: what is unknown is answered only by a mark.
-    MarkFirst,
-    /// P6: what was begun is finished before a range is given back.
-    FinishFirst,
-    /// P6: progress is written before a range is given back.
-    TellFirst,
-    /// P6: progress stands exactly behind what was begun, not beyond.
-    ExactlyBehind,
-    /// P7: what is remembered of progress is void once the partition was given back.
-    ReadAgain,
-    /// P8: who leaves with something unsettled stays behind as a tombstone.
-    DeadMember,
-    /// R1: marks and tombstones are read after the base cut, not before.
-    MarksAfterCut,
-    /// R1: what may be on its way is waited out before the scan.
-    FirstCalm,
-    /// R1: and again when closing in.
-    ClosingCalm,
-    /// R2: nothing is done before every earlier node of the queue is gone.
+    /// P4: an increment of unknown outcome is not sent again.
+    NeverResend,
+    /// P5: the checkpoint passes only acknowledged events.
+    Acknowledged,
+    /// P5: an unknown outcome is acknowledged only by an in-doubt marker.
+    MarkerBeforeAck,
+    /// P6: everything that was begun is drained before a range is released.
+    DrainedFirst,
+    /// P6: the checkpoint is written before a range is released.
+    WrittenFirst,
+    /// P6: the checkpoint is right after the last event that was begun, not beyond.
+    CheckpointExact,
+    /// P7: the checkpoint of a partition that was handed over is read again.
+    CheckpointReread,
+    /// P8: a member that leaves with a request in doubt stays behind as a dead member.
+    LeaveWithoutDoubt,
+    /// R1: in-doubt markers and dead members are read after the base cut, not before.
+    MarkersAfterCut,
+    /// R1: the barrier is awaited before the scan.
+    QuiescenceBeforeRead,
+    /// R1: and again when converging.
+    QuiescenceInConvergence,
+    /// R2: nothing is done before every earlier entry of the queue is deleted.
     ExclusiveLock,
-    /// R2: what may be on its way is waited out after the grant.
-    GrantedCalm,
+    /// R2: the barrier is awaited after the grant.
+    QuiescenceAfterGrant,
     /// R3: the cut is read under the lock.
     CutUnderLock,
-    /// R4: the log's end is asked after the grant.
+    /// R4: the end of the log is read after the grant.
     EndAfterGrant,
-    /// R4: cells with an event beyond the cut are touched, too.
-    TouchedBeyondCut,
+    /// R4: cells with an event beyond the cut are dirty, too.
+    DirtyBeyondCut,
     /// R4: cells with an event that the cut has passed since they were judged are read.
     PassedAreRead,
-    /// R6: a correction of unknown outcome is waited out before everything is read again.
-    DeltaCalm,
+    /// R6: the barrier is awaited after a correction of unknown outcome, before cells are read again.
+    QuiescenceAfterUnknown,
     /// R7: corrected cells are read again.
     Verify,
-    /// R8: who gives a range back with something unsettled marks it first.
-    MarkAtRelease,
-    /// Calm: a dead member's connections are waited for.
-    DeadConnections,
-    /// Calm: a living member that is frozen is waited for.
-    FrozenMembers,
-    /// Calm: only marks and tombstones that were read before it are deleted after it.
-    DeleteByName,
-    /// Correction without a lock: the log's end is asked after the cells were read.
+    /// R8: a range with a request in doubt is marked before it is given back.
+    MarkerAtRelease,
+    /// Quiescence: the barrier waits for the connections of dead members.
+    QuiescenceConnections,
+    /// Quiescence: the barrier waits for living members that are frozen.
+    QuiescenceFrozenMembers,
+    /// Quiescence: only markers and dead members that were read before the barrier are deleted after it.
+    DeleteOnlyRead,
+    /// Correction without a lock: the end of the log is read after the cells.
     EndAfterRead,
-    /// Portions: what the cut passes under the lock of a portion is judged again.
+    /// Chunks: events that the cut passes under the lock of a chunk are judged again.
     PassedStayNoted,
-    /// Portions: only the lock for all that is left proves the range.
-    LastLockProves,
+    /// Chunks: only the lock for all remaining cells verifies the range.
+    LastLockVerifies,
 }
 
 impl Rule {
-    /// Every rule.
     pub const EVERY: [Self; 31] = [
         Self::PartitionLock,
         Self::ReadUnderLock,
         Self::Fence,
         Self::SharedLock,
         Self::Lease,
-        Self::NoRetry,
-        Self::AnswerFirst,
-        Self::MarkFirst,
-        Self::FinishFirst,
-        Self::TellFirst,
-        Self::ExactlyBehind,
-        Self::ReadAgain,
-        Self::DeadMember,
-        Self::MarksAfterCut,
-        Self::FirstCalm,
-        Self::ClosingCalm,
+        Self::NeverResend,
+        Self::Acknowledged,
+        Self::MarkerBeforeAck,
+        Self::DrainedFirst,
+        Self::WrittenFirst,
+        Self::CheckpointExact,
+        Self::CheckpointReread,
+        Self::LeaveWithoutDoubt,
+        Self::MarkersAfterCut,
+        Self::QuiescenceBeforeRead,
+        Self::QuiescenceInConvergence,
         Self::ExclusiveLock,
-        Self::GrantedCalm,
+        Self::QuiescenceAfterGrant,
         Self::CutUnderLock,
         Self::EndAfterGrant,
-        Self::TouchedBeyondCut,
+        Self::DirtyBeyondCut,
         Self::PassedAreRead,
-        Self::DeltaCalm,
+        Self::QuiescenceAfterUnknown,
         Self::Verify,
-        Self::MarkAtRelease,
-        Self::DeadConnections,
-        Self::FrozenMembers,
-        Self::DeleteByName,
+        Self::MarkerAtRelease,
+        Self::QuiescenceConnections,
+        Self::QuiescenceFrozenMembers,
+        Self::DeleteOnlyRead,
         Self::EndAfterRead,
         Self::PassedStayNoted,
-        Self::LastLockProves,
+        Self::LastLockVerifies,
     ];
 }

@@ -1,28 +1,28 @@
-//! Cassandra: what becomes of a request.
+//! Cassandra: the fates of requests.
 
 use crate::bounds::Bounds;
 use crate::fault::Fault;
 use crate::processor::{self, Answer};
 use crate::state::{Sent, State, Who};
 
-/// What becomes of a request.
+/// The fate of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is applied, and its sender told so.
+    /// It is applied, and acknowledged as applied.
     Applied,
-    /// It is not applied, though its sender is told so.
+    /// It is not applied, but acknowledged as applied.
     Lost,
-    /// It is not applied, and its sender told so.
+    /// It is not applied, and the reply says so.
     NotApplied,
-    /// Its sender is told nothing.
+    /// Its sender gets no reply.
     Unknown,
-    /// It is applied, and nobody waits for the answer.
+    /// It is applied after its sender has given up.
     Late,
-    /// It never is.
+    /// It is never applied.
     Never,
 }
 
-/// Everything that may become of the request of this number.
+/// The fates that a request may have.
 pub(crate) fn fates(state: &State, number: usize, each: &mut impl FnMut(Fate)) {
     let sent = &state.sent[number];
     let twin = number > 0 && state.sent[number - 1] == *sent;
@@ -35,7 +35,7 @@ pub(crate) fn fates(state: &State, number: usize, each: &mut impl FnMut(Fate)) {
         return;
     }
     each(Fate::Applied);
-    let (unknown, lost) = kinds(sent);
+    let (unknown, lost) = faults_of(sent);
     if state.faults.has(unknown) {
         each(Fate::Unknown);
     }
@@ -47,17 +47,17 @@ pub(crate) fn fates(state: &State, number: usize, each: &mut impl FnMut(Fate)) {
     }
 }
 
-const fn kinds(sent: &Sent) -> (Fault, Fault) {
+const fn faults_of(sent: &Sent) -> (Fault, Fault) {
     match sent.event {
         Some(_) => (Fault::Unknown, Fault::Lost),
         None => (Fault::DeltaUnknown, Fault::DeltaLost),
     }
 }
 
-/// This becomes of the request of this number.
-pub(crate) fn take(bounds: &Bounds, state: &mut State, number: usize, fate: Fate) {
+/// Lets a request have a fate.
+pub(crate) fn apply(bounds: &Bounds, state: &mut State, number: usize, fate: Fate) {
     let sent = state.sent.remove(number);
-    let (unknown, lost) = kinds(&sent);
+    let (unknown, lost) = faults_of(&sent);
     let answer = match fate {
         Fate::Applied => Some(Answer::Applied),
         Fate::Lost => {
@@ -71,7 +71,7 @@ pub(crate) fn take(bounds: &Bounds, state: &mut State, number: usize, fate: Fate
         }
         Fate::Unknown => {
             state.faults.take(unknown);
-            state.restorator.doubts |= sent.who == Who::Restorator;
+            state.restorator.in_doubt |= sent.who == Who::Restorator;
             state.trusted[sent.cell] = false;
             state.sent.push(Sent {
                 awaited: false,

@@ -1,4 +1,4 @@
-//! A processor's partitions: taking them, their events, their progress, handing them over.
+//! A processor's partitions: acquiring, ingesting events, writing checkpoints, handing over.
 
 use stitch_common::offset::Offset;
 use stitch_processor::engine::acks::AckTracker;
@@ -8,40 +8,42 @@ use crate::bounds::Bounds;
 use crate::fault::Fault;
 use crate::processor::{Step, offset};
 use crate::rule::Rule;
-use crate::state::{Broken, Offsets, Owned, Part, PartState, Processor, State};
+use crate::state::{
+    Broken, Contribution, ContributionState, Offsets, OwnedPartition, Processor, State,
+};
 
 fn number(offset: Offset) -> u8 {
     u8::try_from(offset.0).expect("the log has few events")
 }
 
-/// What its progress of a partition is by the product's rule.
-pub(crate) fn answered(
+/// The checkpoint of a partition, by the product's rule.
+pub(crate) fn checkpoint(
     bounds: &Bounds,
     processor: &Processor,
     partition: usize,
-    owned: &Owned,
+    owned: &OwnedPartition,
 ) -> Offsets {
-    let mut answered = owned.written;
-    for (range, answered) in answered.iter_mut().enumerate().take(bounds.ranges()) {
+    let mut checkpoint = owned.written;
+    for (range, below) in checkpoint.iter_mut().enumerate().take(bounds.ranges()) {
         let counted = &processor.ranges[range];
         let track = counted.tracks[partition].as_ref();
         let resumed = offset(owned.resumed[range]);
-        let told = rule::checkpoint(track, offset(owned.taken_in), resumed);
-        *answered = number(told);
-        let beyond = bounds.lacks(Rule::ExactlyBehind) && counted.lock.is_yielding();
-        let early = bounds.lacks(Rule::AnswerFirst)
+        let told = rule::answered(track, offset(owned.ingested), resumed);
+        *below = number(told);
+        let beyond = bounds.lacks(Rule::CheckpointExact) && counted.lock.is_yielding();
+        let early = bounds.lacks(Rule::Acknowledged)
             && counted
                 .parts
                 .iter()
-                .all(|part| part.partition != partition || part.state == PartState::Sent);
-        if (beyond && track.is_none_or(AckTracker::is_drained)) || early {
-            *answered = owned.taken_in;
+                .all(|part| part.partition != partition || part.state == ContributionState::Sent);
+        if (beyond && track.is_none_or(AckTracker::is_settled)) || early {
+            *below = owned.ingested;
         }
     }
-    answered
+    checkpoint
 }
 
-/// Everything that it may do with a partition.
+/// The steps that a processor may take with a partition.
 pub(crate) fn steps(
     bounds: &Bounds,
     state: &State,
@@ -56,18 +58,18 @@ pub(crate) fn steps(
         if dealt && bounds.lacks(Rule::ReadUnderLock) {
             each(Step::ReadEarly(partition));
         } else if dealt && (is_free || bounds.lacks(Rule::PartitionLock)) {
-            each(Step::Take(partition));
+            each(Step::Acquire(partition));
         }
         return;
     };
     if owned.stage == PartitionState::Acquiring && is_free {
-        each(Step::Take(partition));
+        each(Step::Acquire(partition));
     }
     if owned.stage == PartitionState::Counting && !dealt {
         each(Step::Revoked(partition));
     }
-    let answered = answered(bounds, processor, partition, &owned);
-    let differs = answered != owned.written;
+    let checkpoint = checkpoint(bounds, processor, partition, &owned);
+    let differs = checkpoint != owned.written;
     if owned.stage.holds_lock() && owned.writing.is_none() && differs {
         each(Step::Write(partition));
         if state.faults.has(Fault::SlowWrite) {
@@ -83,7 +85,7 @@ pub(crate) fn steps(
     }
 }
 
-/// It learns of an event of a partition that it counts.
+/// Ingests an event of a partition that it counts.
 pub(crate) fn ingest(bounds: &Bounds, processor: &mut Processor, partition: usize, at: u8) {
     let Some(owned) = processor.partitions[partition] else {
         return;
@@ -101,71 +103,69 @@ pub(crate) fn ingest(bounds: &Bounds, processor: &mut Processor, partition: usiz
         let place = track.ingest(offset(at), parts);
         counted
             .parts
-            .extend(event.iter().filter(of_range).map(|&cell| Part {
+            .extend(event.iter().filter(of_range).map(|&cell| Contribution {
                 partition,
                 offset: at,
                 cell,
                 place,
-                state: PartState::Waiting,
+                state: ContributionState::Waiting,
             }));
         counted.parts.sort_unstable();
     }
     if let Some(owned) = &mut processor.partitions[partition] {
-        owned.taken_in = at + 1;
+        owned.ingested = at + 1;
     }
 }
 
-/// A partition at its start.
-pub(crate) const fn owned(stage: PartitionState, resumed: Offsets) -> Owned {
-    Owned {
+/// A partition that was just acquired.
+pub(crate) const fn owned(stage: PartitionState, resumed: Offsets) -> OwnedPartition {
+    OwnedPartition {
         stage,
         resumed,
         written: resumed,
         writing: None,
-        taken_in: 0,
+        ingested: 0,
     }
 }
 
-/// It has the partition's lock, and reads its progress.
-pub(crate) fn take(bounds: &Bounds, state: &mut State, i: usize, partition: usize) {
-    let (progress, end) = (state.progress[partition], state.ends[partition]);
+/// Acquires a partition's lock and reads its checkpoint.
+pub(crate) fn acquire(bounds: &Bounds, state: &mut State, i: usize, partition: usize) {
+    let (written, end) = (state.checkpoints[partition], state.ends[partition]);
     state.holders[partition] = Some(i);
     let processor = &mut state.processors[i];
     let early = processor.partitions[partition].map(|owned| owned.resumed);
-    let resumed = early
-        .or(processor.remembered[partition])
-        .unwrap_or(progress);
+    let resumed = early.or(processor.remembered[partition]).unwrap_or(written);
     processor.partitions[partition] = Some(owned(PartitionState::Counting, resumed));
     let from = *resumed[..bounds.ranges()].iter().min().unwrap_or(&0);
     if let Some(owned) = &mut processor.partitions[partition] {
-        owned.taken_in = from;
+        owned.ingested = from;
     }
     for at in from..end {
         ingest(bounds, processor, partition, at);
     }
 }
 
-/// It sends progress to ZooKeeper.
+/// Begins to write the checkpoint.
 pub(crate) fn begin_write(bounds: &Bounds, state: &mut State, i: usize, partition: usize) {
     let processor = &state.processors[i];
     let Some(owned) = processor.partitions[partition] else {
         return;
     };
-    let answered = answered(bounds, processor, partition, &owned);
-    // What the product's track calls answered, against what the model knows of each part.
+    let checkpoint = checkpoint(bounds, processor, partition, &owned);
+    // The product's checkpoint must not pass a contribution that the model knows to be unacknowledged.
     let passes = |range: usize| {
         let mut parts = processor.ranges[range].parts.iter();
-        parts.any(|part| part.partition == partition && part.offset < answered[range])
+        parts.any(|part| part.partition == partition && part.offset < checkpoint[range])
     };
     if (0..bounds.ranges()).any(passes) {
         state.broken = Some(Broken::I2);
     }
     if let Some(owned) = &mut state.processors[i].partitions[partition] {
-        owned.writing = Some(answered);
+        owned.writing = Some(checkpoint);
     }
 }
 
-/// ZooKeeper writes it.
+/// ZooKeeper applies the write.
 pub(crate) fn land_write(bounds: &Bounds, state: &mut State, i: usize, partition: usize) {
     let Some(owned) = &mut state.processors[i].partitions[partition] else {
         return;
@@ -174,7 +174,7 @@ pub(crate) fn land_write(bounds: &Bounds, state: &mut State, i: usize, partition
         return;
     };
     owned.written = new;
-    let old = std::mem::replace(&mut state.progress[partition], new);
+    let old = std::mem::replace(&mut state.checkpoints[partition], new);
     for range in 0..bounds.ranges() {
         let locked = state.restorator.phase.has_locked(range);
         let passes = bounds.touches(partition, old[range], new[range], range);
@@ -184,9 +184,9 @@ pub(crate) fn land_write(bounds: &Bounds, state: &mut State, i: usize, partition
     }
 }
 
-/// It gives the partition back.
+/// Hands a partition over.
 pub(crate) fn hand_over(bounds: &Bounds, processor: &mut Processor, partition: usize) {
-    if bounds.lacks(Rule::ReadAgain) {
+    if bounds.lacks(Rule::CheckpointReread) {
         processor.remembered[partition] = processor.partitions[partition].map(|one| one.written);
     }
     processor.partitions[partition] = None;

@@ -1,17 +1,17 @@
-//! What becomes of a processor's process and session: it freezes, wakes, ends, is killed, and starts again.
+//! The life of a processor's process and session: freeze, wake, stop, crash, expiry, join.
 
 use stitch_common::offset::Offset;
 use stitch_processor::engine::rule;
 
 use crate::bounds::Bounds;
 use crate::fault::Fault;
-use crate::keeper;
 use crate::processor::{self, Step};
 use crate::rule::Rule;
-use crate::state::{PartState, Standing, State, Who};
+use crate::state::{ContributionState, ProcessState, State, Who};
+use crate::zookeeper;
 
-/// This becomes of processor `i`.
-pub(crate) fn take(state: &mut State, i: usize, step: Step, bounds: &Bounds) {
+/// Lets processor `i` take a step of its life.
+pub(crate) fn apply(state: &mut State, i: usize, step: Step, bounds: &Bounds) {
     match step {
         Step::Heartbeat => state.processors[i].fresh = true,
         Step::Cut => {
@@ -20,7 +20,7 @@ pub(crate) fn take(state: &mut State, i: usize, step: Step, bounds: &Bounds) {
         }
         Step::Freeze(held) => freeze(state, i, held),
         Step::Wake => {
-            state.processors[i].standing = Standing::Up;
+            state.processors[i].state = ProcessState::Up;
             let own = state
                 .sent
                 .iter_mut()
@@ -32,7 +32,7 @@ pub(crate) fn take(state: &mut State, i: usize, step: Step, bounds: &Bounds) {
         Step::Crash => {
             state.faults.take(Fault::Crash);
             distrust(bounds, state, i);
-            // What was still in its memory goes with it.
+            // Requests in its memory are lost.
             state
                 .sent
                 .retain(|sent| sent.who != Who::Processor(i) || !sent.held);
@@ -40,19 +40,19 @@ pub(crate) fn take(state: &mut State, i: usize, step: Step, bounds: &Bounds) {
             let session = state.processors[i].session;
             state.processors[i] = processor::new();
             let processor = &mut state.processors[i];
-            (processor.standing, processor.fresh) = (Standing::Down, false);
+            (processor.state, processor.fresh) = (ProcessState::Down, false);
             processor.session = session;
         }
         Step::Expire => {
             distrust(bounds, state, i);
             leave_all(bounds, state, i);
-            keeper::bury(state);
+            zookeeper::leave_dead_member(state);
         }
         Step::Join => {
             orphan(state, i);
             state.processors[i] = processor::new();
         }
-        Step::Take(_)
+        Step::Acquire(_)
         | Step::ReadEarly(_)
         | Step::Revoked(_)
         | Step::Write(_)
@@ -61,18 +61,18 @@ pub(crate) fn take(state: &mut State, i: usize, step: Step, bounds: &Bounds) {
         | Step::HandOver(_)
         | Step::Queue(_)
         | Step::Granted(_)
-        | Step::YieldAsked(_)
+        | Step::RevocationRequested(_)
         | Step::Release(_)
         | Step::Send(..)
         | Step::GiveUp(..)
-        | Step::Marker(_) => {}
+        | Step::Mark(_) => {}
     }
 }
 
 fn freeze(state: &mut State, i: usize, held: u8) {
     state.faults.take(Fault::Freeze);
     let processor = &mut state.processors[i];
-    (processor.standing, processor.fresh) = (Standing::Frozen, false);
+    (processor.state, processor.fresh) = (ProcessState::Frozen, false);
     let own = state
         .sent
         .iter_mut()
@@ -83,20 +83,20 @@ fn freeze(state: &mut State, i: usize, held: u8) {
     state.sent.sort_unstable();
 }
 
-/// It leaves with what time it has: with anything unsettled, its member node stays behind.
+/// Stops without draining: with a request in doubt, its member node stays behind.
 fn stop(bounds: &Bounds, state: &mut State, i: usize) {
     state.faults.take(Fault::Stop);
     distrust(bounds, state, i);
     let mut parts = state.processors[i].ranges.iter().flat_map(|r| &r.parts);
-    let in_doubt = parts.any(|part| part.state != PartState::Waiting);
+    let in_doubt = parts.any(|part| part.state != ContributionState::Waiting);
     orphan(state, i);
     leave_all(bounds, state, i);
-    if in_doubt && !bounds.lacks(Rule::DeadMember) {
-        keeper::bury(state);
+    if in_doubt && !bounds.lacks(Rule::LeaveWithoutDoubt) {
+        zookeeper::leave_dead_member(state);
     }
     state.processors[i] = processor::new();
     let processor = &mut state.processors[i];
-    (processor.standing, processor.fresh, processor.session) = (Standing::Down, false, false);
+    (processor.state, processor.fresh, processor.session) = (ProcessState::Down, false, false);
 }
 
 fn leave_all(bounds: &Bounds, state: &mut State, i: usize) {
@@ -105,11 +105,11 @@ fn leave_all(bounds: &Bounds, state: &mut State, i: usize) {
         *holder = holder.filter(|holder| *holder != i);
     }
     for range in 0..bounds.ranges() {
-        keeper::leave(state, range, Who::Processor(i));
+        zookeeper::leave(state, range, Who::Processor(i));
     }
 }
 
-/// Nobody waits for answers to what it sent any more.
+/// Detaches its requests in flight: no sender waits for their replies.
 fn orphan(state: &mut State, i: usize) {
     let own = state
         .sent
@@ -121,17 +121,20 @@ fn orphan(state: &mut State, i: usize) {
     state.sent.sort_unstable();
 }
 
-/// What it has begun and not told will be counted again: drift, for the next restoration.
+/// Notes that contributions which were begun and are not checkpointed will be counted again: drift until a restoration.
 fn distrust(bounds: &Bounds, state: &mut State, i: usize) {
     for range in 0..bounds.ranges() {
         let counted = &state.processors[i].ranges[range];
         let at_rest = counted
             .parts
             .iter()
-            .all(|part| part.state == PartState::Waiting);
+            .all(|part| part.state == ContributionState::Waiting);
         let tracks = || counted.tracks.iter().flatten();
-        let settled = rule::is_drained(at_rest, tracks());
-        let progress = state.progress.iter().map(|one| Offset(one[range].into()));
+        let settled = rule::is_settled(at_rest, tracks());
+        let progress = state
+            .checkpoints
+            .iter()
+            .map(|one| Offset(one[range].into()));
         let told = counted.tracks.iter().zip(progress);
         let told = told.into_iter().all(|(track, written)| {
             track

@@ -1,12 +1,12 @@
-//! What must hold, in words of the world alone: it knows the log, and asks no predicate of the product.
+//! What must hold. The properties know the log and the state of the world, and ask no predicate of the product.
 
 use crate::audit::{self, Ends, of_range};
 use crate::bounds::{Bounds, PROCESSORS};
-use crate::partition;
-use crate::state::{Broken, PartState, Phase, Sent, State, Who};
+use crate::processor::partition;
+use crate::state::{Broken, ContributionState, Phase, Sent, State, Who};
 
-/// I1: while a range's exclusive lock is held past R2, nobody but its holder has a request in it that could still change
-/// the store.
+/// I1: while a range's exclusive lock is held past R2, only its holder has requests in it that could still change the
+/// store.
 #[must_use]
 pub fn keeps_i1(bounds: &Bounds, state: &State) -> bool {
     let Some(range) = state.restorator.phase.locked() else {
@@ -29,15 +29,15 @@ pub fn keeps_i6(bounds: &Bounds, state: &State) -> bool {
     })
 }
 
-/// What the events of the log below these offsets add up to.
+/// The total of a cell over the events below these offsets.
 fn total(bounds: &Bounds, cell: usize, ends: &Ends) -> i16 {
     let partitions = 0..bounds.log.len();
     partitions.map(|p| bounds.sum(p, 0, ends[p], cell)).sum()
 }
 
-/// A range is about to be called proved: I2, I3 and I4.
-pub(crate) fn check(bounds: &Bounds, state: &mut State, range: usize, cut: &Ends) {
-    let now = of_range(&state.progress, range);
+/// Checks a range that is about to be called verified: I2, I3 and I4.
+pub(crate) fn check_verified(bounds: &Bounds, state: &mut State, range: usize, cut: &Ends) {
+    let now = of_range(&state.checkpoints, range);
     if audit::has_passed(bounds, range, cut, &now, &state.ends) {
         state.broken = Some(Broken::I2);
     }
@@ -52,7 +52,7 @@ pub(crate) fn check(bounds: &Bounds, state: &mut State, range: usize, cut: &Ends
     }
 }
 
-/// I4: a processor goes on with exactly the events at and above the cut.
+/// I4: a processor resumes with exactly the events at and above the cut.
 fn resumes_at(bounds: &Bounds, state: &State, i: usize, range: usize, cut: &Ends) -> bool {
     let processor = &state.processors[i];
     if !processor.session {
@@ -62,33 +62,34 @@ fn resumes_at(bounds: &Bounds, state: &State, i: usize, range: usize, cut: &Ends
         let Some(owned) = owned.filter(|owned| owned.stage.holds_lock()) else {
             return true;
         };
-        let answered = partition::answered(bounds, processor, p, &owned)[range];
-        let (low, high) = (answered.min(cut[p]), answered.max(cut[p]));
+        let checkpoint = partition::checkpoint(bounds, processor, p, &owned)[range];
+        let (low, high) = (checkpoint.min(cut[p]), checkpoint.max(cut[p]));
         let parts = &processor.ranges[range].parts;
-        let begun =
-            |part: &&crate::state::Part| part.partition == p && part.state != PartState::Waiting;
+        let begun = |part: &&crate::state::Contribution| {
+            part.partition == p && part.state != ContributionState::Waiting
+        };
         !bounds.touches(p, low, high, range) && !parts.iter().any(|part| begun(&part))
     })
 }
 
-/// Whether everything has happened: the log is at its end, all of it is told, nothing is on its way, and the restoration
-/// is done.
+/// Whether the history has ended: the whole log is produced and checkpointed, no request is in flight, and the
+/// restoration is done.
 #[must_use]
 pub fn has_ended(bounds: &Bounds, state: &State) -> bool {
-    let told = |p: usize| {
+    let is_checkpointed = |p: usize| {
         let whole = bounds.log[p].len() == usize::from(state.ends[p]);
         let ranges = 0..bounds.ranges();
         whole
             && ranges
                 .into_iter()
-                .all(|r| state.progress[p][r] == state.ends[p])
+                .all(|r| state.checkpoints[p][r] == state.ends[p])
     };
     state.restorator.phase == Phase::Done
         && state.sent.is_empty()
-        && (0..bounds.log.len()).all(told)
+        && (0..bounds.log.len()).all(is_checkpointed)
 }
 
-/// In the end every cell is right that was shown right, unless a fault has come since.
+/// In the end every cell is right that was shown to be right, unless there was a fault since.
 #[must_use]
 pub fn is_right_in_the_end(bounds: &Bounds, state: &State) -> bool {
     let mut cells = (0..bounds.cells.len()).filter(|cell| state.trusted[*cell]);

@@ -1,39 +1,39 @@
-//! Portions: where much is wrong, a range is locked several times, and some of its cells are corrected under each lock.
-//! Which ones is the product's decision, for one cell at most.
+//! Chunks: a range with many wrong cells is locked several times, and some of its cells are corrected under each lock. The
+//! product chooses the cells; here a chunk has at most one.
 
 use crate::audit::{self, Ends};
 use crate::bounds::{Bounds, CELLS};
 use crate::fault::Fault;
-use crate::keeper;
 use crate::restorator;
 use crate::rule::Rule;
 use crate::state::{Phase, State, Who};
+use crate::zookeeper;
 
 fn chunk(bounds: &Bounds, state: &State, range: usize) -> Option<[bool; CELLS]> {
     audit::chunk(bounds, &state.restorator, range, &state.ends)
 }
 
-/// Whether the next lock may be for a portion.
+/// Whether the next lock may be for a chunk.
 pub(crate) fn may_lock(bounds: &Bounds, state: &State, range: usize) -> bool {
     state.faults.has(Fault::Chunk) && chunk(bounds, state, range).is_some()
 }
 
-/// Queues for the lock of a portion.
+/// Queues for the lock of a chunk.
 pub(crate) fn lock(bounds: &Bounds, state: &mut State, range: usize) {
     state.faults.take(Fault::Chunk);
     state.restorator.chunk = chunk(bounds, state, range);
     restorator::lock(bounds, state, range);
 }
 
-/// If the lock was for a portion: its cells count as judged from now on, and nothing is proved.
-pub(crate) fn is_right(bounds: &Bounds, state: &mut State, range: usize, cut: &Ends) -> bool {
+/// If the lock was for a chunk, releases it: the cells are judged, and the range is not verified.
+pub(crate) fn complete(bounds: &Bounds, state: &mut State, range: usize, cut: &Ends) -> bool {
     let Some(chunk) = state.restorator.chunk.take() else {
         return false;
     };
-    if bounds.lacks(Rule::LastLockProves) {
+    if bounds.lacks(Rule::LastLockVerifies) {
         return false;
     }
-    keeper::leave(state, range, Who::Restorator);
+    zookeeper::leave(state, range, Who::Restorator);
     let knows = &mut state.restorator;
     for cell in (0..bounds.cells.len()).filter(|cell| chunk[*cell]) {
         (knows.read[cell], knows.wrong[cell]) = (state.cells[cell], 0);
@@ -42,6 +42,6 @@ pub(crate) fn is_right(bounds: &Bounds, state: &mut State, range: usize, cut: &E
         let base = knows.base.iter_mut().zip(cut);
         base.for_each(|(offsets, cut)| offsets[range] = *cut);
     }
-    knows.phase = Phase::Portioned;
+    knows.phase = Phase::ChunkCorrected;
     true
 }

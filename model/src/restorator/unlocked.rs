@@ -1,17 +1,17 @@
-//! Correction without the lock (design, section 10): what has no event from the base cut to the end of the log, asked
-//! after it was read, is corrected at once.
+//! Correction without a lock: a cell without an event from the base cut to the end of the log, read after the cell, is
+//! corrected at once.
 
-use crate::bounds::{Bounds, Way};
-use crate::keeper;
+use crate::bounds::{Bounds, CorrectionMode};
 use crate::restorator::{finish, send};
 use crate::state::{After, Phase, Restorator, State};
+use crate::zookeeper;
 
-/// Whether something may be corrected without a lock.
+/// Whether any cell may be corrected without a lock.
 pub(crate) fn may_correct(bounds: &Bounds, knows: &Restorator) -> bool {
-    bounds.way != Way::Locked && knows.sure.contains(&true)
+    bounds.mode != CorrectionMode::Locked && knows.sure.contains(&true)
 }
 
-/// Corrections are sent, or there are none.
+/// Sends the corrections, if there are any.
 pub(crate) fn correct(bounds: &Bounds, state: &mut State) {
     if !may_correct(bounds, &state.restorator) {
         return finish(bounds, state);
@@ -25,17 +25,17 @@ pub(crate) fn correct(bounds: &Bounds, state: &mut State) {
     state.restorator.phase = Phase::Correcting;
 }
 
-/// They were answered.
-pub(crate) fn corrected(bounds: &Bounds, state: &mut State) {
-    if std::mem::take(&mut state.restorator.doubts) {
-        keeper::begin_calm(state);
-        state.restorator.phase = Phase::Calming(After::Audit);
+/// Continues when all corrections were answered.
+pub(crate) fn continue_audit(bounds: &Bounds, state: &mut State) {
+    if std::mem::take(&mut state.restorator.in_doubt) {
+        zookeeper::begin_barrier(state);
+        state.restorator.phase = Phase::AwaitingBarrier(After::Audit);
         return;
     }
     let knows = &mut state.restorator;
     for cell in 0..bounds.cells.len() {
         if knows.sure[cell] {
-            // It holds what it should by the cut, whatever it is by now.
+            // The cell is right at the cut, whatever was added since.
             (knows.read[cell], knows.wrong[cell]) = (knows.read[cell] + knows.wrong[cell], 0);
             (knows.sure[cell], knows.corrected[cell]) = (false, true);
         }

@@ -1,4 +1,4 @@
-//! Every metric of the API: names, units, labels. `docs/operations.md` explains them.
+//! Every metric of the API: names, units, labels. `docs/operations/metrics.md` explains them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -10,7 +10,7 @@ fn parse(text: &str, environment: &Environment) {
     }
 }
 
-/// A text is a configuration, or an error with a way out.
+/// A text is a configuration, or an error with its help.
 pub(crate) fn text(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         parse(text, &Environment::default());

@@ -48,7 +48,7 @@ fn totals(bounds: &Bounds, range: usize, cut: &Ends, ends: &Ends) -> RangeTotals
                 let at_offset = Offset(i64::try_from(at).expect("few events"));
                 let amount = Amount(bounds.amount(p, at).into());
                 let slots = std::iter::once(one.slot);
-                totals.take(partition(p), at_offset, &one.scan_key, slots, amount);
+                totals.add(partition(p), at_offset, &one.scan_key, slots, amount);
             }
         }
     }
@@ -99,7 +99,7 @@ pub(crate) fn passed(bounds: &Bounds, base: &Cut, later: &Cut, range: usize) -> 
 }
 
 /// The cells that were judged wrong and have no event at or above the cut: they may be corrected without a lock.
-pub(crate) fn wrong_for_sure(bounds: &Bounds, knows: &Restorator, ends: &Ends) -> [bool; CELLS] {
+pub(crate) fn wrong_and_clean(bounds: &Bounds, knows: &Restorator, ends: &Ends) -> [bool; CELLS] {
     let dirty = dirty(bounds, &knows.base, ends);
     let named = (0..bounds.cells.len()).filter(|cell| dirty[*cell]);
     let named: BTreeSet<Cell> = named
@@ -108,7 +108,7 @@ pub(crate) fn wrong_for_sure(bounds: &Bounds, knows: &Restorator, ends: &Ends) -
     let mut sure = [false; CELLS];
     for range in 0..bounds.ranges() {
         let verdicts = verdicts(bounds, knows, range);
-        let wrong = verdicts.wrong_for_sure(&named).map(|(cell, _)| cell);
+        let wrong = verdicts.wrong_and_clean(&named).map(|(cell, _)| cell);
         set(bounds, wrong, &mut sure);
     }
     sure

@@ -349,19 +349,19 @@ pub(crate) fn answer(bounds: &Bounds, state: &mut State, i: usize, sent: &Sent, 
         }
         Answer::NotApplied => {
             counted.parts[number].state = ContributionState::Waiting;
-            change(counted, part, AckTracker::came_back);
+            change(counted, part, AckTracker::take_back);
         }
         Answer::Unknown if bounds.lacks(Rule::NeverResend) => {
             counted.parts[number].state = ContributionState::Waiting;
-            change(counted, part, AckTracker::came_back);
+            change(counted, part, AckTracker::take_back);
         }
         Answer::Unknown if bounds.lacks(Rule::MarkerBeforeAck) => {
             counted.parts[number].state = ContributionState::Unmarked;
-            change(counted, part, AckTracker::applied);
+            change(counted, part, AckTracker::ack);
         }
         Answer::Unknown => {
             counted.parts[number].state = ContributionState::Unmarked;
-            change(counted, part, AckTracker::unknown);
+            change(counted, part, AckTracker::doubt);
         }
     }
     counted.parts.sort_unstable();

@@ -44,7 +44,7 @@ impl Phase {
         match self {
             Self::Cutting(range)
             | Self::Following(range, _)
-            | Self::CellSelection(range, _)
+            | Self::Reading(range, _)
             | Self::Applying(range, _)
             | Self::AwaitingBarrier(After::Read(range, _)) => Some(range),
             Self::Idle
@@ -121,7 +121,7 @@ pub(crate) fn steps(bounds: &Bounds, state: &State, each: &mut impl FnMut(Step))
         | Phase::Locked(_)
         | Phase::Cutting(_)
         | Phase::Following(..)
-        | Phase::CellSelection(..) => true,
+        | Phase::Reading(..) => true,
     };
     if next {
         each(Step::Next);
@@ -271,7 +271,7 @@ fn next(bounds: &Bounds, state: &mut State) {
             state.restorator.phase = Phase::Following(range, of_range(of, range));
         }
         Phase::Following(range, cut) => follow(bounds, state, range, cut),
-        Phase::CellSelection(range, reading) => correct(bounds, state, range, reading),
+        Phase::Reading(range, reading) => correct(bounds, state, range, reading),
         Phase::Applying(range, reading) => applied(bounds, state, range, reading),
         Phase::AwaitingBarrier(after) => barrier_held(bounds, state, after),
         Phase::Dead | Phase::Done => {}
@@ -322,7 +322,7 @@ fn audited(bounds: &Bounds, state: &mut State) {
     let knows = &mut state.restorator;
     let ends = knows.early_ends.unwrap_or(state.ends);
     let dirty = audit::dirty(bounds, &knows.base, &ends);
-    let sure = audit::wrong_for_sure(bounds, knows, &ends);
+    let sure = audit::wrong_and_clean(bounds, knows, &ends);
     for (cell, dirty) in dirty.into_iter().enumerate().take(bounds.cells.len()) {
         if dirty || knows.verified[bounds.cells[cell]] {
             continue;
@@ -383,15 +383,15 @@ fn follow(bounds: &Bounds, state: &mut State, range: usize, cut: audit::Ends) {
         state.broken = Some(Broken::I2);
         return;
     };
-    let reading = CellSelection {
+    let reading = Reading {
         cut,
         cells: knows.chunk.unwrap_or(cells),
         corrected: [false; CELLS],
     };
-    state.restorator.phase = Phase::CellSelection(range, reading);
+    state.restorator.phase = Phase::Reading(range, reading);
 }
 
-fn correct(bounds: &Bounds, state: &mut State, range: usize, reading: CellSelection) {
+fn correct(bounds: &Bounds, state: &mut State, range: usize, reading: Reading) {
     let mut corrected = [false; CELLS];
     for cell in (0..bounds.cells.len()).filter(|cell| reading.cells[*cell]) {
         let delta = audit::correction(bounds, &reading.cut, cell, state.cells[cell]);
@@ -401,7 +401,7 @@ fn correct(bounds: &Bounds, state: &mut State, range: usize, reading: CellSelect
         }
     }
     state.sent.sort_unstable();
-    let reading = CellSelection {
+    let reading = Reading {
         corrected,
         ..reading
     };
@@ -419,10 +419,10 @@ fn applied(bounds: &Bounds, state: &mut State, range: usize, reading: Reading) {
         }
         return;
     }
-    let CellSelection { cut, corrected, .. } = reading;
+    let Reading { cut, corrected, .. } = reading;
     let wrong = audit::is_still_wrong(bounds, range, &cut, &corrected, &state.cells);
     if wrong && !bounds.lacks(Rule::Verify) {
-        state.restorator.phase = Phase::CellSelection(range, reading);
+        state.restorator.phase = Phase::Reading(range, reading);
         return;
     }
     if chunk::complete(bounds, state, range, &cut) {

@@ -108,8 +108,8 @@ impl Error {
             ),
             Self::LogTruncated { .. } => UserError::new(
                 self,
-                "the topic's retention has overtaken the processors: raise it, and follow docs/operations.md, \"the \
-                 log is not the one that was counted\"",
+                "the topic's retention has overtaken the processors: raise it, and follow \
+                 docs/operations/runbook.md, \"The log is not the one that was counted\"",
             ),
             Self::SessionOver => {
                 UserError::new(self, "see ZooKeeper with `stitch-processor check`")

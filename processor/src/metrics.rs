@@ -1,4 +1,4 @@
-//! Every metric of the processor, and nothing else: names, units, labels. Described in `docs/operations.md`.
+//! Every metric of the processor, and nothing else: names, units, labels. Described in `docs/operations/metrics.md`.
 
 use std::time::Duration;
 

@@ -15,8 +15,8 @@ use crate::partition_lock::PartitionLock;
 use crate::retry::transact;
 use crate::{path, queue, rule};
 
-const HELP: &str = "nothing may be counted on it: stop the processors and follow docs/operations.md, \
-     \"progress is lost\"";
+const HELP: &str = "nothing may be counted on it: stop the processors and follow docs/operations/runbook.md, \
+     \"A checkpoint is lost\"";
 
 /// A partition's checkpoint as this session last read or wrote it, to be written on. Made by [`open`] under a held
 /// lock; void once that lock is given back or lost.

@@ -29,7 +29,7 @@ pub struct NamespaceRecord {
 impl Payload for NamespaceRecord {
     const FORMAT: u32 = 2;
     const HELP: &'static str = "run the version of the program that wrote it; if it is damaged, follow \
-         docs/operations.md, \"Loss of ZooKeeper\"";
+         docs/operations/runbook.md, \"Loss of ZooKeeper\"";
 }
 
 impl NamespaceRecord {

@@ -19,7 +19,7 @@ use crate::path;
 impl Payload for Fingerprint {
     const FORMAT: u32 = 1;
     const HELP: &'static str = "run the version of the program that wrote it; if it is damaged, follow \
-         docs/operations.md, \"Loss of ZooKeeper\"";
+         docs/operations/runbook.md, \"Loss of ZooKeeper\"";
 }
 
 /// The first records that are kept.

@@ -63,15 +63,15 @@ impl From<&Refusal> for UserError {
         let help = match refusal {
             Refusal::Missing { .. } | Refusal::Behind { .. } => {
                 "ZooKeeper was probably restored from an old copy, and counting on would count twice: stop every \
-                 processor and follow docs/operations.md, \"progress is lost\""
+                 processor and follow docs/operations/runbook.md, \"A checkpoint is lost\""
             }
             Refusal::Beyond { .. } => {
                 "the topic was probably created again or cut off: give the new topic a namespace of its own, or follow \
-                 docs/operations.md, \"the log is not the one that was counted\""
+                 docs/operations/runbook.md, \"The log is not the one that was counted\""
             }
             Refusal::Gone { .. } => {
-                "the topic's retention has overtaken the processors: raise it, and follow docs/operations.md, \"the \
-                 log is not the one that was counted\""
+                "the topic's retention has overtaken the processors: raise it, and follow \
+                 docs/operations/runbook.md, \"The log is not the one that was counted\""
             }
         };
         Self::new(refusal, help)

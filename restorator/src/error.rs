@@ -64,7 +64,7 @@ impl Error {
             Self::Expected(error) => return help_for_expected(error),
             Self::CheckpointRegression(_) => {
                 "ZooKeeper was restored from an old copy, or a checkpoint was changed by hand: stop the processors and see \
-                 docs/operations.md, \"Loss of ZooKeeper\""
+                 docs/operations/runbook.md, \"Loss of ZooKeeper\""
             }
             Self::OutOfOrder(_) => {
                 "the table needs the Murmur3Partitioner and ascending clustering; if it has both, report this as a bug"

@@ -67,10 +67,10 @@ impl Unverified {
             Self::Error(error) => return error.help(),
             Self::NoCheckpoint(_) => {
                 "start a processor, which starts counting the partition, and run it again; if it had a checkpoint before, see \
-                 docs/operations.md, \"Loss of ZooKeeper\""
+                 docs/operations/runbook.md, \"Loss of ZooKeeper\""
             }
             Self::BeyondEnd { .. } => {
-                "the topic lost records or was recreated: see docs/operations.md, \"Loss of Kafka\""
+                "the topic lost records or was recreated: see docs/operations/runbook.md, \"Loss of Kafka\""
             }
             Self::DefinitionChanged => "run it again: it uses the current definition",
             Self::Limits(_) => {

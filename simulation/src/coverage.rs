@@ -73,7 +73,7 @@ pub const RULES: &[(&str, &[Tracepoint])] = &[
     (
         "R1",
         &[
-            Tracepoint::Begun,
+            Tracepoint::BaselineTaken,
             Tracepoint::Planned,
             Tracepoint::Converged,
         ],

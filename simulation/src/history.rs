@@ -205,7 +205,7 @@ const TRIGGERS: &[Tracepoint] = &[
     Tracepoint::MarkerCreated,
     Tracepoint::CheckpointWritten,
     Tracepoint::ConnectionsProbed,
-    Tracepoint::Begun,
+    Tracepoint::BaselineTaken,
     Tracepoint::Planned,
     Tracepoint::Converged,
     Tracepoint::Queued,

@@ -93,7 +93,7 @@ tracepoints! {
     RestorationQueued "restoration lock is queued for",
     ExclusiveQueued "exclusive lock is queued for",
     RevocationRequested "revocation is requested",
-    Begun "r1-begun",
+    BaselineTaken "r1-begun",
     Planned "r1-planned",
     Converged "r2-closed-in",
     Queued "r2-queued",
@@ -130,7 +130,7 @@ impl Tracepoint {
     /// Whether it is a step of a restoration, which stays at this step until the next one.
     #[must_use]
     pub fn is_step(self) -> bool {
-        (Self::Begun..=Self::Recorded).contains(&self)
+        (Self::BaselineTaken..=Self::Recorded).contains(&self)
     }
 }
 

@@ -186,7 +186,11 @@ impl Tree {
         }
     }
 
-    fn apply(&mut self, session: i64, operation: &Operation) -> Result<Option<Created>, ZkError> {
+    fn apply(
+        &mut self,
+        session: i64,
+        operation: &Operation,
+    ) -> Result<Option<CreateResult>, ZkError> {
         match operation {
             Operation::Check { path, version } => self.check(path, *version).map(|()| None),
             Operation::Create { path, data, mode } => {

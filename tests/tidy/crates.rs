@@ -21,8 +21,8 @@ const WITHOUT_CLIENTS: [&str; 7] = [
     "stitch-fuzz",
 ];
 
-/// The crates that others are built on: no circle between their modules.
-const GROUND: [&str; 11] = [
+/// The crates that others are built on.
+pub(crate) const GROUND: [&str; 7] = [
     "common",
     "protocol",
     "totals",
@@ -30,11 +30,10 @@ const GROUND: [&str; 11] = [
     "adapters/zookeeper",
     "adapters/kafka",
     "adapters/cassandra",
-    "model",
-    "simulation",
-    "testkit",
-    "fuzz",
 ];
+
+/// No circle between the modules of these, beside the ground crates.
+const WITHOUT_CIRCLES: [&str; 5] = ["api", "testkit", "simulation", "model", "fuzz"];
 
 /// Lines of production code in one crate; the restorator alone may have more.
 const LINES_MAX: usize = 6000;
@@ -134,10 +133,10 @@ fn circle(mut modules: BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
 }
 
 #[test]
-fn no_modules_of_a_ground_crate_use_each_other_in_a_circle() -> Result<()> {
+fn no_modules_use_each_other_in_a_circle() -> Result<()> {
     let files = tracked()?;
     let mut found = Vec::new();
-    for folder in GROUND {
+    for folder in GROUND.into_iter().chain(WITHOUT_CIRCLES) {
         let modules = modules(&files, folder);
         anyhow::ensure!(
             !modules.is_empty() || folder == "adapters/zookeeper",

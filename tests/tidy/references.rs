@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use crate::tree::{TrackedFile, none, tracked};
+use crate::tree::{TrackedFile, none, read, tracked};
 
 /// A document that says how it is today. Decisions and the changelog say how it was.
 fn is_of_today(path: &str) -> bool {
@@ -62,6 +62,50 @@ fn missing(files: &[TrackedFile]) -> Vec<String> {
 #[test]
 fn documents_name_files_and_tests_that_exist() -> Result<()> {
     none(missing(&tracked()?), "a document names what is not there");
+    Ok(())
+}
+
+/// The sections of the runbook that code names: `docs/operations/runbook.md, \"Section\"`.
+fn sections_named_by(file: &TrackedFile) -> Vec<String> {
+    // A text that is broken over lines is one text.
+    let text = file
+        .text
+        .replace('\\', "")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let named = text.split("docs/operations/runbook.md, \"").skip(1);
+    named
+        .filter_map(|rest| rest.split('"').next().map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn errors_name_sections_of_the_runbook_that_exist() -> Result<()> {
+    let runbook = read("docs/operations/runbook.md")?;
+    let headings: BTreeSet<&str> = runbook
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| line.trim_start_matches(['#', ' ']))
+        .collect();
+    let mut named = 0;
+    let mut found = Vec::new();
+    for file in tracked()?
+        .iter()
+        .filter(|file| file.is_rust() && file.path.contains("/src/"))
+    {
+        for section in sections_named_by(file) {
+            named += 1;
+            if !headings.contains(section.as_str()) {
+                found.push(format!("{}: {section}", file.path));
+            }
+        }
+    }
+    anyhow::ensure!(named > 5, "errors name {named} sections of the runbook");
+    none(
+        found,
+        "an error's help names a section that the runbook does not have",
+    );
     Ok(())
 }
 

@@ -130,7 +130,7 @@ fn distrust(bounds: &Bounds, state: &mut State, i: usize) {
             .iter()
             .all(|part| part.state == ContributionState::Waiting);
         let tracks = || counted.tracks.iter().flatten();
-        let settled = rule::is_settled(at_rest, tracks());
+        let settled = rule::is_drained(at_rest, tracks());
         let progress = state
             .checkpoints
             .iter()

@@ -28,7 +28,7 @@ pub(crate) fn checkpoint(
         let counted = &processor.ranges[range];
         let track = counted.tracks[partition].as_ref();
         let resumed = offset(owned.resumed[range]);
-        let told = rule::answered(track, offset(owned.ingested), resumed);
+        let told = rule::checkpoint(track, offset(owned.ingested), resumed);
         *below = number(told);
         let beyond = bounds.lacks(Rule::CheckpointExact) && counted.lock.is_yielding();
         let early = bounds.lacks(Rule::Acknowledged)
@@ -36,7 +36,7 @@ pub(crate) fn checkpoint(
                 .parts
                 .iter()
                 .all(|part| part.partition != partition || part.state == ContributionState::Sent);
-        if (beyond && track.is_none_or(AckTracker::is_settled)) || early {
+        if (beyond && track.is_none_or(AckTracker::is_drained)) || early {
             *below = owned.ingested;
         }
     }

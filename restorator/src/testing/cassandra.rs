@@ -79,8 +79,8 @@ impl Store for Fake {
         self.record(&format!("read {counter}"));
         let mut rows = self.table.borrow().read(counter, &[0]);
         rows.retain(|(slot, _)| match cells {
-            Reading::Whole => true,
-            Reading::Cells(slots) => slots.contains(slot),
+            CellSelection::Whole => true,
+            CellSelection::Cells(slots) => slots.contains(slot),
         });
         Ok(rows)
     }
@@ -116,7 +116,7 @@ impl Nodes for Fake {
         self.record("probe");
         if self.silent.get() {
             self.clock.sleep(bound).await;
-            return Probe::NoProgress;
+            return Probe::Silent;
         }
         Probe::Answered
     }

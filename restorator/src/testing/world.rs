@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::cassandra::Fate;
 use super::clock::{Changes, VirtualClock};
 use super::zookeeper::Server;
-use crate::command::{self, Given};
+use crate::command::{self, CommandContext};
 use crate::journal::Journal;
 use crate::membership::Process;
 use crate::options::{Limits, PlanOptions, PlanSource, RunOptions};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use stitch_common::ports::{
-    CreateMode, Created, MultiError, Node, NodeStat, Operation, Session, SessionState, ZkError,
-    ZooKeeper,
+    CreateMode, CreateResult, MultiError, Node, NodeStat, Operation, Session, SessionState,
+    ZkError, ZooKeeper,
 };
 use stitch_testkit::wait::Fired;
 use stitch_testkit::zookeeper::Tree;
@@ -99,7 +99,12 @@ impl Session for FakeSession {
         self.state()
     }
 
-    async fn create(&self, path: &str, data: &[u8], mode: CreateMode) -> Result<Created, ZkError> {
+    async fn create(
+        &self,
+        path: &str,
+        data: &[u8],
+        mode: CreateMode,
+    ) -> Result<CreateResult, ZkError> {
         self.request("create", path, |tree| {
             tree.create(self.id, path, data, mode)
         })
@@ -140,7 +145,7 @@ impl Session for FakeSession {
         Ok((stat?, self.fake.changes.next()))
     }
 
-    async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<Created>, MultiError> {
+    async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<CreateResult>, MultiError> {
         self.request("multi", "", |tree| {
             let result = tree.transact(self.id, &operations);
             result.map_err(|(index, error)| MultiError::Operation { index, error })

@@ -33,7 +33,7 @@ stories! {
     Deadline "a processor is stopped with an increment in flight that its deadline does not await",
     Unlisted "a processor leaves while its connection is cut off with an increment in it",
     Unacknowledged "a processor dies with an increment applied and not checkpointed, and the restoration's feed lags",
-    Silent "an increment lies in a frozen node while a restoration waits for the quiescence barrier",
+    NoProgress "an increment lies in a frozen node while a restoration waits for the quiescence barrier",
     Lagging "increments are on one replica only",
     SlowMarkers "ZooKeeper answers slowly while outcomes are unknown",
     Epochs "an isolated process is frozen over several elections",
@@ -68,7 +68,7 @@ impl Story {
             Self::Deadline => builder.deadline(),
             Self::Unlisted => builder.unlisted(),
             Self::Unacknowledged => builder.unacknowledged(),
-            Self::Silent => builder.silent(),
+            Self::NoProgress => builder.silent(),
             Self::Lagging => builder.lagging(),
             Self::SlowMarkers => builder.slow_markers(),
             Self::Epochs => builder.epochs(),
@@ -377,7 +377,7 @@ impl Builder<'_> {
             .commands
             .iter_mut()
             .for_each(|command| command.only_plan = true);
-        self.after(0, Tracepoint::Begun, Fault::StalledFeed, 300 * MS);
+        self.after(0, Tracepoint::BaselineTaken, Fault::StalledFeed, 300 * MS);
     }
 
     fn deleted_lock(&mut self) {

@@ -84,18 +84,9 @@ impl Run {
             Fault::Kill | Fault::Freeze | Fault::FreezeTwice | Fault::Slow | Fault::Stop => {
                 process.is_some_and(|process| self.hit(injection, process))
             }
-            Fault::Disconnect | Fault::IsolateFromZooKeeper => process.is_some_and(|process| {
-                let (notice, outage) = if injection.fault == Fault::Disconnect {
-                    (world.rng.below(20_000), world.rng.below(200_000))
-                } else {
-                    (world.rng.below(400_000), injection.length)
-                };
-                let clients = world.client_sessions(process);
-                for client in &clients {
-                    world.disconnect(client, notice, outage);
-                }
-                !clients.is_empty()
-            }),
+            Fault::Disconnect | Fault::IsolateFromZooKeeper => {
+                process.is_some_and(|process| self.disconnect(injection, process))
+            }
             Fault::IsolateFromNode => process.is_some_and(|process| {
                 let free = !world.cluster.is_cut(process.number, injection.node);
                 if free {
@@ -150,6 +141,20 @@ impl Run {
                 true
             }
         }
+    }
+
+    fn disconnect(&self, injection: &Injection, process: &Process) -> bool {
+        let world = &self.world;
+        let (notice, outage) = if injection.fault == Fault::Disconnect {
+            (world.rng.below(20_000), world.rng.below(200_000))
+        } else {
+            (world.rng.below(400_000), injection.length)
+        };
+        let clients = world.client_sessions(process);
+        for client in &clients {
+            world.disconnect(client, notice, outage);
+        }
+        !clients.is_empty()
     }
 
     fn hit(self: &Rc<Self>, injection: &Injection, process: &Rc<Process>) -> bool {

@@ -2,16 +2,16 @@
 
 use std::rc::Rc;
 
-use stitch_common::progress::Silent;
+use stitch_common::ports::Servers;
+use stitch_common::progress::NoProgress;
 use stitch_common::range::RangeId;
 use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
-use stitch_restorator::command::{self, Given};
+use stitch_restorator::command::{self, CommandContext};
 use stitch_restorator::journal::{Journal, Lines};
 use stitch_restorator::membership;
 use stitch_restorator::options::{Limits, PlanOptions, PlanSource, RunOptions};
 use stitch_restorator::report::{PlanReport, RunReport};
-use stitch_restorator::site::Servers;
 use stitch_testkit::wait::OneShot;
 use tokio_util::sync::CancellationToken;
 
@@ -122,12 +122,12 @@ impl Run {
             id: 7,
         };
         let journal = |name: &str| Ok(Journal::new(name.into(), Box::new(NoJournal)));
-        let given = Given {
+        let given = CommandContext {
             servers: &servers,
             config: &self.config,
             process: &this,
             stop,
-            progress: &Silent,
+            progress: &NoProgress,
             journal: &journal,
         };
         let ranges = self.world.bits.count();

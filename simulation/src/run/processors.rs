@@ -93,7 +93,7 @@ impl Run {
         }
         let text = match ended {
             Some(Err(error)) if self.closing.get() => error.to_string(),
-            Some(Ok(LeaveOutcome::Dead { why })) if self.closing.get() => why,
+            Some(Ok(LeaveOutcome::DeadMember { why })) if self.closing.get() => why,
             None | Some(Ok(_) | Err(_)) => return,
         };
         self.world.report(Finding::new(Kind::GaveUp, text));

@@ -60,9 +60,9 @@ mod without {
 
     #[test]
     fn a_history_that_fails_is_shrunk_to_one_that_fails_in_the_same_way() {
-        let rule = Some(Rule::NeverAgain);
+        let rule = Some(Rule::NeverResend);
         take_out(rule);
-        let found = run_one(Rule::NeverAgain, 1, 200, 1).finding;
+        let found = run_one(Rule::NeverResend, 1, 200, 1).finding;
         let (seed, _, finding) = found.expect("the loss of this rule is found soon");
         let history = History::from_seed(seed);
         let smaller = shrink(&history);

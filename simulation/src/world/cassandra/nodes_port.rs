@@ -33,7 +33,7 @@ impl SimNodes {
             return Probe::Refused;
         }
         self.handle.clock().sleep(bound).await;
-        Probe::NoProgress
+        Probe::Silent
     }
 
     async fn back(&self) {

@@ -46,7 +46,7 @@ impl World {
             wrong = wrong.or(result.err());
         }
         if let Some(what) = wrong {
-            self.report(Finding::broken(Invariant::I2, what));
+            self.report(Finding::broken(Invariant::CheckpointNeverAhead, what));
         }
     }
 }

@@ -47,7 +47,7 @@ impl World {
                 "session {session:x} sends to {} while session {holder:x} restores range {range}",
                 batch.counter
             );
-            return Err(Finding::broken(Invariant::I1, what));
+            return Err(Finding::broken(Invariant::ExclusiveAccess, what));
         }
         let contributions = checker.contributions_of(batch);
         for &(event, index) in &contributions {
@@ -66,14 +66,14 @@ impl World {
                 let what = format!(
                     "session {session:x} sends for offset {offset} of partition {partition} without its lock"
                 );
-                return Err(Finding::broken(Invariant::I6, what));
+                return Err(Finding::broken(Invariant::SingleSender, what));
             }
             let checkpoint = self.checkpoint_of(partition, range);
             if offset < checkpoint.0 && !deprived {
                 let what = format!(
                     "offset {offset} of partition {partition} is sent again in range {range}, where the checkpoint is {checkpoint}"
                 );
-                return Err(Finding::broken(Invariant::I4, what));
+                return Err(Finding::broken(Invariant::ResumeAtCut, what));
             }
             checker.check_resend(event, index, session)?;
             let attempt = Attempt {
@@ -104,7 +104,7 @@ impl World {
                 "session {session:x} corrects {} without the lock of range {range}",
                 batch.counter
             );
-            return Err(Finding::broken(Invariant::I1, what));
+            return Err(Finding::broken(Invariant::ExclusiveAccess, what));
         }
         self.is_alone(session, range)?;
         let mut checker = self.checker.borrow_mut();
@@ -114,7 +114,7 @@ impl World {
             let cell = checker.cell(&batch.counter, slot);
             if checker.uncertain.contains(&(session, cell)) {
                 let what = format!("{} is corrected again, its outcome unknown", batch.counter);
-                return Err(Finding::broken(Invariant::I5, what));
+                return Err(Finding::broken(Invariant::SentOnce, what));
             }
             cells.push(cell);
         }
@@ -158,7 +158,7 @@ impl World {
                 let what = format!(
                     "session {session:x} restores range {range} while an increment of session {by:x} is in flight"
                 );
-                Err(Finding::broken(Invariant::I1, what))
+                Err(Finding::broken(Invariant::ExclusiveAccess, what))
             }
         }
     }
@@ -170,7 +170,7 @@ impl World {
                 "an increment of session {session:x} to {} lands while session {holder:x} restores range {range}",
                 batch.counter
             );
-            self.report(Finding::broken(Invariant::I1, what));
+            self.report(Finding::broken(Invariant::ExclusiveAccess, what));
         }
         self.checker
             .borrow_mut()
@@ -229,7 +229,7 @@ impl Checker {
                     "offset {} of partition {} is sent again by session {session:x}, which knows its outcome: {:?}",
                     event.offset, event.partition, attempt.outcome
                 );
-                Err(Finding::broken(Invariant::I5, what))
+                Err(Finding::broken(Invariant::SentOnce, what))
             }
         }
     }

@@ -99,7 +99,7 @@ impl World {
         }
         drop(checker);
         if let Some(what) = wrong {
-            self.report(Finding::broken(Invariant::I3, what));
+            self.report(Finding::broken(Invariant::VerifiedValues, what));
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::world::Handle;
 /// The most records in one delivery.
 const DELIVERY_MAX: usize = 8;
 
-struct Reading {
+struct CellSelection {
     cursor: Cursor,
     /// Nothing is delivered before this moment.
     ready: Micros,
@@ -22,7 +22,7 @@ struct Reading {
 
 pub(crate) struct SimFeed {
     handle: Handle,
-    partitions: BTreeMap<Partition, Reading>,
+    partitions: BTreeMap<Partition, CellSelection>,
 }
 
 impl SimFeed {
@@ -85,7 +85,7 @@ impl Feed for SimFeed {
         from: Offset,
         epoch: AssignmentEpoch,
     ) -> Result<(), LogError> {
-        let reading = Reading {
+        let reading = CellSelection {
             cursor: Cursor::new(from, epoch),
             ready: self.next_delivery(),
         };
@@ -95,10 +95,6 @@ impl Feed for SimFeed {
 
     fn stop(&mut self, partition: Partition) -> Result<(), LogError> {
         self.partitions.remove(&partition);
-        Ok(())
-    }
-
-    fn pause(&mut self, _partition: Partition, _paused: bool) -> Result<(), LogError> {
         Ok(())
     }
 

@@ -76,7 +76,12 @@ impl Session for SimSession {
         self.client.state_other_than(from).await
     }
 
-    async fn create(&self, path: &str, data: &[u8], mode: CreateMode) -> Result<Created, ZkError> {
+    async fn create(
+        &self,
+        path: &str,
+        data: &[u8],
+        mode: CreateMode,
+    ) -> Result<CreateResult, ZkError> {
         let op = Op::Create(path.to_owned(), data.to_vec(), mode);
         let Reply::Created(created) = self.single(op).await? else {
             return Err(mismatch());
@@ -134,7 +139,7 @@ impl Session for SimSession {
         Ok((stat, Fired(signal)))
     }
 
-    async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<Created>, MultiError> {
+    async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<CreateResult>, MultiError> {
         let Reply::Many(created) = self.request(Op::Multi(operations)).await? else {
             return Err(mismatch());
         };

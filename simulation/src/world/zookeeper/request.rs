@@ -3,7 +3,9 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use stitch_common::ports::{CreateMode, Created, MultiError, Node, NodeStat, Operation, ZkError};
+use stitch_common::ports::{
+    CreateMode, CreateResult, MultiError, Node, NodeStat, Operation, ZkError,
+};
 use stitch_testkit::wait::{OneShot, Signal};
 use stitch_testkit::zookeeper::parent;
 
@@ -30,11 +32,11 @@ pub(super) enum Op {
 #[derive(Debug)]
 pub(super) enum Reply {
     Nothing,
-    Created(Created),
+    Created(CreateResult),
     Node(Option<Node>),
     Stat(Option<NodeStat>),
     Names(Option<Vec<String>>),
-    Many(Vec<Created>),
+    Many(Vec<CreateResult>),
 }
 
 pub(super) type Answer = Result<Reply, MultiError>;
@@ -147,7 +149,7 @@ impl World {
         self: &Rc<Self>,
         id: i64,
         operations: &[Operation],
-    ) -> Result<Vec<Created>, MultiError> {
+    ) -> Result<Vec<CreateResult>, MultiError> {
         let result = self.zookeeper.tree.borrow_mut().transact(id, operations);
         let made = result.map_err(|(index, error)| MultiError::Operation { index, error })?;
         for operation in operations {

@@ -9,7 +9,7 @@ pub(crate) fn bytes(bytes: &[u8]) {
     }
 }
 
-/// The same behind a checksum that matches, as somebody with an editor and a calculator would make it.
+/// The same behind a checksum that matches, as a person with an editor and a calculator would make it.
 pub(crate) fn body(body: &[u8]) {
     let checksum = format!("{:08x}", crc32fast::hash(body));
     let mut bytes = format!("{{\"stitch_plan\":1,\"checksum\":\"{checksum}\"}}\n").into_bytes();

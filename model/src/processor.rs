@@ -203,9 +203,9 @@ fn may_release(bounds: &Bounds, processor: &Processor, range: usize) -> bool {
     let counted = &processor.ranges[range];
     let waits = |part: &Contribution| part.state == ContributionState::Waiting;
     let at_rest = counted.parts.iter().all(waits);
-    let settled = rule::is_drained(at_rest, counted.tracks.iter().flatten());
+    let is_drained = rule::is_drained(at_rest, counted.tracks.iter().flatten());
     let tracks = counted.tracks.iter().zip(&processor.partitions);
-    let told = tracks
+    let is_checkpointed = tracks
         .into_iter()
         .all(|(track, owned)| match (track, owned) {
             (Some(track), Some(owned)) => {
@@ -213,7 +213,8 @@ fn may_release(bounds: &Bounds, processor: &Processor, range: usize) -> bool {
             }
             (None, _) | (_, None) => true,
         });
-    (settled || bounds.lacks(Rule::DrainedFirst)) && (told || bounds.lacks(Rule::WrittenFirst))
+    (is_drained || bounds.lacks(Rule::DrainedFirst))
+        && (is_checkpointed || bounds.lacks(Rule::WrittenFirst))
 }
 
 /// Lets processor `i` take a step.

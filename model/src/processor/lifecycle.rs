@@ -130,18 +130,18 @@ fn distrust(bounds: &Bounds, state: &mut State, i: usize) {
             .iter()
             .all(|part| part.state == ContributionState::Waiting);
         let tracks = || counted.tracks.iter().flatten();
-        let settled = rule::is_drained(at_rest, tracks());
+        let is_drained = rule::is_drained(at_rest, tracks());
         let progress = state
             .checkpoints
             .iter()
             .map(|one| Offset(one[range].into()));
-        let told = counted.tracks.iter().zip(progress);
-        let told = told.into_iter().all(|(track, written)| {
+        let is_checkpointed = counted.tracks.iter().zip(progress);
+        let is_checkpointed = is_checkpointed.into_iter().all(|(track, written)| {
             track
                 .as_ref()
                 .is_none_or(|track| rule::is_checkpointed(track, written))
         });
-        if !(settled && told) {
+        if !(is_drained && is_checkpointed) {
             for cell in bounds.cells_of(range) {
                 state.trusted[cell] = false;
             }

@@ -28,8 +28,8 @@ pub(crate) fn checkpoint(
         let counted = &processor.ranges[range];
         let track = counted.tracks[partition].as_ref();
         let resumed = offset(owned.resumed[range]);
-        let told = rule::checkpoint(track, offset(owned.ingested), resumed);
-        *below = number(told);
+        let reached = rule::checkpoint(track, offset(owned.ingested), resumed);
+        *below = number(reached);
         let beyond = bounds.lacks(Rule::CheckpointExact) && counted.lock.is_yielding();
         let early = bounds.lacks(Rule::Acknowledged)
             && counted
@@ -77,10 +77,10 @@ pub(crate) fn steps(
         }
     }
     let tracks = processor.ranges.iter();
-    let settled = tracks
+    let is_drained = tracks
         .filter_map(|counted| counted.tracks[partition].as_ref())
         .all(AckTracker::is_drained);
-    if owned.stage.is_draining() && owned.writing.is_none() && settled && !differs {
+    if owned.stage.is_draining() && owned.writing.is_none() && is_drained && !differs {
         each(Step::HandOver(partition));
     }
 }

@@ -15,13 +15,13 @@ use stitch_totals::scan_key::{PackedSlot, ScanKey};
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Any number, and more often one at an edge.
+/// Any number; more often one at an edge.
 fn number() -> impl Strategy<Value = i64> {
     let edges = [i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX - 1, i64::MAX];
     prop_oneof![2 => any::<i64>(), 1 => proptest::sample::select(edges.to_vec())]
 }
 
-/// Any time of an event, and more often one at an edge: of all time, of 1970, of a day.
+/// Any event time; more often one at an edge: of all time, of 1970, of a day.
 fn time_ms() -> impl Strategy<Value = i64> {
     const FIRST: i64 = EventTime::MIN_MS;
     const LAST: i64 = EventTime::MAX_MS;
@@ -37,8 +37,8 @@ fn time_ms() -> impl Strategy<Value = i64> {
     ]
 }
 
-/// Year, month and day of a day since 1970, counted from the 1st of March of the year 0 in cycles of 400 years: in
-/// another way than the product's library does it.
+/// Year, month and day of a day since 1970, counted from the 1st of March of the year 0 in cycles of 400 years: another
+/// algorithm than that of the product's library.
 fn civil(day: i64) -> (i64, i64, i64) {
     let shifted = day + 719_468;
     let (cycle, of_cycle) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
@@ -68,7 +68,7 @@ fn definitions() -> Definitions {
     )
 }
 
-/// What the decoder makes of an event at this time, as JSON has it, and of this amount.
+/// Decodes an event with this time and amount, both as JSON: time in ms, and amount.
 fn decoded(time: &str, amount: &str) -> Option<(i64, i64)> {
     let record = format!(r#"{{"type":"e","time":{time},"k":"x","n":{amount}}}"#);
     match Decoder::new(&definitions()).decode(Some(record.as_bytes())) {
@@ -77,7 +77,7 @@ fn decoded(time: &str, amount: &str) -> Option<(i64, i64)> {
     }
 }
 
-/// A time as RFC 3339 has it, at so many minutes from UTC; nothing if its local year has other than four digits.
+/// A time in RFC 3339 at this many minutes from UTC; `None` if its local year does not have four digits.
 fn rfc3339(ms: i64, minutes: i64) -> Option<String> {
     let local = ms + minutes * 60_000;
     let (day, of_day) = (local.div_euclid(DAY_MS), local.rem_euclid(DAY_MS));
@@ -95,7 +95,7 @@ fn rfc3339(ms: i64, minutes: i64) -> Option<String> {
 
 proptest! {
     #[test]
-    fn sums_wrap_and_a_correction_leads_from_anything_to_anything(a in number(), b in number()) {
+    fn sums_wrap_and_a_correction_leads_from_any_count_to_any_other(a in number(), b in number()) {
         prop_assert_eq!(Count(a).plus(Amount(b)).0, a.wrapping_add(b));
         prop_assert_eq!(Count(a).plus(Count(b).minus(Count(a))), Count(b));
         prop_assert_eq!(Amount(a).plus(Amount(b)), Amount(b).plus(Amount(a)));
@@ -109,7 +109,7 @@ proptest! {
     }
 
     #[test]
-    fn every_amount_of_64_bits_is_counted_and_no_other(n in number()) {
+    fn amounts_of_64_bits_are_counted_and_others_are_rejected(n in number()) {
         prop_assert_eq!(decoded("0", &n.to_string()), Some((0, n)));
         let beyond = if n < 0 { i128::from(i64::MIN) + i128::from(n) } else { i128::from(i64::MAX) + 1 + i128::from(n) };
         prop_assert_eq!(decoded("0", &beyond.to_string()), None);
@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn a_bucket_holds_its_time_and_starts_where_the_calendar_says(ms in time_ms()) {
+    fn a_bucket_contains_its_time_and_starts_by_the_calendar(ms in time_ms()) {
         let time = EventTime::from_ms(ms).expect("years 1 to 9999");
         let of = |granularity: Granularity| granularity.bucket(time).0;
         let day = ms.div_euclid(DAY_MS);
@@ -138,7 +138,7 @@ proptest! {
     }
 
     #[test]
-    fn a_slot_that_no_event_can_touch_has_no_packed_form_or_keeps_its_own(bucket in number()) {
+    fn a_slot_is_packed_without_loss_or_not_at_all(bucket in number()) {
         for granularity in Granularity::EVERY {
             let slot = CellSlot { granularity, bucket: Bucket(bucket) };
             if let Some(packed) = PackedSlot::pack(slot) {
@@ -149,7 +149,7 @@ proptest! {
     }
 
     #[test]
-    fn a_time_means_the_same_at_every_offset(ms in time_ms(), minutes in -1439_i64..=1439) {
+    fn a_time_is_the_same_at_every_offset_from_utc(ms in time_ms(), minutes in -1439_i64..=1439) {
         prop_assert_eq!(decoded(&ms.to_string(), "1"), Some((ms, 1)));
         if let Some(text) = rfc3339(ms, minutes) {
             prop_assert_eq!(decoded(&text, "1"), Some((ms, 1)), "{}", text);
@@ -168,7 +168,7 @@ proptest! {
 
     #[test]
     fn a_leap_second_counts_to_the_second_before(ms in time_ms(), sub in 0_i64..1000, minutes in -1439_i64..=1439) {
-        // The last second of a minute, said once as the 59th and once as the 60th.
+        // The last second of a minute, written as the 59th and as the 60th.
         let last = ms.div_euclid(60_000) * 60_000 + 59_000;
         if let Some(text) = rfc3339(last + sub, minutes) {
             let leap = format!("{}60{}", &text[..18], &text[20..]);
@@ -190,9 +190,9 @@ proptest! {
         }
     }
 
-    /// However the cut moves, and whatever was forgotten on the way.
+    /// However the cut moves, and whether or not events were forgotten in between.
     #[test]
-    fn a_ledger_adds_up_what_lies_below_its_cut_and_wraps(
+    fn range_totals_add_up_the_events_below_the_cut_and_wrap(
         amounts in proptest::collection::vec(number(), 0..12),
         mut cuts in proptest::collection::vec(0_i64..=12, 1..4),
         forget in any::<bool>(),
@@ -225,7 +225,7 @@ proptest! {
 }
 
 #[test]
-fn the_place_behind_the_last_offset_is_itself() {
+fn the_offset_after_the_last_one_is_itself() {
     assert_eq!(Offset(i64::MAX).next(), Offset(i64::MAX));
     assert_eq!(Offset(-1).next(), Offset(0));
 }

@@ -1,4 +1,4 @@
-//! Records of the topic, which anybody may write.
+//! Records of the topic, which any producer may write.
 
 use stitch_common::cell::{CounterName, EventTime, Granularity, Key};
 use stitch_common::definition::{AmountSource, CounterDefinition, Definitions, EventAttributes};
@@ -24,7 +24,7 @@ fn definitions() -> Definitions {
     )
 }
 
-/// Decodes a record, and counts it as processor and restorator do.
+/// Decodes a record, and derives its cells as processor and restorator do.
 fn decode(definitions: &Definitions, value: &[u8]) -> Decoded {
     let decoded = Decoder::new(definitions).decode(Some(value));
     let Decoded::Event(event) = &decoded else {
@@ -35,7 +35,7 @@ fn decode(definitions: &Definitions, value: &[u8]) -> Decoded {
     for increment in &event.increments {
         let key = &increment.counter.key.0;
         assert!(!key.is_empty() && key.len() <= Key::BYTES_MAX);
-        // A digit or letter of a key is at least a byte of the record, but for escapes.
+        // A character of a key takes at least a byte of the record, except for escapes.
         assert!(key.len() <= value.len() * 3);
         let range = definitions.range_bits.range_of(increment.counter.token());
         assert!(range.0 < definitions.range_bits.count());
@@ -50,13 +50,13 @@ fn decode(definitions: &Definitions, value: &[u8]) -> Decoded {
     decoded
 }
 
-/// A record is counted, ignored or rejected, and always alike.
+/// A record is counted, ignored or rejected, and always in the same way.
 pub(crate) fn record(value: &[u8]) {
     let definitions = definitions();
     assert_eq!(decode(&definitions, value), decode(&definitions, value));
 }
 
-/// The same, but the input gets as far as time, key and amount, which a byte 0 parts.
+/// The same with the input as time, key and amount, separated by a zero byte.
 pub(crate) fn attributes(values: &[u8]) {
     let mut parts = values.splitn(3, |byte| *byte == 0);
     let mut part = || parts.next().unwrap_or_default();

@@ -1,8 +1,13 @@
-//! Bad input: no bytes may make a parser that meets the outside panic or hang, and none that
-//! it takes may mean anything else than what is in it.
+//! Fuzzing: no bytes may make a parser of outside input panic or hang, and input that a parser accepts must mean what it
+//! says.
 //!
-//! Each target takes any bytes. The ordinary tests give it the inputs that are kept in `corpus/`, among them every one
-//! that ever broke something, and changed ones by chance.
+//! [`TARGETS`] lists the parsers. A target is a function of any bytes, which asserts what must hold for them:
+//!
+//! - `events`: records of the topic; `configuration`: files, lines and environment variables; `plan_file`: plans;
+//!   `nodes`: the data of ZooKeeper's nodes; `names`: the names of nodes and members.
+//! - `edges` (tests only): arithmetic at its edges, by properties.
+//! - `tests`: each target with its inputs in `corpus/`, among them every one that ever broke something, and with mutated
+//!   ones. `deploy/fuzz` builds `main` with libFuzzer around one target.
 
 use stitch_common::ports::Fingerprint;
 use stitch_protocol::membership::MemberRecord;
@@ -11,7 +16,7 @@ use stitch_protocol::restoration::{LockHolder, RestorationRecord};
 mod events;
 mod configuration;
 mod plan_file;
-mod keeper;
+mod nodes;
 mod names;
 
 #[cfg(test)]
@@ -19,10 +24,10 @@ mod edges;
 #[cfg(test)]
 mod tests;
 
-/// A parser and what it must keep to, whatever it is given.
+/// A parser, and the assertions that hold for any input.
 pub type Target = fn(&[u8]);
 
-/// Every target and its name, which is its folder in `corpus/`, too.
+/// Every target with its name, which is also its folder in `corpus/`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("event", events::record),
     ("event-attributes", events::attributes),
@@ -31,12 +36,12 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("environment", configuration::variable),
     ("plan-file", plan_file::bytes),
     ("plan-file-body", plan_file::body),
-    ("definition", keeper::definition),
-    ("member", keeper::payload::<MemberRecord>),
-    ("first-record", keeper::payload::<Fingerprint>),
-    ("restoration-lock", keeper::payload::<LockHolder>),
-    ("restoration", keeper::payload::<RestorationRecord>),
-    ("checkpoint", keeper::checkpoint),
+    ("definition", nodes::definition),
+    ("member", nodes::payload::<MemberRecord>),
+    ("first-record", nodes::payload::<Fingerprint>),
+    ("restoration-lock", nodes::payload::<LockHolder>),
+    ("restoration", nodes::payload::<RestorationRecord>),
+    ("checkpoint", nodes::checkpoint),
     ("queue", names::queue),
     ("member-name", names::member),
 ];
@@ -44,6 +49,6 @@ pub const TARGETS: &[(&str, Target)] = &[
 /// The target of this name.
 #[must_use]
 pub fn target(name: &str) -> Option<Target> {
-    let found = TARGETS.iter().find(|(target, _)| *target == name);
-    found.map(|(_, target)| *target)
+    let entry = TARGETS.iter().find(|(target, _)| *target == name);
+    entry.map(|(_, target)| *target)
 }

@@ -1,5 +1,5 @@
-//! What `deploy/fuzz` builds: libFuzzer around the target that `STITCH_FUZZ_TARGET` names. Built in the ordinary way it
-//! lists the targets.
+//! The binary of `deploy/fuzz`: libFuzzer around the target that `STITCH_FUZZ_TARGET` names. In an ordinary build it lists
+//! the targets.
 #![cfg_attr(fuzzing, no_main)]
 
 #[cfg(fuzzing)]

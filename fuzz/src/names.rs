@@ -1,10 +1,10 @@
-//! Names of nodes in ZooKeeper, and of members in Cassandra's list of clients.
+//! Names of nodes in ZooKeeper, and of members in Cassandra's table of clients.
 
 use stitch_common::member::MemberId;
 use stitch_protocol::path::name::read_entry;
 use stitch_protocol::queue::{Position, position};
 
-/// Any names are a queue: who waits, waits for another place in it.
+/// Any names are a lock queue: an entry that waits, waits for another entry of it.
 pub(crate) fn queue(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let names: Vec<String> = text.split('/').map(str::to_owned).collect();
@@ -16,7 +16,7 @@ pub(crate) fn queue(bytes: &[u8]) {
     }
 }
 
-/// A member's name is read as it is written, or not at all.
+/// The name of a member node is parsed to the member that writes it, or not at all.
 pub(crate) fn member(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Some(member) = MemberId::from_node_name(&text) {

@@ -1,15 +1,15 @@
-//! The plan file, which lies on a disk between its making and its run.
+//! The plan file, which anyone may edit between plan and run.
 
 use stitch_restorator::plan::file::Plan;
 
-/// Bytes are a plan, or an error that says something.
+/// Bytes are a plan, or an error with a text.
 pub(crate) fn bytes(bytes: &[u8]) {
     if let Err(error) = Plan::decode(bytes) {
         assert!(!error.to_string().is_empty());
     }
 }
 
-/// The same behind a checksum that matches, as a person with an editor and a calculator would make it.
+/// The same with a valid checksum, as a careful editor would produce.
 pub(crate) fn body(body: &[u8]) {
     let checksum = format!("{:08x}", crc32fast::hash(body));
     let mut bytes = format!("{{\"stitch_plan\":1,\"checksum\":\"{checksum}\"}}\n").into_bytes();

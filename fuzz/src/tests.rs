@@ -1,4 +1,4 @@
-//! Every target with the inputs that are kept, and with changed ones.
+//! Every target with the inputs of its corpus, and with mutated ones.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ fn corpus(target: &str) -> PathBuf {
         .join(target)
 }
 
-fn kept(target: &str) -> Vec<Vec<u8>> {
+fn inputs_of(target: &str) -> Vec<Vec<u8>> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(corpus(target))
         .unwrap_or_else(|error| panic!("no corpus of {target}: {error}"))
         .map(|file| file.unwrap().path())
@@ -27,16 +27,16 @@ fn kept(target: &str) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_kept_input_is_taken_or_refused() {
+fn inputs_of_the_corpus_are_accepted_or_refused() {
     for (name, target) in TARGETS {
-        let inputs = kept(name);
-        assert!(!inputs.is_empty(), "nothing is kept for {name}");
+        let inputs = inputs_of(name);
+        assert!(!inputs.is_empty(), "no inputs for {name}");
         inputs.iter().for_each(|input| target(input));
     }
 }
 
 #[test]
-fn every_folder_of_kept_inputs_has_a_target() {
+fn every_folder_of_the_corpus_has_a_target() {
     let folder = corpus("");
     for entry in std::fs::read_dir(folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
@@ -44,9 +44,9 @@ fn every_folder_of_kept_inputs_has_a_target() {
     }
 }
 
-/// Deep nesting, long names and many members: as long as a record of Kafka may be by default.
+/// Deep nesting, long names and many members, up to the largest record of Kafka by default.
 #[test]
-fn a_large_input_takes_no_longer_than_its_size_explains() {
+fn large_inputs_take_time_in_proportion_to_their_size() {
     const BYTES: usize = 1 << 20;
     let repeated = |part: &str| part.repeat(BYTES / part.len()).into_bytes();
     let inputs = [
@@ -60,7 +60,7 @@ fn a_large_input_takes_no_longer_than_its_size_explains() {
         vec![0xff; BYTES],
     ];
     for (name, target) in TARGETS {
-        // Names are compared each with each, and a directory has few; an environment is bounded by the system.
+        // Names are compared pairwise, and a directory has few; an environment is bounded by the system.
         let bytes = if *name == "queue" { 4096 } else { BYTES / 16 };
         for input in &inputs {
             let began = SystemClock.now();
@@ -73,8 +73,8 @@ fn a_large_input_takes_no_longer_than_its_size_explains() {
     }
 }
 
-/// A kept input with some bytes changed, left out or put in.
-fn changed(inputs: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+/// An input of the corpus with some bytes changed, removed or inserted.
+fn mutated(inputs: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let edit = (any::<prop::sample::Index>(), any::<u8>(), 0..3_u8);
     let edits = prop::collection::vec(edit, 0..6);
     (prop::sample::select(inputs), edits).prop_map(|(mut bytes, edits)| {
@@ -92,11 +92,11 @@ fn changed(inputs: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn changed_inputs_are_taken_or_refused() {
+fn mutated_inputs_are_accepted_or_refused() {
     for (name, target) in TARGETS {
         let config = ProptestConfig::with_cases(200);
         let mut runner = proptest::test_runner::TestRunner::new(config);
-        let outcome = runner.run(&changed(kept(name)), |input| {
+        let outcome = runner.run(&mutated(inputs_of(name)), |input| {
             target(&input);
             Ok(())
         });

@@ -1,4 +1,4 @@
-//! What is in ZooKeeper's nodes, which anybody who reaches it may write.
+//! The data of ZooKeeper's nodes, which any client may write.
 
 use std::fmt::Debug;
 
@@ -16,7 +16,7 @@ fn sealed(json: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Opens bytes as they are, and as a body in an envelope that is right but for it.
+/// Opens the input as it is, with a checksum, and as the body of a valid envelope.
 pub(crate) fn payload<T: Payload + PartialEq + Debug>(input: &[u8]) {
     let mut json = format!("{{\"format\":{},\"body\":", T::FORMAT).into_bytes();
     json.extend_from_slice(input);
@@ -33,7 +33,7 @@ pub(crate) fn payload<T: Payload + PartialEq + Debug>(input: &[u8]) {
     }
 }
 
-/// The same of the definition, by which everything is counted.
+/// The same for the definition of a namespace, with its ranges.
 pub(crate) fn definition(input: &[u8]) {
     payload::<NamespaceRecord>(input);
     let mut json = format!("{{\"format\":{},\"body\":", NamespaceRecord::FORMAT).into_bytes();
@@ -55,7 +55,7 @@ pub(crate) fn definition(input: &[u8]) {
     }
 }
 
-/// The same of progress.
+/// Decodes checkpoints.
 pub(crate) fn checkpoint(input: &[u8]) {
     for bytes in [input.to_vec(), sealed(input)] {
         let Ok(written) = StoredCheckpoint::decode(&bytes) else {

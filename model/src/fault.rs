@@ -2,101 +2,67 @@
 
 use std::fmt;
 
-/// A kind of fault. A history has at most as many of each kind as its budget allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Fault {
-    /// The group assigns a partition of a living processor to the other one.
-    Rebalance,
-    /// A processor is killed.
-    Crash,
-    /// A processor is frozen, with any of its requests still in its driver.
-    Freeze,
-    /// A processor is isolated from ZooKeeper until its lease has expired.
-    Cut,
-    /// A processor is asked to stop, without time to drain.
-    Stop,
-    /// An increment has an unknown outcome: it may be applied late, or never.
-    Unknown,
-    /// An increment is acknowledged, and not applied: drift without a trace.
-    Lost,
-    /// An increment is not applied, and the reply says so.
-    NotApplied,
-    /// An increment that must be drained is given up.
-    GiveUp,
-    /// A processor's write to ZooKeeper is in flight for a while.
-    SlowWrite,
-    /// A member cleans up after dead members.
-    CleanUp,
-    /// The restorator converges once more.
-    Converge,
-    /// The restorator is killed.
-    RestoratorCrash,
-    /// The restorator is frozen, with any of its requests still in its driver, and another one is started.
-    RestoratorFreeze,
-    /// A correction has an unknown outcome.
-    DeltaUnknown,
-    /// A correction is acknowledged, and not applied.
-    DeltaLost,
-    /// The restorator reaches a bound and gives the range back.
-    GiveBack,
-    /// The restorator corrects one cell under a lock of its own before it corrects the others.
-    Chunk,
+macro_rules! faults {
+    ($($(#[$doc:meta])* $fault:ident $name:literal,)*) => {
+        /// A kind of fault. A history has at most as many of each kind as its budget allows.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Fault { $($(#[$doc])* $fault,)* }
+
+        impl Fault {
+            pub const EVERY: &[Self] = &[$(Self::$fault,)*];
+
+            /// The name on the command line.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$fault => $name,)* }
+            }
+        }
+    };
 }
 
-pub const FAULTS: usize = 18;
-
-impl Fault {
-    pub const EVERY: [Self; FAULTS] = [
-        Self::Rebalance,
-        Self::Crash,
-        Self::Freeze,
-        Self::Cut,
-        Self::Stop,
-        Self::Unknown,
-        Self::Lost,
-        Self::NotApplied,
-        Self::GiveUp,
-        Self::SlowWrite,
-        Self::CleanUp,
-        Self::Converge,
-        Self::RestoratorCrash,
-        Self::RestoratorFreeze,
-        Self::DeltaUnknown,
-        Self::DeltaLost,
-        Self::GiveBack,
-        Self::Chunk,
-    ];
-
-    /// Its name on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Rebalance => "rebalance",
-            Self::Crash => "crash",
-            Self::Freeze => "freeze",
-            Self::Cut => "cut",
-            Self::Stop => "stop",
-            Self::Unknown => "unknown",
-            Self::Lost => "lost",
-            Self::NotApplied => "not-applied",
-            Self::GiveUp => "give-up",
-            Self::SlowWrite => "slow-write",
-            Self::CleanUp => "clean-up",
-            Self::Converge => "converge",
-            Self::RestoratorCrash => "restorator-crash",
-            Self::RestoratorFreeze => "restorator-freeze",
-            Self::DeltaUnknown => "delta-unknown",
-            Self::DeltaLost => "delta-lost",
-            Self::GiveBack => "give-back",
-            Self::Chunk => "chunk",
-        }
-    }
+faults! {
+    /// The group assigns a partition of a living processor to the other one.
+    Rebalance "rebalance",
+    /// A processor is killed.
+    Crash "crash",
+    /// A processor is frozen, with any of its requests still in its driver.
+    Freeze "freeze",
+    /// A processor is isolated from ZooKeeper until its lease has expired.
+    Cut "cut",
+    /// A processor is asked to stop, without time to drain.
+    Stop "stop",
+    /// An increment has an unknown outcome: it may be applied late, or never.
+    Unknown "unknown",
+    /// An increment is acknowledged, and not applied: drift without a trace.
+    Lost "lost",
+    /// An increment is not applied, and the reply says so.
+    NotApplied "not-applied",
+    /// An increment that must be drained is given up.
+    GiveUp "give-up",
+    /// A processor's write to ZooKeeper is in flight for a while.
+    SlowWrite "slow-write",
+    /// A member cleans up after dead members.
+    CleanUp "clean-up",
+    /// The restorator converges once more.
+    Converge "converge",
+    /// The restorator is killed.
+    RestoratorCrash "restorator-crash",
+    /// The restorator is frozen, with any of its requests still in its driver, and another one is started.
+    RestoratorFreeze "restorator-freeze",
+    /// A correction has an unknown outcome.
+    DeltaUnknown "delta-unknown",
+    /// A correction is acknowledged, and not applied.
+    DeltaLost "delta-lost",
+    /// The restorator reaches a bound and gives the range back.
+    GiveBack "give-back",
+    /// The restorator corrects one cell under a lock of its own before it corrects the others.
+    Chunk "chunk",
 }
 
 /// How many faults of each kind may happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Faults([u8; FAULTS]);
+pub struct Faults([u8; Fault::EVERY.len()]);
 
 impl Faults {
     /// A budget of one of each of these; a fault that is named twice counts twice.
@@ -128,9 +94,9 @@ impl Faults {
         let mut budget = Self::default();
         for word in text.split_whitespace() {
             let (name, number) = word.split_once('=').unwrap_or((word, "1"));
-            let fault = Fault::EVERY.into_iter().find(|fault| fault.name() == name);
+            let fault = Fault::EVERY.iter().find(|fault| fault.name() == name);
             match (fault, number.parse()) {
-                (Some(fault), Ok(number)) => budget.0[fault as usize] = number,
+                (Some(fault), Ok(number)) => budget.0[*fault as usize] = number,
                 (Some(_) | None, _) => return Err(word.to_owned()),
             }
         }
@@ -140,9 +106,9 @@ impl Faults {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let some = Fault::EVERY.into_iter().filter(|fault| self.has(*fault));
+        let some = Fault::EVERY.iter().filter(|fault| self.has(**fault));
         let words: Vec<String> = some
-            .map(|fault| match self.0[fault as usize] {
+            .map(|fault| match self.0[*fault as usize] {
                 1 => fault.name().to_owned(),
                 number => format!("{} {number}", fault.name()),
             })

@@ -66,39 +66,3 @@ pub enum Rule {
     /// Chunks: only the lock for all remaining cells verifies the range.
     LastLockVerifies,
 }
-
-impl Rule {
-    pub const EVERY: [Self; 31] = [
-        Self::PartitionLock,
-        Self::ReadUnderLock,
-        Self::Fence,
-        Self::SharedLock,
-        Self::Lease,
-        Self::NeverResend,
-        Self::Acknowledged,
-        Self::MarkerBeforeAck,
-        Self::DrainedFirst,
-        Self::WrittenFirst,
-        Self::CheckpointExact,
-        Self::CheckpointReread,
-        Self::LeaveWithoutDoubt,
-        Self::MarkersAfterCut,
-        Self::QuiescenceBeforeRead,
-        Self::QuiescenceInConvergence,
-        Self::ExclusiveLock,
-        Self::QuiescenceAfterGrant,
-        Self::CutUnderLock,
-        Self::EndAfterGrant,
-        Self::DirtyBeyondCut,
-        Self::PassedAreRead,
-        Self::QuiescenceAfterUnknown,
-        Self::Verify,
-        Self::MarkerAtRelease,
-        Self::QuiescenceConnections,
-        Self::QuiescenceFrozenMembers,
-        Self::DeleteOnlyRead,
-        Self::EndAfterRead,
-        Self::PassedStayNoted,
-        Self::LastLockVerifies,
-    ];
-}

@@ -7,66 +7,42 @@ use std::fmt;
 
 use stitch_testkit::time::Micros;
 
+use crate::named::named_enum;
 use crate::rng::Rng;
 use crate::trace::Tracepoint;
 use crate::world::checker::{EVENTS_MAX, KEYS};
 pub use story::Story;
 
-macro_rules! faults {
-    ($($fault:ident $name:literal,)*) => {
-        /// A kind of fault.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-
-        pub enum Fault { $($fault,)* }
-
-        impl Fault {
-            pub const EVERY: &[Self] = &[$(Self::$fault,)*];
-
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$fault => $name,)* }
-            }
-        }
-    };
-}
-
-faults! {
-    Kill "kill",
-    Freeze "freeze",
-    FreezeTwice "freeze twice",
-    Slow "slow",
-    Stop "clean stop",
-    Disconnect "ZooKeeper connection breaks",
-    IsolateFromZooKeeper "cut off from ZooKeeper",
-    Election "ZooKeeper election",
-    NodeFreeze "node frozen",
-    NodeKill "node killed",
-    IsolateFromNode "cut off from a node",
-    Unavailable "increments unavailable",
-    Timeouts "increments time out",
-    Late "increments late",
-    Unreplicated "replication delayed",
-    RefuseBatches "large batches refused",
-    Delete "cell deleted by hand",
-    Rebalance "rebalance",
-    Evict "evicted from the group",
-    BrokersDown "brokers down",
-    SlowFeed "slow feed",
-    StalledFeed "stalled feed",
-    Overdue "increments overdue",
-    SlowZooKeeper "ZooKeeper answers slowly",
-    Corrupt "cell changed by hand",
-    DeleteLock "partition lock deleted by hand",
-    Produce "event produced just then",
-}
-
-impl Fault {
-    pub(crate) const COUNT: usize = Self::EVERY.len();
-
-    /// The index in [`Fault::EVERY`].
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self as usize
+named_enum! {
+    /// A kind of fault.
+    Fault {
+        Kill "kill",
+        Freeze "freeze",
+        FreezeTwice "freeze twice",
+        Slow "slow",
+        Stop "clean stop",
+        Disconnect "ZooKeeper connection breaks",
+        IsolateFromZooKeeper "cut off from ZooKeeper",
+        Election "ZooKeeper election",
+        NodeFreeze "node frozen",
+        NodeKill "node killed",
+        IsolateFromNode "cut off from a node",
+        Unavailable "increments unavailable",
+        Timeouts "increments time out",
+        Late "increments late",
+        Unreplicated "replication delayed",
+        RefuseBatches "large batches refused",
+        Delete "cell deleted by hand",
+        Rebalance "rebalance",
+        Evict "evicted from the group",
+        BrokersDown "brokers down",
+        SlowFeed "slow feed",
+        StalledFeed "stalled feed",
+        Overdue "increments overdue",
+        SlowZooKeeper "ZooKeeper answers slowly",
+        Corrupt "cell changed by hand",
+        DeleteLock "partition lock deleted by hand",
+        Produce "event produced just then",
     }
 }
 

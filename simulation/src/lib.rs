@@ -16,6 +16,7 @@
 //!
 //! Nothing depends on a clock, on thread scheduling or on hash order: the same history has the same trace everywhere.
 
+mod named;
 mod rng;
 mod process;
 mod executor;

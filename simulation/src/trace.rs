@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use stitch_testkit::time::Micros;
 use stitch_testkit::wait::Waiters;
 
+use crate::named::named_enum;
 use crate::process::{Process, ProcessSlot, Role};
 
 /// The process or server that does something.
@@ -45,88 +46,65 @@ impl fmt::Display for Actor {
     }
 }
 
-macro_rules! tracepoints {
-    ($($point:ident $name:literal,)*) => {
-        /// Something that happens in a history and that a fault can be set to follow.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-
-        pub enum Tracepoint { $($point,)* }
-
-        impl Tracepoint {
-            pub const EVERY: &[Self] = &[$(Self::$point,)*];
-
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$point => $name,)* }
-            }
-        }
-    };
-}
-
-tracepoints! {
-    Started "process starts",
-    Ended "process ends",
-    Joined "member joins",
-    MemberDeleted "member node is deleted",
-    SessionExpired "session expires",
-    SessionClosed "session is closed",
-    Disconnected "ZooKeeper connection is lost",
-    Reconnected "ZooKeeper connection is restored",
-    Assigned "partition is assigned",
-    Revoked "partition is revoked",
-    Evicted "group evicts a member",
-    PartitionQueued "partition lock is queued for",
-    PartitionReleased "partition lock is released",
-    SharedQueued "shared lock is queued for",
-    SharedReleased "shared lock is released",
-    IncrementSent "increment is sent",
-    IncrementApplied "increment is applied",
-    Acknowledged "applied is reported",
-    NotApplied "not applied is reported",
-    Refused "refusal is reported",
-    Unknown "unknown is reported",
-    MarkerCreated "in-doubt marker is created",
-    MarkerDeleted "in-doubt marker is deleted",
-    CheckpointWritten "checkpoint is written",
-    ConnectionUnlisted "connection is unlisted",
-    ConnectionsProbed "connections are probed",
-    RestorationQueued "restoration lock is queued for",
-    ExclusiveQueued "exclusive lock is queued for",
-    RevocationRequested "revocation is requested",
-    BaselineTaken "r1-begun",
-    Planned "r1-planned",
-    Converged "r2-closed-in",
-    Queued "r2-queued",
-    Asked "r2-asked",
-    Granted "r2-granted",
-    Cut "r3-cut",
-    Dirty "r4-touched",
-    ReadUnderLock "r5-read",
-    Journaled "r6-journaled",
-    CorrectionSent "r6 correction is sent",
-    AppliedAll "r6-applied",
-    Verified "r7-verified",
-    Released "r8-released",
-    Recorded "r8-recorded",
-    ExclusiveReleased "exclusive lock is released",
-    CellsRead "cells are read",
-    CorrectionUnknown "correction of unknown outcome",
-    MembersListed "members are listed by a restorator",
-    RangeListed "a range's queue is listed by a restorator",
-    RangeLockedAgain "range is locked again",
-    Fault "fault",
-    Event "event",
+named_enum! {
+    /// Something that happens in a history and that a fault can be set to follow.
+    Tracepoint {
+        Started "process starts",
+        Ended "process ends",
+        Joined "member joins",
+        MemberDeleted "member node is deleted",
+        SessionExpired "session expires",
+        SessionClosed "session is closed",
+        Disconnected "ZooKeeper connection is lost",
+        Reconnected "ZooKeeper connection is restored",
+        Assigned "partition is assigned",
+        Revoked "partition is revoked",
+        Evicted "group evicts a member",
+        PartitionQueued "partition lock is queued for",
+        PartitionReleased "partition lock is released",
+        SharedQueued "shared lock is queued for",
+        SharedReleased "shared lock is released",
+        IncrementSent "increment is sent",
+        IncrementApplied "increment is applied",
+        Acknowledged "applied is reported",
+        NotApplied "not applied is reported",
+        Refused "refusal is reported",
+        Unknown "unknown is reported",
+        MarkerCreated "in-doubt marker is created",
+        MarkerDeleted "in-doubt marker is deleted",
+        CheckpointWritten "checkpoint is written",
+        ConnectionUnlisted "connection is unlisted",
+        ConnectionsProbed "connections are probed",
+        RestorationQueued "restoration lock is queued for",
+        ExclusiveQueued "exclusive lock is queued for",
+        RevocationRequested "revocation is requested",
+        BaselineTaken "r1-begun",
+        Planned "r1-planned",
+        Converged "r2-closed-in",
+        Queued "r2-queued",
+        Asked "r2-asked",
+        Granted "r2-granted",
+        Cut "r3-cut",
+        Dirty "r4-touched",
+        ReadUnderLock "r5-read",
+        Journaled "r6-journaled",
+        CorrectionSent "r6 correction is sent",
+        AppliedAll "r6-applied",
+        Verified "r7-verified",
+        Released "r8-released",
+        Recorded "r8-recorded",
+        ExclusiveReleased "exclusive lock is released",
+        CellsRead "cells are read",
+        CorrectionUnknown "correction of unknown outcome",
+        MembersListed "members are listed by a restorator",
+        RangeListed "a range's queue is listed by a restorator",
+        RangeLockedAgain "range is locked again",
+        Fault "fault",
+        Event "event",
+    }
 }
 
 impl Tracepoint {
-    pub(crate) const COUNT: usize = Self::EVERY.len();
-
-    /// The index in [`Tracepoint::EVERY`].
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
     /// Whether it is a step of a restoration, which stays at this step until the next one.
     #[must_use]
     pub fn is_step(self) -> bool {

@@ -57,6 +57,10 @@ impl Handle {
     pub(crate) fn clock(&self) -> ProcessClock {
         self.world.clock(&self.process)
     }
+
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::of(&self.process)
+    }
 }
 
 impl World {
@@ -85,6 +89,11 @@ impl World {
     /// How long a packet takes.
     pub(crate) fn net(&self) -> Micros {
         50 + self.rng.below(self.latency)
+    }
+
+    /// Waits as long as a packet takes.
+    pub(crate) async fn hop(&self) {
+        self.executor.until(self.now() + self.net()).await;
     }
 
     pub(crate) fn range_of(&self, counter: &Counter) -> u16 {

@@ -4,56 +4,35 @@
 use stitch_testkit::time::Micros;
 
 use super::{Command, EarlyEnd, Fault, History, Injection, ProducedEvent, When};
+use crate::named::named_enum;
 use crate::rng::Rng;
 use crate::trace::Tracepoint;
 use crate::world::checker::{EVENTS_MAX, KEYS};
 
-macro_rules! stories {
-    ($($story:ident $name:literal,)*) => {
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-
-        pub enum Story { $($story,)* }
-
-        impl Story {
-            pub const EVERY: &[Self] = &[$(Self::$story,)*];
-
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$story => $name,)* }
-            }
-        }
-    };
-}
-
-stories! {
-    Overtaken "a dead sender's increment is still in flight when its successor has counted the event",
-    Between "a member dies between two snapshots of a restoration",
-    Doubled "a correction outlives its sender's patience",
-    StoppedInDoubt "a restoration is stopped with a correction in flight, and another one follows",
-    Deadline "a processor is stopped with an increment in flight that its deadline does not await",
-    Unlisted "a processor leaves while its connection is cut off with an increment in it",
-    Unacknowledged "a processor dies with an increment applied and not checkpointed, and the restoration's feed lags",
-    NoProgress "an increment lies in a frozen node while a restoration waits for the quiescence barrier",
-    Lagging "increments are on one replica only",
-    SlowMarkers "ZooKeeper answers slowly while outcomes are unknown",
-    Epochs "an isolated process is frozen over several elections",
-    SteadyLoad "events without a pause during the last restoration",
-    Audits "audits while events arrive",
-    DeletedLock "a partition's lock entry is deleted by hand",
+named_enum! {
+    /// Faults in the order that makes one of the rules necessary.
+    Story {
+        Overtaken "a dead sender's increment is still in flight when its successor has counted the event",
+        Between "a member dies between two snapshots of a restoration",
+        Doubled "a correction outlives its sender's patience",
+        StoppedInDoubt "a restoration is stopped with a correction in flight, and another one follows",
+        Deadline "a processor is stopped with an increment in flight that its deadline does not await",
+        Unlisted "a processor leaves while its connection is cut off with an increment in it",
+        Unacknowledged "a processor dies with an increment applied and not checkpointed, and the restoration's feed lags",
+        NoProgress "an increment lies in a frozen node while a restoration waits for the quiescence barrier",
+        Lagging "increments are on one replica only",
+        SlowMarkers "ZooKeeper answers slowly while outcomes are unknown",
+        Epochs "an isolated process is frozen over several elections",
+        SteadyLoad "events without a pause during the last restoration",
+        Audits "audits while events arrive",
+        DeletedLock "a partition's lock entry is deleted by hand",
+    }
 }
 
 const MS: Micros = 1000;
 const SECOND: Micros = 1000 * MS;
 
 impl Story {
-    pub(crate) const COUNT: usize = Self::EVERY.len();
-
-    /// The index in [`Story::EVERY`].
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
     /// Makes a history follow the story.
     pub(super) fn apply(self, rng: &Rng, history: &mut History) {
         history.story = Some(self);

@@ -113,7 +113,7 @@ impl World {
         let (world, connection) = (Rc::clone(self), Rc::clone(connection));
         self.spawn(async move {
             let node = Rc::clone(&world.cluster.nodes[connection.node]);
-            world.executor.until(world.now() + world.net()).await;
+            world.hop().await;
             world.wait_until_reachable(&connection).await;
             let mut alive = node.wait_until_running(connection.incarnation).await;
             if alive {
@@ -166,7 +166,7 @@ impl World {
             connection.listed.set(false);
             let (world, owner) = (Rc::clone(self), Rc::clone(&connection.process));
             self.spawn_of(&owner, async move {
-                world.executor.until(world.now() + world.net()).await;
+                world.hop().await;
                 world.close_connection(&connection);
             });
         }

@@ -109,7 +109,7 @@ impl World {
     /// Takes an increment from the sender's kernel into the node.
     async fn travel(self: &Rc<Self>, connection: &Rc<Connection>, increment: &PendingIncrement) {
         let node = &self.cluster.nodes[connection.node];
-        self.executor.until(self.now() + self.net()).await;
+        self.hop().await;
         if self.is_dropped(connection).await {
             connection.mark_read();
             return;
@@ -124,8 +124,7 @@ impl World {
         // The outcome is final: the answer changes nothing, however late it arrives.
         self.increment_ended(increment.id);
         if let Some(answer) = answer {
-            let net = self.net();
-            self.executor.until(self.now() + net).await;
+            self.hop().await;
             self.wait_until_reachable(connection).await;
             increment.answer.send(answer);
         }

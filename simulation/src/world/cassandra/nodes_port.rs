@@ -8,7 +8,7 @@ use stitch_common::ports::{
 };
 
 use super::{COUNTER_TIMEOUT, NATIVE_TIMEOUT, NODES};
-use crate::trace::{Actor, Tracepoint};
+use crate::trace::Tracepoint;
 use crate::world::Handle;
 
 pub(crate) struct SimNodes {
@@ -24,21 +24,16 @@ impl SimNodes {
     async fn ask(&self, node: usize, bound: Duration) -> Probe {
         let world = &self.handle.world;
         let at = &world.cluster.nodes[node];
-        world.executor.until(world.now() + world.net()).await;
+        world.hop().await;
         if self.handle.reaches(node) {
             return Probe::Answered;
         }
         if !at.is_up() && !world.cluster.is_cut(self.handle.process.number, node) {
-            world.executor.until(world.now() + world.net()).await;
+            world.hop().await;
             return Probe::Refused;
         }
         self.handle.clock().sleep(bound).await;
         Probe::Silent
-    }
-
-    async fn back(&self) {
-        let world = &self.handle.world;
-        world.executor.until(world.now() + world.net()).await;
     }
 
     fn number(node: &NodeAddress) -> usize {
@@ -64,7 +59,7 @@ impl Nodes for SimNodes {
 
     async fn probe(&self, node: &NodeAddress, bound: Duration) -> Probe {
         let probe = self.ask(Self::number(node), bound).await;
-        self.back().await;
+        self.handle.world.hop().await;
         probe
     }
 
@@ -78,10 +73,7 @@ impl Nodes for SimNodes {
             return Err(StoreError::Unavailable(format!("node {node} is silent")));
         }
         let world = &self.handle.world;
-        world.record_point(
-            Actor::of(&self.handle.process),
-            Tracepoint::ConnectionsProbed,
-        );
+        world.record_point(self.handle.actor(), Tracepoint::ConnectionsProbed);
         let listed = {
             let connections = world.cluster.connections.borrow();
             let at = connections
@@ -93,7 +85,7 @@ impl Nodes for SimNodes {
             };
             at.map(describe).collect()
         };
-        self.back().await;
+        self.handle.world.hop().await;
         Ok(listed)
     }
 
@@ -105,7 +97,7 @@ impl Nodes for SimNodes {
         if self.ask(Self::number(node), bound).await != Probe::Answered {
             return Err(StoreError::Unavailable("the node is silent".to_owned()));
         }
-        self.back().await;
+        self.handle.world.hop().await;
         Ok(NodeSettings {
             native_transport_timeout: Duration::from_micros(NATIVE_TIMEOUT),
             counter_write_request_timeout: Duration::from_micros(COUNTER_TIMEOUT),

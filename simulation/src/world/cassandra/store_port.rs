@@ -88,7 +88,7 @@ impl SimStore {
     /// Waits until a request has reached the nodes, and returns those that answer a read at this level.
     async fn ask(&self, level: Level) -> Result<Vec<usize>, StoreError> {
         let world = &self.handle.world;
-        world.executor.until(world.now() + world.net()).await;
+        world.hop().await;
         if !(0..NODES).any(|node| self.handle.reaches(node)) {
             self.handle.clock().sleep(super::REQUEST_TIMEOUT).await;
             return Err(unavailable("no node answers"));
@@ -111,11 +111,6 @@ impl SimStore {
             }
         }
         Ok(answering)
-    }
-
-    async fn back(&self) {
-        let world = &self.handle.world;
-        world.executor.until(world.now() + world.net()).await;
     }
 
     /// A connection to some node that has or gets one.
@@ -178,17 +173,13 @@ impl Store for SimStore {
             CellSelection::Whole => true,
             CellSelection::Cells(slots) => slots.contains(slot),
         });
-        world.record(
-            Actor::of(&self.handle.process),
-            Tracepoint::CellsRead,
-            || {
-                format!(
-                    "reads {counter}: {:?}",
-                    rows.iter().map(|row| row.1.0).collect::<Vec<_>>()
-                )
-            },
-        );
-        self.back().await;
+        world.record(self.handle.actor(), Tracepoint::CellsRead, || {
+            format!(
+                "reads {counter}: {:?}",
+                rows.iter().map(|row| row.1.0).collect::<Vec<_>>()
+            )
+        });
+        self.handle.world.hop().await;
         Ok(rows)
     }
 
@@ -207,7 +198,7 @@ impl Store for SimStore {
             .table
             .borrow()
             .scan(within, &nodes);
-        self.back().await;
+        self.handle.world.hop().await;
         Ok(ScanPage { cells, next: None })
     }
 

@@ -13,17 +13,12 @@ impl Handle {
     /// Sends a request to the brokers.
     pub(super) async fn ask_brokers(&self) -> Result<(), LogError> {
         let world = &self.world;
-        world.executor.until(world.now() + world.net()).await;
+        world.hop().await;
         if world.broker_answers() {
             return Ok(());
         }
         world.executor.until(world.now() + 50_000).await;
         Err(LogError::Unavailable("no broker answers".to_owned()))
-    }
-
-    async fn back(&self) {
-        let world = &self.world;
-        world.executor.until(world.now() + world.net()).await;
     }
 }
 
@@ -43,7 +38,7 @@ impl EventLog for Handle {
     ) -> Result<BTreeMap<Partition, Bounds>, LogError> {
         self.ask_brokers().await?;
         let bounds = self.world.kafka.log.borrow().bounds(partitions);
-        self.back().await;
+        self.world.hop().await;
         Ok(bounds)
     }
 
@@ -55,7 +50,7 @@ impl EventLog for Handle {
     async fn committed(&self) -> Result<BTreeMap<Partition, Offset>, LogError> {
         self.ask_brokers().await?;
         let committed = self.world.kafka.committed.borrow().clone();
-        self.back().await;
+        self.world.hop().await;
         Ok(committed)
     }
 
@@ -82,7 +77,7 @@ impl DeadLetters for Handle {
         self.ask_brokers().await?;
         let copied = (partition.0, record.offset.0);
         self.world.kafka.dead_letters.borrow_mut().push(copied);
-        self.back().await;
+        self.world.hop().await;
         Ok(())
     }
 }

@@ -82,15 +82,18 @@ impl Session for SimSession {
         data: &[u8],
         mode: CreateMode,
     ) -> Result<CreateResult, ZkError> {
-        let op = Op::Create(path.to_owned(), data.to_vec(), mode);
-        let Reply::Created(created) = self.single(op).await? else {
+        let (path, data) = (path.to_owned(), data.to_vec());
+        let operation = Operation::Create { path, data, mode };
+        let Reply::Many(mut created) = self.single(Op::Multi(vec![operation])).await? else {
             return Err(mismatch());
         };
-        Ok(created)
+        created.pop().ok_or_else(mismatch)
     }
 
     async fn delete(&self, path: &str, version: Option<i32>) -> Result<(), ZkError> {
-        self.single(Op::Delete(path.to_owned(), version)).await?;
+        let path = path.to_owned();
+        let operation = Operation::Delete { path, version };
+        self.single(Op::Multi(vec![operation])).await?;
         Ok(())
     }
 

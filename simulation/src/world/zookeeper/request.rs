@@ -3,11 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use stitch_common::ports::{
-    CreateMode, CreateResult, MultiError, Node, NodeStat, Operation, ZkError,
-};
+use stitch_common::ports::{CreateResult, MultiError, Node, NodeStat, Operation, ZkError};
 use stitch_testkit::wait::{OneShot, Signal};
-use stitch_testkit::zookeeper::parent;
 
 use super::client_session::ClientSession;
 use super::{ROOT, Watch, Watched};
@@ -17,8 +14,6 @@ use crate::world::World;
 
 #[derive(Clone, Debug)]
 pub(super) enum Op {
-    Create(String, Vec<u8>, CreateMode),
-    Delete(String, Option<i32>),
     Get(String),
     Set(String, Vec<u8>, Option<i32>),
     Children(String),
@@ -32,7 +27,6 @@ pub(super) enum Op {
 #[derive(Debug)]
 pub(super) enum Reply {
     Nothing,
-    Created(CreateResult),
     Node(Option<Node>),
     Stat(Option<NodeStat>),
     Names(Option<Vec<String>>),
@@ -68,20 +62,6 @@ impl World {
         }
         let id = client.id;
         match op {
-            Op::Create(path, data, mode) => {
-                let made = self
-                    .zookeeper
-                    .tree
-                    .borrow_mut()
-                    .create(id, path, data, *mode)?;
-                self.created(id, &made.path);
-                Ok(Reply::Created(made))
-            }
-            Op::Delete(path, version) => {
-                self.zookeeper.tree.borrow_mut().delete(path, *version)?;
-                self.deleted(id, path);
-                Ok(Reply::Nothing)
-            }
             Op::Set(path, data, version) => {
                 let stat = self.zookeeper.tree.borrow_mut().set(path, data, *version)?;
                 self.fire_watches(path, Watched::Node);
@@ -151,11 +131,12 @@ impl World {
         operations: &[Operation],
     ) -> Result<Vec<CreateResult>, MultiError> {
         let result = self.zookeeper.tree.borrow_mut().transact(id, operations);
-        let made = result.map_err(|(index, error)| MultiError::Operation { index, error })?;
+        let created = result.map_err(|(index, error)| MultiError::Operation { index, error })?;
+        let mut paths = created.iter().map(|node| &node.path);
         for operation in operations {
             match operation {
                 Operation::Check { .. } => {}
-                Operation::Create { path, .. } => self.created(id, path),
+                Operation::Create { path, .. } => self.created(id, paths.next().unwrap_or(path)),
                 Operation::Delete { path, .. } => self.deleted(id, path),
                 Operation::Set { path, data, .. } => {
                     self.fire_watches(path, Watched::Node);
@@ -163,7 +144,6 @@ impl World {
                 }
             }
         }
-        debug_assert!(made.iter().all(|node| !parent(&node.path).is_empty()));
-        Ok(made)
+        Ok(created)
     }
 }

@@ -47,7 +47,6 @@ pub const TARGETS: &[(&str, Target)] = &[
 ];
 
 /// The target of this name.
-#[must_use]
 pub fn target(name: &str) -> Option<Target> {
     let entry = TARGETS.iter().find(|(target, _)| *target == name);
     entry.map(|(_, target)| *target)

@@ -57,7 +57,6 @@ impl Bounds {
     ///
     /// # Panics
     /// If they exceed what the model has room for.
-    #[must_use]
     pub fn new(log: &str, ranges: &str) -> Self {
         let digit = |c: char| c.to_digit(10).and_then(|n| usize::try_from(n).ok());
         let cells: Vec<usize> = ranges.chars().filter_map(digit).collect();
@@ -91,31 +90,26 @@ impl Bounds {
         }
     }
 
-    #[must_use]
     pub const fn with(mut self, faults: Faults) -> Self {
         self.faults = faults;
         self
     }
 
-    #[must_use]
     pub const fn without(mut self, rule: Rule) -> Self {
         self.without = Some(rule);
         self
     }
 
-    #[must_use]
     pub const fn corrected(mut self, mode: CorrectionMode) -> Self {
         self.mode = mode;
         self
     }
 
     /// Whether this rule is removed.
-    #[must_use]
     pub fn lacks(&self, rule: Rule) -> bool {
         self.without == Some(rule)
     }
 
-    #[must_use]
     pub fn ranges(&self) -> usize {
         self.cells.iter().max().map_or(0, |range| range + 1)
     }
@@ -125,26 +119,22 @@ impl Bounds {
     }
 
     /// A cell as the product knows it.
-    #[must_use]
     pub fn product(&self, cell: usize) -> &ProductCell {
         &self.product_cells[cell]
     }
 
     /// The index of a cell of the product.
-    #[must_use]
     pub fn index_of(&self, cell: &Cell) -> Option<usize> {
         self.product_cells.iter().position(|one| one.cell == *cell)
     }
 
     /// The amount that an event adds to each of its cells: a power of two of its own, so that no two errors cancel out.
-    #[must_use]
     pub fn amount(&self, partition: usize, offset: usize) -> i16 {
         let before: usize = self.log[..partition].iter().map(Vec::len).sum();
         1 << (before + offset)
     }
 
     /// The total of a cell over the events of a partition from one offset up to another.
-    #[must_use]
     pub fn sum(&self, partition: usize, from: u8, to: u8, cell: usize) -> i16 {
         let span = usize::from(from)..usize::from(to.max(from));
         span.filter(|&offset| self.log[partition][offset].contains(&cell))
@@ -153,7 +143,6 @@ impl Bounds {
     }
 
     /// Whether any event of a partition from one offset up to another adds to a range.
-    #[must_use]
     pub fn touches(&self, partition: usize, from: u8, to: u8, range: usize) -> bool {
         let span = usize::from(from)..usize::from(to.max(from));
         let of_range = |cell: &usize| self.cells[*cell] == range;
@@ -187,7 +176,6 @@ fn product_cells(ranges: &[usize]) -> Vec<ProductCell> {
 }
 
 /// The product's id of a range.
-#[must_use]
 pub fn range_id(range: usize) -> RangeId {
     RangeId(u16::try_from(range).expect("two ranges"))
 }

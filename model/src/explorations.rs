@@ -46,7 +46,6 @@ impl Exploration {
         self
     }
 
-    #[must_use]
     pub fn bounds(&self) -> Bounds {
         let faults = Faults::of(self.faults);
         Bounds::new(self.log, self.ranges)
@@ -136,7 +135,6 @@ impl RemovedRule {
         self
     }
 
-    #[must_use]
     pub fn bounds(&self) -> Bounds {
         self.within.bounds().without(self.rule)
     }

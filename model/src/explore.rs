@@ -24,10 +24,6 @@ pub struct ExplorationResult {
 }
 
 /// Explores every state, or as many as `steps_max` says.
-///
-/// # Panics
-/// If `steps_max` is 0.
-#[must_use]
 pub fn explore(bounds: &Bounds, threads: usize, steps_max: Option<usize>) -> ExplorationResult {
     let mut builder = bounds
         .clone()

@@ -13,7 +13,6 @@ macro_rules! faults {
             pub const EVERY: &[Self] = &[$(Self::$fault,)*];
 
             /// The name on the command line.
-            #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$fault => $name,)* }
             }
@@ -66,7 +65,6 @@ pub struct Faults([u8; Fault::EVERY.len()]);
 
 impl Faults {
     /// A budget of one of each of these; a fault that is named twice counts twice.
-    #[must_use]
     pub fn of(faults: &[Fault]) -> Self {
         let mut budget = Self::default();
         for &fault in faults {
@@ -76,7 +74,6 @@ impl Faults {
     }
 
     /// Whether one more of this kind may happen.
-    #[must_use]
     pub const fn has(self, fault: Fault) -> bool {
         self.0[fault as usize] > 0
     }

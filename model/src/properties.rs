@@ -7,7 +7,6 @@ use crate::state::{Broken, ContributionState, Phase, Sent, State, Who};
 
 /// I1: while a range's exclusive lock is held past R2, only its holder has requests in it that could still change the
 /// store.
-#[must_use]
 pub fn keeps_i1(bounds: &Bounds, state: &State) -> bool {
     let Some(range) = state.restorator.phase.locked() else {
         return true;
@@ -17,7 +16,6 @@ pub fn keeps_i1(bounds: &Bounds, state: &State) -> bool {
 }
 
 /// I6: no two living sessions hold one partition.
-#[must_use]
 pub fn keeps_i6(bounds: &Bounds, state: &State) -> bool {
     (0..bounds.log.len()).all(|partition| {
         let owners = (0..PROCESSORS).filter(|&i| {
@@ -74,7 +72,6 @@ fn resumes_at(bounds: &Bounds, state: &State, i: usize, range: usize, cut: &Ends
 
 /// Whether the history has ended: the whole log is produced and checkpointed, no request is in flight, and the
 /// restoration is done.
-#[must_use]
 pub fn has_ended(bounds: &Bounds, state: &State) -> bool {
     let is_checkpointed = |p: usize| {
         let whole = bounds.log[p].len() == usize::from(state.ends[p]);
@@ -90,7 +87,6 @@ pub fn has_ended(bounds: &Bounds, state: &State) -> bool {
 }
 
 /// In the end every cell is right that was shown to be right, unless there was a fault since.
-#[must_use]
 pub fn is_right_in_the_end(bounds: &Bounds, state: &State) -> bool {
     let mut cells = (0..bounds.cells.len()).filter(|cell| state.trusted[*cell]);
     !has_ended(bounds, state)

@@ -39,7 +39,6 @@ pub enum Step {
 
 impl Phase {
     /// The range whose lock is held past R2.
-    #[must_use]
     pub const fn locked(self) -> Option<usize> {
         match self {
             Self::Cutting(range)
@@ -68,7 +67,6 @@ impl Phase {
     }
 
     /// Whether this range's lock is held past R2.
-    #[must_use]
     pub fn has_locked(self, range: usize) -> bool {
         self.locked() == Some(range)
     }

@@ -40,7 +40,6 @@ struct Arguments {
 }
 
 /// Runs the program.
-#[must_use]
 pub fn main() -> ExitCode {
     // A panic of the product is a finding, reported with its seed.
     std::panic::set_hook(Box::new(|_| {}));

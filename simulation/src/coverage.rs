@@ -138,20 +138,17 @@ impl Coverage {
     }
 
     /// How many histories have exercised a rule: the histories in which its rarest tracepoint occurred.
-    #[must_use]
     pub fn exercised(&self, points: &[Tracepoint]) -> u64 {
         let histories = points.iter().map(|point| self.points[point.index()].1);
         histories.min().unwrap_or_default()
     }
 
     /// How often a fault happened.
-    #[must_use]
     pub fn happened(&self, fault: Fault) -> u64 {
         self.faults[fault.index()].iter().sum()
     }
 
     /// How many of the pairs of fault and step occurred, and how many there are.
-    #[must_use]
     pub fn pairs(&self) -> (usize, usize) {
         let steps: Vec<usize> = self.steps().map(Tracepoint::index).collect();
         let row = |row: &[u64; COLUMNS]| steps.iter().filter(|step| row[**step] > 0).count();

@@ -21,7 +21,6 @@ pub struct Exploration {
 
 /// Runs the histories of `count` seeds from `seed` on, on this many threads, and ends soon after a violation was found.
 /// Each thread calls `prepare` first.
-#[must_use]
 pub fn explore(seed: u64, count: u64, threads: usize, prepare: impl Fn() + Sync) -> Exploration {
     let next = AtomicU64::new(0);
     let end = AtomicU64::new(count);

@@ -198,7 +198,6 @@ const TRIGGERS: &[Tracepoint] = &[
 
 impl History {
     /// Draws the history of a seed.
-    #[must_use]
     pub fn from_seed(seed: u64) -> Self {
         let rng = Rng::new(seed);
         let partitions = rng.index(3) / 2 + 1;

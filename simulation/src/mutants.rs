@@ -46,7 +46,6 @@ pub fn run_all(
 }
 
 /// Removes one rule.
-#[must_use]
 pub fn run_one(rule: Rule, seed: u64, count: u64, threads: usize) -> Mutant {
     let exploration = explore(seed, count, threads, || take_out(Some(rule)));
     let finding = exploration

@@ -12,13 +12,11 @@ macro_rules! named_enum {
 
             pub(crate) const COUNT: usize = Self::EVERY.len();
 
-            #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
             /// The index in [`Self::EVERY`].
-            #[must_use]
             pub const fn index(self) -> usize {
                 self as usize
             }

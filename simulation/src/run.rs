@@ -56,7 +56,6 @@ struct Run {
 }
 
 /// Runs a history.
-#[must_use]
 pub fn run(history: &History, keep_lines: bool) -> RunResult {
     let bits = RangeBits::new(history.bits).expect("few ranges");
     let world = World::new(history.noise, bits, history.latency, Checker::new(bits));

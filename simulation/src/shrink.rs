@@ -9,7 +9,6 @@ use crate::world::checker::Kind;
 const TRIES_MAX: usize = 600;
 
 /// The smallest history found that fails in the same way.
-#[must_use]
 pub fn shrink(history: &History) -> History {
     let Some(finding) = run(history, false).finding else {
         return history.clone();

@@ -106,7 +106,6 @@ named_enum! {
 
 impl Tracepoint {
     /// Whether it is a step of a restoration, which stays at this step until the next one.
-    #[must_use]
     pub fn is_step(self) -> bool {
         (Self::BaselineTaken..=Self::Recorded).contains(&self)
     }

@@ -124,7 +124,6 @@ impl<const NODES: usize> Table<NODES> {
     }
 
     /// The true value of a cell: what a read at `ALL` returns.
-    #[must_use]
     pub fn count(&self, cell: &Cell) -> Count {
         let slots = self.slots(&cell.counter);
         let stored = slots.and_then(|slots| slots.get(&cell.slot));

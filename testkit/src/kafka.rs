@@ -23,7 +23,6 @@ fn offset(length: usize) -> Offset {
 }
 
 impl Log {
-    #[must_use]
     pub fn new(partitions: usize) -> Self {
         Self(vec![Vec::new(); partitions])
     }
@@ -43,18 +42,15 @@ impl Log {
         offset
     }
 
-    #[must_use]
     pub fn end(&self, partition: Partition) -> Offset {
         offset(self.records(partition).len())
     }
 
     /// How many records there are in all partitions.
-    #[must_use]
     pub fn records_total(&self) -> usize {
         self.0.iter().map(Vec::len).sum()
     }
 
-    #[must_use]
     pub fn bounds(&self, partitions: &[Partition]) -> BTreeMap<Partition, Bounds> {
         let known = partitions.iter().filter(|one| index(**one) < self.0.len());
         let bounds = |partition: &Partition| Bounds {
@@ -65,7 +61,6 @@ impl Log {
     }
 
     /// The identity of the topic, by the first record of each partition.
-    #[must_use]
     pub fn identity(&self) -> LogIdentity {
         let fingerprint = |partition: Partition| {
             self.records(partition).first()?;
@@ -98,7 +93,6 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    #[must_use]
     pub fn new(from: Offset, epoch: AssignmentEpoch) -> Self {
         Self {
             epoch,
@@ -108,7 +102,6 @@ impl Cursor {
     }
 
     /// Whether records, or the end of the log, are still to be delivered.
-    #[must_use]
     pub fn is_behind(&self, log: &Log, partition: Partition) -> bool {
         let end = log.records(partition).len();
         self.next < end || self.reported_end != Some(end)

@@ -1,4 +1,4 @@
-//! What the tests of several modules need: small definitions and records.
+//! Samples: small definitions, records and offsets.
 
 use stitch_common::cell::{CellSlot, CounterName, EventTime, Granularity};
 use stitch_common::definition::{AmountSource, CounterDefinition, Definitions, EventAttributes};
@@ -14,7 +14,7 @@ pub const BITS: RangeBits = match RangeBits::new(1) {
     None => panic!("one bit is allowed"),
 };
 
-/// `plays` by hour and all, one an event; `bytes` by all, from an attribute.
+/// `plays` by hour and in total, one per event; `bytes` in total, from an attribute.
 pub fn definitions() -> Definitions {
     let counter = |name: &str, granularities: &[Granularity], amount| CounterDefinition {
         name: CounterName(name.into()),

@@ -15,7 +15,6 @@ use timers::{Timer, Timers};
 pub type Micros = u64;
 
 /// A duration in whole microseconds.
-#[must_use]
 pub fn micros(duration: Duration) -> Micros {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 4)
 }

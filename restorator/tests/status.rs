@@ -150,7 +150,7 @@ async fn members_dead_members_locks_in_doubt_markers_and_restorations_are_shown(
     let (code, text) = namespace.status("text");
     assert_eq!(code, 0);
     for part in [
-        "dead_members",
+        "dead members (",
         "range 5     exclusive, held by",
         "1 ranges shared, held by",
         "restoration running: ",

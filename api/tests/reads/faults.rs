@@ -146,7 +146,7 @@ async fn a_stop_answers_requests_in_flight() -> Result<()> {
     api.until(IN_FLIGHT, 1.0).await?;
     api.process.signal(Signal::TERM)?;
     api.process
-        .until_says("asked to stop", crate::support::BOUND)
+        .until_says("stop requested", crate::support::BOUND)
         .await?;
     proxy.set(Mode::Pass);
     let (status, body) = request.await??;

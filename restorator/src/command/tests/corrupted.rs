@@ -74,7 +74,7 @@ fn a_damaged_member_is_reported_and_nothing_is_corrected() {
 #[test]
 fn a_damaged_checkpoint_is_reported_and_nothing_is_corrected() {
     let path = Paths::new("n").checkpoint(Partition(0));
-    damaged(&path, "progress is lost");
+    damaged(&path, "A checkpoint is lost");
 }
 
 #[test]

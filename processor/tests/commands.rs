@@ -323,7 +323,9 @@ async fn a_second_interrupt_ends_a_command_at_once_and_a_repeated_signal_does_no
     checking.signal(Signal::TERM)?;
     checking.until_says("stop requested", BOUND).await?;
     checking.signal(Signal::TERM)?;
-    checking.until_says("another signal will end", BOUND).await?;
+    checking
+        .until_says("another signal will end", BOUND)
+        .await?;
     checking.signal(Signal::INT)?;
     let finished = checking.finish(Duration::from_secs(10)).await?;
     ensure!(finished.code == Some(130), "{finished:?}");

@@ -98,7 +98,8 @@ pub(crate) async fn barrier<B: Backends>(context: &RestoreContext<'_, B>) -> Res
     Ok(())
 }
 
-fn declared_dead(options: &[options::DeclaredDead]) -> DeclaredDead {
+/// What the operator declared dead, as the barrier takes it.
+pub(crate) fn declared_dead(options: &[options::DeclaredDead]) -> DeclaredDead {
     let mut dead = DeclaredDead::default();
     for option in options.iter().cloned() {
         match option {

@@ -69,8 +69,9 @@ fn a_plan_takes_a_scope_and_a_file() {
         (RangeId(3), RangeId(5))
     );
     assert_eq!(options.plan_file, Some(PathBuf::from("p.jsonl")));
-    assert!(options.declared_dead[0].is_member(&MemberId::of_session(255)));
-    assert_eq!(options.declared_dead.len(), 2);
+    let member = DeclaredDead::Member(MemberId::of_session(255));
+    let host = DeclaredDead::Host([127, 0, 0, 2].into());
+    assert_eq!(options.declared_dead, [member, host]);
     assert_eq!(config.restorator.read_level, Level::Quorum);
 }
 

@@ -5,10 +5,10 @@
 //! the order in which they were requested, so that a request for many keys, which takes several, is not overtaken
 //! forever.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::http::{Method, Request};
+use axum::http::Request;
 use stitch_common::config::Api;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -23,6 +23,17 @@ pub(crate) struct Admission {
     permits: Arc<Semaphore>,
     permits_max: usize,
     timeout: Duration,
+}
+
+/// The permits that one request holds. The load-shedding layer acquires them, and passes them on with the request: a
+/// request with a body holds one until the body has arrived, and only then as many as it needs.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldPermits(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl HeldPermits {
+    fn replace(&self, permits: Option<OwnedSemaphorePermit>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = permits;
+    }
 }
 
 impl Admission {
@@ -42,24 +53,47 @@ impl Admission {
     /// How many permits a request takes: one for each read that it may have in flight at once; `None` if it needs none.
     ///
     /// Decided without parsing the parameters: one permit more than was needed keeps no other request out, and a
-    /// request that is alone always fits.
+    /// request that is alone always fits. A request with a body takes one: how many keys are in it is not known yet, and
+    /// it may never arrive.
     pub(crate) fn permits_for<B>(&self, request: &Request<B>) -> Option<u32> {
         let address = request.uri();
         if !SHED.iter().any(|prefix| address.path().starts_with(prefix)) {
             return None;
         }
-        let reads = if !address.path().ends_with("/counts") {
-            1
-        } else if request.method() == Method::POST {
-            KEYS_AT_ONCE
-        } else {
+        let keys = if address.path().ends_with("/counts") {
             address.query().map_or(1, |query| query.split('&').count())
+        } else {
+            1
         };
-        u32::try_from(reads.min(KEYS_AT_ONCE).min(self.permits_max)).ok()
+        Some(self.permits_for_keys(keys))
     }
 
-    /// Waits for `count` permits, which are held until they are dropped; `None` if they were not granted in time.
-    pub(crate) async fn acquire(&self, count: u32) -> Option<OwnedSemaphorePermit> {
+    fn permits_for_keys(&self, keys: usize) -> u32 {
+        let reads = keys.min(KEYS_AT_ONCE).min(self.permits_max);
+        u32::try_from(reads).unwrap_or(u32::MAX)
+    }
+
+    /// Waits for `count` permits, which are held until the last copy is dropped; `None` if they were not granted in time.
+    pub(crate) async fn acquire(&self, count: u32) -> Option<HeldPermits> {
+        let permits = self.granted(count).await?;
+        Some(HeldPermits(Arc::new(Mutex::new(Some(permits)))))
+    }
+
+    /// Gives back what a request holds, and waits for as many permits as it needs for `keys` keys; `false` if they were
+    /// not granted in time. Gives back first: requests that waited for more than they hold could block each other.
+    pub(crate) async fn exchange(&self, held: &HeldPermits, keys: usize) -> bool {
+        let count = self.permits_for_keys(keys);
+        if count == 1 {
+            return true;
+        }
+        held.replace(None);
+        let permits = self.granted(count).await;
+        let granted = permits.is_some();
+        held.replace(permits);
+        granted
+    }
+
+    async fn granted(&self, count: u32) -> Option<OwnedSemaphorePermit> {
         let permits = Arc::clone(&self.permits);
         if let Ok(permits) = Arc::clone(&permits).try_acquire_many_owned(count) {
             return Some(permits);

@@ -28,25 +28,30 @@ struct FreshnessField {
 }
 
 /// Answers with `data`, which is a JSON object, and `freshness` in it. `closed` says that all counts are of periods that
-/// have ended.
+/// have ended. `request` has the headers of a GET or HEAD; an answer to a POST is no version of anything that a client or
+/// a cache could have.
 pub(crate) fn respond<T: Serialize>(
     app: &App,
-    request: &HeaderMap,
+    request: Option<&HeaderMap>,
     data: &T,
     freshness: Freshness,
     closed: bool,
 ) -> Response {
     let mut body = Vec::with_capacity(BODY_BYTES);
     serde_json::to_writer(&mut body, data).expect("plain data serialises");
-    let tag = tag(&body, freshness.state);
     let mut headers = HeaderMap::new();
     headers.insert(STITCH_FRESHNESS, header(freshness));
-    headers.insert(CACHE_CONTROL, cache_control(app, freshness.state, closed));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        headers.insert(ETAG, tag);
-    }
-    if matches(request, &tag) {
-        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    if let Some(request) = request {
+        let tag = tag(&body, freshness.state);
+        headers.insert(CACHE_CONTROL, cache_control(app, freshness.state, closed));
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            headers.insert(ETAG, tag);
+        }
+        if matches(request, &tag) {
+            return (StatusCode::NOT_MODIFIED, headers).into_response();
+        }
+    } else {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     let field = FreshnessField {
         freshness,

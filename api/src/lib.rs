@@ -18,6 +18,7 @@
 
 mod calendar;
 mod query_string;
+mod request_body;
 mod problem;
 mod tiling;
 mod params;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -19,6 +19,7 @@ pub(crate) enum Kind {
     MissingParameter,
     UnknownParameter,
     PayloadTooLarge,
+    RequestTimeout,
     InvalidBody,
     NotFound,
     MethodNotAllowed,
@@ -30,12 +31,13 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const EVERY: [Self; 13] = [
+    pub(crate) const EVERY: [Self; 14] = [
         Self::UnknownCounter,
         Self::InvalidParameter,
         Self::MissingParameter,
         Self::UnknownParameter,
         Self::PayloadTooLarge,
+        Self::RequestTimeout,
         Self::InvalidBody,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -53,6 +55,7 @@ impl Kind {
             Self::MissingParameter => "missing-parameter",
             Self::UnknownParameter => "unknown-parameter",
             Self::PayloadTooLarge => "payload-too-large",
+            Self::RequestTimeout => "request-timeout",
             Self::InvalidBody => "invalid-body",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
@@ -72,6 +75,7 @@ impl Kind {
             | Self::InvalidBody => StatusCode::BAD_REQUEST,
             Self::UnknownCounter | Self::NotFound => StatusCode::NOT_FOUND,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Overload | Self::StoreUnavailable | Self::NamespaceUnavailable => {
@@ -88,6 +92,7 @@ impl Kind {
             Self::MissingParameter => "Missing parameter",
             Self::UnknownParameter => "Unknown parameter",
             Self::PayloadTooLarge => "Payload too large",
+            Self::RequestTimeout => "The body did not arrive in time",
             Self::InvalidBody => "Invalid body",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
@@ -110,8 +115,9 @@ impl Kind {
                 "`parameter` names it. It is not ignored, because a misspelt parameter would go unnoticed. /openapi.json lists \
                  the parameters of every address."
             }
-            Self::PayloadTooLarge => {
-                "Split the request, or see whether the body was sent in full. `detail` says how large a body may be."
+            Self::PayloadTooLarge => "Split the request. `detail` says how large a body may be.",
+            Self::RequestTimeout => {
+                "Send the body at once, on another connection: this one is closed. `detail` says how long it may take."
             }
             Self::InvalidBody => {
                 "A body is a JSON object: {\"keys\": [\"abc\"]}. `detail` says what is wrong with it."
@@ -220,6 +226,9 @@ impl IntoResponse for Problem {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(after) = self.kind.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));
+        }
+        if self.kind == Kind::RequestTimeout {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if self.kind == Kind::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -2,42 +2,33 @@
 
 mod load_shed;
 mod auth;
+mod cors;
 mod pages;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER};
-use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
-use stitch_common::config::Api;
-use tower::Layer;
-use tower::util::{Either, MapResponse};
+use tower::util::MapResponse;
 use tower_http::compression::CompressionLayer;
-use tower_http::cors::{AllowOrigin, Any, Cors, CorsLayer};
 
 use crate::app::App;
-use crate::caching;
 use crate::handlers::{count, counts, overview, series, totals};
 use crate::metrics::Requests;
 use crate::{operator, stats};
 use auth::RouteGuard;
+use cors::CorsForCounts;
 use load_shed::LoadShed;
 
 /// Every route of this server behind its layers.
-pub(crate) type WebService =
-    MapResponse<Either<Cors<LoadShed<Router>>, LoadShed<Router>>, fn(Response) -> Response>;
+pub(crate) type WebService = MapResponse<CorsForCounts<LoadShed<Router>>, fn(Response) -> Response>;
 
 pub(crate) fn service(app: &Arc<App>) -> WebService {
     let load_shed = LoadShed::new(router(app), Arc::clone(&app.admission));
     // Outside of load shedding, because a browser shows a page even a refusal only if CORS allows that page to read it.
-    let service = match cors(&app.limits) {
-        Some(cors) => Either::Left(cors.layer(load_shed)),
-        None => Either::Right(load_shed),
-    };
+    let service = CorsForCounts::new(load_shed, &app.limits);
     MapResponse::new(service, pages::with_security_headers)
 }
 
@@ -89,32 +80,6 @@ fn count_routes() -> [(&'static str, &'static str, MethodRouter<Arc<App>>); 10] 
         (operator::PAGE, "page", get(operator::page)),
         (operator::STATUS, "status", get(operator::status)),
     ]
-}
-
-/// Which other origins may read from within a browser; `None` if none is configured.
-fn cors(limits: &Api) -> Option<CorsLayer> {
-    const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3600);
-    let origins = &limits.cors_origins;
-    if origins.is_empty() {
-        return None;
-    }
-    let allowed = if origins.iter().any(|origin| origin == "*") {
-        AllowOrigin::from(Any)
-    } else {
-        let origins = origins
-            .iter()
-            .filter_map(|origin| HeaderValue::from_str(origin).ok());
-        AllowOrigin::list(origins)
-    };
-    let exposed: [HeaderName; 4] = [ETAG, LINK, RETRY_AFTER, caching::STITCH_FRESHNESS];
-    Some(
-        CorsLayer::new()
-            .allow_origin(allowed)
-            .allow_methods([Method::GET, Method::HEAD, Method::POST])
-            .allow_headers([AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH])
-            .expose_headers(exposed)
-            .max_age(PREFLIGHT_MAX_AGE),
-    )
 }
 
 #[cfg(test)]

@@ -78,5 +78,11 @@ pub(crate) async fn count(
     };
     let freshness = app.freshness().of_all([&request.counter], now.moment);
     let closed = window.is_closed(now.time());
-    Ok(caching::respond(&app, &headers, &answer, freshness, closed))
+    Ok(caching::respond(
+        &app,
+        Some(&headers),
+        &answer,
+        freshness,
+        closed,
+    ))
 }

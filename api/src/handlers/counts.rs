@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::future::try_join_all;
@@ -13,12 +13,13 @@ use stitch_common::cell::{CellSlot, Counter, Key};
 
 use super::count::WindowFields;
 use super::path_parameters;
-use crate::admission::KEYS_AT_ONCE;
+use crate::admission::{HeldPermits, KEYS_AT_ONCE};
 use crate::app::App;
 use crate::caching;
 use crate::params::{self, AT, GRANULARITY, UTC_OFFSET, Window};
 use crate::problem::{Kind, Problem};
 use crate::query_string::Query;
+use crate::request_body::{self, BodyError};
 
 const KEY: &str = "key";
 /// Of a body, with the punctuation around each key; escaped characters take up to six times their size.
@@ -68,14 +69,14 @@ pub(crate) async fn by_address(
     let allowed = [GRANULARITY, AT, UTC_OFFSET];
     let query = Query::parse(query.as_deref(), &allowed, Some(KEY), example(&app, &name))?;
     let keys: Vec<String> = query.all(KEY).map(str::to_owned).collect();
-    answer(&app, &headers, &name, &keys, &query).await
+    answer(&app, Some(&headers), &name, &keys, &query).await
 }
 
 pub(crate) async fn by_body(
     State(app): State<Arc<App>>,
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    Extension(permits): Extension<HeldPermits>,
     body: Body,
 ) -> Result<Response, Problem> {
     let name = path_parameters(path, &example(&app, ""))?;
@@ -84,9 +85,16 @@ pub(crate) async fn by_body(
     Query::parse(query.as_deref(), &[], None, example.clone())?;
     let limit = app.limits.keys_max * BYTES_PER_KEY + OTHER_BYTES;
     let problem = |kind, detail: String| Problem::new(kind, detail).with_example(&example);
-    let bytes = to_bytes(body, limit).await.map_err(|_| {
-        let detail = format!("the body is incomplete, or has more than {limit} bytes");
-        problem(Kind::PayloadTooLarge, detail)
+    // Leaves time for the reads.
+    let within = app.limits.request_timeout / 2;
+    let read = request_body::read(body, limit, within).await;
+    let bytes = read.map_err(|error| {
+        let kind = match error {
+            BodyError::TooLarge { .. } => Kind::PayloadTooLarge,
+            BodyError::Incomplete => Kind::InvalidBody,
+            BodyError::TooSlow { .. } => Kind::RequestTimeout,
+        };
+        problem(kind, error.to_string())
     })?;
     let body: CountsBody = serde_json::from_slice(&bytes)
         .map_err(|error| problem(Kind::InvalidBody, error.to_string()))?;
@@ -96,7 +104,11 @@ pub(crate) async fn by_body(
         (UTC_OFFSET, body.utc_offset),
     ];
     let query = Query::from_parameters(parameters, example);
-    answer(&app, &headers, &name, &body.keys, &query).await
+    let keys = &body.keys;
+    if !app.admission.exchange(&permits, keys.len()).await {
+        return Err(Problem::new(Kind::Overload, app.admission.refusal()));
+    }
+    answer(&app, None, &name, keys, &query).await
 }
 
 fn example(app: &App, name: &str) -> String {
@@ -105,7 +117,7 @@ fn example(app: &App, name: &str) -> String {
 
 async fn answer(
     app: &App,
-    headers: &HeaderMap,
+    headers: Option<&HeaderMap>,
     name: &str,
     keys: &[String],
     query: &Query,

@@ -46,7 +46,13 @@ pub(crate) async fn counters(
             .collect(),
     };
     let (whole, _) = app.freshness().summary(app.now().moment);
-    Ok(caching::respond(&app, &headers, &answer, whole, false))
+    Ok(caching::respond(
+        &app,
+        Some(&headers),
+        &answer,
+        whole,
+        false,
+    ))
 }
 
 pub(crate) async fn freshness(
@@ -57,5 +63,11 @@ pub(crate) async fn freshness(
     Query::parse(query.as_deref(), &[], None, "/v1/freshness".to_owned())?;
     let (whole, ranges) = app.freshness().summary(app.now().moment);
     let answer = Ranges { ranges };
-    Ok(caching::respond(&app, &headers, &answer, whole, false))
+    Ok(caching::respond(
+        &app,
+        Some(&headers),
+        &answer,
+        whole,
+        false,
+    ))
 }

@@ -89,7 +89,7 @@ pub(crate) async fn series(
     let answer = series.answer(name, key, &page, &counts, next.clone());
     let freshness = app.freshness().of_all([&request.counter], now.moment);
     let closed = page.end <= now.time();
-    let mut response = caching::respond(&app, &headers, &answer, freshness, closed);
+    let mut response = caching::respond(&app, Some(&headers), &answer, freshness, closed);
     let link = next.map(|next| HeaderValue::from_str(&format!("<{next}>; rel=\"next\"")));
     if let Some(Ok(link)) = link {
         response.headers_mut().insert(LINK, link);

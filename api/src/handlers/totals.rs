@@ -84,7 +84,13 @@ pub(crate) async fn totals(
         totals: read(&app, counter, definition, now.time(), offset).await?,
     };
     let freshness = app.freshness().of_all([counter], now.moment);
-    Ok(caching::respond(&app, &headers, &answer, freshness, false))
+    Ok(caching::respond(
+        &app,
+        Some(&headers),
+        &answer,
+        freshness,
+        false,
+    ))
 }
 
 /// Reads the totals of one key at `now`, in one read.

@@ -83,7 +83,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         // The service that was polled ready is the one to call; its clone need not be ready.
         let next = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, next);
@@ -94,7 +94,12 @@ where
             };
             // Dropped with this future when the client goes away.
             match admission.acquire(count).await {
-                Some(_permits) => inner.call(request).await,
+                Some(permits) => {
+                    request.extensions_mut().insert(permits.clone());
+                    let response = inner.call(request).await;
+                    drop(permits);
+                    response
+                }
                 None => Ok(refusal.response()),
             }
         }

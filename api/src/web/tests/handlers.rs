@@ -319,6 +319,23 @@ async fn a_client_with_the_current_version_gets_304() {
 }
 
 #[tokio::test]
+async fn a_post_is_answered_in_full_whatever_version_the_client_has() {
+    let server = TestServer::new("");
+    let address = "/v1/counters/plays/counts";
+    let tag = server.get(&format!("{address}?key=a")).await;
+    let tag = tag.header("etag").to_owned();
+    for known in ["*", &tag] {
+        let request = Request::post(address)
+            .header("if-none-match", known)
+            .body(Body::from(r#"{"keys": ["a"]}"#))
+            .unwrap();
+        let reply = server.send(request).await;
+        assert_eq!((reply.status, reply.header("etag")), (200, ""), "{known}");
+        assert_eq!(reply.json()["counts"][0]["key"], "a");
+    }
+}
+
+#[tokio::test]
 async fn answers_are_compressed_as_the_client_accepts() {
     let server = TestServer::new("");
     let series = "/v1/counters/plays/keys/a/series?granularity=hour&from=2026-04-01&to=2026-05-01";

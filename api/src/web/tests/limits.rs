@@ -1,5 +1,7 @@
+use std::convert::Infallible;
 use std::pin::Pin;
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 
 use super::*;
@@ -165,12 +167,50 @@ async fn a_request_for_many_counts_takes_a_permit_for_each_key_it_reads_at_once(
 async fn keys_in_a_body_take_as_many_permits_as_keys_in_an_address() {
     let server = TestServer::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=40");
     server.table.delayed.send_replace(true);
-    let send = || server.post("/v1/counters/plays/counts", r#"{"keys": ["a", "b"]}"#);
+    let keys: Vec<_> = (0..200).map(|n| format!("k{n}")).collect();
+    let body = serde_json::json!({ "keys": keys }).to_string();
+    let send = || server.post("/v1/counters/plays/counts", body.clone());
     let one = in_flight([send()]).await;
     assert_refused(&send().await, "one more while 32 of 40 permits are taken");
     server.table.delayed.send_replace(false);
     assert!(join_all(one).await.iter().all(|reply| reply.status == 200));
     assert_eq!(send().await.status, 200);
+}
+
+/// A body that begins and never ends.
+fn endless_body() -> Body {
+    let begin = futures_util::stream::iter([Ok::<_, Infallible>("{\"keys\": [")]);
+    Body::from_stream(begin.chain(futures_util::stream::pending()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_arrive_takes_one_permit_and_ends_soon() {
+    const ADDRESS: &str = "/v1/counters/plays/counts";
+    let server = TestServer::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=40");
+    let slow = in_flight((0..39).map(|_| server.post(ADDRESS, endless_body()))).await;
+    assert_eq!(server.get(KEY).await.status, 200, "one permit is left");
+    let began = tokio::time::Instant::now();
+    for reply in join_all(slow).await {
+        assert_eq!((reply.status, reply.header("connection")), (408, "close"));
+        assert_eq!(reply.json()["type"], "/problems/request-timeout");
+    }
+    assert!(began.elapsed() <= Duration::from_secs(1));
+    assert_eq!(server.table.reads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_trickles_leaves_half_of_the_request_timeout_for_the_read() {
+    let server = TestServer::new("STITCH_API__REQUEST_TIMEOUT_MS=4000");
+    let trickle = futures_util::stream::unfold((), async |()| {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        Some((Ok::<_, Infallible>(" "), ()))
+    });
+    let began = tokio::time::Instant::now();
+    let reply = server
+        .post("/v1/counters/plays/counts", Body::from_stream(trickle))
+        .await;
+    assert_eq!(reply.json()["type"], "/problems/request-timeout");
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
 }
 
 #[tokio::test]
@@ -265,4 +305,21 @@ async fn other_origins_may_read_only_if_they_are_configured() {
     assert_eq!(other.header(allowed), "");
     let all = TestServer::new("STITCH_API__CORS_ORIGINS=[\"*\"]");
     assert_eq!(all.get_with(KEY, ORIGIN).await.header(allowed), "*");
+    for address in [
+        "/operator",
+        "/operator/status.json",
+        "/metrics",
+        "/stats/plays/a",
+        "/health",
+        "/",
+    ] {
+        for origins in [&named, &all] {
+            let reply = origins.get_with(address, ORIGIN).await;
+            assert_eq!(
+                (reply.status, reply.header(allowed)),
+                (200, ""),
+                "{address}"
+            );
+        }
+    }
 }

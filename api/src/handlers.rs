@@ -8,6 +8,7 @@ pub(crate) mod overview;
 mod key_request;
 
 use axum::extract::Path;
+use axum::extract::path::ErrorKind;
 use axum::extract::rejection::PathRejection;
 
 use crate::problem::{Kind, Problem};
@@ -19,8 +20,22 @@ pub(crate) fn path_parameters<T>(
 ) -> Result<T, Problem> {
     path.map(|Path(parameters)| parameters)
         .map_err(|rejection| {
-            Problem::new(Kind::InvalidParameter, rejection.body_text())
-                .about("key")
-                .with_example(example)
+            let problem = Problem::new(Kind::InvalidParameter, rejection.body_text());
+            let problem = match invalid_parameter(&rejection) {
+                Some(name) => problem.about(name),
+                None => problem,
+            };
+            problem.with_example(example)
         })
+}
+
+/// The path parameter that is not UTF-8.
+fn invalid_parameter(rejection: &PathRejection) -> Option<&str> {
+    let PathRejection::FailedToDeserializePathParams(error) = rejection else {
+        return None;
+    };
+    match error.kind() {
+        ErrorKind::InvalidUtf8InPathParam { key } => Some(key),
+        _ => None,
+    }
 }

@@ -29,11 +29,7 @@ const ASSETS: Assets = Assets {
 };
 
 /// The page. Its script requests it again every second.
-pub(crate) async fn page(
-    State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
-    Query::parse(query.as_deref(), &[], None, PAGE.to_owned())?;
+pub(crate) async fn page(State(app): State<Arc<App>>) -> Response {
     let snapshot = app.status.latest().await;
     let body = html! {
         header {
@@ -51,10 +47,10 @@ pub(crate) async fn page(
     };
     let page = page::page(&format!("{} · operator", app.namespace), ASSETS, &body);
     let retry = [(RETRY_AFTER, HeaderValue::from_static("1"))];
-    Ok(match &snapshot.status {
+    match &snapshot.status {
         Ok(_) => page,
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, retry, page).into_response(),
-    })
+    }
 }
 
 /// The object that `stitch-restorator status --output json` prints.

@@ -1,8 +1,10 @@
 //! The frame that all pages share, the freshness line, and how numbers are written. Pages load nothing from other hosts.
 
 pub(crate) mod assets;
+pub(crate) mod problem;
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 
@@ -61,7 +63,25 @@ pub(crate) struct Assets {
     pub(crate) scripts: &'static [&'static str],
 }
 
+/// A page as a response.
 pub(crate) fn page(title: &str, assets: Assets, body: &Markup) -> Response {
+    (headers(), document(title, assets, body)).into_response()
+}
+
+/// The headers of a page.
+pub(crate) fn headers() -> HeaderMap {
+    HeaderMap::from_iter(
+        [
+            (CONTENT_TYPE, "text/html; charset=utf-8"),
+            (CACHE_CONTROL, "no-cache"),
+            (CONTENT_SECURITY_POLICY, POLICY),
+        ]
+        .map(|(name, value)| (name, HeaderValue::from_static(value))),
+    )
+}
+
+/// The text of a page.
+pub(crate) fn document(title: &str, assets: Assets, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -78,12 +98,7 @@ pub(crate) fn page(title: &str, assets: Assets, body: &Markup) -> Response {
             body { (body) }
         }
     };
-    let headers = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CACHE_CONTROL, "no-cache"),
-        (CONTENT_SECURITY_POLICY, POLICY),
-    ];
-    (headers, page.into_string()).into_response()
+    page.into_string()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Problem details (RFC 9457): each names the invalid parameter, if there is one, and shows a request that works.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -67,7 +68,7 @@ impl Kind {
         }
     }
 
-    const fn status(self) -> StatusCode {
+    pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::InvalidParameter
             | Self::MissingParameter
@@ -182,6 +183,18 @@ impl Problem {
         }
     }
 
+    pub(crate) const fn title(&self) -> &'static str {
+        self.title
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    pub(crate) fn example(&self) -> Option<&str> {
+        self.example.as_deref()
+    }
+
     /// Names the invalid parameter.
     pub(crate) fn about(mut self, parameter: &str) -> Self {
         self.parameter = Some(parameter.to_owned());
@@ -219,6 +232,7 @@ impl From<StoreError> for Problem {
 }
 
 impl IntoResponse for Problem {
+    /// As JSON; the layer for browsers makes a page of the problem itself, which goes with the response.
     fn into_response(self) -> Response {
         let mut response = (self.kind.status(), self.body()).into_response();
         let headers = response.headers_mut();
@@ -233,6 +247,7 @@ impl IntoResponse for Problem {
         if self.kind == Kind::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        response.extensions_mut().insert(Arc::new(self));
         response
     }
 }

@@ -46,6 +46,25 @@ impl Query {
         Ok(query)
     }
 
+    /// Parses the values of `name` for a page, and ignores all other parameters: what mail programs and other sites add to
+    /// a link must not keep a person from what it shows.
+    pub(crate) fn parse_for_page(
+        raw: Option<&str>,
+        name: &str,
+        example: String,
+    ) -> Result<Self, Problem> {
+        let is_known = |part: &&str| {
+            let other = part.split_once('=').map_or(*part, |(other, _)| other);
+            decoded(other).is_some_and(|other| other == name)
+        };
+        let parts: Vec<&str> = raw
+            .unwrap_or_default()
+            .split('&')
+            .filter(is_known)
+            .collect();
+        Self::parse(Some(&parts.join("&")), &[], Some(name), example)
+    }
+
     /// Takes parameters that did not come in an address; those without a value are missing.
     pub(crate) fn from_parameters<const N: usize>(
         parameters: [(&str, Option<String>); N],
@@ -123,6 +142,16 @@ mod tests {
         assert_eq!(query.all("key").collect::<Vec<_>>(), ["a b", "ä"]);
         assert_eq!(parse("").unwrap().get("at"), None);
         assert_eq!(decoded(&encoded("a b/ä?&+")).unwrap(), "a b/ä?&+");
+    }
+
+    #[test]
+    fn a_page_ignores_parameters_that_are_not_its_own() {
+        let raw = Some("utm_source=mail&key=a&%ff=%ff&key=b%20c&fbclid&&=");
+        let query = Query::parse_for_page(raw, "key", "/works".to_owned()).unwrap();
+        assert_eq!(query.all("key").collect::<Vec<_>>(), ["a", "b c"]);
+        assert_eq!(query.pairs.len(), 2);
+        let invalid = Query::parse_for_page(Some("key=%ff"), "key", "/works".to_owned());
+        assert_eq!(invalid.unwrap_err().kind, Kind::InvalidParameter);
     }
 
     #[test]

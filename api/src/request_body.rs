@@ -7,6 +7,8 @@ use axum::body::Body;
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::problem::Kind;
+
 /// The longest pause between two parts of a body.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -23,6 +25,17 @@ pub(crate) enum BodyError {
         PAUSE_MAX.as_millis()
     )]
     TooSlow { within: Duration },
+}
+
+impl BodyError {
+    /// The kind of problem that it is for the client.
+    pub(crate) const fn kind(self) -> Kind {
+        match self {
+            Self::TooLarge { .. } => Kind::PayloadTooLarge,
+            Self::Incomplete => Kind::InvalidBody,
+            Self::TooSlow { .. } => Kind::RequestTimeout,
+        }
+    }
 }
 
 /// Reads all of `body`.

@@ -45,11 +45,9 @@ const KEY: &str = "key";
 pub(crate) async fn key(
     State(app): State<Arc<App>>,
     path: Result<Path<(String, String)>, PathRejection>,
-    RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let example = address(first(&app), Some("abc"));
     let (name, key) = path_parameters(path, &example)?;
-    Query::parse(query.as_deref(), &[], None, example.clone())?;
     let definition = params::definition(&app.definitions, &name, &example)?;
     let keys = [key];
     let stats = KeyStats::read(&app, definition, &keys, &example).await?;
@@ -57,7 +55,7 @@ pub(crate) async fn key(
     let body = html! {
         header {
             p.crumb { a href=(address(&name, None)) { (name) } }
-            h1 { (key) }
+            h1 { bdi { (key) } }
             (page::freshness(stats.freshness))
         }
         (stats.frame(definition, html! {
@@ -79,7 +77,7 @@ pub(crate) async fn counter(
 ) -> Result<Response, Problem> {
     let example = format!("{}?key=abc&key=def", address(first(&app), None));
     let name = path_parameters(path, &example)?;
-    let query = Query::parse(query.as_deref(), &[], Some(KEY), example)?;
+    let query = Query::parse_for_page(query.as_deref(), KEY, example)?;
     let definition = params::definition(&app.definitions, &name, query.example())?;
     // A form sends its empty field as well.
     let keys: Vec<String> = query
@@ -122,10 +120,13 @@ fn first(app: &App) -> &str {
 
 /// The address of the page of a counter, or of one of its keys.
 fn address(counter: &str, key: Option<&str>) -> String {
-    let key = key
-        .map(|key| format!("/{}", encoded(key)))
-        .unwrap_or_default();
-    format!("/stats/{}{key}", encoded(counter))
+    let rest = match key {
+        None => String::new(),
+        // As the last part of a path, browsers resolve these, whether they are encoded or not.
+        Some(key @ ("." | "..")) => format!("?{KEY}={key}"),
+        Some(key) => format!("/{}", encoded(key)),
+    };
+    format!("/stats/{}{rest}", encoded(counter))
 }
 
 /// The totals and the freshness of the keys of one page.
@@ -200,7 +201,7 @@ impl<'a> KeyStats<'a> {
                             caption { "The latest first" }
                             thead { tr {
                                 th scope="col" id="step-name" { "Time" }
-                                @for key in self.keys { th scope="col" { (key) } }
+                                @for key in self.keys { th scope="col" { bdi { (key) } } }
                             } }
                             tbody id="rows" {}
                         }
@@ -242,7 +243,7 @@ impl<'a> KeyStats<'a> {
                         tr {
                             th scope="row" {
                                 span class={ "swatch series-" (n + 1) } aria-hidden="true" {}
-                                a href=(address(counter, Some(key))) { (key) }
+                                a href=(address(counter, Some(key))) { bdi { (key) } }
                             }
                             td data-key=(n) data-count="total" { (number(totals.total)) }
                             @for (name, _, _) in CARDS {

@@ -2,16 +2,16 @@
 
 mod load_shed;
 mod auth;
+mod browser;
 mod cors;
 mod pages;
+mod sign_in;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::response::Response;
 use axum::routing::{MethodRouter, get};
-use tower::util::MapResponse;
 use tower_http::compression::CompressionLayer;
 
 use crate::app::App;
@@ -19,17 +19,17 @@ use crate::handlers::{count, counts, overview, series, totals};
 use crate::metrics::Requests;
 use crate::{operator, stats};
 use auth::RouteGuard;
+use browser::ForBrowsers;
 use cors::CorsForCounts;
 use load_shed::LoadShed;
 
 /// Every route of this server behind its layers.
-pub(crate) type WebService = MapResponse<CorsForCounts<LoadShed<Router>>, fn(Response) -> Response>;
+pub(crate) type WebService = ForBrowsers<CorsForCounts<LoadShed<Router>>>;
 
 pub(crate) fn service(app: &Arc<App>) -> WebService {
     let load_shed = LoadShed::new(router(app), Arc::clone(&app.admission));
     // Outside of load shedding, because a browser shows a page even a refusal only if CORS allows that page to read it.
-    let service = CorsForCounts::new(load_shed, &app.limits);
-    MapResponse::new(service, pages::with_security_headers)
+    ForBrowsers(CorsForCounts::new(load_shed, &app.limits))
 }
 
 fn router(app: &Arc<App>) -> Router {

@@ -19,7 +19,7 @@ use crate::caching;
 use crate::params::{self, AT, GRANULARITY, UTC_OFFSET, Window};
 use crate::problem::{Kind, Problem};
 use crate::query_string::Query;
-use crate::request_body::{self, BodyError};
+use crate::request_body;
 
 const KEY: &str = "key";
 /// Of a body, with the punctuation around each key; escaped characters take up to six times their size.
@@ -88,14 +88,7 @@ pub(crate) async fn by_body(
     // Leaves time for the reads.
     let within = app.limits.request_timeout / 2;
     let read = request_body::read(body, limit, within).await;
-    let bytes = read.map_err(|error| {
-        let kind = match error {
-            BodyError::TooLarge { .. } => Kind::PayloadTooLarge,
-            BodyError::Incomplete => Kind::InvalidBody,
-            BodyError::TooSlow { .. } => Kind::RequestTimeout,
-        };
-        problem(kind, error.to_string())
-    })?;
+    let bytes = read.map_err(|error| problem(error.kind(), error.to_string()))?;
     let body: CountsBody = serde_json::from_slice(&bytes)
         .map_err(|error| problem(Kind::InvalidBody, error.to_string()))?;
     let parameters = [

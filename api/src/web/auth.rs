@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
 use stitch_common::config::Token;
 use subtle::ConstantTimeEq;
 
+use super::sign_in;
 use crate::app::App;
 use crate::metrics::Requests;
 use crate::problem::{Kind, Problem};
@@ -49,27 +51,43 @@ async fn answer(app: &App, request: Request, next: Next) -> Result<Response, Pro
     })
 }
 
-/// Checks the bearer token; every request is authorized if there are no tokens.
+/// The cookie that [`super::sign_in`] gives to a browser: a token, percent-encoded.
+pub(super) const COOKIE_NAME: &str = "stitch-token";
+
+/// Checks the bearer token, or a browser's cookie; every request is authorized if there are no tokens.
 pub(super) fn authorize(headers: &HeaderMap, tokens: &[Token]) -> Result<(), Problem> {
-    if tokens.is_empty() || has_a_token(headers, tokens) {
+    if is_known(b"", tokens)
+        || bearer(headers).is_some_and(|token| is_known(token.as_bytes(), tokens))
+        || cookies(headers).any(|token| is_known(&token, tokens))
+    {
         return Ok(());
     }
     let detail = "the header Authorization carries none of this server's tokens";
-    Err(Problem::new(Kind::Unauthorized, detail))
+    Err(Problem::new(Kind::Unauthorized, detail).with_example(sign_in::ADDRESS))
 }
 
-/// Compares with every token, in constant time: how long it takes does not reveal how much of a token was right.
-fn has_a_token(headers: &HeaderMap, tokens: &[Token]) -> bool {
-    let header = headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let Some((scheme, credentials)) = header.and_then(|value| value.split_once(' ')) else {
-        return false;
-    };
-    let credentials = credentials.trim().as_bytes();
-    let equal = |Token(token): &Token| bool::from(token.as_bytes().ct_eq(credentials));
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = Vec<u8>> {
+    let cookies = headers.get_all(COOKIE).into_iter();
+    cookies
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|cookie| cookie.trim().split_once('='))
+        .filter(|(name, _)| *name == COOKIE_NAME)
+        .map(|(_, token)| percent_decode_str(token).collect())
+}
+
+/// Whether `token` is one of `tokens`, or there are none. Compares with every token, in constant time: how long it takes
+/// does not reveal how much of a token was right.
+pub(super) fn is_known(token: &[u8], tokens: &[Token]) -> bool {
+    let equal = |Token(known): &Token| bool::from(known.as_bytes().ct_eq(token));
     let known = tokens
         .iter()
         .fold(false, |known, token| known | equal(token));
-    scheme.eq_ignore_ascii_case("bearer") && known
+    known || tokens.is_empty()
 }

@@ -33,17 +33,18 @@ struct Refusal {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+    problem: Arc<Problem>,
     shed: Shed,
 }
 
 impl Refusal {
     fn new(problem: Problem) -> Self {
-        let body = problem.body();
-        let (parts, _) = problem.into_response().into_parts();
+        let (parts, _) = problem.clone().into_response().into_parts();
         Self {
             status: parts.status,
             headers: parts.headers,
-            body,
+            body: problem.body(),
+            problem: Arc::new(problem),
             shed: Shed::new(),
         }
     }
@@ -53,6 +54,7 @@ impl Refusal {
         let mut response = Response::new(Body::from(self.body.clone()));
         *response.status_mut() = self.status;
         response.headers_mut().clone_from(&self.headers);
+        response.extensions_mut().insert(Arc::clone(&self.problem));
         response
     }
 }

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
-use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::auth::authorize;
+use super::sign_in;
 use crate::app::App;
 use crate::metrics;
 use crate::page::assets::asset;
@@ -41,6 +40,7 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/ready", get(ready))
         .route("/readyz", get(ready))
         .route("/metrics", get(prometheus))
+        .route(sign_in::ADDRESS, get(sign_in::form).post(sign_in::submit))
 }
 
 async fn openapi() -> impl IntoResponse {
@@ -102,17 +102,4 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
         format!("{} does not take {method}", uri.path()),
     )
     .with_example("/v1/counters")
-}
-
-/// Browsers are not to guess content types, to load anything from other hosts, or to send referrers.
-pub(super) fn with_security_headers(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers
-        .entry(CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static(
-            "default-src 'none'; frame-ancestors 'none'",
-        ));
-    response
 }

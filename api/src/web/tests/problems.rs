@@ -6,6 +6,9 @@ const INVALID: &str = "
 /v1/counters/nothing/keys/a/series | 404 | counter | plays
 /v1/counters/nothing/counts?key=a | 404 | counter | plays
 /v1/counters/plays/keys/%ff | 400 | key | UTF-8
+/v1/counters/%ff/keys/a | 400 | counter | UTF-8
+/v1/counters/%ff/counts?key=a | 400 | counter | UTF-8
+/stats/%ff/a | 400 | counter | UTF-8
 /v1/counters/plays/keys/a?granularty=day | 400 | granularty | takes granularity, at, utc_offset
 /v1/counters/plays/keys/a?granularity=minute | 400 | granularity | none of hour, day
 /v1/counters/plays/keys/a?at=2026-05-01 | 400 | at | name another granularity

@@ -1,0 +1,59 @@
+//! A problem as a page, for people.
+
+use axum::http::Uri;
+use maud::{Markup, html};
+
+use super::{Assets, document};
+use crate::problem::{Kind, Problem};
+use crate::query_string::encoded;
+
+const ASSETS: Assets = Assets {
+    styles: &[],
+    scripts: &[],
+};
+
+/// What is wrong with the request for `address`, and what would work. If a token is missing, a form for it.
+pub(crate) fn page(problem: &Problem, address: &Uri) -> String {
+    let next = address
+        .path_and_query()
+        .map_or("/", |address| address.as_str());
+    let body = html! {
+        header {
+            p.crumb { (problem.kind.status().as_u16()) }
+            h1 { (problem.title()) }
+        }
+        main {
+            @if problem.kind == Kind::Unauthorized {
+                (form(next))
+            } @else {
+                p { bdi { (problem.detail()) } }
+                @if let Some(example) = problem.example() {
+                    p { "This works: " a href=(example) { (example) } }
+                }
+            }
+        }
+    };
+    document(problem.title(), ASSETS, &body)
+}
+
+/// The page that asks for a token. `rejected` if the last one was none of this server's.
+pub(crate) fn sign_in(next: &str, rejected: bool) -> String {
+    let body = html! {
+        header { h1 { "Sign in" } }
+        main {
+            @if rejected { p role="alert" { "This server has no such token." } }
+            (form(next))
+        }
+    };
+    document("Sign in", ASSETS, &body)
+}
+
+fn form(next: &str) -> Markup {
+    html! {
+        form.panel method="post" action={ "/sign-in?next=" (encoded(next)) } {
+            label { "Token" input type="password" name="token" autocomplete="current-password" required; }
+            button type="submit" { "Sign in" }
+        }
+        p.hint { "Counts of this server are shown to those who have a token. Its operator has them: [api] tokens." }
+    }
+}

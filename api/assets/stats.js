@@ -35,7 +35,8 @@
 
   const offset = localOffset();
   let step = kept.includes("day") ? "day" : kept[0];
-  let plot, data, at = null;
+  // What is drawn, as numbers; and the same counts exactly, as they are written.
+  let plot, data, counts, at = null;
 
   // Buckets begin at whole hours of UTC: at other offsets, and for counters without hours, times are UTC.
   function localOffset() {
@@ -51,7 +52,15 @@
   async function fetchJson(path) {
     const response = await fetch(path, { cache: "no-cache" });
     if (!response.ok) throw new Error(`${response.status}`);
-    return response.json();
+    return parseExact(await response.text());
+  }
+
+  // Counts have 64 bits, and numbers of this language 53: a number with many digits, outside of a text, becomes a text
+  // before it is parsed, and then a BigInt if it is a count.
+  function parseExact(text) {
+    const quoted = text.replace(/"(?:[^"\\]|\\.)*"|-?\d{16,}/g, (part) => (part.startsWith('"') ? part : `"${part}"`));
+    return JSON.parse(quoted, (name, value) =>
+      (typeof value === "string" && ["count", "total"].includes(name) ? BigInt(value) : value));
   }
 
   // Local time as if it were UTC, so that the axis shows it wherever the browser is.
@@ -71,9 +80,9 @@
   };
 
   const pointText = (index) => {
-    const counts = keys.map((key, n) =>
-      keys.length === 1 ? `${number.format(data[1][index])} ${unit}` : `${key} ${number.format(data[n + 1][index])}`);
-    return `${timeText(data[0][index])}: ${counts.join(", ")}`;
+    const texts = keys.map((key, n) =>
+      keys.length === 1 ? `${number.format(counts[0][index])} ${unit}` : `${key} ${number.format(counts[n][index])}`);
+    return `${timeText(data[0][index])}: ${texts.join(", ")}`;
   };
 
   function select(index) {
@@ -127,7 +136,7 @@
       head.textContent = timeText(start);
       row.append(head, ...keys.map((_, n) => {
         const cell = document.createElement("td");
-        cell.textContent = number.format(data[n + 1][index]);
+        cell.textContent = number.format(counts[n][index]);
         return cell;
       }));
       return row;
@@ -144,10 +153,11 @@
     if (requested !== step) return;
     const length = Math.min(...all.map((one) => one.points.length));
     const starts = all[0].points.slice(-length).map(({ start }) => asUtc(start));
-    const next = [starts, ...all.map((one) => one.points.slice(-length).map(({ count }) => count))];
-    if (JSON.stringify(next) === JSON.stringify(data)) return;
-    const sameSpan = plot && data && data[0].length === next[0].length && data[0][0] === next[0][0];
-    data = next;
+    const exact = all.map((one) => one.points.slice(-length).map(({ count }) => count));
+    if (data && `${[starts, exact]}` === `${[data[0], counts]}`) return;
+    const sameSpan = plot && data && data[0].length === starts.length && data[0][0] === starts[0];
+    data = [starts, ...exact.map((counts) => counts.map(Number))];
+    counts = exact;
     chart.setAttribute("aria-valuemax", length - 1);
     if (sameSpan) plot.setData(data); else draw();
     fillTable();

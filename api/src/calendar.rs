@@ -8,7 +8,7 @@ use chrono::{
     DateTime, Datelike, Days, FixedOffset, Months, NaiveDate, NaiveDateTime, SecondsFormat,
 };
 use serde::{Serialize, Serializer};
-use stitch_common::cell::Granularity;
+use stitch_common::cell::{EventTime, Granularity};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -103,10 +103,12 @@ pub(crate) enum UtcOffsetError {
 pub(crate) struct Time(pub(crate) i64);
 
 impl Time {
-    /// 0002-01-01: at any offset, the beginning of its period still lies in the years that a text can name.
-    const FIRST: Self = Self(-62_104_060_800_000);
-    /// 9998-12-31, end of the day.
-    const LAST: Self = Self(253_370_764_799_999);
+    /// The first moment that an event can have.
+    pub(crate) const FIRST: Self = Self(EventTime::MIN_MS);
+    /// The last one.
+    const LAST: Self = Self(EventTime::MAX_MS);
+    /// The end of the last period at UTC.
+    pub(crate) const END: Self = Self(EventTime::MAX_MS + 1);
 
     /// Parses a date, which begins at midnight at `offset`, or a time with an offset of its own.
     pub(crate) fn parse(text: &str, offset: UtcOffset) -> Option<Self> {
@@ -117,19 +119,37 @@ impl Time {
             Err(_) => {
                 // A blank stands for the `+` of an offset, see `UtcOffset::parse`.
                 let repaired = text.replace(' ', "+");
-                Self(
-                    DateTime::parse_from_rfc3339(&repaired)
-                        .ok()?
-                        .timestamp_millis(),
-                )
+                let time = DateTime::parse_from_rfc3339(&repaired).ok()?;
+                // As the decoder: a leap second belongs to the second before it.
+                let ms = time.timestamp_subsec_millis().min(999);
+                Self(time.timestamp() * 1000 + i64::from(ms))
             }
         };
-        (Self::FIRST..=Self::LAST)
-            .contains(&moment)
-            .then_some(moment)
+        moment.within_events().then_some(moment)
     }
 
-    /// Formats it at `offset`.
+    /// Whether an event can have this time.
+    fn within_events(self) -> bool {
+        (Self::FIRST..=Self::LAST).contains(&self)
+    }
+
+    /// This time, or the nearest one that an event can have.
+    pub(crate) fn clamped(self) -> Self {
+        self.clamp(Self::FIRST, Self::LAST)
+    }
+
+    /// Formats it as a parameter at `offset` that [`Self::parse`] reads, or as the nearest one that it reads.
+    pub(crate) fn parameter(self, offset: UtcOffset) -> String {
+        let text = self.at(offset);
+        // In the first and the last hours of the calendar, the local year has no four digits.
+        if Self::parse(&text, offset) == Some(self) {
+            text
+        } else {
+            self.clamped().at(UtcOffset::default())
+        }
+    }
+
+    /// Formats it at `offset`. The end of the last period is in the year +10000 (ISO 8601, expanded).
     pub(crate) fn at(self, offset: UtcOffset) -> String {
         match DateTime::from_timestamp_millis(self.0) {
             Some(utc) => utc

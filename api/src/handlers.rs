@@ -34,8 +34,8 @@ fn invalid_parameter(rejection: &PathRejection) -> Option<&str> {
     let PathRejection::FailedToDeserializePathParams(error) = rejection else {
         return None;
     };
-    match error.kind() {
-        ErrorKind::InvalidUtf8InPathParam { key } => Some(key),
-        _ => None,
+    if let ErrorKind::InvalidUtf8InPathParam { key } = error.kind() {
+        return Some(key);
     }
+    None
 }

@@ -124,7 +124,7 @@ pub(crate) fn time(query: &Query, name: &str, offset: UtcOffset) -> Result<Optio
     parsed.map(Some).ok_or_else(|| {
         let detail = format!(
             "\"{text}\" is neither a date like 2026-05-01 nor a time with an offset like 2026-05-01T12:00:00Z, of the \
-             years 2 to 9998"
+             years 1 to 9999"
         );
         query.invalid(name, detail)
     })

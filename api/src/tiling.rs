@@ -16,10 +16,12 @@ const TILES: [(Granularity, Period, i64); 4] = [
     (Granularity::Hour, Period::Hour, HOUR_MS),
 ];
 
-/// The cells that tile the time from `start` to `end`, in order; `None` if the kept buckets do not fit.
+/// The cells that tile the time from `start` to `end`, in order; `None` if the kept buckets do not fit. Of the time that
+/// no event can have there are no cells.
 pub(crate) fn cover(start: Time, end: Time, kept: &[Granularity]) -> Option<Vec<CellSlot>> {
     let mut cells = Vec::new();
-    let mut at = start;
+    let mut at = start.max(Time::FIRST);
+    let end = end.min(Time::END);
     while at < end {
         let (granularity, next) = TILES
             .iter()

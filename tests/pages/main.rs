@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
 use stitch_common::clock::SystemClock;
 use stitch_common::ports::ZooKeeper;
 use stitch_common::range::RangeId;
-use stitch_harness::events::{Generator, Shape};
+use stitch_harness::events::{Generator, Record, Shape};
 use stitch_harness::process::Program;
 use stitch_harness::servers::{Servers, repository};
 use stitch_harness::test_namespace::{TestConfig, TestNamespace};
@@ -32,6 +33,20 @@ fn events() -> Result<Generator> {
         span_ms,
         ..Shape::default()
     })
+}
+
+/// Two purchases today of 2^53 cents and 1 cent: the sum is no number of JavaScript.
+fn amounts_beyond_53_bits() -> Vec<Record> {
+    let now = chrono::Utc::now().to_rfc3339();
+    let purchase = |cents: i64| Record {
+        key: b"large".to_vec(),
+        value: Some(
+            json!({"type": "purchase", "time": now, "track": "large", "cents": cents})
+                .to_string()
+                .into_bytes(),
+        ),
+    };
+    vec![purchase(1 << 53), purchase(1)]
 }
 
 /// Locks a range exclusively until the returned session is closed.
@@ -60,6 +75,7 @@ async fn pages_are_usable_and_stay_up_to_date() -> Result<()> {
     let feed = namespace.feed()?;
     let mut events = events()?;
     feed.send(events.by_ref().take(20_000)).await?;
+    feed.send(amounts_beyond_53_bits()).await?;
     namespace.lag()?.until_none(BOUND).await?;
     let live = feed.live(events, 50);
     let mut api = namespace.api_command("run", &[])?.start()?;

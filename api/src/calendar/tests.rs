@@ -59,8 +59,9 @@ fn a_date_begins_at_local_midnight() {
         "2026-5-1",
         "2026-02-30",
         "2026-05-01T00:00:00",
-        "0001-01-01",
-        "9999-01-01",
+        "0000-12-31",
+        "9999-12-31T23:59:59-00:01",
+        "10000-01-01",
     ] {
         assert_eq!(Time::parse(text, UtcOffset::default()), None, "{text}");
     }
@@ -104,16 +105,23 @@ fn periods_follow_each_other() {
 }
 
 #[test]
-fn ends_of_the_first_and_the_last_period_can_be_written() {
+fn the_first_and_the_last_moment_have_periods_at_every_offset() {
     for period in Period::EVERY {
-        for (text, offset) in [("0002-01-01", "+14:00"), ("9998-12-31", "-14:00")] {
-            let offset = UtcOffset::parse(offset).unwrap();
-            let at = moment(text);
-            let start = period.start(at, offset);
-            let end = period.next(start, offset);
-            for edge in [start, end] {
-                assert!(DateTime::parse_from_rfc3339(&edge.at(offset)).is_ok());
+        for moment in [Time::FIRST, Time::LAST] {
+            for offset in ["+14:00", "Z", "-14:00"].map(offset) {
+                let start = period.start(moment, offset);
+                let end = period.next(start, offset);
+                assert!(start <= moment && moment < end, "{period:?} {offset}");
+                for edge in [start, end] {
+                    let text = edge.parameter(offset);
+                    assert_eq!(
+                        Time::parse(&text, offset).map(|time| time.0 / 1000),
+                        Some(edge.clamped().0 / 1000),
+                        "{text}"
+                    );
+                }
             }
         }
     }
+    assert_eq!(Time::END.at(UtcOffset::default()), "+10000-01-01T00:00:00Z");
 }

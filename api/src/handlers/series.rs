@@ -131,7 +131,11 @@ impl SeriesRequest {
         };
         let from = match params::time(query, FROM, offset)? {
             Some(from) => period.start(from, offset),
-            None => period.shifted(to, -POINTS_DEFAULT, offset),
+            // Nothing is before the first period that an event can lie in.
+            None => {
+                let first = period.start(Time::FIRST, offset);
+                period.shifted(to, -POINTS_DEFAULT, offset).max(first)
+            }
         };
         if from >= to {
             let detail = format!("{} is not before {}", from.at(offset), to.at(offset));
@@ -166,7 +170,7 @@ impl SeriesRequest {
 
     /// The address of the page that begins at `from`.
     fn next(&self, name: &str, key: &str, from: Time) -> String {
-        let (from, to) = (from.at(self.offset), self.to.at(self.offset));
+        let [from, to] = [from, self.to].map(|time| time.parameter(self.offset));
         let rest = format!(
             "/series?granularity={}&from={}&to={}&utc_offset={}&limit={}",
             self.period.name(),

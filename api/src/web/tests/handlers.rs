@@ -1,4 +1,7 @@
+use stitch_common::event::{Decoded, Decoder, slot};
+
 use super::*;
+use crate::params;
 
 const DAY: Granularity = Granularity::Day;
 const HOUR: Granularity = Granularity::Hour;
@@ -359,4 +362,78 @@ async fn sums_wrap_as_cassandras_do() {
         .get("/v1/counters/plays/keys/a/series?from=2026-05-01&to=2026-05-03")
         .await;
     assert_eq!(reply.json()["sum"], i64::MIN);
+}
+
+/// Puts one event at `time` into every cell that the decoder counts it in.
+fn put_event(server: &TestServer, key: &str, time: &str) {
+    let decoder = Decoder::new(&server.config.definitions);
+    let record = format!("{{\"type\":\"play\",\"time\":\"{time}\",\"track\":\"{key}\"}}");
+    let Decoded::Event(event) = decoder.decode(Some(record.as_bytes())) else {
+        panic!("{record}");
+    };
+    let mut cells = server.table.cells.lock().unwrap();
+    for granularity in Granularity::EVERY {
+        let slot = slot(granularity, event.time);
+        cells.insert((Counter::new("plays", key), slot), 1);
+    }
+}
+
+/// The sum of all pages of a series.
+async fn sum_of_pages(server: &TestServer, first: String) -> i64 {
+    let (mut sum, mut next) = (0, Some(first));
+    while let Some(address) = next {
+        let page = server.get(&address).await;
+        assert_eq!(page.status, 200, "{address}: {}", page.json());
+        sum += page.json()["sum"].as_i64().unwrap();
+        next = page.json()["next"].as_str().map(str::to_owned);
+    }
+    sum
+}
+
+#[tokio::test]
+async fn every_event_that_is_counted_can_be_asked_for() {
+    let server = TestServer::new("");
+    let encoded = crate::query_string::encoded;
+    for (key, time, from, to) in [
+        (
+            "first",
+            "0001-01-01T00:00:00Z",
+            "0001-01-01T00:00:00Z",
+            "0001-02-01",
+        ),
+        (
+            "last",
+            "9999-12-31T23:59:59Z",
+            "9999-12-01",
+            "9999-12-31T23:59:59Z",
+        ),
+        ("leap", "2016-12-31T23:59:60Z", "2016-12-01", "2017-01-03"),
+    ] {
+        put_event(&server, key, time);
+        let address = params::address("plays", Some(key), "");
+        for offset in (-14..=14).map(|hours| encoded(&format!("{hours:+03}:00"))) {
+            for period in ["hour", "day", "week", "month", "year"] {
+                let rest = format!("granularity={period}&utc_offset={offset}");
+                let at = format!("{address}?{rest}&at={}", encoded(time));
+                assert_eq!(server.get(&at).await.json()["count"], 1, "{at}");
+                let (from, to) = (encoded(from), encoded(to));
+                let series = format!("{address}/series?{rest}&to={to}");
+                let bounded = format!("{series}&from={from}&limit=500");
+                assert_eq!(sum_of_pages(&server, bounded).await, 1, "{rest}");
+                sum_of_pages(&server, format!("{series}&limit=1")).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_series_begins_with_the_first_event_that_can_be() {
+    let server = TestServer::new("");
+    put_event(&server, "a", "0001-01-01T00:00:00Z");
+    for offset in ["Z", "-14:00", "%2B14:00"] {
+        let first = format!(
+            "/v1/counters/plays/keys/a/series?granularity=year&to=0003-01-01&limit=1&utc_offset={offset}"
+        );
+        assert_eq!(sum_of_pages(&server, first).await, 1, "{offset}");
+    }
 }

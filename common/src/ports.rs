@@ -17,7 +17,7 @@ mod backends;
 pub use backends::{Backends, Servers};
 pub use log::{
     AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, Fingerprint, Group,
-    GroupEvent, LogError, LogIdentity, Record, RevokeAck,
+    GroupEvent, LogError, LogIdentity, Record, RevokeAck, Unreadable, UnreadableReason,
 };
 pub use store::{
     CellSelection, Connection, CounterBatch, Cql, Level, NodeAddress, NodeId, NodeSettings,

@@ -2,7 +2,7 @@
 
 use stitch_common::member::MemberId;
 use stitch_common::offset::Partition;
-use stitch_common::ports::{LogError, StoreError, ZkError};
+use stitch_common::ports::{LogError, StoreError, Unreadable, ZkError};
 use stitch_common::user_error::UserError;
 use stitch_protocol::namespace;
 
@@ -29,9 +29,9 @@ pub(crate) enum Error {
     /// To go on counting would make counts wrong.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The log was truncated where it was being read.
-    #[error("the log of partition {partition} was truncated where it was being read: {cause}")]
-    LogTruncated { partition: Partition, cause: String },
+    /// A partition of the log cannot be read on.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     /// Another member has written the checkpoint of a partition whose lock this member holds.
     #[error("the checkpoint of partition {partition} was written by {}", name(writer.as_ref()))]
     ForeignCheckpoint {
@@ -90,7 +90,7 @@ impl Error {
             | Self::Store(StoreError::Refused(_))
             | Self::Log(LogError::Refused(_))
             | Self::Refused(_)
-            | Self::LogTruncated { .. }
+            | Self::Unreadable(_)
             | Self::ForeignCheckpoint { .. }
             | Self::Disagreement(_) => false,
         }
@@ -106,11 +106,7 @@ impl Error {
                 "two processes counted one partition: stop every processor, make sure that only this version runs, \
                  then run a restoration",
             ),
-            Self::LogTruncated { .. } => UserError::new(
-                self,
-                "the topic's retention has overtaken the processors: raise it, and follow \
-                 docs/operations/runbook.md, \"The log is not the one that was counted\"",
-            ),
+            Self::Unreadable(error) => error.clone().into(),
             Self::SessionOver => {
                 UserError::new(self, "see ZooKeeper with `stitch-processor check`")
             }

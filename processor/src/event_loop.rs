@@ -138,7 +138,7 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
                 biased;
                 () = self.process.stop.cancelled(), if self.stop_deadline.is_none() => self.stop(),
                 state = session.state_other_than(self.session_state) => self.on_session_state(state)?,
-                event = group.next() => self.on_group_event(event),
+                event = group.next() => self.on_group_event(event)?,
                 event = self.feed.next(), if self.engine.wants_records() => self.on_feed_event(event)?,
                 Some(completion) = self.effects.next() => self.on_completion(completion)?,
                 () = self.connections.clock.sleep(pause) => {}
@@ -216,7 +216,7 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
         Ok(())
     }
 
-    fn on_group_event(&mut self, event: GroupEvent<Ack<L>>) {
+    fn on_group_event(&mut self, event: GroupEvent<Ack<L>>) -> Result<(), Error> {
         let now = self.connections.clock.now();
         match event {
             GroupEvent::Assigned(partitions) => {
@@ -244,7 +244,9 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
                 }
             }
             GroupEvent::Trouble(cause) => tracing::warn!(%cause, "trouble in the consumer group"),
+            GroupEvent::Ended(error) => return Err(error.into()),
         }
+        Ok(())
     }
 
     fn acknowledge_revocations(&mut self) {
@@ -264,16 +266,12 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
                 epoch,
                 end_offset,
             } => self.engine.on_end_reached(partition, epoch, end_offset),
-            FeedEvent::Gone {
-                partition,
-                epoch,
-                error,
-            } => {
-                if self.engine.is_current(partition, epoch) {
-                    let cause = error.to_string();
-                    return Err(Error::LogTruncated { partition, cause });
+            FeedEvent::Unreadable { epoch, error } => {
+                if self.engine.is_current(error.partition, epoch) {
+                    return Err(error.into());
                 }
             }
+            FeedEvent::Ended(error) => return Err(error.into()),
             FeedEvent::Trouble(cause) => tracing::warn!(%cause, "trouble reading the event log"),
         }
         Ok(())

@@ -89,10 +89,7 @@ const TOO_LARGE: &str = "restore a part at a time with --ranges A-B or --counter
 fn help_for_expected(error: &ExpectedError) -> String {
     let text = match error {
         ExpectedError::TooLarge(_) => TOO_LARGE,
-        ExpectedError::Gone { .. } => {
-            "the topic must keep every record (retention.ms=-1, retention.bytes=-1, cleanup.policy=delete); counts of \
-             deleted records cannot be restored from the log"
-        }
+        ExpectedError::Unreadable(unreadable) => unreadable.reason.help(),
         ExpectedError::Stalled { .. } | ExpectedError::Log(_) => {
             "check that Kafka is up and its topic readable (`stitch-restorator check`), then run it again"
         }

@@ -185,9 +185,8 @@ impl LogFollower {
                 end_offset,
                 ..
             } => self.advance_position(partition, end_offset),
-            FeedEvent::Gone {
-                partition, error, ..
-            } => self.fail(ExpectedError::Gone { partition, error }),
+            FeedEvent::Unreadable { error, .. } => self.fail(error.into()),
+            FeedEvent::Ended(error) => self.fail(error.into()),
             FeedEvent::Trouble(error) => tracing::warn!(%error, "following the log"),
         }
     }

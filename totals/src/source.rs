@@ -4,7 +4,7 @@
 //! the log, by the [`LogFollower`](crate::log_follower::LogFollower).
 
 use stitch_common::offset::{Offsets, Partition};
-use stitch_common::ports::LogError;
+use stitch_common::ports::{LogError, Unreadable};
 use stitch_common::progress::Progress;
 
 use crate::memory_pool::TooLarge;
@@ -37,13 +37,9 @@ pub trait ExpectedTotals {
 pub enum ExpectedError {
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
-    /// The log no longer has the records from the offset at which reading has to start.
-    #[error("records of partition {partition} cannot be read any more")]
-    Gone {
-        partition: Partition,
-        #[source]
-        error: LogError,
-    },
+    /// A partition cannot be read on.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     /// Kafka delivered nothing for too long. `partition` is one that was not read to its end.
     #[error("Kafka delivered nothing of partition {partition} for {seconds} s")]
     Stalled { partition: Partition, seconds: u64 },

@@ -97,6 +97,26 @@ fn needs_a_change(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// Whether this error of a member of a group is the last: the client does not join again by itself, or is refused
+/// whenever it does.
+pub(super) fn ends_membership(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::MessageConsumptionFatal(_))
+        || error.rdkafka_error_code().is_some_and(|code| {
+            matches!(
+                code,
+                RDKafkaErrorCode::Fatal
+                    | RDKafkaErrorCode::FencedInstanceId
+                    | RDKafkaErrorCode::FencedMemberEpoch
+                    | RDKafkaErrorCode::UnreleasedInstanceId
+                    | RDKafkaErrorCode::InconsistentGroupProtocol
+                    | RDKafkaErrorCode::UnsupportedAssignor
+                    | RDKafkaErrorCode::InvalidGroupId
+                    | RDKafkaErrorCode::InvalidSessionTimeout
+                    | RDKafkaErrorCode::GroupAuthorizationFailed
+            )
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

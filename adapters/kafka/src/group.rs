@@ -87,7 +87,7 @@ impl Group for KafkaGroup {
             None => {
                 self.end_reported = true;
                 let ended = "the group's thread has ended; join the group again".to_owned();
-                GroupEvent::Trouble(LogError::Refused(ended))
+                GroupEvent::Ended(LogError::Unavailable(ended))
             }
         }
     }

@@ -125,17 +125,81 @@ pub enum FeedEvent {
         /// The log's end.
         end_offset: Offset,
     },
-    /// The partition's next record no longer exists, so nothing is delivered until another start.
-    Gone {
-        /// The partition.
-        partition: Partition,
+    /// A partition cannot be read on: nothing of it is delivered until another start. The others are delivered.
+    Unreadable {
         /// The start that the delivery belongs to.
         epoch: AssignmentEpoch,
-        /// Kafka's error.
-        error: LogError,
+        /// Which partition, from which offset, and why.
+        error: Unreadable,
     },
     /// An error from which the feed recovers by itself.
     Trouble(LogError),
+    /// The feed has ended, and delivers nothing any more. Reported once.
+    Ended(LogError),
+}
+
+/// A partition that cannot be read on. Every record below `offset` has been delivered, and none at or above it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("partition {partition} cannot be read from offset {offset} on: {cause}")]
+pub struct Unreadable {
+    /// The partition.
+    pub partition: Partition,
+    /// The offset of the next record, or below it.
+    pub offset: Offset,
+    /// Why, by what an operator can do.
+    pub reason: UnreadableReason,
+    /// Kafka's words.
+    pub cause: String,
+}
+
+/// Why a partition cannot be read on; variants by what an operator can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnreadableReason {
+    /// Kafka has deleted the record: retention, or `kafka-delete-records`.
+    Deleted,
+    /// The log was cut below what was delivered, so that other records may have these offsets now: the election of a
+    /// leader that had fallen behind, or a topic that was deleted and created again.
+    Truncated,
+    /// What a broker has stored is not what it was sent: a checksum differs, or a batch has no valid form.
+    Damaged,
+    /// A batch has a codec or a format that this build cannot decode.
+    Undecodable,
+    /// The client may not read the topic.
+    Unauthorized,
+}
+
+impl UnreadableReason {
+    /// What an operator can do.
+    #[must_use]
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::Deleted => {
+                "the topic must keep every record (retention.ms=-1, retention.bytes=-1, cleanup.policy=delete); see \
+                 docs/operations/runbook.md, \"The log is not the one that was counted\""
+            }
+            Self::Truncated => {
+                "see docs/operations/runbook.md, \"The log was truncated\": set unclean.leader.election.enable=false"
+            }
+            Self::Damaged => {
+                "see docs/operations/runbook.md, \"A batch of the log cannot be read\": another replica may have it whole"
+            }
+            Self::Undecodable => {
+                "see docs/operations/runbook.md, \"A batch of the log cannot be read\": a newer version of Stitch may be able \
+                 to decode it"
+            }
+            Self::Unauthorized => {
+                "let the principal of this client read the topic: \
+                 kafka-acls.sh --add --allow-principal User:NAME --operation Read --topic TOPIC"
+            }
+        }
+    }
+}
+
+impl From<Unreadable> for UserError {
+    fn from(error: Unreadable) -> Self {
+        let help = error.reason.help();
+        Self::new(error, help)
+    }
 }
 
 /// One record of the event topic.
@@ -184,6 +248,8 @@ pub enum GroupEvent<Ack> {
     Lost(Vec<Partition>),
     /// An error from which the membership recovers by itself.
     Trouble(LogError),
+    /// The membership has ended, and nothing is assigned any more: join again. Reported once.
+    Ended(LogError),
 }
 
 /// Acknowledges a revocation: the partitions may move to other members. Dropping it does the same.
@@ -247,10 +313,11 @@ pub struct Fingerprint {
 /// An error of Kafka; the variants differ in what the caller can do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// No answer, or a transient refusal: a retry can help.
+    /// No answer, or a refusal that may pass: a retry can help.
     #[error("Kafka could not answer: {0}")]
     Unavailable(String),
-    /// Fails until something changes: no such topic, permission, configuration.
+    /// Fails until something changes: no such topic, permission, configuration. A process that Kafka has answered before
+    /// hears this only when it has lasted for a minute, because brokers that restart say it of topics that exist.
     #[error("Kafka refused: {0}")]
     Refused(String),
 }

@@ -75,9 +75,10 @@ impl<'a, L: EventLog, C: Clock> LogSource<'a, L, C> {
                         span.from = span.from.max(end_offset);
                     }
                 }
-                FeedEvent::Gone {
-                    partition, error, ..
-                } => return Err(ExpectedError::Gone { partition, error }.into()),
+                FeedEvent::Unreadable { error, .. } => {
+                    return Err(ExpectedError::Unreadable(error).into());
+                }
+                FeedEvent::Ended(error) => return Err(ExpectedError::Log(error).into()),
                 FeedEvent::Trouble(error) => tracing::warn!(%error, "reading the log"),
             }
             for (partition, _) in unread.extract_if(.., |_, span| span.from >= span.to) {

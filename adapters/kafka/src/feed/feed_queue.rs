@@ -155,7 +155,7 @@ impl FeedQueue {
         if state.life == Life::Ended {
             state.life = Life::EndReported;
             let ended = "the feed's thread has ended; create a new feed".to_owned();
-            return Some(FeedEvent::Trouble(LogError::Refused(ended)));
+            return Some(FeedEvent::Ended(LogError::Unavailable(ended)));
         }
         None
     }
@@ -232,11 +232,9 @@ fn assignment_of(event: &FeedEvent) -> Option<(Partition, AssignmentEpoch)> {
         }
         | FeedEvent::EndReached {
             partition, epoch, ..
-        }
-        | FeedEvent::Gone {
-            partition, epoch, ..
         } => Some((*partition, *epoch)),
-        FeedEvent::Trouble(_) => None,
+        FeedEvent::Unreadable { epoch, error } => Some((error.partition, *epoch)),
+        FeedEvent::Trouble(_) | FeedEvent::Ended(_) => None,
     }
 }
 
@@ -344,7 +342,7 @@ mod tests {
         assert!(matches!(queue.next().await, FeedEvent::EndReached { .. }));
         assert!(matches!(
             queue.next().await,
-            FeedEvent::Trouble(LogError::Refused(_))
+            FeedEvent::Ended(LogError::Unavailable(_))
         ));
         assert!(queue.take().is_none());
         assert!(!queue.command(start(ONE, 2)));

@@ -16,7 +16,9 @@ use crate::error::log_error;
 use crate::metadata_client::MetadataClient;
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{AssignmentEpoch, Bounds, FeedEvent, LogError, Record};
+use stitch_common::ports::{
+    AssignmentEpoch, Bounds, FeedEvent, LogError, Record, Unreadable, UnreadableReason,
+};
 
 /// The most records and bytes in one delivery: small enough to bound the queue, large enough that the cost for each
 /// record is negligible.
@@ -337,18 +339,23 @@ impl Fetcher {
         self.unassign(partition);
         self.set_flow(partition, Flow::Gone);
         if let Some(Assignment { epoch, next, .. }) = self.assignments.get(&partition).copied() {
-            let error = LogError::Refused(format!(
-                "partition {partition} of the topic {} cannot be read from offset {next}: it begins at {} and ends at {}",
-                self.topic, bounds.begin, bounds.end
-            ));
-            self.queue.deliver(
-                0,
-                FeedEvent::Gone {
-                    partition,
-                    epoch,
-                    error,
-                },
+            let reason = if next < bounds.begin {
+                UnreadableReason::Deleted
+            } else {
+                UnreadableReason::Truncated
+            };
+            let cause = format!(
+                "it begins at {} and ends at {} in the topic {}",
+                bounds.begin, bounds.end, self.topic
             );
+            let error = Unreadable {
+                partition,
+                offset: next,
+                reason,
+                cause,
+            };
+            self.queue
+                .deliver(0, FeedEvent::Unreadable { epoch, error });
         }
     }
 

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use super::KafkaAck;
 use crate::client_config::{Role, client_config};
 use crate::context::Context;
-use crate::error::log_error;
+use crate::error::{ends_membership, log_error};
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::Kafka;
 use stitch_common::offset::Partition;
@@ -35,6 +35,8 @@ pub(super) struct Member {
     leaving: Arc<AtomicBool>,
     /// How long revoked partitions are held at most.
     hold: Duration,
+    /// Whether the end of the membership was reported.
+    ended: AtomicBool,
 }
 
 /// The member's consumer, subscribed.
@@ -51,6 +53,7 @@ pub(super) fn member_consumer(
         sender,
         leaving,
         hold,
+        ended: AtomicBool::new(false),
     };
     let consumer: BaseConsumer<Member> = config
         .create_with_context(member)
@@ -100,9 +103,17 @@ impl Member {
         }
     }
 
-    /// Never waits: the next error will say the same.
+    /// Reports an error: the end of the membership once, and any other without waiting, since the next one will say the
+    /// same.
     fn trouble(&self, error: &KafkaError) {
+        let ends = ends_membership(error);
         let error = log_error("as a member of the group", error);
+        if ends {
+            if !self.ended.swap(true, Ordering::AcqRel) {
+                self.send(GroupEvent::Ended(error));
+            }
+            return;
+        }
         if self.sender.try_send(GroupEvent::Trouble(error)).is_err() {
             debug!("dropped an error of the group: earlier events are unread");
         }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use rdkafka::mocking::MockCluster;
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{AssignmentEpoch, EventLog, Feed, FeedEvent, LogError};
+use stitch_common::ports::{
+    AssignmentEpoch, EventLog, Feed, FeedEvent, LogError, UnreadableReason,
+};
 
 use crate::support::{Topic, next, numbers, offsets, until_end};
 
@@ -110,7 +112,9 @@ fn check(event: FeedEvent, expected: &mut BTreeMap<Partition, (AssignmentEpoch, 
         } => {
             assert_eq!((epoch, end_offset.0), expected[&partition]);
         }
-        other @ (FeedEvent::Gone { .. } | FeedEvent::Trouble(_)) => panic!("{other:?}"),
+        other @ (FeedEvent::Unreadable { .. } | FeedEvent::Trouble(_) | FeedEvent::Ended(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 
@@ -189,13 +193,10 @@ async fn an_offset_whose_records_are_deleted_is_gone_until_another_start() {
     let mut other = Vec::new();
     loop {
         match next(&mut feed).await {
-            FeedEvent::Gone {
-                partition,
-                epoch,
-                error,
-            } => {
-                assert_eq!((partition, epoch), (ZERO, AssignmentEpoch(1)));
-                assert!(matches!(error, LogError::Refused(_)), "{error}");
+            FeedEvent::Unreadable { epoch, error } => {
+                assert_eq!((error.partition, epoch), (ZERO, AssignmentEpoch(1)));
+                assert_eq!(error.offset, Offset(59));
+                assert_eq!(error.reason, UnreadableReason::Deleted);
                 break;
             }
             FeedEvent::Records {
@@ -209,25 +210,21 @@ async fn an_offset_whose_records_are_deleted_is_gone_until_another_start() {
             } => {}
             unexpected @ (FeedEvent::Records { .. }
             | FeedEvent::EndReached { .. }
-            | FeedEvent::Trouble(_)) => panic!("{unexpected:?}"),
+            | FeedEvent::Trouble(_)
+            | FeedEvent::Ended(_)) => panic!("{unexpected:?}"),
         }
     }
     feed.start(ZERO, Offset(60), AssignmentEpoch(2)).unwrap();
     let (records, _) = until_end(&mut feed, ZERO, AssignmentEpoch(2), Offset(100)).await;
     assert_eq!(numbers(&records), (60..100).collect::<Vec<_>>());
     feed.start(ZERO, Offset(101), AssignmentEpoch(3)).unwrap();
-    let gone = next(&mut feed).await;
-    assert!(
-        matches!(
-            gone,
-            FeedEvent::Gone {
-                partition: ZERO,
-                epoch: AssignmentEpoch(3),
-                ..
-            }
-        ),
-        "{gone:?}"
-    );
+    let beyond = next(&mut feed).await;
+    let FeedEvent::Unreadable { epoch, error } = beyond else {
+        panic!("{beyond:?}");
+    };
+    assert_eq!((error.partition, epoch), (ZERO, AssignmentEpoch(3)));
+    assert_eq!(error.offset, Offset(101));
+    assert_eq!(error.reason, UnreadableReason::Truncated);
 }
 
 #[tokio::test]
@@ -279,7 +276,9 @@ async fn a_feed_recovers_by_itself_when_its_brokers_come_back() {
                 FeedEvent::EndReached { end_offset, .. } => {
                     assert_eq!(end_offset, Offset(position))
                 }
-                gone @ FeedEvent::Gone { .. } => panic!("{gone:?}"),
+                other @ (FeedEvent::Unreadable { .. } | FeedEvent::Ended(_)) => {
+                    panic!("{other:?}")
+                }
             }
         }
         cluster.broker_down(1).unwrap();

@@ -28,7 +28,7 @@ async fn assigned(group: &mut KafkaGroup, count: usize) -> Vec<Partition> {
     while all.len() < count {
         match next(group).await {
             GroupEvent::Assigned(partitions) => all.extend(partitions),
-            other @ (Event::Revoked(..) | Event::Lost(_) | Event::Trouble(_)) => {
+            other @ (Event::Revoked(..) | Event::Lost(_) | Event::Trouble(_) | Event::Ended(_)) => {
                 panic!("{other:?}")
             }
         }
@@ -43,7 +43,9 @@ async fn revoked(group: &mut KafkaGroup) -> (Vec<Partition>, KafkaAck) {
             partitions.sort_unstable();
             (partitions, ack)
         }
-        other @ (Event::Assigned(_) | Event::Lost(_) | Event::Trouble(_)) => panic!("{other:?}"),
+        other @ (Event::Assigned(_) | Event::Lost(_) | Event::Trouble(_) | Event::Ended(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 
@@ -98,7 +100,7 @@ async fn partitions_that_are_not_acknowledged_in_time_are_lost() {
     let (moved, ack) = revoked(&mut first).await;
     match next(&mut first).await {
         GroupEvent::Lost(lost) => assert_eq!(lost, moved),
-        other @ (Event::Assigned(_) | Event::Revoked(..) | Event::Trouble(_)) => {
+        other @ (Event::Assigned(_) | Event::Revoked(..) | Event::Trouble(_) | Event::Ended(_)) => {
             panic!("{other:?}")
         }
     }
@@ -211,7 +213,9 @@ async fn a_member_without_contact_for_a_session_loses_its_partitions() {
                 break partitions;
             }
             GroupEvent::Trouble(_) => {}
-            other @ (Event::Assigned(_) | Event::Revoked(..)) => panic!("{other:?}"),
+            other @ (Event::Assigned(_) | Event::Revoked(..) | Event::Ended(_)) => {
+                panic!("{other:?}")
+            }
         }
     };
     assert_eq!(lost, all(2));
@@ -223,7 +227,7 @@ async fn a_member_without_contact_for_a_session_loses_its_partitions() {
                 break partitions;
             }
             GroupEvent::Trouble(_) => {}
-            other @ (Event::Lost(_) | Event::Revoked(..)) => panic!("{other:?}"),
+            other @ (Event::Lost(_) | Event::Revoked(..) | Event::Ended(_)) => panic!("{other:?}"),
         }
     };
     assert_eq!(reassigned, all(2));

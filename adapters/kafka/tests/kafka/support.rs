@@ -217,7 +217,8 @@ pub(crate) async fn until_end(
                     return (all, end);
                 }
             }
-            FeedEvent::Gone { error, .. } | FeedEvent::Trouble(error) => panic!("{error}"),
+            FeedEvent::Unreadable { error, .. } => panic!("{error}"),
+            FeedEvent::Trouble(error) | FeedEvent::Ended(error) => panic!("{error}"),
             FeedEvent::Records { .. } | FeedEvent::EndReached { .. } => {}
         }
     }

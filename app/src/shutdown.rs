@@ -1,9 +1,11 @@
-//! Handles SIGTERM and SIGINT: the first starts a clean stop; another one more than a second later ends the process at
-//! once, with exit code 130.
+//! Handles SIGTERM, SIGINT and SIGHUP: the first starts a clean stop; another one more than a second later ends the
+//! process at once, with exit code 130. A SIGHUP that was ignored when the process started, as under `nohup`, stays
+//! ignored.
 
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -38,10 +40,15 @@ impl Shutdown {
                 UserError::new(what, "start it in an environment that allows it")
             })
         };
-        let signals = [
+        let mut signals = vec![
             listen(SignalKind::terminate())?,
             listen(SignalKind::interrupt())?,
         ];
+        // A terminal that closes sends it. Unhandled it kills the process, whose locks then stay for a session timeout.
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        if !is_ignored(&status, SignalKind::hangup()) {
+            signals.push(listen(SignalKind::hangup())?);
+        }
         let shutdown = Self::default();
         tokio::spawn(shutdown.clone().listen(signals));
         tracing::debug!("signals are handled");
@@ -91,15 +98,13 @@ impl Shutdown {
         self.at_once.is_cancelled()
     }
 
-    async fn listen(self, [mut terminate, mut interrupt]: [Signal; 2]) {
+    async fn listen(self, mut signals: Vec<Signal>) {
         /// A future that blocks its thread cannot be dropped.
         const PATIENCE: Duration = Duration::from_secs(1);
         let mut next = async || {
-            tokio::select! {
-                // Receiving a signal is cancel-safe.
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            // Receiving a signal is cancel-safe.
+            let received = signals.iter_mut().map(|signal| Box::pin(signal.recv()));
+            select_all(received).await;
         };
         next().await;
         tracing::info!("stop requested");
@@ -127,9 +132,28 @@ impl Shutdown {
     }
 }
 
+/// Whether `status` (`/proc/self/status`, see proc(5)) says that the process ignores a signal.
+fn is_ignored(status: &str, kind: SignalKind) -> bool {
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let bit = u32::try_from(kind.as_raw_value() - 1).unwrap_or(u32::MAX);
+    mask.and_then(|mask| mask.checked_shr(bit))
+        .is_some_and(|mask| mask & 1 == 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hangup_is_ignored_if_it_was_when_the_process_started() {
+        let hangup = |status: &str| is_ignored(status, SignalKind::hangup());
+        assert!(hangup("Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"));
+        assert!(!hangup("SigIgn:\t0000000000001000\nSigCgt:\t1\n"));
+        assert!(!hangup(""), "a system without it");
+    }
 
     #[tokio::test]
     async fn a_stop_is_requested_and_a_second_signal_drops_the_work() {

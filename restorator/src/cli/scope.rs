@@ -16,7 +16,12 @@ pub(super) struct ScopeArguments {
     #[arg(long, value_name = "NAME")]
     counter: Option<String>,
     /// Only this key of that counter
-    #[arg(long, value_name = "KEY", requires = "counter")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        requires = "counter",
+        allow_hyphen_values = true
+    )]
     key: Option<String>,
     /// Only these ranges: first and last, or a single one
     #[arg(long, value_name = "A-B")]

@@ -74,13 +74,16 @@ Exit codes: 0 the status was read, 2 it was not.")]
 #[command(after_help = "Example: what is wrong with the plays of one track?
   stitch-restorator plan --counter plays --key 3135556
 
-Exit codes: 0 nothing is wrong, 1 drift was found, 2 the audit failed.")]
+Exit codes: 0 nothing is wrong, 1 drift was found, 2 the audit failed, or too many cells could not be judged.")]
 struct PlanArguments {
     #[command(flatten)]
     scope: ScopeArguments,
     /// Write the plan to this file (JSON lines), for `run FILE`
     #[arg(long, value_name = "FILE")]
     plan_file: Option<PathBuf>,
+    /// How many cells may remain unjudged, because events change them all the time [default: 1 % of the cells in scope]
+    #[arg(long, value_name = "N")]
+    max_unjudged: Option<u64>,
     #[command(flatten)]
     exceptions: Exceptions,
 }
@@ -168,6 +171,7 @@ impl PlanArguments {
         Ok(PlanOptions {
             scope: self.scope.scope(&config.definitions)?,
             plan_file: self.plan_file,
+            max_unjudged: self.max_unjudged,
             declared_dead: self.exceptions.apply(config),
         })
     }

@@ -53,7 +53,13 @@ impl<B: Backends> CommandContext<'_, B> {
             membership.during(work(&context)).await
         };
         let left_behind = membership.leave(self.servers.cassandra()).await;
-        Ok((result?, left_behind))
+        match (result, left_behind) {
+            (Ok(result), left_behind) => Ok((result, left_behind)),
+            (Err(failure), None) => Err(failure),
+            (Err(UserError { message, help }), Some(left_behind)) => {
+                Err(UserError::new(format!("{message}; {left_behind}"), help))
+            }
+        }
     }
 
     fn restore_context<'m>(

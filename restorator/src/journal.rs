@@ -1,9 +1,14 @@
-//! The journal: every correction, written and flushed before it is sent. It is an audit trail; safety does not depend on
-//! it, because the next run reads every cell again.
+//! The journal: every correction, written and flushed before it is sent, and what became of it. It is an audit trail;
+//! safety does not depend on it, because the next run reads every cell again.
+//!
+//! JSON lines. The first is a header with the format; a `correction` line has a number, which later `outcome` lines
+//! name. The last outcome of a correction counts: the deltas of those whose last outcome is `applied` add up to what was
+//! changed. A correction without an outcome may have been applied: the process ended first.
 
-use std::cell::RefCell;
+use std::cell::{Cell as StdCell, RefCell};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -16,16 +21,25 @@ use crate::plan::judge::Drift;
 
 /// Storage for the lines of a journal.
 pub trait Lines {
-    /// Appends whole lines durably: after it returns, a crash of the machine does not lose them.
+    /// Appends whole lines: after it returns, the end of this process does not lose them.
     ///
     /// # Errors
     /// A part of the lines may have been written.
     fn append(&mut self, lines: &[u8]) -> io::Result<()>;
+
+    /// Makes what was appended durable: after it returns, a crash of the machine does not lose it.
+    ///
+    /// # Errors
+    /// Some of it may be lost.
+    fn sync(&mut self) -> io::Result<()>;
 }
 
 impl Lines for File {
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        self.write_all(lines)?;
+        self.write_all(lines)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
     }
 }
@@ -34,6 +48,10 @@ impl Lines for File {
 pub struct Journal {
     path: PathBuf,
     lines: RefCell<Box<dyn Lines>>,
+    /// The number of the next correction.
+    next: StdCell<u64>,
+    /// Whether the last line may be cut short.
+    cut_short: StdCell<bool>,
 }
 
 /// The journal cannot be written, so no correction is sent.
@@ -45,27 +63,100 @@ pub struct JournalError {
     pub cause: io::Error,
 }
 
+/// The number of a correction within its journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct CorrectionId(u64);
+
+impl CorrectionId {
+    /// The correction that was written `index` lines after this one, by the same call.
+    #[must_use]
+    pub fn plus(self, index: usize) -> Self {
+        Self(
+            self.0
+                .saturating_add(u64::try_from(index).unwrap_or(u64::MAX)),
+        )
+    }
+}
+
+/// What became of a correction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CorrectionOutcome {
+    /// The cell changed by its delta.
+    Applied,
+    /// It may have been applied, or still be.
+    Unknown,
+    /// It was sent, and certainly not applied.
+    NotApplied,
+    /// It was never sent.
+    NotSent,
+    /// Cassandra acknowledged it, and the cell did not change: a tombstone hides it.
+    Ignored,
+}
+
+/// The version of the lines.
+const FORMAT: u32 = 1;
+
 #[derive(Serialize)]
-struct Entry<'a> {
-    when: DateTime<Utc>,
-    range: RangeId,
-    counter: &'a str,
-    key: &'a str,
-    granularity: &'static str,
-    bucket: String,
-    expected: Count,
-    current: Count,
-    delta: Amount,
-    cut: &'a Offsets,
+#[serde(tag = "line", rename_all = "snake_case")]
+enum Line<'a> {
+    Header {
+        stitch_journal: u32,
+        restoration: &'a str,
+    },
+    Correction {
+        id: CorrectionId,
+        when: DateTime<Utc>,
+        range: RangeId,
+        counter: &'a str,
+        key: &'a str,
+        granularity: &'static str,
+        bucket: String,
+        expected: Count,
+        current: Count,
+        delta: Amount,
+        cut: &'a Offsets,
+    },
+    Outcome {
+        id: CorrectionId,
+        when: DateTime<Utc>,
+        outcome: CorrectionOutcome,
+        delta: Amount,
+    },
+}
+
+impl Line<'_> {
+    fn write(&self, bytes: &mut Vec<u8>) {
+        serde_json::to_writer(&mut *bytes, self).expect("plain data serialises");
+        bytes.push(b'\n');
+    }
 }
 
 impl Journal {
-    /// Opens a journal in `folder`, which is created if it is missing.
-    pub fn create(folder: &Path, name: &str) -> Result<Self, JournalError> {
-        let path = folder.join(format!("{name}.jsonl"));
-        let open = || {
+    /// Creates a journal in `folder`, which is created if it is missing. Only its owner can read it, and a file or link
+    /// of that name is never opened.
+    pub fn create(folder: &Path, restoration: &str) -> Result<Self, JournalError> {
+        let path = folder.join(format!("{restoration}.jsonl"));
+        let open = || -> io::Result<File> {
             fs::create_dir_all(folder)?;
-            OpenOptions::new().create(true).append(true).open(&path)
+            let mut options = OpenOptions::new();
+            let mut file = options
+                .append(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)?;
+            let mut header = Vec::new();
+            let line = Line::Header {
+                stitch_journal: FORMAT,
+                restoration,
+            };
+            line.write(&mut header);
+            file.write_all(&header)?;
+            file.sync_all()?;
+            // Without it a crash of the machine could lose the file as a whole.
+            File::open(folder)?.sync_all()?;
+            Ok(file)
         };
         match open() {
             Ok(file) => Ok(Self::new(path, Box::new(file))),
@@ -78,6 +169,8 @@ impl Journal {
         Self {
             path,
             lines: RefCell::new(lines),
+            next: StdCell::new(1),
+            cut_short: StdCell::new(false),
         }
     }
 
@@ -85,25 +178,76 @@ impl Journal {
         &self.path
     }
 
-    /// Writes the corrections that are about to be sent.
+    /// Writes the corrections that are about to be sent, durably. Returns the number of the first; the others follow it.
     ///
     /// # Errors
     /// They are not written, so none of them may be sent.
-    pub fn write(
+    pub fn corrections(
         &self,
         when: DateTime<Utc>,
         range: RangeId,
         cut: &Offsets,
         corrections: &[(Cell, Drift)],
+    ) -> Result<CorrectionId, JournalError> {
+        let first = CorrectionId(self.next.get());
+        self.next.set(first.plus(corrections.len()).0);
+        let mut id = first;
+        for some in corrections.chunks(LINES_AT_ONCE) {
+            self.append(encode(when, range, cut, id, some))?;
+            id = id.plus(some.len());
+        }
+        self.sync()?;
+        Ok(first)
+    }
+
+    /// Writes what became of corrections. [`Journal::sync`] makes it durable.
+    ///
+    /// # Errors
+    /// Some of it is not written.
+    pub fn outcomes(
+        &self,
+        when: DateTime<Utc>,
+        outcomes: impl IntoIterator<Item = (CorrectionId, CorrectionOutcome, Amount)>,
     ) -> Result<(), JournalError> {
-        let mut lines = self.lines.borrow_mut();
-        let written = corrections
-            .chunks(LINES_AT_ONCE)
-            .try_for_each(|some| lines.append(&encode(when, range, cut, some)));
-        written.map_err(|cause| JournalError {
+        let mut bytes = Vec::new();
+        for (id, outcome, delta) in outcomes {
+            let line = Line::Outcome {
+                id,
+                when,
+                outcome,
+                delta,
+            };
+            line.write(&mut bytes);
+        }
+        self.append(bytes)
+    }
+
+    /// Makes the outcomes durable. Not under a lock: it waits for the disk.
+    ///
+    /// # Errors
+    /// Some of them may be lost.
+    pub fn sync(&self) -> Result<(), JournalError> {
+        let synced = self.lines.borrow_mut().sync();
+        synced.map_err(|cause| self.error(cause))
+    }
+
+    fn append(&self, mut lines: Vec<u8>) -> Result<(), JournalError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        if self.cut_short.get() {
+            lines.insert(0, b'\n');
+        }
+        let appended = self.lines.borrow_mut().append(&lines);
+        self.cut_short.set(appended.is_err());
+        appended.map_err(|cause| self.error(cause))
+    }
+
+    fn error(&self, cause: io::Error) -> JournalError {
+        JournalError {
             path: self.path.clone(),
             cause,
-        })
+        }
     }
 }
 
@@ -114,11 +258,13 @@ fn encode(
     when: DateTime<Utc>,
     range: RangeId,
     cut: &Offsets,
+    first: CorrectionId,
     corrections: &[(Cell, Drift)],
 ) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for (cell, drift) in corrections {
-        let entry = Entry {
+    for (index, (cell, drift)) in corrections.iter().enumerate() {
+        let line = Line::Correction {
+            id: first.plus(index),
             when,
             range,
             counter: &cell.counter.name.0,
@@ -130,8 +276,7 @@ fn encode(
             delta: drift.correction(),
             cut,
         };
-        serde_json::to_writer(&mut bytes, &entry).expect("plain data serialises");
-        bytes.push(b'\n');
+        line.write(&mut bytes);
     }
     bytes
 }
@@ -139,6 +284,7 @@ fn encode(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
     use stitch_common::cell::{Counter, Granularity};
     use stitch_testkit::samples::{offsets, slot_at};
 
@@ -151,24 +297,103 @@ mod tests {
         vec![(cell.clone(), drift), (cell, drift)]
     }
 
+    fn lines(journal: &Journal) -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(journal.path()).unwrap();
+        let lines = text.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
     #[test]
     fn each_correction_is_one_line_with_its_time_cell_counts_and_cut() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::create(&folder.path().join("new"), "run").unwrap();
         let when = DateTime::from_timestamp(1, 0).unwrap();
         let cut = offsets(&[(0, 7)]);
-        journal
-            .write(when, RangeId(3), &cut, &corrections())
-            .unwrap();
-        let text = fs::read_to_string(journal.path()).unwrap();
-        let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines.len(), 2);
-        let entry: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
+        for first in [1, 3] {
+            let id = journal.corrections(when, RangeId(3), &cut, &corrections());
+            assert_eq!(id.unwrap(), CorrectionId(first));
+        }
+        let lines = lines(&journal);
+        assert_eq!(lines.len(), 5);
+        assert_eq!(
+            (&lines[0]["line"], &lines[0]["stitch_journal"]),
+            (&"header".into(), &1.into())
+        );
+        assert_eq!(lines[0]["restoration"], "run");
+        let entry = &lines[2];
+        assert_eq!(
+            (&entry["line"], &entry["id"]),
+            (&"correction".into(), &2.into())
+        );
         assert_eq!(entry["key"], "a\nb");
         assert_eq!(entry["delta"], -2);
         assert_eq!(entry["cut"]["0"], 7);
         assert_eq!(entry["bucket"], "1970-01-01T00:00:00Z");
         assert_eq!(entry["when"], "1970-01-01T00:00:01Z");
+    }
+
+    #[test]
+    fn an_outcome_names_its_correction_and_its_delta() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::create(folder.path(), "run").unwrap();
+        let when = DateTime::from_timestamp(1, 0).unwrap();
+        let outcomes = [
+            (CorrectionId(1), CorrectionOutcome::NotSent, Amount(-2)),
+            (CorrectionId(2), CorrectionOutcome::Applied, Amount(7)),
+        ];
+        journal.outcomes(when, outcomes).unwrap();
+        journal.sync().unwrap();
+        let last = lines(&journal).pop().unwrap();
+        assert_eq!((&last["line"], &last["id"]), (&"outcome".into(), &2.into()));
+        assert_eq!(
+            (&last["outcome"], &last["delta"]),
+            (&"applied".into(), &7.into())
+        );
+    }
+
+    #[test]
+    fn a_journal_is_its_owners_alone_and_never_an_existing_file_or_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::create(folder.path(), "run").unwrap();
+        let mode = fs::metadata(journal.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(Journal::create(folder.path(), "run").is_err(), "it exists");
+        let elsewhere = folder.path().join("elsewhere");
+        std::os::unix::fs::symlink(&elsewhere, folder.path().join("next.jsonl")).unwrap();
+        assert!(Journal::create(folder.path(), "next").is_err(), "a link");
+        assert!(!elsewhere.exists());
+    }
+
+    #[test]
+    fn a_line_that_a_full_disk_cut_short_does_not_spoil_the_next() {
+        use std::rc::Rc;
+        struct Small(Rc<RefCell<Vec<u8>>>, bool);
+        impl Lines for Small {
+            fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+                let is_full = std::mem::take(&mut self.1);
+                let fits = if is_full { 9 } else { lines.len() };
+                self.0.borrow_mut().extend(&lines[..fits]);
+                if is_full {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                Ok(())
+            }
+            fn sync(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let written = Rc::default();
+        let journal = Journal::new("j".into(), Box::new(Small(Rc::clone(&written), true)));
+        let when = DateTime::from_timestamp(1, 0).unwrap();
+        let outcome = [(CorrectionId(1), CorrectionOutcome::Unknown, Amount(1))];
+        assert!(journal.outcomes(when, outcome).is_err());
+        journal.outcomes(when, outcome).unwrap();
+        let text = String::from_utf8(written.take()).unwrap();
+        let last = text.lines().last().unwrap();
+        let last: serde_json::Value = serde_json::from_str(last).unwrap();
+        assert_eq!(last["outcome"], "unknown");
     }
 
     #[test]
@@ -178,10 +403,13 @@ mod tests {
             fn append(&mut self, _lines: &[u8]) -> io::Result<()> {
                 Err(io::ErrorKind::StorageFull.into())
             }
+            fn sync(&mut self) -> io::Result<()> {
+                Ok(())
+            }
         }
         let journal = Journal::new("j/run.jsonl".into(), Box::new(Full));
         let when = DateTime::from_timestamp(1, 0).unwrap();
-        let refused = journal.write(when, RangeId(0), &offsets(&[]), &corrections());
+        let refused = journal.corrections(when, RangeId(0), &offsets(&[]), &corrections());
         assert!(refused.unwrap_err().to_string().contains("j/run.jsonl"));
     }
 }

@@ -22,6 +22,13 @@ impl Extent {
         })
     }
 
+    pub(crate) const fn minus(self, other: Self) -> Self {
+        Self {
+            cells: self.cells.saturating_sub(other.cells),
+            change: self.change.saturating_sub(other.change),
+        }
+    }
+
     pub const fn plus(self, other: Self) -> Self {
         Self {
             cells: self.cells.saturating_add(other.cells),

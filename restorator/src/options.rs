@@ -16,6 +16,8 @@ use stitch_common::scope::Scope;
 pub struct PlanOptions {
     pub scope: Scope,
     pub plan_file: Option<PathBuf>,
+    /// How many cells may remain unjudged; `None` for one in a hundred.
+    pub max_unjudged: Option<u64>,
     pub declared_dead: Vec<DeclaredDead>,
 }
 

@@ -13,6 +13,7 @@ use stitch_protocol::start_offset;
 
 use crate::plan::base_cut::BaseCut;
 use crate::plan::file::Plan;
+use crate::unverified::Unverified;
 
 /// Refuses a log that does not reach back to its first event, or does not keep every event.
 pub(crate) fn log(
@@ -64,6 +65,14 @@ pub(crate) fn checkpoints(
             .map_err(|refusal| UserError::from(&refusal))?;
     }
     Ok(())
+}
+
+/// Refuses to restore while a partition has no checkpoint: no range could be verified.
+pub(crate) fn no_checkpoint_is_missing(cut: &BaseCut) -> Result<(), UserError> {
+    match cut.without_checkpoint().next() {
+        Some(partition) => Err(UserError::from(&Unverified::NoCheckpoint(partition))),
+        None => Ok(()),
+    }
 }
 
 /// Refuses living members that count by other definitions than those that are restored. One that has joined before
@@ -194,6 +203,18 @@ mod tests {
     fn a_partition_without_checkpoint_is_refused_if_its_group_has_commits() {
         assert_eq!(checked(None, 0), Ok(()));
         assert!(refused(checked(None, 4)).contains("no checkpoint"));
+    }
+
+    #[test]
+    fn a_restoration_without_every_checkpoint_is_refused_and_names_the_partition() {
+        let checkpoint = Checkpoint::everywhere(Offset(3));
+        let cut = |of_3| BaseCut::new([P], [(P, of_3), (Partition(4), Some(checkpoint.clone()))]);
+        assert_eq!(
+            no_checkpoint_is_missing(&cut(Some(checkpoint.clone()))),
+            Ok(())
+        );
+        let message = refused(no_checkpoint_is_missing(&cut(None)));
+        assert!(message.contains("partition 3"), "{message}");
     }
 
     #[test]

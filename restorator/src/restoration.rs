@@ -61,6 +61,10 @@ pub(crate) struct RangeResult {
     pub(crate) outcome: Result<VerifiedRange, Unverified>,
     /// What was corrected; in an unverified range, what was sent.
     pub(crate) corrected: BTreeMap<cell::Cell, Drift>,
+    /// The cells that no correction changes, with the drift that they still have.
+    pub(crate) aside: BTreeMap<cell::Cell, Drift>,
+    /// Whether every cell that may be wrong was read under the last lock.
+    pub(crate) all_read: bool,
     /// The findings of the audit right before the last lock.
     pub(crate) findings: AuditFindings,
     /// How long its locks were waited for, in total.
@@ -75,6 +79,8 @@ impl RangeResult {
             range,
             outcome: Err(why.into()),
             corrected: BTreeMap::new(),
+            aside: BTreeMap::new(),
+            all_read: false,
             findings,
             waited: Duration::ZERO,
             locked: Vec::new(),
@@ -82,8 +88,8 @@ impl RangeResult {
     }
 }
 
-/// How often a cell is corrected. Not often: a cell that was deleted by hand swallows what is added to it, and may return
-/// it once Cassandra's tombstone is gone.
+/// How often a cell is corrected. A cell that a correction did not change at all is not corrected again: it was deleted by
+/// hand, swallows what is added to it, and may return it once Cassandra's tombstone is gone.
 const CORRECTIONS_MAX: usize = 2;
 /// How many quiescence barriers are awaited for corrections of unknown outcome.
 const BARRIERS_MAX: usize = 2;
@@ -101,30 +107,38 @@ pub(crate) async fn run<B: Backends>(
     mut findings: AuditFindings,
 ) -> RangeResult {
     let mut chunks = Chunks::default();
-    let mut corrected = BTreeMap::new();
+    let (mut corrected, mut aside) = (BTreeMap::new(), BTreeMap::new());
+    let mut all_read = false;
     let mut kept = context.memory.reservation();
     let (mut waited, mut locked) = (Duration::ZERO, Vec::new());
     let outcome = loop {
-        let converging = converge::converge(context, follower, &mut findings);
-        let interrupted = context.lease.interrupted();
-        let converged = match select(pin!(converging), pin!(interrupted)).await {
-            Either::Left((converged, _)) => converged,
-            Either::Right((why, _)) => Err(Error::Interrupted(why)),
-        };
-        if let Err(error) = converged {
+        if let Err(error) = converge(context, follower, range, &mut findings, &aside).await {
             break Err(error.into());
         }
-        let mut claim = Claim::new(context, range);
+        let mut claim = Claim::new(context, range, std::mem::take(&mut corrected));
         let (verdicts, cells_max) = (findings.of(range), context.chunk_sizer.cells());
         let chunk = chunks.next(cells_max, verdicts, follower.totals().of(range));
-        let result = under_one_lock(context, follower, journal, &mut claim, verdicts, chunk).await;
+        let locking = Locking {
+            context,
+            follower,
+            journal,
+            verdicts,
+        };
+        let result = locking.under_one_lock(&mut claim, chunk, &mut aside).await;
         let released = release::range(context, claim).await;
+        if let Err(error) = journal.sync() {
+            context.progress.note(&format!("{error}: {}", error.cause));
+        }
         waited += released.waited;
         locked.extend(released.locked);
-        for (cell, drift) in released.corrected {
-            corrected.entry(cell).or_insert(drift);
-        }
+        all_read = released.all_read;
+        corrected = released.corrected;
         match result {
+            Ok(LockResult::Verified(_)) if !aside.is_empty() => {
+                break Err(Unverified::IgnoresIncrements(
+                    aside.keys().cloned().collect(),
+                ));
+            }
             Ok(LockResult::Verified(verified)) => break Ok(verified),
             Ok(LockResult::Chunk(cells)) => {
                 if let Err(error) = note_corrected(&mut findings, range, &cells, &mut kept) {
@@ -138,10 +152,33 @@ pub(crate) async fn run<B: Backends>(
         range,
         outcome,
         corrected,
+        aside,
+        all_read,
         findings,
         waited,
         locked,
     }
+}
+
+/// Converges, unless the process has to stop. What is set `aside` needs no lock any more.
+async fn converge<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    follower: &LogFollower,
+    range: RangeId,
+    findings: &mut AuditFindings,
+    aside: &BTreeMap<cell::Cell, Drift>,
+) -> Result<(), Error> {
+    let converging = converge::converge(context, follower, findings);
+    let interrupted = context.lease.interrupted();
+    match select(pin!(converging), pin!(interrupted)).await {
+        Either::Left((converged, _)) => converged?,
+        Either::Right((why, _)) => return Err(Error::Interrupted(why)),
+    }
+    findings.change(|verdicts| {
+        let verdicts = verdicts.entry(range).or_default();
+        aside.keys().for_each(|cell| verdicts.judge_right(cell));
+    })?;
+    Ok(())
 }
 
 /// Notes that these cells were corrected, and so are judged right. `kept` is the memory for what was corrected.
@@ -166,72 +203,98 @@ enum LockResult {
     Chunk(Vec<cell::Cell>),
 }
 
-/// Corrects under one lock all cells that are wrong, and verifies the range; or corrects a chunk.
-async fn under_one_lock<B: Backends>(
-    context: &RestoreContext<'_, B>,
-    follower: &LogFollower,
-    journal: &Journal,
-    claim: &mut Claim,
-    verdicts: &Verdicts,
-    chunk: Option<Chunk>,
-) -> Result<LockResult, Unverified> {
-    let cells = match &chunk {
-        Some(chunk) => chunk.cells().len(),
-        None => verdicts.wrong().len() + follower.totals().of(claim.range).dirty_count(),
-    };
-    // Nothing is locked unless there is memory for the cells that are known to need the lock.
-    let room = context.memory.try_reserve(cells * LOCKED_CELL_BYTES);
-    let mut room = room.map_err(Error::from)?;
-    failpoint::pass("r2-closed-in");
-    let mut held = acquire::range(context, follower, journal, claim).await?;
-    let cut = cut::find(&held).await?;
-    let dirty = dirty::follow(&held, &cut, verdicts, chunk.as_ref()).await?;
-    let locked = dirty.expected().len() * LOCKED_CELL_BYTES;
-    room.try_resize(locked).map_err(Error::from)?;
-    let start = context.clock.now();
-    let (mut corrections, mut barriers) = (0, 0);
-    loop {
-        let current = current::read(&held, &dirty).await?;
-        let delta = delta::between(&mut held, current)?;
-        let applied = match apply::once(&mut held, &cut, delta).await? {
-            ApplyOutcome::Applied(applied) => applied,
-            ApplyOutcome::Unknown if barriers == BARRIERS_MAX => return Err(Unverified::Unknown),
-            ApplyOutcome::Unknown => {
-                barriers += 1;
-                apply::wait_out(&mut held).await?;
-                continue;
-            }
+/// What the work under every lock of a range needs.
+struct Locking<'a, 'c, B: Backends> {
+    context: &'a RestoreContext<'c, B>,
+    follower: &'a LogFollower,
+    journal: &'a Journal,
+    verdicts: &'a Verdicts,
+}
+
+impl<B: Backends> Locking<'_, '_, B> {
+    /// Corrects under one lock all cells that are wrong, and verifies the range; or corrects a chunk. Cells that no
+    /// correction changes are put `aside`, and left alone from then on.
+    async fn under_one_lock(
+        &self,
+        claim: &mut Claim,
+        chunk: Option<Chunk>,
+        aside: &mut BTreeMap<cell::Cell, Drift>,
+    ) -> Result<LockResult, Unverified> {
+        let Self {
+            context,
+            follower,
+            journal,
+            verdicts,
+        } = *self;
+        let cells = match &chunk {
+            Some(chunk) => chunk.cells().len(),
+            None => verdicts.wrong().len() + follower.totals().of(claim.range).dirty_count(),
         };
-        corrections += 1;
-        let checked = verify::again(&mut held, &cut, &dirty, applied).await?;
-        if barriers == 0 {
-            let took = context.clock.now().since(start);
-            context.chunk_sizer.learn(dirty.expected().len(), took);
-        }
-        match checked {
-            VerifyOutcome::Right(verified) => return Ok(LockResult::Verified(verified)),
-            VerifyOutcome::Chunk(cells) => return Ok(LockResult::Chunk(cells)),
-            VerifyOutcome::Wrong(wrong) if corrections == CORRECTIONS_MAX => {
-                return Err(why_still_wrong(wrong));
+        // Nothing is locked unless there is memory for the cells that are known to need the lock.
+        let room = context.memory.try_reserve(cells * LOCKED_CELL_BYTES);
+        let mut room = room.map_err(Error::from)?;
+        failpoint::pass("r2-closed-in");
+        let mut held = acquire::range(context, follower, journal, claim).await?;
+        let cut = cut::find(&held).await?;
+        let mut dirty = dirty::follow(&held, &cut, verdicts, chunk.as_ref()).await?;
+        dirty.set_aside(aside.keys());
+        let locked = dirty.expected().len() * LOCKED_CELL_BYTES;
+        room.try_resize(locked).map_err(Error::from)?;
+        let start = context.clock.now();
+        let (mut corrections, mut barriers) = (0, 0);
+        loop {
+            let mut current = current::read(&held, &dirty).await?;
+            held.claim.all_read = dirty.is_all();
+            let ignored = apply::resolve(&mut held, &current);
+            current.set_aside(&ignored);
+            dirty.set_aside(ignored.keys());
+            aside.extend(ignored);
+            let delta = delta::between(&mut held, current)?;
+            let applied = match apply::once(&mut held, &cut, delta).await? {
+                ApplyOutcome::Applied(applied) => applied,
+                ApplyOutcome::Unknown if barriers == BARRIERS_MAX => {
+                    return Err(Unverified::Unknown);
+                }
+                ApplyOutcome::Unknown => {
+                    barriers += 1;
+                    apply::wait_out(&mut held).await?;
+                    continue;
+                }
+            };
+            corrections += 1;
+            let checked = verify::again(&mut held, &cut, &dirty, applied).await?;
+            if barriers == 0 {
+                let took = context.clock.now().since(start);
+                context.chunk_sizer.learn(dirty.expected().len(), took);
             }
-            VerifyOutcome::Wrong(_) => {}
+            let wrong = match checked {
+                VerifyOutcome::Right(verified) => return Ok(LockResult::Verified(verified)),
+                VerifyOutcome::Chunk(cells) => return Ok(LockResult::Chunk(cells)),
+                VerifyOutcome::Wrong(wrong) => wrong,
+            };
+            let (unchanged, changed) = unchanged(wrong);
+            dirty.set_aside(unchanged.keys());
+            aside.extend(unchanged);
+            if corrections >= CORRECTIONS_MAX && !changed.is_empty() {
+                return Err(Unverified::KeepsChanging(changed));
+            }
         }
     }
 }
 
-/// Why cells are wrong after several corrections: if no correction changed some of them, these ignore increments.
-fn why_still_wrong(wrong: Vec<(cell::Cell, Drift, Count)>) -> Unverified {
-    let (unchanged, changed): (Vec<_>, Vec<_>) = wrong
-        .into_iter()
-        .partition(|(_, sent, now)| sent.current == *now);
-    let cells = |wrong: Vec<(cell::Cell, Drift, Count)>| {
-        wrong.into_iter().map(|(cell, _, _)| cell).collect()
-    };
-    if unchanged.is_empty() {
-        Unverified::KeepsChanging(cells(changed))
-    } else {
-        Unverified::IgnoresIncrements(cells(unchanged))
+/// Divides cells that are still wrong after a correction into those that it did not change at all, and the others.
+fn unchanged(
+    wrong: Vec<(cell::Cell, Drift, Count)>,
+) -> (BTreeMap<cell::Cell, Drift>, Vec<cell::Cell>) {
+    let (mut unchanged, mut changed) = (BTreeMap::new(), Vec::new());
+    for (cell, sent, now) in wrong {
+        if sent.current == now {
+            unchanged.insert(cell, sent);
+        } else {
+            changed.push(cell);
+        }
     }
+    (unchanged, changed)
 }
 
 /// How many cells of the range the audit has judged, and how many are dirty. Judged are the cells that the log expects,
@@ -276,20 +339,10 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_that_no_correction_changes_is_reported_as_deleted_by_hand() {
-        let unchanged = why_still_wrong(vec![wrong("a", 0, 0), wrong("b", 1, 2)]);
-        assert_eq!(
-            unchanged,
-            Unverified::IgnoresIncrements(vec![wrong("a", 0, 0).0])
-        );
-        assert!(
-            unchanged.to_string().contains("plays/a")
-                && unchanged.help().contains("deleted by hand")
-        );
-        let changing = why_still_wrong(vec![wrong("b", 1, 2)]);
-        assert_eq!(
-            changing,
-            Unverified::KeepsChanging(vec![wrong("b", 1, 2).0])
-        );
+    fn a_cell_that_a_correction_did_not_change_is_set_apart_from_one_that_keeps_changing() {
+        let (aside, changing) = unchanged(vec![wrong("a", 0, 0), wrong("b", 1, 2)]);
+        let (a, drift, _) = wrong("a", 0, 0);
+        assert_eq!(aside, BTreeMap::from([(a, drift)]));
+        assert_eq!(changing, [wrong("b", 1, 2).0]);
     }
 }

@@ -76,6 +76,28 @@ fn a_plan_takes_a_scope_and_a_file() {
 }
 
 #[test]
+fn a_key_may_begin_with_a_hyphen() {
+    for key in ["-5", "--output", "-"] {
+        let (options, _) = planned(&format!("plan --counter plays --key {key}")).unwrap();
+        assert_eq!(options.scope.key.unwrap().0.as_ref(), key);
+        let options = run(&format!("run --now --counter plays --key {key}")).unwrap();
+        let PlanSource::Now(scope) = options.source else {
+            panic!("{key}");
+        };
+        assert_eq!(scope.key.unwrap().0.as_ref(), key);
+    }
+}
+
+#[test]
+fn a_plan_takes_the_number_of_cells_that_may_remain_unjudged() {
+    assert_eq!(
+        planned("plan --max-unjudged 7").unwrap().0.max_unjudged,
+        Some(7)
+    );
+    assert_eq!(planned("plan").unwrap().0.max_unjudged, None);
+}
+
+#[test]
 fn a_run_takes_a_plan_or_a_scope_and_its_limits() {
     let options = run("run plan.jsonl --max-cells 10 --max-change 500").unwrap();
     assert_eq!(

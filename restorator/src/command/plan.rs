@@ -28,6 +28,7 @@ use crate::report::plan::Cells;
 use crate::report::{PlanReport, Total, Totals, Wrongness};
 use crate::restoration::count_judged;
 use stitch_totals::log_follower::LogFollower;
+use stitch_totals::scan_key::ScanKey;
 
 /// Audits the scope, and writes the plan file if one is wanted.
 pub async fn plan<B: Backends>(
@@ -70,8 +71,10 @@ async fn make<B: Backends>(
     if let Some(draft) = draft {
         draft.finish(&audit.plan(context, &baseline))?;
     }
+    let unjudged_max = options.max_unjudged;
     Ok(PlanReport {
         cells: audit.cells,
+        unjudged_max: unjudged_max.unwrap_or_else(|| audit.cells.unjudged_max()),
         wrong: audit.wrong,
         totals: audit.totals,
         unnamed_counters: audit.unnamed,
@@ -189,7 +192,16 @@ impl Audit {
             total.expected += sum;
             total.before += sum;
         }
-        let dirty = follower.totals().of(range).dirty();
+        let totals = follower.totals();
+        let totals = totals.of(range);
+        let dirty = totals.dirty();
+        for cell in &dirty {
+            let key = ScanKey::of(cell.counter.clone());
+            let unjudged = i128::from(totals.expected(&key, cell.slot).0);
+            let total = self.totals.entry(cell.counter.name.clone()).or_default();
+            total.expected -= unjudged;
+            total.before -= unjudged;
+        }
         for (cell, drift) in verdicts.wrong_and_clean(&dirty) {
             self.cells.wrong += 1;
             self.wrong.add(cell, drift);

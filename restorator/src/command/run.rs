@@ -15,11 +15,13 @@ use super::plan::{Audit, begin, note_interrupted, unless_interrupted, while_foll
 use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::failpoint;
+use crate::journal::Journal;
 use crate::limits;
 use crate::membership::Process;
 use crate::options::{PlanSource, RunOptions};
 use crate::plan;
 use crate::plan::audit_findings::AuditFindings;
+use crate::plan::base_cut::BaseCut;
 use crate::plan::file::Plan;
 use crate::plan::judge::{TEXTS_BYTES, Verdicts, WRONG_CELL_BYTES};
 use crate::preflight;
@@ -154,6 +156,12 @@ async fn restore<B: Backends>(
         process_id: context.process.id,
         started: context.clock.wall(),
     };
+    // Whatever can be refused is refused before the log is read, which may take hours.
+    let journal = (context.journal)(id.as_str()).map_err(|error| {
+        let message = format!("{error}: {}", error.cause);
+        UserError::new(message, "set [restorator] journal to a writable folder")
+    })?;
+    preflight::no_checkpoint_is_missing(&BaseCut::read(context).await?)?;
     let mut recorder = Recorder::new(context, id, holder);
     recorder.write(context).await?;
     let baseline = match unless_interrupted(context, begin(context)).await {
@@ -181,6 +189,7 @@ async fn restore<B: Backends>(
             context,
             &baseline.follower,
             findings,
+            &journal,
             summary,
             &mut recorder,
         )
@@ -206,23 +215,20 @@ async fn ranges<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     mut findings: AuditFindings,
+    journal: &Journal,
     mut summary: Summary,
     recorder: &mut Recorder,
 ) -> Result<RunReport, UserError> {
     if let Err(exceeded) = limits::check(context.limits, summary.audit().wrong.extent()) {
         return Ok(summary.refused(context, exceeded));
     }
-    let journal = (context.journal)(recorder.id().as_str()).map_err(|error| {
-        let message = format!("{error}: {}", error.cause);
-        UserError::new(message, "set [restorator] journal to a writable folder")
-    })?;
     summary.set_journal(journal.path());
     let scope: Vec<RangeId> = context.scope.ranges().collect();
     let count = u64::try_from(scope.len()).ok();
     context.progress.begin("restoring", "ranges", count);
     let in_flight = ranges_in_flight(context, follower, &findings);
     let work = scope.into_iter().map(|range| {
-        let (journal, findings) = (&journal, findings.take(range));
+        let findings = findings.take(range);
         async move {
             match context.lease.interruption() {
                 None => restoration::run(context, follower, journal, range, findings).await,

@@ -12,6 +12,9 @@ mod limits;
 mod memory;
 mod chunks;
 mod lease;
+mod deleted;
+mod journal;
+mod unjudged;
 
 fn restored(fake: &Fake) -> RunReport {
     fake.run(Limits::default()).unwrap()
@@ -228,6 +231,9 @@ fn a_missing_checkpoint_or_one_that_went_back_leaves_the_range_unverified() {
         fake.remove("/stitch/n/partitions/0/checkpoint")
     });
     fails_with(&restored(&fake), "no checkpoint");
+    let failure = fake.run(Limits::default()).unwrap_err();
+    assert!(failure.message.contains("partition 0 has no checkpoint"));
+    assert_eq!(fake.times("scan"), 32, "the second run read nothing");
     let fake = Fake::with_plays(&["a", "b"]);
     fake.before("create /revocations/", |fake| fake.progress(1));
     fails_with(&restored(&fake), "went back");
@@ -311,43 +317,6 @@ fn a_correction_that_was_certainly_not_applied_is_sent_again() {
     assert_eq!((fake.times("increment"), fake.times("probe")), (3, 0));
 }
 
-/// R6: the journal comes first, and a correction that cannot be written there is not sent.
-#[test]
-fn no_correction_is_sent_that_is_not_in_the_journal() {
-    let fake = Fake::with_plays(&["a"]);
-    fake.hold("a", 5);
-    let journal = fake.journal();
-    fake.before("increment", move |_| {
-        let file = std::fs::read_dir(&journal)
-            .unwrap()
-            .next()
-            .unwrap()
-            .unwrap();
-        let lines = std::fs::read_to_string(file.path()).unwrap();
-        assert!(lines.contains("\"delta\":-4"), "{lines}");
-    });
-    assert_eq!(restored(&fake).cells.corrected, 1);
-    let fake = Fake::with_plays(&["a"]);
-    fake.hold("a", 5);
-    std::fs::write(fake.journal(), "a file where the folder should be").unwrap();
-    let failure = fake.run(Limits::default()).unwrap_err();
-    assert!(failure.message.contains("journal"), "{failure}");
-    assert_eq!((fake.times("increment"), fake.held("a")), (0, 5));
-}
-
-/// R7: Cassandra's tombstone swallows increments.
-#[test]
-fn a_cell_that_ignores_increments_is_reported_by_name() {
-    let fake = Fake::with_plays(&["a"]);
-    fake.hold("a", 0);
-    fake.fates.borrow_mut().extend([Fate::Swallowed; 9]);
-    let report = restored(&fake);
-    assert_eq!((report.exit(), report.cells.corrected), (Exit::Failed, 0));
-    let failure = report.error().unwrap();
-    assert!(failure.message.contains("plays/a") && failure.help.contains("deleted by hand"));
-    assert_eq!(fake.times("increment"), 2);
-}
-
 /// R7: what could invalidate the result is read last.
 #[test]
 fn a_checkpoint_that_passed_an_event_of_the_locked_range_breaks_an_invariant() {
@@ -377,6 +346,18 @@ fn a_changed_ring_or_a_lost_lock_leaves_the_range_unverified() {
         fake.remove(lock);
     });
     assert_eq!(restored(&fake).exit(), Exit::Failed);
+}
+
+/// The failure of the work does not hide what is left behind.
+#[test]
+fn a_command_that_fails_also_reports_the_dead_member_that_it_leaves() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.before("scan", |fake| {
+        fake.lose_sessions();
+        fake.stop.cancel();
+    });
+    let failure = fake.plan(None).unwrap_err();
+    assert!(failure.message.contains("dead member"), "{failure}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use stitch_common::cell::Cell;
@@ -26,12 +27,14 @@ struct TemporaryFile {
 }
 
 impl TemporaryFile {
-    fn create(path: &Path, suffix: &str) -> io::Result<Self> {
+    /// Creates a file next to `path` that only its owner can read. Its name cannot be foreseen, and an existing file or
+    /// link is never opened.
+    fn create(path: &Path) -> io::Result<Self> {
         let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
+        name.push(format!(".{}", uuid::Uuid::new_v4().simple()));
         let path = PathBuf::from(name);
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true);
+        options.read(true).write(true).create_new(true).mode(0o600);
         let file = BufWriter::new(options.open(&path)?);
         Ok(Self { path, file })
     }
@@ -51,8 +54,14 @@ impl Drop for TemporaryFile {
 impl Draft {
     /// Starts a plan file at `path`.
     pub(crate) fn begin(path: &Path) -> Result<Self, UserError> {
-        let cells =
-            TemporaryFile::create(path, ".cells").map_err(|error| unwritable(path, &error))?;
+        let create = || {
+            // Renaming a file to the name of a folder would fail after the audit.
+            if path.is_dir() {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            TemporaryFile::create(path)
+        };
+        let cells = create().map_err(|error| unwritable(path, &error))?;
         Ok(Self {
             path: path.to_owned(),
             cells,
@@ -78,7 +87,7 @@ impl Draft {
     }
 
     fn replace(&mut self, plan: &Plan) -> io::Result<()> {
-        let mut whole = TemporaryFile::create(&self.path, ".part")?;
+        let mut whole = TemporaryFile::create(&self.path)?;
         whole.file.write_all(&encode_head(plan, &self.checksum))?;
         let cells = &mut self.cells.file;
         cells.flush()?;
@@ -86,7 +95,13 @@ impl Draft {
         io::copy(cells.get_mut(), &mut whole.file)?;
         whole.file.flush()?;
         whole.file.get_ref().sync_all()?;
-        fs::rename(&whole.path, &self.path)
+        fs::rename(&whole.path, &self.path)?;
+        // Without it a crash of the machine could lose the file's name.
+        let folder = self
+            .path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 }
 

@@ -274,6 +274,26 @@ mod tests {
     }
 
     #[test]
+    fn a_draft_is_its_owners_alone_and_follows_no_link() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan.jsonl");
+        let elsewhere = folder.path().join("elsewhere");
+        fs::write(&elsewhere, "precious").unwrap();
+        for suffix in [".cells", ".part"] {
+            symlink(
+                &elsewhere,
+                folder.path().join(format!("plan.jsonl{suffix}")),
+            )
+            .unwrap();
+        }
+        save(&plan(&[(1, 2)]), &path);
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "precious");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
     fn a_plan_is_saved_as_a_whole_and_a_missing_or_large_one_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plan.jsonl");
@@ -289,6 +309,8 @@ mod tests {
         );
         drop(Draft::begin(&path).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let folder_name = Draft::begin(folder.path()).unwrap_err();
+        assert!(folder_name.help.contains("--plan-file"), "{folder_name}");
         let large = Plan::load(&path, 10_000).unwrap_err();
         assert!(large.message.contains("memory_mib_max") && large.help.contains("--now"));
     }

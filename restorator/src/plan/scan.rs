@@ -35,7 +35,8 @@ pub(crate) async fn first<B: Backends>(
         follower.totals_mut().of_mut(*range).note_passed();
     }
     let mut findings = AuditFindings::new(&context.memory, ranges.iter().copied());
-    scan(context, follower, ranges, &mut findings).await?;
+    let rows = |rows| context.progress.advance(rows);
+    scan_counting(context, follower, ranges, &mut findings, &rows).await?;
     Ok(findings)
 }
 
@@ -45,6 +46,17 @@ pub(crate) async fn scan<B: Backends>(
     follower: &LogFollower,
     ranges: &[RangeId],
     findings: &mut AuditFindings,
+) -> Result<(), Error> {
+    scan_counting(context, follower, ranges, findings, &|_| {}).await
+}
+
+/// Scans, and passes the number of rows of each page to `rows`.
+async fn scan_counting<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    follower: &LogFollower,
+    ranges: &[RangeId],
+    findings: &mut AuditFindings,
+    rows: &dyn Fn(u64),
 ) -> Result<(), Error> {
     // Verdicts take memory from the first page on, long before a scan ends.
     let growing = RefCell::new(context.memory.reservation());
@@ -58,7 +70,7 @@ pub(crate) async fn scan<B: Backends>(
                     one_counter(context, follower, range, &counter).await
                 }
                 (Some(_) | None, _) => {
-                    one_interval(context, follower, range, interval, growing).await
+                    one_interval(context, follower, range, interval, growing, rows).await
                 }
             };
             Ok::<_, Error>((range, verdicts?))
@@ -114,6 +126,7 @@ async fn one_interval<B: Backends>(
     range: RangeId,
     interval: TokenInterval,
     growing: &RefCell<MemoryReservation>,
+    scanned: &dyn Fn(u64),
 ) -> Result<Verdicts, Error> {
     let mut merge = Merge::new(follower.totals().of(range), interval);
     let mut after = None;
@@ -123,7 +136,7 @@ async fn one_interval<B: Backends>(
         let page = with_retries(context.clock, read).await?;
         let rows = u64::try_from(page.cells.len()).unwrap_or(u64::MAX);
         merge.rows(wanted(context), follower.totals().of(range), &page.cells)?;
-        context.progress.advance(rows);
+        scanned(rows);
         after = page.next;
         growing.borrow_mut().try_grow(merge.bytes() - grown)?;
         grown = merge.bytes();

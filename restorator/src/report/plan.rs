@@ -13,6 +13,8 @@ use super::{Totals, Wrongness, total_lines, unnamed_lines};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlanReport {
     pub cells: Cells,
+    /// How many cells may remain unjudged before the outcome is `unjudged`.
+    pub unjudged_max: u64,
     pub wrong: Wrongness,
     pub totals: Totals,
     /// Cells of counters that no definition names.
@@ -34,20 +36,37 @@ pub struct Cells {
     pub unjudged: u64,
 }
 
+impl Cells {
+    /// How many of them may remain unjudged unless the operator says otherwise: one in a hundred.
+    pub const fn unjudged_max(self) -> u64 {
+        self.judged.saturating_add(self.unjudged) / 100
+    }
+}
+
+impl PlanReport {
+    const fn is_unjudged(&self) -> bool {
+        self.cells.unjudged > self.unjudged_max
+    }
+}
+
 impl Report for PlanReport {
     fn outcome(&self) -> &'static str {
-        if self.cells.wrong == 0 {
-            "nothing_wrong"
-        } else {
+        if self.cells.wrong > 0 {
             "wrong"
+        } else if self.is_unjudged() {
+            "unjudged"
+        } else {
+            "nothing_wrong"
         }
     }
 
     fn exit(&self) -> Exit {
-        if self.cells.wrong == 0 {
-            Exit::Success
-        } else {
+        if self.cells.wrong > 0 {
             Exit::DriftFound
+        } else if self.is_unjudged() {
+            Exit::Failed
+        } else {
+            Exit::Success
         }
     }
 
@@ -69,8 +88,15 @@ impl Report for PlanReport {
         if unjudged > 0 {
             writeln!(
                 out,
-                "{unjudged} cells not judged: events change them faster than they can be read without a lock; `run` \
-                 verifies them"
+                "{unjudged} cells not judged: they have events above the checkpoints, because events change them all \
+                 the time or no processor counts; `run` verifies them"
+            )?;
+        }
+        if self.is_unjudged() {
+            writeln!(
+                out,
+                "that is more than the {} that --max-unjudged allows: whether these cells are right is not known",
+                self.unjudged_max
             )?;
         }
         for line in self.wrong.lines() {
@@ -105,7 +131,7 @@ mod tests {
     use stitch_common::output::{self, Output};
     use stitch_testkit::samples::slot_at;
 
-    fn report(wrong: u64) -> PlanReport {
+    fn report(wrong: u64, unjudged_max: u64) -> PlanReport {
         let cell = Cell {
             counter: Counter::new("plays", "a"),
             slot: slot_at(Granularity::Hour, 0),
@@ -118,6 +144,7 @@ mod tests {
                 wrong,
                 unjudged: 2,
             },
+            unjudged_max,
             wrong: Wrongness::of(cells),
             totals: Totals::default(),
             unnamed_counters: BTreeMap::from([(CounterName("skips".into()), 4)]),
@@ -134,7 +161,7 @@ mod tests {
 
     #[test]
     fn wrong_cells_are_counted_by_direction_and_end_with_1() {
-        let (text, code) = write(report(25), Output::Text);
+        let (text, code) = write(report(25, 0), Output::Text);
         assert!(text.contains("10 cells judged: 25 wrong"), "{text}");
         assert!(text.contains("25 doubled; total change 75"), "{text}");
         assert!(
@@ -152,8 +179,29 @@ mod tests {
     }
 
     #[test]
+    fn more_unjudged_cells_than_allowed_are_an_outcome_of_their_own_that_ends_with_2() {
+        let (text, code) = write(report(0, 1), Output::Text);
+        assert!(
+            text.contains("more than the 1 that --max-unjudged allows"),
+            "{text}"
+        );
+        assert_eq!(code, 2);
+        let (json, _) = write(report(0, 1), Output::Json);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["outcome"], "unjudged");
+        assert_eq!(json["unjudged_max"], 1);
+        let cells = |judged, unjudged| Cells {
+            judged,
+            wrong: 0,
+            unjudged,
+        };
+        assert_eq!(cells(50, 1000).unjudged_max(), 10);
+        assert_eq!(cells(99, 0).unjudged_max(), 0);
+    }
+
+    #[test]
     fn nothing_wrong_ends_with_0() {
-        let (json, code) = write(report(0), Output::Json);
+        let (json, code) = write(report(0, 2), Output::Json);
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["command"], "plan");
         assert_eq!(json["outcome"], "nothing_wrong");

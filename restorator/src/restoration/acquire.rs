@@ -9,6 +9,7 @@ use stitch_protocol::contender::Kind;
 use stitch_protocol::range_lock::RangeLock;
 use stitch_protocol::revocation::{self, RevocationRequest};
 
+use super::apply::UnreadCorrection;
 use super::bound::Bound;
 use crate::context::RestoreContext;
 use crate::failpoint;
@@ -31,11 +32,21 @@ pub(crate) struct Claim {
     pub(super) granted: Option<Moment>,
     /// A correction of unknown outcome was sent, and not yet waited out.
     pub(super) in_doubt: bool,
+    /// The corrections sent together with it, until their cells are read again.
+    pub(super) unread: Vec<UnreadCorrection>,
+    /// What was corrected in the range, under this lock and those before.
     pub(super) corrected: BTreeMap<Cell, Drift>,
+    /// Whether every cell that may be wrong was read under the lock.
+    pub(super) all_read: bool,
 }
 
 impl Claim {
-    pub(crate) fn new<B: Backends>(context: &RestoreContext<'_, B>, range: RangeId) -> Self {
+    /// A claim on a range in which these cells were `corrected` before.
+    pub(crate) fn new<B: Backends>(
+        context: &RestoreContext<'_, B>,
+        range: RangeId,
+        corrected: BTreeMap<Cell, Drift>,
+    ) -> Self {
         Self {
             range,
             lock: RangeLock::new(context.session, range, Kind::Exclusive),
@@ -43,7 +54,9 @@ impl Claim {
             queued: None,
             granted: None,
             in_doubt: false,
-            corrected: BTreeMap::new(),
+            unread: Vec::new(),
+            corrected,
+            all_read: false,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! R5: reads what dirty and wrong cells hold, at `ALL` unless the operator accepts less.
 
+use std::collections::BTreeMap;
+
 use stitch_common::cell::Cell;
 
 use super::acquire::LockedRange;
@@ -19,6 +21,11 @@ pub(crate) struct CurrentDrift {
 impl CurrentDrift {
     pub(crate) fn wrong(&self) -> &[(Cell, Drift)] {
         &self.wrong
+    }
+
+    /// Leaves these cells out: no correction changes them.
+    pub(super) fn set_aside(&mut self, cells: &BTreeMap<Cell, Drift>) {
+        self.wrong.retain(|(cell, _)| !cells.contains_key(cell));
     }
 
     pub(crate) fn into_wrong(self) -> Vec<(Cell, Drift)> {

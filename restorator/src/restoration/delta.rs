@@ -1,5 +1,7 @@
 //! R6: the corrections, if the operator expected that many.
 
+use std::collections::BTreeMap;
+
 use stitch_common::cell::Cell;
 use stitch_common::ports::CounterBatch;
 
@@ -14,11 +16,17 @@ use stitch_common::ports::Backends;
 #[derive(Debug)]
 pub(crate) struct Delta {
     corrections: Vec<(Cell, Drift)>,
+    /// What was charged for them.
+    charged: Extent,
 }
 
 impl Delta {
     pub(crate) fn corrections(&self) -> &[(Cell, Drift)] {
         &self.corrections
+    }
+
+    pub(super) const fn charged(&self) -> Extent {
+        self.charged
     }
 
     pub(crate) fn into_corrections(self) -> Vec<(Cell, Drift)> {
@@ -49,28 +57,40 @@ fn batches(corrections: &[(Cell, Drift)]) -> Vec<CounterBatch> {
     batches.collect()
 }
 
-/// The corrections for `current`, and what they add to the total of all ranges.
+/// The corrections for `current`, charged to the limits of the run; [`apply`](super::apply) gives back what was not sent.
 ///
 /// # Errors
-/// That total exceeds a limit: nothing is corrected under this lock.
+/// All of it would exceed a limit: nothing is corrected under this lock.
 pub(crate) fn between<B: Backends>(
     held: &mut LockedRange<'_, B>,
     current: CurrentDrift,
 ) -> Result<Delta, Unverified> {
     let context = held.context();
-    let known = &held.claim.corrected;
-    let new = current
-        .wrong()
-        .iter()
-        .filter(|(cell, _)| !known.contains_key(cell));
-    let spent = context
-        .spent
-        .get()
-        .plus(Extent::of(new.map(|(_, drift)| *drift)));
+    let wrong = current.wrong().iter();
+    let charged = charge(
+        &held.claim.corrected,
+        wrong.map(|(cell, drift)| (cell, *drift)),
+    );
+    let spent = context.spent.get().plus(charged);
     limits::check(context.limits, spent)?;
     context.spent.set(spent);
     Ok(Delta {
         corrections: current.into_wrong(),
+        charged,
+    })
+}
+
+/// What these corrections add to what was `corrected` before in the range: a cell counts once, however often it is
+/// corrected, and every change counts.
+pub(super) fn charge<'a>(
+    corrected: &BTreeMap<Cell, Drift>,
+    corrections: impl Iterator<Item = (&'a Cell, Drift)>,
+) -> Extent {
+    corrections.fold(Extent::default(), |sum, (cell, drift)| {
+        sum.plus(Extent {
+            cells: u64::from(!corrected.contains_key(cell)),
+            change: u128::from(drift.size()),
+        })
     })
 }
 

@@ -30,6 +30,13 @@ impl DirtyCells {
         &self.expected
     }
 
+    /// Leaves these cells out: no correction changes them.
+    pub(super) fn set_aside<'a>(&mut self, cells: impl IntoIterator<Item = &'a Cell>) {
+        for cell in cells {
+            self.expected.remove(cell);
+        }
+    }
+
     /// Whether every cell that may be wrong is among them, not only a chunk of those that are known to be.
     pub(crate) const fn is_all(&self) -> bool {
         self.is_all

@@ -18,8 +18,10 @@ use stitch_common::wait::within;
 /// What remains of a claim after its release.
 #[derive(Debug)]
 pub(crate) struct ReleasedClaim {
-    /// What was corrected, or may have been.
+    /// What was corrected in the range, or may have been.
     pub(super) corrected: BTreeMap<Cell, Drift>,
+    /// Whether every cell that may be wrong was read under the lock.
+    pub(super) all_read: bool,
     pub(super) waited: Duration,
     /// How long the lock was held; `None` if it was never granted.
     pub(super) locked: Option<Duration>,
@@ -50,6 +52,7 @@ pub(crate) async fn range<B: Backends>(
     }
     ReleasedClaim {
         corrected: claim.corrected,
+        all_read: claim.all_read,
         waited: waited.unwrap_or_default(),
         locked,
     }

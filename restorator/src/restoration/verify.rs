@@ -61,6 +61,9 @@ pub(crate) async fn again<B: Backends>(
         .await?;
     let wrong = still_wrong(corrected, &read);
     if !wrong.is_empty() && rule::corrected_cells_are_read_again() {
+        let unchanged = wrong.iter().filter(|(_, sent, now)| sent.current == *now);
+        let unchanged: Vec<&Cell> = unchanged.map(|(cell, ..)| cell).collect();
+        applied.note_ignored(held, &unchanged);
         return Ok(VerifyOutcome::Wrong(wrong));
     }
     check_not_passed(held, cut).await?;

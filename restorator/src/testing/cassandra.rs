@@ -25,8 +25,8 @@ pub(crate) enum Fate {
     UnknownLost,
     /// It is not applied, and the reply says so.
     NotApplied,
-    /// The reply says that it was applied, but a tombstone swallows it.
-    Swallowed,
+    /// It is not applied, and never will be.
+    Refused,
 }
 
 impl Cql for Fake {
@@ -56,13 +56,15 @@ impl Store for Fake {
         let fate = self.fates.borrow_mut().pop_front();
         let applied = !matches!(
             fate,
-            Some(Fate::UnknownLost | Fate::NotApplied | Fate::Swallowed)
+            Some(Fate::UnknownLost | Fate::NotApplied | Fate::Refused)
         );
-        if applied {
+        let is_deleted = self.deleted.borrow().contains(&*batch.counter.key.0);
+        if applied && !is_deleted {
             self.table.borrow_mut().apply(0, batch);
         }
         match fate {
-            None | Some(Fate::Swallowed) => Outcome::Applied,
+            None => Outcome::Applied,
+            Some(Fate::Refused) => Outcome::Refused(Cause("no permission".to_owned())),
             Some(Fate::NotApplied) => Outcome::NotApplied(Cause("busy".to_owned())),
             Some(Fate::UnknownApplied | Fate::UnknownLost) => {
                 Outcome::Unknown(Cause("no reply".to_owned()))

@@ -1,7 +1,7 @@
 //! A small namespace in memory in which whole commands run. Each request to a server is a line of the trace.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -51,6 +51,8 @@ pub(crate) struct Inner {
     pub(crate) log: RefCell<Log>,
     pub(crate) table: RefCell<Table<1>>,
     pub(crate) fates: RefCell<VecDeque<Fate>>,
+    /// Keys of cells that were deleted by hand: a tombstone hides what is added.
+    pub(crate) deleted: RefCell<BTreeSet<String>>,
     pub(crate) increment_takes: Cell<Duration>,
     pub(crate) ring: RefCell<Vec<u64>>,
     pub(crate) silent: Cell<bool>,
@@ -117,6 +119,7 @@ impl Fake {
             log: RefCell::new(Log::new(1)),
             table: RefCell::default(),
             fates: RefCell::default(),
+            deleted: RefCell::default(),
             increment_takes: Cell::default(),
             ring: RefCell::new(vec![7]),
             silent: Cell::new(false),
@@ -276,6 +279,12 @@ impl Fake {
         self.trace.borrow().clone()
     }
 
+    /// Deletes a cell by hand.
+    pub(crate) fn delete(&self, key: &str) {
+        self.hold(key, 0);
+        self.deleted.borrow_mut().insert(key.to_owned());
+    }
+
     /// How many lines of the trace contain `part`.
     pub(crate) fn times(&self, part: &str) -> usize {
         self.trace
@@ -310,6 +319,7 @@ impl Fake {
         let options = PlanOptions {
             scope: self.everything(),
             plan_file,
+            max_unjudged: None,
             declared_dead: Vec::new(),
         };
         self.given(|given| self.clock.run(Box::pin(command::plan(given, &options))))

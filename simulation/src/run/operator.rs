@@ -33,6 +33,10 @@ impl Lines for NoJournal {
     fn append(&mut self, _lines: &[u8]) -> std::io::Result<()> {
         Ok(())
     }
+
+    fn sync(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Run {
@@ -141,6 +145,7 @@ impl Run {
             let options = PlanOptions {
                 scope,
                 plan_file: None,
+                max_unjudged: None,
                 declared_dead: Vec::new(),
             };
             return CommandResult::Plan(Box::pin(command::plan(&given, &options)).await);

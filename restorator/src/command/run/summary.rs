@@ -13,8 +13,10 @@ use crate::command::plan::{Audit, sums};
 use crate::context::RestoreContext;
 use crate::limits::Exceeded;
 use crate::plan::file::Plan;
+use crate::plan::judge::Drift;
 use crate::report::run::{Cells, Planned, RangeEnd};
 use crate::report::{RangeReport, RunReport, Wrongness};
+use crate::restoration::verify::VerifiedRange;
 use crate::restoration::{RangeResult, count_judged};
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
@@ -33,6 +35,7 @@ pub(super) struct Summary {
     uncorrected: u64,
     judged: u64,
     unjudged: u64,
+    notes: Vec<String>,
 }
 
 impl Summary {
@@ -49,6 +52,7 @@ impl Summary {
             uncorrected: 0,
             judged: 0,
             unjudged: 0,
+            notes: Vec::new(),
         }
     }
 
@@ -66,42 +70,45 @@ impl Summary {
             range,
             outcome,
             mut corrected,
+            aside,
+            all_read,
             findings,
             waited,
             locked,
         } = result;
         let verdicts = findings.of(range);
         let (judged, dirty) = count_judged(follower, range, verdicts);
-        if let Err(Unverified::IgnoresIncrements(cells) | Unverified::KeepsChanging(cells)) =
-            &outcome
-        {
-            for cell in cells {
-                corrected.remove(cell);
-            }
-            self.uncorrected += number(
-                cells
-                    .iter()
-                    .filter(|cell| !verdicts.wrong().contains_key(cell))
-                    .count(),
-            );
+        let changing: &[Cell] = match &outcome {
+            Err(Unverified::KeepsChanging(cells)) => cells,
+            Ok(_) | Err(_) => &[],
+        };
+        for cell in aside.keys().chain(changing) {
+            corrected.remove(cell);
+            self.uncorrected += u64::from(!verdicts.wrong().contains_key(cell));
         }
         let (end, read, error) = match &outcome {
             Ok(verified) => (RangeEnd::Verified, verified.cells(), None),
             Err(why @ Unverified::Limits(_)) => (RangeEnd::Refused, 0, Some(UserError::from(why))),
             Err(why) => (RangeEnd::Unverified, 0, Some(UserError::from(why))),
         };
-        if end == RangeEnd::Unverified {
-            self.judged += judged;
-            self.unjudged += dirty;
+        let is_judged = match &outcome {
+            Ok(_) => true,
+            // Every dirty cell was read under the lock, unless the lock was for a chunk.
+            Err(Unverified::Limits(_) | Unverified::IgnoresIncrements(_)) => all_read,
+            Err(_) => false,
+        };
+        self.judged += judged;
+        if is_judged {
+            self.judged += dirty;
         } else {
-            // Every dirty cell was read under the lock.
-            self.judged += judged + dirty;
+            self.unjudged += dirty;
         }
         if end != RangeEnd::Verified {
             let known = corrected.keys();
             let known = known.filter(|cell| verdicts.wrong().contains_key(cell));
             self.uncorrected += verdicts.wrong_count() - number(known.count());
         }
+        self.note_aside(range, &aside, &outcome);
         let report = RangeReport {
             range,
             outcome: end,
@@ -124,6 +131,21 @@ impl Summary {
                 self.as_planned += 1;
             }
         }
+    }
+
+    /// Names the cells that were set aside where the error does not.
+    fn note_aside(
+        &mut self,
+        range: RangeId,
+        aside: &BTreeMap<Cell, Drift>,
+        outcome: &Result<VerifiedRange, Unverified>,
+    ) {
+        if aside.is_empty() || matches!(outcome, Err(Unverified::IgnoresIncrements(_)) | Ok(_)) {
+            return;
+        }
+        let ignoring = Unverified::IgnoresIncrements(aside.keys().cloned().collect());
+        self.notes
+            .push(format!("range {range}: {ignoring}; {}", ignoring.help()));
     }
 
     /// The report of a restoration that is refused before any lock: it exceeds a limit.
@@ -220,7 +242,7 @@ impl Summary {
             unnamed_counters: self.audit.unnamed,
             restoration: self.restoration,
             journal: self.journal,
-            notes: Vec::new(),
+            notes: self.notes,
             failure,
         }
     }

@@ -1,6 +1,8 @@
 //! `--max-cells` and `--max-change`: all ranges together correct no more than the operator expects.
 
+use stitch_common::cell::Counter;
 use stitch_common::output::{Exit, Report};
+use stitch_common::range::{RangeBits, RangeId};
 
 use crate::options::Limits;
 use crate::testing::cassandra::Fate;
@@ -97,4 +99,60 @@ fn a_cell_that_is_corrected_twice_counts_once() {
     fake.fates.borrow_mut().push_back(Fate::UnknownLost);
     let report = fake.run(cells(1)).unwrap();
     assert_eq!((report.outcome(), fake.times("increment")), ("verified", 2));
+}
+
+/// The first of eight keys that are in this half of the tokens.
+fn four_of(range: u16) -> Vec<String> {
+    let bits = RangeBits::new(1).unwrap();
+    let keys = (0..).map(|number| format!("{number}"));
+    let of_range = keys.filter(|key| {
+        let counter = Counter::new("plays", key.as_str());
+        bits.range_of(counter.token()) == RangeId(range)
+    });
+    of_range.take(4).collect()
+}
+
+/// What Cassandra refused was not corrected, and leaves the limits to others.
+#[test]
+fn corrections_that_were_not_applied_are_not_charged_to_the_limits() {
+    let (first, second) = (four_of(0), four_of(1));
+    let keys: Vec<&str> = first.iter().chain(&second).map(String::as_str).collect();
+    let fake = Fake::with(&keys, "bits = 1", |config| {
+        config.restorator.ranges_in_flight_max = 1;
+    });
+    keys.iter().for_each(|key| fake.hold(key, 5));
+    fake.fates.borrow_mut().extend([Fate::Refused; 4]);
+    // As much as all eight were to change.
+    fake.before("create /ranges/1", move |fake| {
+        second.iter().for_each(|key| fake.hold(key, 9));
+    });
+    let report = fake.run(change(8 * 4)).unwrap();
+    assert_eq!(report.cells.corrected, 4, "{:?}", report.error());
+}
+
+/// A correction of unknown outcome that turns out to be lost costs nothing.
+#[test]
+fn a_correction_that_was_lost_is_not_charged_to_the_limits() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    fake.fates.borrow_mut().push_back(Fate::UnknownLost);
+    let report = fake.run(change(4)).unwrap();
+    assert_eq!((report.outcome(), fake.times("increment")), ("verified", 2));
+}
+
+/// A cell counts once, however many locks correct it.
+#[test]
+fn a_cell_that_is_corrected_under_two_locks_counts_once() {
+    let fake = Fake::with(&["a", "b", "c"], "bits = 0", |config| {
+        config.restorator.cells_per_lock_max = 2;
+    });
+    ["a", "b", "c"].iter().for_each(|key| fake.hold(key, 5));
+    // The chunk is corrected, and one of its cells is wrong again.
+    fake.before("delete /ranges/0/_c_", |fake| {
+        fake.produce("a");
+        fake.progress(4);
+    });
+    let report = fake.run(cells(3)).unwrap();
+    assert_eq!((report.outcome(), fake.times("increment")), ("verified", 4));
+    assert_eq!(report.cells.corrected, 3);
 }

@@ -102,7 +102,7 @@ const FORMAT: u32 = 1;
 #[serde(tag = "line", rename_all = "snake_case")]
 enum Line<'a> {
     Header {
-        stitch_journal: u32,
+        format: u32,
         restoration: &'a str,
     },
     Correction {
@@ -148,7 +148,7 @@ impl Journal {
                 .open(&path)?;
             let mut header = Vec::new();
             let line = Line::Header {
-                stitch_journal: FORMAT,
+                format: FORMAT,
                 restoration,
             };
             line.write(&mut header);
@@ -318,7 +318,7 @@ mod tests {
         let lines = lines(&journal);
         assert_eq!(lines.len(), 5);
         assert_eq!(
-            (&lines[0]["line"], &lines[0]["stitch_journal"]),
+            (&lines[0]["line"], &lines[0]["format"]),
             (&"header".into(), &1.into())
         );
         assert_eq!(lines[0]["restoration"], "run");

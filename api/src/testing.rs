@@ -16,7 +16,7 @@ fn time(text: &str) -> DateTime<Utc> {
 
 pub(crate) fn member(session: i64, role: Role) -> MemberLine {
     MemberLine {
-        member: MemberId::of_session(session),
+        member: MemberId::new(session, 0),
         role,
         host: "somewhere".to_owned(),
         process_id: 7,
@@ -29,7 +29,7 @@ pub(crate) fn member(session: i64, role: Role) -> MemberLine {
 pub(crate) fn lock(range: u16, session: i64, kind: LockKind, state: LockState) -> LockLine {
     LockLine {
         range: RangeId(range),
-        member: MemberId::of_session(session),
+        member: MemberId::new(session, 0),
         kind,
         state,
         since: Some(time("2026-05-03T10:15:00Z")),
@@ -39,7 +39,7 @@ pub(crate) fn lock(range: u16, session: i64, kind: LockKind, state: LockState) -
 pub(crate) fn marker(range: u16) -> MarkerLine {
     MarkerLine {
         range: RangeId(range),
-        member: MemberId::of_session(1),
+        member: MemberId::new(1, 0),
         number: 1,
     }
 }
@@ -47,7 +47,7 @@ pub(crate) fn marker(range: u16) -> MarkerLine {
 /// The member of this session as the one that restores.
 pub(crate) fn restorer(session: i64) -> LockHolder {
     LockHolder {
-        member: MemberId::of_session(session),
+        member: MemberId::new(session, 0),
         host: "elsewhere".to_owned(),
         process_id: 8,
         started: time("2026-05-03T10:15:00Z"),
@@ -56,10 +56,10 @@ pub(crate) fn restorer(session: i64) -> LockHolder {
 
 pub(crate) fn restoration(outcome: RestorationOutcome, verified: usize) -> RestorationLine {
     RestorationLine {
-        id: "20260503T101500000Z-0000000000000002".to_owned(),
+        id: "20260503T101500000Z-0000000000000002-0000000000000000".to_owned(),
         outcome,
         scope: "ranges 0-63".to_owned(),
-        member: MemberId::of_session(2),
+        member: MemberId::new(2, 0),
         host: "elsewhere".to_owned(),
         started: time("2026-05-03T10:15:00Z"),
         ended: None,
@@ -83,7 +83,7 @@ pub(crate) fn healthy() -> Status {
             partition: Partition(0),
             lowest: Some(Offset(1_000_000)),
             highest: Some(Offset(1_000_000)),
-            member: Some(MemberId::of_session(1)),
+            member: Some(MemberId::new(1, 0)),
         }],
         locks: (0..64)
             .map(|range| lock(range, 1, LockKind::Shared, LockState::Held))

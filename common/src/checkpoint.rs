@@ -174,7 +174,7 @@ mod tests {
         let bits = RangeBits::new(3).unwrap();
         let progress = Checkpoint::from_ranges(bits, |range| Offset(offsets[usize::from(range.0)]));
         let writer = Some(Writer {
-            member: MemberId::of_session(-2),
+            member: MemberId::new(-2, 0),
             sequence: 7,
         });
         (bits, StoredCheckpoint { progress, writer })

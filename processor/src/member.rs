@@ -60,6 +60,8 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
         host: process.host.to_owned(),
         process_id: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        keepalive_interval: process.config.cassandra.keepalive_interval,
+        keepalive_timeout: process.config.cassandra.keepalive_timeout,
     };
     let (cql, log) = (&ports.cql, &ports.log);
     let validated = namespace::join(&session, cql, log, process.config, &info, |_| Ok(())).await?;

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::namespace_session::NamespaceSession;
 use crate::partition_lock::PartitionLock;
 use crate::retry::transact;
-use crate::{path, queue, rule};
+use crate::{lock, path, queue, rule};
 
 const HELP: &str = "nothing may be counted on it: stop the processors and follow docs/operations/runbook.md, \
      \"A checkpoint is lost\"";
@@ -245,7 +245,7 @@ async fn holder<S: Session, C: Clock>(
         return Ok(None);
     };
     let node = session.get(&path::child(&directory, first)).await?;
-    Ok(node.map(|node| MemberId::of_session(node.stat.ephemeral_owner)))
+    Ok(node.map(|node| lock::holder(&node)))
 }
 
 fn decode(path: &str, node: &Node) -> Result<StoredCheckpoint, Error> {

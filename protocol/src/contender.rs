@@ -65,10 +65,10 @@ impl fmt::Display for Sequence {
 pub struct Guid(uuid::Uuid);
 
 impl Guid {
-    /// The `number`th of a session: ZooKeeper never gives a session's number twice.
+    /// The `number`th of the session for which `nonce` was drawn.
     #[must_use]
-    pub fn new(session: i64, number: u64) -> Self {
-        Self(uuid::Uuid::from_u64_pair(session.cast_unsigned(), number))
+    pub const fn new(nonce: u64, number: u64) -> Self {
+        Self(uuid::Uuid::from_u64_pair(nonce, number))
     }
 
     /// Parses the 36 characters that it is written as.

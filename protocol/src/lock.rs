@@ -4,7 +4,8 @@
 //! [`RestorationLock`](crate::restoration::RestorationLock).
 
 use stitch_common::clock::Clock;
-use stitch_common::ports::{CreateMode, NodeStat, Operation, Session, SessionState, ZkError};
+use stitch_common::member::MemberId;
+use stitch_common::ports::{CreateMode, Node, NodeStat, Operation, Session, SessionState, ZkError};
 
 use crate::contender::{Guid, Sequence};
 use crate::error::Error;
@@ -22,6 +23,13 @@ pub struct LockEntry {
     pub sequence: Sequence,
     /// The transaction that created the node: it only grows, over all queues.
     pub czxid: i64,
+}
+
+/// The member whose session made this entry. An entry without its id is another tool's, and named by its session alone.
+pub(crate) fn holder(entry: &Node) -> MemberId {
+    let name = std::str::from_utf8(&entry.data).ok();
+    let member = name.and_then(MemberId::from_node_name);
+    member.unwrap_or_else(|| MemberId::new(entry.stat.ephemeral_owner, 0))
 }
 
 /// The state of a lock's entry, as far as this side knows.

@@ -2,6 +2,7 @@
 //! session lives. A member without it is a dead member: requests of its session may still be in flight.
 
 use std::fmt;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
@@ -29,6 +30,10 @@ pub struct MemberRecord {
     pub started: DateTime<Utc>,
     /// The session timeout that was negotiated: the longest is a term of the barrier's `W`.
     pub session_timeout_ms: u64,
+    /// How often its driver probes an idle connection to Cassandra: a term of `W`, too.
+    pub keepalive_interval_ms: u64,
+    /// How long its driver waits for the answer to that: a term of `W`, too.
+    pub keepalive_timeout_ms: u64,
     /// The version of the program.
     pub version: String,
     /// The version of `/definition` that it was validated against, and counts by.
@@ -36,7 +41,7 @@ pub struct MemberRecord {
 }
 
 impl Payload for MemberRecord {
-    const FORMAT: u32 = 1;
+    const FORMAT: u32 = 2;
     const HELP: &'static str = "stop that member, make sure that its host has no connection to Cassandra any \
          more, and delete the node by hand";
 }
@@ -52,6 +57,10 @@ pub struct MemberInfo {
     pub process_id: u32,
     /// The version of the program.
     pub version: String,
+    /// How often its driver probes an idle connection to Cassandra.
+    pub keepalive_interval: Duration,
+    /// How long its driver waits for the answer to that.
+    pub keepalive_timeout: Duration,
 }
 
 /// The result of joining.
@@ -128,16 +137,21 @@ fn record<S: Session, C: Clock>(
     definition_version: i32,
     info: &MemberInfo,
 ) -> MemberRecord {
-    let timeout = session.zookeeper().timeout().as_millis();
     MemberRecord {
         role: info.role,
         host: info.host.clone(),
         process_id: info.process_id,
         started: session.clock().wall(),
-        session_timeout_ms: u64::try_from(timeout).unwrap_or(u64::MAX),
+        session_timeout_ms: millis(session.zookeeper().timeout()),
+        keepalive_interval_ms: millis(info.keepalive_interval),
+        keepalive_timeout_ms: millis(info.keepalive_timeout),
         version: info.version.clone(),
         definition_version,
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn is_alive<S: Session, C: Clock>(

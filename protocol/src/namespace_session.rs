@@ -10,6 +10,7 @@ use crate::contender::Guid;
 use crate::error::Error;
 use crate::path::Paths;
 use crate::retry::RetryBudget;
+use crate::rule;
 
 /// A session, the clock that its recipes wait on, and the namespace that they work in. Each session has one of these
 /// only, so that no number is given out twice.
@@ -51,7 +52,7 @@ impl<S: Session, C: Clock> NamespaceSession<S, C> {
     /// The member that this session is, or would be.
     #[must_use]
     pub fn member(&self) -> MemberId {
-        MemberId::of_session(self.session.id())
+        MemberId::new(self.session.id(), rule::nonce_of(self.session.nonce()))
     }
 
     /// Ends the session, as [`Session::close`] says.
@@ -74,7 +75,7 @@ impl<S: Session, C: Clock> NamespaceSession<S, C> {
     }
 
     pub(crate) fn next_guid(&self) -> Guid {
-        Guid::new(self.session.id(), self.next_number())
+        Guid::new(self.session.nonce(), self.next_number())
     }
 
     /// The attempts for one operation on the node at `path`.

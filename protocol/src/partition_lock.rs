@@ -27,6 +27,7 @@ impl PartitionLock {
             path::name::exclusive_entry(guid),
             guid,
         )
+        .with_data(session.member().as_str().into())
         .waiting_for_grant(rule::waits_for_partition_lock())
     }
 

@@ -3,12 +3,12 @@
 //! ```text
 //! /stitch/<namespace>
 //!   /definition
-//!   /members/<session>/alive
+//!   /members/<member>/alive
 //!   /log/<p>
 //!   /partitions/<p>/lock-<guid>-<seq>
 //!   /partitions/<p>/checkpoint
 //!   /ranges/<r>/_c_<guid>-__READ__<seq>     and __WRIT__
-//!   /ranges/<r>/in-doubt-<session>-<n>
+//!   /ranges/<r>/in-doubt-<member>-<n>
 //!   /revocations/<r>-<seq of the WRIT node>
 //!   /restorations/lock-<guid>-<seq>
 //!   /restorations/<id>
@@ -166,14 +166,14 @@ mod tests {
     #[test]
     fn paths_are_spelled_as_the_design_says() {
         let paths = Paths::new("plays");
-        let member = MemberId::of_session(0x1_0000_0001);
+        let member = MemberId::new(0x1_0000_0001, 0);
         let spelled = [
             (paths.definition(), "/stitch/plays/definition"),
             (paths.first_record(Partition(3)), "/stitch/plays/log/3"),
             (paths.members(), "/stitch/plays/members"),
             (
                 paths.alive(&member),
-                "/stitch/plays/members/0000000100000001/alive",
+                "/stitch/plays/members/0000000100000001-0000000000000000/alive",
             ),
             (
                 paths.checkpoint(Partition(3)),

@@ -90,14 +90,17 @@ impl Request {
         timeout: Duration,
     ) -> Self {
         let members = &members.members;
-        let timeouts = members.iter().map(|m| m.record.session_timeout_ms);
+        let mut sessions = Sessions {
+            longest_timeout: Duration::ZERO,
+            keepalive_interval: cassandra.keepalive_interval,
+            keepalive_timeout: cassandra.keepalive_timeout,
+        };
+        for member in members {
+            sessions.cover(&member.record);
+        }
         Self {
             members: members.iter().map(|member| member.id.clone()).collect(),
-            sessions: Sessions {
-                longest_timeout: Duration::from_millis(timeouts.max().unwrap_or_default()),
-                keepalive_interval: cassandra.keepalive_interval,
-                keepalive_timeout: cassandra.keepalive_timeout,
-            },
+            sessions,
             declared_dead,
             timeout,
         }

@@ -23,6 +23,7 @@ impl RangeLock {
         let directory = session.paths().range(range);
         let prefix = path::name::range_entry(guid, kind);
         Self::with_target((range, kind), directory, prefix, guid)
+            .with_data(session.member().as_str().into())
             .waiting_for_grant(rule::waits_for_range_lock(kind))
     }
 

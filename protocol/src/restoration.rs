@@ -292,8 +292,8 @@ mod tests {
 
     #[test]
     fn a_record_without_the_number_of_ranges_in_scope_is_read() {
-        let record = r#"{"id":"20260503T101530250Z-00000000000000aa",
-            "holder":{"member":"00000000000000aa","host":"here","process_id":1,"started":"2026-05-03T10:15:30Z"},
+        let record = r#"{"id":"20260503T101530250Z-00000000000000aa-0000000000000000",
+            "holder":{"member":"00000000000000aa-0000000000000000","host":"here","process_id":1,"started":"2026-05-03T10:15:30Z"},
             "scope":"ranges 0-15","state":"verified","ended":null,"cuts":{},"generation":1,"identity":0,"ranges":{}}"#;
         let record: RestorationRecord = serde_json::from_str(record).unwrap();
         assert_eq!(record.ranges_in_scope, None);

@@ -7,6 +7,11 @@ use stitch_common::mutation::{Rule, out};
 
 use crate::contender::Kind;
 
+/// The random half of a member's id, of the number that was drawn for its session (P7).
+pub(crate) fn nonce_of(drawn: u64) -> u64 {
+    if out(Rule::RandomIds) { 0 } else { drawn }
+}
+
 /// Whether a partition's lock is waited for (P1).
 pub(crate) fn waits_for_partition_lock() -> bool {
     !out(Rule::PartitionLock)
@@ -45,6 +50,11 @@ pub(crate) fn silence_blocks() -> bool {
 /// Whether a new epoch of the ensemble restarts the quiet period.
 pub(crate) fn new_epoch_restarts() -> bool {
     !out(Rule::QuiescenceEpoch)
+}
+
+/// Whether the keepalive of every member counts, not the observer's own alone.
+pub(crate) fn senders_keepalive_counts() -> bool {
+    !out(Rule::SendersKeepalive)
 }
 
 /// Whether a quiet period that has lasted for `passed` is long enough.

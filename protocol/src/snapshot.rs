@@ -17,6 +17,7 @@ use crate::checkpoint_node::{self, PartitionSnapshot};
 use crate::contender::{Kind, Sequence};
 use crate::error::Error;
 use crate::in_doubt::{self, InDoubtMarker};
+use crate::lock;
 use crate::membership::{self, Members};
 use crate::namespace_session::NamespaceSession;
 use crate::path;
@@ -194,7 +195,7 @@ async fn range_queue<S: Session, C: Clock>(
             continue;
         };
         entries.push(QueueEntry {
-            member: MemberId::of_session(node.stat.ephemeral_owner),
+            member: lock::holder(&node),
             kind: contender.kind,
             holds: position(&children, name) == Position::Held,
             sequence: contender.sequence,

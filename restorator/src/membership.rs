@@ -61,6 +61,8 @@ pub async fn join<B: Backends>(
         host: process.host.clone(),
         process_id: process.id,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        keepalive_interval: config.cassandra.keepalive_interval,
+        keepalive_timeout: config.cassandra.keepalive_timeout,
     };
     let joined = async {
         let validated = namespace::join(

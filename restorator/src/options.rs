@@ -71,8 +71,8 @@ impl fmt::Display for DeclaredDead {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{0}\" names neither a Cassandra node (its host id, its address, or address:port) nor a member (16 hexadecimal \
-     digits); `stitch-restorator status` lists the members, `check` the nodes"
+    "\"{0}\" names neither a Cassandra node (its host id, its address, or address:port) nor a member (two times 16 \
+     hexadecimal digits); `stitch-restorator status` lists the members, `check` the nodes"
 )]
 pub struct InvalidDeclaredDead(String);
 
@@ -108,11 +108,15 @@ mod tests {
         for meant in [id.to_string().as_str(), "127.0.0.2", "127.0.0.2:9042"] {
             assert!(dead(meant).has_node(&node), "{meant}");
         }
-        for other in ["127.0.0.1", "127.0.0.2:9043", "00000000000000ff"] {
+        for other in [
+            "127.0.0.1",
+            "127.0.0.2:9043",
+            "00000000000000ff-0000000000000000",
+        ] {
             assert!(!dead(other).has_node(&node), "{other}");
         }
-        let members = dead("00000000000000ff").members;
-        assert_eq!(members, [MemberId::of_session(255)].into());
+        let members = dead("00000000000000ff-0000000000000000").members;
+        assert_eq!(members, [MemberId::new(255, 0)].into());
         let error = "node-3".parse::<DeclaredDead>().unwrap_err().to_string();
         assert!(
             error.contains("node-3") && error.contains("status"),

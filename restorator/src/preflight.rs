@@ -229,7 +229,7 @@ mod tests {
         let (_, record) = plan_and_record();
         let definition = StoredDefinition { record, version: 3 };
         let member = |session, alive, definition_version| Member {
-            id: MemberId::of_session(session),
+            id: MemberId::new(session, 0),
             alive,
             record: MemberRecord {
                 role: Role::Processor,
@@ -237,6 +237,8 @@ mod tests {
                 process_id: 1,
                 started: DateTime::from_timestamp(0, 0).unwrap(),
                 session_timeout_ms: 6000,
+                keepalive_interval_ms: 5000,
+                keepalive_timeout_ms: 5000,
                 version: "0".to_owned(),
                 definition_version,
             },
@@ -249,7 +251,7 @@ mod tests {
         assert_eq!(members(&good, &definition), Ok(()));
         let bad = listed(vec![member(1, true, 3), member(2, true, 2)]);
         let message = refused(members(&bad, &definition));
-        let named = MemberId::of_session(2).to_string();
+        let named = MemberId::new(2, 0).to_string();
         assert!(message.contains(&named), "{message}");
     }
 

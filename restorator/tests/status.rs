@@ -107,6 +107,8 @@ async fn join(session: &Session, version: i32, role: Role) {
         host: "somewhere".to_owned(),
         process_id: 7,
         version: "0".to_owned(),
+        keepalive_interval: Duration::from_secs(5),
+        keepalive_timeout: Duration::from_secs(5),
     };
     let joined = membership::join(session, version, &info).await.unwrap();
     assert!(matches!(joined, JoinOutcome::Member(_)));

@@ -8,8 +8,10 @@ use std::fmt;
 use stitch_testkit::time::Micros;
 
 use crate::named::named_enum;
+use crate::process::Role;
 use crate::rng::Rng;
 use crate::trace::Tracepoint;
+use crate::world::cassandra::KEEPALIVE;
 use crate::world::checker::{EVENTS_MAX, KEYS};
 pub use story::Story;
 
@@ -24,6 +26,7 @@ named_enum! {
         Disconnect "ZooKeeper connection breaks",
         IsolateFromZooKeeper "cut off from ZooKeeper",
         Election "ZooKeeper election",
+        RebootZooKeeper "ZooKeeper gives session ids again",
         NodeFreeze "node frozen",
         NodeKill "node killed",
         IsolateFromNode "cut off from a node",
@@ -133,6 +136,8 @@ pub struct History {
     pub latency: Micros,
     /// How fast the clock of each slot runs ahead, in parts per million; the last slot is the restorator's.
     pub drifts: Vec<i64>,
+    /// How often the driver of a processor probes an idle connection, and how long it waits for the answer.
+    pub processors_keepalive: Micros,
     /// The most requests that a processor has in flight.
     pub in_flight: usize,
     /// The most ranges that are restored at once.
@@ -197,6 +202,14 @@ const TRIGGERS: &[Tracepoint] = &[
 ];
 
 impl History {
+    /// How often the driver of a process with this role probes an idle connection.
+    pub(crate) const fn keepalive_of(&self, role: Role) -> Micros {
+        match role {
+            Role::Processor => self.processors_keepalive,
+            Role::Restorator => KEEPALIVE,
+        }
+    }
+
     /// Draws the history of a seed.
     pub fn from_seed(seed: u64) -> Self {
         let rng = Rng::new(seed);
@@ -221,6 +234,7 @@ impl History {
             processors,
             latency: rng.pick(&[500, 2000, 8000]),
             drifts,
+            processors_keepalive: KEEPALIVE,
             in_flight: rng.pick(&[1, 2, 8]),
             ranges_in_flight: rng.pick(&[1, 2]),
             dirty_cells_target: rng.pick(&[0, 1000]),

@@ -24,6 +24,8 @@ pub(crate) struct Process {
     pub(crate) role: Role,
     /// How fast its clock runs ahead, in parts per million.
     drift: i64,
+    /// How often its driver probes an idle connection, and how long it waits for the answer.
+    pub(crate) keepalive: Micros,
     frozen: Cell<bool>,
     dead: Cell<bool>,
     lag: Cell<Micros>,
@@ -36,12 +38,19 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn new(number: usize, slot: ProcessSlot, role: Role, drift: i64) -> Self {
+    pub(crate) fn new(
+        number: usize,
+        slot: ProcessSlot,
+        role: Role,
+        drift: i64,
+        keepalive: Micros,
+    ) -> Self {
         Self {
             number,
             slot,
             role,
             drift,
+            keepalive,
             frozen: Cell::new(false),
             dead: Cell::new(false),
             lag: Cell::new(0),

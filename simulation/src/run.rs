@@ -8,6 +8,7 @@ mod final_phase;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use stitch_common::config::Config;
 use stitch_common::range::RangeBits;
@@ -127,6 +128,18 @@ impl Run {
     /// How fast the clock of a slot runs ahead, in parts per million.
     fn drift(&self, slot: usize) -> i64 {
         self.history.drifts.get(slot).copied().unwrap_or_default()
+    }
+
+    /// The configuration of a process: all have the same, but for their keepalive.
+    fn config_of(&self, process: &Process) -> Rc<Config> {
+        let keepalive = Duration::from_micros(process.keepalive);
+        if self.config.cassandra.keepalive_interval == keepalive {
+            return Rc::clone(&self.config);
+        }
+        let mut config = Config::clone(&self.config);
+        config.cassandra.keepalive_interval = keepalive;
+        config.cassandra.keepalive_timeout = keepalive;
+        Rc::new(config)
     }
 
     fn handle(&self, process: &Rc<Process>) -> Handle {

@@ -128,9 +128,15 @@ impl World {
     }
 
     /// Adds a process, in which nothing runs yet.
-    pub(crate) fn add_process(&self, slot: ProcessSlot, role: Role, drift: i64) -> Rc<Process> {
+    pub(crate) fn add_process(
+        &self,
+        slot: ProcessSlot,
+        role: Role,
+        drift: i64,
+        keepalive: Micros,
+    ) -> Rc<Process> {
         let mut processes = self.processes.borrow_mut();
-        let process = Rc::new(Process::new(processes.len(), slot, role, drift));
+        let process = Rc::new(Process::new(processes.len(), slot, role, drift, keepalive));
         processes.push(Rc::clone(&process));
         process
     }

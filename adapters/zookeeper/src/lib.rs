@@ -54,7 +54,9 @@ impl ZooKeeper for ZooKeeperClient {
                 ZkError::Ambiguous(text)
             }
         })?;
+        let (nonce, _) = uuid::Uuid::new_v4().as_u64_pair();
         Ok(ZooKeeperSession {
+            nonce,
             watcher: Mutex::new(client.state_watcher()),
             client,
         })
@@ -65,6 +67,7 @@ impl ZooKeeper for ZooKeeperClient {
 #[derive(Debug)]
 pub struct ZooKeeperSession {
     client: zk::Client,
+    nonce: u64,
     /// The states that [`Session::state_other_than`] has returned already. Kept as long as the session, because the
     /// client's watcher keeps only the latest state: a short loss of the connection appears as a change to the same state.
     watcher: Mutex<zk::StateWatcher>,
@@ -111,6 +114,10 @@ impl Session for ZooKeeperSession {
 
     fn id(&self) -> i64 {
         self.client.session_id().0
+    }
+
+    fn nonce(&self) -> u64 {
+        self.nonce
     }
 
     fn timeout(&self) -> Duration {
@@ -243,7 +250,7 @@ impl Session for ZooKeeperSession {
     /// Waits until the server has confirmed the end, for at most half the session timeout: an unreachable server expires
     /// the session by itself.
     async fn close(self) {
-        let Self { client, watcher: _ } = self;
+        let Self { client, .. } = self;
         let mut watcher = client.state_watcher();
         let bound = client.session_timeout() / 2;
         drop(client);

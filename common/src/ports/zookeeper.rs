@@ -32,8 +32,11 @@ pub trait Session {
     /// again.
     type Watch: Future<Output = ()>;
 
-    /// The session's id.
+    /// The session's id. A server may give one again, once the session that had it is over.
     fn id(&self) -> i64;
+
+    /// A random number that was drawn when the session was opened: with [`Session::id`] it is never the same again.
+    fn nonce(&self) -> u64;
 
     /// The session timeout as negotiated with the server.
     fn timeout(&self) -> Duration;

@@ -47,6 +47,10 @@ impl Session for Late {
         1
     }
 
+    fn nonce(&self) -> u64 {
+        0
+    }
+
     fn timeout(&self) -> Duration {
         Duration::from_secs(1)
     }

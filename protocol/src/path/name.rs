@@ -51,7 +51,7 @@ pub fn read_entry(name: &str) -> Option<Contender> {
     })
 }
 
-/// `in-doubt-<session>-<n>`
+/// `in-doubt-<member>-<n>`
 #[must_use]
 pub(crate) fn marker(member: &MemberId, number: u64) -> String {
     format!("{MARKER}{member}-{number}")
@@ -60,7 +60,7 @@ pub(crate) fn marker(member: &MemberId, number: u64) -> String {
 /// Parses the name of an in-doubt marker: its member and its number.
 #[must_use]
 pub(crate) fn read_marker(name: &str) -> Option<(MemberId, u64)> {
-    let (member, number) = name.strip_prefix(MARKER)?.split_once('-')?;
+    let (member, number) = name.strip_prefix(MARKER)?.rsplit_once('-')?;
     let (member, number) = (MemberId::from_node_name(member)?, number.parse().ok()?);
     (marker(&member, number) == name).then_some((member, number))
 }
@@ -127,8 +127,8 @@ mod tests {
             "_c_",
             "lock-",
             "lock-x",
-            "in-doubt-0123456789abcdef-4",
-            "20260801T000000000Z-0123456789abcdef",
+            "in-doubt-0123456789abcdef-0000000000000001-4",
+            "20260801T000000000Z-0123456789abcdef-0000000000000001",
             "_c_01234567-89ab-cdef-0000-000000000007-__READ__",
             "_c_01234567-89ab-cdef-0000-000000000007-__READ__12",
             "_c_01234567-89ab-cdef-0000-000000000007-__OTHR__0000000012",
@@ -143,16 +143,17 @@ mod tests {
 
     #[test]
     fn a_marker_is_parsed_as_it_was_spelled() {
-        let member = MemberId::of_session(-5);
+        let member = MemberId::new(-5, 0);
         let name = marker(&member, 12);
-        assert_eq!(name, "in-doubt-fffffffffffffffb-12");
+        assert_eq!(name, "in-doubt-fffffffffffffffb-0000000000000000-12");
         assert_eq!(read_marker(&name), Some((member, 12)));
         let others = [
             "in-doubt-",
             "in-doubt-00-1",
             "_c_x",
-            "in-doubt-0000000000000001-",
-            "in-doubt-0000000000000001-01",
+            "in-doubt-0000000000000001-1",
+            "in-doubt-0000000000000001-0000000000000001-",
+            "in-doubt-0000000000000001-0000000000000001-01",
         ];
         for name in others {
             assert_eq!(read_marker(name), None, "{name}");

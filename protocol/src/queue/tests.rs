@@ -24,7 +24,7 @@ fn write(sequence: i32) -> String {
 
 #[test]
 fn shared_waits_for_the_nearest_earlier_exclusive_and_exclusive_for_the_nearest_of_any_kind() {
-    let marker = "in-doubt-0123456789abcdef-4".to_owned();
+    let marker = "in-doubt-0123456789abcdef-0000000000000001-4".to_owned();
     let children = [
         read(9),
         write(3),

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use stitch_common::ports::NodeSettings;
 
+use crate::membership::MemberRecord;
+use crate::rule;
+
 /// Clocks do not tick alike: how far two machines may drift apart over one quiet period.
 pub const CLOCK_DRIFT: Duration = Duration::from_millis(250);
 
@@ -31,7 +34,8 @@ pub struct QuiescenceBound {
     pub margin: Duration,
 }
 
-/// The terms of the bound that do not depend on the nodes.
+/// The terms of the bound that depend on the members and not on the nodes: the longest of each counts, the observer's own
+/// among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sessions {
     /// The longest session timeout of any member concerned, as negotiated.
@@ -40,6 +44,18 @@ pub struct Sessions {
     pub keepalive_interval: Duration,
     /// How long they wait for the answer to that.
     pub keepalive_timeout: Duration,
+}
+
+impl Sessions {
+    /// Raises every term to that of a member with this record.
+    pub fn cover(&mut self, member: &MemberRecord) {
+        let raise = |term: &mut Duration, to: u64| *term = (*term).max(Duration::from_millis(to));
+        raise(&mut self.longest_timeout, member.session_timeout_ms);
+        if rule::senders_keepalive_counts() {
+            raise(&mut self.keepalive_interval, member.keepalive_interval_ms);
+            raise(&mut self.keepalive_timeout, member.keepalive_timeout_ms);
+        }
+    }
 }
 
 impl QuiescenceBound {
@@ -81,6 +97,9 @@ impl QuiescenceBound {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+    use stitch_common::member::Role;
+
     use super::*;
 
     fn node(native_s: u64, counter_s: u64) -> NodeSettings {
@@ -90,6 +109,34 @@ mod tests {
             native_transport_idle_timeout: None,
             internode_timeout: true,
         }
+    }
+
+    #[test]
+    fn the_longest_terms_of_all_members_count() {
+        let mut sessions = Sessions {
+            longest_timeout: Duration::from_secs(1),
+            keepalive_interval: Duration::from_secs(5),
+            keepalive_timeout: Duration::from_secs(5),
+        };
+        for (session, interval, timeout) in [(9, 60, 2), (4, 3, 70)] {
+            sessions.cover(&MemberRecord {
+                role: Role::Processor,
+                host: String::new(),
+                process_id: 1,
+                started: DateTime::UNIX_EPOCH,
+                session_timeout_ms: session * 1000,
+                keepalive_interval_ms: interval * 1000,
+                keepalive_timeout_ms: timeout * 1000,
+                version: String::new(),
+                definition_version: 0,
+            });
+        }
+        let longest = Sessions {
+            longest_timeout: Duration::from_secs(9),
+            keepalive_interval: Duration::from_secs(60),
+            keepalive_timeout: Duration::from_secs(70),
+        };
+        assert_eq!(sessions, longest);
     }
 
     #[test]

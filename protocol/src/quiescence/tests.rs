@@ -89,7 +89,7 @@ fn node() -> NodeAddress {
 }
 
 fn member() -> MemberId {
-    MemberId::of_session(1)
+    MemberId::new(1, 0)
 }
 
 impl Nodes for World {
@@ -234,7 +234,7 @@ fn the_process_of_a_dead_member_is_named_with_its_address() {
     world.watch.set(Watch::Dead);
     let error = awaited(&world).0.unwrap_err().to_string();
     assert!(
-        error.contains("0000000000000001") && error.contains("127.0.0.1:4000"),
+        error.contains("0000000000000001-0000000000000000") && error.contains("127.0.0.1:4000"),
         "{error}"
     );
 }

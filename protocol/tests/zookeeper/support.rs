@@ -184,6 +184,8 @@ pub(crate) fn info() -> MemberInfo {
         host: "here".to_owned(),
         process_id: std::process::id(),
         version: "0.0.0".to_owned(),
+        keepalive_interval: Duration::from_secs(5),
+        keepalive_timeout: Duration::from_secs(5),
     }
 }
 

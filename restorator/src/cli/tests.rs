@@ -62,14 +62,14 @@ fn a_plan_takes_a_scope_and_a_file() {
     );
     assert_eq!(config.restorator.read_level, Level::All);
     let text = "plan --counter plays --ranges 3-5 --plan-file p.jsonl --read-consistency QUORUM \
-                --declare-dead 00000000000000ff --declare-dead 127.0.0.2";
+                --declare-dead 00000000000000ff-0000000000000000 --declare-dead 127.0.0.2";
     let (options, config) = planned(text).unwrap();
     assert_eq!(
         (options.scope.first, options.scope.last),
         (RangeId(3), RangeId(5))
     );
     assert_eq!(options.plan_file, Some(PathBuf::from("p.jsonl")));
-    let member = DeclaredDead::Member(MemberId::of_session(255));
+    let member = DeclaredDead::Member(MemberId::new(255, 0));
     let host = DeclaredDead::Host([127, 0, 0, 2].into());
     assert_eq!(options.declared_dead, [member, host]);
     assert_eq!(config.restorator.read_level, Level::Quorum);

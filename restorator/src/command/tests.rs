@@ -171,9 +171,13 @@ fn a_dead_member_is_waited_out_before_the_scan_and_then_removed() {
         trace[..scan].iter().filter(|line| *line == "probe").count() > 10,
         "{trace:#?}"
     );
-    let removed = next(&trace, "delete /members/00000000000003e8", 0);
+    let removed = next(
+        &trace,
+        "delete /members/00000000000003e8-0000000000000000",
+        0,
+    );
     assert!(removed < scan && last(&trace, "probe", removed).is_some());
-    assert!(!fake.exists("00000000000003e8"));
+    assert!(!fake.exists("00000000000003e8-0000000000000000"));
 }
 
 #[test]

@@ -225,17 +225,19 @@ impl Fake {
             process_id: 1,
             started: stitch_common::clock::Clock::wall(&self.clock),
             session_timeout_ms: 6000,
+            keepalive_interval_ms: 5000,
+            keepalive_timeout_ms: 5000,
             version: "0".to_owned(),
             definition_version: 0,
         };
-        let path = Paths::new("n").member(&MemberId::of_session(OTHER));
+        let path = Paths::new("n").member(&MemberId::new(OTHER, 0));
         self.put(&path, &envelope::seal(&record));
     }
 
     /// Another member has an in-doubt marker in the range.
     pub(crate) fn marker(&self) {
         let range = Paths::new("n").range(RangeId(0));
-        let member = MemberId::of_session(OTHER);
+        let member = MemberId::new(OTHER, 0);
         self.put(&format!("{range}/in-doubt-{member}-1"), b"");
     }
 

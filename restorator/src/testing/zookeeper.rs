@@ -77,6 +77,10 @@ impl Session for FakeSession {
         self.id
     }
 
+    fn nonce(&self) -> u64 {
+        0
+    }
+
     fn timeout(&self) -> Duration {
         Duration::from_secs(6)
     }

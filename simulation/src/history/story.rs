@@ -26,6 +26,7 @@ named_enum! {
         SteadyLoad "events without a pause during the last restoration",
         Audits "audits while events arrive",
         DeletedLock "a partition's lock entry is deleted by hand",
+        Patient "a processor keeps a dead connection for longer than the restorator would",
     }
 }
 
@@ -54,6 +55,7 @@ impl Story {
             Self::SteadyLoad => builder.steady_load(),
             Self::Audits => builder.audits(),
             Self::DeletedLock => builder.deleted_lock(),
+            Self::Patient => builder.patient(),
         }
     }
 }
@@ -357,6 +359,21 @@ impl Builder<'_> {
             .iter_mut()
             .for_each(|command| command.only_plan = true);
         self.after(0, Tracepoint::BaselineTaken, Fault::StalledFeed, 300 * MS);
+    }
+
+    fn patient(&mut self) {
+        let at = self.rng.between(300 * MS, 800 * MS);
+        self.events_until(at);
+        self.history.processors_keepalive = self.rng.between(2500 * MS, 3500 * MS);
+        let length = self.rng.between(4 * SECOND, 5 * SECOND);
+        self.after(
+            at,
+            Tracepoint::IncrementSent,
+            Fault::IsolateFromNode,
+            length,
+        );
+        self.run_at(&[at + self.rng.between(320 * MS, 600 * MS)]);
+        self.history.faults_end_at = 8 * SECOND;
     }
 
     fn deleted_lock(&mut self) {

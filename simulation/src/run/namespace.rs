@@ -52,8 +52,8 @@ pub(super) fn config(history: &History) -> Rc<Config> {
     let bits = stitch_common::range::RangeBits::new(history.bits);
     config.definitions.range_bits = bits.expect("few ranges");
     config.cassandra.request_timeout = REQUEST_TIMEOUT;
-    config.cassandra.keepalive_interval = KEEPALIVE;
-    config.cassandra.keepalive_timeout = KEEPALIVE;
+    config.cassandra.keepalive_interval = Duration::from_micros(KEEPALIVE);
+    config.cassandra.keepalive_timeout = Duration::from_micros(KEEPALIVE);
     config.processor.requests_in_flight_max = history.in_flight;
     config.processor.drain_timeout = Duration::from_millis(300);
     config.processor.stop_timeout = Duration::from_micros(history.stop_timeout);

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use stitch_common::cell::Amount;
-use stitch_testkit::time::{Micros, micros};
+use stitch_testkit::time::Micros;
 use stitch_testkit::wait::{Fired, either};
 
 use super::Run;
@@ -11,7 +11,7 @@ use crate::history::{Fault, Injection, When};
 use crate::process::{Process, ProcessSlot, Role};
 use crate::trace::{Actor, Tracepoint};
 use crate::world::World;
-use crate::world::cassandra::{FaultRates, KEEPALIVE};
+use crate::world::cassandra::FaultRates;
 use crate::world::checker::{EVENTS_MAX, KEYS};
 
 /// The most freezes of one process: nothing is promised for a third one within one quiescence barrier.
@@ -100,6 +100,10 @@ impl Run {
             }),
             Fault::Election => {
                 world.elect(injection.length / 4);
+                true
+            }
+            Fault::RebootZooKeeper => {
+                world.reboot_zookeeper();
                 true
             }
             Fault::NodeFreeze | Fault::NodeKill => self.hit_node(injection),
@@ -301,8 +305,8 @@ impl World {
         let connections: Vec<_> = self.cluster.connections.borrow().clone();
         for connection in connections.into_iter().filter(|one| one.node == node) {
             let (world, owner) = (Rc::clone(self), Rc::clone(&connection.process));
-            self.spawn_of(&owner, async move {
-                let wait = 2 * micros(KEEPALIVE);
+            self.spawn_of(&Rc::clone(&owner), async move {
+                let wait = 2 * owner.keepalive;
                 world.executor.until(world.now() + wait).await;
                 if !world.cluster.nodes[node].answers() {
                     world.close_connection(&connection);

@@ -115,6 +115,7 @@ impl Run {
         command: Command,
     ) -> CommandResult {
         let handle = self.handle(process);
+        let config = self.config_of(process);
         let servers = Servers {
             keeper: handle.clone(),
             cql: handle.clone(),
@@ -128,7 +129,7 @@ impl Run {
         let journal = |name: &str| Ok(Journal::new(name.into(), Box::new(NoJournal)));
         let given = CommandContext {
             servers: &servers,
-            config: &self.config,
+            config: &config,
             process: &this,
             stop,
             progress: &NoProgress,

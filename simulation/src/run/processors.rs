@@ -37,9 +37,10 @@ impl Run {
 
     /// Starts a process in which nothing runs yet.
     pub(super) fn start(&self, slot: usize, role: Role) -> (Rc<Process>, CancellationToken) {
+        let (drift, keepalive) = (self.drift(slot), self.history.keepalive_of(role));
         let process = self
             .world
-            .add_process(ProcessSlot(slot), role, self.drift(slot));
+            .add_process(ProcessSlot(slot), role, drift, keepalive);
         let stop = CancellationToken::new();
         self.stops
             .borrow_mut()
@@ -65,7 +66,7 @@ impl Run {
         let status = Status::default();
         Box::pin(stitch_processor::run(
             &ports,
-            &self.config,
+            &self.config_of(process),
             "host",
             &status,
             stop,

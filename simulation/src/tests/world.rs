@@ -34,7 +34,12 @@ fn world() -> Rc<World> {
 }
 
 fn process(world: &Rc<World>, drift: i64) -> (Rc<Process>, Handle) {
-    let process = world.add_process(ProcessSlot(0), Role::Processor, drift);
+    let process = world.add_process(
+        ProcessSlot(0),
+        Role::Processor,
+        drift,
+        crate::world::cassandra::KEEPALIVE,
+    );
     let handle = Handle {
         world: Rc::clone(world),
         process: Rc::clone(&process),
@@ -221,7 +226,7 @@ fn send(world: &Rc<World>, process: &Rc<Process>, handle: &Handle) -> Rc<RefCell
     let outcome = Rc::new(RefCell::new(None));
     let (known, handle) = (Rc::clone(&outcome), handle.clone());
     world.spawn_of(process, async move {
-        let member = MemberId::of_session(5);
+        let member = MemberId::new(5, 0);
         let store = handle.connect_store(&member).await.unwrap();
         handle.world.executor.until(SECOND).await;
         let result = store.increment(permit(), &batch()).await;

@@ -29,8 +29,8 @@ pub(crate) const COUNTER_TIMEOUT: Micros = 200_000;
 /// How long a client waits for an answer. As with the defaults: less than a node may take, and less than it takes to
 /// notice that a connection is dead.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_millis(300);
-/// How often a driver probes an idle connection, and how long it waits for the answer.
-pub(crate) const KEEPALIVE: Duration = Duration::from_millis(250);
+/// How often a driver probes an idle connection, and how long it waits for the answer, unless a history says otherwise.
+pub(crate) const KEEPALIVE: Micros = 250_000;
 
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Rc<Node>>,

@@ -47,6 +47,8 @@ pub enum Kind {
     /// Something is left behind that is no longer needed.
     LeftOver,
     Panicked,
+    /// A member has the id of an earlier one.
+    RepeatedId,
     /// A process gave up although its servers were healthy.
     GaveUp,
 }
@@ -61,6 +63,7 @@ impl fmt::Display for Kind {
             Self::NoEnd => f.write_str("no end"),
             Self::LeftOver => f.write_str("left over"),
             Self::Panicked => f.write_str("panicked"),
+            Self::RepeatedId => f.write_str("repeated id"),
             Self::GaveUp => f.write_str("gave up"),
         }
     }
@@ -152,6 +155,8 @@ pub(crate) struct Checker {
     revocations: BTreeMap<u16, Micros>,
     /// The number of each session's process, and when the session began.
     sessions: BTreeMap<i64, (usize, Micros)>,
+    /// The names of all member nodes so far.
+    members: BTreeSet<String>,
     /// Ranges that a session has queued for exclusively.
     exclusive_locks: BTreeSet<(i64, u16)>,
     /// Sessions, and partitions whose lock entry was deleted by hand.
@@ -175,6 +180,7 @@ impl Checker {
             hand_overs: BTreeMap::new(),
             revocations: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            members: BTreeSet::new(),
             exclusive_locks: BTreeSet::new(),
             deprived: BTreeSet::new(),
         }

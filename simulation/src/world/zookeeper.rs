@@ -35,7 +35,9 @@ pub(crate) struct Ensemble {
     sessions: RefCell<BTreeMap<i64, ServerSession>>,
     watches: RefCell<Vec<Watch>>,
     clients: RefCell<Vec<Rc<ClientSession>>>,
-    last_id: Cell<i64>,
+    /// The number of the session opened last since the servers' hosts booted, and how often they booted.
+    last_number: Cell<i64>,
+    boots: Cell<i64>,
     /// The longest time by which an answer is delayed.
     pub(crate) slowness: Cell<Micros>,
 }
@@ -63,19 +65,56 @@ struct Watch {
     signal: Rc<Signal>,
 }
 
+/// Where the number of boots begins in this world's id of a session.
+const BOOTS_SHIFT: u32 = 48;
+
+/// The id of a session as the servers gave it: after a boot they give the same ids again. In this world each is another.
+const fn given_id(id: i64) -> i64 {
+    id & ((1 << BOOTS_SHIFT) - 1)
+}
+
 impl World {
+    /// The id of the next session, as ZooKeeper numbers them: large, with the server's id in front. None that the servers
+    /// still have is given again.
+    fn next_session_id(&self) -> i64 {
+        let servers = &self.zookeeper;
+        loop {
+            let number = servers.last_number.get() + 1;
+            servers.last_number.set(number);
+            let given = 0x0100_0000_0000 + number;
+            let sessions = servers.sessions.borrow();
+            let living = sessions.iter().filter(|(_, session)| !session.over);
+            if living.into_iter().all(|(id, _)| given_id(*id) != given) {
+                return given + (servers.boots.get() << BOOTS_SHIFT);
+            }
+        }
+    }
+
+    /// The servers' hosts boot, one after the other: sessions stay, and ids are given anew.
+    pub(crate) fn reboot_zookeeper(&self) {
+        self.zookeeper.last_number.set(0);
+        self.zookeeper.boots.set(self.zookeeper.boots.get() + 1);
+    }
+
+    /// The session that a process opened last.
+    pub(crate) fn last_session(&self, process: &Process) -> Option<i64> {
+        let clients = self.zookeeper.clients.borrow();
+        let mut latest_first = clients.iter().rev();
+        latest_first
+            .find(|client| client.process.number == process.number)
+            .map(|client| client.id)
+    }
+
     fn open_session(self: &Rc<Self>, process: &Rc<Process>) -> Rc<ClientSession> {
-        let id = self.zookeeper.last_id.get() + 1;
-        self.zookeeper.last_id.set(id);
-        // As ZooKeeper numbers sessions: large, with the server's id in front.
-        let id = 0x0100_0000_0000 + id;
+        let id = self.next_session_id();
+        let nonce = self.rng.next();
         let last_heartbeat = self.now();
         let session = ServerSession {
             last_heartbeat,
             ..ServerSession::default()
         };
         self.zookeeper.sessions.borrow_mut().insert(id, session);
-        let client = Rc::new(ClientSession::new(id, process, last_heartbeat));
+        let client = Rc::new(ClientSession::new(id, nonce, process, last_heartbeat));
         self.zookeeper.clients.borrow_mut().push(Rc::clone(&client));
         self.session_opened(id, process.number);
         client

@@ -89,7 +89,7 @@ impl Drop for Keyspace {
 }
 
 pub(crate) fn member(number: i64) -> MemberId {
-    MemberId::of_session(number)
+    MemberId::new(number, 0)
 }
 
 fn config(keyspace: &str) -> Config {

@@ -39,6 +39,10 @@ impl Session for SilentSession {
         1
     }
 
+    fn nonce(&self) -> u64 {
+        0
+    }
+
     fn timeout(&self) -> Duration {
         Duration::from_secs(4)
     }

@@ -15,7 +15,7 @@ struct Story {
 }
 
 fn member(number: i64) -> MemberId {
-    MemberId::of_session(number)
+    MemberId::new(number, 0)
 }
 
 fn node(number: u8) -> NodeAddress {

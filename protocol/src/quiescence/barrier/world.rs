@@ -143,7 +143,7 @@ impl World {
     }
 
     fn round(&self, t: i32) -> SampleRound {
-        let member = MemberId::of_session(1);
+        let member = MemberId::new(1, 0);
         let listed = self.unlisted.is_none_or(|unlisted| t < unlisted);
         let connection = Connection {
             client_id: Some(member.to_string()),
@@ -215,7 +215,7 @@ fn run(schedule: Schedule) -> Option<(i32, bool)> {
         keepalive_interval: steps(KEEPALIVE - 1),
         keepalive_timeout: steps(1),
     };
-    let mut barrier = Barrier::new([MemberId::of_session(1)], sessions, DeclaredDead::default());
+    let mut barrier = Barrier::new([MemberId::new(1, 0)], sessions, DeclaredDead::default());
     let first = [
         schedule.frozen.from,
         schedule.node_frozen.from,

@@ -67,7 +67,7 @@ fn a_damaged_definition_is_reported_and_nothing_is_corrected() {
 
 #[test]
 fn a_damaged_member_is_reported_and_nothing_is_corrected() {
-    let path = Paths::new("n").member(&MemberId::of_session(OTHER));
+    let path = Paths::new("n").member(&MemberId::new(OTHER, 0));
     damaged(&path, MemberRecord::HELP);
 }
 
@@ -86,7 +86,7 @@ fn a_damaged_first_record_is_reported_and_nothing_is_corrected() {
 #[test]
 fn a_damaged_holder_of_the_restoration_lock_is_reported_and_nothing_is_corrected() {
     let directory = Paths::new("n").restorations();
-    let path = format!("{directory}/lock-00000000-0000-0000-0000-000000000005-0000000000");
+    let path = format!("{directory}/lock-00000000-0000-0000-0000-000000000000-0000000000");
     damaged(&path, LockHolder::HELP);
 }
 

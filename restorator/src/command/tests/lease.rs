@@ -46,7 +46,7 @@ fn corrections_in_doubt_leave_a_marker_before_the_lock_is_released() {
     fake.before("increment", |fake| fake.silent.set(true));
     let report = restored(&fake);
     assert_eq!(report.exit(), Exit::Failed);
-    assert!(fake.exists("/ranges/0/in-doubt-0000000000000001-"));
+    assert!(fake.exists("/ranges/0/in-doubt-0000000000000001-0000000000000000-"));
     assert!(!fake.exists("/members/"), "the marker is enough");
     assert!(!fake.exists("__WRIT__"));
     let trace = fake.trace();
@@ -65,7 +65,7 @@ fn corrections_in_doubt_without_a_marker_leave_a_dead_member() {
     fake.before("increment", |fake| fake.silent.set(true));
     let report = restored(&fake);
     assert_eq!(report.exit(), Exit::Failed);
-    assert!(fake.exists("/members/0000000000000001"));
+    assert!(fake.exists("/members/0000000000000001-0000000000000000"));
     assert!(
         report.notes.iter().any(|note| note.contains("dead member")),
         "{:?}",

@@ -3,11 +3,11 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use stitch_common::clock::Clock;
 use stitch_testkit::wait::{Signal, Waiters};
 
-use super::KEEPALIVE;
 use crate::process::Process;
 use crate::trace::{Actor, Tracepoint};
 use crate::world::World;
@@ -179,7 +179,9 @@ impl World {
         let (world, owner) = (Rc::clone(self), Rc::clone(process));
         self.spawn_of(process, async move {
             let clock = world.clock(&owner);
-            clock.sleep(KEEPALIVE * 2).await;
+            clock
+                .sleep(Duration::from_micros(2 * owner.keepalive))
+                .await;
             if world.cluster.is_cut(owner.number, node) {
                 let connections: Vec<_> = world.cluster.connections.borrow().clone();
                 let own = connections

@@ -52,7 +52,7 @@ impl Cql for Handle {
         for node in 0..NODES {
             self.world.connection(&self.process, member.as_str(), node);
         }
-        let session = i64::from_str_radix(member.as_str(), 16).unwrap_or_default();
+        let session = self.world.last_session(&self.process).unwrap_or_default();
         Ok(SimStore {
             handle: self.clone(),
             member: member.as_str().to_owned(),

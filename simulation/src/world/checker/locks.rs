@@ -4,6 +4,7 @@ use stitch_testkit::zookeeper::Tree;
 
 use crate::trace::{Actor, Tracepoint};
 use crate::world::World;
+use crate::world::checker::{Finding, Kind};
 use crate::world::zookeeper::{NodeKind, ROOT, sequence};
 
 /// The owner of the first entry of a lock queue, and whether the entry is exclusive.
@@ -55,7 +56,10 @@ impl World {
 
     pub(crate) fn node_created(&self, session: i64, path: &str) {
         let point = match NodeKind::of(path) {
-            NodeKind::Member => Tracepoint::Joined,
+            NodeKind::Member => {
+                self.member_created(path);
+                Tracepoint::Joined
+            }
             NodeKind::PartitionLock(_) => Tracepoint::PartitionQueued,
             NodeKind::SharedLock(_) => Tracepoint::SharedQueued,
             NodeKind::ExclusiveLock(range) => {
@@ -83,6 +87,14 @@ impl World {
             NodeKind::Other => return,
         };
         self.record(self.actor(session), point, || format!("creates {path}"));
+    }
+
+    /// Checks that no member has the id of an earlier one: what is left of that one would be taken for its own.
+    fn member_created(&self, path: &str) {
+        let is_new = self.checker.borrow_mut().members.insert(path.to_owned());
+        if !is_new {
+            self.report(Finding::new(Kind::RepeatedId, path));
+        }
     }
 
     fn revocation_changed(&self, path: &str) {

@@ -15,6 +15,8 @@ use crate::world::World;
 /// A session as its client sees it.
 pub(crate) struct ClientSession {
     pub(crate) id: i64,
+    /// The random number of its member's id.
+    pub(super) nonce: u64,
     pub(crate) process: Rc<Process>,
     state: Cell<SessionState>,
     /// The connection was lost, and that was not reported yet.
@@ -33,9 +35,10 @@ pub(crate) struct ClientSession {
 }
 
 impl ClientSession {
-    pub(super) fn new(id: i64, process: &Rc<Process>, now: Micros) -> Self {
+    pub(super) fn new(id: i64, nonce: u64, process: &Rc<Process>, now: Micros) -> Self {
         Self {
             id,
+            nonce,
             process: Rc::clone(process),
             state: Cell::new(SessionState::Connected),
             unreported_loss: Cell::new(false),

@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn kinds_of_nodes_are_recognised_by_their_paths() {
         let paths = Paths::new(NAMESPACE);
-        let member = MemberId::of_session(1);
+        let member = MemberId::new(1, 0);
         let range = paths.range(RangeId(1));
         let partition = paths.partition(Partition(2));
         for (path, kind) in [

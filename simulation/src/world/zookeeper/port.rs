@@ -11,6 +11,7 @@ use stitch_testkit::wait::{Fired, Signal, either};
 
 use super::TIMEOUT;
 use super::client_session::ClientSession;
+use super::given_id;
 use super::request::{Answer, Op, Reply, Request};
 use crate::world::{Handle, World};
 
@@ -57,11 +58,23 @@ fn mismatch<E: From<ZkError>>() -> E {
     ZkError::Refused("answered something else".to_owned()).into()
 }
 
+/// A node's state with its owner's id as the servers gave it.
+fn as_given(stat: NodeStat) -> NodeStat {
+    NodeStat {
+        ephemeral_owner: given_id(stat.ephemeral_owner),
+        ..stat
+    }
+}
+
 impl Session for SimSession {
     type Watch = Fired;
 
     fn id(&self) -> i64 {
-        self.client.id
+        given_id(self.client.id)
+    }
+
+    fn nonce(&self) -> u64 {
+        self.client.nonce
     }
 
     fn timeout(&self) -> Duration {
@@ -87,7 +100,9 @@ impl Session for SimSession {
         let Reply::Many(mut created) = self.single(Op::Multi(vec![operation])).await? else {
             return Err(mismatch());
         };
-        created.pop().ok_or_else(mismatch)
+        let created = created.pop().ok_or_else(mismatch)?;
+        let stat = as_given(created.stat);
+        Ok(CreateResult { stat, ..created })
     }
 
     async fn delete(&self, path: &str, version: Option<i32>) -> Result<(), ZkError> {
@@ -101,7 +116,10 @@ impl Session for SimSession {
         let Reply::Node(node) = self.single(Op::Get(path.to_owned())).await? else {
             return Err(mismatch());
         };
-        Ok(node)
+        Ok(node.map(|node| Node {
+            stat: as_given(node.stat),
+            ..node
+        }))
     }
 
     async fn set(
@@ -114,7 +132,7 @@ impl Session for SimSession {
         let Reply::Stat(Some(stat)) = self.single(op).await? else {
             return Err(mismatch());
         };
-        Ok(stat)
+        Ok(as_given(stat))
     }
 
     async fn children(&self, path: &str) -> Result<Option<Vec<String>>, ZkError> {
@@ -139,7 +157,7 @@ impl Session for SimSession {
         let Reply::Stat(stat) = self.single(op).await? else {
             return Err(mismatch());
         };
-        Ok((stat, Fired(signal)))
+        Ok((stat.map(as_given), Fired(signal)))
     }
 
     async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<CreateResult>, MultiError> {

@@ -200,5 +200,6 @@ pub(crate) fn has_passed(
     ends: &Ends,
 ) -> bool {
     let totals = totals(bounds, range, cut, ends);
-    verify::passed(&totals, &offsets(bounds, cut), &offsets(bounds, now)).is_some()
+    let passed = totals.event_between_cut_and(&offsets(bounds, now));
+    passed.expect("few events").is_some()
 }

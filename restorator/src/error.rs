@@ -6,7 +6,7 @@ use stitch_common::user_error::UserError;
 use crate::lease_keeper::Interruption;
 use crate::plan::merge::OutOfOrder;
 use stitch_totals::memory_pool::TooLarge;
-use stitch_totals::range_totals::CheckpointRegression;
+use stitch_totals::range_totals::{AdvanceError, CheckpointRegression, Overflow};
 use stitch_totals::source::ExpectedError;
 
 /// Why a command, or a step of it, failed. Variants by what the operator will do.
@@ -22,6 +22,8 @@ pub enum Error {
     Expected(#[from] ExpectedError),
     #[error(transparent)]
     CheckpointRegression(#[from] CheckpointRegression),
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
     #[error(transparent)]
     OutOfOrder(#[from] OutOfOrder),
     #[error(transparent)]
@@ -66,6 +68,9 @@ impl Error {
                 "ZooKeeper was restored from an old copy, or a checkpoint was changed by hand: stop the processors and see \
                  docs/operations/runbook.md, \"Loss of ZooKeeper\""
             }
+            Self::Overflow(_) => {
+                "run it again when the processors have caught up, or raise [restorator] memory_mib_max"
+            }
             Self::OutOfOrder(_) => {
                 "the table needs the Murmur3Partitioner and ascending clustering; if it has both, report this as a bug"
             }
@@ -95,6 +100,15 @@ fn help_for_expected(error: &ExpectedError) -> String {
         }
     };
     text.to_owned()
+}
+
+impl From<AdvanceError> for Error {
+    fn from(error: AdvanceError) -> Self {
+        match error {
+            AdvanceError::CheckpointRegression(error) => error.into(),
+            AdvanceError::Overflow(error) => error.into(),
+        }
+    }
 }
 
 impl From<Error> for UserError {

@@ -3,6 +3,10 @@
 //! It reads a base cut `c`, then in-doubt markers and dead members, and awaits a quiescence barrier if there are any. It
 //! compares what the log adds up to below `c` with what the table holds. Then it queries Kafka's end, and judges only the
 //! cells without an event from `c` up to there. [`converge`] repeats this with later cuts for the cells that are dirty.
+//!
+//! Reading the log takes as long as the log is. As long as nothing is judged by it, a cut costs nothing: it moves up once
+//! the log is read, whenever many events lie above it ([`moving_cut`]), and right before cells are first judged. So what has
+//! to be remembered of later events is seconds of the log, and not hours.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -21,6 +25,7 @@ use stitch_totals::source::ExpectedTotals;
 use stitch_totals::totals_by_range::TotalsByRange;
 
 pub(crate) mod base_cut;
+pub(crate) mod moving_cut;
 pub mod judge;
 pub(crate) mod audit_findings;
 pub(crate) mod merge;
@@ -43,8 +48,9 @@ pub(crate) struct AuditBaseline {
     pub(crate) follower: LogFollower,
 }
 
-/// Reads the base cut, waits out what may still change the store below it, and adds up the log. Refuses checkpoints that
-/// contradict what the consumer group had `committed` before.
+/// Reads a base cut, and adds up the log below it; then the cut moves up. Refuses checkpoints that contradict what the
+/// consumer group had `committed` before. What may still change the store is waited out while the log is read; what appears
+/// meanwhile, before cells are judged.
 pub(crate) async fn begin<B: Backends>(
     context: &RestoreContext<'_, B>,
     source: &impl ExpectedTotals,
@@ -68,8 +74,13 @@ pub(crate) async fn begin<B: Backends>(
     let added = source.add_below(&lowest, &mut totals, context.progress);
     let rested = in_doubt.wait_out_before_reading(context);
     try_join(added.map_err(Error::from), rested).await?;
+    let later = BaseCut::read(context).await?;
+    totals.advance_free(|range| later.of(range))?;
     let follower = LogFollower::new(totals, &lowest);
-    Ok(AuditBaseline { cut, follower })
+    Ok(AuditBaseline {
+        cut: later,
+        follower,
+    })
 }
 
 /// Judges every cell in scope, and converges until few are dirty; as many ranges at once as fit into memory if all of
@@ -100,6 +111,9 @@ pub(crate) async fn audit<B: Backends, E: From<Error>>(
     Ok(findings)
 }
 
+/// About as many cells are scanned in a few seconds: so long, a cut cannot move.
+const SLICE_CELLS_MAX: usize = 1_000_000;
+
 /// Takes the next ranges whose cells could all be wrong and still fit into half of the available memory; one at least.
 fn next_slice<B: Backends>(
     context: &RestoreContext<'_, B>,
@@ -107,11 +121,12 @@ fn next_slice<B: Backends>(
     remaining: &mut VecDeque<RangeId>,
 ) -> Vec<RangeId> {
     let totals = follower.totals();
-    let (mut slice, mut bytes) = (Vec::new(), 0);
+    let cells_max = (context.memory.available() / 2 / WRONG_CELL_BYTES).min(SLICE_CELLS_MAX);
+    let (mut slice, mut cells) = (Vec::new(), 0_usize);
     while let Some(&next) = remaining.front() {
-        let cells = usize::try_from(totals.of(next).cells()).unwrap_or(usize::MAX);
-        bytes += cells.saturating_mul(WRONG_CELL_BYTES);
-        if !slice.is_empty() && bytes > context.memory.available() / 2 {
+        let of_range = usize::try_from(totals.of(next).cells()).unwrap_or(usize::MAX);
+        cells = cells.saturating_add(of_range);
+        if !slice.is_empty() && cells > cells_max {
             break;
         }
         slice.push(next);
@@ -126,18 +141,29 @@ async fn audit_slice<B: Backends>(
     baseline: &AuditBaseline,
     ranges: &[RangeId],
 ) -> Result<AuditFindings, Error> {
-    let AuditBaseline { cut, follower } = baseline;
+    let follower = &baseline.follower;
+    let _held = follower.hold_cuts(ranges);
+    let (cut, in_doubt) = BaseCut::read_with_in_doubt(context, ranges.iter().copied()).await?;
+    in_doubt.wait_out_before_reading(context).await?;
+    for range in ranges {
+        let kept = follower.totals().of(*range).check_all_kept();
+        // A range that is too far behind is judged by the cut that it has.
+        if kept.is_ok() {
+            follower.advance::<Error>(*range, &cut.of(*range)).await?;
+        }
+    }
     context.progress.begin("scanning the table", "cells", None);
     let mut findings = scan::first(context, follower, ranges).await?;
     context.progress.end();
     if rule::end_is_queried_after_reading() {
         follower.reach_end(context.log, &cut.partitions()).await?;
     }
+    let target = share_of_target(context, ranges.len());
     let mut dirty = dirty(follower, ranges);
     for round in 0..ROUNDS_MAX {
         // Once in any case: in a small namespace the cells that change most would never be judged.
-        let enough = round > 0 && dirty <= context.config.restorator.dirty_cells_target;
-        if dirty == 0 || enough {
+        let is_enough = round > 0 && dirty <= target;
+        if dirty == 0 || is_enough || !can_converge(follower, ranges) {
             break;
         }
         context
@@ -152,6 +178,22 @@ async fn audit_slice<B: Backends>(
         dirty = left;
     }
     Ok(findings)
+}
+
+/// What these ranges have of the number of dirty cells that may be left in the whole scope.
+fn share_of_target<B: Backends>(context: &RestoreContext<'_, B>, ranges: usize) -> usize {
+    let target = context.config.restorator.dirty_cells_target;
+    let in_scope = context.scope.ranges().count().max(1);
+    target.saturating_mul(ranges).div_ceil(in_scope)
+}
+
+/// Whether the cuts of these ranges can advance.
+fn can_converge(follower: &LogFollower, ranges: &[RangeId]) -> bool {
+    let totals = follower.totals();
+    let mut kept = ranges
+        .iter()
+        .map(|range| totals.of(*range).check_all_kept());
+    kept.all(|kept| kept.is_ok())
 }
 
 fn dirty(follower: &LogFollower, ranges: &[RangeId]) -> usize {

@@ -106,6 +106,7 @@ pub(crate) async fn run<B: Backends>(
     range: RangeId,
     mut findings: AuditFindings,
 ) -> RangeResult {
+    let _held = follower.hold_cuts(&[range]);
     let mut chunks = Chunks::default();
     let (mut corrected, mut aside) = (BTreeMap::new(), BTreeMap::new());
     let mut all_read = false;
@@ -262,7 +263,7 @@ impl<B: Backends> Locking<'_, '_, B> {
                 }
             };
             corrections += 1;
-            let checked = verify::again(&mut held, &cut, &dirty, applied).await?;
+            let checked = verify::again(&mut held, &dirty, applied).await?;
             if barriers == 0 {
                 let took = context.clock.now().since(start);
                 context.chunk_sizer.learn(dirty.expected().len(), took);

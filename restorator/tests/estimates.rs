@@ -96,11 +96,7 @@ fn estimates_of_memory_are_about_right() {
     );
     let above = measured(
         "cells above the cut",
-        || {
-            let mut totals = totals(5_000, 100, false);
-            totals.forget();
-            totals
-        },
+        || totals(5_000, 100, false),
         RangeTotals::bytes,
     );
     let wrong = measured(

@@ -95,6 +95,7 @@ pub const RULES: &[(&str, &[Tracepoint])] = &[
     ),
     ("R7", &[Tracepoint::Verified]),
     ("R8", &[Tracepoint::Released, Tracepoint::Recorded]),
+    ("memory", &[Tracepoint::CutMoved]),
     ("chunks", &[Tracepoint::RangeLockedAgain]),
     (
         "quiescence",

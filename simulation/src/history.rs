@@ -146,6 +146,8 @@ pub struct History {
     pub dirty_cells_target: usize,
     /// The most cells that are corrected under one lock; unlimited without it.
     pub cells_per_lock: Option<usize>,
+    /// `memory_mib_max` of a restoration, in bytes: in half of all histories so little that its cuts have to move.
+    pub memory: usize,
     pub stop_timeout: Micros,
     /// Events arrive without a pause during the last restoration.
     pub steady_load: bool,
@@ -164,6 +166,9 @@ const ACTIVE: Micros = 3_500_000;
 pub(crate) const LAST_EVENTS: usize = 4;
 /// How many events are produced then under a steady load.
 pub(crate) const STEADY_EVENTS: usize = 44;
+pub(crate) const AMPLE_MEMORY: usize = 1 << 30;
+/// What every history fits into, if nothing is kept that the checkpoints have passed.
+const LITTLE_MEMORY: usize = 24 << 10;
 /// The percentage of histories that follow a story.
 const STORIES: u64 = 50;
 
@@ -239,6 +244,7 @@ impl History {
             ranges_in_flight: rng.pick(&[1, 2]),
             dirty_cells_target: rng.pick(&[0, 1000]),
             cells_per_lock: rng.pick(&[None, None, Some(1), Some(2)]),
+            memory: rng.pick(&[AMPLE_MEMORY, LITTLE_MEMORY]),
             stop_timeout: rng.pick(&[1_200_000, 1_200_000, 300_000]),
             steady_load: false,
             story: None,

@@ -1,7 +1,7 @@
 //! Shrinks a history as long as it fails in the same way: fewer faults, commands, events and processes, shorter delays,
 //! fewer ranges.
 
-use crate::history::{History, When};
+use crate::history::{AMPLE_MEMORY, History, When};
 use crate::run::run;
 use crate::world::checker::Kind;
 
@@ -88,6 +88,7 @@ fn smaller(of: &History) -> Vec<History> {
             .for_each(|command| command.range = None);
     });
     with(&|history| history.cells_per_lock = None);
+    with(&|history| history.memory = AMPLE_MEMORY);
     with(&|history| history.ranges_in_flight = 1);
     with(&|history| history.in_flight = 1);
     with(&|history| history.latency = 500);

@@ -99,12 +99,18 @@ named_enum! {
         MembersListed "members are listed by a restorator",
         RangeListed "a range's queue is listed by a restorator",
         RangeLockedAgain "range is locked again",
+        CutMoved "r1-cut-moved",
         Fault "fault",
         Event "event",
     }
 }
 
 impl Tracepoint {
+    /// Whether the product passes it only in a build with failpoints.
+    pub fn is_failpoint(self) -> bool {
+        self.is_step() || self == Self::CutMoved
+    }
+
     /// Whether it is a step of a restoration, which stays at this step until the next one.
     pub fn is_step(self) -> bool {
         (Self::BaselineTaken..=Self::Recorded).contains(&self)

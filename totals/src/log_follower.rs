@@ -10,15 +10,14 @@ use std::convert::Infallible;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
-use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{AssignmentEpoch, EventLog, Feed, FeedEvent};
 use stitch_common::range::RangeId;
 use stitch_common::wait::yield_now;
 use tokio::sync::Notify;
 
-use crate::range_totals::CheckpointRegression;
-use crate::source::{ExpectedError, LogSource};
+use crate::range_totals::AdvanceError;
+use crate::source::ExpectedError;
 use crate::totals_by_range::TotalsByRange;
 
 /// The totals as read so far, and how far that is.
@@ -30,6 +29,22 @@ pub struct LogFollower {
     moved: Notify,
     /// Notified when a partition is to be read that was not before.
     added: Notify,
+}
+
+/// Keeps the cuts of some ranges where they are.
+#[derive(Debug)]
+pub struct HeldCuts<'a> {
+    follower: &'a LogFollower,
+    ranges: Vec<RangeId>,
+}
+
+impl Drop for HeldCuts<'_> {
+    fn drop(&mut self) {
+        let mut totals = self.follower.totals_mut();
+        for range in &self.ranges {
+            totals.of_mut(*range).free_cut();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -116,30 +131,40 @@ impl LogFollower {
         Ok(ends)
     }
 
-    /// Advances the cut of `range`, and waits until its totals are complete. What was forgotten is read once more.
+    /// Advances the cut of `range`, and waits until its totals are complete.
     ///
     /// # Errors
-    /// The cut went back, or the log could not be read.
-    pub async fn advance<L, C, E>(
-        &self,
-        log: &LogSource<'_, L, C>,
-        range: RangeId,
-        cut: &Offsets,
-    ) -> Result<(), E>
+    /// The cut does not advance, or the log could not be read.
+    pub async fn advance<E>(&self, range: RangeId, cut: &Offsets) -> Result<(), E>
     where
-        L: EventLog,
-        C: Clock,
-        E: From<CheckpointRegression> + From<ExpectedError>,
+        E: From<AdvanceError> + From<ExpectedError>,
     {
-        let forgotten = self.totals_mut().of_mut(range).advance(cut)?;
-        let read = log.read::<E>(&forgotten, |partition, records| {
-            let span = forgotten[&partition];
-            self.totals_mut().add_again(range, span, records);
-            Ok(())
-        });
-        read.await?;
+        self.totals_mut().of_mut(range).advance(cut)?;
         self.reach(cut).await?;
         Ok(())
+    }
+
+    /// Holds the cuts of these ranges, because cells are judged by them, until the returned guard is dropped.
+    pub fn hold_cuts(&self, ranges: &[RangeId]) -> HeldCuts<'_> {
+        let mut totals = self.totals_mut();
+        for range in ranges {
+            totals.of_mut(*range).hold_cut();
+        }
+        HeldCuts {
+            follower: self,
+            ranges: ranges.to_vec(),
+        }
+    }
+
+    /// Waits until the increments at or above the cuts take more than `bytes`. Cancel-safe.
+    pub async fn has_above_cuts(&self, bytes: usize) {
+        loop {
+            let moved = self.moved.notified();
+            if self.totals().bytes_above_cuts() > bytes {
+                return;
+            }
+            moved.await;
+        }
     }
 
     pub fn totals(&self) -> Ref<'_, TotalsByRange> {

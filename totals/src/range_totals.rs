@@ -1,9 +1,11 @@
 //! The expected totals of one range: sums of all events below its cut, and the cells dirtied by events at or above it.
 //! Pure; [`crate::log_follower`] feeds it.
 //!
-//! Memory grows with cells, not with events: increments below the cut are summed up at once, and those at or above it are
-//! kept one by one only while they are few. Beyond that, [`RangeTotals::forget`] keeps only their cells, and
-//! [`RangeTotals::advance`] returns which part of the log has to be read once more.
+//! Increments below the cut are summed up at once, so that their memory grows with cells and not with events. Those at or
+//! above it are kept one by one, because a later cut may lie between any two of them: the cut has to follow the checkpoints
+//! ([`TotalsByRange::advance_free`](crate::totals_by_range::TotalsByRange::advance_free)). Where processors are too far
+//! behind for that, only the cells of these increments are kept ([`RangeTotals::overflow`]): enough to judge the other cells
+//! by this cut, and not to advance it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,26 +36,24 @@ pub struct RangeTotals {
     counters: IndexMap<ScanKey, CounterTotals, ByToken>,
     /// Increments at or above the cut, in the order in which they were read.
     above: Vec<Increment>,
+    /// The cells of increments at or above the cut that were not kept; `None` if all of them were.
+    overflow: Option<BTreeSet<CellRef>>,
     /// Cells with an event that the cut has passed since [`RangeTotals::take_passed`]; `None` before any cell was judged.
     passed: Option<BTreeSet<CellRef>>,
-    forgotten: Forgotten,
+    cut_state: CutState,
     bytes: usize,
 }
 
-/// Increments at or above the cut of which only the cells were kept.
-#[derive(Debug, Default)]
-struct Forgotten {
-    cells: BTreeSet<CellRef>,
-    /// Per partition, from the first forgotten increment to behind the last.
-    spans: BTreeMap<Partition, Span>,
-}
-
-/// A span of one partition's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    pub from: Offset,
-    /// Exclusive.
-    pub to: Offset,
+/// Who may advance the cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum CutState {
+    /// It follows the checkpoints.
+    #[default]
+    Free,
+    /// Cells are being judged by it.
+    Held,
+    /// It is the last one: no event at or above it is of interest.
+    Final,
 }
 
 /// A cut that lies below the one before.
@@ -63,6 +63,22 @@ pub struct CheckpointRegression {
     pub partition: Partition,
     pub was: Offset,
     pub is: Offset,
+}
+
+/// More increments lie above the cut than memory allows to keep, so the cut cannot advance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "more events wait to be counted than memory_mib_max allows to keep, so the cut of the range cannot advance"
+)]
+pub struct Overflow;
+
+/// Why a cut does not advance.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdvanceError {
+    #[error(transparent)]
+    CheckpointRegression(#[from] CheckpointRegression),
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
 }
 
 // What the allocator takes, measured (`tests/estimates.rs`): a counter beside its key, with its first node of totals; a
@@ -88,11 +104,11 @@ impl RangeTotals {
     /// About how many bytes it takes.
     pub fn bytes(&self) -> usize {
         let passed = self.passed.as_ref().map_or(0, BTreeSet::len);
-        let sets = (passed + self.forgotten.cells.len()) * SET_ENTRY_BYTES;
-        self.bytes + self.bytes_above_cut() + sets
+        let overflow = self.overflow.as_ref().map_or(0, BTreeSet::len);
+        self.bytes + self.bytes_above_cut() + (passed + overflow) * SET_ENTRY_BYTES
     }
 
-    /// About how many bytes the increments above the cut take: those that [`RangeTotals::forget`] would free.
+    /// About how many bytes the increments at or above the cut take.
     pub fn bytes_above_cut(&self) -> usize {
         self.above.capacity() * size_of::<Increment>()
     }
@@ -106,58 +122,88 @@ impl RangeTotals {
         slots: impl Iterator<Item = PackedSlot>,
         amount: Amount,
     ) {
+        let is_below = offset < self.cut.of(partition);
+        if !is_below && self.cut_state == CutState::Final {
+            return;
+        }
         let counter = self.position(key);
-        let below = offset < self.cut.of(partition);
         for slot in slots {
             let cell = (counter, slot);
-            if below {
+            if is_below {
                 self.count(cell, amount);
-            } else if self.forgotten.spans.is_empty() {
+            } else if let Some(cells) = &mut self.overflow {
+                cells.insert(cell);
+            } else {
                 self.above.push(Increment {
                     partition,
                     offset,
                     cell,
                     amount,
                 });
-            } else {
-                self.forgotten.add(partition, offset, cell);
             }
         }
     }
 
-    /// Adds what one event below the cut contributes to one counter, when it is read once more.
-    pub fn add_again(
-        &mut self,
-        key: &ScanKey,
-        slots: impl Iterator<Item = PackedSlot>,
-        amount: Amount,
-    ) {
-        let counter = self.position(key);
-        for slot in slots {
-            self.count((counter, slot), amount);
-        }
-    }
-
-    /// Advances the cut. Increments that it passes go into the totals. Returns the forgotten spans, which have to be read
-    /// once more and given to [`RangeTotals::add_again`] before the totals are complete.
+    /// Advances the cut. Increments that it passes go into the totals.
     ///
     /// # Errors
-    /// The cut went back; nothing has changed.
-    pub fn advance(
-        &mut self,
-        cut: &Offsets,
-    ) -> Result<BTreeMap<Partition, Span>, CheckpointRegression> {
+    /// The cut went back, or [overflowed](RangeTotals::overflow); nothing has changed.
+    pub fn advance(&mut self, cut: &Offsets) -> Result<(), AdvanceError> {
         self.check_not_behind(cut)?;
-        let above = std::mem::take(&mut self.above);
-        for entry in above {
-            if entry.offset < cut.of(entry.partition) {
+        self.check_all_kept()?;
+        let mut above = std::mem::take(&mut self.above);
+        above.retain(|entry| {
+            let is_passed = entry.offset < cut.of(entry.partition);
+            if is_passed {
                 self.count(entry.cell, entry.amount);
-            } else {
-                self.above.push(entry);
             }
-        }
+            !is_passed
+        });
+        above.shrink_to(above.len().saturating_mul(2));
+        self.above = above;
         self.cut = cut.clone();
-        Ok(self.forgotten.advance(cut))
+        Ok(())
+    }
+
+    /// Keeps of the increments at or above the cut only their cells. The cut cannot advance any more.
+    pub fn overflow(&mut self) {
+        let cells = self.overflow.get_or_insert_default();
+        cells.extend(
+            std::mem::take(&mut self.above)
+                .iter()
+                .map(|entry| entry.cell),
+        );
+    }
+
+    /// Checks that all increments at or above the cut were kept.
+    pub fn check_all_kept(&self) -> Result<(), Overflow> {
+        self.overflow.as_ref().map_or(Ok(()), |_| Err(Overflow))
+    }
+
+    /// Keeps the cut where it is, except for [`RangeTotals::advance`], until [`RangeTotals::free_cut`].
+    pub(crate) fn hold_cut(&mut self) {
+        if self.cut_state == CutState::Free {
+            self.cut_state = CutState::Held;
+        }
+    }
+
+    pub(crate) fn free_cut(&mut self) {
+        if self.cut_state == CutState::Held {
+            self.cut_state = CutState::Free;
+        }
+    }
+
+    /// Whether the cut may follow the checkpoints.
+    pub(crate) fn has_free_cut(&self) -> bool {
+        self.cut_state == CutState::Free && self.overflow.is_none()
+    }
+
+    /// Makes the cut the last one. Nothing more is kept of events at or above it.
+    pub fn finish(&mut self) {
+        self.cut_state = CutState::Final;
+        self.above = Vec::new();
+        self.overflow = None;
+        self.passed = None;
     }
 
     /// Checks that `cut` is in no partition below this range's cut.
@@ -169,14 +215,6 @@ impl RangeTotals {
             }
         }
         Ok(())
-    }
-
-    /// Keeps of the increments at or above the cut only their cells.
-    pub fn forget(&mut self) {
-        for entry in std::mem::take(&mut self.above) {
-            self.forgotten
-                .add(entry.partition, entry.offset, entry.cell);
-        }
     }
 
     /// Starts to note the cells with an event that the cut passes: cells are judged from now on.
@@ -204,16 +242,19 @@ impl RangeTotals {
 
     fn dirty_refs(&self) -> BTreeSet<CellRef> {
         let above = self.above.iter().map(|entry| entry.cell);
-        above.chain(self.forgotten.cells.iter().copied()).collect()
+        above
+            .chain(self.overflow.iter().flatten().copied())
+            .collect()
     }
 
-    /// From the lowest offset of an event at or above the cut to behind the highest, for each partition with any.
-    pub fn spans_above_cut(&self) -> BTreeMap<Partition, Span> {
-        let mut spans = self.forgotten.spans.clone();
-        for entry in &self.above {
-            include(&mut spans, entry.partition, entry.offset);
-        }
-        spans
+    /// A partition with an event of the range at or above the cut and below `to`.
+    ///
+    /// # Errors
+    /// It is not known.
+    pub fn event_between_cut_and(&self, to: &Offsets) -> Result<Option<Partition>, Overflow> {
+        self.check_all_kept()?;
+        let passed = |entry: &&Increment| entry.offset < to.of(entry.partition);
+        Ok(self.above.iter().find(passed).map(|entry| entry.partition))
     }
 
     /// What the events below the cut add up to in this cell.
@@ -289,39 +330,6 @@ impl RangeTotals {
             slot: slot.unpack(),
         }
     }
-}
-
-impl Forgotten {
-    fn add(&mut self, partition: Partition, offset: Offset, cell: CellRef) {
-        self.cells.insert(cell);
-        include(&mut self.spans, partition, offset);
-    }
-
-    /// Removes and returns what of the forgotten spans lies below `cut`.
-    fn advance(&mut self, cut: &Offsets) -> BTreeMap<Partition, Span> {
-        let mut below = BTreeMap::new();
-        for (&partition, span) in &mut self.spans {
-            let to = span.to.min(cut.of(partition));
-            if span.from < to {
-                let from = std::mem::replace(&mut span.from, to);
-                below.insert(partition, Span { from, to });
-            }
-        }
-        self.spans.retain(|_, span| span.from < span.to);
-        if self.spans.is_empty() {
-            self.cells.clear();
-        }
-        below
-    }
-}
-
-fn include(spans: &mut BTreeMap<Partition, Span>, partition: Partition, offset: Offset) {
-    let span = spans.entry(partition).or_insert(Span {
-        from: offset,
-        to: offset.next(),
-    });
-    span.from = span.from.min(offset);
-    span.to = span.to.max(offset.next());
 }
 
 fn index(counter: u32) -> usize {

@@ -8,7 +8,10 @@ use stitch_common::scope::Scope;
 
 use crate::event_reader::{Contribution, EventReader};
 use crate::memory_pool::{MemoryPool, MemoryReservation, TooLarge};
-use crate::range_totals::{RangeTotals, Span};
+use crate::range_totals::{AdvanceError, RangeTotals};
+
+/// The part of the memory that increments at or above the cuts may take.
+const ABOVE_PART: usize = 4;
 
 #[derive(Debug)]
 pub struct TotalsByRange {
@@ -51,21 +54,24 @@ impl TotalsByRange {
         self.fit()
     }
 
-    /// Adds what these records, which were forgotten, contribute to `range`, as far as they lie in `span`.
-    pub fn add_again(&mut self, range: RangeId, span: Span, records: &[Record]) {
-        for record in records {
-            if record.offset < span.from || record.offset >= span.to {
-                continue;
+    /// Advances the cut of every range in which no cell is being judged: to a later checkpoint, so that few events above
+    /// the cuts have to be kept.
+    ///
+    /// # Errors
+    /// A cut went back; some were advanced.
+    pub fn advance_free(
+        &mut self,
+        cut_of: impl Fn(RangeId) -> Offsets,
+    ) -> Result<(), AdvanceError> {
+        for (range, totals) in (0..).map(RangeId).zip(&mut self.ranges) {
+            if let Some(totals) = totals.as_mut().filter(|totals| totals.has_free_cut()) {
+                totals.advance(&cut_of(range))?;
             }
-            self.reader.read(record, |contribution| {
-                if contribution.range == range {
-                    let totals = self.ranges[usize::from(range.0)].as_mut();
-                    let totals = totals.expect("contributions are in scope");
-                    let slots = contribution.slots.iter().copied();
-                    totals.add_again(contribution.key, slots, contribution.amount);
-                }
-            });
         }
+        // Never larger than before, except for cells that were passed: the next records are refused if these do not fit.
+        let bytes = self.bytes();
+        self.reservation.shrink_to(bytes);
+        Ok(())
     }
 
     /// The totals of `range`.
@@ -91,17 +97,22 @@ impl TotalsByRange {
         self.ranges.iter().flatten().map(RangeTotals::bytes).sum()
     }
 
-    /// Keeps them within the bound. Events above the cuts are forgotten before anything is refused.
+    /// Keeps them within the bound: the cuts of all ranges stop before anything is refused.
     fn fit(&mut self) -> Result<(), TooLarge> {
-        let totals = self.ranges.iter().flatten();
-        let above: usize = totals.map(RangeTotals::bytes_above_cut).sum();
-        let is_little = above <= self.reservation.pool().bytes_max() / 4;
+        let bytes_max = self.reservation.pool().bytes_max();
+        let is_little = self.bytes_above_cuts() <= bytes_max / ABOVE_PART;
         if is_little && self.reservation.try_resize(self.bytes()).is_ok() {
             return Ok(());
         }
         for totals in self.ranges.iter_mut().flatten() {
-            totals.forget();
+            totals.overflow();
         }
         self.reservation.try_resize(self.bytes())
+    }
+
+    /// About how many bytes the increments at or above the cuts take.
+    pub fn bytes_above_cuts(&self) -> usize {
+        let totals = self.ranges.iter().flatten();
+        totals.map(RangeTotals::bytes_above_cut).sum()
     }
 }

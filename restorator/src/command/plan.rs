@@ -22,7 +22,7 @@ use crate::options::{Limits, PlanOptions};
 use crate::plan::draft::Draft;
 use crate::plan::file::Plan;
 use crate::plan::judge::{Drift, Verdicts};
-use crate::plan::{self, AuditBaseline};
+use crate::plan::{self, AuditBaseline, moving_cut};
 use crate::preflight;
 use crate::report::plan::Cells;
 use crate::report::{PlanReport, Total, Totals, Wrongness};
@@ -59,7 +59,9 @@ async fn make<B: Backends>(
                             Some(draft) => draft.add(cell, drift),
                             None => Ok(()),
                         }
-                    })
+                    })?;
+                    follower.totals_mut().of_mut(range).finish();
+                    Ok::<_, UserError>(())
                 };
             let audited = async { Ok(plan::audit(context, &baseline, record).await) };
             while_following(context, &baseline.follower, audited).await??;
@@ -96,16 +98,18 @@ pub(super) async fn begin<B: Backends>(
     Ok(baseline)
 }
 
-/// Runs `work` while following the log.
+/// Runs `work` while following the log, and moving the cuts up.
 pub(super) async fn while_following<B: Backends, T>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     let feed = context.log.feed().await?;
-    match select(pin!(work), pin!(follower.follow(feed))).await {
+    let following = pin!(follower.follow(feed));
+    let moving = pin!(moving_cut::follow(context, follower));
+    match select(pin!(work), select(following, moving)).await {
         Either::Left((result, _)) => result,
-        Either::Right((never, _)) => match never {},
+        Either::Right((Either::Left((never, _)) | Either::Right((never, _)), _)) => match never {},
     }
 }
 

@@ -239,7 +239,9 @@ async fn ranges<B: Backends>(
     let mut work = pin!(stream::iter(work).buffer_unordered(in_flight));
     while let Some(result) = work.next().await {
         recorder.range(context, &result).await;
+        let range = result.range;
         summary.add_range(follower, result);
+        follower.totals_mut().of_mut(range).finish();
         context.progress.advance(1);
     }
     context.progress.end();

@@ -18,7 +18,7 @@ use stitch_totals::log_follower::LogFollower;
 use stitch_totals::scan_key::ScanKey;
 
 /// Advances the cuts of these ranges, and judges the cells with events that the cuts have passed, or every cell of a range
-/// where these are many or the wrong cells were forgotten.
+/// where these are many or the wrong cells were forgotten. The caller holds the cuts.
 ///
 /// # Errors
 /// The verdicts of these ranges are of no use.
@@ -33,10 +33,7 @@ pub(crate) async fn converge<B: Backends>(
     let (mut passed, mut scanned) = (Vec::new(), Vec::new());
     let mut reservation = context.memory.reservation();
     for &range in &ranges {
-        let reader = context.log_reader();
-        follower
-            .advance::<_, _, Error>(&reader, range, &cut.of(range))
-            .await?;
+        follower.advance::<Error>(range, &cut.of(range)).await?;
         let cells = follower.totals_mut().of_mut(range).take_passed();
         let is_most = is_most(cells.len(), follower.totals().of(range).cells());
         if is_most || findings.of(range).is_forgotten() {

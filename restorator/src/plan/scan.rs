@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use stitch_common::cell::Counter;
-use stitch_common::ports::{CellSelection, Store};
+use stitch_common::ports::Store;
 use stitch_common::range::{RangeId, TokenInterval};
 use stitch_common::token::Token;
 
@@ -14,7 +14,7 @@ use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::judge::Verdicts;
-use crate::plan::merge::{Merge, Row, Wanted};
+use crate::plan::merge::{Merge, Wanted};
 use stitch_common::ports::Backends;
 use stitch_common::wait::yield_now;
 use stitch_totals::log_follower::LogFollower;
@@ -64,16 +64,8 @@ async fn scan_counting<B: Backends>(
     let scans = scans.map(|(range, interval)| {
         let growing = &growing;
         async move {
-            let verdicts = match (&context.scope.counter, &context.scope.key) {
-                (Some(name), Some(key)) => {
-                    let counter = Counter::new(name.0.clone(), key.0.clone());
-                    one_counter(context, follower, range, &counter).await
-                }
-                (Some(_) | None, _) => {
-                    one_interval(context, follower, range, interval, growing, rows).await
-                }
-            };
-            Ok::<_, Error>((range, verdicts?))
+            let verdicts = one_interval(context, follower, range, interval, growing, rows).await?;
+            Ok::<_, Error>((range, verdicts))
         }
     });
     let mut verdicts_by_range = BTreeMap::<RangeId, Verdicts>::new();
@@ -92,12 +84,16 @@ fn intervals<B: Backends>(
     ranges: &[RangeId],
 ) -> Vec<(RangeId, TokenInterval)> {
     let bits = context.definitions().range_bits;
-    let pieces = if context.scope.key.is_some() {
-        1
-    } else {
-        let ranges = u64::try_from(ranges.len()).unwrap_or(u64::MAX).max(1);
-        INTERVALS_MIN.div_ceil(ranges)
-    };
+    if let (Some(name), Some(key)) = (&context.scope.counter, &context.scope.key) {
+        let token = Counter::new(name.0.clone(), key.0.clone()).token();
+        let only = TokenInterval {
+            first: token,
+            last: token,
+        };
+        return ranges.iter().map(|range| (*range, only)).collect();
+    }
+    let ranges_in_all = u64::try_from(ranges.len()).unwrap_or(u64::MAX).max(1);
+    let pieces = INTERVALS_MIN.div_ceil(ranges_in_all);
     let intervals = ranges.iter().flat_map(|range| {
         let pieces = divide(bits.interval(*range), pieces).into_iter();
         pieces.map(move |interval| (*range, interval))
@@ -147,31 +143,6 @@ async fn one_interval<B: Backends>(
         }
         yield_now().await;
     }
-}
-
-async fn one_counter<B: Backends>(
-    context: &RestoreContext<'_, B>,
-    follower: &LogFollower,
-    range: RangeId,
-    counter: &Counter,
-) -> Result<Verdicts, Error> {
-    let token = counter.token();
-    let only = TokenInterval {
-        first: token,
-        last: token,
-    };
-    let mut merge = Merge::new(follower.totals().of(range), only);
-    let read = || {
-        context
-            .store
-            .read(counter, CellSelection::Whole, context.level())
-    };
-    let mut cells = with_retries(context.clock, read).await?;
-    cells.sort_unstable();
-    let row = |(slot, count)| -> Row { (token, counter.clone(), slot, count) };
-    let rows: Vec<Row> = cells.into_iter().map(row).collect();
-    merge.rows(wanted(context), follower.totals().of(range), &rows)?;
-    Ok(merge.finish(follower.totals().of(range)))
 }
 
 fn wanted<'a, B: Backends>(context: &'a RestoreContext<'_, B>) -> Wanted<'a> {

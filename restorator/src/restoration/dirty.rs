@@ -64,8 +64,7 @@ pub(crate) async fn follow<B: Backends>(
             .await?;
         check_within(cut.offsets(), &ends)?;
     }
-    let reader = context.log_reader();
-    let advanced = follower.advance::<_, _, Error>(&reader, range, cut.offsets());
+    let advanced = follower.advance::<Error>(range, cut.offsets());
     held.bound
         .wait("adding up the log to the cut", advanced)
         .await?;

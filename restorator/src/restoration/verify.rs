@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use futures_util::TryFutureExt;
 use stitch_common::cell::{Cell, Count};
 use stitch_common::check_invariant;
-use stitch_common::offset::{Offsets, Partition};
 use stitch_common::ports::{NodeState, Nodes};
 
 use super::acquire::LockedRange;
 use super::apply::AppliedCorrections;
-use super::cut::Cut;
 use super::dirty::DirtyCells;
 use crate::cells;
 use crate::error::Error;
@@ -20,7 +18,6 @@ use crate::plan::judge::Drift;
 use crate::rule;
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
-use stitch_totals::range_totals::RangeTotals;
 
 /// Every cell in scope of the range equals what the events below the cut add up to (I3).
 #[derive(Debug)]
@@ -48,7 +45,6 @@ pub(crate) enum VerifyOutcome {
 /// Reads the corrected cells again, then everything that could invalidate the result.
 pub(crate) async fn again<B: Backends>(
     held: &mut LockedRange<'_, B>,
-    cut: &Cut,
     dirty: &DirtyCells,
     applied: AppliedCorrections,
 ) -> Result<VerifyOutcome, Unverified> {
@@ -66,7 +62,7 @@ pub(crate) async fn again<B: Backends>(
         applied.note_ignored(held, &unchanged);
         return Ok(VerifyOutcome::Wrong(wrong));
     }
-    check_not_passed(held, cut).await?;
+    check_not_passed(held).await?;
     let ring = context.nodes.ring().map_err(Error::from);
     let ring = held.bound.wait("reading the ring", ring).await?;
     check_same_ring(&context.ring.borrow(), &ring)?;
@@ -102,10 +98,7 @@ pub fn still_wrong(
 }
 
 /// Checks that no checkpoint is below the cut, or has passed an event of the range.
-async fn check_not_passed<B: Backends>(
-    held: &LockedRange<'_, B>,
-    cut: &Cut,
-) -> Result<(), Unverified> {
+async fn check_not_passed<B: Backends>(held: &LockedRange<'_, B>) -> Result<(), Unverified> {
     let (context, follower) = (held.context(), held.follower);
     let read = BaseCut::read(context);
     let now = held
@@ -124,7 +117,7 @@ async fn check_not_passed<B: Backends>(
     let not_below = totals.check_not_behind(&now);
     check_invariant!(CheckpointNeverAhead, not_below.is_ok(), "{not_below:?}");
     not_below.map_err(Error::from)?;
-    let passed = passed(totals, cut.offsets(), &now);
+    let passed = totals.event_between_cut_and(&now).map_err(Error::from)?;
     let unpassed = check_invariant!(
         CheckpointNeverAhead,
         passed.is_none(),
@@ -135,15 +128,6 @@ async fn check_not_passed<B: Backends>(
         Some(partition) if !unpassed => Err(Unverified::Passed(partition)),
         Some(_) | None => Ok(()),
     }
-}
-
-/// A partition whose checkpoint has passed an event of the range.
-pub fn passed(totals: &RangeTotals, cut: &Offsets, now: &Offsets) -> Option<Partition> {
-    let spans = totals.spans_above_cut();
-    let passed = spans.iter().find(|(partition, span)| {
-        span.from >= cut.of(**partition) && span.from < now.of(**partition)
-    });
-    passed.map(|(partition, _)| *partition)
 }
 
 fn check_same_ring(then: &[NodeState], now: &[NodeState]) -> Result<(), Unverified> {
@@ -173,11 +157,7 @@ mod tests {
     use super::*;
     use crate::testing::world::all as cell;
     use std::slice::from_ref;
-    use stitch_common::cell::Amount;
-    use stitch_common::offset::Offset;
     use stitch_common::ports::{NodeAddress, NodeId};
-    use stitch_testkit::samples::offsets;
-    use stitch_totals::scan_key::{PackedSlot, ScanKey};
 
     #[test]
     fn a_correction_that_did_not_lead_to_the_expected_count_is_detected() {
@@ -190,24 +170,6 @@ mod tests {
             .map(|(cell, _, now)| (cell.clone(), now.0))
             .collect();
         assert_eq!(wrong, [(cell("b"), 5), (cell("c"), 0)]);
-    }
-
-    #[test]
-    fn a_checkpoint_that_passed_an_event_of_the_locked_range_is_detected() {
-        let mut totals = RangeTotals::new(offsets(&[(0, 2)]));
-        let key = ScanKey::of(cell("a").counter);
-        let slots = PackedSlot::pack(cell("a").slot).into_iter();
-        totals.add(Partition(0), Offset(5), &key, slots, Amount(1));
-        let cut = offsets(&[(0, 2)]);
-        assert_eq!(
-            passed(&totals, &cut, &offsets(&[(0, 5)])),
-            None,
-            "up to the event"
-        );
-        assert_eq!(
-            passed(&totals, &cut, &offsets(&[(0, 6)])),
-            Some(Partition(0))
-        );
     }
 
     fn node(id: u128, token: &str, normal: bool) -> NodeState {

@@ -94,6 +94,7 @@ impl Store for Fake {
         _after: Option<ScanPosition>,
     ) -> Result<ScanPage, StoreError> {
         self.record("scan");
+        self.clock.sleep(self.scan_takes.get()).await;
         let within = |token| tokens.contains(token);
         let cells = self.table.borrow().scan(within, &[0]);
         Ok(ScanPage { cells, next: None })

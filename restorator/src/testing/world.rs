@@ -54,6 +54,7 @@ pub(crate) struct Inner {
     /// Keys of cells that were deleted by hand: a tombstone hides what is added.
     pub(crate) deleted: RefCell<BTreeSet<String>>,
     pub(crate) increment_takes: Cell<Duration>,
+    pub(crate) scan_takes: Cell<Duration>,
     pub(crate) ring: RefCell<Vec<u64>>,
     pub(crate) silent: Cell<bool>,
     pub(crate) feed_stalls: Cell<bool>,
@@ -121,6 +122,7 @@ impl Fake {
             fates: RefCell::default(),
             deleted: RefCell::default(),
             increment_takes: Cell::default(),
+            scan_takes: Cell::default(),
             ring: RefCell::new(vec![7]),
             silent: Cell::new(false),
             feed_stalls: Cell::new(false),
@@ -206,6 +208,18 @@ impl Fake {
         let value = format!(r#"{{"type":"play","time":0,"track":"{key}"}}"#);
         self.log.borrow_mut().append(Partition(0), value);
         self.changes.notify();
+    }
+
+    /// Produces a record that no counter counts.
+    pub(crate) fn produce_ignored(&self) {
+        let value = r#"{"type":"other","time":0}"#.to_owned();
+        self.log.borrow_mut().append(Partition(0), value);
+        self.changes.notify();
+    }
+
+    /// The end of the log.
+    pub(crate) fn end(&self) -> i64 {
+        self.log.borrow().end(Partition(0)).0
     }
 
     /// Writes the checkpoint: everything below `offset` is acknowledged.

@@ -190,9 +190,13 @@ impl Builder<'_> {
         let length = self.rng.between(3 * SECOND, 6 * SECOND);
         self.send_and_die(from, length, 90);
         let length = self.rng.between(250 * MS, 390 * MS);
+        // The first base cut, or the one right before cells are judged.
+        let first = self
+            .rng
+            .pick(&[Tracepoint::MembersListed, Tracepoint::BaselineTaken]);
         self.then(
             from,
-            (Tracepoint::MembersListed, Some(Tracepoint::RangeListed)),
+            (first, Some(Tracepoint::RangeListed)),
             Fault::Freeze,
             length,
         );

@@ -60,6 +60,7 @@ pub(super) fn config(history: &History) -> Rc<Config> {
     config.processor.checkpoint_interval = Duration::from_millis(100);
     config.restorator.ranges_in_flight_max = history.ranges_in_flight;
     config.restorator.dirty_cells_target = history.dirty_cells_target;
+    config.restorator.memory_bytes_max = history.memory;
     // Under a steady load a range must be given back although events never pause.
     let range_timeout_ms = if history.steady_load { 800 } else { 4000 };
     config.restorator.range_timeout = Duration::from_millis(range_timeout_ms);

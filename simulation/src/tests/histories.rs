@@ -17,7 +17,7 @@ fn many_histories_exercise_every_rule_and_fault_without_a_violation() {
         assert!(coverage.happened(*fault) > 10, "{}", fault.name());
     }
     for (rule, phases) in RULES {
-        let steps = phases.iter().any(|point| point.is_step());
+        let steps = phases.iter().any(|point| point.is_failpoint());
         if cfg!(feature = "mutations") || !steps {
             assert!(coverage.exercised(phases) > 10, "{rule}");
         }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Once;
 
-use stitch_restorator::failpoint::POINTS;
+use stitch_restorator::failpoint::{CUT_MOVED, POINTS};
 
 use super::World;
 use crate::trace::{Actor, Tracepoint};
@@ -16,7 +16,7 @@ thread_local! {
 pub(crate) fn set_up() {
     static SET_UP: Once = Once::new();
     SET_UP.call_once(|| {
-        for point in POINTS {
+        for point in POINTS.into_iter().chain([CUT_MOVED]) {
             let step = Tracepoint::EVERY
                 .iter()
                 .copied()

@@ -10,10 +10,9 @@ use stitch_common::progress::Progress;
 use stitch_common::wait::{within, yield_now};
 
 use super::{ExpectedError, ExpectedTotals};
-use crate::range_totals::Span;
 use crate::totals_by_range::TotalsByRange;
 
-/// Reads spans of the log, and adds up its beginning.
+/// Reads the log from its first record.
 #[derive(Clone, Copy, Debug)]
 pub struct LogSource<'a, L, C> {
     log: &'a L,
@@ -31,28 +30,38 @@ impl<'a, L: EventLog, C: Clock> LogSource<'a, L, C> {
         }
     }
 
-    /// Passes every record of these spans to `each`, each record once, and those of a partition in order.
-    pub async fn read<E: From<ExpectedError>>(
+    /// Passes every record below these offsets to `each`, each record once, and those of a partition in order.
+    async fn read(
         &self,
-        spans: &BTreeMap<Partition, Span>,
-        mut each: impl FnMut(Partition, &[Record]) -> Result<(), E>,
-    ) -> Result<(), E> {
+        below: &Offsets,
+        mut each: impl FnMut(Partition, &[Record]) -> Result<(), ExpectedError>,
+    ) -> Result<(), ExpectedError> {
         const EPOCH: AssignmentEpoch = AssignmentEpoch(1);
-        let mut unread: BTreeMap<Partition, Span> = spans.clone();
-        unread.retain(|_, span| span.from < span.to);
+        let begin = Offset(0);
+        let unread = below.0.iter().filter(|(_, to)| begin < **to);
+        let mut unread: BTreeMap<Partition, Unread> = unread
+            .map(|(partition, to)| {
+                (
+                    *partition,
+                    Unread {
+                        from: begin,
+                        to: *to,
+                    },
+                )
+            })
+            .collect();
         if unread.is_empty() {
             return Ok(());
         }
-        let mut feed = self.log.feed().await.map_err(ExpectedError::from)?;
+        let mut feed = self.log.feed().await?;
         for (partition, span) in &unread {
-            feed.start(*partition, span.from, EPOCH)
-                .map_err(ExpectedError::from)?;
+            feed.start(*partition, span.from, EPOCH)?;
         }
         while let Some((&partition, _)) = unread.first_key_value() {
             let event = within(self.clock, self.patience, feed.next()).await;
             let Some(event) = event else {
                 let seconds = self.patience.as_secs();
-                return Err(ExpectedError::Stalled { partition, seconds }.into());
+                return Err(ExpectedError::Stalled { partition, seconds });
             };
             match event {
                 FeedEvent::Records {
@@ -76,18 +85,25 @@ impl<'a, L: EventLog, C: Clock> LogSource<'a, L, C> {
                     }
                 }
                 FeedEvent::Unreadable { error, .. } => {
-                    return Err(ExpectedError::Unreadable(error).into());
+                    return Err(ExpectedError::Unreadable(error));
                 }
-                FeedEvent::Ended(error) => return Err(ExpectedError::Log(error).into()),
+                FeedEvent::Ended(error) => return Err(ExpectedError::Log(error)),
                 FeedEvent::Trouble(error) => tracing::warn!(%error, "reading the log"),
             }
             for (partition, _) in unread.extract_if(.., |_, span| span.from >= span.to) {
-                feed.stop(partition).map_err(ExpectedError::from)?;
+                feed.stop(partition)?;
             }
             yield_now().await;
         }
         Ok(())
     }
+}
+
+/// What is left to read of one partition.
+struct Unread {
+    from: Offset,
+    /// Exclusive.
+    to: Offset,
 }
 
 impl<L: EventLog, C: Clock> ExpectedTotals for LogSource<'_, L, C> {
@@ -97,17 +113,11 @@ impl<L: EventLog, C: Clock> ExpectedTotals for LogSource<'_, L, C> {
         totals: &mut TotalsByRange,
         progress: &dyn Progress,
     ) -> Result<(), ExpectedError> {
-        let from = Offset(0);
-        let spans: BTreeMap<_, _> = below
-            .0
-            .iter()
-            .map(|(partition, to)| (*partition, Span { from, to: *to }))
-            .collect();
         let events = below.0.values().map(|to| to.0.unsigned_abs()).sum();
         progress.begin("reading the log", "events", Some(events));
-        let read = self.read(&spans, |partition, records| {
+        let read = self.read(below, |partition, records| {
             progress.advance(u64::try_from(records.len()).unwrap_or(u64::MAX));
-            totals.add(partition, records).map_err(ExpectedError::from)
+            Ok(totals.add(partition, records)?)
         });
         read.await?;
         progress.end();

@@ -1,5 +1,7 @@
 //! What grows with the data stays within `memory_mib_max`, or is refused by that name before anything is locked.
 
+use std::time::Duration;
+
 use stitch_common::config::Config;
 use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
@@ -115,4 +117,126 @@ fn phantoms_that_do_not_fit_are_refused_before_any_lock() {
     ));
     assert_eq!((fake.times("__WRIT__"), fake.times("increment")), (0, 0));
     assert!(!fake.exists("/members/"), "and the member has left");
+}
+
+/// One range of ten counted plays, of which later events are many more than its memory allows to be kept one by one.
+fn short_of_memory(bytes_max: usize) -> Fake {
+    let keys: Vec<String> = (0..10).map(|key| format!("track-{key}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    Fake::with(&keys, "bits = 0", memory(bytes_max))
+}
+
+/// More than fits: an increment takes 32 bytes.
+const MANY: i64 = 5000;
+const LITTLE: usize = 100_000;
+
+/// Plays of the ten tracks in turn.
+fn produce_many(fake: &Fake) {
+    for number in 0..MANY {
+        fake.produce(&format!("track-{}", number % 10));
+    }
+}
+
+/// A processor has counted everything that was produced, and says so.
+fn count_everything(fake: &Fake) {
+    let end = fake.end();
+    for key in 0..10 {
+        fake.hold(&format!("track-{key}"), end / 10);
+    }
+    fake.progress(end);
+}
+
+/// The log grows by more than fits into memory while it is read, and is counted: the cut moves up before anything is
+/// judged.
+#[test]
+fn events_that_are_counted_while_the_log_is_read_take_no_memory() {
+    for wrong in [0, 1] {
+        let fake = short_of_memory(LITTLE);
+        fake.before("ends asked", move |fake| {
+            fake.before("ends asked", move |fake| {
+                produce_many(fake);
+                count_everything(fake);
+                if wrong > 0 {
+                    fake.hold("track-3", 7);
+                }
+            });
+        });
+        let report = fake.run(Limits::default()).unwrap();
+        assert_eq!(report.outcome(), "verified");
+        assert_eq!(report.cells.corrected, wrong);
+        assert_eq!(fake.held("track-3"), (MANY + 10) / 10);
+    }
+}
+
+/// Before every fourth of the next scans 120 events are produced and counted.
+fn count_while_scanning(fake: &Fake, scans: usize) {
+    fake.before("scan", move |fake| {
+        if scans.is_multiple_of(4) {
+            for number in 0..120 {
+                let key = format!("track-{}", number % 40);
+                fake.produce(&key);
+                fake.hold(&key, fake.held(&key) + 1);
+            }
+            fake.progress(fake.end());
+        }
+        if scans > 0 {
+            count_while_scanning(fake, scans - 1);
+        }
+    });
+}
+
+/// The same while the table is scanned: the cuts of the ranges that are not being judged go on with the checkpoints.
+#[test]
+fn events_that_are_counted_while_other_ranges_are_judged_take_no_memory() {
+    let keys: Vec<String> = (0..KEYS).map(|key| format!("track-{key}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let fake = Fake::with(&keys, "bits = 3", memory(TOTALS_BYTES + RANGE_BYTES));
+    fake.scan_takes.set(Duration::from_secs(1));
+    count_while_scanning(&fake, 96);
+    let report = fake.run(Limits::default()).unwrap();
+    assert_eq!((report.outcome(), report.cells.corrected), ("verified", 0));
+    assert!(fake.end() > 2000, "more than fits");
+}
+
+/// Processors are behind by more than fits into memory: a plan judges the cells that rest, and a restoration locks nothing.
+#[test]
+fn a_backlog_that_does_not_fit_is_refused_before_any_lock() {
+    let fake = short_of_memory(LITTLE);
+    fake.hold("track-3", 7);
+    for number in 0..MANY {
+        fake.produce(&format!("track-{}", number % 2));
+    }
+    let plan = fake.plan(None).unwrap();
+    assert_eq!(
+        (plan.cells.wrong, plan.cells.judged, plan.cells.unjudged),
+        (1, 8, 2)
+    );
+    let report = fake.run(Limits::default()).unwrap();
+    assert_eq!(report.exit(), Exit::Failed);
+    let failure = report.error().unwrap();
+    assert!(failure.message.contains("memory_mib_max"), "{failure}");
+    assert!(failure.help.contains("caught up"), "{failure}");
+    assert_eq!((fake.times("__WRIT__"), fake.times("increment")), (0, 0));
+}
+
+/// R7: records of others let the checkpoint rise under the lock. The events of this range lie before and behind them.
+#[test]
+fn a_checkpoint_that_passes_no_event_under_the_lock_is_no_broken_invariant_when_memory_is_short() {
+    let fake = short_of_memory(LITTLE);
+    fake.before("ends asked", |fake| {
+        fake.before("ends asked", |fake| {
+            (0..900).for_each(|number| fake.produce(&format!("track-{}", number % 10)));
+            (0..100).for_each(|_| fake.produce_ignored());
+            (0..50).for_each(|_| fake.produce("track-0"));
+            (0..10).for_each(|key| fake.hold(&format!("track-{key}"), 91));
+            fake.progress(920);
+        });
+    });
+    fake.before("create /revocations/", |fake| {
+        fake.before("get /partitions/0/checkpoint", |fake| {
+            fake.before("get /partitions/0/checkpoint", |fake| fake.progress(1000));
+        });
+    });
+    let report = fake.run(Limits::default()).unwrap();
+    assert_eq!((report.outcome(), report.cells.corrected), ("verified", 0));
 }

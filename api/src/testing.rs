@@ -83,6 +83,7 @@ pub(crate) fn healthy() -> Status {
             partition: Partition(0),
             lowest: Some(Offset(1_000_000)),
             highest: Some(Offset(1_000_000)),
+            ceiling: Some(Offset(1_000_000)),
             member: Some(MemberId::new(1, 0)),
         }],
         locks: (0..64)

@@ -78,6 +78,9 @@ pub struct PartitionLine {
     pub lowest: Option<Offset>,
     /// The checkpoint of the range that is furthest ahead.
     pub highest: Option<Offset>,
+    /// No event at or above it has been begun in any range. Where it is above `highest`, events are in flight, or their
+    /// owner ended without a hand-over.
+    pub ceiling: Option<Offset>,
     /// The holder of its lock.
     pub member: Option<MemberId>,
 }
@@ -266,11 +269,15 @@ impl MemberLine {
 
 impl PartitionLine {
     fn of(state: &PartitionSnapshot, bits: RangeBits) -> Self {
-        let checkpoint = state.checkpoint.as_ref().map(|written| &written.progress);
+        let stored = state.checkpoint.as_ref();
+        let checkpoint = stored.map(|stored| &stored.progress);
+        let highest = checkpoint.map(|checkpoint| checkpoint.highest(bits));
+        let ceiling = stored.map(|stored| stored.ceiling.acknowledged());
         Self {
             partition: state.partition,
             lowest: checkpoint.map(|checkpoint| checkpoint.lowest(bits)),
-            highest: checkpoint.map(|checkpoint| checkpoint.highest(bits)),
+            highest,
+            ceiling: ceiling.max(highest),
             member: state.holder.clone(),
         }
     }

@@ -1,5 +1,6 @@
-//! Checkpoints (rules P5 and P7): per partition, an offset for every range, below which every event of that range is
-//! acknowledged. Stored in ZooKeeper, fenced by the partition's lock; this module has only the value and its encoding.
+//! Checkpoints and ceilings (rules P5, P7 and P9). A partition's checkpoint is an offset for every range, below which every
+//! event of that range is acknowledged; at or above its ceiling no event has been begun. Both are in one node of ZooKeeper,
+//! fenced by the partition's lock; this module has only the values and their encoding.
 
 use std::collections::BTreeMap;
 
@@ -76,10 +77,44 @@ impl Checkpoint {
     }
 }
 
+/// How far the events of one partition may have been begun (rule P9): a record of intent that is written ahead. Whoever
+/// reads it after something was sent knows that the event lies below, whatever a Kafka broker answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ceiling {
+    /// In each range, no event at or above the range's checkpoint: the partition was never counted, or was handed over
+    /// with nothing left in between.
+    #[default]
+    AtCheckpoint,
+    /// No event at or above this offset, in no range. Never below the checkpoint of any range, and never beyond what a
+    /// consumer has received.
+    At(Offset),
+}
+
+impl Ceiling {
+    /// The offset at or above which no event of `range` has been begun.
+    #[must_use]
+    pub fn of(self, range: RangeId, checkpoint: &Checkpoint) -> Offset {
+        match self {
+            Self::AtCheckpoint => checkpoint.of(range),
+            Self::At(offset) => offset,
+        }
+    }
+
+    /// The offset below which events may be begun in every range.
+    #[must_use]
+    pub fn acknowledged(self) -> Offset {
+        match self {
+            Self::AtCheckpoint => Offset(0),
+            Self::At(offset) => offset,
+        }
+    }
+}
+
 /// A checkpoint as stored in ZooKeeper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCheckpoint {
     pub progress: Checkpoint,
+    pub ceiling: Ceiling,
     /// The last writer; none if the node was only created.
     pub writer: Option<Writer>,
 }
@@ -90,15 +125,15 @@ pub enum DecodeError {
     /// Not the format of [`StoredCheckpoint::encode`].
     #[error("it is not a checkpoint ({0})")]
     Malformed(String),
-    /// Written by a later version of this program.
-    #[error("it has format {0}, which this version does not know")]
+    /// Written by another version of this program.
+    #[error("it has format {0}, and this version knows format {FORMAT}")]
     Format(u32),
     /// Damaged.
     #[error("its checksum does not match")]
     Checksum,
 }
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,6 +142,9 @@ struct Encoded {
     base: Offset,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     ranges: BTreeMap<RangeId, Offset>,
+    /// None where nothing was begun beyond the checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ceiling: Option<Offset>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     writer: Option<Writer>,
 }
@@ -119,6 +157,10 @@ impl StoredCheckpoint {
             format: FORMAT,
             base: self.progress.base,
             ranges: self.progress.differing.clone(),
+            ceiling: match self.ceiling {
+                Ceiling::AtCheckpoint => None,
+                Ceiling::At(offset) => Some(offset),
+            },
             writer: self.writer.clone(),
         };
         let mut bytes = serde_json::to_vec(&encoded).expect("plain data serialises");
@@ -158,8 +200,15 @@ impl StoredCheckpoint {
             base: encoded.base,
             differing: encoded.ranges,
         };
+        let ceiling = encoded.ceiling.map_or(Ceiling::AtCheckpoint, Ceiling::At);
+        if let Ceiling::At(offset) = ceiling
+            && (offset < progress.base || progress.differing.values().any(|one| offset < *one))
+        {
+            return Err(malformed("its ceiling is below the checkpoint of a range"));
+        }
         Ok(Self {
             progress,
+            ceiling,
             writer: encoded.writer,
         })
     }
@@ -177,7 +226,15 @@ mod tests {
             member: MemberId::new(-2, 0),
             sequence: 7,
         });
-        (bits, StoredCheckpoint { progress, writer })
+        let ceiling = Ceiling::At(progress.highest(bits));
+        (
+            bits,
+            StoredCheckpoint {
+                progress,
+                ceiling,
+                writer,
+            },
+        )
     }
 
     proptest! {
@@ -191,6 +248,23 @@ mod tests {
             }
             prop_assert_eq!(Some(&read.progress.lowest(bits).0), offsets.iter().min());
             prop_assert_eq!(Some(&read.progress.highest(bits).0), offsets.iter().max());
+        }
+
+        #[test]
+        fn a_ceiling_below_the_checkpoint_of_any_range_is_refused(
+            offsets in proptest::collection::vec(1..i64::MAX, 8),
+            ceiling in 0..i64::MAX,
+        ) {
+            let (bits, mut written) = written(&offsets);
+            written.ceiling = Ceiling::At(Offset(ceiling));
+            let read = StoredCheckpoint::decode(&written.encode());
+            let is_below = Offset(ceiling) < written.progress.highest(bits);
+            prop_assert_eq!(read, if is_below {
+                let why = "its ceiling is below the checkpoint of a range";
+                Err(DecodeError::Malformed(why.to_owned()))
+            } else {
+                Ok(written)
+            });
         }
 
         #[test]
@@ -209,14 +283,28 @@ mod tests {
     }
 
     #[test]
-    fn a_later_format_is_refused_by_its_number() {
-        let json = br#"{"format":2,"base":0,"news":1}"#;
-        let mut bytes = json.to_vec();
-        bytes.extend_from_slice(format!(" {:08x}", crc32fast::hash(json)).as_bytes());
-        assert_eq!(
-            StoredCheckpoint::decode(&bytes),
-            Err(DecodeError::Format(2))
-        );
+    fn another_format_is_refused_by_its_number() {
+        for format in [1, 3] {
+            let json = format!(r#"{{"format":{format},"base":0,"news":1}}"#);
+            let bytes = format!("{json} {:08x}", crc32fast::hash(json.as_bytes()));
+            assert_eq!(
+                StoredCheckpoint::decode(bytes.as_bytes()),
+                Err(DecodeError::Format(format))
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_ceiling_nothing_was_begun_beyond_the_checkpoint_of_each_range() {
+        let (_, mut written) = written(&[5, 5, 5, 5, 5, 5, 5, 9]);
+        written.ceiling = Ceiling::AtCheckpoint;
+        let read = StoredCheckpoint::decode(&written.encode()).unwrap();
+        assert_eq!(read, written);
+        assert_eq!(read.ceiling.of(RangeId(0), &read.progress), Offset(5));
+        assert_eq!(read.ceiling.of(RangeId(7), &read.progress), Offset(9));
+        assert_eq!(read.ceiling.acknowledged(), Offset(0));
+        let open = Ceiling::At(Offset(12));
+        assert_eq!(open.of(RangeId(0), &read.progress), Offset(12));
     }
 
     #[test]
@@ -226,8 +314,9 @@ mod tests {
         let progress = Checkpoint::from_ranges(bits, one_differs);
         let written = StoredCheckpoint {
             progress,
+            ceiling: Ceiling::At(Offset(1000)),
             writer: None,
         };
-        assert!(written.encode().len() < 80);
+        assert!(written.encode().len() < 100);
     }
 }

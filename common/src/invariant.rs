@@ -23,17 +23,20 @@ pub enum Invariant {
     SentOnce,
     /// For each partition at most one session at a time sends for its events.
     SingleSender,
+    /// No event at or above the ceiling of its partition in ZooKeeper is begun.
+    BelowCeiling,
 }
 
 impl Invariant {
     /// Every invariant.
-    pub const EVERY: [Self; 6] = [
+    pub const EVERY: [Self; 7] = [
         Self::ExclusiveAccess,
         Self::CheckpointNeverAhead,
         Self::VerifiedValues,
         Self::ResumeAtCut,
         Self::SentOnce,
         Self::SingleSender,
+        Self::BelowCeiling,
     ];
 
     /// Its number, which is also the metric's label.
@@ -46,6 +49,7 @@ impl Invariant {
             Self::ResumeAtCut => "I4",
             Self::SentOnce => "I5",
             Self::SingleSender => "I6",
+            Self::BelowCeiling => "I7",
         }
     }
 }

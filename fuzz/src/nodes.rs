@@ -69,6 +69,9 @@ pub(crate) fn checkpoint(input: &[u8]) {
             let progress = &written.progress;
             let (lowest, highest) = (progress.lowest(bits), progress.highest(bits));
             assert!(lowest <= highest && lowest.0 >= 0);
+            for range in bits.ranges() {
+                assert!(written.ceiling.of(range, progress) >= progress.of(range));
+            }
         }
     }
 }

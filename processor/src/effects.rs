@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use stitch_common::checkpoint::Checkpoint;
+use stitch_common::checkpoint::{Ceiling, Checkpoint};
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::lease::Permit;
 use stitch_common::offset::{Offset, Partition};
@@ -193,9 +193,11 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         lock: PartitionLock,
         mut known: OwnedCheckpoint,
         checkpoint: Checkpoint,
+        ceiling: Ceiling,
     ) -> Completion<S::Watch> {
         let partition = lock.partition();
-        let written = checkpoint_node::write(&self.session, &lock, &mut known, checkpoint).await;
+        let written =
+            checkpoint_node::write(&self.session, &lock, &mut known, checkpoint, ceiling).await;
         let error = match written {
             Ok(WriteOutcome::Written { .. }) => return Completion::CheckpointWritten(lock, known),
             Ok(WriteOutcome::LockLost) => Error::SessionOver,

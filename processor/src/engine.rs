@@ -4,11 +4,12 @@
 //! socket and spawns nothing, so one test, one simulation and one process drive it alike. An event's way through the
 //! files:
 //!
-//! 1. [`ingest`]: records are decoded, rejected ones copied to the dead-letter topic, events divided by range;
+//! 1. [`ingest`]: records are decoded, rejected ones copied to the dead-letter topic, the ceiling raised above the rest,
+//!    events divided by range;
 //! 2. [`buffer`]: contributions wait for their counter and are folded into one batch; [`usage`] bounds them;
 //! 3. [`dispatch`]: batches are sent under a shared lock and a valid lease, and their outcomes judged;
 //! 4. [`acks`]: which events are acknowledged, per partition and range;
-//! 5. [`drain`]: checkpoints, markers, yields and hand-overs: everything that precedes the release of a lock.
+//! 5. [`drain`]: checkpoints, ceilings, markers, yields and hand-overs: everything that precedes the release of a lock.
 //!
 //! [`partition`] and [`range`] are the engine's records of one partition and one range. [`rule`] has the questions that
 //! it asks before it acts.
@@ -27,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use stitch_common::cell::CounterName;
-use stitch_common::checkpoint::Checkpoint;
+use stitch_common::checkpoint::{Ceiling, Checkpoint};
 use stitch_common::clock::Moment;
 use stitch_common::config;
 use stitch_common::definition::Definitions;
@@ -63,8 +64,8 @@ pub(crate) enum Command {
     Send(BatchId, Permit, CounterBatch),
     /// Acquire the partition's lock and read its checkpoint: [`Engine::on_partition_acquired`].
     AcquirePartition(Partition),
-    /// Write a checkpoint, fenced by the partition's lock: [`Engine::on_checkpoint_written`].
-    WriteCheckpoint(Partition, Checkpoint),
+    /// Write a checkpoint and a ceiling, fenced by the partition's lock: [`Engine::on_checkpoint_written`].
+    WriteCheckpoint(Partition, Checkpoint, Ceiling),
     /// Stop waiting for the partition's lock, or release it: [`Engine::on_partition_released`].
     ReleasePartition(Partition),
     /// Deliver the partition's records from this offset.
@@ -90,6 +91,8 @@ pub(crate) struct Limits {
     /// Of a hand-over or a stop: what is given up stays wrong until an operator restores it.
     pub(crate) hand_over_timeout: Duration,
     pub(crate) checkpoint_interval: Duration,
+    /// How often the ceiling of one partition is raised.
+    pub(crate) ceiling_interval: Duration,
 }
 
 impl Limits {
@@ -97,7 +100,8 @@ impl Limits {
     /// about 50 cells.
     const CELL_BYTES: usize = 100;
 
-    pub(crate) fn from_config(config: &config::Processor) -> Self {
+    /// The limits in a topic of this many partitions.
+    pub(crate) fn from_config(config: &config::Processor, partitions: usize) -> Self {
         Self {
             requests_in_flight_max: config.requests_in_flight_max,
             window_events_max: config.window_events_max,
@@ -108,7 +112,20 @@ impl Limits {
             // A quarter is left for checkpoints, locks and connections.
             hand_over_timeout: config.drain_timeout.max(config.stop_timeout * 3 / 4),
             checkpoint_interval: config.checkpoint_interval,
+            ceiling_interval: Self::ceiling_interval(partitions, config.checkpoint_interval),
         }
+    }
+
+    /// The interval between two raises of one ceiling, in a topic of this many partitions: all members together write to
+    /// ZooKeeper about 250 times a second at most, or as often as their checkpoints alone take, which these writes carry,
+    /// too.
+    fn ceiling_interval(partitions: usize, checkpoint_interval: Duration) -> Duration {
+        const EACH: Duration = Duration::from_millis(4);
+        /// A shorter one would not be noticed beside the write itself.
+        const SHORTEST: Duration = Duration::from_millis(20);
+        let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
+        let interval = EACH.saturating_mul(partitions);
+        interval.max(SHORTEST).min(checkpoint_interval)
     }
 }
 
@@ -167,6 +184,7 @@ impl Engine {
 
     /// Returns what is to be done at `now`. Nothing changes Cassandra unless `lease` is valid.
     pub(crate) fn advance(&mut self, now: Moment, lease: &Lease) -> Vec<Command> {
+        self.ingest_all_staged();
         self.drain(now);
         self.dispatch(now, lease);
         std::mem::take(&mut self.commands)

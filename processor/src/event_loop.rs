@@ -173,9 +173,9 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
         if now >= self.metrics_due {
             self.metrics_due = now.plus(METRICS_INTERVAL);
             metrics::show(self.engine.gauges(), self.lease.left(now));
-            for (partition, checkpoint, ingested_end) in self.engine.positions() {
+            for (partition, checkpoint, delivered_end) in self.engine.positions() {
                 let bounds = self.log_bounds.get(&partition);
-                let end = bounds.map_or(ingested_end, |bounds| bounds.end.max(ingested_end));
+                let end = bounds.map_or(delivered_end, |bounds| bounds.end.max(delivered_end));
                 metrics::position(partition, checkpoint, end);
             }
         }

@@ -87,7 +87,8 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
         clock: ports.clock.clone(),
         bits: process.config.definitions.range_bits,
     };
-    let limits = Limits::from_config(&process.config.processor);
+    let partitions = validated.observed.bounds.len();
+    let limits = Limits::from_config(&process.config.processor, partitions);
     let engine = Engine::new(limits, &process.config.definitions);
     let ended = tokio::select! {
         biased;

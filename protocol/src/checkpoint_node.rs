@@ -1,9 +1,9 @@
-//! Checkpoints in ZooKeeper (rules P1, P5, P7; invariant I2): read under the partition's lock, and written in one
-//! transaction with checks that the lock's node exists and that no other session has written since.
+//! Checkpoints and ceilings in ZooKeeper (rules P1, P5, P7, P9; invariants I2 and I7): read under the partition's lock, and
+//! written in one transaction with checks that the lock's node exists and that no other session has written since.
 
 use futures_util::future::join_all;
 
-use stitch_common::checkpoint::{Checkpoint, StoredCheckpoint, Writer};
+use stitch_common::checkpoint::{Ceiling, Checkpoint, StoredCheckpoint, Writer};
 use stitch_common::clock::Clock;
 use stitch_common::member::MemberId;
 use stitch_common::offset::Partition;
@@ -24,6 +24,7 @@ const HELP: &str = "nothing may be counted on it: stop the processors and follow
 pub struct OwnedCheckpoint {
     partition: Partition,
     checkpoint: Checkpoint,
+    found_ceiling: Ceiling,
     version: i32,
 }
 
@@ -38,6 +39,14 @@ impl OwnedCheckpoint {
     #[must_use]
     pub const fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// The ceiling that the node had when it was opened. Where it is above a range's checkpoint as it was then, a former
+    /// owner may have applied the range's events in between without a checkpoint that says so: counted again, they are
+    /// counted twice.
+    #[must_use]
+    pub const fn found_ceiling(&self) -> Ceiling {
+        self.found_ceiling
     }
 }
 
@@ -76,14 +85,17 @@ pub async fn open<S: Session, C: Clock>(
     let path = session.paths().checkpoint(partition);
     let initial = StoredCheckpoint {
         progress: Checkpoint::default(),
+        ceiling: Ceiling::AtCheckpoint,
         writer: None,
     };
     let mut retries = session.retry_budget(&path);
     loop {
         if let Some(node) = session.get(&path).await? {
+            let stored = decode(&path, &node)?;
             return Ok(OwnedCheckpoint {
                 partition,
-                checkpoint: decode(&path, &node)?.progress,
+                checkpoint: stored.progress,
+                found_ceiling: stored.ceiling,
                 version: node.stat.version,
             });
         }
@@ -107,7 +119,7 @@ pub async fn open<S: Session, C: Clock>(
 const LOCK: usize = 0;
 const CHECKPOINT: usize = 1;
 
-/// Writes `checkpoint` in place of the one that is `owned`. A lost answer is resolved by the same transaction again:
+/// Writes `checkpoint` and `ceiling` in place of what is `owned`, in one transaction. A lost answer is resolved by the same transaction again:
 /// another version with this member and number in the data means that it was written.
 ///
 /// Cancelled, it may have been written, or may yet be: the next write of the same session finds its own earlier one and
@@ -121,6 +133,7 @@ pub async fn write<S: Session, C: Clock>(
     lock: &PartitionLock,
     owned: &mut OwnedCheckpoint,
     checkpoint: Checkpoint,
+    ceiling: Ceiling,
 ) -> Result<WriteOutcome, Error> {
     let path = session.paths().checkpoint(owned.partition);
     let writer = Writer {
@@ -129,6 +142,7 @@ pub async fn write<S: Session, C: Clock>(
     };
     let stored = StoredCheckpoint {
         progress: checkpoint,
+        ceiling,
         writer: Some(writer.clone()),
     };
     let data = stored.encode();
@@ -215,6 +229,39 @@ pub struct PartitionSnapshot {
     pub holder: Option<MemberId>,
 }
 
+/// The checkpoint of every partition that ZooKeeper knows, in order; `None` where it was never created, and then nothing of
+/// the partition was counted. No transaction: each node is read on its own.
+///
+/// # Errors
+/// [`Error::Corrupt`].
+pub async fn read_checkpoints<S: Session, C: Clock>(
+    session: &NamespaceSession<S, C>,
+) -> Result<Vec<(Partition, Option<StoredCheckpoint>)>, Error> {
+    let reads = partitions(session).await?.into_iter();
+    let reads = reads.map(async |partition| Ok((partition, read(session, partition).await?)));
+    join_all(reads).await.into_iter().collect()
+}
+
+/// As [`read_checkpoints`], and as new as any write that ZooKeeper had acknowledged to any member when this was called. A
+/// member of the namespace only.
+///
+/// A read is answered by one server of the ensemble, which may lag behind, and `sync` by a leader that may have been
+/// deposed. Once a write of this session is acknowledged, its server has applied every write before it.
+///
+/// # Errors
+/// [`Error::Lost`] if this session is no member any more; [`Error::Corrupt`].
+pub async fn read_current<S: Session, C: Clock>(
+    session: &NamespaceSession<S, C>,
+) -> Result<Vec<(Partition, Option<StoredCheckpoint>)>, Error> {
+    let path = session.paths().alive(&session.member());
+    let write = async || session.zookeeper().set(&path, b"", None).await;
+    match session.retry_budget(&path).run(write).await? {
+        Ok(_) => read_checkpoints(session).await,
+        Err(ZkError::NoNode) => Err(Error::Lost { path }),
+        Err(refusal) => Err(Error::unexpected(&path, refusal)),
+    }
+}
+
 /// Every partition that ZooKeeper knows, in order, with checkpoint and holder.
 ///
 /// # Errors
@@ -222,10 +269,8 @@ pub struct PartitionSnapshot {
 pub async fn read_all<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<Vec<PartitionSnapshot>, Error> {
-    let names = session.children(&session.paths().partitions()).await?;
-    let mut partitions: Vec<_> = names.iter().filter_map(|n| path::partition_of(n)).collect();
-    partitions.sort_unstable();
-    let reads = partitions.into_iter().map(async |partition| {
+    let reads = partitions(session).await?.into_iter();
+    let reads = reads.map(async |partition| {
         Ok(PartitionSnapshot {
             partition,
             checkpoint: read(session, partition).await?,
@@ -233,6 +278,15 @@ pub async fn read_all<S: Session, C: Clock>(
         })
     });
     join_all(reads).await.into_iter().collect()
+}
+
+async fn partitions<S: Session, C: Clock>(
+    session: &NamespaceSession<S, C>,
+) -> Result<Vec<Partition>, Error> {
+    let names = session.children(&session.paths().partitions()).await?;
+    let mut partitions: Vec<_> = names.iter().filter_map(|n| path::partition_of(n)).collect();
+    partitions.sort_unstable();
+    Ok(partitions)
 }
 
 async fn holder<S: Session, C: Clock>(

@@ -83,13 +83,11 @@ fn is_exclusive(name: &str) -> bool {
 async fn checkpoints<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<BTreeMap<Partition, Option<Checkpoint>>, Error> {
-    let names = session.children(&session.paths().partitions()).await?;
-    let partitions = names.iter().filter_map(|name| path::partition_of(name));
-    let reads = partitions.map(async |partition| {
-        let stored = checkpoint_node::read(session, partition).await?;
-        Ok((partition, stored.map(|stored| stored.progress)))
-    });
-    join_all(reads).await.into_iter().collect()
+    let stored = checkpoint_node::read_checkpoints(session)
+        .await?
+        .into_iter();
+    let checkpoints = stored.map(|(partition, stored)| (partition, stored.map(|it| it.progress)));
+    Ok(checkpoints.collect())
 }
 
 /// The ranges that are unverified by the last restoration that recorded them.

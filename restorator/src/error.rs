@@ -1,5 +1,6 @@
 //! Why a command failed, and what to do about it.
 
+use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{LogError, StoreError};
 use stitch_common::user_error::UserError;
 
@@ -32,6 +33,15 @@ pub enum Error {
     Interrupted(Interruption),
     #[error("{what} took longer than {seconds} s")]
     Bound { what: &'static str, seconds: u64 },
+    /// Events up to the ceiling may have been counted, and the log cannot be read that far.
+    #[error(
+        "Kafka delivers partition {partition} only up to offset {position}, though events up to {ceiling} may have been counted"
+    )]
+    BelowCeiling {
+        partition: Partition,
+        ceiling: Offset,
+        position: Offset,
+    },
     /// The quiescence barrier was not reached.
     #[error("{message}")]
     NotQuiescent { message: String, help: String },
@@ -81,6 +91,10 @@ impl Error {
             Self::Interrupted(Interruption::Stopped) => "run it again when it suits",
             Self::Bound { .. } => {
                 "run it again; raise [restorator] range_timeout_ms if this happens often"
+            }
+            Self::BelowCeiling { .. } => {
+                "a broker that lost the partition's leadership may still answer, or the topic lost its last records: see \
+                 docs/operations/runbook.md, \"The log ends below the ceiling\""
             }
             Self::NotQuiescent { help, .. } => return help.clone(),
             Self::Refused(failure) => return failure.help.clone(),

@@ -1,7 +1,7 @@
 //! The audit (rule R1): finds what is wrong, without any lock and without changing the store.
 //!
 //! It reads a base cut `c`, then in-doubt markers and dead members, and awaits a quiescence barrier if there are any. It
-//! compares what the log adds up to below `c` with what the table holds. Then it queries Kafka's end, and judges only the
+//! compares what the log adds up to below `c` with what the table holds. Then it reads the ceilings, and judges only the
 //! cells without an event from `c` up to there. [`converge`] repeats this with later cuts for the cells that are dirty.
 //!
 //! Reading the log takes as long as the log is. As long as nothing is judged by it, a cut costs nothing: it moves up once
@@ -9,8 +9,10 @@
 //! to be remembered of later events is seconds of the log, and not hours.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use futures_util::future::{TryFutureExt, try_join};
+use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{EventLog, Nodes};
 use stitch_common::range::RangeId;
@@ -18,7 +20,6 @@ use stitch_common::range::RangeId;
 use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::preflight;
-use crate::rule;
 use stitch_common::ports::Backends;
 use stitch_totals::log_follower::LogFollower;
 use stitch_totals::source::ExpectedTotals;
@@ -26,6 +27,7 @@ use stitch_totals::totals_by_range::TotalsByRange;
 
 pub(crate) mod base_cut;
 pub(crate) mod moving_cut;
+pub(crate) mod ceilings;
 pub mod judge;
 pub(crate) mod audit_findings;
 pub(crate) mod merge;
@@ -60,9 +62,7 @@ pub(crate) async fn begin<B: Backends>(
     context.known.borrow_mut().learn(&ring);
     *context.ring.borrow_mut() = ring;
     let (cut, in_doubt) = BaseCut::read_with_in_doubt(context, context.scope.ranges()).await?;
-    let bounds = context.log.bounds(&cut.partitions()).await?;
-    let bits = context.definitions().range_bits;
-    preflight::checkpoints(&cut, committed, &bounds, bits).map_err(Error::Refused)?;
+    preflight(context, &cut, committed).await?;
     let lowest = cut.lowest(context.scope);
     let cut_of = |range| cut.of(range);
     let mut totals = TotalsByRange::new(
@@ -81,6 +81,31 @@ pub(crate) async fn begin<B: Backends>(
         cut: later,
         follower,
     })
+}
+
+/// How long Kafka may report ends of the log below the checkpoints.
+const END_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Refuses checkpoints that do not fit the group's commits or the log. A broker that was deposed as leader reports an old
+/// end for a while, so a checkpoint beyond the end is looked at again.
+async fn preflight<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    cut: &BaseCut,
+    committed: &BTreeMap<Partition, Offset>,
+) -> Result<(), Error> {
+    let bits = context.definitions().range_bits;
+    let until = context.clock.now().plus(END_PATIENCE);
+    loop {
+        let bounds = context.log.bounds(&cut.partitions()).await?;
+        let checked = preflight::checkpoints(cut, committed, &bounds, bits);
+        if checked.is_ok()
+            || preflight::is_within(cut, &bounds, bits)
+            || context.clock.now() >= until
+        {
+            return checked.map_err(Error::Refused);
+        }
+        context.clock.sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// Judges every cell in scope, and converges until few are dirty; as many ranges at once as fit into memory if all of
@@ -155,9 +180,7 @@ async fn audit_slice<B: Backends>(
     context.progress.begin("scanning the table", "cells", None);
     let mut findings = scan::first(context, follower, ranges).await?;
     context.progress.end();
-    if rule::end_is_queried_after_reading() {
-        follower.reach_end(context.log, &cut.partitions()).await?;
-    }
+    ceilings::follow(context, follower, ranges, &cut).await?;
     let target = share_of_target(context, ranges.len());
     let mut dirty = dirty(follower, ranges);
     for round in 0..ROUNDS_MAX {

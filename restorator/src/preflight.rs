@@ -75,6 +75,18 @@ pub(crate) fn no_checkpoint_is_missing(cut: &BaseCut) -> Result<(), UserError> {
     }
 }
 
+/// Whether every checkpoint is within the log as Kafka reports it.
+pub(crate) fn is_within(
+    cut: &BaseCut,
+    bounds: &BTreeMap<Partition, Bounds>,
+    bits: RangeBits,
+) -> bool {
+    cut.checkpoints().all(|(partition, checkpoint)| {
+        let end = bounds.get(partition).map(|bounds| bounds.end);
+        checkpoint.is_none_or(|it| it.highest(bits) <= end.unwrap_or_default())
+    })
+}
+
 /// Refuses living members that count by other definitions than those that are restored. One that has joined before
 /// `init --update` would go on counting by them: what is verified now would not stay true.
 pub(crate) fn members(members: &Members, definition: &StoredDefinition) -> Result<(), UserError> {
@@ -147,9 +159,10 @@ fn same_records(then: &LogIdentity, now: &LogIdentity) -> bool {
 mod tests {
     use super::*;
     use chrono::DateTime;
-    use stitch_common::checkpoint::Checkpoint;
+    use stitch_common::checkpoint::{Ceiling, Checkpoint, StoredCheckpoint};
     use stitch_common::member::{MemberId, Role};
     use stitch_common::ports::{Fingerprint, TableIdentity};
+    use stitch_common::range::RangeId;
     use stitch_protocol::membership::{Member, MemberRecord};
     use stitch_testkit::samples::{BITS, definitions, everything, offsets};
 
@@ -190,10 +203,17 @@ mod tests {
         assert!(refused(log(&identity("compact,delete"), &bounds(0, 9))).contains("compacted"));
     }
 
+    fn stored(a: i64, b: i64) -> StoredCheckpoint {
+        let of = |range: RangeId| Offset(if range.0 == 0 { a } else { b });
+        StoredCheckpoint {
+            progress: Checkpoint::from_ranges(BITS, of),
+            ceiling: Ceiling::AtCheckpoint,
+            writer: None,
+        }
+    }
+
     fn checked(checkpoint: Option<(i64, i64)>, committed: i64) -> Result<(), UserError> {
-        let stored = checkpoint.map(|(a, b)| {
-            Checkpoint::from_ranges(BITS, |range| Offset(if range.0 == 0 { a } else { b }))
-        });
+        let stored = checkpoint.map(|(a, b)| stored(a, b));
         let cut = BaseCut::new([P], [(P, stored)]);
         let committed = BTreeMap::from([(P, Offset(committed))]);
         checkpoints(&cut, &committed, &bounds(0, 9), BITS)
@@ -207,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_restoration_without_every_checkpoint_is_refused_and_names_the_partition() {
-        let checkpoint = Checkpoint::everywhere(Offset(3));
+        let checkpoint = stored(3, 3);
         let cut = |of_3| BaseCut::new([P], [(P, of_3), (Partition(4), Some(checkpoint.clone()))]);
         assert_eq!(
             no_checkpoint_is_missing(&cut(Some(checkpoint.clone()))),

@@ -5,7 +5,7 @@
 //! | [`converge`] | R1 | audits the cells that later cuts have passed, so that little is left for the lock | `AuditFindings` |
 //! | [`acquire`] | R2 | takes the exclusive lock, and waits out what is in doubt | `LockedRange` |
 //! | [`cut`] | R3 | reads the cut under the lock | `Cut` |
-//! | [`dirty`] | R4 | follows the log to its end: which cells can be wrong, and what they should hold | `DirtyCells` |
+//! | [`dirty`] | R4 | follows the log to the ceilings: which cells can be wrong, and what they should hold | `DirtyCells` |
 //! | [`current`] | R5 | reads what they hold | `CurrentDrift` |
 //! | [`delta`] | R6 | computes the corrections, within the operator's limits | `Delta` |
 //! | [`apply`] | R6 | writes the journal, then sends each correction once | `AppliedCorrections` |

@@ -14,9 +14,9 @@ pub(crate) fn quiescence_comes_before_reading() -> bool {
     !out(Rule::QuiescenceBeforeRead)
 }
 
-/// R1: the log's end is queried after the cells were read.
-pub(crate) fn end_is_queried_after_reading() -> bool {
-    !out(Rule::EndAfterRead)
+/// R1: the ceilings are read after the cells.
+pub(crate) fn ceiling_is_read_after_the_cells() -> bool {
+    !out(Rule::CeilingAfterRead)
 }
 
 /// R2: what may still change the store is waited out after the grant.
@@ -29,12 +29,12 @@ pub(crate) fn cut_is_read_under_the_lock() -> bool {
     !out(Rule::CutUnderLock)
 }
 
-/// R4: the log's end is queried after the grant.
-pub(crate) fn end_is_queried_after_the_grant() -> bool {
-    !out(Rule::EndAfterGrant)
+/// R4: the log is followed to the ceilings that are read after the grant.
+pub(crate) fn log_is_followed_to_the_ceiling() -> bool {
+    !out(Rule::CeilingAfterGrant)
 }
 
-/// R4: cells with events at or above the cut are dirty.
+/// R4: cells with events from the cut up to the ceiling are dirty.
 pub(crate) fn cells_beyond_the_cut_are_dirty() -> bool {
     !out(Rule::DirtyBeyondCut)
 }

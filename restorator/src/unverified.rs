@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use stitch_common::cell::Cell;
-use stitch_common::offset::{Offset, Partition};
+use stitch_common::offset::Partition;
 use stitch_common::outcome::Cause;
 use stitch_common::user_error::UserError;
 use stitch_totals::source::ExpectedError;
@@ -19,14 +19,6 @@ pub enum Unverified {
     Error(#[from] Error),
     #[error("partition {0} has no checkpoint in ZooKeeper")]
     NoCheckpoint(Partition),
-    #[error(
-        "the checkpoint of partition {partition} is {checkpoint}, beyond the end of the log at {end}"
-    )]
-    BeyondEnd {
-        partition: Partition,
-        checkpoint: Offset,
-        end: Offset,
-    },
     #[error("the namespace's definition was changed meanwhile")]
     DefinitionChanged,
     #[error(transparent)]
@@ -68,9 +60,6 @@ impl Unverified {
             Self::NoCheckpoint(_) => {
                 "start a processor, which starts counting the partition, and run it again; if it had a checkpoint before, see \
                  docs/operations/runbook.md, \"Loss of ZooKeeper\""
-            }
-            Self::BeyondEnd { .. } => {
-                "the topic lost records or was recreated: see docs/operations/runbook.md, \"Loss of Kafka\""
             }
             Self::DefinitionChanged => "run it again: it uses the current definition",
             Self::Limits(_) => {

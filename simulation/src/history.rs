@@ -41,6 +41,7 @@ named_enum! {
         BrokersDown "brokers down",
         SlowFeed "slow feed",
         StalledFeed "stalled feed",
+        DeposedLeader "deposed leader answers",
         Overdue "increments overdue",
         SlowZooKeeper "ZooKeeper answers slowly",
         Corrupt "cell changed by hand",

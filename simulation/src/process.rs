@@ -1,8 +1,10 @@
 //! A process: the state that its tasks share. It may be slow, frozen or dead; its clock may drift, and its calendar jumps.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::task::Waker;
 
+use stitch_testkit::kafka::Log;
 use stitch_testkit::time::Micros;
 use stitch_testkit::wait::Waiters;
 
@@ -35,6 +37,8 @@ pub(crate) struct Process {
     calendar: Cell<u64>,
     /// Its feeds deliver nothing before this moment.
     pub(crate) feeds_stalled_until: Cell<Micros>,
+    /// The log as it was when the broker that answers this process was deposed without knowing it.
+    pub(crate) old_log: RefCell<Option<Rc<Log>>>,
 }
 
 impl Process {
@@ -59,6 +63,7 @@ impl Process {
             death: Waiters::default(),
             calendar: Cell::new(number as u64),
             feeds_stalled_until: Cell::new(0),
+            old_log: RefCell::default(),
         }
     }
 

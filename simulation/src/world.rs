@@ -13,7 +13,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 use stitch_common::cell::Counter;
-use stitch_common::checkpoint::Checkpoint;
+use stitch_common::checkpoint::StoredCheckpoint;
 use stitch_common::range::RangeBits;
 
 use stitch_testkit::time::Micros;
@@ -35,8 +35,8 @@ pub(crate) struct World {
     pub(crate) cluster: Cluster,
     pub(crate) kafka: Kafka,
     pub(crate) checker: RefCell<Checker>,
-    /// The checkpoint of each partition as ZooKeeper has it: decoded once per write, not once per use.
-    pub(crate) checkpoints: RefCell<BTreeMap<i32, Checkpoint>>,
+    /// The checkpoint and the ceiling of each partition as ZooKeeper has it: decoded once per write, not once per use.
+    pub(crate) checkpoints: RefCell<BTreeMap<i32, StoredCheckpoint>>,
     pub(crate) trace: Trace,
     pub(crate) bits: RangeBits,
     pub(crate) processes: RefCell<Vec<Rc<Process>>>,

@@ -7,7 +7,7 @@ use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{AssignmentEpoch, Bounds, FeedEvent, Fingerprint, LogIdentity, Record};
 
 /// The records of each partition, from offset 0 on.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Log(Vec<Vec<Record>>);
 
 fn index(partition: Partition) -> usize {

@@ -1,17 +1,17 @@
 //! Follows the log, once for all ranges: from the base cut on, while everything else happens, so that under a range's lock
-//! only its end has to be waited for.
+//! only the last events below the ceiling have to be waited for.
 //!
 //! It decides nothing: the meaning of an event is the totals' business, how far to wait the caller's.
 
 use std::cell::{Ref, RefCell, RefMut};
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
 use stitch_common::offset::{Offset, Offsets, Partition};
-use stitch_common::ports::{AssignmentEpoch, EventLog, Feed, FeedEvent};
+use stitch_common::ports::{AssignmentEpoch, Feed, FeedEvent};
 use stitch_common::range::RangeId;
 use stitch_common::wait::yield_now;
 use tokio::sync::Notify;
@@ -105,30 +105,22 @@ impl LogFollower {
             if let Some(failed) = &self.state.borrow().failed {
                 return Err(failed.clone());
             }
-            if self.is_at(ends) {
+            if self.behind(ends).is_empty() {
                 return Ok(());
             }
             moved.await;
         }
     }
 
-    /// Queries the end of every partition that Kafka has or `known` names, and waits until everything below has been
-    /// read. Every event that can have changed a cell that was read before this call is among it. Returns the ends.
-    ///
-    /// # Errors
-    /// Kafka did not answer, or the log could not be read.
-    pub async fn reach_end<L: EventLog>(
-        &self,
-        log: &L,
-        known: &[Partition],
-    ) -> Result<Offsets, ExpectedError> {
-        let mut partitions: BTreeSet<_> = log.partitions().await?.into_iter().collect();
-        partitions.extend(known);
-        let partitions: Vec<_> = partitions.into_iter().collect();
-        let bounds = log.bounds(&partitions).await?.into_iter();
-        let ends = Offsets(bounds.map(|(p, bounds)| (p, bounds.end)).collect());
-        self.reach(&ends).await?;
-        Ok(ends)
+    /// The partitions that are not read up to these ends, and how far each is read.
+    pub fn behind(&self, ends: &Offsets) -> BTreeMap<Partition, Offset> {
+        let positions = &self.state.borrow().positions;
+        let at = |partition| positions.get(partition).copied().unwrap_or_default();
+        let ends = ends.0.iter();
+        let behind = ends.filter(|(partition, end)| at(partition) < **end);
+        behind
+            .map(|(partition, _)| (*partition, at(partition)))
+            .collect()
     }
 
     /// Advances the cut of `range`, and waits until its totals are complete.
@@ -185,12 +177,6 @@ impl LogFollower {
                 self.added.notify_one();
             }
         }
-    }
-
-    fn is_at(&self, ends: &Offsets) -> bool {
-        let positions = &self.state.borrow().positions;
-        let at = |partition| positions.get(partition).copied().unwrap_or_default();
-        ends.0.iter().all(|(partition, end)| at(partition) >= *end)
     }
 
     fn handle(&self, event: FeedEvent) {

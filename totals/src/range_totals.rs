@@ -33,6 +33,8 @@ struct Increment {
 #[derive(Debug, Default)]
 pub struct RangeTotals {
     cut: Offsets,
+    /// At or above it no event has been begun; unknown before it was read.
+    ceiling: Option<Offsets>,
     counters: IndexMap<ScanKey, CounterTotals, ByToken>,
     /// Increments at or above the cut, in the order in which they were read.
     above: Vec<Increment>,
@@ -99,6 +101,12 @@ impl RangeTotals {
     /// Every event below it is in the totals once it has been read.
     pub const fn cut(&self) -> &Offsets {
         &self.cut
+    }
+
+    /// Sets the ceiling: what lies from the cut up to it makes cells dirty, and nothing else does. It was read after the
+    /// cells, and everything below it has been read from the log.
+    pub fn set_ceiling(&mut self, ceiling: Offsets) {
+        self.ceiling = Some(ceiling);
     }
 
     /// About how many bytes it takes.
@@ -229,8 +237,8 @@ impl RangeTotals {
         passed.into_iter().map(|cell| self.cell(cell)).collect()
     }
 
-    /// The dirty cells: those with an event at or above the cut. They cannot be judged; no other cell can have been
-    /// written by an event that is not in the totals.
+    /// The dirty cells: those with an event from the cut up to the ceiling. They cannot be judged; no other cell can have
+    /// been written by an event that is not in the totals.
     pub fn dirty(&self) -> BTreeSet<Cell> {
         let cells = self.dirty_refs().into_iter();
         cells.map(|cell| self.cell(cell)).collect()
@@ -241,7 +249,11 @@ impl RangeTotals {
     }
 
     fn dirty_refs(&self) -> BTreeSet<CellRef> {
-        let above = self.above.iter().map(|entry| entry.cell);
+        let begun = |entry: &&Increment| {
+            let ceiling = self.ceiling.as_ref();
+            ceiling.is_none_or(|ceiling| entry.offset < ceiling.of(entry.partition))
+        };
+        let above = self.above.iter().filter(begun).map(|entry| entry.cell);
         above
             .chain(self.overflow.iter().flatten().copied())
             .collect()

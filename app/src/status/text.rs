@@ -92,7 +92,7 @@ fn members(members: &[MemberLine], title: &str, out: &mut dyn Write) -> io::Resu
 fn partitions(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     section("partitions", status.partitions.is_empty(), out)?;
     for line in &status.partitions {
-        let checkpoint = match (line.lowest, line.highest) {
+        let mut checkpoint = match (line.lowest, line.highest) {
             (Some(lowest), Some(highest)) if lowest == highest => {
                 format!("acknowledged below {lowest}")
             }
@@ -101,6 +101,9 @@ fn partitions(status: &Status, out: &mut dyn Write) -> io::Result<()> {
             }
             (None, _) | (_, None) => "nothing counted yet".to_owned(),
         };
+        if let Some(ceiling) = line.ceiling.filter(|_| line.ceiling > line.highest) {
+            checkpoint.push_str(&format!(", none begun from {ceiling} on"));
+        }
         let holder = match &line.member {
             Some(member) => format!("held by {member}"),
             None => "not held".to_owned(),

@@ -28,8 +28,9 @@ pub trait EventLog {
     /// No broker answered, or there is no such topic.
     async fn partitions(&self) -> Result<Vec<Partition>, LogError>;
 
-    /// The current begin and end of each of these partitions, as the brokers answer during the call: every record that a
-    /// consumer can have received before the call lies below `end`.
+    /// The begin and end of each of these partitions, as some broker answers during the call. No proof rests on `end`: a
+    /// broker that was deposed as leader and does not know it yet answers with an old one, below records that consumers of
+    /// the new leader have received.
     ///
     /// # Errors
     /// No broker answered, or one refused. May be repeated.

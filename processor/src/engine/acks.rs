@@ -7,6 +7,9 @@ use std::collections::VecDeque;
 
 use stitch_common::offset::Offset;
 
+/// Why a tracker has the event that it is asked for.
+const TRACKED: &str = "an event stays in the tracker until its contributions are acknowledged";
+
 /// An event's number within its tracker, counting up by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventSeq(u64);
@@ -127,6 +130,14 @@ impl AckTracker {
         self.begun_end
     }
 
+    /// The offset of an event.
+    pub(super) fn offset(&self, seq: EventSeq) -> Offset {
+        let index = seq.0.checked_sub(self.removed);
+        let index = index.and_then(|index| usize::try_from(index).ok());
+        let event = index.and_then(|index| self.events.get(index));
+        event.map(|event| event.offset).expect(TRACKED)
+    }
+
     /// How many events are not acknowledged, or follow one that is not.
     pub(super) fn len(&self) -> usize {
         self.events.len()
@@ -138,7 +149,7 @@ impl AckTracker {
             .checked_sub(self.removed)
             .and_then(|index| usize::try_from(index).ok());
         let event = index.and_then(|index| self.events.get_mut(index));
-        event.expect("an event stays in the tracker until its contributions are acknowledged")
+        event.expect(TRACKED)
     }
 
     fn last(&self) -> EventSeq {

@@ -94,6 +94,15 @@ impl Engine {
                 is_locked,
                 "partition {partition} is not locked"
             );
+            let ceiling = task
+                .map(|task| task.ceiling.acknowledged())
+                .unwrap_or_default();
+            let offset = self.acks(range, partition).offset(contribution.seq);
+            check_invariant!(
+                BelowCeiling,
+                offset < ceiling,
+                "offset {offset} of partition {partition} is begun above the ceiling at {ceiling}"
+            );
             self.acks(range, partition).send(contribution.seq);
         }
         if batch.amounts.is_empty() {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use stitch_common::check_invariant;
-use stitch_common::checkpoint::Checkpoint;
+use stitch_common::checkpoint::{Ceiling, Checkpoint};
 use stitch_common::clock::Moment;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::range::RangeId;
@@ -106,13 +106,14 @@ impl Engine {
         }
     }
 
-    /// The checkpoint that was being written is in ZooKeeper.
+    /// The checkpoint and the ceiling that were being written are in ZooKeeper.
     pub(crate) fn on_checkpoint_written(&mut self, partition: Partition) {
         if let Some(task) = self.partitions.get_mut(&partition)
-            && let Some(checkpoint) = task.writing.take()
+            && let Some((checkpoint, ceiling)) = task.writing.take()
         {
-            task.checkpoint = checkpoint;
-            self.commit_due = true;
+            self.commit_due |= task.checkpoint != checkpoint;
+            (task.checkpoint, task.ceiling) = (checkpoint, ceiling);
+            self.ingest_staged(partition);
         }
     }
 
@@ -183,7 +184,10 @@ impl Engine {
     fn drain_partition(&mut self, partition: Partition, now: Moment) {
         let task = &self.partitions[&partition];
         match task.state {
-            PartitionState::Counting if now >= task.write_due => {
+            PartitionState::Counting
+                if now >= task.write_due
+                    || (now >= task.raise_due && task.wants_higher_ceiling()) =>
+            {
                 self.write_checkpoint(partition, now);
             }
             PartitionState::Draining { give_up } => {
@@ -204,14 +208,17 @@ impl Engine {
         }
     }
 
-    /// Writes the last checkpoint. Once it is in ZooKeeper, discards what was not begun and releases the lock.
+    /// Writes the last checkpoint and ceiling. Once they are in ZooKeeper, discards what was not begun and releases the
+    /// lock.
     fn hand_over(&mut self, partition: Partition, ranges: &[RangeId], now: Moment) {
         let task = &self.partitions[&partition];
         if task.writing.is_some() {
             return;
         }
-        if !rule::may_hand_over(&task.checkpoint, &self.checkpoint(partition)) {
-            self.write_checkpoint(partition, now);
+        let last = self.checkpoint(partition);
+        let ceiling = rule::last_ceiling(&last, task.found_ceiling, self.range_bits);
+        if !rule::may_hand_over((&task.checkpoint, task.ceiling), (&last, ceiling)) {
+            self.write(partition, last, ceiling, now);
             return;
         }
         for &range in ranges {
@@ -223,6 +230,7 @@ impl Engine {
         self.commands.push(Command::ReleasePartition(partition));
     }
 
+    /// Writes the checkpoint, and the ceiling above all that has been delivered, unless nothing needs either.
     fn write_checkpoint(&mut self, partition: Partition, now: Moment) {
         let checkpoint = self.checkpoint(partition);
         let Some(task) = self.partitions.get_mut(&partition) else {
@@ -232,9 +240,25 @@ impl Engine {
             return;
         }
         task.write_due = now.plus(self.limits.checkpoint_interval);
-        if task.checkpoint == checkpoint {
+        if task.checkpoint == checkpoint && !task.wants_higher_ceiling() {
             return;
         }
+        let ceiling = task.raised_ceiling(checkpoint.highest(self.range_bits));
+        self.write(partition, checkpoint, ceiling, now);
+    }
+
+    fn write(
+        &mut self,
+        partition: Partition,
+        checkpoint: Checkpoint,
+        ceiling: Ceiling,
+        now: Moment,
+    ) {
+        let Some(task) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        task.write_due = now.plus(self.limits.checkpoint_interval);
+        task.raise_due = now.plus(self.limits.ceiling_interval);
         for range in self.range_bits.ranges() {
             check_invariant!(
                 CheckpointNeverAhead,
@@ -242,9 +266,9 @@ impl Engine {
                 "the checkpoint of range {range} in partition {partition} would go back"
             );
         }
-        task.writing = Some(checkpoint.clone());
+        task.writing = Some((checkpoint.clone(), ceiling));
         self.commands
-            .push(Command::WriteCheckpoint(partition, checkpoint));
+            .push(Command::WriteCheckpoint(partition, checkpoint, ceiling));
     }
 
     /// Rule P5: for every range the first unacknowledged event.
@@ -326,14 +350,14 @@ impl Engine {
             .collect()
     }
 
-    /// The checkpoint of each locked partition and the offset up to which it is ingested, for the metrics.
+    /// The checkpoint of each locked partition and the offset up to which it was delivered, for the metrics.
     pub(crate) fn positions(&self) -> Vec<(Partition, Offset, Offset)> {
         self.partitions
             .iter()
             .filter(|(_, task)| task.holds_lock())
             .map(|(partition, task)| {
                 let checkpoint = task.checkpoint.lowest(self.range_bits);
-                (*partition, checkpoint, task.ingested_end)
+                (*partition, checkpoint, task.delivered_end())
             })
             .collect()
     }

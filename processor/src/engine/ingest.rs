@@ -1,9 +1,11 @@
 //! Ingestion: records are decoded, rejected ones are copied to the dead-letter topic, events are divided by range.
 //!
+//! No event is ingested before the partition's ceiling in ZooKeeper is above it, so none is begun (rule P9).
+//!
 //! No event is ingested before every rejected record below it is copied. So the checkpoint can never pass an uncopied
 //! one, and nothing above it is begun: a range that yields need not wait for Kafka.
 
-use stitch_common::checkpoint::Checkpoint;
+use stitch_common::checkpoint::{Ceiling, Checkpoint};
 use stitch_common::clock::Moment;
 use stitch_common::event::{Decoded, Event};
 use stitch_common::offset::{Offset, Partition};
@@ -36,12 +38,13 @@ impl Engine {
         }
     }
 
-    /// The partition's lock is held, and `checkpoint` was read under it. Its records are to be delivered from `from`,
+    /// The partition's lock is held, and `checkpoint` and `ceiling` were read under it. Its records are to be delivered from `from`,
     /// which is not above any range's offset unless nothing lies between.
     pub(crate) fn on_partition_acquired(
         &mut self,
         partition: Partition,
         checkpoint: Checkpoint,
+        ceiling: Ceiling,
         from: Offset,
     ) {
         let Some(task) = self.partitions.get_mut(&partition) else {
@@ -57,6 +60,7 @@ impl Engine {
         task.ingested_end = from;
         task.resumed = checkpoint.clone();
         task.checkpoint = checkpoint;
+        (task.ceiling, task.found_ceiling) = (ceiling, ceiling);
         self.commands
             .push(Command::StartFeed(partition, from, epoch));
         self.commit_due = true;
@@ -148,11 +152,26 @@ impl Engine {
         self.ingest_staged(partition);
     }
 
-    fn ingest_staged(&mut self, partition: Partition) {
-        while let Some(task) = self.partitions.get_mut(&partition)
+    /// Ingests what was held up by the window alone.
+    pub(super) fn ingest_all_staged(&mut self) {
+        let staged = self
+            .partitions
+            .iter()
+            .filter(|(_, task)| !task.staged.is_empty());
+        let staged: Vec<_> = staged.map(|(partition, _)| *partition).collect();
+        for partition in staged {
+            self.ingest_staged(partition);
+        }
+    }
+
+    /// Ingests the staged records that wait for nothing, as far as the window has room for them.
+    pub(super) fn ingest_staged(&mut self, partition: Partition) {
+        while self.usage.has_room(&self.limits)
+            && let Some(task) = self.partitions.get_mut(&partition)
+            && let ceiling = task.ceiling
             && let Some(records) = task
                 .staged
-                .pop_front_if(|records| records.uncopied.is_empty())
+                .pop_front_if(|records| records.uncopied.is_empty() && records.is_below(ceiling))
         {
             self.usage.remove_staged(&records);
             for (offset, event) in records.events {

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use stitch_common::checkpoint::Checkpoint;
+use stitch_common::checkpoint::{Ceiling, Checkpoint};
 use stitch_common::clock::Moment;
 use stitch_common::event::Event;
 use stitch_common::offset::Offset;
 use stitch_common::ports::AssignmentEpoch;
+
+use super::rule;
 
 /// The work on one partition: its state, its staged records and its checkpoint.
 #[derive(Debug)]
@@ -20,14 +22,21 @@ pub(super) struct PartitionTask {
     pub(super) resumed: Checkpoint,
     /// The offset up to which records are ingested.
     pub(super) ingested_end: Offset,
-    /// Records that wait until the rejected ones among or before them are copied.
+    /// Records that wait until the rejected ones among or before them are copied, and until the ceiling is above their
+    /// events.
     pub(super) staged: VecDeque<StagedRecords>,
     /// The checkpoint in ZooKeeper.
     pub(super) checkpoint: Checkpoint,
-    /// The checkpoint that is being written to ZooKeeper.
-    pub(super) writing: Option<Checkpoint>,
+    /// The ceiling in ZooKeeper: nothing at or above it is begun (rule P9).
+    pub(super) ceiling: Ceiling,
+    /// The ceiling in ZooKeeper when the partition was locked: a former owner may have begun events below it.
+    pub(super) found_ceiling: Ceiling,
+    /// The checkpoint and the ceiling that are being written to ZooKeeper.
+    pub(super) writing: Option<(Checkpoint, Ceiling)>,
     /// When the next checkpoint is written, if it differs.
     pub(super) write_due: Moment,
+    /// When the ceiling may be raised, if events wait for it.
+    pub(super) raise_due: Moment,
 }
 
 /// The state of one partition in this process.
@@ -83,6 +92,12 @@ impl StagedRecords {
             bytes: 0,
         }
     }
+
+    /// Whether its events may be begun with this ceiling in ZooKeeper.
+    pub(super) fn is_below(&self, ceiling: Ceiling) -> bool {
+        let last = self.events.last();
+        last.is_none_or(|(offset, _)| rule::is_below_ceiling(*offset, ceiling))
+    }
 }
 
 impl PartitionTask {
@@ -96,8 +111,11 @@ impl PartitionTask {
             ingested_end: Offset::default(),
             staged: VecDeque::new(),
             checkpoint: Checkpoint::default(),
+            ceiling: Ceiling::AtCheckpoint,
+            found_ceiling: Ceiling::AtCheckpoint,
             writing: None,
             write_due: now,
+            raise_due: now,
         }
     }
 
@@ -112,13 +130,29 @@ impl PartitionTask {
             .map_or(self.ingested_end, |records| records.end_offset)
     }
 
+    /// Whether events wait for a higher ceiling.
+    pub(super) fn wants_higher_ceiling(&self) -> bool {
+        !self
+            .staged
+            .iter()
+            .all(|records| records.is_below(self.ceiling))
+    }
+
+    /// The ceiling for a partition that is counted on: above all that has been delivered.
+    pub(super) fn raised_ceiling(&self, highest_checkpoint: Offset) -> Ceiling {
+        let delivered = self.delivered_end().max(highest_checkpoint);
+        Ceiling::At(self.ceiling.acknowledged().max(delivered))
+    }
+
     pub(super) fn next_wakeup(&self) -> Option<Moment> {
         match self.state {
-            PartitionState::Counting if self.writing.is_none() => Some(self.write_due),
-            PartitionState::Draining { give_up } => Some(give_up),
-            PartitionState::Acquiring | PartitionState::Counting | PartitionState::Releasing => {
-                None
+            PartitionState::Counting if self.writing.is_some() => None,
+            PartitionState::Counting if self.wants_higher_ceiling() => {
+                Some(self.write_due.min(self.raise_due))
             }
+            PartitionState::Counting => Some(self.write_due),
+            PartitionState::Draining { give_up } => Some(give_up),
+            PartitionState::Acquiring | PartitionState::Releasing => None,
         }
     }
 }

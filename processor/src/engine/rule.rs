@@ -3,10 +3,11 @@
 //!
 //! This is the only file of the processor in which a rule can be removed ([`stitch_common::mutation`]).
 
-use stitch_common::checkpoint::Checkpoint;
+use stitch_common::checkpoint::{Ceiling, Checkpoint};
 use stitch_common::mutation::{Rule, out};
 use stitch_common::offset::Offset;
 use stitch_common::outcome::Outcome;
+use stitch_common::range::RangeBits;
 
 use super::acks::AckTracker;
 use super::partition::PartitionState;
@@ -35,6 +36,25 @@ pub fn may_begin(
     let yielding = lock.is_yielding() && !out(Rule::BeginNothing);
     let finishing = yielding || partition.is_some_and(PartitionState::is_draining);
     may_send(lock) && owned && (!finishing || must_finish())
+}
+
+/// Whether an event at `offset` may be begun with this ceiling in ZooKeeper (rule P9).
+#[must_use]
+pub fn is_below_ceiling(offset: Offset, ceiling: Ceiling) -> bool {
+    offset < ceiling.acknowledged() || out(Rule::BelowCeiling)
+}
+
+/// The ceiling of a partition that is handed over with everything acknowledged that this member has begun (rule P9):
+/// nothing is begun beyond the checkpoint. Unless a former owner may have begun events that are not counted again yet: then
+/// the ceiling stays, because nothing else says so.
+#[must_use]
+pub fn last_ceiling(last: &Checkpoint, found: Ceiling, bits: RangeBits) -> Ceiling {
+    match found {
+        Ceiling::At(found) if last.lowest(bits) < found => {
+            Ceiling::At(found.max(last.highest(bits)))
+        }
+        Ceiling::At(_) | Ceiling::AtCheckpoint => Ceiling::AtCheckpoint,
+    }
 }
 
 /// Whether a batch may be sent again after this outcome (rule P4): only if it was certainly not applied.
@@ -89,8 +109,8 @@ pub fn is_checkpointed(acks: &AckTracker, written: Offset) -> bool {
     written >= acks.begun_end() || out(Rule::WrittenFirst)
 }
 
-/// Whether a drained partition may be handed over (rule P1): only once its `last` checkpoint is written.
-pub(crate) fn may_hand_over(written: &Checkpoint, last: &Checkpoint) -> bool {
+/// Whether a drained partition may be handed over (rule P1): only once its `last` checkpoint and ceiling are written.
+pub(crate) fn may_hand_over(written: (&Checkpoint, Ceiling), last: (&Checkpoint, Ceiling)) -> bool {
     written == last || out(Rule::HandOver)
 }
 
@@ -105,6 +125,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
     use stitch_common::clock::Moment;
+    use stitch_common::range::RangeId;
 
     const NEVER: Moment = Moment::new(Duration::MAX);
     const YIELDING: LockState = LockState::Yielding { give_up: NEVER };
@@ -141,6 +162,28 @@ mod tests {
         acks.ingest(Offset(8), 1);
         assert_eq!(checkpoint(Some(&acks), Offset(9), Offset(7)), Offset(8));
         assert!(is_counted(Offset(8), Offset(8)) && !is_counted(Offset(9), Offset(8)));
+    }
+
+    #[test]
+    fn a_hand_over_leaves_the_ceiling_where_a_former_owner_may_have_begun_more() {
+        let bits = RangeBits::new(1).unwrap();
+        let of = |range: RangeId| Offset(if range.0 == 0 { 5 } else { 9 });
+        let last = Checkpoint::from_ranges(bits, of);
+        for (found, left) in [
+            (Ceiling::AtCheckpoint, Ceiling::AtCheckpoint),
+            (Ceiling::At(Offset(5)), Ceiling::AtCheckpoint),
+            (Ceiling::At(Offset(6)), Ceiling::At(Offset(9))),
+            (Ceiling::At(Offset(12)), Ceiling::At(Offset(12))),
+        ] {
+            assert_eq!(last_ceiling(&last, found, bits), left, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_begun_only_below_the_ceiling() {
+        assert!(is_below_ceiling(Offset(4), Ceiling::At(Offset(5))));
+        assert!(!is_below_ceiling(Offset(5), Ceiling::At(Offset(5))));
+        assert!(!is_below_ceiling(Offset(0), Ceiling::AtCheckpoint));
     }
 
     #[test]

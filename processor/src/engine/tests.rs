@@ -51,6 +51,7 @@ struct World {
     /// Cells of unknown outcome or given up: the only ones that may differ.
     suspects: BTreeSet<Cell>,
     checkpoints: BTreeMap<Partition, Checkpoint>,
+    ceilings: BTreeMap<Partition, Ceiling>,
     copied: BTreeSet<(Partition, Offset)>,
     locked: BTreeSet<RangeId>,
     /// Ranges with an unknown outcome for which no marker was begun yet.
@@ -73,6 +74,7 @@ impl World {
             drain_timeout,
             hand_over_timeout: drain_timeout,
             checkpoint_interval: Duration::from_millis(500),
+            ceiling_interval: Duration::from_millis(20),
         };
         let definitions = definitions();
         Self {
@@ -88,6 +90,7 @@ impl World {
             store: BTreeMap::new(),
             suspects: BTreeSet::new(),
             checkpoints: BTreeMap::new(),
+            ceilings: BTreeMap::new(),
             copied: BTreeSet::new(),
             locked: BTreeSet::new(),
             to_mark: BTreeSet::new(),
@@ -150,14 +153,21 @@ impl World {
             Command::AcquirePartition(partition) => {
                 let checkpoint = self.checkpoint(partition);
                 let from = checkpoint.lowest(self.definitions.range_bits);
+                let ceiling = self.ceilings.get(&partition).copied();
+                let ceiling = ceiling.unwrap_or_default();
                 self.engine
-                    .on_partition_acquired(partition, checkpoint, from);
+                    .on_partition_acquired(partition, checkpoint, ceiling, from);
             }
             Command::ReleasePartition(partition) => {
+                // A clean hand-over: nothing is begun beyond the checkpoint.
+                let left = self.ceilings.get(&partition).copied().unwrap_or_default();
+                assert_eq!(left, Ceiling::AtCheckpoint);
                 self.engine.on_partition_released(partition, self.now)
             }
-            Command::WriteCheckpoint(partition, checkpoint) => {
+            Command::WriteCheckpoint(partition, checkpoint, ceiling) => {
                 self.check_copied(partition, &checkpoint);
+                self.check_ceiling(partition, &checkpoint, ceiling);
+                self.ceilings.insert(partition, ceiling);
                 self.checkpoints.insert(partition, checkpoint);
                 self.engine.on_checkpoint_written(partition);
             }
@@ -284,6 +294,18 @@ impl World {
         }
     }
 
+    /// P9: the ceiling is not below the checkpoint, and not beyond what was delivered.
+    fn check_ceiling(&self, partition: Partition, checkpoint: &Checkpoint, ceiling: Ceiling) {
+        let highest = checkpoint.highest(self.definitions.range_bits);
+        if let Ceiling::At(offset) = ceiling {
+            let delivered = self.log.delivered.get(&partition).map(|(_, at)| *at);
+            let delivered = delivered
+                .and_then(|at| i64::try_from(at).ok())
+                .unwrap_or(i64::MAX);
+            assert!(highest <= offset && offset <= Offset(delivered).max(highest));
+        }
+    }
+
     /// P6: when a READ node is deleted, the range holds exactly the events below the checkpoint, except in suspects. So a
     /// checkpoint read now is the cut.
     fn check_checkpointed(&self, range: RangeId) {
@@ -334,6 +356,8 @@ impl World {
             let end = Offset(i64::try_from(records.len()).unwrap());
             let written = self.checkpoint(partition);
             assert_eq!(written, Checkpoint::everywhere(end));
+            let ceiling = self.ceilings.get(&partition).copied();
+            assert_eq!(ceiling.unwrap_or_default(), Ceiling::AtCheckpoint);
             everywhere.insert(partition, Checkpoint::everywhere(end));
         }
         let expected = self.expected(&everywhere);

@@ -20,9 +20,12 @@ pub(super) struct BufferUsage {
 impl BufferUsage {
     /// Whether there is room for more.
     pub(super) const fn is_below(&self, limits: &Limits) -> bool {
-        self.events < limits.window_events_max
-            && self.bytes < limits.window_bytes_max
-            && self.counters < limits.window_counters_max
+        self.has_room(limits) && self.bytes < limits.window_bytes_max
+    }
+
+    /// Whether more of the staged records may be ingested, which count in bytes already.
+    pub(super) const fn has_room(&self, limits: &Limits) -> bool {
+        self.events < limits.window_events_max && self.counters < limits.window_counters_max
     }
 
     /// Buffered events, counted once for each range that they touch.

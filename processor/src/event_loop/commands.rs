@@ -28,10 +28,10 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
                 let cancel = self.locks.partitions.wait(partition);
                 self.spawn(connections.acquire_partition(partition, cancel));
             }
-            Command::WriteCheckpoint(partition, checkpoint) => {
+            Command::WriteCheckpoint(partition, checkpoint, ceiling) => {
                 let held = self.locks.partitions.take_or_cancel(partition);
                 let (lock, known) = held.expect("one write at a time, under the lock");
-                self.spawn(connections.write_checkpoint(lock, known, checkpoint));
+                self.spawn(connections.write_checkpoint(lock, known, checkpoint, ceiling));
             }
             Command::ReleasePartition(partition) => {
                 if let Some((lock, _)) = self.locks.partitions.take_or_cancel(partition) {
@@ -83,9 +83,11 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
             Completion::PartitionAcquired(lock, checkpoint, from) => {
                 let partition = lock.partition();
                 if self.locks.partitions.end_wait(partition) {
-                    let resumed = checkpoint.checkpoint().clone();
+                    let (resumed, found) =
+                        (checkpoint.checkpoint().clone(), checkpoint.found_ceiling());
                     self.locks.partitions.hold(partition, (lock, checkpoint));
-                    self.engine.on_partition_acquired(partition, resumed, from);
+                    self.engine
+                        .on_partition_acquired(partition, resumed, found, from);
                 } else {
                     self.spawn(self.connections.release_partition(lock));
                 }

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 
-use stitch_common::checkpoint::{Checkpoint, StoredCheckpoint, Writer};
+use stitch_common::checkpoint::{Ceiling, Checkpoint, StoredCheckpoint, Writer};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::Session;
 use stitch_common::range::RangeId;
@@ -14,6 +14,8 @@ use crate::proxy::{Fault, Proxy, RequestKind};
 use crate::support::{Namespace, SESSION, SHORT_SESSION, TestSession, bits, server, soon};
 
 const PARTITION: Partition = Partition(3);
+/// Above every checkpoint of these tests.
+const AT: Ceiling = Ceiling::At(Offset(1000));
 
 fn at(offset: i64) -> Checkpoint {
     let ahead = |range: RangeId| Offset(if range.0 == 2 { offset + 7 } else { offset });
@@ -49,16 +51,17 @@ async fn a_checkpoint_begins_at_0_and_is_read_as_it_was_written() {
     );
     let (mut lock, mut owned) = opened(&session).await;
     assert_eq!(owned.checkpoint(), &Checkpoint::default());
+    assert_eq!(owned.found_ceiling(), Ceiling::AtCheckpoint);
     for (version, offset) in [(1, 10), (2, 20)] {
-        let outcome = checkpoint_node::write(&session, &lock, &mut owned, at(offset)).await;
+        let outcome = checkpoint_node::write(&session, &lock, &mut owned, at(offset), AT).await;
         assert_eq!(outcome, Ok(WriteOutcome::Written { version }));
         let stored = stored(&session).await;
-        assert_eq!(stored.progress, at(offset));
+        assert_eq!((stored.progress, stored.ceiling), (at(offset), AT));
         assert_eq!(stored.writer.unwrap().member, session.member());
     }
     lock.release(&session).await.unwrap();
     let (mut lock, owned) = opened(&session).await;
-    assert_eq!(owned.checkpoint(), &at(20));
+    assert_eq!((owned.checkpoint(), owned.found_ceiling()), (&at(20), AT));
     lock.release(&session).await.unwrap();
     namespace.remove().await;
 }
@@ -70,11 +73,11 @@ async fn no_checkpoint_is_written_once_the_lock_is_gone() {
     let (mut lock, mut owned) = opened(&session).await;
     let path = lock.entry().unwrap().path.clone();
     session.zookeeper().delete(&path, None).await.unwrap();
-    let outcome = checkpoint_node::write(&session, &lock, &mut owned, at(10)).await;
+    let outcome = checkpoint_node::write(&session, &lock, &mut owned, at(10), AT).await;
     assert_eq!(outcome, Ok(WriteOutcome::LockLost));
     assert_eq!(stored(&session).await.progress, Checkpoint::default());
     lock.release(&session).await.unwrap();
-    let given_back = checkpoint_node::write(&session, &lock, &mut owned, at(10)).await;
+    let given_back = checkpoint_node::write(&session, &lock, &mut owned, at(10), AT).await;
     assert!(matches!(given_back, Err(Error::Lost { .. })));
     namespace.remove().await;
 }
@@ -107,7 +110,7 @@ async fn a_former_owner_writes_nothing_over_its_successor() {
         namespace.session().await,
     );
     let (mut lock, mut owned) = opened(&a).await;
-    let written = checkpoint_node::write(&a, &lock, &mut owned, at(10)).await;
+    let written = checkpoint_node::write(&a, &lock, &mut owned, at(10), AT).await;
     assert_eq!(written, Ok(WriteOutcome::Written { version: 1 }));
     proxy.fall_silent();
     let (mut next, mut next_owned) = opened(&b).await;
@@ -116,9 +119,9 @@ async fn a_former_owner_writes_nothing_over_its_successor() {
         &at(10),
         "it goes on where the other stopped"
     );
-    let written = checkpoint_node::write(&b, &next, &mut next_owned, at(30)).await;
+    let written = checkpoint_node::write(&b, &next, &mut next_owned, at(30), AT).await;
     assert_eq!(written, Ok(WriteOutcome::Written { version: 2 }));
-    let late = soon(checkpoint_node::write(&a, &lock, &mut owned, at(20))).await;
+    let late = soon(checkpoint_node::write(&a, &lock, &mut owned, at(20), AT)).await;
     assert_eq!(late, Err(Error::SessionOver));
     assert_eq!(stored(&b).await.progress, at(30));
     let _over = lock.release(&a).await;
@@ -134,6 +137,7 @@ async fn a_second_writer_under_one_lock_is_reported_as_foreign() {
     let (mut lock, mut owned) = opened(&session).await;
     let foreign = StoredCheckpoint {
         progress: at(99),
+        ceiling: AT,
         writer: Some(Writer {
             member: other.member(),
             sequence: 1,
@@ -142,7 +146,7 @@ async fn a_second_writer_under_one_lock_is_reported_as_foreign() {
     let path = session.paths().checkpoint(PARTITION);
     let data = foreign.encode();
     other.zookeeper().set(&path, &data, None).await.unwrap();
-    let outcome = checkpoint_node::write(&session, &lock, &mut owned, at(10)).await;
+    let outcome = checkpoint_node::write(&session, &lock, &mut owned, at(10), AT).await;
     let writer = foreign.writer.clone();
     assert_eq!(outcome, Ok(WriteOutcome::Foreign { writer }));
     assert_eq!(stored(&session).await, foreign);
@@ -161,7 +165,7 @@ async fn a_write_happens_once_whether_the_request_or_the_answer_is_lost() {
         (2, Fault::Request),
     ] {
         proxy.lose(lose(RequestKind::Multi));
-        let write = checkpoint_node::write(&session, &lock, &mut owned, at(i64::from(version)));
+        let write = checkpoint_node::write(&session, &lock, &mut owned, at(i64::from(version)), AT);
         assert_eq!(soon(write).await, Ok(WriteOutcome::Written { version }));
         assert!(proxy.has_lost_it());
         assert_eq!(stored(&session).await.progress, at(i64::from(version)));
@@ -193,9 +197,9 @@ async fn a_write_whose_future_was_dropped_does_not_stop_the_next() {
     let namespace = Namespace::new().await;
     let session = namespace.session().await;
     let (mut lock, mut owned) = opened(&session).await;
-    let dropped = checkpoint_node::write(&session, &lock, &mut owned, at(10)).now_or_never();
+    let dropped = checkpoint_node::write(&session, &lock, &mut owned, at(10), AT).now_or_never();
     assert_eq!(dropped, None, "it was sent");
-    let outcome = checkpoint_node::write(&session, &lock, &mut owned, at(20)).await;
+    let outcome = checkpoint_node::write(&session, &lock, &mut owned, at(20), AT).await;
     assert_eq!(outcome, Ok(WriteOutcome::Written { version: 2 }));
     assert_eq!(stored(&session).await.progress, at(20));
     lock.release(&session).await.unwrap();
@@ -213,7 +217,7 @@ async fn a_damaged_or_deleted_checkpoint_is_named_and_left_as_it_is() {
         .set(&path, b"{\"format\":1}", None)
         .await
         .unwrap();
-    let write = checkpoint_node::write(&session, &lock, &mut owned, at(1)).await;
+    let write = checkpoint_node::write(&session, &lock, &mut owned, at(1), AT).await;
     let open = checkpoint_node::open(&session, &lock).await;
     let read = checkpoint_node::read(&session, PARTITION).await;
     let all = checkpoint_node::read_all(&session).await;
@@ -230,7 +234,7 @@ async fn a_damaged_or_deleted_checkpoint_is_named_and_left_as_it_is() {
     let untouched = session.zookeeper().get(&path).await.unwrap().unwrap();
     assert_eq!(untouched.data, b"{\"format\":1}");
     session.zookeeper().delete(&path, None).await.unwrap();
-    let deleted = checkpoint_node::write(&session, &lock, &mut owned, at(1)).await;
+    let deleted = checkpoint_node::write(&session, &lock, &mut owned, at(1), AT).await;
     assert!(matches!(deleted, Err(Error::Missing { .. })));
     lock.release(&session).await.unwrap();
     namespace.remove().await;
@@ -241,7 +245,7 @@ async fn every_partition_is_listed_with_its_checkpoint_and_holder() {
     let namespace = Namespace::new().await;
     let (session, other) = (namespace.session().await, namespace.session().await);
     let (mut lock, mut owned) = opened(&session).await;
-    let outcome = checkpoint_node::write(&session, &lock, &mut owned, at(4)).await;
+    let outcome = checkpoint_node::write(&session, &lock, &mut owned, at(4), AT).await;
     assert_eq!(outcome, Ok(WriteOutcome::Written { version: 1 }));
     let mut twelfth = PartitionLock::new(&other, Partition(12));
     soon(twelfth.wait_granted(&other)).await.unwrap();

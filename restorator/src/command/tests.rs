@@ -79,10 +79,10 @@ fn a_plan_reports_what_is_wrong_and_changes_nothing() {
     assert_eq!((fake.times("increment"), fake.times("__WRIT__")), (0, 0));
 }
 
-/// R1: in-doubt markers and dead members are read after every base cut, and the log's end is queried after the cells were
-/// read.
+/// R1: in-doubt markers and dead members are read after every base cut, and the ceilings after the cells, behind a write:
+/// so they are as new as the cells, whichever server of the ensemble answers.
 #[test]
-fn in_doubt_markers_are_read_after_the_cut_and_the_end_is_queried_after_the_cells() {
+fn in_doubt_markers_are_read_after_the_cut_and_the_ceilings_after_the_cells() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
     restored(&fake);
@@ -93,16 +93,19 @@ fn in_doubt_markers_are_read_after_the_cut_and_the_end_is_queried_after_the_cell
     let members = last(&trace, "get /members", scan).unwrap();
     assert!(cut < members && cut < markers, "{trace:#?}");
     let lock = next(&trace, "__WRIT__", scan);
-    let end = last(&trace, "ends asked", lock).unwrap();
     let last_scan = last(&trace, "scan", trace.len()).unwrap();
-    assert!(last_scan < end, "{trace:#?}");
+    let ceiling = next(&trace, "get /partitions/0/checkpoint", last_scan);
+    let write = last(&trace, "set /members/", ceiling).unwrap();
+    assert!(last_scan < write && ceiling < lock, "{trace:#?}");
     // Converging, right before the lock, is no exception.
-    let cut = last(&trace, "get /partitions/0/checkpoint", lock).unwrap();
-    assert!(next(&trace, "get /members", cut) < lock, "{trace:#?}");
-    assert!(next(&trace, "list /ranges/0", cut) < lock, "{trace:#?}");
+    let ceiling = last(&trace, "get /partitions/0/checkpoint", lock).unwrap();
+    let write = last(&trace, "set /members/", ceiling).unwrap();
+    let cut = last(&trace, "get /partitions/0/checkpoint", write).unwrap();
+    assert!(next(&trace, "get /members", cut) < write, "{trace:#?}");
+    assert!(next(&trace, "list /ranges/0", cut) < write, "{trace:#?}");
 }
 
-/// R1: an increment that was applied while the cells were read has an event below the end that is queried after that.
+/// R1: an increment that was applied while the cells were read has an event below the ceiling that is read after that.
 #[test]
 fn a_cell_that_became_dirty_during_the_scan_is_not_judged_wrong() {
     let fake = Fake::with_plays(&["a"]);
@@ -110,7 +113,7 @@ fn a_cell_that_became_dirty_during_the_scan_is_not_judged_wrong() {
         fake.feed_stalls.set(true);
         fake.produce("a");
         fake.hold("a", 2);
-        fake.before("ends asked", |fake| {
+        fake.before("get /partitions/0/checkpoint", |fake| {
             fake.feed_stalls.set(false);
             fake.changes.notify();
         });
@@ -133,7 +136,7 @@ fn a_cell_that_became_dirty_while_converging_is_not_judged_wrong() {
             fake.feed_stalls.set(true);
             fake.produce("a");
             fake.hold("a", 3);
-            fake.before("ends asked", |fake| {
+            fake.before("get /partitions/0/checkpoint", |fake| {
                 fake.feed_stalls.set(false);
                 fake.changes.notify();
             });
@@ -254,8 +257,8 @@ fn a_definition_that_changed_meanwhile_leaves_the_range_unverified() {
     assert_eq!((fake.times("increment"), fake.held("a")), (0, 5));
 }
 
-/// R4: a processor that died may have applied events beyond its checkpoint; the end that is queried after the grant covers
-/// them.
+/// R4: a processor that died may have applied events beyond its checkpoint; the ceiling that is read after the grant lies
+/// above them.
 #[test]
 fn increments_beyond_the_cut_are_taken_back_to_the_cut() {
     let fake = Fake::with_plays(&["a"]);
@@ -270,6 +273,50 @@ fn increments_beyond_the_cut_are_taken_back_to_the_cut() {
         1,
         "the processor that resumes at the cut will count the event there"
     );
+}
+
+/// R1, R4: what no processor can have begun makes nothing dirty, whatever the backlog.
+#[test]
+fn events_above_the_ceiling_make_no_cell_dirty() {
+    let fake = Fake::with_plays(&["a", "b"]);
+    fake.hold("a", 5);
+    fake.append("a");
+    fake.append("b");
+    let cells = fake.plan(None).unwrap().cells;
+    assert_eq!((cells.wrong, cells.unjudged), (1, 0));
+    let report = restored(&fake);
+    assert_eq!((report.outcome(), fake.held("a")), ("verified", 1));
+    assert_eq!(fake.times("read plays/b"), 0, "not under the lock either");
+}
+
+/// R1, R4: a broker that was deposed as leader, or a topic that lost its last records, does not show every event below the
+/// ceiling.
+#[test]
+fn a_log_that_ends_below_the_ceiling_leaves_the_range_unverified() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.before("create /revocations/", |fake| {
+        fake.feed_stalls.set(true);
+        fake.produce("a");
+        fake.hold("a", 2);
+    });
+    let report = restored(&fake);
+    assert_eq!((report.exit(), fake.held("a")), (Exit::Failed, 2));
+    let error = report.error().unwrap();
+    for part in ["partition 0", "offset 1", "up to 2"] {
+        assert!(error.message.contains(part), "{error}");
+    }
+    assert!(
+        error.help.contains("The log ends below the ceiling"),
+        "{error}"
+    );
+    assert!(!fake.exists("__WRIT__") && fake.clock.seconds() < 30);
+    let fake = Fake::with_plays(&["a"]);
+    fake.before("scan", |fake| {
+        fake.feed_stalls.set(true);
+        fake.produce("a");
+    });
+    let error = fake.plan(None).unwrap_err();
+    assert!(error.message.contains("up to 2"), "{error}");
 }
 
 /// R4: events that the cut has passed since the audit count.

@@ -1,10 +1,10 @@
-//! The checkpoints of all partitions, read at one moment: the base cut `c` without any lock (R1), or the cut under a
-//! range's lock (R3).
+//! The checkpoints and ceilings of all partitions, each pair read at one moment: the base cut `c` without any lock (R1), or
+//! the cut under a range's lock (R3).
 
 use std::collections::BTreeMap;
 
 use futures_util::future::{TryFutureExt, try_join};
-use stitch_common::checkpoint::Checkpoint;
+use stitch_common::checkpoint::{Checkpoint, StoredCheckpoint};
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::EventLog;
 use stitch_common::range::RangeId;
@@ -17,24 +17,26 @@ use crate::rule;
 use stitch_common::ports::Backends;
 use stitch_common::scope::Scope;
 
-/// The checkpoint of every partition that Kafka or ZooKeeper has.
+/// The checkpoint and the ceiling of every partition that Kafka or ZooKeeper has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BaseCut {
-    partitions: BTreeMap<Partition, Option<Checkpoint>>,
+    partitions: BTreeMap<Partition, Option<StoredCheckpoint>>,
 }
 
 impl BaseCut {
     pub(crate) async fn read<B: Backends>(context: &RestoreContext<'_, B>) -> Result<Self, Error> {
         let kafka = context.log.partitions().map_err(Error::from);
-        let zookeeper = checkpoint_node::read_all(context.session).map_err(Error::from);
+        let zookeeper = checkpoint_node::read_checkpoints(context.session).map_err(Error::from);
         let (kafka, zookeeper) = try_join(kafka, zookeeper).await?;
-        let written = zookeeper.into_iter().map(|state| {
-            (
-                state.partition,
-                state.checkpoint.map(|written| written.progress),
-            )
-        });
-        Ok(Self::new(kafka, written))
+        Ok(Self::new(kafka, zookeeper))
+    }
+
+    /// Reads what ZooKeeper has now, as new as any write that it has acknowledged to any member.
+    pub(crate) async fn read_current<B: Backends>(
+        context: &RestoreContext<'_, B>,
+    ) -> Result<Self, Error> {
+        let zookeeper = checkpoint_node::read_current(context.session).await?;
+        Ok(Self::new([], zookeeper))
     }
 
     /// Reads the cut, then the in-doubt markers of these ranges and the dead members. Never before the cut: a request whose
@@ -55,7 +57,7 @@ impl BaseCut {
     /// From the partitions of Kafka and the checkpoints of ZooKeeper.
     pub(crate) fn new(
         kafka: impl IntoIterator<Item = Partition>,
-        zookeeper: impl IntoIterator<Item = (Partition, Option<Checkpoint>)>,
+        zookeeper: impl IntoIterator<Item = (Partition, Option<StoredCheckpoint>)>,
     ) -> Self {
         let mut partitions: BTreeMap<_, _> = kafka
             .into_iter()
@@ -72,7 +74,7 @@ impl BaseCut {
     /// Every partition, and its checkpoint if it has one.
     pub(crate) fn checkpoints(&self) -> impl Iterator<Item = (&Partition, Option<&Checkpoint>)> {
         let partitions = self.partitions.iter();
-        partitions.map(|(partition, checkpoint)| (partition, checkpoint.as_ref()))
+        partitions.map(|(partition, stored)| (partition, stored.as_ref().map(|it| &it.progress)))
     }
 
     /// Partitions without a checkpoint: nothing of them was counted, or the checkpoint is lost.
@@ -84,28 +86,33 @@ impl BaseCut {
 
     /// The offsets of `range`; 0 in a partition without a checkpoint.
     pub(crate) fn of(&self, range: RangeId) -> Offsets {
-        self.offsets(|checkpoint| checkpoint.of(range))
+        self.offsets(|stored| stored.progress.of(range))
+    }
+
+    /// The ceilings of `range`; 0 in a partition without a checkpoint, of which nothing can have been begun.
+    pub(crate) fn ceilings(&self, range: RangeId) -> Offsets {
+        self.offsets(|stored| stored.ceiling.of(range, &stored.progress))
     }
 
     /// Per partition, the lowest offset of any range in scope.
     pub(crate) fn lowest(&self, scope: &Scope) -> Offsets {
-        self.offsets(|checkpoint| {
-            let offsets = scope.ranges().map(|range| checkpoint.of(range));
+        self.offsets(|stored| {
+            let offsets = scope.ranges().map(|range| stored.progress.of(range));
             offsets.min().unwrap_or_default()
         })
     }
 
     /// Per partition, the highest offset of any range in scope.
     pub(crate) fn highest(&self, scope: &Scope) -> Offsets {
-        self.offsets(|checkpoint| {
-            let offsets = scope.ranges().map(|range| checkpoint.of(range));
+        self.offsets(|stored| {
+            let offsets = scope.ranges().map(|range| stored.progress.of(range));
             offsets.max().unwrap_or_default()
         })
     }
 
-    fn offsets(&self, of: impl Fn(&Checkpoint) -> Offset) -> Offsets {
-        let offsets = self.partitions.iter().map(|(partition, checkpoint)| {
-            let offset = checkpoint.as_ref().map(&of).unwrap_or_default();
+    fn offsets(&self, of: impl Fn(&StoredCheckpoint) -> Offset) -> Offsets {
+        let offsets = self.partitions.iter().map(|(partition, stored)| {
+            let offset = stored.as_ref().map(&of).unwrap_or_default();
             (*partition, offset)
         });
         Offsets(offsets.collect())
@@ -115,10 +122,16 @@ impl BaseCut {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stitch_common::checkpoint::Ceiling;
     use stitch_testkit::samples::{BITS, everything, offsets};
 
-    fn checkpoint(a: i64, b: i64) -> Checkpoint {
-        Checkpoint::from_ranges(BITS, |range| Offset(if range.0 == 0 { a } else { b }))
+    fn checkpoint(a: i64, b: i64) -> StoredCheckpoint {
+        let of = |range: RangeId| Offset(if range.0 == 0 { a } else { b });
+        StoredCheckpoint {
+            progress: Checkpoint::from_ranges(BITS, of),
+            ceiling: Ceiling::AtCheckpoint,
+            writer: None,
+        }
     }
 
     #[test]
@@ -131,6 +144,19 @@ mod tests {
             [Partition(0), Partition(7)]
         );
         assert_eq!(cut.of(RangeId(1)), offsets(&[(0, 0), (1, 4), (7, 0)]));
+    }
+
+    #[test]
+    fn without_a_checkpoint_nothing_was_begun_and_after_a_hand_over_nothing_above_it() {
+        let mut open = checkpoint(3, 4);
+        open.ceiling = Ceiling::At(Offset(9));
+        let zookeeper = [
+            (Partition(1), Some(checkpoint(3, 4))),
+            (Partition(2), Some(open)),
+        ];
+        let cut = BaseCut::new([Partition(0)], zookeeper);
+        assert_eq!(cut.ceilings(RangeId(0)), offsets(&[(0, 0), (1, 3), (2, 9)]));
+        assert_eq!(cut.ceilings(RangeId(1)), offsets(&[(0, 0), (1, 4), (2, 9)]));
     }
 
     #[test]

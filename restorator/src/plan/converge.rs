@@ -11,8 +11,7 @@ use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::base_cut::BaseCut;
-use crate::plan::scan;
-use crate::rule;
+use crate::plan::{ceilings, scan};
 use stitch_common::ports::Backends;
 use stitch_totals::log_follower::LogFollower;
 use stitch_totals::scan_key::ScanKey;
@@ -47,10 +46,7 @@ pub(crate) async fn converge<B: Backends>(
     for cells in passed.chunks(CELLS_AT_ONCE) {
         judge(context, follower, findings, cells).await?;
     }
-    if rule::end_is_queried_after_reading() {
-        follower.reach_end(context.log, &cut.partitions()).await?;
-    }
-    Ok(())
+    ceilings::follow(context, follower, &ranges, &cut).await
 }
 
 /// How many cells are read and judged at once: reading takes much more memory than the cell itself.

@@ -1,16 +1,16 @@
-//! R4: which cells can have changed since they were judged. Kafka's end is queried after the grant, so every event that a
-//! processor can have applied before it lost the range is below that end, even if it is beyond the cut.
+//! R4: which cells can have changed since they were judged. The ceilings are read after the grant, with the cut, so every
+//! event that a processor can have applied before it lost the range lies below them, even if it is beyond the cut.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use stitch_common::cell::{Cell, Count};
-use stitch_common::offset::Offsets;
 
 use super::acquire::LockedRange;
 use super::chunk::Chunk;
 use super::cut::Cut;
 use crate::error::Error;
 use crate::failpoint;
+use crate::plan::ceilings;
 use crate::plan::judge::Verdicts;
 use crate::rule;
 use crate::unverified::Unverified;
@@ -43,11 +43,11 @@ impl DirtyCells {
     }
 }
 
-/// Follows the log to its end, and advances the totals to the cut. With a `chunk` only its cells are corrected under this
+/// Follows the log to the ceilings, and advances the totals to the cut. With a `chunk` only its cells are corrected under this
 /// lock.
 ///
 /// # Errors
-/// A checkpoint is beyond the log's end, the log could not be read, or the bound has passed.
+/// The log does not reach a ceiling, it could not be read, or the bound has passed.
 pub(crate) async fn follow<B: Backends>(
     held: &LockedRange<'_, B>,
     cut: &Cut,
@@ -55,14 +55,13 @@ pub(crate) async fn follow<B: Backends>(
     chunk: Option<&Chunk>,
 ) -> Result<DirtyCells, Unverified> {
     let (context, follower, range) = (held.context(), held.follower, held.range());
-    if rule::end_is_queried_after_the_grant() {
-        let known = cut.all().partitions();
-        let reached = follower.reach_end(context.log, &known);
-        let ends = held
-            .bound
-            .wait("reading the log to its end", reached)
+    if rule::log_is_followed_to_the_ceiling() {
+        let ceilings = cut.all().ceilings(range);
+        let reached = ceilings::reach(context, follower, &ceilings);
+        held.bound
+            .wait("following the log to the ceilings", reached)
             .await?;
-        check_within(cut.offsets(), &ends)?;
+        follower.totals_mut().of_mut(range).set_ceiling(ceilings);
     }
     let advanced = follower.advance::<Error>(range, cut.offsets());
     held.bound
@@ -81,22 +80,8 @@ pub(crate) async fn follow<B: Backends>(
     Ok(DirtyCells { expected, is_all })
 }
 
-fn check_within(cut: &Offsets, ends: &Offsets) -> Result<(), Unverified> {
-    for (&partition, &checkpoint) in &cut.0 {
-        let end = ends.of(partition);
-        if checkpoint > end {
-            return Err(Unverified::BeyondEnd {
-                partition,
-                checkpoint,
-                end,
-            });
-        }
-    }
-    Ok(())
-}
-
 /// The cells to read under the lock, with their expected counts: those that were judged wrong, those that the cut has
-/// passed since they were judged, and those with an event at or above the cut. All other cells were judged right, and
+/// passed since they were judged, and those with an event from the cut up to the ceiling. All other cells were judged right, and
 /// nothing can have written to them since.
 pub fn to_read(
     totals: &RangeTotals,
@@ -146,6 +131,8 @@ mod tests {
         totals.take_passed();
         put(&mut totals, 2, "passed");
         put(&mut totals, 3, "later");
+        put(&mut totals, 4, "beyond the ceiling");
+        totals.set_ceiling(offsets(&[(0, 4)]));
         totals.advance(&offsets(&[(0, 3)])).unwrap();
         let mut verdicts = Verdicts::default();
         verdicts.judge(cell("wrong"), Count(1), Count(0));
@@ -157,12 +144,5 @@ mod tests {
             .collect();
         let named = [("later", 0), ("passed", 1), ("phantom", 0), ("wrong", 1)];
         assert_eq!(expected, named.map(|(key, count)| (key.to_owned(), count)));
-    }
-
-    #[test]
-    fn a_checkpoint_beyond_the_logs_end_is_refused() {
-        assert!(check_within(&offsets(&[(0, 5), (1, 0)]), &offsets(&[(0, 5)])).is_ok());
-        let refused = check_within(&offsets(&[(0, 6)]), &offsets(&[(0, 5)])).unwrap_err();
-        assert!(refused.to_string().contains("beyond the end"), "{refused}");
     }
 }

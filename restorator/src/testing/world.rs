@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use stitch_common::cell::{self, CellSlot, Count, Counter, Granularity};
-use stitch_common::checkpoint::{Checkpoint, StoredCheckpoint};
+use stitch_common::checkpoint::{Ceiling, Checkpoint, StoredCheckpoint};
 use stitch_common::config::{Config, Environment};
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
@@ -203,8 +203,22 @@ impl Fake {
         tree.paths().any(|path| path.contains(part))
     }
 
-    /// Produces an event, which is not counted.
+    /// Produces an event, which a processor may have begun and has not acknowledged.
     pub(crate) fn produce(&self, key: &str) {
+        self.append(key);
+        let checkpoint = Paths::new("n").checkpoint(Partition(0));
+        let stored = {
+            let tree = &self.zookeeper.borrow().tree;
+            let node = tree.get(&checkpoint);
+            node.map(|node| StoredCheckpoint::decode(&node.data).unwrap())
+        };
+        if let Some(stored) = stored {
+            self.write(stored.progress);
+        }
+    }
+
+    /// Produces an event that no processor has begun.
+    pub(crate) fn append(&self, key: &str) {
         let value = format!(r#"{{"type":"play","time":0,"track":"{key}"}}"#);
         self.log.borrow_mut().append(Partition(0), value);
         self.changes.notify();
@@ -222,10 +236,20 @@ impl Fake {
         self.log.borrow().end(Partition(0)).0
     }
 
-    /// Writes the checkpoint: everything below `offset` is acknowledged.
+    /// Writes the checkpoint: everything below `offset` is acknowledged. Everything in the log may be begun.
     pub(crate) fn progress(&self, offset: i64) {
+        self.write(Checkpoint::everywhere(Offset(offset)));
+    }
+
+    fn write(&self, progress: Checkpoint) {
+        let ceiling = self
+            .log
+            .borrow()
+            .end(Partition(0))
+            .max(progress.of(RangeId(0)));
         let written = StoredCheckpoint {
-            progress: Checkpoint::everywhere(Offset(offset)),
+            progress,
+            ceiling: Ceiling::At(ceiling),
             writer: None,
         };
         self.put(&Paths::new("n").checkpoint(Partition(0)), &written.encode());

@@ -19,6 +19,7 @@ named_enum! {
         Deadline "a processor is stopped with an increment in flight that its deadline does not await",
         Unlisted "a processor leaves while its connection is cut off with an increment in it",
         Unacknowledged "a processor dies with an increment applied and not checkpointed, and the restoration's feed lags",
+        DeposedLeader "a processor dies with an increment applied that a deposed leader does not show to the restoration",
         NoProgress "an increment lies in a frozen node while a restoration waits for the quiescence barrier",
         Lagging "increments are on one replica only",
         SlowMarkers "ZooKeeper answers slowly while outcomes are unknown",
@@ -47,7 +48,8 @@ impl Story {
             Self::StoppedInDoubt => builder.stopped_in_doubt(),
             Self::Deadline => builder.deadline(),
             Self::Unlisted => builder.unlisted(),
-            Self::Unacknowledged => builder.unacknowledged(),
+            Self::Unacknowledged => builder.unacknowledged(Fault::StalledFeed),
+            Self::DeposedLeader => builder.unacknowledged(Fault::DeposedLeader),
             Self::NoProgress => builder.silent(),
             Self::Lagging => builder.lagging(),
             Self::SlowMarkers => builder.slow_markers(),
@@ -235,10 +237,19 @@ impl Builder<'_> {
     fn late_event(&mut self) -> Micros {
         let at = self.rng.between(500 * MS, 1500 * MS);
         self.events_until(at - 100 * MS);
-        // One later, when the faults that follow wait already.
-        self.after(at, Tracepoint::Converged, Fault::Produce, 0)
+        // Its range is asked for before or after it is sent, which its ceiling delays by a write to ZooKeeper.
+        let (point, delay) = if self.rng.percent(50) {
+            // One later, when the faults that follow wait already.
+            (Tracepoint::Converged, 1)
+        } else {
+            (
+                Tracepoint::Planned,
+                self.rng.below(8 * self.history.latency),
+            )
+        };
+        self.after(at, point, Fault::Produce, 0)
             .when
-            .delay_by(1);
+            .delay_by(delay);
         self.run_at(&[at]);
         at
     }
@@ -283,10 +294,11 @@ impl Builder<'_> {
         self.history.faults_end_at = 11 * SECOND;
     }
 
-    fn unacknowledged(&mut self) {
+    /// The restoration does not receive the event that was applied last.
+    fn unacknowledged(&mut self, fault: Fault) {
         let at = self.late_event();
         let length = self.rng.between(5 * SECOND, 7 * SECOND);
-        self.after(at, Tracepoint::Converged, Fault::StalledFeed, length);
+        self.after(at, Tracepoint::Converged, fault, length);
         self.then(
             at,
             (Tracepoint::Converged, Some(Tracepoint::Acknowledged)),

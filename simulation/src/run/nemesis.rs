@@ -132,6 +132,13 @@ impl Run {
                     .set(world.now() + injection.length);
                 true
             }),
+            Fault::DeposedLeader => process.is_some_and(|process| {
+                let restores = process.role == Role::Restorator;
+                if restores {
+                    world.depose_leader_of(process);
+                }
+                restores
+            }),
             Fault::Rebalance => {
                 world.rotate_assignment();
                 true
@@ -237,6 +244,7 @@ impl Run {
             ) => self.set_rate(injection.fault, false),
             (Fault::SlowZooKeeper, _) => world.zookeeper.slowness.set(0),
             (Fault::StalledFeed, Some(process)) => process.feeds_stalled_until.set(0),
+            (Fault::DeposedLeader, Some(process)) => world.find_leader(process),
             (Fault::SlowFeed, _) => world.kafka.slowness.set(0),
             (Fault::BrokersDown, _) => world.brokers_down(0),
             _ => {}

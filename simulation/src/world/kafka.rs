@@ -1,5 +1,6 @@
 //! A Kafka in memory: one topic, feeds that may be slow, and one consumer group that assigns partitions, revokes them, and
-//! loses members.
+//! loses members. There are several brokers: one that was deposed as leader and does not know it answers a process with
+//! the log as it was.
 
 mod feed;
 mod group;
@@ -15,6 +16,7 @@ use stitch_testkit::time::Micros;
 use stitch_testkit::wait::Waiters;
 
 use super::World;
+use crate::process::Process;
 use group::Member;
 
 /// The group's session timeout; also the longest time that a member keeps revoked partitions.
@@ -46,6 +48,27 @@ impl World {
 
     pub(crate) fn brokers_down(&self, until: Micros) {
         self.kafka.down_until.set(until);
+    }
+
+    /// From now on a deposed leader answers this process.
+    pub(crate) fn depose_leader_of(&self, process: &Process) {
+        let log = self.kafka.log.borrow().clone();
+        *process.old_log.borrow_mut() = Some(Rc::new(log));
+    }
+
+    /// The process finds the leader.
+    pub(crate) fn find_leader(&self, process: &Process) {
+        process.old_log.borrow_mut().take();
+        self.kafka.appended.wake();
+    }
+
+    /// The log as the broker knows it that answers this process.
+    fn log_for<T>(&self, process: &Process, read: impl FnOnce(&Log) -> T) -> T {
+        let old = process.old_log.borrow().clone();
+        match old {
+            Some(old) => read(&old),
+            None => read(&self.kafka.log.borrow()),
+        }
     }
 
     fn broker_answers(&self) -> bool {

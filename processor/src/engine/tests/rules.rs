@@ -35,8 +35,13 @@ fn cause() -> Cause {
 }
 
 impl Scene {
-    /// The partition's lock is held, and its feed started.
+    /// The partition's lock is held, its feed started, and its ceiling above every event of these tests.
     fn new() -> Self {
+        Self::with_ceiling(Ceiling::At(Offset(1000)))
+    }
+
+    /// The partition's lock is held, and its feed started.
+    fn with_ceiling(ceiling: Ceiling) -> Self {
         let limits = Limits {
             requests_in_flight_max: 8,
             window_events_max: 100,
@@ -46,6 +51,7 @@ impl Scene {
             drain_timeout: Duration::from_secs(2),
             hand_over_timeout: Duration::from_secs(15),
             checkpoint_interval: Duration::from_millis(500),
+            ceiling_interval: Duration::from_millis(20),
         };
         let mut definitions = definitions();
         definitions
@@ -57,7 +63,7 @@ impl Scene {
         lease.renew(now);
         engine.assign(P, now);
         drop(engine.advance(now, &lease));
-        engine.on_partition_acquired(P, Checkpoint::everywhere(Offset(0)), Offset(0));
+        engine.on_partition_acquired(P, Checkpoint::everywhere(Offset(0)), ceiling, Offset(0));
         let commands = engine.advance(now, &lease);
         let started = commands.iter().find_map(|command| match command {
             Command::StartFeed(_, _, epoch) => Some(*epoch),
@@ -121,6 +127,8 @@ macro_rules! contains {
     };
 }
 
+mod ceiling;
+
 fn sent(commands: &[Command]) -> Vec<(BatchId, i64)> {
     let sent = commands.iter().filter_map(|command| match command {
         Command::Send(id, _, batch) => Some((*id, batch.amounts[0].1.0)),
@@ -131,7 +139,7 @@ fn sent(commands: &[Command]) -> Vec<(BatchId, i64)> {
 
 fn written(commands: &[Command], range: RangeId) -> Option<Offset> {
     commands.iter().find_map(|command| match command {
-        Command::WriteCheckpoint(_, checkpoint) => Some(checkpoint.of(range)),
+        Command::WriteCheckpoint(_, checkpoint, _) => Some(checkpoint.of(range)),
         _ => None,
     })
 }
@@ -357,6 +365,7 @@ fn a_clean_stop_hands_everything_over() {
 fn a_range_that_yields_is_finished_before_others_go_on() {
     let mut scene = Scene::new();
     scene.engine.limits.requests_in_flight_max = 1;
+    scene.engine.limits.window_counters_max = 100;
     let (mut offset, mut others) = (0, BTreeSet::new());
     let mut deliver = |scene: &mut Scene, track: String| {
         let json = format!(r#"{{"type":"play","time":0,"track":"{track}","user":"u","n":1}}"#);

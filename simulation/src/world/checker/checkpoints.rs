@@ -1,57 +1,99 @@
-//! I2: a checkpoint never passes an unacknowledged event, never goes back, and passes no event of a locked range.
+//! I2: a checkpoint never passes an unacknowledged event, never goes back, and passes no event of a locked range. The
+//! ceilings, for I7.
 
-use stitch_common::checkpoint::{Checkpoint, StoredCheckpoint};
+use stitch_common::checkpoint::{Ceiling, Checkpoint, StoredCheckpoint};
 use stitch_common::invariant::Invariant;
 use stitch_common::offset::Offset;
 use stitch_common::range::RangeId;
 use stitch_testkit::time::Micros;
 
-use super::{Checker, Finding, SenderOutcome};
+use super::{Checker, Event, Finding, SenderOutcome};
 use crate::world::World;
 
-fn decode(data: &[u8]) -> Checkpoint {
-    StoredCheckpoint::decode(data)
-        .map(|written| written.progress)
-        .unwrap_or_default()
+fn decode(data: &[u8]) -> StoredCheckpoint {
+    StoredCheckpoint::decode(data).unwrap_or_else(|_| none())
+}
+
+fn none() -> StoredCheckpoint {
+    StoredCheckpoint {
+        progress: Checkpoint::default(),
+        ceiling: Ceiling::AtCheckpoint,
+        writer: None,
+    }
 }
 
 impl World {
     /// The checkpoint of a partition in a range, as ZooKeeper has it.
     pub(crate) fn checkpoint_of(&self, partition: i32, range: u16) -> Offset {
         let checkpoints = self.checkpoints.borrow();
-        let checkpoint = checkpoints.get(&partition);
-        checkpoint
-            .map(|checkpoint| checkpoint.of(RangeId(range)))
+        let stored = checkpoints.get(&partition);
+        stored
+            .map(|stored| stored.progress.of(RangeId(range)))
             .unwrap_or_default()
+    }
+
+    /// The ceiling of a partition in a range, as ZooKeeper has it.
+    pub(super) fn ceiling_of(&self, partition: i32, range: u16) -> Offset {
+        let checkpoints = self.checkpoints.borrow();
+        let stored = checkpoints.get(&partition);
+        let ceiling =
+            |stored: &StoredCheckpoint| stored.ceiling.of(RangeId(range), &stored.progress);
+        stored.map(ceiling).unwrap_or_default()
     }
 
     pub(super) fn checkpoint_created(&self, partition: i32, path: &str) {
         let tree = self.zookeeper.tree.borrow();
         let created = tree.get(path).map(|node| decode(&node.data));
         let mut checkpoints = self.checkpoints.borrow_mut();
-        checkpoints.insert(partition, created.unwrap_or_default());
+        checkpoints.insert(partition, created.unwrap_or_else(none));
     }
 
     pub(super) fn checkpoint_written(&self, session: i64, partition: i32, data: &[u8]) {
         let new = decode(data);
         let old = self.checkpoints.borrow_mut().insert(partition, new.clone());
-        let old = old.unwrap_or_default();
+        let old = old.unwrap_or_else(none);
         let mut wrong = None;
         for range in self.bits.ranges() {
-            let (from, to) = (old.of(range), new.of(range));
+            let (from, to) = (old.progress.of(range), new.progress.of(range));
             let mut checker = self.checker.borrow_mut();
             let may_abandon = checker.may_abandon(partition, range.0, self.now());
             let result =
                 checker.check_passed(session, (partition, range.0), (from, to), may_abandon);
-            wrong = wrong.or(result.err());
+            let passed = result.map_err(|what| (Invariant::CheckpointNeverAhead, what));
+            let ceiling = new.ceiling.of(range, &new.progress);
+            let begun = checker.check_begun(partition, range.0, ceiling);
+            let begun = begun.map_err(|what| (Invariant::BelowCeiling, what));
+            wrong = wrong.or(passed.and(begun).err());
         }
-        if let Some(what) = wrong {
-            self.report(Finding::broken(Invariant::CheckpointNeverAhead, what));
+        if let Some((invariant, what)) = wrong {
+            self.report(Finding::broken(invariant, what));
         }
     }
 }
 
 impl Checker {
+    /// I7: no event of a range is begun at or above the ceiling that was just written.
+    fn check_begun(&self, partition: i32, range: u16, ceiling: Offset) -> Result<(), String> {
+        if self.deprived.iter().any(|(_, of)| *of == partition) {
+            return Ok(());
+        }
+        let above = |event: &&Event| event.partition == partition && event.offset >= ceiling.0;
+        let begun = |event: &&Event| {
+            event.contributions.iter().any(|(cell, contribution)| {
+                let mut attempts = contribution.attempts.iter();
+                self.cells[*cell].range == range
+                    && attempts.any(|attempt| attempt.outcome != SenderOutcome::NotApplied)
+            })
+        };
+        match self.events.iter().filter(above).find(begun) {
+            None => Ok(()),
+            Some(event) => Err(format!(
+                "offset {} of partition {partition} is begun in range {range}, above the ceiling at {ceiling}",
+                event.offset
+            )),
+        }
+    }
+
     /// Checks every event that the checkpoint of one range has passed.
     fn check_passed(
         &mut self,

@@ -1,5 +1,6 @@
 //! What must hold at the end of a history, once faults have ended.
 
+use stitch_common::checkpoint::Ceiling;
 use stitch_common::offset::Offset;
 
 use super::{Finding, Kind};
@@ -46,7 +47,8 @@ impl World {
         }
     }
 
-    /// Checks that no process has left a node in ZooKeeper, and that every rejected record was copied.
+    /// Checks that no process has left a node in ZooKeeper, that every rejected record was copied, and that every partition was
+    /// handed over with nothing begun beyond its checkpoint.
     pub(crate) fn check_nothing_is_left(&self) {
         let tree = self.zookeeper.tree.borrow();
         let transient = [
@@ -74,7 +76,18 @@ impl World {
                 )
             });
         drop(checker);
-        if let Some(what) = left.or(uncopied) {
+        let checkpoints = self.checkpoints.borrow();
+        let open = checkpoints
+            .iter()
+            .find(|(_, it)| it.ceiling != Ceiling::AtCheckpoint);
+        let open = open.map(|(partition, it)| {
+            format!(
+                "partition {partition} was handed over with its ceiling {:?}",
+                it.ceiling
+            )
+        });
+        drop(checkpoints);
+        if let Some(what) = left.or(uncopied).or(open) {
             self.report(Finding::new(Kind::LeftOver, what));
         }
     }

@@ -1,4 +1,4 @@
-//! I1, I4, I5, I6: which session sends what, when, and how often.
+//! I1, I4, I5, I6, I7: which session sends what, when, and how often.
 
 use stitch_common::cell::Counter;
 use stitch_common::invariant::Invariant;
@@ -74,6 +74,13 @@ impl World {
                     "offset {offset} of partition {partition} is sent again in range {range}, where the checkpoint is {checkpoint}"
                 );
                 return Err(Finding::broken(Invariant::ResumeAtCut, what));
+            }
+            let ceiling = self.ceiling_of(partition, range);
+            if offset >= ceiling.0 && !deprived {
+                let what = format!(
+                    "offset {offset} of partition {partition} is sent in range {range}, where the ceiling is {ceiling}"
+                );
+                return Err(Finding::broken(Invariant::BelowCeiling, what));
             }
             checker.check_resend(event, index, session)?;
             let attempt = Attempt {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{AssignmentEpoch, Feed, FeedEvent, LogError};
-use stitch_testkit::kafka::Cursor;
+use stitch_testkit::kafka::{Cursor, Log};
 use stitch_testkit::time::Micros;
 use stitch_testkit::wait::either;
 
@@ -46,13 +46,13 @@ impl SimFeed {
             return None;
         }
         let ready = self.next_delivery();
-        let log = world.kafka.log.borrow();
         let count = |left: usize| 1 + world.rng.index(left.min(DELIVERY_MAX));
         for (&partition, reading) in &mut self.partitions {
             if world.now() < reading.ready {
                 continue;
             }
-            let event = reading.cursor.advance(&log, partition, count);
+            let advance = |log: &Log| reading.cursor.advance(log, partition, count);
+            let event = world.log_for(&self.handle.process, advance);
             if matches!(event, Some(FeedEvent::Records { .. })) {
                 reading.ready = ready;
             }
@@ -66,12 +66,11 @@ impl SimFeed {
     /// When something can be delivered, if nothing else happens.
     fn due(&self) -> Option<Micros> {
         let world = &self.handle.world;
-        let log = world.kafka.log.borrow();
-        let behind = self
-            .partitions
-            .iter()
-            .filter(|(partition, reading)| reading.cursor.is_behind(&log, **partition));
-        let due = behind.map(|(_, reading)| reading.ready).min()?;
+        let due = world.log_for(&self.handle.process, |log| {
+            let partitions = self.partitions.iter();
+            let behind = partitions.filter(|(of, reading)| reading.cursor.is_behind(log, **of));
+            behind.map(|(_, reading)| reading.ready).min()
+        })?;
         let stalled = self.handle.process.feeds_stalled_until.get();
         let down = world.kafka.down_until.get();
         Some(due.max(down).max(stalled).max(world.now() + 1))
@@ -104,11 +103,9 @@ impl Feed for SimFeed {
                 return event;
             }
             let world = Rc::clone(&self.handle.world);
-            let before = world.kafka.log.borrow().records_total();
-            let appended = || {
-                let now = world.kafka.log.borrow().records_total();
-                (now != before).then_some(())
-            };
+            let seen = || world.log_for(&self.handle.process, Log::records_total);
+            let before = seen();
+            let appended = || (seen() != before).then_some(());
             let appended = world.kafka.appended.until(appended);
             match self.due() {
                 Some(due) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, DeadLetters, EventLog, LogError, LogIdentity, Record};
+use stitch_testkit::kafka::Log;
 
 use super::feed::SimFeed;
 use super::group::SimGroup;
@@ -29,7 +30,8 @@ impl EventLog for Handle {
 
     async fn partitions(&self) -> Result<Vec<Partition>, LogError> {
         self.ask_brokers().await?;
-        Ok(self.world.kafka.log.borrow().partitions().collect())
+        let partitions = |log: &Log| log.partitions().collect();
+        Ok(self.world.log_for(&self.process, partitions))
     }
 
     async fn bounds(
@@ -37,14 +39,15 @@ impl EventLog for Handle {
         partitions: &[Partition],
     ) -> Result<BTreeMap<Partition, Bounds>, LogError> {
         self.ask_brokers().await?;
-        let bounds = self.world.kafka.log.borrow().bounds(partitions);
+        let bounds = |log: &Log| log.bounds(partitions);
+        let bounds = self.world.log_for(&self.process, bounds);
         self.world.hop().await;
         Ok(bounds)
     }
 
     async fn identity(&self) -> Result<LogIdentity, LogError> {
         self.ask_brokers().await?;
-        Ok(self.world.kafka.log.borrow().identity())
+        Ok(self.world.log_for(&self.process, Log::identity))
     }
 
     async fn committed(&self) -> Result<BTreeMap<Partition, Offset>, LogError> {

@@ -132,13 +132,7 @@ impl Run {
                     .set(world.now() + injection.length);
                 true
             }),
-            Fault::DeposedLeader => process.is_some_and(|process| {
-                let restores = process.role == Role::Restorator;
-                if restores {
-                    world.depose_leader_of(process);
-                }
-                restores
-            }),
+            Fault::DeposedLeader => process.is_some_and(|process| self.depose_leader(process)),
             Fault::Rebalance => {
                 world.rotate_assignment();
                 true
@@ -152,6 +146,15 @@ impl Run {
                 true
             }
         }
+    }
+
+    /// A processor that starts meanwhile would refuse checkpoints beyond the end of the log.
+    fn depose_leader(&self, process: &Process) -> bool {
+        let restores = process.role == Role::Restorator;
+        if restores {
+            self.world.depose_leader_of(process);
+        }
+        restores
     }
 
     fn disconnect(&self, injection: &Injection, process: &Process) -> bool {

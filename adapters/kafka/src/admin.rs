@@ -8,12 +8,13 @@ use rdkafka::admin::{
 };
 use rdkafka::error::RDKafkaErrorCode;
 
-use crate::client_config::{Role, client_config};
+use crate::client_config::{Role, create};
 use crate::context::Context;
 use crate::error::{log_error, log_error_of_code};
 use crate::metadata_client::{ANSWER_TIMEOUT, MetadataClient, Replication};
 use stitch_common::config::Kafka;
 use stitch_common::ports::LogError;
+use stitch_common::user_error::UserError;
 
 /// The largest record of the dead-letter topic. Larger than any event topic's, because a record that came compressed is
 /// copied uncompressed, with additional headers. One that does not fit could never be acknowledged.
@@ -53,7 +54,7 @@ pub(super) async fn describe(
 ) -> Result<Option<TopicDescription>, LogError> {
     let named = topic.to_owned();
     let Some(replication) = metadata
-        .query(move |client| client.replication(&named))
+        .query("replicas", move |client| client.replication(&named))
         .await?
     else {
         return Ok(None);
@@ -98,11 +99,11 @@ fn description(replication: Replication, settings: &ConfigResource) -> TopicDesc
 pub(super) async fn create_dead_letter_topic(
     kafka: &Kafka,
     metadata: &Arc<MetadataClient>,
-) -> Result<TopicCreation, LogError> {
+) -> Result<TopicCreation, UserError> {
     let rejected = kafka.dead_letter_topic();
     let named = rejected.clone();
     if metadata
-        .query(move |client| client.replication(&named))
+        .query("replicas", move |client| client.replication(&named))
         .await?
         .is_some()
     {
@@ -110,7 +111,7 @@ pub(super) async fn create_dead_letter_topic(
     }
     let events = kafka.topic.clone();
     let replicas = metadata
-        .query(move |client| client.replication(&events))
+        .query("replicas", move |client| client.replication(&events))
         .await?
         .ok_or_else(|| {
             let topic = &kafka.topic;
@@ -121,16 +122,14 @@ pub(super) async fn create_dead_letter_topic(
         .replicas;
     let doing = format!("creating the topic {rejected}");
     let operation = doing.clone();
-    let replicas = i32::try_from(replicas).unwrap_or(i32::MAX);
+    let topic = NewDeadLetterTopic {
+        name: rejected,
+        replicas: i32::try_from(replicas).unwrap_or(i32::MAX),
+    };
+    let named = topic.clone();
     let created = administer(kafka, move |admin, runtime| {
-        let topic = NewTopic::new(&rejected, 1, TopicReplication::Fixed(replicas))
-            .set("cleanup.policy", "delete")
-            .set("retention.ms", "-1")
-            .set("retention.bytes", "-1")
-            .set("max.message.bytes", DEAD_LETTER_BYTES_MAX)
-            .set("message.timestamp.type", "LogAppendTime");
         runtime
-            .block_on(admin.create_topics([&topic], &options()))
+            .block_on(admin.create_topics([&named.request()], &options()))
             .map_err(|error| log_error(&operation, &error))
     })
     .await?;
@@ -138,10 +137,59 @@ pub(super) async fn create_dead_letter_topic(
         Some(Ok(_name)) => Ok(TopicCreation::Created),
         // Another process created it first.
         Some(Err((_name, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(TopicCreation::Existed),
-        Some(Err((_name, code))) => Err(log_error_of_code(&doing, code)),
-        None => Err(LogError::Unavailable(format!(
-            "{doing}: the answer is empty"
-        ))),
+        Some(Err((_name, code))) => Err(topic.refused(log_error_of_code(&doing, code), code)),
+        None => Err(LogError::Unavailable(format!("{doing}: the answer is empty")).into()),
+    }
+}
+
+/// The dead-letter topic as it is requested.
+#[derive(Clone, Debug)]
+struct NewDeadLetterTopic {
+    name: String,
+    replicas: i32,
+}
+
+impl NewDeadLetterTopic {
+    const PROPERTIES: [(&str, &str); 5] = [
+        ("cleanup.policy", "delete"),
+        ("retention.ms", "-1"),
+        ("retention.bytes", "-1"),
+        ("max.message.bytes", DEAD_LETTER_BYTES_MAX),
+        ("message.timestamp.type", "LogAppendTime"),
+    ];
+
+    fn request(&self) -> NewTopic<'_> {
+        let topic = NewTopic::new(&self.name, 1, TopicReplication::Fixed(self.replicas));
+        let properties = Self::PROPERTIES.iter();
+        properties.fold(topic, |topic, (name, value)| topic.set(name, value))
+    }
+
+    /// The error of brokers that refuse the topic. They do not say which property it is that a policy of theirs refuses.
+    fn refused(&self, error: LogError, code: RDKafkaErrorCode) -> UserError {
+        if !matches!(
+            code,
+            RDKafkaErrorCode::PolicyViolation
+                | RDKafkaErrorCode::InvalidConfig
+                | RDKafkaErrorCode::InvalidReplicationFactor
+        ) {
+            return error.into();
+        }
+        let (name, replicas) = (&self.name, self.replicas);
+        let wanted = Self::PROPERTIES.map(|(name, value)| format!("{name}={value}"));
+        let message = format!(
+            "{error}: with 1 partition, {replicas} replicas, {}",
+            wanted.join(", ")
+        );
+        let options = wanted.map(|property| format!("--config {property}"));
+        let help = format!(
+            "a policy of the brokers (create.topic.policy.class.name), or a limit of theirs, refuses one of these, most \
+             often max.message.bytes: create the topic by hand with what they allow, then run this again: \
+             kafka-topics.sh --create --topic {name} --partitions 1 --replication-factor {replicas} {}; \
+             max.message.bytes must exceed that of the event topic by 64 KiB at least, or records that are copied \
+             uncompressed may not fit",
+            options.join(" ")
+        );
+        UserError::new(message, help)
     }
 }
 
@@ -161,12 +209,11 @@ async fn administer<T: Send + 'static>(
     + Send
     + 'static,
 ) -> Result<T, LogError> {
-    let config = client_config(&kafka.client, Role::Admin);
+    let kafka = kafka.clone();
     let runtime = tokio::runtime::Handle::current();
     let thread = tokio::task::spawn_blocking(move || {
-        let admin = config
-            .create_with_context(Context)
-            .map_err(|error| log_error("creating the client that administers topics", &error))?;
+        let doing = "creating the client that administers topics";
+        let admin = create(&kafka, Role::Admin, Context, doing)?;
         work(&admin, &runtime)
     });
     match tokio::time::timeout(WORK_TIMEOUT, thread).await {
@@ -177,5 +224,35 @@ async fn administer<T: Send + 'static>(
         Err(_elapsed) => Err(LogError::Unavailable(format!(
             "administering topics: no answer in {WORK_TIMEOUT:?}"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_a_policy_refuses_is_named_with_its_properties_and_the_command_to_create_it() {
+        let topic = NewDeadLetterTopic {
+            name: "events.rejected".to_owned(),
+            replicas: 3,
+        };
+        let code = RDKafkaErrorCode::PolicyViolation;
+        let refused = topic.refused(log_error_of_code("creating it", code), code);
+        assert!(refused.message.contains("max.message.bytes=67108864"));
+        for part in [
+            "kafka-topics.sh --create --topic events.rejected --partitions 1 --replication-factor 3",
+            "--config max.message.bytes=67108864",
+            "--config retention.ms=-1",
+        ] {
+            assert!(refused.help.contains(part), "{}", refused.help);
+        }
+        let code = RDKafkaErrorCode::TopicAuthorizationFailed;
+        let refused = topic.refused(log_error_of_code("creating it", code), code);
+        assert!(
+            !refused.help.contains("kafka-topics.sh"),
+            "{}",
+            refused.help
+        );
     }
 }

@@ -2,11 +2,18 @@
 //!
 //! All programs use one isolation level, and no automatic position, commit or weaker acknowledgement: a program that
 //! reads or commits otherwise would count differently from the next one.
+//!
+//! librdkafka refuses some pairs of properties. A default of Stitch's follows the user's value of the other one, so that no
+//! client is refused for a property that nobody wrote; and a client gets only the properties that are of use to it.
+
+mod create;
 
 use std::collections::BTreeMap;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+
+pub(super) use self::create::{create, create_consumer, try_every_role};
 
 /// The purpose of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +21,10 @@ pub(super) enum Role {
     /// Requests metadata; never reads a record.
     Metadata,
     /// Reads records from given offsets; belongs to no group.
-    Feed,
+    Feed {
+        /// How many partitions the topic has.
+        partitions: usize,
+    },
     /// Reads the first record of each partition.
     FirstRecords,
     /// Belongs to the consumer group; never reads a record.
@@ -25,35 +35,73 @@ pub(super) enum Role {
     Admin,
 }
 
+impl Role {
+    const fn is_consumer(self) -> bool {
+        match self {
+            Self::Metadata | Self::Feed { .. } | Self::FirstRecords | Self::Member => true,
+            Self::DeadLetters | Self::Admin => false,
+        }
+    }
+
+    /// Whether a client of this role gets the user's property `name`.
+    fn takes(self, name: &str) -> bool {
+        (self == Self::Member || !MEMBER_ONLY.contains(&name))
+            && (!self.is_consumer() || !PRODUCER_SIZES.contains(&name))
+            && (self != Self::DeadLetters || !AGAINST_IDEMPOTENCE.contains(&name))
+            && (self != Self::FirstRecords || !FETCH_WAITS.contains(&name))
+    }
+}
+
 /// Properties that only a member of a group may have. The other consumers have the group's id, which the client
-/// requires, but never join: with these properties they would be refused or count as the same static member.
+/// requires, but never join: some of these would be refused, and none has an effect.
 const MEMBER_ONLY: &[&str] = &[
-    "group.instance.id",
     "group.protocol",
+    "group.protocol.type",
     "group.remote.assignor",
+    "heartbeat.interval.ms",
+    "max.poll.interval.ms",
     "partition.assignment.strategy",
+    "session.timeout.ms",
 ];
 
-/// Properties with two names.
-const ALIASES: &[(&str, &str)] = &[
-    ("fetch.message.max.bytes", "max.partition.fetch.bytes"),
-    ("message.timeout.ms", "delivery.timeout.ms"),
+/// How large a request of a producer may be. A consumer is refused if it may fetch less than that.
+const PRODUCER_SIZES: &[&str] = &["message.max.bytes"];
+
+/// Properties by which records could be lost, doubled or reordered, or delayed. An idempotent producer is refused with
+/// them, and rejected records are few.
+const AGAINST_IDEMPOTENCE: &[&str] = &[
+    "enable.gapless.guarantee",
+    "linger.ms",
+    "max.in.flight",
+    "queue.buffering.backpressure.threshold",
+    "queuing.strategy",
+    "retries",
 ];
+
+/// How long a broker may wait before it answers a fetch.
+const FETCH_WAITS: &[&str] = &["fetch.min.bytes", "fetch.wait.max.ms"];
+
+/// Bytes that a feed's client may have fetched in advance, for all partitions together: each has its part, and may exceed
+/// it by one response.
+const PREFETCH_BYTES: usize = 16 << 20;
+
+/// The part of a partition, however many there are.
+const PREFETCH_BYTES_MIN: usize = 64 << 10;
+
+/// The most bytes of one answer to a fetch, and of one partition in it.
+const FETCH_BYTES_MAX: usize = 8 << 20;
+const PARTITION_FETCH_BYTES_MAX: usize = 1 << 20;
 
 /// The client's configuration for `role`: forced properties win over the user's, and those over our defaults.
 pub(super) fn client_config(user: &BTreeMap<String, String>, role: Role) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set_log_level(RDKafkaLogLevel::Info);
-    for (name, value) in user {
-        if role != Role::Member && MEMBER_ONLY.contains(&name.as_str()) {
-            continue;
-        }
+    for (name, value) in user.iter().filter(|(name, _)| role.takes(name)) {
         config.set(name, value);
     }
-    for (name, value) in EVERYWHERE.iter().chain(defaults(role)) {
-        let is_set = user.contains_key(*name) || alias(name).is_some_and(|a| user.contains_key(a));
-        if !is_set && !clashes(name, user) {
-            config.set(*name, *value);
+    for (name, value) in everywhere(user).into_iter().chain(defaults(role, user)) {
+        if !(user.contains_key(name) && role.takes(name)) {
+            config.set(name, value);
         }
     }
     for (name, value) in forced(role) {
@@ -62,30 +110,16 @@ pub(super) fn client_config(user: &BTreeMap<String, String>, role: Role) -> Clie
     config
 }
 
-fn alias(name: &str) -> Option<&'static str> {
-    ALIASES
-        .iter()
-        .find(|(one, _)| *one == name)
-        .map(|(_, other)| *other)
-}
-
-/// With the protocol of KIP-848 the brokers choose the assignor, and the client refuses a strategy.
-fn clashes(name: &str, user: &BTreeMap<String, String>) -> bool {
-    name == "partition.assignment.strategy"
-        && user
-            .get("group.protocol")
-            .is_some_and(|protocol| protocol == "consumer")
-}
-
 /// Properties that the user cannot change.
 fn forced(role: Role) -> &'static [(&'static str, &'static str)] {
     match role {
-        Role::Metadata | Role::Feed | Role::FirstRecords | Role::Member => &[
+        Role::Metadata | Role::Feed { .. } | Role::FirstRecords | Role::Member => &[
             ("isolation.level", "read_committed"),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             ("auto.offset.reset", "error"),
             ("enable.partition.eof", "true"),
+            ("check.crcs", "true"),
             ("allow.auto.create.topics", "false"),
         ],
         Role::DeadLetters => &[
@@ -97,47 +131,108 @@ fn forced(role: Role) -> &'static [(&'static str, &'static str)] {
     }
 }
 
+/// A property and its default.
+type Default = (&'static str, String);
+
+/// The user's value of a property that is a number.
+fn number(user: &BTreeMap<String, String>, name: &str) -> Option<usize> {
+    user.get(name)?.trim().parse().ok()
+}
+
 /// Defaults for every role.
-const EVERYWHERE: &[(&str, &str)] = &[
-    ("socket.keepalive.enable", "true"),
+fn everywhere(user: &BTreeMap<String, String>) -> Vec<Default> {
     // A recovered broker is noticed this soon. With the client's own default of 10 s, the restart of a broker would delay
     // feeds and metadata requests by as much again.
-    ("reconnect.backoff.max.ms", "1000"),
-];
+    const RECONNECT_MS_MAX: usize = 1000;
+    let reconnect = number(user, "reconnect.backoff.ms").unwrap_or_default();
+    vec![
+        ("socket.keepalive.enable", "true".to_owned()),
+        (
+            "reconnect.backoff.max.ms",
+            reconnect.max(RECONNECT_MS_MAX).to_string(),
+        ),
+    ]
+}
 
 /// Defaults for one role.
-fn defaults(role: Role) -> &'static [(&'static str, &'static str)] {
-    match role {
-        Role::Feed => &[
-            // Bounds prefetching, whatever the backlog; the client may exceed it by one response.
-            ("queued.max.messages.kbytes", "16384"),
-            ("fetch.max.bytes", "8388608"),
-            ("fetch.message.max.bytes", "1048576"),
-            // The client fetches again this long after its queue was full: with its own default of 1 s it would run dry.
-            ("fetch.queue.backoff.ms", "10"),
-            // A started partition waits for the broker's answer to the fetch in flight, which comes after this time at
-            // the latest.
-            ("fetch.wait.max.ms", "50"),
-            ("check.crcs", "true"),
-        ],
-        Role::FirstRecords => &[
+fn defaults(role: Role, user: &BTreeMap<String, String>) -> Vec<Default> {
+    let own = |pairs: &[(&'static str, &str)]| -> Vec<Default> {
+        let pairs = pairs.iter();
+        pairs
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect()
+    };
+    let mut all = match role {
+        Role::Feed { partitions } => {
+            let prefetch = (PREFETCH_BYTES / partitions.max(1)).max(PREFETCH_BYTES_MIN);
+            let fetch = prefetch.min(PARTITION_FETCH_BYTES_MAX);
+            let mut all = own(&[
+                // The client fetches again this long after its queue was full: with its own default of 1 s it would run
+                // dry.
+                ("fetch.queue.backoff.ms", "10"),
+                // A started partition waits for the broker's answer to the fetch in flight, which comes after this time
+                // at the latest.
+                ("fetch.wait.max.ms", "50"),
+            ]);
+            all.push(("queued.max.messages.kbytes", (prefetch >> 10).to_string()));
+            all.push(("max.partition.fetch.bytes", fetch.to_string()));
+            all
+        }
+        Role::FirstRecords => own(&[
             ("queued.max.messages.kbytes", "8192"),
-            ("fetch.max.bytes", "8388608"),
             ("fetch.wait.max.ms", "50"),
-            ("check.crcs", "true"),
-        ],
-        Role::Member => &[
-            ("partition.assignment.strategy", "cooperative-sticky"),
+        ]),
+        Role::Member => {
             // Partitions added to the topic are assigned this soon.
-            ("topic.metadata.refresh.interval.ms", "30000"),
-        ],
-        Role::DeadLetters => &[
-            ("message.timeout.ms", "30000"),
+            let mut all = own(&[("topic.metadata.refresh.interval.ms", "30000")]);
+            // With the protocol of KIP-848 the brokers choose the assignor, and the client refuses a strategy.
+            let brokers_choose = user
+                .get("group.protocol")
+                .is_some_and(|name| name.eq_ignore_ascii_case("consumer"));
+            if !brokers_choose {
+                all.extend(own(&[(
+                    "partition.assignment.strategy",
+                    "cooperative-sticky",
+                )]));
+            }
+            all.extend(poll_interval(user));
+            all
+        }
+        Role::DeadLetters => own(&[
+            ("delivery.timeout.ms", "30000"),
             // A record that the event topic accepted compressed may exceed the client's own default of 1 MB.
             ("message.max.bytes", "67108864"),
-        ],
-        Role::Metadata | Role::Admin => &[],
+        ]),
+        Role::Metadata | Role::Admin => Vec::new(),
+    };
+    if role.is_consumer() {
+        all.extend(fetch_sizes(user));
     }
+    all
+}
+
+/// No answer may be larger than the client receives.
+fn fetch_sizes(user: &BTreeMap<String, String>) -> Vec<Default> {
+    /// What the client wants beside the records of an answer.
+    const FRAME_BYTES: usize = 512;
+    /// The least that the client takes: a consumer sends no record.
+    const MESSAGE_BYTES_MIN: usize = 1000;
+    let receive = number(user, "receive.message.max.bytes");
+    let fetch = receive.map_or(FETCH_BYTES_MAX, |receive| {
+        FETCH_BYTES_MAX.min(receive.saturating_sub(FRAME_BYTES))
+    });
+    vec![
+        ("message.max.bytes", MESSAGE_BYTES_MIN.to_string()),
+        ("fetch.max.bytes", fetch.to_string()),
+    ]
+}
+
+/// A member may be silent for as long as its session lasts.
+fn poll_interval(user: &BTreeMap<String, String>) -> Option<Default> {
+    /// The client's own default.
+    const POLL_INTERVAL_MS: usize = 300_000;
+    let session = number(user, "session.timeout.ms")?;
+    (session > POLL_INTERVAL_MS).then(|| ("max.poll.interval.ms", session.to_string()))
 }
 
 #[cfg(test)]
@@ -152,9 +247,10 @@ mod tests {
             .collect()
     }
 
+    const FEED: Role = Role::Feed { partitions: 12 };
     const ROLES: [Role; 6] = [
         Role::Metadata,
-        Role::Feed,
+        FEED,
         Role::FirstRecords,
         Role::Member,
         Role::DeadLetters,
@@ -171,16 +267,17 @@ mod tests {
     }
 
     #[test]
-    fn every_role_reads_committed_records_and_commits_nothing_automatically() {
-        for role in [Role::Metadata, Role::Feed, Role::FirstRecords, Role::Member] {
+    fn every_role_reads_committed_and_checked_records_and_commits_nothing_automatically() {
+        for role in ROLES.into_iter().filter(|role| role.is_consumer()) {
             let config = client_config(&user(&[]), role);
-            assert_eq!(
-                config.get("isolation.level"),
-                Some("read_committed"),
-                "{role:?}"
-            );
-            assert_eq!(config.get("enable.auto.commit"), Some("false"), "{role:?}");
-            assert_eq!(config.get("auto.offset.reset"), Some("error"), "{role:?}");
+            for (name, value) in [
+                ("isolation.level", "read_committed"),
+                ("enable.auto.commit", "false"),
+                ("auto.offset.reset", "error"),
+                ("check.crcs", "true"),
+            ] {
+                assert_eq!(config.get(name), Some(value), "{role:?}");
+            }
         }
         let config = client_config(&user(&[]), Role::DeadLetters);
         assert_eq!(config.get("acks"), Some("all"));
@@ -188,24 +285,37 @@ mod tests {
     }
 
     #[test]
-    fn a_default_gives_way_to_the_users_value_under_either_name() {
+    fn a_default_gives_way_to_the_users_value() {
         let config = client_config(&user(&[("delivery.timeout.ms", "7000")]), Role::DeadLetters);
         assert_eq!(config.get("delivery.timeout.ms"), Some("7000"));
-        assert_eq!(config.get("message.timeout.ms"), None);
-        let config = client_config(&user(&[("fetch.max.bytes", "1000000")]), Role::Feed);
+        let config = client_config(&user(&[("fetch.max.bytes", "1000000")]), FEED);
         assert_eq!(config.get("fetch.max.bytes"), Some("1000000"));
     }
 
     #[test]
+    fn what_a_feed_fetches_in_advance_is_bounded_however_many_partitions_there_are() {
+        for partitions in [1, 12, 100, 250] {
+            let config = client_config(&user(&[]), Role::Feed { partitions });
+            let number = |name| config.get(name).unwrap().parse::<usize>().unwrap();
+            let queued = number("queued.max.messages.kbytes") << 10;
+            assert!(queued * partitions <= PREFETCH_BYTES, "{partitions}");
+            assert!(number("max.partition.fetch.bytes") * partitions <= PREFETCH_BYTES);
+        }
+    }
+
+    #[test]
     fn only_the_group_member_gets_the_properties_of_membership() {
-        let both = user(&[("group.protocol", "consumer"), ("group.instance.id", "a")]);
+        let both = user(&[
+            ("group.protocol", "consumer"),
+            ("group.remote.assignor", "uniform"),
+        ]);
         let member = client_config(&both, Role::Member);
         assert_eq!(member.get("group.protocol"), Some("consumer"));
         assert_eq!(member.get("partition.assignment.strategy"), None);
         for role in ROLES.into_iter().filter(|role| *role != Role::Member) {
             let config = client_config(&both, role);
             assert_eq!(config.get("group.protocol"), None, "{role:?}");
-            assert_eq!(config.get("group.instance.id"), None, "{role:?}");
+            assert_eq!(config.get("group.remote.assignor"), None, "{role:?}");
         }
     }
 

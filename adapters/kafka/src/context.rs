@@ -10,6 +10,8 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::{debug, info, trace, warn};
 
+use crate::error::{ErrorScope, error_scope};
+
 /// The callbacks of every client that is not a group member.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context;
@@ -111,3 +113,44 @@ impl ClientContext for LastErrorContext {
 }
 
 impl ConsumerContext for LastErrorContext {}
+
+/// As [`Context`], for a client whose partitions have queues of their own: keeps the client's words for the error that was
+/// polled last, because the error itself has only a code. Errors that concern one partition are not logged here: the feed
+/// reports them.
+#[derive(Debug, Default)]
+pub(super) struct FeedContext {
+    reason: Mutex<Option<String>>,
+}
+
+impl FeedContext {
+    /// The words for the error that was polled last.
+    pub(super) fn take_reason(&self) -> Option<String> {
+        self.reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+impl ClientContext for FeedContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Context.log(level, facility, message);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        Context.stats_raw(statistics);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
+        if error_scope(&error) == ErrorScope::Client {
+            Context.error(error, reason);
+        }
+        let mut kept = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some(reason.to_owned());
+    }
+}
+
+impl ConsumerContext for FeedContext {}

@@ -6,9 +6,11 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
 
-use crate::client_config::{Role, client_config};
+use crate::client_config::{Role, create};
 use crate::context::Context;
-use crate::error::log_error;
+use crate::error::{is_of_the_record, log_error};
+use crate::patience::Patience;
+use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::Kafka;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{DeadLetters, LogError, Record};
@@ -19,22 +21,23 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a copy may take, whatever the user's `message.timeout.ms` says.
 const PUT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The one question to this client: the process counts, so Kafka has answered it before.
+const COPYING: &str = "copying";
+
 /// The dead-letter topic: an idempotent producer with `acks=all`.
 pub struct KafkaDeadLetters {
     producer: FutureProducer<Context>,
     topic: String,
+    patience: Patience,
 }
 
 impl KafkaDeadLetters {
     pub(super) fn new(kafka: &Kafka) -> Result<Self, LogError> {
-        let producer = client_config(&kafka.client, Role::DeadLetters)
-            .create_with_context(Context)
-            .map_err(|error| {
-                log_error("creating the client that copies rejected records", &error)
-            })?;
+        let doing = "creating the client that copies rejected records";
         Ok(Self {
-            producer,
+            producer: create(kafka, Role::DeadLetters, Context, doing)?,
             topic: kafka.dead_letter_topic(),
+            patience: Patience::default().answered(COPYING),
         })
     }
 }
@@ -56,13 +59,17 @@ impl DeadLetters for KafkaDeadLetters {
             headers: Some(headers(partition, record, reason)),
         };
         let sent = self.producer.send(copy, Timeout::After(QUEUE_TIMEOUT));
-        match tokio::time::timeout(PUT_TIMEOUT, sent).await {
+        let result = match tokio::time::timeout(PUT_TIMEOUT, sent).await {
             Ok(Ok(_delivery)) => Ok(()),
+            Ok(Err((error, _copy))) if is_of_the_record(&error) => {
+                return Err(log_error(&doing, &error));
+            }
             Ok(Err((error, _copy))) => Err(log_error(&doing, &error)),
             Err(_elapsed) => Err(LogError::Unavailable(format!(
                 "{doing}: no answer in {PUT_TIMEOUT:?}"
             ))),
-        }
+        };
+        self.patience.judge(COPYING, result, SystemClock.now())
     }
 }
 

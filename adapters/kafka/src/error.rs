@@ -2,12 +2,14 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use rdkafka::types::RDKafkaConfRes;
+
 use crate::context::ClientError;
-use stitch_common::ports::LogError;
+use stitch_common::ports::{LogError, UnreadableReason};
 
 /// The error of the operation `doing`.
 pub(super) fn log_error(doing: &str, error: &KafkaError) -> LogError {
-    let message = format!("{doing}: {error}");
+    let message = format!("{doing}: {}", describe(error));
     let refused = match error.rdkafka_error_code() {
         Some(code) => needs_a_change(code),
         // These come before anything is sent, from the configuration; other errors without a code mean a cancellation.
@@ -28,6 +30,26 @@ pub(super) fn log_error(doing: &str, error: &KafkaError) -> LogError {
     }
 }
 
+/// The client's words. For a property that it does not take they have the value, which may be a secret.
+fn describe(error: &KafkaError) -> String {
+    let KafkaError::ClientConfig(result, _words, name, _value) = error else {
+        return error.to_string();
+    };
+    let needs = if cfg!(not(feature = "kafka-ssl")) && name.starts_with("ssl.") {
+        " (this build has no TLS: build with the feature kafka-ssl)"
+    } else {
+        ""
+    };
+    match result {
+        RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => {
+            format!("librdkafka has no property \"{name}\"{needs}")
+        }
+        RDKafkaConfRes::RD_KAFKA_CONF_INVALID | RDKafkaConfRes::RD_KAFKA_CONF_OK => {
+            format!("librdkafka does not take the value of \"{name}\"{needs}")
+        }
+    }
+}
+
 /// As [`log_error`], for the error code of one topic or partition in an answer.
 pub(super) fn log_error_of_code(doing: &str, code: RDKafkaErrorCode) -> LogError {
     let message = format!("{doing}: {code}");
@@ -38,12 +60,17 @@ pub(super) fn log_error_of_code(doing: &str, code: RDKafkaErrorCode) -> LogError
     }
 }
 
-/// Adds the client's last error to a missing answer. A wrong password looks like an unreachable broker.
-pub(super) fn explained(error: LogError, last: Option<ClientError>) -> LogError {
+/// Adds the client's last error to a missing answer. A wrong password looks like an unreachable broker, and so does a broker
+/// that restarts look like one that refuses: the last error decides only in a client that was never answered.
+pub(super) fn explained(
+    error: LogError,
+    last: Option<ClientError>,
+    was_answered: bool,
+) -> LogError {
     match (error, last) {
         (LogError::Unavailable(message), Some(ClientError { code, reason })) => {
             let message = format!("{message}; {reason}");
-            if needs_a_change(code) {
+            if needs_a_change(code) && !was_answered {
                 LogError::Refused(message)
             } else {
                 LogError::Unavailable(message)
@@ -97,6 +124,83 @@ fn needs_a_change(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// What an error on the queue of a partition is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ErrorScope {
+    /// The log has no record at the next offset.
+    Position,
+    /// The next records cannot be read.
+    Records(UnreadableReason),
+    /// The partition is refused, which may pass.
+    MayPass(UnreadableReason),
+    /// Anything from which the client recovers by itself.
+    Client,
+}
+
+/// Sorts an error on the queue of a partition.
+pub(super) fn error_scope(error: &KafkaError) -> ErrorScope {
+    let Some(code) = error.rdkafka_error_code() else {
+        return ErrorScope::Client;
+    };
+    let sorted = [
+        (POSITION, ErrorScope::Position),
+        (DAMAGED, ErrorScope::Records(UnreadableReason::Damaged)),
+        (
+            UNDECODABLE,
+            ErrorScope::Records(UnreadableReason::Undecodable),
+        ),
+        (
+            UNAUTHORIZED,
+            ErrorScope::MayPass(UnreadableReason::Unauthorized),
+        ),
+        (MISSING, ErrorScope::MayPass(UnreadableReason::Missing)),
+    ];
+    let scope = sorted.into_iter().find(|(codes, _)| codes.contains(&code));
+    scope.map_or(ErrorScope::Client, |(_, scope)| scope)
+}
+
+const POSITION: &[RDKafkaErrorCode] = &[
+    RDKafkaErrorCode::AutoOffsetReset,
+    RDKafkaErrorCode::OffsetOutOfRange,
+    RDKafkaErrorCode::LogTruncation,
+];
+
+const DAMAGED: &[RDKafkaErrorCode] = &[
+    RDKafkaErrorCode::BadMessage,
+    RDKafkaErrorCode::InvalidMessage,
+    RDKafkaErrorCode::InvalidMessageSize,
+    RDKafkaErrorCode::MessageSizeTooLarge,
+    RDKafkaErrorCode::BadCompression,
+];
+
+const UNDECODABLE: &[RDKafkaErrorCode] = &[
+    RDKafkaErrorCode::NotImplemented,
+    RDKafkaErrorCode::UnsupportedCompressionType,
+    RDKafkaErrorCode::UnsupportedForMessageFormat,
+];
+
+const UNAUTHORIZED: &[RDKafkaErrorCode] = &[RDKafkaErrorCode::TopicAuthorizationFailed];
+
+const MISSING: &[RDKafkaErrorCode] = &[
+    RDKafkaErrorCode::UnknownTopicOrPartition,
+    RDKafkaErrorCode::UnknownTopic,
+    RDKafkaErrorCode::UnknownPartition,
+    RDKafkaErrorCode::UnknownTopicId,
+];
+
+/// Whether the brokers refuse this one record, and would take others.
+pub(super) fn is_of_the_record(error: &KafkaError) -> bool {
+    error.rdkafka_error_code().is_some_and(|code| {
+        matches!(
+            code,
+            RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::MessageBatchTooLarge
+                | RDKafkaErrorCode::InvalidMessageSize
+                | RDKafkaErrorCode::InvalidRecord
+        )
+    })
+}
+
 /// Whether this error of a member of a group is the last: the client does not join again by itself, or is refused
 /// whenever it does.
 pub(super) fn ends_membership(error: &KafkaError) -> bool {
@@ -112,9 +216,13 @@ pub(super) fn ends_membership(error: &KafkaError) -> bool {
                     | RDKafkaErrorCode::UnsupportedAssignor
                     | RDKafkaErrorCode::InvalidGroupId
                     | RDKafkaErrorCode::InvalidSessionTimeout
-                    | RDKafkaErrorCode::GroupAuthorizationFailed
             )
         })
+}
+
+/// Whether this error of a member of a group ends the membership if it lasts.
+pub(super) fn may_end_membership(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed)
 }
 
 #[cfg(test)]
@@ -180,7 +288,10 @@ mod tests {
                 LogError::Unavailable(with_reason()),
             ),
         ] {
-            assert_eq!(explained(unanswered(), last), explanation);
+            assert_eq!(explained(unanswered(), last, false), explanation);
         }
+        let refused = last(RDKafkaErrorCode::SSL);
+        let passing = LogError::Unavailable(with_reason());
+        assert_eq!(explained(unanswered(), refused, true), passing);
     }
 }

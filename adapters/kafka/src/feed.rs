@@ -5,6 +5,7 @@
 //! the earlier assignment, and no seek can cross a fetch.
 
 mod fetcher;
+mod partition_queues;
 mod feed_queue;
 
 use std::sync::Arc;
@@ -25,10 +26,15 @@ pub struct KafkaFeed {
 }
 
 impl KafkaFeed {
-    pub(super) fn new(kafka: &Kafka, metadata: &Arc<MetadataClient>) -> Result<Self, LogError> {
+    /// A feed of a topic that has `partitions` partitions now.
+    pub(super) fn new(
+        kafka: &Kafka,
+        partitions: usize,
+        metadata: &Arc<MetadataClient>,
+    ) -> Result<Self, LogError> {
         let queue = Arc::new(FeedQueue::default());
         let (ending, ended) = oneshot::channel();
-        let fetcher = Fetcher::new(kafka, Arc::clone(metadata), Arc::clone(&queue))?;
+        let fetcher = Fetcher::new(kafka, partitions, Arc::clone(metadata), Arc::clone(&queue))?;
         std::thread::Builder::new()
             .name("stitch-feed".to_owned())
             .spawn(move || {
@@ -51,7 +57,7 @@ impl KafkaFeed {
         if self.queue.command(command) {
             Ok(())
         } else {
-            Err(LogError::Refused(
+            Err(LogError::Unavailable(
                 "the feed's thread has ended; create a new feed".to_owned(),
             ))
         }
@@ -102,7 +108,7 @@ mod tests {
             client: client.into(),
         };
         let metadata = Arc::new(MetadataClient::new(&kafka).unwrap());
-        let mut feed = KafkaFeed::new(&kafka, &metadata).unwrap();
+        let mut feed = KafkaFeed::new(&kafka, 1, &metadata).unwrap();
         feed.start(Partition(0), Offset(0), AssignmentEpoch(1))
             .unwrap();
         let (_, nothing) = oneshot::channel();

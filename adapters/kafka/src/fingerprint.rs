@@ -7,7 +7,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Message, TopicPartitionList};
 
-use crate::client_config::{Role, client_config};
+use crate::client_config::{Role, create_consumer};
 use crate::context::Context;
 use crate::error::log_error;
 use crate::metadata_client::ANSWER_TIMEOUT;
@@ -37,11 +37,8 @@ pub(super) fn first_records(
     }
     let topic = &kafka.topic;
     let doing = format!("reading the first records of the topic {topic}");
-    let consumer: BaseConsumer<Context> = client_config(&kafka.client, Role::FirstRecords)
-        .create_with_context(Context)
-        .map_err(|error| log_error(&doing, &error))?;
     let mut reader = FirstRecordReader {
-        consumer,
+        consumer: create_consumer(kafka, Role::FirstRecords, Context, &doing)?,
         topic,
         open: BTreeSet::new(),
         fingerprints: BTreeMap::new(),

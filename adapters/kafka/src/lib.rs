@@ -15,6 +15,7 @@
 mod client_config;
 mod context;
 mod error;
+mod patience;
 mod metadata_client;
 mod fingerprint;
 mod feed;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, EventLog, LogError, LogIdentity};
+use stitch_common::user_error::UserError;
 
 use self::metadata_client::MetadataClient;
 
@@ -60,15 +62,30 @@ impl KafkaLog {
     /// # Errors
     /// The brokers did not answer, or refused.
     pub async fn describe(&self, topic: &str) -> Result<Option<TopicDescription>, LogError> {
-        admin::describe(&self.kafka, &self.metadata, topic).await
+        let described = admin::describe(&self.kafka, &self.metadata, topic).await;
+        self.metadata.judge("topic", described)
+    }
+
+    /// Creates every client that any program would create, and closes it again: a configuration that this accepts is
+    /// refused to none of them.
+    ///
+    /// # Errors
+    /// librdkafka refused a property, or a pair of them; the message names it, and no value.
+    pub async fn try_clients(&self) -> Result<(), LogError> {
+        let kafka = self.kafka.clone();
+        let tried = tokio::task::spawn_blocking(move || client_config::try_every_role(&kafka));
+        tried
+            .await
+            .map_err(|ended| LogError::Unavailable(format!("creating Kafka's clients: {ended}")))?
     }
 
     /// Creates the dead-letter topic if it is missing: one partition, as many replicas as the event topic has, nothing
     /// ever deleted.
     ///
     /// # Errors
-    /// No answer, no permission, or no event topic.
-    pub async fn create_dead_letter_topic(&self) -> Result<TopicCreation, LogError> {
+    /// No answer, no permission, no event topic; or a policy of the brokers refuses its properties: then the help has the
+    /// command that creates it by hand.
+    pub async fn create_dead_letter_topic(&self) -> Result<TopicCreation, UserError> {
         admin::create_dead_letter_topic(&self.kafka, &self.metadata).await
     }
 }
@@ -79,7 +96,9 @@ impl EventLog for KafkaLog {
     type DeadLetters = KafkaDeadLetters;
 
     async fn partitions(&self) -> Result<Vec<Partition>, LogError> {
-        self.metadata.query(MetadataClient::partitions).await
+        self.metadata
+            .query("partitions", MetadataClient::partitions)
+            .await
     }
 
     async fn bounds(
@@ -88,8 +107,10 @@ impl EventLog for KafkaLog {
     ) -> Result<BTreeMap<Partition, Bounds>, LogError> {
         let (of_begins, of_ends) = (partitions.to_vec(), partitions.to_vec());
         let (begins, ends) = tokio::try_join!(
-            self.metadata.query(move |client| client.begins(&of_begins)),
-            self.metadata.query(move |client| client.ends(&of_ends)),
+            self.metadata
+                .query("begins", move |client| client.begins(&of_begins)),
+            self.metadata
+                .query("ends", move |client| client.ends(&of_ends)),
         )?;
         Ok(metadata_client::pair(&begins, &ends))
     }
@@ -97,13 +118,15 @@ impl EventLog for KafkaLog {
     async fn identity(&self) -> Result<LogIdentity, LogError> {
         let topic = self.kafka.topic.clone();
         let described = self.describe(&topic).await?;
-        let cleanup_policy = described
-            .ok_or_else(|| LogError::Refused(format!("there is no topic {topic}; create it")))?
-            .cleanup_policy;
+        let missing = || LogError::Refused(format!("there is no topic {topic}; create it"));
+        let described = self
+            .metadata
+            .judge("identity", described.ok_or_else(missing))?;
+        let cleanup_policy = described.cleanup_policy;
         let kafka = self.kafka.clone();
         let (cluster, fingerprints) = self
             .metadata
-            .query(move |client| {
+            .query("first records", move |client| {
                 let bounds = client.bounds(&client.partitions()?)?;
                 Ok((
                     client.cluster()?,
@@ -120,11 +143,14 @@ impl EventLog for KafkaLog {
     }
 
     async fn committed(&self) -> Result<BTreeMap<Partition, Offset>, LogError> {
-        self.metadata.query(MetadataClient::committed).await
+        self.metadata
+            .query("committed", MetadataClient::committed)
+            .await
     }
 
     async fn feed(&self) -> Result<KafkaFeed, LogError> {
-        KafkaFeed::new(&self.kafka, &self.metadata)
+        let partitions = self.partitions().await?.len();
+        KafkaFeed::new(&self.kafka, partitions, &self.metadata)
     }
 
     async fn join(&self) -> Result<KafkaGroup, LogError> {

@@ -12,9 +12,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use tokio::sync::oneshot;
 
-use crate::client_config::{Role, client_config};
+use crate::client_config::{Role, create_consumer};
 use crate::context::LastErrorContext;
 use crate::error::{explained, log_error, log_error_of_code};
+use crate::patience::Patience;
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
@@ -36,23 +37,25 @@ const SERVE_TIMEOUT: Duration = Duration::from_millis(5);
 pub(super) struct MetadataClient {
     consumer: BaseConsumer<LastErrorContext>,
     topic: String,
+    patience: Patience,
 }
 
 impl MetadataClient {
     /// A client for the event topic.
     pub(super) fn new(kafka: &Kafka) -> Result<Self, LogError> {
-        let consumer = client_config(&kafka.client, Role::Metadata)
-            .create_with_context(LastErrorContext::default())
-            .map_err(|error| log_error("creating the metadata client", &error))?;
+        let doing = "creating the metadata client";
+        let context = LastErrorContext::default();
         Ok(Self {
-            consumer,
+            consumer: create_consumer(kafka, Role::Metadata, context, doing)?,
             topic: kafka.topic.clone(),
+            patience: Patience::default(),
         })
     }
 
-    /// Runs `request` on a thread that may block.
+    /// Runs `request` on a thread that may block. `question` names it: an answer to it was an answer before.
     pub(super) async fn query<T: Send + 'static>(
         self: &Arc<Self>,
+        question: &'static str,
         request: impl FnOnce(&Self) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
         let client = Arc::clone(self);
@@ -68,7 +71,7 @@ impl MetadataClient {
             client.serve_messages();
         });
         match answer.await {
-            Ok(result) => result,
+            Ok(result) => self.judge(question, result),
             // The request panicked, or the runtime ends.
             Err(_dropped) => Err(match thread.await {
                 Err(ended) => LogError::Unavailable(format!("the request ended: {ended}")),
@@ -77,10 +80,20 @@ impl MetadataClient {
         }
     }
 
+    /// The result of `question`: whether a refusal is final depends on former answers.
+    pub(super) fn judge<T>(
+        &self,
+        question: &'static str,
+        result: Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        self.patience.judge(question, result, SystemClock.now())
+    }
+
     /// Adds the last error that the client reported since its last answer.
     fn explain(&self, error: LogError) -> LogError {
         self.serve_messages();
-        explained(error, self.consumer.context().last())
+        let last = self.consumer.context().last();
+        explained(error, last, self.patience.was_answered())
     }
 
     fn serve_messages(&self) {

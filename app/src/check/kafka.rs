@@ -21,6 +21,7 @@ pub(super) async fn check(config: &Config, log: Result<&KafkaLog, &LogError>) ->
 
 async fn query(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Result<(), LogError> {
     let kafka = &config.kafka;
+    log.try_clients().await?;
     let Some(topic) = log.describe(&kafka.topic).await? else {
         let message = format!("kafka: there is no topic \"{}\"", kafka.topic);
         findings.wrong(

@@ -1,4 +1,5 @@
-//! The properties of librdkafka that Stitch sets itself, and that the configuration must not set.
+//! The properties of librdkafka that Stitch sets itself, and that the configuration must not set; and those that have two
+//! names.
 
 /// A property that correctness depends on.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,9 @@ const NO_TRANSACTION: &str =
 const NO_NEW_TOPIC: &str = "a topic whose name is misspelt would be created and read as an empty log; leave the line \
      out and create the topic";
 
+const COMMITTED_READS: &str = "committed reads need the present protocol of the brokers, which the client asks them for; leave \
+     the line out";
+
 /// The refused properties, with the reason that the error gives.
 const REFUSED: &[Refused] = &[
     refused("isolation.level", READS_COMMITTED),
@@ -34,6 +38,19 @@ const REFUSED: &[Refused] = &[
     refused(
         "enable.partition.eof",
         "a restoration has to detect the end of the log, so it is always on; leave the line out",
+    ),
+    refused(
+        "check.crcs",
+        "without it a batch that is damaged on a broker's disk would be counted as it is, so it is always on; leave the \
+         line out",
+    ),
+    refused("api.version.request", COMMITTED_READS),
+    refused("api.version.fallback.ms", COMMITTED_READS),
+    refused("broker.version.fallback", COMMITTED_READS),
+    refused(
+        "group.instance.id",
+        "all processors read this file, and of two members with one instance id the group expels one; leave the line \
+         out (the partitions of a processor that stops or restarts are assigned again within seconds)",
     ),
     refused("acks", ACKS_ALL),
     refused("request.required.acks", ACKS_ALL),
@@ -57,6 +74,33 @@ const fn refused(name: &'static str, reason: &'static str) -> Refused {
 pub fn refused_property(name: &str) -> Option<&'static str> {
     let refused = REFUSED.iter().find(|refused| refused.name == name)?;
     Some(refused.reason)
+}
+
+/// Other names of properties, with the one that is used here.
+const ALIASES: &[(&str, &str)] = &[
+    ("metadata.broker.list", "bootstrap.servers"),
+    ("max.in.flight.requests.per.connection", "max.in.flight"),
+    ("sasl.mechanisms", "sasl.mechanism"),
+    (
+        "sasl.oauthbearer.client.credentials.client.id",
+        "sasl.oauthbearer.client.id",
+    ),
+    (
+        "sasl.oauthbearer.client.credentials.client.secret",
+        "sasl.oauthbearer.client.secret",
+    ),
+    ("fetch.message.max.bytes", "max.partition.fetch.bytes"),
+    ("queue.buffering.max.ms", "linger.ms"),
+    ("message.send.max.retries", "retries"),
+    ("compression.codec", "compression.type"),
+    ("message.timeout.ms", "delivery.timeout.ms"),
+];
+
+/// The one name of a property that may have two.
+#[must_use]
+pub(super) fn canonical_property(name: &str) -> &str {
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+    alias.map_or(name, |(_, canonical)| canonical)
 }
 
 #[cfg(test)]
@@ -87,7 +131,6 @@ mod tests {
             "bootstrap.servers",
             "group.id",
             "group.protocol",
-            "group.instance.id",
             "session.timeout.ms",
             "security.protocol",
             "sasl.password",

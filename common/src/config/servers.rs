@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::refused_property;
+use super::refused_property::{canonical_property, refused_property};
 use super::section::{Given, Section, section};
 use crate::user_error::UserError;
 
@@ -218,13 +218,18 @@ impl Section<'_> {
                 let what = " is set by Stitch itself";
                 return Err(section.wrong(&name, entry.source, what, reason));
             }
+            let source = entry.source;
             let value = match section.deserialize(&name, entry)? {
                 Property::Text(text) => text,
                 Property::Integer(number) => number.to_string(),
                 Property::Number(number) => number.to_string(),
                 Property::Switch(on) => on.to_string(),
             };
-            client.insert(name, value);
+            let canonical = canonical_property(&name).to_owned();
+            if client.insert(canonical.clone(), value).is_some() {
+                let what = format!(" is given twice, as \"{canonical}\" and by another name of it");
+                return Err(section.wrong(&name, source, &what, "keep one of the two lines"));
+            }
         }
         for (name, example) in [
             (

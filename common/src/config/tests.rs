@@ -55,6 +55,40 @@ fn properties_may_be_strings_numbers_and_booleans() {
 }
 
 #[test]
+fn a_property_of_two_names_is_taken_by_either_and_refused_by_both() {
+    let with = |lines: &str| {
+        let client = format!("[kafka.client]\n{lines}");
+        parse(&LEAST.replace("[kafka.client]", &client))
+    };
+    let config = with("\"message.timeout.ms\" = 7000").unwrap();
+    assert_eq!(config.kafka.client["delivery.timeout.ms"], "7000");
+    for lines in [
+        "\"message.timeout.ms\" = 7000\n\"delivery.timeout.ms\" = 8000",
+        "\"metadata.broker.list\" = \"elsewhere:9092\"",
+    ] {
+        let error = with(lines).unwrap_err();
+        assert!(error.message.contains("is given twice"), "{error}");
+    }
+}
+
+#[test]
+fn properties_that_would_break_the_protocol_are_refused_by_name() {
+    for name in [
+        "group.instance.id",
+        "check.crcs",
+        "api.version.request",
+        "broker.version.fallback",
+        "isolation.level",
+        "auto.offset.reset",
+    ] {
+        let line = format!("[kafka.client]\n\"{name}\" = \"x\"");
+        let error = parse(&LEAST.replace("[kafka.client]", &line)).unwrap_err();
+        assert!(error.message.contains(name), "{error}");
+        assert!(error.help.contains("leave the line out"), "{error}");
+    }
+}
+
+#[test]
 fn a_short_kafka_session_shortens_the_default_stop_timeout() {
     let session = "[kafka.client]\n\"session.timeout.ms\" = 6000";
     let config = parse(&LEAST.replace("[kafka.client]", session)).unwrap();

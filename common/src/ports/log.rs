@@ -167,6 +167,8 @@ pub enum UnreadableReason {
     Undecodable,
     /// The client may not read the topic.
     Unauthorized,
+    /// The topic, or the partition, does not exist any more.
+    Missing,
 }
 
 impl UnreadableReason {
@@ -191,6 +193,9 @@ impl UnreadableReason {
             Self::Unauthorized => {
                 "let the principal of this client read the topic: \
                  kafka-acls.sh --add --allow-principal User:NAME --operation Read --topic TOPIC"
+            }
+            Self::Missing => {
+                "the topic was deleted: see docs/operations/runbook.md, \"The log is not the one that was counted\""
             }
         }
     }

@@ -1,19 +1,22 @@
 //! The thread that polls Kafka's client for a feed.
+//!
+//! A partition is read on only while nothing is wrong with it. After an error that concerns its records, the client reads
+//! on at a place of its own choice (behind a wrong checksum even inside the batch), so the partition is taken from the
+//! client at once, and restarts at the offset behind the last delivered record or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::Message;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::{Message, TopicPartitionList};
 
 use super::feed_queue::{Command, FeedQueue, Work};
-use crate::client_config::{Role, client_config};
-use crate::context::Context;
-use crate::error::log_error;
+use super::partition_queues::PartitionQueues;
+use crate::error::{ErrorScope, error_scope, log_error};
 use crate::metadata_client::MetadataClient;
+use crate::patience::LASTING;
+use stitch_common::clock::{Clock, Moment, SystemClock};
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{
@@ -28,39 +31,34 @@ const DELIVERY_BYTES_MAX: usize = 128 << 10;
 /// Memory of a record without key and value.
 const RECORD_BYTES: usize = 96;
 
-/// How long the first poll of a round may wait. Not zero: a poll ends at the first log message, and the records behind
-/// it would wait for the next round.
-const FIRST_POLL: Duration = Duration::from_millis(1);
-
-/// The pause before all partitions are reassigned because the client reports one as unreadable, but not which.
-const REASSIGN_PAUSE: Duration = Duration::from_millis(200);
-
 /// Polls the client, on a thread of its own.
 pub(super) struct Fetcher {
-    consumer: BaseConsumer<Context>,
+    client: PartitionQueues,
     topic: String,
     metadata: Arc<MetadataClient>,
     queue: Arc<FeedQueue>,
     assignments: BTreeMap<Partition, Assignment>,
+    /// The partitions that are served next, in turn.
+    turns: VecDeque<Partition>,
     batch: Batch,
 }
 
-/// A started partition.
-#[derive(Clone, Copy, Debug)]
+/// A started partition that is assigned to the client.
+#[derive(Clone, Debug)]
 struct Assignment {
     epoch: AssignmentEpoch,
     /// Every record below this offset has been delivered.
     next: Offset,
-    flow: Flow,
+    /// A refusal that may pass, until something of the partition arrives.
+    refused: Option<Refusal>,
 }
 
-/// Whether a partition can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
-    /// It is assigned to the client.
-    Flowing,
-    /// Its next record no longer exists.
-    Gone,
+/// A refusal to read a partition that may pass, as brokers that restart give them.
+#[derive(Clone, Debug)]
+struct Refusal {
+    since: Moment,
+    reason: UnreadableReason,
+    cause: String,
 }
 
 /// The records of the next delivery.
@@ -83,20 +81,17 @@ impl Drop for EndGuard {
 impl Fetcher {
     pub(super) fn new(
         kafka: &Kafka,
+        partitions: usize,
         metadata: Arc<MetadataClient>,
         queue: Arc<FeedQueue>,
     ) -> Result<Self, LogError> {
-        let mut consumer: BaseConsumer<Context> = client_config(&kafka.client, Role::Feed)
-            .create_with_context(Context)
-            .map_err(|error| log_error("creating the client that reads records", &error))?;
-        let notified = Arc::clone(&queue);
-        consumer.set_nonempty_callback(move || notified.notify_fetched());
         Ok(Self {
-            consumer,
+            client: PartitionQueues::new(kafka, partitions, Arc::clone(&queue))?,
             topic: kafka.topic.clone(),
             metadata,
             queue,
             assignments: BTreeMap::new(),
+            turns: VecDeque::new(),
             batch: Batch::default(),
         })
     }
@@ -109,6 +104,7 @@ impl Fetcher {
             for command in &commands {
                 self.handle(*command);
             }
+            self.poll_client();
             // A full queue waits for the program.
             busy = !room || self.fetch();
         }
@@ -122,104 +118,80 @@ impl Fetcher {
                 epoch,
             } => {
                 self.unassign(partition);
-                self.assignments.insert(
-                    partition,
-                    Assignment {
-                        epoch,
-                        next: from,
-                        flow: Flow::Flowing,
-                    },
-                );
-                self.assign(partition, from);
+                let assignment = Assignment {
+                    epoch,
+                    next: from,
+                    refused: None,
+                };
+                self.assignments.insert(partition, assignment);
+                if let Err(error) = self.client.assign(partition, from) {
+                    let doing = format!("starting partition {partition}");
+                    self.trouble(log_error(&doing, &error));
+                }
             }
-            Command::Stop { partition } => {
-                self.unassign(partition);
-                self.assignments.remove(&partition);
-            }
+            Command::Stop { partition } => self.unassign(partition),
         }
     }
 
-    fn set_flow(&mut self, partition: Partition, flow: Flow) {
-        if let Some(assignment) = self.assignments.get_mut(&partition) {
-            assignment.flow = flow;
-        }
-    }
-
-    /// Assigns the partition to the client, which fetches it from now on. One that was added to the topic recently is
-    /// fetched about a second later, when the client refreshes its metadata.
-    fn assign(&self, partition: Partition, from: Offset) {
-        let mut list = TopicPartitionList::with_capacity(1);
-        let assigned = list
-            .add_partition_offset(&self.topic, partition.0, rdkafka::Offset::Offset(from.0))
-            .and_then(|()| self.consumer.incremental_assign(&list));
-        if let Err(error) = assigned {
-            self.trouble(log_error(
-                &format!("starting partition {partition}"),
-                &error,
-            ));
-        }
-    }
-
-    /// Unassigns the partition, and the client drops the records it has fetched of it: records of one assignment are
-    /// never delivered after it.
+    /// Takes the partition from the client.
     fn unassign(&mut self, partition: Partition) {
-        if self.batch.of.is_some_and(|(of, _)| of == partition) {
-            self.deliver();
-        }
-        if self
-            .assignments
-            .get(&partition)
-            .is_none_or(|assignment| assignment.flow != Flow::Flowing)
-        {
+        if self.assignments.remove(&partition).is_none() {
             return;
         }
-        let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition(&self.topic, partition.0);
-        if let Err(error) = self.consumer.incremental_unassign(&list) {
-            self.trouble(log_error(
-                &format!("stopping partition {partition}"),
-                &error,
-            ));
+        if let Err(error) = self.client.unassign(partition) {
+            let doing = format!("stopping partition {partition}");
+            self.trouble(log_error(&doing, &error));
         }
     }
 
-    /// Takes the records that the client has, at most one delivery. `false` if it has no more.
+    fn poll_client(&mut self) {
+        for error in self.client.poll_client() {
+            self.trouble(log_error("reading records", &error));
+        }
+        self.end_patience();
+    }
+
+    /// Takes one delivery of the partition whose turn it is. `false` if no partition has more.
     fn fetch(&mut self) -> bool {
-        let mut wait = FIRST_POLL;
+        if self.turns.is_empty() {
+            self.turns.extend(self.client.nonempty());
+        }
+        let Some(partition) = self.turns.pop_front() else {
+            return false;
+        };
+        if self.fetch_of(partition) {
+            self.client.put_back(partition);
+        }
+        true
+    }
+
+    /// Takes at most one delivery of `partition`. `false` if it has no more.
+    fn fetch_of(&mut self, partition: Partition) -> bool {
         loop {
-            let fetched = match self.consumer.poll(wait) {
-                None => Fetched::Nothing,
-                Some(polled) => classify(&mut self.assignments, polled),
+            let Some(polled) = self.client.poll(partition) else {
+                self.deliver();
+                return false;
             };
-            wait = Duration::ZERO;
-            match fetched {
-                Fetched::Nothing => {
-                    self.deliver();
-                    return false;
-                }
+            let Some(assignment) = self.assignments.get_mut(&partition) else {
+                continue;
+            };
+            match classify(assignment, polled) {
                 Fetched::Stale => {}
-                Fetched::Record {
-                    partition,
-                    epoch,
-                    record,
-                } => {
-                    if self.batch.of != Some((partition, epoch)) {
-                        self.deliver();
-                        self.batch.of = Some((partition, epoch));
-                    }
+                Fetched::Record(record) => {
+                    self.batch.of = Some((partition, assignment.epoch));
                     if self.batch.push(record) {
                         self.deliver();
                         return true;
                     }
                 }
-                Fetched::End(partition) => {
+                Fetched::End => {
                     self.deliver();
                     self.end_reached(partition);
                     return true;
                 }
                 Fetched::Error(error) => {
                     self.deliver();
-                    self.handle_error(&error);
+                    self.handle_error(partition, &error);
                     return true;
                 }
             }
@@ -245,7 +217,7 @@ impl Fetcher {
     /// Every record up to the end has been delivered. The client's position also counts transaction markers, which it
     /// never delivers.
     fn end_reached(&mut self, partition: Partition) {
-        let position = self.position(partition);
+        let position = self.client.position(partition);
         let Some(assignment) = self.assignments.get_mut(&partition) else {
             return;
         };
@@ -260,102 +232,90 @@ impl Fetcher {
         self.queue.deliver(0, event);
     }
 
-    fn position(&self, partition: Partition) -> Option<Offset> {
-        let positions = self.consumer.position().ok()?;
-        match positions.find_partition(&self.topic, partition.0)?.offset() {
-            rdkafka::Offset::Offset(offset) => Some(Offset(offset)),
-            rdkafka::Offset::Beginning
-            | rdkafka::Offset::End
-            | rdkafka::Offset::Stored
-            | rdkafka::Offset::Invalid
-            | rdkafka::Offset::OffsetTail(_) => None,
+    fn handle_error(&mut self, partition: Partition, error: &KafkaError) {
+        let reason = self.client.take_reason();
+        let cause = reason.unwrap_or_else(|| error.to_string());
+        match error_scope(error) {
+            ErrorScope::Position => {
+                let (reason, cause) = self.lost_position(partition, cause);
+                self.report_unreadable(partition, reason, cause);
+            }
+            ErrorScope::Records(reason) => self.report_unreadable(partition, reason, cause),
+            ErrorScope::MayPass(reason) => {
+                let now = SystemClock.now();
+                if let Some(assignment) = self.assignments.get_mut(&partition) {
+                    let since = assignment
+                        .refused
+                        .as_ref()
+                        .map_or(now, |refused| refused.since);
+                    let refusal = Refusal {
+                        since,
+                        reason,
+                        cause,
+                    };
+                    assignment.refused = Some(refusal);
+                }
+                let doing = format!("reading partition {partition}");
+                self.trouble(LogError::Unavailable(format!("{doing}: {error}")));
+            }
+            ErrorScope::Client => {
+                let doing = format!("reading partition {partition}");
+                self.trouble(log_error(&doing, error));
+            }
         }
     }
 
-    fn handle_error(&mut self, error: &KafkaError) {
-        let gone = matches!(
-            error.rdkafka_error_code(),
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
-        );
-        if gone {
-            self.find_gone();
+    /// Why the log has no record at the next offset. The client says only that it has none.
+    fn lost_position(&self, partition: Partition, cause: String) -> (UnreadableReason, String) {
+        let next = self
+            .assignments
+            .get(&partition)
+            .map(|assignment| assignment.next);
+        let bounds = self.metadata.bounds(&[partition]);
+        let bounds = bounds
+            .ok()
+            .and_then(|bounds| bounds.get(&partition).copied());
+        let Some(Bounds { begin, end }) = bounds else {
+            return (UnreadableReason::Truncated, cause);
+        };
+        let topic = &self.topic;
+        let cause = format!("in the topic {topic} it begins at {begin} and ends at {end}; {cause}");
+        if next.is_some_and(|next| next < begin) {
+            (UnreadableReason::Deleted, cause)
         } else {
-            self.trouble(log_error("reading records", error));
+            // Beyond the end; or within the log, but the client knows by the leader's epoch that the log was shorter once.
+            (UnreadableReason::Truncated, cause)
         }
     }
 
-    /// The client reports that a partition cannot be read any further, but not which one: the brokers know.
-    fn find_gone(&mut self) {
-        let flowing: Vec<Partition> = self
+    /// Nothing more of the partition is delivered before it is started again.
+    fn report_unreadable(&mut self, partition: Partition, reason: UnreadableReason, cause: String) {
+        let Some(Assignment { epoch, next, .. }) = self.assignments.get(&partition).cloned() else {
+            return;
+        };
+        self.unassign(partition);
+        let error = Unreadable {
+            partition,
+            offset: next,
+            reason,
+            cause,
+        };
+        self.queue
+            .deliver(0, FeedEvent::Unreadable { epoch, error });
+    }
+
+    /// Reports the refusals that have lasted.
+    fn end_patience(&mut self) {
+        let now = SystemClock.now();
+        let lasting = self
             .assignments
             .iter()
-            .filter(|(_, assignment)| assignment.flow == Flow::Flowing)
-            .map(|(partition, _)| *partition)
-            .collect();
-        let gone = match self.metadata.bounds(&flowing) {
-            Ok(bounds) => self.outside(&bounds),
-            Err(error) => {
-                self.trouble(error);
-                Vec::new()
-            }
-        };
-        for (partition, bounds) in &gone {
-            self.report_gone(*partition, *bounds);
-        }
-        if gone.is_empty() {
-            self.reassign(&flowing);
-        }
-    }
-
-    /// The one that failed has stopped, and the others lose nothing by being reassigned at their next offset.
-    fn reassign(&mut self, flowing: &[Partition]) {
-        self.trouble(LogError::Unavailable(format!(
-            "a partition of the topic {} could not be read, although every offset lies in the log; perhaps its log was \
-             truncated by the election of a leader that had fallen behind",
-            self.topic
-        )));
-        std::thread::sleep(REASSIGN_PAUSE);
-        for partition in flowing {
-            self.unassign(*partition);
-            if let Some(assignment) = self.assignments.get(partition) {
-                self.assign(*partition, assignment.next);
-            }
-        }
-    }
-
-    fn outside(&self, bounds: &BTreeMap<Partition, Bounds>) -> Vec<(Partition, Bounds)> {
-        bounds
-            .iter()
-            .filter(|(partition, bounds)| {
-                self.assignments.get(partition).is_some_and(|assignment| {
-                    assignment.next < bounds.begin || assignment.next > bounds.end
-                })
-            })
-            .map(|(partition, bounds)| (*partition, *bounds))
-            .collect()
-    }
-
-    fn report_gone(&mut self, partition: Partition, bounds: Bounds) {
-        self.unassign(partition);
-        self.set_flow(partition, Flow::Gone);
-        if let Some(Assignment { epoch, next, .. }) = self.assignments.get(&partition).copied() {
-            let reason = if next < bounds.begin {
-                UnreadableReason::Deleted
-            } else {
-                UnreadableReason::Truncated
-            };
-            let cause = format!(
-                "it begins at {} and ends at {} in the topic {}",
-                bounds.begin, bounds.end, self.topic
-            );
-            let error = Unreadable {
-                partition,
-                offset: next,
-                reason,
-                cause,
-            };
-            self.queue
-                .deliver(0, FeedEvent::Unreadable { epoch, error });
+            .filter_map(|(partition, assignment)| {
+                let refused = assignment.refused.as_ref()?;
+                (now.since(refused.since) >= LASTING).then(|| (*partition, refused.clone()))
+            });
+        for (partition, Refusal { reason, cause, .. }) in lasting.collect::<Vec<_>>() {
+            self.report_unreadable(partition, reason, cause);
         }
     }
 
@@ -366,46 +326,34 @@ impl Fetcher {
 
 /// The result of a poll.
 enum Fetched {
-    Nothing,
-    /// A record of a partition that is not assigned, or below its next offset.
+    /// A record below the next offset.
     Stale,
-    Record {
-        partition: Partition,
-        epoch: AssignmentEpoch,
-        record: Record,
-    },
-    End(Partition),
+    Record(Record),
+    End,
     Error(KafkaError),
 }
 
 /// Sorts a polled record by its assignment, and advances that assignment's next offset.
-fn classify(
-    assignments: &mut BTreeMap<Partition, Assignment>,
-    polled: KafkaResult<BorrowedMessage<'_>>,
-) -> Fetched {
+fn classify(assignment: &mut Assignment, polled: KafkaResult<BorrowedMessage<'_>>) -> Fetched {
     let message = match polled {
         Ok(message) => message,
-        Err(KafkaError::PartitionEOF(partition)) => return Fetched::End(Partition(partition)),
+        Err(KafkaError::PartitionEOF(_)) => {
+            assignment.refused = None;
+            return Fetched::End;
+        }
         Err(error) => return Fetched::Error(error),
     };
-    let partition = Partition(message.partition());
+    assignment.refused = None;
     let offset = Offset(message.offset());
-    match assignments.get_mut(&partition) {
-        Some(assignment) if assignment.flow == Flow::Flowing && offset >= assignment.next => {
-            assignment.next = offset.next();
-            let record = Record {
-                offset,
-                key: message.key().map(Into::into),
-                value: message.payload().map(Into::into),
-            };
-            Fetched::Record {
-                partition,
-                epoch: assignment.epoch,
-                record,
-            }
-        }
-        Some(_) | None => Fetched::Stale,
+    if offset < assignment.next {
+        return Fetched::Stale;
     }
+    assignment.next = offset.next();
+    Fetched::Record(Record {
+        offset,
+        key: message.key().map(Into::into),
+        value: message.payload().map(Into::into),
+    })
 }
 
 impl Batch {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, mpsc as std_mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as std_mpsc};
 use std::time::Duration;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -14,10 +14,11 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::KafkaAck;
-use crate::client_config::{Role, client_config};
+use crate::client_config::{Role, client_config, create_consumer};
 use crate::context::Context;
-use crate::error::{ends_membership, log_error};
-use stitch_common::clock::{Clock, SystemClock};
+use crate::error::{ends_membership, log_error, may_end_membership};
+use crate::patience::LASTING;
+use stitch_common::clock::{Clock, Moment, SystemClock};
 use stitch_common::config::Kafka;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{GroupEvent, LogError};
@@ -37,6 +38,16 @@ pub(super) struct Member {
     hold: Duration,
     /// Whether the end of the membership was reported.
     ended: AtomicBool,
+    standing: Mutex<Standing>,
+}
+
+/// Whether the group takes this member.
+#[derive(Debug, Default)]
+struct Standing {
+    /// Whether partitions were ever assigned to it.
+    joined: bool,
+    /// The refusal that has lasted since, and the error.
+    refused: Option<(Moment, LogError)>,
 }
 
 /// The member's consumer, subscribed.
@@ -46,18 +57,17 @@ pub(super) fn member_consumer(
     leaving: Arc<AtomicBool>,
 ) -> Result<BaseConsumer<Member>, LogError> {
     let doing = "creating the member of the group";
-    let config = client_config(&kafka.client, Role::Member);
-    let hold = hold(&config).map_err(|error| log_error(doing, &error))?;
+    let hold = hold(&client_config(&kafka.client, Role::Member))
+        .map_err(|error| log_error(doing, &error))?;
     let member = Member {
         topic: kafka.topic.clone(),
         sender,
         leaving,
         hold,
         ended: AtomicBool::new(false),
+        standing: Mutex::default(),
     };
-    let consumer: BaseConsumer<Member> = config
-        .create_with_context(member)
-        .map_err(|error| log_error(doing, &error))?;
+    let consumer = create_consumer(kafka, Role::Member, member, doing)?;
     consumer
         .subscribe(&[&kafka.topic])
         .map_err(|error| log_error(doing, &error))?;
@@ -86,6 +96,7 @@ pub(super) fn stay(consumer: Arc<BaseConsumer<Member>>) {
             None | Some(Ok(_)) | Some(Err(KafkaError::PartitionEOF(_))) => {}
             Some(Err(error)) => consumer.context().trouble(&error),
         }
+        consumer.context().end_patience();
     }
     // A commit in flight keeps the consumer until it ends; the last owner closes it.
     drop(consumer);
@@ -107,19 +118,48 @@ impl Member {
     /// same.
     fn trouble(&self, error: &KafkaError) {
         let ends = ends_membership(error);
+        let may_end = may_end_membership(error);
         let error = log_error("as a member of the group", error);
-        if ends {
-            if !self.ended.swap(true, Ordering::AcqRel) {
-                self.send(GroupEvent::Ended(error));
-            }
-            return;
-        }
-        if self.sender.try_send(GroupEvent::Trouble(error)).is_err() {
+        if ends || (may_end && !self.endures(&error)) {
+            self.end(error);
+        } else if self.sender.try_send(GroupEvent::Trouble(error)).is_err() {
             debug!("dropped an error of the group: earlier events are unread");
         }
     }
 
+    /// Whether a refusal may pass, since this member was in the group before.
+    fn endures(&self, error: &LogError) -> bool {
+        let mut standing = self.standing();
+        let refusal = || (SystemClock.now(), error.clone());
+        standing.refused.get_or_insert_with(refusal);
+        standing.joined
+    }
+
+    /// Ends the membership if it was refused for too long. The client reports a refusal once, however long it lasts.
+    fn end_patience(&self) {
+        let refused = self.standing().refused.clone();
+        if let Some((since, error)) = refused
+            && SystemClock.now().since(since) >= LASTING
+        {
+            self.end(error);
+        }
+    }
+
+    fn end(&self, error: LogError) {
+        if !self.ended.swap(true, Ordering::AcqRel) {
+            self.send(GroupEvent::Ended(error));
+        }
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
+        *self.standing() = Standing {
+            joined: true,
+            refused: None,
+        };
         let assigned = list.set_all_offsets(rdkafka::Offset::End).and_then(|()| {
             match consumer.rebalance_protocol() {
                 RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,

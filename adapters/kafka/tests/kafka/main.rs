@@ -7,6 +7,8 @@
 )]
 
 mod support;
+mod segment;
 mod feed;
+mod unreadable;
 mod group;
 mod log;

@@ -88,14 +88,21 @@ impl Topic {
 
     /// A writer outside of transactions.
     pub(crate) fn writer(&self) -> Writer {
-        let producer = ClientConfig::new()
+        self.writer_with(&[])
+    }
+
+    /// A writer outside of transactions, with these properties.
+    pub(crate) fn writer_with(&self, properties: &[(&str, &str)]) -> Writer {
+        let mut config = ClientConfig::new();
+        config
             .set("bootstrap.servers", &self.kafka.client["bootstrap.servers"])
             .set("linger.ms", "1")
-            .set("queue.buffering.max.messages", "1000000")
-            .create()
-            .unwrap();
+            .set("queue.buffering.max.messages", "1000000");
+        for (name, value) in properties {
+            config.set(*name, *value);
+        }
         Writer {
-            producer,
+            producer: config.create().unwrap(),
             topic: self.kafka.topic.clone(),
         }
     }

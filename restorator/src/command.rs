@@ -1,20 +1,24 @@
 //! The commands `plan` and `run`, from options to a report.
 
-use std::cell::{Cell, RefCell};
+use std::pin::pin;
+use std::time::Duration;
 
+use futures_util::future::{Either, select};
+use stitch_common::clock::Clock;
 use stitch_common::config::Config;
 use stitch_common::ports::Backends;
 use stitch_common::progress::Progress;
 use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
-use stitch_totals::memory_pool::MemoryPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::RestoreContext;
+use crate::context::{CommandState, RestoreContext};
+use crate::error::Error;
 use crate::journal::{Journal, JournalError};
-use crate::membership::{Membership, Process, join};
+use crate::lease_keeper::Interruption;
+use crate::membership::{JoinError, Membership, Process, attempt, join};
 use crate::options::{DeclaredDead, Limits};
-use crate::restoration::chunk_sizer::ChunkSizer;
+use crate::unverified::Unverified;
 
 pub(crate) mod plan;
 pub(crate) mod run;
@@ -37,27 +41,68 @@ pub struct CommandContext<'a, B> {
 }
 
 impl<B: Backends> CommandContext<'_, B> {
-    /// Does `work` as a member of the namespace, and leaves it, however the work ended. Returns what the work yields,
-    /// and what the operator should know of the leaving.
+    /// Does `work` as a member of the namespace, and leaves it, however the work ended. If the session is lost the work
+    /// fails, and is called again as a new member: what it has kept is still true. Returns what the work yields, and
+    /// what the operator should know of the leaving.
     async fn as_member<T>(
         &self,
         scope: &Scope,
         declared_dead: &[DeclaredDead],
         limits: Limits,
-        work: impl AsyncFnOnce(&RestoreContext<'_, B>) -> Result<T, UserError>,
-    ) -> Result<(T, Option<String>), UserError> {
+        mut work: impl AsyncFnMut(&RestoreContext<'_, B>) -> Result<T, UserError>,
+    ) -> Result<(T, Vec<String>), UserError> {
+        let state = CommandState::new(&self.config.restorator);
+        let mut notes = Vec::new();
         let stop = self.stop.clone();
-        let membership = join(self.servers, self.config, self.process, stop).await?;
-        let result = {
-            let context = self.restore_context(&membership, scope, declared_dead, limits);
-            membership.during(work(&context)).await
-        };
-        let left_behind = membership.leave(self.servers.cassandra()).await;
-        match (result, left_behind) {
-            (Ok(result), left_behind) => Ok((result, left_behind)),
-            (Err(failure), None) => Err(failure),
-            (Err(UserError { message, help }), Some(left_behind)) => {
-                Err(UserError::new(format!("{message}; {left_behind}"), help))
+        let mut membership = join(self.servers, self.config, self.process, stop).await?;
+        let definition = membership.validated.definition.clone();
+        loop {
+            let (result, goes_on) = {
+                let context =
+                    self.restore_context(&membership, &state, scope, declared_dead, limits);
+                let result = membership.during(work(&context)).await;
+                (result, context.goes_on())
+            };
+            notes.extend(membership.leave(self.servers.cassandra()).await);
+            let failure = match result {
+                Ok(result) => return Ok((result, notes)),
+                Err(failure) if !goes_on => return Err(with_notes(failure, &notes)),
+                Err(failure) => failure,
+            };
+            tracing::warn!(%failure, "going on as a new member");
+            self.progress
+                .note("the session with ZooKeeper is lost: going on as a new member");
+            let rejoined = self.rejoin().await;
+            membership = rejoined.map_err(|failure| with_notes(failure, &notes))?;
+            if membership.validated.definition != definition {
+                notes.extend(membership.leave(self.servers.cassandra()).await);
+                let changed = UserError::from(&Unverified::DefinitionChanged);
+                return Err(with_notes(changed, &notes));
+            }
+        }
+    }
+
+    /// Joins once more. ZooKeeper may still be away.
+    async fn rejoin(&self) -> Result<Membership<B>, UserError> {
+        let clock = self.servers.clock();
+        let start = clock.now();
+        loop {
+            let stop = self.stop.clone();
+            let failure = match attempt(self.servers, self.config, self.process, stop).await {
+                Ok(membership) => return Ok(membership),
+                Err(JoinError::Refused(failure)) => return Err(failure),
+                Err(JoinError::NoSession(failure)) => failure,
+            };
+            if clock.now().since(start) >= REJOIN_BOUND {
+                return Err(failure);
+            }
+            self.progress
+                .note(&format!("waiting for ZooKeeper: {}", failure.message));
+            match select(pin!(clock.sleep(REJOIN_PAUSE)), pin!(self.stop.cancelled())).await {
+                Either::Left(((), _)) => {}
+                Either::Right(((), _)) => {
+                    return Err(Error::Interrupted(Interruption::Stopped).into());
+                }
             }
         }
     }
@@ -65,6 +110,7 @@ impl<B: Backends> CommandContext<'_, B> {
     fn restore_context<'m>(
         &'m self,
         membership: &'m Membership<B>,
+        state: &'m CommandState,
         scope: &'m Scope,
         declared_dead: &'m [DeclaredDead],
         limits: Limits,
@@ -84,12 +130,23 @@ impl<B: Backends> CommandContext<'_, B> {
             lease: &membership.lease_keeper,
             progress: self.progress,
             journal: self.journal,
-            memory: MemoryPool::new(self.config.restorator.memory_bytes_max),
-            ring: RefCell::default(),
-            known: RefCell::default(),
+            memory: &state.memory,
+            ring: &state.ring,
+            known: &state.known,
             limits,
-            spent: Cell::default(),
-            chunk_sizer: ChunkSizer::new(&self.config.restorator),
+            spent: &state.spent,
+            chunk_sizer: &state.chunk_sizer,
         }
     }
+}
+
+/// How long ZooKeeper may be away before a command gives up what it has read.
+const REJOIN_BOUND: Duration = Duration::from_secs(3600);
+const REJOIN_PAUSE: Duration = Duration::from_secs(10);
+
+/// The failure, and what else the operator should know.
+fn with_notes(failure: UserError, notes: &[String]) -> UserError {
+    let UserError { message, help } = failure;
+    let parts = std::iter::once(message).chain(notes.iter().cloned());
+    UserError::new(parts.collect::<Vec<_>>().join("; "), help)
 }

@@ -3,9 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use stitch_common::config::Config;
+use stitch_common::config::{self, Config};
 use stitch_common::definition::Definitions;
-use stitch_common::ports::{Backends, Level, NodeState};
+use stitch_common::ports::{Backends, Level, NodeState, Session, SessionState};
 use stitch_common::progress::Progress;
 use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
@@ -16,7 +16,7 @@ use stitch_totals::memory_pool::MemoryPool;
 use stitch_totals::source::LogSource;
 
 use crate::journal::{Journal, JournalError};
-use crate::lease_keeper::LeaseKeeper;
+use crate::lease_keeper::{Interruption, LeaseKeeper};
 use crate::limits::Extent;
 use crate::membership::Process;
 use crate::options::{DeclaredDead, Limits};
@@ -49,17 +49,39 @@ pub(crate) struct RestoreContext<'a, B: Backends> {
     pub progress: &'a dyn Progress,
     /// Creates the journal of this name.
     pub journal: &'a dyn Fn(&str) -> Result<Journal, JournalError>,
-    pub memory: MemoryPool,
+    pub memory: &'a MemoryPool,
     /// The Cassandra nodes as they were when the audit began.
-    pub ring: RefCell<Vec<NodeState>>,
+    pub ring: &'a RefCell<Vec<NodeState>>,
     /// Every Cassandra node seen since.
-    pub known: RefCell<NodeSet>,
+    pub known: &'a RefCell<NodeSet>,
     /// The most that the operator expects to be corrected.
     pub limits: Limits,
     /// What has been corrected so far, in all ranges.
-    pub spent: Cell<Extent>,
+    pub spent: &'a Cell<Extent>,
     /// How many cells one lock is for.
+    pub chunk_sizer: &'a ChunkSizer,
+}
+
+/// What a command keeps when its session is lost, and it goes on as another member.
+#[derive(Debug)]
+pub(crate) struct CommandState {
+    pub memory: MemoryPool,
+    pub ring: RefCell<Vec<NodeState>>,
+    pub known: RefCell<NodeSet>,
+    pub spent: Cell<Extent>,
     pub chunk_sizer: ChunkSizer,
+}
+
+impl CommandState {
+    pub(crate) fn new(config: &config::Restorator) -> Self {
+        Self {
+            memory: MemoryPool::new(config.memory_bytes_max),
+            ring: RefCell::default(),
+            known: RefCell::default(),
+            spent: Cell::default(),
+            chunk_sizer: ChunkSizer::new(config),
+        }
+    }
 }
 
 /// How long a wait on a server that should take moments may take.
@@ -73,6 +95,22 @@ impl<B: Backends> RestoreContext<'_, B> {
     /// How many replicas must answer a read.
     pub(crate) fn level(&self) -> Level {
         rule::read_level(self.config.restorator.read_level)
+    }
+
+    /// Whether the session is over.
+    pub(crate) fn is_session_over(&self) -> bool {
+        self.lease.interruption() == Some(Interruption::Lost)
+            || self.session.zookeeper().state() == SessionState::Over
+    }
+
+    /// Whether the session is over, or nothing can be asked of it now.
+    pub(crate) fn is_session_lost(&self) -> bool {
+        self.is_session_over() || self.session.zookeeper().state() != SessionState::Connected
+    }
+
+    /// Whether the work goes on as another member: its session is lost, and nobody asked it to stop.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.is_session_lost() && !self.lease.is_stopped()
     }
 
     /// Reads spans of the log.

@@ -79,6 +79,17 @@ impl LeaseKeeper {
         }
     }
 
+    /// Whether the operator asked the work to end.
+    #[must_use]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Waits until the operator asks the work to end. Cancel-safe.
+    pub(crate) async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
     /// Waits until work has to end. Cancel-safe.
     pub(crate) async fn interrupted(&self) -> Interruption {
         let lost = self.lost_notify.notified();

@@ -9,7 +9,7 @@ use futures_util::future::{Either, select};
 use stitch_common::config::Config;
 use stitch_common::lease::Lease;
 use stitch_common::member::Role;
-use stitch_common::ports::{Backends, Cql, Session, ZooKeeper};
+use stitch_common::ports::{Backends, Cql, Session, SessionState, ZkError, ZooKeeper};
 use stitch_common::user_error::UserError;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::leave::{LeaveOutcome, leave};
@@ -42,6 +42,14 @@ pub struct Membership<B: Backends> {
 /// How long leaving may take.
 const LEAVE_BOUND: Duration = Duration::from_secs(10);
 
+/// Why a process could not become a member.
+#[derive(Debug)]
+pub(crate) enum JoinError {
+    /// There is no session with ZooKeeper: a later attempt may succeed.
+    NoSession(UserError),
+    Refused(UserError),
+}
+
 /// Validates the namespace, joins it, and connects to Cassandra as its member.
 ///
 /// # Errors
@@ -52,7 +60,24 @@ pub async fn join<B: Backends>(
     process: &Process,
     stop: CancellationToken,
 ) -> Result<Membership<B>, UserError> {
-    let session = servers.zookeeper().connect().await?;
+    let joined = attempt(servers, config, process, stop).await;
+    joined.map_err(|error| match error {
+        JoinError::NoSession(failure) | JoinError::Refused(failure) => failure,
+    })
+}
+
+/// Joins as [`join`] does.
+pub(crate) async fn attempt<B: Backends>(
+    servers: &B,
+    config: &Config,
+    process: &Process,
+    stop: CancellationToken,
+) -> Result<Membership<B>, JoinError> {
+    let session = servers.zookeeper().connect().await;
+    let session = session.map_err(|error| match error {
+        ZkError::Refused(_) => JoinError::Refused(error.into()),
+        error => JoinError::NoSession(error.into()),
+    })?;
     let lease = Lease::new(session.timeout());
     let paths = Paths::new(&config.namespace);
     let session = NamespaceSession::new(session, servers.clock().clone(), paths);
@@ -91,9 +116,14 @@ pub async fn join<B: Backends>(
             validated,
             lease_keeper: LeaseKeeper::new(lease, stop),
         }),
-        Err(error) => {
+        Err(failure) => {
+            let is_lost = session.zookeeper().state() != SessionState::Connected;
             session.close().await;
-            Err(error)
+            Err(if is_lost {
+                JoinError::NoSession(failure)
+            } else {
+                JoinError::Refused(failure)
+            })
         }
     }
 }
@@ -111,9 +141,10 @@ impl<B: Backends> Membership<B> {
     /// Runs `work` and the heartbeat in one future, until the work ends.
     pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
         let heartbeat = self.lease_keeper.keep(&self.session);
-        match select(pin!(work), pin!(heartbeat)).await {
-            Either::Left((output, _)) => output,
-            Either::Right((never, _)) => match never {},
+        // The heartbeat first: work that never has to wait needs a lease, too.
+        match select(pin!(heartbeat), pin!(work)).await {
+            Either::Left((never, _)) => match never {},
+            Either::Right((output, _)) => output,
         }
     }
 

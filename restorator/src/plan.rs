@@ -9,9 +9,10 @@
 //! to be remembered of later events is seconds of the log, and not hours.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::{TryFutureExt, try_join};
+use futures_util::future::{Either, TryFutureExt, select};
 use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{EventLog, Nodes};
@@ -50,6 +51,45 @@ pub(crate) struct AuditBaseline {
     pub(crate) follower: LogFollower,
 }
 
+/// How far an audit has come, so that another member can go on with it.
+#[derive(Debug)]
+pub(crate) struct AuditProgress {
+    findings: AuditFindings,
+    remaining: VecDeque<RangeId>,
+    slice: Option<Slice>,
+    kept_bytes_max: usize,
+}
+
+/// Ranges that are audited together.
+#[derive(Debug)]
+struct Slice {
+    ranges: Vec<RangeId>,
+    /// `None` until every cell was judged once, and if the verdicts are of no use.
+    findings: Option<AuditFindings>,
+    /// The cut by which cells were judged, until the log was followed to the ceilings.
+    judged_at: Option<BaseCut>,
+}
+
+impl AuditProgress {
+    /// Nothing is audited yet, and the log has been read.
+    pub(crate) fn new<B: Backends>(context: &RestoreContext<'_, B>) -> Self {
+        Self {
+            findings: AuditFindings::new(context.memory, []),
+            remaining: context.scope.ranges().collect(),
+            slice: None,
+            kept_bytes_max: context.memory.available() / 4,
+        }
+    }
+
+    /// Takes the findings of the whole scope, once all of it is audited.
+    pub(crate) fn take_findings<B: Backends>(
+        &mut self,
+        context: &RestoreContext<'_, B>,
+    ) -> AuditFindings {
+        std::mem::replace(&mut self.findings, AuditFindings::new(context.memory, []))
+    }
+}
+
 /// Reads a base cut, and adds up the log below it; then the cut moves up. Refuses checkpoints that contradict what the
 /// consumer group had `committed` before. What may still change the store is waited out while the log is read; what appears
 /// meanwhile, before cells are judged.
@@ -65,16 +105,17 @@ pub(crate) async fn begin<B: Backends>(
     preflight(context, &cut, committed).await?;
     let lowest = cut.lowest(context.scope);
     let cut_of = |range| cut.of(range);
-    let mut totals = TotalsByRange::new(
-        context.definitions(),
-        context.scope,
-        &context.memory,
-        cut_of,
-    );
+    let mut totals =
+        TotalsByRange::new(context.definitions(), context.scope, context.memory, cut_of);
     let added = source.add_below(&lowest, &mut totals, context.progress);
     let rested = in_doubt.wait_out_before_reading(context);
-    try_join(added.map_err(Error::from), rested).await?;
-    let later = BaseCut::read(context).await?;
+    read_and_rest(context, added.map_err(Error::from), rested).await?;
+    let later = match BaseCut::read(context).await {
+        Ok(later) => later,
+        // What was read is not thrown away: the next member moves the cut.
+        Err(_) if context.is_session_lost() => cut,
+        Err(error) => return Err(error),
+    };
     totals.advance_free(|range| later.of(range))?;
     let follower = LogFollower::new(totals, &lowest);
     Ok(AuditBaseline {
@@ -108,32 +149,64 @@ async fn preflight<B: Backends>(
     }
 }
 
+/// Reads the log while requests in flight are waited out. If the session is lost meanwhile the log is still read to its
+/// end, which may take hours; before cells are read, all is waited out in any case.
+async fn read_and_rest<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    added: impl Future<Output = Result<(), Error>>,
+    rested: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Error> {
+    let (added, rested) = (pin!(added), pin!(rested));
+    match select(added, rested).await {
+        Either::Left((added, rested)) => {
+            added?;
+            match rested.await {
+                Err(_) if context.is_session_lost() => Ok(()),
+                rested => rested,
+            }
+        }
+        Either::Right((Err(_), added)) if context.is_session_lost() => added.await,
+        Either::Right((rested, added)) => {
+            rested?;
+            added.await
+        }
+    }
+}
+
 /// Judges every cell in scope, and converges until few are dirty; as many ranges at once as fit into memory if all of
 /// their cells are wrong. Passes the verdicts of each range to `each` before any of them is forgotten: where much is
 /// wrong, only the number of wrong cells is kept.
+///
+/// # Errors
+/// If the session was lost, another member can go on with the same `progress`.
 pub(crate) async fn audit<B: Backends, E: From<Error>>(
     context: &RestoreContext<'_, B>,
     baseline: &AuditBaseline,
+    progress: &mut AuditProgress,
     mut each: impl FnMut(&LogFollower, RangeId, &Verdicts) -> Result<(), E>,
-) -> Result<AuditFindings, E> {
-    let AuditBaseline { cut, follower } = baseline;
-    let highest = cut.highest(context.scope);
+) -> Result<(), E> {
+    let follower = &baseline.follower;
+    let highest = baseline.cut.highest(context.scope);
     follower.reach(&highest).await.map_err(Error::from)?;
-    let kept_bytes_max = context.memory.available() / 4;
-    let mut findings = AuditFindings::new(&context.memory, []);
-    let mut remaining: VecDeque<RangeId> = context.scope.ranges().collect();
-    while !remaining.is_empty() {
-        let slice = next_slice(context, follower, &mut remaining);
-        let mut of_slice = audit_slice(context, baseline, &slice).await?;
-        for &range in &slice {
-            each(follower, range, of_slice.of(range))?;
+    loop {
+        let mut slice = match progress.slice.take() {
+            Some(slice) => slice,
+            None if progress.remaining.is_empty() => return Ok(()),
+            None => next_slice(context, follower, &mut progress.remaining),
+        };
+        let audited = slice.audit(context, follower).await;
+        let slice = progress.slice.insert(slice);
+        audited?;
+        let mut findings = slice.findings.take().expect("it is audited");
+        for &range in &slice.ranges {
+            each(follower, range, findings.of(range))?;
         }
-        if findings.bytes() + of_slice.bytes() > kept_bytes_max {
-            of_slice.forget();
+        if progress.findings.bytes() + findings.bytes() > progress.kept_bytes_max {
+            findings.forget();
         }
-        findings.append(of_slice);
+        progress.findings.append(findings);
+        progress.slice = None;
     }
-    Ok(findings)
 }
 
 /// About as many cells are scanned in a few seconds: so long, a cut cannot move.
@@ -144,7 +217,7 @@ fn next_slice<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     remaining: &mut VecDeque<RangeId>,
-) -> Vec<RangeId> {
+) -> Slice {
     let totals = follower.totals();
     let cells_max = (context.memory.available() / 2 / WRONG_CELL_BYTES).min(SLICE_CELLS_MAX);
     let (mut slice, mut cells) = (Vec::new(), 0_usize);
@@ -157,50 +230,93 @@ fn next_slice<B: Backends>(
         slice.push(next);
         remaining.pop_front();
     }
-    slice
+    Slice {
+        ranges: slice,
+        findings: None,
+        judged_at: None,
+    }
 }
 
-/// Judges every cell of these ranges, and converges until few are dirty.
-async fn audit_slice<B: Backends>(
-    context: &RestoreContext<'_, B>,
-    baseline: &AuditBaseline,
-    ranges: &[RangeId],
-) -> Result<AuditFindings, Error> {
-    let follower = &baseline.follower;
-    let _held = follower.hold_cuts(ranges);
-    let (cut, in_doubt) = BaseCut::read_with_in_doubt(context, ranges.iter().copied()).await?;
-    in_doubt.wait_out_before_reading(context).await?;
-    for range in ranges {
-        let kept = follower.totals().of(*range).check_all_kept();
-        // A range that is too far behind is judged by the cut that it has.
-        if kept.is_ok() {
-            follower.advance::<Error>(*range, &cut.of(*range)).await?;
+impl Slice {
+    /// Judges every cell of its ranges, and converges until few are dirty.
+    ///
+    /// # Errors
+    /// What it keeps is right, and another member can go on with it.
+    async fn audit<B: Backends>(
+        &mut self,
+        context: &RestoreContext<'_, B>,
+        follower: &LogFollower,
+    ) -> Result<(), Error> {
+        let _held = follower.hold_cuts(&self.ranges);
+        // No cut was held while another member took over, so cells may have been passed that are not dirty any more.
+        let mut is_resumed = self.findings.is_some() && can_converge(follower, &self.ranges);
+        if !is_resumed {
+            self.scan(context, follower).await?;
         }
+        self.follow_to_ceilings(context, follower).await?;
+        let target = share_of_target(context, self.ranges.len());
+        let mut dirty = dirty(follower, &self.ranges);
+        for round in 0..ROUNDS_MAX {
+            // Once in any case: in a small namespace the cells that change most would never be judged.
+            let is_enough = dirty == 0 || (round > 0 && dirty <= target);
+            if !is_resumed && (is_enough || !can_converge(follower, &self.ranges)) {
+                break;
+            }
+            context
+                .progress
+                .note(&format!("{dirty} cells became dirty meanwhile: converging"));
+            let later = converge::later_cut(context, &self.ranges).await?;
+            // If it fails some cuts have advanced, and the cells that they passed are not judged.
+            let mut findings = self.findings.take().expect("every cell was judged once");
+            converge::judge_at(context, follower, &later, &mut findings).await?;
+            self.findings = Some(findings);
+            self.judged_at = Some(later);
+            self.follow_to_ceilings(context, follower).await?;
+            is_resumed = false;
+            let left = self::dirty(follower, &self.ranges);
+            tracing::info!(round, dirty = left, "converged");
+            if left > dirty / 10 * 9 {
+                break;
+            }
+            dirty = left;
+        }
+        Ok(())
     }
-    context.progress.begin("scanning the table", "cells", None);
-    let mut findings = scan::first(context, follower, ranges).await?;
-    context.progress.end();
-    ceilings::follow(context, follower, ranges, &cut).await?;
-    let target = share_of_target(context, ranges.len());
-    let mut dirty = dirty(follower, ranges);
-    for round in 0..ROUNDS_MAX {
-        // Once in any case: in a small namespace the cells that change most would never be judged.
-        let is_enough = round > 0 && dirty <= target;
-        if dirty == 0 || is_enough || !can_converge(follower, ranges) {
-            break;
+
+    /// Judges every cell of its ranges by a cut of their own.
+    async fn scan<B: Backends>(
+        &mut self,
+        context: &RestoreContext<'_, B>,
+        follower: &LogFollower,
+    ) -> Result<(), Error> {
+        self.findings = None;
+        let cut = converge::later_cut(context, &self.ranges).await?;
+        for range in &self.ranges {
+            let kept = follower.totals().of(*range).check_all_kept();
+            // A range that is too far behind is judged by the cut that it has.
+            if kept.is_ok() {
+                follower.advance::<Error>(*range, &cut.of(*range)).await?;
+            }
         }
-        context
-            .progress
-            .note(&format!("{dirty} cells became dirty meanwhile: converging"));
-        converge::converge(context, follower, &mut findings).await?;
-        let left = self::dirty(follower, ranges);
-        tracing::info!(round, dirty = left, "converged");
-        if left > dirty / 10 * 9 {
-            break;
-        }
-        dirty = left;
+        context.progress.begin("scanning the table", "cells", None);
+        self.findings = Some(scan::first(context, follower, &self.ranges).await?);
+        self.judged_at = Some(cut);
+        context.progress.end();
+        Ok(())
     }
-    Ok(findings)
+
+    /// Follows the log to the ceilings, if that is still to be done after cells were judged. Later ones serve as well.
+    async fn follow_to_ceilings<B: Backends>(
+        &mut self,
+        context: &RestoreContext<'_, B>,
+        follower: &LogFollower,
+    ) -> Result<(), Error> {
+        if let Some(cut) = &self.judged_at {
+            ceilings::follow(context, follower, &self.ranges, cut).await?;
+            self.judged_at = None;
+        }
+        Ok(())
+    }
 }
 
 /// What these ranges have of the number of dirty cells that may be left in the whole scope.

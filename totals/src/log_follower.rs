@@ -73,8 +73,13 @@ impl LogFollower {
         }
     }
 
-    /// Reads on while it is polled. A failure is returned to every caller of [`LogFollower::reach`].
+    /// Reads on while it is polled, from where an earlier call ended. A failure is returned to every caller of
+    /// [`LogFollower::reach`].
     pub async fn follow<F: Feed>(&self, mut feed: F) -> Infallible {
+        {
+            let state = &mut *self.state.borrow_mut();
+            state.unstarted.clone_from(&state.positions);
+        }
         loop {
             let added = self.added.notified();
             let starts = std::mem::take(&mut self.state.borrow_mut().unstarted);

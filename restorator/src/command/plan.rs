@@ -18,11 +18,12 @@ use super::CommandContext;
 use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::failpoint;
+use crate::lease_keeper::Interruption;
 use crate::options::{Limits, PlanOptions};
 use crate::plan::draft::Draft;
 use crate::plan::file::Plan;
 use crate::plan::judge::{Drift, Verdicts};
-use crate::plan::{self, AuditBaseline, moving_cut};
+use crate::plan::{self, AuditBaseline, AuditProgress, moving_cut};
 use crate::preflight;
 use crate::report::plan::Cells;
 use crate::report::{PlanReport, Total, Totals, Wrongness};
@@ -36,60 +37,96 @@ pub async fn plan<B: Backends>(
     options: &PlanOptions,
 ) -> Result<PlanReport, UserError> {
     let (scope, dead, limits) = (&options.scope, &options.declared_dead, Limits::default());
-    let work = async |context: &RestoreContext<'_, B>| make(context, options).await;
+    let plan_file = options.plan_file.as_deref();
+    let mut draft = plan_file.map(Draft::begin).transpose()?;
+    let mut state = None;
+    let work = async |context: &RestoreContext<'_, B>| {
+        make(context, options, &mut draft, &mut state).await
+    };
     let (mut report, left_behind) = command.as_member(scope, dead, limits, work).await?;
     report.notes.extend(left_behind);
     Ok(report)
 }
 
+/// An audit, as far as it has come.
+pub(super) struct AuditState {
+    pub(super) baseline: AuditBaseline,
+    pub(super) progress: AuditProgress,
+    /// Summed up over the ranges that are audited.
+    pub(super) audit: Audit,
+}
+
+impl AuditState {
+    /// Reads base cut and log.
+    pub(super) async fn begin<B: Backends>(
+        context: &RestoreContext<'_, B>,
+    ) -> Result<Self, UserError> {
+        let baseline = unless_stopped(context, begin(context)).await?;
+        Ok(Self {
+            baseline,
+            progress: AuditProgress::new(context),
+            audit: Audit::new(context),
+        })
+    }
+}
+
 async fn make<B: Backends>(
     context: &RestoreContext<'_, B>,
     options: &PlanOptions,
+    draft: &mut Option<Draft>,
+    state: &mut Option<AuditState>,
 ) -> Result<PlanReport, UserError> {
-    let plan_file = options.plan_file.as_deref();
-    let mut draft = plan_file.map(Draft::begin).transpose()?;
-    let mut audit = Audit::new(context);
-    let work =
-        async {
-            let baseline = begin(context).await?;
-            let record =
-                |follower: &LogFollower, range, verdicts: &Verdicts| {
-                    audit.add_range(context, follower, range, verdicts, |cell, drift| {
-                        match &mut draft {
-                            Some(draft) => draft.add(cell, drift),
-                            None => Ok(()),
-                        }
-                    })?;
-                    follower.totals_mut().of_mut(range).finish();
-                    Ok::<_, UserError>(())
-                };
-            let audited = async { Ok(plan::audit(context, &baseline, record).await) };
-            while_following(context, &baseline.follower, audited).await??;
-            Ok::<_, UserError>(baseline)
-        };
-    let baseline = unless_interrupted(context, work).await?;
+    let state = match state {
+        Some(state) => state,
+        None => state.insert(AuditState::begin(context).await?),
+    };
+    let AuditState {
+        baseline,
+        progress,
+        audit,
+    } = state;
+    let record = |follower: &LogFollower, range, verdicts: &Verdicts| {
+        audit.add_range(
+            context,
+            follower,
+            range,
+            verdicts,
+            |cell, drift| match draft {
+                Some(draft) => draft.add(cell, drift),
+                None => Ok(()),
+            },
+        )?;
+        follower.totals_mut().of_mut(range).finish();
+        Ok(())
+    };
+    let audited = async { Ok(plan::audit(context, baseline, progress, record).await) };
+    let audited = async {
+        let audited = while_following(context, &baseline.follower, audited).await;
+        audited.map_err(UserError::from)?
+    };
+    unless_stopped(context, audited).await?;
     context.revalidate().await?;
     failpoint::pass("r1-planned");
-    if let Some(draft) = draft {
-        draft.finish(&audit.plan(context, &baseline))?;
+    let notes = note_interrupted(context).await?;
+    if let Some(draft) = draft.take() {
+        draft.finish(&audit.plan(context, baseline))?;
     }
+    let plan_file = options.plan_file.as_ref();
     let unjudged_max = options.max_unjudged;
     Ok(PlanReport {
         cells: audit.cells,
         unjudged_max: unjudged_max.unwrap_or_else(|| audit.cells.unjudged_max()),
-        wrong: audit.wrong,
-        totals: audit.totals,
-        unnamed_counters: audit.unnamed,
+        wrong: std::mem::take(&mut audit.wrong),
+        totals: std::mem::take(&mut audit.totals),
+        unnamed_counters: std::mem::take(&mut audit.unnamed),
         plan_file: plan_file.map(|path| path.display().to_string()),
-        notes: note_interrupted(context).await?,
+        notes,
     })
 }
 
 /// Checks that all members count by the same definitions, then reads base cut and log. What the consumer group has
 /// committed is read first: a checkpoint that is read later can only be ahead of it.
-pub(super) async fn begin<B: Backends>(
-    context: &RestoreContext<'_, B>,
-) -> Result<AuditBaseline, UserError> {
+async fn begin<B: Backends>(context: &RestoreContext<'_, B>) -> Result<AuditBaseline, UserError> {
     let members = membership::list(context.session).await?;
     preflight::members(&members, &context.validated.definition)?;
     let committed: BTreeMap<Partition, Offset> = context.log.committed().await?;
@@ -113,14 +150,15 @@ pub(super) async fn while_following<B: Backends, T>(
     }
 }
 
-/// Runs `work`, which holds no lock, until it ends or the process has to stop.
-pub(super) async fn unless_interrupted<B: Backends, T>(
+/// Runs `work`, which holds no lock, until it ends or the process is to stop. A lost session does not end it: what it
+/// needs of ZooKeeper fails then, and all else goes on.
+pub(super) async fn unless_stopped<B: Backends, T>(
     context: &RestoreContext<'_, B>,
     work: impl Future<Output = Result<T, UserError>>,
 ) -> Result<T, UserError> {
-    match select(pin!(work), pin!(context.lease.interrupted())).await {
+    match select(pin!(work), pin!(context.lease.stopped())).await {
         Either::Left((result, _)) => result,
-        Either::Right((why, _)) => Err(Error::Interrupted(why).into()),
+        Either::Right(((), _)) => Err(Error::Interrupted(Interruption::Stopped).into()),
     }
 }
 

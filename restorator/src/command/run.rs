@@ -1,5 +1,6 @@
 //! `run`: audits the scope, then restores it range by range.
 
+use std::collections::VecDeque;
 use std::pin::pin;
 
 use futures_util::stream::{self, StreamExt};
@@ -11,11 +12,12 @@ use stitch_protocol::namespace::ValidatedNamespace;
 use stitch_protocol::restoration::{LockHolder, RestorationId, RestorationLock, RestorationState};
 
 use super::CommandContext;
-use super::plan::{Audit, begin, note_interrupted, unless_interrupted, while_following};
+use super::plan::{Audit, AuditState, note_interrupted, unless_stopped, while_following};
 use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::failpoint;
 use crate::journal::Journal;
+use crate::lease_keeper::Interruption;
 use crate::limits;
 use crate::membership::Process;
 use crate::options::{PlanSource, RunOptions};
@@ -29,6 +31,7 @@ use crate::report::RunReport;
 use crate::restoration::{self, LOCKED_CELL_BYTES, RangeResult};
 use stitch_common::wait::within;
 use stitch_totals::log_follower::LogFollower;
+use stitch_totals::memory_pool::MemoryReservation;
 
 mod record;
 mod summary;
@@ -52,16 +55,58 @@ pub async fn run<B: Backends>(
         }
     };
     let (dead, limits) = (&options.declared_dead, options.limits);
-    let work = async |context: &RestoreContext<'_, B>| exclusively(context, planned.as_ref()).await;
-    let (mut report, left_behind) = command.as_member(&scope, dead, limits, work).await?;
-    report.notes.extend(left_behind);
-    Ok(report)
+    let mut state = RunState::default();
+    let work = async |context: &RestoreContext<'_, B>| {
+        exclusively(context, planned.as_ref(), &mut state).await
+    };
+    match command.as_member(&scope, dead, limits, work).await {
+        Ok((mut report, left_behind)) => {
+            report.notes.extend(left_behind);
+            Ok(report)
+        }
+        Err(UserError { message, help }) => {
+            // Some ranges were restored, and there is no report of them.
+            let journal = state.started.filter(|_| state.ranges.is_some());
+            let journal = journal.map(|started| {
+                let path = started.journal.path().display().to_string();
+                format!("; what was corrected before is in {path}")
+            });
+            let message = format!("{message}{}", journal.unwrap_or_default());
+            Err(UserError::new(message, help))
+        }
+    }
+}
+
+/// A run, as far as it has come.
+#[derive(Default)]
+struct RunState {
+    /// The memory of the plan's cells, and of a set of them.
+    planned: Option<MemoryReservation>,
+    started: Option<Started>,
+    audit: Option<AuditState>,
+    /// Once everything is audited.
+    ranges: Option<Ranges>,
+}
+
+/// A run that is recorded.
+struct Started {
+    recorder: Recorder,
+    journal: Journal,
+    notes: Vec<String>,
+}
+
+/// The ranges of a run, of which some may be restored.
+struct Ranges {
+    findings: AuditFindings,
+    remaining: VecDeque<RangeId>,
+    summary: Summary,
 }
 
 /// Restores under the restoration lock, and releases it.
 async fn exclusively<B: Backends>(
     context: &RestoreContext<'_, B>,
     planned: Option<&Plan>,
+    state: &mut RunState,
 ) -> Result<RunReport, UserError> {
     if let Some(plan) = planned {
         let ValidatedNamespace {
@@ -72,18 +117,17 @@ async fn exclusively<B: Backends>(
         let namespace = &context.config.namespace;
         preflight::plan(plan, namespace, &definition.record, &observed.log)?;
     }
-    // The plan's cells, and a set of them, are kept until the end.
-    let planned_cells = planned.map_or(0, |plan| plan.wrong.len());
-    let planned_bytes = planned_cells * 2 * (WRONG_CELL_BYTES + TEXTS_BYTES);
-    let _planned = context
-        .memory
-        .try_reserve(planned_bytes)
-        .map_err(Error::from)?;
+    if state.planned.is_none() {
+        let cells = planned.map_or(0, |plan| plan.wrong.len());
+        let bytes = cells * 2 * (WRONG_CELL_BYTES + TEXTS_BYTES);
+        let reserved = context.memory.try_reserve(bytes);
+        state.planned = Some(reserved.map_err(Error::from)?);
+    }
     let Process { host, id } = context.process;
     let mut lock = RestorationLock::new(context.session, host, *id);
-    let granted = unless_interrupted(context, acquire_lock(context, &mut lock)).await;
+    let granted = unless_stopped(context, acquire_lock(context, &mut lock)).await;
     let result = match granted {
-        Ok(()) => restore(context, planned).await,
+        Ok(()) => restore(context, planned, state).await,
         Err(failure) => Err(failure),
     };
     let bound = context.session.zookeeper().timeout();
@@ -147,93 +191,143 @@ fn already_running(holder: LockHolder) -> UserError {
 async fn restore<B: Backends>(
     context: &RestoreContext<'_, B>,
     planned: Option<&Plan>,
+    state: &mut RunState,
 ) -> Result<RunReport, UserError> {
-    let notes = note_interrupted(context).await?;
-    let id = RestorationId::new(context.clock.wall(), &context.session.member());
     let holder = LockHolder {
         member: context.session.member(),
         host: context.process.host.clone(),
         process_id: context.process.id,
         started: context.clock.wall(),
     };
-    // Whatever can be refused is refused before the log is read, which may take hours.
-    let journal = (context.journal)(id.as_str()).map_err(|error| {
-        let message = format!("{error}: {}", error.cause);
-        UserError::new(message, "set [restorator] journal to a writable folder")
-    })?;
-    preflight::no_checkpoint_is_missing(&BaseCut::read(context).await?)?;
-    let mut recorder = Recorder::new(context, id, holder);
-    recorder.write(context).await?;
-    let baseline = match unless_interrupted(context, begin(context)).await {
-        Ok(baseline) => baseline,
-        Err(failure) => {
-            recorder.end(context, RestorationState::Unverified).await;
-            return Err(failure);
-        }
+    let started = match &mut state.started {
+        Some(started) => started,
+        None => state.started.insert(start(context, holder.clone()).await?),
     };
-    recorder.set_cuts(baseline.cut.lowest(context.scope));
-    let work = async {
-        let mut audit = Audit::new(context);
-        let audited = async {
-            let record = |follower: &LogFollower, range, verdicts: &Verdicts| {
-                audit.add_range(context, follower, range, verdicts, |_, _| Ok(()))
-            };
-            let findings = plan::audit(context, &baseline, record).await?;
-            context.revalidate().await?;
-            Ok(findings)
-        };
-        let findings = unless_interrupted(context, audited).await?;
-        failpoint::pass("r1-planned");
-        let summary = Summary::new(audit, planned, recorder.id());
-        ranges(
-            context,
-            &baseline.follower,
-            findings,
-            &journal,
-            summary,
-            &mut recorder,
-        )
-        .await
-    };
-    let result = while_following(context, &baseline.follower, async { Ok(work.await) }).await;
-    match result.map_err(UserError::from).and_then(|result| result) {
+    started.recorder.set_holder(holder);
+    started.recorder.write(context).await?;
+    let (audit, ranges) = (&mut state.audit, &mut state.ranges);
+    match go_on(context, planned, started, audit, ranges).await {
         Ok(mut report) => {
-            recorder.end(context, report.state()).await;
+            started.recorder.end(context, report.state()).await;
             failpoint::pass("r8-recorded");
-            report.notes.extend(notes);
+            report.notes.append(&mut started.notes);
             Ok(report)
         }
         Err(failure) => {
-            recorder.end(context, RestorationState::Unverified).await;
+            if !context.goes_on() {
+                let unverified = RestorationState::Unverified;
+                started.recorder.end(context, unverified).await;
+            }
             Err(failure)
         }
     }
 }
 
-/// Restores the ranges, a few at once.
-async fn ranges<B: Backends>(
+/// Refuses whatever can be refused before the log is read, which may take hours.
+async fn start<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    holder: LockHolder,
+) -> Result<Started, UserError> {
+    let notes = note_interrupted(context).await?;
+    let id = RestorationId::new(context.clock.wall(), &context.session.member());
+    preflight::no_checkpoint_is_missing(&BaseCut::read(context).await?)?;
+    let journal = (context.journal)(id.as_str()).map_err(|error| {
+        let message = format!("{error}: {}", error.cause);
+        UserError::new(message, "set [restorator] journal to a writable folder")
+    })?;
+    Ok(Started {
+        recorder: Recorder::new(context, id, holder),
+        journal,
+        notes,
+    })
+}
+
+/// Audits and restores what is left of the scope.
+async fn go_on<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    planned: Option<&Plan>,
+    started: &mut Started,
+    state: &mut Option<AuditState>,
+    ranges: &mut Option<Ranges>,
+) -> Result<RunReport, UserError> {
+    let state = match state {
+        Some(state) => state,
+        None => state.insert(AuditState::begin(context).await?),
+    };
+    let AuditState {
+        baseline,
+        progress,
+        audit,
+    } = state;
+    let lowest = baseline.cut.lowest(context.scope);
+    started.recorder.set_cuts(lowest);
+    let follower = &baseline.follower;
+    let work = async {
+        if ranges.is_none() {
+            let audited = async {
+                let record = |follower: &LogFollower, range, verdicts: &Verdicts| {
+                    audit.add_range(context, follower, range, verdicts, |_, _| Ok(()))
+                };
+                plan::audit(context, baseline, progress, record).await?;
+                context.revalidate().await
+            };
+            unless_stopped(context, audited).await?;
+            failpoint::pass("r1-planned");
+            let audit = std::mem::replace(audit, Audit::new(context));
+            let summary = Summary::new(audit, planned, started.recorder.id());
+            if let Err(exceeded) = limits::check(context.limits, summary.audit().wrong.extent()) {
+                return Ok(summary.refused(context, exceeded));
+            }
+            *ranges = Some(Ranges {
+                findings: progress.take_findings(context),
+                remaining: context.scope.ranges().collect(),
+                summary,
+            });
+        }
+        let left = ranges.as_mut().expect("everything is audited");
+        restore_ranges(context, follower, started, left).await;
+        if !left.remaining.is_empty() {
+            return Err(Error::Interrupted(Interruption::Lost).into());
+        }
+        let restored = ranges.take().expect("everything is audited");
+        Ok(restored.summary.finish(context, follower))
+    };
+    let work = async { Ok(work.await) };
+    while_following(context, follower, work)
+        .await
+        .map_err(UserError::from)?
+}
+
+/// Restores the ranges that are left, a few at once. If the session is lost, those that are not begun stay.
+async fn restore_ranges<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
-    mut findings: AuditFindings,
-    journal: &Journal,
-    mut summary: Summary,
-    recorder: &mut Recorder,
-) -> Result<RunReport, UserError> {
-    if let Err(exceeded) = limits::check(context.limits, summary.audit().wrong.extent()) {
-        return Ok(summary.refused(context, exceeded));
-    }
+    started: &mut Started,
+    ranges: &mut Ranges,
+) {
+    let Started {
+        recorder, journal, ..
+    } = started;
+    let Ranges {
+        findings,
+        remaining,
+        summary,
+    } = ranges;
     summary.set_journal(journal.path());
-    let scope: Vec<RangeId> = context.scope.ranges().collect();
-    let count = u64::try_from(scope.len()).ok();
+    let count = u64::try_from(remaining.len()).ok();
     context.progress.begin("restoring", "ranges", count);
-    let in_flight = ranges_in_flight(context, follower, &findings);
-    let work = scope.into_iter().map(|range| {
-        let findings = findings.take(range);
-        async move {
-            match context.lease.interruption() {
-                None => restoration::run(context, follower, journal, range, findings).await,
-                Some(why) => RangeResult::not_started(range, findings, Error::Interrupted(why)),
-            }
+    let in_flight = ranges_in_flight(context, follower, findings);
+    let next = || {
+        // What is not begun is left to the next member.
+        let may_begin = !context.is_session_over() || context.lease.is_stopped();
+        let range = may_begin.then(|| remaining.pop_front()).flatten()?;
+        Some((range, findings.take(range)))
+    };
+    let journal = &*journal;
+    let work = std::iter::from_fn(next).map(async |(range, findings)| {
+        match context.lease.interruption() {
+            None => restoration::run(context, follower, journal, range, findings).await,
+            Some(why) => RangeResult::not_started(range, findings, Error::Interrupted(why)),
         }
     });
     let mut work = pin!(stream::iter(work).buffer_unordered(in_flight));
@@ -245,7 +339,6 @@ async fn ranges<B: Backends>(
         context.progress.advance(1);
     }
     context.progress.end();
-    Ok(summary.finish(context, follower))
 }
 
 fn ranges_in_flight<B: Backends>(

@@ -15,6 +15,7 @@ mod lease;
 mod deleted;
 mod journal;
 mod unjudged;
+mod lost;
 
 fn restored(fake: &Fake) -> RunReport {
     fake.run(Limits::default()).unwrap()

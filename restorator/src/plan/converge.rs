@@ -26,9 +26,33 @@ pub(crate) async fn converge<B: Backends>(
     follower: &LogFollower,
     findings: &mut AuditFindings,
 ) -> Result<(), Error> {
-    let ranges = findings.ranges();
+    let later = later_cut(context, &findings.ranges()).await?;
+    judge_at(context, follower, &later, findings).await?;
+    ceilings::follow(context, follower, &findings.ranges(), &later).await
+}
+
+/// Reads a later base cut for these ranges, and waits out what may still change the store below it. Nothing has changed
+/// if it fails.
+pub(crate) async fn later_cut<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    ranges: &[RangeId],
+) -> Result<BaseCut, Error> {
     let (cut, in_doubt) = BaseCut::read_with_in_doubt(context, ranges.iter().copied()).await?;
     in_doubt.wait_out_before_reading(context).await?;
+    Ok(cut)
+}
+
+/// Judges the cells that this cut has passed. Ceilings are still to be read.
+///
+/// # Errors
+/// The verdicts of these ranges are of no use.
+pub(crate) async fn judge_at<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    follower: &LogFollower,
+    cut: &BaseCut,
+    findings: &mut AuditFindings,
+) -> Result<(), Error> {
+    let ranges = findings.ranges();
     let (mut passed, mut scanned) = (Vec::new(), Vec::new());
     let mut reservation = context.memory.reservation();
     for &range in &ranges {
@@ -46,7 +70,7 @@ pub(crate) async fn converge<B: Backends>(
     for cells in passed.chunks(CELLS_AT_ONCE) {
         judge(context, follower, findings, cells).await?;
     }
-    ceilings::follow(context, follower, &ranges, &cut).await
+    Ok(())
 }
 
 /// How many cells are read and judged at once: reading takes much more memory than the cell itself.

@@ -34,7 +34,7 @@ pub(crate) async fn first<B: Backends>(
     for range in ranges {
         follower.totals_mut().of_mut(*range).note_passed();
     }
-    let mut findings = AuditFindings::new(&context.memory, ranges.iter().copied());
+    let mut findings = AuditFindings::new(context.memory, ranges.iter().copied());
     let rows = |rows| context.progress.advance(rows);
     scan_counting(context, follower, ranges, &mut findings, &rows).await?;
     Ok(findings)

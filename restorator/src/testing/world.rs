@@ -20,7 +20,7 @@ use stitch_protocol::definition_node::NamespaceRecord;
 use stitch_protocol::envelope;
 use stitch_protocol::membership::MemberRecord;
 use stitch_protocol::path::Paths;
-use stitch_protocol::restoration::{self, RestorationRecord};
+use stitch_protocol::restoration::{self, LockHolder, RestorationRecord};
 use tokio_util::sync::CancellationToken;
 
 use super::cassandra::Fate;
@@ -287,6 +287,25 @@ impl Fake {
         let created = tree.create(OTHER, &prefix, b"", CreateMode::EphemeralSequential);
         self.changes.notify();
         created.unwrap().path
+    }
+
+    /// Another member has the restoration lock.
+    pub(crate) fn restoration_lock(&self) {
+        let holder = LockHolder {
+            member: MemberId::of_session(OTHER),
+            host: "elsewhere".to_owned(),
+            process_id: 9,
+            started: stitch_common::clock::Clock::wall(&self.clock),
+        };
+        let prefix = format!(
+            "/stitch/n/restorations/_c_{}-__WRIT__",
+            uuid::Uuid::from_u128(6)
+        );
+        let tree = &mut self.zookeeper.borrow_mut().tree;
+        let data = envelope::seal(&holder);
+        tree.create(OTHER, &prefix, &data, CreateMode::EphemeralSequential)
+            .unwrap();
+        self.changes.notify();
     }
 
     pub(crate) fn hold(&self, key: &str, count: i64) {

@@ -15,7 +15,10 @@ use super::world::Fake;
 pub(crate) struct Server {
     pub(crate) tree: Tree,
     sessions: i64,
-    sessions_over: bool,
+    /// Sessions up to this one are over.
+    over: i64,
+    /// So many further sessions are not opened.
+    away: u32,
     disconnected: bool,
     /// Requests are refused for paths that contain this.
     refused_part: Option<String>,
@@ -30,7 +33,12 @@ impl ZooKeeper for Fake {
     type Session = FakeSession;
 
     async fn connect(&self) -> Result<FakeSession, ZkError> {
+        self.record("connect");
         let mut server = self.zookeeper.borrow_mut();
+        if server.away > 0 {
+            server.away -= 1;
+            return Err(ZkError::Ambiguous("no server answers".to_owned()));
+        }
         server.sessions += 1;
         Ok(FakeSession {
             fake: self.clone(),
@@ -49,7 +57,7 @@ impl FakeSession {
         let short = path.strip_prefix("/stitch/n").unwrap_or(path);
         self.fake.record(&format!("{name} {short}"));
         let mut server = self.fake.zookeeper.borrow_mut();
-        if server.sessions_over {
+        if self.id <= server.over {
             return Err(ZkError::SessionOver.into());
         }
         if server.disconnected {
@@ -87,7 +95,7 @@ impl Session for FakeSession {
 
     fn state(&self) -> SessionState {
         let server = self.fake.zookeeper.borrow();
-        if server.sessions_over {
+        if self.id <= server.over {
             SessionState::Over
         } else if server.disconnected {
             SessionState::Disconnected
@@ -180,9 +188,20 @@ impl Fake {
         self.zookeeper.borrow_mut().refused_part = Some(part.to_owned());
     }
 
-    /// Ends every session, as a network partition does that lasts too long.
+    /// Ends every session, as a network partition does that lasts too long. New ones can be opened.
     pub(crate) fn lose_sessions(&self) {
-        self.zookeeper.borrow_mut().sessions_over = true;
+        let server = &mut *self.zookeeper.borrow_mut();
+        server.over = server.sessions;
+        for session in 1..=server.sessions {
+            for path in server.tree.ephemerals_of(session) {
+                server.tree.delete(&path, None).unwrap();
+            }
+        }
         self.changes.notify();
+    }
+
+    /// Opens no session for so many attempts.
+    pub(crate) fn open_no_session(&self, attempts: u32) {
+        self.zookeeper.borrow_mut().away = attempts;
     }
 }

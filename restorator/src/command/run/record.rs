@@ -54,6 +54,11 @@ impl Recorder {
         &self.record.id
     }
 
+    /// The restoration goes on as this member.
+    pub(super) fn set_holder(&mut self, holder: LockHolder) {
+        self.record.holder = holder;
+    }
+
     pub(super) fn set_cuts(&mut self, cuts: Offsets) {
         self.record.cuts = cuts;
     }

@@ -1,0 +1,191 @@
+//! A lost session does not throw an audit away: the command goes on as a new member. Under a lock the range is left
+//! unverified, and the others are restored.
+
+use stitch_common::output::{Exit, Report};
+use stitch_common::range::RangeId;
+use stitch_protocol::restoration::{RangeOutcome, RestorationState};
+
+use super::restored;
+use crate::testing::world::Fake;
+
+/// Steps without a lock, as the trace names them.
+const STEPS: [&str; 5] = [
+    "list /members",
+    "get /partitions/0/checkpoint",
+    "ends asked",
+    "scan",
+    "list /ranges/0",
+];
+
+/// The session of a member is lost at this step.
+fn lose_at(fake: &Fake, step: &'static str) {
+    fake.before("multi", move |fake| {
+        fake.before(step, Fake::lose_sessions);
+    });
+}
+
+#[test]
+fn an_audit_goes_on_after_its_session_is_lost() {
+    for step in STEPS {
+        let fake = Fake::with_plays(&["a", "b"]);
+        fake.hold("a", 5);
+        lose_at(&fake, step);
+        let report = fake.plan(None).unwrap();
+        assert_eq!((report.cells.judged, report.cells.wrong), (2, 1), "{step}");
+        assert_eq!(report.exit(), Exit::DriftFound, "{step}");
+        assert_eq!(fake.times("scan"), 32, "{step}: the table is read once");
+        assert_eq!(fake.times("connect"), 2, "{step}");
+    }
+}
+
+#[test]
+fn an_audit_goes_on_while_it_converges() {
+    let fake = Fake::with_plays(&["a", "b"]);
+    fake.before("scan", |fake| {
+        fake.produce("a");
+        fake.hold("a", 9);
+        fake.before("get /partitions/0/checkpoint", |fake| {
+            fake.lose_sessions();
+            fake.progress(3);
+        });
+    });
+    let report = fake.plan(None).unwrap();
+    assert_eq!(
+        (
+            report.cells.judged,
+            report.cells.wrong,
+            report.cells.unjudged
+        ),
+        (2, 1, 0)
+    );
+    assert_eq!(fake.times("scan"), 32);
+}
+
+/// The member that was lost is a dead member: what it may have sent is waited out before cells are read.
+#[test]
+fn requests_are_waited_out_once_more_if_the_session_is_lost_before_the_scan() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.dead_member();
+    fake.before("probe", Fake::lose_sessions);
+    fake.before("scan", |fake| {
+        assert!(!fake.exists("00000000000003e8"), "waited out, and removed");
+        assert!(fake.times("probe") > 10);
+    });
+    let report = fake.plan(None).unwrap();
+    assert_eq!(report.exit(), Exit::Success);
+}
+
+#[test]
+fn a_session_that_cannot_be_opened_at_once_is_waited_for() {
+    let fake = Fake::with_plays(&["a", "b"]);
+    fake.hold("a", 5);
+    fake.before("scan", |fake| {
+        fake.lose_sessions();
+        fake.open_no_session(30);
+    });
+    let report = fake.plan(None).unwrap();
+    assert_eq!((report.cells.wrong, fake.times("scan")), (1, 32));
+    assert!(fake.clock.seconds() > 200, "for as long as it takes");
+    let fake = Fake::with_plays(&["a"]);
+    fake.before("scan", |fake| {
+        fake.lose_sessions();
+        fake.open_no_session(u32::MAX);
+    });
+    let failure = fake.plan(None).unwrap_err();
+    assert!(failure.message.contains("no server answers"), "{failure}");
+    assert!(fake.clock.seconds() < 2 * 3600, "but not for ever");
+}
+
+#[test]
+fn a_stop_ends_the_wait_for_a_session() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.before("scan", |fake| {
+        fake.lose_sessions();
+        fake.open_no_session(u32::MAX);
+        fake.before("connect", |fake| fake.stop.cancel());
+    });
+    let failure = fake.plan(None).unwrap_err();
+    assert!(failure.message.contains("signal"), "{failure}");
+    assert!(fake.clock.seconds() < 60);
+}
+
+#[test]
+fn an_audit_by_other_definitions_is_of_no_use() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.before("scan", |fake| {
+        fake.lose_sessions();
+        fake.redefine();
+    });
+    let failure = fake.plan(None).unwrap_err();
+    assert!(
+        failure.message.contains("definition was changed"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn a_run_whose_session_is_lost_in_the_audit_verifies_everything() {
+    for step in STEPS {
+        let fake = Fake::with(&["a", "b"], "bits = 1", |_| {});
+        fake.hold("a", 5);
+        lose_at(&fake, step);
+        let report = restored(&fake);
+        assert_eq!(
+            (report.outcome(), report.cells.corrected),
+            ("verified", 1),
+            "{step}"
+        );
+        assert_eq!(
+            std::fs::read_dir(fake.journal()).unwrap().count(),
+            1,
+            "{step}"
+        );
+        assert_eq!(fake.times("connect"), 2, "{step}");
+        assert_eq!(fake.recorded().state, RestorationState::Verified);
+        assert!(
+            !fake.exists("__WRIT__") && !fake.exists("/restorations/_c_"),
+            "{step}"
+        );
+    }
+}
+
+#[test]
+fn a_range_whose_lock_is_lost_stays_unverified_and_the_next_is_restored() {
+    let keys: Vec<String> = (0..40).map(|number| format!("{number}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let fake = Fake::with(&keys, "bits = 1", |config| {
+        config.restorator.ranges_in_flight_max = 1;
+    });
+    keys.iter().for_each(|key| fake.hold(key, 5));
+    fake.before("create /revocations/", Fake::lose_sessions);
+    let report = restored(&fake);
+    assert_eq!(report.exit(), Exit::Failed);
+    assert_eq!(fake.times("scan"), 32, "the audit is kept");
+    let record = fake.recorded();
+    assert_eq!(record.state, RestorationState::Unverified);
+    assert!(matches!(
+        record.ranges[&RangeId(0)],
+        RangeOutcome::Unverified { .. }
+    ));
+    assert!(matches!(
+        record.ranges[&RangeId(1)],
+        RangeOutcome::Verified { .. }
+    ));
+    let report = restored(&fake);
+    assert_eq!(report.outcome(), "verified");
+    assert!(keys.iter().all(|key| fake.held(key) == 1));
+}
+
+/// Another restoration may have begun meanwhile: then this one ends.
+#[test]
+fn a_run_that_finds_another_one_after_its_session_was_lost_ends() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    fake.before("scan", |fake| {
+        fake.lose_sessions();
+        fake.restoration_lock();
+    });
+    let failure = fake.run(crate::options::Limits::default()).unwrap_err();
+    assert!(failure.message.contains("already runs"), "{failure}");
+    assert_eq!(fake.times("increment"), 0);
+}

@@ -16,7 +16,7 @@ use stitch_common::user_error::UserError;
 use stitch_kafka::{KafkaLog, TopicCreation};
 use stitch_protocol::definition_node::{self, NamespaceRecord, StoredDefinition};
 use stitch_protocol::namespace::{
-    ObservedNamespace, definitions_differ, identity_differs, remember_log,
+    ObservedNamespace, consistency_differs, definitions_differ, identity_differs, remember_log,
 };
 use stitch_protocol::path::Paths;
 use stitch_protocol::{NamespaceSession, log_node};
@@ -94,6 +94,11 @@ impl Init<'_> {
                 return Ok(report.differs(self.config, difference));
             }
         }
+        if let Some(known) = &known
+            && let Some(difference) = consistency_differs(self.config, &known.record)
+        {
+            return Ok(report.differs(self.config, difference));
+        }
         // Before the log is read: a fingerprint that another process stores meanwhile may be of a record missed here.
         let first_records = log_node::read_all(&self.session).await?;
         let log = self.log.identity().await?;
@@ -157,6 +162,7 @@ impl Init<'_> {
             definitions: self.config.definitions.clone(),
             log: found.log.clone(),
             table: found.table.clone(),
+            write_consistency: self.config.cassandra.write_consistency,
         };
         let definition = format!(
             "definition {} in ZooKeeper",
@@ -169,6 +175,10 @@ impl Init<'_> {
         };
         remember_log(&self.session, &found.log).await?;
         let differs = definitions_differ(self.config, &defined.record.definitions);
+        if let Some(difference) = consistency_differs(self.config, &defined.record) {
+            // Another process has created the namespace at the same moment.
+            return Ok(report.differs(self.config, difference));
+        }
         match (
             differs,
             identity_differs(&found, &defined.record, first_records),

@@ -156,6 +156,8 @@ pub enum RestorationOutcome {
     /// Its record says that it runs, but it no longer holds the restoration lock.
     Interrupted,
     Verified,
+    /// As far as the exceptions allow that the operator made: a lower read level, or what was declared dead.
+    VerifiedWithExceptions,
     DriftRemains,
     Unverified,
 }
@@ -166,6 +168,7 @@ impl fmt::Display for RestorationOutcome {
             Self::Running => "running",
             Self::Interrupted => "interrupted",
             Self::Verified => "verified",
+            Self::VerifiedWithExceptions => "verified_with_exceptions",
             Self::DriftRemains => "drift_remains",
             Self::Unverified => "unverified",
         })
@@ -307,7 +310,8 @@ impl RestorationLine {
     fn of(record: &RestorationRecord, restoring: Option<&LockHolder>) -> Self {
         let holds_lock = restoring.is_some_and(|holder| holder.member == record.holder.member);
         let corrected = record.ranges.values().filter_map(|outcome| match outcome {
-            RangeOutcome::Verified { corrected, .. } => Some(*corrected),
+            RangeOutcome::Verified { corrected, .. }
+            | RangeOutcome::VerifiedWithExceptions { corrected, .. } => Some(*corrected),
             RangeOutcome::Unverified { .. } => None,
         });
         let corrected: Vec<u64> = corrected.collect();
@@ -317,6 +321,9 @@ impl RestorationLine {
                 RestorationState::Running if holds_lock => RestorationOutcome::Running,
                 RestorationState::Running => RestorationOutcome::Interrupted,
                 RestorationState::Verified => RestorationOutcome::Verified,
+                RestorationState::VerifiedWithExceptions => {
+                    RestorationOutcome::VerifiedWithExceptions
+                }
                 RestorationState::DriftRemains => RestorationOutcome::DriftRemains,
                 RestorationState::Unverified => RestorationOutcome::Unverified,
             },

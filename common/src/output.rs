@@ -18,6 +18,8 @@ pub enum Exit {
     DriftFound,
     /// It failed, or something could not be verified.
     Failed,
+    /// Everything is right as far as the operator let it be seen: with exceptions that the report names.
+    Exceptions,
     /// A second signal ended it at once.
     Interrupted,
 }
@@ -30,6 +32,7 @@ impl Exit {
             Self::Success => 0,
             Self::DriftFound => 1,
             Self::Failed => 2,
+            Self::Exceptions => 3,
             Self::Interrupted => 130,
         }
     }

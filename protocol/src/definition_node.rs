@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use stitch_common::clock::Clock;
+use stitch_common::config::WriteConsistency;
 use stitch_common::definition::Definitions;
 use stitch_common::ports::{CreateMode, LogIdentity, Operation, Session, TableIdentity, ZkError};
 
@@ -24,10 +25,12 @@ pub struct NamespaceRecord {
     pub log: LogIdentity,
     /// The table of counts.
     pub table: TableIdentity,
+    /// The consistency of every increment: it decides which reads see all of them.
+    pub write_consistency: WriteConsistency,
 }
 
 impl Payload for NamespaceRecord {
-    const FORMAT: u32 = 2;
+    const FORMAT: u32 = 3;
     const HELP: &'static str = "run the version of the program that wrote it; if it is damaged, follow \
          docs/operations/runbook.md, \"Loss of ZooKeeper\"";
 }

@@ -9,6 +9,6 @@ mod join;
 pub use identity::{ObservedNamespace, differences};
 pub use join::join;
 pub use validate::{
-    Error, Mismatch, ValidatedNamespace, definitions_differ, identity_differs, remember_log,
-    validate,
+    Error, Mismatch, ValidatedNamespace, consistency_differs, definitions_differ, identity_differs,
+    remember_log, validate,
 };

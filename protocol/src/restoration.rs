@@ -131,6 +131,8 @@ pub enum RestorationState {
     Running,
     /// It ended, with every range in scope verified.
     Verified,
+    /// It ended, with every range in scope verified as far as its exceptions allow.
+    VerifiedWithExceptions,
     /// It ended, and known drift remains.
     DriftRemains,
     /// It ended, and some range is unverified.
@@ -143,6 +145,13 @@ pub enum RestorationState {
 pub enum RangeOutcome {
     /// Every cell in scope equals what the events below the cut add up to.
     Verified {
+        /// How many cells were corrected.
+        corrected: u64,
+        /// How long the exclusive lock was held.
+        locked_ms: u64,
+    },
+    /// The same, as far as the exceptions of the restoration allow: it removes no doubt.
+    VerifiedWithExceptions {
         /// How many cells were corrected.
         corrected: u64,
         /// How long the exclusive lock was held.
@@ -169,6 +178,9 @@ pub struct RestorationRecord {
     pub holder: LockHolder,
     /// What it was to restore, as the operator gave it.
     pub scope: String,
+    /// What the operator accepted less than: the level of reads, and what was declared dead. Empty in most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<String>,
     /// Whether it runs, or how it ended.
     pub state: RestorationState,
     /// When it ended.
@@ -187,7 +199,7 @@ pub struct RestorationRecord {
 }
 
 impl Payload for RestorationRecord {
-    const FORMAT: u32 = 2;
+    const FORMAT: u32 = 3;
     const HELP: &'static str = "it is a record for people only: delete that node by hand, or run the version of the program that wrote it";
 }
 

@@ -99,6 +99,8 @@ pub fn unverified(records: &[RestorationRecord]) -> BTreeSet<RangeId> {
         match outcome {
             RangeOutcome::Unverified { .. } => ranges.insert(*range),
             RangeOutcome::Verified { .. } => ranges.remove(range),
+            // It shows less than the doubt is about.
+            RangeOutcome::VerifiedWithExceptions { .. } => false,
         };
     }
     ranges

@@ -31,7 +31,7 @@ Or in one go, for one counter:
   stitch-restorator run --now --counter plays
 
 Exit codes: 0 every cell in scope is right, 1 drift was found, 2 the command failed or could not verify
-every range, 130 ended at once by a second signal.
+every range, 3 right with exceptions (--read-consistency, --declare-dead), 130 ended at once by a second signal.
 A plan is a scope that was reviewed, not a list of corrections: `run` audits that scope again.
 Every configuration key can be set by an environment variable: STITCH_CASSANDRA__NODES='[\"a:9042\"]'."
 )]
@@ -74,7 +74,8 @@ Exit codes: 0 the status was read, 2 it was not.")]
 #[command(after_help = "Example: what is wrong with the plays of one track?
   stitch-restorator plan --counter plays --key 3135556
 
-Exit codes: 0 nothing is wrong, 1 drift was found, 2 the audit failed, or too many cells could not be judged.")]
+Exit codes: 0 nothing is wrong, 1 drift was found, 2 the audit failed, or too many cells could not be judged,
+3 nothing is wrong, with exceptions (--read-consistency, --declare-dead).")]
 struct PlanArguments {
     #[command(flatten)]
     scope: ScopeArguments,
@@ -97,7 +98,8 @@ struct PlanArguments {
   stitch-restorator run plan.jsonl --max-cells 500
   stitch-restorator run --now --ranges 0-15
 
-Exit codes: 0 every cell in scope is verified, 1 known drift remains, 2 a range could not be verified.
+Exit codes: 0 every cell in scope is verified, 1 known drift remains, 2 a range could not be verified,
+3 verified with exceptions (--read-consistency, --declare-dead).
 The first SIGINT or SIGTERM releases all locks and ends with 2; the second ends at once with 130.")]
 struct RunArguments {
     /// A reviewed plan: its scope is restored

@@ -21,6 +21,7 @@ use crate::limits::Extent;
 use crate::membership::Process;
 use crate::options::{DeclaredDead, Limits};
 use crate::preflight;
+use crate::report::Exceptions;
 use crate::restoration::chunk_sizer::ChunkSizer;
 use crate::rule;
 
@@ -95,6 +96,11 @@ impl<B: Backends> RestoreContext<'_, B> {
     /// How many replicas must answer a read.
     pub(crate) fn level(&self) -> Level {
         rule::read_level(self.config.restorator.read_level)
+    }
+
+    /// What the operator accepted, so that what is shown is less than verified.
+    pub(crate) fn exceptions(&self) -> Option<Exceptions> {
+        Exceptions::of(self.config.restorator.read_level, self.declared_dead)
     }
 
     /// Whether the session is over.

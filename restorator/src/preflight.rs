@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use stitch_common::config::WriteConsistency;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{Bounds, LogIdentity};
+use stitch_common::ports::{Bounds, Level, LogIdentity};
 use stitch_common::range::RangeBits;
 use stitch_common::user_error::UserError;
 use stitch_protocol::definition_node::{NamespaceRecord, StoredDefinition};
@@ -44,6 +45,19 @@ pub(crate) fn log(
         }
         None => Ok(()),
     }
+}
+
+/// Refuses to read majorities where an acknowledged increment need not be on any of the replicas that are read.
+pub(crate) fn read_level(level: Level, writes: WriteConsistency) -> Result<(), UserError> {
+    if level == Level::All || writes.meets_majorities() {
+        return Ok(());
+    }
+    let message = format!(
+        "increments are written at {}, so a majority of replicas need not have them: reading at QUORUM shows nothing",
+        writes.name()
+    );
+    let help = "start every Cassandra node, and run it without --read-consistency";
+    Err(UserError::new(message, help))
 }
 
 /// Refuses checkpoints that do not fit the group's commits or the log's end. `committed` was read before the
@@ -220,6 +234,19 @@ mod tests {
     }
 
     #[test]
+    fn reading_majorities_of_what_one_replica_acknowledged_is_refused() {
+        for (writes, name) in WriteConsistency::EVERY {
+            assert_eq!(read_level(Level::All, writes), Ok(()), "{name}");
+        }
+        assert_eq!(
+            read_level(Level::Quorum, WriteConsistency::LocalQuorum),
+            Ok(())
+        );
+        let message = refused(read_level(Level::Quorum, WriteConsistency::LocalOne));
+        assert!(message.contains("LOCAL_ONE"), "{message}");
+    }
+
+    #[test]
     fn a_partition_without_checkpoint_is_refused_if_its_group_has_commits() {
         assert_eq!(checked(None, 0), Ok(()));
         assert!(refused(checked(None, 4)).contains("no checkpoint"));
@@ -284,6 +311,7 @@ mod tests {
                 cluster: "c".to_owned(),
                 table: uuid::Uuid::from_u128(1),
             },
+            write_consistency: stitch_common::config::WriteConsistency::LocalQuorum,
         };
         let plan = Plan {
             namespace: "plays".to_owned(),

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use stitch_common::cell::{Cell, CounterName};
+use stitch_common::ports::Level;
 
 use crate::limits::Extent;
+use crate::options::DeclaredDead;
 use crate::plan::judge::{Direction, Drift};
 
 pub mod plan;
@@ -18,6 +20,46 @@ pub use run::{RangeReport, RunReport};
 pub const CELLS_NAMED_MAX: usize = 1000;
 /// The most that are named in text.
 const CELLS_IN_TEXT_MAX: usize = 20;
+
+/// What the operator accepted: what a command shows is true as far as this allows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Exceptions {
+    /// The level of reads, if it is less than `ALL`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_consistency: Option<&'static str>,
+    /// Nodes and members that nothing waited for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub declared_dead: Vec<String>,
+}
+
+impl Exceptions {
+    /// The exceptions of a command; `None` if it has none.
+    pub(crate) fn of(level: Level, declared_dead: &[DeclaredDead]) -> Option<Self> {
+        let read_consistency = match level {
+            Level::All => None,
+            Level::Quorum => Some("QUORUM"),
+        };
+        let has_any = read_consistency.is_some() || !declared_dead.is_empty();
+        has_any.then(|| Self {
+            read_consistency,
+            declared_dead: declared_dead.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Each of them in a few words.
+    pub fn lines(&self) -> Vec<String> {
+        let level = self.read_consistency.iter();
+        let level = level.map(|level| {
+            format!(
+                "read at {level}: a timed-out increment that only a down replica has may be missed"
+            )
+        });
+        let dead = self.declared_dead.iter();
+        level
+            .chain(dead.map(|dead| format!("declared dead: {dead}")))
+            .collect()
+    }
+}
 
 /// A cell that is, or was, wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

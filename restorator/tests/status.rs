@@ -72,6 +72,7 @@ impl Namespace {
                 cluster: "cassandra".to_owned(),
                 table: uuid::Uuid::nil(),
             },
+            write_consistency: stitch_common::config::WriteConsistency::LocalQuorum,
         };
         session.make_directories().await.unwrap();
         definition_node::create(session, &record)

@@ -81,7 +81,12 @@ async fn a_node_that_is_down_leaves_counts_unverified_unless_quorum_reads_are_ac
         &["--now", "--read-consistency", "QUORUM"],
     )
     .await?;
-    ensure!(code == Some(0), "run exited with {code:?}: {answer}");
+    ensure!(code == Some(3), "run exited with {code:?}: {answer}");
+    ensure!(answer["outcome"] == "verified_with_exceptions", "{answer}");
+    ensure!(
+        answer["exceptions"]["read_consistency"] == "QUORUM",
+        "{answer}"
+    );
 
     namespace.servers.start("cassandra-3").await?;
     count(&namespace, some_events(2, 500)?).await?;

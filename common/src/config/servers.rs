@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::refused_property::{canonical_property, refused_property};
 use super::section::{Given, Section, section};
@@ -59,7 +59,8 @@ section! {
 }
 
 /// The consistency of increments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum WriteConsistency {
     /// One replica of the local data centre.
     LocalOne,
@@ -85,6 +86,31 @@ impl WriteConsistency {
         (Self::One, "ONE"),
         (Self::All, "ALL"),
     ];
+
+    /// Its name in CQL.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LocalOne => "LOCAL_ONE",
+            Self::LocalQuorum => "LOCAL_QUORUM",
+            Self::EachQuorum => "EACH_QUORUM",
+            Self::Quorum => "QUORUM",
+            Self::One => "ONE",
+            Self::All => "ALL",
+        }
+    }
+
+    /// Whether a read of a majority in *every* data centre meets at least one replica that acknowledged, however many
+    /// replicas each has. A majority in any one data centre (`LOCAL_QUORUM`) is met there. A majority of all N replicas
+    /// (`QUORUM`) is met because the majorities of all data centres together are more than half of N, too. One replica
+    /// need not be met.
+    #[must_use]
+    pub const fn meets_majorities(self) -> bool {
+        match self {
+            Self::LocalQuorum | Self::EachQuorum | Self::Quorum | Self::All => true,
+            Self::LocalOne | Self::One => false,
+        }
+    }
 }
 
 impl Kafka {
@@ -243,5 +269,45 @@ impl Section<'_> {
             }
         }
         Ok(client)
+    }
+}
+
+#[cfg(test)]
+mod consistency_tests {
+    use super::WriteConsistency;
+
+    /// Whether reading a majority of every data centre meets every set of replicas that `level` can have acknowledged.
+    fn meets(level: WriteConsistency, replicas: &[u32]) -> bool {
+        let all: u32 = replicas.iter().sum();
+        let majority = |of: u32| of / 2 + 1;
+        // The fewest acknowledgements of a data centre that a majority of it need not meet.
+        let unmet = |of: u32| of - majority(of);
+        match level {
+            WriteConsistency::One | WriteConsistency::LocalOne => {
+                replicas.iter().all(|of| unmet(*of) < 1)
+            }
+            WriteConsistency::LocalQuorum | WriteConsistency::EachQuorum => {
+                replicas.iter().all(|of| unmet(*of) < majority(*of))
+            }
+            WriteConsistency::Quorum => {
+                replicas.iter().map(|of| unmet(*of)).sum::<u32>() < majority(all)
+            }
+            WriteConsistency::All => true,
+        }
+    }
+
+    #[test]
+    fn levels_that_meet_majorities_do_so_in_every_layout_of_up_to_three_data_centres() {
+        let layouts = (1..6).flat_map(|a| (0..6).flat_map(move |b| (0..6).map(move |c| [a, b, c])));
+        let layouts: Vec<Vec<u32>> = layouts
+            .map(|layout| layout.into_iter().filter(|of| *of > 0).collect())
+            .collect();
+        for (level, name) in WriteConsistency::EVERY {
+            let always = layouts.iter().all(|layout| meets(level, layout));
+            assert_eq!(always, level.meets_majorities(), "{name}");
+            assert_eq!(level.name(), name);
+            let json = serde_json::to_string(&level).unwrap();
+            assert_eq!(json, format!("\"{name}\""));
+        }
     }
 }

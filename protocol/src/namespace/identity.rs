@@ -114,6 +114,7 @@ fn compare_log(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stitch_common::config::WriteConsistency;
     use stitch_common::definition::{Definitions, EventAttributes};
     use stitch_common::offset::Offset;
     use stitch_common::range::RangeBits;
@@ -155,6 +156,7 @@ mod tests {
             definitions: Definitions::new(bits, EventAttributes::default(), Vec::new()),
             log: observed.log.clone(),
             table: observed.table.clone(),
+            write_consistency: WriteConsistency::LocalQuorum,
         }
     }
 

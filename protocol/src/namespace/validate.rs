@@ -71,7 +71,8 @@ pub async fn validate<S: Session, C: Clock, Q: Cql, L: EventLog>(
         return Err(Error::Mismatch(UserError::new(message, help)));
     };
     let recorded = &definition.record;
-    if let Some(mismatch) = definitions_differ(config, &recorded.definitions) {
+    let differs = definitions_differ(config, &recorded.definitions);
+    if let Some(mismatch) = differs.or_else(|| consistency_differs(config, recorded)) {
         return Err(Error::Mismatch(mismatch.user_error(config)));
     }
     // Before the log is read: a process that keeps a record meanwhile has seen one that this read may have missed.
@@ -149,6 +150,28 @@ pub fn definitions_differ(config: &Config, recorded: &Definitions) -> Option<Mis
             .to_owned(),
     };
     (!lines.is_empty()).then_some(Mismatch { lines, help })
+}
+
+/// How the configured consistency of increments differs from the recorded one; `None` if they agree. A restoration that
+/// reads at less than `ALL` relies on it.
+#[must_use]
+pub fn consistency_differs(config: &Config, recorded: &NamespaceRecord) -> Option<Mismatch> {
+    let (here, recorded) = (
+        config.cassandra.write_consistency,
+        recorded.write_consistency,
+    );
+    let help = format!(
+        "set cassandra.write_consistency = \"{}\"; another level needs a namespace, a keyspace and a group of its own",
+        recorded.name()
+    );
+    (here != recorded).then(|| Mismatch {
+        lines: vec![format!(
+            "write_consistency: here {}, in the namespace {}",
+            here.name(),
+            recorded.name()
+        )],
+        help,
+    })
 }
 
 /// How log and table differ from the recorded ones; `None` if they agree.

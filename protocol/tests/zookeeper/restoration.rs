@@ -25,6 +25,7 @@ fn record(member: &MemberId, started: DateTime<Utc>) -> RestorationRecord {
             started,
         },
         scope: "everything".to_owned(),
+        exceptions: Vec::new(),
         state: RestorationState::Running,
         ended: None,
         cuts: Offsets::default(),

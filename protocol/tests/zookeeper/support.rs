@@ -175,6 +175,7 @@ pub(crate) fn record() -> NamespaceRecord {
             cluster: "cassandra".to_owned(),
             table: uuid::Uuid::nil(),
         },
+        write_consistency: stitch_common::config::WriteConsistency::LocalQuorum,
     }
 }
 

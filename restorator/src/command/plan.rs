@@ -116,6 +116,7 @@ async fn make<B: Backends>(
     Ok(PlanReport {
         cells: audit.cells,
         unjudged_max: unjudged_max.unwrap_or_else(|| audit.cells.unjudged_max()),
+        exceptions: context.exceptions(),
         wrong: std::mem::take(&mut audit.wrong),
         totals: std::mem::take(&mut audit.totals),
         unnamed_counters: std::mem::take(&mut audit.unnamed),
@@ -127,6 +128,8 @@ async fn make<B: Backends>(
 /// Checks that all members count by the same definitions, then reads base cut and log. What the consumer group has
 /// committed is read first: a checkpoint that is read later can only be ahead of it.
 async fn begin<B: Backends>(context: &RestoreContext<'_, B>) -> Result<AuditBaseline, UserError> {
+    let writes = context.validated.definition.record.write_consistency;
+    preflight::read_level(context.config.restorator.read_level, writes)?;
     let members = membership::list(context.session).await?;
     preflight::members(&members, &context.validated.definition)?;
     let committed: BTreeMap<Partition, Offset> = context.log.committed().await?;

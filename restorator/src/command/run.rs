@@ -274,7 +274,7 @@ async fn go_on<B: Backends>(
             unless_stopped(context, audited).await?;
             failpoint::pass("r1-planned");
             let audit = std::mem::replace(audit, Audit::new(context));
-            let summary = Summary::new(audit, planned, started.recorder.id());
+            let summary = Summary::new(audit, context.exceptions(), planned, started.recorder.id());
             if let Err(exceeded) = limits::check(context.limits, summary.audit().wrong.extent()) {
                 return Ok(summary.refused(context, exceeded));
             }

@@ -16,6 +16,7 @@ mod deleted;
 mod journal;
 mod unjudged;
 mod lost;
+mod exceptions;
 
 fn restored(fake: &Fake) -> RunReport {
     fake.run(Limits::default()).unwrap()

@@ -206,6 +206,7 @@ mod tests {
                     cluster: "c".to_owned(),
                     table: uuid::Uuid::from_u128(7),
                 },
+                write_consistency: stitch_common::config::WriteConsistency::LocalQuorum,
             },
             log,
             scope: everything(),

@@ -8,13 +8,16 @@ use stitch_common::cell::CounterName;
 use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
 
-use super::{Totals, Wrongness, total_lines, unnamed_lines};
+use super::{Exceptions, Totals, Wrongness, total_lines, unnamed_lines};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlanReport {
     pub cells: Cells,
     /// How many cells may remain unjudged before the outcome is `unjudged`.
     pub unjudged_max: u64,
+    /// What the operator accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exceptions: Option<Exceptions>,
     pub wrong: Wrongness,
     pub totals: Totals,
     /// Cells of counters that no definition names.
@@ -55,6 +58,8 @@ impl Report for PlanReport {
             "wrong"
         } else if self.is_unjudged() {
             "unjudged"
+        } else if self.exceptions.is_some() {
+            "nothing_wrong_with_exceptions"
         } else {
             "nothing_wrong"
         }
@@ -65,6 +70,8 @@ impl Report for PlanReport {
             Exit::DriftFound
         } else if self.is_unjudged() {
             Exit::Failed
+        } else if self.exceptions.is_some() {
+            Exit::Exceptions
         } else {
             Exit::Success
         }
@@ -98,6 +105,9 @@ impl Report for PlanReport {
                 "that is more than the {} that --max-unjudged allows: whether these cells are right is not known",
                 self.unjudged_max
             )?;
+        }
+        for line in self.exceptions.iter().flat_map(Exceptions::lines) {
+            writeln!(out, "exception: {line}")?;
         }
         for line in self.wrong.lines() {
             writeln!(out, "{line}")?;
@@ -145,6 +155,7 @@ mod tests {
                 unjudged: 2,
             },
             unjudged_max,
+            exceptions: None,
             wrong: Wrongness::of(cells),
             totals: Totals::default(),
             unnamed_counters: BTreeMap::from([(CounterName("skips".into()), 4)]),

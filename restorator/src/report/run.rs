@@ -10,12 +10,15 @@ use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
 use stitch_protocol::restoration::RestorationState;
 
-use super::{Totals, Wrongness, total_lines, unnamed_lines};
+use super::{Exceptions, Totals, Wrongness, total_lines, unnamed_lines};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunReport {
     pub cells: Cells,
     pub ranges: Vec<RangeReport>,
+    /// What the operator accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exceptions: Option<Exceptions>,
     pub corrected: Wrongness,
     pub totals: Totals,
     /// Compared with the plan file, if there was one.
@@ -64,6 +67,8 @@ pub struct Planned {
 pub enum RangeEnd {
     /// Every cell in scope is right.
     Verified,
+    /// Every cell in scope is right, as far as the exceptions allow.
+    VerifiedWithExceptions,
     /// The corrections would have exceeded a limit.
     Refused,
     /// Released before every cell was shown right.
@@ -93,6 +98,13 @@ pub struct RangeReport {
     pub error: Option<UserError>,
 }
 
+impl RangeEnd {
+    /// Whether every cell was shown right, with exceptions or without.
+    pub const fn is_verified(self) -> bool {
+        matches!(self, Self::Verified | Self::VerifiedWithExceptions)
+    }
+}
+
 impl RunReport {
     /// The outcome of the whole: an unverified range takes precedence over known drift.
     pub fn state(&self) -> RestorationState {
@@ -101,6 +113,8 @@ impl RunReport {
             RestorationState::Unverified
         } else if ended(RangeEnd::Refused) {
             RestorationState::DriftRemains
+        } else if self.exceptions.is_some() {
+            RestorationState::VerifiedWithExceptions
         } else {
             RestorationState::Verified
         }
@@ -139,6 +153,7 @@ impl Report for RunReport {
     fn outcome(&self) -> &'static str {
         match self.state() {
             RestorationState::Verified => "verified",
+            RestorationState::VerifiedWithExceptions => "verified_with_exceptions",
             RestorationState::DriftRemains => "drift_remains",
             RestorationState::Unverified | RestorationState::Running => "unverified",
         }
@@ -147,6 +162,7 @@ impl Report for RunReport {
     fn exit(&self) -> Exit {
         match self.state() {
             RestorationState::Verified => Exit::Success,
+            RestorationState::VerifiedWithExceptions => Exit::Exceptions,
             RestorationState::DriftRemains => Exit::DriftFound,
             RestorationState::Unverified | RestorationState::Running => Exit::Failed,
         }
@@ -160,9 +176,17 @@ impl Report for RunReport {
         let verified = self
             .ranges
             .iter()
-            .filter(|range| range.outcome == RangeEnd::Verified);
+            .filter(|range| range.outcome.is_verified());
         let (verified, ranges) = (verified.count(), self.ranges.len());
-        writeln!(out, "{verified} of {ranges} ranges verified")?;
+        let with = if self.exceptions.is_some() {
+            " with exceptions"
+        } else {
+            ""
+        };
+        writeln!(out, "{verified} of {ranges} ranges verified{with}")?;
+        for line in self.exceptions.iter().flat_map(Exceptions::lines) {
+            writeln!(out, "exception: {line}")?;
+        }
         let Cells {
             judged,
             wrong,
@@ -240,6 +264,7 @@ mod tests {
                 unjudged,
             },
             ranges,
+            exceptions: None,
             corrected: Wrongness::of([]),
             totals: Totals::default(),
             planned: Some(Planned {

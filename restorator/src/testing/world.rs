@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use stitch_common::cell::{self, CellSlot, Count, Counter, Granularity};
 use stitch_common::checkpoint::{Ceiling, Checkpoint, StoredCheckpoint};
-use stitch_common::config::{Config, Environment};
+use stitch_common::config::{Config, Environment, WriteConsistency};
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{CreateMode, TableIdentity, ZooKeeper};
@@ -29,7 +29,7 @@ use super::zookeeper::Server;
 use crate::command::{self, CommandContext};
 use crate::journal::Journal;
 use crate::membership::Process;
-use crate::options::{Limits, PlanOptions, PlanSource, RunOptions};
+use crate::options::{DeclaredDead, Limits, PlanOptions, PlanSource, RunOptions};
 use crate::report::{PlanReport, RunReport};
 use stitch_common::ports::Servers;
 use stitch_common::progress::NoProgress;
@@ -145,6 +145,7 @@ impl Fake {
             definitions: fake.config.definitions.clone(),
             log: fake.log.borrow().identity(),
             table: Self::table_identity(),
+            write_consistency: fake.config.cassandra.write_consistency,
         };
         fake.put(&paths.definition(), &envelope::seal(&record));
         for key in keys {
@@ -162,6 +163,19 @@ impl Fake {
             definitions: self.config.definitions.clone(),
             log: self.log.borrow().identity(),
             table: Self::table_identity(),
+            write_consistency: self.config.cassandra.write_consistency,
+        };
+        self.put(&Paths::new("n").definition(), &envelope::seal(&record));
+    }
+
+    /// The namespace is one whose increments have this level.
+    pub(crate) fn define_consistency(&self, write_consistency: WriteConsistency) {
+        let record = NamespaceRecord {
+            generation: 1,
+            definitions: self.config.definitions.clone(),
+            log: self.log.borrow().identity(),
+            table: Self::table_identity(),
+            write_consistency,
         };
         self.put(&Paths::new("n").definition(), &envelope::seal(&record));
     }
@@ -370,17 +384,38 @@ impl Fake {
         self.run_options(&options)
     }
 
+    pub(crate) fn run_declaring(&self, dead: &[DeclaredDead]) -> Result<RunReport, UserError> {
+        let options = RunOptions {
+            source: PlanSource::Now(self.everything()),
+            limits: Limits::default(),
+            declared_dead: dead.to_vec(),
+        };
+        self.run_options(&options)
+    }
+
     pub(crate) fn run_options(&self, options: &RunOptions) -> Result<RunReport, UserError> {
         self.given(|given| self.clock.run(Box::pin(command::run(given, options))))
     }
 
     pub(crate) fn plan(&self, plan_file: Option<PathBuf>) -> Result<PlanReport, UserError> {
-        let options = PlanOptions {
+        self.plan_options(PlanOptions {
             scope: self.everything(),
             plan_file,
             max_unjudged: None,
             declared_dead: Vec::new(),
-        };
+        })
+    }
+
+    pub(crate) fn plan_declaring(&self, dead: &[DeclaredDead]) -> Result<PlanReport, UserError> {
+        self.plan_options(PlanOptions {
+            scope: self.everything(),
+            plan_file: None,
+            max_unjudged: None,
+            declared_dead: dead.to_vec(),
+        })
+    }
+
+    fn plan_options(&self, options: PlanOptions) -> Result<PlanReport, UserError> {
         self.given(|given| self.clock.run(Box::pin(command::plan(given, &options))))
     }
 

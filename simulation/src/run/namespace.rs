@@ -80,6 +80,7 @@ pub(super) fn create(world: &World, config: &Config, partitions: usize) {
         definitions: config.definitions.clone(),
         log: world.kafka.log.borrow().identity(),
         table: table_identity(),
+        write_consistency: config.cassandra.write_consistency,
     };
     let mut tree = world.zookeeper.tree.borrow_mut();
     let directories = paths

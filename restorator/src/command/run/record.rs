@@ -38,6 +38,9 @@ impl Recorder {
                 id,
                 holder,
                 scope: describe(context.scope),
+                exceptions: context
+                    .exceptions()
+                    .map_or_else(Vec::new, |made| made.lines()),
                 state: RestorationState::Running,
                 ended: None,
                 cuts: Offsets::default(),
@@ -79,10 +82,21 @@ impl Recorder {
     ) {
         let locked = result.locked.iter().sum::<Duration>();
         let outcome = match &result.outcome {
-            Ok(_) => RangeOutcome::Verified {
-                corrected: u64::try_from(result.corrected.len()).unwrap_or(u64::MAX),
-                locked_ms: u64::try_from(locked.as_millis()).unwrap_or(u64::MAX),
-            },
+            Ok(_) => {
+                let corrected = u64::try_from(result.corrected.len()).unwrap_or(u64::MAX);
+                let locked_ms = u64::try_from(locked.as_millis()).unwrap_or(u64::MAX);
+                if self.record.exceptions.is_empty() {
+                    RangeOutcome::Verified {
+                        corrected,
+                        locked_ms,
+                    }
+                } else {
+                    RangeOutcome::VerifiedWithExceptions {
+                        corrected,
+                        locked_ms,
+                    }
+                }
+            }
             Err(why) => RangeOutcome::Unverified {
                 why: why.to_string(),
             },

@@ -15,7 +15,7 @@ use crate::limits::Exceeded;
 use crate::plan::file::Plan;
 use crate::plan::judge::Drift;
 use crate::report::run::{Cells, Planned, RangeEnd};
-use crate::report::{RangeReport, RunReport, Wrongness};
+use crate::report::{Exceptions, RangeReport, RunReport, Wrongness};
 use crate::restoration::verify::VerifiedRange;
 use crate::restoration::{RangeResult, count_judged};
 use crate::unverified::Unverified;
@@ -24,6 +24,7 @@ use stitch_totals::log_follower::LogFollower;
 
 pub(super) struct Summary {
     audit: Audit,
+    exceptions: Option<Exceptions>,
     planned: Option<BTreeSet<Cell>>,
     restoration: String,
     journal: Option<String>,
@@ -39,10 +40,16 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn new(audit: Audit, planned: Option<&Plan>, id: &RestorationId) -> Self {
+    pub(super) fn new(
+        audit: Audit,
+        exceptions: Option<Exceptions>,
+        planned: Option<&Plan>,
+        id: &RestorationId,
+    ) -> Self {
         let cells = |plan: &Plan| plan.wrong.iter().map(|(cell, _)| cell.clone()).collect();
         Self {
             audit,
+            exceptions,
             planned: planned.map(cells),
             restoration: id.to_string(),
             journal: None,
@@ -87,6 +94,9 @@ impl Summary {
             self.uncorrected += u64::from(!verdicts.wrong().contains_key(cell));
         }
         let (end, read, error) = match &outcome {
+            Ok(verified) if self.exceptions.is_some() => {
+                (RangeEnd::VerifiedWithExceptions, verified.cells(), None)
+            }
             Ok(verified) => (RangeEnd::Verified, verified.cells(), None),
             Err(why @ Unverified::Limits(_)) => (RangeEnd::Refused, 0, Some(UserError::from(why))),
             Err(why) => (RangeEnd::Unverified, 0, Some(UserError::from(why))),
@@ -103,7 +113,7 @@ impl Summary {
         } else {
             self.unjudged += dirty;
         }
-        if end != RangeEnd::Verified {
+        if !end.is_verified() {
             let known = corrected.keys();
             let known = known.filter(|cell| verdicts.wrong().contains_key(cell));
             self.uncorrected += verdicts.wrong_count() - number(known.count());
@@ -188,9 +198,7 @@ impl Summary {
         follower: &LogFollower,
     ) -> RunReport {
         let ranges: Vec<_> = std::mem::take(&mut self.ranges).into_values().collect();
-        let verified = ranges
-            .iter()
-            .filter(|range| range.outcome == RangeEnd::Verified);
+        let verified = ranges.iter().filter(|range| range.outcome.is_verified());
         let verified: Vec<RangeId> = verified.map(|range| range.range).collect();
         for (name, sum) in sums(context, follower, verified) {
             self.audit.totals.entry(name).or_default().after = Some(sum);
@@ -202,9 +210,7 @@ impl Summary {
             corrected,
             unjudged: self.unjudged,
         };
-        let mut unverified = ranges
-            .iter()
-            .filter(|range| range.outcome != RangeEnd::Verified);
+        let mut unverified = ranges.iter().filter(|range| !range.outcome.is_verified());
         let first = unverified
             .next()
             .and_then(|range| Some((range.range, range.error.clone()?)));
@@ -236,6 +242,7 @@ impl Summary {
         RunReport {
             cells,
             ranges,
+            exceptions: self.exceptions,
             corrected: self.corrected,
             totals: self.audit.totals,
             planned,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use stitch_common::clock::{Clock, Moment};
+use stitch_common::printable::printable_lines;
 use stitch_common::progress::Progress;
 
 /// A progress bar on a terminal.
@@ -42,6 +43,7 @@ impl Progress for Bar {
     }
 
     fn note(&self, line: &str) {
+        let line = printable_lines(line);
         match &*self.current.borrow() {
             Some(bar) => bar.println(line),
             None => ProgressBar::no_length().println(line),
@@ -149,7 +151,7 @@ impl<W: Write, C: Clock> Progress for Lines<W, C> {
     }
 
     fn note(&self, line: &str) {
-        self.line(line);
+        self.line(&printable_lines(line));
     }
 
     fn end(&self) {

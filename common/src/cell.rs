@@ -9,6 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Datelike, NaiveDate};
 use serde::{Deserialize, Serialize};
 
+use crate::printable::printable;
 use crate::token::Token;
 
 /// The name of a counter definition, in the configuration and in the table.
@@ -49,9 +50,11 @@ impl Counter {
     }
 }
 
+/// As a terminal may show it: see [`printable`].
 impl fmt::Display for Counter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.name.0, self.key.0)
+        let (name, key) = (printable(&self.name.0), printable(&self.key.0));
+        write!(f, "{name}/{key}")
     }
 }
 

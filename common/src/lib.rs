@@ -10,6 +10,7 @@
 //! (`stitch-protocol`), command lines and logs (`stitch-app`), and the programs. Nothing in this crate opens a connection,
 //! and it builds in seconds.
 
+pub mod printable;
 pub mod user_error;
 pub mod output;
 pub mod progress;

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::printable::printable_lines;
 use crate::user_error::UserError;
 
 /// How a command ends.
@@ -124,11 +125,16 @@ pub fn write<R: Report>(
         }
         Output::Text => {
             if let Some(report) = report {
-                report.text(out)?;
+                // Whatever a report has from outside: no terminal obeys it.
+                let mut text = Vec::new();
+                report.text(&mut text)?;
+                let text = String::from_utf8_lossy(&text);
+                out.write_all(printable_lines(&text).as_bytes())?;
             }
-            if let Some(failure) = error {
+            if let Some(UserError { message, help }) = error {
                 out.flush()?;
-                writeln!(errors, "error: {}\nhelp: {}", failure.message, failure.help)?;
+                let text = format!("error: {message}\nhelp: {help}\n");
+                errors.write_all(printable_lines(&text).as_bytes())?;
             }
         }
     }
@@ -218,6 +224,16 @@ mod tests {
             out.ends_with(error) && out.contains("\"judged\":7"),
             "{out}"
         );
+    }
+
+    #[test]
+    fn no_control_character_of_an_error_reaches_a_terminal_and_json_has_it_as_it_is() {
+        let failure = || Err(UserError::new("key \u{1b}[2K", "look\r"));
+        let (_, errors, _) = written(&failure(), Output::Text);
+        assert_eq!(errors, "error: key \\u{1b}[2K\nhelp: look\\u{d}\n");
+        let (out, _, _) = written(&failure(), Output::Json);
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(json["error"]["message"], "key \u{1b}[2K");
     }
 
     #[test]

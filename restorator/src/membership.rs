@@ -74,9 +74,12 @@ pub(crate) async fn attempt<B: Backends>(
     stop: CancellationToken,
 ) -> Result<Membership<B>, JoinError> {
     let session = servers.zookeeper().connect().await;
-    let session = session.map_err(|error| match error {
-        ZkError::Refused(_) => JoinError::Refused(error.into()),
-        error => JoinError::NoSession(error.into()),
+    let session = session.map_err(|error| {
+        if matches!(error, ZkError::Refused(_)) {
+            JoinError::Refused(error.into())
+        } else {
+            JoinError::NoSession(error.into())
+        }
     })?;
     let lease = Lease::new(session.timeout());
     let paths = Paths::new(&config.namespace);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use stitch_common::cell::{Cell, CounterName};
 use stitch_common::ports::Level;
+use stitch_common::printable::printable;
 
 use crate::limits::Extent;
 use crate::options::DeclaredDead;
@@ -96,6 +97,7 @@ impl WrongCell {
             current,
             direction,
         } = self;
+        let (counter, key) = (printable(counter), printable(key));
         format!(
             "  {counter}/{key} {granularity} {bucket}: {current}, should be {expected} ({direction})"
         )
@@ -215,7 +217,7 @@ fn unnamed_lines(unnamed: &BTreeMap<CounterName, u64>) -> Vec<String> {
     let line = |(name, cells): (&CounterName, &u64)| {
         format!(
             "no definition names the counter \"{}\": its {cells} cells were left alone",
-            name.0
+            printable(&name.0)
         )
     };
     unnamed.iter().map(line).collect()

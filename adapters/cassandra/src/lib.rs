@@ -20,6 +20,7 @@ mod statements;
 pub mod classify;
 mod connect;
 mod client_registration;
+mod page_size;
 pub mod session;
 mod read;
 mod scan;

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use scylla::client::session::Session;
-use scylla::response::query_result::QueryResult;
-use scylla::response::{PagingState, PagingStateResponse};
+use scylla::response::PagingState;
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{Counter as CounterValue, CqlTimestamp};
 
 use crate::classify;
+use crate::page_size::PageSize;
 use crate::statements::Statements;
 use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::ports::{CellSelection, Level, StoreError};
@@ -28,11 +28,12 @@ pub(super) async fn counter(
     cells: CellSelection<'_>,
     level: Level,
 ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
+    let page_size = &statements.page_size;
     let mut result = Vec::new();
     match cells {
         CellSelection::Whole => {
             let key = (&*counter.name.0, &*counter.key.0);
-            pages(session, statements.whole(level), counter, key, |cell| {
+            pages(session, statements.whole(level), page_size, key, |cell| {
                 result.push(cell)
             })
             .await?;
@@ -45,7 +46,7 @@ pub(super) async fn counter(
                     result.push(cell);
                 }
             };
-            pages(session, statements.whole(level), counter, key, keep).await?;
+            pages(session, statements.whole(level), page_size, key, keep).await?;
         }
         CellSelection::Cells(slots) => {
             for named in slots.chunks(NAMED_CELLS_MAX) {
@@ -55,7 +56,7 @@ pub(super) async fn counter(
                     .collect();
                 let values = (&*counter.name.0, &*counter.key.0, named);
                 let statement = statements.cells(level);
-                pages(session, statement, counter, values, |cell| {
+                pages(session, statement, page_size, values, |cell| {
                     result.push(cell)
                 })
                 .await?;
@@ -68,24 +69,21 @@ pub(super) async fn counter(
 pub(super) async fn pages(
     session: &Session,
     statement: &PreparedStatement,
-    counter: &Counter,
+    page_size: &PageSize,
     values: impl SerializeRow,
     mut take: impl FnMut((CellSlot, Count)),
 ) -> Result<(), StoreError> {
     let mut state = PagingState::start();
     loop {
-        let (result, next): (QueryResult, PagingStateResponse) = session
-            .execute_single_page(statement, &values, state)
-            .await
-            .map_err(|error| classify::read(&error))?;
+        let page = page_size.read(session, statement, &values, state).await;
+        let (result, next) = page.map_err(|error| classify::read(&error))?;
         let result = result.into_rows_result().map_err(unlike)?;
         let rows = result
             .rows::<(&str, CqlTimestamp, Option<CounterValue>)>()
             .map_err(unlike)?;
         for row in rows {
             let (granularity, bucket, value) = row.map_err(unlike)?;
-            if let Some(CounterValue(value)) = value {
-                let slot = slot(granularity, bucket, &counter.name.0, &counter.key.0)?;
+            if let (Some(CounterValue(value)), Some(slot)) = (value, slot(granularity, bucket)) {
                 take((slot, Count(value)));
             }
         }
@@ -96,23 +94,13 @@ pub(super) async fn pages(
     }
 }
 
-/// The cell of a row. A row that Stitch did not write is an error: a verification that skipped it would claim too much.
-pub(super) fn slot(
-    granularity: &str,
-    bucket: CqlTimestamp,
-    name: &str,
-    key: &str,
-) -> Result<CellSlot, StoreError> {
-    match Granularity::from_name(granularity) {
-        Some(granularity) => Ok(CellSlot {
-            granularity,
-            bucket: Bucket(bucket.0),
-        }),
-        None => Err(StoreError::Refused(format!(
-            "the table has a row of the granularity '{granularity}' (counter '{name}', key '{key}'), which no event \
-             increments: Stitch did not write it; delete it by hand"
-        ))),
-    }
+/// The cell of a row; `None` if Stitch did not write it: no event increments such a cell.
+pub(super) fn slot(granularity: &str, bucket: CqlTimestamp) -> Option<CellSlot> {
+    let granularity = Granularity::from_name(granularity)?;
+    Some(CellSlot {
+        granularity,
+        bucket: Bucket(bucket.0),
+    })
 }
 
 pub(super) fn unlike(error: impl std::fmt::Display) -> StoreError {

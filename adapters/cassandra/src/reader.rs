@@ -13,6 +13,7 @@ use scylla::statement::{Consistency, Statement};
 use scylla::value::CqlTimestamp;
 
 use super::{connect, read, statements, table};
+use crate::page_size::PageSize;
 use crate::schema::TableOwner;
 use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::config::{Api, Config, ReadConsistency};
@@ -42,6 +43,7 @@ pub struct ScyllaReader {
     one: PreparedStatement,
     named: PreparedStatement,
     span: PreparedStatement,
+    page_size: PageSize,
 }
 
 impl std::fmt::Debug for ScyllaReader {
@@ -78,6 +80,7 @@ impl ScyllaReader {
             one,
             named,
             span,
+            page_size: PageSize::default(),
             session,
         })
     }
@@ -127,16 +130,16 @@ impl ScyllaReader {
                 granularity, first, ..
             }) => {
                 let values = (name, key, granularity.name(), CqlTimestamp(first.0));
-                read::pages(&self.session, &self.one, counter, values, take).await?;
+                read::pages(&self.session, &self.one, &self.page_size, values, take).await?;
             }
             Request::Named(cells) => {
                 let values = (name, key, cells);
-                read::pages(&self.session, &self.named, counter, values, take).await?;
+                read::pages(&self.session, &self.named, &self.page_size, values, take).await?;
             }
             Request::Span(span) => {
                 let (first, last) = (CqlTimestamp(span.first.0), CqlTimestamp(span.last.0));
                 let values = (name, key, span.granularity.name(), first, last);
-                read::pages(&self.session, &self.span, counter, values, take).await?;
+                read::pages(&self.session, &self.span, &self.page_size, values, take).await?;
             }
         }
         Ok(result)

@@ -1,5 +1,6 @@
 //! Scans tokens in order, page by page.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use scylla::value::{Counter as CounterValue, CqlTimestamp};
 use crate::classify;
 use crate::read::{slot, unlike};
 use crate::statements::Statements;
-use stitch_common::cell::{Count, Counter};
+use stitch_common::cell::{Count, Counter, CounterName};
 use stitch_common::ports::{Level, ScanPage, ScanPosition, StoreError};
 use stitch_common::range::TokenInterval;
 use stitch_common::token::Token;
@@ -35,23 +36,23 @@ pub(super) async fn page(
         Some(ScanPosition(bytes)) => PagingState::new_from_raw_bytes(bytes),
         None => PagingState::start(),
     };
-    let (result, next) = session
-        .execute_single_page(
-            statements.scan(level),
-            (tokens.first.0, tokens.last.0),
-            state,
-        )
-        .await
-        .map_err(|error| classify::read(&error))?;
+    let values = (tokens.first.0, tokens.last.0);
+    let page_size = &statements.page_size;
+    let page = page_size.read(session, statements.scan(level), values, state);
+    let (result, next) = page.await.map_err(|error| classify::read(&error))?;
     let result = result.into_rows_result().map_err(unlike)?;
     let mut cells = Vec::with_capacity(result.rows_num());
+    let mut foreign = BTreeMap::new();
     let mut names = Names::default();
     for row in result.rows::<Row<'_>>().map_err(unlike)? {
         let (name, key, granularity, bucket, value) = row.map_err(unlike)?;
         let Some(CounterValue(value)) = value else {
             continue;
         };
-        let slot = slot(granularity, bucket, name, key)?;
+        let Some(slot) = slot(granularity, bucket) else {
+            *foreign.entry(foreign_name(name, granularity)).or_default() += 1;
+            continue;
+        };
         let (token, counter) = names.counter(name, key);
         cells.push((token, counter, slot, Count(value)));
     }
@@ -61,7 +62,16 @@ pub(super) async fn page(
             .as_bytes_slice()
             .map(|bytes| ScanPosition(bytes.to_vec())),
     };
-    Ok(ScanPage { cells, next })
+    Ok(ScanPage {
+        cells,
+        foreign,
+        next,
+    })
+}
+
+/// Names rows of a granularity that Stitch does not have.
+fn foreign_name(counter: &str, granularity: &str) -> CounterName {
+    CounterName(format!("{counter}, granularity {granularity}").into())
 }
 
 /// Shares the strings of a counter among its rows, which are consecutive, and the name among counters.

@@ -13,6 +13,7 @@ use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::{Consistency, Statement};
 
+use crate::page_size::PageSize;
 use crate::schema::{TABLE, quoted};
 use stitch_common::config::WriteConsistency;
 use stitch_common::ports::{Level, StoreError};
@@ -35,8 +36,6 @@ pub(super) const GOSSIP: &str = "SELECT host_id, dc, native_address_and_port, ge
 /// The query of a probe.
 pub(super) const PROBE: &str = "SELECT host_id FROM system.local";
 
-/// Rows in a page of a scan or of a read of a whole counter.
-const PAGE_ROWS: i32 = 5000;
 /// Batches of up to this many cells are cached; larger ones are assembled each time.
 const CACHED_BATCH_CELLS_MAX: usize = 128;
 
@@ -116,6 +115,8 @@ pub(super) struct Statements {
     whole: AtLevels,
     cells: AtLevels,
     scan: AtLevels,
+    /// The size of all pages that they read.
+    pub(super) page_size: PageSize,
 }
 
 impl std::fmt::Debug for Statements {
@@ -144,6 +145,7 @@ impl Statements {
             whole: AtLevels::prepare(session, read_whole_cql(keyspace)).await?,
             cells: AtLevels::prepare(session, read_cells_cql(keyspace)).await?,
             scan: AtLevels::prepare(session, scan_cql(keyspace)).await?,
+            page_size: PageSize::default(),
         })
     }
 
@@ -206,7 +208,6 @@ impl AtLevels {
     async fn prepare(session: &Session, cql: String) -> Result<Self, StoreError> {
         let mut all = prepared(session, Statement::new(cql)).await?;
         all.set_is_idempotent(true);
-        all.set_page_size(PAGE_ROWS);
         let mut quorum = all.clone();
         all.set_consistency(read_consistency(Level::All));
         quorum.set_consistency(read_consistency(Level::Quorum));

@@ -1,11 +1,12 @@
 //! The port to Cassandra: increments with an explicit outcome, reads, the ordered scan, and the nodes themselves.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cell::{Amount, CellSlot, Count, Counter};
+use crate::cell::{Amount, CellSlot, Count, Counter, CounterName};
 use crate::lease::Permit;
 use crate::member::MemberId;
 use crate::outcome::Outcome;
@@ -162,6 +163,8 @@ pub enum Level {
 pub struct ScanPage {
     /// The cells, in the scan's order.
     pub cells: Vec<(Token, Counter, CellSlot, Count)>,
+    /// Numbers of rows that are no cells, by what they are: no event increments them.
+    pub foreign: BTreeMap<CounterName, u64>,
     /// Start of the next page; `None` after the last one.
     pub next: Option<ScanPosition>,
 }

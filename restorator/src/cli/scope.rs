@@ -5,6 +5,7 @@ use std::str::FromStr;
 use clap::Args;
 use stitch_common::cell::{Counter, CounterName, Key};
 use stitch_common::definition::Definitions;
+use stitch_common::printable::printable;
 use stitch_common::range::RangeId;
 use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
@@ -75,7 +76,7 @@ impl ScopeArguments {
                 if !scope.ranges().any(|scoped| scoped == range) {
                     let message = format!(
                         "--key: \"{}\" is in range {range}, which --ranges leaves out",
-                        key.0
+                        printable(&key.0)
                     );
                     return Err(UserError::new(message, "leave --ranges out"));
                 }
@@ -97,7 +98,7 @@ fn check_defined(name: &CounterName, definitions: &Definitions) -> Result<(), Us
         .collect();
     let message = format!(
         "--counter: the configuration defines no counter \"{}\"",
-        name.0
+        printable(&name.0)
     );
     let help = format!("it defines {}", names.join(", "));
     Err(UserError::new(message, help))

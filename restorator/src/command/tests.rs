@@ -17,6 +17,7 @@ mod journal;
 mod unjudged;
 mod lost;
 mod exceptions;
+mod outside;
 
 fn restored(fake: &Fake) -> RunReport {
     fake.run(Limits::default()).unwrap()

@@ -123,14 +123,14 @@ impl Verdicts {
         }
     }
 
-    /// Notes a cell of a counter that no definition names. Such cells are reported, and never corrected.
-    pub fn note_unnamed(&mut self, name: &CounterName) {
+    /// Notes cells that no definition names. They are reported, and never corrected.
+    pub fn note_unnamed(&mut self, name: &CounterName, rows: u64) {
         if let Some(cells) = self.unnamed.get_mut(name) {
-            *cells += 1;
+            *cells += rows;
             return;
         }
         self.bytes += WRONG_CELL_BYTES + name.0.len();
-        self.unnamed.insert(name.clone(), 1);
+        self.unnamed.insert(name.clone(), rows);
     }
 
     /// Adds the verdicts on another part of the range.
@@ -139,8 +139,7 @@ impl Verdicts {
             self.put(cell, drift);
         }
         for (name, cells) in other.unnamed {
-            self.note_unnamed(&name);
-            *self.unnamed.entry(name).or_default() += cells - 1;
+            self.note_unnamed(&name, cells);
         }
     }
 

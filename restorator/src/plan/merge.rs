@@ -182,7 +182,7 @@ impl Merge {
         at.slot = slot;
         match at.scoping {
             Scoping::OutOfScope => return,
-            Scoping::Unnamed => return self.verdicts.note_unnamed(&at.counter.name),
+            Scoping::Unnamed => return self.verdicts.note_unnamed(&at.counter.name, 1),
             Scoping::InScope => {}
         }
         let mut expected = Count(0);

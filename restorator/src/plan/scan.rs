@@ -125,6 +125,7 @@ async fn one_interval<B: Backends>(
     scanned: &dyn Fn(u64),
 ) -> Result<Verdicts, Error> {
     let mut merge = Merge::new(follower.totals().of(range), interval);
+    let mut foreign = Verdicts::default();
     let mut after = None;
     let mut grown = 0;
     loop {
@@ -132,12 +133,16 @@ async fn one_interval<B: Backends>(
         let page = with_retries(context.clock, read).await?;
         let rows = u64::try_from(page.cells.len()).unwrap_or(u64::MAX);
         merge.rows(wanted(context), follower.totals().of(range), &page.cells)?;
+        for (name, rows) in page.foreign {
+            foreign.note_unnamed(&name, rows);
+        }
         scanned(rows);
         after = page.next;
         growing.borrow_mut().try_grow(merge.bytes() - grown)?;
         grown = merge.bytes();
         if after.is_none() {
-            let verdicts = merge.finish(follower.totals().of(range));
+            let mut verdicts = merge.finish(follower.totals().of(range));
+            verdicts.extend(foreign);
             growing.borrow_mut().try_grow(verdicts.bytes() - grown)?;
             return Ok(verdicts);
         }

@@ -97,7 +97,12 @@ impl Store for Fake {
         self.clock.sleep(self.scan_takes.get()).await;
         let within = |token| tokens.contains(token);
         let cells = self.table.borrow().scan(within, &[0]);
-        Ok(ScanPage { cells, next: None })
+        let foreign = std::mem::take(&mut *self.foreign.borrow_mut());
+        Ok(ScanPage {
+            cells,
+            foreign,
+            next: None,
+        })
     }
 
     async fn close(self) {}

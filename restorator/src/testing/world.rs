@@ -1,13 +1,13 @@
 //! A small namespace in memory in which whole commands run. Each request to a server is a line of the trace.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use stitch_common::cell::{self, CellSlot, Count, Counter, Granularity};
+use stitch_common::cell::{self, CellSlot, Count, Counter, CounterName, Granularity};
 use stitch_common::checkpoint::{Ceiling, Checkpoint, StoredCheckpoint};
 use stitch_common::config::{Config, Environment, WriteConsistency};
 use stitch_common::member::{MemberId, Role};
@@ -53,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) fates: RefCell<VecDeque<Fate>>,
     /// Keys of cells that were deleted by hand: a tombstone hides what is added.
     pub(crate) deleted: RefCell<BTreeSet<String>>,
+    /// Rows that the next scan meets and no event increments.
+    pub(crate) foreign: RefCell<BTreeMap<CounterName, u64>>,
     pub(crate) increment_takes: Cell<Duration>,
     pub(crate) scan_takes: Cell<Duration>,
     pub(crate) ring: RefCell<Vec<u64>>,
@@ -121,6 +123,7 @@ impl Fake {
             table: RefCell::default(),
             fates: RefCell::default(),
             deleted: RefCell::default(),
+            foreign: RefCell::default(),
             increment_takes: Cell::default(),
             scan_takes: Cell::default(),
             ring: RefCell::new(vec![7]),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::offset::Offsets;
+use stitch_common::printable::printable;
 use stitch_protocol::restoration::{
     LockHolder, RangeOutcome, RestorationId, RestorationRecord, RestorationState, write_record,
 };
@@ -135,7 +136,7 @@ fn describe(scope: &Scope) -> String {
         text.push_str(&format!(", counter {}", counter.0));
     }
     if let Some(key) = &scope.key {
-        text.push_str(&format!(", key {}", key.0));
+        text.push_str(&format!(", key {}", printable(&key.0)));
     }
     text
 }

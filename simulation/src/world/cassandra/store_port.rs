@@ -199,7 +199,11 @@ impl Store for SimStore {
             .borrow()
             .scan(within, &nodes);
         self.handle.world.hop().await;
-        Ok(ScanPage { cells, next: None })
+        Ok(ScanPage {
+            cells,
+            foreign: std::collections::BTreeMap::new(),
+            next: None,
+        })
     }
 
     async fn close(self) {

@@ -36,6 +36,7 @@ mod limits;
 pub mod journal;
 mod unverified;
 pub mod restoration;
+mod patience;
 mod preflight;
 pub mod report;
 pub mod membership;

@@ -28,6 +28,7 @@ use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::failpoint;
 use crate::journal::Journal;
+use crate::patience::while_kafka_delivers;
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::converge;
 use crate::plan::judge::{Drift, Verdicts, WRONG_CELL_BYTES};
@@ -170,6 +171,7 @@ async fn converge<B: Backends>(
     aside: &BTreeMap<cell::Cell, Drift>,
 ) -> Result<(), Error> {
     let converging = converge::converge(context, follower, findings);
+    let converging = while_kafka_delivers(context, follower, converging);
     let interrupted = context.lease.interrupted();
     match select(pin!(converging), pin!(interrupted)).await {
         Either::Left((converged, _)) => converged?,

@@ -25,6 +25,8 @@ use crate::totals_by_range::TotalsByRange;
 pub struct LogFollower {
     totals: RefCell<TotalsByRange>,
     state: RefCell<State>,
+    /// The ends that are waited for, by the number of the wait.
+    waits: RefCell<BTreeMap<u64, Offsets>>,
     /// Notified when something was read, or reading failed.
     moved: Notify,
     /// Notified when a partition is to be read that was not before.
@@ -56,6 +58,27 @@ struct State {
     failed: Option<ExpectedError>,
 }
 
+/// A wait, as long as it lasts.
+struct Wait<'a> {
+    follower: &'a LogFollower,
+    number: u64,
+}
+
+impl<'a> Wait<'a> {
+    fn begin(follower: &'a LogFollower, ends: &Offsets) -> Self {
+        let mut waits = follower.waits.borrow_mut();
+        let number = waits.last_key_value().map_or(0, |(last, _)| last + 1);
+        waits.insert(number, ends.clone());
+        Self { follower, number }
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.follower.waits.borrow_mut().remove(&self.number);
+    }
+}
+
 const EPOCH: AssignmentEpoch = AssignmentEpoch(1);
 
 impl LogFollower {
@@ -68,6 +91,7 @@ impl LogFollower {
                 unstarted: from.0.clone(),
                 failed: None,
             }),
+            waits: RefCell::default(),
             moved: Notify::new(),
             added: Notify::new(),
         }
@@ -105,6 +129,7 @@ impl LogFollower {
     /// The log could not be read on, and never will be by this follower.
     pub async fn reach(&self, ends: &Offsets) -> Result<(), ExpectedError> {
         self.start_new(ends);
+        let _wait = Wait::begin(self, ends);
         loop {
             let moved = self.moved.notified();
             if let Some(failed) = &self.state.borrow().failed {
@@ -171,6 +196,17 @@ impl LogFollower {
     /// The totals, to change them. Not to be held across an `.await`.
     pub fn totals_mut(&self) -> RefMut<'_, TotalsByRange> {
         self.totals.borrow_mut()
+    }
+
+    /// The partitions that [`LogFollower::reach`] is waiting for now, and how far each has been read.
+    pub fn awaited(&self) -> BTreeMap<Partition, Offset> {
+        let (waits, state) = (self.waits.borrow(), self.state.borrow());
+        let ends = waits.values().flat_map(|ends| &ends.0);
+        let positions = ends.filter_map(|(partition, end)| {
+            let position = state.positions.get(partition).copied().unwrap_or_default();
+            (position < *end).then_some((*partition, position))
+        });
+        positions.collect()
     }
 
     fn start_new(&self, ends: &Offsets) {

@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::lease_keeper::Interruption;
 use crate::options::{Limits, PlanOptions};
+use crate::patience::while_kafka_delivers;
 use crate::plan::draft::Draft;
 use crate::plan::file::Plan;
 use crate::plan::judge::{Drift, Verdicts};
@@ -99,7 +100,9 @@ async fn make<B: Backends>(
         follower.totals_mut().of_mut(range).finish();
         Ok(())
     };
-    let audited = async { Ok(plan::audit(context, baseline, progress, record).await) };
+    let audited = plan::audit(context, baseline, progress, record);
+    let audited = while_kafka_delivers(context, &baseline.follower, audited);
+    let audited = async { Ok(audited.await) };
     let audited = async {
         let audited = while_following(context, &baseline.follower, audited).await;
         audited.map_err(UserError::from)?

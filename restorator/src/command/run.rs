@@ -21,6 +21,7 @@ use crate::lease_keeper::Interruption;
 use crate::limits;
 use crate::membership::Process;
 use crate::options::{PlanSource, RunOptions};
+use crate::patience::while_kafka_delivers;
 use crate::plan;
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::base_cut::BaseCut;
@@ -268,7 +269,8 @@ async fn go_on<B: Backends>(
                 let record = |follower: &LogFollower, range, verdicts: &Verdicts| {
                     audit.add_range(context, follower, range, verdicts, |_, _| Ok(()))
                 };
-                plan::audit(context, baseline, progress, record).await?;
+                let audited = plan::audit(context, baseline, progress, record);
+                while_kafka_delivers(context, follower, audited).await?;
                 context.revalidate().await
             };
             unless_stopped(context, audited).await?;

@@ -18,6 +18,7 @@ mod unjudged;
 mod lost;
 mod exceptions;
 mod outside;
+mod stalled;
 
 fn restored(fake: &Fake) -> RunReport {
     fake.run(Limits::default()).unwrap()

@@ -1,7 +1,9 @@
 //! A Kafka of one topic.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{
     AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, Group, GroupEvent, LogError,
@@ -77,6 +79,11 @@ impl Feed for FakeFeed {
         loop {
             if let Some(event) = self.event() {
                 return event;
+            }
+            if self.fake.feed_stalls.get() {
+                // As librdkafka repeats an error as long as its brokers are away.
+                self.fake.clock.sleep(Duration::from_secs(30)).await;
+                return FeedEvent::Trouble(LogError::Unavailable("no broker".to_owned()));
             }
             self.fake.changes.next().await;
         }

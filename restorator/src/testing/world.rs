@@ -309,7 +309,7 @@ impl Fake {
     /// Another member has the restoration lock.
     pub(crate) fn restoration_lock(&self) {
         let holder = LockHolder {
-            member: MemberId::of_session(OTHER),
+            member: MemberId::new(OTHER, 0),
             host: "elsewhere".to_owned(),
             process_id: 9,
             started: stitch_common::clock::Clock::wall(&self.clock),

@@ -22,7 +22,7 @@ use crate::trace::{Actor, Tracepoint};
 
 /// The result of a command.
 pub(super) enum CommandResult {
-    Plan(Result<PlanReport, UserError>),
+    Plan(Box<Result<PlanReport, UserError>>),
     Run(Box<Result<RunReport, UserError>>),
 }
 
@@ -75,8 +75,10 @@ impl Run {
         self.world
             .record(actor, Tracepoint::Ended, || match result {
                 None => "was killed".to_owned(),
-                Some(CommandResult::Plan(Ok(report))) => format!("plan: {:?}", report.cells),
-                Some(CommandResult::Plan(Err(error))) => format!("plan: {error}"),
+                Some(CommandResult::Plan(plan)) => match &**plan {
+                    Ok(report) => format!("plan: {:?}", report.cells),
+                    Err(error) => format!("plan: {error}"),
+                },
                 Some(CommandResult::Run(run)) => match &**run {
                     Ok(report) => {
                         let ranges = report.ranges.iter();
@@ -97,13 +99,17 @@ impl Run {
                 },
             });
         match result {
-            Some(CommandResult::Plan(Ok(report))) => self.world.check_audit(report.cells.wrong),
+            Some(CommandResult::Plan(plan)) => {
+                if let Ok(report) = &**plan {
+                    self.world.check_audit(report.cells.wrong);
+                }
+            }
             Some(CommandResult::Run(run)) => {
                 if let Ok(report) = &**run {
                     self.world.check_report(process.number, report);
                 }
             }
-            Some(CommandResult::Plan(Err(_))) | None => {}
+            None => {}
         }
     }
 
@@ -149,7 +155,8 @@ impl Run {
                 max_unjudged: None,
                 declared_dead: Vec::new(),
             };
-            return CommandResult::Plan(Box::pin(command::plan(&given, &options)).await);
+            let planned = Box::pin(command::plan(&given, &options)).await;
+            return CommandResult::Plan(Box::new(planned));
         }
         let options = RunOptions {
             source: PlanSource::Now(scope),

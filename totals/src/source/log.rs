@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use stitch_common::clock::Clock;
+use stitch_common::clock::{Clock, Moment};
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{AssignmentEpoch, EventLog, Feed, FeedEvent, Record};
 use stitch_common::progress::Progress;
@@ -21,7 +21,7 @@ pub struct LogSource<'a, L, C> {
 }
 
 impl<'a, L: EventLog, C: Clock> LogSource<'a, L, C> {
-    /// A reader of `log` that gives up when nothing was delivered for `patience`.
+    /// A reader of `log` that gives up when nothing of a partition was delivered for `patience`.
     pub const fn new(log: &'a L, clock: &'a C, patience: Duration) -> Self {
         Self {
             log,
@@ -57,8 +57,13 @@ impl<'a, L: EventLog, C: Clock> LogSource<'a, L, C> {
         for (partition, span) in &unread {
             feed.start(*partition, span.from, EPOCH)?;
         }
-        while let Some((&partition, _)) = unread.first_key_value() {
-            let event = within(self.clock, self.patience, feed.next()).await;
+        // Patience is per partition: neither another one nor an error that repeats is progress.
+        let start = self.clock.now();
+        let mut heard: BTreeMap<Partition, Moment> =
+            unread.keys().map(|partition| (*partition, start)).collect();
+        while let Some((partition, last)) = longest_silent(&unread, &heard) {
+            let left = last.plus(self.patience).since(self.clock.now());
+            let event = within(self.clock, left, feed.next()).await;
             let Some(event) = event else {
                 let seconds = self.patience.as_secs();
                 return Err(ExpectedError::Stalled { partition, seconds });
@@ -70,6 +75,7 @@ impl<'a, L: EventLog, C: Clock> LogSource<'a, L, C> {
                     let Some(span) = unread.get_mut(&partition) else {
                         continue;
                     };
+                    heard.insert(partition, self.clock.now());
                     let wanted = records.partition_point(|record| record.offset < span.to);
                     each(partition, &records[..wanted])?;
                     let position = records.last().map(|record| record.offset.next());
@@ -81,6 +87,7 @@ impl<'a, L: EventLog, C: Clock> LogSource<'a, L, C> {
                     ..
                 } => {
                     if let Some(span) = unread.get_mut(&partition) {
+                        heard.insert(partition, self.clock.now());
                         span.from = span.from.max(end_offset);
                     }
                 }
@@ -104,6 +111,18 @@ struct Unread {
     from: Offset,
     /// Exclusive.
     to: Offset,
+}
+
+/// The partition of which nothing was delivered for the longest time, of those that are not read to their end.
+fn longest_silent<T>(
+    unread: &BTreeMap<Partition, T>,
+    heard: &BTreeMap<Partition, Moment>,
+) -> Option<(Partition, Moment)> {
+    let unread = unread
+        .keys()
+        .filter_map(|partition| heard.get_key_value(partition));
+    let (partition, last) = unread.min_by_key(|(_, last)| **last)?;
+    Some((*partition, *last))
 }
 
 impl<L: EventLog, C: Clock> ExpectedTotals for LogSource<'_, L, C> {

@@ -1,0 +1,65 @@
+//! Kafka delivers nothing, and repeats its errors: a wait ends when the partition that it waits for makes no progress.
+
+use stitch_common::output::{Exit, Report};
+
+use super::restored;
+use crate::options::Limits;
+use crate::testing::world::Fake;
+
+fn stall(fake: &Fake) {
+    fake.feed_stalls.set(true);
+}
+
+fn ends_stalled(fake: &Fake, message: &str) {
+    assert!(
+        message.contains("delivered nothing of partition 0"),
+        "{message}"
+    );
+    let seconds = fake.clock.seconds();
+    assert!((60..120).contains(&seconds), "{seconds} s");
+    assert!(!fake.exists("/restorations/_c_") && !fake.exists("__WRIT__"));
+    assert!(!fake.exists("/members/"), "and the member has left");
+}
+
+#[test]
+fn reading_the_log_ends_when_nothing_is_delivered() {
+    let fake = Fake::with_plays(&["a"]);
+    stall(&fake);
+    ends_stalled(&fake, &fake.plan(None).unwrap_err().message);
+    let fake = Fake::with_plays(&["a"]);
+    stall(&fake);
+    ends_stalled(&fake, &fake.run(Limits::default()).unwrap_err().message);
+}
+
+#[test]
+fn following_the_log_ends_when_nothing_is_delivered() {
+    let stalled_after_the_scan = |fake: &Fake| {
+        fake.before("scan", |fake| {
+            stall(fake);
+            fake.produce("a");
+        });
+    };
+    let fake = Fake::with_plays(&["a"]);
+    stalled_after_the_scan(&fake);
+    ends_stalled(&fake, &fake.plan(None).unwrap_err().message);
+    let fake = Fake::with_plays(&["a"]);
+    stalled_after_the_scan(&fake);
+    ends_stalled(&fake, &fake.run(Limits::default()).unwrap_err().message);
+}
+
+/// Right before its lock, a range that cannot converge stays unverified.
+#[test]
+fn a_range_whose_log_is_not_delivered_is_not_locked() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    fake.before("get /definition", |fake| {
+        fake.before("get /definition", |fake| {
+            stall(fake);
+            fake.produce("a");
+        });
+    });
+    let report = restored(&fake);
+    assert_eq!(report.exit(), Exit::Failed);
+    ends_stalled(&fake, &report.error().unwrap().message);
+    assert_eq!(fake.times("__WRIT__"), 1, "the restoration lock alone");
+}

@@ -21,6 +21,8 @@ use crate::rule;
 /// How long Kafka may deliver nothing of a partition that is not at its ceiling. Its records were delivered to a processor
 /// before.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same where no lock is held. The second look without progress, after twice as long, ends the wait.
+const PATIENCE_UNLOCKED: Duration = Duration::from_secs(25);
 
 /// After cells of these ranges were read: reads the ceilings, follows the log to them, and passes them to the totals.
 /// `before` is the cut that was read before the cells.
@@ -40,7 +42,8 @@ pub(crate) async fn follow<B: Backends>(
     };
     for &range in ranges {
         let ceilings = current.ceilings(range);
-        reach(context, follower, &ceilings).await?;
+        // Not under a lock: a leader's election may take longer than the patience there.
+        reach_within(context, follower, &ceilings, PATIENCE_UNLOCKED).await?;
         follower.totals_mut().of_mut(range).set_ceiling(ceilings);
     }
     Ok(())
@@ -56,6 +59,15 @@ pub(crate) async fn reach<B: Backends>(
     ceilings: &Offsets,
 ) -> Result<(), Error> {
     let patience = PATIENCE.min(context.config.restorator.range_timeout / 4);
+    reach_within(context, follower, ceilings, patience).await
+}
+
+async fn reach_within<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    follower: &LogFollower,
+    ceilings: &Offsets,
+    patience: Duration,
+) -> Result<(), Error> {
     let mut last = BTreeMap::new();
     loop {
         let impatient = pin!(context.clock.sleep(patience));

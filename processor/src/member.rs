@@ -94,7 +94,7 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
         biased;
         // The other two never end by themselves, and may be dropped at any await.
         ended = EventLoop::new(&servers, process, engine, feed).run(&mut group) => ended,
-        never = cleanup::once(&servers.session, cql, process.config) => match never {},
+        never = cleanup::run(&servers.session, cql, process.config) => match never {},
         never = topic_fingerprint::run(&servers.session, log) => match never {},
     };
     process.status.set_ready(false);

@@ -1,6 +1,10 @@
-//! Members (design, section 3): a persistent node for each session, and below it an ephemeral one for as long as the
-//! session lives. A member without it is a dead member: requests of its session may still be in flight.
+//! Members (design, section 3): a persistent node for each session, and an ephemeral one for as long as the session
+//! lives. A member without it is a dead member: requests of its session may still be in flight.
+//!
+//! The ephemeral nodes are in one flat directory, `/alive`, so that who is alive is one read, however many members there
+//! are.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -198,16 +202,19 @@ impl Epoch {
 pub async fn leave<S: Session, C: Clock>(session: &NamespaceSession<S, C>) -> Result<(), Error> {
     let member = session.member();
     let path = session.paths().member(&member);
-    let delete = |path: String| Operation::Delete {
-        path,
-        version: None,
-    };
     let operations = [delete(session.paths().alive(&member)), delete(path.clone())];
     match session.retry_budget(&path).transact(&operations).await? {
         Ok(()) => Ok(()),
         // Nothing else deletes a living member: an earlier request has done it, or it never existed.
         Err((Some(_), ZkError::NoNode)) => session.delete(&path).await,
         Err((_, refusal)) => Err(Error::unexpected(&path, refusal)),
+    }
+}
+
+const fn delete(path: String) -> Operation {
+    Operation::Delete {
+        path,
+        version: None,
     }
 }
 
@@ -222,17 +229,28 @@ pub enum RemoveOutcome {
 }
 
 /// Deletes a dead member, after a quiescence barrier that began once it had been read; any member may. ZooKeeper refuses
-/// this while the member is alive. Cancelled, the node may or may not be gone.
+/// this while the member is alive: its alive node cannot be created then. Cancelled, the node may or may not be gone.
 pub async fn remove<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     member: &MemberId,
 ) -> Result<RemoveOutcome, Error> {
-    let path = session.paths().member(member);
-    let request = async || session.zookeeper().delete(&path, None).await;
-    match session.retry_budget(&path).run(request).await? {
-        Ok(()) | Err(ZkError::NoNode) => Ok(RemoveOutcome::Gone),
-        Err(ZkError::NotEmpty) => Ok(RemoveOutcome::Alive),
-        Err(refusal) => Err(Error::unexpected(&path, refusal)),
+    let (path, alive) = (
+        session.paths().member(member),
+        session.paths().alive(member),
+    );
+    let operations = [
+        Operation::Create {
+            path: alive.clone(),
+            data: Vec::new(),
+            mode: CreateMode::Ephemeral,
+        },
+        delete(alive),
+        delete(path.clone()),
+    ];
+    match session.retry_budget(&path).transact(&operations).await? {
+        Ok(()) | Err((Some(_), ZkError::NoNode)) => Ok(RemoveOutcome::Gone),
+        Err((Some(_), ZkError::NodeExists)) => Ok(RemoveOutcome::Alive),
+        Err((_, refusal)) => Err(Error::unexpected(&path, refusal)),
     }
 }
 
@@ -286,41 +304,99 @@ impl Members {
     }
 }
 
-/// Every member, alive or dead. A member that leaves meanwhile is not among them.
+/// The members of which neither of two lists that were read one after another says that they are alive, and those that
+/// are.
+struct Census {
+    /// The version of `/members`, read before everything else.
+    version: i32,
+    alive: BTreeSet<MemberId>,
+    dead: BTreeSet<MemberId>,
+}
+
+/// The ids of all members, by three reads; by four if any is dead.
+///
+/// The living are read first, so that a member that leaves between two reads is not taken for a dead one; and again
+/// after the members, so that one that joins is not.
+async fn census<S: Session, C: Clock>(session: &NamespaceSession<S, C>) -> Result<Census, Error> {
+    let path = session.paths().members();
+    let Some(node) = session.get(&path).await? else {
+        return Err(not_initialised(&path));
+    };
+    let mut alive = alive(session).await?;
+    let members = member_ids(session, &path).await?;
+    if !members.is_subset(&alive) {
+        alive.extend(self::alive(session).await?);
+    }
+    let dead = members.difference(&alive).cloned().collect();
+    alive.retain(|member| members.contains(member));
+    Ok(Census {
+        version: node.stat.version,
+        alive,
+        dead,
+    })
+}
+
+/// The members whose sessions live, as far as ZooKeeper knows, by one read.
+pub(crate) async fn alive<S: Session, C: Clock>(
+    session: &NamespaceSession<S, C>,
+) -> Result<BTreeSet<MemberId>, Error> {
+    member_ids(session, &session.paths().living()).await
+}
+
+/// The dead members, without their records.
+///
+/// # Errors
+/// [`Error::NotInitialised`].
+pub async fn dead<S: Session, C: Clock>(
+    session: &NamespaceSession<S, C>,
+) -> Result<BTreeSet<MemberId>, Error> {
+    Ok(census(session).await?.dead)
+}
+
+async fn member_ids<S: Session, C: Clock>(
+    session: &NamespaceSession<S, C>,
+    directory: &str,
+) -> Result<BTreeSet<MemberId>, Error> {
+    let names = session.children(directory).await?;
+    let ids = names.iter();
+    Ok(ids
+        .filter_map(|name| MemberId::from_node_name(name))
+        .collect())
+}
+
+/// Every member, alive or dead, with its record. A member that leaves meanwhile is not among them.
 ///
 /// # Errors
 /// [`Error::NotInitialised`]; [`Error::Corrupt`].
 pub async fn list<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<Members, Error> {
-    let path = session.paths().members();
-    let Some(node) = session.get(&path).await? else {
-        return Err(not_initialised(&path));
-    };
-    let names = session.children(&path).await?;
-    let mut ids: Vec<_> = names
-        .iter()
-        .filter_map(|name| MemberId::from_node_name(name))
-        .collect();
-    ids.sort_unstable();
-    let members = join_all(ids.into_iter().map(|id| read(session, id))).await;
-    let members: Result<Vec<_>, _> = members.into_iter().collect();
+    let Census {
+        version,
+        alive,
+        dead,
+    } = census(session).await?;
+    let ids: BTreeSet<_> = alive.iter().chain(&dead).collect();
+    let reads = ids
+        .into_iter()
+        .map(|id| read(session, id, alive.contains(id)));
+    let members: Result<Vec<_>, _> = join_all(reads).await.into_iter().collect();
     Ok(Members {
         members: members?.into_iter().flatten().collect(),
-        version: node.stat.version,
+        version,
     })
 }
 
 async fn read<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
-    id: MemberId,
+    id: &MemberId,
+    alive: bool,
 ) -> Result<Option<Member>, Error> {
-    // In this order: a member that left between the two has no node, so it is not mistaken for a dead member.
-    let alive = is_alive(session, &id).await?;
-    let path = session.paths().member(&id);
+    let path = session.paths().member(id);
     let Some(node) = session.get(&path).await? else {
         return Ok(None);
     };
     let record = envelope::open(&path, &node.data)?;
+    let id = id.clone();
     Ok(Some(Member { id, alive, record }))
 }

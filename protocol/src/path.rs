@@ -3,7 +3,9 @@
 //! ```text
 //! /stitch/<namespace>
 //!   /definition
-//!   /members/<member>/alive
+//!   /members/<member>
+//!   /alive/<member>
+//!   /cleanup/lock-<guid>-<seq>
 //!   /log/<p>
 //!   /partitions/<p>/lock-<guid>-<seq>
 //!   /partitions/<p>/checkpoint
@@ -51,6 +53,8 @@ impl Paths {
             Self::STITCH.to_owned(),
             self.root.clone(),
             self.members(),
+            self.living(),
+            self.cleanup(),
             self.log(),
             self.partitions(),
             self.ranges(),
@@ -78,10 +82,22 @@ impl Paths {
         format!("{}/members/{member}", self.root)
     }
 
+    /// The parent of the ephemeral nodes of all members.
+    #[must_use]
+    pub fn living(&self) -> String {
+        format!("{}/alive", self.root)
+    }
+
     /// The ephemeral node of a member.
     #[must_use]
     pub fn alive(&self, member: &MemberId) -> String {
-        format!("{}/members/{member}/alive", self.root)
+        format!("{}/alive/{member}", self.root)
+    }
+
+    /// The queue of those that clean up after dead members.
+    #[must_use]
+    pub fn cleanup(&self) -> String {
+        format!("{}/cleanup", self.root)
     }
 
     /// The parent of the first records of all partitions.
@@ -173,7 +189,7 @@ mod tests {
             (paths.members(), "/stitch/plays/members"),
             (
                 paths.alive(&member),
-                "/stitch/plays/members/0000000100000001-0000000000000000/alive",
+                "/stitch/plays/alive/0000000100000001-0000000000000000",
             ),
             (
                 paths.checkpoint(Partition(3)),

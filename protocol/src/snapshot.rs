@@ -50,9 +50,8 @@ pub async fn light<S: Session, C: Clock>(
 ) -> Result<LightSnapshot, Error> {
     // First, so that at least its locks show what a restoration does afterwards.
     let restoring = restoration::holder(session).await?.is_some();
-    let members = membership::list(session).await?;
     let mut snapshot = LightSnapshot {
-        dead_members: members.dead_members().count(),
+        dead_members: membership::dead(session).await?.len(),
         partitions: checkpoints(session).await?,
         restoring,
         ..LightSnapshot::default()

@@ -1,6 +1,6 @@
 //! One history as it runs: processors that are restarted when they end, an operator, a nemesis, and final checks.
 
-mod namespace;
+pub(crate) mod namespace;
 mod processors;
 mod operator;
 mod nemesis;

@@ -1,4 +1,5 @@
 //! Tests of the simulated world, and of the product in it.
 
 mod world;
+mod fleet;
 mod histories;

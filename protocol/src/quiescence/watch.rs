@@ -12,8 +12,7 @@ use crate::{Error, NamespaceSession};
 
 impl<S: Session, C: Clock> MemberWatch for NamespaceSession<S, C> {
     async fn dead(&self, members: &[MemberId]) -> Result<BTreeSet<MemberId>, WatchError> {
-        let listed = membership::list(self).await.map_err(watch_error)?;
-        let alive: BTreeSet<_> = listed.alive().map(|member| &member.id).collect();
+        let alive = membership::alive(self).await.map_err(watch_error)?;
         let dead = members.iter().filter(|member| !alive.contains(member));
         Ok(dead.cloned().collect())
     }

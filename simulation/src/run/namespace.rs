@@ -47,7 +47,7 @@ thread_local! {
 }
 
 /// The configuration of every program of this history: with short timeouts, otherwise as in production.
-pub(super) fn config(history: &History) -> Rc<Config> {
+pub(crate) fn config(history: &History) -> Rc<Config> {
     let mut config = PARSED.with(Clone::clone);
     let bits = stitch_common::range::RangeBits::new(history.bits);
     config.definitions.range_bits = bits.expect("few ranges");
@@ -72,7 +72,7 @@ pub(super) fn config(history: &History) -> Rc<Config> {
 }
 
 /// Creates the namespace as `init` does.
-pub(super) fn create(world: &World, config: &Config, partitions: usize) {
+pub(crate) fn create(world: &World, config: &Config, partitions: usize) {
     *world.kafka.log.borrow_mut() = Log::new(partitions);
     let paths = Paths::new(NAMESPACE);
     let record = NamespaceRecord {

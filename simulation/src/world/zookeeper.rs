@@ -38,6 +38,8 @@ pub(crate) struct Ensemble {
     /// The number of the session opened last since the servers' hosts booted, and how often they booted.
     last_number: Cell<i64>,
     boots: Cell<i64>,
+    /// How many requests the servers have executed.
+    pub(crate) requests: Cell<u64>,
     /// The longest time by which an answer is delayed.
     pub(crate) slowness: Cell<Micros>,
 }

@@ -53,6 +53,7 @@ impl World {
         let tree = self.zookeeper.tree.borrow();
         let transient = [
             "/members/",
+            "/alive/",
             "/lock-",
             "__READ__",
             "__WRIT__",

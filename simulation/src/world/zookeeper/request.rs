@@ -61,6 +61,8 @@ impl World {
             return Err(ZkError::SessionOver.into());
         }
         let id = client.id;
+        let requests = &self.zookeeper.requests;
+        requests.set(requests.get() + 1);
         match op {
             Op::Set(path, data, version) => {
                 let stat = self.zookeeper.tree.borrow_mut().set(path, data, *version)?;

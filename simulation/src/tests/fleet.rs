@@ -1,0 +1,117 @@
+//! Many members at once: what a fleet costs its servers.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use stitch_common::range::RangeBits;
+use stitch_processor::Ports;
+use stitch_processor::status::Status;
+use stitch_testkit::time::Micros;
+use tokio_util::sync::CancellationToken;
+
+use crate::history::History;
+use crate::process::{Process, ProcessSlot, Role};
+use crate::run::namespace;
+use crate::world::checker::Checker;
+use crate::world::{Handle, World};
+
+const SECOND: Micros = 1_000_000;
+/// Long enough for sessions to expire, and for a quiescence barrier to begin.
+const MEASURED_S: u64 = 10;
+
+/// A fleet of processors in one world, and one partition.
+struct Fleet {
+    world: Rc<World>,
+    history: History,
+}
+
+impl Fleet {
+    fn new() -> Self {
+        let mut history = History::from_seed(1);
+        history.bits = 0;
+        let bits = RangeBits::new(0).unwrap();
+        let world = World::new(7, bits, 500, Checker::new(bits));
+        namespace::create(&world, &namespace::config(&history), 1);
+        Self { world, history }
+    }
+
+    /// How many nodes a directory of the namespace has.
+    fn names(&self, directory: &str) -> usize {
+        let tree = self.world.zookeeper.tree.borrow();
+        tree.children(&format!("/stitch/n{directory}")).count()
+    }
+
+    fn start(&self, processors: usize) -> Vec<Rc<Process>> {
+        let start = |slot| {
+            let process = self
+                .world
+                .add_process(ProcessSlot(slot), Role::Processor, 0);
+            let handle = Handle {
+                world: Rc::clone(&self.world),
+                process: Rc::clone(&process),
+            };
+            let config = namespace::config(&self.history);
+            self.world.spawn_of(&process, async move {
+                let ports = Ports {
+                    keeper: handle.clone(),
+                    cql: handle.clone(),
+                    log: handle.clone(),
+                    clock: handle.clock(),
+                };
+                let (status, stop) = (Status::default(), CancellationToken::new());
+                let run = stitch_processor::run(&ports, &config, "host", &status, &stop);
+                drop(Box::pin(run).await);
+            });
+            process
+        };
+        (0..processors).map(start).collect()
+    }
+}
+
+/// The requests a second that ZooKeeper gets once every session of a fleet has ended at once, and the processors have
+/// started again as new members.
+fn requests_a_second_after_a_mass_expiry(processors: usize) -> u64 {
+    let fleet = Rc::new(Fleet::new());
+    let world = Rc::clone(&fleet.world);
+    let measured = Rc::new(Cell::new(0));
+    let result = Rc::clone(&measured);
+    let (of, end) = (Rc::clone(&fleet), Rc::clone(&world));
+    world.spawn(async move {
+        let world = &of.world;
+        let first = of.start(processors);
+        world.executor.until(2 * SECOND).await;
+        for process in &first {
+            world.terminate(process);
+        }
+        world.executor.until(4 * SECOND).await;
+        assert_eq!(of.names("/members"), processors);
+        assert_eq!(of.names("/alive"), 0);
+        of.start(processors);
+        world.executor.until(5 * SECOND).await;
+        let before = world.zookeeper.requests.get();
+        world.executor.until((5 + MEASURED_S) * SECOND).await;
+        result.set((world.zookeeper.requests.get() - before) / MEASURED_S);
+        assert_eq!(of.names("/alive"), processors);
+        assert_eq!(of.names("/members"), processors, "no dead member is left");
+        end.end();
+    });
+    assert!(world.run(60 * SECOND));
+    assert_eq!(world.finding(), None);
+    world.executor.clear();
+    measured.get()
+}
+
+#[test]
+fn the_load_of_a_fleet_that_lost_all_its_sessions_grows_with_its_size_at_most() {
+    let measured = [50, 200, 1000].map(|processors| {
+        let requests = requests_a_second_after_a_mass_expiry(processors);
+        (processors as u64, requests)
+    });
+    let (few, of_few) = measured[0];
+    for (processors, requests) in measured {
+        assert!(
+            requests * few <= of_few * processors * 11 / 10,
+            "{measured:?}"
+        );
+    }
+}

@@ -16,7 +16,7 @@ pub struct Tree {
     changes: i64,
 }
 
-const fn path_of(operation: &Operation) -> &str {
+pub const fn path_of(operation: &Operation) -> &str {
     match operation {
         Operation::Check { path, .. }
         | Operation::Create { path, .. }

@@ -180,7 +180,7 @@ fn a_dead_member_is_waited_out_before_the_scan_and_then_removed() {
     );
     let removed = next(
         &trace,
-        "delete /members/00000000000003e8-0000000000000000",
+        "multi /members/00000000000003e8-0000000000000000",
         0,
     );
     assert!(removed < scan && last(&trace, "probe", removed).is_some());

@@ -158,7 +158,11 @@ impl Session for FakeSession {
     }
 
     async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<CreateResult>, MultiError> {
-        self.request("multi", "", |tree| {
+        // It is named by what it changes last.
+        let last = operations
+            .last()
+            .map_or("", stitch_testkit::zookeeper::path_of);
+        self.request("multi", last, |tree| {
             let result = tree.transact(self.id, &operations);
             result.map_err(|(index, error)| MultiError::Operation { index, error })
         })

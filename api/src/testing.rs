@@ -85,6 +85,7 @@ pub(crate) fn healthy() -> Status {
             highest: Some(Offset(1_000_000)),
             ceiling: Some(Offset(1_000_000)),
             member: Some(MemberId::new(1, 0)),
+            suspended: None,
         }],
         locks: (0..64)
             .map(|range| lock(range, 1, LockKind::Shared, LockState::Held))

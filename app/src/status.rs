@@ -27,6 +27,7 @@ use stitch_protocol::membership::Member;
 use stitch_protocol::path::Paths;
 use stitch_protocol::restoration::{LockHolder, RangeOutcome, RestorationRecord, RestorationState};
 use stitch_protocol::snapshot::{FullSnapshot, RangeQueue};
+use stitch_protocol::suspension::SuspensionRecord;
 use stitch_protocol::{Error, NamespaceSession, definition_node, snapshot};
 use stitch_zookeeper::ZooKeeperClient;
 
@@ -83,6 +84,19 @@ pub struct PartitionLine {
     pub ceiling: Option<Offset>,
     /// The holder of its lock.
     pub member: Option<MemberId>,
+    /// Why it is not counted, if it is suspended.
+    pub suspended: Option<SuspensionLine>,
+}
+
+/// Why a partition is not counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SuspensionLine {
+    /// The member that cannot count it, and tries again.
+    pub member: MemberId,
+    pub host: String,
+    pub since: DateTime<Utc>,
+    pub message: String,
+    pub help: String,
 }
 
 /// A lock entry of a range.
@@ -282,6 +296,26 @@ impl PartitionLine {
             highest,
             ceiling: ceiling.max(highest),
             member: state.holder.clone(),
+            suspended: state.suspension.clone().map(SuspensionLine::from),
+        }
+    }
+}
+
+impl From<SuspensionRecord> for SuspensionLine {
+    fn from(record: SuspensionRecord) -> Self {
+        let SuspensionRecord {
+            member,
+            host,
+            since,
+            message,
+            help,
+        } = record;
+        Self {
+            member,
+            host,
+            since,
+            message,
+            help,
         }
     }
 }

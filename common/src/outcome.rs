@@ -11,8 +11,11 @@ pub enum Outcome {
     Applied,
     /// It was not and will not be applied; the same request may be sent again.
     NotApplied(Cause),
-    /// It was not and will not be applied; sending it again unchanged is useless.
+    /// It was not and will not be applied, and as it is it will be refused again for now; a smaller one may pass.
     Refused(Cause),
+    /// It was not and will not be applied, because this client may not write, or because the node cannot tell whether it
+    /// may: its size makes no difference.
+    Unauthorized(Cause),
     /// It may have been applied, may be applied later, or never will be. It is never sent again.
     Unknown(Cause),
 }

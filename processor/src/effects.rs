@@ -21,7 +21,10 @@ use stitch_protocol::lock::Lock;
 use stitch_protocol::partition_lock::PartitionLock;
 use stitch_protocol::range_lock::RangeLock;
 use stitch_protocol::revocation::{self, RevocationRequest};
-use stitch_protocol::{NamespaceSession, in_doubt, membership, start_offset};
+use stitch_protocol::suspension::{self, SuspensionRecord};
+use stitch_protocol::{
+    Error as ProtocolError, NamespaceSession, in_doubt, membership, start_offset,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::BatchId;
@@ -48,6 +51,16 @@ pub(crate) enum Completion<Watch> {
     PartitionReleased(Partition),
     CheckpointWritten(PartitionLock, OwnedCheckpoint),
     RejectedCopied(Partition, AssignmentEpoch, Offset),
+    /// The dead-letter topic refuses a rejected record.
+    RejectedNotCopied(Partition, AssignmentEpoch, Error),
+    /// The partition cannot be counted; its lock is given back.
+    PartitionRefused(Partition, Error),
+    /// ZooKeeper refuses a checkpoint, which was not written.
+    CheckpointRefused(PartitionLock, OwnedCheckpoint, Error),
+    /// The lock is lost, or another member has written the checkpoint.
+    PartitionLost(PartitionLock, OwnedCheckpoint, Error),
+    /// Nothing follows: what was asked for is done, or is not needed any more.
+    Nothing,
     Committed,
     /// A commit failed, and a pause has passed.
     CommitFailed,
@@ -59,7 +72,7 @@ pub(crate) enum Completion<Watch> {
     RevocationRequests(Vec<RevocationRequest>, Watch),
     /// Where the log begins and ends.
     LogBounds(BTreeMap<Partition, Bounds>),
-    /// The effect failed, and the member's work ends with it.
+    /// The effect failed, and the member's work ends with it: at once if its session is over, drained otherwise.
     Failed(Error),
 }
 
@@ -68,12 +81,16 @@ impl<Watch> Completion<Watch> {
     pub(crate) fn abandon(self) {
         if let Self::RangeAcquired(lock) = self {
             lock.abandon();
-        } else if let Self::PartitionAcquired(lock, ..) | Self::CheckpointWritten(lock, _) = self {
+        } else if let Self::PartitionAcquired(lock, ..)
+        | Self::CheckpointWritten(lock, _)
+        | Self::CheckpointRefused(lock, ..)
+        | Self::PartitionLost(lock, ..) = self
+        {
             lock.abandon();
         }
     }
 
-    fn failed(error: stitch_protocol::Error) -> Self {
+    fn failed(error: ProtocolError) -> Self {
         Self::Failed(error.into())
     }
 }
@@ -95,16 +112,21 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         range: RangeId,
         cancel: CancellationToken,
     ) -> Completion<S::Watch> {
-        let mut lock = RangeLock::new(&self.session, range, Kind::Shared);
-        match self.wait_granted(&mut lock, &cancel).await {
-            Some(Ok(())) => Completion::RangeAcquired(lock),
-            Some(Err(error)) => {
-                lock.abandon();
-                Completion::failed(error)
-            }
-            None => {
-                self.release(lock, Completion::AcquisitionCancelled(range))
-                    .await
+        loop {
+            let mut lock = RangeLock::new(&self.session, range, Kind::Shared);
+            match self.wait_granted(&mut lock, &cancel).await {
+                Some(Ok(())) => return Completion::RangeAcquired(lock),
+                // Somebody has deleted its entry: another one is behind the present holders, too.
+                Some(Err(ProtocolError::Lost { .. })) => lock.abandon(),
+                Some(Err(error)) => {
+                    lock.abandon();
+                    return Completion::failed(error);
+                }
+                None => {
+                    return self
+                        .release(lock, Completion::AcquisitionCancelled(range))
+                        .await;
+                }
             }
         }
     }
@@ -115,7 +137,8 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
     }
 
     pub(crate) async fn create_marker(&self, range: RangeId) -> Completion<S::Watch> {
-        match in_doubt::create(&self.session, range).await {
+        let create = async || in_doubt::create(&self.session, range).await;
+        match self.answered(create).await {
             Ok(_) => Completion::MarkerCreated(range),
             Err(error) => Completion::failed(error),
         }
@@ -136,26 +159,52 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         partition: Partition,
         cancel: CancellationToken,
     ) -> Completion<S::Watch> {
-        let mut lock = PartitionLock::new(&self.session, partition);
-        let error = match self.wait_granted(&mut lock, &cancel).await {
-            None => return self.release_partition(lock).await,
-            Some(Err(error)) => error.into(),
-            Some(Ok(())) => match self.open(&lock).await {
-                Ok((checkpoint, from)) => {
-                    return Completion::PartitionAcquired(lock, checkpoint, from);
+        loop {
+            let mut lock = PartitionLock::new(&self.session, partition);
+            let error = match self.wait_granted(&mut lock, &cancel).await {
+                None => return self.release_partition(lock).await,
+                Some(Err(ProtocolError::Lost { .. })) => {
+                    lock.abandon();
+                    continue;
                 }
-                Err(error) => error,
-            },
-        };
-        lock.abandon();
-        Completion::Failed(error)
+                Some(Err(error)) => error.into(),
+                Some(Ok(())) => {
+                    let opened = tokio::select! {
+                        biased;
+                        // Cancel-safe: it only reads, or creates a checkpoint at 0.
+                        opened = self.open(&lock) => opened,
+                        () = cancel.cancelled() => return self.release_partition(lock).await,
+                    };
+                    match opened {
+                        Ok((checkpoint, from)) => {
+                            return Completion::PartitionAcquired(lock, checkpoint, from);
+                        }
+                        Err(error) => error,
+                    }
+                }
+            };
+            return self.give_back(lock, error).await;
+        }
+    }
+
+    /// Releases the lock of a partition that cannot be counted.
+    async fn give_back(&self, lock: PartitionLock, error: Error) -> Completion<S::Watch> {
+        if error.ends_at_once() {
+            lock.abandon();
+            return Completion::Failed(error);
+        }
+        let refused = Completion::PartitionRefused(lock.partition(), error);
+        self.release(lock, refused).await
     }
 
     async fn open(&self, lock: &PartitionLock) -> Result<(OwnedCheckpoint, Offset), Error> {
         let partition = lock.partition();
         // In this order: commits follow checkpoints, so what is committed now was written before.
-        let stored = checkpoint_node::read(&self.session, partition).await?;
-        let committed = self.retry(async || self.log.committed().await).await?;
+        let read = async || checkpoint_node::read(&self.session, partition).await;
+        let stored = self.answered(read).await?;
+        let committed = self
+            .retry(async || self.log.committed(&[partition]).await)
+            .await?;
         let bounds = self
             .retry(async || self.log.bounds(&[partition]).await)
             .await?;
@@ -165,7 +214,24 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         let checkpoint = stored.as_ref().map(|stored| &stored.progress);
         let committed = committed.get(&partition).copied();
         let from = start_offset::start_offset(partition, checkpoint, committed, bounds, self.bits)?;
-        Ok((checkpoint_node::open(&self.session, lock).await?, from))
+        let open = async || checkpoint_node::open(&self.session, lock).await;
+        Ok((self.answered(open).await?, from))
+    }
+
+    /// Asks ZooKeeper until it answers: only the end of the session ends a member at once.
+    async fn answered<T>(
+        &self,
+        mut ask: impl AsyncFnMut() -> Result<T, ProtocolError>,
+    ) -> Result<T, ProtocolError> {
+        loop {
+            match ask().await {
+                Err(error @ ProtocolError::Unanswered { .. }) => {
+                    tracing::warn!(%error, "zookeeper does not answer, retrying");
+                    self.clock.sleep(RETRY_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// Asks Kafka until it answers: its answer must not be guessed, and nothing is counted meanwhile.
@@ -196,40 +262,84 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         ceiling: Ceiling,
     ) -> Completion<S::Watch> {
         let partition = lock.partition();
-        let written =
-            checkpoint_node::write(&self.session, &lock, &mut known, checkpoint, ceiling).await;
-        let error = match written {
+        let write = async || {
+            checkpoint_node::write(&self.session, &lock, &mut known, checkpoint.clone(), ceiling).await
+        };
+        let error = match self.answered(write).await {
             Ok(WriteOutcome::Written { .. }) => return Completion::CheckpointWritten(lock, known),
-            Ok(WriteOutcome::LockLost) => Error::SessionOver,
+            Ok(WriteOutcome::LockLost) => Error::LockLost { partition },
             Ok(WriteOutcome::Foreign { writer }) => Error::ForeignCheckpoint {
                 partition,
                 writer: writer.map(|writer| writer.member),
             },
-            Err(error) => error.into(),
+            Err(error) => {
+                let error = Error::from(error);
+                if error.ends_at_once() {
+                    lock.abandon();
+                    return Completion::Failed(error);
+                }
+                return Completion::CheckpointRefused(lock, known, error);
+            }
         };
-        lock.abandon();
-        Completion::Failed(error)
+        Completion::PartitionLost(lock, known, error)
     }
 
     /// Copies a rejected record to the dead-letter topic, trying until the brokers have it: no event above it is begun
-    /// before.
+    /// before. Cancelled, the record may be copied or not.
     pub(crate) async fn copy_rejected(
         &self,
         partition: Partition,
         epoch: AssignmentEpoch,
-        record: Record,
-        reason: String,
+        (record, reason): (Record, String),
+        cancel: CancellationToken,
     ) -> Completion<S::Watch> {
-        loop {
-            match self.dead_letters.put(partition, &record, &reason).await {
-                Ok(()) => return Completion::RejectedCopied(partition, epoch, record.offset),
-                Err(LogError::Unavailable(cause)) => {
-                    tracing::warn!(%partition, offset = %record.offset, %cause, "rejected record not copied yet, retrying");
-                    self.clock.sleep(RETRY_PAUSE).await;
+        let copied = async {
+            loop {
+                match self.dead_letters.put(partition, &record, &reason).await {
+                    Ok(()) => return Completion::RejectedCopied(partition, epoch, record.offset),
+                    Err(LogError::Unavailable(cause)) => {
+                        tracing::warn!(%partition, offset = %record.offset, %cause, "rejected record not copied yet, retrying");
+                        self.clock.sleep(RETRY_PAUSE).await;
+                    }
+                    Err(LogError::Refused(cause)) => {
+                        let offset = record.offset;
+                        let error = Error::DeadLetter {
+                            partition,
+                            offset,
+                            cause,
+                        };
+                        return Completion::RejectedNotCopied(partition, epoch, error);
+                    }
                 }
-                Err(error @ LogError::Refused(_)) => return Completion::Failed(error.into()),
             }
+        };
+        tokio::select! {
+            biased;
+            completion = copied => completion,
+            () = cancel.cancelled() => Completion::Nothing,
         }
+    }
+
+    /// Records that a partition is suspended, for operators.
+    pub(crate) async fn record_suspension(
+        &self,
+        partition: Partition,
+        record: SuspensionRecord,
+    ) -> Completion<S::Watch> {
+        let recorded = suspension::record(&self.session, partition, &record).await;
+        if let Err(error) = recorded {
+            tracing::warn!(%partition, %error, "the suspension is not shown by status");
+        }
+        Completion::Nothing
+    }
+
+    /// Deletes the record of a suspension.
+    pub(crate) async fn clear_suspension(&self, partition: Partition) -> Completion<S::Watch> {
+        let clear = async || suspension::clear(&self.session, partition).await;
+        if let Err(error) = self.answered(clear).await {
+            tracing::warn!(%partition, %error, "status still shows the suspension");
+        }
+        Completion::Nothing
     }
 
     /// Sends a heartbeat. The lease counts from the moment before it was sent (rule P3).
@@ -237,7 +347,7 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         let sent = self.clock.now();
         match membership::heartbeat(&self.session).await {
             Ok(_) => Completion::Heartbeat(sent),
-            Err(stitch_protocol::Error::Unanswered { .. }) => Completion::HeartbeatMissed,
+            Err(ProtocolError::Unanswered { .. }) => Completion::HeartbeatMissed,
             Err(error) => Completion::failed(error),
         }
     }
@@ -253,7 +363,7 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         loop {
             match revocation::watch(&self.session).await {
                 Ok((requests, watch)) => return Completion::RevocationRequests(requests, watch),
-                Err(stitch_protocol::Error::Unanswered { .. }) => {
+                Err(ProtocolError::Unanswered { .. }) => {
                     self.clock.sleep(RETRY_PAUSE).await;
                 }
                 Err(error) => return Completion::failed(error),
@@ -271,11 +381,12 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         &self,
         lock: &mut Lock<Of>,
         cancel: &CancellationToken,
-    ) -> Option<Result<(), stitch_protocol::Error>> {
+    ) -> Option<Result<(), ProtocolError>> {
+        let granted = async || lock.wait_granted(&self.session).await.map(drop);
         tokio::select! {
             biased;
             // Cancel-safe: the lock keeps its entry in the queue, and the caller releases it.
-            granted = lock.wait_granted(&self.session) => Some(granted.map(drop)),
+            granted = self.answered(granted) => Some(granted),
             () = cancel.cancelled() => None,
         }
     }
@@ -285,7 +396,10 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         mut lock: Lock<Of>,
         released: Completion<S::Watch>,
     ) -> Completion<S::Watch> {
-        match lock.release(&self.session).await {
+        match self
+            .answered(async || lock.release(&self.session).await)
+            .await
+        {
             Ok(()) => released,
             Err(error) => {
                 lock.abandon();

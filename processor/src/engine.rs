@@ -4,22 +4,26 @@
 //! socket and spawns nothing, so one test, one simulation and one process drive it alike. An event's way through the
 //! files:
 //!
-//! 1. [`ingest`]: records are decoded, rejected ones copied to the dead-letter topic, the ceiling raised above the rest,
-//!    events divided by range;
+//! 1. [`ingest`]: records are decoded, rejected ones copied to the dead-letter topic ([`dead_letters`]), the ceiling
+//!    raised above the rest, events divided by range;
 //! 2. [`buffer`]: contributions wait for their counter and are folded into one batch; [`usage`] bounds them;
 //! 3. [`dispatch`]: batches are sent under a shared lock and a valid lease, and their outcomes judged;
 //! 4. [`acks`]: which events are acknowledged, per partition and range;
 //! 5. [`drain`]: checkpoints, ceilings, markers, yields and hand-overs: everything that precedes the release of a lock.
 //!
-//! [`partition`] and [`range`] are the engine's records of one partition and one range. [`rule`] has the questions that
-//! it asks before it acts.
+//! [`suspend`] stops a partition that cannot be counted now, [`set_aside`] keeps a range that stands still from filling
+//! the window. [`partition`] and [`range`] are the engine's records of one partition and one range. [`rule`] has the
+//! questions that it asks before it acts.
 
 mod ingest;
+mod dead_letters;
 mod buffer;
 mod usage;
 mod dispatch;
 pub mod acks;
 mod drain;
+mod suspend;
+mod set_aside;
 pub mod rule;
 mod partition;
 mod range;
@@ -40,11 +44,13 @@ use stitch_common::range::{RangeBits, RangeId};
 
 pub use partition::PartitionState;
 pub use range::LockState;
+pub(crate) use suspend::SuspensionReason;
 
 use buffer::{CounterRef, Granularities};
 use dispatch::InFlight;
 use partition::PartitionTask;
 use range::RangeQueue;
+use suspend::Suspension;
 use usage::BufferUsage;
 
 /// Numbers the batches of one member.
@@ -76,6 +82,8 @@ pub(crate) enum Command {
     CopyRejected(Partition, AssignmentEpoch, Record, String),
     /// Commit the checkpoints to the consumer group.
     Commit(Offsets),
+    /// The partition is not suspended any more.
+    EndSuspension(Partition),
 }
 
 /// The engine's limits; see [`config::Processor`].
@@ -138,11 +146,15 @@ pub(crate) struct Engine {
     /// By definition: the counter's name for batches, and the granularities of a whole contribution.
     definitions: Vec<(CounterName, Granularities)>,
     partitions: BTreeMap<Partition, PartitionTask>,
+    /// Partitions of this process that cannot be counted now, whether they are drained, pause, or are tried again.
+    suspensions: BTreeMap<Partition, Suspension>,
     ranges: Vec<RangeQueue>,
     /// Ranges with something to send, each at most once.
     ready: VecDeque<RangeId>,
     /// Ranges that yield, have unknown outcomes or pause: the only ones that [`drain`] looks at.
     attention: BTreeSet<RangeId>,
+    /// Ranges of which events are set aside.
+    aside: BTreeSet<RangeId>,
     in_flight: BTreeMap<BatchId, InFlight>,
     usage: BufferUsage,
     last_batch: u64,
@@ -169,9 +181,11 @@ impl Engine {
                 })
                 .collect(),
             partitions: BTreeMap::new(),
+            suspensions: BTreeMap::new(),
             ranges: range_bits.ranges().map(|_| RangeQueue::default()).collect(),
             ready: VecDeque::new(),
             attention: BTreeSet::new(),
+            aside: BTreeSet::new(),
             in_flight: BTreeMap::new(),
             usage: BufferUsage::default(),
             last_batch: 0,
@@ -184,6 +198,8 @@ impl Engine {
 
     /// Returns what is to be done at `now`. Nothing changes Cassandra unless `lease` is valid.
     pub(crate) fn advance(&mut self, now: Moment, lease: &Lease) -> Vec<Command> {
+        self.retry_suspended(now);
+        self.resume_set_aside();
         self.ingest_all_staged();
         self.drain(now);
         self.dispatch(now, lease);
@@ -198,8 +214,13 @@ impl Engine {
             .partitions
             .values()
             .filter_map(PartitionTask::next_wakeup);
+        let suspensions = self
+            .suspensions
+            .values()
+            .filter_map(Suspension::next_wakeup);
         ranges
             .chain(partitions)
+            .chain(suspensions)
             .filter(|wakeup| *wakeup > now)
             .min()
     }
@@ -229,11 +250,17 @@ impl Engine {
             .is_some_and(|task| task.epoch == epoch && task.holds_lock())
     }
 
+    /// How many partitions are suspended for this reason.
+    pub(crate) fn suspended(&self, reason: SuspensionReason) -> usize {
+        let suspensions = self.suspensions.values();
+        suspensions.filter(|one| one.reason == reason).count()
+    }
+
     /// The numbers for the metrics.
     pub(crate) fn gauges(&self) -> Gauges {
         let ranges = || self.ranges.iter();
         let partitions = self.partitions.values();
-        let blocked = ranges().filter(|range| !range.may_send());
+        let blocked = ranges().filter(|range| !range.may_send() || range.is_refused());
         Gauges {
             buffered_events: self.usage.events(),
             buffered_bytes: self.usage.bytes(),
@@ -241,7 +268,7 @@ impl Engine {
             blocked_events: blocked.map(RangeQueue::events).sum(),
             requests_in_flight: self.in_flight.len(),
             range_locks: ranges().filter(|range| range.holds_lock()).count(),
-            ranges_stopped: ranges().filter(|range| range.is_stopped()).count(),
+            refused_ranges: ranges().filter(|range| range.is_refused()).count(),
             partitions: partitions.filter(|task| task.holds_lock()).count(),
         }
     }
@@ -282,7 +309,7 @@ pub(crate) struct Gauges {
     pub(crate) blocked_events: usize,
     pub(crate) requests_in_flight: usize,
     pub(crate) range_locks: usize,
-    pub(crate) ranges_stopped: usize,
+    pub(crate) refused_ranges: usize,
     pub(crate) partitions: usize,
 }
 

@@ -1,12 +1,14 @@
 //! Why a processor's work as a member, or as a process, ends early.
 
 use stitch_common::member::MemberId;
-use stitch_common::offset::Partition;
+use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{LogError, StoreError, Unreadable, ZkError};
 use stitch_common::user_error::UserError;
 use stitch_protocol::namespace;
 
 use stitch_protocol::start_offset::Refusal;
+
+use crate::engine::{SuspensionReason, rule};
 
 /// An error that ends a member's work; variants by what follows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +34,18 @@ pub(crate) enum Error {
     /// A partition of the log cannot be read on.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
+    /// The lock of a partition is gone, although the session lives: somebody has deleted its node.
+    #[error("the lock of partition {partition} in ZooKeeper was deleted")]
+    LockLost { partition: Partition },
+    /// The dead-letter topic does not take a rejected record.
+    #[error(
+        "the rejected record at offset {offset} of partition {partition} cannot be copied to the dead-letter topic: {cause}"
+    )]
+    DeadLetter {
+        partition: Partition,
+        offset: Offset,
+        cause: String,
+    },
     /// Another member has written the checkpoint of a partition whose lock this member holds.
     #[error("the checkpoint of partition {partition} was written by {}", name(writer.as_ref()))]
     ForeignCheckpoint {
@@ -91,8 +105,31 @@ impl Error {
             | Self::Log(LogError::Refused(_))
             | Self::Refused(_)
             | Self::Unreadable(_)
+            | Self::LockLost { .. }
+            | Self::DeadLetter { .. }
             | Self::ForeignCheckpoint { .. }
             | Self::Disagreement(_) => false,
+        }
+    }
+
+    /// Whether it ends a member at once, as if the process were killed: only the end of its session does. Whatever else
+    /// fails, the member still holds its locks, and drains.
+    pub(crate) fn ends_at_once(&self) -> bool {
+        *self == Self::SessionOver || !rule::drains_after_failure()
+    }
+
+    /// Where an operator looks if it makes it impossible to count a partition.
+    pub(crate) const fn suspension_reason(&self) -> SuspensionReason {
+        match self {
+            Self::Refused(_) | Self::ForeignCheckpoint { .. } => SuspensionReason::Checkpoint,
+            Self::Log(_) | Self::Unreadable(_) => SuspensionReason::Log,
+            Self::DeadLetter { .. } => SuspensionReason::DeadLetters,
+            Self::SessionOver
+            | Self::Coordination(_)
+            | Self::ZooKeeper(_)
+            | Self::Store(_)
+            | Self::LockLost { .. }
+            | Self::Disagreement(_) => SuspensionReason::ZooKeeper,
         }
     }
 
@@ -107,6 +144,16 @@ impl Error {
                  then run a restoration",
             ),
             Self::Unreadable(error) => error.clone().into(),
+            Self::LockLost { .. } => UserError::new(
+                self,
+                "see who deletes nodes below /stitch; what was counted since the last checkpoint is counted again: run a \
+                 restoration",
+            ),
+            Self::DeadLetter { .. } => UserError::new(
+                self,
+                "see the dead-letter topic: its max.message.bytes must be as large as the event topic's, and this client \
+                 must be allowed to write to it",
+            ),
             Self::SessionOver => {
                 UserError::new(self, "see ZooKeeper with `stitch-processor check`")
             }

@@ -3,6 +3,7 @@
 
 mod commands;
 mod revoke_acks;
+mod suspensions;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,16 +18,30 @@ use stitch_common::ports::{
     Bounds, EventLog, Feed, FeedEvent, Group, GroupEvent, Session, SessionState, Store,
 };
 use stitch_protocol::revocation::RevocationRequest;
+use stitch_protocol::suspension::SuspensionRecord;
+use tokio_util::sync::CancellationToken;
 
 use crate::effects::{Completion, Connections, Effect};
-use crate::engine::{Engine, rule};
+use crate::engine::{Engine, SuspensionReason, rule};
 use crate::locks::Locks;
 use crate::member::Process;
+use crate::topic_fingerprint::Fingerprints;
 use crate::{error::Error, metrics};
 
 use revoke_acks::RevokeAcks;
 
-/// How a member's counting ended when it was asked to stop.
+/// How a member's counting ended.
+#[derive(Debug)]
+pub(crate) struct LoopEnd {
+    /// What it left behind; an error if it ended at once, as if the process were killed.
+    pub(crate) outcome: Result<StopOutcome, Error>,
+    /// What made it stop, if nobody asked it to.
+    pub(crate) failure: Option<Error>,
+    /// When its time to stop was over, if it stopped.
+    pub(crate) stop_deadline: Option<Moment>,
+}
+
+/// What a member that stopped has left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StopOutcome {
     /// Everything begun is acknowledged, checkpointed and released.
@@ -51,6 +66,7 @@ pub(crate) struct EventLoop<'a, S: Session, C: Clock, Q: Store, L: EventLog> {
     process: &'a Process<'a>,
     engine: Engine,
     feed: L::Feed,
+    fingerprints: &'a Fingerprints,
     lease: Lease,
     effects: FuturesUnordered<Effect<'a, Watch<S>>>,
     locks: Locks,
@@ -64,6 +80,14 @@ pub(crate) struct EventLoop<'a, S: Session, C: Clock, Q: Store, L: EventLog> {
     committing: bool,
     next_commit: Option<Offsets>,
     stop_deadline: Option<Moment>,
+    /// Why it stops, if nobody asked it to.
+    failure: Option<Error>,
+    /// Whether the group has assigned its share of the partitions at least once.
+    has_assignment: bool,
+    /// Ends the copies of the rejected records of each partition.
+    copies: BTreeMap<Partition, CancellationToken>,
+    /// The suspensions of which operators know.
+    suspensions: BTreeMap<Partition, SuspensionRecord>,
 }
 
 impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> {
@@ -72,6 +96,7 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
         process: &'a Process<'a>,
         engine: Engine,
         feed: L::Feed,
+        fingerprints: &'a Fingerprints,
     ) -> Self {
         let now = connections.clock.now();
         let session = connections.session.zookeeper();
@@ -80,6 +105,7 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
             process,
             engine,
             feed,
+            fingerprints,
             lease: Lease::new(session.timeout()),
             effects: FuturesUnordered::new(),
             locks: Locks::default(),
@@ -93,32 +119,39 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
             committing: false,
             next_commit: None,
             stop_deadline: None,
+            failure: None,
+            has_assignment: false,
+            copies: BTreeMap::new(),
+            suspensions: BTreeMap::new(),
         }
     }
 
-    /// Counts until asked to stop. Cancellation is as if the process were killed.
-    ///
-    /// # Errors
-    /// Why it ended early. Its locks end with the session then.
-    pub(crate) async fn run(mut self, group: &mut L::Group) -> Result<StopOutcome, Error> {
+    /// Counts until asked to stop, or until its work fails: then it drains as well. Only the end of its session ends it at
+    /// once; its locks end with the session then. Cancellation is as if the process were killed.
+    pub(crate) async fn run(mut self, group: &mut L::Group) -> LoopEnd {
         self.spawn(self.connections.revocation_requests(None));
-        let stopped = self.run_until_stopped(group).await;
+        let outcome = self.run_until_stopped(group).await;
+        let failure = self.failure.take();
+        let stop_deadline = self.stop_deadline;
         // While something is in doubt, no range may be granted to others before a dead member shows it: both come with
         // the session's end.
-        match &stopped {
+        match &outcome {
             Ok(StopOutcome::InDoubt(_)) if rule::keeps_locks_in_doubt() => self.abandon(),
             Ok(_) => self.release_ranges().await,
             Err(_) => self.abandon(),
         }
-        stopped
+        LoopEnd {
+            outcome,
+            failure,
+            stop_deadline,
+        }
     }
 
     async fn run_until_stopped(&mut self, group: &mut L::Group) -> Result<StopOutcome, Error> {
         loop {
             self.poll_effects()?;
             let now = self.connections.clock.now();
-            let has_lease = self.lease.permit(now).is_some();
-            self.process.status.set_ready(has_lease);
+            self.process.status.set_ready(self.is_ready(now));
             self.run_timers(now);
             for command in self.engine.advance(now, &self.lease) {
                 self.carry_out(command)?;
@@ -144,6 +177,29 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
                 () = self.connections.clock.sleep(pause) => {}
             }
         }
+    }
+
+    /// Whether it counts what it is asked to: health checks wait for that.
+    fn is_ready(&self, now: Moment) -> bool {
+        self.lease.permit(now).is_some() && self.has_assignment && self.failure.is_none()
+    }
+
+    /// The member's work has failed. It stops, and ends with the first error once it has drained.
+    ///
+    /// # Errors
+    /// Its session is over: there is nothing that it could still drain.
+    fn fail(&mut self, error: Error) -> Result<(), Error> {
+        if error.ends_at_once() {
+            return Err(error);
+        }
+        if self.failure.is_none() {
+            tracing::warn!(%error, "this member's work has failed");
+            self.failure = Some(error);
+        }
+        if self.stop_deadline.is_none() {
+            self.stop();
+        }
+        Ok(())
     }
 
     /// Polls every effect that can go on, new ones too, and handles those that complete.
@@ -173,6 +229,9 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
         if now >= self.metrics_due {
             self.metrics_due = now.plus(METRICS_INTERVAL);
             metrics::show(self.engine.gauges(), self.lease.left(now));
+            for reason in SuspensionReason::EVERY {
+                metrics::suspended(reason, self.engine.suspended(reason));
+            }
             for (partition, checkpoint, delivered_end) in self.engine.positions() {
                 let bounds = self.log_bounds.get(&partition);
                 let end = bounds.map_or(delivered_end, |bounds| bounds.end.max(delivered_end));
@@ -220,6 +279,7 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
         let now = self.connections.clock.now();
         match event {
             GroupEvent::Assigned(partitions) => {
+                self.has_assignment = true;
                 tracing::info!(?partitions, "partitions assigned");
                 for partition in partitions {
                     self.engine.assign(partition, now);
@@ -244,7 +304,7 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
                 }
             }
             GroupEvent::Trouble(cause) => tracing::warn!(%cause, "trouble in the consumer group"),
-            GroupEvent::Ended(error) => return Err(error.into()),
+            GroupEvent::Ended(error) => self.fail(error.into())?,
         }
         Ok(())
     }
@@ -260,7 +320,10 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
                 partition,
                 epoch,
                 records,
-            } => self.engine.on_records(partition, epoch, records),
+            } => {
+                self.fingerprints.on_records(partition);
+                self.engine.on_records(partition, epoch, records);
+            }
             FeedEvent::EndReached {
                 partition,
                 epoch,
@@ -268,10 +331,10 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
             } => self.engine.on_end_reached(partition, epoch, end_offset),
             FeedEvent::Unreadable { epoch, error } => {
                 if self.engine.is_current(error.partition, epoch) {
-                    return Err(error.into());
+                    self.suspend(error.partition, error.into())?;
                 }
             }
-            FeedEvent::Ended(error) => return Err(error.into()),
+            FeedEvent::Ended(error) => self.fail(error.into())?,
             FeedEvent::Trouble(cause) => tracing::warn!(%cause, "trouble reading the event log"),
         }
         Ok(())

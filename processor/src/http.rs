@@ -27,7 +27,7 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const INDEX: &str = "stitch-processor\n\
     /health   200 while the event loop is alive\n\
-    /ready    200 while this process is a member with a valid lease and has joined the group\n\
+    /ready    200 while this process is a member with a valid lease and the group has assigned its partitions\n\
     /metrics  metrics for Prometheus\n";
 
 /// The running server. Dropping it ends it.
@@ -125,7 +125,7 @@ async fn ready<C: Clock>(State(shared): State<Shared<C>>) -> (StatusCode, &'stat
     if shared.status.is_ready() && shared.status.is_alive(shared.clock.now()) {
         (StatusCode::OK, "counting\n")
     } else {
-        let why = "no member with a valid lease, or not in the group\n";
+        let why = "no member with a valid lease, or the group has not assigned partitions yet\n";
         (StatusCode::SERVICE_UNAVAILABLE, why)
     }
 }

@@ -42,7 +42,7 @@ pub use member::Ports;
 pub use stitch_protocol::leave::LeaveOutcome;
 
 use error::Error;
-use member::Process;
+use member::{MembershipEnd, Process};
 use status::Status;
 
 /// How long a process pauses before it starts again as a new member.
@@ -77,12 +77,16 @@ pub async fn run<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
         let result = with_beat(ports, status, membership).await;
         status.set_ready(false);
         match result {
-            Ok(outcome) => return Ok(outcome),
-            Err(error) if stop.is_cancelled() => {
-                return Ok(LeaveOutcome::DeadMember {
-                    why: error.to_string(),
-                });
-            }
+            Ok(MembershipEnd { outcome, failure }) => match failure {
+                None => return Ok(outcome),
+                Some(_) if stop.is_cancelled() => return Ok(outcome),
+                Some(error) if error.is_transient() => {
+                    tracing::warn!(%error, "starting again as a new member");
+                }
+                Some(error) => return Err(error.user_error()),
+            },
+            // Nothing was sent.
+            Err(_) if stop.is_cancelled() => return Ok(LeaveOutcome::Clean),
             // A session may end during the start because the process was frozen: the servers are not to blame.
             Err(error) if error.is_transient() && (has_counted || error == Error::SessionOver) => {
                 tracing::warn!(%error, "starting again as a new member");

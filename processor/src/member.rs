@@ -1,10 +1,18 @@
 //! One membership: from a new ZooKeeper session to its end. A process whose session ends starts again as another
 //! member, and remembers nothing (rule P7).
+//!
+//! A stop is heeded at any moment, and takes at most a quarter more than `stop_timeout_ms`: that long to drain, and what
+//! is left of both for leaving, whatever the servers do.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join;
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
 use stitch_common::member::{MemberId, Role};
-use stitch_common::ports::{Cql, EventLog, Group, ZooKeeper};
+use stitch_common::offset::Partition;
+use stitch_common::ports::{Cql, EventLog, Group, Session, ZooKeeper};
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::leave::{self, LeaveOutcome};
 use stitch_protocol::membership::{self, MemberInfo};
@@ -16,10 +24,10 @@ use crate::cleanup;
 use crate::effects::Connections;
 use crate::engine::{Engine, Limits};
 use crate::error::Error;
-use crate::event_loop::{EventLoop, StopOutcome};
+use crate::event_loop::{EventLoop, LoopEnd, StopOutcome};
 use crate::metrics;
 use crate::status::Status;
-use crate::topic_fingerprint;
+use crate::topic_fingerprint::Fingerprints;
 
 /// The servers and the clock of a process, behind their ports.
 #[derive(Debug)]
@@ -42,43 +50,62 @@ pub(crate) struct Process<'a> {
     pub(crate) stop: &'a CancellationToken,
 }
 
-/// Becomes a member, counts until asked to stop, and leaves.
+/// How a membership ended.
+#[derive(Debug)]
+pub(crate) struct MembershipEnd {
+    /// What it left behind.
+    pub(crate) outcome: LeaveOutcome,
+    /// Why it ended, if nobody asked it to; [`Error::is_transient`] says whether to start again.
+    pub(crate) failure: Option<Error>,
+}
+
+impl MembershipEnd {
+    /// It was asked to stop, and sent nothing.
+    const fn unused(outcome: LeaveOutcome) -> Self {
+        Self {
+            outcome,
+            failure: None,
+        }
+    }
+}
+
+/// Becomes a member, counts until asked to stop or until its work fails, and leaves.
 ///
 /// # Errors
-/// What ended it early; [`Error::is_transient`] says whether to start again. The member then stays as a dead member, unless it
-/// had sent nothing.
+/// It could not become a member, and sent nothing.
 pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     ports: &Ports<K, Q, L, C>,
     process: &Process<'_>,
     has_counted: &mut bool,
-) -> Result<LeaveOutcome, Error> {
-    let session = ports.keeper.connect().await?;
+) -> Result<MembershipEnd, Error> {
+    let session = tokio::select! {
+        biased;
+        // Dropping the other one closes its connection; it has created nothing.
+        () = process.stop.cancelled() => return Ok(MembershipEnd::unused(LeaveOutcome::Clean)),
+        session = ports.keeper.connect() => session?,
+    };
     let paths = Paths::new(&process.config.namespace);
     let session = NamespaceSession::new(session, ports.clock.clone(), paths);
-    let info = MemberInfo {
-        role: Role::Processor,
-        host: process.host.to_owned(),
-        process_id: std::process::id(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        keepalive_interval: process.config.cassandra.keepalive_interval,
-        keepalive_timeout: process.config.cassandra.keepalive_timeout,
+    let started = tokio::select! {
+        biased;
+        // Whatever of it was sent to ZooKeeper comes before what leaving sends.
+        () = process.stop.cancelled() => None,
+        started = start(ports, process, &session) => Some(started),
     };
-    let (cql, log) = (&ports.cql, &ports.log);
-    let validated = namespace::join(&session, cql, log, process.config, &info, |_| Ok(())).await?;
-    namespace::remember_log(&session, &validated.observed.log).await?;
-    let member = session.member();
-    let (store, dead_letters, feed, mut group) = match connect(ports, &member).await {
-        Ok(connected) => connected,
-        Err(error) => {
-            // Nothing was sent, so nothing is left behind.
-            membership::leave(&session).await?;
-            session.close().await;
-            return Err(error);
+    let (recorded, (store, dead_letters, feed, mut group)) = match started {
+        Some(Ok(started)) => started,
+        unused => {
+            // Nothing was sent to Cassandra, so nothing is left behind.
+            let outcome = leave_unused(session, process, &ports.clock).await;
+            return match unused {
+                Some(Err(error)) => Err(error),
+                Some(Ok(_)) | None => Ok(MembershipEnd::unused(outcome)),
+            };
         }
     };
     *has_counted = true;
     metrics::membership();
-    tracing::info!(%member, "counting as a new member");
+    tracing::info!(member = %session.member(), "counting as a new member");
     let servers = Connections {
         session,
         store,
@@ -90,30 +117,131 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     let partitions = validated.observed.bounds.len();
     let limits = Limits::from_config(&process.config.processor, partitions);
     let engine = Engine::new(limits, &process.config.definitions);
+    let fingerprints = Fingerprints::new(recorded);
+    let event_loop = EventLoop::new(&servers, process, engine, feed, &fingerprints);
     let ended = tokio::select! {
         biased;
         // The other two never end by themselves, and may be dropped at any await.
-        ended = EventLoop::new(&servers, process, engine, feed).run(&mut group) => ended,
-        never = cleanup::run(&servers.session, cql, process.config) => match never {},
-        never = topic_fingerprint::run(&servers.session, log) => match never {},
+        ended = event_loop.run(&mut group) => ended,
+        never = cleanup::run(&servers.session, &ports.cql, process.config) => match never {},
+        never = fingerprints.record(&servers.session, &ports.log) => match never {},
     };
     process.status.set_ready(false);
-    group.leave().await;
-    let in_doubt = match &ended {
+    let Connections { session, store, .. } = servers;
+    Ok(leave(ports, process, session, store, group, ended).await)
+}
+
+type Started<Q, L> = (BTreeSet<Partition>, Connected<Q, L>);
+
+/// Joins and connects: returns the partitions whose first record is stored, and the connections.
+async fn start<K, S: Session, Q: Cql, L: EventLog, C: Clock>(
+    ports: &Ports<K, Q, L, C>,
+    process: &Process<'_>,
+    session: &NamespaceSession<S, C>,
+) -> Result<Started<Q, L>, Error> {
+    let info = MemberInfo {
+        role: Role::Processor,
+        host: process.host.to_owned(),
+        process_id: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        keepalive_interval: process.config.cassandra.keepalive_interval,
+        keepalive_timeout: process.config.cassandra.keepalive_timeout,
+    };
+    let (cql, log) = (&ports.cql, &ports.log);
+    let validated = namespace::join(session, cql, log, process.config, &info, |_| Ok(())).await?;
+    let observed = validated.observed.log;
+    namespace::remember_log(session, &observed).await?;
+    let connected = connect(ports, &session.member()).await?;
+    Ok((observed.fingerprints.into_keys().collect(), connected))
+}
+
+/// The part of the time to stop that is left for leaving: a quarter more than what draining may take.
+fn leave_time(process: &Process<'_>) -> Duration {
+    process.config.processor.stop_timeout / 4
+}
+
+/// Leaves as a member that has sent nothing, within the time for that.
+async fn leave_unused<S: Session, C: Clock>(
+    session: NamespaceSession<S, C>,
+    process: &Process<'_>,
+    clock: &C,
+) -> LeaveOutcome {
+    let left = async {
+        let left = membership::leave(&session).await;
+        session.close().await;
+        left.map_or_else(
+            |error| not_left(&error.to_string()),
+            |()| LeaveOutcome::Clean,
+        )
+    };
+    tokio::select! {
+        biased;
+        outcome = left => outcome,
+        () = clock.sleep(leave_time(process)) => not_left("ZooKeeper does not answer"),
+    }
+}
+
+fn not_left(why: &str) -> LeaveOutcome {
+    LeaveOutcome::DeadMember {
+        why: format!("its node could not be deleted: {why}"),
+    }
+}
+
+/// Leaves the group and the namespace, both at once and within the time to stop.
+async fn leave<K, S: Session, Q: Cql, L: EventLog, C: Clock>(
+    ports: &Ports<K, Q, L, C>,
+    process: &Process<'_>,
+    session: NamespaceSession<S, C>,
+    store: Q::Store,
+    group: L::Group,
+    ended: LoopEnd,
+) -> MembershipEnd {
+    let LoopEnd {
+        outcome,
+        failure,
+        stop_deadline,
+    } = ended;
+    let member = session.member();
+    let stop_timeout = process.config.processor.stop_timeout;
+    let in_doubt = match &outcome {
         Ok(StopOutcome::Drained) => None,
         Ok(StopOutcome::InDoubt(why)) => Some(why.clone()),
-        Err(error) => Some(format!("its work ended early: {error}")),
+        Err(error) => Some(format!("its work ended at once: {error}")),
     };
-    let bound = process.config.processor.stop_timeout;
-    let Connections { session, store, .. } = servers;
-    let outcome = leave::leave(session, store, cql, in_doubt, bound).await;
-    if ended.is_err() {
-        // One driver session a member: the next must not begin before this one's connections are closed.
-        if let Err(why) = leave::unlisted(cql, &member, &ports.clock, bound).await {
-            tracing::warn!(%member, why, "the connections of the former member are not seen closed");
+    let now = ports.clock.now();
+    let left = stop_deadline.map(|deadline| deadline.plus(leave_time(process)).since(now));
+    // Of what is left a part remains for ZooKeeper.
+    let bound = left.map_or(stop_timeout, |left| left.saturating_sub(stop_timeout / 20));
+    let leaving = async {
+        let leave = leave::leave(session, store, &ports.cql, in_doubt, bound);
+        let (outcome_of_leave, ()) = join(leave, group.leave()).await;
+        if outcome.is_err() {
+            // One driver session a member: the next must not begin before this one's connections are closed.
+            if let Err(why) = leave::unlisted(&ports.cql, &member, &ports.clock, bound).await {
+                tracing::warn!(%member, why, "the connections of the former member are not seen closed");
+            }
         }
+        outcome_of_leave
+    };
+    let in_time = async {
+        if let Some(left) = left {
+            ports.clock.sleep(left).await;
+        } else {
+            process.stop.cancelled().await;
+            ports.clock.sleep(leave_time(process)).await;
+        }
+    };
+    let left = tokio::select! {
+        biased;
+        left = leaving => left,
+        () = in_time => LeaveOutcome::DeadMember {
+            why: "it could not leave within its time to stop".to_owned(),
+        },
+    };
+    MembershipEnd {
+        outcome: left,
+        failure: outcome.err().or(failure),
     }
-    ended.map(|_| outcome)
 }
 
 type Connected<Q, L> = (

@@ -6,7 +6,7 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::outcome::Outcome;
 
-use crate::engine::Gauges;
+use crate::engine::{Gauges, SuspensionReason};
 
 const EVENTS: &str = "stitch_events_total";
 const CELLS: &str = "stitch_cells_applied_total";
@@ -18,7 +18,8 @@ const BUFFERED_COUNTERS: &str = "stitch_buffered_counters";
 const BLOCKED_EVENTS: &str = "stitch_blocked_events";
 const IN_FLIGHT: &str = "stitch_requests_in_flight";
 const RANGE_LOCKS: &str = "stitch_range_locks_held";
-const RANGES_STOPPED: &str = "stitch_ranges_stopped";
+const REFUSED_RANGES: &str = "stitch_refused_ranges";
+const SUSPENDED_PARTITIONS: &str = "stitch_suspended_partitions";
 const PARTITIONS: &str = "stitch_partitions_held";
 const LEASE_REMAINING: &str = "stitch_lease_remaining_seconds";
 const CHECKPOINT: &str = "stitch_checkpoint_offset";
@@ -54,6 +55,7 @@ const fn label(outcome: &Outcome) -> &'static str {
         Outcome::Applied => "applied",
         Outcome::NotApplied(_) => "not_applied",
         Outcome::Refused(_) => "refused",
+        Outcome::Unauthorized(_) => "unauthorized",
         Outcome::Unknown(_) => "unknown",
     }
 }
@@ -78,9 +80,15 @@ pub(crate) fn show(gauges: Gauges, lease_remaining: Duration) {
     set(BLOCKED_EVENTS, gauges.blocked_events);
     set(IN_FLIGHT, gauges.requests_in_flight);
     set(RANGE_LOCKS, gauges.range_locks);
-    set(RANGES_STOPPED, gauges.ranges_stopped);
+    set(REFUSED_RANGES, gauges.refused_ranges);
     set(PARTITIONS, gauges.partitions);
     gauge!(LEASE_REMAINING).set(lease_remaining.as_secs_f64());
+}
+
+/// Sets how many partitions are suspended for this reason.
+pub(crate) fn suspended(reason: SuspensionReason, partitions: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
+    gauge!(SUSPENDED_PARTITIONS, "reason" => reason.name()).set(partitions as f64);
 }
 
 /// Sets a partition's checkpoint and lag; `end` is the log's last known end.
@@ -112,13 +120,17 @@ pub fn register() {
     describe_gauge!(BUFFERED_COUNTERS, "counters that buffered events increment");
     describe_gauge!(
         BLOCKED_EVENTS,
-        "buffered events whose range is not locked, or stopped"
+        "buffered events whose range is not locked, or has refused increments"
     );
     describe_gauge!(IN_FLIGHT, "counter batches in flight");
     describe_gauge!(RANGE_LOCKS, "shared range locks held");
     describe_gauge!(
-        RANGES_STOPPED,
-        "ranges whose increments Cassandra refuses permanently"
+        REFUSED_RANGES,
+        "ranges with increments that Cassandra refuses; they are tried again"
+    );
+    describe_gauge!(
+        SUSPENDED_PARTITIONS,
+        "partitions of this process that cannot be counted now, by reason"
     );
     describe_gauge!(PARTITIONS, "Kafka partitions whose lock is held");
     describe_gauge!(
@@ -141,8 +153,17 @@ pub fn register() {
     counter!(CELLS).increment(0);
     counter!(SUSPECTS).increment(0);
     counter!(SESSIONS).increment(0);
-    for outcome in ["applied", "not_applied", "refused", "unknown"] {
+    for outcome in [
+        "applied",
+        "not_applied",
+        "refused",
+        "unauthorized",
+        "unknown",
+    ] {
         counter!(REQUESTS, "outcome" => outcome).increment(0);
+    }
+    for reason in SuspensionReason::EVERY {
+        suspended(reason, 0);
     }
     for name in [
         BUFFERED_EVENTS,
@@ -151,7 +172,7 @@ pub fn register() {
         BLOCKED_EVENTS,
         IN_FLIGHT,
         RANGE_LOCKS,
-        RANGES_STOPPED,
+        REFUSED_RANGES,
         PARTITIONS,
         LEASE_REMAINING,
     ] {

@@ -24,12 +24,12 @@ impl Status {
             .store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Records whether the process is a member with a valid lease, and in the group.
+    /// Records whether the process is a member with a valid lease, has been assigned its partitions, and goes on.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
     }
 
-    /// Whether the process is a member with a valid lease, and in the group.
+    /// Whether the process is a member with a valid lease, has been assigned its partitions, and goes on.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)

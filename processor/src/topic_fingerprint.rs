@@ -1,6 +1,10 @@
 //! Fingerprints of the topic: the first record of each partition is kept in ZooKeeper as soon as there is one, so that a
 //! topic created again under the same name is recognized as another one (design, section 6).
+//!
+//! They are stored when a process joins. After that only a partition that had no record then can be missing, and its first
+//! delivery shows it: nobody asks Kafka for it before.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -10,9 +14,10 @@ use stitch_common::offset::Partition;
 use stitch_common::ports::{EventLog, LogError, Session};
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::namespace;
+use tokio::sync::Notify;
 
-/// How often partitions without a record are checked.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// The pause after Kafka was asked, answered or not.
+const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -22,33 +27,53 @@ enum Error {
     Log(#[from] LogError),
 }
 
-/// Keeps first records until it is dropped: it runs alongside the counting.
-pub(crate) async fn run<S: Session, C: Clock, L: EventLog>(
-    session: &NamespaceSession<S, C>,
-    log: &L,
-) -> Infallible {
-    let mut kept = BTreeSet::new();
-    loop {
-        if let Err(error) = keep(session, log, &mut kept).await {
-            tracing::debug!(%error, "first records not kept, retrying");
-        }
-        session.clock().sleep(INTERVAL).await;
-    }
+/// The partitions whose first record is stored, as far as this member knows.
+#[derive(Debug)]
+pub(crate) struct Fingerprints {
+    stored: RefCell<BTreeSet<Partition>>,
+    missing: Notify,
 }
 
-async fn keep<S: Session, C: Clock, L: EventLog>(
-    session: &NamespaceSession<S, C>,
-    log: &L,
-    kept: &mut BTreeSet<Partition>,
-) -> Result<(), Error> {
-    let mut missing = log.partitions().await?;
-    missing.retain(|partition| !kept.contains(partition));
-    let bounds = log.bounds(&missing).await?;
-    if bounds.values().all(|bounds| bounds.begin == bounds.end) {
-        return Ok(());
+impl Fingerprints {
+    pub(crate) fn new(stored: BTreeSet<Partition>) -> Self {
+        Self {
+            stored: RefCell::new(stored),
+            missing: Notify::new(),
+        }
     }
-    let identity = log.identity().await?;
-    namespace::remember_log(session, &identity).await?;
-    kept.extend(identity.fingerprints.into_keys());
-    Ok(())
+
+    /// Records of this partition were delivered.
+    pub(crate) fn on_records(&self, partition: Partition) {
+        if !self.stored.borrow().contains(&partition) {
+            self.missing.notify_one();
+        }
+    }
+
+    /// Stores what is missing until it is dropped: it runs alongside the counting.
+    pub(crate) async fn record<S: Session, C: Clock, L: EventLog>(
+        &self,
+        session: &NamespaceSession<S, C>,
+        log: &L,
+    ) -> Infallible {
+        loop {
+            self.missing.notified().await;
+            while let Err(error) = self.store(session, log).await {
+                tracing::debug!(%error, "first records not stored, retrying");
+                session.clock().sleep(PAUSE).await;
+            }
+            session.clock().sleep(PAUSE).await;
+        }
+    }
+
+    async fn store<S: Session, C: Clock, L: EventLog>(
+        &self,
+        session: &NamespaceSession<S, C>,
+        log: &L,
+    ) -> Result<(), Error> {
+        let identity = log.identity().await?;
+        namespace::remember_log(session, &identity).await?;
+        let stored = identity.fingerprints.into_keys();
+        self.stored.borrow_mut().extend(stored);
+        Ok(())
+    }
 }

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::namespace_session::NamespaceSession;
 use crate::partition_lock::PartitionLock;
 use crate::retry::transact;
+use crate::suspension::{self, SuspensionRecord};
 use crate::{lock, path, queue, rule};
 
 const HELP: &str = "nothing may be counted on it: stop the processors and follow docs/operations/runbook.md, \
@@ -227,6 +228,8 @@ pub struct PartitionSnapshot {
     pub checkpoint: Option<StoredCheckpoint>,
     /// The member that holds its lock.
     pub holder: Option<MemberId>,
+    /// Why it is not counted, if it is suspended.
+    pub suspension: Option<SuspensionRecord>,
 }
 
 /// The checkpoint of every partition that ZooKeeper knows, in order; `None` where it was never created, and then nothing of
@@ -275,6 +278,7 @@ pub async fn read_all<S: Session, C: Clock>(
             partition,
             checkpoint: read(session, partition).await?,
             holder: holder(session, partition).await?,
+            suspension: suspension::read(session, partition).await?,
         })
     });
     join_all(reads).await.into_iter().collect()

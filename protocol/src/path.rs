@@ -9,6 +9,7 @@
 //!   /log/<p>
 //!   /partitions/<p>/lock-<guid>-<seq>
 //!   /partitions/<p>/checkpoint
+//!   /partitions/<p>/suspended
 //!   /ranges/<r>/_c_<guid>-__READ__<seq>     and __WRIT__
 //!   /ranges/<r>/in-doubt-<member>-<n>
 //!   /revocations/<r>-<seq of the WRIT node>
@@ -128,6 +129,12 @@ impl Paths {
     #[must_use]
     pub fn checkpoint(&self, partition: Partition) -> String {
         format!("{}/partitions/{partition}/checkpoint", self.root)
+    }
+
+    /// Why a partition is not counted now.
+    #[must_use]
+    pub fn suspension(&self, partition: Partition) -> String {
+        format!("{}/partitions/{partition}/suspended", self.root)
     }
 
     /// The parent of all ranges.

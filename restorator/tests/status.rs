@@ -13,6 +13,7 @@ use serde_json::Value;
 use stitch_common::clock::SystemClock;
 use stitch_common::config::{Config, Environment};
 use stitch_common::member::{MemberId, Role};
+use stitch_common::offset::Partition;
 use stitch_common::ports::{LogIdentity, TableIdentity, ZooKeeper};
 use stitch_common::range::RangeId;
 use stitch_protocol::contender::Kind;
@@ -21,6 +22,7 @@ use stitch_protocol::membership::{self, JoinOutcome, MemberInfo};
 use stitch_protocol::path::Paths;
 use stitch_protocol::range_lock::RangeLock;
 use stitch_protocol::restoration::RestorationLock;
+use stitch_protocol::suspension::{self, SuspensionRecord};
 use stitch_protocol::{NamespaceSession, in_doubt};
 use stitch_zookeeper::ZooKeeperClient;
 use stitch_zookeeper::ZooKeeperSession;
@@ -144,6 +146,18 @@ async fn members_dead_members_locks_in_doubt_markers_and_restorations_are_shown(
     let mut waiting = RangeLock::new(&restoring, RangeId(3), Kind::Exclusive);
     waiting.enqueue(&restoring).await.unwrap();
     in_doubt::create(&dead, RangeId(9)).await.unwrap();
+    let record = SuspensionRecord {
+        member: counting.member(),
+        host: "somewhere".to_owned(),
+        since: chrono::DateTime::UNIX_EPOCH,
+        message: "its log is gone".to_owned(),
+        help: "bring it back".to_owned(),
+    };
+    for _ in 0..2 {
+        suspension::record(&counting, Partition(4), &record)
+            .await
+            .unwrap();
+    }
     let dead_member = dead.member();
     dead.close().await;
     let mut lock = RestorationLock::new(&restoring, "somewhere", 7);
@@ -157,6 +171,9 @@ async fn members_dead_members_locks_in_doubt_markers_and_restorations_are_shown(
         "range 5     exclusive, held by",
         "1 ranges shared, held by",
         "restoration running: ",
+        "SUSPENDED since 1970-01-01 00:00:00Z by",
+        "its log is gone",
+        "help: bring it back",
     ] {
         assert!(text.contains(part), "\"{part}\" is not in {text}");
     }
@@ -196,6 +213,9 @@ fn check_object(
     };
     assert_eq!(ids("dead_members"), [dead_member.to_string()]);
     assert_eq!(ids("members").len(), 2);
+    let partition = &object["partitions"][0];
+    assert_eq!(partition["partition"], 4);
+    assert_eq!(partition["suspended"]["message"], "its log is gone");
     assert_eq!(ids("in_doubt_markers"), [dead_member.to_string()]);
     let locks: Vec<_> = object["locks"].as_array().unwrap().iter().collect();
     let read = |lock: &Value| {

@@ -101,6 +101,16 @@ impl Cursor {
         }
     }
 
+    /// The start that its deliveries belong to.
+    pub const fn epoch(&self) -> AssignmentEpoch {
+        self.epoch
+    }
+
+    /// The offset of the next record.
+    pub fn next(&self) -> Offset {
+        offset(self.next)
+    }
+
     /// Whether records, or the end of the log, are still to be delivered.
     pub fn is_behind(&self, log: &Log, partition: Partition) -> bool {
         let end = log.records(partition).len();

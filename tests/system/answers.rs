@@ -149,7 +149,7 @@ async fn a_processor_reports_its_health_and_its_counts() -> Result<()> {
     for none in [
         "stitch_suspect_cells_total",
         "stitch_blocked_events",
-        "stitch_ranges_stopped",
+        "stitch_refused_ranges",
     ] {
         ensure!(value(none) == Some(0.0), "{none}: {metrics}");
     }

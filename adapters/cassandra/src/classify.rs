@@ -16,6 +16,7 @@ pub fn increment(error: &ExecutionError) -> Outcome {
     match verdict(error) {
         Verdict::NotApplied => Outcome::NotApplied(cause),
         Verdict::Refused => Outcome::Refused(cause),
+        Verdict::Unauthorized => Outcome::Unauthorized(cause),
         Verdict::Unknown => Outcome::Unknown(cause),
     }
 }
@@ -25,7 +26,7 @@ pub fn increment(error: &ExecutionError) -> Outcome {
 pub fn read(error: &ExecutionError) -> StoreError {
     match verdict(error) {
         Verdict::NotApplied | Verdict::Unknown => StoreError::Unavailable(error.to_string()),
-        Verdict::Refused => StoreError::Refused(error.to_string()),
+        Verdict::Refused | Verdict::Unauthorized => StoreError::Refused(error.to_string()),
     }
 }
 
@@ -33,6 +34,7 @@ pub fn read(error: &ExecutionError) -> StoreError {
 enum Verdict {
     NotApplied,
     Refused,
+    Unauthorized,
     Unknown,
 }
 
@@ -88,12 +90,10 @@ fn of_attempt(error: &RequestAttemptError) -> Verdict {
 
 fn of_answer(error: &DbError) -> Verdict {
     match error {
-        // Refused before execution, and would be again: a batch that is too large is `Invalid`.
-        DbError::SyntaxError
-        | DbError::Invalid
-        | DbError::Unauthorized
-        | DbError::AuthenticationError
-        | DbError::ConfigError => Verdict::Refused,
+        // Refused before execution. `Invalid` is a batch that is too large, or a table that this node does not know yet.
+        DbError::SyntaxError | DbError::Invalid | DbError::ConfigError => Verdict::Refused,
+        // Also said by a node that cannot read permissions, because a node of `system_auth` is away.
+        DbError::Unauthorized | DbError::AuthenticationError => Verdict::Unauthorized,
         // Refused before execution. `Unavailable` is detected before the mutation of a single partition is sent to replicas.
         DbError::Unavailable { .. } | DbError::IsBootstrapping | DbError::Unprepared { .. } => {
             Verdict::NotApplied

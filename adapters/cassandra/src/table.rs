@@ -157,6 +157,14 @@ impl Schema {
         replication(&self.session, &self.cassandra.keyspace).await
     }
 
+    /// The replication of users and permissions.
+    ///
+    /// # Errors
+    /// No node answers.
+    pub async fn auth_replication(&self) -> Result<Option<BTreeMap<String, String>>, StoreError> {
+        replication(&self.session, "system_auth").await
+    }
+
     /// The cluster's data centres.
     ///
     /// # Errors

@@ -142,9 +142,13 @@ impl EventLog for KafkaLog {
         })
     }
 
-    async fn committed(&self) -> Result<BTreeMap<Partition, Offset>, LogError> {
+    async fn committed(
+        &self,
+        partitions: &[Partition],
+    ) -> Result<BTreeMap<Partition, Offset>, LogError> {
+        let partitions = partitions.to_vec();
         self.metadata
-            .query("committed", MetadataClient::committed)
+            .query("committed", move |client| client.committed(&partitions))
             .await
     }
 

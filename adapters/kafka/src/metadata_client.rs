@@ -238,10 +238,13 @@ impl MetadataClient {
         Ok(ends)
     }
 
-    /// The offsets that the group has committed, read without joining it.
-    pub(super) fn committed(&self) -> Result<BTreeMap<Partition, Offset>, LogError> {
+    /// The offsets that the group has committed of these partitions, read without joining it.
+    pub(super) fn committed(
+        &self,
+        partitions: &[Partition],
+    ) -> Result<BTreeMap<Partition, Offset>, LogError> {
         let doing = "asking what the group has committed";
-        let wanted = self.list(&self.partitions()?);
+        let wanted = self.list(partitions);
         let answer = self
             .consumer
             .committed_offsets(wanted, ANSWER_TIMEOUT)

@@ -167,6 +167,9 @@ pub(super) fn partitions(status: &Status) -> Markup {
                 number(line.lowest.map(|offset| offset.0)),
                 number(line.highest.map(|offset| offset.0)),
                 member.map_or_else(|| "–".to_owned(), ToString::to_string),
+                line.suspended.as_ref().map_or_else(String::new, |why| {
+                    format!("suspended: {}. {}", why.message, why.help)
+                }),
             ]
         })
         .collect();
@@ -175,6 +178,7 @@ pub(super) fn partitions(status: &Status) -> Markup {
         "Counted below",
         "In some ranges below",
         "Held by",
+        "Not counted because",
     ];
     table("Partitions", &columns, &rows)
 }

@@ -174,6 +174,10 @@ async fn table(
             ));
             let nodes = by_datacenter(ring);
             findings.append(replicas::check(keyspace, &replication, &nodes));
+            if config.cassandra.credentials.is_some() {
+                let replication = schema.auth_replication().await?.unwrap_or_default();
+                findings.append(replicas::check_auth(&replication, &nodes));
+            }
         }
         Err(SchemaError::Store(error)) => return Err(error),
         Err(

@@ -109,6 +109,17 @@ fn partitions(status: &Status, out: &mut dyn Write) -> io::Result<()> {
             None => "not held".to_owned(),
         };
         writeln!(out, "  {:<5} {checkpoint}, {holder}", line.partition.0)?;
+        if let Some(suspended) = &line.suspended {
+            writeln!(
+                out,
+                "        SUSPENDED since {} by {} on {}: {}\n        help: {}",
+                time(suspended.since),
+                suspended.member,
+                suspended.host,
+                suspended.message,
+                suspended.help
+            )?;
+        }
     }
     Ok(())
 }

@@ -45,11 +45,14 @@ pub trait EventLog {
     /// No broker answered, or one refused. May be repeated.
     async fn identity(&self) -> Result<LogIdentity, LogError>;
 
-    /// The offsets that the consumer group has committed.
+    /// The offsets that the consumer group has committed of these partitions.
     ///
     /// # Errors
     /// No broker answered, or one refused. May be repeated.
-    async fn committed(&self) -> Result<BTreeMap<Partition, Offset>, LogError>;
+    async fn committed(
+        &self,
+        partitions: &[Partition],
+    ) -> Result<BTreeMap<Partition, Offset>, LogError>;
 
     /// Creates a feed without partitions.
     ///
@@ -245,7 +248,8 @@ pub trait Group {
 /// An event of the group.
 #[derive(Debug)]
 pub enum GroupEvent<Ack> {
-    /// These partitions are assigned to this process, in addition to those it has.
+    /// These partitions are assigned to this process, in addition to those it has; none if there are more members than
+    /// partitions.
     Assigned(Vec<Partition>),
     /// These partitions will move to other members. The group waits for the acknowledgement, within its own bound; at the
     /// bound they are lost.

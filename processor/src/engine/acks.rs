@@ -24,6 +24,8 @@ pub struct AckTracker {
     highest_begun: Option<EventSeq>,
     /// The offset behind the last event with a contribution applied, unknown or given up.
     begun_end: Offset,
+    /// The first event that was set aside: neither it nor any later one is here.
+    set_aside: Option<Offset>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +41,7 @@ struct EventAcks {
 impl AckTracker {
     /// Adds an event of `contributions` behind all others.
     pub fn ingest(&mut self, offset: Offset, contributions: u32) -> EventSeq {
+        debug_assert!(self.set_aside.is_none());
         debug_assert!(self.events.back().is_none_or(|last| last.offset < offset));
         self.events.push_back(EventAcks {
             offset,
@@ -47,6 +50,18 @@ impl AckTracker {
             begun: false,
         });
         self.last()
+    }
+
+    /// Sets the event at `offset` aside, behind all others: the checkpoint does not pass it, so it is delivered again once
+    /// the partition is acquired again. Later ones are to be set aside, too.
+    pub fn set_aside(&mut self, offset: Offset) {
+        self.set_aside.get_or_insert(offset);
+    }
+
+    /// Whether an event was set aside.
+    #[must_use]
+    pub const fn has_set_aside(&self) -> bool {
+        self.set_aside.is_some()
     }
 
     /// Divides a contribution in two.
@@ -119,9 +134,8 @@ impl AckTracker {
     /// records are ingested.
     #[must_use]
     pub fn checkpoint(&self, ingested_end: Offset) -> Offset {
-        self.events
-            .front()
-            .map_or(ingested_end, |first| first.offset)
+        let first = self.events.front().map(|first| first.offset);
+        first.or(self.set_aside).unwrap_or(ingested_end)
     }
 
     /// The offset that the checkpoint must reach before the range or the partition may be released.

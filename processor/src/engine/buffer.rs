@@ -145,8 +145,9 @@ impl CounterBuffer {
 
     /// Halves the size of batches after one of `cells` was refused. Returns `false` if it had only one cell.
     pub(super) const fn halve(&mut self, cells: usize) -> bool {
-        self.cells_max = cells / 2;
-        self.cells_max > 0
+        let divisible = cells > 1;
+        self.cells_max = if divisible { cells / 2 } else { 1 };
+        divisible
     }
 
     /// Takes the first contributions that `may_begin` allows and that fit into one batch.

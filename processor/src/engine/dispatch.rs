@@ -11,6 +11,7 @@ use stitch_common::range::RangeId;
 
 use super::acks::{AckTracker, EventSeq};
 use super::buffer::{Batch, Contribution, CounterBuffer, CounterRef};
+use super::partition::PartitionTask;
 use super::range::Backoff;
 use super::{BatchId, Command, Engine, rule};
 use crate::metrics;
@@ -72,7 +73,9 @@ impl Engine {
         buffer.queued = false;
         buffer.fold(|contribution| {
             let partition = contribution.partition;
-            let state = partitions.get(&partition).map(|task| task.state);
+            let state = partitions
+                .get(&partition)
+                .and_then(PartitionTask::sending_state);
             rule::may_begin(lock, state, || {
                 acks.get(&partition)
                     .is_some_and(|acks| acks.must_finish(contribution.seq))
@@ -85,11 +88,12 @@ impl Engine {
             self.usage.add_contribution(&counter);
             self.acks(range, partition).split(seq);
         }
+        let mut may_send = true;
         for contribution in &batch.contributions {
             let partition = contribution.partition;
             let task = self.partitions.get(&partition);
             let is_locked = task.is_some_and(|task| task.holds_lock());
-            check_invariant!(
+            may_send &= check_invariant!(
                 SingleSender,
                 is_locked,
                 "partition {partition} is not locked"
@@ -105,7 +109,15 @@ impl Engine {
             );
             self.acks(range, partition).send(contribution.seq);
         }
-        if batch.amounts.is_empty() {
+        let has_request = !batch.amounts.is_empty();
+        let is_locked = self.range(range).holds_lock() || !has_request;
+        may_send &= check_invariant!(ExclusiveAccess, is_locked, "range {range} is not locked");
+        if !may_send {
+            self.range(range).halted = true;
+            self.take_back(range, &counter, batch.contributions);
+            return;
+        }
+        if !has_request {
             // It adds up to nothing, which needs no request.
             self.acknowledge(range, &counter, &batch.contributions, AckTracker::ack);
             self.requeue(range, counter);
@@ -113,13 +125,7 @@ impl Engine {
         }
         self.last_batch += 1;
         let id = BatchId(self.last_batch);
-        let queue = self.range(range);
-        check_invariant!(
-            ExclusiveAccess,
-            queue.holds_lock(),
-            "range {range} is not locked"
-        );
-        queue.in_flight += 1;
+        self.range(range).in_flight += 1;
         self.buffer(range, &counter).in_flight = true;
         let name = self.definitions[counter.definition].0.clone();
         let key = counter.key.clone();
@@ -160,10 +166,21 @@ impl Engine {
         match outcome {
             Outcome::Applied => {
                 queue.backoff = None;
+                if queue.accept(&counter) {
+                    tracing::info!(%range, "Cassandra accepts this range's increments again");
+                }
                 self.acknowledge(range, &counter, &contributions, AckTracker::ack);
             }
             Outcome::Refused(cause) => {
-                self.shrink_batches(range, &counter, cells, cause);
+                if self.buffer(range, &counter).halve(cells) {
+                    tracing::info!(%range, cells, %cause, "batch refused, sent in smaller ones");
+                } else {
+                    self.refuse(range, &counter, &cause, now);
+                }
+                self.take_back(range, &counter, contributions);
+            }
+            Outcome::Unauthorized(cause) => {
+                self.refuse(range, &counter, &cause, now);
                 self.take_back(range, &counter, contributions);
             }
             Outcome::NotApplied(cause) | Outcome::Unknown(cause) if may_send_again => {
@@ -181,21 +198,19 @@ impl Engine {
         self.requeue(range, counter);
     }
 
-    fn shrink_batches(&mut self, range: RangeId, counter: &CounterRef, cells: usize, cause: Cause) {
-        if self.buffer(range, counter).halve(cells) {
-            tracing::info!(%range, cells, %cause, "batch refused, sent in smaller ones");
-            return;
-        }
+    /// Cassandra refuses even a single cell of a counter. It was not applied, so it is sent again later; meanwhile others of
+    /// the range are tried, after a pause that ends with the first that is applied.
+    fn refuse(&mut self, range: RangeId, counter: &CounterRef, cause: &Cause, now: Moment) {
         let queue = self.range(range);
-        if queue.stopped.is_none() {
+        queue.backoff = Some(Backoff::after(queue.backoff, now));
+        if queue.refuse(counter, now) {
             tracing::error!(
                 %range,
                 key = %counter.key.0,
                 %cause,
-                "Cassandra refuses this range's increments permanently: its events wait, the others \
-                 are counted; remove the cause, then restart the processor"
+                "Cassandra refuses increments of this range: their events wait and are tried again within a minute, with \
+                 no need to restart; remove the cause. Other ranges are counted, unless half of them stand still"
             );
-            queue.stopped = Some(cause);
         }
     }
 

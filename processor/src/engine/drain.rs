@@ -26,7 +26,7 @@ impl Engine {
             let Some(task) = self.partitions.get(partition) else {
                 continue;
             };
-            check_invariant!(
+            queue.halted |= !check_invariant!(
                 ResumeAtCut,
                 acks.checkpoint(task.ingested_end) >= task.checkpoint.of(range),
                 "range {range} would resume partition {partition} below its checkpoint"
@@ -43,6 +43,7 @@ impl Engine {
         let queue = self.range(range);
         if rule::yields_when_asked(queue.lock) {
             queue.lock = LockState::Yielding { give_up };
+            queue.retry_refused(None);
             queue.enqueue_all();
             queue.ready = false;
             self.ready.retain(|waiting| *waiting != range);
@@ -65,6 +66,7 @@ impl Engine {
     /// The partition is to go to another process, or has gone already.
     pub(crate) fn revoke(&mut self, partition: Partition, now: Moment) {
         let give_up = now.plus(self.limits.hand_over_timeout);
+        self.end_suspension(partition);
         let Some(task) = self.partitions.get_mut(&partition) else {
             return;
         };
@@ -74,18 +76,32 @@ impl Engine {
                 task.state = PartitionState::Releasing;
                 self.commands.push(Command::ReleasePartition(partition));
             }
-            PartitionState::Counting => {
+            PartitionState::Counting => self.begin_draining(partition, give_up),
+            // Draining since it was suspended: from now on somebody waits for it.
+            PartitionState::Draining { give_up: before } => {
+                let give_up = give_up.min(before);
                 task.state = PartitionState::Draining { give_up };
-                for records in task.staged.drain(..) {
-                    self.usage.remove_staged(&records);
-                }
-                self.commands.push(Command::StopFeed(partition));
-                for range in self.ranges_of(partition) {
-                    self.range(range).enqueue_all();
-                    self.wake(range);
-                }
             }
-            PartitionState::Draining { .. } | PartitionState::Releasing => {}
+            PartitionState::Releasing => {}
+        }
+    }
+
+    /// Begins nothing else of the partition. Its records are delivered again to its next owner.
+    pub(super) fn begin_draining(&mut self, partition: Partition, give_up: Moment) {
+        let Some(task) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        task.state = PartitionState::Draining { give_up };
+        task.dead_letters.clear();
+        for records in task.staged.drain(..) {
+            self.usage.remove_staged(&records);
+        }
+        self.commands.push(Command::StopFeed(partition));
+        for range in self.ranges_of(partition) {
+            let queue = self.range(range);
+            queue.retry_refused(None);
+            queue.enqueue_all();
+            self.wake(range);
         }
     }
 
@@ -94,13 +110,16 @@ impl Engine {
         let task = self.partitions.remove(&partition);
         if task.is_some_and(|task| task.assigned_again) {
             self.assign(partition, now);
+        } else {
+            self.pause_suspended(partition, now);
         }
     }
 
     /// Begins nothing new and releases everything; see [`Engine::is_finished`].
     pub(crate) fn stop(&mut self, now: Moment) {
         self.stopping = true;
-        let partitions: Vec<_> = self.partitions.keys().copied().collect();
+        let (tasks, suspended) = (self.partitions.keys(), self.suspensions.keys());
+        let partitions: BTreeSet<_> = tasks.chain(suspended).copied().collect();
         for partition in partitions {
             self.revoke(partition, now);
         }
@@ -111,6 +130,7 @@ impl Engine {
         if let Some(task) = self.partitions.get_mut(&partition)
             && let Some((checkpoint, ceiling)) = task.writing.take()
         {
+            task.refused_until = None;
             self.commit_due |= task.checkpoint != checkpoint;
             (task.checkpoint, task.ceiling) = (checkpoint, ceiling);
             self.ingest_staged(partition);
@@ -126,6 +146,10 @@ impl Engine {
     pub(super) fn drain(&mut self, now: Moment) {
         for range in self.attention.clone() {
             self.create_marker(range);
+            self.range(range).retry_refused(Some(now));
+            if !self.range(range).sendable.is_empty() {
+                self.wake(range);
+            }
             if let LockState::Yielding { give_up } = self.range(range).lock {
                 if now >= give_up {
                     self.give_up(range, None);
@@ -167,7 +191,7 @@ impl Engine {
             .acks
             .iter()
             .filter(|(partition, acks)| {
-                let task = self.partitions.get(partition);
+                let task = self.partitions.get(partition).filter(|task| !task.forsaken);
                 task.is_some_and(|task| !rule::is_checkpointed(acks, task.checkpoint.of(range)))
             })
             .map(|(partition, _)| *partition)
@@ -212,12 +236,14 @@ impl Engine {
     /// lock.
     fn hand_over(&mut self, partition: Partition, ranges: &[RangeId], now: Moment) {
         let task = &self.partitions[&partition];
-        if task.writing.is_some() {
+        if task.writing.is_some() || task.is_refused(now) {
             return;
         }
+        let suspended = self.suspensions.contains_key(&partition);
         let last = self.checkpoint(partition);
         let ceiling = rule::last_ceiling(&last, task.found_ceiling, self.range_bits);
-        if !rule::may_hand_over((&task.checkpoint, task.ceiling), (&last, ceiling)) {
+        let (written, last_written) = ((&task.checkpoint, task.ceiling), (&last, ceiling));
+        if !task.forsaken && !rule::may_hand_over(written, last_written, suspended) {
             self.write(partition, last, ceiling, now);
             return;
         }
@@ -236,7 +262,7 @@ impl Engine {
         let Some(task) = self.partitions.get_mut(&partition) else {
             return;
         };
-        if task.writing.is_some() {
+        if task.writing.is_some() || task.forsaken || task.is_refused(now) {
             return;
         }
         task.write_due = now.plus(self.limits.checkpoint_interval);
@@ -260,11 +286,15 @@ impl Engine {
         task.write_due = now.plus(self.limits.checkpoint_interval);
         task.raise_due = now.plus(self.limits.ceiling_interval);
         for range in self.range_bits.ranges() {
-            check_invariant!(
+            let advances = checkpoint.of(range) >= task.checkpoint.of(range);
+            if !check_invariant!(
                 CheckpointNeverAhead,
-                checkpoint.of(range) >= task.checkpoint.of(range),
+                advances,
                 "the checkpoint of range {range} in partition {partition} would go back"
-            );
+            ) {
+                self.range(range).halted = true;
+                return;
+            }
         }
         task.writing = Some((checkpoint.clone(), ceiling));
         self.commands
@@ -310,6 +340,9 @@ impl Engine {
             })
             .filter(|(_, removed)| !removed.is_empty())
             .collect();
+        if !given_up.is_empty() {
+            queue.dequeue_empty();
+        }
         given_up.sort_by(|a, b| a.0.cmp(&b.0));
         for (counter, contributions) in given_up {
             let cells = contributions.iter().map(|one| one.cells().count()).sum();
@@ -336,6 +369,9 @@ impl Engine {
         }
         if let Some(acks) = queue.acks.remove(&partition) {
             self.usage.remove_events(acks.len());
+        }
+        if !changed.is_empty() {
+            queue.dequeue_empty();
         }
         for counter in changed {
             self.remove_idle(range, &counter);

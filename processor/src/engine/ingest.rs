@@ -5,6 +5,8 @@
 //! No event is ingested before every rejected record below it is copied. So the checkpoint can never pass an uncopied
 //! one, and nothing above it is begun: a range that yields need not wait for Kafka.
 
+use std::collections::BTreeMap;
+
 use stitch_common::checkpoint::{Ceiling, Checkpoint};
 use stitch_common::clock::Moment;
 use stitch_common::event::{Decoded, Event};
@@ -13,6 +15,7 @@ use stitch_common::ports::{AssignmentEpoch, Record};
 use stitch_common::range::RangeId;
 
 use super::buffer::{Contribution, CounterBuffer, CounterRef};
+use super::dead_letters::RejectedRecord;
 use super::partition::{PartitionState, PartitionTask, StagedRecords};
 use super::range::LockState;
 use super::{Command, Engine, rule, usage};
@@ -64,6 +67,7 @@ impl Engine {
         self.commands
             .push(Command::StartFeed(partition, from, epoch));
         self.commit_due = true;
+        self.on_suspended_acquired(partition);
     }
 
     /// The feed has delivered these records.
@@ -73,7 +77,7 @@ impl Engine {
         epoch: AssignmentEpoch,
         records: Vec<Record>,
     ) {
-        let Some(task) = self.counting_task(partition, epoch) else {
+        let Some(task) = Self::counting_task(&mut self.partitions, partition, epoch) else {
             return;
         };
         let mut staged = StagedRecords::up_to(task.delivered_end());
@@ -92,15 +96,16 @@ impl Engine {
                 }
                 Decoded::Rejected(rejection) => {
                     verdicts.rejected += 1;
-                    staged.bytes += record.value.as_ref().map_or(0, |value| value.len());
-                    staged.uncopied.insert(record.offset);
                     let reason = rejection.to_string();
-                    let copy = Command::CopyRejected(partition, epoch, record, reason);
-                    self.commands.push(copy);
+                    staged.bytes += usage::rejected_bytes(&record, &reason);
+                    staged.uncopied += 1;
+                    let rejected = RejectedRecord { record, reason };
+                    task.dead_letters.push(rejected);
                 }
             }
         }
         verdicts.report();
+        self.copy_rejected(partition);
         self.stage(partition, staged);
     }
 
@@ -111,7 +116,7 @@ impl Engine {
         epoch: AssignmentEpoch,
         end_offset: Offset,
     ) {
-        let Some(task) = self.counting_task(partition, epoch) else {
+        let Some(task) = Self::counting_task(&mut self.partitions, partition, epoch) else {
             return;
         };
         if end_offset > task.delivered_end() {
@@ -119,28 +124,12 @@ impl Engine {
         }
     }
 
-    /// A rejected record is in the dead-letter topic.
-    pub(crate) fn on_rejected_copied(
-        &mut self,
-        partition: Partition,
-        epoch: AssignmentEpoch,
-        offset: Offset,
-    ) {
-        let Some(task) = self.counting_task(partition, epoch) else {
-            return;
-        };
-        for staged in &mut task.staged {
-            staged.uncopied.remove(&offset);
-        }
-        self.ingest_staged(partition);
-    }
-
     fn counting_task(
-        &mut self,
+        tasks: &mut BTreeMap<Partition, PartitionTask>,
         partition: Partition,
         epoch: AssignmentEpoch,
     ) -> Option<&mut PartitionTask> {
-        let task = self.partitions.get_mut(&partition)?;
+        let task = tasks.get_mut(&partition)?;
         (task.state == PartitionState::Counting && task.epoch == epoch).then_some(task)
     }
 
@@ -171,7 +160,7 @@ impl Engine {
             && let ceiling = task.ceiling
             && let Some(records) = task
                 .staged
-                .pop_front_if(|records| records.uncopied.is_empty() && records.is_below(ceiling))
+                .pop_front_if(|records| records.uncopied == 0 && records.is_below(ceiling))
         {
             self.usage.remove_staged(&records);
             for (offset, event) in records.events {
@@ -180,6 +169,7 @@ impl Engine {
             if let Some(task) = self.partitions.get_mut(&partition) {
                 task.ingested_end = records.end_offset;
             }
+            self.on_suspended_ingested(partition, records.end_offset);
         }
     }
 
@@ -202,6 +192,10 @@ impl Engine {
         by_range.sort_by_key(|(range, _, _)| *range);
         for increments in by_range.chunk_by(|a, b| a.0 == b.0) {
             let range = increments[0].0;
+            if self.sets_aside(range, partition) {
+                self.set_aside(range, partition, offset);
+                continue;
+            }
             let count = u32::try_from(increments.len()).expect("an event has few increments");
             let acks = self.range(range).acks.entry(partition).or_default();
             let seq = acks.ingest(offset, count);

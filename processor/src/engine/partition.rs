@@ -1,6 +1,6 @@
 //! One Kafka partition of this process, from its assignment to its hand-over.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use stitch_common::checkpoint::{Ceiling, Checkpoint};
 use stitch_common::clock::Moment;
@@ -8,7 +8,8 @@ use stitch_common::event::Event;
 use stitch_common::offset::Offset;
 use stitch_common::ports::AssignmentEpoch;
 
-use super::rule;
+use super::dead_letters::DeadLetterQueue;
+use super::{rule, usage};
 
 /// The work on one partition: its state, its staged records and its checkpoint.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct PartitionTask {
     /// Records that wait until the rejected ones among or before them are copied, and until the ceiling is above their
     /// events.
     pub(super) staged: VecDeque<StagedRecords>,
+    /// The rejected ones among them.
+    pub(super) dead_letters: DeadLetterQueue,
     /// The checkpoint in ZooKeeper.
     pub(super) checkpoint: Checkpoint,
     /// The ceiling in ZooKeeper: nothing at or above it is begun (rule P9).
@@ -37,6 +40,10 @@ pub(super) struct PartitionTask {
     pub(super) write_due: Moment,
     /// When the ceiling may be raised, if events wait for it.
     pub(super) raise_due: Moment,
+    /// No checkpoint is written before this moment, because ZooKeeper refused the last one.
+    pub(super) refused_until: Option<Moment>,
+    /// Its lock is lost, or another member has written its checkpoint: nothing of it is sent or written any more.
+    pub(super) forsaken: bool,
 }
 
 /// The state of one partition in this process.
@@ -74,8 +81,8 @@ impl PartitionState {
 pub(super) struct StagedRecords {
     /// The events, by offset.
     pub(super) events: Vec<(Offset, Event)>,
-    /// Rejected records that are not in the dead-letter topic yet.
-    pub(super) uncopied: BTreeSet<Offset>,
+    /// How many rejected records are not in the dead-letter topic yet.
+    pub(super) uncopied: usize,
     /// The offset behind the last record.
     pub(super) end_offset: Offset,
     /// Their estimated size.
@@ -87,9 +94,9 @@ impl StagedRecords {
     pub(super) const fn up_to(end_offset: Offset) -> Self {
         Self {
             events: Vec::new(),
-            uncopied: BTreeSet::new(),
+            uncopied: 0,
             end_offset,
-            bytes: 0,
+            bytes: usage::STAGED_BYTES,
         }
     }
 
@@ -110,17 +117,30 @@ impl PartitionTask {
             resumed: Checkpoint::default(),
             ingested_end: Offset::default(),
             staged: VecDeque::new(),
+            dead_letters: DeadLetterQueue::default(),
             checkpoint: Checkpoint::default(),
             ceiling: Ceiling::AtCheckpoint,
             found_ceiling: Ceiling::AtCheckpoint,
             writing: None,
             write_due: now,
             raise_due: now,
+            refused_until: None,
+            forsaken: false,
         }
     }
 
     pub(super) const fn holds_lock(&self) -> bool {
-        self.state.holds_lock()
+        self.state.holds_lock() && !self.forsaken
+    }
+
+    /// Its state, as far as sending is concerned.
+    pub(super) fn sending_state(&self) -> Option<PartitionState> {
+        (!self.forsaken).then_some(self.state)
+    }
+
+    /// Whether ZooKeeper refused its last checkpoint a moment ago.
+    pub(super) fn is_refused(&self, now: Moment) -> bool {
+        self.refused_until.is_some_and(|until| now < until)
     }
 
     /// The offset behind the last delivered record.
@@ -151,7 +171,10 @@ impl PartitionTask {
                 Some(self.write_due.min(self.raise_due))
             }
             PartitionState::Counting => Some(self.write_due),
-            PartitionState::Draining { give_up } => Some(give_up),
+            PartitionState::Draining { give_up } => Some(
+                self.refused_until
+                    .map_or(give_up, |until| until.min(give_up)),
+            ),
             PartitionState::Acquiring | PartitionState::Releasing => None,
         }
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use stitch_common::clock::Moment;
 use stitch_common::offset::Partition;
-use stitch_common::outcome::Cause;
 
 use super::acks::AckTracker;
 use super::buffer::{Contribution, CounterBuffer, CounterRef};
@@ -29,8 +28,10 @@ pub(super) struct RangeQueue {
     /// Contributions of unknown outcome that the marker being written will acknowledge.
     pub(super) marking: Option<Vec<Contribution>>,
     pub(super) backoff: Option<Backoff>,
-    /// Why Cassandra refuses this range's increments permanently.
-    pub(super) stopped: Option<Cause>,
+    /// Counters of which Cassandra refuses even a single cell.
+    pub(super) refused: BTreeMap<CounterRef, Refused>,
+    /// An invariant is broken in the range, so nothing is sent in it any more.
+    pub(super) halted: bool,
     /// Whether the range is in the engine's queue of ranges with something to send.
     pub(super) ready: bool,
 }
@@ -91,17 +92,73 @@ impl Backoff {
     }
 }
 
+/// A counter of which Cassandra refuses even a single cell. None of it was applied, so it is sent again after a pause.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused {
+    until: Moment,
+    pause: Duration,
+    /// Whether it waits for the end of its pause.
+    waits: bool,
+}
+
+impl Refused {
+    const FIRST: Duration = Duration::from_secs(5);
+    const LONGEST: Duration = Duration::from_secs(60);
+
+    /// The pause after another refusal: twice as long as the one before.
+    fn after(previous: Option<Self>, now: Moment) -> Self {
+        let pause = previous.map_or(Self::FIRST, |refused| {
+            (refused.pause * 2).min(Self::LONGEST)
+        });
+        Self {
+            until: now.plus(pause),
+            pause,
+            waits: true,
+        }
+    }
+}
+
 impl RangeQueue {
+    /// Cassandra refuses even a single cell of this counter. Returns whether it is the first one of the range.
+    pub(super) fn refuse(&mut self, counter: &CounterRef, now: Moment) -> bool {
+        let first = self.refused.is_empty();
+        let refused = Refused::after(self.refused.get(counter).copied(), now);
+        self.refused.insert(counter.clone(), refused);
+        first
+    }
+
+    /// Cassandra has applied increments of this counter. Returns whether it was the last one that it refused.
+    pub(super) fn accept(&mut self, counter: &CounterRef) -> bool {
+        self.refused.remove(counter).is_some() && self.refused.is_empty()
+    }
+
+    /// Enqueues the refused counters whose pause is over at `now`; all of them without `now`.
+    pub(super) fn retry_refused(&mut self, now: Option<Moment>) {
+        let is_due = |refused: &Refused| now.is_none_or(|now| now >= refused.until);
+        let due: Vec<_> = self
+            .refused
+            .iter_mut()
+            .filter(|(_, refused)| refused.waits && is_due(refused))
+            .map(|(counter, refused)| {
+                refused.waits = false;
+                counter.clone()
+            })
+            .collect();
+        for counter in due {
+            self.enqueue(counter);
+        }
+    }
+
     pub(super) const fn holds_lock(&self) -> bool {
         self.lock.is_held()
     }
 
     pub(super) fn may_send(&self) -> bool {
-        rule::may_send(self.lock) && self.stopped.is_none()
+        rule::may_send(self.lock) && !self.halted
     }
 
-    pub(super) const fn is_stopped(&self) -> bool {
-        self.stopped.is_some()
+    pub(super) fn is_refused(&self) -> bool {
+        !self.refused.is_empty()
     }
 
     /// Unacknowledged events, over all partitions.
@@ -120,9 +177,10 @@ impl RangeQueue {
     }
 
     /// Whether [`super::drain`] has to look at it.
-    pub(super) const fn needs_attention(&self) -> bool {
+    pub(super) fn needs_attention(&self) -> bool {
         self.lock.is_yielding()
             || self.backoff.is_some()
+            || self.is_refused()
             || !self.unmarked.is_empty()
             || self.marking.is_some()
     }
@@ -133,9 +191,11 @@ impl RangeQueue {
             LockState::Yielding { give_up } => Some(give_up),
             LockState::Idle | LockState::Queued | LockState::Held | LockState::Releasing => None,
         };
+        let refused = self.refused.values().filter(|refused| refused.waits);
         give_up
             .into_iter()
             .chain(self.backoff.map(|backoff| backoff.until))
+            .chain(refused.map(|refused| refused.until).min())
     }
 
     /// Enqueues every counter that can be sent, in an order that does not depend on hashing.
@@ -152,8 +212,16 @@ impl RangeQueue {
         }
     }
 
-    /// Enqueues a counter, unless it is in the queue, has a batch in flight or nothing to send.
+    /// Enqueues a counter, unless it is in the queue, has a batch in flight or nothing to send, or was refused a moment
+    /// ago.
     pub(super) fn enqueue(&mut self, counter: CounterRef) {
+        if self
+            .refused
+            .get(&counter)
+            .is_some_and(|refused| refused.waits)
+        {
+            return;
+        }
         if let Some(buffer) = self.counters.get_mut(&counter)
             && buffer.is_sendable()
         {
@@ -162,11 +230,27 @@ impl RangeQueue {
         }
     }
 
+    /// Takes counters out of the queue whose contributions were removed.
+    pub(super) fn dequeue_empty(&mut self) {
+        let counters = &mut self.counters;
+        self.sendable.retain(|counter| {
+            let Some(buffer) = counters.get_mut(counter) else {
+                return false;
+            };
+            buffer.queued = !buffer.is_empty();
+            buffer.queued
+        });
+    }
+
     /// Removes a counter with nothing waiting and nothing in flight, and returns whether it did.
     pub(super) fn remove_idle(&mut self, counter: &CounterRef) -> bool {
-        self.counters
+        let idle = self
+            .counters
             .get(counter)
-            .is_some_and(CounterBuffer::is_idle)
-            && self.counters.remove(counter).is_some()
+            .is_some_and(CounterBuffer::is_idle);
+        if idle {
+            self.refused.remove(counter);
+        }
+        idle && self.counters.remove(counter).is_some()
     }
 }

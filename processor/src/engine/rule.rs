@@ -61,7 +61,7 @@ pub fn last_ceiling(last: &Checkpoint, found: Ceiling, bits: RangeBits) -> Ceili
 pub(crate) fn may_send_again(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Applied => false,
-        Outcome::NotApplied(_) | Outcome::Refused(_) => true,
+        Outcome::NotApplied(_) | Outcome::Refused(_) | Outcome::Unauthorized(_) => true,
         Outcome::Unknown(_) => out(Rule::NeverResend),
     }
 }
@@ -88,6 +88,11 @@ pub fn checkpoint(acks: Option<&AckTracker>, ingested_end: Offset, resumed: Offs
     acknowledged.max(resumed)
 }
 
+/// Whether the checkpoint stays below an event that was set aside (rule P5).
+pub(crate) fn remembers_set_aside() -> bool {
+    !out(Rule::SetAside)
+}
+
 /// Whether a revocation request makes a range yield (rule P6).
 pub(crate) fn yields_when_asked(lock: LockState) -> bool {
     lock == LockState::Held && !out(Rule::Yield)
@@ -109,9 +114,19 @@ pub fn is_checkpointed(acks: &AckTracker, written: Offset) -> bool {
     written >= acks.begun_end() || out(Rule::WrittenFirst)
 }
 
-/// Whether a drained partition may be handed over (rule P1): only once its `last` checkpoint and ceiling are written.
-pub(crate) fn may_hand_over(written: (&Checkpoint, Ceiling), last: (&Checkpoint, Ceiling)) -> bool {
-    written == last || out(Rule::HandOver)
+/// Whether a drained partition may be handed over (rule P1): only once its `last` checkpoint and ceiling are written, also
+/// where it is `suspended` and this process will acquire it again.
+pub(crate) fn may_hand_over(
+    written: (&Checkpoint, Ceiling),
+    last: (&Checkpoint, Ceiling),
+    suspended: bool,
+) -> bool {
+    written == last || out(Rule::HandOver) || suspended && out(Rule::SuspendDrained)
+}
+
+/// Whether a member whose work has failed, although its session lives, drains like a stop before it ends (rule P8).
+pub(crate) fn drains_after_failure() -> bool {
+    !out(Rule::DrainAfterFailure)
 }
 
 /// Whether a member that leaves something in doubt keeps its entries in the queues of ranges until its session ends

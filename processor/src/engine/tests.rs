@@ -111,6 +111,7 @@ impl World {
                     self.log.delivered.insert(partition, (epoch, at));
                 }
                 Command::StopFeed(partition) => drop(self.log.delivered.remove(&partition)),
+                Command::EndSuspension(_) => {}
                 Command::Commit(offsets) => {
                     for (partition, offset) in offsets.0 {
                         let written = self.checkpoint(partition);
@@ -177,7 +178,10 @@ impl World {
                     .on_rejected_copied(partition, epoch, record.offset);
             }
             Command::Send(id, _, batch) => self.send(id, batch, fault),
-            Command::StartFeed(..) | Command::StopFeed(_) | Command::Commit(_) => unreachable!(),
+            Command::StartFeed(..)
+            | Command::StopFeed(_)
+            | Command::Commit(_)
+            | Command::EndSuspension(_) => unreachable!(),
         }
     }
 
@@ -190,7 +194,8 @@ impl World {
             0 => (false, Outcome::NotApplied(cause())),
             1 => (false, Outcome::Unknown(cause())),
             2 => (true, Outcome::Unknown(cause())),
-            3 if batch.amounts.len() > 1 => (false, Outcome::Refused(cause())),
+            3 => (false, Outcome::Refused(cause())),
+            4 => (false, Outcome::Unauthorized(cause())),
             _ => (true, Outcome::Applied),
         };
         if matches!(outcome, Outcome::Unknown(_)) {
@@ -231,6 +236,15 @@ impl World {
         }
         if at_end {
             self.engine.on_end_reached(partition, epoch, end);
+        }
+    }
+
+    /// Suspends a partition that is being counted.
+    fn suspend(&mut self, partition: Partition) {
+        let task = self.engine.partitions.get(&partition);
+        if task.is_some_and(|task| task.state == PartitionState::Counting) {
+            let reason = SuspensionReason::Log;
+            assert!(self.engine.suspend(partition, reason, self.now));
         }
     }
 
@@ -383,6 +397,7 @@ enum Step {
     Deliver(i32, usize),
     CarryOut(usize, u8),
     RequestRevocation(u16),
+    Suspend(i32),
     Wait(u64),
 }
 
@@ -393,6 +408,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0..PARTITIONS, 1_usize..5).prop_map(|(p, count)| Step::Deliver(p, count)),
         16 => (0_usize..8, 0_u8..20).prop_map(|(which, fault)| Step::CarryOut(which, fault)),
         2 => (0_u16..4).prop_map(Step::RequestRevocation),
+        1 => (0..PARTITIONS).prop_map(Step::Suspend),
         2 => (1_u64..1500).prop_map(Step::Wait),
     ];
     proptest::collection::vec(step, 0..250)
@@ -436,6 +452,7 @@ proptest! {
                 Step::Deliver(partition, count) => world.deliver(Partition(partition), count),
                 Step::CarryOut(which, fault) => world.carry_out(which, fault),
                 Step::RequestRevocation(range) => world.engine.on_revocation_request(RangeId(range), world.now),
+                Step::Suspend(partition) => world.suspend(Partition(partition)),
                 Step::Wait(ms) => world.now = world.now.plus(Duration::from_millis(ms)),
             }
             world.advance();

@@ -1,6 +1,9 @@
 //! Accounting of buffered events: it bounds memory, and the work of a stop.
 
+use std::sync::Arc;
+
 use stitch_common::event::Event;
+use stitch_common::ports::Record;
 
 use super::Limits;
 use super::buffer::CounterRef;
@@ -8,6 +11,12 @@ use super::partition::StagedRecords;
 
 /// The estimated size of a contribution without its key, in bytes.
 const CONTRIBUTION_BYTES: usize = 160;
+
+/// The size of a delivery of which no record is counted, in bytes: it waits like the others.
+pub(super) const STAGED_BYTES: usize = 128;
+
+/// The estimated size of a rejected record without its bytes, in bytes: as it waits, and as it is being copied.
+const REJECTED_BYTES: usize = 512;
 
 /// Events ingested and not acknowledged, and the records staged before them.
 #[derive(Debug, Default)]
@@ -80,6 +89,16 @@ fn contribution_bytes(counter: &CounterRef) -> usize {
 }
 
 /// The estimated size of a decoded event, in bytes.
-pub(super) const fn event_bytes(event: &Event) -> usize {
-    CONTRIBUTION_BYTES * (1 + event.increments.len())
+pub(super) fn event_bytes(event: &Event) -> usize {
+    let of_increments = event
+        .increments
+        .iter()
+        .map(|increment| CONTRIBUTION_BYTES + increment.counter.key.0.len());
+    CONTRIBUTION_BYTES + of_increments.sum::<usize>()
+}
+
+/// The estimated size of a rejected record that is not copied yet, in bytes. It takes memory however short it is.
+pub(super) fn rejected_bytes(record: &Record, reason: &str) -> usize {
+    let bytes = |part: &Option<Arc<[u8]>>| part.as_ref().map_or(0, |bytes| bytes.len());
+    REJECTED_BYTES + bytes(&record.key) + bytes(&record.value) + reason.len()
 }

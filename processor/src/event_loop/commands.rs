@@ -2,6 +2,7 @@
 
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::ports::{EventLog, Feed, Group, Session, Store};
+use tokio_util::sync::CancellationToken;
 
 use super::{EventLoop, Watch};
 use crate::effects::{self, Completion};
@@ -39,12 +40,25 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
                 }
             }
             Command::StartFeed(partition, from, epoch) => {
-                self.feed.start(partition, from, epoch)?
+                self.copies.insert(partition, CancellationToken::new());
+                if let Err(error) = self.feed.start(partition, from, epoch) {
+                    self.fail(error.into())?;
+                }
             }
-            Command::StopFeed(partition) => self.feed.stop(partition)?,
+            Command::StopFeed(partition) => {
+                if let Some(copies) = self.copies.remove(&partition) {
+                    copies.cancel();
+                }
+                if let Err(error) = self.feed.stop(partition) {
+                    self.fail(error.into())?;
+                }
+            }
             Command::CopyRejected(partition, epoch, record, reason) => {
-                self.spawn(connections.copy_rejected(partition, epoch, record, reason));
+                let cancel = self.copies.entry(partition).or_default().clone();
+                let rejected = (record, reason);
+                self.spawn(connections.copy_rejected(partition, epoch, rejected, cancel));
             }
+            Command::EndSuspension(partition) => self.end_suspension(partition),
             Command::Commit(offsets) => self.next_commit = Some(offsets),
         }
         Ok(())
@@ -105,6 +119,30 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
             Completion::RejectedCopied(partition, epoch, offset) => {
                 self.engine.on_rejected_copied(partition, epoch, offset);
             }
+            Completion::RejectedNotCopied(partition, epoch, error) => {
+                if self.engine.is_current(partition, epoch) {
+                    self.suspend(partition, error)?;
+                }
+            }
+            Completion::PartitionRefused(partition, error) => {
+                if self.locks.partitions.end_wait(partition) {
+                    self.suspend(partition, error)?;
+                } else {
+                    self.engine.on_partition_released(partition, now);
+                    self.acknowledge_revocations();
+                }
+            }
+            Completion::CheckpointRefused(lock, checkpoint, error) => {
+                let partition = lock.partition();
+                self.locks.partitions.hold(partition, (lock, checkpoint));
+                self.on_checkpoint_refused(partition, &error);
+            }
+            Completion::PartitionLost(lock, checkpoint, error) => {
+                let partition = lock.partition();
+                self.locks.partitions.hold(partition, (lock, checkpoint));
+                self.forsake(partition, &error);
+            }
+            Completion::Nothing => {}
             Completion::Committed => self.committing = false,
             Completion::CommitFailed => {
                 self.committing = false;
@@ -123,7 +161,7 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
                 self.spawn(self.connections.revocation_requests(Some(watch)));
             }
             Completion::LogBounds(bounds) => self.log_bounds.extend(bounds),
-            Completion::Failed(error) => return Err(error),
+            Completion::Failed(error) => self.fail(error)?,
         }
         Ok(())
     }

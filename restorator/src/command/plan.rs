@@ -135,7 +135,8 @@ async fn begin<B: Backends>(context: &RestoreContext<'_, B>) -> Result<AuditBase
     preflight::read_level(context.config.restorator.read_level, writes)?;
     let members = membership::list(context.session).await?;
     preflight::members(&members, &context.validated.definition)?;
-    let committed: BTreeMap<Partition, Offset> = context.log.committed().await?;
+    let partitions = context.log.partitions().await?;
+    let committed: BTreeMap<Partition, Offset> = context.log.committed(&partitions).await?;
     let baseline = plan::begin(context, &context.log_reader(), &committed).await?;
     failpoint::pass("r1-begun");
     Ok(baseline)

@@ -318,7 +318,7 @@ async fn send<B: Backends>(context: &RestoreContext<'_, B>, batch: &CounterBatch
                 tracing::warn!(counter = %batch.counter, %cause, "outcome of a correction unknown");
                 return BatchOutcome::Unknown;
             }
-            Outcome::Refused(cause) => {
+            Outcome::Refused(cause) | Outcome::Unauthorized(cause) => {
                 return BatchOutcome::NotApplied(Unverified::CorrectionRejected(cause));
             }
             Outcome::NotApplied(cause) => last = Some(cause),

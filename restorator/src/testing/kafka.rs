@@ -34,7 +34,7 @@ impl EventLog for Fake {
         Ok(self.log.borrow().identity())
     }
 
-    async fn committed(&self) -> Result<BTreeMap<Partition, Offset>, LogError> {
+    async fn committed(&self, _: &[Partition]) -> Result<BTreeMap<Partition, Offset>, LogError> {
         Ok(BTreeMap::new())
     }
 

@@ -44,7 +44,7 @@ fn write_types() -> Vec<WriteType> {
 
 /// Every error that Cassandra can return.
 fn answers() -> Vec<(DbError, Verdict)> {
-    use Verdict::{NotApplied, Refused, Unknown};
+    use Verdict::{NotApplied, Refused, Unauthorized, Unknown};
     let rate_limited = |rejected_by_coordinator| DbError::RateLimitReached {
         op_type: OperationType::Write,
         rejected_by_coordinator,
@@ -52,8 +52,8 @@ fn answers() -> Vec<(DbError, Verdict)> {
     let mut answers = vec![
         (DbError::SyntaxError, Refused),
         (DbError::Invalid, Refused),
-        (DbError::Unauthorized, Refused),
-        (DbError::AuthenticationError, Refused),
+        (DbError::Unauthorized, Unauthorized),
+        (DbError::AuthenticationError, Unauthorized),
         (DbError::ConfigError, Refused),
         (
             DbError::Unavailable {
@@ -248,6 +248,7 @@ fn every_error_of_the_driver_has_its_outcome() {
         let (outcome, Cause(cause)) = match increment(&error) {
             Outcome::NotApplied(cause) => (Verdict::NotApplied, cause),
             Outcome::Refused(cause) => (Verdict::Refused, cause),
+            Outcome::Unauthorized(cause) => (Verdict::Unauthorized, cause),
             Outcome::Unknown(cause) => (Verdict::Unknown, cause),
             Outcome::Applied => panic!("an error never means applied: {error}"),
         };
@@ -260,6 +261,7 @@ fn every_error_of_the_driver_has_its_outcome() {
 fn a_read_is_refused_only_where_a_retry_would_be_refused_too() {
     for (error, verdict) in errors() {
         let refused = matches!(read(&error), StoreError::Refused(_));
-        assert_eq!(refused, verdict == Verdict::Refused, "{error}");
+        let final_of_read = matches!(verdict, Verdict::Refused | Verdict::Unauthorized);
+        assert_eq!(refused, final_of_read, "{error}");
     }
 }

@@ -174,10 +174,8 @@ impl Member {
         if let Err(error) = assigned {
             self.trouble(&error);
         }
-        let partitions = self.partitions(list);
-        if !partitions.is_empty() {
-            self.send(GroupEvent::Assigned(partitions));
-        }
+        // Even if there are none: then the group has more members than partitions, and this one is well.
+        self.send(GroupEvent::Assigned(self.partitions(list)));
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {

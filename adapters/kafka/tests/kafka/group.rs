@@ -37,14 +37,35 @@ async fn assigned(group: &mut KafkaGroup, count: usize) -> Vec<Partition> {
     all
 }
 
-async fn revoked(group: &mut KafkaGroup) -> (Vec<Partition>, KafkaAck) {
-    match next(group).await {
-        GroupEvent::Revoked(mut partitions, ack) => {
-            partitions.sort_unstable();
-            (partitions, ack)
+/// Before the acknowledgement a new member learns at most that it has no partition yet.
+async fn nothing_is_assigned(group: &mut KafkaGroup) {
+    let early = async {
+        loop {
+            match group.next().await {
+                GroupEvent::Assigned(partitions) if partitions.is_empty() => {}
+                other @ (Event::Assigned(_)
+                | Event::Revoked(..)
+                | Event::Lost(_)
+                | Event::Trouble(_)
+                | Event::Ended(_)) => break other,
+            }
         }
-        other @ (Event::Assigned(_) | Event::Lost(_) | Event::Trouble(_) | Event::Ended(_)) => {
-            panic!("{other:?}")
+    };
+    let early = tokio::time::timeout(QUIET, early).await;
+    assert!(early.is_err(), "{early:?}");
+}
+
+async fn revoked(group: &mut KafkaGroup) -> (Vec<Partition>, KafkaAck) {
+    loop {
+        match next(group).await {
+            GroupEvent::Revoked(mut partitions, ack) => {
+                partitions.sort_unstable();
+                return (partitions, ack);
+            }
+            Event::Assigned(partitions) if partitions.is_empty() => {}
+            other @ (Event::Assigned(_) | Event::Lost(_) | Event::Trouble(_) | Event::Ended(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 }
@@ -74,17 +95,30 @@ async fn partitions_move_to_another_member_only_after_the_acknowledgement() {
     let mut second = topic.log.join().await.unwrap();
     let (moved, ack) = revoked(&mut first).await;
     assert_eq!(moved.len(), 2);
-    let early = tokio::time::timeout(QUIET, second.next()).await;
-    assert!(early.is_err(), "{early:?} before the acknowledgement");
+    nothing_is_assigned(&mut second).await;
     // Offsets can still be committed meanwhile.
     let offsets: BTreeMap<Partition, Offset> = moved.iter().map(|p| (*p, Offset(0))).collect();
     first.commit(&Offsets(offsets.clone())).await.unwrap();
     ack.done();
     assert_eq!(assigned(&mut second, 2).await, moved);
-    assert_eq!(topic.log.committed().await.unwrap(), offsets);
+    assert_eq!(topic.log.committed(&all(4)).await.unwrap(), offsets);
     // The first member kept the others throughout.
     second.leave().await;
     assert_eq!(assigned(&mut first, 2).await, moved);
+}
+
+#[tokio::test]
+async fn a_member_for_which_no_partition_is_left_learns_that_it_has_none() {
+    let topic = Topic::make(1).await;
+    let mut first = topic.log.join().await.unwrap();
+    assert_eq!(assigned(&mut first, 1).await, all(1));
+    let mut second = topic.log.join().await.unwrap();
+    match next(&mut second).await {
+        GroupEvent::Assigned(partitions) => assert_eq!(partitions, []),
+        other @ (Event::Revoked(..) | Event::Lost(_) | Event::Trouble(_) | Event::Ended(_)) => {
+            panic!("{other:?}")
+        }
+    }
 }
 
 #[tokio::test]
@@ -143,8 +177,7 @@ async fn the_consumer_protocol_of_kip_848_is_supported() {
     assert_eq!(assigned(&mut first, 2).await, all(2));
     let mut second = topic.log.join().await.unwrap();
     let (moved, ack) = revoked(&mut first).await;
-    let early = tokio::time::timeout(QUIET, second.next()).await;
-    assert!(early.is_err(), "{early:?} before the acknowledgement");
+    nothing_is_assigned(&mut second).await;
     ack.done();
     assert_eq!(assigned(&mut second, 1).await, moved);
     second
@@ -159,19 +192,22 @@ async fn the_consumer_protocol_of_kip_848_is_supported() {
 async fn committed_offsets_are_read_without_joining_and_nothing_is_committed_automatically() {
     let topic = Topic::make(3).await;
     topic.writer().write(0, 0..20);
-    assert_eq!(topic.log.committed().await.unwrap(), BTreeMap::new());
+    assert_eq!(topic.log.committed(&all(3)).await.unwrap(), BTreeMap::new());
     let mut group = topic.log.join().await.unwrap();
     assigned(&mut group, 3).await;
     group.commit(&Offsets::default()).await.unwrap();
     group.commit(&Offsets(offsets(&[(0, 7)]))).await.unwrap();
-    assert_eq!(topic.log.committed().await.unwrap(), offsets(&[(0, 7)]));
+    assert_eq!(
+        topic.log.committed(&all(3)).await.unwrap(),
+        offsets(&[(0, 7)])
+    );
     group
         .commit(&Offsets(offsets(&[(0, 20), (2, 0)])))
         .await
         .unwrap();
     group.leave().await;
     assert_eq!(
-        topic.log.committed().await.unwrap(),
+        topic.log.committed(&all(3)).await.unwrap(),
         offsets(&[(0, 20), (2, 0)])
     );
 }

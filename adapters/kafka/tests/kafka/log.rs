@@ -130,7 +130,13 @@ async fn silent_brokers_are_unavailable_within_a_bound() {
         client,
     })
     .unwrap();
-    let asked = async { tokio::join!(log.partitions(), log.bounds(&[ZERO]), log.committed()) };
+    let asked = async {
+        tokio::join!(
+            log.partitions(),
+            log.bounds(&[ZERO]),
+            log.committed(&[ZERO])
+        )
+    };
     let (partitions, bounds, committed) = tokio::time::timeout(WAIT, asked).await.unwrap();
     for unanswered in [partitions.err(), bounds.err(), committed.err()] {
         // Names the broker and the reason.

@@ -128,6 +128,9 @@ macro_rules! contains {
 }
 
 mod ceiling;
+mod refusals;
+mod suspensions;
+mod dead_letters;
 
 fn sent(commands: &[Command]) -> Vec<(BatchId, i64)> {
     let sent = commands.iter().filter_map(|command| match command {
@@ -286,17 +289,6 @@ fn an_event_that_was_certainly_not_applied_counts_as_not_begun() {
         "nothing is begun, and the checkpoint says so already"
     );
     assert_eq!(written(&commands, scene.range), None);
-}
-
-#[test]
-fn a_permanent_refusal_stops_the_range_and_not_the_others() {
-    let (mut scene, whole) = Scene::with_one_sent();
-    scene.complete(whole, Outcome::Refused(cause()));
-    let half = sent(&scene.after(1));
-    scene.complete(half[0].0, Outcome::Refused(cause()));
-    assert_eq!(sent(&scene.after(10_000)), []);
-    assert_eq!(scene.engine.gauges().ranges_stopped, 1);
-    assert_eq!(scene.engine.gauges().blocked_events, 1);
 }
 
 #[test]

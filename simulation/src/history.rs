@@ -47,6 +47,12 @@ named_enum! {
         Corrupt "cell changed by hand",
         DeleteLock "partition lock deleted by hand",
         Produce "event produced just then",
+        Refuse "increments refused",
+        Unauthorize "permissions cannot be looked up",
+        RefuseDeadLetters "dead-letter topic refuses",
+        UnauthorizeTopic "topic may not be read",
+        RefuseNodes "ZooKeeper refuses checkpoints or markers",
+        EndGroup "membership of the group ends",
     }
 }
 
@@ -141,6 +147,8 @@ pub struct History {
     pub processors_keepalive: Micros,
     /// The most requests that a processor has in flight.
     pub in_flight: usize,
+    /// The most events in a processor's window.
+    pub window_events: usize,
     /// The most ranges that are restored at once.
     pub ranges_in_flight: usize,
     /// The number of dirty cells at which the restorator stops converging.
@@ -242,6 +250,8 @@ impl History {
             drifts,
             processors_keepalive: KEEPALIVE,
             in_flight: rng.pick(&[1, 2, 8]),
+            // Drawn apart: most of what else is drawn depends on what came before.
+            window_events: Rng::new(!seed).pick(&[500_000, 500_000, 8]),
             ranges_in_flight: rng.pick(&[1, 2]),
             dirty_cells_target: rng.pick(&[0, 1000]),
             cells_per_lock: rng.pick(&[None, None, Some(1), Some(2)]),

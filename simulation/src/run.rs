@@ -59,7 +59,9 @@ struct Run {
 /// Runs a history.
 pub fn run(history: &History, keep_lines: bool) -> RunResult {
     let bits = RangeBits::new(history.bits).expect("few ranges");
-    let world = World::new(history.noise, bits, history.latency, Checker::new(bits));
+    let mut checker = Checker::new(bits);
+    checker.stop_timeout = history.stop_timeout;
+    let world = World::new(history.noise, bits, history.latency, checker);
     if keep_lines {
         world.trace.keep_lines();
     }

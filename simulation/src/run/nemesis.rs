@@ -112,10 +112,23 @@ impl Run {
             | Fault::Late
             | Fault::Overdue
             | Fault::Unreplicated
-            | Fault::RefuseBatches => {
+            | Fault::RefuseBatches
+            | Fault::Refuse
+            | Fault::Unauthorize => {
                 self.set_rate(injection.fault, true);
                 true
             }
+            Fault::RefuseDeadLetters | Fault::UnauthorizeTopic | Fault::RefuseNodes => {
+                self.set_refusal(injection.fault, true);
+                true
+            }
+            Fault::EndGroup => process.is_some_and(|process| {
+                let ends = world.end_membership(process);
+                if ends {
+                    self.note_stop(process);
+                }
+                ends
+            }),
             Fault::Delete | Fault::Corrupt => self.change_cell(injection.fault),
             Fault::DeleteLock => self.delete_lock(),
             Fault::Produce => self.produce_now(injection),
@@ -218,10 +231,25 @@ impl Run {
             now.overdue = percent(100);
         } else if fault == Fault::Unreplicated {
             now.unreplicated = percent(70);
+        } else if fault == Fault::Refuse {
+            now.refused = percent(60);
+        } else if fault == Fault::Unauthorize {
+            now.unauthorized = percent(90);
         } else {
             now.refuse_batches = on;
         }
         fault_rates.set(now);
+    }
+
+    fn set_refusal(&self, fault: Fault, on: bool) {
+        let (kafka, zookeeper) = (&self.world.kafka, &self.world.zookeeper);
+        if fault == Fault::RefuseDeadLetters {
+            kafka.refuses_dead_letters.set(on);
+        } else if fault == Fault::UnauthorizeTopic {
+            self.world.authorize(!on);
+        } else {
+            zookeeper.refuses.set(on);
+        }
     }
 
     async fn undo(self: &Rc<Self>, injection: &Injection, process: Option<&Rc<Process>>) {
@@ -242,9 +270,14 @@ impl Run {
                 | Fault::Late
                 | Fault::Overdue
                 | Fault::Unreplicated
-                | Fault::RefuseBatches,
+                | Fault::RefuseBatches
+                | Fault::Refuse
+                | Fault::Unauthorize,
                 _,
             ) => self.set_rate(injection.fault, false),
+            (Fault::RefuseDeadLetters | Fault::UnauthorizeTopic | Fault::RefuseNodes, _) => {
+                self.set_refusal(injection.fault, false);
+            }
             (Fault::SlowZooKeeper, _) => world.zookeeper.slowness.set(0),
             (Fault::StalledFeed, Some(process)) => process.feeds_stalled_until.set(0),
             (Fault::DeposedLeader, Some(process)) => world.find_leader(process),

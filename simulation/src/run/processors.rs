@@ -107,14 +107,20 @@ impl Run {
         let Some((_, stop)) = running else {
             return false;
         };
+        self.note_stop(process);
+        stop.cancel();
+        self.stopping.borrow_mut().push(Rc::clone(process));
+        true
+    }
+
+    /// Notes that a process stops, asked or because its work fails: it hands over what it has.
+    pub(super) fn note_stop(&self, process: &Process) {
+        self.world.stop_begins(process);
         for partition in 0..self.history.partitions {
             let partition = i32::try_from(partition).unwrap_or(i32::MAX);
             let now = self.world.now();
             self.world.checker.borrow_mut().hand_over(partition, now);
         }
-        stop.cancel();
-        self.stopping.borrow_mut().push(Rc::clone(process));
-        true
     }
 
     /// Whether all processes that were asked to stop have ended.

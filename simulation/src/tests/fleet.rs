@@ -1,4 +1,4 @@
-//! Many members at once: what a fleet costs its servers.
+//! Processors without a history: what a fleet costs its servers, and how one stops.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -42,29 +42,35 @@ impl Fleet {
     }
 
     fn start(&self, processors: usize) -> Vec<Rc<Process>> {
-        let start = |slot| {
-            let process = self
-                .world
-                .add_process(ProcessSlot(slot), Role::Processor, 0);
-            let handle = Handle {
-                world: Rc::clone(&self.world),
-                process: Rc::clone(&process),
-            };
-            let config = namespace::config(&self.history);
-            self.world.spawn_of(&process, async move {
-                let ports = Ports {
-                    keeper: handle.clone(),
-                    cql: handle.clone(),
-                    log: handle.clone(),
-                    clock: handle.clock(),
-                };
-                let (status, stop) = (Status::default(), CancellationToken::new());
-                let run = stitch_processor::run(&ports, &config, "host", &status, &stop);
-                drop(Box::pin(run).await);
-            });
-            process
-        };
+        let start = |slot| self.start_one(slot).0;
         (0..processors).map(start).collect()
+    }
+
+    /// Starts a processor: its process, what asks it to stop, and when it has ended.
+    fn start_one(&self, slot: usize) -> (Rc<Process>, CancellationToken, Rc<Cell<Micros>>) {
+        let process = self
+            .world
+            .add_process(ProcessSlot(slot), Role::Processor, 0);
+        let handle = Handle {
+            world: Rc::clone(&self.world),
+            process: Rc::clone(&process),
+        };
+        let config = namespace::config(&self.history);
+        let (stop, ended) = (CancellationToken::new(), Rc::new(Cell::new(0)));
+        let (asked, end) = (stop.clone(), Rc::clone(&ended));
+        self.world.spawn_of(&process, async move {
+            let ports = Ports {
+                keeper: handle.clone(),
+                cql: handle.clone(),
+                log: handle.clone(),
+                clock: handle.clock(),
+            };
+            let status = Status::default();
+            let run = stitch_processor::run(&ports, &config, "host", &status, &asked);
+            drop(Box::pin(run).await);
+            end.set(handle.world.now());
+        });
+        (process, stop, ended)
     }
 }
 
@@ -114,4 +120,42 @@ fn the_load_of_a_fleet_that_lost_all_its_sessions_grows_with_its_size_at_most() 
             "{measured:?}"
         );
     }
+}
+
+/// How long a processor takes to stop that is asked to at `asked`, if its servers fall silent at `silent`.
+fn time_to_stop(silent: Micros, asked: Micros) -> Micros {
+    let fleet = Rc::new(Fleet::new());
+    let world = Rc::clone(&fleet.world);
+    let (process, stop, ended) = fleet.start_one(0);
+    let of = Rc::clone(&world);
+    world.spawn(async move {
+        of.executor.until(silent).await;
+        for client in of.client_sessions(&process) {
+            of.disconnect(&client, 0, 100 * SECOND);
+        }
+        of.brokers_down(100 * SECOND);
+        for node in 0..crate::world::cassandra::NODES {
+            of.freeze_node(node);
+        }
+        of.executor.until(asked).await;
+        stop.cancel();
+        of.executor.until(asked + 20 * SECOND).await;
+        of.end();
+    });
+    assert!(world.run(60 * SECOND));
+    world.executor.clear();
+    assert_ne!(ended.get(), 0, "silent at {silent}: it has not ended");
+    ended.get() - asked
+}
+
+#[test]
+fn a_stop_takes_no_longer_than_it_may_whenever_the_servers_fall_silent() {
+    let stop_timeout = Fleet::new().history.stop_timeout;
+    // While it connects, joins, starts to count, and counts.
+    for silent in (0..60).map(|step| step * 1000) {
+        let took = time_to_stop(silent, silent + 1500);
+        assert!(took <= stop_timeout * 5 / 4 + 10_000, "{silent}: {took}");
+    }
+    let took = time_to_stop(2 * SECOND, 2 * SECOND + 1500);
+    assert!(took <= stop_timeout * 5 / 4 + 10_000, "{took}");
 }

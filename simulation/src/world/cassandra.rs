@@ -59,8 +59,12 @@ pub(crate) struct FaultRates {
     pub(crate) busy: u64,
     /// Not replicated until a repair.
     pub(crate) unreplicated: u64,
-    /// Refused permanently if they have more than one cell.
+    /// Refused if they have more than one cell.
     pub(crate) refuse_batches: bool,
+    /// Refused, whatever their size.
+    pub(crate) refused: u64,
+    /// Refused because the client's permissions are not known.
+    pub(crate) unauthorized: u64,
 }
 
 /// How long an increment is delayed in a node.

@@ -161,6 +161,10 @@ pub(crate) struct Checker {
     exclusive_locks: BTreeSet<(i64, u16)>,
     /// Sessions, and partitions whose lock entry was deleted by hand.
     deprived: BTreeSet<(i64, i32)>,
+    /// How long a processor may take to drain.
+    pub(crate) stop_timeout: Micros,
+    /// By process: until when it has to drain, once it has begun to stop.
+    stop_deadlines: BTreeMap<usize, Micros>,
 }
 
 impl Checker {
@@ -183,6 +187,8 @@ impl Checker {
             members: BTreeSet::new(),
             exclusive_locks: BTreeSet::new(),
             deprived: BTreeSet::new(),
+            stop_timeout: 0,
+            stop_deadlines: BTreeMap::new(),
         }
     }
 

@@ -35,6 +35,10 @@ pub(crate) struct Kafka {
     rotation: Cell<usize>,
     /// No broker answers before this moment.
     down_until: Cell<Micros>,
+    /// The dead-letter topic refuses records.
+    pub(crate) refuses_dead_letters: Cell<bool>,
+    /// No client may read the topic.
+    unauthorized: Cell<bool>,
     /// The longest time by which a delivery is delayed.
     pub(crate) slowness: Cell<Micros>,
 }
@@ -69,6 +73,12 @@ impl World {
             Some(old) => read(&old),
             None => read(&self.kafka.log.borrow()),
         }
+    }
+
+    /// Clients may, or may not, read the topic from now on.
+    pub(crate) fn authorize(&self, authorized: bool) {
+        self.kafka.unauthorized.set(!authorized);
+        self.kafka.appended.wake();
     }
 
     fn broker_answers(&self) -> bool {

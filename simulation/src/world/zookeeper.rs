@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use stitch_common::offset::Partition;
+use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::SessionState;
 use stitch_testkit::time::Micros;
 use stitch_testkit::wait::Signal;
@@ -42,6 +42,8 @@ pub(crate) struct Ensemble {
     pub(crate) requests: Cell<u64>,
     /// The longest time by which an answer is delayed.
     pub(crate) slowness: Cell<Micros>,
+    /// Checkpoints and markers are refused, as for lack of permission.
+    pub(crate) refuses: Cell<bool>,
 }
 
 /// A session as the servers see it.
@@ -187,7 +189,11 @@ impl World {
             }
         }
         self.record(Actor::ZooKeeper, point, || format!("session {id:x}"));
-        self.checker.borrow_mut().session_ended(id);
+        if point == Tracepoint::SessionExpired || self.may_close_undrained(id) {
+            let is_checkpointed =
+                |partition, range, offset| self.checkpoint_of(partition, range) > Offset(offset);
+            self.checker.borrow_mut().session_lost(id, is_checkpointed);
+        }
         let ephemerals = self.zookeeper.tree.borrow().ephemerals_of(id);
         for path in ephemerals {
             // A node with children could not be deleted; an ephemeral one has none.
@@ -201,6 +207,23 @@ impl World {
         if let Some(client) = client.filter(|client| client.has_connection()) {
             self.notify_expired(client);
         }
+    }
+
+    fn may_close_undrained(&self, id: i64) -> bool {
+        let clients = self.zookeeper.clients.borrow();
+        let process = clients.iter().find(|client| client.id == id);
+        process.is_some_and(|client| {
+            let Process { number, role, .. } = *client.process;
+            let checker = self.checker.borrow();
+            checker.may_close_undrained(number, role, self.now())
+        })
+    }
+
+    /// A process begins to stop, asked or by itself.
+    pub(crate) fn stop_begins(&self, process: &Process) {
+        let mut checker = self.checker.borrow_mut();
+        let deadline = self.now() + process.real(checker.stop_timeout);
+        checker.stop_begun(process.number, deadline);
     }
 
     /// The client learns that its session is over, once its process runs.

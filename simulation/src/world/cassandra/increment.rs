@@ -204,8 +204,12 @@ impl World {
         if up < 2 || self.rng.percent(fault_rates.unavailable) {
             return Some(Outcome::NotApplied(Cause("unavailable".to_owned())));
         }
-        (fault_rates.refuse_batches && increment.batch.amounts.len() > 1)
-            .then(|| Outcome::Refused(Cause("batch too large".to_owned())))
+        if self.rng.percent(fault_rates.unauthorized) {
+            return Some(Outcome::Unauthorized(Cause("timed out".to_owned())));
+        }
+        let too_large = fault_rates.refuse_batches && increment.batch.amounts.len() > 1;
+        (too_large || self.rng.percent(fault_rates.refused))
+            .then(|| Outcome::Refused(Cause("invalid".to_owned())))
     }
 
     fn apply(self: &Rc<Self>, connection: &Connection, increment: &PendingIncrement) {

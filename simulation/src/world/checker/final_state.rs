@@ -54,6 +54,7 @@ impl World {
         let transient = [
             "/members/",
             "/alive/",
+            "/suspended",
             "/lock-",
             "__READ__",
             "__WRIT__",

@@ -82,7 +82,9 @@ impl World {
                 );
                 return Err(Finding::broken(Invariant::BelowCeiling, what));
             }
-            checker.check_resend(event, index, session)?;
+            if !deprived {
+                checker.check_resend(event, index, session)?;
+            }
             let attempt = Attempt {
                 increment: id,
                 session,
@@ -194,7 +196,9 @@ impl World {
         let (known, point) = match outcome {
             Outcome::Applied => (SenderOutcome::Applied, Tracepoint::Acknowledged),
             Outcome::NotApplied(_) => (SenderOutcome::NotApplied, Tracepoint::NotApplied),
-            Outcome::Refused(_) => (SenderOutcome::NotApplied, Tracepoint::Refused),
+            Outcome::Refused(_) | Outcome::Unauthorized(_) => {
+                (SenderOutcome::NotApplied, Tracepoint::Refused)
+            }
             Outcome::Unknown(_) => (SenderOutcome::Unknown, Tracepoint::Unknown),
         };
         // An unknown outcome was recorded with its cause.
@@ -262,23 +266,42 @@ impl Checker {
         }
     }
 
-    /// Notes the end of a session: what it had sent and not checkpointed may be counted twice or not at all.
-    pub(crate) fn session_ended(&mut self, session: i64) {
+    /// Notes the end of a session that nothing could prepare: what it had sent and not checkpointed may be counted twice,
+    /// or not at all. `is_checkpointed` says of an event, by its partition, range and offset, whether it is passed.
+    pub(crate) fn session_lost(
+        &mut self,
+        session: i64,
+        is_checkpointed: impl Fn(i32, u16, i64) -> bool,
+    ) {
         let mut blamed = Vec::new();
         for event in &self.events {
             for (cell, contribution) in &event.contributions {
-                if contribution
-                    .attempts
-                    .iter()
-                    .any(|attempt| attempt.session == session)
-                {
+                let range = self.cells[*cell].range;
+                let passed = is_checkpointed(event.partition, range, event.offset);
+                let may_drift = |attempt: &Attempt| {
+                    let applied = attempt.outcome == SenderOutcome::Applied;
+                    attempt.session == session && !(applied && passed)
+                };
+                if contribution.attempts.iter().any(may_drift) {
                     blamed.push(*cell);
                 }
             }
         }
         blamed.extend(self.corrections.values().flatten());
         for cell in blamed {
-            self.blame(cell, "the end of a session");
+            self.blame(cell, "the loss of a session");
         }
+    }
+
+    /// Notes that a process has begun to stop, asked or by itself, and must have drained at `deadline`.
+    pub(crate) fn stop_begun(&mut self, process: usize, deadline: Micros) {
+        self.stop_deadlines.entry(process).or_insert(deadline);
+    }
+
+    /// Whether what a session leaves behind is excused when its process closes it. A processor that stops has drained
+    /// before, or has taken all the time that it had.
+    pub(crate) fn may_close_undrained(&self, process: usize, role: Role, now: Micros) -> bool {
+        let deadline = self.stop_deadlines.get(&process);
+        role == Role::Restorator || deadline.is_some_and(|deadline| now >= *deadline)
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{AssignmentEpoch, Feed, FeedEvent, LogError};
+use stitch_common::ports::{
+    AssignmentEpoch, Feed, FeedEvent, LogError, Unreadable, UnreadableReason,
+};
 use stitch_testkit::kafka::{Cursor, Log};
 use stitch_testkit::time::Micros;
 use stitch_testkit::wait::either;
@@ -44,6 +46,17 @@ impl SimFeed {
         let world = Rc::clone(&self.handle.world);
         if !world.broker_answers() || world.now() < self.handle.process.feeds_stalled_until.get() {
             return None;
+        }
+        if world.kafka.unauthorized.get() {
+            let (partition, reading) = self.partitions.pop_first()?;
+            let error = Unreadable {
+                partition,
+                offset: reading.cursor.next(),
+                reason: UnreadableReason::Unauthorized,
+                cause: "topic authorization failed".to_owned(),
+            };
+            let epoch = reading.cursor.epoch();
+            return Some(FeedEvent::Unreadable { epoch, error });
         }
         let ready = self.next_delivery();
         let count = |left: usize| 1 + world.rng.index(left.min(DELIVERY_MAX));
@@ -103,7 +116,10 @@ impl Feed for SimFeed {
                 return event;
             }
             let world = Rc::clone(&self.handle.world);
-            let seen = || world.log_for(&self.handle.process, Log::records_total);
+            let seen = || {
+                let records = world.log_for(&self.handle.process, Log::records_total);
+                (records, world.kafka.unauthorized.get())
+            };
             let before = seen();
             let appended = || (seen() != before).then_some(());
             let appended = world.kafka.appended.until(appended);

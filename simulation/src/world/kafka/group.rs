@@ -279,6 +279,21 @@ impl World {
         }
     }
 
+    /// Ends the memberships of a process for good, as a second process with its name does.
+    pub(crate) fn end_membership(self: &Rc<Self>, process: &Process) -> bool {
+        let members = self.members_of(process);
+        let members = members.iter().filter(|member| !member.left.get());
+        let mut any = false;
+        for member in members {
+            let why = LogError::Refused("fenced".to_owned());
+            member.left.set(true);
+            member.notify(GroupEvent::Ended(why));
+            self.evict(member);
+            any = true;
+        }
+        any
+    }
+
     /// Rotates the assignment: every partition changes hands, if there is more than one member.
     pub(crate) fn rotate_assignment(self: &Rc<Self>) {
         self.kafka.rotation.set(self.kafka.rotation.get() + 1);

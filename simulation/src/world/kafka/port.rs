@@ -16,7 +16,9 @@ impl Handle {
         let world = &self.world;
         world.hop().await;
         if world.broker_answers() {
-            return Ok(());
+            let unauthorized = world.kafka.unauthorized.get();
+            let refusal = || LogError::Refused("topic authorization failed".to_owned());
+            return if unauthorized { Err(refusal()) } else { Ok(()) };
         }
         world.executor.until(world.now() + 50_000).await;
         Err(LogError::Unavailable("no broker answers".to_owned()))
@@ -50,9 +52,13 @@ impl EventLog for Handle {
         Ok(self.world.log_for(&self.process, Log::identity))
     }
 
-    async fn committed(&self) -> Result<BTreeMap<Partition, Offset>, LogError> {
+    async fn committed(
+        &self,
+        partitions: &[Partition],
+    ) -> Result<BTreeMap<Partition, Offset>, LogError> {
         self.ask_brokers().await?;
-        let committed = self.world.kafka.committed.borrow().clone();
+        let mut committed = self.world.kafka.committed.borrow().clone();
+        committed.retain(|partition, _| partitions.contains(partition));
         self.world.hop().await;
         Ok(committed)
     }
@@ -77,6 +83,10 @@ impl DeadLetters for Handle {
         record: &Record,
         _reason: &str,
     ) -> Result<(), LogError> {
+        self.world.hop().await;
+        if self.world.kafka.refuses_dead_letters.get() {
+            return Err(LogError::Refused("message size too large".to_owned()));
+        }
         self.ask_brokers().await?;
         let copied = (partition.0, record.offset.0);
         self.world.kafka.dead_letters.borrow_mut().push(copied);

@@ -7,7 +7,7 @@ use stitch_common::ports::{CreateResult, MultiError, Node, NodeStat, Operation, 
 use stitch_testkit::wait::{OneShot, Signal};
 
 use super::client_session::ClientSession;
-use super::{ROOT, Watch, Watched};
+use super::{NodeKind, ROOT, Watch, Watched};
 use crate::process::{Process, Role};
 use crate::trace::{Actor, Tracepoint};
 use crate::world::World;
@@ -63,6 +63,9 @@ impl World {
         let id = client.id;
         let requests = &self.zookeeper.requests;
         requests.set(requests.get() + 1);
+        if self.zookeeper.refuses.get() && self.is_refused(client, op) {
+            return Err(ZkError::Refused("no permission".to_owned()).into());
+        }
         match op {
             Op::Set(path, data, version) => {
                 let stat = self.zookeeper.tree.borrow_mut().set(path, data, *version)?;
@@ -92,6 +95,24 @@ impl World {
                 Ok(Reply::Nothing)
             }
         }
+    }
+
+    /// Whether this is a checkpoint or a marker of a processor. Without its marker that has to stop.
+    fn is_refused(&self, client: &ClientSession, op: &Op) -> bool {
+        let Op::Multi(operations) = op else {
+            return false;
+        };
+        let writes = |operation: &Operation| match operation {
+            Operation::Set { path, .. } => path.ends_with("/checkpoint"),
+            Operation::Create { path, .. } => matches!(NodeKind::of(path), NodeKind::Marker(_)),
+            Operation::Check { .. } | Operation::Delete { .. } => false,
+        };
+        let refused = client.process.role == Role::Processor && operations.iter().any(writes);
+        let is_marker = |operation: &Operation| matches!(operation, Operation::Create { .. });
+        if refused && operations.iter().any(is_marker) {
+            self.stop_begins(&client.process);
+        }
+        refused
     }
 
     fn record_listing(&self, process: &Process, path: &str) {

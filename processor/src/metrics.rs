@@ -149,6 +149,10 @@ pub fn register() {
         SESSIONS,
         "ZooKeeper sessions with which this process has counted"
     );
+    show_zeros();
+}
+
+fn show_zeros() {
     Verdicts::default().report();
     counter!(CELLS).increment(0);
     counter!(SUSPECTS).increment(0);

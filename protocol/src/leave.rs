@@ -2,7 +2,11 @@
 //! is deleted. If that cannot be seen, the node stays as a dead member's record, which the next quiescence barrier waits
 //! out.
 
+use std::cell::RefCell;
+use std::pin::pin;
 use std::time::Duration;
+
+use futures_util::future::{Either, select};
 
 use stitch_common::clock::Clock;
 use stitch_common::member::MemberId;
@@ -70,19 +74,21 @@ pub async fn unlisted<Q: Cql, C: Clock>(
     clock: &C,
     bound: Duration,
 ) -> Result<(), String> {
-    let nodes = cql
-        .connect_nodes()
-        .await
-        .map_err(|error| error.to_string())?;
-    let deadline = clock.now().plus(bound);
-    loop {
-        let Some(why) = listed_at(&nodes, member).await else {
-            return Ok(());
-        };
-        if clock.now() >= deadline {
-            return Err(why);
+    let last = RefCell::new("no node answers".to_owned());
+    let unlisted = async {
+        let nodes = cql
+            .connect_nodes()
+            .await
+            .map_err(|error| error.to_string())?;
+        while let Some(why) = listed_at(&nodes, member).await {
+            last.replace(why);
+            clock.sleep(PAUSE).await;
         }
-        clock.sleep(PAUSE).await;
+        Ok(())
+    };
+    match select(pin!(unlisted), pin!(clock.sleep(bound))).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(((), _)) => Err(last.take()),
     }
 }
 

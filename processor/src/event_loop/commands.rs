@@ -1,7 +1,10 @@
 //! The engine's commands, and the completions that are handed back to it.
 
 use stitch_common::clock::{Clock, Moment};
+use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{EventLog, Feed, Group, Session, Store};
+use stitch_protocol::checkpoint_node::OwnedCheckpoint;
+use stitch_protocol::partition_lock::PartitionLock;
 use tokio_util::sync::CancellationToken;
 
 use super::{EventLoop, Watch};
@@ -95,26 +98,23 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
                 self.engine.on_batch_outcome(id, outcome, now);
             }
             Completion::PartitionAcquired(lock, checkpoint, from) => {
-                let partition = lock.partition();
-                if self.locks.partitions.end_wait(partition) {
-                    let (resumed, found) =
-                        (checkpoint.checkpoint().clone(), checkpoint.found_ceiling());
-                    self.locks.partitions.hold(partition, (lock, checkpoint));
-                    self.engine
-                        .on_partition_acquired(partition, resumed, found, from);
-                } else {
-                    self.spawn(self.connections.release_partition(lock));
-                }
+                self.on_partition_acquired(lock, checkpoint, from);
             }
-            Completion::PartitionReleased(partition) => {
-                self.locks.partitions.end_wait(partition);
-                self.engine.on_partition_released(partition, now);
-                self.acknowledge_revocations();
+            Completion::PartitionReleased(partition) => self.on_partition_released(partition),
+            Completion::PartitionRefused(partition, error) => {
+                self.on_partition_refused(partition, error)?;
             }
             Completion::CheckpointWritten(lock, checkpoint) => {
-                let partition = lock.partition();
-                self.locks.partitions.hold(partition, (lock, checkpoint));
+                let partition = self.hold(lock, checkpoint);
                 self.engine.on_checkpoint_written(partition);
+            }
+            Completion::CheckpointRefused(lock, checkpoint, error) => {
+                let partition = self.hold(lock, checkpoint);
+                self.on_checkpoint_refused(partition, &error);
+            }
+            Completion::PartitionLost(lock, checkpoint, error) => {
+                let partition = self.hold(lock, checkpoint);
+                self.forsake(partition, &error);
             }
             Completion::RejectedCopied(partition, epoch, offset) => {
                 self.engine.on_rejected_copied(partition, epoch, offset);
@@ -123,24 +123,6 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
                 if self.engine.is_current(partition, epoch) {
                     self.suspend(partition, error)?;
                 }
-            }
-            Completion::PartitionRefused(partition, error) => {
-                if self.locks.partitions.end_wait(partition) {
-                    self.suspend(partition, error)?;
-                } else {
-                    self.engine.on_partition_released(partition, now);
-                    self.acknowledge_revocations();
-                }
-            }
-            Completion::CheckpointRefused(lock, checkpoint, error) => {
-                let partition = lock.partition();
-                self.locks.partitions.hold(partition, (lock, checkpoint));
-                self.on_checkpoint_refused(partition, &error);
-            }
-            Completion::PartitionLost(lock, checkpoint, error) => {
-                let partition = lock.partition();
-                self.locks.partitions.hold(partition, (lock, checkpoint));
-                self.forsake(partition, &error);
             }
             Completion::Nothing => {}
             Completion::Committed => self.committing = false,
@@ -164,6 +146,44 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
             Completion::Failed(error) => self.fail(error)?,
         }
         Ok(())
+    }
+
+    fn on_partition_acquired(
+        &mut self,
+        lock: PartitionLock,
+        checkpoint: OwnedCheckpoint,
+        from: Offset,
+    ) {
+        if self.locks.partitions.end_wait(lock.partition()) {
+            let (resumed, found) = (checkpoint.checkpoint().clone(), checkpoint.found_ceiling());
+            let partition = self.hold(lock, checkpoint);
+            self.engine
+                .on_partition_acquired(partition, resumed, found, from);
+        } else {
+            self.spawn(self.connections.release_partition(lock));
+        }
+    }
+
+    fn on_partition_refused(&mut self, partition: Partition, error: Error) -> Result<(), Error> {
+        if self.locks.partitions.end_wait(partition) {
+            self.suspend(partition, error)
+        } else {
+            self.on_partition_released(partition);
+            Ok(())
+        }
+    }
+
+    fn on_partition_released(&mut self, partition: Partition) {
+        self.locks.partitions.end_wait(partition);
+        let now = self.connections.clock.now();
+        self.engine.on_partition_released(partition, now);
+        self.acknowledge_revocations();
+    }
+
+    fn hold(&mut self, lock: PartitionLock, checkpoint: OwnedCheckpoint) -> Partition {
+        let partition = lock.partition();
+        self.locks.partitions.hold(partition, (lock, checkpoint));
+        partition
     }
 
     fn yield_ranges(&mut self, now: Moment) {

@@ -98,14 +98,6 @@ impl Run {
                 world.evict_briefly(process);
                 process.role == Role::Processor
             }),
-            Fault::Election => {
-                world.elect(injection.length / 4);
-                true
-            }
-            Fault::RebootZooKeeper => {
-                world.reboot_zookeeper();
-                true
-            }
             Fault::NodeFreeze | Fault::NodeKill => self.hit_node(injection),
             Fault::Unavailable
             | Fault::Timeouts
@@ -118,8 +110,16 @@ impl Run {
                 self.set_rate(injection.fault, true);
                 true
             }
-            Fault::RefuseDeadLetters | Fault::UnauthorizeTopic | Fault::RefuseNodes => {
-                self.set_refusal(injection.fault, true);
+            Fault::Election
+            | Fault::RebootZooKeeper
+            | Fault::SlowZooKeeper
+            | Fault::Rebalance
+            | Fault::BrokersDown
+            | Fault::SlowFeed
+            | Fault::RefuseDeadLetters
+            | Fault::UnauthorizeTopic
+            | Fault::RefuseNodes => {
+                self.hit_servers(injection);
                 true
             }
             Fault::EndGroup => process.is_some_and(|process| {
@@ -132,13 +132,6 @@ impl Run {
             Fault::Delete | Fault::Corrupt => self.change_cell(injection.fault),
             Fault::DeleteLock => self.delete_lock(),
             Fault::Produce => self.produce_now(injection),
-            Fault::SlowZooKeeper => {
-                world
-                    .zookeeper
-                    .slowness
-                    .set(injection.length.min(600_000) / 4);
-                true
-            }
             Fault::StalledFeed => process.is_some_and(|process| {
                 process
                     .feeds_stalled_until
@@ -146,18 +139,6 @@ impl Run {
                 true
             }),
             Fault::DeposedLeader => process.is_some_and(|process| self.depose_leader(process)),
-            Fault::Rebalance => {
-                world.rotate_assignment();
-                true
-            }
-            Fault::BrokersDown => {
-                world.brokers_down(world.now() + injection.length);
-                true
-            }
-            Fault::SlowFeed => {
-                world.kafka.slowness.set(injection.length / 4);
-                true
-            }
         }
     }
 
@@ -215,6 +196,27 @@ impl Run {
             world.freeze_node(injection.node);
         }
         true
+    }
+
+    /// Begins a fault of ZooKeeper's servers or Kafka's brokers.
+    fn hit_servers(self: &Rc<Self>, injection: &Injection) {
+        let world = &self.world;
+        let Injection { fault, length, .. } = *injection;
+        if fault == Fault::Election {
+            world.elect(length / 4);
+        } else if fault == Fault::RebootZooKeeper {
+            world.reboot_zookeeper();
+        } else if fault == Fault::SlowZooKeeper {
+            world.zookeeper.slowness.set(length.min(600_000) / 4);
+        } else if fault == Fault::Rebalance {
+            world.rotate_assignment();
+        } else if fault == Fault::BrokersDown {
+            world.brokers_down(world.now() + length);
+        } else if fault == Fault::SlowFeed {
+            world.kafka.slowness.set(length / 4);
+        } else {
+            self.set_refusal(fault, true);
+        }
     }
 
     fn set_rate(&self, fault: Fault, on: bool) {

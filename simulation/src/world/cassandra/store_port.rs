@@ -206,7 +206,13 @@ impl Store for SimStore {
         })
     }
 
+    /// Sometimes takes long, as the real driver does.
     async fn close(self) {
+        let world = Rc::clone(&self.handle.world);
+        if world.rng.percent(30) {
+            let slow = world.rng.below(200_000);
+            world.executor.until(world.now() + slow).await;
+        }
         drop(self);
     }
 }

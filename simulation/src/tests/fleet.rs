@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::history::History;
 use crate::process::{Process, ProcessSlot, Role};
 use crate::run::namespace;
+use crate::world::cassandra::{KEEPALIVE, NODES};
 use crate::world::checker::Checker;
 use crate::world::{Handle, World};
 
@@ -50,7 +51,7 @@ impl Fleet {
     fn start_one(&self, slot: usize) -> (Rc<Process>, CancellationToken, Rc<Cell<Micros>>) {
         let process = self
             .world
-            .add_process(ProcessSlot(slot), Role::Processor, 0);
+            .add_process(ProcessSlot(slot), Role::Processor, 0, KEEPALIVE);
         let handle = Handle {
             world: Rc::clone(&self.world),
             process: Rc::clone(&process),
@@ -134,7 +135,7 @@ fn time_to_stop(silent: Micros, asked: Micros) -> Micros {
             of.disconnect(&client, 0, 100 * SECOND);
         }
         of.brokers_down(100 * SECOND);
-        for node in 0..crate::world::cassandra::NODES {
+        for node in 0..NODES {
             of.freeze_node(node);
         }
         of.executor.until(asked).await;

@@ -263,7 +263,14 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
     ) -> Completion<S::Watch> {
         let partition = lock.partition();
         let write = async || {
-            checkpoint_node::write(&self.session, &lock, &mut known, checkpoint.clone(), ceiling).await
+            checkpoint_node::write(
+                &self.session,
+                &lock,
+                &mut known,
+                checkpoint.clone(),
+                ceiling,
+            )
+            .await
         };
         let error = match self.answered(write).await {
             Ok(WriteOutcome::Written { .. }) => return Completion::CheckpointWritten(lock, known),

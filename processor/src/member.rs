@@ -4,19 +4,17 @@
 //! A stop is heeded at any moment, and takes at most a quarter more than `stop_timeout_ms`: that long to drain, and what
 //! is left of both for leaving, whatever the servers do.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join;
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
 use stitch_common::member::{MemberId, Role};
-use stitch_common::offset::Partition;
 use stitch_common::ports::{Cql, EventLog, Group, Session, ZooKeeper};
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::leave::{self, LeaveOutcome};
 use stitch_protocol::membership::{self, MemberInfo};
-use stitch_protocol::namespace;
+use stitch_protocol::namespace::{self, ObservedNamespace};
 use stitch_protocol::path::Paths;
 use tokio_util::sync::CancellationToken;
 
@@ -92,7 +90,7 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
         () = process.stop.cancelled() => None,
         started = start(ports, process, &session) => Some(started),
     };
-    let (recorded, (store, dead_letters, feed, mut group)) = match started {
+    let (observed, (store, dead_letters, feed, mut group)) = match started {
         Some(Ok(started)) => started,
         unused => {
             // Nothing was sent to Cassandra, so nothing is left behind.
@@ -114,10 +112,10 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
         clock: ports.clock.clone(),
         bits: process.config.definitions.range_bits,
     };
-    let partitions = validated.observed.bounds.len();
-    let limits = Limits::from_config(&process.config.processor, partitions);
+
+    let limits = Limits::from_config(&process.config.processor, observed.bounds.len());
     let engine = Engine::new(limits, &process.config.definitions);
-    let fingerprints = Fingerprints::new(recorded);
+    let fingerprints = Fingerprints::new(observed.log.fingerprints.into_keys().collect());
     let event_loop = EventLoop::new(&servers, process, engine, feed, &fingerprints);
     let ended = tokio::select! {
         biased;
@@ -131,9 +129,9 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     Ok(leave(ports, process, session, store, group, ended).await)
 }
 
-type Started<Q, L> = (BTreeSet<Partition>, Connected<Q, L>);
+type Started<Q, L> = (ObservedNamespace, Connected<Q, L>);
 
-/// Joins and connects: returns the partitions whose first record is stored, and the connections.
+/// Joins and connects: returns the servers as they were found, and the connections.
 async fn start<K, S: Session, Q: Cql, L: EventLog, C: Clock>(
     ports: &Ports<K, Q, L, C>,
     process: &Process<'_>,
@@ -149,10 +147,9 @@ async fn start<K, S: Session, Q: Cql, L: EventLog, C: Clock>(
     };
     let (cql, log) = (&ports.cql, &ports.log);
     let validated = namespace::join(session, cql, log, process.config, &info, |_| Ok(())).await?;
-    let observed = validated.observed.log;
-    namespace::remember_log(session, &observed).await?;
+    namespace::remember_log(session, &validated.observed.log).await?;
     let connected = connect(ports, &session.member()).await?;
-    Ok((observed.fingerprints.into_keys().collect(), connected))
+    Ok((validated.observed, connected))
 }
 
 /// The part of the time to stop that is left for leaving: a quarter more than what draining may take.

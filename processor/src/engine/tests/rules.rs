@@ -16,6 +16,8 @@ struct Scene {
 }
 
 const P: Partition = Partition(0);
+/// A ceiling above everything.
+const HIGH: Ceiling = Ceiling::At(Offset(10_000));
 
 fn play(offset: i64, user: &str) -> Record {
     play_of(offset, user, "a")
@@ -37,7 +39,7 @@ fn cause() -> Cause {
 impl Scene {
     /// The partition's lock is held, its feed started, and its ceiling above every event of these tests.
     fn new() -> Self {
-        Self::with_ceiling(Ceiling::At(Offset(1000)))
+        Self::with_ceiling(HIGH)
     }
 
     /// The partition's lock is held, and its feed started.

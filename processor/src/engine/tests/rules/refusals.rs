@@ -145,7 +145,7 @@ fn what_was_set_aside_is_delivered_again_once_the_range_moves() {
         for command in scene.after(20) {
             match command {
                 Command::Send(id, ..) => scene.complete(id, Outcome::Applied),
-                Command::WriteCheckpoint(_, checkpoint) => {
+                Command::WriteCheckpoint(_, checkpoint, _) => {
                     resumed = Some(checkpoint);
                     scene.engine.on_checkpoint_written(P);
                 }
@@ -157,7 +157,9 @@ fn what_was_set_aside_is_delivered_again_once_the_range_moves() {
                     let checkpoint = resumed.clone().unwrap();
                     let from = checkpoint.lowest(scene.engine.range_bits);
                     assert!(from < Offset(40), "it is read again from {from}");
-                    scene.engine.on_partition_acquired(P, checkpoint, from);
+                    scene
+                        .engine
+                        .on_partition_acquired(P, checkpoint, HIGH, from);
                 }
                 Command::StartFeed(_, from, epoch) => {
                     let records = (from.0..40).map(|offset| play(offset, "u"));

@@ -45,7 +45,9 @@ fn a_suspended_partition_is_drained_before_it_is_given_back_and_then_tried_again
     assert!(acquires(&scene.after(100)));
     assert_eq!(scene.engine.suspended(REASON), 1, "it is not counted yet");
     let checkpoint = Checkpoint::everywhere(Offset(1));
-    scene.engine.on_partition_acquired(P, checkpoint, Offset(1));
+    scene
+        .engine
+        .on_partition_acquired(P, checkpoint, HIGH, Offset(1));
     let epoch = scene.after(1).iter().find_map(|command| match command {
         Command::StartFeed(_, _, epoch) => Some(*epoch),
         _ => None,

@@ -23,7 +23,7 @@ use stitch_protocol::range_lock::RangeLock;
 use stitch_protocol::revocation::{self, RevocationRequest};
 use stitch_protocol::suspension::{self, SuspensionRecord};
 use stitch_protocol::{
-    Error as ProtocolError, NamespaceSession, in_doubt, membership, start_offset,
+    Error as ProtocolError, NamespaceSession, in_doubt, membership, origin_node, start_offset,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -211,10 +211,16 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         let bounds = bounds.get(&partition).copied().ok_or_else(|| {
             LogError::Refused(format!("the topic has no partition {partition} any more"))
         })?;
-        let checkpoint = stored.as_ref().map(|stored| &stored.progress);
+        // Opened before, and its checkpoint lost: it was counted from its origin on.
+        let read = async || origin_node::read(&self.session, partition).await;
+        let origin = self.answered(read).await?;
+        let checkpoint = stored
+            .map(|stored| stored.progress)
+            .or_else(|| origin.map(Checkpoint::everywhere));
+        let checkpoint = checkpoint.as_ref();
         let committed = committed.get(&partition).copied();
         let from = start_offset::start_offset(partition, checkpoint, committed, bounds, self.bits)?;
-        let open = async || checkpoint_node::open(&self.session, lock).await;
+        let open = async || checkpoint_node::open(&self.session, lock, bounds.begin).await;
         Ok((self.answered(open).await?, from))
     }
 

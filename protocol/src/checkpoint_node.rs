@@ -6,11 +6,13 @@ use futures_util::future::join_all;
 use stitch_common::checkpoint::{Ceiling, Checkpoint, StoredCheckpoint, Writer};
 use stitch_common::clock::Clock;
 use stitch_common::member::MemberId;
-use stitch_common::offset::Partition;
+use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{CreateMode, Node, Operation, Session, ZkError};
 
+use crate::envelope;
 use crate::error::Error;
 use crate::namespace_session::NamespaceSession;
+use crate::origin_node::{self, Origin};
 use crate::partition_lock::PartitionLock;
 use crate::retry::transact;
 use crate::suspension::{self, SuspensionRecord};
@@ -70,8 +72,9 @@ pub enum WriteOutcome {
     },
 }
 
-/// Reads the checkpoint that this session may write on, or creates it (0) if it is missing. `lock` must be held.
-/// Cancelled, it may have created the node, which is harmless.
+/// Reads the checkpoint that this session may write on, or creates it if it is missing: at the partition's
+/// [origin](crate::origin_node), which is `begin`, the first offset that the log has, if no member has opened the partition
+/// before. `lock` must be held. Cancelled, it may have created the nodes, which is harmless.
 ///
 /// Whether a checkpoint may be created at all (a group that has commits must have one, design section 6) is decided
 /// before, over [`read`].
@@ -81,14 +84,10 @@ pub enum WriteOutcome {
 pub async fn open<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     lock: &PartitionLock,
+    begin: Offset,
 ) -> Result<OwnedCheckpoint, Error> {
     let partition = lock.partition();
     let path = session.paths().checkpoint(partition);
-    let initial = StoredCheckpoint {
-        progress: Checkpoint::default(),
-        ceiling: Ceiling::AtCheckpoint,
-        writer: None,
-    };
     let mut retries = session.retry_budget(&path);
     loop {
         if let Some(node) = session.get(&path).await? {
@@ -100,14 +99,23 @@ pub async fn open<S: Session, C: Clock>(
                 version: node.stat.version,
             });
         }
-        let operations = [
-            lock.fence()?,
-            Operation::Create {
-                path: path.clone(),
-                data: initial.encode(),
-                mode: CreateMode::Persistent,
-            },
-        ];
+        let origin = origin_node::read(session, partition).await?;
+        let offset = origin.unwrap_or(begin);
+        let initial = StoredCheckpoint {
+            progress: Checkpoint::everywhere(offset),
+            ceiling: Ceiling::AtCheckpoint,
+            writer: None,
+        };
+        let create = |path: String, data: Vec<u8>| Operation::Create {
+            path,
+            data,
+            mode: CreateMode::Persistent,
+        };
+        let mut operations = vec![lock.fence()?, create(path.clone(), initial.encode())];
+        if origin.is_none() {
+            let data = envelope::seal(&Origin { offset });
+            operations.push(create(session.paths().origin(partition), data));
+        }
         match transact(session.zookeeper(), &operations).await {
             Ok(()) | Err((Some(_), ZkError::NodeExists)) => {}
             Err((Some(LOCK), ZkError::NoNode)) => return Err(Error::Lost { path }),

@@ -44,6 +44,7 @@ pub mod revocation;
 pub mod membership;
 pub mod in_doubt;
 pub mod suspension;
+pub mod origin_node;
 pub mod checkpoint_node;
 pub mod definition_node;
 pub mod log_node;

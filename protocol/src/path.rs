@@ -8,6 +8,7 @@
 //!   /cleanup/lock-<guid>-<seq>
 //!   /log/<p>
 //!   /partitions/<p>/lock-<guid>-<seq>
+//!   /partitions/<p>/origin
 //!   /partitions/<p>/checkpoint
 //!   /partitions/<p>/suspended
 //!   /ranges/<r>/_c_<guid>-__READ__<seq>     and __WRIT__
@@ -125,6 +126,12 @@ impl Paths {
         format!("{}/partitions/{partition}", self.root)
     }
 
+    /// The offset from which a partition is counted.
+    #[must_use]
+    pub fn origin(&self, partition: Partition) -> String {
+        format!("{}/partitions/{partition}/origin", self.root)
+    }
+
     /// A partition's checkpoint.
     #[must_use]
     pub fn checkpoint(&self, partition: Partition) -> String {
@@ -197,6 +204,10 @@ mod tests {
             (
                 paths.alive(&member),
                 "/stitch/plays/alive/0000000100000001-0000000000000000",
+            ),
+            (
+                paths.origin(Partition(3)),
+                "/stitch/plays/partitions/3/origin",
             ),
             (
                 paths.checkpoint(Partition(3)),

@@ -128,6 +128,6 @@ impl<B: Backends> RestoreContext<'_, B> {
     /// been recreated.
     pub(crate) async fn revalidate(&self) -> Result<(), UserError> {
         let now = validate(self.session, self.cql, self.log, self.config).await?;
-        preflight::log(&now.observed.log, &now.observed.bounds)
+        preflight::log(&now)
     }
 }

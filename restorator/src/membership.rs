@@ -99,7 +99,7 @@ pub(crate) async fn attempt<B: Backends>(
             servers.log(),
             config,
             &info,
-            |observed| preflight::log(&observed.log, &observed.bounds),
+            preflight::log,
         )
         .await?;
         tracing::info!(member = %session.member(), "restoring as a new member");

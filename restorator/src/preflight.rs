@@ -10,16 +10,23 @@ use stitch_common::range::RangeBits;
 use stitch_common::user_error::UserError;
 use stitch_protocol::definition_node::{NamespaceRecord, StoredDefinition};
 use stitch_protocol::membership::Members;
+use stitch_protocol::namespace::ValidatedNamespace;
 use stitch_protocol::start_offset;
 
 use crate::plan::base_cut::BaseCut;
 use crate::plan::file::Plan;
 use crate::unverified::Unverified;
 
-/// Refuses a log that does not reach back to its first event, or does not keep every event.
-pub(crate) fn log(
+/// Refuses a log that does not reach back to the first event that was counted, or does not keep every event.
+pub(crate) fn log(validated: &ValidatedNamespace) -> Result<(), UserError> {
+    let observed = &validated.observed;
+    reaches_back(&observed.log, &observed.bounds, &validated.origins)
+}
+
+fn reaches_back(
     identity: &LogIdentity,
     bounds: &BTreeMap<Partition, Bounds>,
+    origins: &BTreeMap<Partition, Offset>,
 ) -> Result<(), UserError> {
     if identity.cleanup_policy.contains("compact") {
         let message = format!(
@@ -31,12 +38,16 @@ pub(crate) fn log(
                     be restored from the log";
         return Err(UserError::new(message, help));
     }
-    let begins_late = bounds.iter().find(|(_, bounds)| bounds.begin > Offset(0));
+    // Of a partition that no member has opened nothing is counted yet.
+    let begins_late = bounds.iter().find_map(|(partition, Bounds { begin, .. })| {
+        let origin = origins.get(partition)?;
+        (begin > origin).then_some((partition, begin, origin))
+    });
     match begins_late {
-        Some((partition, Bounds { begin, .. })) => {
+        Some((partition, begin, origin)) => {
             let message = format!(
-                "the log of partition {partition} of \"{}\" begins at offset {begin}, not at its first event: its \
-                 totals are not what should be counted",
+                "the log of partition {partition} of \"{}\" begins at offset {begin}, and its events are counted from \
+                 {origin} on: its totals are not what should be counted",
                 identity.topic
             );
             let help = "set retention.ms=-1 and retention.bytes=-1, so that it loses no more; counts of events that \
@@ -212,9 +223,30 @@ mod tests {
 
     #[test]
     fn a_log_that_lost_its_beginning_or_is_compacted_is_refused() {
-        assert_eq!(log(&identity("delete"), &bounds(0, 9)), Ok(()));
-        assert!(refused(log(&identity("delete"), &bounds(1, 9))).contains("begins at offset 1"));
-        assert!(refused(log(&identity("compact,delete"), &bounds(0, 9))).contains("compacted"));
+        let log = |policy, begin, origin: Option<i64>| {
+            let origins = origin
+                .map(|origin| (P, Offset(origin)))
+                .into_iter()
+                .collect();
+            reaches_back(&identity(policy), &bounds(begin, 9), &origins)
+        };
+        assert_eq!(log("delete", 0, Some(0)), Ok(()));
+        assert!(refused(log("delete", 1, Some(0))).contains("begins at offset 1"));
+        assert!(refused(log("compact,delete", 0, Some(0))).contains("compacted"));
+    }
+
+    #[test]
+    fn records_that_were_deleted_before_anything_was_counted_are_no_loss() {
+        let log = |begin, origin: Option<i64>| {
+            let origins = origin
+                .map(|origin| (P, Offset(origin)))
+                .into_iter()
+                .collect();
+            reaches_back(&identity("delete"), &bounds(begin, 9), &origins)
+        };
+        assert_eq!(log(6, Some(6)), Ok(()));
+        assert_eq!(log(6, None), Ok(()));
+        assert!(refused(log(7, Some(6))).contains("counted from 6 on"));
     }
 
     fn stored(a: i64, b: i64) -> StoredCheckpoint {

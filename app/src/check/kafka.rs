@@ -43,7 +43,8 @@ async fn query(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Resu
                 kafka.topic,
                 gone.join(", ")
             ),
-            "counts of the missing records cannot be restored",
+            "records that were deleted before they were counted are in no count; those that were deleted after it cannot \
+             be restored, and restorations refuse",
         );
     }
     let dead_letters = kafka.dead_letter_topic();

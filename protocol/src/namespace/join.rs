@@ -5,7 +5,6 @@ use stitch_common::config::Config;
 use stitch_common::ports::{Cql, EventLog, Session};
 use stitch_common::user_error::UserError;
 
-use super::identity::ObservedNamespace;
 use super::validate::{Error, ValidatedNamespace, validate};
 use crate::NamespaceSession;
 use crate::membership::{self, JoinOutcome, MemberInfo};
@@ -21,11 +20,11 @@ pub async fn join<S: Session, C: Clock, Q: Cql, L: EventLog>(
     log: &L,
     config: &Config,
     info: &MemberInfo,
-    check: impl Fn(&ObservedNamespace) -> Result<(), UserError>,
+    check: impl Fn(&ValidatedNamespace) -> Result<(), UserError>,
 ) -> Result<ValidatedNamespace, Error> {
     loop {
         let validated = validate(session, cql, log, config).await?;
-        check(&validated.observed).map_err(Error::Mismatch)?;
+        check(&validated).map_err(Error::Mismatch)?;
         match membership::join(session, validated.definition.version, info).await? {
             JoinOutcome::Member(_) => return Ok(validated),
             JoinOutcome::DefinitionChanged => {}

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
 use stitch_common::definition::Definitions;
-use stitch_common::offset::Partition;
+use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{
     Cql, EventLog, Fingerprint, LogError, LogIdentity, Session, StoreError,
 };
@@ -14,7 +14,7 @@ use stitch_common::user_error::UserError;
 
 use super::identity::{self, ObservedNamespace};
 use crate::definition_node::{self, NamespaceRecord, StoredDefinition};
-use crate::{NamespaceSession, log_node};
+use crate::{NamespaceSession, log_node, origin_node};
 
 /// A namespace that this process's configuration, log and table agree with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct ValidatedNamespace {
     pub definition: StoredDefinition,
     /// The log and the table as they are.
     pub observed: ObservedNamespace,
+    /// The offset from which each partition is counted, for those that a member has opened.
+    pub origins: BTreeMap<Partition, Offset>,
     /// The partitions whose log has lost its beginning: their totals cannot be computed any more.
     pub trimmed: Vec<Partition>,
 }
@@ -77,6 +79,7 @@ pub async fn validate<S: Session, C: Clock, Q: Cql, L: EventLog>(
     }
     // Before the log is read: a process that keeps a record meanwhile has seen one that this read may have missed.
     let first_records = log_node::read_all(session).await?;
+    let origins = origin_node::read_all(session).await?;
     let observed = ObservedNamespace {
         log: log.identity().await?,
         bounds: log.bounds(&log.partitions().await?).await?,
@@ -89,6 +92,7 @@ pub async fn validate<S: Session, C: Clock, Q: Cql, L: EventLog>(
     Ok(ValidatedNamespace {
         definition,
         observed,
+        origins,
         trimmed,
     })
 }

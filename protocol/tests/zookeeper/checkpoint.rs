@@ -30,7 +30,9 @@ async fn locked(session: &TestSession) -> PartitionLock {
 
 async fn opened(session: &TestSession) -> (PartitionLock, OwnedCheckpoint) {
     let lock = locked(session).await;
-    let owned = checkpoint_node::open(session, &lock).await.unwrap();
+    let owned = checkpoint_node::open(session, &lock, Offset(0))
+        .await
+        .unwrap();
     (lock, owned)
 }
 
@@ -87,11 +89,11 @@ async fn a_checkpoint_is_created_only_under_a_held_lock() {
     let namespace = Namespace::new().await;
     let session = namespace.session().await;
     let mut waiting = PartitionLock::new(&session, PARTITION);
-    let unlocked = checkpoint_node::open(&session, &waiting).await;
+    let unlocked = checkpoint_node::open(&session, &waiting, Offset(0)).await;
     assert!(matches!(unlocked, Err(Error::Lost { .. })));
     let path = soon(waiting.wait_granted(&session)).await.unwrap().path;
     session.zookeeper().delete(&path, None).await.unwrap();
-    let vanished = checkpoint_node::open(&session, &waiting).await;
+    let vanished = checkpoint_node::open(&session, &waiting, Offset(0)).await;
     assert!(matches!(vanished, Err(Error::Lost { .. })));
     assert_eq!(
         checkpoint_node::read(&session, PARTITION).await.unwrap(),
@@ -182,7 +184,9 @@ async fn a_checkpoint_is_created_once_whether_the_request_or_the_answer_is_lost(
     let mut lock = locked(&session).await;
     for lose in [Fault::Answer, Fault::Request] {
         proxy.lose(lose(RequestKind::Multi));
-        let owned = soon(checkpoint_node::open(&session, &lock)).await.unwrap();
+        let owned = soon(checkpoint_node::open(&session, &lock, Offset(0)))
+            .await
+            .unwrap();
         assert!(proxy.has_lost_it());
         assert_eq!(owned.checkpoint(), &Checkpoint::default());
         let path = session.paths().checkpoint(PARTITION);
@@ -218,7 +222,7 @@ async fn a_damaged_or_deleted_checkpoint_is_named_and_left_as_it_is() {
         .await
         .unwrap();
     let write = checkpoint_node::write(&session, &lock, &mut owned, at(1), AT).await;
-    let open = checkpoint_node::open(&session, &lock).await;
+    let open = checkpoint_node::open(&session, &lock, Offset(0)).await;
     let read = checkpoint_node::read(&session, PARTITION).await;
     let all = checkpoint_node::read_all(&session).await;
     let errors = [

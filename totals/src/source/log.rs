@@ -37,19 +37,19 @@ impl<'a, L: EventLog, C: Clock> LogSource<'a, L, C> {
         mut each: impl FnMut(Partition, &[Record]) -> Result<(), ExpectedError>,
     ) -> Result<(), ExpectedError> {
         const EPOCH: AssignmentEpoch = AssignmentEpoch(1);
-        let begin = Offset(0);
-        let unread = below.0.iter().filter(|(_, to)| begin < **to);
-        let mut unread: BTreeMap<Partition, Unread> = unread
-            .map(|(partition, to)| {
-                (
-                    *partition,
-                    Unread {
-                        from: begin,
-                        to: *to,
-                    },
-                )
-            })
-            .collect();
+        // The caller has refused a log that begins behind the first event that was counted.
+        let partitions: Vec<_> = below.0.keys().copied().collect();
+        let bounds = self.log.bounds(&partitions).await?;
+        let begin = |partition| {
+            bounds
+                .get(partition)
+                .map_or(Offset(0), |bounds| bounds.begin)
+        };
+        let unread = below.0.iter().map(|(partition, &to)| {
+            let from = begin(partition);
+            (*partition, Unread { from, to })
+        });
+        let mut unread: BTreeMap<_, _> = unread.filter(|(_, span)| span.from < span.to).collect();
         if unread.is_empty() {
             return Ok(());
         }

@@ -6,5 +6,6 @@ mod bad_records;
 mod broken;
 mod fleet;
 mod interrupted;
+mod log;
 mod operator;
 mod refusals;

@@ -5,7 +5,7 @@
 //! the earlier assignment, and no seek can cross a fetch.
 
 mod fetcher;
-mod partition_queues;
+pub(crate) mod partition_queues;
 mod feed_queue;
 
 use std::sync::Arc;

@@ -1,23 +1,22 @@
 //! Reads the first record of each partition, by which a recreated topic differs from its predecessor of the same name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::Message;
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::{Message, TopicPartitionList};
 
-use crate::client_config::{Role, create_consumer};
-use crate::context::Context;
-use crate::error::log_error;
+use crate::client_config::Role;
+use crate::error::{ErrorScope, error_scope, log_error};
+use crate::feed::partition_queues::PartitionQueues;
 use crate::metadata_client::ANSWER_TIMEOUT;
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{Bounds, Fingerprint, LogError};
+use stitch_common::ports::{Bounds, Fingerprint, LogError, Unreadable};
 
-/// How long one poll waits for a record.
-const POLL_TIMEOUT: Duration = Duration::from_millis(50);
+/// The pause between two polls of the partitions that are read.
+const POLL_PAUSE: Duration = Duration::from_millis(5);
 
 /// How many partitions are read at once, which bounds the fetched batches in memory.
 const PARTITIONS_AT_ONCE: usize = 8;
@@ -38,9 +37,8 @@ pub(super) fn first_records(
     let topic = &kafka.topic;
     let doing = format!("reading the first records of the topic {topic}");
     let mut reader = FirstRecordReader {
-        consumer: create_consumer(kafka, Role::FirstRecords, Context, &doing)?,
-        topic,
-        open: BTreeSet::new(),
+        client: PartitionQueues::new(kafka, Role::FirstRecords, || {})?,
+        open: BTreeMap::new(),
         fingerprints: BTreeMap::new(),
     };
     loop {
@@ -59,29 +57,23 @@ pub(super) fn first_records(
 }
 
 /// Waits for the first records of some partitions.
-struct FirstRecordReader<'a> {
-    consumer: BaseConsumer<Context>,
-    topic: &'a str,
-    open: BTreeSet<Partition>,
+struct FirstRecordReader {
+    client: PartitionQueues,
+    /// Where each partition that is read begins.
+    open: BTreeMap<Partition, Offset>,
     fingerprints: BTreeMap<Partition, Fingerprint>,
 }
 
-impl FirstRecordReader<'_> {
+impl FirstRecordReader {
     fn open(&mut self, partition: Partition, begin: Offset) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::with_capacity(1);
-        let begin = rdkafka::Offset::Offset(begin.0);
-        list.add_partition_offset(self.topic, partition.0, begin)?;
-        self.consumer.incremental_assign(&list)?;
-        self.open.insert(partition);
-        Ok(())
+        self.open.insert(partition, begin);
+        self.client.assign(partition, begin)
     }
 
     /// Further records of it would only delay those of other partitions.
     fn close(&mut self, partition: Partition) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition(self.topic, partition.0);
         self.open.remove(&partition);
-        self.consumer.incremental_unassign(&list)
+        self.client.unassign(partition)
     }
 
     /// Waits until one more of the open partitions is finished.
@@ -90,31 +82,57 @@ impl FirstRecordReader<'_> {
         let until = clock.now().plus(ANSWER_TIMEOUT);
         let mut last_error = None;
         while clock.now() < until {
-            let finished = match self.consumer.poll(POLL_TIMEOUT) {
-                None => continue,
-                Some(Ok(message)) => {
-                    let partition = Partition(message.partition());
-                    if self.open.contains(&partition) {
-                        self.fingerprints.insert(partition, fingerprint(&message));
-                    }
-                    partition
-                }
-                // Only markers and aborted records: it has no first record yet.
-                Some(Err(KafkaError::PartitionEOF(partition))) => Partition(partition),
-                Some(Err(error)) => {
-                    last_error = Some(log_error(doing, &error));
-                    continue;
-                }
-            };
-            if self.open.contains(&finished) {
-                return self
-                    .close(finished)
-                    .map_err(|error| log_error(doing, &error));
+            for error in self.client.poll_client() {
+                last_error = Some(log_error(doing, &error));
             }
+            let open: Vec<_> = self.open.iter().map(|(p, begin)| (*p, *begin)).collect();
+            for (partition, begin) in open {
+                match self.read(partition, begin, doing) {
+                    Ok(true) => {
+                        return self
+                            .close(partition)
+                            .map_err(|error| log_error(doing, &error));
+                    }
+                    Ok(false) => {}
+                    Err(error @ LogError::Refused(_)) => return Err(error),
+                    Err(error) => last_error = Some(error),
+                }
+            }
+            std::thread::sleep(POLL_PAUSE);
         }
         Err(last_error.unwrap_or_else(|| {
             LogError::Unavailable(format!("{doing}: no answer in {ANSWER_TIMEOUT:?}"))
         }))
+    }
+
+    /// Whether the first record of `partition` has come, or it has none.
+    fn read(&mut self, partition: Partition, begin: Offset, doing: &str) -> Result<bool, LogError> {
+        let error = match self.client.poll(partition) {
+            None => return Ok(false),
+            Some(Ok(message)) => {
+                let first = fingerprint(&message);
+                self.fingerprints.insert(partition, first);
+                return Ok(true);
+            }
+            // Only markers and aborted records: it has no first record yet.
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(true),
+            Some(Err(error)) => error,
+        };
+        match error_scope(&error) {
+            ErrorScope::Records(reason) => {
+                let cause = self.client.take_reason();
+                let unreadable = Unreadable {
+                    partition,
+                    offset: begin,
+                    reason,
+                    cause: cause.unwrap_or_else(|| error.to_string()),
+                };
+                Err(LogError::Refused(format!("{doing}: {unreadable}")))
+            }
+            ErrorScope::Position | ErrorScope::MayPass(_) | ErrorScope::Client => {
+                Err(log_error(doing, &error))
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use rdkafka::message::BorrowedMessage;
 
 use super::feed_queue::{Command, FeedQueue, Work};
 use super::partition_queues::PartitionQueues;
+use crate::client_config::Role;
 use crate::error::{ErrorScope, error_scope, log_error};
 use crate::metadata_client::MetadataClient;
 use crate::patience::LASTING;
@@ -85,8 +86,11 @@ impl Fetcher {
         metadata: Arc<MetadataClient>,
         queue: Arc<FeedQueue>,
     ) -> Result<Self, LogError> {
+        let notified = Arc::clone(&queue);
+        let fetched = move || notified.notify_fetched();
+        let client = PartitionQueues::new(kafka, Role::Feed { partitions }, fetched)?;
         Ok(Self {
-            client: PartitionQueues::new(kafka, partitions, Arc::clone(&queue))?,
+            client,
             topic: kafka.topic.clone(),
             metadata,
             queue,

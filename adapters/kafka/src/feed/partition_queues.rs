@@ -11,7 +11,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 
-use super::feed_queue::FeedQueue;
 use crate::client_config::{Role, create_consumer};
 use crate::context::FeedContext;
 use stitch_common::config::Kafka;
@@ -22,10 +21,11 @@ use stitch_common::ports::LogError;
 const MESSAGES_AT_ONCE_MAX: usize = 100;
 
 /// The client, and its queues.
-pub(super) struct PartitionQueues {
+pub(crate) struct PartitionQueues {
     consumer: Arc<BaseConsumer<FeedContext>>,
     topic: String,
-    queue: Arc<FeedQueue>,
+    /// Called whenever something was fetched, by the client's own threads.
+    fetched: Arc<dyn Fn() + Send + Sync>,
     queues: BTreeMap<Partition, PartitionQueue<FeedContext>>,
     nonempty: Arc<Nonempty>,
 }
@@ -46,21 +46,21 @@ impl Nonempty {
 }
 
 impl PartitionQueues {
-    /// A client without partitions, for a topic of about `partitions` partitions.
-    pub(super) fn new(
+    /// A client without partitions. It calls `fetched` whenever it has fetched something.
+    pub(crate) fn new(
         kafka: &Kafka,
-        partitions: usize,
-        queue: Arc<FeedQueue>,
+        role: Role,
+        fetched: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, LogError> {
         let doing = "creating the client that reads records";
-        let role = Role::Feed { partitions };
         let mut consumer = create_consumer(kafka, role, FeedContext::default(), doing)?;
-        let notified = Arc::clone(&queue);
-        consumer.set_nonempty_callback(move || notified.notify_fetched());
+        let fetched: Arc<dyn Fn() + Send + Sync> = Arc::new(fetched);
+        let notify = Arc::clone(&fetched);
+        consumer.set_nonempty_callback(move || notify());
         Ok(Self {
             consumer: Arc::new(consumer),
             topic: kafka.topic.clone(),
-            queue,
+            fetched,
             queues: BTreeMap::new(),
             nonempty: Arc::default(),
         })
@@ -68,7 +68,7 @@ impl PartitionQueues {
 
     /// Fetches `partition` from `from` on. One that was added to the topic recently is fetched about a second later, when
     /// the client refreshes its metadata.
-    pub(super) fn assign(&mut self, partition: Partition, from: Offset) -> KafkaResult<()> {
+    pub(crate) fn assign(&mut self, partition: Partition, from: Offset) -> KafkaResult<()> {
         let list = self.list(partition, Some(from))?;
         // Before the assignment, so that nothing arrives on the shared queue.
         let split = self
@@ -78,10 +78,10 @@ impl PartitionQueues {
         // An error that was queued before may have no version, by which the client would drop it.
         while split.poll(Duration::ZERO).is_some() {}
         self.consumer.context().take_reason();
-        let (nonempty, queue) = (Arc::clone(&self.nonempty), Arc::clone(&self.queue));
+        let (nonempty, fetched) = (Arc::clone(&self.nonempty), Arc::clone(&self.fetched));
         split.set_nonempty_callback(move || {
             nonempty.insert(partition);
-            queue.notify_fetched();
+            fetched();
         });
         self.queues.insert(partition, split);
         self.consumer.incremental_assign(&list)
@@ -89,7 +89,7 @@ impl PartitionQueues {
 
     /// Stops fetching `partition`. The client drops what it has fetched of it: nothing of this assignment is returned
     /// after it.
-    pub(super) fn unassign(&mut self, partition: Partition) -> KafkaResult<()> {
+    pub(crate) fn unassign(&mut self, partition: Partition) -> KafkaResult<()> {
         // Dropped before the next one is made: the callback belongs to the client's queue, which is the same.
         if self.queues.remove(&partition).is_none() {
             return Ok(());
@@ -113,22 +113,22 @@ impl PartitionQueues {
     }
 
     /// The partitions that have something to be taken. One that is not emptied must be put back.
-    pub(super) fn nonempty(&self) -> BTreeSet<Partition> {
+    pub(crate) fn nonempty(&self) -> BTreeSet<Partition> {
         self.nonempty.take()
     }
 
     /// `partition` still has something.
-    pub(super) fn put_back(&self, partition: Partition) {
+    pub(crate) fn put_back(&self, partition: Partition) {
         self.nonempty.insert(partition);
     }
 
     /// Takes the next record or error of `partition`.
-    pub(super) fn poll(&self, partition: Partition) -> Option<KafkaResult<BorrowedMessage<'_>>> {
+    pub(crate) fn poll(&self, partition: Partition) -> Option<KafkaResult<BorrowedMessage<'_>>> {
         self.queues.get(&partition)?.poll(Duration::ZERO)
     }
 
     /// Serves the log messages of the client, and returns the errors that concern no partition.
-    pub(super) fn poll_client(&self) -> Vec<KafkaError> {
+    pub(crate) fn poll_client(&self) -> Vec<KafkaError> {
         let mut errors = Vec::new();
         for _ in 0..MESSAGES_AT_ONCE_MAX {
             match self.consumer.poll(Duration::ZERO) {
@@ -142,12 +142,12 @@ impl PartitionQueues {
     }
 
     /// The client's words for the last error.
-    pub(super) fn take_reason(&self) -> Option<String> {
+    pub(crate) fn take_reason(&self) -> Option<String> {
         self.consumer.context().take_reason()
     }
 
     /// The client's position, which counts transaction markers, too.
-    pub(super) fn position(&self, partition: Partition) -> Option<Offset> {
+    pub(crate) fn position(&self, partition: Partition) -> Option<Offset> {
         let positions = self.consumer.position().ok()?;
         match positions.find_partition(&self.topic, partition.0)?.offset() {
             rdkafka::Offset::Offset(offset) => Some(Offset(offset)),

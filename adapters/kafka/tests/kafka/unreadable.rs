@@ -99,6 +99,22 @@ async fn a_damaged_batch_stops_its_partition_at_the_last_good_offset_and_no_othe
 }
 
 #[tokio::test]
+async fn a_damaged_first_batch_is_named_when_the_log_is_identified() {
+    let topic = Topic::make(2).await;
+    three_batches(&topic);
+    topic.writer().write(1, 0..10);
+    let mut segment = Segment::read(&topic);
+    segment.damage(0);
+    segment.write();
+    let refused = topic.log.identity().await.unwrap_err().to_string();
+    let named = "partition 0 cannot be read from offset 0 on";
+    assert!(
+        refused.contains(named) && refused.contains("CRC32C"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
 async fn a_damaged_batch_is_read_once_it_is_whole_again() {
     let topic = Topic::make(1).await;
     three_batches(&topic);

@@ -1,0 +1,77 @@
+//! The event log on a real broker's disk: records that were deleted before anything was counted, and a batch that is
+//! damaged.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use stitch_harness::feed::forget_records;
+use stitch_harness::test_namespace::TestNamespace;
+
+use stitch_tests::scene::{
+    all_right, count, expect_refusal, restorator_json, restore, some_events, test_namespace,
+};
+
+const PARTITIONS: i32 = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_deleted_before_the_first_count_are_no_loss() -> Result<()> {
+    let namespace = test_namespace("late_log").await?;
+    namespace.feed()?.send(some_events(1, 500)?).await?;
+    let kafka = &namespace.servers.kafka;
+    for partition in 0..PARTITIONS {
+        forget_records(kafka, namespace.topic(), partition, 10).await?;
+    }
+    let processor = namespace.processor("processor").await?;
+    count(&namespace, some_events(2, 500)?).await?;
+    namespace.stop([processor]).await?;
+    restore(&namespace).await?;
+    all_right(&namespace).await?;
+    forget_records(kafka, namespace.topic(), 0, 11).await?;
+    let (code, answer) = restorator_json(&namespace, "plan", &[]).await?;
+    expect_refusal(
+        code,
+        &answer,
+        &["begins at offset 11", "counted from 10 on"],
+    )
+}
+
+/// Changes the last byte of the first segment of partition 0 on the broker's disk.
+fn damage(namespace: &TestNamespace) -> Result<()> {
+    let servers = std::env::var("STITCH_TEST_SERVERS").context("deploy/test sets it")?;
+    let partition = format!("{}-0", namespace.topic());
+    let segment = PathBuf::from(servers)
+        .join("kafka/data")
+        .join(partition)
+        .join("00000000000000000000.log");
+    let mut file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&segment)
+        .with_context(|| segment.display().to_string())?;
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    file.seek(SeekFrom::End(-1))?;
+    file.write_all(&[last[0] ^ 0x55])?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_batch_ends_plan_and_run_by_partition_and_offset() -> Result<()> {
+    let namespace = test_namespace("damaged_log").await?;
+    let processor = namespace.processor("processor").await?;
+    count(&namespace, some_events(1, 500)?).await?;
+    count(&namespace, some_events(2, 500)?).await?;
+    namespace.stop([processor]).await?;
+    damage(&namespace)?;
+    for (command, arguments) in [("plan", &[] as &[&str]), ("run", &["--now"])] {
+        let (code, answer) = restorator_json(&namespace, command, arguments).await?;
+        expect_refusal(code, &answer, &["partition 0", "from offset", "crc32c"])?;
+        ensure!(
+            answer["error"]["help"].to_string().contains("runbook"),
+            "{answer}"
+        );
+    }
+    Ok(())
+}

@@ -50,6 +50,7 @@ struct Init<'a> {
 /// A server does not answer, or has something unusable. If cancelled, run it again.
 pub async fn init(config: &Config, request: &Request) -> Result<InitReport, UserError> {
     let log = KafkaLog::new(&config.kafka)?;
+    log.try_clients().await?;
     if log.describe(&config.kafka.topic).await?.is_none() {
         return Err(no_topic(&config.kafka.topic));
     }

@@ -35,6 +35,8 @@ pub struct TopicDescription {
     pub retention_bytes: Option<i64>,
     /// Its `min.insync.replicas`.
     pub min_insync_replicas: Option<i64>,
+    /// Its `max.message.bytes`: the largest batch.
+    pub max_message_bytes: Option<i64>,
 }
 
 /// The outcome of creating a topic if it is missing.
@@ -88,6 +90,7 @@ fn description(replication: Replication, settings: &ConfigResource) -> TopicDesc
         retention_ms: number("retention.ms"),
         retention_bytes: number("retention.bytes"),
         min_insync_replicas: number("min.insync.replicas"),
+        max_message_bytes: number("max.message.bytes"),
     }
 }
 

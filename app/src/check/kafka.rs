@@ -47,9 +47,15 @@ async fn query(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Resu
              be restored, and restorations refuse",
         );
     }
+    received(
+        &kafka.topic,
+        &topic,
+        kafka.client.get("receive.message.max.bytes"),
+        findings,
+    );
     let dead_letters = kafka.dead_letter_topic();
     match log.describe(&dead_letters).await? {
-        Some(_) => findings.ok(format!("kafka: dead-letter topic {dead_letters} exists")),
+        Some(rejected) => copied(&dead_letters, &rejected, &topic, findings),
         None => findings.warn(
             format!("kafka: there is no dead-letter topic {dead_letters}"),
             "`stitch-processor init` creates it",
@@ -62,6 +68,56 @@ async fn query(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Resu
         session.as_millis()
     ));
     Ok(())
+}
+
+/// A batch that is larger than the client receives would hold its partition up for ever.
+fn received(
+    name: &str,
+    topic: &TopicDescription,
+    receives: Option<&String>,
+    findings: &mut Findings,
+) {
+    let receives: Option<i64> = receives.and_then(|bytes| bytes.trim().parse().ok());
+    let (Some(receives), Some(largest)) = (receives, topic.max_message_bytes) else {
+        return;
+    };
+    if receives < largest.saturating_add(FRAME_BYTES) {
+        findings.wrong(
+            format!(
+                "kafka: \"receive.message.max.bytes\" = {receives} in [kafka.client] is too small for the batches of up to \
+                 {largest} bytes that topic {name} takes (max.message.bytes)"
+            ),
+            "leave it out, or raise it",
+        );
+    }
+}
+
+/// What an answer has beside one batch.
+const FRAME_BYTES: i64 = 512;
+
+/// A rejected record that does not fit into the dead-letter topic holds its partition up.
+fn copied(
+    name: &str,
+    rejected: &TopicDescription,
+    topic: &TopicDescription,
+    findings: &mut Findings,
+) {
+    findings.ok(format!("kafka: dead-letter topic {name} exists"));
+    if rejected.max_message_bytes < topic.max_message_bytes {
+        let bytes = |topic: &TopicDescription| topic.max_message_bytes.unwrap_or_default();
+        findings.warn(
+            format!(
+                "kafka: dead-letter topic {name} takes records of up to {} bytes, and the event topic of up to {} \
+                 (max.message.bytes): a rejected record may not fit, and hold its partition up",
+                bytes(rejected),
+                bytes(topic)
+            ),
+            format!(
+                "kafka-configs.sh --alter --entity-type topics --entity-name {name} \
+                 --add-config max.message.bytes=67108864"
+            ),
+        );
+    }
 }
 
 fn retention(name: &str, topic: &TopicDescription, findings: &mut Findings) {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rdkafka::producer::{BaseRecord, Producer};
+use rdkafka::producer::BaseRecord;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{
     AssignmentEpoch, EventLog, Feed, FeedEvent, Unreadable, UnreadableReason,
@@ -11,7 +11,7 @@ use stitch_common::ports::{
 use stitch_kafka::KafkaFeed;
 
 use crate::segment::Segment;
-use crate::support::{Topic, WAIT, next, numbers, offsets, until_end};
+use crate::support::{Topic, Writer, next, numbers, offsets, until_end};
 
 const ZERO: Partition = Partition(0);
 const ONE: Partition = Partition(1);
@@ -25,6 +25,14 @@ fn three_batches(topic: &Topic) {
     // A flush ends the wait for more records, so each batch holds what was written before it.
     let writer = topic.writer_with(&[("linger.ms", "1000")]);
     writer.write(0, 0..10);
+    long_batch(topic, &writer);
+    writer.write(0, 20..30);
+}
+
+/// Writes a batch of ten records with long values to partition 0. Behind a wrong checksum, librdkafka reads on at a place
+/// inside or near the batch, and ends the process if it meets the size of a message of an old format that is below 0; the
+/// values here are no such message.
+fn long_batch(topic: &Topic, writer: &Writer) {
     let value = "x".repeat(400);
     for _ in 0..10 {
         let record = BaseRecord::<[u8], str>::to(&topic.kafka.topic);
@@ -33,8 +41,7 @@ fn three_batches(topic: &Topic) {
             .send(record.partition(0).payload(&value))
             .unwrap();
     }
-    writer.producer.flush(WAIT).unwrap();
-    writer.write(0, 20..30);
+    writer.flush();
 }
 
 /// The offsets that are delivered of partition 0 until it cannot be read, and the error. Nothing comes after it.
@@ -101,7 +108,7 @@ async fn a_damaged_batch_stops_its_partition_at_the_last_good_offset_and_no_othe
 #[tokio::test]
 async fn a_damaged_first_batch_is_named_when_the_log_is_identified() {
     let topic = Topic::make(2).await;
-    three_batches(&topic);
+    long_batch(&topic, &topic.writer_with(&[("linger.ms", "1000")]));
     topic.writer().write(1, 0..10);
     let mut segment = Segment::read(&topic);
     segment.damage(0);

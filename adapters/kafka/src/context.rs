@@ -10,7 +10,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::{debug, info, trace, warn};
 
-use crate::error::{ErrorScope, error_scope};
+use crate::error::{ClientError, ErrorScope, error_scope};
 
 /// The callbacks of every client that is not a group member.
 #[derive(Clone, Copy, Debug)]
@@ -62,14 +62,6 @@ impl ConsumerContext for Context {}
 #[derive(Debug, Default)]
 pub(super) struct LastErrorContext {
     last: Mutex<Option<ClientError>>,
-}
-
-/// An error that the client reported.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClientError {
-    pub(super) code: RDKafkaErrorCode,
-    /// The client's text, which names the broker.
-    pub(super) reason: String,
 }
 
 impl LastErrorContext {

@@ -1,11 +1,17 @@
 //! Maps the client's errors to [`LogError`], by what the caller of a port can do.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-
 use rdkafka::types::RDKafkaConfRes;
 
-use crate::context::ClientError;
 use stitch_common::ports::{LogError, UnreadableReason};
+
+/// An error that the client reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ClientError {
+    pub(super) code: RDKafkaErrorCode,
+    /// The client's text, which names the broker.
+    pub(super) reason: String,
+}
 
 /// The error of the operation `doing`.
 pub(super) fn log_error(doing: &str, error: &KafkaError) -> LogError {

@@ -60,3 +60,22 @@ fn a_range_whose_log_is_not_delivered_is_not_locked() {
     ends_stalled(&fake, &report.error().unwrap().message);
     assert_eq!(fake.times("__WRIT__"), 0);
 }
+
+/// The checkpoints are ahead of what Kafka delivers here: nothing else bounds the wait for them.
+#[test]
+fn moving_a_cut_ends_when_nothing_is_delivered() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.before("get /partitions/0/checkpoint", |fake| {
+        fake.before("get /partitions/0/checkpoint", |fake| {
+            stall(fake);
+            fake.produce("a");
+            fake.progress(2);
+        });
+    });
+    let message = fake.plan(None).unwrap_err().message;
+    assert!(
+        message.contains("delivered nothing of partition 0"),
+        "{message}"
+    );
+    ends_stalled(&fake, &message);
+}

@@ -7,9 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use stitch_app::check::check;
+use stitch_app::http_server::tls;
 use stitch_app::runner::{self, Shared};
-
-use crate::server::tls;
 
 #[derive(Debug, Parser)]
 #[command(

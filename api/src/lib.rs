@@ -2,7 +2,7 @@
 //!
 //! The path of a request:
 //!
-//! 1. [`server`] accepts the connection, within limits, with or without TLS.
+//! 1. [`stitch_app::http_server`] accepts the connection, within limits, with or without TLS.
 //! 2. [`web`] has the routes and their layers: [`admission`] grants permits or the request is shed, then authorization
 //!    and timeout.
 //! 3. [`handlers`] (one file per resource of `/v1`), [`stats`] and [`operator`] (pages for people) answer it.
@@ -38,7 +38,6 @@ mod page;
 mod stats;
 mod operator;
 mod web;
-mod server;
 pub mod cli;
 #[cfg(test)]
 mod testing;

@@ -2,7 +2,7 @@
 //!
 //! Start with [`runner`]: it parses the arguments, loads the configuration, runs the command until it ends or a signal
 //! stops it, prints its report and sets the exit code. [`telemetry`] starts logs and metrics, [`shutdown`] handles
-//! SIGTERM and SIGINT, [`progress_bar`] shows progress on standard error.
+//! SIGTERM and SIGINT, [`progress_bar`] shows progress on standard error, [`http_server`] serves HTTP within limits.
 //!
 //! Three commands that more than one program has are here too, because they talk to all servers: [`check`] checks the
 //! configuration and the servers, [`init`] creates a namespace or verifies that it agrees, [`status`] prints the state
@@ -15,6 +15,7 @@ pub mod telemetry;
 pub mod shutdown;
 pub mod runner;
 pub mod progress_bar;
+pub mod http_server;
 pub mod check;
 pub mod init;
 pub mod status;

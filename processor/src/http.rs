@@ -14,16 +14,19 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
+use stitch_app::http_server::{self, Limits};
 use stitch_common::clock::Clock;
 use stitch_common::config::Http;
 use stitch_common::user_error::UserError;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::status::Status;
 
 /// How often samples are folded into histograms: without scrapes they would pile up.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// Scrapers and probes are few; a connection is an open file that the event loop could need.
+const LIMITS: Limits = Limits::new(256, 16, Duration::ZERO);
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const INDEX: &str = "stitch-processor\n\
     /health   200 while the event loop is alive\n\
@@ -56,16 +59,8 @@ impl Server {
         clock: C,
         out: &mut dyn Write,
     ) -> Result<Self, UserError> {
-        let cannot_listen = |error: std::io::Error| {
-            UserError::new(
-                format!("http.listen = {}: cannot listen: {error}", http.listen),
-                "choose another address; port 0 lets the system choose a free one",
-            )
-        };
-        let listener = TcpListener::bind(http.listen)
-            .await
-            .map_err(cannot_listen)?;
-        let address = listener.local_addr().map_err(cannot_listen)?;
+        let server = http_server::Server::bind("http.listen", http.listen, LIMITS).await?;
+        let address = server.address();
         let mut tasks = JoinSet::new();
         tasks.spawn(upkeep(metrics.clone()));
         let routes = routes(Shared {
@@ -74,11 +69,14 @@ impl Server {
             clock,
         });
         tasks.spawn(async move {
-            if let Err(error) = axum::serve(listener, routes).await {
-                tracing::error!(%error, "the http server has ended");
-            }
+            // It ends with this process: its answers are of use until then.
+            let never = CancellationToken::new();
+            server.serve(routes, None, &never, |_| {}).await;
         });
         tracing::info!(%address, "listening");
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "anyone who can reach this address may read health and metrics");
+        }
         let printed = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
         if let Err(error) = printed {
             tracing::warn!(%error, "the address could not be printed");
@@ -168,6 +166,32 @@ mod tests {
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let code = head.split(' ').nth(1).unwrap().parse().unwrap();
         (code, body.to_owned())
+    }
+
+    #[tokio::test]
+    async fn one_address_gets_only_so_many_connections_of_a_processor() {
+        let metrics = PrometheusBuilder::new().build_recorder().handle();
+        let http = Http {
+            listen: ([127, 0, 0, 1], 0).into(),
+        };
+        let (status, clock) = (Arc::new(Status::default()), TestClock::default());
+        let mut out = Vec::new();
+        let server = Server::start(&http, status, metrics, clock, &mut out);
+        let server = server.await.unwrap();
+        let mut open = Vec::new();
+        let mut answered = 0;
+        for _ in 0..40 {
+            let mut stream = TcpStream::connect(server.address()).await.unwrap();
+            let request = b"GET /health HTTP/1.1\r\nHost: stitch\r\n\r\n";
+            stream.write_all(request).await.ok();
+            let mut first = [0; 12];
+            stream.read_exact(&mut first).await.ok();
+            if first == *b"HTTP/1.1 200" {
+                answered += 1;
+            }
+            open.push(stream);
+        }
+        assert_eq!(answered, LIMITS.connections_per_client);
     }
 
     #[tokio::test]

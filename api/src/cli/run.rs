@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
+use stitch_app::http_server::{Limits, Server, tls};
 use stitch_app::shutdown::Shutdown;
 use stitch_app::telemetry;
 use stitch_cassandra::ScyllaReader;
@@ -17,7 +18,6 @@ use stitch_zookeeper::ZooKeeperClient;
 
 use crate::app::{App, Now};
 use crate::freshness_poller::{FreshnessPoller, PollError};
-use crate::server::{Server, tls};
 use crate::status_cache::{StatusCache, StatusPoller};
 use crate::{metrics, web};
 
@@ -32,7 +32,12 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     let handle = telemetry::metrics_handle()?;
     metrics::register();
     let tls = config.api.tls.as_ref().map(tls::acceptor).transpose()?;
-    let server = Server::bind(&config.api).await?;
+    let limits = Limits::new(
+        config.api.connections_max,
+        config.api.connections_per_address_max,
+        config.api.stop_timeout,
+    );
+    let server = Server::bind("api.listen", config.api.listen, limits).await?;
     let clock = SystemClock;
     let timeout = config.zookeeper.session_timeout;
     let zookeeper = ZooKeeperClient::new(&config.zookeeper.connect, timeout);
@@ -65,7 +70,7 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     let stop = shutdown.token();
     let connections_cut_off = tokio::select! {
         // The pollers are dropped with the server: nothing uses their snapshots any more.
-        cut_off = server.serve(service, tls, &stop) => cut_off,
+        cut_off = server.serve(service, tls, &stop, metrics::connections) => cut_off,
         never = freshness_poller.run() => match never {},
         never = status_cache.run(&clock, async || status_poller.poll().await) => match never {},
     };

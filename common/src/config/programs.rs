@@ -87,6 +87,8 @@ section! {
         speculative_after: Duration = milliseconds("speculative_after_ms"; 100, 1),
         /// Connections at once.
         connections_max: usize = count("connections_max"; 4096, 1..=1_000_000),
+        /// Connections at once from one address, or one IPv6 network of 64 bits.
+        connections_per_address_max: usize = count("connections_per_address_max"; 1024, 1..=1_000_000),
         /// Requests in progress at once; a request for many keys counts as up to 32.
         requests_in_flight_max: usize = count("requests_in_flight_max"; 512, 1..=1_000_000),
         /// How long a request waits for a permit before it is refused.

@@ -155,6 +155,7 @@ fn api() -> Api {
         request_timeout: Duration::from_secs(10),
         speculative_after: Duration::from_secs(1),
         connections_max: 1,
+        connections_per_address_max: 1,
         requests_in_flight_max: 1,
         admission_timeout: Duration::ZERO,
         reads_in_flight_max: 1,

@@ -22,7 +22,7 @@ pub(super) fn raise_limit(connections_max: usize) {
         tracing::warn!(
             allowed,
             needed,
-            "api.connections_max needs more open files than the system allows: raise its hard limit"
+            "connections need more open files than the system allows: raise its hard limit"
         );
     }
 }

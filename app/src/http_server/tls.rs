@@ -13,8 +13,11 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 const HELP: &str = "name PEM files by api.tls_certificate (with its chain) and api.tls_key that this user may read";
 
-/// Accepts TLS 1.2 and 1.3.
-pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, UserError> {
+/// Accepts TLS 1.2 and 1.3 with these files, which are read now.
+///
+/// # Errors
+/// A file cannot be read, or is not what it should be.
+pub fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, UserError> {
     let (certificate, key) = (&files.certificate, &files.key);
     let unusable = |path: &Path, reason: &dyn std::fmt::Display| {
         UserError::new(format!("{} cannot be used: {reason}", path.display()), HELP)

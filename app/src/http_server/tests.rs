@@ -2,16 +2,22 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use stitch_common::config::{Config, Environment, TlsFiles};
+use stitch_common::config::TlsFiles;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
 
 const BOUND: Duration = Duration::from_secs(20);
+/// More than the system keeps for a connection whose peer does not read.
+const LARGE: usize = 1 << 20;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// Limits that no test reaches by accident.
+fn limits() -> Limits {
+    Limits::new(4096, 4096, BOUND)
+}
 
 /// A running server, whose only route answers once it is released.
 struct RunningServer {
@@ -22,13 +28,9 @@ struct RunningServer {
 }
 
 impl RunningServer {
-    async fn start(api: &[(&str, &str)], tls: Option<TlsAcceptor>) -> Self {
-        let mut environment = vec![("STITCH_API__LISTEN", "127.0.0.1:0")];
-        environment.extend(api);
-        let environment: Environment = environment.into_iter().collect();
-        let text = include_str!("../../../deploy/stitch.toml");
-        let config = Config::parse("stitch.toml", text, &environment).unwrap();
-        let server = Server::bind(&config.api).await.unwrap();
+    async fn start(limits: Limits, tls: Option<TlsAcceptor>) -> Self {
+        let listen = ([127, 0, 0, 1], 0).into();
+        let server = Server::bind("api.listen", listen, limits).await.unwrap();
         let released = watch::Sender::new(true);
         let release = released.clone();
         let answer = move || {
@@ -38,10 +40,14 @@ impl RunningServer {
                 "answer\n"
             }
         };
-        let routes = Router::new().route("/", get(answer));
+        let large = || async { "x".repeat(LARGE) };
+        let routes = Router::new()
+            .route("/", get(answer))
+            .route("/large", get(large));
         let (address, stop) = (server.address(), CancellationToken::new());
         let stopping = stop.clone();
-        let served = tokio::spawn(async move { server.serve(routes, tls, &stopping).await });
+        let served =
+            tokio::spawn(async move { server.serve(routes, tls, &stopping, |_| {}).await });
         Self {
             address,
             stop,
@@ -52,6 +58,13 @@ impl RunningServer {
 
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// A connection from another address of this machine.
+    async fn connect_from(&self, address: [u8; 4]) -> TcpStream {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        socket.connect(self.address).await.unwrap()
     }
 
     /// Waits until this many requests wait for their release.
@@ -81,7 +94,7 @@ async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_thousand_open_connections_do_not_delay_a_request() {
-    let running = RunningServer::start(&[], None).await;
+    let running = RunningServer::start(limits(), None).await;
     let mut open = Vec::new();
     for _ in 0..2000 {
         open.push(running.connect().await);
@@ -98,7 +111,14 @@ async fn two_thousand_open_connections_do_not_delay_a_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_beyond_the_limit_waits_until_another_one_ends() {
-    let running = RunningServer::start(&[("STITCH_API__CONNECTIONS_MAX", "1")], None).await;
+    let running = RunningServer::start(
+        Limits {
+            connections: 1,
+            ..limits()
+        },
+        None,
+    )
+    .await;
     running.released.send_replace(false);
     let mut first = running.connect().await;
     first.write_all(REQUEST).await.unwrap();
@@ -123,7 +143,7 @@ async fn a_connection_beyond_the_limit_waits_until_another_one_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_answers_requests_in_flight_and_accepts_no_connections() {
-    let running = RunningServer::start(&[], None).await;
+    let running = RunningServer::start(limits(), None).await;
     running.released.send_replace(false);
     let mut in_flight = running.connect().await;
     in_flight.write_all(REQUEST).await.unwrap();
@@ -142,7 +162,14 @@ async fn a_stop_answers_requests_in_flight_and_accepts_no_connections() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_does_not_wait_forever() {
-    let running = RunningServer::start(&[("STITCH_API__STOP_TIMEOUT_MS", "50")], None).await;
+    let running = RunningServer::start(
+        Limits {
+            stop: Duration::from_millis(50),
+            ..limits()
+        },
+        None,
+    )
+    .await;
     running.released.send_replace(false);
     let mut in_flight = running.connect().await;
     in_flight.write_all(REQUEST).await.unwrap();
@@ -152,7 +179,7 @@ async fn a_stop_does_not_wait_forever() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_work_for_a_client_that_went_away_is_dropped() {
-    let running = RunningServer::start(&[], None).await;
+    let running = RunningServer::start(limits(), None).await;
     running.released.send_replace(false);
     let mut client = running.connect().await;
     client.write_all(REQUEST).await.unwrap();
@@ -168,18 +195,161 @@ async fn the_work_for_a_client_that_went_away_is_dropped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_in_use_is_reported_with_help() {
-    let running = RunningServer::start(&[], None).await;
+    let running = RunningServer::start(limits(), None).await;
     let in_use = running.address.to_string();
-    let environment: Environment = [("STITCH_API__LISTEN", in_use.as_str())]
-        .into_iter()
-        .collect();
-    let text = include_str!("../../../deploy/stitch.toml");
-    let config = Config::parse("stitch.toml", text, &environment).unwrap();
-    let error = Server::bind(&config.api).await.unwrap_err();
+    let error = Server::bind("api.listen", running.address, limits())
+        .await
+        .unwrap_err();
     assert!(
         error.message.contains("api.listen") && error.message.contains(&in_use),
         "{error}"
     );
+}
+
+/// Reads until the server ends the connection; fails if it does not.
+async fn until_closed(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let ended = timeout(BOUND, stream.read_to_end(&mut bytes)).await;
+    ended.expect("the server closes the connection").ok();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+const SOON: Duration = Duration::from_millis(300);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_connection_has_to_send_its_first_request_soon() {
+    let first_head = SOON;
+    let limits = Limits {
+        first_head,
+        ..limits()
+    };
+    let running = RunningServer::start(limits, None).await;
+    let mut silent = running.connect().await;
+    assert_eq!(until_closed(&mut silent).await, "");
+    let mut slow = running.connect().await;
+    let dripped = async {
+        loop {
+            for byte in b"GET / HTTP/1.1\r\nHost: localhost\r\nX: y\r\nX: y\r\nX: y\r\nX: y\r\n" {
+                if slow.write_all(&[*byte]).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    timeout(BOUND, dripped).await.unwrap();
+    let mut used = running.connect().await;
+    used.write_all(REQUEST).await.unwrap();
+    assert!(answer(&mut used).await.ends_with("answer\n"));
+    tokio::time::sleep(2 * SOON).await;
+    used.write_all(REQUEST).await.unwrap();
+    assert!(
+        answer(&mut used).await.ends_with("answer\n"),
+        "it may be idle"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_may_not_be_idle_for_ever() {
+    let limits = Limits {
+        idle: SOON,
+        ..limits()
+    };
+    let running = RunningServer::start(limits, None).await;
+    let mut client = running.connect().await;
+    client.write_all(REQUEST).await.unwrap();
+    assert!(until_closed(&mut client).await.ends_with("answer\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_pipelines_and_never_reads_is_closed() {
+    let limits = Limits {
+        write: SOON,
+        ..limits()
+    };
+    let running = RunningServer::start(limits, None).await;
+    let mut client = running.connect().await;
+    let large = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let closed = async {
+        // Nothing is read: the server's buffers fill, then it stops to read, and then it closes.
+        while client.write_all(large).await.is_ok() {}
+    };
+    timeout(BOUND, closed).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_a_byte_at_a_time_is_closed_and_one_that_reads_is_not() {
+    let write = SOON;
+    let running = RunningServer::start(Limits { write, ..limits() }, None).await;
+    let request = b"GET /large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut reader = running.connect().await;
+    reader.write_all(request).await.unwrap();
+    assert!(until_closed(&mut reader).await.len() > LARGE);
+    let mut slow = running.connect().await;
+    for _ in 0..40 {
+        slow.write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await
+            .unwrap();
+    }
+    let mut byte = [0];
+    let closed = async {
+        while slow.write_all(b" ").await.is_ok() {
+            slow.read_exact(&mut byte).await.ok();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(BOUND, closed).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_does_not_keep_the_others_out() {
+    let limits = Limits {
+        connections_per_client: 3,
+        ..limits()
+    };
+    let running = RunningServer::start(limits, None).await;
+    let mut greedy = Vec::new();
+    for _ in 0..3 {
+        greedy.push(running.connect().await);
+    }
+    for _ in 0..20 {
+        let text = until_closed(&mut running.connect().await).await;
+        assert!(text.starts_with("HTTP/1.1 429 "), "{text}");
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
+    }
+    let mut other = running.connect_from([127, 0, 0, 2]).await;
+    other.write_all(REQUEST).await.unwrap();
+    assert!(answer(&mut other).await.ends_with("answer\n"));
+    drop(greedy.pop());
+    let again = async {
+        loop {
+            let mut again = running.connect().await;
+            again.write_all(REQUEST).await.ok();
+            if until_answer(&mut again).await.ends_with("answer\n") {
+                return;
+            }
+        }
+    };
+    timeout(BOUND, again).await.unwrap();
+}
+
+/// What comes first, or nothing if the connection is reset.
+async fn until_answer(stream: &mut TcpStream) -> String {
+    let mut bytes = vec![0; 1000];
+    let length = stream.read(&mut bytes).await.unwrap_or_default();
+    String::from_utf8_lossy(&bytes[..length]).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_never_comes_holds_no_connection() {
+    let idle = SOON;
+    let running = RunningServer::start(Limits { idle, ..limits() }, None).await;
+    let mut client = running.connect().await;
+    let head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n";
+    client.write_all(head).await.unwrap();
+    let text = until_closed(&mut client).await;
+    assert!(text.starts_with("HTTP/1.1 405 "), "{text}");
 }
 
 /// Writes a certificate and its key into files.
@@ -201,7 +371,7 @@ async fn with_a_certificate_only_encrypted_requests_are_answered() {
 
     let folder = tempfile::tempdir().unwrap();
     let (files, certificate) = files(&folder);
-    let running = RunningServer::start(&[], Some(tls::acceptor(&files).unwrap())).await;
+    let running = RunningServer::start(limits(), Some(tls::acceptor(&files).unwrap())).await;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(certificate)).unwrap();
     let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

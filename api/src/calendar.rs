@@ -9,6 +9,7 @@ use chrono::{
 };
 use serde::{Serialize, Serializer};
 use stitch_common::cell::{EventTime, Granularity};
+use stitch_common::time::parse_rfc3339;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -118,11 +119,11 @@ impl Time {
             Ok(_) => return None,
             Err(_) => {
                 // A blank stands for the `+` of an offset, see `UtcOffset::parse`.
-                let repaired = text.replace(' ', "+");
-                let time = DateTime::parse_from_rfc3339(&repaired).ok()?;
-                // As the decoder: a leap second belongs to the second before it.
-                let ms = time.timestamp_subsec_millis().min(999);
-                Self(time.timestamp() * 1000 + i64::from(ms))
+                let repaired = || {
+                    let (time, offset) = text.rsplit_once(' ')?;
+                    parse_rfc3339(&format!("{time}+{offset}"))
+                };
+                Self(parse_rfc3339(text).or_else(repaired)?.ms())
             }
         };
         moment.within_events().then_some(moment)

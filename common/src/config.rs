@@ -11,6 +11,7 @@ mod overrides;
 mod programs;
 mod refused_property;
 mod section;
+mod value;
 mod servers;
 
 use self::section::{Given, Section};
@@ -18,9 +19,9 @@ use crate::definition::Definitions;
 use crate::user_error::UserError;
 
 pub use load::Environment;
-pub use programs::{Api, Http, Processor, ReadConsistency, Restorator, TlsFiles, Token};
+pub use programs::{Api, Http, Processor, ReadConsistency, Restorator, TlsFiles};
 pub use refused_property::refused_property;
-pub use servers::{Cassandra, Kafka, WriteConsistency, ZooKeeper};
+pub use servers::{Cassandra, ClientProperties, Credentials, Kafka, WriteConsistency, ZooKeeper};
 
 /// The configuration, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,19 @@ const ROOT: [&str; 11] = [
     "api",
 ];
 
+/// The sections of which each key has one variable, with their keys.
+const SECTIONS: [(&str, &[&str]); 9] = [
+    ("zookeeper", ZooKeeper::KEYS),
+    ("cassandra", Cassandra::KEYS),
+    ("kafka", Kafka::KEYS),
+    ("ranges", counting::Ranges::KEYS),
+    ("event", counting::Event::KEYS),
+    ("processor", Processor::KEYS),
+    ("restorator", Restorator::KEYS),
+    ("http", Http::KEYS),
+    ("api", Api::KEYS),
+];
+
 impl Config {
     fn read(mut root: Section<'_>) -> Result<Self, UserError> {
         root.allow(&ROOT)?;
@@ -78,9 +92,10 @@ fn namespace(root: &mut Section<'_>) -> Result<String, UserError> {
     let Given {
         value: name,
         source,
-    } = root.required::<String>("namespace", "namespace = \"plays\"")?;
-    let plain = !name.contains(|c: char| c == '/' || c.is_control());
-    if plain && !matches!(name.trim(), "" | "." | "..") && name.len() <= 200 {
+    } = root.name("namespace", "namespace = \"plays\"")?;
+    // ZooKeeper refuses what is no character for certain.
+    let plain = |c: char| !matches!(c, '/' | '\u{f8ff}' | '\u{fff0}'..='\u{ffff}');
+    if name.chars().all(plain) && !matches!(name.as_str(), "." | "..") && name.len() <= 200 {
         return Ok(name);
     }
     let what = " cannot be the name of a ZooKeeper node";

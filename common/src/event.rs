@@ -7,12 +7,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use chrono::DateTime;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::cell::{Amount, CellSlot, Counter, CounterName, EventTime, Granularity, Key};
 use crate::definition::{AmountSource, Definitions};
+use crate::time::parse_rfc3339;
 
 /// The result of decoding one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -275,12 +275,7 @@ fn time(raw: &str) -> Option<EventTime> {
     if let Some(ms) = integer(raw) {
         return EventTime::from_ms(ms);
     }
-    let text = string(raw)?;
-    let time = DateTime::parse_from_rfc3339(&text).ok()?;
-    // chrono represents a leap second as the 59th second with 1000 ms or more; it belongs to the second before.
-    let ms =
-        time.timestamp().checked_mul(1000)? + i64::from(time.timestamp_subsec_millis().min(999));
-    EventTime::from_ms(ms)
+    parse_rfc3339(&string(raw)?)
 }
 
 /// The cell of `granularity` that `time` falls into.

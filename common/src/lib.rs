@@ -4,13 +4,15 @@
 //! of locking). [`offset`] and [`checkpoint`] say how far the log has been counted, [`outcome`] what became of a write,
 //! [`lease`] how long a process may send. [`ports`] has the traits of ZooKeeper, Cassandra and Kafka, [`clock`] that of
 //! time; everything that waits goes through them. [`config`] reads `stitch.toml`, [`output`] and [`user_error`] are how
-//! every command reports. [`invariant`] and [`mutation`] serve the tests of the protocol.
+//! every command reports; [`printable`] and [`secret`] say what of it may be shown. [`invariant`] and [`mutation`] serve the tests of the protocol.
 //!
 //! Not here: clients of servers (one crate each below `adapters/`), the agreement of members through ZooKeeper
 //! (`stitch-protocol`), command lines and logs (`stitch-app`), and the programs. Nothing in this crate opens a connection,
 //! and it builds in seconds.
 
 pub mod printable;
+pub mod secret;
+pub mod address;
 pub mod user_error;
 pub mod output;
 pub mod progress;
@@ -20,6 +22,7 @@ pub mod offset;
 pub mod token;
 pub mod range;
 pub mod cell;
+pub mod time;
 pub mod definition;
 pub mod event;
 pub mod member;

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::printable::printable_lines;
+use crate::printable::{printable_lines, write_json};
 use crate::user_error::UserError;
 
 /// How a command ends.
@@ -120,7 +120,7 @@ pub fn write<R: Report>(
                 report,
                 error,
             };
-            serde_json::to_writer(&mut *out, &object)?;
+            write_json(&serde_json::to_string(&object)?, out)?;
             writeln!(out)?;
         }
         Output::Text => {
@@ -198,6 +198,48 @@ mod tests {
     }
 
     #[test]
+    fn no_control_character_is_written_and_json_means_the_same() {
+        #[derive(Serialize)]
+        struct Key {
+            key: &'static str,
+        }
+        impl Report for Key {
+            fn outcome(&self) -> &'static str {
+                "drift"
+            }
+            fn exit(&self) -> Exit {
+                Exit::DriftFound
+            }
+            fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+                writeln!(out, "key {}", self.key)
+            }
+        }
+        let data = "x\u{1b}[2K\r\u{9b}\u{202e}";
+        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        write(
+            "plan",
+            &Ok(Key { key: data }),
+            Output::Text,
+            &mut out,
+            &mut errors,
+        )
+        .unwrap();
+        assert_eq!(out, b"key x\\u{1b}[2K\\r\\u{9b}\\u{202e}\n");
+        let failure: Result<Key, _> =
+            Err(UserError::new(format!("key {data}\nhelp: forged"), data));
+        write("plan", &failure, Output::Text, &mut out, &mut errors).unwrap();
+        let text = String::from_utf8(errors).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(!text.contains(['\u{1b}', '\r', '\u{9b}', '\u{202e}']));
+        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        write("plan", &failure, Output::Json, &mut out, &mut errors).unwrap();
+        let json = String::from_utf8(out).unwrap();
+        assert!(!json.contains(['\u{1b}', '\r', '\u{9b}', '\u{202e}']));
+        let object: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(object["error"]["help"], data);
+    }
+
+    #[test]
     fn json_is_one_object_with_the_reports_fields() {
         let (out, errors, code) = written(&cells(None), Output::Json);
         let elsewhere = object("plan", &cells(None).unwrap()).unwrap();
@@ -230,7 +272,7 @@ mod tests {
     fn no_control_character_of_an_error_reaches_a_terminal_and_json_has_it_as_it_is() {
         let failure = || Err(UserError::new("key \u{1b}[2K", "look\r"));
         let (_, errors, _) = written(&failure(), Output::Text);
-        assert_eq!(errors, "error: key \\u{1b}[2K\nhelp: look\\u{d}\n");
+        assert_eq!(errors, "error: key \\u{1b}[2K\nhelp: look\\r\n");
         let (out, _, _) = written(&failure(), Output::Json);
         let json: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!(json["error"]["message"], "key \u{1b}[2K");

@@ -54,7 +54,10 @@ async fn lock(
     namespace: &TestNamespace,
     range: RangeId,
 ) -> Result<NamespaceSession<ZooKeeperSession, SystemClock>> {
-    let zookeeper = ZooKeeperClient::new(&namespace.servers.zookeeper, Duration::from_secs(4));
+    let zookeeper = ZooKeeperClient::new(
+        &namespace.servers.zookeeper.parse()?,
+        Duration::from_secs(4),
+    );
     let paths = Paths::new(&namespace.name);
     let session = NamespaceSession::new(zookeeper.connect().await?, SystemClock, paths);
     let mut lock = RangeLock::new(&session, range, Kind::Exclusive);

@@ -13,7 +13,7 @@ use scylla::policies::load_balancing::{DefaultPolicy, LoadBalancingPolicy};
 use scylla::policies::retry::DefaultRetryPolicy;
 use scylla::statement::Consistency;
 
-use stitch_common::config::Cassandra;
+use stitch_common::config::{Cassandra, Credentials};
 use stitch_common::ports::StoreError;
 
 /// How long a node may take to accept a connection.
@@ -34,7 +34,7 @@ pub(super) fn builder(
         .with_client_id(client_id.to_owned());
     let pool = NonZeroUsize::new(connections_per_node).unwrap_or(NonZeroUsize::MIN);
     let mut builder = SessionBuilder::new()
-        .known_nodes(&cassandra.nodes)
+        .known_nodes(cassandra.nodes.iter().map(ToString::to_string))
         .custom_identity(identity)
         .driver_config_reporting(false)
         .pool_size(PoolSize::PerHost(pool))
@@ -48,8 +48,8 @@ pub(super) fn builder(
         .keyspaces_to_fetch([&cassandra.keyspace])
         .fetch_full_schema_metadata(false)
         .default_execution_profile_handle(reading_profile(cassandra));
-    if let Some((user, password)) = &cassandra.credentials {
-        builder = builder.user(user, password);
+    if let Some(Credentials { user, password }) = &cassandra.credentials {
+        builder = builder.user(user, password.expose());
     }
     builder
 }
@@ -60,7 +60,7 @@ pub(super) async fn session(
     cassandra: &Cassandra,
 ) -> Result<Session, StoreError> {
     builder.build().await.map_err(|error| {
-        let nodes = cassandra.nodes.join(", ");
+        let nodes = &cassandra.nodes;
         match error {
             NewSessionError::EmptyKnownNodesList | NewSessionError::IllegalConfig(_) => {
                 StoreError::Refused(error.to_string())

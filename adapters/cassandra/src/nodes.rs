@@ -148,10 +148,10 @@ impl<C: Clock> ScyllaNodes<C> {
     async fn addresses(&self) -> Vec<SocketAddr> {
         let mut addresses: Vec<_> = locked(&self.known).values().copied().collect();
         if addresses.is_empty() {
-            for node in &self.cassandra.nodes {
-                match tokio::net::lookup_host(node).await {
+            for node in self.cassandra.nodes.iter() {
+                match tokio::net::lookup_host(node.to_string()).await {
                     Ok(resolved) => addresses.extend(resolved),
-                    Err(error) => tracing::warn!(node, %error, "a configured node has no address"),
+                    Err(error) => tracing::warn!(%node, %error, "a configured node has no address"),
                 }
             }
         }
@@ -180,7 +180,7 @@ impl<C: Clock> Nodes for ScyllaNodes<C> {
         if views.is_empty() {
             return Err(StoreError::Unavailable(format!(
                 "none of the nodes {} answers",
-                self.cassandra.nodes.join(", ")
+                self.cassandra.nodes
             )));
         }
         let mut liveness = locked(&self.liveness);

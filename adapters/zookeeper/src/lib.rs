@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use zookeeper_client as zk;
 
+use stitch_common::address::Addresses;
 use stitch_common::ports::{
     CreateMode, CreateResult, MultiError, Node, NodeStat, Operation, Session, SessionState,
     ZkError, ZooKeeper,
@@ -24,16 +25,17 @@ use stitch_common::ports::{
 /// Opens sessions with one ensemble.
 #[derive(Clone, Debug)]
 pub struct ZooKeeperClient {
+    /// As the client reads them.
     servers: String,
     session_timeout: Duration,
 }
 
 impl ZooKeeperClient {
-    /// The ensemble at `servers` (`host:port,host:port…`). `session_timeout` is requested; the servers may grant another.
+    /// The ensemble at `servers`. `session_timeout` is requested; the servers may grant another.
     #[must_use]
-    pub fn new(servers: &str, session_timeout: Duration) -> Self {
+    pub fn new(servers: &Addresses, session_timeout: Duration) -> Self {
         Self {
-            servers: servers.to_owned(),
+            servers: servers.to_string(),
             session_timeout,
         }
     }

@@ -9,7 +9,7 @@ use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
-use stitch_common::config::Token;
+use stitch_common::secret::Secret;
 use subtle::ConstantTimeEq;
 
 use super::sign_in;
@@ -55,7 +55,7 @@ async fn answer(app: &App, request: Request, next: Next) -> Result<Response, Pro
 pub(super) const COOKIE_NAME: &str = "stitch-token";
 
 /// Checks the bearer token, or a browser's cookie; every request is authorized if there are no tokens.
-pub(super) fn authorize(headers: &HeaderMap, tokens: &[Token]) -> Result<(), Problem> {
+pub(super) fn authorize(headers: &HeaderMap, tokens: &[Secret]) -> Result<(), Problem> {
     if is_known(b"", tokens)
         || bearer(headers).is_some_and(|token| is_known(token.as_bytes(), tokens))
         || cookies(headers).any(|token| is_known(&token, tokens))
@@ -84,8 +84,8 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = Vec<u8>> {
 
 /// Whether `token` is one of `tokens`, or there are none. Compares with every token, in constant time: how long it takes
 /// does not reveal how much of a token was right.
-pub(super) fn is_known(token: &[u8], tokens: &[Token]) -> bool {
-    let equal = |Token(known): &Token| bool::from(known.as_bytes().ct_eq(token));
+pub(super) fn is_known(token: &[u8], tokens: &[Secret]) -> bool {
+    let equal = |known: &Secret| bool::from(known.expose().as_bytes().ct_eq(token));
     let known = tokens
         .iter()
         .fold(false, |known, token| known | equal(token));

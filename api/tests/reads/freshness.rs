@@ -24,7 +24,10 @@ const KEY: &str = "/v1/counters/plays/keys/track-1";
 async fn session(
     namespace: &TestNamespace,
 ) -> Result<NamespaceSession<ZooKeeperSession, SystemClock>> {
-    let zookeeper = ZooKeeperClient::new(&namespace.servers.zookeeper, Duration::from_secs(4));
+    let zookeeper = ZooKeeperClient::new(
+        &namespace.servers.zookeeper.parse()?,
+        Duration::from_secs(4),
+    );
     let session = zookeeper.connect().await?;
     Ok(NamespaceSession::new(
         session,

@@ -56,7 +56,7 @@ async fn settings(
 ) -> Vec<NodeSettings> {
     findings.ok(format!(
         "cassandra: {} answers; {} nodes",
-        config.cassandra.nodes.join(" "),
+        config.cassandra.nodes,
         ring.len()
     ));
     datacenter(config, ring, findings);

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use toml::Spanned;
-
 use super::section::{Given, Section, section};
 use crate::cell::{CounterName, Granularity};
 use crate::definition::{AmountSource, CounterDefinition, Definitions, EventAttributes};
@@ -15,13 +13,13 @@ const BITS_DEFAULT: u8 = 6;
 const NAME_BYTES_MAX: usize = 256;
 
 section! {
-    Ranges() {
+    pub(super) Ranges() {
         bits: RangeBits = range_bits("bits"),
     }
 }
 
 section! {
-    Event() {
+    pub(super) Event() {
         event_type: String = text_or("type"; "type"),
         time: String = text_or("time"; "time"),
     }
@@ -90,7 +88,7 @@ impl Section<'_> {
             .get(key)
             .map_or(self.source, |entry| entry.source);
         let bits = self
-            .value::<i64>(key)?
+            .integer(key)?
             .map_or(BITS_DEFAULT.into(), |given| given.value);
         let valid = u8::try_from(bits).ok().and_then(RangeBits::new);
         valid.ok_or_else(|| {
@@ -105,7 +103,7 @@ impl Section<'_> {
             .entries
             .get(key)
             .map_or(self.source, |entry| entry.source);
-        let name = self.text(key, example)?;
+        let name = self.name(key, example)?.value;
         if name.len() > NAME_BYTES_MAX {
             let what = format!(" is longer than {NAME_BYTES_MAX} bytes");
             return Err(self.wrong(key, source, &what, "choose a shorter one"));
@@ -114,10 +112,10 @@ impl Section<'_> {
     }
 
     fn event_types(&mut self, key: &str, example: &str) -> Result<Vec<String>, UserError> {
-        let Given {
-            value: types,
-            source,
-        } = self.required::<Vec<String>>(key, example)?;
+        let Given { value, source } = self
+            .strings(key)?
+            .ok_or_else(|| self.missing(key, example))?;
+        let types: Vec<String> = value.into_iter().map(|given| given.value).collect();
         let problem = if types.is_empty() {
             " is empty"
         } else if types.iter().any(String::is_empty) {
@@ -133,7 +131,7 @@ impl Section<'_> {
         let Some(Given {
             value: names,
             source,
-        }) = self.value::<Vec<Spanned<String>>>(key)?
+        }) = self.strings(key)?
         else {
             return Ok(Granularity::EVERY.to_vec());
         };
@@ -142,10 +140,10 @@ impl Section<'_> {
         if names.is_empty() {
             return Err(self.wrong(key, source, " is empty", help));
         }
-        let granularity = |name: &Spanned<String>| {
-            Granularity::from_name(name.get_ref()).ok_or_else(|| {
-                let what = format!(": there is no granularity \"{}\"", name.get_ref());
-                self.wrong(key, source.of_part(name), &what, help.clone())
+        let granularity = |name: &Given<'_, String>| {
+            Granularity::from_name(&name.value).ok_or_else(|| {
+                let what = format!(": there is no granularity \"{}\"", name.value);
+                self.wrong(key, name.source, &what, help.clone())
             })
         };
         names.iter().map(granularity).collect()
@@ -158,7 +156,7 @@ impl Section<'_> {
         attribute: &str,
         counter: &str,
     ) -> Result<AmountSource, UserError> {
-        let amount = self.value::<i64>(fixed)?;
+        let amount = self.integer(fixed)?;
         let name = self.optional_text(attribute, "amount_from = \"bytes\"")?;
         match (amount, name) {
             (None, None) => Ok(AmountSource::Fixed(1)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
 use super::overrides::Override;
 use crate::user_error::UserError;
@@ -35,11 +35,88 @@ pub(super) struct Entry<'a> {
     pub(super) value: Value<'a>,
 }
 
-/// A section, or any other TOML value.
+/// A section, any other TOML value, or the text of a variable, which is read as what the key wants.
 #[derive(Debug)]
 pub(super) enum Value<'a> {
     Section(Entries<'a>),
     Leaf(Spanned<DeValue<'a>>),
+    Text(&'a str),
+}
+
+impl<'a> Value<'a> {
+    /// The string; a variable is one, character by character.
+    pub(super) fn into_string(self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text.to_owned()),
+            Self::Leaf(value) => string(value.into_inner()),
+            Self::Section(_) => None,
+        }
+    }
+
+    /// The integer, also of a variable that is one in TOML.
+    pub(super) fn into_integer(self) -> Option<DeInteger<'a>> {
+        match self {
+            Self::Text(text) => integer(DeValue::parse(text).ok()?.into_inner()),
+            Self::Leaf(value) => integer(value.into_inner()),
+            Self::Section(_) => None,
+        }
+    }
+
+    /// The array, also of a variable that is one in TOML.
+    pub(super) fn into_array(self) -> Option<DeArray<'a>> {
+        match self {
+            Self::Text(text) => array(DeValue::parse(text.trim()).ok()?.into_inner()),
+            Self::Leaf(value) => array(value.into_inner()),
+            Self::Section(_) => None,
+        }
+    }
+
+    /// What it is, for errors that do not show it: it may be a secret.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Section(_) => "a section",
+            Self::Text(_) => "a text",
+            Self::Leaf(value) => kind(value.get_ref()),
+        }
+    }
+}
+
+/// The text of a TOML string.
+pub(super) fn string(value: DeValue<'_>) -> Option<String> {
+    if let DeValue::String(text) = value {
+        Some(text.into_owned())
+    } else {
+        None
+    }
+}
+
+fn integer(value: DeValue<'_>) -> Option<DeInteger<'_>> {
+    if let DeValue::Integer(number) = value {
+        Some(number)
+    } else {
+        None
+    }
+}
+
+fn array(value: DeValue<'_>) -> Option<DeArray<'_>> {
+    if let DeValue::Array(items) = value {
+        Some(items)
+    } else {
+        None
+    }
+}
+
+/// What a TOML value is.
+pub(super) const fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a number with a fraction or an exponent",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or a time",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a section",
+    }
 }
 
 impl<'a> Source<'a> {
@@ -74,7 +151,11 @@ impl<'a> Document<'a> {
         let mut entries = entries(table.into_inner(), Source::File);
         for one in overrides {
             let source = Source::Variable(&one.variable);
-            insert(&mut entries, &one.path, Entry::new(one.value(), source)).map_err(|what| {
+            let entry = Entry {
+                source,
+                value: Value::Text(&one.text),
+            };
+            insert(&mut entries, &one.path, entry).map_err(|what| {
                 let help = format!("correct or unset {}", one.variable);
                 UserError::new(format!("{}: {what}", one.variable), help)
             })?;
@@ -132,7 +213,7 @@ fn insert<'a>(entries: &mut Entries<'a>, path: &[String], entry: Entry<'a>) -> R
     });
     match &mut section.value {
         Value::Section(inner) => insert(inner, below, entry),
-        Value::Leaf(_) => Err(format!(
+        Value::Leaf(_) | Value::Text(_) => Err(format!(
             "\"{key}\" is no section; it can be set as a whole only"
         )),
     }

@@ -1,13 +1,12 @@
-//! Values from the environment: `STITCH_CASSANDRA__NODES='["a:1"]'` is the key `nodes` of `[cassandra]`.
+//! Values from the environment: `STITCH_CASSANDRA__NODES=a:1,b:1` is the key `nodes` of `[cassandra]`.
 //!
-//! `__` separates levels; case is ignored; the value is a TOML value, or else a string. Shells do not allow dots in
-//! names, so below `kafka.client` a single `_` is a dot: `STITCH_KAFKA__CLIENT__BOOTSTRAP_SERVERS`.
+//! `__` separates levels; case is ignored. Where the key wants a string, the variable is that string, character by
+//! character: quotes, dates and numbers mean nothing there. Where it wants a number, it is a TOML integer; where it wants a
+//! list of strings, they are separated by commas, or it is a TOML array; the counters are a TOML array of tables. Shells do
+//! not allow dots in names, so below `kafka.client` a single `_` is a dot: `STITCH_KAFKA__CLIENT__BOOTSTRAP_SERVERS`.
 //!
 //! Other programs have variables that start with `STITCH_` too (`deploy/local`, and Kubernetes sets some for a service
 //! of that name), so only names with `__`, or of a value at the top level, are overrides.
-
-use toml::Spanned;
-use toml::de::{DeString, DeValue};
 
 use super::load::Environment;
 use crate::user_error::UserError;
@@ -15,26 +14,21 @@ use crate::user_error::UserError;
 const PREFIX: &str = "STITCH_";
 /// The values outside of any section.
 const TOP_LEVEL: [&str; 2] = ["namespace", "counter"];
-/// `section_key` of the required keys: a single `_` for `__` in one of them must not go unnoticed.
-const MISTAKEN: [&str; 6] = [
-    "zookeeper_connect",
-    "cassandra_nodes",
-    "cassandra_keyspace",
-    "kafka_topic",
-    "kafka_client_bootstrap_servers",
-    "kafka_client_group_id",
-];
+/// How variables of properties of librdkafka begin if a `_` is missing. With these endings they are Kubernetes', of a
+/// service of such a name.
+const PROPERTY: &str = "kafka_client_";
+const OF_A_SERVICE: [&str; 3] = ["service_host", "service_port", "port"];
 /// The one property of librdkafka with `_` in its name.
 const WITH_UNDERSCORE: &str = "log_level";
 
-/// One value from the environment.
-#[derive(Debug)]
+/// One value from the environment. It may be a secret, so it has no `Debug`.
 pub(super) struct Override {
     /// The variable.
     pub(super) variable: String,
     /// The key, level by level.
     pub(super) path: Vec<String>,
-    text: String,
+    /// The value.
+    pub(super) text: String,
 }
 
 impl Override {
@@ -60,12 +54,6 @@ impl Override {
         }
         Ok(overrides)
     }
-
-    /// Its text as a TOML value, or else as a string.
-    pub(super) fn value(&self) -> Spanned<DeValue<'_>> {
-        let string = || DeValue::String(DeString::from(self.text.as_str()));
-        DeValue::parse(self.text.trim()).unwrap_or_else(|_| Spanned::new(0..0, string()))
-    }
 }
 
 /// The key that `variable` sets; `None` if it is not an override.
@@ -75,9 +63,9 @@ fn path(variable: &str) -> Result<Option<Vec<String>>, UserError> {
     };
     let name = name.to_lowercase();
     if !name.contains("__") {
-        if MISTAKEN.contains(&name.as_str()) {
+        if let Some(meant) = mistaken(&name) {
             let what = format!("{variable} sets nothing: two underscores separate levels");
-            let help = format!("write {PREFIX}{}", with_levels(&name));
+            let help = format!("write {PREFIX}{}", meant.to_uppercase());
             return Err(UserError::new(what, help));
         }
         return Ok(TOP_LEVEL.contains(&name.as_str()).then(|| vec![name]));
@@ -98,10 +86,15 @@ fn path(variable: &str) -> Result<Option<Vec<String>>, UserError> {
     Ok(Some(levels))
 }
 
-fn with_levels(name: &str) -> String {
-    let levels = match name.strip_prefix("kafka_client_") {
-        Some(property) => format!("kafka__client__{property}"),
-        None => name.replacen('_', "__", 1),
-    };
-    levels.to_uppercase()
+/// What `name` would be with two underscores between its levels, if that is a key: one underscore must not go unnoticed.
+fn mistaken(name: &str) -> Option<String> {
+    if let Some(property) = name.strip_prefix(PROPERTY) {
+        let foreign = OF_A_SERVICE.iter().any(|of| property.starts_with(of));
+        return (!foreign).then(|| format!("kafka__client__{property}"));
+    }
+    let (section, key) = name.split_once('_')?;
+    let (_, keys) = super::SECTIONS
+        .iter()
+        .find(|(known, _)| *known == section)?;
+    keys.contains(&key).then(|| format!("{section}__{key}"))
 }

@@ -4,11 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use toml::Spanned;
-
 use super::Kafka;
 use super::section::{Given, Section, section};
 use crate::ports::Level;
+use crate::secret::Secret;
 use crate::user_error::UserError;
 
 section! {
@@ -110,7 +109,7 @@ section! {
         /// Origins of pages that may read counts from within a browser.
         cors_origins: Vec<String> = list("cors_origins"; check_origin),
         /// Bearer tokens of clients; without any, reads need none.
-        tokens: Vec<Token> = tokens("tokens"),
+        tokens: Vec<Secret> = tokens("tokens"),
         /// Serves HTTPS with these files, otherwise plain HTTP.
         tls: Option<TlsFiles> = tls("tls_certificate", "tls_key"),
     }
@@ -140,16 +139,6 @@ impl ReadConsistency {
         (Self::Quorum, "QUORUM"),
         (Self::All, "ALL"),
     ];
-}
-
-/// A client's bearer token. Never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(pub String);
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token(…)")
-    }
 }
 
 /// The PEM files of TLS.
@@ -206,7 +195,7 @@ impl Section<'_> {
     ) -> Result<Duration, UserError> {
         let source = self.entries.get(key).map(|entry| entry.source);
         let half_ms = u64::try_from(limit.as_millis() / 2).unwrap_or(u64::MAX);
-        let timeout = self.milliseconds(key, default_ms.min(half_ms), 1)?;
+        let timeout = self.milliseconds(key, default_ms.min(half_ms.max(1)), 1)?;
         match source {
             Some(source) if timeout >= limit => {
                 let what = format!(" = {} is not below {other}", timeout.as_millis());
@@ -226,7 +215,7 @@ impl Section<'_> {
 
     /// An IP address and a port.
     fn listen(&mut self, key: &str, default: &str, example: &str) -> Result<SocketAddr, UserError> {
-        let (text, source) = match self.value::<String>(key)? {
+        let (text, source) = match self.string(key)? {
             Some(Given { value, source }) => (value, source),
             None => (default.to_owned(), self.source),
         };
@@ -244,30 +233,39 @@ impl Section<'_> {
         key: &str,
         check: fn(&str) -> Result<(), Wrong>,
     ) -> Result<Vec<String>, UserError> {
-        let Some(Given { value, source }) = self.value::<Vec<Spanned<String>>>(key)? else {
+        let Some(given) = self.strings(key)? else {
             return Ok(Vec::new());
         };
-        let entry = |entry: Spanned<String>| match check(entry.get_ref()) {
-            Ok(()) => Ok(entry.into_inner()),
-            Err((what, help)) => Err(self.wrong(key, source.of_part(&entry), what, help)),
+        let entry = |entry: Given<'_, String>| match check(&entry.value) {
+            Ok(()) => Ok(entry.value),
+            Err((what, help)) => Err(self.wrong(key, entry.source, what, help)),
         };
-        value.into_iter().map(entry).collect()
+        given.value.into_iter().map(entry).collect()
     }
 
-    fn tokens(&mut self, key: &str) -> Result<Vec<Token>, UserError> {
+    fn tokens(&mut self, key: &str) -> Result<Vec<Secret>, UserError> {
         Ok(self
             .list(key, check_token)?
             .into_iter()
-            .map(Token)
+            .map(Secret::new)
             .collect())
     }
 
     fn tls(&mut self, certificate: &str, key: &str) -> Result<Option<TlsFiles>, UserError> {
-        let files = self.pair(certificate, key)?;
-        Ok(files.map(|(certificate, key)| TlsFiles {
-            certificate: certificate.into(),
-            key: key.into(),
-        }))
+        let example = |name: &str| format!("{name} = \"…\"");
+        let files = (
+            self.optional_text(certificate, &example(certificate))?,
+            self.optional_text(key, &example(key))?,
+        );
+        match files {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
+                certificate: certificate.into(),
+                key: key.into(),
+            })),
+            (Some(_), None) => Err(self.missing(key, &example(key))),
+            (None, Some(_)) => Err(self.missing(certificate, &example(certificate))),
+        }
     }
 }
 

@@ -1,19 +1,8 @@
-//! Reads the keys of a section: each reader takes a key with its default and bounds, and names it in its errors.
-
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
-use serde::de::DeserializeOwned;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+//! The sections of the configuration: which keys each has, and errors that name file, line and key. No error shows a
+//! value that may be a secret. What reads the keys is in [`super::value`].
 
 use super::document::{Document, Entries, Entry, Source, Value};
 use crate::user_error::UserError;
-
-/// The longest wait that can be configured: a longer one is a mistake in the unit.
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-/// The longest age that HTTP caches distinguish from forever.
-const YEAR_S: u64 = 365 * 24 * 60 * 60;
 
 /// Declares a section: its struct, and how each field is read. A field is read by a method of [`Section`] with the names
 /// of its keys and, after a semicolon, default, bounds and example. This is the only declaration of these keys.
@@ -34,11 +23,14 @@ macro_rules! section {
         }
 
         impl $name {
+            /// The names of its keys.
+            pub(super) const KEYS: &'static [&'static str] = &[$($($key,)*)+];
+
             pub(super) fn read(
                 mut section: $crate::config::section::Section<'_>
                 $(, $context: $context_type)?
             ) -> Result<Self, $crate::user_error::UserError> {
-                section.allow(&[$($($key,)*)+])?;
+                section.allow(Self::KEYS)?;
                 $(let $field = section.$method($($key,)* $($($argument),+)?)?;)+
                 Ok(Self { $($field),+ })
             }
@@ -89,20 +81,20 @@ impl<'a> Section<'a> {
         let Some(Entry { source, value }) = self.entries.remove(key) else {
             return Ok(None);
         };
-        if let Value::Leaf(leaf) = value
-            && let DeValue::Array(items) = leaf.into_inner()
-        {
-            let section = |item| {
-                let (source, entries) = self.entries_of(key, Entry::new(item, source))?;
-                Ok(self.inner(key, source, entries))
-            };
-            let value = items
-                .into_iter()
-                .map(section)
-                .collect::<Result<_, UserError>>()?;
-            return Ok(Some(Given { value, source }));
-        }
-        Err(self.mistyped(key, source, ": invalid type: expected an array of sections"))
+        let found = value.kind();
+        let Some(items) = value.into_array() else {
+            let what = format!(": invalid type: found {found}, expected an array of sections");
+            return Err(self.mistyped(key, source, &what));
+        };
+        let section = |item| {
+            let (source, entries) = self.entries_of(key, Entry::new(item, source))?;
+            Ok(self.inner(key, source, entries))
+        };
+        let value = items
+            .into_iter()
+            .map(section)
+            .collect::<Result<_, UserError>>()?;
+        Ok(Some(Given { value, source }))
     }
 
     fn inner(&self, key: &str, source: Source<'a>, entries: Entries<'a>) -> Self {
@@ -121,8 +113,9 @@ impl<'a> Section<'a> {
     ) -> Result<(Source<'a>, Entries<'a>), UserError> {
         match entry.value {
             Value::Section(entries) => Ok((entry.source, entries)),
-            Value::Leaf(_) => {
-                Err(self.mistyped(key, entry.source, ": invalid type: expected a section"))
+            other @ (Value::Leaf(_) | Value::Text(_)) => {
+                let what = format!(": invalid type: found {}, expected a section", other.kind());
+                Err(self.mistyped(key, entry.source, &what))
             }
         }
     }
@@ -173,7 +166,7 @@ impl<'a> Section<'a> {
     }
 
     /// An error about an unknown key or a value of another type.
-    fn mistyped(&self, key: &str, source: Source<'_>, what: &str) -> UserError {
+    pub(super) fn mistyped(&self, key: &str, source: Source<'_>, what: &str) -> UserError {
         let correct = match source {
             Source::Variable(variable) => format!("correct or unset {variable}"),
             Source::File | Source::Offset(_) => "correct the key or its value".to_owned(),
@@ -195,166 +188,15 @@ impl<'a> Section<'a> {
         self.wrong(key, self.source, " is missing", help)
     }
 
-    pub(super) fn deserialize<T: DeserializeOwned>(
+    /// An error about a value of another type, which it does not show: it may be a secret.
+    pub(super) fn not_a(
         &self,
         key: &str,
-        entry: Entry<'a>,
-    ) -> Result<T, UserError> {
-        let leaf = match entry.value {
-            Value::Leaf(leaf) => leaf,
-            // Only for the error: no value has this type.
-            Value::Section(_) => Spanned::new(0..0, DeValue::Table(DeTable::new())),
-        };
-        T::deserialize(ValueDeserializer::from(leaf))
-            .map_err(|error| self.mistyped(key, entry.source, &format!(": {}", error.message())))
-    }
-
-    /// The value of `key`, if it is configured.
-    pub(super) fn value<T: DeserializeOwned>(
-        &mut self,
-        key: &str,
-    ) -> Result<Option<Given<'a, T>>, UserError> {
-        let Some(entry) = self.entries.remove(key) else {
-            return Ok(None);
-        };
-        let source = entry.source;
-        let value = self.deserialize(key, entry)?;
-        Ok(Some(Given { value, source }))
-    }
-
-    pub(super) fn required<T: DeserializeOwned>(
-        &mut self,
-        key: &str,
-        example: &str,
-    ) -> Result<Given<'a, T>, UserError> {
-        self.value(key)?.ok_or_else(|| self.missing(key, example))
-    }
-
-    /// A string that is not blank, if it is configured.
-    pub(super) fn optional_text(
-        &mut self,
-        key: &str,
-        example: &str,
-    ) -> Result<Option<String>, UserError> {
-        match self.value::<String>(key)? {
-            Some(given) if given.value.trim().is_empty() => {
-                Err(self.wrong(key, given.source, " is empty", format!("write {example}")))
-            }
-            given => Ok(given.map(|given| given.value)),
-        }
-    }
-
-    /// A string that is not blank.
-    pub(super) fn text(&mut self, key: &str, example: &str) -> Result<String, UserError> {
-        self.optional_text(key, example)?
-            .ok_or_else(|| self.missing(key, example))
-    }
-
-    /// A string that is not blank, or else `default`.
-    pub(super) fn text_or(&mut self, key: &str, default: &str) -> Result<String, UserError> {
-        let text = self.optional_text(key, &format!("{key} = \"{default}\""))?;
-        Ok(text.unwrap_or_else(|| default.to_owned()))
-    }
-
-    /// Two strings of which neither may be configured without the other.
-    pub(super) fn pair(
-        &mut self,
-        first: &str,
-        second: &str,
-    ) -> Result<Option<(String, String)>, UserError> {
-        let example = |key: &str| format!("{key} = \"…\"");
-        let pair = (
-            self.optional_text(first, &example(first))?,
-            self.optional_text(second, &example(second))?,
-        );
-        match pair {
-            (None, None) => Ok(None),
-            (Some(first), Some(second)) => Ok(Some((first, second))),
-            (Some(_), None) => Err(self.missing(second, &example(second))),
-            (None, Some(_)) => Err(self.missing(first, &example(first))),
-        }
-    }
-
-    /// A number within bounds.
-    pub(super) fn number(
-        &mut self,
-        key: &str,
-        default: u64,
-        allowed: RangeInclusive<u64>,
-    ) -> Result<u64, UserError> {
-        let Some(Given { value, source }) = self.value(key)? else {
-            return Ok(default);
-        };
-        if allowed.contains(&value) {
-            return Ok(value);
-        }
-        let (least, most) = allowed.into_inner();
-        let what = format!(" = {value} is not within {least} and {most}");
-        Err(self.wrong(key, source, &what, format!("the default is {default}")))
-    }
-
-    /// A number of things within bounds.
-    pub(super) fn count(
-        &mut self,
-        key: &str,
-        default: u32,
-        allowed: RangeInclusive<u32>,
-    ) -> Result<usize, UserError> {
-        let (least, most) = allowed.into_inner();
-        let number = self.number(key, default.into(), least.into()..=most.into())?;
-        Ok(usize::try_from(number).expect("at most 32 bits are allowed"))
-    }
-
-    /// A size in MiB, as bytes.
-    pub(super) fn mebibytes(&mut self, key: &str, default: u32) -> Result<usize, UserError> {
-        Ok(self.count(key, default, 1..=1 << 20)? << 20)
-    }
-
-    /// A time in milliseconds, from `least` to a day.
-    pub(super) fn milliseconds(
-        &mut self,
-        key: &str,
-        default: u64,
-        least: u64,
-    ) -> Result<Duration, UserError> {
-        Ok(Duration::from_millis(self.number(
-            key,
-            default,
-            least..=DAY_MS,
-        )?))
-    }
-
-    /// A time in seconds, up to a year.
-    pub(super) fn seconds(&mut self, key: &str, default: u64) -> Result<Duration, UserError> {
-        Ok(Duration::from_secs(self.number(
-            key,
-            default,
-            0..=YEAR_S,
-        )?))
-    }
-
-    /// One of several names, in upper or lower case. `kind` says in errors what is named.
-    pub(super) fn one_of<T: Copy>(
-        &mut self,
-        key: &str,
-        default: T,
-        kind: &str,
-        names: &[(T, &str)],
-    ) -> Result<T, UserError> {
-        let Some(Given { value, source }) = self.value::<String>(key)? else {
-            return Ok(default);
-        };
-        let name = value.to_ascii_uppercase();
-        let found = names.iter().find(|(_, known)| *known == name);
-        found.map(|(choice, _)| *choice).ok_or_else(|| {
-            let known: Vec<_> = names.iter().map(|(_, name)| *name).collect();
-            let what = format!(" = \"{value}\" is no {kind}");
-            self.wrong(
-                key,
-                source,
-                &what,
-                format!("use one of {}", known.join(", ")),
-            )
-        })
+        source: Source<'_>,
+        found: &str,
+        wanted: &str,
+    ) -> UserError {
+        let what = format!(": invalid type: found {found}, expected {wanted}");
+        self.mistyped(key, source, &what)
     }
 }

@@ -1,19 +1,26 @@
 //! The sections of the servers: `[zookeeper]`, `[cassandra]` and `[kafka]`.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use toml::de::DeValue;
 
+use super::document::{Entry, Source, Value};
 use super::refused_property::{canonical_property, refused_property};
 use super::section::{Given, Section, section};
+use crate::address::{Address, AddressError, Addresses};
+use crate::printable::printable_line;
+use crate::secret::Secret;
 use crate::user_error::UserError;
 
 section! {
     /// `[zookeeper]`
     pub ZooKeeper() {
-        /// `host:port,host:port…`
-        connect: String = ensemble("connect"; "connect = \"127.0.0.1:2181\""),
+        /// The servers of the ensemble.
+        connect: Addresses = ensemble("connect"; "connect = \"127.0.0.1:2181\""),
         /// The requested timeout; the servers may grant another.
         session_timeout: Duration = milliseconds("session_timeout_ms"; 10_000, 500),
     }
@@ -22,8 +29,8 @@ section! {
 section! {
     /// `[cassandra]`
     pub Cassandra() {
-        /// `host:port` of some nodes.
-        nodes: Vec<String> = nodes("nodes"; "nodes = [\"127.0.0.1:9042\"]"),
+        /// Some nodes.
+        nodes: Addresses = nodes("nodes"; "nodes = [\"127.0.0.1:9042\"]"),
         /// The keyspace of the table `counts`.
         keyspace: String = keyspace("keyspace"; "keyspace = \"stitch\""),
         /// The data centre that increments are sent to; none: any.
@@ -43,7 +50,7 @@ section! {
         /// Connections to each node.
         connections_per_node: usize = count("connections_per_node"; 2, 1..=64),
         /// User and password, if the cluster requires them.
-        credentials: Option<(String, String)> = pair("user", "password"),
+        credentials: Option<Credentials> = credentials("user", "password"),
     }
 }
 
@@ -54,7 +61,50 @@ section! {
         topic: String = topic("topic"; "topic = \"events\""),
         /// Properties of librdkafka that are passed on: `bootstrap.servers` and `group.id` among them, none that Stitch
         /// sets itself.
-        client: BTreeMap<String, String> = properties("client"),
+        client: ClientProperties = properties("client"),
+    }
+}
+
+/// Who logs in to Cassandra.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    pub user: String,
+    pub password: Secret,
+}
+
+/// Properties of librdkafka, by name. Some are secrets, so `Debug` shows only the names.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ClientProperties(BTreeMap<String, String>);
+
+impl fmt::Debug for ClientProperties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl<const N: usize> From<[(String, String); N]> for ClientProperties {
+    fn from(properties: [(String, String); N]) -> Self {
+        Self(properties.into())
+    }
+}
+
+impl From<BTreeMap<String, String>> for ClientProperties {
+    fn from(properties: BTreeMap<String, String>) -> Self {
+        Self(properties)
+    }
+}
+
+impl Deref for ClientProperties {
+    type Target = BTreeMap<String, String>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for ClientProperties {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
     }
 }
 
@@ -134,87 +184,80 @@ impl Kafka {
     /// The time after which the group takes a silent member for dead: `session.timeout.ms`, or librdkafka's default.
     ///
     /// # Errors
-    /// The property's value, if it is not a number.
+    /// The property's value, if it is not a number as librdkafka would read it: digits without leading zeros, which are
+    /// octal there, up to an hour.
     pub fn session_timeout(&self) -> Result<Duration, String> {
         const DEFAULT_MS: u64 = 45_000;
+        const MS: std::ops::RangeInclusive<u64> = 1..=3_600_000;
         match self.client.get("session.timeout.ms") {
             None => Ok(Duration::from_millis(DEFAULT_MS)),
-            Some(value) => match value.trim().parse() {
-                Ok(ms) => Ok(Duration::from_millis(ms)),
-                Err(_) => Err(value.clone()),
+            Some(value) => match value.parse() {
+                Ok(ms) if MS.contains(&ms) && ms.to_string() == *value => {
+                    Ok(Duration::from_millis(ms))
+                }
+                Ok(_) | Err(_) => Err(value.clone()),
             },
         }
     }
 }
 
-/// librdkafka accepts every value as text; a file may write numbers and booleans as such.
-#[derive(Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a string, an integer, a number or a boolean"
-)]
-enum Property {
-    Text(String),
-    Integer(i64),
-    Number(f64),
-    Switch(bool),
-}
+/// The property with the brokers.
+const BROKERS: &str = "bootstrap.servers";
 
-impl Section<'_> {
+impl<'a> Section<'a> {
     /// The servers of an ensemble, separated by commas.
-    fn ensemble(&mut self, key: &str, example: &str) -> Result<String, UserError> {
-        let given = self.required::<String>(key, example)?;
-        self.check_addresses(key, &given, given.value.split(','), example)?;
-        Ok(given.value)
+    fn ensemble(&mut self, key: &str, example: &str) -> Result<Addresses, UserError> {
+        let Given { value, source } = self
+            .string(key)?
+            .ok_or_else(|| self.missing(key, example))?;
+        let addresses = value.parse();
+        addresses.map_err(|error| self.no_address(key, source, &error, example))
     }
 
-    fn nodes(&mut self, key: &str, example: &str) -> Result<Vec<String>, UserError> {
-        let given = self.required::<Vec<String>>(key, example)?;
-        if given.value.is_empty() {
+    fn nodes(&mut self, key: &str, example: &str) -> Result<Addresses, UserError> {
+        let Given { value, source } = self
+            .strings(key)?
+            .ok_or_else(|| self.missing(key, example))?;
+        if value.is_empty() {
             let help = format!("name at least one node: {example}");
-            return Err(self.wrong(key, given.source, " is empty", help));
+            return Err(self.wrong(key, source, " is empty", help));
         }
-        self.check_addresses(key, &given, given.value.iter().map(String::as_str), example)?;
-        Ok(given.value)
+        let address = |given: &Given<'_, String>| {
+            let parsed = given.value.parse();
+            parsed.map_err(|error| self.no_address(key, given.source, &error, example))
+        };
+        let addresses = value.iter().map(address).collect::<Result<_, _>>()?;
+        Addresses::new(addresses).map_err(|error| self.no_address(key, source, &error, example))
     }
 
-    /// Each of `servers`, which are `given`, is `host:port`.
-    fn check_addresses<'s, T>(
+    fn no_address(
         &self,
         key: &str,
-        given: &Given<'_, T>,
-        mut servers: impl Iterator<Item = &'s str>,
+        source: Source<'_>,
+        error: &AddressError,
         example: &str,
-    ) -> Result<(), UserError> {
-        let is_valid = |server: &str| {
-            server.trim().rsplit_once(':').is_some_and(|(host, port)| {
-                let host_valid = !host.is_empty() && !host.contains(['/', ' ', ',']);
-                host_valid && port.parse::<u16>().is_ok_and(|port| port > 0)
-            })
-        };
-        match servers.find(|server| !is_valid(server)) {
-            None => Ok(()),
-            Some(server) => {
-                let what = format!(": \"{server}\" is not host:port");
-                Err(self.wrong(key, given.source, &what, format!("write it like {example}")))
-            }
-        }
+    ) -> UserError {
+        let what = format!(" {}", printable_line(&error.to_string()));
+        self.wrong(key, source, &what, format!("write it like {example}"))
     }
 
-    /// The name of a keyspace as CQL takes it without quotes, where case does not matter.
+    /// The name of a keyspace as CQL takes it without quotes. Capitals would be others there than they seem.
     fn keyspace(&mut self, key: &str, example: &str) -> Result<String, UserError> {
         let Given {
             value: name,
             source,
-        } = self.required::<String>(key, example)?;
-        let valid = name.starts_with(|c: char| c.is_ascii_alphabetic())
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        } = self.given(key, example)?;
+        let valid = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
             && name.len() <= 48;
         if valid {
-            return Ok(name.to_ascii_lowercase());
+            return Ok(name);
         }
-        let what = format!(" = \"{name}\" is not the name of a keyspace");
-        let help = "use a letter, then letters, digits and underscores, at most 48 in all";
+        let what = format!(" = \"{name}\" is not the name of a keyspace without quotes");
+        let help = "use a small letter, then small letters, digits and underscores, at most 48 in all; CQL reads capitals \
+                    without quotes as small letters";
         Err(self.wrong(key, source, &what, help))
     }
 
@@ -224,7 +267,7 @@ impl Section<'_> {
         let Given {
             value: name,
             source,
-        } = self.required::<String>(key, example)?;
+        } = self.given(key, example)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let valid = name.chars().all(plain) && !matches!(name.as_str(), "" | "." | "..");
         if valid && name.len() <= LENGTH_MAX {
@@ -236,25 +279,24 @@ impl Section<'_> {
     }
 
     /// Properties of librdkafka, except those that correctness depends on: Stitch sets these itself.
-    fn properties(&mut self, key: &str) -> Result<BTreeMap<String, String>, UserError> {
+    fn properties(&mut self, key: &str) -> Result<ClientProperties, UserError> {
         let mut section = self.section(key)?;
         let mut client = BTreeMap::new();
+        let mut source = section.source;
         for (name, entry) in std::mem::take(&mut section.entries) {
             if let Some(reason) = refused_property(&name) {
                 let what = " is set by Stitch itself";
                 return Err(section.wrong(&name, entry.source, what, reason));
             }
-            let source = entry.source;
-            let value = match section.deserialize(&name, entry)? {
-                Property::Text(text) => text,
-                Property::Integer(number) => number.to_string(),
-                Property::Number(number) => number.to_string(),
-                Property::Switch(on) => on.to_string(),
-            };
+            let given = entry.source;
+            let value = section.property(&name, entry)?;
             let canonical = canonical_property(&name).to_owned();
+            if canonical == BROKERS {
+                source = given;
+            }
             if client.insert(canonical.clone(), value).is_some() {
                 let what = format!(" is given twice, as \"{canonical}\" and by another name of it");
-                return Err(section.wrong(&name, source, &what, "keep one of the two lines"));
+                return Err(section.wrong(&name, given, &what, "keep one of the two lines"));
             }
         }
         for (name, example) in [
@@ -268,8 +310,83 @@ impl Section<'_> {
                 return Err(section.missing(name, example));
             }
         }
-        Ok(client)
+        if let Some(brokers) = client.get_mut(BROKERS) {
+            *brokers = canonical(brokers).map_err(|error| {
+                let example = "\"bootstrap.servers\" = \"127.0.0.1:9092\"";
+                section.no_address(BROKERS, source, &error, example)
+            })?;
+        }
+        Ok(ClientProperties(client))
     }
+
+    /// librdkafka accepts every value as text; a file may write integers and booleans as such, where that is the same text.
+    fn property(&self, name: &str, entry: Entry<'a>) -> Result<String, UserError> {
+        let (source, found) = (entry.source, entry.value.kind());
+        let plain = !is_secret(name);
+        let text = match entry.value {
+            Value::Section(_) => {
+                let what = ": found a section, expected a property";
+                let help = "write the name of the property in quotes, as in \"bootstrap.servers\"";
+                return Err(self.wrong(name, source, what, help));
+            }
+            Value::Leaf(leaf) if plain => match leaf.get_ref() {
+                DeValue::Integer(number) => Some(number.to_string()),
+                DeValue::Boolean(on) => Some(on.to_string()),
+                DeValue::String(text) => Some(text.to_string()),
+                DeValue::Float(_)
+                | DeValue::Datetime(_)
+                | DeValue::Array(_)
+                | DeValue::Table(_) => None,
+            },
+            text @ (Value::Leaf(_) | Value::Text(_)) => text.into_string(),
+        };
+        let wanted = if plain {
+            "a string, an integer or a boolean"
+        } else {
+            "a string in quotes"
+        };
+        let text = text.ok_or_else(|| self.not_a(name, source, found, wanted))?;
+        // Certificates and keys have lines; brokers are parsed.
+        if name != BROKERS && text.contains(|c: char| c.is_control()) && !name.ends_with(".pem") {
+            let what = " has a line end or another control character";
+            return Err(self.wrong(name, source, what, "correct it, or leave it out"));
+        }
+        Ok(text)
+    }
+}
+
+/// The brokers as librdkafka reads them: each with its port, after its protocol if one is named, without blanks.
+fn canonical(brokers: &str) -> Result<String, AddressError> {
+    const PORT: &str = ":9092";
+    let one = |broker: &str| {
+        let broker = broker.trim();
+        let (protocol, address) = match broker.split_once("://") {
+            Some((protocol, address)) => (Some(protocol), address),
+            None => (None, broker),
+        };
+        let parsed: Address = match address.parse() {
+            Err(AddressError::NoPort(_)) => format!("{address}{PORT}").parse()?,
+            parsed => parsed?,
+        };
+        match protocol {
+            None => Ok(parsed.to_string()),
+            Some(name @ ("PLAINTEXT" | "SSL" | "SASL_PLAINTEXT" | "SASL_SSL")) => {
+                Ok(format!("{name}://{parsed}"))
+            }
+            Some(_) => Err(AddressError::Host(parsed.to_string())),
+        }
+    };
+    let brokers: Vec<String> = brokers.split(',').map(one).collect::<Result<_, _>>()?;
+    Ok(brokers.join(","))
+}
+
+/// Whether the value of a property is, or may be, a secret.
+fn is_secret(name: &str) -> bool {
+    [
+        "password", "secret", "token", ".pem", "jaas", "pasword", "passwd",
+    ]
+    .iter()
+    .any(|part| name.contains(part))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::definition::AmountSource;
 
 mod documented;
 mod environment;
+mod secrets;
 mod wrong;
 
 /// A minimal configuration.
@@ -100,9 +101,35 @@ fn a_short_kafka_session_shortens_the_default_stop_timeout() {
 }
 
 #[test]
-fn a_keyspace_is_lower_case_as_in_unquoted_cql() {
-    let config = parse(&LEAST.replace("\"stitch\"", "\"Stitch_2\"")).unwrap();
-    assert_eq!(config.cassandra.keyspace, "stitch_2");
+fn servers_are_the_same_however_their_list_is_written() {
+    let servers = |zookeeper: &str, cassandra: &str| {
+        let text = LEAST
+            .replace("\"127.0.0.1:2181\"", zookeeper)
+            .replace("[\"127.0.0.1:9042\"]", cassandra);
+        let config = parse(&text).unwrap();
+        (
+            config.zookeeper.connect.to_string(),
+            config.cassandra.nodes.to_string(),
+        )
+    };
+    let wanted = ("a:2181,b:2181".to_owned(), "a:9042,[::1]:9042".to_owned());
+    assert_eq!(
+        servers("\"a:2181,b:2181\"", "[\"a:9042\", \"[::1]:9042\"]"),
+        wanted
+    );
+    assert_eq!(
+        servers("\" a:2181, B:2181\\n\"", "[\"a:9042 \", \"[0::1]:9042\"]"),
+        wanted
+    );
+}
+
+#[test]
+fn brokers_are_passed_on_without_blanks() {
+    let config = parse(&LEAST.replace("127.0.0.1:9092", "a:9092, SASL_SSL://b:9093 ,c\\n"));
+    assert_eq!(
+        config.unwrap().kafka.client["bootstrap.servers"],
+        "a:9092,SASL_SSL://b:9093,c:9092"
+    );
 }
 
 #[test]

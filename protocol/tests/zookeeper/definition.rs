@@ -43,7 +43,7 @@ async fn the_first_definition_is_kept_when_another_is_created() {
 
 #[tokio::test]
 async fn without_a_namespace_errors_point_to_init() {
-    let session = ZooKeeperClient::new(&server(), SESSION)
+    let session = ZooKeeperClient::new(&server().parse().unwrap(), SESSION)
         .connect()
         .await
         .unwrap();

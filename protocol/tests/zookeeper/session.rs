@@ -24,7 +24,7 @@ async fn a_closed_session_takes_its_ephemeral_nodes_with_it_at_once() {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let session = ZooKeeperClient::new(&server(), SESSION)
+            let session = ZooKeeperClient::new(&server().parse().unwrap(), SESSION)
                 .connect()
                 .await
                 .unwrap();
@@ -146,7 +146,7 @@ async fn servers_that_cannot_be_reached_are_named() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = free.local_addr().unwrap().to_string();
     drop(free);
-    let keeper = ZooKeeperClient::new(&address, Duration::from_millis(500));
+    let keeper = ZooKeeperClient::new(&address.parse().unwrap(), Duration::from_millis(500));
     let error = soon(keeper.connect()).await.unwrap_err();
     assert!(matches!(error, ZkError::Ambiguous(_)));
     assert!(error.to_string().contains(&address), "{error}");

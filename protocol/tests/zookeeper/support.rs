@@ -66,7 +66,7 @@ impl Namespace {
     }
 
     async fn session_through(&self, address: &str, timeout: Duration) -> TestSession {
-        let keeper = ZooKeeperClient::new(address, timeout);
+        let keeper = ZooKeeperClient::new(&address.parse().unwrap(), timeout);
         let session = keeper.connect().await.unwrap_or_else(|error| {
             panic!("{error}: these tests need a ZooKeeper (deploy/local up, STITCH_TEST_ZOOKEEPER)")
         });

@@ -13,6 +13,7 @@ use scylla::policies::host_filter::AllowListHostFilter;
 
 use super::super::connect;
 use super::{OBSERVER_ID, locked};
+use stitch_common::address::Address;
 use stitch_common::config::Cassandra;
 use stitch_common::ports::StoreError;
 
@@ -68,7 +69,7 @@ async fn open(address: SocketAddr, cassandra: Cassandra) -> Result<Arc<Session>,
     let filter = AllowListHostFilter::new([address])
         .map_err(|error| StoreError::Refused(error.to_string()))?;
     let alone = Cassandra {
-        nodes: vec![address.to_string()],
+        nodes: Address::from(address).into(),
         local_datacenter: None,
         ..cassandra
     };

@@ -1,6 +1,5 @@
 //! A keyspace, a configuration that names it, and helpers that count in it.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -96,11 +95,11 @@ fn config(keyspace: &str) -> Config {
     Config {
         namespace: keyspace.to_owned(),
         zookeeper: ZooKeeper {
-            connect: String::new(),
+            connect: "127.0.0.1:1".parse().unwrap(),
             session_timeout: Duration::from_secs(4),
         },
         cassandra: Cassandra {
-            nodes: vec![server()],
+            nodes: server().parse().unwrap(),
             keyspace: keyspace.to_owned(),
             local_datacenter: None,
             write_consistency: WriteConsistency::LocalQuorum,
@@ -112,7 +111,7 @@ fn config(keyspace: &str) -> Config {
         },
         kafka: Kafka {
             topic: String::new(),
-            client: BTreeMap::new(),
+            client: stitch_common::config::ClientProperties::default(),
         },
         definitions: Definitions::new(
             RangeBits::new(6).unwrap(),

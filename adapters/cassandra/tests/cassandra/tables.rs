@@ -157,7 +157,7 @@ async fn a_missing_data_centre_and_an_unreachable_server_are_reported() {
     let error = schema.ensure(Some(&"nowhere=1".parse().unwrap())).await;
     assert!(error.is_err());
 
-    keyspace.config.cassandra.nodes = vec!["127.0.0.1:1".to_owned()];
+    keyspace.config.cassandra.nodes = "127.0.0.1:1".parse().unwrap();
     let error = keyspace.cql().connect_store(&member(1)).await.unwrap_err();
     assert!(
         matches!(&error, StoreError::Unavailable(why) if why.contains("127.0.0.1:1")),

@@ -54,7 +54,7 @@ impl Topic {
         }
         Self::of(Kafka {
             topic: name,
-            client,
+            client: client.into(),
         })
     }
 

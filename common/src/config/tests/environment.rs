@@ -7,24 +7,88 @@ fn with(variables: &[(&str, &str)]) -> Result<Config, UserError> {
 }
 
 #[test]
-fn a_variable_is_a_toml_value_or_else_a_string() {
+fn a_variable_is_what_its_key_wants() {
     let config = with(&[
         ("STITCH_CASSANDRA__NODES", "[\"a:1\", \"b:2\"]"),
         ("STITCH_CASSANDRA__KEYSPACE", "counts"),
         ("STITCH_ZOOKEEPER__CONNECT", "zk-1:2181,zk-2:2181"),
-        ("STITCH_ZOOKEEPER__SESSION_TIMEOUT_MS", "4000"),
-        ("STITCH_KAFKA__TOPIC", "\"quoted\""),
+        ("STITCH_ZOOKEEPER__SESSION_TIMEOUT_MS", "4_000"),
+        ("STITCH_KAFKA__TOPIC", "7"),
         ("STITCH_Restorator__journal", "/var/lib/stitch"),
-        ("STITCH_NAMESPACE", "other"),
+        ("STITCH_NAMESPACE", "true"),
     ])
     .unwrap();
-    assert_eq!(config.cassandra.nodes, ["a:1", "b:2"]);
+    assert_eq!(config.cassandra.nodes.to_string(), "a:1,b:2");
     assert_eq!(config.cassandra.keyspace, "counts");
-    assert_eq!(config.zookeeper.connect, "zk-1:2181,zk-2:2181");
+    assert_eq!(config.zookeeper.connect.to_string(), "zk-1:2181,zk-2:2181");
     assert_eq!(config.zookeeper.session_timeout, Duration::from_secs(4));
-    assert_eq!(config.kafka.topic, "quoted");
+    assert_eq!(config.kafka.topic, "7");
     assert_eq!(config.restorator.journal, Path::new("/var/lib/stitch"));
-    assert_eq!(config.namespace, "other");
+    assert_eq!(config.namespace, "true");
+}
+
+#[test]
+fn a_text_is_the_variable_character_by_character() {
+    for text in [
+        "20240501",
+        "'abc'",
+        "\"abc\"",
+        "true",
+        "1e5",
+        "0x10",
+        "007",
+        "1_000",
+        "2024-05-01",
+        "[\"a\"]",
+        "{a = 1}",
+        " a b ",
+        "#a",
+        "a#b",
+        "$x",
+        "ä€",
+        "\\n",
+        "inf",
+        "a = 1",
+        "a,b",
+    ] {
+        let config = with(&[
+            ("STITCH_CASSANDRA__USER", "me"),
+            ("STITCH_CASSANDRA__PASSWORD", text),
+            ("STITCH_KAFKA__CLIENT__SASL_PASSWORD", text),
+        ]);
+        let config = config.unwrap();
+        let credentials = config.cassandra.credentials.unwrap();
+        assert_eq!(credentials.password.expose(), text);
+        assert_eq!(config.kafka.client["sasl.password"], text);
+    }
+}
+
+#[test]
+fn a_list_is_separated_by_commas_or_a_toml_array() {
+    let tokens = |value: &str| {
+        let config = with(&[("STITCH_API__TOKENS", value)])?;
+        let tokens = config.api.tokens.iter();
+        Ok(tokens.map(|token| token.expose().to_owned()).collect())
+    };
+    let one: Result<Vec<String>, UserError> = tokens("0123456789abcdef0123");
+    assert_eq!(one.unwrap(), ["0123456789abcdef0123"]);
+    let two: Vec<String> = tokens("0123456789abcdef, fedcba9876543210\n").unwrap();
+    assert_eq!(two, ["0123456789abcdef", "fedcba9876543210"]);
+    assert_eq!(
+        tokens("[\"0123456789abcdef\", 'fedcba9876543210']").unwrap(),
+        two
+    );
+    for wrong in [
+        "",
+        ",",
+        "0123456789abcdef,",
+        "[\"0123456789abcdef\"",
+        "[7]",
+        "a, b",
+    ] {
+        let error = tokens(wrong).unwrap_err();
+        assert!(error.message.contains("STITCH_API__TOKENS"), "{error}");
+    }
 }
 
 #[test]
@@ -56,7 +120,10 @@ fn variables_of_other_programs_are_ignored() {
     let config = with(&[
         ("STITCH_LOG", "debug"),
         ("STITCH_ZOOKEEPER_PORT", "2181"),
+        ("STITCH_LOG_FORMAT", "json"),
         ("STITCH_PROCESSOR_SERVICE_HOST", "10.0.0.1"),
+        ("STITCH_API_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("STITCH_KAFKA_CLIENT_SERVICE_HOST", "10.0.0.1"),
     ]);
     assert_eq!(config, with(&[]));
 }
@@ -70,9 +137,28 @@ fn an_invalid_variable_is_named() {
         ("STITCH_KAFKA__TOPIC__NAME", "x", "no section"),
         ("STITCH_COUNTER__NAME", "x", "no section"),
         ("STITCH_RANGES__BITS", "13", "13"),
-        ("STITCH_RANGES__BITS", "many", "many"),
+        ("STITCH_RANGES__BITS", "many", "expected an integer"),
+        ("STITCH_RANGES__BITS", "6\n", "expected an integer"),
+        ("STITCH_RANGES__BITS", "\"6\"", "expected an integer"),
+        ("STITCH_RANGES__BITS", "", "expected an integer"),
         ("STITCH_CASSANDRA__NODES", "[]", "is empty"),
-        ("STITCH_CASSANDRA__NODES", "a:1", "invalid type"),
+        ("STITCH_CASSANDRA__NODES", "a", "has no port"),
+        ("STITCH_CASSANDRA__NODES", "a:1,", "empty address"),
+        ("STITCH_KAFKA__TOPIC", "events\n", "line end"),
+        ("STITCH_NAMESPACE", " plays", "blank"),
+        ("STITCH_CASSANDRA__KEYSPACE", "Stitch", "without quotes"),
+        ("STITCH_CASSANDRA__LOCAL_DATACENTER", "dc1 ", "blank"),
+        ("STITCH_RESTORATOR__JOURNAL", "a\tb", "control character"),
+        ("STITCH_HTTP__LISTEN", " 127.0.0.1:0", "not an IP address"),
+        ("STITCH_KAFKA__CLIENT__GROUP_ID", "stitch\n", "line end"),
+        (
+            "STITCH_KAFKA__CLIENT",
+            "{\"group.id\" = \"x\"}",
+            "expected a section",
+        ),
+        ("STITCH_CASSANDRA_PASSWORD", "x", "two underscores"),
+        ("STITCH_API_TOKENS", "x", "two underscores"),
+        ("STITCH_KAFKA_CLIENT_SASL_PASSWORD", "x", "two underscores"),
         ("STITCH_CASSANDRA__", "a:1", "level is empty"),
         ("STITCH_CASSANDRA_NODES", "[\"a:1\"]", "two underscores"),
         (
@@ -91,7 +177,7 @@ fn an_invalid_variable_is_named() {
             "{variable}={value}: {failure}"
         );
         assert!(
-            !failure.message.contains("line"),
+            !failure.message.contains(", line"),
             "{variable}={value}: {failure}"
         );
     }

@@ -41,7 +41,7 @@ enum Command {
   stitch-api run --config plays.toml
 
 Prints its address on standard error. /openapi.json describes the API; /health, /ready and /metrics are for monitoring.
-SIGTERM or SIGINT: accepts no more connections, answers the requests in flight and exits with 0. A second signal ends it
+SIGTERM, SIGINT or SIGHUP: accepts no more connections, answers the requests in flight and exits with 0. A second signal ends it
 at once with 130.")]
     Run,
     /// Check the configuration and the servers

@@ -2,7 +2,7 @@
 //!
 //! Start with [`runner`]: it parses the arguments, loads the configuration, runs the command until it ends or a signal
 //! stops it, prints its report and sets the exit code. [`telemetry`] starts logs and metrics, [`shutdown`] handles
-//! SIGTERM and SIGINT, [`progress_bar`] shows progress on standard error, [`http_server`] serves HTTP within limits.
+//! SIGTERM, SIGINT and SIGHUP, [`progress_bar`] shows progress on standard error, [`http_server`] serves HTTP within limits.
 //!
 //! Three commands that more than one program has are here too, because they talk to all servers: [`check`] checks the
 //! configuration and the servers, [`init`] creates a namespace or verifies that it agrees, [`status`] prints the state
@@ -11,6 +11,7 @@
 //! Not here: counting, restoring and serving counts (`stitch-processor`, `stitch-restorator`, `stitch-api`), and the
 //! format of reports (`stitch_common::output`), which commands implement without this crate's dependencies.
 
+pub mod stderr;
 pub mod telemetry;
 pub mod shutdown;
 pub mod runner;

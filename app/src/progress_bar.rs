@@ -88,7 +88,9 @@ impl<W: Write, C: Clock> Lines<W, C> {
     }
 
     fn line(&self, line: &str) {
-        let written = writeln!(self.out.borrow_mut(), "{line}");
+        // As one write: standard error takes or loses it as a whole.
+        let line = format!("{}\n", printable_lines(line));
+        let written = self.out.borrow_mut().write_all(line.as_bytes());
         if let Err(error) = written {
             tracing::debug!(%error, "cannot report progress");
         }
@@ -151,7 +153,7 @@ impl<W: Write, C: Clock> Progress for Lines<W, C> {
     }
 
     fn note(&self, line: &str) {
-        self.line(&printable_lines(line));
+        self.line(line);
     }
 
     fn end(&self) {

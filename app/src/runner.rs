@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, ValueEnum};
 
 use crate::shutdown::Shutdown;
+use crate::stderr::Stderr;
 use crate::telemetry;
 use stitch_common::config::{Config, Environment};
 use stitch_common::output::{self, Exit, NoReport, Output, Report};
@@ -180,8 +181,15 @@ fn print<R: Report>(command: &str, result: &Result<R, UserError>, output: Output
 }
 
 fn exit_code(written: io::Result<Exit>) -> ExitCode {
-    // If standard output is closed, only the exit code can say so.
-    ExitCode::from(written.unwrap_or(Exit::Failed).code())
+    let exit = written.unwrap_or_else(|error| {
+        // Where this is lost, too, the exit code says it.
+        Stderr.line(&format!("error: the output could not be written: {error}"));
+        Stderr.line(
+            "help: see where standard output and standard error lead, and run the command again",
+        );
+        Exit::Failed
+    });
+    ExitCode::from(exit.code())
 }
 
 #[cfg(test)]

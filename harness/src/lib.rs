@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`servers`] | the servers that `deploy/local` started: addresses; freeze, thaw, kill, start |
 //! | [`process`] | a program of the product: start, stop, freeze, kill, read its output |
+//! | [`streams`] | a program whose standard output or standard error cannot be written |
 //! | [`test_namespace`] | topic, table and configuration of one test, and the product's programs in it |
 //! | [`events`], [`feed`] | generated events, usable or not; a producer, as fast as possible or as live traffic |
 //! | [`lag`], [`zookeeper`], [`web`] | what a user or an operator can see: consumer lag, nodes, HTTP pages |
@@ -22,6 +23,7 @@
 
 pub mod servers;
 pub mod process;
+pub mod streams;
 pub mod test_namespace;
 pub mod events;
 pub mod feed;

@@ -42,7 +42,7 @@ enum Command {
   stitch-processor run --config plays.toml
 
 Prints the address of its HTTP server on standard error: /health, /ready, /metrics.
-SIGTERM or SIGINT: finishes requests in flight, hands its partitions over and ends with 0. If a
+SIGTERM, SIGINT or SIGHUP: finishes requests in flight, hands its partitions over and ends with 0. If a
 request stays in doubt it leaves a dead member, which the next restoration waits out. A second
 signal ends it at once with 130.")]
     Run,

@@ -100,7 +100,7 @@ struct PlanArguments {
 
 Exit codes: 0 every cell in scope is verified, 1 known drift remains, 2 a range could not be verified,
 3 verified with exceptions (--read-consistency, --declare-dead).
-The first SIGINT or SIGTERM releases all locks and ends with 2; the second ends at once with 130.")]
+The first SIGINT, SIGTERM or SIGHUP releases all locks and ends with 2; the second ends at once with 130.")]
 struct RunArguments {
     /// A reviewed plan: its scope is restored
     #[arg(

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 
 use stitch_app::progress_bar::{Bar, Lines};
 use stitch_app::shutdown::Shutdown;
+use stitch_app::stderr::Stderr;
 use stitch_cassandra::ScyllaCql;
 use stitch_common::clock::SystemClock;
 use stitch_common::config::Config;
@@ -53,6 +54,6 @@ fn progress() -> Box<dyn Progress> {
     if io::stderr().is_terminal() {
         Box::new(Bar::default())
     } else {
-        Box::new(Lines::new(io::stderr(), SystemClock))
+        Box::new(Lines::new(Stderr, SystemClock))
     }
 }

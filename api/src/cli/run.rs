@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use stitch_app::http_server::{Limits, Server, tls};
 use stitch_app::shutdown::Shutdown;
+use stitch_app::stderr::Stderr;
 use stitch_app::telemetry;
 use stitch_cassandra::ScyllaReader;
 use stitch_common::clock::{Clock, SystemClock};
@@ -86,9 +87,7 @@ fn announce(config: &Config, address: SocketAddr, encrypted: bool) {
     if !address.ip().is_loopback() && config.api.tokens.is_empty() {
         tracing::warn!(%address, "anyone who can reach this address may read: [api] tokens is empty");
     }
-    if let Err(error) = writeln!(io::stderr(), "listening on {scheme}://{address}") {
-        tracing::warn!(%error, "the address could not be printed");
-    }
+    Stderr.line(&format!("listening on {scheme}://{address}"));
 }
 
 impl Report for Stopped {

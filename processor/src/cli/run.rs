@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use stitch_app::shutdown::Shutdown;
+use stitch_app::stderr::Stderr;
 use stitch_app::{runner, telemetry};
 use stitch_cassandra::ScyllaCql;
 use stitch_common::clock::{Clock, SystemClock};
@@ -34,7 +35,7 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     // Health checks give the process the time to start.
     status.beat(clock.now());
     let shared = Arc::clone(&status);
-    let server = Server::start(&config.http, shared, handle, clock, &mut io::stderr()).await?;
+    let server = Server::start(&config.http, shared, handle, clock, &mut Stderr).await?;
     let zookeeper = &config.zookeeper;
     let ports = Ports {
         keeper: ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout),

@@ -129,7 +129,7 @@ mod tests {
             .or_insert_with(|| "group".to_owned());
         Kafka {
             topic: "events".to_owned(),
-            client,
+            client: client.into(),
         }
     }
 

@@ -1,0 +1,151 @@
+//! Where a program's output leads must not matter to its work: full, closed, or read by somebody who stopped.
+//!
+//! Needs no servers: the configuration names ports that nothing listens on.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a program may take to notice that no server answers.
+const BOUND: Duration = Duration::from_secs(90);
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long a program runs before it is asked to stop.
+const RUN: Duration = Duration::from_secs(2);
+
+/// A program in a folder of its own.
+#[derive(Debug)]
+pub struct Streams<'a> {
+    program: &'a Path,
+    folder: tempfile::TempDir,
+}
+
+impl<'a> Streams<'a> {
+    /// The `program`, with `config` as its configuration but for the addresses of servers.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn new(program: &'a Path, config: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("stitch.toml"), config)?;
+        Ok(Self { program, folder })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.program);
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("STITCH_LOG", "trace")
+            .env("STITCH_ZOOKEEPER__CONNECT", "127.0.0.1:1")
+            .env("STITCH_ZOOKEEPER__SESSION_TIMEOUT_MS", "500")
+            .env("STITCH_CASSANDRA__NODES", "127.0.0.1:1")
+            .env("STITCH_KAFKA__CLIENT__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+            .env("STITCH_HTTP__LISTEN", "127.0.0.1:0")
+            .env("STITCH_API__LISTEN", "127.0.0.1:0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+
+    /// A command whose logs are lost goes on, and ends as it would have: with 2, because no server answers, or as its stop
+    /// was asked for.
+    ///
+    /// # Errors
+    /// It ended in another way, or not at all.
+    pub fn ensure_logs_may_be_lost(&self, arguments: &[&str]) -> Result<()> {
+        let (reader, broken) = io::pipe()?;
+        drop(reader);
+        let (_stalled, full) = io::pipe()?;
+        for (name, stderr) in [
+            ("a full disk", Stdio::from(writable("/dev/full")?)),
+            ("a reader that ended", Stdio::from(broken)),
+            ("a reader that stopped", Stdio::from(full)),
+        ] {
+            let child = self.command(arguments).stderr(stderr).spawn()?;
+            let status = ended(child)?;
+            ensure!(
+                matches!(status.code(), Some(0 | 2)),
+                "{arguments:?}, standard error is {name}: {status}"
+            );
+        }
+        Ok(())
+    }
+
+    /// A command whose output cannot be written says so, and ends with 2.
+    ///
+    /// # Errors
+    /// It did not.
+    pub fn ensure_lost_output_is_an_error(&self, arguments: &[&str]) -> Result<()> {
+        let log = self.folder.path().join("stderr");
+        let child = self
+            .command(arguments)
+            .env("STITCH_LOG", "off")
+            .stdout(writable("/dev/full")?)
+            .stderr(File::create(&log)?)
+            .spawn()?;
+        let status = ended(child)?;
+        let text = fs::read_to_string(log)?;
+        ensure!(
+            status.code() == Some(2)
+                && text.contains("error: the output could not be written")
+                && !text.contains("panicked"),
+            "{arguments:?}: {status}: {text}"
+        );
+        Ok(())
+    }
+
+    /// With `STITCH_LOG_FORMAT=json` each line is an object.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn ensure_logs_are_json(&self, arguments: &[&str]) -> Result<()> {
+        let log = self.folder.path().join("stderr");
+        let child = self
+            .command(arguments)
+            .args(["--output", "json"])
+            .env("STITCH_LOG_FORMAT", "json")
+            .env("STITCH_LOG", "debug")
+            .stderr(File::create(&log)?)
+            .spawn()?;
+        ended(child)?;
+        let text = fs::read_to_string(log)?;
+        ensure!(!text.is_empty(), "{arguments:?}: no log");
+        for line in text.lines() {
+            let object: serde_json::Value =
+                serde_json::from_str(line).with_context(|| line.to_owned())?;
+            ensure!(object["level"].is_string(), "{line}");
+        }
+        Ok(())
+    }
+}
+
+fn writable(path: &str) -> io::Result<File> {
+    OpenOptions::new().write(true).open(path)
+}
+
+/// How it ended: by itself, or within the bound after it was asked to stop.
+fn ended(mut child: Child) -> Result<ExitStatus> {
+    let mut waited = Duration::ZERO;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let mut pid = Some(pid.context("a process id")?);
+    while waited < BOUND {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        std::thread::sleep(PAUSE);
+        waited += PAUSE;
+        if waited > RUN
+            && let Some(pid) = pid.take()
+        {
+            kill_process(pid, Signal::TERM)?;
+        }
+    }
+    child.kill()?;
+    bail!("it did not end within {BOUND:?}")
+}

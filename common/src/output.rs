@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::printable::{printable_lines, write_json};
+use crate::printable::{printable_line, printable_lines, write_json};
 use crate::user_error::UserError;
 
 /// How a command ends.
@@ -133,8 +133,8 @@ pub fn write<R: Report>(
             }
             if let Some(UserError { message, help }) = error {
                 out.flush()?;
-                let text = format!("error: {message}\nhelp: {help}\n");
-                errors.write_all(printable_lines(&text).as_bytes())?;
+                let (message, help) = (printable_line(message), printable_line(help));
+                writeln!(errors, "error: {message}\nhelp: {help}")?;
             }
         }
     }

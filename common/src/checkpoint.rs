@@ -79,7 +79,7 @@ impl Checkpoint {
 
 /// How far the events of one partition may have been begun (rule P9): a record of intent that is written ahead. Whoever
 /// reads it after something was sent knows that the event lies below, whatever a Kafka broker answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Ceiling {
     /// In each range, no event at or above the range's checkpoint: the partition was never counted, or was handed over
     /// with nothing left in between.

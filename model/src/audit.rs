@@ -70,11 +70,27 @@ pub(crate) fn judge(bounds: &Bounds, cut: &Cut, cell: usize, current: i16) -> i1
     drift.map_or(0, |drift| value(Count(drift.correction().0)))
 }
 
-/// The cells with an event at or above the cut, in a log with these ends: they cannot be judged.
-pub(crate) fn dirty(bounds: &Bounds, cut: &Cut, ends: &Ends) -> [bool; CELLS] {
+/// The totals of a range with this cut and these ceilings, after the whole log was read.
+fn bounded(bounds: &Bounds, range: usize, cut: &Ends, ceilings: &Ends) -> RangeTotals {
+    let mut totals = totals(bounds, range, cut, &whole(bounds));
+    totals.set_ceiling(offsets(bounds, ceilings));
+    totals
+}
+
+fn whole(bounds: &Bounds) -> Ends {
+    let mut ends = Ends::default();
+    for (end, events) in ends.iter_mut().zip(&bounds.log) {
+        *end = u8::try_from(events.len()).expect("few events");
+    }
+    ends
+}
+
+/// The cells with an event from the cut up to the ceilings: they cannot be judged.
+pub(crate) fn dirty(bounds: &Bounds, cut: &Cut, ceilings: &Cut) -> [bool; CELLS] {
     let mut dirty = [false; CELLS];
     for range in 0..bounds.ranges() {
-        let totals = totals(bounds, range, &of_range(cut, range), ends);
+        let (cut, ceilings) = (of_range(cut, range), of_range(ceilings, range));
+        let totals = bounded(bounds, range, &cut, &ceilings);
         set(bounds, totals.dirty().iter(), &mut dirty);
     }
     dirty
@@ -98,9 +114,13 @@ pub(crate) fn passed(bounds: &Bounds, base: &Cut, later: &Cut, range: usize) -> 
     passed
 }
 
-/// The cells that were judged wrong and have no event at or above the cut: they may be corrected without a lock.
-pub(crate) fn wrong_and_clean(bounds: &Bounds, knows: &Restorator, ends: &Ends) -> [bool; CELLS] {
-    let dirty = dirty(bounds, &knows.base, ends);
+/// The cells that were judged wrong and have no event from the cut up to the ceilings: they may be corrected without a lock.
+pub(crate) fn wrong_and_clean(
+    bounds: &Bounds,
+    knows: &Restorator,
+    ceilings: &Cut,
+) -> [bool; CELLS] {
+    let dirty = dirty(bounds, &knows.base, ceilings);
     let named = (0..bounds.cells.len()).filter(|cell| dirty[*cell]);
     let named: BTreeSet<Cell> = named
         .map(|cell| bounds.product(cell).cell.clone())
@@ -125,13 +145,12 @@ fn verdicts(bounds: &Bounds, knows: &Restorator, range: usize) -> Verdicts {
 }
 
 /// The chunk of at most one cell, by the product's rule; `None` if the lock is for all cells.
-pub(crate) fn chunk(
-    bounds: &Bounds,
-    knows: &Restorator,
-    range: usize,
-    ends: &Ends,
-) -> Option<[bool; CELLS]> {
-    let totals = totals(bounds, range, &of_range(&knows.base, range), ends);
+pub(crate) fn chunk(bounds: &Bounds, knows: &Restorator, range: usize) -> Option<[bool; CELLS]> {
+    let (cut, ceilings) = (
+        of_range(&knows.base, range),
+        of_range(&knows.ceilings, range),
+    );
+    let totals = bounded(bounds, range, &cut, &ceilings);
     let chunk = Chunks::default().next(1, &verdicts(bounds, knows, range), &totals)?;
     let mut cells = [false; CELLS];
     set(bounds, chunk.cells().iter(), &mut cells);
@@ -144,9 +163,9 @@ pub(crate) fn to_read(
     knows: &Restorator,
     range: usize,
     cut: &Ends,
-    ends: &Ends,
+    ceilings: &Ends,
 ) -> Option<[bool; CELLS]> {
-    let mut totals = totals(bounds, range, &of_range(&knows.base, range), ends);
+    let mut totals = bounded(bounds, range, &of_range(&knows.base, range), ceilings);
     totals.note_passed();
     totals.advance(&offsets(bounds, cut)).ok()?;
     let mut passed = totals.take_passed();

@@ -55,6 +55,8 @@ faults! {
     DeltaLost "delta-lost",
     /// The restorator reaches a bound and gives the range back.
     GiveBack "give-back",
+    /// A broker that was deposed as leader answers the restorator with the log as it was, until it finds the leader.
+    DeposedLeader "deposed-leader",
     /// The restorator corrects one cell under a lock of its own before it corrects the others.
     Chunk "chunk",
 }

@@ -34,13 +34,9 @@ pub enum Action {
 }
 
 fn produce(bounds: &Bounds, state: &mut State, partition: usize) {
-    let at = state.ends[partition];
     state.ends[partition] += 1;
-    for processor in &mut state.processors {
-        let owned = processor.partitions[partition];
-        if owned.is_some_and(|o| o.stage == stitch_processor::engine::PartitionState::Counting) {
-            partition::ingest(bounds, processor, partition, at);
-        }
+    for i in 0..PROCESSORS {
+        partition::ingest_all(bounds, state, i, partition);
     }
 }
 
@@ -67,6 +63,7 @@ impl Model for Bounds {
             cells: Default::default(),
             sent: Vec::new(),
             checkpoints: Cut::default(),
+            ceilings: Default::default(),
             holders: Default::default(),
             queues: Default::default(),
             revocations: Default::default(),
@@ -151,6 +148,7 @@ impl Model for Bounds {
             Property::always(I6, |bounds, state| {
                 keeps(state, Broken::I6) && keeps_i6(bounds, state)
             }),
+            Property::always(I7, |_, state| keeps(state, Broken::I7)),
             Property::always(JUDGED, |_, state| keeps(state, Broken::Judged)),
             Property::always(NOT_STUCK, |_, state| keeps(state, Broken::Stuck)),
             Property::always(RIGHT, is_right_in_the_end),
@@ -168,6 +166,7 @@ pub const I3: &str = "I3";
 pub const I4: &str = "I4";
 pub const I5: &str = "I5";
 pub const I6: &str = "I6";
+pub const I7: &str = "I7";
 /// The premise of R1 and of corrections without a lock.
 pub const JUDGED: &str = "a judged cell stays as it was read";
 pub const NOT_STUCK: &str = "nothing is stuck";

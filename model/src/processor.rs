@@ -223,8 +223,11 @@ pub(crate) fn apply(bounds: &Bounds, state: &mut State, i: usize, step: Step) {
         Step::Acquire(partition) => partition::acquire(bounds, state, i, partition),
         Step::ReadEarly(partition) => {
             let resumed = state.checkpoints[partition];
-            state.processors[i].partitions[partition] =
-                Some(partition::owned(PartitionState::Acquiring, resumed));
+            state.processors[i].partitions[partition] = Some(partition::owned(
+                PartitionState::Acquiring,
+                resumed,
+                Default::default(),
+            ));
         }
         Step::Revoked(partition) => {
             if let Some(owned) = &mut state.processors[i].partitions[partition] {
@@ -300,6 +303,11 @@ fn send(bounds: &Bounds, state: &mut State, i: usize, range: usize, number: usiz
         state.broken = Some(Broken::I6);
     }
     let event = Some((part.partition, part.offset));
+    let ceiling = zookeeper::ceilings(state)[part.partition][range];
+    // Without the rule, its consequence is looked for.
+    if part.offset >= ceiling && !bounds.lacks(Rule::BelowCeiling) && !both {
+        state.broken = Some(Broken::I7);
+    }
     let same =
         |sent: &Sent| (sent.who, sent.event, sent.cell) == (Who::Processor(i), event, part.cell);
     if state.sent.iter().any(same) {

@@ -1,6 +1,7 @@
 //! The restorator: which step comes next, and what follows. The product decides what is read, judged and corrected
 //! ([`audit`]).
 
+pub mod ceilings;
 pub mod chunk;
 pub mod unlocked;
 
@@ -13,6 +14,8 @@ use crate::properties;
 use crate::rule::Rule;
 use crate::state::{After, Broken, Cut, Phase, Reading, Restorator, Sent, State, Who};
 use crate::zookeeper;
+
+use ceilings::{ceilings, follow, leader_steps, reaches_ceilings};
 
 /// What the restorator does, or what happens to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,10 @@ pub enum Step {
     Freeze(u8),
     /// Its session expires, and another one is started.
     Expire,
+    /// A deposed leader answers from now on.
+    DeposedLeader,
+    /// The leader answers again.
+    FindLeader,
     /// A frozen restorator wakes up.
     FormerWakes,
 }
@@ -108,17 +115,16 @@ pub(crate) fn steps(bounds: &Bounds, state: &State, each: &mut impl FnMut(Step))
                 || bounds.mode == CorrectionMode::Unlocked
         }
         Phase::Dead | Phase::Done => false,
+        Phase::Scanned | Phase::Following(..) => reaches_ceilings(bounds, state),
+        Phase::Rescanning(_, cell) => cell < bounds.cells.len() || reaches_ceilings(bounds, state),
         Phase::Idle
         | Phase::MarkersRead
         | Phase::BaseCut
         | Phase::Scanning(_)
-        | Phase::Scanned
         | Phase::Converging(_)
-        | Phase::Rescanning(..)
         | Phase::ChunkCorrected
         | Phase::Locked(_)
         | Phase::Cutting(_)
-        | Phase::Following(..)
         | Phase::Reading(..) => true,
     };
     if next {
@@ -136,6 +142,7 @@ pub(crate) fn steps(bounds: &Bounds, state: &State, each: &mut impl FnMut(Step))
             each(Step::Converge);
         }
     }
+    leader_steps(state, each);
     let waits = matches!(
         phase,
         Phase::Locking(_) | Phase::AwaitingBarrier(After::Cut(_) | After::Read(..))
@@ -185,6 +192,11 @@ pub(crate) fn apply(bounds: &Bounds, state: &mut State, step: Step) {
             zookeeper::leave_dead_member(state);
             state.restorator.phase = Phase::Idle;
         }
+        Step::DeposedLeader => {
+            state.faults.take(Fault::DeposedLeader);
+            state.restorator.old_ends = Some(state.ends);
+        }
+        Step::FindLeader => state.restorator.old_ends = None,
         Step::FormerWakes => {
             state.restorator.has_frozen = false;
             for sent in &mut state.sent {
@@ -201,8 +213,8 @@ pub(crate) fn apply(bounds: &Bounds, state: &mut State, step: Step) {
 pub(crate) fn lock(bounds: &Bounds, state: &mut State, range: usize) {
     zookeeper::enqueue(state, range, Who::Restorator, Kind::Exclusive);
     state.revocations[range] = true;
-    if bounds.lacks(Rule::EndAfterGrant) {
-        state.restorator.early_ends = Some(state.ends);
+    if bounds.lacks(Rule::CeilingAfterGrant) {
+        state.restorator.early_ceilings = Some(zookeeper::ceilings(state));
     }
     state.restorator.phase = Phase::Locking(range);
 }
@@ -299,10 +311,11 @@ fn base_cut(bounds: &Bounds, state: &mut State) {
         phase: Phase::BaseCut,
         verified: knows.verified,
         has_frozen: knows.has_frozen,
+        old_ends: knows.old_ends,
         ..Restorator::new()
     };
-    if bounds.lacks(Rule::EndAfterRead) {
-        knows.early_ends = Some(state.ends);
+    if bounds.lacks(Rule::CeilingAfterRead) {
+        state.restorator.early_ceilings = Some(zookeeper::ceilings(state));
     }
     if bounds.mode != CorrectionMode::Locked {
         state.trusted = [false; CELLS];
@@ -315,12 +328,13 @@ fn read(bounds: &Bounds, state: &mut State, cell: usize) {
     knows.wrong[cell] = audit::judge(bounds, &knows.base, cell, state.cells[cell]);
 }
 
-/// Judges the cells without an event from the base cut up to the end of the log.
+/// Judges the cells without an event from the base cut up to the ceilings.
 fn audited(bounds: &Bounds, state: &mut State) {
+    let ceilings = ceilings(bounds, state);
     let knows = &mut state.restorator;
-    let ends = knows.early_ends.unwrap_or(state.ends);
-    let dirty = audit::dirty(bounds, &knows.base, &ends);
-    let sure = audit::wrong_and_clean(bounds, knows, &ends);
+    knows.ceilings = ceilings;
+    let dirty = audit::dirty(bounds, &knows.base, &ceilings);
+    let sure = audit::wrong_and_clean(bounds, knows, &ceilings);
     for (cell, dirty) in dirty.into_iter().enumerate().take(bounds.cells.len()) {
         if dirty || knows.verified[bounds.cells[cell]] {
             continue;
@@ -368,25 +382,6 @@ pub(crate) fn send(state: &mut State, cell: usize, amount: i16) {
         event: None,
         amount,
     });
-}
-
-fn follow(bounds: &Bounds, state: &mut State, range: usize, cut: audit::Ends) {
-    let knows = &state.restorator;
-    let ends = match knows.early_ends {
-        _ if bounds.lacks(Rule::DirtyBeyondCut) => cut,
-        Some(early) => early,
-        None => state.ends,
-    };
-    let Some(cells) = audit::to_read(bounds, knows, range, &cut, &ends) else {
-        state.broken = Some(Broken::I2);
-        return;
-    };
-    let reading = Reading {
-        cut,
-        cells: knows.chunk.unwrap_or(cells),
-        corrected: [false; CELLS],
-    };
-    state.restorator.phase = Phase::Reading(range, reading);
 }
 
 fn correct(bounds: &Bounds, state: &mut State, range: usize, reading: Reading) {

@@ -29,6 +29,8 @@ pub enum Rule {
     CheckpointReread,
     /// P8: a member that leaves with a request in doubt stays behind as a dead member.
     LeaveWithoutDoubt,
+    /// P9: nothing is begun at or above the ceiling in ZooKeeper.
+    BelowCeiling,
     /// R1: in-doubt markers and dead members are read after the base cut, not before.
     MarkersAfterCut,
     /// R1: the barrier is awaited before the scan.
@@ -41,9 +43,11 @@ pub enum Rule {
     QuiescenceAfterGrant,
     /// R3: the cut is read under the lock.
     CutUnderLock,
-    /// R4: the end of the log is read after the grant.
-    EndAfterGrant,
-    /// R4: cells with an event beyond the cut are dirty, too.
+    /// R4: the ceilings are read after the grant.
+    CeilingAfterGrant,
+    /// R1, R4: the log is followed to the ceilings, not to the end that a broker reports.
+    CeilingNotEnd,
+    /// R4: cells with an event from the cut up to the ceiling are dirty, too.
     DirtyBeyondCut,
     /// R4: cells with an event that the cut has passed since they were judged are read.
     PassedAreRead,
@@ -59,8 +63,8 @@ pub enum Rule {
     QuiescenceFrozenMembers,
     /// Quiescence: only markers and dead members that were read before the barrier are deleted after it.
     DeleteOnlyRead,
-    /// Correction without a lock: the end of the log is read after the cells.
-    EndAfterRead,
+    /// Correction without a lock: the ceilings are read after the cells.
+    CeilingAfterRead,
     /// Chunks: events that the cut passes under the lock of a chunk are judged again.
     PassedStayNoted,
     /// Chunks: only the lock for all remaining cells verifies the range.

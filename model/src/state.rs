@@ -1,5 +1,6 @@
 //! One state of the world: the data of the servers, the requests in flight, the memory of each process.
 
+use stitch_common::checkpoint::Ceiling;
 use stitch_processor::engine::acks::{AckTracker, EventSeq};
 use stitch_processor::engine::{LockState, PartitionState};
 use stitch_protocol::contender::Kind;
@@ -24,6 +25,8 @@ pub struct State {
     pub sent: Vec<Sent>,
     /// ZooKeeper: the checkpoints.
     pub checkpoints: Cut,
+    /// ZooKeeper: the ceilings.
+    pub ceilings: [Ceiling; PARTITIONS],
     /// ZooKeeper: the processor that holds the lock of each partition.
     pub holders: [Option<usize>; PARTITIONS],
     /// ZooKeeper: the lock queue of each range, in the order of the sequence numbers.
@@ -54,6 +57,7 @@ pub enum Broken {
     I4,
     I5,
     I6,
+    I7,
     /// A judged cell changed although no event can have added to it.
     Judged,
     /// Nothing can happen, and work is left.
@@ -138,8 +142,12 @@ pub struct OwnedPartition {
     pub resumed: Offsets,
     /// The checkpoint in ZooKeeper.
     pub written: Offsets,
-    /// The checkpoint that is being written.
-    pub writing: Option<Offsets>,
+    /// The ceiling in ZooKeeper.
+    pub ceiling: Ceiling,
+    /// The ceiling that it found.
+    pub found: Ceiling,
+    /// The checkpoint and the ceiling that are being written.
+    pub writing: Option<(Offsets, Ceiling)>,
     /// The offset up to which events were ingested.
     pub ingested: u8,
 }
@@ -188,8 +196,12 @@ pub struct Restorator {
     pub sure: [bool; CELLS],
     /// The cells that were corrected without a lock.
     pub corrected: [bool; CELLS],
-    /// The end of the log, in a model that reads it too early.
-    pub early_ends: Option<[u8; PARTITIONS]>,
+    /// The ceilings as it last read them.
+    pub ceilings: Cut,
+    /// The ceilings, in a model that reads them too early.
+    pub early_ceilings: Option<Cut>,
+    /// The ends of the log as a deposed leader reports them.
+    pub old_ends: Option<[u8; PARTITIONS]>,
     /// The cells that the lock is for, if it is for a chunk.
     pub chunk: Option<[bool; CELLS]>,
     pub verified: [bool; RANGES],
@@ -208,7 +220,9 @@ impl Restorator {
             wrong: [0; CELLS],
             sure: [false; CELLS],
             corrected: [false; CELLS],
-            early_ends: None,
+            ceilings: Cut::default(),
+            early_ceilings: None,
+            old_ends: None,
             in_doubt: false,
             chunk: None,
             verified: [false; RANGES],
@@ -228,7 +242,7 @@ pub enum Phase {
     BaseCut,
     /// Read the cell of this number.
     Scanning(usize),
-    /// Read the end of the log.
+    /// Read the ceilings, and follow the log to them.
     Scanned,
     /// Converge, correct, or lock a range.
     Audited,
@@ -244,9 +258,9 @@ pub enum Phase {
     Locking(usize),
     /// The lock is held: read markers and dead members.
     Locked(usize),
-    /// Read the cut.
+    /// Read the cut and the ceilings.
     Cutting(usize),
-    /// Read the end of the log.
+    /// Follow the log to the ceilings.
     Following(usize, [u8; PARTITIONS]),
     /// Read these cells and correct what is wrong.
     Reading(usize, Reading),

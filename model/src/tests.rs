@@ -38,6 +38,7 @@ fn one_partition_and_one_range_with_an_unknown_outcome() {
 #[test]
 fn one_partition_and_one_range_with_processors_that_die_freeze_and_lose_their_lease() {
     holds("01", "00", &[Crash], CorrectionMode::Locked);
+    holds("01", "00", &[Crash, DeposedLeader], CorrectionMode::Locked);
     holds("0", "00", &[Freeze, Unknown], CorrectionMode::Locked);
     holds("0", "00", &[Cut, Stop], CorrectionMode::Locked);
     holds("00", "0", &[Rebalance, SlowWrite], CorrectionMode::Locked);
@@ -89,7 +90,7 @@ fn one_partition_and_two_ranges() {
     holds("(01)", "01", &[Lost, DeltaUnknown], CorrectionMode::Locked);
 }
 
-/// A cell without an event from the base cut to the end of the log, read after the cell, is corrected without a lock.
+/// A cell without an event from the base cut up to the ceiling, read after the cell, is corrected without a lock.
 #[test]
 fn correction_without_the_lock_is_right() {
     holds("010", "00", &[Lost, Unknown], CorrectionMode::Unlocked);

@@ -1,12 +1,13 @@
 //! ZooKeeper: lock queues, in-doubt markers, dead members, and the quiescence barrier that they call for.
 
+use stitch_common::checkpoint::Ceiling;
 use stitch_protocol::contender::{Contender, Guid, Kind, Sequence};
 use stitch_protocol::queue;
 use stitch_protocol::revocation::RevocationRequest;
 
 use crate::bounds::{Bounds, range_id};
 use crate::rule::Rule;
-use crate::state::{Marker, Observers, ProcessState, QueueEntry, Sent, State, Who};
+use crate::state::{Cut, Marker, Observers, ProcessState, QueueEntry, Sent, State, Who};
 
 /// An entry of a queue as the product reads it: its index is its sequence number.
 fn contender(number: usize, entry: QueueEntry) -> Contender {
@@ -24,6 +25,17 @@ fn sequence(number: usize) -> Sequence {
 
 fn number_of(queue: &[QueueEntry], who: Who) -> Option<usize> {
     queue.iter().position(|entry| entry.who == who)
+}
+
+/// The offset at or above which no event of each range of each partition has been begun, by the product's meaning.
+pub(crate) fn ceilings(state: &State) -> Cut {
+    let mut ceilings = state.checkpoints;
+    for (offsets, ceiling) in ceilings.iter_mut().zip(state.ceilings) {
+        if let Ceiling::At(ceiling) = ceiling {
+            offsets.fill(u8::try_from(ceiling.0).expect("the log has few events"));
+        }
+    }
+    ceilings
 }
 
 /// Whether `who` holds the lock, by the product's rule.

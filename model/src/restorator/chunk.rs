@@ -10,7 +10,7 @@ use crate::state::{Phase, State, Who};
 use crate::zookeeper;
 
 fn chunk(bounds: &Bounds, state: &State, range: usize) -> Option<[bool; CELLS]> {
-    audit::chunk(bounds, &state.restorator, range, &state.ends)
+    audit::chunk(bounds, &state.restorator, range)
 }
 
 /// Whether the next lock may be for a chunk.

@@ -1,4 +1,4 @@
-//! Correction without a lock: a cell without an event from the base cut to the end of the log, read after the cell, is
+//! Correction without a lock: a cell without an event from the base cut up to the ceiling, read after the cell, is
 //! corrected at once.
 
 use crate::bounds::{Bounds, CorrectionMode};

@@ -1,7 +1,7 @@
 //! JSON answers with their caching headers: how long clients and CDNs may keep them. Counts of closed periods change
 //! seldom, by late events and by restorations; counts of the present change all the time.
 //!
-//! The entity tag is a weak one: it covers the counts and the freshness state, but not the number of events behind,
+//! The entity tag is a weak one: it covers the counts, the freshness state and the causes of uncertainty, but not the number of events behind,
 //! which differs every second. The header `stitch-freshness` has that number, too, and a 304 brings it up to date.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -40,9 +40,9 @@ pub(crate) fn respond<T: Serialize>(
     let mut body = Vec::with_capacity(BODY_BYTES);
     serde_json::to_writer(&mut body, data).expect("plain data serialises");
     let mut headers = HeaderMap::new();
-    headers.insert(STITCH_FRESHNESS, header(freshness));
+    headers.insert(STITCH_FRESHNESS, header(&freshness));
     if let Some(request) = request {
-        let tag = tag(&body, freshness.state);
+        let tag = tag(&body, &freshness);
         headers.insert(CACHE_CONTROL, cache_control(app, freshness.state, closed));
         if let Ok(tag) = HeaderValue::from_str(&tag) {
             headers.insert(ETAG, tag);
@@ -66,13 +66,13 @@ pub(crate) fn respond<T: Serialize>(
     (headers, body).into_response()
 }
 
-fn tag(body: &[u8], state: State) -> String {
+fn tag(body: &[u8], freshness: &Freshness) -> String {
     let mut hasher = DefaultHasher::new();
-    (body, state).hash(&mut hasher);
+    (body, freshness.state, &freshness.causes).hash(&mut hasher);
     format!("W/\"{:016x}\"", hasher.finish())
 }
 
-fn header(freshness: Freshness) -> HeaderValue {
+fn header(freshness: &Freshness) -> HeaderValue {
     let state = freshness.state.name();
     let text = match freshness.behind_events {
         Some(behind) => format!("{state}; behind_events={behind}"),

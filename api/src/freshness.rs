@@ -4,7 +4,9 @@
 //! A count that is `live` has everything that was in the log a moment ago, and nothing is known that could make it
 //! wrong. It is not verified: only an audit does that.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod causes;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -14,6 +16,9 @@ use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::Bounds;
 use stitch_common::range::{RangeBits, RangeId};
 use stitch_protocol::snapshot::LightSnapshot;
+use stitch_protocol::uncertainty::UncertaintyCause;
+
+pub(crate) use causes::Causes;
 
 /// After this, a snapshot is too old to be shown.
 const STALE_AFTER: Duration = Duration::from_secs(10);
@@ -47,23 +52,32 @@ impl State {
 }
 
 /// The freshness that every answer carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Freshness {
     pub(crate) state: State,
     /// Records at the end of the log that may still have to be counted; `None` if unknown.
     pub(crate) behind_events: Option<u64>,
+    /// Why counts are uncertain, whatever the state: a range that is being restored has them, too.
+    #[serde(skip_serializing_if = "Causes::is_empty")]
+    pub(crate) causes: Causes,
 }
 
 impl Freshness {
-    const UNKNOWN: Self = Self {
-        state: State::Unknown,
-        behind_events: None,
-    };
+    /// Nothing is known.
+    fn unknown() -> Self {
+        Self {
+            state: State::Unknown,
+            behind_events: None,
+            causes: Causes::default(),
+        }
+    }
 
-    /// The more serious state, and the larger backlog.
-    fn worst(self, other: Self) -> Self {
+    /// The more serious state, the larger backlog, and the causes of both.
+    fn worst(mut self, other: Self) -> Self {
+        self.causes.merge(&other.causes);
         Self {
             state: self.state.max(other.state),
+            causes: self.causes,
             behind_events: match (self.behind_events, other.behind_events) {
                 (Some(one), Some(other)) => Some(one.max(other)),
                 (None, _) | (_, None) => None,
@@ -91,21 +105,14 @@ impl FreshnessSnapshot {
         }
     }
 
-    /// Decides the freshness of each range. `unverified` are the ranges that the last restoration could not verify.
-    pub(crate) fn new(
-        bits: RangeBits,
-        snapshot: &LightSnapshot,
-        unverified: &BTreeSet<RangeId>,
-        history: &History,
-    ) -> Self {
+    /// Decides the freshness of each range.
+    pub(crate) fn new(bits: RangeBits, snapshot: &LightSnapshot, history: &History) -> Self {
         let freshness = |range| {
             let (behind, lagging) = history.behind(snapshot, range);
+            let causes = Causes::of(&snapshot.uncertainty, range);
             let state = if snapshot.locked.contains(&range) {
                 State::Restoring
-            } else if snapshot.dead_members > 0
-                || snapshot.in_doubt.contains(&range)
-                || unverified.contains(&range)
-            {
+            } else if !causes.is_empty() {
                 State::Uncertain
             } else if lagging {
                 State::Lagging
@@ -115,6 +122,7 @@ impl FreshnessSnapshot {
             Freshness {
                 state,
                 behind_events: Some(behind),
+                causes,
             }
         };
         Self {
@@ -132,8 +140,8 @@ impl FreshnessSnapshot {
     /// The freshness of a range at `now`.
     pub(crate) fn of(&self, range: RangeId, now: Moment) -> Freshness {
         match self.ranges.get(usize::from(range.0)) {
-            Some(freshness) if self.is_known(now) => *freshness,
-            Some(_) | None => Freshness::UNKNOWN,
+            Some(freshness) if self.is_known(now) => freshness.clone(),
+            Some(_) | None => Freshness::unknown(),
         }
     }
 
@@ -147,7 +155,21 @@ impl FreshnessSnapshot {
             .into_iter()
             .map(|counter| self.of(self.bits.range_of(counter.token()), now))
             .reduce(Freshness::worst)
-            .unwrap_or(Freshness::UNKNOWN)
+            .unwrap_or_else(Freshness::unknown)
+    }
+
+    /// The number of ranges with each cause of uncertainty.
+    pub(crate) fn causes(&self, now: Moment) -> BTreeMap<UncertaintyCause, usize> {
+        let known = self.ranges.iter().filter(|_| self.is_known(now));
+        let count = |cause| {
+            known
+                .clone()
+                .filter(|range| range.causes.has(cause))
+                .count()
+        };
+        UncertaintyCause::every()
+            .map(|cause| (cause, count(cause)))
+            .collect()
     }
 
     /// The worst freshness of all ranges, and the number of ranges in each state.
@@ -159,7 +181,7 @@ impl FreshnessSnapshot {
             .map(|range| self.of(range, now))
             .inspect(|freshness| *states.entry(freshness.state).or_default() += 1)
             .reduce(Freshness::worst);
-        (whole.unwrap_or(Freshness::UNKNOWN), states)
+        (whole.unwrap_or_else(Freshness::unknown), states)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Polls ZooKeeper and Kafka about once a second and publishes how fresh counts are, so that no request waits for
 //! either of them, and the load on them does not grow with the number of requests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +9,8 @@ use stitch_common::clock::Clock;
 use stitch_common::config::Config;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{Bounds, EventLog, Session, ZooKeeper};
-use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
-use stitch_protocol::{NamespaceSession, definition_node, restoration, snapshot};
+use stitch_protocol::{NamespaceSession, definition_node, snapshot};
 use tokio::sync::watch;
 
 use crate::freshness::{FreshnessSnapshot, History};
@@ -24,8 +23,6 @@ const POLL_TIMEOUT: Duration = Duration::from_secs(8);
 const PAUSE: Duration = Duration::from_secs(1);
 /// After a slow poll, of a namespace with many ranges, the pause is this many times as long as the poll.
 const PAUSE_FACTOR: u32 = 9;
-/// Records of restorations are many and change seldom: while none runs, only one poll in this many reads them.
-const POLLS_PER_RECORDS: u32 = 10;
 
 pub(crate) struct FreshnessPoller<'a, K: ZooKeeper, L, C> {
     config: &'a Config,
@@ -34,8 +31,6 @@ pub(crate) struct FreshnessPoller<'a, K: ZooKeeper, L, C> {
     clock: C,
     snapshots: watch::Sender<Arc<FreshnessSnapshot>>,
     history: History,
-    unverified: BTreeSet<RangeId>,
-    polls: u32,
     is_failing: bool,
 }
 
@@ -63,8 +58,6 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
             clock,
             snapshots: watch::Sender::new(Arc::new(snapshot)),
             history: History::new(config.api.lagging_after),
-            unverified: BTreeSet::new(),
-            polls: 0,
             is_failing: false,
         }
     }
@@ -96,8 +89,9 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
             self.session.discard();
         }
         let snapshot = snapshot?;
-        let (whole, states) = snapshot.summary(self.clock.now());
-        metrics::freshness(whole, &states);
+        let now = self.clock.now();
+        let (whole, states) = snapshot.summary(now);
+        metrics::freshness(&whole, &states, &snapshot.causes(now));
         self.snapshots.send_replace(Arc::new(snapshot));
         Ok(())
     }
@@ -110,17 +104,7 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
         let (snapshot, bounds) = tokio::join!(snapshot::light(session, bits), bounds(&self.log));
         let snapshot = snapshot.map_err(unavailable)?;
         self.history.record(self.clock.now(), bounds?);
-        if snapshot.restoring || self.polls.is_multiple_of(POLLS_PER_RECORDS) {
-            let records = restoration::records(session).await.map_err(unavailable)?;
-            self.unverified = snapshot::unverified(&records);
-        }
-        self.polls = self.polls.wrapping_add(1);
-        Ok(FreshnessSnapshot::new(
-            bits,
-            &snapshot,
-            &self.unverified,
-            &self.history,
-        ))
+        Ok(FreshnessSnapshot::new(bits, &snapshot, &self.history))
     }
 
     /// Polls until it is dropped.

@@ -9,6 +9,7 @@ use metrics::{
     histogram,
 };
 use stitch_common::ports::StoreError;
+use stitch_protocol::uncertainty::UncertaintyCause;
 
 use crate::freshness::{Freshness, State};
 
@@ -21,6 +22,7 @@ const COALESCED: &str = "stitch_api_reads_coalesced_total";
 const CONNECTIONS: &str = "stitch_api_connections";
 const BEHIND: &str = "stitch_api_behind_events";
 const RANGES: &str = "stitch_api_ranges";
+const DOUBTFUL: &str = "stitch_doubtful_ranges";
 
 /// The label `operation`; bounded, as labels must be.
 const OPERATIONS: [&str; 8] = [
@@ -131,13 +133,20 @@ pub(crate) fn connections(open: usize) {
 
 /// The freshness of the namespace.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
-pub(crate) fn freshness(whole: Freshness, states: &BTreeMap<State, usize>) {
+pub(crate) fn freshness(
+    whole: &Freshness,
+    states: &BTreeMap<State, usize>,
+    causes: &BTreeMap<UncertaintyCause, usize>,
+) {
     if let Some(behind) = whole.behind_events {
         gauge!(BEHIND).set(behind as f64);
     }
     for state in STATES {
         let ranges = states.get(&state).copied().unwrap_or_default();
         gauge!(RANGES, "state" => state.name()).set(ranges as f64);
+    }
+    for (cause, ranges) in causes {
+        gauge!(DOUBTFUL, "cause" => cause.name()).set(*ranges as f64);
     }
 }
 
@@ -154,6 +163,10 @@ pub(crate) fn register() {
         "records that may still have to be counted in the range that is furthest behind"
     );
     describe_gauge!(RANGES, "ranges by the freshness state of their counts");
+    describe_gauge!(DOUBTFUL, "ranges whose counts may be wrong, by cause");
+    for cause in UncertaintyCause::every() {
+        gauge!(DOUBTFUL, "cause" => cause.name()).set(0.0);
+    }
     for operation in OPERATIONS {
         for class in CLASSES {
             counter!(REQUESTS, "operation" => operation, "status" => class).increment(0);

@@ -35,7 +35,7 @@ pub(crate) async fn page(State(app): State<Arc<App>>) -> Response {
         header {
             p.crumb { "Namespace" }
             h1 { (app.namespace) }
-            (page::freshness(app.freshness().summary(app.now().moment).0))
+            (page::freshness(&app.freshness().summary(app.now().moment).0))
         }
         main id="operator" {
             @match &snapshot.status {
@@ -81,6 +81,7 @@ fn namespace(app: &App, status: &Status) -> Markup {
         (tables::locks(status))
         (tables::members("Members", &status.members))
         (tables::members("Dead members: their last requests may still be in flight", &status.dead_members))
+        (tables::doubts(status))
         (tables::markers(status))
         (tables::partitions(status))
     }

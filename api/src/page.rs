@@ -15,7 +15,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// The freshness line. Screen readers announce a change of the word, but not of the number, which changes all the time.
-pub(crate) fn freshness(freshness: Freshness) -> Markup {
+pub(crate) fn freshness(freshness: &Freshness) -> Markup {
     let state = freshness.state.name();
     html! {
         p.freshness id="freshness" data-state=(state) {

@@ -56,7 +56,7 @@ pub(crate) async fn key(
         header {
             p.crumb { a href=(address(&name, None)) { (name) } }
             h1 { bdi { (key) } }
-            (page::freshness(stats.freshness))
+            (page::freshness(&stats.freshness))
         }
         (stats.frame(definition, html! {
             p.total {
@@ -95,7 +95,7 @@ pub(crate) async fn counter(
         header {
             p.crumb { "Keys of" }
             h1 { (name) }
-            @if !keys.is_empty() { (page::freshness(stats.freshness)) }
+            @if !keys.is_empty() { (page::freshness(&stats.freshness)) }
         }
         (stats.frame(definition, html! {
             form.panel method="get" {

@@ -2,12 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use stitch_app::status::{
-    LockKind, LockLine, LockState, MarkerLine, MemberLine, PartitionLine, RestorationLine,
-    RestorationOutcome, Status,
+    DoubtLine, LockKind, LockLine, LockState, MarkerLine, MemberLine, PartitionLine,
+    RestorationLine, RestorationOutcome, Status,
 };
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::range::RangeId;
+use stitch_common::scope::Scope;
+use stitch_protocol::doubt::DoubtCause;
 use stitch_protocol::restoration::LockHolder;
 
 fn time(text: &str) -> DateTime<Utc> {
@@ -44,6 +46,16 @@ pub(crate) fn marker(range: u16) -> MarkerLine {
     }
 }
 
+pub(crate) fn doubt(range: u16) -> DoubtLine {
+    DoubtLine {
+        range: RangeId(range),
+        cause: DoubtCause::Takeover,
+        since: time("2026-05-03T10:15:00Z"),
+        member: Some(MemberId::new(1, 0)),
+        detail: "partition 0, offsets 5 to 9".to_owned(),
+    }
+}
+
 /// The member of this session as the one that restores.
 pub(crate) fn restorer(session: i64) -> LockHolder {
     LockHolder {
@@ -58,12 +70,12 @@ pub(crate) fn restoration(outcome: RestorationOutcome, verified: usize) -> Resto
     RestorationLine {
         id: "20260503T101500000Z-0000000000000002-0000000000000000".to_owned(),
         outcome,
-        scope: "ranges 0-63".to_owned(),
+        scope: Scope::of_ranges((0..64).map(RangeId).collect()),
         member: MemberId::new(2, 0),
         host: "elsewhere".to_owned(),
         started: time("2026-05-03T10:15:00Z"),
         ended: None,
-        ranges_in_scope: Some(64),
+        ranges_in_scope: 64,
         ranges_verified: verified,
         ranges_unverified: 1,
         cells_corrected: 1234,
@@ -93,7 +105,8 @@ pub(crate) fn healthy() -> Status {
         in_doubt_markers: Vec::new(),
         revocation_requests: Vec::new(),
         restoring: None,
-        unverified: std::collections::BTreeSet::new(),
+        doubts: Vec::new(),
+        uncertain: Vec::new(),
         restorations: Vec::new(),
     }
 }

@@ -5,7 +5,6 @@
 
 mod text;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Write};
 
@@ -19,10 +18,12 @@ use stitch_common::offset::{Offset, Partition};
 use stitch_common::output::{Exit, Report};
 use stitch_common::ports::{Session, ZooKeeper};
 use stitch_common::range::{RangeBits, RangeId};
+use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
 use stitch_protocol::checkpoint_node::PartitionSnapshot;
 use stitch_protocol::contender::Kind;
 use stitch_protocol::definition_node::NamespaceRecord;
+use stitch_protocol::doubt::{Doubt, DoubtCause};
 use stitch_protocol::membership::Member;
 use stitch_protocol::path::Paths;
 use stitch_protocol::restoration::{LockHolder, RangeOutcome, RestorationRecord, RestorationState};
@@ -51,8 +52,10 @@ pub struct Status {
     pub revocation_requests: Vec<RangeId>,
     /// The holder of the restoration lock.
     pub restoring: Option<LockHolder>,
-    /// Ranges that the last restoration which covered them could not verify.
-    pub unverified: BTreeSet<RangeId>,
+    /// Why counts may be wrong, until a restoration verifies them.
+    pub doubts: Vec<DoubtLine>,
+    /// The ranges whose counts are uncertain: by a dead member, an in-doubt marker or a doubt.
+    pub uncertain: Vec<RangeId>,
     /// Restorations, running or ended, latest first.
     pub restorations: Vec<RestorationLine>,
 }
@@ -145,18 +148,30 @@ pub struct MarkerLine {
     pub number: u64,
 }
 
+/// A doubt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DoubtLine {
+    pub range: RangeId,
+    pub cause: DoubtCause,
+    /// When it was first recorded.
+    pub since: DateTime<Utc>,
+    /// The member that recorded it last; none if its record is damaged.
+    pub member: Option<MemberId>,
+    /// What it is about.
+    pub detail: String,
+}
+
 /// A restoration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RestorationLine {
     pub id: String,
     pub outcome: RestorationOutcome,
-    pub scope: String,
+    pub scope: Scope,
     pub member: MemberId,
     pub host: String,
     pub started: DateTime<Utc>,
     pub ended: Option<DateTime<Utc>>,
-    /// None in records of versions that did not store it.
-    pub ranges_in_scope: Option<usize>,
+    pub ranges_in_scope: usize,
     pub ranges_verified: usize,
     pub ranges_unverified: usize,
     pub cells_corrected: u64,
@@ -227,6 +242,11 @@ impl Status {
     pub fn new(namespace: &str, record: &NamespaceRecord, overview: FullSnapshot) -> Self {
         let bits = record.definitions.range_bits;
         let counters = record.definitions.counters.iter();
+        let uncertainty = overview.uncertainty();
+        let uncertain = bits
+            .ranges()
+            .filter(|range| !uncertainty.is_certain(*range))
+            .collect();
         let restoring = overview.restoring;
         let records = overview.restorations.iter().rev();
         Self {
@@ -260,7 +280,8 @@ impl Status {
                 .iter()
                 .map(|request| request.range)
                 .collect(),
-            unverified: snapshot::unverified(&overview.restorations),
+            doubts: overview.doubts.iter().map(DoubtLine::of).collect(),
+            uncertain,
             restorations: records
                 .map(|record| RestorationLine::of(record, restoring.as_ref()))
                 .collect(),
@@ -340,6 +361,18 @@ impl LockLine {
     }
 }
 
+impl DoubtLine {
+    fn of(doubt: &Doubt) -> Self {
+        Self {
+            range: doubt.range,
+            cause: doubt.cause,
+            since: doubt.since,
+            member: doubt.member.clone(),
+            detail: doubt.detail.clone(),
+        }
+    }
+}
+
 impl RestorationLine {
     fn of(record: &RestorationRecord, restoring: Option<&LockHolder>) -> Self {
         let holds_lock = restoring.is_some_and(|holder| holder.member == record.holder.member);
@@ -366,7 +399,7 @@ impl RestorationLine {
             host: record.holder.host.clone(),
             started: record.holder.started,
             ended: record.ended,
-            ranges_in_scope: record.ranges_in_scope,
+            ranges_in_scope: record.scope.ranges().count(),
             ranges_verified: corrected.len(),
             ranges_unverified: record.ranges.len() - corrected.len(),
             cells_corrected: corrected.iter().sum(),

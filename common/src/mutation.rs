@@ -64,6 +64,8 @@ rules! {
     QuiescenceAfterUnknown "R6" "quiescence is not awaited after a correction of unknown outcome",
     ReadAgain "R7" "corrected cells are not read again",
     MarkerFirst "R8" "an exclusive lock is released without a marker for what is in doubt",
+    DoubtReplacesMarker "doubt" "an in-doubt marker is removed without a doubt of its range",
+    NarrowScopeKeepsDoubt "doubt" "a restoration of some cells of a range removes the doubts of the range",
     SendersKeepalive "quiescence" "the barrier takes the observer's keepalive for that of every member",
     QuiescencePeriod "quiescence" "the barrier needs no quiet period",
     QuiescenceConnections "quiescence" "the barrier ignores connections",

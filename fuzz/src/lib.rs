@@ -10,6 +10,7 @@
 //!   ones. `deploy/fuzz` builds `main` with libFuzzer around one target.
 
 use stitch_common::ports::Fingerprint;
+use stitch_protocol::doubt::DoubtRecord;
 use stitch_protocol::membership::MemberRecord;
 use stitch_protocol::restoration::{LockHolder, RestorationRecord};
 
@@ -40,6 +41,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("member", nodes::payload::<MemberRecord>),
     ("first-record", nodes::payload::<Fingerprint>),
     ("restoration-lock", nodes::payload::<LockHolder>),
+    ("doubt", nodes::payload::<DoubtRecord>),
     ("restoration", nodes::payload::<RestorationRecord>),
     ("checkpoint", nodes::checkpoint),
     ("queue", names::queue),

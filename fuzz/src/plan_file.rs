@@ -12,7 +12,7 @@ pub(crate) fn bytes(bytes: &[u8]) {
 /// The same with a valid checksum, as a careful editor would produce.
 pub(crate) fn body(body: &[u8]) {
     let checksum = format!("{:08x}", crc32fast::hash(body));
-    let mut bytes = format!("{{\"stitch_plan\":1,\"checksum\":\"{checksum}\"}}\n").into_bytes();
+    let mut bytes = format!("{{\"stitch_plan\":2,\"checksum\":\"{checksum}\"}}\n").into_bytes();
     bytes.extend_from_slice(body);
     let Ok(plan) = Plan::decode(&bytes) else {
         return;

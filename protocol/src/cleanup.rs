@@ -1,5 +1,6 @@
 //! Cleans up after dead members: in-doubt markers and dead members are read, a quiescence barrier begins after that, and
-//! only then they are deleted, by name (rules R1, R2, R6). A restoration does so before it relies on the store;
+//! only then they are deleted, by name (rules R1, R2, R6): markers leave doubts of their ranges, dead members what their
+//! partitions say (see [`uncertainty`](crate::uncertainty)). A restoration does so before it relies on the store;
 //! processors do so in the background, one at a time ([`run`]), at the moments that [`Schedule`] chooses.
 
 use std::time::Duration;

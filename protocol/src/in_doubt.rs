@@ -1,16 +1,17 @@
 //! In-doubt markers (rules P4, P5, R8): "this session has, or had, a request in doubt in this range". Persistent, so that
-//! they outlive their member; deleted by name after a quiescence barrier that began once they had been read.
+//! they outlive their member; replaced by a [`doubt`] after a quiescence barrier that began once they had been read.
 
 use futures_util::future::join_all;
 
 use stitch_common::clock::Clock;
 use stitch_common::member::MemberId;
-use stitch_common::ports::{CreateMode, Session, ZkError};
+use stitch_common::ports::{CreateMode, Operation, Session, ZkError};
 use stitch_common::range::{RangeBits, RangeId};
 
+use crate::doubt::{self, DoubtCause, Recorded};
 use crate::error::Error;
 use crate::namespace_session::NamespaceSession;
-use crate::path;
+use crate::{path, rule};
 
 /// A node that says that a member has, or had, a request in doubt in a range.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,8 +97,12 @@ pub async fn list_all<S: Session, C: Clock>(
     Ok(markers)
 }
 
-/// Deletes a marker, after a quiescence barrier that began once it had been read; another member may have done so
-/// already. Cancelled, the marker may still exist.
+/// Deletes a marker, after a quiescence barrier that began once it had been read, and records in the same transaction
+/// that counts of its range may be wrong: nothing can change them any more, but the request may have been applied or not.
+/// Another member may have done so already. Cancelled, the marker may still exist.
+///
+/// # Errors
+/// [`Error::NotInitialised`].
 pub async fn delete<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     marker: &InDoubtMarker,
@@ -106,5 +111,16 @@ pub async fn delete<S: Session, C: Clock>(
         &session.paths().range(marker.range),
         &path::name::marker(&marker.member, marker.number),
     );
-    session.delete(&path).await
+    if !rule::doubt_replaces_marker() {
+        return session.delete(&path).await;
+    }
+    let removal = Operation::Delete {
+        path,
+        version: None,
+    };
+    let detail = format!("a request of member {} had no known outcome", marker.member);
+    let doubt = (marker.range, DoubtCause::InDoubt);
+    match doubt::record_with(session, doubt, &detail, &[removal]).await? {
+        Recorded::Yes | Recorded::Gone => Ok(()),
+    }
 }

@@ -10,9 +10,10 @@
 //! - **Locks.** [`contender`] and [`queue`] decide who holds a lock, [`lock`] waits for it; [`range_lock`] and
 //!   [`partition_lock`] are those of ranges and partitions, and [`revocation`] asks holders to yield.
 //! - **Members.** [`membership`]: join, heartbeat, leave, list.
-//! - **Records.** [`in_doubt`] markers; why a partition is not counted ([`suspension`]); the [`checkpoint_node`] of each partition, fenced by its lock; the
+//! - **Records.** [`doubt`]s, [`in_doubt`] markers; why a partition is not counted ([`suspension`]); the
+//!   [`checkpoint_node`] of each partition, fenced by its lock; the
 //!   [`definition_node`] of the namespace; the first records of its log ([`log_node`]); the lock and the records of
-//!   [`restoration`]s; a [`snapshot`] of it all.
+//!   [`restoration`]s; a [`snapshot`] of it all, and what it says of [`uncertainty`].
 //! - **Procedures.** [`namespace`]: validate the configuration and join. [`start_offset`]: where a partition is counted
 //!   on, and when it must not be. [`quiescence`]: the barrier. [`cleanup`]: what dead members left behind. [`leave`].
 //!
@@ -42,6 +43,7 @@ pub mod range_lock;
 pub mod partition_lock;
 pub mod revocation;
 pub mod membership;
+pub mod doubt;
 pub mod in_doubt;
 pub mod suspension;
 pub mod origin_node;
@@ -49,6 +51,7 @@ pub mod checkpoint_node;
 pub mod definition_node;
 pub mod log_node;
 pub mod restoration;
+pub mod uncertainty;
 pub mod snapshot;
 pub mod namespace;
 pub mod start_offset;

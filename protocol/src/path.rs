@@ -14,6 +14,7 @@
 //!   /ranges/<r>/_c_<guid>-__READ__<seq>     and __WRIT__
 //!   /ranges/<r>/in-doubt-<member>-<n>
 //!   /revocations/<r>-<seq of the WRIT node>
+//!   /doubts/<r>-<cause>
 //!   /restorations/lock-<guid>-<seq>
 //!   /restorations/<id>
 //! ```
@@ -61,6 +62,7 @@ impl Paths {
             self.partitions(),
             self.ranges(),
             self.revocations(),
+            self.doubts(),
             self.restorations(),
         ]
     }
@@ -162,6 +164,18 @@ impl Paths {
         format!("{}/revocations", self.root)
     }
 
+    /// The parent of all doubts.
+    #[must_use]
+    pub fn doubts(&self) -> String {
+        format!("{}/doubts", self.root)
+    }
+
+    /// The doubt of a range with a cause of this name.
+    #[must_use]
+    pub fn doubt(&self, range: RangeId, cause: &str) -> String {
+        format!("{}/doubts/{range}-{cause}", self.root)
+    }
+
     /// The restoration lock's queue and the records of restorations.
     #[must_use]
     pub fn restorations(&self) -> String {
@@ -215,6 +229,10 @@ mod tests {
             ),
             (paths.range(RangeId(63)), "/stitch/plays/ranges/63"),
             (paths.revocations(), "/stitch/plays/revocations"),
+            (
+                paths.doubt(RangeId(63), "given-up"),
+                "/stitch/plays/doubts/63-given-up",
+            ),
             (paths.restorations(), "/stitch/plays/restorations"),
         ];
         for (path, expected) in spelled {

@@ -12,6 +12,7 @@ use stitch_common::member::MemberId;
 use stitch_common::offset::Offsets;
 use stitch_common::ports::{CreateMode, Session, ZkError};
 use stitch_common::range::RangeId;
+use stitch_common::scope::Scope;
 
 use crate::envelope::{self, Payload};
 use crate::error::Error;
@@ -176,8 +177,8 @@ pub struct RestorationRecord {
     pub id: RestorationId,
     /// The process that ran it.
     pub holder: LockHolder,
-    /// What it was to restore, as the operator gave it.
-    pub scope: String,
+    /// What it was to restore.
+    pub scope: Scope,
     /// What the operator accepted less than: the level of reads, and what was declared dead. Empty in most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exceptions: Vec<String>,
@@ -191,9 +192,6 @@ pub struct RestorationRecord {
     pub generation: u64,
     /// The CRC-32 of the whole of `/definition`: log, table and definitions.
     pub identity: u32,
-    /// How many ranges it is to verify; none in records of older programs.
-    #[serde(default)]
-    pub ranges_in_scope: Option<usize>,
     /// The ranges that it has finished.
     pub ranges: BTreeMap<RangeId, RangeOutcome>,
 }
@@ -296,18 +294,4 @@ pub async fn records<S: Session, C: Clock>(
     });
     let records: Result<Vec<_>, Error> = join_all(reads).await.into_iter().collect();
     Ok(records?.into_iter().flatten().collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_without_the_number_of_ranges_in_scope_is_read() {
-        let record = r#"{"id":"20260503T101530250Z-00000000000000aa-0000000000000000",
-            "holder":{"member":"00000000000000aa-0000000000000000","host":"here","process_id":1,"started":"2026-05-03T10:15:30Z"},
-            "scope":"ranges 0-15","state":"verified","ended":null,"cuts":{},"generation":1,"identity":0,"ranges":{}}"#;
-        let record: RestorationRecord = serde_json::from_str(record).unwrap();
-        assert_eq!(record.ranges_in_scope, None);
-    }
 }

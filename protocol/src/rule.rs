@@ -37,6 +37,11 @@ pub(crate) fn connection_keeps_member() -> bool {
     !out(Rule::LeaveUnlisted)
 }
 
+/// Whether an in-doubt marker is removed in one transaction with a doubt of its range.
+pub(crate) fn doubt_replaces_marker() -> bool {
+    !out(Rule::DoubtReplacesMarker)
+}
+
 /// Whether the connection of a dead member holds up the barrier.
 pub(crate) fn connection_blocks() -> bool {
     !out(Rule::QuiescenceConnections)

@@ -15,6 +15,7 @@ use stitch_common::range::{RangeBits, RangeId};
 
 use crate::checkpoint_node::{self, PartitionSnapshot};
 use crate::contender::{Kind, Sequence};
+use crate::doubt::{self, Doubt};
 use crate::error::Error;
 use crate::in_doubt::{self, InDoubtMarker};
 use crate::lock;
@@ -22,22 +23,19 @@ use crate::membership::{self, Members};
 use crate::namespace_session::NamespaceSession;
 use crate::path;
 use crate::queue::{Position, position};
-use crate::restoration::{self, LockHolder, RangeOutcome, RestorationRecord};
+use crate::restoration::{self, LockHolder, RestorationRecord};
 use crate::revocation::{self, RevocationRequest};
+use crate::uncertainty::Uncertainty;
 
-/// How far each partition is counted, and where counts are locked or in doubt.
+/// How far each partition is counted, where counts are locked, and what is known against them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LightSnapshot {
-    /// The number of dead members.
-    pub dead_members: usize,
     /// The partitions that ZooKeeper knows, with their checkpoints if they have any.
     pub partitions: BTreeMap<Partition, Option<Checkpoint>>,
     /// The ranges with an exclusive lock, held or waited for.
     pub locked: BTreeSet<RangeId>,
-    /// The ranges with an in-doubt marker.
-    pub in_doubt: BTreeSet<RangeId>,
-    /// Whether the restoration lock is held.
-    pub restoring: bool,
+    /// What is known against the counts.
+    pub uncertainty: Uncertainty,
 }
 
 /// Reads a light snapshot.
@@ -48,14 +46,9 @@ pub async fn light<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     bits: RangeBits,
 ) -> Result<LightSnapshot, Error> {
-    // First, so that at least its locks show what a restoration does afterwards.
-    let restoring = restoration::holder(session).await?.is_some();
-    let mut snapshot = LightSnapshot {
-        dead_members: membership::dead(session).await?.len(),
-        partitions: checkpoints(session).await?,
-        restoring,
-        ..LightSnapshot::default()
-    };
+    let (mut locked, mut marked) = (BTreeSet::new(), BTreeSet::new());
+    // Signs of uncertainty are read in the order in which they follow each other, so that none is missed.
+    let dead_members = membership::dead(session).await?.len();
     let ranges = bits.ranges().map(async |range| {
         let directory = session.paths().range(range);
         Ok((range, session.children(&directory).await?))
@@ -63,16 +56,22 @@ pub async fn light<S: Session, C: Clock>(
     for read in join_all(ranges).await {
         let (range, names) = read?;
         if names.iter().any(|name| is_exclusive(name)) {
-            snapshot.locked.insert(range);
+            locked.insert(range);
         }
         if names
             .iter()
             .any(|name| InDoubtMarker::from_name(range, name).is_some())
         {
-            snapshot.in_doubt.insert(range);
+            marked.insert(range);
         }
     }
-    Ok(snapshot)
+    let partitions = checkpoints(session).await?;
+    let doubts = doubt::list(session).await?;
+    Ok(LightSnapshot {
+        partitions,
+        locked,
+        uncertainty: Uncertainty::new(dead_members, marked, doubts),
+    })
 }
 
 fn is_exclusive(name: &str) -> bool {
@@ -89,22 +88,6 @@ async fn checkpoints<S: Session, C: Clock>(
     Ok(checkpoints.collect())
 }
 
-/// The ranges that are unverified by the last restoration that recorded them.
-#[must_use]
-pub fn unverified(records: &[RestorationRecord]) -> BTreeSet<RangeId> {
-    let mut ranges = BTreeSet::new();
-    // The oldest first.
-    for (range, outcome) in records.iter().flat_map(|record| &record.ranges) {
-        match outcome {
-            RangeOutcome::Unverified { .. } => ranges.insert(*range),
-            RangeOutcome::Verified { .. } => ranges.remove(range),
-            // It shows less than the doubt is about.
-            RangeOutcome::VerifiedWithExceptions { .. } => false,
-        };
-    }
-    ranges
-}
-
 /// Everything that ZooKeeper has of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FullSnapshot {
@@ -116,12 +99,26 @@ pub struct FullSnapshot {
     pub locks: Vec<RangeQueue>,
     /// The in-doubt markers of all ranges.
     pub markers: Vec<InDoubtMarker>,
+    /// The doubts, in the order of the ranges.
+    pub doubts: Vec<Doubt>,
     /// The revocation requests.
     pub requests: Vec<RevocationRequest>,
     /// The holder of the restoration lock.
     pub restoring: Option<LockHolder>,
     /// The records of restorations, the oldest first.
     pub restorations: Vec<RestorationRecord>,
+}
+
+impl FullSnapshot {
+    /// What is known against the counts.
+    #[must_use]
+    pub fn uncertainty(&self) -> Uncertainty {
+        Uncertainty::new(
+            self.members.dead_members().count(),
+            self.markers.iter().map(|marker| marker.range),
+            self.doubts.iter().cloned(),
+        )
+    }
 }
 
 /// The lock queue of one range.
@@ -157,11 +154,13 @@ pub async fn full<S: Session, C: Clock>(
     bits: RangeBits,
 ) -> Result<FullSnapshot, Error> {
     session.sync().await?;
+    // Signs of uncertainty are read in the order in which they follow each other, so that none is missed.
     Ok(FullSnapshot {
         members: membership::list(session).await?,
-        partitions: checkpoint_node::read_all(session).await?,
         locks: locks(session, bits).await?,
         markers: in_doubt::list_all(session, bits).await?,
+        partitions: checkpoint_node::read_all(session).await?,
+        doubts: doubt::list(session).await?,
         requests: revocation::list(session).await?,
         restoring: restoration::holder(session).await?,
         restorations: restoration::records(session).await?,

@@ -13,6 +13,7 @@
 //! | `context` | what all of the following work with |
 //! | [`plan`] | the audit: base cut, scan, judging, converging; the plan file. Takes no lock, changes nothing |
 //! | `quiescence` | waits out what may still change the store: in-doubt markers and dead members |
+//! | `doubts` | records, reads and removes what says that counts of a range may be wrong |
 //! | [`restoration`] | one range under its lock: a file a step, in order |
 //! | [`journal`], `limits` | what is written down before it is sent; what the operator expects at most |
 //! | `error`, `unverified` | why a command failed; why a range could not be verified; what to do about it |
@@ -29,6 +30,7 @@ mod rule;
 mod context;
 mod lease_keeper;
 mod quiescence;
+mod doubts;
 mod cells;
 pub mod plan;
 pub mod failpoint;

@@ -265,7 +265,7 @@ impl<B: Backends> Locking<'_, '_, B> {
                 }
             };
             corrections += 1;
-            let checked = verify::again(&mut held, &dirty, applied).await?;
+            let checked = verify::again(&mut held, cut.doubts(), &dirty, applied).await?;
             if barriers == 0 {
                 let took = context.clock.now().since(start);
                 context.chunk_sizer.learn(dirty.expected().len(), took);

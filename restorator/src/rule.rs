@@ -39,6 +39,11 @@ pub(crate) fn cells_beyond_the_cut_are_dirty() -> bool {
     !out(Rule::DirtyBeyondCut)
 }
 
+/// Doubt: a verified range answers its doubts only if the scope has all of its cells.
+pub(crate) fn narrow_scopes_answer_no_doubt() -> bool {
+    !out(Rule::NarrowScopeKeepsDoubt)
+}
+
 /// R5: cells are read at the configured level, `ALL` unless the operator accepts less.
 pub(crate) fn read_level(configured: Level) -> Level {
     if out(Rule::ReadAll) {

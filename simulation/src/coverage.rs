@@ -98,6 +98,10 @@ pub const RULES: &[(&str, &[Tracepoint])] = &[
     ("memory", &[Tracepoint::CutMoved]),
     ("chunks", &[Tracepoint::RangeLockedAgain]),
     (
+        "doubt",
+        &[Tracepoint::DoubtRecorded, Tracepoint::DoubtRemoved],
+    ),
+    (
         "quiescence",
         &[Tracepoint::ConnectionsProbed, Tracepoint::MarkerDeleted],
     ),

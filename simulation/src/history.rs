@@ -126,6 +126,8 @@ pub struct Command {
     pub only_plan: bool,
     /// One range; all without it.
     pub range: Option<u16>,
+    /// Only the counters of this definition; all without it.
+    pub counter: Option<&'static str>,
     /// When the command is asked to stop, counted from its start.
     pub stop_after: Option<Micros>,
 }
@@ -306,6 +308,7 @@ fn commands(rng: &Rng, bits: u8) -> Vec<Command> {
         at: rng.below(ACTIVE),
         only_plan: rng.percent(20),
         range: (bits > 0 && rng.percent(20)).then(|| u16::from(rng.percent(50))),
+        counter: rng.percent(20).then(|| rng.pick(&["a", "b"])),
         stop_after: rng.percent(10).then(|| rng.below(3_000_000)),
     };
     let mut commands: Vec<Command> = (0..count).map(command).collect();

@@ -67,6 +67,7 @@ fn smaller(of: &History) -> Vec<History> {
             history.commands.remove(index);
         });
         with(&|history| history.commands[index].stop_after = None);
+        with(&|history| history.commands[index].counter = None);
     }
     with(&|history| {
         history.processors = 1;

@@ -72,6 +72,8 @@ named_enum! {
         Unknown "unknown is reported",
         MarkerCreated "in-doubt marker is created",
         MarkerDeleted "in-doubt marker is deleted",
+        DoubtRecorded "doubt is recorded",
+        DoubtRemoved "doubt is removed",
         CheckpointWritten "checkpoint is written",
         ConnectionUnlisted "connection is unlisted",
         ConnectionsProbed "connections are probed",

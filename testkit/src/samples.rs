@@ -5,8 +5,7 @@ use stitch_common::definition::{AmountSource, CounterDefinition, Definitions, Ev
 use stitch_common::event::slot;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::Record;
-use stitch_common::range::{RangeBits, RangeId};
-
+use stitch_common::range::RangeBits;
 use stitch_common::scope::Scope;
 
 pub const BITS: RangeBits = match RangeBits::new(1) {
@@ -31,12 +30,7 @@ pub fn definitions() -> Definitions {
 }
 
 pub fn everything() -> Scope {
-    Scope {
-        counter: None,
-        key: None,
-        first: RangeId(0),
-        last: RangeId(BITS.count() - 1),
-    }
+    Scope::of_ranges(BITS.ranges().collect())
 }
 
 pub fn record(offset: i64, value: &str) -> Record {

@@ -80,6 +80,7 @@ impl EventReader {
 mod tests {
     use super::*;
     use stitch_common::cell::{Counter, CounterName, Key};
+    use stitch_common::scope::RangeSet;
     use stitch_testkit::samples;
 
     fn contributions(reader: &EventReader, value: &str) -> Vec<(String, usize, i64)> {
@@ -128,10 +129,10 @@ mod tests {
         assert!(read(&scope).is_empty(), "another key");
         scope.key = None;
         let range = samples::BITS.range_of(Counter::new("plays", "a").token());
-        (scope.first, scope.last) = (range, range);
+        scope.ranges = RangeSet::interval(range, range);
         assert_eq!(read(&scope).len(), 1);
         let other = RangeId((range.0 + 1) % samples::BITS.count());
-        (scope.first, scope.last) = (other, other);
+        scope.ranges = RangeSet::interval(other, other);
         assert!(read(&scope).is_empty(), "another range");
     }
 }

@@ -40,10 +40,11 @@ fn history(ends: &[(u64, i64)]) -> History {
 }
 
 fn of(snapshot: &LightSnapshot, history: &History, range: u16) -> (State, Option<u64>) {
-    let snapshot = FreshnessSnapshot::new(bits(), snapshot, &BTreeSet::new(), history);
+    let snapshot = FreshnessSnapshot::new(bits(), snapshot, history);
     let Freshness {
         state,
         behind_events,
+        ..
     } = snapshot.of(RangeId(range), history.latest());
     (state, behind_events)
 }
@@ -92,7 +93,7 @@ fn only_one_sample_that_is_old_enough_is_kept() {
 fn locks_markers_and_dead_members_decide_the_state_of_each_range() {
     let history = history(&[(0, 100)]);
     let mut snapshot = counted(110);
-    snapshot.in_doubt.insert(RangeId(1));
+    snapshot.uncertainty.marked.insert(RangeId(1));
     snapshot.locked.insert(RangeId(2));
     let states =
         |snapshot: &LightSnapshot| [0, 1, 2, 3].map(|range| of(snapshot, &history, range).0);
@@ -101,27 +102,23 @@ fn locks_markers_and_dead_members_decide_the_state_of_each_range() {
         [State::Live, State::Uncertain, State::Restoring, State::Live]
     );
     // A dead member may have sent requests to any range.
-    snapshot.dead_members = 1;
+    snapshot.uncertainty.has_dead_members = true;
     let uncertain = State::Uncertain;
     assert_eq!(
         states(&snapshot),
         [uncertain, uncertain, State::Restoring, uncertain]
     );
-    let unverified = BTreeSet::from([RangeId(0)]);
-    let snapshot = FreshnessSnapshot::new(bits(), &counted(110), &unverified, &history);
-    assert_eq!(snapshot.of(RangeId(0), second(0)).state, State::Uncertain);
-    assert_eq!(snapshot.of(RangeId(1), second(0)).state, State::Live);
 }
 
 #[test]
 fn a_stale_snapshot_is_unknown() {
     let history = history(&[(0, 100)]);
-    let snapshot = FreshnessSnapshot::new(bits(), &counted(110), &BTreeSet::new(), &history);
+    let snapshot = FreshnessSnapshot::new(bits(), &counted(110), &history);
     assert_eq!(snapshot.of(RangeId(0), second(9)).state, State::Live);
-    assert_eq!(snapshot.of(RangeId(0), second(10)), Freshness::UNKNOWN);
+    assert_eq!(snapshot.of(RangeId(0), second(10)), Freshness::unknown());
     assert_eq!(
         FreshnessSnapshot::empty(bits()).of(RangeId(0), second(0)),
-        Freshness::UNKNOWN
+        Freshness::unknown()
     );
 }
 
@@ -129,8 +126,8 @@ fn a_stale_snapshot_is_unknown() {
 fn the_summary_has_the_worst_state_and_counts_each() {
     let history = history(&[(0, 100)]);
     let mut snapshot = counted(100);
-    snapshot.in_doubt.insert(RangeId(1));
-    let snapshot = FreshnessSnapshot::new(bits(), &snapshot, &BTreeSet::new(), &history);
+    snapshot.uncertainty.marked.insert(RangeId(1));
+    let snapshot = FreshnessSnapshot::new(bits(), &snapshot, &history);
     let (whole, states) = snapshot.summary(second(0));
     assert_eq!(
         (whole.state, whole.behind_events),

@@ -28,6 +28,8 @@ struct CounterFields<'a> {
 #[derive(Serialize)]
 struct Ranges {
     ranges: BTreeMap<freshness::State, usize>,
+    /// How many ranges each cause of uncertainty concerns; only causes that concern any.
+    doubtful: BTreeMap<&'static str, usize>,
 }
 
 pub(crate) async fn counters(
@@ -61,8 +63,14 @@ pub(crate) async fn freshness(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[], None, "/v1/freshness".to_owned())?;
-    let (whole, ranges) = app.freshness().summary(app.now().moment);
-    let answer = Ranges { ranges };
+    let (snapshot, now) = (app.freshness(), app.now().moment);
+    let (whole, ranges) = snapshot.summary(now);
+    let causes = snapshot.causes(now).into_iter();
+    let concerned = causes.filter(|(_, ranges)| *ranges > 0);
+    let doubtful = concerned
+        .map(|(cause, ranges)| (cause.name(), ranges))
+        .collect();
+    let answer = Ranges { ranges, doubtful };
     Ok(caching::respond(
         &app,
         Some(&headers),

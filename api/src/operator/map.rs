@@ -1,13 +1,14 @@
 //! The map of the ranges: one field per range, in the order of their tokens, and a legend that lists the ranges of each
 //! kind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, html};
 use stitch_app::status::{LockKind, LockLine, LockState, Status};
 use stitch_common::member::MemberId;
 use stitch_common::range::RangeId;
 
+use super::time;
 use crate::freshness::{Freshness, State};
 
 /// The kind of a range; of several that apply, the first is shown.
@@ -15,7 +16,7 @@ use crate::freshness::{Freshness, State};
 enum Field {
     Restoring,
     Locked,
-    Unverified,
+    Uncertain,
     Unknown,
     Lagging,
     Idle,
@@ -27,7 +28,7 @@ impl Field {
         Self::Counting,
         Self::Idle,
         Self::Lagging,
-        Self::Unverified,
+        Self::Uncertain,
         Self::Locked,
         Self::Restoring,
         Self::Unknown,
@@ -38,7 +39,7 @@ impl Field {
         match self {
             Self::Restoring => "restoring",
             Self::Locked => "locked",
-            Self::Unverified => "unverified",
+            Self::Uncertain => "uncertain",
             Self::Unknown => "unknown",
             Self::Lagging => "lagging",
             Self::Idle => "idle",
@@ -58,7 +59,7 @@ impl Field {
         match self {
             Self::Restoring => "locked by the running restoration, new events wait",
             Self::Locked => "an exclusive lock is requested, or held by no running restoration",
-            Self::Unverified => "counts may be wrong until a restoration verifies them",
+            Self::Uncertain => "counts may be wrong until a restoration verifies them",
             Self::Unknown => "ZooKeeper or Kafka does not answer",
             Self::Lagging => "events have been waiting for too long",
             Self::Idle => "no events to count, so no processor holds it",
@@ -72,7 +73,8 @@ impl Field {
 struct View {
     restored: BTreeSet<RangeId>,
     locked: BTreeSet<RangeId>,
-    unverified: BTreeSet<RangeId>,
+    /// Why counts are uncertain.
+    uncertain: BTreeMap<RangeId, Vec<String>>,
     counted: BTreeSet<RangeId>,
     /// A dead member may have left requests in doubt in any range.
     dead_members: bool,
@@ -83,12 +85,20 @@ impl View {
         let restorer = status.restoring.as_ref().map(|holder| &holder.member);
         let mut view = Self {
             locked: status.revocation_requests.iter().copied().collect(),
-            unverified: status.unverified.clone(),
             dead_members: !status.dead_members.is_empty(),
             ..Self::default()
         };
-        view.unverified
-            .extend(status.in_doubt_markers.iter().map(|marker| marker.range));
+        for marker in &status.in_doubt_markers {
+            let reasons = view.uncertain.entry(marker.range).or_default();
+            reasons.push("in-doubt marker".to_owned());
+        }
+        for doubt in &status.doubts {
+            let reasons = view.uncertain.entry(doubt.range).or_default();
+            reasons.push(format!("{} since {}", doubt.cause, time(doubt.since)));
+        }
+        for range in &status.uncertain {
+            view.uncertain.entry(*range).or_default();
+        }
         for lock in &status.locks {
             view.add(lock, restorer);
         }
@@ -106,6 +116,16 @@ impl View {
         ranges.insert(lock.range);
     }
 
+    /// Why counts of the range are uncertain, for its field.
+    fn reasons(&self, range: RangeId) -> String {
+        let mut reasons = self.uncertain.get(&range).cloned().unwrap_or_default();
+        if self.dead_members {
+            reasons.insert(0, "dead member".to_owned());
+        }
+        reasons.dedup();
+        reasons.join(", ")
+    }
+
     fn field(&self, range: RangeId, freshness: State) -> Field {
         if self.restored.contains(&range) {
             return Field::Restoring;
@@ -113,8 +133,8 @@ impl View {
         if self.locked.contains(&range) {
             return Field::Locked;
         }
-        if self.dead_members || self.unverified.contains(&range) {
-            return Field::Unverified;
+        if self.dead_members || self.uncertain.contains_key(&range) {
+            return Field::Uncertain;
         }
         match freshness {
             State::Unknown => Field::Unknown,
@@ -157,7 +177,12 @@ pub(super) fn ranges(status: &Status, freshness: impl Fn(RangeId) -> Freshness) 
             div.field tabindex="0" role="region" aria-label="Map of the ranges, in the order of their tokens" {
                 ol.map role="list" {
                     @for (range, field) in &fields {
-                        li class=(field.class()) { (range) span { " " (field.word()) } }
+                        @let reasons = view.reasons(*range);
+                        @if reasons.is_empty() {
+                            li class=(field.class()) { (range) span { " " (field.word()) } }
+                        } @else {
+                            li class=(field.class()) title=(reasons) { (range) span { " " (field.word()) ": " (reasons) } }
+                        }
                     }
                 }
             }

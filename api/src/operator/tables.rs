@@ -1,9 +1,11 @@
-//! Restorations, locks, members, in-doubt markers and partitions as tables.
+//! Restorations, locks, members, doubts, in-doubt markers and partitions as tables.
 
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
-use stitch_app::status::{LockKind, MemberLine, RestorationLine, RestorationOutcome, Status};
+use stitch_app::status::{
+    DoubtLine, LockKind, MemberLine, RestorationLine, RestorationOutcome, Status,
+};
 use stitch_common::member::MemberId;
 use stitch_common::range::RangeId;
 
@@ -56,15 +58,10 @@ pub(super) fn restorations(status: &Status) -> Markup {
 fn progress(line: &RestorationLine) -> Markup {
     let done = line.ranges_verified + line.ranges_unverified;
     html! {
-        @match line.ranges_in_scope {
-            Some(all) => {
-                label {
-                    (done) " of " (all) " ranges are done, " (number(i64::try_from(line.cells_corrected).ok()))
-                    " cells corrected"
-                    progress max=(all) value=(done) {}
-                }
-            }
-            None => p { (done) " ranges are done" }
+        label {
+            (done) " of " (line.ranges_in_scope) " ranges are done, "
+            (number(i64::try_from(line.cells_corrected).ok())) " cells corrected"
+            progress max=(line.ranges_in_scope) value=(done) {}
         }
     }
 }
@@ -85,7 +82,7 @@ fn past(status: &Status) -> Markup {
             time(line.started),
             line.ended.map_or_else(|| "–".to_owned(), time),
             line.outcome.to_string().replace('_', " "),
-            line.scope.clone(),
+            line.scope.to_string(),
             line.ranges_verified.to_string(),
             line.ranges_unverified.to_string(),
             number(i64::try_from(line.cells_corrected).ok()),
@@ -152,6 +149,35 @@ pub(super) fn markers(status: &Status) -> Markup {
     table(
         "In-doubt markers: requests whose outcome is unknown",
         &["Member", "Ranges"],
+        &rows,
+    )
+}
+
+/// Grouped by cause and member: ranges are many.
+pub(super) fn doubts(status: &Status) -> Markup {
+    let mut groups: BTreeMap<_, Vec<&DoubtLine>> = BTreeMap::new();
+    for doubt in &status.doubts {
+        let group = (doubt.cause, doubt.member.as_ref());
+        groups.entry(group).or_default().push(doubt);
+    }
+    let rows: Vec<_> = groups
+        .into_iter()
+        .map(|((cause, member), doubts)| {
+            let ranges: Vec<RangeId> = doubts.iter().map(|doubt| doubt.range).collect();
+            let since = doubts.iter().map(|doubt| doubt.since).min();
+            let detail = doubts.first().map(|doubt| doubt.detail.clone());
+            vec![
+                intervals(&ranges),
+                cause.to_string(),
+                since.map_or_else(|| "–".to_owned(), time),
+                member.map_or_else(|| "–".to_owned(), ToString::to_string),
+                detail.unwrap_or_default(),
+            ]
+        })
+        .collect();
+    table(
+        "Doubts: counts may be wrong until a restoration verifies them",
+        &["Ranges", "Cause", "Since", "Recorded by", "For example"],
         &rows,
     )
 }

@@ -192,12 +192,7 @@ impl TestServer {
             let moment = Moment::new(Duration::from_secs(second));
             history.record(moment, [(Partition(0), bounds)].into());
         }
-        FreshnessSnapshot::new(
-            config.definitions.range_bits,
-            &snapshot,
-            &BTreeSet::new(),
-            &history,
-        )
+        FreshnessSnapshot::new(config.definitions.range_bits, &snapshot, &history)
     }
 
     fn set_freshness(&self, snapshot: &LightSnapshot, behind: i64) {

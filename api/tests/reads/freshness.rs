@@ -11,6 +11,7 @@ use stitch_common::ports::ZooKeeper;
 use stitch_common::range::RangeId;
 use stitch_harness::test_namespace::TestNamespace;
 use stitch_protocol::contender::Kind;
+use stitch_protocol::doubt::{self, DoubtRemoval};
 use stitch_protocol::path::Paths;
 use stitch_protocol::range_lock::RangeLock;
 use stitch_protocol::{NamespaceSession, in_doubt};
@@ -89,6 +90,11 @@ async fn a_locked_range_and_an_in_doubt_range_are_shown_and_no_other() -> Result
     api.until_state(KEY, "uncertain").await?;
     ensure!(api.ok(&other).await?["freshness"]["state"] == "live");
     in_doubt::delete(&session, &marker).await?;
+    let doubted = api.until_cause(KEY, "in-doubt").await?;
+    ensure!(doubted["freshness"]["state"] == "uncertain", "{doubted}");
+    for known in doubt::list(&session).await? {
+        ensure!(doubt::remove(&session, &known).await? == DoubtRemoval::Removed);
+    }
     api.until_state("/v1/freshness", "live").await?;
     session.close().await;
     api.stop().await

@@ -105,10 +105,29 @@ impl Api {
 
     /// Waits until an answer has this freshness state.
     pub(crate) async fn until_state(&self, path: &str, state: &str) -> Result<Value> {
+        self.until_freshness(path, state, |freshness| freshness["state"] == state)
+            .await
+    }
+
+    /// Waits until an answer says that its counts are uncertain by this cause alone.
+    pub(crate) async fn until_cause(&self, path: &str, cause: &str) -> Result<Value> {
+        let is_only = |freshness: &Value| {
+            let causes = freshness["causes"].as_array();
+            causes.is_some_and(|causes| causes.len() == 1 && causes[0]["cause"] == cause)
+        };
+        self.until_freshness(path, cause, is_only).await
+    }
+
+    async fn until_freshness(
+        &self,
+        path: &str,
+        what: &str,
+        is_reached: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         let reached = async {
             loop {
                 let answer = self.ok(path).await?;
-                if answer["freshness"]["state"] == state {
+                if is_reached(&answer["freshness"]) {
                     return anyhow::Ok(answer);
                 }
                 sleep(POLL_INTERVAL).await;
@@ -116,7 +135,7 @@ impl Api {
         };
         match timeout(BOUND, reached).await {
             Ok(answer) => answer,
-            Err(_) => anyhow::bail!("not {state}: {}", self.ok(path).await?),
+            Err(_) => anyhow::bail!("not {what}: {}", self.ok(path).await?),
         }
     }
 

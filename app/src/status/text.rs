@@ -5,7 +5,9 @@ use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
 
-use super::{LockKind, LockLine, MemberLine, RestorationLine, Status};
+use stitch_common::printable::printable;
+
+use super::{DoubtLine, LockKind, LockLine, MemberLine, RestorationLine, Status};
 
 pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
@@ -39,14 +41,7 @@ pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
             .collect();
         writeln!(out, "ranges with revocation requests: {}", ranges.join(" "))?;
     }
-    if !status.unverified.is_empty() {
-        let ranges: Vec<_> = status.unverified.iter().map(ToString::to_string).collect();
-        writeln!(
-            out,
-            "ranges that the last restoration could not verify: {}",
-            ranges.join(" ")
-        )?;
-    }
+    doubts(&status.doubts, out)?;
     match &status.restoring {
         None => writeln!(out, "restoration running: none")?,
         Some(holder) => writeln!(
@@ -146,20 +141,46 @@ fn locks(locks: &[LockLine], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// One line for the doubts of several ranges that differ in nothing else that is said of them.
+fn doubts(doubts: &[DoubtLine], out: &mut dyn Write) -> io::Result<()> {
+    section(
+        "doubts (counts may be wrong until a restoration verifies them)",
+        doubts.is_empty(),
+        out,
+    )?;
+    let mut groups = BTreeMap::<_, Vec<String>>::new();
+    for line in doubts {
+        let about = (line.cause, line.member.as_ref(), line.detail.as_str());
+        let since = time(line.since);
+        let ranges = groups.entry((about, since)).or_default();
+        ranges.push(line.range.to_string());
+    }
+    for (((cause, member, detail), since), ranges) in groups {
+        let word = if ranges.len() == 1 { "range" } else { "ranges" };
+        let member = member.map_or_else(String::new, |member| format!(" by {member}"));
+        writeln!(
+            out,
+            "  {cause} since {since}{member}, {word} {}: {}",
+            ranges.join(" "),
+            printable(detail)
+        )?;
+    }
+    Ok(())
+}
+
 fn restorations(restorations: &[RestorationLine], out: &mut dyn Write) -> io::Result<()> {
     section("restorations, latest first", restorations.is_empty(), out)?;
     for line in restorations {
         let ended = line.ended.map_or_else(|| "-".to_owned(), time);
-        let in_scope = line.ranges_in_scope;
-        let in_scope = in_scope.map_or_else(String::new, |all| format!(" of {all}"));
         writeln!(
             out,
-            "  {} to {ended} on {}: {}; {}; {} ranges verified{in_scope}, {} not, {} cells corrected",
+            "  {} to {ended} on {}: {}; {}; {} of {} ranges verified, {} not, {} cells corrected",
             time(line.started),
             line.host,
             line.scope,
             line.outcome,
             line.ranges_verified,
+            line.ranges_in_scope,
             line.ranges_unverified,
             line.cells_corrected
         )?;

@@ -1,5 +1,5 @@
-//! Spells and parses the names of nodes that carry more than a number: lock entries, in-doubt markers and revocation
-//! requests.
+//! Spells and parses the names of nodes that carry more than a number: lock entries, in-doubt markers, revocation
+//! requests and doubts.
 //!
 //! Entries in the queue of a range are named as Apache Curator names them, so that its tools can read them.
 
@@ -76,6 +76,13 @@ pub(crate) fn request(range: RangeId, sequence: Sequence) -> String {
 pub(crate) fn read_request(name: &str) -> Option<(RangeId, Sequence)> {
     let (range, sequence) = name.split_once('-')?;
     Some((super::range_of(range)?, Sequence::parse(sequence)?))
+}
+
+/// Parses the name of a doubt: its range, and the name of its cause.
+#[must_use]
+pub(crate) fn read_doubt(name: &str) -> Option<(RangeId, &str)> {
+    let (range, cause) = name.split_once('-')?;
+    Some((super::range_of(range)?, cause))
 }
 
 #[cfg(test)]
@@ -174,6 +181,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_doubt_is_parsed_as_it_was_spelled() {
+        assert_eq!(
+            read_doubt("4095-log-truncated"),
+            Some((RangeId(4095), "log-truncated"))
+        );
+        for name in ["", "3", "x-takeover", "03-takeover", "-takeover"] {
+            assert_eq!(read_doubt(name), None, "{name}");
+        }
+    }
+
     proptest! {
         #[test]
         fn arbitrary_names_are_parsed_without_panic(name in "\\PC{0,60}") {
@@ -182,6 +200,7 @@ mod tests {
                 let _entry = read_entry(&name);
                 let _marker = read_marker(&name);
                 let _request = read_request(&name);
+                let _doubt = read_doubt(&name);
             }
         }
     }

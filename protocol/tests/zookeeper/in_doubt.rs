@@ -42,7 +42,7 @@ async fn a_marker_is_created_once_whether_the_request_or_the_answer_is_lost() {
         assert!(proxy.has_lost_it());
         let found = in_doubt::list(&session, RANGE).await.unwrap();
         assert_eq!(found, std::slice::from_ref(&marker));
-        proxy.lose(lose(RequestKind::Delete));
+        proxy.lose(lose(RequestKind::Multi));
         soon(in_doubt::delete(&session, &marker)).await.unwrap();
         assert!(proxy.has_lost_it());
         assert_eq!(range_nodes(&session).await, Vec::<String>::new());

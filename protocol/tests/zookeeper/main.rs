@@ -14,6 +14,7 @@ mod locks;
 mod lost_answers;
 mod membership;
 mod checkpoint;
+mod doubt;
 mod in_doubt;
 mod definition;
 mod restoration;

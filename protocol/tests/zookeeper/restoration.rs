@@ -8,6 +8,7 @@ use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::member::MemberId;
 use stitch_common::offset::Offsets;
 use stitch_common::range::RangeId;
+use stitch_common::scope::Scope;
 use stitch_protocol::restoration::{
     self, LockHolder, RangeOutcome, RestorationId, RestorationLock, RestorationRecord,
     RestorationState,
@@ -24,14 +25,13 @@ fn record(member: &MemberId, started: DateTime<Utc>) -> RestorationRecord {
             process_id: 1,
             started,
         },
-        scope: "everything".to_owned(),
+        scope: Scope::of_ranges((0..16).map(RangeId).collect()),
         exceptions: Vec::new(),
         state: RestorationState::Running,
         ended: None,
         cuts: Offsets::default(),
         generation: 0,
         identity: 0,
-        ranges_in_scope: Some(16),
         ranges: BTreeMap::new(),
     }
 }

@@ -7,7 +7,7 @@ use stitch_common::cell::{Counter, CounterName, Key};
 use stitch_common::definition::Definitions;
 use stitch_common::printable::printable;
 use stitch_common::range::RangeId;
-use stitch_common::scope::Scope;
+use stitch_common::scope::{RangeSet, Scope};
 use stitch_common::user_error::UserError;
 
 /// The scope of a command; the whole namespace without any of them.
@@ -66,8 +66,7 @@ impl ScopeArguments {
         let mut scope = Scope {
             counter: self.counter.map(|name| CounterName(name.into())),
             key: self.key.map(|key| Key(key.into())),
-            first: RangeId(span.first),
-            last: RangeId(span.last),
+            ranges: RangeSet::interval(RangeId(span.first), RangeId(span.last)),
         };
         if let Some(name) = &scope.counter {
             check_defined(name, definitions)?;
@@ -80,7 +79,7 @@ impl ScopeArguments {
                     );
                     return Err(UserError::new(message, "leave --ranges out"));
                 }
-                (scope.first, scope.last) = (range, range);
+                scope.ranges = RangeSet::interval(range, range);
             }
         }
         Ok(scope)
@@ -154,16 +153,16 @@ mod tests {
     #[test]
     fn without_arguments_the_whole_namespace_is_in_scope() {
         let scope = scope("", "", "").unwrap();
-        assert_eq!((scope.first, scope.last), (RangeId(0), RangeId(63)));
+        assert_eq!(scope.ranges.to_string(), "0-63");
         assert_eq!((scope.counter, scope.key), (None, None));
     }
 
     #[test]
     fn ranges_include_their_last_and_may_be_a_single_one() {
         let several = scope("plays", "", "3-5").unwrap();
-        assert_eq!((several.first, several.last), (RangeId(3), RangeId(5)));
+        assert_eq!(several.ranges.to_string(), "3-5");
         let one = scope("", "", "63").unwrap();
-        assert_eq!((one.first, one.last), (RangeId(63), RangeId(63)));
+        assert_eq!(one.ranges.to_string(), "63");
     }
 
     #[test]
@@ -172,7 +171,7 @@ mod tests {
             .range_bits
             .range_of(Counter::new("plays", "a").token());
         let scoped = scope("plays", "a", "").unwrap();
-        assert_eq!((scoped.first, scoped.last), (range, range));
+        assert_eq!(scoped.ranges, RangeSet::interval(range, range));
         let other = if range.0 == 0 { "1" } else { "0" };
         let failure = scope("plays", "a", other).unwrap_err();
         assert!(

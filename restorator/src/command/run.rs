@@ -14,6 +14,7 @@ use stitch_protocol::restoration::{LockHolder, RestorationId, RestorationLock, R
 use super::CommandContext;
 use super::plan::{Audit, AuditState, note_interrupted, unless_stopped, while_following};
 use crate::context::RestoreContext;
+use crate::doubts;
 use crate::error::Error;
 use crate::failpoint;
 use crate::journal::Journal;
@@ -277,11 +278,14 @@ async fn go_on<B: Backends>(
             failpoint::pass("r1-planned");
             let audit = std::mem::replace(audit, Audit::new(context));
             let summary = Summary::new(audit, context.exceptions(), planned, started.recorder.id());
-            if let Err(exceeded) = limits::check(context.limits, summary.audit().wrong.extent()) {
+            let within_limits = limits::check(context.limits, summary.audit().wrong.extent());
+            let findings = progress.take_findings(context);
+            doubts::record_found(context, &findings, within_limits.as_ref().err()).await;
+            if let Err(exceeded) = within_limits {
                 return Ok(summary.refused(context, exceeded));
             }
             *ranges = Some(Ranges {
-                findings: progress.take_findings(context),
+                findings,
                 remaining: context.scope.ranges().collect(),
                 summary,
             });
@@ -327,10 +331,12 @@ async fn restore_ranges<B: Backends>(
     };
     let journal = &*journal;
     let work = std::iter::from_fn(next).map(async |(range, findings)| {
-        match context.lease.interruption() {
+        let result = match context.lease.interruption() {
             None => restoration::run(context, follower, journal, range, findings).await,
             Some(why) => RangeResult::not_started(range, findings, Error::Interrupted(why)),
-        }
+        };
+        doubts::settle(context, &result).await;
+        result
     });
     let mut work = pin!(stream::iter(work).buffer_unordered(in_flight));
     while let Some(result) = work.next().await {

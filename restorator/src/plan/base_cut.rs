@@ -123,6 +123,7 @@ impl BaseCut {
 mod tests {
     use super::*;
     use stitch_common::checkpoint::Ceiling;
+    use stitch_common::scope::RangeSet;
     use stitch_testkit::samples::{BITS, everything, offsets};
 
     fn checkpoint(a: i64, b: i64) -> StoredCheckpoint {
@@ -169,7 +170,7 @@ mod tests {
         assert_eq!(cut.lowest(&everything()), offsets(&[(0, 3), (1, 2)]));
         assert_eq!(cut.highest(&everything()), offsets(&[(0, 9), (1, 8)]));
         let mut second = everything();
-        second.first = RangeId(1);
+        second.ranges = RangeSet::interval(RangeId(1), RangeId(1));
         assert_eq!(cut.lowest(&second), offsets(&[(0, 9), (1, 2)]));
     }
 }

@@ -36,7 +36,7 @@ pub struct Plan {
     pub wrong: Vec<(Cell, Drift)>,
 }
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -87,7 +87,11 @@ impl Plan {
         let first = lines.next().ok_or_else(|| malformed("it is empty"))?;
         let mut plan: Self = serde_json::from_slice(first).map_err(parse)?;
         let (scope, ranges) = (&plan.scope, plan.record.definitions.range_bits.count());
-        if scope.first > scope.last || scope.last.0 >= ranges {
+        if scope
+            .ranges
+            .bounds()
+            .is_none_or(|(_, last)| last.0 >= ranges)
+        {
             return Err(malformed(
                 "its scope has ranges that the namespace does not have",
             ));
@@ -175,6 +179,7 @@ mod tests {
     use stitch_common::cell::Count;
     use stitch_common::ports::TableIdentity;
     use stitch_common::range::RangeId;
+    use stitch_common::scope::RangeSet;
     use stitch_testkit::samples::{definitions, everything, offsets, slot_at};
 
     fn plan(counts: &[(i64, i64)]) -> Plan {
@@ -262,7 +267,7 @@ mod tests {
     fn a_scope_beyond_the_ranges_is_refused() {
         for (first, last) in [(0, 2), (1, 0), (u16::MAX, u16::MAX)] {
             let mut plan = plan(&[]);
-            (plan.scope.first, plan.scope.last) = (RangeId(first), RangeId(last));
+            plan.scope.ranges = RangeSet::interval(RangeId(first), RangeId(last));
             let refused = Plan::decode(&encode(&plan)).unwrap_err();
             assert!(refused.to_string().contains("scope"), "{refused}");
         }
@@ -270,8 +275,8 @@ mod tests {
 
     #[test]
     fn a_later_format_is_refused_by_its_number() {
-        let bytes = b"{\"stitch_plan\":2,\"checksum\":\"\"}\nnews\n";
-        assert_eq!(Plan::decode(bytes), Err(PlanError::Format(2)));
+        let bytes = b"{\"stitch_plan\":3,\"checksum\":\"\"}\nnews\n";
+        assert_eq!(Plan::decode(bytes), Err(PlanError::Format(3)));
     }
 
     #[test]

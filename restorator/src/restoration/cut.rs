@@ -4,6 +4,7 @@ use stitch_common::offset::Offsets;
 use stitch_protocol::definition_node;
 
 use super::acquire::LockedRange;
+use crate::doubts::KnownDoubts;
 use crate::error::Error;
 use crate::failpoint;
 use crate::plan::base_cut::BaseCut;
@@ -16,12 +17,18 @@ use stitch_common::ports::Backends;
 pub(crate) struct Cut {
     all: BaseCut,
     offsets: Offsets,
+    doubts: KnownDoubts,
 }
 
 impl Cut {
     /// The checkpoints for all ranges.
     pub(crate) const fn all(&self) -> &BaseCut {
         &self.all
+    }
+
+    /// The range's doubts, read before the checkpoints.
+    pub(crate) const fn doubts(&self) -> &KnownDoubts {
+        &self.doubts
     }
 
     /// The range's offset in every partition.
@@ -36,6 +43,9 @@ impl Cut {
 /// A partition has no checkpoint, a checkpoint went back, or the namespace was changed.
 pub(crate) async fn find<B: Backends>(held: &LockedRange<'_, B>) -> Result<Cut, Unverified> {
     let context = held.context();
+    // Before the checkpoints: a doubt that is recorded later may be about events that the cut does not have.
+    let doubts = KnownDoubts::read(context, held.range());
+    let doubts = held.bound.wait("reading the doubts", doubts).await?;
     let read = BaseCut::read(context);
     let all = held.bound.wait("reading the cut", read).await?;
     let defined = definition_node::read(context.session);
@@ -43,12 +53,16 @@ pub(crate) async fn find<B: Backends>(held: &LockedRange<'_, B>) -> Result<Cut, 
     if defined.as_ref() != Some(&context.validated.definition) {
         return Err(Unverified::DefinitionChanged);
     }
-    let cut = check(all, held)?;
+    let cut = check(all, doubts, held)?;
     failpoint::pass("r3-cut");
     Ok(cut)
 }
 
-fn check<B: Backends>(all: BaseCut, held: &LockedRange<'_, B>) -> Result<Cut, Unverified> {
+fn check<B: Backends>(
+    all: BaseCut,
+    doubts: KnownDoubts,
+    held: &LockedRange<'_, B>,
+) -> Result<Cut, Unverified> {
     if let Some(partition) = all.without_checkpoint().next() {
         return Err(Unverified::NoCheckpoint(partition));
     }
@@ -62,5 +76,9 @@ fn check<B: Backends>(all: BaseCut, held: &LockedRange<'_, B>) -> Result<Cut, Un
         offsets.clone_from(totals.of(held.range()).cut());
     }
     drop(totals);
-    Ok(Cut { all, offsets })
+    Ok(Cut {
+        all,
+        offsets,
+        doubts,
+    })
 }

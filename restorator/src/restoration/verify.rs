@@ -11,6 +11,7 @@ use super::acquire::LockedRange;
 use super::apply::AppliedCorrections;
 use super::dirty::DirtyCells;
 use crate::cells;
+use crate::doubts::KnownDoubts;
 use crate::error::Error;
 use crate::failpoint;
 use crate::plan::base_cut::BaseCut;
@@ -23,12 +24,18 @@ use stitch_common::ports::Backends;
 #[derive(Debug)]
 pub(crate) struct VerifiedRange {
     cells: usize,
+    doubts: KnownDoubts,
 }
 
 impl VerifiedRange {
     /// The number of cells that were read under the lock.
     pub(crate) const fn cells(&self) -> usize {
         self.cells
+    }
+
+    /// The range's doubts as they were before the cut.
+    pub(crate) const fn doubts(&self) -> &KnownDoubts {
+        &self.doubts
     }
 }
 
@@ -45,6 +52,7 @@ pub(crate) enum VerifyOutcome {
 /// Reads the corrected cells again, then everything that could invalidate the result.
 pub(crate) async fn again<B: Backends>(
     held: &mut LockedRange<'_, B>,
+    doubts: &KnownDoubts,
     dirty: &DirtyCells,
     applied: AppliedCorrections,
 ) -> Result<VerifyOutcome, Unverified> {
@@ -78,6 +86,7 @@ pub(crate) async fn again<B: Backends>(
     }
     Ok(VerifyOutcome::Right(VerifiedRange {
         cells: dirty.expected().len(),
+        doubts: doubts.clone(),
     }))
 }
 

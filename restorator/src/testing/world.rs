@@ -379,12 +379,16 @@ impl Fake {
     }
 
     pub(crate) fn run(&self, limits: Limits) -> Result<RunReport, UserError> {
-        let options = RunOptions {
+        self.run_options(&self.run_now(limits))
+    }
+
+    /// The options of `run --now`.
+    pub(crate) fn run_now(&self, limits: Limits) -> RunOptions {
+        RunOptions {
             source: PlanSource::Now(self.everything()),
             limits,
             declared_dead: Vec::new(),
-        };
-        self.run_options(&options)
+        }
     }
 
     pub(crate) fn run_declaring(&self, dead: &[DeclaredDead]) -> Result<RunReport, UserError> {
@@ -423,12 +427,7 @@ impl Fake {
     }
 
     fn everything(&self) -> Scope {
-        Scope {
-            counter: None,
-            key: None,
-            first: RangeId(0),
-            last: RangeId(self.config.definitions.range_bits.count() - 1),
-        }
+        Scope::of_ranges(self.config.definitions.range_bits.ranges().collect())
     }
 
     fn given<T>(

@@ -74,6 +74,7 @@ impl Builder<'_> {
             at: *at,
             only_plan: false,
             range: None,
+            counter: None,
             stop_after: None,
         };
         self.history.commands = at.iter().map(command).collect();

@@ -108,6 +108,7 @@ impl Run {
             at: self.world.now(),
             only_plan: false,
             range: None,
+            counter: None,
             stop_after: None,
         };
         let text = match self.run_command(command).await {

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
+use stitch_common::cell::CounterName;
 use stitch_common::ports::Servers;
 use stitch_common::progress::NoProgress;
 use stitch_common::range::RangeId;
-use stitch_common::scope::Scope;
+use stitch_common::scope::{RangeSet, Scope};
 use stitch_common::user_error::UserError;
 use stitch_restorator::command::{self, CommandContext};
 use stitch_restorator::journal::{Journal, Lines};
@@ -49,7 +50,7 @@ impl Run {
 
     /// Runs a command in a process of its own. `None` if that was killed.
     pub(super) async fn run_command(self: &Rc<Self>, command: Command) -> Option<CommandResult> {
-        let world = Rc::clone(&self.world);
+        let (world, counter) = (Rc::clone(&self.world), command.counter);
         let (process, stop) = self.start(self.history.processors, Role::Restorator);
         let ended = Rc::new(OneShot::default());
         let (run, end) = (Rc::clone(self), Rc::clone(&ended));
@@ -66,11 +67,16 @@ impl Run {
         }
         let result = self.end_of(&process, &ended).await;
         world.trace.step.set(None);
-        self.check_result(&process, result.as_ref());
+        self.check_result(&process, counter, result.as_ref());
         result
     }
 
-    fn check_result(&self, process: &Process, result: Option<&CommandResult>) {
+    fn check_result(
+        &self,
+        process: &Process,
+        counter: Option<&str>,
+        result: Option<&CommandResult>,
+    ) {
         let actor = Actor::of(process);
         self.world
             .record(actor, Tracepoint::Ended, || match result {
@@ -106,7 +112,7 @@ impl Run {
             }
             Some(CommandResult::Run(run)) => {
                 if let Ok(report) = &**run {
-                    self.world.check_report(process.number, report);
+                    self.world.check_report(process.number, counter, report);
                 }
             }
             None => {}
@@ -142,12 +148,10 @@ impl Run {
             journal: &journal,
         };
         let ranges = self.world.bits.count();
-        let scope = Scope {
-            counter: None,
-            key: None,
-            first: RangeId(command.range.unwrap_or(0)),
-            last: RangeId(command.range.unwrap_or(ranges - 1)),
-        };
+        let first = RangeId(command.range.unwrap_or(0));
+        let last = RangeId(command.range.unwrap_or(ranges - 1));
+        let mut scope = Scope::of_ranges(RangeSet::interval(first, last));
+        scope.counter = command.counter.map(|name| CounterName(name.into()));
         if command.only_plan {
             let options = PlanOptions {
                 scope,

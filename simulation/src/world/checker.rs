@@ -8,12 +8,13 @@ mod increments;
 mod checkpoints;
 mod locks;
 mod verification;
+mod certainty;
 mod final_state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use stitch_common::cell::{Cell, CellSlot, Counter};
+use stitch_common::cell::{Cell, CellSlot, Counter, CounterName};
 use stitch_common::invariant::Invariant;
 use stitch_common::offset::Offset;
 use stitch_common::ports::CounterBatch;
@@ -51,6 +52,8 @@ pub enum Kind {
     RepeatedId,
     /// A process gave up although its servers were healthy.
     GaveUp,
+    /// Readers hear of certain counts, and one is wrong by a cause that a process could know.
+    FalselyCertain,
 }
 
 impl fmt::Display for Kind {
@@ -65,6 +68,7 @@ impl fmt::Display for Kind {
             Self::Panicked => f.write_str("panicked"),
             Self::RepeatedId => f.write_str("repeated id"),
             Self::GaveUp => f.write_str("gave up"),
+            Self::FalselyCertain => f.write_str("falsely certain"),
         }
     }
 }
@@ -127,8 +131,17 @@ struct CheckedCell {
     range: u16,
     /// Why it may have drifted.
     cause: Option<&'static str>,
+    /// Whether it may be wrong without a doubt.
+    is_excused: bool,
     /// When it was last changed by hand.
     changed_by_hand: Option<Micros>,
+}
+
+/// Something wrong in a range: of one counter, or of the whole range.
+#[derive(Clone, Debug)]
+struct Wrong {
+    counter: Option<CounterName>,
+    text: String,
 }
 
 /// The history so far, as far as the invariants are about it.
@@ -147,8 +160,8 @@ pub(crate) struct Checker {
     markers: Vec<(i64, u16, Micros)>,
     /// The session that is past R2 under the exclusive lock, by range.
     restoring: BTreeMap<u16, i64>,
-    /// Whether the range was right when a session released its exclusive lock.
-    verifications: BTreeMap<(i64, u16), Result<(), String>>,
+    /// What was wrong in the range when a session released its exclusive lock.
+    verifications: BTreeMap<(i64, u16), Vec<Wrong>>,
     /// When a partition was last to be handed over.
     hand_overs: BTreeMap<i32, Micros>,
     /// When a revocation of a range was last requested or withdrawn.
@@ -204,6 +217,7 @@ impl Checker {
             },
             range: self.bits.range_of(counter.token()).0,
             cause: None,
+            is_excused: false,
             changed_by_hand: None,
         });
         let index = self.cells.len() - 1;

@@ -1,7 +1,7 @@
 use stitch_common::member::Role;
 
 use super::*;
-use crate::testing::{healthy, lock, marker, member, restorer};
+use crate::testing::{doubt, healthy, lock, marker, member, restorer};
 
 const RANGE: RangeId = RangeId(5);
 
@@ -23,11 +23,13 @@ fn every_kind_of_range_has_its_cause() {
         |status: &mut Status| status.locks = vec![lock(5, 1, LockKind::Shared, LockState::Waiting)];
     assert_eq!(shown(waits, State::Live), Field::Idle);
     let in_doubt = |status: &mut Status| status.in_doubt_markers.push(marker(5));
-    assert_eq!(shown(in_doubt, State::Live), Field::Unverified);
-    let unverified = |status: &mut Status| status.unverified = BTreeSet::from([RANGE]);
-    assert_eq!(shown(unverified, State::Live), Field::Unverified);
+    assert_eq!(shown(in_doubt, State::Live), Field::Uncertain);
+    let doubtful = |status: &mut Status| status.doubts.push(doubt(5));
+    assert_eq!(shown(doubtful, State::Live), Field::Uncertain);
+    let uncertain = |status: &mut Status| status.uncertain.push(RANGE);
+    assert_eq!(shown(uncertain, State::Live), Field::Uncertain);
     let dead_member = |status: &mut Status| status.dead_members.push(member(9, Role::Processor));
-    assert_eq!(shown(dead_member, State::Live), Field::Unverified);
+    assert_eq!(shown(dead_member, State::Live), Field::Uncertain);
     let requested = |status: &mut Status| status.revocation_requests.push(RANGE);
     assert_eq!(shown(requested, State::Live), Field::Locked);
     let queued = |status: &mut Status| {
@@ -56,6 +58,7 @@ fn locks_and_markers_of_other_ranges_change_nothing() {
     let others = |status: &mut Status| {
         status.revocation_requests.push(RangeId(4));
         status.in_doubt_markers.push(marker(6));
+        status.doubts.push(doubt(6));
         status
             .locks
             .push(lock(7, 2, LockKind::Exclusive, LockState::Held));
@@ -79,8 +82,8 @@ fn the_first_of_several_kinds_is_shown() {
     status.locks.clear();
     assert_eq!(field(&status, State::Unknown), Field::Locked);
     status.revocation_requests.clear();
-    assert_eq!(field(&status, State::Unknown), Field::Unverified);
-    assert_eq!(field(&status, State::Lagging), Field::Unverified);
+    assert_eq!(field(&status, State::Unknown), Field::Uncertain);
+    assert_eq!(field(&status, State::Lagging), Field::Uncertain);
     status.in_doubt_markers.clear();
     assert_eq!(field(&status, State::Unknown), Field::Unknown);
     assert_eq!(field(&status, State::Lagging), Field::Lagging);
@@ -106,6 +109,7 @@ fn every_range_has_a_text_and_the_legend_lists_them_by_kind() {
     let freshness = |_| Freshness {
         state: State::Live,
         behind_events: Some(0),
+        causes: crate::freshness::Causes::default(),
     };
     let map = ranges(&status, freshness).into_string();
     for part in [
@@ -120,6 +124,23 @@ fn every_range_has_a_text_and_the_legend_lists_them_by_kind() {
         assert!(map.contains(part), "{part}: {map}");
     }
     assert_eq!(map.matches("<span> ").count(), 64);
+}
+
+#[test]
+fn the_field_of_a_doubtful_range_says_why_and_since_when() {
+    let mut status = healthy();
+    status.doubts.push(doubt(5));
+    status.in_doubt_markers.push(marker(5));
+    let freshness = |_| Freshness {
+        state: State::Live,
+        behind_events: Some(0),
+        causes: crate::freshness::Causes::default(),
+    };
+    let map = ranges(&status, freshness).into_string();
+    let why = "in-doubt marker, takeover since 2026-05-03 10:15:00Z";
+    let field =
+        format!("<li class=\"uncertain\" title=\"{why}\">5<span> uncertain: {why}</span></li>");
+    assert!(map.contains(&field), "{map}");
 }
 
 #[test]

@@ -269,6 +269,25 @@ async fn every_answer_has_the_freshness_of_its_own_counts() {
 }
 
 #[tokio::test]
+async fn an_uncertain_answer_says_why_and_whole_freshness_how_many_ranges() {
+    let server = TestServer::new("");
+    let mut snapshot = LightSnapshot::default();
+    snapshot.uncertainty.marked.insert(range_of(&server, "a"));
+    server.set_freshness(&snapshot, 0);
+    let count = server.get("/v1/counters/plays/keys/a").await.json();
+    let cause = serde_json::json!([{"cause": "in-doubt-marker", "since": null}]);
+    assert_eq!(count["freshness"]["state"], "uncertain");
+    assert_eq!(count["freshness"]["causes"], cause);
+    let whole = server.get("/v1/freshness").await.json();
+    assert_eq!(whole["freshness"]["causes"], cause);
+    assert_eq!(whole["doubtful"], serde_json::json!({"in-doubt-marker": 1}));
+    server.set_freshness(&LightSnapshot::default(), 0);
+    let whole = server.get("/v1/freshness").await.json();
+    assert_eq!(whole["doubtful"], serde_json::json!({}));
+    assert_eq!(whole["freshness"]["causes"], Value::Null);
+}
+
+#[tokio::test]
 async fn counts_of_closed_periods_may_be_cached_for_long_only_while_they_are_live() {
     let server = TestServer::new("");
     let day = |day: &str| format!("/v1/counters/plays/keys/a?granularity=day&at={day}");
@@ -283,7 +302,7 @@ async fn counts_of_closed_periods_may_be_cached_for_long_only_while_they_are_liv
     assert_eq!(cached(&series("2026-05-03")).await, "public, max-age=3600");
     assert_eq!(cached(&series("2026-05-04")).await, "public, max-age=1");
     let mut snapshot = LightSnapshot::default();
-    snapshot.in_doubt.insert(range_of(&server, "a"));
+    snapshot.uncertainty.marked.insert(range_of(&server, "a"));
     server.set_freshness(&snapshot, 0);
     assert_eq!(cached(&day("2026-05-02")).await, "public, max-age=1");
 }
@@ -312,10 +331,8 @@ async fn a_client_with_the_current_version_gets_304() {
     let other = server.get_with(address, &[("if-none-match", &tag)]).await;
     assert_eq!((other.status, &other.json()["count"]), (200, &2.into()));
     let tag = other.header("etag").to_owned();
-    let snapshot = LightSnapshot {
-        dead_members: 1,
-        ..LightSnapshot::default()
-    };
+    let mut snapshot = LightSnapshot::default();
+    snapshot.uncertainty.has_dead_members = true;
     server.set_freshness(&snapshot, 5);
     let doubtful = server.get_with(address, &[("if-none-match", &tag)]).await;
     assert_eq!(doubtful.status, 200, "another state is another version");

@@ -8,7 +8,7 @@ use stitch_common::user_error::UserError;
 use super::pages::values;
 use super::*;
 use crate::operator::{PAGE, STATUS};
-use crate::testing::{healthy, lock, marker, member, restoration, restorer};
+use crate::testing::{doubt, healthy, lock, marker, member, restoration, restorer};
 
 async fn shown(server: &TestServer) -> String {
     let reply = server.get(PAGE).await;
@@ -27,6 +27,7 @@ async fn the_page_shows_the_status() {
         .locks
         .push(lock(4, 2, LockKind::Exclusive, LockState::Waiting));
     status.in_doubt_markers.push(marker(9));
+    status.doubts = vec![doubt(9), doubt(11), doubt(12)];
     status.restoring = Some(restorer(2));
     status.restorations = vec![
         restoration(RestorationOutcome::Running, 11),
@@ -36,10 +37,12 @@ async fn the_page_shows_the_status() {
     let page = shown(&server).await;
     for part in [
         "<h1>plays</h1>",
-        "<b>61 counting</b>",
+        "<b>59 counting</b>",
         "<b>1 being restored</b>",
         "<b>1 locked</b>",
-        "<b>1 unverified</b>",
+        "<b>3 uncertain</b>",
+        "<th scope=\"row\">9 11–12</th><td>takeover</td><td>2026-05-03 10:15:00Z</td>",
+        "partition 0, offsets 5 to 9",
         "A restoration is running",
         "12 of 64 ranges are done, 1,234 cells corrected",
         "<progress max=\"64\" value=\"12\">",
@@ -57,7 +60,7 @@ async fn the_page_shows_the_status() {
 }
 
 #[tokio::test]
-async fn a_dead_member_makes_every_range_unverified_and_is_listed() {
+async fn a_dead_member_makes_every_range_uncertain_and_is_listed() {
     let server = TestServer::new("");
     let mut status = healthy();
     let mut dead = member(3, Role::Processor);
@@ -65,7 +68,7 @@ async fn a_dead_member_makes_every_range_unverified_and_is_listed() {
     status.dead_members.push(dead);
     server.set_status(Ok(status));
     let page = shown(&server).await;
-    assert!(page.contains("<b>64 unverified</b>"), "{page}");
+    assert!(page.contains("<b>64 uncertain</b>"), "{page}");
     assert!(page.contains("&lt;b&gt;there&lt;/b&gt;"), "{page}");
 }
 
@@ -84,7 +87,7 @@ async fn ranges_lag_by_the_same_snapshot_as_in_answers() {
         history.record(moment, [(Partition(0), bounds)].into());
     }
     let bits = server.config.definitions.range_bits;
-    let snapshot = FreshnessSnapshot::new(bits, &snapshot, &BTreeSet::new(), &history);
+    let snapshot = FreshnessSnapshot::new(bits, &snapshot, &history);
     server.freshness.send_replace(Arc::new(snapshot));
     let page = shown(&server).await;
     assert!(page.contains("<b>64 lagging</b>"), "{page}");

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::offset::Offsets;
-use stitch_common::printable::printable;
 use stitch_protocol::restoration::{
     LockHolder, RangeOutcome, RestorationId, RestorationRecord, RestorationState, write_record,
 };
@@ -13,7 +12,6 @@ use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::restoration::RangeResult;
 use stitch_common::ports::Backends;
-use stitch_common::scope::Scope;
 use stitch_common::wait::within;
 
 /// Keeps the record up to date.
@@ -38,7 +36,7 @@ impl Recorder {
             record: RestorationRecord {
                 id,
                 holder,
-                scope: describe(context.scope),
+                scope: context.scope.clone(),
                 exceptions: context
                     .exceptions()
                     .map_or_else(Vec::new, |made| made.lines()),
@@ -47,7 +45,6 @@ impl Recorder {
                 cuts: Offsets::default(),
                 generation: namespace.generation,
                 identity: namespace.fingerprint(),
-                ranges_in_scope: Some(context.scope.ranges().count()),
                 ranges: std::collections::BTreeMap::new(),
             },
             written: context.clock.now(),
@@ -127,16 +124,4 @@ impl Recorder {
             None => tracing::warn!("the end of the restoration is not recorded in time"),
         }
     }
-}
-
-/// The scope in the operator's words.
-fn describe(scope: &Scope) -> String {
-    let mut text = format!("ranges {}-{}", scope.first, scope.last);
-    if let Some(counter) = &scope.counter {
-        text.push_str(&format!(", counter {}", counter.0));
-    }
-    if let Some(key) = &scope.key {
-        text.push_str(&format!(", key {}", printable(&key.0)));
-    }
-    text
 }

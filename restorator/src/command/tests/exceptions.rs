@@ -3,9 +3,7 @@
 use stitch_common::config::{Config, WriteConsistency};
 use stitch_common::output::{Exit, Report};
 use stitch_common::ports::Level;
-use stitch_common::range::RangeId;
-use stitch_protocol::restoration::{RangeOutcome, RestorationState};
-use stitch_protocol::snapshot;
+use stitch_protocol::restoration::RestorationState;
 
 use crate::options::{DeclaredDead, Limits};
 use crate::testing::world::Fake;
@@ -35,13 +33,10 @@ fn is_no_verification(fake: &Fake, declared_dead: &[DeclaredDead], named: &str) 
     let record = fake.recorded();
     assert_eq!(record.state, RestorationState::VerifiedWithExceptions);
     assert!(record.exceptions.concat().contains(named), "{record:?}");
-    // A range that was unverified before stays so.
-    let mut before = record.clone();
-    let why = "a node was down".to_owned();
-    before
-        .ranges
-        .insert(RangeId(0), RangeOutcome::Unverified { why });
-    assert_eq!(snapshot::unverified(&[before, record]), [RangeId(0)].into());
+    assert!(
+        fake.exists("/doubts/0-unverified"),
+        "the range had a wrong cell, and is not verified"
+    );
     let plan = fake.plan_declaring(declared_dead).unwrap();
     assert_eq!(
         (plan.outcome(), plan.exit()),

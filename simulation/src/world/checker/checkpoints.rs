@@ -68,6 +68,7 @@ impl World {
         if let Some((invariant, what)) = wrong {
             self.report(Finding::broken(invariant, what));
         }
+        self.check_certainty();
     }
 }
 
@@ -124,7 +125,10 @@ impl Checker {
                 }
                 match self.acknowledgement(session, index, contribution, range) {
                     Acknowledgement::Complete => {}
-                    Acknowledgement::Abandoned if may_abandon => self.blame(cell, "given up"),
+                    Acknowledgement::Abandoned if may_abandon => {
+                        self.blame(cell, "given up");
+                        self.cells[cell].is_excused = true;
+                    }
                     Acknowledgement::Abandoned => {
                         return Err(format!(
                             "offset {offset} of partition {partition} is passed, and was never applied to {}",

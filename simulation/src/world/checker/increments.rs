@@ -184,6 +184,7 @@ impl World {
         self.checker
             .borrow_mut()
             .applied(session, batch, self.now());
+        self.check_certainty();
     }
 
     pub(crate) fn increment_answered(
@@ -290,6 +291,7 @@ impl Checker {
         blamed.extend(self.corrections.values().flatten());
         for cell in blamed {
             self.blame(cell, "the loss of a session");
+            self.cells[cell].is_excused = true;
         }
     }
 

@@ -16,6 +16,7 @@ fn first(tree: &Tree, directory: &str) -> Option<(i64, bool)> {
             NodeKind::Member
             | NodeKind::Checkpoint(_)
             | NodeKind::Marker(_)
+            | NodeKind::Doubt(_)
             | NodeKind::RevocationRequest
             | NodeKind::RestorationLock
             | NodeKind::Other => return None,
@@ -83,6 +84,7 @@ impl World {
                 self.checker.borrow_mut().markers.push(marker);
                 Tracepoint::MarkerCreated
             }
+            NodeKind::Doubt(_) => Tracepoint::DoubtRecorded,
             NodeKind::Checkpoint(partition) => return self.checkpoint_created(partition, path),
             NodeKind::Other => return,
         };
@@ -105,7 +107,8 @@ impl World {
     }
 
     pub(crate) fn node_deleted(&self, session: i64, path: &str) {
-        let point = match NodeKind::of(path) {
+        let kind = NodeKind::of(path);
+        let point = match kind {
             NodeKind::Member => Tracepoint::MemberDeleted,
             NodeKind::PartitionLock(_) => Tracepoint::PartitionReleased,
             NodeKind::SharedLock(_) => Tracepoint::SharedReleased,
@@ -115,9 +118,16 @@ impl World {
             }
             NodeKind::Marker(_) => Tracepoint::MarkerDeleted,
             NodeKind::RevocationRequest => return self.revocation_changed(path),
+            NodeKind::Doubt(_) => Tracepoint::DoubtRemoved,
             NodeKind::RestorationLock | NodeKind::Checkpoint(_) | NodeKind::Other => return,
         };
         self.record(self.actor(session), point, || format!("{path} is deleted"));
+        if matches!(
+            kind,
+            NodeKind::Member | NodeKind::Marker(_) | NodeKind::Doubt(_)
+        ) {
+            self.check_certainty();
+        }
     }
 
     pub(crate) fn node_written(&self, session: i64, path: &str, after: &[u8]) {

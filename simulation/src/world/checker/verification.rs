@@ -4,24 +4,24 @@ use stitch_common::invariant::Invariant;
 use stitch_restorator::report::run::RangeEnd;
 use stitch_restorator::report::{RangeReport, RunReport};
 
-use super::{Finding, Kind};
+use super::{Finding, Kind, Wrong};
 use crate::world::World;
 
 impl World {
     /// Checks a range whose exclusive lock is released: from now on others may write.
     pub(super) fn exclusive_released(&self, session: i64, range: u16) {
-        let right = self
-            .is_right(session, range)
-            .and_then(|()| self.is_quiescent(range));
+        let mut wrong = self.wrong_cells(session, range);
+        wrong.extend(self.in_flight_in(range));
         let mut checker = self.checker.borrow_mut();
         if checker.restoring.get(&range) == Some(&session) {
             checker.restoring.remove(&range);
         }
-        checker.verifications.insert((session, range), right);
+        checker.verifications.insert((session, range), wrong);
     }
 
-    /// Whether every cell of the range equals the total of the events below the checkpoint.
-    fn is_right(&self, session: i64, range: u16) -> Result<(), String> {
+    /// The cells of the range that do not equal the total of the events below the checkpoint.
+    fn wrong_cells(&self, session: i64, range: u16) -> Vec<Wrong> {
+        let mut wrong = Vec::new();
         let checker = self.checker.borrow();
         let cells = self.cluster.table.borrow();
         let began = checker
@@ -40,23 +40,24 @@ impl World {
                 checker.expected(index, |partition| self.checkpoint_of(partition, range));
             let truth = cells.count(&checked.cell).0;
             if truth != expected {
-                return Err(format!(
-                    "{} holds {truth} instead of {expected}",
-                    checked.cell
-                ));
+                wrong.push(Wrong {
+                    counter: Some(checked.cell.counter.name.clone()),
+                    text: format!("{} holds {truth} instead of {expected}", checked.cell),
+                });
             }
         }
-        Ok(())
+        wrong
     }
 
-    /// Whether no increment is in flight that could still change a cell of the range.
-    fn is_quiescent(&self, range: u16) -> Result<(), String> {
+    /// An increment in flight that could still change a cell of the range.
+    fn in_flight_in(&self, range: u16) -> Option<Wrong> {
         let pending = self.cluster.pending.borrow();
         let mut in_doubt = pending.in_doubt();
-        match in_doubt.find(|(_, _, of)| *of == range) {
-            None => Ok(()),
-            Some((_, by, _)) => Err(format!("an increment of session {by:x} is in flight")),
-        }
+        let (_, by, _) = in_doubt.find(|(_, _, of)| *of == range)?;
+        Some(Wrong {
+            counter: None,
+            text: format!("an increment of session {by:x} is in flight"),
+        })
     }
 
     /// Checks an audit: it finds no more wrong cells than have a cause to be.
@@ -68,8 +69,8 @@ impl World {
         }
     }
 
-    /// Checks the report of a restoration.
-    pub(crate) fn check_report(&self, process: usize, report: &RunReport) {
+    /// Checks the report of a restoration of all counters, or of one.
+    pub(crate) fn check_report(&self, process: usize, counter: Option<&str>, report: &RunReport) {
         // A range that was given back counts cells as wrong that are only dirty.
         let is_verified = |range: &RangeReport| range.outcome == RangeEnd::Verified;
         if report.ranges.iter().all(is_verified) {
@@ -89,9 +90,14 @@ impl World {
             .filter(|range| range.outcome == RangeEnd::Verified)
         {
             for session in &sessions {
-                if let Some(Err(why)) = checker.verifications.get(&(*session, range.range.0)) {
+                let found = checker.verifications.get(&(*session, range.range.0));
+                let in_scope = |wrong: &&Wrong| match (&wrong.counter, counter) {
+                    (Some(of), Some(scoped)) => *of.0 == *scoped,
+                    (None, _) | (_, None) => true,
+                };
+                if let Some(Wrong { text, .. }) = found.into_iter().flatten().find(in_scope) {
                     wrong = Some(format!(
-                        "range {} is called verified, and {why}",
+                        "range {} is called verified, and {text}",
                         range.range
                     ));
                 }

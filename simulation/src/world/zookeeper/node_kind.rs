@@ -8,6 +8,7 @@ pub(in crate::world) enum NodeKind {
     SharedLock(u16),
     ExclusiveLock(u16),
     Marker(u16),
+    Doubt(u16),
     RevocationRequest,
     RestorationLock,
     Other,
@@ -38,6 +39,10 @@ impl NodeKind {
                 Ok(range) if name.contains("__WRIT__") => Self::ExclusiveLock(range),
                 Ok(range) => Self::Marker(range),
                 Err(_) => Self::Other,
+            },
+            ("doubts", None) => match first.split('-').next().map(str::parse) {
+                Some(Ok(range)) => Self::Doubt(range),
+                Some(Err(_)) | None => Self::Other,
             },
             ("revocations", None) => Self::RevocationRequest,
             ("restorations", None) if first.starts_with("lock-") => Self::RestorationLock,
@@ -83,6 +88,7 @@ mod tests {
                 NodeKind::ExclusiveLock(1),
             ),
             (format!("{range}/in-doubt-x-1"), NodeKind::Marker(1)),
+            (paths.doubt(RangeId(1), "log-truncated"), NodeKind::Doubt(1)),
             (
                 format!("{}/1-0000000003", paths.revocations()),
                 NodeKind::RevocationRequest,

@@ -1,0 +1,122 @@
+//! What makes counts uncertain: everything in ZooKeeper that says that counts of a range may be wrong, or may still
+//! become wrong by what has been sent already. Every reader decides by this: the API, `status`, `--doubtful`.
+//!
+//! Whoever removes one sign has recorded the next one before, so at no moment there is none. A snapshot is not one
+//! moment: dead members, in-doubt markers and doubts are read in this order, in which they follow each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use stitch_common::range::RangeId;
+
+use crate::doubt::{Doubt, DoubtCause};
+
+/// A reason why counts of a range are uncertain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UncertaintyCause {
+    /// A member is dead, and its last requests may still be in flight, to any range.
+    DeadMember,
+    /// An in-doubt marker: a request to the range may still be in flight.
+    InDoubtMarker,
+    /// A doubt.
+    Doubt(DoubtCause),
+}
+
+impl UncertaintyCause {
+    /// How many there are.
+    pub const COUNT: usize = 2 + DoubtCause::EVERY.len();
+
+    /// Every cause.
+    pub fn every() -> impl Iterator<Item = Self> {
+        let doubts = DoubtCause::EVERY.into_iter().map(Self::Doubt);
+        [Self::DeadMember, Self::InDoubtMarker]
+            .into_iter()
+            .chain(doubts)
+    }
+
+    /// The stable name, in JSON and on pages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DeadMember => "dead-member",
+            Self::InDoubtMarker => "in-doubt-marker",
+            Self::Doubt(cause) => cause.name(),
+        }
+    }
+}
+
+/// Everything that is known against the counts of a namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uncertainty {
+    /// Whether a member is dead.
+    pub has_dead_members: bool,
+    /// The ranges with an in-doubt marker.
+    pub marked: BTreeSet<RangeId>,
+    /// The doubts, by range.
+    pub doubts: BTreeMap<RangeId, Vec<Doubt>>,
+}
+
+impl Uncertainty {
+    /// Puts together what was read, in this order, of dead members, in-doubt markers and doubts.
+    #[must_use]
+    pub fn new(
+        dead_members: usize,
+        marked: impl IntoIterator<Item = RangeId>,
+        doubts: impl IntoIterator<Item = Doubt>,
+    ) -> Self {
+        let mut by_range = BTreeMap::<RangeId, Vec<Doubt>>::new();
+        for doubt in doubts {
+            by_range.entry(doubt.range).or_default().push(doubt);
+        }
+        Self {
+            has_dead_members: dead_members > 0,
+            marked: marked.into_iter().collect(),
+            doubts: by_range,
+        }
+    }
+
+    /// Why counts of `range` are uncertain, each with the time since when if that is recorded.
+    pub fn causes(
+        &self,
+        range: RangeId,
+    ) -> impl Iterator<Item = (UncertaintyCause, Option<DateTime<Utc>>)> {
+        let dead_member = self
+            .has_dead_members
+            .then_some(UncertaintyCause::DeadMember);
+        let marker = self
+            .marked
+            .contains(&range)
+            .then_some(UncertaintyCause::InDoubtMarker);
+        let doubts = self.doubts.get(&range).into_iter().flatten();
+        let doubts = doubts.map(|doubt| (UncertaintyCause::Doubt(doubt.cause), Some(doubt.since)));
+        let signs = dead_member.into_iter().chain(marker);
+        signs.map(|cause| (cause, None)).chain(doubts)
+    }
+
+    /// Whether nothing is known against the counts of `range`.
+    #[must_use]
+    pub fn is_certain(&self, range: RangeId) -> bool {
+        self.causes(range).next().is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dead_members_concern_every_range_and_markers_their_own() {
+        let mut uncertainty = Uncertainty::new(0, [RangeId(1)], []);
+        let causes = |of: &Uncertainty, range| of.causes(RangeId(range)).collect::<Vec<_>>();
+        assert_eq!(causes(&uncertainty, 0), []);
+        assert!(uncertainty.is_certain(RangeId(0)) && !uncertainty.is_certain(RangeId(1)));
+        let marker = (UncertaintyCause::InDoubtMarker, None);
+        assert_eq!(causes(&uncertainty, 1), [marker]);
+        uncertainty.has_dead_members = true;
+        let dead = (UncertaintyCause::DeadMember, None);
+        assert_eq!(causes(&uncertainty, 0), [dead]);
+        assert_eq!(causes(&uncertainty, 1), [dead, marker]);
+        assert_eq!(UncertaintyCause::every().count(), UncertaintyCause::COUNT);
+    }
+}

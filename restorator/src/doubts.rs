@@ -1,0 +1,110 @@
+//! Doubts of ranges, as a restoration handles them: recorded where wrong cells are found or a range is left unverified,
+//! read before each cut, and removed, as they were read, once the range is verified.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use stitch_common::ports::Backends;
+use stitch_common::range::RangeId;
+use stitch_common::wait::within;
+use stitch_protocol::doubt::{self, Doubt, DoubtCause, DoubtRemoval};
+
+use crate::context::RestoreContext;
+use crate::error::Error;
+use crate::limits::Exceeded;
+use crate::plan::audit_findings::AuditFindings;
+use crate::restoration::RangeResult;
+use crate::rule;
+use crate::unverified::Unverified;
+
+/// The doubts of a range as they were before a cut (R3): a verification at that cut answers these, and none that is
+/// recorded later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KnownDoubts(Vec<Doubt>);
+
+/// How long recording or removing doubts may take after a range is released.
+const BOUND: Duration = Duration::from_secs(10);
+
+impl KnownDoubts {
+    /// Reads the doubts of a range.
+    ///
+    /// # Errors
+    /// ZooKeeper failed.
+    pub(crate) async fn read<B: Backends>(
+        context: &RestoreContext<'_, B>,
+        range: RangeId,
+    ) -> Result<Self, Error> {
+        Ok(Self(doubt::list_range(context.session, range).await?))
+    }
+}
+
+/// Whether a verified range is shown to be right as a whole, whatever was doubted: every cell of it is in scope, every
+/// replica was asked, and nothing was declared dead.
+pub(crate) fn are_answered<B: Backends>(context: &RestoreContext<'_, B>) -> bool {
+    let covered = context.scope.covers_ranges() || !rule::narrow_scopes_answer_no_doubt();
+    covered && context.exceptions().is_none()
+}
+
+/// Records, before anything is corrected, that the audit has found wrong cells: whatever becomes of this process, readers
+/// hear of it until a restoration has verified these ranges. A scope that is narrower than a range cannot remove such a
+/// doubt, so it records one only if what it found is not corrected. Nothing that follows depends on it, so it does not fail.
+pub(crate) async fn record_found<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    findings: &AuditFindings,
+    refused: Option<&Exceeded>,
+) {
+    if refused.is_none() && !context.scope.covers_ranges() {
+        return;
+    }
+    let records = context.scope.ranges().filter_map(|range| {
+        let wrong = findings.of(range).wrong_count();
+        let why = refused.map_or_else(String::new, |exceeded| {
+            format!(", not corrected: {exceeded}")
+        });
+        let detail = format!("{wrong} wrong cells found{why}");
+        (wrong > 0).then(async move || {
+            doubt::record(context.session, range, DoubtCause::Unverified, &detail).await
+        })
+    });
+    match within(context.clock, BOUND, try_join_all(records)).await {
+        Some(Ok(_)) => {}
+        Some(Err(error)) => {
+            tracing::warn!(%error, "wrong cells were found, and not every doubt is recorded")
+        }
+        None => tracing::warn!("wrong cells were found, and not every doubt is recorded in time"),
+    }
+}
+
+/// Removes the doubts that the outcome of a range answers, or records one.
+pub(crate) async fn settle<B: Backends>(context: &RestoreContext<'_, B>, result: &RangeResult) {
+    let (range, work) = (result.range, settle_range(context, result));
+    match within(context.clock, BOUND, work).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
+            tracing::warn!(%range, %error, "the doubts of the range are not up to date")
+        }
+        None => tracing::warn!(%range, "the doubts of the range are not up to date in time"),
+    }
+}
+
+async fn settle_range<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    result: &RangeResult,
+) -> Result<(), Error> {
+    let (cause, detail) = match &result.outcome {
+        Ok(verified) if are_answered(context) && result.aside.is_empty() => {
+            let KnownDoubts(doubts) = verified.doubts();
+            for known in doubts {
+                if doubt::remove(context.session, known).await? == DoubtRemoval::Renewed {
+                    tracing::info!(range = %known.range, cause = %known.cause, "doubt renewed meanwhile: it remains");
+                }
+            }
+            return Ok(());
+        }
+        Ok(_) => return Ok(()),
+        Err(why @ Unverified::Passed(_)) => (DoubtCause::Invariant, why.to_string()),
+        Err(why) => (DoubtCause::Unverified, why.to_string()),
+    };
+    doubt::record(context.session, result.range, cause, &detail).await?;
+    Ok(())
+}

@@ -100,11 +100,11 @@ fn in_doubt_markers_are_read_after_the_cut_and_the_ceilings_after_the_cells() {
     let lock = next(&trace, "__WRIT__", scan);
     let last_scan = last(&trace, "scan", trace.len()).unwrap();
     let ceiling = next(&trace, "get /partitions/0/checkpoint", last_scan);
-    let write = last(&trace, "set /members/", ceiling).unwrap();
+    let write = last(&trace, "set /alive/", ceiling).unwrap();
     assert!(last_scan < write && ceiling < lock, "{trace:#?}");
     // Converging, right before the lock, is no exception.
     let ceiling = last(&trace, "get /partitions/0/checkpoint", lock).unwrap();
-    let write = last(&trace, "set /members/", ceiling).unwrap();
+    let write = last(&trace, "set /alive/", ceiling).unwrap();
     let cut = last(&trace, "get /partitions/0/checkpoint", write).unwrap();
     assert!(next(&trace, "get /members", cut) < write, "{trace:#?}");
     assert!(next(&trace, "list /ranges/0", cut) < write, "{trace:#?}");

@@ -130,7 +130,7 @@ impl Init<'_> {
         report: &mut InitReport,
     ) -> Result<TableIdentity, SchemaError> {
         if known.is_some() {
-            self.schema.check().await?;
+            self.schema.check_counts().await?;
         }
         let ensured = self
             .schema

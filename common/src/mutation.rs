@@ -70,6 +70,7 @@ rules! {
     QuiescencePeriod "quiescence" "the barrier needs no quiet period",
     QuiescenceConnections "quiescence" "the barrier ignores connections",
     QuiescenceSilence "quiescence" "the barrier ignores silent nodes",
+    ProbeIncrements "quiescence" "the barrier probes nodes by reads alone",
     QuiescenceEpoch "quiescence" "the barrier ignores a new epoch of ZooKeeper",
 }
 

@@ -10,6 +10,32 @@ use serde::{Deserialize, Serialize};
 pub struct Token(pub i64);
 
 impl Token {
+    /// A key of 16 bytes with this token: the hash of one block is invertible. For the smallest token, which no key has,
+    /// a key of the largest.
+    #[must_use]
+    pub fn key(self) -> [u8; 16] {
+        // Of the 128 bits of the hash the second half is free: zero.
+        let h1 = self.0.cast_unsigned();
+        let h2 = 0_u64.wrapping_sub(h1);
+        let (h1, h2) = (unfinalise(h1.wrapping_sub(h2)), unfinalise(h2));
+        let h2 = h2.wrapping_sub(h1);
+        let h1 = h1.wrapping_sub(h2);
+        let (h1, h2) = (h1 ^ KEY_LENGTH, h2 ^ KEY_LENGTH);
+        let k2 = h2
+            .wrapping_sub(0x3849_5ab5)
+            .wrapping_mul(INVERSE_5)
+            .wrapping_sub(h1)
+            .rotate_right(31);
+        let k1 = h1
+            .wrapping_sub(0x52dc_e729)
+            .wrapping_mul(INVERSE_5)
+            .rotate_right(27);
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&unmix_k1(k1).to_le_bytes());
+        key[8..].copy_from_slice(&unmix_k2(k2).to_le_bytes());
+        key
+    }
+
     /// The token of a composite partition key of these components.
     #[must_use]
     pub fn of_partition_key(components: &[&[u8]]) -> Self {
@@ -100,9 +126,61 @@ const fn finalise(mut hash: u64) -> u64 {
     hash ^ (hash >> 33)
 }
 
+/// The number that undoes a multiplication by an odd one.
+const fn inverse(odd: u64) -> u64 {
+    // Newton's iteration doubles the number of right bits each time, from three.
+    let mut inverse = odd;
+    let mut round = 0;
+    while round < 5 {
+        inverse = inverse.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(inverse)));
+        round += 1;
+    }
+    inverse
+}
+
+const KEY_LENGTH: u64 = 16;
+const INVERSE_5: u64 = inverse(5);
+
+const fn unmix_k1(k1: u64) -> u64 {
+    k1.wrapping_mul(inverse(C2))
+        .rotate_right(31)
+        .wrapping_mul(inverse(C1))
+}
+
+const fn unmix_k2(k2: u64) -> u64 {
+    k2.wrapping_mul(inverse(C1))
+        .rotate_right(33)
+        .wrapping_mul(inverse(C2))
+}
+
+const fn unfinalise(mut hash: u64) -> u64 {
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(inverse(0xc4ce_b9fe_1a85_ec53));
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(inverse(0xff51_afd7_ed55_8ccd));
+    hash ^ (hash >> 33)
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::proptest;
+
     use super::*;
+
+    #[test]
+    fn a_key_of_the_outermost_tokens_is_found() {
+        for token in [i64::MIN + 1, -1, 0, 1, i64::MAX] {
+            assert_eq!(murmur3(&[&Token(token).key()]), Token(token));
+        }
+        assert_eq!(murmur3(&[&Token(i64::MIN).key()]), Token(i64::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_of_any_token_is_found(token in i64::MIN + 1..=i64::MAX) {
+            assert_eq!(murmur3(&[&Token(token).key()]), Token(token));
+        }
+    }
 
     /// Tokens of the driver, which agree with `SELECT token(…)` of Cassandra 5.0.
     #[test]

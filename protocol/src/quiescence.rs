@@ -18,6 +18,7 @@ use stitch_common::member::MemberId;
 use stitch_common::ports::{NodeAddress, NodeSettings, Nodes, Probe, StoreError};
 
 use crate::membership::{Epoch, Members};
+use crate::rule;
 
 pub mod bound;
 pub mod blocker;
@@ -257,11 +258,18 @@ impl<N: Nodes, W: MemberWatch, C: Clock> Observer<'_, N, W, C> {
 
     async fn sample(&self, node: &NodeAddress, settings: Option<NodeSettings>) -> NodeSample {
         let sent_at = self.clock.now();
-        let result = match self.nodes.probe(node, PROBE_BOUND).await {
+        let probe = if rule::probe_is_an_increment() {
+            self.nodes.probe(node, PROBE_BOUND).await
+        } else {
+            Probe::Answered
+        };
+        let result = match probe {
             Probe::Answered => self
                 .read(node, settings)
                 .await
                 .unwrap_or_else(|error| SampleResult::Unreadable(error.to_string())),
+            Probe::Stalled => SampleResult::Stalled,
+            Probe::Rejected(why) => SampleResult::Unreadable(why),
             Probe::Refused => SampleResult::Refusing,
             Probe::Silent => SampleResult::Silent,
         };

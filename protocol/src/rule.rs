@@ -47,6 +47,11 @@ pub(crate) fn connection_blocks() -> bool {
     !out(Rule::QuiescenceConnections)
 }
 
+/// Whether a node has to apply an increment to count as answering, and not only to answer reads.
+pub(crate) fn probe_is_an_increment() -> bool {
+    !out(Rule::ProbeIncrements)
+}
+
 /// Whether a silent node holds up the barrier.
 pub(crate) fn silence_blocks() -> bool {
     !out(Rule::QuiescenceSilence)

@@ -1,6 +1,6 @@
 //! Queries the nodes one by one. Each has a session of its own that knows no other node, so that an answer is that
-//! node's own. A session that failed is dropped, and the next query opens a new one. None of them ever changes the
-//! store, and nodes list them under an id that is not a member's.
+//! node's own. A session that failed is dropped, and the next query opens a new one. None of them ever changes a count,
+//! and nodes list them under an id that is not a member's.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -13,7 +13,6 @@ use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use scylla::client::session::Session;
 use scylla::statement::Statement;
-use uuid::Uuid;
 
 use super::{client_registration, statements, table};
 use stitch_common::clock::Clock;
@@ -21,8 +20,10 @@ use stitch_common::config::Cassandra;
 use stitch_common::ports::{
     Connection, NodeAddress, NodeId, NodeSettings, NodeState, Nodes, Probe, StoreError,
 };
+use stitch_common::token::Token;
 
 mod gossip_liveness;
+mod probe;
 mod ring;
 mod sessions;
 mod settings;
@@ -192,23 +193,22 @@ impl<C: Clock> Nodes for ScyllaNodes<C> {
 
     async fn probe(&self, node: &NodeAddress, bound: Duration) -> Probe {
         let began = self.clock.now();
-        let answer = self
+        let identity = self
             .query(node.address, bound, |session| async move {
-                table::rows::<(Uuid,)>(&session, statements::PROBE, ()).await
+                probe::identity(&session).await
             })
             .await;
-        match answer {
+        let left = || bound.saturating_sub(self.clock.now().since(began));
+        match identity {
             // Another node may have taken over the address; then this one does not listen on it.
-            Ok(rows) if rows.iter().all(|(host,)| *host != node.id.0) => Probe::Refused,
-            Ok(_) => Probe::Answered,
-            Err(StoreError::Refused(why)) => {
-                tracing::warn!(node = %node.address, why, "a node refuses a probe");
-                Probe::Silent
-            }
-            Err(StoreError::Unavailable(_)) => {
-                let left = bound.saturating_sub(self.clock.now().since(began));
-                self.knock(node.address, left).await
-            }
+            Ok(identity) if identity.host != Some(node.id.0) => Probe::Refused,
+            Ok(identity) => match identity.token {
+                Some(token) => self.increment(node.address, token, left()).await,
+                // It leads no increment; those that it passes on have their own bound.
+                None => Probe::Answered,
+            },
+            Err(StoreError::Refused(why)) => Probe::Rejected(why),
+            Err(StoreError::Unavailable(_)) => self.knock(node.address, left()).await,
         }
     }
 
@@ -239,6 +239,21 @@ impl<C: Clock> Nodes for ScyllaNodes<C> {
 }
 
 impl<C: Clock> ScyllaNodes<C> {
+    /// Whether the node applies an increment within `bound`.
+    async fn increment(&self, address: SocketAddr, token: Token, bound: Duration) -> Probe {
+        let keyspace = &self.cassandra.keyspace;
+        let applied = self
+            .query(address, bound, |session| async move {
+                probe::increment(&session, keyspace, token).await
+            })
+            .await;
+        match applied {
+            Ok(()) => Probe::Answered,
+            Err(StoreError::Refused(why)) => Probe::Rejected(why),
+            Err(StoreError::Unavailable(_)) => Probe::Stalled,
+        }
+    }
+
     /// Whether the node's kernel refuses connections, because nothing listens any more. For a frozen process, the
     /// kernel still accepts them.
     async fn knock(&self, address: SocketAddr, bound: Duration) -> Probe {

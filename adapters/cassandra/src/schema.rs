@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+mod probes;
 mod replication;
 
+pub use probes::{
+    PROBES, create_probes, create_probes_keyspace, increment_probe, probes_columns, probes_keyspace,
+    probes_replication_difference,
+};
 pub use replication::{Datacenters, Replication, ReplicationError};
 
 /// The name of the table.
@@ -130,10 +135,12 @@ pub fn columns() -> BTreeMap<String, Column> {
     ])
 }
 
-/// How a table differs from the schema: a line for each difference, none if they agree.
+/// How a table's columns differ from those `wanted`: a line for each difference, none if they agree.
 #[must_use]
-pub fn differences(actual: &BTreeMap<String, Column>) -> Vec<String> {
-    let wanted = columns();
+pub fn differences(
+    actual: &BTreeMap<String, Column>,
+    wanted: &BTreeMap<String, Column>,
+) -> Vec<String> {
     let names: std::collections::BTreeSet<_> = wanted.keys().chain(actual.keys()).collect();
     let describe = |column: Option<&Column>| match column {
         Some(column) => column.to_string(),
@@ -158,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_table_as_wanted_has_no_differences() {
-        assert_eq!(differences(&columns()), Vec::<String>::new());
+        assert_eq!(differences(&columns(), &columns()), Vec::<String>::new());
     }
 
     #[test]
@@ -170,7 +177,7 @@ mod tests {
         let value = actual.remove("value").unwrap();
         actual.insert("total".to_owned(), value);
         assert_eq!(
-            differences(&actual),
+            differences(&actual, &columns()),
             [
                 "column \"bucket\": wanted timestamp clustering 1 asc, in the table date clustering 1 asc",
                 "column \"granularity\": wanted text clustering 0 asc, in the table text clustering 0 desc",

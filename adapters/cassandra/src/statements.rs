@@ -33,8 +33,8 @@ pub(super) const PEERS: &str =
 /// A node's gossip, itself included.
 pub(super) const GOSSIP: &str = "SELECT host_id, dc, native_address_and_port, generation, heartbeat, status_with_port \
      FROM system_views.gossip_info";
-/// The query of a probe.
-pub(super) const PROBE: &str = "SELECT host_id FROM system.local";
+/// A node's host id and its tokens.
+pub(super) const IDENTITY: &str = "SELECT host_id, tokens FROM system.local";
 
 /// Batches of up to this many cells are cached; larger ones are assembled each time.
 const CACHED_BATCH_CELLS_MAX: usize = 128;

@@ -1,5 +1,7 @@
 //! The existing table: created by `init`, and checked by every other command before it relies on it.
 
+mod probes;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use stitch_common::user_error::UserError;
@@ -45,6 +47,9 @@ pub enum SchemaError {
     /// The table is missing.
     #[error("there is no table {0}; `stitch-processor init` creates it")]
     TableMissing(String),
+    /// The table of probes, or its keyspace, is missing.
+    #[error("there is no table {0}; `stitch-processor init` creates it")]
+    ProbesMissing(String),
     /// The table, or its keyspace, is not as wanted.
     #[error(
         "{table} is not as wanted: {}; use another keyspace, or change it by hand",
@@ -79,6 +84,7 @@ impl From<SchemaError> for StoreError {
             SchemaError::Store(error) => error,
             SchemaError::KeyspaceMissing { .. }
             | SchemaError::TableMissing(_)
+            | SchemaError::ProbesMissing(_)
             | SchemaError::Differs { .. }
             | SchemaError::Claimed { .. }
             | SchemaError::Unclaimed(_)
@@ -112,7 +118,7 @@ impl Schema {
         })
     }
 
-    /// Creates what is missing: the keyspace, if `replication` says how, the table, and its owner. Changes nothing when
+    /// Creates what is missing: the keyspace, if `replication` says how, the table, its owner, and the table of probes. Changes nothing when
     /// everything exists and agrees. If cancelled, run it again.
     ///
     /// # Errors
@@ -122,8 +128,8 @@ impl Schema {
         replication: Option<&Replication>,
     ) -> Result<EnsureOutcome, SchemaError> {
         self.ensure_keyspace(replication).await?;
-        let ensured = match self.check().await {
-            Ok(_) => return Ok(EnsureOutcome::Unchanged),
+        let counts = match self.check_counts().await {
+            Ok(_) => EnsureOutcome::Unchanged,
             Err(SchemaError::TableMissing(_)) => {
                 self.change(schema::create_table(&self.cassandra.keyspace, &self.owner))
                     .await?;
@@ -136,16 +142,47 @@ impl Schema {
             }
             Err(other) => return Err(other),
         };
-        // Another namespace may have created or claimed it at the same moment.
-        self.check().await?;
-        Ok(ensured)
+        if counts != EnsureOutcome::Unchanged {
+            // Another namespace may have created or claimed it at the same moment.
+            self.check_counts().await?;
+        }
+        let created = self.ensure_probes().await?;
+        Ok(match counts {
+            EnsureOutcome::Unchanged if created => EnsureOutcome::Created,
+            EnsureOutcome::Unchanged | EnsureOutcome::Created | EnsureOutcome::Claimed => counts,
+        })
     }
 
-    /// The identity of the table, if it is as wanted and owned by this namespace.
+    /// Creates the table of probes, if it is missing. Returns whether it was.
+    async fn ensure_probes(&self) -> Result<bool, SchemaError> {
+        let keyspace = &self.cassandra.keyspace;
+        match probes::check(&self.session, keyspace).await {
+            Ok(()) => return Ok(false),
+            Err(SchemaError::ProbesMissing(_)) => {}
+            Err(other) => return Err(other),
+        }
+        self.change(schema::create_probes_keyspace(keyspace)).await?;
+        self.change(schema::create_probes(keyspace, &self.owner))
+            .await?;
+        probes::check(&self.session, keyspace).await?;
+        Ok(true)
+    }
+
+    /// The identity of the table of counts, if it and the table of probes are as wanted, and owned by this namespace.
+    ///
+    /// # Errors
+    /// One is missing, not as wanted, or another namespace's.
+    pub async fn check(&self) -> Result<TableIdentity, SchemaError> {
+        let identity = self.check_counts().await?;
+        probes::check(&self.session, &self.cassandra.keyspace).await?;
+        Ok(identity)
+    }
+
+    /// The identity of the table of counts, if it is as wanted and owned by this namespace.
     ///
     /// # Errors
     /// It is missing, not as wanted, or another namespace's.
-    pub async fn check(&self) -> Result<TableIdentity, SchemaError> {
+    pub async fn check_counts(&self) -> Result<TableIdentity, SchemaError> {
         check(&self.session, &self.cassandra, &self.owner).await
     }
 
@@ -208,7 +245,7 @@ impl Schema {
     }
 }
 
-/// [`Schema::check`] through any session.
+/// [`Schema::check_counts`] through any session.
 pub(super) async fn check(
     session: &Session,
     cassandra: &Cassandra,
@@ -241,7 +278,8 @@ pub(super) async fn check(
     let Some((id, comment)) = existing else {
         return Err(SchemaError::TableMissing(table));
     };
-    let differences = schema::differences(&columns(session, keyspace).await?);
+    let columns = columns(session, keyspace, TABLE).await?;
+    let differences = schema::differences(&columns, &schema::columns());
     if !differences.is_empty() {
         return Err(SchemaError::Differs { table, differences });
     }
@@ -288,12 +326,13 @@ async fn datacenters(session: &Session) -> Result<Datacenters, StoreError> {
 async fn columns(
     session: &Session,
     keyspace: &str,
+    table: &str,
 ) -> Result<BTreeMap<String, Column>, StoreError> {
     let existing: Vec<(String, String, String, i32, String)> = rows(
         session,
         "SELECT column_name, type, kind, position, clustering_order FROM system_schema.columns \
          WHERE keyspace_name = ? AND table_name = ?",
-        (keyspace, TABLE),
+        (keyspace, table),
     )
     .await?;
     let column = |(name, cql_type, kind, position, order)| {
@@ -357,7 +396,7 @@ impl From<SchemaError> for UserError {
                     "run this statement in cqlsh: {statement}; or run `stitch-processor init --replication 3`"
                 ),
             ),
-            SchemaError::TableMissing(table) => Self::new(
+            SchemaError::TableMissing(table) | SchemaError::ProbesMissing(table) => Self::new(
                 format!("there is no table {table} in Cassandra"),
                 "`stitch-processor init` creates it",
             ),

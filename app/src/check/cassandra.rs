@@ -7,7 +7,7 @@ use super::{Findings, replicas};
 use stitch_cassandra::{REQUIRED_SERVER, SchemaError, ScyllaCql};
 use stitch_common::clock::SystemClock;
 use stitch_common::config::Config;
-use stitch_common::ports::{Cql, NodeSettings, NodeState, Nodes, StoreError};
+use stitch_common::ports::{Cql, NodeSettings, NodeState, Nodes, Probe, StoreError};
 use stitch_common::user_error::UserError;
 use stitch_protocol::quiescence::{QuiescenceBound, Sessions};
 
@@ -37,7 +37,7 @@ async fn query(
     let ring = nodes.ring().await?;
     let settings = settings(config, &nodes, &ring, findings).await;
     // The barrier can be checked without the table.
-    if let Err(error) = table(config, cql, &ring, findings).await {
+    if let Err(error) = table(config, cql, &nodes, &ring, findings).await {
         failed(error, findings);
     }
     Ok(settings)
@@ -156,6 +156,7 @@ fn node(config: &Config, name: &str, settings: &NodeSettings, findings: &mut Fin
 async fn table(
     config: &Config,
     cql: &ScyllaCql<SystemClock>,
+    nodes: &impl Nodes,
     ring: &[NodeState],
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
@@ -172,17 +173,19 @@ async fn table(
                 "cassandra: table {keyspace}.counts is the namespace's; replicas: {}",
                 factors.join(", ")
             ));
-            let nodes = by_datacenter(ring);
-            findings.append(replicas::check(keyspace, &replication, &nodes));
+            let datacenters = by_datacenter(ring);
+            findings.append(replicas::check(keyspace, &replication, &datacenters));
             if config.cassandra.credentials.is_some() {
                 let replication = schema.auth_replication().await?.unwrap_or_default();
-                findings.append(replicas::check_auth(&replication, &nodes));
+                findings.append(replicas::check_auth(&replication, &datacenters));
             }
+            probes(keyspace, nodes, ring, findings).await;
         }
         Err(SchemaError::Store(error)) => return Err(error),
         Err(
             error @ (SchemaError::KeyspaceMissing { .. }
             | SchemaError::TableMissing(_)
+            | SchemaError::ProbesMissing(_)
             | SchemaError::Unclaimed(_)),
         ) => {
             let failure = UserError::from(error);
@@ -198,6 +201,40 @@ async fn table(
         }
     }
     Ok(())
+}
+
+/// Whether each node that is up applies the increment by which the quiescence barrier probes it.
+async fn probes(
+    keyspace: &str,
+    nodes: &impl Nodes,
+    ring: &[NodeState],
+    findings: &mut Findings,
+) {
+    let up: Vec<_> = ring.iter().filter(|state| state.up).collect();
+    let mut applied = 0;
+    for state in &up {
+        let name = format!("cassandra: node {} ({})", state.node.address, state.node.id.0);
+        match nodes.probe(&state.node, NODE_TIMEOUT).await {
+            Probe::Answered => applied += 1,
+            Probe::Rejected(why) => findings.wrong(
+                format!("{name} rejects increments in {keyspace}_probes.probes: {why}"),
+                format!("grant the role MODIFY on the keyspace {keyspace}_probes"),
+            ),
+            Probe::Stalled => findings.warn(
+                format!("{name} answers, but applies no increment: no quiescence barrier holds"),
+                "see its log, and the disk of its commit log",
+            ),
+            Probe::Refused | Probe::Silent => findings.warn(
+                format!("{name} does not answer a probe: no quiescence barrier holds"),
+                "see its log",
+            ),
+        }
+    }
+    if applied == up.len() {
+        findings.ok(format!(
+            "cassandra: {applied} nodes apply increments in {keyspace}_probes.probes"
+        ));
+    }
 }
 
 /// The bound of a quiescence barrier, with these nodes and the longest session of any member.

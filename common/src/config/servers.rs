@@ -241,8 +241,10 @@ impl<'a> Section<'a> {
         self.wrong(key, source, &what, format!("write it like {example}"))
     }
 
-    /// The name of a keyspace as CQL takes it without quotes. Capitals would be others there than they seem.
+    /// The name of a keyspace as CQL takes it without quotes, with room for the suffix `_probes`. Capitals would be others
+    /// there than they seem.
     fn keyspace(&mut self, key: &str, example: &str) -> Result<String, UserError> {
+        const LENGTH_MAX: usize = 48 - "_probes".len();
         let Given {
             value: name,
             source,
@@ -251,13 +253,15 @@ impl<'a> Section<'a> {
             && name
                 .chars()
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-            && name.len() <= 48;
+            && name.len() <= LENGTH_MAX;
         if valid {
             return Ok(name);
         }
         let what = format!(" = \"{name}\" is not the name of a keyspace without quotes");
-        let help = "use a small letter, then small letters, digits and underscores, at most 48 in all; CQL reads capitals \
-                    without quotes as small letters";
+        let help = format!(
+            "use a small letter, then small letters, digits and underscores, at most {LENGTH_MAX} in all; CQL reads \
+             capitals without quotes as small letters"
+        );
         Err(self.wrong(key, source, &what, help))
     }
 

@@ -84,7 +84,7 @@ pub trait Store {
     async fn close(self);
 }
 
-/// Queries the nodes one by one, each through a connection of its own.
+/// Queries the nodes one by one, each through a connection of its own. Changes no count.
 #[expect(
     async_fn_in_trait,
     reason = "a process is one future: nothing of it crosses threads"
@@ -96,7 +96,8 @@ pub trait Nodes {
     /// No node answered.
     async fn ring(&self) -> Result<Vec<NodeState>, StoreError>;
 
-    /// Checks whether one node serves requests, for at most `bound`.
+    /// Checks whether one node applies increments, for at most `bound`: by one of Stitch's own, to a row that this node
+    /// alone has, so that it takes the way of every increment that this node leads.
     async fn probe(&self, node: &NodeAddress, bound: Duration) -> Probe;
 
     /// The client connections that one node lists.
@@ -204,10 +205,14 @@ pub struct NodeState {
 }
 
 /// The result of a probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// It answered in time.
+    /// It applied the increment in time.
     Answered,
+    /// It answers reads, but did not apply the increment in time: its counter stage, its locks or its commit log stall.
+    Stalled,
+    /// It rejected the increment, with this error.
+    Rejected(String),
     /// Nothing listens there: its kernel refused the connection.
     Refused,
     /// No answer in time: frozen, cut off or overloaded.

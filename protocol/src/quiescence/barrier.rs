@@ -63,7 +63,7 @@ pub struct NodeSample {
 /// The result of probing a node.
 #[derive(Clone, Debug)]
 pub enum SampleResult {
-    /// It answered in time.
+    /// It applied an increment in time.
     Serving {
         /// The connections that it lists.
         connections: Vec<Connection>,
@@ -74,7 +74,9 @@ pub enum SampleResult {
     Refusing,
     /// It did not answer in time.
     Silent,
-    /// It answered the probe, but its connections or settings could not be read.
+    /// It answers reads, but did not apply an increment in time.
+    Stalled,
+    /// It rejected the probe, or its connections or settings could not be read.
     Unreadable(String),
 }
 
@@ -201,7 +203,7 @@ impl Barrier {
         let track = self.nodes.entry(sample.node.id).or_default();
         let before = track.last_sent.replace(sample.sent_at);
         match &sample.result {
-            SampleResult::Silent => {
+            SampleResult::Silent | SampleResult::Stalled => {
                 track.silent_since.get_or_insert(sample.sent_at);
             }
             SampleResult::Serving { settings, .. } => {
@@ -236,16 +238,25 @@ impl Barrier {
             }
             SampleResult::Silent if !rule::silence_blocks() => Vec::new(),
             SampleResult::Silent => {
-                let track = self.nodes.get(&node.id);
-                let since = track.and_then(|track| track.silent_since);
-                let lasting = sample.ended_at.since(since.unwrap_or(sample.sent_at));
+                let lasting = self.silence(sample);
                 vec![Blocker::Silent { node, lasting }]
+            }
+            SampleResult::Stalled => {
+                let lasting = self.silence(sample);
+                vec![Blocker::Stalled { node, lasting }]
             }
             SampleResult::Unreadable(why) => vec![Blocker::Unreadable {
                 node,
                 why: why.clone(),
             }],
         }
+    }
+
+    /// How long the node has applied no increment.
+    fn silence(&self, sample: &NodeSample) -> Duration {
+        let track = self.nodes.get(&sample.node.id);
+        let since = track.and_then(|track| track.silent_since);
+        sample.ended_at.since(since.unwrap_or(sample.sent_at))
     }
 
     fn connected(&self, node: &NodeAddress, connection: &Connection) -> Option<Blocker> {
@@ -336,6 +347,7 @@ fn refusal(sample: &NodeSample) -> Option<String> {
         SampleResult::Serving { .. }
         | SampleResult::Refusing
         | SampleResult::Silent
+        | SampleResult::Stalled
         | SampleResult::Unreadable(_) => None,
     }
 }

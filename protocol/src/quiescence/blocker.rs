@@ -26,9 +26,16 @@ pub enum Blocker {
         /// How long it has been silent, as far as this barrier has seen.
         lasting: Duration,
     },
+    /// A node answers reads, but applies no increment.
+    Stalled {
+        /// The node.
+        node: NodeAddress,
+        /// How long it has applied none, as far as this barrier has seen.
+        lasting: Duration,
+    },
     /// A node refuses connections, and its peers report it up, or cannot be asked.
     Refusing(NodeAddress),
-    /// A node answers, but its connections or settings cannot be read.
+    /// A node answers, but rejects increments, or its connections or settings cannot be read.
     Unreadable {
         /// The node that was asked.
         node: NodeAddress,
@@ -68,19 +75,29 @@ impl fmt::Display for Blocker {
                 node.address,
                 node.id.0,
                 lasting.as_secs(),
-                node.address
+                node.id.0
+            ),
+            Self::Stalled { node, lasting } => write!(
+                f,
+                "the Cassandra node {} ({}) answers reads, but has applied no increment for {} s, so its commit log or \
+                 its counter stage stalls: see its log and its disks, or stop it, or, if it is permanently gone, say \
+                 `--declare-dead {}`",
+                node.address,
+                node.id.0,
+                lasting.as_secs(),
+                node.id.0
             ),
             Self::Refusing(node) => write!(
                 f,
                 "the Cassandra node {} ({}) refuses connections, and its peers do not report it down yet: start it, or \
                  stop its whole process, or, if it is permanently gone, say `--declare-dead {}`",
-                node.address, node.id.0, node.address
+                node.address, node.id.0, node.id.0
             ),
             Self::Unreadable { node, why } => {
                 write!(
                     f,
-                    "the Cassandra node {} cannot be read: {why}",
-                    node.address
+                    "the Cassandra node {} ({}) cannot be probed: {why}",
+                    node.address, node.id.0
                 )
             }
             Self::RingUnknown(why) => write!(f, "no Cassandra node reports the ring: {why}"),

@@ -27,6 +27,7 @@ named_enum! {
         SteadyLoad "events without a pause during the last restoration",
         Audits "audits while events arrive",
         DeletedLock "a partition's lock entry is deleted by hand",
+        Stalled "an increment waits in a node's commit log while a restoration waits for the quiescence barrier",
         Patient "a processor keeps a dead connection for longer than the restorator would",
     }
 }
@@ -57,6 +58,7 @@ impl Story {
             Self::SteadyLoad => builder.steady_load(),
             Self::Audits => builder.audits(),
             Self::DeletedLock => builder.deleted_lock(),
+            Self::Stalled => builder.stalled(),
             Self::Patient => builder.patient(),
         }
     }
@@ -376,6 +378,15 @@ impl Builder<'_> {
             .iter_mut()
             .for_each(|command| command.only_plan = true);
         self.after(0, Tracepoint::BaselineTaken, Fault::StalledFeed, 300 * MS);
+    }
+
+    fn stalled(&mut self) {
+        let at = self.rng.between(300 * MS, 800 * MS);
+        self.events_until(at);
+        let length = self.rng.between(6 * SECOND, 8 * SECOND);
+        self.after(at, Tracepoint::IncrementSent, Fault::StallCommitLog, length);
+        self.run_at(&[at + self.rng.between(320 * MS, 600 * MS)]);
+        self.history.faults_end_at = 10 * SECOND;
     }
 
     fn patient(&mut self) {

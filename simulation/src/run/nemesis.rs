@@ -98,7 +98,9 @@ impl Run {
                 world.evict_briefly(process);
                 process.role == Role::Processor
             }),
-            Fault::NodeFreeze | Fault::NodeKill => self.hit_node(injection),
+            Fault::NodeFreeze | Fault::NodeKill | Fault::StallCommitLog => {
+                self.hit_node(injection)
+            }
             Fault::Unavailable
             | Fault::Timeouts
             | Fault::Late
@@ -192,6 +194,8 @@ impl Run {
         }
         if injection.fault == Fault::NodeKill {
             world.kill_node(injection.node);
+        } else if injection.fault == Fault::StallCommitLog {
+            node.stall();
         } else {
             world.freeze_node(injection.node);
         }
@@ -265,6 +269,7 @@ impl Run {
             (Fault::Slow, Some(process)) => process.set_lag(0),
             (Fault::IsolateFromNode, Some(process)) => world.heal(process.number, injection.node),
             (Fault::NodeFreeze, _) => world.cluster.nodes[injection.node].thaw(),
+            (Fault::StallCommitLog, _) => world.cluster.nodes[injection.node].resume(),
             (Fault::NodeKill, _) => world.cluster.nodes[injection.node].start(),
             (
                 Fault::Unavailable

@@ -5,7 +5,7 @@ use std::time::Duration;
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::ports::{Cql, NodeAddress, Nodes, Probe, Store};
 
-use crate::support::{Keyspace, member};
+use crate::support::{Keyspace, bare_session, member};
 
 const BOUND: Duration = Duration::from_secs(5);
 
@@ -102,4 +102,42 @@ async fn a_probe_of_an_address_that_another_node_took_over_is_refused() {
     let mut node = nodes.ring().await.unwrap().remove(0).node;
     node.id = stitch_common::ports::NodeId(uuid::Uuid::new_v4());
     assert_eq!(nodes.probe(&node, BOUND).await, Probe::Refused);
+}
+
+/// The sum of all probes of the keyspace, and how many rows they have.
+async fn probes(keyspace: &Keyspace) -> (i64, usize) {
+    let query = format!("SELECT value FROM {}_probes.probes", keyspace.name);
+    let result = bare_session().await.query_unpaged(query, ()).await.unwrap();
+    let rows = result.into_rows_result().unwrap();
+    let values: Vec<(scylla::value::Counter,)> =
+        rows.rows().unwrap().collect::<Result<_, _>>().unwrap();
+    (values.iter().map(|(value,)| value.0).sum(), values.len())
+}
+
+#[tokio::test]
+async fn a_probe_is_an_increment_of_a_row_that_the_node_alone_has() {
+    let keyspace = Keyspace::ready().await;
+    let nodes = keyspace.cql().connect_nodes().await.unwrap();
+    let ring = nodes.ring().await.unwrap();
+    for round in 1..=3 {
+        for state in &ring {
+            assert_eq!(nodes.probe(&state.node, BOUND).await, Probe::Answered);
+        }
+        let all = i64::try_from(ring.len()).unwrap();
+        assert_eq!(probes(&keyspace).await, (round * all, ring.len()));
+    }
+}
+
+#[tokio::test]
+async fn a_probe_that_a_node_rejects_says_why() {
+    let keyspace = Keyspace::ready().await;
+    let nodes = keyspace.cql().connect_nodes().await.unwrap();
+    let node = nodes.ring().await.unwrap().remove(0).node;
+    let drop = format!("DROP TABLE {}_probes.probes", keyspace.name);
+    bare_session().await.query_unpaged(drop, ()).await.unwrap();
+    let probe = nodes.probe(&node, BOUND).await;
+    assert!(
+        matches!(&probe, Probe::Rejected(why) if why.contains("probes")),
+        "{probe:?}"
+    );
 }

@@ -42,7 +42,9 @@ pub(crate) struct Keyspace {
 impl Keyspace {
     /// The name of a keyspace that does not exist yet.
     pub(crate) fn named() -> Self {
-        let name = format!("stitch_test_{}", uuid::Uuid::new_v4().simple());
+        let unique = uuid::Uuid::new_v4().simple().to_string();
+        // With the suffix of the probes, Cassandra takes 48 characters.
+        let name = format!("stitch_test_{}", &unique[..24]);
         Self {
             config: config(&name),
             name,
@@ -77,8 +79,11 @@ impl Drop for Keyspace {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let drop = format!("DROP KEYSPACE IF EXISTS {name}");
-                bare_session().await.query_unpaged(drop, ()).await.unwrap();
+                let session = bare_session().await;
+                for keyspace in [format!("{name}_probes"), name] {
+                    let drop = format!("DROP KEYSPACE IF EXISTS {keyspace}");
+                    session.query_unpaged(drop, ()).await.unwrap();
+                }
             });
         });
         if !std::thread::panicking() {

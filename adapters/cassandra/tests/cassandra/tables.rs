@@ -164,3 +164,27 @@ async fn a_missing_data_centre_and_an_unreachable_server_are_reported() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn the_table_of_probes_is_created_checked_and_created_again() {
+    let keyspace = Keyspace::ready().await;
+    let schema = keyspace.cql().connect_schema().await.unwrap();
+    let session = bare_session().await;
+    let probes = format!("{}_probes", keyspace.name);
+    for missing in [
+        format!("DROP TABLE {probes}.probes"),
+        format!("DROP KEYSPACE {probes}"),
+    ] {
+        session.query_unpaged(missing, ()).await.unwrap();
+        let error = schema.check().await.unwrap_err();
+        assert!(matches!(error, SchemaError::ProbesMissing(_)), "{error}");
+        assert_eq!(schema.ensure(None).await, Ok(EnsureOutcome::Created));
+        assert!(schema.check().await.is_ok());
+    }
+    let alter = format!(
+        "ALTER KEYSPACE {probes} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 3}}"
+    );
+    session.query_unpaged(alter, ()).await.unwrap();
+    let error = schema.check().await.unwrap_err().to_string();
+    assert!(error.contains("replication") && error.contains("_probes"), "{error}");
+}

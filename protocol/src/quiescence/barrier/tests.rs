@@ -258,16 +258,25 @@ fn a_silent_node_is_named_and_restarts_the_quiet_period_once_it_is_back() {
 }
 
 #[test]
-fn a_node_that_answers_but_cannot_be_read_is_waited_for_like_a_silent_one() {
-    let mut story = story();
-    story.under_way();
-    let serving = story
-        .results
-        .insert(2, SampleResult::Unreadable("timed out".to_owned()))
-        .unwrap();
-    assert!(matches!(story.blockers()[..], [Blocker::Unreadable { .. }]));
-    story.results.insert(2, serving);
-    assert_eq!(story.until_quiescence(), story.whole());
+fn a_node_that_answers_but_cannot_be_read_or_does_not_apply_is_waited_for_like_a_silent_one() {
+    for (result, named) in [
+        (SampleResult::Unreadable("timed out".to_owned()), "timed out"),
+        (SampleResult::Stalled, "commit log"),
+    ] {
+        let mut story = story();
+        story.under_way();
+        let serving = story.results.insert(2, result).unwrap();
+        for _ in 0..100 {
+            let [blocker] = &story.blockers()[..] else {
+                panic!("one blocker");
+            };
+            let text = blocker.to_string();
+            let id = node(2).id.0.to_string();
+            assert!(text.contains(named) && text.contains(&id), "{text}");
+        }
+        story.results.insert(2, serving);
+        assert_eq!(story.until_quiescence(), story.whole());
+    }
 }
 
 #[test]

@@ -150,7 +150,7 @@ impl World {
         false
     }
 
-    /// Passes the node's queue and the cell's lock, each with its timeout; then applies the increment and replicates it.
+    /// Passes the node's queue and the cell's lock, each with its timeout, and the commit log, which has none; then applies the increment and replicates it.
     async fn process_increment(
         self: &Rc<Self>,
         connection: &Rc<Connection>,
@@ -185,6 +185,10 @@ impl World {
         }
         if self.now() - began > 2 * COUNTER_TIMEOUT {
             return Some(unknown("it waited too long for the lock"));
+        }
+        // From here on no timeout is looked at any more: the commit log takes it whenever it can.
+        if !node.wait_until_applying(connection.incarnation()).await {
+            return Some(unknown("the connection broke"));
         }
         let timeout = self.rng.percent(fault_rates.timeouts);
         if timeout && self.rng.percent(40) {

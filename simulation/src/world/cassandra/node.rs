@@ -14,6 +14,8 @@ pub(crate) struct Node {
     pub(crate) number: usize,
     up: Cell<bool>,
     frozen: Cell<bool>,
+    /// Its commit log takes nothing.
+    stalled: Cell<bool>,
     /// Raised when the node is killed: voids what belongs to an earlier incarnation.
     incarnation: Cell<u32>,
     down_since: Cell<Micros>,
@@ -26,6 +28,7 @@ impl Node {
             number,
             up: Cell::new(true),
             frozen: Cell::new(false),
+            stalled: Cell::new(false),
             incarnation: Cell::new(0),
             down_since: Cell::new(0),
             waiters: Waiters::default(),
@@ -62,10 +65,26 @@ impl Node {
         self.waiters.wake();
     }
 
+    /// Stalls its commit log: increments that it has begun to apply wait, and everything else goes on.
+    pub(crate) fn stall(&self) {
+        self.stalled.set(true);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.stalled.set(false);
+        self.waiters.wake();
+    }
+
+    /// Whether the node answers and applies increments.
+    pub(crate) fn applies(&self) -> bool {
+        self.answers() && !self.stalled.get()
+    }
+
     /// Kills the node. Its data is on disk; its work in progress is lost.
     pub(crate) fn crash(&self, now: Micros) {
         self.up.set(false);
         self.frozen.set(false);
+        self.stalled.set(false);
         self.incarnation.set(self.incarnation.get() + 1);
         self.down_since.set(now);
         self.waiters.wake();
@@ -83,12 +102,21 @@ impl Node {
 
     /// Waits until the node is up and not frozen. `false` if it was killed since `incarnation`.
     pub(crate) async fn wait_until_running(&self, incarnation: u32) -> bool {
+        self.wait_until(incarnation, Self::answers).await
+    }
+
+    /// Waits until the node applies increments. `false` if it was killed since `incarnation`.
+    pub(super) async fn wait_until_applying(&self, incarnation: u32) -> bool {
+        self.wait_until(incarnation, Self::applies).await
+    }
+
+    async fn wait_until(&self, incarnation: u32, ready: impl Fn(&Self) -> bool) -> bool {
         self.waiters
             .until(|| {
                 if self.incarnation.get() != incarnation {
                     return Some(false);
                 }
-                self.answers().then_some(true)
+                ready(self).then_some(true)
             })
             .await
     }

@@ -58,8 +58,14 @@ impl Nodes for SimNodes {
     }
 
     async fn probe(&self, node: &NodeAddress, bound: Duration) -> Probe {
-        let probe = self.ask(Self::number(node), bound).await;
-        self.handle.world.hop().await;
+        let number = Self::number(node);
+        let world = &self.handle.world;
+        let mut probe = self.ask(number, bound).await;
+        if probe == Probe::Answered && !world.cluster.nodes[number].applies() {
+            self.handle.clock().sleep(bound).await;
+            probe = Probe::Stalled;
+        }
+        world.hop().await;
         probe
     }
 

@@ -71,6 +71,7 @@ rules! {
     QuiescenceConnections "quiescence" "the barrier ignores connections",
     QuiescenceSilence "quiescence" "the barrier ignores silent nodes",
     ProbeIncrements "quiescence" "the barrier probes nodes by reads alone",
+    KnownNodes "quiescence" "the barrier asks the nodes of the ring alone",
     QuiescenceEpoch "quiescence" "the barrier ignores a new epoch of ZooKeeper",
 }
 

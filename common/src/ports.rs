@@ -20,7 +20,7 @@ pub use log::{
     GroupEvent, LogError, LogIdentity, Record, RevokeAck, Unreadable, UnreadableReason,
 };
 pub use store::{
-    CellSelection, Connection, CounterBatch, Cql, Level, NodeAddress, NodeId, NodeSettings,
+    CellSelection, Connection, CounterBatch, Cql, KnownNode, Level, NodeAddress, NodeId, NodeSettings,
     NodeState, Nodes, Probe, ScanPage, ScanPosition, Store, StoreError, TableIdentity,
 };
 pub use zookeeper::{

@@ -9,9 +9,10 @@ use std::time::Duration;
 use futures_util::future::join;
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
-use stitch_common::member::{MemberId, Role};
+use stitch_common::member::Role;
 use stitch_common::ports::{Cql, EventLog, Group, Session, ZooKeeper};
 use stitch_protocol::NamespaceSession;
+use stitch_protocol::known_nodes;
 use stitch_protocol::leave::{self, LeaveOutcome};
 use stitch_protocol::membership::{self, MemberInfo};
 use stitch_protocol::namespace::{self, ObservedNamespace};
@@ -119,10 +120,11 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     let event_loop = EventLoop::new(&servers, process, engine, feed, &fingerprints);
     let ended = tokio::select! {
         biased;
-        // The other two never end by themselves, and may be dropped at any await.
+        // The others never end by themselves, and may be dropped at any await.
         ended = event_loop.run(&mut group) => ended,
         never = cleanup::run(&servers.session, &ports.cql, process.config) => match never {},
         never = fingerprints.record(&servers.session, &ports.log) => match never {},
+        never = known_nodes::keep_admitting(&servers.session, &servers.store) => match never {},
     };
     process.status.set_ready(false);
     let Connections { session, store, .. } = servers;
@@ -148,7 +150,7 @@ async fn start<K, S: Session, Q: Cql, L: EventLog, C: Clock>(
     let (cql, log) = (&ports.cql, &ports.log);
     let validated = namespace::join(session, cql, log, process.config, &info, |_| Ok(())).await?;
     namespace::remember_log(session, &validated.observed.log).await?;
-    let connected = connect(ports, &session.member()).await?;
+    let connected = connect(ports, session).await?;
     Ok((validated.observed, connected))
 }
 
@@ -248,11 +250,12 @@ type Connected<Q, L> = (
     <L as EventLog>::Group,
 );
 
-async fn connect<K, Q: Cql, L: EventLog, C>(
+async fn connect<K, S: Session, Q: Cql, L: EventLog, C: Clock>(
     ports: &Ports<K, Q, L, C>,
-    member: &MemberId,
+    session: &NamespaceSession<S, C>,
 ) -> Result<Connected<Q, L>, Error> {
-    let store = ports.cql.connect_store(member).await?;
+    let store = ports.cql.connect_store(&session.member()).await?;
+    known_nodes::admit(session, &store).await?;
     let dead_letters = ports.log.dead_letters().await?;
     let feed = ports.log.feed().await?;
     let group = ports.log.join().await?;

@@ -14,6 +14,7 @@ use stitch_common::ports::{Cql, Nodes, Session, StoreError};
 use stitch_common::range::RangeId;
 
 use crate::in_doubt::{self, InDoubtMarker};
+use crate::known_nodes;
 use crate::lock::Lock;
 use crate::membership::{self, RemoveOutcome};
 use crate::namespace_session::NamespaceSession;
@@ -148,14 +149,14 @@ async fn wait_out<S: Session, C: Clock, Q: Cql>(
         let mut known = NodeSet::default();
         known.learn(&nodes.ring().await?);
         // Only now: the barrier concerns every member that exists as it begins.
-        let members = membership::list(session).await?;
         let timeout = config.restorator.quiescence_timeout;
         let nobody = DeclaredDead::default();
-        let request = Request::for_members(&members, &config.cassandra, nobody, timeout);
+        let request = Request::now(session, &config.cassandra, nobody, timeout).await?;
         let clock = session.clock();
         let quiescence =
             await_quiescence(&nodes, session, clock, &mut known, &request, |_| {}).await?;
         tracing::debug!(took_ms = quiescence.took().as_millis(), "quiescence");
+        known_nodes::forget(session, quiescence.dead_nodes()).await?;
         Ok::<_, Error>(())
     };
     found.wait_out(session, barrier).await?;

@@ -55,6 +55,7 @@ pub mod uncertainty;
 pub mod snapshot;
 pub mod namespace;
 pub mod start_offset;
+pub mod known_nodes;
 pub mod quiescence;
 pub mod cleanup;
 pub mod leave;

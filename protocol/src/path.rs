@@ -6,6 +6,7 @@
 //!   /members/<member>
 //!   /alive/<member>
 //!   /cleanup/lock-<guid>-<seq>
+//!   /nodes/<host id>
 //!   /log/<p>
 //!   /partitions/<p>/lock-<guid>-<seq>
 //!   /partitions/<p>/origin
@@ -23,6 +24,7 @@ pub mod name;
 
 use stitch_common::member::MemberId;
 use stitch_common::offset::Partition;
+use stitch_common::ports::NodeId;
 use stitch_common::range::RangeId;
 
 /// The paths of one namespace.
@@ -58,6 +60,7 @@ impl Paths {
             self.members(),
             self.living(),
             self.cleanup(),
+            self.known_nodes(),
             self.log(),
             self.partitions(),
             self.ranges(),
@@ -102,6 +105,18 @@ impl Paths {
     #[must_use]
     pub fn cleanup(&self) -> String {
         format!("{}/cleanup", self.root)
+    }
+
+    /// The parent of all known nodes of Cassandra.
+    #[must_use]
+    pub fn known_nodes(&self) -> String {
+        format!("{}/nodes", self.root)
+    }
+
+    /// A known node of Cassandra.
+    #[must_use]
+    pub fn known_node(&self, id: NodeId) -> String {
+        format!("{}/nodes/{}", self.root, id.0)
     }
 
     /// The parent of the first records of all partitions.
@@ -196,6 +211,13 @@ pub(crate) fn partition_of(name: &str) -> Option<Partition> {
     (partition.0 >= 0 && partition.to_string() == name).then_some(partition)
 }
 
+/// The node of Cassandra whose node, below `/nodes`, has this name.
+#[must_use]
+pub(crate) fn node_of(name: &str) -> Option<NodeId> {
+    let id = uuid::Uuid::parse_str(name).ok()?;
+    (id.to_string() == name).then_some(NodeId(id))
+}
+
 /// The range whose node, below `/ranges`, has this name.
 #[must_use]
 pub(crate) fn range_of(name: &str) -> Option<RangeId> {
@@ -215,6 +237,10 @@ mod tests {
             (paths.definition(), "/stitch/plays/definition"),
             (paths.first_record(Partition(3)), "/stitch/plays/log/3"),
             (paths.members(), "/stitch/plays/members"),
+            (
+                paths.known_node(NodeId(uuid::Uuid::from_u128(7))),
+                "/stitch/plays/nodes/00000000-0000-0000-0000-000000000007",
+            ),
             (
                 paths.alive(&member),
                 "/stitch/plays/alive/0000000100000001-0000000000000000",

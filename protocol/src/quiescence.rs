@@ -15,18 +15,21 @@ use futures_util::future::{Either, join, join_all, join3, select};
 use stitch_common::clock::Clock;
 use stitch_common::config::Cassandra;
 use stitch_common::member::MemberId;
-use stitch_common::ports::{NodeAddress, NodeSettings, Nodes, Probe, StoreError};
+use stitch_common::ports::{
+    KnownNode, NodeAddress, NodeId, NodeSettings, Nodes, Probe, Session, StoreError,
+};
 
-use crate::membership::{Epoch, Members};
-use crate::rule;
+use crate::membership::{self, Epoch, Members};
+use crate::{NamespaceSession, known_nodes, rule};
 
 pub mod bound;
 pub mod blocker;
 pub mod declared_dead;
 pub mod barrier;
+mod node_set;
 mod watch;
 
-pub use barrier::NodeSet;
+pub use node_set::NodeSet;
 pub use blocker::Blocker;
 pub use bound::{QuiescenceBound, Sessions};
 pub use declared_dead::DeclaredDead;
@@ -75,6 +78,8 @@ pub struct Request {
     pub members: Vec<MemberId>,
     /// The terms of `W` that do not depend on the nodes.
     pub sessions: Sessions,
+    /// The nodes that members have recorded.
+    pub known_nodes: Vec<KnownNode>,
     /// The nodes and members that are ignored.
     pub declared_dead: DeclaredDead,
     /// How long it is awaited.
@@ -82,9 +87,27 @@ pub struct Request {
 }
 
 impl Request {
-    /// A barrier that concerns these members, which were listed just now.
+    /// A barrier that begins now: it concerns every member, and asks every known node.
+    ///
+    /// # Errors
+    /// ZooKeeper failed.
+    pub async fn now<S: Session, C: Clock>(
+        session: &NamespaceSession<S, C>,
+        cassandra: &Cassandra,
+        declared_dead: DeclaredDead,
+        timeout: Duration,
+    ) -> Result<Self, crate::Error> {
+        let members = membership::list(session).await?;
+        let known_nodes = known_nodes::list(session).await?;
+        Ok(Self {
+            known_nodes,
+            ..Self::for_members(&members, cassandra, declared_dead, timeout)
+        })
+    }
+
+    /// A barrier that concerns these members, and asks the nodes of the ring alone.
     #[must_use]
-    pub fn for_members(
+    fn for_members(
         members: &Members,
         cassandra: &Cassandra,
         declared_dead: DeclaredDead,
@@ -102,6 +125,7 @@ impl Request {
         Self {
             members: members.iter().map(|member| member.id.clone()).collect(),
             sessions,
+            known_nodes: Vec::new(),
             declared_dead,
             timeout,
         }
@@ -114,6 +138,7 @@ impl Request {
 pub struct Quiescence {
     bound: QuiescenceBound,
     took: Duration,
+    dead_nodes: BTreeSet<NodeId>,
 }
 
 impl Quiescence {
@@ -121,6 +146,12 @@ impl Quiescence {
     #[must_use]
     pub fn bound(&self) -> QuiescenceBound {
         self.bound
+    }
+
+    /// The known nodes that no later barrier needs to ask: they have left the ring, and were dead throughout this one.
+    #[must_use]
+    pub fn dead_nodes(&self) -> &BTreeSet<NodeId> {
+        &self.dead_nodes
     }
 
     /// How long it was awaited.
@@ -179,6 +210,9 @@ pub async fn await_quiescence<N: Nodes, W: MemberWatch, C: Clock>(
         request.declared_dead.clone(),
     );
     let mut settings = Settings::default();
+    if rule::known_nodes_are_asked() {
+        known.add(&request.known_nodes);
+    }
     if let Some(Ok(ring)) = observer.bounded(nodes.ring()).await {
         known.learn(&ring);
     }
@@ -192,9 +226,11 @@ pub async fn await_quiescence<N: Nodes, W: MemberWatch, C: Clock>(
         let waited = clock.now().since(began);
         let blockers = match barrier.observe(&round) {
             Verdict::Quiescence => {
+                let ring = round.ring.unwrap_or_default();
                 return Ok(Quiescence {
                     bound: barrier.bound(),
                     took: waited,
+                    dead_nodes: barrier.dead_nodes(&request.known_nodes, &ring),
                 });
             }
             Verdict::Refused(why) => return Err(QuiescenceError::Refused(why)),
@@ -228,8 +264,8 @@ impl<N: Nodes, W: MemberWatch, C: Clock> Observer<'_, N, W, C> {
     ) -> Result<SampleRound, QuiescenceError> {
         let samples: Vec<_> = known
             .iter()
-            .filter(|node| barrier.concerns(node))
-            .map(|node| self.sample(node, settings.get(node).copied()))
+            .filter(|known| barrier.concerns(&known.node))
+            .map(|known| self.sample(known, settings.get(&known.node).copied()))
             .collect();
         let members = join(
             self.bounded(self.watch.dead(&request.members)),
@@ -256,7 +292,8 @@ impl<N: Nodes, W: MemberWatch, C: Clock> Observer<'_, N, W, C> {
         })
     }
 
-    async fn sample(&self, node: &NodeAddress, settings: Option<NodeSettings>) -> NodeSample {
+    async fn sample(&self, known: &KnownNode, settings: Option<NodeSettings>) -> NodeSample {
+        let node = &known.node;
         let sent_at = self.clock.now();
         let probe = if rule::probe_is_an_increment() {
             self.nodes.probe(node, PROBE_BOUND).await
@@ -271,10 +308,12 @@ impl<N: Nodes, W: MemberWatch, C: Clock> Observer<'_, N, W, C> {
             Probe::Stalled => SampleResult::Stalled,
             Probe::Rejected(why) => SampleResult::Unreadable(why),
             Probe::Refused => SampleResult::Refusing,
+            Probe::Replaced => SampleResult::Replaced,
             Probe::Silent => SampleResult::Silent,
         };
         NodeSample {
             node: node.clone(),
+            own_address: known.own_address,
             sent_at,
             ended_at: self.clock.now(),
             result,

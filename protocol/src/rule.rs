@@ -52,6 +52,11 @@ pub(crate) fn probe_is_an_increment() -> bool {
     !out(Rule::ProbeIncrements)
 }
 
+/// Whether nodes that members have recorded are asked, whatever the ring says.
+pub(crate) fn known_nodes_are_asked() -> bool {
+    !out(Rule::KnownNodes)
+}
+
 /// Whether a silent node holds up the barrier.
 pub(crate) fn silence_blocks() -> bool {
     !out(Rule::QuiescenceSilence)

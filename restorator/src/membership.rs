@@ -13,6 +13,7 @@ use stitch_common::ports::{Backends, Cql, Session, SessionState, ZkError, ZooKee
 use stitch_common::user_error::UserError;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::leave::{LeaveOutcome, leave};
+use stitch_protocol::known_nodes;
 use stitch_protocol::membership::{self, MemberInfo};
 use stitch_protocol::namespace::{self, ValidatedNamespace};
 use stitch_protocol::path::Paths;
@@ -136,17 +137,19 @@ async fn connect<B: Backends>(
     session: &NamespaceSession<B::Session, B::Clock>,
 ) -> Result<(B::Store, B::Nodes), UserError> {
     let store = servers.cassandra().connect_store(&session.member()).await?;
+    known_nodes::admit(session, &store).await?;
     let nodes = servers.cassandra().connect_nodes().await?;
     Ok((store, nodes))
 }
 
 impl<B: Backends> Membership<B> {
-    /// Runs `work` and the heartbeat in one future, until the work ends.
+    /// Runs `work`, the heartbeat and the admission of nodes in one future, until the work ends.
     pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
-        let heartbeat = self.lease_keeper.keep(&self.session);
+        let heartbeat = pin!(self.lease_keeper.keep(&self.session));
+        let admitting = pin!(known_nodes::keep_admitting(&self.session, &self.store));
         // The heartbeat first: work that never has to wait needs a lease, too.
-        match select(pin!(heartbeat), pin!(work)).await {
-            Either::Left((never, _)) => match never {},
+        match select(select(heartbeat, admitting), pin!(work)).await {
+            Either::Left((Either::Left((never, _)) | Either::Right((never, _)), _)) => match never {},
             Either::Right((output, _)) => output,
         }
     }

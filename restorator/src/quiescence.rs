@@ -9,7 +9,7 @@ use stitch_common::range::RangeId;
 use stitch_protocol::quiescence::{
     Blocker, DeclaredDead, QuiescenceError, Request, await_quiescence,
 };
-use stitch_protocol::{cleanup, membership};
+use stitch_protocol::{cleanup, known_nodes};
 
 use crate::context::RestoreContext;
 use crate::error::Error;
@@ -75,13 +75,13 @@ impl InDoubt {
 /// # Errors
 /// There was no quiescence within its bound.
 pub(crate) async fn barrier<B: Backends>(context: &RestoreContext<'_, B>) -> Result<(), Error> {
-    let members = membership::list(context.session).await?;
-    let request = Request::for_members(
-        &members,
+    let request = Request::now(
+        context.session,
         &context.config.cassandra,
         declared_dead(context.declared_dead),
         context.config.restorator.quiescence_timeout,
-    );
+    )
+    .await?;
     let mut known = context.known.borrow().clone();
     let mut reporter = BlockerReporter::new(context);
     let (nodes, watch, clock) = (context.nodes, context.session, context.clock);
@@ -95,6 +95,7 @@ pub(crate) async fn barrier<B: Backends>(context: &RestoreContext<'_, B>) -> Res
     }
     let quiescence = result.map_err(no_quiescence)?;
     tracing::info!(took_ms = quiescence.took().as_millis(), "quiescence");
+    known_nodes::forget(context.session, quiescence.dead_nodes()).await?;
     Ok(())
 }
 

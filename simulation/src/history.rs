@@ -29,6 +29,7 @@ named_enum! {
         RebootZooKeeper "ZooKeeper gives session ids again",
         NodeFreeze "node frozen",
         NodeKill "node killed",
+        NodeRemoved "node frozen and removed from the ring",
         StallCommitLog "commit log stalled",
         IsolateFromNode "cut off from a node",
         Unavailable "increments unavailable",

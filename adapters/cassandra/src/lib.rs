@@ -2,8 +2,8 @@
 //! depends on the driver.
 //!
 //! Start with [`ScyllaCql`], which opens the two sessions of a member:
-//! - [`ScyllaStore`] increments, reads and scans cells; increments only under a valid permit;
-//! - [`ScyllaNodes`] queries the nodes one by one for the quiescence barrier, and never changes the store.
+//! - [`ScyllaStore`] increments, reads and scans cells; increments only under a valid permit, and at admitted nodes;
+//! - [`ScyllaNodes`] queries the nodes one by one for the quiescence barrier, and never changes a count.
 //!
 //! [`ScyllaReader`] reads counts for the API. [`Schema`] creates the table, and checks that an existing one is as wanted
 //! and owned by this namespace. [`classify`] decides what a driver's error says about an increment; `statements` and
@@ -21,6 +21,8 @@ pub mod classify;
 mod connect;
 mod client_registration;
 mod page_size;
+mod own_address;
+mod admitted;
 pub mod session;
 mod read;
 mod scan;

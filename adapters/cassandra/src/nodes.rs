@@ -14,7 +14,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use scylla::client::session::Session;
 use scylla::statement::Statement;
 
-use super::{client_registration, statements, table};
+use super::{client_registration, own_address, statements, table};
 use stitch_common::clock::Clock;
 use stitch_common::config::Cassandra;
 use stitch_common::ports::{
@@ -133,7 +133,8 @@ impl<C: Clock> ScyllaNodes<C> {
                 let local: Vec<PeerRow> = table::rows(&session, statements::LOCAL, ()).await?;
                 let peers: Vec<PeerRow> = table::rows(&session, statements::PEERS, ()).await?;
                 let gossip: Vec<Gossip> = table::rows(&session, statements::GOSSIP, ()).await?;
-                View::new(local, peers, gossip)
+                let own_addresses = own_address::of(&session, |_| {}).await?;
+                View::new(local, &own_addresses, peers, gossip)
             })
             .await;
         match view {
@@ -200,8 +201,7 @@ impl<C: Clock> Nodes for ScyllaNodes<C> {
             .await;
         let left = || bound.saturating_sub(self.clock.now().since(began));
         match identity {
-            // Another node may have taken over the address; then this one does not listen on it.
-            Ok(identity) if identity.host != Some(node.id.0) => Probe::Refused,
+            Ok(identity) if identity.host != Some(node.id.0) => Probe::Replaced,
             Ok(identity) => match identity.token {
                 Some(token) => self.increment(node.address, token, left()).await,
                 // It leads no increment; those that it passes on have their own bound.

@@ -1,11 +1,19 @@
 //! A member's session with Cassandra: one attempt for each increment, and only while its lease is valid.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::{Either, join_all, select};
 use scylla::client::session::Session;
+use scylla::cluster::Node;
+use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
 use scylla::value::{Counter as Increment, CqlTimestamp};
 
-use super::{classify, client_registration, connect, read, scan};
+use super::admitted::{AdmittedNodes, AdmittedOnly};
+use super::{classify, client_registration, connect, own_address, read, scan};
 use crate::schema::TableOwner;
 use crate::statements::{Statements, WriteSettings};
 use crate::table::{self, Schema};
@@ -16,10 +24,13 @@ use stitch_common::lease::Permit;
 use stitch_common::member::MemberId;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::{
-    CellSelection, CounterBatch, Cql, Level, ScanPage, ScanPosition, Store, StoreError,
-    TableIdentity,
+    CellSelection, CounterBatch, Cql, KnownNode, Level, NodeAddress, NodeId, ScanPage,
+    ScanPosition, Store, StoreError, TableIdentity,
 };
 use stitch_common::range::TokenInterval;
+
+/// How long a node may take to say which addresses are its own.
+const OWN_ADDRESS_BOUND: Duration = Duration::from_secs(2);
 
 /// Opens sessions with the configured cluster.
 #[derive(Clone, Debug)]
@@ -63,16 +74,21 @@ impl<C: Clock> Cql for ScyllaCql<C> {
         let session = connect::session(builder, cassandra).await?;
         check_datacenter(&session, cassandra)?;
         let table = table::check(&session, cassandra, &self.owner).await?;
+        let admitted = AdmittedNodes::default();
         let settings = WriteSettings {
             consistency: cassandra.write_consistency,
             request_timeout: cassandra.request_timeout,
-            balancing: connect::balancing(cassandra),
+            balancing: Arc::new(AdmittedOnly {
+                inner: connect::balancing(cassandra),
+                admitted: admitted.clone(),
+            }),
         };
         let statements = Statements::prepare(&session, &cassandra.keyspace, &settings).await?;
         client_registration::wait_until_listed(&session, member.as_str(), &self.clock).await?;
         Ok(ScyllaStore {
             session,
             statements,
+            admitted,
             table,
             clock: self.clock.clone(),
         })
@@ -110,11 +126,26 @@ fn check_datacenter(session: &Session, cassandra: &Cassandra) -> Result<(), Stor
 pub struct ScyllaStore<C> {
     session: Session,
     statements: Statements,
+    admitted: AdmittedNodes,
     table: TableIdentity,
     clock: C,
 }
 
 impl<C: Clock> ScyllaStore<C> {
+    /// Whether a node says that it listens on its address for clients itself; no, if it does not say in time.
+    async fn is_own_address(&self, node: &Node) -> bool {
+        let target = NodeIdentifier::HostId(node.host_id);
+        let asked = pin!(own_address::of(&self.session, |statement| {
+            let policy = SingleTargetLoadBalancingPolicy::new(target.clone(), None);
+            statement.set_load_balancing_policy(Some(policy));
+        }));
+        let bounded = pin!(self.clock.sleep(OWN_ADDRESS_BOUND));
+        match select(asked, bounded).await {
+            Either::Left((Ok(addresses), _)) => addresses.contains(&node.address.ip()),
+            Either::Left((Err(_), _)) | Either::Right(_) => false,
+        }
+    }
+
     /// The table that this session counts in.
     pub fn table(&self) -> &TableIdentity {
         &self.table
@@ -168,6 +199,26 @@ impl<C: Clock> Store for ScyllaStore<C> {
         after: Option<ScanPosition>,
     ) -> Result<ScanPage, StoreError> {
         scan::page(&self.session, &self.statements, tokens, level, after).await
+    }
+
+    async fn nodes(&self) -> Vec<KnownNode> {
+        let state = self.session.get_cluster_state();
+        let connected = state.get_nodes_info().iter().map(async |node| {
+            let id = node.host_id;
+            let own_address = !self.admitted.contains(id) && self.is_own_address(node).await;
+            KnownNode {
+                node: NodeAddress {
+                    id: NodeId(id),
+                    address: SocketAddr::new(node.address.ip(), node.address.port()),
+                },
+                own_address,
+            }
+        });
+        join_all(connected).await
+    }
+
+    fn admit(&self, nodes: &[NodeId]) {
+        self.admitted.set(nodes);
     }
 
     async fn close(self) {

@@ -27,6 +27,11 @@ pub(super) const SETTINGS: &str = "SELECT name, value FROM system_views.settings
 /// A node about itself.
 pub(super) const LOCAL: &str =
     "SELECT host_id, data_center, rpc_address, rpc_port, tokens FROM system.local";
+/// The address on which a node hears its peers.
+pub(super) const LISTEN_ADDRESS: &str = "SELECT listen_address FROM system.local";
+/// The address on which a node hears clients, as configured.
+pub(super) const BIND_ADDRESS: &str =
+    "SELECT value FROM system_views.settings WHERE name = 'rpc_address'";
 /// A node about its peers.
 pub(super) const PEERS: &str =
     "SELECT host_id, data_center, native_address, native_port, tokens FROM system.peers_v2";

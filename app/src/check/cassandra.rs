@@ -224,7 +224,7 @@ async fn probes(
                 format!("{name} answers, but applies no increment: no quiescence barrier holds"),
                 "see its log, and the disk of its commit log",
             ),
-            Probe::Refused | Probe::Silent => findings.warn(
+            Probe::Refused | Probe::Replaced | Probe::Silent => findings.warn(
                 format!("{name} does not answer a probe: no quiescence barrier holds"),
                 "see its log",
             ),

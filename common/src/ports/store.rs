@@ -52,7 +52,7 @@ pub trait Cql {
 )]
 pub trait Store {
     /// Sends one counter batch, once: no driver retry, no speculative execution. Checks `permit` right before sending; if
-    /// it has expired, nothing is sent and the outcome is *not applied*.
+    /// it has expired, nothing is sent and the outcome is *not applied*; likewise if no node is admitted.
     ///
     /// If the future is dropped, the outcome is unknown.
     async fn increment(&self, permit: Permit, batch: &CounterBatch) -> Outcome;
@@ -79,6 +79,14 @@ pub trait Store {
         level: Level,
         after: Option<ScanPosition>,
     ) -> Result<ScanPage, StoreError>;
+
+    /// The nodes that it has connections to, as far as it knows. Those that were never admitted are asked whether they
+    /// listen on their addresses themselves.
+    async fn nodes(&self) -> Vec<KnownNode>;
+
+    /// Allows it to send increments to these nodes and to no other. At first it may send to none: a node is recorded
+    /// where a quiescence barrier finds it before anything is sent to it.
+    fn admit(&self, nodes: &[NodeId]);
 
     /// Closes every connection. [`Nodes::connections`] shows whether a node still lists one.
     async fn close(self);
@@ -188,11 +196,24 @@ pub struct NodeAddress {
     pub address: SocketAddr,
 }
 
+/// A node that a member may have sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownNode {
+    /// Id and address of the node.
+    pub node: NodeAddress,
+    /// Whether the node itself said that it listens on this address: only then a refused connection shows that nothing
+    /// listens any more. An address that something else answers for (a load balancer, a firewall) may refuse while the
+    /// node lives.
+    pub own_address: bool,
+}
+
 /// The state of a node, as the cluster sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeState {
     /// Id and address of the node.
     pub node: NodeAddress,
+    /// As in [`KnownNode`]; `false` also for a node that did not answer.
+    pub own_address: bool,
     /// Its data centre.
     pub datacenter: String,
     /// The tokens that it owns, in order, as `system.peers` lists them.
@@ -213,8 +234,10 @@ pub enum Probe {
     Stalled,
     /// It rejected the increment, with this error.
     Rejected(String),
-    /// Nothing listens there: its kernel refused the connection.
+    /// The connection was refused: nothing listens at that address.
     Refused,
+    /// Another node answers at that address. This one may still run without it, with requests in its sockets.
+    Replaced,
     /// No answer in time: frozen, cut off or overloaded.
     Silent,
 }

@@ -10,29 +10,13 @@ use crate::membership::Epoch;
 use crate::rule;
 use stitch_common::clock::Moment;
 use stitch_common::member::MemberId;
-use stitch_common::ports::{Connection, NodeAddress, NodeId, NodeSettings, NodeState};
+use stitch_common::ports::{
+    Connection, KnownNode, NodeAddress, NodeId, NodeSettings, NodeState,
+};
 
 /// A node may have been frozen, unseen, between two samples: from the first one's request to the second one's answer.
 /// The longest such time is added to `W`; a longer one than this restarts the quiet period.
 pub const UNSEEN_MAX: Duration = Duration::from_millis(2500);
-
-/// Every node that has been in the ring since this was made; one that has left it too, for its sockets may still hold
-/// requests. A restoration has one of these from R1 to its end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeSet(BTreeMap<NodeId, NodeAddress>);
-
-impl NodeSet {
-    /// Adds the nodes of a ring.
-    pub fn learn(&mut self, ring: &[NodeState]) {
-        let nodes = ring.iter().map(|state| (state.node.id, state.node.clone()));
-        self.0.extend(nodes);
-    }
-
-    /// Its nodes, in the order of their ids.
-    pub fn iter(&self) -> impl Iterator<Item = &NodeAddress> {
-        self.0.values()
-    }
-}
 
 /// The observations of one round.
 #[derive(Clone, Debug)]
@@ -52,6 +36,8 @@ pub struct SampleRound {
 pub struct NodeSample {
     /// The node.
     pub node: NodeAddress,
+    /// Whether the node is known to listen on its address itself.
+    pub own_address: bool,
     /// When the probe was sent.
     pub sent_at: Moment,
     /// When it was answered, or given up.
@@ -70,14 +56,26 @@ pub enum SampleResult {
         /// Its settings.
         settings: NodeSettings,
     },
-    /// Its kernel refused the connection.
+    /// The connection was refused.
     Refusing,
+    /// Another node answers at its address.
+    Replaced,
     /// It did not answer in time.
     Silent,
     /// It answers reads, but did not apply an increment in time.
     Stalled,
     /// It rejected the probe, or its connections or settings could not be read.
     Unreadable(String),
+}
+
+impl SampleResult {
+    /// Whether the node answered, whatever it answered.
+    const fn is_answer(&self) -> bool {
+        match self {
+            Self::Serving { .. } | Self::Stalled | Self::Unreadable(_) => true,
+            Self::Refusing | Self::Replaced | Self::Silent => false,
+        }
+    }
 }
 
 /// The conclusion from a round.
@@ -119,6 +117,10 @@ struct NodeTrack {
     last_sent: Option<Moment>,
     silent_since: Option<Moment>,
     settings: Option<NodeSettings>,
+    /// It may have been alive: it was not dead in every sample.
+    lived: bool,
+    /// It answered in some sample.
+    answered: bool,
 }
 
 impl Barrier {
@@ -139,10 +141,27 @@ impl Barrier {
         }
     }
 
-    /// Whether this node is to be sampled.
+    /// Whether this node is to be sampled: unless it is declared dead by its host id.
     #[must_use]
     pub fn concerns(&self, node: &NodeAddress) -> bool {
-        !self.declared_dead.has_node(node)
+        !self.declared_dead.has_id(node.id)
+    }
+
+    /// Those of these nodes, none of them in the ring any more, that were dead throughout this barrier or are declared
+    /// dead: no later barrier needs to ask them.
+    pub fn dead_nodes<'a>(
+        &self,
+        known: impl IntoIterator<Item = &'a KnownNode>,
+        ring: &[NodeState],
+    ) -> BTreeSet<NodeId> {
+        let nodes = known.into_iter().map(|known| known.node.id);
+        nodes
+            .filter(|id| ring.iter().all(|state| state.node.id != *id))
+            .filter(|id| {
+                let track = self.nodes.get(id);
+                self.declared_dead.has_id(*id) || track.is_some_and(|track| !track.lived)
+            })
+            .collect()
     }
 
     /// Takes a round into account.
@@ -159,13 +178,16 @@ impl Barrier {
         let mut unseen_longest = Duration::ZERO;
         let mut restarts = self.has_new_epoch(round);
         for sample in &round.samples {
-            match self.track(sample) {
+            let is_exempt = self.is_exempt(sample, &round.samples);
+            match self.track(sample, is_exempt) {
                 Some(unseen) if unseen <= UNSEEN_MAX => {
                     unseen_longest = unseen_longest.max(unseen);
                 }
                 Some(_) | None => restarts = true,
             }
-            blockers.extend(self.blockers_at(sample, &round.ring));
+            if !is_exempt {
+                blockers.extend(self.blockers_at(sample, &round.ring));
+            }
         }
         match round.samples.iter().map(|sample| sample.ended_at).max() {
             Some(ended) if blockers.is_empty() => {
@@ -198,10 +220,23 @@ impl Barrier {
         before.is_some_and(|before| before != epoch) && rule::new_epoch_restarts()
     }
 
+    /// Whether this node's address is declared dead, and names it beyond doubt: no other node has had the address, and
+    /// nothing has answered there.
+    fn is_exempt(&self, sample: &NodeSample, samples: &[NodeSample]) -> bool {
+        let same = |other: &&NodeSample| other.node.address.ip() == sample.node.address.ip();
+        let answered = self.nodes.get(&sample.node.id).is_some_and(|track| track.answered);
+        self.declared_dead.has_address(&sample.node)
+            && samples.iter().filter(same).count() == 1
+            && !answered
+            && !sample.result.is_answer()
+    }
+
     /// Notes the sample, and returns how long the node may have been frozen unseen, if it was sampled before.
-    fn track(&mut self, sample: &NodeSample) -> Option<Duration> {
+    fn track(&mut self, sample: &NodeSample, is_exempt: bool) -> Option<Duration> {
         let track = self.nodes.entry(sample.node.id).or_default();
         let before = track.last_sent.replace(sample.sent_at);
+        track.lived |= !is_exempt && !matches!(sample.result, SampleResult::Refusing);
+        track.answered |= sample.result.is_answer();
         match &sample.result {
             SampleResult::Silent | SampleResult::Stalled => {
                 track.silent_since.get_or_insert(sample.sent_at);
@@ -210,7 +245,9 @@ impl Barrier {
                 track.silent_since = None;
                 track.settings = Some(*settings);
             }
-            SampleResult::Refusing | SampleResult::Unreadable(_) => track.silent_since = None,
+            SampleResult::Refusing | SampleResult::Replaced | SampleResult::Unreadable(_) => {
+                track.silent_since = None;
+            }
         }
         before.map(|sent_at| sample.ended_at.since(sent_at))
     }
@@ -231,11 +268,15 @@ impl Barrier {
                     let state = ring.iter().find(|state| state.node.id == node.id);
                     state.is_some_and(|state| state.up)
                 });
-                may_be_up
-                    .then_some(Blocker::Refusing(node))
-                    .into_iter()
-                    .collect()
+                if may_be_up {
+                    vec![Blocker::Refusing(node)]
+                } else if sample.own_address {
+                    Vec::new()
+                } else {
+                    vec![Blocker::ForeignAddress(node)]
+                }
             }
+            SampleResult::Replaced => vec![Blocker::Replaced(node)],
             SampleResult::Silent if !rule::silence_blocks() => Vec::new(),
             SampleResult::Silent => {
                 let lasting = self.silence(sample);
@@ -346,6 +387,7 @@ fn refusal(sample: &NodeSample) -> Option<String> {
         )),
         SampleResult::Serving { .. }
         | SampleResult::Refusing
+        | SampleResult::Replaced
         | SampleResult::Silent
         | SampleResult::Stalled
         | SampleResult::Unreadable(_) => None,

@@ -35,6 +35,11 @@ pub enum Blocker {
     },
     /// A node refuses connections, and its peers report it up, or cannot be asked.
     Refusing(NodeAddress),
+    /// Another node answers at a node's address.
+    Replaced(NodeAddress),
+    /// An address refuses connections of which the node has not said that it listens there itself, so something else may
+    /// refuse in its place.
+    ForeignAddress(NodeAddress),
     /// A node answers, but rejects increments, or its connections or settings cannot be read.
     Unreadable {
         /// The node that was asked.
@@ -91,6 +96,19 @@ impl fmt::Display for Blocker {
                 f,
                 "the Cassandra node {} ({}) refuses connections, and its peers do not report it down yet: start it, or \
                  stop its whole process, or, if it is permanently gone, say `--declare-dead {}`",
+                node.address, node.id.0, node.id.0
+            ),
+            Self::Replaced(node) => write!(
+                f,
+                "another node answers at the address {} of the Cassandra node {}, which may still hold increments if its \
+                 host was paused: make sure that no process of it runs any more, then say `--declare-dead {}`",
+                node.address, node.id.0, node.id.0
+            ),
+            Self::ForeignAddress(node) => write!(
+                f,
+                "the address {} of the Cassandra node {} refuses connections, but may not be that node's own (a load \
+                 balancer's, a service's, a firewall's): start the node, or, if no process of it runs any more, say \
+                 `--declare-dead {}`",
                 node.address, node.id.0, node.id.0
             ),
             Self::Unreadable { node, why } => {

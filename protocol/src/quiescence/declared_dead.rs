@@ -20,11 +20,16 @@ pub struct DeclaredDead {
 }
 
 impl DeclaredDead {
-    /// Whether this node is declared dead.
+    /// Whether this node is declared dead by its host id.
     #[must_use]
-    pub fn has_node(&self, node: &NodeAddress) -> bool {
-        self.node_ids.contains(&node.id)
-            || self.node_addresses.contains(&node.address)
+    pub fn has_id(&self, node: NodeId) -> bool {
+        self.node_ids.contains(&node)
+    }
+
+    /// Whether this node's address is declared dead. Another node may have taken it over.
+    #[must_use]
+    pub fn has_address(&self, node: &NodeAddress) -> bool {
+        self.node_addresses.contains(&node.address)
             || self.node_hosts.contains(&node.address.ip())
     }
 }

@@ -96,6 +96,7 @@ impl Nodes for World {
     async fn ring(&self) -> Result<Vec<NodeState>, StoreError> {
         Ok(vec![NodeState {
             node: node(),
+            own_address: true,
             datacenter: String::new(),
             tokens: Vec::new(),
             up: true,

@@ -187,6 +187,7 @@ mod tests {
                 id: NodeId(uuid::Uuid::from_u128(id)),
                 address: ([127, 0, 0, 1], 9042).into(),
             },
+            own_address: true,
             datacenter: "dc1".to_owned(),
             tokens: vec![token.to_owned()],
             up: true,

@@ -9,7 +9,7 @@ use stitch_common::lease::Permit;
 use stitch_common::member::MemberId;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::{
-    CellSelection, Connection, CounterBatch, Cql, Level, NodeAddress, NodeId, NodeSettings,
+    CellSelection, Connection, CounterBatch, Cql, KnownNode, Level, NodeAddress, NodeId, NodeSettings,
     NodeState, Nodes, Probe, ScanPage, ScanPosition, Store, StoreError, TableIdentity,
 };
 use stitch_common::range::TokenInterval;
@@ -52,6 +52,9 @@ impl Store for Fake {
         self.clock.sleep(self.increment_takes.get()).await;
         if !permit.allows(self.clock.now()) {
             return Outcome::NotApplied(Cause("no permit".to_owned()));
+        }
+        if !self.admitted.get() {
+            return Outcome::NotApplied(Cause("no node is admitted".to_owned()));
         }
         let fate = self.fates.borrow_mut().pop_front();
         let applied = !matches!(
@@ -105,6 +108,17 @@ impl Store for Fake {
         })
     }
 
+    async fn nodes(&self) -> Vec<KnownNode> {
+        vec![KnownNode {
+            node: node(),
+            own_address: true,
+        }]
+    }
+
+    fn admit(&self, nodes: &[NodeId]) {
+        self.admitted.set(nodes.contains(&node().id));
+    }
+
     async fn close(self) {}
 }
 
@@ -112,6 +126,7 @@ impl Nodes for Fake {
     async fn ring(&self) -> Result<Vec<NodeState>, StoreError> {
         let state = |token: &u64| NodeState {
             node: node(),
+            own_address: true,
             datacenter: "dc".to_owned(),
             tokens: vec![token.to_string()],
             up: true,

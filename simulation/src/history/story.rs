@@ -27,6 +27,7 @@ named_enum! {
         SteadyLoad "events without a pause during the last restoration",
         Audits "audits while events arrive",
         DeletedLock "a partition's lock entry is deleted by hand",
+        Removed "a node is frozen with an increment in its sockets, removed from the ring, and comes back",
         Stalled "an increment waits in a node's commit log while a restoration waits for the quiescence barrier",
         Patient "a processor keeps a dead connection for longer than the restorator would",
     }
@@ -58,6 +59,7 @@ impl Story {
             Self::SteadyLoad => builder.steady_load(),
             Self::Audits => builder.audits(),
             Self::DeletedLock => builder.deleted_lock(),
+            Self::Removed => builder.removed(),
             Self::Stalled => builder.stalled(),
             Self::Patient => builder.patient(),
         }
@@ -378,6 +380,15 @@ impl Builder<'_> {
             .iter_mut()
             .for_each(|command| command.only_plan = true);
         self.after(0, Tracepoint::BaselineTaken, Fault::StalledFeed, 300 * MS);
+    }
+
+    fn removed(&mut self) {
+        let at = self.rng.between(300 * MS, 800 * MS);
+        self.events_until(at);
+        let length = self.rng.between(6 * SECOND, 8 * SECOND);
+        self.after(at, Tracepoint::IncrementSent, Fault::NodeRemoved, length);
+        self.run_at(&[at + self.rng.between(320 * MS, 600 * MS)]);
+        self.history.faults_end_at = 10 * SECOND;
     }
 
     fn stalled(&mut self) {

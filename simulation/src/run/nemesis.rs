@@ -98,7 +98,10 @@ impl Run {
                 world.evict_briefly(process);
                 process.role == Role::Processor
             }),
-            Fault::NodeFreeze | Fault::NodeKill | Fault::StallCommitLog => {
+            Fault::NodeFreeze
+            | Fault::NodeRemoved
+            | Fault::NodeKill
+            | Fault::StallCommitLog => {
                 self.hit_node(injection)
             }
             Fault::Unavailable
@@ -196,6 +199,8 @@ impl Run {
             world.kill_node(injection.node);
         } else if injection.fault == Fault::StallCommitLog {
             node.stall();
+        } else if injection.fault == Fault::NodeRemoved {
+            return world.remove_node(injection.node);
         } else {
             world.freeze_node(injection.node);
         }
@@ -268,7 +273,7 @@ impl Run {
             }
             (Fault::Slow, Some(process)) => process.set_lag(0),
             (Fault::IsolateFromNode, Some(process)) => world.heal(process.number, injection.node),
-            (Fault::NodeFreeze, _) => world.cluster.nodes[injection.node].thaw(),
+            (Fault::NodeFreeze | Fault::NodeRemoved, _) => world.cluster.nodes[injection.node].thaw(),
             (Fault::StallCommitLog, _) => world.cluster.nodes[injection.node].resume(),
             (Fault::NodeKill, _) => world.cluster.nodes[injection.node].start(),
             (
@@ -350,6 +355,18 @@ impl Run {
 }
 
 impl World {
+    /// Freezes a node and removes it from the ring, with what it has applied: only if the others have everything.
+    fn remove_node(self: &Rc<Self>, node: usize) -> bool {
+        let mut others = self.cluster.nodes.iter().filter(|one| one.number != node);
+        if !others.all(|one| one.answers() && one.is_in_ring()) {
+            return false;
+        }
+        self.cluster.table.borrow_mut().replicate_all();
+        self.freeze_node(node);
+        self.cluster.nodes[node].remove();
+        true
+    }
+
     /// Freezes a node. Drivers close silent connections; what they have sent stays in the node.
     pub(crate) fn freeze_node(self: &Rc<Self>, node: usize) {
         self.cluster.nodes[node].freeze();

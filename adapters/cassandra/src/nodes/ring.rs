@@ -57,6 +57,7 @@ impl Gossip {
         let id = self.host()?;
         Some(NodeState {
             node: NodeAddress { id, address },
+            own_address: false,
             datacenter: self.dc.clone().unwrap_or_default(),
             tokens: Vec::new(),
             up: false,
@@ -74,15 +75,19 @@ pub(super) struct View {
 }
 
 impl View {
-    /// From its rows about itself, its peers and gossip.
+    /// From its rows about itself, the addresses that it listens on, its peers and gossip.
     pub(super) fn new(
         local: Vec<PeerRow>,
+        own_addresses: &[IpAddr],
         peers: Vec<PeerRow>,
         gossip: Vec<Gossip>,
     ) -> Result<Self, StoreError> {
         let mut nodes: Vec<_> = local.into_iter().filter_map(state).collect();
-        let observer = match nodes.as_slice() {
-            [itself] => itself.node.id,
+        let observer = match nodes.as_mut_slice() {
+            [itself] => {
+                itself.own_address = own_addresses.contains(&itself.node.address.ip());
+                itself.node.id
+            }
             _ => {
                 return Err(StoreError::Refused(
                     "a node does not name itself (system.local)".to_owned(),
@@ -122,6 +127,7 @@ fn state(row: PeerRow) -> Option<NodeState> {
             id: NodeId(host?),
             address: SocketAddr::new(address?, port),
         },
+        own_address: false,
         datacenter: datacenter.unwrap_or_default(),
         tokens: tokens.unwrap_or_default().into_iter().collect(),
         up: false,
@@ -139,6 +145,7 @@ pub(super) fn merge(
     for view in views {
         for state in &view.nodes {
             let entry = ring.entry(state.node.id).or_insert_with(|| state.clone());
+            entry.own_address |= state.own_address;
             if entry.tokens.is_empty() || state.node.id == view.observer {
                 entry.tokens.clone_from(&state.tokens);
             }

@@ -96,12 +96,12 @@ async fn a_probe_distinguishes_a_closed_port_from_silence() {
 }
 
 #[tokio::test]
-async fn a_probe_of_an_address_that_another_node_took_over_is_refused() {
+async fn a_probe_of_an_address_that_another_node_took_over_says_so() {
     let keyspace = Keyspace::ready().await;
     let nodes = keyspace.cql().connect_nodes().await.unwrap();
     let mut node = nodes.ring().await.unwrap().remove(0).node;
     node.id = stitch_common::ports::NodeId(uuid::Uuid::new_v4());
-    assert_eq!(nodes.probe(&node, BOUND).await, Probe::Refused);
+    assert_eq!(nodes.probe(&node, BOUND).await, Probe::Replaced);
 }
 
 /// The sum of all probes of the keyspace, and how many rows they have.

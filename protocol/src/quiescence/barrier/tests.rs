@@ -1,3 +1,5 @@
+mod nodes;
+
 use super::*;
 
 const SESSION: Duration = Duration::from_secs(3);
@@ -11,7 +13,9 @@ struct Story {
     ring: Result<Vec<NodeState>, String>,
     dead: Result<BTreeSet<MemberId>, String>,
     epoch_known: bool,
+    own_address: bool,
     results: BTreeMap<u8, SampleResult>,
+    others: Vec<(NodeAddress, SampleResult)>,
 }
 
 fn member(number: i64) -> MemberId {
@@ -28,6 +32,7 @@ fn node(number: u8) -> NodeAddress {
 fn state(number: u8, up: bool) -> NodeState {
     NodeState {
         node: node(number),
+        own_address: true,
         datacenter: "dc1".to_owned(),
         tokens: Vec::new(),
         up,
@@ -76,7 +81,9 @@ fn story_with(declared_dead: DeclaredDead) -> Story {
         ring: Ok(vec![state(1, true), state(2, true)]),
         dead: Ok(BTreeSet::new()),
         epoch_known: true,
+        own_address: true,
         results: BTreeMap::from([(1, serving(&[])), (2, serving(&[]))]),
+        others: Vec::new(),
     }
 }
 
@@ -84,8 +91,11 @@ impl Story {
     fn round(&mut self) -> Verdict {
         self.now += self.step;
         let moment = Moment::new(self.now);
-        let samples = self.results.iter().map(|(number, result)| NodeSample {
-            node: node(*number),
+        let numbered = self.results.iter().map(|(number, result)| (node(*number), result));
+        let others = self.others.iter().map(|(node, result)| (node.clone(), result));
+        let samples = numbered.chain(others).map(|(node, result)| NodeSample {
+            node,
+            own_address: self.own_address,
             sent_at: moment,
             ended_at: moment,
             result: result.clone(),
@@ -280,53 +290,6 @@ fn a_node_that_answers_but_cannot_be_read_or_does_not_apply_is_waited_for_like_a
 }
 
 #[test]
-fn a_node_that_refuses_and_is_down_for_its_peers_counts_as_answering() {
-    let mut story = story();
-    story.ring = Ok(vec![state(1, true), state(2, false)]);
-    story.results.insert(2, SampleResult::Refusing);
-    assert_eq!(story.until_quiescence(), story.whole());
-}
-
-#[test]
-fn a_node_that_refuses_while_its_peers_report_it_up_is_waited_for() {
-    let mut story = story();
-    story.under_way();
-    story.results.insert(2, SampleResult::Refusing);
-    for _ in 0..100 {
-        assert_eq!(story.blockers(), [Blocker::Refusing(node(2))]);
-    }
-    story.ring = Err("no answer".to_owned());
-    let blockers = story.blockers();
-    assert!(
-        blockers.contains(&Blocker::Refusing(node(2))),
-        "its peers cannot be asked"
-    );
-    story.ring = Ok(vec![state(1, true), state(2, false)]);
-    assert_eq!(story.until_quiescence(), story.whole());
-}
-
-#[test]
-fn a_node_that_left_the_ring_is_waited_for_while_it_is_silent() {
-    let mut story = story();
-    story.ring = Ok(vec![state(1, true)]);
-    story.results.insert(2, SampleResult::Silent);
-    assert!(matches!(story.blockers()[..], [Blocker::Silent { .. }]));
-    story.results.insert(2, SampleResult::Refusing);
-    assert_eq!(story.until_quiescence(), story.whole());
-}
-
-#[test]
-fn the_node_set_keeps_a_node_that_leaves_the_ring() {
-    let mut known = NodeSet::default();
-    known.learn(&[state(1, true), state(2, true)]);
-    known.learn(&[state(1, true), state(3, true)]);
-    assert_eq!(
-        known.iter().collect::<Vec<_>>(),
-        [&node(1), &node(2), &node(3)]
-    );
-}
-
-#[test]
 fn a_node_that_is_seen_for_the_first_time_restarts_the_quiet_period() {
     let mut story = story();
     story.under_way();
@@ -338,21 +301,6 @@ fn a_node_that_is_seen_for_the_first_time_restarts_the_quiet_period() {
     );
     story.results.insert(3, serving(&[]));
     assert_eq!(story.until_quiescence(), story.whole());
-}
-
-#[test]
-fn a_node_that_is_declared_dead_is_neither_sampled_nor_waited_for() {
-    let (none, node_2) = (DeclaredDead::default, node(2));
-    let (mut by_id, mut by_address, mut by_host) = (none(), none(), none());
-    by_id.node_ids.insert(node_2.id);
-    by_address.node_addresses.insert(node_2.address);
-    by_host.node_hosts.insert(node_2.address.ip());
-    for declared_dead in [by_id, by_address, by_host] {
-        let mut story = story_with(declared_dead);
-        assert!(!story.barrier.concerns(&node_2) && story.barrier.concerns(&node(1)));
-        story.results.remove(&2);
-        assert_eq!(story.until_quiescence(), story.whole());
-    }
 }
 
 #[test]

@@ -163,6 +163,7 @@ impl World {
             dead: Ok(self.is_dead(t).then_some(member).into_iter().collect()),
             epoch: Ok(Epoch(i32::from(t >= self.schedule.election))),
             samples: vec![NodeSample {
+                own_address: true,
                 node: NodeAddress {
                     id: NodeId(uuid::Uuid::nil()),
                     address: ([127, 0, 0, 1], 9042).into(),

@@ -16,6 +16,8 @@ pub(crate) struct Node {
     frozen: Cell<bool>,
     /// Its commit log takes nothing.
     stalled: Cell<bool>,
+    /// It was removed from the ring while it was frozen.
+    removed: Cell<bool>,
     /// Raised when the node is killed: voids what belongs to an earlier incarnation.
     incarnation: Cell<u32>,
     down_since: Cell<Micros>,
@@ -29,6 +31,7 @@ impl Node {
             up: Cell::new(true),
             frozen: Cell::new(false),
             stalled: Cell::new(false),
+            removed: Cell::new(false),
             incarnation: Cell::new(0),
             down_since: Cell::new(0),
             waiters: Waiters::default(),
@@ -60,8 +63,20 @@ impl Node {
         self.frozen.set(true);
     }
 
+    /// Freezes the node and removes it from the ring.
+    pub(crate) fn remove(&self) {
+        self.frozen.set(true);
+        self.removed.set(true);
+    }
+
+    pub(crate) fn is_in_ring(&self) -> bool {
+        !self.removed.get()
+    }
+
+    /// Goes on where it was frozen; one that was removed comes back.
     pub(crate) fn thaw(&self) {
         self.frozen.set(false);
+        self.removed.set(false);
         self.waiters.wake();
     }
 

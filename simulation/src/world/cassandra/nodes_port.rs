@@ -49,12 +49,14 @@ impl Nodes for SimNodes {
         let world = &self.handle.world;
         let state = |node: &std::rc::Rc<super::Node>| NodeState {
             node: node.address(),
+            own_address: true,
             datacenter: "dc".to_owned(),
             tokens: vec![node.number.to_string()],
             up: node.seems_up(world.now()),
             normal: true,
         };
-        Ok(world.cluster.nodes.iter().map(state).collect())
+        let nodes = world.cluster.nodes.iter();
+        Ok(nodes.filter(|node| node.is_in_ring()).map(state).collect())
     }
 
     async fn probe(&self, node: &NodeAddress, bound: Duration) -> Probe {

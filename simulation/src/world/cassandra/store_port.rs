@@ -1,5 +1,7 @@
 //! The port to Cassandra of one process: sessions, increments, reads.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use stitch_common::cell::{CellSlot, Count, Counter};
@@ -8,8 +10,8 @@ use stitch_common::lease::Permit;
 use stitch_common::member::MemberId;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::{
-    CellSelection, CounterBatch, Cql, Level, ScanPage, ScanPosition, Store, StoreError,
-    TableIdentity,
+    CellSelection, CounterBatch, Cql, KnownNode, Level, NodeId, ScanPage, ScanPosition, Store,
+    StoreError, TableIdentity,
 };
 use stitch_common::range::TokenInterval;
 
@@ -25,6 +27,8 @@ pub(crate) struct SimStore {
     handle: Handle,
     member: String,
     session: i64,
+    /// The nodes that it may send to.
+    admitted: RefCell<BTreeSet<usize>>,
 }
 
 pub(crate) fn table_identity() -> TableIdentity {
@@ -57,6 +61,7 @@ impl Cql for Handle {
             handle: self.clone(),
             member: member.as_str().to_owned(),
             session,
+            admitted: RefCell::default(),
         })
     }
 
@@ -95,7 +100,8 @@ impl SimStore {
         }
         let nodes = &world.cluster.nodes;
         let mut answering: Vec<usize> = (0..NODES).filter(|node| nodes[*node].answers()).collect();
-        if level == Level::All && answering.len() < NODES {
+        let replicas = nodes.iter().filter(|node| node.is_in_ring()).count();
+        if level == Level::All && answering.len() < replicas {
             let timeout = world.now() + COUNTER_TIMEOUT;
             world.executor.until(timeout).await;
             answering.retain(|node| nodes[*node].answers());
@@ -113,12 +119,15 @@ impl SimStore {
         Ok(answering)
     }
 
-    /// A connection to some node that has or gets one.
+    /// A connection to some admitted node that has or gets one.
     fn target(&self) -> Option<Rc<super::Connection>> {
         let first = self.handle.world.rng.index(NODES);
         (0..NODES).find_map(|step| {
             let node = (first + step) % NODES;
             let world = &self.handle.world;
+            if !self.admitted.borrow().contains(&node) {
+                return None;
+            }
             world.connection(&self.handle.process, &self.member, node)
         })
     }
@@ -204,6 +213,24 @@ impl Store for SimStore {
             foreign: std::collections::BTreeMap::new(),
             next: None,
         })
+    }
+
+    async fn nodes(&self) -> Vec<KnownNode> {
+        let world = &self.handle.world;
+        let nodes = world.cluster.nodes.iter();
+        let known = |node: &Rc<super::Node>| KnownNode {
+            node: node.address(),
+            own_address: true,
+        };
+        let known = nodes.filter(|node| node.is_in_ring()).map(known).collect();
+        world.hop().await;
+        known
+    }
+
+    fn admit(&self, nodes: &[NodeId]) {
+        let all = self.handle.world.cluster.nodes.iter();
+        let admitted = all.filter(|node| nodes.contains(&node.address().id));
+        *self.admitted.borrow_mut() = admitted.map(|node| node.number).collect();
     }
 
     /// Sometimes takes long, as the real driver does.

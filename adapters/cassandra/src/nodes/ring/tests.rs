@@ -31,7 +31,7 @@ fn gossip(number: u128, heartbeat: i32, status: &str) -> Gossip {
 
 /// The view of node 1, with itself and node 2.
 fn view(gossip: Vec<Gossip>) -> View {
-    View::new(vec![row(1, &["0"])], vec![row(2, &["5"])], gossip).unwrap()
+    View::new(vec![row(1, &["0"])], &[], vec![row(2, &["5"])], gossip).unwrap()
 }
 
 fn at(seconds: u64) -> Moment {

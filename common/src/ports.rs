@@ -20,8 +20,9 @@ pub use log::{
     GroupEvent, LogError, LogIdentity, Record, RevokeAck, Unreadable, UnreadableReason,
 };
 pub use store::{
-    CellSelection, Connection, CounterBatch, Cql, KnownNode, Level, NodeAddress, NodeId, NodeSettings,
-    NodeState, Nodes, Probe, ScanPage, ScanPosition, Store, StoreError, TableIdentity,
+    CellSelection, Connection, CounterBatch, Cql, KnownNode, Level, NodeAddress, NodeId,
+    NodeSettings, NodeState, Nodes, Probe, ScanPage, ScanPosition, Store, StoreError,
+    TableIdentity,
 };
 pub use zookeeper::{
     CreateMode, CreateResult, MultiError, Node, NodeStat, Operation, Session, SessionState,

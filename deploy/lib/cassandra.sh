@@ -14,6 +14,15 @@ configure_cassandra() { # NODE
         TOKEN="$token" ADDRESS="$(address_of "$name")" DATA="$folder/data" \
         PORT="$STITCH_CASSANDRA_PORT" STORAGE_PORT="$STITCH_CASSANDRA_STORAGE_PORT" \
         COUNTER_TIMEOUT_MS="$STITCH_CASSANDRA_COUNTER_TIMEOUT_MS" IDLE_TIMEOUT_MS="$STITCH_CASSANDRA_IDLE_TIMEOUT_MS"
+    if [ -d "$folder/commit-log" ]; then own_commit_log "$folder"; fi
+}
+
+# A commit log in a folder that is not among the data (deploy/lib/commit-log.sh). Every write waits for it, and it is
+# compressed, so that it is written and not mapped into memory: a stalled page would stop the whole process.
+own_commit_log() { # FOLDER
+    sed -i -e "s|^commitlog_directory: .*|commitlog_directory: $1/commit-log|" -e '/^commitlog_sync_period: /d' \
+        -e 's|^commitlog_sync: .*|commitlog_sync: batch\ncommitlog_compression:\n  - class_name: LZ4Compressor|' \
+        "$1/cassandra.yaml"
 }
 
 # Every node is a seed, so that they can start in any order.

@@ -111,7 +111,10 @@ with_servers() { # DIRECTORY NODES COMMAND...
 }
 
 servers_down() { # DIRECTORY
-    [ ! -f "$1/settings.env" ] || "$repository/deploy/local" down --wipe --dir "$1" >/dev/null 2>&1
+    thaw_commit_log "$1"
+    if [ -f "$1/settings.env" ]; then "$repository/deploy/local" down --dir "$1" >/dev/null 2>&1; fi
+    unmount_commit_log "$1"
+    if [ -f "$1/settings.env" ]; then "$repository/deploy/local" down --wipe --dir "$1" >/dev/null 2>&1; fi
 }
 
 clean_up() {
@@ -127,6 +130,7 @@ summary() {
     # Faults of the torture, and how often each was injected.
     if [ -f "$directory/torture.log" ]; then sed -n '/ histories; faults:$/,/^verified restorations checked /p' "$directory/torture.log" && echo; fi
     for part in "${times[@]}"; do echo "$part"; done
+    grep -hE 'NOT TESTED' "$directory"/*.log
     printf '%-12s %4d s\n\n' "all" $((SECONDS - started))
     for log in "$directory"/*.log; do
         grep -hE '^ +(Running|Doc-tests) |^test result: ' "$log"

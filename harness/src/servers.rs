@@ -91,6 +91,26 @@ impl Servers {
         Ok(FrozenNode { pid })
     }
 
+    /// The file system that is the commit log of this node and nothing else, if it has one.
+    pub fn commit_log(&self, node: &str) -> Option<PathBuf> {
+        let folder = self.directory.as_ref()?.join(node).join("commit-log");
+        folder.is_dir().then_some(folder)
+    }
+
+    /// Freezes the file system of a node's commit log, like a disk that stalls, until the guard is thawed or dropped.
+    pub async fn freeze_commit_log(&self, node: &str) -> Result<FrozenFileSystem> {
+        let folder = self
+            .commit_log(node)
+            .with_context(|| format!("the commit log of {node} has no file system of its own"))?;
+        let status = Command::new("fsfreeze")
+            .arg("--freeze")
+            .arg(&folder)
+            .status()
+            .await?;
+        ensure!(status.success(), "fsfreeze --freeze {}", folder.display());
+        Ok(FrozenFileSystem { folder })
+    }
+
     /// Kills a node by SIGKILL.
     pub async fn kill(&self, node: &str) -> Result<()> {
         self.local(&["kill", node]).await.map(drop)
@@ -141,6 +161,30 @@ impl Drop for FrozenNode {
     fn drop(&mut self) {
         // Fails only if the node was killed meanwhile.
         kill_process(self.pid, Signal::CONT).ok();
+    }
+}
+
+/// A frozen file system, which goes on when this is dropped.
+#[must_use]
+pub struct FrozenFileSystem {
+    folder: PathBuf,
+}
+
+impl FrozenFileSystem {
+    /// Goes on.
+    pub fn thaw(self) {
+        drop(self);
+    }
+}
+
+impl Drop for FrozenFileSystem {
+    fn drop(&mut self) {
+        // Fails only if it goes on already.
+        std::process::Command::new("fsfreeze")
+            .arg("--unfreeze")
+            .arg(&self.folder)
+            .status()
+            .ok();
     }
 }
 

@@ -118,7 +118,10 @@ async fn recorded<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<BTreeSet<NodeId>, Error> {
     let names = session.children(&session.paths().known_nodes()).await?;
-    Ok(names.iter().filter_map(|name| path::node_of(name)).collect())
+    Ok(names
+        .iter()
+        .filter_map(|name| path::node_of(name))
+        .collect())
 }
 
 async fn record<S: Session, C: Clock>(

@@ -29,10 +29,10 @@ pub mod barrier;
 mod node_set;
 mod watch;
 
-pub use node_set::NodeSet;
 pub use blocker::Blocker;
 pub use bound::{QuiescenceBound, Sessions};
 pub use declared_dead::DeclaredDead;
+pub use node_set::NodeSet;
 
 use barrier::{Barrier, NodeSample, SampleResult, SampleRound, Verdict};
 

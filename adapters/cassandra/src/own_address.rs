@@ -29,7 +29,9 @@ pub(super) async fn of(
 /// An address of all interfaces names none.
 fn addresses(listens: Vec<(Option<IpAddr>,)>, binds: Vec<(Option<String>,)>) -> Vec<IpAddr> {
     let listens = listens.into_iter().filter_map(|(address,)| address);
-    let binds = binds.into_iter().filter_map(|(address,)| address?.parse().ok());
+    let binds = binds
+        .into_iter()
+        .filter_map(|(address,)| address?.parse().ok());
     listens
         .chain(binds)
         .filter(|address| !address.is_unspecified())
@@ -50,7 +52,11 @@ mod tests {
             (None, vec![listen]),
         ] {
             let binds = vec![(bind.map(str::to_owned),)];
-            assert_eq!(addresses(vec![(Some(listen),)], binds), expected, "{bind:?}");
+            assert_eq!(
+                addresses(vec![(Some(listen),)], binds),
+                expected,
+                "{bind:?}"
+            );
         }
     }
 }

@@ -7,8 +7,8 @@ mod probes;
 mod replication;
 
 pub use probes::{
-    PROBES, create_probes, create_probes_keyspace, increment_probe, probes_columns, probes_keyspace,
-    probes_replication_difference,
+    PROBES, create_probes, create_probes_keyspace, increment_probe, probes_columns,
+    probes_keyspace, probes_replication_difference,
 };
 pub use replication::{Datacenters, Replication, ReplicationError};
 

@@ -161,7 +161,8 @@ impl Schema {
             Err(SchemaError::ProbesMissing(_)) => {}
             Err(other) => return Err(other),
         }
-        self.change(schema::create_probes_keyspace(keyspace)).await?;
+        self.change(schema::create_probes_keyspace(keyspace))
+            .await?;
         self.change(schema::create_probes(keyspace, &self.owner))
             .await?;
         probes::check(&self.session, keyspace).await?;

@@ -204,16 +204,14 @@ async fn table(
 }
 
 /// Whether each node that is up applies the increment by which the quiescence barrier probes it.
-async fn probes(
-    keyspace: &str,
-    nodes: &impl Nodes,
-    ring: &[NodeState],
-    findings: &mut Findings,
-) {
+async fn probes(keyspace: &str, nodes: &impl Nodes, ring: &[NodeState], findings: &mut Findings) {
     let up: Vec<_> = ring.iter().filter(|state| state.up).collect();
     let mut applied = 0;
     for state in &up {
-        let name = format!("cassandra: node {} ({})", state.node.address, state.node.id.0);
+        let name = format!(
+            "cassandra: node {} ({})",
+            state.node.address, state.node.id.0
+        );
         match nodes.probe(&state.node, NODE_TIMEOUT).await {
             Probe::Answered => applied += 1,
             Probe::Rejected(why) => findings.wrong(

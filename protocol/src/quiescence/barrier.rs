@@ -10,9 +10,7 @@ use crate::membership::Epoch;
 use crate::rule;
 use stitch_common::clock::Moment;
 use stitch_common::member::MemberId;
-use stitch_common::ports::{
-    Connection, KnownNode, NodeAddress, NodeId, NodeSettings, NodeState,
-};
+use stitch_common::ports::{Connection, KnownNode, NodeAddress, NodeId, NodeSettings, NodeState};
 
 /// A node may have been frozen, unseen, between two samples: from the first one's request to the second one's answer.
 /// The longest such time is added to `W`; a longer one than this restarts the quiet period.
@@ -224,7 +222,10 @@ impl Barrier {
     /// nothing has answered there.
     fn is_exempt(&self, sample: &NodeSample, samples: &[NodeSample]) -> bool {
         let same = |other: &&NodeSample| other.node.address.ip() == sample.node.address.ip();
-        let answered = self.nodes.get(&sample.node.id).is_some_and(|track| track.answered);
+        let answered = self
+            .nodes
+            .get(&sample.node.id)
+            .is_some_and(|track| track.answered);
         self.declared_dead.has_address(&sample.node)
             && samples.iter().filter(same).count() == 1
             && !answered

@@ -29,7 +29,6 @@ impl DeclaredDead {
     /// Whether this node's address is declared dead. Another node may have taken it over.
     #[must_use]
     pub fn has_address(&self, node: &NodeAddress) -> bool {
-        self.node_addresses.contains(&node.address)
-            || self.node_hosts.contains(&node.address.ip())
+        self.node_addresses.contains(&node.address) || self.node_hosts.contains(&node.address.ip())
     }
 }

@@ -165,6 +165,7 @@ fn world() -> World {
 /// The result, after how many seconds, and what was reported meanwhile.
 fn awaited(world: &World) -> (Result<Quiescence, QuiescenceError>, u64, Vec<Vec<Blocker>>) {
     let request = Request {
+        known_nodes: Vec::new(),
         members: vec![member()],
         sessions: Sessions {
             longest_timeout: Duration::from_secs(3),

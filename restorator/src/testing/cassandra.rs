@@ -9,8 +9,9 @@ use stitch_common::lease::Permit;
 use stitch_common::member::MemberId;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::{
-    CellSelection, Connection, CounterBatch, Cql, KnownNode, Level, NodeAddress, NodeId, NodeSettings,
-    NodeState, Nodes, Probe, ScanPage, ScanPosition, Store, StoreError, TableIdentity,
+    CellSelection, Connection, CounterBatch, Cql, KnownNode, Level, NodeAddress, NodeId,
+    NodeSettings, NodeState, Nodes, Probe, ScanPage, ScanPosition, Store, StoreError,
+    TableIdentity,
 };
 use stitch_common::range::TokenInterval;
 

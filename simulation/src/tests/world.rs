@@ -228,6 +228,13 @@ fn send(world: &Rc<World>, process: &Rc<Process>, handle: &Handle) -> Rc<RefCell
     world.spawn_of(process, async move {
         let member = MemberId::new(5, 0);
         let store = handle.connect_store(&member).await.unwrap();
+        let nodes: Vec<_> = store
+            .nodes()
+            .await
+            .into_iter()
+            .map(|known| known.node.id)
+            .collect();
+        store.admit(&nodes);
         handle.world.executor.until(SECOND).await;
         let result = store.increment(permit(), &batch()).await;
         *known.borrow_mut() = Some(result);

@@ -93,6 +93,26 @@ async fn nothing_is_sent_under_an_expired_permit() {
 }
 
 #[tokio::test]
+async fn nothing_is_sent_to_a_node_that_is_not_admitted() {
+    let keyspace = Keyspace::ready().await;
+    let store = keyspace.store().await;
+    let nodes = store.nodes().await;
+    assert!(!nodes.is_empty());
+    store.admit(&[]);
+    assert!(store.nodes().await.iter().all(|known| known.own_address));
+    let increment = batch(&plays(), &[(hour(0), 1)]);
+    let outcome = store.increment(permit(), &increment).await;
+    assert!(matches!(outcome, Outcome::NotApplied(_)), "{outcome:?}");
+    assert_eq!(all_of(&store, &plays()).await, []);
+    let ids: Vec<_> = nodes.iter().map(|known| known.node.id).collect();
+    store.admit(&ids);
+    assert_eq!(
+        store.increment(permit(), &increment).await,
+        Outcome::Applied
+    );
+}
+
+#[tokio::test]
 async fn increments_and_reads_of_a_dropped_table_are_refused() {
     let keyspace = Keyspace::ready().await;
     let store = keyspace.store().await;

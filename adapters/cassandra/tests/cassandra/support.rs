@@ -65,7 +65,15 @@ impl Keyspace {
     }
 
     pub(crate) async fn store(&self) -> ScyllaStore<SystemClock> {
-        self.cql().connect_store(&member(1)).await.unwrap()
+        let store = self.cql().connect_store(&member(1)).await.unwrap();
+        let nodes: Vec<_> = store
+            .nodes()
+            .await
+            .iter()
+            .map(|known| known.node.id)
+            .collect();
+        store.admit(&nodes);
+        store
     }
 }
 

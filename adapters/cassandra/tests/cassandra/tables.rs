@@ -186,5 +186,8 @@ async fn the_table_of_probes_is_created_checked_and_created_again() {
     );
     session.query_unpaged(alter, ()).await.unwrap();
     let error = schema.check().await.unwrap_err().to_string();
-    assert!(error.contains("replication") && error.contains("_probes"), "{error}");
+    assert!(
+        error.contains("replication") && error.contains("_probes"),
+        "{error}"
+    );
 }

@@ -91,8 +91,14 @@ impl Story {
     fn round(&mut self) -> Verdict {
         self.now += self.step;
         let moment = Moment::new(self.now);
-        let numbered = self.results.iter().map(|(number, result)| (node(*number), result));
-        let others = self.others.iter().map(|(node, result)| (node.clone(), result));
+        let numbered = self
+            .results
+            .iter()
+            .map(|(number, result)| (node(*number), result));
+        let others = self
+            .others
+            .iter()
+            .map(|(node, result)| (node.clone(), result));
         let samples = numbered.chain(others).map(|(node, result)| NodeSample {
             node,
             own_address: self.own_address,
@@ -270,7 +276,10 @@ fn a_silent_node_is_named_and_restarts_the_quiet_period_once_it_is_back() {
 #[test]
 fn a_node_that_answers_but_cannot_be_read_or_does_not_apply_is_waited_for_like_a_silent_one() {
     for (result, named) in [
-        (SampleResult::Unreadable("timed out".to_owned()), "timed out"),
+        (
+            SampleResult::Unreadable("timed out".to_owned()),
+            "timed out",
+        ),
         (SampleResult::Stalled, "commit log"),
     ] {
         let mut story = story();

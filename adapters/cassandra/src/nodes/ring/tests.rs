@@ -71,6 +71,7 @@ fn one_peer_that_still_hears_from_a_node_is_enough_to_call_it_up() {
             view(vec![gossip(2, second, "NORMAL,5")]),
             View::new(
                 vec![row(3, &["9"])],
+                &[],
                 vec![],
                 vec![gossip(2, third, "NORMAL,5")],
             )
@@ -147,7 +148,13 @@ fn a_node_known_by_gossip_alone_is_in_the_ring_unless_it_has_left() {
 #[test]
 fn a_nodes_own_tokens_win_over_those_that_a_peer_lists() {
     let stale = view(vec![]);
-    let own = View::new(vec![row(2, &["6", "8"])], vec![], vec![]).unwrap();
+    let own = View::new(
+        vec![row(2, &["6", "8"])],
+        &[IpAddr::from([127, 0, 0, 2])],
+        vec![],
+        vec![],
+    )
+    .unwrap();
     let ring = ring(&mut GossipLiveness::default(), at(0), &[stale, own]);
     assert_eq!(ring[1].tokens, ["6", "8"]);
     assert_eq!(ring[1].node.address, "127.0.0.2:9042".parse().unwrap());

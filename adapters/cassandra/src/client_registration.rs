@@ -15,8 +15,10 @@ use stitch_common::ports::{Connection, StoreError};
 
 /// The STARTUP option with the id of the driver's session.
 const CLIENT_ID: &str = "CLIENT_ID";
-/// How long a session waits until every node that it is connected to lists it.
+/// How long a session waits until every node that it is connected to lists it, once that node has answered.
 const LISTED_BOUND: Duration = Duration::from_secs(10);
+/// How long a node may take to list its clients for the first time: it looks up the host name of each.
+const ANSWER_BOUND: Duration = Duration::from_secs(60);
 /// How long it waits for a connection to every node.
 const CONNECTED_BOUND: Duration = Duration::from_secs(3);
 /// How often it checks.
@@ -58,21 +60,31 @@ pub(super) async fn wait_until_listed<C: Clock>(
     clock: &C,
 ) -> Result<(), StoreError> {
     let began = clock.now();
+    let mut unlisted_since = None;
     loop {
         let mut missing = None;
         for node in session.get_cluster_state().get_nodes_info() {
             let address = format!("{} ({})", node.address, node.host_id);
             if !node.is_connected() {
                 missing = Some(Missing::Connection(address));
-            } else if !lists(session, node.host_id, client_id).await? {
-                missing = Some(Missing::Listing(address));
+            } else {
+                match lists(session, node.host_id, client_id).await? {
+                    Some(true) => continue,
+                    Some(false) => missing = Some(Missing::Listing(address)),
+                    None => missing = Some(Missing::Answer(address)),
+                }
                 break;
             }
         }
         let Some(missing) = missing else {
             return Ok(());
         };
-        if clock.now().since(began) >= missing.bound() {
+        let now = clock.now();
+        let since = match missing {
+            Missing::Listing(_) => *unlisted_since.get_or_insert(now),
+            Missing::Connection(_) | Missing::Answer(_) => began,
+        };
+        if now.since(since) >= missing.bound() {
             return missing.at_the_bound();
         }
         clock.sleep(CHECK_INTERVAL).await;
@@ -82,6 +94,7 @@ pub(super) async fn wait_until_listed<C: Clock>(
 enum Missing {
     Connection(String),
     Listing(String),
+    Answer(String),
 }
 
 impl Missing {
@@ -89,6 +102,7 @@ impl Missing {
         match self {
             Self::Connection(_) => CONNECTED_BOUND,
             Self::Listing(_) => LISTED_BOUND,
+            Self::Answer(_) => ANSWER_BOUND,
         }
     }
 
@@ -103,20 +117,27 @@ impl Missing {
                  connections are not listed could not be declared dead; is there a proxy between us and the node that \
                  speaks the protocol itself?"
             ))),
+            Self::Answer(node) => Err(StoreError::Refused(format!(
+                "node {node} did not list its clients (system_views.clients) within {} s: it looks up the host name of \
+                 each, so see whether reverse look-ups of the clients' addresses are slow on that node's host",
+                ANSWER_BOUND.as_secs()
+            ))),
         }
     }
 }
 
-async fn lists(session: &Session, host: Uuid, client_id: &str) -> Result<bool, StoreError> {
+/// Whether the node lists the client; `None` if it does not answer.
+async fn lists(session: &Session, host: Uuid, client_id: &str) -> Result<Option<bool>, StoreError> {
     let target = NodeIdentifier::HostId(host);
     let mut statement = Statement::new(statements::CLIENTS);
     statement.set_load_balancing_policy(Some(SingleTargetLoadBalancingPolicy::new(target, None)));
     match connections(session, statement).await {
-        Ok(connections) => Ok(connections
-            .iter()
-            .any(|connection| connection.client_id.as_deref() == Some(client_id))),
-        // The node went away meanwhile: checked again until the bound.
-        Err(StoreError::Unavailable(_)) => Ok(false),
+        Ok(connections) => {
+            let mut ids = connections.iter().map(|one| one.client_id.as_deref());
+            Ok(Some(ids.any(|id| id == Some(client_id))))
+        }
+        // Slow, or gone meanwhile: checked again until the bound.
+        Err(StoreError::Unavailable(_)) => Ok(None),
         Err(refused @ StoreError::Refused(_)) => Err(refused),
     }
 }

@@ -149,7 +149,9 @@ impl<B: Backends> Membership<B> {
         let admitting = pin!(known_nodes::keep_admitting(&self.session, &self.store));
         // The heartbeat first: work that never has to wait needs a lease, too.
         match select(select(heartbeat, admitting), pin!(work)).await {
-            Either::Left((Either::Left((never, _)) | Either::Right((never, _)), _)) => match never {},
+            Either::Left((Either::Left((never, _)) | Either::Right((never, _)), _)) => {
+                match never {}
+            }
             Either::Right((output, _)) => output,
         }
     }

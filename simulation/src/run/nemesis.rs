@@ -98,10 +98,7 @@ impl Run {
                 world.evict_briefly(process);
                 process.role == Role::Processor
             }),
-            Fault::NodeFreeze
-            | Fault::NodeRemoved
-            | Fault::NodeKill
-            | Fault::StallCommitLog => {
+            Fault::NodeFreeze | Fault::NodeRemoved | Fault::NodeKill | Fault::StallCommitLog => {
                 self.hit_node(injection)
             }
             Fault::Unavailable
@@ -273,7 +270,9 @@ impl Run {
             }
             (Fault::Slow, Some(process)) => process.set_lag(0),
             (Fault::IsolateFromNode, Some(process)) => world.heal(process.number, injection.node),
-            (Fault::NodeFreeze | Fault::NodeRemoved, _) => world.cluster.nodes[injection.node].thaw(),
+            (Fault::NodeFreeze | Fault::NodeRemoved, _) => {
+                world.cluster.nodes[injection.node].thaw()
+            }
             (Fault::StallCommitLog, _) => world.cluster.nodes[injection.node].resume(),
             (Fault::NodeKill, _) => world.cluster.nodes[injection.node].start(),
             (

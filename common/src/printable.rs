@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_the_cursor_turns_the_text_or_is_invisible_is_escaped() {
+    fn what_moves_the_cursor_or_turns_the_text_is_escaped() {
         assert_eq!(printable("x\u{1b}[2K\r"), "x\\u{1b}[2K\\r");
         assert_eq!(printable("a\nb\t\\"), "a\\nb\\t\\\\");
         assert_eq!(

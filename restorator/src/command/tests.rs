@@ -211,7 +211,7 @@ fn an_in_doubt_marker_from_before_the_grant_is_waited_out_before_the_cut_is_read
     let asked = next(&trace, "create /revocations/", 0);
     let cut = next(&trace, "get /partitions/0/checkpoint", asked);
     let markers = next(&trace, "list /ranges/0", asked);
-    let deleted = next(&trace, "delete /stitch/n/ranges/0/in-doubt-", asked);
+    let deleted = next(&trace, "multi /ranges/0/in-doubt-", asked);
     assert!(markers < deleted && deleted < cut, "{trace:#?}");
     let probes = trace[markers..deleted]
         .iter()

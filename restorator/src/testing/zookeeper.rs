@@ -158,14 +158,11 @@ impl Session for FakeSession {
     }
 
     async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<CreateResult>, MultiError> {
-        let named = operations.iter().map(|operation| match operation {
-            Operation::Check { path, .. } => format!("check {path}"),
-            Operation::Create { path, .. } => format!("create {path}"),
-            Operation::Set { path, .. } => format!("set {path}"),
-            Operation::Delete { path, .. } => format!("delete {path}"),
-        });
-        let named: Vec<_> = named.collect();
-        self.request("multi", &named.join(", "), |tree| {
+        // It is named by what it changes last.
+        let last = operations
+            .last()
+            .map_or("", stitch_testkit::zookeeper::path_of);
+        self.request("multi", last, |tree| {
             let result = tree.transact(self.id, &operations);
             result.map_err(|(index, error)| MultiError::Operation { index, error })
         })

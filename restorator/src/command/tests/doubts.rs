@@ -129,7 +129,7 @@ fn wrong_cells_are_doubted_before_any_is_corrected() {
     fake.hold("a", 5);
     restored(&fake);
     let trace = fake.trace();
-    let recorded = next(&trace, "create /stitch/n/doubts/0-unverified", 0);
+    let recorded = next(&trace, "multi /doubts/0-unverified", 0);
     assert!(recorded < next(&trace, "__WRIT__", 0), "{trace:#?}");
 }
 

@@ -67,6 +67,12 @@ impl Checkpoint {
             .unwrap_or(self.base)
     }
 
+    /// Whether the offset of some range is below this one.
+    #[must_use]
+    pub fn is_below(&self, offset: Offset) -> bool {
+        self.base < offset || self.differing.values().any(|of| *of < offset)
+    }
+
     /// The highest offset of any range.
     #[must_use]
     pub fn highest(&self, bits: RangeBits) -> Offset {
@@ -115,6 +121,9 @@ impl Ceiling {
 pub struct StoredCheckpoint {
     pub progress: Checkpoint,
     pub ceiling: Ceiling,
+    /// The ceiling that the writer found when it took the partition over, as long as a checkpoint is below it: a former owner
+    /// may have applied events below it, and the writer records a doubt of each range before it begins such an event.
+    pub inherited: Ceiling,
     /// The last writer; none if the node was only created.
     pub writer: Option<Writer>,
 }
@@ -145,11 +154,28 @@ struct Encoded {
     /// None where nothing was begun beyond the checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ceiling: Option<Offset>,
+    /// None where every former owner had handed over cleanly, or everything below is counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inherited: Option<Offset>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     writer: Option<Writer>,
 }
 
 impl StoredCheckpoint {
+    /// The offset below which a former owner may have applied events of any range without a checkpoint that says so, and
+    /// without a doubt yet. `holder` is the present owner of the partition: what is found by another than the writer, or by
+    /// none, are all events that were begun.
+    #[must_use]
+    pub fn uncounted_end(&self, holder: Option<&MemberId>) -> Offset {
+        let writer = self.writer.as_ref().map(|writer| &writer.member);
+        let bound = if holder.is_some() && holder == writer {
+            self.inherited
+        } else {
+            self.ceiling
+        };
+        bound.acknowledged()
+    }
+
     /// Encodes it as compact JSON, which an operator can read, followed by a space and the JSON's CRC-32 in hexadecimal.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -158,6 +184,10 @@ impl StoredCheckpoint {
             base: self.progress.base,
             ranges: self.progress.differing.clone(),
             ceiling: match self.ceiling {
+                Ceiling::AtCheckpoint => None,
+                Ceiling::At(offset) => Some(offset),
+            },
+            inherited: match self.inherited {
                 Ceiling::AtCheckpoint => None,
                 Ceiling::At(offset) => Some(offset),
             },
@@ -209,6 +239,7 @@ impl StoredCheckpoint {
         Ok(Self {
             progress,
             ceiling,
+            inherited: encoded.inherited.map_or(Ceiling::AtCheckpoint, Ceiling::At),
             writer: encoded.writer,
         })
     }
@@ -232,6 +263,7 @@ mod tests {
             StoredCheckpoint {
                 progress,
                 ceiling,
+                inherited: Ceiling::AtCheckpoint,
                 writer,
             },
         )
@@ -315,6 +347,7 @@ mod tests {
         let written = StoredCheckpoint {
             progress,
             ceiling: Ceiling::At(Offset(1000)),
+            inherited: Ceiling::AtCheckpoint,
             writer: None,
         };
         assert!(written.encode().len() < 100);

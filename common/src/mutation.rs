@@ -65,6 +65,8 @@ rules! {
     ReadAgain "R7" "corrected cells are not read again",
     MarkerFirst "R8" "an exclusive lock is released without a marker for what is in doubt",
     DoubtReplacesMarker "doubt" "an in-doubt marker is removed without a doubt of its range",
+    DoubtBeforeTakeover "doubt" "events that a former owner may have applied are begun without a doubt of their range",
+    DoubtBeforeGivenUp "doubt" "a checkpoint passes increments that were given up without a doubt of their range",
     NarrowScopeKeepsDoubt "doubt" "a restoration of some cells of a range removes the doubts of the range",
     SendersKeepalive "quiescence" "the barrier takes the observer's keepalive for that of every member",
     QuiescencePeriod "quiescence" "the barrier needs no quiet period",

@@ -1,5 +1,7 @@
 //! Corrupts counts: raises, doubles and zeroes cells, and creates cells that no event counts.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 use rand::SeedableRng;
 use rand::seq::IndexedRandom;
@@ -20,9 +22,10 @@ pub struct Corruptor {
     random: ChaCha8Rng,
 }
 
-/// The number of cells that were changed in each way.
-#[derive(Clone, Copy, Debug, Default)]
+/// The cells that were changed, and their number in each way.
+#[derive(Clone, Debug, Default)]
 pub struct Corruption {
+    pub changed: BTreeSet<CellId>,
     pub added: usize,
     pub doubled: usize,
     pub zeroed: usize,
@@ -99,17 +102,21 @@ impl Corruptor {
         for (id, value) in zeroed {
             self.add(id, value.wrapping_neg()).await?;
         }
+        let mut changed: BTreeSet<CellId> = chosen.iter().map(|(id, _)| (*id).clone()).collect();
         for (number, (id, _)) in chosen.iter().take(each).enumerate() {
             let phantom = CellId {
                 key: format!("nobody-{number}"),
                 ..(*id).clone()
             };
             self.add(&phantom, 42).await?;
+            changed.insert(phantom);
         }
+        let (added, doubled, zeroed) = (added.len(), doubled.len(), zeroed.len());
         Ok(Corruption {
-            added: added.len(),
-            doubled: doubled.len(),
-            zeroed: zeroed.len(),
+            changed,
+            added,
+            doubled,
+            zeroed,
             invented: each,
         })
     }

@@ -1,6 +1,7 @@
 //! The independent recount: reads the log and the table itself, and reports which cells are right.
 
 mod log;
+mod ranges;
 mod rules;
 mod table;
 mod time;
@@ -14,6 +15,7 @@ use anyhow::Result;
 use crate::servers::Servers;
 
 pub use log::{each as each_record, read as read_log};
+pub use ranges::Ranges;
 pub use rules::Rules;
 pub use table::{read as read_table, session};
 pub use verdict::{Tally, Verdict, Wrong, WrongCell};

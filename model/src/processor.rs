@@ -265,7 +265,11 @@ pub(crate) fn apply(bounds: &Bounds, state: &mut State, i: usize, step: Step) {
             let counted = &mut state.processors[i].ranges[range];
             let part = counted.parts.remove(number);
             state.trusted[part.cell] = false;
-            change(counted, part, AckTracker::give_up);
+            // The doubt that precedes the checkpoint is no part of the model.
+            change(counted, part, |acks, seq| {
+                acks.give_up(seq);
+                acks.ack_recorded(seq);
+            });
         }
         Step::Mark(range) => mark(bounds, state, i, range),
         Step::Heartbeat
@@ -333,7 +337,7 @@ fn mark(bounds: &Bounds, state: &mut State, i: usize, range: usize) {
     counted.parts.retain(|part| !unmarked(part));
     if !bounds.lacks(Rule::MarkerBeforeAck) {
         for part in parts {
-            change(counted, part, AckTracker::ack_marked);
+            change(counted, part, AckTracker::ack_recorded);
         }
     }
     zookeeper::create_marker(state, range);

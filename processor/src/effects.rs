@@ -17,6 +17,7 @@ use stitch_common::ports::{
 use stitch_common::range::{RangeBits, RangeId};
 use stitch_protocol::checkpoint_node::{self, OwnedCheckpoint, WriteOutcome};
 use stitch_protocol::contender::Kind;
+use stitch_protocol::doubt::{self, DoubtCause};
 use stitch_protocol::lock::Lock;
 use stitch_protocol::partition_lock::PartitionLock;
 use stitch_protocol::range_lock::RangeLock;
@@ -45,6 +46,7 @@ pub(crate) enum Completion<Watch> {
     AcquisitionCancelled(RangeId),
     RangeReleased(RangeId),
     MarkerCreated(RangeId),
+    DoubtRecorded(RangeId, DoubtCause),
     BatchOutcome(BatchId, Outcome),
     /// A partition may be counted, from this offset.
     PartitionAcquired(PartitionLock, OwnedCheckpoint, Offset),
@@ -140,6 +142,18 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         let create = async || in_doubt::create(&self.session, range).await;
         match self.answered(create).await {
             Ok(_) => Completion::MarkerCreated(range),
+            Err(error) => Completion::failed(error),
+        }
+    }
+
+    pub(crate) async fn record_doubt(
+        &self,
+        range: RangeId,
+        cause: DoubtCause,
+        detail: String,
+    ) -> Completion<S::Watch> {
+        match doubt::record(&self.session, range, cause, &detail).await {
+            Ok(()) => Completion::DoubtRecorded(range, cause),
             Err(error) => Completion::failed(error),
         }
     }

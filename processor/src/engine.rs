@@ -42,6 +42,8 @@ use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{AssignmentEpoch, CounterBatch, Record};
 use stitch_common::range::{RangeBits, RangeId};
 
+use stitch_protocol::doubt::DoubtCause;
+
 pub use partition::PartitionState;
 pub use range::LockState;
 pub(crate) use suspend::SuspensionReason;
@@ -66,6 +68,8 @@ pub(crate) enum Command {
     ReleaseRange(RangeId),
     /// Create an in-doubt marker in the range: [`Engine::on_marker_created`].
     CreateMarker(RangeId),
+    /// Record that counts of the range may be wrong: [`Engine::on_doubt_recorded`].
+    RecordDoubt(RangeId, DoubtCause, String),
     /// Send a batch once: [`Engine::on_batch_outcome`].
     Send(BatchId, Permit, CounterBatch),
     /// Acquire the partition's lock and read its checkpoint: [`Engine::on_partition_acquired`].

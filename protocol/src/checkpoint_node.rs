@@ -104,6 +104,7 @@ pub async fn open<S: Session, C: Clock>(
         let initial = StoredCheckpoint {
             progress: Checkpoint::everywhere(offset),
             ceiling: Ceiling::AtCheckpoint,
+            inherited: Ceiling::AtCheckpoint,
             writer: None,
         };
         let create = |path: String, data: Vec<u8>| Operation::Create {
@@ -145,6 +146,10 @@ pub async fn write<S: Session, C: Clock>(
     ceiling: Ceiling,
 ) -> Result<WriteOutcome, Error> {
     let path = session.paths().checkpoint(owned.partition);
+    let inherited = match owned.found_ceiling {
+        Ceiling::At(found) if checkpoint.is_below(found) => Ceiling::At(found),
+        Ceiling::At(_) | Ceiling::AtCheckpoint => Ceiling::AtCheckpoint,
+    };
     let writer = Writer {
         member: session.member(),
         sequence: session.next_number(),
@@ -152,6 +157,7 @@ pub async fn write<S: Session, C: Clock>(
     let stored = StoredCheckpoint {
         progress: checkpoint,
         ceiling,
+        inherited,
         writer: Some(writer.clone()),
     };
     let data = stored.encode();
@@ -299,6 +305,42 @@ async fn partitions<S: Session, C: Clock>(
     let mut partitions: Vec<_> = names.iter().filter_map(|n| path::partition_of(n)).collect();
     partitions.sort_unstable();
     Ok(partitions)
+}
+
+/// As [`read_all`], for readers that poll: the holder is read only where events may have been begun beyond the checkpoint,
+/// and again, together with the checkpoint, where it is not the one that wrote that. A partition that is handed over between
+/// the reads is so not taken for one whose owner has ended.
+///
+/// # Errors
+/// [`Error::Corrupt`].
+pub async fn read_begun<S: Session, C: Clock>(
+    session: &NamespaceSession<S, C>,
+) -> Result<Vec<PartitionSnapshot>, Error> {
+    let reads = partitions(session).await?.into_iter();
+    let reads = reads.map(async |partition| {
+        let mut state = PartitionSnapshot {
+            partition,
+            checkpoint: None,
+            holder: None,
+            suspension: None,
+        };
+        for _ in 0..2 {
+            state.checkpoint = read(session, partition).await?;
+            let Some(stored) = &state.checkpoint else {
+                break;
+            };
+            if !stored.progress.is_below(stored.ceiling.acknowledged()) {
+                break;
+            }
+            state.holder = holder(session, partition).await?;
+            let writer = stored.writer.as_ref().map(|writer| &writer.member);
+            if state.holder.as_ref() == writer {
+                break;
+            }
+        }
+        Ok(state)
+    });
+    join_all(reads).await.into_iter().collect()
 }
 
 async fn holder<S: Session, C: Clock>(

@@ -65,27 +65,24 @@ pub async fn light<S: Session, C: Clock>(
             marked.insert(range);
         }
     }
-    let partitions = checkpoints(session).await?;
+    let states = checkpoint_node::read_begun(session).await?;
     let doubts = doubt::list(session).await?;
+    let checkpoint = |state: &PartitionSnapshot| {
+        let stored = state.checkpoint.as_ref();
+        (
+            state.partition,
+            stored.map(|stored| stored.progress.clone()),
+        )
+    };
     Ok(LightSnapshot {
-        partitions,
+        partitions: states.iter().map(checkpoint).collect(),
         locked,
-        uncertainty: Uncertainty::new(dead_members, marked, doubts),
+        uncertainty: Uncertainty::new(dead_members, marked, states, doubts),
     })
 }
 
 fn is_exclusive(name: &str) -> bool {
     path::name::read_entry(name).is_some_and(|contender| contender.kind == Kind::Exclusive)
-}
-
-async fn checkpoints<S: Session, C: Clock>(
-    session: &NamespaceSession<S, C>,
-) -> Result<BTreeMap<Partition, Option<Checkpoint>>, Error> {
-    let stored = checkpoint_node::read_checkpoints(session)
-        .await?
-        .into_iter();
-    let checkpoints = stored.map(|(partition, stored)| (partition, stored.map(|it| it.progress)));
-    Ok(checkpoints.collect())
 }
 
 /// Everything that ZooKeeper has of a namespace.
@@ -116,6 +113,7 @@ impl FullSnapshot {
         Uncertainty::new(
             self.members.dead_members().count(),
             self.markers.iter().map(|marker| marker.range),
+            self.partitions.iter().cloned(),
             self.doubts.iter().cloned(),
         )
     }

@@ -2,14 +2,17 @@
 //! become wrong by what has been sent already. Every reader decides by this: the API, `status`, `--doubtful`.
 //!
 //! Whoever removes one sign has recorded the next one before, so at no moment there is none. A snapshot is not one
-//! moment: dead members, in-doubt markers and doubts are read in this order, in which they follow each other.
+//! moment: dead members, in-doubt markers, partitions and doubts are read in this order, in which they follow each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
+use stitch_common::checkpoint::Checkpoint;
+use stitch_common::offset::Offset;
 use stitch_common::range::RangeId;
 
+use crate::checkpoint_node::PartitionSnapshot;
 use crate::doubt::{Doubt, DoubtCause};
 
 /// A reason why counts of a range are uncertain.
@@ -19,18 +22,20 @@ pub enum UncertaintyCause {
     DeadMember,
     /// An in-doubt marker: a request to the range may still be in flight.
     InDoubtMarker,
+    /// A member ended early, and events that it may have applied wait for a successor, which will record a doubt.
+    PendingTakeover,
     /// A doubt.
     Doubt(DoubtCause),
 }
 
 impl UncertaintyCause {
     /// How many there are.
-    pub const COUNT: usize = 2 + DoubtCause::EVERY.len();
+    pub const COUNT: usize = 3 + DoubtCause::EVERY.len();
 
     /// Every cause.
     pub fn every() -> impl Iterator<Item = Self> {
         let doubts = DoubtCause::EVERY.into_iter().map(Self::Doubt);
-        [Self::DeadMember, Self::InDoubtMarker]
+        [Self::DeadMember, Self::InDoubtMarker, Self::PendingTakeover]
             .into_iter()
             .chain(doubts)
     }
@@ -41,6 +46,7 @@ impl UncertaintyCause {
         match self {
             Self::DeadMember => "dead-member",
             Self::InDoubtMarker => "in-doubt-marker",
+            Self::PendingTakeover => "takeover-pending",
             Self::Doubt(cause) => cause.name(),
         }
     }
@@ -53,23 +59,34 @@ pub struct Uncertainty {
     pub has_dead_members: bool,
     /// The ranges with an in-doubt marker.
     pub marked: BTreeSet<RangeId>,
+    /// Partitions with events that a former owner may have applied and for which no doubt is recorded yet: the checkpoint,
+    /// and the offset below which they lie.
+    pub pending: Vec<(Checkpoint, Offset)>,
     /// The doubts, by range.
     pub doubts: BTreeMap<RangeId, Vec<Doubt>>,
 }
 
 impl Uncertainty {
-    /// Puts together what was read, in this order, of dead members, in-doubt markers and doubts.
+    /// Puts together what was read, in this order, of dead members, in-doubt markers, partitions and doubts.
     #[must_use]
     pub fn new(
         dead_members: usize,
         marked: impl IntoIterator<Item = RangeId>,
+        partitions: impl IntoIterator<Item = PartitionSnapshot>,
         doubts: impl IntoIterator<Item = Doubt>,
     ) -> Self {
         let mut by_range = BTreeMap::<RangeId, Vec<Doubt>>::new();
         for doubt in doubts {
             by_range.entry(doubt.range).or_default().push(doubt);
         }
+        let pending = partitions.into_iter().filter_map(|partition| {
+            let stored = partition.checkpoint?;
+            let end = stored.uncounted_end(partition.holder.as_ref());
+            let is_pending = stored.progress.is_below(end);
+            is_pending.then_some((stored.progress, end))
+        });
         Self {
+            pending: pending.collect(),
             has_dead_members: dead_members > 0,
             marked: marked.into_iter().collect(),
             doubts: by_range,
@@ -88,9 +105,12 @@ impl Uncertainty {
             .marked
             .contains(&range)
             .then_some(UncertaintyCause::InDoubtMarker);
+        let is_pending = |(checkpoint, end): &(Checkpoint, Offset)| checkpoint.of(range) < *end;
+        let pending = self.pending.iter().any(is_pending);
+        let pending = pending.then_some(UncertaintyCause::PendingTakeover);
         let doubts = self.doubts.get(&range).into_iter().flatten();
         let doubts = doubts.map(|doubt| (UncertaintyCause::Doubt(doubt.cause), Some(doubt.since)));
-        let signs = dead_member.into_iter().chain(marker);
+        let signs = dead_member.into_iter().chain(marker).chain(pending);
         signs.map(|cause| (cause, None)).chain(doubts)
     }
 
@@ -104,10 +124,50 @@ impl Uncertainty {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stitch_common::checkpoint::{Ceiling, StoredCheckpoint, Writer};
+    use stitch_common::member::MemberId;
+    use stitch_common::offset::Partition;
+    use stitch_common::range::RangeBits;
+
+    /// Counted below 5 in range 0 and below 9 in range 1; begun below 7 by member 1, who had found a ceiling of 6.
+    fn partition(holder: Option<i64>) -> PartitionSnapshot {
+        let bits = RangeBits::new(1).unwrap();
+        let of = |range: RangeId| Offset(if range.0 == 0 { 5 } else { 9 });
+        let stored = StoredCheckpoint {
+            progress: Checkpoint::from_ranges(bits, of),
+            ceiling: Ceiling::At(Offset(10)),
+            inherited: Ceiling::At(Offset(6)),
+            writer: Some(Writer {
+                member: MemberId::new(1, 0),
+                sequence: 1,
+            }),
+        };
+        PartitionSnapshot {
+            partition: Partition(0),
+            checkpoint: Some(stored),
+            holder: holder.map(|session| MemberId::new(session, 0)),
+            suspension: None,
+        }
+    }
+
+    #[test]
+    fn what_was_begun_is_uncertain_while_its_partition_has_no_owner_or_a_new_one() {
+        let certain = |holder| {
+            let uncertainty = Uncertainty::new(0, [], [partition(holder)], []);
+            [0, 1].map(|range| uncertainty.is_certain(RangeId(range)))
+        };
+        assert_eq!(certain(None), [false, false]);
+        assert_eq!(
+            certain(Some(2)),
+            [false, false],
+            "it has written nothing yet"
+        );
+        assert_eq!(certain(Some(1)), [false, true], "it records doubts up to 6");
+    }
 
     #[test]
     fn dead_members_concern_every_range_and_markers_their_own() {
-        let mut uncertainty = Uncertainty::new(0, [RangeId(1)], []);
+        let mut uncertainty = Uncertainty::new(0, [RangeId(1)], [], []);
         let causes = |of: &Uncertainty, range| of.causes(RangeId(range)).collect::<Vec<_>>();
         assert_eq!(causes(&uncertainty, 0), []);
         assert!(uncertainty.is_certain(RangeId(0)) && !uncertainty.is_certain(RangeId(1)));

@@ -254,6 +254,7 @@ mod tests {
         StoredCheckpoint {
             progress: Checkpoint::from_ranges(BITS, of),
             ceiling: Ceiling::AtCheckpoint,
+            inherited: Ceiling::AtCheckpoint,
             writer: None,
         }
     }

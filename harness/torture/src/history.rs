@@ -1,5 +1,6 @@
 //! One history: events arrive, faults happen, restorations run; then all faults stop, and every cell has to be right.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,10 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use serde::Serialize;
+use serde_json::Value;
 use stitch_harness::corruptor::Corruptor;
 use stitch_harness::events::{Generator, Shape};
 use stitch_harness::feed::Live;
-use stitch_harness::recount::Verdict;
+use stitch_harness::recount::{CellId, Ranges, Verdict, session};
 use tokio::time::{sleep, timeout};
 
 use crate::nemesis::Nemesis;
@@ -26,6 +28,8 @@ use crate::timeline::{InjectedFault, Timeline};
 const BOUND: Duration = Duration::from_secs(900);
 /// Longest time until the processors have counted the backlog after the faults.
 const COUNTED_BOUND: Duration = Duration::from_secs(90);
+/// Longest time that `status` takes.
+const STATUS_BOUND: Duration = Duration::from_secs(60);
 /// Cells that are corrupted in each of four ways, so that there is something to restore.
 const CORRUPTED_EACH: usize = 6;
 /// The lag of live traffic without faults.
@@ -121,7 +125,7 @@ impl History<'_> {
             self.plan.seed,
         )
         .await?;
-        corruptor.corrupt(CORRUPTED_EACH).await?;
+        let by_hand = corruptor.corrupt(CORRUPTED_EACH).await?.changed;
         drop(corruptor);
         timeline.disturbance("some cells were corrupted");
 
@@ -130,6 +134,7 @@ impl History<'_> {
         let (events, more) = live.stop().await?;
         sent += more;
         let cross_checked = self.cross_check(&testbed, last.as_ref()).await?;
+        self.check_doubts(&testbed, &by_hand).await?;
         let live = feed.live(events, self.plan.events_per_second);
         sent += self.last_restoration(&testbed, live).await?;
         let verdict = self.verdict(&testbed).await?;
@@ -210,6 +215,39 @@ impl History<'_> {
             ));
         }
         Ok(true)
+    }
+
+    /// Checks that every wrong cell lies in a range that `status` calls uncertain, unless it was changed by hand: no process
+    /// can know of that.
+    async fn check_doubts(&self, testbed: &Testbed, by_hand: &BTreeSet<CellId>) -> Result<()> {
+        let verdict = self.verdict(testbed).await?;
+        let namespace = &testbed.namespace;
+        let finished = namespace
+            .restorator("status", &["--output", "json"], STATUS_BOUND)
+            .await?;
+        let status: Value = serde_json::from_str(&finished.output)
+            .with_context(|| format!("status: {}{}", finished.output, finished.errors))?;
+        let uncertain = status["uncertain"].as_array().context("uncertain ranges")?;
+        let uncertain: BTreeSet<u64> = uncertain.iter().filter_map(Value::as_u64).collect();
+        let count = status["ranges"].as_u64().context("ranges")?;
+        let session = session(&namespace.servers.cassandra).await?;
+        let ranges = Ranges::of(&session, namespace.keyspace(), count).await?;
+        let mut wrong = 0_u64;
+        for cell in &verdict.wrong {
+            let range = ranges.range(&cell.id)?;
+            wrong += 1;
+            if !uncertain.contains(&range) && !by_hand.contains(&cell.id) {
+                testbed.timeline.violation(format!(
+                    "{:?} holds {} instead of {}, and nothing says that range {range} is uncertain",
+                    cell.id, cell.found, cell.expected
+                ));
+            }
+        }
+        testbed.timeline.note(format!(
+            "before the last restoration {wrong} cells are wrong, and {} ranges uncertain",
+            uncertain.len()
+        ));
+        Ok(())
     }
 
     /// Restores once more without faults, while events arrive: everything has to be verified.

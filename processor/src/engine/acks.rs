@@ -95,26 +95,26 @@ impl AckTracker {
     }
 
     /// Records that the outcome of a contribution in flight is unknown. It is acknowledged by
-    /// [`AckTracker::ack_marked`], not before.
+    /// [`AckTracker::ack_recorded`], not before.
     pub fn doubt(&mut self, seq: EventSeq) {
         self.at(seq).in_flight -= 1;
         self.begin(seq);
     }
 
-    /// Acknowledges a contribution of unknown outcome: an in-doubt marker made after it was sent is in ZooKeeper.
-    pub fn ack_marked(&mut self, seq: EventSeq) {
+    /// Acknowledges a contribution of unknown outcome, or one that was given up: an in-doubt marker, or a doubt, made
+    /// after that is in ZooKeeper.
+    pub fn ack_recorded(&mut self, seq: EventSeq) {
         let event = self.at(seq);
         debug_assert!(event.begun);
         event.open -= 1;
         self.remove_acked();
     }
 
-    /// Acknowledges a contribution that is not in flight and will not be sent: its cell is suspect.
+    /// Records that a contribution, which is not in flight, will not be sent: its cell is suspect. It is acknowledged by
+    /// [`AckTracker::ack_recorded`], not before.
     pub fn give_up(&mut self, seq: EventSeq) {
-        self.at(seq).open -= 1;
         self.highest_begun = self.highest_begun.max(Some(seq));
         self.begin(seq);
-        self.remove_acked();
     }
 
     /// Whether a contribution may be sent although the range yields or the partition drains: only up to the highest
@@ -233,7 +233,7 @@ mod tests {
         tracker.doubt(seqs[0]);
         assert_eq!(tracker.checkpoint(Offset(20)), Offset(3));
         assert!(!tracker.is_drained());
-        tracker.ack_marked(seqs[0]);
+        tracker.ack_recorded(seqs[0]);
         assert_eq!(tracker.checkpoint(Offset(20)), Offset(20));
         assert!(tracker.is_drained());
     }
@@ -288,6 +288,9 @@ mod tests {
         tracker.take_back(seq);
         assert!(tracker.must_finish(seq));
         tracker.give_up(seq);
+        assert!(!tracker.is_drained(), "no doubt is recorded yet");
+        assert_eq!(tracker.checkpoint(Offset(8)), Offset(7));
+        tracker.ack_recorded(seq);
         assert!(tracker.is_drained());
         assert_eq!(tracker.checkpoint(Offset(8)), Offset(8));
     }

@@ -8,6 +8,7 @@ use stitch_common::offset::Partition;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::CounterBatch;
 use stitch_common::range::RangeId;
+use stitch_protocol::doubt::DoubtCause;
 
 use super::acks::{AckTracker, EventSeq};
 use super::buffer::{Batch, Contribution, CounterBuffer, CounterRef};
@@ -246,7 +247,26 @@ impl Engine {
     /// The in-doubt marker that was being written is in ZooKeeper.
     pub(crate) fn on_marker_created(&mut self, range: RangeId) {
         let contributions = self.range(range).marking.take().unwrap_or_default();
-        self.acknowledge_each(range, &contributions, AckTracker::ack_marked);
+        self.acknowledge_each(range, &contributions, AckTracker::ack_recorded);
+    }
+
+    /// The doubt that was being recorded is in ZooKeeper.
+    pub(crate) fn on_doubt_recorded(&mut self, range: RangeId, cause: DoubtCause) {
+        match cause {
+            DoubtCause::GivenUp => {
+                let contributions = self.range(range).doubting.take().unwrap_or_default();
+                self.acknowledge_each(range, &contributions, AckTracker::ack_recorded);
+            }
+            DoubtCause::Takeover => {
+                self.range(range).takeovers -= 1;
+                self.wake_if_sendable(range);
+            }
+            DoubtCause::InDoubt
+            | DoubtCause::Unverified
+            | DoubtCause::Invariant
+            | DoubtCause::LogTruncated
+            | DoubtCause::LogRecreated => {}
+        }
     }
 
     /// Acknowledges contributions that are neither buffered nor in flight any more.

@@ -3,13 +3,14 @@
 //! All have one pattern: nothing new is begun; what was begun is finished, marked or given up; the checkpoint is written
 //! exactly behind it; only then is the lock released.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stitch_common::check_invariant;
 use stitch_common::checkpoint::{Ceiling, Checkpoint};
 use stitch_common::clock::Moment;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::range::RangeId;
+use stitch_protocol::doubt::DoubtCause;
 
 use super::acks::AckTracker;
 use super::buffer::{Contribution, CounterRef};
@@ -146,6 +147,7 @@ impl Engine {
     pub(super) fn drain(&mut self, now: Moment) {
         for range in self.attention.clone() {
             self.create_marker(range);
+            self.record_given_up(range);
             self.range(range).retry_refused(Some(now));
             if !self.range(range).sendable.is_empty() {
                 self.wake(range);
@@ -178,6 +180,23 @@ impl Engine {
             } else {
                 self.on_marker_created(range);
             }
+        }
+    }
+
+    /// Records a doubt for what was given up. What is given up meanwhile gets another.
+    fn record_given_up(&mut self, range: RangeId) {
+        let queue = &mut self.ranges[usize::from(range.0)];
+        if queue.doubting.is_some() || queue.undoubted.is_empty() {
+            return;
+        }
+        let given_up = std::mem::take(&mut queue.undoubted);
+        let detail = describe(&given_up, &queue.acks);
+        queue.doubting = Some(given_up);
+        if rule::needs_doubt() {
+            self.commands
+                .push(Command::RecordDoubt(range, DoubtCause::GivenUp, detail));
+        } else {
+            self.on_doubt_recorded(range, DoubtCause::GivenUp);
         }
     }
 
@@ -323,8 +342,8 @@ impl Engine {
         self.commands.push(Command::Commit(Offsets(offsets)));
     }
 
-    /// Gives up what must be finished and could not be applied in time: it becomes suspect, and the restoration that
-    /// asked repairs it. Without `only`, in all partitions.
+    /// Gives up what must be finished and could not be applied in time: it becomes suspect, and is acknowledged once a
+    /// doubt of its range is recorded. The restoration that asked for the range repairs it. Without `only`, in all partitions.
     fn give_up(&mut self, range: RangeId, only: Option<Partition>) {
         let queue = &mut self.ranges[usize::from(range.0)];
         let acks = &queue.acks;
@@ -351,9 +370,19 @@ impl Engine {
                 "increments could not be applied in time, given up as suspect"
             );
             metrics::suspects(cells);
-            self.acknowledge(range, &counter, &contributions, AckTracker::give_up);
+            self.usage
+                .remove_contributions(&counter, contributions.len());
+            let queue = &mut self.ranges[usize::from(range.0)];
+            for contribution in &contributions {
+                let acks = queue.acks.get_mut(&contribution.partition);
+                acks.expect("a partition is released only when nothing of it waits")
+                    .give_up(contribution.seq);
+            }
+            queue.undoubted.extend(contributions);
+            self.attention.insert(range);
             self.remove_idle(range, &counter);
         }
+        self.record_given_up(range);
     }
 
     /// Discards events that were not begun: the partition's next owner begins them.
@@ -397,4 +426,23 @@ impl Engine {
             })
             .collect()
     }
+}
+
+/// Which events these contributions are of, for people.
+fn describe(contributions: &[Contribution], acks: &BTreeMap<Partition, AckTracker>) -> String {
+    let mut spans = BTreeMap::<Partition, (Offset, Offset)>::new();
+    for contribution in contributions {
+        let Some(acks) = acks.get(&contribution.partition) else {
+            continue;
+        };
+        let offset = acks.offset(contribution.seq);
+        let span = spans
+            .entry(contribution.partition)
+            .or_insert((offset, offset));
+        *span = (span.0.min(offset), span.1.max(offset));
+    }
+    let spans = spans.iter().map(|(partition, (first, last))| {
+        format!("partition {partition}, offsets {first} to {last}")
+    });
+    spans.collect::<Vec<_>>().join("; ")
 }

@@ -13,6 +13,7 @@ use stitch_common::event::{Decoded, Event};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{AssignmentEpoch, Record};
 use stitch_common::range::RangeId;
+use stitch_protocol::doubt::DoubtCause;
 
 use super::buffer::{Contribution, CounterBuffer, CounterRef};
 use super::dead_letters::RejectedRecord;
@@ -64,6 +65,7 @@ impl Engine {
         task.resumed = checkpoint.clone();
         task.checkpoint = checkpoint;
         (task.ceiling, task.found_ceiling) = (ceiling, ceiling);
+        task.doubted.clear();
         self.commands
             .push(Command::StartFeed(partition, from, epoch));
         self.commit_due = true;
@@ -196,6 +198,7 @@ impl Engine {
                 self.set_aside(range, partition, offset);
                 continue;
             }
+            self.doubt_takeover(range, partition, offset);
             let count = u32::try_from(increments.len()).expect("an event has few increments");
             let acks = self.range(range).acks.entry(partition).or_default();
             let seq = acks.ingest(offset, count);
@@ -211,6 +214,25 @@ impl Engine {
                 self.enqueue(range, counter.clone(), contribution);
             }
         }
+    }
+
+    /// Records a doubt, once for a range and a takeover, if a former owner may have applied the event: nothing of the range
+    /// is begun before it is recorded.
+    fn doubt_takeover(&mut self, range: RangeId, partition: Partition, offset: Offset) {
+        let Some(task) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        if !rule::is_taken_over(offset, task.found_ceiling) || !task.doubted.insert(range) {
+            return;
+        }
+        let (first, end) = (task.resumed.of(range), task.found_ceiling.acknowledged());
+        let detail = format!(
+            "events of partition {partition} from offset {first} up to {end} may have been counted by a member that ended \
+             early, and are counted again"
+        );
+        self.range(range).takeovers += 1;
+        let command = Command::RecordDoubt(range, DoubtCause::Takeover, detail);
+        self.commands.push(command);
     }
 
     fn enqueue(&mut self, range: RangeId, counter: CounterRef, contribution: Contribution) {

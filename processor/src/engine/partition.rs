@@ -1,12 +1,13 @@
 //! One Kafka partition of this process, from its assignment to its hand-over.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use stitch_common::checkpoint::{Ceiling, Checkpoint};
 use stitch_common::clock::Moment;
 use stitch_common::event::Event;
 use stitch_common::offset::Offset;
 use stitch_common::ports::AssignmentEpoch;
+use stitch_common::range::RangeId;
 
 use super::dead_letters::DeadLetterQueue;
 use super::{rule, usage};
@@ -34,6 +35,8 @@ pub(super) struct PartitionTask {
     pub(super) ceiling: Ceiling,
     /// The ceiling in ZooKeeper when the partition was locked: a former owner may have begun events below it.
     pub(super) found_ceiling: Ceiling,
+    /// Ranges with a doubt of the events below that ceiling.
+    pub(super) doubted: BTreeSet<RangeId>,
     /// The checkpoint and the ceiling that are being written to ZooKeeper.
     pub(super) writing: Option<(Checkpoint, Ceiling)>,
     /// When the next checkpoint is written, if it differs.
@@ -121,6 +124,7 @@ impl PartitionTask {
             checkpoint: Checkpoint::default(),
             ceiling: Ceiling::AtCheckpoint,
             found_ceiling: Ceiling::AtCheckpoint,
+            doubted: BTreeSet::new(),
             writing: None,
             write_due: now,
             raise_due: now,

@@ -27,6 +27,12 @@ pub(super) struct RangeQueue {
     pub(super) unmarked: Vec<Contribution>,
     /// Contributions of unknown outcome that the marker being written will acknowledge.
     pub(super) marking: Option<Vec<Contribution>>,
+    /// Doubts of events that a former owner may have applied, which are being recorded: nothing is begun before.
+    pub(super) takeovers: usize,
+    /// Contributions that were given up and need a doubt.
+    pub(super) undoubted: Vec<Contribution>,
+    /// Contributions that the doubt being recorded will acknowledge.
+    pub(super) doubting: Option<Vec<Contribution>>,
     pub(super) backoff: Option<Backoff>,
     /// Counters of which Cassandra refuses even a single cell.
     pub(super) refused: BTreeMap<CounterRef, Refused>,
@@ -154,7 +160,7 @@ impl RangeQueue {
     }
 
     pub(super) fn may_send(&self) -> bool {
-        rule::may_send(self.lock) && !self.halted
+        rule::may_send(self.lock) && self.takeovers == 0 && !self.halted
     }
 
     pub(super) fn is_refused(&self) -> bool {
@@ -166,9 +172,15 @@ impl RangeQueue {
         self.acks.values().map(AckTracker::len).sum()
     }
 
-    /// Whether neither a batch nor a marker is in flight or due.
+    /// Whether neither a batch nor a marker nor a doubt is in flight or due.
     pub(super) const fn is_quiet(&self) -> bool {
-        self.in_flight == 0 && self.unmarked.is_empty() && self.marking.is_none()
+        self.in_flight == 0 && !self.has_unrecorded()
+    }
+
+    /// Whether a marker or a doubt is being written, or due.
+    const fn has_unrecorded(&self) -> bool {
+        let unmarked = !self.unmarked.is_empty() || self.marking.is_some();
+        unmarked || !self.undoubted.is_empty() || self.doubting.is_some()
     }
 
     /// Whether everything begun is acknowledged: the lock could be released once the checkpoint says so.
@@ -181,8 +193,7 @@ impl RangeQueue {
         self.lock.is_yielding()
             || self.backoff.is_some()
             || self.is_refused()
-            || !self.unmarked.is_empty()
-            || self.marking.is_some()
+            || self.has_unrecorded()
     }
 
     /// When something is due in it.

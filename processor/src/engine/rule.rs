@@ -71,6 +71,18 @@ pub(crate) fn needs_marker() -> bool {
     !out(Rule::MarkerBeforeAck)
 }
 
+/// Whether an event at `offset` may have been applied by a former owner that did not say so: then a doubt of its range is
+/// recorded before it is begun. `found` is the ceiling that the partition had when it was locked.
+#[must_use]
+pub fn is_taken_over(offset: Offset, found: Ceiling) -> bool {
+    offset < found.acknowledged() && !out(Rule::DoubtBeforeTakeover)
+}
+
+/// Whether increments that were given up are acknowledged only once a doubt of their range is recorded (rule P5).
+pub(crate) fn needs_doubt() -> bool {
+    !out(Rule::DoubtBeforeGivenUp)
+}
+
 /// Whether a marker that is being written covers outcomes that become unknown meanwhile (rule P5). It does not: their
 /// requests may have been sent after it was written.
 pub(crate) fn joins_marker_in_flight() -> bool {

@@ -121,6 +121,7 @@ impl World {
                 other @ (Command::AcquireRange(_)
                 | Command::ReleaseRange(_)
                 | Command::CreateMarker(_)
+                | Command::RecordDoubt(..)
                 | Command::Send(..)
                 | Command::AcquirePartition(_)
                 | Command::WriteCheckpoint(..)
@@ -151,6 +152,7 @@ impl World {
                 self.engine.on_range_released(range);
             }
             Command::CreateMarker(range) => self.engine.on_marker_created(range),
+            Command::RecordDoubt(range, cause, _) => self.engine.on_doubt_recorded(range, cause),
             Command::AcquirePartition(partition) => {
                 let checkpoint = self.checkpoint(partition);
                 let from = checkpoint.lowest(self.definitions.range_bits);

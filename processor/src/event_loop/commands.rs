@@ -27,6 +27,9 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
                 self.spawn(connections.release_range(lock));
             }
             Command::CreateMarker(range) => self.spawn(connections.create_marker(range)),
+            Command::RecordDoubt(range, cause, detail) => {
+                self.spawn(connections.record_doubt(range, cause, detail));
+            }
             Command::Send(id, permit, batch) => self.spawn(connections.send(id, permit, batch)),
             Command::AcquirePartition(partition) => {
                 let cancel = self.locks.partitions.wait(partition);
@@ -94,6 +97,7 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
             }
             Completion::RangeReleased(range) => self.engine.on_range_released(range),
             Completion::MarkerCreated(range) => self.engine.on_marker_created(range),
+            Completion::DoubtRecorded(range, cause) => self.engine.on_doubt_recorded(range, cause),
             Completion::BatchOutcome(id, outcome) => {
                 self.engine.on_batch_outcome(id, outcome, now);
             }

@@ -140,6 +140,7 @@ async fn a_second_writer_under_one_lock_is_reported_as_foreign() {
     let foreign = StoredCheckpoint {
         progress: at(99),
         ceiling: AT,
+        inherited: Ceiling::AtCheckpoint,
         writer: Some(Writer {
             member: other.member(),
             sequence: 1,

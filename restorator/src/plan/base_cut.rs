@@ -131,6 +131,7 @@ mod tests {
         StoredCheckpoint {
             progress: Checkpoint::from_ranges(BITS, of),
             ceiling: Ceiling::AtCheckpoint,
+            inherited: Ceiling::AtCheckpoint,
             writer: None,
         }
     }

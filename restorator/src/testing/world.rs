@@ -269,6 +269,7 @@ impl Fake {
         let written = StoredCheckpoint {
             progress,
             ceiling: Ceiling::At(ceiling),
+            inherited: Ceiling::AtCheckpoint,
             writer: None,
         };
         self.put(&Paths::new("n").checkpoint(Partition(0)), &written.encode());

@@ -131,8 +131,6 @@ struct CheckedCell {
     range: u16,
     /// Why it may have drifted.
     cause: Option<&'static str>,
-    /// Whether it may be wrong without a doubt.
-    is_excused: bool,
     /// When it was last changed by hand.
     changed_by_hand: Option<Micros>,
 }
@@ -217,7 +215,6 @@ impl Checker {
             },
             range: self.bits.range_of(counter.token()).0,
             cause: None,
-            is_excused: false,
             changed_by_hand: None,
         });
         let index = self.cells.len() - 1;

@@ -6,6 +6,19 @@
 
 use super::*;
 
+/// Whether any of the commands matches.
+macro_rules! contains {
+    ($commands:expr, $pattern:pat) => {
+        $commands.iter().any(|command| matches!(command, $pattern))
+    };
+}
+
+mod ceiling;
+mod takeover;
+mod refusals;
+mod suspensions;
+mod dead_letters;
+
 /// A member with one partition and one counter.
 struct Scene {
     engine: Engine,
@@ -39,10 +52,13 @@ fn cause() -> Cause {
 impl Scene {
     /// The partition's lock is held, its feed started, and its ceiling above every event of these tests.
     fn new() -> Self {
-        Self::with_ceiling(HIGH)
+        let mut scene = Self::with_ceiling(HIGH);
+        let task = scene.engine.partitions.get_mut(&P);
+        task.unwrap().found_ceiling = Ceiling::AtCheckpoint;
+        scene
     }
 
-    /// The partition's lock is held, and its feed started.
+    /// The partition's lock is held, with this ceiling of a former owner, and its feed started.
     fn with_ceiling(ceiling: Ceiling) -> Self {
         let limits = Limits {
             requests_in_flight_max: 8,
@@ -117,22 +133,34 @@ impl Scene {
         self.engine.advance(self.now, &self.lease)
     }
 
+    /// After this time something is given up: a doubt is recorded before the checkpoint passes it.
+    fn gives_up_with_a_doubt(&mut self, ms: u64) {
+        let mut commands = self.after(ms);
+        let detail = commands.iter().find_map(|command| match command {
+            Command::RecordDoubt(range, DoubtCause::GivenUp, detail) if *range == self.range => {
+                Some(detail.as_str())
+            }
+            _ => None,
+        });
+        assert_eq!(detail, Some("partition 0, offsets 0 to 0"));
+        commands.extend(self.after(600));
+        assert_ne!(
+            written(&commands, self.range),
+            Some(Offset(1)),
+            "before it is recorded"
+        );
+        if contains!(commands, Command::WriteCheckpoint(..)) {
+            self.engine.on_checkpoint_written(P);
+        }
+        assert!(!releases(&commands));
+        self.engine
+            .on_doubt_recorded(self.range, DoubtCause::GivenUp);
+    }
+
     fn complete(&mut self, id: BatchId, outcome: Outcome) {
         self.engine.on_batch_outcome(id, outcome, self.now);
     }
 }
-
-/// Whether any of the commands matches.
-macro_rules! contains {
-    ($commands:expr, $pattern:pat) => {
-        $commands.iter().any(|command| matches!(command, $pattern))
-    };
-}
-
-mod ceiling;
-mod refusals;
-mod suspensions;
-mod dead_letters;
 
 fn sent(commands: &[Command]) -> Vec<(BatchId, i64)> {
     let sent = commands.iter().filter_map(|command| match command {
@@ -254,7 +282,8 @@ fn a_yield_gives_up_in_time_what_it_cannot_apply() {
     scene.engine.on_revocation_request(scene.range, scene.now);
     let again = sent(&scene.after(100));
     scene.complete(again[0].0, Outcome::NotApplied(cause()));
-    let commands = scene.after(2000);
+    scene.gives_up_with_a_doubt(2000);
+    let commands = scene.after(1);
     assert_eq!(
         written(&commands, scene.range),
         Some(Offset(1)),
@@ -276,8 +305,8 @@ fn a_hand_over_gives_up_later_than_a_yield_because_no_restoration_follows_it() {
     );
     let again = sent(&commands);
     scene.complete(again[0].0, Outcome::NotApplied(cause()));
-    let commands = scene.after(12_000);
-    assert_eq!(written(&commands, scene.range), Some(Offset(1)));
+    scene.gives_up_with_a_doubt(12_000);
+    assert_eq!(written(&scene.after(1), scene.range), Some(Offset(1)));
 }
 
 #[test]

@@ -52,9 +52,8 @@ impl World {
         }
         let table = self.cluster.table.borrow();
         let of_range = checker.cells.iter().enumerate();
-        let mut of_range = of_range.filter(|(_, checked)| {
-            checked.range == range && checked.changed_by_hand.is_none() && !checked.is_excused
-        });
+        let mut of_range = of_range
+            .filter(|(_, checked)| checked.range == range && checked.changed_by_hand.is_none());
         of_range.find_map(|(index, checked)| {
             let count = table.count(&checked.cell).0;
             let acknowledged =

@@ -18,6 +18,7 @@ fn none() -> StoredCheckpoint {
     StoredCheckpoint {
         progress: Checkpoint::default(),
         ceiling: Ceiling::AtCheckpoint,
+        inherited: Ceiling::AtCheckpoint,
         writer: None,
     }
 }
@@ -125,10 +126,7 @@ impl Checker {
                 }
                 match self.acknowledgement(session, index, contribution, range) {
                     Acknowledgement::Complete => {}
-                    Acknowledgement::Abandoned if may_abandon => {
-                        self.blame(cell, "given up");
-                        self.cells[cell].is_excused = true;
-                    }
+                    Acknowledgement::Abandoned if may_abandon => self.blame(cell, "given up"),
                     Acknowledgement::Abandoned => {
                         return Err(format!(
                             "offset {offset} of partition {partition} is passed, and was never applied to {}",

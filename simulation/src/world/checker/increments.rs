@@ -291,7 +291,6 @@ impl Checker {
         blamed.extend(self.corrections.values().flatten());
         for cell in blamed {
             self.blame(cell, "the loss of a session");
-            self.cells[cell].is_excused = true;
         }
     }
 

@@ -81,6 +81,8 @@ fn copies_of_an_earlier_start_are_forgotten() {
     scene.deliver(vec![tombstone(0)]);
     let early = copied(&scene.after(1));
     scene.engine.revoke(P, scene.now);
+    drop(scene.after(1));
+    scene.engine.on_checkpoint_written(P);
     assert!(contains!(scene.after(1), Command::ReleasePartition(_)));
     scene.engine.on_rejected_copied(P, scene.epoch, early[0]);
     scene.engine.on_partition_released(P, scene.now);

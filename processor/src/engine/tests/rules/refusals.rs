@@ -165,6 +165,9 @@ fn what_was_set_aside_is_delivered_again_once_the_range_moves() {
                     let records = (from.0..40).map(|offset| play(offset, "u"));
                     scene.engine.on_records(P, epoch, records.collect());
                 }
+                Command::RecordDoubt(range, cause, _) => {
+                    scene.engine.on_doubt_recorded(range, cause);
+                }
                 _ => {}
             }
         }

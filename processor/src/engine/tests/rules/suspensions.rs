@@ -81,8 +81,8 @@ fn a_suspended_partition_gives_up_nothing_until_somebody_waits_for_it() {
     }
     assert_eq!(written(&scene.after(1), scene.range), None);
     scene.engine.revoke(P, scene.now);
-    let commands = scene.after(16_000);
-    assert_eq!(written(&commands, scene.range), Some(Offset(1)));
+    scene.gives_up_with_a_doubt(16_000);
+    assert_eq!(written(&scene.after(1), scene.range), Some(Offset(1)));
 }
 
 #[test]

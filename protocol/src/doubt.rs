@@ -157,7 +157,7 @@ pub async fn record<S: Session, C: Clock>(
     detail: &str,
 ) -> Result<(), Error> {
     match record_with(session, (range, cause), detail, &[]).await? {
-        Recorded::Yes | Recorded::Gone => Ok(()),
+        RecordOutcome::Yes | RecordOutcome::Gone => Ok(()),
     }
 }
 
@@ -180,7 +180,7 @@ pub async fn record_all<S: Session, C: Clock>(
 /// What became of a doubt that is recorded in one transaction with other operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(crate) enum Recorded {
+pub(crate) enum RecordOutcome {
     /// The whole transaction was carried out.
     Yes,
     /// The node of one of the other operations is gone: nothing was carried out.
@@ -193,7 +193,7 @@ pub(crate) async fn record_with<S: Session, C: Clock>(
     (range, cause): (RangeId, DoubtCause),
     detail: &str,
     others: &[Operation],
-) -> Result<Recorded, Error> {
+) -> Result<RecordOutcome, Error> {
     let path = session.paths().doubt(range, cause.name());
     let mut record = DoubtRecord {
         since: session.clock().wall(),
@@ -223,12 +223,12 @@ pub(crate) async fn record_with<S: Session, C: Clock>(
             .chain(others.iter().cloned())
             .collect();
         match retries.transact(&operations).await? {
-            Ok(()) => return Ok(Recorded::Yes),
+            Ok(()) => return Ok(RecordOutcome::Yes),
             // Recorded by another member, or removed, since it was read: look again.
             Err((Some(0), ZkError::NodeExists | ZkError::BadVersion)) => {}
             Err((Some(0), ZkError::NoNode)) if known.is_some() => {}
             Err((Some(0), ZkError::NoNode)) => return Err(not_initialised(&path)),
-            Err((Some(_), ZkError::NoNode)) => return Ok(Recorded::Gone),
+            Err((Some(_), ZkError::NoNode)) => return Ok(RecordOutcome::Gone),
             Err((_, refusal)) => return Err(Error::unexpected(&path, refusal)),
         }
     }

@@ -8,7 +8,7 @@ use stitch_common::member::MemberId;
 use stitch_common::ports::{CreateMode, Operation, Session, ZkError};
 use stitch_common::range::{RangeBits, RangeId};
 
-use crate::doubt::{self, DoubtCause, Recorded};
+use crate::doubt::{self, DoubtCause, RecordOutcome};
 use crate::error::Error;
 use crate::namespace_session::NamespaceSession;
 use crate::{path, rule};
@@ -121,6 +121,6 @@ pub async fn delete<S: Session, C: Clock>(
     let detail = format!("a request of member {} had no known outcome", marker.member);
     let doubt = (marker.range, DoubtCause::InDoubt);
     match doubt::record_with(session, doubt, &detail, &[removal]).await? {
-        Recorded::Yes | Recorded::Gone => Ok(()),
+        RecordOutcome::Yes | RecordOutcome::Gone => Ok(()),
     }
 }

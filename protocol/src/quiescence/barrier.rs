@@ -397,5 +397,3 @@ fn refusal(sample: &NodeSample) -> Option<String> {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod world;

@@ -1,4 +1,5 @@
 mod nodes;
+mod world;
 
 use super::*;
 

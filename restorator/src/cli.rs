@@ -96,6 +96,7 @@ struct PlanArguments {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   stitch-restorator run plan.jsonl --max-cells 500
+  stitch-restorator run --now --doubtful
   stitch-restorator run --now --ranges 0-15
 
 Exit codes: 0 every cell in scope is verified, 1 known drift remains, 2 a range could not be verified,
@@ -171,6 +172,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 impl PlanArguments {
     fn options(self, config: &mut Config) -> Result<PlanOptions, UserError> {
         Ok(PlanOptions {
+            only_doubtful: self.scope.only_doubtful(),
             scope: self.scope.scope(&config.definitions)?,
             plan_file: self.plan_file,
             max_unjudged: self.max_unjudged,
@@ -184,10 +186,12 @@ impl RunArguments {
         let source = match self.plan {
             Some(file) if self.scope == ScopeArguments::default() => PlanSource::File(file),
             Some(_) => {
-                let message =
-                    "a plan has its own scope: --counter, --key and --ranges go with --now";
+                let message = "a plan has its own scope: --counter, --key, --ranges and --doubtful go with --now";
                 let help = "leave them out, or make another plan by `stitch-restorator plan`";
                 return Err(UserError::new(message, help));
+            }
+            None if self.scope.only_doubtful() => {
+                PlanSource::Doubtful(self.scope.scope(&config.definitions)?)
             }
             None => PlanSource::Now(self.scope.scope(&config.definitions)?),
         };

@@ -13,6 +13,7 @@ use stitch_common::user_error::UserError;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{CommandState, RestoreContext};
+use crate::doubts;
 use crate::error::Error;
 use crate::journal::{Journal, JournalError};
 use crate::lease_keeper::Interruption;
@@ -24,6 +25,8 @@ pub(crate) mod plan;
 pub(crate) mod run;
 #[cfg(test)]
 mod tests;
+
+use plan::unless_stopped;
 
 pub use plan::plan;
 pub use run::run;
@@ -42,15 +45,16 @@ pub struct CommandContext<'a, B> {
 
 impl<B: Backends> CommandContext<'_, B> {
     /// Does `work` as a member of the namespace, and leaves it, however the work ended. If the session is lost the work
-    /// fails, and is called again as a new member: what it has kept is still true. Returns what the work yields, and
-    /// what the operator should know of the leaving.
+    /// fails, and is called again as a new member: what it has kept is still true. Returns what the work yields, none
+    /// if only doubtful ranges are wanted and there are none, and what the operator should know of the leaving.
     async fn as_member<T>(
         &self,
-        scope: &Scope,
+        (scope, only_doubtful): (&Scope, bool),
         declared_dead: &[DeclaredDead],
         limits: Limits,
         mut work: impl AsyncFnMut(&RestoreContext<'_, B>) -> Result<T, UserError>,
-    ) -> Result<(T, Vec<String>), UserError> {
+    ) -> Result<(Option<T>, Vec<String>), UserError> {
+        let mut wanted = (!only_doubtful).then(|| scope.clone());
         let state = CommandState::new(&self.config.restorator);
         let mut notes = Vec::new();
         let stop = self.stop.clone();
@@ -58,10 +62,25 @@ impl<B: Backends> CommandContext<'_, B> {
         let definition = membership.validated.definition.clone();
         loop {
             let (result, goes_on) = {
+                let scope = wanted.as_ref().unwrap_or(scope);
                 let context =
                     self.restore_context(&membership, &state, scope, declared_dead, limits);
-                let result = membership.during(work(&context)).await;
+                let result = if wanted.is_some() {
+                    membership.during(work(&context)).await.map(Ok)
+                } else {
+                    let doubtful = unless_stopped(&context, doubts::doubtful_scope(&context));
+                    membership.during(doubtful).await.map(Err)
+                };
                 (result, context.goes_on())
+            };
+            let result = match result {
+                Ok(Ok(result)) => Ok(Some(result)),
+                Ok(Err(None)) => Ok(None),
+                Ok(Err(doubtful)) => {
+                    wanted = doubtful;
+                    continue;
+                }
+                Err(failure) => Err(failure),
             };
             notes.extend(membership.leave(self.servers.cassandra()).await);
             let failure = match result {

@@ -6,13 +6,17 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use stitch_common::ports::Backends;
 use stitch_common::range::RangeId;
+use stitch_common::scope::Scope;
+use stitch_common::user_error::UserError;
 use stitch_common::wait::within;
 use stitch_protocol::doubt::{self, Doubt, DoubtCause, DoubtRemoval};
+use stitch_protocol::snapshot;
 
 use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::limits::Exceeded;
 use crate::plan::audit_findings::AuditFindings;
+use crate::quiescence::InDoubt;
 use crate::restoration::RangeResult;
 use crate::rule;
 use crate::unverified::Unverified;
@@ -43,6 +47,27 @@ impl KnownDoubts {
 pub(crate) fn are_answered<B: Backends>(context: &RestoreContext<'_, B>) -> bool {
     let covered = context.scope.covers_ranges() || !rule::narrow_scopes_answer_no_doubt();
     covered && context.exceptions().is_none()
+}
+
+/// The scope without the ranges that are certain; none if all are. What was in doubt is waited out first: then a dead member
+/// concerns no range any more, and of a marker a doubt remains.
+///
+/// # Errors
+/// There was no quiescence, or ZooKeeper failed.
+pub(crate) async fn doubtful_scope<B: Backends>(
+    context: &RestoreContext<'_, B>,
+) -> Result<Option<Scope>, UserError> {
+    let in_doubt = InDoubt::read(context, context.scope.ranges()).await?;
+    in_doubt.wait_out(context).await?;
+    let bits = context.definitions().range_bits;
+    let snapshot = snapshot::light(context.session, bits).await?;
+    let ranges = context.scope.ranges();
+    let mut scope = context.scope.clone();
+    scope.ranges = ranges
+        .filter(|range| !snapshot.uncertainty.is_certain(*range))
+        .collect();
+    let is_any = scope.ranges.bounds().is_some();
+    Ok(is_any.then_some(scope))
 }
 
 /// Records, before anything is corrected, that the audit has found wrong cells: whatever becomes of this process, readers

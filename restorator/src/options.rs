@@ -15,6 +15,8 @@ use stitch_common::scope::Scope;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanOptions {
     pub scope: Scope,
+    /// Only those ranges of the scope that are uncertain.
+    pub only_doubtful: bool,
     pub plan_file: Option<PathBuf>,
     /// How many cells may remain unjudged; `None` for one in a hundred.
     pub max_unjudged: Option<u64>,
@@ -35,6 +37,8 @@ pub enum PlanSource {
     File(PathBuf),
     /// The arguments of `run --now`.
     Now(Scope),
+    /// The arguments of `run --now --doubtful`: only those ranges of the scope that are uncertain.
+    Doubtful(Scope),
 }
 
 /// The most that the operator expects. More is refused before anything is corrected.

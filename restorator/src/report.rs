@@ -19,6 +19,8 @@ pub use run::{RangeReport, RunReport};
 
 /// The most wrong cells that are named in JSON; the plan file and the journal have all of them.
 pub const CELLS_NAMED_MAX: usize = 1000;
+/// The text of a command that was to take doubtful ranges only, and found none.
+const NOTHING_DOUBTFUL: &str = "no range is doubtful: nothing was done";
 /// The most that are named in text.
 const CELLS_IN_TEXT_MAX: usize = 20;
 

@@ -1,4 +1,4 @@
-//! `--counter`, `--key` and `--ranges`: parsed, and checked against the configuration, into a [`Scope`].
+//! `--counter`, `--key`, `--ranges` and `--doubtful`: parsed, and checked against the configuration, into a [`Scope`].
 
 use std::str::FromStr;
 
@@ -24,6 +24,9 @@ pub(super) struct ScopeArguments {
         allow_hyphen_values = true
     )]
     key: Option<String>,
+    /// Only ranges whose counts are uncertain, as `status` lists them; success if there are none
+    #[arg(long, conflicts_with_all = ["ranges", "key"])]
+    doubtful: bool,
     /// Only these ranges: first and last, or a single one
     #[arg(long, value_name = "A-B")]
     ranges: Option<RangeSpan>,
@@ -53,6 +56,11 @@ impl FromStr for RangeSpan {
 }
 
 impl ScopeArguments {
+    /// Whether only those ranges of the scope are wanted whose counts are uncertain.
+    pub(super) const fn only_doubtful(&self) -> bool {
+        self.doubtful
+    }
+
     /// The scope, if the namespace of `definitions` has it.
     pub(super) fn scope(self, definitions: &Definitions) -> Result<Scope, UserError> {
         let last = definitions.range_bits.count() - 1;
@@ -145,6 +153,7 @@ mod tests {
         let arguments = ScopeArguments {
             counter: optional(counter),
             key: optional(key),
+            doubtful: false,
             ranges: optional(ranges).map(|text| text.parse().unwrap()),
         };
         arguments.scope(&definitions())

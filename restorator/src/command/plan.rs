@@ -37,14 +37,16 @@ pub async fn plan<B: Backends>(
     command: &CommandContext<'_, B>,
     options: &PlanOptions,
 ) -> Result<PlanReport, UserError> {
-    let (scope, dead, limits) = (&options.scope, &options.declared_dead, Limits::default());
+    let scope = (&options.scope, options.only_doubtful);
+    let (dead, limits) = (&options.declared_dead, Limits::default());
     let plan_file = options.plan_file.as_deref();
     let mut draft = plan_file.map(Draft::begin).transpose()?;
     let mut state = None;
     let work = async |context: &RestoreContext<'_, B>| {
         make(context, options, &mut draft, &mut state).await
     };
-    let (mut report, left_behind) = command.as_member(scope, dead, limits, work).await?;
+    let (report, left_behind) = command.as_member(scope, dead, limits, work).await?;
+    let mut report = report.unwrap_or_else(PlanReport::nothing_doubtful);
     report.notes.extend(left_behind);
     Ok(report)
 }
@@ -125,6 +127,7 @@ async fn make<B: Backends>(
         unnamed_counters: std::mem::take(&mut audit.unnamed),
         plan_file: plan_file.map(|path| path.display().to_string()),
         notes,
+        nothing_doubtful: false,
     })
 }
 

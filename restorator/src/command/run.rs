@@ -49,8 +49,9 @@ pub async fn run<B: Backends>(
     command: &CommandContext<'_, B>,
     options: &RunOptions,
 ) -> Result<RunReport, UserError> {
+    let only_doubtful = matches!(options.source, PlanSource::Doubtful(_));
     let (scope, planned) = match &options.source {
-        PlanSource::Now(scope) => (scope.clone(), None),
+        PlanSource::Now(scope) | PlanSource::Doubtful(scope) => (scope.clone(), None),
         PlanSource::File(path) => {
             let plan = Plan::load(path, command.config.restorator.memory_bytes_max)?;
             (plan.scope.clone(), Some(plan))
@@ -61,8 +62,10 @@ pub async fn run<B: Backends>(
     let work = async |context: &RestoreContext<'_, B>| {
         exclusively(context, planned.as_ref(), &mut state).await
     };
-    match command.as_member(&scope, dead, limits, work).await {
-        Ok((mut report, left_behind)) => {
+    let scope = (&scope, only_doubtful);
+    match command.as_member(scope, dead, limits, work).await {
+        Ok((report, left_behind)) => {
+            let mut report = report.unwrap_or_else(RunReport::nothing_doubtful);
             report.notes.extend(left_behind);
             Ok(report)
         }

@@ -8,7 +8,7 @@ use stitch_common::cell::CounterName;
 use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
 
-use super::{Exceptions, Totals, Wrongness, total_lines, unnamed_lines};
+use super::{Exceptions, NOTHING_DOUBTFUL, Totals, Wrongness, total_lines, unnamed_lines};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlanReport {
@@ -26,6 +26,9 @@ pub struct PlanReport {
     pub plan_file: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Only doubtful ranges were wanted, and there are none: nothing was read.
+    #[serde(skip)]
+    pub nothing_doubtful: bool,
 }
 
 /// Numbers of cells.
@@ -47,6 +50,21 @@ impl Cells {
 }
 
 impl PlanReport {
+    /// The report of `plan --doubtful` if no range is.
+    pub(crate) fn nothing_doubtful() -> Self {
+        Self {
+            cells: Cells::default(),
+            unjudged_max: 0,
+            exceptions: None,
+            wrong: Wrongness::default(),
+            totals: Totals::new(),
+            unnamed_counters: BTreeMap::new(),
+            plan_file: None,
+            notes: Vec::new(),
+            nothing_doubtful: true,
+        }
+    }
+
     const fn is_unjudged(&self) -> bool {
         self.cells.unjudged > self.unjudged_max
     }
@@ -54,7 +72,9 @@ impl PlanReport {
 
 impl Report for PlanReport {
     fn outcome(&self) -> &'static str {
-        if self.cells.wrong > 0 {
+        if self.nothing_doubtful {
+            "nothing_doubtful"
+        } else if self.cells.wrong > 0 {
             "wrong"
         } else if self.is_unjudged() {
             "unjudged"
@@ -82,6 +102,9 @@ impl Report for PlanReport {
     }
 
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.nothing_doubtful {
+            return writeln!(out, "{NOTHING_DOUBTFUL}");
+        }
         let Cells {
             judged,
             wrong,
@@ -161,6 +184,7 @@ mod tests {
             unnamed_counters: BTreeMap::from([(CounterName("skips".into()), 4)]),
             plan_file: None,
             notes: Vec::new(),
+            nothing_doubtful: false,
         }
     }
 

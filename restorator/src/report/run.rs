@@ -10,7 +10,7 @@ use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
 use stitch_protocol::restoration::RestorationState;
 
-use super::{Exceptions, Totals, Wrongness, total_lines, unnamed_lines};
+use super::{Exceptions, NOTHING_DOUBTFUL, Totals, Wrongness, total_lines, unnamed_lines};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunReport {
@@ -26,8 +26,9 @@ pub struct RunReport {
     pub planned: Option<Planned>,
     /// Cells of counters that no definition names.
     pub unnamed_counters: BTreeMap<CounterName, u64>,
-    /// The restoration's id in ZooKeeper.
-    pub restoration: String,
+    /// The restoration's id in ZooKeeper; absent if only doubtful ranges were wanted, and there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restoration: Option<String>,
     /// The file to which every correction was written before it was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal: Option<String>,
@@ -106,6 +107,23 @@ impl RangeEnd {
 }
 
 impl RunReport {
+    /// The report of `run --now --doubtful` if no range is.
+    pub(crate) fn nothing_doubtful() -> Self {
+        Self {
+            cells: Cells::default(),
+            ranges: Vec::new(),
+            exceptions: None,
+            corrected: Wrongness::default(),
+            totals: Totals::new(),
+            planned: None,
+            unnamed_counters: BTreeMap::new(),
+            restoration: None,
+            journal: None,
+            notes: Vec::new(),
+            failure: None,
+        }
+    }
+
     /// The outcome of the whole: an unverified range takes precedence over known drift.
     pub fn state(&self) -> RestorationState {
         let ended = |end: RangeEnd| self.ranges.iter().any(|range| range.outcome == end);
@@ -152,6 +170,7 @@ impl RunReport {
 impl Report for RunReport {
     fn outcome(&self) -> &'static str {
         match self.state() {
+            _ if self.restoration.is_none() => "nothing_doubtful",
             RestorationState::Verified => "verified",
             RestorationState::VerifiedWithExceptions => "verified_with_exceptions",
             RestorationState::DriftRemains => "drift_remains",
@@ -173,6 +192,9 @@ impl Report for RunReport {
     }
 
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Some(restoration) = &self.restoration else {
+            return writeln!(out, "{NOTHING_DOUBTFUL}");
+        };
         let verified = self
             .ranges
             .iter()
@@ -230,7 +252,7 @@ impl Report for RunReport {
         if let Some(journal) = &self.journal {
             writeln!(out, "every correction is written in {journal}")?;
         }
-        writeln!(out, "restoration {}", self.restoration)
+        writeln!(out, "restoration {restoration}")
     }
 }
 
@@ -273,7 +295,7 @@ mod tests {
                 found_since: 0,
             }),
             unnamed_counters: BTreeMap::new(),
-            restoration: "r".to_owned(),
+            restoration: Some("r".to_owned()),
             journal: None,
             notes: Vec::new(),
             failure: None,

@@ -410,6 +410,7 @@ impl Fake {
     pub(crate) fn plan(&self, plan_file: Option<PathBuf>) -> Result<PlanReport, UserError> {
         self.plan_options(PlanOptions {
             scope: self.everything(),
+            only_doubtful: false,
             plan_file,
             max_unjudged: None,
             declared_dead: Vec::new(),
@@ -419,6 +420,7 @@ impl Fake {
     pub(crate) fn plan_declaring(&self, dead: &[DeclaredDead]) -> Result<PlanReport, UserError> {
         self.plan_options(PlanOptions {
             scope: self.everything(),
+            only_doubtful: false,
             plan_file: None,
             max_unjudged: None,
             declared_dead: dead.to_vec(),

@@ -155,6 +155,7 @@ impl Run {
         if command.only_plan {
             let options = PlanOptions {
                 scope,
+                only_doubtful: false,
                 plan_file: None,
                 max_unjudged: None,
                 declared_dead: Vec::new(),

@@ -247,7 +247,7 @@ impl Summary {
             totals: self.audit.totals,
             planned,
             unnamed_counters: self.audit.unnamed,
-            restoration: self.restoration,
+            restoration: Some(self.restoration),
             journal: self.journal,
             notes: self.notes,
             failure,

@@ -122,6 +122,34 @@ fn a_restoration_that_leaves_a_range_unverified_leaves_a_doubt() {
     assert!(!fake.exists(UNVERIFIED));
 }
 
+#[test]
+fn only_doubtful_ranges_are_restored_once_what_is_in_doubt_is_waited_out() {
+    let keys: Vec<String> = (0..20).map(|key| format!("track-{key}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let fake = Fake::with(&keys, "bits = 2", |_| {});
+    let mut options = fake.run_now(Limits::default());
+    let PlanSource::Now(scope) = options.source else {
+        panic!("it runs at once");
+    };
+    options.source = PlanSource::Doubtful(scope);
+    let report = fake.run_options(&options).unwrap();
+    assert_eq!(
+        (report.outcome(), report.exit()),
+        ("nothing_doubtful", Exit::Success)
+    );
+    assert_eq!(fake.times("scan"), 0, "nothing is read");
+    fake.marker();
+    fake.dead_member();
+    let report = fake.run_options(&options).unwrap();
+    assert_eq!((report.outcome(), report.ranges.len()), ("verified", 1));
+    assert_eq!(report.ranges[0].range, RangeId(0));
+    assert!(!fake.exists("/doubts/") && !fake.exists("in-doubt-"));
+    assert_eq!(
+        fake.run_options(&options).unwrap().outcome(),
+        "nothing_doubtful"
+    );
+}
+
 /// Whatever becomes of the process that knows of wrong cells, readers know, too.
 #[test]
 fn wrong_cells_are_doubted_before_any_is_corrected() {

@@ -2,7 +2,7 @@
 //!
 //! | step | rule | what it does | yields |
 //! |---|---|---|---|
-//! | [`converge`] | R1 | audits the cells that later cuts have passed, so that little is left for the lock | `AuditFindings` |
+//! | [`mod@converge`] | R1 | audits the cells that later cuts have passed, so that little is left for the lock | `AuditFindings` |
 //! | [`acquire`] | R2 | takes the exclusive lock, and waits out what is in doubt | `LockedRange` |
 //! | [`cut`] | R3 | reads the cut under the lock | `Cut` |
 //! | [`dirty`] | R4 | follows the log to the ceilings: which cells can be wrong, and what they should hold | `DirtyCells` |

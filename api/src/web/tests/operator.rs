@@ -109,6 +109,17 @@ async fn the_object_is_the_one_that_the_command_prints() {
         (&object["command"], &object["ranges"]),
         (&"status".into(), &64.into())
     );
+    let description: Value = serde_json::from_str(super::super::pages::OPENAPI).unwrap();
+    let described = &description["components"]["schemas"]["Status"];
+    let fields = |object: &Value| object.as_object().unwrap().keys().cloned().collect();
+    let (shown, known): (BTreeSet<String>, _) = (fields(&object), fields(&described["properties"]));
+    assert_eq!(shown, known, "fields that are described");
+    let required = described["required"].as_array().unwrap();
+    let required: BTreeSet<_> = required
+        .iter()
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(shown, required, "fields that are always there");
 }
 
 #[tokio::test]

@@ -195,7 +195,7 @@ async function operator() {
     assert.match(words, new RegExp(`^${index} [a-z ]+$`));
     assert.ok(sign !== "none" && sign.length > 2, `${words} has the sign ${sign}`);
   }
-  const kinds = ["counting", "idle", "lagging", "unverified", "locked", "restoring", "unknown"];
+  const kinds = ["counting", "idle", "lagging", "uncertain", "locked", "restoring", "unknown"];
   const numbers = await Promise.all(kinds.map((kind) => ranges(page, kind)));
   assert.equal(numbers.reduce((sum, number) => sum + number), 16, `${numbers}`);
   // The map can be reached by the keyboard; refreshing the page keeps focus and scroll position.

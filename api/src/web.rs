@@ -7,6 +7,7 @@ mod cors;
 mod pages;
 mod sign_in;
 
+use std::mem;
 use std::sync::Arc;
 
 use axum::Router;
@@ -30,6 +31,12 @@ pub(crate) fn service(app: &Arc<App>) -> WebService {
     let load_shed = LoadShed::new(router(app), Arc::clone(&app.admission));
     // Outside of load shedding, because a browser shows a page even a refusal only if CORS allows that page to read it.
     ForBrowsers(CorsForCounts::new(load_shed, &app.limits))
+}
+
+/// Takes the service that was polled ready, which is the one to call, and leaves a clone, which need not be ready.
+fn take_ready<S: Clone>(service: &mut S) -> S {
+    let next = service.clone();
+    mem::replace(service, next)
 }
 
 fn router(app: &Arc<App>) -> Router {

@@ -170,8 +170,12 @@ mod tests {
     }
 
     impl Log {
-        fn text(&self) -> String {
-            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        /// What was written: one line, without a control character.
+        fn only_line(&self) -> String {
+            let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            let line = text.strip_suffix('\n').expect("a line");
+            assert!(line.chars().all(is_printable), "{text:?}");
+            text
         }
     }
 
@@ -193,12 +197,7 @@ mod tests {
             .with_writer(move || writer.clone())
             .finish();
         with_default(subscriber, log_everything);
-        let text = log.text();
-        assert_eq!(text.matches('\n').count(), 1, "{text:?}");
-        assert!(
-            text.chars().all(|c| c == '\n' || is_printable(c)),
-            "{text:?}"
-        );
+        let text = log.only_line();
         assert!(text.contains("key=x\\u{1b}[2K\\r\\n2026"), "{text:?}");
         assert!(text.contains("given up: x\\u{1b}"), "{text:?}");
     }
@@ -212,12 +211,7 @@ mod tests {
             .with_writer(move || JsonLine(writer.clone()))
             .finish();
         with_default(subscriber, log_everything);
-        let text = log.text();
-        assert_eq!(text.matches('\n').count(), 1, "{text:?}");
-        assert!(
-            text.chars().all(|c| c == '\n' || is_printable(c)),
-            "{text:?}"
-        );
+        let text = log.only_line();
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(line["fields"]["key"], KEY);
         assert_eq!(line["span"]["key"], KEY);

@@ -35,22 +35,16 @@ pub enum DoubtCause {
     Unverified,
     /// An invariant was broken.
     Invariant,
-    /// The log lost events before they were counted.
-    LogTruncated,
-    /// The log is another one than the log that was counted.
-    LogRecreated,
 }
 
 impl DoubtCause {
     /// Every cause.
-    pub const EVERY: [Self; 7] = [
+    pub const EVERY: [Self; 5] = [
         Self::InDoubt,
         Self::Takeover,
         Self::GivenUp,
         Self::Unverified,
         Self::Invariant,
-        Self::LogTruncated,
-        Self::LogRecreated,
     ];
 
     /// The stable name.
@@ -62,8 +56,6 @@ impl DoubtCause {
             Self::GivenUp => "given-up",
             Self::Unverified => "unverified",
             Self::Invariant => "invariant",
-            Self::LogTruncated => "log-truncated",
-            Self::LogRecreated => "log-recreated",
         }
     }
 
@@ -320,8 +312,6 @@ mod tests {
             "given-up",
             "unverified",
             "invariant",
-            "log-truncated",
-            "log-recreated",
         ];
         assert_eq!(names, expected);
         for cause in DoubtCause::EVERY {

@@ -184,12 +184,10 @@ fn same_records(then: &LogIdentity, now: &LogIdentity) -> bool {
 mod tests {
     use super::*;
     use chrono::DateTime;
-    use stitch_common::checkpoint::{Ceiling, Checkpoint, StoredCheckpoint};
     use stitch_common::member::{MemberId, Role};
     use stitch_common::ports::{Fingerprint, TableIdentity};
-    use stitch_common::range::RangeId;
     use stitch_protocol::membership::{Member, MemberRecord};
-    use stitch_testkit::samples::{BITS, definitions, everything, offsets};
+    use stitch_testkit::samples::{BITS, definitions, everything, offsets, stored_checkpoint};
 
     const P: Partition = Partition(3);
 
@@ -249,18 +247,8 @@ mod tests {
         assert!(refused(log(7, Some(6))).contains("counted from 6 on"));
     }
 
-    fn stored(a: i64, b: i64) -> StoredCheckpoint {
-        let of = |range: RangeId| Offset(if range.0 == 0 { a } else { b });
-        StoredCheckpoint {
-            progress: Checkpoint::from_ranges(BITS, of),
-            ceiling: Ceiling::AtCheckpoint,
-            inherited: Ceiling::AtCheckpoint,
-            writer: None,
-        }
-    }
-
     fn checked(checkpoint: Option<(i64, i64)>, committed: i64) -> Result<(), UserError> {
-        let stored = checkpoint.map(|(a, b)| stored(a, b));
+        let stored = checkpoint.map(|(a, b)| stored_checkpoint(a, b));
         let cut = BaseCut::new([P], [(P, stored)]);
         let committed = BTreeMap::from([(P, Offset(committed))]);
         checkpoints(&cut, &committed, &bounds(0, 9), BITS)
@@ -287,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_restoration_without_every_checkpoint_is_refused_and_names_the_partition() {
-        let checkpoint = stored(3, 3);
+        let checkpoint = stored_checkpoint(3, 3);
         let cut = |of_3| BaseCut::new([P], [(P, of_3), (Partition(4), Some(checkpoint.clone()))]);
         assert_eq!(
             no_checkpoint_is_missing(&cut(Some(checkpoint.clone()))),

@@ -1,11 +1,12 @@
 //! Samples: small definitions, records and offsets.
 
 use stitch_common::cell::{CellSlot, CounterName, EventTime, Granularity};
+use stitch_common::checkpoint::{Ceiling, Checkpoint, StoredCheckpoint};
 use stitch_common::definition::{AmountSource, CounterDefinition, Definitions, EventAttributes};
 use stitch_common::event::slot;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::Record;
-use stitch_common::range::RangeBits;
+use stitch_common::range::{RangeBits, RangeId};
 use stitch_common::scope::Scope;
 
 pub const BITS: RangeBits = match RangeBits::new(1) {
@@ -50,4 +51,15 @@ pub fn offsets(of: &[(i32, i64)]) -> Offsets {
 
 pub fn slot_at(granularity: Granularity, ms: i64) -> CellSlot {
     slot(granularity, EventTime::from_ms(ms).expect("a valid time"))
+}
+
+/// The checkpoint `a` for range 0 and `b` for all others; nothing is begun above it.
+pub fn stored_checkpoint(a: i64, b: i64) -> StoredCheckpoint {
+    let of = |range: RangeId| Offset(if range.0 == 0 { a } else { b });
+    StoredCheckpoint {
+        progress: Checkpoint::from_ranges(BITS, of),
+        ceiling: Ceiling::AtCheckpoint,
+        inherited: Ceiling::AtCheckpoint,
+        writer: None,
+    }
 }

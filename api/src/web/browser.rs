@@ -2,7 +2,6 @@
 //! to sign in if that is what is missing. And every answer has the headers that keep a browser from guessing and loading.
 
 use std::convert::Infallible;
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -17,6 +16,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tower::Service;
 
+use super::take_ready;
 use crate::page;
 use crate::problem::Problem;
 
@@ -43,9 +43,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The service that was polled ready is the one to call; its clone need not be ready.
-        let next = self.0.clone();
-        let mut inner = mem::replace(&mut self.0, next);
+        let mut inner = take_ready(&mut self.0);
         let address = request.uri();
         let person = !address.path().starts_with(FOR_PROGRAMS) && accepts_html(request.headers());
         let address = person.then(|| address.clone());

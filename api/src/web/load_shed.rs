@@ -5,7 +5,6 @@
 //! refusal is made in advance.
 
 use std::convert::Infallible;
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -16,6 +15,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tower::Service;
 
+use super::take_ready;
 use crate::admission::Admission;
 use crate::metrics::Shed;
 use crate::problem::{Kind, Problem};
@@ -86,9 +86,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        // The service that was polled ready is the one to call; its clone need not be ready.
-        let next = self.inner.clone();
-        let mut inner = mem::replace(&mut self.inner, next);
+        let mut inner = take_ready(&mut self.inner);
         let (admission, refusal) = (Arc::clone(&self.admission), Arc::clone(&self.refusal));
         async move {
             let Some(count) = admission.permits_for(&request) else {

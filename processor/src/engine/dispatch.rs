@@ -261,11 +261,7 @@ impl Engine {
                 self.range(range).takeovers -= 1;
                 self.wake_if_sendable(range);
             }
-            DoubtCause::InDoubt
-            | DoubtCause::Unverified
-            | DoubtCause::Invariant
-            | DoubtCause::LogTruncated
-            | DoubtCause::LogRecreated => {}
+            DoubtCause::InDoubt | DoubtCause::Unverified | DoubtCause::Invariant => {}
         }
     }
 

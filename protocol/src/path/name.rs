@@ -184,8 +184,8 @@ mod tests {
     #[test]
     fn a_doubt_is_parsed_as_it_was_spelled() {
         assert_eq!(
-            read_doubt("4095-log-truncated"),
-            Some((RangeId(4095), "log-truncated"))
+            read_doubt("4095-given-up"),
+            Some((RangeId(4095), "given-up"))
         );
         for name in ["", "3", "x-takeover", "03-takeover", "-takeover"] {
             assert_eq!(read_doubt(name), None, "{name}");

@@ -60,16 +60,20 @@ pub(super) struct AuditState {
 }
 
 impl AuditState {
-    /// Reads base cut and log.
-    pub(super) async fn begin<B: Backends>(
+    /// The audit in `slot`; if there is none, base cut and log are read first.
+    pub(super) async fn resume<'s, B: Backends>(
+        slot: &'s mut Option<Self>,
         context: &RestoreContext<'_, B>,
-    ) -> Result<Self, UserError> {
-        let baseline = unless_stopped(context, begin(context)).await?;
-        Ok(Self {
-            baseline,
-            progress: AuditProgress::new(context),
-            audit: Audit::new(context),
-        })
+    ) -> Result<&'s mut Self, UserError> {
+        if slot.is_none() {
+            let baseline = unless_stopped(context, begin(context)).await?;
+            *slot = Some(Self {
+                baseline,
+                progress: AuditProgress::new(context),
+                audit: Audit::new(context),
+            });
+        }
+        Ok(slot.as_mut().expect("just filled"))
     }
 }
 
@@ -79,15 +83,11 @@ async fn make<B: Backends>(
     draft: &mut Option<Draft>,
     state: &mut Option<AuditState>,
 ) -> Result<PlanReport, UserError> {
-    let state = match state {
-        Some(state) => state,
-        None => state.insert(AuditState::begin(context).await?),
-    };
     let AuditState {
         baseline,
         progress,
         audit,
-    } = state;
+    } = AuditState::resume(state, context).await?;
     let record = |follower: &LogFollower, range, verdicts: &Verdicts| {
         audit.add_range(
             context,

@@ -255,15 +255,11 @@ async fn go_on<B: Backends>(
     state: &mut Option<AuditState>,
     ranges: &mut Option<Ranges>,
 ) -> Result<RunReport, UserError> {
-    let state = match state {
-        Some(state) => state,
-        None => state.insert(AuditState::begin(context).await?),
-    };
     let AuditState {
         baseline,
         progress,
         audit,
-    } = state;
+    } = AuditState::resume(state, context).await?;
     let lowest = baseline.cut.lowest(context.scope);
     started.recorder.set_cuts(lowest);
     let follower = &baseline.follower;

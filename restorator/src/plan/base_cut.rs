@@ -124,21 +124,14 @@ mod tests {
     use super::*;
     use stitch_common::checkpoint::Ceiling;
     use stitch_common::scope::RangeSet;
-    use stitch_testkit::samples::{BITS, everything, offsets};
-
-    fn checkpoint(a: i64, b: i64) -> StoredCheckpoint {
-        let of = |range: RangeId| Offset(if range.0 == 0 { a } else { b });
-        StoredCheckpoint {
-            progress: Checkpoint::from_ranges(BITS, of),
-            ceiling: Ceiling::AtCheckpoint,
-            inherited: Ceiling::AtCheckpoint,
-            writer: None,
-        }
-    }
+    use stitch_testkit::samples::{everything, offsets, stored_checkpoint};
 
     #[test]
     fn partitions_that_only_kafka_or_only_zookeeper_has_are_part_of_the_cut() {
-        let zookeeper = [(Partition(1), Some(checkpoint(3, 4))), (Partition(7), None)];
+        let zookeeper = [
+            (Partition(1), Some(stored_checkpoint(3, 4))),
+            (Partition(7), None),
+        ];
         let cut = BaseCut::new([Partition(0), Partition(1)], zookeeper);
         assert_eq!(cut.partitions(), [Partition(0), Partition(1), Partition(7)]);
         assert_eq!(
@@ -150,10 +143,10 @@ mod tests {
 
     #[test]
     fn without_a_checkpoint_nothing_was_begun_and_after_a_hand_over_nothing_above_it() {
-        let mut open = checkpoint(3, 4);
+        let mut open = stored_checkpoint(3, 4);
         open.ceiling = Ceiling::At(Offset(9));
         let zookeeper = [
-            (Partition(1), Some(checkpoint(3, 4))),
+            (Partition(1), Some(stored_checkpoint(3, 4))),
             (Partition(2), Some(open)),
         ];
         let cut = BaseCut::new([Partition(0)], zookeeper);
@@ -164,8 +157,8 @@ mod tests {
     #[test]
     fn lowest_and_highest_are_those_of_the_ranges_in_scope() {
         let zookeeper = [
-            (Partition(0), Some(checkpoint(3, 9))),
-            (Partition(1), Some(checkpoint(8, 2))),
+            (Partition(0), Some(stored_checkpoint(3, 9))),
+            (Partition(1), Some(stored_checkpoint(8, 2))),
         ];
         let cut = BaseCut::new([], zookeeper);
         assert_eq!(cut.lowest(&everything()), offsets(&[(0, 3), (1, 2)]));

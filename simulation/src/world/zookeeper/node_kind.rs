@@ -88,7 +88,7 @@ mod tests {
                 NodeKind::ExclusiveLock(1),
             ),
             (format!("{range}/in-doubt-x-1"), NodeKind::Marker(1)),
-            (paths.doubt(RangeId(1), "log-truncated"), NodeKind::Doubt(1)),
+            (paths.doubt(RangeId(1), "given-up"), NodeKind::Doubt(1)),
             (
                 format!("{}/1-0000000003", paths.revocations()),
                 NodeKind::RevocationRequest,

@@ -1,4 +1,4 @@
-//! The ports through which all waiting goes: ZooKeeper, Cassandra, Kafka, and (in [`crate::clock`]) time.
+//! The ports through which all waiting goes: ZooKeeper, Cassandra, Kafka, object stores, and (in [`crate::clock`]) time.
 //!
 //! Decisions are written against these traits or, better, against values alone; everything that waits is behind them. The
 //! simulation implements the same traits with its own servers and runs the production code in a deterministic executor:
@@ -12,6 +12,7 @@
 mod zookeeper;
 mod log;
 mod store;
+mod objects;
 mod backends;
 
 pub use backends::{Backends, Servers};
@@ -19,6 +20,7 @@ pub use log::{
     AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, Fingerprint, Group,
     GroupEvent, LogError, LogIdentity, Record, RevokeAck, Unreadable, UnreadableReason,
 };
+pub use objects::{ObjectEntry, ObjectError, ObjectName, ObjectStore, Put};
 pub use store::{
     CellSelection, Connection, CounterBatch, Cql, KnownNode, Level, NodeAddress, NodeId,
     NodeSettings, NodeState, Nodes, Probe, ScanPage, ScanPosition, Store, StoreError,

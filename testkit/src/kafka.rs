@@ -36,6 +36,7 @@ impl Log {
         let offset = self.end(partition);
         self.0[index(partition)].push(Record {
             offset,
+            timestamp_ms: Some(0),
             key: None,
             value: Some(value.into().into()),
         });

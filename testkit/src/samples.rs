@@ -37,6 +37,7 @@ pub fn everything() -> Scope {
 pub fn record(offset: i64, value: &str) -> Record {
     Record {
         offset: Offset(offset),
+        timestamp_ms: None,
         key: None,
         value: Some(value.as_bytes().into()),
     }

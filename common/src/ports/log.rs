@@ -216,6 +216,8 @@ impl From<Unreadable> for UserError {
 pub struct Record {
     /// Position in the partition.
     pub offset: Offset,
+    /// Milliseconds since 1970, as Kafka stores them; `None` in a record of a format before 0.10.
+    pub timestamp_ms: Option<i64>,
     /// The key, byte for byte.
     pub key: Option<Arc<[u8]>>,
     /// The value, byte for byte.

@@ -425,6 +425,7 @@ fn records() -> impl Strategy<Value = Vec<Vec<Record>>> {
     let partition = proptest::collection::vec(value, 0..40).prop_map(|values| {
         let record = |(offset, value): (i64, String)| Record {
             offset: Offset(offset),
+            timestamp_ms: None,
             key: None,
             value: Some(value.into_bytes().into()),
         };

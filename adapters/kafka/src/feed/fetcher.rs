@@ -355,6 +355,7 @@ fn classify(assignment: &mut Assignment, polled: KafkaResult<BorrowedMessage<'_>
     assignment.next = offset.next();
     Fetched::Record(Record {
         offset,
+        timestamp_ms: message.timestamp().to_millis(),
         key: message.key().map(Into::into),
         value: message.payload().map(Into::into),
     })

@@ -6,7 +6,7 @@ use rdkafka::mocking::MockCluster;
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{
-    AssignmentEpoch, EventLog, Feed, FeedEvent, LogError, UnreadableReason,
+    AssignmentEpoch, EventLog, Feed, FeedEvent, LogError, Record, UnreadableReason,
 };
 
 use crate::support::{Topic, next, numbers, offsets, until_end};
@@ -24,6 +24,9 @@ async fn a_feed_delivers_every_record_in_order_and_then_the_end() {
     let (records, end) = until_end(&mut feed, ZERO, AssignmentEpoch(1), Offset(5000)).await;
     assert_eq!(offsets(&records), (0..5000).collect::<Vec<_>>());
     assert_eq!(numbers(&records), (0..5000).collect::<Vec<_>>());
+    let in_this_century = |ms| ms > 1_000_000_000_000;
+    let has_time = |record: &Record| record.timestamp_ms.is_some_and(in_this_century);
+    assert!(records.iter().all(has_time));
     assert_eq!(end, Offset(5000));
 
     feed.start(Partition(1), Offset(2990), AssignmentEpoch(2))

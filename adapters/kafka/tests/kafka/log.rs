@@ -228,6 +228,7 @@ async fn rejected_records_are_copied_byte_for_byte_with_reason_and_offset() {
         offset += 1;
         let record = Record {
             offset: Offset(offset),
+            timestamp_ms: None,
             key: key.clone(),
             value: value.clone(),
         };
@@ -264,6 +265,7 @@ async fn a_rejected_record_without_a_dead_letter_topic_is_an_error() {
     let dead_letters = topic.log.dead_letters().await.unwrap();
     let record = Record {
         offset: Offset(0),
+        timestamp_ms: None,
         key: None,
         value: None,
     };

@@ -40,6 +40,7 @@ fn play_of(offset: i64, user: &str, track: &str) -> Record {
     let json = format!(r#"{{"type":"play","time":0,"track":"{track}","user":"{user}","n":1}}"#);
     Record {
         offset: Offset(offset),
+        timestamp_ms: None,
         key: None,
         value: Some(json.into_bytes().into()),
     }
@@ -327,6 +328,7 @@ fn a_rejected_record_is_copied_before_any_event_above_it_is_begun_or_acknowledge
     let mut scene = Scene::new();
     let bad = Record {
         offset: Offset(0),
+        timestamp_ms: None,
         key: None,
         value: None,
     };
@@ -395,6 +397,7 @@ fn a_range_that_yields_is_finished_before_others_go_on() {
         let value = Some(json.into_bytes().into());
         scene.deliver(vec![Record {
             offset: Offset(offset),
+            timestamp_ms: None,
             key: None,
             value,
         }]);

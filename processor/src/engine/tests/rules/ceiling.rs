@@ -56,6 +56,7 @@ fn records_without_events_do_not_wait_for_a_ceiling() {
     let mut scene = Scene::with_ceiling(Ceiling::AtCheckpoint);
     scene.deliver(vec![Record {
         offset: Offset(0),
+        timestamp_ms: None,
         key: None,
         value: Some(b"{}".as_slice().into()),
     }]);

@@ -6,6 +6,7 @@ use super::*;
 fn tombstone(offset: i64) -> Record {
     Record {
         offset: Offset(offset),
+        timestamp_ms: None,
         key: Some(vec![b'k'; 20].into()),
         value: None,
     }
@@ -43,6 +44,7 @@ fn ignored_records_behind_a_rejected_one_weigh_in_the_window() {
     scene.deliver(vec![tombstone(0)]);
     let ignored = |offset| Record {
         offset: Offset(offset),
+        timestamp_ms: None,
         key: None,
         value: Some(br#"{"type":"other"}"#.to_vec().into()),
     };

@@ -26,6 +26,7 @@ named_enum! {
         Epochs "an isolated process is frozen over several elections",
         SteadyLoad "events without a pause during the last restoration",
         Audits "audits while events arrive",
+        GivenUp "a processor is stopped while Cassandra applies only some of what it has begun",
         DeletedLock "a partition's lock entry is deleted by hand",
         Removed "a node is frozen with an increment in its sockets, removed from the ring, and comes back",
         Stalled "an increment waits in a node's commit log while a restoration waits for the quiescence barrier",
@@ -58,6 +59,7 @@ impl Story {
             Self::Epochs => builder.epochs(),
             Self::SteadyLoad => builder.steady_load(),
             Self::Audits => builder.audits(),
+            Self::GivenUp => builder.given_up(),
             Self::DeletedLock => builder.deleted_lock(),
             Self::Removed => builder.removed(),
             Self::Stalled => builder.stalled(),
@@ -413,6 +415,17 @@ impl Builder<'_> {
         );
         self.run_at(&[at + self.rng.between(320 * MS, 600 * MS)]);
         self.history.faults_end_at = 8 * SECOND;
+    }
+
+    fn given_up(&mut self) {
+        let at = self.rng.between(300 * MS, 1500 * MS);
+        self.events_until(at);
+        self.at(at - 50 * MS, Fault::Unavailable, 4 * SECOND);
+        let delay = self.rng.below(20 * MS);
+        let stop = self.after(at, Tracepoint::IncrementSent, Fault::Stop, 0);
+        stop.when.delay_by(delay);
+        self.history.commands.clear();
+        self.history.faults_end_at = 6 * SECOND;
     }
 
     fn deleted_lock(&mut self) {

@@ -301,10 +301,7 @@ impl<N: Nodes, W: MemberWatch, C: Clock> Observer<'_, N, W, C> {
             Probe::Answered
         };
         let result = match probe {
-            Probe::Answered => self
-                .read(node, settings)
-                .await
-                .unwrap_or_else(|error| SampleResult::Unreadable(error.to_string())),
+            Probe::Answered => self.read(node, settings).await.unwrap_or_else(unread),
             Probe::Stalled => SampleResult::Stalled,
             Probe::Rejected(why) => SampleResult::Unreadable(why),
             Probe::Refused => SampleResult::Refusing,
@@ -342,6 +339,15 @@ impl<N: Nodes, W: MemberWatch, C: Clock> Observer<'_, N, W, C> {
             Either::Left((answer, _)) => Some(answer),
             Either::Right(((), _)) => None,
         }
+    }
+}
+
+/// What it means that a node's connections or settings were not read.
+fn unread(error: StoreError) -> SampleResult {
+    let why = error.to_string();
+    match error {
+        StoreError::Unavailable(_) => SampleResult::Unread(why),
+        StoreError::Refused(_) => SampleResult::Unreadable(why),
     }
 }
 

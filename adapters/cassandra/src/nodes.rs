@@ -23,6 +23,7 @@ use stitch_common::ports::{
 use stitch_common::token::Token;
 
 mod gossip_liveness;
+mod late;
 mod probe;
 mod ring;
 mod sessions;
@@ -39,6 +40,8 @@ pub const OBSERVER_ID: &str = "stitch-observer";
 const RING_BOUND: Duration = Duration::from_millis(800);
 /// How long one node may take if a connection has to be opened and nothing is urgent.
 const FIRST_BOUND: Duration = Duration::from_secs(5);
+/// How long nodes that do not answer in time are asked again, where the caller has no bound of its own.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Sessions with the nodes, one for each.
 #[derive(Debug)]
@@ -61,13 +64,20 @@ impl<C: Clock> ScyllaNodes<C> {
         };
         let ring = nodes.ring().await?;
         // A server without the tables that the barrier needs is refused now, not in the middle of a restoration.
+        late::ask_again(&nodes.clock, PATIENCE, async || nodes.readable(&ring).await).await?;
+        Ok(nodes)
+    }
+
+    /// Whether the first of these nodes that answers has the tables that the barrier needs.
+    async fn readable(&self, ring: &[NodeState]) -> Result<(), StoreError> {
         let mut last = StoreError::Unavailable("no node answers".to_owned());
-        for state in &ring {
-            match nodes.settings(&state.node, FIRST_BOUND).await {
-                Ok(_) => {
-                    nodes.connections(&state.node, FIRST_BOUND).await?;
-                    return Ok(nodes);
-                }
+        for state in ring {
+            let read = async {
+                self.settings(&state.node, FIRST_BOUND).await?;
+                self.connections(&state.node, FIRST_BOUND).await
+            };
+            match read.await {
+                Ok(_) => return Ok(()),
                 Err(refused @ StoreError::Refused(_)) => return Err(refused),
                 Err(unavailable @ StoreError::Unavailable(_)) => last = unavailable,
             }
@@ -163,33 +173,7 @@ impl<C: Clock> ScyllaNodes<C> {
 
 impl<C: Clock> Nodes for ScyllaNodes<C> {
     async fn ring(&self) -> Result<Vec<NodeState>, StoreError> {
-        let mut views = Vec::new();
-        let mut queried = Vec::new();
-        loop {
-            // Nodes that answer name others, which are queried too: twice at most, as every node knows every node.
-            let mut addresses = self.addresses().await;
-            addresses.retain(|address| !queried.contains(address));
-            if addresses.is_empty() {
-                break;
-            }
-            views.extend(self.views(&addresses).await);
-            queried.extend(addresses);
-            let mut known = locked(&self.known);
-            for view in &views {
-                known.extend(view.addresses());
-            }
-        }
-        if views.is_empty() {
-            return Err(StoreError::Unavailable(format!(
-                "none of the nodes {} answers",
-                self.cassandra.nodes
-            )));
-        }
-        let mut liveness = locked(&self.liveness);
-        let now = self.clock.now();
-        Ok(ring::merge(&views, |observer, gossip| {
-            liveness.is_recent(observer, gossip, now)
-        }))
+        late::ask_again(&self.clock, PATIENCE, async || self.ask_ring().await).await
     }
 
     async fn probe(&self, node: &NodeAddress, bound: Duration) -> Probe {
@@ -239,6 +223,37 @@ impl<C: Clock> Nodes for ScyllaNodes<C> {
 }
 
 impl<C: Clock> ScyllaNodes<C> {
+    /// The ring, as those nodes see it that answer the first time they are asked.
+    async fn ask_ring(&self) -> Result<Vec<NodeState>, StoreError> {
+        let mut views = Vec::new();
+        let mut queried = Vec::new();
+        loop {
+            // Nodes that answer name others, which are queried too: twice at most, as every node knows every node.
+            let mut addresses = self.addresses().await;
+            addresses.retain(|address| !queried.contains(address));
+            if addresses.is_empty() {
+                break;
+            }
+            views.extend(self.views(&addresses).await);
+            queried.extend(addresses);
+            let mut known = locked(&self.known);
+            for view in &views {
+                known.extend(view.addresses());
+            }
+        }
+        if views.is_empty() {
+            return Err(StoreError::Unavailable(format!(
+                "none of the nodes {} answers",
+                self.cassandra.nodes
+            )));
+        }
+        let mut liveness = locked(&self.liveness);
+        let now = self.clock.now();
+        Ok(ring::merge(&views, |observer, gossip| {
+            liveness.is_recent(observer, gossip, now)
+        }))
+    }
+
     /// Whether the node applies an increment within `bound`.
     async fn increment(&self, address: SocketAddr, token: Token, bound: Duration) -> Probe {
         let keyspace = &self.cassandra.keyspace;

@@ -62,7 +62,9 @@ pub enum SampleResult {
     Silent,
     /// It answers reads, but did not apply an increment in time.
     Stalled,
-    /// It rejected the probe, or its connections or settings could not be read.
+    /// It applied an increment, but its connections or settings were not read in time.
+    Unread(String),
+    /// It rejected the probe, or its connections or settings cannot be read.
     Unreadable(String),
 }
 
@@ -70,7 +72,7 @@ impl SampleResult {
     /// Whether the node answered, whatever it answered.
     const fn is_answer(&self) -> bool {
         match self {
-            Self::Serving { .. } | Self::Stalled | Self::Unreadable(_) => true,
+            Self::Serving { .. } | Self::Stalled | Self::Unread(_) | Self::Unreadable(_) => true,
             Self::Refusing | Self::Replaced | Self::Silent => false,
         }
     }
@@ -90,8 +92,9 @@ pub enum Verdict {
 /// The barrier of design, section 7. It concerns the members that it is made with, alive or not.
 ///
 /// The quiet period runs from the end of the first round without a blocker. It restarts after any round with one, and
-/// after a new epoch of the ensemble, a node not seen before, or a gap in the samples. There is quiescence when every
-/// node has answered a probe that was sent `W` after the quiet period began.
+/// after a new epoch of the ensemble, a node not seen before, or a gap in the samples. An answer that comes too late is a
+/// sample that was not taken: it only lengthens the gap between those before and after it. There is quiescence when
+/// every node has answered a probe that was sent `W` after the quiet period began.
 #[derive(Debug)]
 pub struct Barrier {
     members: BTreeSet<MemberId>,
@@ -112,6 +115,7 @@ struct QuietPeriod {
 /// What the samples so far show of a node.
 #[derive(Debug, Default)]
 struct NodeTrack {
+    /// When the last probe was sent whose answer shows something.
     last_sent: Option<Moment>,
     silent_since: Option<Moment>,
     settings: Option<NodeSettings>,
@@ -168,31 +172,35 @@ impl Barrier {
             return Verdict::Refused(refusal);
         }
         let newly_dead = self.newly_dead(round);
-        let mut blockers = Vec::new();
+        let (mut blockers, mut late) = (Vec::new(), Vec::new());
         if let Err(why) = &round.dead {
-            // A connection that is listed now may turn out to be a dead member's once it is gone.
-            blockers.push(Blocker::MembersUnknown(why.clone()));
+            late.push(Blocker::MembersUnknown(why.clone()));
         }
         let mut unseen_longest = Duration::ZERO;
         let mut restarts = self.has_new_epoch(round);
         for sample in &round.samples {
             let is_exempt = self.is_exempt(sample, &round.samples);
-            match self.track(sample, is_exempt) {
+            let is_late = !is_exempt && is_late(sample, round);
+            let is_lost = is_late || is_unjudged(sample, round);
+            match self.track(sample, is_exempt, is_lost) {
                 Some(unseen) if unseen <= UNSEEN_MAX => {
                     unseen_longest = unseen_longest.max(unseen);
                 }
                 Some(_) | None => restarts = true,
             }
             if !is_exempt {
-                blockers.extend(self.blockers_at(sample, &round.ring));
+                let found = if is_late { &mut late } else { &mut blockers };
+                found.extend(self.blockers_at(sample, &round.ring));
             }
         }
-        match round.samples.iter().map(|sample| sample.ended_at).max() {
+        self.quiet_period = match round.samples.iter().map(|sample| sample.ended_at).max() {
             Some(ended) if blockers.is_empty() => {
-                self.extend_quiet_period(ended, restarts, unseen_longest);
+                let ended = late.is_empty().then_some(ended);
+                self.extended_quiet_period(ended, restarts, unseen_longest)
             }
-            Some(_) | None => self.quiet_period = None,
-        }
+            Some(_) | None => None,
+        };
+        blockers.append(&mut late);
         // Its connections were listed before it was known to be dead: they are read once more.
         blockers.extend(newly_dead.into_iter().map(Blocker::JustDied));
         blockers.extend(self.unknowns_of(round));
@@ -233,9 +241,12 @@ impl Barrier {
     }
 
     /// Notes the sample, and returns how long the node may have been frozen unseen, if it was sampled before.
-    fn track(&mut self, sample: &NodeSample, is_exempt: bool) -> Option<Duration> {
+    fn track(&mut self, sample: &NodeSample, is_exempt: bool, is_lost: bool) -> Option<Duration> {
         let track = self.nodes.entry(sample.node.id).or_default();
-        let before = track.last_sent.replace(sample.sent_at);
+        let before = track.last_sent;
+        if !is_lost {
+            track.last_sent = Some(sample.sent_at);
+        }
         track.lived |= !is_exempt && !matches!(sample.result, SampleResult::Refusing);
         track.answered |= sample.result.is_answer();
         match &sample.result {
@@ -246,9 +257,10 @@ impl Barrier {
                 track.silent_since = None;
                 track.settings = Some(*settings);
             }
-            SampleResult::Refusing | SampleResult::Replaced | SampleResult::Unreadable(_) => {
-                track.silent_since = None;
-            }
+            SampleResult::Refusing
+            | SampleResult::Replaced
+            | SampleResult::Unread(_)
+            | SampleResult::Unreadable(_) => track.silent_since = None,
         }
         before.map(|sent_at| sample.ended_at.since(sent_at))
     }
@@ -287,10 +299,12 @@ impl Barrier {
                 let lasting = self.silence(sample);
                 vec![Blocker::Stalled { node, lasting }]
             }
-            SampleResult::Unreadable(why) => vec![Blocker::Unreadable {
-                node,
-                why: why.clone(),
-            }],
+            SampleResult::Unread(why) | SampleResult::Unreadable(why) => {
+                vec![Blocker::Unreadable {
+                    node,
+                    why: why.clone(),
+                }]
+            }
         }
     }
 
@@ -313,18 +327,25 @@ impl Barrier {
         })
     }
 
-    /// Notes a round without a blocker, which ended at `ended`.
-    fn extend_quiet_period(&mut self, ended: Moment, restarts: bool, unseen: Duration) {
-        self.quiet_period = match self.quiet_period {
-            Some(quiet_period) if !restarts => Some(QuietPeriod {
+    /// The quiet period after a round without a blocker; it begins with one that ended, with nothing late, at `ended`.
+    fn extended_quiet_period(
+        &self,
+        ended: Option<Moment>,
+        restarts: bool,
+        unseen: Duration,
+    ) -> Option<QuietPeriod> {
+        if let Some(quiet_period) = self.quiet_period
+            && !restarts
+        {
+            return Some(QuietPeriod {
                 unseen_longest: quiet_period.unseen_longest.max(unseen),
                 ..quiet_period
-            }),
-            Some(_) | None => Some(QuietPeriod {
-                began: ended,
-                unseen_longest: Duration::ZERO,
-            }),
-        };
+            });
+        }
+        ended.map(|began| QuietPeriod {
+            began,
+            unseen_longest: Duration::ZERO,
+        })
     }
 
     /// What this round does not show, so that it cannot be the last one.
@@ -378,6 +399,23 @@ impl Barrier {
     }
 }
 
+/// Whether the sample's answer, or that of the peers by which it is judged, came too late to show anything.
+fn is_late(sample: &NodeSample, round: &SampleRound) -> bool {
+    match &sample.result {
+        SampleResult::Silent => rule::silence_blocks(),
+        SampleResult::Stalled | SampleResult::Unread(_) => true,
+        SampleResult::Refusing => round.ring.is_err(),
+        SampleResult::Serving { .. } | SampleResult::Replaced | SampleResult::Unreadable(_) => {
+            false
+        }
+    }
+}
+
+/// Whether a connection that the node lists may turn out to be a dead member's.
+fn is_unjudged(sample: &NodeSample, round: &SampleRound) -> bool {
+    round.dead.is_err() && matches!(sample.result, SampleResult::Serving { .. })
+}
+
 /// Why this node rules out quiescence.
 fn refusal(sample: &NodeSample) -> Option<String> {
     match &sample.result {
@@ -391,6 +429,7 @@ fn refusal(sample: &NodeSample) -> Option<String> {
         | SampleResult::Replaced
         | SampleResult::Silent
         | SampleResult::Stalled
+        | SampleResult::Unread(_)
         | SampleResult::Unreadable(_) => None,
     }
 }

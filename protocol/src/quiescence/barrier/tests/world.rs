@@ -271,7 +271,8 @@ fn each_schedule(mut visit: impl FnMut(Schedule)) {
             .into_iter()
             .find(|span| span.from < NEVER);
         let released = last.map_or(0, |span| span.to);
-        let node_spans = others(released, &[1, 30]);
+        // Unseen between two samples for as long as that restarts nothing, and longer.
+        let node_spans = others(released, &[1, 3, 4, 30]);
         let mut link_spans = others(released, &[KEEPALIVE, 12]);
         // As long as a process that is alive whenever it runs keeps the connection.
         link_spans.push(Span {

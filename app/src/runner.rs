@@ -15,6 +15,7 @@ use crate::stderr::Stderr;
 use crate::telemetry;
 use stitch_common::config::{Config, Environment};
 use stitch_common::output::{self, Exit, NoReport, Output, Report};
+use stitch_common::printable::{printable_line, printable_lines};
 use stitch_common::user_error::UserError;
 
 /// How long the runtime's threads may take to end after the command.
@@ -76,7 +77,7 @@ pub fn arguments<P: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Re
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let error = match P::try_parse_from(&arguments) {
         Ok(parsed) => return Ok(parsed),
-        Err(error) => error,
+        Err(error) => printable_error::<P>(&arguments, error),
     };
     let requested = matches!(
         error.kind(),
@@ -108,6 +109,20 @@ fn wants_json(arguments: &[OsString]) -> bool {
     let pairs = arguments.iter().zip(arguments.iter().skip(1));
     let apart = |(option, value): (&OsString, &OsString)| option == "--output" && value == "json";
     pairs.into_iter().any(apart) || arguments.iter().any(|argument| argument == "--output=json")
+}
+
+/// The same help or usage error for a terminal: clap repeats arguments as they are, and they may come from anywhere.
+fn printable_error<P: Parser>(arguments: &[OsString], error: clap::Error) -> clap::Error {
+    let escaped = arguments
+        .iter()
+        .map(|argument| printable_line(&argument.to_string_lossy()).into_owned());
+    let escaped = P::try_parse_from(escaped);
+    // If only the characters themselves were wrong, clap has nothing to say of the escaped ones.
+    escaped.err().unwrap_or_else(|| {
+        let message = error.to_string();
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
+        clap::Error::raw(error.kind(), printable_lines(message).into_owned())
+    })
 }
 
 fn usage(error: &clap::Error, program: &str, command: Option<&str>) -> UserError {
@@ -194,6 +209,8 @@ fn exit_code(written: io::Result<Exit>) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use stitch_common::printable::is_printable;
+
     use super::*;
 
     #[derive(Debug, Parser)]
@@ -207,7 +224,19 @@ mod tests {
 
     #[derive(Debug, clap::Subcommand)]
     enum Command {
-        Check,
+        Check {
+            #[arg(long)]
+            number: Option<u32>,
+            #[arg(long, value_parser = plain)]
+            plain: Option<String>,
+        },
+    }
+
+    fn plain(text: &str) -> Result<String, &'static str> {
+        if !text.chars().all(is_printable) {
+            return Err("no such character");
+        }
+        Ok(text.to_owned())
     }
 
     fn split(text: &str) -> Vec<OsString> {
@@ -221,13 +250,43 @@ mod tests {
             "program --output=json --config=a.toml check",
         ] {
             let parsed: Arguments = arguments(split(text)).unwrap();
-            let Command::Check = parsed.command;
+            let Command::Check { number, plain } = parsed.command;
+            assert!(number.is_none() && plain.is_none());
             assert_eq!(parsed.shared.config, Some(PathBuf::from("a.toml")));
             assert_eq!(Output::from(parsed.shared.output), Output::Json);
             assert!(wants_json(&split(text)));
         }
         let parsed: Arguments = arguments(split("program check")).unwrap();
         assert_eq!(Output::from(parsed.shared.output), Output::Text);
+    }
+
+    #[test]
+    fn arguments_that_clap_repeats_do_not_control_the_terminal() {
+        for (text, shown) in [
+            ("program check --\u{1b}[2Kcolour", "--\\u{1b}[2Kcolour"),
+            ("program \u{9b}2K\u{202e}", "\\u{9b}2K\\u{202e}"),
+            ("program check --output \r\u{7}", "\\r\\u{7}"),
+            ("program check a\u{1b}[31m b", "a\\u{1b}[31m"),
+            ("pro\u{1b}[31mgram", "pro\\u{1b}[31mgram"),
+            ("program check --number 1\u{1b}[31m", "1\\u{1b}[31m"),
+        ] {
+            let text = split(text);
+            let error = Arguments::try_parse_from(&text).unwrap_err();
+            let error = printable_error::<Arguments>(&text, error).to_string();
+            let raw = error.chars().find(|c| *c != '\n' && !is_printable(*c));
+            assert!(raw.is_none() && error.contains(shown), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn an_argument_that_is_wrong_for_its_characters_alone_is_refused_in_printable_ones() {
+        let text = split("program check --plain \u{202e}x");
+        let error = Arguments::try_parse_from(&text).unwrap_err();
+        let error = printable_error::<Arguments>(&text, error).to_string();
+        assert!(
+            error.contains("'\\u{202e}x'") && error.contains("no such character"),
+            "{error:?}"
+        );
     }
 
     #[test]

@@ -100,6 +100,24 @@ impl<'a> Streams<'a> {
         Ok(())
     }
 
+    /// A usage error repeats its argument, and no character of it that controls a terminal.
+    ///
+    /// # Errors
+    /// It does not, or such a character comes through.
+    pub fn ensure_usage_errors_are_escaped(&self) -> Result<()> {
+        for argument in ["x\u{1b}[2K\ry", "--x\u{9b}2K\u{202e}y"] {
+            let output = self.command(&[argument]).stderr(Stdio::piped()).output()?;
+            let text = String::from_utf8(output.stderr)?;
+            let raw = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+            ensure!(
+                output.status.code() == Some(2) && text.contains("y'") && !text.contains(raw),
+                "{}: {text:?}",
+                output.status
+            );
+        }
+        Ok(())
+    }
+
     /// With `STITCH_LOG_FORMAT=json` each line is an object.
     ///
     /// # Errors

@@ -27,3 +27,8 @@ fn output_that_cannot_be_written_is_an_error_and_no_panic() -> Result<()> {
 fn logs_can_be_json() -> Result<()> {
     streams()?.ensure_logs_are_json(&["check"])
 }
+
+#[test]
+fn a_usage_error_does_not_control_the_terminal() -> Result<()> {
+    streams()?.ensure_usage_errors_are_escaped()
+}

@@ -1,13 +1,17 @@
 //! Cleans up after dead members in the background, so that crash loops do not pile them up, markers of slow spells do
 //! not stay, and the next restoration finds few to wait for. One member of the fleet does it at a time.
 
+mod schedule;
+
 use std::convert::Infallible;
 
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
 use stitch_common::ports::{Cql, Session};
 use stitch_protocol::NamespaceSession;
-use stitch_protocol::cleanup::{self, CleanupOutcome, Schedule};
+use stitch_protocol::cleanup::{self, CleanupOutcome};
+
+use schedule::Schedule;
 
 /// Cleans up soon and then now and then, and logs the results. Never ends: it runs while the member counts, and is
 /// dropped with it.

@@ -337,7 +337,7 @@ async fn census<S: Session, C: Clock>(session: &NamespaceSession<S, C>) -> Resul
 }
 
 /// The members whose sessions live, as far as ZooKeeper knows, by one read.
-pub(crate) async fn alive<S: Session, C: Clock>(
+pub async fn alive<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<BTreeSet<MemberId>, Error> {
     member_ids(session, &session.paths().living()).await

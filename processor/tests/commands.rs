@@ -243,6 +243,7 @@ async fn check_names_each_server_that_is_out_of_reach() -> Result<()> {
             "is not initialised",
             "three ticks",
             "internode_timeout is on",
+            "required: Apache Cassandra 4.1.6 or later",
         ],
     )?;
     let mut program = program(&namespace, &["check", "--output", "json"])?;

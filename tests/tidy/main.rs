@@ -8,3 +8,4 @@ mod layout;
 mod names;
 mod references;
 mod tree;
+mod versions;

@@ -19,6 +19,7 @@ mod token;
 mod statements;
 pub mod classify;
 mod connect;
+pub mod release;
 mod client_registration;
 mod page_size;
 mod own_address;
@@ -29,13 +30,10 @@ mod scan;
 pub mod reader;
 pub mod nodes;
 
-/// The server that Stitch needs: earlier ones lack the setting `native_transport_timeout` (CASSANDRA-19534), and still
-/// earlier ones `system_views.clients.client_options` and `system_views.gossip_info`. Without these no barrier can be
-/// awaited, and connecting is refused. Tests run against 5.0; of 4.1 only the tables and settings were compared.
-pub const REQUIRED_SERVER: &str = "Apache Cassandra 4.1.6 or later";
-
 pub use nodes::ScyllaNodes;
+pub use page_size::{ROWS_MAX, ROWS_MIN};
 pub use reader::{BucketSpan, ScyllaReader};
+pub use release::{REQUIRED_SERVER, Release};
 pub use schema::{Replication, TableOwner};
 pub use session::{ScyllaCql, ScyllaStore};
 pub use table::{EnsureOutcome, Schema, SchemaError};

@@ -14,7 +14,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use scylla::client::session::Session;
 use scylla::statement::Statement;
 
-use super::{client_registration, own_address, statements, table};
+use super::{Release, client_registration, own_address, statements, table};
 use stitch_common::clock::Clock;
 use stitch_common::config::Cassandra;
 use stitch_common::ports::{
@@ -78,11 +78,53 @@ impl<C: Clock> ScyllaNodes<C> {
             };
             match read.await {
                 Ok(_) => return Ok(()),
-                Err(refused @ StoreError::Refused(_)) => return Err(refused),
+                Err(StoreError::Refused(why)) => {
+                    let release = self.release(&state.node, FIRST_BOUND).await;
+                    let release =
+                        release.map_or_else(|_| String::new(), |of| format!("; it is {of}"));
+                    return Err(StoreError::Refused(format!("{why}{release}")));
+                }
                 Err(unavailable @ StoreError::Unavailable(_)) => last = unavailable,
             }
         }
         Err(last)
+    }
+
+    /// The release that the node is of.
+    ///
+    /// # Errors
+    /// It does not answer, or does not say.
+    pub async fn release(
+        &self,
+        node: &NodeAddress,
+        bound: Duration,
+    ) -> Result<Release, StoreError> {
+        let rows: Vec<(Option<String>,)> = self
+            .query(node.address, bound, |session| async move {
+                table::rows(&session, statements::RELEASE, ()).await
+            })
+            .await?;
+        let release = rows.into_iter().find_map(|(release,)| release);
+        let unnamed = || StoreError::Refused("it does not say which release it is of".to_owned());
+        release.map(Release).ok_or_else(unnamed)
+    }
+
+    /// How many rows a page of a read may have at this node (`page_size_fail_threshold`); `None`: any number.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn page_rows_max(
+        &self,
+        node: &NodeAddress,
+        bound: Duration,
+    ) -> Result<Option<u32>, StoreError> {
+        let rows: Vec<(Option<String>,)> = self
+            .query(node.address, bound, |session| async move {
+                table::rows(&session, statements::PAGE_GUARDRAIL, ()).await
+            })
+            .await?;
+        let value = rows.into_iter().find_map(|(value,)| value);
+        Ok(value.and_then(|value| settings::guardrail(&value)))
     }
 
     /// Queries one node, for at most `bound`. If the session fails, the next query opens a new one; silence is not a

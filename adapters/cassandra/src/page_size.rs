@@ -11,9 +11,9 @@ use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
 
 /// Rows in a page at first.
-pub(super) const ROWS_MAX: i32 = 5000;
-/// Smaller pages would not be quicker.
-const ROWS_MIN: i32 = 50;
+pub const ROWS_MAX: i32 = 5000;
+/// Rows in a page at least: smaller ones would not be quicker.
+pub const ROWS_MIN: i32 = 50;
 
 /// The size of all pages of one session.
 #[derive(Debug)]

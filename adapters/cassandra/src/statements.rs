@@ -24,6 +24,11 @@ pub(super) const CLIENTS: &str = "SELECT address, port, client_options FROM syst
 pub(super) const SETTINGS: &str = "SELECT name, value FROM system_views.settings WHERE name IN \
      ('native_transport_timeout', 'counter_write_request_timeout', 'native_transport_idle_timeout', \
      'internode_timeout')";
+/// How many rows a page may have at most, for roles that are no superusers.
+pub(super) const PAGE_GUARDRAIL: &str =
+    "SELECT value FROM system_views.settings WHERE name = 'page_size_fail_threshold'";
+/// The release that a node is of.
+pub(super) const RELEASE: &str = "SELECT release_version FROM system.local";
 /// A node about itself.
 pub(super) const LOCAL: &str =
     "SELECT host_id, data_center, rpc_address, rpc_port, tokens FROM system.local";

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Findings, replicas};
-use stitch_cassandra::{REQUIRED_SERVER, SchemaError, ScyllaCql};
+use stitch_cassandra::{
+    REQUIRED_SERVER, ROWS_MAX, ROWS_MIN, Release, SchemaError, ScyllaCql, ScyllaNodes,
+};
 use stitch_common::clock::SystemClock;
 use stitch_common::config::Config;
 use stitch_common::ports::{Cql, NodeSettings, NodeState, Nodes, Probe, StoreError};
@@ -50,7 +52,7 @@ fn failed(error: StoreError, findings: &mut Findings) {
 
 async fn settings(
     config: &Config,
-    nodes: &impl Nodes,
+    nodes: &ScyllaNodes<SystemClock>,
     ring: &[NodeState],
     findings: &mut Findings,
 ) -> Vec<NodeSettings> {
@@ -77,6 +79,20 @@ async fn settings(
             findings.warn(format!("{name} {condition}"), help);
             continue;
         }
+        match nodes.release(&state.node, NODE_TIMEOUT).await {
+            Ok(of) => release(&name, &of, findings),
+            Err(error) => findings.warn(
+                format!("{name} does not name its release: {error}"),
+                "see its log",
+            ),
+        }
+        match nodes.page_rows_max(&state.node, NODE_TIMEOUT).await {
+            Ok(rows_max) => pages(&name, rows_max, findings),
+            Err(error) => findings.warn(
+                format!("{name} does not list page_size_fail_threshold: {error}"),
+                "see its log",
+            ),
+        }
         match nodes.settings(&state.node, NODE_TIMEOUT).await {
             Ok(settings) => {
                 every.push(settings);
@@ -92,6 +108,43 @@ async fn settings(
         }
     }
     every
+}
+
+fn release(name: &str, release: &Release, findings: &mut Findings) {
+    if release.is_supported() {
+        findings.ok(format!(
+            "{name}: release {release}; required: {REQUIRED_SERVER}"
+        ));
+    } else {
+        findings.wrong(
+            format!("{name}: release {release}, and Stitch needs {REQUIRED_SERVER}"),
+            "upgrade the node; until then no restoration verifies anything",
+        );
+    }
+}
+
+/// Whether pages of a scan can have so many rows as the node's guardrail allows.
+fn pages(name: &str, rows_max: Option<u32>, findings: &mut Findings) {
+    let Some(rows_max) = rows_max.and_then(|rows| i32::try_from(rows).ok()) else {
+        return;
+    };
+    let message = format!("{name}: page_size_fail_threshold is {rows_max}");
+    let help =
+        format!("set it to {ROWS_MAX} or more: `nodetool setguardrailsconfig`, or cassandra.yaml");
+    if rows_max < ROWS_MIN {
+        findings.wrong(
+            format!("{message}, and no page that is read has fewer than {ROWS_MIN} rows"),
+            help,
+        );
+    } else if rows_max < ROWS_MAX {
+        findings.warn(
+            format!(
+                "{message}, so pages of an audit are halved from {ROWS_MAX} rows until they fit: it takes longer, and \
+                 each process logs refused reads at first"
+            ),
+            help,
+        );
+    }
 }
 
 fn datacenter(config: &Config, ring: &[NodeState], findings: &mut Findings) {
@@ -270,4 +323,31 @@ pub(super) fn quiescence(
         findings.wrong(message, help);
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Verdict;
+
+    fn verdict_of(rows_max: Option<u32>) -> Option<Verdict> {
+        let mut findings = Findings::default();
+        pages("cassandra: node 10.0.0.1:9042", rows_max, &mut findings);
+        let finding = findings.findings.pop()?;
+        assert!(finding.message.contains("page_size_fail_threshold"));
+        Some(finding.verdict)
+    }
+
+    #[test]
+    fn a_guardrail_below_the_pages_of_scans_is_named() {
+        for (rows_max, verdict) in [
+            (None, None),
+            (Some(5000), None),
+            (Some(4999), Some(Verdict::Warn)),
+            (Some(50), Some(Verdict::Warn)),
+            (Some(49), Some(Verdict::Wrong)),
+        ] {
+            assert_eq!(verdict_of(rows_max), verdict, "{rows_max:?}");
+        }
+    }
 }

@@ -51,6 +51,11 @@ pub(super) fn read(
     })
 }
 
+/// Parses a guardrail's threshold: what is not above 0 is no limit.
+pub(super) fn guardrail(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|limit| *limit > 0)
+}
+
 /// Parses a duration as Cassandra writes it: a whole number and its unit.
 fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
@@ -110,6 +115,18 @@ mod tests {
             ("1 fortnight", None),
         ] {
             assert_eq!(duration(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_guardrail_of_nothing_or_less_is_none() {
+        for (text, limit) in [
+            ("2000", Some(2000)),
+            ("-1", None),
+            ("0", None),
+            ("null", None),
+        ] {
+            assert_eq!(guardrail(text), limit, "{text}");
         }
     }
 

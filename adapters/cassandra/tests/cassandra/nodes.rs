@@ -32,6 +32,10 @@ async fn settings_that_the_barrier_depends_on_are_read() {
         assert!(settings.native_transport_timeout > Duration::from_millis(100));
         assert!(settings.counter_write_request_timeout > Duration::from_millis(100));
         assert!(settings.internode_timeout);
+        let release = nodes.release(&state.node, BOUND).await.unwrap();
+        assert!(release.is_supported(), "{release}");
+        let rows_max = nodes.page_rows_max(&state.node, BOUND).await.unwrap();
+        assert_eq!(rows_max, None, "the default");
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`command`] | `plan` and `run`, from options to a [`report`] |
 //! | [`membership`], `lease_keeper` | joins and leaves the namespace; heartbeats, lease and stop request |
 //! | `preflight` | refuses what would damage correct counts |
+//! | `permissions` | refuses a role that may not do what comes after hours of reading |
 //! | `context` | what all of the following work with |
 //! | [`plan`] | the audit: base cut, scan, judging, converging; the plan file. Takes no lock, changes nothing |
 //! | `quiescence` | waits out what may still change the store: in-doubt markers and dead members |
@@ -39,6 +40,7 @@ pub mod journal;
 mod unverified;
 pub mod restoration;
 mod patience;
+mod permissions;
 mod preflight;
 pub mod report;
 pub mod membership;

@@ -24,6 +24,7 @@ use stitch_common::token::Token;
 
 mod gossip_liveness;
 mod late;
+mod permissions;
 mod probe;
 mod ring;
 mod sessions;
@@ -245,6 +246,22 @@ impl<C: Clock> Nodes for ScyllaNodes<C> {
     ) -> Result<Vec<Connection>, StoreError> {
         self.query(node.address, bound, |session| async move {
             client_registration::connections(&session, Statement::new(statements::CLIENTS)).await
+        })
+        .await
+    }
+
+    async fn may_read(&self, node: &NodeAddress, bound: Duration) -> Result<(), StoreError> {
+        let keyspace = &self.cassandra.keyspace;
+        self.query(node.address, bound, |session| async move {
+            permissions::may_read(&session, keyspace).await
+        })
+        .await
+    }
+
+    async fn may_increment(&self, node: &NodeAddress, bound: Duration) -> Result<(), StoreError> {
+        let keyspace = &self.cassandra.keyspace;
+        self.query(node.address, bound, |session| async move {
+            permissions::may_increment(&session, keyspace).await
         })
         .await
     }

@@ -71,6 +71,22 @@ pub(super) fn empty_batch(settings: &WriteSettings) -> Batch {
     batch
 }
 
+/// Reads no count: no counter has this name. A role without SELECT is turned down all the same.
+pub(super) fn no_count_cql(keyspace: &str) -> String {
+    let table = format!("{}.{TABLE}", quoted(keyspace));
+    format!("SELECT value FROM {table} WHERE counter = '' AND key = ''")
+}
+
+/// Increments nothing: Cassandra checks the right to MODIFY first, and then refuses the statement, because increments take
+/// no timestamp.
+pub(super) fn no_increment_cql(keyspace: &str) -> String {
+    let table = format!("{}.{TABLE}", quoted(keyspace));
+    format!(
+        "UPDATE {table} USING TIMESTAMP 1 SET value = value + 0 \
+         WHERE counter = '' AND key = '' AND granularity = '' AND bucket = 0"
+    )
+}
+
 fn increment_cql(keyspace: &str) -> String {
     format!(
         "UPDATE {}.{TABLE} SET value = value + ? WHERE counter = ? AND key = ? AND granularity = ? AND bucket = ?",

@@ -232,6 +232,7 @@ async fn table(
                 let replication = schema.auth_replication().await?.unwrap_or_default();
                 findings.append(replicas::check_auth(&replication, &datacenters));
             }
+            counts(keyspace, nodes, ring, findings).await;
             probes(keyspace, nodes, ring, findings).await;
         }
         Err(SchemaError::Store(error)) => return Err(error),
@@ -254,6 +255,28 @@ async fn table(
         }
     }
     Ok(())
+}
+
+/// Whether this role may do what processors and restorators do.
+async fn counts(keyspace: &str, nodes: &impl Nodes, ring: &[NodeState], findings: &mut Findings) {
+    let Some(state) = ring.iter().find(|state| state.up) else {
+        return;
+    };
+    let read = nodes.may_read(&state.node, NODE_TIMEOUT).await;
+    let incremented = nodes.may_increment(&state.node, NODE_TIMEOUT).await;
+    for (right, answer) in [("SELECT", read), ("MODIFY", incremented)] {
+        match answer {
+            Ok(()) => {}
+            Err(StoreError::Refused(why)) => findings.wrong(
+                format!("cassandra: this role has no {right} on {keyspace}.counts: {why}"),
+                format!("grant the role {right} on the keyspace {keyspace}"),
+            ),
+            Err(StoreError::Unavailable(why)) => findings.warn(
+                format!("cassandra: whether this role has {right} on {keyspace}.counts is unknown: {why}"),
+                "see the log of the node",
+            ),
+        }
+    }
 }
 
 /// Whether each node that is up applies the increment by which the quiescence barrier probes it.

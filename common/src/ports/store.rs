@@ -118,6 +118,18 @@ pub trait Nodes {
         bound: Duration,
     ) -> Result<Vec<Connection>, StoreError>;
 
+    /// Checks whether one node lets this role read counts.
+    ///
+    /// # Errors
+    /// The node did not answer within `bound`, or the role may not.
+    async fn may_read(&self, node: &NodeAddress, bound: Duration) -> Result<(), StoreError>;
+
+    /// Checks whether one node lets this role increment counts. Increments none.
+    ///
+    /// # Errors
+    /// The node did not answer within `bound`, or the role may not.
+    async fn may_increment(&self, node: &NodeAddress, bound: Duration) -> Result<(), StoreError>;
+
     /// The settings of one node that the quiescence barrier depends on.
     ///
     /// # Errors

@@ -126,6 +126,14 @@ impl Nodes for World {
         Ok(connected.then_some(connection).into_iter().collect())
     }
 
+    async fn may_read(&self, _: &NodeAddress, _: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn may_increment(&self, _: &NodeAddress, _: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn settings(&self, _: &NodeAddress, _: Duration) -> Result<NodeSettings, StoreError> {
         self.settings_reads.set(self.settings_reads.get() + 1);
         Ok(NodeSettings {

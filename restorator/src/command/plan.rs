@@ -21,6 +21,7 @@ use crate::failpoint;
 use crate::lease_keeper::Interruption;
 use crate::options::{Limits, PlanOptions};
 use crate::patience::while_kafka_delivers;
+use crate::permissions;
 use crate::plan::draft::Draft;
 use crate::plan::file::Plan;
 use crate::plan::judge::{Drift, Verdicts};
@@ -138,6 +139,7 @@ async fn begin<B: Backends>(context: &RestoreContext<'_, B>) -> Result<AuditBase
     preflight::read_level(context.config.restorator.read_level, writes)?;
     let members = membership::list(context.session).await?;
     preflight::members(&members, &context.validated.definition)?;
+    permissions::to_read(context).await?;
     let partitions = context.log.partitions().await?;
     let committed: BTreeMap<Partition, Offset> = context.log.committed(&partitions).await?;
     let baseline = plan::begin(context, &context.log_reader(), &committed).await?;

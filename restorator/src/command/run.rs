@@ -1,8 +1,10 @@
 //! `run`: audits the scope, then restores it range by range.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::pin::pin;
 
+use futures_util::future::{Either, LocalBoxFuture, select};
 use futures_util::stream::{self, StreamExt};
 use stitch_common::clock::Clock;
 use stitch_common::ports::{Backends, Session};
@@ -23,6 +25,7 @@ use crate::limits;
 use crate::membership::Process;
 use crate::options::{PlanSource, RunOptions};
 use crate::patience::while_kafka_delivers;
+use crate::permissions;
 use crate::plan;
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::base_cut::BaseCut;
@@ -236,6 +239,7 @@ async fn start<B: Backends>(
     let notes = note_interrupted(context).await?;
     let id = RestorationId::new(context.clock.wall(), &context.session.member());
     preflight::no_checkpoint_is_missing(&BaseCut::read(context).await?)?;
+    permissions::to_correct(context).await?;
     let journal = (context.journal)(id.as_str()).map_err(|error| {
         let message = format!("{error}: {}", error.cause);
         UserError::new(message, "set [restorator] journal to a writable folder")
@@ -338,14 +342,32 @@ async fn restore_ranges<B: Backends>(
         result
     });
     let mut work = pin!(stream::iter(work).buffer_unordered(in_flight));
-    while let Some(result) = work.next().await {
-        recorder.range(context, &result).await;
+    let mut write = None;
+    while let Some(result) = beside(&mut write, work.next()).await {
+        recorder.note(&result);
+        if write.is_none() {
+            write = recorder.due_write(context);
+        }
         let range = result.range;
         summary.add_range(follower, result);
         follower.totals_mut().of_mut(range).finish();
         context.progress.advance(1);
     }
     context.progress.end();
+}
+
+/// Waits for `work`, and for the `write` only beside it: ranges go on meanwhile, because one that waits keeps its lock.
+async fn beside<T>(write: &mut Option<LocalBoxFuture<'_, ()>>, work: impl Future<Output = T>) -> T {
+    let Some(pending) = write.as_mut() else {
+        return work.await;
+    };
+    match select(pin!(work), pending).await {
+        Either::Left((output, _)) => output,
+        Either::Right(((), work)) => {
+            *write = None;
+            work.await
+        }
+    }
 }
 
 fn ranges_in_flight<B: Backends>(

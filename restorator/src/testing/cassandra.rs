@@ -138,6 +138,9 @@ impl Nodes for Fake {
 
     async fn probe(&self, _node: &NodeAddress, bound: Duration) -> Probe {
         self.record("probe");
+        if let Err(error) = self.permitted("MODIFY on probes") {
+            return Probe::Rejected(error.to_string());
+        }
         if self.silent.get() {
             self.clock.sleep(bound).await;
             return Probe::Silent;
@@ -153,6 +156,14 @@ impl Nodes for Fake {
         Ok(Vec::new())
     }
 
+    async fn may_read(&self, _node: &NodeAddress, _bound: Duration) -> Result<(), StoreError> {
+        self.permitted("SELECT")
+    }
+
+    async fn may_increment(&self, _node: &NodeAddress, _bound: Duration) -> Result<(), StoreError> {
+        self.permitted("MODIFY")
+    }
+
     async fn settings(
         &self,
         _node: &NodeAddress,
@@ -164,6 +175,17 @@ impl Nodes for Fake {
             native_transport_idle_timeout: None,
             internode_timeout: true,
         })
+    }
+}
+
+impl Fake {
+    /// An error if the test takes this right away.
+    fn permitted(&self, right: &str) -> Result<(), StoreError> {
+        if self.forbidden.get() == Some(right) {
+            let why = format!("User stitch has no {right} permission");
+            return Err(StoreError::Refused(why));
+        }
+        Ok(())
     }
 }
 

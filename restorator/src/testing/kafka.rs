@@ -39,6 +39,7 @@ impl EventLog for Fake {
     }
 
     async fn feed(&self) -> Result<FakeFeed, LogError> {
+        self.record("feed");
         Ok(FakeFeed {
             fake: self.clone(),
             partitions: BTreeMap::new(),

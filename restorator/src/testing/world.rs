@@ -59,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) scan_takes: Cell<Duration>,
     pub(crate) ring: RefCell<Vec<u64>>,
     pub(crate) silent: Cell<bool>,
+    /// The right that this role does not have.
+    pub(crate) forbidden: Cell<Option<&'static str>>,
     pub(crate) admitted: Cell<bool>,
     pub(crate) feed_stalls: Cell<bool>,
     pub(crate) stop: CancellationToken,
@@ -129,6 +131,7 @@ impl Fake {
             scan_takes: Cell::default(),
             ring: RefCell::new(vec![7]),
             silent: Cell::new(false),
+            forbidden: Cell::default(),
             admitted: Cell::new(false),
             feed_stalls: Cell::new(false),
             stop: CancellationToken::new(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use stitch_common::clock::Clock;
 use stitch_common::ports::{
     CreateMode, CreateResult, MultiError, Node, NodeStat, Operation, Session, SessionState,
     ZkError, ZooKeeper,
@@ -22,6 +23,8 @@ pub(crate) struct Server {
     disconnected: bool,
     /// Requests are refused for paths that contain this.
     refused_part: Option<String>,
+    /// Writes to paths that contain this take so long.
+    slow_part: Option<(String, Duration)>,
 }
 
 pub(crate) struct FakeSession {
@@ -136,6 +139,12 @@ impl Session for FakeSession {
         data: &[u8],
         version: Option<i32>,
     ) -> Result<NodeStat, ZkError> {
+        let slow = self.fake.zookeeper.borrow().slow_part.clone();
+        if let Some((part, takes)) = slow
+            && path.contains(&part)
+        {
+            self.fake.clock.sleep(takes).await;
+        }
         self.request("set", path, |tree| tree.set(path, data, version))
     }
 
@@ -190,6 +199,11 @@ impl Fake {
     /// Refuses requests for paths that contain `part`.
     pub(crate) fn refuse(&self, part: &str) {
         self.zookeeper.borrow_mut().refused_part = Some(part.to_owned());
+    }
+
+    /// Delays writes to paths that contain `part`.
+    pub(crate) fn slow_down(&self, part: &str, takes: Duration) {
+        self.zookeeper.borrow_mut().slow_part = Some((part.to_owned(), takes));
     }
 
     /// Ends every session, as a network partition does that lasts too long. New ones can be opened.

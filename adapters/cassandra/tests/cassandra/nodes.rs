@@ -36,6 +36,8 @@ async fn settings_that_the_barrier_depends_on_are_read() {
         assert!(release.is_supported(), "{release}");
         let rows_max = nodes.page_rows_max(&state.node, BOUND).await.unwrap();
         assert_eq!(rows_max, None, "the default");
+        nodes.may_read(&state.node, BOUND).await.unwrap();
+        nodes.may_increment(&state.node, BOUND).await.unwrap();
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::offset::Offsets;
 use stitch_protocol::restoration::{
@@ -72,12 +74,8 @@ impl Recorder {
         Ok(write_record(context.session, &self.record).await?)
     }
 
-    /// Records the outcome of a range.
-    pub(super) async fn range<B: Backends>(
-        &mut self,
-        context: &RestoreContext<'_, B>,
-        result: &RangeResult,
-    ) {
+    /// Notes the outcome of a range.
+    pub(super) fn note(&mut self, result: &RangeResult) {
         let locked = result.locked.iter().sum::<Duration>();
         let outcome = match &result.outcome {
             Ok(_) => {
@@ -100,12 +98,27 @@ impl Recorder {
             },
         };
         self.record.ranges.insert(result.range, outcome);
-        if context.clock.now().since(self.written) >= WRITE_EVERY {
-            let written = within(context.clock, END_BOUND, self.write(context)).await;
+    }
+
+    /// A write of the record as it is now, if it is time for one. Dropped, the record may be written or not.
+    pub(super) fn due_write<'c, B: Backends>(
+        &mut self,
+        context: &'c RestoreContext<'_, B>,
+    ) -> Option<LocalBoxFuture<'c, ()>> {
+        let now = context.clock.now();
+        if now.since(self.written) < WRITE_EVERY {
+            return None;
+        }
+        self.written = now;
+        let record = self.record.clone();
+        let write = async move {
+            let written = write_record(context.session, &record);
+            let written = within(context.clock, END_BOUND, written).await;
             if !matches!(written, Some(Ok(()))) {
                 tracing::warn!("the record of the restoration could not be updated");
             }
-        }
+        };
+        Some(write.boxed_local())
     }
 
     /// Records the end of the restoration.

@@ -41,6 +41,15 @@ impl SimNodes {
         let same = |number: &usize| super::Node::new(*number).address().id == node.id;
         numbers.clone().find(same).unwrap_or(numbers.start)
     }
+
+    /// In this world every role may do everything, if the node answers.
+    async fn may(&self, node: &NodeAddress, bound: Duration) -> Result<(), StoreError> {
+        if self.ask(Self::number(node), bound).await != Probe::Answered {
+            return Err(StoreError::Unavailable("the node is silent".to_owned()));
+        }
+        self.handle.world.hop().await;
+        Ok(())
+    }
 }
 
 impl Nodes for SimNodes {
@@ -95,6 +104,14 @@ impl Nodes for SimNodes {
         };
         self.handle.world.hop().await;
         Ok(listed)
+    }
+
+    async fn may_read(&self, node: &NodeAddress, bound: Duration) -> Result<(), StoreError> {
+        self.may(node, bound).await
+    }
+
+    async fn may_increment(&self, node: &NodeAddress, bound: Duration) -> Result<(), StoreError> {
+        self.may(node, bound).await
     }
 
     async fn settings(

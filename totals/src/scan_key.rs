@@ -116,6 +116,16 @@ impl PackedSlot {
         Some(Self((granularity << HOUR_BITS) | hours))
     }
 
+    /// The packed form.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The slot of this packed form, which comes from [`PackedSlot::bits`].
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
     pub fn unpack(self) -> CellSlot {
         let granularity = match self.0 >> HOUR_BITS {
             0 => Granularity::All,

@@ -5,7 +5,7 @@
 //! so no code outside the adapters spawns a task, opens a socket or reads a clock. A process is one future; it is frozen
 //! by not being polled, and killed by being dropped.
 //!
-//! The adapters are the crates `stitch-zookeeper`, `stitch-cassandra` and `stitch-kafka`.
+//! The adapters are the crates `stitch-zookeeper`, `stitch-cassandra`, `stitch-kafka` and `stitch-objects`.
 
 #![warn(missing_docs)]
 

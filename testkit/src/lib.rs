@@ -1,9 +1,10 @@
 //! What the tests of several crates share: the servers' data in memory, virtual time, and samples.
 //!
-//! [`zookeeper`], [`cassandra`] and [`kafka`] hold what a server stores and how it changes: a tree of nodes, a table of
-//! replicated counters, a log. They know no session, no connection and no fault. The simulation builds servers from them
-//! that are slow, break and lose answers; the restorator's tests build servers that record each request and change
-//! something just before one. [`time`] and [`wait`] are what the executors of both are made of.
+//! [`zookeeper`], [`cassandra`], [`kafka`] and [`objects`] hold what a server stores and how it changes: a tree of nodes,
+//! a table of replicated counters, a log, objects. They know no session, no connection and no fault. The simulation
+//! builds servers from them that are slow, break and lose answers; the restorator's tests build servers that record each
+//! request and change something just before one. [`objects`] has a store that fails as its user decides. [`time`] and
+//! [`wait`] are what executors are made of.
 
 pub mod samples;
 pub mod time;
@@ -11,3 +12,4 @@ pub mod wait;
 pub mod zookeeper;
 pub mod cassandra;
 pub mod kafka;
+pub mod objects;

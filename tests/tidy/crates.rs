@@ -8,7 +8,7 @@ use crate::dependencies::packages;
 use crate::tree::{TrackedFile, none, tracked};
 
 /// The servers' clients.
-const CLIENTS: [&str; 3] = ["rdkafka", "scylla", "zookeeper-client"];
+const CLIENTS: [&str; 4] = ["rdkafka", "scylla", "zookeeper-client", "object_store"];
 
 /// What is built and tested without any of them.
 const WITHOUT_CLIENTS: [&str; 7] = [
@@ -22,7 +22,7 @@ const WITHOUT_CLIENTS: [&str; 7] = [
 ];
 
 /// The crates that others are built on.
-pub(crate) const GROUND: [&str; 7] = [
+pub(crate) const GROUND: [&str; 9] = [
     "common",
     "protocol",
     "totals",
@@ -30,6 +30,8 @@ pub(crate) const GROUND: [&str; 7] = [
     "adapters/zookeeper",
     "adapters/kafka",
     "adapters/cassandra",
+    "adapters/objects",
+    "archive",
 ];
 
 /// No circle between the modules of these, beside the ground crates.

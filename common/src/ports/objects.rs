@@ -5,6 +5,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
+use bytes::Bytes;
+
 use crate::user_error::UserError;
 
 /// An object store, from one URL on.
@@ -16,11 +18,11 @@ use crate::user_error::UserError;
 )]
 pub trait ObjectStore {
     /// Writes an object unless there is one of this name. Of several writers at once exactly one hears
-    /// [`Put::Created`]. The whole content is held in memory: at most 256 MiB.
+    /// [`Put::Created`], or none of them, if an answer was lost. The whole content is held in memory: at most 256 MiB.
     ///
     /// # Errors
     /// [`ObjectError::Ambiguous`]: it may have been written, or may still be. Read it to learn which.
-    async fn put_if_absent(&self, name: &ObjectName, content: Vec<u8>) -> Result<Put, ObjectError>;
+    async fn put_if_absent(&self, name: &ObjectName, content: Bytes) -> Result<Put, ObjectError>;
 
     /// Writes an object from a local file of any size, instead of one that may be there.
     ///

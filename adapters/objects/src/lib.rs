@@ -1,0 +1,181 @@
+//! The adapter to object stores: implements [`ObjectStore`] for a folder of a file system (`file://`), S3 (`s3://`),
+//! Google Cloud Storage (`gs://`) and Azure Blob Storage (`az://`). The only crate that depends on their client.
+//!
+//! [`ObjectFolder::open`] takes a URL; credentials come from the environment, under the names that the client documents
+//! (`AWS_ACCESS_KEY_ID`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_STORAGE_ACCOUNT_NAME`, …).
+//!
+//! `location` reads the URL; `error` sorts the client's errors by what a caller can do.
+//!
+//! **Durability.** The client writes a local object to a file beside its name, flushes it and its folder, and links it to
+//! the name, which fails if the name is taken: an object is there whole or not at all, and after the answer it outlives a
+//! power loss. That is its option `fsync`, which is off by default and on here.
+
+mod error;
+mod location;
+
+use std::ops::Range;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore as Client, ObjectStoreExt, PutMode, PutPayload, WriteMultipart};
+use stitch_common::ports::{ObjectEntry, ObjectError, ObjectName, ObjectStore, Put};
+use stitch_common::user_error::UserError;
+use tokio::io::AsyncReadExt;
+
+use self::error::{read_error, write_error};
+
+/// Bytes of one part of a file that is uploaded; S3 takes at most 10,000 parts.
+const PART_BYTES: usize = 16 << 20;
+/// Parts of a file in flight at once.
+const PARTS_IN_FLIGHT_MAX: usize = 4;
+
+/// The objects below one URL. Clones share the client.
+#[derive(Clone, Debug)]
+pub struct ObjectFolder {
+    client: Arc<dyn Client>,
+    root: Path,
+}
+
+impl ObjectFolder {
+    /// The objects below `url`. Sends nothing yet. `key` is the configuration's name of the URL, for errors.
+    ///
+    /// # Errors
+    /// The URL is none, or its store is unknown or lacks a setting; the message names it.
+    pub fn open(key: &str, url: &str) -> Result<Self, UserError> {
+        let (client, root) = location::open(key, url)?;
+        Ok(Self { client, root })
+    }
+
+    fn path(&self, name: &ObjectName) -> Result<Path, ObjectError> {
+        let text = format!("{}/{}", self.root, name.0);
+        Path::parse(&text).map_err(|error| ObjectError::Refused(format!("{text}: {error}")))
+    }
+
+    /// The name of the object at `path`, which is below the root.
+    fn name(&self, path: &Path) -> Option<ObjectName> {
+        let below = path.as_ref().strip_prefix(self.root.as_ref())?;
+        Some(ObjectName(below.trim_start_matches('/').to_owned()))
+    }
+
+    async fn upload(&self, name: &ObjectName, file: &FilePath) -> Result<(), ObjectError> {
+        let path = self.path(name)?;
+        let unreadable = |error: std::io::Error| {
+            ObjectError::Refused(format!("{} cannot be read: {error}", file.display()))
+        };
+        let mut file = tokio::fs::File::open(file).await.map_err(unreadable)?;
+        let upload = self.client.put_multipart(&path).await;
+        let upload = upload.map_err(|error| write_error(name, error))?;
+        let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        let mut part = vec![0; PART_BYTES];
+        loop {
+            let read = file.read(&mut part).await.map_err(unreadable)?;
+            if read == 0 {
+                break;
+            }
+            upload
+                .wait_for_capacity(PARTS_IN_FLIGHT_MAX)
+                .await
+                .map_err(|error| write_error(name, error))?;
+            upload.write(&part[..read]);
+        }
+        upload
+            .finish()
+            .await
+            .map_err(|error| write_error(name, error))?;
+        Ok(())
+    }
+}
+
+impl ObjectStore for ObjectFolder {
+    async fn put_if_absent(&self, name: &ObjectName, content: Bytes) -> Result<Put, ObjectError> {
+        let path = self.path(name)?;
+        let payload = PutPayload::from(content);
+        match self
+            .client
+            .put_opts(&path, payload, PutMode::Create.into())
+            .await
+        {
+            Ok(_) => Ok(Put::Created),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::Exists),
+            Err(error) => Err(write_error(name, error)),
+        }
+    }
+
+    async fn put_file(&self, name: &ObjectName, file: &FilePath) -> Result<(), ObjectError> {
+        self.upload(name, file).await
+    }
+
+    async fn get(&self, name: &ObjectName) -> Result<Vec<u8>, ObjectError> {
+        let path = self.path(name)?;
+        let read = async { self.client.get(&path).await?.bytes().await };
+        let bytes = read.await.map_err(|error| read_error(name, error))?;
+        Ok(bytes.into())
+    }
+
+    async fn get_range(
+        &self,
+        name: &ObjectName,
+        bytes: Range<u64>,
+    ) -> Result<Vec<u8>, ObjectError> {
+        let path = self.path(name)?;
+        let wanted = bytes.end.saturating_sub(bytes.start);
+        let read = self.client.get_range(&path, bytes.clone()).await;
+        let read = read.map_err(|error| read_error(name, error))?;
+        // Stores answer a range that begins in the object and ends beyond it with what there is.
+        if u64::try_from(read.len()).is_ok_and(|read| read == wanted) {
+            return Ok(read.into());
+        }
+        let (from, to) = (bytes.start, bytes.end);
+        Err(ObjectError::Refused(format!(
+            "{name} has no bytes {from} to {to}: it is shorter"
+        )))
+    }
+
+    async fn size(&self, name: &ObjectName) -> Result<Option<u64>, ObjectError> {
+        let path = self.path(name)?;
+        match self.client.head(&path).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(read_error(name, error)),
+        }
+    }
+
+    async fn list(
+        &self,
+        folder: &ObjectName,
+        after: Option<&ObjectName>,
+    ) -> Result<Vec<ObjectEntry>, ObjectError> {
+        let prefix = self.path(folder)?;
+        let listed = match after {
+            Some(after) => {
+                let after = self.path(after)?;
+                self.client.list_with_offset(Some(&prefix), &after)
+            }
+            None => self.client.list(Some(&prefix)),
+        };
+        let listed: Vec<_> = listed
+            .try_collect()
+            .await
+            .map_err(|error| read_error(folder, error))?;
+        let entry = |meta: object_store::ObjectMeta| {
+            let name = self.name(&meta.location)?;
+            let size = meta.size;
+            Some(ObjectEntry { name, size })
+        };
+        let mut entries: Vec<_> = listed.into_iter().filter_map(entry).collect();
+        // A file system has no order of its own.
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    async fn delete(&self, name: &ObjectName) -> Result<(), ObjectError> {
+        let path = self.path(name)?;
+        match self.client.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(read_error(name, error)),
+        }
+    }
+}

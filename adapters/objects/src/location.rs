@@ -1,0 +1,124 @@
+//! The URL of a store: which client it needs, and the place in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ClientOptions, ObjectStore, ObjectStoreScheme, RetryConfig};
+use stitch_common::user_error::UserError;
+use tokio_rustls::rustls::crypto::ring;
+use url::Url;
+
+/// How long one request may take: an object of 256 MiB at 1 MiB a second.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
+/// The client repeats requests that failed this often at most. Its callers have retries of their own, which are reported.
+const RETRIES_MAX: usize = 2;
+
+const EXAMPLES: &str = "write it like file:///var/lib/stitch, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix";
+
+/// The client for `url`, and the path that `url` names in its store.
+pub(super) fn open(key: &str, url: &str) -> Result<(Arc<dyn ObjectStore>, Path), UserError> {
+    let wrong = |why: &str| UserError::new(format!("{key} = \"{url}\": {why}"), EXAMPLES);
+    let parsed = Url::parse(url).map_err(|error| wrong(&format!("no URL: {error}")))?;
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        let why = "credentials do not belong into the URL, because it is shown";
+        let message = format!("{key}: {why}");
+        return Err(UserError::new(message, "put them into the environment"));
+    }
+    if parsed.scheme() == "file" && parsed.host_str().is_some() {
+        return Err(wrong(
+            "a file's URL has three slashes and a path from the root",
+        ));
+    }
+    let (scheme, path) = ObjectStoreScheme::parse(&parsed)
+        .map_err(|_| wrong("the store is none of file, s3, gs and az"))?;
+    let client: Arc<dyn ObjectStore> = match scheme {
+        ObjectStoreScheme::Local => Arc::new(LocalFileSystem::new().with_fsync(true)),
+        ObjectStoreScheme::AmazonS3 => {
+            Arc::new(s3(&parsed).map_err(|error| unset(key, url, &error))?)
+        }
+        ObjectStoreScheme::GoogleCloudStorage => {
+            Arc::new(gcs(&parsed).map_err(|error| unset(key, url, &error))?)
+        }
+        ObjectStoreScheme::MicrosoftAzure => {
+            Arc::new(azure(&parsed).map_err(|error| unset(key, url, &error))?)
+        }
+        ObjectStoreScheme::Memory | ObjectStoreScheme::Http | _ => {
+            return Err(wrong("the store is none of file, s3, gs and az"));
+        }
+    };
+    if path.as_ref().is_empty() && matches!(scheme, ObjectStoreScheme::Local) {
+        return Err(wrong("it names no folder"));
+    }
+    Ok((client, path))
+}
+
+fn unset(key: &str, url: &str, error: &object_store::Error) -> UserError {
+    let message = format!("{key} = \"{url}\": {error}");
+    let help = "set what is missing in the environment; docs/operations/archive.md, \"Where the archive lives\", lists the variables";
+    UserError::new(message, help)
+}
+
+/// The variables of the environment whose names begin with `prefix`, in lower case. Only these: a client also knows keys
+/// without a prefix, such as `token`, which are variables of other programs.
+fn variables(prefix: &str) -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(move |(name, value)| {
+        let name = name.into_string().ok()?.to_ascii_lowercase();
+        let name = name.starts_with(prefix).then_some(name)?;
+        Some((name, value.into_string().ok()?))
+    })
+}
+
+fn client_options() -> ClientOptions {
+    // TLS by the provider that the rest of the program has. Another one may be installed already.
+    ring::default_provider().install_default().ok();
+    ClientOptions::new().with_timeout(REQUEST_TIMEOUT)
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig {
+        max_retries: RETRIES_MAX,
+        ..RetryConfig::default()
+    }
+}
+
+fn s3(url: &Url) -> object_store::Result<impl ObjectStore + use<>> {
+    let builder = AmazonS3Builder::new()
+        .with_url(url.as_str())
+        .with_client_options(client_options())
+        .with_retry(retries());
+    let set = |builder: AmazonS3Builder, (name, value): (String, String)| match name.parse() {
+        Ok(key) => builder.with_config(key, value),
+        Err(_) => builder,
+    };
+    variables("aws_").fold(builder, set).build()
+}
+
+fn gcs(url: &Url) -> object_store::Result<impl ObjectStore + use<>> {
+    let builder = GoogleCloudStorageBuilder::new()
+        .with_url(url.as_str())
+        .with_client_options(client_options())
+        .with_retry(retries());
+    let set =
+        |builder: GoogleCloudStorageBuilder, (name, value): (String, String)| match name.parse() {
+            Ok(key) => builder.with_config(key, value),
+            Err(_) => builder,
+        };
+    variables("google_").fold(builder, set).build()
+}
+
+fn azure(url: &Url) -> object_store::Result<impl ObjectStore + use<>> {
+    let builder = MicrosoftAzureBuilder::new()
+        .with_url(url.as_str())
+        .with_client_options(client_options())
+        .with_retry(retries());
+    let set = |builder: MicrosoftAzureBuilder, (name, value): (String, String)| match name.parse() {
+        Ok(key) => builder.with_config(key, value),
+        Err(_) => builder,
+    };
+    variables("azure_").fold(builder, set).build()
+}

@@ -1,0 +1,51 @@
+//! Errors of the archive, by what the caller can do.
+
+use stitch_common::ports::{ObjectError, ObjectName};
+use stitch_common::user_error::UserError;
+
+/// An error of reading or writing the archive.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArchiveError {
+    /// The object store.
+    #[error(transparent)]
+    Store(#[from] ObjectError),
+    /// An object is not what was put there.
+    #[error("{name} is damaged: {why}")]
+    Damaged {
+        /// The object.
+        name: ObjectName,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An object belongs elsewhere: another cluster, topic, partition or interval.
+    #[error("{name} does not belong there: {why}")]
+    Foreign {
+        /// The object.
+        name: ObjectName,
+        /// What it says of itself, and what was expected.
+        why: String,
+    },
+    /// An object was written by a later version.
+    #[error("{name} has format {format}, and this version reads format 1")]
+    Newer {
+        /// The object.
+        name: ObjectName,
+        /// Its format.
+        format: String,
+    },
+}
+
+const DAMAGED: &str = "see docs/operations/archive.md, \"The archive is damaged\"";
+const NEWER: &str = "use the version of Stitch that wrote the archive, or a later one";
+
+impl From<ArchiveError> for UserError {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Store(error) => error.into(),
+            ArchiveError::Damaged { .. } | ArchiveError::Foreign { .. } => {
+                Self::new(error, DAMAGED)
+            }
+            ArchiveError::Newer { .. } => Self::new(error, NEWER),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The archive: every record of the event topic in an object store, in segments that chain without a gap.
+//!
+//! A partition's archive is a *chain of segments*. A segment holds the records of an interval `[from, to)` of positions,
+//! is named by `from`, and is put whole and only if there is none of its name; the next one is named by `to`. So there is
+//! no other state: *complete up to X* is where the chain ends, and several archivers need no lock.
+//!
+//! - [`names`] spells every object's name;
+//! - [`segment`] is the format of a segment: it writes and reads Parquet, and [`digest`] is what a segment adds up to;
+//! - [`origin`] is where a partition's chain begins;
+//! - [`chain`] follows it, with the help of an index object for every 1,000 segments;
+//! - [`reader`] reads it: totals are made from that.
+//!
+//! Not here: what a record means. The archive holds records as Kafka holds them, so that a counter which is added next
+//! year can count them.
+
+pub mod names;
+pub mod digest;
+pub mod segment;
+mod error;
+pub mod origin;
+pub mod chain;
+pub mod reader;
+
+pub use error::ArchiveError;

@@ -1,0 +1,248 @@
+//! Reads the archive of a topic.
+
+use std::ops::ControlFlow;
+
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+use stitch_common::offset::{Offset, Partition};
+use stitch_common::ports::{ObjectError, ObjectName, ObjectStore};
+
+use crate::chain::{Chain, INDEX_SEGMENTS, Segment, read_index};
+use crate::digest::DigestSum;
+use crate::error::ArchiveError;
+use crate::names::TopicFolder;
+use crate::origin;
+use crate::segment::footer::Footer;
+use crate::segment::row_group::{Columns, Rows, byte_range, decode, parse_metadata};
+
+/// Bytes at the end of a segment that are read first: its metadata is smaller, but for the longest segments.
+const TAIL_BYTES: u64 = 64 << 10;
+
+/// The archive of one topic.
+#[derive(Clone, Debug)]
+pub struct Archive<S> {
+    store: S,
+    folder: TopicFolder,
+}
+
+impl<S: ObjectStore> Archive<S> {
+    /// The archive of `topic` of the cluster with this id. Reads nothing yet.
+    pub fn new(store: S, cluster: &str, topic: &str) -> Self {
+        Self {
+            store,
+            folder: TopicFolder::new(cluster, topic),
+        }
+    }
+
+    /// The store.
+    pub const fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The names of its objects.
+    pub const fn folder(&self) -> &TopicFolder {
+        &self.folder
+    }
+
+    /// The chain of a partition, from its origin on, as far as it is complete now.
+    ///
+    /// # Errors
+    /// The store, or an object that is no part of this chain.
+    pub async fn chain(&self, partition: Partition) -> Result<Chain, ArchiveError> {
+        let origin = origin::read(&self.store, &self.folder, partition).await?;
+        let mut chain = Chain {
+            partition,
+            origin,
+            segments: Vec::new(),
+        };
+        self.follow(&mut chain).await?;
+        Ok(chain)
+    }
+
+    /// Adds the segments that have been put behind the end of `chain`.
+    ///
+    /// # Errors
+    /// As [`Archive::chain`]; what was found before the error is added.
+    pub async fn follow(&self, chain: &mut Chain) -> Result<(), ArchiveError> {
+        while let Some(position) = chain.complete_to() {
+            if chain.segments.len().is_multiple_of(INDEX_SEGMENTS) {
+                let (store, folder) = (&self.store, &self.folder);
+                if let Some(indexed) = read_index(store, folder, chain.partition, position).await? {
+                    chain.segments.extend(indexed);
+                    continue;
+                }
+            }
+            let Some(segment) = self.segment(chain.partition, position).await? else {
+                break;
+            };
+            chain.segments.push(segment);
+        }
+        Ok(())
+    }
+
+    /// The segment of `partition` that begins at `from`; `None` if there is none.
+    ///
+    /// # Errors
+    /// The store, or an object that is no segment, or another one.
+    pub async fn segment(
+        &self,
+        partition: Partition,
+        from: Offset,
+    ) -> Result<Option<Segment>, ArchiveError> {
+        let name = self.folder.segment(partition, from);
+        let Some(bytes) = self.store.size(&name).await? else {
+            return Ok(None);
+        };
+        let metadata = self.metadata(&name, bytes).await?;
+        let footer = self.footer(&name, partition, from, &metadata)?;
+        Ok(Some(Segment::new(&footer, bytes)))
+    }
+
+    fn footer(
+        &self,
+        name: &ObjectName,
+        partition: Partition,
+        from: Offset,
+        metadata: &ParquetMetaData,
+    ) -> Result<Footer, ArchiveError> {
+        let file = metadata.file_metadata();
+        let footer = Footer::read(name, &self.folder, partition, from, file)?;
+        if footer.checksums.len() == metadata.num_row_groups() {
+            Ok(footer)
+        } else {
+            let why = "it has not as many row groups as checksums".to_owned();
+            Err(ArchiveError::Damaged {
+                name: name.clone(),
+                why,
+            })
+        }
+    }
+
+    async fn metadata(
+        &self,
+        name: &ObjectName,
+        bytes: u64,
+    ) -> Result<ParquetMetaData, ArchiveError> {
+        let mut wanted = TAIL_BYTES.min(bytes);
+        loop {
+            let tail = self.store.get_range(name, bytes - wanted..bytes).await?;
+            match parse_metadata(tail, bytes).map_err(|error| damaged(name, &error))? {
+                ControlFlow::Break(metadata) => return Ok(metadata),
+                ControlFlow::Continue(more) if more > wanted && more <= bytes => wanted = more,
+                ControlFlow::Continue(_) => {
+                    let why = "its metadata is longer than the object".to_owned();
+                    return Err(ArchiveError::Damaged {
+                        name: name.clone(),
+                        why,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Opens a segment of `partition` to read it row group by row group.
+    ///
+    /// # Errors
+    /// The store, or an object that is not what `segment` says.
+    pub async fn open(
+        &self,
+        partition: Partition,
+        segment: &Segment,
+        columns: Columns,
+    ) -> Result<SegmentReader<'_, S>, ArchiveError> {
+        let name = self.folder.segment(partition, segment.from);
+        let Some(bytes) = self.store.size(&name).await? else {
+            return Err(ObjectError::NotFound(name).into());
+        };
+        let metadata = self.metadata(&name, bytes).await?;
+        let footer = self.footer(&name, partition, segment.from, &metadata)?;
+        if Segment::new(&footer, bytes) != *segment {
+            let why = "its footer differs from what was known of it".to_owned();
+            return Err(ArchiveError::Damaged { name, why });
+        }
+        Ok(SegmentReader {
+            store: &self.store,
+            name,
+            next_position: footer.from,
+            footer,
+            metadata,
+            columns,
+            next: 0,
+            sum: DigestSum::default(),
+        })
+    }
+}
+
+fn damaged(name: &ObjectName, error: &ParquetError) -> ArchiveError {
+    ArchiveError::Damaged {
+        name: name.clone(),
+        why: error.to_string(),
+    }
+}
+
+/// Reads a segment, one row group at a time.
+pub struct SegmentReader<'a, S> {
+    store: &'a S,
+    name: ObjectName,
+    footer: Footer,
+    metadata: ParquetMetaData,
+    columns: Columns,
+    /// The next row group.
+    next: usize,
+    /// No record at or above it has been read.
+    next_position: Offset,
+    sum: DigestSum,
+}
+
+impl<S: ObjectStore> SegmentReader<'_, S> {
+    /// The next records, in the order of offsets; `None` at the end, when they are all there: the number of records and
+    /// their digest are what the footer says.
+    ///
+    /// # Errors
+    /// The store, or the segment is damaged: then no record of it may be used. After a cancelled or failed call the same
+    /// records are read again.
+    pub async fn next(&mut self) -> Result<Option<Rows>, ArchiveError> {
+        let Some(row_group) = self.metadata.row_groups().get(self.next) else {
+            return self.end().map(|()| None);
+        };
+        let Some(range) = byte_range(row_group) else {
+            return Err(self.damaged("a row group has no bytes"));
+        };
+        let from = range.start;
+        let bytes = self.store.get_range(&self.name, range).await?;
+        if crc32fast::hash(&bytes) != self.footer.checksums[self.next] {
+            return Err(self.damaged("the checksum of a row group differs"));
+        }
+        let rows = decode(row_group, from, bytes, self.columns)
+            .map_err(|error| damaged(&self.name, &error))?;
+        for row in rows.iter() {
+            if row.offset < self.next_position || row.offset >= self.footer.to {
+                return Err(
+                    self.damaged("its records are not in order, or outside of its interval")
+                );
+            }
+            self.next_position = row.offset.next();
+            self.sum.add(self.footer.partition, row.offset, row.value);
+        }
+        self.next += 1;
+        Ok(Some(rows))
+    }
+
+    fn end(&self) -> Result<(), ArchiveError> {
+        if self.sum.digest() == self.footer.digest {
+            Ok(())
+        } else {
+            Err(self.damaged("the digest of its records is not that of its footer"))
+        }
+    }
+
+    fn damaged(&self, why: &str) -> ArchiveError {
+        ArchiveError::Damaged {
+            name: self.name.clone(),
+            why: why.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

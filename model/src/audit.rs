@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use stitch_common::cell::{Amount, Cell, Count};
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_restorator::plan::judge::{Drift, Verdicts};
-use stitch_restorator::restoration::chunk::Chunks;
-use stitch_restorator::restoration::{dirty, verify};
+use stitch_restorator::restoration::{at_rest, dirty, verify};
 use stitch_totals::range_totals::RangeTotals;
 
 use crate::bounds::{Bounds, CELLS, PARTITIONS};
@@ -114,23 +113,23 @@ pub(crate) fn passed(bounds: &Bounds, base: &Cut, later: &Cut, range: usize) -> 
     passed
 }
 
-/// The cells that were judged wrong and have no event from the cut up to the ceilings: they may be corrected without a lock.
-pub(crate) fn wrong_and_clean(
-    bounds: &Bounds,
-    knows: &Restorator,
-    ceilings: &Cut,
-) -> [bool; CELLS] {
+/// The cells to correct without a lock, by the product's rule, each once.
+pub(crate) fn wrong_at_rest(bounds: &Bounds, knows: &Restorator, ceilings: &Cut) -> [bool; CELLS] {
     let dirty = dirty(bounds, &knows.base, ceilings);
     let named = (0..bounds.cells.len()).filter(|cell| dirty[*cell]);
+    let named = named.filter(|_| !bounds.lacks(Rule::CorrectAtRest));
     let named: BTreeSet<Cell> = named
         .map(|cell| bounds.product(cell).cell.clone())
         .collect();
     let mut sure = [false; CELLS];
     for range in 0..bounds.ranges() {
-        let verdicts = verdicts(bounds, knows, range);
-        let wrong = verdicts.wrong_and_clean(&named).map(|(cell, _)| cell);
-        set(bounds, wrong, &mut sure);
+        let wrong = at_rest::wrong_cells(&verdicts(bounds, knows, range), &named);
+        set(bounds, wrong.iter().map(|(cell, _)| cell), &mut sure);
     }
+    let corrected = knows.corrected.iter();
+    sure.iter_mut()
+        .zip(corrected)
+        .for_each(|(sure, corrected)| *sure &= !corrected);
     sure
 }
 
@@ -142,19 +141,6 @@ fn verdicts(bounds: &Bounds, knows: &Restorator, range: usize) -> Verdicts {
         verdicts.judge(cell, count(current + wrong), count(current));
     }
     verdicts
-}
-
-/// The chunk of at most one cell, by the product's rule; `None` if the lock is for all cells.
-pub(crate) fn chunk(bounds: &Bounds, knows: &Restorator, range: usize) -> Option<[bool; CELLS]> {
-    let (cut, ceilings) = (
-        of_range(&knows.base, range),
-        of_range(&knows.ceilings, range),
-    );
-    let totals = bounded(bounds, range, &cut, &ceilings);
-    let chunk = Chunks::default().next(1, &verdicts(bounds, knows, range), &totals)?;
-    let mut cells = [false; CELLS];
-    set(bounds, chunk.cells().iter(), &mut cells);
-    Some(cells)
 }
 
 /// The cells of a range to read under its lock, by the product's rule; `None` if the cut went back.

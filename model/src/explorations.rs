@@ -87,7 +87,6 @@ pub const EXPLORATIONS: &[Exploration] = &[
         "00",
         &[Crash, Lost, RestoratorCrash, DeltaUnknown],
     ),
-    Exploration::new("1x1 chunks", "(01)2", "000", CHUNKS),
     Exploration::new("2x1 unknown", "0/1", "00", &[Unknown, Lost]),
     Exploration::new("2x1 killed", "0/1", "00", &[Crash]),
     Exploration::new("1x2 unknown", "(01)0", "01", &[Unknown]),
@@ -96,6 +95,8 @@ pub const EXPLORATIONS: &[Exploration] = &[
     Exploration::new("2x2 killed", "0/1", "01", &[Unknown, Crash]).up_to(8 * MILLION),
     Exploration::new("1x1 no lock, killed", "010", "00", UNLOCKED).unlocked(CorrectionMode::Both),
     Exploration::new("1x1 no lock, frozen", "010", "00", FROZEN).unlocked(CorrectionMode::Both),
+    Exploration::new("1x1 no lock, two cells", "(01)1", "00", RESTING)
+        .unlocked(CorrectionMode::Both),
     Exploration::new("2x1 no lock", "0/1", "00", &[Lost, Crash, DeltaUnknown])
         .unlocked(CorrectionMode::Unlocked),
 ];
@@ -109,8 +110,8 @@ const RESTORATOR: &[Fault] = &[
     GiveBack,
     Converge,
 ];
-const CHUNKS: &[Fault] = &[Lost, Lost, Chunk, DeltaUnknown, RestoratorCrash];
 const UNLOCKED: &[Fault] = &[Lost, Unknown, DeltaUnknown, RestoratorCrash];
+const RESTING: &[Fault] = &[Lost, Lost, DeltaUnknown, DeltaLost, GiveBack];
 const FROZEN: &[Fault] = &[Lost, Unknown, DeltaUnknown, RestoratorFreeze];
 
 /// A rule, and a model without it.
@@ -133,11 +134,6 @@ impl RemovedRule {
 
     const fn unlocked(mut self) -> Self {
         self.within = self.within.unlocked(CorrectionMode::Unlocked);
-        self
-    }
-
-    const fn ranges(mut self, ranges: &'static str) -> Self {
-        self.within.ranges = ranges;
         self
     }
 
@@ -179,6 +175,7 @@ pub const REMOVED_RULES: &[RemovedRule] = &[
     RemovedRule::of(Rule::QuiescenceFrozenMembers, "0", &[Unknown, Freeze]),
     RemovedRule::of(Rule::DeleteOnlyRead, "01", &[Unknown, Unknown, CleanUp]),
     RemovedRule::of(Rule::CeilingAfterRead, "0", &[Lost]).unlocked(),
-    RemovedRule::of(Rule::PassedStayNoted, "(01)2", &[Lost, Lost, Chunk]).ranges("000"),
-    RemovedRule::of(Rule::LastLockVerifies, "(01)", &[Lost, Lost, Chunk]),
+    RemovedRule::of(Rule::CorrectAtRest, "0", &[]).unlocked(),
+    RemovedRule::of(Rule::MarkerAtRest, "0", &[Lost, DeltaUnknown]).unlocked(),
+    RemovedRule::of(Rule::ReadAgain, "0", &[Lost, DeltaLost]).unlocked(),
 ];

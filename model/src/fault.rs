@@ -57,8 +57,6 @@ faults! {
     GiveBack "give-back",
     /// A broker that was deposed as leader answers the restorator with the log as it was, until it finds the leader.
     DeposedLeader "deposed-leader",
-    /// The restorator corrects one cell under a lock of its own before it corrects the others.
-    Chunk "chunk",
 }
 
 /// How many faults of each kind may happen.

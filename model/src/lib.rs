@@ -3,7 +3,7 @@
 //! The world is abstract: two processors, a restorator and three servers; nothing waits, and time is only an order of
 //! events. But every decision in it is the product's: what may be sent ([`stitch_processor::engine::rule`], the lease), when
 //! a lock is held (the lock queue), how far a checkpoint may go (the acknowledgement tracker), what is judged, read and
-//! corrected (range totals, verdicts, chunks). So a change of these is explored as it is, and no rule is written twice.
+//! corrected (range totals, verdicts, cells at rest). So a change of these is explored as it is, and no rule is written twice.
 //!
 //! In reading order:
 //!

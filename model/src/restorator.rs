@@ -2,8 +2,7 @@
 //! ([`audit`]).
 
 pub mod ceilings;
-pub mod chunk;
-pub mod unlocked;
+pub mod at_rest;
 
 use stitch_protocol::contender::Kind;
 
@@ -26,8 +25,6 @@ pub enum Step {
     Converge,
     /// Queues for a range's exclusive lock, and requests its revocation.
     Lock(usize),
-    /// The same, to correct a chunk under this lock.
-    LockChunk(usize),
     /// Gives the range back unverified.
     GiveBack,
     /// Is killed.
@@ -62,12 +59,10 @@ impl Phase {
             | Self::Converging(_)
             | Self::Rescanning(..)
             | Self::Correcting
-            | Self::ChunkCorrected
+            | Self::ReadingAgain(_)
             | Self::Locking(_)
             | Self::Locked(_)
-            | Self::AwaitingBarrier(
-                After::Base | After::Scan | After::Rescan(_) | After::Cut(_) | After::Audit,
-            )
+            | Self::AwaitingBarrier(After::Base | After::Scan | After::Rescan(_) | After::Cut(_))
             | Self::Dead
             | Self::Done => None,
         }
@@ -111,18 +106,19 @@ pub(crate) fn steps(bounds: &Bounds, state: &State, each: &mut impl FnMut(Step))
         }
         Phase::Correcting | Phase::Applying(..) => !awaits(),
         Phase::Audited => {
-            unlocked::may_correct(bounds, &state.restorator)
+            at_rest::may_correct(bounds, &state.restorator)
                 || bounds.mode == CorrectionMode::Unlocked
         }
         Phase::Dead | Phase::Done => false,
         Phase::Scanned | Phase::Following(..) => reaches_ceilings(bounds, state),
-        Phase::Rescanning(_, cell) => cell < bounds.cells.len() || reaches_ceilings(bounds, state),
+        Phase::Rescanning(_, cell) | Phase::ReadingAgain(cell) => {
+            cell < bounds.cells.len() || reaches_ceilings(bounds, state)
+        }
         Phase::Idle
         | Phase::MarkersRead
         | Phase::BaseCut
         | Phase::Scanning(_)
         | Phase::Converging(_)
-        | Phase::ChunkCorrected
         | Phase::Locked(_)
         | Phase::Cutting(_)
         | Phase::Reading(..) => true,
@@ -134,9 +130,6 @@ pub(crate) fn steps(bounds: &Bounds, state: &State, each: &mut impl FnMut(Step))
         let unverified = |range: &usize| !state.restorator.verified[*range];
         for range in (0..bounds.ranges()).filter(unverified) {
             each(Step::Lock(range));
-            if chunk::may_lock(bounds, state, range) {
-                each(Step::LockChunk(range));
-            }
         }
         if state.faults.has(Fault::Converge) {
             each(Step::Converge);
@@ -175,7 +168,6 @@ pub(crate) fn apply(bounds: &Bounds, state: &mut State, step: Step) {
             state.restorator.phase = Phase::Converging(state.checkpoints);
         }
         Step::Lock(range) => lock(bounds, state, range),
-        Step::LockChunk(range) => chunk::lock(bounds, state, range),
         Step::GiveBack => give_back(bounds, state),
         Step::Crash => {
             state.faults.take(Fault::RestoratorCrash);
@@ -260,9 +252,9 @@ fn next(bounds: &Bounds, state: &mut State) {
             };
         }
         Phase::Rescanning(later, cell) => rescan(bounds, state, later, cell),
-        Phase::Audited => unlocked::correct(bounds, state),
-        Phase::Correcting => unlocked::continue_audit(bounds, state),
-        Phase::ChunkCorrected => state.restorator.phase = Phase::Converging(state.checkpoints),
+        Phase::Audited => at_rest::correct(bounds, state),
+        Phase::Correcting => at_rest::answered(bounds, state),
+        Phase::ReadingAgain(cell) => at_rest::read_again(bounds, state, cell),
         Phase::Locking(range) => state.restorator.phase = Phase::Locked(range),
         Phase::Locked(range) => {
             let reads = !bounds.lacks(Rule::QuiescenceAfterGrant);
@@ -300,7 +292,6 @@ fn barrier_held(bounds: &Bounds, state: &mut State, after: After) {
             state.restorator.in_doubt = false;
             Phase::Reading(range, reading)
         }
-        After::Audit => Phase::Idle,
     };
 }
 
@@ -329,20 +320,21 @@ fn read(bounds: &Bounds, state: &mut State, cell: usize) {
 }
 
 /// Judges the cells without an event from the base cut up to the ceilings.
-fn audited(bounds: &Bounds, state: &mut State) {
+pub(crate) fn audited(bounds: &Bounds, state: &mut State) {
     let ceilings = ceilings(bounds, state);
     let knows = &mut state.restorator;
-    knows.ceilings = ceilings;
     let dirty = audit::dirty(bounds, &knows.base, &ceilings);
-    let sure = audit::wrong_and_clean(bounds, knows, &ceilings);
+    let sure = audit::wrong_at_rest(bounds, knows, &ceilings);
     for (cell, dirty) in dirty.into_iter().enumerate().take(bounds.cells.len()) {
-        if dirty || knows.verified[bounds.cells[cell]] {
+        // What is corrected without a lock has to be at rest.
+        if (dirty && !sure[cell]) || knows.verified[bounds.cells[cell]] {
             continue;
         }
-        if state.cells[cell] != knows.read[cell] && !knows.corrected[cell] {
+        if state.cells[cell] != knows.read[cell] {
             state.broken = Some(Broken::Judged);
         }
-        if bounds.mode != CorrectionMode::Locked {
+        let is_right = knows.wrong[cell] == 0 || sure[cell];
+        if bounds.mode != CorrectionMode::Locked && is_right {
             state.trusted[cell] = true;
         }
     }
@@ -356,7 +348,8 @@ fn rescan(bounds: &Bounds, state: &mut State, later: Cut, cell: usize) {
     let base = state.restorator.base;
     if cell < bounds.cells.len() {
         let range = bounds.cells[cell];
-        if audit::passed(bounds, &base, &later, range)[cell] {
+        let is_passed = audit::passed(bounds, &base, &later, range)[cell];
+        if is_passed || state.restorator.sure[cell] {
             let knows = &mut state.restorator;
             knows.read[cell] = state.cells[cell];
             knows.wrong[cell] = audit::judge(bounds, &later, cell, state.cells[cell]);
@@ -364,6 +357,7 @@ fn rescan(bounds: &Bounds, state: &mut State, later: Cut, cell: usize) {
         state.restorator.phase = Phase::Rescanning(later, cell + 1);
     } else {
         state.restorator.base = later;
+        state.restorator.sure = Default::default();
         audited(bounds, state);
     }
 }
@@ -416,9 +410,6 @@ fn applied(bounds: &Bounds, state: &mut State, range: usize, reading: Reading) {
     let wrong = audit::is_still_wrong(bounds, range, &cut, &corrected, &state.cells);
     if wrong && !bounds.lacks(Rule::Verify) {
         state.restorator.phase = Phase::Reading(range, reading);
-        return;
-    }
-    if chunk::complete(bounds, state, range, &cut) {
         return;
     }
     properties::check_verified(bounds, state, range, &cut);

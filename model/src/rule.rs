@@ -65,8 +65,10 @@ pub enum Rule {
     DeleteOnlyRead,
     /// Correction without a lock: the ceilings are read after the cells.
     CeilingAfterRead,
-    /// Chunks: events that the cut passes under the lock of a chunk are judged again.
-    PassedStayNoted,
-    /// Chunks: only the lock for all remaining cells verifies the range.
-    LastLockVerifies,
+    /// Correction without a lock: only for cells without an event from the base cut up to the ceilings.
+    CorrectAtRest,
+    /// Correction without a lock: the range of one in doubt is marked, so that a barrier is awaited.
+    MarkerAtRest,
+    /// Correction without a lock: corrected cells are read again.
+    ReadAgain,
 }

@@ -196,14 +196,10 @@ pub struct Restorator {
     pub sure: [bool; CELLS],
     /// The cells that were corrected without a lock.
     pub corrected: [bool; CELLS],
-    /// The ceilings as it last read them.
-    pub ceilings: Cut,
     /// The ceilings, in a model that reads them too early.
     pub early_ceilings: Option<Cut>,
     /// The ends of the log as a deposed leader reports them.
     pub old_ends: Option<[u8; PARTITIONS]>,
-    /// The cells that the lock is for, if it is for a chunk.
-    pub chunk: Option<[bool; CELLS]>,
     pub verified: [bool; RANGES],
     /// A correction has an unknown outcome, and no barrier has held since.
     pub in_doubt: bool,
@@ -220,11 +216,9 @@ impl Restorator {
             wrong: [0; CELLS],
             sure: [false; CELLS],
             corrected: [false; CELLS],
-            ceilings: Cut::default(),
             early_ceilings: None,
             old_ends: None,
             in_doubt: false,
-            chunk: None,
             verified: [false; RANGES],
             has_frozen: false,
         }
@@ -252,8 +246,8 @@ pub enum Phase {
     Rescanning(Cut, usize),
     /// Wait for the replies to corrections without a lock.
     Correcting,
-    /// A chunk is right and its lock released: read a later base cut.
-    ChunkCorrected,
+    /// Read the cell of this number again, if it was corrected without a lock.
+    ReadingAgain(usize),
     /// Wait for the lock of the range.
     Locking(usize),
     /// The lock is held: read markers and dead members.
@@ -285,8 +279,6 @@ pub enum After {
     Cut(usize),
     /// Reading cells again after a correction of unknown outcome.
     Read(usize, Reading),
-    /// A new audit after a correction of unknown outcome without a lock.
-    Audit,
 }
 
 /// The cells that are read under the lock.

@@ -68,17 +68,6 @@ fn one_partition_and_one_range_with_a_restorator_that_dies_freezes_and_gives_bac
 }
 
 #[test]
-fn one_partition_and_one_range_that_is_corrected_in_chunks() {
-    holds("(01)2", "000", &[Lost, Lost, Chunk], CorrectionMode::Locked);
-    holds(
-        "(01)",
-        "00",
-        &[Lost, Lost, Chunk, DeltaUnknown],
-        CorrectionMode::Locked,
-    );
-}
-
-#[test]
 fn two_partitions_and_one_range() {
     holds("0/1", "00", &[Unknown], CorrectionMode::Locked);
     holds("0/0", "0", &[Rebalance], CorrectionMode::Locked);
@@ -100,6 +89,18 @@ fn correction_without_the_lock_is_right() {
         "00",
         &[Lost, DeltaUnknown, RestoratorCrash],
         CorrectionMode::Unlocked,
+    );
+    holds(
+        "01",
+        "00",
+        &[Lost, DeltaUnknown, DeltaLost],
+        CorrectionMode::Unlocked,
+    );
+    holds(
+        "(01)",
+        "00",
+        &[Lost, Lost, DeltaUnknown, DeltaLost],
+        CorrectionMode::Both,
     );
     holds(
         "01",

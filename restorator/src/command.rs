@@ -154,7 +154,6 @@ impl<B: Backends> CommandContext<'_, B> {
             known: &state.known,
             limits,
             spent: &state.spent,
-            chunk_sizer: &state.chunk_sizer,
         }
     }
 }

@@ -22,7 +22,6 @@ use crate::membership::Process;
 use crate::options::{DeclaredDead, Limits};
 use crate::preflight;
 use crate::report::Exceptions;
-use crate::restoration::chunk_sizer::ChunkSizer;
 use crate::rule;
 
 /// What a restoration, or an audit, works with.
@@ -59,8 +58,6 @@ pub(crate) struct RestoreContext<'a, B: Backends> {
     pub limits: Limits,
     /// What has been corrected so far, in all ranges.
     pub spent: &'a Cell<Extent>,
-    /// How many cells one lock is for.
-    pub chunk_sizer: &'a ChunkSizer,
 }
 
 /// What a command keeps when its session is lost, and it goes on as another member.
@@ -70,7 +67,6 @@ pub(crate) struct CommandState {
     pub ring: RefCell<Vec<NodeState>>,
     pub known: RefCell<NodeSet>,
     pub spent: Cell<Extent>,
-    pub chunk_sizer: ChunkSizer,
 }
 
 impl CommandState {
@@ -80,7 +76,6 @@ impl CommandState {
             ring: RefCell::default(),
             known: RefCell::default(),
             spent: Cell::default(),
-            chunk_sizer: ChunkSizer::new(config),
         }
     }
 }

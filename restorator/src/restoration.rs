@@ -2,26 +2,26 @@
 //!
 //! | step | rule | what it does | yields |
 //! |---|---|---|---|
-//! | [`mod@converge`] | R1 | audits the cells that later cuts have passed, so that little is left for the lock | `AuditFindings` |
+//! | [`mod@converge`] | R1 | audits the cells that later cuts have passed | `AuditFindings` |
+//! | [`at_rest`] | R6 | corrects cells at rest, without the lock, and reads them again; then converges again | `RestOutcome` |
 //! | [`acquire`] | R2 | takes the exclusive lock, and waits out what is in doubt | `LockedRange` |
 //! | [`cut`] | R3 | reads the cut under the lock | `Cut` |
 //! | [`dirty`] | R4 | follows the log to the ceilings: which cells can be wrong, and what they should hold | `DirtyCells` |
 //! | [`current`] | R5 | reads what they hold | `CurrentDrift` |
 //! | [`delta`] | R6 | computes the corrections, within the operator's limits | `Delta` |
-//! | [`apply`] | R6 | writes the journal, then sends each correction once | `AppliedCorrections` |
+//! | [`apply`] | R6 | writes the journal, then sends each correction once ([`send`], [`sent`]) | `AppliedCorrections` |
 //! | [`verify`] | R7 | reads the corrected cells again, and checks that nothing broke the protocol | `VerifiedRange` |
 //! | [`release`] | R8 | leaves an in-doubt marker if need be, and releases the lock | `ReleasedClaim` |
 //!
 //! Each value can only be made by its own module, so no step can be skipped or reordered. The lock is released by an
-//! awaited call, on success and on error alike. Where much is wrong, the steps are repeated for a [`chunk`] at a time.
+//! awaited call, on success and on error alike. It is held for the cells that never rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use stitch_common::cell::{self, Count};
-use stitch_common::clock::Clock;
 use stitch_common::range::RangeId;
 
 use crate::context::RestoreContext;
@@ -35,24 +35,25 @@ use crate::plan::judge::{Drift, Verdicts, WRONG_CELL_BYTES};
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
 use stitch_totals::log_follower::LogFollower;
-use stitch_totals::memory_pool::{MemoryReservation, TooLarge};
+use stitch_totals::memory_pool::MemoryReservation;
 use stitch_totals::scan_key::ScanKey;
 
 pub(crate) mod bound;
-pub(crate) mod chunk_sizer;
-pub mod chunk;
 pub(crate) mod acquire;
 pub(crate) mod cut;
 pub mod dirty;
 pub(crate) mod current;
 pub(crate) mod delta;
+pub(crate) mod send;
+pub(crate) mod sent;
+pub mod at_rest;
 pub(crate) mod apply;
 pub mod verify;
 pub(crate) mod release;
 
 use acquire::Claim;
-use apply::ApplyOutcome;
-use chunk::{Chunk, Chunks};
+use at_rest::RestOutcome;
+use sent::{SendOutcome, SentCorrections};
 use verify::{VerifiedRange, VerifyOutcome};
 
 /// The outcome of a range.
@@ -64,27 +65,37 @@ pub(crate) struct RangeResult {
     pub(crate) corrected: BTreeMap<cell::Cell, Drift>,
     /// The cells that no correction changes, with the drift that they still have.
     pub(crate) aside: BTreeMap<cell::Cell, Drift>,
-    /// Whether every cell that may be wrong was read under the last lock.
+    /// Whether every cell that may be wrong was read under the lock.
     pub(crate) all_read: bool,
-    /// The findings of the audit right before the last lock.
+    /// The findings of the audit right before the lock.
     pub(crate) findings: AuditFindings,
-    /// How long its locks were waited for, in total.
+    /// How long its lock was waited for.
     pub(crate) waited: Duration,
-    /// How long each of its locks was held.
-    pub(crate) locked: Vec<Duration>,
+    /// How long its lock was held; `None` if it was never granted.
+    pub(crate) locked: Option<Duration>,
 }
 
 impl RangeResult {
     pub(crate) fn not_started(range: RangeId, findings: AuditFindings, why: Error) -> Self {
+        Self::unverified(range, findings, BTreeMap::new(), why.into())
+    }
+
+    /// A range that was not locked.
+    fn unverified(
+        range: RangeId,
+        findings: AuditFindings,
+        aside: BTreeMap<cell::Cell, Drift>,
+        why: Unverified,
+    ) -> Self {
         Self {
             range,
-            outcome: Err(why.into()),
+            outcome: Err(why),
             corrected: BTreeMap::new(),
-            aside: BTreeMap::new(),
+            aside,
             all_read: false,
             findings,
             waited: Duration::ZERO,
-            locked: Vec::new(),
+            locked: None,
         }
     }
 }
@@ -99,185 +110,192 @@ const BARRIERS_MAX: usize = 2;
 /// sends it and the one that reads it again. Measured: 550 if each counter has one such cell, which is the worst case.
 pub(crate) const LOCKED_CELL_BYTES: usize = 640;
 
-/// Restores a range, a chunk at a time where much is wrong. `findings` are those of this range alone.
+/// The most rounds of correcting cells at rest: what is wrong then is left to the lock.
+const ROUNDS_MAX: usize = 8;
+
+/// Restores a range: cells at rest without its lock, all others under it. `findings` are those of this range alone.
 pub(crate) async fn run<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     journal: &Journal,
     range: RangeId,
-    mut findings: AuditFindings,
+    findings: AuditFindings,
 ) -> RangeResult {
     let _held = follower.hold_cuts(&[range]);
-    let mut chunks = Chunks::default();
-    let (mut corrected, mut aside) = (BTreeMap::new(), BTreeMap::new());
-    let mut all_read = false;
-    let mut kept = context.memory.reservation();
-    let (mut waited, mut locked) = (Duration::ZERO, Vec::new());
-    let outcome = loop {
-        if let Err(error) = converge(context, follower, range, &mut findings, &aside).await {
-            break Err(error.into());
-        }
-        let mut claim = Claim::new(context, range, std::mem::take(&mut corrected));
-        let (verdicts, cells_max) = (findings.of(range), context.chunk_sizer.cells());
-        let chunk = chunks.next(cells_max, verdicts, follower.totals().of(range));
-        let locking = Locking {
-            context,
-            follower,
-            journal,
-            verdicts,
-        };
-        let result = locking.under_one_lock(&mut claim, chunk, &mut aside).await;
-        let released = release::range(context, claim).await;
-        if let Err(error) = journal.sync() {
-            context.progress.note(&format!("{error}: {}", error.cause));
-        }
-        waited += released.waited;
-        locked.extend(released.locked);
-        all_read = released.all_read;
-        corrected = released.corrected;
-        match result {
-            Ok(LockResult::Verified(_)) if !aside.is_empty() => {
-                break Err(Unverified::IgnoresIncrements(
-                    aside.keys().cloned().collect(),
-                ));
-            }
-            Ok(LockResult::Verified(verified)) => break Ok(verified),
-            Ok(LockResult::Chunk(cells)) => {
-                if let Err(error) = note_corrected(&mut findings, range, &cells, &mut kept) {
-                    break Err(Error::from(error).into());
-                }
-            }
-            Err(why) => break Err(why),
-        }
-    };
-    RangeResult {
-        range,
-        outcome,
-        corrected,
-        aside,
-        all_read,
+    let mut work = RangeWork {
+        context,
+        follower,
         findings,
-        waited,
-        locked,
+        aside: BTreeMap::new(),
+    };
+    let mut sent = SentCorrections::new(context, journal, range);
+    let prepared = work.correct_at_rest(&mut sent).await;
+    let mut result = match prepared {
+        Ok(room) => work.restore_locked(sent, room).await,
+        Err(why) => RangeResult {
+            corrected: sent.into_corrected(),
+            ..RangeResult::unverified(range, work.findings, work.aside, why)
+        },
+    };
+    if let Err(error) = journal.sync() {
+        context.progress.note(&format!("{error}: {}", error.cause));
     }
-}
-
-/// Converges, unless the process has to stop. What is set `aside` needs no lock any more.
-async fn converge<B: Backends>(
-    context: &RestoreContext<'_, B>,
-    follower: &LogFollower,
-    range: RangeId,
-    findings: &mut AuditFindings,
-    aside: &BTreeMap<cell::Cell, Drift>,
-) -> Result<(), Error> {
-    let converging = converge::converge(context, follower, findings);
-    let converging = while_kafka_delivers(context, follower, converging);
-    let interrupted = context.lease.interrupted();
-    match select(pin!(converging), pin!(interrupted)).await {
-        Either::Left((converged, _)) => converged?,
-        Either::Right((why, _)) => return Err(Error::Interrupted(why)),
+    if let (Ok(_), false) = (&result.outcome, result.aside.is_empty()) {
+        let ignoring = result.aside.keys().cloned().collect();
+        result.outcome = Err(Unverified::IgnoresIncrements(ignoring));
     }
-    findings.change(|verdicts| {
-        let verdicts = verdicts.entry(range).or_default();
-        aside.keys().for_each(|cell| verdicts.judge_right(cell));
-    })?;
-    Ok(())
+    result
 }
 
-/// Notes that these cells were corrected, and so are judged right. `kept` is the memory for what was corrected.
-fn note_corrected(
-    findings: &mut AuditFindings,
-    range: RangeId,
-    cells: &[cell::Cell],
-    kept: &mut MemoryReservation,
-) -> Result<(), TooLarge> {
-    findings.change(|verdicts| {
-        let verdicts = verdicts.entry(range).or_default();
-        cells.iter().for_each(|cell| verdicts.judge_right(cell));
-    })?;
-    kept.try_grow(cells.len() * WRONG_CELL_BYTES)
-}
-
-/// The result of the work under one lock.
-enum LockResult {
-    /// The range is verified.
-    Verified(VerifiedRange),
-    /// These cells are right; the others are left to later locks.
-    Chunk(Vec<cell::Cell>),
-}
-
-/// What the work under every lock of a range needs.
-struct Locking<'a, 'c, B: Backends> {
+/// The work on one range.
+struct RangeWork<'a, 'c, B: Backends> {
     context: &'a RestoreContext<'c, B>,
     follower: &'a LogFollower,
-    journal: &'a Journal,
-    verdicts: &'a Verdicts,
+    findings: AuditFindings,
+    /// The cells that no correction changes: they are left alone.
+    aside: BTreeMap<cell::Cell, Drift>,
 }
 
-impl<B: Backends> Locking<'_, '_, B> {
-    /// Corrects under one lock all cells that are wrong, and verifies the range; or corrects a chunk. Cells that no
-    /// correction changes are put `aside`, and left alone from then on.
-    async fn under_one_lock(
-        &self,
-        claim: &mut Claim,
-        chunk: Option<Chunk>,
-        aside: &mut BTreeMap<cell::Cell, Drift>,
-    ) -> Result<LockResult, Unverified> {
-        let Self {
-            context,
-            follower,
-            journal,
-            verdicts,
-        } = *self;
-        let cells = match &chunk {
-            Some(chunk) => chunk.cells().len(),
-            None => verdicts.wrong().len() + follower.totals().of(claim.range).dirty_count(),
-        };
-        // Nothing is locked unless there is memory for the cells that are known to need the lock.
-        let room = context.memory.try_reserve(cells * LOCKED_CELL_BYTES);
-        let mut room = room.map_err(Error::from)?;
+impl<B: Backends> RangeWork<'_, '_, B> {
+    /// Converges, and corrects what is wrong and rests, until nothing of that is left. Returns the memory for the lock:
+    /// nothing is locked unless there is enough for the cells that are known to need it.
+    async fn correct_at_rest(
+        &mut self,
+        sent: &mut SentCorrections<'_, B>,
+    ) -> Result<MemoryReservation, Unverified> {
+        let range = sent.range();
+        let mut kept = self.context.memory.reservation();
+        let mut barriers = 0;
+        for round in 0.. {
+            self.converge(range).await?;
+            // If any correction was in doubt, there was its marker, and so a barrier.
+            sent.note_waited_out();
+            self.resolve(sent);
+            let outcome = match round < ROUNDS_MAX {
+                true => {
+                    let (findings, aside) = (&mut self.findings, &mut self.aside);
+                    at_rest::correct(sent, self.follower, findings, aside).await?
+                }
+                false => RestOutcome::Nothing,
+            };
+            let corrected = sent.corrected().len() * WRONG_CELL_BYTES;
+            kept.try_resize(corrected).map_err(Error::from)?;
+            match outcome {
+                RestOutcome::Nothing => break,
+                RestOutcome::InDoubt if barriers == BARRIERS_MAX => {
+                    return Err(Unverified::Unknown);
+                }
+                RestOutcome::InDoubt => barriers += 1,
+                RestOutcome::Corrected => {}
+            }
+        }
+        let wrong = self.findings.of(range).wrong().len();
+        let cells = wrong + self.follower.totals().of(range).dirty_count();
+        kept.try_grow(cells * LOCKED_CELL_BYTES)
+            .map_err(Error::from)?;
+        Ok(kept)
+    }
+
+    /// Converges, unless the process has to stop. What is set aside is judged no more.
+    async fn converge(&mut self, range: RangeId) -> Result<(), Error> {
+        let converging = converge::converge(self.context, self.follower, &mut self.findings);
+        let converging = while_kafka_delivers(self.context, self.follower, converging);
+        let interrupted = self.context.lease.interrupted();
+        match select(pin!(converging), pin!(interrupted)).await {
+            Either::Left((converged, _)) => converged?,
+            Either::Right((why, _)) => return Err(Error::Interrupted(why)),
+        }
+        self.judge_aside_right(range)
+    }
+
+    fn judge_aside_right(&mut self, range: RangeId) -> Result<(), Error> {
+        let aside = &self.aside;
+        self.findings.change(|verdicts| {
+            let verdicts = verdicts.entry(range).or_default();
+            aside.keys().for_each(|cell| verdicts.judge_right(cell));
+        })?;
+        Ok(())
+    }
+
+    /// Finds out by the new verdicts what became of corrections whose outcome was not known.
+    fn resolve(&mut self, sent: &mut SentCorrections<'_, B>) {
+        let dirty = self.follower.totals().of(sent.range()).dirty();
+        let ignored = sent.resolve(self.findings.of(sent.range()).wrong(), &dirty);
+        self.aside.extend(ignored);
+    }
+
+    /// Restores the range under its lock, and releases it.
+    async fn restore_locked(
+        mut self,
+        sent: SentCorrections<'_, B>,
+        mut room: MemoryReservation,
+    ) -> RangeResult {
+        let range = sent.range();
+        if let Err(why) = self.judge_aside_right(range) {
+            return RangeResult {
+                corrected: sent.into_corrected(),
+                ..RangeResult::unverified(range, self.findings, self.aside, why.into())
+            };
+        }
         failpoint::pass("r2-closed-in");
-        let mut held = acquire::range(context, follower, journal, claim).await?;
+        let mut claim = Claim::new(self.context, sent);
+        let outcome = self.under_the_lock(&mut claim, &mut room).await;
+        let released = release::range(self.context, claim).await;
+        RangeResult {
+            range,
+            outcome,
+            corrected: released.corrected,
+            aside: self.aside,
+            all_read: released.all_read,
+            findings: self.findings,
+            waited: released.waited,
+            locked: released.locked,
+        }
+    }
+
+    /// Corrects under the lock all cells that are still wrong, and verifies the range.
+    async fn under_the_lock(
+        &mut self,
+        claim: &mut Claim<'_, B>,
+        room: &mut MemoryReservation,
+    ) -> Result<VerifiedRange, Unverified> {
+        let range = claim.range();
+        let mut held = acquire::range(self.context, self.follower, claim).await?;
         let cut = cut::find(&held).await?;
-        let mut dirty = dirty::follow(&held, &cut, verdicts, chunk.as_ref()).await?;
-        dirty.set_aside(aside.keys());
+        let mut dirty = dirty::follow(&held, &cut, self.findings.of(range)).await?;
+        dirty.set_aside(self.aside.keys());
         let locked = dirty.expected().len() * LOCKED_CELL_BYTES;
-        room.try_resize(locked).map_err(Error::from)?;
-        let start = context.clock.now();
+        room.try_resize(room.bytes().max(locked))
+            .map_err(Error::from)?;
         let (mut corrections, mut barriers) = (0, 0);
         loop {
             let mut current = current::read(&held, &dirty).await?;
-            held.claim.all_read = dirty.is_all();
-            let ignored = apply::resolve(&mut held, &current);
+            held.claim.note_all_read();
+            let now = current.wrong().iter().cloned().collect();
+            let ignored = held.claim.sent_mut().resolve(&now, &BTreeSet::new());
             current.set_aside(&ignored);
             dirty.set_aside(ignored.keys());
-            aside.extend(ignored);
-            let delta = delta::between(&mut held, current)?;
+            self.aside.extend(ignored);
+            let delta = delta::of(held.claim.sent_mut(), current.into_wrong())?;
             let applied = match apply::once(&mut held, &cut, delta).await? {
-                ApplyOutcome::Applied(applied) => applied,
-                ApplyOutcome::Unknown if barriers == BARRIERS_MAX => {
+                SendOutcome::Applied(applied) => applied,
+                SendOutcome::Unknown if barriers == BARRIERS_MAX => {
                     return Err(Unverified::Unknown);
                 }
-                ApplyOutcome::Unknown => {
+                SendOutcome::Unknown => {
                     barriers += 1;
                     apply::wait_out(&mut held).await?;
                     continue;
                 }
             };
             corrections += 1;
-            let checked = verify::again(&mut held, cut.doubts(), &dirty, applied).await?;
-            if barriers == 0 {
-                let took = context.clock.now().since(start);
-                context.chunk_sizer.learn(dirty.expected().len(), took);
-            }
-            let wrong = match checked {
-                VerifyOutcome::Right(verified) => return Ok(LockResult::Verified(verified)),
-                VerifyOutcome::Chunk(cells) => return Ok(LockResult::Chunk(cells)),
+            let wrong = match verify::again(&mut held, cut.doubts(), &dirty, applied).await? {
+                VerifyOutcome::Right(verified) => return Ok(verified),
                 VerifyOutcome::Wrong(wrong) => wrong,
             };
             let (unchanged, changed) = unchanged(wrong);
             dirty.set_aside(unchanged.keys());
-            aside.extend(unchanged);
+            self.aside.extend(unchanged);
             if corrections >= CORRECTIONS_MAX && !changed.is_empty() {
                 return Err(Unverified::KeepsChanging(changed));
             }

@@ -68,6 +68,21 @@ pub(crate) fn quiescence_comes_after_an_unknown_outcome() -> bool {
     !out(Rule::QuiescenceAfterUnknown)
 }
 
+/// R6: without the lock, only cells are corrected that have no event from the cut up to the ceiling.
+pub(crate) fn only_cells_at_rest_are_corrected_without_the_lock() -> bool {
+    !out(Rule::CorrectAtRest)
+}
+
+/// R6: where corrections without the lock are in doubt, there is a marker, and so a barrier.
+pub(crate) fn corrections_in_doubt_without_the_lock_are_marked() -> bool {
+    !out(Rule::MarkerAtRest)
+}
+
+/// R6: no correction is begun once the bound has passed, or another one is unknown or has failed.
+pub(crate) fn nothing_is_begun_after_the_bound() -> bool {
+    !out(Rule::BeginWithinBound)
+}
+
 /// R7: corrected cells are read again.
 pub(crate) fn corrected_cells_are_read_again() -> bool {
     !out(Rule::ReadAgain)

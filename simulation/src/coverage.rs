@@ -96,7 +96,7 @@ pub const RULES: &[(&str, &[Tracepoint])] = &[
     ("R7", &[Tracepoint::Verified]),
     ("R8", &[Tracepoint::Released, Tracepoint::Recorded]),
     ("memory", &[Tracepoint::CutMoved]),
-    ("chunks", &[Tracepoint::RangeLockedAgain]),
+    ("at rest", &[Tracepoint::CorrectedAtRest]),
     (
         "doubt",
         &[Tracepoint::DoubtRecorded, Tracepoint::DoubtRemoved],

@@ -149,7 +149,7 @@ pub struct History {
     pub drifts: Vec<i64>,
     /// How often the driver of a processor probes an idle connection, and how long it waits for the answer.
     pub processors_keepalive: Micros,
-    /// The most requests that a processor has in flight.
+    /// The most requests that a processor, or a restorator, has in flight.
     pub in_flight: usize,
     /// The most events in a processor's window.
     pub window_events: usize,
@@ -157,8 +157,6 @@ pub struct History {
     pub ranges_in_flight: usize,
     /// The number of dirty cells at which the restorator stops converging.
     pub dirty_cells_target: usize,
-    /// The most cells that are corrected under one lock; unlimited without it.
-    pub cells_per_lock: Option<usize>,
     /// `memory_mib_max` of a restoration, in bytes: in half of all histories so little that its cuts have to move.
     pub memory: usize,
     pub stop_timeout: Micros,
@@ -258,7 +256,6 @@ impl History {
             window_events: Rng::new(!seed).pick(&[500_000, 500_000, 8]),
             ranges_in_flight: rng.pick(&[1, 2]),
             dirty_cells_target: rng.pick(&[0, 1000]),
-            cells_per_lock: rng.pick(&[None, None, Some(1), Some(2)]),
             memory: rng.pick(&[AMPLE_MEMORY, LITTLE_MEMORY]),
             stop_timeout: rng.pick(&[1_200_000, 1_200_000, 300_000]),
             steady_load: false,

@@ -88,7 +88,6 @@ fn smaller(of: &History) -> Vec<History> {
             .iter_mut()
             .for_each(|command| command.range = None);
     });
-    with(&|history| history.cells_per_lock = None);
     with(&|history| history.memory = AMPLE_MEMORY);
     with(&|history| history.ranges_in_flight = 1);
     with(&|history| history.in_flight = 1);

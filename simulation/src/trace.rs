@@ -100,7 +100,7 @@ named_enum! {
         CorrectionUnknown "correction of unknown outcome",
         MembersListed "members are listed by a restorator",
         RangeListed "a range's queue is listed by a restorator",
-        RangeLockedAgain "range is locked again",
+        CorrectedAtRest "correction is sent without the lock",
         CutMoved "r1-cut-moved",
         Fault "fault",
         Event "event",

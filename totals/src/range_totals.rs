@@ -237,6 +237,17 @@ impl RangeTotals {
         passed.into_iter().map(|cell| self.cell(cell)).collect()
     }
 
+    /// Notes these cells as if the cut had passed an event of theirs, as far as the log can have such cells.
+    pub fn judge_again<'a>(&mut self, cells: impl IntoIterator<Item = &'a Cell>) {
+        for cell in cells {
+            let Some(slot) = PackedSlot::pack(cell.slot) else {
+                continue;
+            };
+            let counter = self.position(&ScanKey::of(cell.counter.clone()));
+            self.passed.get_or_insert_default().insert((counter, slot));
+        }
+    }
+
     /// The dirty cells: those with an event from the cut up to the ceiling. They cannot be judged; no other cell can have
     /// been written by an event that is not in the totals.
     pub fn dirty(&self) -> BTreeSet<Cell> {

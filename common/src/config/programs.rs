@@ -46,11 +46,6 @@ section! {
         /// How long one range may be waited for or held before it is released unverified, not counting quiescence
         /// barriers.
         range_timeout: Duration = milliseconds("range_timeout_ms"; 60_000, 100),
-        /// How long the lock of a range should be held. If the wrong cells take longer, they are corrected in chunks, under
-        /// several locks.
-        lock_target: Duration = milliseconds("lock_target_ms"; 500, 10),
-        /// Wrong cells that are corrected under one lock, however fast the store is.
-        cells_per_lock_max: usize = count("cells_per_lock_max"; 5000, 1..=100_000_000),
         /// How long quiescence is awaited.
         quiescence_timeout: Duration = milliseconds("quiescence_timeout_ms"; 300_000, 1000),
         /// An audit has converged when at most this many cells are dirty.

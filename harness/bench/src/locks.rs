@@ -79,9 +79,7 @@ pub(crate) async fn measure(bench: &mut Bench, table: &Table, wrong: u32) -> Res
         let answer: Value = serde_json::from_str(&finished.output)?;
         locks.corrected += answer["cells"]["corrected"].as_u64().context("corrected")?;
         for range in answer["ranges"].as_array().context("ranges")? {
-            let held = range["longest_lock_ms"]
-                .as_u64()
-                .context("longest_lock_ms")?;
+            let held = range["locked_ms"].as_u64().context("locked_ms")?;
             locks.held_ms.push(u32::try_from(held)?);
         }
         bench.say(&format!("{} locks", locks.held_ms.len()))?;

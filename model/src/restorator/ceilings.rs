@@ -52,7 +52,7 @@ pub(crate) fn follow(bounds: &Bounds, state: &mut State, range: usize, cut: audi
     };
     let reading = Reading {
         cut,
-        cells: knows.chunk.unwrap_or(cells),
+        cells,
         corrected: [false; CELLS],
     };
     state.restorator.phase = Phase::Reading(range, reading);

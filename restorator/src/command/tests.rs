@@ -10,7 +10,7 @@ use crate::testing::world::Fake;
 mod corrupted;
 mod limits;
 mod memory;
-mod chunks;
+mod at_rest;
 mod doubts;
 mod lease;
 mod deleted;
@@ -259,6 +259,8 @@ fn a_missing_checkpoint_or_one_that_went_back_leaves_the_range_unverified() {
 fn a_definition_that_changed_meanwhile_leaves_the_range_unverified() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
+    // Dirty, so that it is left to the lock.
+    fake.produce("a");
     fake.before("create /revocations/", Fake::redefine);
     fails_with(&restored(&fake), "definition was changed");
     assert_eq!((fake.times("increment"), fake.held("a")), (0, 5));
@@ -380,8 +382,8 @@ fn a_correction_that_was_certainly_not_applied_is_sent_again() {
 fn a_checkpoint_that_passed_an_event_of_the_locked_range_breaks_an_invariant() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
+    fake.produce("a");
     fake.before("increment", |fake| {
-        fake.produce("a");
         fake.progress(2);
     });
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| restored(&fake)));
@@ -398,6 +400,7 @@ fn a_changed_ring_or_a_lost_lock_leaves_the_range_unverified() {
     fails_with(&restored(&fake), "ring");
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
+    fake.produce("a");
     fake.before("increment", |fake| {
         let tree = fake.zookeeper.borrow().tree.clone();
         let lock = tree.paths().find(|path| path.contains("__WRIT__")).unwrap();

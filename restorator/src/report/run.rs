@@ -80,15 +80,10 @@ pub enum RangeEnd {
 pub struct RangeReport {
     pub range: RangeId,
     pub outcome: RangeEnd,
-    /// How long it was locked, over all locks.
+    /// How long it was locked: the longest wait of an event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locked_ms: Option<u64>,
-    /// The longest of its locks: the longest wait of an event.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub longest_lock_ms: Option<u64>,
-    /// How many times it was locked.
-    pub locks: u64,
-    /// How long its locks were waited for.
+    /// How long its lock was waited for.
     pub waited_ms: u64,
     /// Cells that were read under the lock.
     pub read: u64,
@@ -141,7 +136,7 @@ impl RunReport {
     /// How long events had to wait.
     fn locked_line(&self) -> Option<String> {
         let ranges = self.ranges.iter();
-        let mut locked: Vec<u64> = ranges.filter_map(|range| range.longest_lock_ms).collect();
+        let mut locked: Vec<u64> = ranges.filter_map(|range| range.locked_ms).collect();
         locked.sort_unstable();
         let (longest, median) = (locked.last()?, locked.get(locked.len() / 2)?);
         Some(format!(
@@ -268,8 +263,6 @@ mod tests {
             range: RangeId(range),
             outcome,
             locked_ms: Some(41),
-            longest_lock_ms: Some(41),
-            locks: 1,
             waited_ms: 7,
             read: 5,
             corrected: 2,

@@ -1,20 +1,15 @@
 //! R2: the exclusive lock of the range, and a quiescence barrier if anything can still be in flight after the grant.
 
-use std::collections::BTreeMap;
-
-use stitch_common::cell::Cell;
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::range::RangeId;
 use stitch_protocol::contender::Kind;
 use stitch_protocol::range_lock::RangeLock;
 use stitch_protocol::revocation::{self, RevocationRequest};
 
-use super::apply::UnreadCorrection;
 use super::bound::Bound;
+use super::sent::SentCorrections;
 use crate::context::RestoreContext;
 use crate::failpoint;
-use crate::journal::Journal;
-use crate::plan::judge::Drift;
 use crate::quiescence::InDoubt;
 use crate::rule;
 use crate::unverified::Unverified;
@@ -23,54 +18,55 @@ use stitch_totals::log_follower::LogFollower;
 
 /// What the restoration of a range has in ZooKeeper, and has sent to the store. [`release`](super::release) releases it,
 /// however the restoration ends.
-#[derive(Debug)]
-pub(crate) struct Claim {
+pub(crate) struct Claim<'a, B: Backends> {
     pub(super) range: RangeId,
     pub(super) lock: RangeLock,
     pub(super) request: Option<RevocationRequest>,
     pub(super) queued: Option<Moment>,
     pub(super) granted: Option<Moment>,
-    /// A correction of unknown outcome was sent, and not yet waited out.
-    pub(super) in_doubt: bool,
-    /// The corrections sent together with it, until their cells are read again.
-    pub(super) unread: Vec<UnreadCorrection>,
-    /// What was corrected in the range, under this lock and those before.
-    pub(super) corrected: BTreeMap<Cell, Drift>,
+    pub(super) sent: SentCorrections<'a, B>,
     /// Whether every cell that may be wrong was read under the lock.
     pub(super) all_read: bool,
 }
 
-impl Claim {
-    /// A claim on a range in which these cells were `corrected` before.
-    pub(crate) fn new<B: Backends>(
-        context: &RestoreContext<'_, B>,
-        range: RangeId,
-        corrected: BTreeMap<Cell, Drift>,
-    ) -> Self {
+impl<'a, B: Backends> Claim<'a, B> {
+    /// A claim on the range of these corrections, of which none is in doubt.
+    pub(crate) fn new(context: &RestoreContext<'_, B>, sent: SentCorrections<'a, B>) -> Self {
+        let range = sent.range();
         Self {
             range,
             lock: RangeLock::new(context.session, range, Kind::Exclusive),
             request: None,
             queued: None,
             granted: None,
-            in_doubt: false,
-            unread: Vec::new(),
-            corrected,
+            sent,
             all_read: false,
         }
+    }
+
+    pub(crate) const fn range(&self) -> RangeId {
+        self.range
+    }
+
+    pub(crate) const fn sent_mut(&mut self) -> &mut SentCorrections<'a, B> {
+        &mut self.sent
+    }
+
+    /// Notes that every cell that may be wrong was read under the lock.
+    pub(crate) const fn note_all_read(&mut self) {
+        self.all_read = true;
     }
 }
 
 /// The locked range: no other process has a request in it that could still change the store (I1).
-pub(crate) struct LockedRange<'a, B: Backends> {
+pub(crate) struct LockedRange<'a, 's, B: Backends> {
     context: &'a RestoreContext<'a, B>,
     pub(super) follower: &'a LogFollower,
-    pub(super) journal: &'a Journal,
-    pub(super) claim: &'a mut Claim,
+    pub(super) claim: &'a mut Claim<'s, B>,
     pub(super) bound: Bound<'a, B>,
 }
 
-impl<'a, B: Backends> LockedRange<'a, B> {
+impl<'a, B: Backends> LockedRange<'a, '_, B> {
     pub(crate) const fn context(&self) -> &'a RestoreContext<'a, B> {
         self.context
     }
@@ -85,12 +81,11 @@ impl<'a, B: Backends> LockedRange<'a, B> {
 ///
 /// # Errors
 /// Fails at the bound at the latest. The claim has what is to be released.
-pub(crate) async fn range<'a, B: Backends>(
+pub(crate) async fn range<'a, 's, B: Backends>(
     context: &'a RestoreContext<'a, B>,
     follower: &'a LogFollower,
-    journal: &'a Journal,
-    claim: &'a mut Claim,
-) -> Result<LockedRange<'a, B>, Unverified> {
+    claim: &'a mut Claim<'s, B>,
+) -> Result<LockedRange<'a, 's, B>, Unverified> {
     let mut bound = Bound::new(context);
     claim.queued = Some(context.clock.now());
     let queued = claim.lock.enqueue(context.session);
@@ -121,7 +116,6 @@ pub(crate) async fn range<'a, B: Backends>(
     Ok(LockedRange {
         context,
         follower,
-        journal,
         claim,
         bound,
     })

@@ -30,6 +30,11 @@ impl<'a, B: Backends> Bound<'a, B> {
         Self { context, until }
     }
 
+    /// When it passes.
+    pub(crate) const fn until(&self) -> Moment {
+        self.until
+    }
+
     /// Awaits `work`, unless the bound passes, the session ends or the process has to stop first; then `work` is dropped.
     pub(crate) async fn wait<T, E: Into<Unverified>>(
         &self,

@@ -35,7 +35,7 @@ impl CurrentDrift {
 
 /// Reads the cells that can be wrong.
 pub(crate) async fn read<B: Backends>(
-    held: &LockedRange<'_, B>,
+    held: &LockedRange<'_, '_, B>,
     dirty: &DirtyCells,
 ) -> Result<CurrentDrift, Unverified> {
     let expected = dirty.expected();

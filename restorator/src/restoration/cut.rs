@@ -41,7 +41,7 @@ impl Cut {
 ///
 /// # Errors
 /// A partition has no checkpoint, a checkpoint went back, or the namespace was changed.
-pub(crate) async fn find<B: Backends>(held: &LockedRange<'_, B>) -> Result<Cut, Unverified> {
+pub(crate) async fn find<B: Backends>(held: &LockedRange<'_, '_, B>) -> Result<Cut, Unverified> {
     let context = held.context();
     // Before the checkpoints: a doubt that is recorded later may be about events that the cut does not have.
     let doubts = KnownDoubts::read(context, held.range());
@@ -61,7 +61,7 @@ pub(crate) async fn find<B: Backends>(held: &LockedRange<'_, B>) -> Result<Cut, 
 fn check<B: Backends>(
     all: BaseCut,
     doubts: KnownDoubts,
-    held: &LockedRange<'_, B>,
+    held: &LockedRange<'_, '_, B>,
 ) -> Result<Cut, Unverified> {
     if let Some(partition) = all.without_checkpoint().next() {
         return Err(Unverified::NoCheckpoint(partition));

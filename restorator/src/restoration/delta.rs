@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use stitch_common::cell::Cell;
 use stitch_common::ports::CounterBatch;
 
-use super::acquire::LockedRange;
-use super::current::CurrentDrift;
-use crate::limits::{self, Extent};
+use super::sent::SentCorrections;
+use crate::limits::Extent;
 use crate::plan::judge::Drift;
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
@@ -57,25 +56,17 @@ fn batches(corrections: &[(Cell, Drift)]) -> Vec<CounterBatch> {
     batches.collect()
 }
 
-/// The corrections for `current`, charged to the limits of the run; [`apply`](super::apply) gives back what was not sent.
+/// The corrections for these wrong cells, charged to the limits of the run; what is not sent is given back.
 ///
 /// # Errors
-/// All of it would exceed a limit: nothing is corrected under this lock.
-pub(crate) fn between<B: Backends>(
-    held: &mut LockedRange<'_, B>,
-    current: CurrentDrift,
+/// All of it would exceed a limit: nothing of it is corrected.
+pub(crate) fn of<B: Backends>(
+    sent: &SentCorrections<'_, B>,
+    wrong: Vec<(Cell, Drift)>,
 ) -> Result<Delta, Unverified> {
-    let context = held.context();
-    let wrong = current.wrong().iter();
-    let charged = charge(
-        &held.claim.corrected,
-        wrong.map(|(cell, drift)| (cell, *drift)),
-    );
-    let spent = context.spent.get().plus(charged);
-    limits::check(context.limits, spent)?;
-    context.spent.set(spent);
+    let charged = sent.charge(&wrong)?;
     Ok(Delta {
-        corrections: current.into_wrong(),
+        corrections: wrong,
         charged,
     })
 }

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use stitch_common::cell::{Cell, Count};
 
 use super::acquire::LockedRange;
-use super::chunk::Chunk;
 use super::cut::Cut;
 use crate::error::Error;
 use crate::failpoint;
@@ -22,7 +21,6 @@ use stitch_totals::scan_key::ScanKey;
 #[derive(Debug)]
 pub(crate) struct DirtyCells {
     expected: BTreeMap<Cell, Count>,
-    is_all: bool,
 }
 
 impl DirtyCells {
@@ -36,23 +34,16 @@ impl DirtyCells {
             self.expected.remove(cell);
         }
     }
-
-    /// Whether every cell that may be wrong is among them, not only a chunk of those that are known to be.
-    pub(crate) const fn is_all(&self) -> bool {
-        self.is_all
-    }
 }
 
-/// Follows the log to the ceilings, and advances the totals to the cut. With a `chunk` only its cells are corrected under this
-/// lock.
+/// Follows the log to the ceilings, and advances the totals to the cut.
 ///
 /// # Errors
 /// The log does not reach a ceiling, it could not be read, or the bound has passed.
 pub(crate) async fn follow<B: Backends>(
-    held: &LockedRange<'_, B>,
+    held: &LockedRange<'_, '_, B>,
     cut: &Cut,
     verdicts: &Verdicts,
-    chunk: Option<&Chunk>,
 ) -> Result<DirtyCells, Unverified> {
     let (context, follower, range) = (held.context(), held.follower, held.range());
     if rule::log_is_followed_to_the_ceiling() {
@@ -67,17 +58,10 @@ pub(crate) async fn follow<B: Backends>(
     held.bound
         .wait("adding up the log to the cut", advanced)
         .await?;
-    let expected = match chunk {
-        // The cells that the cut has passed stay noted: they are judged when the range converges again.
-        Some(chunk) => expected(follower.totals().of(range), chunk.cells().iter().cloned()),
-        None => {
-            let passed = follower.totals_mut().of_mut(range).take_passed();
-            to_read(follower.totals().of(range), passed, verdicts)
-        }
-    };
+    let passed = follower.totals_mut().of_mut(range).take_passed();
+    let expected = to_read(follower.totals().of(range), passed, verdicts);
     failpoint::pass("r4-touched");
-    let is_all = chunk.is_none();
-    Ok(DirtyCells { expected, is_all })
+    Ok(DirtyCells { expected })
 }
 
 /// The cells to read under the lock, with their expected counts: those that were judged wrong, those that the cut has

@@ -31,7 +31,7 @@ pub(crate) struct ReleasedClaim {
 /// deleted by then ends with the session.
 pub(crate) async fn range<B: Backends>(
     context: &RestoreContext<'_, B>,
-    mut claim: Claim,
+    mut claim: Claim<'_, B>,
 ) -> ReleasedClaim {
     let session_timeout = context.session.zookeeper().timeout();
     let released = within(context.clock, session_timeout, release(context, &mut claim)).await;
@@ -51,7 +51,7 @@ pub(crate) async fn range<B: Backends>(
         claim.lock.abandon();
     }
     ReleasedClaim {
-        corrected: claim.corrected,
+        corrected: claim.sent.into_corrected(),
         all_read: claim.all_read,
         waited: waited.unwrap_or_default(),
         locked,
@@ -60,14 +60,14 @@ pub(crate) async fn range<B: Backends>(
 
 async fn release<B: Backends>(
     context: &RestoreContext<'_, B>,
-    claim: &mut Claim,
+    claim: &mut Claim<'_, B>,
 ) -> Result<(), Error> {
-    if claim.in_doubt && rule::marker_comes_before_the_release() {
+    if claim.sent.is_in_doubt() && rule::marker_comes_before_the_release() {
         // Until the marker exists, the member node itself has to remain as a dead member.
         context.lease.note_in_doubt();
         in_doubt::create(context.session, claim.range).await?;
         context.lease.note_marker();
-        claim.in_doubt = false;
+        claim.sent.note_waited_out();
     }
     claim.lock.release(context.session).await?;
     if let Some(request) = claim.request {

@@ -1,6 +1,6 @@
 //! R7: checks that the corrected cells hold what they should, and that nothing broke the protocol meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::TryFutureExt;
 use stitch_common::cell::{Cell, Count};
@@ -8,8 +8,8 @@ use stitch_common::check_invariant;
 use stitch_common::ports::{NodeState, Nodes};
 
 use super::acquire::LockedRange;
-use super::apply::AppliedCorrections;
 use super::dirty::DirtyCells;
+use super::sent::AppliedCorrections;
 use crate::cells;
 use crate::doubts::KnownDoubts;
 use crate::error::Error;
@@ -43,15 +43,13 @@ impl VerifiedRange {
 #[derive(Debug)]
 pub(crate) enum VerifyOutcome {
     Right(VerifiedRange),
-    /// The cells of a chunk are right; nothing is said about the other cells.
-    Chunk(Vec<Cell>),
     /// These cells are still wrong: the correction that was sent, and what the cell holds now.
     Wrong(Vec<(Cell, Drift, Count)>),
 }
 
 /// Reads the corrected cells again, then everything that could invalidate the result.
 pub(crate) async fn again<B: Backends>(
-    held: &mut LockedRange<'_, B>,
+    held: &mut LockedRange<'_, '_, B>,
     doubts: &KnownDoubts,
     dirty: &DirtyCells,
     applied: AppliedCorrections,
@@ -66,8 +64,8 @@ pub(crate) async fn again<B: Backends>(
     let wrong = still_wrong(corrected, &read);
     if !wrong.is_empty() && rule::corrected_cells_are_read_again() {
         let unchanged = wrong.iter().filter(|(_, sent, now)| sent.current == *now);
-        let unchanged: Vec<&Cell> = unchanged.map(|(cell, ..)| cell).collect();
-        applied.note_ignored(held, &unchanged);
+        let unchanged: BTreeSet<&Cell> = unchanged.map(|(cell, ..)| cell).collect();
+        held.claim.sent.note_ignored(&applied, &unchanged);
         return Ok(VerifyOutcome::Wrong(wrong));
     }
     check_not_passed(held).await?;
@@ -80,10 +78,6 @@ pub(crate) async fn again<B: Backends>(
         .wait("verifying that the range is still locked", verified)
         .await?;
     failpoint::pass("r7-verified");
-    if !dirty.is_all() {
-        let cells = dirty.expected().keys().cloned().collect();
-        return Ok(VerifyOutcome::Chunk(cells));
-    }
     Ok(VerifyOutcome::Right(VerifiedRange {
         cells: dirty.expected().len(),
         doubts: doubts.clone(),
@@ -107,7 +101,7 @@ pub fn still_wrong(
 }
 
 /// Checks that no checkpoint is below the cut, or has passed an event of the range.
-async fn check_not_passed<B: Backends>(held: &LockedRange<'_, B>) -> Result<(), Unverified> {
+async fn check_not_passed<B: Backends>(held: &LockedRange<'_, '_, B>) -> Result<(), Unverified> {
     let (context, follower) = (held.context(), held.follower);
     let read = BaseCut::read(context);
     let now = held

@@ -263,6 +263,13 @@ impl Builder<'_> {
 
     fn deadline(&mut self) {
         let at = self.late_event();
+        // Mostly another range is restored meanwhile, so that the processor stops while it waits for its lock.
+        if self.rng.percent(75) {
+            self.history.bits = 1;
+            self.history.ranges_in_flight = 2;
+            self.history.dirty_cells_target = 0;
+            self.history.memory = super::LITTLE_MEMORY;
+        }
         self.after(at, Tracepoint::Converged, Fault::Overdue, 400 * MS);
         if self.rng.percent(50) {
             let unlink = self.then(
@@ -367,7 +374,6 @@ impl Builder<'_> {
             .events
             .truncate(EVENTS_MAX - super::STEADY_EVENTS);
         self.history.steady_load = true;
-        self.history.cells_per_lock = None;
     }
 
     fn audits(&mut self) {

@@ -59,15 +59,13 @@ pub(crate) fn config(history: &History) -> Rc<Config> {
     config.processor.drain_timeout = Duration::from_millis(300);
     config.processor.stop_timeout = Duration::from_micros(history.stop_timeout);
     config.processor.checkpoint_interval = Duration::from_millis(100);
+    config.restorator.requests_in_flight_max = history.in_flight;
     config.restorator.ranges_in_flight_max = history.ranges_in_flight;
     config.restorator.dirty_cells_target = history.dirty_cells_target;
     config.restorator.memory_bytes_max = history.memory;
     // Under a steady load a range must be given back although events never pause.
     let range_timeout_ms = if history.steady_load { 800 } else { 4000 };
     config.restorator.range_timeout = Duration::from_millis(range_timeout_ms);
-    if let Some(cells) = history.cells_per_lock {
-        config.restorator.cells_per_lock_max = cells;
-    }
     config.restorator.quiescence_timeout = Duration::from_secs(20);
     Rc::new(config)
 }

@@ -168,8 +168,6 @@ pub(crate) struct Checker {
     sessions: BTreeMap<i64, (usize, Micros)>,
     /// The names of all member nodes so far.
     members: BTreeSet<String>,
-    /// Ranges that a session has queued for exclusively.
-    exclusive_locks: BTreeSet<(i64, u16)>,
     /// Sessions, and partitions whose lock entry was deleted by hand.
     deprived: BTreeSet<(i64, i32)>,
     /// How long a processor may take to drain.
@@ -196,11 +194,32 @@ impl Checker {
             revocations: BTreeMap::new(),
             sessions: BTreeMap::new(),
             members: BTreeSet::new(),
-            exclusive_locks: BTreeSet::new(),
             deprived: BTreeSet::new(),
             stop_timeout: 0,
             stop_deadlines: BTreeMap::new(),
         }
+    }
+
+    /// When the process that has this session began its first one; the start of the history if it is not known.
+    fn start_of_process(&self, session: i64) -> Micros {
+        let Some((process, _)) = self.sessions.get(&session) else {
+            return Micros::default();
+        };
+        let own = self.sessions.values().filter(|(other, _)| other == process);
+        own.map(|(_, began)| *began).min().unwrap_or_default()
+    }
+
+    /// Whether what this event adds to the cell was sent before this moment, and perhaps applied. Sessions whose lock was
+    /// deleted by hand do not count: they send above the ceiling.
+    fn was_begun(&self, event: &Event, cell: usize, before: Micros) -> bool {
+        let mut contributions = event.contributions.iter().filter(|(of, _)| *of == cell);
+        contributions.any(|(_, contribution)| {
+            contribution.attempts.iter().any(|attempt| {
+                attempt.at < before
+                    && attempt.outcome != SenderOutcome::NotApplied
+                    && !self.deprived.contains(&(attempt.session, event.partition))
+            })
+        })
     }
 
     fn cell(&mut self, counter: &Counter, slot: CellSlot) -> usize {

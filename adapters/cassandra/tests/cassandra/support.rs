@@ -146,8 +146,6 @@ fn config(keyspace: &str) -> Config {
             requests_in_flight_max: 64,
             ranges_in_flight_max: 1,
             range_timeout: Duration::from_secs(1),
-            lock_target: Duration::from_secs(1),
-            cells_per_lock_max: 1,
             quiescence_timeout: Duration::from_secs(1),
             dirty_cells_target: 1,
             read_level: Level::All,

@@ -76,7 +76,7 @@ impl Recorder {
 
     /// Notes the outcome of a range.
     pub(super) fn note(&mut self, result: &RangeResult) {
-        let locked = result.locked.iter().sum::<Duration>();
+        let locked = result.locked.unwrap_or_default();
         let outcome = match &result.outcome {
             Ok(_) => {
                 let corrected = u64::try_from(result.corrected.len()).unwrap_or(u64::MAX);

@@ -103,7 +103,7 @@ impl Summary {
         };
         let is_judged = match &outcome {
             Ok(_) => true,
-            // Every dirty cell was read under the lock, unless the lock was for a chunk.
+            // Every dirty cell was read under the lock, if it was granted.
             Err(Unverified::Limits(_) | Unverified::IgnoresIncrements(_)) => all_read,
             Err(_) => false,
         };
@@ -122,9 +122,7 @@ impl Summary {
         let report = RangeReport {
             range,
             outcome: end,
-            locked_ms: (!locked.is_empty()).then(|| milliseconds(locked.iter().sum())),
-            longest_lock_ms: locked.iter().max().copied().map(milliseconds),
-            locks: number(locked.len()),
+            locked_ms: locked.map(milliseconds),
             waited_ms: milliseconds(waited),
             read: number(read),
             corrected: number(corrected.len()),
@@ -174,8 +172,6 @@ impl Summary {
             range,
             outcome: RangeEnd::Refused,
             locked_ms: None,
-            longest_lock_ms: None,
-            locks: 0,
             waited_ms: 0,
             read: 0,
             corrected: 0,

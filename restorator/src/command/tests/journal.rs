@@ -81,6 +81,7 @@ fn a_correction_that_was_not_sent_is_told_from_one_that_was_refused() {
     assert_eq!(outcomes(&fake), [("not_applied".to_owned(), -4)]);
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
+    fake.produce("a");
     fake.before("read plays/a", |fake| {
         fake.before("get /ranges/0/_c_", |fake| fake.stop.cancel());
     });

@@ -13,6 +13,8 @@ use crate::testing::world::Fake;
 fn nothing_is_sent_after_the_session_is_lost() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
+    // Dirty, so that it is read under the lock.
+    fake.produce("a");
     fake.before("read plays/a", Fake::lose_sessions);
     let report = restored(&fake);
     assert_eq!((report.exit(), fake.times("increment")), (Exit::Failed, 0));
@@ -42,6 +44,7 @@ fn nothing_is_sent_while_the_connection_is_lost() {
 fn corrections_in_doubt_leave_a_marker_before_the_lock_is_released() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
+    fake.produce("a");
     fake.fates.borrow_mut().push_back(Fate::UnknownLost);
     fake.before("increment", |fake| fake.silent.set(true));
     let report = restored(&fake);

@@ -3,7 +3,6 @@
 use stitch_common::cell::CounterName;
 use stitch_common::output::{Exit, Report};
 
-use crate::options::Limits;
 use crate::testing::world::Fake;
 
 /// No processor counts: its cells have events above the checkpoints, however often the audit converges.
@@ -54,27 +53,4 @@ fn a_plan_judges_cells_that_became_dirty_while_it_read() {
         (2, 1, 0)
     );
     assert_eq!(report.exit(), Exit::DriftFound);
-}
-
-/// Under the lock of a chunk only that chunk is read: what is dirty besides is not judged.
-#[test]
-fn a_limit_that_refuses_a_chunk_leaves_the_dirty_cells_unjudged() {
-    let fake = Fake::with(&["a", "b", "c", "d"], "bits = 0", |config| {
-        config.restorator.cells_per_lock_max = 2;
-    });
-    ["a", "b", "c"].iter().for_each(|key| fake.hold(key, 5));
-    fake.produce("d");
-    let limits = Limits {
-        max_cells: Some(3),
-        max_change: None,
-    };
-    fake.before("create /ranges", |fake| fake.hold("a", 90));
-    let report = fake
-        .run(Limits {
-            max_change: Some(20),
-            ..limits
-        })
-        .unwrap();
-    assert_eq!(fake.times("increment"), 0);
-    assert_eq!((report.cells.unjudged, report.exit()), (1, Exit::Failed));
 }

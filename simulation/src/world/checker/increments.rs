@@ -108,19 +108,33 @@ impl World {
         batch: &CounterBatch,
     ) -> Result<(), Finding> {
         let range = self.range_of(&batch.counter);
-        if locks::exclusive(&self.zookeeper.tree.borrow(), range) != Some(session) {
+        if locks::exclusive(&self.zookeeper.tree.borrow(), range) == Some(session) {
+            self.is_alone(session, range)?;
+        } else if locks::has_restoration(&self.zookeeper.tree.borrow(), session) {
+            self.record_point(self.actor(session), Tracepoint::CorrectedAtRest);
+            self.are_at_rest(session, range, batch)?;
+        } else {
             let what = format!(
-                "session {session:x} corrects {} without the lock of range {range}",
+                "session {session:x} corrects {} with neither the lock of range {range} nor the restoration's",
                 batch.counter
             );
             return Err(Finding::broken(Invariant::ExclusiveAccess, what));
         }
-        self.is_alone(session, range)?;
         let mut checker = self.checker.borrow_mut();
         let slots = batch.amounts.iter().map(|(slot, _)| *slot);
         let mut cells = Vec::new();
         for slot in slots {
             let cell = checker.cell(&batch.counter, slot);
+            let is_other = |(by, other): &(i64, usize)| {
+                *by == session && *other != cell && checker.cells[*other].range == range
+            };
+            if checker.uncertain.iter().any(is_other) {
+                let what = format!(
+                    "a correction of {} is begun after another one of its range became unknown",
+                    batch.counter
+                );
+                return Err(Finding::broken(Invariant::SentOnce, what));
+            }
             if checker.uncertain.contains(&(session, cell)) {
                 let what = format!("{} is corrected again, its outcome unknown", batch.counter);
                 return Err(Finding::broken(Invariant::SentOnce, what));
@@ -128,6 +142,28 @@ impl World {
             cells.push(cell);
         }
         checker.corrections.insert(id, cells);
+        Ok(())
+    }
+
+    /// Whether cells that are corrected without the lock can be at rest. An event that was begun before the process had its
+    /// first session, and that no checkpoint has passed yet, lies between cut and ceiling, whichever of them it has read.
+    fn are_at_rest(&self, session: i64, range: u16, batch: &CounterBatch) -> Result<(), Finding> {
+        let mut checker = self.checker.borrow_mut();
+        let start = checker.start_of_process(session);
+        for (slot, _) in &batch.amounts {
+            let cell = checker.cell(&batch.counter, *slot);
+            let dirty = checker.events.iter().find(|event| {
+                let checkpoint = self.checkpoint_of(event.partition, range).0;
+                event.offset >= checkpoint && checker.was_begun(event, cell, start)
+            });
+            if let Some(event) = dirty {
+                let what = format!(
+                    "{} is corrected without the lock, and does not rest: offset {} of partition {}",
+                    batch.counter, event.offset, event.partition
+                );
+                return Err(Finding::broken(Invariant::VerifiedValues, what));
+            }
+        }
         Ok(())
     }
 

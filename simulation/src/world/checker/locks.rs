@@ -32,6 +32,16 @@ pub(super) fn has_partition(tree: &Tree, session: i64, partition: i32) -> bool {
     first.is_some_and(|(owner, _)| owner == session)
 }
 
+/// Whether this session holds the restoration lock.
+pub(super) fn has_restoration(tree: &Tree, session: i64) -> bool {
+    let directory = format!("{ROOT}/restorations");
+    let queued = tree
+        .below(&directory)
+        .filter(|(path, _)| matches!(NodeKind::of(path), NodeKind::RestorationLock));
+    let first = queued.min_by_key(|(path, _)| sequence(path));
+    first.is_some_and(|(_, node)| node.stat.ephemeral_owner == session)
+}
+
 /// The session that holds the exclusive lock of this range.
 pub(super) fn exclusive(tree: &Tree, range: u16) -> Option<i64> {
     let first = first(tree, &format!("{ROOT}/ranges/{range}"));
@@ -63,17 +73,7 @@ impl World {
             }
             NodeKind::PartitionLock(_) => Tracepoint::PartitionQueued,
             NodeKind::SharedLock(_) => Tracepoint::SharedQueued,
-            NodeKind::ExclusiveLock(range) => {
-                if !self
-                    .checker
-                    .borrow_mut()
-                    .exclusive_locks
-                    .insert((session, range))
-                {
-                    self.record_point(self.actor(session), Tracepoint::RangeLockedAgain);
-                }
-                Tracepoint::ExclusiveQueued
-            }
+            NodeKind::ExclusiveLock(_) => Tracepoint::ExclusiveQueued,
             NodeKind::RevocationRequest => {
                 self.revocation_changed(path);
                 Tracepoint::RevocationRequested

@@ -25,13 +25,7 @@ impl World {
         let checker = self.checker.borrow();
         let cells = self.cluster.table.borrow();
         // What an audit has judged stays judged when its process goes on in another session.
-        let process = checker.sessions.get(&session).map(|(number, _)| *number);
-        let sessions = checker.sessions.values();
-        let began = sessions
-            .filter(|(number, _)| Some(*number) == process)
-            .map(|(_, began)| *began)
-            .min()
-            .unwrap_or_default();
+        let began = checker.start_of_process(session);
         for (index, checked) in checker.cells.iter().enumerate() {
             // A cell that is changed by hand meanwhile cannot be verified.
             let meanwhile = checked

@@ -262,21 +262,13 @@ pub async fn read_checkpoints<S: Session, C: Clock>(
 /// As [`read_checkpoints`], and as new as any write that ZooKeeper had acknowledged to any member when this was called. A
 /// member of the namespace only.
 ///
-/// A read is answered by one server of the ensemble, which may lag behind, and `sync` by a leader that may have been
-/// deposed. Once a write of this session is acknowledged, its server has applied every write before it.
-///
 /// # Errors
 /// [`Error::Lost`] if this session is no member any more; [`Error::Corrupt`].
 pub async fn read_current<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
 ) -> Result<Vec<(Partition, Option<StoredCheckpoint>)>, Error> {
-    let path = session.paths().alive(&session.member());
-    let write = async || session.zookeeper().set(&path, b"", None).await;
-    match session.retry_budget(&path).run(write).await? {
-        Ok(_) => read_checkpoints(session).await,
-        Err(ZkError::NoNode) => Err(Error::Lost { path }),
-        Err(refusal) => Err(Error::unexpected(&path, refusal)),
-    }
+    session.catch_up().await?;
+    read_checkpoints(session).await
 }
 
 /// Every partition that ZooKeeper knows, in order, with checkpoint and holder.

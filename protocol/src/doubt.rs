@@ -273,10 +273,10 @@ pub enum DoubtRemoval {
 }
 
 /// Removes a doubt, unless it was recorded again since it was read. For the restoration that verified its range, under
-/// the restoration lock: nothing else removes doubts. Cancelled, it may be gone.
+/// the restoration lock: nothing else removes doubts. For members only. Cancelled, it may be gone.
 ///
-/// A lost answer is followed by another look and not by the same request, which might remove a doubt that was recorded
-/// meanwhile: a new node has the same version again.
+/// A lost answer is followed by another look, at what is current, and not by the same request, which might remove a doubt
+/// that was recorded meanwhile: a new node has the same version again.
 pub async fn remove<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     doubt: &Doubt,
@@ -290,7 +290,7 @@ pub async fn remove<S: Session, C: Clock>(
             Err(ZkError::Ambiguous(why)) => retries.pause(why).await?,
             Err(refusal) => return Err(Error::unexpected(&path, refusal)),
         }
-        session.sync().await?;
+        session.catch_up().await?;
         match session.get(&path).await? {
             None => return Ok(DoubtRemoval::Removed),
             Some(node) if !doubt.is(&node) => return Ok(DoubtRemoval::Renewed),
@@ -300,25 +300,4 @@ pub async fn remove<S: Session, C: Clock>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn causes_have_stable_names() {
-        let names = DoubtCause::EVERY.map(DoubtCause::name);
-        let expected = [
-            "in-doubt",
-            "takeover",
-            "given-up",
-            "unverified",
-            "invariant",
-        ];
-        assert_eq!(names, expected);
-        for cause in DoubtCause::EVERY {
-            assert_eq!(DoubtCause::from_name(cause.name()), Some(cause));
-            let json = serde_json::to_string(&cause).unwrap();
-            assert_eq!(json, format!("\"{cause}\""));
-        }
-        assert_eq!(DoubtCause::from_name("doubt"), None);
-    }
-}
+mod tests;

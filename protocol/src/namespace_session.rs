@@ -107,6 +107,22 @@ impl<S: Session, C: Clock> NamespaceSession<S, C> {
             .await
     }
 
+    /// Brings the server up to every write that ZooKeeper had acknowledged to any member when this was called. For members
+    /// only.
+    ///
+    /// A read is answered by one server of the ensemble, which may lag behind, and `sync` by a leader that may have been
+    /// deposed. Once a write of this session is acknowledged, its server has applied every write before it, and an earlier
+    /// request of the session that was not answered is carried out by then or never.
+    pub(crate) async fn catch_up(&self) -> Result<(), Error> {
+        let path = self.paths.alive(&self.member());
+        let write = async || self.session.set(&path, b"", None).await;
+        match self.retry_budget(&path).run(write).await? {
+            Ok(_) => Ok(()),
+            Err(ZkError::NoNode) => Err(Error::Lost { path }),
+            Err(refusal) => Err(Error::unexpected(&path, refusal)),
+        }
+    }
+
     /// The names of a node's children; none if it does not exist.
     pub(crate) async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
         let names = self.answer(path, async || self.session.children(path).await);

@@ -5,7 +5,7 @@ use stitch_protocol::doubt::{self, DoubtCause, DoubtRemoval};
 use stitch_protocol::{in_doubt, snapshot};
 
 use crate::proxy::{Fault, Proxy, RequestKind};
-use crate::support::{Namespace, RANGE, SESSION, bits, range_nodes, server, soon};
+use crate::support::{Namespace, RANGE, SESSION, bits, join, range_nodes, server, soon};
 
 #[tokio::test]
 async fn a_doubt_outlives_its_session_and_keeps_since_when_it_is_recorded_again() {
@@ -63,6 +63,7 @@ async fn a_doubt_is_removed_and_recorded_once_whether_the_request_or_the_answer_
     let namespace = Namespace::new().await;
     let proxy = Proxy::before(server()).await;
     let session = namespace.session_by(&proxy, SESSION).await;
+    join(&session).await;
     for lose in [Fault::Answer, Fault::Request] {
         proxy.lose(lose(RequestKind::Multi));
         soon(doubt::record(&session, RANGE, DoubtCause::InDoubt, ""))

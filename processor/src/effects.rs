@@ -12,7 +12,8 @@ use stitch_common::lease::Permit;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::outcome::Outcome;
 use stitch_common::ports::{
-    AssignmentEpoch, Bounds, CounterBatch, DeadLetters, EventLog, LogError, Record, Session, Store,
+    AssignmentEpoch, Bounds, CounterBatch, DeadLetters, EventLog, Fingerprint, LogError, Record,
+    Session, Store,
 };
 use stitch_common::range::{RangeBits, RangeId};
 use stitch_protocol::checkpoint_node::{self, OwnedCheckpoint, WriteOutcome};
@@ -74,6 +75,8 @@ pub(crate) enum Completion<Watch> {
     RevocationRequests(Vec<RevocationRequest>, Watch),
     /// Where the log begins and ends.
     LogBounds(BTreeMap<Partition, Bounds>),
+    /// The first record that each partition has now.
+    FirstRecords(BTreeMap<Partition, Fingerprint>),
     /// The effect failed, and the member's work ends with it: at once if its session is over, drained otherwise.
     Failed(Error),
 }
@@ -156,6 +159,20 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
             Ok(()) => Completion::DoubtRecorded(range, cause),
             Err(error) => Completion::failed(error),
         }
+    }
+
+    /// Records the same doubt of every range. Nothing waits for it.
+    pub(crate) async fn record_doubts(
+        &self,
+        cause: DoubtCause,
+        detail: String,
+    ) -> Completion<S::Watch> {
+        let ranges = || self.bits.ranges();
+        let record = async || doubt::record_all(&self.session, ranges(), cause, &detail).await;
+        if let Err(error) = self.answered(record).await {
+            tracing::error!(%cause, detail, %error, "counts may be wrong, and this could not be recorded");
+        }
+        Completion::Nothing
     }
 
     pub(crate) async fn send(
@@ -401,6 +418,12 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
     /// Reads where the log of these partitions begins and ends; empty if Kafka does not answer.
     pub(crate) async fn log_bounds(&self, partitions: Vec<Partition>) -> Completion<S::Watch> {
         Completion::LogBounds(self.log.bounds(&partitions).await.unwrap_or_default())
+    }
+
+    /// Reads the first record of each of these partitions; empty if Kafka does not answer.
+    pub(crate) async fn first_records(&self, partitions: Vec<Partition>) -> Completion<S::Watch> {
+        let first_records = self.log.first_records(&partitions).await;
+        Completion::FirstRecords(first_records.unwrap_or_default())
     }
 
     /// Waits for a lock; `None` if the wait is cancelled.

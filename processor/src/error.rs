@@ -2,8 +2,9 @@
 
 use stitch_common::member::MemberId;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{LogError, StoreError, Unreadable, ZkError};
+use stitch_common::ports::{LogError, StoreError, Unreadable, UnreadableReason, ZkError};
 use stitch_common::user_error::UserError;
+use stitch_protocol::doubt::DoubtCause;
 use stitch_protocol::namespace;
 
 use stitch_protocol::start_offset::Refusal;
@@ -34,6 +35,12 @@ pub(crate) enum Error {
     /// A partition of the log cannot be read on.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
+    /// The topic was deleted and created again.
+    #[error(
+        "partition {partition} begins with another record than the one that was counted first: the topic was deleted and \
+         created again"
+    )]
+    Recreated { partition: Partition },
     /// The lock of a partition is gone, although the session lives: somebody has deleted its node.
     #[error("the lock of partition {partition} in ZooKeeper was deleted")]
     LockLost { partition: Partition },
@@ -105,6 +112,7 @@ impl Error {
             | Self::Log(LogError::Refused(_))
             | Self::Refused(_)
             | Self::Unreadable(_)
+            | Self::Recreated { .. }
             | Self::LockLost { .. }
             | Self::DeadLetter { .. }
             | Self::ForeignCheckpoint { .. }
@@ -122,7 +130,7 @@ impl Error {
     pub(crate) const fn suspension_reason(&self) -> SuspensionReason {
         match self {
             Self::Refused(_) | Self::ForeignCheckpoint { .. } => SuspensionReason::Checkpoint,
-            Self::Log(_) | Self::Unreadable(_) => SuspensionReason::Log,
+            Self::Log(_) | Self::Unreadable(_) | Self::Recreated { .. } => SuspensionReason::Log,
             Self::DeadLetter { .. } => SuspensionReason::DeadLetters,
             Self::SessionOver
             | Self::Coordination(_)
@@ -130,6 +138,33 @@ impl Error {
             | Self::Store(_)
             | Self::LockLost { .. }
             | Self::Disagreement(_) => SuspensionReason::ZooKeeper,
+        }
+    }
+
+    /// What it says of counts, all of which may have events of the partition: none if they are as right as before.
+    pub(crate) const fn doubt(&self) -> Option<DoubtCause> {
+        match self {
+            Self::Unreadable(Unreadable {
+                reason: UnreadableReason::Truncated | UnreadableReason::Deleted,
+                ..
+            })
+            | Self::Refused(Refusal::Beyond { .. } | Refusal::Gone { .. }) => {
+                Some(DoubtCause::LogTruncated)
+            }
+            Self::Recreated { .. } => Some(DoubtCause::LogRecreated),
+            // Two processes count one partition.
+            Self::ForeignCheckpoint { .. } => Some(DoubtCause::Invariant),
+            // What a lost lock leaves is for its successor to doubt.
+            Self::LockLost { .. }
+            | Self::Unreadable(_)
+            | Self::Refused(_)
+            | Self::SessionOver
+            | Self::Coordination(_)
+            | Self::ZooKeeper(_)
+            | Self::Store(_)
+            | Self::Log(_)
+            | Self::DeadLetter { .. }
+            | Self::Disagreement(_) => None,
         }
     }
 
@@ -144,6 +179,11 @@ impl Error {
                  then run a restoration",
             ),
             Self::Unreadable(error) => error.clone().into(),
+            Self::Recreated { .. } => UserError::new(
+                self,
+                "what is counted since is another log's: give the new topic a namespace of its own, and follow \
+                 docs/operations/runbook.md, \"The log is not the one that was counted\"",
+            ),
             Self::LockLost { .. } => UserError::new(
                 self,
                 "see who deletes nodes below /stitch; what was counted since the last checkpoint is counted again: run a \

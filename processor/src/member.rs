@@ -116,7 +116,7 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
 
     let limits = Limits::from_config(&process.config.processor, observed.bounds.len());
     let engine = Engine::new(limits, &process.config.definitions);
-    let fingerprints = Fingerprints::new(observed.log.fingerprints.into_keys().collect());
+    let fingerprints = Fingerprints::new(observed.log.fingerprints);
     let event_loop = EventLoop::new(&servers, process, engine, feed, &fingerprints);
     let ended = tokio::select! {
         biased;

@@ -35,16 +35,22 @@ pub enum DoubtCause {
     Unverified,
     /// An invariant was broken.
     Invariant,
+    /// Records were gone from the log before, or after, they were counted.
+    LogTruncated,
+    /// The topic was deleted and created again.
+    LogRecreated,
 }
 
 impl DoubtCause {
     /// Every cause.
-    pub const EVERY: [Self; 5] = [
+    pub const EVERY: [Self; 7] = [
         Self::InDoubt,
         Self::Takeover,
         Self::GivenUp,
         Self::Unverified,
         Self::Invariant,
+        Self::LogTruncated,
+        Self::LogRecreated,
     ];
 
     /// The stable name.
@@ -56,6 +62,8 @@ impl DoubtCause {
             Self::GivenUp => "given-up",
             Self::Unverified => "unverified",
             Self::Invariant => "invariant",
+            Self::LogTruncated => "log-truncated",
+            Self::LogRecreated => "log-recreated",
         }
     }
 

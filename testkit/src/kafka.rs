@@ -8,7 +8,11 @@ use stitch_common::ports::{AssignmentEpoch, Bounds, FeedEvent, Fingerprint, LogI
 
 /// The records of each partition, from offset 0 on.
 #[derive(Clone, Debug, Default)]
-pub struct Log(Vec<Vec<Record>>);
+pub struct Log {
+    records: Vec<Vec<Record>>,
+    /// How many topics of this name there were before.
+    recreated: u32,
+}
 
 fn index(partition: Partition) -> usize {
     usize::try_from(partition.0).unwrap_or(usize::MAX)
@@ -24,17 +28,26 @@ fn offset(length: usize) -> Offset {
 
 impl Log {
     pub fn new(partitions: usize) -> Self {
-        Self(vec![Vec::new(); partitions])
+        Self {
+            records: vec![Vec::new(); partitions],
+            recreated: 0,
+        }
+    }
+
+    /// Deletes the topic and creates it again: its records are others.
+    pub fn recreate(&mut self) {
+        self.records.iter_mut().for_each(Vec::clear);
+        self.recreated += 1;
     }
 
     pub fn partitions(&self) -> impl Iterator<Item = Partition> {
-        (0..self.0.len()).map(number)
+        (0..self.records.len()).map(number)
     }
 
     /// Appends a record and returns its offset.
     pub fn append(&mut self, partition: Partition, value: impl Into<Vec<u8>>) -> Offset {
         let offset = self.end(partition);
-        self.0[index(partition)].push(Record {
+        self.records[index(partition)].push(Record {
             offset,
             timestamp_ms: Some(0),
             key: None,
@@ -49,11 +62,13 @@ impl Log {
 
     /// How many records there are in all partitions.
     pub fn records_total(&self) -> usize {
-        self.0.iter().map(Vec::len).sum()
+        self.records.iter().map(Vec::len).sum()
     }
 
     pub fn bounds(&self, partitions: &[Partition]) -> BTreeMap<Partition, Bounds> {
-        let known = partitions.iter().filter(|one| index(**one) < self.0.len());
+        let known = partitions
+            .iter()
+            .filter(|one| index(**one) < self.records.len());
         let bounds = |partition: &Partition| Bounds {
             begin: Offset(0),
             end: self.end(*partition),
@@ -63,25 +78,33 @@ impl Log {
 
     /// The identity of the topic, by the first record of each partition.
     pub fn identity(&self) -> LogIdentity {
-        let fingerprint = |partition: Partition| {
-            self.records(partition).first()?;
-            let fingerprint = Fingerprint {
-                offset: Offset(0),
-                timestamp_ms: Some(0),
-                checksum: 7,
-            };
-            Some((partition, fingerprint))
-        };
+        let partitions: Vec<_> = self.partitions().collect();
         LogIdentity {
             cluster: "kafka".to_owned(),
             topic: "events".to_owned(),
             cleanup_policy: "delete".to_owned(),
-            fingerprints: self.partitions().filter_map(fingerprint).collect(),
+            fingerprints: self.first_records(&partitions),
         }
     }
 
+    /// The first record of each of these partitions that has one.
+    pub fn first_records(&self, partitions: &[Partition]) -> BTreeMap<Partition, Fingerprint> {
+        let fingerprint = |partition: &Partition| {
+            self.records(*partition).first()?;
+            let fingerprint = Fingerprint {
+                offset: Offset(0),
+                timestamp_ms: Some(0),
+                checksum: 7 + self.recreated,
+            };
+            Some((*partition, fingerprint))
+        };
+        partitions.iter().filter_map(fingerprint).collect()
+    }
+
     fn records(&self, partition: Partition) -> &[Record] {
-        self.0.get(index(partition)).map_or(&[], Vec::as_slice)
+        self.records
+            .get(index(partition))
+            .map_or(&[], Vec::as_slice)
     }
 }
 

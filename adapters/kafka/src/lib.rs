@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{Bounds, EventLog, LogError, LogIdentity};
+use stitch_common::ports::{Bounds, EventLog, Fingerprint, LogError, LogIdentity};
 use stitch_common::user_error::UserError;
 
 use self::metadata_client::MetadataClient;
@@ -149,6 +149,18 @@ impl EventLog for KafkaLog {
         let partitions = partitions.to_vec();
         self.metadata
             .query("committed", move |client| client.committed(&partitions))
+            .await
+    }
+
+    async fn first_records(
+        &self,
+        partitions: &[Partition],
+    ) -> Result<BTreeMap<Partition, Fingerprint>, LogError> {
+        let (kafka, partitions) = (self.kafka.clone(), partitions.to_vec());
+        self.metadata
+            .query("first records", move |client| {
+                fingerprint::first_records(&kafka, &client.bounds(&partitions)?)
+            })
             .await
     }
 

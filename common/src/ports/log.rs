@@ -60,6 +60,15 @@ pub trait EventLog {
     /// The client could not be created.
     async fn feed(&self) -> Result<Self::Feed, LogError>;
 
+    /// The first record of each of these partitions that has one, as in [`LogIdentity`].
+    ///
+    /// # Errors
+    /// The brokers did not answer, or refused.
+    async fn first_records(
+        &self,
+        partitions: &[Partition],
+    ) -> Result<BTreeMap<Partition, Fingerprint>, LogError>;
+
     /// Joins the consumer group.
     ///
     /// # Errors

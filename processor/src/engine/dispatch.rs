@@ -94,16 +94,22 @@ impl Engine {
             let partition = contribution.partition;
             let task = self.partitions.get(&partition);
             let is_locked = task.is_some_and(|task| task.holds_lock());
+            let ceiling = task
+                .map(|task| task.ceiling.acknowledged())
+                .unwrap_or_default();
+            let offset = self.acks(range, partition).offset(contribution.seq);
+            if !is_locked || offset >= ceiling {
+                let detail = format!(
+                    "offset {offset} of partition {partition} was about to be counted without its lock, or above its ceiling"
+                );
+                self.doubt_protocol(range, detail);
+            }
             may_send &= check_invariant!(
                 SingleSender,
                 is_locked,
                 "partition {partition} is not locked"
             );
-            let ceiling = task
-                .map(|task| task.ceiling.acknowledged())
-                .unwrap_or_default();
-            let offset = self.acks(range, partition).offset(contribution.seq);
-            check_invariant!(
+            may_send &= check_invariant!(
                 BelowCeiling,
                 offset < ceiling,
                 "offset {offset} of partition {partition} is begun above the ceiling at {ceiling}"
@@ -112,6 +118,10 @@ impl Engine {
         }
         let has_request = !batch.amounts.is_empty();
         let is_locked = self.range(range).holds_lock() || !has_request;
+        if !is_locked {
+            let detail = "it was about to be counted without its lock".to_owned();
+            self.doubt_protocol(range, detail);
+        }
         may_send &= check_invariant!(ExclusiveAccess, is_locked, "range {range} is not locked");
         if !may_send {
             self.range(range).halted = true;
@@ -144,9 +154,19 @@ impl Engine {
         self.commands.push(Command::Send(id, permit, batch));
     }
 
+    /// The protocol is broken in the range: whatever follows, its counts may be wrong.
+    pub(super) fn doubt_protocol(&mut self, range: RangeId, detail: String) {
+        let doubt = Command::RecordDoubt(range, DoubtCause::Invariant, detail);
+        self.commands.push(doubt);
+    }
+
     /// Cassandra has acknowledged or refused a batch, or its outcome is unknown.
     pub(crate) fn on_batch_outcome(&mut self, id: BatchId, outcome: Outcome, now: Moment) {
         let Some(in_flight) = self.in_flight.remove(&id) else {
+            for range in self.range_bits.ranges() {
+                let detail = format!("batch {} had an outcome twice", id.0);
+                self.doubt_protocol(range, detail);
+            }
             check_invariant!(SentOnce, false, "batch {} had an outcome twice", id.0);
             return;
         };
@@ -261,7 +281,11 @@ impl Engine {
                 self.range(range).takeovers -= 1;
                 self.wake_if_sendable(range);
             }
-            DoubtCause::InDoubt | DoubtCause::Unverified | DoubtCause::Invariant => {}
+            DoubtCause::InDoubt
+            | DoubtCause::Unverified
+            | DoubtCause::Invariant
+            | DoubtCause::LogTruncated
+            | DoubtCause::LogRecreated => {}
         }
     }
 

@@ -22,17 +22,23 @@ use crate::metrics;
 impl Engine {
     /// The range's shared lock is held.
     pub(crate) fn on_range_acquired(&mut self, range: RangeId) {
-        let queue = &mut self.ranges[usize::from(range.0)];
-        for (partition, acks) in &queue.acks {
-            let Some(task) = self.partitions.get(partition) else {
-                continue;
-            };
-            queue.halted |= !check_invariant!(
+        let queue = &self.ranges[usize::from(range.0)];
+        let below = queue.acks.iter().filter(|(partition, acks)| {
+            let task = self.partitions.get(*partition);
+            task.is_some_and(|task| acks.checkpoint(task.ingested_end) < task.checkpoint.of(range))
+        });
+        let below: Vec<Partition> = below.map(|(partition, _)| *partition).collect();
+        self.range(range).halted |= !below.is_empty();
+        for partition in below {
+            let detail = format!("it would resume partition {partition} below its checkpoint");
+            self.doubt_protocol(range, detail);
+            check_invariant!(
                 ResumeAtCut,
-                acks.checkpoint(task.ingested_end) >= task.checkpoint.of(range),
+                false,
                 "range {range} would resume partition {partition} below its checkpoint"
             );
         }
+        let queue = self.range(range);
         queue.lock = LockState::Held;
         queue.enqueue_all();
         self.wake(range);
@@ -306,6 +312,11 @@ impl Engine {
         task.raise_due = now.plus(self.limits.ceiling_interval);
         for range in self.range_bits.ranges() {
             let advances = checkpoint.of(range) >= task.checkpoint.of(range);
+            if !advances {
+                let detail = format!("its checkpoint in partition {partition} would go back");
+                let doubt = Command::RecordDoubt(range, DoubtCause::Invariant, detail);
+                self.commands.push(doubt);
+            }
             if !check_invariant!(
                 CheckpointNeverAhead,
                 advances,

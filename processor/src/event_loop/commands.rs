@@ -1,8 +1,11 @@
 //! The engine's commands, and the completions that are handed back to it.
 
+use std::collections::BTreeMap;
+use std::future::ready;
+
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{EventLog, Feed, Group, Session, Store};
+use stitch_common::ports::{EventLog, Feed, Fingerprint, Group, Session, Store};
 use stitch_protocol::checkpoint_node::OwnedCheckpoint;
 use stitch_protocol::partition_lock::PartitionLock;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +36,12 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
             Command::Send(id, permit, batch) => self.spawn(connections.send(id, permit, batch)),
             Command::AcquirePartition(partition) => {
                 let cancel = self.locks.partitions.wait(partition);
-                self.spawn(connections.acquire_partition(partition, cancel));
+                if self.fingerprints.is_recreated(partition) {
+                    let error = Error::Recreated { partition };
+                    self.spawn(ready(Completion::PartitionRefused(partition, error)));
+                } else {
+                    self.spawn(connections.acquire_partition(partition, cancel));
+                }
             }
             Command::WriteCheckpoint(partition, checkpoint, ceiling) => {
                 let held = self.locks.partitions.take_or_cancel(partition);
@@ -147,6 +155,7 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
                 self.spawn(self.connections.revocation_requests(Some(watch)));
             }
             Completion::LogBounds(bounds) => self.log_bounds.extend(bounds),
+            Completion::FirstRecords(first_records) => self.on_first_records(&first_records)?,
             Completion::Failed(error) => self.fail(error)?,
         }
         Ok(())
@@ -166,6 +175,16 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
         } else {
             self.spawn(self.connections.release_partition(lock));
         }
+    }
+
+    fn on_first_records(
+        &mut self,
+        first_records: &BTreeMap<Partition, Fingerprint>,
+    ) -> Result<(), Error> {
+        for partition in self.fingerprints.compare(first_records) {
+            self.suspend(partition, Error::Recreated { partition })?;
+        }
+        Ok(())
     }
 
     fn on_partition_refused(&mut self, partition: Partition, error: Error) -> Result<(), Error> {

@@ -44,6 +44,12 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
     }
 
     fn report_suspension(&mut self, partition: Partition, error: &Error, suspends: bool) {
+        let known = self.suspensions.get(&partition);
+        let is_new = known.is_none_or(|known| known.message != error.user_error().message);
+        if let Some(cause) = error.doubt().filter(|_| is_new) {
+            let detail = format!("partition {partition}: {error}");
+            self.spawn(self.connections.record_doubts(cause, detail));
+        }
         if !suspends {
             tracing::warn!(%partition, %error, "the partition cannot be counted, and is given back already");
             return;

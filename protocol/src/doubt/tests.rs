@@ -18,6 +18,8 @@ fn causes_have_stable_names() {
         "given-up",
         "unverified",
         "invariant",
+        "log-truncated",
+        "log-recreated",
     ];
     assert_eq!(names, expected);
     for cause in DoubtCause::EVERY {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{
-    AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, Group, GroupEvent, LogError,
-    LogIdentity, Record, RevokeAck,
+    AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, Fingerprint, Group,
+    GroupEvent, LogError, LogIdentity, Record, RevokeAck,
 };
 use stitch_testkit::kafka::Cursor;
 
@@ -36,6 +36,13 @@ impl EventLog for Fake {
 
     async fn committed(&self, _: &[Partition]) -> Result<BTreeMap<Partition, Offset>, LogError> {
         Ok(BTreeMap::new())
+    }
+
+    async fn first_records(
+        &self,
+        partitions: &[Partition],
+    ) -> Result<BTreeMap<Partition, Fingerprint>, LogError> {
+        Ok(self.log.borrow().first_records(partitions))
     }
 
     async fn feed(&self) -> Result<FakeFeed, LogError> {

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use stitch_common::offset::Partition;
 use stitch_common::range::RangeBits;
 use stitch_processor::Ports;
 use stitch_processor::status::Status;
@@ -73,6 +74,40 @@ impl Fleet {
         });
         (process, stop, ended)
     }
+}
+
+/// Kafka's client goes on at the old offset in a topic that was created again and is longer than the old one.
+#[test]
+fn a_topic_created_again_while_it_is_counted_is_noticed_although_it_is_longer() {
+    let fleet = Rc::new(Fleet::new());
+    let world = Rc::clone(&fleet.world);
+    let found = Rc::new(Cell::new(false));
+    let (of, result) = (Rc::clone(&fleet), Rc::clone(&found));
+    world.spawn(async move {
+        let world = &of.world;
+        let append = |records| {
+            for _ in 0..records {
+                world.append(Partition(0), r#"{"type":"ignored"}"#.to_owned());
+            }
+        };
+        append(3);
+        of.start(1);
+        world.executor.until(2 * SECOND).await;
+        assert_eq!(of.names("/doubts"), 0);
+        world.recreate_topic();
+        append(9);
+        world.executor.until(150 * SECOND).await;
+        let tree = world.zookeeper.tree.borrow();
+        let exists = |path: &str| tree.get(&format!("/stitch/n{path}")).is_some();
+        assert!(exists("/doubts/0-log-recreated"), "readers hear of it");
+        assert!(exists("/partitions/0/suspended"), "and it stays suspended");
+        result.set(true);
+        drop(tree);
+        world.end();
+    });
+    assert!(world.run(200 * SECOND));
+    world.executor.clear();
+    assert!(found.get());
 }
 
 /// The requests a second that ZooKeeper gets once every session of a fleet has ended at once, and the processors have

@@ -50,6 +50,13 @@ impl World {
         self.kafka.appended.wake();
     }
 
+    /// Deletes the topic and creates it again.
+    #[cfg(test)]
+    pub(crate) fn recreate_topic(&self) {
+        self.kafka.log.borrow_mut().recreate();
+        self.kafka.appended.wake();
+    }
+
     pub(crate) fn brokers_down(&self, until: Micros) {
         self.kafka.down_until.set(until);
     }

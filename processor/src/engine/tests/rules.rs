@@ -18,6 +18,7 @@ mod takeover;
 mod refusals;
 mod suspensions;
 mod dead_letters;
+mod invariants;
 
 /// A member with one partition and one counter.
 struct Scene {

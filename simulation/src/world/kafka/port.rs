@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{Bounds, DeadLetters, EventLog, LogError, LogIdentity, Record};
+use stitch_common::ports::{
+    Bounds, DeadLetters, EventLog, Fingerprint, LogError, LogIdentity, Record,
+};
 use stitch_testkit::kafka::Log;
 
 use super::feed::SimFeed;
@@ -61,6 +63,17 @@ impl EventLog for Handle {
         committed.retain(|partition, _| partitions.contains(partition));
         self.world.hop().await;
         Ok(committed)
+    }
+
+    async fn first_records(
+        &self,
+        partitions: &[Partition],
+    ) -> Result<BTreeMap<Partition, Fingerprint>, LogError> {
+        self.ask_brokers().await?;
+        let first_records = |log: &Log| log.first_records(partitions);
+        let first_records = self.world.log_for(&self.process, first_records);
+        self.world.hop().await;
+        Ok(first_records)
     }
 
     async fn feed(&self) -> Result<SimFeed, LogError> {

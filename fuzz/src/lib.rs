@@ -11,8 +11,11 @@
 
 use stitch_common::ports::Fingerprint;
 use stitch_protocol::doubt::DoubtRecord;
+use stitch_protocol::known_nodes::KnownNodeRecord;
 use stitch_protocol::membership::MemberRecord;
+use stitch_protocol::origin_node::Origin;
 use stitch_protocol::restoration::{LockHolder, RestorationRecord};
+use stitch_protocol::suspension::SuspensionRecord;
 
 mod events;
 mod configuration;
@@ -40,8 +43,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("definition", nodes::definition),
     ("member", nodes::payload::<MemberRecord>),
     ("first-record", nodes::payload::<Fingerprint>),
+    ("origin", nodes::payload::<Origin>),
     ("restoration-lock", nodes::payload::<LockHolder>),
     ("doubt", nodes::payload::<DoubtRecord>),
+    ("known-node", nodes::payload::<KnownNodeRecord>),
+    ("suspension", nodes::payload::<SuspensionRecord>),
     ("restoration", nodes::payload::<RestorationRecord>),
     ("checkpoint", nodes::checkpoint),
     ("queue", names::queue),

@@ -19,8 +19,9 @@ use crate::path;
 
 /// The payload of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Origin {
-    pub(crate) offset: Offset,
+pub struct Origin {
+    /// The first offset that is counted.
+    pub offset: Offset,
 }
 
 impl Payload for Origin {

@@ -131,3 +131,23 @@ fn a_test_and_a_file_that_are_gone_are_found() {
         ]
     );
 }
+
+#[test]
+fn every_payload_in_zookeeper_is_fuzzed() -> Result<()> {
+    let targets = read("fuzz/src/lib.rs")? + &read("fuzz/src/nodes.rs")?;
+    let files = tracked()?;
+    let payloads = files
+        .iter()
+        .filter(|file| file.path.starts_with("protocol/src/"))
+        .flat_map(|file| file.text.lines())
+        .filter_map(|line| line.strip_prefix("impl Payload for ")?.strip_suffix(" {"));
+    let found = payloads
+        .filter(|name| !targets.contains(&format!("payload::<{name}>")))
+        .map(|name| format!("{name} has no target in fuzz/src/lib.rs"))
+        .collect();
+    none(
+        found,
+        "what any client of ZooKeeper may write is tried as any bytes",
+    );
+    Ok(())
+}

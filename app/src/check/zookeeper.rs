@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::Findings;
+use stitch_common::address::Address;
 use stitch_common::clock::SystemClock;
 use stitch_common::config::Config;
 use stitch_common::ports::{Session, ZooKeeper};
@@ -42,6 +45,7 @@ pub(super) async fn check(config: &Config) -> (Findings, Option<CheckSession>) {
     };
     let granted = session.timeout();
     timeout(config, granted, &mut findings).await;
+    each_server(config, granted, &mut findings).await;
     let mut checked = CheckSession {
         session: NamespaceSession::new(session, SystemClock, Paths::new(&config.namespace)),
         is_initialised: false,
@@ -90,6 +94,51 @@ async fn timeout(config: &Config, granted: Duration, findings: &mut Findings) {
             format!("zookeeper: sessions of {granted_ms} ms are shorter than three ticks (of about {tick_ms} ms)"),
             format!("set zookeeper.session_timeout_ms to {} or more", (tick * 3).as_millis()),
         );
+    }
+}
+
+/// Whether every server grants the same. A session moves from one server to another, which negotiates again; the client
+/// asks for what was granted before, and does not say what it gets.
+async fn each_server(config: &Config, granted: Duration, findings: &mut Findings) {
+    let servers: Vec<&Address> = config.zookeeper.connect.iter().collect();
+    if servers.len() < 2 {
+        return;
+    }
+    let requested = config.zookeeper.session_timeout;
+    let sessions = servers.iter().map(async |server| {
+        let client = ZooKeeperClient::new(&(*server).clone().into(), requested);
+        let session = client.connect().await.ok()?;
+        let timeout = session.timeout();
+        session.close().await;
+        Some(timeout)
+    });
+    let grants = join_all(sessions).await;
+    for (server, grant) in servers.into_iter().zip(grants) {
+        server_grants(server, grant, granted, findings);
+    }
+}
+
+fn server_grants(
+    server: &Address,
+    grant: Option<Duration>,
+    granted: Duration,
+    findings: &mut Findings,
+) {
+    match grant {
+        Some(grant) if grant == granted => {}
+        Some(grant) => findings.wrong(
+            format!(
+                "zookeeper: {server} grants sessions of {} ms, and others {} ms: a session that moves to it lasts \
+                 another time than its member assumes",
+                grant.as_millis(),
+                granted.as_millis()
+            ),
+            "set tickTime, minSessionTimeout and maxSessionTimeout alike on every server, then restart every member",
+        ),
+        None => findings.warn(
+            format!("zookeeper: {server} opens no session"),
+            "see whether it is up, and whether zookeeper.connect names it",
+        ),
     }
 }
 
@@ -154,4 +203,28 @@ async fn namespace(
         findings.warn(message, help);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Verdict;
+
+    #[test]
+    fn a_server_that_grants_another_session_timeout_is_named() {
+        let server: Address = "z2:2181".parse().unwrap();
+        let seconds = Duration::from_secs;
+        for (grant, verdict) in [
+            (Some(seconds(10)), None),
+            (Some(seconds(4)), Some(Verdict::Wrong)),
+            (Some(seconds(40)), Some(Verdict::Wrong)),
+            (None, Some(Verdict::Warn)),
+        ] {
+            let mut findings = Findings::default();
+            server_grants(&server, grant, seconds(10), &mut findings);
+            let found = findings.findings.pop();
+            assert!(found.iter().all(|found| found.message.contains("z2:2181")));
+            assert_eq!(found.map(|found| found.verdict), verdict, "{grant:?}");
+        }
+    }
 }

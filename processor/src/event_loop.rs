@@ -17,6 +17,7 @@ use stitch_common::offset::{Offsets, Partition};
 use stitch_common::ports::{
     Bounds, EventLog, Feed, FeedEvent, Group, GroupEvent, Session, SessionState, Store,
 };
+use stitch_protocol::doubt::DoubtCause;
 use stitch_protocol::revocation::RevocationRequest;
 use stitch_protocol::suspension::SuspensionRecord;
 use tokio_util::sync::CancellationToken;
@@ -89,6 +90,8 @@ pub(crate) struct EventLoop<'a, S: Session, C: Clock, Q: Store, L: EventLog> {
     has_assignment: bool,
     /// Ends the copies of the rejected records of each partition.
     copies: BTreeMap<Partition, CancellationToken>,
+    /// What was said of counts because a partition is suspended.
+    doubted: BTreeMap<Partition, DoubtCause>,
     /// The suspensions of which operators know.
     suspensions: BTreeMap<Partition, SuspensionRecord>,
 }
@@ -126,6 +129,7 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
             failure: None,
             has_assignment: false,
             copies: BTreeMap::new(),
+            doubted: BTreeMap::new(),
             suspensions: BTreeMap::new(),
         }
     }

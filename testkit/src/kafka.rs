@@ -138,7 +138,7 @@ impl Cursor {
     /// Whether records, or the end of the log, are still to be delivered.
     pub fn is_behind(&self, log: &Log, partition: Partition) -> bool {
         let end = log.records(partition).len();
-        self.next < end || self.reported_end != Some(end)
+        self.next < end || self.next == end && self.reported_end != Some(end)
     }
 
     /// Delivers as many of the records that are left as `count` says, or, once, that the end was reached.
@@ -160,7 +160,8 @@ impl Cursor {
                 records,
             });
         }
-        if self.reported_end == Some(records.len()) {
+        // A broker that has fewer records than were read is behind, and waits for more.
+        if self.reported_end == Some(records.len()) || self.next > records.len() {
             return None;
         }
         self.reported_end = Some(records.len());

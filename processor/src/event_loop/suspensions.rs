@@ -4,6 +4,7 @@ use stitch_common::clock::Clock;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{EventLog, Session, Store};
 use stitch_common::user_error::UserError;
+use stitch_protocol::start_offset::Refusal;
 use stitch_protocol::suspension::SuspensionRecord;
 
 use super::EventLoop;
@@ -43,13 +44,23 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
         self.report_suspension(partition, error, suspends);
     }
 
-    fn report_suspension(&mut self, partition: Partition, error: &Error, suspends: bool) {
-        let known = self.suspensions.get(&partition);
-        let is_new = known.is_none_or(|known| known.message != error.user_error().message);
-        if let Some(cause) = error.doubt().filter(|_| is_new) {
-            let detail = format!("partition {partition}: {error}");
-            self.spawn(self.connections.record_doubts(cause, detail));
+    /// Records what the error says of counts, once. A leader that was deposed may answer that the log ends early: that is
+    /// believed when the partition is tried again.
+    fn doubt(&mut self, partition: Partition, error: &Error) {
+        let Some(cause) = error.doubt() else {
+            return;
+        };
+        let may_pass = matches!(error, Error::Refused(Refusal::Beyond { .. }));
+        let is_first = !self.suspensions.contains_key(&partition);
+        if may_pass && is_first || self.doubted.insert(partition, cause) == Some(cause) {
+            return;
         }
+        let detail = format!("partition {partition}: {error}");
+        self.spawn(self.connections.record_doubts(cause, detail));
+    }
+
+    fn report_suspension(&mut self, partition: Partition, error: &Error, suspends: bool) {
+        self.doubt(partition, error);
         if !suspends {
             tracing::warn!(%partition, %error, "the partition cannot be counted, and is given back already");
             return;
@@ -80,6 +91,7 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
 
     /// The partition is counted again, or goes to another process.
     pub(super) fn end_suspension(&mut self, partition: Partition) {
+        self.doubted.remove(&partition);
         if self.suspensions.remove(&partition).is_some() {
             tracing::info!(%partition, "the partition is not suspended any more");
             self.spawn(self.connections.clear_suspension(partition));

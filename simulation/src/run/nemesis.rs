@@ -140,17 +140,11 @@ impl Run {
                     .set(world.now() + injection.length);
                 true
             }),
-            Fault::DeposedLeader => process.is_some_and(|process| self.depose_leader(process)),
+            Fault::DeposedLeader => process.is_some_and(|process| {
+                world.depose_leader_of(process);
+                true
+            }),
         }
-    }
-
-    /// A processor that starts meanwhile would refuse checkpoints beyond the end of the log.
-    fn depose_leader(&self, process: &Process) -> bool {
-        let restores = process.role == Role::Restorator;
-        if restores {
-            self.world.depose_leader_of(process);
-        }
-        restores
     }
 
     fn disconnect(&self, injection: &Injection, process: &Process) -> bool {

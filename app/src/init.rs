@@ -97,6 +97,7 @@ impl Init<'_> {
         }
         if let Some(known) = &known
             && let Some(difference) = consistency_differs(self.config, &known.record)
+            && !(self.request.update && self.raises(&known.record))
         {
             return Ok(report.differs(self.config, difference));
         }
@@ -121,6 +122,12 @@ impl Init<'_> {
             return Ok(report.differs(self.config, difference));
         }
         self.create(known, found, &first_records, report).await
+    }
+
+    /// Whether the configuration raises the consistency of increments.
+    const fn raises(&self, known: &NamespaceRecord) -> bool {
+        let level = self.config.cassandra.write_consistency;
+        level.is_above(known.write_consistency)
     }
 
     /// The table: created if there is no namespace yet, otherwise only checked.
@@ -164,6 +171,7 @@ impl Init<'_> {
             log: found.log.clone(),
             table: found.table.clone(),
             write_consistency: self.config.cassandra.write_consistency,
+            raised_from: None,
         };
         let definition = format!(
             "definition {} in ZooKeeper",
@@ -176,12 +184,15 @@ impl Init<'_> {
         };
         remember_log(&self.session, &found.log).await?;
         let differs = definitions_differ(self.config, &defined.record.definitions);
-        if let Some(difference) = consistency_differs(self.config, &defined.record) {
+        let raised = consistency_differs(self.config, &defined.record);
+        if let Some(difference) = &raised
+            && (is_new || !self.raises(&defined.record))
+        {
             // Another process has created the namespace at the same moment.
-            return Ok(report.differs(self.config, difference));
+            return Ok(report.differs(self.config, difference.clone()));
         }
         match (
-            differs,
+            differs.or(raised),
             identity_differs(&found, &defined.record, first_records),
         ) {
             (None, None) if is_new => report.created(definition),

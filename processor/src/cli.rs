@@ -65,9 +65,10 @@ Exit codes: 0 nothing is wrong, 2 something is.")]
 #[command(after_help = "Examples:
   stitch-processor init --replication 3            # three replicas, with a single data centre
   stitch-processor init --replication dc1=3,dc2=2  # by data centre
-  stitch-processor init --update                   # add the counters that are new in the file
+  stitch-processor init --update                   # take up what is new in the file: counters, or a higher
+                                                   # write_consistency
 
-After --update: restart the processors with the new file, one by one, then count the past by
+After --update: restart the processors with the new file, one by one, then count the past of a new counter by
   stitch-restorator run --now --counter NEW
 
 Exit codes: 0 everything exists and agrees, 2 it differs or could not be created.")]
@@ -75,7 +76,8 @@ struct InitArguments {
     /// Replication of a missing keyspace: 3, or dc1=3,dc2=2
     #[arg(long, value_name = "REPLICAS")]
     replication: Option<Replication>,
-    /// Add the counters that are new in the file; running processors go on without them until they are restarted
+    /// Add the counters that are new in the file, and raise write_consistency to the file's; running processors go on as
+    /// before until they are restarted
     #[arg(long)]
     update: bool,
 }

@@ -205,6 +205,29 @@ async fn a_counter_is_added_while_processors_run_and_check_names_those_to_restar
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_level_of_increments_is_raised_deliberately_and_never_lowered() -> Result<()> {
+    let namespace = bare("cli_level").await?;
+    init(&namespace).await?;
+    let level = |name: &str| {
+        let mut program = program(&namespace, &["init", "--update", "--output", "json"])?;
+        let variable = "STITCH_CASSANDRA__WRITE_CONSISTENCY".to_owned();
+        program.environment = vec![(variable, name.to_owned())];
+        Ok::<_, anyhow::Error>(program)
+    };
+    for (name, outcome) in [
+        ("ONE", "differs"),
+        ("EACH_QUORUM", "updated"),
+        ("EACH_QUORUM", "agrees"),
+        ("LOCAL_QUORUM", "differs"),
+    ] {
+        let finished = level(name)?.run(BOUND).await?;
+        let answer: Value = serde_json::from_str(&finished.output)?;
+        ensure!(answer["outcome"] == outcome, "{name}: {answer}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_log_of_the_same_name_is_recognized() -> Result<()> {
     let namespace = bare("cli_log").await?;
     let first = stitch_harness::events::bad_records()

@@ -25,8 +25,11 @@ pub struct NamespaceRecord {
     pub log: LogIdentity,
     /// The table of counts.
     pub table: TableIdentity,
-    /// The consistency of every increment: it decides which reads see all of them.
+    /// The consistency of every increment that is sent now.
     pub write_consistency: WriteConsistency,
+    /// The lowest consistency of earlier increments, if it was raised since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raised_from: Option<WriteConsistency>,
 }
 
 impl Payload for NamespaceRecord {
@@ -36,6 +39,12 @@ impl Payload for NamespaceRecord {
 }
 
 impl NamespaceRecord {
+    /// The lowest consistency of any increment: it decides which reads see all of them.
+    #[must_use]
+    pub fn lowest_consistency(&self) -> WriteConsistency {
+        self.raised_from.unwrap_or(self.write_consistency)
+    }
+
     /// A checksum of all of it, which distinguishes this namespace from others.
     #[must_use]
     pub fn fingerprint(&self) -> u32 {

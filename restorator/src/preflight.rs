@@ -333,6 +333,7 @@ mod tests {
                 table: uuid::Uuid::from_u128(1),
             },
             write_consistency: stitch_common::config::WriteConsistency::LocalQuorum,
+            raised_from: None,
         };
         let plan = Plan {
             namespace: "plays".to_owned(),

@@ -75,6 +75,7 @@ impl Namespace {
                 table: uuid::Uuid::nil(),
             },
             write_consistency: stitch_common::config::WriteConsistency::LocalQuorum,
+            raised_from: None,
         };
         session.make_directories().await.unwrap();
         definition_node::create(session, &record)

@@ -1,4 +1,5 @@
-//! `init --update`: adds counters to the namespace's definitions, under the restoration lock. The generation stays:
+//! `init --update`: adds counters to the namespace's definitions, or raises the consistency of its increments, under the
+//! restoration lock. The generation stays:
 //! nothing is counted twice, and the events that the added counters missed are drift. Members may be alive meanwhile:
 //! they keep the definitions that they joined with until they are restarted, and no restoration begins before that.
 
@@ -48,16 +49,27 @@ async fn locked(
         }
         clock.sleep(PAUSE).await;
     }
-    let record = NamespaceRecord {
-        definitions: config.definitions.clone(),
-        ..known.record.clone()
-    };
+    let record = updated(config, &known.record);
     match definition_node::update(session, lock, known, &record).await? {
         UpdateOutcome::Written => Ok(()),
         UpdateOutcome::DefinitionChanged => {
             Err(changed("another process has changed the definitions"))
         }
         UpdateOutcome::LockLost => Err(changed("the restoration lock was lost")),
+    }
+}
+
+/// The namespace with what is new in the configuration. Increments that were sent keep the level that they had.
+fn updated(config: &Config, known: &NamespaceRecord) -> NamespaceRecord {
+    let level = config.cassandra.write_consistency;
+    let is_raised = level != known.write_consistency;
+    NamespaceRecord {
+        definitions: config.definitions.clone(),
+        write_consistency: level,
+        raised_from: is_raised
+            .then(|| known.lowest_consistency())
+            .or(known.raised_from),
+        ..known.clone()
     }
 }
 

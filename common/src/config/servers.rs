@@ -161,6 +161,21 @@ impl WriteConsistency {
             Self::LocalOne | Self::One => false,
         }
     }
+
+    /// Whether every increment that is acknowledged at this level would have been at `other`, too, and not the other way
+    /// round.
+    #[must_use]
+    pub const fn is_above(self, other: Self) -> bool {
+        match (self, other) {
+            (
+                Self::LocalQuorum | Self::EachQuorum | Self::Quorum | Self::All,
+                Self::LocalOne | Self::One,
+            )
+            | (Self::EachQuorum | Self::All, Self::LocalQuorum | Self::Quorum)
+            | (Self::All, Self::EachQuorum) => true,
+            (_, _) => false,
+        }
+    }
 }
 
 impl Kafka {

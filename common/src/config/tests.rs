@@ -139,3 +139,24 @@ fn a_missing_file_is_named_with_the_ways_to_name_another() {
     assert!(failure.message.contains("/no/such.toml"), "{failure}");
     assert!(failure.help.contains("STITCH_CONFIG"), "{failure}");
 }
+
+#[test]
+fn a_level_is_above_another_if_it_promises_more_wherever_the_replicas_are() {
+    use crate::config::WriteConsistency::{All, EachQuorum, LocalOne, LocalQuorum, One, Quorum};
+    let above = [
+        (LocalQuorum, vec![LocalOne, One]),
+        (Quorum, vec![LocalOne, One]),
+        (EachQuorum, vec![LocalOne, LocalQuorum, Quorum, One]),
+        (All, vec![LocalOne, LocalQuorum, EachQuorum, Quorum, One]),
+        (One, vec![]),
+        (LocalOne, vec![]),
+    ];
+    for (level, below) in above {
+        let found: Vec<_> = crate::config::WriteConsistency::EVERY
+            .into_iter()
+            .map(|(other, _)| other)
+            .filter(|other| level.is_above(*other))
+            .collect();
+        assert_eq!(found, below, "{level:?}");
+    }
+}

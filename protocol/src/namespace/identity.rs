@@ -157,6 +157,7 @@ mod tests {
             log: observed.log.clone(),
             table: observed.table.clone(),
             write_consistency: WriteConsistency::LocalQuorum,
+            raised_from: None,
         }
     }
 

@@ -164,8 +164,13 @@ pub fn consistency_differs(config: &Config, recorded: &NamespaceRecord) -> Optio
         config.cassandra.write_consistency,
         recorded.write_consistency,
     );
+    let raising = if here.is_above(recorded) {
+        "to raise it: run `stitch-processor init --update`, and restart every program; or "
+    } else {
+        ""
+    };
     let help = format!(
-        "set cassandra.write_consistency = \"{}\"; another level needs a namespace, a keyspace and a group of its own",
+        "{raising}set cassandra.write_consistency = \"{}\"; a lower level needs a namespace, a keyspace and a group of its own",
         recorded.name()
     );
     (here != recorded).then(|| Mismatch {

@@ -176,6 +176,7 @@ pub(crate) fn record() -> NamespaceRecord {
             table: uuid::Uuid::nil(),
         },
         write_consistency: stitch_common::config::WriteConsistency::LocalQuorum,
+        raised_from: None,
     }
 }
 

@@ -135,7 +135,7 @@ async fn make<B: Backends>(
 /// Checks that all members count by the same definitions, then reads base cut and log. What the consumer group has
 /// committed is read first: a checkpoint that is read later can only be ahead of it.
 async fn begin<B: Backends>(context: &RestoreContext<'_, B>) -> Result<AuditBaseline, UserError> {
-    let writes = context.validated.definition.record.write_consistency;
+    let writes = context.validated.definition.record.lowest_consistency();
     preflight::read_level(context.config.restorator.read_level, writes)?;
     let members = membership::list(context.session).await?;
     preflight::members(&members, &context.validated.definition)?;

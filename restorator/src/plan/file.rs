@@ -212,6 +212,7 @@ mod tests {
                     table: uuid::Uuid::from_u128(7),
                 },
                 write_consistency: stitch_common::config::WriteConsistency::LocalQuorum,
+                raised_from: None,
             },
             log,
             scope: everything(),

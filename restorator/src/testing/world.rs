@@ -154,6 +154,7 @@ impl Fake {
             log: fake.log.borrow().identity(),
             table: Self::table_identity(),
             write_consistency: fake.config.cassandra.write_consistency,
+            raised_from: None,
         };
         fake.put(&paths.definition(), &envelope::seal(&record));
         for key in keys {
@@ -172,6 +173,20 @@ impl Fake {
             log: self.log.borrow().identity(),
             table: Self::table_identity(),
             write_consistency: self.config.cassandra.write_consistency,
+            raised_from: None,
+        };
+        self.put(&Paths::new("n").definition(), &envelope::seal(&record));
+    }
+
+    /// The level of the namespace's increments was raised from this one.
+    pub(crate) fn raise_consistency_from(&self, lowest: WriteConsistency) {
+        let record = NamespaceRecord {
+            generation: 1,
+            definitions: self.config.definitions.clone(),
+            log: self.log.borrow().identity(),
+            table: Self::table_identity(),
+            write_consistency: self.config.cassandra.write_consistency,
+            raised_from: Some(lowest),
         };
         self.put(&Paths::new("n").definition(), &envelope::seal(&record));
     }
@@ -184,6 +199,7 @@ impl Fake {
             log: self.log.borrow().identity(),
             table: Self::table_identity(),
             write_consistency,
+            raised_from: None,
         };
         self.put(&Paths::new("n").definition(), &envelope::seal(&record));
     }

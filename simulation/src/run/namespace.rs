@@ -80,6 +80,7 @@ pub(crate) fn create(world: &World, config: &Config, partitions: usize) {
         log: world.kafka.log.borrow().identity(),
         table: table_identity(),
         write_consistency: config.cassandra.write_consistency,
+        raised_from: None,
     };
     let mut tree = world.zookeeper.tree.borrow_mut();
     let directories = paths

@@ -70,6 +70,21 @@ fn a_majority_is_not_read_where_one_replica_acknowledges() {
     }
 }
 
+#[test]
+fn reading_majorities_is_refused_if_the_level_of_increments_was_raised_since() {
+    let fake = Fake::with(
+        "a".split(' ').collect::<Vec<_>>().as_slice(),
+        "bits = 0",
+        |config| {
+            config.restorator.read_level = Level::Quorum;
+        },
+    );
+    assert!(fake.plan(None).is_ok());
+    fake.raise_consistency_from(WriteConsistency::One);
+    let failure = fake.plan(None).unwrap_err();
+    assert!(failure.message.contains("written at ONE"), "{failure}");
+}
+
 /// A process that writes at another level than the namespace's would break what reads rely on.
 #[test]
 fn another_level_of_increments_than_the_namespaces_is_a_mismatch() {

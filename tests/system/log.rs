@@ -3,13 +3,16 @@
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use stitch_harness::feed::forget_records;
+use serde_json::Value;
+use stitch_harness::feed::{create_topic, delete_topic, forget_records};
 use stitch_harness::test_namespace::TestNamespace;
+use tokio::time::{sleep, timeout};
 
 use stitch_tests::scene::{
-    all_right, count, expect_refusal, restorator_json, restore, some_events, test_namespace,
+    BOUND, all_right, count, expect_refusal, restorator_json, restore, some_events, test_namespace,
 };
 
 const PARTITIONS: i32 = 4;
@@ -34,6 +37,42 @@ async fn records_deleted_before_the_first_count_are_no_loss() -> Result<()> {
         &answer,
         &["begins at offset 11", "counted from 10 on"],
     )
+}
+
+/// Kafka's client goes on at the old offset in the new topic: nothing but the first record shows that it is another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_created_again_while_it_is_counted_is_suspended_and_leaves_doubts() -> Result<()> {
+    let namespace = test_namespace("new_topic").await?;
+    let processor = namespace.processor("processor").await?;
+    count(&namespace, some_events(1, 500)?).await?;
+    let kafka = &namespace.servers.kafka;
+    delete_topic(kafka, namespace.topic()).await?;
+    let again = async {
+        // Kafka deletes in the background: the name is taken for a moment.
+        while create_topic(kafka, namespace.topic(), PARTITIONS)
+            .await
+            .is_err()
+        {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(BOUND, again).await?;
+    namespace.feed()?.send(some_events(2, 5000)?).await?;
+    let noticed = async {
+        loop {
+            let (_, status) = restorator_json(&namespace, "status", &[]).await?;
+            let doubts = status["doubts"].as_array().context("doubts")?;
+            let is_other = |doubt: &Value| doubt["cause"] == "log-recreated";
+            let partitions = status["partitions"].as_array().context("partitions")?;
+            let is_suspended = |partition: &Value| partition["suspended"].is_object();
+            if doubts.iter().any(is_other) && partitions.iter().all(is_suspended) {
+                return Ok::<_, anyhow::Error>(());
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    timeout(BOUND, noticed).await??;
+    namespace.stop([processor]).await
 }
 
 /// Changes the last byte of the first segment of partition 0 on the broker's disk.

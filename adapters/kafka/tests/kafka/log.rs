@@ -55,6 +55,20 @@ async fn bounds_are_what_the_brokers_say_at_that_moment() {
 }
 
 #[tokio::test]
+async fn the_first_records_of_some_partitions_are_those_of_the_topics_identity() {
+    let topic = Topic::make(3).await;
+    let writer = topic.writer();
+    writer.write(0, 0..3);
+    writer.write(2, 0..3);
+    let identity = topic.log.identity().await.unwrap();
+    let asked = [Partition(1), Partition(2)];
+    let first_records = topic.log.first_records(&asked).await.unwrap();
+    let of_2 = identity.fingerprints[&Partition(2)].clone();
+    assert_eq!(first_records, BTreeMap::from([(Partition(2), of_2)]));
+    assert_eq!(topic.log.first_records(&[]).await.unwrap(), BTreeMap::new());
+}
+
+#[tokio::test]
 async fn every_partition_of_many_is_in_the_answer_and_the_time_it_takes_is_printed() {
     let topic = Topic::make(64).await;
     let partitions = topic.log.partitions().await.unwrap();

@@ -16,7 +16,13 @@ use twox_hash::XxHash3_128;
 pub struct Digest(u128);
 
 impl Digest {
-    /// The digest of the records of both.
+    /// The digest of one thing, whose bytes these are.
+    #[must_use]
+    pub fn of(hashed: &[u8]) -> Self {
+        Self(XxHash3_128::oneshot(hashed))
+    }
+
+    /// The digest of the things of both.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self(self.0.wrapping_add(other.0))
@@ -39,8 +45,7 @@ impl DigestSum {
         self.hashed.extend_from_slice(&offset.0.to_be_bytes());
         self.hashed.push(u8::from(value.is_some()));
         self.hashed.extend_from_slice(value.unwrap_or_default());
-        let hash = Digest(XxHash3_128::oneshot(&self.hashed));
-        self.sum = self.sum.plus(hash);
+        self.sum = self.sum.plus(Digest::of(&self.hashed));
     }
 
     /// The sum so far.

@@ -7,6 +7,7 @@
 //! | [`totals_by_range`] | all ranges in scope, within the memory that they reserve |
 //! | [`scan_key`] | counters and cells in the order of the table's scan, for the merge-join with it |
 //! | [`sorted`] | totals of any size, as streams in the order of the scan: sorted runs on disk, and their merge |
+//! | [`totals_folder`], [`manifest`], [`totals_file`] | totals at a cut in an object store: Parquet files, and what they are totals of |
 //! | [`source`] | the seam: whatever adds up all events below a cut. A new source of totals goes into `source/` |
 //! | [`source::log`] | the first source: Kafka's log itself, read from its first record |
 //! | [`log_follower`] | follows the log above the cut, for all ranges together |
@@ -17,6 +18,11 @@
 pub mod memory_pool;
 pub mod scan_key;
 pub mod sorted;
+pub mod digest;
+pub mod totals_error;
+pub mod manifest;
+pub mod totals_folder;
+pub mod totals_file;
 pub mod event_reader;
 pub mod range_totals;
 pub mod totals_by_range;

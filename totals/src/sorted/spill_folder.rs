@@ -85,7 +85,7 @@ impl SpillFolder {
     }
 
     /// A new file without a name.
-    pub(super) fn file(&self) -> Result<File, SpillError> {
+    pub(crate) fn file(&self) -> Result<File, SpillError> {
         tempfile::tempfile_in(&self.0.path).map_err(|cause| self.unusable(&cause))
     }
 

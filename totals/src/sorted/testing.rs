@@ -26,12 +26,16 @@ pub(crate) struct SampleCell {
 impl SampleCell {
     /// A cell of hour `hour` since 1970. `token` may be that of several keys, as no real one is.
     pub(crate) fn new(token: i64, name: u16, key: &str, hour: i64) -> Self {
+        Self::of(Token(token), NameRank(name), key, hour_slot(hour))
+    }
+
+    pub(crate) fn of(token: Token, name: NameRank, key: &str, slot: PackedSlot) -> Self {
         Self {
-            token: Token(token),
-            name: NameRank(name),
+            token,
+            name,
             key_length: key.len(),
             key: key.to_owned(),
-            slot: hour_slot(hour),
+            slot,
         }
     }
 
@@ -52,14 +56,8 @@ pub(crate) fn hour_slot(hour: i64) -> PackedSlot {
 }
 
 pub(crate) fn owned(cell: &CellTotal<'_>) -> (SampleCell, i64) {
-    let key = std::str::from_utf8(cell.key).unwrap().to_owned();
-    let own = SampleCell {
-        token: cell.token,
-        name: cell.name,
-        key_length: key.len(),
-        key,
-        slot: cell.slot,
-    };
+    let key = std::str::from_utf8(cell.key).unwrap();
+    let own = SampleCell::of(cell.token, cell.name, key, cell.slot);
     (own, cell.total.0)
 }
 

@@ -1,0 +1,214 @@
+//! The manifest of totals: what they are totals of, and of which files they consist. It is put last, so that without it
+//! there are no totals.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use stitch_common::cell::CounterName;
+use stitch_common::definition::Definitions;
+use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_common::ports::ObjectName;
+use stitch_common::range::RangeId;
+use twox_hash::XxHash3_128;
+
+use crate::totals_error::TotalsError;
+use stitch_archive::digest::Digest;
+
+/// The format of manifests and of the files that they name.
+pub const FORMAT: u32 = 1;
+
+/// What totals are totals of. Equal subjects have equal totals, and equal names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    pub namespace: String,
+    /// Kafka's id of the cluster.
+    pub cluster: String,
+    pub topic: String,
+    /// With the version of the decoder and the bits of the ranges.
+    pub definitions: Definitions,
+    /// Where counting begins, by partition: that of each counter without one of its own.
+    pub from: Offsets,
+    /// Where counting begins for counters that were added later than what could still be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<LateCounter>,
+    /// Every event below it is in the totals, and no other.
+    pub cut: Offsets,
+}
+
+/// A counter that is counted from a later offset on than the others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateCounter {
+    pub counter: CounterName,
+    pub from: Offsets,
+}
+
+/// The name of totals: made of cut and definitions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TotalsId(pub String);
+
+impl fmt::Display for TotalsId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Subject {
+    /// The name of its totals.
+    pub fn id(&self) -> TotalsId {
+        let text = serde_json::to_vec(&(FORMAT, self)).expect("plain data serialises");
+        let hash = XxHash3_128::oneshot(&text);
+        TotalsId(format!("{:016x}", hash >> 64))
+    }
+
+    /// The number of offsets between where counting begins and the cut.
+    pub fn span(&self) -> u64 {
+        let spans = self.cut.0.iter().map(|(partition, to)| {
+            let from = self.from.of(*partition);
+            to.0.saturating_sub(from.0)
+        });
+        spans.map(|span| u64::try_from(span).unwrap_or(0)).sum()
+    }
+
+    /// Why totals of this subject cannot be the base of `wanted`, in a few words; `None` if they can.
+    pub fn differs_as_base_of(&self, wanted: &Self) -> Option<String> {
+        if self.namespace != wanted.namespace {
+            return Some(format!("they are of the namespace {}", self.namespace));
+        }
+        if (&self.cluster, &self.topic) != (&wanted.cluster, &wanted.topic) {
+            return Some(format!(
+                "they are of the topic {} of the cluster {}",
+                self.topic, self.cluster
+            ));
+        }
+        let differences = wanted.definitions.differences(&self.definitions);
+        if let Some(difference) = differences.first() {
+            return Some(format!("their definitions differ: {difference}"));
+        }
+        for (partition, to) in &self.cut.0 {
+            if *to > wanted.cut.of(*partition) {
+                return Some(format!(
+                    "their cut of partition {partition}, {to}, lies above {}",
+                    wanted.cut.of(*partition)
+                ));
+            }
+        }
+        let begins = wanted.cut.0.keys().find(|partition| {
+            let is_counted = self.cut.of(**partition) > self.from.of(**partition);
+            is_counted && self.from.of(**partition) != wanted.from.of(**partition)
+        });
+        begins.map(|partition| {
+            format!(
+                "they count partition {partition} from {} and not from {}",
+                self.from.of(*partition),
+                wanted.from.of(*partition)
+            )
+        })
+    }
+}
+
+/// Records that went into totals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceSpan {
+    pub partition: Partition,
+    pub from: Offset,
+    pub to: Offset,
+    pub source: SourceKind,
+}
+
+/// Where records, or totals, came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// Kafka.
+    Log,
+    /// The archive of the topic.
+    Archive,
+    /// Earlier totals.
+    Totals(TotalsId),
+}
+
+/// The account of one counter definition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub counter: CounterName,
+    /// How many events have contributed an amount that is not 0.
+    pub contributions: u64,
+    /// The sum of all its cells, modulo 2^64.
+    pub sum: i64,
+}
+
+/// One file of totals. Its cells lie in the ranges from `first_range` to `last_range`, in which no other file has any.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    pub first_range: RangeId,
+    pub last_range: RangeId,
+    pub rows: u64,
+    pub bytes: u64,
+    pub digest: Digest,
+}
+
+/// The manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format: u32,
+    pub id: TotalsId,
+    pub subject: Subject,
+    /// When it was made, for people.
+    pub made_at: String,
+    pub sources: Vec<SourceSpan>,
+    pub accounts: Vec<Account>,
+    pub rows: u64,
+    pub digest: Digest,
+    /// In the order of ranges.
+    pub files: Vec<FileEntry>,
+}
+
+impl Manifest {
+    /// The content of its object.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec_pretty(self).expect("plain data serialises");
+        text.push(b'\n');
+        text
+    }
+
+    /// Reads the manifest in the object `name`, which is that of `id`.
+    ///
+    /// # Errors
+    /// It is damaged, of a newer format, or another one.
+    pub fn decode(name: &ObjectName, id: &TotalsId, content: &[u8]) -> Result<Self, TotalsError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            format: u32,
+        }
+        let damaged = |why: &dyn fmt::Display| TotalsError::Damaged {
+            name: name.clone(),
+            why: why.to_string(),
+        };
+        let Versioned { format } =
+            serde_json::from_slice(content).map_err(|error| damaged(&error))?;
+        if format != FORMAT {
+            return Err(TotalsError::Newer {
+                name: name.clone(),
+                format,
+            });
+        }
+        let manifest: Self = serde_json::from_slice(content).map_err(|error| damaged(&error))?;
+        let made = manifest.subject.id();
+        if manifest.id != *id || made != *id {
+            return Err(damaged(&format_args!("it is the manifest of {made}")));
+        }
+        let rows: u64 = manifest.files.iter().map(|file| file.rows).sum();
+        let digests = manifest.files.iter().map(|file| file.digest);
+        let digest = digests.fold(Digest::default(), Digest::plus);
+        if (rows, digest) != (manifest.rows, manifest.digest) {
+            return Err(damaged(
+                &"its files do not add up to its rows and its digest",
+            ));
+        }
+        Ok(manifest)
+    }
+}
+
+#[cfg(test)]
+mod tests;

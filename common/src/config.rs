@@ -1,7 +1,7 @@
 //! The configuration: one TOML file for every program, overridden value by value from the environment.
 //!
-//! Every key is declared once, with type, default and bounds, by the macro `section!` in `servers`, `programs` and
-//! `counting`. Required are only namespace, connect, nodes, keyspace, topic, bootstrap.servers, group.id and one counter.
+//! Every key is declared once, with type, default and bounds, by the macro `section!` in `servers`, `programs`,
+//! `totals` and `counting`. Required are only namespace, connect, nodes, keyspace, topic, bootstrap.servers, group.id and one counter.
 //! Unknown keys are errors. The annotated example is `deploy/stitch.toml`.
 
 mod counting;
@@ -13,6 +13,7 @@ mod refused_property;
 mod section;
 mod value;
 mod servers;
+mod totals;
 
 use self::section::{Given, Section};
 use crate::definition::Definitions;
@@ -22,6 +23,7 @@ pub use load::Environment;
 pub use programs::{Api, Http, Processor, ReadConsistency, Restorator, TlsFiles};
 pub use refused_property::refused_property;
 pub use servers::{Cassandra, ClientProperties, Credentials, Kafka, WriteConsistency, ZooKeeper};
+pub use totals::{Engine, Totals};
 
 /// The configuration, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,7 @@ pub struct Config {
     pub definitions: Definitions,
     pub processor: Processor,
     pub restorator: Restorator,
+    pub totals: Totals,
     /// The processor's HTTP server.
     pub http: Http,
     /// The server of counts.
@@ -42,7 +45,7 @@ pub struct Config {
 }
 
 /// The keys and sections at the top level.
-const ROOT: [&str; 11] = [
+const ROOT: [&str; 12] = [
     "namespace",
     "zookeeper",
     "cassandra",
@@ -52,12 +55,13 @@ const ROOT: [&str; 11] = [
     "counter",
     "processor",
     "restorator",
+    "totals",
     "http",
     "api",
 ];
 
 /// The sections of which each key has one variable, with their keys.
-const SECTIONS: [(&str, &[&str]); 9] = [
+const SECTIONS: [(&str, &[&str]); 10] = [
     ("zookeeper", ZooKeeper::KEYS),
     ("cassandra", Cassandra::KEYS),
     ("kafka", Kafka::KEYS),
@@ -65,6 +69,7 @@ const SECTIONS: [(&str, &[&str]); 9] = [
     ("event", counting::Event::KEYS),
     ("processor", Processor::KEYS),
     ("restorator", Restorator::KEYS),
+    ("totals", Totals::KEYS),
     ("http", Http::KEYS),
     ("api", Api::KEYS),
 ];
@@ -81,6 +86,7 @@ impl Config {
             definitions: counting::definitions(&mut root)?,
             processor: Processor::read(root.section("processor")?, &kafka)?,
             restorator: Restorator::read(root.section("restorator")?)?,
+            totals: Totals::read(root.section("totals")?)?,
             http: Http::read(root.section("http")?)?,
             api: Api::read(root.section("api")?)?,
             kafka,

@@ -47,6 +47,7 @@ fn built_with(package: &str) -> Result<BTreeSet<String>> {
         .args([
             "tree",
             "--locked",
+            "--no-default-features",
             "--edges",
             "normal,build",
             "--prefix",

@@ -22,6 +22,8 @@ pub struct EventReader {
 /// What one event adds to one counter.
 #[derive(Clone, Copy, Debug)]
 pub struct Contribution<'a> {
+    /// The position of its counter's definition.
+    pub definition: usize,
     pub range: RangeId,
     pub key: &'a ScanKey,
     /// The counter's cells that the event is in.
@@ -45,8 +47,13 @@ impl EventReader {
 
     /// Passes what `record` contributes in scope to `each`. A record that is ignored or rejected contributes nothing, and
     /// neither does an amount of 0.
-    pub fn read(&self, record: &Record, mut each: impl FnMut(Contribution<'_>)) {
-        let event = match self.decoder.decode(record.value.as_deref()) {
+    pub fn read(&self, record: &Record, each: impl FnMut(Contribution<'_>)) {
+        self.read_value(record.value.as_deref(), each);
+    }
+
+    /// [`EventReader::read`], of a record with this value.
+    pub fn read_value(&self, value: Option<&[u8]>, mut each: impl FnMut(Contribution<'_>)) {
+        let event = match self.decoder.decode(value) {
             Decoded::Event(event) => event,
             Decoded::Ignored | Decoded::Rejected(_) => return,
         };
@@ -67,6 +74,7 @@ impl EventReader {
                 PackedSlot::pack(slot(*granularity, time)).expect("buckets start at a full hour")
             }));
             each(Contribution {
+                definition: increment.definition,
                 range,
                 key: &key,
                 slots: &slots,

@@ -8,6 +8,8 @@
 //! | [`scan_key`] | counters and cells in the order of the table's scan, for the merge-join with it |
 //! | [`sorted`] | totals of any size, as streams in the order of the scan: sorted runs on disk, and their merge |
 //! | [`totals_folder`], [`manifest`], [`totals_file`] | totals at a cut in an object store: Parquet files, and what they are totals of |
+//! | [`records`], [`log_records`] | the records of the topic, from the archive where it reaches, else from the log, and never past a gap |
+//! | [`build`] | totals at a cut = earlier totals and the records since; verified by building them again |
 //! | [`source`] | the seam: whatever adds up all events below a cut. A new source of totals goes into `source/` |
 //! | [`source::log`] | the first source: Kafka's log itself, read from its first record |
 //! | [`log_follower`] | follows the log above the cut, for all ranges together |
@@ -26,5 +28,12 @@ pub mod totals_file;
 pub mod event_reader;
 pub mod range_totals;
 pub mod totals_by_range;
+pub mod log_records;
+pub mod records;
+pub mod build;
 pub mod source;
 pub mod log_follower;
+#[cfg(feature = "servers")]
+pub mod cli;
+#[cfg(test)]
+pub(crate) mod testing;

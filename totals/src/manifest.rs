@@ -70,40 +70,45 @@ impl Subject {
         spans.map(|span| u64::try_from(span).unwrap_or(0)).sum()
     }
 
-    /// Why totals of this subject cannot be the base of `wanted`, in a few words; `None` if they can.
-    pub fn differs_as_base_of(&self, wanted: &Self) -> Option<String> {
-        if self.namespace != wanted.namespace {
+    /// How its namespace, topic or definitions differ from those of `other`, in a few words; `None` if they agree.
+    pub fn differs_from(&self, other: &Self) -> Option<String> {
+        if self.namespace != other.namespace {
             return Some(format!("they are of the namespace {}", self.namespace));
         }
-        if (&self.cluster, &self.topic) != (&wanted.cluster, &wanted.topic) {
+        if (&self.cluster, &self.topic) != (&other.cluster, &other.topic) {
             return Some(format!(
                 "they are of the topic {} of the cluster {}",
                 self.topic, self.cluster
             ));
         }
-        let differences = wanted.definitions.differences(&self.definitions);
-        if let Some(difference) = differences.first() {
-            return Some(format!("their definitions differ: {difference}"));
+        let differences = other.definitions.differences(&self.definitions);
+        let difference = differences.first()?;
+        Some(format!("their definitions differ: {difference}"))
+    }
+
+    /// Why totals of this subject cannot be the base of `wanted`, in a few words; `None` if they can. Where counting
+    /// begins is compared for the partitions of which `wanted` says it.
+    pub fn differs_as_base_of(&self, wanted: &Self) -> Option<String> {
+        if let Some(difference) = self.differs_from(wanted) {
+            return Some(difference);
         }
         for (partition, to) in &self.cut.0 {
-            if *to > wanted.cut.of(*partition) {
+            let cut = wanted.cut.of(*partition);
+            if *to > cut {
                 return Some(format!(
-                    "their cut of partition {partition}, {to}, lies above {}",
-                    wanted.cut.of(*partition)
+                    "their cut of partition {partition}, {to}, lies above {cut}"
                 ));
             }
         }
-        let begins = wanted.cut.0.keys().find(|partition| {
-            let is_counted = self.cut.of(**partition) > self.from.of(**partition);
-            is_counted && self.from.of(**partition) != wanted.from.of(**partition)
-        });
-        begins.map(|partition| {
-            format!(
-                "they count partition {partition} from {} and not from {}",
-                self.from.of(*partition),
-                wanted.from.of(*partition)
-            )
-        })
+        let mut known = wanted.from.0.iter();
+        let (partition, from) = known.find(|(partition, from)| {
+            let (begin, cut) = (self.from.of(**partition), self.cut.of(**partition));
+            begin < cut && begin != **from
+        })?;
+        let begin = self.from.of(*partition);
+        Some(format!(
+            "they count partition {partition} from {begin} and not from {from}"
+        ))
     }
 }
 

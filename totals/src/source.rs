@@ -7,6 +7,7 @@ use stitch_common::offset::{Offsets, Partition};
 use stitch_common::ports::{LogError, Unreadable};
 use stitch_common::progress::Progress;
 
+use crate::log_records::LogRecordsError;
 use crate::memory_pool::TooLarge;
 use crate::totals_by_range::TotalsByRange;
 
@@ -45,4 +46,14 @@ pub enum ExpectedError {
     Stalled { partition: Partition, seconds: u64 },
     #[error(transparent)]
     Log(#[from] LogError),
+}
+
+impl From<LogRecordsError> for ExpectedError {
+    fn from(error: LogRecordsError) -> Self {
+        match error {
+            LogRecordsError::Unreadable(error) => Self::Unreadable(error),
+            LogRecordsError::Stalled { partition, seconds } => Self::Stalled { partition, seconds },
+            LogRecordsError::Log(error) => Self::Log(error),
+        }
+    }
 }

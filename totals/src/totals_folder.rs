@@ -153,5 +153,11 @@ impl<S: ObjectStore> TotalsFolder<S> {
     }
 }
 
+/// Of totals in order, the newest last: those to delete so that `keep` are left, and those that are left.
+pub fn old_totals(mut ids: Vec<TotalsId>, keep: usize) -> (Vec<TotalsId>, Vec<TotalsId>) {
+    let kept = ids.split_off(ids.len().saturating_sub(keep));
+    (ids, kept)
+}
+
 #[cfg(test)]
 mod tests;

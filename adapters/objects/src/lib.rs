@@ -49,6 +49,22 @@ impl ObjectFolder {
         Ok(Self { client, root })
     }
 
+    /// The objects in a folder of this machine, which is created with the first one.
+    ///
+    /// # Errors
+    /// The path is none.
+    pub fn local(folder: &FilePath) -> Result<Self, UserError> {
+        let root = std::path::absolute(folder)
+            .map_err(|error| error.to_string())
+            .and_then(|path| Path::from_absolute_path(path).map_err(|error| error.to_string()));
+        let root = root.map_err(|error| {
+            let message = format!("the folder {}: {error}", folder.display());
+            UserError::new(message, "name another folder")
+        })?;
+        let client = Arc::new(location::local());
+        Ok(Self { client, root })
+    }
+
     fn path(&self, name: &ObjectName) -> Result<Path, ObjectError> {
         let text = format!("{}/{}", self.root, name.0);
         Path::parse(&text).map_err(|error| ObjectError::Refused(format!("{text}: {error}")))

@@ -37,7 +37,7 @@ pub(super) fn open(key: &str, url: &str) -> Result<(Arc<dyn ObjectStore>, Path),
     let (scheme, path) = ObjectStoreScheme::parse(&parsed)
         .map_err(|_| wrong("the store is none of file, s3, gs and az"))?;
     let client: Arc<dyn ObjectStore> = match scheme {
-        ObjectStoreScheme::Local => Arc::new(LocalFileSystem::new().with_fsync(true)),
+        ObjectStoreScheme::Local => Arc::new(local()),
         ObjectStoreScheme::AmazonS3 => {
             Arc::new(s3(&parsed).map_err(|error| unset(key, url, &error))?)
         }
@@ -55,6 +55,11 @@ pub(super) fn open(key: &str, url: &str) -> Result<(Arc<dyn ObjectStore>, Path),
         return Err(wrong("it names no folder"));
     }
     Ok((client, path))
+}
+
+/// The file system of this machine.
+pub(super) fn local() -> LocalFileSystem {
+    LocalFileSystem::new().with_fsync(true)
 }
 
 fn unset(key: &str, url: &str, error: &object_store::Error) -> UserError {

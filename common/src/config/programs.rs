@@ -204,7 +204,7 @@ impl Section<'_> {
         Ok(Level::All)
     }
 
-    fn folder(&mut self, key: &str, default: &str) -> Result<PathBuf, UserError> {
+    pub(super) fn folder(&mut self, key: &str, default: &str) -> Result<PathBuf, UserError> {
         self.text_or(key, default).map(PathBuf::from)
     }
 

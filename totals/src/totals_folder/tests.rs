@@ -100,3 +100,12 @@ fn deleted_totals_lose_their_manifest_and_their_files() {
         assert!(folder.manifest(&other.id).await.unwrap().is_some());
     });
 }
+
+#[test]
+fn the_newest_totals_are_kept() {
+    let ids = |of: &[&str]| of.iter().map(|id| TotalsId((*id).to_owned())).collect();
+    let of = |keep| old_totals(ids(&["a", "b", "c"]), keep);
+    assert_eq!(of(1), (ids(&["a", "b"]), ids(&["c"])));
+    assert_eq!(of(3), (ids(&[]), ids(&["a", "b", "c"])));
+    assert_eq!(of(9), of(3));
+}

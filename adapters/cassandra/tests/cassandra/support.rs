@@ -9,8 +9,8 @@ use stitch_cassandra::{Replication, ScyllaCql, ScyllaStore};
 use stitch_common::cell::{Amount, Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::{
-    Api, Cassandra, Config, Http, Kafka, Processor, ReadConsistency, Restorator, WriteConsistency,
-    ZooKeeper,
+    Api, Cassandra, Config, Engine, Http, Kafka, Processor, ReadConsistency, Restorator, Totals,
+    WriteConsistency, ZooKeeper,
 };
 use stitch_common::definition::{Definitions, EventAttributes};
 use stitch_common::lease::{Lease, Permit};
@@ -150,6 +150,13 @@ fn config(keyspace: &str) -> Config {
             dirty_cells_target: 1,
             read_level: Level::All,
             journal: PathBuf::new(),
+        },
+        totals: Totals {
+            url: None,
+            memory_bytes_max: 1,
+            spill: std::path::PathBuf::new(),
+            spill_bytes_max: 1,
+            engine: Engine::Local,
         },
         http: Http {
             listen: ([127, 0, 0, 1], 0).into(),

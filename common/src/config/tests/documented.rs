@@ -54,7 +54,7 @@ fn keys(section: &str) -> Vec<String> {
 #[test]
 fn the_annotated_example_has_every_key() {
     let root = keys("");
-    assert_eq!(root.len(), 11, "{root:?}");
+    assert_eq!(root.len(), 12, "{root:?}");
     for section in root.iter().filter(|key| *key != "namespace") {
         let heading = match section.as_str() {
             "counter" => "\n[[counter]]\n".to_owned(),

@@ -1,0 +1,161 @@
+//! The command line: parses the arguments and runs the command.
+
+mod build;
+mod list;
+mod prune;
+mod servers;
+mod verify;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use stitch_app::runner::{self, Shared};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "stitch-totals",
+    version,
+    about = "Adds up what all events count, as Parquet files at a cut of the topic",
+    after_help = "Example:
+  stitch-totals build         # from the newest totals on; the first time, from the first record on
+  stitch-totals list          # which there are
+  stitch-totals verify ID     # recount them from the records, and compare
+  stitch-totals prune --keep 3
+
+Exit codes: 0 done, 1 totals differ from the records (verify), 2 it could not be done, 130 ended at once by a
+second signal. Where totals are: `url` in [totals], else the folder stitch-totals.
+The files are read by DuckDB, Spark and pandas: SELECT * FROM 'totals/v1/plays/ID/*.parquet'"
+)]
+struct Arguments {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Build(BuildArguments),
+    /// List the totals of this namespace
+    ///
+    /// The newest last, with cut, cells and size; also what cannot be read, and what a build that was killed has left.
+    #[command(after_help = "Example:
+  stitch-totals list --output json | jq -r '.totals[-1].id'
+
+Exit codes: 0 done, 2 it could not be done.")]
+    List,
+    /// Recount totals from the records, and compare
+    ///
+    /// Reads every record that is in them, and every file of them. Changes nothing.
+    #[command(after_help = "Example:
+  stitch-totals verify 0f3c62a1b2d4e5f6
+
+Exit codes: 0 they are right, 1 they differ from the records or are damaged, 2 it could not be found out.")]
+    Verify {
+        /// Which totals: an id that `list` shows
+        id: String,
+    },
+    /// Delete old totals
+    #[command(after_help = "Example:
+  stitch-totals prune --keep 3
+
+Exit codes: 0 done, 2 it could not be done.")]
+    Prune {
+        /// How many to keep: the newest
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        keep: u32,
+        /// Also delete files without a manifest: left by a build that was killed. No build may be running
+        #[arg(long)]
+        incomplete: bool,
+    },
+}
+
+/// Build totals at the end of the log
+///
+/// Begins with the newest totals of the same definitions and reads the records since; refuses if Kafka has
+/// deleted some of them. Prints the id.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  stitch-totals build
+  stitch-totals build --from-beginning       # read every record again
+  stitch-totals build --counter downloads    # a counter that was added: count its past, too
+
+Takes no lock and needs no quiet: processors go on. Memory: memory_mib_max in [totals]; the rest is spilled to
+the folder `spill`.
+
+Exit codes: 0 done, 2 it could not be done: nothing of it counts then.")]
+struct BuildArguments {
+    /// What adds up: this process
+    #[arg(long, value_enum)]
+    engine: Option<EngineArgument>,
+    /// Read every record, whatever totals there are
+    #[arg(long)]
+    from_beginning: bool,
+    /// A counter that the newest totals lack: it is counted from the beginning, or from as far back as records reach
+    #[arg(long, value_name = "NAME", conflicts_with = "from_beginning")]
+    counter: Option<String>,
+}
+
+/// The engine as an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum EngineArgument {
+    /// This process
+    Local,
+}
+
+/// Runs the command that `arguments` name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    runner::main(arguments, |Arguments { shared, command }| match command {
+        Command::Build(arguments) => runner::run("build", &shared, async |config, _| {
+            build::build(&config, &arguments).await
+        }),
+        Command::List => runner::run("list", &shared, async |config, _| list::list(&config).await),
+        Command::Verify { id } => runner::run("verify", &shared, async |config, _| {
+            verify::verify(&config, id).await
+        }),
+        Command::Prune { keep, incomplete } => runner::run("prune", &shared, async |config, _| {
+            prune::prune(&config, keep, incomplete).await
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_declared_without_contradiction() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_an_example_and_its_exit_codes() {
+        let mut program = Arguments::command();
+        program.build();
+        for command in program
+            .get_subcommands_mut()
+            .filter(|c| c.get_name() != "help")
+        {
+            let name = command.get_name().to_owned();
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example"), "{name}: {help}");
+            assert!(help.contains("Exit codes"), "{name}: {help}");
+        }
+    }
+
+    #[test]
+    fn contradictions_and_unknown_engines_are_refused() {
+        for wrong in [
+            "stitch-totals build --engine spark",
+            "stitch-totals build --from-beginning --counter plays",
+            "stitch-totals prune",
+            "stitch-totals prune --keep 0",
+            "stitch-totals verify",
+        ] {
+            let error = Arguments::try_parse_from(wrong.split(' ')).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{wrong}");
+        }
+    }
+}

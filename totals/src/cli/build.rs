@@ -1,0 +1,128 @@
+//! `build`: connects, builds, and reports.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use stitch_common::cell::CounterName;
+use stitch_common::clock::SystemClock;
+use stitch_common::config::Config;
+use stitch_common::output::{Exit, Report};
+use stitch_common::user_error::UserError;
+
+use super::BuildArguments;
+use super::servers::{Servers, folder};
+use crate::build::{self, BaseChoice, BuildRequest};
+use crate::manifest::{Account, SourceKind, SourceSpan, TotalsId};
+
+/// The totals that were built, or were there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct BuildReport {
+    id: TotalsId,
+    #[serde(skip)]
+    is_new: bool,
+    folder: String,
+    rows: u64,
+    files: usize,
+    bytes: u64,
+    records_read: u64,
+    spilled_bytes_most: u64,
+    sources: Vec<SourceSpan>,
+    accounts: Vec<Account>,
+    notes: Vec<String>,
+}
+
+/// What `config` asks for, with these servers.
+pub(super) fn request<'a>(config: &'a Config, servers: &'a Servers) -> BuildRequest<'a> {
+    BuildRequest {
+        namespace: &config.namespace,
+        cluster: &servers.cluster,
+        topic: &config.kafka.topic,
+        definitions: &config.definitions,
+        origins: servers.origins.clone(),
+        base: BaseChoice::Newest,
+        added: None,
+        memory_bytes_max: config.totals.memory_bytes_max,
+        spill: &servers.spill,
+    }
+}
+
+pub(super) async fn build(
+    config: &Config,
+    arguments: &BuildArguments,
+) -> Result<BuildReport, UserError> {
+    // There is one engine: what names another one is refused where it is read.
+    let folder = folder(config)?;
+    let servers = Servers::connect(config).await?;
+    let added = arguments.counter.as_deref();
+    let added = added.map(|name| CounterName(name.into()));
+    let mut request = request(config, &servers);
+    request.added = added.as_ref();
+    if arguments.from_beginning {
+        request.base = BaseChoice::FromBeginning;
+    }
+    let records = servers.records();
+    let built = build::build(
+        &folder,
+        &records,
+        &request,
+        &SystemClock,
+        &*servers.progress,
+    );
+    let built = built.await?;
+    let manifest = built.manifest;
+    Ok(BuildReport {
+        folder: folder.totals(&manifest.id).to_string(),
+        id: manifest.id,
+        is_new: built.is_new,
+        rows: manifest.rows,
+        files: manifest.files.len(),
+        bytes: manifest.files.iter().map(|file| file.bytes).sum(),
+        records_read: built.records,
+        spilled_bytes_most: servers.spill.bytes_most(),
+        sources: manifest.sources,
+        accounts: manifest.accounts,
+        notes: built.notes,
+    })
+}
+
+impl Report for BuildReport {
+    fn outcome(&self) -> &'static str {
+        if self.is_new { "built" } else { "exists" }
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Success
+    }
+
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let verb = if self.is_new {
+            "built"
+        } else {
+            "exist already"
+        };
+        writeln!(out, "totals {} {verb}: {}", self.id, self.folder)?;
+        writeln!(
+            out,
+            "{} cells in {} files of {} bytes, from {} records; at most {} bytes were spilled",
+            self.rows, self.files, self.bytes, self.records_read, self.spilled_bytes_most
+        )?;
+        for span in &self.sources {
+            let source = match &span.source {
+                SourceKind::Log => "the log".to_owned(),
+                SourceKind::Archive => "the archive".to_owned(),
+                SourceKind::Totals(id) => format!("the totals {id}"),
+            };
+            let SourceSpan {
+                partition,
+                from,
+                to,
+                ..
+            } = span;
+            writeln!(out, "partition {partition} from {from} to {to}: {source}")?;
+        }
+        for note in &self.notes {
+            writeln!(out, "note: {note}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,7 @@
+//! `stitch-totals`: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    stitch_totals::cli::main(std::env::args_os())
+}

@@ -2,7 +2,8 @@
 //!
 //! Start with [`runner`]: it parses the arguments, loads the configuration, runs the command until it ends or a signal
 //! stops it, prints its report and sets the exit code. [`telemetry`] starts logs and metrics, [`shutdown`] handles
-//! SIGTERM, SIGINT and SIGHUP, [`progress_bar`] shows progress on standard error, [`http_server`] serves HTTP within limits.
+//! SIGTERM, SIGINT and SIGHUP, [`progress_bar`] shows progress on standard error, [`http_server`] serves HTTP within limits,
+//! and [`monitoring`] health and metrics.
 //!
 //! Three commands that more than one program has are here too, because they talk to all servers: [`check`] checks the
 //! configuration and the servers, [`init`] creates a namespace or verifies that it agrees, [`status`] prints the state
@@ -17,6 +18,7 @@ pub mod shutdown;
 pub mod runner;
 pub mod progress_bar;
 pub mod http_server;
+pub mod monitoring;
 pub mod check;
 pub mod init;
 pub mod status;

@@ -2,13 +2,25 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use stitch_common::clock::{Clock, Moment};
+use stitch_common::clock::{Clock, Moment, SystemClock};
 use stitch_common::printable::printable_lines;
 use stitch_common::progress::Progress;
+
+use crate::stderr::Stderr;
+
+/// Progress on standard error: a bar on a terminal, otherwise lines.
+#[must_use]
+pub fn on_stderr() -> Box<dyn Progress> {
+    if io::stderr().is_terminal() {
+        Box::new(Bar::default())
+    } else {
+        Box::new(Lines::new(Stderr, SystemClock))
+    }
+}
 
 /// A progress bar on a terminal.
 #[derive(Debug, Default)]

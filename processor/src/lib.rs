@@ -22,9 +22,6 @@ mod cleanup;
 mod topic_fingerprint;
 mod error;
 pub mod metrics;
-pub mod status;
-#[cfg(feature = "servers")]
-pub mod http;
 #[cfg(feature = "servers")]
 pub mod cli;
 
@@ -34,6 +31,7 @@ use std::time::Duration;
 
 use stitch_common::clock::Clock;
 use stitch_common::config::Config;
+use stitch_common::liveness::Liveness;
 use stitch_common::ports::{Cql, EventLog, ZooKeeper};
 use stitch_common::user_error::UserError;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +41,6 @@ pub use stitch_protocol::leave::LeaveOutcome;
 
 use error::Error;
 use member::{MembershipEnd, Process};
-use status::Status;
 
 /// How long a process pauses before it starts again as a new member.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -62,7 +59,7 @@ pub async fn run<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     ports: &Ports<K, Q, L, C>,
     config: &Config,
     host: &str,
-    status: &Status,
+    status: &Liveness,
     stop: &CancellationToken,
 ) -> Result<LeaveOutcome, UserError> {
     let process = Process {
@@ -106,7 +103,7 @@ pub async fn run<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
 /// of `work`, so what blocks it stops the beat.
 async fn with_beat<K, Q, L, C: Clock, T>(
     ports: &Ports<K, Q, L, C>,
-    status: &Status,
+    status: &Liveness,
     work: impl Future<Output = T>,
 ) -> T {
     let mut work = pin!(work);

@@ -25,8 +25,8 @@ use crate::engine::{Engine, Limits};
 use crate::error::Error;
 use crate::event_loop::{EventLoop, LoopEnd, StopOutcome};
 use crate::metrics;
-use crate::status::Status;
 use crate::topic_fingerprint::Fingerprints;
+use stitch_common::liveness::Liveness;
 
 /// The servers and the clock of a process, behind their ports.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Ports<K, Q, L, C> {
 pub(crate) struct Process<'a> {
     pub(crate) config: &'a Config,
     pub(crate) host: &'a str,
-    pub(crate) status: &'a Status,
+    pub(crate) status: &'a Liveness,
     pub(crate) stop: &'a CancellationToken,
 }
 

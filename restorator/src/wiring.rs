@@ -1,15 +1,11 @@
 //! Connects the commands to the real servers and the real clock.
 
-use std::io::{self, IsTerminal};
-
-use stitch_app::progress_bar::{Bar, Lines};
+use stitch_app::progress_bar;
 use stitch_app::shutdown::Shutdown;
-use stitch_app::stderr::Stderr;
 use stitch_cassandra::ScyllaCql;
 use stitch_common::clock::SystemClock;
 use stitch_common::config::Config;
 use stitch_common::ports::Servers;
-use stitch_common::progress::Progress;
 use stitch_common::user_error::UserError;
 use stitch_kafka::KafkaLog;
 use stitch_zookeeper::ZooKeeperClient;
@@ -43,17 +39,8 @@ pub(crate) async fn with_servers<T>(
             id: std::process::id(),
         },
         stop: shutdown.token(),
-        progress: &*progress(),
+        progress: &*progress_bar::on_stderr(),
         journal: &|name| Journal::create(&config.restorator.journal, name),
     };
     command(&context).await
-}
-
-/// Progress on standard error: a bar on a terminal, otherwise lines.
-fn progress() -> Box<dyn Progress> {
-    if io::stderr().is_terminal() {
-        Box::new(Bar::default())
-    } else {
-        Box::new(Lines::new(Stderr, SystemClock))
-    }
 }

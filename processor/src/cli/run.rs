@@ -15,9 +15,15 @@ use stitch_common::user_error::UserError;
 use stitch_kafka::KafkaLog;
 use stitch_zookeeper::ZooKeeperClient;
 
-use crate::http::Server;
-use crate::status::Status;
 use crate::{LeaveOutcome, Ports, metrics};
+use stitch_app::monitoring::{Program, Server};
+use stitch_common::liveness::Liveness;
+
+const PROGRAM: Program = Program {
+    name: "stitch-processor",
+    ready: "counting",
+    ready_while: "this process is a member with a valid lease and the group has assigned its partitions",
+};
 
 /// How the processor stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -30,12 +36,12 @@ pub(super) struct Stopped {
 pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, UserError> {
     let handle = telemetry::metrics_handle()?;
     metrics::register();
-    let status = Arc::new(Status::default());
+    let status = Arc::new(Liveness::default());
     let clock = SystemClock;
     // Health checks give the process the time to start.
     status.beat(clock.now());
     let shared = Arc::clone(&status);
-    let server = Server::start(&config.http, shared, handle, clock, &mut Stderr).await?;
+    let server = Server::start(PROGRAM, &config.http, shared, handle, clock, &mut Stderr).await?;
     let zookeeper = &config.zookeeper;
     let ports = Ports {
         keeper: ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout),

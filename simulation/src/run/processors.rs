@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use stitch_common::liveness::Liveness;
 use stitch_common::user_error::UserError;
-use stitch_processor::status::Status;
 use stitch_processor::{LeaveOutcome, Ports};
 use stitch_testkit::wait::{Either, OneShot, either};
 use tokio_util::sync::CancellationToken;
@@ -63,7 +63,7 @@ impl Run {
             log: handle.clone(),
             clock: handle.clock(),
         };
-        let status = Status::default();
+        let status = Liveness::default();
         Box::pin(stitch_processor::run(
             &ports,
             &self.config_of(process),

@@ -3,10 +3,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use stitch_common::liveness::Liveness;
 use stitch_common::offset::Partition;
 use stitch_common::range::RangeBits;
 use stitch_processor::Ports;
-use stitch_processor::status::Status;
 use stitch_testkit::time::Micros;
 use tokio_util::sync::CancellationToken;
 
@@ -67,7 +67,7 @@ impl Fleet {
                 log: handle.clone(),
                 clock: handle.clock(),
             };
-            let status = Status::default();
+            let status = Liveness::default();
             let run = stitch_processor::run(&ports, &config, "host", &status, &asked);
             drop(Box::pin(run).await);
             end.set(handle.world.now());

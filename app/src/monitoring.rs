@@ -1,4 +1,4 @@
-//! The HTTP server of a running processor: `/health`, `/ready` and `/metrics`.
+//! The HTTP server of a running processor or archiver: `/health`, `/ready` and `/metrics`.
 //!
 //! It has threads of its own, so it answers while the event loop is stuck, and says so.
 
@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::http_server::{self, Limits};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,24 +15,44 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
-use stitch_app::http_server::{self, Limits};
 use stitch_common::clock::Clock;
 use stitch_common::config::Http;
 use stitch_common::user_error::UserError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::status::Status;
+use stitch_common::liveness::Liveness;
 
 /// How often samples are folded into histograms: without scrapes they would pile up.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Scrapers and probes are few; a connection is an open file that the event loop could need.
 const LIMITS: Limits = Limits::new(256, 16, Duration::ZERO);
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
-const INDEX: &str = "stitch-processor\n\
-    /health   200 while the event loop is alive\n\
-    /ready    200 while this process is a member with a valid lease and the group has assigned its partitions\n\
-    /metrics  metrics for Prometheus\n";
+
+/// What a program says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Its name.
+    pub name: &'static str,
+    /// What `/ready` answers while it is ready.
+    pub ready: &'static str,
+    /// When it is ready: what follows "while".
+    pub ready_while: &'static str,
+}
+
+impl Program {
+    fn index(self) -> String {
+        let Self {
+            name, ready_while, ..
+        } = self;
+        format!(
+            "{name}\n\
+             /health   200 while the event loop is alive\n\
+             /ready    200 while {ready_while}\n\
+             /metrics  metrics for Prometheus\n"
+        )
+    }
+}
 
 /// The running server. Dropping it ends it.
 #[derive(Debug)]
@@ -42,7 +63,8 @@ pub struct Server {
 
 #[derive(Clone)]
 struct Shared<C> {
-    status: Arc<Status>,
+    program: Program,
+    liveness: Arc<Liveness>,
     metrics: PrometheusHandle,
     clock: C,
 }
@@ -53,8 +75,9 @@ impl Server {
     /// # Errors
     /// The address is in use, or not this machine's.
     pub async fn start<C: Clock + Send + Sync + 'static>(
+        program: Program,
         http: &Http,
-        status: Arc<Status>,
+        liveness: Arc<Liveness>,
         metrics: PrometheusHandle,
         clock: C,
         out: &mut dyn Write,
@@ -64,7 +87,8 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(upkeep(metrics.clone()));
         let routes = routes(Shared {
-            status,
+            program,
+            liveness,
             metrics,
             clock,
         });
@@ -104,26 +128,33 @@ async fn upkeep(metrics: PrometheusHandle) {
 
 fn routes<C: Clock + Send + Sync + 'static>(shared: Shared<C>) -> Router {
     Router::new()
-        .route("/", get(INDEX))
+        .route("/", get(index::<C>))
         .route("/health", get(health::<C>))
         .route("/ready", get(ready::<C>))
         .route("/metrics", get(render::<C>))
         .with_state(shared)
 }
 
+async fn index<C: Clock>(State(shared): State<Shared<C>>) -> String {
+    shared.program.index()
+}
+
 async fn health<C: Clock>(State(shared): State<Shared<C>>) -> (StatusCode, &'static str) {
-    if shared.status.is_alive(shared.clock.now()) {
+    if shared.liveness.is_alive(shared.clock.now()) {
         (StatusCode::OK, "the event loop is alive\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the event loop is stuck\n")
     }
 }
 
-async fn ready<C: Clock>(State(shared): State<Shared<C>>) -> (StatusCode, &'static str) {
-    if shared.status.is_ready() && shared.status.is_alive(shared.clock.now()) {
-        (StatusCode::OK, "counting\n")
+async fn ready<C: Clock>(State(shared): State<Shared<C>>) -> (StatusCode, String) {
+    if shared.liveness.is_ready() && shared.liveness.is_alive(shared.clock.now()) {
+        (StatusCode::OK, format!("{}\n", shared.program.ready))
     } else {
-        let why = "no member with a valid lease, or the group has not assigned partitions yet\n";
+        let why = format!(
+            "not yet, or not any more: ready while {}\n",
+            shared.program.ready_while
+        );
         (StatusCode::SERVICE_UNAVAILABLE, why)
     }
 }
@@ -142,6 +173,12 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
+
+    const PROGRAM: Program = Program {
+        name: "program",
+        ready: "at work",
+        ready_while: "it works",
+    };
 
     /// A clock that shows the time it was set to.
     #[derive(Clone, Default)]
@@ -174,9 +211,9 @@ mod tests {
         let http = Http {
             listen: ([127, 0, 0, 1], 0).into(),
         };
-        let (status, clock) = (Arc::new(Status::default()), TestClock::default());
+        let (status, clock) = (Arc::new(Liveness::default()), TestClock::default());
         let mut out = Vec::new();
-        let server = Server::start(&http, status, metrics, clock, &mut out);
+        let server = Server::start(PROGRAM, &http, status, metrics, clock, &mut out);
         let server = server.await.unwrap();
         let mut open = Vec::new();
         let mut answered = 0;
@@ -196,14 +233,21 @@ mod tests {
 
     #[tokio::test]
     async fn health_follows_the_event_loop_and_ready_the_membership() {
-        let (status, clock) = (Arc::new(Status::default()), TestClock::default());
+        let (status, clock) = (Arc::new(Liveness::default()), TestClock::default());
         clock.0.store(1000, Ordering::Relaxed);
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let http = Http {
             listen: ([127, 0, 0, 1], 0).into(),
         };
         let mut out = Vec::new();
-        let server = Server::start(&http, Arc::clone(&status), metrics, clock.clone(), &mut out);
+        let server = Server::start(
+            PROGRAM,
+            &http,
+            Arc::clone(&status),
+            metrics,
+            clock.clone(),
+            &mut out,
+        );
         let server = server.await.unwrap();
         let printed = String::from_utf8(out).unwrap();
         assert_eq!(
@@ -227,7 +271,7 @@ mod tests {
             listen: server.address(),
         };
         let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let failure = Server::start(&taken, status, metrics, clock, &mut Vec::new()).await;
+        let failure = Server::start(PROGRAM, &taken, status, metrics, clock, &mut Vec::new()).await;
         assert!(failure.unwrap_err().message.contains("http.listen"));
     }
 }

@@ -9,6 +9,9 @@
 //! - [`origin`] is where a partition's chain begins;
 //! - [`chain`] follows it, with the help of an index object for every 1,000 segments;
 //! - [`reader`] reads it: totals are made from that.
+//! - [`verify`] reads everything, to see whether the archive is whole;
+//! - [`status`] is how far it is behind the log;
+//! - [`archiver`] copies the topic; [`identity`] is whether the log is the one that was archived.
 //!
 //! Not here: what a record means. The archive holds records as Kafka holds them, so that a counter which is added next
 //! year can count them.
@@ -20,5 +23,13 @@ mod error;
 pub mod origin;
 pub mod chain;
 pub mod reader;
+mod store_check;
+pub mod identity;
+pub mod metrics;
+pub mod archiver;
+pub mod verify;
+pub mod status;
+#[cfg(feature = "servers")]
+pub mod cli;
 
 pub use error::ArchiveError;

@@ -1,9 +1,10 @@
 //! The configuration: one TOML file for every program, overridden value by value from the environment.
 //!
 //! Every key is declared once, with type, default and bounds, by the macro `section!` in `servers`, `programs`,
-//! `totals` and `counting`. Required are only namespace, connect, nodes, keyspace, topic, bootstrap.servers, group.id and one counter.
+//! `archive`, `totals` and `counting`. Required are only namespace, connect, nodes, keyspace, topic, bootstrap.servers, group.id and one counter.
 //! Unknown keys are errors. The annotated example is `deploy/stitch.toml`.
 
+mod archive;
 mod counting;
 mod document;
 mod load;
@@ -19,6 +20,7 @@ use self::section::{Given, Section};
 use crate::definition::Definitions;
 use crate::user_error::UserError;
 
+pub use archive::Archive;
 pub use load::Environment;
 pub use programs::{Api, Http, Processor, ReadConsistency, Restorator, TlsFiles};
 pub use refused_property::refused_property;
@@ -37,15 +39,16 @@ pub struct Config {
     pub definitions: Definitions,
     pub processor: Processor,
     pub restorator: Restorator,
+    pub archive: Archive,
     pub totals: Totals,
-    /// The processor's HTTP server.
+    /// The HTTP server of processor and archiver.
     pub http: Http,
     /// The server of counts.
     pub api: Api,
 }
 
 /// The keys and sections at the top level.
-const ROOT: [&str; 12] = [
+const ROOT: [&str; 13] = [
     "namespace",
     "zookeeper",
     "cassandra",
@@ -55,13 +58,14 @@ const ROOT: [&str; 12] = [
     "counter",
     "processor",
     "restorator",
+    "archive",
     "totals",
     "http",
     "api",
 ];
 
 /// The sections of which each key has one variable, with their keys.
-const SECTIONS: [(&str, &[&str]); 10] = [
+const SECTIONS: [(&str, &[&str]); 11] = [
     ("zookeeper", ZooKeeper::KEYS),
     ("cassandra", Cassandra::KEYS),
     ("kafka", Kafka::KEYS),
@@ -69,6 +73,7 @@ const SECTIONS: [(&str, &[&str]); 10] = [
     ("event", counting::Event::KEYS),
     ("processor", Processor::KEYS),
     ("restorator", Restorator::KEYS),
+    ("archive", Archive::KEYS),
     ("totals", Totals::KEYS),
     ("http", Http::KEYS),
     ("api", Api::KEYS),
@@ -86,6 +91,7 @@ impl Config {
             definitions: counting::definitions(&mut root)?,
             processor: Processor::read(root.section("processor")?, &kafka)?,
             restorator: Restorator::read(root.section("restorator")?)?,
+            archive: Archive::read(root.section("archive")?)?,
             totals: Totals::read(root.section("totals")?)?,
             http: Http::read(root.section("http")?)?,
             api: Api::read(root.section("api")?)?,

@@ -17,6 +17,8 @@ pub enum Exit {
     Success,
     /// Counts are known to be wrong.
     DriftFound,
+    /// A command that only looks has found something that an operator must act on.
+    ActionNeeded,
     /// It failed, or something could not be verified.
     Failed,
     /// Everything is right as far as the operator let it be seen: with exceptions that the report names.
@@ -31,7 +33,7 @@ impl Exit {
     pub const fn code(self) -> u8 {
         match self {
             Self::Success => 0,
-            Self::DriftFound => 1,
+            Self::DriftFound | Self::ActionNeeded => 1,
             Self::Failed => 2,
             Self::Exceptions => 3,
             Self::Interrupted => 130,

@@ -13,7 +13,7 @@ use crate::metadata_client::ANSWER_TIMEOUT;
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{Bounds, Fingerprint, LogError, Unreadable};
+use stitch_common::ports::{Bounds, Fingerprint, LogError, Record, Unreadable};
 
 /// The pause between two polls of the partitions that are read.
 const POLL_PAUSE: Duration = Duration::from_millis(5);
@@ -137,43 +137,10 @@ impl FirstRecordReader {
 }
 
 fn fingerprint(message: &impl Message) -> Fingerprint {
-    Fingerprint {
+    Fingerprint::of(&Record {
         offset: Offset(message.offset()),
         timestamp_ms: message.timestamp().to_millis(),
-        checksum: checksum(message.key(), message.payload()),
-    }
-}
-
-/// The CRC-32 of key and value, each preceded by its length, so that a byte cannot move from one to the other unseen.
-fn checksum(key: Option<&[u8]>, value: Option<&[u8]>) -> u32 {
-    let mut crc = crc32fast::Hasher::new();
-    for part in [key, value] {
-        let length = part
-            .and_then(|bytes| i64::try_from(bytes.len()).ok())
-            .unwrap_or(-1);
-        crc.update(&length.to_be_bytes());
-        crc.update(part.unwrap_or_default());
-    }
-    crc.finalize()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn checksums_distinguish_null_from_empty_and_key_from_value() {
-        let mut checksums = vec![
-            checksum(None, None),
-            checksum(Some(b""), None),
-            checksum(None, Some(b"")),
-            checksum(Some(b"ab"), Some(b"c")),
-            checksum(Some(b"a"), Some(b"bc")),
-            checksum(Some(b"c"), Some(b"ab")),
-        ];
-        let all = checksums.len();
-        checksums.sort_unstable();
-        checksums.dedup();
-        assert_eq!(checksums.len(), all);
-    }
+        key: message.key().map(Into::into),
+        value: message.payload().map(Into::into),
+    })
 }

@@ -59,6 +59,12 @@ impl Rows {
         self.offsets.is_empty()
     }
 
+    /// The last record.
+    #[must_use]
+    pub fn last(&self) -> Option<Row<'_>> {
+        self.iter().last()
+    }
+
     /// The records.
     pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
         (0..self.offsets.len()).map(|at| Row {

@@ -9,8 +9,8 @@ use stitch_cassandra::{Replication, ScyllaCql, ScyllaStore};
 use stitch_common::cell::{Amount, Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::{
-    Api, Cassandra, Config, Engine, Http, Kafka, Processor, ReadConsistency, Restorator, Totals,
-    WriteConsistency, ZooKeeper,
+    Api, Archive, Cassandra, Config, Engine, Http, Kafka, Processor, ReadConsistency, Restorator,
+    Totals, WriteConsistency, ZooKeeper,
 };
 use stitch_common::definition::{Definitions, EventAttributes};
 use stitch_common::lease::{Lease, Permit};
@@ -150,6 +150,12 @@ fn config(keyspace: &str) -> Config {
             dirty_cells_target: 1,
             read_level: Level::All,
             journal: PathBuf::new(),
+        },
+        archive: Archive {
+            url: None,
+            segment_bytes: 1,
+            segment_age: Duration::from_secs(1),
+            memory_bytes_max: 1,
         },
         totals: Totals {
             url: None,

@@ -1,0 +1,46 @@
+//! What the loop waits for beside the feed.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+
+use stitch_common::offset::{Offset, Partition};
+use stitch_common::ports::{Bounds, LogError, ObjectError};
+
+use super::settle::Settled;
+use crate::chain::{Chain, Segment};
+use crate::error::ArchiveError;
+
+/// A request in flight. Dropped as if the process were killed.
+pub(super) type Effect<'a> = Pin<Box<dyn Future<Output = Completion> + 'a>>;
+
+/// The end of an effect.
+pub(super) enum Completion {
+    /// A segment was to be put.
+    Settled {
+        partition: Partition,
+        segment: Segment,
+        settled: Settled,
+    },
+    /// The chain was followed from where its end was known.
+    Followed {
+        partition: Partition,
+        followed: Result<Vec<Segment>, ArchiveError>,
+    },
+    /// An index was to be put.
+    Indexed(Result<(), ObjectError>),
+    /// The partitions that the topic has now, with their bounds.
+    Partitions(Result<BTreeMap<Partition, Bounds>, LogError>),
+    /// A partition that is new.
+    Opened {
+        partition: Partition,
+        opened: Result<Chain, ArchiveError>,
+    },
+    /// The bounds of the partitions, for metrics.
+    Measured(Result<BTreeMap<Partition, Bounds>, LogError>),
+}
+
+/// The position up to which `segments`, behind `from`, reach.
+pub(super) fn reach(from: Offset, segments: &[Segment]) -> Offset {
+    segments.last().map_or(from, |last| last.to)
+}

@@ -1,0 +1,145 @@
+//! The command line: parses the arguments and runs the command.
+
+mod run;
+mod status;
+mod verify;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use stitch_app::runner::{self, Shared};
+use stitch_common::config::Config;
+use stitch_common::ports::EventLog;
+use stitch_common::user_error::UserError;
+use stitch_kafka::KafkaLog;
+use stitch_objects::ObjectFolder;
+
+use crate::archiver::Extent;
+use crate::reader::Archive;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "stitch-archive",
+    version,
+    about = "Keeps every record of the event topic in an object store, beyond Kafka's retention",
+    after_help = "Example:
+  stitch-archive run --once   # copy what the log has now
+  stitch-archive run          # copy what comes; start as many as you like
+  stitch-archive status       # how far is it, and when does Kafka's retention overtake it?
+  stitch-archive verify       # read everything: is it whole?
+
+Exit codes: 0 done, 1 an operator must act (status, verify), 2 it could not be done, 130 ended at once by a
+second signal. Where the archive is: `url` in [archive], for example STITCH_ARCHIVE__URL=s3://bucket/prefix;
+credentials come from the environment (AWS_ACCESS_KEY_ID, …)."
+)]
+struct Arguments {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(RunArguments),
+    /// Show how far the archive is, and how much time is left
+    ///
+    /// By partition: the position up to which it is complete, by how many records and seconds it is behind, and how long
+    /// Kafka still keeps the first record that is not archived. Changes nothing.
+    #[command(after_help = "Example:
+  stitch-archive status --output json | jq '.partitions[] | select(.alarm)'
+
+Exit codes: 0 fine, 1 less than half of Kafka's retention is left for a partition, or records are lost
+already, 2 it could not be found out.")]
+    Status,
+    /// Read the whole archive, to see whether it is whole
+    ///
+    /// Follows the chain of each partition, compares footers, checksums and digests with the records, and looks for
+    /// objects that do not belong there. Changes nothing.
+    #[command(after_help = "Example:
+  stitch-archive verify
+
+Exit codes: 0 whole, 1 something is missing, damaged or does not belong there, by name, 2 it could not be read.")]
+    Verify,
+}
+
+/// Copy the topic, all partitions, until stopped
+///
+/// Reads committed records from where the archive ends, and puts them in segments. Several may run: each segment is put
+/// once. Where Kafka has lost what comes next, that partition stops, with its offsets; nothing is skipped.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(after_help = "Examples:
+  stitch-archive run
+  stitch-archive run --once    # to the log's end as it is now
+
+Prints the address of its HTTP server on standard error: /health, /ready, /metrics.
+SIGTERM, SIGINT or SIGHUP: puts what was read, and ends with 0. A second signal ends it at once with 130; nothing
+is lost then, because Kafka has it.
+
+Exit codes: 0 done, 2 it could not be done, or a partition stopped before the end (--once).")]
+struct RunArguments {
+    /// Copy up to the log's end as it is at the start, and end
+    #[arg(long)]
+    once: bool,
+}
+
+/// Runs the command that `arguments` name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    runner::main(arguments, |Arguments { shared, command }| match command {
+        Command::Run(RunArguments { once }) => {
+            let extent = if once {
+                Extent::Once
+            } else {
+                Extent::UntilStopped
+            };
+            runner::run("run", &shared, async |config, shutdown| {
+                run::run(&config, &shutdown, extent).await
+            })
+        }
+        Command::Status => runner::run("status", &shared, async |config, _| {
+            status::status(&config).await
+        }),
+        Command::Verify => runner::run("verify", &shared, async |config, _| {
+            verify::verify(&config).await
+        }),
+    })
+}
+
+/// The topic, and its archive.
+async fn open(config: &Config) -> Result<(KafkaLog, Archive<ObjectFolder>), UserError> {
+    let url = config.archive.url.as_deref().ok_or_else(|| {
+        let help = "add url = \"file:///var/lib/stitch\" to [archive], or s3://bucket/prefix";
+        UserError::new("no archive is configured: archive.url is missing", help)
+    })?;
+    let store = ObjectFolder::open("archive.url", url)?;
+    let log = KafkaLog::new(&config.kafka)?;
+    let cluster = log.identity().await?.cluster;
+    Ok((log, Archive::new(store, &cluster, &config.kafka.topic)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_declared_without_contradiction() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_an_example_and_its_exit_codes() {
+        let mut program = Arguments::command();
+        program.build();
+        for command in program
+            .get_subcommands_mut()
+            .filter(|c| c.get_name() != "help")
+        {
+            let name = command.get_name().to_owned();
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example"), "{name}: {help}");
+            assert!(help.contains("Exit codes"), "{name}: {help}");
+        }
+    }
+}

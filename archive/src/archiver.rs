@@ -31,6 +31,7 @@ use self::collector::Collector;
 use self::effects::{Completion, Effect};
 use self::settle::{Patience, Settled};
 use crate::chain::{INDEX_SEGMENTS, Segment};
+use crate::error::ArchiveError;
 use crate::metrics;
 use crate::reader::Archive;
 
@@ -42,6 +43,8 @@ const TICK: Duration = Duration::from_secs(1);
 const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
 /// How often the ends of the log are asked for, for metrics.
 const DISTANCE_INTERVAL: Duration = Duration::from_secs(15);
+/// The pause before a feed that could not be created is tried again.
+const FEED_PAUSE: Duration = Duration::from_secs(5);
 /// Attempts to put a segment of a run that ends by itself.
 const ATTEMPTS_MAX: u32 = 8;
 /// How long puts are tried after a stop was requested.
@@ -104,8 +107,21 @@ struct Task {
     /// Where a run that ends by itself ends.
     end: Option<Offset>,
     stopped: Option<Stopped>,
+    /// Log and archive have different records: it is not tried again.
+    has_conflict: bool,
     /// Whether the end of the chain is looked up, to go on from there.
     is_following: bool,
+}
+
+impl Task {
+    /// Nothing is skipped. Reported once, however often it is tried again.
+    fn stop(&mut self, stopped: Stopped) {
+        if self.stopped.as_ref() != Some(&stopped) {
+            let partition = stopped.partition;
+            tracing::error!(%partition, error = %stopped.error, "the partition is stopped: nothing is skipped");
+        }
+        self.stopped = Some(stopped);
+    }
 }
 
 struct Archiver<'a, L: EventLog, S, C, P: ?Sized> {
@@ -115,7 +131,7 @@ struct Archiver<'a, L: EventLog, S, C, P: ?Sized> {
     progress: &'a P,
     feed: L::Feed,
     tasks: BTreeMap<Partition, Task>,
-    effects: FuturesUnordered<Effect<'a>>,
+    effects: FuturesUnordered<Effect<'a, L::Feed>>,
     epoch: AssignmentEpoch,
     patience: Patience,
     refreshed: Moment,
@@ -144,7 +160,7 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
                 Some(completion) = self.effects.next(), if !self.effects.is_empty() => {
                     self.on_completion(completion)?;
                 }
-                event = self.feed.next(), if has_room => self.on_event(event).await?,
+                event = self.feed.next(), if has_room => self.on_event(event)?,
                 () = clock.sleep(TICK) => {}
             }
             self.on_tick();
@@ -194,7 +210,7 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
         tasks.map(|task| task.collector.bytes()).sum()
     }
 
-    async fn on_event(&mut self, event: FeedEvent) -> Result<(), UserError> {
+    fn on_event(&mut self, event: FeedEvent) -> Result<(), UserError> {
         let now = self.ports.clock.now();
         match event {
             FeedEvent::Records {
@@ -208,7 +224,7 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
                     self.progress.advance(records.len() as u64);
                     let collector = &mut task.collector;
                     collector.on_records(epoch, &records, now, folder, segment_bytes);
-                    self.on_collected(partition);
+                    self.on_delivered(partition, epoch);
                 }
             }
             FeedEvent::EndReached {
@@ -218,28 +234,27 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
             } => {
                 if let Some(task) = self.tasks.get_mut(&partition) {
                     task.collector.on_end(epoch, end_offset, now);
-                    self.on_collected(partition);
+                    self.on_delivered(partition, epoch);
                 }
             }
             FeedEvent::Unreadable { epoch, error } => self.on_unreadable(epoch, error),
             FeedEvent::Trouble(error) => tracing::warn!(%error, "reading the topic"),
             FeedEvent::Ended(error) => {
                 tracing::warn!(%error, "the feed has ended; it is created again");
-                self.feed = self.ports.log.feed().await?;
-                let partitions: Vec<_> = self.tasks.keys().copied().collect();
-                for partition in partitions {
-                    self.start(partition)?;
-                }
+                self.create_feed(Duration::ZERO);
             }
         }
         Ok(())
     }
 
-    /// A run that ends by itself does not wait for a full segment.
-    fn on_collected(&mut self, partition: Partition) {
+    /// The partition can be read. A run that ends by itself does not wait for a full segment.
+    fn on_delivered(&mut self, partition: Partition, epoch: AssignmentEpoch) {
         let Some(task) = self.tasks.get_mut(&partition) else {
             return;
         };
+        if task.collector.epoch() == epoch && task.stopped.take().is_some() {
+            tracing::info!(%partition, "the partition can be read again");
+        }
         let next = task.collector.next();
         if task.end.is_some_and(|end| next >= end) {
             task.collector.seal(self.ports.archive.folder());
@@ -256,11 +271,7 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
             return;
         }
         task.collector.seal(self.ports.archive.folder());
-        let stopped = Stopped::from(error);
-        if task.stopped.as_ref() != Some(&stopped) {
-            tracing::error!(%partition, error = %stopped.error, "the partition is stopped: nothing is skipped");
-        }
-        task.stopped = Some(stopped);
+        task.stop(Stopped::from(error));
         if self.extent == Extent::Once && task.collector.is_idle() {
             self.follow(partition, Duration::ZERO);
         }
@@ -314,8 +325,9 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
         }
     }
 
-    fn on_completion(&mut self, completion: Completion) -> Result<(), UserError> {
+    fn on_completion(&mut self, completion: Completion<L::Feed>) -> Result<(), UserError> {
         match completion {
+            Completion::Feed(feed) => self.on_feed(feed),
             Completion::Settled {
                 partition,
                 segment,
@@ -379,8 +391,17 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
                 self.follow(partition, Duration::ZERO);
                 Ok(())
             }
-            Settled::Conflict(found) => Err(self.conflict(partition, &found)),
-            Settled::GaveUp(error) => Err(error.into()),
+            Settled::Conflict(found) => {
+                task.has_conflict = true;
+                let conflict = self.conflict(partition, &found);
+                self.stop_partition(Stopped::new(partition, found.from, conflict));
+                Ok(())
+            }
+            Settled::GaveUp(error @ ArchiveError::Store(_)) => Err(error.into()),
+            Settled::GaveUp(error) => {
+                self.stop_partition(Stopped::new(partition, segment.from, error));
+                Ok(())
+            }
         }
     }
 

@@ -24,6 +24,7 @@
 pub mod servers;
 pub mod process;
 pub mod streams;
+pub mod transaction;
 pub mod test_namespace;
 pub mod events;
 pub mod feed;

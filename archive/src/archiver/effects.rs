@@ -12,10 +12,12 @@ use crate::chain::{Chain, Segment};
 use crate::error::ArchiveError;
 
 /// A request in flight. Dropped as if the process were killed.
-pub(super) type Effect<'a> = Pin<Box<dyn Future<Output = Completion> + 'a>>;
+pub(super) type Effect<'a, F> = Pin<Box<dyn Future<Output = Completion<F>> + 'a>>;
 
-/// The end of an effect.
-pub(super) enum Completion {
+/// The end of an effect; `F` is the feed.
+pub(super) enum Completion<F> {
+    /// A feed in the place of one that ended.
+    Feed(Result<F, LogError>),
     /// A segment was to be put.
     Settled {
         partition: Partition,

@@ -17,7 +17,8 @@ use super::collector::Collector;
 use super::effects::{Completion, reach};
 use super::settle::Patience;
 use super::{
-    ATTEMPTS_MAX, Archiver, DISTANCE_INTERVAL, Extent, Ports, REFRESH_INTERVAL, Summary, Task,
+    ATTEMPTS_MAX, Archiver, DISTANCE_INTERVAL, Extent, FEED_PAUSE, Ports, REFRESH_INTERVAL,
+    Stopped, Summary, Task,
 };
 use crate::chain::{Chain, INDEX_SEGMENTS, Segment};
 use crate::error::ArchiveError;
@@ -105,6 +106,7 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
             latest_ms,
             end: None,
             stopped: None,
+            has_conflict: false,
             is_following: false,
         };
         self.tasks.insert(partition, task);
@@ -132,6 +134,42 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
         task.collector.restart(self.epoch);
         self.feed
             .start(partition, task.collector.next(), self.epoch)
+    }
+
+    /// Stops a partition whose archive is not what it has to be: what was collected of it is given up.
+    pub(super) fn stop_partition(&mut self, stopped: Stopped) {
+        let partition = stopped.partition;
+        if let Some(task) = self.tasks.get_mut(&partition) {
+            // Deliveries of the feed are of an earlier epoch from now on.
+            self.epoch.0 += 1;
+            task.collector = Collector::new(partition, task.complete_to, self.epoch);
+            task.stop(stopped);
+        }
+    }
+
+    /// Creates a feed in the place of one that ended.
+    pub(super) fn create_feed(&self, pause: Duration) {
+        let Ports { log, clock, .. } = *self.ports;
+        self.effects.push(Box::pin(async move {
+            clock.sleep(pause).await;
+            Completion::Feed(log.feed().await)
+        }));
+    }
+
+    pub(super) fn on_feed(&mut self, feed: Result<L::Feed, LogError>) -> Result<(), UserError> {
+        match feed {
+            Ok(feed) => self.feed = feed,
+            Err(error) => {
+                tracing::warn!(%error, "the topic cannot be read; it is tried again");
+                self.create_feed(FEED_PAUSE);
+                return Ok(());
+            }
+        }
+        let partitions: Vec<_> = self.tasks.keys().copied().collect();
+        for partition in partitions {
+            self.start(partition)?;
+        }
+        Ok(())
     }
 
     /// Looks up where the chain ends now, to go on from there. What has been collected is given up.
@@ -170,7 +208,12 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
                 self.follow(partition, REFRESH_INTERVAL);
                 return Ok(());
             }
-            Err(error) => return Err(error.into()),
+            Err(error @ ArchiveError::Store(_)) => return Err(error.into()),
+            Err(error) => {
+                let offset = task.complete_to;
+                self.stop_partition(Stopped::new(partition, offset, error));
+                return Ok(());
+            }
         };
         let advanced = !segments.is_empty();
         let complete_to = reach(task.complete_to, &segments);
@@ -209,7 +252,9 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
         let stopped: Vec<_> = self
             .tasks
             .iter()
-            .filter(|(_, task)| task.stopped.is_some() && task.collector.is_idle())
+            .filter(|(_, task)| {
+                task.stopped.is_some() && !task.has_conflict && task.collector.is_idle()
+            })
             .map(|(partition, _)| *partition)
             .collect();
         for partition in stopped {

@@ -45,6 +45,17 @@ pub struct Stopped {
     pub error: UserError,
 }
 
+impl Stopped {
+    /// A partition whose archive is not what was expected at `offset`.
+    pub(super) fn new(partition: Partition, offset: Offset, error: impl Into<UserError>) -> Self {
+        Self {
+            partition,
+            offset,
+            error: error.into(),
+        }
+    }
+}
+
 impl From<Unreadable> for Stopped {
     fn from(error: Unreadable) -> Self {
         let (partition, offset, reason) = (error.partition, error.offset, error.reason);

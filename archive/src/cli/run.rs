@@ -30,8 +30,9 @@ const PROGRAM: Program = Program {
 pub(super) struct Ended {
     #[serde(flatten)]
     summary: Summary,
+    /// A run that was to end by itself has come to the log's end.
     #[serde(skip)]
-    once: bool,
+    at_end: bool,
     #[serde(skip)]
     error: Option<UserError>,
 }
@@ -78,14 +79,14 @@ pub(super) async fn run(
     let first = summary.stopped.first().map(|stopped| stopped.error.clone());
     Ok(Ended {
         error: first.filter(|_| once),
-        once,
+        at_end: once && !shutdown.is_asked(),
         summary,
     })
 }
 
 impl Report for Ended {
     fn outcome(&self) -> &'static str {
-        match (self.once, &self.error) {
+        match (self.at_end, &self.error) {
             (_, Some(_)) => "incomplete",
             (true, None) => "archived",
             (false, None) => "stopped",

@@ -13,6 +13,7 @@
 mod error;
 mod location;
 
+use std::ffi::OsString;
 use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::Arc;
@@ -45,7 +46,24 @@ impl ObjectFolder {
     /// # Errors
     /// The URL is none, or its store is unknown or lacks a setting; the message names it.
     pub fn open(key: &str, url: &str) -> Result<Self, UserError> {
-        let (client, root) = location::open(key, url)?;
+        let variables = std::env::vars_os();
+        let utf8 = |(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        let variables: Vec<_> = variables.filter_map(utf8).collect();
+        Self::open_with(key, url, &variables)
+    }
+
+    /// As [`ObjectFolder::open`], with these variables instead of the environment's.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_with(
+        key: &str,
+        url: &str,
+        variables: &[(String, String)],
+    ) -> Result<Self, UserError> {
+        let (client, root) = location::open(key, url, variables)?;
         Ok(Self { client, root })
     }
 

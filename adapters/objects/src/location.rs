@@ -21,7 +21,11 @@ const RETRIES_MAX: usize = 2;
 const EXAMPLES: &str = "write it like file:///var/lib/stitch, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix";
 
 /// The client for `url`, and the path that `url` names in its store.
-pub(super) fn open(key: &str, url: &str) -> Result<(Arc<dyn ObjectStore>, Path), UserError> {
+pub(super) fn open(
+    key: &str,
+    url: &str,
+    variables: &[(String, String)],
+) -> Result<(Arc<dyn ObjectStore>, Path), UserError> {
     let wrong = |why: &str| UserError::new(format!("{key} = \"{url}\": {why}"), EXAMPLES);
     let parsed = Url::parse(url).map_err(|error| wrong(&format!("no URL: {error}")))?;
     if !parsed.username().is_empty() || parsed.password().is_some() {
@@ -39,13 +43,13 @@ pub(super) fn open(key: &str, url: &str) -> Result<(Arc<dyn ObjectStore>, Path),
     let client: Arc<dyn ObjectStore> = match scheme {
         ObjectStoreScheme::Local => Arc::new(local()),
         ObjectStoreScheme::AmazonS3 => {
-            Arc::new(s3(&parsed).map_err(|error| unset(key, url, &error))?)
+            Arc::new(s3(&parsed, variables).map_err(|error| unset(key, url, &error))?)
         }
         ObjectStoreScheme::GoogleCloudStorage => {
-            Arc::new(gcs(&parsed).map_err(|error| unset(key, url, &error))?)
+            Arc::new(gcs(&parsed, variables).map_err(|error| unset(key, url, &error))?)
         }
         ObjectStoreScheme::MicrosoftAzure => {
-            Arc::new(azure(&parsed).map_err(|error| unset(key, url, &error))?)
+            Arc::new(azure(&parsed, variables).map_err(|error| unset(key, url, &error))?)
         }
         ObjectStoreScheme::Memory | ObjectStoreScheme::Http | _ => {
             return Err(wrong("the store is none of file, s3, gs and az"));
@@ -68,13 +72,15 @@ fn unset(key: &str, url: &str, error: &object_store::Error) -> UserError {
     UserError::new(message, help)
 }
 
-/// The variables of the environment whose names begin with `prefix`, in lower case. Only these: a client also knows keys
-/// without a prefix, such as `token`, which are variables of other programs.
-fn variables(prefix: &str) -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(move |(name, value)| {
-        let name = name.into_string().ok()?.to_ascii_lowercase();
-        let name = name.starts_with(prefix).then_some(name)?;
-        Some((name, value.into_string().ok()?))
+/// The variables whose names begin with `prefix`, in lower case. Only these: a client also knows keys without a prefix,
+/// such as `token`, which are variables of other programs.
+fn with_prefix<'a>(
+    variables: &'a [(String, String)],
+    prefix: &'a str,
+) -> impl Iterator<Item = (String, String)> + 'a {
+    variables.iter().filter_map(move |(name, value)| {
+        let name = name.to_ascii_lowercase();
+        name.starts_with(prefix).then(|| (name, value.clone()))
     })
 }
 
@@ -91,7 +97,7 @@ fn retries() -> RetryConfig {
     }
 }
 
-fn s3(url: &Url) -> object_store::Result<impl ObjectStore + use<>> {
+fn s3(url: &Url, variables: &[(String, String)]) -> object_store::Result<impl ObjectStore + use<>> {
     let builder = AmazonS3Builder::new()
         .with_url(url.as_str())
         .with_client_options(client_options())
@@ -100,10 +106,13 @@ fn s3(url: &Url) -> object_store::Result<impl ObjectStore + use<>> {
         Ok(key) => builder.with_config(key, value),
         Err(_) => builder,
     };
-    variables("aws_").fold(builder, set).build()
+    with_prefix(variables, "aws_").fold(builder, set).build()
 }
 
-fn gcs(url: &Url) -> object_store::Result<impl ObjectStore + use<>> {
+fn gcs(
+    url: &Url,
+    variables: &[(String, String)],
+) -> object_store::Result<impl ObjectStore + use<>> {
     let builder = GoogleCloudStorageBuilder::new()
         .with_url(url.as_str())
         .with_client_options(client_options())
@@ -113,10 +122,13 @@ fn gcs(url: &Url) -> object_store::Result<impl ObjectStore + use<>> {
             Ok(key) => builder.with_config(key, value),
             Err(_) => builder,
         };
-    variables("google_").fold(builder, set).build()
+    with_prefix(variables, "google_").fold(builder, set).build()
 }
 
-fn azure(url: &Url) -> object_store::Result<impl ObjectStore + use<>> {
+fn azure(
+    url: &Url,
+    variables: &[(String, String)],
+) -> object_store::Result<impl ObjectStore + use<>> {
     let builder = MicrosoftAzureBuilder::new()
         .with_url(url.as_str())
         .with_client_options(client_options())
@@ -125,5 +137,5 @@ fn azure(url: &Url) -> object_store::Result<impl ObjectStore + use<>> {
         Ok(key) => builder.with_config(key, value),
         Err(_) => builder,
     };
-    variables("azure_").fold(builder, set).build()
+    with_prefix(variables, "azure_").fold(builder, set).build()
 }

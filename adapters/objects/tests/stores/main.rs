@@ -1,0 +1,4 @@
+//! The adapter on stores: a folder of this machine, and an S3 server that the test starts (`deploy/lib/s3-server`).
+
+mod folder;
+mod s3;

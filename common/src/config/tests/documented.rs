@@ -27,6 +27,8 @@ fn the_commented_keys_of_the_annotated_example_can_be_enabled() {
     );
     assert!(config.cassandra.credentials.is_some());
     assert!(config.api.tls.is_some());
+    let archive = config.archive.url.as_deref();
+    assert_eq!(archive, Some("file:///var/lib/stitch"));
     let counter = config.definitions.counter("plays").unwrap();
     assert_eq!(counter.amount, AmountSource::Attribute("bytes".to_owned()));
 }
@@ -54,7 +56,7 @@ fn keys(section: &str) -> Vec<String> {
 #[test]
 fn the_annotated_example_has_every_key() {
     let root = keys("");
-    assert_eq!(root.len(), 12, "{root:?}");
+    assert_eq!(root.len(), 13, "{root:?}");
     for section in root.iter().filter(|key| *key != "namespace") {
         let heading = match section.as_str() {
             "counter" => "\n[[counter]]\n".to_owned(),

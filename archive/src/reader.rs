@@ -163,6 +163,7 @@ impl<S: ObjectStore> Archive<S> {
         Ok(SegmentReader {
             store: &self.store,
             name,
+            bytes,
             next_position: footer.from,
             footer,
             metadata,
@@ -184,6 +185,8 @@ fn damaged(name: &ObjectName, error: &ParquetError) -> ArchiveError {
 pub struct SegmentReader<'a, S> {
     store: &'a S,
     name: ObjectName,
+    /// The size of the object.
+    bytes: u64,
     footer: Footer,
     metadata: ParquetMetaData,
     columns: Columns,
@@ -205,8 +208,9 @@ impl<S: ObjectStore> SegmentReader<'_, S> {
         let Some(row_group) = self.metadata.row_groups().get(self.next) else {
             return self.end().map(|()| None);
         };
-        let Some(range) = byte_range(row_group) else {
-            return Err(self.damaged("a row group has no bytes"));
+        let range = byte_range(row_group).filter(|range| range.end <= self.bytes);
+        let Some(range) = range else {
+            return Err(self.damaged("a row group has no bytes, or lies beyond the end"));
         };
         let from = range.start;
         let bytes = self.store.get_range(&self.name, range).await?;

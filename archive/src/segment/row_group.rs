@@ -103,12 +103,19 @@ pub(crate) fn parse_metadata(
     }
 }
 
-/// The bytes of the file that hold this row group.
+/// The bytes of the file that hold this row group; `None` if what its metadata says is impossible. The metadata has no
+/// checksum, so it is never asked in a way that panics.
 pub(crate) fn byte_range(row_group: &RowGroupMetaData) -> Option<Range<u64>> {
-    let ranges = row_group.columns().iter().map(|column| column.byte_range());
-    let (from, to) = ranges.fold((u64::MAX, 0), |(from, to), (start, length)| {
-        (from.min(start), to.max(start.saturating_add(length)))
-    });
+    let (mut from, mut to) = (u64::MAX, 0);
+    for column in row_group.columns() {
+        let start = column
+            .dictionary_page_offset()
+            .unwrap_or_else(|| column.data_page_offset());
+        let start = u64::try_from(start).ok()?;
+        let length = u64::try_from(column.compressed_size()).ok()?;
+        from = from.min(start);
+        to = to.max(start.checked_add(length)?);
+    }
     (from < to).then_some(from..to)
 }
 

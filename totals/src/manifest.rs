@@ -151,6 +151,8 @@ pub struct FileEntry {
     pub rows: u64,
     pub bytes: u64,
     pub digest: Digest,
+    /// The CRC-32 of what follows the last row group: the file's metadata, whose statistics say what to read.
+    pub metadata_checksum: u32,
 }
 
 /// The manifest.

@@ -9,7 +9,7 @@ use stitch_common::range::TokenInterval;
 use stitch_common::token::Token;
 use stitch_common::wait::yield_now;
 
-use super::row_group::{Parsed, Rows, byte_range, parse_metadata, tokens_of};
+use super::row_group::{Rows, byte_range, parse_metadata, tokens_of};
 use super::{FOOTER, Footer};
 use crate::digest::CellSum;
 use crate::manifest::{FORMAT, FileEntry, Manifest};
@@ -137,18 +137,28 @@ impl<'a, S: ObjectStore> TotalsReader<'a, S> {
         }
         let mut wanted = TAIL_BYTES.min(bytes);
         loop {
-            let tail = self
-                .folder
-                .store()
-                .get_range(name, bytes - wanted..bytes)
-                .await?;
-            match parse_metadata(Bytes::from(tail), bytes).map_err(|error| broken(name, &error))? {
-                Parsed::Metadata(metadata) => return Ok(metadata),
-                Parsed::NeedMore(more) if more > wanted && more <= bytes => wanted = more,
-                Parsed::NeedMore(_) => {
-                    return Err(damaged(name, "its metadata is longer than the object"));
-                }
+            let of = bytes - wanted..bytes;
+            let tail = self.folder.store().get_range(name, of).await?;
+            // A file ends with its metadata, their length in four bytes, and four more.
+            let length = tail
+                .len()
+                .checked_sub(8)
+                .and_then(|at| tail.get(at..at + 4));
+            let length = length.and_then(|length| length.try_into().ok());
+            let length = u64::from(length.map_or(u32::MAX, u32::from_le_bytes)) + 8;
+            if length > bytes {
+                return Err(damaged(name, "its metadata is longer than the object"));
             }
+            if length > wanted {
+                wanted = length;
+                continue;
+            }
+            let begin = usize::try_from(wanted - length).unwrap_or(usize::MAX);
+            if crc32fast::hash(tail.get(begin..).unwrap_or_default()) != entry.metadata_checksum {
+                return Err(damaged(name, "the checksum of its metadata differs"));
+            }
+            let metadata = parse_metadata(&Bytes::from(tail), bytes);
+            return metadata.map_err(|error| broken(name, &error));
         }
     }
 

@@ -119,29 +119,29 @@ fn texts(
     all(column, rows, texts)
 }
 
-/// The result of parsing the end of a file.
-pub(super) enum Parsed {
-    Metadata(Box<ParquetMetaData>),
-    /// This many bytes from the end are needed.
-    NeedMore(u64),
-}
-
-/// Parses the metadata in `tail`, the last bytes of a file of `size` bytes.
-pub(super) fn parse_metadata(tail: Bytes, size: u64) -> Result<Parsed, ParquetError> {
+/// Parses the metadata in `tail`, the last bytes of a file of `size` bytes, which has all of it.
+pub(super) fn parse_metadata(
+    tail: &Bytes,
+    size: u64,
+) -> Result<Box<ParquetMetaData>, ParquetError> {
     let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Skip);
-    match reader.try_parse_sized(&tail, size) {
-        Ok(()) => Ok(Parsed::Metadata(Box::new(reader.finish()?))),
-        Err(ParquetError::NeedMoreData(bytes)) => Ok(Parsed::NeedMore(bytes as u64)),
-        Err(error) => Err(error),
-    }
+    reader.try_parse_sized(tail, size)?;
+    Ok(Box::new(reader.finish()?))
 }
 
-/// The bytes of the file that hold this row group.
+/// The bytes of the file that hold this row group; `None` if what its metadata says is impossible. The metadata is
+/// not asked in a way that panics.
 pub(super) fn byte_range(row_group: &RowGroupMetaData) -> Option<Range<u64>> {
-    let ranges = row_group.columns().iter().map(|column| column.byte_range());
-    let (from, to) = ranges.fold((u64::MAX, 0), |(from, to), (start, length)| {
-        (from.min(start), to.max(start.saturating_add(length)))
-    });
+    let (mut from, mut to) = (u64::MAX, 0);
+    for column in row_group.columns() {
+        let start = column
+            .dictionary_page_offset()
+            .unwrap_or_else(|| column.data_page_offset());
+        let start = u64::try_from(start).ok()?;
+        let length = u64::try_from(column.compressed_size()).ok()?;
+        from = from.min(start);
+        to = to.max(start.checked_add(length)?);
+    }
     (from < to).then_some(from..to)
 }
 

@@ -284,3 +284,34 @@ fn a_whole_file_of_other_cells_is_refused() {
     let read_all = block_on(read(&objects, &manifest, ALL_TOKENS));
     assert!(read_all.unwrap_err().to_string().contains("of the totals"));
 }
+
+#[test]
+fn a_changed_byte_anywhere_is_found_and_never_a_panic() {
+    let path = tempfile::tempdir().unwrap();
+    let objects = MemoryStore::default();
+    let sizes = FileSizes {
+        file_bytes: 1 << 20,
+        row_group_rows: 50,
+    };
+    let expected: Vec<_> = hundred().into_iter().collect();
+    block_on(async {
+        let manifest = write(&objects, path.path(), &hundred(), sizes)
+            .await
+            .unwrap();
+        let name = objects.objects().names().remove(0);
+        let whole = Vec::from(objects.objects().get(&name).unwrap());
+        for at in 0..whole.len() {
+            for bit in [0, 6, 7] {
+                let mut content = whole.clone();
+                content[at] ^= 1 << bit;
+                objects.objects().set(name.clone(), content);
+                match read(&objects, &manifest, ALL_TOKENS).await {
+                    // The first four bytes are the format's name, and not read.
+                    Ok(cells) => assert!(at < 4 && cells == expected, "byte {at}"),
+                    Err(TotalsError::Damaged { .. }) => {}
+                    Err(other) => panic!("byte {at}: {other}"),
+                }
+            }
+        }
+    });
+}

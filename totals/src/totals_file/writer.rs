@@ -345,7 +345,8 @@ impl OpenFile {
         let entry = KeyValue::new(FOOTER.to_owned(), footer);
         self.parquet.append_key_value_metadata(entry);
         let file = self.parquet.into_inner();
-        drop(file.map_err(|error| not_written(spill, &error))?);
+        let written = file.map_err(|error| not_written(spill, &error))?;
+        let metadata_checksum = written.hasher.finalize();
         let metadata = self.file.metadata();
         let bytes = metadata.map_err(|cause| spill.unusable(&cause))?.len();
         self.reservation.grow(bytes.saturating_sub(self.written))?;
@@ -355,6 +356,7 @@ impl OpenFile {
             rows: self.count,
             bytes,
             digest: self.sum.digest(),
+            metadata_checksum,
         };
         Ok((entry, self.file, self.reservation))
     }

@@ -69,6 +69,7 @@ fn a_manifest_is_put_once_and_never_replaced_by_other_totals() {
             rows: 1,
             bytes: 1,
             digest: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+            metadata_checksum: 0,
         }];
         other.rows = 1;
         other.digest = other.files[0].digest;

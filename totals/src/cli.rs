@@ -24,7 +24,7 @@ use stitch_app::runner::{self, Shared};
   stitch-totals prune --keep 3
 
 Exit codes: 0 done, 1 totals differ from the records (verify), 2 it could not be done, 130 ended at once by a
-second signal. Where totals are: `url` in [totals], else the folder stitch-totals.
+second signal. Where totals are: `url` in [totals], else that of [archive], else the folder stitch-totals.
 The files are read by DuckDB, Spark and pandas: SELECT * FROM 'totals/v1/plays/ID/*.parquet'"
 )]
 struct Arguments {
@@ -71,10 +71,10 @@ Exit codes: 0 done, 2 it could not be done.")]
     },
 }
 
-/// Build totals at the end of the log
+/// Build totals at the cut that archive and log allow now
 ///
-/// Begins with the newest totals of the same definitions and reads the records since; refuses if Kafka has
-/// deleted some of them. Prints the id.
+/// Begins with the newest totals of the same definitions and reads the records since, from the archive where it reaches,
+/// else from Kafka's log; refuses if records are missing between them. Prints the id.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   stitch-totals build

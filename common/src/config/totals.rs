@@ -8,7 +8,7 @@ use crate::user_error::UserError;
 section! {
     /// `[totals]`
     pub Totals() {
-        /// Where totals are; by default in a local folder.
+        /// Where totals are; by default where the archive is, and without one in a local folder.
         url: Option<String> = optional_text("url"; "url = \"file:///var/lib/stitch\""),
         /// Bytes of contributions in memory.
         memory_bytes_max: usize = mebibytes("memory_mib_max"; 512),

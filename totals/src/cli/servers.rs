@@ -1,11 +1,11 @@
 //! Connects the commands to the real servers.
 
-use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
-use stitch_app::progress_bar::{Bar, Lines};
-use stitch_app::stderr::Stderr;
+use stitch_app::progress_bar;
+use stitch_archive::identity;
+use stitch_archive::reader::Archive;
 use stitch_common::clock::SystemClock;
 use stitch_common::config::Config;
 use stitch_common::offset::Offsets;
@@ -27,9 +27,10 @@ const FOLDER: &str = "stitch-totals";
 /// How long Kafka may deliver nothing of a partition.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The namespace and its topic.
+/// The namespace, its topic and its archive.
 pub(super) struct Servers {
     log: KafkaLog,
+    archive: Option<Archive<ObjectFolder>>,
     pub(super) cluster: String,
     pub(super) origins: Offsets,
     pub(super) spill: SpillFolder,
@@ -38,15 +39,16 @@ pub(super) struct Servers {
 
 /// The totals of the namespace.
 pub(super) fn folder(config: &Config) -> Result<TotalsFolder<ObjectFolder>, UserError> {
-    let store = match &config.totals.url {
-        Some(url) => ObjectFolder::open("totals.url", url)?,
-        None => ObjectFolder::local(Path::new(FOLDER))?,
+    let store = match (&config.totals.url, &config.archive.url) {
+        (Some(url), _) => ObjectFolder::open("totals.url", url)?,
+        (None, Some(url)) => ObjectFolder::open("archive.url", url)?,
+        (None, None) => ObjectFolder::local(Path::new(FOLDER))?,
     };
     Ok(TotalsFolder::new(store, &config.namespace))
 }
 
 impl Servers {
-    /// Connects, and checks that configuration is that of the namespace.
+    /// Connects, and checks that configuration, log and archive are those of the namespace.
     pub(super) async fn connect(config: &Config) -> Result<Self, UserError> {
         let totals = &config.totals;
         let spill_bytes_max = u64::try_from(totals.spill_bytes_max).unwrap_or(u64::MAX);
@@ -54,18 +56,30 @@ impl Servers {
         let origins = origins(config).await?;
         let log = KafkaLog::new(&config.kafka)?;
         let cluster = log.identity().await?.cluster;
+        let mut archive = None;
+        if let Some(url) = &config.archive.url {
+            let store = ObjectFolder::open("archive.url", url)?;
+            let opened = Archive::new(store, &cluster, &config.kafka.topic);
+            let mut chains = Vec::new();
+            for partition in log.partitions().await? {
+                chains.push(opened.chain(partition).await?);
+            }
+            identity::check(&opened, &log, &chains).await?;
+            archive = Some(opened);
+        }
         Ok(Self {
             log,
+            archive,
             cluster,
             origins,
             spill,
-            progress: progress(),
+            progress: progress_bar::on_stderr(),
         })
     }
 
     /// The records of the topic.
     pub(super) const fn records(&self) -> Records<'_, ObjectFolder, KafkaLog, SystemClock> {
-        Records::new(None, &self.log, &SystemClock, PATIENCE)
+        Records::new(self.archive.as_ref(), &self.log, &SystemClock, PATIENCE)
     }
 }
 
@@ -88,13 +102,4 @@ async fn origins(config: &Config) -> Result<Offsets, UserError> {
     let origins = read.await;
     session.close().await;
     origins
-}
-
-/// Progress on standard error: a bar on a terminal, otherwise lines.
-fn progress() -> Box<dyn Progress> {
-    if io::stderr().is_terminal() {
-        Box::new(Bar::default())
-    } else {
-        Box::new(Lines::new(Stderr, SystemClock))
-    }
 }

@@ -223,7 +223,15 @@ impl Builder<'_> {
     }
 
     fn doubled(&mut self) {
-        self.corrupt_cell();
+        let at = self.corrupt_cell();
+        // Several corrections of one range, one after the other: nothing may follow one in doubt.
+        if self.rng.percent(50) {
+            self.history.bits = 0;
+            self.history.in_flight = 1;
+            for _ in 0..4 {
+                self.at(at - 100 * MS, Fault::Corrupt, 0);
+            }
+        }
         let length = self.rng.between(20 * MS, 1500 * MS);
         self.after(0, Tracepoint::Journaled, Fault::Overdue, length);
         self.history.faults_end_at = 7 * SECOND;

@@ -151,10 +151,16 @@ impl LeaseKeeper {
         }
     }
 
+    /// Ends the work of this session, so that it is closed: what no request releases ends with it.
+    pub(crate) fn give_up_session(&self) {
+        self.lost.set(true);
+        self.lost_notify.notify_waiters();
+    }
+
     fn lose(&self) {
-        if !self.lost.replace(true) {
+        if !self.lost.get() {
             tracing::warn!("the session with zookeeper is over: nothing is sent any more");
         }
-        self.lost_notify.notify_waiters();
+        self.give_up_session();
     }
 }

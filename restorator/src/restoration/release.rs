@@ -27,8 +27,9 @@ pub(crate) struct ReleasedClaim {
     pub(super) locked: Option<Duration>,
 }
 
-/// Creates an in-doubt marker if need be, then deletes the WRIT node. Bounded by a session timeout: a node that cannot be
-/// deleted by then ends with the session.
+/// Creates an in-doubt marker if need be, then deletes the WRIT node. Bounded by a session timeout. A node that cannot be
+/// deleted by then would lock the range for as long as the others are restored, so the session is given up: its end
+/// deletes the node, and the work goes on as a new member.
 pub(crate) async fn range<B: Backends>(
     context: &RestoreContext<'_, B>,
     mut claim: Claim<'_, B>,
@@ -47,8 +48,8 @@ pub(crate) async fn range<B: Backends>(
     let locked = claim.granted.map(|granted| now.since(granted));
     failpoint::pass("r8-released");
     if !matches!(released, Some(Ok(()))) {
-        // The node ends with the session, which ends with this process.
         claim.lock.abandon();
+        context.lease.give_up_session();
     }
     ReleasedClaim {
         corrected: claim.sent.into_corrected(),

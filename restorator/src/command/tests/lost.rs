@@ -176,6 +176,25 @@ fn a_range_whose_lock_is_lost_stays_unverified_and_the_next_is_restored() {
     assert!(keys.iter().all(|key| fake.held(key) == 1));
 }
 
+/// It would hold up the range's events for as long as the other ranges take.
+#[test]
+fn a_lock_that_cannot_be_released_ends_with_its_session_and_the_work_goes_on() {
+    let keys: Vec<String> = (0..40).map(|number| format!("{number}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let fake = Fake::with(&keys, "bits = 1", |config| {
+        config.restorator.ranges_in_flight_max = 1;
+    });
+    keys.iter().for_each(|key| fake.hold(key, 5));
+    fake.before("delete /ranges/0/_c_", |fake| fake.refuse("/ranges/0/_c_"));
+    fake.before("create /ranges/1/_c_", |fake| {
+        assert!(!fake.exists("/ranges/0/_c_"), "range 0 is still locked");
+    });
+    let report = restored(&fake);
+    assert_eq!(report.outcome(), "verified");
+    assert_eq!((fake.times("scan"), fake.times("connect")), (32, 2));
+    assert!(keys.iter().all(|key| fake.held(key) == 1));
+}
+
 /// Another restoration may have begun meanwhile: then this one ends.
 #[test]
 fn a_run_that_finds_another_one_after_its_session_was_lost_ends() {

@@ -13,7 +13,8 @@ use crate::error::ArchiveError;
 use crate::names::TopicFolder;
 use crate::origin;
 use crate::segment::footer::Footer;
-use crate::segment::row_group::{Columns, Rows, byte_range, decode, parse_metadata};
+use crate::segment::metadata;
+use crate::segment::row_group::{Columns, Rows, byte_range, decode};
 
 /// Bytes at the end of a segment that are read first: its metadata is smaller, but for the longest segments.
 const TAIL_BYTES: u64 = 64 << 10;
@@ -126,7 +127,7 @@ impl<S: ObjectStore> Archive<S> {
         let mut wanted = TAIL_BYTES.min(bytes);
         loop {
             let tail = self.store.get_range(name, bytes - wanted..bytes).await?;
-            match parse_metadata(tail, bytes).map_err(|error| damaged(name, &error))? {
+            match metadata::parse(&tail, bytes).map_err(|error| damaged(name, &error))? {
                 ControlFlow::Break(metadata) => return Ok(metadata),
                 ControlFlow::Continue(more) if more > wanted && more <= bytes => wanted = more,
                 ControlFlow::Continue(_) => {

@@ -2,10 +2,11 @@
 //!
 //! Columns `offset`, `timestamp`, `key` and `value`, compressed by zstd, in the order of offsets. [`footer`] is what the
 //! file says of itself; [`writer`] makes it; [`row_group`] reads a part of it. Row groups are small, so that writing and
-//! reading one costs little memory, and each has a checksum of its bytes as they are stored: what is damaged is known
-//! before a decoder sees it.
+//! reading one costs little memory, and each has a checksum of its bytes as they are stored, as the [`metadata`] has: what
+//! is damaged is known before a decoder sees it.
 
 pub mod footer;
+pub(crate) mod metadata;
 pub mod writer;
 pub mod row_group;
 

@@ -1,15 +1,13 @@
-//! Reads the file's metadata, and one row group of it at a time.
+//! Reads one row group of a file.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use parquet::column::reader::ColumnReaderImpl;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{
-    PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
-};
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 use stitch_common::offset::Offset;
@@ -90,21 +88,8 @@ impl Rows {
     }
 }
 
-/// Parses the metadata in `tail`, the last bytes of a file of `size` bytes, unless so many of them are needed.
-pub(crate) fn parse_metadata(
-    tail: Vec<u8>,
-    size: u64,
-) -> Result<ControlFlow<ParquetMetaData, u64>, ParquetError> {
-    let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Skip);
-    match reader.try_parse_sized(&Bytes::from(tail), size) {
-        Ok(()) => Ok(ControlFlow::Break(reader.finish()?)),
-        Err(ParquetError::NeedMoreData(bytes)) => Ok(ControlFlow::Continue(bytes as u64)),
-        Err(error) => Err(error),
-    }
-}
-
-/// The bytes of the file that hold this row group; `None` if what its metadata says is impossible. The metadata has no
-/// checksum, so it is never asked in a way that panics.
+/// The bytes of the file that hold this row group; `None` if what its metadata says is impossible. It is never
+/// asked in a way that panics.
 pub(crate) fn byte_range(row_group: &RowGroupMetaData) -> Option<Range<u64>> {
     let (mut from, mut to) = (u64::MAX, 0);
     for column in row_group.columns() {

@@ -14,7 +14,7 @@ use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::Record;
 
 use super::footer::Footer;
-use super::{COLUMNS, schema};
+use super::{COLUMNS, metadata, schema};
 use crate::digest::DigestSum;
 use crate::names::TopicFolder;
 
@@ -186,7 +186,9 @@ impl SegmentWriter {
         for entry in footer.entries(folder) {
             self.file.append_key_value_metadata(entry);
         }
-        let file = self.file.into_inner().expect(WRITING);
+        self.file.append_key_value_metadata(metadata::entry());
+        let mut file = self.file.into_inner().expect(WRITING);
+        metadata::seal(&mut file);
         (footer, file)
     }
 }

@@ -59,7 +59,7 @@ fn is_refusal(error: &Error) -> bool {
     }
 }
 
-/// Whether the file system refused: the folder cannot be written, or is full.
+/// Whether the file system refused: the folder cannot be made or written, or is full.
 fn is_refused_by_system(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -72,6 +72,9 @@ fn is_refused_by_system(error: &(dyn StdError + 'static)) -> bool {
                     | ErrorKind::ReadOnlyFilesystem
                     | ErrorKind::PermissionDenied
                     | ErrorKind::NotADirectory
+                    | ErrorKind::IsADirectory
+                    | ErrorKind::NotFound
+                    | ErrorKind::InvalidFilename
             );
         }
         next = error.source();

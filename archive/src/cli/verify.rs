@@ -73,7 +73,11 @@ impl Report for VerifyReport {
                 )?,
             }
             for problem in &report.problems {
-                writeln!(out, "  {}: {}", problem.object, problem.message)?;
+                if problem.message.contains(&problem.object) {
+                    writeln!(out, "  {}", problem.message)?;
+                } else {
+                    writeln!(out, "  {}: {}", problem.object, problem.message)?;
+                }
             }
         }
         Ok(())

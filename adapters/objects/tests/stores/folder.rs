@@ -123,6 +123,10 @@ async fn a_folder_that_cannot_be_written_is_a_refusal() {
         .put_if_absent(&name("a/1"), Bytes::from("x"))
         .await;
     assert!(matches!(put, Err(ObjectError::Refused(_))), "{put:?}");
+    // Where no folder can be made.
+    let nowhere = folder(Path::new("/proc/nowhere"));
+    let put = nowhere.put_if_absent(&name("a"), "1".into()).await;
+    assert!(matches!(put, Err(ObjectError::Refused(_))), "{put:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //!
 //! - [`names`] spells every object's name;
 //! - [`segment`] is the format of a segment: it writes and reads Parquet, and [`digest`] is what a segment adds up to;
+//! - [`parquet_part`] decodes one row group of a Parquet file: segments and totals are read by it;
 //! - [`origin`] is where a partition's chain begins;
 //! - [`chain`] follows it, with the help of an index object for every 1,000 segments;
 //! - [`reader`] reads it: totals are made from that.
@@ -18,6 +19,7 @@
 
 pub mod names;
 pub mod digest;
+pub mod parquet_part;
 pub mod segment;
 mod error;
 pub mod origin;

@@ -12,9 +12,10 @@ use crate::digest::DigestSum;
 use crate::error::ArchiveError;
 use crate::names::TopicFolder;
 use crate::origin;
+use crate::parquet_part::byte_range;
 use crate::segment::footer::Footer;
 use crate::segment::metadata;
-use crate::segment::row_group::{Columns, Rows, byte_range, decode};
+use crate::segment::row_group::{Columns, Rows, decode};
 
 /// Bytes at the end of a segment that are read first: its metadata is smaller, but for the longest segments.
 const TAIL_BYTES: u64 = 64 << 10;

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
+use stitch_archive::parquet_part::byte_range;
 use stitch_common::cell::{Amount, Bucket, CellSlot, Granularity};
 use stitch_common::ports::{ObjectName, ObjectStore};
 use stitch_common::range::TokenInterval;
 use stitch_common::token::Token;
 use stitch_common::wait::yield_now;
 
-use super::row_group::{Rows, byte_range, parse_metadata, tokens_of};
+use super::row_group::{Rows, parse_metadata, tokens_of};
 use super::{FOOTER, Footer};
 use crate::digest::CellSum;
 use crate::manifest::{FORMAT, FileEntry, Manifest};

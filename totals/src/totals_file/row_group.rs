@@ -1,21 +1,14 @@
 //! One row group: its columns in memory, and back from their bytes.
 
-use std::ops::Range;
-use std::sync::Arc;
-
-use bytes::{Buf, Bytes};
-use parquet::column::reader::ColumnReader;
+use bytes::Bytes;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::page_index::RowGroupPageIndex;
 use parquet::file::metadata::{
     PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
 };
-use parquet::file::properties::ReaderProperties;
-use parquet::file::reader::{ChunkReader, Length, RowGroupReader};
-use parquet::file::serialized_reader::SerializedRowGroupReader;
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::SerializedRowGroupWriter;
+use stitch_archive::parquet_part::RowGroupDecoder;
 use stitch_common::token::Token;
 
 /// The rows of a row group, by column.
@@ -55,18 +48,14 @@ impl Rows {
         from: u64,
         bytes: Bytes,
     ) -> Result<Self, ParquetError> {
-        let part = Arc::new(Part { from, bytes });
-        let properties = Arc::new(ReaderProperties::builder().build());
-        let no_index = RowGroupPageIndex::new(0, None);
-        let reader = SerializedRowGroupReader::new(part, metadata, no_index, properties)?;
-        let rows = usize::try_from(metadata.num_rows())?;
+        let decoder = RowGroupDecoder::new(metadata, from, bytes)?;
         Ok(Self {
-            tokens: numbers(&reader, 0, rows)?,
-            counters: texts(&reader, 1, rows)?,
-            keys: texts(&reader, 2, rows)?,
-            granularities: texts(&reader, 3, rows)?,
-            buckets: numbers(&reader, 4, rows)?,
-            values: numbers(&reader, 5, rows)?,
+            tokens: decoder.required::<Int64Type>(0)?,
+            counters: decoder.required::<ByteArrayType>(1)?,
+            keys: decoder.required::<ByteArrayType>(2)?,
+            granularities: decoder.required::<ByteArrayType>(3)?,
+            buckets: decoder.required::<Int64Type>(4)?,
+            values: decoder.required::<Int64Type>(5)?,
         })
     }
 }
@@ -81,44 +70,6 @@ fn write_column<T: DataType, W: std::io::Write + Send>(
     column.close()
 }
 
-fn other_type(column: usize) -> ParquetError {
-    ParquetError::General(format!("column {column} has another type"))
-}
-
-fn all<T>(column: usize, rows: usize, values: Vec<T>) -> Result<Vec<T>, ParquetError> {
-    if values.len() == rows {
-        return Ok(values);
-    }
-    let why = format!("column {column} has fewer rows than the others");
-    Err(ParquetError::General(why))
-}
-
-fn numbers(
-    reader: &dyn RowGroupReader,
-    column: usize,
-    rows: usize,
-) -> Result<Vec<i64>, ParquetError> {
-    let ColumnReader::Int64ColumnReader(mut values) = reader.get_column_reader(column)? else {
-        return Err(other_type(column));
-    };
-    let mut numbers = Vec::with_capacity(rows);
-    values.read_records(rows, None, None, &mut numbers)?;
-    all(column, rows, numbers)
-}
-
-fn texts(
-    reader: &dyn RowGroupReader,
-    column: usize,
-    rows: usize,
-) -> Result<Vec<ByteArray>, ParquetError> {
-    let ColumnReader::ByteArrayColumnReader(mut values) = reader.get_column_reader(column)? else {
-        return Err(other_type(column));
-    };
-    let mut texts = Vec::with_capacity(rows);
-    values.read_records(rows, None, None, &mut texts)?;
-    all(column, rows, texts)
-}
-
 /// Parses the metadata in `tail`, the last bytes of a file of `size` bytes, which has all of it.
 pub(super) fn parse_metadata(
     tail: &Bytes,
@@ -129,66 +80,10 @@ pub(super) fn parse_metadata(
     Ok(Box::new(reader.finish()?))
 }
 
-/// The bytes of the file that hold this row group; `None` if what its metadata says is impossible. The metadata is
-/// not asked in a way that panics.
-pub(super) fn byte_range(row_group: &RowGroupMetaData) -> Option<Range<u64>> {
-    let (mut from, mut to) = (u64::MAX, 0);
-    for column in row_group.columns() {
-        let start = column
-            .dictionary_page_offset()
-            .unwrap_or_else(|| column.data_page_offset());
-        let start = u64::try_from(start).ok()?;
-        let length = u64::try_from(column.compressed_size()).ok()?;
-        from = from.min(start);
-        to = to.max(start.checked_add(length)?);
-    }
-    (from < to).then_some(from..to)
-}
-
 /// The first and the last token of a row group.
 pub(super) fn tokens_of(row_group: &RowGroupMetaData) -> Option<(Token, Token)> {
     let Statistics::Int64(tokens) = row_group.columns().first()?.statistics()? else {
         return None;
     };
     Some((Token(*tokens.min_opt()?), Token(*tokens.max_opt()?)))
-}
-
-/// A part of a file, at its place.
-struct Part {
-    from: u64,
-    bytes: Bytes,
-}
-
-impl Part {
-    fn at(&self, start: u64) -> Result<Bytes, ParquetError> {
-        let at = start.checked_sub(self.from);
-        let at = at.and_then(|at| usize::try_from(at).ok());
-        match at.filter(|at| *at <= self.bytes.len()) {
-            Some(at) => Ok(self.bytes.slice(at..)),
-            None => Err(ParquetError::EOF(format!("there is no byte {start}"))),
-        }
-    }
-}
-
-impl Length for Part {
-    fn len(&self) -> u64 {
-        self.from + self.bytes.len() as u64
-    }
-}
-
-impl ChunkReader for Part {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(self.at(start)?.reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let bytes = self.at(start)?;
-        if length > bytes.len() {
-            let why = format!("there are no {length} bytes at {start}");
-            return Err(ParquetError::EOF(why));
-        }
-        Ok(bytes.slice(..length))
-    }
 }

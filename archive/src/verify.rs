@@ -201,17 +201,20 @@ impl<S: ObjectStore> Verifier<'_, S> {
 
     /// Notes an object that is not what it must be.
     fn note(&mut self, error: ArchiveError) -> Result<(), ArchiveError> {
-        let message = error.to_string();
-        match error {
-            ArchiveError::Damaged { name, .. }
-            | ArchiveError::Foreign { name, .. }
-            | ArchiveError::Newer { name, .. }
-            | ArchiveError::Store(ObjectError::NotFound(name)) => {
-                self.problem(&name, &message);
-                Ok(())
+        let (name, message) = match error {
+            ArchiveError::Damaged { name, why } => (name, format!("it is damaged: {why}")),
+            ArchiveError::Foreign { name, why } => {
+                (name, format!("it does not belong there: {why}"))
             }
-            ArchiveError::Store(error) => Err(error.into()),
-        }
+            ArchiveError::Newer { name, format } => {
+                let message = format!("it has format {format}, and this version reads format 1");
+                (name, message)
+            }
+            ArchiveError::Store(ObjectError::NotFound(name)) => (name, "it is missing".to_owned()),
+            ArchiveError::Store(error) => return Err(error.into()),
+        };
+        self.problem(&name, &message);
+        Ok(())
     }
 
     fn problem(&mut self, object: &ObjectName, message: &str) {

@@ -73,11 +73,7 @@ impl Report for VerifyReport {
                 )?,
             }
             for problem in &report.problems {
-                if problem.message.contains(&problem.object) {
-                    writeln!(out, "  {}", problem.message)?;
-                } else {
-                    writeln!(out, "  {}: {}", problem.object, problem.message)?;
-                }
+                writeln!(out, "  {}: {}", problem.object, problem.message)?;
             }
         }
         Ok(())

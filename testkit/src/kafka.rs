@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{AssignmentEpoch, Bounds, FeedEvent, Fingerprint, LogIdentity, Record};
+use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_common::ports::{
+    AssignmentEpoch, Bounds, DeadLetters, FeedEvent, Fingerprint, Group, GroupEvent, LogError,
+    LogIdentity, Record, RevokeAck,
+};
 
 /// The records of each partition, from offset 0 on.
 #[derive(Clone, Debug, Default)]
@@ -170,5 +173,37 @@ impl Cursor {
             epoch,
             end_offset: offset(records.len()),
         })
+    }
+}
+
+/// The group and the dead letters of a program that uses neither.
+#[derive(Debug)]
+pub enum Never {}
+
+impl Group for Never {
+    type Ack = Self;
+
+    async fn next(&mut self) -> GroupEvent<Self> {
+        match *self {}
+    }
+
+    fn commit(&self, _: &Offsets) -> impl Future<Output = Result<(), LogError>> + 'static {
+        std::future::pending()
+    }
+
+    async fn leave(self) {
+        match self {}
+    }
+}
+
+impl RevokeAck for Never {
+    fn done(self) {
+        match self {}
+    }
+}
+
+impl DeadLetters for Never {
+    async fn put(&self, _: Partition, _: &Record, _: &str) -> Result<(), LogError> {
+        match *self {}
     }
 }

@@ -10,7 +10,6 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::future::pending;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,12 +19,12 @@ use stitch_common::clock::SystemClock;
 use stitch_common::definition::{AmountSource, CounterDefinition, Definitions, EventAttributes};
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{
-    AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, Fingerprint, Group,
-    GroupEvent, LogError, LogIdentity, Record, RevokeAck,
+    AssignmentEpoch, Bounds, EventLog, Feed, FeedEvent, Fingerprint, LogError, LogIdentity, Record,
 };
 use stitch_common::progress::NoProgress;
 use stitch_common::range::RangeBits;
 use stitch_objects::ObjectFolder;
+use stitch_testkit::kafka::Never;
 use stitch_totals::build::{BaseChoice, BuildRequest, build};
 use stitch_totals::records::Records;
 use stitch_totals::sorted::spill_folder::SpillFolder;
@@ -58,8 +57,8 @@ fn value(offset: i64, keys: u64) -> String {
 
 impl EventLog for MadeUp {
     type Feed = MadeUpFeed;
-    type Group = NoGroup;
-    type DeadLetters = NoGroup;
+    type Group = Never;
+    type DeadLetters = Never;
 
     async fn partitions(&self) -> Result<Vec<Partition>, LogError> {
         Ok(vec![Partition(0)])
@@ -96,11 +95,11 @@ impl EventLog for MadeUp {
         Ok(BTreeMap::new())
     }
 
-    async fn join(&self) -> Result<NoGroup, LogError> {
+    async fn join(&self) -> Result<Never, LogError> {
         Err(LogError::Refused("not asked".to_owned()))
     }
 
-    async fn dead_letters(&self) -> Result<NoGroup, LogError> {
+    async fn dead_letters(&self) -> Result<Never, LogError> {
         Err(LogError::Refused("not asked".to_owned()))
     }
 }
@@ -130,36 +129,6 @@ impl Feed for MadeUpFeed {
             epoch: AssignmentEpoch(1),
             records,
         }
-    }
-}
-
-enum NoGroup {}
-
-impl Group for NoGroup {
-    type Ack = Self;
-
-    async fn next(&mut self) -> GroupEvent<Self> {
-        match *self {}
-    }
-
-    fn commit(&self, _: &Offsets) -> impl Future<Output = Result<(), LogError>> + 'static {
-        pending()
-    }
-
-    async fn leave(self) {
-        match self {}
-    }
-}
-
-impl RevokeAck for NoGroup {
-    fn done(self) {
-        match self {}
-    }
-}
-
-impl DeadLetters for NoGroup {
-    async fn put(&self, _: Partition, _: &Record, _: &str) -> Result<(), LogError> {
-        match *self {}
     }
 }
 

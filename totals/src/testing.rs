@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use stitch_archive::names::TopicFolder;
 use stitch_archive::origin;
 use stitch_archive::segment::writer::SegmentWriter;
-use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{
-    AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, Fingerprint, Group,
-    GroupEvent, LogError, LogIdentity, Record, RevokeAck,
+    AssignmentEpoch, Bounds, EventLog, Feed, FeedEvent, Fingerprint, LogError, LogIdentity, Record,
 };
+use stitch_testkit::kafka::Never;
 use stitch_testkit::objects::MemoryStore;
 use stitch_testkit::samples;
 
@@ -81,8 +81,8 @@ impl SampleTopic {
 
 impl EventLog for SampleTopic {
     type Feed = SampleFeed;
-    type Group = NoGroup;
-    type DeadLetters = NoGroup;
+    type Group = Never;
+    type DeadLetters = Never;
 
     async fn partitions(&self) -> Result<Vec<Partition>, LogError> {
         Ok(self.partitions.borrow().keys().copied().collect())
@@ -140,11 +140,11 @@ impl EventLog for SampleTopic {
         Ok(BTreeMap::new())
     }
 
-    async fn join(&self) -> Result<NoGroup, LogError> {
+    async fn join(&self) -> Result<Never, LogError> {
         Err(LogError::Refused("there is no group".to_owned()))
     }
 
-    async fn dead_letters(&self) -> Result<NoGroup, LogError> {
+    async fn dead_letters(&self) -> Result<Never, LogError> {
         Err(LogError::Refused("there is no such topic".to_owned()))
     }
 }
@@ -198,37 +198,5 @@ impl Feed for SampleFeed {
                 end_offset: self.ends[&partition],
             },
         }
-    }
-}
-
-/// What totals never use.
-#[derive(Debug)]
-pub(crate) enum NoGroup {}
-
-impl Group for NoGroup {
-    type Ack = Self;
-
-    async fn next(&mut self) -> GroupEvent<Self> {
-        match *self {}
-    }
-
-    fn commit(&self, _: &Offsets) -> impl Future<Output = Result<(), LogError>> + 'static {
-        std::future::pending()
-    }
-
-    async fn leave(self) {
-        match self {}
-    }
-}
-
-impl RevokeAck for NoGroup {
-    fn done(self) {
-        match self {}
-    }
-}
-
-impl DeadLetters for NoGroup {
-    async fn put(&self, _: Partition, _: &Record, _: &str) -> Result<(), LogError> {
-        match *self {}
     }
 }

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use stitch_common::clock::Clock;
-use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{
-    AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, Fingerprint, Group,
-    GroupEvent, LogError, LogIdentity, Record, RevokeAck,
+    AssignmentEpoch, Bounds, EventLog, Feed, FeedEvent, Fingerprint, LogError, LogIdentity,
 };
-use stitch_testkit::kafka::Cursor;
+use stitch_testkit::kafka::{Cursor, Never};
 
 use super::world::Fake;
 
@@ -106,36 +105,5 @@ impl FakeFeed {
         let log = self.fake.log.borrow();
         let mut partitions = self.partitions.iter_mut();
         partitions.find_map(|(partition, cursor)| cursor.advance(&log, *partition, |left| left))
-    }
-}
-
-/// The ports that a restorator never uses.
-pub(crate) enum Never {}
-
-impl Group for Never {
-    type Ack = Self;
-
-    async fn next(&mut self) -> GroupEvent<Self> {
-        match *self {}
-    }
-
-    fn commit(&self, _offsets: &Offsets) -> impl Future<Output = Result<(), LogError>> + 'static {
-        std::future::pending()
-    }
-
-    async fn leave(self) {
-        match self {}
-    }
-}
-
-impl RevokeAck for Never {
-    fn done(self) {
-        match self {}
-    }
-}
-
-impl DeadLetters for Never {
-    async fn put(&self, _: Partition, _: &Record, _: &str) -> Result<(), LogError> {
-        match *self {}
     }
 }

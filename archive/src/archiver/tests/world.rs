@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use stitch_common::clock::{Clock, Moment};
-use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{
-    AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, Fingerprint, Group,
-    GroupEvent, LogError, LogIdentity, Record, RevokeAck, Unreadable, UnreadableReason,
+    AssignmentEpoch, Bounds, EventLog, Feed, FeedEvent, Fingerprint, LogError, LogIdentity, Record,
+    Unreadable, UnreadableReason,
 };
+use stitch_testkit::kafka::Never;
 use stitch_testkit::time::{VirtualTime, micros};
 
 /// Numbers that only look random.
@@ -299,36 +300,5 @@ impl Clock for WorldClock {
 
     async fn sleep(&self, duration: Duration) {
         self.0.until(self.0.now() + micros(duration)).await;
-    }
-}
-
-/// The ports that an archiver never uses.
-pub(super) enum Never {}
-
-impl Group for Never {
-    type Ack = Self;
-
-    async fn next(&mut self) -> GroupEvent<Self> {
-        match *self {}
-    }
-
-    fn commit(&self, _: &Offsets) -> impl Future<Output = Result<(), LogError>> + 'static {
-        std::future::pending()
-    }
-
-    async fn leave(self) {
-        match self {}
-    }
-}
-
-impl RevokeAck for Never {
-    fn done(self) {
-        match self {}
-    }
-}
-
-impl DeadLetters for Never {
-    async fn put(&self, _: Partition, _: &Record, _: &str) -> Result<(), LogError> {
-        match *self {}
     }
 }

@@ -41,17 +41,12 @@ fn describe(error: &KafkaError) -> String {
     let KafkaError::ClientConfig(result, _words, name, _value) = error else {
         return error.to_string();
     };
-    let needs = if cfg!(not(feature = "kafka-ssl")) && name.starts_with("ssl.") {
-        " (this build has no TLS: build with the feature kafka-ssl)"
-    } else {
-        ""
-    };
     match result {
         RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => {
-            format!("librdkafka has no property \"{name}\"{needs}")
+            format!("librdkafka has no property \"{name}\"")
         }
         RDKafkaConfRes::RD_KAFKA_CONF_INVALID | RDKafkaConfRes::RD_KAFKA_CONF_OK => {
-            format!("librdkafka does not take the value of \"{name}\"{needs}")
+            format!("librdkafka does not take the value of \"{name}\"")
         }
     }
 }

@@ -10,7 +10,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStore, ObjectStoreScheme, RetryConfig};
 use stitch_common::user_error::UserError;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
 use url::Url;
 
 /// How long one request may take: an object of 256 MiB at 1 MiB a second.
@@ -86,7 +86,7 @@ fn with_prefix<'a>(
 
 fn client_options() -> ClientOptions {
     // TLS by the provider that the rest of the program has. Another one may be installed already.
-    ring::default_provider().install_default().ok();
+    aws_lc_rs::default_provider().install_default().ok();
     ClientOptions::new().with_timeout(REQUEST_TIMEOUT)
 }
 

@@ -367,14 +367,14 @@ fn files(folder: &tempfile::TempDir) -> (TlsFiles, Vec<u8>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_certificate_only_encrypted_requests_are_answered() {
     use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-    use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
     let folder = tempfile::tempdir().unwrap();
     let (files, certificate) = files(&folder);
     let running = RunningServer::start(limits(), Some(tls::acceptor(&files).unwrap())).await;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(certificate)).unwrap();
-    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)

@@ -3,7 +3,7 @@
 
 # Installs a version of a package into $tools. The folder is complete once pip has succeeded; otherwise it is created
 # again.
-install_python_tool() { # PACKAGE VERSION
+install_python_tool() { # PACKAGE VERSION [OPTION-OF-PIP...]
     local attempt
     [ ! -f "$tools/complete" ] || return 0
     mkdir -p "$tools"
@@ -13,7 +13,7 @@ install_python_tool() { # PACKAGE VERSION
         create_environment || fail "python3 cannot create a virtual environment, although python3-venv is installed: see python3 -m venv."
     }
     for attempt in 1 2 3; do
-        if "$tools/bin/pip" install --quiet --disable-pip-version-check "$1==$2" 2>&1 | without_hosts >"$tools/pip.log"; then
+        if "$tools/bin/pip" install --quiet --disable-pip-version-check "${@:3}" "$1==$2" 2>&1 | without_hosts >"$tools/pip.log"; then
             touch "$tools/complete"
             return 0
         fi

@@ -7,12 +7,15 @@
 mod archive;
 mod counting;
 mod document;
+mod ensemble;
 mod load;
 mod overrides;
 mod programs;
 mod refused_property;
 mod section;
 mod value;
+mod secret_value;
+mod tls;
 mod servers;
 mod totals;
 
@@ -21,16 +24,19 @@ use crate::definition::Definitions;
 use crate::user_error::UserError;
 
 pub use archive::Archive;
+pub use ensemble::{Ensemble, ROOT_DEFAULT};
 pub use load::Environment;
 pub use programs::{Api, Http, Processor, ReadConsistency, Restorator, TlsFiles};
 pub use refused_property::refused_property;
-pub use servers::{Cassandra, ClientProperties, Credentials, Kafka, WriteConsistency, ZooKeeper};
+pub use secret_value::Credentials;
+pub use servers::{Cassandra, ClientProperties, Kafka, WriteConsistency, ZooKeeper};
+pub use tls::{CassandraTls, CertificateFiles, Verify};
 pub use totals::{Engine, Totals};
 
 /// The configuration, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The namespace: its ZooKeeper root is `/stitch/<namespace>`.
+    /// The namespace: its ZooKeeper root is `<root>/<namespace>`.
     pub namespace: String,
     pub zookeeper: ZooKeeper,
     pub cassandra: Cassandra,

@@ -9,6 +9,7 @@
 //! of that name), so only names with `__`, or of a value at the top level, are overrides.
 
 use super::load::Environment;
+use super::secret_value::FILE_SUFFIX;
 use crate::user_error::UserError;
 
 const PREFIX: &str = "STITCH_";
@@ -81,7 +82,11 @@ fn path(variable: &str) -> Result<Option<Vec<String>>, UserError> {
         && client == "client"
         && property != WITH_UNDERSCORE
     {
-        *property = property.replace('_', ".");
+        // A secret in a file: STITCH_KAFKA__CLIENT__SASL_PASSWORD_FILE.
+        *property = match property.strip_suffix(FILE_SUFFIX) {
+            Some(secret) => format!("{}{FILE_SUFFIX}", secret.replace('_', ".")),
+            None => property.replace('_', "."),
+        };
     }
     Ok(Some(levels))
 }

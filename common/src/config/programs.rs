@@ -104,7 +104,7 @@ section! {
         /// Origins of pages that may read counts from within a browser.
         cors_origins: Vec<String> = list("cors_origins"; check_origin),
         /// Bearer tokens of clients; without any, reads need none.
-        tokens: Vec<Secret> = tokens("tokens"),
+        tokens: Vec<Secret> = tokens("tokens", "tokens_file"),
         /// Serves HTTPS with these files, otherwise plain HTTP.
         tls: Option<TlsFiles> = tls("tls_certificate", "tls_key"),
     }
@@ -238,15 +238,29 @@ impl Section<'_> {
         given.value.into_iter().map(entry).collect()
     }
 
-    fn tokens(&mut self, key: &str) -> Result<Vec<Secret>, UserError> {
-        Ok(self
-            .list(key, check_token)?
-            .into_iter()
-            .map(Secret::new)
-            .collect())
+    /// The tokens of the list `key`, and those in the file that `file` names, one a line.
+    fn tokens(&mut self, key: &str, file: &str) -> Result<Vec<Secret>, UserError> {
+        let mut tokens = self.list(key, check_token)?;
+        if let Some(given) = self.optional_given(file, &format!("{file} = \"/run/secrets/…\""))? {
+            let text = self.content(file, &given.value, given.source)?;
+            for line in text.lines() {
+                check_token(line)
+                    .map_err(|(what, help)| self.wrong(file, given.source, what, help))?;
+                tokens.push(line.to_owned());
+            }
+            if text.is_empty() {
+                let help = "write tokens into it, one a line: without any, everyone may read";
+                return Err(self.wrong(file, given.source, " names an empty file", help));
+            }
+        }
+        Ok(tokens.into_iter().map(Secret::new).collect())
     }
 
-    fn tls(&mut self, certificate: &str, key: &str) -> Result<Option<TlsFiles>, UserError> {
+    pub(super) fn tls(
+        &mut self,
+        certificate: &str,
+        key: &str,
+    ) -> Result<Option<TlsFiles>, UserError> {
         let example = |name: &str| format!("{name} = \"…\"");
         let files = (
             self.optional_text(certificate, &example(certificate))?,

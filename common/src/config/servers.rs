@@ -9,20 +9,28 @@ use serde::{Deserialize, Serialize};
 use toml::de::DeValue;
 
 use super::document::{Entry, Source, Value};
+use super::ensemble::Ensemble;
 use super::refused_property::{canonical_property, refused_property};
+use super::secret_value::{Credentials, FILE_SUFFIX};
 use super::section::{Given, Section, section};
+use super::tls::{CassandraTls, CertificateFiles};
 use crate::address::{Address, AddressError, Addresses};
 use crate::printable::printable_line;
-use crate::secret::Secret;
 use crate::user_error::UserError;
 
 section! {
     /// `[zookeeper]`
     pub ZooKeeper() {
         /// The servers of the ensemble.
-        connect: Addresses = ensemble("connect"; "connect = \"127.0.0.1:2181\""),
+        connect: Ensemble = ensemble("connect"; "connect = \"127.0.0.1:2181\""),
+        /// The node below which the namespaces are, with the chroot of `connect`; empty for the top.
+        root: String = zookeeper_root("root"; &connect),
         /// The requested timeout; the servers may grant another.
         session_timeout: Duration = milliseconds("session_timeout_ms"; 10_000, 500),
+        /// Who this program is to the servers. With it, only the same identity may change what Stitch creates.
+        identity: Option<Credentials> = digest("auth", "user", "password", "password_file"),
+        /// Encrypts the connections.
+        tls: Option<CertificateFiles> = zookeeper_tls("tls"),
     }
 }
 
@@ -50,7 +58,9 @@ section! {
         /// Connections to each node.
         connections_per_node: usize = count("connections_per_node"; 2, 1..=64),
         /// User and password, if the cluster requires them.
-        credentials: Option<Credentials> = credentials("user", "password"),
+        credentials: Option<Credentials> = credentials("user", "password", "password_file"),
+        /// Encrypts the connections.
+        tls: Option<CassandraTls> = cassandra_tls("tls"),
     }
 }
 
@@ -63,13 +73,6 @@ section! {
         /// sets itself.
         client: ClientProperties = properties("client"),
     }
-}
-
-/// Who logs in to Cassandra.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credentials {
-    pub user: String,
-    pub password: Secret,
 }
 
 /// Properties of librdkafka, by name. Some are secrets, so `Debug` shows only the names.
@@ -220,15 +223,6 @@ impl Kafka {
 const BROKERS: &str = "bootstrap.servers";
 
 impl<'a> Section<'a> {
-    /// The servers of an ensemble, separated by commas.
-    fn ensemble(&mut self, key: &str, example: &str) -> Result<Addresses, UserError> {
-        let Given { value, source } = self
-            .string(key)?
-            .ok_or_else(|| self.missing(key, example))?;
-        let addresses = value.parse();
-        addresses.map_err(|error| self.no_address(key, source, &error, example))
-    }
-
     fn nodes(&mut self, key: &str, example: &str) -> Result<Addresses, UserError> {
         let Given { value, source } = self
             .strings(key)?
@@ -245,7 +239,7 @@ impl<'a> Section<'a> {
         Addresses::new(addresses).map_err(|error| self.no_address(key, source, &error, example))
     }
 
-    fn no_address(
+    pub(super) fn no_address(
         &self,
         key: &str,
         source: Source<'_>,
@@ -308,13 +302,15 @@ impl<'a> Section<'a> {
                 return Err(section.wrong(&name, entry.source, what, reason));
             }
             let given = entry.source;
-            let value = section.property(&name, entry)?;
+            let (name, value) = section.property_or_file(name, entry)?;
             let canonical = canonical_property(&name).to_owned();
             if canonical == BROKERS {
                 source = given;
             }
             if client.insert(canonical.clone(), value).is_some() {
-                let what = format!(" is given twice, as \"{canonical}\" and by another name of it");
+                let what = format!(
+                    " is given twice, as \"{canonical}\" and by another name of it, or in a file"
+                );
                 return Err(section.wrong(&name, given, &what, "keep one of the two lines"));
             }
         }
@@ -336,6 +332,24 @@ impl<'a> Section<'a> {
             })?;
         }
         Ok(ClientProperties(client))
+    }
+
+    /// A property, or a secret one in a file: `sasl.password_file` is the file of `sasl.password`.
+    fn property_or_file(
+        &self,
+        name: String,
+        entry: Entry<'a>,
+    ) -> Result<(String, String), UserError> {
+        let source = entry.source;
+        let value = self.property(&name, entry)?;
+        match name.strip_suffix(FILE_SUFFIX) {
+            Some(secret) if is_secret(secret) => {
+                let content = self.content(&name, &value, source)?;
+                let content = self.single_line(secret, &name, source, content)?;
+                Ok((secret.to_owned(), content))
+            }
+            Some(_) | None => Ok((name, value)),
+        }
     }
 
     /// librdkafka accepts every value as text; a file may write integers and booleans as such, where that is the same text.
@@ -365,10 +379,24 @@ impl<'a> Section<'a> {
             "a string in quotes"
         };
         let text = text.ok_or_else(|| self.not_a(name, source, found, wanted))?;
-        // Certificates and keys have lines; brokers are parsed.
-        if name != BROKERS && text.contains(|c: char| c.is_control()) && !name.ends_with(".pem") {
+        // Brokers are parsed.
+        if name == BROKERS {
+            return Ok(text);
+        }
+        self.single_line(name, name, source, text)
+    }
+
+    /// The value of a property that `key` gives, without control characters. Certificates and keys have lines.
+    fn single_line(
+        &self,
+        property: &str,
+        key: &str,
+        source: Source<'_>,
+        text: String,
+    ) -> Result<String, UserError> {
+        if !property.ends_with(".pem") && text.contains(|c: char| c.is_control()) {
             let what = " has a line end or another control character";
-            return Err(self.wrong(name, source, what, "correct it, or leave it out"));
+            return Err(self.wrong(key, source, what, "correct it, or leave it out"));
         }
         Ok(text)
     }

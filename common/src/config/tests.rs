@@ -8,6 +8,7 @@ use crate::definition::AmountSource;
 mod documented;
 mod environment;
 mod secrets;
+mod secure;
 mod wrong;
 
 /// A minimal configuration.

@@ -10,9 +10,7 @@ use toml::de::{DeInteger, DeValue};
 
 use super::document::{self, Entry, Value, kind};
 use super::section::{Given, Section};
-use super::servers::Credentials;
 use crate::printable::is_printable;
-use crate::secret::Secret;
 use crate::user_error::UserError;
 
 /// The longest wait that can be configured: a longer one is a mistake in the unit.
@@ -147,40 +145,6 @@ impl<'a> Section<'a> {
     pub(super) fn text_or(&mut self, key: &str, default: &str) -> Result<String, UserError> {
         let text = self.optional_text(key, &format!("{key} = \"{default}\""))?;
         Ok(text.unwrap_or_else(|| default.to_owned()))
-    }
-
-    /// A secret, if it is configured: as it stands, but for a control character, which is a line end that came with it from
-    /// a file.
-    pub(super) fn secret(&mut self, key: &str) -> Result<Option<Secret>, UserError> {
-        let Some(Given { value, source }) = self.string(key)? else {
-            return Ok(None);
-        };
-        let problem = if value.is_empty() {
-            " is empty"
-        } else if value.contains(|c: char| c.is_control()) {
-            " has a line end or another control character"
-        } else {
-            return Ok(Some(Secret::new(value)));
-        };
-        Err(self.wrong(key, source, problem, "correct it, or leave it out"))
-    }
-
-    /// User and password, of which neither may be configured without the other. The password is taken as it stands.
-    pub(super) fn credentials(
-        &mut self,
-        user: &str,
-        password: &str,
-    ) -> Result<Option<Credentials>, UserError> {
-        let example = |key: &str| format!("{key} = \"…\"");
-        match (
-            self.optional_text(user, &example(user))?,
-            self.secret(password)?,
-        ) {
-            (None, None) => Ok(None),
-            (Some(user), Some(password)) => Ok(Some(Credentials { user, password })),
-            (Some(_), None) => Err(self.missing(password, &example(password))),
-            (None, Some(_)) => Err(self.missing(user, &example(user))),
-        }
     }
 
     /// A number within bounds.

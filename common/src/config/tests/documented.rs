@@ -11,7 +11,9 @@ fn the_defaults_in_the_annotated_example_are_the_real_ones() {
 /// The example with the commented keys enabled, and their alternatives disabled.
 fn switched_on() -> String {
     let on = |line: &str| match line.strip_prefix("# ") {
-        Some(key) if key.split(' ').nth(1) == Some("=") => key.to_owned(),
+        // These files do not exist, and each is beside the key that it replaces.
+        Some(key) if key.contains("_file = ") => line.to_owned(),
+        Some(key) if key.split(' ').nth(1) == Some("=") || key.ends_with(".tls]") => key.to_owned(),
         _ => line.to_owned(),
     };
     let lines: Vec<_> = EXAMPLE.lines().map(on).collect();
@@ -26,6 +28,9 @@ fn the_commented_keys_of_the_annotated_example_can_be_enabled() {
         Some("datacenter1")
     );
     assert!(config.cassandra.credentials.is_some());
+    assert!(config.cassandra.tls.is_some());
+    assert!(config.zookeeper.identity.is_some());
+    assert!(config.zookeeper.tls.is_some());
     assert!(config.api.tls.is_some());
     let archive = config.archive.url.as_deref();
     assert_eq!(archive, Some("file:///var/lib/stitch"));
@@ -64,11 +69,26 @@ fn the_annotated_example_has_every_key() {
         };
         let (_, text) = EXAMPLE.split_once(&heading).expect(section);
         let text = text.split("\n[").next().unwrap_or_default();
-        for key in keys(section).iter().filter(|key| *key != "client") {
+        for key in keys(section) {
+            if key == "client" || key == "tls" {
+                continue;
+            }
             let on = format!("{key} = ");
             let is_shown = |line: &str| line.strip_prefix("# ").unwrap_or(line).starts_with(&on);
             assert!(text.lines().any(is_shown), "{section} {key}");
         }
     }
     assert!(EXAMPLE.contains("\n[kafka.client]\n"));
+    for section in ["zookeeper.tls", "cassandra.tls"] {
+        let (_, text) = EXAMPLE
+            .split_once(&format!("\n# [{section}]\n"))
+            .expect(section);
+        let text = text.split("\n[").next().unwrap_or_default();
+        for key in keys(section) {
+            assert!(
+                text.contains(&format!("\n# {key} = ")) || text.starts_with(&format!("# {key} = ")),
+                "{section} {key}"
+            );
+        }
+    }
 }

@@ -8,8 +8,9 @@ const SECRET: &str = "hunter2-CANARY-0123456789";
 const PARTS: [&str; 3] = ["hunter2", "CANARY", "0123456789"];
 
 /// Section and key of each secret.
-const KEYS: [(&str, &str); 8] = [
+const KEYS: [(&str, &str); 9] = [
     ("cassandra", "password"),
+    ("zookeeper", "password"),
     ("api", "tokens"),
     ("kafka.client", "\"sasl.password\""),
     ("kafka.client", "\"ssl.key.password\""),
@@ -128,6 +129,10 @@ fn no_error_shows_a_secret_of_the_environment() {
     let names = [
         "STITCH_CASSANDRA__PASSWORD",
         "STITCH_CASSANDRA__PASSWORT",
+        "STITCH_ZOOKEEPER__PASSWORD",
+        "STITCH_ZOOKEEPER__PASWORD",
+        "STITCH_ZOOKEEPER_PASSWORD",
+        "STITCH_KAFKA__CLIENT__SASL_PASSWORD_FILE_X",
         "STITCH_CASSANDRA_PASSWORD",
         "STITCH_CASSANDRA__PASSWORD__X",
         "STITCH_CASSANDRA",

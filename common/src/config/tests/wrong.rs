@@ -43,7 +43,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("\"plays\"\n[z", "\"..\"\n[z", "line 2: namespace cannot be", "slash"),
     ("127.0.0.1:2181", "127.0.0.1", "line 4: zookeeper.connect has no port: \"127.0.0.1\"", "2181"),
     ("127.0.0.1:2181", "a:2181,", "line 4: zookeeper.connect has an empty address", "2181"),
-    ("127.0.0.1:2181", "a:2181/x", "line 4: zookeeper.connect", "2181"),
+    ("127.0.0.1:2181", "a:2181/x,b:2181", "line 4: zookeeper.connect has an address after a slash", "2181"),
     ("127.0.0.1:9042", "a:port", "line 6: cassandra.nodes has a port that is not", "9042"),
     ("127.0.0.1:9042", "::1:9042", "line 6: cassandra.nodes has an IPv6 address without brackets", "9042"),
     ("127.0.0.1:9042", "a:9042\", \"A:9042", "line 6: cassandra.nodes names a:9042 twice", "9042"),

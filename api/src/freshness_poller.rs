@@ -10,6 +10,7 @@ use stitch_common::config::Config;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{Bounds, EventLog, Session, ZooKeeper};
 use stitch_common::user_error::UserError;
+use stitch_protocol::path::Paths;
 use stitch_protocol::{NamespaceSession, definition_node, snapshot};
 use tokio::sync::watch;
 
@@ -53,7 +54,11 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
         let snapshot = FreshnessSnapshot::empty(config.definitions.range_bits);
         Self {
             config,
-            session: ReconnectingSession::new(zookeeper, clock.clone(), &config.namespace),
+            session: ReconnectingSession::new(
+                zookeeper,
+                clock.clone(),
+                Paths::below(&config.zookeeper.root, &config.namespace),
+            ),
             log,
             clock,
             snapshots: watch::Sender::new(Arc::new(snapshot)),

@@ -116,7 +116,7 @@ impl Reads {
         let outcome = match error {
             None => &self.read,
             Some(StoreError::Unavailable(_)) => &self.unavailable,
-            Some(StoreError::Refused(_)) => &self.refused,
+            Some(StoreError::Refused(_) | StoreError::Denied(_)) => &self.refused,
         };
         outcome.increment(1);
     }

@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use stitch_common::ports::StoreError;
+use stitch_common::user_error::UserError;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -222,6 +223,14 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable(error) => {
                 tracing::debug!(error, "cassandra did not answer a read");
                 Self::new(Kind::StoreUnavailable, "too few replicas answered in time")
+            }
+            StoreError::Denied(UserError { message, help }) => {
+                tracing::error!(
+                    error = message,
+                    help,
+                    "cassandra does not let this server read"
+                );
+                Self::new(Kind::StoreError, "the reason is in this server's log")
             }
             StoreError::Refused(error) => {
                 tracing::error!(error, "cassandra refuses reads");

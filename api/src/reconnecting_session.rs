@@ -9,16 +9,16 @@ use stitch_protocol::path::Paths;
 pub(crate) struct ReconnectingSession<K: ZooKeeper, C> {
     zookeeper: K,
     clock: C,
-    namespace: String,
+    paths: Paths,
     open: Option<NamespaceSession<K::Session, C>>,
 }
 
 impl<K: ZooKeeper, C: Clock> ReconnectingSession<K, C> {
-    pub(crate) fn new(zookeeper: K, clock: C, namespace: &str) -> Self {
+    pub(crate) fn new(zookeeper: K, clock: C, paths: Paths) -> Self {
         Self {
             zookeeper,
             clock,
-            namespace: namespace.to_owned(),
+            paths,
             open: None,
         }
     }
@@ -37,7 +37,7 @@ impl<K: ZooKeeper, C: Clock> ReconnectingSession<K, C> {
             None => NamespaceSession::new(
                 self.zookeeper.connect().await?,
                 self.clock.clone(),
-                Paths::new(&self.namespace),
+                self.paths.clone(),
             ),
         };
         Ok(self.open.insert(session))

@@ -11,6 +11,7 @@ use stitch_common::clock::Clock;
 use stitch_common::config::Config;
 use stitch_common::ports::ZooKeeper;
 use stitch_common::user_error::UserError;
+use stitch_protocol::path::Paths;
 use tokio::sync::{Notify, watch};
 
 use crate::reconnecting_session::ReconnectingSession;
@@ -100,7 +101,11 @@ impl<'a, K: ZooKeeper, C: Clock> StatusPoller<'a, K, C> {
     pub(crate) fn new(config: &'a Config, zookeeper: K, clock: C) -> Self {
         Self {
             config,
-            session: ReconnectingSession::new(zookeeper, clock.clone(), &config.namespace),
+            session: ReconnectingSession::new(
+                zookeeper,
+                clock.clone(),
+                Paths::below(&config.zookeeper.root, &config.namespace),
+            ),
             clock,
         }
     }

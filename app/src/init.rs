@@ -56,14 +56,18 @@ pub async fn init(config: &Config, request: &Request) -> Result<InitReport, User
     }
     let schema = ScyllaCql::new(config, SystemClock).connect_schema().await?;
     let zookeeper = &config.zookeeper;
-    let client = ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout);
+    let client = ZooKeeperClient::of(zookeeper);
     let session = client.connect().await?;
     let init = Init {
         config,
         request,
         log,
         schema,
-        session: NamespaceSession::new(session, SystemClock, Paths::new(&config.namespace)),
+        session: NamespaceSession::new(
+            session,
+            SystemClock,
+            Paths::below(&config.zookeeper.root, &config.namespace),
+        ),
     };
     let result = init.run().await;
     init.session.close().await;

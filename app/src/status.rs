@@ -210,9 +210,13 @@ impl fmt::Display for RestorationOutcome {
 /// ZooKeeper does not answer, or there is no such namespace.
 pub async fn read(config: &Config) -> Result<Status, UserError> {
     let zookeeper = &config.zookeeper;
-    let client = ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout);
+    let client = ZooKeeperClient::of(zookeeper);
     let session = client.connect().await?;
-    let session = NamespaceSession::new(session, SystemClock, Paths::new(&config.namespace));
+    let session = NamespaceSession::new(
+        session,
+        SystemClock,
+        Paths::below(&config.zookeeper.root, &config.namespace),
+    );
     let status = collect(&session, &config.namespace).await;
     session.close().await;
     Ok(status?)

@@ -92,6 +92,22 @@ fn host_of(text: &str) -> Result<Host, fn(String) -> AddressError> {
     Ok(Host::Name(text.to_ascii_lowercase()))
 }
 
+impl Address {
+    /// The name or the IP address, without brackets.
+    #[must_use]
+    pub fn host(&self) -> String {
+        match &self.host {
+            Host::Name(name) => name.clone(),
+            Host::V6(address) => address.to_string(),
+        }
+    }
+
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {

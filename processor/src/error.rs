@@ -108,7 +108,7 @@ impl Error {
             | Self::Log(LogError::Unavailable(_)) => true,
             Self::Coordination(_)
             | Self::ZooKeeper(_)
-            | Self::Store(StoreError::Refused(_))
+            | Self::Store(StoreError::Refused(_) | StoreError::Denied(_))
             | Self::Log(LogError::Refused(_))
             | Self::Refused(_)
             | Self::Unreadable(_)

@@ -83,7 +83,7 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
         () = process.stop.cancelled() => return Ok(MembershipEnd::unused(LeaveOutcome::Clean)),
         session = ports.keeper.connect() => session?,
     };
-    let paths = Paths::new(&process.config.namespace);
+    let paths = Paths::below(&process.config.zookeeper.root, &process.config.namespace);
     let session = NamespaceSession::new(session, ports.clock.clone(), paths);
     let started = tokio::select! {
         biased;

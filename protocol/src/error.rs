@@ -70,6 +70,10 @@ impl Error {
                 path: path.to_owned(),
                 why,
             },
+            ZkError::Denied(denial) => Self::Refused {
+                path: path.to_owned(),
+                why: denial.message,
+            },
             ZkError::Refused(why) => Self::Refused {
                 path: path.to_owned(),
                 why,

@@ -1,7 +1,7 @@
 //! The paths of all nodes in ZooKeeper: nothing else spells them. Names that carry more than a number are in [`name`].
 //!
 //! ```text
-//! /stitch/<namespace>
+//! /stitch/<namespace>                  the root can be configured
 //!   /definition
 //!   /members/<member>
 //!   /alive/<member>
@@ -22,6 +22,7 @@
 
 pub mod name;
 
+use stitch_common::config::ROOT_DEFAULT;
 use stitch_common::member::MemberId;
 use stitch_common::offset::Partition;
 use stitch_common::ports::NodeId;
@@ -34,18 +35,22 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// The parent of all namespaces.
-    pub const STITCH: &str = "/stitch";
-
-    /// The paths of the namespace with this name, which the configuration has validated.
+    /// The paths of the namespace with this name below `/stitch`, the default.
     #[must_use]
     pub fn new(namespace: &str) -> Self {
+        Self::below(ROOT_DEFAULT, namespace)
+    }
+
+    /// The paths of the namespace with this name below the node `root`, empty for the top. The configuration has validated
+    /// both.
+    #[must_use]
+    pub fn below(root: &str, namespace: &str) -> Self {
         Self {
-            root: format!("{}/{namespace}", Self::STITCH),
+            root: format!("{root}/{namespace}"),
         }
     }
 
-    /// `/stitch/<namespace>`
+    /// `/stitch/<namespace>`, or below another root.
     #[must_use]
     pub fn root(&self) -> &str {
         &self.root
@@ -54,8 +59,9 @@ impl Paths {
     /// The directories that a namespace has from its start, parents first.
     #[must_use]
     pub fn directories(&self) -> Vec<String> {
-        vec![
-            Self::STITCH.to_owned(),
+        let slashes = self.root.match_indices('/').skip(1);
+        let above = slashes.map(|(at, _)| self.root[..at].to_owned());
+        let own = [
             self.root.clone(),
             self.members(),
             self.living(),
@@ -67,7 +73,8 @@ impl Paths {
             self.revocations(),
             self.doubts(),
             self.restorations(),
-        ]
+        ];
+        above.chain(own).collect()
     }
 
     /// `/definition`: version, range bits, definitions, generation, identities. Created last, so a namespace that has

@@ -283,6 +283,9 @@ impl<N: Nodes, W: MemberWatch, C: Clock> Observer<'_, N, W, C> {
             ring: match ring {
                 Some(Ok(ring)) => Ok(ring),
                 Some(Err(StoreError::Refused(why))) => return Err(QuiescenceError::Refused(why)),
+                Some(Err(StoreError::Denied(denial))) => {
+                    return Err(QuiescenceError::Refused(denial.message));
+                }
                 Some(Err(StoreError::Unavailable(why))) => Err(why),
                 None => Err(LATE.to_owned()),
             },
@@ -347,7 +350,7 @@ fn unread(error: StoreError) -> SampleResult {
     let why = error.to_string();
     match error {
         StoreError::Unavailable(_) => SampleResult::Unread(why),
-        StoreError::Refused(_) => SampleResult::Unreadable(why),
+        StoreError::Refused(_) | StoreError::Denied(_) => SampleResult::Unreadable(why),
     }
 }
 

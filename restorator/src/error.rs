@@ -66,6 +66,7 @@ impl Error {
                 "start the Cassandra nodes that are down (`stitch-restorator check` names them) and run it again, or \
                  accept less with --read-consistency QUORUM"
             }
+            Self::Store(StoreError::Denied(denial)) => return denial.help.clone(),
             Self::Store(StoreError::Refused(_)) => {
                 "check that the table, the user's permissions and the server's version are as `stitch-restorator check` \
                  expects them"

@@ -83,7 +83,7 @@ pub(crate) async fn attempt<B: Backends>(
         }
     })?;
     let lease = Lease::new(session.timeout());
-    let paths = Paths::new(&config.namespace);
+    let paths = Paths::below(&config.zookeeper.root, &config.namespace);
     let session = NamespaceSession::new(session, servers.clock().clone(), paths);
     let info = MemberInfo {
         role: Role::Restorator,

@@ -61,6 +61,7 @@ async fn some_node_allows<B: Backends>(
                 );
                 return Err(UserError::new(message, help));
             }
+            Err(StoreError::Denied(denial)) => return Err(denial),
             Err(StoreError::Unavailable(_)) => {}
         }
     }

@@ -26,7 +26,7 @@ pub(crate) async fn with_servers<T>(
 ) -> Result<T, UserError> {
     let zookeeper = &config.zookeeper;
     let servers = Servers {
-        keeper: ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout),
+        keeper: ZooKeeperClient::of(zookeeper),
         cql: ScyllaCql::new(config, SystemClock),
         log: KafkaLog::new(&config.kafka)?,
         clock: SystemClock,

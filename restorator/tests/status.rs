@@ -52,7 +52,7 @@ impl Namespace {
 
     async fn session(&self) -> Session {
         let zookeeper = &self.config.zookeeper;
-        let keeper = ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout);
+        let keeper = ZooKeeperClient::of(zookeeper);
         let session = keeper
             .connect()
             .await

@@ -38,7 +38,7 @@ pub(super) async fn connections(
                 "the server does not list its clients' ids (system_views.clients.client_options): Stitch needs \
                  {REQUIRED_SERVER}; ScyllaDB is not supported, it would need another quiescence barrier ({why})"
             )),
-            StoreError::Unavailable(_) => error,
+            StoreError::Unavailable(_) | StoreError::Denied(_) => error,
         })?;
     let connection = |(address, port, options): ClientRow| {
         let port = u16::try_from(port)
@@ -138,6 +138,6 @@ async fn lists(session: &Session, host: Uuid, client_id: &str) -> Result<Option<
         }
         // Slow, or gone meanwhile: checked again until the bound.
         Err(StoreError::Unavailable(_)) => Ok(None),
-        Err(refused @ StoreError::Refused(_)) => Err(refused),
+        Err(refused @ (StoreError::Refused(_) | StoreError::Denied(_))) => Err(refused),
     }
 }

@@ -13,7 +13,8 @@ use scylla::policies::load_balancing::{DefaultPolicy, LoadBalancingPolicy};
 use scylla::policies::retry::DefaultRetryPolicy;
 use scylla::statement::Consistency;
 
-use stitch_common::config::{Cassandra, Credentials};
+use super::denial;
+use stitch_common::config::{Cassandra, CassandraTls, Credentials};
 use stitch_common::ports::StoreError;
 
 /// How long a node may take to accept a connection.
@@ -23,11 +24,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A session that every node lists under `client_id`.
+///
+/// # Errors
+/// A file of TLS cannot be used.
 pub(super) fn builder(
     cassandra: &Cassandra,
     client_id: &str,
     connections_per_node: usize,
-) -> SessionBuilder {
+) -> Result<SessionBuilder, StoreError> {
     let identity = SelfIdentity::new()
         .with_application_name("stitch")
         .with_application_version(env!("CARGO_PKG_VERSION"))
@@ -51,7 +55,11 @@ pub(super) fn builder(
     if let Some(Credentials { user, password }) = &cassandra.credentials {
         builder = builder.user(user, password.expose());
     }
-    builder
+    if let Some(CassandraTls { files, verify }) = &cassandra.tls {
+        let tls = stitch_tls::client_config(files, *verify).map_err(StoreError::Denied)?;
+        builder = builder.tls_context(Some(tls));
+    }
+    Ok(builder)
 }
 
 /// Connects. A retry can help if no node answers, otherwise not.
@@ -60,6 +68,9 @@ pub(super) async fn session(
     cassandra: &Cassandra,
 ) -> Result<Session, StoreError> {
     builder.build().await.map_err(|error| {
+        if let Some(denial) = denial::of_new_session(&error, cassandra) {
+            return StoreError::Denied(denial);
+        }
         let nodes = &cassandra.nodes;
         match error {
             NewSessionError::EmptyKnownNodesList | NewSessionError::IllegalConfig(_) => {

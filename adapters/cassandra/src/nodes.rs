@@ -85,6 +85,7 @@ impl<C: Clock> ScyllaNodes<C> {
                         release.map_or_else(|_| String::new(), |of| format!("; it is {of}"));
                     return Err(StoreError::Refused(format!("{why}{release}")));
                 }
+                Err(denied @ StoreError::Denied(_)) => return Err(denied),
                 Err(unavailable @ StoreError::Unavailable(_)) => last = unavailable,
             }
         }
@@ -235,6 +236,7 @@ impl<C: Clock> Nodes for ScyllaNodes<C> {
                 None => Probe::Answered,
             },
             Err(StoreError::Refused(why)) => Probe::Rejected(why),
+            Err(StoreError::Denied(denial)) => Probe::Rejected(denial.message),
             Err(StoreError::Unavailable(_)) => self.knock(node.address, left()).await,
         }
     }
@@ -324,6 +326,7 @@ impl<C: Clock> ScyllaNodes<C> {
         match applied {
             Ok(()) => Probe::Answered,
             Err(StoreError::Refused(why)) => Probe::Rejected(why),
+            Err(StoreError::Denied(denial)) => Probe::Rejected(denial.message),
             Err(StoreError::Unavailable(_)) => Probe::Stalled,
         }
     }

@@ -59,7 +59,7 @@ impl ScyllaReader {
     /// No node reached, or the table is missing, not as wanted, or another namespace's.
     pub async fn connect(config: &Config) -> Result<Self, StoreError> {
         let cassandra = &config.cassandra;
-        let builder = connect::builder(cassandra, READER_ID, cassandra.connections_per_node);
+        let builder = connect::builder(cassandra, READER_ID, cassandra.connections_per_node)?;
         let session = connect::session(builder, cassandra).await?;
         let owner = TableOwner::of_namespace(&config.namespace);
         let table = table::check(&session, cassandra, &owner).await?;

@@ -70,7 +70,7 @@ impl<C: Clock> Cql for ScyllaCql<C> {
 
     async fn connect_store(&self, member: &MemberId) -> Result<ScyllaStore<C>, StoreError> {
         let cassandra = &self.cassandra;
-        let builder = connect::builder(cassandra, member.as_str(), cassandra.connections_per_node);
+        let builder = connect::builder(cassandra, member.as_str(), cassandra.connections_per_node)?;
         let session = connect::session(builder, cassandra).await?;
         check_datacenter(&session, cassandra)?;
         let table = table::check(&session, cassandra, &self.owner).await?;

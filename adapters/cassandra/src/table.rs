@@ -110,7 +110,7 @@ impl Schema {
         cassandra: &Cassandra,
         owner: TableOwner,
     ) -> Result<Self, StoreError> {
-        let builder = connect::builder(cassandra, "stitch-schema", 1);
+        let builder = connect::builder(cassandra, "stitch-schema", 1)?;
         Ok(Self {
             session: connect::session(builder, cassandra).await?,
             cassandra: cassandra.clone(),

@@ -1,13 +1,17 @@
 //! The ZooKeeper adapter: implements the ports [`ZooKeeper`] and [`Session`] over `zookeeper-client`, and is the only
 //! crate that depends on that client.
 //!
-//! Start with [`ZooKeeperClient`], which opens a [`ZooKeeperSession`]. `classify` decides which of the client's errors are
+//! Start with [`ZooKeeperClient`], which opens a [`ZooKeeperSession`]. `acl` says who may change its nodes. `classify` decides which of the client's errors are
 //! definite and which are ambiguous; everything in the protocol rests on that.
 //!
 //! Deliberately absent: the client's own lock recipe (cancelling it leaks the node), its persistent watches (they die
 //! silently with a reconnect) and detached sessions. Requests made while the connection is down are queued and sent after
 //! the next connect, and dropping a future does not withdraw its request: the recipes in `stitch-protocol` cope with
 //! both.
+
+mod acl;
+mod certificates;
+mod client;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,54 +20,14 @@ use std::time::Duration;
 
 use zookeeper_client as zk;
 
-use stitch_common::address::Addresses;
 use stitch_common::ports::{
-    CreateMode, CreateResult, MultiError, Node, NodeStat, Operation, Session, SessionState,
-    ZkError, ZooKeeper,
+    CreateMode, CreateResult, MultiError, Node, NodeStat, Operation, Session, SessionState, ZkError,
 };
 
-/// Opens sessions with one ensemble.
-#[derive(Clone, Debug)]
-pub struct ZooKeeperClient {
-    /// As the client reads them.
-    servers: String,
-    session_timeout: Duration,
-}
+pub use acl::Access;
+pub use client::ZooKeeperClient;
 
-impl ZooKeeperClient {
-    /// The ensemble at `servers`. `session_timeout` is requested; the servers may grant another.
-    #[must_use]
-    pub fn new(servers: &Addresses, session_timeout: Duration) -> Self {
-        Self {
-            servers: servers.to_string(),
-            session_timeout,
-        }
-    }
-}
-
-impl ZooKeeper for ZooKeeperClient {
-    type Session = ZooKeeperSession;
-
-    /// Tries every server in turn until one serves the session, for at most the requested session timeout. Cancelling it
-    /// leaves at most an unused session, which expires.
-    async fn connect(&self) -> Result<Self::Session, ZkError> {
-        let connector = zk::Client::connector().with_session_timeout(self.session_timeout);
-        let client = connector.connect(&self.servers).await.map_err(|error| {
-            let text = format!("{} opened no session: {error}", self.servers);
-            if matches!(classify(error), ZkError::Refused(_)) {
-                ZkError::Refused(text)
-            } else {
-                ZkError::Ambiguous(text)
-            }
-        })?;
-        let (nonce, _) = uuid::Uuid::new_v4().as_u64_pair();
-        Ok(ZooKeeperSession {
-            nonce,
-            watcher: Mutex::new(client.state_watcher()),
-            client,
-        })
-    }
-}
+use certificates::Renewal;
 
 /// One session. Dropping it closes it in the background; [`Session::close`] waits until the server has confirmed.
 #[derive(Debug)]
@@ -73,6 +37,10 @@ pub struct ZooKeeperSession {
     /// The states that [`Session::state_other_than`] has returned already. Kept as long as the session, because the
     /// client's watcher keeps only the latest state: a short loss of the connection appears as a change to the same state.
     watcher: Mutex<zk::StateWatcher>,
+    /// Of every node that it creates.
+    acl: Vec<zk::Acl>,
+    /// Renews the certificates of its connections.
+    _renewal: Option<Renewal>,
 }
 
 /// A one-shot watch of a node or of its children.
@@ -157,7 +125,10 @@ impl Session for ZooKeeperSession {
         data: &[u8],
         mode: CreateMode,
     ) -> Result<CreateResult, ZkError> {
-        let created = self.client.create(path, data, &options(mode)).await;
+        let created = self
+            .client
+            .create(path, data, &options(mode, &self.acl))
+            .await;
         let (stat, sequence) = created.map_err(classify)?;
         let path = match mode {
             CreateMode::EphemeralSequential => format!("{path}{sequence}"),
@@ -224,7 +195,7 @@ impl Session for ZooKeeperSession {
                     writer.add_check_version(path, version.unwrap_or(ANY_VERSION))
                 }
                 Operation::Create { path, data, mode } => {
-                    writer.add_create(path, data, &options(*mode))
+                    writer.add_create(path, data, &options(*mode, &self.acl))
                 }
                 Operation::Set {
                     path,
@@ -271,13 +242,13 @@ impl Session for ZooKeeperSession {
 
 const ANY_VERSION: i32 = -1;
 
-fn options(mode: CreateMode) -> zk::CreateOptions<'static> {
+fn options<'a>(mode: CreateMode, acl: &'a [zk::Acl]) -> zk::CreateOptions<'a> {
     let mode = match mode {
         CreateMode::Persistent => zk::CreateMode::Persistent,
         CreateMode::Ephemeral => zk::CreateMode::Ephemeral,
         CreateMode::EphemeralSequential => zk::CreateMode::EphemeralSequential,
     };
-    mode.with_acls(zk::Acls::anyone_all())
+    mode.with_acls(zk::Acls::new(acl))
 }
 
 fn created(result: zk::MultiWriteResult) -> Option<CreateResult> {
@@ -320,8 +291,11 @@ fn classify(error: zk::Error) -> ZkError {
         zk::Error::BadVersion => ZkError::BadVersion,
         zk::Error::NotEmpty => ZkError::NotEmpty,
         zk::Error::SessionExpired => ZkError::SessionOver,
-        zk::Error::NoAuth
-        | zk::Error::AuthFailed
+        zk::Error::NoAuth => ZkError::Refused(
+            "the ACL of the node or of its parent gives this program no right to do that"
+                .to_owned(),
+        ),
+        zk::Error::AuthFailed
         | zk::Error::InvalidAcl
         | zk::Error::BadArguments(_)
         | zk::Error::NoChildrenForEphemerals

@@ -40,8 +40,7 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     );
     let server = Server::bind("api.listen", config.api.listen, limits).await?;
     let clock = SystemClock;
-    let timeout = config.zookeeper.session_timeout;
-    let zookeeper = ZooKeeperClient::new(&config.zookeeper.connect, timeout);
+    let zookeeper = ZooKeeperClient::of(&config.zookeeper);
     let mut status_poller = StatusPoller::new(&config, zookeeper.clone(), clock);
     let log = KafkaLog::new(&config.kafka)?;
     let mut freshness_poller = FreshnessPoller::new(&config, zookeeper, log, clock);

@@ -271,6 +271,7 @@ async fn counts(keyspace: &str, nodes: &impl Nodes, ring: &[NodeState], findings
                 format!("cassandra: this role has no {right} on {keyspace}.counts: {why}"),
                 format!("grant the role {right} on the keyspace {keyspace}"),
             ),
+            Err(StoreError::Denied(denial)) => findings.failed(denial),
             Err(StoreError::Unavailable(why)) => findings.warn(
                 format!("cassandra: whether this role has {right} on {keyspace}.counts is unknown: {why}"),
                 "see the log of the node",

@@ -33,8 +33,7 @@ impl CheckSession {
 
 pub(super) async fn check(config: &Config) -> (Findings, Option<CheckSession>) {
     let mut findings = Findings::default();
-    let requested = config.zookeeper.session_timeout;
-    let client = ZooKeeperClient::new(&config.zookeeper.connect, requested);
+    let client = ZooKeeperClient::of(&config.zookeeper);
     let session = match client.connect().await {
         Ok(session) => session,
         Err(error) => {
@@ -47,7 +46,11 @@ pub(super) async fn check(config: &Config) -> (Findings, Option<CheckSession>) {
     timeout(config, granted, &mut findings).await;
     each_server(config, granted, &mut findings).await;
     let mut checked = CheckSession {
-        session: NamespaceSession::new(session, SystemClock, Paths::new(&config.namespace)),
+        session: NamespaceSession::new(
+            session,
+            SystemClock,
+            Paths::below(&config.zookeeper.root, &config.namespace),
+        ),
         is_initialised: false,
         longest_timeout: granted,
     };
@@ -75,7 +78,11 @@ async fn timeout(config: &Config, granted: Duration, findings: &mut Findings) {
             ),
         );
     }
-    let Ok(short) = ZooKeeperClient::new(connect, SHORTEST).connect().await else {
+    let Ok(short) = ZooKeeperClient::of(&config.zookeeper)
+        .with_session_timeout(SHORTEST)
+        .connect()
+        .await
+    else {
         findings.warn(
             "zookeeper: its tick time is unknown",
             "see that zookeeper.session_timeout_ms is at least three times the servers' tickTime",
@@ -100,13 +107,12 @@ async fn timeout(config: &Config, granted: Duration, findings: &mut Findings) {
 /// Whether every server grants the same. A session moves from one server to another, which negotiates again; the client
 /// asks for what was granted before, and does not say what it gets.
 async fn each_server(config: &Config, granted: Duration, findings: &mut Findings) {
-    let servers: Vec<&Address> = config.zookeeper.connect.iter().collect();
+    let servers: Vec<&Address> = config.zookeeper.connect.servers.iter().collect();
     if servers.len() < 2 {
         return;
     }
-    let requested = config.zookeeper.session_timeout;
     let sessions = servers.iter().map(async |server| {
-        let client = ZooKeeperClient::new(&(*server).clone().into(), requested);
+        let client = ZooKeeperClient::of(&config.zookeeper).with_servers((*server).clone().into());
         let session = client.connect().await.ok()?;
         let timeout = session.timeout();
         session.close().await;

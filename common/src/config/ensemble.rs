@@ -18,6 +18,16 @@ pub struct Ensemble {
     chroot: String,
 }
 
+/// Without a chroot.
+impl From<Addresses> for Ensemble {
+    fn from(servers: Addresses) -> Self {
+        Self {
+            servers,
+            chroot: String::new(),
+        }
+    }
+}
+
 /// As ZooKeeper's clients read it, without the chroot: it is part of every path instead.
 impl fmt::Display for Ensemble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -285,6 +285,9 @@ pub enum StoreError {
     /// Fails until something changes: schema, permission, settings, another server.
     #[error("Cassandra refused: {0}")]
     Refused(String),
+    /// The nodes and this program do not trust each other: a certificate, a user, a password. Fails until that is changed.
+    #[error("{}", .0.message)]
+    Denied(UserError),
 }
 
 const CASSANDRA_AWAY: &str =
@@ -296,6 +299,7 @@ impl From<StoreError> for UserError {
         let help = match &error {
             StoreError::Unavailable(_) => CASSANDRA_AWAY,
             StoreError::Refused(_) => CASSANDRA_REFUSED,
+            StoreError::Denied(denial) => return denial.clone(),
         };
         Self::new(error, help)
     }

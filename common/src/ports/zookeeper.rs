@@ -224,6 +224,9 @@ pub enum ZkError {
     /// The server refused the request permanently (permission, quota, …): nothing changed.
     #[error("ZooKeeper refused the request: {0}")]
     Refused(String),
+    /// The servers and this program do not trust each other: no session was opened.
+    #[error("{}", .0.message)]
+    Denied(UserError),
     /// The answer was lost: the request may have happened, may still happen, or never will.
     #[error("no answer from ZooKeeper: {0}")]
     Ambiguous(String),
@@ -246,15 +249,17 @@ pub enum MultiError {
 }
 
 /// The help when no ZooKeeper server can be reached.
-pub const ZOOKEEPER_AWAY: &str =
-    "see whether the ZooKeeper servers are up, and whether zookeeper.connect names them";
+pub const ZOOKEEPER_AWAY: &str = "see whether the ZooKeeper servers are up, and whether zookeeper.connect names them, with their ports for TLS if there is \
+     [zookeeper.tls]";
 /// The help when ZooKeeper refuses a request.
-pub const ZOOKEEPER_REFUSED: &str = "see the permissions and quotas below /stitch in ZooKeeper, and whether its version is 3.5 or later";
+pub const ZOOKEEPER_REFUSED: &str = "see zookeeper.user and its password, the ACLs and quotas below zookeeper.root, and whether ZooKeeper is of version 3.5 or \
+     later; `stitch-processor check` says who may change the namespace";
 
 impl From<ZkError> for UserError {
     fn from(error: ZkError) -> Self {
         let help = match &error {
             ZkError::Ambiguous(_) | ZkError::SessionOver => ZOOKEEPER_AWAY,
+            ZkError::Denied(denial) => return denial.clone(),
             ZkError::NoNode
             | ZkError::NodeExists
             | ZkError::BadVersion

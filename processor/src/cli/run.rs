@@ -44,7 +44,7 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     let server = Server::start(PROGRAM, &config.http, shared, handle, clock, &mut Stderr).await?;
     let zookeeper = &config.zookeeper;
     let ports = Ports {
-        keeper: ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout),
+        keeper: ZooKeeperClient::of(zookeeper),
         cql: ScyllaCql::new(&config, clock),
         log: KafkaLog::new(&config.kafka)?,
         clock,

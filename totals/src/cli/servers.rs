@@ -86,9 +86,13 @@ impl Servers {
 /// Where each partition's counting begins, by the namespace, whose definitions must be the configured ones.
 async fn origins(config: &Config) -> Result<Offsets, UserError> {
     let zookeeper = &config.zookeeper;
-    let client = ZooKeeperClient::new(&zookeeper.connect, zookeeper.session_timeout);
+    let client = ZooKeeperClient::of(zookeeper);
     let session = client.connect().await?;
-    let session = NamespaceSession::new(session, SystemClock, Paths::new(&config.namespace));
+    let session = NamespaceSession::new(
+        session,
+        SystemClock,
+        Paths::below(&config.zookeeper.root, &config.namespace),
+    );
     let read = async {
         let defined = definition_node::read(&session).await?;
         let path = session.paths().definition();

@@ -73,7 +73,7 @@ async fn open(address: SocketAddr, cassandra: Cassandra) -> Result<Arc<Session>,
         local_datacenter: None,
         ..cassandra
     };
-    let builder = connect::builder(&alone, OBSERVER_ID, 1)
+    let builder = connect::builder(&alone, OBSERVER_ID, 1)?
         .fetch_schema_metadata(false)
         .host_filter(Arc::new(filter));
     connect::session(builder, &alone).await.map(Arc::new)

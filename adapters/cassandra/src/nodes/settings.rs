@@ -10,7 +10,7 @@ use stitch_common::ports::{NodeSettings, StoreError};
 /// Explains the error of a server without the table `system_views.settings`.
 pub(super) fn without_table(node: SocketAddr, error: StoreError) -> StoreError {
     match error {
-        StoreError::Unavailable(_) => error,
+        StoreError::Unavailable(_) | StoreError::Denied(_) => error,
         StoreError::Refused(why) => StoreError::Refused(format!(
             "node {node} does not list its settings (system_views.settings): Stitch needs {REQUIRED_SERVER}; ScyllaDB is \
              not supported, it would need another quiescence barrier ({why})"

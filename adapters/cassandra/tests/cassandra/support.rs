@@ -6,6 +6,7 @@ use std::time::Duration;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use stitch_cassandra::{Replication, ScyllaCql, ScyllaStore};
+use stitch_common::address::Addresses;
 use stitch_common::cell::{Amount, Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::config::{
@@ -108,7 +109,10 @@ fn config(keyspace: &str) -> Config {
     Config {
         namespace: keyspace.to_owned(),
         zookeeper: ZooKeeper {
-            connect: "127.0.0.1:1".parse().unwrap(),
+            connect: "127.0.0.1:1".parse::<Addresses>().unwrap().into(),
+            root: "/stitch".to_owned(),
+            identity: None,
+            tls: None,
             session_timeout: Duration::from_secs(4),
         },
         cassandra: Cassandra {
@@ -121,6 +125,7 @@ fn config(keyspace: &str) -> Config {
             keepalive_timeout: Duration::from_secs(2),
             connections_per_node: 2,
             credentials: None,
+            tls: None,
         },
         kafka: Kafka {
             topic: String::new(),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::Request;
-use stitch_common::config::Api;
+use stitch_config::Api;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Keys that one request reads at once, so that it does not keep out all others. It takes as many permits.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use metrics_exporter_prometheus::PrometheusHandle;
 use stitch_common::clock::Moment;
-use stitch_common::config::{Api, Config};
 use stitch_common::definition::Definitions;
+use stitch_config::{Api, Config};
 use tokio::sync::watch;
 
 use crate::admission::Admission;

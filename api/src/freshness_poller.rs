@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stitch_common::clock::Clock;
-use stitch_common::config::Config;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{Bounds, EventLog, Session, ZooKeeper};
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 use stitch_protocol::path::Paths;
 use stitch_protocol::{NamespaceSession, definition_node, snapshot};
 use tokio::sync::watch;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use stitch_app::status::{self, Status};
 use stitch_common::clock::Clock;
-use stitch_common::config::Config;
 use stitch_common::ports::ZooKeeper;
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 use stitch_protocol::path::Paths;
 use tokio::sync::{Notify, watch};
 

@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use stitch_cassandra::ScyllaCql;
 use stitch_common::clock::SystemClock;
-use stitch_common::config::Config;
 use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 use stitch_kafka::KafkaLog;
 use stitch_protocol::namespace::{self, Error};
 

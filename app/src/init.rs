@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use self::report::InitReport;
 use stitch_cassandra::{EnsureOutcome, Replication, Schema, SchemaError, ScyllaCql};
 use stitch_common::clock::SystemClock;
-use stitch_common::config::Config;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{EventLog, Fingerprint, TableIdentity, ZooKeeper};
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 use stitch_kafka::{KafkaLog, TopicCreation};
 use stitch_protocol::definition_node::{self, NamespaceRecord, StoredDefinition};
 use stitch_protocol::namespace::{

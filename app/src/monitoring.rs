@@ -16,8 +16,8 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use stitch_common::clock::Clock;
-use stitch_common::config::Http;
 use stitch_common::user_error::UserError;
+use stitch_config::Http;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 

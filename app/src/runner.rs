@@ -13,10 +13,10 @@ use clap::{Args, Parser, ValueEnum};
 use crate::shutdown::Shutdown;
 use crate::stderr::Stderr;
 use crate::telemetry;
-use stitch_common::config::{Config, Environment};
 use stitch_common::output::{self, Exit, NoReport, Output, Report};
 use stitch_common::printable::{printable_line, printable_lines};
 use stitch_common::user_error::UserError;
+use stitch_config::{Config, Environment};
 
 /// How long the runtime's threads may take to end after the command.
 const RUNTIME_TIMEOUT: Duration = Duration::from_secs(2);

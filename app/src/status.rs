@@ -12,7 +12,6 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use stitch_common::clock::{Clock, SystemClock};
-use stitch_common::config::Config;
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::output::{Exit, Report};
@@ -20,6 +19,7 @@ use stitch_common::ports::{Session, ZooKeeper};
 use stitch_common::range::{RangeBits, RangeId};
 use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 use stitch_protocol::checkpoint_node::PartitionSnapshot;
 use stitch_protocol::contender::Kind;
 use stitch_protocol::definition_node::NamespaceRecord;

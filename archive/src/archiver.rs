@@ -19,7 +19,6 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use stitch_common::clock::{Clock, Moment};
-use stitch_common::config;
 use stitch_common::liveness::Liveness;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{AssignmentEpoch, EventLog, Feed, FeedEvent, ObjectStore, Unreadable};
@@ -79,7 +78,7 @@ pub struct Ports<'a, L, S, C> {
 /// As if the process were killed: segments are put whole or not at all.
 pub async fn run<L: EventLog, S: ObjectStore, C: Clock>(
     ports: &Ports<'_, L, S, C>,
-    config: &config::Archive,
+    config: &stitch_config::Archive,
     extent: Extent,
     liveness: &Liveness,
     progress: &(impl Progress + ?Sized),
@@ -126,7 +125,7 @@ impl Task {
 
 struct Archiver<'a, L: EventLog, S, C, P: ?Sized> {
     ports: &'a Ports<'a, L, S, C>,
-    config: &'a config::Archive,
+    config: &'a stitch_config::Archive,
     extent: Extent,
     progress: &'a P,
     feed: L::Feed,

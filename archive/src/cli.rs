@@ -9,9 +9,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use stitch_app::runner::{self, Shared};
-use stitch_common::config::Config;
 use stitch_common::ports::EventLog;
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 use stitch_kafka::KafkaLog;
 use stitch_objects::ObjectFolder;
 

@@ -1,12 +1,11 @@
-//! The domain: the types that counting, restoring and reading share, the ports to the servers, and the configuration.
+//! The domain: the types that counting, restoring and reading share, and the ports to the servers.
 //!
 //! Start with [`cell`] (what is counted), [`definition`] and [`event`] (what a record increments), and [`range`] (the unit
 //! of locking). [`offset`] and [`checkpoint`] say how far the log has been counted, [`outcome`] what became of a write,
 //! [`lease`] how long a process may send. [`ports`] has the traits of ZooKeeper, Cassandra and Kafka, [`clock`] that of
-//! time; everything that waits goes through them. [`config`] reads `stitch.toml`, [`output`] and [`user_error`] are how
-//! every command reports; [`printable`] and [`secret`] say what of it may be shown. [`invariant`] and [`mutation`] serve the tests of the protocol.
+//! time; everything that waits goes through them. [`output`] and [`user_error`] are how every command reports; [`printable`] and [`secret`] say what of it may be shown. [`invariant`] and [`mutation`] serve the tests of the protocol.
 //!
-//! Not here: clients of servers (one crate each below `adapters/`), the agreement of members through ZooKeeper
+//! Not here: the configuration (`stitch-config`), clients of servers (one crate each below `adapters/`), the agreement of members through ZooKeeper
 //! (`stitch-protocol`), command lines and logs (`stitch-app`), and the programs. Nothing in this crate opens a connection,
 //! and it builds in seconds.
 
@@ -34,4 +33,3 @@ pub mod liveness;
 pub mod wait;
 pub mod lease;
 pub mod ports;
-pub mod config;

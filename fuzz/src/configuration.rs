@@ -1,6 +1,6 @@
 //! The configuration, which operators write.
 
-use stitch_common::config::{Config, Environment};
+use stitch_config::{Config, Environment};
 
 const WHOLE: &str = include_str!("../../deploy/stitch.toml");
 

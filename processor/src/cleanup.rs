@@ -6,8 +6,8 @@ mod schedule;
 use std::convert::Infallible;
 
 use stitch_common::clock::Clock;
-use stitch_common::config::Config;
 use stitch_common::ports::{Cql, Session};
+use stitch_config::Config;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::cleanup::{self, CleanupOutcome};
 

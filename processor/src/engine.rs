@@ -34,7 +34,6 @@ use std::time::Duration;
 use stitch_common::cell::CounterName;
 use stitch_common::checkpoint::{Ceiling, Checkpoint};
 use stitch_common::clock::Moment;
-use stitch_common::config;
 use stitch_common::definition::Definitions;
 use stitch_common::event::Decoder;
 use stitch_common::lease::{Lease, Permit};
@@ -90,7 +89,7 @@ pub(crate) enum Command {
     EndSuspension(Partition),
 }
 
-/// The engine's limits; see [`config::Processor`].
+/// The engine's limits; see [`stitch_config::Processor`].
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) requests_in_flight_max: usize,
@@ -113,7 +112,7 @@ impl Limits {
     const CELL_BYTES: usize = 100;
 
     /// The limits in a topic of this many partitions.
-    pub(crate) fn from_config(config: &config::Processor, partitions: usize) -> Self {
+    pub(crate) fn from_config(config: &stitch_config::Processor, partitions: usize) -> Self {
         Self {
             requests_in_flight_max: config.requests_in_flight_max,
             window_events_max: config.window_events_max,

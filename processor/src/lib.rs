@@ -30,10 +30,10 @@ use std::pin::pin;
 use std::time::Duration;
 
 use stitch_common::clock::Clock;
-use stitch_common::config::Config;
 use stitch_common::liveness::Liveness;
 use stitch_common::ports::{Cql, EventLog, ZooKeeper};
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 use tokio_util::sync::CancellationToken;
 
 pub use member::Ports;

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use stitch_common::clock::Clock;
-use stitch_common::config::Config;
 use stitch_common::member::Role;
 use stitch_common::ports::{Cql, EventLog, Group, Session, ZooKeeper};
+use stitch_config::Config;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::known_nodes;
 use stitch_protocol::leave::{self, LeaveOutcome};

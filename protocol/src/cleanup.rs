@@ -6,10 +6,10 @@
 use futures_util::future::try_join_all;
 
 use stitch_common::clock::Clock;
-use stitch_common::config::Config;
 use stitch_common::member::MemberId;
 use stitch_common::ports::{Cql, Nodes, Session, StoreError};
 use stitch_common::range::RangeId;
+use stitch_config::Config;
 
 use crate::in_doubt::{self, InDoubtMarker};
 use crate::known_nodes;

@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use stitch_common::clock::Clock;
-use stitch_common::config::WriteConsistency;
 use stitch_common::definition::Definitions;
 use stitch_common::ports::{CreateMode, LogIdentity, Operation, Session, TableIdentity, ZkError};
+use stitch_config::WriteConsistency;
 
 use crate::envelope::{self, Payload};
 use crate::error::Error;

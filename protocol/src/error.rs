@@ -70,14 +70,12 @@ impl Error {
                 path: path.to_owned(),
                 why,
             },
-            ZkError::Denied(denial) => Self::Refused {
-                path: path.to_owned(),
-                why: denial.message,
-            },
-            ZkError::Refused(why) => Self::Refused {
-                path: path.to_owned(),
-                why,
-            },
+            ZkError::Refused(why) | ZkError::Denied(UserError { message: why, .. }) => {
+                Self::Refused {
+                    path: path.to_owned(),
+                    why,
+                }
+            }
             ZkError::NoNode | ZkError::NodeExists | ZkError::BadVersion | ZkError::NotEmpty => {
                 Self::Refused {
                     path: path.to_owned(),

@@ -182,10 +182,10 @@ impl<S: Session, C: Clock> NamespaceSession<S, C> {
             .create_once(directory, b"", CreateMode::Persistent)
             .await;
         // Where nobody may create anything beside it: ZooKeeper looks at the parent's ACL first.
-        if matches!(created, Err(Error::Refused { .. })) && self.get(directory).await?.is_some() {
-            return Ok(());
+        match created {
+            Err(Error::Refused { .. }) if self.get(directory).await?.is_some() => Ok(()),
+            created => created,
         }
-        created
     }
 }
 

@@ -1,32 +1,13 @@
 //! The paths of all nodes in ZooKeeper: nothing else spells them. Names that carry more than a number are in [`name`].
-//!
-//! ```text
-//! /stitch/<namespace>                  the root can be configured
-//!   /definition
-//!   /members/<member>
-//!   /alive/<member>
-//!   /cleanup/lock-<guid>-<seq>
-//!   /nodes/<host id>
-//!   /log/<p>
-//!   /partitions/<p>/lock-<guid>-<seq>
-//!   /partitions/<p>/origin
-//!   /partitions/<p>/checkpoint
-//!   /partitions/<p>/suspended
-//!   /ranges/<r>/_c_<guid>-__READ__<seq>     and __WRIT__
-//!   /ranges/<r>/in-doubt-<member>-<n>
-//!   /revocations/<r>-<seq of the WRIT node>
-//!   /doubts/<r>-<cause>
-//!   /restorations/lock-<guid>-<seq>
-//!   /restorations/<id>
-//! ```
+//! `docs/architecture.md`, section 4, shows the tree with the meaning of each node.
 
 pub mod name;
 
-use stitch_common::config::ROOT_DEFAULT;
 use stitch_common::member::MemberId;
 use stitch_common::offset::Partition;
 use stitch_common::ports::NodeId;
 use stitch_common::range::RangeId;
+use stitch_config::ROOT_DEFAULT;
 
 /// The paths of one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]

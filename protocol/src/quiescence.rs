@@ -13,11 +13,12 @@ use std::time::Duration;
 use futures_util::future::{Either, join, join_all, join3, select};
 
 use stitch_common::clock::Clock;
-use stitch_common::config::Cassandra;
 use stitch_common::member::MemberId;
 use stitch_common::ports::{
     KnownNode, NodeAddress, NodeId, NodeSettings, Nodes, Probe, Session, StoreError,
 };
+use stitch_common::user_error::UserError;
+use stitch_config::Cassandra;
 
 use crate::membership::{self, Epoch, Members};
 use crate::{NamespaceSession, known_nodes, rule};
@@ -282,9 +283,10 @@ impl<N: Nodes, W: MemberWatch, C: Clock> Observer<'_, N, W, C> {
         Ok(SampleRound {
             ring: match ring {
                 Some(Ok(ring)) => Ok(ring),
-                Some(Err(StoreError::Refused(why))) => return Err(QuiescenceError::Refused(why)),
-                Some(Err(StoreError::Denied(denial))) => {
-                    return Err(QuiescenceError::Refused(denial.message));
+                Some(Err(
+                    StoreError::Refused(why) | StoreError::Denied(UserError { message: why, .. }),
+                )) => {
+                    return Err(QuiescenceError::Refused(why));
                 }
                 Some(Err(StoreError::Unavailable(why))) => Err(why),
                 None => Err(LATE.to_owned()),

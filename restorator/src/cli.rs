@@ -10,9 +10,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use stitch_app::check::check;
 use stitch_app::runner::{self, Shared};
 use stitch_app::status;
-use stitch_common::config::Config;
 use stitch_common::ports::Level;
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 
 use crate::command;
 use crate::options::{DeclaredDead, Limits, PlanOptions, PlanSource, RunOptions};

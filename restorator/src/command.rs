@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use stitch_common::clock::Clock;
-use stitch_common::config::Config;
 use stitch_common::ports::Backends;
 use stitch_common::progress::Progress;
 use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{CommandState, RestoreContext};

@@ -3,12 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use stitch_common::config::{self, Config};
 use stitch_common::definition::Definitions;
 use stitch_common::ports::{Backends, Level, NodeState, Session, SessionState};
 use stitch_common::progress::Progress;
 use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
+use stitch_config::{self, Config};
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::namespace::{ValidatedNamespace, validate};
 use stitch_protocol::quiescence::NodeSet;
@@ -70,7 +70,7 @@ pub(crate) struct CommandState {
 }
 
 impl CommandState {
-    pub(crate) fn new(config: &config::Restorator) -> Self {
+    pub(crate) fn new(config: &stitch_config::Restorator) -> Self {
         Self {
             memory: MemoryPool::new(config.memory_bytes_max),
             ring: RefCell::default(),

@@ -6,11 +6,11 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use stitch_common::config::Config;
 use stitch_common::lease::Lease;
 use stitch_common::member::Role;
 use stitch_common::ports::{Backends, Cql, Session, SessionState, ZkError, ZooKeeper};
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::known_nodes;
 use stitch_protocol::leave::{LeaveOutcome, leave};

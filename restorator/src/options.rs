@@ -1,6 +1,6 @@
 //! The options of the commands, already checked against the configuration.
 //!
-//! `--read-consistency QUORUM` is not among them: it becomes [`read_level`](stitch_common::config::Restorator::read_level) of
+//! `--read-consistency QUORUM` is not among them: it becomes [`read_level`](stitch_config::Restorator::read_level) of
 //! the configuration, which no file can set.
 
 use std::fmt;

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use stitch_common::config::WriteConsistency;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, Level, LogIdentity};
 use stitch_common::range::RangeBits;
 use stitch_common::user_error::UserError;
+use stitch_config::WriteConsistency;
 use stitch_protocol::definition_node::{NamespaceRecord, StoredDefinition};
 use stitch_protocol::membership::Members;
 use stitch_protocol::namespace::ValidatedNamespace;
@@ -332,7 +332,7 @@ mod tests {
                 cluster: "c".to_owned(),
                 table: uuid::Uuid::from_u128(1),
             },
-            write_consistency: stitch_common::config::WriteConsistency::LocalQuorum,
+            write_consistency: stitch_config::WriteConsistency::LocalQuorum,
             raised_from: None,
         };
         let plan = Plan {

@@ -4,9 +4,9 @@ use stitch_app::progress_bar;
 use stitch_app::shutdown::Shutdown;
 use stitch_cassandra::ScyllaCql;
 use stitch_common::clock::SystemClock;
-use stitch_common::config::Config;
 use stitch_common::ports::Servers;
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 use stitch_kafka::KafkaLog;
 use stitch_zookeeper::ZooKeeperClient;
 

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stitch_common::clock::SystemClock;
-use stitch_common::config::{Config, Environment};
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::Partition;
 use stitch_common::ports::{LogIdentity, TableIdentity, ZooKeeper};
 use stitch_common::range::RangeId;
+use stitch_config::{Config, Environment};
 use stitch_protocol::contender::Kind;
 use stitch_protocol::definition_node::{self, NamespaceRecord};
 use stitch_protocol::membership::{self, JoinOutcome, MemberInfo};
@@ -74,7 +74,7 @@ impl Namespace {
                 cluster: "cassandra".to_owned(),
                 table: uuid::Uuid::nil(),
             },
-            write_consistency: stitch_common::config::WriteConsistency::LocalQuorum,
+            write_consistency: stitch_config::WriteConsistency::LocalQuorum,
             raised_from: None,
         };
         session.make_directories().await.unwrap();

@@ -10,8 +10,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use stitch_common::config::Config;
 use stitch_common::range::RangeBits;
+use stitch_config::Config;
 use stitch_testkit::time::Micros;
 use stitch_testkit::wait::Signal;
 use tokio_util::sync::CancellationToken;

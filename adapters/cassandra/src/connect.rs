@@ -14,8 +14,8 @@ use scylla::policies::retry::DefaultRetryPolicy;
 use scylla::statement::Consistency;
 
 use super::denial;
-use stitch_common::config::{Cassandra, CassandraTls, Credentials};
 use stitch_common::ports::StoreError;
+use stitch_config::{Cassandra, CassandraTls, Credentials};
 
 /// How long a node may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -7,8 +7,8 @@ use scylla::errors::{
     NewSessionError,
 };
 
-use stitch_common::config::Cassandra;
 use stitch_common::user_error::UserError;
+use stitch_config::Cassandra;
 
 /// What the sections and messages call the configuration of TLS.
 const SECTION: &str = "cassandra.tls";

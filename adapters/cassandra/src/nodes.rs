@@ -16,11 +16,11 @@ use scylla::statement::Statement;
 
 use super::{Release, client_registration, own_address, statements, table};
 use stitch_common::clock::Clock;
-use stitch_common::config::Cassandra;
 use stitch_common::ports::{
     Connection, NodeAddress, NodeId, NodeSettings, NodeState, Nodes, Probe, StoreError,
 };
 use stitch_common::token::Token;
+use stitch_config::Cassandra;
 
 mod gossip_liveness;
 mod late;

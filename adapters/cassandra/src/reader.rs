@@ -16,8 +16,8 @@ use super::{connect, read, statements, table};
 use crate::page_size::PageSize;
 use crate::schema::TableOwner;
 use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
-use stitch_common::config::{Api, Config, ReadConsistency};
 use stitch_common::ports::{StoreError, TableIdentity};
+use stitch_config::{Api, Config, ReadConsistency};
 
 /// The id under which nodes list this session; not a member's.
 const READER_ID: &str = "stitch-api";

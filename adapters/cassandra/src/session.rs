@@ -19,7 +19,6 @@ use crate::statements::{Statements, WriteSettings};
 use crate::table::{self, Schema};
 use stitch_common::cell::{CellSlot, Count, Counter};
 use stitch_common::clock::Clock;
-use stitch_common::config::{Cassandra, Config};
 use stitch_common::lease::Permit;
 use stitch_common::member::MemberId;
 use stitch_common::outcome::{Cause, Outcome};
@@ -28,6 +27,7 @@ use stitch_common::ports::{
     ScanPosition, Store, StoreError, TableIdentity,
 };
 use stitch_common::range::TokenInterval;
+use stitch_config::{Cassandra, Config};
 
 /// How long a node may take to say which addresses are its own.
 const OWN_ADDRESS_BOUND: Duration = Duration::from_secs(2);

@@ -15,8 +15,8 @@ use scylla::statement::{Consistency, Statement};
 
 use crate::page_size::PageSize;
 use crate::schema::{TABLE, quoted};
-use stitch_common::config::WriteConsistency;
 use stitch_common::ports::{Level, StoreError};
+use stitch_config::WriteConsistency;
 
 /// A node's client connections and their STARTUP options.
 pub(super) const CLIENTS: &str = "SELECT address, port, client_options FROM system_views.clients";

@@ -14,8 +14,8 @@ use super::{classify, connect};
 use crate::schema::{
     self, Column, Datacenters, PARTITIONER, Replication, ReplicationError, TABLE, TableOwner,
 };
-use stitch_common::config::Cassandra;
 use stitch_common::ports::{StoreError, TableIdentity};
+use stitch_config::Cassandra;
 
 /// How long a schema change may take. Every node takes part in it, so the timeout of increments is too short for it.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -12,9 +12,9 @@ use crate::client_config::{Role, create};
 use crate::context::Context;
 use crate::error::{log_error, log_error_of_code};
 use crate::metadata_client::{ANSWER_TIMEOUT, MetadataClient, Replication};
-use stitch_common::config::Kafka;
 use stitch_common::ports::LogError;
 use stitch_common::user_error::UserError;
+use stitch_config::Kafka;
 
 /// The largest record of the dead-letter topic. Larger than any event topic's, because a record that came compressed is
 /// copied uncompressed, with additional headers. One that does not fit could never be acknowledged.

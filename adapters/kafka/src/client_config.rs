@@ -238,7 +238,7 @@ fn poll_interval(user: &BTreeMap<String, String>) -> Option<Default> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stitch_common::config::refused_property;
+    use stitch_config::refused_property;
 
     fn user(lines: &[(&str, &str)]) -> BTreeMap<String, String> {
         lines

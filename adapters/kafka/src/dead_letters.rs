@@ -11,9 +11,9 @@ use crate::context::Context;
 use crate::error::{is_of_the_record, log_error};
 use crate::patience::Patience;
 use stitch_common::clock::{Clock, SystemClock};
-use stitch_common::config::Kafka;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{DeadLetters, LogError, Record};
+use stitch_config::Kafka;
 
 /// How long a record waits for room in the client's queue.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);

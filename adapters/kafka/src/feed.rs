@@ -15,9 +15,9 @@ use tokio::sync::oneshot;
 use self::feed_queue::{Command, FeedQueue};
 use self::fetcher::Fetcher;
 use crate::metadata_client::MetadataClient;
-use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{AssignmentEpoch, Feed, FeedEvent, LogError};
+use stitch_config::Kafka;
 
 /// Records from given offsets. Dropping it ends its thread, which may take as long as the client needs to close.
 pub struct KafkaFeed {

@@ -11,9 +11,9 @@ use crate::error::{ErrorScope, error_scope, log_error};
 use crate::feed::partition_queues::PartitionQueues;
 use crate::metadata_client::ANSWER_TIMEOUT;
 use stitch_common::clock::{Clock, SystemClock};
-use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, Fingerprint, LogError, Record, Unreadable};
+use stitch_config::Kafka;
 
 /// The pause between two polls of the partitions that are read.
 const POLL_PAUSE: Duration = Duration::from_millis(5);

@@ -20,9 +20,9 @@ use tracing::warn;
 
 use self::member::{Member, member_consumer};
 use crate::error::log_error;
-use stitch_common::config::Kafka;
 use stitch_common::offset::Offsets;
 use stitch_common::ports::{Group, GroupEvent, LogError, RevokeAck};
+use stitch_config::Kafka;
 
 /// Events that may be unread; beyond that the thread waits, and the group with it.
 const EVENTS_MAX: usize = 64;

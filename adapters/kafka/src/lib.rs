@@ -26,10 +26,10 @@ mod admin;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, EventLog, Fingerprint, LogError, LogIdentity};
 use stitch_common::user_error::UserError;
+use stitch_config::Kafka;
 
 use self::metadata_client::MetadataClient;
 

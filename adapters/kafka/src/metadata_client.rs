@@ -17,9 +17,9 @@ use crate::context::LastErrorContext;
 use crate::error::{explained, log_error, log_error_of_code};
 use crate::patience::Patience;
 use stitch_common::clock::{Clock, SystemClock};
-use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, LogError};
+use stitch_config::Kafka;
 
 /// How long a request waits for its answer.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

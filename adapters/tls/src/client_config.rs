@@ -4,8 +4,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use stitch_common::config::{CertificateFiles, Verify};
 use stitch_common::user_error::UserError;
+use stitch_config::{CertificateFiles, Verify};
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };

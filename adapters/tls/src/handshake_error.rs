@@ -4,8 +4,8 @@
 use std::error::Error as StdError;
 use std::io;
 
-use stitch_common::config::CertificateFiles;
 use stitch_common::user_error::UserError;
+use stitch_config::CertificateFiles;
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
 
 /// The error of rustls that is the cause of `error`, if there is one.

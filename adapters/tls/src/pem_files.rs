@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use stitch_common::config::{CertificateFiles, TlsFiles};
 use stitch_common::user_error::UserError;
+use stitch_config::{CertificateFiles, TlsFiles};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 

@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zookeeper_client as zk;
 
-use stitch_common::config::Credentials;
 use stitch_common::ports::ZkError;
+use stitch_config::Credentials;
 
 use crate::{ZooKeeperSession, classify};
 

@@ -11,9 +11,9 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use zookeeper_client as zk;
 
 use stitch_common::address::{Address, Addresses};
-use stitch_common::config::{CertificateFiles, Verify};
 use stitch_common::ports::ZkError;
 use stitch_common::user_error::UserError;
+use stitch_config::{CertificateFiles, Verify};
 use stitch_tls::{PemFiles, Stamp};
 
 /// How often the files are looked at while a session lasts.
@@ -57,8 +57,8 @@ impl Certificates {
     }
 
     /// Starts to renew them, until the session is dropped.
-    pub(crate) fn renewed(self) -> Renewal {
-        Renewal(tokio::spawn(self.renew()))
+    pub(crate) fn renewed(self) -> CertificateUpdate {
+        CertificateUpdate(tokio::spawn(self.renew()))
     }
 
     async fn renew(mut self) {
@@ -88,9 +88,9 @@ impl Certificates {
 
 /// The task that renews the certificates of a session. It ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Renewal(JoinHandle<()>);
+pub(crate) struct CertificateUpdate(JoinHandle<()>);
 
-impl Drop for Renewal {
+impl Drop for CertificateUpdate {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use zookeeper_client as zk;
 
 use stitch_common::address::Addresses;
-use stitch_common::config::{self, CertificateFiles, Credentials};
 use stitch_common::ports::{ZkError, ZooKeeper};
+use stitch_config::{CertificateFiles, Credentials};
 
 use crate::certificates::{self, Certificates};
 use crate::{ZooKeeperSession, acl, classify};
@@ -36,7 +36,7 @@ impl ZooKeeperClient {
 
     /// As the section `[zookeeper]` of the configuration says.
     #[must_use]
-    pub fn of(zookeeper: &config::ZooKeeper) -> Self {
+    pub fn of(zookeeper: &stitch_config::ZooKeeper) -> Self {
         Self {
             identity: zookeeper.identity.clone(),
             tls: zookeeper.tls.clone(),

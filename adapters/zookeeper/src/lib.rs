@@ -27,7 +27,7 @@ use stitch_common::ports::{
 pub use acl::Access;
 pub use client::ZooKeeperClient;
 
-use certificates::Renewal;
+use certificates::CertificateUpdate;
 
 /// One session. Dropping it closes it in the background; [`Session::close`] waits until the server has confirmed.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct ZooKeeperSession {
     /// Of every node that it creates.
     acl: Vec<zk::Acl>,
     /// Renews the certificates of its connections.
-    _renewal: Option<Renewal>,
+    _renewal: Option<CertificateUpdate>,
 }
 
 /// A one-shot watch of a node or of its children.

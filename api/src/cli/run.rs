@@ -11,9 +11,9 @@ use stitch_app::stderr::Stderr;
 use stitch_app::telemetry;
 use stitch_cassandra::ScyllaReader;
 use stitch_common::clock::{Clock, SystemClock};
-use stitch_common::config::Config;
 use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 use stitch_kafka::KafkaLog;
 use stitch_zookeeper::ZooKeeperClient;
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 use stitch_common::clock::Moment;
-use stitch_common::config::Environment;
+use stitch_config::Environment;
 use tokio::time::Instant;
 
 use super::*;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method, Request};
 use futures_util::future::Either;
-use stitch_common::config::Api;
+use stitch_config::Api;
 use tower::{Layer, Service};
 use tower_http::cors::{AllowOrigin, Any, Cors, CorsLayer};
 

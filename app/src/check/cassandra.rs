@@ -8,9 +8,9 @@ use stitch_cassandra::{
     REQUIRED_SERVER, ROWS_MAX, ROWS_MIN, Release, SchemaError, ScyllaCql, ScyllaNodes,
 };
 use stitch_common::clock::SystemClock;
-use stitch_common::config::Config;
 use stitch_common::ports::{Cql, NodeSettings, NodeState, Nodes, Probe, StoreError};
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 use stitch_protocol::quiescence::{QuiescenceBound, Sessions};
 
 /// How long one node may take to list its settings.

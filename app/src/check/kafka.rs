@@ -1,9 +1,9 @@
 //! Checks Kafka: reachability, the event topic, and whether its log is kept for restorations.
 
 use super::Findings;
-use stitch_common::config::Config;
 use stitch_common::ports::{EventLog, LogError};
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 use stitch_kafka::{KafkaLog, TopicDescription};
 
 pub(super) async fn check(config: &Config, log: Result<&KafkaLog, &LogError>) -> Findings {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use stitch_common::config::TlsFiles;
+use stitch_config::TlsFiles;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use stitch_common::config::TlsFiles;
 use stitch_common::user_error::UserError;
+use stitch_config::TlsFiles;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::InitSession;
 use crate::runner;
 use stitch_common::clock::Clock;
-use stitch_common::config::Config;
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 use stitch_protocol::definition_node::{self, NamespaceRecord, StoredDefinition, UpdateOutcome};
 use stitch_protocol::restoration::RestorationLock;
 

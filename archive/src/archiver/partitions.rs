@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use stitch_common::clock::{Clock, Moment};
-use stitch_common::config;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{AssignmentEpoch, Bounds, EventLog, Feed, LogError, ObjectStore};
 use stitch_common::progress::Progress;
@@ -30,7 +29,7 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
     /// Opens every partition, and starts to read it where its archive ends.
     pub(super) async fn open(
         ports: &'a Ports<'a, L, S, C>,
-        config: &'a config::Archive,
+        config: &'a stitch_config::Archive,
         extent: Extent,
         progress: &'a P,
     ) -> Result<Self, UserError> {

@@ -18,8 +18,8 @@ use crate::segment::row_group::Columns;
 
 type Process = Pin<Box<dyn Future<Output = Result<Summary, UserError>>>>;
 
-fn config(segment_bytes: usize) -> config::Archive {
-    config::Archive {
+fn config(segment_bytes: usize) -> stitch_config::Archive {
+    stitch_config::Archive {
         url: None,
         segment_bytes,
         segment_age: Duration::from_secs(2),

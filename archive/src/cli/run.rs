@@ -10,11 +10,11 @@ use stitch_app::shutdown::Shutdown;
 use stitch_app::stderr::Stderr;
 use stitch_app::telemetry;
 use stitch_common::clock::{Clock, SystemClock};
-use stitch_common::config::Config;
 use stitch_common::liveness::Liveness;
 use stitch_common::output::{Exit, Report};
 use stitch_common::progress::{NoProgress, Progress};
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 
 use crate::archiver::{self, Extent, Ports, Summary};
 use crate::metrics;

@@ -5,10 +5,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use stitch_common::clock::{Clock, SystemClock};
-use stitch_common::config::Config;
 use stitch_common::output::{Exit, Report};
 use stitch_common::ports::EventLog;
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 
 use crate::identity;
 use crate::status::{PartitionStatus, Retention, first_times};

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use stitch_app::progress_bar;
-use stitch_common::config::Config;
 use stitch_common::output::{Exit, Report};
 use stitch_common::ports::EventLog;
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 
 use crate::verify::{self, PartitionReport};
 

@@ -114,10 +114,10 @@ fn compare_log(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stitch_common::config::WriteConsistency;
     use stitch_common::definition::{Definitions, EventAttributes};
     use stitch_common::offset::Offset;
     use stitch_common::range::RangeBits;
+    use stitch_config::WriteConsistency;
 
     const P: Partition = Partition(0);
 

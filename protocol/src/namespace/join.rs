@@ -1,9 +1,9 @@
 //! Becomes a member of the namespace that was validated.
 
 use stitch_common::clock::Clock;
-use stitch_common::config::Config;
 use stitch_common::ports::{Cql, EventLog, Session};
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 
 use super::validate::{Error, ValidatedNamespace, validate};
 use crate::NamespaceSession;

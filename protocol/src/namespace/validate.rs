@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use stitch_common::clock::Clock;
-use stitch_common::config::Config;
 use stitch_common::definition::Definitions;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{
     Cql, EventLog, Fingerprint, LogError, LogIdentity, Session, StoreError,
 };
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 
 use super::identity::{self, ObservedNamespace};
 use crate::definition_node::{self, NamespaceRecord, StoredDefinition};

@@ -175,7 +175,7 @@ pub(crate) fn record() -> NamespaceRecord {
             cluster: "cassandra".to_owned(),
             table: uuid::Uuid::nil(),
         },
-        write_consistency: stitch_common::config::WriteConsistency::LocalQuorum,
+        write_consistency: stitch_config::WriteConsistency::LocalQuorum,
         raised_from: None,
     }
 }

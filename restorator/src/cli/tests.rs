@@ -1,6 +1,6 @@
 use clap::CommandFactory;
-use stitch_common::config::Environment;
 use stitch_common::member::MemberId;
+use stitch_config::Environment;
 
 use super::*;
 

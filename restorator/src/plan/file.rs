@@ -211,7 +211,7 @@ mod tests {
                     cluster: "c".to_owned(),
                     table: uuid::Uuid::from_u128(7),
                 },
-                write_consistency: stitch_common::config::WriteConsistency::LocalQuorum,
+                write_consistency: stitch_config::WriteConsistency::LocalQuorum,
                 raised_from: None,
             },
             log,

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use stitch_common::cell::{self, CellSlot, Count, Counter, CounterName, Granularity};
 use stitch_common::checkpoint::{Ceiling, Checkpoint, StoredCheckpoint};
-use stitch_common::config::{Config, Environment, WriteConsistency};
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{CreateMode, TableIdentity, ZooKeeper};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
+use stitch_config::{Config, Environment, WriteConsistency};
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::definition_node::NamespaceRecord;
 use stitch_protocol::envelope;

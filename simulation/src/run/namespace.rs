@@ -3,8 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use stitch_common::config::{Config, Environment};
 use stitch_common::ports::CreateMode;
+use stitch_config::{Config, Environment};
 use stitch_protocol::definition_node::NamespaceRecord;
 use stitch_protocol::envelope;
 use stitch_protocol::path::Paths;

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use serde::Serialize;
 use stitch_common::cell::CounterName;
 use stitch_common::clock::SystemClock;
-use stitch_common::config::Config;
 use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 
 use super::BuildArguments;
 use super::servers::{Servers, folder};

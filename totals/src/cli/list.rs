@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use stitch_common::config::Config;
 use stitch_common::offset::Offsets;
 use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 
 use super::servers::folder;
 use crate::manifest::TotalsId;

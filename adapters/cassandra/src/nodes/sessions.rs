@@ -14,8 +14,8 @@ use scylla::policies::host_filter::AllowListHostFilter;
 use super::super::connect;
 use super::{OBSERVER_ID, locked};
 use stitch_common::address::Address;
-use stitch_common::config::Cassandra;
 use stitch_common::ports::StoreError;
+use stitch_config::Cassandra;
 
 type SessionFuture = Shared<BoxFuture<'static, Result<Arc<Session>, StoreError>>>;
 

@@ -9,16 +9,16 @@ use stitch_cassandra::{Replication, ScyllaCql, ScyllaStore};
 use stitch_common::address::Addresses;
 use stitch_common::cell::{Amount, Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::clock::{Clock, SystemClock};
-use stitch_common::config::{
-    Api, Archive, Cassandra, Config, Engine, Http, Kafka, Processor, ReadConsistency, Restorator,
-    Totals, WriteConsistency, ZooKeeper,
-};
 use stitch_common::definition::{Definitions, EventAttributes};
 use stitch_common::lease::{Lease, Permit};
 use stitch_common::member::MemberId;
 use stitch_common::outcome::Outcome;
 use stitch_common::ports::{CellSelection, CounterBatch, Cql, Level, Store};
 use stitch_common::range::RangeBits;
+use stitch_config::{
+    Api, Archive, Cassandra, Config, Engine, Http, Kafka, Processor, ReadConsistency, Restorator,
+    Totals, WriteConsistency, ZooKeeper,
+};
 
 /// The server's address.
 pub(crate) fn server() -> String {
@@ -129,7 +129,7 @@ fn config(keyspace: &str) -> Config {
         },
         kafka: Kafka {
             topic: String::new(),
-            client: stitch_common::config::ClientProperties::default(),
+            client: stitch_config::ClientProperties::default(),
         },
         definitions: Definitions::new(
             RangeBits::new(6).unwrap(),

@@ -12,8 +12,8 @@ use rdkafka::producer::FutureProducer;
 use super::{Role, client_config};
 use crate::context::Context;
 use crate::error::log_error;
-use stitch_common::config::Kafka;
 use stitch_common::ports::LogError;
+use stitch_config::Kafka;
 
 /// Creates the client of `role`.
 ///

@@ -18,11 +18,11 @@ use crate::error::{ErrorScope, error_scope, log_error};
 use crate::metadata_client::MetadataClient;
 use crate::patience::LASTING;
 use stitch_common::clock::{Clock, Moment, SystemClock};
-use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{
     AssignmentEpoch, Bounds, FeedEvent, LogError, Record, Unreadable, UnreadableReason,
 };
+use stitch_config::Kafka;
 
 /// The most records and bytes in one delivery: small enough to bound the queue, large enough that the cost for each
 /// record is negligible.

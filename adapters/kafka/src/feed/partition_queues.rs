@@ -13,9 +13,9 @@ use rdkafka::message::BorrowedMessage;
 
 use crate::client_config::{Role, create_consumer};
 use crate::context::FeedContext;
-use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::LogError;
+use stitch_config::Kafka;
 
 /// How many log messages and errors of the client itself are served at once.
 const MESSAGES_AT_ONCE_MAX: usize = 100;

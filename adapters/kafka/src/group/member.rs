@@ -19,9 +19,9 @@ use crate::context::Context;
 use crate::error::{ends_membership, log_error, may_end_membership};
 use crate::patience::LASTING;
 use stitch_common::clock::{Clock, Moment, SystemClock};
-use stitch_common::config::Kafka;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{GroupEvent, LogError};
+use stitch_config::Kafka;
 
 /// How long a poll waits, and so how soon the thread notices that it has to leave.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use rdkafka::mocking::MockCluster;
-use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{
     AssignmentEpoch, EventLog, Feed, FeedEvent, LogError, Record, UnreadableReason,
 };
+use stitch_config::Kafka;
 
 use crate::support::{Topic, next, numbers, offsets, until_end};
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::mocking::MockCluster;
-use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{EventLog, Group, GroupEvent, RevokeAck};
+use stitch_config::Kafka;
 use stitch_kafka::{KafkaAck, KafkaGroup, KafkaLog};
 
 use crate::support::{Topic, WAIT};

@@ -10,11 +10,11 @@ use rdkafka::message::{Headers, Message, OwnedMessage, Timestamp};
 use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::{ClientConfig, TopicPartitionList};
 use stitch_common::clock::{Clock, SystemClock};
-use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{
     AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, LogError, Record,
 };
+use stitch_config::Kafka;
 use stitch_kafka::{KafkaLog, TopicCreation};
 
 use crate::support::{Topic, WAIT, next};

@@ -7,9 +7,9 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use stitch_common::config::Kafka;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{AssignmentEpoch, EventLog, Feed, FeedEvent, Record};
+use stitch_config::Kafka;
 use stitch_harness::feed::create_topic_with;
 use stitch_kafka::{KafkaFeed, KafkaLog};
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use stitch_common::config::Config;
 use stitch_common::output::{Exit, Report};
+use stitch_config::Config;
 
 use super::{journal, last, next, restored};
 use crate::testing::cassandra::Fate;

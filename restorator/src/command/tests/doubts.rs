@@ -84,7 +84,7 @@ fn a_scope_narrower_than_the_range_removes_no_doubt() {
 
 #[test]
 fn what_is_verified_with_exceptions_removes_no_doubt() {
-    let quorum = |config: &mut stitch_common::config::Config| {
+    let quorum = |config: &mut stitch_config::Config| {
         config.restorator.read_level = Level::Quorum;
     };
     let fake = Fake::with(&["a"], "bits = 0", quorum);

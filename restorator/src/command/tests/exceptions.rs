@@ -1,8 +1,8 @@
 //! What is shown while the operator accepts less is never called verified.
 
-use stitch_common::config::{Config, WriteConsistency};
 use stitch_common::output::{Exit, Report};
 use stitch_common::ports::Level;
+use stitch_config::{Config, WriteConsistency};
 use stitch_protocol::restoration::RestorationState;
 
 use crate::options::{DeclaredDead, Limits};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use stitch_common::config::Config;
 use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 
 use crate::options::Limits;
 use crate::plan::file::Plan;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::section::{Section, section};
-use crate::user_error::UserError;
+use crate::section::{Section, section};
+use stitch_common::user_error::UserError;
 
 section! {
     /// `[archive]`

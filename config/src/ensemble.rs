@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::section::{Given, Section};
-use crate::address::Addresses;
-use crate::user_error::UserError;
+use crate::section::{Given, Section};
+use stitch_common::address::Addresses;
+use stitch_common::user_error::UserError;
 
 /// The default of `root`.
 pub const ROOT_DEFAULT: &str = "/stitch";

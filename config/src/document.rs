@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
-use super::overrides::Override;
-use crate::user_error::UserError;
+use crate::overrides::Override;
+use stitch_common::user_error::UserError;
 
 /// The configuration file.
 pub(super) struct Document<'a> {

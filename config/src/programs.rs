@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Kafka;
-use super::section::{Given, Section, section};
-use crate::ports::Level;
-use crate::secret::Secret;
-use crate::user_error::UserError;
+use crate::Kafka;
+use crate::section::{Given, Section, section};
+use crate::tls::TlsFiles;
+use stitch_common::ports::Level;
+use stitch_common::secret::Secret;
+use stitch_common::user_error::UserError;
 
 section! {
     /// `[processor]`
@@ -136,15 +137,6 @@ impl ReadConsistency {
     ];
 }
 
-/// The PEM files of TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The certificate, and its chain.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-}
-
 /// What is wrong with one entry of a list, and the help.
 type Wrong = (&'static str, &'static str);
 
@@ -254,27 +246,6 @@ impl Section<'_> {
             }
         }
         Ok(tokens.into_iter().map(Secret::new).collect())
-    }
-
-    pub(super) fn tls(
-        &mut self,
-        certificate: &str,
-        key: &str,
-    ) -> Result<Option<TlsFiles>, UserError> {
-        let example = |name: &str| format!("{name} = \"…\"");
-        let files = (
-            self.optional_text(certificate, &example(certificate))?,
-            self.optional_text(key, &example(key))?,
-        );
-        match files {
-            (None, None) => Ok(None),
-            (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
-                certificate: certificate.into(),
-                key: key.into(),
-            })),
-            (Some(_), None) => Err(self.missing(key, &example(key))),
-            (None, Some(_)) => Err(self.missing(certificate, &example(certificate))),
-        }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::section::{Given, Section, section};
-use crate::cell::{CounterName, Granularity};
-use crate::definition::{AmountSource, CounterDefinition, Definitions, EventAttributes};
-use crate::range::RangeBits;
-use crate::user_error::UserError;
+use crate::section::{Given, Section, section};
+use stitch_common::cell::{CounterName, Granularity};
+use stitch_common::definition::{AmountSource, CounterDefinition, Definitions, EventAttributes};
+use stitch_common::range::RangeBits;
+use stitch_common::user_error::UserError;
 
 const BITS_DEFAULT: u8 = 6;
 /// A counter's name is part of every row's key.

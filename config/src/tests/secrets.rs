@@ -1,7 +1,7 @@
 //! No error and no `Debug` shows a secret, whatever is wrong with it or around it.
 
 use super::*;
-use crate::user_error::UserError;
+use stitch_common::user_error::UserError;
 
 /// Part by part, so that an excerpt is found, too.
 const SECRET: &str = "hunter2-CANARY-0123456789";

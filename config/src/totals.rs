@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::section::{Given, Section, section};
-use crate::user_error::UserError;
+use crate::section::{Given, Section, section};
+use stitch_common::user_error::UserError;
 
 section! {
     /// `[totals]`

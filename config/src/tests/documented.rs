@@ -1,6 +1,6 @@
 use super::*;
 
-const EXAMPLE: &str = include_str!("../../../../deploy/stitch.toml");
+const EXAMPLE: &str = include_str!("../../../deploy/stitch.toml");
 
 #[test]
 fn the_defaults_in_the_annotated_example_are_the_real_ones() {

@@ -4,15 +4,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::section::{Given, Section};
-use crate::secret::Secret;
-use crate::user_error::UserError;
+use crate::section::{Given, Section};
+use stitch_common::secret::Secret;
+use stitch_common::user_error::UserError;
 
 /// A file with a secret is no larger.
 const BYTES_MAX: u64 = 64 << 10;
-
-/// The ending of the key that names the file of a secret.
-pub(super) const FILE_SUFFIX: &str = "_file";
 
 /// Who logs in: to Cassandra, or to ZooKeeper.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +61,7 @@ impl Section<'_> {
         &self,
         key: &str,
         path: &str,
-        source: super::document::Source<'_>,
+        source: crate::document::Source<'_>,
     ) -> Result<String, UserError> {
         let text = read(Path::new(path)).map_err(|error| {
             let what = format!(": {path} cannot be read: {error}");

@@ -8,10 +8,10 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
-use super::document::{self, Entry, Value, kind};
-use super::section::{Given, Section};
-use crate::printable::is_printable;
-use crate::user_error::UserError;
+use crate::document::{self, Entry, Value, kind};
+use crate::section::{Given, Section};
+use stitch_common::printable::is_printable;
+use stitch_common::user_error::UserError;
 
 /// The longest wait that can be configured: a longer one is a mistake in the unit.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;

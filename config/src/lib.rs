@@ -8,6 +8,7 @@ mod archive;
 mod counting;
 mod document;
 mod ensemble;
+mod environment;
 mod load;
 mod overrides;
 mod programs;
@@ -19,18 +20,18 @@ mod tls;
 mod servers;
 mod totals;
 
-use self::section::{Given, Section};
-use crate::definition::Definitions;
-use crate::user_error::UserError;
+use crate::section::{Given, Section};
+use stitch_common::definition::Definitions;
+use stitch_common::user_error::UserError;
 
 pub use archive::Archive;
 pub use ensemble::{Ensemble, ROOT_DEFAULT};
-pub use load::Environment;
-pub use programs::{Api, Http, Processor, ReadConsistency, Restorator, TlsFiles};
+pub use environment::Environment;
+pub use programs::{Api, Http, Processor, ReadConsistency, Restorator};
 pub use refused_property::refused_property;
 pub use secret_value::Credentials;
 pub use servers::{Cassandra, ClientProperties, Kafka, WriteConsistency, ZooKeeper};
-pub use tls::{CassandraTls, CertificateFiles, Verify};
+pub use tls::{CassandraTls, CertificateFiles, TlsFiles, Verify};
 pub use totals::{Engine, Totals};
 
 /// The configuration, validated.

@@ -1,56 +1,19 @@
 //! Loads the configuration: from which file, and with which variables of the environment.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Config;
-use super::document::Document;
-use super::overrides::Override;
-use super::section::Section;
-use crate::user_error::UserError;
+use crate::Config;
+use crate::document::Document;
+use crate::environment::Environment;
+use crate::overrides::Override;
+use crate::section::Section;
+use stitch_common::user_error::UserError;
 
 /// The variable with the file, if the command line does not name one.
 const FILE_VARIABLE: &str = "STITCH_CONFIG";
 /// The default file.
 const FILE_DEFAULT: &str = "stitch.toml";
-
-/// The variables of the environment that may concern the configuration: those that start with `STITCH_`.
-#[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, OsString>);
-
-/// Values may be secrets.
-impl fmt::Debug for Environment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-impl Environment {
-    /// The variables of this process.
-    #[must_use]
-    pub fn of_process() -> Self {
-        let variables = std::env::vars_os();
-        let utf8 = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-        Self(
-            utf8.filter(|(name, _)| name.starts_with("STITCH_"))
-                .collect(),
-        )
-    }
-
-    pub(super) fn variables(&self) -> impl Iterator<Item = (&str, &OsString)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
-    }
-}
-
-impl<'a> FromIterator<(&'a str, &'a str)> for Environment {
-    fn from_iter<T: IntoIterator<Item = (&'a str, &'a str)>>(variables: T) -> Self {
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.into());
-        Self(variables.into_iter().map(owned).collect())
-    }
-}
 
 impl Config {
     /// Loads the configuration from `file`, else from the file that `STITCH_CONFIG` names, else from `stitch.toml`, with
@@ -59,7 +22,7 @@ impl Config {
     /// # Errors
     /// Names file, line and key, or the variable, and has help.
     pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, UserError> {
-        let variable = environment.0.get(FILE_VARIABLE);
+        let variable = environment.get(FILE_VARIABLE);
         let path = match (file, variable) {
             (Some(file), _) => file.to_owned(),
             (None, Some(name)) if !name.is_empty() => PathBuf::from(name),

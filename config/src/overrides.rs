@@ -8,9 +8,11 @@
 //! Other programs have variables that start with `STITCH_` too (`deploy/local`, and Kubernetes sets some for a service
 //! of that name), so only names with `__`, or of a value at the top level, are overrides.
 
-use super::load::Environment;
-use super::secret_value::FILE_SUFFIX;
-use crate::user_error::UserError;
+use crate::environment::Environment;
+use stitch_common::user_error::UserError;
+
+/// The ending of the key that names the file of a secret.
+pub(super) const FILE_SUFFIX: &str = "_file";
 
 const PREFIX: &str = "STITCH_";
 /// The values outside of any section.
@@ -98,7 +100,7 @@ fn mistaken(name: &str) -> Option<String> {
         return (!foreign).then(|| format!("kafka__client__{property}"));
     }
     let (section, key) = name.split_once('_')?;
-    let (_, keys) = super::SECTIONS
+    let (_, keys) = crate::SECTIONS
         .iter()
         .find(|(known, _)| *known == section)?;
     keys.contains(&key).then(|| format!("{section}__{key}"))

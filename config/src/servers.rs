@@ -8,15 +8,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use toml::de::DeValue;
 
-use super::document::{Entry, Source, Value};
-use super::ensemble::Ensemble;
-use super::refused_property::{canonical_property, refused_property};
-use super::secret_value::{Credentials, FILE_SUFFIX};
-use super::section::{Given, Section, section};
-use super::tls::{CassandraTls, CertificateFiles};
-use crate::address::{Address, AddressError, Addresses};
-use crate::printable::printable_line;
-use crate::user_error::UserError;
+use crate::document::{Entry, Source, Value};
+use crate::ensemble::Ensemble;
+use crate::overrides::FILE_SUFFIX;
+use crate::refused_property::{canonical_property, refused_property};
+use crate::secret_value::Credentials;
+use crate::section::{Given, Section, section};
+use crate::tls::{CassandraTls, CertificateFiles};
+use stitch_common::address::{Address, AddressError, Addresses};
+use stitch_common::printable::printable_line;
+use stitch_common::user_error::UserError;
 
 section! {
     /// `[zookeeper]`
@@ -438,7 +439,7 @@ fn is_secret(name: &str) -> bool {
 
 #[cfg(test)]
 mod consistency_tests {
-    use super::WriteConsistency;
+    use crate::WriteConsistency;
 
     /// Whether reading a majority of every data centre meets every set of replicas that `level` can have acknowledged.
     fn meets(level: WriteConsistency, replicas: &[u32]) -> bool {

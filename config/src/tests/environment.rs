@@ -1,5 +1,5 @@
 use super::*;
-use crate::user_error::UserError;
+use stitch_common::user_error::UserError;
 
 fn with(variables: &[(&str, &str)]) -> Result<Config, UserError> {
     let environment = variables.iter().copied().collect();

@@ -2,8 +2,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::cell::Granularity;
-use crate::definition::AmountSource;
+use stitch_common::cell::Granularity;
+use stitch_common::definition::AmountSource;
 
 mod documented;
 mod environment;
@@ -30,7 +30,7 @@ on = ["play"]
 key = "track"
 "#;
 
-fn parse(text: &str) -> Result<Config, crate::user_error::UserError> {
+fn parse(text: &str) -> Result<Config, stitch_common::user_error::UserError> {
     Config::parse("stitch.toml", text, &Environment::default())
 }
 
@@ -143,7 +143,7 @@ fn a_missing_file_is_named_with_the_ways_to_name_another() {
 
 #[test]
 fn a_level_is_above_another_if_it_promises_more_wherever_the_replicas_are() {
-    use crate::config::WriteConsistency::{All, EachQuorum, LocalOne, LocalQuorum, One, Quorum};
+    use crate::WriteConsistency::{All, EachQuorum, LocalOne, LocalQuorum, One, Quorum};
     let above = [
         (LocalQuorum, vec![LocalOne, One]),
         (Quorum, vec![LocalOne, One]),
@@ -153,7 +153,7 @@ fn a_level_is_above_another_if_it_promises_more_wherever_the_replicas_are() {
         (LocalOne, vec![]),
     ];
     for (level, below) in above {
-        let found: Vec<_> = crate::config::WriteConsistency::EVERY
+        let found: Vec<_> = crate::WriteConsistency::EVERY
             .into_iter()
             .map(|(other, _)| other)
             .filter(|other| level.is_above(*other))

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::user_error::UserError;
+use stitch_common::user_error::UserError;
 
 /// [`LEAST`] with these lines in a section.
 fn with(section: &str, lines: &str) -> Result<Config, UserError> {
@@ -176,7 +176,7 @@ fn a_secret_in_a_file_is_its_first_line() {
         .api
         .tokens
         .iter()
-        .map(crate::secret::Secret::expose)
+        .map(stitch_common::secret::Secret::expose)
         .collect();
     assert_eq!(
         tokens,

@@ -1,8 +1,8 @@
 //! The sections of the configuration: which keys each has, and errors that name file, line and key. No error shows a
-//! value that may be a secret. What reads the keys is in [`super::value`].
+//! value that may be a secret. What reads the keys is in [`crate::value`].
 
-use super::document::{Document, Entries, Entry, Source, Value};
-use crate::user_error::UserError;
+use crate::document::{Document, Entries, Entry, Source, Value};
+use stitch_common::user_error::UserError;
 
 /// Declares a section: its struct, and how each field is read. A field is read by a method of [`Section`] with the names
 /// of its keys and, after a semicolon, default, bounds and example. This is the only declaration of these keys.
@@ -27,9 +27,9 @@ macro_rules! section {
             pub(super) const KEYS: &'static [&'static str] = &[$($($key,)*)+];
 
             pub(super) fn read(
-                mut section: $crate::config::section::Section<'_>
+                mut section: $crate::section::Section<'_>
                 $(, $context: $context_type)?
-            ) -> Result<Self, $crate::user_error::UserError> {
+            ) -> Result<Self, stitch_common::user_error::UserError> {
                 section.allow(Self::KEYS)?;
                 $(let $field = section.$method($($key,)* $($($argument),+)?)?;)+
                 Ok(Self { $($field),+ })

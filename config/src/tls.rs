@@ -3,9 +3,8 @@
 
 use std::path::PathBuf;
 
-use super::programs::TlsFiles;
-use super::section::{Section, section};
-use crate::user_error::UserError;
+use crate::section::{Section, section};
+use stitch_common::user_error::UserError;
 
 section! {
     ZooKeeperTls() {
@@ -30,6 +29,15 @@ pub struct CertificateFiles {
     pub ca: PathBuf,
     /// The certificate that the servers know this program by, if they ask for one.
     pub identity: Option<TlsFiles>,
+}
+
+/// The PEM files of TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and its chain.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// What the certificate of a Cassandra node must show. The driver knows nodes by their addresses.
@@ -76,5 +84,26 @@ impl<'a> Section<'a> {
             ca: self.text(ca, &format!("{ca} = \"ca.pem\""))?.into(),
             identity: self.tls(certificate, key)?,
         })
+    }
+
+    pub(super) fn tls(
+        &mut self,
+        certificate: &str,
+        key: &str,
+    ) -> Result<Option<TlsFiles>, UserError> {
+        let example = |name: &str| format!("{name} = \"…\"");
+        let files = (
+            self.optional_text(certificate, &example(certificate))?,
+            self.optional_text(key, &example(key))?,
+        );
+        match files {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
+                certificate: certificate.into(),
+                key: key.into(),
+            })),
+            (Some(_), None) => Err(self.missing(key, &example(key))),
+            (None, Some(_)) => Err(self.missing(certificate, &example(certificate))),
+        }
     }
 }

@@ -149,10 +149,38 @@ where
     R: Report,
     F: Future<Output = Result<R, UserError>>,
 {
+    let load = || Config::load(shared.config.as_deref(), &Environment::of_process());
+    run_after(command, shared, load, work)
+}
+
+/// As [`run`], without a configuration.
+pub fn run_without_config<R, F>(
+    command: &str,
+    shared: &Shared,
+    work: impl FnOnce(Shutdown) -> F,
+) -> ExitCode
+where
+    R: Report,
+    F: Future<Output = Result<R, UserError>>,
+{
+    let work = |(), shutdown| work(shutdown);
+    run_after(command, shared, || Ok(()), work)
+}
+
+fn run_after<T, R, F>(
+    command: &str,
+    shared: &Shared,
+    load: impl FnOnce() -> Result<T, UserError>,
+    work: impl FnOnce(T, Shutdown) -> F,
+) -> ExitCode
+where
+    R: Report,
+    F: Future<Output = Result<R, UserError>>,
+{
     let mut interrupted = false;
     let result = (|| {
         telemetry::start_logs()?;
-        let config = Config::load(shared.config.as_deref(), &Environment::of_process())?;
+        let loaded = load()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -162,7 +190,7 @@ where
             })?;
         let result = runtime.block_on(async {
             let shutdown = Shutdown::on_signals()?;
-            let work = work(config, shutdown.clone());
+            let work = work(loaded, shutdown.clone());
             let output = shutdown.unless_at_once(work).await;
             interrupted = shutdown.is_at_once();
             output?

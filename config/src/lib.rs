@@ -32,7 +32,7 @@ pub use refused_property::refused_property;
 pub use secret_value::Credentials;
 pub use servers::{Cassandra, ClientProperties, Kafka, WriteConsistency, ZooKeeper};
 pub use tls::{CassandraTls, CertificateFiles, TlsFiles, Verify};
-pub use totals::{Engine, Totals};
+pub use totals::{Engine, Spark, Totals};
 
 /// The configuration, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ mod documented;
 mod environment;
 mod secrets;
 mod secure;
+mod totals;
 mod wrong;
 
 /// A minimal configuration.

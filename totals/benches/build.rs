@@ -1,7 +1,7 @@
 //! Measures a build of totals: records of a topic in memory, decoded, added up within a bound, merged, and written to a
 //! folder; then a second one with one record in a hundred more.
 //!
-//!     cargo bench -p stitch-totals --no-default-features --bench build -- RECORDS KEYS MEMORY_MIB [folder=PATH]
+//!     cargo bench -p stitch-totals --bench build -- RECORDS KEYS MEMORY_MIB [folder=PATH]
 //!
 //! Totals are kept if a folder is named.
 //! An event adds to three cells: of an hour, of a day, and of all time. With one hour of events there are three cells a

@@ -1,7 +1,8 @@
 //! Builds totals at a cut: from earlier totals and the records since, or from all records; and verifies totals by
 //! building them again.
 
-mod contributions;
+mod cells;
+mod error;
 mod recount;
 
 use stitch_common::cell::CounterName;
@@ -10,23 +11,23 @@ use stitch_common::definition::Definitions;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{EventLog, ObjectStore};
 use stitch_common::progress::Progress;
-use stitch_common::user_error::UserError;
 
-use crate::manifest::{
-    Account, FORMAT, LateCounter, Manifest, SourceKind, SourceSpan, Subject, TotalsId,
-};
-use crate::records::{Reach, Records, RecordsError};
+use crate::cluster::{ArchivedWork, Cluster, ClusterCells, NoCells, NoCluster};
+use crate::contributions::{Contributions, Pass, Tally};
+use crate::manifest::{Account, FORMAT, LateCounter, Manifest, SourceKind, SourceSpan, Subject};
+use crate::records::{Reach, Records};
 use crate::sorted::counter_names::CounterNames;
 use crate::sorted::merge::Merge;
 use crate::sorted::sorter::{LocalCells, Sorter};
 use crate::sorted::spill_folder::SpillFolder;
-use crate::sorted::{CellTotal, SortedCells};
+use crate::totals_cells::TotalsCells;
 use crate::totals_error::TotalsError;
 use crate::totals_file::reader::{ALL_TOKENS, TotalsReader};
 use crate::totals_file::writer::TotalsWriter;
 use crate::totals_folder::TotalsFolder;
-use contributions::{Contributions, Pass, Tally};
+use cells::BuildCells;
 
+pub use error::BuildError;
 pub use recount::{Recount, verify};
 
 /// What to build, and with what.
@@ -66,59 +67,6 @@ pub struct Built {
     pub notes: Vec<String>,
 }
 
-/// Why totals cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BuildError {
-    #[error(transparent)]
-    Totals(#[from] TotalsError),
-    #[error(transparent)]
-    Records(#[from] RecordsError),
-    /// The newest totals lack counters.
-    #[error("the newest totals, {id}, lack the counters {}", names(counters))]
-    Lacking {
-        id: TotalsId,
-        counters: Vec<CounterName>,
-    },
-    /// There is no such counter, or no totals that lack it.
-    #[error("--counter {}: {why}", counter.0)]
-    NotAdded {
-        counter: CounterName,
-        why: &'static str,
-    },
-    /// There are no such totals.
-    #[error("there are no totals {0}")]
-    NoSuchTotals(TotalsId),
-}
-
-fn names(counters: &[CounterName]) -> String {
-    let names: Vec<_> = counters.iter().map(|counter| &*counter.0).collect();
-    names.join(" and ")
-}
-
-impl From<BuildError> for UserError {
-    fn from(error: BuildError) -> Self {
-        match error {
-            BuildError::Totals(error) => error.into(),
-            BuildError::Records(error) => error.into(),
-            BuildError::Lacking { .. } => Self::new(
-                error,
-                "count it from the beginning: stitch-totals build --counter NAME, one after the other, or --from-beginning for all",
-            ),
-            BuildError::NotAdded { .. } => Self::new(
-                error,
-                "see stitch-totals list, and the counters of the configuration",
-            ),
-            BuildError::NoSuchTotals(_) => Self::new(error, "see stitch-totals list"),
-        }
-    }
-}
-
-impl From<crate::sorted::spill_folder::SpillError> for BuildError {
-    fn from(error: crate::sorted::spill_folder::SpillError) -> Self {
-        Self::Totals(error.into())
-    }
-}
-
 /// What is to be read and merged.
 struct Work {
     subject: Subject,
@@ -138,6 +86,29 @@ pub async fn build<S: ObjectStore, L: EventLog, C: Clock>(
     clock: &C,
     progress: &dyn Progress,
 ) -> Result<Built, BuildError> {
+    build_on(
+        None::<&NoCluster>,
+        folder,
+        records,
+        request,
+        clock,
+        progress,
+    )
+    .await
+}
+
+/// As [`build`]; a cluster, if there is one, adds up what is archived. The totals are the same.
+///
+/// # Errors
+/// As [`build`]; and the cluster's.
+pub async fn build_on<S: ObjectStore, L: EventLog, C: Clock, G: Cluster>(
+    cluster: Option<&G>,
+    folder: &TotalsFolder<S>,
+    records: &Records<'_, S, L, C>,
+    request: &BuildRequest<'_>,
+    clock: &C,
+    progress: &dyn Progress,
+) -> Result<Built, BuildError> {
     let reach = records.reach().await?;
     let work = plan(folder, &reach, request).await?;
     let id = work.subject.id();
@@ -150,16 +121,86 @@ pub async fn build<S: ObjectStore, L: EventLog, C: Clock>(
         });
     }
     let names = CounterNames::new(request.definitions);
-    let (mut contributions, tally) =
-        add_up(records, &reach, request, &work.passes, progress).await?;
-    let local = std::mem::take(&mut contributions);
-    let mut streams: Vec<_> = local.into_iter().map(TotalsCells::Local).collect();
+    let (archived, here) = match cluster {
+        Some(_) => divide(&work.passes),
+        None => (Vec::new(), work.passes.clone()),
+    };
+    // What is in the log first: Kafka may delete it while a cluster works.
+    let read = add_up(records, &reach, request, &here, progress).await?;
+    let archived = ArchivedWork {
+        id: &id,
+        kafka: request.cluster,
+        topic: request.topic,
+        names: &names,
+        reach: &reach,
+        passes: &archived,
+        begun_ms: clock.wall().timestamp_millis(),
+    };
+    let Some(cluster) = cluster.filter(|_| !archived.passes.is_empty()) else {
+        return publish(
+            folder,
+            request,
+            &names,
+            work,
+            (read, None::<NoCells>),
+            clock,
+            progress,
+        )
+        .await;
+    };
+    progress.begin("adding up the archive on the cluster", "records", None);
+    let added = cluster.add_up(&archived).await;
+    progress.end();
+    let (built, is_resumable) = match added {
+        Ok(cells) => {
+            let read = (read, Some(cells));
+            let built = publish(folder, request, &names, work, read, clock, progress).await;
+            let is_resumable = !matches!(built, Ok(_) | Err(BuildError::Cluster(_)));
+            (built, is_resumable)
+        }
+        Err(error) => (Err(BuildError::Cluster(error)), true),
+    };
+    cluster.clean_up(&archived, is_resumable).await;
+    built
+}
+
+/// Divides passes into what a cluster adds up, and what is read here.
+fn divide(passes: &[Pass]) -> (Vec<Pass>, Vec<Pass>) {
+    let part = |of_archive: bool| {
+        let passes = passes.iter().cloned().map(|mut pass| {
+            pass.spans
+                .retain(|span| (span.source == SourceKind::Archive) == of_archive);
+            pass
+        });
+        passes.filter(|pass| !pass.spans.is_empty()).collect()
+    };
+    (part(true), part(false))
+}
+
+/// Merges what was read with the base, writes the files, and puts the manifest if they add up to what was read.
+async fn publish<S: ObjectStore, G: ClusterCells>(
+    folder: &TotalsFolder<S>,
+    request: &BuildRequest<'_>,
+    names: &CounterNames,
+    work: Work,
+    ((local, mut tally), cluster): ((Vec<LocalCells>, Tally), Option<G>),
+    clock: &impl Clock,
+    progress: &dyn Progress,
+) -> Result<Built, BuildError> {
+    let id = work.subject.id();
+    let mut streams: Vec<BuildCells<'_, S, G>> = Vec::new();
+    if let Some(cells) = cluster {
+        tally.add(cells.tally());
+        streams.push(BuildCells::Cluster(Box::new(cells)));
+    }
+    let local = local.into_iter().map(TotalsCells::Local);
+    streams.extend(local.map(BuildCells::Totals));
     if let Some(base) = &work.base {
-        let base = TotalsReader::new(folder, base, &names, ALL_TOKENS);
-        streams.push(TotalsCells::Base(Box::new(base)));
+        let base = TotalsReader::new(folder, base, names, ALL_TOKENS);
+        streams.push(BuildCells::Totals(TotalsCells::Base(Box::new(base))));
     }
     let bits = request.definitions.range_bits;
-    let mut writer = TotalsWriter::new(folder, &id, &names, bits, request.spill);
+    let mut writer = TotalsWriter::new(folder, &id, names, bits, request.spill);
     let mut merge = Merge::new(streams);
     progress.begin("writing totals", "cells", None);
     while let Some(cell) = merge.next().await? {
@@ -167,9 +208,12 @@ pub async fn build<S: ObjectStore, L: EventLog, C: Clock>(
         progress.advance(1);
     }
     progress.end();
+    if let Some(BuildCells::Cluster(cells)) = merge.streams().first() {
+        cells.check().map_err(BuildError::Cluster)?;
+    }
     let written = writer.finish().await?;
-    let accounts = accounts(&names, &tally, work.base.as_ref());
-    check_accounts(&names, &accounts, &written.sums)?;
+    let accounts = accounts(names, &tally, work.base.as_ref());
+    check_accounts(names, &accounts, &written.sums)?;
     let based_on = work.base.iter().flat_map(SourceSpan::of_base);
     let read = work.passes.iter().flat_map(|pass| pass.spans.clone());
     let manifest = Manifest {
@@ -419,37 +463,6 @@ impl SourceSpan {
             to: *to,
             source: SourceKind::Totals(base.id.clone()),
         })
-    }
-}
-
-/// Cells of earlier totals, or of this process.
-enum TotalsCells<'a, S> {
-    Base(Box<TotalsReader<'a, S>>),
-    Local(LocalCells),
-}
-
-impl<S: ObjectStore> SortedCells for TotalsCells<'_, S> {
-    type Error = TotalsError;
-
-    fn current(&self) -> Option<CellTotal<'_>> {
-        match self {
-            Self::Base(cells) => cells.current(),
-            Self::Local(cells) => cells.current(),
-        }
-    }
-
-    fn step(&mut self) -> Result<bool, TotalsError> {
-        match self {
-            Self::Base(cells) => cells.step(),
-            Self::Local(cells) => Ok(cells.step()?),
-        }
-    }
-
-    async fn load(&mut self) -> Result<bool, TotalsError> {
-        match self {
-            Self::Base(cells) => cells.load().await,
-            Self::Local(cells) => Ok(cells.load().await?),
-        }
     }
 }
 

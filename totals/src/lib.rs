@@ -9,6 +9,8 @@
 //! | [`sorted`] | totals of any size, as streams in the order of the scan: sorted runs on disk, and their merge |
 //! | [`totals_folder`], [`manifest`], [`totals_file`] | totals at a cut in an object store: Parquet files, and what they are totals of |
 //! | [`records`], [`log_records`] | the records of the topic, from the archive where it reaches, else from the log, and never past a gap |
+//! | [`contributions`] | what records contribute, added up and accounted for |
+//! | [`cluster`] | the seam: whatever adds up archived records elsewhere |
 //! | [`build`] | totals at a cut = earlier totals and the records since; verified by building them again |
 //! | [`source`] | the seam: whatever adds up all events below a cut. A new source of totals goes into `source/` |
 //! | [`source::log`] | the first source: Kafka's log itself, read from its first record |
@@ -30,10 +32,11 @@ pub mod range_totals;
 pub mod totals_by_range;
 pub mod log_records;
 pub mod records;
+pub mod contributions;
+pub mod totals_cells;
+pub mod cluster;
 pub mod build;
 pub mod source;
 pub mod log_follower;
-#[cfg(feature = "servers")]
-pub mod cli;
-#[cfg(test)]
-pub(crate) mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -16,29 +16,29 @@ use stitch_testkit::samples;
 
 /// A topic. A position without a record is a transaction marker.
 #[derive(Debug, Default)]
-pub(crate) struct SampleTopic {
+pub struct SampleTopic {
     partitions: RefCell<BTreeMap<Partition, Vec<Option<Record>>>>,
     begins: RefCell<BTreeMap<Partition, Offset>>,
     /// Deleted as soon as a feed has been read from.
-    pub(crate) deleted_meanwhile: Cell<Option<(Partition, Offset)>>,
+    pub deleted_meanwhile: Cell<Option<(Partition, Offset)>>,
     /// How many records feeds have delivered.
-    pub(crate) delivered: Cell<usize>,
+    pub delivered: Cell<usize>,
 }
 
 impl SampleTopic {
-    pub(crate) fn add(&self, partition: i32, value: Option<&str>) {
+    pub fn add(&self, partition: i32, value: Option<&str>) {
         let mut partitions = self.partitions.borrow_mut();
         let records = partitions.entry(Partition(partition)).or_default();
-        let offset = i64::try_from(records.len()).unwrap();
+        let offset = i64::try_from(records.len()).expect("few records");
         records.push(value.map(|value| samples::record(offset, value)));
     }
 
-    pub(crate) fn delete_below(&self, partition: i32, offset: i64) {
+    pub fn delete_below(&self, partition: i32, offset: i64) {
         let mut begins = self.begins.borrow_mut();
         begins.insert(Partition(partition), Offset(offset));
     }
 
-    pub(crate) fn end(&self, partition: i32) -> i64 {
+    pub fn end(&self, partition: i32) -> i64 {
         self.bounds_of(Partition(partition)).end.0
     }
 
@@ -48,12 +48,12 @@ impl SampleTopic {
         let end = partitions.get(&partition).map_or(0, Vec::len);
         Bounds {
             begin: begin.unwrap_or_default(),
-            end: Offset(i64::try_from(end).unwrap()),
+            end: Offset(i64::try_from(end).expect("few records")),
         }
     }
 
     /// All records of a partition from `from` up to `to`, deleted or not.
-    pub(crate) fn records(&self, partition: i32, from: i64, to: i64) -> Vec<Record> {
+    pub fn records(&self, partition: i32, from: i64, to: i64) -> Vec<Record> {
         let partitions = self.partitions.borrow();
         let records = partitions.get(&Partition(partition)).into_iter().flatten();
         let inside = |record: &&Record| (from..to).contains(&record.offset.0);
@@ -61,12 +61,12 @@ impl SampleTopic {
     }
 
     /// Puts segments of a partition that end at these positions; the first begins at the first one.
-    pub(crate) async fn archive(&self, store: &MemoryStore, partition: i32, ends: &[i64]) {
+    pub async fn archive(&self, store: &MemoryStore, partition: i32, ends: &[i64]) {
         let folder = TopicFolder::new("kafka", "events");
         let begin = Offset(ends[0]);
         origin::create(store, &folder, Partition(partition), begin)
             .await
-            .unwrap();
+            .expect("memory takes it");
         for pair in ends.windows(2) {
             let mut writer = SegmentWriter::new(Partition(partition), Offset(pair[0]));
             for record in self.records(partition, pair[0], pair[1]) {
@@ -151,7 +151,7 @@ impl EventLog for SampleTopic {
 
 /// Delivers three records at a time.
 #[derive(Debug)]
-pub(crate) struct SampleFeed {
+pub struct SampleFeed {
     records: BTreeMap<Partition, Vec<Record>>,
     ends: BTreeMap<Partition, Offset>,
     positions: BTreeMap<Partition, (Offset, AssignmentEpoch)>,

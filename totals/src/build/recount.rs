@@ -5,8 +5,8 @@ use stitch_common::clock::Clock;
 use stitch_common::ports::{EventLog, ObjectStore};
 use stitch_common::progress::Progress;
 
-use super::contributions::Pass;
 use super::{BaseChoice, BuildError, BuildRequest, accounts, add_up, only, subject_of};
+use crate::contributions::Pass;
 use crate::digest::CellSum;
 use crate::manifest::{Account, Manifest, Subject, TotalsId};
 use crate::records::{Reach, Records, RecordsError};

@@ -13,6 +13,8 @@ use stitch_testkit::objects::{Fault, MemoryStore, Objects, Request};
 use stitch_testkit::samples;
 
 use super::*;
+use crate::manifest::TotalsId;
+use crate::records::RecordsError;
 use crate::sorted::testing::block_on;
 use crate::testing::SampleTopic;
 

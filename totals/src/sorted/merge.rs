@@ -99,6 +99,11 @@ impl<S: SortedCells> Merge<S> {
         }
     }
 
+    /// The streams, in the order that they were passed in.
+    pub fn streams(&self) -> &[S] {
+        &self.streams
+    }
+
     async fn start(&mut self) -> Result<(), S::Error> {
         for stream in &mut self.streams {
             stream.load().await?;

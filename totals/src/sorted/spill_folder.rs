@@ -85,12 +85,12 @@ impl SpillFolder {
     }
 
     /// A new file without a name.
-    pub(crate) fn file(&self) -> Result<File, SpillError> {
+    pub fn file(&self) -> Result<File, SpillError> {
         tempfile::tempfile_in(&self.0.path).map_err(|cause| self.unusable(&cause))
     }
 
     /// Takes `bytes` of the bound.
-    pub(crate) fn reserve(&self, bytes: u64) -> Result<SpillReservation, SpillError> {
+    pub fn reserve(&self, bytes: u64) -> Result<SpillReservation, SpillError> {
         let mut reservation = SpillReservation {
             folder: self.clone(),
             bytes: 0,
@@ -99,7 +99,7 @@ impl SpillFolder {
         Ok(reservation)
     }
 
-    pub(crate) fn unusable(&self, cause: &io::Error) -> SpillError {
+    pub fn unusable(&self, cause: &io::Error) -> SpillError {
         SpillError::Unusable {
             folder: self.0.path.clone(),
             cause: cause.to_string(),
@@ -115,14 +115,14 @@ impl SpillFolder {
 
 /// Bytes of the folder's bound; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct SpillReservation {
+pub struct SpillReservation {
     folder: SpillFolder,
     bytes: u64,
 }
 
 impl SpillReservation {
     /// Takes `more` bytes.
-    pub(crate) fn grow(&mut self, more: u64) -> Result<(), SpillError> {
+    pub fn grow(&mut self, more: u64) -> Result<(), SpillError> {
         let bound = &self.folder.0;
         let bytes = bound.bytes.get().saturating_add(more);
         if bytes > bound.bytes_max {

@@ -17,7 +17,7 @@ use stitch_common::ports::{CellSelection, CounterBatch, Cql, Level, Store};
 use stitch_common::range::RangeBits;
 use stitch_config::{
     Api, Archive, Cassandra, Config, Engine, Http, Kafka, Processor, ReadConsistency, Restorator,
-    Totals, WriteConsistency, ZooKeeper,
+    Spark, Totals, WriteConsistency, ZooKeeper,
 };
 
 /// The server's address.
@@ -162,17 +162,27 @@ fn config(keyspace: &str) -> Config {
             segment_age: Duration::from_secs(1),
             memory_bytes_max: 1,
         },
-        totals: Totals {
-            url: None,
-            memory_bytes_max: 1,
-            spill: std::path::PathBuf::new(),
-            spill_bytes_max: 1,
-            engine: Engine::Local,
-        },
+        totals: totals(),
         http: Http {
             listen: ([127, 0, 0, 1], 0).into(),
         },
         api: api(),
+    }
+}
+
+fn totals() -> Totals {
+    Totals {
+        url: None,
+        memory_bytes_max: 1,
+        spill: std::path::PathBuf::new(),
+        spill_bytes_max: 1,
+        engine: Engine::Local,
+        spark: Spark {
+            submit: Vec::new(),
+            url: None,
+            program: None,
+            task_memory_bytes_max: 1,
+        },
     }
 }
 

@@ -9,7 +9,7 @@ use stitch_common::user_error::UserError;
 use stitch_config::Config;
 
 use super::servers::folder;
-use crate::manifest::TotalsId;
+use stitch_totals::manifest::TotalsId;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct ListReport {
@@ -37,7 +37,7 @@ struct UnreadableLine {
 
 pub(super) async fn list(config: &Config) -> Result<ListReport, UserError> {
     let list = folder(config)?.list().await?;
-    let line = |manifest: crate::manifest::Manifest| TotalsLine {
+    let line = |manifest: stitch_totals::manifest::Manifest| TotalsLine {
         bytes: manifest.files.iter().map(|file| file.bytes).sum(),
         id: manifest.id,
         made_at: manifest.made_at,

@@ -11,23 +11,45 @@ use crate::sorted::spill_folder::SpillError;
 
 /// Records to read, and the counters to count by them.
 #[derive(Clone, Debug)]
-pub(super) struct Pass {
-    pub(super) spans: Vec<SourceSpan>,
-    pub(super) definitions: Definitions,
+pub struct Pass {
+    pub spans: Vec<SourceSpan>,
+    pub definitions: Definitions,
 }
 
 /// What was read, by counter.
 #[derive(Clone, Debug)]
-pub(super) struct Tally {
-    pub(super) records: u64,
+pub struct Tally {
+    pub records: u64,
     /// By rank: the events whose amount is not 0.
-    pub(super) contributions: Vec<u64>,
+    pub contributions: Vec<u64>,
     /// By rank: the sum of the amounts over all cells.
-    pub(super) sums: Vec<i64>,
+    pub sums: Vec<i64>,
+}
+
+impl Tally {
+    pub fn new(names: &CounterNames) -> Self {
+        let counters = names.iter().len();
+        Self {
+            records: 0,
+            contributions: vec![0; counters],
+            sums: vec![0; counters],
+        }
+    }
+
+    /// Adds what was read elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        for (ours, theirs) in self.contributions.iter_mut().zip(&other.contributions) {
+            *ours += theirs;
+        }
+        for (ours, theirs) in self.sums.iter_mut().zip(&other.sums) {
+            *ours = ours.wrapping_add(*theirs);
+        }
+    }
 }
 
 /// Adds up what records contribute.
-pub(super) struct Contributions<'a> {
+pub struct Contributions<'a> {
     names: &'a CounterNames,
     sorter: Sorter,
     tally: Tally,
@@ -35,22 +57,17 @@ pub(super) struct Contributions<'a> {
 }
 
 impl<'a> Contributions<'a> {
-    pub(super) fn new(names: &'a CounterNames, sorter: Sorter) -> Self {
-        let counters = names.iter().len();
+    pub fn new(names: &'a CounterNames, sorter: Sorter) -> Self {
         Self {
             names,
             sorter,
-            tally: Tally {
-                records: 0,
-                contributions: vec![0; counters],
-                sums: vec![0; counters],
-            },
+            tally: Tally::new(names),
             reader: None,
         }
     }
 
     /// Counts what follows by `definitions`, whose counters all have a name here.
-    pub(super) fn begin(&mut self, definitions: &Definitions) {
+    pub fn begin(&mut self, definitions: &Definitions) {
         let everything = Scope::of_ranges(definitions.range_bits.ranges().collect());
         let rank = |counter: &stitch_common::definition::CounterDefinition| {
             let rank = self.names.rank(&counter.name.0);
@@ -61,7 +78,7 @@ impl<'a> Contributions<'a> {
     }
 
     /// Adds the contributions of a record with this value. Then [`Contributions::is_full`] says whether to spill.
-    pub(super) fn add(&mut self, value: Option<&[u8]>) {
+    pub fn add(&mut self, value: Option<&[u8]>) {
         let (reader, ranks) = self.reader.as_ref().expect("a pass has begun");
         self.tally.records += 1;
         reader.read_value(value, |contribution| {
@@ -83,19 +100,19 @@ impl<'a> Contributions<'a> {
         });
     }
 
-    pub(super) const fn is_full(&self) -> bool {
+    pub const fn is_full(&self) -> bool {
         self.sorter.is_full()
     }
 
-    pub(super) async fn spill(&mut self) -> Result<(), SpillError> {
+    pub async fn spill(&mut self) -> Result<(), SpillError> {
         self.sorter.spill().await
     }
 
-    pub(super) const fn records(&self) -> u64 {
+    pub const fn records(&self) -> u64 {
         self.tally.records
     }
 
-    pub(super) async fn finish(self) -> Result<(Vec<LocalCells>, Tally), SpillError> {
+    pub async fn finish(self) -> Result<(Vec<LocalCells>, Tally), SpillError> {
         Ok((self.sorter.finish().await?, self.tally))
     }
 }

@@ -8,8 +8,8 @@ use stitch_common::user_error::UserError;
 use stitch_config::Config;
 
 use super::servers::folder;
-use crate::manifest::TotalsId;
-use crate::totals_folder::old_totals;
+use stitch_totals::manifest::TotalsId;
+use stitch_totals::totals_folder::old_totals;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct PruneReport {

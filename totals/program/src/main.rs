@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    stitch_totals::cli::main(std::env::args_os())
+    stitch_totals_program::cli::main(std::env::args_os())
 }

@@ -9,8 +9,8 @@ use stitch_config::Config;
 
 use super::build::request;
 use super::servers::{Servers, folder};
-use crate::build;
-use crate::manifest::TotalsId;
+use stitch_totals::build;
+use stitch_totals::manifest::TotalsId;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct VerifyReport {

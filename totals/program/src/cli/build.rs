@@ -7,12 +7,15 @@ use stitch_common::cell::CounterName;
 use stitch_common::clock::SystemClock;
 use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
-use stitch_config::Config;
+use stitch_config::{Config, Engine};
 
 use super::BuildArguments;
 use super::servers::{Servers, folder};
-use crate::build::{self, BaseChoice, BuildRequest};
-use crate::manifest::{Account, SourceKind, SourceSpan, TotalsId};
+use super::spark_submit::SparkSubmit;
+use crate::job::JobObjects;
+use crate::map_reduce::MapReduce;
+use stitch_totals::build::{self, BaseChoice, BuildRequest};
+use stitch_totals::manifest::{Account, SourceKind, SourceSpan, TotalsId};
 
 /// The totals that were built, or were there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -50,8 +53,15 @@ pub(super) async fn build(
     config: &Config,
     arguments: &BuildArguments,
 ) -> Result<BuildReport, UserError> {
-    // There is one engine: what names another one is refused where it is read.
     let folder = folder(config)?;
+    let engine = arguments.engine.map_or(config.totals.engine, Engine::from);
+    let cluster = match engine {
+        Engine::Local => None,
+        Engine::Spark => {
+            let (store, objects) = (folder.store().clone(), JobObjects::new(&config.namespace));
+            Some(MapReduce::new(store, objects, SparkSubmit::new(config)?))
+        }
+    };
     let servers = Servers::connect(config).await?;
     let added = arguments.counter.as_deref();
     let added = added.map(|name| CounterName(name.into()));
@@ -61,7 +71,8 @@ pub(super) async fn build(
         request.base = BaseChoice::FromBeginning;
     }
     let records = servers.records();
-    let built = build::build(
+    let built = build::build_on(
+        cluster.as_ref(),
         &folder,
         &records,
         &request,

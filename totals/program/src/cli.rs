@@ -1,16 +1,21 @@
 //! The command line: parses the arguments and runs the command.
 
 mod build;
+mod job_file;
 mod list;
+mod map;
 mod prune;
 mod servers;
+mod spark_submit;
 mod verify;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stitch_app::runner::{self, Shared};
+use stitch_config::Engine;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -56,6 +61,19 @@ Exit codes: 0 they are right, 1 they differ from the records or are damaged, 2 i
         /// Which totals: an id that `list` shows
         id: String,
     },
+    /// Add up segments of the archive, on an executor of a cluster
+    ///
+    /// Reads tasks from standard input, puts the partial sums of each into the object store, and prints a receipt for each.
+    /// A task may be repeated. `build --engine spark` has executors run it; needs no configuration.
+    #[command(after_help = "Example:
+  stitch-totals map --job stitch-job.json < stitch-tasks.jsonl
+
+Exit codes: 0 done, 2 it could not be done: no receipt was printed.")]
+    Map {
+        /// The job, as `build` has written it
+        #[arg(long, value_name = "FILE")]
+        job: PathBuf,
+    },
     /// Delete old totals
     #[command(after_help = "Example:
   stitch-totals prune --keep 3
@@ -80,13 +98,14 @@ Exit codes: 0 done, 2 it could not be done.")]
   stitch-totals build
   stitch-totals build --from-beginning       # read every record again
   stitch-totals build --counter downloads    # a counter that was added: count its past, too
+  stitch-totals build --engine spark         # on a cluster: docs/operations/totals.md, \"On Spark\"
 
 Takes no lock and needs no quiet: processors go on. Memory: memory_mib_max in [totals]; the rest is spilled to
 the folder `spill`.
 
 Exit codes: 0 done, 2 it could not be done: nothing of it counts then.")]
 struct BuildArguments {
-    /// What adds up: this process
+    /// What adds up, instead of `engine` in [totals]
     #[arg(long, value_enum)]
     engine: Option<EngineArgument>,
     /// Read every record, whatever totals there are
@@ -102,6 +121,17 @@ struct BuildArguments {
 enum EngineArgument {
     /// This process
     Local,
+    /// A Spark cluster, by `submit` in [totals.spark]: it reads what is archived
+    Spark,
+}
+
+impl From<EngineArgument> for Engine {
+    fn from(argument: EngineArgument) -> Self {
+        match argument {
+            EngineArgument::Local => Self::Local,
+            EngineArgument::Spark => Self::Spark,
+        }
+    }
 }
 
 /// Runs the command that `arguments` name.
@@ -114,6 +144,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Verify { id } => runner::run("verify", &shared, async |config, _| {
             verify::verify(&config, id).await
         }),
+        Command::Map { job } => {
+            runner::run_without_config("map", &shared, async |_| map::map(&job).await)
+        }
         Command::Prune { keep, incomplete } => runner::run("prune", &shared, async |config, _| {
             prune::prune(&config, keep, incomplete).await
         }),
@@ -148,7 +181,8 @@ mod tests {
     #[test]
     fn contradictions_and_unknown_engines_are_refused() {
         for wrong in [
-            "stitch-totals build --engine spark",
+            "stitch-totals build --engine flink",
+            "stitch-totals map",
             "stitch-totals build --from-beginning --counter plays",
             "stitch-totals prune",
             "stitch-totals prune --keep 0",

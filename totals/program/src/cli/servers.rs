@@ -18,9 +18,9 @@ use stitch_protocol::path::Paths;
 use stitch_protocol::{Error, NamespaceSession, definition_node, namespace, origin_node};
 use stitch_zookeeper::ZooKeeperClient;
 
-use crate::records::Records;
-use crate::sorted::spill_folder::SpillFolder;
-use crate::totals_folder::TotalsFolder;
+use stitch_totals::records::Records;
+use stitch_totals::sorted::spill_folder::SpillFolder;
+use stitch_totals::totals_folder::TotalsFolder;
 
 /// The folder of totals when no URL is configured.
 const FOLDER: &str = "stitch-totals";

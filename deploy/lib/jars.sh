@@ -15,7 +15,10 @@ version_of() {
 jars_of() { echo "$jars_root/$1-$(version_of "$1")"; }
 
 # What a folder of jars depends on; they are fetched again when this changes.
-recipe_of() { cat "$repository/deploy/versions.env" "$repository/deploy/servers/$1.pom.xml" | sha256sum | cut -d' ' -f1; }
+recipe_of() {
+    { grep -E '^(ZOOKEEPER|KAFKA|CASSANDRA)_' "$repository/deploy/versions.env" && cat "$repository/deploy/servers/$1.pom.xml"; } |
+        sha256sum | cut -d' ' -f1
+}
 
 have_jars_of() { [ "$(cat "$(jars_of "$1")/recipe" 2>/dev/null)" = "$(recipe_of "$1")" ]; }
 

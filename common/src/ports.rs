@@ -15,7 +15,7 @@ mod store;
 mod objects;
 mod backends;
 
-pub use backends::{Backends, Servers};
+pub use backends::{Backends, Servers, Stores};
 pub use log::{
     AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, Fingerprint, Group,
     GroupEvent, LogError, LogIdentity, Record, RevokeAck, Unreadable, UnreadableReason,

@@ -108,7 +108,8 @@ pub(crate) fn passed(bounds: &Bounds, base: &Cut, later: &Cut, range: usize) -> 
     totals.note_passed();
     let mut passed = [false; CELLS];
     if totals.advance(&offsets(bounds, &later)).is_ok() {
-        set(bounds, totals.take_passed().iter(), &mut passed);
+        let cells: Vec<_> = totals.take_passed();
+        set(bounds, cells.iter().map(|(cell, _)| cell), &mut passed);
     }
     passed
 }
@@ -154,7 +155,8 @@ pub(crate) fn to_read(
     let mut totals = bounded(bounds, range, &of_range(&knows.base, range), ceilings);
     totals.note_passed();
     totals.advance(&offsets(bounds, cut)).ok()?;
-    let mut passed = totals.take_passed();
+    let passed = totals.take_passed().into_iter();
+    let mut passed: Vec<Cell> = passed.map(|(cell, _)| cell).collect();
     if bounds.lacks(Rule::PassedAreRead) {
         passed.clear();
     }
@@ -162,7 +164,7 @@ pub(crate) fn to_read(
     let mut cells = [false; CELLS];
     set(
         bounds,
-        dirty::to_read(&totals, passed, &verdicts).keys(),
+        dirty::to_read(&totals, passed, &verdicts).iter(),
         &mut cells,
     );
     Some(cells)

@@ -13,9 +13,11 @@ use stitch_app::status;
 use stitch_common::ports::Level;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
+use stitch_totals::build::BaseChoice;
+use stitch_totals::manifest::TotalsId;
 
 use crate::command;
-use crate::options::{DeclaredDead, Limits, PlanOptions, PlanSource, RunOptions};
+use crate::options::{DeclaredDead, Limits, PlanOptions, PlanSource, RunOptions, TotalsOptions};
 use crate::wiring::with_servers;
 use scope::ScopeArguments;
 
@@ -68,8 +70,8 @@ Exit codes: 0 the status was read, 2 it was not.")]
 
 /// Audit: find the cells that are wrong, and by how much
 ///
-/// Reads the event log and the counts while processors keep counting; takes no lock and changes nothing in the store.
-/// Repeats the audit at later cuts until few cells remain dirty.
+/// Reads the records since the newest totals, and the counts, while processors keep counting; takes no lock and changes
+/// nothing in the store. Repeats the audit at later cuts until few cells remain dirty. Leaves totals for the next audit.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example: what is wrong with the plays of one track?
   stitch-restorator plan --counter plays --key 3135556
@@ -85,6 +87,8 @@ struct PlanArguments {
     /// How many cells may remain unjudged, because events change them all the time [default: 1 % of the cells in scope]
     #[arg(long, value_name = "N")]
     max_unjudged: Option<u64>,
+    #[command(flatten)]
+    totals: TotalsArguments,
     #[command(flatten)]
     exceptions: Exceptions,
 }
@@ -120,9 +124,36 @@ struct RunArguments {
     #[arg(long, value_name = "N")]
     max_change: Option<u64>,
     #[command(flatten)]
+    totals: TotalsArguments,
+    #[command(flatten)]
     exceptions: Exceptions,
     #[command(flatten, next_help_heading = "With --now")]
     scope: ScopeArguments,
+}
+
+/// Which totals the audit starts from.
+#[derive(Args, Clone, Debug)]
+struct TotalsArguments {
+    /// Start from these totals (`stitch-totals list`), or from none and read every record [default: the newest that can
+    /// be used]
+    #[arg(long, value_name = "ID|none")]
+    base: Option<String>,
+    /// Leave no totals behind for the next audit; only an audit of everything leaves some
+    #[arg(long)]
+    no_totals: bool,
+}
+
+impl TotalsArguments {
+    fn options(self) -> TotalsOptions {
+        TotalsOptions {
+            base: match self.base.as_deref() {
+                None => BaseChoice::Newest,
+                Some("none") => BaseChoice::FromBeginning,
+                Some(id) => BaseChoice::Only(TotalsId(id.to_owned())),
+            },
+            leave: !self.no_totals,
+        }
+    }
 }
 
 /// What the operator accepts while nodes or members are permanently gone.
@@ -177,6 +208,7 @@ impl PlanArguments {
             plan_file: self.plan_file,
             max_unjudged: self.max_unjudged,
             declared_dead: self.exceptions.apply(config),
+            totals: self.totals.options(),
         })
     }
 }
@@ -202,6 +234,7 @@ impl RunArguments {
                 max_change: self.max_change,
             },
             declared_dead: self.exceptions.apply(config),
+            totals: self.totals.options(),
         })
     }
 }

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::journal::{Journal, JournalError};
 use crate::lease_keeper::Interruption;
 use crate::membership::{JoinError, Membership, Process, attempt, join};
-use crate::options::{DeclaredDead, Limits};
+use crate::options::{DeclaredDead, Limits, TotalsOptions};
 use crate::unverified::Unverified;
 
 pub(crate) mod plan;
@@ -52,6 +52,7 @@ impl<B: Backends> CommandContext<'_, B> {
         (scope, only_doubtful): (&Scope, bool),
         declared_dead: &[DeclaredDead],
         limits: Limits,
+        totals: &TotalsOptions,
         mut work: impl AsyncFnMut(&RestoreContext<'_, B>) -> Result<T, UserError>,
     ) -> Result<(Option<T>, Vec<String>), UserError> {
         let mut wanted = (!only_doubtful).then(|| scope.clone());
@@ -63,8 +64,11 @@ impl<B: Backends> CommandContext<'_, B> {
         loop {
             let (result, goes_on) = {
                 let scope = wanted.as_ref().unwrap_or(scope);
-                let context =
-                    self.restore_context(&membership, &state, scope, declared_dead, limits);
+                let context = RestoreContext {
+                    declared_dead,
+                    limits,
+                    ..self.restore_context(&membership, &state, scope, totals)
+                };
                 let result = if wanted.is_some() {
                     membership.during(work(&context)).await.map(Ok)
                 } else {
@@ -129,10 +133,9 @@ impl<B: Backends> CommandContext<'_, B> {
     fn restore_context<'m>(
         &'m self,
         membership: &'m Membership<B>,
-        state: &'m CommandState,
+        state: &'m CommandState<B::Objects>,
         scope: &'m Scope,
-        declared_dead: &'m [DeclaredDead],
-        limits: Limits,
+        totals: &'m TotalsOptions,
     ) -> RestoreContext<'m, B> {
         RestoreContext {
             session: &membership.session,
@@ -145,15 +148,18 @@ impl<B: Backends> CommandContext<'_, B> {
             process: self.process,
             validated: &membership.validated,
             scope,
-            declared_dead,
+            declared_dead: &[],
             lease: &membership.lease_keeper,
             progress: self.progress,
             journal: self.journal,
             memory: &state.memory,
             ring: &state.ring,
             known: &state.known,
-            limits,
+            limits: Limits::default(),
             spent: &state.spent,
+            stores: self.servers.stores(),
+            totals,
+            base: &state.base,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! What a restoration works with: the connected servers, this process as a member, and what the operator wants.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::time::Duration;
 
 use stitch_common::definition::Definitions;
-use stitch_common::ports::{Backends, Level, NodeState, Session, SessionState};
+use stitch_common::ports::{Backends, Level, NodeState, Session, SessionState, Stores};
 use stitch_common::progress::Progress;
 use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
@@ -12,14 +12,14 @@ use stitch_config::{self, Config};
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::namespace::{ValidatedNamespace, validate};
 use stitch_protocol::quiescence::NodeSet;
+use stitch_totals::base_totals::BaseTotals;
 use stitch_totals::memory_pool::MemoryPool;
-use stitch_totals::source::LogSource;
 
 use crate::journal::{Journal, JournalError};
 use crate::lease_keeper::{Interruption, LeaseKeeper};
 use crate::limits::Extent;
 use crate::membership::Process;
-use crate::options::{DeclaredDead, Limits};
+use crate::options::{DeclaredDead, Limits, TotalsOptions};
 use crate::preflight;
 use crate::report::Exceptions;
 use crate::rule;
@@ -58,24 +58,31 @@ pub(crate) struct RestoreContext<'a, B: Backends> {
     pub limits: Limits,
     /// What has been corrected so far, in all ranges.
     pub spent: &'a Cell<Extent>,
+    pub stores: &'a Stores<B::Objects>,
+    /// Which totals the operator wants to start from and to leave.
+    pub totals: &'a TotalsOptions,
+    /// The totals that the audit has started from.
+    pub base: &'a OnceCell<BaseTotals<B::Objects>>,
 }
 
 /// What a command keeps when its session is lost, and it goes on as another member.
 #[derive(Debug)]
-pub(crate) struct CommandState {
+pub(crate) struct CommandState<O> {
     pub memory: MemoryPool,
     pub ring: RefCell<Vec<NodeState>>,
     pub known: RefCell<NodeSet>,
     pub spent: Cell<Extent>,
+    pub base: OnceCell<BaseTotals<O>>,
 }
 
-impl CommandState {
+impl<O> CommandState<O> {
     pub(crate) fn new(config: &stitch_config::Restorator) -> Self {
         Self {
             memory: MemoryPool::new(config.memory_bytes_max),
             ring: RefCell::default(),
             known: RefCell::default(),
             spent: Cell::default(),
+            base: OnceCell::new(),
         }
     }
 }
@@ -114,13 +121,7 @@ impl<B: Backends> RestoreContext<'_, B> {
         self.is_session_lost() && !self.lease.is_stopped()
     }
 
-    /// Reads spans of the log.
-    pub(crate) const fn log_reader(&self) -> LogSource<'_, B::Log, B::Clock> {
-        LogSource::new(self.log, self.clock, PATIENCE)
-    }
-
-    /// Validates the namespace once more, after the log was read: meanwhile the topic may have lost its beginning, or
-    /// been recreated.
+    /// Validates the namespace once more, after the log was read: meanwhile the topic may have been recreated.
     pub(crate) async fn revalidate(&self) -> Result<(), UserError> {
         let now = validate(self.session, self.cql, self.log, self.config).await?;
         preflight::log(&now)

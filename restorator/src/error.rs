@@ -6,9 +6,11 @@ use stitch_common::user_error::UserError;
 
 use crate::lease_keeper::Interruption;
 use crate::plan::merge::OutOfOrder;
+use stitch_totals::expected_error::ExpectedError;
 use stitch_totals::memory_pool::TooLarge;
 use stitch_totals::range_totals::{AdvanceError, CheckpointRegression, Overflow};
-use stitch_totals::source::ExpectedError;
+use stitch_totals::sorted::spill_folder::SpillError;
+use stitch_totals::totals_error::TotalsError;
 
 /// Why a command, or a step of it, failed. Variants by what the operator will do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,7 +76,7 @@ impl Error {
             Self::Log(_) => {
                 "check that Kafka is up and its topic readable (`stitch-restorator check`), then run it again"
             }
-            Self::Expected(error) => return help_for_expected(error),
+            Self::Expected(error) => return UserError::from(error.clone()).help,
             Self::CheckpointRegression(_) => {
                 "ZooKeeper was restored from an old copy, or a checkpoint was changed by hand: stop the processors and see \
                  docs/operations/runbook.md, \"Loss of ZooKeeper\""
@@ -85,7 +87,7 @@ impl Error {
             Self::OutOfOrder(_) => {
                 "the table needs the Murmur3Partitioner and ascending clustering; if it has both, report this as a bug"
             }
-            Self::TooLarge(_) => TOO_LARGE,
+            Self::TooLarge(error) => return UserError::from(*error).help,
             Self::Interrupted(Interruption::Lost) => {
                 "run it again: the next run reads everything again and waits until no request of this one is in flight"
             }
@@ -104,17 +106,16 @@ impl Error {
     }
 }
 
-const TOO_LARGE: &str = "restore a part at a time with --ranges A-B or --counter NAME, or raise [restorator] memory_mib_max";
+impl From<TotalsError> for Error {
+    fn from(error: TotalsError) -> Self {
+        Self::Expected(error.into())
+    }
+}
 
-fn help_for_expected(error: &ExpectedError) -> String {
-    let text = match error {
-        ExpectedError::TooLarge(_) => TOO_LARGE,
-        ExpectedError::Unreadable(unreadable) => unreadable.reason.help(),
-        ExpectedError::Stalled { .. } | ExpectedError::Log(_) => {
-            "check that Kafka is up and its topic readable (`stitch-restorator check`), then run it again"
-        }
-    };
-    text.to_owned()
+impl From<SpillError> for Error {
+    fn from(error: SpillError) -> Self {
+        Self::Expected(error.into())
+    }
 }
 
 impl From<AdvanceError> for Error {

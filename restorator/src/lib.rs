@@ -14,6 +14,7 @@
 //! | `context` | what all of the following work with |
 //! | [`plan`] | the audit: base cut, scan, judging, converging; the plan file. Takes no lock, changes nothing |
 //! | `quiescence` | waits out what may still change the store: in-doubt markers and dead members |
+//! | `expected` | what cells should hold: totals at an earlier cut, and what was read since |
 //! | `doubts` | records, reads and removes what says that counts of a range may be wrong |
 //! | [`restoration`] | one range under its lock: a file a step, in order |
 //! | [`journal`], `limits` | what is written down before it is sent; what the operator expects at most |
@@ -33,6 +34,7 @@ mod lease_keeper;
 mod quiescence;
 mod doubts;
 mod cells;
+mod expected;
 pub mod plan;
 pub mod failpoint;
 mod limits;

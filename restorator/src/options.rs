@@ -11,6 +11,7 @@ use std::str::FromStr;
 use stitch_common::member::MemberId;
 use stitch_common::ports::NodeId;
 use stitch_common::scope::Scope;
+use stitch_totals::build::BaseChoice;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanOptions {
@@ -21,6 +22,24 @@ pub struct PlanOptions {
     /// How many cells may remain unjudged; `None` for one in a hundred.
     pub max_unjudged: Option<u64>,
     pub declared_dead: Vec<DeclaredDead>,
+    pub totals: TotalsOptions,
+}
+
+/// Which totals an audit starts from, and whether it leaves some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TotalsOptions {
+    pub base: BaseChoice,
+    /// Whether an audit of everything leaves totals at its base cut.
+    pub leave: bool,
+}
+
+impl Default for TotalsOptions {
+    fn default() -> Self {
+        Self {
+            base: BaseChoice::Newest,
+            leave: true,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +47,7 @@ pub struct RunOptions {
     pub source: PlanSource,
     pub limits: Limits,
     pub declared_dead: Vec<DeclaredDead>,
+    pub totals: TotalsOptions,
 }
 
 /// Where the scope of a restoration comes from.

@@ -10,8 +10,9 @@ use futures_util::future::{Either, select};
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::Backends;
+use stitch_totals::expected_error::ExpectedError;
 use stitch_totals::log_follower::LogFollower;
-use stitch_totals::source::ExpectedError;
+use stitch_totals::log_records::LogRecordsError;
 
 use crate::context::{PATIENCE, RestoreContext};
 use crate::error::Error;
@@ -34,7 +35,8 @@ pub(crate) async fn while_kafka_delivers<B: Backends, T, E: From<Error>>(
                 let seconds = waited.as_secs();
                 if *waited >= PATIENCE {
                     let partition = *partition;
-                    return ExpectedError::Stalled { partition, seconds };
+                    let stalled = LogRecordsError::Stalled { partition, seconds };
+                    return ExpectedError::from(stalled);
                 }
                 context.progress.note(&format!(
                     "waiting for Kafka: nothing of partition {partition} for {seconds} s"

@@ -1,7 +1,8 @@
 //! The audit (rule R1): finds what is wrong, without any lock and without changing the store.
 //!
 //! It reads a base cut `c`, then in-doubt markers and dead members, and awaits a quiescence barrier if there are any. It
-//! compares what the log adds up to below `c` with what the table holds. Then it reads the ceilings, and judges only the
+//! compares what all events below `c` add up to ([`base_totals`]: totals at an earlier cut, and the events since) with what
+//! the table holds. Then it reads the ceilings, and judges only the
 //! cells without an event from `c` up to there. [`converge`] repeats this with later cuts for the cells that are dirty.
 //!
 //! Reading the log takes as long as the log is. As long as nothing is judged by it, a cut costs nothing: it moves up once
@@ -12,7 +13,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::{Either, TryFutureExt, select};
+use futures_util::future::{Either, select};
+use stitch_common::cell::{Cell, Count};
 use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{EventLog, Nodes};
@@ -20,13 +22,13 @@ use stitch_common::range::RangeId;
 
 use crate::context::RestoreContext;
 use crate::error::Error;
+use crate::expected::{expected_cells, expected_of_dirty};
 use crate::preflight;
 use stitch_common::ports::Backends;
 use stitch_totals::log_follower::LogFollower;
-use stitch_totals::source::ExpectedTotals;
-use stitch_totals::totals_by_range::TotalsByRange;
 
 pub(crate) mod base_cut;
+pub(crate) mod base_totals;
 pub(crate) mod moving_cut;
 pub(crate) mod ceilings;
 pub mod judge;
@@ -39,7 +41,8 @@ pub(crate) mod draft;
 
 use audit_findings::AuditFindings;
 use base_cut::BaseCut;
-use judge::{Verdicts, WRONG_CELL_BYTES};
+use base_totals::AddedUp;
+use judge::{TEXTS_BYTES, Verdicts, WRONG_CELL_BYTES};
 
 /// The most rounds of converging: cells that change all the time are left to the lock.
 const ROUNDS_MAX: usize = 8;
@@ -49,6 +52,8 @@ const ROUNDS_MAX: usize = 8;
 pub(crate) struct AuditBaseline {
     pub(crate) cut: BaseCut,
     pub(crate) follower: LogFollower,
+    /// What the operator should know of the totals that it starts from.
+    pub(crate) notes: Vec<String>,
 }
 
 /// How far an audit has come, so that another member can go on with it.
@@ -95,7 +100,6 @@ impl AuditProgress {
 /// meanwhile, before cells are judged.
 pub(crate) async fn begin<B: Backends>(
     context: &RestoreContext<'_, B>,
-    source: &impl ExpectedTotals,
     committed: &BTreeMap<Partition, Offset>,
 ) -> Result<AuditBaseline, Error> {
     let ring = context.nodes.ring().await?;
@@ -103,24 +107,29 @@ pub(crate) async fn begin<B: Backends>(
     *context.ring.borrow_mut() = ring;
     let (cut, in_doubt) = BaseCut::read_with_in_doubt(context, context.scope.ranges()).await?;
     preflight(context, &cut, committed).await?;
-    let lowest = cut.lowest(context.scope);
-    let cut_of = |range| cut.of(range);
-    let mut totals =
-        TotalsByRange::new(context.definitions(), context.scope, context.memory, cut_of);
-    let added = source.add_below(&lowest, &mut totals, context.progress);
+    let mut added = None;
+    let adding = async {
+        added = Some(base_totals::add_up(context, &cut).await?);
+        Ok(())
+    };
     let rested = in_doubt.wait_out_before_reading(context);
-    read_and_rest(context, added.map_err(Error::from), rested).await?;
+    read_and_rest(context, adding, rested).await?;
+    let AddedUp {
+        totals,
+        from,
+        notes,
+    } = added.expect("it was added up");
     let later = match BaseCut::read(context).await {
         Ok(later) => later,
         // What was read is not thrown away: the next member moves the cut.
         Err(_) if context.is_session_lost() => cut,
         Err(error) => return Err(error),
     };
-    totals.advance_free(|range| later.of(range))?;
-    let follower = LogFollower::new(totals, &lowest);
+    totals.borrow_mut().advance_free(|range| later.of(range))?;
     Ok(AuditBaseline {
         cut: later,
-        follower,
+        follower: LogFollower::new(totals, &from),
+        notes,
     })
 }
 
@@ -174,8 +183,8 @@ async fn read_and_rest<B: Backends>(
 }
 
 /// Judges every cell in scope, and converges until few are dirty; as many ranges at once as fit into memory if all of
-/// their cells are wrong. Passes the verdicts of each range to `each` before any of them is forgotten: where much is
-/// wrong, only the number of wrong cells is kept.
+/// their cells are wrong. Passes the verdicts of each range to `each`, with its dirty cells and what they should hold, before
+/// any of them is forgotten: where much is wrong, only the number of wrong cells is kept.
 ///
 /// # Errors
 /// If the session was lost, another member can go on with the same `progress`.
@@ -183,7 +192,7 @@ pub(crate) async fn audit<B: Backends, E: From<Error>>(
     context: &RestoreContext<'_, B>,
     baseline: &AuditBaseline,
     progress: &mut AuditProgress,
-    mut each: impl FnMut(&LogFollower, RangeId, &Verdicts) -> Result<(), E>,
+    mut each: impl FnMut(RangeId, &Verdicts, &BTreeMap<Cell, Count>) -> Result<(), E>,
 ) -> Result<(), E> {
     let follower = &baseline.follower;
     let highest = baseline.cut.highest(context.scope);
@@ -199,7 +208,8 @@ pub(crate) async fn audit<B: Backends, E: From<Error>>(
         audited?;
         let mut findings = slice.findings.take().expect("it is audited");
         for &range in &slice.ranges {
-            each(follower, range, findings.of(range))?;
+            let dirty = expected_of_dirty(context, follower, range).await?;
+            each(range, findings.of(range), &dirty)?;
         }
         if progress.findings.bytes() + findings.bytes() > progress.kept_bytes_max {
             findings.forget();
@@ -218,11 +228,12 @@ fn next_slice<B: Backends>(
     follower: &LogFollower,
     remaining: &mut VecDeque<RangeId>,
 ) -> Slice {
-    let totals = follower.totals();
-    let cells_max = (context.memory.available() / 2 / WRONG_CELL_BYTES).min(SLICE_CELLS_MAX);
+    let cells_max =
+        (context.memory.available() / 2 / (WRONG_CELL_BYTES + TEXTS_BYTES)).min(SLICE_CELLS_MAX);
     let (mut slice, mut cells) = (Vec::new(), 0_usize);
     while let Some(&next) = remaining.front() {
-        let of_range = usize::try_from(totals.of(next).cells()).unwrap_or(usize::MAX);
+        let of_range = expected_cells(context, follower, next);
+        let of_range = usize::try_from(of_range).unwrap_or(usize::MAX);
         cells = cells.saturating_add(of_range);
         if !slice.is_empty() && cells > cells_max {
             break;

@@ -17,45 +17,23 @@ use crate::plan::base_cut::BaseCut;
 use crate::plan::file::Plan;
 use crate::unverified::Unverified;
 
-/// Refuses a log that does not reach back to the first event that was counted, or does not keep every event.
+/// Refuses a log that does not keep every event. Whether it reaches back far enough depends on archive and totals.
 pub(crate) fn log(validated: &ValidatedNamespace) -> Result<(), UserError> {
-    let observed = &validated.observed;
-    reaches_back(&observed.log, &observed.bounds, &validated.origins)
+    keeps_events(&validated.observed.log)
 }
 
-fn reaches_back(
-    identity: &LogIdentity,
-    bounds: &BTreeMap<Partition, Bounds>,
-    origins: &BTreeMap<Partition, Offset>,
-) -> Result<(), UserError> {
-    if identity.cleanup_policy.contains("compact") {
-        let message = format!(
-            "the topic \"{}\" is compacted (cleanup.policy={}): records are missing from it, so its totals are not \
-             what should be counted",
-            identity.topic, identity.cleanup_policy
-        );
-        let help = "set cleanup.policy=delete and retention.ms=-1; counts of events that were compacted away cannot \
-                    be restored from the log";
-        return Err(UserError::new(message, help));
+fn keeps_events(identity: &LogIdentity) -> Result<(), UserError> {
+    if !identity.cleanup_policy.contains("compact") {
+        return Ok(());
     }
-    // Of a partition that no member has opened nothing is counted yet.
-    let begins_late = bounds.iter().find_map(|(partition, Bounds { begin, .. })| {
-        let origin = origins.get(partition)?;
-        (begin > origin).then_some((partition, begin, origin))
-    });
-    match begins_late {
-        Some((partition, begin, origin)) => {
-            let message = format!(
-                "the log of partition {partition} of \"{}\" begins at offset {begin}, and its events are counted from \
-                 {origin} on: its totals are not what should be counted",
-                identity.topic
-            );
-            let help = "set retention.ms=-1 and retention.bytes=-1, so that it loses no more; counts of events that \
-                        are gone cannot be restored from the log";
-            Err(UserError::new(message, help))
-        }
-        None => Ok(()),
-    }
+    let message = format!(
+        "the topic \"{}\" is compacted (cleanup.policy={}): records are missing from it, so its totals are not what should \
+         be counted",
+        identity.topic, identity.cleanup_policy
+    );
+    let help = "set cleanup.policy=delete and retention.ms=-1; counts of events that were compacted away cannot be restored \
+                from the log";
+    Err(UserError::new(message, help))
 }
 
 /// Refuses to read majorities where an acknowledged increment need not be on any of the replicas that are read.
@@ -220,31 +198,9 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_lost_its_beginning_or_is_compacted_is_refused() {
-        let log = |policy, begin, origin: Option<i64>| {
-            let origins = origin
-                .map(|origin| (P, Offset(origin)))
-                .into_iter()
-                .collect();
-            reaches_back(&identity(policy), &bounds(begin, 9), &origins)
-        };
-        assert_eq!(log("delete", 0, Some(0)), Ok(()));
-        assert!(refused(log("delete", 1, Some(0))).contains("begins at offset 1"));
-        assert!(refused(log("compact,delete", 0, Some(0))).contains("compacted"));
-    }
-
-    #[test]
-    fn records_that_were_deleted_before_anything_was_counted_are_no_loss() {
-        let log = |begin, origin: Option<i64>| {
-            let origins = origin
-                .map(|origin| (P, Offset(origin)))
-                .into_iter()
-                .collect();
-            reaches_back(&identity("delete"), &bounds(begin, 9), &origins)
-        };
-        assert_eq!(log(6, Some(6)), Ok(()));
-        assert_eq!(log(6, None), Ok(()));
-        assert!(refused(log(7, Some(6))).contains("counted from 6 on"));
+    fn a_compacted_log_is_refused() {
+        assert_eq!(keeps_events(&identity("delete")), Ok(()));
+        assert!(refused(keeps_events(&identity("compact,delete"))).contains("compacted"));
     }
 
     fn checked(checkpoint: Option<(i64, i64)>, committed: i64) -> Result<(), UserError> {

@@ -26,6 +26,7 @@ use stitch_common::range::RangeId;
 
 use crate::context::RestoreContext;
 use crate::error::Error;
+use crate::expected::expected_of_dirty;
 use crate::failpoint;
 use crate::journal::Journal;
 use crate::patience::while_kafka_delivers;
@@ -36,7 +37,6 @@ use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
 use stitch_totals::log_follower::LogFollower;
 use stitch_totals::memory_pool::MemoryReservation;
-use stitch_totals::scan_key::ScanKey;
 
 pub(crate) mod bound;
 pub(crate) mod acquire;
@@ -69,6 +69,8 @@ pub(crate) struct RangeResult {
     pub(crate) all_read: bool,
     /// The findings of the audit right before the lock.
     pub(crate) findings: AuditFindings,
+    /// The cells that are dirty at the end, and what they should hold.
+    pub(crate) dirty: BTreeMap<cell::Cell, Count>,
     /// How long its lock was waited for.
     pub(crate) waited: Duration,
     /// How long its lock was held; `None` if it was never granted.
@@ -94,6 +96,7 @@ impl RangeResult {
             aside,
             all_read: false,
             findings,
+            dirty: BTreeMap::new(),
             waited: Duration::ZERO,
             locked: None,
         }
@@ -137,6 +140,13 @@ pub(crate) async fn run<B: Backends>(
             ..RangeResult::unverified(range, work.findings, work.aside, why)
         },
     };
+    result.dirty = expected_of_dirty(context, follower, range)
+        .await
+        .unwrap_or_else(|error| {
+            // Only how many cells the report calls judged depends on it.
+            tracing::warn!(%error, "what dirty cells should hold is not known");
+            BTreeMap::new()
+        });
     if let Err(error) = journal.sync() {
         context.progress.note(&format!("{error}: {}", error.cause));
     }
@@ -248,6 +258,7 @@ impl<B: Backends> RangeWork<'_, '_, B> {
             aside: self.aside,
             all_read: released.all_read,
             findings: self.findings,
+            dirty: BTreeMap::new(),
             waited: released.waited,
             locked: released.locked,
         }
@@ -263,6 +274,14 @@ impl<B: Backends> RangeWork<'_, '_, B> {
         let mut held = acquire::range(self.context, self.follower, claim).await?;
         let cut = cut::find(&held).await?;
         let mut dirty = dirty::follow(&held, &cut, self.findings.of(range)).await?;
+        self.findings
+            .change(|verdicts| {
+                verdicts
+                    .entry(range)
+                    .or_default()
+                    .note_passed(dirty.passed())
+            })
+            .map_err(Error::from)?;
         dirty.set_aside(self.aside.keys());
         let locked = dirty.expected().len() * LOCKED_CELL_BYTES;
         room.try_resize(room.bytes().max(locked))
@@ -318,25 +337,17 @@ fn unchanged(
     (unchanged, changed)
 }
 
-/// How many cells of the range the audit has judged, and how many are dirty. Judged are the cells that the log expects,
-/// and phantoms, without those that have become dirty since.
-pub(crate) fn count_judged(
-    follower: &LogFollower,
-    range: RangeId,
-    verdicts: &Verdicts,
-) -> (u64, u64) {
-    let totals = follower.totals();
-    let totals = totals.of(range);
-    let dirty = totals.dirty();
+/// How many cells of a range the audit has judged, and how many are dirty: `dirty` has these, and what they should hold.
+/// Judged are the cells that should hold something, and phantoms, without those that have become dirty since.
+pub(crate) fn count_judged(verdicts: &Verdicts, dirty: &BTreeMap<cell::Cell, Count>) -> (u64, u64) {
     let phantoms = verdicts
         .wrong()
         .values()
         .filter(|drift| drift.expected == Count(0));
-    let cells = totals.cells() + number(phantoms);
-    let known = dirty.iter().filter(|cell| {
-        let key = ScanKey::of(cell.counter.clone());
-        totals.expected(&key, cell.slot) != Count(0) || verdicts.wrong().contains_key(cell)
-    });
+    let cells = verdicts.expected_cells() + number(phantoms);
+    let known = dirty
+        .iter()
+        .filter(|(cell, expected)| **expected != Count(0) || verdicts.wrong().contains_key(*cell));
     (cells.saturating_sub(number(known)), number(dirty.iter()))
 }
 

@@ -4,10 +4,11 @@ use stitch_app::progress_bar;
 use stitch_app::shutdown::Shutdown;
 use stitch_cassandra::ScyllaCql;
 use stitch_common::clock::SystemClock;
-use stitch_common::ports::Servers;
+use stitch_common::ports::{Servers, Stores};
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_kafka::KafkaLog;
+use stitch_objects::{ObjectFolder, stores};
 use stitch_zookeeper::ZooKeeperClient;
 
 use crate::command::CommandContext;
@@ -15,7 +16,7 @@ use crate::journal::Journal;
 use crate::membership::Process;
 
 pub(crate) type RealServers =
-    Servers<ZooKeeperClient, ScyllaCql<SystemClock>, KafkaLog, SystemClock>;
+    Servers<ZooKeeperClient, ScyllaCql<SystemClock>, KafkaLog, ObjectFolder, SystemClock>;
 
 /// Runs `command` against the servers of `config`.
 pub(crate) async fn with_servers<T>(
@@ -29,6 +30,10 @@ pub(crate) async fn with_servers<T>(
         keeper: ZooKeeperClient::of(zookeeper),
         cql: ScyllaCql::new(config, SystemClock),
         log: KafkaLog::new(&config.kafka)?,
+        stores: Stores {
+            archive: stores::archive(config)?,
+            totals: Some(stores::totals(config)?),
+        },
         clock: SystemClock,
     };
     let context = CommandContext {

@@ -10,6 +10,7 @@ use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_restorator::plan::judge::Verdicts;
 use stitch_totals::range_totals::RangeTotals;
 use stitch_totals::scan_key::{PackedSlot, ScanKey};
+use stitch_totals::sorted::tokens::TokenSelection;
 
 const P: Partition = Partition(0);
 
@@ -61,14 +62,15 @@ fn totals(counters: usize, cells: i64, is_below: bool) -> RangeTotals {
 /// All cells of the totals, missing in the table.
 fn missing(totals: &RangeTotals) -> Verdicts {
     let mut verdicts = Verdicts::default();
-    let none = stitch_common::range::RangeBits::new(0).expect("none is allowed");
-    let all = totals.in_scan_order(none.interval(stitch_common::range::RangeId(0)));
-    for counter in all {
-        for (slot, total) in totals.totals(counter) {
-            let counter = totals.scan_key(counter).counter().clone();
-            verdicts.judge(Cell { counter, slot }, total, Count(0));
+    totals.in_scan_order(&TokenSelection::ALL, |key, totals| {
+        // As the merge-join has it: a copy of the texts, shared by the cells of the counter.
+        let Counter { name, key } = key.counter();
+        let counter = Counter::new(name.0.to_string(), key.0.to_string());
+        for (slot, total) in totals {
+            let (counter, slot) = (counter.clone(), slot.unpack());
+            verdicts.judge(Cell { counter, slot }, *total, Count(0));
         }
-    }
+    });
     verdicts
 }
 

@@ -159,6 +159,8 @@ pub struct History {
     pub dirty_cells_target: usize,
     /// `memory_mib_max` of a restoration, in bytes: in half of all histories so little that its cuts have to move.
     pub memory: usize,
+    /// Restorations leave totals, and begin with those of the one before.
+    pub totals: bool,
     pub stop_timeout: Micros,
     /// Events arrive without a pause during the last restoration.
     pub steady_load: bool,
@@ -257,6 +259,7 @@ impl History {
             ranges_in_flight: rng.pick(&[1, 2]),
             dirty_cells_target: rng.pick(&[0, 1000]),
             memory: rng.pick(&[AMPLE_MEMORY, LITTLE_MEMORY]),
+            totals: Rng::new(!seed.rotate_left(32)).percent(50),
             stop_timeout: rng.pick(&[1_200_000, 1_200_000, 300_000]),
             steady_load: false,
             story: None,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use stitch_common::range::RangeBits;
 use stitch_config::Config;
+use stitch_testkit::objects::MemoryStore;
 use stitch_testkit::time::Micros;
 use stitch_testkit::wait::Signal;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +54,8 @@ struct Run {
     closing: Cell<bool>,
     /// Commands and producers that have not ended.
     unfinished: Cell<usize>,
+    /// What restorations leave.
+    totals: MemoryStore,
     coverage: RefCell<Coverage>,
 }
 
@@ -73,6 +76,7 @@ pub fn run(history: &History, keep_lines: bool) -> RunResult {
         stops: RefCell::default(),
         stopping: RefCell::default(),
         closing: Cell::new(false),
+        totals: MemoryStore::default(),
         unfinished: Cell::new(0),
         coverage: RefCell::default(),
     });

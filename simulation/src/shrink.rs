@@ -89,6 +89,7 @@ fn smaller(of: &History) -> Vec<History> {
             .for_each(|command| command.range = None);
     });
     with(&|history| history.memory = AMPLE_MEMORY);
+    with(&|history| history.totals = false);
     with(&|history| history.ranges_in_flight = 1);
     with(&|history| history.in_flight = 1);
     with(&|history| history.latency = 500);

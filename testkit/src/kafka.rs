@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{
     AssignmentEpoch, Bounds, DeadLetters, FeedEvent, Fingerprint, Group, GroupEvent, LogError,
-    LogIdentity, Record, RevokeAck,
+    LogIdentity, Record, RevokeAck, Unreadable, UnreadableReason,
 };
 
 /// The records of each partition, from offset 0 on.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     records: Vec<Vec<Record>>,
+    /// Of each partition, the first offset that is not deleted.
+    begins: Vec<usize>,
     /// How many topics of this name there were before.
     recreated: u32,
 }
@@ -33,6 +35,7 @@ impl Log {
     pub fn new(partitions: usize) -> Self {
         Self {
             records: vec![Vec::new(); partitions],
+            begins: vec![0; partitions],
             recreated: 0,
         }
     }
@@ -40,7 +43,14 @@ impl Log {
     /// Deletes the topic and creates it again: its records are others.
     pub fn recreate(&mut self) {
         self.records.iter_mut().for_each(Vec::clear);
+        self.begins.fill(0);
         self.recreated += 1;
+    }
+
+    /// Deletes the records below `offset`, as Kafka's retention does.
+    pub fn delete_below(&mut self, partition: Partition, offset: Offset) {
+        let begin = usize::try_from(offset.0).unwrap_or_default();
+        self.begins[index(partition)] = begin.min(self.records(partition).len());
     }
 
     pub fn partitions(&self) -> impl Iterator<Item = Partition> {
@@ -73,7 +83,7 @@ impl Log {
             .iter()
             .filter(|one| index(**one) < self.records.len());
         let bounds = |partition: &Partition| Bounds {
-            begin: Offset(0),
+            begin: self.begin(*partition),
             end: self.end(*partition),
         };
         known.map(|one| (*one, bounds(one))).collect()
@@ -93,15 +103,20 @@ impl Log {
     /// The first record of each of these partitions that has one.
     pub fn first_records(&self, partitions: &[Partition]) -> BTreeMap<Partition, Fingerprint> {
         let fingerprint = |partition: &Partition| {
-            self.records(*partition).first()?;
+            let begin = self.begin(*partition);
+            (begin < self.end(*partition)).then_some(())?;
             let fingerprint = Fingerprint {
-                offset: Offset(0),
+                offset: begin,
                 timestamp_ms: Some(0),
                 checksum: 7 + self.recreated,
             };
             Some((*partition, fingerprint))
         };
         partitions.iter().filter_map(fingerprint).collect()
+    }
+
+    fn begin(&self, partition: Partition) -> Offset {
+        offset(self.begins[index(partition)])
     }
 
     fn records(&self, partition: Partition) -> &[Record] {
@@ -153,6 +168,15 @@ impl Cursor {
     ) -> Option<FeedEvent> {
         let records = log.records(partition);
         let epoch = self.epoch;
+        if self.next() < log.begin(partition) {
+            let error = Unreadable {
+                partition,
+                offset: self.next(),
+                reason: UnreadableReason::Deleted,
+                cause: "out of range".to_owned(),
+            };
+            return Some(FeedEvent::Unreadable { epoch, error });
+        }
         if self.next < records.len() {
             let left = &records[self.next..];
             let records = left[..count(left.len())].to_vec();

@@ -208,6 +208,7 @@ async fn measure(
         definitions: &definitions,
         origins: Offsets::default(),
         base: BaseChoice::Newest,
+        cut: None,
         added: None,
         memory_bytes_max: usize::try_from(memory_mib)? << 20,
         spill: &spill,

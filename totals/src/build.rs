@@ -1,6 +1,7 @@
 //! Builds totals at a cut: from earlier totals and the records since, or from all records; and verifies totals by
 //! building them again.
 
+pub mod base;
 mod cells;
 mod error;
 mod recount;
@@ -20,13 +21,15 @@ use crate::sorted::counter_names::CounterNames;
 use crate::sorted::merge::Merge;
 use crate::sorted::sorter::{LocalCells, Sorter};
 use crate::sorted::spill_folder::SpillFolder;
+use crate::sorted::tokens::TokenSelection;
 use crate::totals_cells::TotalsCells;
 use crate::totals_error::TotalsError;
-use crate::totals_file::reader::{ALL_TOKENS, TotalsReader};
+use crate::totals_file::reader::TotalsReader;
 use crate::totals_file::writer::TotalsWriter;
 use crate::totals_folder::TotalsFolder;
 use cells::BuildCells;
 
+pub use base::BaseChoice;
 pub use error::BuildError;
 pub use recount::{Recount, verify};
 
@@ -41,20 +44,13 @@ pub struct BuildRequest<'a> {
     /// Where counting begins, of the partitions of which that is known.
     pub origins: Offsets,
     pub base: BaseChoice,
+    /// The cut of the totals; by default the last one that archive and log allow.
+    pub cut: Option<Offsets>,
     /// A counter that the base may lack.
     pub added: Option<&'a CounterName>,
     /// Bytes of contributions in memory.
     pub memory_bytes_max: usize,
     pub spill: &'a SpillFolder,
-}
-
-/// Which totals to begin with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BaseChoice {
-    /// The newest that can be used.
-    Newest,
-    /// None: all records are read.
-    FromBeginning,
 }
 
 /// The result of a build.
@@ -75,7 +71,7 @@ struct Work {
     notes: Vec<String>,
 }
 
-/// Builds totals at the cut that archive and log allow now.
+/// Builds totals at the cut that is wanted.
 ///
 /// # Errors
 /// Nothing was put under the name of the totals that counts: no manifest.
@@ -196,7 +192,7 @@ async fn publish<S: ObjectStore, G: ClusterCells>(
     let local = local.into_iter().map(TotalsCells::Local);
     streams.extend(local.map(BuildCells::Totals));
     if let Some(base) = &work.base {
-        let base = TotalsReader::new(folder, base, names, ALL_TOKENS);
+        let base = TotalsReader::new(folder, base, names, TokenSelection::ALL);
         streams.push(BuildCells::Totals(TotalsCells::Base(Box::new(base))));
     }
     let bits = request.definitions.range_bits;
@@ -259,11 +255,14 @@ async fn plan<S: ObjectStore>(
     reach: &Reach,
     request: &BuildRequest<'_>,
 ) -> Result<Work, BuildError> {
-    let mut subject = subject_of(request, reach.end());
+    let cut = request.cut.clone().unwrap_or_else(|| reach.end());
+    let mut subject = subject_of(request, cut);
     let mut notes = Vec::new();
     let base = match request.base {
         BaseChoice::FromBeginning => None,
-        BaseChoice::Newest => newest(folder, &subject, request, &mut notes).await?,
+        BaseChoice::Newest | BaseChoice::Only(_) => {
+            base::find(folder, &request.base, &subject, request.added, &mut notes).await?
+        }
     };
     let begin = |partition: Partition| -> Offset {
         let known = request.origins.0.get(&partition).copied();
@@ -335,58 +334,6 @@ fn pass_of_added(
             None
         }
     }
-}
-
-/// The newest totals that can be the base of `wanted`.
-async fn newest<S: ObjectStore>(
-    folder: &TotalsFolder<S>,
-    wanted: &Subject,
-    request: &BuildRequest<'_>,
-    notes: &mut Vec<String>,
-) -> Result<Option<Manifest>, BuildError> {
-    let list = folder.list().await?;
-    for (id, error) in &list.unreadable {
-        notes.push(format!("the totals {id} are passed over: {error}"));
-    }
-    if let Some(added) = request.added
-        && request.definitions.counter(&added.0).is_none()
-    {
-        let counter = added.clone();
-        let why = "the configuration has no such counter";
-        return Err(BuildError::NotAdded { counter, why });
-    }
-    for base in list.totals.into_iter().rev() {
-        let lacking = wanted.definitions.only_adds_to(&base.subject.definitions);
-        let lacking = lacking.unwrap_or_default();
-        let mut as_theirs = wanted.clone();
-        if !lacking.is_empty() {
-            as_theirs.definitions = base.subject.definitions.clone();
-        }
-        if let Some(why) = base.subject.differs_as_base_of(&as_theirs) {
-            notes.push(format!("the totals {} are passed over: {why}", base.id));
-            continue;
-        }
-        let added: Vec<_> = request.added.into_iter().cloned().collect();
-        if lacking == added {
-            return Ok(Some(base));
-        }
-        if let Some(counter) = request.added.filter(|_| lacking.is_empty()) {
-            let counter = counter.clone();
-            let why = "the newest totals have it already";
-            return Err(BuildError::NotAdded { counter, why });
-        }
-        let id = base.id;
-        return Err(BuildError::Lacking {
-            id,
-            counters: lacking,
-        });
-    }
-    if let Some(counter) = request.added {
-        let counter = counter.clone();
-        let why = "there are no totals to add it to";
-        return Err(BuildError::NotAdded { counter, why });
-    }
-    Ok(None)
 }
 
 /// Reads the records of these passes and adds up what they contribute.

@@ -16,8 +16,8 @@ use stitch_common::range::RangeId;
 use stitch_common::wait::yield_now;
 use tokio::sync::Notify;
 
+use crate::expected_error::ExpectedError;
 use crate::range_totals::AdvanceError;
-use crate::source::ExpectedError;
 use crate::totals_by_range::TotalsByRange;
 
 /// The totals as read so far, and how far that is.
@@ -83,9 +83,9 @@ const EPOCH: AssignmentEpoch = AssignmentEpoch(1);
 
 impl LogFollower {
     /// A follower that starts at `from`: `totals` has every event below.
-    pub fn new(totals: TotalsByRange, from: &Offsets) -> Self {
+    pub fn new(totals: RefCell<TotalsByRange>, from: &Offsets) -> Self {
         Self {
-            totals: RefCell::new(totals),
+            totals,
             state: RefCell::new(State {
                 positions: from.0.clone(),
                 unstarted: from.0.clone(),
@@ -187,6 +187,25 @@ impl LogFollower {
             }
             moved.await;
         }
+    }
+
+    /// Merges the sorted runs of the totals while it is polled, whenever there are many.
+    ///
+    /// # Errors
+    /// None: a failure is returned to every caller of [`LogFollower::reach`].
+    pub async fn merge_runs(&self) -> Infallible {
+        loop {
+            let moved = self.moved.notified();
+            if let Err(error) = TotalsByRange::merge_runs(&self.totals).await {
+                self.fail(error.into());
+            }
+            moved.await;
+        }
+    }
+
+    /// The totals, to be shared.
+    pub const fn shared_totals(&self) -> &RefCell<TotalsByRange> {
+        &self.totals
     }
 
     pub fn totals(&self) -> Ref<'_, TotalsByRange> {

@@ -1,6 +1,6 @@
-//! The bound on everything in memory that grows with the data: expected totals, audit findings, and the cells of a locked
-//! range. Each holder has a reservation for its estimated size; together the reservations never exceed the limit that the
-//! operator has set.
+//! The bound on everything in memory that grows with the data: counts that are not spilled yet, audit findings, and the
+//! cells of a locked range. Each holder has a reservation for its estimated size; together the reservations never exceed
+//! the limit that the operator has set.
 //!
 //! It counts estimates, not allocations. It never waits for memory: a reservation succeeds or fails at once, so no holder
 //! can wait for itself.
@@ -28,8 +28,7 @@ pub struct MemoryReservation {
 /// A reservation does not fit into the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the expected totals and wrong cells of this scope take {wanted} bytes of memory at least, and memory_mib_max \
-     allows {bytes_max}"
+    "the wrong and the changing cells of a range take {wanted} bytes of memory at least, and memory_mib_max allows {bytes_max}"
 )]
 pub struct TooLarge {
     /// The bytes of all reservations, the failed one included.

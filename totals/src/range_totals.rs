@@ -1,5 +1,6 @@
-//! The expected totals of one range: sums of all events below its cut, and the cells dirtied by events at or above it.
-//! Pure; [`crate::log_follower`] feeds it.
+//! The part of the expected totals of one range that is in memory: sums of events below its cut, and the cells dirtied by
+//! events at or above it. Pure; [`crate::log_follower`] feeds it. What lies below the events that it is given is in totals
+//! at a cut; what it has summed up can be taken out and spilled ([`RangeTotals::take_counted`]): parts of a sum.
 //!
 //! Increments below the cut are summed up at once, so that their memory grows with cells and not with events. Those at or
 //! above it are kept one by one, because a later cut may lie between any two of them: the cut has to follow the checkpoints
@@ -10,13 +11,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
-use stitch_common::cell::{Amount, Cell, CellSlot, Count, Counter};
+use stitch_common::cell::{Amount, Cell, CellSlot, Count, Counter, CounterName};
 use stitch_common::offset::{Offset, Offsets, Partition};
-use stitch_common::range::TokenInterval;
 
 use crate::scan_key::{ByToken, PackedSlot, ScanKey};
+use crate::sorted::tokens::TokenSelection;
 
-type CounterTotals = BTreeMap<PackedSlot, Count>;
+/// The counts of one counter.
+pub type CounterTotals = BTreeMap<PackedSlot, Count>;
 
 /// A cell: its counter's position in the totals, and its slot.
 pub type CellRef = (u32, PackedSlot);
@@ -40,8 +42,13 @@ pub struct RangeTotals {
     above: Vec<Increment>,
     /// The cells of increments at or above the cut that were not kept; `None` if all of them were.
     overflow: Option<BTreeSet<CellRef>>,
-    /// Cells with an event that the cut has passed since [`RangeTotals::take_passed`]; `None` before any cell was judged.
-    passed: Option<BTreeSet<CellRef>>,
+    /// Cells with an event that the cut has passed since [`RangeTotals::take_passed`], and what these events add up to;
+    /// `None` before any cell was judged.
+    passed: Option<BTreeMap<CellRef, Amount>>,
+    /// By counter name, the sum of all counts that were taken out.
+    taken: BTreeMap<CounterName, i128>,
+    /// The number of these counts.
+    taken_counts: u64,
     cut_state: CutState,
     bytes: usize,
 }
@@ -83,12 +90,14 @@ pub enum AdvanceError {
     Overflow(#[from] Overflow),
 }
 
-// What the allocator takes, measured (`tests/estimates.rs`): a counter beside its key, with its first node of totals; a
-// cell beyond the eleven of that node; an entry of a set.
-const COUNTER_BYTES: usize = 320;
+// What the allocator takes, measured (`tests/estimates.rs`): a counter beside its key; its first node of totals; a cell
+// beyond the eleven of that node; an entry of a set.
+const COUNTER_BYTES: usize = 160;
+const FIRST_NODE_BYTES: usize = 160;
 const CELLS_IN_FIRST_NODE: usize = 11;
 const CELL_BYTES: usize = 32;
 const SET_ENTRY_BYTES: usize = 20;
+const PASSED_ENTRY_BYTES: usize = 32;
 
 impl RangeTotals {
     pub fn new(cut: Offsets) -> Self {
@@ -111,14 +120,35 @@ impl RangeTotals {
 
     /// About how many bytes it takes.
     pub fn bytes(&self) -> usize {
-        let passed = self.passed.as_ref().map_or(0, BTreeSet::len);
+        let passed = self.passed.as_ref().map_or(0, BTreeMap::len);
         let overflow = self.overflow.as_ref().map_or(0, BTreeSet::len);
-        self.bytes + self.bytes_above_cut() + (passed + overflow) * SET_ENTRY_BYTES
+        self.bytes_counted()
+            + self.bytes_above_cut()
+            + passed * PASSED_ENTRY_BYTES
+            + overflow * SET_ENTRY_BYTES
+    }
+
+    /// About how many bytes the counts below the cut take, and the counters of all cells.
+    pub const fn bytes_counted(&self) -> usize {
+        self.bytes
     }
 
     /// About how many bytes the increments at or above the cut take.
     pub fn bytes_above_cut(&self) -> usize {
         self.above.capacity() * size_of::<Increment>()
+    }
+
+    /// Adds what an event below the cut contributes to one counter.
+    pub fn add_below(
+        &mut self,
+        key: &ScanKey,
+        slots: impl Iterator<Item = PackedSlot>,
+        amount: Amount,
+    ) {
+        let counter = self.position(key);
+        for slot in slots {
+            self.count((counter, slot), amount);
+        }
     }
 
     /// Adds what one event contributes to one counter. Events of a partition come in the order of their offsets.
@@ -227,14 +257,17 @@ impl RangeTotals {
 
     /// Starts to note the cells with an event that the cut passes: cells are judged from now on.
     pub fn note_passed(&mut self) {
-        self.passed = Some(BTreeSet::new());
+        self.passed = Some(BTreeMap::new());
     }
 
-    /// Returns, and clears, the cells with an event that the cut has passed: they have to be judged again.
-    pub fn take_passed(&mut self) -> Vec<Cell> {
-        let passed = self.passed.replace(BTreeSet::new());
-        let passed = passed.unwrap_or_default();
-        passed.into_iter().map(|cell| self.cell(cell)).collect()
+    /// Returns, and clears, the cells with an event that the cut has passed, and what these events add up to: the cells
+    /// have to be judged again.
+    pub fn take_passed(&mut self) -> Vec<(Cell, Amount)> {
+        let passed = self.passed.replace(BTreeMap::new());
+        let passed = passed.unwrap_or_default().into_iter();
+        passed
+            .map(|(cell, amount)| (self.cell(cell), amount))
+            .collect()
     }
 
     /// Notes these cells as if the cut had passed an event of theirs, as far as the log can have such cells.
@@ -244,7 +277,8 @@ impl RangeTotals {
                 continue;
             };
             let counter = self.position(&ScanKey::of(cell.counter.clone()));
-            self.passed.get_or_insert_default().insert((counter, slot));
+            let passed = self.passed.get_or_insert_default();
+            passed.entry((counter, slot)).or_default();
         }
     }
 
@@ -280,7 +314,7 @@ impl RangeTotals {
         Ok(self.above.iter().find(passed).map(|entry| entry.partition))
     }
 
-    /// What the events below the cut add up to in this cell.
+    /// What the events below the cut that it was given, and that were not taken out, add up to in this cell.
     pub fn expected(&self, key: &ScanKey, slot: CellSlot) -> Count {
         let totals = self.counters.get(key);
         let count = totals.zip(PackedSlot::pack(slot));
@@ -289,36 +323,81 @@ impl RangeTotals {
             .unwrap_or_default()
     }
 
-    /// The number of cells whose total is not 0.
+    /// The number of cells whose total is not 0; if some were taken out, an estimate, which counts a cell each time.
     pub fn cells(&self) -> u64 {
         let totals = self.counters.values().flat_map(BTreeMap::values);
         let cells = totals.filter(|total| **total != Count(0)).count();
-        u64::try_from(cells).unwrap_or(u64::MAX)
+        let cells = u64::try_from(cells).unwrap_or(u64::MAX);
+        cells.saturating_add(self.taken_counts)
     }
 
-    /// The positions of the counters in this interval, in the order of the scan.
-    pub fn in_scan_order(&self, within: TokenInterval) -> Vec<u32> {
-        let positions = (0..self.counters.len()).map(position);
-        let inside = positions.filter(|counter| within.contains(self.scan_key(*counter).token()));
-        let mut order: Vec<u32> = inside.collect();
-        order.sort_unstable_by(|a, b| self.scan_key(*a).cmp(self.scan_key(*b)));
+    /// By counter name, what all events add up to that it was given and the cut has passed, taken out or not.
+    pub fn sums(&self) -> BTreeMap<CounterName, i128> {
+        let mut sums = self.taken.clone();
+        for (key, totals) in &self.counters {
+            add_to(&mut sums, key, totals);
+        }
+        sums
+    }
+
+    /// Passes the counters with wanted tokens to `each`, in the order of the scan, with their counts.
+    pub fn in_scan_order(
+        &self,
+        wanted: &TokenSelection,
+        mut each: impl FnMut(&ScanKey, &CounterTotals),
+    ) {
+        let counters = self.counters.iter();
+        let mut order: Vec<_> = counters
+            .filter(|(key, totals)| !totals.is_empty() && wanted.contains(key.token()))
+            .collect();
+        order.sort_unstable_by(|a, b| a.0.cmp(b.0));
         order
+            .into_iter()
+            .for_each(|(key, totals)| each(key, totals));
+    }
+
+    /// Takes out what it has summed up, in the order of the scan. The cells of events that it remembers stay.
+    pub fn take_counted(&mut self) -> Vec<(ScanKey, CounterTotals)> {
+        let above = self.above.iter().map(|entry| entry.cell.0);
+        let overflow = self.overflow.iter().flatten().map(|(counter, _)| *counter);
+        let passed = self.passed.iter().flatten();
+        let passed = passed.map(|((counter, _), _)| *counter);
+        let kept: BTreeSet<u32> = above.chain(overflow).chain(passed).collect();
+        let former = std::mem::take(&mut self.counters);
+        self.bytes = 0;
+        let mut moved = BTreeMap::new();
+        let mut taken = Vec::new();
+        for (counter, (key, totals)) in (0..).zip(former) {
+            if kept.contains(&counter) {
+                moved.insert(counter, self.position(&key));
+            }
+            if !totals.is_empty() {
+                add_to(&mut self.taken, &key, &totals);
+                self.taken_counts += u64::try_from(totals.len()).unwrap_or(u64::MAX);
+                taken.push((key, totals));
+            }
+        }
+        let of = |(counter, slot): CellRef| (moved[&counter], slot);
+        for entry in &mut self.above {
+            entry.cell = of(entry.cell);
+        }
+        self.overflow = self
+            .overflow
+            .take()
+            .map(|cells| cells.into_iter().map(of).collect());
+        let passed = self.passed.take();
+        self.passed = passed.map(|cells| {
+            let cells = cells.into_iter();
+            cells.map(|(cell, amount)| (of(cell), amount)).collect()
+        });
+        taken.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        taken
     }
 
     /// The counter at this position.
-    pub fn scan_key(&self, counter: u32) -> &ScanKey {
+    fn scan_key(&self, counter: u32) -> &ScanKey {
         let entry = self.counters.get_index(index(counter));
         entry.expect("positions come from these totals").0
-    }
-
-    /// The totals of the counter at this position that are not 0, in the order of its cells.
-    pub fn totals(&self, counter: u32) -> impl Iterator<Item = (CellSlot, Count)> + '_ {
-        let (_, totals) = self
-            .counters
-            .get_index(index(counter))
-            .expect("positions come from these totals");
-        let totals = totals.iter().filter(|(_, total)| **total != Count(0));
-        totals.map(|(slot, total)| (slot.unpack(), *total))
     }
 
     fn position(&mut self, key: &ScanKey) -> u32 {
@@ -332,7 +411,8 @@ impl RangeTotals {
 
     fn count(&mut self, (counter, slot): CellRef, amount: Amount) {
         if let Some(passed) = &mut self.passed {
-            passed.insert((counter, slot));
+            let sum = passed.entry((counter, slot)).or_default();
+            *sum = sum.plus(amount);
         }
         let (_, totals) = self
             .counters
@@ -341,7 +421,9 @@ impl RangeTotals {
         let before = totals.len();
         let total = totals.entry(slot).or_default();
         *total = total.plus(amount);
-        if totals.len() > before.max(CELLS_IN_FIRST_NODE) {
+        if before == 0 {
+            self.bytes += FIRST_NODE_BYTES;
+        } else if totals.len() > before.max(CELLS_IN_FIRST_NODE) {
             self.bytes += CELL_BYTES;
         }
     }
@@ -353,6 +435,11 @@ impl RangeTotals {
             slot: slot.unpack(),
         }
     }
+}
+
+fn add_to(sums: &mut BTreeMap<CounterName, i128>, key: &ScanKey, totals: &CounterTotals) {
+    let sum: i128 = totals.values().map(|count| i128::from(count.0)).sum();
+    *sums.entry(key.counter().name.clone()).or_default() += sum;
 }
 
 fn index(counter: u32) -> usize {

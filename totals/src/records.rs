@@ -327,6 +327,11 @@ pub enum RecordBatch {
 }
 
 impl RecordBatch {
+    /// How many there are.
+    pub fn records(&self) -> u64 {
+        self.values().fold(0, |records, _| records + 1)
+    }
+
     /// The values of the records, in the order of offsets.
     pub fn values(&self) -> impl Iterator<Item = Option<&[u8]>> {
         let (records, rows) = match self {

@@ -2,10 +2,13 @@
 //!
 //! [`sorter`] takes what events contribute, in any order. [`accumulator`] adds it up in memory; when its bound is reached
 //! it is written as a sorted [`run`] to the [`spill_folder`]. [`merge`] yields the cells of many streams as one.
+//! [`tokens`] says which part of a stream is wanted.
 
 pub mod counter_names;
 pub mod spill_folder;
+pub mod tokens;
 pub mod accumulator;
+pub mod snapshot;
 pub mod run;
 pub mod merge;
 pub mod sorter;

@@ -4,7 +4,7 @@
 //! [`ObjectFolder::open`] takes a URL; credentials come from the environment, under the names that the client documents
 //! (`AWS_ACCESS_KEY_ID`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_STORAGE_ACCOUNT_NAME`, …).
 //!
-//! `location` reads the URL; `error` sorts the client's errors by what a caller can do.
+//! [`stores`] opens those that are configured. `location` reads the URL; `error` sorts the client's errors by what a caller can do.
 //!
 //! **Durability.** The client writes a local object to a file beside its name, flushes it and its folder, and links it to
 //! the name, which fails if the name is taken: an object is there whole or not at all, and after the answer it outlives a
@@ -12,6 +12,7 @@
 
 mod error;
 mod location;
+pub mod stores;
 
 use std::ffi::OsString;
 use std::ops::Range;

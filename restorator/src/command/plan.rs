@@ -5,11 +5,10 @@ use std::future::Future;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
-use stitch_common::cell::{Cell, CounterName};
+use stitch_common::cell::{Cell, Count, CounterName};
 use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Backends, EventLog};
-use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
 use stitch_protocol::membership;
 use stitch_protocol::restoration::{self, RestorationState};
@@ -31,7 +30,7 @@ use crate::report::plan::Cells;
 use crate::report::{PlanReport, Total, Totals, Wrongness};
 use crate::restoration::count_judged;
 use stitch_totals::log_follower::LogFollower;
-use stitch_totals::scan_key::ScanKey;
+use stitch_totals::range_totals::RangeTotals;
 
 /// Audits the scope, and writes the plan file if one is wanted.
 pub async fn plan<B: Backends>(
@@ -46,7 +45,8 @@ pub async fn plan<B: Backends>(
     let work = async |context: &RestoreContext<'_, B>| {
         make(context, options, &mut draft, &mut state).await
     };
-    let (report, left_behind) = command.as_member(scope, dead, limits, work).await?;
+    let totals = &options.totals;
+    let (report, left_behind) = command.as_member(scope, dead, limits, totals, work).await?;
     let mut report = report.unwrap_or_else(PlanReport::nothing_doubtful);
     report.notes.extend(left_behind);
     Ok(report)
@@ -89,12 +89,12 @@ async fn make<B: Backends>(
         progress,
         audit,
     } = AuditState::resume(state, context).await?;
-    let record = |follower: &LogFollower, range, verdicts: &Verdicts| {
+    let follower = &baseline.follower;
+    let record = |range, verdicts: &Verdicts, dirty: &BTreeMap<Cell, Count>| {
         audit.add_range(
-            context,
-            follower,
-            range,
+            follower.totals().of(range),
             verdicts,
+            dirty,
             |cell, drift| match draft {
                 Some(draft) => draft.add(cell, drift),
                 None => Ok(()),
@@ -104,16 +104,17 @@ async fn make<B: Backends>(
         Ok(())
     };
     let audited = plan::audit(context, baseline, progress, record);
-    let audited = while_kafka_delivers(context, &baseline.follower, audited);
+    let audited = while_kafka_delivers(context, follower, audited);
     let audited = async { Ok(audited.await) };
     let audited = async {
-        let audited = while_following(context, &baseline.follower, audited).await;
+        let audited = while_following(context, follower, audited).await;
         audited.map_err(UserError::from)?
     };
     unless_stopped(context, audited).await?;
     context.revalidate().await?;
     failpoint::pass("r1-planned");
-    let notes = note_interrupted(context).await?;
+    let mut notes = baseline.notes.clone();
+    notes.extend(note_interrupted(context).await?);
     if let Some(draft) = draft.take() {
         draft.finish(&audit.plan(context, baseline))?;
     }
@@ -142,7 +143,7 @@ async fn begin<B: Backends>(context: &RestoreContext<'_, B>) -> Result<AuditBase
     permissions::to_read(context).await?;
     let partitions = context.log.partitions().await?;
     let committed: BTreeMap<Partition, Offset> = context.log.committed(&partitions).await?;
-    let baseline = plan::begin(context, &context.log_reader(), &committed).await?;
+    let baseline = plan::begin(context, &committed).await?;
     failpoint::pass("r1-begun");
     Ok(baseline)
 }
@@ -156,7 +157,13 @@ pub(super) async fn while_following<B: Backends, T>(
     let feed = context.log.feed().await?;
     let following = pin!(follower.follow(feed));
     let moving = pin!(moving_cut::follow(context, follower));
-    match select(pin!(work), select(following, moving)).await {
+    let merging = pin!(follower.merge_runs());
+    let beside = async {
+        let (Either::Left((never, _)) | Either::Right((never, _))) =
+            select(following, moving).await;
+        never
+    };
+    match select(pin!(work), select(pin!(beside), merging)).await {
         Either::Left((result, _)) => result,
         Either::Right((Either::Left((never, _)) | Either::Right((never, _)), _)) => match never {},
     }
@@ -228,34 +235,31 @@ impl Audit {
         }
     }
 
-    /// Adds the findings of one range, and passes its wrong cells to `each`.
-    pub(super) fn add_range<B: Backends>(
+    /// Adds the findings of one range, and passes its wrong cells to `each`. `dirty` are its dirty cells, and what they
+    /// should hold.
+    pub(super) fn add_range(
         &mut self,
-        context: &RestoreContext<'_, B>,
-        follower: &LogFollower,
-        range: RangeId,
+        totals: &RangeTotals,
         verdicts: &Verdicts,
+        dirty: &BTreeMap<Cell, Count>,
         mut each: impl FnMut(&Cell, Drift) -> Result<(), UserError>,
     ) -> Result<(), UserError> {
-        let (judged, unjudged) = count_judged(follower, range, verdicts);
+        let (judged, unjudged) = count_judged(verdicts, dirty);
         self.cells.judged += judged;
         self.cells.unjudged += unjudged;
         // Right cells hold what is expected; wrong ones differ from it.
-        for (name, sum) in sums(context, follower, [range]) {
+        for (name, sum) in verdicts.expected_sums(totals.sums()) {
             let total = self.totals.entry(name).or_default();
             total.expected += sum;
             total.before += sum;
         }
-        let totals = follower.totals();
-        let totals = totals.of(range);
-        let dirty = totals.dirty();
-        for cell in &dirty {
-            let key = ScanKey::of(cell.counter.clone());
-            let unjudged = i128::from(totals.expected(&key, cell.slot).0);
+        for (cell, expected) in dirty {
+            let unjudged = i128::from(expected.0);
             let total = self.totals.entry(cell.counter.name.clone()).or_default();
             total.expected -= unjudged;
             total.before -= unjudged;
         }
+        let dirty = dirty.keys().cloned().collect();
         for (cell, drift) in verdicts.wrong_and_clean(&dirty) {
             self.cells.wrong += 1;
             self.wrong.add(cell, drift);
@@ -282,27 +286,4 @@ impl Audit {
             wrong: Vec::new(),
         }
     }
-}
-
-/// What the log adds up to in these ranges, by counter definition.
-pub(super) fn sums<B: Backends>(
-    context: &RestoreContext<'_, B>,
-    follower: &LogFollower,
-    ranges: impl IntoIterator<Item = RangeId>,
-) -> BTreeMap<CounterName, i128> {
-    let mut sums = BTreeMap::new();
-    let totals = follower.totals();
-    let bits = context.definitions().range_bits;
-    for range in ranges {
-        let totals = totals.of(range);
-        for counter in totals.in_scan_order(bits.interval(range)) {
-            let sum: i128 = totals
-                .totals(counter)
-                .map(|(_, count)| i128::from(count.0))
-                .sum();
-            let name = &totals.scan_key(counter).counter().name;
-            *sums.entry(name.clone()).or_default() += sum;
-        }
-    }
-    sums
 }

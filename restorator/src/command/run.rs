@@ -1,11 +1,12 @@
 //! `run`: audits the scope, then restores it range by range.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::pin;
 
 use futures_util::future::{Either, LocalBoxFuture, select};
 use futures_util::stream::{self, StreamExt};
+use stitch_common::cell::{Cell, Count};
 use stitch_common::clock::Clock;
 use stitch_common::ports::{Backends, Session};
 use stitch_common::range::RangeId;
@@ -66,7 +67,8 @@ pub async fn run<B: Backends>(
         exclusively(context, planned.as_ref(), &mut state).await
     };
     let scope = (&scope, only_doubtful);
-    match command.as_member(scope, dead, limits, work).await {
+    let totals = &options.totals;
+    match command.as_member(scope, dead, limits, totals, work).await {
         Ok((report, left_behind)) => {
             let mut report = report.unwrap_or_else(RunReport::nothing_doubtful);
             report.notes.extend(left_behind);
@@ -270,8 +272,9 @@ async fn go_on<B: Backends>(
     let work = async {
         if ranges.is_none() {
             let audited = async {
-                let record = |follower: &LogFollower, range, verdicts: &Verdicts| {
-                    audit.add_range(context, follower, range, verdicts, |_, _| Ok(()))
+                let record = |range, verdicts: &Verdicts, dirty: &BTreeMap<Cell, Count>| {
+                    let totals = follower.totals();
+                    audit.add_range(totals.of(range), verdicts, dirty, |_, _| Ok(()))
                 };
                 let audited = plan::audit(context, baseline, progress, record);
                 while_kafka_delivers(context, follower, audited).await?;
@@ -280,6 +283,7 @@ async fn go_on<B: Backends>(
             unless_stopped(context, audited).await?;
             failpoint::pass("r1-planned");
             let audit = std::mem::replace(audit, Audit::new(context));
+            started.notes.extend(baseline.notes.clone());
             let summary = Summary::new(audit, context.exceptions(), planned, started.recorder.id());
             let within_limits = limits::check(context.limits, summary.audit().wrong.extent());
             let findings = progress.take_findings(context);
@@ -299,7 +303,7 @@ async fn go_on<B: Backends>(
             return Err(Error::Interrupted(Interruption::Lost).into());
         }
         let restored = ranges.take().expect("everything is audited");
-        Ok(restored.summary.finish(context, follower))
+        Ok(restored.summary.finish())
     };
     let work = async { Ok(work.await) };
     while_following(context, follower, work)
@@ -349,7 +353,7 @@ async fn restore_ranges<B: Backends>(
             write = recorder.due_write(context);
         }
         let range = result.range;
-        summary.add_range(follower, result);
+        summary.add_range(follower.totals().of(range), result);
         follower.totals_mut().of_mut(range).finish();
         context.progress.advance(1);
     }

@@ -2,7 +2,7 @@
 
 use stitch_common::output::{Exit, Report};
 
-use crate::options::{Limits, PlanSource, RunOptions};
+use crate::options::{Limits, PlanSource, RunOptions, TotalsOptions};
 use crate::report::RunReport;
 use crate::testing::cassandra::Fate;
 use crate::testing::world::Fake;
@@ -15,6 +15,7 @@ mod doubts;
 mod lease;
 mod deleted;
 mod journal;
+mod totals;
 mod unjudged;
 mod lost;
 mod exceptions;
@@ -443,6 +444,7 @@ fn a_run_of_a_plan_file_reports_planned_cells_apart_from_cells_found_since() {
         source: PlanSource::File(file),
         limits: Limits::default(),
         declared_dead: Vec::new(),
+        totals: TotalsOptions::default(),
     };
     let planned = fake.run_options(&options).unwrap().planned.unwrap();
     assert_eq!(

@@ -3,18 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use stitch_common::cell::Cell;
+use stitch_common::cell::{Amount, Cell};
 use stitch_common::range::RangeId;
 
 use crate::cells;
 use crate::context::RestoreContext;
 use crate::error::Error;
+use crate::expected::{expected, expected_cells};
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::base_cut::BaseCut;
 use crate::plan::{ceilings, scan};
 use stitch_common::ports::Backends;
 use stitch_totals::log_follower::LogFollower;
-use stitch_totals::scan_key::ScanKey;
 
 /// Advances the cuts of these ranges, and judges the cells with events that the cuts have passed, or every cell of a range
 /// where these are many or the wrong cells were forgotten. The caller holds the cuts.
@@ -58,12 +58,13 @@ pub(crate) async fn judge_at<B: Backends>(
     for &range in &ranges {
         follower.advance::<Error>(range, &cut.of(range)).await?;
         let cells = follower.totals_mut().of_mut(range).take_passed();
-        let is_most = is_most(cells.len(), follower.totals().of(range).cells());
+        let is_most = is_most(cells.len(), expected_cells(context, follower, range));
         if is_most || findings.of(range).is_forgotten() {
             scanned.push(range);
         } else {
-            reservation.try_grow(cells.len() * size_of::<(RangeId, Cell)>())?;
-            passed.extend(cells.into_iter().map(|cell| (range, cell)));
+            reservation.try_grow(cells.len() * size_of::<(Cell, (RangeId, Amount))>())?;
+            let cells = cells.into_iter();
+            passed.extend(cells.map(|(cell, amount)| (cell, (range, amount))));
         }
     }
     scan::scan(context, follower, &scanned, findings).await?;
@@ -91,18 +92,18 @@ async fn judge<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     findings: &mut AuditFindings,
-    passed: &[(RangeId, Cell)],
+    passed: &[(Cell, (RangeId, Amount))],
 ) -> Result<(), Error> {
-    let ranges: BTreeMap<&Cell, RangeId> =
-        passed.iter().map(|(range, cell)| (cell, *range)).collect();
+    let ranges: BTreeMap<&Cell, (RangeId, Amount)> =
+        passed.iter().map(|(cell, of)| (cell, *of)).collect();
     let read = cells::read(context, ranges.keys().copied()).await?;
-    let totals = follower.totals();
+    let expected = expected(context, follower, ranges.keys().copied().cloned()).await?;
     findings.change(|verdicts| {
         for (cell, current) in read {
-            let range = ranges[&cell];
-            let key = ScanKey::of(cell.counter.clone());
-            let expected = totals.of(range).expected(&key, cell.slot);
+            let (range, amount) = ranges[&cell];
+            let expected = expected[&cell];
             let verdicts = verdicts.entry(range).or_default();
+            verdicts.note_passed([(amount, expected)]);
             verdicts.judge(cell, expected, current);
         }
     })?;

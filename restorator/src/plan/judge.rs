@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stitch_common::cell::{Amount, Cell, Count, Counter, CounterName};
+use stitch_common::cell::{
+    Amount, Bucket, Cell, CellSlot, Count, Counter, CounterName, Granularity,
+};
 
 /// What a wrong cell should hold, and what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,10 +83,43 @@ impl Drift {
     }
 }
 
+/// What the cells in scope of a range should hold, summed up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expectation {
+    /// The number of cells that should not be 0.
+    cells: u64,
+    /// By counter name.
+    sums: BTreeMap<CounterName, i128>,
+}
+
+impl Expectation {
+    /// Adds a cell that should not be 0.
+    pub(crate) fn add(&mut self, name: &CounterName, expected: Count) {
+        self.cells += 1;
+        match self.sums.get_mut(name) {
+            Some(sum) => *sum += i128::from(expected.0),
+            None => {
+                self.sums.insert(name.clone(), expected.0.into());
+            }
+        }
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.cells += other.cells;
+        for (name, sum) in other.sums {
+            *self.sums.entry(name).or_default() += sum;
+        }
+    }
+}
+
 /// The verdicts on the cells of one range.
 #[derive(Clone, Debug, Default)]
 pub struct Verdicts {
     wrong: BTreeMap<Cell, Drift>,
+    /// What its cells should hold, when all of them were judged.
+    expectation: Expectation,
+    /// What had been counted of each counter name then, as far as that is in memory.
+    counted: BTreeMap<CounterName, i128>,
     /// The number of wrong cells when they were forgotten.
     forgotten: Option<u64>,
     /// Numbers of cells of counters that no definition names.
@@ -94,6 +129,11 @@ pub struct Verdicts {
 
 /// An entry in the map of wrong cells, as measured at the allocator (`tests/estimates.rs`).
 pub const WRONG_CELL_BYTES: usize = 116;
+/// Before every other slot of a counter.
+const FIRST_SLOT: CellSlot = CellSlot {
+    granularity: Granularity::All,
+    bucket: Bucket(i64::MIN),
+};
 /// The two texts of a counter, besides their own bytes.
 pub const TEXTS_BYTES: usize = 64;
 
@@ -113,14 +153,72 @@ impl Verdicts {
 
     fn put(&mut self, cell: Cell, drift: Drift) {
         self.remove(&cell);
-        self.bytes += bytes(&cell, drift);
+        self.bytes += self.bytes_beside(&cell);
         self.wrong.insert(cell, drift);
     }
 
     fn remove(&mut self, cell: &Cell) {
-        if let Some(drift) = self.wrong.remove(cell) {
-            self.bytes -= bytes(cell, drift);
+        if self.wrong.remove(cell).is_some() {
+            self.bytes -= self.bytes_beside(cell);
         }
+    }
+
+    /// The memory of a wrong cell beside the others, with which it shares the texts of its counter.
+    fn bytes_beside(&self, cell: &Cell) -> usize {
+        let Counter { name, key } = &cell.counter;
+        let first = Cell {
+            counter: cell.counter.clone(),
+            slot: FIRST_SLOT,
+        };
+        let mut neighbours = self.wrong.range(first..);
+        let neighbour = neighbours.next().map(|(other, _)| &other.counter);
+        let texts = TEXTS_BYTES + name.0.len() + key.0.len();
+        WRONG_CELL_BYTES
+            + if neighbour == Some(&cell.counter) {
+                0
+            } else {
+                texts
+            }
+    }
+
+    /// Notes what a cell should hold that should not be 0.
+    pub(crate) fn expect(&mut self, name: &CounterName, expected: Count) {
+        self.expectation.add(name, expected);
+    }
+
+    /// Notes that every cell was judged when this much had been counted of each counter name.
+    pub(crate) fn note_counted(&mut self, counted: BTreeMap<CounterName, i128>) {
+        self.counted = counted;
+    }
+
+    /// Notes cells that a later cut has passed: what has passed, and what they should hold now.
+    pub(crate) fn note_passed(&mut self, passed: impl IntoIterator<Item = (Amount, Count)>) {
+        for (amount, now) in passed {
+            let before = now.plus(Amount(amount.0.wrapping_neg()));
+            let cells = &mut self.expectation.cells;
+            *cells = cells.saturating_add(u64::from(now != Count(0)));
+            *cells = cells.saturating_sub(u64::from(before != Count(0)));
+        }
+    }
+
+    /// The number of cells that should not be 0.
+    pub(crate) const fn expected_cells(&self) -> u64 {
+        self.expectation.cells
+    }
+
+    /// What the cells should hold in all, by counter name, when this much has been counted.
+    pub(crate) fn expected_sums(
+        &self,
+        counted: BTreeMap<CounterName, i128>,
+    ) -> BTreeMap<CounterName, i128> {
+        let mut sums = self.expectation.sums.clone();
+        for (name, sum) in counted {
+            *sums.entry(name).or_default() += sum;
+        }
+        for (name, sum) in &self.counted {
+            *sums.entry(name.clone()).or_default() -= sum;
+        }
+        sums
     }
 
     /// Notes cells that no definition names. They are reported, and never corrected.
@@ -129,12 +227,13 @@ impl Verdicts {
             *cells += rows;
             return;
         }
-        self.bytes += WRONG_CELL_BYTES + name.0.len();
+        self.bytes += unnamed_bytes(name);
         self.unnamed.insert(name.clone(), rows);
     }
 
     /// Adds the verdicts on another part of the range.
     pub fn extend(&mut self, other: Self) {
+        self.expectation.extend(other.expectation);
         for (cell, drift) in other.wrong {
             self.put(cell, drift);
         }
@@ -151,9 +250,7 @@ impl Verdicts {
     /// Keeps only the number of wrong cells: the range has to be judged again before it is restored.
     pub fn forget(&mut self) {
         let wrong = std::mem::take(&mut self.wrong);
-        for (cell, drift) in &wrong {
-            self.bytes -= bytes(cell, *drift);
-        }
+        self.bytes = self.unnamed.keys().map(unnamed_bytes).sum();
         self.forgotten.get_or_insert(number(wrong.len()));
     }
 
@@ -187,12 +284,8 @@ impl Verdicts {
     }
 }
 
-/// The memory of a wrong cell. It shares the texts of its counter with the totals, except for a phantom.
-fn bytes(cell: &Cell, drift: Drift) -> usize {
-    let Counter { name, key } = &cell.counter;
-    let texts = TEXTS_BYTES + name.0.len() + key.0.len();
-    let own = drift.expected == Count(0);
-    WRONG_CELL_BYTES + if own { texts } else { 0 }
+fn unnamed_bytes(name: &CounterName) -> usize {
+    WRONG_CELL_BYTES + name.0.len()
 }
 
 fn number(number: usize) -> u64 {
@@ -262,11 +355,22 @@ mod tests {
         verdicts.judge(cell("phantom"), Count(0), Count(9));
         verdicts.judge(cell("right"), Count(1), Count(1));
         let two = verdicts.bytes();
-        assert!(two > 2 * WRONG_CELL_BYTES);
+        assert!(two > 2 * (WRONG_CELL_BYTES + TEXTS_BYTES));
         verdicts.judge(cell("phantom"), Count(9), Count(8));
-        assert!(verdicts.bytes() < two, "the totals have its texts now");
+        assert_eq!(verdicts.bytes(), two);
+        let hour = Cell {
+            slot: stitch_testkit::samples::slot_at(Granularity::Hour, 0),
+            ..cell("phantom")
+        };
+        verdicts.judge(hour.clone(), Count(9), Count(8));
+        assert_eq!(
+            verdicts.bytes(),
+            two + WRONG_CELL_BYTES,
+            "cells of a counter share its texts"
+        );
         verdicts.judge(cell("phantom"), Count(9), Count(9));
-        assert_eq!(verdicts.bytes(), WRONG_CELL_BYTES);
+        assert_eq!(verdicts.bytes(), two);
+        verdicts.judge(hour, Count(9), Count(9));
         verdicts.forget();
         assert_eq!((verdicts.bytes(), verdicts.wrong_count()), (0, 1));
         assert!(verdicts.is_forgotten() && verdicts.wrong().is_empty());

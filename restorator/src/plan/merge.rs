@@ -1,38 +1,36 @@
-//! Merge-joins the expected totals with a scan of the table, both in the order of the scan. Pure.
+//! Merge-joins the expected totals with a scan of the table, both in the order of the scan.
 //!
 //! It finds missing cells as well as phantoms, in memory that does not grow with the number of cells.
 
-use stitch_common::cell::{Cell, CellSlot, Count, Counter, CounterName};
+use std::cmp::Ordering;
+
+use stitch_common::cell::{Cell, CellSlot, Count, Counter, CounterName, Key};
 use stitch_common::definition::Definitions;
-use stitch_common::range::TokenInterval;
 use stitch_common::scope::Scope;
 use stitch_common::token::Token;
-use stitch_totals::range_totals::RangeTotals;
 use stitch_totals::scan_key::in_scan_order;
+use stitch_totals::sorted::counter_names::CounterNames;
+use stitch_totals::sorted::merge::Merge;
+use stitch_totals::sorted::{CellTotal, SortedCells};
 
+use crate::error::Error;
 use crate::plan::judge::Verdicts;
 
 /// A row of the scan.
 pub(crate) type Row = (Token, Counter, CellSlot, Count);
 
-/// Joins the scan of one token interval with the totals of the range that it is in. Their cut must not advance meanwhile.
-#[derive(Debug)]
-pub(crate) struct Merge {
-    /// Counters of the totals in the interval that the scan has not reached yet, in reverse order.
-    ahead: Vec<u32>,
-    current: Option<CurrentCounter>,
+/// Joins the scan of one token interval with the expected totals in it, which do not change meanwhile.
+pub(crate) struct Join<'a, S> {
+    wanted: Wanted<'a>,
+    names: &'a CounterNames,
+    /// The cells that the scan has not reached, the current one first.
+    expected: Merge<S>,
+    is_started: bool,
+    /// The row that the scan is at.
+    at: Option<(Token, Counter, CellSlot, Scoping)>,
+    /// The counter of the last cell that was judged wrong: its cells share its texts.
+    counter: Option<Counter>,
     verdicts: Verdicts,
-}
-
-/// The counter that the scan is in.
-#[derive(Debug)]
-struct CurrentCounter {
-    token: Token,
-    counter: Counter,
-    slot: CellSlot,
-    scoping: Scoping,
-    /// Totals of this counter that the scan has not reached yet, in reverse order.
-    ahead: Vec<(CellSlot, Count)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,41 +65,69 @@ impl Wanted<'_> {
             Scoping::OutOfScope
         }
     }
+
+    fn has(self, name: &CounterName, key: &[u8]) -> bool {
+        let Scope {
+            counter, key: only, ..
+        } = self.scope;
+        counter.as_ref().is_none_or(|scoped| scoped == name)
+            && only
+                .as_ref()
+                .is_none_or(|scoped| scoped.0.as_bytes() == key)
+    }
 }
 
-impl Merge {
-    pub(crate) fn new(totals: &RangeTotals, interval: TokenInterval) -> Self {
-        let mut ahead = totals.in_scan_order(interval);
-        ahead.reverse();
+impl<'a, S> Join<'a, S>
+where
+    S: SortedCells,
+    Error: From<S::Error>,
+{
+    /// Joins with `expected`, whose counters have these `names`.
+    pub(crate) fn new(wanted: Wanted<'a>, names: &'a CounterNames, expected: Merge<S>) -> Self {
         Self {
-            ahead,
-            current: None,
+            wanted,
+            names,
+            expected,
+            is_started: false,
+            at: None,
+            counter: None,
             verdicts: Verdicts::default(),
         }
     }
 
     /// Joins the next rows.
-    pub(crate) fn rows(
-        &mut self,
-        wanted: Wanted<'_>,
-        totals: &RangeTotals,
-        rows: &[Row],
-    ) -> Result<(), OutOfOrder> {
-        for (token, counter, slot, current) in rows {
-            let is_same_counter = match &self.current {
-                Some(at) => {
-                    let order = in_scan_order(at.token, &at.counter, *token, counter);
-                    if order.is_gt() || (order.is_eq() && at.slot >= *slot) {
-                        return Err(OutOfOrder(cell(counter, *slot)));
-                    }
-                    order.is_eq()
-                }
-                None => false,
-            };
-            if !is_same_counter {
-                self.enter(wanted, totals, *token, counter, *slot);
+    ///
+    /// # Errors
+    /// The expected totals cannot be read, or the rows are not in order.
+    pub(crate) async fn rows(&mut self, rows: &[Row]) -> Result<(), Error> {
+        self.start().await?;
+        for row in rows {
+            let scoping = self.step(row)?;
+            while self.order_of_expected(row).is_lt() {
+                self.missing();
+                self.expected.next().await?;
             }
-            self.judge_row(*slot, *current);
+            let (_, counter, slot, current) = row;
+            let mut expected = Count(0);
+            if self.order_of_expected(row).is_eq() {
+                let total = self.expected.current().map(|cell| cell.total.0);
+                expected = Count(total.unwrap_or_default());
+                if scoping == Scoping::InScope {
+                    self.verdicts.expect(&counter.name, expected);
+                }
+                self.expected.next().await?;
+            }
+            match scoping {
+                Scoping::OutOfScope => {}
+                Scoping::Unnamed => self.verdicts.note_unnamed(&counter.name, 1),
+                Scoping::InScope if expected == *current => {}
+                Scoping::InScope => {
+                    let counter = shared(&mut self.counter, &counter.name, &counter.key.0);
+                    let slot = *slot;
+                    self.verdicts
+                        .judge(Cell { counter, slot }, expected, *current);
+                }
+            }
         }
         Ok(())
     }
@@ -111,285 +137,100 @@ impl Merge {
         self.verdicts.bytes()
     }
 
-    /// Ends the scan of the interval: every counter that it has not reached is missing.
-    pub(crate) fn finish(mut self, totals: &RangeTotals) -> Verdicts {
-        self.leave();
-        while let Some(counter) = self.ahead.pop() {
-            self.missing(totals, counter);
+    /// Ends the scan of the interval: every cell that it has not reached is missing.
+    ///
+    /// # Errors
+    /// The expected totals cannot be read.
+    pub(crate) async fn finish(mut self) -> Result<Verdicts, Error> {
+        self.start().await?;
+        while self.expected.current().is_some() {
+            self.missing();
+            self.expected.next().await?;
         }
-        self.verdicts
+        Ok(self.verdicts)
     }
 
-    /// Moves on to the next counter of the scan.
-    fn enter(
-        &mut self,
-        wanted: Wanted<'_>,
-        totals: &RangeTotals,
-        token: Token,
-        counter: &Counter,
-        slot: CellSlot,
-    ) {
-        self.leave();
-        let mut expected = Vec::new();
-        let mut counter = counter;
-        while let Some(&next) = self.ahead.last() {
-            let key = totals.scan_key(next);
-            let order = in_scan_order(key.token(), key.counter(), token, counter);
-            if order.is_gt() {
-                break;
+    async fn start(&mut self) -> Result<(), Error> {
+        if !self.is_started {
+            self.is_started = true;
+            self.expected.next().await?;
+        }
+        Ok(())
+    }
+
+    /// Moves on to the next row, which must lie behind the one before.
+    fn step(&mut self, (token, counter, slot, _): &Row) -> Result<Scoping, OutOfOrder> {
+        if let Some((last_token, last, last_slot, scoping)) = &mut self.at {
+            let order = in_scan_order(*last_token, last, *token, counter);
+            if order.is_gt() || (order.is_eq() && *last_slot >= *slot) {
+                let (counter, slot) = (counter.clone(), *slot);
+                return Err(OutOfOrder(Cell { counter, slot }));
             }
-            self.ahead.pop();
             if order.is_eq() {
-                expected = totals.totals(next).collect();
-                expected.reverse();
-                // The same texts, but shared with the totals.
-                counter = key.counter();
-                break;
+                *last_slot = *slot;
+                return Ok(*scoping);
             }
-            self.missing(totals, next);
         }
-        self.current = Some(CurrentCounter {
-            token,
-            counter: counter.clone(),
+        let scoping = self.wanted.scoping(counter);
+        self.at = Some((*token, counter.clone(), *slot, scoping));
+        Ok(scoping)
+    }
+
+    /// Where the current expected cell lies, seen from the row; behind it, if there is none.
+    fn order_of_expected(&self, (token, counter, slot, _): &Row) -> Ordering {
+        let Some(cell) = self.expected.current() else {
+            return Ordering::Greater;
+        };
+        let name = &self.names.name(cell.name).0;
+        let (row_name, row_key) = (&counter.name.0, counter.key.0.as_bytes());
+        // As `in_scan_order` has it.
+        let of_cell = (name.len(), &**name, cell.key.len(), cell.key);
+        let of_row = (row_name.len(), &**row_name, row_key.len(), row_key);
+        cell.token
+            .cmp(token)
+            .then_with(|| of_cell.cmp(&of_row))
+            .then_with(|| cell.slot.unpack().cmp(slot))
+    }
+
+    /// The table has no row of the current expected cell.
+    fn missing(&mut self) {
+        let Some(CellTotal {
+            name,
+            key,
             slot,
-            scoping: wanted.scoping(counter),
-            ahead: expected,
-        });
-    }
-
-    /// Leaves the counter: every total that its rows have not reached is missing.
-    fn leave(&mut self) {
-        if let Some(at) = self.current.take() {
-            for (slot, expected) in at.ahead.into_iter().rev() {
-                let cell = cell(&at.counter, slot);
-                self.verdicts.judge(cell, expected, Count(0));
-            }
-        }
-    }
-
-    /// A counter without any row: all of its totals are missing.
-    fn missing(&mut self, totals: &RangeTotals, counter: u32) {
-        let name = totals.scan_key(counter).counter();
-        for (slot, expected) in totals.totals(counter) {
-            self.verdicts.judge(cell(name, slot), expected, Count(0));
-        }
-    }
-
-    fn judge_row(&mut self, slot: CellSlot, current: Count) {
-        let Some(at) = &mut self.current else {
+            total,
+            ..
+        }) = self.expected.current()
+        else {
             return;
         };
-        at.slot = slot;
-        match at.scoping {
-            Scoping::OutOfScope => return,
-            Scoping::Unnamed => return self.verdicts.note_unnamed(&at.counter.name, 1),
-            Scoping::InScope => {}
+        let name = self.names.name(name);
+        if !self.wanted.has(name, key) {
+            return;
         }
-        let mut expected = Count(0);
-        while let Some(&(next, total)) = at.ahead.last() {
-            if next > slot {
-                break;
-            }
-            at.ahead.pop();
-            if next == slot {
-                expected = total;
-                break;
-            }
-            let cell = cell(&at.counter, next);
-            self.verdicts.judge(cell, total, Count(0));
-        }
-        if expected != current {
-            let cell = cell(&at.counter, slot);
-            self.verdicts.judge(cell, expected, current);
-        }
+        let expected = Count(total.0);
+        self.verdicts.expect(name, expected);
+        let key = std::str::from_utf8(key).expect("keys are texts");
+        let counter = shared(&mut self.counter, name, key);
+        let slot = slot.unpack();
+        self.verdicts
+            .judge(Cell { counter, slot }, expected, Count(0));
     }
 }
 
-fn cell(counter: &Counter, slot: CellSlot) -> Cell {
-    Cell {
-        counter: counter.clone(),
-        slot,
+/// The counter of this name and key, with the texts of the `last` one if it is the same.
+fn shared(last: &mut Option<Counter>, name: &CounterName, key: &str) -> Counter {
+    match last {
+        Some(last) if last.name == *name && *last.key.0 == *key => last.clone(),
+        Some(_) | None => {
+            let counter = Counter {
+                name: name.clone(),
+                key: Key(key.into()),
+            };
+            last.insert(counter).clone()
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
-    use stitch_common::cell::{Amount, Bucket, Granularity, Key};
-    use stitch_common::offset::{Offset, Partition};
-    use stitch_common::range::RangeBits;
-    use stitch_testkit::samples::{BITS, definitions, everything, offsets, slot_at};
-    use stitch_totals::scan_key::{PackedSlot, ScanKey};
-
-    fn hour(n: i64) -> CellSlot {
-        slot_at(Granularity::Hour, n * 3_600_000)
-    }
-
-    fn at(name: &str, key: &str, slot: CellSlot) -> Cell {
-        cell(&Counter::new(name, key), slot)
-    }
-
-    fn totals(cells: &BTreeMap<Cell, i64>) -> RangeTotals {
-        let mut totals = RangeTotals::new(offsets(&[(0, 1)]));
-        for (cell, total) in cells {
-            let key = ScanKey::of(cell.counter.clone());
-            let slots = PackedSlot::pack(cell.slot).into_iter();
-            totals.add(Partition(0), Offset(0), &key, slots, Amount(*total));
-        }
-        totals
-    }
-
-    fn scan(cells: &BTreeMap<Cell, i64>) -> Vec<Row> {
-        let row = |(cell, value): (&Cell, &i64)| {
-            (
-                cell.counter.token(),
-                cell.counter.clone(),
-                cell.slot,
-                Count(*value),
-            )
-        };
-        let mut rows: Vec<Row> = cells.iter().map(row).collect();
-        rows.sort_by(|a, b| in_scan_order(a.0, &a.1, b.0, &b.1).then(a.2.cmp(&b.2)));
-        rows
-    }
-
-    fn whole() -> TokenInterval {
-        let none = RangeBits::new(0).unwrap();
-        none.interval(stitch_common::range::RangeId(0))
-    }
-
-    fn merged(
-        expected: &BTreeMap<Cell, i64>,
-        rows: &[Row],
-        page: usize,
-        scope: &Scope,
-    ) -> Verdicts {
-        let definitions = definitions();
-        let wanted = Wanted {
-            definitions: &definitions,
-            scope,
-        };
-        let totals = totals(expected);
-        let mut merge = Merge::new(&totals, whole());
-        for rows in rows.chunks(page) {
-            merge.rows(wanted, &totals, rows).unwrap();
-        }
-        merge.finish(&totals)
-    }
-
-    fn cells() -> impl Strategy<Value = BTreeMap<Cell, i64>> {
-        let names = prop_oneof![Just("plays"), Just("bytes")];
-        let cell = (names, 0..6_u8, -2..3_i64)
-            .prop_map(|(name, key, n)| at(name, &key.to_string(), hour(n)));
-        proptest::collection::btree_map(cell, -2..3_i64, 0..25)
-    }
-
-    proptest! {
-        /// The merge finds exactly the cells whose counts differ, a missing row being 0, however the rows are paged.
-        #[test]
-        fn exactly_the_cells_that_differ_are_wrong(expected in cells(), current in cells(), page in 1..7_usize) {
-            let verdicts = merged(&expected, &scan(&current), page, &everything());
-            let of = |cells: &BTreeMap<Cell, i64>, cell: &Cell| Count(cells.get(cell).copied().unwrap_or(0));
-            let mut differing = Verdicts::default();
-            for cell in expected.keys().chain(current.keys()) {
-                differing.judge(cell.clone(), of(&expected, cell), of(&current, cell));
-            }
-            prop_assert_eq!(verdicts, differing);
-        }
-
-        #[test]
-        fn scans_of_all_intervals_find_what_one_scan_finds(expected in cells(), current in cells()) {
-            let definitions = definitions();
-            let scope = everything();
-            let wanted = Wanted { definitions: &definitions, scope: &scope };
-            let mut together = Verdicts::default();
-            for range in BITS.ranges() {
-                let totals = totals(&expected);
-                let interval = BITS.interval(range);
-                let mut merge = Merge::new(&totals, interval);
-                let rows: Vec<Row> = scan(&current).into_iter().filter(|row| interval.contains(row.0)).collect();
-                merge.rows(wanted, &totals, &rows).unwrap();
-                together.extend(merge.finish(&totals));
-            }
-            prop_assert_eq!(together, merged(&expected, &scan(&current), 9, &scope));
-        }
-    }
-
-    #[test]
-    fn a_counter_that_no_definition_names_is_reported_and_not_judged() {
-        let unnamed = BTreeMap::from([
-            (at("skips", "a", hour(0)), 3),
-            (at("skips", "b", hour(0)), 3),
-        ]);
-        let verdicts = merged(&BTreeMap::new(), &scan(&unnamed), 9, &everything());
-        assert!(verdicts.wrong().is_empty());
-        assert_eq!(verdicts.unnamed_counters()[&CounterName("skips".into())], 2);
-    }
-
-    #[test]
-    fn cells_out_of_scope_are_not_judged() {
-        let current = BTreeMap::from([
-            (at("bytes", "a", hour(0)), 3),
-            (at("plays", "b", hour(0)), 3),
-        ]);
-        let mut scope = everything();
-        scope.counter = Some(CounterName("plays".into()));
-        scope.key = Some(Key("a".into()));
-        assert!(
-            merged(&BTreeMap::new(), &scan(&current), 9, &scope)
-                .wrong()
-                .is_empty()
-        );
-        scope.key = None;
-        assert_eq!(
-            merged(&BTreeMap::new(), &scan(&current), 9, &scope)
-                .wrong()
-                .len(),
-            1
-        );
-    }
-
-    #[test]
-    fn a_row_that_no_event_can_be_in_is_a_phantom() {
-        let odd = CellSlot {
-            granularity: Granularity::Hour,
-            bucket: Bucket(1),
-        };
-        let expected = BTreeMap::from([(at("plays", "a", hour(0)), 3)]);
-        let mut current = expected.clone();
-        current.insert(at("plays", "a", odd), 5);
-        let verdicts = merged(&expected, &scan(&current), 9, &everything());
-        let wrong: Vec<_> = verdicts.wrong().iter().collect();
-        assert_eq!(wrong.len(), 1);
-        assert_eq!((wrong[0].0.slot, wrong[0].1.expected), (odd, Count(0)));
-    }
-
-    #[test]
-    fn a_scan_out_of_order_is_refused() {
-        let current = BTreeMap::from([
-            (at("plays", "a", hour(0)), 3),
-            (at("plays", "a", hour(1)), 3),
-        ]);
-        let mut rows = scan(&current);
-        rows.reverse();
-        let (definitions, scope) = (definitions(), everything());
-        let wanted = Wanted {
-            definitions: &definitions,
-            scope: &scope,
-        };
-        let totals = totals(&BTreeMap::new());
-        assert!(
-            Merge::new(&totals, whole())
-                .rows(wanted, &totals, &rows)
-                .is_err()
-        );
-        let twice = [rows[0].clone(), rows[0].clone()];
-        assert!(
-            Merge::new(&totals, whole())
-                .rows(wanted, &totals, &twice)
-                .is_err()
-        );
-    }
-}
+mod tests;

@@ -14,9 +14,10 @@ use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::judge::Verdicts;
-use crate::plan::merge::{Merge, Wanted};
+use crate::plan::merge::{Join, Wanted};
 use stitch_common::ports::Backends;
 use stitch_common::wait::yield_now;
+use stitch_totals::expected;
 use stitch_totals::log_follower::LogFollower;
 use stitch_totals::memory_pool::MemoryReservation;
 
@@ -64,7 +65,7 @@ async fn scan_counting<B: Backends>(
     let scans = scans.map(|(range, interval)| {
         let growing = &growing;
         async move {
-            let verdicts = one_interval(context, follower, range, interval, growing, rows).await?;
+            let verdicts = one_interval(context, follower, interval, growing, rows).await?;
             Ok::<_, Error>((range, verdicts))
         }
     });
@@ -72,6 +73,9 @@ async fn scan_counting<B: Backends>(
     let mut scans = stream::iter(scans).buffer_unordered(SCANS_IN_FLIGHT);
     while let Some((range, verdicts)) = scans.try_next().await? {
         verdicts_by_range.entry(range).or_default().extend(verdicts);
+    }
+    for (range, verdicts) in &mut verdicts_by_range {
+        verdicts.note_counted(follower.totals().of(*range).sums());
     }
     drop(scans);
     drop(growing);
@@ -119,12 +123,20 @@ fn divide(interval: TokenInterval, pieces: u64) -> Vec<TokenInterval> {
 async fn one_interval<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
-    range: RangeId,
     interval: TokenInterval,
     growing: &RefCell<MemoryReservation>,
     scanned: &dyn Fn(u64),
 ) -> Result<Verdicts, Error> {
-    let mut merge = Merge::new(follower.totals().of(range), interval);
+    let wanted = Wanted {
+        definitions: context.definitions(),
+        scope: context.scope,
+    };
+    let (names, expected) = {
+        let totals = follower.totals();
+        let expected = expected::cells(context.base.get(), &totals, &interval.into());
+        (totals.names().clone(), expected)
+    };
+    let mut join = Join::new(wanted, &names, expected);
     let mut foreign = Verdicts::default();
     let mut after = None;
     let mut grown = 0;
@@ -132,28 +144,21 @@ async fn one_interval<B: Backends>(
         let read = || context.store.scan(interval, context.level(), after.clone());
         let page = with_retries(context.clock, read).await?;
         let rows = u64::try_from(page.cells.len()).unwrap_or(u64::MAX);
-        merge.rows(wanted(context), follower.totals().of(range), &page.cells)?;
+        join.rows(&page.cells).await?;
         for (name, rows) in page.foreign {
             foreign.note_unnamed(&name, rows);
         }
         scanned(rows);
         after = page.next;
-        growing.borrow_mut().try_grow(merge.bytes() - grown)?;
-        grown = merge.bytes();
+        growing.borrow_mut().try_grow(join.bytes() - grown)?;
+        grown = join.bytes();
         if after.is_none() {
-            let mut verdicts = merge.finish(follower.totals().of(range));
+            let mut verdicts = join.finish().await?;
             verdicts.extend(foreign);
             growing.borrow_mut().try_grow(verdicts.bytes() - grown)?;
             return Ok(verdicts);
         }
         yield_now().await;
-    }
-}
-
-fn wanted<'a, B: Backends>(context: &'a RestoreContext<'_, B>) -> Wanted<'a> {
-    Wanted {
-        definitions: context.definitions(),
-        scope: context.scope,
     }
 }
 

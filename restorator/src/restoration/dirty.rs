@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stitch_common::cell::{Cell, Count};
+use stitch_common::cell::{Amount, Cell, Count};
 
 use super::acquire::LockedRange;
 use super::cut::Cut;
@@ -15,17 +15,22 @@ use crate::rule;
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
 use stitch_totals::range_totals::RangeTotals;
-use stitch_totals::scan_key::ScanKey;
 
 /// The cells that are read under the lock, and their expected counts.
 #[derive(Debug)]
 pub(crate) struct DirtyCells {
     expected: BTreeMap<Cell, Count>,
+    passed: Vec<(Amount, Count)>,
 }
 
 impl DirtyCells {
     pub(crate) const fn expected(&self) -> &BTreeMap<Cell, Count> {
         &self.expected
+    }
+
+    /// Of the cells that the cut has passed since they were judged: what has passed, and their expected counts.
+    pub(super) fn passed(&self) -> impl Iterator<Item = (Amount, Count)> + '_ {
+        self.passed.iter().copied()
     }
 
     /// Leaves these cells out: no correction changes them.
@@ -59,19 +64,25 @@ pub(crate) async fn follow<B: Backends>(
         .wait("adding up the log to the cut", advanced)
         .await?;
     let passed = follower.totals_mut().of_mut(range).take_passed();
-    let expected = to_read(follower.totals().of(range), passed, verdicts);
+    let amounts: BTreeMap<Cell, Amount> = passed.iter().cloned().collect();
+    let passed = passed.into_iter().map(|(cell, _)| cell).collect();
+    let cells = to_read(follower.totals().of(range), passed, verdicts);
+    let looked_up = crate::expected::expected(context, follower, cells);
+    let expected = held
+        .bound
+        .wait("looking up what the cells should hold", looked_up)
+        .await?;
+    let passed = amounts.into_iter();
+    let passed = passed.filter_map(|(cell, amount)| Some((amount, *expected.get(&cell)?)));
+    let passed = passed.collect();
     failpoint::pass("r4-touched");
-    Ok(DirtyCells { expected })
+    Ok(DirtyCells { expected, passed })
 }
 
-/// The cells to read under the lock, with their expected counts: those that were judged wrong, those that the cut has
-/// passed since they were judged, and those with an event from the cut up to the ceiling. All other cells were judged right, and
-/// nothing can have written to them since.
-pub fn to_read(
-    totals: &RangeTotals,
-    passed: Vec<Cell>,
-    verdicts: &Verdicts,
-) -> BTreeMap<Cell, Count> {
+/// The cells to read under the lock: those that were judged wrong, those that the cut has passed since they were judged,
+/// and those with an event from the cut up to the ceiling. All other cells were judged right, and nothing can have written
+/// to them since.
+pub fn to_read(totals: &RangeTotals, passed: Vec<Cell>, verdicts: &Verdicts) -> BTreeSet<Cell> {
     let mut cells = BTreeSet::from_iter(passed);
     if rule::wrong_cells_are_read_under_the_lock() {
         cells.extend(verdicts.wrong().keys().cloned());
@@ -79,26 +90,16 @@ pub fn to_read(
     if rule::cells_beyond_the_cut_are_dirty() {
         cells.extend(totals.dirty());
     }
-    expected(totals, cells)
-}
-
-fn expected(totals: &RangeTotals, cells: impl IntoIterator<Item = Cell>) -> BTreeMap<Cell, Count> {
-    let expected = cells.into_iter().map(|cell| {
-        let key = ScanKey::of(cell.counter.clone());
-        let expected = totals.expected(&key, cell.slot);
-        (cell, expected)
-    });
-    expected.collect()
+    cells
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::world::all as cell;
-    use stitch_common::cell::Amount;
     use stitch_common::offset::{Offset, Partition};
     use stitch_testkit::samples::offsets;
-    use stitch_totals::scan_key::PackedSlot;
+    use stitch_totals::scan_key::{PackedSlot, ScanKey};
 
     fn put(totals: &mut RangeTotals, offset: i64, name: &str) {
         let key = ScanKey::of(cell(name).counter);
@@ -121,12 +122,11 @@ mod tests {
         let mut verdicts = Verdicts::default();
         verdicts.judge(cell("wrong"), Count(1), Count(0));
         verdicts.judge(cell("phantom"), Count(0), Count(9));
-        let passed = totals.take_passed();
-        let expected: Vec<_> = to_read(&totals, passed, &verdicts)
+        let passed = totals.take_passed().into_iter().map(|(cell, _)| cell);
+        let read: Vec<_> = to_read(&totals, passed.collect(), &verdicts)
             .iter()
-            .map(|(cell, count)| (cell.counter.key.0.to_string(), count.0))
+            .map(|cell| cell.counter.key.0.to_string())
             .collect();
-        let named = [("later", 0), ("passed", 1), ("phantom", 0), ("wrong", 1)];
-        assert_eq!(expected, named.map(|(key, count)| (key.to_owned(), count)));
+        assert_eq!(read, ["later", "passed", "phantom", "wrong"]);
     }
 }

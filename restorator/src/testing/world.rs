@@ -29,13 +29,14 @@ use super::zookeeper::Server;
 use crate::command::{self, CommandContext};
 use crate::journal::Journal;
 use crate::membership::Process;
-use crate::options::{DeclaredDead, Limits, PlanOptions, PlanSource, RunOptions};
+use crate::options::{DeclaredDead, Limits, PlanOptions, PlanSource, RunOptions, TotalsOptions};
 use crate::report::{PlanReport, RunReport};
-use stitch_common::ports::Servers;
+use stitch_common::ports::{Servers, Stores};
 use stitch_common::progress::NoProgress;
 use stitch_common::scope::Scope;
 use stitch_testkit::cassandra::Table;
 use stitch_testkit::kafka::Log;
+use stitch_testkit::objects::MemoryStore;
 use stitch_testkit::samples::slot_at;
 
 /// All servers. A clone is the same ones.
@@ -64,6 +65,9 @@ pub(crate) struct Inner {
     pub(crate) admitted: Cell<bool>,
     pub(crate) feed_stalls: Cell<bool>,
     pub(crate) stop: CancellationToken,
+    pub(crate) stores: RefCell<Stores<MemoryStore>>,
+    /// What the next command is told about totals.
+    pub(crate) totals: RefCell<TotalsOptions>,
     trace: RefCell<Vec<String>>,
     hooks: RefCell<Vec<Hook>>,
     folder: tempfile::TempDir,
@@ -117,6 +121,7 @@ impl Fake {
         let text = CONFIG.replace("bits = 0", bits);
         let mut config = Config::parse("test", &text, &Environment::default()).unwrap();
         config.restorator.journal = folder.path().join("journal");
+        config.totals.spill = folder.path().join("spill");
         configure(&mut config);
         let fake = Self(Rc::new(Inner {
             clock: VirtualClock::default(),
@@ -135,6 +140,11 @@ impl Fake {
             admitted: Cell::new(false),
             feed_stalls: Cell::new(false),
             stop: CancellationToken::new(),
+            stores: RefCell::new(Stores {
+                archive: None,
+                totals: None,
+            }),
+            totals: RefCell::default(),
             trace: RefCell::default(),
             hooks: RefCell::default(),
             folder,
@@ -148,15 +158,7 @@ impl Fake {
         for path in directories {
             fake.put(&path, b"");
         }
-        let record = NamespaceRecord {
-            generation: 1,
-            definitions: fake.config.definitions.clone(),
-            log: fake.log.borrow().identity(),
-            table: Self::table_identity(),
-            write_consistency: fake.config.cassandra.write_consistency,
-            raised_from: None,
-        };
-        fake.put(&paths.definition(), &envelope::seal(&record));
+        fake.define(|_| {});
         for key in keys {
             fake.produce(key);
             fake.hold(key, 1);
@@ -167,40 +169,29 @@ impl Fake {
 
     /// Replaces the definition of the namespace.
     pub(crate) fn redefine(&self) {
-        let record = NamespaceRecord {
-            generation: 2,
-            definitions: self.config.definitions.clone(),
-            log: self.log.borrow().identity(),
-            table: Self::table_identity(),
-            write_consistency: self.config.cassandra.write_consistency,
-            raised_from: None,
-        };
-        self.put(&Paths::new("n").definition(), &envelope::seal(&record));
+        self.define(|record| record.generation = 2);
     }
 
     /// The level of the namespace's increments was raised from this one.
     pub(crate) fn raise_consistency_from(&self, lowest: WriteConsistency) {
-        let record = NamespaceRecord {
+        self.define(|record| record.raised_from = Some(lowest));
+    }
+
+    /// The namespace is one whose increments have this level.
+    pub(crate) fn define_consistency(&self, write_consistency: WriteConsistency) {
+        self.define(|record| record.write_consistency = write_consistency);
+    }
+
+    fn define(&self, change: impl FnOnce(&mut NamespaceRecord)) {
+        let mut record = NamespaceRecord {
             generation: 1,
             definitions: self.config.definitions.clone(),
             log: self.log.borrow().identity(),
             table: Self::table_identity(),
             write_consistency: self.config.cassandra.write_consistency,
-            raised_from: Some(lowest),
-        };
-        self.put(&Paths::new("n").definition(), &envelope::seal(&record));
-    }
-
-    /// The namespace is one whose increments have this level.
-    pub(crate) fn define_consistency(&self, write_consistency: WriteConsistency) {
-        let record = NamespaceRecord {
-            generation: 1,
-            definitions: self.config.definitions.clone(),
-            log: self.log.borrow().identity(),
-            table: Self::table_identity(),
-            write_consistency,
             raised_from: None,
         };
+        change(&mut record);
         self.put(&Paths::new("n").definition(), &envelope::seal(&record));
     }
 
@@ -410,6 +401,7 @@ impl Fake {
             source: PlanSource::Now(self.everything()),
             limits,
             declared_dead: Vec::new(),
+            totals: self.totals.borrow().clone(),
         }
     }
 
@@ -418,6 +410,7 @@ impl Fake {
             source: PlanSource::Now(self.everything()),
             limits: Limits::default(),
             declared_dead: dead.to_vec(),
+            totals: self.totals.borrow().clone(),
         };
         self.run_options(&options)
     }
@@ -433,6 +426,7 @@ impl Fake {
             plan_file,
             max_unjudged: None,
             declared_dead: Vec::new(),
+            totals: self.totals.borrow().clone(),
         })
     }
 
@@ -443,6 +437,7 @@ impl Fake {
             plan_file: None,
             max_unjudged: None,
             declared_dead: dead.to_vec(),
+            totals: self.totals.borrow().clone(),
         })
     }
 
@@ -456,12 +451,15 @@ impl Fake {
 
     fn given<T>(
         &self,
-        work: impl FnOnce(&CommandContext<'_, Servers<Self, Self, Self, VirtualClock>>) -> T,
+        work: impl FnOnce(
+            &CommandContext<'_, Servers<Self, Self, Self, MemoryStore, VirtualClock>>,
+        ) -> T,
     ) -> T {
         let servers = Servers {
             keeper: self.clone(),
             cql: self.clone(),
             log: self.clone(),
+            stores: self.stores.borrow().clone(),
             clock: self.clock.clone(),
         };
         let process = Process {

@@ -63,6 +63,8 @@ pub(crate) fn config(history: &History) -> Rc<Config> {
     config.restorator.ranges_in_flight_max = history.ranges_in_flight;
     config.restorator.dirty_cells_target = history.dirty_cells_target;
     config.restorator.memory_bytes_max = history.memory;
+    // Sorted runs have no names there.
+    config.totals.spill = std::env::temp_dir();
     // Under a steady load a range must be given back although events never pause.
     let range_timeout_ms = if history.steady_load { 800 } else { 4000 };
     config.restorator.range_timeout = Duration::from_millis(range_timeout_ms);

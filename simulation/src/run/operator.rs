@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use stitch_common::cell::CounterName;
-use stitch_common::ports::Servers;
+use stitch_common::ports::{Servers, Stores};
 use stitch_common::progress::NoProgress;
 use stitch_common::range::RangeId;
 use stitch_common::scope::{RangeSet, Scope};
@@ -11,7 +11,7 @@ use stitch_common::user_error::UserError;
 use stitch_restorator::command::{self, CommandContext};
 use stitch_restorator::journal::{Journal, Lines};
 use stitch_restorator::membership;
-use stitch_restorator::options::{Limits, PlanOptions, PlanSource, RunOptions};
+use stitch_restorator::options::{Limits, PlanOptions, PlanSource, RunOptions, TotalsOptions};
 use stitch_restorator::report::{PlanReport, RunReport};
 use stitch_testkit::wait::OneShot;
 use tokio_util::sync::CancellationToken;
@@ -132,6 +132,10 @@ impl Run {
             keeper: handle.clone(),
             cql: handle.clone(),
             log: handle.clone(),
+            stores: Stores {
+                archive: None,
+                totals: self.history.totals.then(|| self.totals.clone()),
+            },
             clock: handle.clock(),
         };
         let this = membership::Process {
@@ -159,6 +163,7 @@ impl Run {
                 plan_file: None,
                 max_unjudged: None,
                 declared_dead: Vec::new(),
+                totals: TotalsOptions::default(),
             };
             let planned = Box::pin(command::plan(&given, &options)).await;
             return CommandResult::Plan(Box::new(planned));
@@ -167,6 +172,7 @@ impl Run {
             source: PlanSource::Now(scope),
             limits: Limits::default(),
             declared_dead: Vec::new(),
+            totals: TotalsOptions::default(),
         };
         CommandResult::Run(Box::new(Box::pin(command::run(&given, &options)).await))
     }

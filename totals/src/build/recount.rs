@@ -13,8 +13,9 @@ use crate::records::{Reach, Records, RecordsError};
 use crate::sorted::SortedCells as _;
 use crate::sorted::counter_names::CounterNames;
 use crate::sorted::merge::Merge;
+use crate::sorted::tokens::TokenSelection;
 use crate::totals_error::TotalsError;
-use crate::totals_file::reader::{ALL_TOKENS, TotalsReader};
+use crate::totals_file::reader::TotalsReader;
 use crate::totals_folder::TotalsFolder;
 
 /// The result of a verification.
@@ -52,6 +53,7 @@ pub async fn verify<S: ObjectStore, L: EventLog, C: Clock>(
         definitions: &subject.definitions,
         origins: request.origins.clone(),
         base: BaseChoice::FromBeginning,
+        cut: None,
         ..*request
     };
     let (contributions, tally) = add_up(records, &reach, &with_theirs, &passes, progress).await?;
@@ -91,7 +93,7 @@ async fn read_all<S: ObjectStore>(
     manifest: &Manifest,
     names: &CounterNames,
 ) -> Result<(), TotalsError> {
-    let mut cells = TotalsReader::new(folder, manifest, names, ALL_TOKENS);
+    let mut cells = TotalsReader::new(folder, manifest, names, TokenSelection::ALL);
     while cells.load().await? {
         while cells.step()? {}
     }

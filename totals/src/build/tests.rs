@@ -16,6 +16,7 @@ use super::*;
 use crate::manifest::TotalsId;
 use crate::records::RecordsError;
 use crate::sorted::testing::block_on;
+use crate::sorted::tokens::TokenSelection;
 use crate::testing::SampleTopic;
 
 /// The totals of one namespace, built by a process with little memory.
@@ -72,6 +73,7 @@ impl Namespace {
             definitions: &self.definitions,
             origins: self.origins.clone(),
             base,
+            cut: None,
             added,
             memory_bytes_max: self.memory_bytes_max,
             spill: &spill,
@@ -107,7 +109,7 @@ impl Namespace {
     async fn cells(&self, manifest: &Manifest) -> BTreeMap<(String, String, CellText), i64> {
         let folder = self.folder();
         let names = CounterNames::new(&manifest.subject.definitions);
-        let reader = TotalsReader::new(&folder, manifest, &names, ALL_TOKENS);
+        let reader = TotalsReader::new(&folder, manifest, &names, TokenSelection::ALL);
         let mut merge = Merge::new(vec![reader]);
         let mut cells = BTreeMap::new();
         while let Some(cell) = merge.next().await.unwrap() {

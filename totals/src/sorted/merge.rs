@@ -20,6 +20,8 @@ pub struct Merge<S> {
     winner: usize,
     is_started: bool,
     cell: CellBuffer,
+    /// Whether there is a cell in the buffer.
+    has_cell: bool,
 }
 
 /// The cell that was yielded last.
@@ -61,6 +63,7 @@ impl<S: SortedCells> Merge<S> {
             streams,
             winner: 0,
             is_started: false,
+            has_cell: false,
             cell: CellBuffer {
                 token: Token(0),
                 name: NameRank(0),
@@ -79,6 +82,7 @@ impl<S: SortedCells> Merge<S> {
         if !self.is_started {
             self.start().await?;
         }
+        self.has_cell = false;
         loop {
             let winner = self.streams.get(self.winner);
             let Some(first) = winner.and_then(SortedCells::current) else {
@@ -94,6 +98,7 @@ impl<S: SortedCells> Merge<S> {
                 self.advance().await?;
             }
             if !self.cell.total.is_zero() {
+                self.has_cell = true;
                 return Ok(Some(self.cell.cell()));
             }
         }
@@ -102,6 +107,11 @@ impl<S: SortedCells> Merge<S> {
     /// The streams, in the order that they were passed in.
     pub fn streams(&self) -> &[S] {
         &self.streams
+    }
+
+    /// The cell that was yielded last; `None` before the first and after the last.
+    pub fn current(&self) -> Option<CellTotal<'_>> {
+        self.has_cell.then(|| self.cell.cell())
     }
 
     async fn start(&mut self) -> Result<(), S::Error> {

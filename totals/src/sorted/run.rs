@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 
 use stitch_common::cell::Amount;
 use stitch_common::token::Token;
@@ -16,6 +17,7 @@ use stitch_common::wait::yield_now;
 
 use super::counter_names::NameRank;
 use super::spill_folder::{SpillError, SpillFolder, SpillReservation};
+use super::tokens::TokenSelection;
 use super::{CellTotal, SortedCells};
 use crate::scan_key::PackedSlot;
 
@@ -34,6 +36,8 @@ pub struct Run {
     reservation: SpillReservation,
     bytes: u64,
     cells: u64,
+    /// Of each block, its first token and where it begins.
+    blocks: Vec<(Token, u64)>,
 }
 
 impl Run {
@@ -47,11 +51,17 @@ impl Run {
         self.cells
     }
 
-    /// Reads it from its first cell on.
-    pub const fn into_cells(self) -> RunReader {
+    /// Reads all of its cells.
+    pub fn into_cells(self) -> RunReader {
+        Rc::new(self).cells_of(TokenSelection::ALL)
+    }
+
+    /// Reads the cells of these tokens.
+    pub fn cells_of(self: &Rc<Self>, tokens: TokenSelection) -> RunReader {
         RunReader {
-            run: self,
-            position: 0,
+            run: Rc::clone(self),
+            tokens,
+            next_block: 0,
             block: Vec::new(),
             next: 0,
             cell: None,
@@ -81,6 +91,7 @@ impl RunWriter {
             reservation: folder.reserve(0)?,
             bytes: 0,
             cells: 0,
+            blocks: Vec::new(),
         };
         Ok(Self {
             run,
@@ -95,6 +106,9 @@ impl RunWriter {
     /// # Errors
     /// The run is incomplete, and of no use.
     pub fn push(&mut self, cell: &CellTotal<'_>) -> Result<(), SpillError> {
+        if self.block.len() == HEADER_BYTES {
+            self.run.blocks.push((cell.token, self.run.bytes));
+        }
         let is_same = self.counter == Some((cell.token, cell.name)) && self.key == cell.key;
         if is_same {
             self.block.push(SAME_COUNTER);
@@ -150,9 +164,10 @@ impl RunWriter {
 /// Reads a run.
 #[derive(Debug)]
 pub struct RunReader {
-    run: Run,
-    /// Where the next block begins in the file.
-    position: u64,
+    run: Rc<Run>,
+    tokens: TokenSelection,
+    /// The number of the next block.
+    next_block: usize,
     /// The payload of the current one.
     block: Vec<u8>,
     /// Where the next cell begins in it.
@@ -180,14 +195,14 @@ impl RunReader {
         self.cell = None;
         self.next = 0;
         self.block.clear();
-        if self.position == self.run.bytes {
+        let Some(position) = self.next_wanted_block() else {
             return Ok(false);
-        }
+        };
         let mut header = [0; HEADER_BYTES];
-        self.read_at(self.position, &mut header)?;
+        self.read_at(position, &mut header)?;
         let [a, b, c, d, checksum @ ..] = header;
         let length = u64::from(u32::from_le_bytes([a, b, c, d]));
-        let begin = self.position + HEADER_BYTES as u64;
+        let begin = position + HEADER_BYTES as u64;
         if begin + length > self.run.bytes {
             return Err(self.run.folder.damaged());
         }
@@ -198,8 +213,32 @@ impl RunReader {
             return Err(self.run.folder.damaged());
         }
         self.block = block;
-        self.position = begin + length;
-        self.decode()
+        Ok(true)
+    }
+
+    /// Where the next block begins that can have a wanted token. A block ends with a token that is at most the first one
+    /// of the next.
+    fn next_wanted_block(&mut self) -> Option<u64> {
+        while let Some((first, position)) = self.run.blocks.get(self.next_block) {
+            self.next_block += 1;
+            let next = self.run.blocks.get(self.next_block);
+            let last = next.map_or(Token(i64::MAX), |(token, _)| *token);
+            if self.tokens.overlaps(*first, last) {
+                return Some(*position);
+            }
+        }
+        None
+    }
+
+    /// Moves to the next wanted cell of the block; `false` at its end.
+    fn find(&mut self) -> Result<bool, SpillError> {
+        while self.decode()? {
+            let token = self.cell.as_ref().map(|cell| cell.token);
+            if token.is_some_and(|token| self.tokens.contains(token)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Decodes the cell at `next`; `false` at the end of the block.
@@ -236,12 +275,17 @@ impl SortedCells for RunReader {
     }
 
     fn step(&mut self) -> Result<bool, SpillError> {
-        self.decode()
+        self.find()
     }
 
     async fn load(&mut self) -> Result<bool, SpillError> {
-        yield_now().await;
-        self.read_block()
+        while self.read_block()? {
+            yield_now().await;
+            if self.find()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

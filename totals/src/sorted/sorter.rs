@@ -9,6 +9,7 @@ use super::accumulator::{Accumulator, SortedMemory};
 use super::counter_names::NameRank;
 use super::merge::Merge;
 use super::run::{Run, RunReader, RunWriter};
+use super::snapshot::Snapshot;
 use super::spill_folder::{SpillError, SpillFolder};
 use super::{CellTotal, SortedCells};
 use crate::scan_key::PackedSlot;
@@ -111,7 +112,11 @@ impl Sorter {
     }
 }
 
-async fn write_run(folder: &SpillFolder, streams: Vec<LocalCells>) -> Result<Run, SpillError> {
+/// Writes what these streams add up to as one run.
+///
+/// # Errors
+/// The folder's.
+pub async fn write_run(folder: &SpillFolder, streams: Vec<LocalCells>) -> Result<Run, SpillError> {
     let mut merge = Merge::new(streams);
     let mut run = RunWriter::new(folder)?;
     while let Some(cell) = merge.next().await? {
@@ -124,6 +129,7 @@ async fn write_run(folder: &SpillFolder, streams: Vec<LocalCells>) -> Result<Run
 #[derive(Debug)]
 pub enum LocalCells {
     Memory(SortedMemory),
+    Snapshot(Snapshot),
     Run(Box<RunReader>),
 }
 
@@ -139,6 +145,7 @@ impl SortedCells for LocalCells {
     fn current(&self) -> Option<CellTotal<'_>> {
         match self {
             Self::Memory(cells) => cells.current(),
+            Self::Snapshot(cells) => cells.current(),
             Self::Run(cells) => cells.current(),
         }
     }
@@ -146,6 +153,7 @@ impl SortedCells for LocalCells {
     fn step(&mut self) -> Result<bool, SpillError> {
         match self {
             Self::Memory(cells) => Ok(cells.step().unwrap_or_else(|never| match never {})),
+            Self::Snapshot(cells) => Ok(cells.step().unwrap_or_else(|never| match never {})),
             Self::Run(cells) => cells.step(),
         }
     }
@@ -153,6 +161,7 @@ impl SortedCells for LocalCells {
     async fn load(&mut self) -> Result<bool, SpillError> {
         match self {
             Self::Memory(cells) => Ok(cells.load().await.unwrap_or_else(|never| match never {})),
+            Self::Snapshot(cells) => Ok(cells.load().await.unwrap_or_else(|never| match never {})),
             Self::Run(cells) => cells.load().await,
         }
     }

@@ -6,7 +6,6 @@ use parquet::file::metadata::ParquetMetaData;
 use stitch_archive::parquet_part::byte_range;
 use stitch_common::cell::{Amount, Bucket, CellSlot, Granularity};
 use stitch_common::ports::{ObjectName, ObjectStore};
-use stitch_common::range::TokenInterval;
 use stitch_common::token::Token;
 use stitch_common::wait::yield_now;
 
@@ -16,6 +15,7 @@ use crate::digest::CellSum;
 use crate::manifest::{FORMAT, FileEntry, Manifest};
 use crate::scan_key::PackedSlot;
 use crate::sorted::counter_names::{CounterNames, NameRank};
+use crate::sorted::tokens::TokenSelection;
 use crate::sorted::{CellTotal, SortedCells};
 use crate::totals_error::TotalsError;
 use crate::totals_folder::TotalsFolder;
@@ -23,13 +23,13 @@ use crate::totals_folder::TotalsFolder;
 /// Bytes at the end of a file that are read first: its metadata is smaller, but for the longest files.
 const TAIL_BYTES: u64 = 64 << 10;
 
-/// The cells of totals whose tokens are in one interval. A file that is read as a whole has to have the rows and the
+/// The cells of totals whose tokens are wanted. A file that is read as a whole has to have the rows and the
 /// digest that its manifest says, and each row group its checksum.
 pub struct TotalsReader<'a, S> {
     folder: &'a TotalsFolder<S>,
     manifest: &'a Manifest,
     names: &'a CounterNames,
-    tokens: TokenInterval,
+    tokens: TokenSelection,
     /// The next file of the manifest.
     next_file: usize,
     file: Option<OpenFile<'a>>,
@@ -61,25 +61,19 @@ struct RowCell {
     total: Amount,
 }
 
-/// Every token.
-pub const ALL_TOKENS: TokenInterval = TokenInterval {
-    first: Token(i64::MIN),
-    last: Token(i64::MAX),
-};
-
 impl<'a, S: ObjectStore> TotalsReader<'a, S> {
     /// The cells of `manifest` in `tokens`. `names` are those of definitions that have all its counters.
     pub fn new(
         folder: &'a TotalsFolder<S>,
         manifest: &'a Manifest,
         names: &'a CounterNames,
-        tokens: TokenInterval,
+        tokens: impl Into<TokenSelection>,
     ) -> Self {
         Self {
             folder,
             manifest,
             names,
-            tokens,
+            tokens: tokens.into(),
             next_file: 0,
             file: None,
             rows: Rows::default(),
@@ -94,14 +88,14 @@ impl<'a, S: ObjectStore> TotalsReader<'a, S> {
         self.row_groups_read
     }
 
-    /// Opens the next file that has tokens of the interval; `false` at the end.
+    /// Opens the next file that can have wanted tokens; `false` at the end.
     async fn open_file(&mut self) -> Result<bool, TotalsError> {
         let bits = self.manifest.subject.definitions.range_bits;
         while let Some(entry) = self.manifest.files.get(self.next_file) {
             self.next_file += 1;
             let first = bits.interval(entry.first_range).first;
             let last = bits.interval(entry.last_range).last;
-            if last < self.tokens.first || self.tokens.last < first {
+            if !self.tokens.overlaps(first, last) {
                 continue;
             }
             let name = self.folder.file(&self.manifest.id, entry.first_range);
@@ -194,7 +188,7 @@ impl<'a, S: ObjectStore> TotalsReader<'a, S> {
         Ok(footer)
     }
 
-    /// Reads the next row group of the open file that has tokens of the interval; `false` at the file's end.
+    /// Reads the next row group of the open file that can have wanted tokens; `false` at the file's end.
     async fn read_row_group(&mut self) -> Result<bool, TotalsError> {
         let Some(file) = &mut self.file else {
             return Ok(false);
@@ -204,7 +198,7 @@ impl<'a, S: ObjectStore> TotalsReader<'a, S> {
             file.next += 1;
             let (first, last) = tokens_of(row_group)
                 .ok_or_else(|| damaged(&file.name, "a row group has no statistics"))?;
-            if last < self.tokens.first || self.tokens.last < first {
+            if !self.tokens.overlaps(first, last) {
                 file.is_whole = false;
                 continue;
             }
@@ -238,7 +232,7 @@ impl<'a, S: ObjectStore> TotalsReader<'a, S> {
         Ok(())
     }
 
-    /// Moves to the first cell of the interval from row `at` on; `false` if the row group has none.
+    /// Moves to the first wanted cell from row `at` on; `false` if the row group has none.
     fn find_cell(&mut self) -> Result<bool, TotalsError> {
         while self.at < self.rows.len() {
             let cell = self.decode_cell()?;

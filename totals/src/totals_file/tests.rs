@@ -11,7 +11,7 @@ use stitch_common::range::{RangeBits, TokenInterval};
 use stitch_testkit::objects::MemoryStore;
 use stitch_testkit::samples;
 
-use super::reader::{ALL_TOKENS, TotalsReader};
+use super::reader::TotalsReader;
 use super::writer::{FileSizes, TotalsWriter, WrittenFiles};
 use crate::manifest::{FORMAT, Manifest, Subject};
 use crate::scan_key::PackedSlot;
@@ -19,6 +19,7 @@ use crate::sorted::SortedCells as _;
 use crate::sorted::counter_names::CounterNames;
 use crate::sorted::spill_folder::SpillFolder;
 use crate::sorted::testing::{SampleCell, Totals, added_up, block_on, merged};
+use crate::sorted::tokens::TokenSelection;
 use crate::totals_error::TotalsError;
 use crate::totals_folder::TotalsFolder;
 use stitch_archive::digest::Digest;
@@ -118,7 +119,7 @@ async fn write(
 async fn read(
     objects: &MemoryStore,
     manifest: &Manifest,
-    tokens: TokenInterval,
+    tokens: impl Into<TokenSelection>,
 ) -> Result<Vec<(SampleCell, i64)>, TotalsError> {
     let folder = TotalsFolder::new(objects.clone(), "plays");
     let names = CounterNames::new(&definitions());
@@ -141,7 +142,7 @@ proptest! {
         block_on(async {
             let manifest = write(&objects, path.path(), &totals, sizes).await.unwrap();
             assert_eq!(manifest.rows, totals.len() as u64);
-            let all = read(&objects, &manifest, ALL_TOKENS).await.unwrap();
+            let all = read(&objects, &manifest, TokenSelection::ALL).await.unwrap();
             assert_eq!(all, expected);
             for range in manifest.subject.definitions.range_bits.ranges() {
                 let tokens = manifest.subject.definitions.range_bits.interval(range);
@@ -256,7 +257,7 @@ fn what_differs_from_what_was_put_is_refused_by_its_name() {
         let mut content = Vec::from(objects.objects().get(&name).unwrap());
         change(&mut content);
         objects.objects().set(name.clone(), content);
-        let read = block_on(read(&objects, &manifest, ALL_TOKENS));
+        let read = block_on(read(&objects, &manifest, TokenSelection::ALL));
         let Err(TotalsError::Damaged { name: named, .. }) = read else {
             panic!("{what}: {read:?}");
         };
@@ -271,7 +272,7 @@ fn a_whole_file_of_other_cells_is_refused() {
     let sizes = FileSizes::default();
     let mut manifest = block_on(write(&objects, path.path(), &hundred(), sizes)).unwrap();
     manifest.files[0].digest = Digest::default();
-    let read_all = block_on(read(&objects, &manifest, ALL_TOKENS));
+    let read_all = block_on(read(&objects, &manifest, TokenSelection::ALL));
     assert!(
         matches!(read_all, Err(TotalsError::Damaged { .. })),
         "{read_all:?}"
@@ -281,7 +282,7 @@ fn a_whole_file_of_other_cells_is_refused() {
     let content = objects.objects().get(&name).unwrap();
     let moved = ObjectName("totals/v1/plays/another/range-0.parquet".to_owned());
     objects.objects().set(moved, content);
-    let read_all = block_on(read(&objects, &manifest, ALL_TOKENS));
+    let read_all = block_on(read(&objects, &manifest, TokenSelection::ALL));
     assert!(read_all.unwrap_err().to_string().contains("of the totals"));
 }
 
@@ -305,7 +306,7 @@ fn a_changed_byte_anywhere_is_found_and_never_a_panic() {
                 let mut content = whole.clone();
                 content[at] ^= 1 << bit;
                 objects.objects().set(name.clone(), content);
-                match read(&objects, &manifest, ALL_TOKENS).await {
+                match read(&objects, &manifest, TokenSelection::ALL).await {
                     // The first four bytes are the format's name, and not read.
                     Ok(cells) => assert!(at < 4 && cells == expected, "byte {at}"),
                     Err(TotalsError::Damaged { .. }) => {}

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use stitch_common::cell::Cell;
+use stitch_common::cell::{Cell, CounterName};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
 use stitch_protocol::restoration::RestorationId;
 
-use crate::command::plan::{Audit, sums};
+use crate::command::plan::Audit;
 use crate::context::RestoreContext;
 use crate::limits::Exceeded;
 use crate::plan::file::Plan;
@@ -20,7 +20,7 @@ use crate::restoration::verify::VerifiedRange;
 use crate::restoration::{RangeResult, count_judged};
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
-use stitch_totals::log_follower::LogFollower;
+use stitch_totals::range_totals::RangeTotals;
 
 pub(super) struct Summary {
     audit: Audit,
@@ -30,6 +30,8 @@ pub(super) struct Summary {
     journal: Option<String>,
     ranges: BTreeMap<RangeId, RangeReport>,
     corrected: Wrongness,
+    /// What the cells of verified ranges should hold, by counter name.
+    verified: BTreeMap<CounterName, i128>,
     /// Corrected cells that are in the plan.
     as_planned: u64,
     /// Wrong cells of unverified ranges that were not corrected.
@@ -55,6 +57,7 @@ impl Summary {
             journal: None,
             ranges: BTreeMap::new(),
             corrected: Wrongness::default(),
+            verified: BTreeMap::new(),
             as_planned: 0,
             uncorrected: 0,
             judged: 0,
@@ -72,7 +75,7 @@ impl Summary {
     }
 
     /// Adds the outcome of one range.
-    pub(super) fn add_range(&mut self, follower: &LogFollower, result: RangeResult) {
+    pub(super) fn add_range(&mut self, totals: &RangeTotals, result: RangeResult) {
         let RangeResult {
             range,
             outcome,
@@ -80,11 +83,12 @@ impl Summary {
             aside,
             all_read,
             findings,
+            dirty,
             waited,
             locked,
         } = result;
         let verdicts = findings.of(range);
-        let (judged, dirty) = count_judged(follower, range, verdicts);
+        let (judged, dirty) = count_judged(verdicts, &dirty);
         let changing: &[Cell] = match &outcome {
             Err(Unverified::KeepsChanging(cells)) => cells,
             Ok(_) | Err(_) => &[],
@@ -113,7 +117,11 @@ impl Summary {
         } else {
             self.unjudged += dirty;
         }
-        if !end.is_verified() {
+        if end.is_verified() {
+            for (name, sum) in verdicts.expected_sums(totals.sums()) {
+                *self.verified.entry(name).or_default() += sum;
+            }
+        } else {
             let known = corrected.keys();
             let known = known.filter(|cell| verdicts.wrong().contains_key(cell));
             self.uncorrected += verdicts.wrong_count() - number(known.count());
@@ -188,15 +196,9 @@ impl Summary {
     }
 
     /// The report after the last range.
-    pub(super) fn finish<B: Backends>(
-        mut self,
-        context: &RestoreContext<'_, B>,
-        follower: &LogFollower,
-    ) -> RunReport {
+    pub(super) fn finish(mut self) -> RunReport {
         let ranges: Vec<_> = std::mem::take(&mut self.ranges).into_values().collect();
-        let verified = ranges.iter().filter(|range| range.outcome.is_verified());
-        let verified: Vec<RangeId> = verified.map(|range| range.range).collect();
-        for (name, sum) in sums(context, follower, verified) {
+        for (name, sum) in std::mem::take(&mut self.verified) {
             self.audit.totals.entry(name).or_default().after = Some(sum);
         }
         let corrected = self.corrected.extent().cells;

@@ -43,6 +43,7 @@ pub(super) fn request<'a>(config: &'a Config, servers: &'a Servers) -> BuildRequ
         definitions: &config.definitions,
         origins: servers.origins.clone(),
         base: BaseChoice::Newest,
+        cut: None,
         added: None,
         memory_bytes_max: config.totals.memory_bytes_max,
         spill: &servers.spill,

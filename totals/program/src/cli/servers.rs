@@ -1,6 +1,5 @@
 //! Connects the commands to the real servers.
 
-use std::path::Path;
 use std::time::Duration;
 
 use stitch_app::progress_bar;
@@ -13,7 +12,7 @@ use stitch_common::progress::Progress;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_kafka::KafkaLog;
-use stitch_objects::ObjectFolder;
+use stitch_objects::{ObjectFolder, stores};
 use stitch_protocol::path::Paths;
 use stitch_protocol::{Error, NamespaceSession, definition_node, namespace, origin_node};
 use stitch_zookeeper::ZooKeeperClient;
@@ -22,8 +21,6 @@ use stitch_totals::records::Records;
 use stitch_totals::sorted::spill_folder::SpillFolder;
 use stitch_totals::totals_folder::TotalsFolder;
 
-/// The folder of totals when no URL is configured.
-const FOLDER: &str = "stitch-totals";
 /// How long Kafka may deliver nothing of a partition.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -39,12 +36,10 @@ pub(super) struct Servers {
 
 /// The totals of the namespace.
 pub(super) fn folder(config: &Config) -> Result<TotalsFolder<ObjectFolder>, UserError> {
-    let store = match (&config.totals.url, &config.archive.url) {
-        (Some(url), _) => ObjectFolder::open("totals.url", url)?,
-        (None, Some(url)) => ObjectFolder::open("archive.url", url)?,
-        (None, None) => ObjectFolder::local(Path::new(FOLDER))?,
-    };
-    Ok(TotalsFolder::new(store, &config.namespace))
+    Ok(TotalsFolder::new(
+        stores::totals(config)?,
+        &config.namespace,
+    ))
 }
 
 impl Servers {
@@ -57,8 +52,7 @@ impl Servers {
         let log = KafkaLog::new(&config.kafka)?;
         let cluster = log.identity().await?.cluster;
         let mut archive = None;
-        if let Some(url) = &config.archive.url {
-            let store = ObjectFolder::open("archive.url", url)?;
+        if let Some(store) = stores::archive(config)? {
             let opened = Archive::new(store, &cluster, &config.kafka.topic);
             let mut chains = Vec::new();
             for partition in log.partitions().await? {

@@ -1,0 +1,227 @@
+//! An audit begins with totals at an earlier cut, and leaves some: it reads what has come since, and the log may have lost
+//! what came before.
+
+use stitch_common::cell::CounterName;
+use stitch_common::offset::{Offset, Partition};
+use stitch_common::output::Report;
+use stitch_common::ports::ObjectName;
+use stitch_testkit::objects::MemoryStore;
+use stitch_totals::build::BaseChoice;
+use stitch_totals::manifest::TotalsId;
+
+use crate::options::{Limits, PlanSource, TotalsOptions};
+use crate::report::RunReport;
+use crate::testing::world::Fake;
+
+const P: Partition = Partition(0);
+
+/// A namespace whose restorations leave totals.
+fn fake(keys: &[&str]) -> (Fake, MemoryStore) {
+    let fake = Fake::with_plays(keys);
+    let store = MemoryStore::default();
+    fake.stores.borrow_mut().totals = Some(store.clone());
+    (fake, store)
+}
+
+/// The ids of the totals that are whole.
+fn ids(store: &MemoryStore) -> Vec<TotalsId> {
+    let names = store.objects().names();
+    let manifests = names.iter().filter_map(|name| {
+        let id = name.0.strip_prefix("totals/v1/n/")?;
+        Some(TotalsId(id.strip_suffix("/manifest.json")?.to_owned()))
+    });
+    manifests.collect()
+}
+
+fn choose(fake: &Fake, base: BaseChoice, leave: bool) {
+    *fake.totals.borrow_mut() = TotalsOptions { base, leave };
+}
+
+fn play(fake: &Fake, key: &str) {
+    fake.produce(key);
+    fake.hold(key, fake.held(key) + 1);
+    fake.progress(fake.end());
+}
+
+fn run(fake: &Fake) -> RunReport {
+    fake.run(Limits::default()).unwrap()
+}
+
+#[test]
+fn an_audit_leaves_totals_and_the_next_one_begins_with_them_though_the_log_lost_its_beginning() {
+    let (fake, store) = fake(&["a", "b", "c"]);
+    let plan = fake.plan(None).unwrap();
+    assert_eq!((plan.cells.judged, plan.cells.wrong), (3, 0));
+    let left = ids(&store);
+    let [first] = &*left else {
+        panic!("one: {left:?}")
+    };
+    assert!(
+        plan.notes.iter().any(|note| note.contains(&first.0)),
+        "{:?}",
+        plan.notes
+    );
+    fake.log.borrow_mut().delete_below(P, Offset(3));
+    play(&fake, "a");
+    play(&fake, "d");
+    fake.hold("b", 7);
+    fake.hold("phantom", 1);
+    let report = run(&fake);
+    assert_eq!((report.outcome(), report.cells.corrected), ("verified", 2));
+    assert_eq!(report.cells.judged, 4);
+    let total = report.totals.values().next().unwrap();
+    assert_eq!(
+        (total.expected, total.before, total.after),
+        (5, 12, Some(5))
+    );
+    assert_eq!(
+        ["a", "b", "c", "d", "phantom"].map(|key| fake.held(key)),
+        [2, 1, 1, 1, 0]
+    );
+    assert!(
+        report
+            .notes
+            .iter()
+            .any(|note| note.contains(&format!("based on the totals {first}")))
+    );
+    assert_eq!(ids(&store).len(), 2);
+}
+
+/// Cells with events are looked up in the totals, under the lock.
+#[test]
+fn cells_that_change_have_what_totals_and_events_add_up_to() {
+    let (fake, _store) = fake(&["a", "b"]);
+    fake.plan(None).unwrap();
+    fake.log.borrow_mut().delete_below(P, Offset(2));
+    // Begun and not acknowledged: dirty, and wrong as well.
+    fake.produce("a");
+    fake.hold("a", 9);
+    let report = run(&fake);
+    assert_eq!((report.outcome(), report.cells.corrected), ("verified", 1));
+    assert_eq!(fake.held("a"), 1, "the event is not counted yet");
+}
+
+#[test]
+fn a_log_that_begins_behind_the_totals_is_refused_with_both_ends_of_the_gap() {
+    let (fake, _store) = fake(&["a", "b", "c", "d"]);
+    fake.log.borrow_mut().delete_below(P, Offset(3));
+    let refused = fake.run(Limits::default()).unwrap_err();
+    assert!(
+        refused
+            .message
+            .contains("a gap between offset 0 and offset 3 of partition 0"),
+        "{refused}"
+    );
+    assert_eq!(
+        (
+            fake.times("scan"),
+            fake.times("increment"),
+            fake.times("feed")
+        ),
+        (0, 0, 0)
+    );
+}
+
+#[test]
+fn totals_that_are_declined_are_neither_left_nor_taken() {
+    let (fake, store) = fake(&["a"]);
+    choose(&fake, BaseChoice::Newest, false);
+    fake.plan(None).unwrap();
+    assert_eq!(ids(&store), []);
+    choose(&fake, BaseChoice::Newest, true);
+    fake.plan(None).unwrap();
+    let taken = ids(&store);
+    // What they hold is damaged, and nobody reads it.
+    damage(&store);
+    choose(&fake, BaseChoice::FromBeginning, false);
+    let plan = fake.plan(None).unwrap();
+    assert_eq!((plan.cells.judged, plan.cells.wrong), (1, 0));
+    assert_eq!(ids(&store), taken);
+}
+
+fn damage(store: &MemoryStore) {
+    let names = store.objects().names();
+    let file = |name: &&ObjectName| name.0.ends_with(".parquet");
+    for name in names.iter().filter(file) {
+        let mut content = store.objects().get(name).unwrap().to_vec();
+        content[8] ^= 1;
+        store.objects().set(name.clone(), content);
+    }
+}
+
+#[test]
+fn damaged_totals_are_named_before_anything_is_locked() {
+    let (fake, store) = fake(&["a"]);
+    fake.plan(None).unwrap();
+    damage(&store);
+    let refused = fake.run(Limits::default()).unwrap_err();
+    assert!(
+        refused.message.contains("range-0.parquet is damaged"),
+        "{refused}"
+    );
+    assert!(
+        refused
+            .help
+            .contains("stitch-totals build --from-beginning"),
+        "{refused}"
+    );
+    assert_eq!((fake.times("__WRIT__-"), fake.times("increment")), (0, 0));
+}
+
+#[test]
+fn the_totals_that_are_named_are_taken_or_refused_by_their_name() {
+    let (fake, store) = fake(&["a"]);
+    fake.plan(None).unwrap();
+    let [first] = &*ids(&store) else {
+        panic!("one")
+    };
+    play(&fake, "a");
+    fake.plan(None).unwrap();
+    choose(&fake, BaseChoice::Only(first.clone()), false);
+    let report = run(&fake);
+    assert!(
+        report.notes.iter().any(|note| note.contains(&first.0)),
+        "{:?}",
+        report.notes
+    );
+    choose(&fake, BaseChoice::Only(TotalsId("0123".to_owned())), true);
+    let refused = fake.run(Limits::default()).unwrap_err();
+    assert!(refused.message.contains("0123"), "{refused}");
+}
+
+/// `stitch-totals build` goes up to the log's end, which processors may not have reached.
+#[test]
+fn totals_beyond_the_checkpoints_are_passed_over() {
+    let (fake, store) = fake(&["a", "b"]);
+    fake.plan(None).unwrap();
+    // As if a checkpoint was behind when these totals were made.
+    fake.progress(1);
+    fake.hold("b", 0);
+    choose(&fake, BaseChoice::Newest, false);
+    let plan = fake.plan(None).unwrap();
+    assert_eq!((plan.cells.judged, plan.cells.wrong), (1, 0));
+    let id = &ids(&store)[0];
+    let passed_over = plan.notes.iter().find(|note| note.contains("passed over"));
+    assert!(passed_over.unwrap().contains(&id.0), "{:?}", plan.notes);
+}
+
+#[test]
+fn an_audit_of_a_part_takes_totals_and_leaves_none() {
+    let (fake, store) = fake(&["a", "b"]);
+    let mut options = fake.run_now(Limits::default());
+    let PlanSource::Now(scope) = &mut options.source else {
+        panic!("run --now")
+    };
+    scope.counter = Some(CounterName("plays".into()));
+    fake.run_options(&options).unwrap();
+    assert_eq!(ids(&store), []);
+    fake.plan(None).unwrap();
+    assert_eq!(ids(&store).len(), 1);
+    fake.log.borrow_mut().delete_below(P, Offset(2));
+    play(&fake, "a");
+    fake.hold("a", 5);
+    let report = fake.run_options(&options).unwrap();
+    assert_eq!((report.outcome(), report.cells.corrected), ("verified", 1));
+    assert_eq!(fake.held("a"), 2);
+    assert_eq!(ids(&store).len(), 1);
+}

@@ -1,0 +1,74 @@
+//! Why expected totals cannot be had.
+
+use stitch_common::ports::{LogError, Unreadable};
+use stitch_common::user_error::UserError;
+
+use crate::build::BuildError;
+use crate::log_records::LogRecordsError;
+use crate::memory_pool::TooLarge;
+use crate::records::RecordsError;
+use crate::sorted::spill_folder::SpillError;
+use crate::totals_error::TotalsError;
+
+/// Why expected totals cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExpectedError {
+    /// Too much waits to be counted.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// What was read cannot be kept.
+    #[error(transparent)]
+    Spill(#[from] SpillError),
+    /// The base, the archive or the log.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+impl From<TotalsError> for ExpectedError {
+    fn from(error: TotalsError) -> Self {
+        Self::Build(error.into())
+    }
+}
+
+impl From<RecordsError> for ExpectedError {
+    fn from(error: RecordsError) -> Self {
+        Self::Build(error.into())
+    }
+}
+
+impl From<LogRecordsError> for ExpectedError {
+    fn from(error: LogRecordsError) -> Self {
+        RecordsError::from(error).into()
+    }
+}
+
+impl From<Unreadable> for ExpectedError {
+    fn from(error: Unreadable) -> Self {
+        LogRecordsError::from(error).into()
+    }
+}
+
+impl From<LogError> for ExpectedError {
+    fn from(error: LogError) -> Self {
+        LogRecordsError::from(error).into()
+    }
+}
+
+const TOO_LARGE: &str = "raise [restorator] memory_mib_max, restore a part at a time with --ranges A-B or --counter NAME, or run it again \
+                         when the processors have caught up";
+
+impl From<TooLarge> for UserError {
+    fn from(error: TooLarge) -> Self {
+        Self::new(error, TOO_LARGE)
+    }
+}
+
+impl From<ExpectedError> for UserError {
+    fn from(error: ExpectedError) -> Self {
+        match error {
+            ExpectedError::TooLarge(error) => error.into(),
+            ExpectedError::Spill(error) => error.into(),
+            ExpectedError::Build(error) => error.into(),
+        }
+    }
+}

@@ -9,8 +9,8 @@ use stitch_common::event::{Decoded, Decoder, slot};
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::range::RangeBits;
 use stitch_common::token::Token;
+use stitch_expected::range_totals::RangeTotals;
 use stitch_restorator::plan::judge::Drift;
-use stitch_totals::range_totals::RangeTotals;
 use stitch_totals::scan_key::{PackedSlot, ScanKey};
 
 const DAY_MS: i64 = 86_400_000;

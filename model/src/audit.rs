@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use stitch_common::cell::{Amount, Cell, Count};
 use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_expected::range_totals::RangeTotals;
 use stitch_restorator::plan::judge::{Drift, Verdicts};
 use stitch_restorator::restoration::{at_rest, dirty, verify};
-use stitch_totals::range_totals::RangeTotals;
 
 use crate::bounds::{Bounds, CELLS, PARTITIONS};
 use crate::rule::Rule;

@@ -9,11 +9,11 @@ use stitch_common::progress::Progress;
 use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
 use stitch_config::{self, Config};
+use stitch_expected::base_totals::BaseTotals;
+use stitch_expected::memory_pool::MemoryPool;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::namespace::{ValidatedNamespace, validate};
 use stitch_protocol::quiescence::NodeSet;
-use stitch_totals::base_totals::BaseTotals;
-use stitch_totals::memory_pool::MemoryPool;
 
 use crate::journal::{Journal, JournalError};
 use crate::lease_keeper::{Interruption, LeaseKeeper};

@@ -6,9 +6,9 @@ use stitch_common::user_error::UserError;
 
 use crate::lease_keeper::Interruption;
 use crate::plan::merge::OutOfOrder;
-use stitch_totals::expected_error::ExpectedError;
-use stitch_totals::memory_pool::TooLarge;
-use stitch_totals::range_totals::{AdvanceError, CheckpointRegression, Overflow};
+use stitch_expected::expected_error::ExpectedError;
+use stitch_expected::memory_pool::TooLarge;
+use stitch_expected::range_totals::{AdvanceError, CheckpointRegression, Overflow};
 use stitch_totals::sorted::spill_folder::SpillError;
 use stitch_totals::totals_error::TotalsError;
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use stitch_common::cell::{Cell, Count};
 use stitch_common::ports::Backends;
 use stitch_common::range::RangeId;
-use stitch_totals::expected;
-use stitch_totals::expected_error::ExpectedError;
-use stitch_totals::log_follower::LogFollower;
+use stitch_expected::expected_error::ExpectedError;
+use stitch_expected::log_follower::LogFollower;
+use stitch_expected::parts;
 
 use crate::context::RestoreContext;
 use crate::error::Error;
@@ -21,7 +21,7 @@ pub(crate) async fn expected<B: Backends>(
     follower: &LogFollower,
     cells: impl IntoIterator<Item = Cell>,
 ) -> Result<BTreeMap<Cell, Count>, Error> {
-    let counts = expected::counts(context.base.get(), follower.shared_totals(), cells).await;
+    let counts = parts::counts(context.base.get(), follower.shared_totals(), cells).await;
     Ok(counts.map_err(ExpectedError::from)?)
 }
 

@@ -10,8 +10,8 @@ use futures_util::future::{Either, select};
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::Backends;
-use stitch_totals::expected_error::ExpectedError;
-use stitch_totals::log_follower::LogFollower;
+use stitch_expected::expected_error::ExpectedError;
+use stitch_expected::log_follower::LogFollower;
 use stitch_totals::log_records::LogRecordsError;
 
 use crate::context::{PATIENCE, RestoreContext};

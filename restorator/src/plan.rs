@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::expected::{expected_cells, expected_of_dirty};
 use crate::preflight;
 use stitch_common::ports::Backends;
-use stitch_totals::log_follower::LogFollower;
+use stitch_expected::log_follower::LogFollower;
 
 pub(crate) mod base_cut;
 pub(crate) mod base_totals;

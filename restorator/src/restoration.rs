@@ -35,8 +35,8 @@ use crate::plan::converge;
 use crate::plan::judge::{Drift, Verdicts, WRONG_CELL_BYTES};
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
-use stitch_totals::log_follower::LogFollower;
-use stitch_totals::memory_pool::MemoryReservation;
+use stitch_expected::log_follower::LogFollower;
+use stitch_expected::memory_pool::MemoryReservation;
 
 pub(crate) mod bound;
 pub(crate) mod acquire;

@@ -6,7 +6,7 @@ use stitch_common::cell::Cell;
 use stitch_common::offset::Partition;
 use stitch_common::outcome::Cause;
 use stitch_common::user_error::UserError;
-use stitch_totals::expected_error::ExpectedError;
+use stitch_expected::expected_error::ExpectedError;
 
 use crate::error::Error;
 use crate::journal::JournalError;

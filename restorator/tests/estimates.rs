@@ -7,8 +7,8 @@ use std::hint::black_box;
 use stitch_common::cell::{Amount, Cell, CellSlot, Count, Counter, EventTime, Granularity};
 use stitch_common::event::slot;
 use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_expected::range_totals::RangeTotals;
 use stitch_restorator::plan::judge::Verdicts;
-use stitch_totals::range_totals::RangeTotals;
 use stitch_totals::scan_key::{PackedSlot, ScanKey};
 use stitch_totals::sorted::tokens::TokenSelection;
 

@@ -11,11 +11,12 @@ use crate::tree::{TrackedFile, none, tracked};
 const CLIENTS: [&str; 4] = ["rdkafka", "scylla", "zookeeper-client", "object_store"];
 
 /// What is built and tested without any of them.
-const WITHOUT_CLIENTS: [&str; 8] = [
+const WITHOUT_CLIENTS: [&str; 9] = [
     "stitch-common",
     "stitch-config",
     "stitch-protocol",
     "stitch-totals",
+    "stitch-expected",
     "stitch-testkit",
     "stitch-simulation",
     "stitch-model",
@@ -23,11 +24,12 @@ const WITHOUT_CLIENTS: [&str; 8] = [
 ];
 
 /// The crates that others are built on.
-pub(crate) const GROUND: [&str; 11] = [
+pub(crate) const GROUND: [&str; 12] = [
     "common",
     "config",
     "protocol",
     "totals",
+    "expected",
     "app",
     "adapters/zookeeper",
     "adapters/kafka",

@@ -3,8 +3,6 @@
 //! | module | what it has |
 //! |---|---|
 //! | [`event_reader`] | one record of the log → contributions to counters in scope |
-//! | [`range_totals`] | one range, in memory: sums below its cut, dirty cells at or above it |
-//! | [`totals_by_range`] | all ranges in scope above totals at a cut: within the memory that they reserve, else in sorted runs |
 //! | [`scan_key`] | counters and cells in the order of the table's scan, for the merge-join with it |
 //! | [`sorted`] | totals of any size, as streams in the order of the scan: sorted runs on disk, and their merge |
 //! | [`totals_folder`], [`manifest`], [`totals_file`] | totals at a cut in an object store: Parquet files, and what they are totals of |
@@ -12,13 +10,9 @@
 //! | [`contributions`] | what records contribute, added up and accounted for |
 //! | [`cluster`] | the seam: whatever adds up archived records elsewhere |
 //! | [`build`] | totals at a cut = earlier totals and the records since; verified by building them again |
-//! | [`base_totals`], [`expected`] | what every event below a cut adds up to: totals at an earlier cut, and the events since |
-//! | [`log_follower`] | follows the log above the cut, for all ranges together |
-//! | [`memory_pool`] | the bound that all of it shares |
 //!
 //! It decides nothing about what is right or wrong; that is the restorator's.
 
-pub mod memory_pool;
 pub mod scan_key;
 pub mod sorted;
 pub mod digest;
@@ -27,17 +21,11 @@ pub mod manifest;
 pub mod totals_folder;
 pub mod totals_file;
 pub mod event_reader;
-pub mod range_totals;
 pub mod log_records;
 pub mod records;
 pub mod contributions;
 pub mod totals_cells;
 pub mod cluster;
 pub mod build;
-pub mod expected_error;
-pub mod totals_by_range;
-pub mod base_totals;
-pub mod expected;
-pub mod log_follower;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

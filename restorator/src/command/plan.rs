@@ -29,8 +29,8 @@ use crate::preflight;
 use crate::report::plan::Cells;
 use crate::report::{PlanReport, Total, Totals, Wrongness};
 use crate::restoration::count_judged;
-use stitch_totals::log_follower::LogFollower;
-use stitch_totals::range_totals::RangeTotals;
+use stitch_expected::log_follower::LogFollower;
+use stitch_expected::range_totals::RangeTotals;
 
 /// Audits the scope, and writes the plan file if one is wanted.
 pub async fn plan<B: Backends>(

@@ -36,8 +36,8 @@ use crate::preflight;
 use crate::report::RunReport;
 use crate::restoration::{self, LOCKED_CELL_BYTES, RangeResult};
 use stitch_common::wait::within;
-use stitch_totals::log_follower::LogFollower;
-use stitch_totals::memory_pool::MemoryReservation;
+use stitch_expected::log_follower::LogFollower;
+use stitch_expected::memory_pool::MemoryReservation;
 
 mod record;
 mod summary;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use stitch_common::range::RangeId;
 
 use crate::plan::judge::Verdicts;
-use stitch_totals::memory_pool::{MemoryPool, MemoryReservation, TooLarge};
+use stitch_expected::memory_pool::{MemoryPool, MemoryReservation, TooLarge};
 
 /// Verdicts by range.
 #[derive(Debug)]

@@ -10,14 +10,14 @@ use stitch_archive::identity;
 use stitch_archive::reader::Archive;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{Backends, Stores};
-use stitch_totals::base_totals::BaseTotals;
+use stitch_expected::base_totals::BaseTotals;
+use stitch_expected::expected_error::ExpectedError;
+use stitch_expected::parts::add_records;
+use stitch_expected::totals_by_range::TotalsByRange;
 use stitch_totals::build::{self, BaseChoice, BuildRequest, base};
-use stitch_totals::expected::add_records;
-use stitch_totals::expected_error::ExpectedError;
 use stitch_totals::manifest::{Manifest, Subject};
 use stitch_totals::records::{Reach, Records};
 use stitch_totals::sorted::spill_folder::SpillFolder;
-use stitch_totals::totals_by_range::TotalsByRange;
 use stitch_totals::totals_folder::TotalsFolder;
 
 use crate::context::{PATIENCE, RestoreContext};

@@ -11,7 +11,7 @@ use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::Backends;
 use stitch_common::range::RangeId;
-use stitch_totals::log_follower::LogFollower;
+use stitch_expected::log_follower::LogFollower;
 
 use crate::context::RestoreContext;
 use crate::error::Error;

@@ -14,7 +14,7 @@ use crate::plan::audit_findings::AuditFindings;
 use crate::plan::base_cut::BaseCut;
 use crate::plan::{ceilings, scan};
 use stitch_common::ports::Backends;
-use stitch_totals::log_follower::LogFollower;
+use stitch_expected::log_follower::LogFollower;
 
 /// Advances the cuts of these ranges, and judges the cells with events that the cuts have passed, or every cell of a range
 /// where these are many or the wrong cells were forgotten. The caller holds the cuts.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use stitch_common::clock::Clock;
 use stitch_common::ports::Backends;
-use stitch_totals::log_follower::LogFollower;
+use stitch_expected::log_follower::LogFollower;
 
 use crate::context::RestoreContext;
 use crate::failpoint;

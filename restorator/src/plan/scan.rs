@@ -17,9 +17,9 @@ use crate::plan::judge::Verdicts;
 use crate::plan::merge::{Join, Wanted};
 use stitch_common::ports::Backends;
 use stitch_common::wait::yield_now;
-use stitch_totals::expected;
-use stitch_totals::log_follower::LogFollower;
-use stitch_totals::memory_pool::MemoryReservation;
+use stitch_expected::log_follower::LogFollower;
+use stitch_expected::memory_pool::MemoryReservation;
+use stitch_expected::parts;
 
 /// Concurrent scans: enough to keep a node busy while pages are merged.
 const SCANS_IN_FLIGHT: usize = 8;
@@ -133,7 +133,7 @@ async fn one_interval<B: Backends>(
     };
     let (names, expected) = {
         let totals = follower.totals();
-        let expected = expected::cells(context.base.get(), &totals, &interval.into());
+        let expected = parts::cells(context.base.get(), &totals, &interval.into());
         (totals.names().clone(), expected)
     };
     let mut join = Join::new(wanted, &names, expected);

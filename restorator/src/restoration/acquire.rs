@@ -14,7 +14,7 @@ use crate::quiescence::InDoubt;
 use crate::rule;
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
-use stitch_totals::log_follower::LogFollower;
+use stitch_expected::log_follower::LogFollower;
 
 /// What the restoration of a range has in ZooKeeper, and has sent to the store. [`release`](super::release) releases it,
 /// however the restoration ends.

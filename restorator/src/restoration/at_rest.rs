@@ -13,8 +13,8 @@ use std::pin::pin;
 use futures_util::future::{Either, select};
 use stitch_common::cell::{Cell, Count};
 use stitch_common::ports::Backends;
+use stitch_expected::log_follower::LogFollower;
 use stitch_protocol::in_doubt;
-use stitch_totals::log_follower::LogFollower;
 
 use super::LOCKED_CELL_BYTES;
 use super::delta;

@@ -14,7 +14,7 @@ use crate::plan::judge::Verdicts;
 use crate::rule;
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
-use stitch_totals::range_totals::RangeTotals;
+use stitch_expected::range_totals::RangeTotals;
 
 /// The cells that are read under the lock, and their expected counts.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use crate::restoration::verify::VerifiedRange;
 use crate::restoration::{RangeResult, count_judged};
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
-use stitch_totals::range_totals::RangeTotals;
+use stitch_expected::range_totals::RangeTotals;
 
 pub(super) struct Summary {
     audit: Audit,

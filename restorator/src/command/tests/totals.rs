@@ -93,7 +93,7 @@ fn cells_that_change_have_what_totals_and_events_add_up_to() {
     let (fake, _store) = fake(&["a", "b"]);
     fake.plan(None).unwrap();
     fake.log.borrow_mut().delete_below(P, Offset(2));
-    // Begun and not acknowledged: dirty, and wrong as well.
+    // In flight, perhaps: dirty, and wrong as well.
     fake.produce("a");
     fake.hold("a", 9);
     let report = run(&fake);

@@ -65,6 +65,7 @@ impl Namespace {
             definitions: &definitions,
             origins: Offsets::default(),
             base,
+            cut: None,
             added: None,
             memory_bytes_max: 0,
             spill: &spill,

@@ -5,11 +5,11 @@ use stitch_common::offset::Offsets;
 use stitch_common::ports::ObjectStore;
 use stitch_common::range::RangeId;
 
-use crate::manifest::{Manifest, TotalsId};
-use crate::sorted::counter_names::CounterNames;
-use crate::sorted::tokens::TokenSelection;
-use crate::totals_file::reader::TotalsReader;
-use crate::totals_folder::TotalsFolder;
+use stitch_totals::manifest::{Manifest, TotalsId};
+use stitch_totals::sorted::counter_names::CounterNames;
+use stitch_totals::sorted::tokens::TokenSelection;
+use stitch_totals::totals_file::reader::TotalsReader;
+use stitch_totals::totals_folder::TotalsFolder;
 
 /// Totals at a cut.
 #[derive(Debug)]

@@ -10,13 +10,13 @@ use stitch_common::progress::Progress;
 
 use crate::base_totals::BaseTotals;
 use crate::expected_error::ExpectedError;
-use crate::manifest::SourceSpan;
-use crate::records::{Reach, Records};
-use crate::sorted::merge::Merge;
-use crate::sorted::tokens::TokenSelection;
 use crate::totals_by_range::TotalsByRange;
-use crate::totals_cells::TotalsCells;
-use crate::totals_error::TotalsError;
+use stitch_totals::manifest::SourceSpan;
+use stitch_totals::records::{Reach, Records};
+use stitch_totals::sorted::merge::Merge;
+use stitch_totals::sorted::tokens::TokenSelection;
+use stitch_totals::totals_cells::TotalsCells;
+use stitch_totals::totals_error::TotalsError;
 
 /// Adds what the records of `spans` contribute, all of which lie below the cuts of all ranges.
 ///

@@ -3,12 +3,12 @@
 use stitch_common::ports::{LogError, Unreadable};
 use stitch_common::user_error::UserError;
 
-use crate::build::BuildError;
-use crate::log_records::LogRecordsError;
 use crate::memory_pool::TooLarge;
-use crate::records::RecordsError;
-use crate::sorted::spill_folder::SpillError;
-use crate::totals_error::TotalsError;
+use stitch_totals::build::BuildError;
+use stitch_totals::log_records::LogRecordsError;
+use stitch_totals::records::RecordsError;
+use stitch_totals::sorted::spill_folder::SpillError;
+use stitch_totals::totals_error::TotalsError;
 
 /// Why expected totals cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

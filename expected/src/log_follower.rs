@@ -245,7 +245,7 @@ impl LogFollower {
                 partition, records, ..
             } => {
                 if let Err(error) = self.totals.borrow_mut().add(partition, &records) {
-                    self.fail(error.into());
+                    self.fail(error);
                 }
                 if let Some(last) = records.last() {
                     self.advance_position(partition, last.offset.next());

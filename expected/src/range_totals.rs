@@ -14,8 +14,8 @@ use indexmap::IndexMap;
 use stitch_common::cell::{Amount, Cell, CellSlot, Count, Counter, CounterName};
 use stitch_common::offset::{Offset, Offsets, Partition};
 
-use crate::scan_key::{ByToken, PackedSlot, ScanKey};
-use crate::sorted::tokens::TokenSelection;
+use stitch_totals::scan_key::{ByToken, PackedSlot, ScanKey};
+use stitch_totals::sorted::tokens::TokenSelection;
 
 /// The counts of one counter.
 pub type CounterTotals = BTreeMap<PackedSlot, Count>;

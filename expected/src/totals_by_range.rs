@@ -10,18 +10,18 @@ use stitch_common::ports::Record;
 use stitch_common::range::{RangeBits, RangeId};
 use stitch_common::scope::Scope;
 
-use crate::event_reader::{Contribution, EventReader};
 use crate::expected_error::ExpectedError;
 use crate::memory_pool::{MemoryPool, MemoryReservation};
 use crate::range_totals::{AdvanceError, CounterTotals, RangeTotals};
-use crate::scan_key::{PackedSlot, ScanKey};
-use crate::sorted::CellTotal;
-use crate::sorted::counter_names::CounterNames;
-use crate::sorted::run::{Run, RunWriter};
-use crate::sorted::snapshot::{Snapshot, SnapshotCounter};
-use crate::sorted::sorter::{LocalCells, write_run};
-use crate::sorted::spill_folder::{SpillError, SpillFolder};
-use crate::sorted::tokens::TokenSelection;
+use stitch_totals::event_reader::{Contribution, EventReader};
+use stitch_totals::scan_key::{PackedSlot, ScanKey};
+use stitch_totals::sorted::CellTotal;
+use stitch_totals::sorted::counter_names::CounterNames;
+use stitch_totals::sorted::run::{Run, RunWriter};
+use stitch_totals::sorted::snapshot::{Snapshot, SnapshotCounter};
+use stitch_totals::sorted::sorter::{LocalCells, write_run};
+use stitch_totals::sorted::spill_folder::{SpillError, SpillFolder};
+use stitch_totals::sorted::tokens::TokenSelection;
 
 /// The part of the memory that increments at or above the cuts may take.
 const ABOVE_PART: usize = 4;

@@ -159,7 +159,7 @@ impl<C: Clock> ScyllaNodes<C> {
     }
 
     /// These nodes' views of the ring: those that arrive within [`RING_BOUND`], or else the first one.
-    async fn views(&self, addresses: &[SocketAddr]) -> Vec<View> {
+    async fn views(&self, addresses: &[SocketAddr]) -> Vec<Result<View, StoreError>> {
         let mut pending: FuturesUnordered<_> = addresses
             .iter()
             .map(|address| self.view(*address))
@@ -168,20 +168,20 @@ impl<C: Clock> ScyllaNodes<C> {
         let mut views = Vec::new();
         while let Either::Left((answer, _)) = select(pending.next(), bound.as_mut()).await {
             match answer {
-                Some(view) => views.extend(view),
+                Some(view) => views.push(view),
                 None => return views,
             }
         }
-        while views.is_empty()
+        while !views.iter().any(Result::is_ok)
             && let Some(view) = pending.next().await
         {
-            views.extend(view);
+            views.push(view);
         }
         views
     }
 
     /// One node's view of the ring.
-    async fn view(&self, address: SocketAddr) -> Option<View> {
+    async fn view(&self, address: SocketAddr) -> Result<View, StoreError> {
         let view = self
             .query(address, FIRST_BOUND, |session| async move {
                 let local: Vec<PeerRow> = table::rows(&session, statements::LOCAL, ()).await?;
@@ -191,13 +191,9 @@ impl<C: Clock> ScyllaNodes<C> {
                 View::new(local, &own_addresses, peers, gossip)
             })
             .await;
-        match view {
-            Ok(view) => Some(view),
-            Err(error) => {
-                tracing::debug!(%address, %error, "a node has no view of the ring");
-                None
-            }
-        }
+        view.inspect_err(|error| {
+            tracing::debug!(%address, %error, "a node has no view of the ring");
+        })
     }
 
     /// The addresses of known nodes, or else of the configured ones.
@@ -286,7 +282,8 @@ impl<C: Clock> Nodes for ScyllaNodes<C> {
 impl<C: Clock> ScyllaNodes<C> {
     /// The ring, as those nodes see it that answer the first time they are asked.
     async fn ask_ring(&self) -> Result<Vec<NodeState>, StoreError> {
-        let mut views = Vec::new();
+        let mut views: Vec<View> = Vec::new();
+        let mut refusal = None;
         let mut queried = Vec::new();
         loop {
             // Nodes that answer name others, which are queried too: twice at most, as every node knows every node.
@@ -295,7 +292,15 @@ impl<C: Clock> ScyllaNodes<C> {
             if addresses.is_empty() {
                 break;
             }
-            views.extend(self.views(&addresses).await);
+            for view in self.views(&addresses).await {
+                match view {
+                    Ok(view) => views.push(view),
+                    Err(StoreError::Unavailable(_)) => {}
+                    Err(error @ (StoreError::Refused(_) | StoreError::Denied(_))) => {
+                        refusal = Some(error);
+                    }
+                }
+            }
             queried.extend(addresses);
             let mut known = locked(&self.known);
             for view in &views {
@@ -303,10 +308,11 @@ impl<C: Clock> ScyllaNodes<C> {
             }
         }
         if views.is_empty() {
-            return Err(StoreError::Unavailable(format!(
-                "none of the nodes {} answers",
-                self.cassandra.nodes
-            )));
+            // A right that is missing is no outage.
+            return Err(refusal.unwrap_or_else(|| {
+                let nodes = &self.cassandra.nodes;
+                StoreError::Unavailable(format!("none of the nodes {nodes} answers"))
+            }));
         }
         let mut liveness = locked(&self.liveness);
         let now = self.clock.now();

@@ -71,7 +71,7 @@ pub(super) fn explained(
     match (error, last) {
         (LogError::Unavailable(message), Some(ClientError { code, reason })) => {
             let message = format!("{message}; {reason}");
-            if needs_a_change(code) && !was_answered {
+            if (needs_a_change(code) || is_alert(&reason)) && !was_answered {
                 LogError::Refused(message)
             } else {
                 LogError::Unavailable(message)
@@ -79,6 +79,19 @@ pub(super) fn explained(
         }
         (error, _) => error,
     }
+}
+
+/// Whether OpenSSL says that the broker refused this client by an alert. With TLS 1.3 that comes after the handshake, and
+/// the client reports it as a connection that broke; only OpenSSL's number says more: library 20, and 1000 with the
+/// number of the alert (`SSL_AD_REASON_OFFSET`).
+fn is_alert(reason: &str) -> bool {
+    const LIBRARY: u32 = 20;
+    const OFFSET: u32 = 1000;
+    let mut codes = reason.match_indices("error:").filter_map(|(at, found)| {
+        let code = reason.get(at + found.len()..)?.split(':').next()?;
+        u32::from_str_radix(code, 16).ok()
+    });
+    codes.any(|code| code >> 23 == LIBRARY && (code & 0x7f_ffff) > OFFSET)
 }
 
 fn admin_refused(error: &KafkaError) -> bool {
@@ -229,6 +242,34 @@ pub(super) fn may_end_membership(error: &KafkaError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alert_of_tls_is_a_refusal_and_a_broken_connection_is_none() {
+        let explained = |reason: &str, was_answered| {
+            let away = LogError::Unavailable("asking".to_owned());
+            let last = ClientError {
+                code: RDKafkaErrorCode::BrokerTransportFailure,
+                reason: reason.to_owned(),
+            };
+            matches!(
+                super::explained(away, Some(last), was_answered),
+                LogError::Refused(_)
+            )
+        };
+        let alert = "Receive failed: error:0A000416:SSL routines::sslv3 alert certificate unknown: SSL alert number 46";
+        assert!(explained(alert, false));
+        assert!(!explained(alert, true), "a broker that restarts may say so");
+        for broken in [
+            "Connect to ipv4#127.0.0.1:9092 failed: Connection refused",
+            // The peer closed the connection (SSL_R_UNEXPECTED_EOF_WHILE_READING), and an error of a file.
+            "Receive failed: error:0A000126:SSL routines::unexpected eof while reading",
+            "error:80000002:system library::No such file or directory",
+            "error:",
+            "error:zz:",
+        ] {
+            assert!(!explained(broken, false), "{broken}");
+        }
+    }
 
     #[test]
     fn errors_that_a_retry_may_fix_are_unavailable() {

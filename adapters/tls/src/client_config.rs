@@ -74,7 +74,13 @@ fn load(files: &CertificateFiles) -> Result<Loaded, UserError> {
             let private = PrivateKeyDer::from_pem_slice(key.as_bytes())
                 .map_err(|error| unusable(&files.key, "key", &error))?;
             let certified = CertifiedKey::from_der(chain, private, &provider);
-            let certified = certified.map_err(|error| unusable(&files.key, "key", &error))?;
+            let certified = certified.map_err(|error| {
+                if matches!(error, Error::InvalidCertificate(_)) {
+                    unusable(&files.certificate, "certificate", &error)
+                } else {
+                    unusable(&files.key, "key", &error)
+                }
+            })?;
             Some(Arc::new(certified))
         }
         (Some(_), None) | (None, _) => None,

@@ -66,11 +66,7 @@ impl ZooKeeper for ZooKeeperClient {
     /// Tries every server in turn until one serves the session, for at most the requested session timeout. Cancelling it
     /// leaves at most an unused session, which expires.
     async fn connect(&self) -> Result<Self::Session, ZkError> {
-        let mut connector = zk::Client::connector().with_session_timeout(self.session_timeout);
-        if let Some(Credentials { user, password }) = &self.identity {
-            let identity = format!("{user}:{}", password.expose());
-            connector = connector.with_auth("digest", identity.as_bytes());
-        }
+        let connector = zk::Client::connector().with_session_timeout(self.session_timeout);
         let certificates = match &self.tls {
             None => None,
             Some(files) => Some(Certificates::read(files, &self.servers)?),
@@ -87,6 +83,13 @@ impl ZooKeeper for ZooKeeperClient {
             Ok(client) => client,
             Err(error) => return Err(self.failure(error).await),
         };
+        // Not together with the connection: a server on Netty may then answer to this before it answers to that, which the
+        // client takes for nonsense, and connects again. A reconnect repeats it, and is answered in order.
+        if let Some(Credentials { user, password }) = &self.identity {
+            let identity = format!("{user}:{}", password.expose());
+            let known = client.auth("digest", identity.as_bytes()).await;
+            known.map_err(classify)?;
+        }
         let (nonce, _) = uuid::Uuid::new_v4().as_u64_pair();
         Ok(ZooKeeperSession {
             nonce,

@@ -368,7 +368,8 @@ pub enum LogError {
     Refused(String),
 }
 
-const KAFKA_AWAY: &str = "see whether the Kafka brokers are up, and whether \"bootstrap.servers\" in [kafka.client] names some of them";
+const KAFKA_AWAY: &str = "see whether the Kafka brokers are up, and whether \"bootstrap.servers\" in [kafka.client] names some of them, with \
+     the ports for its \"security.protocol\"";
 const KAFKA_REFUSED: &str =
     "see the topic, the permissions of this client and the properties in [kafka.client]";
 

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use stitch_app::check::check;
+use stitch_app::check::{Needs, check};
 use stitch_app::http_server::tls;
 use stitch_app::runner::{self, Shared};
 
@@ -63,7 +63,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             if let Some(files) = &config.api.tls {
                 tls::acceptor(files)?;
             }
-            Ok(check(&config).await)
+            Ok(check(&config, Needs::Reading).await)
         }),
     })
 }

@@ -3,6 +3,7 @@
 mod cassandra;
 mod kafka;
 mod replicas;
+mod security;
 mod zookeeper;
 
 use std::io::{self, Write};
@@ -102,8 +103,17 @@ impl Findings {
     }
 }
 
-/// Checks everything that a processor and a restorator need.
-pub async fn check(config: &Config) -> Findings {
+/// What a program needs the servers for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Counting and restoring: it reads and writes.
+    Counting,
+    /// Serving counts: it only reads.
+    Reading,
+}
+
+/// Checks everything that a program with these needs needs.
+pub async fn check(config: &Config, needs: Needs) -> Findings {
     let mut findings = Findings::default();
     findings.ok(format!(
         "configuration: namespace \"{}\", {} counters, {} ranges",
@@ -114,8 +124,8 @@ pub async fn check(config: &Config) -> Findings {
     let cql = ScyllaCql::new(config, SystemClock);
     let log = KafkaLog::new(&config.kafka);
     let (zookeeper, cassandra, kafka) = tokio::join!(
-        zookeeper::check(config),
-        cassandra::check(config, &cql),
+        Box::pin(zookeeper::check(config, needs)),
+        Box::pin(cassandra::check(config, &cql, needs)),
         kafka::check(config, log.as_ref()),
     );
     let (zookeeper, session) = zookeeper;

@@ -1,6 +1,7 @@
 //! `init`: creates what a namespace needs, or checks that it exists and agrees. Never changes existing objects, so it may
 //! be repeated at any time, and run by several processes at once.
 
+mod protect;
 mod report;
 mod update;
 
@@ -210,6 +211,7 @@ impl Init<'_> {
                 return Ok(report.differs(self.config, difference));
             }
         }
+        protect::apply(self.config, &self.session, self.request.update, &mut report).await?;
         Ok(report)
     }
 }

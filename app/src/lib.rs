@@ -19,6 +19,7 @@ pub mod runner;
 pub mod progress_bar;
 pub mod http_server;
 pub mod monitoring;
+mod tree;
 pub mod check;
 pub mod init;
 pub mod status;

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use stitch_app::check::check;
+use stitch_app::check::{Needs, check};
 use stitch_app::init::{self, Request};
 use stitch_app::runner::{self, Shared};
 use stitch_cassandra::Replication;
@@ -93,7 +93,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             init::init(&config, &request).await
         }),
         Command::Run => runner::run("run", &shared, run::run),
-        Command::Check => runner::run("check", &shared, async |config, _| Ok(check(&config).await)),
+        Command::Check => runner::run("check", &shared, async |config, _| {
+            Ok(check(&config, Needs::Counting).await)
+        }),
     })
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use stitch_app::check::check;
+use stitch_app::check::{Needs, check};
 use stitch_app::runner::{self, Shared};
 use stitch_app::status;
 use stitch_common::ports::Level;
@@ -178,7 +178,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     #[cfg(feature = "failpoints")]
     let _points = crate::failpoint::setup();
     runner::main(arguments, |Arguments { shared, command }| match command {
-        Command::Check => runner::run("check", &shared, async |config, _| Ok(check(&config).await)),
+        Command::Check => runner::run("check", &shared, async |config, _| {
+            Ok(check(&config, Needs::Counting).await)
+        }),
         // Each command is one large future, so it is boxed.
         Command::Plan(arguments) => runner::run("plan", &shared, async |mut config, shutdown| {
             let options = arguments.options(&mut config)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Findings, replicas};
+use super::{Findings, Needs, replicas, security};
 use stitch_cassandra::{
     REQUIRED_SERVER, ROWS_MAX, ROWS_MIN, Release, SchemaError, ScyllaCql, ScyllaNodes,
 };
@@ -19,9 +19,10 @@ const NODE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) async fn check(
     config: &Config,
     cql: &ScyllaCql<SystemClock>,
+    needs: Needs,
 ) -> (Findings, Option<Vec<NodeSettings>>) {
     let mut findings = Findings::default();
-    match query(config, cql, &mut findings).await {
+    match query(config, cql, needs, &mut findings).await {
         Ok(settings) => (findings, Some(settings)),
         Err(error) => {
             failed(error, &mut findings);
@@ -33,13 +34,15 @@ pub(super) async fn check(
 async fn query(
     config: &Config,
     cql: &ScyllaCql<SystemClock>,
+    needs: Needs,
     findings: &mut Findings,
 ) -> Result<Vec<NodeSettings>, StoreError> {
     let nodes = cql.connect_nodes().await?;
+    security::cassandra(config, findings);
     let ring = nodes.ring().await?;
     let settings = settings(config, &nodes, &ring, findings).await;
     // The barrier can be checked without the table.
-    if let Err(error) = table(config, cql, &nodes, &ring, findings).await {
+    if let Err(error) = table(config, cql, (&nodes, &ring), needs, findings).await {
         failed(error, findings);
     }
     Ok(settings)
@@ -209,8 +212,8 @@ fn node(config: &Config, name: &str, settings: &NodeSettings, findings: &mut Fin
 async fn table(
     config: &Config,
     cql: &ScyllaCql<SystemClock>,
-    nodes: &impl Nodes,
-    ring: &[NodeState],
+    (nodes, ring): (&impl Nodes, &[NodeState]),
+    needs: Needs,
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
     let schema = cql.connect_schema().await?;
@@ -232,8 +235,10 @@ async fn table(
                 let replication = schema.auth_replication().await?.unwrap_or_default();
                 findings.append(replicas::check_auth(&replication, &datacenters));
             }
-            counts(keyspace, nodes, ring, findings).await;
-            probes(keyspace, nodes, ring, findings).await;
+            counts(keyspace, (nodes, ring), needs, findings).await;
+            if needs == Needs::Counting {
+                probes(keyspace, nodes, ring, findings).await;
+            }
         }
         Err(SchemaError::Store(error)) => return Err(error),
         Err(
@@ -257,16 +262,25 @@ async fn table(
     Ok(())
 }
 
-/// Whether this role may do what processors and restorators do.
-async fn counts(keyspace: &str, nodes: &impl Nodes, ring: &[NodeState], findings: &mut Findings) {
+/// Whether this role may do what the program does: read, and increment if it counts.
+async fn counts(
+    keyspace: &str,
+    (nodes, ring): (&impl Nodes, &[NodeState]),
+    needs: Needs,
+    findings: &mut Findings,
+) {
     let Some(state) = ring.iter().find(|state| state.up) else {
         return;
     };
     let read = nodes.may_read(&state.node, NODE_TIMEOUT).await;
-    let incremented = nodes.may_increment(&state.node, NODE_TIMEOUT).await;
-    for (right, answer) in [("SELECT", read), ("MODIFY", incremented)] {
+    let mut rights = vec![("SELECT", read)];
+    if needs == Needs::Counting {
+        let incremented = nodes.may_increment(&state.node, NODE_TIMEOUT).await;
+        rights.push(("MODIFY", incremented));
+    }
+    for (right, answer) in rights {
         match answer {
-            Ok(()) => {}
+            Ok(()) => findings.ok(format!("cassandra: this role has {right} on {keyspace}.counts")),
             Err(StoreError::Refused(why)) => findings.wrong(
                 format!("cassandra: this role has no {right} on {keyspace}.counts: {why}"),
                 format!("grant the role {right} on the keyspace {keyspace}"),

@@ -1,6 +1,6 @@
 //! Checks Kafka: reachability, the event topic, and whether its log is kept for restorations.
 
-use super::Findings;
+use super::{Findings, security};
 use stitch_common::ports::{EventLog, LogError};
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
@@ -22,6 +22,7 @@ pub(super) async fn check(config: &Config, log: Result<&KafkaLog, &LogError>) ->
 async fn query(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Result<(), LogError> {
     let kafka = &config.kafka;
     log.try_clients().await?;
+    security::kafka(config, findings);
     let Some(topic) = log.describe(&kafka.topic).await? else {
         let message = format!("kafka: there is no topic \"{}\"", kafka.topic);
         findings.wrong(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::Findings;
+use super::{Findings, Needs, security};
 use stitch_common::address::Address;
 use stitch_common::clock::SystemClock;
 use stitch_common::ports::{Session, ZooKeeper};
@@ -31,7 +31,7 @@ impl CheckSession {
     }
 }
 
-pub(super) async fn check(config: &Config) -> (Findings, Option<CheckSession>) {
+pub(super) async fn check(config: &Config, needs: Needs) -> (Findings, Option<CheckSession>) {
     let mut findings = Findings::default();
     let client = ZooKeeperClient::of(&config.zookeeper);
     let session = match client.connect().await {
@@ -45,6 +45,9 @@ pub(super) async fn check(config: &Config) -> (Findings, Option<CheckSession>) {
     let granted = session.timeout();
     timeout(config, granted, &mut findings).await;
     each_server(config, granted, &mut findings).await;
+    if let Err(error) = security::zookeeper(config, &session, &mut findings).await {
+        findings.failed(error);
+    }
     let mut checked = CheckSession {
         session: NamespaceSession::new(
             session,
@@ -56,6 +59,12 @@ pub(super) async fn check(config: &Config) -> (Findings, Option<CheckSession>) {
     };
     if let Err(error) = namespace(config, &mut checked, &mut findings).await {
         findings.failed(error);
+    }
+    if checked.is_initialised {
+        let session = checked.session.zookeeper();
+        if let Err(error) = security::access(config, session, needs, &mut findings).await {
+            findings.failed(error);
+        }
     }
     (findings, Some(checked))
 }

@@ -42,6 +42,7 @@ enum Outcome {
 const AGREES: &str = "agrees";
 const CREATED: &str = "created";
 const UPDATED: &str = "updated";
+const OPEN: &str = "open";
 
 impl InitReport {
     pub(super) fn new(config: &Config) -> Self {
@@ -64,6 +65,11 @@ impl InitReport {
 
     pub(super) fn updated(&mut self, what: impl Into<String>) {
         self.step(what, UPDATED);
+    }
+
+    /// Something that others than this fleet may change.
+    pub(super) fn open(&mut self, what: impl Into<String>) {
+        self.step(what, OPEN);
     }
 
     fn step(&mut self, what: impl Into<String>, state: &'static str) {

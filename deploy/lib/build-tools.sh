@@ -21,6 +21,6 @@ find_build_tools() {
 }
 
 # Starts a set of servers on free ports; servers that run there already are kept.
-servers_up() { # DIRECTORY NODES
-    "$repository/deploy/local" up --nodes "$2" --dir "$1" --ports free
+servers_up() { # DIRECTORY NODES [OPTION...]
+    "$repository/deploy/local" up --nodes "$2" --dir "$1" --ports free "${@:3}"
 }

@@ -14,6 +14,7 @@ configure_cassandra() { # NODE
         TOKEN="$token" ADDRESS="$(address_of "$name")" DATA="$folder/data" \
         PORT="$STITCH_CASSANDRA_PORT" STORAGE_PORT="$STITCH_CASSANDRA_STORAGE_PORT" \
         COUNTER_TIMEOUT_MS="$STITCH_CASSANDRA_COUNTER_TIMEOUT_MS" IDLE_TIMEOUT_MS="$STITCH_CASSANDRA_IDLE_TIMEOUT_MS"
+    [ "$secure" = no ] || secure_cassandra "$folder/cassandra.yaml"
     if [ -d "$folder/commit-log" ]; then own_commit_log "$folder"; fi
 }
 

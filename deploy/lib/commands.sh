@@ -42,6 +42,7 @@ start_nodes() { # NODE...
     check_ports "$@"
     fetch_jars
     save_settings
+    [ "$secure" = no ] || make_secrets
     started=("$@")
     trap 'stop_started' EXIT
     trap 'exit 130' INT
@@ -50,6 +51,7 @@ start_nodes() { # NODE...
     begin=$SECONDS
     for name in "$@"; do launch_node "$name"; done
     await_nodes "$@"
+    if [ "$secure" = yes ] && [[ " $* " == *" cassandra-1 "* ]]; then make_roles; fi
     trap - EXIT INT TERM
     if [ -n "$unserved" ]; then
         say "$unserved runs, and serves as soon as another ZooKeeper server does: deploy/local start, or up for all"
@@ -71,7 +73,7 @@ command_down() {
     rm -f "$directory/servers.env" "$directory/servers.json"
     if [ "$wipe" = yes ]; then
         for name in "${names[@]}"; do rm -rf "${directory:?}/$name"; done
-        rm -f "$directory/settings.env"
+        rm -rf "$directory/settings.env" "${directory:?}/secure"
     fi
     say "down: $directory"
 }
@@ -160,6 +162,7 @@ print_addresses() {
     echo "ZooKeeper  $(connect_list zookeeper)"
     echo "Kafka      $(connect_list kafka)"
     echo "Cassandra  $(connect_list cassandra)"
+    [ "$secure" = no ] || echo "Secrets    $directory/secure (client.toml: the sections of a configuration)"
 }
 
 # For programs: addresses and pids, as shell variables and as JSON.
@@ -170,6 +173,7 @@ write_addresses() {
         echo "KAFKA=$(connect_list kafka)"
         echo "CASSANDRA=$(connect_list cassandra)"
         echo "NODES=$nodes"
+        [ "$secure" = no ] || echo "SECURE=$directory/secure"
         while read -r name; do
             echo "PID_$(tr '[:lower:]-' '[:upper:]_' <<<"$name")=$(pid_of "$name" || true)"
         done < <(node_names)

@@ -10,15 +10,19 @@ print(base64.urlsafe_b64encode(bytes([first & 0x7F, *rest])).decode().rstrip("="
 }
 
 configure_kafka() { # NODE
-    local folder=$directory/$1
+    local folder=$directory/$1 users=()
     render kafka.properties "$folder/kafka.properties" \
         DATA="$folder/data" ADDRESS="$(address_of "$1")" \
         PORT="$STITCH_KAFKA_PORT" CONTROLLER_PORT="$STITCH_KAFKA_CONTROLLER_PORT"
+    if [ "$secure" = yes ]; then
+        secure_kafka "$folder/kafka.properties"
+        mapfile -t users < <(scram_options)
+    fi
     [ ! -f "$folder/data/meta.properties" ] || return 0
     "$java" -cp "$(jars_of kafka)/*" -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
         "$kafka_log_option" kafka.tools.StorageTool \
         format -t "$(new_cluster_id)" \
-        -c "$folder/kafka.properties" >"$folder/format.log" 2>&1 || {
+        -c "$folder/kafka.properties" "${users[@]}" >"$folder/format.log" 2>&1 || {
         tail -n 5 "$folder/format.log" >&2
         fail "Kafka could not prepare $folder/data ($folder/format.log)."
     }

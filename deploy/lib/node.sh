@@ -32,7 +32,7 @@ await_nodes() { # NODE...
     local name code=0 seconds=180
     for name in "$@"; do probe_of "$name"; done >"$directory/.probes"
     # In the background, because bash handles signals at once only while it waits.
-    "$python" "$library/served.py" "$seconds" <"$directory/.probes" >"$directory/.late" 9>&- &
+    STITCH_SECURE=$([ "$secure" = no ] || echo "$directory/secure") "$python" "$library/served.py" "$seconds" <"$directory/.probes" >"$directory/.late" 9>&- &
     wait $! || code=$?
     unserved=$(cat "$directory/.late")
     [ "$code" != 0 ] || return 0

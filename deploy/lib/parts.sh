@@ -101,9 +101,14 @@ failure_of() { # LOG
 
 # Runs a command with the addresses of a set of servers in its environment; the servers keep running for later parts.
 with_servers() { # DIRECTORY NODES COMMAND...
-    local servers=$1
     servers_up "$1" "$2" || return
-    shift 2
+    on_servers "$1" "${@:3}"
+}
+
+# Runs a command with the addresses of servers that run.
+on_servers() { # DIRECTORY COMMAND...
+    local servers=$1
+    shift
     # shellcheck disable=SC1091
     source "$servers/servers.env"
     STITCH_TEST_ZOOKEEPER=$ZOOKEEPER STITCH_TEST_KAFKA=$KAFKA STITCH_TEST_CASSANDRA=$CASSANDRA \

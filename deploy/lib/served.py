@@ -3,16 +3,42 @@
 
 Exits with 0 when all have, and prints servers that run but wait for others; with 3 as soon as a process has exited, and
 with 4 when the time is up, and prints the name of that server.
+With STITCH_SECURE, the folder of deploy/lib/secure.sh, by TLS and as its users.
 Implements just enough of each protocol, because a client in Java would take longer to start than the servers.
 """
 
+import os
 import socket
+import ssl
 import struct
 import sys
 import time
 
 # The server cannot do more without others.
 WAITS = "waits"
+
+
+# Certificates and passwords, if the servers are secured.
+SECURE = os.environ.get("STITCH_SECURE")
+
+
+def password_of(name):
+    with open(os.path.join(SECURE, f"{name}.password"), encoding="ascii") as file:
+        return file.read().strip()
+
+
+def connect(address, port):
+    connection = socket.create_connection((address, int(port)), timeout=5)
+    if not SECURE:
+        return connection
+    context = ssl.create_default_context(cafile=os.path.join(SECURE, "ca.pem"))
+    certificate, key = (os.path.join(SECURE, f"admin.{part}") for part in ("pem", "key"))
+    context.load_cert_chain(certificate, key)
+    try:
+        return context.wrap_socket(connection, server_hostname=address)
+    except OSError:
+        connection.close()
+        raise
 
 
 def receive(connection, size):
@@ -64,6 +90,20 @@ def member(connection):
 
 
 def kafka(connection):
+    """Secured, a broker says before anything else which requests it takes (key 18), as soon as it takes any."""
+    return kafka_versions(connection) if SECURE else kafka_brokers(connection)
+
+
+def kafka_versions(connection):
+    client = b"deploy-local"
+    request = struct.pack(">hhih", 18, 0, 1, len(client)) + client
+    connection.sendall(struct.pack(">i", len(request)) + request)
+    size = struct.unpack(">i", receive(connection, 4))[0]
+    _correlation, error = struct.unpack(">ih", receive(connection, size)[:6])
+    return error == 0
+
+
+def kafka_brokers(connection):
     """A metadata request (key 3, version 0) for no topic in particular: answered with at least one broker."""
     client = b"deploy-local"
     request = struct.pack(">hhih", 3, 4, 1, len(client)) + client + struct.pack(">ib", 0, 0)
@@ -80,13 +120,31 @@ def cassandra_frame(connection, opcode, body):
     return answer, receive(connection, size)
 
 
-def query(connection, text, consistency):
-    """STARTUP, READY, then a query: the body of its result, or None."""
-    startup, ready, query_code, result = 1, 2, 7, 8
+def start(connection):
+    """STARTUP, and READY, or a password: whether the connection may be used."""
+    startup, ready, authenticate, auth_response, auth_success = 1, 2, 3, 15, 16
     options = b"".join(struct.pack(">h", len(word)) + word for word in (b"CQL_VERSION", b"3.0.0"))
     answer, _ = cassandra_frame(connection, startup, struct.pack(">h", 1) + options)
-    if answer != ready:
-        return None
+    if answer == ready:
+        return True
+    if answer != authenticate or not SECURE:
+        return False
+    # At first there is only the role that everybody knows.
+    for user, password in (("admin", password_of("admin")), ("cassandra", "cassandra")):
+        token = b"\0" + user.encode() + b"\0" + password.encode()
+        answer, _ = cassandra_frame(connection, auth_response, struct.pack(">i", len(token)) + token)
+        if answer == auth_success:
+            return True
+    return False
+
+
+def query(connection, text, consistency):
+    """The body of a query's result, or None, on a new connection."""
+    return ask(connection, text, consistency) if start(connection) else None
+
+
+def ask(connection, text, consistency):
+    query_code, result = 7, 8
     body = struct.pack(">i", len(text)) + text + struct.pack(">hB", consistency, 0)
     answer, rows = cassandra_frame(connection, query_code, body)
     return rows if answer == result else None
@@ -122,7 +180,7 @@ def has_served(kind, address, port):
         "ring": ring,
     }
     try:
-        with socket.create_connection((address, int(port)), timeout=5) as connection:
+        with connect(address, port) as connection:
             return probes[kind](connection)
     except (OSError, struct.error, UnicodeDecodeError):
         return False  # Not yet: main() tries again.

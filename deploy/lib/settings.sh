@@ -24,7 +24,7 @@ usage() {
     cat <<'TEXT'
 ZooKeeper, Kafka and Cassandra on this machine, on loopback addresses only.
 
-  deploy/local up [--nodes 1|3] [--dir D] [--ports N|free]
+  deploy/local up [--nodes 1|3] [--secure] [--dir D] [--ports N|free]
                                             start them; returns when each has served a client
   deploy/local down [--wipe]                stop them; --wipe also deletes their data
   deploy/local status                       state, pid and address of each; 1 unless all run
@@ -39,6 +39,10 @@ NODE is zookeeper-1, kafka, cassandra-1 (with --nodes 3 also -2 and -3 of both, 
 --dir D (or STITCH_LOCAL_DIR) is the folder of one set of servers; several sets can run at the same
 time, each in its own folder and on its own ports. Default: target/local. --ports N uses the ten ports from N on,
 --ports free finds ten. `up` writes D/servers.env and D/servers.json for programs to read.
+
+With --secure (one node each) all connections are by TLS with client certificates, ZooKeeper has identities, Kafka SCRAM
+and PLAIN, Cassandra passwords and permissions. D/secure has the certificates and passwords, and in client.toml the
+sections of a configuration for them.
 
 Variables and defaults (a folder keeps the settings of its last `up`):
 TEXT
@@ -56,7 +60,7 @@ TEXT
 
 read_arguments() {
     directory=${STITCH_LOCAL_DIR:-$repository/target/local}
-    nodes='' node='' wipe=no ports=''
+    nodes='' node='' wipe=no ports='' secure=''
     while [ $# -gt 0 ]; do
         case $1 in
             --dir=* | --nodes=* | --ports=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
@@ -66,6 +70,7 @@ read_arguments() {
                 shift 2
                 ;;
             --wipe) wipe=yes && shift ;;
+            --secure) secure=yes && shift ;;
             -h | --help) usage && exit 0 ;;
             -*) fail "there is no option '$1': deploy/local --help lists them." ;;
             *)
@@ -99,6 +104,13 @@ resolve_settings() { # COMMAND
     [ "$1" = up ] || nodes=''
     [ -n "$nodes" ] || nodes=${created_with:-1}
     case $nodes in 1 | 3) ;; *) fail "--nodes is '$nodes', but it has to be 1 or 3." ;; esac
+    kept=$(saved_setting SECURE)
+    if [ -n "$created_with" ] && [ "${secure:-no}" = yes ] && [ "$kept" != yes ]; then
+        fail "the servers in $directory were created without --secure: deploy/local down --wipe --dir $directory, or" \
+            "choose another --dir."
+    fi
+    secure=${kept:-${secure:-no}}
+    [ "$secure" = no ] || [ "$nodes" = 1 ] || fail "--secure is for --nodes 1."
     if [ ${#changes[@]} -gt 0 ] && any_runs; then
         fail "the servers in $directory run with ${changes[*]}: keep that, or stop them first by" \
             "deploy/local down --dir $directory."
@@ -150,6 +162,7 @@ save_settings() {
     local name _
     {
         echo "NODES=$nodes"
+        echo "SECURE=$secure"
         while IFS='|' read -r name _; do echo "$name=${!name}"; done < <(setting_table)
     } >"$directory/settings.env"
 }

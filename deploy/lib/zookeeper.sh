@@ -6,6 +6,7 @@ configure_zookeeper() { # NODE
     render zookeeper.cfg "$folder/zookeeper.cfg" \
         SESSION_MAX_MS="$STITCH_ZOOKEEPER_SESSION_MAX_MS" DATA="$folder/data" \
         CLIENT_PORT="$STITCH_ZOOKEEPER_PORT" ADDRESS="$(address_of "$name")"
+    [ "$secure" = no ] || secure_zookeeper "$folder/zookeeper.cfg"
     [ "$nodes" -gt 1 ] || return 0
     number_of "$name" >"$folder/data/myid"
     for ((member = 1; member <= nodes; member++)); do

@@ -17,7 +17,7 @@ use rdkafka::message::{Header, Headers};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{FutureProducer, FutureRecord, future_producer::DeliveryFuture};
 use rdkafka::util::Timeout;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -41,8 +41,7 @@ pub struct Feed {
 
 impl Feed {
     pub fn new(kafka: &str, topic: &str) -> Result<Self> {
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", kafka)
+        let producer = crate::secure::kafka(kafka)?
             .set("enable.idempotence", "true")
             .set("linger.ms", "5")
             .create()?;
@@ -291,7 +290,5 @@ fn check_topics(results: Vec<Result<String, (String, RDKafkaErrorCode)>>) -> Res
 }
 
 fn admin(kafka: &str) -> Result<AdminClient<DefaultClientContext>> {
-    Ok(ClientConfig::new()
-        .set("bootstrap.servers", kafka)
-        .create()?)
+    Ok(crate::secure::kafka(kafka)?.create()?)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::{sleep, timeout};
 
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,8 +18,7 @@ pub struct Lag {
 
 impl Lag {
     pub fn new(kafka: &str, topic: &str, group: &str) -> Result<Self> {
-        let consumer = ClientConfig::new()
-            .set("bootstrap.servers", kafka)
+        let consumer = crate::secure::kafka(kafka)?
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .create()?;

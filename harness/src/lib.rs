@@ -22,6 +22,7 @@
 //! `harness/torture`. Its own tests on real servers: `harness/tests/judges.rs`.
 
 pub mod servers;
+pub mod secure;
 pub mod process;
 pub mod streams;
 pub mod transaction;

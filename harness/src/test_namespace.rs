@@ -95,6 +95,7 @@ impl TestNamespace {
     /// Writes the configuration file: this namespace's defaults, overridden by `changes`.
     pub fn configure(&self, changes: &str) -> Result<()> {
         let mut config = self.defaults()?;
+        merge(&mut config, crate::secure::sections()?);
         merge(
             &mut config,
             changes

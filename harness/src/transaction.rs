@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::events::Record;
@@ -25,10 +24,8 @@ pub async fn send_in_transactions(
     transactions: Vec<(Vec<Record>, End)>,
 ) -> Result<()> {
     let config = {
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", kafka)
-            .set("transactional.id", id);
+        let mut config = crate::secure::kafka(kafka)?;
+        config.set("transactional.id", id);
         config
     };
     let topic = topic.to_owned();

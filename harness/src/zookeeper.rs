@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::time::{sleep, timeout};
-use zookeeper_client::{Client, Error};
+use zookeeper_client::{Acls, Client, CreateMode, Error};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -14,7 +14,12 @@ pub struct ZooKeeperClient {
 
 impl ZooKeeperClient {
     pub async fn connect(zookeeper: &str) -> Result<Self> {
-        let client = Client::connect(zookeeper).await.context("ZooKeeper")?;
+        Self::connect_as(zookeeper, crate::secure::FLEET).await
+    }
+
+    /// As another user, who is one where the servers are secured.
+    pub async fn connect_as(zookeeper: &str, user: &str) -> Result<Self> {
+        let client = crate::secure::zookeeper(zookeeper, user).await?;
         Ok(Self { client })
     }
 
@@ -51,6 +56,19 @@ impl ZooKeeperClient {
             .delete(path, None)
             .await
             .with_context(|| path.to_owned())
+    }
+
+    /// Creates a node that everyone may change.
+    pub async fn create(&self, path: &str) -> Result<()> {
+        let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+        let created = self.client.create(path, b"", &options).await;
+        created.map(drop).with_context(|| path.to_owned())
+    }
+
+    /// Lets everyone change a node.
+    pub async fn open(&self, path: &str) -> Result<()> {
+        let opened = self.client.set_acl(path, &Acls::anyone_all(), None).await;
+        opened.map(drop).with_context(|| path.to_owned())
     }
 
     /// Waits until the names below a node are as wanted, and returns them.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::{Cells, Rules};
 
@@ -27,8 +27,7 @@ pub fn each(
     topic: &str,
     mut visit: impl FnMut(&rdkafka::message::BorrowedMessage<'_>),
 ) -> Result<()> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", kafka)
+    let consumer: BaseConsumer = crate::secure::kafka(kafka)?
         .set("group.id", "stitch-recount")
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")

@@ -3,7 +3,6 @@
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
 use scylla::client::session::Session;
-use scylla::client::session_builder::SessionBuilder;
 use scylla::statement::{Consistency, Statement};
 use scylla::value::{Counter, CqlTimestamp};
 
@@ -13,8 +12,7 @@ type Row = (String, String, String, CqlTimestamp, Option<Counter>);
 
 /// A session of the driver with default settings.
 pub async fn session(nodes: &[String]) -> Result<Session> {
-    SessionBuilder::new()
-        .known_nodes(nodes)
+    crate::secure::cassandra(nodes)?
         .build()
         .await
         .context("Cassandra")

@@ -39,11 +39,13 @@ pub enum DoubtCause {
     LogTruncated,
     /// The topic was deleted and created again.
     LogRecreated,
+    /// Buckets do not add up to the bucket that contains them.
+    SumsDiffer,
 }
 
 impl DoubtCause {
     /// Every cause.
-    pub const EVERY: [Self; 7] = [
+    pub const EVERY: [Self; 8] = [
         Self::InDoubt,
         Self::Takeover,
         Self::GivenUp,
@@ -51,6 +53,7 @@ impl DoubtCause {
         Self::Invariant,
         Self::LogTruncated,
         Self::LogRecreated,
+        Self::SumsDiffer,
     ];
 
     /// The stable name.
@@ -64,6 +67,7 @@ impl DoubtCause {
             Self::Invariant => "invariant",
             Self::LogTruncated => "log-truncated",
             Self::LogRecreated => "log-recreated",
+            Self::SumsDiffer => "sums-differ",
         }
     }
 
@@ -219,9 +223,7 @@ pub(crate) async fn record_with<S: Session, C: Clock>(
                 version: Some(node.stat.version),
             },
         };
-        let operations: Vec<_> = std::iter::once(write)
-            .chain(others.iter().cloned())
-            .collect();
+        let operations = [&[write], others].concat();
         match retries.transact(&operations).await? {
             Ok(()) => return Ok(RecordOutcome::Yes),
             // Recorded by another member, or removed, since it was read: look again.

@@ -1,6 +1,7 @@
 //! The command line: arguments, checked against the configuration, and the command that they name.
 
 mod scope;
+mod sums;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::command;
 use crate::options::{DeclaredDead, Limits, PlanOptions, PlanSource, RunOptions, TotalsOptions};
 use crate::wiring::with_servers;
 use scope::ScopeArguments;
+use sums::SumsArguments;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -58,6 +60,7 @@ Exit codes: 0 nothing is wrong, 2 something is wrong.")]
     Check,
     Plan(PlanArguments),
     Run(RunArguments),
+    Sums(SumsArguments),
     /// Show members, dead members, locked ranges and restorations
     ///
     /// Reads them from ZooKeeper; takes no lock.
@@ -193,6 +196,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             let options = arguments.options(&mut config)?;
             with_servers(&config, runner::host(), &shutdown, async |context| {
                 Box::pin(command::run(context, &options)).await
+            })
+            .await
+        }),
+        Command::Sums(arguments) => runner::run("sums", &shared, async |mut config, shutdown| {
+            let options = arguments.options(&mut config)?;
+            with_servers(&config, runner::host(), &shutdown, async |context| {
+                Box::pin(command::sums(context, &options)).await
             })
             .await
         }),

@@ -1,4 +1,4 @@
-//! The commands `plan` and `run`, from options to a report.
+//! The commands `plan`, `run` and `sums`, from options to a report.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -23,6 +23,7 @@ use crate::unverified::Unverified;
 
 pub(crate) mod plan;
 pub(crate) mod run;
+pub(crate) mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use plan::unless_stopped;
 
 pub use plan::plan;
 pub use run::run;
+pub use sums::sums;
 
 /// What a command needs besides its options.
 pub struct CommandContext<'a, B> {

@@ -7,12 +7,13 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`cli`], `wiring` | command line to [`options`]; the real servers |
-//! | [`command`] | `plan` and `run`, from options to a [`report`] |
+//! | [`command`] | `plan`, `run` and `sums`, from options to a [`report`] |
 //! | [`membership`], `lease_keeper` | joins and leaves the namespace; heartbeats, lease and stop request |
 //! | `preflight` | refuses what would damage correct counts |
 //! | `permissions` | refuses a role that may not do what comes after hours of reading |
 //! | `context` | what all of the following work with |
 //! | [`plan`] | the audit: base cut, scan, judging, converging; the plan file. Takes no lock, changes nothing |
+//! | `sums` | buckets that their parts do not add up to, without the log |
 //! | `quiescence` | waits out what may still change the store: in-doubt markers and dead members |
 //! | `expected` | what cells should hold: totals at an earlier cut, and what was read since |
 //! | `doubts` | records, reads and removes what says that counts of a range may be wrong |
@@ -35,6 +36,7 @@ mod quiescence;
 mod doubts;
 mod cells;
 mod expected;
+mod sums;
 pub mod plan;
 pub mod failpoint;
 mod limits;

@@ -43,6 +43,13 @@ impl Default for TotalsOptions {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SumsOptions {
+    pub scope: Scope,
+    /// Only those ranges of the scope that are uncertain.
+    pub only_doubtful: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOptions {
     pub source: PlanSource,
     pub limits: Limits,

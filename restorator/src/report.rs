@@ -13,9 +13,11 @@ use crate::plan::judge::{Direction, Drift};
 
 pub mod plan;
 pub mod run;
+pub mod sums;
 
 pub use plan::PlanReport;
 pub use run::{RangeReport, RunReport};
+pub use sums::SumsReport;
 
 /// The most wrong cells that are named in JSON; the plan file and the journal have all of them.
 pub const CELLS_NAMED_MAX: usize = 1000;

@@ -285,7 +285,8 @@ impl Engine {
             | DoubtCause::Unverified
             | DoubtCause::Invariant
             | DoubtCause::LogTruncated
-            | DoubtCause::LogRecreated => {}
+            | DoubtCause::LogRecreated
+            | DoubtCause::SumsDiffer => {}
         }
     }
 

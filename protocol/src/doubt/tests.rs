@@ -20,6 +20,7 @@ fn causes_have_stable_names() {
         "invariant",
         "log-truncated",
         "log-recreated",
+        "sums-differ",
     ];
     assert_eq!(names, expected);
     for cause in DoubtCause::EVERY {

@@ -49,6 +49,24 @@ fn every_command_has_an_example_in_its_help() {
 }
 
 #[test]
+fn sums_take_a_scope_and_a_level() {
+    let options = |text: &str| {
+        let Ok(Command::Sums(arguments)) = parse(text) else {
+            panic!("{text}");
+        };
+        let mut config = config();
+        let options = arguments.options(&mut config).unwrap();
+        (options, config.restorator.read_level)
+    };
+    let (all, level) = options("sums");
+    assert_eq!((all.only_doubtful, level), (false, Level::All));
+    assert_eq!(all.scope.ranges.to_string(), "0-63");
+    let (some, level) = options("sums --counter plays --doubtful --read-consistency quorum");
+    assert_eq!((some.only_doubtful, level), (true, Level::Quorum));
+    assert_eq!(some.scope.counter.unwrap().0.as_ref(), "plays");
+}
+
+#[test]
 fn a_plan_takes_a_scope_and_a_file() {
     let (options, config) = planned("plan").unwrap();
     assert_eq!(options.scope.ranges.to_string(), "0-63");

@@ -23,6 +23,7 @@ mod outside;
 mod permissions;
 mod record;
 mod stalled;
+mod sums;
 
 fn restored(fake: &Fake) -> RunReport {
     fake.run(Limits::default()).unwrap()

@@ -22,7 +22,7 @@ use stitch_expected::memory_pool::MemoryReservation;
 use stitch_expected::parts;
 
 /// Concurrent scans: enough to keep a node busy while pages are merged.
-const SCANS_IN_FLIGHT: usize = 8;
+pub(crate) const SCANS_IN_FLIGHT: usize = 8;
 /// The least number of intervals: few ranges are divided further.
 const INTERVALS_MIN: u64 = 32;
 
@@ -83,7 +83,8 @@ async fn scan_counting<B: Backends>(
     Ok(())
 }
 
-fn intervals<B: Backends>(
+/// The intervals of these ranges that are scanned at the same time. No counter is in two of them.
+pub(crate) fn intervals<B: Backends>(
     context: &RestoreContext<'_, B>,
     ranges: &[RangeId],
 ) -> Vec<(RangeId, TokenInterval)> {

@@ -29,8 +29,10 @@ use super::zookeeper::Server;
 use crate::command::{self, CommandContext};
 use crate::journal::Journal;
 use crate::membership::Process;
-use crate::options::{DeclaredDead, Limits, PlanOptions, PlanSource, RunOptions, TotalsOptions};
-use crate::report::{PlanReport, RunReport};
+use crate::options::{
+    DeclaredDead, Limits, PlanOptions, PlanSource, RunOptions, SumsOptions, TotalsOptions,
+};
+use crate::report::{PlanReport, RunReport, SumsReport};
 use stitch_common::ports::{Servers, Stores};
 use stitch_common::progress::NoProgress;
 use stitch_common::scope::Scope;
@@ -443,6 +445,14 @@ impl Fake {
 
     fn plan_options(&self, options: PlanOptions) -> Result<PlanReport, UserError> {
         self.given(|given| self.clock.run(Box::pin(command::plan(given, &options))))
+    }
+
+    pub(crate) fn sums(&self, only_doubtful: bool) -> Result<SumsReport, UserError> {
+        let options = SumsOptions {
+            scope: self.everything(),
+            only_doubtful,
+        };
+        self.given(|given| self.clock.run(Box::pin(command::sums(given, &options))))
     }
 
     fn everything(&self) -> Scope {

@@ -9,3 +9,4 @@ mod interrupted;
 mod log;
 mod operator;
 mod refusals;
+mod sums;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stitch_common::clock::Clock;
+use stitch_common::clock::{Clock, Moment};
 use stitch_common::offset::Partition;
 use stitch_common::ports::{Bounds, EventLog, Session, ZooKeeper};
 use stitch_common::user_error::UserError;
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::freshness::{FreshnessSnapshot, History};
 use crate::metrics;
 use crate::reconnecting_session::ReconnectingSession;
+use crate::verification::{self, Verification};
 
 /// The longest that a poll may take: after that, its result would be too old anyway.
 const POLL_TIMEOUT: Duration = Duration::from_secs(8);
@@ -32,6 +33,8 @@ pub(crate) struct FreshnessPoller<'a, K: ZooKeeper, L, C> {
     clock: C,
     snapshots: watch::Sender<Arc<FreshnessSnapshot>>,
     history: History,
+    /// When verifications were last read.
+    verified: Option<Moment>,
     is_failing: bool,
 }
 
@@ -63,6 +66,7 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
             clock,
             snapshots: watch::Sender::new(Arc::new(snapshot)),
             history: History::new(config.api.lagging_after),
+            verified: None,
             is_failing: false,
         }
     }
@@ -109,7 +113,27 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
         let (snapshot, bounds) = tokio::join!(snapshot::light(session, bits), bounds(&self.log));
         let snapshot = snapshot.map_err(unavailable)?;
         self.history.record(self.clock.now(), bounds?);
+        self.read_verification().await;
         Ok(FreshnessSnapshot::new(bits, &snapshot, &self.history))
+    }
+
+    /// Reads when counts were verified, if that is due. Freshness does not depend on it.
+    async fn read_verification(&mut self) {
+        let now = self.clock.now();
+        if self
+            .verified
+            .is_some_and(|last| now.since(last) < verification::READ_EVERY)
+        {
+            return;
+        }
+        self.verified = Some(now);
+        let Ok(session) = self.session.session().await else {
+            return;
+        };
+        match Verification::read(session).await {
+            Ok(known) => metrics::verification(self.config.definitions.range_bits, &known),
+            Err(error) => tracing::warn!(%error, "when counts were verified cannot be read"),
+        }
     }
 
     /// Polls until it is dropped.

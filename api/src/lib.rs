@@ -28,6 +28,7 @@ mod count_source;
 mod single_flight;
 mod count_reader;
 mod reconnecting_session;
+mod verification;
 mod freshness_poller;
 mod status_cache;
 mod admission;

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use chrono::DateTime;
 use metrics::{
     Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
 use stitch_common::ports::StoreError;
+use stitch_common::range::RangeBits;
 use stitch_protocol::uncertainty::UncertaintyCause;
 
 use crate::freshness::{Freshness, State};
+use crate::verification::Verification;
 
 const REQUESTS: &str = "stitch_api_requests_total";
 const SECONDS: &str = "stitch_api_request_seconds";
@@ -23,6 +26,7 @@ const CONNECTIONS: &str = "stitch_api_connections";
 const BEHIND: &str = "stitch_api_behind_events";
 const RANGES: &str = "stitch_api_ranges";
 const DOUBTFUL: &str = "stitch_doubtful_ranges";
+const VERIFIED: &str = "stitch_range_verified_timestamp_seconds";
 
 /// The label `operation`; bounded, as labels must be.
 const OPERATIONS: [&str; 8] = [
@@ -150,6 +154,15 @@ pub(crate) fn freshness(
     }
 }
 
+/// What is known about the correctness of counts: 0 where nothing is.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
+pub(crate) fn verification(bits: RangeBits, known: &Verification) {
+    for range in bits.ranges() {
+        let when = known.verified.get(&range).map_or(0, DateTime::timestamp);
+        gauge!(VERIFIED, "range" => range.to_string()).set(when as f64);
+    }
+}
+
 /// Registers every metric at start, so that zeros show.
 pub(crate) fn register() {
     describe_counter!(REQUESTS, "requests by operation and class of status");
@@ -180,6 +193,10 @@ pub(crate) fn register() {
     }
     counter!(SHED).increment(0);
     counter!(COALESCED).increment(0);
+    describe_gauge!(
+        VERIFIED,
+        "when a restoration last verified a range, in seconds since 1970"
+    );
     gauge!(CONNECTIONS).set(0.0);
     gauge!(BEHIND).set(0.0);
 }

@@ -7,8 +7,8 @@
 //! A partition that cannot be read on is *stopped*, and never skipped: the chain ends there until the records are found
 //! again, in Kafka or in what another archiver has put meanwhile.
 
-mod collector;
-mod settle;
+pub(crate) mod collector;
+pub(crate) mod settle;
 mod partitions;
 mod effects;
 mod summary;

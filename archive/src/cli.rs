@@ -1,6 +1,8 @@
 //! The command line: parses the arguments and runs the command.
 
+mod import;
 mod run;
+mod seal;
 mod status;
 mod verify;
 
@@ -28,6 +30,7 @@ use crate::reader::Archive;
   stitch-archive run          # copy what comes; start as many as you like
   stitch-archive status       # how far is it, and when does Kafka's retention overtake it?
   stitch-archive verify       # read everything: is it whole?
+  stitch-archive import s3://bucket/prefix    # files of Kafka Connect
 
 Exit codes: 0 done, 1 an operator must act (status, verify), 2 it could not be done, 130 ended at once by a
 second signal. Where the archive is: `url` in [archive], for example STITCH_ARCHIVE__URL=s3://bucket/prefix;
@@ -62,6 +65,32 @@ already, 2 it could not be found out.")]
 
 Exit codes: 0 whole, 1 something is missing, damaged or does not belong there, by name, 2 it could not be read.")]
     Verify,
+    /// Import files of Kafka Connect: what Kafka has deleted
+    ///
+    /// Reads topics/<topic>/partition=<p>/<topic>+<p>+<start>.bin below the URL: values as bytes, a line each
+    /// (ByteArrayFormat). Refuses files that do not have every record, by name, before anything is put; adds segments
+    /// up to where Kafka's log begins. `run` archives the rest.
+    #[command(after_help = "Examples:
+  stitch-archive import s3://bucket/prefix
+  stitch-archive import file:///backup && stitch-archive run
+
+Exit codes: 0 done, 2 it could not be done. May be repeated: it goes on where the archive ends.")]
+    Import {
+        /// Where the folder topics/ of the connector is
+        url: String,
+    },
+    /// Compare files of Kafka Connect with the log, while Kafka has their records
+    ///
+    /// A file whose lines are the log's records is sealed: its offsets are kept, so that `import` takes it, whatever
+    /// transactions lie between its records, when Kafka has deleted them. Files of JSON are taken only if sealed.
+    #[command(after_help = "Example:
+  stitch-archive seal s3://bucket/prefix
+
+Exit codes: 0 done, 2 it could not be done, or a file is not what the log has, by name.")]
+    Seal {
+        /// Where the folder topics/ of the connector is
+        url: String,
+    },
 }
 
 /// Copy the topic, all partitions, until stopped
@@ -99,6 +128,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Status => runner::run("status", &shared, async |config, _| {
             status::status(&config).await
+        }),
+        Command::Import { url } => runner::run("import", &shared, async |config, _| {
+            import::import(&config, &url).await
+        }),
+        Command::Seal { url } => runner::run("seal", &shared, async |config, _| {
+            seal::seal(&config, &url).await
         }),
         Command::Verify => runner::run("verify", &shared, async |config, _| {
             verify::verify(&config).await

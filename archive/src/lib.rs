@@ -12,6 +12,8 @@
 //! - [`reader`] reads it: totals are made from that.
 //! - [`verify`] reads everything, to see whether the archive is whole;
 //! - [`status`] is how far it is behind the log;
+//! - [`connect`] reads files of Kafka Connect, [`sealing`] compares them with the log while that has their records, and
+//!   [`import`] makes segments of them;
 //! - [`archiver`] copies the topic; [`identity`] is whether the log is the one that was archived.
 //!
 //! Not here: what a record means. The archive holds records as Kafka holds them, so that a counter which is added next
@@ -31,6 +33,9 @@ pub mod metrics;
 pub mod archiver;
 pub mod verify;
 pub mod status;
+pub mod connect;
+pub mod sealing;
+pub mod import;
 #[cfg(feature = "servers")]
 pub mod cli;
 

@@ -4,6 +4,7 @@
 //! archive/v1/<cluster>/<topic>/p=<partition>/<from, 20 digits>.parquet    a segment
 //! archive/v1/<cluster>/<topic>/p=<partition>/_origin.json                 where the chain begins
 //! archive/v1/<cluster>/<topic>/p=<partition>/_index/<from>.json           the 1,000 segments from `from` on
+//! archive/v1/<cluster>/<topic>/p=<partition>/_seals/<start>.json           the offsets in a file of Kafka Connect
 //! archive/v1/<cluster>/<topic>/_put-if-absent                             the check of the store
 //! ```
 //!
@@ -69,6 +70,14 @@ impl TopicFolder {
         let from = from.0;
         self.partition(partition)
             .join(format_args!("_index/{from:020}.json"))
+    }
+
+    /// The seal of the file of a partition that begins at `start`.
+    #[must_use]
+    pub fn seal(&self, partition: Partition, start: Offset) -> ObjectName {
+        let start = start.0;
+        self.partition(partition)
+            .join(format_args!("_seals/{start:020}.json"))
     }
 
     /// The origin of a partition.

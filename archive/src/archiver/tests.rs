@@ -1,5 +1,6 @@
 //! Histories of archivers that race, are killed, and whose store and log fail.
 
+mod import;
 mod world;
 
 use std::pin::Pin;

@@ -34,20 +34,35 @@ pub struct CellId {
 /// The values of cells; a missing one is 0.
 pub type Cells = BTreeMap<CellId, i64>;
 
-/// Counts the whole log again, and compares each cell with the table.
+/// Counts the whole log again, adds what was counted of records that it has `lost`, and compares each cell with the table.
 pub async fn recount(
     servers: &Servers,
     config: &Path,
     topic: &str,
     keyspace: &str,
+    lost: &Cells,
 ) -> Result<Verdict> {
-    let rules = Rules::read(config)?;
-    let kafka = servers.kafka.clone();
-    let topic = topic.to_owned();
-    // Kafka's client blocks the thread.
-    let counting = tokio::task::spawn_blocking(move || read_log(&kafka, &topic, &rules));
-    let session = session(&servers.cassandra).await?;
-    let found = read_table(&session, keyspace).await?;
-    let expected = counting.await??;
+    let counting = count_log(servers, config, topic);
+    let reading = async {
+        let session = session(&servers.cassandra).await?;
+        read_table(&session, keyspace).await
+    };
+    let ((mut expected, _), found) = tokio::try_join!(counting, reading)?;
+    for (cell, count) in lost {
+        *expected.entry(cell.clone()).or_default() += count;
+    }
+    expected.retain(|_, value| *value != 0);
     Ok(Verdict::of(&expected, &found))
+}
+
+/// Counts the whole log; returns the sums, and where each partition ended.
+pub async fn count_log(
+    servers: &Servers,
+    config: &Path,
+    topic: &str,
+) -> Result<(Cells, Vec<(i32, i64)>)> {
+    let rules = Rules::read(config)?;
+    let (kafka, topic) = (servers.kafka.clone(), topic.to_owned());
+    // Kafka's client blocks the thread.
+    tokio::task::spawn_blocking(move || read_log(&kafka, &topic, &rules)).await?
 }

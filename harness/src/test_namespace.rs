@@ -1,16 +1,17 @@
 //! A namespace for one test: topic, table, ZooKeeper root and configuration, and the product's programs in it.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rand::Rng;
 
 use crate::events::COUNTERS;
-use crate::feed::{Feed, create_topic};
+use crate::feed::{Feed, create_topic, forget_records};
 use crate::lag::Lag;
 use crate::process::{Finished, Process, Program, binary};
-use crate::recount::{Verdict, recount};
+use crate::recount::{Cells, Verdict, count_log, recount};
 use crate::servers::Servers;
 
 /// Longest run of a command that only reads or sets up.
@@ -57,6 +58,8 @@ pub struct TestNamespace {
     /// Contains the configuration and the programs' output.
     pub folder: PathBuf,
     pub config: PathBuf,
+    /// What was counted of records that are deleted.
+    lost: Arc<Mutex<Cells>>,
 }
 
 impl TestNamespace {
@@ -86,6 +89,7 @@ impl TestNamespace {
             config: test_config.folder.join("stitch.toml"),
             folder: test_config.folder.clone(),
             name: format!("{}_{distinct:08x}", test_config.name),
+            lost: Arc::default(),
         };
         namespace.configure(&test_config.config)?;
         create_topic(&servers.kafka, namespace.topic(), test_config.partitions).await?;
@@ -135,11 +139,15 @@ impl TestNamespace {
             stop_timeout_ms = 8000
             [restorator]
             journal = "{journal}"
+            [totals]
+            url = "file://{folder}/objects"
+            spill = "{folder}/spill"
             "#,
             zookeeper = servers.zookeeper,
             nodes = servers.cassandra,
             kafka = servers.kafka,
             journal = self.journal().display(),
+            folder = self.folder.display(),
         );
         Ok(text.parse()?)
     }
@@ -177,6 +185,11 @@ impl TestNamespace {
     /// A command of the restorator, not yet started.
     pub fn restorator_command(&self, command: &str, arguments: &[&str]) -> Result<Program> {
         self.program("stitch-restorator", command, arguments)
+    }
+
+    /// A command of the archiver, not yet started.
+    pub fn archive_command(&self, command: &str, arguments: &[&str]) -> Result<Program> {
+        self.program("stitch-archive", command, arguments)
     }
 
     /// A command of the API, not yet started. It listens on a port that the system chooses.
@@ -262,9 +275,32 @@ impl TestNamespace {
         Ok(())
     }
 
-    /// Recounts the whole log and compares it with the table.
+    /// Deletes every record that the log has now, as Kafka's retention does. Recounts still count them. Nothing may be
+    /// produced meanwhile that is to stay. Returns how many positions were deleted.
+    pub async fn forget_log(&self) -> Result<i64> {
+        let (counted, ends) = count_log(&self.servers, &self.config, self.topic()).await?;
+        let kafka = &self.servers.kafka;
+        for (partition, end) in &ends {
+            forget_records(kafka, self.topic(), *partition, *end).await?;
+        }
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        for (cell, count) in counted {
+            *lost.entry(cell).or_default() += count;
+        }
+        Ok(ends.into_iter().map(|(_, end)| end).sum())
+    }
+
+    /// Recounts every record that was ever in the log, and compares that with the table.
     pub async fn recount(&self) -> Result<Verdict> {
-        recount(&self.servers, &self.config, self.topic(), self.keyspace()).await
+        let lost = self
+            .lost
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Self {
+            servers, config, ..
+        } = self;
+        recount(servers, config, self.topic(), self.keyspace(), &lost).await
     }
 }
 

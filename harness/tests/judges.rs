@@ -53,7 +53,9 @@ async fn log_of(
     rules: &Rules,
 ) -> Result<stitch_harness::recount::Cells> {
     let (kafka, topic, rules) = (servers.kafka.clone(), topic.to_owned(), rules.clone());
-    tokio::task::spawn_blocking(move || read_log(&kafka, &topic, &rules)).await?
+    let (cells, _) =
+        tokio::task::spawn_blocking(move || read_log(&kafka, &topic, &rules)).await??;
+    Ok(cells)
 }
 
 #[tokio::test(flavor = "multi_thread")]

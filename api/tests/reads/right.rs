@@ -18,7 +18,9 @@ async fn recounted(namespace: &TestNamespace) -> Result<Cells> {
         namespace.topic().to_owned(),
     );
     let rules = Rules::read(&namespace.config)?;
-    tokio::task::spawn_blocking(move || read_log(&kafka, &topic, &rules)).await?
+    let (cells, _) =
+        tokio::task::spawn_blocking(move || read_log(&kafka, &topic, &rules)).await??;
+    Ok(cells)
 }
 
 fn iso(ms: i64) -> Result<String> {

@@ -31,7 +31,7 @@ async fn query(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Resu
         );
         return Ok(());
     };
-    retention(&kafka.topic, &topic, findings);
+    retention(&kafka.topic, &topic, config.archive.url.is_some(), findings);
     let bounds = log.bounds(&log.partitions().await?).await?;
     let gone = bounds.iter().filter(|(_, bounds)| bounds.begin.0 > 0);
     let gone: Vec<_> = gone
@@ -44,8 +44,8 @@ async fn query(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Resu
                 kafka.topic,
                 gone.join(", ")
             ),
-            "records that were deleted before they were counted are in no count; those that were deleted after it cannot \
-             be restored, and restorations refuse",
+            "records that were deleted before they were counted are in no count; those that were deleted after it have to \
+             be in the archive or in totals (stitch-totals list), or restorations refuse",
         );
     }
     received(
@@ -121,7 +121,7 @@ fn copied(
     }
 }
 
-fn retention(name: &str, topic: &TopicDescription, findings: &mut Findings) {
+fn retention(name: &str, topic: &TopicDescription, is_archived: bool, findings: &mut Findings) {
     findings.ok(format!(
         "kafka: topic {name} has {} partitions, {} replicas",
         topic.partitions, topic.replication
@@ -137,14 +137,23 @@ fn retention(name: &str, topic: &TopicDescription, findings: &mut Findings) {
     if bounded(topic.retention_ms) || bounded(topic.retention_bytes) {
         let text =
             |limit: Option<i64>| limit.map_or_else(|| "unknown".to_owned(), |l| l.to_string());
+        let deletes = format!(
+            "kafka: topic {name} deletes records (retention.ms={}, retention.bytes={})",
+            text(topic.retention_ms),
+            text(topic.retention_bytes)
+        );
+        if is_archived {
+            findings.ok(format!(
+                "{deletes}, and an archive is configured: see stitch-archive status"
+            ));
+            return;
+        }
         findings.warn(
+            format!("{deletes}: counts can be restored only as long as totals have what is deleted"),
             format!(
-                "kafka: topic {name} deletes records (retention.ms={}, retention.bytes={}): counts cannot be restored \
-                 once their events are deleted",
-                text(topic.retention_ms),
-                text(topic.retention_bytes)
+                "audit, or run stitch-totals build, much more often than that; or keep an archive ([archive] url); or \
+                 kafka-configs.sh --alter --topic {name} --add-config retention.ms=-1,retention.bytes=-1"
             ),
-            format!("kafka-configs.sh --alter --topic {name} --add-config retention.ms=-1,retention.bytes=-1"),
         );
     } else {
         findings.ok(format!("kafka: topic {name} keeps every record"));

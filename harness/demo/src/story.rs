@@ -73,6 +73,7 @@ impl Story {
         };
         let live = inject_faults(&namespace, &mut fleet, &traffic, source.live, narrator).await?;
         let (events, before) = self.corrupt(&namespace, live, narrator).await?;
+        lose_the_log(&namespace, narrator).await?;
         let live = traffic.start(events);
         let verified = audit_and_restore(&namespace, &pages, narrator).await?;
         let (rest, _) = live.stop().await?;
@@ -98,11 +99,15 @@ impl Story {
     ) -> Result<TestNamespace> {
         narrator.chapter("A namespace: a topic, a table, a root in ZooKeeper")?;
         narrator.say(&format!("Events: {}.", source.description))?;
+        let archive = format!(
+            "[archive]\nurl = \"file://{}/objects\"\n",
+            self.folder.display()
+        );
         let test_config = TestConfig {
             name: "demo".to_owned(),
             folder: self.folder.clone(),
             partitions: 4,
-            config: source.counters.clone(),
+            config: archive + &source.counters,
         };
         let namespace = TestNamespace::build(&self.servers, &test_config).await?;
         narrator.say(&format!(
@@ -156,7 +161,7 @@ impl Story {
         narrator
             .say("The events have stopped, all are counted, and both processors have stopped on request.")?;
         narrator
-            .say("A recount that shares no code with Stitch reads the whole log and every cell.")?;
+            .say("A recount that shares no code with Stitch has read every record, also those that are deleted, and reads every cell.")?;
         let after = namespace.recount().await?;
         narrator.table(before, &after)?;
         Ok(after)
@@ -277,6 +282,31 @@ async fn inject_faults<W: Write>(
         PAST_THE_SESSION.as_secs()
     ))?;
     Ok(live)
+}
+
+/// Archives the topic; then Kafka deletes all of it, as its retention would.
+async fn lose_the_log<W: Write>(
+    namespace: &TestNamespace,
+    narrator: &mut Narrator<W>,
+) -> Result<()> {
+    narrator.chapter("Kafka's retention: the log loses everything so far")?;
+    narrator.say("First it is copied into an archive: Parquet files in a folder, or in S3.")?;
+    let archived = namespace
+        .archive_command("run", &["--once"])?
+        .run(BOUND)
+        .await?;
+    narrator.quote("stitch-archive run --once", &archived.output)?;
+    ensure!(
+        archived.code == Some(0),
+        "the archiver exited with {:?}: {}",
+        archived.code,
+        archived.errors
+    );
+    let deleted = namespace.forget_log().await?;
+    narrator.say(&format!(
+        "Then Kafka deleted all {deleted} records: none that was counted so far is in the log any more."
+    ))?;
+    Ok(())
 }
 
 async fn audit_and_restore<W: Write>(

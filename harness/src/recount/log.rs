@@ -10,23 +10,23 @@ use super::{Cells, Rules};
 
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The sums of all records of the topic.
-pub fn read(kafka: &str, topic: &str, rules: &Rules) -> Result<Cells> {
+/// The sums of all records of the topic, and where each partition ended.
+pub fn read(kafka: &str, topic: &str, rules: &Rules) -> Result<(Cells, Vec<(i32, i64)>)> {
     let mut cells = Cells::new();
-    each(kafka, topic, |message| {
+    let ends = each(kafka, topic, |message| {
         rules.count(message.payload(), &mut cells);
     })?;
     // A missing cell is 0.
     cells.retain(|_, value| *value != 0);
-    Ok(cells)
+    Ok((cells, ends))
 }
 
-/// Calls `visit` for each record of the topic, up to its current end.
+/// Calls `visit` for each record of the topic, up to its current end, and returns where each partition ended.
 pub fn each(
     kafka: &str,
     topic: &str,
     mut visit: impl FnMut(&rdkafka::message::BorrowedMessage<'_>),
-) -> Result<()> {
+) -> Result<Vec<(i32, i64)>> {
     let consumer: BaseConsumer = crate::secure::kafka(kafka)?
         .set("group.id", "stitch-recount")
         .set("enable.auto.commit", "false")
@@ -34,8 +34,10 @@ pub fn each(
         .create()?;
     let metadata = consumer.fetch_metadata(Some(topic), REPLY_TIMEOUT)?;
     let metadata = metadata.topics().first().context("the topic's metadata")?;
+    let mut ends = Vec::new();
     for partition in metadata.partitions() {
         let (start, end) = consumer.fetch_watermarks(topic, partition.id(), REPLY_TIMEOUT)?;
+        ends.push((partition.id(), end));
         if start == end {
             continue;
         }
@@ -58,5 +60,5 @@ pub fn each(
             }
         }
     }
-    Ok(())
+    Ok(ends)
 }

@@ -16,6 +16,7 @@ use stitch_harness::feed::Live;
 use stitch_harness::recount::{CellId, Ranges, Verdict, session};
 use tokio::time::{sleep, timeout};
 
+use crate::archivers;
 use crate::nemesis::Nemesis;
 use crate::plan::{Attempt, Plan};
 use crate::process_slot::{self, ProcessSlot};
@@ -135,6 +136,9 @@ impl History<'_> {
         sent += more;
         let cross_checked = self.cross_check(&testbed, last.as_ref()).await?;
         self.check_doubts(&testbed, &by_hand).await?;
+        if self.plan.loses_log {
+            archivers::lose_the_log(&testbed).await?;
+        }
         let live = feed.live(events, self.plan.events_per_second);
         sent += self.last_restoration(&testbed, live).await?;
         let verdict = self.verdict(&testbed).await?;
@@ -172,8 +176,14 @@ impl History<'_> {
             sleep(attempt.at).await;
             restore(testbed, attempt).await
         });
-        let (_, mut verified) =
-            tokio::try_join!(nemesis.strike(self.plan), try_join_all(attempts))?;
+        let archivers = async {
+            if self.plan.loses_log {
+                archivers::run_and_kill(testbed).await?;
+            }
+            Ok(())
+        };
+        let (_, mut verified, ()) =
+            tokio::try_join!(nemesis.strike(self.plan), try_join_all(attempts), archivers)?;
         testbed.lines.repair();
         testbed.timeline.note("no more faults");
         if self.plan.hasty {

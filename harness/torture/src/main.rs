@@ -9,6 +9,7 @@ mod restorations;
 mod supervision;
 mod nemesis;
 mod lines;
+mod archivers;
 mod clocks;
 mod small_disk;
 mod test_cluster;

@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) attempts: Vec<Attempt>,
     /// Whether one more starts as soon as the faults stop, before anything has recovered.
     pub(crate) hasty: bool,
+    /// Whether archivers run, and are killed, and the log loses all of its records before the last restoration.
+    pub(crate) loses_log: bool,
 }
 
 /// How a process reaches the servers.
@@ -116,6 +118,8 @@ impl Plan {
             strikes: dice.strikes(&kinds, slots.len(), length),
             attempts: dice.attempts(&kinds, length),
             hasty: dice.chance(0.6),
+            // Drawn apart: what else is drawn stays what it was.
+            loses_log: Dice(ChaCha8Rng::seed_from_u64(!seed)).chance(0.5),
             slots,
             kinds,
         }

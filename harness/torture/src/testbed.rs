@@ -31,6 +31,8 @@ stop_timeout_ms = 4000
 quiescence_timeout_ms = 60000
 range_timeout_ms = 20000
 dirty_cells_target = 200
+[archive]
+segment_ms = 500
 "#;
 
 /// Set for a restoration that has to succeed.
@@ -80,7 +82,10 @@ impl Testbed {
         let test_config = TestConfig {
             name: format!("torture_{}", plan.seed),
             partitions: plan.partitions,
-            config: format!("{TIMEOUTS}{COUNTERS}"),
+            config: format!(
+                "{TIMEOUTS}url = \"file://{}/objects\"\n{COUNTERS}",
+                folder.display()
+            ),
             folder,
         };
         let namespace = TestNamespace::build(&cluster.servers, &test_config).await?;

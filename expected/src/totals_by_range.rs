@@ -268,3 +268,6 @@ impl TotalsByRange {
 fn amounts(totals: &CounterTotals) -> impl Iterator<Item = (PackedSlot, Amount)> {
     totals.iter().map(|(slot, count)| (*slot, Amount(count.0)))
 }
+
+#[cfg(test)]
+mod tests;

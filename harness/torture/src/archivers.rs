@@ -21,7 +21,9 @@ pub(crate) async fn run_and_kill(testbed: &Testbed) -> Result<()> {
         // It may have ended by itself: a server that is away is a reason.
         match archiver.kill().await {
             Ok(()) => testbed.timeline.note("an archiver was killed"),
-            Err(error) => testbed.timeline.note(format!("an archiver had ended: {error:#}")),
+            Err(error) => testbed
+                .timeline
+                .note(format!("an archiver had ended: {error:#}")),
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use stack::{NAMESPACE, Stack, docker};
 use stitch_harness::corruptor::Corruptor;
 use stitch_harness::feed::Feed;
 use stitch_harness::lag::Lag;
-use stitch_harness::recount::recount;
+use stitch_harness::recount::{Cells, recount};
 use stitch_harness::web;
 use stitch_tests::scene::{BOUND, PAST_THE_SESSION, events, some_events};
 use tokio::time::sleep;
@@ -101,7 +101,15 @@ async fn counts_are_right_after_a_kill_a_freeze_a_cut_and_a_restoration_under_tr
     Lag::new(kafka, NAMESPACE, NAMESPACE)?
         .until_none(BOUND)
         .await?;
-    let verdict = recount(&stack.servers, &stack.config, NAMESPACE, NAMESPACE).await?;
+    let nothing = Cells::new();
+    let verdict = recount(
+        &stack.servers,
+        &stack.config,
+        NAMESPACE,
+        NAMESPACE,
+        &nothing,
+    )
+    .await?;
     ensure!(verdict.all_right(), "{verdict}");
 
     let (status, body) = web::get(&stack.api().await?, "/ready").await?;

@@ -105,7 +105,7 @@ the folder `spill`.
 
 Exit codes: 0 done, 2 it could not be done: nothing of it counts then.")]
 struct BuildArguments {
-    /// What adds up, instead of `engine` in [totals]
+    /// What adds up, instead of the `engine` that is configured
     #[arg(long, value_enum)]
     engine: Option<EngineArgument>,
     /// Read every record, whatever totals there are

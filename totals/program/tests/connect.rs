@@ -88,8 +88,9 @@ async fn totals_of_an_imported_archive_are_those_of_the_topic() -> Result<()> {
     let store = tempfile::tempdir()?;
     let url = format!("file://{}", store.path().display());
     let spill = store.path().join("spill");
-    config.config =
-        format!("{COUNTERS}\n[archive]\nurl = \"{url}\"\n[totals]\nspill = {spill:?}\n");
+    config.config = format!(
+        "{COUNTERS}\n[archive]\nurl = \"{url}\"\n[totals]\nurl = \"{url}\"\nspill = {spill:?}\n"
+    );
     let namespace = TestNamespace::build(&Servers::from_environment()?, &config).await?;
     let shape = Shape::default();
     let events: Vec<_> = Generator::new(shape)?.take(RECORDS).collect();

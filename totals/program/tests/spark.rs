@@ -30,7 +30,7 @@ impl Scene {
         let url = format!("file://{}", store.path().display());
         let spill = store.path().join("spill");
         config.config = format!(
-            "{COUNTERS}\n[archive]\nurl = \"{url}\"\nsegment_mib = 1\n[totals]\nspill = {spill:?}\n"
+            "{COUNTERS}\n[archive]\nurl = \"{url}\"\nsegment_mib = 1\n[totals]\nurl = \"{url}\"\nspill = {spill:?}\n"
         );
         let namespace = TestNamespace::build(&Servers::from_environment()?, &config).await?;
         let scene = Self {

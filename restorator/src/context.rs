@@ -1,6 +1,7 @@
 //! What a restoration works with: the connected servers, this process as a member, and what the operator wants.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
 use stitch_common::definition::Definitions;
@@ -62,7 +63,27 @@ pub(crate) struct RestoreContext<'a, B: Backends> {
     /// Which totals the operator wants to start from and to leave.
     pub totals: &'a TotalsOptions,
     /// The totals that the audit has started from.
-    pub base: &'a OnceCell<BaseTotals<B::Objects>>,
+    pub base: &'a Base<B::Objects>,
+}
+
+/// The totals that an audit has started from. One that begins again, as another member, may have others.
+#[derive(Debug)]
+pub(crate) struct Base<O>(RefCell<Option<Rc<BaseTotals<O>>>>);
+
+impl<O> Default for Base<O> {
+    fn default() -> Self {
+        Self(RefCell::new(None))
+    }
+}
+
+impl<O> Base<O> {
+    pub(crate) fn get(&self) -> Option<Rc<BaseTotals<O>>> {
+        self.0.borrow().clone()
+    }
+
+    pub(crate) fn set(&self, base: Option<BaseTotals<O>>) {
+        *self.0.borrow_mut() = base.map(Rc::new);
+    }
 }
 
 /// What a command keeps when its session is lost, and it goes on as another member.
@@ -72,7 +93,7 @@ pub(crate) struct CommandState<O> {
     pub ring: RefCell<Vec<NodeState>>,
     pub known: RefCell<NodeSet>,
     pub spent: Cell<Extent>,
-    pub base: OnceCell<BaseTotals<O>>,
+    pub base: Base<O>,
 }
 
 impl<O> CommandState<O> {
@@ -82,7 +103,7 @@ impl<O> CommandState<O> {
             ring: RefCell::default(),
             known: RefCell::default(),
             spent: Cell::default(),
-            base: OnceCell::new(),
+            base: Base::default(),
         }
     }
 }

@@ -21,7 +21,8 @@ pub(crate) async fn expected<B: Backends>(
     follower: &LogFollower,
     cells: impl IntoIterator<Item = Cell>,
 ) -> Result<BTreeMap<Cell, Count>, Error> {
-    let counts = parts::counts(context.base.get(), follower.shared_totals(), cells).await;
+    let base = context.base.get();
+    let counts = parts::counts(base.as_deref(), follower.shared_totals(), cells).await;
     Ok(counts.map_err(ExpectedError::from)?)
 }
 

@@ -38,10 +38,11 @@ async fn processor_refuses(namespace: &TestNamespace, words: &[&str]) -> Result<
 async fn a_log_without_its_first_events_is_refused() -> Result<()> {
     let namespace = counted_namespace("short_log").await?;
     forget_records(&namespace.servers.kafka, namespace.topic(), 0, 10).await?;
+    let gap = "a gap between offset 0 and offset 10 of partition 0";
     let (code, answer) = restorator_json(&namespace, "plan", &[]).await?;
-    expect_refusal(code, &answer, &[namespace.topic()])?;
+    expect_refusal(code, &answer, &[gap])?;
     let (code, answer) = restorator_json(&namespace, "run", &["--now"]).await?;
-    expect_refusal(code, &answer, &[namespace.topic()])
+    expect_refusal(code, &answer, &[gap])
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -82,14 +82,12 @@ pub(crate) async fn add_up<B: Backends>(
     };
     let folder = totals.as_ref();
     let folder = folder.map(|store| TotalsFolder::new(store.clone(), &context.config.namespace));
-    let mut from = work.begins();
+    let (mut from, mut base) = (work.begins(), None);
     if let Some(folder) = &folder
-        && let Some(base) = work.base(folder, &records).await?
+        && let Some(found) = work.base(folder, &records).await?
     {
-        from.0.extend(base.subject.cut.0.clone());
-        let base = BaseTotals::new(folder.clone(), base, context.definitions());
-        // A session that was lost meanwhile began like this one.
-        let _unchanged = context.base.set(base);
+        from.0.extend(found.subject.cut.0.clone());
+        base = Some(BaseTotals::new(folder.clone(), found, context.definitions()));
     }
     let in_memory = TotalsByRange::new(
         context.definitions(),
@@ -102,6 +100,8 @@ pub(crate) async fn add_up<B: Backends>(
     let spans = work.reach.spans(&from, &work.to);
     let spans = spans.map_err(ExpectedError::from)?;
     add_records(&records, &work.reach, &spans, &added, context.progress).await?;
+    // Only now: what was added up before, as a member whose session was lost, had a base of its own.
+    context.base.set(base);
     Ok(AddedUp {
         totals: added,
         from: work.to,

@@ -132,9 +132,10 @@ async fn one_interval<B: Backends>(
         definitions: context.definitions(),
         scope: context.scope,
     };
+    let base = context.base.get();
     let (names, expected) = {
         let totals = follower.totals();
-        let expected = parts::cells(context.base.get(), &totals, &interval.into());
+        let expected = parts::cells(base.as_deref(), &totals, &interval.into());
         (totals.names().clone(), expected)
     };
     let mut join = Join::new(wanted, &names, expected);

@@ -67,7 +67,7 @@ Exit codes: 0 whole, 1 something is missing, damaged or does not belong there, b
     Verify,
     /// Import files of Kafka Connect: what Kafka has deleted
     ///
-    /// Reads topics/<topic>/partition=<p>/<topic>+<p>+<start>.bin below the URL: values as bytes, a line each
+    /// Reads topics/TOPIC/partition=P/TOPIC+P+OFFSET.bin below the URL: values as bytes, a line each
     /// (ByteArrayFormat). Refuses files that do not have every record, by name, before anything is put; adds segments
     /// up to where Kafka's log begins. `run` archives the rest.
     #[command(after_help = "Examples:

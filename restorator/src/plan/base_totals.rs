@@ -87,7 +87,11 @@ pub(crate) async fn add_up<B: Backends>(
         && let Some(found) = work.base(folder, &records).await?
     {
         from.0.extend(found.subject.cut.0.clone());
-        base = Some(BaseTotals::new(folder.clone(), found, context.definitions()));
+        base = Some(BaseTotals::new(
+            folder.clone(),
+            found,
+            context.definitions(),
+        ));
     }
     let in_memory = TotalsByRange::new(
         context.definitions(),

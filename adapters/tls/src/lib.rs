@@ -1,7 +1,7 @@
 //! TLS of the clients of ZooKeeper and Cassandra: certificates in PEM files, which are read again when they change, and
 //! what it means that a handshake fails.
 //!
-//! Start with [`client_config`]. Kafka's client has a TLS of its own, and the API's server is `stitch-app`'s.
+//! Start with [`client_config()`]. Kafka's client has a TLS of its own, and the API's server is `stitch-app`'s.
 
 pub mod pem_files;
 pub mod client_config;

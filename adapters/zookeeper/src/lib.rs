@@ -1,8 +1,8 @@
-//! The ZooKeeper adapter: implements the ports [`ZooKeeper`] and [`Session`] over `zookeeper-client`, and is the only
-//! crate that depends on that client.
+//! The ZooKeeper adapter: implements the ports [`ZooKeeper`](stitch_common::ports::ZooKeeper) and [`Session`] over
+//! `zookeeper-client`, and is the only crate that depends on that client.
 //!
-//! Start with [`ZooKeeperClient`], which opens a [`ZooKeeperSession`]. `acl` says who may change its nodes. `classify` decides which of the client's errors are
-//! definite and which are ambiguous; everything in the protocol rests on that.
+//! Start with [`ZooKeeperClient`], which opens a [`ZooKeeperSession`]. `acl` says who may change its nodes. `classify`
+//! decides which of the client's errors are definite and which are ambiguous; everything in the protocol rests on that.
 //!
 //! Deliberately absent: the client's own lock recipe (cancelling it leaks the node), its persistent watches (they die
 //! silently with a reconnect) and detached sessions. Requests made while the connection is down are queued and sent after

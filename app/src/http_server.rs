@@ -249,15 +249,17 @@ async fn requests(
         }
     });
     let ended = tokio::select! {
+        // A stop is looked at first: an answer that is ready at the same time has to say that the connection closes.
+        biased;
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
         // Cancel-safe: the connection is pinned outside, and is polled on where it was.
         ended = connection.as_mut() => ended,
         () = no_head.as_mut() => {
             tracing::debug!("a new connection sent no request in time");
             return;
-        }
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
         }
     };
     if let Err(error) = ended {

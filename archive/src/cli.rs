@@ -1,5 +1,6 @@
 //! The command line: parses the arguments and runs the command.
 
+mod connect_files;
 mod import;
 mod run;
 mod seal;
@@ -159,22 +160,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_arguments_are_declared_without_contradiction() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
     fn the_help_of_every_command_has_an_example_and_its_exit_codes() {
-        let mut program = Arguments::command();
-        program.build();
-        for command in program
-            .get_subcommands_mut()
-            .filter(|c| c.get_name() != "help")
-        {
-            let name = command.get_name().to_owned();
-            let help = command.render_long_help().to_string();
-            assert!(help.contains("Example"), "{name}: {help}");
-            assert!(help.contains("Exit codes"), "{name}: {help}");
-        }
+        stitch_testkit::help::check(Arguments::command(), &["Example", "Exit codes"]);
     }
 }

@@ -1,11 +1,10 @@
 //! Totals at a cut in the object store, to which later events are added.
 
 use stitch_common::definition::Definitions;
-use stitch_common::offset::Offsets;
 use stitch_common::ports::ObjectStore;
 use stitch_common::range::RangeId;
 
-use stitch_totals::manifest::{Manifest, TotalsId};
+use stitch_totals::manifest::Manifest;
 use stitch_totals::sorted::counter_names::CounterNames;
 use stitch_totals::sorted::tokens::TokenSelection;
 use stitch_totals::totals_file::reader::TotalsReader;
@@ -27,16 +26,6 @@ impl<S: ObjectStore> BaseTotals<S> {
             manifest,
             names: CounterNames::new(definitions),
         }
-    }
-
-    /// Their name.
-    pub const fn id(&self) -> &TotalsId {
-        &self.manifest.id
-    }
-
-    /// Every event below it is in them, and no other.
-    pub const fn cut(&self) -> &Offsets {
-        &self.manifest.subject.cut
     }
 
     /// The cells of these tokens.

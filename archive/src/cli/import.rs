@@ -3,14 +3,12 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use stitch_app::progress_bar;
-use stitch_common::clock::SystemClock;
 use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
-use stitch_objects::ObjectFolder;
 
-use crate::import::{self, ImportedPartition, Ports};
+use super::connect_files::with_files;
+use crate::import::{self, ImportedPartition};
 
 /// What was imported of every partition that has files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -19,16 +17,10 @@ pub(super) struct ImportReport {
 }
 
 pub(super) async fn import(config: &Config, url: &str) -> Result<ImportReport, UserError> {
-    let files = ObjectFolder::open("URL", url)?;
-    let (log, archive) = super::open(config).await?;
-    let ports = Ports {
-        log: &log,
-        archive: &archive,
-        files: &files,
-        clock: &SystemClock,
-    };
-    let progress = progress_bar::on_stderr();
-    let imported = import::run(&ports, config.archive.segment_bytes, &*progress);
+    let segment_bytes = config.archive.segment_bytes;
+    let imported = with_files(config, url, async |ports, progress| {
+        import::run(ports, segment_bytes, progress).await
+    });
     Ok(ImportReport {
         partitions: imported.await?,
     })

@@ -3,14 +3,11 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use stitch_app::progress_bar;
-use stitch_common::clock::SystemClock;
 use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
-use stitch_objects::ObjectFolder;
 
-use crate::import::Ports;
+use super::connect_files::with_files;
 use crate::sealing::{self, SealedPartition};
 
 /// What was sealed of every partition that has files.
@@ -20,17 +17,12 @@ pub(super) struct SealReport {
 }
 
 pub(super) async fn seal(config: &Config, url: &str) -> Result<SealReport, UserError> {
-    let files = ObjectFolder::open("URL", url)?;
-    let (log, archive) = super::open(config).await?;
-    let ports = Ports {
-        log: &log,
-        archive: &archive,
-        files: &files,
-        clock: &SystemClock,
-    };
-    let progress = progress_bar::on_stderr();
-    let partitions = sealing::run(&ports, &*progress).await?;
-    Ok(SealReport { partitions })
+    let sealed = with_files(config, url, async |ports, progress| {
+        sealing::run(ports, progress).await
+    });
+    Ok(SealReport {
+        partitions: sealed.await?,
+    })
 }
 
 impl Report for SealReport {

@@ -30,22 +30,8 @@ fn run(text: &str) -> Result<RunOptions, UserError> {
 }
 
 #[test]
-fn the_declared_arguments_are_consistent() {
-    Arguments::command().debug_assert();
-}
-
-#[test]
-fn every_command_has_an_example_in_its_help() {
-    let mut program = Arguments::command();
-    program.build();
-    for command in program
-        .get_subcommands_mut()
-        .filter(|c| c.get_name() != "help")
-    {
-        let name = command.get_name().to_owned();
-        let help = command.render_long_help().to_string();
-        assert!(help.contains("Example"), "{name}: {help}");
-    }
+fn the_help_of_every_command_has_an_example() {
+    stitch_testkit::help::check(Arguments::command(), &["Example"]);
 }
 
 #[test]

@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use serde::Serialize;
 use stitch_common::cell::CounterName;
 use stitch_common::output::{Exit, Report};
-use stitch_common::user_error::UserError;
 
 use super::{Exceptions, NOTHING_DOUBTFUL, Totals, Wrongness, total_lines, unnamed_lines};
 
@@ -95,10 +94,6 @@ impl Report for PlanReport {
         } else {
             Exit::Success
         }
-    }
-
-    fn error(&self) -> Option<&UserError> {
-        None
     }
 
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {

@@ -9,7 +9,6 @@ use stitch_common::definition::Definitions;
 use stitch_common::output::{Exit, Report};
 use stitch_common::printable::printable;
 use stitch_common::range::RangeId;
-use stitch_common::user_error::UserError;
 
 use super::{CELLS_IN_TEXT_MAX, CELLS_NAMED_MAX, Exceptions, NOTHING_DOUBTFUL, unnamed_lines};
 use crate::sums::SumVerdict;
@@ -216,10 +215,6 @@ impl Report for SumsReport {
         } else {
             Exit::Success
         }
-    }
-
-    fn error(&self) -> Option<&UserError> {
-        None
     }
 
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {

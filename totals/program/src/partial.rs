@@ -11,6 +11,7 @@ pub mod reader;
 use std::sync::Arc;
 
 use parquet::basic::{Repetition, Type as Physical};
+use parquet::data_type::ByteArray;
 use parquet::schema::types::{Type, TypePtr};
 use stitch_common::cell::{Amount, Bucket, CellSlot, Granularity};
 
@@ -36,6 +37,19 @@ const GRANULARITIES: [Granularity; 5] = [
     Granularity::Month,
     Granularity::Year,
 ];
+
+/// The rows of a row group, column by column.
+#[derive(Default)]
+struct Rows {
+    tokens: Vec<i64>,
+    counters: Vec<ByteArray>,
+    keys: Vec<ByteArray>,
+    granularities: Vec<i32>,
+    buckets: Vec<i64>,
+    los: Vec<i64>,
+    his: Vec<i64>,
+    partials: Vec<i64>,
+}
 
 fn schema() -> TypePtr {
     let column = |(name, physical): &(&str, Physical)| {

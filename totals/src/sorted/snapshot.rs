@@ -39,11 +39,6 @@ impl Snapshot {
         self.cells
             .extend(cells.map(|(slot, total)| (at, slot, total)));
     }
-
-    /// Whether it has no cells.
-    pub const fn is_empty(&self) -> bool {
-        self.cells.is_empty()
-    }
 }
 
 impl SortedCells for Snapshot {

@@ -1,7 +1,7 @@
 //! Reads grouped partial sums, as another engine has written them: files that are in scan order one after the other.
 
 use bytes::Bytes;
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::data_type::{ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
@@ -12,7 +12,7 @@ use stitch_common::ports::{ObjectEntry, ObjectName, ObjectStore};
 use stitch_common::token::Token;
 use stitch_common::wait::yield_now;
 
-use super::{COLUMNS, slot, whole};
+use super::{COLUMNS, Rows, slot, whole};
 use stitch_totals::scan_key::PackedSlot;
 use stitch_totals::sorted::counter_names::{CounterNames, NameRank};
 use stitch_totals::sorted::{CellTotal, SortedCells};
@@ -50,18 +50,6 @@ struct OpenFile {
     metadata: ParquetMetaData,
     /// The next row group.
     next: usize,
-}
-
-#[derive(Default)]
-struct Rows {
-    tokens: Vec<i64>,
-    counters: Vec<ByteArray>,
-    keys: Vec<ByteArray>,
-    granularities: Vec<i32>,
-    buckets: Vec<i64>,
-    los: Vec<i64>,
-    his: Vec<i64>,
-    partials: Vec<i64>,
 }
 
 #[derive(Clone, Copy)]

@@ -16,7 +16,7 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use stitch_common::ports::{ObjectName, ObjectStore};
 use stitch_common::wait::yield_now;
 
-use super::{halves, numbers, schema};
+use super::{Rows, halves, numbers, schema};
 use stitch_totals::sorted::CellTotal;
 use stitch_totals::sorted::counter_names::CounterNames;
 use stitch_totals::sorted::spill_folder::{SpillError, SpillFolder, SpillReservation};
@@ -36,18 +36,6 @@ pub struct PartialWriter<'a> {
     rows: Rows,
     /// By rank: the number of cells.
     cells: Vec<u64>,
-}
-
-#[derive(Default)]
-struct Rows {
-    tokens: Vec<i64>,
-    counters: Vec<ByteArray>,
-    keys: Vec<ByteArray>,
-    granularities: Vec<i32>,
-    buckets: Vec<i64>,
-    los: Vec<i64>,
-    his: Vec<i64>,
-    partials: Vec<i64>,
 }
 
 impl<'a> PartialWriter<'a> {

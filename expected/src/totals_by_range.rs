@@ -7,7 +7,7 @@ use stitch_common::cell::{Amount, Cell, Count};
 use stitch_common::definition::Definitions;
 use stitch_common::offset::{Offsets, Partition};
 use stitch_common::ports::Record;
-use stitch_common::range::{RangeBits, RangeId};
+use stitch_common::range::{RangeBits, RangeId, TokenInterval};
 use stitch_common::scope::Scope;
 
 use crate::expected_error::ExpectedError;
@@ -121,7 +121,12 @@ impl TotalsByRange {
     /// are spread over the streams.
     pub fn streams(&self, wanted: &TokenSelection) -> Vec<LocalCells> {
         let mut snapshot = Snapshot::default();
-        for totals in self.ranges.iter().flatten() {
+        let ranges = self.bits.ranges().zip(&self.ranges);
+        let wanted_ranges = ranges.filter(|(range, _)| {
+            let TokenInterval { first, last } = self.bits.interval(*range);
+            wanted.overlaps(first, last)
+        });
+        for totals in wanted_ranges.filter_map(|(_, totals)| totals.as_ref()) {
             totals.in_scan_order(wanted, |key, totals| {
                 snapshot.push(self.counter(key), amounts(totals));
             });

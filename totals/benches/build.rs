@@ -20,12 +20,14 @@ use stitch_common::definition::{AmountSource, CounterDefinition, Definitions, Ev
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{
     AssignmentEpoch, Bounds, EventLog, Feed, FeedEvent, Fingerprint, LogError, LogIdentity, Record,
+    TableIdentity,
 };
 use stitch_common::progress::NoProgress;
 use stitch_common::range::RangeBits;
 use stitch_objects::ObjectFolder;
 use stitch_testkit::kafka::Never;
 use stitch_totals::build::{BaseChoice, BuildRequest, build};
+use stitch_totals::manifest::NamespaceInstance;
 use stitch_totals::records::Records;
 use stitch_totals::sorted::spill_folder::SpillFolder;
 use stitch_totals::totals_folder::TotalsFolder;
@@ -201,8 +203,18 @@ async fn measure(
         end: Cell::new(records),
     };
     let source = Records::<ObjectFolder, _, _>::new(None, &topic, &clock, Duration::from_secs(60));
+    let table = TableIdentity {
+        cluster: "cassandra".to_owned(),
+        table: Default::default(),
+    };
+    let instance = NamespaceInstance {
+        generation: 1,
+        table,
+        first_records: BTreeMap::new(),
+    };
     let request = BuildRequest {
         namespace: "plays",
+        instance: &instance,
         cluster: "kafka",
         topic: "events",
         definitions: &definitions,
@@ -212,6 +224,7 @@ async fn measure(
         added: None,
         memory_bytes_max: usize::try_from(memory_mib)? << 20,
         spill: &spill,
+        reach: None,
     };
     // What it costs to make the records up is no part of the build.
     let start = cpu_seconds();

@@ -15,7 +15,9 @@ use stitch_common::progress::Progress;
 
 use crate::cluster::{ArchivedWork, Cluster, ClusterCells, NoCells, NoCluster};
 use crate::contributions::{Contributions, Pass, Tally};
-use crate::manifest::{Account, FORMAT, LateCounter, Manifest, SourceKind, SourceSpan, Subject};
+use crate::manifest::{
+    Account, FORMAT, LateCounter, Manifest, NamespaceInstance, SourceKind, SourceSpan, Subject,
+};
 use crate::records::{Reach, Records};
 use crate::sorted::counter_names::CounterNames;
 use crate::sorted::merge::Merge;
@@ -37,6 +39,7 @@ pub use recount::{Recount, verify};
 #[derive(Debug)]
 pub struct BuildRequest<'a> {
     pub namespace: &'a str,
+    pub instance: &'a NamespaceInstance,
     /// Kafka's id of the cluster.
     pub cluster: &'a str,
     pub topic: &'a str,
@@ -51,6 +54,8 @@ pub struct BuildRequest<'a> {
     /// Bytes of contributions in memory.
     pub memory_bytes_max: usize,
     pub spill: &'a SpillFolder,
+    /// What can be read, if that was asked already.
+    pub reach: Option<&'a Reach>,
 }
 
 /// The result of a build.
@@ -105,8 +110,14 @@ pub async fn build_on<S: ObjectStore, L: EventLog, C: Clock, G: Cluster>(
     clock: &C,
     progress: &dyn Progress,
 ) -> Result<Built, BuildError> {
-    let reach = records.reach().await?;
-    let work = plan(folder, &reach, request).await?;
+    let asked;
+    let reach = if let Some(known) = request.reach {
+        known
+    } else {
+        asked = records.reach().await?;
+        &asked
+    };
+    let work = plan(folder, reach, request).await?;
     let id = work.subject.id();
     if let Some(manifest) = folder.manifest(&id).await? {
         return Ok(Built {
@@ -122,13 +133,13 @@ pub async fn build_on<S: ObjectStore, L: EventLog, C: Clock, G: Cluster>(
         None => (Vec::new(), work.passes.clone()),
     };
     // What is in the log first: Kafka may delete it while a cluster works.
-    let read = add_up(records, &reach, request, &here, progress).await?;
+    let read = add_up(records, reach, request, &here, progress).await?;
     let archived = ArchivedWork {
         id: &id,
         kafka: request.cluster,
         topic: request.topic,
         names: &names,
-        reach: &reach,
+        reach,
         passes: &archived,
         begun_ms: clock.wall().timestamp_millis(),
     };
@@ -235,6 +246,7 @@ async fn publish<S: ObjectStore, G: ClusterCells>(
 fn subject_of(request: &BuildRequest<'_>, cut: Offsets) -> Subject {
     Subject {
         namespace: request.namespace.to_owned(),
+        instance: request.instance.clone(),
         cluster: request.cluster.to_owned(),
         topic: request.topic.to_owned(),
         definitions: request.definitions.clone(),

@@ -1,13 +1,14 @@
 //! The manifest of totals: what they are totals of, and of which files they consist. It is put last, so that without it
 //! there are no totals.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use stitch_common::cell::CounterName;
 use stitch_common::definition::Definitions;
 use stitch_common::offset::{Offset, Offsets, Partition};
-use stitch_common::ports::ObjectName;
+use stitch_common::ports::{Fingerprint, LogIdentity, ObjectName, TableIdentity};
 use stitch_common::range::RangeId;
 use twox_hash::XxHash3_128;
 
@@ -17,10 +18,33 @@ use stitch_archive::digest::Digest;
 /// The format of manifests and of the files that they name.
 pub const FORMAT: u32 = 1;
 
+/// What distinguishes a namespace from others of its name: one that was deleted and made again, with its topic, counts other
+/// events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceInstance {
+    pub generation: u64,
+    /// The table of counts.
+    pub table: TableIdentity,
+    /// The first records of the topic when the namespace was made.
+    pub first_records: BTreeMap<Partition, Fingerprint>,
+}
+
+impl NamespaceInstance {
+    /// The namespace that was made with this table and this log.
+    pub fn new(generation: u64, table: &TableIdentity, log: &LogIdentity) -> Self {
+        Self {
+            generation,
+            table: table.clone(),
+            first_records: log.fingerprints.clone(),
+        }
+    }
+}
+
 /// What totals are totals of. Equal subjects have equal totals, and equal names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
     pub namespace: String,
+    pub instance: NamespaceInstance,
     /// Kafka's id of the cluster.
     pub cluster: String,
     pub topic: String,
@@ -74,6 +98,12 @@ impl Subject {
     pub fn differs_from(&self, other: &Self) -> Option<String> {
         if self.namespace != other.namespace {
             return Some(format!("they are of the namespace {}", self.namespace));
+        }
+        if self.instance != other.instance {
+            let table = self.instance.table.table;
+            return Some(format!(
+                "they are of an earlier namespace of this name, with the table {table}"
+            ));
         }
         if (&self.cluster, &self.topic) != (&other.cluster, &other.topic) {
             return Some(format!(

@@ -9,10 +9,25 @@ use stitch_archive::segment::writer::SegmentWriter;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{
     AssignmentEpoch, Bounds, EventLog, Feed, FeedEvent, Fingerprint, LogError, LogIdentity, Record,
+    TableIdentity,
 };
 use stitch_testkit::kafka::Never;
 use stitch_testkit::objects::MemoryStore;
 use stitch_testkit::samples;
+
+use crate::manifest::NamespaceInstance;
+
+/// A namespace.
+pub fn instance() -> NamespaceInstance {
+    NamespaceInstance {
+        generation: 1,
+        table: TableIdentity {
+            cluster: "cassandra".to_owned(),
+            table: Default::default(),
+        },
+        first_records: BTreeMap::new(),
+    }
+}
 
 /// A topic. A position without a record is a transaction marker.
 #[derive(Debug, Default)]

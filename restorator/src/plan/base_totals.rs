@@ -10,12 +10,13 @@ use stitch_archive::identity;
 use stitch_archive::reader::Archive;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{Backends, Stores};
+use stitch_common::user_error::UserError;
 use stitch_expected::base_totals::BaseTotals;
 use stitch_expected::expected_error::ExpectedError;
 use stitch_expected::parts::add_records;
 use stitch_expected::totals_by_range::TotalsByRange;
 use stitch_totals::build::{self, BaseChoice, BuildRequest, base};
-use stitch_totals::manifest::{Manifest, Subject};
+use stitch_totals::manifest::{Manifest, NamespaceInstance, Subject};
 use stitch_totals::records::{Reach, Records};
 use stitch_totals::sorted::spill_folder::SpillFolder;
 use stitch_totals::totals_folder::TotalsFolder;
@@ -156,8 +157,10 @@ impl<B: Backends> Work<'_, '_, B> {
         let context = self.context;
         let options = context.totals;
         let origins = Offsets(context.validated.origins.clone());
+        let record = &context.validated.definition.record;
         let wanted = Subject {
             namespace: context.config.namespace.clone(),
+            instance: NamespaceInstance::new(record.generation, &record.table, &record.log),
             cluster: context.validated.observed.log.cluster.clone(),
             topic: context.config.kafka.topic.clone(),
             definitions: context.definitions().clone(),
@@ -167,6 +170,9 @@ impl<B: Backends> Work<'_, '_, B> {
         };
         let found = base::find(folder, &options.base, &wanted, None, &mut self.notes).await;
         let found = found.map_err(ExpectedError::from)?;
+        if let Some(base) = &found {
+            self.refuse_late_counters(base)?;
+        }
         self.notes.push(match &found {
             Some(base) => format!("based on the totals {} of {}", base.id, base.made_at),
             None => "based on no totals: every record was read".to_owned(),
@@ -180,6 +186,7 @@ impl<B: Backends> Work<'_, '_, B> {
         };
         let request = BuildRequest {
             namespace: &wanted.namespace,
+            instance: &wanted.instance,
             cluster: &wanted.cluster,
             topic: &wanted.topic,
             definitions: &wanted.definitions,
@@ -189,6 +196,7 @@ impl<B: Backends> Work<'_, '_, B> {
             added: None,
             memory_bytes_max: context.memory.available() / 2,
             spill: &self.spill,
+            reach: Some(&self.reach),
         };
         let built = build::build(folder, records, &request, context.clock, context.progress).await;
         let built = built.map_err(ExpectedError::from)?;
@@ -198,6 +206,33 @@ impl<B: Backends> Work<'_, '_, B> {
                 .push(format!("left the totals {id} at its base cut"));
         }
         Ok(Some(built.manifest))
+    }
+
+    /// Refuses a base that counts a counter in scope from later on than the processors may have: what they counted before
+    /// would be taken away as drift.
+    fn refuse_late_counters(&self, base: &Manifest) -> Result<(), Error> {
+        let Subject { from, later, .. } = &base.subject;
+        let scope = self.context.scope;
+        let in_scope = later
+            .iter()
+            .filter(|late| scope.has_definition(&late.counter));
+        let lacking = in_scope.flat_map(|late| {
+            let lacks =
+                |(partition, offset): &(&Partition, &Offset)| **offset > from.of(**partition);
+            let lacking = late.from.0.iter().filter(lacks);
+            lacking.map(|(partition, offset)| (&late.counter, *partition, *offset))
+        });
+        let Some((counter, partition, offset)) = { lacking }.next() else {
+            return Ok(());
+        };
+        let message = format!(
+            "the totals {} count {} only from offset {offset} of partition {partition} on: what was counted of it before \
+             would be taken away as drift",
+            base.id, counter.0
+        );
+        let help = "restore the other counters, each with --counter NAME; or bring the earlier records into an archive, and \
+                    count all of them: stitch-totals build --from-beginning";
+        Err(Error::Refused(UserError::new(message, help)))
     }
 
     /// Whether totals at the base cut are worth their writing, and were not declined.

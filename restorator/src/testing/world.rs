@@ -73,7 +73,7 @@ pub(crate) struct Inner {
     trace: RefCell<Vec<String>>,
     hooks: RefCell<Vec<Hook>>,
     folder: tempfile::TempDir,
-    config: Config,
+    pub(crate) config: Config,
 }
 
 impl Deref for Fake {

@@ -17,7 +17,7 @@ use crate::manifest::TotalsId;
 use crate::records::RecordsError;
 use crate::sorted::testing::block_on;
 use crate::sorted::tokens::TokenSelection;
-use crate::testing::SampleTopic;
+use crate::testing::{SampleTopic, instance};
 
 /// The totals of one namespace, built by a process with little memory.
 struct Namespace {
@@ -68,6 +68,7 @@ impl Namespace {
         let spill = SpillFolder::open(self.path.path(), 1 << 30).unwrap();
         let request = BuildRequest {
             namespace: "plays",
+            instance: &instance(),
             cluster: "kafka",
             topic: "events",
             definitions: &self.definitions,
@@ -77,6 +78,7 @@ impl Namespace {
             added,
             memory_bytes_max: self.memory_bytes_max,
             spill: &spill,
+            reach: None,
         };
         let result = work(&records, &request).await;
         assert_eq!(spill.bytes(), 0, "everything is given back");

@@ -1,9 +1,11 @@
 use super::*;
+use crate::testing::instance;
 use stitch_testkit::samples;
 
 fn subject() -> Subject {
     Subject {
         namespace: "plays".to_owned(),
+        instance: instance(),
         cluster: "cluster".to_owned(),
         topic: "events".to_owned(),
         definitions: samples::definitions(),
@@ -114,6 +116,11 @@ fn totals_are_the_base_of_the_same_definitions_at_a_later_cut_alone() {
     };
     differs(|base| base.namespace.push('x'), "namespace playsx");
     differs(|base| base.topic.push('x'), "topic eventsx");
+    differs(|base| base.instance.generation += 1, "earlier namespace");
+    differs(
+        |base| base.instance.table.cluster.push('x'),
+        "earlier namespace",
+    );
     differs(|base| base.cluster.push('x'), "cluster clusterx");
     differs(
         |base| base.definitions.decoder_version += 1,

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use crate::testing::instance;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use stitch_common::cell::Granularity;
@@ -63,6 +64,7 @@ fn cells() -> impl Strategy<Value = Totals> {
 fn subject() -> Subject {
     Subject {
         namespace: "plays".to_owned(),
+        instance: instance(),
         cluster: "cluster".to_owned(),
         topic: "events".to_owned(),
         definitions: definitions(),

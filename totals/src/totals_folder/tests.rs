@@ -1,3 +1,4 @@
+use crate::testing::instance;
 use stitch_common::range::RangeId;
 use stitch_testkit::objects::MemoryStore;
 use stitch_testkit::samples;
@@ -10,6 +11,7 @@ use stitch_archive::digest::Digest;
 fn manifest(cut: i64) -> Manifest {
     let subject = Subject {
         namespace: "plays".to_owned(),
+        instance: instance(),
         cluster: "cluster".to_owned(),
         topic: "events".to_owned(),
         definitions: samples::definitions(),

@@ -1,13 +1,22 @@
 //! An audit begins with totals at an earlier cut, and leaves some: it reads what has come since, and the log may have lost
 //! what came before.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use stitch_common::cell::CounterName;
-use stitch_common::offset::{Offset, Partition};
+use stitch_common::definition::Definitions;
+use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::output::Report;
 use stitch_common::ports::ObjectName;
+use stitch_common::progress::NoProgress;
+use stitch_testkit::kafka::Log;
 use stitch_testkit::objects::MemoryStore;
-use stitch_totals::build::BaseChoice;
-use stitch_totals::manifest::TotalsId;
+use stitch_totals::build::{BaseChoice, BuildRequest};
+use stitch_totals::manifest::{NamespaceInstance, TotalsId};
+use stitch_totals::records::Records;
+use stitch_totals::sorted::spill_folder::SpillFolder;
+use stitch_totals::totals_folder::TotalsFolder;
 
 use crate::options::{Limits, PlanSource, TotalsOptions};
 use crate::report::RunReport;
@@ -224,4 +233,80 @@ fn an_audit_of_a_part_takes_totals_and_leaves_none() {
     assert_eq!((report.outcome(), report.cells.corrected), ("verified", 1));
     assert_eq!(fake.held("a"), 2);
     assert_eq!(ids(&store).len(), 1);
+}
+
+/// The totals that `build --counter plays` makes when neither archive nor log has its past: it counts from their cut on.
+fn late_totals(fake: &Fake, store: &MemoryStore) {
+    let folder = TotalsFolder::new(store.clone(), "n");
+    let spill = SpillFolder::open(&fake.folder().join("build"), 1 << 20).unwrap();
+    let definitions = fake.config.definitions.clone();
+    let mut without = definitions.clone();
+    without.counters.clear();
+    // As the namespace was made, with an empty topic.
+    let instance = NamespaceInstance::new(1, &Fake::table_identity(), &Log::new(1).identity());
+    let build = |definitions: &Definitions, added: Option<&CounterName>| {
+        let records = Records::<MemoryStore, _, _>::new(None, fake, &fake.clock, Duration::MAX);
+        let request = BuildRequest {
+            namespace: "n",
+            instance: &instance,
+            cluster: "kafka",
+            topic: "events",
+            definitions,
+            origins: Offsets(BTreeMap::from([(P, Offset(0))])),
+            base: BaseChoice::Newest,
+            cut: None,
+            added,
+            memory_bytes_max: 1 << 20,
+            spill: &spill,
+            reach: None,
+        };
+        let built =
+            stitch_totals::build::build(&folder, &records, &request, &fake.clock, &NoProgress);
+        fake.clock.run(built).unwrap().manifest
+    };
+    build(&without, None);
+    let end = Offset(fake.end());
+    fake.log.borrow_mut().delete_below(P, end);
+    let late = build(&definitions, Some(&CounterName("plays".into())));
+    assert_eq!(late.subject.later.len(), 1);
+}
+
+/// What was counted of it before the totals begin to count it would be taken away as drift.
+#[test]
+fn a_counter_that_the_totals_count_too_late_is_refused_by_name() {
+    let (fake, store) = fake(&["a", "b"]);
+    late_totals(&fake, &store);
+    play(&fake, "c");
+    let refused = fake.run(Limits::default()).unwrap_err();
+    let from = "count plays only from offset 2 of partition 0 on";
+    assert!(refused.message.contains(from), "{refused}");
+    assert!(refused.help.contains("--counter"), "{refused}");
+    assert_eq!(["a", "b", "c"].map(|key| fake.held(key)), [1, 1, 1]);
+}
+
+/// Topic, table and ZooKeeper's nodes were deleted and made again under the same names; the totals were not.
+#[test]
+fn totals_of_a_namespace_that_was_made_again_are_passed_over() {
+    let (fake, store) = fake(&["a", "b"]);
+    fake.plan(None).unwrap();
+    let [of_the_former] = &*ids(&store) else {
+        panic!("one")
+    };
+    fake.log.borrow_mut().recreate();
+    fake.table.borrow_mut().clear();
+    for key in ["x", "y"] {
+        fake.produce(key);
+        fake.hold(key, 1);
+    }
+    fake.redefine();
+    fake.progress(2);
+    let report = run(&fake);
+    assert_eq!((report.outcome(), report.cells.corrected), ("verified", 0));
+    let passed_over = format!("the totals {of_the_former} are passed over");
+    assert!(
+        report.notes.iter().any(|note| note.contains(&passed_over)),
+        "{:?}",
+        report.notes
+    );
+    assert_eq!(["a", "x", "y"].map(|key| fake.held(key)), [0, 1, 1]);
 }

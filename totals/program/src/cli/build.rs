@@ -38,6 +38,7 @@ pub(super) struct BuildReport {
 pub(super) fn request<'a>(config: &'a Config, servers: &'a Servers) -> BuildRequest<'a> {
     BuildRequest {
         namespace: &config.namespace,
+        instance: &servers.instance,
         cluster: &servers.cluster,
         topic: &config.kafka.topic,
         definitions: &config.definitions,
@@ -47,6 +48,7 @@ pub(super) fn request<'a>(config: &'a Config, servers: &'a Servers) -> BuildRequ
         added: None,
         memory_bytes_max: config.totals.memory_bytes_max,
         spill: &servers.spill,
+        reach: None,
     }
 }
 

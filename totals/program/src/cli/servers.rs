@@ -17,6 +17,7 @@ use stitch_protocol::path::Paths;
 use stitch_protocol::{Error, NamespaceSession, definition_node, namespace, origin_node};
 use stitch_zookeeper::ZooKeeperClient;
 
+use stitch_totals::manifest::NamespaceInstance;
 use stitch_totals::records::Records;
 use stitch_totals::sorted::spill_folder::SpillFolder;
 use stitch_totals::totals_folder::TotalsFolder;
@@ -30,6 +31,7 @@ pub(super) struct Servers {
     archive: Option<Archive<ObjectFolder>>,
     pub(super) cluster: String,
     pub(super) origins: Offsets,
+    pub(super) instance: NamespaceInstance,
     pub(super) spill: SpillFolder,
     pub(super) progress: Box<dyn Progress>,
 }
@@ -48,7 +50,7 @@ impl Servers {
         let totals = &config.totals;
         let spill_bytes_max = u64::try_from(totals.spill_bytes_max).unwrap_or(u64::MAX);
         let spill = SpillFolder::open(&totals.spill, spill_bytes_max)?;
-        let origins = origins(config).await?;
+        let (instance, origins) = namespace(config).await?;
         let log = KafkaLog::new(&config.kafka)?;
         let cluster = log.identity().await?.cluster;
         let mut archive = None;
@@ -66,6 +68,7 @@ impl Servers {
             archive,
             cluster,
             origins,
+            instance,
             spill,
             progress: progress_bar::on_stderr(),
         })
@@ -77,8 +80,8 @@ impl Servers {
     }
 }
 
-/// Where each partition's counting begins, by the namespace, whose definitions must be the configured ones.
-async fn origins(config: &Config) -> Result<Offsets, UserError> {
+/// The namespace, whose definitions must be the configured ones, and where it begins to count each partition.
+async fn namespace(config: &Config) -> Result<(NamespaceInstance, Offsets), UserError> {
     let zookeeper = &config.zookeeper;
     let client = ZooKeeperClient::of(zookeeper);
     let session = client.connect().await?;
@@ -95,9 +98,11 @@ async fn origins(config: &Config) -> Result<Offsets, UserError> {
         if let Some(mismatch) = differ {
             return Err(mismatch.user_error(config));
         }
-        Ok(Offsets(origin_node::read_all(&session).await?))
+        let record = &defined.record;
+        let instance = NamespaceInstance::new(record.generation, &record.table, &record.log);
+        Ok((instance, Offsets(origin_node::read_all(&session).await?)))
     };
-    let origins = read.await;
+    let read = read.await;
     session.close().await;
-    origins
+    read
 }

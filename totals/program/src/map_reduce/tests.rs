@@ -19,7 +19,7 @@ use stitch_totals::records::Records;
 use stitch_totals::scan_key::PackedSlot;
 use stitch_totals::sorted::counter_names::NameRank;
 use stitch_totals::sorted::spill_folder::SpillFolder;
-use stitch_totals::testing::SampleTopic;
+use stitch_totals::testing::{SampleTopic, instance};
 use stitch_totals::totals_folder::TotalsFolder;
 
 use super::*;
@@ -60,6 +60,7 @@ impl Namespace {
         let definitions = samples::definitions();
         let request = BuildRequest {
             namespace: "plays",
+            instance: &instance(),
             cluster: "kafka",
             topic: "events",
             definitions: &definitions,
@@ -69,6 +70,7 @@ impl Namespace {
             added: None,
             memory_bytes_max: 0,
             spill: &spill,
+            reach: None,
         };
         let folder = self.folder();
         let Some(lie) = lie else {

@@ -10,11 +10,11 @@ use stitch_config::{Api, Config};
 use tokio::sync::watch;
 
 use crate::admission::Admission;
-use crate::calendar::Time;
 use crate::count_reader::CountReader;
 use crate::count_source::CountSource;
 use crate::freshness::FreshnessSnapshot;
 use crate::status_cache::StatusCache;
+use stitch_calendar::time::Time;
 
 /// The present, by the calendar and by the clock that measures durations.
 #[derive(Clone, Copy, Debug)]

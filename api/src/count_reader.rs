@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use crate::count_source::CountSource;
 use crate::metrics::Reads;
 use crate::single_flight::SingleFlight;
-use crate::tiling;
+use crate::spans;
 
 /// Counts of cells, sorted by cell; a missing cell holds 0.
 type Counts = Arc<Vec<(CellSlot, Count)>>;
@@ -42,7 +42,7 @@ impl CountReader {
         counter: &Counter,
         windows: &[Vec<CellSlot>],
     ) -> Result<Vec<Count>, StoreError> {
-        let spans = tiling::spans(windows.iter().flatten().copied().collect());
+        let spans = spans::spans(windows.iter().flatten().copied().collect());
         let counts = self.read(counter, spans).await?;
         let sum = |cells: &Vec<CellSlot>| {
             let held = cells.iter().filter_map(|cell| held(&counts, cell));

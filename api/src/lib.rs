@@ -6,9 +6,9 @@
 //! 2. [`web`] has the routes and their layers: [`admission`] grants permits or the request is shed, then authorization
 //!    and timeout.
 //! 3. [`handlers`] (one file per resource of `/v1`), [`stats`] and [`operator`] (pages for people) answer it.
-//! 4. [`params`] parses the parameters strictly, on top of [`query_string`]; [`calendar`] says where periods begin, and
-//!    [`tiling`] which cells add up to them.
-//! 5. [`count_reader`] reads these cells from a [`count_source`]; concurrent identical reads are one ([`single_flight`]).
+//! 4. [`params`] parses the parameters strictly, on top of [`query_string`]; [`stitch_calendar`] says where periods
+//!    begin, and which cells add up to them.
+//! 5. [`count_reader`] reads these cells, as [`spans`], from a [`count_source`]; concurrent identical reads are one ([`single_flight`]).
 //! 6. [`caching`] adds the freshness and the caching headers; anything that goes wrong is a [`problem`].
 //!
 //! In the background [`freshness_poller`] reads ZooKeeper and Kafka once a second, so that no request has to, and
@@ -16,11 +16,10 @@
 //!
 //! This process is no member of the namespace: it never increments, so no quiescence barrier waits for it.
 
-mod calendar;
 mod query_string;
 mod request_body;
 mod problem;
-mod tiling;
+mod spans;
 mod params;
 mod freshness;
 mod metrics;

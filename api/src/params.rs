@@ -3,10 +3,12 @@
 use stitch_common::cell::{CellSlot, Counter, Granularity, Key};
 use stitch_common::definition::{CounterDefinition, Definitions};
 
-use crate::calendar::{Period, Time, UtcOffset, UtcOffsetError};
 use crate::problem::{Kind, Problem};
 use crate::query_string::{Query, encoded};
-use crate::tiling;
+use stitch_calendar::period::Period;
+use stitch_calendar::tiling;
+use stitch_calendar::time::Time;
+use stitch_calendar::utc_offset::{UtcOffset, UtcOffsetError};
 
 pub(crate) const GRANULARITY: &str = "granularity";
 pub(crate) const AT: &str = "at";

@@ -12,7 +12,6 @@ use stitch_common::cell::{Counter, Granularity};
 use stitch_common::definition::CounterDefinition;
 
 use crate::app::App;
-use crate::calendar::UtcOffset;
 use crate::freshness::Freshness;
 use crate::handlers::path_parameters;
 use crate::handlers::totals::{self, Totals};
@@ -20,6 +19,7 @@ use crate::page::{self, Assets, number};
 use crate::params;
 use crate::problem::Problem;
 use crate::query_string::{Query, encoded};
+use stitch_calendar::utc_offset::UtcOffset;
 
 const ASSETS: Assets = Assets {
     styles: &["uplot.min.css"],

@@ -11,12 +11,13 @@ use crate::tree::{TrackedFile, none, tracked};
 const CLIENTS: [&str; 4] = ["rdkafka", "scylla", "zookeeper-client", "object_store"];
 
 /// What is built and tested without any of them.
-const WITHOUT_CLIENTS: [&str; 9] = [
+const WITHOUT_CLIENTS: [&str; 10] = [
     "stitch-common",
     "stitch-config",
     "stitch-protocol",
     "stitch-totals",
     "stitch-expected",
+    "stitch-calendar",
     "stitch-testkit",
     "stitch-simulation",
     "stitch-model",
@@ -24,12 +25,13 @@ const WITHOUT_CLIENTS: [&str; 9] = [
 ];
 
 /// The crates that others are built on.
-pub(crate) const GROUND: [&str; 12] = [
+pub(crate) const GROUND: [&str; 13] = [
     "common",
     "config",
     "protocol",
     "totals",
     "expected",
+    "calendar",
     "app",
     "adapters/zookeeper",
     "adapters/kafka",

@@ -11,9 +11,9 @@ use serde::Serialize;
 use super::key_request::KeyRequest;
 use crate::app::App;
 use crate::caching;
-use crate::calendar::UtcOffset;
 use crate::params::{self, AT, GRANULARITY, UTC_OFFSET, Window};
 use crate::problem::Problem;
+use stitch_calendar::utc_offset::UtcOffset;
 
 #[derive(Serialize)]
 struct Answer<'a> {

@@ -14,10 +14,12 @@ use stitch_common::definition::CounterDefinition;
 use super::key_request::KeyRequest;
 use crate::app::App;
 use crate::caching;
-use crate::calendar::{Period, Time, UtcOffset};
 use crate::params::{self, GRANULARITY, UTC_OFFSET};
 use crate::problem::Problem;
 use crate::query_string::{Query, encoded};
+use stitch_calendar::period::Period;
+use stitch_calendar::time::Time;
+use stitch_calendar::utc_offset::UtcOffset;
 
 const FROM: &str = "from";
 const TO: &str = "to";

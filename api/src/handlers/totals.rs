@@ -16,10 +16,12 @@ use stitch_common::ports::StoreError;
 use super::key_request::KeyRequest;
 use crate::app::App;
 use crate::caching;
-use crate::calendar::{Period, Time, UtcOffset};
 use crate::params::{self, UTC_OFFSET};
 use crate::problem::Problem;
-use crate::tiling;
+use stitch_calendar::period::Period;
+use stitch_calendar::tiling;
+use stitch_calendar::time::Time;
+use stitch_calendar::utc_offset::UtcOffset;
 
 #[derive(Serialize)]
 struct Answer<'a> {

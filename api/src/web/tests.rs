@@ -28,11 +28,12 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::app::Now;
-use crate::calendar::{Time, UtcOffset};
 use crate::count_source::{CountSource, Read};
 use crate::freshness::{FreshnessSnapshot, History};
 use crate::status_cache::StatusCache;
 use crate::testing::healthy;
+use stitch_calendar::time::Time;
+use stitch_calendar::utc_offset::UtcOffset;
 
 mod handlers;
 mod contract;

@@ -1,12 +1,12 @@
-//! Tiling: covers a span of time exactly with as few of the kept buckets as possible, whose cells then add up to its
+//! Covers a span of time exactly with as few of the kept buckets as possible, whose cells then add up to its
 //! count.
 
-use stitch_cassandra::BucketSpan;
 use stitch_common::cell::{Bucket, CellSlot, EventTime, Granularity};
 
-use crate::calendar::{Period, Time, UtcOffset};
+use crate::period::Period;
+use crate::time::{HOUR_MS, Time};
+use crate::utc_offset::UtcOffset;
 
-const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 /// The granularities that tile a calendar, longest first: each with its period at UTC and the shortest length of one.
 const TILES: [(Granularity, Period, i64); 4] = [
@@ -18,7 +18,7 @@ const TILES: [(Granularity, Period, i64); 4] = [
 
 /// The cells that tile the time from `start` to `end`, in order; `None` if the kept buckets do not fit. Of the time that
 /// no event can have there are no cells.
-pub(crate) fn cover(start: Time, end: Time, kept: &[Granularity]) -> Option<Vec<CellSlot>> {
+pub fn cover(start: Time, end: Time, kept: &[Granularity]) -> Option<Vec<CellSlot>> {
     let mut cells = Vec::new();
     let mut at = start.max(Time::FIRST);
     let end = end.min(Time::END);
@@ -46,49 +46,10 @@ fn begins(granularity: Granularity, at: Time) -> bool {
 }
 
 /// The cell of all time.
-pub(crate) const fn all() -> CellSlot {
+pub const fn all() -> CellSlot {
     CellSlot {
         granularity: Granularity::All,
         bucket: Bucket(0),
-    }
-}
-
-/// Merges neighbouring cells into spans: one read of a span is faster than several, even if it reads cells in between
-/// that were not asked for.
-pub(crate) fn spans(mut cells: Vec<CellSlot>) -> Vec<BucketSpan> {
-    cells.sort_unstable();
-    cells.dedup();
-    let mut spans: Vec<BucketSpan> = Vec::new();
-    for CellSlot {
-        granularity,
-        bucket,
-    } in cells
-    {
-        match spans.last_mut() {
-            Some(span)
-                if span.granularity == granularity
-                    && bucket.0 - span.last.0 <= gap_ms(granularity) =>
-            {
-                span.last = bucket;
-            }
-            _ => spans.push(BucketSpan {
-                granularity,
-                first: bucket,
-                last: bucket,
-            }),
-        }
-    }
-    spans
-}
-
-/// The longest gap between two buckets of one span: reading a few dozen more rows costs less than another request.
-const fn gap_ms(granularity: Granularity) -> i64 {
-    match granularity {
-        Granularity::All => 0,
-        Granularity::Hour => 48 * HOUR_MS,
-        Granularity::Day => 40 * 24 * HOUR_MS,
-        Granularity::Month => 3 * 366 * 24 * HOUR_MS,
-        Granularity::Year => 50 * 366 * 24 * HOUR_MS,
     }
 }
 
@@ -130,20 +91,6 @@ mod tests {
             }
             prop_assert!(covered.is_none() || at == end);
         }
-
-        #[test]
-        fn every_cell_is_in_exactly_one_span(hours in proptest::collection::vec(0_i64..5000, 0..60)) {
-            let cells: Vec<_> = hours.iter().map(|hour| CellSlot {
-                granularity: if hour % 24 == 0 { Granularity::Day } else { Granularity::Hour },
-                bucket: Bucket(hour * HOUR_MS),
-            }).collect();
-            let spans = spans(cells.clone());
-            for cell in cells {
-                let holds = |span: &&BucketSpan| span.granularity == cell.granularity
-                    && span.first <= cell.bucket && cell.bucket <= span.last;
-                prop_assert_eq!(spans.iter().filter(holds).count(), 1);
-            }
-        }
     }
 
     #[test]
@@ -155,7 +102,6 @@ mod tests {
             .iter()
             .filter(|cell| cell.granularity == Granularity::Hour);
         assert_eq!((hours.count(), cells.len()), (24, 54));
-        assert_eq!(spans(cells).len(), 3, "hours before, days, hours after");
     }
 
     #[test]

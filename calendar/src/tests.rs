@@ -1,4 +1,6 @@
-use super::*;
+use crate::period::Period;
+use crate::time::Time;
+use crate::utc_offset::{UtcOffset, UtcOffsetError};
 
 fn offset(text: &str) -> UtcOffset {
     UtcOffset::parse(text).unwrap()

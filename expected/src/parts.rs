@@ -8,12 +8,14 @@ use stitch_common::clock::Clock;
 use stitch_common::ports::{EventLog, ObjectStore};
 use stitch_common::progress::Progress;
 
+use crate::base_part::BasePart;
 use crate::base_totals::BaseTotals;
 use crate::expected_error::ExpectedError;
 use crate::totals_by_range::TotalsByRange;
 use stitch_totals::manifest::SourceSpan;
 use stitch_totals::records::{Reach, Records};
 use stitch_totals::sorted::merge::Merge;
+use stitch_totals::sorted::sorter::LocalCells;
 use stitch_totals::sorted::tokens::TokenSelection;
 use stitch_totals::totals_cells::TotalsCells;
 use stitch_totals::totals_error::TotalsError;
@@ -43,14 +45,43 @@ pub async fn add_records<S: ObjectStore, L: EventLog, C: Clock>(
     Ok(())
 }
 
+/// Where the cells of the base are looked up.
+#[derive(Debug)]
+pub enum LookupBase<'a, S> {
+    /// In the object store, if there is a base.
+    Store(Option<&'a BaseTotals<S>>),
+    /// In a copy of its part on local disk, which has all of the cells.
+    Part(&'a BasePart),
+}
+
+impl<'a, S: ObjectStore> LookupBase<'a, S> {
+    const fn is_none(&self) -> bool {
+        match self {
+            Self::Store(base) => base.is_none(),
+            Self::Part(part) => part.run().is_none(),
+        }
+    }
+
+    fn cells_of(&self, wanted: &TokenSelection) -> Option<TotalsCells<'a, S>> {
+        match self {
+            Self::Store(base) => {
+                base.map(|base| TotalsCells::Base(Box::new(base.cells_of(wanted.clone()))))
+            }
+            Self::Part(part) => part.run().map(|run| {
+                TotalsCells::Local(LocalCells::Run(Box::new(run.cells_of(wanted.clone()))))
+            }),
+        }
+    }
+}
+
 /// The cells with wanted tokens, in the order of the table's scan, and what the events below the cuts add up to in them.
 /// What is added to `totals` later changes nothing.
 pub fn cells<'a, S: ObjectStore>(
-    base: Option<&'a BaseTotals<S>>,
+    base: &LookupBase<'a, S>,
     totals: &TotalsByRange,
     wanted: &TokenSelection,
 ) -> Merge<TotalsCells<'a, S>> {
-    let base = base.map(|base| TotalsCells::Base(Box::new(base.cells_of(wanted.clone()))));
+    let base = base.cells_of(wanted);
     let streams = totals.streams(wanted).into_iter().map(TotalsCells::Local);
     Merge::new(base.into_iter().chain(streams).collect())
 }
@@ -60,7 +91,7 @@ pub fn cells<'a, S: ObjectStore>(
 /// # Errors
 /// The base or the spill folder cannot be read.
 pub async fn counts<S: ObjectStore>(
-    base: Option<&BaseTotals<S>>,
+    base: LookupBase<'_, S>,
     totals: &RefCell<TotalsByRange>,
     of: impl IntoIterator<Item = Cell>,
 ) -> Result<BTreeMap<Cell, Count>, TotalsError> {
@@ -83,7 +114,7 @@ pub async fn counts<S: ObjectStore>(
     let wanted = TokenSelection::listed(tokens);
     let (mut cells, names) = {
         let totals = totals.borrow();
-        (self::cells(base, &totals, &wanted), totals.names().clone())
+        (self::cells(&base, &totals, &wanted), totals.names().clone())
     };
     while let Some(found) = cells.next().await? {
         let key = std::str::from_utf8(found.key).expect("keys are texts");

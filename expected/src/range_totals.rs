@@ -289,6 +289,35 @@ impl RangeTotals {
         cells.map(|cell| self.cell(cell)).collect()
     }
 
+    /// Up to `most` cells that can be dirty at the next cut and the ceilings after it, as far as their events are known: the
+    /// dirty ones first. Not those that the cut has passed since [`RangeTotals::take_passed`].
+    pub fn dirty_soon(&self, most: usize) -> BTreeSet<Cell> {
+        let above = self.above.iter().map(|entry| entry.cell);
+        let candidates = self.dirty_refs().into_iter().chain(above);
+        let mut cells = BTreeSet::new();
+        for cell in candidates.filter(|cell| !self.has_passed(*cell)) {
+            if cells.len() >= most {
+                break;
+            }
+            cells.insert(cell);
+        }
+        cells.into_iter().map(|cell| self.cell(cell)).collect()
+    }
+
+    fn has_passed(&self, cell: CellRef) -> bool {
+        let passed = self.passed.as_ref();
+        passed.is_some_and(|passed| passed.contains_key(&cell))
+    }
+
+    /// Whether the cut has passed an event of this cell since [`RangeTotals::take_passed`].
+    pub fn is_passed(&self, cell: &Cell) -> bool {
+        let counter = self
+            .counters
+            .get_index_of(&ScanKey::of(cell.counter.clone()));
+        let cell = counter.zip(PackedSlot::pack(cell.slot));
+        cell.is_some_and(|(counter, slot)| self.has_passed((position(counter), slot)))
+    }
+
     pub fn dirty_count(&self) -> usize {
         self.dirty_refs().len()
     }

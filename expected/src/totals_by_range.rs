@@ -107,6 +107,11 @@ impl TotalsByRange {
         &self.names
     }
 
+    /// Where its sorted runs are.
+    pub const fn spill_folder(&self) -> &SpillFolder {
+        &self.spill
+    }
+
     /// What the events below the cut of its range add up to in this cell; `None` if some of the counts are in runs.
     pub(crate) fn in_memory(&self, cell: &Cell) -> Option<Count> {
         if !self.runs.is_empty() {

@@ -7,7 +7,7 @@ use stitch_common::ports::Backends;
 use stitch_common::range::RangeId;
 use stitch_expected::expected_error::ExpectedError;
 use stitch_expected::log_follower::LogFollower;
-use stitch_expected::parts;
+use stitch_expected::parts::{self, LookupBase};
 
 use crate::context::RestoreContext;
 use crate::error::Error;
@@ -22,7 +22,8 @@ pub(crate) async fn expected<B: Backends>(
     cells: impl IntoIterator<Item = Cell>,
 ) -> Result<BTreeMap<Cell, Count>, Error> {
     let base = context.base.get();
-    let counts = parts::counts(base.as_deref(), follower.shared_totals(), cells).await;
+    let base = LookupBase::Store(base.as_deref());
+    let counts = parts::counts(base, follower.shared_totals(), cells).await;
     Ok(counts.map_err(ExpectedError::from)?)
 }
 

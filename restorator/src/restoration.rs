@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | [`mod@converge`] | R1 | audits the cells that later cuts have passed | `AuditFindings` |
 //! | [`at_rest`] | R6 | corrects cells at rest, without the lock, and reads them again; then converges again | `RestOutcome` |
+//! | [`known_counts`] | R4 | looks up what the cells should hold that will be read under the lock, as far as they are known | `KnownCounts` |
 //! | [`acquire`] | R2 | takes the exclusive lock, and waits out what is in doubt | `LockedRange` |
 //! | [`cut`] | R3 | reads the cut under the lock | `Cut` |
 //! | [`dirty`] | R4 | follows the log to the ceilings: which cells can be wrong, and what they should hold | `DirtyCells` |
@@ -26,7 +27,6 @@ use stitch_common::range::RangeId;
 
 use crate::context::RestoreContext;
 use crate::error::Error;
-use crate::expected::expected_of_dirty;
 use crate::failpoint;
 use crate::journal::Journal;
 use crate::patience::while_kafka_delivers;
@@ -35,6 +35,7 @@ use crate::plan::converge;
 use crate::plan::judge::{Drift, Verdicts, WRONG_CELL_BYTES};
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
+use stitch_expected::base_part::BasePart;
 use stitch_expected::log_follower::LogFollower;
 use stitch_expected::memory_pool::MemoryReservation;
 
@@ -47,12 +48,14 @@ pub(crate) mod delta;
 pub(crate) mod send;
 pub(crate) mod sent;
 pub mod at_rest;
+pub(crate) mod known_counts;
 pub(crate) mod apply;
 pub mod verify;
 pub(crate) mod release;
 
 use acquire::Claim;
 use at_rest::RestOutcome;
+use known_counts::{KnownCounts, copy_base_part, counts};
 use sent::{SendOutcome, SentCorrections};
 use verify::{VerifiedRange, VerifyOutcome};
 
@@ -131,16 +134,22 @@ pub(crate) async fn run<B: Backends>(
         findings,
         aside: BTreeMap::new(),
     };
+    // Before it converges: the longer ago that is, the more cells become dirty that were not foreseen.
+    let part = match copy_base_part(context, follower, range).await {
+        Ok(part) => part,
+        Err(why) => return RangeResult::not_started(range, work.findings, why),
+    };
     let mut sent = SentCorrections::new(context, journal, range);
     let prepared = work.correct_at_rest(&mut sent).await;
     let mut result = match prepared {
-        Ok(room) => work.restore_locked(sent, room).await,
+        Ok(room) => work.restore_locked(sent, &part, room).await,
         Err(why) => RangeResult {
             corrected: sent.into_corrected(),
             ..RangeResult::unverified(range, work.findings, work.aside, why)
         },
     };
-    result.dirty = expected_of_dirty(context, follower, range)
+    let dirty = follower.totals().of(range).dirty();
+    result.dirty = counts::<B>(follower, &part, dirty)
         .await
         .unwrap_or_else(|error| {
             // Only how many cells the report calls judged depends on it.
@@ -238,18 +247,29 @@ impl<B: Backends> RangeWork<'_, '_, B> {
     async fn restore_locked(
         mut self,
         sent: SentCorrections<'_, B>,
+        part: &BasePart,
         mut room: MemoryReservation,
     ) -> RangeResult {
         let range = sent.range();
-        if let Err(why) = self.judge_aside_right(range) {
-            return RangeResult {
-                corrected: sent.into_corrected(),
-                ..RangeResult::unverified(range, self.findings, self.aside, why.into())
-            };
-        }
+        let known = match self.judge_aside_right(range) {
+            Ok(()) => {
+                let verdicts = self.findings.of(range);
+                KnownCounts::look_up(self.context, self.follower, range, part, verdicts).await
+            }
+            Err(why) => Err(why),
+        };
+        let known = match known {
+            Ok(known) => known,
+            Err(why) => {
+                return RangeResult {
+                    corrected: sent.into_corrected(),
+                    ..RangeResult::unverified(range, self.findings, self.aside, why.into())
+                };
+            }
+        };
         failpoint::pass("r2-closed-in");
         let mut claim = Claim::new(self.context, sent);
-        let outcome = self.under_the_lock(&mut claim, &mut room).await;
+        let outcome = self.under_the_lock(&mut claim, &known, &mut room).await;
         let released = release::range(self.context, claim).await;
         RangeResult {
             range,
@@ -268,12 +288,13 @@ impl<B: Backends> RangeWork<'_, '_, B> {
     async fn under_the_lock(
         &mut self,
         claim: &mut Claim<'_, B>,
+        known: &KnownCounts<'_>,
         room: &mut MemoryReservation,
     ) -> Result<VerifiedRange, Unverified> {
         let range = claim.range();
         let mut held = acquire::range(self.context, self.follower, claim).await?;
         let cut = cut::find(&held).await?;
-        let mut dirty = dirty::follow(&held, &cut, self.findings.of(range)).await?;
+        let mut dirty = dirty::follow(&held, &cut, self.findings.of(range), known).await?;
         self.findings
             .change(|verdicts| {
                 verdicts

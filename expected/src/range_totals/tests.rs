@@ -176,6 +176,29 @@ fn events_that_do_not_fit_take_only_the_memory_of_their_cells_and_stop_the_cut()
     assert_eq!(totals.cut(), &offsets(&[(0, 1)]));
 }
 
+/// What a cell should hold is foreseen by what has not passed yet; what has is added to it.
+#[test]
+fn dirty_cells_are_foreseen_first_and_none_that_the_cut_has_passed() {
+    let mut totals = RangeTotals::new(offsets(&[(0, 0)]));
+    totals.note_passed();
+    put(&mut totals, 0, 0, "passed", 0, 1);
+    put(&mut totals, 0, 1, "dirty", 0, 1);
+    put(&mut totals, 0, 2, "beyond", 0, 1);
+    put(&mut totals, 0, 3, "passed", 0, 1);
+    totals.set_ceiling(offsets(&[(0, 2)]));
+    totals.advance(&offsets(&[(0, 1)])).unwrap();
+    assert_eq!(names(totals.dirty_soon(2)), ["beyond", "dirty"]);
+    assert_eq!(names(totals.dirty_soon(1)), ["dirty"]);
+    let cell = |key: &str| Cell {
+        counter: Counter::new("plays", key),
+        slot: hour(0),
+    };
+    assert_eq!(
+        ["passed", "dirty", "none"].map(|key| totals.is_passed(&cell(key))),
+        [true, false, false]
+    );
+}
+
 #[test]
 fn nothing_is_kept_of_events_above_a_final_cut() {
     let mut totals = RangeTotals::new(offsets(&[(0, 1)]));

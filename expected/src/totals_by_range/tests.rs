@@ -92,7 +92,7 @@ proptest! {
             }
             let slot = stitch_testkit::samples::slot_at(stitch_common::cell::Granularity::All, 0);
             let cells = (0..70_u8).map(|key| Cell { counter: Counter::new("plays", key.to_string()), slot });
-            let counts = parts::counts::<stitch_testkit::objects::MemoryStore>(None, &totals, cells).await.unwrap();
+            let counts = parts::counts::<stitch_testkit::objects::MemoryStore>(parts::LookupBase::Store(None), &totals, cells).await.unwrap();
             for (cell, count) in counts {
                 assert_eq!(count.0, expected.get(&cell.counter).copied().unwrap_or_default());
             }

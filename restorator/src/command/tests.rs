@@ -16,6 +16,7 @@ mod lease;
 mod deleted;
 mod journal;
 mod totals;
+mod lock_time;
 mod unjudged;
 mod lost;
 mod exceptions;

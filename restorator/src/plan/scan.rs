@@ -19,7 +19,7 @@ use stitch_common::ports::Backends;
 use stitch_common::wait::yield_now;
 use stitch_expected::log_follower::LogFollower;
 use stitch_expected::memory_pool::MemoryReservation;
-use stitch_expected::parts;
+use stitch_expected::parts::{self, LookupBase};
 
 /// Concurrent scans: enough to keep a node busy while pages are merged.
 pub(crate) const SCANS_IN_FLIGHT: usize = 8;
@@ -135,7 +135,8 @@ async fn one_interval<B: Backends>(
     let base = context.base.get();
     let (names, expected) = {
         let totals = follower.totals();
-        let expected = parts::cells(base.as_deref(), &totals, &interval.into());
+        let base = LookupBase::Store(base.as_deref());
+        let expected = parts::cells(&base, &totals, &interval.into());
         (totals.names().clone(), expected)
     };
     let mut join = Join::new(wanted, &names, expected);

@@ -7,6 +7,7 @@ use stitch_common::cell::{Amount, Cell, Count};
 
 use super::acquire::LockedRange;
 use super::cut::Cut;
+use super::known_counts::KnownCounts;
 use crate::error::Error;
 use crate::failpoint;
 use crate::plan::ceilings;
@@ -49,6 +50,7 @@ pub(crate) async fn follow<B: Backends>(
     held: &LockedRange<'_, '_, B>,
     cut: &Cut,
     verdicts: &Verdicts,
+    known: &KnownCounts<'_>,
 ) -> Result<DirtyCells, Unverified> {
     let (context, follower, range) = (held.context(), held.follower, held.range());
     if rule::log_is_followed_to_the_ceiling() {
@@ -67,7 +69,7 @@ pub(crate) async fn follow<B: Backends>(
     let amounts: BTreeMap<Cell, Amount> = passed.iter().cloned().collect();
     let passed = passed.into_iter().map(|(cell, _)| cell).collect();
     let cells = to_read(follower.totals().of(range), passed, verdicts);
-    let looked_up = crate::expected::expected(context, follower, cells);
+    let looked_up = known.expected::<B>(follower, cells, &amounts);
     let expected = held
         .bound
         .wait("looking up what the cells should hold", looked_up)

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use stitch_cassandra::ScyllaCql;
 use stitch_common::clock::SystemClock;
+use stitch_common::offset::Partition;
 use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
@@ -163,15 +164,8 @@ async fn agreement(
             findings.ok("namespace: definitions, log and table agree with this configuration");
         }
         Ok(agreement) => {
-            let partitions: Vec<_> = agreement.trimmed.iter().map(ToString::to_string).collect();
-            findings.wrong(
-                format!(
-                    "namespace: the log has lost the beginning of the partitions {}",
-                    partitions.join(" ")
-                ),
-                "their totals can no longer be computed: bring the records back, or start a new namespace; keep the next \
-                 log without a retention limit",
-            );
+            let is_archived = config.archive.url.is_some();
+            lost_beginning(&agreement.trimmed, is_archived, findings);
         }
         Err(Error::Mismatch(failure)) => findings.failed(failure),
         // These servers have findings of their own.
@@ -179,6 +173,26 @@ async fn agreement(
             let failure = UserError::from(error);
             findings.wrong(format!("namespace: {}", failure.message), failure.help);
         }
+    }
+}
+
+/// The log no longer has what was counted first. Whether archive and totals have it, their own programs say.
+fn lost_beginning(trimmed: &[Partition], is_archived: bool, findings: &mut Findings) {
+    let partitions: Vec<_> = trimmed.iter().map(ToString::to_string).collect();
+    let message = format!(
+        "namespace: definitions and table agree with this configuration; the log has lost the beginning of the partitions {}",
+        partitions.join(" ")
+    );
+    if is_archived {
+        findings.ok(format!(
+            "{message}, and an archive is configured: `stitch-archive verify` says whether it is whole"
+        ));
+    } else {
+        findings.warn(
+            message,
+            "counts can be audited and restored as long as totals have what is gone: `stitch-totals list` shows them; keep \
+             an archive ([archive] url), or the log without a retention limit",
+        );
     }
 }
 
@@ -238,5 +252,21 @@ mod tests {
             ("wrong", Exit::Failed)
         );
         assert_eq!(findings.error().unwrap().message, "d");
+    }
+
+    #[test]
+    fn a_log_that_lost_its_beginning_is_no_failure_where_totals_or_an_archive_may_have_it() {
+        let verdict = |is_archived: bool| {
+            let mut findings = Findings::default();
+            lost_beginning(&[Partition(0), Partition(7)], is_archived, &mut findings);
+            let [finding] = findings.findings.try_into().unwrap();
+            assert!(
+                finding.message.contains("the partitions 0 7"),
+                "{finding:?}"
+            );
+            finding.verdict
+        };
+        assert_eq!(verdict(true), Verdict::Ok);
+        assert_eq!(verdict(false), Verdict::Warn);
     }
 }

@@ -25,7 +25,7 @@ pub struct ValidatedNamespace {
     pub observed: ObservedNamespace,
     /// The offset from which each partition is counted, for those that a member has opened.
     pub origins: BTreeMap<Partition, Offset>,
-    /// The partitions whose log has lost its beginning: their totals cannot be computed any more.
+    /// The partitions whose log has lost its beginning: only totals or an archive have it.
     pub trimmed: Vec<Partition>,
 }
 

@@ -35,6 +35,6 @@ pub use nodes::ScyllaNodes;
 pub use page_size::{ROWS_MAX, ROWS_MIN};
 pub use reader::{BucketSpan, ScyllaReader};
 pub use release::{REQUIRED_SERVER, Release};
-pub use schema::{Replication, TableOwner};
+pub use schema::{Replication, Speculation, TableOwner, set_speculation};
 pub use session::{ScyllaCql, ScyllaStore};
 pub use table::{EnsureOutcome, Schema, SchemaError};

@@ -5,12 +5,14 @@ use std::fmt;
 
 mod probes;
 mod replication;
+mod speculation;
 
 pub use probes::{
     PROBES, create_probes, create_probes_keyspace, increment_probe, probes_columns,
     probes_keyspace, probes_replication_difference,
 };
 pub use replication::{Datacenters, Replication, ReplicationError};
+pub use speculation::{Speculation, set_speculation};
 
 /// The name of the table.
 pub const TABLE: &str = "counts";
@@ -37,9 +39,10 @@ pub fn literal(text: &str) -> String {
 pub fn create_table(keyspace: &str, owner: &TableOwner) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {}.{TABLE} (counter text, key text, granularity text, bucket timestamp, \
-         value counter, PRIMARY KEY ((counter, key), granularity, bucket)) WITH comment = {}",
+         value counter, PRIMARY KEY ((counter, key), granularity, bucket)) WITH comment = {} AND {}",
         quoted(keyspace),
-        literal(&owner.comment())
+        literal(&owner.comment()),
+        Speculation::wanted().options()
     )
 }
 
@@ -203,7 +206,7 @@ mod tests {
         assert_eq!(literal("it's"), "'it''s'");
         assert!(
             create_table("k", &TableOwner::of_namespace("o'n"))
-                .ends_with("'stitch namespace /stitch/o''n'")
+                .contains(" WITH comment = 'stitch namespace /stitch/o''n' AND ")
         );
     }
 }

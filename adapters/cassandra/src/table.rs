@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::{classify, connect};
 use crate::schema::{
-    self, Column, Datacenters, PARTITIONER, Replication, ReplicationError, TABLE, TableOwner,
+    self, Column, Datacenters, PARTITIONER, Replication, ReplicationError, Speculation, TABLE,
+    TableOwner,
 };
 use stitch_common::ports::{StoreError, TableIdentity};
 use stitch_config::Cassandra;
@@ -201,6 +202,24 @@ impl Schema {
     /// No node answers.
     pub async fn auth_replication(&self) -> Result<Option<BTreeMap<String, String>>, StoreError> {
         replication(&self.session, "system_auth").await
+    }
+
+    /// How long a coordinator of this table waits for a replica; `None` if there is no table.
+    ///
+    /// # Errors
+    /// No node answers.
+    pub async fn speculation(&self) -> Result<Option<Speculation>, StoreError> {
+        let options: Option<(String, String)> = row(
+            &self.session,
+            "SELECT speculative_retry, additional_write_policy FROM system_schema.tables WHERE keyspace_name = ? AND \
+             table_name = ?",
+            (&self.cassandra.keyspace, TABLE),
+        )
+        .await?;
+        Ok(options.map(|(of_reads, of_repairs)| Speculation {
+            of_reads,
+            of_repairs,
+        }))
     }
 
     /// The cluster's data centres.

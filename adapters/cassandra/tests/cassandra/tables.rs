@@ -1,6 +1,6 @@
 //! Creating the table, and recognising another one.
 
-use stitch_cassandra::{EnsureOutcome, Replication, SchemaError};
+use stitch_cassandra::{EnsureOutcome, Replication, SchemaError, Speculation, set_speculation};
 use stitch_common::ports::{Cql, StoreError};
 
 use crate::support::{Keyspace, bare_session, member};
@@ -25,6 +25,26 @@ async fn init_creates_what_is_missing_and_changes_nothing_that_exists() {
     assert_eq!(schema.ensure(None).await, Ok(EnsureOutcome::Unchanged));
     assert_eq!(schema.check().await.unwrap(), identity);
     assert_eq!(keyspace.store().await.table(), &identity);
+}
+
+#[tokio::test]
+async fn a_read_of_the_table_waits_shortly_for_a_silent_replica() {
+    let keyspace = Keyspace::ready().await;
+    let schema = keyspace.cql().connect_schema().await.unwrap();
+    let wanted = Some(Speculation::wanted());
+    assert_eq!(schema.speculation().await.unwrap(), wanted);
+
+    let session = bare_session().await;
+    let defaults = format!(
+        "ALTER TABLE {}.counts WITH speculative_retry = '99p' AND additional_write_policy = '99p'",
+        keyspace.name
+    );
+    session.query_unpaged(defaults, ()).await.unwrap();
+    let found = schema.speculation().await.unwrap().unwrap();
+    assert!(!found.is_chosen(), "{found:?}");
+    let statement = set_speculation(&keyspace.name);
+    session.query_unpaged(statement, ()).await.unwrap();
+    assert_eq!(schema.speculation().await.unwrap(), wanted);
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ pub mod digest;
 pub mod parquet_part;
 pub mod segment;
 mod error;
+mod rule;
 pub mod origin;
 pub mod chain;
 pub mod reader;

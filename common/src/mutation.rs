@@ -78,6 +78,12 @@ rules! {
     ProbeIncrements "quiescence" "the barrier probes nodes by reads alone",
     KnownNodes "quiescence" "the barrier asks the nodes of the ring alone",
     QuiescenceEpoch "quiescence" "the barrier ignores a new epoch of ZooKeeper",
+    SegmentIfAbsent "archive" "the object store puts a segment over one that is there",
+    CompleteIsPut "archive" "an archiver goes on behind a segment whose put has an unknown outcome",
+    GapRefused "archive" "records that are in neither the archive nor the log are passed over",
+    SameNamespace "totals" "totals of an earlier namespace of the same name are taken as base",
+    CutBelowCheckpoints "totals" "totals are taken as base although their cut lies above a checkpoint",
+    LateCounterRefused "totals" "totals that count a counter late are taken as base",
 }
 
 #[cfg(feature = "mutations")]

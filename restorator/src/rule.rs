@@ -19,6 +19,11 @@ pub(crate) fn ceiling_is_read_after_the_cells() -> bool {
     !out(Rule::CeilingAfterRead)
 }
 
+/// Totals that count a counter in scope from later on than the processors are no base.
+pub(crate) fn late_counters_are_refused() -> bool {
+    !out(Rule::LateCounterRefused)
+}
+
 /// R2: what may still change the store is waited out after the grant.
 pub(crate) fn quiescence_comes_after_the_grant() -> bool {
     !out(Rule::QuiescenceAfterGrant)

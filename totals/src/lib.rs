@@ -17,6 +17,7 @@ pub mod scan_key;
 pub mod sorted;
 pub mod digest;
 pub mod totals_error;
+mod rule;
 pub mod manifest;
 pub mod totals_folder;
 pub mod totals_file;

@@ -12,6 +12,7 @@ use stitch_common::ports::{Fingerprint, LogIdentity, ObjectName, TableIdentity};
 use stitch_common::range::RangeId;
 use twox_hash::XxHash3_128;
 
+use crate::rule;
 use crate::totals_error::TotalsError;
 use stitch_archive::digest::Digest;
 
@@ -99,7 +100,7 @@ impl Subject {
         if self.namespace != other.namespace {
             return Some(format!("they are of the namespace {}", self.namespace));
         }
-        if self.instance != other.instance {
+        if self.instance != other.instance && rule::a_base_is_of_the_same_namespace() {
             let table = self.instance.table.table;
             return Some(format!(
                 "they are of an earlier namespace of this name, with the table {table}"
@@ -124,7 +125,7 @@ impl Subject {
         }
         for (partition, to) in &self.cut.0 {
             let cut = wanted.cut.of(*partition);
-            if *to > cut {
+            if *to > cut && rule::a_base_has_no_event_above_the_cut() {
                 return Some(format!(
                     "their cut of partition {partition}, {to}, lies above {cut}"
                 ));

@@ -16,6 +16,7 @@ use stitch_common::wait::yield_now;
 
 use crate::log_records::{LogRecords, LogRecordsError};
 use crate::manifest::{SourceKind, SourceSpan};
+use crate::rule;
 
 /// Archive and log of one topic.
 #[derive(Debug)]
@@ -113,6 +114,9 @@ impl Reach {
         let mut spans = Vec::new();
         for (&partition, &to) in &to.0 {
             let from = from.of(partition);
+            if to < from && !rule::a_base_has_no_event_above_the_cut() {
+                continue;
+            }
             if to < from {
                 return Err(RecordsError::Shorter {
                     partition,
@@ -152,6 +156,9 @@ impl Reach {
         }
         let begin = self.log.get(&partition).map(|bounds| bounds.begin);
         let begin = begin.unwrap_or(to);
+        if begin > position && !rule::gaps_are_refused() {
+            position = begin.min(to);
+        }
         if begin > position {
             let why = if position > from {
                 "the archive ends at the first, and the log begins at the second"

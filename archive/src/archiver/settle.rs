@@ -14,6 +14,7 @@ use crate::chain::Segment;
 use crate::error::ArchiveError;
 use crate::metrics;
 use crate::reader::Archive;
+use crate::rule;
 use stitch_common::offset::Partition;
 
 /// What became of a segment.
@@ -62,8 +63,8 @@ pub(crate) async fn settle<S: ObjectStore, C: Clock>(
             Ok(Put::Created) => return Settled::Archived,
             // A store may say this of an object that is just being deleted or written: look at it.
             Ok(Put::Exists) => None,
-            Err(ObjectError::Ambiguous { name, cause }) => {
-                Some(ObjectError::Ambiguous { name, cause })
+            Err(ObjectError::Ambiguous { .. }) if !rule::unknown_puts_are_looked_at() => {
+                return Settled::Archived;
             }
             Err(error) => Some(error),
         };

@@ -24,6 +24,7 @@ use stitch_totals::totals_folder::TotalsFolder;
 use crate::context::{PATIENCE, RestoreContext};
 use crate::error::Error;
 use crate::plan::base_cut::BaseCut;
+use crate::rule;
 
 /// What the events below a base cut add up to, beside the base of the audit.
 pub(crate) struct AddedUp {
@@ -222,7 +223,10 @@ impl<B: Backends> Work<'_, '_, B> {
             let lacking = late.from.0.iter().filter(lacks);
             lacking.map(|(partition, offset)| (&late.counter, *partition, *offset))
         });
-        let Some((counter, partition, offset)) = { lacking }.next() else {
+        let first = { lacking }.next();
+        let Some((counter, partition, offset)) =
+            first.filter(|_| rule::late_counters_are_refused())
+        else {
             return Ok(());
         };
         let message = format!(

@@ -102,6 +102,16 @@ pub const RULES: &[(&str, &[Tracepoint])] = &[
         &[Tracepoint::DoubtRecorded, Tracepoint::DoubtRemoved],
     ),
     (
+        "archive",
+        &[
+            Tracepoint::SegmentSent,
+            Tracepoint::SegmentArchived,
+            Tracepoint::LogDeleted,
+        ],
+    ),
+    ("totals", &[Tracepoint::TotalsPublished]),
+    ("gap", &[Tracepoint::GapRefused]),
+    (
         "quiescence",
         &[Tracepoint::ConnectionsProbed, Tracepoint::MarkerDeleted],
     ),

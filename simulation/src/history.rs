@@ -2,6 +2,7 @@
 //! seed; the kinds of faults that it leaves out are drawn first (swarm testing). It is plain data, so that it can be shrunk.
 
 mod story;
+mod archive;
 
 use std::fmt;
 
@@ -55,6 +56,25 @@ named_enum! {
         UnauthorizeTopic "topic may not be read",
         RefuseNodes "ZooKeeper refuses checkpoints or markers",
         EndGroup "membership of the group ends",
+        AmbiguousWrites "object store's writes have unknown outcomes",
+        StoreUnavailable "object store is unavailable",
+        RefuseWrites "object store refuses writes",
+        SlowStore "object store answers slowly",
+        LaggingLists "object store's lists lag",
+    }
+}
+
+impl Fault {
+    /// Whether it is one of the object store's, which have a share of their own ([`archive`]).
+    pub(crate) const fn is_of_the_store(self) -> bool {
+        matches!(
+            self,
+            Self::AmbiguousWrites
+                | Self::StoreUnavailable
+                | Self::RefuseWrites
+                | Self::SlowStore
+                | Self::LaggingLists
+        )
     }
 }
 
@@ -120,6 +140,30 @@ pub struct ProducedEvent {
     pub keys: Option<(usize, usize)>,
 }
 
+/// A moment at which the log loses its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogDeletion {
+    pub at: Micros,
+    /// What is counted goes, whether it is archived or not; without it, what neither archive nor totals make up for stays.
+    pub unarchived: bool,
+}
+
+/// A build of totals by the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TotalsBuild {
+    pub at: Micros,
+    pub kind: TotalsKind,
+}
+
+/// What totals an operator builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TotalsKind {
+    /// Everything that is in the log.
+    LogEnd,
+    /// Without a counter, which is added when the log has lost its past.
+    LateCounter,
+}
+
 /// A command of the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -161,6 +205,17 @@ pub struct History {
     pub memory: usize,
     /// Restorations leave totals, and begin with those of the one before.
     pub totals: bool,
+    /// How many archivers there are.
+    pub archivers: usize,
+    /// How long a record waits for its segment to become full, and the bytes that a full one has.
+    pub segment_age: Micros,
+    pub segment_bytes: usize,
+    /// When the log loses its beginning.
+    pub deletions: Vec<LogDeletion>,
+    /// The operator's builds of totals.
+    pub builds: Vec<TotalsBuild>,
+    /// There are totals of an earlier namespace of the same name.
+    pub is_made_again: bool,
     pub stop_timeout: Micros,
     /// Events arrive without a pause during the last restoration.
     pub steady_load: bool,
@@ -224,7 +279,7 @@ impl History {
     pub(crate) const fn keepalive_of(&self, role: Role) -> Micros {
         match role {
             Role::Processor => self.processors_keepalive,
-            Role::Restorator => KEEPALIVE,
+            Role::Restorator | Role::Archiver | Role::Builder => KEEPALIVE,
         }
     }
 
@@ -236,7 +291,7 @@ impl History {
         let kinds: Vec<Fault> = Fault::EVERY
             .iter()
             .copied()
-            .filter(|_| rng.percent(25))
+            .filter(|fault| !fault.is_of_the_store() && rng.percent(25))
             .collect();
         let drift = |bound: u64| {
             i64::try_from(rng.below(2 * bound + 1)).unwrap_or_default()
@@ -260,6 +315,12 @@ impl History {
             dirty_cells_target: rng.pick(&[0, 1000]),
             memory: rng.pick(&[AMPLE_MEMORY, LITTLE_MEMORY]),
             totals: Rng::new(!seed.rotate_left(32)).percent(50),
+            archivers: 0,
+            segment_age: 0,
+            segment_bytes: 0,
+            deletions: Vec::new(),
+            builds: Vec::new(),
+            is_made_again: false,
             stop_timeout: rng.pick(&[1_200_000, 1_200_000, 300_000]),
             steady_load: false,
             story: None,
@@ -277,7 +338,18 @@ impl History {
             rng.pick(Story::EVERY).apply(&rng, &mut history);
             history.faults.extend(others);
         }
+        archive::apply(seed, &mut history);
         history
+    }
+
+    /// The slot of a builder of totals: behind those of the processors, the restorator's and the archivers'.
+    pub(crate) const fn builder_slot(&self) -> usize {
+        self.archiver_slot(self.archivers)
+    }
+
+    /// The slot of an archiver: behind those of the processors and the restorator's.
+    pub(crate) const fn archiver_slot(&self, number: usize) -> usize {
+        self.processors + 1 + number
     }
 }
 

@@ -1,11 +1,11 @@
-//! Runs the production code of processor and restorator, unchanged, over a Kafka, a ZooKeeper and a Cassandra in memory, on
-//! one thread and in virtual time. A seed decides every delay, order and fault.
+//! Runs the production code of processor, restorator and archiver, and of builds of totals, unchanged, over a Kafka, a
+//! ZooKeeper, a Cassandra and an object store in memory, on one thread and in virtual time. A seed decides every delay, order and fault.
 //!
 //! In reading order:
 //!
 //! - [`history`]: a history before it runs, drawn from a seed: events, operator commands, faults. `history/story.rs` has
-//!   the faults that make one of the rules necessary.
-//! - [`run()`](run::run): one history as it runs. `run/processors.rs` and `run/operator.rs` start the product,
+//!   the faults that make one of the rules necessary, `history/archive.rs` what a history has of archive and totals.
+//! - [`run()`](run::run): one history as it runs. `run/processors.rs`, `run/archivers.rs`, `run/totals.rs` and `run/operator.rs` start the product,
 //!   `run/nemesis.rs` injects faults, `run/final_phase.rs` checks the end.
 //! - `world`: the servers behind the product's ports. Their data comes from `testkit/`; delays, connections and faults are
 //!   added here. [`world::checker`] knows the log, the tree and the table, and nothing of the product; it checks the

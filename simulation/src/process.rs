@@ -13,6 +13,9 @@ use stitch_testkit::wait::Waiters;
 pub enum Role {
     Processor,
     Restorator,
+    Archiver,
+    /// Builds totals.
+    Builder,
 }
 
 /// The position of a process in the fleet: its successor after a restart has the same one.

@@ -2,6 +2,9 @@
 
 pub(crate) mod namespace;
 mod processors;
+mod archivers;
+pub(crate) mod totals;
+mod retention;
 mod operator;
 mod nemesis;
 mod final_phase;
@@ -12,7 +15,6 @@ use std::time::Duration;
 
 use stitch_common::range::RangeBits;
 use stitch_config::Config;
-use stitch_testkit::objects::MemoryStore;
 use stitch_testkit::time::Micros;
 use stitch_testkit::wait::Signal;
 use tokio_util::sync::CancellationToken;
@@ -54,8 +56,6 @@ struct Run {
     closing: Cell<bool>,
     /// Commands and producers that have not ended.
     unfinished: Cell<usize>,
-    /// What restorations leave.
-    totals: MemoryStore,
     coverage: RefCell<Coverage>,
 }
 
@@ -76,7 +76,6 @@ pub fn run(history: &History, keep_lines: bool) -> RunResult {
         stops: RefCell::default(),
         stopping: RefCell::default(),
         closing: Cell::new(false),
-        totals: MemoryStore::default(),
         unfinished: Cell::new(0),
         coverage: RefCell::default(),
     });
@@ -105,14 +104,35 @@ pub fn run(history: &History, keep_lines: bool) -> RunResult {
 impl Run {
     fn begin(self: &Rc<Self>) {
         namespace::create(&self.world, &self.config, self.history.partitions);
+        if self.history.is_made_again {
+            let run = Rc::clone(self);
+            self.world.spawn(async move {
+                run.leave_earlier_namespace().await;
+                run.begin_namespace();
+            });
+        } else {
+            self.begin_namespace();
+        }
+    }
+
+    fn begin_namespace(self: &Rc<Self>) {
         for slot in 0..self.history.processors {
             self.world
                 .spawn(Rc::clone(self).keep_processor_running(slot));
         }
+        for number in 0..self.history.archivers {
+            self.world
+                .spawn(Rc::clone(self).keep_archiver_running(number));
+        }
+        self.world.spawn(Rc::clone(self).delete_log());
         self.world.spawn(Rc::clone(self).produce());
         for command in self.history.commands.clone() {
             self.unfinished.set(self.unfinished.get() + 1);
             self.world.spawn(Rc::clone(self).operate(command));
+        }
+        for build in self.history.builds.clone() {
+            self.unfinished.set(self.unfinished.get() + 1);
+            self.world.spawn(Rc::clone(self).build_at(build));
         }
         for injection in self.history.faults.clone() {
             self.world.spawn(Rc::clone(self).inject(injection));

@@ -90,6 +90,14 @@ fn smaller(of: &History) -> Vec<History> {
     });
     with(&|history| history.memory = AMPLE_MEMORY);
     with(&|history| history.totals = false);
+    with(&|history| history.archivers = 0);
+    with(&|history| history.builds.clear());
+    with(&|history| history.is_made_again = false);
+    for index in 0..of.deletions.len() {
+        with(&|history| {
+            history.deletions.remove(index);
+        });
+    }
     with(&|history| history.ranges_in_flight = 1);
     with(&|history| history.in_flight = 1);
     with(&|history| history.latency = 500);

@@ -3,3 +3,4 @@
 mod world;
 mod fleet;
 mod histories;
+mod objects;

@@ -20,6 +20,7 @@ pub enum Actor {
     /// A Cassandra node.
     Node(usize),
     Kafka,
+    ObjectStore,
     /// The nemesis, the operator, the producer of events.
     World,
 }
@@ -38,9 +39,12 @@ impl fmt::Display for Actor {
                 write!(f, "processor {slot} (#{number})")
             }
             Self::Process(Role::Restorator, _, number) => write!(f, "restorator (#{number})"),
+            Self::Process(Role::Builder, _, number) => write!(f, "builder of totals (#{number})"),
+            Self::Process(Role::Archiver, slot, number) => write!(f, "archiver {slot} (#{number})"),
             Self::ZooKeeper => f.write_str("zookeeper"),
             Self::Node(node) => write!(f, "cassandra {node}"),
             Self::Kafka => f.write_str("kafka"),
+            Self::ObjectStore => f.write_str("object store"),
             Self::World => f.write_str("world"),
         }
     }
@@ -104,6 +108,11 @@ named_enum! {
         CutMoved "r1-cut-moved",
         Fault "fault",
         Event "event",
+        SegmentSent "segment is sent",
+        SegmentArchived "segment is archived",
+        LogDeleted "log's beginning is deleted",
+        TotalsPublished "totals are published",
+        GapRefused "gap is refused",
     }
 }
 
@@ -188,9 +197,11 @@ impl Trace {
         self.counts.borrow_mut().0[point.index()] += 1;
         let node = match actor {
             Actor::Node(node) => Some(node),
-            Actor::Process(..) | Actor::ZooKeeper | Actor::Kafka | Actor::World => {
-                self.target.take()
-            }
+            Actor::Process(..)
+            | Actor::ZooKeeper
+            | Actor::Kafka
+            | Actor::ObjectStore
+            | Actor::World => self.target.take(),
         };
         self.last.borrow_mut().0[point.index()] = Some((actor, node));
         if point.is_step() {

@@ -1,8 +1,9 @@
-//! The world of one history: time, randomness, the three servers, the processes, and the checker.
+//! The world of one history: time, randomness, the servers, the processes, and the checker.
 
 mod zookeeper;
 pub(crate) mod cassandra;
 mod kafka;
+mod objects;
 pub mod checker;
 #[cfg(feature = "mutations")]
 pub(crate) mod failpoints;
@@ -23,8 +24,11 @@ use crate::process::{Process, ProcessSlot, Role};
 use crate::rng::Rng;
 use crate::trace::{Actor, Trace, Tracepoint};
 use cassandra::Cluster;
+use checker::archive::ArchiveState;
 use checker::{Checker, Finding};
 use kafka::Kafka;
+use objects::Storage;
+pub(crate) use objects::StoreFaults;
 use zookeeper::Ensemble;
 pub(crate) use zookeeper::NAMESPACE;
 
@@ -34,6 +38,8 @@ pub(crate) struct World {
     pub(crate) zookeeper: Ensemble,
     pub(crate) cluster: Cluster,
     pub(crate) kafka: Kafka,
+    pub(crate) storage: Storage,
+    pub(crate) archive: RefCell<ArchiveState>,
     pub(crate) checker: RefCell<Checker>,
     /// The checkpoint and the ceiling of each partition as ZooKeeper has it: decoded once per write, not once per use.
     pub(crate) checkpoints: RefCell<BTreeMap<i32, StoredCheckpoint>>,
@@ -71,6 +77,8 @@ impl World {
             zookeeper: Ensemble::default(),
             cluster: Cluster::new(),
             kafka: Kafka::default(),
+            storage: Storage::default(),
+            archive: RefCell::default(),
             checker: RefCell::new(checker),
             checkpoints: RefCell::default(),
             trace: Trace::default(),

@@ -62,7 +62,8 @@ impl Log {
         let offset = self.end(partition);
         self.records[index(partition)].push(Record {
             offset,
-            timestamp_ms: Some(0),
+            // Records of another topic of this name are others, whatever they say.
+            timestamp_ms: Some(i64::from(self.recreated)),
             key: None,
             value: Some(value.into().into()),
         });
@@ -103,20 +104,23 @@ impl Log {
     /// The first record of each of these partitions that has one.
     pub fn first_records(&self, partitions: &[Partition]) -> BTreeMap<Partition, Fingerprint> {
         let fingerprint = |partition: &Partition| {
-            let begin = self.begin(*partition);
-            (begin < self.end(*partition)).then_some(())?;
-            let fingerprint = Fingerprint {
-                offset: begin,
-                timestamp_ms: Some(0),
-                checksum: 7 + self.recreated,
-            };
-            Some((*partition, fingerprint))
+            let begin = usize::try_from(self.begin(*partition).0).ok()?;
+            let first = self.records(*partition).get(begin)?;
+            Some((*partition, Fingerprint::of(first)))
         };
         partitions.iter().filter_map(fingerprint).collect()
     }
 
-    fn begin(&self, partition: Partition) -> Offset {
+    /// The first offset of a partition that is not deleted.
+    pub fn begin(&self, partition: Partition) -> Offset {
         offset(self.begins[index(partition)])
+    }
+
+    /// The records of a partition from `from` up to `to`, deleted or not.
+    pub fn records_within(&self, partition: Partition, from: Offset, to: Offset) -> Vec<Record> {
+        let records = self.records(partition).iter();
+        let within = |record: &&Record| (from..to).contains(&record.offset);
+        records.filter(within).cloned().collect()
     }
 
     fn records(&self, partition: Partition) -> &[Record] {

@@ -63,6 +63,8 @@ pub(crate) fn config(history: &History) -> Rc<Config> {
     config.restorator.ranges_in_flight_max = history.ranges_in_flight;
     config.restorator.dirty_cells_target = history.dirty_cells_target;
     config.restorator.memory_bytes_max = history.memory;
+    config.archive.segment_age = Duration::from_micros(history.segment_age);
+    config.archive.segment_bytes = history.segment_bytes;
     // Sorted runs have no names there.
     config.totals.spill = std::env::temp_dir();
     // Under a steady load a range must be given back although events never pause.
@@ -77,7 +79,7 @@ pub(crate) fn create(world: &World, config: &Config, partitions: usize) {
     *world.kafka.log.borrow_mut() = Log::new(partitions);
     let paths = Paths::new(NAMESPACE);
     let record = NamespaceRecord {
-        generation: 1,
+        generation: super::totals::GENERATION,
         definitions: config.definitions.clone(),
         log: world.kafka.log.borrow().identity(),
         table: table_identity(),

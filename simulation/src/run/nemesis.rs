@@ -10,9 +10,9 @@ use super::Run;
 use crate::history::{Fault, Injection, When};
 use crate::process::{Process, ProcessSlot, Role};
 use crate::trace::{Actor, Tracepoint};
-use crate::world::World;
 use crate::world::cassandra::FaultRates;
 use crate::world::checker::{EVENTS_MAX, KEYS};
+use crate::world::{StoreFaults, World};
 
 /// The most freezes of one process: nothing is promised for a third one within one quiescence barrier.
 const FREEZES_MAX: u32 = 2;
@@ -120,7 +120,12 @@ impl Run {
             | Fault::SlowFeed
             | Fault::RefuseDeadLetters
             | Fault::UnauthorizeTopic
-            | Fault::RefuseNodes => {
+            | Fault::RefuseNodes
+            | Fault::AmbiguousWrites
+            | Fault::StoreUnavailable
+            | Fault::RefuseWrites
+            | Fault::SlowStore
+            | Fault::LaggingLists => {
                 self.hit_servers(injection);
                 true
             }
@@ -134,17 +139,21 @@ impl Run {
             Fault::Delete | Fault::Corrupt => self.change_cell(injection.fault),
             Fault::DeleteLock => self.delete_lock(),
             Fault::Produce => self.produce_now(injection),
-            Fault::StalledFeed => process.is_some_and(|process| {
-                process
-                    .feeds_stalled_until
-                    .set(world.now() + injection.length);
-                true
-            }),
-            Fault::DeposedLeader => process.is_some_and(|process| {
-                world.depose_leader_of(process);
-                true
-            }),
+            Fault::StalledFeed | Fault::DeposedLeader => {
+                process.is_some_and(|process| self.hit_feed(injection, process))
+            }
         }
+    }
+
+    fn hit_feed(&self, injection: &Injection, process: &Process) -> bool {
+        let world = &self.world;
+        if injection.fault == Fault::StalledFeed {
+            let until = world.now() + injection.length;
+            process.feeds_stalled_until.set(until);
+        } else {
+            world.depose_leader_of(process);
+        }
+        true
     }
 
     fn disconnect(&self, injection: &Injection, process: &Process) -> bool {
@@ -198,7 +207,7 @@ impl Run {
         true
     }
 
-    /// Begins a fault of ZooKeeper's servers or Kafka's brokers.
+    /// Begins a fault of ZooKeeper's servers, Kafka's brokers or the object store.
     fn hit_servers(self: &Rc<Self>, injection: &Injection) {
         let world = &self.world;
         let Injection { fault, length, .. } = *injection;
@@ -214,6 +223,8 @@ impl Run {
             world.brokers_down(world.now() + length);
         } else if fault == Fault::SlowFeed {
             world.kafka.slowness.set(length / 4);
+        } else if fault.is_of_the_store() {
+            self.set_store_fault(injection, true);
         } else {
             self.set_refusal(fault, true);
         }
@@ -254,6 +265,31 @@ impl Run {
         }
     }
 
+    fn set_store_fault(&self, injection: &Injection, on: bool) {
+        let faults = &self.world.storage.faults;
+        let mut now: StoreFaults = faults.get();
+        let percent = |percent| if on { percent } else { 0 };
+        if injection.fault == Fault::AmbiguousWrites {
+            now.ambiguous = percent(60);
+        } else if injection.fault == Fault::StoreUnavailable {
+            now.unavailable = percent(40);
+        } else if injection.fault == Fault::RefuseWrites {
+            now.refuses_writes = on;
+        } else if injection.fault == Fault::SlowStore {
+            now.slowness = if on {
+                injection.length.min(600_000) / 2
+            } else {
+                0
+            };
+        } else {
+            now.lists_lag = on;
+            if !on {
+                self.world.list_everything();
+            }
+        }
+        faults.set(now);
+    }
+
     async fn undo(self: &Rc<Self>, injection: &Injection, process: Option<&Rc<Process>>) {
         let world = &self.world;
         match (injection.fault, process) {
@@ -283,6 +319,14 @@ impl Run {
             (Fault::RefuseDeadLetters | Fault::UnauthorizeTopic | Fault::RefuseNodes, _) => {
                 self.set_refusal(injection.fault, false);
             }
+            (
+                Fault::AmbiguousWrites
+                | Fault::StoreUnavailable
+                | Fault::RefuseWrites
+                | Fault::SlowStore
+                | Fault::LaggingLists,
+                _,
+            ) => self.set_store_fault(injection, false),
             (Fault::SlowZooKeeper, _) => world.zookeeper.slowness.set(0),
             (Fault::StalledFeed, Some(process)) => process.feeds_stalled_until.set(0),
             (Fault::DeposedLeader, Some(process)) => world.find_leader(process),

@@ -133,8 +133,8 @@ impl Run {
             cql: handle.clone(),
             log: handle.clone(),
             stores: Stores {
-                archive: None,
-                totals: self.history.totals.then(|| self.totals.clone()),
+                archive: (self.history.archivers > 0).then(|| handle.clone()),
+                totals: self.history.totals.then(|| handle.clone()),
             },
             clock: handle.clock(),
         };

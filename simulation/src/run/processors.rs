@@ -107,7 +107,9 @@ impl Run {
         let Some((_, stop)) = running else {
             return false;
         };
-        self.note_stop(process);
+        if matches!(process.role, Role::Processor | Role::Restorator) {
+            self.note_stop(process);
+        }
         stop.cancel();
         self.stopping.borrow_mut().push(Rc::clone(process));
         true

@@ -10,6 +10,7 @@ mod locks;
 mod verification;
 mod certainty;
 mod final_state;
+pub(crate) mod archive;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -54,6 +55,12 @@ pub enum Kind {
     GaveUp,
     /// Readers hear of certain counts, and one is wrong by a cause that a process could know.
     FalselyCertain,
+    /// A segment has other records than the log, does not follow on the chain, or is gone.
+    WrongArchive,
+    /// Totals differ from the sums of the events below their cut.
+    WrongTotals,
+    /// Records that are in neither archive nor log were passed over, or refused in another way than by their offsets.
+    Gap,
 }
 
 impl fmt::Display for Kind {
@@ -69,6 +76,9 @@ impl fmt::Display for Kind {
             Self::RepeatedId => f.write_str("repeated id"),
             Self::GaveUp => f.write_str("gave up"),
             Self::FalselyCertain => f.write_str("falsely certain"),
+            Self::WrongArchive => f.write_str("wrong archive"),
+            Self::WrongTotals => f.write_str("wrong totals"),
+            Self::Gap => f.write_str("gap passed over"),
         }
     }
 }
@@ -152,6 +162,8 @@ pub(crate) struct Checker {
     by_cell: BTreeMap<(Counter, CellSlot), usize>,
     pending: BTreeMap<IncrementId, Vec<(usize, usize)>>,
     corrections: BTreeMap<IncrementId, Vec<usize>>,
+    /// The sessions that have sent corrections.
+    correctors: BTreeSet<i64>,
     /// Sessions and cells with a correction of unknown outcome that was not read since.
     uncertain: Vec<(i64, usize)>,
     /// In-doubt markers that were created: session, range, when.
@@ -186,6 +198,7 @@ impl Checker {
             by_cell: BTreeMap::new(),
             pending: BTreeMap::new(),
             corrections: BTreeMap::new(),
+            correctors: BTreeSet::new(),
             uncertain: Vec::new(),
             markers: Vec::new(),
             restoring: BTreeMap::new(),
@@ -293,6 +306,12 @@ impl Checker {
                 }
             }
         }
+    }
+
+    /// Whether a session of this process has sent a correction.
+    pub(crate) fn has_corrected(&self, process: usize) -> bool {
+        let own = |session: &i64| self.sessions.get(session).is_some_and(|of| of.0 == process);
+        self.correctors.iter().any(own)
     }
 
     /// How many cells may have drifted.

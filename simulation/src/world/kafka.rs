@@ -17,6 +17,7 @@ use stitch_testkit::wait::Waiters;
 
 use super::World;
 use crate::process::Process;
+use crate::trace::{Actor, Tracepoint};
 use group::Member;
 
 /// The group's session timeout; also the longest time that a member keeps revoked partitions.
@@ -47,6 +48,20 @@ impl World {
     /// Appends a record.
     pub(crate) fn append(&self, partition: Partition, value: String) {
         self.kafka.log.borrow_mut().append(partition, value);
+        self.kafka.appended.wake();
+    }
+
+    /// Deletes the records of a partition below `offset`, as retention does.
+    pub(crate) fn delete_log_below(&self, partition: Partition, offset: Offset) {
+        let mut log = self.kafka.log.borrow_mut();
+        if offset <= log.begin(partition) {
+            return;
+        }
+        log.delete_below(partition, offset);
+        drop(log);
+        self.record(Actor::Kafka, Tracepoint::LogDeleted, || {
+            format!("partition {partition} begins at {offset}")
+        });
         self.kafka.appended.wake();
     }
 

@@ -144,8 +144,8 @@ impl Store for SimStore {
             return Outcome::NotApplied(Cause("no connection".to_owned()));
         };
         let point = match process.role {
-            Role::Processor => Tracepoint::IncrementSent,
             Role::Restorator => Tracepoint::CorrectionSent,
+            Role::Processor | Role::Archiver | Role::Builder => Tracepoint::IncrementSent,
         };
         world.trace.set_target(connection.node);
         world.record(Actor::of(process), point, || {
@@ -157,7 +157,7 @@ impl Store for SimStore {
         let outcome = await_answer(&clock, &closed, &answer).await;
         if let Outcome::Unknown(cause) = &outcome {
             let point = match process.role {
-                Role::Processor => Tracepoint::Unknown,
+                Role::Processor | Role::Archiver | Role::Builder => Tracepoint::Unknown,
                 Role::Restorator => Tracepoint::CorrectionUnknown,
             };
             world.record(Actor::of(process), point, || {

@@ -48,22 +48,24 @@ impl World {
     }
 
     /// Checks that no process has left a node in ZooKeeper, that every rejected record was copied, and that every partition was
-    /// handed over with nothing begun beyond its checkpoint.
-    pub(crate) fn check_nothing_is_left(&self) {
+    /// handed over with nothing begun beyond its checkpoint. Without a restoration, in-doubt markers
+    /// stay, and the dead members that left them.
+    pub(crate) fn check_nothing_is_left(&self, was_restored: bool) {
         let tree = self.zookeeper.tree.borrow();
         let transient = [
-            "/members/",
             "/alive/",
             "/suspended",
             "/lock-",
             "__READ__",
             "__WRIT__",
             "/revocations/",
-            "/in-doubt-",
         ];
+        let in_doubt = ["/members/", "/in-doubt-"];
+        let in_doubt = in_doubt.into_iter().filter(|_| was_restored);
+        let transient = transient.into_iter().chain(in_doubt);
         let left = tree
             .paths()
-            .find(|path| transient.iter().any(|part| path.contains(part)));
+            .find(|path| transient.clone().any(|part| path.contains(part)));
         let left = left.map(|path| format!("{path} is left behind"));
         drop(tree);
         let checker = self.checker.borrow();

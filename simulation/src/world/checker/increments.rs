@@ -21,7 +21,9 @@ impl World {
         batch: &CounterBatch,
     ) {
         let result = match process.role {
-            Role::Processor => self.counting_sent(id, session, batch),
+            Role::Processor | Role::Archiver | Role::Builder => {
+                self.counting_sent(id, session, batch)
+            }
             Role::Restorator => self.correction_sent(id, session, batch),
         };
         if let Err(finding) = result {
@@ -142,6 +144,7 @@ impl World {
             cells.push(cell);
         }
         checker.corrections.insert(id, cells);
+        checker.correctors.insert(session);
         Ok(())
     }
 

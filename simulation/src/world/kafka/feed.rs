@@ -69,9 +69,11 @@ impl SimFeed {
             if matches!(event, Some(FeedEvent::Records { .. })) {
                 reading.ready = ready;
             }
-            if event.is_some() {
-                return event;
+            let Some(event) = event else { continue };
+            if matches!(event, FeedEvent::Unreadable { .. }) {
+                self.partitions.remove(&partition);
             }
+            return Some(event);
         }
         None
     }

@@ -2,7 +2,7 @@
 //! `topics/<topic>/partition=<p>/<topic>+<p>+<start>.<ext>`, where `start` is the offset of the first record.
 //!
 //! A file has the values of records, each followed by a line end (`ByteArrayFormat` with its default separator, `bin`), or
-//! values that the sink has written as JSON (`JsonFormat`, `json`). It has neither offsets nor keys nor times. How such
+//! values that the sink has written as JSON (`JsonFormat`, `json`); behind either, `.gz` if it is compressed. It has neither offsets nor keys nor times. How such
 //! files chain is decided in [`intervals`]; [`lines`] reads them; [`seal`] compares them with the log.
 
 pub mod lines;
@@ -28,6 +28,7 @@ pub struct ConnectFile {
     /// The offset of its first record.
     pub start: Offset,
     pub format: ConnectFormat,
+    pub compression: Compression,
 }
 
 /// What a file has of each record.
@@ -37,6 +38,13 @@ pub enum ConnectFormat {
     Bytes,
     /// What the sink has made of the value.
     Json,
+}
+
+/// How a file is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    Gzip,
 }
 
 /// Why files of Kafka Connect cannot be imported or sealed.
@@ -55,6 +63,9 @@ pub enum ConnectError {
     /// A file does not end with a line end.
     #[error("{name} does not end with a line end: it is cut, or it has another separator")]
     Cut { name: ObjectName },
+    /// A compressed file is not whole, or not compressed.
+    #[error("{name} is no whole gzip file: {why}")]
+    Damaged { name: ObjectName, why: String },
     /// A file without a record.
     #[error("{name} is empty")]
     Empty { name: ObjectName },
@@ -147,7 +158,7 @@ pub enum ConnectError {
 
 const NO_FILES: &str =
     "name the URL below which the folder topics/ of the connector is (its topics.dir)";
-const FOREIGN: &str = "only the default layout with values as bytes (ByteArrayFormat) or lines of JSON is read; move other files away";
+const FOREIGN: &str = "only the default layout with values as bytes (ByteArrayFormat) or lines of JSON is read, compressed by gzip or not; move other files away";
 const REFUSED: &str =
     "nothing was imported; see docs/operations/archive.md, \"An archive of Kafka Connect\"";
 
@@ -167,6 +178,7 @@ impl From<ConnectError> for UserError {
                 "see whether the partition has a leader, and run it again",
             ),
             ConnectError::Cut { .. }
+            | ConnectError::Damaged { .. }
             | ConnectError::Empty { .. }
             | ConnectError::Overlap { .. }
             | ConnectError::Gap { .. }
@@ -202,13 +214,15 @@ pub async fn files(
         if path.is_empty() || path.ends_with('/') {
             continue;
         }
-        let (partition, start, format) = parse(path, topic).map_err(|why| foreign(&why))?;
+        let parsed = parse(path, topic).map_err(|why| foreign(&why))?;
+        let (partition, start, format, compression) = parsed;
         files.entry(partition).or_default().push(ConnectFile {
             name: entry.name.clone(),
             bytes: entry.size,
             partition,
             start,
             format,
+            compression,
         });
     }
     for files in files.values_mut() {
@@ -221,8 +235,11 @@ pub async fn files(
     Ok(files)
 }
 
-/// Partition, start and format of the file at `path`, which is below the topic's folder; or why it is no such file.
-fn parse(path: &str, topic: &str) -> Result<(Partition, Offset, ConnectFormat), String> {
+/// Partition, start, format and compression of the file at `path`, which is below the topic's folder; or why it is no such file.
+fn parse(
+    path: &str,
+    topic: &str,
+) -> Result<(Partition, Offset, ConnectFormat, Compression), String> {
     let layout = format!("its path is not partition=<p>/{topic}+<p>+<start>.<ext>");
     let (folder, file) = path.split_once('/').ok_or_else(|| layout.clone())?;
     let number = |text: &str| {
@@ -251,12 +268,19 @@ fn parse(path: &str, topic: &str) -> Result<(Partition, Offset, ConnectFormat), 
         ));
     }
     let start = number(start).ok_or(layout)?;
-    let format = match extension {
+    let (of_values, compression) = match extension.strip_suffix(".gz") {
+        Some(of_values) => (of_values, Compression::Gzip),
+        None => (extension, Compression::None),
+    };
+    let format = match of_values {
         "bin" => ConnectFormat::Bytes,
         "json" => ConnectFormat::Json,
-        other => return Err(format!("the format .{other} is neither .bin nor .json")),
+        _ => {
+            let what = "is neither .bin nor .json, nor one of these with .gz";
+            return Err(format!("the format .{extension} {what}"));
+        }
     };
-    Ok((Partition(partition), Offset(start), format))
+    Ok((Partition(partition), Offset(start), format, compression))
 }
 
 #[cfg(test)]

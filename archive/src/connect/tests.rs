@@ -6,11 +6,29 @@ use stitch_common::ports::Bounds;
 fn names_are_those_of_the_default_layout() {
     let parsed = |path: &str| parse(path, "events.v1");
     let fine = parsed("partition=12/events.v1+12+0000000345.bin").unwrap();
-    assert_eq!(fine, (Partition(12), Offset(345), ConnectFormat::Bytes));
+    let bytes = (ConnectFormat::Bytes, Compression::None);
+    assert_eq!(fine, (Partition(12), Offset(345), bytes.0, bytes.1));
+    let compressed = |name| {
+        let (.., format, compression) = parsed(name).unwrap();
+        (format, compression)
+    };
+    assert_eq!(
+        compressed("partition=0/events.v1+0+0000000000.bin.gz"),
+        (ConnectFormat::Bytes, Compression::Gzip)
+    );
+    assert_eq!(
+        compressed("partition=0/events.v1+0+0000000000.json.gz"),
+        (ConnectFormat::Json, Compression::Gzip)
+    );
     let long = parsed("partition=0/events.v1+0+12345678901.json").unwrap();
     assert_eq!(
         long,
-        (Partition(0), Offset(12_345_678_901), ConnectFormat::Json)
+        (
+            Partition(0),
+            Offset(12_345_678_901),
+            ConnectFormat::Json,
+            Compression::None
+        )
     );
     for (wrong, why) in [
         ("events.v1+0+0000000000.bin", "its path is not"),
@@ -31,8 +49,8 @@ fn names_are_those_of_the_default_layout() {
             "the format .avro",
         ),
         (
-            "partition=0/events.v1+0+0000000000.bin.gz",
-            "the format .bin.gz",
+            "partition=0/events.v1+0+0000000000.bin.zst",
+            "the format .bin.zst",
         ),
     ] {
         let error = parsed(wrong).unwrap_err();
@@ -50,6 +68,7 @@ fn file(start: i64, rows: u64) -> CountedFile {
             partition: Partition(0),
             start: Offset(start),
             format: ConnectFormat::Bytes,
+            compression: Compression::None,
         },
         rows,
         seal: None,

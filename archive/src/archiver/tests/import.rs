@@ -1,7 +1,10 @@
 //! Files of a connector beside a log that loses its beginning: what is imported, and what is refused.
 
+use std::io::Write;
 use std::rc::Rc;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{ObjectName, Record};
 use stitch_common::progress::NoProgress;
@@ -19,6 +22,7 @@ const P: Partition = Partition(0);
 
 /// A topic, and files of a connector that has copied it.
 struct Scene {
+    is_compressed: bool,
     world: World,
     archive: Archive<MemoryStore>,
     files: MemoryStore,
@@ -32,6 +36,7 @@ impl Scene {
             world.append(P, Some(&format!("value {number}")));
         }
         Self {
+            is_compressed: false,
             world,
             archive: Archive::new(MemoryStore::default(), "c", "events"),
             files: MemoryStore::default(),
@@ -44,9 +49,12 @@ impl Scene {
     }
 
     fn put(&self, start: i64, text: &str) {
-        self.files
-            .objects()
-            .set(Self::name(start, "bin"), text.to_owned());
+        let (extension, content) = match self.is_compressed {
+            true => ("bin.gz", gzip(text)),
+            false => ("bin", text.to_owned().into_bytes()),
+        };
+        let name = Self::name(start, extension);
+        self.files.objects().set(name, content);
     }
 
     /// Writes the files that the connector writes, `rows` records in each.
@@ -131,10 +139,21 @@ fn text(records: &[Record]) -> String {
     records.iter().map(|record| value(record) + "\n").collect()
 }
 
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
 #[test]
 fn what_kafka_has_deleted_is_imported_and_the_rest_is_left_to_it() {
-    for begin in [0, 1, 9, 10, 11, 500, 995, 1000] {
-        let scene = Scene::new(1000);
+    let begins = [0, 1, 9, 10, 11, 500, 995, 1000];
+    let begins = begins
+        .into_iter()
+        .flat_map(|begin| [(begin, false), (begin, true)]);
+    for (begin, is_compressed) in begins {
+        let mut scene = Scene::new(1000);
+        scene.is_compressed = is_compressed;
         scene.connect(10);
         scene.delete_below(begin);
         let imported = scene.import().unwrap();

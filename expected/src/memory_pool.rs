@@ -28,7 +28,8 @@ pub struct MemoryReservation {
 /// A reservation does not fit into the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the wrong and the changing cells of a range take {wanted} bytes of memory at least, and memory_mib_max allows {bytes_max}"
+    "the wrong and the changing cells of one key, or of the events that wait, take {wanted} bytes of memory at least, and \
+     memory_mib_max allows {bytes_max}"
 )]
 pub struct TooLarge {
     /// The bytes of all reservations, the failed one included.

@@ -11,8 +11,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
-use stitch_common::cell::{Amount, Cell, CellSlot, Count, Counter, CounterName};
+use stitch_common::cell::{Amount, Cell, CellSlot, Count, Counter};
 use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_common::range::TokenInterval;
 
 use stitch_totals::scan_key::{ByToken, PackedSlot, ScanKey};
 use stitch_totals::sorted::tokens::TokenSelection;
@@ -45,9 +46,9 @@ pub struct RangeTotals {
     /// Cells with an event that the cut has passed since [`RangeTotals::take_passed`], and what these events add up to;
     /// `None` before any cell was judged.
     passed: Option<BTreeMap<CellRef, Amount>>,
-    /// By counter name, the sum of all counts that were taken out.
-    taken: BTreeMap<CounterName, i128>,
-    /// The number of these counts.
+    /// The tokens whose cells are being judged; `None` for all of the range.
+    part: Option<TokenInterval>,
+    /// The number of counts that were taken out.
     taken_counts: u64,
     cut_state: CutState,
     bytes: usize,
@@ -255,6 +256,23 @@ impl RangeTotals {
         Ok(())
     }
 
+    /// Restricts what is dirty, and what is noted as passed, to the cells of `part`, of which none has been judged; `None` for
+    /// all cells of the range. Nothing is noted until [`RangeTotals::note_passed`].
+    pub fn judge_part(&mut self, part: Option<TokenInterval>) {
+        self.part = part;
+        self.passed = None;
+    }
+
+    /// The tokens whose cells are being judged, if these are not all of the range.
+    pub const fn part(&self) -> Option<TokenInterval> {
+        self.part
+    }
+
+    fn is_in_part(&self, (counter, _): CellRef) -> bool {
+        let is_in = |part: &TokenInterval| part.contains(self.scan_key(counter).token());
+        self.part.as_ref().is_none_or(is_in)
+    }
+
     /// Starts to note the cells with an event that the cut passes: cells are judged from now on.
     pub fn note_passed(&mut self) {
         self.passed = Some(BTreeMap::new());
@@ -293,6 +311,7 @@ impl RangeTotals {
     /// dirty ones first. Not those that the cut has passed since [`RangeTotals::take_passed`].
     pub fn dirty_soon(&self, most: usize) -> BTreeSet<Cell> {
         let above = self.above.iter().map(|entry| entry.cell);
+        let above = above.filter(|cell| self.is_in_part(*cell));
         let candidates = self.dirty_refs().into_iter().chain(above);
         let mut cells = BTreeSet::new();
         for cell in candidates.filter(|cell| !self.has_passed(*cell)) {
@@ -328,9 +347,8 @@ impl RangeTotals {
             ceiling.is_none_or(|ceiling| entry.offset < ceiling.of(entry.partition))
         };
         let above = self.above.iter().filter(begun).map(|entry| entry.cell);
-        above
-            .chain(self.overflow.iter().flatten().copied())
-            .collect()
+        let above = above.chain(self.overflow.iter().flatten().copied());
+        above.filter(|cell| self.is_in_part(*cell)).collect()
     }
 
     /// A partition with an event of the range at or above the cut and below `to`.
@@ -358,15 +376,6 @@ impl RangeTotals {
         let cells = totals.filter(|total| **total != Count(0)).count();
         let cells = u64::try_from(cells).unwrap_or(u64::MAX);
         cells.saturating_add(self.taken_counts)
-    }
-
-    /// By counter name, what all events add up to that it was given and the cut has passed, taken out or not.
-    pub fn sums(&self) -> BTreeMap<CounterName, i128> {
-        let mut sums = self.taken.clone();
-        for (key, totals) in &self.counters {
-            add_to(&mut sums, key, totals);
-        }
-        sums
     }
 
     /// Passes the counters with wanted tokens to `each`, in the order of the scan, with their counts.
@@ -401,7 +410,6 @@ impl RangeTotals {
                 moved.insert(counter, self.position(&key));
             }
             if !totals.is_empty() {
-                add_to(&mut self.taken, &key, &totals);
                 self.taken_counts += u64::try_from(totals.len()).unwrap_or(u64::MAX);
                 taken.push((key, totals));
             }
@@ -439,7 +447,8 @@ impl RangeTotals {
     }
 
     fn count(&mut self, (counter, slot): CellRef, amount: Amount) {
-        if let Some(passed) = &mut self.passed {
+        let is_noted = self.passed.is_some() && self.is_in_part((counter, slot));
+        if let Some(passed) = self.passed.as_mut().filter(|_| is_noted) {
             let sum = passed.entry((counter, slot)).or_default();
             *sum = sum.plus(amount);
         }
@@ -464,11 +473,6 @@ impl RangeTotals {
             slot: slot.unpack(),
         }
     }
-}
-
-fn add_to(sums: &mut BTreeMap<CounterName, i128>, key: &ScanKey, totals: &CounterTotals) {
-    let sum: i128 = totals.values().map(|count| i128::from(count.0)).sum();
-    *sums.entry(key.counter().name.clone()).or_default() += sum;
 }
 
 fn index(counter: u32) -> usize {

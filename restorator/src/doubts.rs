@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::limits::Exceeded;
 use crate::plan::audit_findings::AuditFindings;
 use crate::quiescence::InDoubt;
-use crate::restoration::RangeResult;
+use crate::restoration::parts::RangeSummary;
 use crate::rule;
 use crate::unverified::Unverified;
 
@@ -101,7 +101,7 @@ pub(crate) async fn record_found<B: Backends>(
 }
 
 /// Removes the doubts that the outcome of a range answers, or records one.
-pub(crate) async fn settle<B: Backends>(context: &RestoreContext<'_, B>, result: &RangeResult) {
+pub(crate) async fn settle<B: Backends>(context: &RestoreContext<'_, B>, result: &RangeSummary) {
     let (range, work) = (result.range, settle_range(context, result));
     match within(context.clock, BOUND, work).await {
         Some(Ok(())) => {}
@@ -114,11 +114,10 @@ pub(crate) async fn settle<B: Backends>(context: &RestoreContext<'_, B>, result:
 
 async fn settle_range<B: Backends>(
     context: &RestoreContext<'_, B>,
-    result: &RangeResult,
+    result: &RangeSummary,
 ) -> Result<(), Error> {
     let (cause, detail) = match &result.outcome {
-        Ok(verified) if are_answered(context) && result.aside.is_empty() => {
-            let KnownDoubts(doubts) = verified.doubts();
+        Ok(KnownDoubts(doubts)) if are_answered(context) => {
             for known in doubts {
                 if doubt::remove(context.session, known).await? == DoubtRemoval::Renewed {
                     tracing::info!(range = %known.range, cause = %known.cause, "doubt renewed meanwhile: it remains");

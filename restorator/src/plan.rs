@@ -34,6 +34,7 @@ pub(crate) mod ceilings;
 pub mod judge;
 pub(crate) mod audit_findings;
 pub(crate) mod merge;
+pub(crate) mod range_part;
 pub(crate) mod scan;
 pub(crate) mod converge;
 pub mod file;
@@ -43,6 +44,7 @@ use audit_findings::AuditFindings;
 use base_cut::BaseCut;
 use base_totals::AddedUp;
 use judge::{TEXTS_BYTES, Verdicts, WRONG_CELL_BYTES};
+use range_part::RangePart;
 
 /// The most rounds of converging: cells that change all the time are left to the lock.
 const ROUNDS_MAX: usize = 8;
@@ -60,14 +62,15 @@ pub(crate) struct AuditBaseline {
 #[derive(Debug)]
 pub(crate) struct AuditProgress {
     findings: AuditFindings,
-    remaining: VecDeque<RangeId>,
+    remaining: VecDeque<RangePart>,
     slice: Option<Slice>,
     kept_bytes_max: usize,
 }
 
-/// Ranges that are audited together.
+/// Ranges that are audited together, or a part of one.
 #[derive(Debug)]
 struct Slice {
+    parts: Vec<RangePart>,
     ranges: Vec<RangeId>,
     /// `None` until every cell was judged once, and if the verdicts are of no use.
     findings: Option<AuditFindings>,
@@ -78,9 +81,11 @@ struct Slice {
 impl AuditProgress {
     /// Nothing is audited yet, and the log has been read.
     pub(crate) fn new<B: Backends>(context: &RestoreContext<'_, B>) -> Self {
+        let bits = context.definitions().range_bits;
+        let ranges = context.scope.ranges();
         Self {
             findings: AuditFindings::new(context.memory, []),
-            remaining: context.scope.ranges().collect(),
+            remaining: ranges.map(|range| RangePart::whole(bits, range)).collect(),
             slice: None,
             kept_bytes_max: context.memory.available() / 4,
         }
@@ -183,8 +188,9 @@ async fn read_and_rest<B: Backends>(
 }
 
 /// Judges every cell in scope, and converges until few are dirty; as many ranges at once as fit into memory if all of
-/// their cells are wrong. Passes the verdicts of each range to `each`, with its dirty cells and what they should hold, before
-/// any of them is forgotten: where much is wrong, only the number of wrong cells is kept.
+/// their cells are wrong, or a part of one, if what is wrong in it does not fit. Passes the verdicts of each range or part to
+/// `each`, with its dirty cells and what they should hold, and whether it is the last one of its range, before any of them is
+/// forgotten: where much is wrong, only the number of wrong cells is kept.
 ///
 /// # Errors
 /// If the session was lost, another member can go on with the same `progress`.
@@ -192,7 +198,7 @@ pub(crate) async fn audit<B: Backends, E: From<Error>>(
     context: &RestoreContext<'_, B>,
     baseline: &AuditBaseline,
     progress: &mut AuditProgress,
-    mut each: impl FnMut(RangeId, &Verdicts, &BTreeMap<Cell, Count>) -> Result<(), E>,
+    mut each: impl FnMut(RangeId, &Verdicts, &BTreeMap<Cell, Count>, bool) -> Result<(), E>,
 ) -> Result<(), E> {
     let follower = &baseline.follower;
     let highest = baseline.cut.highest(context.scope);
@@ -203,16 +209,28 @@ pub(crate) async fn audit<B: Backends, E: From<Error>>(
             None if progress.remaining.is_empty() => return Ok(()),
             None => next_slice(context, follower, &mut progress.remaining),
         };
+        // Until its verdicts are passed on: what is dirty then belongs to them.
+        let _held = follower.hold_cuts(&slice.ranges);
         let audited = slice.audit(context, follower).await;
+        if let (Err(Error::TooLarge(_)), Some(smaller)) = (&audited, slice.divide()) {
+            let smaller = smaller.into_iter().rev();
+            smaller.for_each(|part| progress.remaining.push_front(part));
+            continue;
+        }
         let slice = progress.slice.insert(slice);
         audited?;
         let mut findings = slice.findings.take().expect("it is audited");
         for &range in &slice.ranges {
             let dirty = expected_of_dirty(context, follower, range).await?;
-            each(range, findings.of(range), &dirty)?;
+            let is_last = progress.remaining.iter().all(|part| part.range != range);
+            each(range, findings.of(range), &dirty, is_last)?;
         }
-        if progress.findings.bytes() + findings.bytes() > progress.kept_bytes_max {
+        let is_much = progress.findings.bytes() + findings.bytes() > progress.kept_bytes_max;
+        if is_much || slice.is_part() {
             findings.forget();
+            for range in &slice.ranges {
+                follower.totals_mut().of_mut(*range).judge_part(None);
+            }
         }
         progress.findings.append(findings);
         progress.slice = None;
@@ -222,34 +240,54 @@ pub(crate) async fn audit<B: Backends, E: From<Error>>(
 /// About as many cells are scanned in a few seconds: so long, a cut cannot move.
 const SLICE_CELLS_MAX: usize = 1_000_000;
 
-/// Takes the next ranges whose cells could all be wrong and still fit into half of the available memory; one at least.
+/// Takes the next ranges whose cells could all be wrong and still fit into half of the available memory; one, or a part of
+/// one, at least.
 fn next_slice<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
-    remaining: &mut VecDeque<RangeId>,
+    remaining: &mut VecDeque<RangePart>,
 ) -> Slice {
     let cells_max =
         (context.memory.available() / 2 / (WRONG_CELL_BYTES + TEXTS_BYTES)).min(SLICE_CELLS_MAX);
-    let (mut slice, mut cells) = (Vec::new(), 0_usize);
+    let (mut parts, mut cells) = (Vec::new(), 0_usize);
     while let Some(&next) = remaining.front() {
-        let of_range = expected_cells(context, follower, next);
+        let of_range = expected_cells(context, follower, next.range);
         let of_range = usize::try_from(of_range).unwrap_or(usize::MAX);
         cells = cells.saturating_add(of_range);
-        if !slice.is_empty() && cells > cells_max {
+        let is_too_much = cells > cells_max || !next.may_have_others();
+        if !parts.is_empty() && is_too_much {
             break;
         }
-        slice.push(next);
+        parts.push(next);
         remaining.pop_front();
+        if !next.may_have_others() {
+            break;
+        }
     }
     Slice {
-        ranges: slice,
+        ranges: parts.iter().map(|part| part.range).collect(),
+        parts,
         findings: None,
         judged_at: None,
     }
 }
 
 impl Slice {
-    /// Judges every cell of its ranges, and converges until few are dirty.
+    /// Whether it is a part of a range.
+    fn is_part(&self) -> bool {
+        self.parts.iter().any(|part| part.tokens().is_some())
+    }
+
+    /// What is to be audited instead, one after the other, because what is wrong in it does not fit into memory; `None` if
+    /// it cannot be divided.
+    fn divide(&self) -> Option<Vec<RangePart>> {
+        match &*self.parts {
+            [one] => one.halves(),
+            several => Some(several.iter().map(|part| part.alone()).collect()),
+        }
+    }
+
+    /// Judges every cell of its ranges, and converges until few are dirty. The caller holds their cuts.
     ///
     /// # Errors
     /// What it keeps is right, and another member can go on with it.
@@ -258,7 +296,6 @@ impl Slice {
         context: &RestoreContext<'_, B>,
         follower: &LogFollower,
     ) -> Result<(), Error> {
-        let _held = follower.hold_cuts(&self.ranges);
         // No cut was held while another member took over, so cells may have been passed that are not dirty any more.
         let mut is_resumed = self.findings.is_some() && can_converge(follower, &self.ranges);
         if !is_resumed {
@@ -301,6 +338,10 @@ impl Slice {
         follower: &LogFollower,
     ) -> Result<(), Error> {
         self.findings = None;
+        for part in &self.parts {
+            let tokens = part.tokens();
+            follower.totals_mut().of_mut(part.range).judge_part(tokens);
+        }
         let cut = converge::later_cut(context, &self.ranges).await?;
         for range in &self.ranges {
             let kept = follower.totals().of(*range).check_all_kept();

@@ -1,4 +1,4 @@
-//! The restoration of one range (rules R1 to R8), one step a file, in order:
+//! The restoration of one range (rules R1 to R8), or of each of its [`parts`], one step a file, in order:
 //!
 //! | step | rule | what it does | yields |
 //! |---|---|---|---|
@@ -39,6 +39,7 @@ use stitch_expected::base_part::BasePart;
 use stitch_expected::log_follower::LogFollower;
 use stitch_expected::memory_pool::MemoryReservation;
 
+pub(crate) mod parts;
 pub(crate) mod bound;
 pub(crate) mod acquire;
 pub(crate) mod cut;
@@ -59,7 +60,7 @@ use known_counts::{KnownCounts, copy_base_part, counts};
 use sent::{SendOutcome, SentCorrections};
 use verify::{VerifiedRange, VerifyOutcome};
 
-/// The outcome of a range.
+/// The outcome of a range, or of a part of it.
 #[derive(Debug)]
 pub(crate) struct RangeResult {
     pub(crate) range: RangeId,
@@ -78,6 +79,8 @@ pub(crate) struct RangeResult {
     pub(crate) waited: Duration,
     /// How long its lock was held; `None` if it was never granted.
     pub(crate) locked: Option<Duration>,
+    /// Whether it did not fit into memory, and is restored once more, part by part.
+    pub(crate) is_divided: bool,
 }
 
 impl RangeResult {
@@ -102,6 +105,7 @@ impl RangeResult {
             dirty: BTreeMap::new(),
             waited: Duration::ZERO,
             locked: None,
+            is_divided: false,
         }
     }
 }
@@ -119,8 +123,9 @@ pub(crate) const LOCKED_CELL_BYTES: usize = 640;
 /// The most rounds of correcting cells at rest: what is wrong then is left to the lock.
 const ROUNDS_MAX: usize = 8;
 
-/// Restores a range: cells at rest without its lock, all others under it. `findings` are those of this range alone.
-pub(crate) async fn run<B: Backends>(
+/// Restores a range, or the part of it that is being judged: cells at rest without its lock, all others under it. `findings`
+/// are those of this range alone.
+async fn run<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     journal: &Journal,
@@ -281,6 +286,7 @@ impl<B: Backends> RangeWork<'_, '_, B> {
             dirty: BTreeMap::new(),
             waited: released.waited,
             locked: released.locked,
+            is_divided: false,
         }
     }
 

@@ -30,7 +30,6 @@ use crate::report::plan::Cells;
 use crate::report::{PlanReport, Total, Totals, Wrongness};
 use crate::restoration::count_judged;
 use stitch_expected::log_follower::LogFollower;
-use stitch_expected::range_totals::RangeTotals;
 
 /// Audits the scope, and writes the plan file if one is wanted.
 pub async fn plan<B: Backends>(
@@ -90,17 +89,14 @@ async fn make<B: Backends>(
         audit,
     } = AuditState::resume(state, context).await?;
     let follower = &baseline.follower;
-    let record = |range, verdicts: &Verdicts, dirty: &BTreeMap<Cell, Count>| {
-        audit.add_range(
-            follower.totals().of(range),
-            verdicts,
-            dirty,
-            |cell, drift| match draft {
-                Some(draft) => draft.add(cell, drift),
-                None => Ok(()),
-            },
-        )?;
-        follower.totals_mut().of_mut(range).finish();
+    let record = |range, verdicts: &Verdicts, dirty: &BTreeMap<Cell, Count>, is_last| {
+        audit.add_range(verdicts, dirty, |cell, drift| match draft {
+            Some(draft) => draft.add(cell, drift),
+            None => Ok(()),
+        })?;
+        if is_last {
+            follower.totals_mut().of_mut(range).finish();
+        }
         Ok(())
     };
     let audited = plan::audit(context, baseline, progress, record);
@@ -235,11 +231,10 @@ impl Audit {
         }
     }
 
-    /// Adds the findings of one range, and passes its wrong cells to `each`. `dirty` are its dirty cells, and what they
+    /// Adds the findings of one range, or of a part of it, and passes its wrong cells to `each`. `dirty` are its dirty cells, and what they
     /// should hold.
     pub(super) fn add_range(
         &mut self,
-        totals: &RangeTotals,
         verdicts: &Verdicts,
         dirty: &BTreeMap<Cell, Count>,
         mut each: impl FnMut(&Cell, Drift) -> Result<(), UserError>,
@@ -248,8 +243,8 @@ impl Audit {
         self.cells.judged += judged;
         self.cells.unjudged += unjudged;
         // Right cells hold what is expected; wrong ones differ from it.
-        for (name, sum) in verdicts.expected_sums(totals.sums()) {
-            let total = self.totals.entry(name).or_default();
+        for (name, sum) in verdicts.expected_sums() {
+            let total = self.totals.entry(name.clone()).or_default();
             total.expected += sum;
             total.before += sum;
         }

@@ -1,5 +1,6 @@
 //! `run`: audits the scope, then restores it range by range.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::pin;
@@ -34,7 +35,7 @@ use crate::plan::file::Plan;
 use crate::plan::judge::{TEXTS_BYTES, Verdicts, WRONG_CELL_BYTES};
 use crate::preflight;
 use crate::report::RunReport;
-use crate::restoration::{self, LOCKED_CELL_BYTES, RangeResult};
+use crate::restoration::{LOCKED_CELL_BYTES, parts};
 use stitch_common::wait::within;
 use stitch_expected::log_follower::LogFollower;
 use stitch_expected::memory_pool::MemoryReservation;
@@ -272,9 +273,8 @@ async fn go_on<B: Backends>(
     let work = async {
         if ranges.is_none() {
             let audited = async {
-                let record = |range, verdicts: &Verdicts, dirty: &BTreeMap<Cell, Count>| {
-                    let totals = follower.totals();
-                    audit.add_range(totals.of(range), verdicts, dirty, |_, _| Ok(()))
+                let record = |_, verdicts: &Verdicts, dirty: &BTreeMap<Cell, Count>, _| {
+                    audit.add_range(verdicts, dirty, |_, _| Ok(()))
                 };
                 let audited = plan::audit(context, baseline, progress, record);
                 while_kafka_delivers(context, follower, audited).await?;
@@ -336,25 +336,21 @@ async fn restore_ranges<B: Backends>(
         let range = may_begin.then(|| remaining.pop_front()).flatten()?;
         Some((range, findings.take(range)))
     };
-    let journal = &*journal;
+    let (journal, summary) = (&*journal, RefCell::new(summary));
+    let each = |result| summary.borrow_mut().add_range(result);
     let work = std::iter::from_fn(next).map(async |(range, findings)| {
-        let result = match context.lease.interruption() {
-            None => restoration::run(context, follower, journal, range, findings).await,
-            Some(why) => RangeResult::not_started(range, findings, Error::Interrupted(why)),
-        };
-        doubts::settle(context, &result).await;
-        result
+        let restored = parts::range(context, follower, journal, range, findings, each).await;
+        doubts::settle(context, &restored).await;
+        restored
     });
     let mut work = pin!(stream::iter(work).buffer_unordered(in_flight));
     let mut write = None;
-    while let Some(result) = beside(&mut write, work.next()).await {
-        recorder.note(&result);
+    while let Some(restored) = beside(&mut write, work.next()).await {
+        recorder.note(&restored);
         if write.is_none() {
             write = recorder.due_write(context);
         }
-        let range = result.range;
-        summary.add_range(follower.totals().of(range), result);
-        follower.totals_mut().of_mut(range).finish();
+        follower.totals_mut().of_mut(restored.range).finish();
         context.progress.advance(1);
     }
     context.progress.end();

@@ -58,7 +58,9 @@ pub async fn sums<B: Backends>(
 /// Scans the scope once, and reads the counters with suspect sums again.
 async fn check<B: Backends>(context: &RestoreContext<'_, B>) -> Result<Findings, UserError> {
     permissions::to_read(context).await?;
-    let ranges: Vec<_> = context.scope.ranges().collect();
+    let bits = context.definitions().range_bits;
+    let ranges = context.scope.ranges();
+    let ranges: Vec<_> = ranges.map(|range| (range, bits.interval(range))).collect();
     context.progress.begin("scanning the table", "cells", None);
     let scans = intervals(context, &ranges).into_iter();
     let scans = scans.map(|(_, interval)| check_interval(context, interval));

@@ -1,6 +1,7 @@
 //! The findings of an audit, and the memory that they take.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use stitch_common::range::RangeId;
 
@@ -20,6 +21,14 @@ impl AuditFindings {
         let ranges = ranges.into_iter().map(|range| (range, Verdicts::default()));
         Self {
             ranges: ranges.collect(),
+            reservation: memory.reservation(),
+        }
+    }
+
+    /// Findings of a range of which no cell has been judged.
+    pub(crate) fn unjudged(memory: &MemoryPool, range: RangeId) -> Self {
+        Self {
+            ranges: BTreeMap::from([(range, Verdicts::unjudged())]),
             reservation: memory.reservation(),
         }
     }
@@ -66,9 +75,16 @@ impl AuditFindings {
         }
     }
 
-    /// Adds the ranges of `other`.
+    /// Adds the ranges of `other`, or parts of ranges.
     pub(crate) fn append(&mut self, other: Self) {
-        self.ranges.extend(other.ranges);
+        for (range, verdicts) in other.ranges {
+            match self.ranges.entry(range) {
+                Entry::Vacant(entry) => {
+                    entry.insert(verdicts);
+                }
+                Entry::Occupied(mut entry) => entry.get_mut().extend(verdicts),
+            }
+        }
         self.reservation.merge(other.reservation);
     }
 }

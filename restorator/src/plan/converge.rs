@@ -103,7 +103,7 @@ async fn judge<B: Backends>(
             let (range, amount) = ranges[&cell];
             let expected = expected[&cell];
             let verdicts = verdicts.entry(range).or_default();
-            verdicts.note_passed([(amount, expected)]);
+            verdicts.note_passed([(&cell.counter.name, amount, expected)]);
             verdicts.judge(cell, expected, current);
         }
     })?;

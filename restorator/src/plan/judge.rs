@@ -96,12 +96,7 @@ impl Expectation {
     /// Adds a cell that should not be 0.
     pub(crate) fn add(&mut self, name: &CounterName, expected: Count) {
         self.cells += 1;
-        match self.sums.get_mut(name) {
-            Some(sum) => *sum += i128::from(expected.0),
-            None => {
-                self.sums.insert(name.clone(), expected.0.into());
-            }
-        }
+        add_to(&mut self.sums, name, expected.0.into());
     }
 
     fn extend(&mut self, other: Self) {
@@ -116,10 +111,8 @@ impl Expectation {
 #[derive(Clone, Debug, Default)]
 pub struct Verdicts {
     wrong: BTreeMap<Cell, Drift>,
-    /// What its cells should hold, when all of them were judged.
+    /// What its cells should hold.
     expectation: Expectation,
-    /// What had been counted of each counter name then, as far as that is in memory.
-    counted: BTreeMap<CounterName, i128>,
     /// The number of wrong cells when they were forgotten.
     forgotten: Option<u64>,
     /// Numbers of cells of counters that no definition names.
@@ -186,18 +179,17 @@ impl Verdicts {
         self.expectation.add(name, expected);
     }
 
-    /// Notes that every cell was judged when this much had been counted of each counter name.
-    pub(crate) fn note_counted(&mut self, counted: BTreeMap<CounterName, i128>) {
-        self.counted = counted;
-    }
-
-    /// Notes cells that a later cut has passed: what has passed, and what they should hold now.
-    pub(crate) fn note_passed(&mut self, passed: impl IntoIterator<Item = (Amount, Count)>) {
-        for (amount, now) in passed {
+    /// Notes cells that a later cut has passed: their counter's name, what has passed, and what they should hold now.
+    pub(crate) fn note_passed<'a>(
+        &mut self,
+        passed: impl IntoIterator<Item = (&'a CounterName, Amount, Count)>,
+    ) {
+        for (name, amount, now) in passed {
             let before = now.plus(Amount(amount.0.wrapping_neg()));
-            let cells = &mut self.expectation.cells;
+            let Expectation { cells, sums } = &mut self.expectation;
             *cells = cells.saturating_add(u64::from(now != Count(0)));
             *cells = cells.saturating_sub(u64::from(before != Count(0)));
+            add_to(sums, name, amount.0.into());
         }
     }
 
@@ -206,19 +198,9 @@ impl Verdicts {
         self.expectation.cells
     }
 
-    /// What the cells should hold in all, by counter name, when this much has been counted.
-    pub(crate) fn expected_sums(
-        &self,
-        counted: BTreeMap<CounterName, i128>,
-    ) -> BTreeMap<CounterName, i128> {
-        let mut sums = self.expectation.sums.clone();
-        for (name, sum) in counted {
-            *sums.entry(name).or_default() += sum;
-        }
-        for (name, sum) in &self.counted {
-            *sums.entry(name.clone()).or_default() -= sum;
-        }
-        sums
+    /// What the cells should hold in all, by counter name.
+    pub(crate) const fn expected_sums(&self) -> &BTreeMap<CounterName, i128> {
+        &self.expectation.sums
     }
 
     /// Notes cells that no definition names. They are reported, and never corrected.
@@ -233,6 +215,9 @@ impl Verdicts {
 
     /// Adds the verdicts on another part of the range.
     pub fn extend(&mut self, other: Self) {
+        if let Some(forgotten) = other.forgotten {
+            *self.forgotten.get_or_insert_default() += forgotten;
+        }
         self.expectation.extend(other.expectation);
         for (cell, drift) in other.wrong {
             self.put(cell, drift);
@@ -245,6 +230,13 @@ impl Verdicts {
     /// About how many bytes they take.
     pub const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Verdicts on cells of which none has been judged.
+    pub(crate) fn unjudged() -> Self {
+        let mut verdicts = Self::default();
+        verdicts.forget();
+        verdicts
     }
 
     /// Keeps only the number of wrong cells: the range has to be judged again before it is restored.
@@ -281,6 +273,14 @@ impl Verdicts {
     ) -> impl Iterator<Item = (&'a Cell, Drift)> + 'a {
         let clean = self.wrong.iter().filter(|(cell, _)| !dirty.contains(cell));
         clean.map(|(cell, drift)| (cell, *drift))
+    }
+}
+
+fn add_to(sums: &mut BTreeMap<CounterName, i128>, name: &CounterName, amount: i128) {
+    if let Some(sum) = sums.get_mut(name) {
+        *sum += amount;
+    } else {
+        sums.insert(name.clone(), amount);
     }
 }
 

@@ -7,7 +7,6 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use stitch_common::cell::Counter;
 use stitch_common::ports::Store;
 use stitch_common::range::{RangeId, TokenInterval};
-use stitch_common::token::Token;
 
 use crate::cells::with_retries;
 use crate::context::RestoreContext;
@@ -15,6 +14,7 @@ use crate::error::Error;
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::judge::Verdicts;
 use crate::plan::merge::{Join, Wanted};
+use crate::plan::range_part::divide;
 use stitch_common::ports::Backends;
 use stitch_common::wait::yield_now;
 use stitch_expected::log_follower::LogFollower;
@@ -61,7 +61,7 @@ async fn scan_counting<B: Backends>(
 ) -> Result<(), Error> {
     // Verdicts take memory from the first page on, long before a scan ends.
     let growing = RefCell::new(context.memory.reservation());
-    let scans = intervals(context, ranges).into_iter();
+    let scans = intervals(context, &parts(context, follower, ranges)).into_iter();
     let scans = scans.map(|(range, interval)| {
         let growing = &growing;
         async move {
@@ -74,51 +74,47 @@ async fn scan_counting<B: Backends>(
     while let Some((range, verdicts)) = scans.try_next().await? {
         verdicts_by_range.entry(range).or_default().extend(verdicts);
     }
-    for (range, verdicts) in &mut verdicts_by_range {
-        verdicts.note_counted(follower.totals().of(*range).sums());
-    }
     drop(scans);
     drop(growing);
     findings.change(|known| known.append(&mut verdicts_by_range))?;
     Ok(())
 }
 
-/// The intervals of these ranges that are scanned at the same time. No counter is in two of them.
-pub(crate) fn intervals<B: Backends>(
+/// The parts of these ranges that are being judged.
+fn parts<B: Backends>(
     context: &RestoreContext<'_, B>,
+    follower: &LogFollower,
     ranges: &[RangeId],
 ) -> Vec<(RangeId, TokenInterval)> {
-    let bits = context.definitions().range_bits;
+    let (bits, totals) = (context.definitions().range_bits, follower.totals());
+    let part = |range| {
+        let part = totals.of(range).part();
+        part.unwrap_or_else(|| bits.interval(range))
+    };
+    ranges.iter().map(|range| (*range, part(*range))).collect()
+}
+
+/// The intervals of these parts of ranges that are scanned at the same time. No counter is in two of them.
+pub(crate) fn intervals<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    parts: &[(RangeId, TokenInterval)],
+) -> Vec<(RangeId, TokenInterval)> {
     if let (Some(name), Some(key)) = (&context.scope.counter, &context.scope.key) {
         let token = Counter::new(name.0.clone(), key.0.clone()).token();
         let only = TokenInterval {
             first: token,
             last: token,
         };
-        return ranges.iter().map(|range| (*range, only)).collect();
+        let with_token = parts.iter().filter(|(_, part)| part.contains(token));
+        return with_token.map(|(range, _)| (*range, only)).collect();
     }
-    let ranges_in_all = u64::try_from(ranges.len()).unwrap_or(u64::MAX).max(1);
-    let pieces = INTERVALS_MIN.div_ceil(ranges_in_all);
-    let intervals = ranges.iter().flat_map(|range| {
-        let pieces = divide(bits.interval(*range), pieces).into_iter();
+    let parts_in_all = u64::try_from(parts.len()).unwrap_or(u64::MAX).max(1);
+    let pieces = INTERVALS_MIN.div_ceil(parts_in_all);
+    let intervals = parts.iter().flat_map(|(range, part)| {
+        let pieces = divide(*part, pieces).into_iter();
         pieces.map(move |interval| (*range, interval))
     });
     intervals.collect()
-}
-
-/// Divides `interval` into pieces of about the same size.
-fn divide(interval: TokenInterval, pieces: u64) -> Vec<TokenInterval> {
-    let first = i128::from(interval.first.0);
-    let size = i128::from(interval.last.0) - first + 1;
-    let pieces = i128::from(pieces).min(size);
-    let start = |piece: i128| first + size * piece / pieces;
-    let token = |at: i128| Token(i64::try_from(at).expect("within the interval"));
-    (0..pieces)
-        .map(|piece| TokenInterval {
-            first: token(start(piece)),
-            last: token(start(piece + 1) - 1),
-        })
-        .collect()
 }
 
 async fn one_interval<B: Backends>(
@@ -162,38 +158,5 @@ async fn one_interval<B: Backends>(
             return Ok(verdicts);
         }
         yield_now().await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use stitch_common::range::RangeBits;
-
-    #[test]
-    fn the_pieces_of_an_interval_cover_every_token_once() {
-        for bits in [0, 1, 5, 12] {
-            let bits = RangeBits::new(bits).unwrap();
-            for range in bits.ranges().take(3) {
-                let whole = bits.interval(range);
-                for pieces in [1, 3, 32] {
-                    let divided = divide(whole, pieces);
-                    assert_eq!(divided.len(), usize::try_from(pieces).unwrap());
-                    assert_eq!(divided[0].first, whole.first);
-                    assert_eq!(divided[divided.len() - 1].last, whole.last);
-                    let neighbours = divided.windows(2);
-                    neighbours.for_each(|pair| assert_eq!(pair[0].last.0 + 1, pair[1].first.0));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_single_token_is_not_divided() {
-        let one = TokenInterval {
-            first: Token(7),
-            last: Token(7),
-        };
-        assert_eq!(divide(one, 32), [one]);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stitch_common::cell::{Amount, Cell, Count};
+use stitch_common::cell::{Amount, Cell, Count, CounterName};
 
 use super::acquire::LockedRange;
 use super::cut::Cut;
@@ -21,7 +21,7 @@ use stitch_expected::range_totals::RangeTotals;
 #[derive(Debug)]
 pub(crate) struct DirtyCells {
     expected: BTreeMap<Cell, Count>,
-    passed: Vec<(Amount, Count)>,
+    passed: Vec<(CounterName, Amount, Count)>,
 }
 
 impl DirtyCells {
@@ -29,9 +29,11 @@ impl DirtyCells {
         &self.expected
     }
 
-    /// Of the cells that the cut has passed since they were judged: what has passed, and their expected counts.
-    pub(super) fn passed(&self) -> impl Iterator<Item = (Amount, Count)> + '_ {
-        self.passed.iter().copied()
+    /// Of the cells that the cut has passed since they were judged: the counter's name, what has passed, and what they should
+    /// hold now.
+    pub(super) fn passed(&self) -> impl Iterator<Item = (&CounterName, Amount, Count)> + '_ {
+        let passed = self.passed.iter();
+        passed.map(|(name, amount, now)| (name, *amount, *now))
     }
 
     /// Leaves these cells out: no correction changes them.
@@ -75,7 +77,10 @@ pub(crate) async fn follow<B: Backends>(
         .wait("looking up what the cells should hold", looked_up)
         .await?;
     let passed = amounts.into_iter();
-    let passed = passed.filter_map(|(cell, amount)| Some((amount, *expected.get(&cell)?)));
+    let passed = passed.filter_map(|(cell, amount)| {
+        let now = *expected.get(&cell)?;
+        Some((cell.counter.name, amount, now))
+    });
     let passed = passed.collect();
     failpoint::pass("r4-touched");
     Ok(DirtyCells { expected, passed })

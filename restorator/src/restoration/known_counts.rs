@@ -31,20 +31,27 @@ pub(crate) async fn copy_base_part<B: Backends>(
 ) -> Result<BasePart, Error> {
     let base = context.base.get();
     let folder = follower.totals().spill_folder().clone();
-    let copying = BasePart::copy(base.as_deref(), tokens(context, range), &folder);
+    let tokens = tokens(context, follower, range);
+    let copying = BasePart::copy(base.as_deref(), tokens, &folder);
     match select(pin!(copying), pin!(context.lease.interrupted())).await {
         Either::Left((part, _)) => Ok(part.map_err(ExpectedError::from)?),
         Either::Right((why, _)) => Err(Error::Interrupted(why)),
     }
 }
 
-/// The tokens that cells in scope of the range have.
-fn tokens<B: Backends>(context: &RestoreContext<'_, B>, range: RangeId) -> TokenSelection {
+/// The tokens that cells in scope of the range, or of the part of it that is being judged, have.
+fn tokens<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    follower: &LogFollower,
+    range: RangeId,
+) -> TokenSelection {
     if let (Some(name), Some(key)) = (&context.scope.counter, &context.scope.key) {
         let counter = Counter::new(name.0.clone(), key.0.clone());
         return TokenSelection::listed([counter.token()]);
     }
-    context.definitions().range_bits.interval(range).into()
+    let part = follower.totals().of(range).part();
+    let whole = || context.definitions().range_bits.interval(range);
+    part.unwrap_or_else(whole).into()
 }
 
 /// The part of the available memory that foreseen cells may take. Others are looked up under the lock.

@@ -12,7 +12,7 @@ use stitch_protocol::restoration::{
 
 use crate::context::RestoreContext;
 use crate::error::Error;
-use crate::restoration::RangeResult;
+use crate::restoration::parts::RangeSummary;
 use stitch_common::ports::Backends;
 use stitch_common::wait::within;
 
@@ -75,12 +75,11 @@ impl Recorder {
     }
 
     /// Notes the outcome of a range.
-    pub(super) fn note(&mut self, result: &RangeResult) {
-        let locked = result.locked.unwrap_or_default();
-        let outcome = match &result.outcome {
+    pub(super) fn note(&mut self, range: &RangeSummary) {
+        let outcome = match &range.outcome {
             Ok(_) => {
-                let corrected = u64::try_from(result.corrected.len()).unwrap_or(u64::MAX);
-                let locked_ms = u64::try_from(locked.as_millis()).unwrap_or(u64::MAX);
+                let corrected = range.corrected;
+                let locked_ms = u64::try_from(range.locked.as_millis()).unwrap_or(u64::MAX);
                 if self.record.exceptions.is_empty() {
                     RangeOutcome::Verified {
                         corrected,
@@ -97,7 +96,7 @@ impl Recorder {
                 why: why.to_string(),
             },
         };
-        self.record.ranges.insert(result.range, outcome);
+        self.record.ranges.insert(range.range, outcome);
     }
 
     /// A write of the record as it is now, if it is time for one. Dropped, the record may be written or not.

@@ -20,7 +20,6 @@ use crate::restoration::verify::VerifiedRange;
 use crate::restoration::{RangeResult, count_judged};
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
-use stitch_expected::range_totals::RangeTotals;
 
 pub(super) struct Summary {
     audit: Audit,
@@ -74,8 +73,8 @@ impl Summary {
         self.journal = Some(path.display().to_string());
     }
 
-    /// Adds the outcome of one range.
-    pub(super) fn add_range(&mut self, totals: &RangeTotals, result: RangeResult) {
+    /// Adds the outcome of one range, or of a part of it.
+    pub(super) fn add_range(&mut self, result: RangeResult) {
         let RangeResult {
             range,
             outcome,
@@ -86,7 +85,15 @@ impl Summary {
             dirty,
             waited,
             locked,
+            is_divided,
         } = result;
+        if is_divided {
+            // Its parts say the rest.
+            corrected.retain(|cell, _| !aside.contains_key(cell));
+            self.add_times(range, waited, locked);
+            self.add_corrected(range, &corrected);
+            return;
+        }
         let verdicts = findings.of(range);
         let (judged, dirty) = count_judged(verdicts, &dirty);
         let changing: &[Cell] = match &outcome {
@@ -118,8 +125,8 @@ impl Summary {
             self.unjudged += dirty;
         }
         if end.is_verified() {
-            for (name, sum) in verdicts.expected_sums(totals.sums()) {
-                *self.verified.entry(name).or_default() += sum;
+            for (name, sum) in verdicts.expected_sums() {
+                *self.verified.entry(name.clone()).or_default() += sum;
             }
         } else {
             let known = corrected.keys();
@@ -127,23 +134,42 @@ impl Summary {
             self.uncorrected += verdicts.wrong_count() - number(known.count());
         }
         self.note_aside(range, &aside, &outcome);
-        let report = RangeReport {
+        self.add_times(range, waited, locked);
+        self.add_corrected(range, &corrected);
+        let report = self.report_of(range);
+        report.read += number(read);
+        if report.outcome.is_verified() {
+            report.outcome = end;
+            report.error = error;
+        }
+    }
+
+    /// The report of a range so far.
+    fn report_of(&mut self, range: RangeId) -> &mut RangeReport {
+        self.ranges.entry(range).or_insert(RangeReport {
             range,
-            outcome: end,
-            locked_ms: locked.map(milliseconds),
-            waited_ms: milliseconds(waited),
-            read: number(read),
-            corrected: number(corrected.len()),
-            error,
-        };
-        self.ranges.insert(range, report);
-        for (cell, drift) in &corrected {
+            outcome: RangeEnd::Verified,
+            locked_ms: None,
+            waited_ms: 0,
+            read: 0,
+            corrected: 0,
+            error: None,
+        })
+    }
+
+    /// Each part of a range has a lock of its own.
+    fn add_times(&mut self, range: RangeId, waited: Duration, locked: Option<Duration>) {
+        let report = self.report_of(range);
+        report.locked_ms = report.locked_ms.max(locked.map(milliseconds));
+        report.waited_ms = report.waited_ms.max(milliseconds(waited));
+    }
+
+    fn add_corrected(&mut self, range: RangeId, corrected: &BTreeMap<Cell, Drift>) {
+        self.report_of(range).corrected += number(corrected.len());
+        for (cell, drift) in corrected {
             self.corrected.add(cell, *drift);
-            if self
-                .planned
-                .as_ref()
-                .is_some_and(|planned| planned.contains(cell))
-            {
+            let planned = self.planned.as_ref();
+            if planned.is_some_and(|planned| planned.contains(cell)) {
                 self.as_planned += 1;
             }
         }

@@ -1,10 +1,11 @@
-//! Expected totals of any size fit into any memory. What is wrong in a range, and what changes, stays within
-//! `memory_mib_max`, or is refused by that name before anything is locked.
+//! Expected totals of any size fit into any memory, and so does what is wrong, and what changes: ranges are divided into
+//! parts by tokens. What waits to be counted has to fit into `memory_mib_max`, or is refused by that name before anything is
+//! locked.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use stitch_common::output::{Exit, Report};
-use stitch_common::user_error::UserError;
 use stitch_config::Config;
 
 use crate::options::Limits;
@@ -39,10 +40,6 @@ fn emptied(bytes_max: usize) -> Fake {
 
 fn is_right(fake: &Fake) -> bool {
     (0..KEYS).all(|key| fake.held(&format!("track-{key}")) == 1)
-}
-
-fn names_the_memory_limit(failure: &UserError) -> bool {
-    failure.message.contains("memory_mib_max") && failure.help.contains("--ranges")
 }
 
 #[test]
@@ -88,20 +85,78 @@ fn limits_are_checked_before_any_lock_if_memory_is_short() {
     assert_eq!((fake.times("__WRIT__"), fake.times("increment")), (0, 0));
 }
 
-/// Its cells never rest, so all of them need the lock.
+/// A range in which everything is wrong, and less memory than that takes.
+fn one_range_too_large() -> Fake {
+    let fake = counted("bits = 0", 60_000);
+    fake.table.borrow_mut().clear();
+    fake.hold("nobody", 7);
+    const { assert!(KEYS * WRONG_CELL_BYTES > 60_000 / 2) };
+    fake
+}
+
 #[test]
-fn a_range_that_does_not_fit_is_refused_by_the_limits_name_and_not_locked() {
+fn what_is_wrong_in_one_range_need_not_fit_into_memory() {
+    let fake = one_range_too_large();
+    let report = fake.run(Limits::default()).unwrap();
+    assert_eq!(report.outcome(), "verified", "{:?}", report.error());
+    assert_eq!((report.cells.corrected, report.cells.wrong), (401, 401));
+    assert_eq!((report.cells.judged, report.cells.unjudged), (400, 0));
+    let total = report.totals.values().next().unwrap();
+    assert_eq!(
+        (total.expected, total.before, total.after),
+        (400, 7, Some(400))
+    );
+    assert_eq!(report.ranges.len(), 1);
+    assert_eq!(report.ranges[0].corrected, 401);
+    assert!(is_right(&fake) && fake.held("nobody") == 0);
+}
+
+#[test]
+fn a_plan_of_one_range_that_does_not_fit_has_every_wrong_cell_once() {
+    let fake = one_range_too_large();
+    let file = fake.folder().join("plan.jsonl");
+    let report = fake.plan(Some(file.clone())).unwrap();
+    assert_eq!((report.cells.wrong, report.cells.judged), (401, 401));
+    let wrong = Plan::load(&file, usize::MAX).unwrap().wrong;
+    let cells: BTreeSet<_> = wrong.into_iter().map(|(cell, _)| cell).collect();
+    assert_eq!(cells.len(), KEYS + 1);
+}
+
+/// Its cells never rest, so all of them need the lock: part by part.
+#[test]
+fn what_changes_in_one_range_need_not_fit_into_memory() {
     let fake = counted("bits = 0", 300_000);
     fake.table.borrow_mut().clear();
     (0..KEYS).for_each(|key| fake.produce(&format!("track-{key}")));
     let report = fake.run(Limits::default()).unwrap();
-    assert_eq!((report.exit(), report.cells.corrected), (Exit::Failed, 0));
-    assert_eq!(report.cells.unjudged, 400);
-    assert!(
-        names_the_memory_limit(report.error().unwrap()),
-        "{report:?}"
-    );
-    assert_eq!((fake.times("__WRIT__"), fake.times("increment")), (0, 0));
+    assert_eq!(report.outcome(), "verified", "{:?}", report.error());
+    assert_eq!((report.cells.corrected, report.cells.unjudged), (400, 0));
+    assert!(is_right(&fake));
+    assert!(fake.times("create /ranges/0/_c_") > 1);
+}
+
+/// While a part is restored events of the others are counted: no cell is judged by an event of another part.
+#[test]
+fn events_of_other_parts_are_counted_meanwhile() {
+    let fake = one_range_too_large();
+    for _ in 0..3 {
+        fake.before("increment", |fake| {
+            for key in 0..40 {
+                let key = format!("track-{}", key * 10);
+                fake.produce(&key);
+                fake.hold(&key, fake.held(&key) + 1);
+            }
+            fake.progress(fake.end());
+        });
+    }
+    let report = fake.run(Limits::default()).unwrap();
+    assert_eq!(report.outcome(), "verified", "{:?}", report.error());
+    let right = |key: usize| if key.is_multiple_of(10) { 4 } else { 1 };
+    for key in 0..KEYS {
+        assert_eq!(fake.held(&format!("track-{key}")), right(key), "{key}");
+    }
+    let total = report.totals.values().next().unwrap();
+    assert_eq!((total.expected, total.after), (400, Some(520)));
 }
 
 #[test]
@@ -120,17 +175,54 @@ fn totals_that_do_not_fit_are_spilled() {
     assert!(is_right(&fake));
 }
 
+/// The parts of an audit are judged by cuts of their own, so that a range is never restored by their verdicts together.
 #[test]
-fn phantoms_that_do_not_fit_are_refused_before_any_lock() {
+fn a_part_that_was_judged_before_another_is_judged_again() {
+    for reads in 1..6 {
+        let fake = one_range_too_large();
+        // Once it was too much, the table is right again, and no part has findings to be forgotten.
+        fake.before("scan", move |fake| {
+            fake.before("get /partitions/0/checkpoint", move |fake| {
+                (0..KEYS).for_each(|key| fake.hold(&format!("track-{key}"), 1));
+                fake.hold("nobody", 0);
+                fake.before("scan", move |fake| count_doubly_at(fake, reads));
+            });
+        });
+        let report = fake.run(Limits::default()).unwrap();
+        assert_eq!(report.outcome(), "verified", "{:?}", report.error());
+        assert!((0..20).all(|key| fake.held(&format!("track-{key}")) == 2));
+    }
+}
+
+/// At this reading of a checkpoint some events have been counted, twice each.
+fn count_doubly_at(fake: &Fake, reads: usize) {
+    fake.before("get /partitions/0/checkpoint", move |fake| {
+        if reads > 1 {
+            return count_doubly_at(fake, reads - 1);
+        }
+        for key in 0..20 {
+            let key = format!("track-{key}");
+            fake.produce(&key);
+            fake.hold(&key, 3);
+        }
+        fake.progress(fake.end());
+    });
+}
+
+/// Nothing but the scan knows of them, so that ranges, and then parts of ranges, turn out to be too large.
+#[test]
+fn phantoms_need_not_fit_into_memory() {
     let fake = Fake::with(&["a"], "bits = 3", memory(100_000));
     for key in 0..2000 {
         fake.hold(&format!("nobody-{key}"), 9);
     }
-    assert!(names_the_memory_limit(&fake.plan(None).unwrap_err()));
-    assert!(names_the_memory_limit(
-        &fake.run(Limits::default()).unwrap_err()
-    ));
-    assert_eq!((fake.times("__WRIT__"), fake.times("increment")), (0, 0));
+    let plan = fake.plan(None).unwrap();
+    assert_eq!((plan.cells.wrong, plan.cells.judged), (2000, 2001));
+    let report = fake.run(Limits::default()).unwrap();
+    assert_eq!(report.outcome(), "verified", "{:?}", report.error());
+    assert_eq!(report.cells.corrected, 2000);
+    assert!((0..2000).all(|key| fake.held(&format!("nobody-{key}")) == 0));
+    assert_eq!(fake.held("a"), 1);
     assert!(!fake.exists("/members/"), "and the member has left");
 }
 

@@ -1,0 +1,124 @@
+//! A range, part by part. All of it is one part, unless what is wrong in it, or changes, does not fit into memory: then each
+//! part is judged, corrected, locked and verified on its own. A range is verified if all of its parts are; the doubts that
+//! this answers are those from before the cut of the first one.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use stitch_common::ports::Backends;
+use stitch_common::range::RangeId;
+use stitch_expected::log_follower::LogFollower;
+
+use super::verify::VerifiedRange;
+use super::{LOCKED_CELL_BYTES, RangeResult};
+use crate::context::RestoreContext;
+use crate::doubts::KnownDoubts;
+use crate::error::Error;
+use crate::journal::Journal;
+use crate::plan::audit_findings::AuditFindings;
+use crate::plan::judge::{TEXTS_BYTES, WRONG_CELL_BYTES};
+use crate::plan::range_part::RangePart;
+use crate::unverified::Unverified;
+
+/// What is recorded of a range.
+#[derive(Debug)]
+pub(crate) struct RangeSummary {
+    pub(crate) range: RangeId,
+    /// The doubts that the verification of all parts answers; otherwise why the first unverified part is not.
+    pub(crate) outcome: Result<KnownDoubts, Unverified>,
+    /// The number of cells that were corrected.
+    pub(crate) corrected: u64,
+    /// The longest time that a part was locked.
+    pub(crate) locked: Duration,
+}
+
+/// Restores all parts of a range, and passes the result of each to `each`. `findings` are those of this range alone.
+pub(crate) async fn range<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    follower: &LogFollower,
+    journal: &Journal,
+    range: RangeId,
+    findings: AuditFindings,
+    each: impl Fn(RangeResult),
+) -> RangeSummary {
+    let mut parts = VecDeque::from(first_parts(context, range, &findings));
+    let mut findings = Some(findings).filter(|_| parts.len() == 1);
+    let (mut outcome, mut corrected, mut locked) = (None, 0, Duration::ZERO);
+    while let Some(part) = parts.pop_front() {
+        let findings = findings.take().unwrap_or_else(|| {
+            let mut totals = follower.totals_mut();
+            totals.of_mut(range).judge_part(part.tokens());
+            AuditFindings::unjudged(context.memory, range)
+        });
+        let mut result = match context.lease.interruption() {
+            None => super::run(context, follower, journal, range, findings).await,
+            Some(why) => RangeResult::not_started(range, findings, Error::Interrupted(why)),
+        };
+        let halves = is_too_large(&result).then(|| part.halves()).flatten();
+        if let Some(halves) = halves {
+            tracing::info!(%range, "restored part by part: it does not fit into memory");
+            halves
+                .into_iter()
+                .rev()
+                .for_each(|half| parts.push_front(half));
+            result.is_divided = true;
+        }
+        corrected += u64::try_from(result.corrected.len()).unwrap_or(u64::MAX);
+        locked = locked.max(result.locked.unwrap_or_default());
+        let goes_on = result.is_divided || goes_on(&result.outcome);
+        if !result.is_divided {
+            outcome = Some(with_part(outcome, &result.outcome));
+        }
+        each(result);
+        if !goes_on {
+            break;
+        }
+    }
+    RangeSummary {
+        range,
+        outcome: outcome.expect("a range has at least one part"),
+        corrected,
+        locked,
+    }
+}
+
+/// The outcome of the parts before, and of this one.
+fn with_part(
+    before: Option<Result<KnownDoubts, Unverified>>,
+    part: &Result<VerifiedRange, Unverified>,
+) -> Result<KnownDoubts, Unverified> {
+    match (before, part) {
+        (None, Ok(verified)) => Ok(verified.doubts().clone()),
+        (Some(Ok(doubts)), Ok(_)) => Ok(doubts),
+        (Some(Err(why)), _) => Err(why),
+        (None | Some(Ok(_)), Err(why)) => Err(why.clone()),
+    }
+}
+
+/// The parts of a range: more than one if it is known that not all of it fits.
+fn first_parts<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    range: RangeId,
+    findings: &AuditFindings,
+) -> Vec<RangePart> {
+    let whole = RangePart::whole(context.definitions().range_bits, range);
+    let verdicts = findings.of(range);
+    if !verdicts.is_forgotten() {
+        return vec![whole];
+    }
+    let fit = context.memory.available() / 2 / (LOCKED_CELL_BYTES + WRONG_CELL_BYTES + TEXTS_BYTES);
+    let fit = u64::try_from(fit).unwrap_or(u64::MAX).max(1);
+    whole.divide(verdicts.wrong_count() / fit + 1)
+}
+
+const fn is_too_large(result: &RangeResult) -> bool {
+    matches!(result.outcome, Err(Unverified::Error(Error::TooLarge(_))))
+}
+
+/// Whether the next part is restored: what is wrong with this one concerns its cells alone.
+const fn goes_on<T>(outcome: &Result<T, Unverified>) -> bool {
+    matches!(
+        outcome,
+        Ok(_) | Err(Unverified::IgnoresIncrements(_) | Unverified::KeepsChanging(_))
+    )
+}

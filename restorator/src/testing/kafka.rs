@@ -104,6 +104,12 @@ impl FakeFeed {
         }
         let log = self.fake.log.borrow();
         let mut partitions = self.partitions.iter_mut();
-        partitions.find_map(|(partition, cursor)| cursor.advance(&log, *partition, |left| left))
+        let event = partitions
+            .find_map(|(partition, cursor)| cursor.advance(&log, *partition, |left| left));
+        if let Some(FeedEvent::Records { records, .. }) = &event {
+            let delivered = &self.fake.delivered;
+            delivered.set(delivered.get() + records.len());
+        }
+        event
     }
 }

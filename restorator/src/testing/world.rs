@@ -66,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) forbidden: Cell<Option<&'static str>>,
     pub(crate) admitted: Cell<bool>,
     pub(crate) feed_stalls: Cell<bool>,
+    pub(crate) delivered: Cell<usize>,
     pub(crate) stop: CancellationToken,
     pub(crate) stores: RefCell<Stores<MemoryStore>>,
     /// What the next command is told about totals.
@@ -141,6 +142,7 @@ impl Fake {
             forbidden: Cell::default(),
             admitted: Cell::new(false),
             feed_stalls: Cell::new(false),
+            delivered: Cell::default(),
             stop: CancellationToken::new(),
             stores: RefCell::new(Stores {
                 archive: None,

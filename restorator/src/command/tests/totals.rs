@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use stitch_common::cell::CounterName;
+use stitch_common::cell::{CounterName, Key};
 use stitch_common::definition::Definitions;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::output::Report;
@@ -232,6 +232,35 @@ fn an_audit_of_a_part_takes_totals_and_leaves_none() {
     let report = fake.run_options(&options).unwrap();
     assert_eq!((report.outcome(), report.cells.corrected), ("verified", 1));
     assert_eq!(fake.held("a"), 2);
+    assert_eq!(ids(&store).len(), 1);
+}
+
+/// An audit of one key costs what came since the totals, however long the log and however many the cells.
+#[test]
+fn an_audit_of_one_key_reads_only_the_records_since_the_totals() {
+    let keys: Vec<String> = (0..500).map(|key| format!("track-{key}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let (fake, store) = fake(&keys);
+    fake.plan(None).unwrap();
+    let wrong = "track-7";
+    for _ in 0..10 {
+        play(&fake, wrong);
+    }
+    fake.hold(wrong, 5);
+    let mut options = fake.run_now(Limits::default());
+    let PlanSource::Now(scope) = &mut options.source else {
+        panic!("run --now")
+    };
+    scope.counter = Some(CounterName("plays".into()));
+    scope.key = Some(Key(wrong.into()));
+    let (delivered, requests) = (fake.delivered.get(), store.requests());
+    let report = fake.run_options(&options).unwrap();
+    assert_eq!((report.outcome(), report.cells.corrected), ("verified", 1));
+    assert_eq!((report.cells.judged, fake.held(wrong)), (1, 11));
+    let read = fake.delivered.get() - delivered;
+    assert_eq!(read, 10, "of {} records", fake.end());
+    let requests = store.requests() - requests;
+    assert!(requests < 30, "{requests} requests for objects");
     assert_eq!(ids(&store).len(), 1);
 }
 

@@ -49,8 +49,12 @@
   const address = (key, rest) =>
     `/v1/counters/${encodeURIComponent(counter)}/keys/${encodeURIComponent(key)}${rest}utc_offset=${encodeURIComponent(offset)}`;
 
+  // A signed link opens the counts of its key, too, as a token would.
+  const signature = new URLSearchParams(location.search).get("signature");
+  const headers = signature ? { authorization: `Bearer ${signature}` } : {};
+
   async function fetchJson(path) {
-    const response = await fetch(path, { cache: "no-cache" });
+    const response = await fetch(path, { cache: "no-cache", headers });
     if (!response.ok) throw new Error(`${response.status}`);
     return parseExact(await response.text());
   }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use metrics_exporter_prometheus::PrometheusHandle;
+use stitch_access::AccessTokens;
 use stitch_common::clock::Moment;
 use stitch_common::definition::Definitions;
 use stitch_config::{Api, Config};
@@ -39,6 +40,7 @@ pub(crate) struct App {
     pub(crate) counts: CountReader,
     freshness: watch::Receiver<Arc<FreshnessSnapshot>>,
     pub(crate) status: Arc<StatusCache>,
+    access: watch::Receiver<Arc<AccessTokens>>,
     pub(crate) metrics: PrometheusHandle,
     clock: ReadClock,
     pub(crate) admission: Arc<Admission>,
@@ -50,6 +52,7 @@ impl App {
         source: Arc<dyn CountSource>,
         freshness: watch::Receiver<Arc<FreshnessSnapshot>>,
         status: Arc<StatusCache>,
+        access: watch::Receiver<Arc<AccessTokens>>,
         metrics: PrometheusHandle,
         clock: ReadClock,
     ) -> Self {
@@ -62,6 +65,7 @@ impl App {
             limits,
             freshness,
             status,
+            access,
             metrics,
             clock,
         }
@@ -69,6 +73,11 @@ impl App {
 
     pub(crate) fn now(&self) -> Now {
         (self.clock)()
+    }
+
+    /// Who may read what, as of now.
+    pub(crate) fn access(&self) -> Arc<AccessTokens> {
+        Arc::clone(&self.access.borrow())
     }
 
     /// The latest snapshot of how fresh counts are.

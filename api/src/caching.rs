@@ -90,7 +90,7 @@ fn cache_control(app: &App, state: State, closed: bool) -> HeaderValue {
         limits.open_max_age
     };
     // Shared caches must not hand out what needs a token.
-    let scope = if limits.tokens.is_empty() {
+    let scope = if app.access().are_open() {
         "public"
     } else {
         "private"

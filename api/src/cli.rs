@@ -1,5 +1,6 @@
 //! The command line.
 
+mod link;
 mod run;
 
 use std::ffi::OsString;
@@ -9,6 +10,9 @@ use clap::{Parser, Subcommand};
 use stitch_app::check::{Needs, check};
 use stitch_app::http_server::tls;
 use stitch_app::runner::{self, Shared};
+
+use self::link::LinkOptions;
+use crate::token_file_poller;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -44,6 +48,16 @@ Prints its address on standard error. /openapi.json describes the API; /health, 
 SIGTERM, SIGINT or SIGHUP: accepts no more connections, answers the requests in flight and exits with 0. A second signal ends it
 at once with 130.")]
     Run,
+    /// Make a link to the page of one key, which opens until a date
+    ///
+    /// For someone who has no token: the link opens the counts of this key, and nothing else. It is signed with the first
+    /// key of the scope `sign` in the file that [api] tokens_file names. Asks no server.
+    #[command(after_help = "Example:
+  stitch-api link plays abc --until 2026-12-31 --origin https://stats.example.org
+
+Whoever has the link may read until it ends. To end all links of a key before, remove its line from the file; to rotate keys,
+add a new line above the old one, and remove the old one when its links have ended. Exit codes: 0 success, 2 error.")]
+    Link(LinkOptions),
     /// Check the configuration and the servers
     ///
     /// Connects to ZooKeeper, Cassandra and Kafka, and reports each finding as ok, warning or wrong, with help. Changes
@@ -59,7 +73,11 @@ Exit codes: 0 nothing is wrong, 2 something is wrong.")]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     runner::main(arguments, |Arguments { shared, command }| match command {
         Command::Run => runner::run("run", &shared, run::run),
+        Command::Link(options) => runner::run("link", &shared, async move |config, _| {
+            link::link(&config, &options)
+        }),
         Command::Check => runner::run("check", &shared, async |config, _| {
+            token_file_poller::read(&config.api)?;
             if let Some(files) = &config.api.tls {
                 tls::acceptor(files)?;
             }
@@ -81,7 +99,12 @@ mod tests {
 
     #[test]
     fn unknown_commands_and_options_are_refused() {
-        for wrong in ["stitch-api", "stitch-api serve", "stitch-api run --port 1"] {
+        for wrong in [
+            "stitch-api",
+            "stitch-api serve",
+            "stitch-api run --port 1",
+            "stitch-api link plays abc",
+        ] {
             let error = Arguments::try_parse_from(wrong.split(' ')).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{wrong}");
         }

@@ -4,7 +4,7 @@
 //!
 //! 1. [`stitch_app::http_server`] accepts the connection, within limits, with or without TLS.
 //! 2. [`web`] has the routes and their layers: [`admission`] grants permits or the request is shed, then authorization
-//!    and timeout.
+//!    ([`access`]) and timeout.
 //! 3. [`handlers`] (one file per resource of `/v1`), [`stats`] and [`operator`] (pages for people) answer it.
 //! 4. [`params`] parses the parameters strictly, on top of [`query_string`]; [`stitch_calendar`] says where periods
 //!    begin, and which cells add up to them.
@@ -12,7 +12,8 @@
 //! 6. [`caching`] adds the freshness and the caching headers; anything that goes wrong is a [`problem`].
 //!
 //! In the background [`freshness_poller`] reads ZooKeeper and Kafka once a second, so that no request has to, and
-//! publishes a [`freshness`] snapshot. [`status_cache`] reads the namespace status while an operator's page is open.
+//! publishes a [`freshness`] snapshot. [`status_cache`] reads the namespace status while an operator's page is open,
+//! and [`token_file_poller`] the file of tokens when it has changed.
 //!
 //! This process is no member of the namespace: it never increments, so no quiescence barrier waits for it.
 
@@ -31,6 +32,8 @@ mod verification;
 mod freshness_poller;
 mod status_cache;
 mod admission;
+mod access;
+mod token_file_poller;
 mod app;
 mod caching;
 mod handlers;

@@ -26,6 +26,7 @@ const CONNECTIONS: &str = "stitch_api_connections";
 const BEHIND: &str = "stitch_api_behind_events";
 const RANGES: &str = "stitch_api_ranges";
 const DOUBTFUL: &str = "stitch_doubtful_ranges";
+const TOKEN_FILE: &str = "stitch_api_tokens_file_usable";
 const VERIFIED: &str = "stitch_range_verified_timestamp_seconds";
 
 /// The label `operation`; bounded, as labels must be.
@@ -81,6 +82,11 @@ impl Requests {
 pub(crate) fn in_flight(requests: usize) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
     gauge!(IN_FLIGHT).set(requests as f64);
+}
+
+/// Whether the file of tokens can be used as it is now.
+pub(crate) fn token_file_usable(usable: bool) {
+    gauge!(TOKEN_FILE).set(if usable { 1.0 } else { 0.0 });
 }
 
 /// Counts requests that were refused under overload.
@@ -196,6 +202,10 @@ pub(crate) fn register() {
     describe_gauge!(
         VERIFIED,
         "when a restoration last verified a range, in seconds since 1970"
+    );
+    describe_gauge!(
+        TOKEN_FILE,
+        "whether the file of tokens can be used as it is now; 0: the last good one is in use"
     );
     gauge!(CONNECTIONS).set(0.0);
     gauge!(BEHIND).set(0.0);

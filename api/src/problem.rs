@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     NotFound,
     MethodNotAllowed,
     Unauthorized,
+    Forbidden,
     Overload,
     StoreUnavailable,
     StoreError,
@@ -33,7 +34,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const EVERY: [Self; 14] = [
+    pub(crate) const EVERY: [Self; 15] = [
         Self::UnknownCounter,
         Self::InvalidParameter,
         Self::MissingParameter,
@@ -44,6 +45,7 @@ impl Kind {
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Unauthorized,
+        Self::Forbidden,
         Self::Overload,
         Self::StoreUnavailable,
         Self::StoreError,
@@ -62,6 +64,7 @@ impl Kind {
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
             Self::Overload => "overload",
             Self::StoreUnavailable => "store-unavailable",
             Self::StoreError => "store-error",
@@ -80,6 +83,7 @@ impl Kind {
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Overload | Self::StoreUnavailable | Self::NamespaceUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -99,6 +103,7 @@ impl Kind {
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
             Self::Unauthorized => "Missing or unknown bearer token",
+            Self::Forbidden => "The token does not open this",
             Self::Overload => "Too many requests in flight",
             Self::StoreUnavailable => "Cassandra did not answer in time",
             Self::StoreError => "Cassandra refused the read",
@@ -127,7 +132,12 @@ impl Kind {
             Self::NotFound => "/openapi.json lists every address.",
             Self::MethodNotAllowed => "The header Allow lists the methods of this address.",
             Self::Unauthorized => {
-                "Send the header `Authorization: Bearer …` with one of the tokens in [api] tokens."
+                "Send the header `Authorization: Bearer …` with one of this server's tokens, or open a link that has not ended: \
+                 `detail` says which of the two is missing. Its operator has them."
+            }
+            Self::Forbidden => {
+                "The token is known, and its scopes do not include what this address needs: `detail` names both. Use another \
+                 token, or ask the operator for one."
             }
             Self::Overload => {
                 "The request was refused before anything was read, so that others are answered in time. Retry after the \

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
@@ -11,6 +12,7 @@ use maud::{Markup, html};
 use stitch_common::cell::{Counter, Granularity};
 use stitch_common::definition::CounterDefinition;
 
+use crate::access::{self, Grant};
 use crate::app::App;
 use crate::freshness::Freshness;
 use crate::handlers::path_parameters;
@@ -44,6 +46,7 @@ const KEY: &str = "key";
 /// The page of one key.
 pub(crate) async fn key(
     State(app): State<Arc<App>>,
+    Extension(grant): Extension<Grant>,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, Problem> {
     let example = address(first(&app), Some("abc"));
@@ -54,7 +57,10 @@ pub(crate) async fn key(
     let [key] = &keys;
     let body = html! {
         header {
-            p.crumb { a href=(address(&name, None)) { (name) } }
+            p.crumb {
+                // A link opens no page but this.
+                @if grant == Grant::Everything { a href=(address(&name, None)) { (name) } } @else { (name) }
+            }
             h1 { bdi { (key) } }
             (page::freshness(&stats.freshness))
         }
@@ -64,6 +70,9 @@ pub(crate) async fn key(
                 " " small { (name) " in all" }
             }
             div.cards { @for card in CARDS { (stats.card(card)) } }
+            @if let Grant::Link { until_s } = grant {
+                p.hint { "This link opens until " (access::time(until_s)) "." }
+            }
         }))
     };
     Ok(page::page(&format!("{key} · {name}"), ASSETS, &body))

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get};
+use stitch_access::AccessScope;
 use tower_http::compression::CompressionLayer;
 
 use crate::app::App;
@@ -24,13 +25,23 @@ use browser::ForBrowsers;
 use cors::CorsForCounts;
 use load_shed::LoadShed;
 
-/// Every route of this server behind its layers.
+/// The routes of a listener behind its layers.
 pub(crate) type WebService = ForBrowsers<CorsForCounts<LoadShed<Router>>>;
 
+/// Everything, or counts and their pages alone if the rest has a listener of its own.
 pub(crate) fn service(app: &Arc<App>) -> WebService {
-    let load_shed = LoadShed::new(router(app), Arc::clone(&app.admission));
+    let mut routes = routes(app, count_routes());
+    if app.limits.operator_listen.is_none() {
+        routes = routes.merge(operator_router(app));
+    }
+    let load_shed = LoadShed::new(finished(app, routes), Arc::clone(&app.admission));
     // Outside of load shedding, because a browser shows a page even a refusal only if CORS allows that page to read it.
     ForBrowsers(CorsForCounts::new(load_shed, &app.limits))
+}
+
+/// What is for operators and Prometheus, for a listener of its own: however many readers there are, it is answered.
+pub(crate) fn operator_service(app: &Arc<App>) -> ForBrowsers<Router> {
+    ForBrowsers(finished(app, operator_router(app)))
 }
 
 /// Takes the service that was polled ready, which is the one to call, and leaves a clone, which need not be ready.
@@ -39,17 +50,13 @@ fn take_ready<S: Clone>(service: &mut S) -> S {
     mem::replace(service, next)
 }
 
-fn router(app: &Arc<App>) -> Router {
-    let mut router = Router::new();
-    for (address, operation, handlers) in count_routes() {
-        let guard = RouteGuard {
-            app: Arc::clone(app),
-            requests: Arc::new(Requests::new(operation)),
-        };
-        let handlers = handlers.route_layer(from_fn_with_state(guard, auth::guard));
-        router = router.route(address, handlers);
-    }
-    router
+fn operator_router(app: &Arc<App>) -> Router<Arc<App>> {
+    routes(app, operator_routes()).merge(pages::metrics())
+}
+
+/// Adds what every listener has.
+fn finished(app: &Arc<App>, routes: Router<Arc<App>>) -> Router {
+    routes
         .merge(pages::router())
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)
@@ -57,9 +64,30 @@ fn router(app: &Arc<App>) -> Router {
         .layer(CompressionLayer::new())
 }
 
-/// The routes that are answered from counts or from ZooKeeper: address, operation in the metrics, handlers.
-fn count_routes() -> [(&'static str, &'static str, MethodRouter<Arc<App>>); 10] {
-    [
+/// Address, operation in the metrics, handlers.
+type Route = (&'static str, &'static str, MethodRouter<Arc<App>>);
+
+/// Routes behind a guard that demands the scope `scope`.
+fn routes<const N: usize>(
+    app: &Arc<App>,
+    (scope, routes): (AccessScope, [Route; N]),
+) -> Router<Arc<App>> {
+    let mut router = Router::new();
+    for (address, operation, handlers) in routes {
+        let guard = RouteGuard {
+            app: Arc::clone(app),
+            requests: Arc::new(Requests::new(operation)),
+            scope,
+        };
+        let handlers = handlers.route_layer(from_fn_with_state(guard, auth::guard));
+        router = router.route(address, handlers);
+    }
+    router
+}
+
+/// The routes that are answered from counts.
+fn count_routes() -> (AccessScope, [Route; 8]) {
+    let routes: [Route; 8] = [
         ("/v1/counters", "counters", get(overview::counters)),
         ("/v1/freshness", "freshness", get(overview::freshness)),
         (
@@ -84,9 +112,17 @@ fn count_routes() -> [(&'static str, &'static str, MethodRouter<Arc<App>>); 10] 
         ),
         ("/stats/{counter}", "page", get(stats::counter)),
         ("/stats/{counter}/{key}", "page", get(stats::key)),
+    ];
+    (AccessScope::Read, routes)
+}
+
+/// The routes that are answered from ZooKeeper.
+fn operator_routes() -> (AccessScope, [Route; 2]) {
+    let routes: [Route; 2] = [
         (operator::PAGE, "page", get(operator::page)),
         (operator::STATUS, "status", get(operator::status)),
-    ]
+    ];
+    (AccessScope::Operate, routes)
 }
 
 #[cfg(test)]

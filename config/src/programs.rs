@@ -72,6 +72,8 @@ section! {
     pub Api() {
         /// Where counts are served.
         listen: SocketAddr = listen("listen"; "127.0.0.1:8080", "127.0.0.1:8080"),
+        /// Where the operator's page and the metrics are served instead, if they are not to be where counts are.
+        operator_listen: Option<SocketAddr> = optional_listen("operator_listen"; "127.0.0.1:8081"),
         /// The consistency of reads.
         consistency: ReadConsistency = one_of(
             "consistency"; ReadConsistency::LocalQuorum, "consistency of reads", &ReadConsistency::EVERY
@@ -104,8 +106,10 @@ section! {
         stop_timeout: Duration = milliseconds("stop_timeout_ms"; 10_000, 1),
         /// Origins of pages that may read counts from within a browser.
         cors_origins: Vec<String> = list("cors_origins"; check_origin),
-        /// Bearer tokens of clients; without any, reads need none.
-        tokens: Vec<Secret> = tokens("tokens", "tokens_file"),
+        /// Bearer tokens that open everything; without any, here or in the file, reads need none.
+        tokens: Vec<Secret> = tokens("tokens"),
+        /// The file of further tokens, with names and scopes, and of keys for links. It may change while the API runs.
+        tokens_file: Option<PathBuf> = optional_file("tokens_file"; "tokens_file = \"/run/secrets/tokens\""),
         /// Serves HTTPS with these files, otherwise plain HTTP.
         tls: Option<TlsFiles> = tls("tls_certificate", "tls_key"),
     }
@@ -202,16 +206,33 @@ impl Section<'_> {
 
     /// An IP address and a port.
     fn listen(&mut self, key: &str, default: &str, example: &str) -> Result<SocketAddr, UserError> {
-        let (text, source) = match self.string(key)? {
-            Some(Given { value, source }) => (value, source),
-            None => (default.to_owned(), self.source),
+        let configured = self.optional_listen(key, example)?;
+        Ok(match configured {
+            Some(address) => address,
+            None => default.parse().expect("the default is an address"),
+        })
+    }
+
+    /// An IP address and a port, if it is configured.
+    fn optional_listen(
+        &mut self,
+        key: &str,
+        example: &str,
+    ) -> Result<Option<SocketAddr>, UserError> {
+        let Some(Given {
+            value: text,
+            source,
+        }) = self.string(key)?
+        else {
+            return Ok(None);
         };
-        text.parse().map_err(|_| {
+        let address = text.parse().map_err(|_| {
             let what = format!(" = \"{text}\" is not an IP address and a port");
             let help =
                 format!("write it like {key} = \"{example}\"; port 0 lets the system choose");
             self.wrong(key, source, &what, help)
-        })
+        })?;
+        Ok(Some(address))
     }
 
     /// Strings that `check` accepts.
@@ -230,21 +251,9 @@ impl Section<'_> {
         given.value.into_iter().map(entry).collect()
     }
 
-    /// The tokens of the list `key`, and those in the file that `file` names, one a line.
-    fn tokens(&mut self, key: &str, file: &str) -> Result<Vec<Secret>, UserError> {
-        let mut tokens = self.list(key, check_token)?;
-        if let Some(given) = self.optional_given(file, &format!("{file} = \"/run/secrets/…\""))? {
-            let text = self.content(file, &given.value, given.source)?;
-            for line in text.lines() {
-                check_token(line)
-                    .map_err(|(what, help)| self.wrong(file, given.source, what, help))?;
-                tokens.push(line.to_owned());
-            }
-            if text.is_empty() {
-                let help = "write tokens into it, one a line: without any, everyone may read";
-                return Err(self.wrong(file, given.source, " names an empty file", help));
-            }
-        }
+    /// Tokens that open everything.
+    fn tokens(&mut self, key: &str) -> Result<Vec<Secret>, UserError> {
+        let tokens = self.list(key, token_problem)?;
         Ok(tokens.into_iter().map(Secret::new).collect())
     }
 }
@@ -265,8 +274,11 @@ fn check_origin(origin: &str) -> Result<(), Wrong> {
     Err((" has an entry that is no origin", help))
 }
 
-/// The characters that may follow `Authorization: Bearer`; shorter tokens can be guessed.
-fn check_token(token: &str) -> Result<(), Wrong> {
+/// What is wrong with a token, as the rest of a sentence, and the help.
+///
+/// # Errors
+/// It has characters that cannot follow `Authorization: Bearer`, or is so short that it can be guessed.
+pub fn token_problem(token: &str) -> Result<(), (&'static str, &'static str)> {
     let help = "make each of at least 16 letters, digits and -._~+/=, for example by `openssl rand -hex 16`";
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
     if !(16..=512).contains(&token.len()) {

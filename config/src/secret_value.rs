@@ -63,7 +63,7 @@ impl Section<'_> {
         path: &str,
         source: crate::document::Source<'_>,
     ) -> Result<String, UserError> {
-        let text = read(Path::new(path)).map_err(|error| {
+        let text = read_secret_file(Path::new(path)).map_err(|error| {
             let what = format!(": {path} cannot be read: {error}");
             let help = "make it a text file that this user may read, or name another";
             self.wrong(key, source, &what, help)
@@ -145,7 +145,10 @@ fn problem(secret: &str) -> Option<&'static str> {
 }
 
 /// Reads a regular file: a device or a pipe could be without end.
-fn read(path: &Path) -> io::Result<String> {
+///
+/// # Errors
+/// It cannot be read, is no regular file, is too large, or is not UTF-8.
+pub fn read_secret_file(path: &Path) -> io::Result<String> {
     let kind = std::fs::metadata(path)?;
     if !kind.is_file() || kind.len() > BYTES_MAX {
         let words = format!("it is no file of at most {BYTES_MAX} bytes");

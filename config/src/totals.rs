@@ -71,7 +71,11 @@ impl Section<'_> {
         Err(self.wrong(key, source, " names no program", format!("write {example}")))
     }
 
-    fn optional_file(&mut self, key: &str, example: &str) -> Result<Option<PathBuf>, UserError> {
+    pub(super) fn optional_file(
+        &mut self,
+        key: &str,
+        example: &str,
+    ) -> Result<Option<PathBuf>, UserError> {
         Ok(self.optional_text(key, example)?.map(PathBuf::from))
     }
 }

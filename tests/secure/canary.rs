@@ -95,7 +95,26 @@ async fn a_secret_that_is_wrong_is_in_no_output() -> Result<()> {
             .await?;
         }
     }
-    tried(&namespace, "STITCH_CONFIG_OF_ANOTHER", &file, &["text"]).await
+    tried(&namespace, "STITCH_CONFIG_OF_ANOTHER", &file, &["text"]).await?;
+    // Read by the API alone: of two lines, the second has what the first has.
+    for content in [
+        format!("{CANARY}\n{CANARY}\n"),
+        format!("a read {CANARY}\nb {CANARY} {CANARY}\n"),
+    ] {
+        std::fs::write(&file, content)?;
+        let mut program = namespace.api_command("check", &["--output", "json"])?;
+        program.environment.extend([
+            ("STITCH_API__TOKENS_FILE".to_owned(), file.clone()),
+            ("STITCH_LOG".to_owned(), "trace".to_owned()),
+        ]);
+        let finished = program.run(BOUND).await?;
+        ensure!(
+            finished.code == Some(2) && finished.output.contains(", line 2 has"),
+            "{finished:?}"
+        );
+        shows_nothing(&finished, "the file of tokens")?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

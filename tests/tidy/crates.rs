@@ -11,9 +11,10 @@ use crate::tree::{TrackedFile, none, tracked};
 const CLIENTS: [&str; 4] = ["rdkafka", "scylla", "zookeeper-client", "object_store"];
 
 /// What is built and tested without any of them.
-const WITHOUT_CLIENTS: [&str; 10] = [
+const WITHOUT_CLIENTS: [&str; 11] = [
     "stitch-common",
     "stitch-config",
+    "stitch-access",
     "stitch-protocol",
     "stitch-totals",
     "stitch-expected",
@@ -25,9 +26,10 @@ const WITHOUT_CLIENTS: [&str; 10] = [
 ];
 
 /// The crates that others are built on.
-pub(crate) const GROUND: [&str; 13] = [
+pub(crate) const GROUND: [&str; 14] = [
     "common",
     "config",
+    "access",
     "protocol",
     "totals",
     "expected",

@@ -1,7 +1,6 @@
 //! `run`: connects to the servers and serves until a signal arrives.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -16,10 +15,12 @@ use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_kafka::KafkaLog;
 use stitch_zookeeper::ZooKeeperClient;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Now};
 use crate::freshness_poller::{FreshnessPoller, PollError};
 use crate::status_cache::{StatusCache, StatusPoller};
+use crate::token_file_poller::TokenFilePoller;
 use crate::{metrics, web};
 
 /// How the server stopped.
@@ -32,13 +33,8 @@ pub(super) struct Stopped {
 pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, UserError> {
     let handle = telemetry::metrics_handle()?;
     metrics::register();
-    let tls = config.api.tls.as_ref().map(tls::acceptor).transpose()?;
-    let limits = Limits::new(
-        config.api.connections_max,
-        config.api.connections_per_address_max,
-        config.api.stop_timeout,
-    );
-    let server = Server::bind("api.listen", config.api.listen, limits).await?;
+    let listeners = Listeners::bind(&config).await?;
+    let token_file_poller = TokenFilePoller::new(&config.api)?;
     let clock = SystemClock;
     let zookeeper = ZooKeeperClient::of(&config.zookeeper);
     let mut status_poller = StatusPoller::new(&config, zookeeper.clone(), clock);
@@ -62,16 +58,18 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
         Arc::new(reader),
         freshness_poller.subscribe(),
         Arc::clone(&status_cache),
+        token_file_poller.subscribe(),
         handle,
         Arc::new(now),
     );
-    let service = web::service(&Arc::new(app));
-    announce(&config, server.address(), tls.is_some());
+    let app = Arc::new(app);
+    announce(&app, &listeners);
     let stop = shutdown.token();
     let connections_cut_off = tokio::select! {
         // The pollers are dropped with the server: nothing uses their snapshots any more.
-        cut_off = server.serve(service, tls, &stop, metrics::connections) => cut_off,
+        cut_off = listeners.serve(&app, &stop) => cut_off,
         never = freshness_poller.run() => match never {},
+        never = token_file_poller.run(clock) => match never {},
         never = status_cache.run(&clock, async || status_poller.poll().await) => match never {},
     };
     Ok(Stopped {
@@ -79,14 +77,86 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     })
 }
 
-/// Logs the address and prints it for people and scripts.
-fn announce(config: &Config, address: SocketAddr, encrypted: bool) {
-    let scheme = if encrypted { "https" } else { "http" };
-    tracing::info!(%address, scheme, "listening");
-    if !address.ip().is_loopback() && config.api.tokens.is_empty() {
-        tracing::warn!(%address, "anyone who can reach this address may read: [api] tokens is empty");
+/// Where counts are served, and, if that is somewhere else, what is for operators.
+struct Listeners {
+    counts: Server,
+    operators: Option<Server>,
+    tls: Option<tls::TlsAcceptor>,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> Result<Self, UserError> {
+        let api = &config.api;
+        let tls = api.tls.as_ref().map(tls::acceptor).transpose()?;
+        let limits = Limits::new(
+            api.connections_max,
+            api.connections_per_address_max,
+            api.stop_timeout,
+        );
+        let operators = match api.operator_listen {
+            Some(listen) => {
+                // Operators and scrapers are few.
+                let limits = Limits::new(256, 64, api.stop_timeout);
+                Some(Server::bind("api.operator_listen", listen, limits).await?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            counts: Server::bind("api.listen", api.listen, limits).await?,
+            operators,
+            tls,
+        })
     }
-    Stderr.line(&format!("listening on {scheme}://{address}"));
+
+    /// Serves until `stop` is cancelled. Returns how many connections were cut off.
+    ///
+    /// # Cancellation
+    /// Cuts off every connection.
+    async fn serve(self, app: &Arc<App>, stop: &CancellationToken) -> usize {
+        let Self {
+            counts,
+            operators,
+            tls,
+        } = self;
+        let counts = counts.serve(web::service(app), tls.clone(), stop, metrics::connections);
+        let operators = async {
+            match operators {
+                Some(server) => {
+                    server
+                        .serve(web::operator_service(app), tls, stop, |_| {})
+                        .await
+                }
+                None => 0,
+            }
+        };
+        let (counts, operators) = tokio::join!(counts, operators);
+        counts + operators
+    }
+}
+
+/// Logs the addresses and prints them for people and scripts, that of counts first.
+fn announce(app: &App, listeners: &Listeners) {
+    let scheme = if listeners.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let is_open = app.access().are_open();
+    let operators = listeners.operators.as_ref();
+    let servers = [
+        (Some(&listeners.counts), "listening"),
+        (operators, "operators: listening"),
+    ];
+    for (server, what) in servers {
+        let Some(address) = server.map(Server::address) else {
+            continue;
+        };
+        tracing::info!(%address, scheme, what);
+        if !address.ip().is_loopback() && is_open {
+            tracing::warn!(%address, "anyone who can reach this address may read: there are no tokens");
+        }
+        Stderr.line(&format!("{what} on {scheme}://{address}"));
+    }
 }
 
 impl Report for Stopped {

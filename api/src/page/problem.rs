@@ -23,7 +23,8 @@ pub(crate) fn page(problem: &Problem, address: &Uri) -> String {
             h1 { (problem.title()) }
         }
         main {
-            @if problem.kind == Kind::Unauthorized {
+            @if matches!(problem.kind, Kind::Unauthorized | Kind::Forbidden) {
+                p { bdi { (problem.detail()) } }
                 (form(next))
             } @else {
                 p { bdi { (problem.detail()) } }
@@ -54,6 +55,6 @@ fn form(next: &str) -> Markup {
             label { "Token" input type="password" name="token" autocomplete="current-password" required; }
             button type="submit" { "Sign in" }
         }
-        p.hint { "Counts of this server are shown to those who have a token. Its operator has them: [api] tokens." }
+        p.hint { "Counts of this server are shown to those who have a token, or a link that has not ended. Its operator has both." }
     }
 }

@@ -8,9 +8,10 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use stitch_access::AccessScope;
 
-use super::auth::authorize;
 use super::sign_in;
+use crate::access::{self, Need, SIGN_IN};
 use crate::app::App;
 use crate::metrics;
 use crate::page::assets::asset;
@@ -29,6 +30,7 @@ const INDEX: &str = "stitch-api: counts, timelines and how fresh they are\n\n\
     /ready               200 while it knows how fresh counts are\n\
     /metrics             for Prometheus\n";
 
+/// What every listener has.
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/", get(INDEX))
@@ -39,8 +41,12 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/healthz", get(health))
         .route("/ready", get(ready))
         .route("/readyz", get(ready))
-        .route("/metrics", get(prometheus))
-        .route(sign_in::ADDRESS, get(sign_in::form).post(sign_in::submit))
+        .route(SIGN_IN, get(sign_in::form).post(sign_in::submit))
+}
+
+/// What Prometheus reads.
+pub(super) fn metrics() -> Router<Arc<App>> {
+    Router::new().route("/metrics", get(prometheus))
 }
 
 async fn openapi() -> impl IntoResponse {
@@ -83,7 +89,12 @@ async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
 }
 
 async fn prometheus(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
-    authorize(request.headers(), &app.limits.tokens)?;
+    let need = Need {
+        scope: AccessScope::Metrics,
+        key: None,
+    };
+    let now_s = app.now().wall.timestamp();
+    access::authorize(&app.access(), request.headers(), None, need, now_s)?;
     metrics::in_flight(app.admission.in_use());
     Ok(([(CONTENT_TYPE, PROMETHEUS)], app.metrics.render()).into_response())
 }

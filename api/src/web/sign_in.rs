@@ -9,14 +9,13 @@ use axum::http::header::{CACHE_CONTROL, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::auth::{COOKIE_NAME, is_known};
+use crate::access::{COOKIE_NAME, SIGN_IN};
 use crate::app::App;
 use crate::page;
 use crate::problem::{Kind, Problem};
 use crate::query_string::{Query, encoded};
 use crate::request_body;
 
-pub(super) const ADDRESS: &str = "/sign-in";
 const NEXT: &str = "next";
 const TOKEN: &str = "token";
 /// Of the form.
@@ -36,14 +35,15 @@ pub(super) async fn submit(
 ) -> Result<Response, Problem> {
     let next = next(query.as_deref())?;
     let within = app.limits.request_timeout / 2;
-    let problem = |kind, detail: String| Problem::new(kind, detail).with_example(ADDRESS);
+    let problem = |kind, detail: String| Problem::new(kind, detail).with_example(SIGN_IN);
     let bytes = request_body::read(body, BODY_BYTES_MAX, within).await;
     let bytes = bytes.map_err(|error| problem(error.kind(), error.to_string()))?;
     let text = String::from_utf8(bytes)
         .map_err(|_| problem(Kind::InvalidBody, "the form is not UTF-8".to_owned()))?;
-    let form = Query::parse_for_page(Some(&text), TOKEN, ADDRESS.to_owned())?;
+    let form = Query::parse_for_page(Some(&text), TOKEN, SIGN_IN.to_owned())?;
     let token = form.get(TOKEN).unwrap_or_default();
-    if !is_known(token.as_bytes(), &app.limits.tokens) {
+    let tokens = app.access();
+    if !tokens.are_open() && tokens.find(token.as_bytes()).is_none() {
         let page = page::problem::sign_in(&next, true);
         return Ok((StatusCode::UNAUTHORIZED, page::headers(), page).into_response());
     }
@@ -67,7 +67,7 @@ pub(super) async fn submit(
 
 /// The address to go on to, if it is one of this server.
 fn next(query: Option<&str>) -> Result<String, Problem> {
-    let query = Query::parse_for_page(query, NEXT, ADDRESS.to_owned())?;
+    let query = Query::parse_for_page(query, NEXT, SIGN_IN.to_owned())?;
     let next = query.get(NEXT).unwrap_or("/");
     // Browsers take two slashes, and backslashes, for the beginning of another host.
     let is_local = next.starts_with('/')

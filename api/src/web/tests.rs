@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
+use axum::response::Response;
 use chrono::DateTime;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
+use stitch_access::AccessTokens;
 use stitch_app::status::Status;
 use stitch_cassandra::BucketSpan;
 use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
@@ -35,6 +37,7 @@ use crate::testing::healthy;
 use stitch_calendar::time::Time;
 use stitch_calendar::utc_offset::UtcOffset;
 
+mod access;
 mod handlers;
 mod contract;
 mod limits;
@@ -129,11 +132,22 @@ impl Reply {
     }
 }
 
+async fn reply(response: Response) -> Reply {
+    let (parts, body) = response.into_parts();
+    Reply {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body: to_bytes(body, usize::MAX).await.unwrap().to_vec(),
+    }
+}
+
 struct TestServer {
     table: Arc<Table>,
     freshness: watch::Sender<Arc<FreshnessSnapshot>>,
     status: Arc<StatusCache>,
+    access: watch::Sender<Arc<AccessTokens>>,
     service: WebService,
+    operators: ForBrowsers<Router>,
     config: Config,
 }
 
@@ -152,21 +166,26 @@ impl TestServer {
             wall: DateTime::parse_from_rfc3339(NOW).unwrap().to_utc(),
             moment: Moment::new(Duration::from_secs(1000)),
         };
+        let tokens = crate::token_file_poller::read(&config.api).unwrap();
+        let access = watch::Sender::new(Arc::new(tokens));
         let source: Arc<dyn CountSource> = Arc::clone(&table) as Arc<dyn CountSource>;
         let status = Arc::new(StatusCache::default());
-        let app = App::new(
+        let app = Arc::new(App::new(
             &config,
             source,
             freshness.subscribe(),
             Arc::clone(&status),
+            access.subscribe(),
             metrics,
             Arc::new(now),
-        );
+        ));
         let server = Self {
             table,
             freshness,
             status,
-            service: service(&Arc::new(app)),
+            access,
+            service: service(&app),
+            operators: operator_service(&app),
             config,
         };
         server.set_status(Ok(healthy()));
@@ -202,13 +221,13 @@ impl TestServer {
     }
 
     async fn send(&self, request: Request<Body>) -> Reply {
-        let response = self.service.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        Reply {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body: to_bytes(body, usize::MAX).await.unwrap().to_vec(),
-        }
+        reply(self.service.clone().oneshot(request).await.unwrap()).await
+    }
+
+    /// As `get_with`, from the operators' listener.
+    async fn get_as_operator(&self, address: &str) -> Reply {
+        let request = Request::get(address).body(Body::empty()).unwrap();
+        reply(self.operators.clone().oneshot(request).await.unwrap()).await
     }
 
     async fn get(&self, address: &str) -> Reply {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use stitch_common::user_error::UserError;
 use stitch_config::TlsFiles;
-use tokio_rustls::TlsAcceptor;
+pub use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;

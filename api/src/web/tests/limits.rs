@@ -107,7 +107,8 @@ async fn monitoring_requests_are_never_refused() {
     ] {
         assert_eq!(server.get(address).await.status, 200, "{address}");
     }
-    for (address, _, _) in count_routes() {
+    let operator = operator_routes().1.into_iter();
+    for (address, _, _) in count_routes().1.into_iter().chain(operator) {
         let address = address.replace("{counter}", "plays").replace("{key}", "b");
         let reply = server.get(&address).await;
         assert_refused(&reply, &address);

@@ -1,0 +1,110 @@
+use super::*;
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+fn options(counter: &str, key: &str, until: &str) -> LinkOptions {
+    LinkOptions {
+        counter: counter.to_owned(),
+        key: key.to_owned(),
+        until: until.to_owned(),
+        origin: Some("https://stats.example/".to_owned()),
+    }
+}
+
+fn made(file: &str, options: &LinkOptions) -> Result<Link, UserError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens");
+    std::fs::write(&path, file).unwrap();
+    let text = include_str!("../../../../deploy/stitch.toml");
+    let variable = path.display().to_string();
+    let environment = [("STITCH_API__TOKENS_FILE", variable.as_str())];
+    let config = Config::parse("stitch.toml", text, &environment.into_iter().collect()).unwrap();
+    link(&config, options)
+}
+
+#[test]
+fn a_link_is_signed_with_the_first_key_and_shows_no_secret() {
+    let file = format!("cdn read {SECRET}\nnew sign n{SECRET}\nold sign {SECRET}\n");
+    let link = made(&file, &options("plays", "a b/ä", "2999-12-31")).unwrap();
+    assert_eq!(
+        (&*link.until, &*link.signing_key),
+        ("3000-01-01T00:00:00Z", "new")
+    );
+    let begin = "https://stats.example/stats/plays/a%20b%2F%C3%A4?signature=new.32503680000.";
+    assert!(link.link.starts_with(begin), "{}", link.link);
+    let mut text = Vec::new();
+    link.text(&mut text).unwrap();
+    assert!(!String::from_utf8(text).unwrap().contains(SECRET));
+}
+
+#[test]
+fn what_cannot_be_linked_is_refused_with_what_to_do() {
+    let file = format!("new sign {SECRET}\n");
+    for (file, options, message, help) in [
+        (
+            &*file,
+            options("nothing", "a", "2999-01-01"),
+            "no counter",
+            "plays",
+        ),
+        (
+            &*file,
+            options("plays", "", "2999-01-01"),
+            "1 to 1024",
+            "key",
+        ),
+        (
+            &*file,
+            options("plays", "..", "2999-01-01"),
+            "browsers",
+            "key",
+        ),
+        (
+            &*file,
+            options("plays", "a", "2026-01-01"),
+            "has passed",
+            "2026-12-31",
+        ),
+        (
+            &*file,
+            options("plays", "a", "tomorrow"),
+            "neither a date",
+            "2026-12-31",
+        ),
+        (
+            "cdn read 0123456789abcdef",
+            options("plays", "a", "2999-01-01"),
+            "no key",
+            "sign",
+        ),
+    ] {
+        let error = made(file, &options).unwrap_err();
+        assert!(
+            error.message.contains(message) && error.help.contains(help),
+            "{error}"
+        );
+    }
+    let mut elsewhere = options("plays", "a", "2999-01-01");
+    elsewhere.origin = Some("stats.example".to_owned());
+    assert!(
+        made(&file, &elsewhere)
+            .unwrap_err()
+            .help
+            .contains("https://")
+    );
+}
+
+#[test]
+fn a_link_ends_after_the_named_day_or_at_the_named_time() {
+    let now = 1_800_000_000;
+    assert_eq!(end("2027-01-31", now).unwrap(), 1_801_440_000);
+    assert_eq!(
+        end("2027-02-01T01:00:00+01:00", now).unwrap(),
+        1_801_440_000
+    );
+    assert_eq!(
+        end("2027-02-01T00:00:00Z", 1_801_439_999).unwrap(),
+        1_801_440_000
+    );
+    assert!(end("2027-02-01T00:00:00Z", 1_801_440_000).is_err());
+}

@@ -37,6 +37,8 @@ pub(crate) fn spans(mut cells: Vec<CellSlot>) -> Vec<BucketSpan> {
 const fn gap_ms(granularity: Granularity) -> i64 {
     match granularity {
         Granularity::All => 0,
+        Granularity::Minute => HOUR_MS,
+        Granularity::Quarter => 12 * HOUR_MS,
         Granularity::Hour => 48 * HOUR_MS,
         Granularity::Day => 40 * 24 * HOUR_MS,
         Granularity::Month => 3 * 366 * 24 * HOUR_MS,
@@ -49,7 +51,7 @@ mod tests {
     use proptest::prelude::*;
     use stitch_calendar::tiling::cover;
     use stitch_calendar::time::Time;
-    use stitch_calendar::utc_offset::UtcOffset;
+    use stitch_calendar::time_zone::TimeZone;
     use stitch_common::cell::Bucket;
 
     use super::*;
@@ -72,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_month_at_another_offset_takes_three_reads() {
-        let at = |text| Time::parse(text, UtcOffset::default()).unwrap();
+        let at = |text| Time::parse(text, &TimeZone::UTC).unwrap();
         let (start, end) = (
             at("2026-05-01T00:00:00+02:00"),
             at("2026-06-01T00:00:00+02:00"),

@@ -68,15 +68,30 @@ pub enum Granularity {
     Day,
     /// UTC hours.
     Hour,
+    /// UTC minutes, of the years up to [`EventTime::LAST_YEAR_OF_MINUTES`].
+    Minute,
     /// UTC months.
     Month,
+    /// Quarters of a UTC hour.
+    Quarter,
     /// UTC years.
     Year,
 }
 
 impl Granularity {
     /// Every granularity, in clustering order.
-    pub const EVERY: [Self; 5] = [Self::All, Self::Day, Self::Hour, Self::Month, Self::Year];
+    pub const EVERY: [Self; 7] = [
+        Self::All,
+        Self::Day,
+        Self::Hour,
+        Self::Minute,
+        Self::Month,
+        Self::Quarter,
+        Self::Year,
+    ];
+
+    /// Those of a counter that names none. Each further one costs every event another cell, and these add many more.
+    pub const DEFAULT: [Self; 5] = [Self::All, Self::Day, Self::Hour, Self::Month, Self::Year];
 
     /// The name in configuration and table.
     #[must_use]
@@ -85,7 +100,9 @@ impl Granularity {
             Self::All => "all",
             Self::Day => "day",
             Self::Hour => "hour",
+            Self::Minute => "minute",
             Self::Month => "month",
+            Self::Quarter => "quarter",
             Self::Year => "year",
         }
     }
@@ -101,11 +118,14 @@ impl Granularity {
     /// The start of the bucket that `time` falls into; floored, before 1970 too.
     #[must_use]
     pub fn bucket(self, time: EventTime) -> Bucket {
-        const HOUR_MS: i64 = 3_600_000;
+        const MINUTE_MS: i64 = 60_000;
+        const HOUR_MS: i64 = 60 * MINUTE_MS;
         const DAY_MS: i64 = 24 * HOUR_MS;
         let EventTime(ms) = time;
         let start = match self {
             Self::All => 0,
+            Self::Minute => ms - ms.rem_euclid(MINUTE_MS),
+            Self::Quarter => ms - ms.rem_euclid(15 * MINUTE_MS),
             Self::Hour => ms - ms.rem_euclid(HOUR_MS),
             Self::Day => ms - ms.rem_euclid(DAY_MS),
             Self::Month => calendar_start_ms(ms, |date| date.with_day(1)),
@@ -135,6 +155,10 @@ impl EventTime {
     pub const MIN_MS: i64 = -62_135_596_800_000;
     /// 9999-12-31T23:59:59.999Z.
     pub const MAX_MS: i64 = 253_402_300_799_999;
+    /// The last year whose minutes are counted: those of all years would not have names of 32 bits.
+    pub const LAST_YEAR_OF_MINUTES: i64 = 7000;
+    /// 7000-12-31T23:59:59.999Z.
+    pub const MAX_MS_OF_MINUTES: i64 = 158_763_023_999_999;
 
     /// The time at `ms` milliseconds since 1970, unless it lies outside the years 1 to 9999.
     #[must_use]
@@ -257,6 +281,8 @@ mod tests {
     #[test]
     fn buckets_start_in_utc() {
         let t = "2014-06-30T23:30:15.5-02:00";
+        assert_eq!(bucket(Granularity::Minute, t), "2014-07-01T01:30:00Z");
+        assert_eq!(bucket(Granularity::Quarter, t), "2014-07-01T01:30:00Z");
         assert_eq!(bucket(Granularity::Hour, t), "2014-07-01T01:00:00Z");
         assert_eq!(bucket(Granularity::Day, t), "2014-07-01T00:00:00Z");
         assert_eq!(bucket(Granularity::Month, t), "2014-07-01T00:00:00Z");
@@ -267,6 +293,8 @@ mod tests {
     #[test]
     fn buckets_before_1970_are_floored_not_truncated() {
         let t = "1969-12-31T23:59:59.999Z";
+        assert_eq!(bucket(Granularity::Minute, t), "1969-12-31T23:59:00Z");
+        assert_eq!(bucket(Granularity::Quarter, t), "1969-12-31T23:45:00Z");
         assert_eq!(bucket(Granularity::Hour, t), "1969-12-31T23:00:00Z");
         assert_eq!(bucket(Granularity::Day, t), "1969-12-31T00:00:00Z");
         assert_eq!(bucket(Granularity::Month, t), "1969-12-01T00:00:00Z");

@@ -63,6 +63,12 @@ pub enum Rejection {
         "attribute \"{0}\" is not a time (RFC 3339 with an offset, or whole milliseconds since 1970, in the years 1 to 9999)"
     )]
     Time(String),
+    /// The event is after the last year whose minutes are counted, and one of its counters is kept by the minute.
+    #[error(
+        "attribute \"{0}\" is a time after the year {year}, and the counter \"{1}\" is kept by the minute, which ends there",
+        year = EventTime::LAST_YEAR_OF_MINUTES
+    )]
+    MinuteTime(String, String),
     /// The key attribute of a counter is missing, empty, too long, or neither a string nor an integer.
     #[error(
         "attribute \"{0}\" is not a key (a non-empty string or an integer, at most 1024 bytes)"
@@ -87,6 +93,8 @@ struct CompiledCounter {
     on: Vec<String>,
     key: usize,
     amount: CompiledAmount,
+    /// Whether one of its granularities is the minute.
+    by_minute: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -117,6 +125,7 @@ impl Decoder {
                 name: definition.name.clone(),
                 on: definition.on.clone(),
                 key: slot(&definition.key),
+                by_minute: definition.granularities.contains(&Granularity::Minute),
                 amount: match &definition.amount {
                     AmountSource::Fixed(amount) => CompiledAmount::Fixed(Amount(*amount)),
                     AmountSource::Attribute(name) => CompiledAmount::Attribute(slot(name)),
@@ -161,6 +170,10 @@ impl Decoder {
             .ok_or_else(|| Rejection::Time(name(Self::TIME)))?;
         let mut increments = Vec::with_capacity(self.counters.len());
         for (definition, counter) in listed {
+            if counter.by_minute && time.ms() > EventTime::MAX_MS_OF_MINUTES {
+                let counter = counter.name.0.to_string();
+                return Err(Rejection::MinuteTime(name(Self::TIME), counter));
+            }
             let key = values[counter.key]
                 .and_then(key)
                 .ok_or_else(|| Rejection::Key(name(counter.key)))?;

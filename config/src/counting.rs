@@ -133,7 +133,7 @@ impl Section<'_> {
             source,
         }) = self.strings(key)?
         else {
-            return Ok(Granularity::EVERY.to_vec());
+            return Ok(Granularity::DEFAULT.to_vec());
         };
         let known: Vec<_> = Granularity::EVERY.iter().map(|g| g.name()).collect();
         let help = format!("use some of {}", known.join(", "));

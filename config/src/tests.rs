@@ -43,7 +43,7 @@ fn the_required_keys_are_enough() {
     assert_eq!(config.kafka.dead_letter_topic(), "events.rejected");
     assert_eq!(config.definitions.range_bits.count(), 64);
     let counter = config.definitions.counter("plays").unwrap();
-    assert_eq!(counter.granularities, Granularity::EVERY);
+    assert_eq!(counter.granularities, Granularity::DEFAULT);
     assert_eq!(counter.amount, AmountSource::Fixed(1));
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:0");
 }

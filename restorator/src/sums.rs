@@ -1,4 +1,4 @@
-//! Sums that must agree: every event adds the same amount to its hour, day, month, year and to *all*, so the buckets of a
+//! Sums that must agree: every event adds the same amount to its minute, quarter of an hour, hour, day, month, year and to *all*, so the buckets of a
 //! shorter granularity add up to the bucket that contains them. Pure.
 //!
 //! What breaks this is wrong whatever the event log holds. The converse does not hold: an event that is missing, or counted
@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use stitch_common::cell::{Amount, Bucket, CellSlot, Count, EventTime, Granularity};
 
 /// The granularities, from the shortest bucket to the longest.
-const BY_LENGTH: [Granularity; 5] = [
+const BY_LENGTH: [Granularity; 7] = [
+    Granularity::Minute,
+    Granularity::Quarter,
     Granularity::Hour,
     Granularity::Day,
     Granularity::Month,

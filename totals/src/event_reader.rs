@@ -71,7 +71,8 @@ impl EventReader {
             slots.clear();
             let granularities = &self.granularities[increment.definition];
             slots.extend(granularities.iter().map(|granularity| {
-                PackedSlot::pack(slot(*granularity, time)).expect("buckets start at a full hour")
+                PackedSlot::pack(slot(*granularity, time))
+                    .expect("the decoder rejects times without a bucket")
             }));
             each(Contribution {
                 definition: increment.definition,

@@ -90,30 +90,74 @@ impl Hasher for TokenHasher {
 /// Builds [`TokenHasher`]s, the same in every run, so that a run can be repeated exactly.
 pub type ByToken = BuildHasherDefault<TokenHasher>;
 
-/// A [`CellSlot`] in four bytes, in the same order. Events are only in buckets that start at a full hour of the years 1
-/// to 9999; other slots get into the table only by hand, and have no packed form.
+/// A [`CellSlot`] in four bytes, in the same order. Events are only in buckets that start at a full minute, hour or day of
+/// the years 1 to 9999, and of minutes those of the years 1 to 7000; other slots get into the table only by hand, and have
+/// no packed form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PackedSlot(u32);
 
-const HOUR_MS: i64 = 3_600_000;
-const HOUR_BITS: u32 = 27;
+const MINUTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
+
+/// The packed forms of one granularity: consecutive numbers, one for each unit of time.
+struct Numbers {
+    granularity: Granularity,
+    unit_ms: i64,
+    first: u32,
+    count: u32,
+}
+
+/// The numbers of each granularity, in clustering order.
+const NUMBERS: [Numbers; Granularity::EVERY.len()] = {
+    let mut numbers = [const { Numbers::of(Granularity::All, 0) }; Granularity::EVERY.len()];
+    let mut first = 0;
+    let mut at = 0;
+    while at < numbers.len() {
+        numbers[at] = Numbers::of(Granularity::EVERY[at], first);
+        // Fails to compile if there are more than 32 bits have room for.
+        first += numbers[at].count;
+        at += 1;
+    }
+    numbers
+};
+
+impl Numbers {
+    const fn of(granularity: Granularity, first: u32) -> Self {
+        let (unit_ms, last_ms) = match granularity {
+            Granularity::All | Granularity::Day | Granularity::Month | Granularity::Year => {
+                (DAY_MS, EventTime::MAX_MS)
+            }
+            Granularity::Hour => (60 * MINUTE_MS, EventTime::MAX_MS),
+            Granularity::Quarter => (15 * MINUTE_MS, EventTime::MAX_MS),
+            Granularity::Minute => (MINUTE_MS, EventTime::MAX_MS_OF_MINUTES),
+        };
+        let count = (last_ms - EventTime::MIN_MS) / unit_ms + 1;
+        assert!(count <= u32::MAX as i64, "more than 32 bits have room for");
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "just compared; a constant cannot use `try_from`"
+        )]
+        let count = count as u32;
+        Self {
+            granularity,
+            unit_ms,
+            first,
+            count,
+        }
+    }
+}
 
 impl PackedSlot {
     /// Packs `slot`, if an event can be in it.
     pub fn pack(slot: CellSlot) -> Option<Self> {
+        let numbers = &NUMBERS[slot.granularity as usize];
         let since = slot.bucket.0.checked_sub(EventTime::MIN_MS)?;
-        if since % HOUR_MS != 0 || slot.bucket.0 > EventTime::MAX_MS {
+        if since % numbers.unit_ms != 0 {
             return None;
         }
-        let hours = u32::try_from(since / HOUR_MS).ok()?;
-        let granularity = match slot.granularity {
-            Granularity::All => 0,
-            Granularity::Day => 1,
-            Granularity::Hour => 2,
-            Granularity::Month => 3,
-            Granularity::Year => 4,
-        };
-        Some(Self((granularity << HOUR_BITS) | hours))
+        let unit = u32::try_from(since / numbers.unit_ms).ok()?;
+        (unit < numbers.count).then(|| Self(numbers.first + unit))
     }
 
     /// The packed form.
@@ -127,17 +171,13 @@ impl PackedSlot {
     }
 
     pub fn unpack(self) -> CellSlot {
-        let granularity = match self.0 >> HOUR_BITS {
-            0 => Granularity::All,
-            1 => Granularity::Day,
-            2 => Granularity::Hour,
-            3 => Granularity::Month,
-            _ => Granularity::Year,
-        };
-        let hours = i64::from(self.0 & ((1 << HOUR_BITS) - 1));
+        let [all, later @ ..] = &NUMBERS;
+        let numbers = later.iter().rev().find(|numbers| numbers.first <= self.0);
+        let numbers = numbers.unwrap_or(all);
+        let units = i64::from(self.0 - numbers.first);
         CellSlot {
-            granularity,
-            bucket: Bucket(EventTime::MIN_MS + hours * HOUR_MS),
+            granularity: numbers.granularity,
+            bucket: Bucket(EventTime::MIN_MS + units * numbers.unit_ms),
         }
     }
 }
@@ -158,9 +198,10 @@ mod tests {
     proptest! {
         #[test]
         fn slots_of_events_survive_packing_and_keep_their_order(
-            a in 0..5_usize, a_ms in EventTime::MIN_MS..=EventTime::MAX_MS,
-            b in 0..5_usize, b_ms in EventTime::MIN_MS..=EventTime::MAX_MS,
+            a in 0..7_usize, a_ms in EventTime::MIN_MS..=EventTime::MAX_MS_OF_MINUTES,
+            b in 0..7_usize, b_ms in EventTime::MIN_MS..=EventTime::MAX_MS,
         ) {
+            let b_ms = if b == 3 { b_ms.min(EventTime::MAX_MS_OF_MINUTES) } else { b_ms };
             let (a, b) = (slot(a, a_ms), slot(b, b_ms));
             let (packed_a, packed_b) = (PackedSlot::pack(a).unwrap(), PackedSlot::pack(b).unwrap());
             prop_assert_eq!(packed_a.unpack(), a);
@@ -171,7 +212,14 @@ mod tests {
     #[test]
     fn the_first_and_the_last_hour_survive_packing() {
         for ms in [EventTime::MIN_MS, EventTime::MAX_MS, -1, 0] {
-            for granularity in 0..5 {
+            for granularity in 0..7 {
+                let is_minute = Granularity::EVERY[granularity] == Granularity::Minute;
+                let last = if is_minute {
+                    EventTime::MAX_MS_OF_MINUTES
+                } else {
+                    ms
+                };
+                let ms = ms.min(last);
                 let slot = slot(granularity, ms);
                 assert_eq!(PackedSlot::pack(slot).map(PackedSlot::unpack), Some(slot));
             }
@@ -185,7 +233,7 @@ mod tests {
             i64::MIN,
             i64::MAX,
             EventTime::MAX_MS + 1,
-            EventTime::MIN_MS - HOUR_MS,
+            EventTime::MIN_MS - DAY_MS,
         ] {
             let slot = CellSlot {
                 granularity: Granularity::Hour,
@@ -193,6 +241,11 @@ mod tests {
             };
             assert_eq!(PackedSlot::pack(slot), None, "{ms}");
         }
+        let after = CellSlot {
+            granularity: Granularity::Minute,
+            bucket: Bucket(EventTime::MAX_MS_OF_MINUTES + 1),
+        };
+        assert_eq!(PackedSlot::pack(after), None, "no event is counted there");
     }
 
     #[test]

@@ -167,6 +167,42 @@ fn a_key_is_a_non_empty_string_or_an_integer() {
 }
 
 #[test]
+fn an_event_of_a_counter_by_the_minute_ends_with_the_last_year_of_minutes() {
+    let decoder = |granularity| {
+        Decoder::new(&Definitions::new(
+            RangeBits::new(0).unwrap(),
+            EventAttributes::default(),
+            vec![CounterDefinition {
+                name: CounterName("plays".into()),
+                on: vec!["play".to_owned()],
+                key: "track".to_owned(),
+                granularities: vec![granularity],
+                amount: AmountSource::Fixed(1),
+            }],
+        ))
+    };
+    let at = |ms: i64| format!("{{\"type\": \"play\", \"track\": 1, \"time\": {ms}}}");
+    let last = at(EventTime::MAX_MS_OF_MINUTES);
+    let after = at(EventTime::MAX_MS_OF_MINUTES + 1);
+    let by_minute = decoder(Granularity::Minute);
+    assert!(matches!(
+        by_minute.decode(Some(last.as_bytes())),
+        Decoded::Event(_)
+    ));
+    assert_eq!(
+        by_minute.decode(Some(after.as_bytes())),
+        Decoded::Rejected(Rejection::MinuteTime("time".to_owned(), "plays".to_owned()))
+    );
+    let by_quarter = decoder(Granularity::Quarter);
+    assert!(matches!(
+        by_quarter.decode(Some(after.as_bytes())),
+        Decoded::Event(_)
+    ));
+    let end = parse_rfc3339("7000-12-31T23:59:59.999Z").unwrap();
+    assert_eq!(end.ms(), EventTime::MAX_MS_OF_MINUTES);
+}
+
+#[test]
 fn a_time_is_rfc_3339_with_an_offset_or_milliseconds() {
     assert_eq!(time_of("\"1970-01-01T00:00:01Z\""), Some(1000));
     assert_eq!(time_of("\"1970-01-01t02:00:01.2345+02:00\""), Some(1234));

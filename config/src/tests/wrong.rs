@@ -73,7 +73,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[[counter]]", "[ranges]\nbits = -1\n[[counter]]", "line 14: ranges.bits = -1", "default is 6"),
     ("[[counter]]", "[event]\ntime = \"\"\n[[counter]]", "line 14: event.time is empty", "time ="),
     ("key = \"track\"", "key = \"t\"\ngranularities = [\"hour\",\n\"week\"]",
-     "line 18: counter.granularities: there is no granularity \"week\"", "all, day, hour, month, year"),
+     "line 18: counter.granularities: there is no granularity \"week\"", "all, day, hour, minute, month, quarter, year"),
     ("key = \"track\"", "key = \"t\"\namount = 1\namount_from = \"b\"",
      "counter \"plays\" has both amount and amount_from", "keep"),
     ("key = \"track\"", "key = \"t\"\n[[counter]]\nname = \"plays\"\non = [\"x\"]\nkey = \"y\"",

@@ -100,7 +100,8 @@ impl Verdict {
 
 impl Granularity {
     fn of(granularity: &str) -> Self {
-        const SHORTEST_FIRST: [&str; 5] = ["hour", "day", "month", "year", "all"];
+        const SHORTEST_FIRST: [&str; 7] =
+            ["minute", "quarter", "hour", "day", "month", "year", "all"];
         let rank = SHORTEST_FIRST.iter().position(|name| *name == granularity);
         Self(rank.unwrap_or(SHORTEST_FIRST.len()), granularity.to_owned())
     }

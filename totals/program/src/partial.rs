@@ -30,13 +30,7 @@ const COLUMNS: [(&str, Physical); 8] = [
 ];
 
 /// The granularities by their numbers in these files: the order of the scan, which is that of their names.
-const GRANULARITIES: [Granularity; 5] = [
-    Granularity::All,
-    Granularity::Day,
-    Granularity::Hour,
-    Granularity::Month,
-    Granularity::Year,
-];
+const GRANULARITIES: [Granularity; Granularity::EVERY.len()] = Granularity::EVERY;
 
 /// The rows of a row group, column by column.
 #[derive(Default)]

@@ -38,8 +38,13 @@ fn definitions() -> Definitions {
 
 fn cell(counter: &str, key: &str, granularity: usize, ms: i64) -> SampleCell {
     let names = CounterNames::new(&definitions());
-    let time = EventTime::from_ms(ms).unwrap();
-    let slot = slot(Granularity::EVERY[granularity], time);
+    let granularity = Granularity::EVERY[granularity];
+    let last = if granularity == Granularity::Minute {
+        EventTime::MAX_MS_OF_MINUTES
+    } else {
+        EventTime::MAX_MS
+    };
+    let slot = slot(granularity, EventTime::from_ms(ms.min(last)).unwrap());
     SampleCell::of(
         Counter::new(counter, key).token(),
         names.rank(counter).unwrap(),
@@ -56,7 +61,7 @@ fn cells() -> impl Strategy<Value = Totals> {
         Just(EventTime::MAX_MS),
         -1..=1_i64
     ];
-    let cell = (counter, "[a-zé\u{0}]{1,3}", 0..5_usize, ms)
+    let cell = (counter, "[a-zé\u{0}]{1,3}", 0..7_usize, ms)
         .prop_map(|(counter, key, granularity, ms)| cell(counter, &key, granularity, ms));
     vec((cell, any::<i64>()), 0..60).prop_map(|cells| added_up(&cells))
 }

@@ -67,7 +67,7 @@ pub struct TotalsWriter<'a, S> {
     sizes: FileSizes,
     /// By rank.
     texts: Vec<Bytes>,
-    granularities: [ByteArray; 5],
+    granularities: [ByteArray; Granularity::EVERY.len()],
     file: Option<OpenFile>,
     files: Vec<FileEntry>,
     /// By rank: the sum of the cells.

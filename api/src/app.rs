@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use metrics_exporter_prometheus::PrometheusHandle;
 use stitch_access::AccessTokens;
+use stitch_calendar::time::Time;
 use stitch_common::clock::Moment;
 use stitch_common::definition::Definitions;
 use stitch_config::{Api, Config};
@@ -15,7 +16,6 @@ use crate::count_reader::CountReader;
 use crate::count_source::CountSource;
 use crate::freshness::FreshnessSnapshot;
 use crate::status_cache::StatusCache;
-use stitch_calendar::time::Time;
 
 /// The present, by the calendar and by the clock that measures durations.
 #[derive(Clone, Copy, Debug)]

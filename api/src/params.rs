@@ -1,17 +1,19 @@
 //! Strict parsing of parameters: each problem names the parameter and shows a request that works.
 
+use stitch_calendar::period::Period;
+use stitch_calendar::tiling;
+use stitch_calendar::time::Time;
+use stitch_calendar::time_zone::{NamedZone, TimeZone};
+use stitch_calendar::utc_offset::{UtcOffset, UtcOffsetError};
 use stitch_common::cell::{CellSlot, Counter, Granularity, Key};
 use stitch_common::definition::{CounterDefinition, Definitions};
 
 use crate::problem::{Kind, Problem};
 use crate::query_string::{Query, encoded};
-use stitch_calendar::period::Period;
-use stitch_calendar::tiling;
-use stitch_calendar::time::Time;
-use stitch_calendar::utc_offset::{UtcOffset, UtcOffsetError};
 
 pub(crate) const GRANULARITY: &str = "granularity";
 pub(crate) const AT: &str = "at";
+pub(crate) const TIME_ZONE: &str = "time_zone";
 pub(crate) const UTC_OFFSET: &str = "utc_offset";
 
 /// The address of a counter, or of one of its keys.
@@ -99,30 +101,52 @@ pub(crate) fn counter(
         .with_example(example))
 }
 
-/// The parameter `utc_offset`; UTC if it is missing.
-pub(crate) fn offset(query: &Query) -> Result<UtcOffset, Problem> {
-    let Some(text) = query.get(UTC_OFFSET) else {
-        return Ok(UtcOffset::default());
-    };
+/// The parameter `time_zone` or `utc_offset`; UTC if both are missing.
+pub(crate) fn zone(query: &Query) -> Result<TimeZone, Problem> {
+    match (query.get(TIME_ZONE), query.get(UTC_OFFSET)) {
+        (None, None) => Ok(TimeZone::UTC),
+        (Some(name), None) => {
+            let zone = NamedZone::of(name).map(TimeZone::Named);
+            zone.map_err(|error| query.invalid(TIME_ZONE, error.to_string()))
+        }
+        (None, Some(text)) => offset(query, text).map(TimeZone::Fixed),
+        (Some(_), Some(_)) => {
+            let detail = "a time zone has its own offsets: leave out `utc_offset`, or `time_zone`";
+            Err(query.invalid(UTC_OFFSET, detail))
+        }
+    }
+}
+
+fn offset(query: &Query, text: &str) -> Result<UtcOffset, Problem> {
     UtcOffset::parse(text).map_err(|error| {
         let detail = match error {
             UtcOffsetError::Malformed => {
                 format!("\"{text}\" is not an offset like Z, +02:00 or -05:00")
             }
-            UtcOffsetError::NotWholeHours => {
-                format!("\"{text}\" does not fit the buckets, which begin at whole hours of UTC")
+            UtcOffsetError::NotWholeQuarters => {
+                format!(
+                    "\"{text}\" is not an offset of whole quarters of an hour, as all in use are"
+                )
             }
         };
         query.invalid(UTC_OFFSET, detail)
     })
 }
 
+/// The zone as a part of an address.
+pub(crate) fn zone_parameter(zone: &TimeZone) -> String {
+    match zone {
+        TimeZone::Fixed(offset) => format!("{UTC_OFFSET}={}", encoded(&offset.to_string())),
+        TimeZone::Named(zone) => format!("{TIME_ZONE}={}", encoded(zone.name())),
+    }
+}
+
 /// The parameter `name` as a time.
-pub(crate) fn time(query: &Query, name: &str, offset: UtcOffset) -> Result<Option<Time>, Problem> {
+pub(crate) fn time(query: &Query, name: &str, zone: &TimeZone) -> Result<Option<Time>, Problem> {
     let Some(text) = query.get(name) else {
         return Ok(None);
     };
-    let parsed = Time::parse(text, offset);
+    let parsed = Time::parse(text, zone);
     parsed.map(Some).ok_or_else(|| {
         let detail = format!(
             "\"{text}\" is neither a date like 2026-05-01 nor a time with an offset like 2026-05-01T12:00:00Z, of the \
@@ -149,10 +173,10 @@ impl Window {
     pub(crate) fn parse(
         query: &Query,
         definition: &CounterDefinition,
-        offset: UtcOffset,
+        zone: &TimeZone,
         now: Time,
     ) -> Result<(Self, Vec<CellSlot>), Problem> {
-        let at = time(query, AT, offset)?;
+        let at = time(query, AT, zone)?;
         let name = query.get(GRANULARITY).unwrap_or(Granularity::All.name());
         if name == Granularity::All.name() {
             if at.is_some() {
@@ -165,9 +189,9 @@ impl Window {
             return Ok((Self::All, vec![tiling::all()]));
         }
         let period = period(query, name)?;
-        let start = period.start(at.unwrap_or(now), offset);
-        let end = period.next(start, offset);
-        let cells = cells(query, definition, period, start, end, offset)?;
+        let start = period.start(at.unwrap_or(now), zone);
+        let end = period.next(start, zone);
+        let cells = cells(query, definition, period, start, end, zone)?;
         Ok((Self::Period { period, start, end }, cells))
     }
 
@@ -195,20 +219,39 @@ pub(crate) fn cells(
     period: Period,
     start: Time,
     end: Time,
-    offset: UtcOffset,
+    zone: &TimeZone,
 ) -> Result<Vec<CellSlot>, Problem> {
     tiling::cover(start, end, &definition.granularities).ok_or_else(|| {
-        let at_utc = period.start(start, UtcOffset::default());
-        let next = period.next(at_utc, UtcOffset::default());
-        let kept = kept(definition);
-        if offset.is_utc() || tiling::cover(at_utc, next, &definition.granularities).is_none() {
-            let detail = format!("{kept}, and no {} can be added up from that", period.name());
-            query.invalid(GRANULARITY, detail)
-        } else {
-            let detail = format!("{kept} at UTC: for another offset hours would have to be kept");
-            query.invalid(UTC_OFFSET, detail)
+        let at_utc = period.start(start, &TimeZone::UTC);
+        let next = period.next(at_utc, &TimeZone::UTC);
+        let (kept, name) = (kept(definition), period.name());
+        if *zone == TimeZone::UTC || tiling::cover(at_utc, next, &definition.granularities).is_none()
+        {
+            let detail = format!("{kept}, and no {name} can be added up from that");
+            return query.invalid(GRANULARITY, detail);
         }
+        let (start_text, end_text) = (start.at(zone), end.at(zone));
+        let detail = match tiling::finest(start, end) {
+            Some(finest) => format!(
+                "{kept} at UTC, and the {name} from {start_text} to {end_text} can be added up only where it is also kept by \
+                 {}: name another zone, or none",
+                finest.name()
+            ),
+            None => format!(
+                "the {name} from {start_text} to {end_text} does not begin and end at whole minutes of UTC: before there were \
+                 time zones, local clocks did not; ask for later ones, or name no zone"
+            ),
+        };
+        query.invalid(zone_name(zone), detail)
     })
+}
+
+/// The name of the parameter that `zone` comes from.
+fn zone_name(zone: &TimeZone) -> &'static str {
+    match zone {
+        TimeZone::Fixed(_) => UTC_OFFSET,
+        TimeZone::Named(_) => TIME_ZONE,
+    }
 }
 
 fn kept(definition: &CounterDefinition) -> String {

@@ -9,6 +9,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use futures_util::future::try_join_all;
 use maud::{Markup, html};
+use stitch_calendar::time_zone::TimeZone;
 use stitch_common::cell::{Counter, Granularity};
 use stitch_common::definition::CounterDefinition;
 
@@ -21,7 +22,6 @@ use crate::page::{self, Assets, number};
 use crate::params;
 use crate::problem::Problem;
 use crate::query_string::{Query, encoded};
-use stitch_calendar::utc_offset::UtcOffset;
 
 const ASSETS: Assets = Assets {
     styles: &["uplot.min.css"],
@@ -157,9 +157,9 @@ impl<'a> KeyStats<'a> {
             .map(|key| params::counter(definition, key, example))
             .collect::<Result<_, Problem>>()?;
         let now = app.now();
-        let reads = counters.iter().map(|counter| {
-            totals::read(app, counter, definition, now.time(), UtcOffset::default())
-        });
+        let reads = counters
+            .iter()
+            .map(|counter| totals::read(app, counter, definition, now.time(), &TimeZone::UTC));
         Ok(Self {
             keys,
             totals: try_join_all(reads).await?,

@@ -1,17 +1,20 @@
 //! Moments as texts: what a client may write, and what it is shown.
 
-use chrono::{DateTime, NaiveDate, SecondsFormat};
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, SecondsFormat};
 use stitch_common::time::parse_rfc3339;
 
-use crate::time::Time;
-use crate::utc_offset::UtcOffset;
+use crate::time::{MINUTE_MS, Time};
+use crate::time_zone::TimeZone;
 
 impl Time {
-    /// Parses a date, which begins at midnight at `offset`, or a time with an offset of its own.
-    pub fn parse(text: &str, offset: UtcOffset) -> Option<Self> {
+    /// Parses a date, which begins with the first moment of that day in `zone`, or a time with an offset of its own.
+    pub fn parse(text: &str, zone: &TimeZone) -> Option<Self> {
         let moment = match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
             // The parser would accept fewer digits.
-            Ok(date) if text.len() == 10 => offset.moment(date.and_time(chrono::NaiveTime::MIN)),
+            Ok(date) if text.len() == 10 => {
+                let midnight = date.and_time(NaiveTime::MIN).and_utc();
+                zone.first_moment(midnight.timestamp_millis())
+            }
             Ok(_) => return None,
             Err(_) => {
                 // A blank stands for the `+` of an offset, see `UtcOffset::parse`.
@@ -25,24 +28,34 @@ impl Time {
         moment.within_events().then_some(moment)
     }
 
-    /// Formats it as a parameter at `offset` that [`Self::parse`] reads, or as the nearest one that it reads.
-    pub fn parameter(self, offset: UtcOffset) -> String {
-        let text = self.at(offset);
+    /// Formats it as a parameter in `zone` that [`Self::parse`] reads, or as the nearest one that it reads.
+    pub fn parameter(self, zone: &TimeZone) -> String {
+        let text = self.at(zone);
         // In the first and the last hours of the calendar, the local year has no four digits.
-        if Self::parse(&text, offset) == Some(self) {
+        if Self::parse(&text, zone) == Some(self) {
             text
         } else {
-            self.clamped().at(UtcOffset::default())
+            self.clamped().at(&TimeZone::UTC)
         }
     }
 
-    /// Formats it at `offset`. The end of the last period is in the year +10000 (ISO 8601, expanded).
-    pub fn at(self, offset: UtcOffset) -> String {
-        match DateTime::from_timestamp_millis(self.0) {
-            Some(utc) => utc
-                .with_timezone(&offset.fixed())
+    /// Formats it by the clocks of `zone`. The end of the last period is in the year +10000 (ISO 8601, expanded).
+    ///
+    /// In UTC where these were not at whole minutes, as local time before the zones was: a text has no room for seconds of
+    /// an offset.
+    pub fn at(self, zone: &TimeZone) -> String {
+        let Some(utc) = DateTime::from_timestamp_millis(self.0) else {
+            return format!("{} ms", self.0);
+        };
+        let minutes = zone.offset_ms(self) / MINUTE_MS;
+        let is_whole = minutes * MINUTE_MS == zone.offset_ms(self);
+        let offset = i32::try_from(minutes * 60).ok().filter(|_| is_whole);
+        let offset = offset.and_then(FixedOffset::east_opt);
+        match offset {
+            Some(offset) => utc
+                .with_timezone(&offset)
                 .to_rfc3339_opts(SecondsFormat::Secs, true),
-            None => format!("{} ms", self.0),
+            None => utc.to_rfc3339_opts(SecondsFormat::Secs, true),
         }
     }
 }

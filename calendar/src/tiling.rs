@@ -4,16 +4,17 @@
 use stitch_common::cell::{Bucket, CellSlot, EventTime, Granularity};
 
 use crate::period::Period;
-use crate::time::{HOUR_MS, Time};
-use crate::utc_offset::UtcOffset;
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, Time};
+use crate::time_zone::TimeZone;
 
-const DAY_MS: i64 = 24 * HOUR_MS;
 /// The granularities that tile a calendar, longest first: each with its period at UTC and the shortest length of one.
-const TILES: [(Granularity, Period, i64); 4] = [
+const TILES: [(Granularity, Period, i64); 6] = [
     (Granularity::Year, Period::Year, 365 * DAY_MS),
     (Granularity::Month, Period::Month, 28 * DAY_MS),
     (Granularity::Day, Period::Day, DAY_MS),
     (Granularity::Hour, Period::Hour, HOUR_MS),
+    (Granularity::Quarter, Period::Quarter, 15 * MINUTE_MS),
+    (Granularity::Minute, Period::Minute, MINUTE_MS),
 ];
 
 /// The cells that tile the time from `start` to `end`, in order; `None` if the kept buckets do not fit. Of the time that
@@ -28,7 +29,7 @@ pub fn cover(start: Time, end: Time, kept: &[Granularity]) -> Option<Vec<CellSlo
             // Buckets that are too long are skipped before the calendar is asked, which is the most expensive step.
             .filter(|(granularity, _, ms)| kept.contains(granularity) && at.0 + ms <= end.0)
             .filter(|(granularity, _, _)| begins(*granularity, at))
-            .map(|(granularity, period, _)| (*granularity, period.next(at, UtcOffset::default())))
+            .map(|(granularity, period, _)| (*granularity, period.next(at, &TimeZone::UTC)))
             .find(|(_, next)| *next <= end)?;
         let bucket = Bucket(at.0);
         cells.push(CellSlot {
@@ -43,6 +44,21 @@ pub fn cover(start: Time, end: Time, kept: &[Granularity]) -> Option<Vec<CellSlo
 /// Whether a bucket of this granularity begins at `at`.
 fn begins(granularity: Granularity, at: Time) -> bool {
     EventTime::from_ms(at.0).is_some_and(|time| granularity.bucket(time).0 == at.0)
+}
+
+/// The granularity whose buckets begin at `start` as well as at `end`, and which a cover of this time needs; the longest of
+/// hour, quarter and minute. `None` if not even minutes begin there.
+pub fn finest(start: Time, end: Time) -> Option<Granularity> {
+    let fits = |length: i64| {
+        [start, end]
+            .iter()
+            .all(|time| time.0.rem_euclid(length) == 0)
+    };
+    let shortest = TILES.iter().skip_while(|(_, _, length)| *length > HOUR_MS);
+    shortest
+        .filter(|(_, _, length)| fits(*length))
+        .map(|(granularity, _, _)| *granularity)
+        .next()
 }
 
 /// The cell of all time.
@@ -62,7 +78,7 @@ mod tests {
     const DAYS: [Granularity; 2] = [Granularity::All, Granularity::Day];
 
     fn moment(text: &str) -> Time {
-        Time::parse(text, UtcOffset::default()).unwrap()
+        Time::parse(text, &TimeZone::UTC).unwrap()
     }
 
     fn names(cells: &[CellSlot]) -> Vec<String> {
@@ -73,21 +89,30 @@ mod tests {
     proptest! {
         #[test]
         fn a_cover_has_no_gap_and_no_overlap(
-            hours in -10_000_i64..900_000, length in 0_i64..60_000, kept in 1_usize..16,
+            minutes in -10_000_i64..50_000_000, length in 0_i64..600_000, kept in 1_usize..64,
         ) {
             let kept: Vec<_> = TILES.iter().enumerate()
                 .filter(|(bit, _)| kept >> bit & 1 == 1)
                 .map(|(_, (granularity, _, _))| *granularity)
                 .collect();
-            let (start, end) = (Time(hours * HOUR_MS), Time((hours + length) * HOUR_MS));
+            let unit = match kept.last() {
+                Some(Granularity::Minute) => Some(1),
+                Some(Granularity::Quarter) => Some(15),
+                Some(Granularity::Hour) => Some(60),
+                _ => None,
+            };
+            let fits = unit.is_some();
+            let unit = unit.unwrap_or(60);
+            let at = |minutes: i64| Time(minutes * unit * MINUTE_MS);
+            let (start, end) = (at(minutes), at(minutes + length / unit));
             let covered = cover(start, end, &kept);
-            prop_assert!(covered.is_some() || !kept.contains(&Granularity::Hour));
+            prop_assert!(covered.is_some() || !fits);
             let mut at = start;
             for cell in covered.iter().flatten() {
                 prop_assert_eq!(cell.bucket.0, at.0);
                 prop_assert!(kept.contains(&cell.granularity) && begins(cell.granularity, at));
                 let tile = TILES.iter().find(|(granularity, _, _)| *granularity == cell.granularity);
-                at = tile.unwrap().1.next(at, UtcOffset::default());
+                at = tile.unwrap().1.next(at, &TimeZone::UTC);
             }
             prop_assert!(covered.is_none() || at == end);
         }

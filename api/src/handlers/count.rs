@@ -7,13 +7,13 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Serialize;
+use stitch_calendar::time_zone::TimeZone;
 
 use super::key_request::KeyRequest;
 use crate::app::App;
 use crate::caching;
-use crate::params::{self, AT, GRANULARITY, UTC_OFFSET, Window};
+use crate::params::{self, AT, GRANULARITY, TIME_ZONE, UTC_OFFSET, Window};
 use crate::problem::Problem;
-use stitch_calendar::utc_offset::UtcOffset;
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -35,7 +35,7 @@ pub(super) struct WindowFields {
 }
 
 impl WindowFields {
-    pub(super) fn new(window: Window, offset: UtcOffset) -> Self {
+    pub(super) fn new(window: Window, zone: &TimeZone) -> Self {
         match window {
             Window::All => Self {
                 granularity: "all",
@@ -44,8 +44,8 @@ impl WindowFields {
             },
             Window::Period { period, start, end } => Self {
                 granularity: period.name(),
-                start: Some(start.at(offset)),
-                end: Some(end.at(offset)),
+                start: Some(start.at(zone)),
+                end: Some(end.at(zone)),
             },
         }
     }
@@ -58,7 +58,7 @@ pub(crate) async fn count(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let definitions = &app.definitions;
-    let allowed = [GRANULARITY, AT, UTC_OFFSET];
+    let allowed = [GRANULARITY, AT, TIME_ZONE, UTC_OFFSET];
     let request = KeyRequest::parse(
         definitions,
         path,
@@ -66,14 +66,14 @@ pub(crate) async fn count(
         &allowed,
         |name, key| params::example_of_one(definitions, name, key, ""),
     )?;
-    let offset = params::offset(&request.query)?;
+    let zone = &params::zone(&request.query)?;
     let now = app.now();
-    let (window, cells) = Window::parse(&request.query, request.definition, offset, now.time())?;
+    let (window, cells) = Window::parse(&request.query, request.definition, zone, now.time())?;
     let sums = app.counts.sums(&request.counter, &[cells]).await?;
     let answer = Answer {
         counter: &request.name,
         key: &request.key,
-        window: WindowFields::new(window, offset),
+        window: WindowFields::new(window, zone),
         count: sums.first().copied().unwrap_or_default().0,
     };
     let freshness = app.freshness().of_all([&request.counter], now.moment);

@@ -16,7 +16,7 @@ use super::path_parameters;
 use crate::admission::{HeldPermits, KEYS_AT_ONCE};
 use crate::app::App;
 use crate::caching;
-use crate::params::{self, AT, GRANULARITY, UTC_OFFSET, Window};
+use crate::params::{self, AT, GRANULARITY, TIME_ZONE, UTC_OFFSET, Window};
 use crate::problem::{Kind, Problem};
 use crate::query_string::Query;
 use crate::request_body;
@@ -51,6 +51,8 @@ struct CountsBody {
     #[serde(default, deserialize_with = "text")]
     at: Option<String>,
     #[serde(default, deserialize_with = "text")]
+    time_zone: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     utc_offset: Option<String>,
 }
 
@@ -66,7 +68,7 @@ pub(crate) async fn by_address(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let name = path_parameters(path, &example(&app, ""))?;
-    let allowed = [GRANULARITY, AT, UTC_OFFSET];
+    let allowed = [GRANULARITY, AT, TIME_ZONE, UTC_OFFSET];
     let query = Query::parse(query.as_deref(), &allowed, Some(KEY), example(&app, &name))?;
     let keys: Vec<String> = query.all(KEY).map(str::to_owned).collect();
     answer(&app, Some(&headers), &name, &keys, &query).await
@@ -94,6 +96,7 @@ pub(crate) async fn by_body(
     let parameters = [
         (GRANULARITY, body.granularity),
         (AT, body.at),
+        (TIME_ZONE, body.time_zone),
         (UTC_OFFSET, body.utc_offset),
     ];
     let query = Query::from_parameters(parameters, example);
@@ -128,13 +131,13 @@ async fn answer(
         .iter()
         .map(|key| params::counter(definition, key, query.example()))
         .collect::<Result<_, Problem>>()?;
-    let offset = params::offset(query)?;
+    let zone = &params::zone(query)?;
     let now = app.now();
-    let (window, cells) = Window::parse(query, definition, offset, now.time())?;
+    let (window, cells) = Window::parse(query, definition, zone, now.time())?;
     let counts = read(app, &counters, &[cells]).await?;
     let answer = Answer {
         counter: name,
-        window: WindowFields::new(window, offset),
+        window: WindowFields::new(window, zone),
         counts: keys
             .iter()
             .zip(counts)

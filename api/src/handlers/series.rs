@@ -8,18 +8,18 @@ use axum::http::HeaderMap;
 use axum::http::header::{HeaderValue, LINK};
 use axum::response::Response;
 use serde::Serialize;
+use stitch_calendar::period::Period;
+use stitch_calendar::time::Time;
+use stitch_calendar::time_zone::TimeZone;
 use stitch_common::cell::{CellSlot, Count};
 use stitch_common::definition::CounterDefinition;
 
 use super::key_request::KeyRequest;
 use crate::app::App;
 use crate::caching;
-use crate::params::{self, GRANULARITY, UTC_OFFSET};
+use crate::params::{self, GRANULARITY, TIME_ZONE, UTC_OFFSET};
 use crate::problem::Problem;
 use crate::query_string::{Query, encoded};
-use stitch_calendar::period::Period;
-use stitch_calendar::time::Time;
-use stitch_calendar::utc_offset::UtcOffset;
 
 const FROM: &str = "from";
 const TO: &str = "to";
@@ -34,7 +34,8 @@ struct Answer<'a> {
     counter: &'a str,
     key: &'a str,
     granularity: &'static str,
-    utc_offset: UtcOffset,
+    #[serde(flatten)]
+    zone: &'a TimeZone,
     from: String,
     to: String,
     points: Vec<Point>,
@@ -51,7 +52,7 @@ struct Point {
 #[derive(Debug)]
 struct SeriesRequest {
     period: Period,
-    offset: UtcOffset,
+    zone: TimeZone,
     from: Time,
     to: Time,
     limit: usize,
@@ -71,7 +72,7 @@ pub(crate) async fn series(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let definitions = &app.definitions;
-    let allowed = [GRANULARITY, FROM, TO, UTC_OFFSET, LIMIT];
+    let allowed = [GRANULARITY, FROM, TO, TIME_ZONE, UTC_OFFSET, LIMIT];
     let request = KeyRequest::parse(
         definitions,
         path,
@@ -118,34 +119,34 @@ fn example(definition: Option<&CounterDefinition>) -> String {
 impl SeriesRequest {
     fn parse(query: &Query, now: Time, points_max: usize) -> Result<Self, Problem> {
         let period = params::period(query, query.get(GRANULARITY).unwrap_or(Period::Day.name()))?;
-        let offset = params::offset(query)?;
+        let zone = params::zone(query)?;
         let round_up = |time: Time| {
-            let start = period.start(time, offset);
+            let start = period.start(time, &zone);
             if start == time {
                 start
             } else {
-                period.next(start, offset)
+                period.next(start, &zone)
             }
         };
-        let to = match params::time(query, TO, offset)? {
+        let to = match params::time(query, TO, &zone)? {
             Some(to) => round_up(to),
-            None => period.next(period.start(now, offset), offset),
+            None => period.next(period.start(now, &zone), &zone),
         };
-        let from = match params::time(query, FROM, offset)? {
-            Some(from) => period.start(from, offset),
+        let from = match params::time(query, FROM, &zone)? {
+            Some(from) => period.start(from, &zone),
             // Nothing is before the first period that an event can lie in.
             None => {
-                let first = period.start(Time::FIRST, offset);
-                period.shifted(to, -POINTS_DEFAULT, offset).max(first)
+                let first = period.start(Time::FIRST, &zone);
+                period.shifted(to, -POINTS_DEFAULT, &zone).max(first)
             }
         };
         if from >= to {
-            let detail = format!("{} is not before {}", from.at(offset), to.at(offset));
+            let detail = format!("{} is not before {}", from.at(&zone), to.at(&zone));
             return Err(query.invalid(FROM, detail));
         }
         Ok(Self {
             period,
-            offset,
+            zone,
             from,
             to,
             limit: limit(query, points_max)?,
@@ -160,8 +161,8 @@ impl SeriesRequest {
         };
         let mut cells = 0;
         while page.end < self.to && page.starts.len() < self.limit && cells < CELLS_MAX {
-            let (start, end) = (page.end, self.period.next(page.end, self.offset));
-            let window = params::cells(query, definition, self.period, start, end, self.offset)?;
+            let (start, end) = (page.end, self.period.next(page.end, &self.zone));
+            let window = params::cells(query, definition, self.period, start, end, &self.zone)?;
             cells += window.len();
             page.starts.push(start);
             page.windows.push(window);
@@ -172,20 +173,20 @@ impl SeriesRequest {
 
     /// The address of the page that begins at `from`.
     fn next(&self, name: &str, key: &str, from: Time) -> String {
-        let [from, to] = [from, self.to].map(|time| time.parameter(self.offset));
+        let [from, to] = [from, self.to].map(|time| time.parameter(&self.zone));
         let rest = format!(
-            "/series?granularity={}&from={}&to={}&utc_offset={}&limit={}",
+            "/series?granularity={}&from={}&to={}&{}&limit={}",
             self.period.name(),
             encoded(&from),
             encoded(&to),
-            encoded(&self.offset.to_string()),
+            params::zone_parameter(&self.zone),
             self.limit
         );
         params::address(name, Some(key), &rest)
     }
 
     fn answer<'a>(
-        &self,
+        &'a self,
         counter: &'a str,
         key: &'a str,
         page: &Page,
@@ -193,16 +194,16 @@ impl SeriesRequest {
         next: Option<String>,
     ) -> Answer<'a> {
         let point = |(start, count): (&Time, &Count)| Point {
-            start: start.at(self.offset),
+            start: start.at(&self.zone),
             count: count.0,
         };
         Answer {
             counter,
             key,
             granularity: self.period.name(),
-            utc_offset: self.offset,
-            from: self.from.at(self.offset),
-            to: self.to.at(self.offset),
+            zone: &self.zone,
+            from: self.from.at(&self.zone),
+            to: self.to.at(&self.zone),
             points: page.starts.iter().zip(counts).map(point).collect(),
             sum: counts
                 .iter()

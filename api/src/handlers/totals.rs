@@ -9,6 +9,10 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Serialize;
+use stitch_calendar::period::Period;
+use stitch_calendar::tiling;
+use stitch_calendar::time::Time;
+use stitch_calendar::time_zone::TimeZone;
 use stitch_common::cell::{CellSlot, Count, Counter, Granularity};
 use stitch_common::definition::CounterDefinition;
 use stitch_common::ports::StoreError;
@@ -16,18 +20,15 @@ use stitch_common::ports::StoreError;
 use super::key_request::KeyRequest;
 use crate::app::App;
 use crate::caching;
-use crate::params::{self, UTC_OFFSET};
+use crate::params::{self, TIME_ZONE, UTC_OFFSET};
 use crate::problem::Problem;
-use stitch_calendar::period::Period;
-use stitch_calendar::tiling;
-use stitch_calendar::time::Time;
-use stitch_calendar::utc_offset::UtcOffset;
 
 #[derive(Serialize)]
 struct Answer<'a> {
     counter: &'a str,
     key: &'a str,
-    utc_offset: UtcOffset,
+    #[serde(flatten)]
+    zone: &'a TimeZone,
     #[serde(flatten)]
     totals: Totals,
 }
@@ -68,7 +69,7 @@ pub(crate) async fn totals(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let definitions = &app.definitions;
-    let allowed = [UTC_OFFSET];
+    let allowed = [TIME_ZONE, UTC_OFFSET];
     let request = KeyRequest::parse(
         definitions,
         path,
@@ -76,14 +77,14 @@ pub(crate) async fn totals(
         &allowed,
         |name, key| params::example(definitions, name, key, "/totals"),
     )?;
-    let offset = params::offset(&request.query)?;
+    let zone = &params::zone(&request.query)?;
     let now = app.now();
     let (counter, definition) = (&request.counter, request.definition);
     let answer = Answer {
         counter: &request.name,
         key: &request.key,
-        utc_offset: offset,
-        totals: read(&app, counter, definition, now.time(), offset).await?,
+        zone,
+        totals: read(&app, counter, definition, now.time(), zone).await?,
     };
     let freshness = app.freshness().of_all([counter], now.moment);
     Ok(caching::respond(
@@ -101,24 +102,24 @@ pub(crate) async fn read(
     counter: &Counter,
     definition: &CounterDefinition,
     now: Time,
-    offset: UtcOffset,
+    zone: &TimeZone,
 ) -> Result<Totals, StoreError> {
-    let request = TotalsRequest::new(now, offset, &definition.granularities);
+    let request = TotalsRequest::new(now, zone, &definition.granularities);
     let counts = app.counts.sums(counter, &request.windows).await?;
-    Ok(request.totals(offset, &counts))
+    Ok(request.totals(zone, &counts))
 }
 
 impl TotalsRequest {
-    fn new(now: Time, offset: UtcOffset, kept: &[Granularity]) -> Self {
+    fn new(now: Time, zone: &TimeZone, kept: &[Granularity]) -> Self {
         let mut request = Self {
             with_total: kept.contains(&Granularity::All),
             periods: Vec::new(),
             windows: Vec::new(),
         };
         for period in Period::EVERY {
-            let start = period.start(now, offset);
-            let before = period.shifted(start, -1, offset);
-            let end = period.next(start, offset);
+            let start = period.start(now, zone);
+            let before = period.previous(start, zone);
+            let end = period.next(start, zone);
             let windows = tiling::cover(start, end, kept).zip(tiling::cover(before, start, kept));
             if let Some((present, previous)) = windows {
                 request.periods.push((period, start, before));
@@ -131,14 +132,14 @@ impl TotalsRequest {
         request
     }
 
-    fn totals(&self, offset: UtcOffset, counts: &[Count]) -> Totals {
+    fn totals(&self, zone: &TimeZone, counts: &[Count]) -> Totals {
         let count = |at: usize| counts.get(at).copied().unwrap_or_default().0;
         let total = |(index, (period, start, before)): (usize, &(Period, Time, Time))| {
             let total = PeriodTotal {
-                start: start.at(offset),
+                start: start.at(zone),
                 count: count(2 * index),
                 before: PreviousTotal {
-                    start: before.at(offset),
+                    start: before.at(zone),
                     count: count(2 * index + 1),
                 },
             };

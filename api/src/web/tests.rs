@@ -15,6 +15,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
 use stitch_access::AccessTokens;
 use stitch_app::status::Status;
+use stitch_calendar::time::Time;
+use stitch_calendar::time_zone::TimeZone;
 use stitch_cassandra::BucketSpan;
 use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::checkpoint::Checkpoint;
@@ -34,8 +36,6 @@ use crate::count_source::{CountSource, Read};
 use crate::freshness::{FreshnessSnapshot, History};
 use crate::status_cache::StatusCache;
 use crate::testing::healthy;
-use stitch_calendar::time::Time;
-use stitch_calendar::utc_offset::UtcOffset;
 
 mod access;
 mod handlers;
@@ -44,6 +44,7 @@ mod limits;
 mod operator;
 mod pages;
 mod problems;
+mod zones;
 
 const NOW: &str = "2026-05-03T10:15:30Z";
 
@@ -59,7 +60,7 @@ struct Table {
 
 impl Table {
     fn put(&self, key: &str, granularity: Granularity, start: &str, count: i64) {
-        let Time(ms) = Time::parse(start, UtcOffset::default()).unwrap();
+        let Time(ms) = Time::parse(start, &TimeZone::UTC).unwrap();
         let slot = CellSlot {
             granularity,
             bucket: Bucket(ms),
@@ -153,9 +154,14 @@ struct TestServer {
 
 impl TestServer {
     fn new(api: &str) -> Self {
+        Self::with_counters(api, "")
+    }
+
+    /// A server with further `counters`, in the format of the configuration.
+    fn with_counters(api: &str, counters: &str) -> Self {
         let more = "[[counter]]\nname = \"visits\"\non = [\"visit\"]\nkey = \"page\"\ngranularities = [\"day\", \"month\"]";
         let text = include_str!("../../../deploy/stitch.toml")
-            .replace("\n[api]\n", &format!("\n{more}\n[api]\n"));
+            .replace("\n[api]\n", &format!("\n{more}\n{counters}\n[api]\n"));
         let environment = api.split(' ').filter_map(|pair| pair.split_once('='));
         let config = Config::parse("stitch.toml", &text, &environment.collect()).unwrap();
         let table = Arc::new(Table::default());

@@ -58,6 +58,10 @@ async fn every_example_of_the_description_works() {
                 };
                 let name = parameter["name"].as_str().unwrap();
                 let example = &parameter["example"];
+                // What cannot be given with the others has none.
+                if example.is_null() {
+                    continue;
+                }
                 let examples = example
                     .as_array()
                     .cloned()

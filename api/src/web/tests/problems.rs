@@ -9,25 +9,32 @@ const INVALID: &str = "
 /v1/counters/%ff/keys/a | 400 | counter | UTF-8
 /v1/counters/%ff/counts?key=a | 400 | counter | UTF-8
 /stats/%ff/a | 400 | counter | UTF-8
-/v1/counters/plays/keys/a?granularty=day | 400 | granularty | takes granularity, at, utc_offset
-/v1/counters/plays/keys/a?granularity=minute | 400 | granularity | none of hour, day
+/v1/counters/plays/keys/a?granularty=day | 400 | granularty | takes granularity, at, time_zone, utc_offset
+/v1/counters/plays/keys/a?granularity=second | 400 | granularity | none of minute, quarter, hour, day
 /v1/counters/plays/keys/a?at=2026-05-01 | 400 | at | name another granularity
 /v1/counters/plays/keys/a?granularity=day&at=yesterday | 400 | at | 2026-05-01T12:00:00Z
 /v1/counters/plays/keys/a?granularity=day&utc_offset=2 | 400 | utc_offset | +02:00
-/v1/counters/plays/keys/a?granularity=day&utc_offset=%2B05:30 | 400 | utc_offset | whole hours
+/v1/counters/plays/keys/a?granularity=day&utc_offset=%2B05:30 | 400 | utc_offset | also kept by quarter
+/v1/counters/plays/keys/a?granularity=day&time_zone=Asia/Kolkata | 400 | time_zone | also kept by quarter
+/v1/counters/plays/keys/a?granularity=day&at=1880-05-01&time_zone=Europe/Berlin | 400 | time_zone | whole minutes of UTC
+/v1/counters/plays/keys/a?granularity=day&time_zone=Europe/Bonn | 400 | time_zone | no time zone
+/v1/counters/plays/keys/a?granularity=day&time_zone=europe/berlin | 400 | time_zone | written Europe/Berlin
+/v1/counters/plays/keys/a?granularity=day&utc_offset=Z&time_zone=Europe/Berlin | 400 | utc_offset | leave out
+/v1/counters/plays/keys/a?granularity=day&utc_offset=%2B05:20 | 400 | utc_offset | whole quarters
+/v1/counters/plays/keys/a?granularity=minute | 400 | granularity | no minute can be added up
 /v1/counters/plays/keys/a?granularity=day&granularity=day | 400 | granularity | twice
 /v1/counters/visits/keys/a | 400 | granularity | kept by day, month
 /v1/counters/visits/keys/a?granularity=hour | 400 | granularity | no hour can be added up
-/v1/counters/visits/keys/a?granularity=day&utc_offset=-02:00 | 400 | utc_offset | hours would have to be kept
+/v1/counters/visits/keys/a?granularity=day&utc_offset=-02:00 | 400 | utc_offset | also kept by hour
 /v1/counters/plays/counts | 400 | key | name one key
 /v1/counters/plays/counts?key=a&key= | 400 | key | 1 to 1024 bytes
-/v1/counters/plays/keys/a/series?granularity=all | 400 | granularity | none of hour
+/v1/counters/plays/keys/a/series?granularity=all | 400 | granularity | none of minute, quarter, hour
 /v1/counters/plays/keys/a/series?from=2026-05-02&to=2026-05-02 | 400 | from | is not before
 /v1/counters/plays/keys/a/series?to=0002-01-01 | 200 | - | -
 /v1/counters/plays/keys/a/series?limit=0 | 400 | limit | within 1 and 1000
 /v1/counters/plays/keys/a/series?limit=1001 | 400 | limit | within 1 and 1000
 /v1/counters/visits/keys/a/series?granularity=hour | 400 | granularity | kept by day, month
-/v1/counters/plays/keys/a/totals?at=2026-05-01 | 400 | at | takes utc_offset
+/v1/counters/plays/keys/a/totals?at=2026-05-01 | 400 | at | takes time_zone, utc_offset
 /v1/counters?page=2 | 400 | page | takes no parameters
 /v1/counters/plays | 404 | - | is not an address of this server
 /v2/counters | 404 | - | is not an address of this server

@@ -9,6 +9,7 @@
   if (keys.length === 0) return;
 
   const POLL_MS = 2000;
+  const ALIGN_MS = 36e5;
   // The number of steps shown, and the longest length of one.
   const STEPS = { hour: 48, day: 30, month: 24, year: 10 };
   const LENGTH_MS = { hour: 36e5, day: 864e5, month: 31 * 864e5, year: 366 * 864e5 };
@@ -33,21 +34,29 @@
   const freshness = document.getElementById("freshness");
   const buttons = [...document.querySelectorAll("[data-step]")];
 
-  const offset = localOffset();
+  let zone = localZone();
   let step = kept.includes("day") ? "day" : kept[0];
   // What is drawn, as numbers; and the same counts exactly, as they are written.
   let plot, data, counts, at = null;
 
-  // Buckets begin at whole hours of UTC: at other offsets, and for counters without hours, times are UTC.
-  function localOffset() {
-    const minutes = -new Date().getTimezoneOffset();
-    if (minutes === 0 || minutes % 60 !== 0 || !kept.includes("hour")) return "Z";
-    const hours = String(Math.abs(minutes / 60)).padStart(2, "0");
-    return `${minutes < 0 ? "-" : "+"}${hours}:00`;
+  // The browser's zone, if its periods can be added up from what is kept: else, and if the server has no rules for it, UTC.
+  function localZone() {
+    const fits = kept.includes("quarter") || (kept.includes("hour") && new Date().getTimezoneOffset() % 60 === 0);
+    return (fits && Intl.DateTimeFormat().resolvedOptions().timeZone) || "UTC";
   }
 
-  const address = (key, rest) =>
-    `/v1/counters/${encodeURIComponent(counter)}/keys/${encodeURIComponent(key)}${rest}utc_offset=${encodeURIComponent(offset)}`;
+  // One request for all that is shown, its parameters in the order in which the server names them. A link to a key opens
+  // the addresses below it; browsers resolve the keys "." and "..", so these are parameters.
+  function address(from) {
+    const isBelow = keys.length === 1 && ![".", ".."].includes(keys[0]);
+    const below = `/v1/counters/${encodeURIComponent(counter)}/keys/${encodeURIComponent(keys[0])}/query`;
+    const names = isBelow ? [] : [["counter", counter], ...keys.map((key) => ["key", key])];
+    if (from) names.push(["select", "series"]);
+    names.push(["select", "totals"]);
+    if (from) names.push(["granularity", step], ["from", from]);
+    names.push(["time_zone", zone]);
+    return `${isBelow ? below : "/v1/query"}?${names.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&")}`;
+  }
 
   // A signed link opens the counts of its key, too, as a token would.
   const signature = new URLSearchParams(location.search).get("signature");
@@ -55,7 +64,7 @@
 
   async function fetchJson(path) {
     const response = await fetch(path, { cache: "no-cache", headers });
-    if (!response.ok) throw new Error(`${response.status}`);
+    if (!response.ok) throw new Error(`${response.status}`, { cause: response.status });
     return parseExact(await response.text());
   }
 
@@ -64,7 +73,8 @@
   function parseExact(text) {
     const quoted = text.replace(/"(?:[^"\\]|\\.)*"|-?\d{16,}/g, (part) => (part.startsWith('"') ? part : `"${part}"`));
     return JSON.parse(quoted, (name, value) =>
-      (typeof value === "string" && ["count", "total"].includes(name) ? BigInt(value) : value));
+      (typeof value === "string" && ["count", "total"].includes(name) ? BigInt(value)
+        : name === "counts" ? value.map((count) => (typeof count === "string" ? BigInt(count) : count)) : value));
   }
 
   // Local time as if it were UTC, so that the axis shows it wherever the browser is.
@@ -148,42 +158,31 @@
     document.getElementById("step-name").textContent = NAMES[step];
   }
 
-  async function series() {
-    const requested = step;
-    const from = new Date(Date.now() - (STEPS[requested] - 1) * LENGTH_MS[requested]).toISOString();
-    const rest = `/series?granularity=${requested}&from=${encodeURIComponent(from.slice(0, 19) + "Z")}&`;
-    const all = await Promise.all(keys.map((key) => fetchJson(address(key, rest))));
-    // Another step was chosen in the meantime.
-    if (requested !== step) return;
-    const length = Math.min(...all.map((one) => one.points.length));
-    const starts = all[0].points.slice(-length).map(({ start }) => asUtc(start));
-    const exact = all.map((one) => one.points.slice(-length).map(({ count }) => count));
-    if (data && `${[starts, exact]}` === `${[data[0], counts]}`) return;
-    const sameSpan = plot && data && data[0].length === starts.length && data[0][0] === starts[0];
-    data = [starts, ...exact.map((counts) => counts.map(Number))];
+  function showSeries({ starts }, parts) {
+    const seconds = starts.map(asUtc);
+    const exact = parts.map((part) => part.counts);
+    if (data && `${[seconds, exact]}` === `${[data[0], counts]}`) return;
+    const sameSpan = plot && data && data[0].length === seconds.length && data[0][0] === seconds[0];
+    data = [seconds, ...exact.map((counts) => counts.map(Number))];
     counts = exact;
-    chart.setAttribute("aria-valuemax", length - 1);
+    chart.setAttribute("aria-valuemax", seconds.length - 1);
     if (sameSpan) plot.setData(data); else draw();
     fillTable();
-    moveTo(sameSpan && at !== null ? at : length - 1);
+    moveTo(sameSpan && at !== null ? at : seconds.length - 1);
   }
 
-  async function totals() {
-    const all = await Promise.all(keys.map((key) => fetchJson(address(key, "/totals?"))));
-    all.forEach((one, n) => {
+  function showTotals(parts) {
+    parts.forEach((part, n) => {
       const set = (name, count) => {
         const element = document.querySelector(`[data-key="${n}"][data-count="${name}"]`);
         if (element && count != null) element.textContent = number.format(count);
       };
-      set("total", one.total);
-      for (const [name, period] of Object.entries(one.periods)) {
+      set("total", part.total);
+      for (const [name, period] of Object.entries(part.periods)) {
         set(name, period.count);
         set(`${name}-before`, period.before.count);
       }
     });
-    const ranks = ["live", "lagging", "uncertain", "restoring", "unknown"];
-    const worst = all.map((one) => one.freshness).reduce((a, b) => (ranks.indexOf(b.state) > ranks.indexOf(a.state) ? b : a));
-    showFreshness(worst.state, worst.behind_events);
   }
 
   function showFreshness(state, behind) {
@@ -195,10 +194,30 @@
     document.getElementById("behind").textContent = behind == null ? "" : ` · ${number.format(behind)} events behind`;
   }
 
+  async function fetchAll() {
+    const length = LENGTH_MS[step];
+    // The beginning of a period at the least, so that the address remains while nothing can change.
+    const from = length && Math.floor((Date.now() - (STEPS[step] - 1) * length) / ALIGN_MS) * ALIGN_MS;
+    return fetchJson(address(length && `${new Date(from).toISOString().slice(0, 19)}Z`));
+  }
+
   async function refresh() {
+    const requested = step;
     try {
-      await Promise.all([totals(), series()]);
-    } catch {
+      const answer = await fetchAll();
+      const failed = answer.parts.find(({ problem }) => problem);
+      if (failed) throw new Error(failed.problem.title);
+      // Another step may have been chosen in the meantime.
+      if (requested === step && answer.series) showSeries(answer.series, answer.parts);
+      showTotals(answer.parts);
+      showFreshness(answer.freshness.state, answer.freshness.behind_events);
+      document.getElementById("offset").textContent = zone;
+    } catch (error) {
+      if (error.cause === 400 && zone !== "UTC") {
+        zone = "UTC";
+        await refresh();
+        return;
+      }
       showFreshness("unknown", null);
     }
   }
@@ -227,7 +246,6 @@
   new ResizeObserver(() => {
     if (plot && chart.clientWidth !== plot.width) { draw(); moveTo(at ?? 0); }
   }).observe(chart);
-  document.getElementById("offset").textContent = offset === "Z" ? "UTC" : `UTC${offset}`;
   choose(step);
   setTimeout(keepUp, POLL_MS);
 })();

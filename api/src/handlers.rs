@@ -4,6 +4,7 @@ pub(crate) mod count;
 pub(crate) mod counts;
 pub(crate) mod series;
 pub(crate) mod totals;
+pub(crate) mod query;
 pub(crate) mod overview;
 mod key_request;
 

@@ -30,9 +30,10 @@ const TOKEN_FILE: &str = "stitch_api_tokens_file_usable";
 const VERIFIED: &str = "stitch_range_verified_timestamp_seconds";
 
 /// The label `operation`; bounded, as labels must be.
-const OPERATIONS: [&str; 8] = [
+const OPERATIONS: [&str; 9] = [
     "count",
     "counts",
+    "query",
     "series",
     "totals",
     "counters",

@@ -58,7 +58,7 @@ pub(crate) async fn status(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    Query::parse(query.as_deref(), &[], None, STATUS.to_owned())?;
+    Query::parse(query.as_deref(), &[], &[], STATUS.to_owned())?;
     let snapshot = app.status.latest().await;
     match &snapshot.status {
         Ok(status) => {

@@ -13,11 +13,11 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// Parses `raw`. Each of `allowed` may occur once, and `repeated` any number of times.
+    /// Parses `raw`. Each of `allowed` may occur once, each of `repeated` any number of times.
     pub(crate) fn parse(
         raw: Option<&str>,
         allowed: &[&str],
-        repeated: Option<&str>,
+        repeated: &[&str],
         example: String,
     ) -> Result<Self, Problem> {
         let pairs = Vec::new();
@@ -29,9 +29,9 @@ impl Query {
                 let detail = format!("\"{part}\" is not percent-encoded UTF-8");
                 return Err(query.invalid(name, detail));
             };
-            let repeats = repeated == Some(name.as_str());
+            let repeats = repeated.contains(&name.as_str());
             if !repeats && !allowed.contains(&name.as_str()) {
-                let allowed: Vec<_> = allowed.iter().copied().chain(repeated).collect();
+                let allowed: Vec<_> = allowed.iter().chain(repeated).copied().collect();
                 let detail = match allowed.as_slice() {
                     [] => "this address takes no parameters".to_owned(),
                     allowed => format!("this address takes {}", allowed.join(", ")),
@@ -62,7 +62,7 @@ impl Query {
             .split('&')
             .filter(is_known)
             .collect();
-        Self::parse(Some(&parts.join("&")), &[], Some(name), example)
+        Self::parse(Some(&parts.join("&")), &[], &[name], example)
     }
 
     /// Takes parameters that did not come in an address; those without a value are missing.
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     fn parse(raw: &str) -> Result<Query, Problem> {
-        Query::parse(Some(raw), &["at", "from"], Some("key"), "/works".to_owned())
+        Query::parse(Some(raw), &["at", "from"], &["key"], "/works".to_owned())
     }
 
     #[test]

@@ -17,7 +17,7 @@ use stitch_access::AccessScope;
 use tower_http::compression::CompressionLayer;
 
 use crate::app::App;
-use crate::handlers::{count, counts, overview, series, totals};
+use crate::handlers::{count, counts, overview, query, series, totals};
 use crate::metrics::Requests;
 use crate::{operator, stats};
 use auth::RouteGuard;
@@ -86,10 +86,20 @@ fn routes<const N: usize>(
 }
 
 /// The routes that are answered from counts.
-fn count_routes() -> (AccessScope, [Route; 8]) {
-    let routes: [Route; 8] = [
+fn count_routes() -> (AccessScope, [Route; 10]) {
+    let routes: [Route; 10] = [
         ("/v1/counters", "counters", get(overview::counters)),
         ("/v1/freshness", "freshness", get(overview::freshness)),
+        (
+            "/v1/query",
+            "query",
+            get(query::by_address).post(query::by_body),
+        ),
+        (
+            "/v1/counters/{counter}/keys/{key}/query",
+            "query",
+            get(query::by_key),
+        ),
         (
             "/v1/counters/{counter}/counts",
             "counts",

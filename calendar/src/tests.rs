@@ -215,6 +215,24 @@ fn a_change_of_half_an_hour_makes_half_an_hour() {
 }
 
 #[test]
+fn a_change_within_an_hour_and_across_midnight_ends_the_hour_and_not_the_day() {
+    // At 00:01, back to 23:01.
+    let st_johns = zone("America/St_Johns");
+    assert_eq!(
+        starts(Period::Hour, "2010-11-07T02:30:00Z", 3, &st_johns),
+        [
+            "2010-11-07T00:00:00-02:30",
+            "2010-11-06T23:01:00-03:30",
+            "2010-11-07T00:00:00-03:30"
+        ]
+    );
+    let again = moment("2010-11-07T02:45:00Z");
+    assert_eq!(again.at(&st_johns), "2010-11-06T23:15:00-03:30");
+    let day = Period::Day.start(again, &st_johns);
+    assert_eq!(day.at(&st_johns), "2010-11-07T00:00:00-02:30");
+}
+
+#[test]
 fn a_day_without_midnight_begins_later_and_one_with_two_at_the_first() {
     let days = |name, from| starts(Period::Day, from, 3, &zone(name));
     // From 23:30 to 00:30.

@@ -69,7 +69,7 @@ pub(crate) async fn by_address(
 ) -> Result<Response, Problem> {
     let name = path_parameters(path, &example(&app, ""))?;
     let allowed = [GRANULARITY, AT, TIME_ZONE, UTC_OFFSET];
-    let query = Query::parse(query.as_deref(), &allowed, Some(KEY), example(&app, &name))?;
+    let query = Query::parse(query.as_deref(), &allowed, &[KEY], example(&app, &name))?;
     let keys: Vec<String> = query.all(KEY).map(str::to_owned).collect();
     answer(&app, Some(&headers), &name, &keys, &query).await
 }
@@ -84,7 +84,7 @@ pub(crate) async fn by_body(
     let name = path_parameters(path, &example(&app, ""))?;
     let example = example(&app, &name);
     // All parameters are in the body.
-    Query::parse(query.as_deref(), &[], None, example.clone())?;
+    Query::parse(query.as_deref(), &[], &[], example.clone())?;
     let limit = app.limits.keys_max * BYTES_PER_KEY + OTHER_BYTES;
     let problem = |kind, detail: String| Problem::new(kind, detail).with_example(&example);
     // Leaves time for the reads.

@@ -34,7 +34,7 @@ impl<'a> KeyRequest<'a> {
         let definition = params::definition(definitions, &name, &example)?;
         Ok(Self {
             counter: params::counter(definition, &key, &example)?,
-            query: Query::parse(query, allowed, None, example)?,
+            query: Query::parse(query, allowed, &[], example)?,
             definition,
             name,
             key,

@@ -37,7 +37,7 @@ pub(crate) async fn counters(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    Query::parse(query.as_deref(), &[], None, "/v1/counters".to_owned())?;
+    Query::parse(query.as_deref(), &[], &[], "/v1/counters".to_owned())?;
     let counters = app.definitions.counters.iter();
     let answer = Counters {
         counters: counters
@@ -62,7 +62,7 @@ pub(crate) async fn freshness(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    Query::parse(query.as_deref(), &[], None, "/v1/freshness".to_owned())?;
+    Query::parse(query.as_deref(), &[], &[], "/v1/freshness".to_owned())?;
     let (snapshot, now) = (app.freshness(), app.now().moment);
     let (whole, ranges) = snapshot.summary(now);
     let causes = snapshot.causes(now).into_iter();

@@ -21,13 +21,13 @@ use crate::params::{self, GRANULARITY, TIME_ZONE, UTC_OFFSET};
 use crate::problem::Problem;
 use crate::query_string::{Query, encoded};
 
-const FROM: &str = "from";
-const TO: &str = "to";
+pub(super) const FROM: &str = "from";
+pub(super) const TO: &str = "to";
 const LIMIT: &str = "limit";
 /// Points before `to` if there is no `from`.
 const POINTS_DEFAULT: i32 = 30;
 /// A page ends early at this many cells: a year at another offset takes many.
-const CELLS_MAX: usize = 20_000;
+pub(super) const CELLS_MAX: usize = 20_000;
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -50,19 +50,19 @@ struct Point {
 }
 
 #[derive(Debug)]
-struct SeriesRequest {
-    period: Period,
+pub(super) struct SeriesRequest {
+    pub(super) period: Period,
     zone: TimeZone,
-    from: Time,
-    to: Time,
+    pub(super) from: Time,
+    pub(super) to: Time,
     limit: usize,
 }
 
 /// One page: where each point starts, the cells that it adds up from, and where the page ends.
-struct Page {
-    starts: Vec<Time>,
-    windows: Vec<Vec<CellSlot>>,
-    end: Time,
+pub(super) struct Page {
+    pub(super) starts: Vec<Time>,
+    pub(super) windows: Vec<Vec<CellSlot>>,
+    pub(super) end: Time,
 }
 
 pub(crate) async fn series(
@@ -117,7 +117,7 @@ fn example(definition: Option<&CounterDefinition>) -> String {
 }
 
 impl SeriesRequest {
-    fn parse(query: &Query, now: Time, points_max: usize) -> Result<Self, Problem> {
+    pub(super) fn parse(query: &Query, now: Time, points_max: usize) -> Result<Self, Problem> {
         let period = params::period(query, query.get(GRANULARITY).unwrap_or(Period::Day.name()))?;
         let zone = params::zone(query)?;
         let round_up = |time: Time| {
@@ -153,7 +153,11 @@ impl SeriesRequest {
         })
     }
 
-    fn page(&self, query: &Query, definition: &CounterDefinition) -> Result<Page, Problem> {
+    pub(super) fn page(
+        &self,
+        query: &Query,
+        definition: &CounterDefinition,
+    ) -> Result<Page, Problem> {
         let mut page = Page {
             starts: Vec::new(),
             windows: Vec::new(),

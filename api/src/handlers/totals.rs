@@ -56,10 +56,10 @@ pub(crate) struct PreviousTotal {
 }
 
 /// What to read: for each period the window of the present one and that of the previous one, then that of all time.
-struct TotalsRequest {
+pub(super) struct TotalsRequest {
     with_total: bool,
     periods: Vec<(Period, Time, Time)>,
-    windows: Vec<Vec<CellSlot>>,
+    pub(super) windows: Vec<Vec<CellSlot>>,
 }
 
 pub(crate) async fn totals(
@@ -110,7 +110,7 @@ pub(crate) async fn read(
 }
 
 impl TotalsRequest {
-    fn new(now: Time, zone: &TimeZone, kept: &[Granularity]) -> Self {
+    pub(super) fn new(now: Time, zone: &TimeZone, kept: &[Granularity]) -> Self {
         let mut request = Self {
             with_total: kept.contains(&Granularity::All),
             periods: Vec::new(),
@@ -132,7 +132,7 @@ impl TotalsRequest {
         request
     }
 
-    fn totals(&self, zone: &TimeZone, counts: &[Count]) -> Totals {
+    pub(super) fn totals(&self, zone: &TimeZone, counts: &[Count]) -> Totals {
         let count = |at: usize| counts.get(at).copied().unwrap_or_default().0;
         let total = |(index, (period, start, before)): (usize, &(Period, Time, Time))| {
             let total = PeriodTotal {

@@ -44,6 +44,7 @@ mod limits;
 mod operator;
 mod pages;
 mod problems;
+mod query;
 mod zones;
 
 const NOW: &str = "2026-05-03T10:15:30Z";
@@ -55,6 +56,8 @@ struct Table {
     reads: AtomicUsize,
     cancelled: AtomicUsize,
     error: Mutex<Option<StoreError>>,
+    /// A key that no replica answers for.
+    failing: Mutex<Option<String>>,
     delayed: watch::Sender<bool>,
 }
 
@@ -95,6 +98,9 @@ impl CountSource for Table {
             cancellation.0 = None;
             if let Some(error) = self.error.lock().unwrap().clone() {
                 return Err(error);
+            }
+            if self.failing.lock().unwrap().as_deref() == Some(&*counter.key.0) {
+                return Err(StoreError::Unavailable("10.0.0.7".to_owned()));
             }
             let cells = self.cells.lock().unwrap();
             let within = |(of, slot): &(Counter, CellSlot)| {

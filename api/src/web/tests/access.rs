@@ -144,7 +144,7 @@ async fn a_link_opens_one_key_until_its_end_and_nothing_else() {
     // Nothing on the page leads to what the link does not open.
     assert!(!text.contains("href=\"/stats/"), "{text}");
     assert!(text.contains("2026-05-03T10:15:31Z"), "{text}");
-    for address in ["", "/series", "/totals"] {
+    for address in ["", "/series", "/totals", "/query?select=totals"] {
         let address = format!("/v1/counters/plays/keys/a%2Fb{address}");
         assert_eq!(status(&server, &address, &signed).await, 200, "{address}");
     }
@@ -154,6 +154,8 @@ async fn a_link_opens_one_key_until_its_end_and_nothing_else() {
         "/v1/counters",
         "/v1/freshness",
         "/v1/counters/plays/counts?key=a%2Fb",
+        "/v1/query?counter=plays&key=a%2Fb",
+        "/v1/counters/plays/keys/a/query?select=totals",
         "/operator",
         "/metrics",
     ] {

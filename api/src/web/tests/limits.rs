@@ -167,15 +167,27 @@ async fn a_request_for_many_counts_takes_a_permit_for_each_key_it_reads_at_once(
 #[tokio::test(start_paused = true)]
 async fn keys_in_a_body_take_as_many_permits_as_keys_in_an_address() {
     let server = TestServer::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=40");
-    server.table.delayed.send_replace(true);
     let keys: Vec<_> = (0..200).map(|n| format!("k{n}")).collect();
-    let body = serde_json::json!({ "keys": keys }).to_string();
-    let send = || server.post("/v1/counters/plays/counts", body.clone());
-    let one = in_flight([send()]).await;
-    assert_refused(&send().await, "one more while 32 of 40 permits are taken");
-    server.table.delayed.send_replace(false);
-    assert!(join_all(one).await.iter().all(|reply| reply.status == 200));
-    assert_eq!(send().await.status, 200);
+    let counts = serde_json::json!({ "keys": keys }).to_string();
+    let query = serde_json::json!({ "counters": ["plays"], "keys": keys }).to_string();
+    let in_address = format!("/v1/query?counter=plays&key={}", keys.join("&key="));
+    for number in 0..3 {
+        server.table.delayed.send_replace(true);
+        let send = async || match number {
+            0 => {
+                server
+                    .post("/v1/counters/plays/counts", counts.clone())
+                    .await
+            }
+            1 => server.post("/v1/query", query.clone()).await,
+            _ => server.get(&in_address).await,
+        };
+        let one = in_flight([send()]).await;
+        assert_refused(&send().await, "one more while 32 of 40 permits are taken");
+        server.table.delayed.send_replace(false);
+        assert!(join_all(one).await.iter().all(|reply| reply.status == 200));
+        assert_eq!(send().await.status, 200);
+    }
 }
 
 /// A body that begins and never ends.

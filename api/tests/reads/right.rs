@@ -40,6 +40,7 @@ async fn every_count_equals_an_independent_recount() -> Result<()> {
     each_cell(&api, &cells).await?;
     series_at_another_offset(&api, &cells).await?;
     totals(&api, &cells).await?;
+    one_query(&api, &cells).await?;
     api.stop().await?;
     namespace.stop([processor]).await
 }
@@ -145,6 +146,43 @@ async fn totals(api: &Api, cells: &Cells) -> Result<()> {
             .ok(&format!("/v1/counters/revenue/keys/{}/totals", place.key))
             .await?;
         ensure!(answer["total"] == *count, "{}: {answer}", place.key);
+    }
+    Ok(())
+}
+
+/// Compares the days of several counters and keys, by the clocks of a zone with daylight saving time, in one request.
+async fn one_query(api: &Api, cells: &Cells) -> Result<()> {
+    let query = "counter=plays&counter=revenue&key=track-1&key=track-2&key=never-counted&select=series&granularity=day\
+                 &from=2023-02-01&to=2024-06-01&time_zone=Europe/Berlin";
+    let answer = api.ok(&format!("/v1/query?{query}")).await?;
+    let starts = answer["series"]["starts"].as_array().context("starts")?;
+    let starts = starts.iter().map(|start| {
+        let start = start.as_str().context("a start")?;
+        anyhow::Ok(chrono::DateTime::parse_from_rfc3339(start)?.timestamp_millis())
+    });
+    let starts = starts.collect::<Result<Vec<i64>>>()?;
+    let lengths = starts.windows(2).map(|pair| (pair[1] - pair[0]) / HOUR_MS);
+    ensure!(lengths.collect::<std::collections::BTreeSet<i64>>() == [23, 24, 25].into());
+    let parts = answer["parts"].as_array().context("parts")?;
+    ensure!(parts.len() == 6, "{answer}");
+    for part in parts {
+        let expected = starts.iter().zip(starts.iter().skip(1).chain([&i64::MAX]));
+        let expected = expected.map(|(start, end)| -> i64 {
+            let within = cells.iter().filter(|(place, _)| {
+                part["counter"] == place.counter.as_str()
+                    && part["key"] == place.key.as_str()
+                    && place.granularity == "hour"
+                    && (*start..*end).contains(&place.bucket_ms)
+            });
+            within.map(|(_, count)| count).sum()
+        });
+        let expected: Vec<i64> = expected.collect();
+        ensure!(
+            part["counts"] == json!(expected),
+            "{part}, not {expected:?}"
+        );
+        let is_counted = expected.iter().any(|count| *count != 0);
+        ensure!(is_counted == (part["key"] != "never-counted"), "{part}");
     }
     Ok(())
 }

@@ -1,11 +1,8 @@
 //! (c): a plan against a bare scan, and the table that (c), (d) and (e) share.
 
-use std::cell::Cell;
-use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use futures_util::future::{Either, select};
 use serde::Serialize;
 use serde_json::Value;
 use stitch_harness::process::Process;
@@ -14,7 +11,7 @@ use stitch_harness::test_namespace::TestNamespace;
 use crate::Bench;
 use crate::baseline::{self, Measured};
 use crate::load::Keys;
-use crate::process_usage::watch_peak;
+use crate::process_usage::watch;
 
 /// Events of each track, and so the value of each of its five cells.
 pub(crate) const EVENTS_PER_TRACK: u32 = 2;
@@ -119,24 +116,11 @@ pub(crate) async fn measure(bench: &mut Bench, table: &Table) -> Result<Auditing
 
 /// Runs one plan. What it read, and how long that took, is what it reports itself.
 pub(crate) async fn plan(namespace: &TestNamespace) -> Result<PlanRun> {
-    let process = namespace
-        .restorator_command("plan", &["--output", "json"])?
-        .start()?;
-    let (pid, peak) = (process.pid(), Cell::new(0.0));
-    let finished = match select(pin!(process.finish(BOUND)), pin!(watch_peak(pid, &peak))).await {
-        Either::Left((finished, _)) => finished?,
-        Either::Right(((), _)) => anyhow::bail!("watching never ends"),
-    };
-    ensure!(
-        matches!(finished.code, Some(0 | 1)),
-        "plan exited with {:?}: {}{}",
-        finished.code,
-        finished.output,
-        finished.errors
-    );
+    let program = namespace.restorator_command("plan", &["--output", "json"])?;
+    let (finished, usage) = watch(&program, &[0, 1], None, BOUND).await?;
     let answer: Value = serde_json::from_str(&finished.output)?;
     let judged = answer["cells"]["judged"].as_f64().context("cells.judged")?;
-    let (events, log_seconds) = phase(&finished.errors, "reading the log").unwrap_or_default();
+    let (events, log_seconds) = phase(&finished.errors, "reading records").unwrap_or_default();
     let (_, scan_seconds) =
         phase(&finished.errors, "scanning the table").with_context(|| finished.errors.clone())?;
     Ok(PlanRun {
@@ -144,12 +128,12 @@ pub(crate) async fn plan(namespace: &TestNamespace) -> Result<PlanRun> {
         scan_seconds,
         events,
         log_seconds,
-        peak_mib: peak.get(),
+        peak_mib: usage.peak_mib,
     })
 }
 
-/// Amount and seconds from a line like `reading the log: 1,000 of 1,000 events, 9/s (took 0.31 s)`.
-fn phase(lines: &str, name: &str) -> Option<(f64, f64)> {
+/// Amount and seconds from a line like `reading records: 1,000 of 1,000 events, 9/s (took 0.31 s)`.
+pub(crate) fn phase(lines: &str, name: &str) -> Option<(f64, f64)> {
     let line = lines
         .lines()
         .find(|line| line.starts_with(name) && line.contains("(took "))?;
@@ -164,8 +148,8 @@ mod tests {
 
     #[test]
     fn amount_and_seconds_of_a_phase_are_parsed() {
-        let lines = "a note\nreading the log: 1,000 of 1,000 events, 9/s (took 0.31 s)\n";
-        assert_eq!(phase(lines, "reading the log"), Some((1000.0, 0.31)));
+        let lines = "a note\nreading records: 1,000 of 1,000 events, 9/s (took 0.31 s)\n";
+        assert_eq!(phase(lines, "reading records"), Some((1000.0, 0.31)));
         assert_eq!(phase(lines, "scanning the table"), None);
     }
 }

@@ -1,6 +1,7 @@
 //! The alternatives that Stitch is measured against: programs that share no code with it, each in its own process.
 
 mod batches;
+mod discard;
 mod fill;
 mod naive;
 pub(crate) mod reads;
@@ -76,6 +77,14 @@ pub(crate) enum Baseline {
         at_once: usize,
         #[command(flatten)]
         target: Target,
+    },
+    /// Reads a topic up to its end, and keeps nothing
+    #[command(hide = true)]
+    Discard {
+        #[arg(long)]
+        kafka: String,
+        #[arg(long)]
+        topic: String,
     },
     /// Reads the whole table by token ranges
     #[command(hide = true)]
@@ -155,6 +164,7 @@ impl Baseline {
                 at_once,
                 target,
             } => reads::read(*query, *tracks, *keys, *at_once, target).await,
+            Self::Discard { kafka, topic } => discard::read(kafka, topic),
             Self::Scan { target } => scan::read(target).await,
         }
     }

@@ -34,6 +34,9 @@ const HOUR_MS: i64 = 3_600_000;
 /// Tracks whose events alternate before the next block of tracks begins.
 const BLOCK: u32 = 1000;
 
+/// A prime that is no factor of a number of tracks, so that its multiples pass through all of them.
+const SCATTER: u64 = 2_654_435_761;
+
 /// The distribution of events over tracks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Keys {
@@ -43,6 +46,8 @@ pub(crate) enum Keys {
     Zipf(u32),
     /// Every track, equally often.
     Each { tracks: u32, times: u32 },
+    /// Every track once in as many events as there are tracks, far apart from its neighbours.
+    Scattered(u32),
 }
 
 /// An endless sequence of events.
@@ -57,7 +62,7 @@ impl Load {
     pub(crate) fn new(keys: Keys, seed: u64) -> anyhow::Result<Self> {
         let zipf = match keys {
             Keys::Zipf(tracks) => Some(Zipf::new(f64::from(tracks), 1.1)?),
-            Keys::Uniform(_) | Keys::Each { .. } => None,
+            Keys::Uniform(_) | Keys::Each { .. } | Keys::Scattered(_) => None,
         };
         Ok(Self {
             keys,
@@ -76,6 +81,10 @@ impl Load {
             (Keys::Each { tracks, times }, _) => {
                 let (block, within) = (self.count / (BLOCK * times), self.count % BLOCK);
                 track((block * BLOCK + within) % tracks)
+            }
+            (Keys::Scattered(tracks), _) => {
+                let scattered = u64::from(self.count) * SCATTER % u64::from(tracks);
+                track(u32::try_from(scattered).unwrap_or_default())
             }
         }
     }
@@ -114,7 +123,7 @@ pub(crate) fn any_cell(random: &mut impl Rng, tracks: u32) -> CellId {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
 
@@ -130,5 +139,12 @@ mod tests {
         }
         assert_eq!(events.len(), 3000);
         assert!(events.values().all(|times| *times == 2));
+    }
+
+    #[test]
+    fn scattered_tracks_all_occur_before_one_is_repeated() {
+        let load = Load::new(Keys::Scattered(200_000), 1).unwrap();
+        let tracks: BTreeSet<Vec<u8>> = load.take(200_000).map(|record| record.key).collect();
+        assert_eq!(tracks.len(), 200_000);
     }
 }

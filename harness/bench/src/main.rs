@@ -2,6 +2,7 @@
 
 mod auditing;
 mod baseline;
+mod bounded;
 mod counting;
 mod load;
 mod locks;
@@ -12,6 +13,7 @@ mod report;
 mod serving;
 mod sizes;
 mod process_usage;
+mod totalling;
 
 use std::fs;
 use std::io::{self, Write};
@@ -29,6 +31,7 @@ use baseline::Baseline;
 use load::{COUNTERS, Keys, Load};
 use report::Results;
 use sizes::Sizes;
+use totalling::engines::Engines;
 
 /// Measures Stitch against its alternatives.
 #[derive(Parser)]
@@ -40,12 +43,24 @@ struct Arguments {
     /// Small sizes, to see that everything works: the figures mean little
     #[arg(long)]
     quick: bool,
-    /// The parts to measure, of a to g
-    #[arg(long, default_value = "abcdefg")]
+    /// The parts to measure, of a to i
+    #[arg(long, default_value = "abcdefghi")]
     parts: String,
     /// The load generator of (g)
     #[arg(long)]
     oha: Option<PathBuf>,
+    /// A Python that has DuckDB, for (h)
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// The Spark of (h)
+    #[arg(long)]
+    spark_submit: Option<PathBuf>,
+    /// The cells of (i), and those of the only topic of (h)
+    #[arg(long)]
+    cells: Option<u32>,
+    /// The records of (i), and those of the only topic of (h)
+    #[arg(long)]
+    records: Option<u32>,
     /// The document in which the rows of these parts are replaced; the plots are written into its folder
     #[arg(long)]
     write: Option<PathBuf>,
@@ -117,20 +132,26 @@ async fn run(arguments: Arguments) -> Result<()> {
             serde_json::to_string(&measured)?
         )?);
     }
-    let directory = arguments.servers.unwrap_or_default();
+    let directory = arguments.servers.clone().unwrap_or_default();
     let folder = directory.join("measured");
     fs::create_dir_all(&folder)?;
+    let sizes = if arguments.quick {
+        Sizes::quick()
+    } else {
+        Sizes::full()
+    };
     let mut bench = Bench {
         servers: Servers::read(&directory)?,
-        sizes: if arguments.quick {
-            Sizes::quick()
-        } else {
-            Sizes::full()
-        },
+        sizes: sizes.changed(arguments.cells, arguments.records),
         folder,
         started: Instant::now(),
     };
-    let results = measure(&mut bench, &arguments.parts, arguments.oha.as_deref()).await?;
+    let mut results = Results {
+        machine: machine::describe()?,
+        sizes: bench.sizes.clone(),
+        ..Results::default()
+    };
+    measure(&mut bench, &arguments, &mut results).await?;
     writeln!(io::stdout(), "{}", report::markdown(&results))?;
     fs::write(
         bench.folder.join("results.json"),
@@ -139,20 +160,15 @@ async fn run(arguments: Arguments) -> Result<()> {
     let pictures = arguments.write.as_deref().and_then(Path::parent);
     let drawn = plot::draw(&results, pictures.unwrap_or(&bench.folder))?;
     bench.say(&format!("plots written: {}", drawn.join(", ")))?;
-    if let Some(file) = arguments.write {
-        let before = fs::read_to_string(&file)?;
-        fs::write(&file, report::published(&before, &results)?)?;
+    if let Some(file) = &arguments.write {
+        let before = fs::read_to_string(file)?;
+        fs::write(file, report::published(&before, &results)?)?;
     }
     Ok(())
 }
 
-async fn measure(bench: &mut Bench, parts: &str, oha: Option<&Path>) -> Result<Results> {
-    let wanted = |part: &str| parts.contains(|c| part.contains(c));
-    let mut results = Results {
-        machine: machine::describe()?,
-        sizes: bench.sizes.clone(),
-        ..Results::default()
-    };
+async fn measure(bench: &mut Bench, arguments: &Arguments, results: &mut Results) -> Result<()> {
+    let wanted = |part: &str| arguments.parts.contains(|c| part.contains(c));
     if wanted("ab") {
         results.counting = Some(counting::measure(bench).await?);
     }
@@ -175,9 +191,21 @@ async fn measure(bench: &mut Bench, parts: &str, oha: Option<&Path>) -> Result<R
         results.memory = Some(memory::measure(bench).await?);
     }
     if wanted("g") {
+        let oha = arguments.oha.as_deref();
         let oha = oha.context("(g) takes --oha: the load generator's path")?;
         results.serving = Some(serving::measure(bench, oha).await?);
     }
-    bench.say("done")?;
-    Ok(results)
+    if wanted("h") {
+        let (python, spark_submit) = arguments
+            .python
+            .as_deref()
+            .zip(arguments.spark_submit.as_deref())
+            .context("(h) takes --python and --spark-submit: the paths of DuckDB's and of Spark")?;
+        let engines = Engines::new(python, spark_submit)?;
+        results.totalling = Some(totalling::measure(bench, &engines).await?);
+    }
+    if wanted("i") {
+        results.bounded = Some(bounded::measure(bench).await?);
+    }
+    bench.say("done")
 }

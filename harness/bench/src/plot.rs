@@ -9,6 +9,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::report::{Results, thousands};
 use crate::serving::{KEYS, QueryComparison};
+use crate::totalling::Adding;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -35,6 +36,7 @@ pub(crate) fn draw(results: &Results, folder: &Path) -> Result<Vec<&'static str>
     let pictures = [
         ("performance.svg", panels(results)),
         ("performance-api.svg", serving_panels(results)),
+        ("performance-totals.svg", totalling_panels(results)),
     ];
     let mut drawn = Vec::new();
     for (name, panels) in pictures {
@@ -161,6 +163,35 @@ fn serving_panels(results: &Results) -> Option<[Panel; 4]> {
                 ),
             ],
         },
+    ])
+}
+
+/// (h), if all its topics were added up.
+fn totalling_panels(results: &Results) -> Option<[Panel; 4]> {
+    let totalling = results.totalling.as_ref()?;
+    let [few, more, most] = totalling.adding.as_slice() else {
+        return None;
+    };
+    let added = |title, adding: &Adding| Panel {
+        title,
+        bars: vec![
+            ours("Stitch", adding.per_cpu_second(&adding.stitch)),
+            other("DuckDB", adding.per_cpu_second(&adding.duckdb)),
+            other("Spark", adding.per_cpu_second(&adding.spark)),
+        ],
+    };
+    let copying = &totalling.copying;
+    Some([
+        Panel {
+            title: "(h) records read a second",
+            bars: vec![
+                other("discarded", copying.discarded().per_second()),
+                ours("archived", copying.archived().per_second()),
+            ],
+        },
+        added("(h) few cells: records a CPU second", few),
+        added("(h) ten times the cells", more),
+        added("(h) a hundred times the cells", most),
     ])
 }
 

@@ -2,16 +2,19 @@
 
 mod document;
 mod serving;
+mod totalling;
 
 use anyhow::Result;
 use serde::Serialize;
 
 use crate::auditing::Auditing;
+use crate::bounded::Bounded;
 use crate::counting::{Comparison, Counting};
 use crate::locks::Locks;
 use crate::memory::Memory;
 use crate::serving::Serving;
 use crate::sizes::Sizes;
+use crate::totalling::Totalling;
 
 /// The results of one run.
 #[derive(Debug, Default, Serialize)]
@@ -25,6 +28,8 @@ pub(crate) struct Results {
     pub(crate) locks_large_wrong: Option<Locks>,
     pub(crate) memory: Option<Memory>,
     pub(crate) serving: Option<Serving>,
+    pub(crate) totalling: Option<Totalling>,
+    pub(crate) bounded: Option<Bounded>,
 }
 
 /// A row of the table.
@@ -89,6 +94,12 @@ fn measured(results: &Results) -> document::Measured {
     }
     if let Some(serving) = &results.serving {
         rows.extend(serving::rows(serving));
+    }
+    if let Some(totalling) = &results.totalling {
+        rows.extend(totalling::rows(totalling));
+    }
+    if let Some(bounded) = &results.bounded {
+        rows.extend(totalling::bounded_rows(bounded));
     }
     let lines = rows.iter().map(Row::line).collect();
     document::Measured::new(&results.machine, lines)

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::totalling::TopicSize;
+
 /// Counts and durations of all parts.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Sizes {
@@ -34,11 +36,18 @@ pub(crate) struct Sizes {
     /// As `warm_up` and `measure`, for (g), which measures more often.
     pub(crate) serve_warm_up: Duration,
     pub(crate) serve_measure: Duration,
+    /// The topics of (h), from few cells to many.
+    pub(crate) topics: Vec<TopicSize>,
+    /// The records that the first audit of (h) reads.
+    pub(crate) increment_backlog: u32,
+    /// Cells and records of (i).
+    pub(crate) bounded_cells: u32,
+    pub(crate) bounded_records: u32,
 }
 
 impl Sizes {
     /// The sizes of published results.
-    pub(crate) const fn full() -> Self {
+    pub(crate) fn full() -> Self {
         Self {
             warm_up: Duration::from_secs(4),
             window_warm_up: Duration::from_secs(10),
@@ -57,6 +66,14 @@ impl Sizes {
             served_tracks: 10_000,
             serve_warm_up: Duration::from_secs(3),
             serve_measure: Duration::from_secs(8),
+            topics: topics([
+                (200_000, 4_000_000),
+                (2_000_000, 4_000_000),
+                (20_000_000, 20_000_000),
+            ]),
+            increment_backlog: 2_400_000,
+            bounded_cells: 2_000_000,
+            bounded_records: 8_000_000,
         }
     }
 
@@ -65,8 +82,27 @@ impl Sizes {
         self.table_tracks * 5 / 100
     }
 
+    /// The same with other numbers of cells and records in (h) and (i).
+    pub(crate) fn changed(mut self, cells: Option<u32>, records: Option<u32>) -> Self {
+        if let Some(cells) = cells {
+            self.bounded_cells = cells;
+            let tracks = cells / 5;
+            self.topics.truncate(1);
+            self.topics
+                .iter_mut()
+                .for_each(|topic| topic.tracks = tracks);
+        }
+        if let Some(records) = records {
+            self.bounded_records = records;
+            self.topics
+                .iter_mut()
+                .for_each(|topic| topic.records = records);
+        }
+        self
+    }
+
     /// Small sizes, to see that everything works.
-    pub(crate) const fn quick() -> Self {
+    pub(crate) fn quick() -> Self {
         Self {
             warm_up: Duration::from_secs(2),
             window_warm_up: Duration::from_secs(4),
@@ -85,6 +121,15 @@ impl Sizes {
             served_tracks: 5_000,
             serve_warm_up: Duration::from_secs(1),
             serve_measure: Duration::from_secs(3),
+            topics: topics([(10_000, 100_000), (40_000, 100_000), (100_000, 100_000)]),
+            increment_backlog: 200_000,
+            bounded_cells: 50_000,
+            bounded_records: 100_000,
         }
     }
+}
+
+fn topics(sizes: [(u32, u32); 3]) -> Vec<TopicSize> {
+    let size = |(tracks, records)| TopicSize { tracks, records };
+    sizes.map(size).into()
 }

@@ -27,7 +27,8 @@ def main():
     spark = SparkSession.builder.appName("totals").getOrCreate()
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     spark.read.parquet(archive).createOrReplaceTempView("records")
-    spark.sql(HOURS).createOrReplaceTempView("hours")
+    # Otherwise Spark would read and decode the archive five times.
+    spark.sql(HOURS).cache().createOrReplaceTempView("hours")
     spark.sql(TOTALS).write.option("compression", "zstd").mode("overwrite").parquet(output)
     spark.stop()
 

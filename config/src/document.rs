@@ -71,6 +71,15 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The boolean, also of a variable that is one in TOML.
+    pub(super) fn into_boolean(self) -> Option<bool> {
+        match self {
+            Self::Text(text) => boolean(&DeValue::parse(text).ok()?.into_inner()),
+            Self::Leaf(value) => boolean(value.get_ref()),
+            Self::Section(_) => None,
+        }
+    }
+
     /// What it is, for errors that do not show it: it may be a secret.
     pub(super) fn kind(&self) -> &'static str {
         match self {
@@ -93,6 +102,14 @@ pub(super) fn string(value: DeValue<'_>) -> Option<String> {
 fn integer(value: DeValue<'_>) -> Option<DeInteger<'_>> {
     if let DeValue::Integer(number) = value {
         Some(number)
+    } else {
+        None
+    }
+}
+
+const fn boolean(value: &DeValue<'_>) -> Option<bool> {
+    if let DeValue::Boolean(on) = value {
+        Some(*on)
     } else {
         None
     }

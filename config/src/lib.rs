@@ -1,10 +1,11 @@
 //! The configuration: one TOML file for every program, overridden value by value from the environment.
 //!
 //! Every key is declared once, with type, default and bounds, by the macro `section!` in `servers`, `programs`,
-//! `archive`, `totals` and `counting`. Required are only namespace, connect, nodes, keyspace, topic, bootstrap.servers, group.id and one counter.
+//! `archive`, `totals`, `batch` and `counting`. Required are only namespace, connect, nodes, keyspace, topic, bootstrap.servers, group.id and one counter.
 //! Unknown keys are errors. The annotated example is `deploy/stitch.toml`.
 
 mod archive;
+mod batch;
 mod counting;
 mod document;
 mod ensemble;
@@ -25,6 +26,7 @@ use stitch_common::definition::Definitions;
 use stitch_common::user_error::UserError;
 
 pub use archive::Archive;
+pub use batch::Batch;
 pub use ensemble::{Ensemble, ROOT_DEFAULT};
 pub use environment::Environment;
 pub use programs::{Api, Http, Processor, ReadConsistency, Restorator, token_problem};
@@ -48,6 +50,7 @@ pub struct Config {
     pub restorator: Restorator,
     pub archive: Archive,
     pub totals: Totals,
+    pub batch: Batch,
     /// The HTTP server of processor and archiver.
     pub http: Http,
     /// The server of counts.
@@ -55,7 +58,7 @@ pub struct Config {
 }
 
 /// The keys and sections at the top level.
-const ROOT: [&str; 13] = [
+const ROOT: [&str; 14] = [
     "namespace",
     "zookeeper",
     "cassandra",
@@ -67,12 +70,13 @@ const ROOT: [&str; 13] = [
     "restorator",
     "archive",
     "totals",
+    "batch",
     "http",
     "api",
 ];
 
 /// The sections of which each key has one variable, with their keys.
-const SECTIONS: [(&str, &[&str]); 11] = [
+const SECTIONS: [(&str, &[&str]); 12] = [
     ("zookeeper", ZooKeeper::KEYS),
     ("cassandra", Cassandra::KEYS),
     ("kafka", Kafka::KEYS),
@@ -82,6 +86,7 @@ const SECTIONS: [(&str, &[&str]); 11] = [
     ("restorator", Restorator::KEYS),
     ("archive", Archive::KEYS),
     ("totals", Totals::KEYS),
+    ("batch", Batch::KEYS),
     ("http", Http::KEYS),
     ("api", Api::KEYS),
 ];
@@ -91,15 +96,17 @@ impl Config {
         root.allow(&ROOT)?;
         let namespace = namespace(&mut root)?;
         let kafka = Kafka::read(root.section("kafka")?)?;
+        let cassandra = Cassandra::read(root.section("cassandra")?)?;
         Ok(Self {
             namespace,
             zookeeper: ZooKeeper::read(root.section("zookeeper")?)?,
-            cassandra: Cassandra::read(root.section("cassandra")?)?,
             definitions: counting::definitions(&mut root)?,
             processor: Processor::read(root.section("processor")?, &kafka)?,
             restorator: Restorator::read(root.section("restorator")?)?,
             archive: Archive::read(root.section("archive")?)?,
             totals: Totals::read(root.section("totals")?)?,
+            batch: Batch::read(root.section("batch")?, &cassandra)?,
+            cassandra,
             http: Http::read(root.section("http")?)?,
             api: Api::read(root.section("api")?)?,
             kafka,

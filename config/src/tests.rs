@@ -5,6 +5,7 @@ use super::*;
 use stitch_common::cell::Granularity;
 use stitch_common::definition::AmountSource;
 
+mod batch;
 mod documented;
 mod environment;
 mod secrets;

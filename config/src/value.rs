@@ -208,6 +208,16 @@ impl<'a> Section<'a> {
         )?))
     }
 
+    /// A boolean, or else `default`.
+    pub(super) fn flag(&mut self, key: &str, default: bool) -> Result<bool, UserError> {
+        let Some(Entry { source, value }) = self.entries.remove(key) else {
+            return Ok(default);
+        };
+        let found = value.kind();
+        let on = value.into_boolean();
+        on.ok_or_else(|| self.not_a(key, source, found, "true or false"))
+    }
+
     /// One of several names, in upper or lower case. `kind` says in errors what is named.
     pub(super) fn one_of<T: Copy>(
         &mut self,

@@ -13,7 +13,7 @@ fn switched_on() -> String {
     let on = |line: &str| match line.strip_prefix("# ") {
         // These files do not exist, and each is beside the key that it replaces.
         Some(key) if key.contains("_file = ") => line.to_owned(),
-        Some(key) if key.split(' ').nth(1) == Some("=") || key.ends_with(".tls]") => key.to_owned(),
+        Some(key) if key.split(' ').nth(1) == Some("=") || key.ends_with(".tls]") || key == "[batch.cassandra]" => key.to_owned(),
         _ => line.to_owned(),
     };
     let lines: Vec<_> = EXAMPLE.lines().map(on).collect();
@@ -32,6 +32,7 @@ fn the_commented_keys_of_the_annotated_example_can_be_enabled() {
     assert!(config.zookeeper.identity.is_some());
     assert!(config.zookeeper.tls.is_some());
     assert!(config.api.tls.is_some());
+    assert_eq!(config.batch.cassandra.keyspace, "stitch_batch");
     let archive = config.archive.url.as_deref();
     assert_eq!(archive, Some("file:///var/lib/stitch"));
     let counter = config.definitions.counter("plays").unwrap();
@@ -61,7 +62,7 @@ fn keys(section: &str) -> Vec<String> {
 #[test]
 fn the_annotated_example_has_every_key() {
     let root = keys("");
-    assert_eq!(root.len(), 13, "{root:?}");
+    assert_eq!(root.len(), 14, "{root:?}");
     let inner = "totals.spark".to_owned();
     let sections = root.iter().chain([&inner]);
     for section in sections.filter(|key| *key != "namespace") {
@@ -72,7 +73,7 @@ fn the_annotated_example_has_every_key() {
         let (_, text) = EXAMPLE.split_once(&heading).expect(section);
         let text = text.split("\n[").next().unwrap_or_default();
         for key in keys(section) {
-            if matches!(key.as_str(), "client" | "tls" | "spark") {
+            if matches!(key.as_str(), "client" | "tls" | "spark" | "cassandra") {
                 continue;
             }
             let on = format!("{key} = ");

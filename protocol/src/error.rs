@@ -63,7 +63,7 @@ pub enum Error {
 
 impl Error {
     /// A refusal that the recipe does not expect.
-    pub(crate) fn unexpected(path: &str, error: ZkError) -> Self {
+    pub fn unexpected(path: &str, error: ZkError) -> Self {
         match error {
             ZkError::SessionOver => Self::SessionOver,
             ZkError::Ambiguous(why) => Self::Unanswered {

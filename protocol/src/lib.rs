@@ -5,7 +5,7 @@
 //! The modules, in the order of reading:
 //!
 //! - **Nodes.** [`path`] alone spells paths and names, [`envelope`] encodes records, [`error`] says what can go wrong.
-//! - **Session.** `retry` repeats requests whose answers are lost, [`namespace_session`] is one session in one namespace.
+//! - **Session.** [`retry`] repeats requests whose answers are lost, [`namespace_session`] is one session in one namespace.
 //!   `rule` has the rules that the simulation can remove.
 //! - **Locks.** [`contender`] and [`queue`] decide who holds a lock, [`lock`] waits for it; [`range_lock`] and
 //!   [`partition_lock`] are those of ranges and partitions, and [`revocation`] asks holders to yield.
@@ -35,7 +35,7 @@ pub mod path;
 pub mod queue;
 pub mod error;
 pub mod envelope;
-mod retry;
+pub mod retry;
 mod rule;
 pub mod namespace_session;
 pub mod lock;

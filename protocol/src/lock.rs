@@ -69,7 +69,7 @@ pub struct Lock<Target> {
 
 impl<Target> Lock<Target> {
     /// A lock of which ZooKeeper does not know yet: its node will be in `directory`, and its name begin with `prefix`.
-    pub(crate) const fn with_target(
+    pub const fn with_target(
         target: Target,
         directory: String,
         prefix: String,
@@ -88,7 +88,7 @@ impl<Target> Lock<Target> {
     }
 
     /// With these bytes in its node.
-    pub(crate) fn with_data(mut self, data: Vec<u8>) -> Self {
+    pub fn with_data(mut self, data: Vec<u8>) -> Self {
         self.data = data;
         self
     }
@@ -211,7 +211,7 @@ impl<Target> Lock<Target> {
 
     /// Enters the queue if need be, and looks once whether the lock is held: the path of the node that it waits for if
     /// not.
-    pub(crate) async fn poll_granted<S: Session, C: Clock>(
+    pub async fn poll_granted<S: Session, C: Clock>(
         &mut self,
         session: &NamespaceSession<S, C>,
     ) -> Result<Option<String>, Error> {
@@ -305,7 +305,7 @@ impl<Target> Lock<Target> {
     }
 
     /// The operation that lets a transaction pass only while this lock's node exists.
-    pub(crate) fn fence(&self) -> Result<Operation, Error> {
+    pub fn fence(&self) -> Result<Operation, Error> {
         let path = match &self.state {
             EntryState::Held(entry) if rule::fences() => entry.path.clone(),
             EntryState::Held(_) => self.directory.clone(),

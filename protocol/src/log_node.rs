@@ -33,10 +33,8 @@ pub async fn read_all<S: Session, C: Clock>(
     let partitions = names.iter().filter_map(|name| path::partition_of(name));
     let nodes = partitions.map(async |partition| {
         let path = session.paths().first_record(partition);
-        match session.get(&path).await? {
-            Some(node) => Ok(Some((partition, envelope::open(&path, &node.data)?))),
-            None => Ok(None),
-        }
+        let first: Option<Fingerprint> = session.record(&path).await?;
+        Ok(first.map(|first| (partition, first)))
     });
     let records: Result<Vec<_>, Error> = join_all(nodes).await.into_iter().collect();
     Ok(records?.into_iter().flatten().collect())

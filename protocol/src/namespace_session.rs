@@ -7,6 +7,7 @@ use stitch_common::member::MemberId;
 use stitch_common::ports::{CreateMode, Node, NodeStat, Session, ZkError};
 
 use crate::contender::Guid;
+use crate::envelope::{self, Payload};
 use crate::error::Error;
 use crate::path::Paths;
 use crate::retry::RetryBudget;
@@ -74,12 +75,13 @@ impl<S: Session, C: Clock> NamespaceSession<S, C> {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn next_guid(&self) -> Guid {
+    /// A name of a node that this session has not given out yet.
+    pub fn next_guid(&self) -> Guid {
         Guid::new(self.session.nonce(), self.next_number())
     }
 
     /// The attempts for one operation on the node at `path`.
-    pub(crate) const fn retry_budget<'a>(&'a self, path: &'a str) -> RetryBudget<'a, S, C> {
+    pub const fn retry_budget<'a>(&'a self, path: &'a str) -> RetryBudget<'a, S, C> {
         RetryBudget::new(&self.session, &self.clock, path)
     }
 
@@ -94,14 +96,21 @@ impl<S: Session, C: Clock> NamespaceSession<S, C> {
     }
 
     /// Reads a node.
-    pub(crate) async fn get(&self, path: &str) -> Result<Option<Node>, Error> {
+    pub async fn get(&self, path: &str) -> Result<Option<Node>, Error> {
         self.answer(path, async || self.session.get(path).await)
             .await
     }
 
+    /// The record in a node; `None` if there is no node.
+    pub(crate) async fn record<T: Payload>(&self, path: &str) -> Result<Option<T>, Error> {
+        let node = self.get(path).await?;
+        node.map(|node| envelope::open(path, &node.data))
+            .transpose()
+    }
+
     /// Brings the server up to its leader: a session that has not written yet may be with one that lags behind, and
     /// an operator would not see what another command has just done.
-    pub(crate) async fn sync(&self) -> Result<(), Error> {
+    pub async fn sync(&self) -> Result<(), Error> {
         let path = self.paths.root();
         self.answer(path, async || self.session.sync(path).await)
             .await
@@ -124,7 +133,7 @@ impl<S: Session, C: Clock> NamespaceSession<S, C> {
     }
 
     /// The names of a node's children; none if it does not exist.
-    pub(crate) async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
+    pub async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
         let names = self.answer(path, async || self.session.children(path).await);
         Ok(names.await?.unwrap_or_default())
     }
@@ -177,7 +186,7 @@ impl<S: Session, C: Clock> NamespaceSession<S, C> {
     }
 
     /// Makes sure that a directory exists.
-    pub(crate) async fn ensure(&self, directory: &str) -> Result<(), Error> {
+    pub async fn ensure(&self, directory: &str) -> Result<(), Error> {
         let created = self
             .create_once(directory, b"", CreateMode::Persistent)
             .await;

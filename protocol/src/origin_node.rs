@@ -12,7 +12,7 @@ use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::Session;
 
-use crate::envelope::{self, Payload};
+use crate::envelope::Payload;
 use crate::error::Error;
 use crate::namespace_session::NamespaceSession;
 use crate::path;
@@ -38,11 +38,8 @@ pub async fn read<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     partition: Partition,
 ) -> Result<Option<Offset>, Error> {
-    let path = session.paths().origin(partition);
-    match session.get(&path).await? {
-        Some(node) => Ok(Some(envelope::open::<Origin>(&path, &node.data)?.offset)),
-        None => Ok(None),
-    }
+    let origin: Option<Origin> = session.record(&session.paths().origin(partition)).await?;
+    Ok(origin.map(|origin| origin.offset))
 }
 
 /// The origins of all partitions that a member has opened. One that has a checkpoint alone has lost its origin: then it is

@@ -179,6 +179,12 @@ impl Paths {
         format!("{}/doubts/{range}-{cause}", self.root)
     }
 
+    /// The published batch, and the queue of those that load one.
+    #[must_use]
+    pub fn batch(&self) -> String {
+        format!("{}/batch", self.root)
+    }
+
     /// The restoration lock's queue and the records of restorations.
     #[must_use]
     pub fn restorations(&self) -> String {
@@ -247,6 +253,7 @@ mod tests {
                 paths.doubt(RangeId(63), "given-up"),
                 "/stitch/plays/doubts/63-given-up",
             ),
+            (paths.batch(), "/stitch/plays/batch"),
             (paths.restorations(), "/stitch/plays/restorations"),
         ];
         for (path, expected) in spelled {

@@ -92,11 +92,7 @@ pub async fn holder<S: Session, C: Clock>(
     let Some(first) = queue::holders(&children).next() else {
         return Ok(None);
     };
-    let path = path::child(&directory, first);
-    match session.get(&path).await? {
-        Some(node) => envelope::open(&path, &node.data).map(Some),
-        None => Ok(None),
-    }
+    session.record(&path::child(&directory, first)).await
 }
 
 /// The name of a restoration: its start and its member, so that names sort by time.
@@ -287,10 +283,7 @@ pub async fn records<S: Session, C: Clock>(
     let names = record_names(session).await?;
     let reads = names.into_iter().map(async |name| {
         let path = path::child(&session.paths().restorations(), &name);
-        match session.get(&path).await? {
-            Some(node) => envelope::open(&path, &node.data).map(Some),
-            None => Ok(None),
-        }
+        session.record(&path).await
     });
     let records: Result<Vec<_>, Error> = join_all(reads).await.into_iter().collect();
     Ok(records?.into_iter().flatten().collect())

@@ -9,7 +9,7 @@ use crate::error::Error;
 
 /// The attempts that one operation on one node has left. While the connection is down the client queues requests, so
 /// an attempt is used up only by a connection that breaks under it.
-pub(crate) struct RetryBudget<'a, S, C> {
+pub struct RetryBudget<'a, S, C> {
     session: &'a S,
     clock: &'a C,
     path: &'a str,
@@ -49,7 +49,7 @@ impl<'a, S: Session, C: Clock> RetryBudget<'a, S, C> {
     }
 
     /// Repeats a transaction until it is answered.
-    pub(crate) async fn transact(
+    pub async fn transact(
         &mut self,
         operations: &[Operation],
     ) -> Result<Result<(), TransactionError>, Error> {
@@ -86,7 +86,7 @@ impl<'a, S: Session, C: Clock> RetryBudget<'a, S, C> {
 }
 
 /// Why a transaction failed, and the index of the operation that was refused; none if the whole failed.
-pub(crate) type TransactionError = (Option<usize>, ZkError);
+pub type TransactionError = (Option<usize>, ZkError);
 
 /// Sends a transaction once.
 pub(crate) async fn transact<S: Session>(

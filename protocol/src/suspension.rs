@@ -85,9 +85,5 @@ pub async fn read<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     partition: Partition,
 ) -> Result<Option<SuspensionRecord>, Error> {
-    let path = session.paths().suspension(partition);
-    match session.get(&path).await? {
-        Some(node) => envelope::open(&path, &node.data).map(Some),
-        None => Ok(None),
-    }
+    session.record(&session.paths().suspension(partition)).await
 }

@@ -29,7 +29,7 @@ pub(crate) fn range_entry(guid: Guid, kind: Kind) -> String {
 
 /// The prefix of an entry in the queue of a lock that is exclusive only: `lock-<guid>-`.
 #[must_use]
-pub(crate) fn exclusive_entry(guid: Guid) -> String {
+pub fn exclusive_entry(guid: Guid) -> String {
     format!("{LOCK}{guid}-")
 }
 

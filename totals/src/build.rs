@@ -6,6 +6,7 @@ mod cells;
 mod error;
 mod recount;
 
+use chrono::{DateTime, Utc};
 use stitch_common::cell::CounterName;
 use stitch_common::clock::Clock;
 use stitch_common::definition::Definitions;
@@ -65,6 +66,8 @@ pub struct Built {
     /// Whether there were none of this name.
     pub is_new: bool,
     pub records: u64,
+    /// A time at which every event in the log was below the cut: that of the manifest, or later.
+    pub as_of: Option<DateTime<Utc>>,
     pub notes: Vec<String>,
 }
 
@@ -73,6 +76,7 @@ struct Work {
     subject: Subject,
     base: Option<Manifest>,
     passes: Vec<Pass>,
+    as_of: Option<DateTime<Utc>>,
     notes: Vec<String>,
 }
 
@@ -111,16 +115,21 @@ pub async fn build_on<S: ObjectStore, L: EventLog, C: Clock, G: Cluster>(
     progress: &dyn Progress,
 ) -> Result<Built, BuildError> {
     let asked;
+    let asked_at = clock.wall();
+    // A cut that is chosen is not the log's end.
+    let as_of = (request.cut.is_none() && request.reach.is_none()).then_some(asked_at);
     let reach = if let Some(known) = request.reach {
         known
     } else {
         asked = records.reach().await?;
         &asked
     };
-    let work = plan(folder, reach, request).await?;
+    let mut work = plan(folder, reach, request).await?;
+    work.as_of = as_of;
     let id = work.subject.id();
     if let Some(manifest) = folder.manifest(&id).await? {
         return Ok(Built {
+            as_of: as_of.or(manifest.as_of),
             manifest,
             is_new: false,
             records: 0,
@@ -227,6 +236,7 @@ async fn publish<S: ObjectStore, G: ClusterCells>(
         format: FORMAT,
         id,
         made_at: clock.wall().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        as_of: work.as_of,
         sources: based_on.chain(read).collect(),
         accounts,
         rows: written.rows(),
@@ -239,6 +249,7 @@ async fn publish<S: ObjectStore, G: ClusterCells>(
         manifest,
         is_new: true,
         records: tally.records,
+        as_of: work.as_of,
         notes: work.notes,
     })
 }
@@ -315,6 +326,7 @@ async fn plan<S: ObjectStore>(
         subject,
         base,
         passes,
+        as_of: None,
         notes,
     })
 }

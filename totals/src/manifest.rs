@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use stitch_common::cell::CounterName;
 use stitch_common::definition::Definitions;
@@ -194,6 +195,9 @@ pub struct Manifest {
     pub subject: Subject,
     /// When it was made, for people.
     pub made_at: String,
+    /// A time at which every event in the log was below the cut; `None` if the cut was chosen, and is not the log's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<DateTime<Utc>>,
     pub sources: Vec<SourceSpan>,
     pub accounts: Vec<Account>,
     pub rows: u64,

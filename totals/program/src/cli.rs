@@ -1,12 +1,9 @@
 //! The command line: parses the arguments and runs the command.
 
 mod build;
-mod job_file;
 mod list;
 mod map;
 mod prune;
-mod servers;
-mod spark_submit;
 mod verify;
 
 use std::ffi::OsString;

@@ -6,12 +6,17 @@
 //! - [`partial`] is the format of partial sums, by which this program and another engine exchange cells;
 //! - [`map`] does one task, on an executor of the cluster;
 //! - [`map_reduce`] divides the archive into tasks, has them run, and holds receipts and cells against each other;
+//! - [`servers`] connects to the real servers, [`engine`] is what adds up: this process, or `spark-submit`;
 //! - [`cli`] is the command line; [`cli::main`] is all that the binary calls.
 
 pub mod partial;
 pub mod job;
 pub mod map;
 pub mod map_reduce;
+mod job_file;
+mod spark_submit;
+pub mod servers;
+pub mod engine;
 pub mod cli;
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ fn manifest(subject: Subject) -> Manifest {
         id: subject.id(),
         subject,
         made_at: "2026-01-02T03:04:05Z".to_owned(),
+        as_of: None,
         sources: Vec::new(),
         accounts: Vec::new(),
         rows: 0,

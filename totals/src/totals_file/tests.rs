@@ -86,6 +86,7 @@ fn manifest(written: &WrittenFiles) -> Manifest {
         id: subject.id(),
         subject,
         made_at: String::new(),
+        as_of: None,
         sources: Vec::new(),
         accounts: Vec::new(),
         rows: written.rows(),

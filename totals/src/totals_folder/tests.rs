@@ -24,6 +24,7 @@ fn manifest(cut: i64) -> Manifest {
         id: subject.id(),
         subject,
         made_at: String::new(),
+        as_of: None,
         sources: Vec::new(),
         accounts: Vec::new(),
         rows: 0,

@@ -4,17 +4,14 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use stitch_common::cell::CounterName;
-use stitch_common::clock::SystemClock;
 use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
 use stitch_config::{Config, Engine};
 
 use super::BuildArguments;
-use super::servers::{Servers, folder};
-use super::spark_submit::SparkSubmit;
-use crate::job::JobObjects;
-use crate::map_reduce::MapReduce;
-use stitch_totals::build::{self, BaseChoice, BuildRequest};
+use crate::engine::ChosenEngine;
+use crate::servers::{Servers, folder};
+use stitch_totals::build::BaseChoice;
 use stitch_totals::manifest::{Account, SourceKind, SourceSpan, TotalsId};
 
 /// The totals that were built, or were there.
@@ -34,55 +31,22 @@ pub(super) struct BuildReport {
     notes: Vec<String>,
 }
 
-/// What `config` asks for, with these servers.
-pub(super) fn request<'a>(config: &'a Config, servers: &'a Servers) -> BuildRequest<'a> {
-    BuildRequest {
-        namespace: &config.namespace,
-        instance: &servers.instance,
-        cluster: &servers.cluster,
-        topic: &config.kafka.topic,
-        definitions: &config.definitions,
-        origins: servers.origins.clone(),
-        base: BaseChoice::Newest,
-        cut: None,
-        added: None,
-        memory_bytes_max: config.totals.memory_bytes_max,
-        spill: &servers.spill,
-        reach: None,
-    }
-}
-
 pub(super) async fn build(
     config: &Config,
     arguments: &BuildArguments,
 ) -> Result<BuildReport, UserError> {
     let folder = folder(config)?;
     let engine = arguments.engine.map_or(config.totals.engine, Engine::from);
-    let cluster = match engine {
-        Engine::Local => None,
-        Engine::Spark => {
-            let (store, objects) = (folder.store().clone(), JobObjects::new(&config.namespace));
-            Some(MapReduce::new(store, objects, SparkSubmit::new(config)?))
-        }
-    };
+    let engine = ChosenEngine::new(config, engine, &folder)?;
     let servers = Servers::connect(config).await?;
     let added = arguments.counter.as_deref();
     let added = added.map(|name| CounterName(name.into()));
-    let mut request = request(config, &servers);
+    let mut request = servers.request(config);
     request.added = added.as_ref();
     if arguments.from_beginning {
         request.base = BaseChoice::FromBeginning;
     }
-    let records = servers.records();
-    let built = build::build_on(
-        cluster.as_ref(),
-        &folder,
-        &records,
-        &request,
-        &SystemClock,
-        &*servers.progress,
-    );
-    let built = built.await?;
+    let built = engine.build(&folder, &servers, &request).await?;
     let manifest = built.manifest;
     Ok(BuildReport {
         folder: folder.totals(&manifest.id).to_string(),

@@ -9,8 +9,8 @@ use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
 use stitch_objects::ObjectFolder;
 
-use super::job_file::{JobFile, tasks_in};
 use crate::job::Receipt;
+use crate::job_file::{JobFile, tasks_in};
 use crate::map::{self, MapBounds};
 use stitch_totals::sorted::spill_folder::SpillFolder;
 

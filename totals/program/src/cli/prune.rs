@@ -7,7 +7,7 @@ use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 
-use super::servers::folder;
+use crate::servers::folder;
 use stitch_totals::manifest::TotalsId;
 use stitch_totals::totals_folder::old_totals;
 

@@ -7,8 +7,7 @@ use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 
-use super::build::request;
-use super::servers::{Servers, folder};
+use crate::servers::{Servers, folder};
 use stitch_totals::build;
 use stitch_totals::manifest::TotalsId;
 
@@ -24,7 +23,7 @@ pub(super) struct VerifyReport {
 pub(super) async fn verify(config: &Config, id: String) -> Result<VerifyReport, UserError> {
     let folder = folder(config)?;
     let servers = Servers::connect(config).await?;
-    let request = request(config, &servers);
+    let request = servers.request(config);
     let (records, id) = (servers.records(), TotalsId(id));
     let recount = build::verify(&folder, &records, &request, &id, &*servers.progress).await?;
     Ok(VerifyReport {

@@ -10,8 +10,8 @@ use stitch_config::Config;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Command;
 
-use super::job_file::{JOB, JobFile, TASKS};
 use crate::job::{Job, JobError, JobFolder, JobRunner, MapTask};
+use crate::job_file::{JOB, JobFile, TASKS};
 
 /// What Spark runs.
 const SCRIPT: &str = include_str!("spark_job.py");
@@ -21,7 +21,7 @@ const LINES_MAX: usize = 12;
 const LINE_CHARACTERS_MAX: usize = 500;
 
 /// Runs jobs by `spark-submit`, or what is configured instead.
-pub(super) struct SparkSubmit {
+pub(crate) struct SparkSubmit {
     submit: Vec<String>,
     program: PathBuf,
     /// Where files are kept until the job is over.
@@ -38,7 +38,7 @@ impl SparkSubmit {
     ///
     /// # Errors
     /// A setting is missing that jobs need.
-    pub(super) fn new(config: &Config) -> Result<Self, JobError> {
+    pub(crate) fn new(config: &Config) -> Result<Self, JobError> {
         let (totals, spark) = (&config.totals, &config.totals.spark);
         if spark.submit.is_empty() {
             return Err(JobError::NotConfigured(

@@ -17,6 +17,7 @@ use stitch_protocol::path::Paths;
 use stitch_protocol::{Error, NamespaceSession, definition_node, namespace, origin_node};
 use stitch_zookeeper::ZooKeeperClient;
 
+use stitch_totals::build::{BaseChoice, BuildRequest};
 use stitch_totals::manifest::NamespaceInstance;
 use stitch_totals::records::Records;
 use stitch_totals::sorted::spill_folder::SpillFolder;
@@ -26,18 +27,21 @@ use stitch_totals::totals_folder::TotalsFolder;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The namespace, its topic and its archive.
-pub(super) struct Servers {
+pub struct Servers {
     log: KafkaLog,
     archive: Option<Archive<ObjectFolder>>,
-    pub(super) cluster: String,
-    pub(super) origins: Offsets,
-    pub(super) instance: NamespaceInstance,
-    pub(super) spill: SpillFolder,
-    pub(super) progress: Box<dyn Progress>,
+    cluster: String,
+    origins: Offsets,
+    instance: NamespaceInstance,
+    pub spill: SpillFolder,
+    pub progress: Box<dyn Progress>,
 }
 
 /// The totals of the namespace.
-pub(super) fn folder(config: &Config) -> Result<TotalsFolder<ObjectFolder>, UserError> {
+///
+/// # Errors
+/// The configuration names no store.
+pub fn folder(config: &Config) -> Result<TotalsFolder<ObjectFolder>, UserError> {
     Ok(TotalsFolder::new(
         stores::totals(config)?,
         &config.namespace,
@@ -46,7 +50,10 @@ pub(super) fn folder(config: &Config) -> Result<TotalsFolder<ObjectFolder>, User
 
 impl Servers {
     /// Connects, and checks that configuration, log and archive are those of the namespace.
-    pub(super) async fn connect(config: &Config) -> Result<Self, UserError> {
+    ///
+    /// # Errors
+    /// A server does not answer, or the namespace is another one.
+    pub async fn connect(config: &Config) -> Result<Self, UserError> {
         let totals = &config.totals;
         let spill_bytes_max = u64::try_from(totals.spill_bytes_max).unwrap_or(u64::MAX);
         let spill = SpillFolder::open(&totals.spill, spill_bytes_max)?;
@@ -74,8 +81,26 @@ impl Servers {
         })
     }
 
+    /// A build of what `config` asks for.
+    pub fn request<'a>(&'a self, config: &'a Config) -> BuildRequest<'a> {
+        BuildRequest {
+            namespace: &config.namespace,
+            instance: &self.instance,
+            cluster: &self.cluster,
+            topic: &config.kafka.topic,
+            definitions: &config.definitions,
+            origins: self.origins.clone(),
+            base: BaseChoice::Newest,
+            cut: None,
+            added: None,
+            memory_bytes_max: config.totals.memory_bytes_max,
+            spill: &self.spill,
+            reach: None,
+        }
+    }
+
     /// The records of the topic.
-    pub(super) const fn records(&self) -> Records<'_, ObjectFolder, KafkaLog, SystemClock> {
+    pub const fn records(&self) -> Records<'_, ObjectFolder, KafkaLog, SystemClock> {
         Records::new(self.archive.as_ref(), &self.log, &SystemClock, PATIENCE)
     }
 }

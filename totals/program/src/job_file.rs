@@ -10,36 +10,36 @@ use stitch_common::user_error::UserError;
 use crate::job::{Job, JobFolder, MapTask};
 
 /// The job's name on executors.
-pub(super) const JOB: &str = "stitch-job.json";
+pub(crate) const JOB: &str = "stitch-job.json";
 /// The name of the tasks, a line each.
-pub(super) const TASKS: &str = "stitch-tasks.jsonl";
+pub(crate) const TASKS: &str = "stitch-tasks.jsonl";
 
 /// What the program on executors and the one of Spark's driver need to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct JobFile {
-    pub(super) archive_url: String,
-    pub(super) totals_url: String,
+pub(crate) struct JobFile {
+    pub(crate) archive_url: String,
+    pub(crate) totals_url: String,
     /// The URL of the totals as Spark names it.
-    pub(super) spark_url: String,
+    pub(crate) spark_url: String,
     /// The name of the file that executors run.
-    pub(super) program: String,
+    pub(crate) program: String,
     /// The folders of what Spark writes.
-    pub(super) receipts: String,
-    pub(super) cells: String,
-    pub(super) task_memory_bytes_max: usize,
-    pub(super) task_spill_bytes_max: u64,
-    pub(super) job: Job,
+    pub(crate) receipts: String,
+    pub(crate) cells: String,
+    pub(crate) task_memory_bytes_max: usize,
+    pub(crate) task_spill_bytes_max: u64,
+    pub(crate) job: Job,
 }
 
 impl JobFile {
-    pub(super) fn with_folder(mut self, folder: &JobFolder) -> Self {
+    pub(crate) fn with_folder(mut self, folder: &JobFolder) -> Self {
         self.receipts = folder.receipts().0;
         self.cells = folder.cells().0;
         self
     }
 
     /// Writes it and the tasks to `folder`.
-    pub(super) fn write(&self, tasks: &[MapTask], folder: &Path) -> io::Result<()> {
+    pub(crate) fn write(&self, tasks: &[MapTask], folder: &Path) -> io::Result<()> {
         let line = |task| serde_json::to_string(task).expect("plain data serialises") + "\n";
         let tasks: String = tasks.iter().map(line).collect();
         let job = serde_json::to_vec(self).expect("plain data serialises");
@@ -48,7 +48,7 @@ impl JobFile {
     }
 
     /// Reads the job at `path`.
-    pub(super) fn read(path: &Path) -> Result<Self, UserError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, UserError> {
         let unusable = |cause: &dyn std::fmt::Display| {
             let what = format!("the job {} cannot be read: {cause}", path.display());
             let help = "run it where stitch-totals build --engine spark has it run";
@@ -60,7 +60,7 @@ impl JobFile {
 }
 
 /// The tasks in `text`, a line each.
-pub(super) fn tasks_in(text: &str) -> Result<Vec<MapTask>, UserError> {
+pub(crate) fn tasks_in(text: &str) -> Result<Vec<MapTask>, UserError> {
     let lines = (1..).zip(text.lines());
     let lines = lines.filter(|(_, line)| !line.is_empty());
     let task = |(number, line): (u32, &str)| {

@@ -12,10 +12,12 @@
 mod zookeeper;
 mod log;
 mod store;
+mod batch_table;
 mod objects;
 mod backends;
 
 pub use backends::{Backends, Servers, Stores};
+pub use batch_table::{BatchTable, CellBatch, CellScan, WriteTime};
 pub use log::{
     AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, Fingerprint, Group,
     GroupEvent, LogError, LogIdentity, Record, RevokeAck, Unreadable, UnreadableReason,

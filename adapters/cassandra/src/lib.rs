@@ -5,7 +5,7 @@
 //! - [`ScyllaStore`] increments, reads and scans cells; increments only under a valid permit, and at admitted nodes;
 //! - [`ScyllaNodes`] queries the nodes one by one for the quiescence barrier, and never changes a count.
 //!
-//! [`ScyllaReader`] reads counts for the API. [`Schema`] creates the table, and checks that an existing one is as wanted
+//! [`ScyllaReader`] reads counts for the API, and [`ScyllaBatch`] loads batch counts. [`Schema`] creates the table, and checks that an existing one is as wanted
 //! and owned by this namespace. [`classify`] decides what a driver's error says about an increment; `statements` and
 //! [`schema`] have every CQL string.
 //!
@@ -28,13 +28,15 @@ mod admitted;
 pub mod session;
 mod read;
 mod scan;
+pub mod batch;
 pub mod reader;
 pub mod nodes;
 
+pub use batch::{ScyllaBatch, ScyllaScan};
 pub use nodes::ScyllaNodes;
 pub use page_size::{ROWS_MAX, ROWS_MIN};
 pub use reader::{BucketSpan, ScyllaReader};
 pub use release::{REQUIRED_SERVER, Release};
 pub use schema::{Replication, Speculation, TableOwner, set_speculation};
-pub use session::{ScyllaCql, ScyllaStore};
+pub use session::{ScyllaCql, ScyllaStore, connect_batch_schema};
 pub use table::{EnsureOutcome, Schema, SchemaError};

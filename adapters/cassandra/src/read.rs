@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use scylla::client::session::Session;
+use scylla::deserialize::value::DeserializeValue;
 use scylla::response::PagingState;
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
@@ -14,6 +15,24 @@ use crate::page_size::PageSize;
 use crate::statements::Statements;
 use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::ports::{CellSelection, Level, StoreError};
+
+/// The value of a cell, as its table has it.
+pub(super) trait CellValue: for<'f, 'm> DeserializeValue<'f, 'm> {
+    fn count(self) -> Count;
+}
+
+impl CellValue for CounterValue {
+    fn count(self) -> Count {
+        Count(self.0)
+    }
+}
+
+/// Of a batch count.
+impl CellValue for i64 {
+    fn count(self) -> Count {
+        Count(self)
+    }
+}
 
 /// Cells that one request names.
 const NAMED_CELLS_MAX: usize = 100;
@@ -33,7 +52,7 @@ pub(super) async fn counter(
     match cells {
         CellSelection::Whole => {
             let key = (&*counter.name.0, &*counter.key.0);
-            pages(session, statements.whole(level), page_size, key, |cell| {
+            pages::<CounterValue>(session, statements.whole(level), page_size, key, |cell| {
                 result.push(cell)
             })
             .await?;
@@ -46,7 +65,7 @@ pub(super) async fn counter(
                     result.push(cell);
                 }
             };
-            pages(session, statements.whole(level), page_size, key, keep).await?;
+            pages::<CounterValue>(session, statements.whole(level), page_size, key, keep).await?;
         }
         CellSelection::Cells(slots) => {
             for named in slots.chunks(NAMED_CELLS_MAX) {
@@ -56,7 +75,7 @@ pub(super) async fn counter(
                     .collect();
                 let values = (&*counter.name.0, &*counter.key.0, named);
                 let statement = statements.cells(level);
-                pages(session, statement, page_size, values, |cell| {
+                pages::<CounterValue>(session, statement, page_size, values, |cell| {
                     result.push(cell)
                 })
                 .await?;
@@ -66,7 +85,7 @@ pub(super) async fn counter(
     Ok(result)
 }
 
-pub(super) async fn pages(
+pub(super) async fn pages<V: CellValue>(
     session: &Session,
     statement: &PreparedStatement,
     page_size: &PageSize,
@@ -79,12 +98,12 @@ pub(super) async fn pages(
         let (result, next) = page.map_err(|error| classify::read(&error))?;
         let result = result.into_rows_result().map_err(unlike)?;
         let rows = result
-            .rows::<(&str, CqlTimestamp, Option<CounterValue>)>()
+            .rows::<(&str, CqlTimestamp, Option<V>)>()
             .map_err(unlike)?;
         for row in rows {
             let (granularity, bucket, value) = row.map_err(unlike)?;
-            if let (Some(CounterValue(value)), Some(slot)) = (value, slot(granularity, bucket)) {
-                take((slot, Count(value)));
+            if let (Some(value), Some(slot)) = (value, slot(granularity, bucket)) {
+                take((slot, value.count()));
             }
         }
         match next.into_paging_control_flow() {

@@ -10,11 +10,11 @@ use scylla::policies::retry::DefaultRetryPolicy;
 use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::{Consistency, Statement};
-use scylla::value::CqlTimestamp;
+use scylla::value::{Counter as CounterValue, CqlTimestamp};
 
 use super::{connect, read, statements, table};
 use crate::page_size::PageSize;
-use crate::schema::TableOwner;
+use crate::schema::{TABLE, TableOwner, full_name};
 use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::ports::{StoreError, TableIdentity};
 use stitch_config::{Api, Config, ReadConsistency};
@@ -71,10 +71,10 @@ impl ScyllaReader {
             prepared.set_execution_profile_handle(Some(profile.clone()));
             Ok::<_, StoreError>(prepared)
         };
-        let keyspace = &cassandra.keyspace;
-        let one = prepared(statements::read_cell_cql(keyspace)).await?;
-        let named = prepared(statements::read_cells_cql(keyspace)).await?;
-        let span = prepared(statements::read_span_cql(keyspace)).await?;
+        let counts = full_name(&cassandra.keyspace, TABLE);
+        let one = prepared(statements::read_cell_cql(&counts)).await?;
+        let named = prepared(statements::read_cells_cql(&counts)).await?;
+        let span = prepared(statements::read_span_cql(&counts)).await?;
         Ok(Self {
             table,
             one,
@@ -130,16 +130,37 @@ impl ScyllaReader {
                 granularity, first, ..
             }) => {
                 let values = (name, key, granularity.name(), CqlTimestamp(first.0));
-                read::pages(&self.session, &self.one, &self.page_size, values, take).await?;
+                read::pages::<CounterValue>(
+                    &self.session,
+                    &self.one,
+                    &self.page_size,
+                    values,
+                    take,
+                )
+                .await?;
             }
             Request::Named(cells) => {
                 let values = (name, key, cells);
-                read::pages(&self.session, &self.named, &self.page_size, values, take).await?;
+                read::pages::<CounterValue>(
+                    &self.session,
+                    &self.named,
+                    &self.page_size,
+                    values,
+                    take,
+                )
+                .await?;
             }
             Request::Span(span) => {
                 let (first, last) = (CqlTimestamp(span.first.0), CqlTimestamp(span.last.0));
                 let values = (name, key, span.granularity.name(), first, last);
-                read::pages(&self.session, &self.span, &self.page_size, values, take).await?;
+                read::pages::<CounterValue>(
+                    &self.session,
+                    &self.span,
+                    &self.page_size,
+                    values,
+                    take,
+                )
+                .await?;
             }
         }
         Ok(result)

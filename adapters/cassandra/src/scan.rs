@@ -6,30 +6,24 @@ use std::sync::Arc;
 
 use scylla::client::session::Session;
 use scylla::response::PagingState;
-use scylla::value::{Counter as CounterValue, CqlTimestamp};
+use scylla::statement::prepared::PreparedStatement;
+use scylla::value::CqlTimestamp;
 
 use crate::classify;
-use crate::read::{slot, unlike};
-use crate::statements::Statements;
-use stitch_common::cell::{Count, Counter, CounterName};
-use stitch_common::ports::{Level, ScanPage, ScanPosition, StoreError};
+use crate::page_size::PageSize;
+use crate::read::{CellValue, slot, unlike};
+use stitch_common::cell::{Counter, CounterName};
+use stitch_common::ports::{ScanPage, ScanPosition, StoreError};
 use stitch_common::range::TokenInterval;
 use stitch_common::token::Token;
 
-type Row<'a> = (
-    &'a str,
-    &'a str,
-    &'a str,
-    CqlTimestamp,
-    Option<CounterValue>,
-);
+type Row<'a, V> = (&'a str, &'a str, &'a str, CqlTimestamp, Option<V>);
 
 /// Reads one page. The token is computed here, once for each counter, which costs less than sending it with each row.
-pub(super) async fn page(
+pub(super) async fn page<V: CellValue>(
     session: &Session,
-    statements: &Statements,
+    (statement, page_size): (&PreparedStatement, &PageSize),
     tokens: TokenInterval,
-    level: Level,
     after: Option<ScanPosition>,
 ) -> Result<ScanPage, StoreError> {
     let state = match after {
@@ -37,16 +31,15 @@ pub(super) async fn page(
         None => PagingState::start(),
     };
     let values = (tokens.first.0, tokens.last.0);
-    let page_size = &statements.page_size;
-    let page = page_size.read(session, statements.scan(level), values, state);
+    let page = page_size.read(session, statement, values, state);
     let (result, next) = page.await.map_err(|error| classify::read(&error))?;
     let result = result.into_rows_result().map_err(unlike)?;
     let mut cells = Vec::with_capacity(result.rows_num());
     let mut foreign = BTreeMap::new();
     let mut names = Names::default();
-    for row in result.rows::<Row<'_>>().map_err(unlike)? {
+    for row in result.rows::<Row<'_, V>>().map_err(unlike)? {
         let (name, key, granularity, bucket, value) = row.map_err(unlike)?;
-        let Some(CounterValue(value)) = value else {
+        let Some(value) = value else {
             continue;
         };
         let Some(slot) = slot(granularity, bucket) else {
@@ -54,7 +47,7 @@ pub(super) async fn page(
             continue;
         };
         let (token, counter) = names.counter(name, key);
-        cells.push((token, counter, slot, Count(value)));
+        cells.push((token, counter, slot, value.count()));
     }
     let next = match next.into_paging_control_flow() {
         ControlFlow::Break(()) => None,

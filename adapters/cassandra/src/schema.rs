@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+mod batch;
 mod probes;
 mod replication;
 mod speculation;
 
+pub use batch::{BATCH, batch_columns, create_batch};
 pub use probes::{
     PROBES, create_probes, create_probes_keyspace, increment_probe, probes_columns,
     probes_keyspace, probes_replication_difference,
@@ -26,6 +28,12 @@ const OWNER_PREFIX: &str = "stitch namespace ";
 #[must_use]
 pub fn quoted(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+/// The full name of a table, quoted.
+#[must_use]
+pub fn full_name(keyspace: &str, table: &str) -> String {
+    format!("{}.{table}", quoted(keyspace))
 }
 
 /// Quotes a text for CQL.

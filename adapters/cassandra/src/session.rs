@@ -60,6 +60,15 @@ impl<C: Clock> ScyllaCql<C> {
     }
 }
 
+/// Connects to create or check the table of batch counts.
+///
+/// # Errors
+/// No node answers.
+pub async fn connect_batch_schema(config: &Config) -> Result<Schema, StoreError> {
+    let owner = TableOwner::of_namespace(&config.namespace);
+    Schema::connect(&config.batch.cassandra, owner).await
+}
+
 impl<C: Clock> Cql for ScyllaCql<C> {
     type Store = ScyllaStore<C>;
     type Nodes = crate::nodes::ScyllaNodes<C>;
@@ -198,7 +207,8 @@ impl<C: Clock> Store for ScyllaStore<C> {
         level: Level,
         after: Option<ScanPosition>,
     ) -> Result<ScanPage, StoreError> {
-        scan::page(&self.session, &self.statements, tokens, level, after).await
+        let scan = (self.statements.scan(level), &self.statements.page_size);
+        scan::page::<Increment>(&self.session, scan, tokens, after).await
     }
 
     async fn nodes(&self) -> Vec<KnownNode> {

@@ -14,7 +14,7 @@ use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::{Consistency, Statement};
 
 use crate::page_size::PageSize;
-use crate::schema::{TABLE, quoted};
+use crate::schema::{TABLE, full_name, quoted};
 use stitch_common::ports::{Level, StoreError};
 use stitch_config::WriteConsistency;
 
@@ -94,42 +94,43 @@ fn increment_cql(keyspace: &str) -> String {
     )
 }
 
-fn read_whole_cql(keyspace: &str) -> String {
-    format!(
-        "SELECT granularity, bucket, value FROM {}.{TABLE} WHERE counter = ? AND key = ?",
-        quoted(keyspace)
-    )
+/// Of the table of this full name, as all reads below.
+fn read_whole_cql(table: &str) -> String {
+    format!("SELECT granularity, bucket, value FROM {table} WHERE counter = ? AND key = ?")
 }
 
-pub(super) fn read_cells_cql(keyspace: &str) -> String {
-    format!(
-        "{} AND (granularity, bucket) IN ?",
-        read_whole_cql(keyspace)
-    )
+pub(super) fn read_cells_cql(table: &str) -> String {
+    format!("{} AND (granularity, bucket) IN ?", read_whole_cql(table))
 }
 
 /// One cell, without the list of cells that [`read_cells_cql`] takes.
-pub(super) fn read_cell_cql(keyspace: &str) -> String {
+pub(super) fn read_cell_cql(table: &str) -> String {
     format!(
         "{} AND granularity = ? AND bucket = ?",
-        read_whole_cql(keyspace)
+        read_whole_cql(table)
     )
 }
 
 /// Buckets of one granularity, both ends included.
-pub(super) fn read_span_cql(keyspace: &str) -> String {
+pub(super) fn read_span_cql(table: &str) -> String {
     format!(
         "{} AND granularity = ? AND bucket >= ? AND bucket <= ?",
-        read_whole_cql(keyspace)
+        read_whole_cql(table)
     )
 }
 
 /// Both ends are included: the lowest token of a range is one of its tokens, and so is the highest of all.
-fn scan_cql(keyspace: &str) -> String {
+pub(super) fn scan_cql(table: &str) -> String {
     format!(
-        "SELECT counter, key, granularity, bucket, value FROM {}.{TABLE} \
-         WHERE token(counter, key) >= ? AND token(counter, key) <= ?",
-        quoted(keyspace)
+        "SELECT counter, key, granularity, bucket, value FROM {table} \
+         WHERE token(counter, key) >= ? AND token(counter, key) <= ?"
+    )
+}
+
+/// Writes a cell of the table of batch counts.
+pub(super) fn insert_cql(table: &str) -> String {
+    format!(
+        "INSERT INTO {table} (counter, key, granularity, bucket, value) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?"
     )
 }
 
@@ -161,6 +162,7 @@ impl Statements {
         keyspace: &str,
         settings: &WriteSettings,
     ) -> Result<Self, StoreError> {
+        let table = full_name(keyspace, TABLE);
         let increment = prepared(session, Statement::new(increment_cql(keyspace))).await?;
         let mut batches = Vec::new();
         batches.resize_with(CACHED_BATCH_CELLS_MAX, OnceLock::new);
@@ -168,9 +170,9 @@ impl Statements {
             increment,
             empty: empty_batch(settings),
             batches,
-            whole: AtLevels::prepare(session, read_whole_cql(keyspace)).await?,
-            cells: AtLevels::prepare(session, read_cells_cql(keyspace)).await?,
-            scan: AtLevels::prepare(session, scan_cql(keyspace)).await?,
+            whole: AtLevels::prepare(session, read_whole_cql(&table)).await?,
+            cells: AtLevels::prepare(session, read_cells_cql(&table)).await?,
+            scan: AtLevels::prepare(session, scan_cql(&table)).await?,
             page_size: PageSize::default(),
         })
     }
@@ -268,7 +270,7 @@ pub(super) async fn prepared(
         })
 }
 
-const fn write_consistency(consistency: WriteConsistency) -> Consistency {
+pub(super) const fn write_consistency(consistency: WriteConsistency) -> Consistency {
     match consistency {
         WriteConsistency::LocalOne => Consistency::LocalOne,
         WriteConsistency::LocalQuorum => Consistency::LocalQuorum,
@@ -280,7 +282,7 @@ const fn write_consistency(consistency: WriteConsistency) -> Consistency {
 }
 
 /// A majority in *every* data centre sees every write that the majority of any one of them acknowledged.
-const fn read_consistency(level: Level) -> Consistency {
+pub(super) const fn read_consistency(level: Level) -> Consistency {
     match level {
         Level::All => Consistency::All,
         Level::Quorum => Consistency::EachQuorum,
@@ -332,13 +334,14 @@ mod tests {
 
     #[test]
     fn a_keyspace_is_quoted_in_every_statement() {
+        let counts = full_name("Stitch", TABLE);
         for cql in [
             increment_cql("Stitch"),
-            read_whole_cql("Stitch"),
-            read_cells_cql("Stitch"),
-            read_cell_cql("Stitch"),
-            read_span_cql("Stitch"),
-            scan_cql("Stitch"),
+            read_whole_cql(&counts),
+            read_cells_cql(&counts),
+            read_cell_cql(&counts),
+            read_span_cql(&counts),
+            scan_cql(&counts),
         ] {
             assert!(cql.contains("\"Stitch\".counts"), "{cql}");
         }

@@ -1,5 +1,6 @@
 //! The existing table: created by `init`, and checked by every other command before it relies on it.
 
+pub(crate) mod batch;
 mod probes;
 
 use std::collections::{BTreeMap, HashMap};
@@ -48,6 +49,9 @@ pub enum SchemaError {
     /// The table is missing.
     #[error("there is no table {0}; `stitch-processor init` creates it")]
     TableMissing(String),
+    /// The table of batch counts is missing.
+    #[error("there is no table {0}; `stitch-batch init` creates it")]
+    BatchMissing(String),
     /// The table of probes, or its keyspace, is missing.
     #[error("there is no table {0}; `stitch-processor init` creates it")]
     ProbesMissing(String),
@@ -86,6 +90,7 @@ impl From<SchemaError> for StoreError {
             SchemaError::KeyspaceMissing { .. }
             | SchemaError::TableMissing(_)
             | SchemaError::ProbesMissing(_)
+            | SchemaError::BatchMissing(_)
             | SchemaError::Differs { .. }
             | SchemaError::Claimed { .. }
             | SchemaError::Unclaimed(_)
@@ -271,8 +276,23 @@ pub(super) async fn check(
     cassandra: &Cassandra,
     owner: &TableOwner,
 ) -> Result<TableIdentity, SchemaError> {
-    let keyspace = &cassandra.keyspace;
-    let table = format!("{}.{TABLE}", schema::quoted(keyspace));
+    check_table(
+        session,
+        &cassandra.keyspace,
+        (TABLE, schema::columns()),
+        owner,
+    )
+    .await
+}
+
+/// The identity of a table of this name, if it has these columns and this owner.
+async fn check_table(
+    session: &Session,
+    keyspace: &str,
+    (name, wanted): (&str, BTreeMap<String, Column>),
+    owner: &TableOwner,
+) -> Result<TableIdentity, SchemaError> {
+    let table = schema::full_name(keyspace, name);
     let (cluster, partitioner): (String, String) = row(
         session,
         "SELECT cluster_name, partitioner FROM system.local",
@@ -292,14 +312,14 @@ pub(super) async fn check(
     let existing: Option<(Uuid, Option<String>)> = row(
         session,
         "SELECT id, comment FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?",
-        (keyspace, TABLE),
+        (keyspace, name),
     )
     .await?;
     let Some((id, comment)) = existing else {
         return Err(SchemaError::TableMissing(table));
     };
-    let columns = columns(session, keyspace, TABLE).await?;
-    let differences = schema::differences(&columns, &schema::columns());
+    let columns = columns(session, keyspace, name).await?;
+    let differences = schema::differences(&columns, &wanted);
     if !differences.is_empty() {
         return Err(SchemaError::Differs { table, differences });
     }
@@ -419,6 +439,10 @@ impl From<SchemaError> for UserError {
             SchemaError::TableMissing(table) | SchemaError::ProbesMissing(table) => Self::new(
                 format!("there is no table {table} in Cassandra"),
                 "`stitch-processor init` creates it",
+            ),
+            SchemaError::BatchMissing(table) => Self::new(
+                format!("there is no table {table} in Cassandra"),
+                "`stitch-batch init` creates it",
             ),
             SchemaError::Differs { table, differences } => Self::new(
                 format!(

@@ -248,6 +248,7 @@ async fn table(
         Err(
             error @ (SchemaError::KeyspaceMissing { .. }
             | SchemaError::TableMissing(_)
+            | SchemaError::BatchMissing(_)
             | SchemaError::ProbesMissing(_)
             | SchemaError::Unclaimed(_)),
         ) => {

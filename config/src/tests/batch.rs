@@ -24,9 +24,17 @@ fn a_cluster_of_its_own_is_a_whole_section() {
 
 #[test]
 fn without_real_time_there_must_be_batch() {
-    assert!(!with("enabled = true\nrealtime = false").unwrap().batch.realtime);
+    assert!(
+        !with("enabled = true\nrealtime = false")
+            .unwrap()
+            .batch
+            .realtime
+    );
     let error = with("realtime = false").unwrap_err();
-    assert!(error.message.contains("nothing would be counted"), "{error:?}");
+    assert!(
+        error.message.contains("nothing would be counted"),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -35,5 +43,8 @@ fn a_flag_is_true_or_false() {
     let config = Config::parse("stitch.toml", LEAST, &environment).unwrap();
     assert!(config.batch.enabled);
     let error = with("enabled = \"yes\"").unwrap_err();
-    assert!(error.message.contains("expected true or false"), "{error:?}");
+    assert!(
+        error.message.contains("expected true or false"),
+        "{error:?}"
+    );
 }

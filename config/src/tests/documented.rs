@@ -13,7 +13,13 @@ fn switched_on() -> String {
     let on = |line: &str| match line.strip_prefix("# ") {
         // These files do not exist, and each is beside the key that it replaces.
         Some(key) if key.contains("_file = ") => line.to_owned(),
-        Some(key) if key.split(' ').nth(1) == Some("=") || key.ends_with(".tls]") || key == "[batch.cassandra]" => key.to_owned(),
+        Some(key)
+            if key.split(' ').nth(1) == Some("=")
+                || key.ends_with(".tls]")
+                || key == "[batch.cassandra]" =>
+        {
+            key.to_owned()
+        }
         _ => line.to_owned(),
     };
     let lines: Vec<_> = EXAMPLE.lines().map(on).collect();
@@ -32,7 +38,7 @@ fn the_commented_keys_of_the_annotated_example_can_be_enabled() {
     assert!(config.zookeeper.identity.is_some());
     assert!(config.zookeeper.tls.is_some());
     assert!(config.api.tls.is_some());
-    assert_eq!(config.batch.cassandra.keyspace, "stitch_batch");
+    assert_eq!(config.batch.cassandra.keyspace, "plays");
     let archive = config.archive.url.as_deref();
     assert_eq!(archive, Some("file:///var/lib/stitch"));
     let counter = config.definitions.counter("plays").unwrap();

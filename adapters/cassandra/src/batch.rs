@@ -1,0 +1,154 @@
+//! A session that writes and scans batch counts. Inserts have a fixed time, so the driver may repeat them.
+
+use scylla::client::session::Session;
+use scylla::statement::Statement;
+use scylla::statement::batch::{Batch, BatchType};
+use scylla::statement::prepared::PreparedStatement;
+use scylla::value::{Counter as Increment, CqlTimestamp};
+
+use crate::page_size::PageSize;
+use crate::schema::{BATCH, TABLE, TableOwner, full_name};
+use crate::statements::{self, read_consistency, write_consistency};
+use crate::table::{self, batch};
+use crate::{classify, connect, scan};
+use stitch_common::ports::{
+    BatchTable, CellBatch, CellScan, Level, ScanPage, ScanPosition, StoreError, TableIdentity,
+    WriteTime,
+};
+use stitch_common::range::TokenInterval;
+use stitch_config::Config;
+
+/// The id under which nodes list this session; not a member's.
+const BATCH_ID: &str = "stitch-batch";
+
+/// A session with the cluster of `[batch.cassandra]`.
+pub struct ScyllaBatch {
+    session: Session,
+    table: TableIdentity,
+    insert: PreparedStatement,
+    empty: Batch,
+    scan: PreparedStatement,
+    page_size: PageSize,
+}
+
+impl std::fmt::Debug for ScyllaBatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScyllaBatch").finish_non_exhaustive()
+    }
+}
+
+impl ScyllaBatch {
+    /// Connects, and checks that this namespace owns the table of batch counts.
+    ///
+    /// # Errors
+    /// No node reached, or the table is missing, not as wanted, or another namespace's.
+    pub async fn connect(config: &Config) -> Result<Self, crate::SchemaError> {
+        let cassandra = &config.batch.cassandra;
+        let builder = connect::builder(cassandra, BATCH_ID, cassandra.connections_per_node)?;
+        let session = connect::session(builder, cassandra).await?;
+        let owner = TableOwner::of_namespace(&config.namespace);
+        let table = batch::check(&session, &cassandra.keyspace, &owner).await?;
+        let name = full_name(&cassandra.keyspace, BATCH);
+        let insert = Statement::new(statements::insert_cql(&name));
+        let insert = statements::prepared(&session, insert).await?;
+        let scan = scan_at_all(&session, &name).await?;
+        // The rows of a batch are of one partition, so it needs no batch log.
+        let mut empty = Batch::new(BatchType::Unlogged);
+        empty.set_is_idempotent(true);
+        empty.set_consistency(write_consistency(cassandra.write_consistency));
+        empty.set_request_timeout(Some(cassandra.request_timeout));
+        Ok(Self {
+            session,
+            table,
+            insert,
+            empty,
+            scan,
+            page_size: PageSize::default(),
+        })
+    }
+
+    /// The table.
+    #[must_use]
+    pub const fn table(&self) -> &TableIdentity {
+        &self.table
+    }
+}
+
+impl BatchTable for ScyllaBatch {
+    async fn insert(&self, batch: &CellBatch, written: WriteTime) -> Result<(), StoreError> {
+        let mut statements = self.empty.clone();
+        let (name, key) = (&*batch.counter.name.0, &*batch.counter.key.0);
+        let mut values = Vec::with_capacity(batch.values.len());
+        for (slot, count) in &batch.values {
+            statements.append_statement(self.insert.clone());
+            let bucket = CqlTimestamp(slot.bucket.0);
+            let granularity = slot.granularity.name();
+            values.push((name, key, granularity, bucket, count.0, written.0));
+        }
+        let sent = self.session.batch(&statements, values).await;
+        sent.map(|_| ()).map_err(|error| classify::read(&error))
+    }
+}
+
+impl CellScan for ScyllaBatch {
+    async fn scan(
+        &self,
+        tokens: TokenInterval,
+        after: Option<ScanPosition>,
+    ) -> Result<ScanPage, StoreError> {
+        let scan = (&self.scan, &self.page_size);
+        scan::page::<i64>(&self.session, scan, tokens, after).await
+    }
+}
+
+/// A session that scans the table of counts, beside the processors: no member, and it changes nothing.
+pub struct ScyllaScan {
+    session: Session,
+    scan: PreparedStatement,
+    page_size: PageSize,
+}
+
+impl std::fmt::Debug for ScyllaScan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScyllaScan").finish_non_exhaustive()
+    }
+}
+
+impl ScyllaScan {
+    /// Connects, and checks that this namespace owns the table of counts.
+    ///
+    /// # Errors
+    /// No node reached, or the table is missing, not as wanted, or another namespace's.
+    pub async fn connect(config: &Config) -> Result<Self, crate::SchemaError> {
+        let cassandra = &config.cassandra;
+        let builder = connect::builder(cassandra, BATCH_ID, cassandra.connections_per_node)?;
+        let session = connect::session(builder, cassandra).await?;
+        let owner = TableOwner::of_namespace(&config.namespace);
+        table::check(&session, cassandra, &owner).await?;
+        let name = full_name(&cassandra.keyspace, TABLE);
+        Ok(Self {
+            scan: scan_at_all(&session, &name).await?,
+            page_size: PageSize::default(),
+            session,
+        })
+    }
+}
+
+impl CellScan for ScyllaScan {
+    async fn scan(
+        &self,
+        tokens: TokenInterval,
+        after: Option<ScanPosition>,
+    ) -> Result<ScanPage, StoreError> {
+        let scan = (&self.scan, &self.page_size);
+        scan::page::<Increment>(&self.session, scan, tokens, after).await
+    }
+}
+
+async fn scan_at_all(session: &Session, table: &str) -> Result<PreparedStatement, StoreError> {
+    let scan = Statement::new(statements::scan_cql(table));
+    let mut scan = statements::prepared(session, scan).await?;
+    scan.set_is_idempotent(true);
+    scan.set_consistency(read_consistency(Level::All));
+    Ok(scan)
+}

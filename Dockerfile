@@ -15,7 +15,7 @@ FROM ${RUST} AS compiled
 WORKDIR /src
 COPY . .
 RUN cargo build --locked --release --bins \
-    --package stitch-processor --package stitch-restorator --package stitch-api --package stitch-archive --package stitch-totals \
+    --package stitch-processor --package stitch-restorator --package stitch-api --package stitch-archive --package stitch-totals --package stitch-batch-program \
     && deploy/lib/image-root /out target/release
 
 FROM scratch AS prebuilt

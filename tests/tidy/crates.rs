@@ -11,7 +11,8 @@ use crate::tree::{TrackedFile, none, tracked};
 const CLIENTS: [&str; 4] = ["rdkafka", "scylla", "zookeeper-client", "object_store"];
 
 /// What is built and tested without any of them.
-const WITHOUT_CLIENTS: [&str; 11] = [
+const WITHOUT_CLIENTS: [&str; 12] = [
+    "stitch-batch",
     "stitch-common",
     "stitch-config",
     "stitch-access",
@@ -26,7 +27,8 @@ const WITHOUT_CLIENTS: [&str; 11] = [
 ];
 
 /// The crates that others are built on.
-pub(crate) const GROUND: [&str; 14] = [
+pub(crate) const GROUND: [&str; 15] = [
+    "batch",
     "common",
     "config",
     "access",

@@ -1,0 +1,230 @@
+//! `run` and `load`: bring totals into the table and publish them.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use stitch_app::progress_bar;
+use stitch_batch::batch_lock::BatchLock;
+use stitch_cassandra::ScyllaBatch;
+use stitch_common::cell::CounterName;
+use stitch_common::clock::{Clock, SystemClock};
+use stitch_common::output::{Exit, Report};
+use stitch_common::progress::Progress;
+use stitch_common::user_error::UserError;
+use stitch_config::Config;
+use stitch_objects::ObjectFolder;
+use stitch_totals::build::{BuildError, Built};
+use stitch_totals::manifest::{Manifest, TotalsId};
+use stitch_totals::sorted::counter_names::CounterNames;
+use stitch_totals::totals_folder::TotalsFolder;
+use stitch_totals_program::engine::ChosenEngine;
+use stitch_totals_program::servers::{Servers, folder};
+
+use super::session::{self, BatchSession};
+use crate::generation::{Base, Loader, Published};
+use crate::patience::Patience;
+
+/// What was published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct PublishReport {
+    totals: String,
+    as_of: DateTime<Utc>,
+    table: String,
+    rows: u64,
+    /// Cells written.
+    loaded: u64,
+    /// Of these, cells that were held and add up to 0 now.
+    zeroed: u64,
+    base: Base,
+    load_ms: u64,
+    #[serde(skip)]
+    is_new: bool,
+    notes: Vec<String>,
+}
+
+pub(super) async fn run(config: &Config) -> Result<PublishReport, UserError> {
+    let totals = folder(config)?;
+    let progress = progress_bar::on_stderr();
+    let session = session::connect(config).await?;
+    let result = session::locked(&session, &*progress, async |lock| {
+        // Before totals are built, which may take long.
+        let table = ScyllaBatch::connect(config).await?;
+        let built = build(config, &totals).await?;
+        let loading = Loading {
+            config,
+            totals: &totals,
+            session: &session,
+            lock,
+            table: &table,
+            progress: &*progress,
+        };
+        let mut report = loading.publish(&built.manifest, built.as_of, false).await?;
+        report.notes.splice(0..0, built.notes);
+        Ok(report)
+    })
+    .await;
+    session.close().await;
+    result
+}
+
+pub(super) async fn load(config: &Config, id: String) -> Result<PublishReport, UserError> {
+    let totals = folder(config)?;
+    let progress = progress_bar::on_stderr();
+    let session = session::connect(config).await?;
+    let result = session::locked(&session, &*progress, async |lock| {
+        let table = ScyllaBatch::connect(config).await?;
+        let id = TotalsId(id);
+        let manifest = totals.manifest(&id).await?;
+        let manifest = manifest.ok_or(BuildError::NoSuchTotals(id))?;
+        check(config, &manifest)?;
+        let loading = Loading {
+            config,
+            totals: &totals,
+            session: &session,
+            lock,
+            table: &table,
+            progress: &*progress,
+        };
+        loading.publish(&manifest, manifest.as_of, true).await
+    })
+    .await;
+    session.close().await;
+    result
+}
+
+/// Totals of other definitions are of another namespace, or of one that was made again.
+fn check(config: &Config, manifest: &Manifest) -> Result<(), UserError> {
+    let recorded = &manifest.subject.definitions;
+    if config.definitions.only_adds_to(recorded).is_some() {
+        return Ok(());
+    }
+    let differences = config.definitions.differences(recorded).join("; ");
+    let what = format!(
+        "the totals {} are of other definitions: {differences}",
+        manifest.id
+    );
+    Err(UserError::new(
+        what,
+        "choose other totals (stitch-totals list), or run `stitch-batch run`",
+    ))
+}
+
+/// Builds totals up to the end of the log. One counter that was added is counted from as far back as records reach.
+async fn build(config: &Config, totals: &TotalsFolder<ObjectFolder>) -> Result<Built, UserError> {
+    let engine = ChosenEngine::new(config, config.totals.engine, totals)?;
+    let servers = Servers::connect(config).await?;
+    let mut request = servers.request(config);
+    match engine.build(totals, &servers, &request).await {
+        Err(BuildError::Lacking { counters, .. }) if counters.len() == 1 => {
+            let added: &CounterName = &counters[0];
+            let note = format!("the counter {} was added: counting its past", added.0);
+            servers.progress.note(&note);
+            request.added = Some(added);
+            Ok(engine.build(totals, &servers, &request).await?)
+        }
+        built => Ok(built?),
+    }
+}
+
+struct Loading<'a> {
+    config: &'a Config,
+    totals: &'a TotalsFolder<ObjectFolder>,
+    session: &'a BatchSession,
+    lock: &'a BatchLock,
+    table: &'a ScyllaBatch,
+    progress: &'a dyn Progress,
+}
+
+impl Loading<'_> {
+    async fn publish(
+        &self,
+        manifest: &Manifest,
+        as_of: Option<DateTime<Utc>>,
+        against_table: bool,
+    ) -> Result<PublishReport, UserError> {
+        let clock = SystemClock;
+        let started = clock.now();
+        let patience = Patience::new(&clock, self.progress);
+        let keyspace = &self.config.batch.cassandra.keyspace;
+        let loader = Loader {
+            folder: self.totals,
+            names: &CounterNames::new(&self.config.definitions),
+            table: self.table,
+            identity: self.table.table(),
+            keyspace,
+            session: self.session,
+            lock: self.lock,
+            patience: &patience,
+        };
+        let Published {
+            generation,
+            loaded,
+            base,
+            notes,
+        } = loader.publish(manifest, as_of, against_table).await?;
+        let is_new = loaded.is_some();
+        let loaded = loaded.unwrap_or_default();
+        Ok(PublishReport {
+            totals: generation.totals,
+            as_of: generation.as_of,
+            table: format!("{keyspace}.batch_counts"),
+            rows: generation.rows,
+            loaded: loaded.cells,
+            zeroed: loaded.zeroed,
+            base,
+            load_ms: milliseconds(clock.now().since(started)),
+            is_new,
+            notes,
+        })
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Report for PublishReport {
+    fn outcome(&self) -> &'static str {
+        if self.is_new {
+            "published"
+        } else {
+            "unchanged"
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Success
+    }
+
+    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let as_of = self.as_of.format("%Y-%m-%dT%H:%M:%SZ");
+        if !self.is_new {
+            return writeln!(
+                out,
+                "the totals {} are published already: nothing new was counted; as of {as_of}",
+                self.totals
+            );
+        }
+        let base = match &self.base {
+            Base::Totals(id) => format!("what differs from the totals {id}"),
+            Base::Table => "what differs from what the table held".to_owned(),
+        };
+        let rate = self.loaded.saturating_mul(1000) / self.load_ms.max(1);
+        writeln!(
+            out,
+            "published the totals {} in {}: {} cells, as of {as_of}",
+            self.totals, self.table, self.rows
+        )?;
+        writeln!(
+            out,
+            "{} cells were written, {base}; loaded and read back in {} ms, {rate} cells a second",
+            self.loaded, self.load_ms
+        )?;
+        for note in &self.notes {
+            writeln!(out, "note: {note}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,284 @@
+use std::collections::BTreeMap;
+
+use stitch_common::cell::{Bucket, CellSlot, Counter, Granularity};
+
+use super::*;
+use crate::testing::{World, at, block_on};
+
+fn all() -> CellSlot {
+    CellSlot {
+        granularity: Granularity::All,
+        bucket: Bucket(0),
+    }
+}
+
+fn held(of: &[(&str, i64)]) -> BTreeMap<String, i64> {
+    let cells = of.iter().map(|(name, value)| ((*name).to_owned(), *value));
+    cells.collect()
+}
+
+#[test]
+fn a_first_load_writes_every_cell_and_the_next_one_what_changed() {
+    block_on(async {
+        let world = World::new();
+        for key in ["a", "b", "c"] {
+            world.play(key, 5);
+        }
+        let first = world.build().await;
+        let published = world.publish(&first, 10, false).await.unwrap();
+        assert_eq!(published.loaded.unwrap().cells, 9);
+        assert_eq!(published.base, Base::Table);
+        world.play("b", 7);
+        let second = world.build().await;
+        let published = world.publish(&second, 20, false).await.unwrap();
+        assert_eq!(published.loaded.unwrap().cells, 3, "those of b");
+        assert_eq!(published.base, Base::Totals(first.id.0.clone()));
+        let record = world.record().await.unwrap();
+        let generation = record.published.unwrap();
+        assert_eq!(generation.totals, second.id.0);
+        assert_eq!((generation.as_of, record.loading), (at(20), None));
+        assert_eq!(world.held()["bytes b all"], 12);
+        assert_eq!(world.held()["plays b hour"], 2);
+    });
+}
+
+#[test]
+fn totals_that_are_published_already_move_the_as_of_and_write_nothing() {
+    block_on(async {
+        let world = World::new();
+        world.play("a", 5);
+        let totals = world.build().await;
+        world.publish(&totals, 10, false).await.unwrap();
+        let inserted = world.table.inserted.get();
+        let published = world.publish(&totals, 30, false).await.unwrap();
+        assert_eq!(
+            (published.loaded, published.generation.as_of),
+            (None, at(30))
+        );
+        let published = world.publish(&totals, 20, false).await.unwrap();
+        assert_eq!(published.generation.as_of, at(30), "it never goes back");
+        assert_eq!(world.table.inserted.get(), inserted);
+    });
+}
+
+#[test]
+fn killed_after_any_change_and_run_again_it_is_right_and_never_half_published() {
+    block_on(async {
+        let mut kills = 0;
+        for spared in 0.. {
+            let world = World::new();
+            for key in ["a", "b", "c"] {
+                world.play(key, 5);
+            }
+            let first = world.build().await;
+            world.publish(&first, 10, false).await.unwrap();
+            for key in ["a", "b", "d"] {
+                world.play(key, -5);
+            }
+            let second = world.build().await;
+            world.life.spare(spared);
+            let killed = world.publish(&second, 20, false).await.is_err();
+            let record = world.record().await.unwrap();
+            let published = record.published.unwrap();
+            if published.totals == second.id.0 {
+                assert_eq!(world.held()["plays d all"], 1, "published as a whole");
+                assert_eq!(world.held().get("bytes a all"), None);
+            } else {
+                assert_eq!(published.as_of, at(10));
+            }
+            world.life.spare(u64::MAX);
+            let published = world.publish(&second, 30, false).await.unwrap();
+            assert_eq!(published.generation.as_of, at(30));
+            let expected = [
+                ("plays a all", 2),
+                ("plays a hour", 2),
+                ("plays b all", 2),
+                ("plays b hour", 2),
+                ("plays c all", 1),
+                ("plays c hour", 1),
+                ("bytes c all", 5),
+                ("plays d all", 1),
+                ("plays d hour", 1),
+                ("bytes d all", -5),
+            ];
+            assert_eq!(world.held(), held(&expected), "{spared}");
+            if !killed {
+                break;
+            }
+            kills += 1;
+        }
+        assert!(kills > 10, "{kills}");
+    });
+}
+
+#[test]
+fn a_load_that_was_given_up_leaves_nothing_to_the_next_one() {
+    block_on(async {
+        for spared in 0..20 {
+            let world = World::new();
+            world.play("a", 5);
+            let first = world.build().await;
+            world.publish(&first, 10, false).await.unwrap();
+            // Adds up, in the end, to what is published: no difference of totals shows what the given-up load has left.
+            world.play("a", 2);
+            world.play("b", 3);
+            let given_up = world.build().await;
+            world.play("a", -2);
+            world.play("b", -3);
+            let last = world.build().await;
+            world.life.spare(spared);
+            let killed = world.publish(&given_up, 20, false).await.is_err();
+            // And killed itself, and run again.
+            world.life.spare(4);
+            let again = world.publish(&last, 30, false).await.is_err();
+            world.life.spare(u64::MAX);
+            world.publish(&last, 30, false).await.unwrap();
+            assert_eq!(world.held()["bytes a all"], 5, "{spared} {killed} {again}");
+            assert_eq!(world.held().get("bytes b all"), None);
+            assert_eq!(world.held()["plays b all"], 2);
+        }
+    });
+}
+
+#[test]
+fn cells_that_add_up_to_nothing_hold_nothing_and_are_said() {
+    block_on(async {
+        let world = World::new();
+        world.play("a", 5);
+        world
+            .publish(&world.build().await, 10, false)
+            .await
+            .unwrap();
+        world.play("a", -5);
+        let published = world
+            .publish(&world.build().await, 20, false)
+            .await
+            .unwrap();
+        assert_eq!(published.loaded.unwrap().zeroed, 1);
+        assert!(
+            published.notes[0].contains("1 cells add up to 0"),
+            "{published:?}"
+        );
+        assert_eq!(world.held().get("bytes a all"), None);
+    });
+}
+
+#[test]
+fn what_something_else_has_written_is_overwritten_by_the_next_load_or_named() {
+    block_on(async {
+        let world = World::new();
+        let counter = Counter::new("bytes", "a");
+        world.play("a", 5);
+        let first = world.build().await;
+        world.publish(&first, 10, false).await.unwrap();
+        // A little later than the load.
+        world.table.set(&counter, all(), 1_000_000_001, 77);
+        world.play("b", 1);
+        let second = world.build().await;
+        let published = world.publish(&second, 20, false).await.unwrap();
+        assert_eq!(world.held()["bytes a all"], 5);
+        assert_eq!(published.base, Base::Table);
+        assert!(
+            published.notes[0].contains("something else"),
+            "{published:?}"
+        );
+        // Only `load` looks at it if nothing new was counted.
+        world.table.set(&counter, all(), 1_000_000_002, 78);
+        let published = world.publish(&second, 30, false).await.unwrap();
+        assert_eq!((published.loaded, world.held()["bytes a all"]), (None, 78));
+        world.publish(&second, 30, true).await.unwrap();
+        assert_eq!(world.held()["bytes a all"], 5);
+        // From the future: no load wins over it.
+        world.table.set(&counter, all(), i64::MAX - 1, 79);
+        let error = world.publish(&second, 40, true).await.unwrap_err();
+        assert!(matches!(error, BatchError::Differs { .. }), "{error}");
+        let record = world.record().await.unwrap();
+        assert_eq!(record.published.unwrap().as_of, at(30));
+    });
+}
+
+#[test]
+fn rows_of_no_counter_are_not_published_as_whole() {
+    block_on(async {
+        let world = World::new();
+        world.play("a", 5);
+        world.table.set(&Counter::new("else", "a"), all(), 1, 1);
+        let error = world
+            .publish(&world.build().await, 10, false)
+            .await
+            .unwrap_err();
+        let BatchError::Differs { foreign, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(foreign, 1);
+        assert_eq!(world.record().await.unwrap().published, None);
+    });
+}
+
+#[test]
+fn a_load_waits_for_cassandra_and_says_when_it_gives_up() {
+    block_on(async {
+        let world = World::new();
+        world.play("a", 5);
+        let totals = world.build().await;
+        world.table.away.set(5);
+        world.publish(&totals, 10, false).await.unwrap();
+        world.play("a", 5);
+        let totals = world.build().await;
+        world.table.away.set(1000);
+        let error = world.publish(&totals, 20, false).await.unwrap_err();
+        let error = stitch_common::user_error::UserError::from(error);
+        assert!(error.help.contains("[batch.cassandra]"), "{error:?}");
+        world.table.away.set(0);
+        let record = world.record().await.unwrap();
+        assert_eq!(record.published.unwrap().as_of, at(10));
+        world.publish(&totals, 20, false).await.unwrap();
+        assert_eq!(world.held()["bytes a all"], 10);
+    });
+}
+
+#[test]
+fn without_the_lock_nothing_is_published() {
+    block_on(async {
+        let world = World::new();
+        world.play("a", 5);
+        let totals = world.build().await;
+        let lose = |tree: &mut stitch_testkit::zookeeper::Tree| {
+            let entries: Vec<String> = tree
+                .below("/stitch/plays/batch")
+                .map(|(path, _)| path.to_owned())
+                .collect();
+            for entry in entries {
+                tree.delete(&entry, None).unwrap();
+            }
+        };
+        let error = world
+            .publish_then(&totals, 10, false, lose)
+            .await
+            .unwrap_err();
+        let lost = BatchError::ZooKeeper(stitch_protocol::Error::Lost {
+            path: "/stitch/plays/batch".to_owned(),
+        });
+        assert_eq!(error, lost);
+        assert_eq!(world.record().await, None);
+    });
+}
+
+#[test]
+fn one_process_loads_at_a_time_and_the_other_knows_which() {
+    block_on(async {
+        let world = World::new();
+        let (one, two) = (world.session(), world.session());
+        let mut held = stitch_batch::batch_lock::new(&one, "first", 7);
+        let granted = stitch_batch::batch_lock::try_granted(&mut held, &one).await;
+        assert_eq!(granted, Ok(None));
+        let mut waiting = stitch_batch::batch_lock::new(&two, "second", 8);
+        let holder = stitch_batch::batch_lock::try_granted(&mut waiting, &two).await;
+        let holder = holder.unwrap().unwrap();
+        assert_eq!((&*holder.host, holder.process_id), ("first", 7));
+        held.release(&one).await.unwrap();
+        let granted = stitch_batch::batch_lock::try_granted(&mut waiting, &two).await;
+        assert_eq!(granted, Ok(None));
+        waiting.release(&two).await.unwrap();
+    });
+}

@@ -1,0 +1,12 @@
+//! Batch counts: what the program that loads them and those that read them agree on.
+//!
+//! [`record`] is what ZooKeeper's node `/batch` says: which generation is published, and which load was begun. A
+//! [`batch_lock`] lets one process load at a time. [`batch_node`] reads the record, and writes it only under that lock.
+//!
+//! LoadRecord is in `stitch-batch-program`; this crate needs no server's client.
+
+#![warn(missing_docs)]
+
+pub mod record;
+pub mod batch_lock;
+pub mod batch_node;

@@ -1,0 +1,209 @@
+//! The record of `/batch`.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use stitch_common::cell::CounterName;
+use stitch_common::offset::Offsets;
+use stitch_common::ports::{TableIdentity, WriteTime};
+use stitch_protocol::envelope::Payload;
+
+/// What is known of the table of batch counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchRecord {
+    /// The table.
+    pub table: TableIdentity,
+    /// Its keyspace, for people.
+    pub keyspace: String,
+    /// The generation that readers may rely on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Generation>,
+    /// The load that was begun last, until it is published. The table may have some of its cells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loading: Option<LoadRecord>,
+}
+
+impl Payload for BatchRecord {
+    const FORMAT: u32 = 1;
+    const HELP: &'static str = "run the version of the program that wrote it; if it is damaged, delete that node and run \
+         `stitch-batch load` with the totals that `stitch-totals list` shows last";
+}
+
+/// Batch counts that are whole: every cell of some totals, read back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generation {
+    /// The id of the totals.
+    pub totals: String,
+    /// Every event below it is counted, and no other.
+    pub cut: Offsets,
+    /// Every event that was in the log at this time is below the cut.
+    pub as_of: DateTime<Utc>,
+    /// The time of the writes that loaded it.
+    pub written: WriteTime,
+    /// The number of its cells.
+    pub rows: u64,
+    /// The digest of the totals.
+    pub digest: String,
+    /// The counters that it counts from the beginning.
+    pub counters: Vec<CounterName>,
+    /// The counters that it counts from a later offset on: added when earlier records could not be read any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<CounterName>,
+    /// When it was published.
+    pub published_at: DateTime<Utc>,
+}
+
+/// A load that was begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadRecord {
+    /// The id of the totals.
+    pub totals: String,
+    /// The time of its writes.
+    pub written: WriteTime,
+    /// The totals that the table held when it began, so that only what differs from them is written; `None`: what it
+    /// holds is read from the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+}
+
+impl BatchRecord {
+    /// Nothing is known of this table yet.
+    #[must_use]
+    pub const fn new(table: TableIdentity, keyspace: String) -> Self {
+        Self {
+            table,
+            keyspace,
+            published: None,
+            loading: None,
+        }
+    }
+
+    /// The load of these totals that begins now. One that was begun and not published goes on as it began; any other has a
+    /// time of its own, later than that of every earlier load, whatever the clocks say. It begins with what is published,
+    /// unless the table may hold something else: cells of another load, or, if `against_table` says so, anything.
+    #[must_use]
+    pub fn next_load(&self, totals: &str, now: DateTime<Utc>, against_table: bool) -> LoadRecord {
+        if let Some(loading) = &self.loading
+            && loading.totals == totals
+            && !against_table
+        {
+            return loading.clone();
+        }
+        let published = self.published.as_ref();
+        let loading = self.loading.as_ref().map(|loading| loading.written);
+        let last = published.map(|published| published.written).max(loading);
+        let after_last = last.unwrap_or_default().0.saturating_add(1);
+        let is_known = loading.is_none() && !against_table;
+        LoadRecord {
+            totals: totals.to_owned(),
+            written: WriteTime(now.timestamp_micros().max(after_last)),
+            base: published
+                .filter(|_| is_known)
+                .map(|published| published.totals.clone()),
+        }
+    }
+}
+
+impl Generation {
+    /// Whether it counts all of `counter`.
+    #[must_use]
+    pub fn has(&self, counter: &CounterName) -> bool {
+        self.counters.contains(counter)
+    }
+
+    /// The moment, in milliseconds since 1970, up to which buckets are closed if `closed_after` is allowed for late events:
+    /// one that ends there or earlier is served from it.
+    #[must_use]
+    pub fn closed_until_ms(&self, closed_after: Duration) -> i64 {
+        let allowance = i64::try_from(closed_after.as_millis()).unwrap_or(i64::MAX);
+        self.as_of.timestamp_millis().saturating_sub(allowance)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> BatchRecord {
+        let table = TableIdentity {
+            cluster: "cassandra".to_owned(),
+            table: Default::default(),
+        };
+        BatchRecord::new(table, "stitch".to_owned())
+    }
+
+    fn generation(written: i64) -> Generation {
+        Generation {
+            totals: "a".to_owned(),
+            cut: Offsets::default(),
+            as_of: at(10),
+            written: WriteTime(written),
+            rows: 0,
+            digest: String::new(),
+            counters: vec![CounterName("plays".into())],
+            later: Vec::new(),
+            published_at: at(11),
+        }
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn loading(totals: &str, written: i64, base: Option<&str>) -> LoadRecord {
+        LoadRecord {
+            totals: totals.to_owned(),
+            written: WriteTime(written),
+            base: base.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_load_is_written_later_than_every_earlier_one_whatever_the_clock_says() {
+        let mut record = record();
+        let written = |record: &BatchRecord, totals, seconds| {
+            record.next_load(totals, at(seconds), false).written
+        };
+        assert_eq!(written(&record, "a", 5), WriteTime(5_000_000));
+        record.published = Some(generation(7_000_000));
+        assert_eq!(written(&record, "b", 5), WriteTime(7_000_001));
+        record.loading = Some(loading("b", 9_000_000, Some("a")));
+        assert_eq!(written(&record, "c", 5), WriteTime(9_000_001));
+        assert_eq!(written(&record, "c", 20), WriteTime(20_000_000));
+    }
+
+    #[test]
+    fn a_load_begins_with_what_is_published_unless_the_table_may_hold_something_else() {
+        let mut record = record();
+        assert_eq!(record.next_load("b", at(5), false).base, None);
+        record.published = Some(generation(7));
+        let base = record.next_load("b", at(5), false).base;
+        assert_eq!(base.as_deref(), Some("a"));
+        assert_eq!(record.next_load("b", at(5), true).base, None);
+        record.loading = Some(loading("c", 9, Some("a")));
+        assert_eq!(record.next_load("b", at(5), false).base, None);
+    }
+
+    #[test]
+    fn a_load_that_was_not_published_goes_on_as_it_was() {
+        let mut record = record();
+        record.published = Some(generation(7));
+        // Begun after a load of other totals, which may have left cells.
+        record.loading = Some(loading("b", 9, None));
+        assert_eq!(record.next_load("b", at(5), false), loading("b", 9, None));
+        let again = record.next_load("b", at(5), true);
+        assert_eq!(again, loading("b", 5_000_000, None), "it has to win");
+    }
+
+    #[test]
+    fn buckets_are_closed_by_as_of_less_the_allowance() {
+        let generation = generation(1);
+        assert_eq!(generation.closed_until_ms(Duration::from_secs(4)), 6000);
+        assert!(generation.has(&CounterName("plays".into())));
+        assert!(!generation.has(&CounterName("skips".into())));
+    }
+}

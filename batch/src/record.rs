@@ -192,7 +192,7 @@ mod tests {
     fn a_load_that_was_not_published_goes_on_as_it_was() {
         let mut record = record();
         record.published = Some(generation(7));
-        // Begun after a load of other totals, which may have left cells.
+        // It began after a load of other totals, which may have left cells.
         record.loading = Some(loading("b", 9, None));
         assert_eq!(record.next_load("b", at(5), false), loading("b", 9, None));
         let again = record.next_load("b", at(5), true);

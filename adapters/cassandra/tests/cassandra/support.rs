@@ -16,8 +16,8 @@ use stitch_common::outcome::Outcome;
 use stitch_common::ports::{CellSelection, CounterBatch, Cql, Level, Store};
 use stitch_common::range::RangeBits;
 use stitch_config::{
-    Api, Archive, Batch, Cassandra, Config, Engine, Http, Kafka, Processor, ReadConsistency,
-    Restorator, Spark, Totals, WriteConsistency, ZooKeeper,
+    Api, Archive, Cassandra, Config, Engine, Http, Kafka, Processor, ReadConsistency, Restorator,
+    Spark, Totals, WriteConsistency, ZooKeeper,
 };
 
 /// The server's address.
@@ -106,18 +106,6 @@ pub(crate) fn member(number: i64) -> MemberId {
 }
 
 fn config(keyspace: &str) -> Config {
-    let cassandra = Cassandra {
-        nodes: server().parse().unwrap(),
-        keyspace: keyspace.to_owned(),
-        local_datacenter: None,
-        write_consistency: WriteConsistency::LocalQuorum,
-        request_timeout: Duration::from_secs(10),
-        keepalive_interval: Duration::from_secs(1),
-        keepalive_timeout: Duration::from_secs(2),
-        connections_per_node: 2,
-        credentials: None,
-        tls: None,
-    };
     Config {
         namespace: keyspace.to_owned(),
         zookeeper: ZooKeeper {
@@ -127,13 +115,18 @@ fn config(keyspace: &str) -> Config {
             tls: None,
             session_timeout: Duration::from_secs(4),
         },
-        batch: Batch {
-            enabled: true,
-            realtime: true,
-            closed_after: Duration::from_secs(3600),
-            cassandra: cassandra.clone(),
+        cassandra: Cassandra {
+            nodes: server().parse().unwrap(),
+            keyspace: keyspace.to_owned(),
+            local_datacenter: None,
+            write_consistency: WriteConsistency::LocalQuorum,
+            request_timeout: Duration::from_secs(10),
+            keepalive_interval: Duration::from_secs(1),
+            keepalive_timeout: Duration::from_secs(2),
+            connections_per_node: 2,
+            credentials: None,
+            tls: None,
         },
-        cassandra,
         kafka: Kafka {
             topic: String::new(),
             client: stitch_config::ClientProperties::default(),
@@ -196,6 +189,7 @@ fn totals() -> Totals {
 fn api() -> Api {
     Api {
         listen: ([127, 0, 0, 1], 0).into(),
+        operator_listen: None,
         consistency: ReadConsistency::LocalQuorum,
         request_timeout: Duration::from_secs(10),
         speculative_after: Duration::from_secs(1),
@@ -212,6 +206,7 @@ fn api() -> Api {
         stop_timeout: Duration::from_secs(1),
         cors_origins: Vec::new(),
         tokens: Vec::new(),
+        tokens_file: None,
         tls: None,
     }
 }

@@ -150,7 +150,7 @@ async fn totals(api: &Api, cells: &Cells) -> Result<()> {
     Ok(())
 }
 
-/// Compares the days of several counters and keys, by the clocks of a zone with daylight saving time, in one request.
+/// Compares the days of several keys, by the clocks of a zone with daylight saving time, in one request.
 async fn one_query(api: &Api, cells: &Cells) -> Result<()> {
     let query = "counter=plays&counter=revenue&key=track-1&key=track-2&key=never-counted&select=series&granularity=day\
                  &from=2023-02-01&to=2024-06-01&time_zone=Europe/Berlin";
@@ -165,7 +165,14 @@ async fn one_query(api: &Api, cells: &Cells) -> Result<()> {
     ensure!(lengths.collect::<std::collections::BTreeSet<i64>>() == [23, 24, 25].into());
     let parts = answer["parts"].as_array().context("parts")?;
     ensure!(parts.len() == 6, "{answer}");
-    for part in parts {
+    // Days of revenue are not kept: its parts have a problem, and the others are answered.
+    let (plays, revenue) = parts.split_at(3);
+    ensure!(
+        revenue
+            .iter()
+            .all(|part| part["problem"]["parameter"] == "granularity")
+    );
+    for part in plays {
         let expected = starts.iter().zip(starts.iter().skip(1).chain([&i64::MAX]));
         let expected = expected.map(|(start, end)| -> i64 {
             let within = cells.iter().filter(|(place, _)| {

@@ -90,11 +90,15 @@ fn named(cell: &Cell, batch: Amount, realtime: Amount) -> DifferentCell {
 /// Whether a bucket ended at this moment or before. That of all time never ends.
 #[must_use]
 pub fn is_closed(slot: CellSlot, until_ms: i64) -> bool {
-    const DAY_MS: i64 = 24 * 3_600_000;
+    const MINUTE_MS: i64 = 60_000;
+    const HOUR_MS: i64 = 60 * MINUTE_MS;
+    const DAY_MS: i64 = 24 * HOUR_MS;
     // Longer than one bucket and shorter than two: the moment lies in the next one.
     let length = match slot.granularity {
         Granularity::All => return false,
-        Granularity::Hour => 3_600_000,
+        Granularity::Minute => MINUTE_MS,
+        Granularity::Quarter => 15 * MINUTE_MS,
+        Granularity::Hour => HOUR_MS,
         Granularity::Day => DAY_MS,
         Granularity::Month => 31 * DAY_MS,
         Granularity::Year => 366 * DAY_MS,
@@ -113,6 +117,16 @@ mod tests {
     fn a_bucket_is_closed_when_the_next_one_has_begun() {
         let ms = |text: &str| parse_rfc3339(text).unwrap().ms();
         for (granularity, start, end) in [
+            (
+                Granularity::Minute,
+                "2026-05-01T10:59:00Z",
+                "2026-05-01T11:00:00Z",
+            ),
+            (
+                Granularity::Quarter,
+                "2026-05-01T10:45:00Z",
+                "2026-05-01T11:00:00Z",
+            ),
             (
                 Granularity::Hour,
                 "2026-05-01T10:00:00Z",

@@ -16,8 +16,8 @@ use stitch_common::outcome::Outcome;
 use stitch_common::ports::{CellSelection, CounterBatch, Cql, Level, Store};
 use stitch_common::range::RangeBits;
 use stitch_config::{
-    Api, Archive, Cassandra, Config, Engine, Http, Kafka, Processor, ReadConsistency, Restorator,
-    Spark, Totals, WriteConsistency, ZooKeeper,
+    Api, Archive, Batch, Cassandra, Config, Engine, Http, Kafka, Processor, ReadConsistency,
+    Restorator, Spark, Totals, WriteConsistency, ZooKeeper,
 };
 
 /// The server's address.
@@ -106,6 +106,18 @@ pub(crate) fn member(number: i64) -> MemberId {
 }
 
 fn config(keyspace: &str) -> Config {
+    let cassandra = Cassandra {
+        nodes: server().parse().unwrap(),
+        keyspace: keyspace.to_owned(),
+        local_datacenter: None,
+        write_consistency: WriteConsistency::LocalQuorum,
+        request_timeout: Duration::from_secs(10),
+        keepalive_interval: Duration::from_secs(1),
+        keepalive_timeout: Duration::from_secs(2),
+        connections_per_node: 2,
+        credentials: None,
+        tls: None,
+    };
     Config {
         namespace: keyspace.to_owned(),
         zookeeper: ZooKeeper {
@@ -115,18 +127,13 @@ fn config(keyspace: &str) -> Config {
             tls: None,
             session_timeout: Duration::from_secs(4),
         },
-        cassandra: Cassandra {
-            nodes: server().parse().unwrap(),
-            keyspace: keyspace.to_owned(),
-            local_datacenter: None,
-            write_consistency: WriteConsistency::LocalQuorum,
-            request_timeout: Duration::from_secs(10),
-            keepalive_interval: Duration::from_secs(1),
-            keepalive_timeout: Duration::from_secs(2),
-            connections_per_node: 2,
-            credentials: None,
-            tls: None,
+        batch: Batch {
+            enabled: true,
+            realtime: true,
+            closed_after: Duration::from_secs(3600),
+            cassandra: cassandra.clone(),
         },
+        cassandra,
         kafka: Kafka {
             topic: String::new(),
             client: stitch_config::ClientProperties::default(),

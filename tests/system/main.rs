@@ -10,3 +10,4 @@ mod log;
 mod operator;
 mod refusals;
 mod sums;
+mod year;

@@ -3,7 +3,7 @@
 pub(crate) mod namespace;
 mod processors;
 mod archivers;
-pub(crate) mod totals;
+mod totals;
 mod retention;
 mod operator;
 mod nemesis;

@@ -17,7 +17,9 @@ use stitch_common::cell::Counter;
 use stitch_common::checkpoint::StoredCheckpoint;
 use stitch_common::range::RangeBits;
 
+use stitch_testkit::kafka::Log;
 use stitch_testkit::time::Micros;
+use stitch_totals::manifest::NamespaceInstance;
 
 use crate::executor::{Executor, ProcessClock, Step};
 use crate::process::{Process, ProcessSlot, Role};
@@ -31,6 +33,9 @@ use objects::Storage;
 pub(crate) use objects::StoreFaults;
 use zookeeper::Ensemble;
 pub(crate) use zookeeper::NAMESPACE;
+
+/// What distinguishes the namespace of a history from an earlier one of its name.
+pub(crate) const GENERATION: u64 = 1;
 
 pub(crate) struct World {
     pub(crate) executor: Rc<Executor>,
@@ -88,6 +93,13 @@ impl World {
             finding: RefCell::default(),
             over: Cell::new(false),
         })
+    }
+
+    /// The namespace of this generation, as it was made: with an empty topic.
+    pub(crate) fn namespace_instance(&self, generation: u64) -> NamespaceInstance {
+        let partitions = self.kafka.log.borrow().partitions().count();
+        let log = Log::new(partitions).identity();
+        NamespaceInstance::new(generation, &cassandra::table_identity(), &log)
     }
 
     pub(crate) fn now(&self) -> Micros {

@@ -12,7 +12,7 @@ use stitch_testkit::kafka::Log;
 
 use crate::history::History;
 use crate::world::cassandra::{KEEPALIVE, REQUEST_TIMEOUT, table_identity};
-use crate::world::{NAMESPACE, World};
+use crate::world::{GENERATION, NAMESPACE, World};
 
 const CONFIG: &str = r#"
 namespace = "n"
@@ -79,7 +79,7 @@ pub(crate) fn create(world: &World, config: &Config, partitions: usize) {
     *world.kafka.log.borrow_mut() = Log::new(partitions);
     let paths = Paths::new(NAMESPACE);
     let record = NamespaceRecord {
-        generation: super::totals::GENERATION,
+        generation: GENERATION,
         definitions: config.definitions.clone(),
         log: world.kafka.log.borrow().identity(),
         table: table_identity(),

@@ -14,7 +14,7 @@ use stitch_testkit::kafka::Log;
 use stitch_testkit::time::Micros;
 use stitch_testkit::wait::OneShot;
 use stitch_totals::build::{self, BaseChoice, BuildError, BuildRequest};
-use stitch_totals::manifest::{Manifest, NamespaceInstance};
+use stitch_totals::manifest::Manifest;
 use stitch_totals::records::Records;
 use stitch_totals::sorted::spill_folder::SpillFolder;
 use stitch_totals::totals_folder::TotalsFolder;
@@ -23,27 +23,14 @@ use super::Run;
 use crate::history::{TotalsBuild, TotalsKind};
 use crate::process::{Process, Role};
 use crate::trace::{Actor, Tracepoint};
-use crate::world::cassandra::table_identity;
-use crate::world::{NAMESPACE, World};
+use crate::world::{GENERATION, NAMESPACE};
 
 /// How long what was read is waited for to be counted.
 const COUNTED: Micros = 3_000_000;
 const POLL_INTERVAL: Micros = 20_000;
-/// What distinguishes this namespace from an earlier one of its name.
-pub(crate) const GENERATION: u64 = 1;
 
 /// The counter that is added late.
-pub(crate) const LATE: &str = "b";
-
-/// The namespace of this generation.
-pub(crate) fn instance(world: &World, generation: u64) -> NamespaceInstance {
-    let partitions = world.kafka.log.borrow().partitions().count();
-    NamespaceInstance::new(
-        generation,
-        &table_identity(),
-        &Log::new(partitions).identity(),
-    )
-}
+pub(super) const LATE: &str = "b";
 
 impl Run {
     /// Builds totals at the time of a build.
@@ -154,7 +141,7 @@ impl Run {
             .collect();
         let request = BuildRequest {
             namespace: NAMESPACE,
-            instance: &instance(&self.world, generation),
+            instance: &self.world.namespace_instance(generation),
             cluster: "kafka",
             topic: "events",
             definitions,

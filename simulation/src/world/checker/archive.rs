@@ -17,11 +17,10 @@ use stitch_totals::totals_file::reader::TotalsReader;
 use stitch_totals::totals_folder::TotalsFolder;
 
 use super::{Finding, Kind};
-use crate::run::totals;
 use crate::trace::{Actor, Tracepoint};
-use crate::world::World;
 use crate::world::objects::at_once;
 use crate::world::zookeeper::NAMESPACE;
+use crate::world::{GENERATION, World};
 
 /// The archive as the store has it.
 #[derive(Debug, Default)]
@@ -203,7 +202,7 @@ impl World {
         self.record(Actor::ObjectStore, Tracepoint::TotalsPublished, || {
             format!("totals {id} at {:?}", cut.0)
         });
-        if manifest.subject.instance != totals::instance(self, totals::GENERATION) {
+        if manifest.subject.instance != self.namespace_instance(GENERATION) {
             return Ok(());
         }
         self.archive.borrow_mut().cuts.push(cut.0.clone());

@@ -51,7 +51,7 @@ at once with 130.")]
     /// Make a link to the page of one key, which opens until a date
     ///
     /// For someone who has no token: the link opens the counts of this key, and nothing else. It is signed with the first
-    /// key of the scope `sign` in the file that [api] tokens_file names. Asks no server.
+    /// key of the scope `sign` in the file that api.tokens_file names. Asks no server.
     #[command(after_help = "Example:
   stitch-api link plays abc --until 2026-12-31 --origin https://stats.example.org
 

@@ -40,7 +40,7 @@ struct Arguments {
 enum Command {
     /// Create the table of batch counts
     ///
-    /// In the cluster and the keyspace of [batch.cassandra], by default those of [cassandra]. Changes nothing that is there.
+    /// In the cluster and the keyspace of batch.cassandra, by default those of cassandra. Changes nothing that is there.
     #[command(after_help = "Example:
   stitch-batch init --replication 3
 

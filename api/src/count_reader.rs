@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 
 use crate::count_source::CountSource;
 use crate::metrics::Reads;
-use crate::single_flight::SingleFlight;
 use crate::spans;
+use stitch_app::single_flight::SingleFlight;
 
 /// Counts of cells, sorted by cell; a missing cell holds 0.
 type Counts = Arc<Vec<(CellSlot, Count)>>;

@@ -8,7 +8,7 @@
 //! 3. [`handlers`] (one file per resource of `/v1`), [`stats`] and [`operator`] (pages for people) answer it.
 //! 4. [`params`] parses the parameters strictly, on top of [`query_string`]; [`stitch_calendar`] says where periods
 //!    begin, and which cells add up to them.
-//! 5. [`count_reader`] reads these cells, as [`spans`], from a [`count_source`]; concurrent identical reads are one ([`single_flight`]).
+//! 5. [`count_reader`] reads these cells, as [`spans`], from a [`count_source`]; concurrent identical reads are one ([`stitch_app::single_flight`]).
 //! 6. [`caching`] adds the freshness and the caching headers; anything that goes wrong is a [`problem`].
 //!
 //! In the background [`freshness_poller`] reads ZooKeeper and Kafka once a second, so that no request has to, and
@@ -25,7 +25,6 @@ mod params;
 mod freshness;
 mod metrics;
 mod count_source;
-mod single_flight;
 mod count_reader;
 mod reconnecting_session;
 mod verification;

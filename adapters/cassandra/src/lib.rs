@@ -37,6 +37,6 @@ pub use nodes::ScyllaNodes;
 pub use page_size::{ROWS_MAX, ROWS_MIN};
 pub use reader::{BucketSpan, ScyllaReader};
 pub use release::{REQUIRED_SERVER, Release};
-pub use schema::{Replication, Speculation, TableOwner, set_speculation};
+pub use schema::{Replication, SpeculativeRetry, TableOwner, set_speculative_retry};
 pub use session::{ScyllaCql, ScyllaStore, connect_batch_schema};
 pub use table::{EnsureOutcome, Schema, SchemaError};

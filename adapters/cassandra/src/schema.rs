@@ -6,7 +6,7 @@ use std::fmt;
 mod batch;
 mod probes;
 mod replication;
-mod speculation;
+mod speculative_retry;
 
 pub use batch::{BATCH, batch_columns, create_batch};
 pub use probes::{
@@ -14,7 +14,7 @@ pub use probes::{
     probes_keyspace, probes_replication_difference,
 };
 pub use replication::{Datacenters, Replication, ReplicationError};
-pub use speculation::{Speculation, set_speculation};
+pub use speculative_retry::{SpeculativeRetry, set_speculative_retry};
 
 /// The name of the table.
 pub const TABLE: &str = "counts";
@@ -50,7 +50,7 @@ pub fn create_table(keyspace: &str, owner: &TableOwner) -> String {
          value counter, PRIMARY KEY ((counter, key), granularity, bucket)) WITH comment = {} AND {}",
         quoted(keyspace),
         literal(&owner.comment()),
-        Speculation::wanted().options()
+        SpeculativeRetry::wanted().options()
     )
 }
 

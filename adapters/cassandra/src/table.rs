@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{classify, connect};
 use crate::schema::{
-    self, Column, Datacenters, PARTITIONER, Replication, ReplicationError, Speculation, TABLE,
+    self, Column, Datacenters, PARTITIONER, Replication, ReplicationError, SpeculativeRetry, TABLE,
     TableOwner,
 };
 use stitch_common::ports::{StoreError, TableIdentity};
@@ -213,7 +213,7 @@ impl Schema {
     ///
     /// # Errors
     /// No node answers.
-    pub async fn speculation(&self) -> Result<Option<Speculation>, StoreError> {
+    pub async fn speculation(&self) -> Result<Option<SpeculativeRetry>, StoreError> {
         let options: Option<(String, String)> = row(
             &self.session,
             "SELECT speculative_retry, additional_write_policy FROM system_schema.tables WHERE keyspace_name = ? AND \
@@ -221,7 +221,7 @@ impl Schema {
             (&self.cassandra.keyspace, TABLE),
         )
         .await?;
-        Ok(options.map(|(of_reads, of_repairs)| Speculation {
+        Ok(options.map(|(of_reads, of_repairs)| SpeculativeRetry {
             of_reads,
             of_repairs,
         }))

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Findings, Needs, replicas, security};
 use stitch_cassandra::{
-    REQUIRED_SERVER, ROWS_MAX, ROWS_MIN, Release, SchemaError, ScyllaCql, ScyllaNodes, Speculation,
-    set_speculation,
+    REQUIRED_SERVER, ROWS_MAX, ROWS_MIN, Release, SchemaError, ScyllaCql, ScyllaNodes,
+    SpeculativeRetry, set_speculative_retry,
 };
 use stitch_common::clock::SystemClock;
 use stitch_common::ports::{Cql, NodeSettings, NodeState, Nodes, Probe, StoreError};
@@ -268,7 +268,7 @@ async fn table(
 }
 
 /// Whether a read waits only shortly for a replica that is frozen or cut off and not yet known as down.
-fn speculation(keyspace: &str, found: &Speculation, findings: &mut Findings) {
+fn speculation(keyspace: &str, found: &SpeculativeRetry, findings: &mut Findings) {
     if found.is_chosen() {
         return;
     }
@@ -278,7 +278,7 @@ fn speculation(keyspace: &str, found: &Speculation, findings: &mut Findings) {
              replica hangs, reads of the API take seconds or fail",
             found.of_reads, found.of_repairs
         ),
-        format!("run in cqlsh: {};", set_speculation(keyspace)),
+        format!("run in cqlsh: {};", set_speculative_retry(keyspace)),
     );
 }
 
@@ -413,9 +413,9 @@ mod tests {
     fn a_table_with_cassandras_default_speculation_is_named_with_the_statement_that_changes_it() {
         let of = |reads: &str| {
             let mut findings = Findings::default();
-            let found = Speculation {
+            let found = SpeculativeRetry {
                 of_reads: reads.to_owned(),
-                ..Speculation::wanted()
+                ..SpeculativeRetry::wanted()
             };
             speculation("plays", &found, &mut findings);
             findings.findings

@@ -62,8 +62,11 @@ async fn totals_are_loaded_read_back_published_and_compared() -> Result<()> {
     let store = tempfile::tempdir()?;
     let namespace = namespace_in(store.path(), "published").await?;
     let (code, report) = run(&namespace, &["run"]).await?;
-    let help = report["error"]["help"].as_str().unwrap_or_default();
-    ensure!(code == 2 && help.contains("keyspace"), "{report}");
+    let message = report["error"]["message"].as_str().unwrap_or_default();
+    ensure!(
+        code == 2 && message.contains("there is no keyspace"),
+        "{report}"
+    );
     let replication = namespace.servers.cassandra.len().to_string();
     let report = done(&namespace, &["init", "--replication", &replication]).await?;
     ensure!(report["outcome"] == "created", "{report}");

@@ -1,6 +1,8 @@
 //! Creating the table, and recognising another one.
 
-use stitch_cassandra::{EnsureOutcome, Replication, SchemaError, Speculation, set_speculation};
+use stitch_cassandra::{
+    EnsureOutcome, Replication, SchemaError, SpeculativeRetry, set_speculative_retry,
+};
 use stitch_common::ports::{Cql, StoreError};
 
 use crate::support::{Keyspace, bare_session, member};
@@ -31,7 +33,7 @@ async fn init_creates_what_is_missing_and_changes_nothing_that_exists() {
 async fn a_read_of_the_table_waits_shortly_for_a_silent_replica() {
     let keyspace = Keyspace::ready().await;
     let schema = keyspace.cql().connect_schema().await.unwrap();
-    let wanted = Some(Speculation::wanted());
+    let wanted = Some(SpeculativeRetry::wanted());
     assert_eq!(schema.speculation().await.unwrap(), wanted);
 
     let session = bare_session().await;
@@ -42,7 +44,7 @@ async fn a_read_of_the_table_waits_shortly_for_a_silent_replica() {
     session.query_unpaged(defaults, ()).await.unwrap();
     let found = schema.speculation().await.unwrap().unwrap();
     assert!(!found.is_chosen(), "{found:?}");
-    let statement = set_speculation(&keyspace.name);
+    let statement = set_speculative_retry(&keyspace.name);
     session.query_unpaged(statement, ()).await.unwrap();
     assert_eq!(schema.speculation().await.unwrap(), wanted);
 }

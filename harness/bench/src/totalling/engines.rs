@@ -46,15 +46,17 @@ impl Engines {
     pub(super) fn spark(&self, archive: &Path, output: &Path, folder: &Path) -> Program {
         let script = self.scripts.join("spark_totals.py");
         let local = format!("spark.local.dir={}", folder.display());
-        let arguments = ["--master", "local[2]", "--driver-memory", "4g", "--conf"];
+        // By default 200 partitions, for each of which two cores would start a task in every step.
+        let partitions = "spark.sql.shuffle.partitions=8";
+        let local_of_two = ["--master", "local[2]", "--driver-memory", "4g"];
         let paths = [&script, archive, output].map(|path| path.display().to_string());
         Program {
             name: "spark".to_owned(),
             path: self.spark_submit.clone(),
-            arguments: arguments
-                .map(str::to_owned)
+            arguments: local_of_two
                 .into_iter()
-                .chain([local])
+                .chain(["--conf", partitions, "--conf", &local])
+                .map(str::to_owned)
                 .chain(paths)
                 .collect(),
             environment: Vec::new(),

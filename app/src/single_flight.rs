@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, Shared};
 type SharedRead<V> = Shared<BoxFuture<'static, V>>;
 
 /// Reads in flight, by what they read.
-pub(crate) struct SingleFlight<K: Eq + Hash, V: Clone> {
+pub struct SingleFlight<K: Eq + Hash, V: Clone> {
     flights: Mutex<HashMap<K, Flight<V>>>,
 }
 
@@ -36,7 +36,7 @@ impl<K: Clone + Eq + Hash, V: Clone> SingleFlight<K, V> {
     ///
     /// # Cancellation
     /// Drops the read, unless others wait for it.
-    pub(crate) async fn join(
+    pub async fn join(
         &self,
         key: K,
         start: impl FnOnce() -> BoxFuture<'static, V>,

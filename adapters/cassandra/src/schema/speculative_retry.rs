@@ -12,14 +12,14 @@ const WANTED: &str = "MIN(99p,50ms)";
 /// The table's options that decide how long a read hangs on a replica that is frozen or cut off, and not yet known as down.
 /// A session's speculative execution does not help there: the other coordinator may wait for the same replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Speculation {
+pub struct SpeculativeRetry {
     /// `speculative_retry`, as Cassandra lists it: for reads.
     pub of_reads: String,
     /// `additional_write_policy`, as Cassandra lists it: for the writes with which a read repairs a replica.
     pub of_repairs: String,
 }
 
-impl Speculation {
+impl SpeculativeRetry {
     /// What `init` gives the table.
     #[must_use]
     pub fn wanted() -> Self {
@@ -47,13 +47,13 @@ impl Speculation {
     }
 }
 
-/// Gives a table that was created without them the options of [`Speculation::wanted`].
+/// Gives a table that was created without them the options of [`SpeculativeRetry::wanted`].
 #[must_use]
-pub fn set_speculation(keyspace: &str) -> String {
+pub fn set_speculative_retry(keyspace: &str) -> String {
     format!(
         "ALTER TABLE {}.{TABLE} WITH {}",
         quoted(keyspace),
-        Speculation::wanted().options()
+        SpeculativeRetry::wanted().options()
     )
 }
 
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn cassandras_defaults_are_nobodys_choice_and_every_other_value_is() {
-        let of = |reads: &str, repairs: &str| Speculation {
+        let of = |reads: &str, repairs: &str| SpeculativeRetry {
             of_reads: reads.to_owned(),
             of_repairs: repairs.to_owned(),
         };
@@ -71,13 +71,13 @@ mod tests {
         assert!(!of("99P", "20ms").is_chosen());
         assert!(!of("20ms", "99p").is_chosen());
         assert!(of("NEVER", "95p").is_chosen());
-        assert!(Speculation::wanted().is_chosen());
+        assert!(SpeculativeRetry::wanted().is_chosen());
     }
 
     #[test]
     fn the_statement_that_sets_them_names_the_table_and_both_options() {
         assert_eq!(
-            set_speculation("plays"),
+            set_speculative_retry("plays"),
             "ALTER TABLE \"plays\".counts WITH speculative_retry = 'MIN(99p,50ms)' AND additional_write_policy = \
              'MIN(99p,50ms)'"
         );

@@ -57,23 +57,49 @@ async fn namespace_in(store: &std::path::Path, name: &str) -> Result<TestNamespa
     TestNamespace::build(&servers, &config).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn totals_are_loaded_read_back_published_and_compared() -> Result<()> {
-    let store = tempfile::tempdir()?;
-    let namespace = namespace_in(store.path(), "published").await?;
-    let (code, report) = run(&namespace, &["run"]).await?;
+/// Before `init` nothing can be loaded; it may be repeated.
+async fn initialise(namespace: &TestNamespace) -> Result<()> {
+    let (code, report) = run(namespace, &["run"]).await?;
     let message = report["error"]["message"].as_str().unwrap_or_default();
     ensure!(
         code == 2 && message.contains("there is no keyspace"),
         "{report}"
     );
     let replication = namespace.servers.cassandra.len().to_string();
-    let report = done(&namespace, &["init", "--replication", &replication]).await?;
+    let report = done(namespace, &["init", "--replication", &replication]).await?;
     ensure!(report["outcome"] == "created", "{report}");
-    let report = done(&namespace, &["init"]).await?;
+    let report = done(namespace, &["init"]).await?;
     ensure!(report["outcome"] == "agrees", "{report}");
-    let report = done(&namespace, &["status"]).await?;
+    let report = done(namespace, &["status"]).await?;
     ensure!(report["outcome"] == "empty", "{report}");
+    Ok(())
+}
+
+/// After a count was changed by hand, it is named.
+async fn drift_is_named(namespace: &TestNamespace) -> Result<()> {
+    let drift = CellId {
+        counter: "plays".to_owned(),
+        key: "changed by hand".to_owned(),
+        granularity: "hour".to_owned(),
+        bucket_ms: 3_600_000,
+    };
+    let corruptor = Corruptor::connect(&namespace.servers, namespace.keyspace(), 1).await?;
+    corruptor.add(&drift, 5).await?;
+    let (code, report) = run(namespace, &["compare"]).await?;
+    ensure!(code == 1 && report["different"] == 1, "{report}");
+    let named = &report["named"][0];
+    ensure!(
+        named["key"] == drift.key && named["batch"] == 0 && named["realtime"] == 5,
+        "{report}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn totals_are_loaded_read_back_published_and_compared() -> Result<()> {
+    let store = tempfile::tempdir()?;
+    let namespace = namespace_in(store.path(), "published").await?;
+    initialise(&namespace).await?;
 
     let processor = namespace.processor("processor").await?;
     let mut events = Generator::new(Shape::default())?;
@@ -128,22 +154,7 @@ async fn totals_are_loaded_read_back_published_and_compared() -> Result<()> {
         report["outcome"] == "equal" && report["cells"].as_u64() > Some(0),
         "{report}"
     );
-    let drift = CellId {
-        counter: "plays".to_owned(),
-        key: "changed by hand".to_owned(),
-        granularity: "hour".to_owned(),
-        bucket_ms: 3_600_000,
-    };
-    let corruptor = Corruptor::connect(&namespace.servers, namespace.keyspace(), 1).await?;
-    corruptor.add(&drift, 5).await?;
-    let (code, report) = run(&namespace, &["compare"]).await?;
-    ensure!(code == 1 && report["different"] == 1, "{report}");
-    let named = &report["named"][0];
-    ensure!(
-        named["key"] == drift.key && named["batch"] == 0 && named["realtime"] == 5,
-        "{report}"
-    );
-    Ok(())
+    drift_is_named(&namespace).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

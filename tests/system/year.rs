@@ -130,7 +130,6 @@ async fn a_year_whose_first_eleven_months_kafka_has_lost_is_restored_in_little_m
     let corrected = report["cells"]["corrected"].as_u64();
     let corrected = corrected.context("corrected cells")?;
     ensure!(corrected > 0, "{report}");
-    println!("at most {most_mib} MiB resident");
     ensure!(most_mib > 0, "it was not seen to run");
     ensure!(
         most_mib <= MEMORY_MIB + BESIDE_MIB,

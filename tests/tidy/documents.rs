@@ -38,6 +38,20 @@ fn decisions_are_numbered_without_gaps() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn every_decision_is_in_the_list_of_decisions() -> Result<()> {
+    let list = read("docs/README.md")?;
+    let found = tracked()?
+        .iter()
+        .filter_map(|file| file.path.strip_prefix("docs/"))
+        .filter(|path| path.starts_with("decisions/"))
+        .filter(|path| !list.contains(&format!("({path})")))
+        .map(|path| format!("docs/README.md does not list {path}"))
+        .collect();
+    none(found, "a decision is found by its list");
+    Ok(())
+}
+
 /// Names of metrics in a text, each between two delimiters.
 fn metrics_in(text: &str, delimiter: char) -> BTreeSet<String> {
     let name = |word: &&str| {

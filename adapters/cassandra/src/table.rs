@@ -433,7 +433,7 @@ impl From<SchemaError> for UserError {
             } => Self::new(
                 format!("there is no keyspace \"{keyspace}\" in Cassandra"),
                 format!(
-                    "run this statement in cqlsh: {statement}; or run `stitch-processor init --replication 3`"
+                    "run this statement in cqlsh: {statement}; or run `init` with --replication 3"
                 ),
             ),
             SchemaError::TableMissing(table) | SchemaError::ProbesMissing(table) => Self::new(

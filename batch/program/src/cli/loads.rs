@@ -10,13 +10,14 @@ use stitch_batch::batch_lock::BatchLock;
 use stitch_cassandra::ScyllaBatch;
 use stitch_common::cell::CounterName;
 use stitch_common::clock::{Clock, SystemClock};
+use stitch_common::definition::Definitions;
 use stitch_common::output::{Exit, Report};
 use stitch_common::progress::Progress;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_objects::ObjectFolder;
 use stitch_totals::build::{BuildError, Built};
-use stitch_totals::manifest::{Manifest, TotalsId};
+use stitch_totals::manifest::{Manifest, NamespaceInstance, TotalsId};
 use stitch_totals::sorted::counter_names::CounterNames;
 use stitch_totals::totals_folder::TotalsFolder;
 use stitch_totals_program::engine::ChosenEngine;
@@ -78,7 +79,11 @@ pub(super) async fn load(config: &Config, id: String) -> Result<PublishReport, U
         let id = TotalsId(id);
         let manifest = totals.manifest(&id).await?;
         let manifest = manifest.ok_or(BuildError::NoSuchTotals(id))?;
-        check(config, &manifest)?;
+        check(
+            &config.definitions,
+            &session::instance(&session).await?,
+            &manifest,
+        )?;
         let loading = Loading {
             config,
             totals: &totals,
@@ -94,19 +99,23 @@ pub(super) async fn load(config: &Config, id: String) -> Result<PublishReport, U
     result
 }
 
-/// Totals of other definitions are of another namespace, or of one that was made again.
-fn check(config: &Config, manifest: &Manifest) -> Result<(), UserError> {
-    let recorded = &manifest.subject.definitions;
-    if config.definitions.only_adds_to(recorded).is_some() {
+/// Totals that are not of this namespace, or of an earlier one of its name, count other events.
+fn check(
+    definitions: &Definitions,
+    instance: &NamespaceInstance,
+    manifest: &Manifest,
+) -> Result<(), UserError> {
+    let subject = &manifest.subject;
+    let why = if subject.instance != *instance {
+        "of an earlier namespace of this name".to_owned()
+    } else if definitions.only_adds_to(&subject.definitions).is_none() {
+        let differences = definitions.differences(&subject.definitions).join("; ");
+        format!("of other definitions: {differences}")
+    } else {
         return Ok(());
-    }
-    let differences = config.definitions.differences(recorded).join("; ");
-    let what = format!(
-        "the totals {} are of other definitions: {differences}",
-        manifest.id
-    );
+    };
     Err(UserError::new(
-        what,
+        format!("the totals {} are {why}", manifest.id),
         "choose other totals (stitch-totals list), or run `stitch-batch run`",
     ))
 }
@@ -226,5 +235,36 @@ impl Report for PublishReport {
             writeln!(out, "note: {note}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{World, block_on};
+
+    #[test]
+    fn totals_of_an_earlier_namespace_or_of_other_definitions_are_refused() {
+        block_on(async {
+            let world = World::new();
+            world.play("a", 5);
+            let manifest = world.build().await;
+            let subject = &manifest.subject;
+            let refused = |definitions: &Definitions, instance: &NamespaceInstance| {
+                let checked = check(definitions, instance, &manifest);
+                checked.err().map(|error| error.message).unwrap_or_default()
+            };
+            assert_eq!(refused(&subject.definitions, &subject.instance), "");
+            let made_again = NamespaceInstance {
+                generation: subject.instance.generation + 1,
+                ..subject.instance.clone()
+            };
+            let message = refused(&subject.definitions, &made_again);
+            assert!(message.contains("earlier namespace"), "{message}");
+            let mut fewer = subject.definitions.clone();
+            fewer.counters.pop();
+            let message = refused(&fewer, &subject.instance);
+            assert!(message.contains("other definitions"), "{message}");
+        });
     }
 }

@@ -9,6 +9,7 @@ use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_protocol::path::Paths;
 use stitch_protocol::{Error, NamespaceSession, definition_node, namespace};
+use stitch_totals::manifest::NamespaceInstance;
 use stitch_zookeeper::{ZooKeeperClient, ZooKeeperSession};
 
 pub(super) type BatchSession = NamespaceSession<ZooKeeperSession, SystemClock>;
@@ -35,6 +36,18 @@ async fn check(config: &Config, session: &BatchSession) -> Result<(), UserError>
         Some(mismatch) => Err(mismatch.user_error(config)),
         None => Ok(()),
     }
+}
+
+/// Which namespace of its name this is.
+pub(super) async fn instance(session: &BatchSession) -> Result<NamespaceInstance, UserError> {
+    let path = session.paths().definition();
+    let defined = definition_node::read(session).await?;
+    let record = defined.ok_or(Error::NotInitialised { path })?.record;
+    Ok(NamespaceInstance::new(
+        record.generation,
+        &record.table,
+        &record.log,
+    ))
 }
 
 /// Does `work` under the lock of the loads. Waits for another process that has it, and says which.

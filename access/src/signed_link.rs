@@ -1,7 +1,8 @@
 //! Signed links: the right to read the counts of one key until a date, without a token.
 //!
 //! A signature is `<name of the key>.<end, in seconds since 1970>.<HMAC-SHA-256 (RFC 2104), base64url>`. It covers the
-//! namespace, counter, key and end, each with its length, so that it opens nothing else, and no later.
+//! name of the key and the namespace, counter, key and end, each with its length, so that it opens nothing else, and no later;
+//! a key that is gone is not replaced by another one with the same secret.
 
 use std::fmt;
 
@@ -24,9 +25,9 @@ pub struct LinkTarget<'a> {
 }
 
 impl LinkTarget<'_> {
-    fn message(&self, until_s: i64) -> Vec<u8> {
+    fn message(&self, signed_by: &str, until_s: i64) -> Vec<u8> {
         let mut message = PURPOSE.to_vec();
-        for part in [self.namespace, self.counter, self.key] {
+        for part in [signed_by, self.namespace, self.counter, self.key] {
             message.extend((part.len() as u64).to_be_bytes());
             message.extend(part.as_bytes());
         }
@@ -57,7 +58,7 @@ impl SigningKey {
     /// The signature of a link to `target` that ends `until_s` seconds after 1970.
     #[must_use]
     pub fn sign(&self, target: &LinkTarget<'_>, until_s: i64) -> String {
-        let tag = hmac::sign(&self.key, &target.message(until_s));
+        let tag = hmac::sign(&self.key, &target.message(&self.name, until_s));
         format!("{}.{until_s}.{}", self.name, URL_SAFE_NO_PAD.encode(tag))
     }
 }
@@ -115,7 +116,7 @@ impl SignedLink {
         let until_s: i64 = until.parse().map_err(|_| LinkError::Unknown)?;
         let tag = URL_SAFE_NO_PAD.decode(tag);
         let tag = tag.map_err(|_| LinkError::Unknown)?;
-        let message = target.message(until_s);
+        let message = target.message(name, until_s);
         // In constant time, by the library.
         let signed = |key: &SigningKey| hmac::verify(&key.key, &message, &tag).is_ok();
         if !keys.iter().any(|key| key.name == name && signed(key)) {

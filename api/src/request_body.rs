@@ -1,13 +1,23 @@
 //! Reads a request's body, within bounds of size and time: a client that sends slowly, or stops, must not hold what
-//! others need.
+//! others need. A body of JSON has all parameters of its request.
 
 use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use stitch_common::cell::Key;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::problem::Kind;
+use crate::app::App;
+use crate::problem::{Kind, Problem};
+use crate::query_string::Query;
+
+/// For each counter or key of a body, with the punctuation around it; escaped characters take up to six times their size.
+const BYTES_PER_NAME: usize = 6 * Key::BYTES_MAX + 8;
+/// For all else in a body.
+const OTHER_BYTES: usize = 1024;
 
 /// The longest pause between two parts of a body.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -36,6 +46,31 @@ impl BodyError {
             Self::TooSlow { .. } => Kind::RequestTimeout,
         }
     }
+}
+
+/// Reads a body of JSON with at most `names` counters and keys. The address, whose query is `raw`, has no parameters then.
+///
+/// # Errors
+/// The problem for the client, with an `example` that works.
+pub(crate) async fn json<T: DeserializeOwned>(
+    app: &App,
+    raw: Option<&str>,
+    body: Body,
+    names: usize,
+    example: &str,
+) -> Result<T, Problem> {
+    Query::parse(raw, &[], &[], example.to_owned())?;
+    let problem = |kind, detail: String| Problem::new(kind, detail).with_example(example);
+    // Leaves time for the reads.
+    let within = app.limits.request_timeout / 2;
+    let read = read(body, names * BYTES_PER_NAME + OTHER_BYTES, within).await;
+    let bytes = read.map_err(|error| problem(error.kind(), error.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|error| problem(Kind::InvalidBody, error.to_string()))
+}
+
+/// Reads a field that may be left out, but not be `null`.
+pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 /// Reads all of `body`.

@@ -8,8 +8,8 @@ use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::future::try_join_all;
-use serde::{Deserialize, Deserializer, Serialize};
-use stitch_common::cell::{CellSlot, Counter, Key};
+use serde::{Deserialize, Serialize};
+use stitch_common::cell::{CellSlot, Counter};
 
 use super::count::WindowFields;
 use super::path_parameters;
@@ -22,10 +22,6 @@ use crate::query_string::Query;
 use crate::request_body;
 
 const KEY: &str = "key";
-/// Of a body, with the punctuation around each key; escaped characters take up to six times their size.
-const BYTES_PER_KEY: usize = 6 * Key::BYTES_MAX + 8;
-/// Of a body, besides the keys.
-const OTHER_BYTES: usize = 1024;
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -46,19 +42,14 @@ struct KeyCount<'a> {
 #[serde(deny_unknown_fields)]
 struct CountsBody {
     keys: Vec<String>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "request_body::text")]
     granularity: Option<String>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "request_body::text")]
     at: Option<String>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "request_body::text")]
     time_zone: Option<String>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "request_body::text")]
     utc_offset: Option<String>,
-}
-
-/// Reads a field that may be left out, but not be `null`.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    String::deserialize(deserializer).map(Some)
 }
 
 pub(crate) async fn by_address(
@@ -83,16 +74,9 @@ pub(crate) async fn by_body(
 ) -> Result<Response, Problem> {
     let name = path_parameters(path, &example(&app, ""))?;
     let example = example(&app, &name);
-    // All parameters are in the body.
-    Query::parse(query.as_deref(), &[], &[], example.clone())?;
-    let limit = app.limits.keys_max * BYTES_PER_KEY + OTHER_BYTES;
-    let problem = |kind, detail: String| Problem::new(kind, detail).with_example(&example);
-    // Leaves time for the reads.
-    let within = app.limits.request_timeout / 2;
-    let read = request_body::read(body, limit, within).await;
-    let bytes = read.map_err(|error| problem(error.kind(), error.to_string()))?;
-    let body: CountsBody = serde_json::from_slice(&bytes)
-        .map_err(|error| problem(Kind::InvalidBody, error.to_string()))?;
+    let raw = query.as_deref();
+    let body = request_body::json(&app, raw, body, app.limits.keys_max, &example);
+    let body: CountsBody = body.await?;
     let parameters = [
         (GRANULARITY, body.granularity),
         (AT, body.at),

@@ -1,13 +1,12 @@
 //! Parses a query, from an address or a body, and says which address it has.
 
 use axum::body::Body;
-use serde::{Deserialize, Deserializer};
-use stitch_common::cell::Key;
+use serde::Deserialize;
 
 use crate::app::App;
 use crate::handlers::series::{FROM, TO};
 use crate::params::{AT, GRANULARITY, TIME_ZONE, UTC_OFFSET};
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 use crate::query_string::{Query, encoded};
 use crate::request_body;
 
@@ -17,10 +16,6 @@ const KEY: &str = "key";
 const SELECT: &str = "select";
 /// The parameters that may be given once, in the order of an address.
 const ONCE: [&str; 6] = [GRANULARITY, AT, FROM, TO, TIME_ZONE, UTC_OFFSET];
-/// Of a body, with the punctuation around each key or counter; escaped characters take up to six times their size.
-const BYTES_PER_NAME: usize = 6 * Key::BYTES_MAX + 8;
-/// Of a body, besides these.
-const OTHER_BYTES: usize = 1024;
 
 /// What is answered for each counter and key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,23 +52,18 @@ struct QueryBody {
     keys: Vec<String>,
     #[serde(default)]
     select: Vec<String>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "request_body::text")]
     granularity: Option<String>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "request_body::text")]
     at: Option<String>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "request_body::text")]
     from: Option<String>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "request_body::text")]
     to: Option<String>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "request_body::text")]
     time_zone: Option<String>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "request_body::text")]
     utc_offset: Option<String>,
-}
-
-/// Reads a field that may be left out, but not be `null`.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    String::deserialize(deserializer).map(Some)
 }
 
 impl QueryRequest {
@@ -101,16 +91,8 @@ impl QueryRequest {
         body: Body,
     ) -> Result<Self, Problem> {
         let example = example(app);
-        // All parameters are in the body.
-        Query::parse(raw, &[], &[], example.clone())?;
-        let limit = 2 * app.limits.keys_max * BYTES_PER_NAME + OTHER_BYTES;
-        let problem = |kind, detail: String| Problem::new(kind, detail).with_example(&example);
-        // Leaves time for the reads.
-        let within = app.limits.request_timeout / 2;
-        let read = request_body::read(body, limit, within).await;
-        let bytes = read.map_err(|error| problem(error.kind(), error.to_string()))?;
-        let body: QueryBody = serde_json::from_slice(&bytes)
-            .map_err(|error| problem(Kind::InvalidBody, error.to_string()))?;
+        let names = 2 * app.limits.keys_max;
+        let body: QueryBody = request_body::json(app, raw, body, names, &example).await?;
         let parameters = [
             (GRANULARITY, body.granularity),
             (AT, body.at),

@@ -7,6 +7,7 @@ use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{Counter as Increment, CqlTimestamp};
 
 use crate::page_size::PageSize;
+use crate::read::CellValue;
 use crate::schema::{BATCH, TABLE, TableOwner, full_name};
 use crate::statements::{self, read_consistency, write_consistency};
 use crate::table::{self, batch};
@@ -23,12 +24,10 @@ const BATCH_ID: &str = "stitch-batch";
 
 /// A session with the cluster of `[batch.cassandra]`.
 pub struct ScyllaBatch {
-    session: Session,
     table: TableIdentity,
     insert: PreparedStatement,
     empty: Batch,
-    scan: PreparedStatement,
-    page_size: PageSize,
+    scan: ScanAtAll,
 }
 
 impl std::fmt::Debug for ScyllaBatch {
@@ -51,19 +50,16 @@ impl ScyllaBatch {
         let name = full_name(&cassandra.keyspace, BATCH);
         let insert = Statement::new(statements::insert_cql(&name));
         let insert = statements::prepared(&session, insert).await?;
-        let scan = scan_at_all(&session, &name).await?;
         // The rows of a batch are of one partition, so it needs no batch log.
         let mut empty = Batch::new(BatchType::Unlogged);
         empty.set_is_idempotent(true);
         empty.set_consistency(write_consistency(cassandra.write_consistency));
         empty.set_request_timeout(Some(cassandra.request_timeout));
         Ok(Self {
-            session,
             table,
             insert,
             empty,
-            scan,
-            page_size: PageSize::default(),
+            scan: ScanAtAll::new(session, &name).await?,
         })
     }
 
@@ -85,7 +81,7 @@ impl BatchTable for ScyllaBatch {
             let granularity = slot.granularity.name();
             values.push((name, key, granularity, bucket, count.0, written.0));
         }
-        let sent = self.session.batch(&statements, values).await;
+        let sent = self.scan.session.batch(&statements, values).await;
         sent.map(|_| ()).map_err(|error| classify::read(&error))
     }
 }
@@ -96,17 +92,12 @@ impl CellScan for ScyllaBatch {
         tokens: TokenInterval,
         after: Option<ScanPosition>,
     ) -> Result<ScanPage, StoreError> {
-        let scan = (&self.scan, &self.page_size);
-        scan::page::<i64>(&self.session, scan, tokens, after).await
+        self.scan.page::<i64>(tokens, after).await
     }
 }
 
 /// A session that scans the table of counts, beside the processors: no member, and it changes nothing.
-pub struct ScyllaScan {
-    session: Session,
-    scan: PreparedStatement,
-    page_size: PageSize,
-}
+pub struct ScyllaScan(ScanAtAll);
 
 impl std::fmt::Debug for ScyllaScan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -126,11 +117,7 @@ impl ScyllaScan {
         let owner = TableOwner::of_namespace(&config.namespace);
         table::check(&session, cassandra, &owner).await?;
         let name = full_name(&cassandra.keyspace, TABLE);
-        Ok(Self {
-            scan: scan_at_all(&session, &name).await?,
-            page_size: PageSize::default(),
-            session,
-        })
+        Ok(Self(ScanAtAll::new(session, &name).await?))
     }
 }
 
@@ -140,15 +127,36 @@ impl CellScan for ScyllaScan {
         tokens: TokenInterval,
         after: Option<ScanPosition>,
     ) -> Result<ScanPage, StoreError> {
-        let scan = (&self.scan, &self.page_size);
-        scan::page::<Increment>(&self.session, scan, tokens, after).await
+        self.0.page::<Increment>(tokens, after).await
     }
 }
 
-async fn scan_at_all(session: &Session, table: &str) -> Result<PreparedStatement, StoreError> {
-    let scan = Statement::new(statements::scan_cql(table));
-    let mut scan = statements::prepared(session, scan).await?;
-    scan.set_is_idempotent(true);
-    scan.set_consistency(read_consistency(Level::All));
-    Ok(scan)
+/// A session, and the scan of a table at level `ALL` through it.
+struct ScanAtAll {
+    session: Session,
+    statement: PreparedStatement,
+    page_size: PageSize,
+}
+
+impl ScanAtAll {
+    async fn new(session: Session, table: &str) -> Result<Self, StoreError> {
+        let statement = Statement::new(statements::scan_cql(table));
+        let mut statement = statements::prepared(&session, statement).await?;
+        statement.set_is_idempotent(true);
+        statement.set_consistency(read_consistency(Level::All));
+        Ok(Self {
+            session,
+            statement,
+            page_size: PageSize::default(),
+        })
+    }
+
+    async fn page<V: CellValue>(
+        &self,
+        tokens: TokenInterval,
+        after: Option<ScanPosition>,
+    ) -> Result<ScanPage, StoreError> {
+        let statement = (&self.statement, &self.page_size);
+        scan::page::<V>(&self.session, statement, tokens, after).await
+    }
 }

@@ -113,14 +113,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     })
 }
 
-/// The configuration, if batch is switched on: readers would not look at it otherwise.
+/// The configuration, if batch is switched on.
 fn enabled(config: &Config) -> Result<&Config, UserError> {
     if config.batch.enabled {
         return Ok(config);
     }
     Err(UserError::new(
         "batch.enabled is false: this namespace has no batch counts",
-        "write enabled = true in [batch], for stitch-api, too",
+        "write enabled = true in [batch]",
     ))
 }
 

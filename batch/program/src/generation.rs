@@ -15,11 +15,14 @@ use stitch_batch::batch_lock::BatchLock;
 use stitch_batch::batch_node;
 use stitch_batch::record::{BatchRecord, Generation, LoadRecord};
 use stitch_common::clock::Clock;
-use stitch_common::ports::{BatchTable, ObjectStore, Session, SessionState, TableIdentity};
+use stitch_common::ports::{
+    BatchTable, ObjectStore, Session, SessionState, TableIdentity, WriteTime,
+};
 use stitch_common::range::TokenInterval;
 use stitch_common::token::Token;
 use stitch_protocol::NamespaceSession;
 use stitch_totals::manifest::{Manifest, TotalsId};
+use stitch_totals::sorted::SortedCells;
 use stitch_totals::sorted::counter_names::CounterNames;
 use stitch_totals::sorted::tokens::TokenSelection;
 use stitch_totals::totals_file::reader::TotalsReader;
@@ -190,39 +193,45 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
         let progress = self.patience.progress();
         let tokens = TokenSelection::ALL;
         let wanted = TotalsReader::new(self.folder, manifest, self.names, tokens.clone());
-        let is_over = || self.session.zookeeper().state() == SessionState::Over;
-        let written = loading.written;
         // How many cells differ is not known, but of a first load.
         let total = base.is_none().then_some(manifest.rows);
         progress.begin("loading what differs", "cells", total);
+        let written = loading.written;
         let loaded = match base {
             Some(base) => {
                 let held = TotalsReader::new(self.folder, base, self.names, tokens);
-                let mut differences = Differences::new(wanted, held, self.names);
-                load(
-                    &mut differences,
-                    self.table,
-                    written,
-                    self.patience,
-                    is_over,
-                )
-                .await
+                self.write_over(wanted, held, written).await
             }
             None => {
                 let held = TableCells::new(self.table, self.names, ALL, self.patience);
-                let mut differences = Differences::new(wanted, held, self.names);
-                load(
-                    &mut differences,
-                    self.table,
-                    written,
-                    self.patience,
-                    is_over,
-                )
-                .await
+                self.write_over(wanted, held, written).await
             }
         };
         progress.end();
         loaded
+    }
+
+    /// Writes the cells that are not `held` as they are `wanted`.
+    async fn write_over<W, H>(
+        &self,
+        wanted: W,
+        held: H,
+        written: WriteTime,
+    ) -> Result<Loaded, BatchError>
+    where
+        W: SortedCells<Error: Into<BatchError>>,
+        H: SortedCells<Error: Into<BatchError>>,
+    {
+        let is_over = || self.session.zookeeper().state() == SessionState::Over;
+        let mut differences = Differences::new(wanted, held, self.names);
+        load(
+            &mut differences,
+            self.table,
+            written,
+            self.patience,
+            is_over,
+        )
+        .await
     }
 
     async fn read_back(&self, manifest: &Manifest) -> Result<Content, BatchError> {

@@ -4,7 +4,6 @@
 (() => {
   const POLL_MS = 1000;
   const PARTS = ["freshness", "operator"];
-  let refreshing = false;
 
   function patch(current, next) {
     if (current.nodeType !== next.nodeType || current.nodeName !== next.nodeName) {
@@ -25,8 +24,7 @@
     }
   }
 
-  async function refresh() {
-    const response = await fetch(location.href, { cache: "no-store" });
+  async function show(response) {
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const parts = PARTS.map((id) => [document.getElementById(id), page.getElementById(id)]);
     // A problem instead of the page.
@@ -34,7 +32,19 @@
     for (const [current, next] of parts) patch(current, next);
   }
 
-  function showStale() {
+  async function refresh() {
+    try {
+      await show(await request(location.href, { cache: "no-store" }));
+    } catch (error) {
+      // With ZooKeeper away the page says so itself, with 503.
+      if (error.response) await show(error.response);
+      error.isShown = Boolean(error.response);
+      throw error;
+    }
+  }
+
+  function showStale(error) {
+    if (error.isShown) return;
     const freshness = document.getElementById("freshness");
     const text = "unknown: this page is out of date, the server does not answer";
     freshness.dataset.state = "unknown";
@@ -43,14 +53,5 @@
     if (state.textContent !== text) state.textContent = text;
   }
 
-  async function keepUp() {
-    if (!document.hidden && !refreshing) {
-      refreshing = true;
-      await refresh().catch(showStale);
-      refreshing = false;
-    }
-  }
-
-  setInterval(keepUp, POLL_MS);
-  document.addEventListener("visibilitychange", keepUp);
+  poll(POLL_MS, refresh, showStale);
 })();

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Keys that one request reads at once, so that it does not keep out all others. It takes as many permits.
 pub(crate) const KEYS_AT_ONCE: usize = 32;
 /// Addresses with these prefixes are answered from counts, and shed; the others are for monitoring this process.
-const SHED: [&str; 3] = ["/v1/", "/stats/", "/operator"];
+const SHED: [&str; 3] = ["/v1/", "/stats", "/operator"];
 
 /// Grants permits to requests, with a bounded wait.
 #[derive(Debug)]

@@ -66,6 +66,29 @@ pub(crate) fn respond<T: Serialize>(
     (headers, body).into_response()
 }
 
+/// Adds the caching headers to a page of counts that are not closed, or answers that the client has it. `text` is the page
+/// without what changes all the time: when it was read, how many events are behind.
+pub(crate) fn respond_page(
+    app: &App,
+    request: &HeaderMap,
+    text: &str,
+    freshness: &Freshness,
+    mut page: Response,
+) -> Response {
+    let tag = tag(text.as_bytes(), freshness);
+    let headers = page.headers_mut();
+    headers.insert(STITCH_FRESHNESS, header(freshness));
+    headers.insert(CACHE_CONTROL, cache_control(app, freshness.state, false));
+    if let Ok(value) = HeaderValue::from_str(&tag) {
+        headers.insert(ETAG, value);
+    }
+    if matches(request, &tag) {
+        let headers = page.headers().clone();
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    page
+}
+
 fn tag(body: &[u8], freshness: &Freshness) -> String {
     let mut hasher = DefaultHasher::new();
     (body, freshness.state, &freshness.causes).hash(&mut hasher);
@@ -81,7 +104,8 @@ fn header(freshness: &Freshness) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
-/// A long age only if nothing is known that will change the counts.
+/// A long age only if nothing is known that will change the counts. A cache may answer at once and ask then (RFC 5861), and
+/// it may go on with what it has while this server has only errors: `Age` and `as_of` say how old that is.
 fn cache_control(app: &App, state: State, closed: bool) -> HeaderValue {
     let limits = &app.limits;
     let age = if closed && state == State::Live {
@@ -95,7 +119,12 @@ fn cache_control(app: &App, state: State, closed: bool) -> HeaderValue {
     } else {
         "private"
     };
-    let text = format!("{scope}, max-age={}", age.as_secs());
+    let text = format!(
+        "{scope}, max-age={}, stale-while-revalidate={}, stale-if-error={}",
+        age.as_secs(),
+        limits.stale_while_revalidate.as_secs(),
+        limits.stale_if_error.as_secs()
+    );
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("no-cache"))
 }
 

@@ -25,17 +25,17 @@ pub(crate) const PAGE: &str = "/operator";
 pub(crate) const STATUS: &str = "/operator/status.json";
 const ASSETS: Assets = Assets {
     styles: &["operator.css"],
-    scripts: &["operator.js"],
+    scripts: &["poll.js", "operator.js"],
 };
 
-/// The page. Its script requests it again every second.
+/// The page. Its script requests it again about every second.
 pub(crate) async fn page(State(app): State<Arc<App>>) -> Response {
     let snapshot = app.status.latest().await;
     let body = html! {
         header {
             p.crumb { "Namespace" }
             h1 { (app.namespace) }
-            (page::freshness(&app.freshness().summary(app.now().moment).0))
+            (page::freshness(&app.freshness().summary(app.now().moment).0, None))
         }
         main id="operator" {
             @match &snapshot.status {
@@ -94,7 +94,7 @@ fn unavailable(error: &UserError) -> Markup {
             h2 id="unavailable" { "The namespace cannot be read from ZooKeeper" }
             p { (error.message) }
             p { "Help: " (error.help) }
-            p.hint { "This page retries every second." }
+            p.hint { "This page tries again by itself." }
         }
     }
 }

@@ -15,7 +15,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// The freshness line. Screen readers announce a change of the word, but not of the number, which changes all the time.
-pub(crate) fn freshness(freshness: &Freshness) -> Markup {
+/// `read_at`: when counts were read, for a page that may be shown for longer than they are fresh.
+pub(crate) fn freshness(freshness: &Freshness, read_at: Option<&str>) -> Markup {
     let state = freshness.state.name();
     html! {
         p.freshness id="freshness" data-state=(state) {
@@ -25,6 +26,7 @@ pub(crate) fn freshness(freshness: &Freshness) -> Markup {
                     " · " (number(i64::try_from(behind).ok())) " events behind"
                 }
             }
+            @if let Some(read_at) = read_at { " · as of " time id="read-at" datetime=(read_at) { (read_at) } }
         }
     }
 }

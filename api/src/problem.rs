@@ -159,9 +159,14 @@ impl Kind {
         format!("{name}\n{status} {title}\n\n{}\n", self.explanation())
     }
 
+    /// Whether the same request may be answered in a moment.
+    pub(crate) fn may_pass(self) -> bool {
+        self.status() == StatusCode::SERVICE_UNAVAILABLE
+    }
+
     /// When to retry, if the problem may pass.
     fn retry_after(self) -> Option<Duration> {
-        (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(Duration::from_secs(1))
+        self.may_pass().then_some(Duration::from_secs(1))
     }
 }
 

@@ -1,46 +1,36 @@
-//! The statistics pages: one key with its timeline, and keys side by side. The server renders the numbers; a small
-//! script draws the timeline and keeps the numbers up to date. Pages load nothing from other hosts.
+//! The statistics pages: a way in, one key with its timeline, and keys side by side. The server renders the numbers; a
+//! small script draws the timeline and keeps the numbers up to date. Pages load nothing from other hosts.
+
+pub(crate) mod index;
+mod key_stats;
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
-use futures_util::future::try_join_all;
+use chrono::{DateTime, SecondsFormat, Utc};
 use maud::{Markup, html};
-use stitch_calendar::time_zone::TimeZone;
-use stitch_common::cell::{Counter, Granularity};
-use stitch_common::definition::CounterDefinition;
 
 use crate::access::{self, Grant};
 use crate::app::App;
+use crate::caching;
 use crate::freshness::Freshness;
 use crate::handlers::path_parameters;
-use crate::handlers::totals::{self, Totals};
 use crate::page::{self, Assets, number};
 use crate::params;
 use crate::problem::Problem;
 use crate::query_string::{Query, encoded};
+use key_stats::{CARDS, KeyStats};
 
 const ASSETS: Assets = Assets {
     styles: &["uplot.min.css"],
-    scripts: &["uplot.min.js", "stats.js"],
+    scripts: &["uplot.min.js", "poll.js", "calendar.js", "stats.js"],
 };
-/// Keys side by side: more colours could not be distinguished.
+/// Keys side by side: more lines could not be distinguished.
 const KEYS_MAX: usize = 8;
-/// The periods that are shown besides all time: name, title, title of the previous one.
-const CARDS: [(&str, &str, &str); 3] = [
-    ("day", "Today", "Yesterday"),
-    ("week", "This week", "Last week"),
-    ("month", "This month", "Last month"),
-];
-const STEPS: [(Granularity, &str); 4] = [
-    (Granularity::Hour, "Hours"),
-    (Granularity::Day, "Days"),
-    (Granularity::Month, "Months"),
-    (Granularity::Year, "Years"),
-];
 const KEY: &str = "key";
 
 /// The page of one key.
@@ -48,6 +38,7 @@ pub(crate) async fn key(
     State(app): State<Arc<App>>,
     Extension(grant): Extension<Grant>,
     path: Result<Path<(String, String)>, PathRejection>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let example = address(first(&app), Some("abc"));
     let (name, key) = path_parameters(path, &example)?;
@@ -55,27 +46,37 @@ pub(crate) async fn key(
     let keys = [key];
     let stats = KeyStats::read(&app, definition, &keys, &example).await?;
     let [key] = &keys;
-    let body = html! {
-        header {
-            p.crumb {
-                // A link opens no page but this.
-                @if grant == Grant::Everything { a href=(address(&name, None)) { (name) } } @else { (name) }
-            }
-            h1 { bdi { (key) } }
-            (page::freshness(&stats.freshness))
-        }
-        (stats.frame(definition, html! {
+    let main = stats.frame(
+        definition,
+        html! {
             p.total {
-                strong data-key="0" data-count="total" { (number(stats.totals.first().and_then(|totals| totals.total))) }
+                strong data-key="0" data-count="total" { (number(stats.total())) }
                 " " small { (name) " in all" }
             }
+            @if stats.total() == Some(0) { (nothing_counted()) }
             div.cards { @for card in CARDS { (stats.card(card)) } }
             @if let Grant::Link { until_s } = grant {
                 p.hint { "This link opens until " (access::time(until_s)) "." }
             }
-        }))
+        },
+    );
+    let body = |freshness: Markup| {
+        html! {
+            header {
+                p.crumb {
+                    // A link opens no page but this.
+                    @if grant == Grant::Everything {
+                        a href="/stats" { "Counters" } " › " a href=(address(&name, None)) { (name) }
+                    } @else { (name) }
+                }
+                h1 { bdi { (key) } }
+                (freshness)
+            }
+            (main)
+        }
     };
-    Ok(page::page(&format!("{key} · {name}"), ASSETS, &body))
+    let title = format!("{key} · {name}");
+    Ok(respond(&app, &headers, &title, &stats.freshness, body))
 }
 
 /// The page of a counter: the named keys side by side.
@@ -83,6 +84,7 @@ pub(crate) async fn counter(
     State(app): State<Arc<App>>,
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let example = format!("{}?key=abc&key=def", address(first(&app), None));
     let name = path_parameters(path, &example)?;
@@ -100,23 +102,54 @@ pub(crate) async fn counter(
         return Err(query.invalid(KEY, detail));
     }
     let stats = KeyStats::read(&app, definition, &keys, query.example()).await?;
-    let body = html! {
-        header {
-            p.crumb { "Keys of" }
-            h1 { (name) }
-            @if !keys.is_empty() { (page::freshness(&stats.freshness)) }
+    let main = stats.frame(definition, html! {
+        form.panel method="get" {
+            @for key in &keys { input type="hidden" name=(KEY) value=(key); }
+            label { (if keys.is_empty() { "A key" } else { "Another key" }) input type="text" name=(KEY) autocomplete="off" required; }
+            button type="submit" { "Show" }
         }
-        (stats.frame(definition, html! {
-            form.panel method="get" {
-                @for key in &keys { input type="hidden" name=(KEY) value=(key); }
-                label { "Another key" input type="text" name=(KEY) autocomplete="off" required; }
-                button type="submit" { "Show" }
+        @if keys.is_empty() { p { "Name a key to see its counts, and further keys to compare them." } }
+        @else { (stats.side_by_side(&name)) }
+    });
+    let body = |freshness: Markup| {
+        html! {
+            header {
+                p.crumb { a href="/stats" { "Counters" } " › keys of" }
+                h1 { (name) }
+                @if !keys.is_empty() { (freshness) }
             }
-            @if keys.is_empty() { p { "Name a key to see its counts, and further keys to compare them." } }
-            @else { (stats.side_by_side(&name)) }
-        }))
+            (main)
+        }
     };
-    Ok(page::page(&name, ASSETS, &body))
+    Ok(respond(&app, &headers, &name, &stats.freshness, body))
+}
+
+/// A page of counts, with its caching headers. `body` puts the line about freshness into the page.
+fn respond(
+    app: &App,
+    request: &HeaderMap,
+    title: &str,
+    freshness: &Freshness,
+    body: impl Fn(Markup) -> Markup,
+) -> Response {
+    let read_at = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    // What the entity tag does not cover is left out: these change with every request.
+    let lasting = Freshness {
+        behind_events: None,
+        ..freshness.clone()
+    };
+    let lasting = body(page::freshness(&lasting, None)).into_string();
+    let line = page::freshness(freshness, Some(&read_at(app.now().wall)));
+    let page = page::page(title, ASSETS, &body(line));
+    caching::respond_page(app, request, &lasting, freshness, page)
+}
+
+fn nothing_counted() -> Markup {
+    html! {
+        p.panel {
+            "Nothing is counted for this key. A key is found only as the events have it: with the same letters, capitals and blanks."
+        }
+    }
 }
 
 /// The name of the first counter, for examples.
@@ -136,132 +169,4 @@ fn address(counter: &str, key: Option<&str>) -> String {
         Some(key) => format!("/{}", encoded(key)),
     };
     format!("/stats/{}{rest}", encoded(counter))
-}
-
-/// The totals and the freshness of the keys of one page.
-struct KeyStats<'a> {
-    keys: &'a [String],
-    totals: Vec<Totals>,
-    freshness: Freshness,
-}
-
-impl<'a> KeyStats<'a> {
-    async fn read(
-        app: &App,
-        definition: &CounterDefinition,
-        keys: &'a [String],
-        example: &str,
-    ) -> Result<Self, Problem> {
-        let counters: Vec<Counter> = keys
-            .iter()
-            .map(|key| params::counter(definition, key, example))
-            .collect::<Result<_, Problem>>()?;
-        let now = app.now();
-        let reads = counters
-            .iter()
-            .map(|counter| totals::read(app, counter, definition, now.time(), &TimeZone::UTC));
-        Ok(Self {
-            keys,
-            totals: try_join_all(reads).await?,
-            freshness: app.freshness().of_all(&counters, now.moment),
-        })
-    }
-
-    /// The main part: `above`, then the timeline.
-    fn frame(&self, definition: &CounterDefinition, above: Markup) -> Markup {
-        let steps: Vec<_> = STEPS
-            .into_iter()
-            .filter(|(kept, _)| definition.granularities.contains(kept))
-            .collect();
-        let kept: Vec<_> = steps
-            .iter()
-            .map(|(granularity, _)| granularity.name())
-            .collect();
-        let keys = serde_json::to_string(self.keys).expect("texts serialise");
-        html! {
-            main id="stats" data-counter=(definition.name.0) data-unit=(definition.name.0) data-keys=(keys)
-                data-periods=(kept.join(" ")) {
-                (above)
-                @if !self.keys.is_empty() && !steps.is_empty() { (self.timeline(&steps)) }
-            }
-        }
-    }
-
-    fn timeline(&self, steps: &[(Granularity, &str)]) -> Markup {
-        html! {
-            section.panel aria-labelledby="timeline" {
-                div.bar {
-                    h2 id="timeline" { "Timeline" }
-                    div.steps role="group" aria-label="Length of a step" {
-                        @for (granularity, label) in steps {
-                            button type="button" data-step=(granularity.name()) aria-pressed="false" { (label) }
-                        }
-                    }
-                }
-                div.chart id="chart" role="slider" tabindex="0" aria-label="Move along the timeline" aria-valuemin="0"
-                    aria-valuemax="0" aria-valuenow="0" aria-valuetext="loading" aria-describedby="hint" {}
-                p.point id="point" {}
-                p.hint id="hint" { "Times are " span id="offset" { "UTC" } ". Point at the timeline, or move along it with the arrow keys." }
-                noscript { p { "The timeline needs JavaScript; the numbers above do not." } }
-                details {
-                    summary { "As a table" }
-                    div.scroll tabindex="0" role="region" aria-label="The timeline as a table" {
-                        table {
-                            caption { "The latest first" }
-                            thead { tr {
-                                th scope="col" id="step-name" { "Time" }
-                                @for key in self.keys { th scope="col" { bdi { (key) } } }
-                            } }
-                            tbody id="rows" {}
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// The present period and the previous one; nothing if the kept granularities do not add up to it.
-    fn card(&self, (name, title, previous): (&str, &str, &str)) -> Markup {
-        let Some(total) = self
-            .totals
-            .first()
-            .and_then(|totals| totals.periods.get(name))
-        else {
-            return html! {};
-        };
-        html! {
-            section.card {
-                h2 { (title) }
-                p.number data-key="0" data-count=(name) { (number(Some(total.count))) }
-                p.before { (previous) " " span data-key="0" data-count={ (name) "-before" } { (number(Some(total.before.count))) } }
-            }
-        }
-    }
-
-    fn side_by_side(&self, counter: &str) -> Markup {
-        html! {
-            div.panel.scroll tabindex="0" role="region" aria-label="Keys side by side" {
-                table {
-                    caption { "Counts so far" }
-                    thead { tr {
-                        th scope="col" { "Key" }
-                        th scope="col" { "All" }
-                        @for (_, title, _) in CARDS { th scope="col" { (title) } }
-                    } }
-                    tbody { @for (n, (key, totals)) in self.keys.iter().zip(&self.totals).enumerate() {
-                        tr {
-                            th scope="row" {
-                                span class={ "swatch series-" (n + 1) } aria-hidden="true" {}
-                                a href=(address(counter, Some(key))) { bdi { (key) } }
-                            }
-                            td data-key=(n) data-count="total" { (number(totals.total)) }
-                            @for (name, _, _) in CARDS {
-                                td data-key=(n) data-count=(name) { (number(totals.periods.get(name).map(|total| total.count))) }
-                            }
-                        }
-                    } }
-                }
-            }
-        }
-    }
 }

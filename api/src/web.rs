@@ -30,7 +30,7 @@ pub(crate) type WebService = ForBrowsers<CorsForCounts<LoadShed<Router>>>;
 
 /// Everything, or counts and their pages alone if the rest has a listener of its own.
 pub(crate) fn service(app: &Arc<App>) -> WebService {
-    let mut routes = routes(app, count_routes());
+    let mut routes = routes(app, count_routes()).route("/", pages::way_in(stats::index::PAGE));
     if app.limits.operator_listen.is_none() {
         routes = routes.merge(operator_router(app));
     }
@@ -41,7 +41,8 @@ pub(crate) fn service(app: &Arc<App>) -> WebService {
 
 /// What is for operators and Prometheus, for a listener of its own: however many readers there are, it is answered.
 pub(crate) fn operator_service(app: &Arc<App>) -> ForBrowsers<Router> {
-    ForBrowsers(finished(app, operator_router(app)))
+    let routes = operator_router(app).route("/", pages::way_in(operator::PAGE));
+    ForBrowsers(finished(app, routes))
 }
 
 /// Takes the service that was polled ready, which is the one to call, and leaves a clone, which need not be ready.
@@ -86,8 +87,8 @@ fn routes<const N: usize>(
 }
 
 /// The routes that are answered from counts.
-fn count_routes() -> (AccessScope, [Route; 10]) {
-    let routes: [Route; 10] = [
+fn count_routes() -> (AccessScope, [Route; 11]) {
+    let routes: [Route; 11] = [
         ("/v1/counters", "counters", get(overview::counters)),
         ("/v1/freshness", "freshness", get(overview::freshness)),
         (
@@ -120,6 +121,7 @@ fn count_routes() -> (AccessScope, [Route; 10]) {
             "totals",
             get(totals::totals),
         ),
+        (stats::index::PAGE, "page", get(stats::index::index)),
         ("/stats/{counter}", "page", get(stats::counter)),
         ("/stats/{counter}/{key}", "page", get(stats::key)),
     ];

@@ -194,6 +194,45 @@ fn a_day_is_as_long_as_its_clocks_say() {
 }
 
 #[test]
+fn the_same_time_of_another_day_is_that_which_clocks_show() {
+    let same = |name: &str, at: &str, from: &str, to: &str| {
+        let zone = zone(name);
+        let same = zone.same_time(moment(at), moment(from), moment(to));
+        same.at(&zone)
+    };
+    // The day before is a month before, and in winter.
+    assert_eq!(
+        same(
+            "Europe/Berlin",
+            "2026-04-03T08:00:00Z",
+            "2026-03-31T22:00:00Z",
+            "2026-02-28T23:00:00Z"
+        ),
+        "2026-03-03T10:00:00+01:00"
+    );
+    // Clocks were set forward at two.
+    assert_eq!(
+        same(
+            "Europe/Berlin",
+            "2026-03-30T08:00:00Z",
+            "2026-03-29T22:00:00Z",
+            "2026-03-28T23:00:00Z"
+        ),
+        "2026-03-29T10:00:00+02:00"
+    );
+    // This day begins at half past twelve.
+    assert_eq!(
+        same(
+            "America/Toronto",
+            "1919-04-01T14:00:00Z",
+            "1919-04-01T04:00:00Z",
+            "1919-03-31T04:30:00Z"
+        ),
+        "1919-03-31T10:00:00-04:00"
+    );
+}
+
+#[test]
 fn a_change_of_half_an_hour_makes_half_an_hour() {
     let lord_howe = zone("Australia/Lord_Howe");
     assert_eq!(

@@ -125,6 +125,14 @@ impl TimeZone {
         }
     }
 
+    /// The first moment at which its clocks show the time that they show at `moment`, as many days after the day of `to` as
+    /// that is after the day of `from`; a later time if they skip that.
+    #[must_use]
+    pub fn same_time(&self, moment: Time, from: Time, to: Time) -> Time {
+        let day = |moment| self.local_ms(moment).div_euclid(DAY_MS) * DAY_MS;
+        self.first_moment(day(to) + self.local_ms(moment) - day(from))
+    }
+
     /// The moment after `start` and not after `end` at which its clocks are changed; `None` if both have the same offset.
     pub(crate) fn change(&self, start: Time, end: Time) -> Option<Time> {
         let offset = self.offset_ms(start);

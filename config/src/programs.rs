@@ -102,6 +102,10 @@ section! {
         open_max_age: Duration = seconds("open_max_age_s"; 1),
         /// How long caches may keep counts of past buckets.
         closed_max_age: Duration = seconds("closed_max_age_s"; 3600),
+        /// How long caches may then still answer with what they have while they ask for what is new.
+        stale_while_revalidate: Duration = seconds("stale_while_revalidate_s"; 5),
+        /// How long caches may answer with what they have while the server has only errors.
+        stale_if_error: Duration = seconds("stale_if_error_s"; 86_400),
         /// How long a clean stop waits for requests in progress.
         stop_timeout: Duration = milliseconds("stop_timeout_ms"; 10_000, 1),
         /// Origins of pages that may read counts from within a browser.

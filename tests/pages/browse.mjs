@@ -1,5 +1,6 @@
 // The pages in a real Chromium: mouse, keyboard, phone, dark mode, live numbers, accessibility.
-// Usage: node browse.mjs ADDRESS FOLDER; exits with 0 if every check passes. Screenshots go into FOLDER.
+// Usage: node browse.mjs ADDRESS FOLDER LINK; exits with 0 if every check passes. Screenshots go into FOLDER. LINK is a signed
+// one to the page of a key, on a server that has tokens.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -9,7 +10,7 @@ const require = createRequire(path.join(process.env.STITCH_BROWSER_TOOLS, "packa
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
-const [address, folder] = process.argv.slice(2);
+const [address, folder, signedLink] = process.argv.slice(2);
 const origin = `http://${address}`;
 const KEY = `${origin}/stats/plays/track-1`;
 const BYTES_MAX = 150_000;
@@ -42,6 +43,20 @@ async function open(url, options, ready = "#rows tr") {
   await page.goto(url);
   await page.waitForSelector(ready, { state: "attached" });
   return page;
+}
+
+/** What the page asked for below /v1, as the network had it: a cache's answer after 304 has the status 304 here. */
+async function observed(page) {
+  const network = await page.context().newCDPSession(page);
+  const seen = new Map();
+  network.on("Network.requestWillBeSent", ({ requestId, request }) => {
+    if (new URL(request.url).pathname.startsWith("/v1/")) seen.set(requestId, { address: request.url, status: null });
+  });
+  network.on("Network.responseReceivedExtraInfo", ({ requestId, statusCode }) => {
+    if (seen.has(requestId)) seen.get(requestId).status = statusCode;
+  });
+  await network.send("Network.enable");
+  return seen;
 }
 
 async function close(page, name) {
@@ -175,6 +190,181 @@ async function sideBySide() {
   await close(page, "side-by-side");
 }
 
+/** While nothing changes, addresses stay the same, and answers are 304: a CDN and the browser have the rest. */
+async function unchanged() {
+  const page = await open(`${origin}/stats/revenue/large`, { ...DESK, colorScheme: "light" });
+  const seen = await observed(page);
+  const polls = () => [...seen.values()].filter(({ status }) => status !== null);
+  const end = Date.now() + 60_000;
+  while (polls().length < 20 && Date.now() < end) await page.waitForTimeout(200);
+  const kept = polls().filter(({ status }) => status === 304).length;
+  const addresses = new Set(polls().map(({ address }) => address));
+  console.log(`polls: ${polls().length}, of which 304: ${kept}; addresses: ${addresses.size}`);
+  assert.ok(polls().length >= 20, `${polls().length} polls`);
+  assert.ok(kept / polls().length > 0.9, `${kept} of ${polls().length} polls are 304`);
+  // A day may begin meanwhile.
+  assert.ok(addresses.size <= 2, [...addresses].join(" "));
+  await close(page, "unchanged");
+}
+
+/** With Cassandra away the numbers stay, say how old they are, and the server is not asked before it wants to be. */
+async function away() {
+  const page = await open(KEY, { ...DESK, colorScheme: "light" });
+  const before = await count(page, "[data-count=total]");
+  const times = [];
+  await page.route("**/v1/**", (route) => {
+    times.push(Date.now());
+    return route.fulfill({ status: 503, headers: { "retry-after": "4" }, contentType: "application/problem+json", body: "{}" });
+  });
+  await page.waitForFunction(() => document.getElementById("state").textContent.startsWith("out of date"));
+  assert.ok((await count(page, "[data-count=total]")) >= before);
+  assert.equal(await page.locator("#freshness").getAttribute("data-state"), "unknown");
+  const age = await page.locator("#read-at").evaluate((one) => Date.now() - Date.parse(one.dateTime));
+  assert.ok(age > 0 && age < 60_000, `as of ${age} ms ago`);
+  while (times.length < 3) await page.waitForTimeout(200);
+  const pauses = times.slice(1).map((time, index) => time - times[index]);
+  assert.ok(pauses.every((pause) => pause >= 3900), `${pauses} ms`);
+  page.faults.length = 0;
+  await inspect(page, "away");
+  // And back.
+  await page.unroute("**/v1/**");
+  await page.waitForFunction(() => !document.getElementById("state").textContent.startsWith("out of date"), null, { timeout: 60_000 });
+  page.faults.length = 0;
+  await page.context().close();
+  console.log("ok  away");
+}
+
+/** The decisions of the scripts, on their own. */
+async function decisions() {
+  const page = await open(KEY, { ...DESK, colorScheme: "light" });
+  const pauses = await page.evaluate(() => [
+    pauseMs(2000, 0, 0, 0), pauseMs(2000, 0, 0, 1), pauseMs(2000, 1, 0, 0.5), pauseMs(2000, 9, 0, 0.5), pauseMs(2000, 1, 90_000, 0),
+  ]);
+  assert.deepEqual(pauses, [1500, 2500, 4000, 30_000, 90_000]);
+  const span = (...given) => page.evaluate((given) => {
+    const { from, to, isLive } = spanOf(...given);
+    return [parameter(given[0], from, given[3]), parameter(given[0], to, given[3]), isLive];
+  }, given);
+  const now = Date.parse("2026-03-01T23:30:00Z");
+  // A month is not thirty days, and a day is that of the place.
+  assert.deepEqual(await span("month", null, now, "UTC"), ["2024-04-01", "2026-04-01", true]);
+  assert.deepEqual(await span("day", null, now, "Europe/Berlin"), ["2026-02-01", "2026-03-03", true]);
+  assert.deepEqual(await span("hour", null, now, "America/New_York"), ["2026-02-28T00:00:00Z", "2026-03-02T00:00:00Z", true]);
+  assert.deepEqual(await span("hour", null, now, "Asia/Kolkata"), ["2026-02-28T00:30:00Z", "2026-03-02T00:30:00Z", true]);
+  assert.deepEqual(await span("year", Date.parse("2020-06-01T00:00:00Z"), now, "UTC"), ["2010-01-01", "2020-01-01", false]);
+  assert.deepEqual((await span("day", now + 864e8, now, "UTC"))[2], true);
+  // Clocks skip the hour at two, or show it twice: then its first moment is meant.
+  const hour = (local) => page.evaluate((local) => parameter("hour", Date.parse(local), "Europe/Berlin"), local);
+  assert.equal(await hour("2026-03-29T02:00:00Z"), "2026-03-29T01:00:00Z");
+  assert.equal(await hour("2026-03-29T03:00:00Z"), "2026-03-29T01:00:00Z");
+  assert.equal(await hour("2026-10-25T02:00:00Z"), "2026-10-25T00:00:00Z");
+  assert.equal(await hour("2026-10-25T03:00:00Z"), "2026-10-25T02:00:00Z");
+  assert.deepEqual(await page.evaluate(() => [isZone("Europe/Berlin"), isZone("Europe/Nowhere")]), [true, false]);
+  await page.context().close();
+  console.log("ok  decisions");
+}
+
+/** A link to a span shows the same steps again; what is shown can be taken along as CSV. */
+async function spans() {
+  const page = await open(KEY, { ...DESK, colorScheme: "light" });
+  const heads = (page) => page.locator("#rows th").allTextContents();
+  const live = await heads(page);
+  assert.ok(live[0].endsWith("(so far)") && !live[1].includes("so far"), live[0]);
+  assert.ok(await page.locator("#unfinished").isVisible());
+  assert.ok(await page.locator("#later").isDisabled());
+  await page.locator("#earlier").click();
+  await page.waitForFunction((first) => document.querySelector("#rows th").textContent !== first, live[0]);
+  const earlier = await heads(page);
+  assert.equal(earlier.length, 30);
+  assert.ok(!earlier[0].includes("so far") && !live.includes(earlier[0]));
+  assert.ok(!(await page.locator("#unfinished").isVisible()));
+  const link = await page.locator("#permalink").getAttribute("href");
+  for (const part of ["step=day", "to=", "time_zone=Europe%2FBerlin"]) assert.ok(link.includes(part), link);
+  assert.equal(page.url(), link);
+  // In another place of the world.
+  const other = await open(link, { ...DESK, colorScheme: "dark", timezoneId: "America/New_York" });
+  assert.deepEqual(await heads(other), earlier);
+  const [download] = await Promise.all([other.waitForEvent("download"), other.locator("#csv").click()]);
+  assert.equal(download.suggestedFilename(), "plays-track-1-day.csv");
+  const lines = readFileSync(await download.path(), "utf8").split("\r\n");
+  assert.equal(lines[0], '"start","track-1"');
+  assert.equal(lines.length, 32);
+  assert.match(lines[1], /^\d{4}-\d\d-\d\dT00:00:00\+0[12]:00,\d+$/);
+  const shownLast = (await other.locator("#rows td").first().textContent()).replaceAll(",", "");
+  assert.equal(lines[30].split(",")[1], shownLast);
+  await close(other, "span-dark");
+  await page.locator("#later").click();
+  await page.waitForFunction((first) => document.querySelector("#rows th").textContent === first, live[0]);
+  assert.ok(!page.url().includes("to="), page.url());
+  await page.context().close();
+  console.log("ok  spans");
+}
+
+/** Numbers and dates are written as the browser's language has them. */
+async function languages() {
+  for (const [locale, timezoneId] of [["de-DE", "Europe/Berlin"], ["hi-IN", "Asia/Kolkata"], ["ar-EG", "Africa/Cairo"]]) {
+    const page = await open(`${origin}/stats/revenue/large`, { ...PHONE, colorScheme: "light", locale, timezoneId });
+    const expected = await page.evaluate((locale) => new Intl.NumberFormat(locale).format(9007199254740993n), locale);
+    assert.equal(await text(page, "[data-count=total]"), expected);
+    await page.waitForFunction(() => performance.getEntriesByType("resource").filter(({ name }) => name.includes("/query?")).length > 1);
+    assert.equal(await text(page, "[data-count=total]"), expected);
+    await page.locator("summary").click();
+    assert.equal(await text(page, "#rows td"), expected);
+    const month = await page.evaluate((locale) =>
+      new Intl.DateTimeFormat(locale, { month: "long", year: "numeric", timeZone: "UTC" }).format(Date.now()), locale);
+    assert.ok((await page.locator("#rows th").first().textContent()).startsWith(month), month);
+    await fits(page);
+    await close(page, `language-${locale.slice(0, 2)}`);
+  }
+}
+
+/** From the address of the server to the page of a key, without a word of the manual. */
+async function wayIn() {
+  const page = await open(`${origin}/`, { ...PHONE, colorScheme: "light" }, "form");
+  assert.equal(new URL(page.url()).pathname, "/stats");
+  await fits(page);
+  await inspect(page, "way-in");
+  await page.locator("select").selectOption("plays");
+  await page.locator("input[name=key]").fill("no such key");
+  await page.getByRole("button", { name: "Show" }).click();
+  await page.waitForSelector("#rows tr", { state: "attached" });
+  assert.equal(new URL(page.url()).pathname, "/stats/plays/no%20such%20key");
+  assert.ok((await text(page, "main")).includes("Nothing is counted for this key"));
+  await close(page, "nothing-counted");
+  const missing = await open(`${origin}/stats/nothing/a`, { ...DESK, colorScheme: "dark" }, "main");
+  assert.equal(await text(missing, "h1"), "Unknown counter");
+  missing.faults.length = 0;
+  await close(missing, "problem-dark");
+}
+
+/** With tokens, a signed link opens one page and what its script asks for, and nothing else. */
+async function signed() {
+  const server = new URL(signedLink).origin;
+  const context = await browser.newContext({ ...DESK, timezoneId: "Europe/Berlin", locale: "en-GB" });
+  const page = await context.newPage();
+  const refused = [];
+  page.on("response", (response) => { if (response.status() >= 400) refused.push(response.url()); });
+  await page.goto(signedLink);
+  await page.waitForSelector("#rows tr", { state: "attached" });
+  await page.locator("[data-step=month]").click();
+  await untilStep(page, "Month");
+  assert.ok(page.url().includes("signature="), "a copied address is still a link");
+  assert.deepEqual(refused, []);
+  await page.screenshot({ path: path.join(folder, "signed-link.png"), fullPage: true });
+  for (const other of ["/stats/plays/track-2", "/stats", "/operator", "/v1/counters", "/metrics", "/v1/counters/plays/keys/track-1"]) {
+    assert.equal((await page.goto(server + other)).status(), 401, other);
+  }
+  await page.goto(`${server}/operator`);
+  await page.getByLabel("Token").fill("reader-0123456789abcdef");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.waitForSelector("text=opens read, and this address needs operate");
+  await page.screenshot({ path: path.join(folder, "forbidden.png"), fullPage: true });
+  assert.equal((await page.goto(`${server}/stats/plays/track-2`)).status(), 200);
+  await page.waitForSelector("#rows tr", { state: "attached" });
+  await context.close();
+  console.log("ok  signed");
+}
+
 const MAP = "#operator .map li";
 const ranges = (page, kind) => page.locator(`.legend .${kind}`).getAttribute("data-ranges").then(Number);
 const untilRanges = (page, kind, number) =>
@@ -239,7 +429,10 @@ async function operatorDarkAndPhone() {
 }
 
 try {
-  const parts = [desktop, keyboard, phone, live, exact, sideBySide, operator, operatorDarkAndPhone];
+  const parts = [
+    desktop, keyboard, phone, live, exact, sideBySide, decisions, unchanged, away, spans, languages, wayIn, signed, operator,
+    operatorDarkAndPhone,
+  ];
   for (const part of parts) await part();
 } finally {
   await browser.close();

@@ -10,7 +10,7 @@ use stitch_common::clock::SystemClock;
 use stitch_common::ports::ZooKeeper;
 use stitch_common::range::RangeId;
 use stitch_harness::events::{Generator, Record, Shape};
-use stitch_harness::process::Program;
+use stitch_harness::process::{Process, Program};
 use stitch_harness::servers::{Servers, repository};
 use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 use stitch_protocol::contender::Kind;
@@ -21,7 +21,7 @@ use stitch_zookeeper::ZooKeeperClient;
 use stitch_zookeeper::ZooKeeperSession;
 
 const BOUND: Duration = Duration::from_secs(60);
-const BROWSE_BOUND: Duration = Duration::from_secs(240);
+const BROWSE_BOUND: Duration = Duration::from_secs(480);
 const DAY_MS: i64 = 86_400_000;
 
 /// Events of the last two years.
@@ -68,6 +68,36 @@ async fn lock(
     Ok(session)
 }
 
+/// Starts a server that has tokens, and makes a link to a page of it.
+async fn with_tokens(namespace: &TestNamespace) -> Result<(Process, String)> {
+    let file = namespace.folder.join("tokens");
+    let tokens =
+        "reader read reader-0123456789abcdef\nlinks sign 0123456789abcdef0123456789abcdef\n";
+    std::fs::write(&file, tokens)?;
+    let variable = (
+        "STITCH_API__TOKENS_FILE".to_owned(),
+        file.display().to_string(),
+    );
+    let mut program = namespace.api_command("run", &[])?;
+    program.environment.push(variable.clone());
+    let mut server = program.start()?;
+    let origin = format!("http://{}", TestNamespace::address(&mut server).await?);
+    let arguments = [
+        "plays",
+        "track-1",
+        "--until",
+        "2999-12-31",
+        "--origin",
+        &origin,
+    ];
+    let mut program = namespace.api_command("link", &arguments)?;
+    program.environment.push(variable);
+    let made = program.run(BOUND).await?;
+    ensure!(made.code == Some(0), "{made:?}");
+    let link = made.output.lines().next().context("a link")?.to_owned();
+    Ok((server, link))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_are_usable_and_stay_up_to_date() -> Result<()> {
     let mut config = TestConfig::new("pages")?;
@@ -85,6 +115,7 @@ async fn pages_are_usable_and_stay_up_to_date() -> Result<()> {
     let address = TestNamespace::address(&mut api).await?;
     let folder = repository()?.join("target/pages");
     std::fs::create_dir_all(&folder)?;
+    let (closed, link) = with_tokens(&namespace).await?;
     let script = repository()?.join("tests/pages/browse.mjs");
     let variable = |name: &str| {
         std::env::var(name).with_context(|| format!("{name} is not set: deploy/test pages sets it"))
@@ -97,6 +128,7 @@ async fn pages_are_usable_and_stay_up_to_date() -> Result<()> {
             script.display().to_string(),
             address,
             folder.display().to_string(),
+            link,
         ],
         environment: vec![
             ("STITCH_CHROMIUM".to_owned(), variable("STITCH_CHROMIUM")?),
@@ -122,7 +154,9 @@ async fn pages_are_usable_and_stay_up_to_date() -> Result<()> {
         finished.output,
         finished.errors
     );
-    let stopped = api.stop(BOUND).await?;
-    ensure!(stopped.code == Some(0), "{stopped:?}");
+    for server in [api, closed] {
+        let stopped = server.stop(BOUND).await?;
+        ensure!(stopped.code == Some(0), "{stopped:?}");
+    }
     namespace.stop([processor]).await
 }

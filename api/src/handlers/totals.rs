@@ -46,6 +46,8 @@ pub(crate) struct PeriodTotal {
     start: String,
     pub(crate) count: i64,
     pub(crate) before: PreviousTotal,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) so_far: Option<SoFar>,
 }
 
 /// The whole of the previous period.
@@ -55,10 +57,30 @@ pub(crate) struct PreviousTotal {
     pub(crate) count: i64,
 }
 
-/// What to read: for each period the window of the present one and that of the previous one, then that of all time.
+/// The present period and the one before it up to the same local time of each, so that a period that is not over can be
+/// compared: up to the last whole hour, or day, that the kept granularities add up to.
+#[derive(Debug, Serialize)]
+pub(crate) struct SoFar {
+    /// Where the part of the present period ends.
+    pub(crate) until: String,
+    pub(crate) count: i64,
+    /// Of the same part of the period before.
+    pub(crate) count_before: i64,
+}
+
+/// A period to read.
+struct PeriodRequest {
+    period: Period,
+    start: Time,
+    before: Time,
+    so_far: Option<Time>,
+}
+
+/// What to read: for each period the window of the present one and that of the previous one, then
+/// their parts until the same moment, if there are any; last that of all time.
 pub(super) struct TotalsRequest {
     with_total: bool,
-    periods: Vec<(Period, Time, Time)>,
+    periods: Vec<PeriodRequest>,
     pub(super) windows: Vec<Vec<CellSlot>>,
 }
 
@@ -122,8 +144,17 @@ impl TotalsRequest {
             let end = period.next(start, zone);
             let windows = tiling::cover(start, end, kept).zip(tiling::cover(before, start, kept));
             if let Some((present, previous)) = windows {
-                request.periods.push((period, start, before));
                 request.windows.extend([present, previous]);
+                let so_far = so_far(period, start, before, now, zone, kept);
+                request.periods.push(PeriodRequest {
+                    period,
+                    start,
+                    before,
+                    so_far: so_far.as_ref().map(|(until, _)| *until),
+                });
+                request
+                    .windows
+                    .extend(so_far.into_iter().flat_map(|(_, windows)| windows));
             }
         }
         if request.with_total {
@@ -133,21 +164,51 @@ impl TotalsRequest {
     }
 
     pub(super) fn totals(&self, zone: &TimeZone, counts: &[Count]) -> Totals {
-        let count = |at: usize| counts.get(at).copied().unwrap_or_default().0;
-        let total = |(index, (period, start, before)): (usize, &(Period, Time, Time))| {
+        let mut counts = counts.iter().map(|count| count.0);
+        let mut next = || counts.next().unwrap_or_default();
+        let total = |request: &PeriodRequest| {
             let total = PeriodTotal {
-                start: start.at(zone),
-                count: count(2 * index),
+                start: request.start.at(zone),
+                count: next(),
                 before: PreviousTotal {
-                    start: before.at(zone),
-                    count: count(2 * index + 1),
+                    start: request.before.at(zone),
+                    count: next(),
                 },
+                so_far: request.so_far.map(|until| SoFar {
+                    until: until.at(zone),
+                    count: next(),
+                    count_before: next(),
+                }),
             };
-            (period.name(), total)
+            (request.period.name(), total)
         };
+        let periods = self.periods.iter().map(total).collect();
         Totals {
-            total: self.with_total.then(|| count(2 * self.periods.len())),
-            periods: self.periods.iter().enumerate().map(total).collect(),
+            total: self.with_total.then(|| counts.next().unwrap_or_default()),
+            periods,
         }
     }
+}
+
+/// Where the part of the present period ends that is compared with the one before, and the windows of both. `None` for hours
+/// and what is shorter, for years, which are made of too many cells, and while nothing of the period is over.
+fn so_far(
+    period: Period,
+    start: Time,
+    before: Time,
+    now: Time,
+    zone: &TimeZone,
+    kept: &[Granularity],
+) -> Option<(Time, [Vec<CellSlot>; 2])> {
+    if !matches!(period, Period::Day | Period::Week | Period::Month) {
+        return None;
+    }
+    [Period::Hour, Period::Day].into_iter().find_map(|unit| {
+        let until = unit.start(now, zone);
+        // A month may be longer than the one before.
+        let until_before = zone.same_time(until, start, before).clamp(before, start);
+        let part = tiling::cover(start, until, kept)?;
+        let part_before = tiling::cover(before, until_before, kept)?;
+        (until > start).then_some((until, [part, part_before]))
+    })
 }

@@ -28,6 +28,7 @@ pub(crate) fn page(problem: &Problem, address: &Uri) -> String {
                 (form(next))
             } @else {
                 p { bdi { (problem.detail()) } }
+                @if problem.kind.may_pass() { p { a href=(next) { "Try again" } } }
                 @if let Some(example) = problem.example() {
                     p { "This works: " a href=(example) { (example) } }
                 }

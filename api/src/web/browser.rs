@@ -60,7 +60,7 @@ where
 }
 
 /// Browsers name HTML when they open a page, and not when a script fetches something.
-fn accepts_html(headers: &HeaderMap) -> bool {
+pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter();
     accepted
         .filter_map(|value| value.to_str().ok())

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, VARY};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use stitch_access::AccessScope;
 
+use super::browser::accepts_html;
 use super::sign_in;
 use crate::access::{self, Need, SIGN_IN};
 use crate::app::App;
@@ -21,9 +22,10 @@ use crate::problem::{Kind, Problem};
 pub(crate) const OPENAPI: &str = include_str!("../../openapi.json");
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// For programs.
 const INDEX: &str = "stitch-api: counts, timelines and how fresh they are\n\n\
     /v1/counters         the counters of this namespace\n\
-    /stats/COUNTER/KEY   a page about one key; /stats/COUNTER compares keys\n\
+    /stats               pages: a search for a key; /stats/COUNTER/KEY, /stats/COUNTER?key=A&key=B\n\
     /operator            ranges, locks, members and restorations, for operators\n\
     /openapi.json        every address and parameter, with examples\n\
     /health              200 while this process answers\n\
@@ -33,7 +35,6 @@ const INDEX: &str = "stitch-api: counts, timelines and how fresh they are\n\n\
 /// What every listener has.
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
-        .route("/", get(INDEX))
         .route("/openapi.json", get(openapi))
         .route("/problems/{name}", get(problem))
         .route("/assets/{name}", get(asset))
@@ -47,6 +48,18 @@ pub(super) fn router() -> Router<Arc<App>> {
 /// What Prometheus reads.
 pub(super) fn metrics() -> Router<Arc<App>> {
     Router::new().route("/metrics", get(prometheus))
+}
+
+/// Leads a person to `page`, the first one of this listener, and lists the addresses to a program.
+pub(super) fn way_in(page: &'static str) -> MethodRouter<Arc<App>> {
+    get(async move |headers: HeaderMap| {
+        let vary = (VARY, HeaderValue::from_static("accept"));
+        if !accepts_html(&headers) {
+            return ([vary], INDEX).into_response();
+        }
+        let location = (LOCATION, HeaderValue::from_static(page));
+        (StatusCode::SEE_OTHER, [vary, location]).into_response()
+    })
 }
 
 async fn openapi() -> impl IntoResponse {

@@ -45,6 +45,7 @@ mod operator;
 mod pages;
 mod problems;
 mod query;
+mod way_in;
 mod zones;
 
 const NOW: &str = "2026-05-03T10:15:30Z";

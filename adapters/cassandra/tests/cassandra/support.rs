@@ -210,6 +210,8 @@ fn api() -> Api {
         lagging_after: Duration::from_secs(1),
         open_max_age: Duration::ZERO,
         closed_max_age: Duration::ZERO,
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
         stop_timeout: Duration::from_secs(1),
         cors_origins: Vec::new(),
         tokens: Vec::new(),

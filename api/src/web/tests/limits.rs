@@ -278,7 +278,7 @@ async fn with_tokens_only_requests_with_a_known_token_are_answered() {
         with("bearer 0123456789abcdef")
             .await
             .header("cache-control"),
-        "private, max-age=1"
+        "private, max-age=1, stale-while-revalidate=5, stale-if-error=86400"
     );
     for wrong in [
         "Bearer fedcba987654321",

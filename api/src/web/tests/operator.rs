@@ -203,7 +203,7 @@ async fn the_page_loads_its_own_assets_only() {
         .flat_map(|attribute| values(&page, attribute))
         .filter(|address| *address != STATUS)
         .collect();
-    assert_eq!(loaded.len(), 4, "{loaded:?}");
+    assert_eq!(loaded.len(), 5, "{loaded:?}");
     for address in loaded {
         assert!(address.starts_with("/assets/"), "{address}");
         assert_eq!(server.get(address).await.status, 200, "{address}");

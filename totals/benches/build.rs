@@ -221,7 +221,7 @@ async fn measure(
         origins: Offsets::default(),
         base: BaseChoice::Newest,
         cut: None,
-        added: None,
+        added: &[],
         memory_bytes_max: usize::try_from(memory_mib)? << 20,
         spill: &spill,
         reach: None,

@@ -50,8 +50,8 @@ pub struct BuildRequest<'a> {
     pub base: BaseChoice,
     /// The cut of the totals; by default the last one that archive and log allow.
     pub cut: Option<Offsets>,
-    /// A counter that the base may lack.
-    pub added: Option<&'a CounterName>,
+    /// The counters that the base lacks: their past is read.
+    pub added: &'a [CounterName],
     /// Bytes of contributions in memory.
     pub memory_bytes_max: usize,
     pub spill: &'a SpillFolder,
@@ -267,9 +267,10 @@ fn subject_of(request: &BuildRequest<'_>, cut: Offsets) -> Subject {
     }
 }
 
-fn only(definitions: &Definitions, counter: &CounterName) -> Definitions {
+fn only(definitions: &Definitions, counters: &[CounterName]) -> Definitions {
     let mut definitions = definitions.clone();
-    definitions.counters.retain(|known| known.name == *counter);
+    let known = &mut definitions.counters;
+    known.retain(|counter| counters.contains(&counter.name));
     definitions
 }
 
@@ -305,16 +306,9 @@ async fn plan<S: ObjectStore>(
             from.0.insert(*partition, base.subject.from.of(*partition));
         }
         subject.later.clone_from(&base.subject.later);
-        if let Some(added) = request.added {
-            passes.extend(pass_of_added(
-                reach,
-                request,
-                base,
-                added,
-                &from,
-                &mut subject,
-                &mut notes,
-            ));
+        if !request.added.is_empty() {
+            let (subject, notes) = (&mut subject, &mut notes);
+            passes.extend(pass_of_added(reach, request, base, &from, subject, notes));
         }
     }
     subject.from = from;
@@ -331,12 +325,11 @@ async fn plan<S: ObjectStore>(
     })
 }
 
-/// Reads the past of an added counter, up to the base's cut. If it cannot be read, the counter is counted from there on.
+/// Reads the past of the added counters, up to the base's cut. If it cannot be read, they are counted from there on.
 fn pass_of_added(
     reach: &Reach,
     request: &BuildRequest<'_>,
     base: &Manifest,
-    added: &CounterName,
     from: &Offsets,
     subject: &mut Subject,
     notes: &mut Vec<String>,
@@ -344,17 +337,19 @@ fn pass_of_added(
     match reach.spans(from, &base.subject.cut) {
         Ok(spans) => Some(Pass {
             spans,
-            definitions: only(request.definitions, added),
+            definitions: only(request.definitions, request.added),
         }),
         Err(error) => {
-            notes.push(format!(
-                "{} is counted from the cut of the totals {} on: {error}",
-                added.0, base.id
-            ));
-            subject.later.push(LateCounter {
-                counter: added.clone(),
-                from: base.subject.cut.clone(),
-            });
+            for counter in request.added {
+                notes.push(format!(
+                    "{} is counted from the cut of the totals {} on: {error}",
+                    counter.0, base.id
+                ));
+                subject.later.push(LateCounter {
+                    counter: counter.clone(),
+                    from: base.subject.cut.clone(),
+                });
+            }
             None
         }
     }

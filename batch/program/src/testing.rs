@@ -326,7 +326,7 @@ impl World {
             origins: Offsets::default(),
             base: BaseChoice::Newest,
             cut: None,
-            added: None,
+            added: &[],
             memory_bytes_max: 1 << 20,
             spill: &spill,
             reach: None,

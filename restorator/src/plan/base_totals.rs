@@ -169,7 +169,7 @@ impl<B: Backends> Work<'_, '_, B> {
             later: Vec::new(),
             cut: self.to.clone(),
         };
-        let found = base::find(folder, &options.base, &wanted, None, &mut self.notes).await;
+        let found = base::find(folder, &options.base, &wanted, &[], &mut self.notes).await;
         let found = found.map_err(ExpectedError::from)?;
         if let Some(base) = &found {
             self.refuse_late_counters(base)?;
@@ -194,7 +194,7 @@ impl<B: Backends> Work<'_, '_, B> {
             origins,
             base,
             cut: Some(self.to.clone()),
-            added: None,
+            added: &[],
             memory_bytes_max: context.memory.available() / 2,
             spill: &self.spill,
             reach: Some(&self.reach),

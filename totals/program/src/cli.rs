@@ -108,9 +108,14 @@ struct BuildArguments {
     /// Read every record, whatever totals there are
     #[arg(long)]
     from_beginning: bool,
-    /// A counter that the newest totals lack: it is counted from the beginning, or from as far back as records reach
-    #[arg(long, value_name = "NAME", conflicts_with = "from_beginning")]
-    counter: Option<String>,
+    /// A counter that the newest totals lack: it is counted from the beginning, or from as far back as records reach. Once
+    /// for each
+    #[arg(
+        long = "counter",
+        value_name = "NAME",
+        conflicts_with = "from_beginning"
+    )]
+    counters: Vec<String>,
 }
 
 /// The engine as an argument.

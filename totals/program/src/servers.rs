@@ -92,7 +92,7 @@ impl Servers {
             origins: self.origins.clone(),
             base: BaseChoice::Newest,
             cut: None,
-            added: None,
+            added: &[],
             memory_bytes_max: config.totals.memory_bytes_max,
             spill: &self.spill,
             reach: None,

@@ -20,24 +20,25 @@ pub enum BaseChoice {
     Only(TotalsId),
 }
 
-/// The totals that are chosen and can be the base of `wanted`, which may have the counter `added` besides. `notes` says
-/// which were passed over, and why.
+/// The totals that are chosen and can be the base of `wanted`, which has the counters `added` besides. `notes` says which
+/// were passed over, and why.
 ///
 /// # Errors
-/// The store; the chosen totals are missing, or cannot be used; the newest lack a counter.
+/// The store; the chosen totals are missing, or cannot be used; the newest lack other counters than `added`.
 pub async fn find<S: ObjectStore>(
     folder: &TotalsFolder<S>,
     choice: &BaseChoice,
     wanted: &Subject,
-    added: Option<&CounterName>,
+    added: &[CounterName],
     notes: &mut Vec<String>,
 ) -> Result<Option<Manifest>, BuildError> {
-    if let Some(added) = added
-        && wanted.definitions.counter(&added.0).is_none()
-    {
-        let counter = added.clone();
-        let why = "the configuration has no such counter";
-        return Err(BuildError::NotAdded { counter, why });
+    let refused = |counter: &CounterName, why| {
+        let counter = counter.clone();
+        Err(BuildError::NotAdded { counter, why })
+    };
+    let is_unknown = |name: &&CounterName| wanted.definitions.counter(&name.0).is_none();
+    if let Some(unknown) = added.iter().find(is_unknown) {
+        return refused(unknown, "the configuration has no such counter");
     }
     let candidates = match choice {
         BaseChoice::FromBeginning => return Ok(None),
@@ -68,14 +69,11 @@ pub async fn find<S: ObjectStore>(
             notes.push(format!("the totals {} are passed over: {why}", base.id));
             continue;
         }
-        let wanted_besides: Vec<_> = added.into_iter().cloned().collect();
-        if lacking == wanted_besides {
-            return Ok(Some(base));
+        if let Some(known) = added.iter().find(|name| !lacking.contains(name)) {
+            return refused(known, "the newest totals have it already");
         }
-        if let Some(counter) = added.filter(|_| lacking.is_empty()) {
-            let counter = counter.clone();
-            let why = "the newest totals have it already";
-            return Err(BuildError::NotAdded { counter, why });
+        if lacking.iter().all(|name| added.contains(name)) {
+            return Ok(Some(base));
         }
         let id = base.id;
         return Err(BuildError::Lacking {
@@ -83,10 +81,8 @@ pub async fn find<S: ObjectStore>(
             counters: lacking,
         });
     }
-    if let Some(counter) = added {
-        let counter = counter.clone();
-        let why = "there are no totals to add it to";
-        return Err(BuildError::NotAdded { counter, why });
+    match added.first() {
+        Some(counter) => refused(counter, "there are no totals to add it to"),
+        None => Ok(None),
     }
-    Ok(None)
 }

@@ -45,10 +45,17 @@ impl From<BuildError> for UserError {
             BuildError::Totals(error) => error.into(),
             BuildError::Records(error) => error.into(),
             BuildError::Cluster(error) => error,
-            BuildError::Lacking { .. } => Self::new(
-                error,
-                "count it from the beginning: stitch-totals build --counter NAME, one after the other, or --from-beginning for all",
-            ),
+            BuildError::Lacking { ref counters, .. } => {
+                let options: Vec<_> = counters
+                    .iter()
+                    .map(|counter| format!("--counter {}", counter.0))
+                    .collect();
+                let help = format!(
+                    "count their past: stitch-totals build {}; or everything again, with --from-beginning",
+                    options.join(" ")
+                );
+                Self::new(error, help)
+            }
             BuildError::NotAdded { .. } => Self::new(
                 error,
                 "see stitch-totals list, and the counters of the configuration",

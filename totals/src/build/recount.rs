@@ -117,7 +117,7 @@ fn passes(reach: &Reach, subject: &Subject) -> Result<Vec<Pass>, RecordsError> {
     for late in &subject.later {
         passes.push(Pass {
             spans: reach.spans(&late.from, &subject.cut)?,
-            definitions: only(&subject.definitions, &late.counter),
+            definitions: only(&subject.definitions, std::slice::from_ref(&late.counter)),
         });
     }
     Ok(passes)

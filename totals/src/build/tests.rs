@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::slice;
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -9,6 +10,7 @@ use stitch_common::cell::Key;
 use stitch_common::clock::SystemClock;
 use stitch_common::ports::ObjectName;
 use stitch_common::progress::NoProgress;
+use stitch_common::user_error::UserError;
 use stitch_testkit::objects::{Fault, MemoryStore, Objects, Request};
 use stitch_testkit::samples;
 
@@ -55,7 +57,7 @@ impl Namespace {
     async fn with<T>(
         &self,
         base: BaseChoice,
-        added: Option<&CounterName>,
+        added: &[CounterName],
         work: impl AsyncFnOnce(
             &Records<'_, MemoryStore, SampleTopic, SystemClock>,
             &BuildRequest<'_>,
@@ -89,7 +91,7 @@ impl Namespace {
     async fn build_with(
         &self,
         base: BaseChoice,
-        added: Option<&CounterName>,
+        added: &[CounterName],
     ) -> Result<Built, BuildError> {
         self.with(base, added, async |records, request| {
             build(&self.folder(), records, request, &SystemClock, &NoProgress).await
@@ -98,11 +100,11 @@ impl Namespace {
     }
 
     async fn build(&self) -> Result<Built, BuildError> {
-        self.build_with(BaseChoice::Newest, None).await
+        self.build_with(BaseChoice::Newest, &[]).await
     }
 
     async fn verify(&self, id: &TotalsId) -> Result<Recount, BuildError> {
-        self.with(BaseChoice::Newest, None, async |records, request| {
+        self.with(BaseChoice::Newest, &[], async |records, request| {
             verify(&self.folder(), records, request, id, &NoProgress).await
         })
         .await
@@ -220,7 +222,7 @@ fn a_second_build_reads_only_what_is_new_and_the_log_need_not_reach_back() {
         let expected = namespace.recount(&second.manifest.subject.cut);
         assert_eq!(namespace.cells(&second.manifest).await, expected);
         // From the beginning it cannot be built any more.
-        let refused = namespace.build_with(BaseChoice::FromBeginning, None).await;
+        let refused = namespace.build_with(BaseChoice::FromBeginning, &[]).await;
         assert_eq!(
             refused.map(|built| built.manifest.subject.from.of(Partition(0))),
             Ok(Offset(50))
@@ -239,7 +241,7 @@ fn counting_begins_where_it_is_known_to_begin_and_a_log_that_has_lost_it_is_a_ga
         let built = namespace.build().await.unwrap();
         assert_eq!(built.records, 3);
         namespace.topic.delete_below(0, 3);
-        let refused = namespace.build_with(BaseChoice::FromBeginning, None).await;
+        let refused = namespace.build_with(BaseChoice::FromBeginning, &[]).await;
         let Err(BuildError::Records(RecordsError::Gap { from, to, .. })) = refused else {
             panic!("{refused:?}");
         };
@@ -270,12 +272,15 @@ fn totals_of_other_definitions_are_no_base() {
 }
 
 #[test]
-fn a_counter_that_was_added_is_counted_from_the_beginning() {
+fn counters_that_were_added_are_counted_from_the_beginning() {
     let mut namespace = Namespace::new();
-    let all = namespace.definitions.clone();
-    let plays = CounterName("plays".into());
+    let mut all = namespace.definitions.clone();
+    let mut listens = all.counter("plays").unwrap().clone();
+    listens.name = CounterName("listens".into());
+    all.counters.push(listens);
+    let added = ["listens", "plays"].map(|name| CounterName(name.into()));
     block_on(async {
-        namespace.definitions = only(&all, &CounterName("bytes".into()));
+        namespace.definitions = only(&all, &[CounterName("bytes".into())]);
         for number in 0..20 {
             namespace.play(0, "a", number);
         }
@@ -283,20 +288,28 @@ fn a_counter_that_was_added_is_counted_from_the_beginning() {
         namespace.play(0, "b", 7);
         namespace.definitions = all;
         let refused = namespace.build().await;
+        let help = UserError::from(refused.unwrap_err()).help;
         assert!(
-            matches!(refused, Err(BuildError::Lacking { .. })),
-            "{refused:?}"
+            help.contains("build --counter plays --counter listens"),
+            "{help}"
         );
+        let one = namespace.build_with(BaseChoice::Newest, &added[1..]).await;
+        assert!(matches!(one, Err(BuildError::Lacking { .. })), "{one:?}");
         let built = namespace
-            .build_with(BaseChoice::Newest, Some(&plays))
+            .build_with(BaseChoice::Newest, &added)
             .await
             .unwrap();
         assert_eq!(
             built.records, 21,
-            "the past for the new counter, and what came since for all"
+            "the past for the new counters, and what came since for all"
         );
         assert!(built.manifest.subject.later.is_empty());
-        let expected = namespace.recount(&built.manifest.subject.cut);
+        let mut expected = namespace.recount(&built.manifest.subject.cut);
+        for ((name, key, cell), total) in expected.clone() {
+            if name == "plays" {
+                expected.insert(("listens".to_owned(), key, cell), total);
+            }
+        }
         assert_eq!(namespace.cells(&built.manifest).await, expected);
         assert!(
             namespace
@@ -306,7 +319,7 @@ fn a_counter_that_was_added_is_counted_from_the_beginning() {
                 .differences
                 .is_empty()
         );
-        let again = namespace.build_with(BaseChoice::Newest, Some(&plays)).await;
+        let again = namespace.build_with(BaseChoice::Newest, &added).await;
         assert!(
             matches!(again, Err(BuildError::NotAdded { .. })),
             "{again:?}"
@@ -327,7 +340,7 @@ fn a_counter_whose_past_is_gone_is_counted_from_the_cut_on_and_that_is_said() {
     let all = namespace.definitions.clone();
     let plays = CounterName("plays".into());
     block_on(async {
-        namespace.definitions = only(&all, &CounterName("bytes".into()));
+        namespace.definitions = only(&all, &[CounterName("bytes".into())]);
         for number in 1..20 {
             namespace.play(0, "a", number);
         }
@@ -336,7 +349,7 @@ fn a_counter_whose_past_is_gone_is_counted_from_the_cut_on_and_that_is_said() {
         namespace.play(0, "a", 7);
         namespace.definitions = all;
         let built = namespace
-            .build_with(BaseChoice::Newest, Some(&plays))
+            .build_with(BaseChoice::Newest, slice::from_ref(&plays))
             .await
             .unwrap();
         assert!(

@@ -8,7 +8,6 @@ use serde::Serialize;
 use stitch_app::progress_bar;
 use stitch_batch::batch_lock::BatchLock;
 use stitch_cassandra::ScyllaBatch;
-use stitch_common::cell::CounterName;
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::definition::Definitions;
 use stitch_common::output::{Exit, Report};
@@ -120,17 +119,18 @@ fn check(
     ))
 }
 
-/// Builds totals up to the end of the log. One counter that was added is counted from as far back as records reach.
+/// Builds totals up to the end of the log. Counters that were added are counted from as far back as records reach.
 async fn build(config: &Config, totals: &TotalsFolder<ObjectFolder>) -> Result<Built, UserError> {
     let engine = ChosenEngine::new(config, config.totals.engine, totals)?;
     let servers = Servers::connect(config).await?;
     let mut request = servers.request(config);
     match engine.build(totals, &servers, &request).await {
-        Err(BuildError::Lacking { counters, .. }) if counters.len() == 1 => {
-            let added: &CounterName = &counters[0];
-            let note = format!("the counter {} was added: counting its past", added.0);
-            servers.progress.note(&note);
-            request.added = Some(added);
+        Err(BuildError::Lacking { counters, .. }) => {
+            for added in &counters {
+                let note = format!("the counter {} was added: counting its past", added.0);
+                servers.progress.note(&note);
+            }
+            request.added = &counters;
             Ok(engine.build(totals, &servers, &request).await?)
         }
         built => Ok(built?),

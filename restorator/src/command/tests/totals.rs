@@ -273,7 +273,7 @@ fn late_totals(fake: &Fake, store: &MemoryStore) {
     without.counters.clear();
     // As the namespace was made, with an empty topic.
     let instance = NamespaceInstance::new(1, &Fake::table_identity(), &Log::new(1).identity());
-    let build = |definitions: &Definitions, added: Option<&CounterName>| {
+    let build = |definitions: &Definitions, added: &[CounterName]| {
         let records = Records::<MemoryStore, _, _>::new(None, fake, &fake.clock, Duration::MAX);
         let request = BuildRequest {
             namespace: "n",
@@ -293,10 +293,10 @@ fn late_totals(fake: &Fake, store: &MemoryStore) {
             stitch_totals::build::build(&folder, &records, &request, &fake.clock, &NoProgress);
         fake.clock.run(built).unwrap().manifest
     };
-    build(&without, None);
+    build(&without, &[]);
     let end = Offset(fake.end());
     fake.log.borrow_mut().delete_below(P, end);
-    let late = build(&definitions, Some(&CounterName("plays".into())));
+    let late = build(&definitions, &[CounterName("plays".into())]);
     assert_eq!(late.subject.later.len(), 1);
 }
 

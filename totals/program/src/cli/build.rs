@@ -39,10 +39,12 @@ pub(super) async fn build(
     let engine = arguments.engine.map_or(config.totals.engine, Engine::from);
     let engine = ChosenEngine::new(config, engine, &folder)?;
     let servers = Servers::connect(config).await?;
-    let added = arguments.counter.as_deref();
-    let added = added.map(|name| CounterName(name.into()));
+    let added = arguments.counters.iter();
+    let added: Vec<_> = added
+        .map(|name| CounterName(name.as_str().into()))
+        .collect();
     let mut request = servers.request(config);
-    request.added = added.as_ref();
+    request.added = &added;
     if arguments.from_beginning {
         request.base = BaseChoice::FromBeginning;
     }

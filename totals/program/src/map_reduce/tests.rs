@@ -67,7 +67,7 @@ impl Namespace {
             origins: Offsets::default(),
             base,
             cut: None,
-            added: None,
+            added: &[],
             memory_bytes_max: 0,
             spill: &spill,
             reach: None,

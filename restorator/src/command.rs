@@ -1,10 +1,7 @@
 //! The commands `plan`, `run` and `sums`, from options to a report.
 
-use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
-use stitch_common::clock::Clock;
 use stitch_common::ports::Backends;
 use stitch_common::progress::Progress;
 use stitch_common::scope::Scope;
@@ -14,11 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::{CommandState, RestoreContext};
 use crate::doubts;
-use crate::error::Error;
 use crate::journal::{Journal, JournalError};
-use crate::lease_keeper::Interruption;
-use crate::membership::{JoinError, Membership, Process, attempt, join};
+use crate::membership::{Membership, Process, join};
 use crate::options::{DeclaredDead, Limits, TotalsOptions};
+use crate::server_away::{Wait, while_away};
 use crate::unverified::Unverified;
 
 pub(crate) mod plan;
@@ -60,8 +56,7 @@ impl<B: Backends> CommandContext<'_, B> {
         let mut wanted = (!only_doubtful).then(|| scope.clone());
         let state = CommandState::new(&self.config.restorator);
         let mut notes = Vec::new();
-        let stop = self.stop.clone();
-        let mut membership = join(self.servers, self.config, self.process, stop).await?;
+        let mut membership = self.join(AT_START).await?;
         let definition = membership.validated.definition.clone();
         loop {
             let (result, goes_on) = {
@@ -97,7 +92,7 @@ impl<B: Backends> CommandContext<'_, B> {
             tracing::warn!(%failure, "going on as a new member");
             self.progress
                 .note("the session with ZooKeeper is lost: going on as a new member");
-            let rejoined = self.rejoin().await;
+            let rejoined = self.join(ONCE_STARTED).await;
             membership = rejoined.map_err(|failure| with_notes(failure, &notes))?;
             if membership.validated.definition != definition {
                 notes.extend(membership.leave(self.servers.cassandra()).await);
@@ -107,29 +102,13 @@ impl<B: Backends> CommandContext<'_, B> {
         }
     }
 
-    /// Joins once more. ZooKeeper may still be away.
-    async fn rejoin(&self) -> Result<Membership<B>, UserError> {
-        let clock = self.servers.clock();
-        let start = clock.now();
-        loop {
-            let stop = self.stop.clone();
-            let failure = match attempt(self.servers, self.config, self.process, stop).await {
-                Ok(membership) => return Ok(membership),
-                Err(JoinError::Refused(failure)) => return Err(failure),
-                Err(JoinError::NoSession(failure)) => failure,
-            };
-            if clock.now().since(start) >= REJOIN_BOUND {
-                return Err(failure);
-            }
-            self.progress
-                .note(&format!("waiting for ZooKeeper: {}", failure.message));
-            match select(pin!(clock.sleep(REJOIN_PAUSE)), pin!(self.stop.cancelled())).await {
-                Either::Left(((), _)) => {}
-                Either::Right(((), _)) => {
-                    return Err(Error::Interrupted(Interruption::Stopped).into());
-                }
-            }
-        }
+    /// Becomes a member, as soon as the servers answer.
+    async fn join(&self, wait: Wait) -> Result<Membership<B>, UserError> {
+        let (clock, progress) = (self.servers.clock(), self.progress);
+        while_away(clock, progress, &self.stop, wait, async || {
+            join(self.servers, self.config, self.process, self.stop.clone()).await
+        })
+        .await
     }
 
     fn restore_context<'m>(
@@ -166,9 +145,16 @@ impl<B: Backends> CommandContext<'_, B> {
     }
 }
 
-/// How long ZooKeeper may be away before a command gives up what it has read.
-const REJOIN_BOUND: Duration = Duration::from_secs(3600);
-const REJOIN_PAUSE: Duration = Duration::from_secs(10);
+/// A command that has only begun ends soon: what it was given may name the wrong servers.
+const AT_START: Wait = Wait {
+    bound: Duration::from_secs(10),
+    pause: Duration::from_secs(1),
+};
+/// How long servers may be away before a command gives up what it has read.
+const ONCE_STARTED: Wait = Wait {
+    bound: Duration::from_secs(3600),
+    pause: Duration::from_secs(10),
+};
 
 /// The failure, and what else the operator should know.
 fn with_notes(failure: UserError, notes: &[String]) -> UserError {

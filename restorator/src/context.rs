@@ -24,6 +24,7 @@ use crate::options::{DeclaredDead, Limits, TotalsOptions};
 use crate::preflight;
 use crate::report::Exceptions;
 use crate::rule;
+use crate::server_away::{ServerFailure, Wait, while_away};
 
 /// What a restoration, or an audit, works with.
 pub(crate) struct RestoreContext<'a, B: Backends> {
@@ -142,9 +143,29 @@ impl<B: Backends> RestoreContext<'_, B> {
         self.is_session_lost() && !self.lease.is_stopped()
     }
 
-    /// Validates the namespace once more, after the log was read: meanwhile the topic may have been recreated.
+    /// Validates the namespace once more, after the log was read: meanwhile the topic may have been recreated. An audit of
+    /// hours is not given up because a server is away for a moment.
     pub(crate) async fn revalidate(&self) -> Result<(), UserError> {
-        let now = validate(self.session, self.cql, self.log, self.config).await?;
-        preflight::log(&now)
+        let wait = Wait {
+            bound: PATIENCE,
+            pause: Duration::from_secs(1),
+        };
+        let validated = while_away(
+            self.clock,
+            self.progress,
+            self.lease.stop(),
+            wait,
+            async || {
+                let validated = validate(self.session, self.cql, self.log, self.config).await;
+                validated.map_err(|error| match ServerFailure::from(error) {
+                    // The work goes on as another member.
+                    ServerFailure::Away(error) if self.is_session_lost() => {
+                        ServerFailure::Refused(error)
+                    }
+                    failure @ (ServerFailure::Away(_) | ServerFailure::Refused(_)) => failure,
+                })
+            },
+        );
+        preflight::log(&validated.await?)
     }
 }

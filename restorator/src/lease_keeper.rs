@@ -85,6 +85,11 @@ impl LeaseKeeper {
         self.stop.is_cancelled()
     }
 
+    /// What is cancelled when the operator asks the work to end.
+    pub(crate) const fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
     /// Waits until the operator asks the work to end. Cancel-safe.
     pub(crate) async fn stopped(&self) {
         self.stop.cancelled().await;

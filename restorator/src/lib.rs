@@ -43,6 +43,7 @@ mod limits;
 pub mod journal;
 mod unverified;
 pub mod restoration;
+mod server_away;
 mod patience;
 mod permissions;
 mod preflight;

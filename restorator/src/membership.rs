@@ -8,8 +8,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use stitch_common::lease::Lease;
 use stitch_common::member::Role;
-use stitch_common::ports::{Backends, Cql, Session, SessionState, ZkError, ZooKeeper};
-use stitch_common::user_error::UserError;
+use stitch_common::ports::{Backends, Cql, Session, SessionState, ZooKeeper};
 use stitch_config::Config;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::known_nodes;
@@ -21,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lease_keeper::LeaseKeeper;
 use crate::preflight;
+use crate::server_away::ServerFailure;
 
 /// This process, as its member record names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,45 +43,17 @@ pub struct Membership<B: Backends> {
 /// How long leaving may take.
 const LEAVE_BOUND: Duration = Duration::from_secs(10);
 
-/// Why a process could not become a member.
-#[derive(Debug)]
-pub(crate) enum JoinError {
-    /// There is no session with ZooKeeper: a later attempt may succeed.
-    NoSession(UserError),
-    Refused(UserError),
-}
-
 /// Validates the namespace, joins it, and connects to Cassandra as its member.
 ///
 /// # Errors
-/// A server cannot be reached, or the configuration is not the namespace's.
-pub async fn join<B: Backends>(
+/// A server does not answer, or the configuration is not the namespace's.
+pub(crate) async fn join<B: Backends>(
     servers: &B,
     config: &Config,
     process: &Process,
     stop: CancellationToken,
-) -> Result<Membership<B>, UserError> {
-    let joined = attempt(servers, config, process, stop).await;
-    joined.map_err(|error| match error {
-        JoinError::NoSession(failure) | JoinError::Refused(failure) => failure,
-    })
-}
-
-/// Joins as [`join`] does.
-pub(crate) async fn attempt<B: Backends>(
-    servers: &B,
-    config: &Config,
-    process: &Process,
-    stop: CancellationToken,
-) -> Result<Membership<B>, JoinError> {
-    let session = servers.zookeeper().connect().await;
-    let session = session.map_err(|error| {
-        if matches!(error, ZkError::Refused(_)) {
-            JoinError::Refused(error.into())
-        } else {
-            JoinError::NoSession(error.into())
-        }
-    })?;
+) -> Result<Membership<B>, ServerFailure> {
+    let session = servers.zookeeper().connect().await?;
     let lease = Lease::new(session.timeout());
     let paths = Paths::below(&config.zookeeper.root, &config.namespace);
     let session = NamespaceSession::new(session, servers.clock().clone(), paths);
@@ -110,7 +82,7 @@ pub(crate) async fn attempt<B: Backends>(
             membership::leave(&session).await?;
         }
         let (store, nodes) = connected?;
-        Ok((validated, store, nodes))
+        Ok::<_, ServerFailure>((validated, store, nodes))
     };
     match joined.await {
         Ok((validated, store, nodes)) => Ok(Membership {
@@ -124,9 +96,9 @@ pub(crate) async fn attempt<B: Backends>(
             let is_lost = session.zookeeper().state() != SessionState::Connected;
             session.close().await;
             Err(if is_lost {
-                JoinError::NoSession(failure)
+                ServerFailure::Away(ServerFailure::into_error(failure))
             } else {
-                JoinError::Refused(failure)
+                failure
             })
         }
     }
@@ -135,7 +107,7 @@ pub(crate) async fn attempt<B: Backends>(
 async fn connect<B: Backends>(
     servers: &B,
     session: &NamespaceSession<B::Session, B::Clock>,
-) -> Result<(B::Store, B::Nodes), UserError> {
+) -> Result<(B::Store, B::Nodes), ServerFailure> {
     let store = servers.cassandra().connect_store(&session.member()).await?;
     known_nodes::admit(session, &store).await?;
     let nodes = servers.cassandra().connect_nodes().await?;

@@ -35,6 +35,11 @@ impl Cql for Fake {
     type Nodes = Self;
 
     async fn table(&self) -> Result<TableIdentity, StoreError> {
+        let away = self.table_away.get();
+        self.table_away.set(away.saturating_sub(1));
+        if away > 0 {
+            return Err(StoreError::Unavailable("no node answers".to_owned()));
+        }
         Ok(Self::table_identity())
     }
 

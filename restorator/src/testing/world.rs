@@ -64,6 +64,8 @@ pub(crate) struct Inner {
     pub(crate) silent: Cell<bool>,
     /// The right that this role does not have.
     pub(crate) forbidden: Cell<Option<&'static str>>,
+    /// How often no node answers about the table.
+    pub(crate) table_away: Cell<u32>,
     pub(crate) admitted: Cell<bool>,
     pub(crate) feed_stalls: Cell<bool>,
     pub(crate) delivered: Cell<usize>,
@@ -140,6 +142,7 @@ impl Fake {
             ring: RefCell::new(vec![7]),
             silent: Cell::new(false),
             forbidden: Cell::default(),
+            table_away: Cell::new(0),
             admitted: Cell::new(false),
             feed_stalls: Cell::new(false),
             delivered: Cell::default(),

@@ -96,6 +96,32 @@ fn a_session_that_cannot_be_opened_at_once_is_waited_for() {
     assert!(fake.clock.seconds() < 2 * 3600, "but not for ever");
 }
 
+/// Nothing was read yet, and the addresses may be wrong.
+#[test]
+fn a_server_that_is_away_at_the_start_is_waited_for_a_moment() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.open_no_session(5);
+    assert_eq!(fake.plan(None).unwrap().exit(), Exit::Success);
+    let fake = Fake::with_plays(&["a"]);
+    fake.open_no_session(u32::MAX);
+    let failure = fake.plan(None).unwrap_err();
+    assert!(failure.message.contains("no server answers"), "{failure}");
+    assert!(fake.clock.seconds() < 20, "{}", fake.clock.seconds());
+}
+
+/// The table is looked at once more when everything was read.
+#[test]
+fn an_audit_is_not_given_up_because_cassandra_is_away_at_its_end() {
+    for (times, is_done) in [(5, true), (u32::MAX, false)] {
+        let fake = Fake::with_plays(&["a", "b"]);
+        fake.before("scan", move |fake| fake.table_away.set(times));
+        let report = fake.plan(None);
+        assert_eq!(report.is_ok(), is_done, "{report:?}");
+        assert_eq!(fake.times("scan"), 32, "the table is read once");
+        assert!(fake.clock.seconds() < 200, "{}", fake.clock.seconds());
+    }
+}
+
 #[test]
 fn a_stop_ends_the_wait_for_a_session() {
     let fake = Fake::with_plays(&["a"]);

@@ -9,6 +9,7 @@
 
 pub(crate) mod collector;
 pub(crate) mod settle;
+pub(crate) mod start;
 mod partitions;
 mod effects;
 mod summary;
@@ -71,8 +72,8 @@ pub struct Ports<'a, L, S, C> {
 /// Copies the topic into the archive.
 ///
 /// # Errors
-/// Kafka or the store cannot be reached at the start, or refuses; a partition could not be archived to the end of a
-/// [`Extent::Once`]; what was read could not be put after a stop. Whatever was put stays.
+/// Kafka or the store refuses, or, for [`Extent::Once`], cannot be reached at the start; a partition could not be archived
+/// to the end of a [`Extent::Once`]; what was read could not be put after a stop. Whatever was put stays.
 ///
 /// # Cancellation
 /// As if the process were killed: segments are put whole or not at all.
@@ -84,7 +85,12 @@ pub async fn run<L: EventLog, S: ObjectStore, C: Clock>(
     progress: &(impl Progress + ?Sized),
     stop: &CancellationToken,
 ) -> Result<Summary, UserError> {
-    let mut archiver = Archiver::open(ports, config, extent, progress).await?;
+    let opened = start::once_servers_answer(ports.clock, extent, liveness, stop, async || {
+        Archiver::open(ports, config, extent, progress).await
+    });
+    let Some(mut archiver) = opened.await? else {
+        return Ok(Summary::default());
+    };
     liveness.beat(ports.clock.now());
     liveness.set_ready(true);
     let ended = archiver.work(liveness, stop).await;

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use stitch_app::runner::{self, Shared};
 use stitch_common::ports::EventLog;
+use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_kafka::KafkaLog;
@@ -143,7 +144,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// The topic, and its archive.
-async fn open(config: &Config) -> Result<(KafkaLog, Archive<ObjectFolder>), UserError> {
+async fn open(config: &Config) -> Result<(KafkaLog, Archive<ObjectFolder>), ServerFailure> {
     let url = config.archive.url.as_deref().ok_or_else(|| {
         let help = "add url = \"file:///var/lib/stitch\" to [archive], or s3://bucket/prefix";
         UserError::new("no archive is configured: archive.url is missing", help)

@@ -1,6 +1,7 @@
 //! Errors of the archive, by what the caller can do.
 
 use stitch_common::ports::{ObjectError, ObjectName};
+use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 
 /// An error of reading or writing the archive.
@@ -37,6 +38,17 @@ pub enum ArchiveError {
 
 const DAMAGED: &str = "see docs/operations/archive.md, \"The archive is damaged\"";
 const NEWER: &str = "use the version of Stitch that wrote the archive, or a later one";
+
+impl From<ArchiveError> for ServerFailure {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Store(error) => error.into(),
+            ArchiveError::Damaged { .. }
+            | ArchiveError::Foreign { .. }
+            | ArchiveError::Newer { .. } => Self::Refused(error.into()),
+        }
+    }
+}
 
 impl From<ArchiveError> for UserError {
     fn from(error: ArchiveError) -> Self {

@@ -6,6 +6,7 @@
 
 use stitch_common::offset::Offset;
 use stitch_common::ports::{EventLog, Fingerprint, ObjectStore, Record};
+use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 
 use crate::chain::{Chain, Segment};
@@ -21,7 +22,7 @@ pub async fn check<L: EventLog, S: ObjectStore>(
     archive: &Archive<S>,
     log: &L,
     chains: &[Chain],
-) -> Result<(), UserError> {
+) -> Result<(), ServerFailure> {
     let partitions: Vec<_> = chains.iter().map(|chain| chain.partition).collect();
     let first_records = log.first_records(&partitions).await?;
     for chain in chains {
@@ -41,7 +42,7 @@ pub async fn check<L: EventLog, S: ObjectStore>(
             );
             let help =
                 "see docs/operations/archive.md, \"The log is not the one that was archived\"";
-            return Err(UserError::new(message, help));
+            return Err(UserError::new(message, help).into());
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use stitch_common::ports::{ObjectError, ObjectStore, Put};
+use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 
 use crate::reader::Archive;
@@ -10,7 +11,7 @@ use crate::reader::Archive;
 ///
 /// # Errors
 /// The store cannot be reached or refuses, or it wrote the object twice.
-pub(crate) async fn check<S: ObjectStore>(archive: &Archive<S>) -> Result<(), UserError> {
+pub(crate) async fn check<S: ObjectStore>(archive: &Archive<S>) -> Result<(), ServerFailure> {
     let name = archive.folder().check();
     let put = async |content: &'static str| {
         let put = archive.store().put_if_absent(&name, Bytes::from(content));
@@ -24,7 +25,7 @@ pub(crate) async fn check<S: ObjectStore>(archive: &Archive<S>) -> Result<(), Us
                 format!("the store overwrote {name} instead of putting it only if it is absent");
             let help = "use a store that honours If-None-Match: *, or a newer version of it; \
                         see docs/operations/archive.md, \"Where the archive lives\"";
-            Err(UserError::new(ObjectError::Refused(why), help))
+            Err(UserError::new(ObjectError::Refused(why), help).into())
         }
     }
 }

@@ -33,3 +33,4 @@ pub mod liveness;
 pub mod wait;
 pub mod lease;
 pub mod ports;
+pub mod server_failure;

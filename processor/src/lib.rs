@@ -39,7 +39,6 @@ use tokio_util::sync::CancellationToken;
 pub use member::Ports;
 pub use stitch_protocol::leave::LeaveOutcome;
 
-use error::Error;
 use member::{MembershipEnd, Process};
 
 /// How long a process pauses before it starts again as a new member.
@@ -48,10 +47,10 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Counts until `stop` is cancelled. A process whose session ends, or that loses a server, starts again as a new
-/// member, for as long as it takes.
+/// member, for as long as it takes; one whose servers are away when it starts waits for them, alive and not ready.
 ///
 /// # Errors
-/// An error that needs an operator, or a server that cannot be reached at the very start.
+/// An error that needs an operator.
 ///
 /// # Cancellation
 /// As if the process were killed: it leaves a dead member, which the next quiescence barrier waits out.
@@ -68,9 +67,9 @@ pub async fn run<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
         status,
         stop,
     };
-    let mut has_counted = false;
+    let mut said = None;
     loop {
-        let membership = Box::pin(member::serve(ports, &process, &mut has_counted));
+        let membership = Box::pin(member::serve(ports, &process));
         let result = with_beat(ports, status, membership).await;
         status.set_ready(false);
         match result {
@@ -78,15 +77,20 @@ pub async fn run<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
                 None => return Ok(outcome),
                 Some(_) if stop.is_cancelled() => return Ok(outcome),
                 Some(error) if error.is_transient() => {
+                    said = None;
                     tracing::warn!(%error, "starting again as a new member");
                 }
                 Some(error) => return Err(error.user_error()),
             },
             // Nothing was sent.
             Err(_) if stop.is_cancelled() => return Ok(LeaveOutcome::Clean),
-            // A session may end during the start because the process was frozen: the servers are not to blame.
-            Err(error) if error.is_transient() && (has_counted || error == Error::SessionOver) => {
-                tracing::warn!(%error, "starting again as a new member");
+            // Said once, however often it is tried: a server may be away for hours.
+            Err(error) if error.is_transient() => {
+                if said.as_ref() != Some(&error) {
+                    let UserError { message, help } = error.user_error();
+                    tracing::warn!(error = %message, %help, "waiting for the servers: not counting yet");
+                }
+                said = Some(error);
             }
             Err(error) => return Err(error.user_error()),
         }

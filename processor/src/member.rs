@@ -75,7 +75,6 @@ impl MembershipEnd {
 pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     ports: &Ports<K, Q, L, C>,
     process: &Process<'_>,
-    has_counted: &mut bool,
 ) -> Result<MembershipEnd, Error> {
     let session = tokio::select! {
         biased;
@@ -102,7 +101,6 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
             };
         }
     };
-    *has_counted = true;
     metrics::membership();
     tracing::info!(member = %session.member(), "counting as a new member");
     let servers = Connections {

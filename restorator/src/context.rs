@@ -8,6 +8,7 @@ use stitch_common::definition::Definitions;
 use stitch_common::ports::{Backends, Level, NodeState, Session, SessionState, Stores};
 use stitch_common::progress::Progress;
 use stitch_common::scope::Scope;
+use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 use stitch_config::{self, Config};
 use stitch_expected::base_totals::BaseTotals;
@@ -24,7 +25,7 @@ use crate::options::{DeclaredDead, Limits, TotalsOptions};
 use crate::preflight;
 use crate::report::Exceptions;
 use crate::rule;
-use crate::server_away::{ServerFailure, Wait, while_away};
+use crate::server_away::{Wait, of_validation, while_away};
 
 /// What a restoration, or an audit, works with.
 pub(crate) struct RestoreContext<'a, B: Backends> {
@@ -157,7 +158,7 @@ impl<B: Backends> RestoreContext<'_, B> {
             wait,
             async || {
                 let validated = validate(self.session, self.cql, self.log, self.config).await;
-                validated.map_err(|error| match ServerFailure::from(error) {
+                validated.map_err(|error| match of_validation(error) {
                     // The work goes on as another member.
                     ServerFailure::Away(error) if self.is_session_lost() => {
                         ServerFailure::Refused(error)

@@ -9,6 +9,7 @@ use futures_util::future::{Either, select};
 use stitch_common::lease::Lease;
 use stitch_common::member::Role;
 use stitch_common::ports::{Backends, Cql, Session, SessionState, ZooKeeper};
+use stitch_common::server_failure::ServerFailure;
 use stitch_config::Config;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::known_nodes;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lease_keeper::LeaseKeeper;
 use crate::preflight;
-use crate::server_away::ServerFailure;
+use crate::server_away::{of_coordination, of_validation};
 
 /// This process, as its member record names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,12 +75,13 @@ pub(crate) async fn join<B: Backends>(
             &info,
             preflight::log,
         )
-        .await?;
+        .await
+        .map_err(of_validation)?;
         tracing::info!(member = %session.member(), "restoring as a new member");
         let connected = connect(servers, &session).await;
         if connected.is_err() {
             // Nothing was sent, so nothing is left behind.
-            membership::leave(&session).await?;
+            membership::leave(&session).await.map_err(of_coordination)?;
         }
         let (store, nodes) = connected?;
         Ok::<_, ServerFailure>((validated, store, nodes))
@@ -96,7 +98,7 @@ pub(crate) async fn join<B: Backends>(
             let is_lost = session.zookeeper().state() != SessionState::Connected;
             session.close().await;
             Err(if is_lost {
-                ServerFailure::Away(ServerFailure::into_error(failure))
+                ServerFailure::Away(failure.into())
             } else {
                 failure
             })
@@ -109,7 +111,8 @@ async fn connect<B: Backends>(
     session: &NamespaceSession<B::Session, B::Clock>,
 ) -> Result<(B::Store, B::Nodes), ServerFailure> {
     let store = servers.cassandra().connect_store(&session.member()).await?;
-    known_nodes::admit(session, &store).await?;
+    let admitted = known_nodes::admit(session, &store).await;
+    admitted.map_err(of_coordination)?;
     let nodes = servers.cassandra().connect_nodes().await?;
     Ok((store, nodes))
 }

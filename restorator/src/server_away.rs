@@ -6,23 +6,14 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use stitch_common::clock::Clock;
-use stitch_common::ports::{LogError, StoreError, ZkError};
 use stitch_common::progress::Progress;
+use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 use stitch_protocol::namespace;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::lease_keeper::Interruption;
-
-/// Why a request of several servers failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ServerFailure {
-    /// One did not answer, or the session was lost: a later attempt may succeed.
-    Away(UserError),
-    /// It fails until an operator acts, or would not be made any more.
-    Refused(UserError),
-}
 
 /// How long, and how often, it is tried again.
 #[derive(Clone, Copy, Debug)]
@@ -31,69 +22,26 @@ pub(crate) struct Wait {
     pub(crate) pause: Duration,
 }
 
-impl ServerFailure {
-    pub(crate) fn into_error(self) -> UserError {
-        match self {
-            Self::Away(error) | Self::Refused(error) => error,
-        }
+/// What the error of a coordinated request says about trying again.
+pub(crate) fn of_coordination(error: stitch_protocol::Error) -> ServerFailure {
+    match error {
+        stitch_protocol::Error::SessionOver
+        | stitch_protocol::Error::Lost { .. }
+        | stitch_protocol::Error::Unanswered { .. } => ServerFailure::Away(error.into()),
+        stitch_protocol::Error::Refused { .. }
+        | stitch_protocol::Error::NotInitialised { .. }
+        | stitch_protocol::Error::Missing { .. }
+        | stitch_protocol::Error::Corrupt { .. } => ServerFailure::Refused(error.into()),
     }
 }
 
-impl From<ZkError> for ServerFailure {
-    fn from(error: ZkError) -> Self {
-        match error {
-            ZkError::Ambiguous(_) | ZkError::SessionOver => Self::Away(error.into()),
-            ZkError::Refused(_)
-            | ZkError::Denied(_)
-            | ZkError::NoNode
-            | ZkError::NodeExists
-            | ZkError::BadVersion
-            | ZkError::NotEmpty => Self::Refused(error.into()),
-        }
-    }
-}
-
-impl From<StoreError> for ServerFailure {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unavailable(_) => Self::Away(error.into()),
-            StoreError::Refused(_) | StoreError::Denied(_) => Self::Refused(error.into()),
-        }
-    }
-}
-
-impl From<LogError> for ServerFailure {
-    fn from(error: LogError) -> Self {
-        match error {
-            LogError::Unavailable(_) => Self::Away(error.into()),
-            LogError::Refused(_) => Self::Refused(error.into()),
-        }
-    }
-}
-
-impl From<stitch_protocol::Error> for ServerFailure {
-    fn from(error: stitch_protocol::Error) -> Self {
-        use stitch_protocol::Error as Failure;
-        match error {
-            Failure::SessionOver | Failure::Lost { .. } | Failure::Unanswered { .. } => {
-                Self::Away(error.into())
-            }
-            Failure::Refused { .. }
-            | Failure::NotInitialised { .. }
-            | Failure::Missing { .. }
-            | Failure::Corrupt { .. } => Self::Refused(error.into()),
-        }
-    }
-}
-
-impl From<namespace::Error> for ServerFailure {
-    fn from(error: namespace::Error) -> Self {
-        match error {
-            namespace::Error::Coordination(error) => error.into(),
-            namespace::Error::Log(error) => error.into(),
-            namespace::Error::Store(error) => error.into(),
-            namespace::Error::Mismatch(error) => Self::Refused(error),
-        }
+/// What the error of a validation says about trying again.
+pub(crate) fn of_validation(error: namespace::Error) -> ServerFailure {
+    match error {
+        namespace::Error::Coordination(error) => of_coordination(error),
+        namespace::Error::Log(error) => error.into(),
+        namespace::Error::Store(error) => error.into(),
+        namespace::Error::Mismatch(error) => ServerFailure::Refused(error),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use stitch_harness::proxy::{Mode, Proxy};
 use stitch_harness::servers::Servers;
 use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 use stitch_harness::web::{get, metric};
@@ -114,6 +115,40 @@ async fn unreachable_servers_are_named() -> Result<()> {
         namespace.configure(&format!("{}\n{section}", stitch_harness::events::COUNTERS))?;
         let (code, answer) = restorator_json(&namespace, "plan", &[]).await?;
         expect_refusal(code, &answer, &[name])?;
+    }
+    Ok(())
+}
+
+/// A whole rack that comes back from a power cut starts its programs in any order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_processor_waits_for_each_server_and_counts_once_it_answers() -> Result<()> {
+    let namespace = test_namespace("awaited").await?;
+    let servers = Servers::from_environment()?;
+    let zookeeper = Proxy::start(&servers.zookeeper).await?;
+    let cassandra = Proxy::cassandra(&servers.cassandra[0]).await?;
+    let kafka = Proxy::kafka(&servers.kafka).await?;
+    for (key, proxy, name) in [
+        ("STITCH_ZOOKEEPER__CONNECT", zookeeper, "ZooKeeper"),
+        ("STITCH_CASSANDRA__NODES", cassandra, "Cassandra"),
+        ("STITCH_KAFKA__CLIENT__BOOTSTRAP_SERVERS", kafka, "Kafka"),
+    ] {
+        proxy.set(Mode::Refuse);
+        let mut program = namespace.processor_command("run", &[])?;
+        program.environment = vec![(key.to_owned(), proxy.address())];
+        let mut processor = program.start()?;
+        let address = TestNamespace::address(&mut processor).await?;
+        let said = processor
+            .until_says("waiting for the servers", BOUND)
+            .await?;
+        ensure!(said.contains(name), "{said}");
+        let (health, _) = get(&address, "/health").await?;
+        let (ready, _) = get(&address, "/ready").await?;
+        ensure!((health, ready) == (200, 503), "{name}: {health} {ready}");
+        proxy.set(Mode::Pass);
+        processor
+            .until_says("counting as a new member", BOUND)
+            .await?;
+        namespace.stop([processor]).await?;
     }
     Ok(())
 }

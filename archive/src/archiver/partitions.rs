@@ -9,6 +9,7 @@ use stitch_common::clock::{Clock, Moment};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{AssignmentEpoch, Bounds, EventLog, Feed, LogError, ObjectStore};
 use stitch_common::progress::Progress;
+use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +33,7 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
         config: &'a stitch_config::Archive,
         extent: Extent,
         progress: &'a P,
-    ) -> Result<Self, UserError> {
+    ) -> Result<Self, ServerFailure> {
         store_check::check(ports.archive).await?;
         let partitions = ports.log.partitions().await?;
         let bounds = ports.log.bounds(&partitions).await?;

@@ -16,6 +16,7 @@ use stitch_common::progress::{NoProgress, Progress};
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 
+use crate::archiver::start::once_servers_answer;
 use crate::archiver::{self, Extent, Ports, Summary};
 use crate::metrics;
 
@@ -59,13 +60,22 @@ pub(super) async fn run(
     } else {
         Box::new(NoProgress)
     };
-    let (log, archive) = super::open(config).await?;
+    let stop = shutdown.token();
+    let opened = once_servers_answer(&clock, extent, &liveness, &stop, async || {
+        super::open(config).await
+    });
+    let Some((log, archive)) = opened.await? else {
+        return Ok(Ended {
+            summary: Summary::default(),
+            at_end: false,
+            error: None,
+        });
+    };
     let ports = Ports {
         log: &log,
         archive: &archive,
         clock: &clock,
     };
-    let stop = shutdown.token();
     let copied = archiver::run(
         &ports,
         &config.archive,

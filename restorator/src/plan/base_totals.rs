@@ -69,7 +69,7 @@ pub(crate) async fn add_up<B: Backends>(
     if let Some(archive) = &archive {
         let chains: Vec<_> = reach.chains.values().cloned().collect();
         let checked = identity::check(archive, context.log, &chains).await;
-        checked.map_err(Error::Refused)?;
+        checked.map_err(|failure| Error::Refused(failure.into()))?;
     }
     let config = &context.config.totals;
     let bytes_max = u64::try_from(config.spill_bytes_max).unwrap_or(u64::MAX);

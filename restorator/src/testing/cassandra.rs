@@ -15,7 +15,7 @@ use stitch_common::ports::{
 };
 use stitch_common::range::TokenInterval;
 
-use super::world::Fake;
+use super::world::{Fake, all};
 
 /// The fate of an increment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,23 @@ pub(crate) enum Fate {
     NotApplied,
     /// It is not applied, and never will be.
     Refused,
+}
+
+/// What the table holds.
+impl Fake {
+    pub(crate) fn hold(&self, key: &str, count: i64) {
+        self.table.borrow_mut().set(&all(key), Count(count));
+    }
+
+    pub(crate) fn held(&self, key: &str) -> i64 {
+        self.table.borrow().count(&all(key)).0
+    }
+
+    /// Deletes a cell by hand.
+    pub(crate) fn delete(&self, key: &str) {
+        self.hold(key, 0);
+        self.deleted.borrow_mut().insert(key.to_owned());
+    }
 }
 
 impl Cql for Fake {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use stitch_common::cell::{self, CellSlot, Count, Counter, CounterName, Granularity};
+use stitch_common::cell::{self, CellSlot, Counter, CounterName, Granularity};
 use stitch_common::checkpoint::{Ceiling, Checkpoint, StoredCheckpoint};
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
@@ -345,14 +345,6 @@ impl Fake {
         self.changes.notify();
     }
 
-    pub(crate) fn hold(&self, key: &str, count: i64) {
-        self.table.borrow_mut().set(&all(key), Count(count));
-    }
-
-    pub(crate) fn held(&self, key: &str) -> i64 {
-        self.table.borrow().count(&all(key)).0
-    }
-
     /// Does `act` just before the next request whose line in the trace contains `part`.
     pub(crate) fn before(&self, part: &str, act: impl FnOnce(&Self) + 'static) {
         self.hooks
@@ -373,12 +365,6 @@ impl Fake {
 
     pub(crate) fn trace(&self) -> Vec<String> {
         self.trace.borrow().clone()
-    }
-
-    /// Deletes a cell by hand.
-    pub(crate) fn delete(&self, key: &str) {
-        self.hold(key, 0);
-        self.deleted.borrow_mut().insert(key.to_owned());
     }
 
     /// How many lines of the trace contain `part`.

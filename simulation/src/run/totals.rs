@@ -39,7 +39,7 @@ impl Run {
         if !self.faults_over.has_fired() {
             match build.kind {
                 TotalsKind::LogEnd => {
-                    self.build(GENERATION, &self.config.definitions, None).await;
+                    self.build(GENERATION, &self.config.definitions, &[]).await;
                 }
                 TotalsKind::LateCounter => self.add_late_counter().await,
             }
@@ -52,7 +52,7 @@ impl Run {
         let world = &self.world;
         let mut without = self.config.definitions.clone();
         without.counters.retain(|counter| *counter.name.0 != *LATE);
-        let Some(base) = self.build(GENERATION, &without, None).await else {
+        let Some(base) = self.build(GENERATION, &without, &[]).await else {
             return;
         };
         let cut = base.subject.cut.0;
@@ -74,7 +74,7 @@ impl Run {
             world.delete_log_below(*partition, *to);
         }
         let late = CounterName(LATE.into());
-        self.build(GENERATION, &self.config.definitions, Some(&late))
+        self.build(GENERATION, &self.config.definitions, &[late])
             .await;
     }
 
@@ -87,7 +87,7 @@ impl Run {
             earlier.append(partition, EARLIER_EVENT);
         }
         let current = log.replace(earlier);
-        self.build(GENERATION - 1, &self.config.definitions, None)
+        self.build(GENERATION - 1, &self.config.definitions, &[])
             .await;
         *log.borrow_mut() = current;
     }
@@ -97,15 +97,15 @@ impl Run {
         self: &Rc<Self>,
         generation: u64,
         definitions: &Definitions,
-        added: Option<&CounterName>,
+        added: &[CounterName],
     ) -> Option<Manifest> {
         let (process, _) = self.start(self.history.builder_slot(), Role::Builder);
         let ended = Rc::new(OneShot::default());
         let (run, end) = (Rc::clone(self), Rc::clone(&ended));
         let running = Rc::clone(&process);
-        let (definitions, added) = (definitions.clone(), added.cloned());
+        let (definitions, added) = (definitions.clone(), added.to_vec());
         self.world.spawn_of(&process, async move {
-            let built = run.totals(&running, generation, &definitions, added.as_ref());
+            let built = run.totals(&running, generation, &definitions, &added);
             end.send(built.await);
         });
         let built = self.end_of(&process, &ended).await;
@@ -126,7 +126,7 @@ impl Run {
         process: &Rc<Process>,
         generation: u64,
         definitions: &Definitions,
-        added: Option<&CounterName>,
+        added: &[CounterName],
     ) -> Result<Manifest, BuildError> {
         let handle = self.handle(process);
         let clock = handle.clock();

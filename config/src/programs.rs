@@ -16,12 +16,10 @@ section! {
     pub Processor(kafka: &Kafka) {
         /// Counter batches in flight at once.
         requests_in_flight_max: usize = count("requests_in_flight_max"; 128, 1..=16_384),
-        /// Events ingested and not acknowledged yet: the window in which they are coalesced.
-        window_events_max: usize = count("window_events_max"; 500_000, 1..=100_000_000),
-        /// Bytes of the events in the window.
+        /// Bytes of the events ingested and not acknowledged yet: the window in which they are coalesced.
         window_bytes_max: usize = mebibytes("window_mib_max"; 64),
-        /// Counters of the events in the window: the work that a clean stop has to finish.
-        window_counters_max: usize = count("window_counters_max"; 50_000, 1..=100_000_000),
+        /// Counters of which increments are sent in one turn of a range: the work that a clean stop has to finish.
+        turn_counters_max: usize = count("turn_counters_max"; 50_000, 1..=100_000_000),
         /// Bytes of one counter batch; the default is below Cassandra's warning at 5 KiB.
         batch_bytes_max: usize = count("batch_bytes_max"; 4096, 1..=1_048_576),
         /// How long a clean stop or a hand-over may take; below Kafka's session timeout. For three quarters of it they

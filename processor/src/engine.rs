@@ -7,7 +7,8 @@
 //! 1. [`ingest`]: records are decoded, rejected ones copied to the dead-letter topic ([`dead_letters`]), the ceiling
 //!    raised above the rest, events divided by range;
 //! 2. [`buffer`]: contributions wait for their counter and are folded into one batch; [`usage`] bounds them;
-//! 3. [`dispatch`]: batches are sent under a shared lock and a valid lease, and their outcomes judged;
+//! 3. [`dispatch`]: batches are sent under a shared lock and a valid lease, range by range in [`turn`], and their outcomes
+//!    judged;
 //! 4. [`acks`]: which events are acknowledged, per partition and range;
 //! 5. [`drain`]: checkpoints, ceilings, markers, yields and hand-overs: everything that precedes the release of a lock.
 //!
@@ -19,6 +20,7 @@ mod ingest;
 mod dead_letters;
 mod buffer;
 mod usage;
+mod turn;
 mod dispatch;
 pub mod acks;
 mod drain;
@@ -93,9 +95,8 @@ pub(crate) enum Command {
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) requests_in_flight_max: usize,
-    pub(crate) window_events_max: usize,
     pub(crate) window_bytes_max: usize,
-    pub(crate) window_counters_max: usize,
+    pub(crate) turn_counters_max: usize,
     pub(crate) cells_per_batch_max: usize,
     /// Of a yield: a restoration waits for it, and repairs what is given up.
     pub(crate) drain_timeout: Duration,
@@ -115,9 +116,8 @@ impl Limits {
     pub(crate) fn from_config(config: &stitch_config::Processor, partitions: usize) -> Self {
         Self {
             requests_in_flight_max: config.requests_in_flight_max,
-            window_events_max: config.window_events_max,
             window_bytes_max: config.window_bytes_max,
-            window_counters_max: config.window_counters_max,
+            turn_counters_max: config.turn_counters_max,
             cells_per_batch_max: (config.batch_bytes_max / Self::CELL_BYTES).max(1),
             drain_timeout: config.drain_timeout,
             // A quarter is left for checkpoints, locks and connections.
@@ -152,8 +152,10 @@ pub(crate) struct Engine {
     /// Partitions of this process that cannot be counted now, whether they are drained, pause, or are tried again.
     suspensions: BTreeMap<Partition, Suspension>,
     ranges: Vec<RangeQueue>,
-    /// Ranges with something to send, each at most once.
-    ready: VecDeque<RangeId>,
+    /// Ranges with something to send in their present turn, each at most once.
+    in_turn: VecDeque<RangeId>,
+    /// Ranges that have collected something for their next turn, in the order of turns, each at most once.
+    awaiting_turn: VecDeque<RangeId>,
     /// Ranges that yield, have unknown outcomes or pause: the only ones that [`drain`] looks at.
     attention: BTreeSet<RangeId>,
     /// Ranges of which events are set aside.
@@ -186,7 +188,8 @@ impl Engine {
             partitions: BTreeMap::new(),
             suspensions: BTreeMap::new(),
             ranges: range_bits.ranges().map(|_| RangeQueue::default()).collect(),
-            ready: VecDeque::new(),
+            in_turn: VecDeque::new(),
+            awaiting_turn: VecDeque::new(),
             attention: BTreeSet::new(),
             aside: BTreeSet::new(),
             in_flight: BTreeMap::new(),
@@ -203,7 +206,6 @@ impl Engine {
     pub(crate) fn advance(&mut self, now: Moment, lease: &Lease) -> Vec<Command> {
         self.retry_suspended(now);
         self.resume_set_aside();
-        self.ingest_all_staged();
         self.drain(now);
         self.dispatch(now, lease);
         std::mem::take(&mut self.commands)
@@ -228,7 +230,7 @@ impl Engine {
             .min()
     }
 
-    /// Whether there is room for more records. It bounds memory, and what a stop has to finish, whatever the backlog.
+    /// Whether there is room for more records. It bounds memory, whatever the backlog.
     pub(crate) const fn wants_records(&self) -> bool {
         self.usage.is_below(&self.limits)
     }
@@ -279,27 +281,12 @@ impl Engine {
     /// Removes a counter of this range with nothing waiting and nothing in flight.
     fn remove_idle(&mut self, range: RangeId, counter: &CounterRef) {
         if self.range(range).remove_idle(counter) {
-            self.usage.remove_counter();
+            self.usage.remove_counter(counter);
         }
     }
 
     fn range(&mut self, range: RangeId) -> &mut RangeQueue {
         &mut self.ranges[usize::from(range.0)]
-    }
-
-    /// Enqueues the range among those with something to send, unless it is there. One that yields comes first: a
-    /// restoration waits for it, and it is finished soon.
-    fn wake(&mut self, range: RangeId) {
-        let queue = &mut self.ranges[usize::from(range.0)];
-        if queue.ready {
-            return;
-        }
-        queue.ready = true;
-        if queue.lock.is_yielding() {
-            self.ready.push_front(range);
-        } else {
-            self.ready.push_back(range);
-        }
     }
 }
 

@@ -195,8 +195,10 @@ pub struct History {
     pub processors_keepalive: Micros,
     /// The most requests that a processor, or a restorator, has in flight.
     pub in_flight: usize,
-    /// The most events in a processor's window.
-    pub window_events: usize,
+    /// `window_mib_max` of a processor, in bytes: in some histories so little that it is full after a few events.
+    pub window: usize,
+    /// The most counters of one turn of a range.
+    pub turn_counters: usize,
     /// The most ranges that are restored at once.
     pub ranges_in_flight: usize,
     /// The number of dirty cells at which the restorator stops converging.
@@ -310,7 +312,8 @@ impl History {
             processors_keepalive: KEEPALIVE,
             in_flight: rng.pick(&[1, 2, 8]),
             // Drawn apart: most of what else is drawn depends on what came before.
-            window_events: Rng::new(!seed).pick(&[500_000, 500_000, 8]),
+            window: Rng::new(!seed).pick(&[64 << 20, 64 << 20, 4096]),
+            turn_counters: Rng::new(!seed.rotate_left(16)).pick(&[50_000, 2, 1]),
             ranges_in_flight: rng.pick(&[1, 2]),
             dirty_cells_target: rng.pick(&[0, 1000]),
             memory: rng.pick(&[AMPLE_MEMORY, LITTLE_MEMORY]),

@@ -26,6 +26,8 @@ pub struct AckTracker {
     begun_end: Offset,
     /// The first event that was set aside: neither it nor any later one is here.
     set_aside: Option<Offset>,
+    /// The number of the first event that no turn of the range has reached.
+    turn_end: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +64,22 @@ impl AckTracker {
     #[must_use]
     pub const fn has_set_aside(&self) -> bool {
         self.set_aside.is_some()
+    }
+
+    /// How many events no turn of the range has reached.
+    pub(super) fn collected(&self) -> u64 {
+        self.end() - self.turn_end.max(self.removed)
+    }
+
+    /// Has the range's present turn reach this many more events.
+    pub(super) fn extend_turn(&mut self, events: u64) {
+        let end = self.turn_end.max(self.removed) + events;
+        self.turn_end = end.min(self.end());
+    }
+
+    /// Whether a turn of the range has reached the event.
+    pub(super) const fn is_of_turn(&self, seq: EventSeq) -> bool {
+        seq.0 < self.turn_end
     }
 
     /// Divides a contribution in two.
@@ -166,15 +184,20 @@ impl AckTracker {
         event.expect(TRACKED)
     }
 
-    fn last(&self) -> EventSeq {
-        EventSeq(self.removed + self.events.len() as u64 - 1)
+    fn end(&self) -> u64 {
+        self.removed + self.events.len() as u64
     }
 
-    /// Begins the last event, as if a contribution had been applied: then all before it must be finished.
+    fn last(&self) -> EventSeq {
+        EventSeq(self.end() - 1)
+    }
+
+    /// Begins the last event of the turn, as if a contribution had been applied: then all before it must be finished.
     #[cfg(test)]
     pub(super) fn begin_last(&mut self) {
-        self.highest_begun = Some(self.last());
-        self.begin(self.last());
+        let last = EventSeq(self.turn_end - 1);
+        self.highest_begun = Some(last);
+        self.begin(last);
     }
 
     fn begin(&mut self, seq: EventSeq) {

@@ -79,7 +79,7 @@ pub(super) struct CounterBuffer {
     /// Whether a batch of the counter is in flight. One at a time: a counter's batches would only wait for each other
     /// in Cassandra, and what arrives meanwhile is coalesced.
     pub(super) in_flight: bool,
-    /// Whether the counter is in its range's queue.
+    /// Whether the counter is in one of its range's queues.
     pub(super) queued: bool,
     cells_max: usize,
 }
@@ -127,6 +127,11 @@ impl CounterBuffer {
             .partition(|one| keep(one));
         self.contributions = kept;
         Vec::from(removed)
+    }
+
+    /// Whether one of the contributions is as asked.
+    pub(super) fn has(&self, is: impl FnMut(&Contribution) -> bool) -> bool {
+        self.contributions.iter().any(is)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -14,7 +14,7 @@ use super::acks::{AckTracker, EventSeq};
 use super::buffer::{Batch, Contribution, CounterBuffer, CounterRef};
 use super::partition::PartitionTask;
 use super::range::Backoff;
-use super::{BatchId, Command, Engine, rule};
+use super::{BatchId, Command, Engine, rule, turn};
 use crate::metrics;
 
 /// A batch that was sent and has no outcome yet.
@@ -27,15 +27,15 @@ pub(super) struct InFlight {
 }
 
 impl Engine {
-    /// Sends batches, range by range in turn, up to the limit of requests in flight.
+    /// Sends batches, range by range, up to the limit of requests in flight.
     pub(super) fn dispatch(&mut self, now: Moment, lease: &Lease) {
         let mut pausing = Vec::new();
         while self.in_flight.len() < self.limits.requests_in_flight_max
             && let Some(permit) = lease.permit(now)
-            && let Some(range) = self.ready.pop_front()
+            && let Some((range, begins_turn)) = self.next_range()
         {
+            let counters_max = self.limits.turn_counters_max;
             let queue = self.range(range);
-            queue.ready = false;
             if queue.backoff.is_some_and(|backoff| now < backoff.until) {
                 pausing.push(range);
                 continue;
@@ -43,26 +43,41 @@ impl Engine {
             if !queue.may_send() {
                 continue;
             }
-            let Some(counter) = queue.sendable.pop_front() else {
-                continue;
-            };
-            let batch = self.fold(range, &counter);
-            if batch.contributions.is_empty() {
-                self.remove_idle(range, &counter);
-            } else {
-                self.send(range, counter, batch, permit);
+            if begins_turn {
+                queue.begin_turn(counters_max);
             }
-            self.wake_if_sendable(range);
+            if let Some(counter) = queue.sendable.pop_front() {
+                let batch = self.fold(range, &counter);
+                if batch.contributions.is_empty() {
+                    self.postpone(range, counter);
+                } else {
+                    self.send(range, counter, batch, permit);
+                }
+            }
+            self.wake(range);
         }
-        // They come first again when their pause is over.
         for range in pausing {
-            self.range(range).ready = true;
-            self.ready.push_back(range);
+            self.wake(range);
         }
     }
 
-    /// Folds the counter's contributions that may be begun: all of them, or, where the range yields or the partition
-    /// drains, those that must be finished (rule P6).
+    /// Nothing of the counter may be begun now. What no turn has reached yet waits for the next one; for the rest its range
+    /// or its partition has to be acquired again.
+    fn postpone(&mut self, range: RangeId, counter: CounterRef) {
+        let queue = &mut self.ranges[usize::from(range.0)];
+        let acks = &queue.acks;
+        if let Some(buffer) = queue.counters.get_mut(&counter)
+            && buffer.has(|contribution| !turn::reached(acks)(contribution))
+        {
+            buffer.queued = true;
+            queue.collected.push_back(counter);
+        } else {
+            self.remove_idle(range, &counter);
+        }
+    }
+
+    /// Folds the counter's contributions of the present turn that may be begun: all of them, or, where the range yields or
+    /// the partition drains, those that must be finished (rule P6).
     fn fold(&mut self, range: RangeId, counter: &CounterRef) -> Batch {
         let partitions = &self.partitions;
         let queue = &mut self.ranges[usize::from(range.0)];
@@ -72,21 +87,23 @@ impl Engine {
             .get_mut(counter)
             .expect("a queued counter has a buffer");
         buffer.queued = false;
+        let is_reached = turn::reached(acks);
         buffer.fold(|contribution| {
             let partition = contribution.partition;
             let state = partitions
                 .get(&partition)
                 .and_then(PartitionTask::sending_state);
-            rule::may_begin(lock, state, || {
-                acks.get(&partition)
-                    .is_some_and(|acks| acks.must_finish(contribution.seq))
-            })
+            is_reached(contribution)
+                && rule::may_begin(lock, state, || {
+                    acks.get(&partition)
+                        .is_some_and(|acks| acks.must_finish(contribution.seq))
+                })
         })
     }
 
     fn send(&mut self, range: RangeId, counter: CounterRef, batch: Batch, permit: Permit) {
         if let Some((partition, seq)) = batch.split {
-            self.usage.add_contribution(&counter);
+            self.usage.add_contribution();
             self.acks(range, partition).split(seq);
         }
         let mut may_send = true;
@@ -130,7 +147,7 @@ impl Engine {
         }
         if !has_request {
             // It adds up to nothing, which needs no request.
-            self.acknowledge(range, &counter, &batch.contributions, AckTracker::ack);
+            self.acknowledge(range, &batch.contributions, AckTracker::ack);
             self.requeue(range, counter);
             return;
         }
@@ -190,7 +207,7 @@ impl Engine {
                 if queue.accept(&counter) {
                     tracing::info!(%range, "Cassandra accepts this range's increments again");
                 }
-                self.acknowledge(range, &counter, &contributions, AckTracker::ack);
+                self.acknowledge(range, &contributions, AckTracker::ack);
             }
             Outcome::Refused(cause) => {
                 if self.buffer(range, &counter).halve(cells) {
@@ -213,7 +230,7 @@ impl Engine {
                 tracing::warn!(%range, cells, %cause, "outcome of increments unknown, suspect");
                 metrics::suspects(cells);
                 queue.backoff = Some(Backoff::after(queue.backoff, now));
-                self.doubt(range, &counter, contributions);
+                self.doubt(range, contributions);
             }
         }
         self.requeue(range, counter);
@@ -250,9 +267,8 @@ impl Engine {
     }
 
     /// Leaves contributions of unknown outcome to an in-doubt marker, which acknowledges them.
-    fn doubt(&mut self, range: RangeId, counter: &CounterRef, contributions: Vec<Contribution>) {
-        self.usage
-            .remove_contributions(counter, contributions.len());
+    fn doubt(&mut self, range: RangeId, contributions: Vec<Contribution>) {
+        self.usage.remove_contributions(contributions.len());
         for contribution in &contributions {
             self.acks(range, contribution.partition)
                 .doubt(contribution.seq);
@@ -279,7 +295,7 @@ impl Engine {
             }
             DoubtCause::Takeover => {
                 self.range(range).takeovers -= 1;
-                self.wake_if_sendable(range);
+                self.wake(range);
             }
             DoubtCause::InDoubt
             | DoubtCause::Unverified
@@ -294,12 +310,10 @@ impl Engine {
     pub(super) fn acknowledge(
         &mut self,
         range: RangeId,
-        counter: &CounterRef,
         contributions: &[Contribution],
         how: impl Fn(&mut AckTracker, EventSeq),
     ) {
-        self.usage
-            .remove_contributions(counter, contributions.len());
+        self.usage.remove_contributions(contributions.len());
         self.acknowledge_each(range, contributions, how);
     }
 
@@ -321,13 +335,7 @@ impl Engine {
     fn requeue(&mut self, range: RangeId, counter: CounterRef) {
         self.range(range).enqueue(counter.clone());
         self.remove_idle(range, &counter);
-        self.wake_if_sendable(range);
-    }
-
-    fn wake_if_sendable(&mut self, range: RangeId) {
-        if !self.range(range).sendable.is_empty() {
-            self.wake(range);
-        }
+        self.wake(range);
     }
 
     fn buffer(&mut self, range: RangeId, counter: &CounterRef) -> &mut CounterBuffer {

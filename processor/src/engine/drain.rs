@@ -52,9 +52,7 @@ impl Engine {
             queue.lock = LockState::Yielding { give_up };
             queue.retry_refused(None);
             queue.enqueue_all();
-            queue.ready = false;
-            self.ready.retain(|waiting| *waiting != range);
-            self.wake(range);
+            self.wake_first(range);
             self.attention.insert(range);
         }
     }
@@ -155,9 +153,7 @@ impl Engine {
             self.create_marker(range);
             self.record_given_up(range);
             self.range(range).retry_refused(Some(now));
-            if !self.range(range).sendable.is_empty() {
-                self.wake(range);
-            }
+            self.wake(range);
             if let LockState::Yielding { give_up } = self.range(range).lock {
                 if now >= give_up {
                     self.give_up(range, None);
@@ -381,8 +377,7 @@ impl Engine {
                 "increments could not be applied in time, given up as suspect"
             );
             metrics::suspects(cells);
-            self.usage
-                .remove_contributions(&counter, contributions.len());
+            self.usage.remove_contributions(contributions.len());
             let queue = &mut self.ranges[usize::from(range.0)];
             for contribution in &contributions {
                 let acks = queue.acks.get_mut(&contribution.partition);
@@ -399,12 +394,12 @@ impl Engine {
     /// Discards events that were not begun: the partition's next owner begins them.
     fn discard(&mut self, range: RangeId, partition: Partition) {
         let queue = &mut self.ranges[usize::from(range.0)];
-        let mut changed = BTreeSet::new();
+        let mut changed = Vec::new();
         for (counter, buffer) in &mut queue.counters {
             let removed = buffer.remove(|contribution| contribution.partition != partition);
             if !removed.is_empty() {
-                self.usage.remove_contributions(counter, removed.len());
-                changed.insert(counter.clone());
+                self.usage.remove_contributions(removed.len());
+                changed.push(counter.clone());
             }
         }
         if let Some(acks) = queue.acks.remove(&partition) {

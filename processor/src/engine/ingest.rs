@@ -143,22 +143,9 @@ impl Engine {
         self.ingest_staged(partition);
     }
 
-    /// Ingests what was held up by the window alone.
-    pub(super) fn ingest_all_staged(&mut self) {
-        let staged = self
-            .partitions
-            .iter()
-            .filter(|(_, task)| !task.staged.is_empty());
-        let staged: Vec<_> = staged.map(|(partition, _)| *partition).collect();
-        for partition in staged {
-            self.ingest_staged(partition);
-        }
-    }
-
-    /// Ingests the staged records that wait for nothing, as far as the window has room for them.
+    /// Ingests the staged records that wait for nothing. They take no more of the window than before.
     pub(super) fn ingest_staged(&mut self, partition: Partition) {
-        while self.usage.has_room(&self.limits)
-            && let Some(task) = self.partitions.get_mut(&partition)
+        while let Some(task) = self.partitions.get_mut(&partition)
             && let ceiling = task.ceiling
             && let Some(records) = task
                 .staged
@@ -236,11 +223,11 @@ impl Engine {
     }
 
     fn enqueue(&mut self, range: RangeId, counter: CounterRef, contribution: Contribution) {
-        self.usage.add_contribution(&counter);
+        self.usage.add_contribution();
         let cells_max = self.limits.cells_per_batch_max;
         let queue = &mut self.ranges[usize::from(range.0)];
         let buffer = queue.counters.entry(counter.clone()).or_insert_with(|| {
-            self.usage.add_counter();
+            self.usage.add_counter(&counter);
             CounterBuffer::new(cells_max)
         });
         buffer.push(contribution);

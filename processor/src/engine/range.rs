@@ -8,7 +8,7 @@ use stitch_common::offset::Partition;
 
 use super::acks::AckTracker;
 use super::buffer::{Contribution, CounterBuffer, CounterRef};
-use super::rule;
+use super::{rule, turn};
 
 /// The queue of one range: what is to be sent in it, in flight, or in doubt.
 #[derive(Debug, Default)]
@@ -19,8 +19,10 @@ pub(super) struct RangeQueue {
     /// Waiting contributions. A counter with neither contributions nor a batch is not kept. Never iterated without
     /// sorting.
     pub(super) counters: HashMap<CounterRef, CounterBuffer>,
-    /// Counters whose next batch can be sent, in the order in which they came.
+    /// Counters with contributions of the present turn of which a batch can be sent, in the order in which they came.
     pub(super) sendable: VecDeque<CounterRef>,
+    /// Counters of which all that waits is collected for the next turn.
+    pub(super) collected: VecDeque<CounterRef>,
     /// Batches in flight.
     pub(super) in_flight: usize,
     /// Contributions of unknown outcome that need an in-doubt marker.
@@ -38,8 +40,10 @@ pub(super) struct RangeQueue {
     pub(super) refused: BTreeMap<CounterRef, Refused>,
     /// An invariant is broken in the range, so nothing is sent in it any more.
     pub(super) halted: bool,
-    /// Whether the range is in the engine's queue of ranges with something to send.
-    pub(super) ready: bool,
+    /// Whether the range is in the engine's queue of those that send.
+    pub(super) in_turn: bool,
+    /// Whether the range is in the engine's queue of those that wait for their turn.
+    pub(super) awaits_turn: bool,
 }
 
 /// The state of a range's shared lock in this member.
@@ -223,8 +227,8 @@ impl RangeQueue {
         }
     }
 
-    /// Enqueues a counter, unless it is in the queue, has a batch in flight or nothing to send, or was refused a moment
-    /// ago.
+    /// Enqueues a counter for the present turn or the next one, unless it is queued already, has a batch in flight or
+    /// nothing to send, or was refused a moment ago.
     pub(super) fn enqueue(&mut self, counter: CounterRef) {
         if self
             .refused
@@ -237,20 +241,26 @@ impl RangeQueue {
             && buffer.is_sendable()
         {
             buffer.queued = true;
-            self.sendable.push_back(counter);
+            if buffer.has(turn::reached(&self.acks)) {
+                self.sendable.push_back(counter);
+            } else {
+                self.collected.push_back(counter);
+            }
         }
     }
 
-    /// Takes counters out of the queue whose contributions were removed.
+    /// Takes counters out of the queues whose contributions were removed.
     pub(super) fn dequeue_empty(&mut self) {
         let counters = &mut self.counters;
-        self.sendable.retain(|counter| {
-            let Some(buffer) = counters.get_mut(counter) else {
-                return false;
-            };
-            buffer.queued = !buffer.is_empty();
-            buffer.queued
-        });
+        for queue in [&mut self.sendable, &mut self.collected] {
+            queue.retain(|counter| {
+                let Some(buffer) = counters.get_mut(counter) else {
+                    return false;
+                };
+                buffer.queued = !buffer.is_empty();
+                buffer.queued
+            });
+        }
     }
 
     /// Removes a counter with nothing waiting and nothing in flight, and returns whether it did.

@@ -10,7 +10,7 @@ use stitch_common::range::RangeId;
 use super::acks::AckTracker;
 use super::partition::PartitionState;
 use super::suspend::NEVER;
-use super::{Engine, rule};
+use super::{Engine, rule, usage};
 
 impl Engine {
     /// Whether the next event of this partition in this range is set aside.
@@ -26,9 +26,8 @@ impl Engine {
         if queue.backoff.is_none() {
             return false;
         }
-        let shares = 2 * self.ranges.len();
-        let is_full = queue.events() > self.limits.window_events_max / shares
-            || queue.counters.len() > self.limits.window_counters_max / shares;
+        let bytes = usage::range_bytes(queue.events(), queue.counters.len());
+        let is_full = bytes > self.limits.window_bytes_max / (2 * self.ranges.len());
         let may_be_one_more =
             self.aside.contains(&range) || 2 * self.aside.len() < self.ranges.len();
         is_full && may_be_one_more

@@ -67,9 +67,8 @@ impl World {
     fn new(records: Vec<Vec<Record>>, drain_timeout: Duration) -> Self {
         let limits = Limits {
             requests_in_flight_max: 3,
-            window_events_max: 12,
-            window_counters_max: 12,
-            window_bytes_max: 1 << 20,
+            window_bytes_max: 6000,
+            turn_counters_max: 2,
             cells_per_batch_max: 4,
             drain_timeout,
             hand_over_timeout: drain_timeout,

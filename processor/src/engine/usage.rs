@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use stitch_common::cell::Key;
 use stitch_common::event::Event;
 use stitch_common::ports::Record;
 
@@ -9,8 +10,12 @@ use super::Limits;
 use super::buffer::CounterRef;
 use super::partition::StagedRecords;
 
-/// The estimated size of a contribution without its key, in bytes.
-const CONTRIBUTION_BYTES: usize = 160;
+/// The size of a contribution and of its share of the event, in bytes: 32 in a queue that doubles as it grows, and 24.
+const CONTRIBUTION_BYTES: usize = 72;
+
+/// The size of a counter with contributions, without its key, in bytes: its entry, its place in a queue, and its own
+/// queue, which has room for a few contributions from the start.
+const COUNTER_BYTES: usize = 256;
 
 /// The size of a delivery of which no record is counted, in bytes: it waits like the others.
 pub(super) const STAGED_BYTES: usize = 128;
@@ -29,12 +34,7 @@ pub(super) struct BufferUsage {
 impl BufferUsage {
     /// Whether there is room for more.
     pub(super) const fn is_below(&self, limits: &Limits) -> bool {
-        self.has_room(limits) && self.bytes < limits.window_bytes_max
-    }
-
-    /// Whether more of the staged records may be ingested, which count in bytes already.
-    pub(super) const fn has_room(&self, limits: &Limits) -> bool {
-        self.events < limits.window_events_max && self.counters < limits.window_counters_max
+        self.bytes < limits.window_bytes_max
     }
 
     /// Buffered events, counted once for each range that they touch.
@@ -46,7 +46,7 @@ impl BufferUsage {
         self.bytes
     }
 
-    /// Counters with contributions that wait or are in flight: at least as many batches are still to be acknowledged.
+    /// Counters with contributions that wait or are in flight.
     pub(super) const fn counters(&self) -> usize {
         self.counters
     }
@@ -59,20 +59,22 @@ impl BufferUsage {
         self.events -= count;
     }
 
-    pub(super) const fn add_counter(&mut self) {
+    pub(super) fn add_counter(&mut self, counter: &CounterRef) {
         self.counters += 1;
+        self.bytes += counter_bytes(&counter.key);
     }
 
-    pub(super) const fn remove_counter(&mut self) {
+    pub(super) fn remove_counter(&mut self, counter: &CounterRef) {
         self.counters -= 1;
+        self.bytes -= counter_bytes(&counter.key);
     }
 
-    pub(super) fn add_contribution(&mut self, counter: &CounterRef) {
-        self.bytes += contribution_bytes(counter);
+    pub(super) const fn add_contribution(&mut self) {
+        self.bytes += CONTRIBUTION_BYTES;
     }
 
-    pub(super) fn remove_contributions(&mut self, counter: &CounterRef, count: usize) {
-        self.bytes -= contribution_bytes(counter) * count;
+    pub(super) const fn remove_contributions(&mut self, count: usize) {
+        self.bytes -= CONTRIBUTION_BYTES * count;
     }
 
     pub(super) const fn add_staged(&mut self, records: &StagedRecords) {
@@ -84,16 +86,21 @@ impl BufferUsage {
     }
 }
 
-fn contribution_bytes(counter: &CounterRef) -> usize {
-    CONTRIBUTION_BYTES + counter.key.0.len()
+fn counter_bytes(key: &Key) -> usize {
+    COUNTER_BYTES + key.0.len()
 }
 
-/// The estimated size of a decoded event, in bytes.
+/// The estimated size of a range's part of the window, without keys, in bytes.
+pub(super) const fn range_bytes(events: usize, counters: usize) -> usize {
+    events * CONTRIBUTION_BYTES + counters * COUNTER_BYTES
+}
+
+/// The size of a decoded event, in bytes: that of its contributions if each is the first of its counter.
 pub(super) fn event_bytes(event: &Event) -> usize {
     let of_increments = event
         .increments
         .iter()
-        .map(|increment| CONTRIBUTION_BYTES + increment.counter.key.0.len());
+        .map(|increment| CONTRIBUTION_BYTES + counter_bytes(&increment.counter.key));
     CONTRIBUTION_BYTES + of_increments.sum::<usize>()
 }
 

@@ -55,7 +55,8 @@ pub(crate) fn config(history: &History) -> Rc<Config> {
     config.cassandra.keepalive_interval = Duration::from_micros(KEEPALIVE);
     config.cassandra.keepalive_timeout = Duration::from_micros(KEEPALIVE);
     config.processor.requests_in_flight_max = history.in_flight;
-    config.processor.window_events_max = history.window_events;
+    config.processor.window_bytes_max = history.window;
+    config.processor.turn_counters_max = history.turn_counters;
     config.processor.drain_timeout = Duration::from_millis(300);
     config.processor.stop_timeout = Duration::from_micros(history.stop_timeout);
     config.processor.checkpoint_interval = Duration::from_millis(100);

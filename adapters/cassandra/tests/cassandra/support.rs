@@ -145,9 +145,8 @@ fn config(keyspace: &str) -> Config {
         ),
         processor: Processor {
             requests_in_flight_max: 128,
-            window_events_max: 1,
-            window_counters_max: 1,
             window_bytes_max: 1,
+            turn_counters_max: 1,
             batch_bytes_max: 4096,
             drain_timeout: Duration::from_secs(1),
             stop_timeout: Duration::from_secs(1),

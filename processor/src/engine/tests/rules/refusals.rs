@@ -15,6 +15,7 @@ fn other_track(scene: &Scene) -> String {
 /// The whole batch of two cells is refused, and then its half: even one cell.
 fn refused() -> Scene {
     let (mut scene, whole) = Scene::with_one_sent();
+    scene.engine.limits.window_bytes_max = 9000;
     scene.complete(whole, Outcome::Refused(cause()));
     let half = sent(&scene.after(1));
     assert_eq!(half.len(), 1, "half of it is sent at once");

@@ -6,10 +6,11 @@
 //! 2. [`web`] has the routes and their layers: [`admission`] grants permits or the request is shed, then authorization
 //!    ([`access`]) and timeout.
 //! 3. [`handlers`] (one file per resource of `/v1`), [`stats`] and [`operator`] (pages for people) answer it.
-//! 4. [`params`] parses the parameters strictly, on top of [`query_string`]; [`stitch_calendar`] says where periods
+//! 4. [`stitch_api_request`] parses the parameters strictly; [`stitch_calendar`] says where periods
 //!    begin, and which cells add up to them.
 //! 5. [`count_reader`] reads these cells, as [`spans`], from a [`count_source`]; concurrent identical reads are one ([`stitch_app::single_flight`]).
-//! 6. [`caching`] adds the freshness and the caching headers; anything that goes wrong is a [`problem`].
+//! 6. [`caching`] adds the freshness and the caching headers; anything that goes wrong is a
+//!    [`problem`](stitch_api_request::problem).
 //!
 //! In the background [`freshness_poller`] reads ZooKeeper and Kafka once a second, so that no request has to, and
 //! publishes a [`freshness`] snapshot. [`status_cache`] reads the namespace status while an operator's page is open,
@@ -17,11 +18,11 @@
 //!
 //! This process is no member of the namespace: it never increments, so no quiescence barrier waits for it.
 
-mod query_string;
+// What a request may ask has a crate of its own; here it is named as if it were a module.
+use stitch_api_request::{params, problem, query_string};
+
 mod request_body;
-mod problem;
 mod spans;
-mod params;
 mod freshness;
 mod metrics;
 mod count_source;

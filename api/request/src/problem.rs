@@ -15,7 +15,7 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 
 /// The type of a problem. `/problems/<name>` explains it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     UnknownCounter,
     InvalidParameter,
     MissingParameter,
@@ -34,7 +34,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const EVERY: [Self; 15] = [
+    pub const EVERY: [Self; 15] = [
         Self::UnknownCounter,
         Self::InvalidParameter,
         Self::MissingParameter,
@@ -52,7 +52,7 @@ impl Kind {
         Self::NamespaceUnavailable,
     ];
 
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::UnknownCounter => "unknown-counter",
             Self::InvalidParameter => "invalid-parameter",
@@ -72,7 +72,7 @@ impl Kind {
         }
     }
 
-    pub(crate) const fn status(self) -> StatusCode {
+    pub const fn status(self) -> StatusCode {
         match self {
             Self::InvalidParameter
             | Self::MissingParameter
@@ -154,13 +154,13 @@ impl Kind {
     }
 
     /// The text at its address.
-    pub(crate) fn page(self) -> String {
+    pub fn page(self) -> String {
         let (name, status, title) = (self.name(), self.status().as_u16(), self.title());
         format!("{name}\n{status} {title}\n\n{}\n", self.explanation())
     }
 
     /// Whether the same request may be answered in a moment.
-    pub(crate) fn may_pass(self) -> bool {
+    pub fn may_pass(self) -> bool {
         self.status() == StatusCode::SERVICE_UNAVAILABLE
     }
 
@@ -172,9 +172,9 @@ impl Kind {
 
 /// A problem as a client receives it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Problem {
+pub struct Problem {
     #[serde(skip)]
-    pub(crate) kind: Kind,
+    pub kind: Kind,
     #[serde(rename = "type")]
     address: String,
     title: &'static str,
@@ -187,7 +187,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self {
             kind,
             address: format!("/problems/{}", kind.name()),
@@ -199,33 +199,33 @@ impl Problem {
         }
     }
 
-    pub(crate) const fn title(&self) -> &'static str {
+    pub const fn title(&self) -> &'static str {
         self.title
     }
 
-    pub(crate) fn detail(&self) -> &str {
+    pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    pub(crate) fn example(&self) -> Option<&str> {
+    pub fn example(&self) -> Option<&str> {
         self.example.as_deref()
     }
 
     /// Names the invalid parameter.
-    pub(crate) fn about(mut self, parameter: &str) -> Self {
+    pub fn about(mut self, parameter: &str) -> Self {
         self.parameter = Some(parameter.to_owned());
         self
     }
 
     /// The JSON body.
-    pub(crate) fn body(&self) -> Bytes {
+    pub fn body(&self) -> Bytes {
         serde_json::to_vec(self)
             .expect("plain data serialises")
             .into()
     }
 
     /// Adds the address of a request that works.
-    pub(crate) fn with_example(mut self, example: &str) -> Self {
+    pub fn with_example(mut self, example: &str) -> Self {
         self.example = Some(example.to_owned());
         self
     }

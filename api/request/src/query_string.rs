@@ -7,14 +7,14 @@ use crate::problem::{Kind, Problem};
 
 /// The parameters of a request, and the address of one that works.
 #[derive(Clone, Debug)]
-pub(crate) struct Query {
+pub struct Query {
     pairs: Vec<(String, String)>,
     example: String,
 }
 
 impl Query {
     /// Parses `raw`. Each of `allowed` may occur once, each of `repeated` any number of times.
-    pub(crate) fn parse(
+    pub fn parse(
         raw: Option<&str>,
         allowed: &[&str],
         repeated: &[&str],
@@ -48,11 +48,7 @@ impl Query {
 
     /// Parses the values of `name` for a page, and ignores all other parameters: what mail programs and other sites add to
     /// a link must not keep a person from what it shows.
-    pub(crate) fn parse_for_page(
-        raw: Option<&str>,
-        name: &str,
-        example: String,
-    ) -> Result<Self, Problem> {
+    pub fn parse_for_page(raw: Option<&str>, name: &str, example: String) -> Result<Self, Problem> {
         let is_known = |part: &&str| {
             let other = part.split_once('=').map_or(*part, |(other, _)| other);
             decoded(other).is_some_and(|other| other == name)
@@ -66,7 +62,7 @@ impl Query {
     }
 
     /// Takes parameters that did not come in an address; those without a value are missing.
-    pub(crate) fn from_parameters<const N: usize>(
+    pub fn from_parameters<const N: usize>(
         parameters: [(&str, Option<String>); N],
         example: String,
     ) -> Self {
@@ -79,25 +75,25 @@ impl Query {
         }
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()
     }
 
-    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         let pairs = self.pairs.iter().filter(move |(other, _)| other == name);
         pairs.map(|(_, value)| value.as_str())
     }
 
     /// The address of a request that works.
-    pub(crate) fn example(&self) -> &str {
+    pub fn example(&self) -> &str {
         &self.example
     }
 
-    pub(crate) fn invalid(&self, name: &str, detail: impl Into<String>) -> Problem {
+    pub fn invalid(&self, name: &str, detail: impl Into<String>) -> Problem {
         self.problem(Kind::InvalidParameter, name, detail)
     }
 
-    pub(crate) fn missing(&self, name: &str, detail: impl Into<String>) -> Problem {
+    pub fn missing(&self, name: &str, detail: impl Into<String>) -> Problem {
         self.problem(Kind::MissingParameter, name, detail)
     }
 
@@ -116,7 +112,7 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 /// Percent-encodes a part of an address.
-pub(crate) fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     const PLAIN: &percent_encoding::AsciiSet = &NON_ALPHANUMERIC
         .remove(b'-')
         .remove(b'.')

@@ -11,13 +11,13 @@ use stitch_common::definition::{CounterDefinition, Definitions};
 use crate::problem::{Kind, Problem};
 use crate::query_string::{Query, encoded};
 
-pub(crate) const GRANULARITY: &str = "granularity";
-pub(crate) const AT: &str = "at";
-pub(crate) const TIME_ZONE: &str = "time_zone";
-pub(crate) const UTC_OFFSET: &str = "utc_offset";
+pub const GRANULARITY: &str = "granularity";
+pub const AT: &str = "at";
+pub const TIME_ZONE: &str = "time_zone";
+pub const UTC_OFFSET: &str = "utc_offset";
 
 /// The address of a counter, or of one of its keys.
-pub(crate) fn address(counter: &str, key: Option<&str>, rest: &str) -> String {
+pub fn address(counter: &str, key: Option<&str>, rest: &str) -> String {
     let key = key
         .map(|key| format!("/keys/{}", encoded(key)))
         .unwrap_or_default();
@@ -26,12 +26,7 @@ pub(crate) fn address(counter: &str, key: Option<&str>, rest: &str) -> String {
 
 /// The address of a request that works: of the named counter, or of the first one if it is not defined; of the same key,
 /// if it is valid.
-pub(crate) fn example(
-    definitions: &Definitions,
-    counter: &str,
-    key: Option<&str>,
-    rest: &str,
-) -> String {
+pub fn example(definitions: &Definitions, counter: &str, key: Option<&str>, rest: &str) -> String {
     let found = definitions
         .counter(counter)
         .or(definitions.counters.first());
@@ -41,7 +36,7 @@ pub(crate) fn example(
 }
 
 /// As [`example`], for requests that must name a granularity if the counter is not kept for all time.
-pub(crate) fn example_of_one(
+pub fn example_of_one(
     definitions: &Definitions,
     counter: &str,
     key: Option<&str>,
@@ -68,7 +63,7 @@ fn key_is_valid(key: &str) -> bool {
 }
 
 /// Looks up the definition of `counter`.
-pub(crate) fn definition<'a>(
+pub fn definition<'a>(
     definitions: &'a Definitions,
     counter: &str,
     example: &str,
@@ -87,7 +82,7 @@ pub(crate) fn definition<'a>(
 }
 
 /// The counter of `key`, if that is valid.
-pub(crate) fn counter(
+pub fn counter(
     definition: &CounterDefinition,
     key: &str,
     example: &str,
@@ -102,7 +97,7 @@ pub(crate) fn counter(
 }
 
 /// The parameter `time_zone` or `utc_offset`; UTC if both are missing.
-pub(crate) fn zone(query: &Query) -> Result<TimeZone, Problem> {
+pub fn zone(query: &Query) -> Result<TimeZone, Problem> {
     match (query.get(TIME_ZONE), query.get(UTC_OFFSET)) {
         (None, None) => Ok(TimeZone::UTC),
         (Some(name), None) => {
@@ -134,7 +129,7 @@ fn offset(query: &Query, text: &str) -> Result<UtcOffset, Problem> {
 }
 
 /// The zone as a part of an address.
-pub(crate) fn zone_parameter(zone: &TimeZone) -> String {
+pub fn zone_parameter(zone: &TimeZone) -> String {
     match zone {
         TimeZone::Fixed(offset) => format!("{UTC_OFFSET}={}", encoded(&offset.to_string())),
         TimeZone::Named(zone) => format!("{TIME_ZONE}={}", encoded(zone.name())),
@@ -142,7 +137,7 @@ pub(crate) fn zone_parameter(zone: &TimeZone) -> String {
 }
 
 /// The parameter `name` as a time.
-pub(crate) fn time(query: &Query, name: &str, zone: &TimeZone) -> Result<Option<Time>, Problem> {
+pub fn time(query: &Query, name: &str, zone: &TimeZone) -> Result<Option<Time>, Problem> {
     let Some(text) = query.get(name) else {
         return Ok(None);
     };
@@ -158,7 +153,7 @@ pub(crate) fn time(query: &Query, name: &str, zone: &TimeZone) -> Result<Option<
 
 /// The span of time that a count is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Window {
+pub enum Window {
     All,
     Period {
         period: Period,
@@ -170,7 +165,7 @@ pub(crate) enum Window {
 impl Window {
     /// Parses `granularity` and `at`: the period around `at`, or the present one if there is no `at`. Also returns the
     /// cells that it adds up from.
-    pub(crate) fn parse(
+    pub fn parse(
         query: &Query,
         definition: &CounterDefinition,
         zone: &TimeZone,
@@ -196,7 +191,7 @@ impl Window {
     }
 
     /// Whether it has ended at `now`: any further event would be a late one.
-    pub(crate) fn is_closed(self, now: Time) -> bool {
+    pub fn is_closed(self, now: Time) -> bool {
         match self {
             Self::All => false,
             Self::Period { end, .. } => end <= now,
@@ -205,7 +200,7 @@ impl Window {
 }
 
 /// The period called `name`.
-pub(crate) fn period(query: &Query, name: &str) -> Result<Period, Problem> {
+pub fn period(query: &Query, name: &str) -> Result<Period, Problem> {
     Period::from_name(name).ok_or_else(|| {
         let names = Period::EVERY.map(Period::name).join(", ");
         query.invalid(GRANULARITY, format!("\"{name}\" is none of {names}"))
@@ -213,7 +208,7 @@ pub(crate) fn period(query: &Query, name: &str) -> Result<Period, Problem> {
 }
 
 /// The cells that the window from `start` to `end` adds up from.
-pub(crate) fn cells(
+pub fn cells(
     query: &Query,
     definition: &CounterDefinition,
     period: Period,

@@ -10,6 +10,7 @@ mod counting;
 mod document;
 mod ensemble;
 mod environment;
+mod layer;
 mod load;
 mod overrides;
 mod programs;
@@ -29,6 +30,7 @@ pub use archive::Archive;
 pub use batch::Batch;
 pub use ensemble::{Ensemble, ROOT_DEFAULT};
 pub use environment::Environment;
+pub use layer::LayerChoice;
 pub use programs::{Api, Http, Processor, ReadConsistency, Restorator, token_problem};
 pub use refused_property::refused_property;
 pub use secret_value::{Credentials, read_secret_file};
@@ -97,6 +99,7 @@ impl Config {
         let namespace = namespace(&mut root)?;
         let kafka = Kafka::read(root.section("kafka")?)?;
         let cassandra = Cassandra::read(root.section("cassandra")?)?;
+        let batch = Batch::read(root.section("batch")?, &cassandra)?;
         Ok(Self {
             namespace,
             zookeeper: ZooKeeper::read(root.section("zookeeper")?)?,
@@ -105,10 +108,10 @@ impl Config {
             restorator: Restorator::read(root.section("restorator")?)?,
             archive: Archive::read(root.section("archive")?)?,
             totals: Totals::read(root.section("totals")?)?,
-            batch: Batch::read(root.section("batch")?, &cassandra)?,
+            api: Api::read(root.section("api")?, &batch)?,
+            batch,
             cassandra,
             http: Http::read(root.section("http")?)?,
-            api: Api::read(root.section("api")?)?,
             kafka,
         })
     }

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Kafka;
 use crate::section::{Given, Section, section};
 use crate::tls::TlsFiles;
+use crate::{Batch, Kafka, LayerChoice};
 use stitch_common::ports::Level;
 use stitch_common::secret::Secret;
 use stitch_common::user_error::UserError;
@@ -67,7 +67,7 @@ section! {
 
 section! {
     /// `[api]`
-    pub Api() {
+    pub Api(batch: &Batch) {
         /// Where counts are served.
         listen: SocketAddr = listen("listen"; "127.0.0.1:8080", "127.0.0.1:8080"),
         /// Where the operator's page and the metrics are served instead, if they are not to be where counts are.
@@ -76,6 +76,8 @@ section! {
         consistency: ReadConsistency = one_of(
             "consistency"; ReadConsistency::LocalQuorum, "consistency of reads", &ReadConsistency::EVERY
         ),
+        /// Which counts answer a request that does not say.
+        layer: LayerChoice = layer("layer"; batch),
         /// How long a request may take in all.
         request_timeout: Duration = milliseconds("request_timeout_ms"; 5000, 10),
         /// After this time a read is sent to another node as well.

@@ -229,8 +229,8 @@ impl<'a> Section<'a> {
         let Some(Given { value, source }) = self.string(key)? else {
             return Ok(default);
         };
-        let name = value.to_ascii_uppercase();
-        let found = names.iter().find(|(_, known)| *known == name);
+        let mut names_known = names.iter();
+        let found = names_known.find(|(_, known)| known.eq_ignore_ascii_case(&value));
         found.map(|(choice, _)| *choice).ok_or_else(|| {
             let known: Vec<_> = names.iter().map(|(_, name)| *name).collect();
             let what = format!(" = \"{value}\" is no {kind}");

@@ -8,16 +8,17 @@ use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::policies::retry::DefaultRetryPolicy;
 use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
+use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::{Consistency, Statement};
 use scylla::value::{Counter as CounterValue, CqlTimestamp};
 
-use super::{connect, read, statements, table};
+use super::{SchemaError, connect, read, statements, table};
 use crate::page_size::PageSize;
-use crate::schema::{TABLE, TableOwner, full_name};
+use crate::schema::{BATCH, TABLE, TableOwner, full_name};
 use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::ports::{StoreError, TableIdentity};
-use stitch_config::{Api, Config, ReadConsistency};
+use stitch_config::{Api, Cassandra, Config, ReadConsistency};
 
 /// The id under which nodes list this session; not a member's.
 const READER_ID: &str = "stitch-api";
@@ -36,9 +37,17 @@ pub struct BucketSpan {
     pub last: Bucket,
 }
 
-/// A read-only session for counts.
+/// How the table has its values.
+#[derive(Clone, Copy)]
+enum Values {
+    Counters,
+    Plain,
+}
+
+/// A read-only session for counts: those in real time, or those in batch.
 pub struct ScyllaReader {
     session: Session,
+    values: Values,
     table: TableIdentity,
     one: PreparedStatement,
     named: PreparedStatement,
@@ -59,11 +68,36 @@ impl ScyllaReader {
     /// No node reached, or the table is missing, not as wanted, or another namespace's.
     pub async fn connect(config: &Config) -> Result<Self, StoreError> {
         let cassandra = &config.cassandra;
-        let builder = connect::builder(cassandra, READER_ID, cassandra.connections_per_node)?;
-        let session = connect::session(builder, cassandra).await?;
+        let session = session(cassandra).await?;
         let owner = TableOwner::of_namespace(&config.namespace);
         let table = table::check(&session, cassandra, &owner).await?;
-        let profile = profile(config).into_handle();
+        let name = full_name(&cassandra.keyspace, TABLE);
+        let profile = profile(config, cassandra);
+        Self::new(session, Values::Counters, table, &name, profile).await
+    }
+
+    /// As [`ScyllaReader::connect`], to the table of batch counts.
+    ///
+    /// # Errors
+    /// No node reached, or the table is missing, not as wanted, or another namespace's.
+    pub async fn connect_batch(config: &Config) -> Result<Self, SchemaError> {
+        let cassandra = &config.batch.cassandra;
+        let session = session(cassandra).await?;
+        let owner = TableOwner::of_namespace(&config.namespace);
+        let table = table::batch::check(&session, &cassandra.keyspace, &owner).await?;
+        let name = full_name(&cassandra.keyspace, BATCH);
+        let profile = profile(config, cassandra);
+        Ok(Self::new(session, Values::Plain, table, &name, profile).await?)
+    }
+
+    async fn new(
+        session: Session,
+        values: Values,
+        table: TableIdentity,
+        name: &str,
+        profile: ExecutionProfile,
+    ) -> Result<Self, StoreError> {
+        let profile = profile.into_handle();
         let prepared = async |cql: String| {
             let mut prepared = statements::prepared(&session, Statement::new(cql)).await?;
             // Otherwise the driver would neither ask a second node nor repeat a read lost with its connection.
@@ -71,11 +105,11 @@ impl ScyllaReader {
             prepared.set_execution_profile_handle(Some(profile.clone()));
             Ok::<_, StoreError>(prepared)
         };
-        let counts = full_name(&cassandra.keyspace, TABLE);
-        let one = prepared(statements::read_cell_cql(&counts)).await?;
-        let named = prepared(statements::read_cells_cql(&counts)).await?;
-        let span = prepared(statements::read_span_cql(&counts)).await?;
+        let one = prepared(statements::read_cell_cql(name)).await?;
+        let named = prepared(statements::read_cells_cql(name)).await?;
+        let span = prepared(statements::read_span_cql(name)).await?;
         Ok(Self {
+            values,
             table,
             one,
             named,
@@ -123,48 +157,43 @@ impl ScyllaReader {
         request: &Request,
     ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
         let (name, key) = (&*counter.name.0, &*counter.key.0);
-        let mut result = Vec::new();
-        let take = |cell| result.push(cell);
         match request {
             Request::One(BucketSpan {
                 granularity, first, ..
             }) => {
                 let values = (name, key, granularity.name(), CqlTimestamp(first.0));
-                read::pages::<CounterValue>(
-                    &self.session,
-                    &self.one,
-                    &self.page_size,
-                    values,
-                    take,
-                )
-                .await?;
+                self.pages(&self.one, values).await
             }
-            Request::Named(cells) => {
-                let values = (name, key, cells);
-                read::pages::<CounterValue>(
-                    &self.session,
-                    &self.named,
-                    &self.page_size,
-                    values,
-                    take,
-                )
-                .await?;
-            }
+            Request::Named(cells) => self.pages(&self.named, (name, key, cells)).await,
             Request::Span(span) => {
                 let (first, last) = (CqlTimestamp(span.first.0), CqlTimestamp(span.last.0));
                 let values = (name, key, span.granularity.name(), first, last);
-                read::pages::<CounterValue>(
-                    &self.session,
-                    &self.span,
-                    &self.page_size,
-                    values,
-                    take,
-                )
-                .await?;
+                self.pages(&self.span, values).await
             }
         }
-        Ok(result)
     }
+
+    async fn pages(
+        &self,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
+        let (session, size) = (&self.session, &self.page_size);
+        let mut cells = Vec::new();
+        let take = |cell| cells.push(cell);
+        match self.values {
+            Values::Counters => {
+                read::pages::<CounterValue>(session, statement, size, values, take).await?;
+            }
+            Values::Plain => read::pages::<i64>(session, statement, size, values, take).await?,
+        }
+        Ok(cells)
+    }
+}
+
+async fn session(cassandra: &Cassandra) -> Result<Session, StoreError> {
+    let builder = connect::builder(cassandra, READER_ID, cassandra.connections_per_node)?;
+    connect::session(builder, cassandra).await
 }
 
 /// One request of a read.
@@ -182,13 +211,13 @@ impl Request {
     }
 }
 
-fn profile(config: &Config) -> ExecutionProfile {
+fn profile(config: &Config, cassandra: &Cassandra) -> ExecutionProfile {
     ExecutionProfile::builder()
         .consistency(consistency(config.api.consistency))
         .request_timeout(Some(config.api.request_timeout))
         .retry_policy(Arc::new(DefaultRetryPolicy::new()))
         .speculative_execution_policy(Some(Arc::new(speculation(&config.api))))
-        .load_balancing_policy(connect::balancing(&config.cassandra))
+        .load_balancing_policy(connect::balancing(cassandra))
         .build()
 }
 
@@ -229,7 +258,7 @@ mod tests {
                 ("STITCH_API__CONSISTENCY", name),
                 ("STITCH_API__REQUEST_TIMEOUT_MS", "1234"),
             ]);
-            let profile = profile(&config);
+            let profile = profile(&config, &config.cassandra);
             assert_eq!(profile.get_consistency(), consistency(level));
             assert_eq!(
                 format!("{:?}", profile.get_consistency()).to_uppercase(),
@@ -246,7 +275,7 @@ mod tests {
     async fn a_slow_read_is_sent_to_another_node_after_the_configured_delay() {
         let config = config(&[("STITCH_API__SPECULATIVE_AFTER_MS", "77")]);
         assert!(
-            profile(&config)
+            profile(&config, &config.cassandra)
                 .get_speculative_execution_policy()
                 .is_some()
         );

@@ -4,8 +4,9 @@
 //! audit, which alone says what is right.
 
 use serde::Serialize;
+use stitch_batch::layer::is_closed;
 use stitch_batch::record::Generation;
-use stitch_common::cell::{Amount, Cell, CellSlot, CounterName, EventTime, Granularity};
+use stitch_common::cell::{Amount, Cell, CounterName};
 use stitch_common::clock::Clock;
 use stitch_common::ports::CellScan;
 use stitch_totals::sorted::counter_names::CounterNames;
@@ -84,91 +85,5 @@ fn named(cell: &Cell, batch: Amount, realtime: Amount) -> DifferentCell {
         bucket: cell.slot.bucket.to_string(),
         batch: batch.0,
         realtime: realtime.0,
-    }
-}
-
-/// Whether a bucket ended at this moment or before. That of all time never ends.
-#[must_use]
-pub fn is_closed(slot: CellSlot, until_ms: i64) -> bool {
-    const MINUTE_MS: i64 = 60_000;
-    const HOUR_MS: i64 = 60 * MINUTE_MS;
-    const DAY_MS: i64 = 24 * HOUR_MS;
-    // Longer than one bucket and shorter than two: the moment lies in the next one.
-    let length = match slot.granularity {
-        Granularity::All => return false,
-        Granularity::Minute => MINUTE_MS,
-        Granularity::Quarter => 15 * MINUTE_MS,
-        Granularity::Hour => HOUR_MS,
-        Granularity::Day => DAY_MS,
-        Granularity::Month => 31 * DAY_MS,
-        Granularity::Year => 366 * DAY_MS,
-    };
-    let next = EventTime::from_ms(slot.bucket.0.saturating_add(length));
-    next.is_some_and(|next| slot.granularity.bucket(next).0 <= until_ms)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use stitch_common::cell::Bucket;
-    use stitch_common::time::parse_rfc3339;
-
-    #[test]
-    fn a_bucket_is_closed_when_the_next_one_has_begun() {
-        let ms = |text: &str| parse_rfc3339(text).unwrap().ms();
-        for (granularity, start, end) in [
-            (
-                Granularity::Minute,
-                "2026-05-01T10:59:00Z",
-                "2026-05-01T11:00:00Z",
-            ),
-            (
-                Granularity::Quarter,
-                "2026-05-01T10:45:00Z",
-                "2026-05-01T11:00:00Z",
-            ),
-            (
-                Granularity::Hour,
-                "2026-05-01T10:00:00Z",
-                "2026-05-01T11:00:00Z",
-            ),
-            (
-                Granularity::Day,
-                "2026-05-01T00:00:00Z",
-                "2026-05-02T00:00:00Z",
-            ),
-            (
-                Granularity::Month,
-                "2026-02-01T00:00:00Z",
-                "2026-03-01T00:00:00Z",
-            ),
-            (
-                Granularity::Month,
-                "2026-05-01T00:00:00Z",
-                "2026-06-01T00:00:00Z",
-            ),
-            (
-                Granularity::Year,
-                "2024-01-01T00:00:00Z",
-                "2025-01-01T00:00:00Z",
-            ),
-            (
-                Granularity::Year,
-                "2026-01-01T00:00:00Z",
-                "2027-01-01T00:00:00Z",
-            ),
-        ] {
-            let slot = CellSlot {
-                granularity,
-                bucket: Bucket(ms(start)),
-            };
-            assert!(is_closed(slot, ms(end)), "{start}");
-            assert!(!is_closed(slot, ms(end) - 1), "{start}");
-        }
-        let all = CellSlot {
-            granularity: Granularity::All,
-            bucket: Bucket(0),
-        };
-        assert!(!is_closed(all, i64::MAX));
     }
 }

@@ -48,3 +48,29 @@ fn a_flag_is_true_or_false() {
         "{error:?}"
     );
 }
+
+#[test]
+fn the_layer_is_auto_where_there_is_batch_and_one_that_is_missing_is_refused() {
+    let layer = |batch: &str, api: &str| {
+        let config = with(&format!("{batch}\n[api]\n{api}"));
+        config.map(|config| config.api.layer)
+    };
+    let (batch, pure) = ("enabled = true", "enabled = true\nrealtime = false");
+    assert_eq!(layer("", "").unwrap(), LayerChoice::Realtime);
+    assert_eq!(layer(batch, "").unwrap(), LayerChoice::Auto);
+    assert_eq!(layer(pure, "").unwrap(), LayerChoice::Auto);
+    let chosen = layer(batch, "layer = \"batch\"").unwrap();
+    assert_eq!(chosen, LayerChoice::Batch);
+    for (batch, api, message) in [
+        ("", "layer = \"batch\"", "there are no batch counts"),
+        (pure, "layer = \"realtime\"", "nothing counts in real time"),
+        (batch, "layer = \"fast\"", "\"fast\" is no layer"),
+    ] {
+        let error = layer(batch, api).unwrap_err();
+        assert!(error.message.contains(message), "{error:?}");
+        assert!(
+            error.help.contains("realtime") || error.help.contains("layer"),
+            "{error:?}"
+        );
+    }
+}

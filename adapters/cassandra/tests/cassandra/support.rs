@@ -194,6 +194,7 @@ fn totals() -> Totals {
 
 fn api() -> Api {
     Api {
+        layer: stitch_config::LayerChoice::Realtime,
         listen: ([127, 0, 0, 1], 0).into(),
         operator_listen: None,
         consistency: ReadConsistency::LocalQuorum,

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use stitch_common::clock::Clock;
 use stitch_common::ports::Session;
 use stitch_common::range::RangeId;
-use stitch_protocol::restoration::{self, RangeOutcome, RestorationRecord};
+use stitch_control::restoration_record::{self, RangeOutcome, RestorationRecord};
 use stitch_protocol::{Error, NamespaceSession};
 
 /// How often it is read: restorations take minutes.
@@ -24,7 +24,7 @@ impl Verification {
     pub(crate) async fn read<S: Session, C: Clock>(
         session: &NamespaceSession<S, C>,
     ) -> Result<Self, Error> {
-        Ok(Self::new(&restoration::records(session).await?))
+        Ok(Self::new(&restoration_record::records(session).await?))
     }
 
     fn new(records: &[RestorationRecord]) -> Self {
@@ -55,7 +55,8 @@ mod tests {
     use stitch_common::offset::Offsets;
     use stitch_common::range::RangeBits;
     use stitch_common::scope::Scope;
-    use stitch_protocol::restoration::{LockHolder, RestorationId, RestorationState};
+    use stitch_control::restoration_record::{RestorationId, RestorationState};
+    use stitch_protocol::restoration::LockHolder;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).unwrap()
@@ -82,6 +83,8 @@ mod tests {
             cuts: Offsets::default(),
             generation: 1,
             identity: 0,
+            found: None,
+            control: Vec::new(),
             ranges: ranges
                 .iter()
                 .map(|(range, outcome)| (RangeId(*range), outcome.clone()))

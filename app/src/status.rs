@@ -3,6 +3,7 @@
 //!
 //! The structs here are the JSON of that command: their fields change only on purpose, whatever the protocol's do.
 
+mod control;
 mod text;
 
 use std::fmt;
@@ -20,13 +21,16 @@ use stitch_common::range::{RangeBits, RangeId};
 use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
+use stitch_control::control_node;
+use stitch_control::control_record::{ControlEvent, ControlRecord};
+use stitch_control::restoration_record::{self, RangeOutcome, RestorationRecord, RestorationState};
 use stitch_protocol::checkpoint_node::PartitionSnapshot;
 use stitch_protocol::contender::Kind;
 use stitch_protocol::definition_node::NamespaceRecord;
 use stitch_protocol::doubt::{Doubt, DoubtCause};
 use stitch_protocol::membership::Member;
 use stitch_protocol::path::Paths;
-use stitch_protocol::restoration::{LockHolder, RangeOutcome, RestorationRecord, RestorationState};
+use stitch_protocol::restoration::LockHolder;
 use stitch_protocol::snapshot::{FullSnapshot, RangeQueue};
 use stitch_protocol::suspension::SuspensionRecord;
 use stitch_protocol::{Error, NamespaceSession, definition_node, snapshot};
@@ -52,6 +56,8 @@ pub struct Status {
     pub revocation_requests: Vec<RangeId>,
     /// The holder of the restoration lock.
     pub restoring: Option<LockHolder>,
+    /// What operators want of the restoration that runs, and of those to come.
+    pub control: ControlLine,
     /// Why counts may be wrong, until a restoration verifies them.
     pub doubts: Vec<DoubtLine>,
     /// The ranges whose counts are uncertain: by a dead member, an in-doubt marker or a doubt.
@@ -175,6 +181,9 @@ pub struct RestorationLine {
     pub ranges_verified: usize,
     pub ranges_unverified: usize,
     pub cells_corrected: u64,
+    /// What operators had it do, the latest last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub control: Vec<ControlEvent>,
 }
 
 /// The outcome of a restoration.
@@ -182,6 +191,10 @@ pub struct RestorationLine {
 #[serde(rename_all = "snake_case")]
 pub enum RestorationOutcome {
     Running,
+    /// It runs, and waits for an operator or for the end of a hold.
+    Paused,
+    /// An operator ended it early.
+    Aborted,
     /// Its record says that it runs, but it no longer holds the restoration lock.
     Interrupted,
     Verified,
@@ -195,6 +208,8 @@ impl fmt::Display for RestorationOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Aborted => "aborted",
             Self::Interrupted => "interrupted",
             Self::Verified => "verified",
             Self::VerifiedWithExceptions => "verified_with_exceptions",
@@ -203,6 +218,8 @@ impl fmt::Display for RestorationOutcome {
         })
     }
 }
+
+pub use control::ControlLine;
 
 /// Reads the status in a session of its own.
 ///
@@ -237,13 +254,30 @@ pub async fn collect<S: Session, C: Clock>(
             path: session.paths().definition(),
         })?;
     let overview = snapshot::full(session, record.definitions.range_bits).await?;
-    Ok(Status::new(namespace, &record, overview))
+    let restorations = Restorations {
+        records: restoration_record::records(session).await?,
+        control: control_node::read(session).await?,
+        now: session.clock().wall(),
+    };
+    Ok(Status::new(namespace, &record, overview, restorations))
+}
+
+/// What ZooKeeper has of restorations, at a time.
+struct Restorations {
+    /// The oldest first.
+    records: Vec<RestorationRecord>,
+    control: ControlRecord,
+    now: DateTime<Utc>,
 }
 
 impl Status {
     /// The status of the namespace with this name and definition.
-    #[must_use]
-    pub fn new(namespace: &str, record: &NamespaceRecord, overview: FullSnapshot) -> Self {
+    fn new(
+        namespace: &str,
+        record: &NamespaceRecord,
+        overview: FullSnapshot,
+        restorations: Restorations,
+    ) -> Self {
         let bits = record.definitions.range_bits;
         let counters = record.definitions.counters.iter();
         let uncertainty = overview.uncertainty();
@@ -252,7 +286,11 @@ impl Status {
             .filter(|range| !uncertainty.is_certain(*range))
             .collect();
         let restoring = overview.restoring;
-        let records = overview.restorations.iter().rev();
+        let Restorations {
+            records,
+            control,
+            now,
+        } = restorations;
         Self {
             namespace: namespace.to_owned(),
             generation: record.generation,
@@ -286,7 +324,10 @@ impl Status {
                 .collect(),
             doubts: overview.doubts.iter().map(DoubtLine::of).collect(),
             uncertain,
+            control: ControlLine::of(control, &records, restoring.as_ref(), now),
             restorations: records
+                .iter()
+                .rev()
                 .map(|record| RestorationLine::of(record, restoring.as_ref()))
                 .collect(),
             restoring,
@@ -390,7 +431,11 @@ impl RestorationLine {
             id: record.id.to_string(),
             outcome: match record.state {
                 RestorationState::Running if holds_lock => RestorationOutcome::Running,
-                RestorationState::Running => RestorationOutcome::Interrupted,
+                RestorationState::Paused if holds_lock => RestorationOutcome::Paused,
+                RestorationState::Running | RestorationState::Paused => {
+                    RestorationOutcome::Interrupted
+                }
+                RestorationState::Aborted => RestorationOutcome::Aborted,
                 RestorationState::Verified => RestorationOutcome::Verified,
                 RestorationState::VerifiedWithExceptions => {
                     RestorationOutcome::VerifiedWithExceptions
@@ -407,6 +452,7 @@ impl RestorationLine {
             ranges_verified: corrected.len(),
             ranges_unverified: record.ranges.len() - corrected.len(),
             cells_corrected: corrected.iter().sum(),
+            control: record.control.clone(),
         }
     }
 }

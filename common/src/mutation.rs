@@ -55,6 +55,7 @@ rules! {
     CeilingAfterRead "R1" "the ceilings are not read after the cells",
     WaitGranted "R2" "the exclusive lock is not waited for",
     QuiescenceAfterGrant "R2" "quiescence is not awaited after the grant",
+    PauseGivesBack "R2" "a range stays locked while an operator has the restoration wait",
     CutUnderLock "R3" "the cut is not read under the lock",
     CeilingAfterGrant "R4" "the log is not followed to the ceilings that are read after the grant",
     DirtyBeyondCut "R4" "cells with events beyond the cut are not dirty",

@@ -23,6 +23,8 @@ pub enum Exit {
     Failed,
     /// Everything is right as far as the operator let it be seen: with exceptions that the report names.
     Exceptions,
+    /// An operator ended it early by `abort`: what it did is right, and the rest is left as it was.
+    Aborted,
     /// A second signal ended it at once.
     Interrupted,
 }
@@ -36,6 +38,7 @@ impl Exit {
             Self::DriftFound | Self::ActionNeeded => 1,
             Self::Failed => 2,
             Self::Exceptions => 3,
+            Self::Aborted => 4,
             Self::Interrupted => 130,
         }
     }

@@ -10,11 +10,14 @@
 //!   ones. `deploy/fuzz` builds `main` with libFuzzer around one target.
 
 use stitch_common::ports::Fingerprint;
+use stitch_control::audit_record::AuditRecord;
+use stitch_control::control_record::ControlRecord;
+use stitch_control::restoration_record::RestorationRecord;
 use stitch_protocol::doubt::DoubtRecord;
 use stitch_protocol::known_nodes::KnownNodeRecord;
 use stitch_protocol::membership::MemberRecord;
 use stitch_protocol::origin_node::Origin;
-use stitch_protocol::restoration::{LockHolder, RestorationRecord};
+use stitch_protocol::restoration::LockHolder;
 use stitch_protocol::suspension::SuspensionRecord;
 
 mod events;
@@ -49,6 +52,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("known-node", nodes::payload::<KnownNodeRecord>),
     ("suspension", nodes::payload::<SuspensionRecord>),
     ("restoration", nodes::payload::<RestorationRecord>),
+    ("control", nodes::payload::<ControlRecord>),
+    ("audit", nodes::payload::<AuditRecord>),
     ("checkpoint", nodes::checkpoint),
     ("queue", names::queue),
     ("member-name", names::member),

@@ -12,7 +12,7 @@
 //! - **Members.** [`membership`]: join, heartbeat, leave, list.
 //! - **Records.** [`doubt`]s, [`in_doubt`] markers; why a partition is not counted ([`suspension`]); the
 //!   [`checkpoint_node`] of each partition, fenced by its lock; the
-//!   [`definition_node`] of the namespace; the first records of its log ([`log_node`]); the lock and the records of
+//!   [`definition_node`] of the namespace; the first records of its log ([`log_node`]); the lock of
 //!   [`restoration`]s; a [`snapshot`] of it all, and what it says of [`uncertainty`].
 //! - **Procedures.** [`namespace`]: validate the configuration and join. [`start_offset`]: where a partition is counted
 //!   on, and when it must not be. [`quiescence`]: the barrier. [`cleanup`]: what dead members left behind. [`leave`].

@@ -102,7 +102,7 @@ impl<S: Session, C: Clock> NamespaceSession<S, C> {
     }
 
     /// The record in a node; `None` if there is no node.
-    pub(crate) async fn record<T: Payload>(&self, path: &str) -> Result<Option<T>, Error> {
+    pub async fn record<T: Payload>(&self, path: &str) -> Result<Option<T>, Error> {
         let node = self.get(path).await?;
         node.map(|node| envelope::open(path, &node.data))
             .transpose()
@@ -161,7 +161,7 @@ impl<S: Session, C: Clock> NamespaceSession<S, C> {
     }
 
     /// Deletes a node; it may be gone already.
-    pub(crate) async fn delete(&self, path: &str) -> Result<(), Error> {
+    pub async fn delete(&self, path: &str) -> Result<(), Error> {
         let request = async || self.session.delete(path, None).await;
         match self.retry_budget(path).run(request).await? {
             // After a lost answer this shows that the node is gone, too.

@@ -185,6 +185,18 @@ impl Paths {
         format!("{}/batch", self.root)
     }
 
+    /// What operators want of the restoration that runs, and of those to come.
+    #[must_use]
+    pub fn control(&self) -> String {
+        format!("{}/control", self.root)
+    }
+
+    /// The records of audits.
+    #[must_use]
+    pub fn audits(&self) -> String {
+        format!("{}/audits", self.root)
+    }
+
     /// The restoration lock's queue and the records of restorations.
     #[must_use]
     pub fn restorations(&self) -> String {
@@ -194,7 +206,7 @@ impl Paths {
 
 /// `directory/name`
 #[must_use]
-pub(crate) fn child(directory: &str, name: &str) -> String {
+pub fn child(directory: &str, name: &str) -> String {
     format!("{directory}/{name}")
 }
 
@@ -254,6 +266,8 @@ mod tests {
                 "/stitch/plays/doubts/63-given-up",
             ),
             (paths.batch(), "/stitch/plays/batch"),
+            (paths.control(), "/stitch/plays/control"),
+            (paths.audits(), "/stitch/plays/audits"),
             (paths.restorations(), "/stitch/plays/restorations"),
         ];
         for (path, expected) in spelled {

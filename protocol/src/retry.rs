@@ -36,7 +36,7 @@ impl<'a, S: Session, C: Clock> RetryBudget<'a, S, C> {
     }
 
     /// Repeats `request` until it is answered: the outer error means that it never was.
-    pub(crate) async fn run<T>(
+    pub async fn run<T>(
         &mut self,
         request: impl AsyncFn() -> Result<T, ZkError>,
     ) -> Result<Result<T, ZkError>, Error> {
@@ -62,7 +62,7 @@ impl<'a, S: Session, C: Clock> RetryBudget<'a, S, C> {
     }
 
     /// Pauses after an answer was lost; fails when the session is over or no attempt is left.
-    pub(crate) async fn pause(&mut self, why: String) -> Result<(), Error> {
+    pub async fn pause(&mut self, why: String) -> Result<(), Error> {
         if self.session.state() == SessionState::Over {
             return Err(Error::SessionOver);
         }

@@ -23,7 +23,7 @@ use crate::membership::{self, Members};
 use crate::namespace_session::NamespaceSession;
 use crate::path;
 use crate::queue::{Position, position};
-use crate::restoration::{self, LockHolder, RestorationRecord};
+use crate::restoration::{self, LockHolder};
 use crate::revocation::{self, RevocationRequest};
 use crate::uncertainty::Uncertainty;
 
@@ -102,8 +102,6 @@ pub struct FullSnapshot {
     pub requests: Vec<RevocationRequest>,
     /// The holder of the restoration lock.
     pub restoring: Option<LockHolder>,
-    /// The records of restorations, the oldest first.
-    pub restorations: Vec<RestorationRecord>,
 }
 
 impl FullSnapshot {
@@ -161,7 +159,6 @@ pub async fn full<S: Session, C: Clock>(
         doubts: doubt::list(session).await?,
         requests: revocation::list(session).await?,
         restoring: restoration::holder(session).await?,
-        restorations: restoration::records(session).await?,
     })
 }
 

@@ -1,5 +1,6 @@
 //! The command line: arguments, checked against the configuration, and the command that they name.
 
+mod control;
 mod scope;
 mod sums;
 
@@ -20,6 +21,7 @@ use stitch_totals::manifest::TotalsId;
 use crate::command;
 use crate::options::{DeclaredDead, Limits, PlanOptions, PlanSource, RunOptions, TotalsOptions};
 use crate::wiring::with_servers;
+use control::{AbortArguments, HoldArguments, PauseArguments, ResumeArguments, ThrottleArguments};
 use scope::ScopeArguments;
 use sums::SumsArguments;
 
@@ -35,7 +37,8 @@ Or in one go, for one counter:
   stitch-restorator run --now --counter plays
 
 Exit codes: 0 every cell in scope is right, 1 drift was found, 2 the command failed or could not verify
-every range, 3 right with exceptions (--read-consistency, --declare-dead), 130 ended at once by a second signal.
+every range, 3 right with exceptions (--read-consistency, --declare-dead), 4 aborted by an operator, 130 ended at
+once by a second signal.
 A plan is a scope that was reviewed, not a list of corrections: `run` audits that scope again.
 Every configuration key can be set by an environment variable: STITCH_CASSANDRA__NODES='[\"a:9042\"]'."
 )]
@@ -61,6 +64,11 @@ Exit codes: 0 nothing is wrong, 2 something is wrong.")]
     Plan(PlanArguments),
     Run(RunArguments),
     Sums(SumsArguments),
+    Pause(PauseArguments),
+    Resume(ResumeArguments),
+    Abort(AbortArguments),
+    Throttle(ThrottleArguments),
+    HoldUntil(HoldArguments),
     /// Show members, dead members, locked ranges and restorations
     ///
     /// Reads them from ZooKeeper; takes no lock.
@@ -107,7 +115,7 @@ struct PlanArguments {
   stitch-restorator run --now --ranges 0-15
 
 Exit codes: 0 every cell in scope is verified, 1 known drift remains, 2 a range could not be verified,
-3 verified with exceptions (--read-consistency, --declare-dead).
+3 verified with exceptions (--read-consistency, --declare-dead), 4 aborted (`stitch-restorator abort`).
 The first SIGINT, SIGTERM or SIGHUP releases all locks and ends with 2; the second ends at once with 130.")]
 struct RunArguments {
     /// A reviewed plan: its scope is restored
@@ -205,6 +213,21 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 Box::pin(command::sums(context, &options)).await
             })
             .await
+        }),
+        Command::Pause(arguments) => runner::run("pause", &shared, async |config, _| {
+            arguments.carry_out(&config).await
+        }),
+        Command::Resume(arguments) => runner::run("resume", &shared, async |config, _| {
+            arguments.carry_out(&config).await
+        }),
+        Command::Abort(arguments) => runner::run("abort", &shared, async |config, _| {
+            arguments.carry_out(&config).await
+        }),
+        Command::Throttle(arguments) => runner::run("throttle", &shared, async |config, _| {
+            arguments.carry_out(&config).await
+        }),
+        Command::HoldUntil(arguments) => runner::run("hold-until", &shared, async |config, _| {
+            arguments.carry_out(&config).await
         }),
         Command::Status => runner::run("status", &shared, async |config, _| {
             status::read(&config).await

@@ -141,6 +141,7 @@ impl<B: Backends> CommandContext<'_, B> {
             stores: self.servers.stores(),
             totals,
             base: &state.base,
+            control: &state.control,
         }
     }
 }

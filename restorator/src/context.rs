@@ -26,6 +26,7 @@ use crate::preflight;
 use crate::report::Exceptions;
 use crate::rule;
 use crate::server_away::{Wait, of_validation, while_away};
+use crate::run_control::RunControl;
 
 /// What a restoration, or an audit, works with.
 pub(crate) struct RestoreContext<'a, B: Backends> {
@@ -66,6 +67,8 @@ pub(crate) struct RestoreContext<'a, B: Backends> {
     pub totals: &'a TotalsOptions,
     /// The totals that the audit has started from.
     pub base: &'a Base<B::Objects>,
+    /// What operators want of this run.
+    pub control: &'a RunControl,
 }
 
 /// The totals that an audit has started from. One that begins again, as another member, may have others.
@@ -96,6 +99,7 @@ pub(crate) struct CommandState<O> {
     pub known: RefCell<NodeSet>,
     pub spent: Cell<Extent>,
     pub base: Base<O>,
+    pub control: RunControl,
 }
 
 impl<O> CommandState<O> {
@@ -106,6 +110,7 @@ impl<O> CommandState<O> {
             known: RefCell::default(),
             spent: Cell::default(),
             base: Base::default(),
+            control: RunControl::default(),
         }
     }
 }
@@ -141,7 +146,7 @@ impl<B: Backends> RestoreContext<'_, B> {
 
     /// Whether the work goes on as another member: its session is lost, and nobody asked it to stop.
     pub(crate) fn goes_on(&self) -> bool {
-        self.is_session_lost() && !self.lease.is_stopped()
+        self.is_session_lost() && !self.is_ended()
     }
 
     /// Validates the namespace once more, after the log was read: meanwhile the topic may have been recreated. An audit of

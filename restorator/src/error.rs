@@ -56,6 +56,8 @@ fn describe(interruption: &Interruption) -> &'static str {
     match interruption {
         Interruption::Lost => "the session with ZooKeeper is over",
         Interruption::Stopped => "it was stopped by a signal",
+        Interruption::Aborted => "an operator aborted the restoration",
+        Interruption::Paused => "an operator paused the restoration",
     }
 }
 
@@ -91,7 +93,12 @@ impl Error {
             Self::Interrupted(Interruption::Lost) => {
                 "run it again: the next run reads everything again and waits until no request of this one is in flight"
             }
-            Self::Interrupted(Interruption::Stopped) => "run it again when it suits",
+            Self::Interrupted(Interruption::Stopped | Interruption::Aborted) => {
+                "run it again when it suits"
+            }
+            Self::Interrupted(Interruption::Paused) => {
+                "`stitch-restorator resume` lets it go on; `status` shows who paused it, and why"
+            }
             Self::Bound { .. } => {
                 "run it again; raise [restorator] range_timeout_ms if this happens often"
             }

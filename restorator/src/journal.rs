@@ -16,6 +16,7 @@ use serde::Serialize;
 use stitch_common::cell::{Amount, Cell, Count};
 use stitch_common::offset::Offsets;
 use stitch_common::range::RangeId;
+use stitch_control::control_record::ControlEvent;
 
 use crate::plan::judge::Drift;
 
@@ -124,6 +125,8 @@ enum Line<'a> {
         outcome: CorrectionOutcome,
         delta: Amount,
     },
+    /// What an operator had the restoration do.
+    Control(&'a ControlEvent),
 }
 
 impl Line<'_> {
@@ -219,6 +222,16 @@ impl Journal {
             };
             line.write(&mut bytes);
         }
+        self.append(bytes)
+    }
+
+    /// Writes what an operator had the restoration do.
+    ///
+    /// # Errors
+    /// It is not written.
+    pub fn control(&self, event: &ControlEvent) -> Result<(), JournalError> {
+        let mut bytes = Vec::new();
+        Line::Control(event).write(&mut bytes);
         self.append(bytes)
     }
 

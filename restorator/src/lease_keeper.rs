@@ -18,8 +18,12 @@ use tokio_util::sync::CancellationToken;
 pub enum Interruption {
     /// The session with ZooKeeper is over: its locks and its membership are gone.
     Lost,
-    /// The operator asked for it.
+    /// The operator asked for it by a signal.
     Stopped,
+    /// An operator asked for it by `abort`.
+    Aborted,
+    /// An operator wants it to wait, by `pause` or `hold-until`: it begins again later.
+    Paused,
 }
 
 /// Keeps the lease of a member, and knows whether its process is to stop.

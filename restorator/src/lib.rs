@@ -9,6 +9,7 @@
 //! | [`cli`], `wiring` | command line to [`options`]; the real servers |
 //! | [`command`] | `plan`, `run` and `sums`, from options to a [`report`] |
 //! | [`membership`], `lease_keeper` | joins and leaves the namespace; heartbeats, lease and stop request |
+//! | `run_control` | what operators want of the run: pause, abort, throttle, hold |
 //! | `preflight` | refuses what would damage correct counts |
 //! | `permissions` | refuses a role that may not do what comes after hours of reading |
 //! | `context` | what all of the following work with |
@@ -32,6 +33,7 @@ mod error;
 mod rule;
 mod context;
 mod lease_keeper;
+mod run_control;
 mod quiescence;
 mod doubts;
 mod cells;

@@ -204,6 +204,7 @@ pub(crate) async fn audit<B: Backends, E: From<Error>>(
     let highest = baseline.cut.highest(context.scope);
     follower.reach(&highest).await.map_err(Error::from)?;
     loop {
+        context.wait_while_paused().await?;
         let mut slice = match progress.slice.take() {
             Some(slice) => slice,
             None if progress.remaining.is_empty() => return Ok(()),

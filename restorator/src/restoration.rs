@@ -33,6 +33,7 @@ use crate::patience::while_kafka_delivers;
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::converge;
 use crate::plan::judge::{Drift, Verdicts, WRONG_CELL_BYTES};
+use crate::rule;
 use crate::unverified::Unverified;
 use stitch_common::ports::Backends;
 use stitch_expected::base_part::BasePart;
@@ -79,8 +80,8 @@ pub(crate) struct RangeResult {
     pub(crate) waited: Duration,
     /// How long its lock was held; `None` if it was never granted.
     pub(crate) locked: Option<Duration>,
-    /// Whether it did not fit into memory, and is restored once more, part by part.
-    pub(crate) is_divided: bool,
+    /// Whether it is restored once more: part by part, because it did not fit into memory, or after a pause.
+    pub(crate) begins_again: bool,
 }
 
 impl RangeResult {
@@ -105,7 +106,7 @@ impl RangeResult {
             dirty: BTreeMap::new(),
             waited: Duration::ZERO,
             locked: None,
-            is_divided: false,
+            begins_again: false,
         }
     }
 }
@@ -224,7 +225,7 @@ impl<B: Backends> RangeWork<'_, '_, B> {
     async fn converge(&mut self, range: RangeId) -> Result<(), Error> {
         let converging = converge::converge(self.context, self.follower, &mut self.findings);
         let converging = while_kafka_delivers(self.context, self.follower, converging);
-        let interrupted = self.context.lease.interrupted();
+        let interrupted = self.context.interrupted();
         match select(pin!(converging), pin!(interrupted)).await {
             Either::Left((converged, _)) => converged?,
             Either::Right((why, _)) => return Err(Error::Interrupted(why)),
@@ -286,7 +287,7 @@ impl<B: Backends> RangeWork<'_, '_, B> {
             dirty: BTreeMap::new(),
             waited: released.waited,
             locked: released.locked,
-            is_divided: false,
+            begins_again: false,
         }
     }
 
@@ -315,6 +316,9 @@ impl<B: Backends> RangeWork<'_, '_, B> {
             .map_err(Error::from)?;
         let (mut corrections, mut barriers) = (0, 0);
         loop {
+            if !rule::a_pause_gives_the_lock_back() {
+                self.context.wait_while_paused().await?;
+            }
             let mut current = current::read(&held, &dirty).await?;
             held.claim.note_all_read();
             let now = current.wrong().iter().cloned().collect();

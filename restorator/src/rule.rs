@@ -29,6 +29,11 @@ pub(crate) fn quiescence_comes_after_the_grant() -> bool {
     !out(Rule::QuiescenceAfterGrant)
 }
 
+/// R2: a range is not kept locked while an operator wants the restoration to wait.
+pub(crate) fn a_pause_gives_the_lock_back() -> bool {
+    !out(Rule::PauseGivesBack)
+}
+
 /// R3: the cut is read under the lock.
 pub(crate) fn cut_is_read_under_the_lock() -> bool {
     !out(Rule::CutUnderLock)

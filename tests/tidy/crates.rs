@@ -11,8 +11,9 @@ use crate::tree::{TrackedFile, none, tracked};
 const CLIENTS: [&str; 4] = ["rdkafka", "scylla", "zookeeper-client", "object_store"];
 
 /// What is built and tested without any of them.
-const WITHOUT_CLIENTS: [&str; 12] = [
+const WITHOUT_CLIENTS: [&str; 13] = [
     "stitch-batch",
+    "stitch-control",
     "stitch-common",
     "stitch-config",
     "stitch-access",
@@ -27,8 +28,9 @@ const WITHOUT_CLIENTS: [&str; 12] = [
 ];
 
 /// The crates that others are built on.
-pub(crate) const GROUND: [&str; 15] = [
+pub(crate) const GROUND: [&str; 16] = [
     "batch",
+    "control",
     "common",
     "config",
     "access",

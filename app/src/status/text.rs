@@ -53,6 +53,9 @@ pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
             time(holder.started)
         )?,
     }
+    for line in status.control.lines() {
+        writeln!(out, "  {}", printable(&line))?;
+    }
     restorations(&status.restorations, out)
 }
 

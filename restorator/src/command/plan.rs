@@ -10,14 +10,14 @@ use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Backends, EventLog};
 use stitch_common::user_error::UserError;
+use stitch_control::restoration_record::{self, FoundCells};
 use stitch_protocol::membership;
-use stitch_protocol::restoration::{self, RestorationState};
+use stitch_protocol::restoration;
 
 use super::CommandContext;
 use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::failpoint;
-use crate::lease_keeper::Interruption;
 use crate::options::{Limits, PlanOptions};
 use crate::patience::while_kafka_delivers;
 use crate::permissions;
@@ -165,15 +165,15 @@ pub(super) async fn while_following<B: Backends, T>(
     }
 }
 
-/// Runs `work`, which holds no lock, until it ends or the process is to stop. A lost session does not end it: what it
+/// Runs `work`, which holds no lock, until it ends or an operator wants it to end. A lost session does not end it: what it
 /// needs of ZooKeeper fails then, and all else goes on.
 pub(super) async fn unless_stopped<B: Backends, T>(
     context: &RestoreContext<'_, B>,
     work: impl Future<Output = Result<T, UserError>>,
 ) -> Result<T, UserError> {
-    match select(pin!(work), pin!(context.lease.stopped())).await {
+    match select(pin!(work), pin!(context.ended())).await {
         Either::Left((result, _)) => result,
-        Either::Right(((), _)) => Err(Error::Interrupted(Interruption::Stopped).into()),
+        Either::Right((why, _)) => Err(Error::Interrupted(why).into()),
     }
 }
 
@@ -182,7 +182,7 @@ pub(super) async fn note_interrupted<B: Backends>(
     context: &RestoreContext<'_, B>,
 ) -> Result<Vec<String>, UserError> {
     let holder = restoration::holder(context.session).await?;
-    let records = match restoration::records(context.session).await {
+    let records = match restoration_record::records(context.session).await {
         Ok(records) => records,
         // Records are for people: no count depends on them.
         Err(error @ stitch_protocol::Error::Corrupt { .. }) => return Ok(vec![error.to_string()]),
@@ -195,7 +195,7 @@ pub(super) async fn note_interrupted<B: Backends>(
         return Ok(Vec::new());
     };
     let runs = holder.is_some_and(|holder| holder.member == last.holder.member);
-    if runs || last.state != RestorationState::Running {
+    if runs || !last.state.is_of_a_run() {
         return Ok(Vec::new());
     }
     Ok(vec![format!(
@@ -238,8 +238,9 @@ impl Audit {
         verdicts: &Verdicts,
         dirty: &BTreeMap<Cell, Count>,
         mut each: impl FnMut(&Cell, Drift) -> Result<(), UserError>,
-    ) -> Result<(), UserError> {
+    ) -> Result<FoundCells, UserError> {
         let (judged, unjudged) = count_judged(verdicts, dirty);
+        let wrong_before = self.cells.wrong;
         self.cells.judged += judged;
         self.cells.unjudged += unjudged;
         // Right cells hold what is expected; wrong ones differ from it.
@@ -265,7 +266,20 @@ impl Audit {
         for (name, cells) in verdicts.unnamed_counters() {
             *self.unnamed.entry(name.clone()).or_default() += cells;
         }
-        Ok(())
+        Ok(FoundCells {
+            judged,
+            wrong: self.cells.wrong - wrong_before,
+            unjudged,
+        })
+    }
+
+    /// Numbers of cells in all ranges.
+    pub(super) const fn found(&self) -> FoundCells {
+        FoundCells {
+            judged: self.cells.judged,
+            wrong: self.cells.wrong,
+            unjudged: self.cells.unjudged,
+        }
     }
 
     fn plan<B: Backends>(&self, context: &RestoreContext<'_, B>, baseline: &AuditBaseline) -> Plan {

@@ -12,8 +12,10 @@ use stitch_common::clock::Clock;
 use stitch_common::ports::{Backends, Session};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
+use stitch_control::control_record::ControlEvent;
+use stitch_control::restoration_record::{RestorationId, RestorationState};
 use stitch_protocol::namespace::ValidatedNamespace;
-use stitch_protocol::restoration::{LockHolder, RestorationId, RestorationLock, RestorationState};
+use stitch_protocol::restoration::{LockHolder, RestorationLock};
 
 use super::CommandContext;
 use super::plan::{Audit, AuditState, note_interrupted, unless_stopped, while_following};
@@ -28,14 +30,15 @@ use crate::membership::Process;
 use crate::options::{PlanSource, RunOptions};
 use crate::patience::while_kafka_delivers;
 use crate::permissions;
-use crate::plan;
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::base_cut::BaseCut;
 use crate::plan::file::Plan;
 use crate::plan::judge::{TEXTS_BYTES, Verdicts, WRONG_CELL_BYTES};
+use crate::plan::{self, AuditBaseline, AuditProgress};
 use crate::preflight;
 use crate::report::RunReport;
 use crate::restoration::{LOCKED_CELL_BYTES, parts};
+use crate::run_control;
 use stitch_common::wait::within;
 use stitch_expected::log_follower::LogFollower;
 use stitch_expected::memory_pool::MemoryReservation;
@@ -134,6 +137,9 @@ async fn exclusively<B: Backends>(
         let reserved = context.memory.try_reserve(bytes);
         state.planned = Some(reserved.map_err(Error::from)?);
     }
+    if state.started.is_none() {
+        run_control::refuse_held(context).await?;
+    }
     let Process { host, id } = context.process;
     let mut lock = RestorationLock::new(context.session, host, *id);
     let granted = unless_stopped(context, acquire_lock(context, &mut lock)).await;
@@ -217,7 +223,45 @@ async fn restore<B: Backends>(
     started.recorder.set_holder(holder);
     started.recorder.write(context).await?;
     let (audit, ranges) = (&mut state.audit, &mut state.ranges);
-    match go_on(context, planned, started, audit, ranges).await {
+    let Started {
+        recorder,
+        journal,
+        notes,
+    } = &mut *started;
+    let (recorder, journal, id) = (&*recorder, &*journal, recorder.id());
+    let control = run_control::follow(context, &id, async |events| {
+        note_control(context, journal, &events);
+        recorder.note_control(context, events).await;
+    });
+    let work = RunWork {
+        recorder,
+        journal,
+        notes,
+        audit,
+        ranges,
+    };
+    // The control first: a pause is in force from the first step on.
+    let ended = match select(pin!(control), pin!(work.go_on(context, planned))).await {
+        Either::Left((never, _)) => match never {},
+        Either::Right((ended, _)) => ended,
+    };
+    let ended = match (ended, context.control.abort()) {
+        (Ok(mut report), abort) => {
+            report.note_abort(abort);
+            Ok(report)
+        }
+        // While it was audited: no range was begun.
+        (Err(_), Some(abort)) if state.ranges.is_none() => {
+            let audit = state.audit.take();
+            let audit = audit.map_or_else(|| Audit::new(context), |state| state.audit);
+            let summary = Summary::new(audit, context.exceptions(), planned, &id);
+            let mut report = summary.aborted(context);
+            report.note_abort(Some(abort));
+            Ok(report)
+        }
+        (Err(failure), _) => Err(failure),
+    };
+    match ended {
         Ok(mut report) => {
             started.recorder.end(context, report.state()).await;
             failpoint::pass("r8-recorded");
@@ -254,73 +298,120 @@ async fn start<B: Backends>(
     })
 }
 
-/// Audits and restores what is left of the scope.
-async fn go_on<B: Backends>(
+/// Shows and keeps what operators had the run do.
+fn note_control<B: Backends>(
     context: &RestoreContext<'_, B>,
-    planned: Option<&Plan>,
-    started: &mut Started,
-    state: &mut Option<AuditState>,
-    ranges: &mut Option<Ranges>,
-) -> Result<RunReport, UserError> {
-    let AuditState {
-        baseline,
-        progress,
-        audit,
-    } = AuditState::resume(state, context).await?;
-    let lowest = baseline.cut.lowest(context.scope);
-    started.recorder.set_cuts(lowest);
-    let follower = &baseline.follower;
-    let work = async {
-        if ranges.is_none() {
-            let audited = async {
-                let record = |_, verdicts: &Verdicts, dirty: &BTreeMap<Cell, Count>, _| {
-                    audit.add_range(verdicts, dirty, |_, _| Ok(()))
-                };
-                let audited = plan::audit(context, baseline, progress, record);
-                while_kafka_delivers(context, follower, audited).await?;
-                context.revalidate().await
-            };
-            unless_stopped(context, audited).await?;
-            failpoint::pass("r1-planned");
-            let audit = std::mem::replace(audit, Audit::new(context));
-            started.notes.extend(baseline.notes.clone());
-            let summary = Summary::new(audit, context.exceptions(), planned, started.recorder.id());
-            let within_limits = limits::check(context.limits, summary.audit().wrong.extent());
-            let findings = progress.take_findings(context);
-            doubts::record_found(context, &findings, within_limits.as_ref().err()).await;
-            if let Err(exceeded) = within_limits {
-                return Ok(summary.refused(context, exceeded));
+    journal: &Journal,
+    events: &[ControlEvent],
+) {
+    for event in events {
+        let by = event.request.as_ref();
+        let by = by.map_or_else(String::new, |request| format!(" {request}"));
+        context.progress.note(&format!("{}{by}", event.command));
+        tracing::info!(command = event.command, by, "control of the restoration");
+        if let Err(error) = journal.control(event) {
+            context.progress.note(&format!("{error}: {}", error.cause));
+        }
+    }
+}
+
+/// What a run works on, and keeps from one session to the next.
+struct RunWork<'s> {
+    recorder: &'s Recorder,
+    journal: &'s Journal,
+    notes: &'s mut Vec<String>,
+    audit: &'s mut Option<AuditState>,
+    ranges: &'s mut Option<Ranges>,
+}
+
+impl RunWork<'_> {
+    /// Audits and restores what is left of the scope.
+    async fn go_on<B: Backends>(
+        self,
+        context: &RestoreContext<'_, B>,
+        planned: Option<&Plan>,
+    ) -> Result<RunReport, UserError> {
+        let state = AuditState::resume(self.audit, context).await?;
+        let lowest = state.baseline.cut.lowest(context.scope);
+        self.recorder.set_cuts(lowest);
+        let follower = &state.baseline.follower;
+        let (audit, progress) = (&mut state.audit, &mut state.progress);
+        let ranges = self.ranges;
+        let work = async {
+            if ranges.is_none() {
+                audit_all(context, &state.baseline, progress, audit).await?;
+                failpoint::pass("r1-planned");
+                let audit = std::mem::replace(audit, Audit::new(context));
+                self.recorder.set_found(audit.found());
+                self.notes.extend(state.baseline.notes.clone());
+                let id = self.recorder.id();
+                let summary = Summary::new(audit, context.exceptions(), planned, &id);
+                let within_limits = limits::check(context.limits, summary.audit().wrong.extent());
+                let findings = progress.take_findings(context);
+                doubts::record_found(context, &findings, within_limits.as_ref().err()).await;
+                if let Err(exceeded) = within_limits {
+                    return Ok(summary.refused(context, exceeded));
+                }
+                *ranges = Some(Ranges {
+                    findings,
+                    remaining: context.scope.ranges().collect(),
+                    summary,
+                });
             }
-            *ranges = Some(Ranges {
-                findings,
-                remaining: context.scope.ranges().collect(),
-                summary,
-            });
-        }
-        let left = ranges.as_mut().expect("everything is audited");
-        restore_ranges(context, follower, started, left).await;
-        if !left.remaining.is_empty() {
-            return Err(Error::Interrupted(Interruption::Lost).into());
-        }
-        let restored = ranges.take().expect("everything is audited");
-        Ok(restored.summary.finish())
+            let left = ranges.as_mut().expect("everything is audited");
+            restore_ranges(context, follower, (self.recorder, self.journal), left).await;
+            left.give_up_if_aborted(context);
+            if !left.remaining.is_empty() {
+                return Err(Error::Interrupted(Interruption::Lost).into());
+            }
+            let restored = ranges.take().expect("everything is audited");
+            Ok(restored.summary.finish())
+        };
+        let work = async { Ok(work.await) };
+        while_following(context, follower, work)
+            .await
+            .map_err(UserError::from)?
+    }
+}
+
+/// Audits the scope, as far as that is still to be done.
+async fn audit_all<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    baseline: &AuditBaseline,
+    progress: &mut AuditProgress,
+    audit: &mut Audit,
+) -> Result<(), UserError> {
+    let audited = async {
+        let record = |_, verdicts: &Verdicts, dirty: &BTreeMap<Cell, Count>, _| {
+            audit.add_range(verdicts, dirty, |_, _| Ok(())).map(drop)
+        };
+        let audited = plan::audit(context, baseline, progress, record);
+        while_kafka_delivers(context, &baseline.follower, audited).await?;
+        context.revalidate().await
     };
-    let work = async { Ok(work.await) };
-    while_following(context, follower, work)
-        .await
-        .map_err(UserError::from)?
+    unless_stopped(context, audited).await
+}
+
+impl Ranges {
+    /// Leaves the ranges as they are that an aborted run has not begun.
+    fn give_up_if_aborted<B: Backends>(&mut self, context: &RestoreContext<'_, B>) {
+        if context.control.abort().is_none() {
+            return;
+        }
+        while let Some(range) = self.remaining.pop_front() {
+            let findings = self.findings.take(range);
+            self.summary.add_not_begun(range, findings);
+        }
+    }
 }
 
 /// Restores the ranges that are left, a few at once. If the session is lost, those that are not begun stay.
 async fn restore_ranges<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
-    started: &mut Started,
+    (recorder, journal): (&Recorder, &Journal),
     ranges: &mut Ranges,
 ) {
-    let Started {
-        recorder, journal, ..
-    } = started;
     let Ranges {
         findings,
         remaining,
@@ -330,20 +421,25 @@ async fn restore_ranges<B: Backends>(
     let count = u64::try_from(remaining.len()).ok();
     context.progress.begin("restoring", "ranges", count);
     let in_flight = ranges_in_flight(context, follower, findings);
-    let next = || {
+    let left = stream::unfold((remaining, findings), async |(remaining, findings)| {
+        // What waits for an operator here is not begun. If that ends with an error, so does what follows.
+        let waited = context.wait_while_paused().await;
+        let is_aborted = context.control.abort().is_some();
         // What is not begun is left to the next member.
         let may_begin = !context.is_session_over() || context.lease.is_stopped();
+        let may_begin = may_begin && !is_aborted && (waited.is_ok() || context.lease.is_stopped());
         let range = may_begin.then(|| remaining.pop_front()).flatten()?;
-        Some((range, findings.take(range)))
-    };
-    let (journal, summary) = (&*journal, RefCell::new(summary));
+        let of_range = findings.take(range);
+        Some(((range, of_range), (remaining, findings)))
+    });
+    let summary = RefCell::new(summary);
     let each = |result| summary.borrow_mut().add_range(result);
-    let work = std::iter::from_fn(next).map(async |(range, findings)| {
+    let work = left.map(async |(range, findings)| {
         let restored = parts::range(context, follower, journal, range, findings, each).await;
         doubts::settle(context, &restored).await;
         restored
     });
-    let mut work = pin!(stream::iter(work).buffer_unordered(in_flight));
+    let mut work = pin!(work.buffer_unordered(in_flight));
     let mut write = None;
     while let Some(restored) = beside(&mut write, work.next()).await {
         recorder.note(&restored);

@@ -8,6 +8,7 @@ use crate::testing::cassandra::Fate;
 use crate::testing::world::Fake;
 
 mod corrupted;
+mod control;
 mod limits;
 mod memory;
 mod at_rest;

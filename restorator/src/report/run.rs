@@ -8,7 +8,8 @@ use stitch_common::cell::CounterName;
 use stitch_common::output::{Exit, Report};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
-use stitch_protocol::restoration::RestorationState;
+use stitch_control::control_record::Request;
+use stitch_control::restoration_record::RestorationState;
 
 use super::{Exceptions, NOTHING_DOUBTFUL, Totals, Wrongness, total_lines, unnamed_lines};
 
@@ -32,6 +33,9 @@ pub struct RunReport {
     /// The file to which every correction was written before it was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal: Option<String>,
+    /// Who ended it before every range was verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aborted: Option<Request>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Why not every range is verified.
@@ -74,6 +78,8 @@ pub enum RangeEnd {
     Refused,
     /// Released before every cell was shown right.
     Unverified,
+    /// Left as it was, because the restoration was aborted.
+    NotBegun,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -114,6 +120,7 @@ impl RunReport {
             unnamed_counters: BTreeMap::new(),
             restoration: None,
             journal: None,
+            aborted: None,
             notes: Vec::new(),
             failure: None,
         }
@@ -122,7 +129,9 @@ impl RunReport {
     /// The outcome of the whole: an unverified range takes precedence over known drift.
     pub fn state(&self) -> RestorationState {
         let ended = |end: RangeEnd| self.ranges.iter().any(|range| range.outcome == end);
-        if ended(RangeEnd::Unverified) || self.cells.unjudged > 0 {
+        if self.aborted.is_some() {
+            RestorationState::Aborted
+        } else if ended(RangeEnd::Unverified) || self.cells.unjudged > 0 {
             RestorationState::Unverified
         } else if ended(RangeEnd::Refused) {
             RestorationState::DriftRemains
@@ -131,6 +140,22 @@ impl RunReport {
         } else {
             RestorationState::Verified
         }
+    }
+
+    /// Notes who has aborted the restoration, if that kept a range from being verified.
+    pub(crate) fn note_abort(&mut self, abort: Option<Request>) {
+        let is_left = self.ranges.iter().any(|range| !range.outcome.is_verified());
+        self.aborted = abort.filter(|_| is_left);
+    }
+
+    /// What an aborted restoration has left.
+    fn aborted_line(&self) -> Option<String> {
+        let request = self.aborted.as_ref()?;
+        let not_begun = |range: &&RangeReport| range.outcome == RangeEnd::NotBegun;
+        let not_begun = self.ranges.iter().filter(not_begun).count();
+        Some(format!(
+            "aborted {request}; {not_begun} ranges were left as they were, and what was corrected in others is right"
+        ))
     }
 
     /// How long events had to wait.
@@ -169,7 +194,10 @@ impl Report for RunReport {
             RestorationState::Verified => "verified",
             RestorationState::VerifiedWithExceptions => "verified_with_exceptions",
             RestorationState::DriftRemains => "drift_remains",
-            RestorationState::Unverified | RestorationState::Running => "unverified",
+            RestorationState::Aborted => "aborted",
+            RestorationState::Unverified | RestorationState::Running | RestorationState::Paused => {
+                "unverified"
+            }
         }
     }
 
@@ -178,7 +206,10 @@ impl Report for RunReport {
             RestorationState::Verified => Exit::Success,
             RestorationState::VerifiedWithExceptions => Exit::Exceptions,
             RestorationState::DriftRemains => Exit::DriftFound,
-            RestorationState::Unverified | RestorationState::Running => Exit::Failed,
+            RestorationState::Aborted => Exit::Aborted,
+            RestorationState::Unverified | RestorationState::Running | RestorationState::Paused => {
+                Exit::Failed
+            }
         }
     }
 
@@ -203,6 +234,9 @@ impl Report for RunReport {
         writeln!(out, "{verified} of {ranges} ranges verified{with}")?;
         for line in self.exceptions.iter().flat_map(Exceptions::lines) {
             writeln!(out, "exception: {line}")?;
+        }
+        if let Some(line) = self.aborted_line() {
+            writeln!(out, "{line}")?;
         }
         let Cells {
             judged,
@@ -290,6 +324,7 @@ mod tests {
             unnamed_counters: BTreeMap::new(),
             restoration: Some("r".to_owned()),
             journal: None,
+            aborted: None,
             notes: Vec::new(),
             failure: None,
         }

@@ -71,7 +71,12 @@ pub(crate) async fn correct<B: Backends>(
     }
     let memory = &sent.context().memory;
     let fit = memory.available() / 2 / LOCKED_CELL_BYTES;
-    for wrong in wrong.chunks(fit.clamp(1, CELLS_AT_ONCE)) {
+    let (fit, mut rest) = (fit.clamp(1, CELLS_AT_ONCE), &*wrong);
+    while !rest.is_empty() {
+        sent.context().wait_for_rate().await?;
+        let chunk = fit.min(sent.context().control.chunk_max());
+        let wrong;
+        (wrong, rest) = rest.split_at(chunk.min(rest.len()));
         let room = memory.try_reserve(wrong.len() * LOCKED_CELL_BYTES);
         let _room = room.map_err(Error::from)?;
         match send(sent, follower, wrong).await? {
@@ -124,7 +129,7 @@ async fn read_again<B: Backends>(
         ceilings::follow(context, follower, &[range], &BaseCut::default()).await?;
         Ok::<_, Error>(read)
     };
-    let read = match select(pin!(reading), pin!(context.lease.interrupted())).await {
+    let read = match select(pin!(reading), pin!(context.interrupted())).await {
         Either::Left((read, _)) => read?,
         Either::Right((why, _)) => return Err(Error::Interrupted(why).into()),
     };

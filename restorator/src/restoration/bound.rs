@@ -43,7 +43,7 @@ impl<'a, B: Backends> Bound<'a, B> {
     ) -> Result<T, Unverified> {
         let left = self.until.since(self.context.clock.now());
         let over = pin!(self.context.clock.sleep(left));
-        let interrupted = pin!(self.context.lease.interrupted());
+        let interrupted = pin!(self.context.interrupted());
         match select(pin!(work), select(over, interrupted)).await {
             Either::Left((result, _)) => result.map_err(Into::into),
             Either::Right((Either::Left(((), _)), _)) => Err(self.passed(what)),
@@ -72,7 +72,7 @@ impl<'a, B: Backends> Bound<'a, B> {
         barrier: impl Future<Output = Result<(), Error>>,
     ) -> Result<(), Unverified> {
         let start = context.clock.now();
-        let interrupted = pin!(context.lease.interrupted());
+        let interrupted = pin!(context.interrupted());
         let result = match select(pin!(barrier), interrupted).await {
             Either::Left((result, _)) => result.map_err(Unverified::from),
             Either::Right((why, _)) => Err(Error::Interrupted(why).into()),

@@ -33,7 +33,7 @@ pub(crate) async fn copy_base_part<B: Backends>(
     let folder = follower.totals().spill_folder().clone();
     let tokens = tokens(context, follower, range);
     let copying = BasePart::copy(base.as_deref(), tokens, &folder);
-    match select(pin!(copying), pin!(context.lease.interrupted())).await {
+    match select(pin!(copying), pin!(context.interrupted())).await {
         Either::Left((part, _)) => Ok(part.map_err(ExpectedError::from)?),
         Either::Right((why, _)) => Err(Error::Interrupted(why)),
     }

@@ -15,6 +15,7 @@ use crate::context::RestoreContext;
 use crate::doubts::KnownDoubts;
 use crate::error::Error;
 use crate::journal::Journal;
+use crate::lease_keeper::Interruption;
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::judge::{TEXTS_BYTES, WRONG_CELL_BYTES};
 use crate::plan::range_part::RangePart;
@@ -50,9 +51,11 @@ pub(crate) async fn range<B: Backends>(
             totals.of_mut(range).judge_part(part.tokens());
             AuditFindings::unjudged(context.memory, range)
         });
-        let mut result = match context.lease.interruption() {
-            None => super::run(context, follower, journal, range, findings).await,
-            Some(why) => RangeResult::not_started(range, findings, Error::Interrupted(why)),
+        let waited = context.wait_while_paused().await;
+        let interrupted = context.lease.interruption().map(Error::Interrupted);
+        let mut result = match waited.and(interrupted.map_or(Ok(()), Err)) {
+            Ok(()) => super::run(context, follower, journal, range, findings).await,
+            Err(why) => RangeResult::not_started(range, findings, why),
         };
         let halves = is_too_large(&result).then(|| part.halves()).flatten();
         if let Some(halves) = halves {
@@ -61,12 +64,16 @@ pub(crate) async fn range<B: Backends>(
                 .into_iter()
                 .rev()
                 .for_each(|half| parts.push_front(half));
-            result.is_divided = true;
+            result.begins_again = true;
+        } else if is_paused(&result) {
+            // Its lock was given back; when it goes on everything is judged again.
+            parts.push_front(part);
+            result.begins_again = true;
         }
         corrected += u64::try_from(result.corrected.len()).unwrap_or(u64::MAX);
         locked = locked.max(result.locked.unwrap_or_default());
-        let goes_on = result.is_divided || goes_on(&result.outcome);
-        if !result.is_divided {
+        let goes_on = result.begins_again || goes_on(&result.outcome);
+        if !result.begins_again {
             outcome = Some(with_part(outcome, &result.outcome));
         }
         each(result);
@@ -113,6 +120,13 @@ fn first_parts<B: Backends>(
 
 const fn is_too_large(result: &RangeResult) -> bool {
     matches!(result.outcome, Err(Unverified::Error(Error::TooLarge(_))))
+}
+
+const fn is_paused(result: &RangeResult) -> bool {
+    matches!(
+        result.outcome,
+        Err(Unverified::Error(Error::Interrupted(Interruption::Paused)))
+    )
 }
 
 /// Whether the next part is restored: what is wrong with this one concerns its cells alone.

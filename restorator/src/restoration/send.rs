@@ -110,7 +110,7 @@ impl<B: Backends> Sender<'_, '_, B> {
     /// Why nothing may be sent now.
     fn why_not(&self) -> Option<Unverified> {
         let context = self.context;
-        if let Some(why) = context.lease.interruption() {
+        if let Some(why) = context.interruption() {
             return Some(Error::Interrupted(why).into());
         }
         let has_passed = self.until.is_some_and(|until| context.clock.now() >= until);

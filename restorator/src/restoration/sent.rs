@@ -160,6 +160,8 @@ impl<'a, B: Backends> SentCorrections<'a, B> {
             }
         };
         let batches = delta.batches();
+        let (now, corrections) = (self.context.clock.now(), delta.corrections().len());
+        self.context.control.charge(now, corrections);
         let outcomes = send::all(self.context, &batches, until).await;
         failpoint::pass("r6-applied");
         // The batches have the corrections in their order.

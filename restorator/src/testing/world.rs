@@ -11,16 +11,17 @@ use stitch_common::cell::{self, CellSlot, Counter, CounterName, Granularity};
 use stitch_common::checkpoint::{Ceiling, Checkpoint, StoredCheckpoint};
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{CreateMode, TableIdentity, ZooKeeper};
+use stitch_common::ports::{CreateMode, Servers, Stores, TableIdentity, ZooKeeper};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
 use stitch_config::{Config, Environment, WriteConsistency};
+use stitch_control::restoration_record::{self, RestorationRecord};
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::definition_node::NamespaceRecord;
 use stitch_protocol::envelope;
 use stitch_protocol::membership::MemberRecord;
 use stitch_protocol::path::Paths;
-use stitch_protocol::restoration::{self, LockHolder, RestorationRecord};
+use stitch_protocol::restoration::LockHolder;
 use tokio_util::sync::CancellationToken;
 
 use super::cassandra::Fate;
@@ -33,7 +34,6 @@ use crate::options::{
     DeclaredDead, Limits, PlanOptions, PlanSource, RunOptions, SumsOptions, TotalsOptions,
 };
 use crate::report::{PlanReport, RunReport, SumsReport};
-use stitch_common::ports::{Servers, Stores};
 use stitch_common::progress::NoProgress;
 use stitch_common::scope::Scope;
 use stitch_testkit::cassandra::Table;
@@ -207,7 +207,7 @@ impl Fake {
         let read = async {
             let session = self.connect().await.unwrap();
             let session = NamespaceSession::new(session, self.clock.clone(), Paths::new("n"));
-            restoration::records(&session).await.unwrap()
+            restoration_record::records(&session).await.unwrap()
         };
         self.clock.run(read).pop().unwrap()
     }
@@ -450,7 +450,7 @@ impl Fake {
         Scope::of_ranges(self.config.definitions.range_bits.ranges().collect())
     }
 
-    fn given<T>(
+    pub(crate) fn given<T>(
         &self,
         work: impl FnOnce(
             &CommandContext<'_, Servers<Self, Self, Self, MemoryStore, VirtualClock>>,

@@ -7,11 +7,14 @@ use std::time::Duration;
 use stitch_common::cell::{Cell, CounterName};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
-use stitch_protocol::restoration::RestorationId;
+use stitch_control::restoration_record::RestorationId;
 
 use crate::command::plan::Audit;
 use crate::context::RestoreContext;
+use crate::error::Error;
+use crate::lease_keeper::Interruption;
 use crate::limits::Exceeded;
+use crate::plan::audit_findings::AuditFindings;
 use crate::plan::file::Plan;
 use crate::plan::judge::Drift;
 use crate::report::run::{Cells, Planned, RangeEnd};
@@ -85,10 +88,10 @@ impl Summary {
             dirty,
             waited,
             locked,
-            is_divided,
+            begins_again,
         } = result;
-        if is_divided {
-            // Its parts say the rest.
+        if begins_again {
+            // What comes then says the rest.
             corrected.retain(|cell, _| !aside.contains_key(cell));
             self.add_times(range, waited, locked);
             self.add_corrected(range, &corrected);
@@ -190,6 +193,19 @@ impl Summary {
             .push(format!("range {range}: {ignoring}; {}", ignoring.help()));
     }
 
+    /// Adds a range that an aborted restoration leaves as it is.
+    pub(super) fn add_not_begun(&mut self, range: RangeId, findings: AuditFindings) {
+        let why = Error::Interrupted(Interruption::Aborted);
+        self.add_range(RangeResult::not_started(range, findings, why));
+        self.report_of(range).outcome = RangeEnd::NotBegun;
+    }
+
+    /// The report of a restoration that was aborted before any range was begun.
+    pub(super) fn aborted<B: Backends>(self, context: &RestoreContext<'_, B>) -> RunReport {
+        let why = Error::Interrupted(Interruption::Aborted);
+        self.without_ranges(context, RangeEnd::NotBegun, why.into())
+    }
+
     /// The report of a restoration that is refused before any lock: it exceeds a limit.
     pub(super) fn refused<B: Backends>(
         self,
@@ -197,6 +213,15 @@ impl Summary {
         exceeded: Exceeded,
     ) -> RunReport {
         let failure = UserError::from(&Unverified::Limits(exceeded));
+        self.without_ranges(context, RangeEnd::Refused, failure)
+    }
+
+    fn without_ranges<B: Backends>(
+        self,
+        context: &RestoreContext<'_, B>,
+        outcome: RangeEnd,
+        failure: UserError,
+    ) -> RunReport {
         let (judged, wrong, unjudged) = (
             self.audit.cells.judged,
             self.audit.cells.wrong,
@@ -204,7 +229,7 @@ impl Summary {
         );
         let ranges = context.scope.ranges().map(|range| RangeReport {
             range,
-            outcome: RangeEnd::Refused,
+            outcome,
             locked_ms: None,
             waited_ms: 0,
             read: 0,
@@ -271,6 +296,7 @@ impl Summary {
             totals: self.audit.totals,
             planned,
             unnamed_counters: self.audit.unnamed,
+            aborted: None,
             restoration: Some(self.restoration),
             journal: self.journal,
             notes: self.notes,

@@ -3,7 +3,7 @@
 use stitch_common::output::{Exit, Report};
 use stitch_common::ports::Level;
 use stitch_config::{Config, WriteConsistency};
-use stitch_protocol::restoration::RestorationState;
+use stitch_control::restoration_record::RestorationState;
 
 use crate::options::{DeclaredDead, Limits};
 use crate::testing::world::Fake;

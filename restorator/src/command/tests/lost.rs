@@ -3,7 +3,7 @@
 
 use stitch_common::output::{Exit, Report};
 use stitch_common::range::RangeId;
-use stitch_protocol::restoration::{RangeOutcome, RestorationState};
+use stitch_control::restoration_record::{RangeOutcome, RestorationState};
 
 use super::restored;
 use crate::testing::world::Fake;

@@ -1,0 +1,222 @@
+//! Operators control a restoration while it runs.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join;
+use stitch_common::clock::Clock;
+use stitch_common::output::{Exit, Report};
+use stitch_common::ports::ZooKeeper;
+use stitch_common::user_error::UserError;
+use stitch_control::control_node::{self, ControlError};
+use stitch_control::control_record::{
+    ControlCommand, ControlRecord, CorrectionsPerSecond, Request,
+};
+use stitch_control::restoration_record::RestorationState;
+use stitch_protocol::NamespaceSession;
+use stitch_protocol::path::Paths;
+
+use super::{fails_with, restored};
+use crate::options::Limits;
+use crate::report::RunReport;
+use crate::report::run::RangeEnd;
+use crate::testing::world::Fake;
+
+/// Carries out a command as ann@desk.
+async fn issue(fake: &Fake, command: ControlCommand) -> Result<ControlRecord, ControlError> {
+    let session = fake.connect().await.unwrap();
+    let session = NamespaceSession::new(session, fake.clock.clone(), Paths::new("n"));
+    let request = Request {
+        by: "ann@desk".to_owned(),
+        at: fake.clock.wall(),
+        reason: "load".to_owned(),
+    };
+    control_node::issue(&session, command, request, None).await
+}
+
+/// Runs a restoration, and a script beside it.
+fn run_beside(fake: &Fake, script: impl AsyncFnOnce()) -> Result<RunReport, UserError> {
+    let options = fake.run_now(Limits::default());
+    fake.given(|given| {
+        let run = Box::pin(crate::command::run(given, &options));
+        fake.clock.run(async { join(run, script()).await.0 })
+    })
+}
+
+/// Waits until a node exists whose path contains `part`.
+async fn until_exists(fake: &Fake, part: &str) {
+    while !fake.exists(part) {
+        fake.changes.next().await;
+    }
+}
+
+fn later(fake: &Fake, seconds: u64) -> DateTime<Utc> {
+    fake.clock.wall() + Duration::from_secs(seconds)
+}
+
+/// One range with a cell that is never at rest, so that it is corrected under the lock.
+fn busy() -> Fake {
+    let fake = Fake::with_plays(&["a", "b"]);
+    fake.hold("a", 5);
+    fake.produce("a");
+    fake
+}
+
+#[test]
+fn a_pause_gives_a_locked_range_back_and_the_restoration_goes_on_when_resumed() {
+    let fake = busy();
+    // A holder that does not yield: the lock is waited for.
+    let holder = fake.shared_lock();
+    let script = async || {
+        until_exists(&fake, "/revocations/0").await;
+        issue(&fake, ControlCommand::Pause).await.unwrap();
+        fake.clock.sleep(Duration::from_secs(1)).await;
+        assert!(!fake.exists("__WRIT__"), "it is given back");
+        let locks = fake.times("__WRIT__");
+        fake.clock.sleep(Duration::from_secs(3600)).await;
+        assert_eq!(fake.times("__WRIT__"), locks, "nothing is locked meanwhile");
+        assert!(fake.exists("/restorations/lock-"), "it keeps its own lock");
+        fake.remove(&holder);
+        issue(&fake, ControlCommand::Resume).await.unwrap();
+    };
+    let report = run_beside(&fake, script).unwrap();
+    assert_eq!(report.outcome(), "verified");
+    assert_eq!((fake.held("a"), fake.held("b")), (1, 1));
+    let record = fake.recorded();
+    let commands = record.control.iter().map(|event| event.command.as_str());
+    assert_eq!(commands.collect::<Vec<_>>(), ["pause", "resume"]);
+    assert_eq!(record.control[0].request.as_ref().unwrap().reason, "load");
+    let journal = std::fs::read_dir(fake.journal()).unwrap().next().unwrap();
+    let journal = std::fs::read_to_string(journal.unwrap().path()).unwrap();
+    assert!(
+        journal.contains(r#""command":"pause","request":{"by":"ann@desk""#),
+        "{journal}"
+    );
+}
+
+#[test]
+fn a_paused_restoration_is_recorded_as_paused_and_resume_without_one_is_refused() {
+    let fake = busy();
+    let script = async || {
+        until_exists(&fake, "/restorations/2").await;
+        issue(&fake, ControlCommand::Pause).await.unwrap();
+        fake.clock.sleep(Duration::from_secs(60)).await;
+        let session = fake.connect().await.unwrap();
+        let session = NamespaceSession::new(session, fake.clock.clone(), Paths::new("n"));
+        let records = stitch_control::restoration_record::records(&session).await;
+        assert_eq!(records.unwrap()[0].state, RestorationState::Paused);
+        issue(&fake, ControlCommand::Resume).await.unwrap();
+    };
+    assert_eq!(run_beside(&fake, script).unwrap().outcome(), "verified");
+    let refused = fake.clock.run(issue(&fake, ControlCommand::Resume));
+    let message = UserError::from(refused.unwrap_err()).message;
+    assert_eq!(message, "neither a pause nor a hold is in force");
+}
+
+#[test]
+fn an_abort_ends_with_its_own_exit_code_and_leaves_the_ranges_that_were_not_begun() {
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let fake = Fake::with(&keys, "bits = 2", |config| {
+        config.restorator.ranges_in_flight_max = 1;
+    });
+    keys.iter().for_each(|key| fake.hold(key, 5));
+    let script = async || {
+        while fake.times("increment") == 0 {
+            fake.clock.sleep(Duration::from_millis(100)).await;
+        }
+        issue(&fake, ControlCommand::Abort).await.unwrap();
+    };
+    fake.increment_takes.set(Duration::from_secs(2));
+    let report = run_beside(&fake, script).unwrap();
+    assert_eq!((report.outcome(), report.exit().code()), ("aborted", 4));
+    assert_eq!(report.aborted.as_ref().unwrap().by, "ann@desk");
+    fails_with(&report, "an operator aborted the restoration");
+    let not_begun = report.ranges.iter();
+    let not_begun = not_begun.filter(|range| range.outcome == RangeEnd::NotBegun);
+    assert_eq!((report.ranges.len(), not_begun.count()), (4, 3));
+    let record = fake.recorded();
+    assert_eq!(record.state, RestorationState::Aborted);
+    assert!(record.ranges.len() <= 1 && record.ended.is_some());
+    for key in keys {
+        assert!([1, 5].contains(&fake.held(key)), "{key}");
+    }
+    assert!(!fake.exists("__WRIT__") && !fake.exists("/members/"));
+    assert_eq!(restored(&fake).outcome(), "verified");
+}
+
+#[test]
+fn an_abort_of_a_paused_audit_changes_nothing() {
+    let fake = busy();
+    let script = async || {
+        until_exists(&fake, "/restorations/2").await;
+        issue(&fake, ControlCommand::Pause).await.unwrap();
+        fake.clock.sleep(Duration::from_secs(60)).await;
+        issue(&fake, ControlCommand::Abort).await.unwrap();
+    };
+    let report = run_beside(&fake, script).unwrap();
+    assert_eq!(
+        (report.outcome(), report.exit()),
+        ("aborted", Exit::Aborted)
+    );
+    assert_eq!((fake.times("increment"), fake.held("a")), (0, 5));
+    assert_eq!(report.ranges[0].outcome, RangeEnd::NotBegun);
+}
+
+#[test]
+fn a_hold_refuses_new_restorations_by_name_until_it_ends() {
+    let fake = busy();
+    let hold = ControlCommand::HoldUntil(later(&fake, 600));
+    fake.clock.run(issue(&fake, hold)).unwrap();
+    let error = fake.run(Limits::default()).unwrap_err();
+    assert!(
+        error
+            .message
+            .contains("held until 2023-11-14T22:23:20Z, by ann@desk")
+    );
+    assert!(error.message.contains("load") && error.help.contains("resume"));
+    assert_eq!(fake.times("__WRIT__"), 0, "before any lock");
+    assert!(fake.plan(None).is_ok(), "an audit changes nothing");
+    fake.clock.run(fake.clock.sleep(Duration::from_secs(601)));
+    assert_eq!(restored(&fake).outcome(), "verified");
+}
+
+#[test]
+fn a_hold_pauses_the_restoration_that_runs_until_it_ends_by_itself() {
+    let fake = busy();
+    let script = async || {
+        until_exists(&fake, "/restorations/2").await;
+        let hold = ControlCommand::HoldUntil(later(&fake, 600));
+        issue(&fake, hold).await.unwrap();
+    };
+    let report = run_beside(&fake, script).unwrap();
+    assert_eq!(report.outcome(), "verified");
+    assert!(fake.clock.seconds() >= 600, "{}", fake.clock.seconds());
+    let control = fake.recorded().control;
+    assert_eq!(control.last().unwrap().command, "hold ended");
+}
+
+#[test]
+fn a_throttle_spreads_corrections_over_time_and_can_be_lifted() {
+    let keys: Vec<String> = (0..40).map(|key| key.to_string()).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let takes = |commands: &[ControlCommand]| {
+        let fake = Fake::with_plays(&keys);
+        keys.iter().for_each(|key| fake.hold(key, 5));
+        fake.scan_takes.set(Duration::from_secs(1));
+        let script = async || {
+            until_exists(&fake, "/restorations/2").await;
+            for command in commands {
+                issue(&fake, *command).await.unwrap();
+                fake.clock.sleep(Duration::from_secs(3)).await;
+            }
+        };
+        assert_eq!(run_beside(&fake, script).unwrap().outcome(), "verified");
+        keys.iter().for_each(|key| assert_eq!(fake.held(key), 1));
+        fake.clock.seconds()
+    };
+    let slow = ControlCommand::Throttle(Some(CorrectionsPerSecond(4)));
+    let (at_once, throttled) = (takes(&[]), takes(&[slow]));
+    assert!(throttled >= at_once + 9, "{at_once} s and {throttled} s");
+    let lifted = takes(&[slow, ControlCommand::Throttle(None)]);
+    assert!(lifted < throttled, "{lifted} s and {throttled} s");
+}

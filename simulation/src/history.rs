@@ -3,6 +3,7 @@
 
 mod story;
 mod archive;
+mod control;
 
 use std::fmt;
 
@@ -61,10 +62,22 @@ named_enum! {
         RefuseWrites "object store refuses writes",
         SlowStore "object store answers slowly",
         LaggingLists "object store's lists lag",
+        PauseRun "restoration paused",
+        AbortRun "restoration aborted",
+        ThrottleRun "restoration throttled",
+        HoldRuns "restorations held",
     }
 }
 
 impl Fault {
+    /// Whether it is an operator's command to a restoration, which have a share of their own ([`control`]).
+    pub(crate) const fn is_of_operators(self) -> bool {
+        matches!(
+            self,
+            Self::PauseRun | Self::AbortRun | Self::ThrottleRun | Self::HoldRuns
+        )
+    }
+
     /// Whether it is one of the object store's, which have a share of their own ([`archive`]).
     pub(crate) const fn is_of_the_store(self) -> bool {
         matches!(
@@ -293,7 +306,8 @@ impl History {
         let kinds: Vec<Fault> = Fault::EVERY
             .iter()
             .copied()
-            .filter(|fault| !fault.is_of_the_store() && rng.percent(25))
+            .filter(|fault| !fault.is_of_the_store() && !fault.is_of_operators())
+            .filter(|_| rng.percent(25))
             .collect();
         let drift = |bound: u64| {
             i64::try_from(rng.below(2 * bound + 1)).unwrap_or_default()
@@ -342,6 +356,7 @@ impl History {
             history.faults.extend(others);
         }
         archive::apply(seed, &mut history);
+        control::apply(seed, &mut history);
         history
     }
 

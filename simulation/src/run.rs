@@ -7,6 +7,7 @@ mod totals;
 mod retention;
 mod operator;
 mod nemesis;
+mod control;
 mod final_phase;
 
 use std::cell::{Cell, RefCell};

@@ -4,6 +4,7 @@ mod zookeeper;
 pub(crate) mod cassandra;
 mod kafka;
 mod objects;
+mod control;
 pub mod checker;
 #[cfg(feature = "mutations")]
 pub(crate) mod failpoints;

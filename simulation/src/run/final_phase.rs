@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use stitch_protocol::restoration::RestorationState;
+use stitch_control::restoration_record::RestorationState;
 use stitch_testkit::time::Micros;
 
 use super::Run;

@@ -129,6 +129,9 @@ impl Run {
                 self.hit_servers(injection);
                 true
             }
+            Fault::PauseRun | Fault::AbortRun | Fault::ThrottleRun | Fault::HoldRuns => {
+                self.control(injection)
+            }
             Fault::EndGroup => process.is_some_and(|process| {
                 let ends = world.end_membership(process);
                 if ends {
@@ -332,6 +335,9 @@ impl Run {
             (Fault::DeposedLeader, Some(process)) => world.find_leader(process),
             (Fault::SlowFeed, _) => world.kafka.slowness.set(0),
             (Fault::BrokersDown, _) => world.brokers_down(0),
+            (Fault::PauseRun | Fault::HoldRuns | Fault::ThrottleRun, _) => {
+                self.end_control(injection);
+            }
             _ => {}
         }
         world.record(Actor::World, Tracepoint::Fault, || {

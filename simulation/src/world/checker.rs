@@ -6,7 +6,7 @@
 mod events;
 mod increments;
 mod checkpoints;
-mod locks;
+pub(in crate::world) mod locks;
 mod verification;
 mod certainty;
 mod final_state;
@@ -59,6 +59,8 @@ pub enum Kind {
     WrongArchive,
     /// Totals differ from the sums of the events below their cut.
     WrongTotals,
+    /// A restoration keeps a range locked while an operator has it wait.
+    LockedWhilePaused,
     /// Records that are in neither archive nor log were passed over, or refused in another way than by their offsets.
     Gap,
 }
@@ -78,6 +80,7 @@ impl fmt::Display for Kind {
             Self::FalselyCertain => f.write_str("falsely certain"),
             Self::WrongArchive => f.write_str("wrong archive"),
             Self::WrongTotals => f.write_str("wrong totals"),
+            Self::LockedWhilePaused => f.write_str("locked while paused"),
             Self::Gap => f.write_str("gap passed over"),
         }
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::SessionState;
+use stitch_common::ports::{CreateMode, SessionState};
 use stitch_testkit::time::Micros;
 use stitch_testkit::wait::Signal;
 use stitch_testkit::zookeeper::{Tree, parent};
@@ -295,6 +295,18 @@ impl World {
         self.zookeeper.tree.borrow_mut().delete(&path, None).ok()?;
         self.deleted(owner, &path);
         Some((partition, owner))
+    }
+
+    /// Writes a node, as a session does that is none of these processes'.
+    pub(super) fn write_by_hand(self: &Rc<Self>, path: &str, data: &[u8]) {
+        {
+            let tree = &mut *self.zookeeper.tree.borrow_mut();
+            if tree.set(path, data, None).is_err() {
+                let created = tree.create(0, path, data, CreateMode::Persistent);
+                created.expect("its parent exists");
+            }
+        }
+        self.fire_watches(path, Watched::Node);
     }
 
     /// Elects a new leader: every connection breaks, and every session has its full timeout again.

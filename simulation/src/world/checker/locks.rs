@@ -43,7 +43,7 @@ pub(super) fn has_restoration(tree: &Tree, session: i64) -> bool {
 }
 
 /// The session that holds the exclusive lock of this range.
-pub(super) fn exclusive(tree: &Tree, range: u16) -> Option<i64> {
+pub(in crate::world) fn exclusive(tree: &Tree, range: u16) -> Option<i64> {
     let first = first(tree, &format!("{ROOT}/ranges/{range}"));
     first
         .filter(|(_, exclusive)| *exclusive)

@@ -47,11 +47,7 @@ impl AuditRecord {
     #[must_use]
     pub fn found(&self) -> FoundCells {
         let mut all = FoundCells::default();
-        for found in self.ranges.values() {
-            all.judged += found.judged;
-            all.wrong += found.wrong;
-            all.unjudged += found.unjudged;
-        }
+        self.ranges.values().for_each(|found| all.add(*found));
         all
     }
 }

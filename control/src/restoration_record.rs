@@ -145,6 +145,15 @@ pub struct FoundCells {
     pub unjudged: u64,
 }
 
+impl FoundCells {
+    /// Adds what was found elsewhere.
+    pub const fn add(&mut self, other: Self) {
+        self.judged += other.judged;
+        self.wrong += other.wrong;
+        self.unjudged += other.unjudged;
+    }
+}
+
 impl Payload for RestorationRecord {
     const FORMAT: u32 = 4;
     const HELP: &'static str = "it is a record for people only: delete that node by hand, or run the version of the program that wrote it";

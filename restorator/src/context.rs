@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use stitch_common::definition::Definitions;
 use stitch_common::ports::{Backends, Level, NodeState, Session, SessionState, Stores};
 use stitch_common::progress::Progress;
@@ -16,6 +17,7 @@ use stitch_expected::memory_pool::MemoryPool;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::namespace::{ValidatedNamespace, validate};
 use stitch_protocol::quiescence::NodeSet;
+use stitch_protocol::restoration::LockHolder;
 
 use crate::journal::{Journal, JournalError};
 use crate::lease_keeper::{Interruption, LeaseKeeper};
@@ -126,6 +128,16 @@ impl<B: Backends> RestoreContext<'_, B> {
     /// How many replicas must answer a read.
     pub(crate) fn level(&self) -> Level {
         rule::read_level(self.config.restorator.read_level)
+    }
+
+    /// This process, as records name it.
+    pub(crate) fn lock_holder(&self, started: DateTime<Utc>) -> LockHolder {
+        LockHolder {
+            member: self.session.member(),
+            host: self.process.host.clone(),
+            process_id: self.process.id,
+            started,
+        }
     }
 
     /// What the operator accepted, so that what is shown is less than verified.

@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select};
 use stitch_common::cell::{Cell, Count, CounterName};
 use stitch_common::clock::Clock;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Backends, EventLog};
+use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
+use stitch_common::wait::within;
+use stitch_control::audit_record::{self, AuditRecord};
 use stitch_control::restoration_record::{self, FoundCells};
 use stitch_protocol::membership;
 use stitch_protocol::restoration;
@@ -57,6 +62,10 @@ pub(super) struct AuditState {
     pub(super) progress: AuditProgress,
     /// Summed up over the ranges that are audited.
     pub(super) audit: Audit,
+    /// The same, by range.
+    found: BTreeMap<RangeId, FoundCells>,
+    /// When it began.
+    started: DateTime<Utc>,
 }
 
 impl AuditState {
@@ -71,6 +80,8 @@ impl AuditState {
                 baseline,
                 progress: AuditProgress::new(context),
                 audit: Audit::new(context),
+                found: BTreeMap::new(),
+                started: context.clock.wall(),
             });
         }
         Ok(slot.as_mut().expect("just filled"))
@@ -87,13 +98,19 @@ async fn make<B: Backends>(
         baseline,
         progress,
         audit,
+        found,
+        started,
     } = AuditState::resume(state, context).await?;
     let follower = &baseline.follower;
     let record = |range, verdicts: &Verdicts, dirty: &BTreeMap<Cell, Count>, is_last| {
-        audit.add_range(verdicts, dirty, |cell, drift| match draft {
+        let of_part = audit.add_range(verdicts, dirty, |cell, drift| match draft {
             Some(draft) => draft.add(cell, drift),
             None => Ok(()),
         })?;
+        found
+            .entry(range)
+            .or_insert_with(FoundCells::default)
+            .add(of_part);
         if is_last {
             follower.totals_mut().of_mut(range).finish();
         }
@@ -111,6 +128,18 @@ async fn make<B: Backends>(
     failpoint::pass("r1-planned");
     let mut notes = baseline.notes.clone();
     notes.extend(note_interrupted(context).await?);
+    let record = AuditRecord {
+        auditor: context.lock_holder(*started),
+        scope: context.scope.clone(),
+        exceptions: context
+            .exceptions()
+            .map_or_else(Vec::new, |made| made.lines()),
+        ended: context.clock.wall(),
+        cuts: baseline.cut.lowest(context.scope),
+        generation: context.validated.definition.record.generation,
+        ranges: std::mem::take(found),
+    };
+    notes.extend(write_record(context, &record).await);
     if let Some(draft) = draft.take() {
         draft.finish(&audit.plan(context, baseline))?;
     }
@@ -128,6 +157,25 @@ async fn make<B: Backends>(
         nothing_doubtful: false,
     })
 }
+
+/// Leaves the record of the audit, which no count depends on: a failure is a note.
+async fn write_record<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    record: &AuditRecord,
+) -> Option<String> {
+    let written = audit_record::write_record(context.session, record);
+    let why = match within(context.clock, RECORD_BOUND, written).await {
+        Some(Ok(())) => return None,
+        Some(Err(error)) => error.to_string(),
+        None => "ZooKeeper did not answer in time".to_owned(),
+    };
+    Some(format!(
+        "the record of this audit, by which it is known when counts were audited, was not written: {why}"
+    ))
+}
+
+/// How long writing the record of an audit may take.
+const RECORD_BOUND: Duration = Duration::from_secs(10);
 
 /// Checks that all members count by the same definitions, then reads base cut and log. What the consumer group has
 /// committed is read first: a checkpoint that is read later can only be ahead of it.

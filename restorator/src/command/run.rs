@@ -210,12 +210,7 @@ async fn restore<B: Backends>(
     planned: Option<&Plan>,
     state: &mut RunState,
 ) -> Result<RunReport, UserError> {
-    let holder = LockHolder {
-        member: context.session.member(),
-        host: context.process.host.clone(),
-        process_id: context.process.id,
-        started: context.clock.wall(),
-    };
+    let holder = context.lock_holder(context.clock.wall());
     let started = match &mut state.started {
         Some(started) => started,
         None => state.started.insert(start(context, holder.clone()).await?),

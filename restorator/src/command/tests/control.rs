@@ -220,3 +220,25 @@ fn a_throttle_spreads_corrections_over_time_and_can_be_lifted() {
     let lifted = takes(&[slow, ControlCommand::Throttle(None)]);
     assert!(lifted < throttled, "{lifted} s and {throttled} s");
 }
+
+#[test]
+fn an_audit_leaves_a_record_of_what_it_has_found_in_each_range() {
+    let fake = Fake::with(&["a", "b", "c", "d"], "bits = 1", |_| {});
+    fake.hold("a", 5);
+    fake.plan(None).unwrap();
+    let read = async {
+        let session = fake.connect().await.unwrap();
+        let session = NamespaceSession::new(session, fake.clock.clone(), Paths::new("n"));
+        stitch_control::audit_record::records(&session).await
+    };
+    let records = fake.clock.run(read).unwrap();
+    let [record] = &*records else {
+        panic!("{records:?}");
+    };
+    let found = record.found();
+    assert_eq!((found.judged, found.wrong, found.unjudged), (4, 1, 0));
+    assert_eq!((record.ranges.len(), record.auditor.process_id), (2, 7));
+    restored(&fake);
+    let found = fake.recorded().found.unwrap();
+    assert_eq!((found.judged, found.wrong), (4, 1));
+}

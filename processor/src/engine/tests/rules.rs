@@ -403,7 +403,10 @@ fn a_range_that_yields_is_finished_before_others_go_on() {
     // The range is requested while its last event is begun, so that all before it must be finished.
     let last = *others.last().unwrap();
     let mut sent_of_last = 0;
-    scene.engine.range(last).begin_turn(usize::MAX);
+    for &range in &others {
+        scene.engine.range(range).begin_turn(usize::MAX);
+        scene.engine.wake(range);
+    }
     scene.engine.on_revocation_request(last, scene.now);
     for (partition, acks) in scene.engine.ranges[usize::from(last.0)].acks.iter_mut() {
         assert_eq!(*partition, P);

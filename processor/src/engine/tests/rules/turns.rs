@@ -170,3 +170,31 @@ fn what_is_left_of_a_turn_is_sent_before_another_range_has_its_turn() {
         assert!(turn.iter().all(|(range, ..)| *range == turn[0].0));
     }
 }
+
+#[test]
+fn what_comes_after_a_turn_is_sent_although_the_rest_of_its_counter_may_not_be() {
+    let mut scene = Scene::new();
+    let other = Partition(1);
+    scene.engine.assign(other, scene.now);
+    scene
+        .engine
+        .on_partition_acquired(other, Checkpoint::everywhere(Offset(0)), HIGH, Offset(0));
+    scene
+        .engine
+        .partitions
+        .get_mut(&other)
+        .unwrap()
+        .found_ceiling = Ceiling::AtCheckpoint;
+    scene.deliver(vec![play(0, "u")]);
+    drop(scene.after(1));
+    scene.engine.on_range_acquired(scene.range);
+    scene.engine.range(scene.range).begin_turn(usize::MAX);
+    scene.engine.wake(scene.range);
+    // The event of the turn is not begun any more; one of another partition follows it.
+    scene.engine.revoke(P, scene.now);
+    let epoch = scene.engine.partitions[&other].epoch;
+    scene.engine.on_records(other, epoch, vec![play(0, "u")]);
+    let sent = sent(&scene.after(1));
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].1, 1);
+}

@@ -19,6 +19,7 @@
   };
   const MEANINGS = {
     live: "live",
+    batch: "in batch: what all events added up to, at the time of its last run",
     lagging: "lagging: events wait to be counted",
     uncertain: "uncertain: may be wrong until it is restored",
     restoring: "restoring: being corrected, new events wait",
@@ -87,7 +88,8 @@
   /** The body, and how old and how fresh the headers say it is: a 304 brings these up to date, and not the body. */
   async function fetchJson(path) {
     const response = await request(path, { cache: "no-cache", headers });
-    const [state, behind] = (response.headers.get("stitch-freshness") ?? "unknown").split("; behind_events=");
+    const header = response.headers.get("stitch-freshness") ?? "unknown";
+    const [state, behind] = [header.split(";")[0], header.match(/behind_events=(\d+)/)?.[1]];
     const ageS = Number(response.headers.get("age")) || 0;
     return { ...parseExact(await response.text()), state, behind: behind && BigInt(behind), ageS };
   }

@@ -5,16 +5,22 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use metrics_exporter_prometheus::PrometheusHandle;
 use stitch_access::AccessTokens;
+use stitch_batch::layer::Layers;
 use stitch_calendar::time::Time;
 use stitch_common::clock::Moment;
 use stitch_common::definition::Definitions;
-use stitch_config::{Api, Config};
+use stitch_common::ports::TableIdentity;
+use stitch_config::{Api, Config, LayerChoice};
 use tokio::sync::watch;
 
 use crate::admission::Admission;
 use crate::count_reader::CountReader;
-use crate::count_source::CountSource;
+use crate::count_source::CountSources;
 use crate::freshness::FreshnessSnapshot;
+use crate::layers::LayerView;
+use crate::params;
+use crate::problem::Problem;
+use crate::query_string::Query;
 use crate::status_cache::StatusCache;
 
 /// The present, by the calendar and by the clock that measures durations.
@@ -38,6 +44,8 @@ pub(crate) struct App {
     pub(crate) definitions: Definitions,
     pub(crate) limits: Api,
     pub(crate) counts: CountReader,
+    layers: Layers,
+    batch_table: Option<TableIdentity>,
     freshness: watch::Receiver<Arc<FreshnessSnapshot>>,
     pub(crate) status: Arc<StatusCache>,
     access: watch::Receiver<Arc<AccessTokens>>,
@@ -49,7 +57,7 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(
         config: &Config,
-        source: Arc<dyn CountSource>,
+        sources: CountSources,
         freshness: watch::Receiver<Arc<FreshnessSnapshot>>,
         status: Arc<StatusCache>,
         access: watch::Receiver<Arc<AccessTokens>>,
@@ -60,7 +68,9 @@ impl App {
         Self {
             namespace: config.namespace.clone(),
             definitions: config.definitions.clone(),
-            counts: CountReader::new(source, limits.reads_in_flight_max),
+            layers: Layers::new(&config.batch),
+            batch_table: sources.batch_table.clone(),
+            counts: CountReader::new(sources, limits.reads_in_flight_max),
             admission: Arc::new(Admission::new(&limits)),
             limits,
             freshness,
@@ -78,6 +88,22 @@ impl App {
     /// Who may read what, as of now.
     pub(crate) fn access(&self) -> Arc<AccessTokens> {
         Arc::clone(&self.access.borrow())
+    }
+
+    /// The layers as a request with `query` finds them.
+    pub(crate) fn layers(&self, query: &Query, now: Now) -> Result<LayerView, Problem> {
+        let choice = params::layer(query)?.unwrap_or(self.limits.layer);
+        Ok(self.view(choice, now))
+    }
+
+    /// The layers as a request finds them that does not name one.
+    pub(crate) fn default_layers(&self, now: Now) -> LayerView {
+        self.view(self.limits.layer, now)
+    }
+
+    fn view(&self, choice: LayerChoice, now: Now) -> LayerView {
+        let table = self.batch_table.as_ref();
+        LayerView::new(self.layers, choice, self.freshness(), table, now.moment)
     }
 
     /// The latest snapshot of how fresh counts are.

@@ -53,10 +53,12 @@ pub(crate) fn respond<T: Serialize>(
     } else {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    let field = FreshnessField {
-        freshness,
-        as_of: app.now().wall.to_rfc3339_opts(SecondsFormat::Millis, true),
+    // Batch counts are as old as their generation, whenever they are read.
+    let as_of = match (&freshness.state, &freshness.batch) {
+        (State::Batch, Some(batch)) => batch.as_of.clone(),
+        _ => app.now().wall.to_rfc3339_opts(SecondsFormat::Millis, true),
     };
+    let field = FreshnessField { freshness, as_of };
     // Into the object that was just written.
     body.pop();
     body.extend_from_slice(b",\"freshness\":");
@@ -91,7 +93,7 @@ pub(crate) fn respond_page(
 
 fn tag(body: &[u8], freshness: &Freshness) -> String {
     let mut hasher = DefaultHasher::new();
-    (body, freshness.state, &freshness.causes).hash(&mut hasher);
+    (body, freshness.state, &freshness.causes, &freshness.batch).hash(&mut hasher);
     format!("W/\"{:016x}\"", hasher.finish())
 }
 
@@ -99,7 +101,10 @@ fn header(freshness: &Freshness) -> HeaderValue {
     let state = freshness.state.name();
     let text = match freshness.behind_events {
         Some(behind) => format!("{state}; behind_events={behind}"),
-        None => state.to_owned(),
+        None => match (freshness.state, &freshness.batch) {
+            (State::Batch, Some(batch)) => format!("{state}; as_of={}", batch.as_of),
+            _ => state.to_owned(),
+        },
     };
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
@@ -108,7 +113,7 @@ fn header(freshness: &Freshness) -> HeaderValue {
 /// it may go on with what it has while this server has only errors: `Age` and `as_of` say how old that is.
 fn cache_control(app: &App, state: State, closed: bool) -> HeaderValue {
     let limits = &app.limits;
-    let age = if closed && state == State::Live {
+    let age = if closed && matches!(state, State::Live | State::Batch) {
         limits.closed_max_age
     } else {
         limits.open_max_age

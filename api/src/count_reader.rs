@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use futures_util::future::try_join;
+use stitch_batch::layer::{Layer, LayerRule};
 use stitch_cassandra::BucketSpan;
 use stitch_common::cell::{CellSlot, Count, Counter};
 use stitch_common::ports::StoreError;
 use tokio::sync::Semaphore;
 
-use crate::count_source::CountSource;
+use crate::count_source::CountSources;
 use crate::metrics::Reads;
 use crate::spans;
 use stitch_app::single_flight::SingleFlight;
@@ -16,24 +18,32 @@ use stitch_app::single_flight::SingleFlight;
 /// Counts of cells, sorted by cell; a missing cell holds 0.
 type Counts = Arc<Vec<(CellSlot, Count)>>;
 
+/// The sum of a window, and the layer that it was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sum {
+    pub(crate) count: Count,
+    pub(crate) layer: Layer,
+}
+
 pub(crate) struct CountReader {
-    source: Arc<dyn CountSource>,
-    in_flight: SingleFlight<(Counter, Vec<BucketSpan>), Result<Counts, StoreError>>,
+    sources: CountSources,
+    in_flight: SingleFlight<(Layer, Counter, Vec<BucketSpan>), Result<Counts, StoreError>>,
     permits: Arc<Semaphore>,
     metrics: Arc<Reads>,
 }
 
 impl CountReader {
-    pub(crate) fn new(source: Arc<dyn CountSource>, reads_in_flight_max: usize) -> Self {
+    pub(crate) fn new(sources: CountSources, reads_in_flight_max: usize) -> Self {
         Self {
-            source,
+            sources,
             in_flight: SingleFlight::default(),
             permits: Arc::new(Semaphore::new(reads_in_flight_max)),
             metrics: Arc::new(Reads::new()),
         }
     }
 
-    /// Reads the sum of each window; a window is the cells that it adds up from.
+    /// Reads the sum of each window from the layer that `rule` says; a window is the cells that it adds up from. While the
+    /// cluster of batch counts does not answer, closed windows are read in real time instead, and say so.
     ///
     /// # Cancellation
     /// Cancels the read, unless others wait for the same one.
@@ -41,20 +51,67 @@ impl CountReader {
         &self,
         counter: &Counter,
         windows: &[Vec<CellSlot>],
-    ) -> Result<Vec<Count>, StoreError> {
-        let spans = spans::spans(windows.iter().flatten().copied().collect());
-        let counts = self.read(counter, spans).await?;
-        let sum = |cells: &Vec<CellSlot>| {
-            let held = cells.iter().filter_map(|cell| held(&counts, cell));
-            // Sums wrap, as Cassandra's counters do.
-            held.fold(Count(0), |sum, count| Count(sum.0.wrapping_add(count.0)))
-        };
-        Ok(windows.iter().map(sum).collect())
+        rule: LayerRule,
+    ) -> Result<Vec<Sum>, StoreError> {
+        let sums = self.sums_by(counter, windows, rule).await;
+        match (sums, rule) {
+            (Err(StoreError::Unavailable(_)), LayerRule::ClosedInBatch { .. }) => {
+                let realtime = LayerRule::Every(Layer::Realtime);
+                self.sums_by(counter, windows, realtime).await
+            }
+            (sums, _) => sums,
+        }
     }
 
-    async fn read(&self, counter: &Counter, spans: Vec<BucketSpan>) -> Result<Counts, StoreError> {
+    async fn sums_by(
+        &self,
+        counter: &Counter,
+        windows: &[Vec<CellSlot>],
+        rule: LayerRule,
+    ) -> Result<Vec<Sum>, StoreError> {
+        let layers: Vec<Layer> = windows.iter().map(|cells| rule.layer(cells)).collect();
+        let of = |layer| {
+            let windows = windows.iter().zip(&layers);
+            let mut windows = windows.filter(move |(_, of)| **of == layer).peekable();
+            let is_read = windows.peek().is_some();
+            let cells = windows.flat_map(|(cells, _)| cells).copied().collect();
+            async move {
+                match is_read {
+                    true => self.read(layer, counter, spans::spans(cells)).await,
+                    false => Ok(Counts::default()),
+                }
+            }
+        };
+        let (batch, realtime) = try_join(of(Layer::Batch), of(Layer::Realtime)).await?;
+        let sum = |(cells, layer): (&Vec<CellSlot>, &Layer)| {
+            let counts = match layer {
+                Layer::Batch => &batch,
+                Layer::Realtime => &realtime,
+            };
+            let held = cells.iter().filter_map(|cell| held(counts, cell));
+            // Sums wrap, as Cassandra's counters do.
+            let count = held.fold(Count(0), |sum, count| Count(sum.0.wrapping_add(count.0)));
+            Sum {
+                count,
+                layer: *layer,
+            }
+        };
+        Ok(windows.iter().zip(&layers).map(sum).collect())
+    }
+
+    async fn read(
+        &self,
+        layer: Layer,
+        counter: &Counter,
+        spans: Vec<BucketSpan>,
+    ) -> Result<Counts, StoreError> {
+        let source = match layer {
+            Layer::Batch => self.sources.batch.as_ref(),
+            Layer::Realtime => self.sources.realtime.as_ref(),
+        };
+        let source = source.expect("no rule names a layer that the namespace does not have");
         let start = || {
-            let (source, permits) = (Arc::clone(&self.source), Arc::clone(&self.permits));
+            let (source, permits) = (Arc::clone(source), Arc::clone(&self.permits));
             let metrics = Arc::clone(&self.metrics);
             let (counter, spans) = (counter.clone(), spans.clone());
             async move {
@@ -70,7 +127,7 @@ impl CountReader {
         };
         let on_join = || self.metrics.record_coalesced();
         self.in_flight
-            .join((counter.clone(), spans.clone()), start, on_join)
+            .join((layer, counter.clone(), spans.clone()), start, on_join)
             .await
     }
 }

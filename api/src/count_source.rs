@@ -7,10 +7,19 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use stitch_cassandra::{BucketSpan, ScyllaReader};
 use stitch_common::cell::{CellSlot, Count, Counter};
-use stitch_common::ports::StoreError;
+use stitch_common::ports::{StoreError, TableIdentity};
 
 /// The cells that have rows, with their counts.
 pub(crate) type Read = Result<Vec<(CellSlot, Count)>, StoreError>;
+
+/// The tables that counts are read from.
+pub(crate) struct CountSources {
+    /// That of counts in real time, if anything is counted in real time.
+    pub(crate) realtime: Option<Arc<dyn CountSource>>,
+    /// That of batch counts, if there are any.
+    pub(crate) batch: Option<Arc<dyn CountSource>>,
+    pub(crate) batch_table: Option<TableIdentity>,
+}
 
 /// Reads cells of one counter.
 pub(crate) trait CountSource: Send + Sync {

@@ -7,9 +7,11 @@
 mod causes;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use stitch_batch::record::BatchRecord;
 use stitch_common::cell::Counter;
 use stitch_common::clock::Moment;
 use stitch_common::offset::{Offset, Partition};
@@ -27,6 +29,8 @@ const STALE_AFTER: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
+    /// What is published in batch, as of the time that it says.
+    Batch,
     /// All that was in the log a moment ago is counted.
     Live,
     /// Events have been waiting for longer than is usual.
@@ -42,6 +46,7 @@ pub(crate) enum State {
 impl State {
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Batch => "batch",
             Self::Live => "live",
             Self::Lagging => "lagging",
             Self::Uncertain => "uncertain",
@@ -60,6 +65,17 @@ pub(crate) struct Freshness {
     /// Why counts are uncertain, whatever the state: a range that is being restored has them, too.
     #[serde(skip_serializing_if = "Causes::is_empty")]
     pub(crate) causes: Causes,
+    /// What the points of the layer `batch` have, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) batch: Option<BatchAsOf>,
+}
+
+/// Which generation of batch counts an answer has points of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub(crate) struct BatchAsOf {
+    /// Every event that was in the log at this time is counted.
+    pub(crate) as_of: String,
+    pub(crate) generation: String,
 }
 
 impl Freshness {
@@ -69,6 +85,17 @@ impl Freshness {
             state: State::Unknown,
             behind_events: None,
             causes: Causes::default(),
+            batch: None,
+        }
+    }
+
+    /// Nothing but batch counts.
+    pub(crate) fn of_batch(batch: BatchAsOf) -> Self {
+        Self {
+            state: State::Batch,
+            behind_events: None,
+            causes: Causes::default(),
+            batch: Some(batch),
         }
     }
 
@@ -78,6 +105,7 @@ impl Freshness {
         Self {
             state: self.state.max(other.state),
             causes: self.causes,
+            batch: self.batch.or(other.batch),
             behind_events: match (self.behind_events, other.behind_events) {
                 (Some(one), Some(other)) => Some(one.max(other)),
                 (None, _) | (_, None) => None,
@@ -93,6 +121,8 @@ pub(crate) struct FreshnessSnapshot {
     /// In the order of the ranges; empty before the first poll.
     ranges: Vec<Freshness>,
     at: Moment,
+    /// What is known of the batch counts, whatever its age: it is true until another generation is published.
+    batch: Option<Arc<BatchRecord>>,
 }
 
 impl FreshnessSnapshot {
@@ -102,6 +132,7 @@ impl FreshnessSnapshot {
             bits,
             ranges: Vec::new(),
             at: Moment::new(Duration::ZERO),
+            batch: None,
         }
     }
 
@@ -123,13 +154,25 @@ impl FreshnessSnapshot {
                 state,
                 behind_events: Some(behind),
                 causes,
+                batch: None,
             }
         };
         Self {
             bits,
             ranges: bits.ranges().map(freshness).collect(),
             at: history.latest(),
+            batch: None,
         }
+    }
+
+    /// Adds what is known of the batch counts.
+    pub(crate) fn with_batch(self, batch: Option<Arc<BatchRecord>>) -> Self {
+        Self { batch, ..self }
+    }
+
+    /// What is known of the batch counts.
+    pub(crate) const fn batch(&self) -> Option<&Arc<BatchRecord>> {
+        self.batch.as_ref()
     }
 
     /// Whether the snapshot is young enough at `now`.

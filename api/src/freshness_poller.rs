@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use stitch_batch::batch_node;
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::offset::Partition;
 use stitch_common::ports::{Bounds, EventLog, Session, ZooKeeper};
@@ -110,11 +111,21 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
         let bits = config.definitions.range_bits;
         let session = self.session.session().await.map_err(unavailable)?;
         check_definitions(config, session).await?;
+        let batch = match config.batch.enabled {
+            true => batch_node::read(session).await.map_err(unavailable)?,
+            false => None,
+        };
+        metrics::batch(batch.as_ref());
+        let batch = batch.map(Arc::new);
+        if !config.batch.realtime {
+            // There are neither checkpoints nor a backlog.
+            return Ok(FreshnessSnapshot::empty(bits).with_batch(batch));
+        }
         let (snapshot, bounds) = tokio::join!(snapshot::light(session, bits), bounds(&self.log));
         let snapshot = snapshot.map_err(unavailable)?;
         self.history.record(self.clock.now(), bounds?);
         self.read_verification().await;
-        Ok(FreshnessSnapshot::new(bits, &snapshot, &self.history))
+        Ok(FreshnessSnapshot::new(bits, &snapshot, &self.history).with_batch(batch))
     }
 
     /// Reads when counts were verified, if that is due. Freshness does not depend on it.

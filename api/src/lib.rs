@@ -27,6 +27,7 @@ mod freshness;
 mod metrics;
 mod count_source;
 mod count_reader;
+mod layers;
 mod reconnecting_session;
 mod verification;
 mod freshness_poller;

@@ -9,6 +9,7 @@ use metrics::{
     Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
+use stitch_batch::record::BatchRecord;
 use stitch_common::ports::StoreError;
 use stitch_common::range::RangeBits;
 use stitch_protocol::uncertainty::UncertaintyCause;
@@ -27,6 +28,7 @@ const BEHIND: &str = "stitch_api_behind_events";
 const RANGES: &str = "stitch_api_ranges";
 const DOUBTFUL: &str = "stitch_doubtful_ranges";
 const TOKEN_FILE: &str = "stitch_api_tokens_file_usable";
+const BATCH_AS_OF: &str = "stitch_api_batch_as_of_timestamp_seconds";
 const VERIFIED: &str = "stitch_range_verified_timestamp_seconds";
 
 /// The label `operation`; bounded, as labels must be.
@@ -161,6 +163,14 @@ pub(crate) fn freshness(
     }
 }
 
+/// The as-of of the published batch: 0 where none is.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
+pub(crate) fn batch(record: Option<&BatchRecord>) {
+    let published = record.and_then(|record| record.published.as_ref());
+    let as_of = published.map_or(0, |generation| generation.as_of.timestamp());
+    gauge!(BATCH_AS_OF).set(as_of as f64);
+}
+
 /// What is known about the correctness of counts: 0 where nothing is.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
 pub(crate) fn verification(bits: RangeBits, known: &Verification) {
@@ -208,6 +218,11 @@ pub(crate) fn register() {
         TOKEN_FILE,
         "whether the file of tokens can be used as it is now; 0: the last good one is in use"
     );
+    describe_gauge!(
+        BATCH_AS_OF,
+        "the time that the published batch counts are of, in seconds since 1970; 0: none are published"
+    );
+    gauge!(BATCH_AS_OF).set(0.0);
     gauge!(CONNECTIONS).set(0.0);
     gauge!(BEHIND).set(0.0);
 }

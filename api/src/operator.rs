@@ -35,7 +35,7 @@ pub(crate) async fn page(State(app): State<Arc<App>>) -> Response {
         header {
             p.crumb { "Namespace" }
             h1 { (app.namespace) }
-            (page::freshness(&app.freshness().summary(app.now().moment).0, None))
+            (page::freshness(&app.default_layers(app.now()).freshness_of_all(), None))
         }
         main id="operator" {
             @match &snapshot.status {

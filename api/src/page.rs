@@ -34,6 +34,9 @@ pub(crate) fn freshness(freshness: &Freshness, read_at: Option<&str>) -> Markup 
 /// The word and what it means for the counts on the page; `assets/stats.js` has the same texts.
 const fn meaning(state: freshness::State) -> &'static str {
     match state {
+        freshness::State::Batch => {
+            "in batch: what all events added up to, at the time of its last run"
+        }
         freshness::State::Live => "live",
         freshness::State::Lagging => "lagging: events wait to be counted",
         freshness::State::Uncertain => "uncertain: may be wrong until it is restored",
@@ -111,6 +114,7 @@ mod tests {
     fn the_script_has_the_same_texts_of_freshness() {
         let script = include_str!("../assets/stats.js");
         for state in [
+            freshness::State::Batch,
             freshness::State::Lagging,
             freshness::State::Uncertain,
             freshness::State::Restoring,

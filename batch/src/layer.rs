@@ -68,6 +68,12 @@ impl Layers {
         self.has_batch
     }
 
+    /// Whether anything counts in real time.
+    #[must_use]
+    pub const fn has_realtime(&self) -> bool {
+        self.has_realtime
+    }
+
     /// The rule for a counter. Until a generation is published that has all of the counter, `auto` is real time.
     ///
     /// # Errors

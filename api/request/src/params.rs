@@ -7,6 +7,7 @@ use stitch_calendar::time_zone::{NamedZone, TimeZone};
 use stitch_calendar::utc_offset::{UtcOffset, UtcOffsetError};
 use stitch_common::cell::{CellSlot, Counter, Granularity, Key};
 use stitch_common::definition::{CounterDefinition, Definitions};
+use stitch_config::LayerChoice;
 
 use crate::problem::{Kind, Problem};
 use crate::query_string::{Query, encoded};
@@ -15,6 +16,20 @@ pub const GRANULARITY: &str = "granularity";
 pub const AT: &str = "at";
 pub const TIME_ZONE: &str = "time_zone";
 pub const UTC_OFFSET: &str = "utc_offset";
+pub const LAYER: &str = "layer";
+
+/// The parameter `layer`, if it is there.
+pub fn layer(query: &Query) -> Result<Option<LayerChoice>, Problem> {
+    let Some(text) = query.get(LAYER) else {
+        return Ok(None);
+    };
+    let mut every = LayerChoice::EVERY.into_iter();
+    let found = every.find(|(_, name)| *name == text);
+    found.map(|(choice, _)| Some(choice)).ok_or_else(|| {
+        let names = LayerChoice::EVERY.map(|(_, name)| name).join(", ");
+        query.invalid(LAYER, format!("\"{text}\" is none of {names}"))
+    })
+}
 
 /// The address of a counter, or of one of its keys.
 pub fn address(counter: &str, key: Option<&str>, rest: &str) -> String {

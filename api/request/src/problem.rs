@@ -31,10 +31,11 @@ pub enum Kind {
     StoreUnavailable,
     StoreError,
     NamespaceUnavailable,
+    BatchUnavailable,
 }
 
 impl Kind {
-    pub const EVERY: [Self; 15] = [
+    pub const EVERY: [Self; 16] = [
         Self::UnknownCounter,
         Self::InvalidParameter,
         Self::MissingParameter,
@@ -50,6 +51,7 @@ impl Kind {
         Self::StoreUnavailable,
         Self::StoreError,
         Self::NamespaceUnavailable,
+        Self::BatchUnavailable,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -69,6 +71,7 @@ impl Kind {
             Self::StoreUnavailable => "store-unavailable",
             Self::StoreError => "store-error",
             Self::NamespaceUnavailable => "namespace-unavailable",
+            Self::BatchUnavailable => "batch-unavailable",
         }
     }
 
@@ -84,9 +87,10 @@ impl Kind {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::Overload | Self::StoreUnavailable | Self::NamespaceUnavailable => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Overload
+            | Self::StoreUnavailable
+            | Self::NamespaceUnavailable
+            | Self::BatchUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::StoreError => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -108,6 +112,7 @@ impl Kind {
             Self::StoreUnavailable => "Cassandra did not answer in time",
             Self::StoreError => "Cassandra refused the read",
             Self::NamespaceUnavailable => "The namespace cannot be read from ZooKeeper",
+            Self::BatchUnavailable => "No batch counts are published",
         }
     }
 
@@ -147,6 +152,10 @@ impl Kind {
                 "Too few replicas answered within the time of one request. Retry after the seconds in Retry-After."
             }
             Self::StoreError => "An operator must act: `stitch-api check` examines each node.",
+            Self::BatchUnavailable => {
+                "`detail` says what is missing, and what an operator does about it. Where counts are also kept in real time, a \
+                 request without `layer` is answered. Retry after the seconds in Retry-After."
+            }
             Self::NamespaceUnavailable => {
                 "`detail` says why, and what helps. Counts are served without it. Retry after the seconds in Retry-After."
             }

@@ -18,6 +18,7 @@ use stitch_zookeeper::ZooKeeperClient;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Now};
+use crate::count_source::{CountSource, CountSources};
 use crate::freshness_poller::{FreshnessPoller, PollError};
 use crate::status_cache::{StatusCache, StatusPoller};
 use crate::token_file_poller::TokenFilePoller;
@@ -40,8 +41,8 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     let mut status_poller = StatusPoller::new(&config, zookeeper.clone(), clock);
     let log = KafkaLog::new(&config.kafka)?;
     let mut freshness_poller = FreshnessPoller::new(&config, zookeeper, log, clock);
-    let (reader, polled) = tokio::join!(ScyllaReader::connect(&config), freshness_poller.poll());
-    let reader = reader?;
+    let (sources, polled) = tokio::join!(connect(&config), freshness_poller.poll());
+    let sources = sources?;
     match polled {
         Ok(()) => {}
         // Counts can be served without: each answer says that its freshness is unknown.
@@ -55,7 +56,7 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     let status_cache = Arc::new(StatusCache::default());
     let app = App::new(
         &config,
-        Arc::new(reader),
+        sources,
         freshness_poller.subscribe(),
         Arc::clone(&status_cache),
         token_file_poller.subscribe(),
@@ -74,6 +75,29 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     };
     Ok(Stopped {
         connections_cut_off,
+    })
+}
+
+/// Connects to the tables that the namespace has.
+async fn connect(config: &Config) -> Result<CountSources, UserError> {
+    let realtime = async {
+        match config.batch.realtime {
+            true => Ok(Some(ScyllaReader::connect(config).await?)),
+            false => Ok::<_, UserError>(None),
+        }
+    };
+    let batch = async {
+        match config.batch.enabled {
+            true => Ok(Some(ScyllaReader::connect_batch(config).await?)),
+            false => Ok::<_, UserError>(None),
+        }
+    };
+    let (realtime, batch) = tokio::try_join!(realtime, batch)?;
+    let source = |reader: ScyllaReader| -> Arc<dyn CountSource> { Arc::new(reader) };
+    Ok(CountSources {
+        batch_table: batch.as_ref().map(|reader| reader.table().clone()),
+        realtime: realtime.map(source),
+        batch: batch.map(source),
     })
 }
 

@@ -7,12 +7,14 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Serialize;
+use stitch_batch::layer::Layer;
 use stitch_calendar::time_zone::TimeZone;
 
 use super::key_request::KeyRequest;
 use crate::app::App;
 use crate::caching;
-use crate::params::{self, AT, GRANULARITY, TIME_ZONE, UTC_OFFSET, Window};
+use crate::layers::LayersUsed;
+use crate::params::{self, AT, GRANULARITY, LAYER, TIME_ZONE, UTC_OFFSET, Window};
 use crate::problem::Problem;
 
 #[derive(Serialize)]
@@ -22,6 +24,8 @@ struct Answer<'a> {
     #[serde(flatten)]
     window: WindowFields,
     count: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layer: Option<Layer>,
 }
 
 /// A window as it is shown in an answer.
@@ -58,7 +62,7 @@ pub(crate) async fn count(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let definitions = &app.definitions;
-    let allowed = [GRANULARITY, AT, TIME_ZONE, UTC_OFFSET];
+    let allowed = [GRANULARITY, AT, TIME_ZONE, UTC_OFFSET, LAYER];
     let request = KeyRequest::parse(
         definitions,
         path,
@@ -69,14 +73,18 @@ pub(crate) async fn count(
     let zone = &params::zone(&request.query)?;
     let now = app.now();
     let (window, cells) = Window::parse(&request.query, request.definition, zone, now.time())?;
-    let sums = app.counts.sums(&request.counter, &[cells]).await?;
+    let layers = app.layers(&request.query, now)?;
+    let rule = layers.rule(&request.counter.name, request.query.example())?;
+    let sums = app.counts.sums(&request.counter, &[cells], rule).await?;
+    let sum = sums.first().expect("each window has a sum");
     let answer = Answer {
         counter: &request.name,
         key: &request.key,
         window: WindowFields::new(window, zone),
-        count: sums.first().copied().unwrap_or_default().0,
+        count: sum.count.0,
+        layer: layers.shown(sum.layer),
     };
-    let freshness = app.freshness().of_all([&request.counter], now.moment);
+    let freshness = layers.freshness([&request.counter], LayersUsed::of(&sums));
     let closed = window.is_closed(now.time());
     Ok(caching::respond(
         &app,

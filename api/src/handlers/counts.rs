@@ -9,6 +9,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
+use stitch_batch::layer::{Layer, LayerRule};
 use stitch_common::cell::{CellSlot, Counter};
 
 use super::count::WindowFields;
@@ -16,7 +17,9 @@ use super::path_parameters;
 use crate::admission::{HeldPermits, KEYS_AT_ONCE};
 use crate::app::App;
 use crate::caching;
-use crate::params::{self, AT, GRANULARITY, TIME_ZONE, UTC_OFFSET, Window};
+use crate::count_reader::Sum;
+use crate::layers::LayersUsed;
+use crate::params::{self, AT, GRANULARITY, LAYER, TIME_ZONE, UTC_OFFSET, Window};
 use crate::problem::{Kind, Problem};
 use crate::query_string::Query;
 use crate::request_body;
@@ -35,6 +38,8 @@ struct Answer<'a> {
 struct KeyCount<'a> {
     key: &'a str,
     count: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layer: Option<Layer>,
 }
 
 /// The same request in a body, which has room for more keys than an address.
@@ -50,6 +55,8 @@ struct CountsBody {
     time_zone: Option<String>,
     #[serde(default, deserialize_with = "request_body::text")]
     utc_offset: Option<String>,
+    #[serde(default, deserialize_with = "request_body::text")]
+    layer: Option<String>,
 }
 
 pub(crate) async fn by_address(
@@ -59,7 +66,7 @@ pub(crate) async fn by_address(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let name = path_parameters(path, &example(&app, ""))?;
-    let allowed = [GRANULARITY, AT, TIME_ZONE, UTC_OFFSET];
+    let allowed = [GRANULARITY, AT, TIME_ZONE, UTC_OFFSET, LAYER];
     let query = Query::parse(query.as_deref(), &allowed, &[KEY], example(&app, &name))?;
     let keys: Vec<String> = query.all(KEY).map(str::to_owned).collect();
     answer(&app, Some(&headers), &name, &keys, &query).await
@@ -82,6 +89,7 @@ pub(crate) async fn by_body(
         (AT, body.at),
         (TIME_ZONE, body.time_zone),
         (UTC_OFFSET, body.utc_offset),
+        (LAYER, body.layer),
     ];
     let query = Query::from_parameters(parameters, example);
     let keys = &body.keys;
@@ -118,17 +126,23 @@ async fn answer(
     let zone = &params::zone(query)?;
     let now = app.now();
     let (window, cells) = Window::parse(query, definition, zone, now.time())?;
-    let counts = read(app, &counters, &[cells]).await?;
+    let layers = app.layers(query, now)?;
+    let rule = layers.rule(&definition.name, query.example())?;
+    let sums = read(app, &counters, &[cells], rule).await?;
     let answer = Answer {
         counter: name,
         window: WindowFields::new(window, zone),
         counts: keys
             .iter()
-            .zip(counts)
-            .map(|(key, count)| KeyCount { key, count })
+            .zip(&sums)
+            .map(|(key, sum)| KeyCount {
+                key,
+                count: sum.count.0,
+                layer: layers.shown(sum.layer),
+            })
             .collect(),
     };
-    let freshness = app.freshness().of_all(&counters, now.moment);
+    let freshness = layers.freshness(&counters, LayersUsed::of(&sums));
     let closed = window.is_closed(now.time());
     Ok(caching::respond(app, headers, &answer, freshness, closed))
 }
@@ -137,14 +151,15 @@ async fn read(
     app: &App,
     counters: &[Counter],
     windows: &[Vec<CellSlot>],
-) -> Result<Vec<i64>, Problem> {
+    rule: LayerRule,
+) -> Result<Vec<Sum>, Problem> {
     let mut counts = Vec::with_capacity(counters.len());
     for counters in counters.chunks(KEYS_AT_ONCE) {
         let reads = counters
             .iter()
-            .map(|counter| app.counts.sums(counter, windows));
+            .map(|counter| app.counts.sums(counter, windows, rule));
         for sums in try_join_all(reads).await? {
-            counts.push(sums.first().copied().unwrap_or_default().0);
+            counts.extend(sums);
         }
     }
     Ok(counts)

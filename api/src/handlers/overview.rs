@@ -47,7 +47,7 @@ pub(crate) async fn counters(
             })
             .collect(),
     };
-    let (whole, _) = app.freshness().summary(app.now().moment);
+    let whole = app.default_layers(app.now()).freshness_of_all();
     Ok(caching::respond(
         &app,
         Some(&headers),
@@ -63,8 +63,14 @@ pub(crate) async fn freshness(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[], &[], "/v1/freshness".to_owned())?;
-    let (snapshot, now) = (app.freshness(), app.now().moment);
-    let (whole, ranges) = snapshot.summary(now);
+    let (snapshot, now) = (app.freshness(), app.now());
+    let whole = app.default_layers(now).freshness_of_all();
+    let now = now.moment;
+    // Of a namespace that is purely in batch, no range is counted in real time.
+    let ranges = match whole.state {
+        freshness::State::Batch => BTreeMap::new(),
+        _ => snapshot.summary(now).1,
+    };
     let causes = snapshot.causes(now).into_iter();
     let concerned = causes.filter(|(_, ranges)| *ranges > 0);
     let doubtful = concerned

@@ -67,12 +67,12 @@ async fn answer(
     request: &QueryRequest,
 ) -> Result<Response, Problem> {
     let now = app.now();
-    let parts = Parts::new(app, request, now.time())?;
+    let parts = Parts::new(app, request, now)?;
     if !app.admission.exchange(permits, parts.reads()).await {
         return Err(Problem::new(Kind::Overload, app.admission.refusal()));
     }
     let answer = parts.read(app).await?;
-    let freshness = app.freshness().of_all(parts.counters(), now.moment);
+    let freshness = parts.layers.freshness(parts.counters(), answer.layers_used);
     // What a later request would answer in full is not kept.
     let headers = headers.filter(|_| !answer.lacks_reads);
     let closed = parts.are_closed(now.time());

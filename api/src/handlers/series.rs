@@ -8,16 +8,19 @@ use axum::http::HeaderMap;
 use axum::http::header::{HeaderValue, LINK};
 use axum::response::Response;
 use serde::Serialize;
+use stitch_batch::layer::Layer;
 use stitch_calendar::period::Period;
 use stitch_calendar::time::Time;
 use stitch_calendar::time_zone::TimeZone;
-use stitch_common::cell::{CellSlot, Count};
+use stitch_common::cell::CellSlot;
 use stitch_common::definition::CounterDefinition;
 
 use super::key_request::KeyRequest;
 use crate::app::App;
 use crate::caching;
-use crate::params::{self, GRANULARITY, TIME_ZONE, UTC_OFFSET};
+use crate::count_reader::Sum;
+use crate::layers::{LayerView, LayersUsed};
+use crate::params::{self, GRANULARITY, LAYER, TIME_ZONE, UTC_OFFSET};
 use crate::problem::Problem;
 use crate::query_string::{Query, encoded};
 
@@ -47,6 +50,8 @@ struct Answer<'a> {
 struct Point {
     start: String,
     count: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layer: Option<Layer>,
 }
 
 #[derive(Debug)]
@@ -72,7 +77,7 @@ pub(crate) async fn series(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let definitions = &app.definitions;
-    let allowed = [GRANULARITY, FROM, TO, TIME_ZONE, UTC_OFFSET, LIMIT];
+    let allowed = [GRANULARITY, FROM, TO, TIME_ZONE, UTC_OFFSET, LAYER, LIMIT];
     let request = KeyRequest::parse(
         definitions,
         path,
@@ -87,10 +92,16 @@ pub(crate) async fn series(
     let now = app.now();
     let series = SeriesRequest::parse(&request.query, now.time(), app.limits.points_max)?;
     let page = series.page(&request.query, request.definition)?;
-    let counts = app.counts.sums(&request.counter, &page.windows).await?;
-    let next = (page.end < series.to).then(|| series.next(name, key, page.end));
-    let answer = series.answer(name, key, &page, &counts, next.clone());
-    let freshness = app.freshness().of_all([&request.counter], now.moment);
+    let layers = app.layers(&request.query, now)?;
+    let rule = layers.rule(&request.counter.name, request.query.example())?;
+    let windows = &page.windows;
+    let sums = app.counts.sums(&request.counter, windows, rule).await?;
+    let next = (page.end < series.to).then(|| {
+        let layer = request.query.get(LAYER);
+        series.next(name, key, page.end, layer)
+    });
+    let answer = series.answer((name, key), &page, (&sums, &layers), next.clone());
+    let freshness = layers.freshness([&request.counter], LayersUsed::of(&sums));
     let closed = page.end <= now.time();
     let mut response = caching::respond(&app, Some(&headers), &answer, freshness, closed);
     let link = next.map(|next| HeaderValue::from_str(&format!("<{next}>; rel=\"next\"")));
@@ -176,14 +187,16 @@ impl SeriesRequest {
     }
 
     /// The address of the page that begins at `from`.
-    fn next(&self, name: &str, key: &str, from: Time) -> String {
+    fn next(&self, name: &str, key: &str, from: Time, layer: Option<&str>) -> String {
         let [from, to] = [from, self.to].map(|time| time.parameter(&self.zone));
+        let layer = layer.map(|layer| format!("&{LAYER}={layer}"));
         let rest = format!(
-            "/series?granularity={}&from={}&to={}&{}&limit={}",
+            "/series?granularity={}&from={}&to={}&{}{}&limit={}",
             self.period.name(),
             encoded(&from),
             encoded(&to),
             params::zone_parameter(&self.zone),
+            layer.unwrap_or_default(),
             self.limit
         );
         params::address(name, Some(key), &rest)
@@ -191,15 +204,15 @@ impl SeriesRequest {
 
     fn answer<'a>(
         &'a self,
-        counter: &'a str,
-        key: &'a str,
+        (counter, key): (&'a str, &'a str),
         page: &Page,
-        counts: &[Count],
+        (sums, layers): (&[Sum], &LayerView),
         next: Option<String>,
     ) -> Answer<'a> {
-        let point = |(start, count): (&Time, &Count)| Point {
+        let point = |(start, sum): (&Time, &Sum)| Point {
             start: start.at(&self.zone),
-            count: count.0,
+            count: sum.count.0,
+            layer: layers.shown(sum.layer),
         };
         Answer {
             counter,
@@ -208,10 +221,10 @@ impl SeriesRequest {
             zone: &self.zone,
             from: self.from.at(&self.zone),
             to: self.to.at(&self.zone),
-            points: page.starts.iter().zip(counts).map(point).collect(),
-            sum: counts
+            points: page.starts.iter().zip(sums).map(point).collect(),
+            sum: sums
                 .iter()
-                .fold(0, |sum, count| count.0.wrapping_add(sum)),
+                .fold(0, |total, sum| sum.count.0.wrapping_add(total)),
             next,
         }
     }

@@ -9,18 +9,21 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Serialize;
+use stitch_batch::layer::{Layer, LayerRule};
 use stitch_calendar::period::Period;
 use stitch_calendar::tiling;
 use stitch_calendar::time::Time;
 use stitch_calendar::time_zone::TimeZone;
-use stitch_common::cell::{CellSlot, Count, Counter, Granularity};
+use stitch_common::cell::{CellSlot, Counter, Granularity};
 use stitch_common::definition::CounterDefinition;
 use stitch_common::ports::StoreError;
 
 use super::key_request::KeyRequest;
 use crate::app::App;
 use crate::caching;
-use crate::params::{self, TIME_ZONE, UTC_OFFSET};
+use crate::count_reader::Sum;
+use crate::layers::{LayerView, LayersUsed};
+use crate::params::{self, LAYER, TIME_ZONE, UTC_OFFSET};
 use crate::problem::Problem;
 
 #[derive(Serialize)]
@@ -37,6 +40,8 @@ struct Answer<'a> {
 #[derive(Debug, Serialize)]
 pub(crate) struct Totals {
     pub(crate) total: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) total_layer: Option<Layer>,
     pub(crate) periods: BTreeMap<&'static str, PeriodTotal>,
 }
 
@@ -45,6 +50,8 @@ pub(crate) struct Totals {
 pub(crate) struct PeriodTotal {
     start: String,
     pub(crate) count: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) layer: Option<Layer>,
     pub(crate) before: PreviousTotal,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) so_far: Option<SoFar>,
@@ -55,6 +62,8 @@ pub(crate) struct PeriodTotal {
 pub(crate) struct PreviousTotal {
     start: String,
     pub(crate) count: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) layer: Option<Layer>,
 }
 
 /// The present period and the one before it up to the same local time of each, so that a period that is not over can be
@@ -64,8 +73,12 @@ pub(crate) struct SoFar {
     /// Where the part of the present period ends.
     pub(crate) until: String,
     pub(crate) count: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) layer: Option<Layer>,
     /// Of the same part of the period before.
     pub(crate) count_before: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) layer_before: Option<Layer>,
 }
 
 /// A period to read.
@@ -91,7 +104,7 @@ pub(crate) async fn totals(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let definitions = &app.definitions;
-    let allowed = [TIME_ZONE, UTC_OFFSET];
+    let allowed = [TIME_ZONE, UTC_OFFSET, LAYER];
     let request = KeyRequest::parse(
         definitions,
         path,
@@ -102,13 +115,23 @@ pub(crate) async fn totals(
     let zone = &params::zone(&request.query)?;
     let now = app.now();
     let (counter, definition) = (&request.counter, request.definition);
+    let layers = app.layers(&request.query, now)?;
+    let rule = layers.rule(&counter.name, request.query.example())?;
+    let read = read(
+        &app,
+        (counter, rule),
+        definition,
+        (now.time(), zone),
+        &layers,
+    );
+    let (totals, used) = read.await?;
     let answer = Answer {
         counter: &request.name,
         key: &request.key,
         zone,
-        totals: read(&app, counter, definition, now.time(), zone).await?,
+        totals,
     };
-    let freshness = app.freshness().of_all([counter], now.moment);
+    let freshness = layers.freshness([counter], used);
     Ok(caching::respond(
         &app,
         Some(&headers),
@@ -121,14 +144,15 @@ pub(crate) async fn totals(
 /// Reads the totals of one key at `now`, in one read.
 pub(crate) async fn read(
     app: &App,
-    counter: &Counter,
+    (counter, rule): (&Counter, LayerRule),
     definition: &CounterDefinition,
-    now: Time,
-    zone: &TimeZone,
-) -> Result<Totals, StoreError> {
+    (now, zone): (Time, &TimeZone),
+    layers: &LayerView,
+) -> Result<(Totals, LayersUsed), StoreError> {
     let request = TotalsRequest::new(now, zone, &definition.granularities);
-    let counts = app.counts.sums(counter, &request.windows).await?;
-    Ok(request.totals(zone, &counts))
+    let sums = app.counts.sums(counter, &request.windows, rule).await?;
+    let totals = request.totals(zone, &sums, layers);
+    Ok((totals, LayersUsed::of(&sums)))
 }
 
 impl TotalsRequest {
@@ -163,28 +187,41 @@ impl TotalsRequest {
         request
     }
 
-    pub(super) fn totals(&self, zone: &TimeZone, counts: &[Count]) -> Totals {
-        let mut counts = counts.iter().map(|count| count.0);
-        let mut next = || counts.next().unwrap_or_default();
+    pub(super) fn totals(&self, zone: &TimeZone, sums: &[Sum], layers: &LayerView) -> Totals {
+        let mut sums = sums
+            .iter()
+            .map(|sum| (sum.count.0, layers.shown(sum.layer)));
+        let mut next = || sums.next().unwrap_or_default();
         let total = |request: &PeriodRequest| {
+            let ((count, layer), (count_before, layer_before)) = (next(), next());
+            let so_far = request.so_far.map(|until| {
+                let ((count, layer), (count_before, layer_before)) = (next(), next());
+                SoFar {
+                    until: until.at(zone),
+                    count,
+                    layer,
+                    count_before,
+                    layer_before,
+                }
+            });
             let total = PeriodTotal {
                 start: request.start.at(zone),
-                count: next(),
+                count,
+                layer,
                 before: PreviousTotal {
                     start: request.before.at(zone),
-                    count: next(),
+                    count: count_before,
+                    layer: layer_before,
                 },
-                so_far: request.so_far.map(|until| SoFar {
-                    until: until.at(zone),
-                    count: next(),
-                    count_before: next(),
-                }),
+                so_far,
             };
             (request.period.name(), total)
         };
         let periods = self.periods.iter().map(total).collect();
+        let total = self.with_total.then(|| sums.next().unwrap_or_default());
         Totals {
-            total: self.with_total.then(|| counts.next().unwrap_or_default()),
+            total: total.map(|(count, _)| count),
+            total_layer: total.and_then(|(_, layer)| layer),
             periods,
         }
     }

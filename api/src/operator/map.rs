@@ -140,7 +140,7 @@ impl View {
             State::Unknown => Field::Unknown,
             State::Lagging => Field::Lagging,
             // The status is more recent and says more about locks and doubts.
-            State::Live | State::Uncertain | State::Restoring => {
+            State::Batch | State::Live | State::Uncertain | State::Restoring => {
                 if self.counted.contains(&range) {
                     Field::Counting
                 } else {

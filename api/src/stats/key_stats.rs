@@ -10,6 +10,7 @@ use super::address;
 use crate::app::App;
 use crate::freshness::Freshness;
 use crate::handlers::totals::{self, SoFar, Totals};
+use crate::layers::LayersUsed;
 use crate::page::number;
 use crate::params;
 use crate::problem::Problem;
@@ -46,13 +47,20 @@ impl<'a> KeyStats<'a> {
             .map(|key| params::counter(definition, key, example))
             .collect::<Result<_, Problem>>()?;
         let now = app.now();
+        let layers = &app.default_layers(now);
+        let rule = layers.rule(&definition.name, example)?;
+        let at = (now.time(), &TimeZone::UTC);
         let reads = counters
             .iter()
-            .map(|counter| totals::read(app, counter, definition, now.time(), &TimeZone::UTC));
+            .map(|counter| totals::read(app, (counter, rule), definition, at, layers));
+        let (totals, used): (Vec<_>, Vec<_>) = try_join_all(reads).await?.into_iter().unzip();
+        let used = used
+            .into_iter()
+            .fold(LayersUsed::default(), LayersUsed::and);
         Ok(Self {
             keys,
-            totals: try_join_all(reads).await?,
-            freshness: app.freshness().of_all(&counters, now.moment),
+            freshness: layers.freshness(&counters, used),
+            totals,
         })
     }
 
@@ -175,7 +183,9 @@ fn comparison(name: &str, previous: &str, so_far: Option<&SoFar>) -> Markup {
     let none = SoFar {
         until: String::new(),
         count: 0,
+        layer: None,
         count_before: 0,
+        layer_before: None,
     };
     let shown = so_far.unwrap_or(&none);
     html! {
@@ -228,7 +238,9 @@ mod tests {
             let so_far = SoFar {
                 until: String::new(),
                 count,
+                layer: None,
                 count_before,
+                layer_before: None,
             };
             assert_eq!(change(&so_far), text);
         }

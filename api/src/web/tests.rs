@@ -15,14 +15,15 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
 use stitch_access::AccessTokens;
 use stitch_app::status::Status;
+use stitch_batch::record::{BatchRecord, Generation};
 use stitch_calendar::time::Time;
 use stitch_calendar::time_zone::TimeZone;
 use stitch_cassandra::BucketSpan;
-use stitch_common::cell::{Bucket, CellSlot, Count, Counter, Granularity};
+use stitch_common::cell::{Bucket, CellSlot, Count, Counter, CounterName, Granularity};
 use stitch_common::checkpoint::Checkpoint;
 use stitch_common::clock::Moment;
-use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{Bounds, StoreError};
+use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_common::ports::{Bounds, StoreError, TableIdentity, WriteTime};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
@@ -32,7 +33,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::app::Now;
-use crate::count_source::{CountSource, Read};
+use crate::count_source::{CountSource, CountSources, Read};
 use crate::freshness::{FreshnessSnapshot, History};
 use crate::status_cache::StatusCache;
 use crate::testing::healthy;
@@ -40,6 +41,7 @@ use crate::testing::healthy;
 mod access;
 mod handlers;
 mod contract;
+mod layers;
 mod limits;
 mod operator;
 mod pages;
@@ -151,6 +153,7 @@ async fn reply(response: Response) -> Reply {
 
 struct TestServer {
     table: Arc<Table>,
+    batch: Arc<Table>,
     freshness: watch::Sender<Arc<FreshnessSnapshot>>,
     status: Arc<StatusCache>,
     access: watch::Sender<Arc<AccessTokens>>,
@@ -181,11 +184,17 @@ impl TestServer {
         };
         let tokens = crate::token_file_poller::read(&config.api).unwrap();
         let access = watch::Sender::new(Arc::new(tokens));
-        let source: Arc<dyn CountSource> = Arc::clone(&table) as Arc<dyn CountSource>;
+        let batch = Arc::new(Table::default());
+        let source = |table: &Arc<Table>| Arc::clone(table) as Arc<dyn CountSource>;
+        let sources = CountSources {
+            realtime: config.batch.realtime.then(|| source(&table)),
+            batch: config.batch.enabled.then(|| source(&batch)),
+            batch_table: config.batch.enabled.then(|| table_of("batch")),
+        };
         let status = Arc::new(StatusCache::default());
         let app = Arc::new(App::new(
             &config,
-            source,
+            sources,
             freshness.subscribe(),
             Arc::clone(&status),
             access.subscribe(),
@@ -194,6 +203,7 @@ impl TestServer {
         ));
         let server = Self {
             table,
+            batch,
             freshness,
             status,
             access,
@@ -233,6 +243,36 @@ impl TestServer {
         self.freshness.send_replace(Arc::new(snapshot));
     }
 
+    /// Publishes batch counts of these counters in the table that the server reads.
+    fn publish_batch(&self, as_of: &str, counters: &[&str]) {
+        self.publish(as_of, counters, "batch");
+    }
+
+    fn publish(&self, as_of: &str, counters: &[&str], cluster: &str) {
+        let as_of = DateTime::parse_from_rfc3339(as_of).unwrap().to_utc();
+        let generation = Generation {
+            totals: "totals-1".to_owned(),
+            cut: Offsets::default(),
+            as_of,
+            written: WriteTime(1),
+            rows: 0,
+            digest: String::new(),
+            counters: counters
+                .iter()
+                .map(|name| CounterName((*name).into()))
+                .collect(),
+            later: Vec::new(),
+            published_at: as_of,
+        };
+        let record = BatchRecord {
+            published: Some(generation),
+            ..BatchRecord::new(table_of(cluster), "stitch".to_owned())
+        };
+        let snapshot = FreshnessSnapshot::clone(&self.freshness.borrow());
+        let snapshot = snapshot.with_batch(Some(Arc::new(record)));
+        self.freshness.send_replace(Arc::new(snapshot));
+    }
+
     async fn send(&self, request: Request<Body>) -> Reply {
         reply(self.service.clone().oneshot(request).await.unwrap()).await
     }
@@ -258,6 +298,13 @@ impl TestServer {
     async fn post(&self, address: &str, body: impl Into<Body>) -> Reply {
         self.send(Request::post(address).body(body.into()).unwrap())
             .await
+    }
+}
+
+fn table_of(cluster: &str) -> TableIdentity {
+    TableIdentity {
+        cluster: cluster.to_owned(),
+        table: Default::default(),
     }
 }
 

@@ -2,17 +2,20 @@
 
 use futures_util::future::join_all;
 use serde::Serialize;
+use stitch_batch::layer::{Layer, LayerRule};
 use stitch_calendar::time::Time;
 use stitch_calendar::time_zone::TimeZone;
-use stitch_common::cell::{CellSlot, Count, Counter};
+use stitch_common::cell::{CellSlot, Counter};
 use stitch_common::definition::CounterDefinition;
 
 use super::request::{QueryRequest, Select};
 use crate::admission::KEYS_AT_ONCE;
-use crate::app::App;
+use crate::app::{App, Now};
+use crate::count_reader::Sum;
 use crate::handlers::count::WindowFields;
 use crate::handlers::series::{Page, SeriesRequest};
 use crate::handlers::totals::{Totals, TotalsRequest};
+use crate::layers::{LayerView, LayersUsed};
 use crate::params::{self, Window};
 use crate::problem::{Kind, Problem};
 
@@ -36,6 +39,8 @@ pub(super) struct Answer<'a> {
     /// Whether Cassandra did not answer for some of them.
     #[serde(skip)]
     pub(super) lacks_reads: bool,
+    #[serde(skip)]
+    pub(super) layers_used: LayersUsed,
 }
 
 #[derive(Serialize)]
@@ -57,7 +62,7 @@ struct Part<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum PartResult<'a> {
-    Counts(PartCounts),
+    Counts(Box<PartCounts>),
     Problem { problem: &'a Problem },
     Unread { problem: Problem },
 }
@@ -68,15 +73,23 @@ struct PartCounts {
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    layer: Option<Layer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     counts: Option<Vec<i64>>,
+    /// Of each of `counts`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layers: Option<Vec<Layer>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sum: Option<i64>,
     #[serde(flatten)]
     totals: Option<Totals>,
+    #[serde(skip)]
+    layers_used: LayersUsed,
 }
 
 /// What is read of each key of one counter: the windows of the count, of the series and of the totals, in this order.
 struct CounterPlan {
+    rule: LayerRule,
     window: Option<Window>,
     page: Option<Page>,
     totals: Option<TotalsRequest>,
@@ -96,13 +109,16 @@ pub(super) struct Parts<'a> {
     series: Option<SeriesRequest>,
     plans: Vec<Option<CounterPlan>>,
     parts: Vec<PartPlan<'a>>,
+    pub(super) layers: LayerView,
 }
 
 impl<'a> Parts<'a> {
     /// # Errors
     /// The request is wrong in all of its parts, or asks for too much.
-    pub(super) fn new(app: &App, request: &'a QueryRequest, now: Time) -> Result<Self, Problem> {
+    pub(super) fn new(app: &App, request: &'a QueryRequest, now: Now) -> Result<Self, Problem> {
         let query = &request.query;
+        let layers = app.layers(query, now)?;
+        let now = now.time();
         let series = request
             .selects(Select::Series)
             .then(|| SeriesRequest::parse(query, now, app.limits.points_max))
@@ -112,6 +128,7 @@ impl<'a> Parts<'a> {
             series,
             plans: Vec::new(),
             parts: Vec::new(),
+            layers,
         };
         for counter in &request.counters {
             let definition = params::definition(&app.definitions, counter, query.example());
@@ -147,6 +164,7 @@ impl<'a> Parts<'a> {
     ) -> Result<CounterPlan, Problem> {
         let query = &request.query;
         let mut plan = CounterPlan {
+            rule: self.layers.rule(&definition.name, query.example())?,
             window: None,
             page: None,
             totals: None,
@@ -236,11 +254,15 @@ impl<'a> Parts<'a> {
         let mut parts = Vec::with_capacity(self.parts.len());
         let mut lacks_reads = false;
         let mut has_counts = false;
+        let mut layers_used = LayersUsed::default();
         for chunk in self.parts.chunks(KEYS_AT_ONCE) {
             let results = chunk.iter().map(|part| self.result(app, part));
             for (part, result) in chunk.iter().zip(join_all(results).await) {
                 lacks_reads |= matches!(result, PartResult::Unread { .. });
-                has_counts |= matches!(result, PartResult::Counts(_));
+                if let PartResult::Counts(counts) = &result {
+                    has_counts = true;
+                    layers_used = layers_used.and(counts.layers_used);
+                }
                 parts.push(Part {
                     counter: part.counter,
                     key: part.key,
@@ -278,6 +300,7 @@ impl<'a> Parts<'a> {
                 }),
             parts,
             lacks_reads,
+            layers_used,
         })
     }
 
@@ -287,8 +310,8 @@ impl<'a> Parts<'a> {
             Err(problem) => return PartResult::Problem { problem },
         };
         let plan = plan.expect("a part that is read has a plan");
-        match app.counts.sums(counter, &plan.windows).await {
-            Ok(counts) => PartResult::Counts(plan.counts(&self.zone, &counts)),
+        match app.counts.sums(counter, &plan.windows, plan.rule).await {
+            Ok(sums) => PartResult::Counts(Box::new(plan.counts(&self.zone, &sums, &self.layers))),
             Err(error) => PartResult::Unread {
                 problem: error.into(),
             },
@@ -297,24 +320,28 @@ impl<'a> Parts<'a> {
 }
 
 impl CounterPlan {
-    /// The counts of its windows as an answer.
-    fn counts(&self, zone: &TimeZone, counts: &[Count]) -> PartCounts {
-        let (first, rest) = counts.split_at(usize::from(self.window.is_some()).min(counts.len()));
+    /// The sums of its windows as an answer.
+    fn counts(&self, zone: &TimeZone, sums: &[Sum], layers: &LayerView) -> PartCounts {
+        let (first, rest) = sums.split_at(usize::from(self.window.is_some()).min(sums.len()));
         let points = self.page.as_ref().map_or(0, |page| page.starts.len());
         let (points, totals) = rest.split_at(points.min(rest.len()));
         let series = self.page.is_some();
+        let shown = |sum: &Sum| layers.shown(sum.layer);
         PartCounts {
-            count: first.first().map(|count| count.0),
-            counts: series.then(|| points.iter().map(|count| count.0).collect()),
+            count: first.first().map(|sum| sum.count.0),
+            layer: first.first().and_then(shown),
+            counts: series.then(|| points.iter().map(|sum| sum.count.0).collect()),
+            layers: series.then(|| points.iter().map(shown).collect()).flatten(),
             sum: series.then(|| {
                 points
                     .iter()
-                    .fold(0, |sum, count| count.0.wrapping_add(sum))
+                    .fold(0, |total, sum| sum.count.0.wrapping_add(total))
             }),
             totals: self
                 .totals
                 .as_ref()
-                .map(|request| request.totals(zone, totals)),
+                .map(|request| request.totals(zone, totals, layers)),
+            layers_used: LayersUsed::of(sums),
         }
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::app::App;
 use crate::handlers::series::{FROM, TO};
-use crate::params::{AT, GRANULARITY, TIME_ZONE, UTC_OFFSET};
+use crate::params::{AT, GRANULARITY, LAYER, TIME_ZONE, UTC_OFFSET};
 use crate::problem::Problem;
 use crate::query_string::{Query, encoded};
 use crate::request_body;
@@ -15,7 +15,7 @@ const COUNTER: &str = "counter";
 const KEY: &str = "key";
 const SELECT: &str = "select";
 /// The parameters that may be given once, in the order of an address.
-const ONCE: [&str; 6] = [GRANULARITY, AT, FROM, TO, TIME_ZONE, UTC_OFFSET];
+const ONCE: [&str; 7] = [GRANULARITY, AT, FROM, TO, TIME_ZONE, UTC_OFFSET, LAYER];
 
 /// What is answered for each counter and key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,8 @@ struct QueryBody {
     time_zone: Option<String>,
     #[serde(default, deserialize_with = "request_body::text")]
     utc_offset: Option<String>,
+    #[serde(default, deserialize_with = "request_body::text")]
+    layer: Option<String>,
 }
 
 impl QueryRequest {
@@ -100,6 +102,7 @@ impl QueryRequest {
             (TO, body.to),
             (TIME_ZONE, body.time_zone),
             (UTC_OFFSET, body.utc_offset),
+            (LAYER, body.layer),
         ];
         let query = Query::from_parameters(parameters, example);
         Self::new(app, body.counters, body.keys, &body.select, query)

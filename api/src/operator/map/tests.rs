@@ -110,6 +110,7 @@ fn every_range_has_a_text_and_the_legend_lists_them_by_kind() {
         state: State::Live,
         behind_events: Some(0),
         causes: crate::freshness::Causes::default(),
+        batch: None,
     };
     let map = ranges(&status, freshness).into_string();
     for part in [
@@ -135,6 +136,7 @@ fn the_field_of_a_doubtful_range_says_why_and_since_when() {
         state: State::Live,
         behind_events: Some(0),
         causes: crate::freshness::Causes::default(),
+        batch: None,
     };
     let map = ranges(&status, freshness).into_string();
     let why = "in-doubt marker, takeover since 2026-05-03 10:15:00Z";

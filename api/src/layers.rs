@@ -1,0 +1,155 @@
+//! What a request finds of the layers: which one answers for which points, and how fresh its counts are.
+
+use std::sync::Arc;
+
+use chrono::SecondsFormat;
+use stitch_batch::layer::{Layer, LayerError, LayerRule, Layers};
+use stitch_batch::record::{BatchRecord, Generation};
+use stitch_common::cell::{Counter, CounterName};
+use stitch_common::clock::Moment;
+use stitch_common::ports::TableIdentity;
+use stitch_config::LayerChoice;
+
+use crate::count_reader::Sum;
+use crate::freshness::{BatchAsOf, Freshness, FreshnessSnapshot};
+use crate::params::LAYER;
+use crate::problem::{Kind, Problem};
+
+/// The layers at the time of a request.
+#[derive(Clone)]
+pub(crate) struct LayerView {
+    layers: Layers,
+    choice: LayerChoice,
+    snapshot: Arc<FreshnessSnapshot>,
+    /// Of the table that this server reads.
+    published: Option<Arc<BatchRecord>>,
+    at: Moment,
+}
+
+/// The layers that an answer has points of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LayersUsed {
+    batch: bool,
+    realtime: bool,
+}
+
+impl LayersUsed {
+    pub(crate) fn of<'a>(sums: impl IntoIterator<Item = &'a Sum>) -> Self {
+        let mut used = Self::default();
+        for sum in sums {
+            used.batch |= sum.layer == Layer::Batch;
+            used.realtime |= sum.layer == Layer::Realtime;
+        }
+        used
+    }
+
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self {
+            batch: self.batch || other.batch,
+            realtime: self.realtime || other.realtime,
+        }
+    }
+}
+
+impl LayerView {
+    /// A generation of another table than `table` is none.
+    pub(crate) fn new(
+        layers: Layers,
+        choice: LayerChoice,
+        snapshot: Arc<FreshnessSnapshot>,
+        table: Option<&TableIdentity>,
+        at: Moment,
+    ) -> Self {
+        let record = snapshot
+            .batch()
+            .filter(|record| Some(&record.table) == table);
+        Self {
+            published: record.cloned(),
+            layers,
+            choice,
+            snapshot,
+            at,
+        }
+    }
+
+    fn generation(&self) -> Option<&Generation> {
+        let record = self.published.as_ref()?;
+        record.published.as_ref()
+    }
+
+    /// Which layer answers for which points of `counter`. `example` is a request that works.
+    pub(crate) fn rule(&self, counter: &CounterName, example: &str) -> Result<LayerRule, Problem> {
+        let rule = self.layers.rule(self.choice, self.generation(), counter);
+        rule.map_err(|error| problem(error, &counter.0, example))
+    }
+
+    /// The layer as a point says it: where there is no batch, no point says any.
+    pub(crate) fn shown(&self, layer: Layer) -> Option<Layer> {
+        self.layers.has_batch().then_some(layer)
+    }
+
+    /// How fresh an answer is that has points of these layers.
+    pub(crate) fn freshness<'a>(
+        &self,
+        counters: impl IntoIterator<Item = &'a Counter>,
+        used: LayersUsed,
+    ) -> Freshness {
+        let realtime = || self.snapshot.of_all(counters, self.at);
+        self.combined(used, realtime)
+    }
+
+    /// How fresh all counts are.
+    pub(crate) fn freshness_of_all(&self) -> Freshness {
+        let used = LayersUsed {
+            batch: true,
+            realtime: self.layers.has_realtime(),
+        };
+        self.combined(used, || self.snapshot.summary(self.at).0)
+    }
+
+    fn combined(&self, used: LayersUsed, realtime: impl FnOnce() -> Freshness) -> Freshness {
+        let as_of = self.generation().filter(|_| used.batch).map(as_of);
+        match as_of {
+            Some(as_of) if !used.realtime => Freshness::of_batch(as_of),
+            batch => Freshness {
+                batch,
+                ..realtime()
+            },
+        }
+    }
+}
+
+fn as_of(generation: &Generation) -> BatchAsOf {
+    BatchAsOf {
+        as_of: generation
+            .as_of
+            .to_rfc3339_opts(SecondsFormat::Millis, true),
+        generation: generation.totals.clone(),
+    }
+}
+
+fn problem(error: LayerError, counter: &str, example: &str) -> Problem {
+    let (kind, detail) = match error {
+        LayerError::NoBatch => (
+            Kind::InvalidParameter,
+            "this namespace has no batch counts (batch.enabled is false): leave `layer` out, or ask for realtime".to_owned(),
+        ),
+        LayerError::NoRealtime => (
+            Kind::InvalidParameter,
+            "this namespace is purely in batch (batch.realtime is false): leave `layer` out, or ask for batch".to_owned(),
+        ),
+        LayerError::NotPublished => (
+            Kind::BatchUnavailable,
+            "no batch counts are published for the table that this server reads: an operator runs `stitch-batch run`, and \
+             restarts this server if that table was made again"
+                .to_owned(),
+        ),
+        LayerError::NotInGeneration => (
+            Kind::BatchUnavailable,
+            format!("the published batch does not have the counter \"{counter}\": the next `stitch-batch run` adds it"),
+        ),
+    };
+    Problem::new(kind, detail)
+        .about(LAYER)
+        .with_example(example)
+}

@@ -1,0 +1,225 @@
+//! Batch and real time: which of them a point comes from, and as of when.
+
+use serde_json::json;
+
+use super::*;
+
+const BOTH: &str = "STITCH_BATCH__ENABLED=true";
+const PURE: &str = "STITCH_BATCH__ENABLED=true STITCH_BATCH__REALTIME=false";
+/// Less the allowance of an hour, all of the second of May is closed, and nothing of the third from nine on.
+const AS_OF: &str = "2026-05-03T10:10:00Z";
+const KEY: &str = "/v1/counters/plays/keys/a";
+
+/// Batch has 100 more than real time in every cell, so that a count shows where it comes from.
+fn server(api: &str) -> TestServer {
+    let server = TestServer::new(api);
+    for (granularity, start, count) in [
+        (Granularity::All, "1970-01-01", 30),
+        (Granularity::Day, "2026-05-02", 20),
+        (Granularity::Day, "2026-05-03", 10),
+        (Granularity::Hour, "2026-05-03T08:00:00Z", 3),
+        (Granularity::Hour, "2026-05-03T09:00:00Z", 7),
+    ] {
+        server.table.put("a", granularity, start, count);
+        server.batch.put("a", granularity, start, count + 100);
+    }
+    server
+}
+
+fn published(server: &TestServer) {
+    server.publish_batch(AS_OF, &["plays"]);
+}
+
+fn point(answer: &Value) -> (i64, &str) {
+    let count = answer["count"].as_i64().unwrap();
+    (count, answer["layer"].as_str().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_closed_count_is_batch_and_one_that_may_grow_is_real_time() {
+    let server = server(BOTH);
+    published(&server);
+    let day = |at: &str| format!("{KEY}?granularity=day&at={at}");
+    let reply = server.get(&day("2026-05-02")).await;
+    let closed = reply.json();
+    assert_eq!(point(&closed), (120, "batch"));
+    assert_eq!(closed["freshness"]["state"], "batch");
+    assert_eq!(closed["freshness"]["as_of"], "2026-05-03T10:10:00.000Z");
+    let batch = json!({"as_of": "2026-05-03T10:10:00.000Z", "generation": "totals-1"});
+    assert_eq!(closed["freshness"]["batch"], batch);
+    let header = reply.header("stitch-freshness");
+    assert_eq!(header, "batch; as_of=2026-05-03T10:10:00.000Z");
+    assert!(reply.header("cache-control").contains("max-age=3600"));
+    let open = server.get(&day("2026-05-03")).await.json();
+    assert_eq!(point(&open), (10, "realtime"));
+    assert_eq!(open["freshness"]["state"], "live");
+    assert_eq!(open["freshness"]["batch"], Value::Null);
+    let all = server.get(KEY).await.json();
+    assert_eq!(point(&all), (30, "realtime"));
+}
+
+#[tokio::test]
+async fn a_layer_that_is_asked_for_answers_for_every_point() {
+    let server = server(BOTH);
+    published(&server);
+    for (layer, all, yesterday) in [
+        ("realtime", (30, "realtime"), (20, "realtime")),
+        ("batch", (130, "batch"), (120, "batch")),
+        ("auto", (30, "realtime"), (120, "batch")),
+    ] {
+        let answer = server.get(&format!("{KEY}?layer={layer}")).await.json();
+        assert_eq!(point(&answer), all, "{layer}");
+        let counts = "/v1/counters/plays/counts";
+        let rest = format!("granularity=day&at=2026-05-02&layer={layer}");
+        let answer = server.get(&format!("{counts}?key=a&{rest}")).await.json();
+        assert_eq!(point(&answer["counts"][0]), yesterday, "{layer}");
+        let body = json!({"keys": ["a"], "granularity": "day", "at": "2026-05-02", "layer": layer});
+        let answer = server.post(counts, body.to_string()).await.json();
+        assert_eq!(point(&answer["counts"][0]), yesterday, "{layer}");
+        let query = format!("/v1/query?counter=plays&key=a&{rest}");
+        let answer = server.get(&query).await.json();
+        assert_eq!(point(&answer["parts"][0]), yesterday, "{layer}");
+        let body = json!({
+            "counters": ["plays"], "keys": ["a"], "granularity": "day", "at": "2026-05-02", "layer": layer
+        });
+        let reply = server.post("/v1/query", body.to_string()).await;
+        assert_eq!(point(&reply.json()["parts"][0]), yesterday, "{layer}");
+        let address = reply.header("content-location");
+        assert!(address.ends_with(&format!("layer={layer}")), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn every_point_of_a_series_and_of_totals_says_its_layer() {
+    let server = server(BOTH);
+    published(&server);
+    let hours = "granularity=hour&from=2026-05-03T08:00:00Z&to=2026-05-03T10:00:00Z";
+    let series = server.get(&format!("{KEY}/series?{hours}")).await.json();
+    let points = series["points"].as_array().unwrap();
+    let points: Vec<_> = points.iter().map(point).collect();
+    assert_eq!(points, [(103, "batch"), (7, "realtime")]);
+    assert_eq!(series["freshness"]["state"], "live");
+    assert_eq!(series["freshness"]["batch"]["generation"], "totals-1");
+    let totals = server.get(&format!("{KEY}/totals")).await.json();
+    assert_eq!(
+        (&totals["total"], &totals["total_layer"]),
+        (&json!(30), &json!("realtime"))
+    );
+    let day = &totals["periods"]["day"];
+    assert_eq!(point(day), (10, "realtime"));
+    assert_eq!(point(&day["before"]), (120, "batch"));
+    let so_far = &day["so_far"];
+    assert_eq!(so_far["layer"], "realtime");
+    assert_eq!(so_far["layer_before"], "batch");
+    let query = format!("/v1/query?counter=plays&key=a&select=series&select=totals&{hours}");
+    let part = server.get(&query).await.json()["parts"][0].clone();
+    assert_eq!(part["counts"], json!([103, 7]));
+    assert_eq!(part["layers"], json!(["batch", "realtime"]));
+    assert_eq!(part["periods"], totals["periods"]);
+    // The next page is of the same layer.
+    let paged = format!("{KEY}/series?{hours}&limit=1&layer=batch");
+    let next = server.get(&paged).await.json()["next"].clone();
+    let next = server.get(next.as_str().unwrap()).await.json();
+    assert_eq!(point(&next["points"][0]), (107, "batch"));
+}
+
+#[tokio::test]
+async fn before_anything_is_published_auto_is_real_time_and_batch_a_problem() {
+    let server = server(BOTH);
+    let closed = format!("{KEY}?granularity=day&at=2026-05-02");
+    assert_eq!(point(&server.get(&closed).await.json()), (20, "realtime"));
+    let reply = server.get(&format!("{closed}&layer=batch")).await;
+    let problem = reply.json();
+    assert_eq!(
+        (reply.status, &problem["type"]),
+        (503, &json!("/problems/batch-unavailable"))
+    );
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("`stitch-batch run`"), "{detail}");
+    // A generation of another table is none of this server's.
+    server.publish(AS_OF, &["plays"], "another");
+    assert_eq!(point(&server.get(&closed).await.json()), (20, "realtime"));
+    // One that lacks the counter does not answer for it, and does for others of the same query.
+    server.publish_batch(AS_OF, &["visits"]);
+    let query =
+        "/v1/query?counter=plays&counter=visits&key=a&granularity=day&at=2026-05-02&layer=batch";
+    let answer = server.get(query).await.json();
+    let [plays, visits] = [0, 1].map(|part| &answer["parts"][part]);
+    assert_eq!(plays["problem"]["type"], "/problems/batch-unavailable");
+    assert_eq!(point(visits), (0, "batch"));
+}
+
+#[tokio::test]
+async fn a_layer_that_is_unknown_or_missing_is_a_problem_that_names_it() {
+    let server = server("");
+    for (layer, detail) in [
+        ("fast", "none of auto, realtime, batch"),
+        ("batch", "batch.enabled is false"),
+    ] {
+        let reply = server.get(&format!("{KEY}?layer={layer}")).await;
+        let problem = reply.json();
+        assert_eq!(
+            (reply.status, &problem["parameter"]),
+            (400, &json!("layer"))
+        );
+        let text = problem["detail"].as_str().unwrap();
+        assert!(text.contains(detail), "{text}");
+    }
+    // Without batch, points do not say what is the same for all.
+    let answer = server.get(&format!("{KEY}?layer=auto")).await.json();
+    assert_eq!((point(&answer), &answer["layer"]), ((30, ""), &Value::Null));
+}
+
+#[tokio::test]
+async fn while_the_cluster_of_batch_is_away_closed_points_are_real_time_and_say_so() {
+    let server = server(BOTH);
+    published(&server);
+    let away = StoreError::Unavailable("10.0.0.9".to_owned());
+    *server.batch.error.lock().unwrap() = Some(away);
+    let closed = format!("{KEY}?granularity=day&at=2026-05-02");
+    let answer = server.get(&closed).await.json();
+    assert_eq!(point(&answer), (20, "realtime"));
+    assert_eq!(answer["freshness"]["state"], "live");
+    let reply = server.get(&format!("{closed}&layer=batch")).await;
+    assert_eq!(
+        (reply.status, &reply.json()["type"]),
+        (503, &json!("/problems/store-unavailable"))
+    );
+}
+
+#[tokio::test]
+async fn purely_in_batch_everything_is_answered_from_it() {
+    let server = server(PURE);
+    let reply = server.get(KEY).await;
+    assert_eq!(
+        (reply.status, &reply.json()["type"]),
+        (503, &json!("/problems/batch-unavailable"))
+    );
+    published(&server);
+    let all = server.get(KEY).await.json();
+    assert_eq!(point(&all), (130, "batch"));
+    assert_eq!(all["freshness"]["as_of"], "2026-05-03T10:10:00.000Z");
+    let freshness = server.get("/v1/freshness").await.json();
+    assert_eq!(freshness["freshness"]["state"], "batch");
+    assert_eq!(freshness["ranges"], json!({}));
+    let reply = server.get(&format!("{KEY}?layer=realtime")).await;
+    let problem = reply.json();
+    assert_eq!(
+        (reply.status, &problem["parameter"]),
+        (400, &json!("layer"))
+    );
+    assert_eq!(server.get("/stats/plays/a").await.status, 200);
+    assert_eq!(server.table.reads(), 0);
+}
+
+#[tokio::test]
+async fn another_generation_is_another_version_of_an_answer() {
+    let server = server(BOTH);
+    published(&server);
+    let closed = format!("{KEY}?granularity=day&at=2026-05-02");
+    let tag = server.get(&closed).await.header("etag").to_owned();
+    let known = [("if-none-match", tag.as_str())];
+    assert_eq!(server.get_with(&closed, &known).await.status, 304);
+    server.publish_batch("2026-05-03T10:14:00Z", &["plays"]);
+    assert_eq!(server.get_with(&closed, &known).await.status, 200);
+}

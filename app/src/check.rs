@@ -1,5 +1,6 @@
 //! `check`: checks the configuration and the three servers. One finding for each property, with help. Changes nothing.
 
+mod batch;
 mod cassandra;
 mod kafka;
 mod replicas;
@@ -122,18 +123,23 @@ pub async fn check(config: &Config, needs: Needs) -> Findings {
         config.definitions.counters.len(),
         config.definitions.range_bits.count()
     ));
+    if !config.batch.realtime {
+        return in_batch(config, needs, findings).await;
+    }
     let cql = ScyllaCql::new(config, SystemClock);
     let log = KafkaLog::new(&config.kafka);
-    let (zookeeper, cassandra, kafka) = tokio::join!(
+    let (zookeeper, cassandra, kafka, batch) = tokio::join!(
         Box::pin(zookeeper::check(config, needs)),
         Box::pin(cassandra::check(config, &cql, needs)),
         kafka::check(config, log.as_ref()),
+        batch::check(config),
     );
     let (zookeeper, session) = zookeeper;
     let (cassandra, settings) = cassandra;
     findings.append(zookeeper);
     findings.append(cassandra);
     findings.append(kafka);
+    findings.append(batch);
     if let (Some(session), Some(settings)) = (&session, &settings) {
         findings.append(cassandra::quiescence(
             config,
@@ -145,6 +151,24 @@ pub async fn check(config: &Config, needs: Needs) -> Findings {
         && session.is_initialised
     {
         agreement(config, session, &cql, log, &mut findings).await;
+    }
+    if let Some(session) = session {
+        session.close().await;
+    }
+    findings.closed()
+}
+
+/// Checks what a namespace needs that is purely in batch: no table of counts, and nothing that a barrier depends on.
+async fn in_batch(config: &Config, needs: Needs, mut findings: Findings) -> Findings {
+    let log = KafkaLog::new(&config.kafka);
+    let (zookeeper, batch, kafka) = tokio::join!(
+        Box::pin(zookeeper::check(config, needs)),
+        batch::check(config),
+        kafka::check(config, log.as_ref()),
+    );
+    let (zookeeper, session) = zookeeper;
+    for found in [zookeeper, batch, kafka] {
+        findings.append(found);
     }
     if let Some(session) = session {
         session.close().await;

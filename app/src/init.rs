@@ -8,7 +8,9 @@ mod update;
 use std::collections::BTreeMap;
 
 use self::report::InitReport;
-use stitch_cassandra::{EnsureOutcome, Replication, Schema, SchemaError, ScyllaCql};
+use stitch_cassandra::{
+    EnsureOutcome, Replication, Schema, SchemaError, ScyllaCql, connect_batch_schema,
+};
 use stitch_common::clock::SystemClock;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{EventLog, Fingerprint, TableIdentity, ZooKeeper};
@@ -55,7 +57,10 @@ pub async fn init(config: &Config, request: &Request) -> Result<InitReport, User
     if log.describe(&config.kafka.topic).await?.is_none() {
         return Err(no_topic(&config.kafka.topic));
     }
-    let schema = ScyllaCql::new(config, SystemClock).connect_schema().await?;
+    let schema = match config.batch.realtime {
+        true => ScyllaCql::new(config, SystemClock).connect_schema().await?,
+        false => connect_batch_schema(config).await?,
+    };
     let zookeeper = &config.zookeeper;
     let client = ZooKeeperClient::of(zookeeper);
     let session = client.connect().await?;
@@ -141,6 +146,9 @@ impl Init<'_> {
         known: Option<&StoredDefinition>,
         report: &mut InitReport,
     ) -> Result<TableIdentity, SchemaError> {
+        if !self.config.batch.realtime {
+            return self.batch_table(known, report).await;
+        }
         if known.is_some() {
             self.schema.check_counts().await?;
         }
@@ -154,6 +162,26 @@ impl Init<'_> {
             EnsureOutcome::Unchanged => report.agrees(table),
         }
         self.schema.check().await
+    }
+
+    /// The table of a namespace that is purely in batch. It may be made again at any time: what is loaded into it is also in
+    /// the records, so the namespace does not depend on which table it is.
+    async fn batch_table(
+        &self,
+        known: Option<&StoredDefinition>,
+        report: &mut InitReport,
+    ) -> Result<TableIdentity, SchemaError> {
+        let replication = self.request.replication.as_ref();
+        let (ensured, identity) = self.schema.ensure_batch(replication).await?;
+        let table = format!(
+            "table {}.batch_counts",
+            self.config.batch.cassandra.keyspace
+        );
+        match ensured {
+            EnsureOutcome::Created | EnsureOutcome::Claimed => report.created(table),
+            EnsureOutcome::Unchanged => report.agrees(table),
+        }
+        Ok(known.map_or(identity, |known| known.record.table.clone()))
     }
 
     /// Creates the dead-letter topic and the ZooKeeper nodes, `/definition` last: a namespace that has it is complete.

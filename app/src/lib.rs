@@ -20,6 +20,7 @@ pub mod progress_bar;
 pub mod http_server;
 pub mod monitoring;
 pub mod single_flight;
+pub mod realtime;
 mod tree;
 pub mod check;
 pub mod init;

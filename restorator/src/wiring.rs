@@ -25,6 +25,7 @@ pub(crate) async fn with_servers<T>(
     shutdown: &Shutdown,
     command: impl AsyncFnOnce(&CommandContext<'_, RealServers>) -> Result<T, UserError>,
 ) -> Result<T, UserError> {
+    stitch_app::realtime::require(config, "stitch-restorator")?;
     let zookeeper = &config.zookeeper;
     let servers = Servers {
         keeper: ZooKeeperClient::of(zookeeper),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use stitch_app::shutdown::Shutdown;
 use stitch_app::stderr::Stderr;
-use stitch_app::{runner, telemetry};
+use stitch_app::{realtime, runner, telemetry};
 use stitch_cassandra::ScyllaCql;
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::output::{Exit, Report};
@@ -34,6 +34,7 @@ pub(super) struct Stopped {
 }
 
 pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, UserError> {
+    realtime::require(&config, "stitch-processor run")?;
     let handle = telemetry::metrics_handle()?;
     metrics::register();
     let status = Arc::new(Liveness::default());

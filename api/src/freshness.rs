@@ -120,7 +120,8 @@ pub(crate) struct FreshnessSnapshot {
     bits: RangeBits,
     /// In the order of the ranges; empty before the first poll.
     ranges: Vec<Freshness>,
-    at: Moment,
+    /// `None` before the first poll.
+    at: Option<Moment>,
     /// What is known of the batch counts, whatever its age: it is true until another generation is published.
     batch: Option<Arc<BatchRecord>>,
 }
@@ -131,8 +132,16 @@ impl FreshnessSnapshot {
         Self {
             bits,
             ranges: Vec::new(),
-            at: Moment::new(Duration::ZERO),
+            at: None,
             batch: None,
+        }
+    }
+
+    /// What a poll at `at` finds of a namespace that is purely in batch: no range is counted in real time.
+    pub(crate) fn purely_in_batch(bits: RangeBits, at: Moment) -> Self {
+        Self {
+            at: Some(at),
+            ..Self::empty(bits)
         }
     }
 
@@ -160,7 +169,7 @@ impl FreshnessSnapshot {
         Self {
             bits,
             ranges: bits.ranges().map(freshness).collect(),
-            at: history.latest(),
+            at: Some(history.latest()),
             batch: None,
         }
     }
@@ -177,7 +186,7 @@ impl FreshnessSnapshot {
 
     /// Whether the snapshot is young enough at `now`.
     pub(crate) fn is_known(&self, now: Moment) -> bool {
-        !self.ranges.is_empty() && now.since(self.at) < STALE_AFTER
+        self.at.is_some_and(|at| now.since(at) < STALE_AFTER)
     }
 
     /// The freshness of a range at `now`.

@@ -119,7 +119,7 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
         let batch = batch.map(Arc::new);
         if !config.batch.realtime {
             // There are neither checkpoints nor a backlog.
-            return Ok(FreshnessSnapshot::empty(bits).with_batch(batch));
+            return Ok(FreshnessSnapshot::purely_in_batch(bits, self.clock.now()).with_batch(batch));
         }
         let (snapshot, bounds) = tokio::join!(snapshot::light(session, bits), bounds(&self.log));
         let snapshot = snapshot.map_err(unavailable)?;

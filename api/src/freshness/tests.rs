@@ -138,3 +138,11 @@ fn the_summary_has_the_worst_state_and_counts_each() {
         BTreeMap::from([(State::Live, 2), (State::Uncertain, 1), (State::Lagging, 1)])
     );
 }
+
+#[test]
+fn purely_in_batch_a_snapshot_is_known_while_it_is_young_and_no_range_is() {
+    let snapshot = FreshnessSnapshot::purely_in_batch(bits(), second(0));
+    assert!(!FreshnessSnapshot::empty(bits()).is_known(second(0)));
+    assert!(snapshot.is_known(second(9)) && !snapshot.is_known(second(10)));
+    assert_eq!(snapshot.of(RangeId(0), second(1)), Freshness::unknown());
+}

@@ -56,7 +56,7 @@
   // The end of the span, if it is not the present.
   let end = localOf(shown.get("to"));
   // What is drawn, as numbers; and the same starts and counts exactly, as they are written.
-  let plot, data, starts, counts, at = null;
+  let plot, data, starts, counts, layers, at = null;
 
   // Whether the periods of a zone can be added up from what is kept: else, and if the server has no rules for it, times are
   // UTC.
@@ -125,11 +125,17 @@
     return dateText(seconds, step === "day" || midnight ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit" });
   };
 
+  // Where the points of a step come from: said where the namespace has both layers, and by a word.
+  const layerText = (index) => {
+    const of = new Set(layers.map((layers) => layers[index]).filter(Boolean));
+    return of.size === 0 ? "" : of.size > 1 ? ", batch and real time" : of.has("batch") ? ", batch" : ", real time";
+  };
+
   const pointText = (index) => {
     const texts = keys.map((key, n) =>
       keys.length === 1 ? `${number.format(counts[0][index])} ${unit}` : `${key} ${number.format(counts[n][index])}`);
     const soFar = isUnfinished(index) ? " (so far)" : "";
-    return `${timeText(data[0][index])}${soFar}: ${texts.join(", ")}`;
+    return `${timeText(data[0][index])}${soFar}${layerText(index)}: ${texts.join(", ")}`;
   };
 
   function select(index) {
@@ -151,6 +157,21 @@
     u.ctx.save();
     u.ctx.fillStyle = colour("--shade");
     u.ctx.fillRect(left, u.bbox.top, u.bbox.left + u.bbox.width - left, u.bbox.height);
+    u.ctx.restore();
+  }
+
+  /** Draws a dashed line where batch ends and real time begins. */
+  function divide(u) {
+    const first = layers[0].indexOf("realtime");
+    if (first < 1 || layers[0][first - 1] !== "batch") return;
+    const x = u.valToPos((u.data[0][first - 1] + u.data[0][first]) / 2, "x", true);
+    u.ctx.save();
+    u.ctx.strokeStyle = colour("--quiet");
+    u.ctx.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);
+    u.ctx.beginPath();
+    u.ctx.moveTo(x, u.bbox.top);
+    u.ctx.lineTo(x, u.bbox.top + u.bbox.height);
+    u.ctx.stroke();
     u.ctx.restore();
   }
 
@@ -191,7 +212,7 @@
       hooks: {
         setCursor: [(u) => { if (u.cursor.idx != null) select(u.cursor.idx); }],
         drawClear: [shade],
-        draw: [mark],
+        draw: [divide, mark],
       },
     }, data, chart);
     // Screen readers get the slider around it instead.
@@ -210,7 +231,7 @@
       const row = document.createElement("tr");
       const head = document.createElement("th");
       head.scope = "row";
-      head.textContent = timeText(start) + (isUnfinished(index) ? " (so far)" : "");
+      head.textContent = timeText(start) + (isUnfinished(index) ? " (so far)" : "") + layerText(index);
       row.append(head, ...keys.map((_, n) => {
         const cell = document.createElement("td");
         cell.textContent = number.format(counts[n][index]);
@@ -224,11 +245,13 @@
   function showSeries(series, parts) {
     const seconds = series.starts.map(asUtc);
     const exact = parts.map((part) => part.counts);
-    if (data && `${[series.starts, exact]}` === `${[starts, counts]}`) return;
+    const from = parts.map((part) => part.layers ?? []);
+    if (data && `${[series.starts, exact, from]}` === `${[starts, counts, layers]}`) return;
     const sameSpan = plot && data && data[0].length === seconds.length && data[0][0] === seconds[0];
     data = [seconds, ...exact.map((counts) => counts.map(Number))];
     starts = series.starts;
     counts = exact;
+    layers = from;
     chart.setAttribute("aria-valuemax", seconds.length - 1);
     document.getElementById("unfinished").hidden = !isUnfinished(seconds.length - 1);
     if (sameSpan) plot.setData(data); else draw();
@@ -247,6 +270,7 @@
       for (const [name, period] of Object.entries(part.periods)) {
         count(name, period.count);
         count(`${name}-before`, period.before.count);
+      set(`${name}-before-layer`, period.before.layer === "batch" ? " (batch)" : "");
         const soFar = period.so_far;
         const comparison = document.querySelector(`[data-key="${n}"][data-so-far="${name}"]`);
         if (comparison) comparison.hidden = !soFar;
@@ -258,6 +282,18 @@
         set(`${name}-change`, changeText(Number(soFar.count), Number(soFar.count_before)));
       }
     });
+  }
+
+  /** Which part of the page is from batch, and as of when. */
+  function showLayers(batch, state) {
+    const line = document.getElementById("layers");
+    line.hidden = !batch;
+    if (!batch) return;
+    const time = new Intl.DateTimeFormat(navigator.languages, { dateStyle: "medium", timeStyle: "short" }).format(Date.parse(batch.as_of));
+    const text = `Periods that ended are from batch, as of ${time}; the others are counted in real time. Each says which.`;
+    const pure = `Counted in batch, as of ${time}.`;
+    const shown = state === "batch" ? pure : text;
+    if (line.textContent !== shown) line.textContent = shown;
   }
 
   const changeText = (count, before) => (before > 0 ? ` (${change.format(count / before - 1)})` : "");
@@ -286,6 +322,7 @@
       if (requested === `${step} ${end}` && asked === zone && answer.series) showSeries(answer.series, answer.parts);
       showTotals(answer.parts);
       showFreshness(answer.ageS > OLD_S ? "away" : answer.state, answer.behind, Date.now() - 1000 * answer.ageS);
+      showLayers(answer.freshness.batch, answer.state);
     } catch (error) {
       if (error.response?.status !== 400 || asked === "UTC") throw error;
       zone = "UTC";
@@ -333,8 +370,10 @@
   /** What is drawn as CSV (RFC 4180), with exact counts. Spreadsheets take some first letters for a formula. */
   function csv() {
     const cell = (text) => `"${text.replace(/^[=+\-@\t]/, "'$&").replaceAll('"', '""')}"`;
-    const head = ["start", ...keys].map(cell);
-    const lines = starts.map((start, index) => [start, ...keys.map((_, n) => counts[n][index])]);
+    const isLayered = layers.some((layers) => layers.length > 0);
+    const head = ["start", ...keys, ...(isLayered ? ["layer"] : [])].map(cell);
+    const lines = starts.map((start, index) =>
+      [start, ...keys.map((_, n) => counts[n][index]), ...(isLayered ? [cell(layerText(index).slice(2))] : [])]);
     return [head, ...lines].map((line) => `${line.join(",")}\r\n`).join("");
   }
 

@@ -2,13 +2,14 @@
 
 use futures_util::future::try_join_all;
 use maud::{Markup, html};
+use stitch_batch::layer::Layer;
 use stitch_calendar::time_zone::TimeZone;
 use stitch_common::cell::{Counter, Granularity};
 use stitch_common::definition::CounterDefinition;
 
 use super::address;
 use crate::app::App;
-use crate::freshness::Freshness;
+use crate::freshness::{Freshness, State};
 use crate::handlers::totals::{self, SoFar, Totals};
 use crate::layers::LayersUsed;
 use crate::page::number;
@@ -84,7 +85,21 @@ impl<'a> KeyStats<'a> {
             main id="stats" data-counter=(definition.name.0) data-unit=(definition.name.0) data-keys=(keys)
                 data-periods=(kept.join(" ")) {
                 (above)
+                (self.layers())
                 @if !self.keys.is_empty() && !steps.is_empty() { (self.timeline(&steps)) }
+            }
+        }
+    }
+
+    /// Which part of the page is from batch, and as of when; the script says it in local time.
+    fn layers(&self) -> Markup {
+        let batch = self.freshness.batch.as_ref();
+        html! {
+            p.hint id="layers" hidden[batch.is_none()] {
+                @if let Some(batch) = batch {
+                    @if self.freshness.state == State::Batch { "Counted in batch, as of " (batch.as_of) "." }
+                    @else { "Periods that ended are from batch, as of " (batch.as_of) "; the others are counted in real time." }
+                }
             }
         }
     }
@@ -145,7 +160,8 @@ impl<'a> KeyStats<'a> {
                 h2 { (title) " " span.so-far { "so far" } }
                 p.number data-key="0" data-count=(name) { (number(Some(total.count))) }
                 (comparison(name, previous, total.so_far.as_ref()))
-                p.before { (previous) " in all " span data-key="0" data-count={ (name) "-before" } { (number(Some(total.before.count))) } }
+                p.before { (previous) " in all " span data-key="0" data-count={ (name) "-before" } { (number(Some(total.before.count))) }
+                    span data-key="0" data-text={ (name) "-before-layer" } { @if total.before.layer == Some(Layer::Batch) { " (batch)" } } }
             }
         }
     }

@@ -223,3 +223,27 @@ async fn another_generation_is_another_version_of_an_answer() {
     server.publish_batch("2026-05-03T10:14:00Z", &["plays"]);
     assert_eq!(server.get_with(&closed, &known).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_page_says_in_words_which_of_its_numbers_are_batch_and_as_of_when() {
+    let text = |reply: Reply| String::from_utf8(reply.body).unwrap();
+    let server_of_both = server(BOTH);
+    let before = text(server_of_both.get("/stats/plays/a").await);
+    assert!(!before.contains("(batch)"), "{before}");
+    published(&server_of_both);
+    let both = text(server_of_both.get("/stats/plays/a").await);
+    let yesterday = "120</span><span data-key=\"0\" data-text=\"day-before-layer\"> (batch)";
+    for part in [
+        "Periods that ended are from batch, as of 2026-05-03T10:10:00.000Z",
+        yesterday,
+    ] {
+        assert!(both.contains(part), "{part}: {both}");
+    }
+    let pure = server(PURE);
+    published(&pure);
+    let pure = text(pure.get("/stats/plays/a").await);
+    assert!(
+        pure.contains("Counted in batch, as of 2026-05-03T10:10"),
+        "{pure}"
+    );
+}

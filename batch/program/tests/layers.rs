@@ -14,8 +14,8 @@ use tokio::time::{sleep, timeout};
 
 const BOUND: Duration = Duration::from_secs(90);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Between two kills, later by this much.
-const KILL_STEP: Duration = Duration::from_millis(90);
+/// When the first load is killed; each later one half as long again after its start.
+const FIRST_KILL: Duration = Duration::from_millis(100);
 
 struct Layers {
     namespace: TestNamespace,
@@ -168,17 +168,19 @@ async fn a_load_that_is_killed_at_any_moment_is_run_again_and_right() -> Result<
     let first = done(&layers.namespace, &["run"]).await?;
     layers.until_served(&first["totals"]).await?;
     let published = layers.sum("batch", "batch").await?;
-    let mut kills = 0;
+    let (mut kills, mut after) = (0, FIRST_KILL);
     // Each kill is a little later in the run, until a run ends before it is killed.
     loop {
         layers.feed(&mut events, 100).await?;
         let counted = layers.sum("realtime", "realtime").await?;
         let mut run = batch(&layers.namespace, &["run"])?.start()?;
-        sleep(KILL_STEP * (kills + 1)).await;
+        // The moment of the kill is the fault.
+        sleep(after).await;
         if run.kill().await.is_err() {
             break;
         }
         kills += 1;
+        after += after / 2;
         // As of the older generation, or newer.
         let served = layers.sum("batch", "batch").await?;
         ensure!(

@@ -11,6 +11,7 @@ use stitch_common::offset::Partition;
 use stitch_common::ports::{Bounds, EventLog, Session, ZooKeeper};
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
+use stitch_control::verification::Verification;
 use stitch_protocol::path::Paths;
 use stitch_protocol::{NamespaceSession, definition_node, snapshot};
 use tokio::sync::watch;
@@ -18,8 +19,9 @@ use tokio::sync::watch;
 use crate::freshness::{FreshnessSnapshot, History};
 use crate::metrics;
 use crate::reconnecting_session::ReconnectingSession;
-use crate::verification::{self, Verification};
 
+/// How often it is read when counts were verified: restorations take minutes.
+const VERIFICATION_EVERY: Duration = Duration::from_secs(60);
 /// The longest that a poll may take: after that, its result would be too old anyway.
 const POLL_TIMEOUT: Duration = Duration::from_secs(8);
 /// The shortest pause between two polls.
@@ -133,7 +135,7 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
         let now = self.clock.now();
         if self
             .verified
-            .is_some_and(|last| now.since(last) < verification::READ_EVERY)
+            .is_some_and(|last| now.since(last) < VERIFICATION_EVERY)
         {
             return;
         }
@@ -141,7 +143,7 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
         let Ok(session) = self.session.session().await else {
             return;
         };
-        match Verification::read(session).await {
+        match Verification::read(session, self.config.definitions.range_bits).await {
             Ok(known) => metrics::verification(self.config.definitions.range_bits, &known),
             Err(error) => tracing::warn!(%error, "when counts were verified cannot be read"),
         }

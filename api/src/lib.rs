@@ -29,7 +29,6 @@ mod count_source;
 mod count_reader;
 mod layers;
 mod reconnecting_session;
-mod verification;
 mod freshness_poller;
 mod status_cache;
 mod admission;

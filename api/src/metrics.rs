@@ -15,7 +15,7 @@ use stitch_common::range::RangeBits;
 use stitch_protocol::uncertainty::UncertaintyCause;
 
 use crate::freshness::{Freshness, State};
-use crate::verification::Verification;
+use stitch_control::verification::{LastAudit, Verification};
 
 const REQUESTS: &str = "stitch_api_requests_total";
 const SECONDS: &str = "stitch_api_request_seconds";
@@ -29,6 +29,10 @@ const RANGES: &str = "stitch_api_ranges";
 const DOUBTFUL: &str = "stitch_doubtful_ranges";
 const TOKEN_FILE: &str = "stitch_api_tokens_file_usable";
 const BATCH_AS_OF: &str = "stitch_api_batch_as_of_timestamp_seconds";
+const AUDITED: &str = "stitch_audit_timestamp_seconds";
+const WRONG: &str = "stitch_audit_wrong_cells";
+const JUDGED: &str = "stitch_audit_judged_cells";
+const UNJUDGED: &str = "stitch_audit_unjudged_cells";
 const VERIFIED: &str = "stitch_range_verified_timestamp_seconds";
 
 /// The label `operation`; bounded, as labels must be.
@@ -178,6 +182,12 @@ pub(crate) fn verification(bits: RangeBits, known: &Verification) {
         let when = known.verified.get(&range).map_or(0, DateTime::timestamp);
         gauge!(VERIFIED, "range" => range.to_string()).set(when as f64);
     }
+    if let Some(LastAudit { at, found }) = known.audit {
+        gauge!(AUDITED).set(at.timestamp() as f64);
+        gauge!(WRONG).set(found.wrong as f64);
+        gauge!(JUDGED).set(found.judged as f64);
+        gauge!(UNJUDGED).set(found.unjudged as f64);
+    }
 }
 
 /// Registers every metric at start, so that zeros show.
@@ -223,6 +233,19 @@ pub(crate) fn register() {
         "the time that the published batch counts are of, in seconds since 1970; 0: none are published"
     );
     gauge!(BATCH_AS_OF).set(0.0);
+    describe_gauge!(
+        AUDITED,
+        "when all counts were last audited, by plan or by run, in seconds since 1970"
+    );
+    describe_gauge!(WRONG, "wrong cells that the last audit of all counts found");
+    describe_gauge!(JUDGED, "cells that the last audit of all counts judged");
+    describe_gauge!(
+        UNJUDGED,
+        "cells that the last audit of all counts could not judge"
+    );
+    for gauge in [AUDITED, WRONG, JUDGED, UNJUDGED] {
+        gauge!(gauge).set(0.0);
+    }
     gauge!(CONNECTIONS).set(0.0);
     gauge!(BEHIND).set(0.0);
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use stitch_app::status::{
-    DoubtLine, LockKind, LockLine, LockState, MarkerLine, MemberLine, PartitionLine,
+    ControlLine, DoubtLine, LockKind, LockLine, LockState, MarkerLine, MemberLine, PartitionLine,
     RestorationLine, RestorationOutcome, Status,
 };
 use stitch_common::member::{MemberId, Role};
@@ -12,7 +12,7 @@ use stitch_common::scope::Scope;
 use stitch_protocol::doubt::DoubtCause;
 use stitch_protocol::restoration::LockHolder;
 
-fn time(text: &str) -> DateTime<Utc> {
+pub(crate) fn time(text: &str) -> DateTime<Utc> {
     DateTime::parse_from_rfc3339(text).unwrap().to_utc()
 }
 
@@ -79,6 +79,7 @@ pub(crate) fn restoration(outcome: RestorationOutcome, verified: usize) -> Resto
         ranges_verified: verified,
         ranges_unverified: 1,
         cells_corrected: 1234,
+        control: Vec::new(),
     }
 }
 
@@ -105,6 +106,7 @@ pub(crate) fn healthy() -> Status {
         in_doubt_markers: Vec::new(),
         revocation_requests: Vec::new(),
         restoring: None,
+        control: ControlLine::default(),
         doubts: Vec::new(),
         uncertain: Vec::new(),
         restorations: Vec::new(),

@@ -14,8 +14,9 @@ use stitch_protocol::envelope::{self, Payload};
 use stitch_protocol::restoration::LockHolder;
 use stitch_protocol::{Error, NamespaceSession};
 
+use crate::audit_tally::AuditTally;
 use crate::record_folder;
-use crate::restoration_record::{FoundCells, RestorationId};
+use crate::restoration_id::RestorationId;
 
 /// An audit that has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +35,7 @@ pub struct AuditRecord {
     /// The namespace's generation.
     pub generation: u64,
     /// What it has found in each range.
-    pub ranges: BTreeMap<RangeId, FoundCells>,
+    pub ranges: BTreeMap<RangeId, AuditTally>,
 }
 
 impl Payload for AuditRecord {
@@ -45,8 +46,8 @@ impl Payload for AuditRecord {
 impl AuditRecord {
     /// What it has found in all ranges.
     #[must_use]
-    pub fn found(&self) -> FoundCells {
-        let mut all = FoundCells::default();
+    pub fn found(&self) -> AuditTally {
+        let mut all = AuditTally::default();
         self.ranges.values().for_each(|found| all.add(*found));
         all
     }

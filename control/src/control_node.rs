@@ -6,7 +6,7 @@ use stitch_common::ports::{CreateMode, Session, ZkError};
 use stitch_common::user_error::UserError;
 use stitch_protocol::{Error, NamespaceSession, envelope};
 
-use crate::control_record::{ControlCommand, ControlRecord, ControlRefusal, Request};
+use crate::control_record::{ControlCommand, ControlRecord, ControlRefusal, ControlRequest};
 use crate::restoration_record;
 
 /// Why a command was not carried out.
@@ -55,7 +55,7 @@ pub async fn read<S: Session, C: Clock>(
 pub async fn issue<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     command: ControlCommand,
-    request: Request,
+    request: ControlRequest,
     wanted: Option<&str>,
 ) -> Result<ControlRecord, ControlError> {
     let path = session.paths().control();

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use stitch_common::user_error::UserError;
 use stitch_protocol::envelope::Payload;
 
-use crate::restoration_record::RestorationId;
+use crate::restoration_id::RestorationId;
 
 /// Who asked for something, when and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Request {
+pub struct ControlRequest {
     /// The user and host, or the token and host.
     pub by: String,
     /// When, by the calendar of that host.
@@ -22,7 +22,7 @@ pub struct Request {
     pub reason: String,
 }
 
-impl fmt::Display for Request {
+impl fmt::Display for ControlRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "by {} at {}", self.by, time(self.at))?;
         match self.reason.as_str() {
@@ -39,15 +39,15 @@ fn time(time: DateTime<Utc>) -> String {
 /// The most corrections a second that may be sent without a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct CorrectionsPerSecond(pub u32);
+pub struct CorrectionRate(pub u32);
 
 /// A limit on the corrections of a restoration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Throttle {
     /// The limit.
-    pub rate: CorrectionsPerSecond,
+    pub rate: CorrectionRate,
     /// Who set it.
-    pub request: Request,
+    pub request: ControlRequest,
 }
 
 /// A time until which no restoration corrects anything.
@@ -56,7 +56,7 @@ pub struct Hold {
     /// When it ends by itself.
     pub until: DateTime<Utc>,
     /// Who set it.
-    pub request: Request,
+    pub request: ControlRequest,
 }
 
 impl fmt::Display for Hold {
@@ -73,10 +73,10 @@ pub struct ControlRecord {
     pub restoration: Option<RestorationId>,
     /// It waits until it is resumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pause: Option<Request>,
+    pub pause: Option<ControlRequest>,
     /// It ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub abort: Option<Request>,
+    pub abort: Option<ControlRequest>,
     /// It corrects more slowly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle: Option<Throttle>,
@@ -100,7 +100,7 @@ pub enum ControlCommand {
     /// It ends.
     Abort,
     /// It sends at most so many corrections a second without a lock; `None` lifts the limit.
-    Throttle(Option<CorrectionsPerSecond>),
+    Throttle(Option<CorrectionRate>),
     /// No restoration corrects anything until then.
     HoldUntil(DateTime<Utc>),
 }
@@ -122,7 +122,7 @@ impl ControlCommand {
 impl fmt::Display for ControlCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Throttle(Some(CorrectionsPerSecond(rate))) => write!(f, "throttle {rate}"),
+            Self::Throttle(Some(CorrectionRate(rate))) => write!(f, "throttle {rate}"),
             Self::Throttle(None) => f.write_str("throttle off"),
             Self::HoldUntil(until) => write!(f, "hold-until {}", time(*until)),
             Self::Pause | Self::Resume | Self::Abort => f.write_str(self.name()),
@@ -153,7 +153,7 @@ pub enum ControlRefusal {
         /// A word for what it is: paused, aborted.
         state: &'static str,
         /// Who asked for it.
-        request: Request,
+        request: ControlRequest,
     },
     /// A hold has to end later than now.
     #[error("the time {} has passed", time(*.0))]
@@ -189,7 +189,7 @@ impl ControlRecord {
     pub fn after(
         self,
         command: ControlCommand,
-        request: Request,
+        request: ControlRequest,
         running: Option<&RestorationId>,
         wanted: Option<&str>,
     ) -> Result<Self, ControlRefusal> {
@@ -248,9 +248,9 @@ impl ControlRecord {
 }
 
 fn set(
-    order: &mut Option<Request>,
+    order: &mut Option<ControlRequest>,
     state: &'static str,
-    request: Request,
+    request: ControlRequest,
 ) -> Result<(), ControlRefusal> {
     match order.replace(request) {
         None => Ok(()),
@@ -267,7 +267,7 @@ pub struct ControlEvent {
     pub command: String,
     /// Who asked for it; nobody if it came by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<Request>,
+    pub request: Option<ControlRequest>,
 }
 
 impl ControlEvent {
@@ -278,7 +278,7 @@ impl ControlEvent {
     #[must_use]
     pub fn between(old: &ControlRecord, new: &ControlRecord, when: DateTime<Utc>) -> Vec<Self> {
         let mut events = Vec::new();
-        let mut note = |command: &str, request: Option<&Request>| {
+        let mut note = |command: &str, request: Option<&ControlRequest>| {
             events.push(Self {
                 when,
                 command: command.to_owned(),

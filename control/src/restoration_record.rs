@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use stitch_common::clock::Clock;
-use stitch_common::member::MemberId;
 use stitch_common::offset::Offsets;
 use stitch_common::ports::Session;
 use stitch_common::range::RangeId;
@@ -16,33 +15,10 @@ use stitch_protocol::envelope::{self, Payload};
 use stitch_protocol::restoration::{self, LockHolder};
 use stitch_protocol::{Error, NamespaceSession};
 
+use crate::audit_tally::AuditTally;
 use crate::control_record::ControlEvent;
 use crate::record_folder;
-
-/// The name of a restoration: its start and its member, so that names sort by time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RestorationId(String);
-
-impl RestorationId {
-    /// The restoration that `member` started at this time.
-    #[must_use]
-    pub fn new(started: DateTime<Utc>, member: &MemberId) -> Self {
-        Self(format!("{}-{member}", started.format("%Y%m%dT%H%M%S%3fZ")))
-    }
-
-    /// The name of its node.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for RestorationId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+use crate::restoration_id::RestorationId;
 
 /// The state of a restoration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,32 +102,12 @@ pub struct RestorationRecord {
     pub identity: u32,
     /// What its audit has found, once it is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub found: Option<FoundCells>,
+    pub found: Option<AuditTally>,
     /// What operators had it do, the latest [`ControlEvent::KEPT`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub control: Vec<ControlEvent>,
     /// The ranges that it has finished.
     pub ranges: BTreeMap<RangeId, RangeOutcome>,
-}
-
-/// Numbers of cells that an audit has found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FoundCells {
-    /// Judged right or wrong.
-    pub judged: u64,
-    /// Wrong.
-    pub wrong: u64,
-    /// Not judged, because events changed them all the time.
-    pub unjudged: u64,
-}
-
-impl FoundCells {
-    /// Adds what was found elsewhere.
-    pub const fn add(&mut self, other: Self) {
-        self.judged += other.judged;
-        self.wrong += other.wrong;
-        self.unjudged += other.unjudged;
-    }
 }
 
 impl Payload for RestorationRecord {

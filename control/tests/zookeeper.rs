@@ -13,11 +13,12 @@ use stitch_common::ports::ZooKeeper;
 use stitch_common::range::RangeId;
 use stitch_common::scope::Scope;
 use stitch_control::control_node::{self, ControlError};
-use stitch_control::control_record::{ControlCommand, ControlRecord, ControlRefusal, Request};
-use stitch_control::record_folder::KEPT;
-use stitch_control::restoration_record::{
-    self, RangeOutcome, RestorationId, RestorationRecord, RestorationState,
+use stitch_control::control_record::{
+    ControlCommand, ControlRecord, ControlRefusal, ControlRequest,
 };
+use stitch_control::record_folder::KEPT;
+use stitch_control::restoration_id::RestorationId;
+use stitch_control::restoration_record::{self, RangeOutcome, RestorationRecord, RestorationState};
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::path::Paths;
 use stitch_protocol::restoration::{LockHolder, RestorationLock};
@@ -54,8 +55,8 @@ async fn held_lock(session: &TestSession) -> RestorationLock {
     lock
 }
 
-fn request(reason: &str) -> Request {
-    Request {
+fn request(reason: &str) -> ControlRequest {
+    ControlRequest {
         by: "ann@here".to_owned(),
         at: SystemClock.wall(),
         reason: reason.to_owned(),

@@ -12,8 +12,8 @@ use stitch_common::clock::{Clock, Moment};
 use stitch_common::ports::{Backends, Session};
 use stitch_common::user_error::UserError;
 use stitch_control::control_node;
-use stitch_control::control_record::{ControlEvent, ControlRecord, Hold, Request};
-use stitch_control::restoration_record::RestorationId;
+use stitch_control::control_record::{ControlEvent, ControlRecord, ControlRequest, Hold};
+use stitch_control::restoration_id::RestorationId;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -52,7 +52,7 @@ impl RunControl {
     }
 
     /// Who has aborted the run.
-    pub(crate) fn abort(&self) -> Option<Request> {
+    pub(crate) fn abort(&self) -> Option<ControlRequest> {
         self.record.borrow().abort.clone()
     }
 

@@ -36,10 +36,12 @@ fn table(title: &str, columns: &[&str], rows: &[Vec<String>]) -> Markup {
 /// The running restoration with its progress, and the past ones.
 pub(super) fn restorations(status: &Status) -> Markup {
     let running = status.restoring.as_ref();
-    let line = status
-        .restorations
-        .iter()
-        .find(|line| line.outcome == RestorationOutcome::Running);
+    let line = status.restorations.iter().find(|line| {
+        matches!(
+            line.outcome,
+            RestorationOutcome::Running | RestorationOutcome::Paused
+        )
+    });
     html! {
         section.panel aria-labelledby="running" {
             @match running {
@@ -50,6 +52,7 @@ pub(super) fn restorations(status: &Status) -> Markup {
                     @if let Some(line) = line { (progress(line)) }
                 }
             }
+            @for line in status.control.lines() { p { "It is " (line) } }
         }
         (past(status))
     }

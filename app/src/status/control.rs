@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use stitch_control::control_record::{ControlRecord, Hold, Request, Throttle};
+use stitch_control::control_record::{ControlRecord, ControlRequest, Hold, Throttle};
 use stitch_control::restoration_record::RestorationRecord;
 use stitch_protocol::restoration::LockHolder;
 
@@ -15,10 +15,10 @@ pub struct ControlLine {
     pub restoration: Option<String>,
     /// Who has paused it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pause: Option<Request>,
+    pub pause: Option<ControlRequest>,
     /// Who has aborted it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub abort: Option<Request>,
+    pub abort: Option<ControlRequest>,
     /// The most corrections a second that it sends, and who has limited them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub throttle: Option<Throttle>,
@@ -59,7 +59,7 @@ impl ControlLine {
     /// Each of them in a few words.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        let order = |word: &str, request: &Option<Request>| {
+        let order = |word: &str, request: &Option<ControlRequest>| {
             request.as_ref().map(|request| format!("{word} {request}"))
         };
         let throttle = self.throttle.as_ref().map(|throttle| {

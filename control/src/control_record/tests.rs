@@ -9,8 +9,8 @@ fn restoration(seconds: i64) -> RestorationId {
     RestorationId::new(at(seconds), &MemberId::new(1, 2))
 }
 
-fn request(seconds: i64) -> Request {
-    Request {
+fn request(seconds: i64) -> ControlRequest {
+    ControlRequest {
         by: "ann@host".to_owned(),
         at: at(seconds),
         reason: "load".to_owned(),
@@ -31,7 +31,7 @@ fn after(commands: &[ControlCommand], running: Option<&RestorationId>) -> Contro
 #[test]
 fn resume_lifts_a_pause_and_a_hold_and_leaves_the_throttle() {
     let runs = restoration(0);
-    let throttle = ControlCommand::Throttle(Some(CorrectionsPerSecond(7)));
+    let throttle = ControlCommand::Throttle(Some(CorrectionRate(7)));
     let hold = ControlCommand::HoldUntil(at(100));
     let held = after(&[throttle, ControlCommand::Pause, hold], Some(&runs));
     assert!(held.pause.is_some() && held.hold.is_some());
@@ -109,7 +109,7 @@ fn a_restoration_takes_notice_of_each_change_once_with_who_and_why() {
         events.into_iter().map(name).collect::<Vec<_>>()
     };
     let empty = ControlRecord::default();
-    let throttle = ControlCommand::Throttle(Some(CorrectionsPerSecond(7)));
+    let throttle = ControlCommand::Throttle(Some(CorrectionRate(7)));
     let paused = commands(&[ControlCommand::Pause, throttle]);
     let seen = named(&empty, &paused);
     let expected = [("throttle 7".to_owned(), true), ("pause".to_owned(), true)];

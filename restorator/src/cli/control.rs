@@ -15,7 +15,7 @@ use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_control::control_node;
 use stitch_control::control_record::{
-    ControlCommand, ControlRecord, CorrectionsPerSecond, Request,
+    ControlCommand, ControlRecord, ControlRequest, CorrectionRate,
 };
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::path::Paths;
@@ -108,7 +108,7 @@ pub(super) struct HoldArguments {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rate(Option<CorrectionsPerSecond>);
+struct Rate(Option<CorrectionRate>);
 
 #[derive(Debug, thiserror::Error)]
 #[error("\"{0}\" is neither `off` nor a number of corrections a second, from 1 on")]
@@ -123,7 +123,7 @@ impl FromStr for Rate {
         }
         let rate = text.parse().ok().filter(|rate| *rate > 0);
         let rate = rate.ok_or_else(|| InvalidRate(text.to_owned()))?;
-        Ok(Self(Some(CorrectionsPerSecond(rate))))
+        Ok(Self(Some(CorrectionRate(rate))))
     }
 }
 
@@ -168,7 +168,7 @@ impl Common {
         let session = ZooKeeperClient::of(&config.zookeeper).connect().await?;
         let paths = Paths::below(&config.zookeeper.root, &config.namespace);
         let session = NamespaceSession::new(session, SystemClock, paths);
-        let request = Request {
+        let request = ControlRequest {
             by: format!("{}@{}", user(), runner::host()),
             at: SystemClock.wall(),
             reason: self.reason,
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn a_rate_is_off_or_a_number_from_1_on() {
         assert_eq!("off".parse::<Rate>().unwrap(), Rate(None));
-        let rate = CorrectionsPerSecond(500);
+        let rate = CorrectionRate(500);
         assert_eq!("500".parse::<Rate>().unwrap(), Rate(Some(rate)));
         for text in ["0", "-1", "on", ""] {
             let message = text.parse::<Rate>().unwrap_err().to_string();

@@ -15,7 +15,8 @@ use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
 use stitch_common::wait::within;
 use stitch_control::audit_record::{self, AuditRecord};
-use stitch_control::restoration_record::{self, FoundCells};
+use stitch_control::audit_tally::AuditTally;
+use stitch_control::restoration_record;
 use stitch_protocol::membership;
 use stitch_protocol::restoration;
 
@@ -63,7 +64,7 @@ pub(super) struct AuditState {
     /// Summed up over the ranges that are audited.
     pub(super) audit: Audit,
     /// The same, by range.
-    found: BTreeMap<RangeId, FoundCells>,
+    found: BTreeMap<RangeId, AuditTally>,
     /// When it began.
     started: DateTime<Utc>,
 }
@@ -109,7 +110,7 @@ async fn make<B: Backends>(
         })?;
         found
             .entry(range)
-            .or_insert_with(FoundCells::default)
+            .or_insert_with(AuditTally::default)
             .add(of_part);
         if is_last {
             follower.totals_mut().of_mut(range).finish();
@@ -286,7 +287,7 @@ impl Audit {
         verdicts: &Verdicts,
         dirty: &BTreeMap<Cell, Count>,
         mut each: impl FnMut(&Cell, Drift) -> Result<(), UserError>,
-    ) -> Result<FoundCells, UserError> {
+    ) -> Result<AuditTally, UserError> {
         let (judged, unjudged) = count_judged(verdicts, dirty);
         let wrong_before = self.cells.wrong;
         self.cells.judged += judged;
@@ -314,7 +315,7 @@ impl Audit {
         for (name, cells) in verdicts.unnamed_counters() {
             *self.unnamed.entry(name.clone()).or_default() += cells;
         }
-        Ok(FoundCells {
+        Ok(AuditTally {
             judged,
             wrong: self.cells.wrong - wrong_before,
             unjudged,
@@ -322,8 +323,8 @@ impl Audit {
     }
 
     /// Numbers of cells in all ranges.
-    pub(super) const fn found(&self) -> FoundCells {
-        FoundCells {
+    pub(super) const fn found(&self) -> AuditTally {
+        AuditTally {
             judged: self.cells.judged,
             wrong: self.cells.wrong,
             unjudged: self.cells.unjudged,

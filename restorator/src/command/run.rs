@@ -13,7 +13,8 @@ use stitch_common::ports::{Backends, Session};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
 use stitch_control::control_record::ControlEvent;
-use stitch_control::restoration_record::{RestorationId, RestorationState};
+use stitch_control::restoration_id::RestorationId;
+use stitch_control::restoration_record::RestorationState;
 use stitch_protocol::namespace::ValidatedNamespace;
 use stitch_protocol::restoration::{LockHolder, RestorationLock};
 
@@ -37,15 +38,17 @@ use crate::plan::judge::{TEXTS_BYTES, Verdicts, WRONG_CELL_BYTES};
 use crate::plan::{self, AuditBaseline, AuditProgress};
 use crate::preflight;
 use crate::report::RunReport;
-use crate::restoration::{LOCKED_CELL_BYTES, parts};
+use crate::restoration::parts;
 use crate::run_control;
 use stitch_common::wait::within;
 use stitch_expected::log_follower::LogFollower;
 use stitch_expected::memory_pool::MemoryReservation;
 
+mod ranges_in_flight;
 mod record;
 mod summary;
 
+use ranges_in_flight::ranges_in_flight;
 use record::Recorder;
 use summary::Summary;
 
@@ -458,46 +461,5 @@ async fn beside<T>(write: &mut Option<LocalBoxFuture<'_, ()>>, work: impl Future
             *write = None;
             work.await
         }
-    }
-}
-
-fn ranges_in_flight<B: Backends>(
-    context: &RestoreContext<'_, B>,
-    follower: &LogFollower,
-    findings: &AuditFindings,
-) -> usize {
-    let totals = follower.totals();
-    let cells = |range: RangeId| {
-        let wrong = usize::try_from(findings.of(range).wrong_count()).unwrap_or(usize::MAX);
-        wrong.saturating_add(totals.of(range).dirty_count())
-    };
-    let worst = findings.ranges().into_iter().map(cells).max().unwrap_or(0);
-    let most = context.config.restorator.ranges_in_flight_max;
-    fitting_ranges(worst, context.memory.available(), most)
-}
-
-/// The number of ranges that fit into the available memory if each has as many cells for the lock as the worst.
-fn fitting_ranges(worst: usize, available: usize, most: usize) -> usize {
-    let bytes = worst.saturating_mul(LOCKED_CELL_BYTES + WRONG_CELL_BYTES);
-    // The totals go on growing while the log is followed.
-    let room = available / 4 * 3;
-    let fit = room.checked_div(bytes).unwrap_or(usize::MAX);
-    fit.clamp(1, most.max(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_in_flight_are_bounded_by_memory_for_the_worst() {
-        let cell = LOCKED_CELL_BYTES + WRONG_CELL_BYTES;
-        let of = |worst, left| fitting_ranges(worst, left, 8);
-        assert_eq!(of(0, 0), 8, "nothing is wrong");
-        assert_eq!(of(10, 3 * 10 * cell / 3 * 4), 3);
-        assert_eq!(of(10, 3 * 10 * cell), 2, "a quarter is left for the log");
-        assert_eq!(of(10, 1 << 40), 8);
-        assert_eq!(of(10, 0), 1, "one, which reports what does not fit");
-        assert_eq!(fitting_ranges(10, 1 << 40, 0), 1);
     }
 }

@@ -8,7 +8,7 @@ use stitch_common::cell::CounterName;
 use stitch_common::output::{Exit, Report};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
-use stitch_control::control_record::Request;
+use stitch_control::control_record::ControlRequest;
 use stitch_control::restoration_record::RestorationState;
 
 use super::{Exceptions, NOTHING_DOUBTFUL, Totals, Wrongness, total_lines, unnamed_lines};
@@ -35,7 +35,7 @@ pub struct RunReport {
     pub journal: Option<String>,
     /// Who ended it before every range was verified.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub aborted: Option<Request>,
+    pub aborted: Option<ControlRequest>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Why not every range is verified.
@@ -143,7 +143,7 @@ impl RunReport {
     }
 
     /// Notes who has aborted the restoration, if that kept a range from being verified.
-    pub(crate) fn note_abort(&mut self, abort: Option<Request>) {
+    pub(crate) fn note_abort(&mut self, abort: Option<ControlRequest>) {
         let is_left = self.ranges.iter().any(|range| !range.outcome.is_verified());
         self.aborted = abort.filter(|_| is_left);
     }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use chrono::DateTime;
-use stitch_control::control_record::{ControlCommand, CorrectionsPerSecond};
+use stitch_control::control_record::{ControlCommand, CorrectionRate};
 use stitch_testkit::time::Micros;
 
 use super::Run;
@@ -20,7 +20,7 @@ impl Run {
     pub(super) fn control(self: &Rc<Self>, injection: &Injection) -> bool {
         let command = match injection.fault {
             Fault::AbortRun => ControlCommand::Abort,
-            Fault::ThrottleRun => ControlCommand::Throttle(Some(CorrectionsPerSecond(1))),
+            Fault::ThrottleRun => ControlCommand::Throttle(Some(CorrectionRate(1))),
             Fault::HoldRuns => {
                 let until = DateTime::from_timestamp(HELD_UNTIL_S, 0);
                 ControlCommand::HoldUntil(until.unwrap_or_default())

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use chrono::DateTime;
-use stitch_control::control_record::{ControlCommand, ControlRecord, Request};
-use stitch_control::restoration_record::{RestorationId, RestorationRecord};
+use stitch_control::control_record::{ControlCommand, ControlRecord, ControlRequest};
+use stitch_control::restoration_id::RestorationId;
+use stitch_control::restoration_record::RestorationRecord;
 use stitch_protocol::envelope;
 use stitch_protocol::restoration::LockHolder;
 use stitch_testkit::time::Micros;
@@ -27,7 +28,7 @@ impl World {
 
     /// Carries out a command. `false` if it is refused.
     pub(crate) fn control(self: &Rc<Self>, command: ControlCommand) -> bool {
-        let request = Request {
+        let request = ControlRequest {
             by: "operator".to_owned(),
             at: DateTime::UNIX_EPOCH,
             reason: self.now().to_string(),

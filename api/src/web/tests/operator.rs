@@ -4,6 +4,7 @@ use stitch_app::status::{LockKind, LockState, RestorationOutcome};
 use stitch_common::member::Role;
 use stitch_common::output;
 use stitch_common::user_error::UserError;
+use stitch_control::control_record::ControlRequest;
 
 use super::pages::values;
 use super::*;
@@ -70,6 +71,24 @@ async fn a_dead_member_makes_every_range_uncertain_and_is_listed() {
     let page = shown(&server).await;
     assert!(page.contains("<b>64 uncertain</b>"), "{page}");
     assert!(page.contains("&lt;b&gt;there&lt;/b&gt;"), "{page}");
+}
+
+#[tokio::test]
+async fn a_paused_restoration_is_shown_with_who_paused_it_and_why() {
+    let server = TestServer::new("");
+    let mut status = healthy();
+    status.restoring = Some(restorer(2));
+    status.restorations = vec![restoration(RestorationOutcome::Paused, 3)];
+    status.control.pause = Some(ControlRequest {
+        by: "ann@desk".to_owned(),
+        at: crate::testing::time("2026-05-03T10:16:00Z"),
+        reason: "<load>".to_owned(),
+    });
+    server.set_status(Ok(status));
+    let page = shown(&server).await;
+    let line = "It is paused by ann@desk at 2026-05-03T10:16:00Z: &lt;load&gt;";
+    assert!(page.contains(line), "{page}");
+    assert!(page.contains("4 of 64 ranges are done"), "{page}");
 }
 
 #[tokio::test]

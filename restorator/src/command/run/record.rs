@@ -7,9 +7,11 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::offset::Offsets;
+use stitch_control::audit_tally::AuditTally;
 use stitch_control::control_record::ControlEvent;
+use stitch_control::restoration_id::RestorationId;
 use stitch_control::restoration_record::{
-    FoundCells, RangeOutcome, RestorationId, RestorationRecord, RestorationState, write_record,
+    RangeOutcome, RestorationRecord, RestorationState, write_record,
 };
 use stitch_protocol::restoration::LockHolder;
 
@@ -73,7 +75,7 @@ impl Recorder {
     }
 
     /// Notes what the audit has found.
-    pub(super) fn set_found(&self, found: FoundCells) {
+    pub(super) fn set_found(&self, found: AuditTally) {
         self.record.borrow_mut().found = Some(found);
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use stitch_common::cell::{Cell, CounterName};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
-use stitch_control::restoration_record::RestorationId;
+use stitch_control::restoration_id::RestorationId;
 
 use crate::command::plan::Audit;
 use crate::context::RestoreContext;
@@ -32,6 +32,8 @@ pub(super) struct Summary {
     journal: Option<String>,
     ranges: BTreeMap<RangeId, RangeReport>,
     corrected: Wrongness,
+    /// The cells that were corrected, or may have been, in ranges that were paused and have begun again.
+    before_pause: BTreeSet<Cell>,
     /// What the cells of verified ranges should hold, by counter name.
     verified: BTreeMap<CounterName, i128>,
     /// Corrected cells that are in the plan.
@@ -59,6 +61,7 @@ impl Summary {
             journal: None,
             ranges: BTreeMap::new(),
             corrected: Wrongness::default(),
+            before_pause: BTreeSet::new(),
             verified: BTreeMap::new(),
             as_planned: 0,
             uncorrected: 0,
@@ -95,6 +98,9 @@ impl Summary {
             corrected.retain(|cell, _| !aside.contains_key(cell));
             self.add_times(range, waited, locked);
             self.add_corrected(range, &corrected);
+            if matches!(&outcome, Err(Unverified::Error(Error::Interrupted(_)))) {
+                self.before_pause.extend(corrected.into_keys());
+            }
             return;
         }
         let verdicts = findings.of(range);
@@ -138,6 +144,8 @@ impl Summary {
         }
         self.note_aside(range, &aside, &outcome);
         self.add_times(range, waited, locked);
+        // One whose outcome was unknown at a pause may have been corrected again: it is one cell.
+        corrected.retain(|cell, _| !self.before_pause.contains(cell));
         self.add_corrected(range, &corrected);
         let report = self.report_of(range);
         report.read += number(read);

@@ -10,7 +10,7 @@ use stitch_common::ports::ZooKeeper;
 use stitch_common::user_error::UserError;
 use stitch_control::control_node::{self, ControlError};
 use stitch_control::control_record::{
-    ControlCommand, ControlRecord, CorrectionsPerSecond, Request,
+    ControlCommand, ControlRecord, ControlRequest, CorrectionRate,
 };
 use stitch_control::restoration_record::RestorationState;
 use stitch_protocol::NamespaceSession;
@@ -26,7 +26,7 @@ use crate::testing::world::Fake;
 async fn issue(fake: &Fake, command: ControlCommand) -> Result<ControlRecord, ControlError> {
     let session = fake.connect().await.unwrap();
     let session = NamespaceSession::new(session, fake.clock.clone(), Paths::new("n"));
-    let request = Request {
+    let request = ControlRequest {
         by: "ann@desk".to_owned(),
         at: fake.clock.wall(),
         reason: "load".to_owned(),
@@ -214,7 +214,7 @@ fn a_throttle_spreads_corrections_over_time_and_can_be_lifted() {
         keys.iter().for_each(|key| assert_eq!(fake.held(key), 1));
         fake.clock.seconds()
     };
-    let slow = ControlCommand::Throttle(Some(CorrectionsPerSecond(4)));
+    let slow = ControlCommand::Throttle(Some(CorrectionRate(4)));
     let (at_once, throttled) = (takes(&[]), takes(&[slow]));
     assert!(throttled >= at_once + 9, "{at_once} s and {throttled} s");
     let lifted = takes(&[slow, ControlCommand::Throttle(None)]);

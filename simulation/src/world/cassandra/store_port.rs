@@ -198,8 +198,9 @@ impl Store for SimStore {
         level: Level,
         _after: Option<ScanPosition>,
     ) -> Result<ScanPage, StoreError> {
-        let nodes = self.ask(level).await?;
         let within = |token| tokens.contains(token);
+        self.handle.world.scan_begins(self.session, within);
+        let nodes = self.ask(level).await?;
         let cells = self
             .handle
             .world

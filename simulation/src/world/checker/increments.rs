@@ -4,6 +4,7 @@ use stitch_common::cell::Counter;
 use stitch_common::invariant::Invariant;
 use stitch_common::outcome::Outcome;
 use stitch_common::ports::CounterBatch;
+use stitch_common::token::Token;
 use stitch_testkit::time::Micros;
 
 use super::{Attempt, Checker, Finding, SenderOutcome, locks};
@@ -192,6 +193,16 @@ impl World {
         if let Err(finding) = self.is_alone(session, range) {
             self.report(finding);
         }
+    }
+
+    /// Notes a scan: as after a read of these cells, what became of corrections of them is known by what they hold.
+    pub(crate) fn scan_begins(&self, session: i64, within: impl Fn(Token) -> bool) {
+        let checker = &mut *self.checker.borrow_mut();
+        let cells = &checker.cells;
+        let is_scanned = |cell: &usize| within(cells[*cell].cell.counter.token());
+        checker
+            .uncertain
+            .retain(|(by, cell)| *by != session || !is_scanned(cell));
     }
 
     /// I1: no other session has an increment in flight in this range.

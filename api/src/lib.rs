@@ -13,17 +13,17 @@
 //!    [`problem`](stitch_api_request::problem).
 //!
 //! In the background [`freshness_poller`] reads ZooKeeper and Kafka once a second, so that no request has to, and
-//! publishes a [`freshness`] snapshot. [`status_cache`] reads the namespace status while an operator's page is open,
+//! publishes a [`FreshnessSnapshot`](stitch_api_freshness::FreshnessSnapshot). [`status_cache`] reads the namespace status while an operator's page is open,
 //! and [`token_file_poller`] the file of tokens when it has changed.
 //!
 //! This process is no member of the namespace: it never increments, so no quiescence barrier waits for it.
 
-// What a request may ask has a crate of its own; here it is named as if it were a module.
+// What is decided without an App has crates of its own; here each is named as if it were a module.
+use stitch_api_freshness as freshness;
 use stitch_api_request::{params, problem, query_string};
 
 mod request_body;
 mod spans;
-mod freshness;
 mod metrics;
 mod count_source;
 mod count_reader;

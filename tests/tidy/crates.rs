@@ -48,9 +48,10 @@ pub(crate) const GROUND: [&str; 16] = [
 ];
 
 /// No circle between the modules of these, beside the ground crates.
-const WITHOUT_CIRCLES: [&str; 6] = [
+const WITHOUT_CIRCLES: [&str; 7] = [
     "api",
     "api/request",
+    "api/freshness",
     "testkit",
     "simulation",
     "model",

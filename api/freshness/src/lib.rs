@@ -20,7 +20,7 @@ use stitch_common::range::{RangeBits, RangeId};
 use stitch_protocol::snapshot::LightSnapshot;
 use stitch_protocol::uncertainty::UncertaintyCause;
 
-pub(crate) use causes::Causes;
+pub use causes::Causes;
 
 /// After this, a snapshot is too old to be shown.
 const STALE_AFTER: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ const STALE_AFTER: Duration = Duration::from_secs(10);
 /// The state of counts, the most serious one last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum State {
+pub enum State {
     /// What is published in batch, as of the time that it says.
     Batch,
     /// All that was in the log a moment ago is counted.
@@ -44,7 +44,7 @@ pub(crate) enum State {
 }
 
 impl State {
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Batch => "batch",
             Self::Live => "live",
@@ -58,29 +58,29 @@ impl State {
 
 /// The freshness that every answer carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Freshness {
-    pub(crate) state: State,
+pub struct Freshness {
+    pub state: State,
     /// Records at the end of the log that may still have to be counted; `None` if unknown.
-    pub(crate) behind_events: Option<u64>,
+    pub behind_events: Option<u64>,
     /// Why counts are uncertain, whatever the state: a range that is being restored has them, too.
     #[serde(skip_serializing_if = "Causes::is_empty")]
-    pub(crate) causes: Causes,
+    pub causes: Causes,
     /// What the points of the layer `batch` have, if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) batch: Option<BatchAsOf>,
+    pub batch: Option<BatchAsOf>,
 }
 
 /// Which generation of batch counts an answer has points of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-pub(crate) struct BatchAsOf {
+pub struct BatchAsOf {
     /// Every event that was in the log at this time is counted.
-    pub(crate) as_of: String,
-    pub(crate) generation: String,
+    pub as_of: String,
+    pub generation: String,
 }
 
 impl Freshness {
     /// Nothing is known.
-    fn unknown() -> Self {
+    pub fn unknown() -> Self {
         Self {
             state: State::Unknown,
             behind_events: None,
@@ -90,7 +90,7 @@ impl Freshness {
     }
 
     /// Nothing but batch counts.
-    pub(crate) fn of_batch(batch: BatchAsOf) -> Self {
+    pub fn of_batch(batch: BatchAsOf) -> Self {
         Self {
             state: State::Batch,
             behind_events: None,
@@ -116,7 +116,7 @@ impl Freshness {
 
 /// The freshness of every range at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FreshnessSnapshot {
+pub struct FreshnessSnapshot {
     bits: RangeBits,
     /// In the order of the ranges; empty before the first poll.
     ranges: Vec<Freshness>,
@@ -128,7 +128,7 @@ pub(crate) struct FreshnessSnapshot {
 
 impl FreshnessSnapshot {
     /// The snapshot before the first poll.
-    pub(crate) fn empty(bits: RangeBits) -> Self {
+    pub fn empty(bits: RangeBits) -> Self {
         Self {
             bits,
             ranges: Vec::new(),
@@ -138,7 +138,7 @@ impl FreshnessSnapshot {
     }
 
     /// What a poll at `at` finds of a namespace that is purely in batch: no range is counted in real time.
-    pub(crate) fn purely_in_batch(bits: RangeBits, at: Moment) -> Self {
+    pub fn purely_in_batch(bits: RangeBits, at: Moment) -> Self {
         Self {
             at: Some(at),
             ..Self::empty(bits)
@@ -146,7 +146,7 @@ impl FreshnessSnapshot {
     }
 
     /// Decides the freshness of each range.
-    pub(crate) fn new(bits: RangeBits, snapshot: &LightSnapshot, history: &History) -> Self {
+    pub fn new(bits: RangeBits, snapshot: &LightSnapshot, history: &History) -> Self {
         let freshness = |range| {
             let (behind, lagging) = history.behind(snapshot, range);
             let causes = Causes::of(&snapshot.uncertainty, range);
@@ -175,22 +175,22 @@ impl FreshnessSnapshot {
     }
 
     /// Adds what is known of the batch counts.
-    pub(crate) fn with_batch(self, batch: Option<Arc<BatchRecord>>) -> Self {
+    pub fn with_batch(self, batch: Option<Arc<BatchRecord>>) -> Self {
         Self { batch, ..self }
     }
 
     /// What is known of the batch counts.
-    pub(crate) const fn batch(&self) -> Option<&Arc<BatchRecord>> {
+    pub const fn batch(&self) -> Option<&Arc<BatchRecord>> {
         self.batch.as_ref()
     }
 
     /// Whether the snapshot is young enough at `now`.
-    pub(crate) fn is_known(&self, now: Moment) -> bool {
+    pub fn is_known(&self, now: Moment) -> bool {
         self.at.is_some_and(|at| now.since(at) < STALE_AFTER)
     }
 
     /// The freshness of a range at `now`.
-    pub(crate) fn of(&self, range: RangeId, now: Moment) -> Freshness {
+    pub fn of(&self, range: RangeId, now: Moment) -> Freshness {
         match self.ranges.get(usize::from(range.0)) {
             Some(freshness) if self.is_known(now) => freshness.clone(),
             Some(_) | None => Freshness::unknown(),
@@ -198,7 +198,7 @@ impl FreshnessSnapshot {
     }
 
     /// The worst freshness of these counters' ranges.
-    pub(crate) fn of_all<'a>(
+    pub fn of_all<'a>(
         &self,
         counters: impl IntoIterator<Item = &'a Counter>,
         now: Moment,
@@ -211,7 +211,7 @@ impl FreshnessSnapshot {
     }
 
     /// The number of ranges with each cause of uncertainty.
-    pub(crate) fn causes(&self, now: Moment) -> BTreeMap<UncertaintyCause, usize> {
+    pub fn causes(&self, now: Moment) -> BTreeMap<UncertaintyCause, usize> {
         let known = self.ranges.iter().filter(|_| self.is_known(now));
         let count = |cause| {
             known
@@ -225,7 +225,7 @@ impl FreshnessSnapshot {
     }
 
     /// The worst freshness of all ranges, and the number of ranges in each state.
-    pub(crate) fn summary(&self, now: Moment) -> (Freshness, BTreeMap<State, usize>) {
+    pub fn summary(&self, now: Moment) -> (Freshness, BTreeMap<State, usize>) {
         let mut states = BTreeMap::new();
         let whole = self
             .bits
@@ -239,20 +239,20 @@ impl FreshnessSnapshot {
 
 /// Recent ends of the log's partitions, by which it is known how long events have been waiting.
 #[derive(Clone, Debug)]
-pub(crate) struct History {
+pub struct History {
     lagging_after: Duration,
     samples: VecDeque<(Moment, BTreeMap<Partition, Bounds>)>,
 }
 
 impl History {
-    pub(crate) const fn new(lagging_after: Duration) -> Self {
+    pub const fn new(lagging_after: Duration) -> Self {
         Self {
             lagging_after,
             samples: VecDeque::new(),
         }
     }
 
-    pub(crate) fn record(&mut self, now: Moment, bounds: BTreeMap<Partition, Bounds>) {
+    pub fn record(&mut self, now: Moment, bounds: BTreeMap<Partition, Bounds>) {
         self.samples.push_back((now, bounds));
         // One sample that is old enough is kept: everything in the log by then should be counted by now.
         let is_old = |sample: Option<&(Moment, _)>| {

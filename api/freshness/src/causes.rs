@@ -10,10 +10,10 @@ use stitch_protocol::uncertainty::{Uncertainty, UncertaintyCause};
 
 /// The causes of uncertainty of one or more ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Causes(BTreeMap<UncertaintyCause, Option<DateTime<Utc>>>);
+pub struct Causes(BTreeMap<UncertaintyCause, Option<DateTime<Utc>>>);
 
 impl Causes {
-    pub(crate) fn of(uncertainty: &Uncertainty, range: RangeId) -> Self {
+    pub fn of(uncertainty: &Uncertainty, range: RangeId) -> Self {
         let mut causes = Self::default();
         for (cause, since) in uncertainty.causes(range) {
             causes.add(cause, since);
@@ -21,16 +21,16 @@ impl Causes {
         causes
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(crate) fn has(&self, cause: UncertaintyCause) -> bool {
+    pub fn has(&self, cause: UncertaintyCause) -> bool {
         self.0.contains_key(&cause)
     }
 
     /// Adds the causes of other ranges.
-    pub(crate) fn merge(&mut self, other: &Self) {
+    pub fn merge(&mut self, other: &Self) {
         for (&cause, &since) in &other.0 {
             self.add(cause, since);
         }

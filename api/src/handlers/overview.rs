@@ -67,9 +67,10 @@ pub(crate) async fn freshness(
     let whole = app.default_layers(now).freshness_of_all();
     let now = now.moment;
     // Of a namespace that is purely in batch, no range is counted in real time.
-    let ranges = match whole.state {
-        freshness::State::Batch => BTreeMap::new(),
-        _ => snapshot.summary(now).1,
+    let ranges = if whole.state == freshness::State::Batch {
+        BTreeMap::new()
+    } else {
+        snapshot.summary(now).1
     };
     let causes = snapshot.causes(now).into_iter();
     let concerned = causes.filter(|(_, ranges)| *ranges > 0);

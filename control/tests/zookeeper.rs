@@ -40,18 +40,18 @@ fn paths() -> Paths {
 async fn session(paths: &Paths) -> TestSession {
     let server = std::env::var("STITCH_TEST_ZOOKEEPER");
     let server = server.unwrap_or_else(|_| "127.0.0.1:2181".to_owned());
-    let client = ZooKeeperClient::new(&server.parse().unwrap(), Duration::from_secs(4));
+    let client = ZooKeeperClient::new(&server.parse().expect("addresses"), Duration::from_secs(4));
     let session = client.connect().await.unwrap_or_else(|error| {
         panic!("{error}: these tests need a ZooKeeper (deploy/local up, STITCH_TEST_ZOOKEEPER)")
     });
     let session = NamespaceSession::new(session, SystemClock, paths.clone());
-    session.make_directories().await.unwrap();
+    session.make_directories().await.expect("directories");
     session
 }
 
 async fn held_lock(session: &TestSession) -> RestorationLock {
     let mut lock = RestorationLock::new(session, "here", 1);
-    assert_eq!(lock.try_granted(session).await.unwrap(), None);
+    assert_eq!(lock.try_granted(session).await, Ok(None));
     lock
 }
 

@@ -18,14 +18,15 @@ const HELD_UNTIL_S: i64 = 2_051_222_400;
 impl Run {
     /// Gives a command. `false` if it changes nothing.
     pub(super) fn control(self: &Rc<Self>, injection: &Injection) -> bool {
-        let command = match injection.fault {
-            Fault::AbortRun => ControlCommand::Abort,
-            Fault::ThrottleRun => ControlCommand::Throttle(Some(CorrectionRate(1))),
-            Fault::HoldRuns => {
-                let until = DateTime::from_timestamp(HELD_UNTIL_S, 0);
-                ControlCommand::HoldUntil(until.unwrap_or_default())
-            }
-            _ => ControlCommand::Pause,
+        let command = if injection.fault == Fault::AbortRun {
+            ControlCommand::Abort
+        } else if injection.fault == Fault::ThrottleRun {
+            ControlCommand::Throttle(Some(CorrectionRate(1)))
+        } else if injection.fault == Fault::HoldRuns {
+            let until = DateTime::from_timestamp(HELD_UNTIL_S, 0);
+            ControlCommand::HoldUntil(until.unwrap_or_default())
+        } else {
+            ControlCommand::Pause
         };
         self.world.control(command)
     }
@@ -41,9 +42,9 @@ impl Run {
         if injection.fault == Fault::PauseRun && is_undisturbed && is_seen {
             self.check_not_locked_while_paused();
         }
-        let command = match injection.fault {
-            Fault::ThrottleRun => ControlCommand::Throttle(None),
-            _ => ControlCommand::Resume,
+        let command = match injection.fault == Fault::ThrottleRun {
+            true => ControlCommand::Throttle(None),
+            false => ControlCommand::Resume,
         };
         self.world.control(command);
     }

@@ -81,12 +81,12 @@ const AGAINST_IDEMPOTENCE: &[&str] = &[
 /// How long a broker may wait before it answers a fetch.
 const FETCH_WAITS: &[&str] = &["fetch.min.bytes", "fetch.wait.max.ms"];
 
-/// Bytes that a feed's client may have fetched in advance, for all partitions together: each has its part, and may exceed
-/// it by one response.
-const PREFETCH_BYTES: usize = 16 << 20;
+/// Bytes of records that a feed's client may have fetched in advance, for all partitions together: each has its part, and
+/// may exceed it by one response. The client takes some 250 bytes more for each record: six times as much for short ones.
+const PREFETCH_BYTES: usize = 4 << 20;
 
 /// The part of a partition, however many there are.
-const PREFETCH_BYTES_MIN: usize = 64 << 10;
+const PREFETCH_BYTES_MIN: usize = 16 << 10;
 
 /// The most bytes of one answer to a fetch, and of one partition in it.
 const FETCH_BYTES_MAX: usize = 8 << 20;

@@ -27,8 +27,8 @@ use crate::options::{DeclaredDead, Limits, TotalsOptions};
 use crate::preflight;
 use crate::report::Exceptions;
 use crate::rule;
-use crate::server_away::{Wait, of_validation, while_away};
 use crate::run_control::RunControl;
+use crate::server_away::{Wait, of_validation, while_away};
 
 /// What a restoration, or an audit, works with.
 pub(crate) struct RestoreContext<'a, B: Backends> {

@@ -82,6 +82,16 @@ impl BatchRecord {
         }
     }
 
+    /// Withdraws what is published, if these totals, up to `cut`, lack an event of it: while they are loaded, cells get older
+    /// than it says.
+    pub fn withdraw_if_newer_than(&mut self, cut: &Offsets) {
+        let counts_more = |published: &mut Generation| {
+            let mut ends = published.cut.0.iter();
+            ends.any(|(partition, end)| cut.of(*partition) < *end)
+        };
+        self.published.take_if(counts_more);
+    }
+
     /// The load of these totals that begins now. One that was begun and not published goes on as it began; any other has a
     /// time of its own, later than that of every earlier load, whatever the clocks say. It begins with what is published,
     /// unless the table may hold something else: cells of another load, or, if `against_table` says so, anything.

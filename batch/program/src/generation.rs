@@ -81,7 +81,8 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
     /// `against_table` nothing is taken for granted of what the table holds.
     ///
     /// # Errors
-    /// Nothing was published, and what was published before is as it was, but for cells that are newer.
+    /// Nothing was published, and what was published before is as it was, but for cells that are newer; older totals are
+    /// loaded over what is withdrawn first.
     pub async fn publish(
         &self,
         manifest: &Manifest,
@@ -178,6 +179,7 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
             }
         }
         record.loading = Some(loading.clone());
+        record.withdraw_if_newer_than(&manifest.subject.cut);
         batch_node::write(self.session, self.lock, record).await?;
         let loaded = self.write(manifest, base.as_ref(), &loading).await?;
         let base = loading.base.map_or(Base::Table, Base::Totals);

@@ -112,6 +112,40 @@ fn killed_after_any_change_and_run_again_it_is_right_and_never_half_published() 
 }
 
 #[test]
+fn nothing_is_published_while_older_totals_are_loaded() {
+    block_on(async {
+        let mut kills = 0;
+        for spared in 0.. {
+            let world = World::new();
+            world.play("a", 5);
+            let older = world.build().await;
+            world.play("a", 2);
+            let newer = world.build().await;
+            world.publish(&newer, 20, false).await.unwrap();
+            world.life.spare(spared);
+            let killed = world.publish(&older, 10, false).await.is_err();
+            let published = world.record().await.unwrap().published;
+            let is_whole = |published: &Generation| {
+                let bytes = if published.totals == older.id.0 { 5 } else { 7 };
+                world.held()["bytes a all"] == bytes
+            };
+            assert!(
+                published.as_ref().is_none_or(is_whole),
+                "{spared}: {published:?}"
+            );
+            world.life.spare(u64::MAX);
+            world.publish(&older, 10, false).await.unwrap();
+            assert_eq!(world.held()["bytes a all"], 5);
+            if !killed {
+                break;
+            }
+            kills += 1;
+        }
+        assert!(kills > 3, "{kills}");
+    });
+}
+
+#[test]
 fn a_load_that_was_given_up_leaves_nothing_to_the_next_one() {
     block_on(async {
         for spared in 0..20 {

@@ -10,7 +10,7 @@
 //!    begin, and which cells add up to them.
 //! 5. [`count_reader`] reads these cells, as [`spans`], from a [`count_source`]; concurrent identical reads are one ([`stitch_app::single_flight`]).
 //! 6. [`caching`] adds the freshness and the caching headers; anything that goes wrong is a
-//!    [`problem`](stitch_api_request::problem).
+//!    problem of [`stitch_api_request`].
 //!
 //! In the background [`freshness_poller`] reads ZooKeeper and Kafka once a second, so that no request has to, and
 //! publishes a [`FreshnessSnapshot`](stitch_api_freshness::FreshnessSnapshot). [`status_cache`] reads the namespace status while an operator's page is open,

@@ -9,7 +9,7 @@
 //! 4. [`effects`] carries the commands out: it sends the batch to Cassandra, writes the checkpoint to ZooKeeper, and the
 //!    loop hands the result back to the engine. [`locks`] keeps the locks that are held meanwhile.
 //!
-//! [`start_offset`](stitch_protocol::start_offset)(stitch_protocol::start_offset)(stitch_protocol::start_offset) decides where a partition is resumed, and refuses what would count twice. Alongside,
+//! [`start_offset`](stitch_protocol::start_offset) decides where a partition is resumed, and refuses what would count twice. Alongside,
 //! [`cleanup`] deletes the markers and nodes of dead members, and [`topic_fingerprint`] records the first record of each
 //! partition, by which the topic is recognized.
 

@@ -197,6 +197,11 @@ impl TestNamespace {
         self.program("stitch-totals", command, arguments)
     }
 
+    /// A command of `stitch-batch`, not yet started.
+    pub fn batch_command(&self, command: &str, arguments: &[&str]) -> Result<Program> {
+        self.program("stitch-batch", command, arguments)
+    }
+
     /// A command of the API, not yet started. It listens on a port that the system chooses.
     pub fn api_command(&self, command: &str, arguments: &[&str]) -> Result<Program> {
         let mut program = self.program("stitch-api", command, arguments)?;

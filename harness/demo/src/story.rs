@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use stitch_harness::corruptor::Corruptor;
 use stitch_harness::events::Record;
 use stitch_harness::feed::{Feed, Live};
-use stitch_harness::process::{Process, binary};
+use stitch_harness::process::{Finished, Process, binary};
 use stitch_harness::proxy::Proxy;
 use stitch_harness::recount::Verdict;
 use stitch_harness::servers::Servers;
@@ -81,6 +81,7 @@ impl Story {
             traffic.feed.send(rest).await?;
         }
         let after = self.recount(&namespace, fleet, &before, narrator).await?;
+        count_in_batch(&namespace, &pages, narrator).await?;
         conclusion(&namespace, verified, &after, narrator)?;
         if self.keep {
             let per_second = (!source.finite).then_some(source.per_second);
@@ -99,19 +100,21 @@ impl Story {
     ) -> Result<TestNamespace> {
         narrator.chapter("A namespace: a topic, a table, a root in ZooKeeper")?;
         narrator.say(&format!("Events: {}.", source.description))?;
-        let archive = format!(
-            "[archive]\nurl = \"file://{}/objects\"\n",
+        let sections = format!(
+            "[archive]\nurl = \"file://{}/objects\"\n[batch]\nenabled = true\n",
             self.folder.display()
         );
         let test_config = TestConfig {
             name: "demo".to_owned(),
             folder: self.folder.clone(),
             partitions: 4,
-            config: archive + &source.counters,
+            config: sections + &source.counters,
         };
         let namespace = TestNamespace::build(&self.servers, &test_config).await?;
+        let init = namespace.batch_command("init", &["--replication", "1"])?;
+        done(&init.run(BOUND).await?)?;
         narrator.say(&format!(
-            "Created by stitch-processor init, from {}.",
+            "Created by stitch-processor init and stitch-batch init, from {}.",
             namespace.config.display()
         ))?;
         Ok(namespace)
@@ -296,12 +299,7 @@ async fn lose_the_log<W: Write>(
         .run(BOUND)
         .await?;
     narrator.quote("stitch-archive run --once", &archived.output)?;
-    ensure!(
-        archived.code == Some(0),
-        "the archiver exited with {:?}: {}",
-        archived.code,
-        archived.errors
-    );
+    done(&archived)?;
     let deleted = namespace.forget_log().await?;
     narrator.say(&format!(
         "Then Kafka deleted all {deleted} records: none that was counted so far is in the log any more."
@@ -336,6 +334,36 @@ async fn audit_and_restore<W: Write>(
         narrator.quote("(its standard error)", &run.errors)?;
     }
     Ok(run.code == Some(0))
+}
+
+/// Counts everything once more, from the archive and the log, into a table of its own.
+async fn count_in_batch<W: Write>(
+    namespace: &TestNamespace,
+    pages: &Pages,
+    narrator: &mut Narrator<W>,
+) -> Result<()> {
+    narrator.chapter("The same counts in batch, from the events alone")?;
+    let run = namespace.batch_command("run", &[])?.run(BOUND).await?;
+    narrator.quote("stitch-batch run", &run.output)?;
+    done(&run)?;
+    let compared = namespace.batch_command("compare", &[])?.run(BOUND).await?;
+    narrator.quote("stitch-batch compare", &compared.output)?;
+    done(&compared)?;
+    narrator.say(&format!(
+        "The page now takes days that have ended from batch, the rest in real time, and says which:  {}",
+        pages.timeline()
+    ))?;
+    Ok(())
+}
+
+fn done(finished: &Finished) -> Result<()> {
+    ensure!(
+        finished.code == Some(0),
+        "it exited with {:?}: {}",
+        finished.code,
+        finished.errors
+    );
+    Ok(())
 }
 
 fn conclusion<W: Write>(

@@ -52,8 +52,9 @@ async function observed(page) {
   network.on("Network.requestWillBeSent", ({ requestId, request }) => {
     if (new URL(request.url).pathname.startsWith("/v1/")) seen.set(requestId, { address: request.url, status: null });
   });
-  network.on("Network.responseReceivedExtraInfo", ({ requestId, statusCode }) => {
-    if (seen.has(requestId)) seen.get(requestId).status = statusCode;
+  network.on("Network.responseReceivedExtraInfo", ({ requestId, statusCode, headers }) => {
+    const tag = Object.entries(headers).find(([name]) => name.toLowerCase() === "etag")?.[1];
+    if (seen.has(requestId)) Object.assign(seen.get(requestId), { status: statusCode, tag });
   });
   await network.send("Network.enable");
   return seen;
@@ -197,11 +198,15 @@ async function unchanged() {
   const polls = () => [...seen.values()].filter(({ status }) => status !== null);
   const end = Date.now() + 60_000;
   while (polls().length < 20 && Date.now() < end) await page.waitForTimeout(200);
-  const kept = polls().filter(({ status }) => status === 304).length;
-  const addresses = new Set(polls().map(({ address }) => address));
-  console.log(`polls: ${polls().length}, of which 304: ${kept}; addresses: ${addresses.size}`);
-  assert.ok(polls().length >= 20, `${polls().length} polls`);
-  assert.ok(kept / polls().length > 0.9, `${kept} of ${polls().length} polls are 304`);
+  const all = polls();
+  const kept = all.filter(({ status }) => status === 304).length;
+  const addresses = new Set(all.map(({ address }) => address));
+  // On a busy machine the freshness itself changes for a moment, and so does the tag.
+  const unchanged = all.slice(1).filter(({ tag }, before) => tag === all[before].tag);
+  console.log(`polls: ${all.length}, of which 304: ${kept}, unchanged: ${unchanged.length}; addresses: ${addresses.size}`);
+  assert.ok(all.length >= 20 && unchanged.length >= 10, `${all.length} polls, ${unchanged.length} unchanged`);
+  const sent = unchanged.filter(({ status }) => status !== 304);
+  assert.deepEqual(sent, [], "what the browser has is not sent again");
   // A day may begin meanwhile.
   assert.ok(addresses.size <= 2, [...addresses].join(" "));
   await close(page, "unchanged");

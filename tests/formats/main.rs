@@ -1,5 +1,6 @@
-//! What a release has written is read by this version. `0.1.0/` has one file of everything that outlives a process: records
-//! of ZooKeeper's nodes as they stand there, an archive, totals. A release adds a folder of its own, and none is changed.
+//! What a release has written is read by this version. `0.1.0/` has a record of each kind of node in ZooKeeper, as it stands
+//! there, an archive and totals. A release adds a folder of its own, and none is changed. Plan files are not among them: they
+//! are refused by their number, and made again.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -75,6 +75,15 @@ impl Layers {
         self.namespace.lag()?.until_none(BOUND).await
     }
 
+    /// Stops everything, and recounts what was counted in real time.
+    async fn end(self, processor: Process) -> Result<()> {
+        let namespace = self.stop().await?;
+        namespace.stop([processor]).await?;
+        let verdict = namespace.recount().await?;
+        ensure!(verdict.all_right(), "{verdict}");
+        Ok(())
+    }
+
     /// The months of a track, which have all ended, as this layer has them: status and answer.
     async fn months(&self, layer: &str) -> Result<(u16, Value)> {
         let path = format!(
@@ -151,11 +160,7 @@ async fn a_late_event_shows_in_real_time_and_with_the_next_batch() -> Result<()>
     layers.until_served(&second["totals"]).await?;
     ensure!(layers.sum("auto", "batch").await? == more);
     ensure!(layers.sum("realtime", "realtime").await? == more);
-    let namespace = layers.stop().await?;
-    namespace.stop([processor]).await?;
-    let verdict = namespace.recount().await?;
-    ensure!(verdict.all_right(), "{verdict}");
-    Ok(())
+    layers.end(processor).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,11 +200,7 @@ async fn a_load_that_is_killed_at_any_moment_is_run_again_and_right() -> Result<
     ensure!(layers.sum("batch", "batch").await? == counted);
     let compared = done(&layers.namespace, &["compare"]).await?;
     ensure!(compared["outcome"] == "equal", "{compared}");
-    let namespace = layers.stop().await?;
-    namespace.stop([processor]).await?;
-    let verdict = namespace.recount().await?;
-    ensure!(verdict.all_right(), "{verdict}");
-    Ok(())
+    layers.end(processor).await
 }
 
 /// Neither processors nor a table of counts: `init` makes the table of batch counts alone.

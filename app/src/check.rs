@@ -5,6 +5,7 @@ mod cassandra;
 mod kafka;
 mod replicas;
 mod security;
+mod speculative_retry;
 mod zookeeper;
 
 use std::io::{self, Write};

@@ -37,6 +37,9 @@ pub use nodes::ScyllaNodes;
 pub use page_size::{ROWS_MAX, ROWS_MIN};
 pub use reader::{BucketSpan, ScyllaReader};
 pub use release::{REQUIRED_SERVER, Release};
-pub use schema::{Replication, SpeculativeRetry, TableOwner, set_speculative_retry};
+pub use schema::{
+    BATCH as BATCH_TABLE, Replication, SpeculativeRetry, TABLE as COUNTS_TABLE, TableOwner,
+    set_speculative_retry,
+};
 pub use session::{ScyllaCql, ScyllaStore, connect_batch_schema};
 pub use table::{EnsureOutcome, Schema, SchemaError};

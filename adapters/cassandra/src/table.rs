@@ -209,16 +209,16 @@ impl Schema {
         replication(&self.session, "system_auth").await
     }
 
-    /// How long a coordinator of this table waits for a replica; `None` if there is no table.
+    /// How long a coordinator of this table of the keyspace waits for a replica; `None` if there is no such table.
     ///
     /// # Errors
     /// No node answers.
-    pub async fn speculation(&self) -> Result<Option<SpeculativeRetry>, StoreError> {
+    pub async fn speculation(&self, table: &str) -> Result<Option<SpeculativeRetry>, StoreError> {
         let options: Option<(String, String)> = row(
             &self.session,
             "SELECT speculative_retry, additional_write_policy FROM system_schema.tables WHERE keyspace_name = ? AND \
              table_name = ?",
-            (&self.cassandra.keyspace, TABLE),
+            (&self.cassandra.keyspace, table),
         )
         .await?;
         Ok(options.map(|(of_reads, of_repairs)| SpeculativeRetry {

@@ -1,7 +1,7 @@
 //! Checks the table of batch counts.
 
-use super::Findings;
-use stitch_cassandra::{SchemaError, connect_batch_schema};
+use super::{Findings, speculative_retry};
+use stitch_cassandra::{BATCH_TABLE, SchemaError, connect_batch_schema};
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 
@@ -12,11 +12,18 @@ pub(super) async fn check(config: &Config) -> Findings {
         return findings;
     }
     let keyspace = &config.batch.cassandra.keyspace;
-    let checked = async { connect_batch_schema(config).await?.check_batch().await };
+    let checked = async {
+        let schema = connect_batch_schema(config).await?;
+        schema.check_batch().await?;
+        Ok(speculative_retry::check(&schema, keyspace, BATCH_TABLE).await?)
+    };
     match checked.await {
-        Ok(_) => findings.ok(format!(
-            "batch: table {keyspace}.batch_counts is the namespace's"
-        )),
+        Ok(of_reads) => {
+            findings.ok(format!(
+                "batch: table {keyspace}.batch_counts is the namespace's"
+            ));
+            findings.append(of_reads);
+        }
         Err(error @ (SchemaError::KeyspaceMissing { .. } | SchemaError::BatchMissing(_))) => {
             let failure = UserError::from(error);
             findings.warn(format!("batch: {}", failure.message), failure.help);

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Findings, Needs, replicas, security};
+use super::{Findings, Needs, replicas, security, speculative_retry};
 use stitch_cassandra::{
-    REQUIRED_SERVER, ROWS_MAX, ROWS_MIN, Release, SchemaError, ScyllaCql, ScyllaNodes,
-    SpeculativeRetry, set_speculative_retry,
+    COUNTS_TABLE, REQUIRED_SERVER, ROWS_MAX, ROWS_MIN, Release, SchemaError, ScyllaCql, ScyllaNodes,
 };
 use stitch_common::clock::SystemClock;
 use stitch_common::ports::{Cql, NodeSettings, NodeState, Nodes, Probe, StoreError};
@@ -236,9 +235,7 @@ async fn table(
                 let replication = schema.auth_replication().await?.unwrap_or_default();
                 findings.append(replicas::check_auth(&replication, &datacenters));
             }
-            if let Some(found) = schema.speculation().await? {
-                speculation(keyspace, &found, findings);
-            }
+            findings.append(speculative_retry::check(&schema, keyspace, COUNTS_TABLE).await?);
             counts(keyspace, (nodes, ring), needs, findings).await;
             if needs == Needs::Counting {
                 probes(keyspace, nodes, ring, findings).await;
@@ -265,21 +262,6 @@ async fn table(
         }
     }
     Ok(())
-}
-
-/// Whether a read waits only shortly for a replica that is frozen or cut off and not yet known as down.
-fn speculation(keyspace: &str, found: &SpeculativeRetry, findings: &mut Findings) {
-    if found.is_chosen() {
-        return;
-    }
-    findings.warn(
-        format!(
-            "cassandra: table {keyspace}.counts has speculative_retry = '{}' and additional_write_policy = '{}': while a \
-             replica hangs, reads of the API take seconds or fail",
-            found.of_reads, found.of_repairs
-        ),
-        format!("run in cqlsh: {};", set_speculative_retry(keyspace)),
-    );
 }
 
 /// Whether this role may do what the program does: read, and increment if it counts.
@@ -407,28 +389,5 @@ mod tests {
         ] {
             assert_eq!(verdict_of(rows_max), verdict, "{rows_max:?}");
         }
-    }
-
-    #[test]
-    fn a_table_with_cassandras_default_speculation_is_named_with_the_statement_that_changes_it() {
-        let of = |reads: &str| {
-            let mut findings = Findings::default();
-            let found = SpeculativeRetry {
-                of_reads: reads.to_owned(),
-                ..SpeculativeRetry::wanted()
-            };
-            speculation("plays", &found, &mut findings);
-            findings.findings
-        };
-        let [finding] = of("99p").try_into().unwrap();
-        assert_eq!(finding.verdict, Verdict::Warn);
-        assert!(finding.message.contains("speculative_retry = '99p'"));
-        assert!(
-            finding
-                .help
-                .unwrap()
-                .contains("ALTER TABLE \"plays\".counts")
-        );
-        assert!(of("200ms").is_empty());
     }
 }

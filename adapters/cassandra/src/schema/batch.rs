@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Column, TableOwner, columns, full_name, literal};
+use super::{Column, SpeculativeRetry, TableOwner, columns, full_name, literal};
 
 /// The name of the table of batch counts.
 pub const BATCH: &str = "batch_counts";
@@ -12,9 +12,10 @@ pub const BATCH: &str = "batch_counts";
 pub fn create_batch(keyspace: &str, owner: &TableOwner) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {} (counter text, key text, granularity text, bucket timestamp, value bigint, \
-         PRIMARY KEY ((counter, key), granularity, bucket)) WITH comment = {}",
+         PRIMARY KEY ((counter, key), granularity, bucket)) WITH comment = {} AND {}",
         full_name(keyspace, BATCH),
-        literal(&owner.comment())
+        literal(&owner.comment()),
+        SpeculativeRetry::wanted().options()
     )
 }
 
@@ -43,7 +44,7 @@ mod tests {
         let create = create_batch("Stitch", &owner);
         assert!(create.starts_with("CREATE TABLE IF NOT EXISTS \"Stitch\".batch_counts ("));
         assert!(
-            create.ends_with("'stitch namespace /stitch/plays'"),
+            create.contains("'stitch namespace /stitch/plays'"),
             "{create}"
         );
     }

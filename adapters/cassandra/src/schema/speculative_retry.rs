@@ -1,13 +1,10 @@
 //! How long a coordinator waits for a replica before it asks another one as well.
 
-use super::{TABLE, literal, quoted};
-
-/// Cassandra's own default: the latency that one read in a hundred exceeds, whatever that is. After some slow reads it may
-/// be seconds; of a table that was not read yet it is half of `read_request_timeout`.
-const CASSANDRA_DEFAULT: &str = "99p";
+use super::{full_name, literal};
 
 /// Half of what the API waits before it asks another coordinator: two coordinators may choose the same silent replica.
-const WANTED: &str = "MIN(99p,50ms)";
+/// A time and no percentile, not even `MIN(99p,50ms)`: see [`SpeculativeRetry::depends_on_earlier_reads`].
+const WANTED: &str = "50ms";
 
 /// The table's options that decide how long a read hangs on a replica that is frozen or cut off, and not yet known as down.
 /// A session's speculative execution does not help there: the other coordinator may wait for the same replica.
@@ -29,11 +26,14 @@ impl SpeculativeRetry {
         }
     }
 
-    /// Whether somebody chose these values: then they stay.
+    /// Whether one of them has a percentile, as Cassandra's default does (`99p`): of the reads that a coordinator did
+    /// itself lately. After some slow ones it may be seconds; and a coordinator that has read nothing of the table since
+    /// its start waits for half of `read_request_timeout`, also with `MIN(99p,50ms)`.
     #[must_use]
-    pub fn is_chosen(&self) -> bool {
-        let default = |value: &str| value.eq_ignore_ascii_case(CASSANDRA_DEFAULT);
-        !default(&self.of_reads) && !default(&self.of_repairs)
+    pub fn depends_on_earlier_reads(&self) -> bool {
+        // `99p`, `99PERCENTILE`; the other values are a time in `ms`, ALWAYS, NEVER and NONE.
+        let percentile = |value: &str| value.to_ascii_lowercase().contains('p');
+        percentile(&self.of_reads) || percentile(&self.of_repairs)
     }
 
     /// As options of a table in CQL.
@@ -49,10 +49,10 @@ impl SpeculativeRetry {
 
 /// Gives a table that was created without them the options of [`SpeculativeRetry::wanted`].
 #[must_use]
-pub fn set_speculative_retry(keyspace: &str) -> String {
+pub fn set_speculative_retry(keyspace: &str, table: &str) -> String {
     format!(
-        "ALTER TABLE {}.{TABLE} WITH {}",
-        quoted(keyspace),
+        "ALTER TABLE {} WITH {}",
+        full_name(keyspace, table),
         SpeculativeRetry::wanted().options()
     )
 }
@@ -62,24 +62,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cassandras_defaults_are_nobodys_choice_and_every_other_value_is() {
+    fn a_percentile_in_one_of_them_depends_on_earlier_reads_and_nothing_else_does() {
         let of = |reads: &str, repairs: &str| SpeculativeRetry {
             of_reads: reads.to_owned(),
             of_repairs: repairs.to_owned(),
         };
-        assert!(!of("99p", "99p").is_chosen());
-        assert!(!of("99P", "20ms").is_chosen());
-        assert!(!of("20ms", "99p").is_chosen());
-        assert!(of("NEVER", "95p").is_chosen());
-        assert!(SpeculativeRetry::wanted().is_chosen());
+        for of_reads in ["99p", "99.5PERCENTILE", "MIN(99p,50ms)", "max(95p,20ms)"] {
+            assert!(
+                of(of_reads, "50ms").depends_on_earlier_reads(),
+                "{of_reads}"
+            );
+            assert!(
+                of("50ms", of_reads).depends_on_earlier_reads(),
+                "{of_reads}"
+            );
+        }
+        for of_reads in ["20ms", "50.0MS", "ALWAYS", "NEVER", "none"] {
+            assert!(
+                !of(of_reads, "50ms").depends_on_earlier_reads(),
+                "{of_reads}"
+            );
+        }
+        assert!(!SpeculativeRetry::wanted().depends_on_earlier_reads());
     }
 
     #[test]
     fn the_statement_that_sets_them_names_the_table_and_both_options() {
         assert_eq!(
-            set_speculative_retry("plays"),
-            "ALTER TABLE \"plays\".counts WITH speculative_retry = 'MIN(99p,50ms)' AND additional_write_policy = \
-             'MIN(99p,50ms)'"
+            set_speculative_retry("plays", "counts"),
+            "ALTER TABLE \"plays\".counts WITH speculative_retry = '50ms' AND additional_write_policy = '50ms'"
         );
     }
 }

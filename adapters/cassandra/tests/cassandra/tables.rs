@@ -1,7 +1,8 @@
 //! Creating the table, and recognising another one.
 
 use stitch_cassandra::{
-    EnsureOutcome, Replication, SchemaError, SpeculativeRetry, set_speculative_retry,
+    BATCH_TABLE, COUNTS_TABLE, EnsureOutcome, Replication, SchemaError, SpeculativeRetry,
+    set_speculative_retry,
 };
 use stitch_common::ports::{Cql, StoreError};
 
@@ -30,11 +31,14 @@ async fn init_creates_what_is_missing_and_changes_nothing_that_exists() {
 }
 
 #[tokio::test]
-async fn a_read_of_the_table_waits_shortly_for_a_silent_replica() {
+async fn a_read_of_the_tables_waits_shortly_for_a_silent_replica() {
     let keyspace = Keyspace::ready().await;
     let schema = keyspace.cql().connect_schema().await.unwrap();
     let wanted = Some(SpeculativeRetry::wanted());
-    assert_eq!(schema.speculation().await.unwrap(), wanted);
+    assert_eq!(schema.speculation(COUNTS_TABLE).await.unwrap(), wanted);
+    assert_eq!(schema.speculation(BATCH_TABLE).await.unwrap(), None);
+    schema.ensure_batch(None).await.unwrap();
+    assert_eq!(schema.speculation(BATCH_TABLE).await.unwrap(), wanted);
 
     let session = bare_session().await;
     let defaults = format!(
@@ -42,11 +46,11 @@ async fn a_read_of_the_table_waits_shortly_for_a_silent_replica() {
         keyspace.name
     );
     session.query_unpaged(defaults, ()).await.unwrap();
-    let found = schema.speculation().await.unwrap().unwrap();
-    assert!(!found.is_chosen(), "{found:?}");
-    let statement = set_speculative_retry(&keyspace.name);
+    let found = schema.speculation(COUNTS_TABLE).await.unwrap().unwrap();
+    assert!(found.depends_on_earlier_reads(), "{found:?}");
+    let statement = set_speculative_retry(&keyspace.name, COUNTS_TABLE);
     session.query_unpaged(statement, ()).await.unwrap();
-    assert_eq!(schema.speculation().await.unwrap(), wanted);
+    assert_eq!(schema.speculation(COUNTS_TABLE).await.unwrap(), wanted);
 }
 
 #[tokio::test]

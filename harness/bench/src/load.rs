@@ -94,14 +94,19 @@ impl Iterator for Load {
     type Item = Record;
 
     fn next(&mut self) -> Option<Record> {
-        let track = self.track();
-        let time = HOUR_START_MS + i64::from(self.count) % HOUR_MS;
+        let record = play(self.track(), self.count);
         self.count = self.count.wrapping_add(1);
-        let value = format!(r#"{{"type":"play","track":"{track}","time":{time}}}"#);
-        Some(Record {
-            key: track.into_bytes(),
-            value: Some(value.into_bytes()),
-        })
+        Some(record)
+    }
+}
+
+/// The event of a track, so many milliseconds after the hour began, or an hour or more less.
+pub(crate) fn play(track: String, after_ms: u32) -> Record {
+    let time = HOUR_START_MS + i64::from(after_ms) % HOUR_MS;
+    let value = format!(r#"{{"type":"play","track":"{track}","time":{time}}}"#);
+    Record {
+        key: track.into_bytes(),
+        value: Some(value.into_bytes()),
     }
 }
 

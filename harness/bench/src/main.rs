@@ -8,6 +8,7 @@ mod load;
 mod locks;
 mod machine;
 mod memory;
+mod peers;
 mod plot;
 mod report;
 mod serving;
@@ -29,6 +30,7 @@ use tokio::time::Instant;
 use auditing::Table;
 use baseline::Baseline;
 use load::{COUNTERS, Keys, Load};
+use peers::PeerPrograms;
 use report::Results;
 use sizes::Sizes;
 use totalling::engines::Engines;
@@ -43,8 +45,8 @@ struct Arguments {
     /// Small sizes, to see that everything works: the figures mean little
     #[arg(long)]
     quick: bool,
-    /// The parts to measure, of a to i
-    #[arg(long, default_value = "abcdefghi")]
+    /// The parts to measure, of a to j
+    #[arg(long, default_value = "abcdefghij")]
     parts: String,
     /// The load generator of (g)
     #[arg(long)]
@@ -55,6 +57,12 @@ struct Arguments {
     /// The Spark of (h)
     #[arg(long)]
     spark_submit: Option<PathBuf>,
+    /// The Java that runs the peers of (j)
+    #[arg(long)]
+    java: Option<PathBuf>,
+    /// The folder of the peers of (j)
+    #[arg(long)]
+    peers: Option<PathBuf>,
     /// The cells of (i), and those of the only topic of (h)
     #[arg(long)]
     cells: Option<u32>,
@@ -206,6 +214,16 @@ async fn measure(bench: &mut Bench, arguments: &Arguments, results: &mut Results
     }
     if wanted("i") {
         results.bounded = Some(bounded::measure(bench).await?);
+    }
+    if wanted("j") {
+        let (java, folder) = arguments
+            .java
+            .clone()
+            .zip(arguments.peers.clone())
+            .context(
+                "(j) takes --java and --peers: the path of Java's, and the folder of the peers",
+            )?;
+        results.peers = Some(peers::measure(bench, &PeerPrograms { java, folder }).await?);
     }
     bench.say("done")
 }

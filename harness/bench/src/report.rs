@@ -1,6 +1,7 @@
 //! The table of results, as printed and as published.
 
 mod document;
+mod peers;
 mod serving;
 mod totalling;
 
@@ -12,6 +13,7 @@ use crate::bounded::Bounded;
 use crate::counting::{Comparison, Counting};
 use crate::locks::Locks;
 use crate::memory::Memory;
+use crate::peers::Peers;
 use crate::serving::Serving;
 use crate::sizes::Sizes;
 use crate::totalling::Totalling;
@@ -30,6 +32,7 @@ pub(crate) struct Results {
     pub(crate) serving: Option<Serving>,
     pub(crate) totalling: Option<Totalling>,
     pub(crate) bounded: Option<Bounded>,
+    pub(crate) peers: Option<Peers>,
 }
 
 /// A row of the table.
@@ -100,6 +103,9 @@ fn measured(results: &Results) -> document::Measured {
     }
     if let Some(bounded) = &results.bounded {
         rows.extend(totalling::bounded_rows(bounded));
+    }
+    if let Some(measured) = &results.peers {
+        rows.extend(peers::rows(measured));
     }
     let lines = rows.iter().map(Row::line).collect();
     document::Measured::new(&results.machine, lines)

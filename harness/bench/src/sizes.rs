@@ -43,6 +43,11 @@ pub(crate) struct Sizes {
     /// Cells and records of (i).
     pub(crate) bounded_cells: u32,
     pub(crate) bounded_records: u32,
+    /// Backlogs of (j): each lasts for many times what a process takes to start.
+    pub(crate) peer_uniform_backlog: u32,
+    pub(crate) peer_zipf_backlog: u32,
+    /// How long events go on after a kill.
+    pub(crate) after_kill: Duration,
 }
 
 impl Sizes {
@@ -74,6 +79,9 @@ impl Sizes {
             increment_backlog: 2_400_000,
             bounded_cells: 2_000_000,
             bounded_records: 8_000_000,
+            peer_uniform_backlog: 2_000_000,
+            peer_zipf_backlog: 6_000_000,
+            after_kill: Duration::from_secs(40),
         }
     }
 
@@ -125,6 +133,9 @@ impl Sizes {
             increment_backlog: 200_000,
             bounded_cells: 50_000,
             bounded_records: 100_000,
+            peer_uniform_backlog: 300_000,
+            peer_zipf_backlog: 800_000,
+            after_kill: Duration::from_secs(20),
         }
     }
 }

@@ -1,0 +1,153 @@
+//! The rows of (j).
+
+use super::{Row, percent, thousands};
+use crate::peers::{Drained, LOADS, Lag, OfSystem, Peers, System};
+
+const LAG_AIM_MS: f64 = 1000.0;
+const LAG_AIM_AT: u32 = 50;
+
+pub(super) fn rows(peers: &Peers) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (keys, rounds, times_streams, times_flink) in [
+        (
+            "uniform keys",
+            (|system: &OfSystem| system.uniform.clone()) as fn(&OfSystem) -> Vec<Drained>,
+            2.0,
+            1.0,
+        ),
+        ("zipf 1.1", |system| system.zipf.clone(), 3.0, 3.0),
+    ] {
+        for (system, times, aim) in [
+            (
+                System::KafkaStreams,
+                times_streams,
+                if times_streams > 2.0 {
+                    "≥ 3×"
+                } else {
+                    "≥ 2×"
+                },
+            ),
+            (
+                System::Flink,
+                times_flink,
+                if times_flink > 2.0 {
+                    "≥ 3×"
+                } else {
+                    "≥ 1×"
+                },
+            ),
+        ] {
+            rows.extend(drained(
+                keys,
+                system,
+                &rounds(&peers.stitch),
+                &rounds(peers.of(system)),
+                times,
+                aim,
+            ));
+        }
+    }
+    for system in [System::KafkaStreams, System::Flink] {
+        rows.extend(lags(system, &peers.stitch, peers.of(system)));
+        rows.extend(killed(system, &peers.stitch, peers.of(system)));
+    }
+    rows
+}
+
+fn drained(
+    keys: &str,
+    system: System,
+    stitch: &[Drained],
+    peer: &[Drained],
+    times: f64,
+    aim: &'static str,
+) -> Option<Row> {
+    let cell = |rounds: &[Drained]| {
+        let mean = |figure: fn(&Drained) -> f64| Drained::mean(rounds, figure);
+        Some(format!(
+            "{}; {:.0}, {:.1} µs; {:.0} MiB",
+            thousands(Drained::mean_rate(rounds)?),
+            mean(|round| round.cassandra_cpu_seconds / round.events * 1e6)?,
+            mean(|round| round.client_cpu_seconds / round.events * 1e6)?,
+            mean(|round| round.peak_mib)?
+        ))
+    };
+    let ratio = Drained::mean_rate(stitch)? / Drained::mean_rate(peer)?;
+    Some(Row {
+        what: format!(
+            "(j) {keys}: events counted a second, against {}; CPU of Cassandra and of the client for an event; peak memory",
+            system.name()
+        ),
+        stitch: cell(stitch)?,
+        alternative: cell(peer)?,
+        ratio: format!("{ratio:.2}×"),
+        aim,
+        met: Some(ratio >= times),
+    })
+}
+
+fn lags(system: System, stitch: &OfSystem, peer: &OfSystem) -> Vec<Row> {
+    let cell = |lag: &Lag| {
+        format!(
+            "{:.0} / {:.0} / {:.0} ms at {} a second",
+            lag.p50_ms,
+            lag.p99_ms,
+            lag.longest_ms,
+            thousands(f64::from(lag.per_second))
+        )
+    };
+    let row = |((share, stitch), peer): ((&u32, &Lag), &Lag)| Row {
+        what: format!(
+            "(j) an event until it is visible, p50 / p99 / longest, at {} of what each sustains, against {}",
+            percent(f64::from(*share) / 100.0),
+            system.name()
+        ),
+        stitch: cell(stitch),
+        alternative: cell(peer),
+        ratio: String::new(),
+        aim: if *share == LAG_AIM_AT {
+            "p99 ≤ 1 s"
+        } else {
+            ""
+        },
+        met: (*share == LAG_AIM_AT).then_some(stitch.p99_ms <= LAG_AIM_MS),
+    };
+    LOADS
+        .iter()
+        .zip(&stitch.lags)
+        .zip(&peer.lags)
+        .map(row)
+        .collect()
+}
+
+fn killed(system: System, stitch: &OfSystem, peer: &OfSystem) -> Option<Row> {
+    let cell = |of_system: &OfSystem| {
+        let killed = of_system.killed?;
+        let restored = killed
+            .restored_after_seconds
+            .map_or_else(String::new, |seconds| {
+                format!(", restored in {seconds:.0} s")
+            });
+        Some(format!(
+            "{:.1} s, {} of {} wrong{restored}",
+            killed.gap_seconds,
+            thousands_of(killed.wrong),
+            thousands_of(killed.cells)
+        ))
+    };
+    Some(Row {
+        what: format!(
+            "(j) `kill -9` at 50 % and a start at once, against {}: longest time until an event is visible, and cells",
+            system.name()
+        ),
+        stitch: cell(stitch)?,
+        alternative: cell(peer)?,
+        ratio: String::new(),
+        aim: "",
+        met: None,
+    })
+}
+
+fn thousands_of(count: u64) -> String {
+    thousands(u32::try_from(count).map_or(f64::INFINITY, f64::from))
+}

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::admission::Admission;
 use crate::count_reader::CountReader;
-use crate::count_source::CountSources;
+use crate::count_tables::CountTables;
 use crate::freshness::FreshnessSnapshot;
 use crate::layers::LayerView;
 use crate::params;
@@ -45,7 +45,7 @@ pub(crate) struct App {
     pub(crate) limits: Api,
     pub(crate) counts: CountReader,
     layers: Layers,
-    batch_table: Option<TableIdentity>,
+    pub(crate) tables: CountTables,
     freshness: watch::Receiver<Arc<FreshnessSnapshot>>,
     pub(crate) status: Arc<StatusCache>,
     access: watch::Receiver<Arc<AccessTokens>>,
@@ -57,7 +57,7 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(
         config: &Config,
-        sources: CountSources,
+        tables: CountTables,
         freshness: watch::Receiver<Arc<FreshnessSnapshot>>,
         status: Arc<StatusCache>,
         access: watch::Receiver<Arc<AccessTokens>>,
@@ -69,8 +69,8 @@ impl App {
             namespace: config.namespace.clone(),
             definitions: config.definitions.clone(),
             layers: Layers::new(&config.batch),
-            batch_table: sources.batch_table.clone(),
-            counts: CountReader::new(sources, limits.reads_in_flight_max),
+            counts: CountReader::new(tables.clone(), limits.reads_in_flight_max),
+            tables,
             admission: Arc::new(Admission::new(&limits)),
             limits,
             freshness,
@@ -102,8 +102,8 @@ impl App {
     }
 
     fn view(&self, choice: LayerChoice, now: Now) -> LayerView {
-        let table = self.batch_table.as_ref();
-        LayerView::new(self.layers, choice, self.freshness(), table, now.moment)
+        let is_read = |table: &TableIdentity| self.tables.may_be_batch(table);
+        LayerView::new(self.layers, choice, self.freshness(), is_read, now.moment)
     }
 
     /// The latest snapshot of how fresh counts are.

@@ -10,7 +10,7 @@ use stitch_common::cell::{CellSlot, Count, Counter};
 use stitch_common::ports::StoreError;
 use tokio::sync::Semaphore;
 
-use crate::count_source::CountSources;
+use crate::count_tables::CountTables;
 use crate::metrics::Reads;
 use crate::spans;
 use stitch_app::single_flight::SingleFlight;
@@ -26,16 +26,16 @@ pub(crate) struct Sum {
 }
 
 pub(crate) struct CountReader {
-    sources: CountSources,
+    tables: CountTables,
     in_flight: SingleFlight<(Layer, Counter, Vec<BucketSpan>), Result<Counts, StoreError>>,
     permits: Arc<Semaphore>,
     metrics: Arc<Reads>,
 }
 
 impl CountReader {
-    pub(crate) fn new(sources: CountSources, reads_in_flight_max: usize) -> Self {
+    pub(crate) fn new(tables: CountTables, reads_in_flight_max: usize) -> Self {
         Self {
-            sources,
+            tables,
             in_flight: SingleFlight::default(),
             permits: Arc::new(Semaphore::new(reads_in_flight_max)),
             metrics: Arc::new(Reads::new()),
@@ -105,18 +105,18 @@ impl CountReader {
         counter: &Counter,
         spans: Vec<BucketSpan>,
     ) -> Result<Counts, StoreError> {
-        let source = match layer {
-            Layer::Batch => self.sources.batch.as_ref(),
-            Layer::Realtime => self.sources.realtime.as_ref(),
-        };
-        let source = source.expect("no rule names a layer that the namespace does not have");
+        let table = self.tables.of(layer);
+        let table = table.expect("no rule names a layer that the namespace does not have");
         let start = || {
-            let (source, permits) = (Arc::clone(source), Arc::clone(&self.permits));
+            let (source, permits) = (table.source(), Arc::clone(&self.permits));
             let metrics = Arc::clone(&self.metrics);
             let (counter, spans) = (counter.clone(), spans.clone());
             async move {
                 let permit = permits.acquire().await;
-                let read = source.read(counter, spans).await;
+                let read = match source {
+                    Ok(source) => source.read(counter, spans).await,
+                    Err(not_connected) => Err(not_connected),
+                };
                 drop(permit);
                 metrics.record(read.as_ref().err());
                 let mut counts = read?;

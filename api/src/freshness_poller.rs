@@ -2,6 +2,7 @@
 //! either of them, and the load on them does not grow with the number of requests.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,20 +40,49 @@ pub(crate) struct FreshnessPoller<'a, K: ZooKeeper, L, C> {
     /// When verifications were last read.
     verified: Option<Moment>,
     is_failing: bool,
+    /// Whether the namespace was found to be the one of this configuration.
+    is_validated: bool,
 }
 
 /// Why a poll failed.
 #[derive(Debug)]
-pub(crate) enum PollError {
-    /// A server did not answer; the next poll may succeed.
-    Unavailable(UserError),
+enum PollError {
+    /// A server was not read; the next poll may succeed.
+    Unavailable(Server, UserError),
     /// The namespace is not the one of this configuration: an operator must act.
     Mismatch(UserError),
 }
 
-/// A server that did not answer.
+/// What is polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Server {
+    ZooKeeper,
+    Kafka,
+}
+
+impl Server {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::ZooKeeper => "ZooKeeper",
+            Self::Kafka => "Kafka",
+        }
+    }
+}
+
+impl PollError {
+    /// For whoever asks why freshness is unknown: no addresses, which are for the log.
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unavailable(Server::ZooKeeper, _) => "ZooKeeper cannot be read",
+            Self::Unavailable(Server::Kafka, _) => "Kafka cannot be read",
+            Self::Mismatch(_) => "this server's configuration is not the namespace's",
+        }
+    }
+}
+
+/// ZooKeeper was not read.
 fn unavailable(error: impl Into<UserError>) -> PollError {
-    PollError::Unavailable(error.into())
+    PollError::Unavailable(Server::ZooKeeper, error.into())
 }
 
 impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
@@ -71,6 +101,7 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
             history: History::new(config.api.lagging_after),
             verified: None,
             is_failing: false,
+            is_validated: false,
         }
     }
 
@@ -79,53 +110,69 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
         self.snapshots.subscribe()
     }
 
-    /// Polls once and publishes the snapshot.
+    /// Polls once, and publishes the snapshot, or why there is none.
+    ///
+    /// # Errors
+    /// The namespace is not the one of this configuration, and was not found to be when it was read before.
     ///
     /// # Cancellation
     /// Nothing is published.
-    pub(crate) async fn poll(&mut self) -> Result<(), PollError> {
-        let clock = self.clock.clone();
-        let timeout = clock.sleep(POLL_TIMEOUT);
-        let snapshot = tokio::select! {
-            biased;
-            // Both futures belong to this call alone.
-            snapshot = self.read() => snapshot,
-            () = timeout => {
-                let seconds = POLL_TIMEOUT.as_secs();
-                let message = format!("ZooKeeper and Kafka did not answer within {seconds} s");
-                Err(unavailable(UserError::new(message, "see whether they are up: `stitch-api check`")))
+    pub(crate) async fn poll(&mut self) -> Result<(), UserError> {
+        let result = self.read().await;
+        match &result {
+            Ok(snapshot) => {
+                let now = self.clock.now();
+                let (whole, states) = snapshot.summary(now);
+                metrics::freshness(&whole, &states, &snapshot.causes(now));
+                self.snapshots.send_replace(Arc::new(snapshot.clone()));
             }
-        };
-        if snapshot.is_err() {
-            // The next poll opens a session of its own: this one may never answer again.
-            self.session.discard();
+            Err(error) => {
+                // The next poll opens a session of its own: this one may never answer again.
+                self.session.discard();
+                let last = FreshnessSnapshot::clone(&self.snapshots.borrow());
+                let last = last.with_failure(error.reason());
+                self.snapshots.send_replace(Arc::new(last));
+            }
         }
-        let snapshot = snapshot?;
-        let now = self.clock.now();
-        let (whole, states) = snapshot.summary(now);
-        metrics::freshness(&whole, &states, &snapshot.causes(now));
-        self.snapshots.send_replace(Arc::new(snapshot));
+        if !self.is_validated
+            && let Err(PollError::Mismatch(error)) = result
+        {
+            return Err(error);
+        }
+        self.log(result.map(|_| ()));
         Ok(())
     }
 
     async fn read(&mut self) -> Result<FreshnessSnapshot, PollError> {
         let config = self.config;
         let bits = config.definitions.range_bits;
-        let session = self.session.session().await.map_err(unavailable)?;
-        check_definitions(config, session).await?;
-        let batch = match config.batch.enabled {
-            true => batch_node::read(session).await.map_err(unavailable)?,
-            false => None,
+        let clock = self.clock.clone();
+        let deadline = clock.now().plus(POLL_TIMEOUT);
+        let namespace = async {
+            let session = self.session.session().await.map_err(unavailable)?;
+            check_definitions(config, session).await?;
+            let batch = match config.batch.enabled {
+                true => batch_node::read(session).await.map_err(unavailable)?,
+                false => None,
+            };
+            Ok((session, batch))
         };
+        let namespace = within(Server::ZooKeeper, &clock, deadline, namespace).await;
+        let (session, batch) = namespace?;
+        self.is_validated = true;
         metrics::batch(batch.as_ref());
         let batch = batch.map(Arc::new);
         if !config.batch.realtime {
             // There are neither checkpoints nor a backlog.
-            return Ok(FreshnessSnapshot::purely_in_batch(bits, self.clock.now()).with_batch(batch));
+            return Ok(FreshnessSnapshot::purely_in_batch(bits, clock.now()).with_batch(batch));
         }
-        let (snapshot, bounds) = tokio::join!(snapshot::light(session, bits), bounds(&self.log));
-        let snapshot = snapshot.map_err(unavailable)?;
-        self.history.record(self.clock.now(), bounds?);
+        let light = async { snapshot::light(session, bits).await.map_err(unavailable) };
+        let (snapshot, bounds) = tokio::join!(
+            within(Server::ZooKeeper, &clock, deadline, light),
+            within(Server::Kafka, &clock, deadline, bounds(&self.log)),
+        );
+        let snapshot = snapshot?;
+        self.history.record(clock.now(), bounds?);
         self.read_verification().await;
         Ok(FreshnessSnapshot::new(bits, &snapshot, &self.history).with_batch(batch))
     }
@@ -150,11 +197,13 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
     }
 
     /// Polls until it is dropped.
-    pub(crate) async fn run(mut self) -> std::convert::Infallible {
+    ///
+    /// # Errors
+    /// As of [`FreshnessPoller::poll`].
+    pub(crate) async fn run(mut self) -> Result<Infallible, UserError> {
         loop {
             let start = self.clock.now();
-            let result = self.poll().await;
-            self.log(result);
+            self.poll().await?;
             let took = self.clock.now().since(start);
             self.clock.sleep(PAUSE.max(took * PAUSE_FACTOR)).await;
         }
@@ -168,8 +217,10 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
             Err(PollError::Mismatch(error)) if !was_failing => {
                 tracing::error!(%error, "configuration differs from the namespace, freshness is unknown");
             }
-            Err(PollError::Unavailable(error)) if !was_failing => {
-                tracing::warn!(%error, "ZooKeeper or Kafka does not answer, freshness is unknown");
+            Err(PollError::Unavailable(server, error)) if !was_failing => {
+                let server = server.name();
+                // Counts are served without: each answer says that its freshness is unknown.
+                tracing::warn!(%error, server, "freshness is unknown, because a server cannot be read");
             }
             Ok(()) | Err(_) => {}
         }
@@ -200,5 +251,27 @@ async fn check_definitions<S: Session, C: Clock>(
 
 async fn bounds<L: EventLog>(log: &L) -> Result<BTreeMap<Partition, Bounds>, PollError> {
     let bounds = async { log.bounds(&log.partitions().await?).await };
-    bounds.await.map_err(unavailable)
+    let bounds = bounds.await;
+    bounds.map_err(|error| PollError::Unavailable(Server::Kafka, error.into()))
+}
+
+/// Reads from a server until `deadline`.
+async fn within<T, C: Clock>(
+    server: Server,
+    clock: &C,
+    deadline: Moment,
+    read: impl Future<Output = Result<T, PollError>>,
+) -> Result<T, PollError> {
+    let left = deadline.since(clock.now());
+    tokio::select! {
+        biased;
+        // Both futures belong to this call alone.
+        read = read => read,
+        () = clock.sleep(left) => {
+            let (name, seconds) = (server.name(), POLL_TIMEOUT.as_secs());
+            let message = format!("{name} did not answer within {seconds} s");
+            let error = UserError::new(message, "see whether it is up: `stitch-api check`");
+            Err(PollError::Unavailable(server, error))
+        }
+    }
 }

@@ -52,17 +52,15 @@ impl LayersUsed {
 }
 
 impl LayerView {
-    /// A generation of another table than `table` is none.
+    /// A generation of a table that this server does not read is none.
     pub(crate) fn new(
         layers: Layers,
         choice: LayerChoice,
         snapshot: Arc<FreshnessSnapshot>,
-        table: Option<&TableIdentity>,
+        is_read: impl Fn(&TableIdentity) -> bool,
         at: Moment,
     ) -> Self {
-        let record = snapshot
-            .batch()
-            .filter(|record| Some(&record.table) == table);
+        let record = snapshot.batch().filter(|record| is_read(&record.table));
         Self {
             published: record.cloned(),
             layers,

@@ -8,7 +8,7 @@
 //! 3. [`handlers`] (one file per resource of `/v1`), [`stats`] and [`operator`] (pages for people) answer it.
 //! 4. [`stitch_api_request`] parses the parameters strictly; [`stitch_calendar`] says where periods
 //!    begin, and which cells add up to them.
-//! 5. [`count_reader`] reads these cells, as [`spans`], from a [`count_source`]; concurrent identical reads are one ([`stitch_app::single_flight`]).
+//! 5. [`count_reader`] reads these cells, as [`spans`], from tables that [`stitch_api_tables`] connects, however long that takes; concurrent identical reads are one ([`stitch_app::single_flight`]).
 //! 6. [`caching`] adds the freshness and the caching headers; anything that goes wrong is a
 //!    problem of [`stitch_api_request`].
 //!
@@ -21,11 +21,11 @@
 // What is decided without an App has crates of its own; here each is named as if it were a module.
 use stitch_api_freshness as freshness;
 use stitch_api_request::{params, problem, query_string};
+use stitch_api_tables as count_tables;
 
 mod request_body;
 mod spans;
 mod metrics;
-mod count_source;
 mod count_reader;
 mod layers;
 mod reconnecting_session;

@@ -124,6 +124,8 @@ pub struct FreshnessSnapshot {
     at: Option<Moment>,
     /// What is known of the batch counts, whatever its age: it is true until another generation is published.
     batch: Option<Arc<BatchRecord>>,
+    /// Why the last poll has found nothing, if it has not.
+    failure: Option<&'static str>,
 }
 
 impl FreshnessSnapshot {
@@ -134,6 +136,7 @@ impl FreshnessSnapshot {
             ranges: Vec::new(),
             at: None,
             batch: None,
+            failure: None,
         }
     }
 
@@ -171,6 +174,7 @@ impl FreshnessSnapshot {
             ranges: bits.ranges().map(freshness).collect(),
             at: Some(history.latest()),
             batch: None,
+            failure: None,
         }
     }
 
@@ -182,6 +186,20 @@ impl FreshnessSnapshot {
     /// What is known of the batch counts.
     pub const fn batch(&self) -> Option<&Arc<BatchRecord>> {
         self.batch.as_ref()
+    }
+
+    /// The same, after a poll that found nothing for this reason. It is shown until it is too old.
+    #[must_use]
+    pub fn with_failure(self, reason: &'static str) -> Self {
+        Self {
+            failure: Some(reason),
+            ..self
+        }
+    }
+
+    /// Why the last poll has found nothing, if it has not.
+    pub const fn failure(&self) -> Option<&'static str> {
+        self.failure
     }
 
     /// Whether the snapshot is young enough at `now`.

@@ -1,6 +1,7 @@
-//! `run`: connects to the servers and serves until a signal arrives.
+//! `run`: serves until a signal arrives, and connects to the servers, for as long as that takes.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -8,9 +9,11 @@ use stitch_app::http_server::{Limits, Server, tls};
 use stitch_app::shutdown::Shutdown;
 use stitch_app::stderr::Stderr;
 use stitch_app::telemetry;
-use stitch_cassandra::ScyllaReader;
+use stitch_batch::layer::Layer;
+use stitch_cassandra::{SchemaError, ScyllaReader};
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::output::{Exit, Report};
+use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_kafka::KafkaLog;
@@ -18,8 +21,8 @@ use stitch_zookeeper::ZooKeeperClient;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Now};
-use crate::count_source::{CountSource, CountSources};
-use crate::freshness_poller::{FreshnessPoller, PollError};
+use crate::count_tables::{Connection, Connectors, TableConnector};
+use crate::freshness_poller::FreshnessPoller;
 use crate::status_cache::{StatusCache, StatusPoller};
 use crate::token_file_poller::TokenFilePoller;
 use crate::{metrics, web};
@@ -41,14 +44,15 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     let mut status_poller = StatusPoller::new(&config, zookeeper.clone(), clock);
     let log = KafkaLog::new(&config.kafka)?;
     let mut freshness_poller = FreshnessPoller::new(&config, zookeeper, log, clock);
-    let (sources, polled) = tokio::join!(connect(&config), freshness_poller.poll());
-    let sources = sources?;
-    match polled {
-        Ok(()) => {}
-        // Counts can be served without: each answer says that its freshness is unknown.
-        Err(PollError::Unavailable(error)) => tracing::warn!(%error, "freshness is not known yet"),
-        Err(PollError::Mismatch(error)) => return Err(error),
-    }
+    let connector = |layer| {
+        let config = &config;
+        let connect = async move || connect(config, layer).await;
+        TableConnector::new(layer, connect, clock)
+    };
+    let mut connectors = Connectors::new(
+        config.batch.realtime.then(|| connector(Layer::Realtime)),
+        config.batch.enabled.then(|| connector(Layer::Batch)),
+    );
     let now = move || Now {
         wall: clock.wall(),
         moment: clock.now(),
@@ -56,7 +60,7 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     let status_cache = Arc::new(StatusCache::default());
     let app = App::new(
         &config,
-        sources,
+        connectors.tables(),
         freshness_poller.subscribe(),
         Arc::clone(&status_cache),
         token_file_poller.subscribe(),
@@ -64,12 +68,24 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
         Arc::new(now),
     );
     let app = Arc::new(app);
-    announce(&app, &listeners);
+    let announcement = Announcement::new(&app, &listeners);
+    let background = async {
+        let (connected, validated) = tokio::join!(connectors.attempt(), freshness_poller.poll());
+        connected?;
+        validated?;
+        announcement.make();
+        tokio::select! {
+            // Neither ends unless an operator must act.
+            refused = connectors.run() => refused,
+            refused = freshness_poller.run() => refused,
+        }
+    };
     let stop = shutdown.token();
     let connections_cut_off = tokio::select! {
-        // The pollers are dropped with the server: nothing uses their snapshots any more.
+        // It serves from the beginning, so that it is seen to be alive and not ready. The others are dropped with the
+        // server: nothing uses what they publish any more.
         cut_off = listeners.serve(&app, &stop) => cut_off,
-        never = freshness_poller.run() => match never {},
+        refused = background => match refused? {},
         never = token_file_poller.run(clock) => match never {},
         never = status_cache.run(&clock, async || status_poller.poll().await) => match never {},
     };
@@ -78,26 +94,23 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     })
 }
 
-/// Connects to the tables that the namespace has.
-async fn connect(config: &Config) -> Result<CountSources, UserError> {
-    let realtime = async {
-        match config.batch.realtime {
-            true => Ok(Some(ScyllaReader::connect(config).await?)),
-            false => Ok::<_, UserError>(None),
+/// Connects to the table of a layer.
+async fn connect(config: &Config, layer: Layer) -> Result<Connection, ServerFailure> {
+    let reader = match layer {
+        Layer::Realtime => ScyllaReader::connect(config).await?,
+        Layer::Batch => {
+            let connected = ScyllaReader::connect_batch(config).await;
+            connected.map_err(|error| {
+                if let SchemaError::Store(error) = error {
+                    return error.into();
+                }
+                ServerFailure::Refused(error.into())
+            })?
         }
     };
-    let batch = async {
-        match config.batch.enabled {
-            true => Ok(Some(ScyllaReader::connect_batch(config).await?)),
-            false => Ok::<_, UserError>(None),
-        }
-    };
-    let (realtime, batch) = tokio::try_join!(realtime, batch)?;
-    let source = |reader: ScyllaReader| -> Arc<dyn CountSource> { Arc::new(reader) };
-    Ok(CountSources {
-        batch_table: batch.as_ref().map(|reader| reader.table().clone()),
-        realtime: realtime.map(source),
-        batch: batch.map(source),
+    Ok(Connection {
+        table: reader.table().clone(),
+        source: Arc::new(reader),
     })
 }
 
@@ -158,28 +171,40 @@ impl Listeners {
     }
 }
 
-/// Logs the addresses and prints them for people and scripts, that of counts first.
-fn announce(app: &App, listeners: &Listeners) {
-    let scheme = if listeners.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    let is_open = app.access().are_open();
-    let operators = listeners.operators.as_ref();
-    let servers = [
-        (Some(&listeners.counts), "listening"),
-        (operators, "operators: listening"),
-    ];
-    for (server, what) in servers {
-        let Some(address) = server.map(Server::address) else {
-            continue;
-        };
-        tracing::info!(%address, scheme, what);
-        if !address.ip().is_loopback() && is_open {
-            tracing::warn!(%address, "anyone who can reach this address may read: there are no tokens");
+/// The addresses, for people and scripts.
+struct Announcement {
+    /// That of counts first.
+    addresses: Vec<(SocketAddr, &'static str)>,
+    scheme: &'static str,
+    is_open: bool,
+}
+
+impl Announcement {
+    fn new(app: &App, listeners: &Listeners) -> Self {
+        let counts = (listeners.counts.address(), "listening");
+        let operators = listeners.operators.as_ref();
+        let operators = operators.map(|server| (server.address(), "operators: listening"));
+        Self {
+            addresses: [counts].into_iter().chain(operators).collect(),
+            scheme: match listeners.tls {
+                Some(_) => "https",
+                None => "http",
+            },
+            is_open: app.access().are_open(),
         }
-        Stderr.line(&format!("{what} on {scheme}://{address}"));
+    }
+
+    /// Logs them and prints them: the servers were asked for the first time, so whoever waits for this line finds counts,
+    /// unless one is away.
+    fn make(&self) {
+        let scheme = self.scheme;
+        for (address, what) in &self.addresses {
+            tracing::info!(%address, scheme, what);
+            if !address.ip().is_loopback() && self.is_open {
+                tracing::warn!(%address, "anyone who can reach this address may read: there are no tokens");
+            }
+            Stderr.line(&format!("{what} on {scheme}://{address}"));
+        }
     }
 }
 

@@ -9,11 +9,13 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use stitch_access::AccessScope;
+use stitch_batch::layer::Layer;
 
 use super::browser::accepts_html;
 use super::sign_in;
 use crate::access::{self, Need, SIGN_IN};
 use crate::app::App;
+use crate::count_tables;
 use crate::metrics;
 use crate::page::assets::asset;
 use crate::problem::{Kind, Problem};
@@ -29,7 +31,7 @@ const INDEX: &str = "stitch-api: counts, timelines and how fresh they are\n\n\
     /operator            ranges, locks, members and restorations, for operators\n\
     /openapi.json        every address and parameter, with examples\n\
     /health              200 while this process answers\n\
-    /ready               200 while it knows how fresh counts are\n\
+    /ready               200 while counts can be read, and it knows how fresh they are\n\
     /metrics             for Prometheus\n";
 
 /// What every listener has.
@@ -88,17 +90,27 @@ async fn health() -> &'static str {
     "answering\n"
 }
 
-/// Counts are served even when this process is not ready, but a load balancer had better choose another one.
-async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
-    if app.freshness().is_known(app.now().moment) {
-        (
-            StatusCode::OK,
-            "counts are served, and it is known how fresh they are\n",
-        )
-    } else {
-        let reason = "it is not known how fresh counts are: ZooKeeper or Kafka does not answer\n";
-        (StatusCode::SERVICE_UNAVAILABLE, reason)
+/// Counts are served as far as they can be even when this process is not ready, but a load balancer had better choose
+/// another one.
+async fn ready(State(app): State<Arc<App>>) -> (StatusCode, String) {
+    let snapshot = app.freshness();
+    let (tables, main) = (&app.tables, app.tables.main_layer());
+    if tables.is_awaited(main) {
+        let table = count_tables::name(main);
+        let reason =
+            format!("no counts are served yet: Cassandra (table {table}) does not answer\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, reason);
     }
+    if !snapshot.is_known(app.now().moment) {
+        let why = snapshot.failure().unwrap_or("it was not asked for yet");
+        let reason = format!("it is not known how fresh counts are: {why}\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, reason);
+    }
+    let mut text = "counts are served, and it is known how fresh they are\n".to_owned();
+    if tables.is_awaited(Layer::Batch) {
+        text += "batch counts are not served yet: their Cassandra does not answer\n";
+    }
+    (StatusCode::OK, text)
 }
 
 async fn prometheus(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {

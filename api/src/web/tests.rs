@@ -33,7 +33,8 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::app::Now;
-use crate::count_source::{CountSource, CountSources, Read};
+use crate::count_tables::count_source::{CountSource, Read};
+use crate::count_tables::{Connection, CountTable, CountTables};
 use crate::freshness::{FreshnessSnapshot, History};
 use crate::status_cache::StatusCache;
 use crate::testing::healthy;
@@ -154,6 +155,8 @@ async fn reply(response: Response) -> Reply {
 struct TestServer {
     table: Arc<Table>,
     batch: Arc<Table>,
+    /// To the tables, in real time first.
+    connections: [watch::Sender<Option<Connection>>; 2],
     freshness: watch::Sender<Arc<FreshnessSnapshot>>,
     status: Arc<StatusCache>,
     access: watch::Sender<Arc<AccessTokens>>,
@@ -186,15 +189,23 @@ impl TestServer {
         let access = watch::Sender::new(Arc::new(tokens));
         let batch = Arc::new(Table::default());
         let source = |table: &Arc<Table>| Arc::clone(table) as Arc<dyn CountSource>;
-        let sources = CountSources {
-            realtime: config.batch.realtime.then(|| source(&table)),
-            batch: config.batch.enabled.then(|| source(&batch)),
-            batch_table: config.batch.enabled.then(|| table_of("batch")),
+        let connected = |name: &str, table: &Arc<Table>| {
+            watch::Sender::new(Some(Connection {
+                source: source(table),
+                table: table_of(name),
+            }))
+        };
+        let connections = [connected("realtime", &table), connected("batch", &batch)];
+        let [realtime, in_batch] = &connections;
+        let of = |connection| CountTable::of(connection);
+        let tables = CountTables {
+            realtime: config.batch.realtime.then(|| of(realtime)),
+            batch: config.batch.enabled.then(|| of(in_batch)),
         };
         let status = Arc::new(StatusCache::default());
         let app = Arc::new(App::new(
             &config,
-            sources,
+            tables,
             freshness.subscribe(),
             Arc::clone(&status),
             access.subscribe(),
@@ -204,6 +215,7 @@ impl TestServer {
         let server = Self {
             table,
             batch,
+            connections,
             freshness,
             status,
             access,

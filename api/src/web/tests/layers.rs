@@ -247,3 +247,73 @@ async fn a_page_says_in_words_which_of_its_numbers_are_batch_and_as_of_when() {
         "{pure}"
     );
 }
+
+#[tokio::test]
+async fn until_the_cluster_of_batch_has_answered_counts_in_real_time_are_served() {
+    let server = server(BOTH);
+    published(&server);
+    let [_, batch] = &server.connections;
+    let connected = batch.send_replace(None);
+    let closed = format!("{KEY}?granularity=day&at=2026-05-02");
+    assert_eq!(point(&server.get(&closed).await.json()), (20, "realtime"));
+    let reply = server.get(&format!("{closed}&layer=batch")).await;
+    assert_eq!(
+        (reply.status, &reply.json()["type"]),
+        (503, &json!("/problems/store-unavailable"))
+    );
+    // Load balancers send requests here: most of them are answered.
+    let ready = server.get("/ready").await;
+    let text = String::from_utf8(ready.body).unwrap();
+    assert_eq!(ready.status, 200);
+    assert!(text.contains("batch counts are not served yet"), "{text}");
+    batch.send_replace(connected);
+    assert_eq!(point(&server.get(&closed).await.json()), (120, "batch"));
+    let text = String::from_utf8(server.get("/ready").await.body).unwrap();
+    assert!(!text.contains("batch"), "{text}");
+}
+
+#[tokio::test]
+async fn a_server_that_waits_for_cassandra_is_alive_and_says_what_it_waits_for() {
+    for (api, awaited, table) in [
+        ("", 0, "counts"),
+        (BOTH, 0, "counts"),
+        (PURE, 1, "batch_counts"),
+    ] {
+        let server = server(api);
+        published(&server);
+        let connected = server.connections[awaited].send_replace(None);
+        assert_eq!(server.get("/health").await.status, 200);
+        let ready = server.get("/ready").await;
+        let text = String::from_utf8(ready.body).unwrap();
+        assert_eq!(ready.status, 503, "{text}");
+        assert!(
+            text.contains(&format!("Cassandra (table {table})")),
+            "{text}"
+        );
+        let reply = server.get(KEY).await;
+        assert_eq!(
+            (
+                reply.status,
+                reply.header("retry-after"),
+                &reply.json()["type"]
+            ),
+            (503, "1", &json!("/problems/store-unavailable"))
+        );
+        server.connections[awaited].send_replace(connected);
+        assert_eq!(server.get(KEY).await.status, 200);
+        assert_eq!(server.get("/ready").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_how_fresh_counts_are_says_which_server_cannot_be_read() {
+    let server = server("");
+    let bits = server.config.definitions.range_bits;
+    let unknown = FreshnessSnapshot::empty(bits).with_failure("Kafka cannot be read");
+    server.freshness.send_replace(Arc::new(unknown));
+    let ready = server.get("/ready").await;
+    let text = String::from_utf8(ready.body).unwrap();
+    assert_eq!(ready.status, 503, "{text}");
+    assert!(text.ends_with("Kafka cannot be read\n"), "{text}");
+    assert_eq!(server.get(KEY).await.status, 200);
+}

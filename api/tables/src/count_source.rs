@@ -7,22 +7,13 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use stitch_cassandra::{BucketSpan, ScyllaReader};
 use stitch_common::cell::{CellSlot, Count, Counter};
-use stitch_common::ports::{StoreError, TableIdentity};
+use stitch_common::ports::StoreError;
 
 /// The cells that have rows, with their counts.
-pub(crate) type Read = Result<Vec<(CellSlot, Count)>, StoreError>;
-
-/// The tables that counts are read from.
-pub(crate) struct CountSources {
-    /// That of counts in real time, if anything is counted in real time.
-    pub(crate) realtime: Option<Arc<dyn CountSource>>,
-    /// That of batch counts, if there are any.
-    pub(crate) batch: Option<Arc<dyn CountSource>>,
-    pub(crate) batch_table: Option<TableIdentity>,
-}
+pub type Read = Result<Vec<(CellSlot, Count)>, StoreError>;
 
 /// Reads cells of one counter.
-pub(crate) trait CountSource: Send + Sync {
+pub trait CountSource: Send + Sync {
     /// Reads the cells in these spans. Dropping the future cancels the read.
     fn read(self: Arc<Self>, counter: Counter, spans: Vec<BucketSpan>) -> BoxFuture<'static, Read>;
 }

@@ -1,0 +1,181 @@
+//! Connects the tables, for as long as it takes.
+
+use std::convert::Infallible;
+use std::future;
+use std::time::Duration;
+
+use futures_util::future::{OptionFuture, join};
+use stitch_batch::layer::Layer;
+use stitch_common::clock::Clock;
+use stitch_common::server_failure::ServerFailure;
+use stitch_common::user_error::UserError;
+use tokio::sync::watch;
+
+use super::{Connection, CountTable, CountTables, name};
+
+/// The pause between two attempts.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Connects one table.
+pub struct TableConnector<F, C> {
+    layer: Layer,
+    connect: F,
+    clock: C,
+    connection: watch::Sender<Option<Connection>>,
+    /// What the log has about it since it was connected last: said once, however often it is tried.
+    said: Option<UserError>,
+}
+
+impl<F, C> TableConnector<F, C>
+where
+    F: AsyncFn() -> Result<Connection, ServerFailure>,
+    C: Clock,
+{
+    pub fn new(layer: Layer, connect: F, clock: C) -> Self {
+        Self {
+            layer,
+            connect,
+            clock,
+            connection: watch::Sender::new(None),
+            said: None,
+        }
+    }
+
+    fn table(&self) -> CountTable {
+        CountTable::of(&self.connection)
+    }
+
+    /// Connects, unless the cluster is away.
+    ///
+    /// # Errors
+    /// It refuses, and will again until an operator acts.
+    ///
+    /// # Cancellation
+    /// Nothing is connected.
+    async fn attempt(&mut self) -> Result<(), UserError> {
+        let table = name(self.layer);
+        match (self.connect)().await {
+            Ok(connection) => {
+                if self.said.take().is_some() {
+                    tracing::info!(table, "Cassandra answers: the table is read");
+                }
+                self.connection.send_replace(Some(connection));
+            }
+            Err(ServerFailure::Refused(error)) => return Err(error),
+            Err(ServerFailure::Away(error)) => {
+                if self.said.as_ref() != Some(&error) {
+                    let UserError { message, help } = &error;
+                    tracing::warn!(
+                        table,
+                        error = message,
+                        help,
+                        "waiting for the servers: this table is not read yet"
+                    );
+                }
+                self.said = Some(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries until it is connected. Once counts of the other table are served, a refusal ends nothing.
+    ///
+    /// # Errors
+    /// It refuses, and no count can be read.
+    async fn run(&mut self, tables: &CountTables) -> Result<Infallible, UserError> {
+        while self.connection.borrow().is_none() {
+            self.clock.sleep(PAUSE).await;
+            let Err(error) = self.attempt().await else {
+                continue;
+            };
+            if !tables.is_any_connected() {
+                return Err(error);
+            }
+            if self.said.as_ref() != Some(&error) {
+                let UserError { message, help } = &error;
+                let table = name(self.layer);
+                tracing::error!(table, error = message, help, "this table cannot be read");
+            }
+            self.said = Some(error);
+        }
+        future::pending().await
+    }
+}
+
+/// The connectors of a server's tables.
+pub struct Connectors<F, C> {
+    realtime: Option<TableConnector<F, C>>,
+    batch: Option<TableConnector<F, C>>,
+    tables: CountTables,
+}
+
+impl<F, C> Connectors<F, C>
+where
+    F: AsyncFn() -> Result<Connection, ServerFailure>,
+    C: Clock,
+{
+    pub fn new(
+        realtime: Option<TableConnector<F, C>>,
+        batch: Option<TableConnector<F, C>>,
+    ) -> Self {
+        let table = |connector: &Option<TableConnector<F, C>>| {
+            connector.as_ref().map(TableConnector::table)
+        };
+        Self {
+            tables: CountTables {
+                realtime: table(&realtime),
+                batch: table(&batch),
+            },
+            realtime,
+            batch,
+        }
+    }
+
+    /// The tables, connected or not.
+    pub fn tables(&self) -> CountTables {
+        self.tables.clone()
+    }
+
+    /// Tries to connect each of them.
+    ///
+    /// # Errors
+    /// One refuses: whatever the other says, this configuration is not as it should be.
+    ///
+    /// # Cancellation
+    /// Some may be connected.
+    pub async fn attempt(&mut self) -> Result<(), UserError> {
+        let realtime = self.realtime.as_mut().map(TableConnector::attempt);
+        let batch = self.batch.as_mut().map(TableConnector::attempt);
+        let (realtime, batch) = join(OptionFuture::from(realtime), OptionFuture::from(batch)).await;
+        realtime.transpose()?;
+        batch.transpose()?;
+        Ok(())
+    }
+
+    /// Connects those that are not, until it is dropped.
+    ///
+    /// # Errors
+    /// One refuses, and no count can be read.
+    ///
+    /// # Cancellation
+    /// Some may be connected.
+    pub async fn run(mut self) -> Result<Infallible, UserError> {
+        let Self {
+            realtime,
+            batch,
+            tables,
+        } = &mut self;
+        let run = async |connector: &mut Option<TableConnector<F, C>>| match connector {
+            Some(connector) => connector.run(tables).await,
+            None => future::pending().await,
+        };
+        tokio::select! {
+            // Neither ends unless it refuses.
+            refused = run(realtime) => refused,
+            refused = run(batch) => refused,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,12 +17,22 @@ pub(crate) const SIGN_IN: &str = "/sign-in";
 pub(crate) const SIGNATURE: &str = "signature";
 
 /// By what a request was let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Grant {
-    /// The server is open, or a token has the scope.
-    Everything,
+    /// The server is open.
+    Open,
+    /// A token has the scope.
+    Token(TokenGrant),
     /// A link to one key, which ends at this second since 1970.
     Link { until_s: i64 },
+}
+
+/// The token that let a request in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TokenGrant {
+    pub(crate) name: String,
+    /// A browser sends cookies of itself, whatever page has it send a request.
+    pub(crate) by_cookie: bool,
 }
 
 /// What a request needs to be let in.
@@ -42,15 +52,17 @@ pub(crate) fn authorize(
     now_s: i64,
 ) -> Result<Grant, Problem> {
     if tokens.are_open() {
-        return Ok(Grant::Everything);
+        return Ok(Grant::Open);
     }
     let bearer = bearer(headers);
     let mut known: Option<&AccessToken> = None;
-    let sent = bearer.map(|token| token.as_bytes().to_vec());
-    for token in sent.into_iter().chain(cookies(headers)) {
+    let sent = bearer.map(|token| (false, token.as_bytes().to_vec()));
+    let cookies = cookies(headers).map(|token| (true, token));
+    for (by_cookie, token) in sent.into_iter().chain(cookies) {
         let found = tokens.find(&token);
-        if found.is_some_and(|token| token.scopes.has(need.scope)) {
-            return Ok(Grant::Everything);
+        if let Some(token) = found.filter(|token| token.scopes.has(need.scope)) {
+            let name = token.name.clone();
+            return Ok(Grant::Token(TokenGrant { name, by_cookie }));
         }
         known = known.or(found);
     }

@@ -22,6 +22,7 @@ use crate::params;
 use crate::problem::Problem;
 use crate::query_string::Query;
 use crate::status_cache::StatusCache;
+use stitch_control::command_queue::CommandQueue;
 
 /// The present, by the calendar and by the clock that measures durations.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +49,7 @@ pub(crate) struct App {
     pub(crate) tables: CountTables,
     freshness: watch::Receiver<Arc<FreshnessSnapshot>>,
     pub(crate) status: Arc<StatusCache>,
+    pub(crate) commands: CommandQueue,
     access: watch::Receiver<Arc<AccessTokens>>,
     pub(crate) metrics: PrometheusHandle,
     clock: ReadClock,
@@ -59,7 +61,7 @@ impl App {
         config: &Config,
         tables: CountTables,
         freshness: watch::Receiver<Arc<FreshnessSnapshot>>,
-        status: Arc<StatusCache>,
+        (status, commands): (Arc<StatusCache>, CommandQueue),
         access: watch::Receiver<Arc<AccessTokens>>,
         metrics: PrometheusHandle,
         clock: ReadClock,
@@ -75,6 +77,7 @@ impl App {
             limits,
             freshness,
             status,
+            commands,
             access,
             metrics,
             clock,

@@ -39,7 +39,7 @@ struct Arguments {
 enum Command {
     /// Serve counts until a signal stops it
     ///
-    /// Reads the table of counts and writes nothing anywhere. Every answer says how fresh its counts are, as known from
+    /// Reads the table of counts and writes nothing but the commands of operators. Every answer says how fresh its counts are, as known from
     /// ZooKeeper and Kafka. Start any number of these processes, on any number of hosts.
     #[command(after_help = "Example:
   stitch-api run --config plays.toml

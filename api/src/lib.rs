@@ -1,4 +1,5 @@
-//! The HTTP API: serves counts, timelines and how fresh they are. Reads from all three servers, and writes nothing.
+//! The HTTP API: serves counts, timelines and how fresh they are. Reads from all three servers, and writes
+//! nothing but the commands of operators.
 //!
 //! The path of a request:
 //!
@@ -14,16 +15,17 @@
 //!
 //! In the background [`freshness_poller`] reads ZooKeeper and Kafka once a second, so that no request has to, and
 //! publishes a [`FreshnessSnapshot`](stitch_api_freshness::FreshnessSnapshot). [`status_cache`] reads the namespace status while an operator's page is open,
-//! and [`token_file_poller`] the file of tokens when it has changed.
+//! [`command_queue`](stitch_control::command_queue) carries out the commands of operators, and [`token_file_poller`] the file of tokens when it has changed.
 //!
 //! This process is no member of the namespace: it never increments, so no quiescence barrier waits for it.
 
 // What is decided without an App has crates of its own; here each is named as if it were a module.
 use stitch_api_freshness as freshness;
-use stitch_api_request::{params, problem, query_string};
+use stitch_api_request::{
+    command_request, params, problem, query_string, request_body, same_origin,
+};
 use stitch_api_tables as count_tables;
 
-mod request_body;
 mod spans;
 mod metrics;
 mod count_reader;

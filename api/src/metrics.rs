@@ -36,7 +36,7 @@ const UNJUDGED: &str = "stitch_audit_unjudged_cells";
 const VERIFIED: &str = "stitch_range_verified_timestamp_seconds";
 
 /// The label `operation`; bounded, as labels must be.
-const OPERATIONS: [&str; 9] = [
+const OPERATIONS: [&str; 10] = [
     "count",
     "counts",
     "query",
@@ -46,6 +46,7 @@ const OPERATIONS: [&str; 9] = [
     "freshness",
     "page",
     "status",
+    "control",
 ];
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 const OUTCOMES: [&str; 3] = ["read", "unavailable", "refused"];

@@ -1,6 +1,8 @@
-//! The operator's page: a map of the ranges, restorations running and past, locks, members. Read-only. It shows what
-//! `stitch-restorator status` shows, collected by the same code; `/operator/status.json` is the same object.
+//! The operator's page: a map of the ranges, restorations running and past, locks, members. It shows what
+//! `stitch-restorator status` shows, collected by the same code; `/operator/status.json` is the same object. By its form, and
+//! by [`control`], operators control restorations.
 
+pub(crate) mod control;
 mod map;
 mod tables;
 
@@ -78,6 +80,7 @@ fn namespace(app: &App, status: &Status) -> Markup {
     html! {
         (map::ranges(status, |range| freshness.of(range, now)))
         (tables::restorations(status))
+        (control::form_of(status, app.access().are_open()))
         (tables::locks(status))
         (tables::members("Members", &status.members))
         (tables::members("Dead members: their last requests may still be in flight", &status.dead_members))

@@ -55,8 +55,8 @@ pub(crate) async fn key(
             }
             @if stats.total() == Some(0) { (nothing_counted()) }
             div.cards { @for card in CARDS { (stats.card(card)) } }
-            @if let Grant::Link { until_s } = grant {
-                p.hint { "This link opens until " (access::time(until_s)) "." }
+            @if let Grant::Link { until_s } = &grant {
+                p.hint { "This link opens until " (access::time(*until_s)) "." }
             }
         },
     );
@@ -65,7 +65,7 @@ pub(crate) async fn key(
             header {
                 p.crumb {
                     // A link opens no page but this.
-                    @if grant == Grant::Everything {
+                    @if !matches!(grant, Grant::Link { .. }) {
                         a href="/stats" { "Counters" } " › " a href=(address(&name, None)) { (name) }
                     } @else { (name) }
                 }

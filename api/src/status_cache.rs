@@ -66,6 +66,11 @@ impl StatusCache {
         self.snapshot.send_replace(Some(Arc::new(snapshot)));
     }
 
+    /// Has the next request wait for a new snapshot: something has changed.
+    pub(crate) fn forget(&self) {
+        self.snapshot.send_replace(None);
+    }
+
     /// Polls whenever a request waits for a snapshot, until it is dropped.
     pub(crate) async fn run<C: Clock>(
         &self,

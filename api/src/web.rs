@@ -12,13 +12,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use stitch_access::AccessScope;
 use tower_http::compression::CompressionLayer;
 
 use crate::app::App;
 use crate::handlers::{count, counts, overview, query, series, totals};
 use crate::metrics::Requests;
+use crate::operator::control::{self, CONTROL};
 use crate::{operator, stats};
 use auth::RouteGuard;
 use browser::ForBrowsers;
@@ -129,10 +130,11 @@ fn count_routes() -> (AccessScope, [Route; 11]) {
 }
 
 /// The routes that are answered from ZooKeeper.
-fn operator_routes() -> (AccessScope, [Route; 2]) {
-    let routes: [Route; 2] = [
+fn operator_routes() -> (AccessScope, [Route; 3]) {
+    let routes: [Route; 3] = [
         (operator::PAGE, "page", get(operator::page)),
         (operator::STATUS, "status", get(operator::status)),
+        (CONTROL, "control", post(control::control)),
     ];
     (AccessScope::Operate, routes)
 }

@@ -24,4 +24,5 @@ pub mod realtime;
 mod tree;
 pub mod check;
 pub mod init;
+pub mod control_report;
 pub mod status;

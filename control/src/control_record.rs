@@ -41,6 +41,21 @@ fn time(time: DateTime<Utc>) -> String {
 #[serde(transparent)]
 pub struct CorrectionRate(pub u32);
 
+impl CorrectionRate {
+    /// Reads a limit as it is typed: a number from 1 on, or `off` for none.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn read_limit(text: &str) -> Result<Option<Self>, ControlRefusal> {
+        if text == "off" {
+            return Ok(None);
+        }
+        let rate = text.parse().ok().filter(|rate| *rate > 0);
+        let rate = rate.ok_or_else(|| ControlRefusal::NoRate(text.to_owned()))?;
+        Ok(Some(Self(rate)))
+    }
+}
+
 /// A limit on the corrections of a restoration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Throttle {
@@ -158,6 +173,9 @@ pub enum ControlRefusal {
     /// A hold has to end later than now.
     #[error("the time {} has passed", time(*.0))]
     Past(DateTime<Utc>),
+    /// A limit is a number, or `off`.
+    #[error("\"{0}\" is neither `off` nor a number of corrections a second, from 1 on")]
+    NoRate(String),
 }
 
 impl From<ControlRefusal> for UserError {
@@ -175,6 +193,7 @@ impl From<ControlRefusal> for UserError {
             }
             ControlRefusal::Already { .. } => "nothing was changed",
             ControlRefusal::Past(_) => "give a time to come, as 2030-01-31T06:00:00Z",
+            ControlRefusal::NoRate(_) => "give a limit, as 500",
         };
         Self::new(refusal, help)
     }

@@ -1,8 +1,12 @@
 //! What a request to the API may ask, and what is wrong with one.
 //!
-//! [`query_string`] takes the parameters of an address or a body apart, and [`params`] parses them strictly. Anything that
-//! goes wrong is a [`problem`], which names the parameter and shows a request that works. Nothing here reads a count.
+//! [`request_body`] reads a body within bounds; [`query_string`] takes the parameters of an address or a body apart; [`params`] and [`command_request`] parse them
+//! strictly; [`same_origin`] keeps pages of others from giving commands. Anything that goes wrong is a [`problem`], which names
+//! the parameter and shows a request that works. Nothing here reads a count.
 
 pub mod problem;
 pub mod query_string;
 pub mod params;
+pub mod command_request;
+pub mod same_origin;
+pub mod request_body;

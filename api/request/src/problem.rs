@@ -27,6 +27,9 @@ pub enum Kind {
     MethodNotAllowed,
     Unauthorized,
     Forbidden,
+    CrossOrigin,
+    ControlClosed,
+    CommandRefused,
     Overload,
     StoreUnavailable,
     StoreError,
@@ -35,7 +38,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const EVERY: [Self; 16] = [
+    pub const EVERY: [Self; 19] = [
         Self::UnknownCounter,
         Self::InvalidParameter,
         Self::MissingParameter,
@@ -47,6 +50,9 @@ impl Kind {
         Self::MethodNotAllowed,
         Self::Unauthorized,
         Self::Forbidden,
+        Self::CrossOrigin,
+        Self::ControlClosed,
+        Self::CommandRefused,
         Self::Overload,
         Self::StoreUnavailable,
         Self::StoreError,
@@ -67,6 +73,9 @@ impl Kind {
             Self::MethodNotAllowed => "method-not-allowed",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
+            Self::CrossOrigin => "cross-origin",
+            Self::ControlClosed => "control-closed",
+            Self::CommandRefused => "command-refused",
             Self::Overload => "overload",
             Self::StoreUnavailable => "store-unavailable",
             Self::StoreError => "store-error",
@@ -86,7 +95,8 @@ impl Kind {
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::CrossOrigin | Self::ControlClosed => StatusCode::FORBIDDEN,
+            Self::CommandRefused => StatusCode::CONFLICT,
             Self::Overload
             | Self::StoreUnavailable
             | Self::NamespaceUnavailable
@@ -108,6 +118,9 @@ impl Kind {
             Self::MethodNotAllowed => "Method not allowed",
             Self::Unauthorized => "Missing or unknown bearer token",
             Self::Forbidden => "The token does not open this",
+            Self::CrossOrigin => "A page of another origin sent this",
+            Self::ControlClosed => "Commands need a token",
+            Self::CommandRefused => "The command changed nothing",
             Self::Overload => "Too many requests in flight",
             Self::StoreUnavailable => "Cassandra did not answer in time",
             Self::StoreError => "Cassandra refused the read",
@@ -143,6 +156,19 @@ impl Kind {
             Self::Forbidden => {
                 "The token is known, and its scopes do not include what this address needs: `detail` names both. Use another \
                  token, or ask the operator for one."
+            }
+            Self::CrossOrigin => {
+                "Commands are taken from the operator's page of this server, and from programs that send the header \
+                 `Authorization: Bearer …`. A browser says by Sec-Fetch-Site or Origin which page a request comes from. A \
+                 proxy in between has to pass these and the header Host on unchanged."
+            }
+            Self::ControlClosed => {
+                "This server has no tokens, so it cannot say who gives a command. Name a file of tokens, one of them with the \
+                 scope `operate`, or use the commands of `stitch-restorator`."
+            }
+            Self::CommandRefused => {
+                "`detail` says why, and what helps: no restoration runs, another one than was named, it is paused already, or \
+                 another command came first."
             }
             Self::Overload => {
                 "The request was refused before anything was read, so that others are answered in time. Retry after the \

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use stitch_app::http_server::{Limits, Server, tls};
@@ -16,7 +17,9 @@ use stitch_common::output::{Exit, Report};
 use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
+use stitch_control::command_queue::{CommandLoop, CommandQueue};
 use stitch_kafka::KafkaLog;
+use stitch_protocol::path::Paths;
 use stitch_zookeeper::ZooKeeperClient;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +29,9 @@ use crate::freshness_poller::FreshnessPoller;
 use crate::status_cache::{StatusCache, StatusPoller};
 use crate::token_file_poller::TokenFilePoller;
 use crate::{metrics, web};
+
+/// The longest that a command of an operator may take, unless requests have less time.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How the server stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,6 +48,13 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     let clock = SystemClock;
     let zookeeper = ZooKeeperClient::of(&config.zookeeper);
     let mut status_poller = StatusPoller::new(&config, zookeeper.clone(), clock);
+    let (commands, waiting) = CommandQueue::new();
+    let issuer = CommandLoop::new(
+        (zookeeper.clone(), config.zookeeper.connect.to_string()),
+        clock,
+        Paths::below(&config.zookeeper.root, &config.namespace),
+        COMMAND_TIMEOUT.min(config.api.request_timeout / 2),
+    );
     let log = KafkaLog::new(&config.kafka)?;
     let mut freshness_poller = FreshnessPoller::new(&config, zookeeper, log, clock);
     let connector = |layer| {
@@ -62,7 +75,7 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
         &config,
         connectors.tables(),
         freshness_poller.subscribe(),
-        Arc::clone(&status_cache),
+        (Arc::clone(&status_cache), commands),
         token_file_poller.subscribe(),
         handle,
         Arc::new(now),
@@ -86,6 +99,7 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
         // server: nothing uses what they publish any more.
         cut_off = listeners.serve(&app, &stop) => cut_off,
         refused = background => match refused? {},
+        never = issuer.run(waiting) => match never {},
         never = token_file_poller.run(clock) => match never {},
         never = status_cache.run(&clock, async || status_poller.poll().await) => match never {},
     };

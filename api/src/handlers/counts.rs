@@ -82,7 +82,13 @@ pub(crate) async fn by_body(
     let name = path_parameters(path, &example(&app, ""))?;
     let example = example(&app, &name);
     let raw = query.as_deref();
-    let body = request_body::json(&app, raw, body, app.limits.keys_max, &example);
+    let body = request_body::json(
+        app.limits.request_timeout,
+        raw,
+        body,
+        app.limits.keys_max,
+        &example,
+    );
     let body: CountsBody = body.await?;
     let parameters = [
         (GRANULARITY, body.granularity),

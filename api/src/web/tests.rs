@@ -27,6 +27,7 @@ use stitch_common::ports::{Bounds, StoreError, TableIdentity, WriteTime};
 use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
+use stitch_control::control_record::ControlRecord;
 use stitch_protocol::snapshot::LightSnapshot;
 use tokio::sync::watch;
 use tower::ServiceExt;
@@ -38,8 +39,10 @@ use crate::count_tables::{Connection, CountTable, CountTables};
 use crate::freshness::{FreshnessSnapshot, History};
 use crate::status_cache::StatusCache;
 use crate::testing::healthy;
+use stitch_control::command_queue::{CommandEntry, CommandQueue};
 
 mod access;
+mod control;
 mod handlers;
 mod contract;
 mod layers;
@@ -162,6 +165,7 @@ struct TestServer {
     access: watch::Sender<Arc<AccessTokens>>,
     service: WebService,
     operators: ForBrowsers<Router>,
+    commands: tokio::sync::mpsc::Receiver<CommandEntry>,
     config: Config,
 }
 
@@ -203,11 +207,12 @@ impl TestServer {
             batch: config.batch.enabled.then(|| of(in_batch)),
         };
         let status = Arc::new(StatusCache::default());
+        let (queue, commands) = CommandQueue::new();
         let app = Arc::new(App::new(
             &config,
             tables,
             freshness.subscribe(),
-            Arc::clone(&status),
+            (Arc::clone(&status), queue),
             access.subscribe(),
             metrics,
             Arc::new(now),
@@ -221,10 +226,22 @@ impl TestServer {
             access,
             service: service(&app),
             operators: operator_service(&app),
+            commands,
             config,
         };
         server.set_status(Ok(healthy()));
         server
+    }
+
+    /// Carries out whatever command is given.
+    fn carry_out_commands(&mut self) {
+        let (_, none) = CommandQueue::new();
+        let mut commands = std::mem::replace(&mut self.commands, none);
+        tokio::spawn(async move {
+            while let Some(waiting) = commands.recv().await {
+                waiting.reply.send(Ok(ControlRecord::default())).ok();
+            }
+        });
     }
 
     /// Publishes what the operator's page shows.

@@ -69,10 +69,22 @@ impl Api {
 
     /// Sends a POST request that must be answered with 200.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let (status, object) = self.post_with(path, "", body).await?;
+        ensure!(status == 200, "{path}: {status} {object}");
+        Ok(object)
+    }
+
+    /// Sends a POST request with these header lines in addition; returns the status and the object of the answer.
+    pub(crate) async fn post_with(
+        &self,
+        path: &str,
+        lines: &str,
+        body: &Value,
+    ) -> Result<(u16, Value)> {
         let mut connection = TcpStream::connect(&self.address).await?;
         let body = body.to_string();
         let head = format!(
-            "POST {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            "POST {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{lines}\r\n",
             body.len()
         );
         connection.write_all(head.as_bytes()).await?;
@@ -80,8 +92,9 @@ impl Api {
         let mut answer = String::new();
         timeout(BOUND, connection.read_to_string(&mut answer)).await??;
         let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
-        ensure!(head.contains(" 200 "), "{path}: {answer}");
-        Ok(serde_json::from_str(body)?)
+        let status = head.split(' ').nth(1).context("a status")?;
+        let object = serde_json::from_str(body).with_context(|| answer.clone())?;
+        Ok((status.parse()?, object))
     }
 
     pub(crate) async fn metric(&self, name: &str) -> Result<f64> {

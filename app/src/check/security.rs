@@ -89,7 +89,8 @@ fn who(config: &Config, nodes: &[(String, Access)], needs: Needs, findings: &mut
              zookeeper.auth, only the fleet may"
         )),
         (_, None) if needs == Needs::Reading => findings.ok(format!(
-            "zookeeper: this program may read the namespace's nodes; only {others} may change them"
+            "zookeeper: this program may read the namespace's nodes; only {others} may change them, as commands from the \
+             operator's page do"
         )),
         (Some(user), None) if names.contains(format!("digest:{user}").as_str()) => findings.wrong(
             format!("zookeeper: the namespace's nodes are those of \"{user}\" with another password"),

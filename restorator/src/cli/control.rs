@@ -1,21 +1,19 @@
 //! The commands that control the restoration that runs, or keep others from beginning. They only write one record in
 //! ZooKeeper, so they work from any host.
 
-use std::io::{self, Write};
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use serde::Serialize;
+use stitch_app::control_report::ControlReport;
 use stitch_app::runner;
 use stitch_common::clock::{Clock, SystemClock};
-use stitch_common::output::{Exit, Report};
 use stitch_common::ports::ZooKeeper;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_control::control_node;
 use stitch_control::control_record::{
-    ControlCommand, ControlRecord, ControlRequest, CorrectionRate,
+    ControlCommand, ControlRefusal, ControlRequest, CorrectionRate,
 };
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::path::Paths;
@@ -110,20 +108,11 @@ pub(super) struct HoldArguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rate(Option<CorrectionRate>);
 
-#[derive(Debug, thiserror::Error)]
-#[error("\"{0}\" is neither `off` nor a number of corrections a second, from 1 on")]
-struct InvalidRate(String);
-
 impl FromStr for Rate {
-    type Err = InvalidRate;
+    type Err = ControlRefusal;
 
-    fn from_str(text: &str) -> Result<Self, InvalidRate> {
-        if text == "off" {
-            return Ok(Self(None));
-        }
-        let rate = text.parse().ok().filter(|rate| *rate > 0);
-        let rate = rate.ok_or_else(|| InvalidRate(text.to_owned()))?;
-        Ok(Self(Some(CorrectionRate(rate))))
+    fn from_str(text: &str) -> Result<Self, ControlRefusal> {
+        CorrectionRate::read_limit(text).map(Self)
     }
 }
 
@@ -176,10 +165,7 @@ impl Common {
         let wanted = self.restoration.as_deref();
         let issued = control_node::issue(&session, command, request, wanted).await;
         session.close().await;
-        Ok(ControlReport {
-            issued: command.to_string(),
-            control: issued?,
-        })
+        Ok(ControlReport::new(command, issued?))
     }
 }
 
@@ -188,35 +174,6 @@ fn user() -> String {
     let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
     let name = name("USER").or_else(|| name("LOGNAME"));
     name.unwrap_or_else(|| "unknown".to_owned())
-}
-
-/// The control that is in force after a command.
-#[derive(Debug, Serialize)]
-pub(super) struct ControlReport {
-    /// The command, as it is typed.
-    issued: String,
-    control: ControlRecord,
-}
-
-impl Report for ControlReport {
-    fn outcome(&self) -> &'static str {
-        "recorded"
-    }
-
-    fn exit(&self) -> Exit {
-        Exit::Success
-    }
-
-    fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        match &self.control.restoration {
-            Some(restoration) => writeln!(
-                out,
-                "{} is recorded: restoration {restoration} takes notice at its next step (`stitch-restorator status`)",
-                self.issued
-            ),
-            None => writeln!(out, "{} is recorded", self.issued),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -94,7 +94,8 @@ impl QueryRequest {
     ) -> Result<Self, Problem> {
         let example = example(app);
         let names = 2 * app.limits.keys_max;
-        let body: QueryBody = request_body::json(app, raw, body, names, &example).await?;
+        let body: QueryBody =
+            request_body::json(app.limits.request_timeout, raw, body, names, &example).await?;
         let parameters = [
             (GRANULARITY, body.granularity),
             (AT, body.at),

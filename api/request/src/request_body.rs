@@ -10,7 +10,6 @@ use serde::{Deserialize, Deserializer};
 use stitch_common::cell::Key;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::app::App;
 use crate::problem::{Kind, Problem};
 use crate::query_string::Query;
 
@@ -24,7 +23,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Why there is no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BodyError {
+pub enum BodyError {
     #[error("the body has more than {limit} bytes")]
     TooLarge { limit: usize },
     #[error("the connection ended before the body did")]
@@ -39,7 +38,7 @@ pub(crate) enum BodyError {
 
 impl BodyError {
     /// The kind of problem that it is for the client.
-    pub(crate) const fn kind(self) -> Kind {
+    pub const fn kind(self) -> Kind {
         match self {
             Self::TooLarge { .. } => Kind::PayloadTooLarge,
             Self::Incomplete => Kind::InvalidBody,
@@ -48,12 +47,13 @@ impl BodyError {
     }
 }
 
-/// Reads a body of JSON with at most `names` counters and keys. The address, whose query is `raw`, has no parameters then.
+/// Reads a body of JSON with at most `names` counters and keys, within half of the time that the request may take. The
+/// address, whose query is `raw`, has no parameters then.
 ///
 /// # Errors
 /// The problem for the client, with an `example` that works.
-pub(crate) async fn json<T: DeserializeOwned>(
-    app: &App,
+pub async fn json<T: DeserializeOwned>(
+    request_timeout: Duration,
     raw: Option<&str>,
     body: Body,
     names: usize,
@@ -62,14 +62,14 @@ pub(crate) async fn json<T: DeserializeOwned>(
     Query::parse(raw, &[], &[], example.to_owned())?;
     let problem = |kind, detail: String| Problem::new(kind, detail).with_example(example);
     // Leaves time for the reads.
-    let within = app.limits.request_timeout / 2;
+    let within = request_timeout / 2;
     let read = read(body, names * BYTES_PER_NAME + OTHER_BYTES, within).await;
     let bytes = read.map_err(|error| problem(error.kind(), error.to_string()))?;
     serde_json::from_slice(&bytes).map_err(|error| problem(Kind::InvalidBody, error.to_string()))
 }
 
 /// Reads a field that may be left out, but not be `null`.
-pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     String::deserialize(deserializer).map(Some)
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 ///
 /// # Errors
 /// It has more than `limit` bytes, takes longer than `within`, pauses for longer than [`PAUSE_MAX`], or is incomplete.
-pub(crate) async fn read(body: Body, limit: usize, within: Duration) -> Result<Vec<u8>, BodyError> {
+pub async fn read(body: Body, limit: usize, within: Duration) -> Result<Vec<u8>, BodyError> {
     let deadline = Instant::now() + within;
     let mut parts = body.into_data_stream();
     let mut bytes = Vec::new();

@@ -256,37 +256,28 @@ const LITTLE_MEMORY: usize = 24 << 10;
 const STORIES: u64 = 50;
 
 /// The tracepoints that faults follow: the moments that the rules are about.
-const TRIGGERS: &[Tracepoint] = &[
-    Tracepoint::Joined,
-    Tracepoint::Assigned,
-    Tracepoint::Revoked,
-    Tracepoint::PartitionQueued,
-    Tracepoint::PartitionReleased,
-    Tracepoint::SharedQueued,
-    Tracepoint::SharedReleased,
-    Tracepoint::IncrementSent,
-    Tracepoint::IncrementSent,
-    Tracepoint::IncrementSent,
-    Tracepoint::IncrementApplied,
-    Tracepoint::Unknown,
-    Tracepoint::CorrectionUnknown,
-    Tracepoint::MembersListed,
-    Tracepoint::MarkerCreated,
-    Tracepoint::CheckpointWritten,
-    Tracepoint::ConnectionsProbed,
-    Tracepoint::BaselineTaken,
-    Tracepoint::Planned,
-    Tracepoint::Converged,
-    Tracepoint::Queued,
-    Tracepoint::Asked,
-    Tracepoint::Granted,
-    Tracepoint::Cut,
-    Tracepoint::Dirty,
-    Tracepoint::ReadUnderLock,
-    Tracepoint::Journaled,
-    Tracepoint::CorrectionSent,
-    Tracepoint::AppliedAll,
-    Tracepoint::CellsRead,
+const TRIGGERS: [&[Tracepoint]; 3] = [
+    &[
+        Tracepoint::Joined,
+        Tracepoint::Assigned,
+        Tracepoint::Revoked,
+        Tracepoint::PartitionQueued,
+        Tracepoint::PartitionReleased,
+        Tracepoint::SharedQueued,
+        Tracepoint::SharedReleased,
+        Tracepoint::IncrementSent,
+        Tracepoint::IncrementSent,
+        Tracepoint::IncrementSent,
+        Tracepoint::IncrementApplied,
+        Tracepoint::Unknown,
+        Tracepoint::CorrectionUnknown,
+        Tracepoint::MembersListed,
+        Tracepoint::MarkerCreated,
+        Tracepoint::CheckpointWritten,
+        Tracepoint::ConnectionsProbed,
+    ],
+    Tracepoint::STEPS_TO_CORRECTION,
+    &[Tracepoint::CellsRead],
 ];
 
 impl History {
@@ -419,6 +410,7 @@ fn faults(rng: &Rng, kinds: &[Fault], processors: usize) -> Vec<Injection> {
         return Vec::new();
     }
     let count = rng.index(7);
+    let triggers = TRIGGERS.concat();
     let fault = |_| {
         let when = if rng.percent(30) {
             When::At(rng.below(ACTIVE))
@@ -429,7 +421,7 @@ fn faults(rng: &Rng, kinds: &[Fault], processors: usize) -> Vec<Injection> {
                 } else {
                     rng.below(ACTIVE)
                 },
-                point: rng.pick(TRIGGERS),
+                point: rng.pick(&triggers),
                 next: None,
                 times: 1 + u32::from(rng.percent(40)) + u32::from(rng.percent(20)),
                 delay: rng.pick(&[0, 300, 1500, 20_000]),
@@ -443,7 +435,7 @@ fn faults(rng: &Rng, kinds: &[Fault], processors: usize) -> Vec<Injection> {
             node: rng.index(crate::world::cassandra::NODES),
             at_target: rng.percent(50),
             early_end: rng.percent(15).then(|| EarlyEnd {
-                point: rng.pick(TRIGGERS),
+                point: rng.pick(&triggers),
                 delay: rng.pick(&[0, 1500]),
             }),
             length: match rng.below(4) {

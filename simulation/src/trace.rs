@@ -117,6 +117,17 @@ named_enum! {
 }
 
 impl Tracepoint {
+    /// The steps of a restoration, in their order: all tracepoints from the first to the last one.
+    pub const STEPS: &[Self] = Self::between(Self::BaselineTaken, Self::Recorded);
+
+    /// The steps until corrections are applied: up to there an operator's command can change what becomes of a range.
+    pub const STEPS_TO_CORRECTION: &[Self] = Self::between(Self::BaselineTaken, Self::AppliedAll);
+
+    const fn between(first: Self, last: Self) -> &'static [Self] {
+        let (up_to_last, _) = Self::EVERY.split_at(last.index() + 1);
+        up_to_last.split_at(first.index()).1
+    }
+
     /// Whether the product passes it only in a build with failpoints.
     pub fn is_failpoint(self) -> bool {
         self.is_step() || self == Self::CutMoved
@@ -124,7 +135,7 @@ impl Tracepoint {
 
     /// Whether it is a step of a restoration, which stays at this step until the next one.
     pub fn is_step(self) -> bool {
-        (Self::BaselineTaken..=Self::Recorded).contains(&self)
+        Self::STEPS.contains(&self)
     }
 }
 

@@ -12,22 +12,6 @@ const COMMANDS: &[Fault] = &[
     Fault::ThrottleRun,
 ];
 
-/// The steps of a restoration, and moments between them.
-const STEPS: &[Tracepoint] = &[
-    Tracepoint::BaselineTaken,
-    Tracepoint::Planned,
-    Tracepoint::Converged,
-    Tracepoint::Queued,
-    Tracepoint::Asked,
-    Tracepoint::Granted,
-    Tracepoint::Cut,
-    Tracepoint::Dirty,
-    Tracepoint::ReadUnderLock,
-    Tracepoint::Journaled,
-    Tracepoint::CorrectionSent,
-    Tracepoint::AppliedAll,
-];
-
 /// The percentage of histories in which operators control restorations.
 const CONTROLLED: u64 = 20;
 
@@ -63,7 +47,7 @@ fn injection(rng: &Rng, fault: Fault) -> Injection {
     } else {
         When::After {
             from: 0,
-            point: rng.pick(STEPS),
+            point: rng.pick(Tracepoint::STEPS_TO_CORRECTION),
             next: None,
             times: 1 + u32::from(rng.percent(40)) + u32::from(rng.percent(20)),
             delay: rng.pick(&[0, 0, 300, 1500, 20_000]),

@@ -1,5 +1,8 @@
 //! The product in the world: no violation as it is, and one without each rule.
 
+#[cfg(feature = "mutations")]
+mod every_step;
+
 use crate::coverage::RULES;
 use crate::explore::explore;
 use crate::history::{Fault, History};

@@ -56,6 +56,15 @@ pub struct Generation {
     pub published_at: DateTime<Utc>,
 }
 
+/// The counters of some totals.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CountedCounters {
+    /// Those that are counted from the beginning.
+    pub whole: Vec<CounterName>,
+    /// Those that are counted from a later offset on.
+    pub later: Vec<CounterName>,
+}
+
 /// A load that was begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,12 +91,18 @@ impl BatchRecord {
         }
     }
 
-    /// Withdraws what is published, if these totals, up to `cut`, lack an event of it: while they are loaded, cells get older
-    /// than it says.
-    pub fn withdraw_if_newer_than(&mut self, cut: &Offsets) {
+    /// Withdraws what is published, if these totals lack an event of it: they are up to a lower cut, or lack one of its
+    /// counters. While they are loaded, cells get older than it says.
+    pub fn withdraw_unless_counted(&mut self, cut: &Offsets, counters: &CountedCounters) {
         let counts_more = |published: &mut Generation| {
             let mut ends = published.cut.0.iter();
+            let mut whole = published.counters.iter();
+            let mut later = published.later.iter();
             ends.any(|(partition, end)| cut.of(*partition) < *end)
+                || whole.any(|counter| !counters.whole.contains(counter))
+                || later.any(|counter| {
+                    !counters.whole.contains(counter) && !counters.later.contains(counter)
+                })
         };
         self.published.take_if(counts_more);
     }
@@ -137,6 +152,7 @@ impl Generation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stitch_common::offset::{Offset, Partition};
 
     fn record() -> BatchRecord {
         let table = TableIdentity {
@@ -207,6 +223,38 @@ mod tests {
         assert_eq!(record.next_load("b", at(5), false), loading("b", 9, None));
         let again = record.next_load("b", at(5), true);
         assert_eq!(again, loading("b", 5_000_000, None), "it has to win");
+    }
+
+    #[test]
+    fn totals_that_lack_events_or_counters_of_what_is_published_withdraw_it() {
+        let names = |names: &[&str]| -> Vec<CounterName> {
+            names
+                .iter()
+                .map(|name| CounterName((*name).into()))
+                .collect()
+        };
+        let cut = |end| Offsets([(Partition(0), Offset(end))].into());
+        let is_kept = |end, whole: &[&str], later: &[&str]| {
+            let mut record = record();
+            record.published = Some(Generation {
+                cut: cut(7),
+                counters: names(&["plays", "likes"]),
+                later: names(&["skips"]),
+                ..generation(1)
+            });
+            let (whole, later) = (names(whole), names(later));
+            record.withdraw_unless_counted(&cut(end), &CountedCounters { whole, later });
+            record.published.is_some()
+        };
+        assert!(is_kept(7, &["plays", "likes"], &["skips"]));
+        assert!(is_kept(8, &["plays", "likes", "skips", "shares"], &[]));
+        assert!(!is_kept(6, &["plays", "likes"], &["skips"]), "a lower cut");
+        assert!(!is_kept(7, &["plays"], &["skips"]), "it lacks a counter");
+        assert!(
+            !is_kept(7, &["plays"], &["likes", "skips"]),
+            "it has less of it"
+        );
+        assert!(!is_kept(7, &["plays", "likes"], &[]), "it lacks a late one");
     }
 
     #[test]

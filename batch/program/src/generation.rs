@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use stitch_batch::batch_lock::BatchLock;
 use stitch_batch::batch_node;
-use stitch_batch::record::{BatchRecord, Generation, LoadRecord};
+use stitch_batch::record::{BatchRecord, CountedCounters, Generation, LoadRecord};
 use stitch_common::clock::Clock;
 use stitch_common::ports::{
     BatchTable, ObjectStore, Session, SessionState, TableIdentity, WriteTime,
@@ -21,7 +21,7 @@ use stitch_common::ports::{
 use stitch_common::range::TokenInterval;
 use stitch_common::token::Token;
 use stitch_protocol::NamespaceSession;
-use stitch_totals::manifest::{Manifest, TotalsId};
+use stitch_totals::manifest::{Manifest, Subject, TotalsId};
 use stitch_totals::sorted::SortedCells;
 use stitch_totals::sorted::counter_names::CounterNames;
 use stitch_totals::sorted::tokens::TokenSelection;
@@ -179,7 +179,7 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
             }
         }
         record.loading = Some(loading.clone());
-        record.withdraw_if_newer_than(&manifest.subject.cut);
+        record.withdraw_unless_counted(&manifest.subject.cut, &counters_of(manifest));
         batch_node::write(self.session, self.lock, record).await?;
         let loaded = self.write(manifest, base.as_ref(), &loading).await?;
         let base = loading.base.map_or(Base::Table, Base::Totals);
@@ -252,16 +252,7 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
         as_of: DateTime<Utc>,
     ) -> Generation {
         let subject = &manifest.subject;
-        let later: Vec<_> = subject
-            .later
-            .iter()
-            .map(|late| late.counter.clone())
-            .collect();
-        let counters = subject
-            .definitions
-            .counters
-            .iter()
-            .map(|counter| counter.name.clone());
+        let CountedCounters { whole, later } = counters_of(manifest);
         Generation {
             totals: manifest.id.0.clone(),
             cut: subject.cut.clone(),
@@ -273,11 +264,23 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
                 .unwrap_or_default(),
             rows: manifest.rows,
             digest: manifest.digest.to_string(),
-            counters: counters.filter(|name| !later.contains(name)).collect(),
+            counters: whole,
             later,
             published_at: self.session.clock().wall(),
         }
     }
+}
+
+/// The counters of these totals.
+fn counters_of(manifest: &Manifest) -> CountedCounters {
+    let Subject {
+        definitions, later, ..
+    } = &manifest.subject;
+    let later: Vec<_> = later.iter().map(|late| late.counter.clone()).collect();
+    let counters = definitions.counters.iter();
+    let mut whole: Vec<_> = counters.map(|counter| counter.name.clone()).collect();
+    whole.retain(|name| !later.contains(name));
+    CountedCounters { whole, later }
 }
 
 fn is_right(content: &Content, manifest: &Manifest) -> bool {

@@ -11,19 +11,24 @@ recipe_of_peer() {
         cat "$peers_sources/$1.pom.xml" "$peers_sources"/common/*.java "$peers_sources/$1"/*.java; } | sha256sum | cut -d' ' -f1
 }
 
+# Also sets $java.
 build_peers() {
     local peer
+    find_java || install_peer_tools
+    find_java || fail "(j) needs a Java 17: name one by STITCH_JAVA_HOME."
     for peer in streams flink; do
         [ "$(cat "$peers_root/$peer/recipe" 2>/dev/null)" = "$(recipe_of_peer "$peer")" ] || build_peer "$peer"
     done
 }
 
+install_peer_tools() {
+    may_install || fail "(j) needs Maven and a Java 17 that compiles: sudo apt-get install maven openjdk-17-jdk-headless"
+    install_packages maven openjdk-17-jdk-headless
+}
+
 build_peer() {
     local peer=$1 folder=$peers_root/$1 log=$directory/peer-$1.log
-    command -v mvn >/dev/null && command -v javac >/dev/null || {
-        may_install || fail "(j) needs Maven and a Java 17 that compiles: sudo apt-get install maven openjdk-17-jdk-headless"
-        install_packages maven openjdk-17-jdk-headless
-    }
+    command -v mvn >/dev/null && command -v javac >/dev/null || install_peer_tools
     say "building the peer for $peer …"
     rm -rf "$folder"
     mkdir -p "$folder/classes"

@@ -8,44 +8,16 @@ const LAG_AIM_AT: u32 = 50;
 
 pub(super) fn rows(peers: &Peers) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (keys, rounds, times_streams, times_flink) in [
-        (
-            "uniform keys",
-            (|system: &OfSystem| system.uniform.clone()) as fn(&OfSystem) -> Vec<Drained>,
-            2.0,
-            1.0,
-        ),
-        ("zipf 1.1", |system| system.zipf.clone(), 3.0, 3.0),
+    let uniform: fn(&OfSystem) -> &[Drained] = |system| &system.uniform;
+    let zipf: fn(&OfSystem) -> &[Drained] = |system| &system.zipf;
+    for (keys, rounds, system, times, aim) in [
+        ("uniform keys", uniform, System::KafkaStreams, 2.0, "≥ 2×"),
+        ("uniform keys", uniform, System::Flink, 1.0, "≥ 1×"),
+        ("zipf 1.1", zipf, System::KafkaStreams, 3.0, "≥ 3×"),
+        ("zipf 1.1", zipf, System::Flink, 3.0, "≥ 3×"),
     ] {
-        for (system, times, aim) in [
-            (
-                System::KafkaStreams,
-                times_streams,
-                if times_streams > 2.0 {
-                    "≥ 3×"
-                } else {
-                    "≥ 2×"
-                },
-            ),
-            (
-                System::Flink,
-                times_flink,
-                if times_flink > 2.0 {
-                    "≥ 3×"
-                } else {
-                    "≥ 1×"
-                },
-            ),
-        ] {
-            rows.extend(drained(
-                keys,
-                system,
-                &rounds(&peers.stitch),
-                &rounds(peers.of(system)),
-                times,
-                aim,
-            ));
-        }
+        let (stitch, peer) = (rounds(&peers.stitch), rounds(peers.of(system)));
+        rows.extend(drained(keys, system, (stitch, peer), (times, aim)));
     }
     for system in [System::KafkaStreams, System::Flink] {
         rows.extend(lags(system, &peers.stitch, peers.of(system)));
@@ -57,10 +29,8 @@ pub(super) fn rows(peers: &Peers) -> Vec<Row> {
 fn drained(
     keys: &str,
     system: System,
-    stitch: &[Drained],
-    peer: &[Drained],
-    times: f64,
-    aim: &'static str,
+    (stitch, peer): (&[Drained], &[Drained]),
+    (times, aim): (f64, &'static str),
 ) -> Option<Row> {
     let cell = |rounds: &[Drained]| {
         let mean = |figure: fn(&Drained) -> f64| Drained::mean(rounds, figure);

@@ -7,12 +7,12 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use stitch_access::token_file_poller;
 use stitch_app::check::{Needs, check};
 use stitch_app::http_server::tls;
 use stitch_app::runner::{self, Shared};
 
 use self::link::LinkOptions;
-use crate::token_file_poller;
 
 #[derive(Debug, Parser)]
 #[command(

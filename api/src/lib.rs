@@ -15,7 +15,7 @@
 //!
 //! In the background [`freshness_poller`] reads ZooKeeper and Kafka once a second, so that no request has to, and
 //! publishes a [`FreshnessSnapshot`](stitch_api_freshness::FreshnessSnapshot). [`status_cache`] reads the namespace status while an operator's page is open,
-//! [`command_queue`](stitch_control::command_queue) carries out the commands of operators, and [`token_file_poller`] the file of tokens when it has changed.
+//! [`command_queue`](stitch_control::command_queue) carries out the commands of operators, and [`TokenFilePoller`](stitch_access::TokenFilePoller) the file of tokens when it has changed.
 //!
 //! This process is no member of the namespace: it never increments, so no quiescence barrier waits for it.
 
@@ -35,7 +35,6 @@ mod freshness_poller;
 mod status_cache;
 mod admission;
 mod access;
-mod token_file_poller;
 mod app;
 mod caching;
 mod handlers;

@@ -12,6 +12,7 @@ use metrics::{
 use stitch_batch::record::BatchRecord;
 use stitch_common::ports::StoreError;
 use stitch_common::range::RangeBits;
+use stitch_config::Audit;
 use stitch_protocol::uncertainty::UncertaintyCause;
 
 use crate::freshness::{Freshness, State};
@@ -33,6 +34,9 @@ const AUDITED: &str = "stitch_audit_timestamp_seconds";
 const WRONG: &str = "stitch_audit_wrong_cells";
 const JUDGED: &str = "stitch_audit_judged_cells";
 const UNJUDGED: &str = "stitch_audit_unjudged_cells";
+const WRONG_MAX: &str = "stitch_audit_wrong_per_million_max";
+const AUDITED_WITHIN: &str = "stitch_audit_audited_within_seconds";
+const VERIFIED_WITHIN: &str = "stitch_audit_verified_within_seconds";
 const VERIFIED: &str = "stitch_range_verified_timestamp_seconds";
 
 /// The label `operation`; bounded, as labels must be.
@@ -189,6 +193,26 @@ pub(crate) fn verification(bits: RangeBits, known: &Verification) {
         gauge!(JUDGED).set(found.judged as f64);
         gauge!(UNJUDGED).set(found.unjudged as f64);
     }
+}
+
+/// The objective that audits are held to.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
+pub(crate) fn objective(audit: &Audit) {
+    describe_gauge!(
+        WRONG_MAX,
+        "how many of a million cells that an audit judged may be wrong"
+    );
+    describe_gauge!(
+        AUDITED_WITHIN,
+        "how long ago all counts may have been audited"
+    );
+    describe_gauge!(
+        VERIFIED_WITHIN,
+        "how long ago a restoration may have verified a range"
+    );
+    gauge!(WRONG_MAX).set(audit.wrong_per_million_max as f64);
+    gauge!(AUDITED_WITHIN).set(audit.audited_within.as_secs_f64());
+    gauge!(VERIFIED_WITHIN).set(audit.verified_within.as_secs_f64());
 }
 
 /// Registers every metric at start, so that zeros show.

@@ -1,10 +1,11 @@
 //! The configuration: one TOML file for every program, overridden value by value from the environment.
 //!
 //! Every key is declared once, with type, default and bounds, by the macro `section!` in `servers`, `programs`,
-//! `archive`, `totals`, `batch` and `counting`. Required are only namespace, connect, nodes, keyspace, topic, bootstrap.servers, group.id and one counter.
+//! `archive`, `totals`, `batch`, `audit` and `counting`. Required are only namespace, connect, nodes, keyspace, topic, bootstrap.servers, group.id and one counter.
 //! Unknown keys are errors. The annotated example is `deploy/stitch.toml`.
 
 mod archive;
+mod audit;
 mod batch;
 mod counting;
 mod document;
@@ -27,6 +28,7 @@ use stitch_common::definition::Definitions;
 use stitch_common::user_error::UserError;
 
 pub use archive::Archive;
+pub use audit::Audit;
 pub use batch::Batch;
 pub use ensemble::{Ensemble, ROOT_DEFAULT};
 pub use environment::Environment;
@@ -50,6 +52,7 @@ pub struct Config {
     pub definitions: Definitions,
     pub processor: Processor,
     pub restorator: Restorator,
+    pub audit: Audit,
     pub archive: Archive,
     pub totals: Totals,
     pub batch: Batch,
@@ -60,7 +63,7 @@ pub struct Config {
 }
 
 /// The keys and sections at the top level.
-const ROOT: [&str; 14] = [
+const ROOT: [&str; 15] = [
     "namespace",
     "zookeeper",
     "cassandra",
@@ -70,6 +73,7 @@ const ROOT: [&str; 14] = [
     "counter",
     "processor",
     "restorator",
+    "audit",
     "archive",
     "totals",
     "batch",
@@ -78,7 +82,7 @@ const ROOT: [&str; 14] = [
 ];
 
 /// The sections of which each key has one variable, with their keys.
-const SECTIONS: [(&str, &[&str]); 12] = [
+const SECTIONS: [(&str, &[&str]); 13] = [
     ("zookeeper", ZooKeeper::KEYS),
     ("cassandra", Cassandra::KEYS),
     ("kafka", Kafka::KEYS),
@@ -86,6 +90,7 @@ const SECTIONS: [(&str, &[&str]); 12] = [
     ("event", counting::Event::KEYS),
     ("processor", Processor::KEYS),
     ("restorator", Restorator::KEYS),
+    ("audit", Audit::KEYS),
     ("archive", Archive::KEYS),
     ("totals", Totals::KEYS),
     ("batch", Batch::KEYS),
@@ -106,6 +111,7 @@ impl Config {
             definitions: counting::definitions(&mut root)?,
             processor: Processor::read(root.section("processor")?, &kafka)?,
             restorator: Restorator::read(root.section("restorator")?)?,
+            audit: Audit::read(root.section("audit")?)?,
             archive: Archive::read(root.section("archive")?)?,
             totals: Totals::read(root.section("totals")?)?,
             api: Api::read(root.section("api")?, &batch)?,

@@ -5,6 +5,7 @@ use super::*;
 use stitch_common::cell::Granularity;
 use stitch_common::definition::AmountSource;
 
+mod audit;
 mod batch;
 mod documented;
 mod environment;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use chrono::NaiveDate;
 use clap::Args;
 use serde::Serialize;
-use stitch_access::LinkTarget;
+use stitch_access::{LinkTarget, token_file_poller};
 use stitch_common::cell::Key;
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::output::{Exit, Report};
@@ -15,7 +15,6 @@ use stitch_config::Config;
 
 use crate::access::{SIGNATURE, time};
 use crate::query_string::encoded;
-use crate::token_file_poller;
 
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub(super) struct LinkOptions {

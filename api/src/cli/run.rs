@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use stitch_access::TokenFilePoller;
 use stitch_app::http_server::{Limits, Server, tls};
 use stitch_app::shutdown::Shutdown;
 use stitch_app::stderr::Stderr;
@@ -27,7 +28,6 @@ use crate::app::{App, Now};
 use crate::count_tables::{Connection, Connectors, TableConnector};
 use crate::freshness_poller::FreshnessPoller;
 use crate::status_cache::{StatusCache, StatusPoller};
-use crate::token_file_poller::TokenFilePoller;
 use crate::{metrics, web};
 
 /// The longest that a command of an operator may take, unless requests have less time.
@@ -43,8 +43,9 @@ pub(super) struct Stopped {
 pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, UserError> {
     let handle = telemetry::metrics_handle()?;
     metrics::register();
+    metrics::objective(&config.audit);
     let listeners = Listeners::bind(&config).await?;
-    let token_file_poller = TokenFilePoller::new(&config.api)?;
+    let token_file_poller = TokenFilePoller::new(&config.api, metrics::token_file_usable)?;
     let clock = SystemClock;
     let zookeeper = ZooKeeperClient::of(&config.zookeeper);
     let mut status_poller = StatusPoller::new(&config, zookeeper.clone(), clock);

@@ -189,7 +189,7 @@ impl TestServer {
             wall: DateTime::parse_from_rfc3339(NOW).unwrap().to_utc(),
             moment: Moment::new(Duration::from_secs(1000)),
         };
-        let tokens = crate::token_file_poller::read(&config.api).unwrap();
+        let tokens = stitch_access::token_file_poller::read(&config.api).unwrap();
         let access = watch::Sender::new(Arc::new(tokens));
         let batch = Arc::new(Table::default());
         let source = |table: &Arc<Table>| Arc::clone(table) as Arc<dyn CountSource>;

@@ -68,7 +68,7 @@ fn keys(section: &str) -> Vec<String> {
 #[test]
 fn the_annotated_example_has_every_key() {
     let root = keys("");
-    assert_eq!(root.len(), 14, "{root:?}");
+    assert_eq!(root.len(), 15, "{root:?}");
     let inner = "totals.spark".to_owned();
     let sections = root.iter().chain([&inner]);
     for section in sections.filter(|key| *key != "namespace") {

@@ -1,24 +1,17 @@
 //! A keyspace, a configuration that names it, and helpers that count in it.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use stitch_cassandra::{Replication, ScyllaCql, ScyllaStore};
-use stitch_common::address::Addresses;
 use stitch_common::cell::{Amount, Bucket, CellSlot, Count, Counter, Granularity};
 use stitch_common::clock::{Clock, SystemClock};
-use stitch_common::definition::{Definitions, EventAttributes};
 use stitch_common::lease::{Lease, Permit};
 use stitch_common::member::MemberId;
 use stitch_common::outcome::Outcome;
 use stitch_common::ports::{CellSelection, CounterBatch, Cql, Level, Store};
-use stitch_common::range::RangeBits;
-use stitch_config::{
-    Api, Archive, Batch, Cassandra, Config, Engine, Http, Kafka, Processor, ReadConsistency,
-    Restorator, Spark, Totals, WriteConsistency, ZooKeeper,
-};
+use stitch_config::{Config, Environment};
 
 /// The server's address.
 pub(crate) fn server() -> String {
@@ -105,119 +98,35 @@ pub(crate) fn member(number: i64) -> MemberId {
     MemberId::new(number, 0)
 }
 
+/// The configuration of a namespace whose table is in this keyspace: what is not Cassandra's is never reached.
 fn config(keyspace: &str) -> Config {
-    let cassandra = Cassandra {
-        nodes: server().parse().unwrap(),
-        keyspace: keyspace.to_owned(),
-        local_datacenter: None,
-        write_consistency: WriteConsistency::LocalQuorum,
-        request_timeout: Duration::from_secs(10),
-        keepalive_interval: Duration::from_secs(1),
-        keepalive_timeout: Duration::from_secs(2),
-        connections_per_node: 2,
-        credentials: None,
-        tls: None,
-    };
-    Config {
-        namespace: keyspace.to_owned(),
-        zookeeper: ZooKeeper {
-            connect: "127.0.0.1:1".parse::<Addresses>().unwrap().into(),
-            root: "/stitch".to_owned(),
-            identity: None,
-            tls: None,
-            session_timeout: Duration::from_secs(4),
-        },
-        batch: Batch {
-            enabled: true,
-            realtime: true,
-            closed_after: Duration::from_secs(3600),
-            cassandra: cassandra.clone(),
-        },
-        cassandra,
-        kafka: Kafka {
-            topic: String::new(),
-            client: stitch_config::ClientProperties::default(),
-        },
-        definitions: Definitions::new(
-            RangeBits::new(6).unwrap(),
-            EventAttributes::default(),
-            Vec::new(),
-        ),
-        processor: Processor {
-            requests_in_flight_max: 128,
-            window_bytes_max: 1,
-            turn_counters_max: 1,
-            batch_bytes_max: 4096,
-            drain_timeout: Duration::from_secs(1),
-            stop_timeout: Duration::from_secs(1),
-            checkpoint_interval: Duration::from_secs(1),
-        },
-        restorator: Restorator {
-            memory_bytes_max: 1,
-            requests_in_flight_max: 64,
-            ranges_in_flight_max: 1,
-            range_timeout: Duration::from_secs(1),
-            quiescence_timeout: Duration::from_secs(1),
-            dirty_cells_target: 1,
-            read_level: Level::All,
-            journal: PathBuf::new(),
-        },
-        archive: Archive {
-            url: None,
-            segment_bytes: 1,
-            segment_age: Duration::from_secs(1),
-            memory_bytes_max: 1,
-        },
-        totals: totals(),
-        http: Http {
-            listen: ([127, 0, 0, 1], 0).into(),
-        },
-        api: api(),
-    }
-}
-
-fn totals() -> Totals {
-    Totals {
-        url: None,
-        memory_bytes_max: 1,
-        spill: std::path::PathBuf::new(),
-        spill_bytes_max: 1,
-        engine: Engine::Local,
-        spark: Spark {
-            submit: Vec::new(),
-            url: None,
-            program: None,
-            task_memory_bytes_max: 1,
-        },
-    }
-}
-
-fn api() -> Api {
-    Api {
-        layer: stitch_config::LayerChoice::Realtime,
-        listen: ([127, 0, 0, 1], 0).into(),
-        operator_listen: None,
-        consistency: ReadConsistency::LocalQuorum,
-        request_timeout: Duration::from_secs(10),
-        speculative_after: Duration::from_secs(1),
-        connections_max: 1,
-        connections_per_address_max: 1,
-        requests_in_flight_max: 1,
-        admission_timeout: Duration::ZERO,
-        reads_in_flight_max: 1,
-        keys_max: 1,
-        points_max: 1,
-        lagging_after: Duration::from_secs(1),
-        open_max_age: Duration::ZERO,
-        closed_max_age: Duration::ZERO,
-        stale_while_revalidate: Duration::ZERO,
-        stale_if_error: Duration::ZERO,
-        stop_timeout: Duration::from_secs(1),
-        cors_origins: Vec::new(),
-        tokens: Vec::new(),
-        tokens_file: None,
-        tls: None,
-    }
+    let server = server();
+    let text = format!(
+        r#"
+        namespace = "{keyspace}"
+        [zookeeper]
+        connect = "127.0.0.1:1"
+        [cassandra]
+        nodes = ["{server}"]
+        keyspace = "{keyspace}"
+        request_timeout_ms = 10000
+        keepalive_interval_ms = 1000
+        keepalive_timeout_ms = 2000
+        connections_per_node = 2
+        [batch]
+        enabled = true
+        [kafka]
+        topic = "events"
+        [kafka.client]
+        "bootstrap.servers" = "127.0.0.1:1"
+        "group.id" = "stitch"
+        [[counter]]
+        name = "plays"
+        on = ["play"]
+        key = "track"
+        "#
+    );
+    Config::parse("stitch.toml", &text, &Environment::default()).unwrap()
 }
 
 /// Permission to send for the next minute.

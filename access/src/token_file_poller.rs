@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stitch_access::{AccessTokens, token_file};
 use stitch_common::clock::Clock;
 use stitch_common::user_error::UserError;
 use stitch_config::Api;
 use tokio::sync::watch;
 
-use crate::metrics;
+use crate::access_token::AccessTokens;
+use crate::token_file;
 
 /// How long a revoked token is still let in, at most.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// The file cannot be used.
-pub(crate) fn read(api: &Api) -> Result<AccessTokens, UserError> {
+pub fn read(api: &Api) -> Result<AccessTokens, UserError> {
     read_file(api.tokens_file.clone(), AccessTokens::unnamed(&api.tokens))
 }
 
@@ -32,32 +32,37 @@ fn read_file(path: Option<PathBuf>, configured: AccessTokens) -> Result<AccessTo
     }
 }
 
-pub(crate) struct TokenFilePoller {
+/// Keeps [`AccessTokens`] as the file has them.
+#[derive(Debug)]
+pub struct TokenFilePoller {
     path: Option<PathBuf>,
     configured: AccessTokens,
     tokens: watch::Sender<Arc<AccessTokens>>,
     /// What the file was found to be last.
     last: Result<AccessTokens, UserError>,
+    /// Is told whether the file can be used, each time that it was found different.
+    usable: fn(bool),
 }
 
 impl TokenFilePoller {
-    /// Reads the file for the first time.
+    /// Reads the file for the first time. `usable` is told whether it can be used: now, and whenever it has changed.
     ///
     /// # Errors
     /// It cannot be used.
-    pub(crate) fn new(api: &Api) -> Result<Self, UserError> {
+    pub fn new(api: &Api, usable: fn(bool)) -> Result<Self, UserError> {
         let tokens = read(api)?;
-        metrics::token_file_usable(true);
+        usable(true);
         Ok(Self {
             path: api.tokens_file.clone(),
             configured: AccessTokens::unnamed(&api.tokens),
             tokens: watch::Sender::new(Arc::new(tokens.clone())),
             last: Ok(tokens),
+            usable,
         })
     }
 
     /// The tokens that are in use, and the ones to come.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<AccessTokens>> {
+    pub fn subscribe(&self) -> watch::Receiver<Arc<AccessTokens>> {
         self.tokens.subscribe()
     }
 
@@ -65,7 +70,7 @@ impl TokenFilePoller {
     ///
     /// # Cancellation
     /// Nothing is changed.
-    pub(crate) async fn poll(&mut self) {
+    pub async fn poll(&mut self) {
         let (path, configured) = (self.path.clone(), self.configured.clone());
         let Ok(found) = tokio::task::spawn_blocking(move || read_file(path, configured)).await
         else {
@@ -75,7 +80,7 @@ impl TokenFilePoller {
         if found == self.last {
             return;
         }
-        metrics::token_file_usable(found.is_ok());
+        (self.usable)(found.is_ok());
         match &found {
             Ok(tokens) => {
                 let names: Vec<_> = tokens.names().collect();
@@ -93,7 +98,11 @@ impl TokenFilePoller {
         self.last = found;
     }
 
-    pub(crate) async fn run(mut self, clock: impl Clock) -> Infallible {
+    /// Polls until it is dropped.
+    ///
+    /// # Cancellation
+    /// As of [`TokenFilePoller::poll`].
+    pub async fn run(mut self, clock: impl Clock) -> Infallible {
         loop {
             clock.sleep(PAUSE).await;
             self.poll().await;
@@ -103,12 +112,16 @@ impl TokenFilePoller {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use stitch_config::Config;
 
     use super::*;
 
     const A: &str = "0123456789abcdef";
     const B: &str = "fedcba9876543210";
+
+    static USABLE: AtomicBool = AtomicBool::new(false);
 
     #[tokio::test]
     async fn a_changed_file_is_used_and_an_unusable_one_keeps_the_last_good_one() {
@@ -119,7 +132,11 @@ mod tests {
         let variable = path.display().to_string();
         let environment = [("STITCH_API__TOKENS_FILE", variable.as_str())];
         let config = Config::parse("stitch.toml", text, &environment.into_iter().collect());
-        let mut poller = TokenFilePoller::new(&config.unwrap().api).unwrap();
+        let mut poller = TokenFilePoller::new(&config.unwrap().api, |usable| {
+            USABLE.store(usable, Ordering::Relaxed)
+        })
+        .unwrap();
+        assert!(USABLE.load(Ordering::Relaxed));
         let tokens = poller.subscribe();
         let known = |secret: &str| tokens.borrow().find(secret.as_bytes()).is_some();
         assert!(known(A) && !known(B));
@@ -129,10 +146,10 @@ mod tests {
                 None => std::fs::remove_file(&path).unwrap(),
             }
             poller.poll().await;
-            assert!(known(A) && poller.last.is_err(), "{unusable:?}");
+            assert!(known(A) && !USABLE.load(Ordering::Relaxed), "{unusable:?}");
         }
         std::fs::write(&path, format!("cdn read {B}\n")).unwrap();
         poller.poll().await;
-        assert!(!known(A) && known(B) && poller.last.is_ok());
+        assert!(!known(A) && known(B) && USABLE.load(Ordering::Relaxed));
     }
 }

@@ -433,10 +433,56 @@ async function operatorDarkAndPhone() {
   await close(phone, "operator-phone");
 }
 
+/** An operator signs in, holds restorations and lifts the hold again, by the form. */
+async function commands() {
+  const server = new URL(signedLink).origin;
+  const context = await browser.newContext({ ...DESK, timezoneId: "Europe/Berlin", locale: "en-GB" });
+  const page = await context.newPage();
+  await page.goto(`${server}/operator`);
+  await page.getByLabel("Token").fill("operator-0123456789abcdef");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.waitForSelector(MAP, { state: "attached" });
+  const command = page.getByLabel("Command");
+  const give = page.getByRole("button", { name: "Give the command" });
+  const options = await command.locator("option").evaluateAll((all) =>
+    all.filter((one) => one.value && !one.disabled).map((one) => one.value));
+  assert.deepEqual(options, ["hold-until"], "nothing runs and nothing is held");
+  // What was typed is still there when the page has been brought up to date.
+  await command.selectOption("hold-until");
+  await page.getByLabel("Why").fill("a <new> node");
+  await page.getByLabel("For hold-until").fill("2999-01-31T06:00:00Z");
+  for (const _ of [1, 2]) await page.waitForResponse((response) => response.url() === `${server}/operator`);
+  assert.equal(await command.inputValue(), "hold-until");
+  await page.screenshot({ path: path.join(folder, "operator-command.png"), fullPage: true });
+  await give.click();
+  await page.waitForFunction(() => document.body.innerText.includes("a <new> node"));
+  assert.match(await text(page, "#operator"), /2999-01-31.*token ops@.*a <new> node/);
+  // A time that is none is named, and changes nothing.
+  await command.selectOption("hold-until");
+  await page.getByLabel("For hold-until").fill("tomorrow");
+  await Promise.all([page.waitForURL(`${server}/operator/control`), give.click()]);
+  assert.match(await text(page, "main"), /"tomorrow" is not a time/);
+  await page.goto(`${server}/operator`);
+  await command.selectOption("resume");
+  await give.click();
+  await page.waitForFunction(() => !document.body.innerText.includes("a <new> node"));
+  // A page that is out of date offers an abort: it asks again, and finds that nothing runs.
+  await command.locator("option[value=abort]").evaluate((option) => option.removeAttribute("disabled"));
+  await command.selectOption("abort");
+  await give.click();
+  await page.getByRole("heading", { name: "Abort this restoration?" }).waitFor();
+  await page.screenshot({ path: path.join(folder, "operator-abort.png"), fullPage: true });
+  const refused = page.waitForResponse(`${server}/operator/control`);
+  await page.getByRole("button", { name: "Abort it" }).click();
+  assert.equal((await refused).status(), 409);
+  await context.close();
+  console.log("ok  commands");
+}
+
 try {
   const parts = [
     desktop, keyboard, phone, live, exact, sideBySide, decisions, unchanged, away, spans, languages, wayIn, signed, operator,
-    operatorDarkAndPhone,
+    operatorDarkAndPhone, commands,
   ];
   for (const part of parts) await part();
 } finally {

@@ -71,8 +71,9 @@ async fn lock(
 /// Starts a server that has tokens, and makes a link to a page of it.
 async fn with_tokens(namespace: &TestNamespace) -> Result<(Process, String)> {
     let file = namespace.folder.join("tokens");
-    let tokens =
-        "reader read reader-0123456789abcdef\nlinks sign 0123456789abcdef0123456789abcdef\n";
+    let tokens = "reader read reader-0123456789abcdef\n\
+        ops operate operator-0123456789abcdef\n\
+        links sign 0123456789abcdef0123456789abcdef\n";
     std::fs::write(&file, tokens)?;
     let variable = (
         "STITCH_API__TOKENS_FILE".to_owned(),

@@ -138,8 +138,7 @@ fn problem(error: LayerError, counter: &str, example: &str) -> Problem {
         ),
         LayerError::NotPublished => (
             Kind::BatchUnavailable,
-            "no batch counts are published for the table that this server reads: an operator runs `stitch-batch run`, and \
-             restarts this server if that table was made again"
+            "no batch counts are published for the table that this server reads: an operator runs `stitch-batch run`"
                 .to_owned(),
         ),
         LayerError::NotInGeneration => (

@@ -33,6 +33,15 @@ pub struct Corruption {
     pub invented: usize,
 }
 
+/// Drops a table, as with `cqlsh`.
+pub async fn drop_table(nodes: &[String], table: &str) -> Result<()> {
+    let statement = format!("DROP TABLE {table}");
+    let session = session(nodes).await?;
+    let dropped = session.query_unpaged(statement, ()).await;
+    dropped.context("dropping a table")?;
+    Ok(())
+}
+
 impl Corruptor {
     /// Connects to the table of this keyspace.
     pub async fn connect(servers: &Servers, keyspace: &str, seed: u64) -> Result<Self> {

@@ -83,6 +83,7 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     );
     let app = Arc::new(app);
     let announcement = Announcement::new(&app, &listeners);
+    let snapshots = freshness_poller.subscribe();
     let background = async {
         let (connected, validated) = tokio::join!(connectors.attempt(), freshness_poller.poll());
         connected?;
@@ -90,7 +91,7 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
         announcement.make();
         tokio::select! {
             // Neither ends unless an operator must act.
-            refused = connectors.run() => refused,
+            refused = connectors.run(&snapshots) => refused,
             refused = freshness_poller.run() => refused,
         }
     };

@@ -2,9 +2,11 @@
 
 use std::convert::Infallible;
 use std::future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{OptionFuture, join};
+use stitch_api_freshness::FreshnessSnapshot;
 use stitch_batch::layer::Layer;
 use stitch_common::clock::Clock;
 use stitch_common::server_failure::ServerFailure;
@@ -15,6 +17,8 @@ use super::{Connection, CountTable, CountTables, name};
 
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The same, of a table that is connected, and not the one that is published.
+const PAUSE_ONCE_CONNECTED: Duration = Duration::from_secs(10);
 
 /// Connects one table.
 pub struct TableConnector<F, C> {
@@ -59,7 +63,11 @@ where
                 if self.said.take().is_some() {
                     tracing::info!(table, "Cassandra answers: the table is read");
                 }
-                self.connection.send_replace(Some(connection));
+                let found = connection.table.clone();
+                let last = self.connection.send_replace(Some(connection));
+                if last.is_some_and(|last| last.table != found) {
+                    tracing::info!(table, "the table was made again: the new one is read");
+                }
             }
             Err(ServerFailure::Refused(error)) => return Err(error),
             Err(ServerFailure::Away(error)) => {
@@ -78,27 +86,60 @@ where
         Ok(())
     }
 
-    /// Tries until it is connected. Once counts of the other table are served, a refusal ends nothing.
+    /// Connects until it is connected, and again whenever batch counts of another table are published: it was dropped and
+    /// made again. What is connected remains in use until then. Once counts are served, a refusal ends nothing.
     ///
     /// # Errors
     /// It refuses, and no count can be read.
-    async fn run(&mut self, tables: &CountTables) -> Result<Infallible, UserError> {
-        while self.connection.borrow().is_none() {
-            self.clock.sleep(PAUSE).await;
-            let Err(error) = self.attempt().await else {
-                continue;
+    async fn run(
+        &mut self,
+        tables: &CountTables,
+        mut snapshots: watch::Receiver<Arc<FreshnessSnapshot>>,
+    ) -> Result<Infallible, UserError> {
+        let mut pause = PAUSE;
+        loop {
+            self.until_due(&mut snapshots).await;
+            self.clock.sleep(pause).await;
+            if let Err(error) = self.attempt().await {
+                if !tables.is_any_connected() {
+                    return Err(error);
+                }
+                if self.said.as_ref() != Some(&error) {
+                    let UserError { message, help } = &error;
+                    let table = name(self.layer);
+                    tracing::error!(table, error = message, help, "this table cannot be read");
+                }
+                self.said = Some(error);
+            }
+            pause = match *self.connection.borrow() {
+                Some(_) => PAUSE_ONCE_CONNECTED,
+                None => PAUSE,
             };
-            if !tables.is_any_connected() {
-                return Err(error);
-            }
-            if self.said.as_ref() != Some(&error) {
-                let UserError { message, help } = &error;
-                let table = name(self.layer);
-                tracing::error!(table, error = message, help, "this table cannot be read");
-            }
-            self.said = Some(error);
         }
-        future::pending().await
+    }
+
+    /// Waits until there is a reason to connect.
+    ///
+    /// # Cancellation
+    /// Leaves nothing behind.
+    async fn until_due(&self, snapshots: &mut watch::Receiver<Arc<FreshnessSnapshot>>) {
+        let known = match (self.layer, &*self.connection.borrow()) {
+            (Layer::Batch | Layer::Realtime, None) => return,
+            (Layer::Batch, Some(Connection { table, .. })) => Some(table.clone()),
+            // Its namespace is of this table alone.
+            (Layer::Realtime, Some(_)) => None,
+        };
+        let Some(known) = known else {
+            return future::pending().await;
+        };
+        let is_another = |snapshot: &Arc<FreshnessSnapshot>| {
+            let record = snapshot.batch();
+            record.is_some_and(|record| record.table != known)
+        };
+        if snapshots.wait_for(is_another).await.is_err() {
+            // Nothing is published any more: the server ends.
+            future::pending().await
+        }
     }
 }
 
@@ -152,21 +193,24 @@ where
         Ok(())
     }
 
-    /// Connects those that are not, until it is dropped.
+    /// Connects those that are not, or are others than `snapshots` say are published, until it is dropped.
     ///
     /// # Errors
     /// One refuses, and no count can be read.
     ///
     /// # Cancellation
     /// Some may be connected.
-    pub async fn run(mut self) -> Result<Infallible, UserError> {
+    pub async fn run(
+        mut self,
+        snapshots: &watch::Receiver<Arc<FreshnessSnapshot>>,
+    ) -> Result<Infallible, UserError> {
         let Self {
             realtime,
             batch,
             tables,
         } = &mut self;
         let run = async |connector: &mut Option<TableConnector<F, C>>| match connector {
-            Some(connector) => connector.run(tables).await,
+            Some(connector) => connector.run(tables, snapshots.clone()).await,
             None => future::pending().await,
         };
         tokio::select! {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use stitch_harness::corruptor::drop_table;
 use stitch_harness::events::{COUNTERS, Generator, Shape};
 use stitch_harness::process::{Process, Program, binary};
 use stitch_harness::servers::Servers;
@@ -19,6 +20,9 @@ const FIRST_KILL: Duration = Duration::from_millis(100);
 
 struct Layers {
     namespace: TestNamespace,
+    /// Of the cluster that has the batch counts.
+    nodes: Vec<String>,
+    keyspace: String,
     api: Process,
     address: String,
 }
@@ -42,6 +46,12 @@ async fn done(namespace: &TestNamespace, arguments: &[&str]) -> Result<Value> {
     Ok(serde_json::from_str(&finished.output)?)
 }
 
+/// Makes the table of batch counts, unless it is there.
+async fn initialise(namespace: &TestNamespace, nodes: &[String]) -> Result<Value> {
+    let replication = nodes.len().to_string();
+    done(namespace, &["init", "--replication", &replication]).await
+}
+
 impl Layers {
     async fn start(store: &Path, name: &str, section: &str) -> Result<Self> {
         let servers = Servers::from_environment()?;
@@ -58,12 +68,13 @@ impl Layers {
             store = store.display()
         );
         let namespace = TestNamespace::build(&servers, &config).await?;
-        let replication = nodes.len().to_string();
-        done(&namespace, &["init", "--replication", &replication]).await?;
+        initialise(&namespace, &nodes).await?;
         let mut api = namespace.api_command("run", &[])?.start()?;
         let address = TestNamespace::address(&mut api).await?;
         Ok(Self {
             namespace,
+            nodes,
+            keyspace,
             api,
             address,
         })
@@ -200,6 +211,32 @@ async fn a_load_that_is_killed_at_any_moment_is_run_again_and_right() -> Result<
     ensure!(layers.sum("batch", "batch").await? == counted);
     let compared = done(&layers.namespace, &["compare"]).await?;
     ensure!(compared["outcome"] == "equal", "{compared}");
+    layers.end(processor).await
+}
+
+/// Nothing but the table is lost: it is made and loaded again, and the process that has served the former one serves it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_dropped_and_made_again_is_served_by_the_same_process() -> Result<()> {
+    let store = tempfile::tempdir()?;
+    let layers = Layers::start(store.path(), "made_again", "").await?;
+    let processor = layers.namespace.processor("processor").await?;
+    let mut events = Generator::new(Shape::default())?;
+    layers.feed(&mut events, 2000).await?;
+    let first = done(&layers.namespace, &["run"]).await?;
+    layers.until_served(&first["totals"]).await?;
+    let counted = layers.sum("batch", "batch").await?;
+    ensure!(counted > 0, "{counted}");
+    drop_table(&layers.nodes, &format!("{}.batch_counts", layers.keyspace)).await?;
+    let made = initialise(&layers.namespace, &layers.nodes).await?;
+    ensure!(made["outcome"] == "created", "{made}");
+    layers.feed(&mut events, 1000).await?;
+    let second = done(&layers.namespace, &["run"]).await?;
+    ensure!(second["loaded"] == second["rows"], "{second}");
+    layers.until_served(&second["totals"]).await?;
+    let more = layers.sum("realtime", "realtime").await?;
+    ensure!(more > counted, "{counted} {more}");
+    ensure!(layers.sum("batch", "batch").await? == more);
+    ensure!(layers.sum("auto", "batch").await? == more);
     layers.end(processor).await
 }
 

@@ -1,13 +1,14 @@
-use std::sync::Arc;
 use std::sync::Mutex;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use stitch_batch::record::BatchRecord;
 use stitch_cassandra::BucketSpan;
 use stitch_common::cell::Counter;
 use stitch_common::clock::Moment;
 use stitch_common::ports::{StoreError, TableIdentity};
+use stitch_common::range::RangeBits;
 use tokio::time::Instant;
 
 use super::*;
@@ -84,12 +85,20 @@ fn both<'a>(
     Connectors::new(Some(realtime), Some(batch))
 }
 
+/// What is known of freshness, if batch counts of this table are published.
+fn published(table: Option<TableIdentity>) -> watch::Sender<Arc<FreshnessSnapshot>> {
+    let record = table.map(|table| Arc::new(BatchRecord::new(table, "stitch".to_owned())));
+    let snapshot = FreshnessSnapshot::empty(RangeBits::new(6).unwrap()).with_batch(record);
+    watch::Sender::new(Arc::new(snapshot))
+}
+
 /// How connectors end within a time in which every attempt is made several times, if they do.
 async fn ended(
     connectors: Connectors<impl AsyncFn() -> Result<Connection, ServerFailure>, TokioClock>,
 ) -> Option<UserError> {
+    let snapshots = published(None).subscribe();
     tokio::select! {
-        ended = connectors.run() => ended.err(),
+        ended = connectors.run(&snapshots) => ended.err(),
         () = tokio::time::sleep(PAUSE * 10) => None,
     }
 }
@@ -112,9 +121,10 @@ async fn a_table_whose_cluster_is_away_is_read_once_it_answers() {
         *batch.lock().unwrap() = Ok(table("c"));
         tokio::time::sleep(PAUSE * 2).await;
     };
+    let snapshots = published(None).subscribe();
     tokio::select! {
         () = answers => {}
-        ended = connectors.run() => panic!("{ended:?}"),
+        ended = connectors.run(&snapshots) => panic!("{ended:?}"),
     }
     assert!(!is_awaited(Layer::Batch));
     assert!(tables.batch.as_ref().unwrap().source().is_ok());
@@ -146,4 +156,36 @@ async fn a_later_refusal_ends_it_only_while_no_count_can_be_read() {
     assert_eq!(connectors.attempt().await, Ok(()));
     *batch.lock().unwrap() = Err(refused());
     assert_eq!(ended(connectors).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_of_batch_counts_that_was_made_again_is_connected_again() {
+    let [realtime, batch] = [Ok(table("a")), Ok(table("b"))].map(Mutex::new);
+    let mut connectors = both(&realtime, &batch);
+    assert_eq!(connectors.attempt().await, Ok(()));
+    let tables = connectors.tables();
+    let reads = |name: &str| {
+        let of_batch = tables.batch.as_ref().unwrap();
+        of_batch.source().is_ok() && tables.may_be_batch(&table(name))
+    };
+    let snapshots = published(Some(table("b")));
+    let receiver = snapshots.subscribe();
+    let remade = async {
+        // What is published is read: whatever another attempt would find, none is made.
+        *batch.lock().unwrap() = Ok(table("c"));
+        tokio::time::sleep(PAUSE_ONCE_CONNECTED * 3).await;
+        assert!(reads("b"));
+        // Dropped, and not made yet: what is connected remains.
+        *batch.lock().unwrap() = Err(refused());
+        snapshots.send_replace(published(Some(table("c"))).borrow().clone());
+        tokio::time::sleep(PAUSE_ONCE_CONNECTED * 3).await;
+        assert!(reads("b"));
+        *batch.lock().unwrap() = Ok(table("c"));
+        tokio::time::sleep(PAUSE_ONCE_CONNECTED * 2).await;
+        assert!(reads("c") && !reads("b"));
+    };
+    tokio::select! {
+        () = remade => {}
+        ended = connectors.run(&receiver) => panic!("{ended:?}"),
+    }
 }

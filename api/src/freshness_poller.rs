@@ -17,7 +17,7 @@ use stitch_protocol::path::Paths;
 use stitch_protocol::{NamespaceSession, definition_node, snapshot};
 use tokio::sync::watch;
 
-use crate::freshness::{FreshnessSnapshot, History};
+use crate::freshness::{BatchKnowledge, FreshnessSnapshot, History};
 use crate::metrics;
 use crate::reconnecting_session::ReconnectingSession;
 
@@ -124,6 +124,7 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
                 let now = self.clock.now();
                 let (whole, states) = snapshot.summary(now);
                 metrics::freshness(&whole, &states, &snapshot.causes(now));
+                self.log_batch(snapshot.batch());
                 self.snapshots.send_replace(Arc::new(snapshot.clone()));
             }
             Err(error) => {
@@ -152,16 +153,16 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
             let session = self.session.session().await.map_err(unavailable)?;
             check_definitions(config, session).await?;
             let batch = match config.batch.enabled {
-                true => batch_node::read(session).await.map_err(unavailable)?,
-                false => None,
+                true => batch_node::read(session).await,
+                false => Ok(None),
             };
+            let batch = BatchKnowledge::of_read(batch).map_err(unavailable)?;
             Ok((session, batch))
         };
         let namespace = within(Server::ZooKeeper, &clock, deadline, namespace).await;
         let (session, batch) = namespace?;
         self.is_validated = true;
-        metrics::batch(batch.as_ref());
-        let batch = batch.map(Arc::new);
+        metrics::batch(&batch);
         if !config.batch.realtime {
             // There are neither checkpoints nor a backlog.
             return Ok(FreshnessSnapshot::purely_in_batch(bits, clock.now()).with_batch(batch));
@@ -206,6 +207,23 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
             self.poll().await?;
             let took = self.clock.now().since(start);
             self.clock.sleep(PAUSE.max(took * PAUSE_FACTOR)).await;
+        }
+    }
+
+    /// Logs that the record of batch counts cannot be used, once, and that it can be again.
+    fn log_batch(&self, batch: &BatchKnowledge) {
+        let last = self.snapshots.borrow();
+        match (last.batch().failure(), batch.failure()) {
+            (last, Some(error)) if last != Some(error) => {
+                let UserError { message, help } = error;
+                tracing::error!(
+                    error = message,
+                    help,
+                    "what is published in batch is not known"
+                );
+            }
+            (Some(_), None) => tracing::info!("what is published in batch is known again"),
+            (Some(_) | None, Some(_)) | (None, None) => {}
         }
     }
 
@@ -275,3 +293,6 @@ async fn within<T, C: Clock>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,7 +60,8 @@ impl LayerView {
         is_read: impl Fn(&TableIdentity) -> bool,
         at: Moment,
     ) -> Self {
-        let record = snapshot.batch().filter(|record| is_read(&record.table));
+        let record = snapshot.batch().record();
+        let record = record.filter(|record| is_read(&record.table));
         Self {
             published: record.cloned(),
             layers,
@@ -78,7 +79,8 @@ impl LayerView {
     /// Which layer answers for which points of `counter`. `example` is a request that works.
     pub(crate) fn rule(&self, counter: &CounterName, example: &str) -> Result<LayerRule, Problem> {
         let rule = self.layers.rule(self.choice, self.generation(), counter);
-        rule.map_err(|error| problem(error, &counter.0, example))
+        let is_usable = self.snapshot.batch().failure().is_none();
+        rule.map_err(|error| problem(error, is_usable, &counter.0, example))
     }
 
     /// The layer as a point says it: where there is no batch, no point says any.
@@ -126,7 +128,8 @@ fn as_of(generation: &Generation) -> BatchAsOf {
     }
 }
 
-fn problem(error: LayerError, counter: &str, example: &str) -> Problem {
+/// `is_usable` says whether the record of what is published can be used.
+fn problem(error: LayerError, is_usable: bool, counter: &str, example: &str) -> Problem {
     let (kind, detail) = match error {
         LayerError::NoBatch => (
             Kind::InvalidParameter,
@@ -135,6 +138,12 @@ fn problem(error: LayerError, counter: &str, example: &str) -> Problem {
         LayerError::NoRealtime => (
             Kind::InvalidParameter,
             "this namespace is purely in batch (batch.realtime is false): leave `layer` out, or ask for batch".to_owned(),
+        ),
+        LayerError::NotPublished if !is_usable => (
+            Kind::BatchUnavailable,
+            "the record of what is published in batch cannot be used: the log of this server says why, and what an \
+             operator does"
+                .to_owned(),
         ),
         LayerError::NotPublished => (
             Kind::BatchUnavailable,

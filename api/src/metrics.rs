@@ -9,13 +9,12 @@ use metrics::{
     Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
-use stitch_batch::record::BatchRecord;
 use stitch_common::ports::StoreError;
 use stitch_common::range::RangeBits;
 use stitch_config::Audit;
 use stitch_protocol::uncertainty::UncertaintyCause;
 
-use crate::freshness::{Freshness, State};
+use crate::freshness::{BatchKnowledge, Freshness, State};
 use stitch_control::verification::{LastAudit, Verification};
 
 const REQUESTS: &str = "stitch_api_requests_total";
@@ -30,6 +29,7 @@ const RANGES: &str = "stitch_api_ranges";
 const DOUBTFUL: &str = "stitch_doubtful_ranges";
 const TOKEN_FILE: &str = "stitch_api_tokens_file_usable";
 const BATCH_AS_OF: &str = "stitch_api_batch_as_of_timestamp_seconds";
+const BATCH_RECORD: &str = "stitch_api_batch_record_usable";
 const AUDITED: &str = "stitch_audit_timestamp_seconds";
 const WRONG: &str = "stitch_audit_wrong_cells";
 const JUDGED: &str = "stitch_audit_judged_cells";
@@ -172,12 +172,14 @@ pub(crate) fn freshness(
     }
 }
 
-/// The as-of of the published batch: 0 where none is.
+/// The as-of of the published batch, 0 where none is, and whether that is known at all.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
-pub(crate) fn batch(record: Option<&BatchRecord>) {
-    let published = record.and_then(|record| record.published.as_ref());
+pub(crate) fn batch(known: &BatchKnowledge) {
+    let published = known.record().and_then(|record| record.published.as_ref());
     let as_of = published.map_or(0, |generation| generation.as_of.timestamp());
     gauge!(BATCH_AS_OF).set(as_of as f64);
+    let usable = known.failure().is_none();
+    gauge!(BATCH_RECORD).set(if usable { 1.0 } else { 0.0 });
 }
 
 /// What is known about the correctness of counts: 0 where nothing is.
@@ -258,6 +260,11 @@ pub(crate) fn register() {
         "the time that the published batch counts are of, in seconds since 1970; 0: none are published"
     );
     gauge!(BATCH_AS_OF).set(0.0);
+    describe_gauge!(
+        BATCH_RECORD,
+        "whether the record of what is published in batch can be used; 0: nothing is served from batch"
+    );
+    gauge!(BATCH_RECORD).set(1.0);
     describe_gauge!(
         AUDITED,
         "when all counts were last audited, by plan or by run, in seconds since 1970"

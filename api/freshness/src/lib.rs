@@ -4,14 +4,13 @@
 //! A count that is `live` has everything that was in the log a moment ago, and nothing is known that could make it
 //! wrong. It is not verified: only an audit does that.
 
+mod batch_knowledge;
 mod causes;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use stitch_batch::record::BatchRecord;
 use stitch_common::cell::Counter;
 use stitch_common::clock::Moment;
 use stitch_common::offset::{Offset, Partition};
@@ -20,6 +19,7 @@ use stitch_common::range::{RangeBits, RangeId};
 use stitch_protocol::snapshot::LightSnapshot;
 use stitch_protocol::uncertainty::UncertaintyCause;
 
+pub use batch_knowledge::BatchKnowledge;
 pub use causes::Causes;
 
 /// After this, a snapshot is too old to be shown.
@@ -123,7 +123,7 @@ pub struct FreshnessSnapshot {
     /// `None` before the first poll.
     at: Option<Moment>,
     /// What is known of the batch counts, whatever its age: it is true until another generation is published.
-    batch: Option<Arc<BatchRecord>>,
+    batch: BatchKnowledge,
     /// Why the last poll has found nothing, if it has not.
     failure: Option<&'static str>,
 }
@@ -135,7 +135,7 @@ impl FreshnessSnapshot {
             bits,
             ranges: Vec::new(),
             at: None,
-            batch: None,
+            batch: BatchKnowledge::Nothing,
             failure: None,
         }
     }
@@ -173,19 +173,19 @@ impl FreshnessSnapshot {
             bits,
             ranges: bits.ranges().map(freshness).collect(),
             at: Some(history.latest()),
-            batch: None,
+            batch: BatchKnowledge::Nothing,
             failure: None,
         }
     }
 
     /// Adds what is known of the batch counts.
-    pub fn with_batch(self, batch: Option<Arc<BatchRecord>>) -> Self {
+    pub fn with_batch(self, batch: BatchKnowledge) -> Self {
         Self { batch, ..self }
     }
 
     /// What is known of the batch counts.
-    pub const fn batch(&self) -> Option<&Arc<BatchRecord>> {
-        self.batch.as_ref()
+    pub const fn batch(&self) -> &BatchKnowledge {
+        &self.batch
     }
 
     /// The same, after a poll that found nothing for this reason. It is shown until it is too old.

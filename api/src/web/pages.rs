@@ -9,13 +9,12 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use stitch_access::AccessScope;
-use stitch_batch::layer::Layer;
 
 use super::browser::accepts_html;
 use super::sign_in;
 use crate::access::{self, Need, SIGN_IN};
 use crate::app::App;
-use crate::count_tables;
+use crate::count_tables::readiness;
 use crate::metrics;
 use crate::page::assets::asset;
 use crate::problem::{Kind, Problem};
@@ -90,27 +89,11 @@ async fn health() -> &'static str {
     "answering\n"
 }
 
-/// Counts are served as far as they can be even when this process is not ready, but a load balancer had better choose
-/// another one.
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, String) {
-    let snapshot = app.freshness();
-    let (tables, main) = (&app.tables, app.tables.main_layer());
-    if tables.is_awaited(main) {
-        let table = count_tables::name(main);
-        let reason =
-            format!("no counts are served yet: Cassandra (table {table}) does not answer\n");
-        return (StatusCode::SERVICE_UNAVAILABLE, reason);
+    match readiness(&app.tables, &app.freshness(), app.now().moment) {
+        Ok(text) => (StatusCode::OK, text),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
     }
-    if !snapshot.is_known(app.now().moment) {
-        let why = snapshot.failure().unwrap_or("it was not asked for yet");
-        let reason = format!("it is not known how fresh counts are: {why}\n");
-        return (StatusCode::SERVICE_UNAVAILABLE, reason);
-    }
-    let mut text = "counts are served, and it is known how fresh they are\n".to_owned();
-    if tables.is_awaited(Layer::Batch) {
-        text += "batch counts are not served yet: their Cassandra does not answer\n";
-    }
-    (StatusCode::OK, text)
 }
 
 async fn prometheus(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {

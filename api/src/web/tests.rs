@@ -36,7 +36,7 @@ use super::*;
 use crate::app::Now;
 use crate::count_tables::count_source::{CountSource, Read};
 use crate::count_tables::{Connection, CountTable, CountTables};
-use crate::freshness::{FreshnessSnapshot, History};
+use crate::freshness::{BatchKnowledge, FreshnessSnapshot, History};
 use crate::status_cache::StatusCache;
 use crate::testing::healthy;
 use stitch_control::command_queue::{CommandEntry, CommandQueue};
@@ -298,7 +298,7 @@ impl TestServer {
             ..BatchRecord::new(table_of(cluster), "stitch".to_owned())
         };
         let snapshot = FreshnessSnapshot::clone(&self.freshness.borrow());
-        let snapshot = snapshot.with_batch(Some(Arc::new(record)));
+        let snapshot = snapshot.with_batch(BatchKnowledge::Record(Arc::new(record)));
         self.freshness.send_replace(Arc::new(snapshot));
     }
 

@@ -133,7 +133,7 @@ where
             return future::pending().await;
         };
         let is_another = |snapshot: &Arc<FreshnessSnapshot>| {
-            let record = snapshot.batch();
+            let record = snapshot.batch().record();
             record.is_some_and(|record| record.table != known)
         };
         if snapshots.wait_for(is_another).await.is_err() {

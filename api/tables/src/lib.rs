@@ -3,6 +3,7 @@
 
 pub mod count_source;
 mod connector;
+mod readiness;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use crate::count_source::CountSource;
 
 pub use connector::{Connectors, TableConnector};
+pub use readiness::readiness;
 
 /// A connection to a table.
 #[derive(Clone)]

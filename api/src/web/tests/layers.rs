@@ -273,6 +273,39 @@ async fn until_the_cluster_of_batch_has_answered_counts_in_real_time_are_served(
 }
 
 #[tokio::test]
+async fn while_the_record_of_batch_cannot_be_used_counts_in_real_time_are_served_and_known() {
+    let text = |reply: Reply| String::from_utf8(reply.body).unwrap();
+    for (api, ready) in [(BOTH, 200), (PURE, 503)] {
+        let server = server(api);
+        published(&server);
+        let snapshot = FreshnessSnapshot::clone(&server.freshness.borrow());
+        let failure = UserError::new("/stitch/plays/batch is damaged", "delete it");
+        let unusable = snapshot.with_batch(BatchKnowledge::Unusable(failure));
+        server.freshness.send_replace(Arc::new(unusable));
+        let closed = format!("{KEY}?granularity=day&at=2026-05-02");
+        if api == BOTH {
+            let answer = server.get(&closed).await.json();
+            assert_eq!(point(&answer), (20, "realtime"));
+            assert_eq!(answer["freshness"]["state"], "live");
+        }
+        let reply = server.get(&format!("{closed}&layer=batch")).await;
+        let problem = reply.json();
+        assert_eq!(
+            (reply.status, &problem["type"]),
+            (503, &json!("/problems/batch-unavailable"))
+        );
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("cannot be used"), "{detail}");
+        let reply = server.get("/ready").await;
+        assert_eq!(reply.status, ready);
+        let text = text(reply);
+        assert!(text.contains("cannot be used"), "{text}");
+        // The node is for the log.
+        assert!(!text.contains("/stitch"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_waits_for_cassandra_is_alive_and_says_what_it_waits_for() {
     for (api, awaited, table) in [
         ("", 0, "counts"),

@@ -3,6 +3,7 @@ use std::sync::Mutex;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use stitch_api_freshness::BatchKnowledge;
 use stitch_batch::record::BatchRecord;
 use stitch_cassandra::BucketSpan;
 use stitch_common::cell::Counter;
@@ -87,8 +88,10 @@ fn both<'a>(
 
 /// What is known of freshness, if batch counts of this table are published.
 fn published(table: Option<TableIdentity>) -> watch::Sender<Arc<FreshnessSnapshot>> {
-    let record = table.map(|table| Arc::new(BatchRecord::new(table, "stitch".to_owned())));
-    let snapshot = FreshnessSnapshot::empty(RangeBits::new(6).unwrap()).with_batch(record);
+    let batch = table.map_or(BatchKnowledge::Nothing, |table| {
+        BatchKnowledge::Record(Arc::new(BatchRecord::new(table, "stitch".to_owned())))
+    });
+    let snapshot = FreshnessSnapshot::empty(RangeBits::new(6).unwrap()).with_batch(batch);
     watch::Sender::new(Arc::new(snapshot))
 }
 

@@ -11,6 +11,7 @@ use stitch_harness::process::{Process, Program, binary};
 use stitch_harness::servers::Servers;
 use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 use stitch_harness::web::get;
+use stitch_harness::zookeeper::ZooKeeperClient;
 use tokio::time::{sleep, timeout};
 
 const BOUND: Duration = Duration::from_secs(90);
@@ -130,6 +131,21 @@ impl Layers {
         timeout(BOUND, served).await.context("not served")?
     }
 
+    /// Waits until `/ready`, which is 200, has a line with `text`.
+    async fn until_ready_says(&self, text: &str) -> Result<()> {
+        let said = async {
+            loop {
+                let (status, body) = get(&self.address, "/ready").await?;
+                ensure!(status == 200, "{body}");
+                if body.contains(text) {
+                    return anyhow::Ok(());
+                }
+                sleep(POLL_INTERVAL).await;
+            }
+        };
+        timeout(BOUND, said).await.context("not said")?
+    }
+
     async fn stop(self) -> Result<TestNamespace> {
         let stopped = self.api.stop(BOUND).await?;
         ensure!(
@@ -237,6 +253,41 @@ async fn a_table_that_was_dropped_and_made_again_is_served_by_the_same_process()
     ensure!(more > counted, "{counted} {more}");
     ensure!(layers.sum("batch", "batch").await? == more);
     ensure!(layers.sum("auto", "batch").await? == more);
+    layers.end(processor).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_of_what_is_published_leaves_counts_in_real_time_as_they_are() -> Result<()>
+{
+    let store = tempfile::tempdir()?;
+    let layers = Layers::start(store.path(), "damaged", "").await?;
+    let processor = layers.namespace.processor("processor").await?;
+    let mut events = Generator::new(Shape::default())?;
+    layers.feed(&mut events, 1000).await?;
+    let published = done(&layers.namespace, &["run"]).await?;
+    layers.until_served(&published["totals"]).await?;
+    let zookeeper = ZooKeeperClient::connect(&layers.namespace.servers.zookeeper).await?;
+    let node = format!("/stitch/{}/batch", layers.namespace.name);
+    let good = zookeeper.data(&node).await?;
+    zookeeper.set(&node, &good[1..]).await?;
+    layers
+        .until_ready_says("batch counts are not served")
+        .await?;
+    let counted = layers.sum("auto", "realtime").await?;
+    ensure!(counted > 0, "{counted}");
+    let (_, answer) = layers.months("auto").await?;
+    ensure!(answer["freshness"]["state"] == "live", "{answer}");
+    let (status, problem) = layers.months("batch").await?;
+    ensure!(
+        status == 503 && problem["type"] == "/problems/batch-unavailable",
+        "{problem}"
+    );
+    let log = layers.api.errors();
+    let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
+    ensure!(errors.len() == 1 && errors[0].contains(&node), "{errors:?}");
+    zookeeper.set(&node, &good).await?;
+    layers.until_served(&published["totals"]).await?;
+    ensure!(layers.sum("auto", "batch").await? == counted);
     layers.end(processor).await
 }
 

@@ -7,11 +7,12 @@ use stitch_batch::record::BatchRecord;
 use stitch_common::ports::TableIdentity;
 use stitch_config::Environment;
 use stitch_protocol::envelope;
+use stitch_testkit::tokio_clock::TokioClock;
 use tracing::span;
 
 use super::*;
 use crate::freshness::State;
-use world::{TokioClock, World};
+use world::World;
 
 fn config(batch: &str) -> Config {
     let text = include_str!("../../../deploy/stitch.toml");
@@ -94,7 +95,7 @@ fn a_record_of_batch_that_cannot_be_used_is_a_failure_of_batch_alone() {
     let path = world.paths.batch();
     let test = async {
         let clock = TokioClock::start();
-        let mut poller = FreshnessPoller::new(&config, &world, &world, clock.clone());
+        let mut poller = FreshnessPoller::new(&config, &world, &world, clock);
         world.put(&path, &envelope::seal(&record()));
         let usable = polled(&mut poller).await;
         assert_eq!(
@@ -139,7 +140,7 @@ fn purely_in_batch_a_record_that_cannot_be_used_is_known_to_be_unusable() {
     world.put(&world.paths.batch(), &damaged());
     let errors = errors_of(async {
         let clock = TokioClock::start();
-        let mut poller = FreshnessPoller::new(&config, &world, &world, clock.clone());
+        let mut poller = FreshnessPoller::new(&config, &world, &world, clock);
         let snapshot = polled(&mut poller).await;
         assert!(snapshot.is_known(clock.now()));
         assert!(snapshot.batch().failure().is_some());
@@ -154,7 +155,7 @@ fn an_unanswered_request_for_the_record_of_batch_leaves_all_freshness_unknown() 
     world.put(&world.paths.batch(), &envelope::seal(&record()));
     let errors = errors_of(async {
         let clock = TokioClock::start();
-        let mut poller = FreshnessPoller::new(&config, &world, &world, clock.clone());
+        let mut poller = FreshnessPoller::new(&config, &world, &world, clock);
         world.lose(Some(world.paths.batch()));
         let snapshot = polled(&mut poller).await;
         assert_eq!(snapshot.failure(), Some("ZooKeeper cannot be read"));

@@ -3,8 +3,8 @@ mod silent_zookeeper;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
-use stitch_common::clock::Moment;
 use stitch_config::Environment;
+use stitch_testkit::tokio_clock::TokioClock;
 use tokio::time::Instant;
 
 use super::*;
@@ -12,30 +12,6 @@ use crate::testing::healthy;
 use silent_zookeeper::SilentZooKeeper;
 
 const POLL_TIME: Duration = Duration::from_millis(100);
-
-/// Tokio's clock, which a test can pause and advance.
-#[derive(Clone)]
-struct TokioClock(Instant);
-
-impl TokioClock {
-    fn start() -> Self {
-        Self(Instant::now())
-    }
-}
-
-impl Clock for TokioClock {
-    fn now(&self) -> Moment {
-        Moment::new(self.0.elapsed())
-    }
-
-    fn wall(&self) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + self.0.elapsed()
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-}
 
 /// Runs the cache during `work`, and returns the number of polls.
 async fn polls(cache: &StatusCache, work: impl Future<Output = ()>) -> usize {

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::future::{Pending, pending};
 
-use chrono::{DateTime, Utc};
 use stitch_common::offset::Offset;
 use stitch_common::ports::{
     AssignmentEpoch, CreateMode, CreateResult, Feed, FeedEvent, Fingerprint, LogError, LogIdentity,
@@ -13,7 +12,6 @@ use stitch_protocol::definition_node::NamespaceRecord;
 use stitch_protocol::envelope;
 use stitch_testkit::kafka::{Log, Never};
 use stitch_testkit::zookeeper::Tree;
-use tokio::time::Instant;
 
 use super::*;
 
@@ -81,30 +79,6 @@ impl World {
             return Err(ZkError::Ambiguous("as the test wants".to_owned()));
         }
         Ok(answer(&self.tree.borrow()))
-    }
-}
-
-/// Tokio's clock, which is paused.
-#[derive(Clone)]
-pub(super) struct TokioClock(Instant);
-
-impl TokioClock {
-    pub(super) fn start() -> Self {
-        Self(Instant::now())
-    }
-}
-
-impl Clock for TokioClock {
-    fn now(&self) -> Moment {
-        Moment::new(self.0.elapsed())
-    }
-
-    fn wall(&self) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + self.0.elapsed()
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
     }
 }
 

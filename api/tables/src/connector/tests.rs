@@ -1,37 +1,17 @@
 use std::sync::Mutex;
 
-use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use stitch_api_freshness::BatchKnowledge;
 use stitch_batch::record::BatchRecord;
 use stitch_cassandra::BucketSpan;
 use stitch_common::cell::Counter;
-use stitch_common::clock::Moment;
 use stitch_common::ports::{StoreError, TableIdentity};
 use stitch_common::range::RangeBits;
-use tokio::time::Instant;
+use stitch_testkit::tokio_clock::TokioClock;
 
 use super::*;
 use crate::count_source::{CountSource, Read};
-
-/// Tokio's clock, which a test can pause.
-#[derive(Clone)]
-struct TokioClock(Instant);
-
-impl Clock for TokioClock {
-    fn now(&self) -> Moment {
-        Moment::new(self.0.elapsed())
-    }
-
-    fn wall(&self) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + self.0.elapsed()
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-}
 
 /// A table without rows.
 struct Empty;
@@ -73,7 +53,7 @@ fn connector(
         let source = Arc::new(Empty);
         Ok(Connection { source, table })
     };
-    TableConnector::new(layer, connect, TokioClock(Instant::now()))
+    TableConnector::new(layer, connect, TokioClock::start())
 }
 
 /// Connectors of both tables, whose clusters have these answers.

@@ -60,13 +60,18 @@ where
         let table = name(self.layer);
         match (self.connect)().await {
             Ok(connection) => {
-                if self.said.take().is_some() {
-                    tracing::info!(table, "Cassandra answers: the table is read");
-                }
                 let found = connection.table.clone();
-                let last = self.connection.send_replace(Some(connection));
-                if last.is_some_and(|last| last.table != found) {
-                    tracing::info!(table, "the table was made again: the new one is read");
+                match self.connection.send_replace(Some(connection)) {
+                    Some(last) if last.table == found => self.say(not_published()),
+                    Some(_) => {
+                        self.said = None;
+                        tracing::info!(table, "the table was made again: the new one is read");
+                    }
+                    None => {
+                        if self.said.take().is_some() {
+                            tracing::info!(table, "Cassandra answers: the table is read");
+                        }
+                    }
                 }
             }
             Err(ServerFailure::Refused(error)) => return Err(error),
@@ -84,6 +89,16 @@ where
             }
         }
         Ok(())
+    }
+
+    /// Logs why the table that should be read is not, if that is new.
+    fn say(&mut self, error: UserError) {
+        if self.said.as_ref() != Some(&error) {
+            let UserError { message, help } = &error;
+            let table = name(self.layer);
+            tracing::error!(table, error = message, help, "this table cannot be read");
+        }
+        self.said = Some(error);
     }
 
     /// Connects until it is connected, and again whenever batch counts of another table are published: it was dropped and
@@ -104,12 +119,7 @@ where
                 if !tables.is_any_connected() {
                     return Err(error);
                 }
-                if self.said.as_ref() != Some(&error) {
-                    let UserError { message, help } = &error;
-                    let table = name(self.layer);
-                    tracing::error!(table, error = message, help, "this table cannot be read");
-                }
-                self.said = Some(error);
+                self.say(error);
             }
             pause = match *self.connection.borrow() {
                 Some(_) => PAUSE_ONCE_CONNECTED,
@@ -141,6 +151,14 @@ where
             future::pending().await
         }
     }
+}
+
+/// It was connected again, and still is not the table of which counts are published.
+fn not_published() -> UserError {
+    UserError::new(
+        "the batch counts that are published are of another table than the one that this server finds",
+        "give it the [batch] section with which `stitch-batch` runs; `stitch-batch status` names the table that is published",
+    )
 }
 
 /// The connectors of a server's tables.

@@ -172,3 +172,16 @@ async fn a_table_of_batch_counts_that_was_made_again_is_connected_again() {
         ended = connectors.run(&receiver) => panic!("{ended:?}"),
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_is_found_again_instead_of_the_published_one_is_reported() {
+    let answer = Mutex::new(Ok(table("b")));
+    let mut connector = connector(Layer::Batch, &answer);
+    for said in [None, Some(not_published())] {
+        assert_eq!(connector.attempt().await, Ok(()));
+        assert_eq!(connector.said, said);
+    }
+    *answer.lock().unwrap() = Ok(table("c"));
+    assert_eq!(connector.attempt().await, Ok(()));
+    assert_eq!(connector.said, None);
+}

@@ -8,6 +8,8 @@ use stitch_protocol::path::name;
 use stitch_protocol::restoration::LockHolder;
 use stitch_protocol::{Error, NamespaceSession};
 
+use crate::rule;
+
 /// The lock of the loads. Its entries are below `/batch`, each with the process that made it.
 pub type BatchLock = Lock<Load>;
 
@@ -31,6 +33,7 @@ pub fn new<S: Session, C: Clock>(
     let prefix = name::exclusive_entry(guid);
     Lock::with_target(Load, session.paths().batch(), prefix, guid)
         .with_data(envelope::seal(&holder))
+        .waiting_for_grant(rule::the_lock_is_waited_for())
 }
 
 /// Enters the queue if need be, and looks once: `None` if the lock is held, else the process that this one waits for.

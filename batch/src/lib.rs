@@ -9,6 +9,7 @@
 
 #![warn(missing_docs)]
 
+mod rule;
 pub mod record;
 pub mod batch_lock;
 pub mod batch_node;

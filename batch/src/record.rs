@@ -9,6 +9,8 @@ use stitch_common::offset::Offsets;
 use stitch_common::ports::{TableIdentity, WriteTime};
 use stitch_protocol::envelope::Payload;
 
+use crate::rule;
+
 /// What is known of the table of batch counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,7 +106,9 @@ impl BatchRecord {
                     !counters.whole.contains(counter) && !counters.later.contains(counter)
                 })
         };
-        self.published.take_if(counts_more);
+        if rule::what_is_newer_is_withdrawn() {
+            self.published.take_if(counts_more);
+        }
     }
 
     /// The load of these totals that begins now. One that was begun and not published goes on as it began; any other has a
@@ -121,6 +125,7 @@ impl BatchRecord {
         let published = self.published.as_ref();
         let loading = self.loading.as_ref().map(|loading| loading.written);
         let last = published.map(|published| published.written).max(loading);
+        let last = last.filter(|_| rule::loads_are_later_than_those_before());
         let after_last = last.unwrap_or_default().0.saturating_add(1);
         let is_known = loading.is_none() && !against_table;
         LoadRecord {

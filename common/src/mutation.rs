@@ -85,6 +85,11 @@ rules! {
     SameNamespace "totals" "totals of an earlier namespace of the same name are taken as base",
     CutBelowCheckpoints "totals" "totals are taken as base although their cut lies above a checkpoint",
     LateCounterRefused "totals" "totals that count a counter late are taken as base",
+    BatchLock "batch" "batch counts are loaded without waiting for the lock",
+    ReadBack "batch" "a generation is published whatever is read back",
+    WithdrawNewer "batch" "older totals are loaded while newer ones stay published",
+    EveryDifference "batch" "a load leaves out cells that are held with another value",
+    LaterWrites "batch" "a load may have an earlier time than the loads before it",
 }
 
 #[cfg(feature = "mutations")]

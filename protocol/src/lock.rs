@@ -94,7 +94,8 @@ impl<Target> Lock<Target> {
     }
 
     /// Waited for, or taken even while another session holds it: the latter only where a rule is removed.
-    pub(crate) const fn waiting_for_grant(mut self, waits: bool) -> Self {
+    #[must_use]
+    pub const fn waiting_for_grant(mut self, waits: bool) -> Self {
         self.waits_for_grant = waits;
         self
     }
@@ -216,6 +217,10 @@ impl<Target> Lock<Target> {
         session: &NamespaceSession<S, C>,
     ) -> Result<Option<String>, Error> {
         let entry = self.enqueue(session).await?;
+        if !self.waits_for_grant {
+            self.state = EntryState::Held(entry);
+            return Ok(None);
+        }
         if self.is_held() {
             return Ok(None);
         }

@@ -7,6 +7,7 @@ use stitch_totals::sorted::counter_names::CounterNames;
 use stitch_totals::sorted::{CellTotal, SortedCells};
 
 use crate::batch_error::BatchError;
+use crate::rule;
 
 /// A cell whose totals differ. A stream without the cell has 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +88,9 @@ where
                 Side::Held => (held, Amount(0), total(held)),
                 Side::Both => (wanted, total(wanted), total(held)),
             };
-            let difference = cell.filter(|_| wanted != held).map(|cell| Difference {
+            let is_different =
+                wanted != held && (held == Amount(0) || rule::every_difference_is_loaded());
+            let difference = cell.filter(|_| is_different).map(|cell| Difference {
                 cell: self.cell(&cell),
                 wanted,
                 held,

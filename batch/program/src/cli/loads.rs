@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use stitch_app::progress_bar;
+use stitch_app::{progress_bar, runner};
 use stitch_batch::batch_lock::BatchLock;
 use stitch_cassandra::ScyllaBatch;
 use stitch_common::clock::{Clock, SystemClock};
@@ -15,7 +15,7 @@ use stitch_common::progress::Progress;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_objects::ObjectFolder;
-use stitch_totals::build::{BuildError, Built};
+use stitch_totals::build::{BuildError, BuildRequest, Built};
 use stitch_totals::manifest::{Manifest, NamespaceInstance, TotalsId};
 use stitch_totals::sorted::counter_names::CounterNames;
 use stitch_totals::totals_folder::TotalsFolder;
@@ -23,6 +23,8 @@ use stitch_totals_program::engine::ChosenEngine;
 use stitch_totals_program::servers::{Servers, folder};
 
 use super::session::{self, BatchSession};
+use crate::current_totals::build_with_added_counters;
+use crate::exclusive::exclusively;
 use crate::generation::{Base, Loader, Published};
 use crate::patience::Patience;
 
@@ -48,7 +50,9 @@ pub(super) async fn run(config: &Config) -> Result<PublishReport, UserError> {
     let totals = folder(config)?;
     let progress = progress_bar::on_stderr();
     let session = session::connect(config).await?;
-    let result = session::locked(&session, &*progress, async |lock| {
+    let host = runner::host();
+    let process = (host.as_str(), std::process::id());
+    let result = exclusively(&session, process, &*progress, async |lock| {
         // Before totals are built, which may take long.
         let table = ScyllaBatch::connect(config).await?;
         let built = build(config, &totals).await?;
@@ -73,7 +77,9 @@ pub(super) async fn load(config: &Config, id: String) -> Result<PublishReport, U
     let totals = folder(config)?;
     let progress = progress_bar::on_stderr();
     let session = session::connect(config).await?;
-    let result = session::locked(&session, &*progress, async |lock| {
+    let host = runner::host();
+    let process = (host.as_str(), std::process::id());
+    let result = exclusively(&session, process, &*progress, async |lock| {
         let table = ScyllaBatch::connect(config).await?;
         let id = TotalsId(id);
         let manifest = totals.manifest(&id).await?;
@@ -119,22 +125,13 @@ fn check(
     ))
 }
 
-/// Builds totals up to the end of the log. Counters that were added are counted from as far back as records reach.
+/// Builds totals up to the end of the log.
 async fn build(config: &Config, totals: &TotalsFolder<ObjectFolder>) -> Result<Built, UserError> {
     let engine = ChosenEngine::new(config, config.totals.engine, totals)?;
     let servers = Servers::connect(config).await?;
-    let mut request = servers.request(config);
-    match engine.build(totals, &servers, &request).await {
-        Err(BuildError::Lacking { counters, .. }) => {
-            for added in &counters {
-                let note = format!("the counter {} was added: counting its past", added.0);
-                servers.progress.note(&note);
-            }
-            request.added = &counters;
-            Ok(engine.build(totals, &servers, &request).await?)
-        }
-        built => Ok(built?),
-    }
+    let build = async |request: &BuildRequest<'_>| engine.build(totals, &servers, request).await;
+    let request = servers.request(config);
+    Ok(build_with_added_counters(request, &*servers.progress, build).await?)
 }
 
 struct Loading<'a> {

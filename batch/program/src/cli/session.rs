@@ -1,10 +1,7 @@
-//! The session with ZooKeeper, and the lock of the loads.
+//! The session with ZooKeeper.
 
-use stitch_app::runner;
-use stitch_batch::batch_lock::{self, BatchLock};
 use stitch_common::clock::SystemClock;
 use stitch_common::ports::ZooKeeper;
-use stitch_common::progress::Progress;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_protocol::path::Paths;
@@ -48,39 +45,4 @@ pub(super) async fn instance(session: &BatchSession) -> Result<NamespaceInstance
         &record.table,
         &record.log,
     ))
-}
-
-/// Does `work` under the lock of the loads. Waits for another process that has it, and says which.
-pub(super) async fn locked<T>(
-    session: &BatchSession,
-    progress: &dyn Progress,
-    work: impl AsyncFnOnce(&BatchLock) -> Result<T, UserError>,
-) -> Result<T, UserError> {
-    let mut lock = batch_lock::new(session, &runner::host(), std::process::id());
-    let result = match granted(&mut lock, session, progress).await {
-        Ok(()) => work(&lock).await,
-        Err(error) => Err(error.into()),
-    };
-    if let Err(error) = lock.release(session).await {
-        tracing::warn!(%error, "the lock of the loads ends with the session");
-        lock.abandon();
-    }
-    result
-}
-
-async fn granted(
-    lock: &mut BatchLock,
-    session: &BatchSession,
-    progress: &dyn Progress,
-) -> Result<(), Error> {
-    if let Some(holder) = batch_lock::try_granted(lock, session).await? {
-        progress.note(&format!(
-            "another process loads batch counts (process {} on {}, since {}): waiting for it",
-            holder.process_id,
-            holder.host,
-            holder.started.format("%Y-%m-%dT%H:%M:%SZ")
-        ));
-        lock.wait_granted(session).await?;
-    }
-    Ok(())
 }

@@ -11,8 +11,9 @@ use crate::tree::{TrackedFile, none, tracked};
 const CLIENTS: [&str; 4] = ["rdkafka", "scylla", "zookeeper-client", "object_store"];
 
 /// What is built and tested without any of them.
-const WITHOUT_CLIENTS: [&str; 13] = [
+const WITHOUT_CLIENTS: [&str; 14] = [
     "stitch-batch",
+    "stitch-batch-program",
     "stitch-control",
     "stitch-common",
     "stitch-config",

@@ -112,6 +112,15 @@ pub const RULES: &[(&str, &[Tracepoint])] = &[
     ("totals", &[Tracepoint::TotalsPublished]),
     ("gap", &[Tracepoint::GapRefused]),
     (
+        "batch",
+        &[
+            Tracepoint::BatchLoading,
+            Tracepoint::BatchCellsSent,
+            Tracepoint::BatchScanned,
+            Tracepoint::BatchPublished,
+        ],
+    ),
+    (
         "quiescence",
         &[Tracepoint::ConnectionsProbed, Tracepoint::MarkerDeleted],
     ),

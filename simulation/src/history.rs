@@ -4,6 +4,7 @@
 mod story;
 mod archive;
 mod control;
+mod batch;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ use crate::rng::Rng;
 use crate::trace::Tracepoint;
 use crate::world::cassandra::KEEPALIVE;
 use crate::world::checker::{EVENTS_MAX, KEYS};
+pub use batch::{BatchJob, BatchKind};
 pub use story::Story;
 
 named_enum! {
@@ -66,6 +68,7 @@ named_enum! {
         AbortRun "restoration aborted",
         ThrottleRun "restoration throttled",
         HoldRuns "restorations held",
+        CorruptBatch "cell of batch counts changed by hand",
     }
 }
 
@@ -229,6 +232,8 @@ pub struct History {
     pub deletions: Vec<LogDeletion>,
     /// The operator's builds of totals.
     pub builds: Vec<TotalsBuild>,
+    /// What the operator has loaded in batch; nothing in most histories.
+    pub batch: Vec<BatchJob>,
     /// There are totals of an earlier namespace of the same name.
     pub is_made_again: bool,
     pub stop_timeout: Micros,
@@ -285,7 +290,7 @@ impl History {
     pub(crate) const fn keepalive_of(&self, role: Role) -> Micros {
         match role {
             Role::Processor => self.processors_keepalive,
-            Role::Restorator | Role::Archiver | Role::Builder => KEEPALIVE,
+            Role::Restorator | Role::Archiver | Role::Builder | Role::Batch => KEEPALIVE,
         }
     }
 
@@ -298,6 +303,7 @@ impl History {
             .iter()
             .copied()
             .filter(|fault| !fault.is_of_the_store() && !fault.is_of_operators())
+            .filter(|fault| *fault != Fault::CorruptBatch)
             .filter(|_| rng.percent(25))
             .collect();
         let drift = |bound: u64| {
@@ -328,6 +334,7 @@ impl History {
             segment_bytes: 0,
             deletions: Vec::new(),
             builds: Vec::new(),
+            batch: Vec::new(),
             is_made_again: false,
             stop_timeout: rng.pick(&[1_200_000, 1_200_000, 300_000]),
             steady_load: false,
@@ -348,12 +355,18 @@ impl History {
         }
         archive::apply(seed, &mut history);
         control::apply(seed, &mut history);
+        batch::apply(seed, &mut history);
         history
     }
 
     /// The slot of a builder of totals: behind those of the processors, the restorator's and the archivers'.
     pub(crate) const fn builder_slot(&self) -> usize {
         self.archiver_slot(self.archivers)
+    }
+
+    /// The slot of one of the runs of `stitch-batch`: behind that of builders.
+    pub(crate) const fn batch_slot(&self, number: usize) -> usize {
+        self.builder_slot() + 1 + number
     }
 
     /// The slot of an archiver: behind those of the processors and the restorator's.

@@ -16,6 +16,8 @@ pub enum Role {
     Archiver,
     /// Builds totals.
     Builder,
+    /// Loads batch counts.
+    Batch,
 }
 
 /// The position of a process in the fleet: its successor after a restart has the same one.

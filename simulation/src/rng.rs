@@ -40,6 +40,10 @@ impl Rng {
         self.below(100) < percent
     }
 
+    pub(crate) fn pick_ref<'a, T>(&self, of: &'a [T]) -> &'a T {
+        &of[self.index(of.len())]
+    }
+
     pub(crate) fn pick<T: Copy>(&self, of: &[T]) -> T {
         of[self.index(of.len())]
     }

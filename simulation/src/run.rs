@@ -4,6 +4,7 @@ pub(crate) mod namespace;
 mod processors;
 mod archivers;
 mod totals;
+mod batch;
 mod retention;
 mod operator;
 mod nemesis;
@@ -18,6 +19,7 @@ use stitch_common::range::RangeBits;
 use stitch_config::Config;
 use stitch_testkit::time::Micros;
 use stitch_testkit::wait::Signal;
+use stitch_totals::manifest::TotalsId;
 use tokio_util::sync::CancellationToken;
 
 use crate::coverage::Coverage;
@@ -58,6 +60,8 @@ struct Run {
     /// Commands and producers that have not ended.
     unfinished: Cell<usize>,
     coverage: RefCell<Coverage>,
+    /// The totals that were loaded first in batch.
+    first_batch: RefCell<Option<TotalsId>>,
 }
 
 /// Runs a history.
@@ -79,6 +83,7 @@ pub fn run(history: &History, keep_lines: bool) -> RunResult {
         closing: Cell::new(false),
         unfinished: Cell::new(0),
         coverage: RefCell::default(),
+        first_batch: RefCell::default(),
     });
     #[cfg(feature = "mutations")]
     crate::world::failpoints::set_up();
@@ -134,6 +139,10 @@ impl Run {
         for build in self.history.builds.clone() {
             self.unfinished.set(self.unfinished.get() + 1);
             self.world.spawn(Rc::clone(self).build_at(build));
+        }
+        for (number, job) in self.history.batch.clone().into_iter().enumerate() {
+            self.unfinished.set(self.unfinished.get() + 1);
+            self.world.spawn(Rc::clone(self).batch_at(number, job));
         }
         for injection in self.history.faults.clone() {
             self.world.spawn(Rc::clone(self).inject(injection));

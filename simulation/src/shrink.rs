@@ -1,6 +1,8 @@
 //! Shrinks a history as long as it fails in the same way: fewer faults, commands, events and processes, shorter delays,
 //! fewer ranges.
 
+use std::ops::Range;
+
 use crate::history::{AMPLE_MEMORY, History, When};
 use crate::run::run;
 use crate::world::checker::Kind;
@@ -49,13 +51,8 @@ fn smaller(of: &History) -> Vec<History> {
             all.push(smaller);
         }
     };
-    let mut size = of.events.len() / 2;
-    while size > 0 {
-        for from in (0..of.events.len()).step_by(size) {
-            let to = (from + size).min(of.events.len());
-            with(&|history| drop(history.events.drain(from..to)));
-        }
-        size /= 2;
+    for part in parts(of.events.len()) {
+        with(&|history| drop(history.events.drain(part.clone())));
     }
     for index in 0..of.faults.len() {
         with(&|history| {
@@ -93,6 +90,11 @@ fn smaller(of: &History) -> Vec<History> {
     with(&|history| history.archivers = 0);
     with(&|history| history.builds.clear());
     with(&|history| history.is_made_again = false);
+    for index in 0..of.batch.len() {
+        with(&|history| {
+            history.batch.remove(index);
+        });
+    }
     for index in 0..of.deletions.len() {
         with(&|history| {
             history.deletions.remove(index);
@@ -111,4 +113,16 @@ fn smaller(of: &History) -> Vec<History> {
         });
     }
     all
+}
+
+/// The parts of a list that may be left out, the long ones first.
+fn parts(count: usize) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let mut size = count / 2;
+    while size > 0 {
+        let starts = (0..count).step_by(size);
+        parts.extend(starts.map(|from| from..(from + size).min(count)));
+        size /= 2;
+    }
+    parts
 }

@@ -40,6 +40,7 @@ impl fmt::Display for Actor {
             }
             Self::Process(Role::Restorator, _, number) => write!(f, "restorator (#{number})"),
             Self::Process(Role::Builder, _, number) => write!(f, "builder of totals (#{number})"),
+            Self::Process(Role::Batch, _, number) => write!(f, "batch (#{number})"),
             Self::Process(Role::Archiver, slot, number) => write!(f, "archiver {slot} (#{number})"),
             Self::ZooKeeper => f.write_str("zookeeper"),
             Self::Node(node) => write!(f, "cassandra {node}"),
@@ -113,6 +114,10 @@ named_enum! {
         LogDeleted "log's beginning is deleted",
         TotalsPublished "totals are published",
         GapRefused "gap is refused",
+        BatchLoading "load of batch counts is begun",
+        BatchCellsSent "batch counts are sent",
+        BatchScanned "batch counts are scanned",
+        BatchPublished "batch counts are published",
     }
 }
 

@@ -28,6 +28,7 @@ use crate::rng::Rng;
 use crate::trace::{Actor, Trace, Tracepoint};
 use cassandra::Cluster;
 use checker::archive::ArchiveState;
+use checker::batch::BatchState;
 use checker::{Checker, Finding};
 use kafka::Kafka;
 use objects::Storage;
@@ -46,6 +47,7 @@ pub(crate) struct World {
     pub(crate) kafka: Kafka,
     pub(crate) storage: Storage,
     pub(crate) archive: RefCell<ArchiveState>,
+    pub(crate) batch: RefCell<BatchState>,
     pub(crate) checker: RefCell<Checker>,
     /// The checkpoint and the ceiling of each partition as ZooKeeper has it: decoded once per write, not once per use.
     pub(crate) checkpoints: RefCell<BTreeMap<i32, StoredCheckpoint>>,
@@ -85,6 +87,7 @@ impl World {
             kafka: Kafka::default(),
             storage: Storage::default(),
             archive: RefCell::default(),
+            batch: RefCell::default(),
             checker: RefCell::new(checker),
             checkpoints: RefCell::default(),
             trace: Trace::default(),

@@ -72,6 +72,9 @@ impl Run {
             world.check_drift_is_explained();
         } else {
             world.check_counts_are_right();
+            if !self.history.batch.is_empty() {
+                self.last_batch().await;
+            }
         }
         world.check_nothing_is_left(!was_refused);
         Some(())

@@ -140,6 +140,7 @@ impl Run {
                 ends
             }),
             Fault::Delete | Fault::Corrupt => self.change_cell(injection.fault),
+            Fault::CorruptBatch => world.change_batch_by_hand(),
             Fault::DeleteLock => self.delete_lock(),
             Fault::Produce => self.produce_now(injection),
             Fault::StalledFeed | Fault::DeposedLeader => {
@@ -405,6 +406,7 @@ impl World {
             return false;
         }
         self.cluster.table.borrow_mut().replicate_all();
+        self.cluster.replicate_batch();
         self.freeze_node(node);
         self.cluster.nodes[node].remove();
         true

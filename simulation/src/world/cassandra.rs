@@ -1,6 +1,7 @@
 //! A Cassandra in memory: three nodes, each a replica of everything. An increment is applied by the node that it was sent
 //! to, and replicated to the others. It may be lost, late or unanswered, but never later than its timeouts allow.
 
+mod batch_table;
 mod connection;
 mod increment;
 mod node;
@@ -16,6 +17,7 @@ use stitch_testkit::time::Micros;
 use stitch_testkit::wait::Waiters;
 
 use crate::rng::Rng;
+pub(crate) use batch_table::{BatchRows, SimBatchTable, SimScan};
 pub(crate) use connection::Connection;
 pub(crate) use increment::{IncrementId, PendingIncrements};
 pub(crate) use node::Node;
@@ -35,6 +37,8 @@ pub(crate) const KEEPALIVE: Micros = 250_000;
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Rc<Node>>,
     pub(crate) table: RefCell<Table<NODES>>,
+    /// The table of batch counts.
+    pub(crate) batch: BatchRows,
     pub(crate) connections: RefCell<Vec<Rc<Connection>>>,
     pub(crate) pending: RefCell<PendingIncrements>,
     /// Pairs of a process, by number, and a node that cannot reach each other.
@@ -97,6 +101,7 @@ impl Cluster {
                 .map(|number| Rc::new(Node::new(number)))
                 .collect(),
             table: RefCell::default(),
+            batch: BatchRows::default(),
             connections: RefCell::default(),
             pending: RefCell::default(),
             cuts: RefCell::default(),

@@ -11,6 +11,7 @@ mod verification;
 mod certainty;
 mod final_state;
 pub(crate) mod archive;
+pub(crate) mod batch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -59,6 +60,10 @@ pub enum Kind {
     WrongArchive,
     /// Totals differ from the sums of the events below their cut.
     WrongTotals,
+    /// What is published in batch is not the sum of the events below its cut, or both layers differ after a restoration.
+    WrongBatch,
+    /// Batch counts are not published although servers are healthy.
+    Unpublished,
     /// A restoration keeps a range locked while an operator has it wait.
     LockedWhilePaused,
     /// Records that are in neither archive nor log were passed over, or refused in another way than by their offsets.
@@ -80,6 +85,8 @@ impl fmt::Display for Kind {
             Self::FalselyCertain => f.write_str("falsely certain"),
             Self::WrongArchive => f.write_str("wrong archive"),
             Self::WrongTotals => f.write_str("wrong totals"),
+            Self::WrongBatch => f.write_str("wrong batch counts"),
+            Self::Unpublished => f.write_str("batch counts not published"),
             Self::LockedWhilePaused => f.write_str("locked while paused"),
             Self::Gap => f.write_str("gap passed over"),
         }

@@ -49,6 +49,7 @@ fn small(noise: u64) -> History {
         archivers: 0,
         deletions: Vec::new(),
         builds: Vec::new(),
+        batch: Vec::new(),
         is_made_again: false,
         steady_load: false,
         story: None,

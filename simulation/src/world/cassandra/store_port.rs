@@ -87,15 +87,13 @@ impl Handle {
         let cluster = &self.world.cluster;
         cluster.nodes[node].answers() && !cluster.is_cut(self.process.number, node)
     }
-}
 
-impl SimStore {
     /// Waits until a request has reached the nodes, and returns those that answer a read at this level.
-    async fn ask(&self, level: Level) -> Result<Vec<usize>, StoreError> {
-        let world = &self.handle.world;
+    pub(super) async fn ask_nodes(&self, level: Level) -> Result<Vec<usize>, StoreError> {
+        let world = &self.world;
         world.hop().await;
-        if !(0..NODES).any(|node| self.handle.reaches(node)) {
-            self.handle.clock().sleep(super::REQUEST_TIMEOUT).await;
+        if !(0..NODES).any(|node| self.reaches(node)) {
+            self.clock().sleep(super::REQUEST_TIMEOUT).await;
             return Err(unavailable("no node answers"));
         }
         let nodes = &world.cluster.nodes;
@@ -109,7 +107,7 @@ impl SimStore {
         }
         if level == Level::Quorum {
             // A driver prefers one coordinator, and that prefers two replicas.
-            let preferred = self.handle.process.number % NODES;
+            let preferred = self.process.number % NODES;
             answering.sort_by_key(|node| (*node + NODES - preferred) % NODES);
             answering.truncate(2);
             if answering.len() < 2 {
@@ -118,7 +116,9 @@ impl SimStore {
         }
         Ok(answering)
     }
+}
 
+impl SimStore {
     /// A connection to some admitted node that has or gets one.
     fn target(&self) -> Option<Rc<super::Connection>> {
         let first = self.handle.world.rng.index(NODES);
@@ -145,7 +145,9 @@ impl Store for SimStore {
         };
         let point = match process.role {
             Role::Restorator => Tracepoint::CorrectionSent,
-            Role::Processor | Role::Archiver | Role::Builder => Tracepoint::IncrementSent,
+            Role::Processor | Role::Archiver | Role::Builder | Role::Batch => {
+                Tracepoint::IncrementSent
+            }
         };
         world.trace.set_target(connection.node);
         world.record(Actor::of(process), point, || {
@@ -157,7 +159,9 @@ impl Store for SimStore {
         let outcome = await_answer(&clock, &closed, &answer).await;
         if let Outcome::Unknown(cause) = &outcome {
             let point = match process.role {
-                Role::Processor | Role::Archiver | Role::Builder => Tracepoint::Unknown,
+                Role::Processor | Role::Archiver | Role::Builder | Role::Batch => {
+                    Tracepoint::Unknown
+                }
                 Role::Restorator => Tracepoint::CorrectionUnknown,
             };
             world.record(Actor::of(process), point, || {
@@ -176,7 +180,7 @@ impl Store for SimStore {
     ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
         let world = &self.handle.world;
         world.read_begins(self.session, &self.handle.process, counter);
-        let nodes = self.ask(level).await?;
+        let nodes = self.handle.ask_nodes(level).await?;
         let mut rows = world.cluster.table.borrow().read(counter, &nodes);
         rows.retain(|(slot, _)| match cells {
             CellSelection::Whole => true,
@@ -200,7 +204,7 @@ impl Store for SimStore {
     ) -> Result<ScanPage, StoreError> {
         let within = |token| tokens.contains(token);
         self.handle.world.scan_begins(self.session, within);
-        let nodes = self.ask(level).await?;
+        let nodes = self.handle.ask_nodes(level).await?;
         let cells = self
             .handle
             .world

@@ -22,7 +22,7 @@ impl World {
         batch: &CounterBatch,
     ) {
         let result = match process.role {
-            Role::Processor | Role::Archiver | Role::Builder => {
+            Role::Processor | Role::Archiver | Role::Builder | Role::Batch => {
                 self.counting_sent(id, session, batch)
             }
             Role::Restorator => self.correction_sent(id, session, batch),

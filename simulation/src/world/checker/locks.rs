@@ -138,5 +138,6 @@ impl World {
             });
             self.checkpoint_written(session, partition, after);
         }
+        self.batch_written(self.actor(session), path, after);
     }
 }

@@ -22,6 +22,17 @@ pub struct Exploration {
 /// Runs the histories of `count` seeds from `seed` on, on this many threads, and ends soon after a violation was found.
 /// Each thread calls `prepare` first.
 pub fn explore(seed: u64, count: u64, threads: usize, prepare: impl Fn() + Sync) -> Exploration {
+    explore_only(|_| true, seed, count, threads, prepare)
+}
+
+/// The same, but passes over the seeds of all other histories.
+pub fn explore_only(
+    only: impl Fn(&History) -> bool + Sync,
+    seed: u64,
+    count: u64,
+    threads: usize,
+    prepare: impl Fn() + Sync,
+) -> Exploration {
     let next = AtomicU64::new(0);
     let end = AtomicU64::new(count);
     let all = Mutex::new(Exploration::default());
@@ -29,7 +40,7 @@ pub fn explore(seed: u64, count: u64, threads: usize, prepare: impl Fn() + Sync)
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 prepare();
-                let own = work(seed, &next, &end);
+                let own = work(&only, seed, &next, &end);
                 let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
                 all.histories += own.histories;
                 all.traces = all.traces.wrapping_add(own.traces);
@@ -46,7 +57,12 @@ pub fn explore(seed: u64, count: u64, threads: usize, prepare: impl Fn() + Sync)
     all.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn work(seed: u64, next: &AtomicU64, end: &AtomicU64) -> Exploration {
+fn work(
+    only: &impl Fn(&History) -> bool,
+    seed: u64,
+    next: &AtomicU64,
+    end: &AtomicU64,
+) -> Exploration {
     let mut own = Exploration::default();
     loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
@@ -54,7 +70,11 @@ fn work(seed: u64, next: &AtomicU64, end: &AtomicU64) -> Exploration {
             return own;
         }
         let seed = seed.wrapping_add(index);
-        let result = run(&History::from_seed(seed), false);
+        let history = History::from_seed(seed);
+        if !only(&history) {
+            continue;
+        }
+        let result = run(&history, false);
         own.histories += 1;
         own.traces = own.traces.wrapping_add(result.hash);
         own.coverage.add(&result.coverage);

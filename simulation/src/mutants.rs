@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use stitch_common::mutation::{Rule, take_out};
 
-use crate::explore::explore;
+use crate::explore::explore_only;
+use crate::history::History;
 use crate::world::checker::Finding;
 
 /// The result of removing one rule.
@@ -45,9 +46,20 @@ pub fn run_all(
     Ok(all)
 }
 
+/// Whether the code that has the rule runs in a history: no other one can show its loss.
+fn is_exercised(rule: Rule, history: &History) -> bool {
+    match rule.number() {
+        "archive" => history.archivers > 0 || history.totals,
+        "totals" => history.totals,
+        "batch" => !history.batch.is_empty(),
+        _ => true,
+    }
+}
+
 /// Removes one rule.
 pub fn run_one(rule: Rule, seed: u64, count: u64, threads: usize) -> Mutant {
-    let exploration = explore(seed, count, threads, || take_out(Some(rule)));
+    let only = |history: &History| is_exercised(rule, history);
+    let exploration = explore_only(only, seed, count, threads, || take_out(Some(rule)));
     let finding = exploration
         .finding
         .map(|(at, finding)| (at, at - seed + 1, finding));

@@ -13,7 +13,7 @@ const THREADS: usize = 2;
 
 #[test]
 fn many_histories_exercise_every_rule_and_fault_without_a_violation() {
-    let exploration = explore(1, 5000, THREADS, || {});
+    let exploration = explore(1, 3500, THREADS, || {});
     assert_eq!(exploration.finding, None);
     let coverage = &exploration.coverage;
     for fault in Fault::EVERY {

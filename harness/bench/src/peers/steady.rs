@@ -16,6 +16,8 @@ use crate::Bench;
 use crate::load::Keys;
 
 const COUNTED_BOUND: Duration = Duration::from_secs(300);
+/// From the end of the window to the kill: its last events are to be visible before.
+const BEFORE_KILL: Duration = Duration::from_secs(5);
 
 /// Milliseconds from an event until its count is visible.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -60,6 +62,7 @@ pub(super) async fn measure(
         sleep(bench.sizes.measure).await;
         let end = Instant::now();
         if kill {
+            sleep(BEFORE_KILL).await;
             process.kill().await?;
             process = prepared.start("second").await?;
             sleep(bench.sizes.after_kill).await;
@@ -82,8 +85,7 @@ pub(super) async fn measure(
             killed(
                 &prepared,
                 &events,
-                seen.iter()
-                    .filter(|seen| seen.sent + bench.sizes.measure >= end),
+                seen.iter().filter(|seen| seen.sent >= end),
             )
             .await?,
         )

@@ -17,8 +17,8 @@ use crate::process_usage::cpu_seconds;
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Longest time until a processor counts its first cell.
 const START_BOUND: Duration = Duration::from_secs(60);
-/// The measurement ends when no more than this share of the backlog is left: until then the window stays full.
-const LEFT_SHARE: f64 = 0.03;
+/// Longest time until a backlog is counted.
+const BOUND: Duration = Duration::from_secs(600);
 
 /// The naive way and the processor on the same keys.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -127,19 +127,10 @@ impl Sample {
             cpu_seconds: cpu_seconds(pid)?,
         })
     }
-
-    fn since(&self, before: &Self) -> Measured {
-        Measured {
-            events: self.events - before.events,
-            cells: self.cells - before.cells,
-            requests: self.requests - before.requests,
-            seconds: (self.at - before.at).as_secs_f64(),
-            cpu_seconds: self.cpu_seconds - before.cpu_seconds,
-        }
-    }
 }
 
-/// Counts ingested events: while the window is full, as many are acknowledged.
+/// Counts a whole backlog, from its first cell until everything is committed. Not a slice of that: the window takes most of
+/// it at once, and ranges that send in turn commit in large steps.
 async fn processor(bench: &Bench, keys: Keys, backlog: u32) -> Result<Measured> {
     let namespace = bench.namespace("processor", "").await?;
     let events = usize::try_from(backlog)?;
@@ -158,21 +149,21 @@ async fn processor(bench: &Bench, keys: Keys, backlog: u32) -> Result<Measured> 
         );
         sleep(POLL_INTERVAL).await;
     }
-    sleep(bench.sizes.window_warm_up).await;
-    let before = Sample::take(&address, pid).await?;
-    let mut after = before;
-    while after.at - before.at < bench.sizes.measure {
-        sleep(POLL_INTERVAL).await;
-        let now = Sample::take(&address, pid).await?;
-        if now.events > f64::from(backlog) * (1.0 - LEFT_SHARE) {
-            break;
-        }
-        after = now;
-    }
-    ensure!(
-        (after.at - before.at) * 4 > bench.sizes.measure,
-        "a backlog of {backlog} events is too short: all were ingested at once"
-    );
+    let begun = Instant::now();
+    namespace.lag()?.until_none(BOUND).await?;
+    let after = Sample::take(&address, pid).await?;
     process.kill().await?;
-    Ok(after.since(&before))
+    let counted = Measured {
+        events: f64::from(backlog),
+        cells: after.cells,
+        requests: after.requests,
+        seconds: (after.at - begun).as_secs_f64(),
+        cpu_seconds: after.cpu_seconds,
+    };
+    ensure!(
+        counted.events == after.events,
+        "{} of {backlog} events were counted",
+        after.events
+    );
+    Ok(counted)
 }

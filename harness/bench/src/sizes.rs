@@ -60,7 +60,7 @@ impl Sizes {
             rounds: 2,
             tracks: 100_000,
             naive_backlog: 100_000,
-            uniform_backlog: 400_000,
+            uniform_backlog: 1_200_000,
             zipf_backlog: 2_400_000,
             table_tracks: 80_000,
             plans: 5,

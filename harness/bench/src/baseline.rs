@@ -6,6 +6,7 @@ mod fill;
 mod naive;
 pub(crate) mod reads;
 mod scan;
+mod service;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -75,6 +76,12 @@ pub(crate) enum Baseline {
         /// Requests in flight
         #[arg(long)]
         at_once: usize,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Serves the same cells over HTTP, the simplest way
+    #[command(hide = true)]
+    Serve {
         #[command(flatten)]
         target: Target,
     },
@@ -166,6 +173,7 @@ impl Baseline {
             } => reads::read(*query, *tracks, *keys, *at_once, target).await,
             Self::Discard { kafka, topic } => discard::read(kafka, topic),
             Self::Scan { target } => scan::read(target).await,
+            Self::Serve { target } => service::serve(target).await,
         }
     }
 }
@@ -184,8 +192,32 @@ pub(crate) async fn run_for(
     (warm_up, measure): (Duration, Duration),
 ) -> Result<Measured> {
     const SLACK: Duration = Duration::from_secs(120);
-    let nodes = bench.servers.cassandra.join(",");
     let bound = warm_up + measure + SLACK;
+    let program = program(bench, keyspace, arguments, (warm_up, measure))?;
+    let finished = program.run(bound).await?;
+    ensure!(
+        finished.code == Some(0),
+        "{} exited with {:?}: {}",
+        program.name,
+        finished.code,
+        finished.errors
+    );
+    serde_json::from_str(&finished.output).with_context(|| finished.output.clone())
+}
+
+/// The simplest HTTP service, which serves until it is stopped.
+pub(crate) fn service(bench: &Bench, keyspace: &str) -> Result<Program> {
+    program(bench, keyspace, &["serve"], Default::default())
+}
+
+/// An alternative as a program, not yet started.
+fn program(
+    bench: &Bench,
+    keyspace: &str,
+    arguments: &[&str],
+    (warm_up, measure): (Duration, Duration),
+) -> Result<Program> {
+    let nodes = bench.servers.cassandra.join(",");
     let warm_up = warm_up.as_millis().to_string();
     let measure = measure.as_millis().to_string();
     let name = arguments.first().context("the name of an alternative")?;
@@ -199,7 +231,7 @@ pub(crate) async fn run_for(
         "--measure-ms",
         &measure,
     ];
-    let program = Program {
+    Ok(Program {
         name: format!("baseline-{name}"),
         path: std::env::current_exe()?,
         arguments: arguments
@@ -209,15 +241,7 @@ pub(crate) async fn run_for(
             .collect(),
         environment: Vec::new(),
         folder: bench.folder.clone(),
-    };
-    let finished = program.run(bound).await?;
-    ensure!(
-        finished.code == Some(0),
-        "{name} exited with {:?}: {}",
-        finished.code,
-        finished.errors
-    );
-    serde_json::from_str(&finished.output).with_context(|| finished.output.clone())
+    })
 }
 
 /// Measures the work between the end of the warm-up and the end of the measurement.

@@ -19,7 +19,7 @@ pub(crate) use system::{PeerPrograms, System};
 
 /// Shares of the rate that a system sustains, in percent.
 pub(crate) const LOADS: [u32; 3] = [10, 50, 90];
-/// The one of them at which a process is killed.
+/// The one of them at which a process is killed, in a run of its own.
 const KILLED_AT: u32 = 50;
 
 /// What was measured of one system.
@@ -94,18 +94,14 @@ pub(crate) async fn measure(bench: &mut Bench, programs: &PeerPrograms) -> Resul
                 "{} at {percent} % of {sustained:.0} events a second",
                 system.name()
             ))?;
-            let (lag, killed) = steady::measure(
-                bench,
-                programs,
-                system,
-                sustained * f64::from(percent) / 100.0,
-                percent == KILLED_AT,
-            )
-            .await?;
-            let of_system = all.of_mut(system);
-            of_system.lags.push(lag);
-            of_system.killed = killed.or(of_system.killed);
+            let per_second = sustained * f64::from(percent) / 100.0;
+            let (lag, _) = steady::measure(bench, programs, system, per_second, false).await?;
+            all.of_mut(system).lags.push(lag);
         }
+        bench.say(&format!("{} at {KILLED_AT} %, killed", system.name()))?;
+        let per_second = sustained * f64::from(KILLED_AT) / 100.0;
+        let (_, killed) = steady::measure(bench, programs, system, per_second, true).await?;
+        all.of_mut(system).killed = killed;
     }
     Ok(all)
 }

@@ -1,8 +1,10 @@
-//! (g): the API against the bare driver reading the same cells, with many open connections, and under overload.
+//! (g): the API against the bare driver reading the same cells and against the simplest HTTP service that does, with many
+//! open connections, and under overload.
 
 mod generator;
 pub(crate) mod month;
 mod api_under_test;
+mod service_under_test;
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use crate::baseline::{self, Measured};
 use api_under_test::ApiUnderTest;
 use generator::Load;
 pub(crate) use generator::LoadResult;
+use service_under_test::ServiceUnderTest;
 
 /// Keys of a page.
 pub(crate) const KEYS: u32 = 200;
@@ -36,13 +39,17 @@ pub(crate) const OVERLOAD_FACTOR: f64 = 3.0;
 /// Queries are drawn at random from a long list, so hardly any two concurrent ones are equal.
 const COALESCED_SHARE_MAX: f64 = 0.05;
 
-/// One query, measured on both.
+/// One query, measured on all.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct QueryComparison {
     pub(crate) bare: Measured,
     pub(crate) api: LoadResult,
     /// CPU seconds used by the API.
     pub(crate) api_cpu_seconds: f64,
+    /// Nothing for pages: the simplest service has none.
+    pub(crate) service: LoadResult,
+    /// CPU seconds used by the simplest service.
+    pub(crate) service_cpu_seconds: f64,
 }
 
 impl QueryComparison {
@@ -106,7 +113,8 @@ pub(crate) async fn measure(bench: &mut Bench, oha: &Path) -> Result<Serving> {
     let tracks = sizes.served_tracks.to_string();
     baseline::run(bench, namespace.keyspace(), &["fill", "--tracks", &tracks]).await?;
     let api = ApiUnderTest::open(namespace, sizes.served_tracks, oha).await?;
-    api.check_answers().await?;
+    let service = ServiceUnderTest::open(bench, api.namespace.keyspace()).await?;
+    api.check_answers(&service.address).await?;
     let mut all = Serving {
         tracks: sizes.served_tracks,
         ..Serving::default()
@@ -117,13 +125,18 @@ pub(crate) async fn measure(bench: &mut Bench, oha: &Path) -> Result<Serving> {
             (Query::Series, &mut all.series),
             (Query::Counts, &mut all.counts),
         ] {
-            bench.say(&format!("round {round}: {query:?}, bare driver and API"))?;
-            let one = compare(bench, &api, query).await?;
+            bench.say(&format!(
+                "round {round}: {query:?}, bare driver, simplest service and API"
+            ))?;
+            let one = compare(bench, &api, &service, query).await?;
             sum.bare += one.bare;
             sum.api += one.api;
             sum.api_cpu_seconds += one.api_cpu_seconds;
+            sum.service += one.service;
+            sum.service_cpu_seconds += one.service_cpu_seconds;
         }
     }
+    service.close().await?;
     bench.say(&format!("{CONNECTIONS} connections"))?;
     all.open = open(&api, all.count.api.per_second(), sizes.serve_measure).await?;
     bench.say("overload: counts")?;
@@ -137,7 +150,12 @@ pub(crate) async fn measure(bench: &mut Bench, oha: &Path) -> Result<Serving> {
     Ok(all)
 }
 
-async fn compare(bench: &Bench, api: &ApiUnderTest, query: Query) -> Result<QueryComparison> {
+async fn compare(
+    bench: &Bench,
+    api: &ApiUnderTest,
+    service: &ServiceUnderTest,
+    query: Query,
+) -> Result<QueryComparison> {
     let (name, keys, at_once) = match query {
         Query::Count => ("count", 1, CLIENTS),
         Query::Series => ("series", 1, CLIENTS),
@@ -163,6 +181,17 @@ async fn compare(bench: &Bench, api: &ApiUnderTest, query: Query) -> Result<Quer
         rate: None,
         time,
     };
+    let (mut of_service, mut service_cpu_seconds) = (LoadResult::default(), 0.0);
+    if query != Query::Counts {
+        api.run_at(&service.address, query, load(times.0)).await?;
+        let before = service.cpu_seconds()?;
+        of_service = api.run_at(&service.address, query, load(times.1)).await?;
+        service_cpu_seconds = service.cpu_seconds()? - before;
+        ensure!(
+            of_service.failed == 0.0 && of_service.refused == 0.0,
+            "the simplest service failed {query:?}: {of_service:?}"
+        );
+    }
     api.run(query, load(times.0)).await?;
     let before = api.usage().await?;
     let result = api.run(query, load(times.1)).await?;
@@ -181,6 +210,8 @@ async fn compare(bench: &Bench, api: &ApiUnderTest, query: Query) -> Result<Quer
         bare,
         api: result,
         api_cpu_seconds: usage.cpu_seconds,
+        service: of_service,
+        service_cpu_seconds,
     })
 }
 

@@ -33,10 +33,17 @@ pub(crate) enum Query {
     Counts,
 }
 
+/// The statements for just these queries.
+pub(super) struct Statements {
+    /// One cell.
+    pub(super) count: PreparedStatement,
+    /// The cells of a span.
+    pub(super) span: PreparedStatement,
+}
+
 struct Reader<'a> {
     session: &'a Session,
-    count: PreparedStatement,
-    span: PreparedStatement,
+    statements: Statements,
 }
 
 /// Reads until the time is over.
@@ -48,7 +55,10 @@ pub(super) async fn read(
     target: &Target,
 ) -> Result<Measured> {
     let session = connect(target).await?;
-    let reader = Reader::prepare(&session, &target.keyspace).await?;
+    let reader = Reader {
+        statements: Statements::prepare(&session, &target.keyspace).await?,
+        session: &session,
+    };
     let mut random = ChaCha8Rng::seed_from_u64(3);
     let page = stream::repeat_with(|| -> Vec<String> {
         let each = (0..keys).map(|_| track(random.random_range(0..tracks)));
@@ -71,8 +81,8 @@ pub(super) async fn read(
     bail!("an endless stream ended")
 }
 
-impl<'a> Reader<'a> {
-    async fn prepare(session: &'a Session, keyspace: &str) -> Result<Self> {
+impl Statements {
+    pub(super) async fn prepare(session: &Session, keyspace: &str) -> Result<Self> {
         let prepare = async |condition: &str| {
             let mut prepared = session
                 .prepare(format!(
@@ -84,12 +94,13 @@ impl<'a> Reader<'a> {
             anyhow::Ok(prepared)
         };
         Ok(Self {
-            session,
             count: prepare("bucket = ?").await?,
             span: prepare("bucket >= ? AND bucket <= ?").await?,
         })
     }
+}
 
+impl Reader<'_> {
     async fn answer(&self, query: Query, keys: Vec<String>) -> Result<()> {
         match query {
             Query::Count => self.count(keys.first().context("a key")?).await,
@@ -105,7 +116,7 @@ impl<'a> Reader<'a> {
 
     async fn count(&self, key: &str) -> Result<()> {
         let values = (COUNTER, key, "all", CqlTimestamp(0));
-        let (rows, sum) = self.ask(&self.count, values).await?;
+        let (rows, sum) = self.ask(&self.statements.count, values).await?;
         ensure!(
             (rows, sum) == (1, month::COUNT),
             "{key}: {rows} rows, {sum}"
@@ -114,10 +125,9 @@ impl<'a> Reader<'a> {
     }
 
     async fn series(&self, key: &str) -> Result<()> {
-        let last = month::START_MS + (month::DAYS - 1) * month::DAY_MS;
-        let (first, last) = (CqlTimestamp(month::START_MS), CqlTimestamp(last));
+        let (first, last) = (CqlTimestamp(month::START_MS), CqlTimestamp(month::LAST_MS));
         let values = (COUNTER, key, "day", first, last);
-        let (rows, sum) = self.ask(&self.span, values).await?;
+        let (rows, sum) = self.ask(&self.statements.span, values).await?;
         let expected = (month::DAYS, month::COUNT);
         ensure!((rows, sum) == expected, "{key}: {rows} rows, {sum}");
         Ok(())

@@ -16,8 +16,6 @@ use crate::Bench;
 use crate::load::Keys;
 
 const COUNTED_BOUND: Duration = Duration::from_secs(300);
-/// From the end of the window to the kill: its last events are to be visible before.
-const BEFORE_KILL: Duration = Duration::from_secs(5);
 
 /// Milliseconds from an event until its count is visible.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -40,7 +38,8 @@ pub(crate) struct Killed {
     pub(crate) restored_after_seconds: Option<f64>,
 }
 
-/// Feeds events at a steady rate; with a kill afterwards, too, if that is wanted.
+/// Feeds events at a steady rate; with a kill afterwards, too, if that is wanted. The lag is then not that of a steady feed:
+/// what was not visible yet waits for the second process.
 pub(super) async fn measure(
     bench: &Bench,
     programs: &PeerPrograms,
@@ -62,7 +61,6 @@ pub(super) async fn measure(
         sleep(bench.sizes.measure).await;
         let end = Instant::now();
         if kill {
-            sleep(BEFORE_KILL).await;
             process.kill().await?;
             process = prepared.start("second").await?;
             sleep(bench.sizes.after_kill).await;

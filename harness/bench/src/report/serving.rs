@@ -2,11 +2,14 @@
 
 use super::{Row, percent, thousands};
 use crate::serving::{
-    CONNECTIONS, KEYS, OPEN_LOAD_SHARE, OVERLOAD_FACTOR, Open, Overload, QueryComparison, Serving,
+    CONNECTIONS, KEYS, LoadResult, OPEN_LOAD_SHARE, OVERLOAD_FACTOR, Open, Overload,
+    QueryComparison, Serving,
 };
 
 const SHARE_AIM: f64 = 0.7;
 const KEPT_AIM: f64 = 0.8;
+const SERVICE_AIM: f64 = 0.95;
+const PAGE_AIM: f64 = 3.0;
 
 pub(super) fn rows(serving: &Serving) -> Vec<Row> {
     let mut rows = Vec::new();
@@ -17,6 +20,9 @@ pub(super) fn rows(serving: &Serving) -> Vec<Row> {
     ] {
         rows.push(against_bare(what, answered, f64::from(times)));
     }
+    rows.push(against_service("single counts", &serving.count));
+    rows.push(against_service("series of 30 days", &serving.series));
+    rows.push(page_against_service(serving));
     rows.push(open(&serving.open));
     rows.push(overload("single counts", &serving.overload));
     rows.push(overload("single counts", &serving.overload_near_limit));
@@ -47,6 +53,44 @@ fn against_bare(what: &str, answered: &QueryComparison, times: f64) -> Row {
         ratio: percent(share),
         aim: "≥ 70 %",
         met: Some(share >= SHARE_AIM),
+    }
+}
+
+fn against_service(what: &str, answered: &QueryComparison) -> Row {
+    let share = answered.api.per_second() / answered.service.per_second();
+    let cell = |result: &LoadResult, cpu_seconds: f64| {
+        format!(
+            "{}, {:.0} µs, p99 {:.0} ms",
+            thousands(result.per_second()),
+            cpu_seconds / result.answered * 1e6,
+            result.p99_ms
+        )
+    };
+    Row {
+        what: format!(
+            "(g) {what} a second, against the simplest HTTP service that reads the same; its CPU for each"
+        ),
+        stitch: cell(&answered.api, answered.api_cpu_seconds),
+        alternative: cell(&answered.service, answered.service_cpu_seconds),
+        ratio: percent(share),
+        aim: "≥ 95 %",
+        met: Some(share >= SERVICE_AIM),
+    }
+}
+
+/// The simplest service is asked for each count.
+fn page_against_service(serving: &Serving) -> Row {
+    let (page, single) = (&serving.counts.api, &serving.count.service);
+    let (in_pages, one_by_one) = (page.per_second() * f64::from(KEYS), single.per_second());
+    Row {
+        what: format!(
+            "(g) counts a second in pages of {KEYS}, against the simplest HTTP service, asked for one after the other"
+        ),
+        stitch: thousands(in_pages),
+        alternative: thousands(one_by_one),
+        ratio: format!("{:.1}×", in_pages / one_by_one),
+        aim: "≥ 3×",
+        met: Some(in_pages / one_by_one >= PAGE_AIM),
     }
 }
 

@@ -65,11 +65,24 @@ impl ApiUnderTest {
         })
     }
 
-    /// Fails unless the API answers each kind of query correctly: only then is its speed worth comparing.
-    pub(super) async fn check_answers(&self) -> Result<()> {
-        let count = self.object(&Self::path(Query::Count, &[7])).await?;
+    /// Fails unless the API, and the simplest service at the other address, answer each kind of query correctly: only then
+    /// is their speed worth comparing.
+    pub(super) async fn check_answers(&self, service: &str) -> Result<()> {
+        for address in [&self.address, service] {
+            Self::check_one_key(address).await?;
+        }
+        let keys: Vec<u32> = (0..KEYS).collect();
+        let counts = object(&self.address, &Self::path(Query::Counts, &keys)).await?;
+        let counts = counts["counts"].as_array().context("counts")?;
+        let right = counts.iter().all(|one| one["count"] == month::COUNT);
+        ensure!(right && counts.len() == keys.len(), "{counts:?}");
+        Ok(())
+    }
+
+    async fn check_one_key(address: &str) -> Result<()> {
+        let count = object(address, &Self::path(Query::Count, &[7])).await?;
         ensure!(count["count"] == month::COUNT, "{count}");
-        let series = self.object(&Self::path(Query::Series, &[7])).await?;
+        let series = object(address, &Self::path(Query::Series, &[7])).await?;
         let points = series["points"].as_array().context("points")?;
         let right = points
             .iter()
@@ -78,18 +91,7 @@ impl ApiUnderTest {
             right && i64::try_from(points.len())? == month::DAYS,
             "{series}"
         );
-        let keys: Vec<u32> = (0..KEYS).collect();
-        let counts = self.object(&Self::path(Query::Counts, &keys)).await?;
-        let counts = counts["counts"].as_array().context("counts")?;
-        let right = counts.iter().all(|one| one["count"] == month::COUNT);
-        ensure!(right && counts.len() == keys.len(), "{counts:?}");
         Ok(())
-    }
-
-    async fn object(&self, path: &str) -> Result<Value> {
-        let (status, body) = web::get(&self.address, path).await?;
-        ensure!(status == 200, "{path}: {status} {body}");
-        Ok(serde_json::from_str(&body)?)
     }
 
     fn path(query: Query, tracks: &[u32]) -> String {
@@ -111,8 +113,8 @@ impl ApiUnderTest {
         }
     }
 
-    /// The addresses of every query of this kind.
-    fn addresses(&self, query: Query) -> Vec<String> {
+    /// The addresses of every query of this kind, at a server.
+    fn addresses(&self, server: &str, query: Query) -> Vec<String> {
         let mut random = ChaCha8Rng::seed_from_u64(4);
         let mut page = || {
             (0..KEYS)
@@ -123,14 +125,25 @@ impl ApiUnderTest {
             Query::Count | Query::Series => (0..self.tracks).map(|track| vec![track]).collect(),
             Query::Counts => (0..PAGES).map(|_| page()).collect(),
         };
-        let address =
-            |tracks: &Vec<u32>| format!("http://{}{}", self.address, Self::path(query, tracks));
+        let address = |tracks: &Vec<u32>| format!("http://{server}{}", Self::path(query, tracks));
         requested.iter().map(address).collect()
     }
 
     /// Runs the load generator against it.
     pub(super) async fn run(&self, query: Query, load: Load) -> Result<LoadResult> {
-        self.generator.run(&self.addresses(query), load).await
+        self.run_at(&self.address, query, load).await
+    }
+
+    /// Runs the load generator against a server that answers the same.
+    pub(super) async fn run_at(
+        &self,
+        server: &str,
+        query: Query,
+        load: Load,
+    ) -> Result<LoadResult> {
+        self.generator
+            .run(&self.addresses(server, query), load)
+            .await
     }
 
     async fn metric(&self, name: &str) -> Result<f64> {
@@ -161,4 +174,10 @@ impl ApiUnderTest {
         ensure!(finished.code == Some(0), "{finished:?}");
         Ok(())
     }
+}
+
+async fn object(address: &str, path: &str) -> Result<Value> {
+    let (status, body) = web::get(address, path).await?;
+    ensure!(status == 200, "{address}{path}: {status} {body}");
+    Ok(serde_json::from_str(&body)?)
 }

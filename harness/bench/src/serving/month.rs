@@ -10,6 +10,8 @@ pub(super) const TO: &str = "2023-12-01";
 /// 2023-01-01T00:00:00Z.
 pub(crate) const YEAR_START_MS: i64 = 1_672_531_200_000;
 pub(crate) const DAYS: i64 = 30;
+/// The last day.
+pub(crate) const LAST_MS: i64 = START_MS + (DAYS - 1) * DAY_MS;
 /// The count of each day.
 pub(crate) const DAY_COUNT: i64 = 240;
 /// The count of the month.

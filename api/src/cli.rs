@@ -79,7 +79,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check => runner::run("check", &shared, async |config, _| {
             token_file_poller::read(&config.api)?;
             if let Some(files) = &config.api.tls {
-                tls::acceptor(files)?;
+                tls::ServerCertificate::read(files)?;
             }
             Ok(check(&config, Needs::Reading).await)
         }),

@@ -28,6 +28,7 @@ const BEHIND: &str = "stitch_api_behind_events";
 const RANGES: &str = "stitch_api_ranges";
 const DOUBTFUL: &str = "stitch_doubtful_ranges";
 const TOKEN_FILE: &str = "stitch_api_tokens_file_usable";
+const CERTIFICATE: &str = "stitch_api_certificate_usable";
 const BATCH_AS_OF: &str = "stitch_api_batch_as_of_timestamp_seconds";
 const BATCH_RECORD: &str = "stitch_api_batch_record_usable";
 const AUDITED: &str = "stitch_audit_timestamp_seconds";
@@ -99,6 +100,11 @@ pub(crate) fn in_flight(requests: usize) {
 /// Whether the file of tokens can be used as it is now.
 pub(crate) fn token_file_usable(usable: bool) {
     gauge!(TOKEN_FILE).set(if usable { 1.0 } else { 0.0 });
+}
+
+/// Whether the files of certificate and key can be used as they are now.
+pub(crate) fn certificate_usable(usable: bool) {
+    gauge!(CERTIFICATE).set(if usable { 1.0 } else { 0.0 });
 }
 
 /// Counts requests that were refused under overload.
@@ -254,6 +260,10 @@ pub(crate) fn register() {
     describe_gauge!(
         TOKEN_FILE,
         "whether the file of tokens can be used as it is now; 0: the last good one is in use"
+    );
+    describe_gauge!(
+        CERTIFICATE,
+        "whether the files of certificate and key can be used as they are now; 0: the last good ones are in use"
     );
     describe_gauge!(
         BATCH_AS_OF,

@@ -1,5 +1,7 @@
 //! `run`: serves until a signal arrives, and connects to the servers, for as long as that takes.
 
+use std::convert::Infallible;
+use std::future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +9,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use stitch_access::TokenFilePoller;
-use stitch_app::http_server::{Limits, Server, tls};
+use stitch_app::http_server::tls::{ServerCertificate, TlsAcceptor};
+use stitch_app::http_server::{Limits, Server};
 use stitch_app::shutdown::Shutdown;
 use stitch_app::stderr::Stderr;
 use stitch_app::telemetry;
@@ -44,7 +47,9 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
     let handle = telemetry::metrics_handle()?;
     metrics::register();
     metrics::objective(&config.audit);
-    let listeners = Listeners::bind(&config).await?;
+    let certificate = config.api.tls.as_ref();
+    let certificate = certificate.map(ServerCertificate::read).transpose()?;
+    let listeners = Listeners::bind(&config, certificate.as_ref()).await?;
     let token_file_poller = TokenFilePoller::new(&config.api, metrics::token_file_usable)?;
     let clock = SystemClock;
     let zookeeper = ZooKeeperClient::of(&config.zookeeper);
@@ -103,6 +108,7 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
         refused = background => match refused? {},
         never = issuer.run(waiting) => match never {},
         never = token_file_poller.run(clock) => match never {},
+        never = renewing(certificate, clock) => match never {},
         never = status_cache.run(&clock, async || status_poller.poll().await) => match never {},
     };
     Ok(Stopped {
@@ -130,17 +136,28 @@ async fn connect(config: &Config, layer: Layer) -> Result<Connection, ServerFail
     })
 }
 
+/// Keeps the certificate as its files have it.
+async fn renewing(certificate: Option<ServerCertificate>, clock: impl Clock) -> Infallible {
+    match certificate {
+        Some(certificate) => certificate.run(clock, metrics::certificate_usable).await,
+        None => future::pending().await,
+    }
+}
+
 /// Where counts are served, and, if that is somewhere else, what is for operators.
 struct Listeners {
     counts: Server,
     operators: Option<Server>,
-    tls: Option<tls::TlsAcceptor>,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Listeners {
-    async fn bind(config: &Config) -> Result<Self, UserError> {
+    async fn bind(
+        config: &Config,
+        certificate: Option<&ServerCertificate>,
+    ) -> Result<Self, UserError> {
         let api = &config.api;
-        let tls = api.tls.as_ref().map(tls::acceptor).transpose()?;
+        let tls = certificate.map(ServerCertificate::acceptor).transpose()?;
         let limits = Limits::new(
             api.connections_max,
             api.connections_per_address_max,

@@ -352,6 +352,11 @@ async fn a_body_that_never_comes_holds_no_connection() {
     assert!(text.starts_with("HTTP/1.1 405 "), "{text}");
 }
 
+fn acceptor(files: &TlsFiles) -> TlsAcceptor {
+    let certificate = tls::ServerCertificate::read(files).unwrap();
+    certificate.acceptor().unwrap()
+}
+
 /// Writes a certificate and its key into files.
 fn files(folder: &tempfile::TempDir) -> (TlsFiles, Vec<u8>) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -364,14 +369,14 @@ fn files(folder: &tempfile::TempDir) -> (TlsFiles, Vec<u8>) {
     (files, made.cert.der().to_vec())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn with_a_certificate_only_encrypted_requests_are_answered() {
+/// A connection of a client that trusts this certificate alone.
+async fn encrypted(
+    running: &RunningServer,
+    certificate: &[u8],
+) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
     use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
-    let folder = tempfile::tempdir().unwrap();
-    let (files, certificate) = files(&folder);
-    let running = RunningServer::start(limits(), Some(tls::acceptor(&files).unwrap())).await;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(certificate)).unwrap();
     let client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -381,10 +386,40 @@ async fn with_a_certificate_only_encrypted_requests_are_answered() {
         .with_no_client_auth();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
     let name = ServerName::try_from("localhost").unwrap();
-    let mut stream = connector
-        .connect(name, running.connect().await)
-        .await
-        .unwrap();
+    connector.connect(name, running.connect().await).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_certificate_is_used_and_unusable_files_keep_the_last_good_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (paths, old) = files(&folder);
+    let mut certificate = tls::ServerCertificate::read(&paths).unwrap();
+    let running = RunningServer::start(limits(), Some(certificate.acceptor().unwrap())).await;
+    let mut before = encrypted(&running, &old).await.unwrap();
+    assert!(certificate.poll().await);
+    let key = std::fs::read(&paths.key).unwrap();
+    // Half of a renewal: the certificate of another key.
+    let (_, new) = files(&folder);
+    let renewed_key = std::fs::read(&paths.key).unwrap();
+    std::fs::write(&paths.key, key).unwrap();
+    assert!(!certificate.poll().await);
+    assert!(encrypted(&running, &old).await.is_ok());
+    assert!(encrypted(&running, &new).await.is_err());
+    std::fs::write(&paths.key, renewed_key).unwrap();
+    assert!(certificate.poll().await);
+    assert!(encrypted(&running, &new).await.is_ok());
+    assert!(encrypted(&running, &old).await.is_err());
+    // What is connected stays so.
+    before.write_all(REQUEST).await.unwrap();
+    assert!(answer(&mut before).await.ends_with("answer\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_certificate_only_encrypted_requests_are_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, certificate) = files(&folder);
+    let running = RunningServer::start(limits(), Some(acceptor(&files))).await;
+    let mut stream = encrypted(&running, &certificate).await.unwrap();
     stream.write_all(REQUEST).await.unwrap();
     assert!(answer(&mut stream).await.ends_with("answer\n"));
     let mut plain = running.connect().await;
@@ -421,7 +456,7 @@ fn unusable_certificates_and_keys_are_named() {
             "another.key",
         ),
     ] {
-        let error = tls::acceptor(&TlsFiles { certificate, key })
+        let error = tls::ServerCertificate::read(&TlsFiles { certificate, key })
             .map(drop)
             .unwrap_err();
         assert!(error.message.contains(named), "{error}");

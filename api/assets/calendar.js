@@ -4,8 +4,10 @@
 "use strict";
 
 /** The number of steps in a span. */
-const STEPS = { hour: 48, day: 30, month: 24, year: 10 };
+const STEPS = { minute: 60, quarter: 48, hour: 48, day: 30, month: 24, year: 10 };
 const DAY_MS = 864e5;
+/** Steps that begin at a time of day, and not with one. */
+const WITHIN_DAY = ["minute", "quarter", "hour"];
 
 /** Whether the browser has rules for the zone of this name. */
 function isZone(name) {
@@ -37,6 +39,9 @@ function firstMoment(local, zone) {
 function stepStart(step, local, by = 0) {
   const date = new Date(local);
   const [year, month, day, hour] = [date.getUTCFullYear(), date.getUTCMonth(), date.getUTCDate(), date.getUTCHours()];
+  const minute = date.getUTCMinutes();
+  if (step === "minute") return Date.UTC(year, month, day, hour, minute + by);
+  if (step === "quarter") return Date.UTC(year, month, day, hour, 15 * (Math.floor(minute / 15) + by));
   if (step === "hour") return Date.UTC(year, month, day, hour + by);
   if (step === "day") return Date.UTC(year, month, day + by);
   if (step === "month") return Date.UTC(year, month + by);
@@ -50,9 +55,10 @@ function spanOf(step, end, now, zone) {
   return { from: stepStart(step, to, -STEPS[step]), to, isLive: to === live };
 }
 
-/** A local moment as a parameter: a date, which begins where the clocks of `zone` say so, or the moment of an hour. */
+/** A local moment as a parameter: a date, which begins where the clocks of `zone` say so, or the moment of an hour
+ * or a part of one. */
 function parameter(step, local, zone) {
-  if (step !== "hour") return new Date(local).toISOString().slice(0, 10);
+  if (!WITHIN_DAY.includes(step)) return new Date(local).toISOString().slice(0, 10);
   return `${new Date(firstMoment(local, zone)).toISOString().slice(0, 19)}Z`;
 }
 

@@ -10,9 +10,12 @@
   const POLL_MS = 2000;
   // An answer of a cache that is older than this is called out of date.
   const OLD_S = 30;
-  const NAMES = { hour: "Hour", day: "Day", month: "Month", year: "Year" };
+  const NAMES = { minute: "Minute", quarter: "Quarter hour", hour: "Hour", day: "Day", month: "Month", year: "Year" };
+  const TIME = { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
   const FORMATS = {
-    hour: { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" },
+    minute: TIME,
+    quarter: TIME,
+    hour: TIME,
     day: { weekday: "short", day: "numeric", month: "short", year: "numeric" },
     month: { month: "long", year: "numeric" },
     year: { year: "numeric" },
@@ -26,7 +29,7 @@
     unknown: "unknown: it is not known how fresh this is",
     away: "out of date: the server does not answer",
   };
-  const HALF_S = { hour: 1800, day: 43200, month: 15 * 86400, year: 183 * 86400 };
+  const HALF_S = { minute: 30, quarter: 450, hour: 1800, day: 43200, month: 15 * 86400, year: 183 * 86400 };
   // Lines are told apart by these, and by the number at their end, and not by colour alone; stats.css has the same.
   const DASHES = [[], [10, 5], [2, 4], [10, 4, 2, 4], [18, 6], [5, 5], [18, 4, 2, 4], [2, 8]];
   const number = new Intl.NumberFormat(navigator.languages);
@@ -121,7 +124,7 @@
     const date = new Date(seconds * 1000);
     if (step === "year") return dateText(seconds, { year: "numeric" });
     if (step === "month") return date.getUTCMonth() === 0 ? dateText(seconds, { year: "numeric" }) : dateText(seconds, { month: "short" });
-    const midnight = date.getUTCHours() === 0;
+    const midnight = date.getUTCHours() === 0 && date.getUTCMinutes() === 0;
     return dateText(seconds, step === "day" || midnight ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit" });
   };
 

@@ -305,6 +305,32 @@ async function spans() {
   console.log("ok  spans");
 }
 
+/** Minutes and quarters of an hour, by clocks that are half an hour off. */
+async function shortSteps() {
+  const page = await open(`${origin}/stats/listens/track-1`, { ...DESK, colorScheme: "light", timezoneId: "Asia/Kolkata" });
+  assert.equal(await text(page, "#offset"), "Asia/Kolkata");
+  for (const [step, name, rows, minutes] of [["quarter", "Quarter hour", 48, 15], ["minute", "Minute", 60, 1]]) {
+    await page.locator(`[data-step=${step}]`).click();
+    await untilStep(page, name);
+    const [download] = await Promise.all([page.waitForEvent("download"), page.locator("#csv").click()]);
+    const lines = readFileSync(await download.path(), "utf8").trimEnd().split("\r\n").slice(1);
+    assert.ok(Math.abs(lines.length - rows) <= 1, `${lines.length} rows of a ${step}`);
+    const starts = lines.map((line) => line.split(",")[0]);
+    for (const start of starts) assert.match(start, /^\d{4}-\d\d-\d\dT\d\d:\d\d:00\+05:30$/);
+    for (const [index, start] of starts.slice(1).entries()) {
+      assert.equal(Date.parse(start) - Date.parse(starts[index]), minutes * 60_000, start);
+    }
+    assert.ok(Date.parse(starts.at(-1)) <= Date.now() && Date.now() - Date.parse(starts.at(-1)) < (minutes + 1) * 60_000);
+    assert.ok((await page.locator("#rows th").first().textContent()).endsWith("(so far)"));
+  }
+  await page.locator("[data-step=day]").click();
+  await untilStep(page, "Day");
+  await close(page, "steps-short");
+  const phone = await open(`${origin}/stats/listens/track-1`, { ...PHONE, colorScheme: "dark" });
+  await fits(phone);
+  await close(phone, "steps-short-phone");
+}
+
 /** Numbers and dates are written as the browser's language has them. */
 async function languages() {
   for (const [locale, timezoneId] of [["de-DE", "Europe/Berlin"], ["hi-IN", "Asia/Kolkata"], ["ar-EG", "Africa/Cairo"]]) {
@@ -481,7 +507,7 @@ async function commands() {
 
 try {
   const parts = [
-    desktop, keyboard, phone, live, exact, sideBySide, decisions, unchanged, away, spans, languages, wayIn, signed, operator,
+    desktop, keyboard, phone, live, exact, sideBySide, decisions, unchanged, away, spans, shortSteps, languages, wayIn, signed, operator,
     operatorDarkAndPhone, commands,
   ];
   for (const part of parts) await part();

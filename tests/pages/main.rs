@@ -24,6 +24,15 @@ const BOUND: Duration = Duration::from_secs(60);
 const BROWSE_BOUND: Duration = Duration::from_secs(480);
 const DAY_MS: i64 = 86_400_000;
 
+/// A counter with the shortest steps.
+const LISTENS: &str = r#"
+[[counter]]
+name = "listens"
+on = ["play"]
+key = "track"
+granularities = ["minute", "quarter", "day"]
+"#;
+
 /// Events of the last two years.
 fn events() -> Result<Generator> {
     let span_ms = 730 * DAY_MS;
@@ -102,6 +111,7 @@ async fn with_tokens(namespace: &TestNamespace) -> Result<(Process, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_are_usable_and_stay_up_to_date() -> Result<()> {
     let mut config = TestConfig::new("pages")?;
+    config.config += LISTENS;
     // Even on a busy machine no increment times out: its in-doubt marker would make counts uncertain.
     config.config += "\n[cassandra]\nrequest_timeout_ms = 30000\n";
     let namespace = TestNamespace::build(&Servers::from_environment()?, &config).await?;

@@ -22,7 +22,9 @@ pub(super) const CARDS: [(&str, &str, &str); 3] = [
     ("week", "This week", "Last week"),
     ("month", "This month", "Last month"),
 ];
-const STEPS: [(Granularity, &str); 4] = [
+const STEPS: [(Granularity, &str); 6] = [
+    (Granularity::Minute, "Minutes"),
+    (Granularity::Quarter, "Quarter hours"),
     (Granularity::Hour, "Hours"),
     (Granularity::Day, "Days"),
     (Granularity::Month, "Months"),

@@ -308,7 +308,8 @@ async function spans() {
 /** Minutes and quarters of an hour, by clocks that are half an hour off. */
 async function shortSteps() {
   const page = await open(`${origin}/stats/listens/track-1`, { ...DESK, colorScheme: "light", timezoneId: "Asia/Kolkata" });
-  assert.equal(await text(page, "#offset"), "Asia/Kolkata");
+  // Browsers have an older name for the same zone.
+  assert.match(await text(page, "#offset"), /^Asia\/(Kolkata|Calcutta)$/);
   for (const [step, name, rows, minutes] of [["quarter", "Quarter hour", 48, 15], ["minute", "Minute", 60, 1]]) {
     await page.locator(`[data-step=${step}]`).click();
     await untilStep(page, name);

@@ -1,4 +1,6 @@
-//! Status objects for tests.
+//! Status objects for tests, and the servers in memory.
+
+pub(crate) mod world;
 
 use chrono::{DateTime, Utc};
 use stitch_app::status::{

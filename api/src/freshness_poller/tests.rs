@@ -1,5 +1,3 @@
-mod world;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -12,7 +10,7 @@ use tracing::span;
 
 use super::*;
 use crate::freshness::State;
-use world::World;
+use crate::testing::world::World;
 
 fn config(batch: &str) -> Config {
     let text = include_str!("../../../deploy/stitch.toml");

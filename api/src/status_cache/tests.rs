@@ -1,5 +1,3 @@
-mod silent_zookeeper;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
@@ -9,7 +7,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::testing::healthy;
-use silent_zookeeper::SilentZooKeeper;
+use crate::testing::world::World;
 
 const POLL_TIME: Duration = Duration::from_millis(100);
 
@@ -148,7 +146,8 @@ async fn an_error_is_served_and_the_next_poll_may_succeed() {
 async fn a_poll_times_out_and_the_next_one_opens_a_new_session() {
     let text = include_str!("../../../deploy/stitch.toml");
     let config = Config::parse("stitch.toml", text, &Environment::default()).unwrap();
-    let zookeeper = SilentZooKeeper::default();
+    let zookeeper = World::new(&config);
+    zookeeper.silence();
     let mut poller = StatusPoller::new(&config, &zookeeper, TokioClock::start());
     for polls in 1..=2 {
         let start = Instant::now();

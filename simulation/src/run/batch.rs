@@ -1,6 +1,5 @@
 //! The operator's runs of `stitch-batch`: runs, loads of earlier totals, and comparisons of both layers.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,18 +13,16 @@ use stitch_batch_program::generation::{Loader, Published};
 use stitch_batch_program::patience::Patience;
 use stitch_common::cell::Amount;
 use stitch_common::definition::Definitions;
-use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::ZooKeeper;
 use stitch_common::progress::NoProgress;
 use stitch_common::user_error::UserError;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::path::Paths;
 use stitch_testkit::wait::OneShot;
-use stitch_totals::build::{self, BaseChoice, BuildError, BuildRequest, Built};
+use stitch_totals::build::{self, BuildError, BuildRequest, Built};
 use stitch_totals::manifest::TotalsId;
 use stitch_totals::records::Records;
 use stitch_totals::sorted::counter_names::CounterNames;
-use stitch_totals::sorted::spill_folder::SpillFolder;
 use stitch_totals::totals_folder::TotalsFolder;
 
 use super::Run;
@@ -188,25 +185,9 @@ impl Run {
     ) -> Result<Built, BuildError> {
         let archive: Option<&Archive<Handle>> = None;
         let records = Records::new(archive, handle, clock, Duration::from_secs(60));
-        let spill = SpillFolder::open(&self.config.totals.spill, 1 << 20)?;
-        let partitions = 0..i32::try_from(self.history.partitions).unwrap_or(i32::MAX);
-        let origins: BTreeMap<_, _> = partitions
-            .map(|number| (Partition(number), Offset(0)))
-            .collect();
-        let request = BuildRequest {
-            namespace: NAMESPACE,
-            instance: &self.world.namespace_instance(GENERATION),
-            cluster: "kafka",
-            topic: "events",
-            definitions,
-            origins: Offsets(origins),
-            base: BaseChoice::Newest,
-            cut: None,
-            added: &[],
-            memory_bytes_max: 1 << 20,
-            spill: &spill,
-            reach: None,
-        };
+        let spill = self.open_spill()?;
+        let instance = self.world.namespace_instance(GENERATION);
+        let request = self.build_request(&instance, definitions, &spill);
         let build = async |request: &BuildRequest<'_>| {
             build::build(folder, &records, request, clock, &NoProgress).await
         };

@@ -14,7 +14,7 @@ use stitch_testkit::kafka::Log;
 use stitch_testkit::time::Micros;
 use stitch_testkit::wait::OneShot;
 use stitch_totals::build::{self, BaseChoice, BuildError, BuildRequest};
-use stitch_totals::manifest::Manifest;
+use stitch_totals::manifest::{Manifest, NamespaceInstance};
 use stitch_totals::records::Records;
 use stitch_totals::sorted::spill_folder::SpillFolder;
 use stitch_totals::totals_folder::TotalsFolder;
@@ -134,27 +134,45 @@ impl Run {
         let archive = (self.history.archivers > 0).then_some(&archive);
         let records = Records::new(archive, &handle, &clock, Duration::from_secs(60));
         let folder = TotalsFolder::new(handle.clone(), NAMESPACE);
-        let spill = SpillFolder::open(&self.config.totals.spill, 1 << 20)?;
+        let spill = self.open_spill()?;
+        let instance = self.world.namespace_instance(generation);
+        let request = BuildRequest {
+            added,
+            ..self.build_request(&instance, definitions, &spill)
+        };
+        let built = build::build(&folder, &records, &request, &clock, &NoProgress).await?;
+        Ok(built.manifest)
+    }
+
+    pub(super) fn open_spill(&self) -> Result<SpillFolder, BuildError> {
+        Ok(SpillFolder::open(&self.config.totals.spill, 1 << 20)?)
+    }
+
+    /// A build up to the end of the log, from the newest totals on.
+    pub(super) fn build_request<'a>(
+        &self,
+        instance: &'a NamespaceInstance,
+        definitions: &'a Definitions,
+        spill: &'a SpillFolder,
+    ) -> BuildRequest<'a> {
         let partitions = 0..i32::try_from(self.history.partitions).unwrap_or(i32::MAX);
         let origins: BTreeMap<_, _> = partitions
             .map(|number| (Partition(number), Offset(0)))
             .collect();
-        let request = BuildRequest {
+        BuildRequest {
             namespace: NAMESPACE,
-            instance: &self.world.namespace_instance(generation),
+            instance,
             cluster: "kafka",
             topic: "events",
             definitions,
             origins: Offsets(origins),
             base: BaseChoice::Newest,
             cut: None,
-            added,
+            added: &[],
             memory_bytes_max: 1 << 20,
-            spill: &spill,
+            spill,
             reach: None,
-        };
-        let built = build::build(&folder, &records, &request, &clock, &NoProgress).await?;
-        Ok(built.manifest)
+        }
     }
 }
 

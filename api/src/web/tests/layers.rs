@@ -123,18 +123,23 @@ async fn every_point_of_a_series_and_of_totals_says_its_layer() {
     assert_eq!(point(&next["points"][0]), (107, "batch"));
 }
 
-#[tokio::test]
-async fn before_anything_is_published_auto_is_real_time_and_batch_a_problem() {
-    let server = server(BOTH);
-    let closed = format!("{KEY}?granularity=day&at=2026-05-02");
-    assert_eq!(point(&server.get(&closed).await.json()), (20, "realtime"));
-    let reply = server.get(&format!("{closed}&layer=batch")).await;
+/// The detail of the problem that batch counts cannot be served.
+async fn batch_unavailable(server: &TestServer, address: &str) -> String {
+    let reply = server.get(address).await;
     let problem = reply.json();
     assert_eq!(
         (reply.status, &problem["type"]),
         (503, &json!("/problems/batch-unavailable"))
     );
-    let detail = problem["detail"].as_str().unwrap();
+    problem["detail"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn before_anything_is_published_auto_is_real_time_and_batch_a_problem() {
+    let server = server(BOTH);
+    let closed = format!("{KEY}?granularity=day&at=2026-05-02");
+    assert_eq!(point(&server.get(&closed).await.json()), (20, "realtime"));
+    let detail = batch_unavailable(&server, &format!("{closed}&layer=batch")).await;
     assert!(detail.contains("`stitch-batch run`"), "{detail}");
     // A generation of another table is none of this server's.
     server.publish(AS_OF, &["plays"], "another");
@@ -190,11 +195,7 @@ async fn while_the_cluster_of_batch_is_away_closed_points_are_real_time_and_say_
 #[tokio::test]
 async fn purely_in_batch_everything_is_answered_from_it() {
     let server = server(PURE);
-    let reply = server.get(KEY).await;
-    assert_eq!(
-        (reply.status, &reply.json()["type"]),
-        (503, &json!("/problems/batch-unavailable"))
-    );
+    batch_unavailable(&server, KEY).await;
     published(&server);
     let all = server.get(KEY).await.json();
     assert_eq!(point(&all), (130, "batch"));
@@ -288,13 +289,7 @@ async fn while_the_record_of_batch_cannot_be_used_counts_in_real_time_are_served
             assert_eq!(point(&answer), (20, "realtime"));
             assert_eq!(answer["freshness"]["state"], "live");
         }
-        let reply = server.get(&format!("{closed}&layer=batch")).await;
-        let problem = reply.json();
-        assert_eq!(
-            (reply.status, &problem["type"]),
-            (503, &json!("/problems/batch-unavailable"))
-        );
-        let detail = problem["detail"].as_str().unwrap();
+        let detail = batch_unavailable(&server, &format!("{closed}&layer=batch")).await;
         assert!(detail.contains("cannot be used"), "{detail}");
         let reply = server.get("/ready").await;
         assert_eq!(reply.status, ready);

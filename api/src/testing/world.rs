@@ -1,31 +1,37 @@
-//! The ZooKeeper and the Kafka of one namespace, in memory: a request for one node may be refused, or not be answered.
+//! The ZooKeeper and the Kafka of one namespace, in memory: a request for one node may be refused or lost, and ZooKeeper may
+//! open sessions and answer nothing.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::{Pending, pending};
+use std::time::Duration;
 
-use stitch_common::offset::Offset;
+use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{
-    AssignmentEpoch, CreateMode, CreateResult, Feed, FeedEvent, Fingerprint, LogError, LogIdentity,
-    MultiError, Node, NodeStat, Operation, SessionState, TableIdentity, ZkError,
+    AssignmentEpoch, Bounds, CreateMode, CreateResult, EventLog, Feed, FeedEvent, Fingerprint,
+    LogError, LogIdentity, MultiError, Node, NodeStat, Operation, Session, SessionState,
+    TableIdentity, ZkError, ZooKeeper,
 };
+use stitch_config::Config;
 use stitch_protocol::definition_node::NamespaceRecord;
 use stitch_protocol::envelope;
+use stitch_protocol::path::Paths;
 use stitch_testkit::kafka::{Log, Never};
 use stitch_testkit::zookeeper::Tree;
 
-use super::*;
-
-pub(super) struct World {
-    pub(super) paths: Paths,
+pub(crate) struct World {
+    pub(crate) paths: Paths,
     tree: RefCell<Tree>,
     log: Log,
     refused: RefCell<Option<String>>,
     unanswered: RefCell<Option<String>>,
+    is_silent: Cell<bool>,
+    sessions: Cell<usize>,
 }
 
 impl World {
     /// The namespace as `init` makes it.
-    pub(super) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let log = Log::new(1);
         let record = NamespaceRecord {
             generation: 1,
@@ -44,6 +50,8 @@ impl World {
             log,
             refused: RefCell::default(),
             unanswered: RefCell::default(),
+            is_silent: Cell::new(false),
+            sessions: Cell::new(0),
         };
         for path in world.paths.directories() {
             world.put(&path, b"");
@@ -52,7 +60,7 @@ impl World {
         world
     }
 
-    pub(super) fn put(&self, path: &str, data: &[u8]) {
+    pub(crate) fn put(&self, path: &str, data: &[u8]) {
         let mut tree = self.tree.borrow_mut();
         match tree.get(path) {
             Some(_) => drop(tree.set(path, data, None).unwrap()),
@@ -61,16 +69,29 @@ impl World {
     }
 
     /// Requests for this node are refused from now on.
-    pub(super) fn refuse(&self, path: Option<String>) {
+    pub(crate) fn refuse(&self, path: Option<String>) {
         self.refused.replace(path);
     }
 
     /// Requests for this node are not answered from now on.
-    pub(super) fn lose(&self, path: Option<String>) {
+    pub(crate) fn lose(&self, path: Option<String>) {
         self.unanswered.replace(path);
     }
 
-    fn ask<T>(&self, path: &str, answer: impl FnOnce(&Tree) -> T) -> Result<T, ZkError> {
+    /// ZooKeeper answers nothing from now on.
+    pub(crate) fn silence(&self) {
+        self.is_silent.set(true);
+    }
+
+    /// Sessions that were opened.
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.get()
+    }
+
+    async fn ask<T>(&self, path: &str, answer: impl FnOnce(&Tree) -> T) -> Result<T, ZkError> {
+        if self.is_silent.get() {
+            return pending().await;
+        }
         let is = |other: &RefCell<Option<String>>| other.borrow().as_deref() == Some(path);
         if is(&self.refused) {
             return Err(ZkError::Refused("as the test wants".to_owned()));
@@ -86,6 +107,7 @@ impl<'a> ZooKeeper for &'a World {
     type Session = &'a World;
 
     async fn connect(&self) -> Result<&'a World, ZkError> {
+        self.sessions.set(self.sessions.get() + 1);
         Ok(self)
     }
 }
@@ -122,7 +144,7 @@ impl Session for &World {
     }
 
     async fn get(&self, path: &str) -> Result<Option<Node>, ZkError> {
-        self.ask(path, |tree| tree.get(path).cloned())
+        self.ask(path, |tree| tree.get(path).cloned()).await
     }
 
     async fn set(&self, _: &str, _: &[u8], _: Option<i32>) -> Result<NodeStat, ZkError> {
@@ -132,6 +154,7 @@ impl Session for &World {
     async fn children(&self, path: &str) -> Result<Option<Vec<String>>, ZkError> {
         let names = |tree: &Tree| tree.children(path).map(str::to_owned).collect();
         self.ask(path, |tree| tree.get(path).map(|_| names(tree)))
+            .await
     }
 
     async fn watch_children(&self, _: &str) -> Result<(Vec<String>, Pending<()>), ZkError> {
@@ -146,8 +169,8 @@ impl Session for &World {
         unreachable!("it only reads")
     }
 
-    async fn sync(&self, _: &str) -> Result<(), ZkError> {
-        Ok(())
+    async fn sync(&self, path: &str) -> Result<(), ZkError> {
+        self.ask(path, |_| ()).await
     }
 
     async fn close(self) {}
@@ -198,7 +221,7 @@ impl EventLog for &World {
 }
 
 /// The feed of a program that reads no record.
-pub(super) enum NoFeed {}
+pub(crate) enum NoFeed {}
 
 impl Feed for NoFeed {
     fn start(&mut self, _: Partition, _: Offset, _: AssignmentEpoch) -> Result<(), LogError> {

@@ -182,7 +182,7 @@ fn of_range(bounds: &Bounds, state: &State, i: usize, range: usize, each: &mut i
             continue;
         }
         let track = counted.tracks[part.partition].as_ref();
-        let must_finish = || track.is_some_and(|track| track.must_finish(part.place));
+        let must_finish = || track.is_some_and(|track| track.must_finish(part.turn()));
         let stage = stage(processor, part.partition);
         let lock = if bounds.lacks(Rule::SharedLock) {
             LockState::Held
@@ -286,10 +286,10 @@ pub(crate) fn apply(bounds: &Bounds, state: &mut State, i: usize, step: Step) {
 fn change(
     counted: &mut RangeState,
     part: Contribution,
-    how: impl FnOnce(&mut AckTracker, stitch_processor::engine::acks::EventSeq),
+    how: impl FnOnce(&mut AckTracker, stitch_processor::engine::acks::TurnNumber),
 ) {
     let track = counted.tracks[part.partition].as_mut();
-    how(track.expect("a part has its track"), part.place);
+    how(track.expect("a part has its track"), part.turn());
 }
 
 fn send(bounds: &Bounds, state: &mut State, i: usize, range: usize, number: usize) {

@@ -1,7 +1,7 @@
 //! One state of the world: the data of the servers, the requests in flight, the memory of each process.
 
 use stitch_common::checkpoint::Ceiling;
-use stitch_processor::engine::acks::{AckTracker, EventSeq};
+use stitch_processor::engine::acks::{AckTracker, TurnNumber};
 use stitch_processor::engine::{LockState, PartitionState};
 use stitch_protocol::contender::Kind;
 
@@ -168,9 +168,14 @@ pub struct Contribution {
     pub partition: usize,
     pub offset: u8,
     pub cell: usize,
-    /// The event in the tracker.
-    pub place: EventSeq,
     pub state: ContributionState,
+}
+
+impl Contribution {
+    /// The turn that sends it: each event is one of its own. With several events in one, fewer histories are left.
+    pub fn turn(&self) -> TurnNumber {
+        TurnNumber(self.offset.into())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,7 +3,7 @@
 use stitch_common::checkpoint::{Ceiling, Checkpoint};
 use stitch_common::offset::Offset;
 use stitch_common::range::RangeBits;
-use stitch_processor::engine::acks::AckTracker;
+use stitch_processor::engine::acks::{AckTracker, TurnNumber};
 use stitch_processor::engine::{PartitionState, rule};
 
 use crate::bounds::{Bounds, PARTITIONS};
@@ -149,17 +149,17 @@ fn ingest(bounds: &Bounds, processor: &mut Processor, partition: usize, at: u8) 
         }
         let counted = &mut processor.ranges[range];
         let track = counted.tracks[partition].get_or_insert_default();
-        let parts = u32::try_from(parts).expect("four cells");
-        let place = track.ingest(offset(at), parts);
-        counted
-            .parts
-            .extend(event.iter().filter(of_range).map(|&cell| Contribution {
+        track.ingest(TurnNumber(at.into()), offset(at));
+        for &cell in event.iter().filter(of_range) {
+            let part = Contribution {
                 partition,
                 offset: at,
                 cell,
-                place,
                 state: ContributionState::Waiting,
-            }));
+            };
+            track.add_contribution(part.turn());
+            counted.parts.push(part);
+        }
         counted.parts.sort_unstable();
     }
     if let Some(owned) = &mut processor.partitions[partition] {

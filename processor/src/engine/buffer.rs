@@ -1,7 +1,8 @@
 //! Contributions that wait to be sent, by counter, and how they are coalesced into one batch.
 //!
-//! A contribution keeps its event's time and amount rather than cells: many fold into few cells at the last moment, and
-//! a range that yields can still distinguish the events.
+//! Events of one turn, partition, counter and shortest bucket are one contribution from the start. It keeps a time and an
+//! amount rather than cells: those of several turns and partitions fold into few cells at the last moment, and a range that
+//! yields, or a partition that is handed over, can still distinguish them.
 
 use std::collections::VecDeque;
 
@@ -9,7 +10,7 @@ use stitch_common::cell::{Amount, CellSlot, EventTime, Granularity, Key};
 use stitch_common::event::slot;
 use stitch_common::offset::Partition;
 
-use super::acks::EventSeq;
+use super::acks::TurnNumber;
 
 /// A counter within the definitions of this process.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,11 +20,12 @@ pub(super) struct CounterRef {
     pub(super) key: Key,
 }
 
-/// What one event adds to one counter, or to some of its granularities.
+/// What events of one turn add to one counter, or to some of its granularities.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Contribution {
     pub(super) partition: Partition,
-    pub(super) seq: EventSeq,
+    pub(super) turn: TurnNumber,
+    /// When the shortest bucket begins that they fall into.
     pub(super) time: EventTime,
     pub(super) amount: Amount,
     pub(super) granularities: Granularities,
@@ -35,6 +37,12 @@ impl Contribution {
         self.granularities
             .iter()
             .map(move |granularity| slot(granularity, time))
+    }
+
+    /// Whether it adds to the same cells, and is begun, finished and given back with the other.
+    fn folds_into(&self, other: &Self) -> bool {
+        (self.partition, self.turn, self.time) == (other.partition, other.turn, other.time)
+            && self.granularities == other.granularities
     }
 }
 
@@ -55,6 +63,26 @@ impl Granularities {
         Granularity::EVERY
             .into_iter()
             .filter(move |&one| self.0 & Self::bit(one) != 0)
+    }
+
+    /// When the shortest of their buckets begins that `time` falls into. Buckets nest, so `time` may stand for all events of
+    /// that bucket.
+    pub(super) fn shortest_bucket(self, time: EventTime) -> EventTime {
+        const BY_LENGTH: [Granularity; 7] = [
+            Granularity::Minute,
+            Granularity::Quarter,
+            Granularity::Hour,
+            Granularity::Day,
+            Granularity::Month,
+            Granularity::Year,
+            Granularity::All,
+        ];
+        let shortest = BY_LENGTH
+            .into_iter()
+            .find(|&one| self.0 & Self::bit(one) != 0);
+        let begin = shortest.map(|shortest| shortest.bucket(time).0);
+        let begin = begin.and_then(EventTime::from_ms);
+        begin.expect("a counter has granularities, and a bucket begins in the years 1 to 9999")
     }
 
     /// Splits off the first `count` granularities.
@@ -91,23 +119,40 @@ pub(super) struct Batch {
     pub(super) contributions: Vec<Contribution>,
     /// Their sums by cell; cells whose sum is 0 are left out.
     pub(super) amounts: Vec<(CellSlot, Amount)>,
-    /// The event of a contribution of which only some granularities are in this batch; the rest waits.
-    pub(super) split: Option<(Partition, EventSeq)>,
+    /// The turn of a contribution of which only some granularities are in this batch; the rest waits.
+    pub(super) split: Option<(Partition, TurnNumber)>,
 }
 
 impl CounterBuffer {
     /// An empty buffer whose batches have at most `cells_max` cells.
-    pub(super) const fn new(cells_max: usize) -> Self {
+    pub(super) fn new(cells_max: usize) -> Self {
         Self {
-            contributions: VecDeque::new(),
+            // Most counters have one contribution at a time.
+            contributions: VecDeque::with_capacity(1),
             in_flight: false,
             queued: false,
             cells_max,
         }
     }
 
-    pub(super) fn push(&mut self, contribution: Contribution) {
+    /// Adds a contribution of a turn that nothing was taken of. Returns `false` if it folds into another one.
+    pub(super) fn push(&mut self, contribution: Contribution) -> bool {
+        /// How many contributions are looked at. Events of one time and partition follow each other.
+        const NEAR: usize = 32;
+        let mut near = self.contributions.iter_mut().rev().take(NEAR);
+        let same = near.find(|other| contribution.folds_into(other));
+        if let Some(other) = same {
+            other.amount = other.amount.plus(contribution.amount);
+            return false;
+        }
         self.contributions.push_back(contribution);
+        true
+    }
+
+    /// Whether a contribution of the turn was added last.
+    pub(super) fn ends_with(&self, turn: TurnNumber) -> bool {
+        let last = self.contributions.back();
+        last.is_some_and(|last| last.turn == turn)
     }
 
     /// Puts contributions back that were taken first: they are first again.
@@ -177,7 +222,7 @@ impl CounterBuffer {
             if batch.contributions.is_empty() {
                 let (now, later) = contribution.granularities.split(self.cells_max);
                 rest.granularities = later;
-                batch.split = Some((contribution.partition, contribution.seq));
+                batch.split = Some((contribution.partition, contribution.turn));
                 batch.add(Contribution {
                     granularities: now,
                     ..contribution
@@ -224,35 +269,36 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::acks::AckTracker;
-    use stitch_common::offset::Offset;
 
     const HOUR_MS: i64 = 3_600_000;
+    const HOUR_AND_ALL: [Granularity; 2] = [Granularity::Hour, Granularity::All];
 
-    /// A buffer with one contribution for each hour and amount, and the numbers of their events.
-    fn buffer<const N: usize>(
-        cells_max: usize,
-        events: [(i64, i64); N],
-    ) -> (CounterBuffer, [EventSeq; N]) {
-        let (mut buffer, mut acks) = (CounterBuffer::new(cells_max), AckTracker::default());
-        let mut offsets = (0..).map(Offset);
-        let seqs = events.map(|(hour, amount)| {
-            let seq = acks.ingest(offsets.next().unwrap(), 1);
-            buffer.push(Contribution {
-                partition: Partition(0),
-                seq,
-                time: EventTime::from_ms(hour * HOUR_MS).unwrap(),
-                amount: Amount(amount),
-                granularities: Granularities::of([Granularity::Hour, Granularity::All]),
-            });
-            seq
-        });
-        (buffer, seqs)
+    fn contribution(turn: u64, partition: i32, hour: i64, amount: i64) -> Contribution {
+        Contribution {
+            partition: Partition(partition),
+            turn: TurnNumber(turn),
+            time: EventTime::from_ms(hour * HOUR_MS).unwrap(),
+            amount: Amount(amount),
+            granularities: Granularities::of(HOUR_AND_ALL),
+        }
+    }
+
+    /// A buffer with one contribution, in a turn of its own, for each hour and amount.
+    fn buffer<const N: usize>(cells_max: usize, events: [(i64, i64); N]) -> CounterBuffer {
+        let mut buffer = CounterBuffer::new(cells_max);
+        for (turn, (hour, amount)) in (0..).zip(events) {
+            assert!(buffer.push(contribution(turn, 0, hour, amount)));
+        }
+        buffer
+    }
+
+    fn turns(batch: &Batch) -> Vec<u64> {
+        batch.contributions.iter().map(|one| one.turn.0).collect()
     }
 
     #[test]
-    fn many_events_fold_into_few_cells() {
-        let (mut buffer, _) = buffer(10, [(1, 5), (1, 7), (2, -1)]);
+    fn many_contributions_fold_into_few_cells() {
+        let mut buffer = buffer(10, [(1, 5), (1, 7), (2, -1)]);
         let batch = buffer.fold(|_| true);
         assert_eq!(batch.contributions.len(), 3);
         let sum = |(cell, sum): &(CellSlot, Amount)| {
@@ -264,28 +310,73 @@ mod tests {
     }
 
     #[test]
+    fn events_of_one_turn_partition_and_bucket_are_one_contribution() {
+        let mut buffer = CounterBuffer::new(10);
+        assert!(buffer.push(contribution(3, 0, 1, 5)));
+        assert!(buffer.push(contribution(3, 1, 1, 1)), "another partition");
+        assert!(buffer.push(contribution(3, 0, 2, 1)), "another hour");
+        assert!(!buffer.push(contribution(3, 0, 1, 7)));
+        assert!(buffer.ends_with(TurnNumber(3)) && !buffer.ends_with(TurnNumber(4)));
+        assert!(buffer.push(contribution(4, 0, 1, 1)), "another turn");
+        let amounts = buffer.fold(|_| true).contributions;
+        let amounts: Vec<_> = amounts.iter().map(|one| one.amount.0).collect();
+        assert_eq!(amounts, [12, 1, 1, 1]);
+    }
+
+    #[test]
+    fn what_is_left_of_a_divided_contribution_takes_no_other() {
+        let mut buffer = CounterBuffer::new(1);
+        assert!(buffer.push(contribution(3, 0, 1, 5)));
+        assert_eq!(buffer.fold(|_| true).amounts.len(), 1);
+        assert!(buffer.push(contribution(3, 0, 1, 7)));
+    }
+
+    #[test]
+    fn one_time_stands_for_all_of_the_shortest_bucket() {
+        let at = |ms| EventTime::from_ms(ms).unwrap();
+        let times = [
+            -1,
+            0,
+            59_999,
+            1_000 * HOUR_MS + 123,
+            EventTime::MIN_MS,
+            EventTime::MAX_MS,
+        ];
+        for set in 1..128_u8 {
+            let set = Granularities(set);
+            for time in times.map(at) {
+                let begin = set.shortest_bucket(time);
+                for granularity in set.iter() {
+                    assert_eq!(slot(granularity, begin), slot(granularity, time));
+                }
+                assert_eq!(set.shortest_bucket(begin), begin);
+            }
+        }
+    }
+
+    #[test]
     fn a_sum_of_zero_writes_nothing_and_its_events_are_acknowledged() {
-        let (mut buffer, _) = buffer(10, [(1, 5), (1, -5)]);
+        let mut buffer = buffer(10, [(1, 5), (1, -5)]);
         let batch = buffer.fold(|_| true);
         assert_eq!((batch.contributions.len(), batch.amounts.len()), (2, 0));
     }
 
     #[test]
     fn a_batch_is_bounded_in_cells_and_the_rest_waits_in_order() {
-        let (mut buffer, seqs) = buffer(3, [(1, 1), (2, 1), (3, 1)]);
-        assert_eq!(buffer.fold(|_| true).contributions.len(), 2);
-        assert_eq!(buffer.fold(|_| true).contributions[0].seq, seqs[2]);
+        let mut buffer = buffer(3, [(1, 1), (2, 1), (3, 1)]);
+        assert_eq!(turns(&buffer.fold(|_| true)), [0, 1]);
+        assert_eq!(turns(&buffer.fold(|_| true)), [2]);
     }
 
     #[test]
     fn a_refused_batch_is_halved_down_to_one_cell_and_no_further() {
-        let (mut buffer, seqs) = buffer(40, [(1, 9)]);
+        let mut buffer = buffer(40, [(1, 9)]);
         let batch = buffer.fold(|_| true);
         assert!(buffer.halve(batch.amounts.len()));
         buffer.put_back(batch.contributions);
         let first = buffer.fold(|_| true);
         assert_eq!(first.amounts.len(), 1);
-        assert_eq!(first.split, Some((Partition(0), seqs[0])));
+        assert_eq!(first.split, Some((Partition(0), TurnNumber(0))));
         let second = buffer.fold(|_| true);
         assert_eq!((second.amounts.len(), second.split), (1, None));
         assert_ne!(first.amounts[0].0, second.amounts[0].0);
@@ -294,11 +385,9 @@ mod tests {
 
     #[test]
     fn contributions_that_may_not_be_begun_keep_their_order() {
-        let (mut buffer, seqs) = buffer(10, [(1, 1), (1, 1), (1, 1)]);
-        let batch = buffer.fold(|one| one.seq == seqs[1]);
-        assert_eq!(batch.contributions.len(), 1);
-        let rest = buffer.fold(|_| true).contributions;
-        let rest: Vec<_> = rest.iter().map(|one| one.seq).collect();
-        assert_eq!(rest, [seqs[0], seqs[2]]);
+        let mut buffer = buffer(10, [(1, 1), (1, 1), (1, 1)]);
+        let batch = buffer.fold(|one| one.turn == TurnNumber(1));
+        assert_eq!(turns(&batch), [1]);
+        assert_eq!(turns(&buffer.fold(|_| true)), [0, 2]);
     }
 }

@@ -10,11 +10,11 @@ use stitch_common::ports::CounterBatch;
 use stitch_common::range::RangeId;
 use stitch_protocol::doubt::DoubtCause;
 
-use super::acks::{AckTracker, EventSeq};
+use super::acks::{AckTracker, TurnNumber};
 use super::buffer::{Batch, Contribution, CounterBuffer, CounterRef};
 use super::partition::PartitionTask;
 use super::range::Backoff;
-use super::{BatchId, Command, Engine, rule, turn};
+use super::{BatchId, Command, Engine, rule};
 use crate::metrics;
 
 /// A batch that was sent and has no outcome yet.
@@ -34,17 +34,16 @@ impl Engine {
             && let Some(permit) = lease.permit(now)
             && let Some((range, begins_turn)) = self.next_range()
         {
-            let counters_max = self.limits.turn_counters_max;
             let queue = self.range(range);
             if queue.backoff.is_some_and(|backoff| now < backoff.until) {
                 pausing.push(range);
                 continue;
             }
-            if !queue.may_send() {
+            if !queue.may_send() || begins_turn && !rule::may_begin_turn(queue.lock) {
                 continue;
             }
             if begins_turn {
-                queue.begin_turn(counters_max);
+                queue.begin_turn();
             }
             if let Some(counter) = queue.sendable.pop_front() {
                 let batch = self.fold(range, &counter);
@@ -65,9 +64,9 @@ impl Engine {
     /// or its partition has to be acquired again.
     fn postpone(&mut self, range: RangeId, counter: CounterRef) {
         let queue = &mut self.ranges[usize::from(range.0)];
-        let acks = &queue.acks;
+        let turns = &queue.turns;
         if let Some(buffer) = queue.counters.get_mut(&counter)
-            && buffer.has(|contribution| !turn::reached(acks)(contribution))
+            && buffer.has(|contribution| !turns.has_reached(contribution.turn))
         {
             buffer.queued = true;
             queue.collected.push_back(counter);
@@ -81,30 +80,29 @@ impl Engine {
     fn fold(&mut self, range: RangeId, counter: &CounterRef) -> Batch {
         let partitions = &self.partitions;
         let queue = &mut self.ranges[usize::from(range.0)];
-        let (lock, acks) = (queue.lock, &queue.acks);
+        let (lock, acks, turns) = (queue.lock, &queue.acks, &queue.turns);
         let buffer = queue
             .counters
             .get_mut(counter)
             .expect("a queued counter has a buffer");
         buffer.queued = false;
-        let is_reached = turn::reached(acks);
         buffer.fold(|contribution| {
             let partition = contribution.partition;
             let state = partitions
                 .get(&partition)
                 .and_then(PartitionTask::sending_state);
-            is_reached(contribution)
+            turns.has_reached(contribution.turn)
                 && rule::may_begin(lock, state, || {
                     acks.get(&partition)
-                        .is_some_and(|acks| acks.must_finish(contribution.seq))
+                        .is_some_and(|acks| acks.must_finish(contribution.turn))
                 })
         })
     }
 
     fn send(&mut self, range: RangeId, counter: CounterRef, batch: Batch, permit: Permit) {
-        if let Some((partition, seq)) = batch.split {
+        if let Some((partition, turn)) = batch.split {
             self.usage.add_contribution();
-            self.acks(range, partition).split(seq);
+            self.acks(range, partition).add_contribution(turn);
         }
         let mut may_send = true;
         for contribution in &batch.contributions {
@@ -114,7 +112,7 @@ impl Engine {
             let ceiling = task
                 .map(|task| task.ceiling.acknowledged())
                 .unwrap_or_default();
-            let offset = self.acks(range, partition).offset(contribution.seq);
+            let (_, offset) = self.acks(range, partition).offsets(contribution.turn);
             if !is_locked || offset >= ceiling {
                 let detail = format!(
                     "offset {offset} of partition {partition} was about to be counted without its lock, or above its ceiling"
@@ -131,7 +129,7 @@ impl Engine {
                 offset < ceiling,
                 "offset {offset} of partition {partition} is begun above the ceiling at {ceiling}"
             );
-            self.acks(range, partition).send(contribution.seq);
+            self.acks(range, partition).send(contribution.turn);
         }
         let has_request = !batch.amounts.is_empty();
         let is_locked = self.range(range).holds_lock() || !has_request;
@@ -261,7 +259,7 @@ impl Engine {
     ) {
         for contribution in &contributions {
             self.acks(range, contribution.partition)
-                .take_back(contribution.seq);
+                .take_back(contribution.turn);
         }
         self.buffer(range, counter).put_back(contributions);
     }
@@ -271,7 +269,7 @@ impl Engine {
         self.usage.remove_contributions(contributions.len());
         for contribution in &contributions {
             self.acks(range, contribution.partition)
-                .doubt(contribution.seq);
+                .doubt(contribution.turn);
         }
         let queue = self.range(range);
         match &mut queue.marking {
@@ -311,7 +309,7 @@ impl Engine {
         &mut self,
         range: RangeId,
         contributions: &[Contribution],
-        how: impl Fn(&mut AckTracker, EventSeq),
+        how: impl Fn(&mut AckTracker, TurnNumber),
     ) {
         self.usage.remove_contributions(contributions.len());
         self.acknowledge_each(range, contributions, how);
@@ -321,13 +319,13 @@ impl Engine {
         &mut self,
         range: RangeId,
         contributions: &[Contribution],
-        how: impl Fn(&mut AckTracker, EventSeq),
+        how: impl Fn(&mut AckTracker, TurnNumber),
     ) {
         for contribution in contributions {
             let acks = self.acks(range, contribution.partition);
-            let before = acks.len();
-            how(acks, contribution.seq);
-            let removed = before - acks.len();
+            let before = acks.events();
+            how(acks, contribution.turn);
+            let removed = before - acks.events();
             self.usage.remove_events(removed);
         }
     }

@@ -360,7 +360,7 @@ impl Engine {
             .map(|(counter, buffer)| {
                 let removed = buffer.remove(|contribution| {
                     only.is_some_and(|only| only != contribution.partition)
-                        || !acks[&contribution.partition].must_finish(contribution.seq)
+                        || !acks[&contribution.partition].must_finish(contribution.turn)
                 });
                 (counter.clone(), removed)
             })
@@ -382,7 +382,7 @@ impl Engine {
             for contribution in &contributions {
                 let acks = queue.acks.get_mut(&contribution.partition);
                 acks.expect("a partition is released only when nothing of it waits")
-                    .give_up(contribution.seq);
+                    .give_up(contribution.turn);
             }
             queue.undoubted.extend(contributions);
             self.attention.insert(range);
@@ -403,7 +403,7 @@ impl Engine {
             }
         }
         if let Some(acks) = queue.acks.remove(&partition) {
-            self.usage.remove_events(acks.len());
+            self.usage.remove_events(acks.events());
         }
         if !changed.is_empty() {
             queue.dequeue_empty();
@@ -441,11 +441,9 @@ fn describe(contributions: &[Contribution], acks: &BTreeMap<Partition, AckTracke
         let Some(acks) = acks.get(&contribution.partition) else {
             continue;
         };
-        let offset = acks.offset(contribution.seq);
-        let span = spans
-            .entry(contribution.partition)
-            .or_insert((offset, offset));
-        *span = (span.0.min(offset), span.1.max(offset));
+        let (first, last) = acks.offsets(contribution.turn);
+        let span = spans.entry(contribution.partition).or_insert((first, last));
+        *span = (span.0.min(first), span.1.max(last));
     }
     let spans = spans.iter().map(|(partition, (first, last))| {
         format!("partition {partition}, offsets {first} to {last}")

@@ -186,19 +186,22 @@ impl Engine {
                 continue;
             }
             self.doubt_takeover(range, partition, offset);
-            let count = u32::try_from(increments.len()).expect("an event has few increments");
-            let acks = self.range(range).acks.entry(partition).or_default();
-            let seq = acks.ingest(offset, count);
+            let counters_max = self.limits.turn_counters_max;
+            let queue = self.range(range);
+            let turn = queue.turns.of_next_event(counters_max);
+            let acks = queue.acks.entry(partition).or_default();
+            acks.ingest(turn, offset);
             self.usage.add_event();
             for (_, counter, amount) in increments {
+                let granularities = self.definitions[counter.definition].1;
                 let contribution = Contribution {
                     partition,
-                    seq,
-                    time: event.time,
+                    turn,
+                    time: granularities.shortest_bucket(event.time),
                     amount: *amount,
-                    granularities: self.definitions[counter.definition].1,
+                    granularities,
                 };
-                self.enqueue(range, counter.clone(), contribution);
+                self.enqueue(range, counter, contribution);
             }
         }
     }
@@ -222,16 +225,23 @@ impl Engine {
         self.commands.push(command);
     }
 
-    fn enqueue(&mut self, range: RangeId, counter: CounterRef, contribution: Contribution) {
-        self.usage.add_contribution();
+    fn enqueue(&mut self, range: RangeId, counter: &CounterRef, contribution: Contribution) {
         let cells_max = self.limits.cells_per_batch_max;
         let queue = &mut self.ranges[usize::from(range.0)];
         let buffer = queue.counters.entry(counter.clone()).or_insert_with(|| {
-            self.usage.add_counter(&counter);
+            self.usage.add_counter(counter);
             CounterBuffer::new(cells_max)
         });
-        buffer.push(contribution);
-        queue.enqueue(counter);
+        if !buffer.ends_with(contribution.turn) {
+            queue.turns.add_counter();
+        }
+        if !buffer.push(contribution) {
+            return;
+        }
+        self.usage.add_contribution();
+        let acks = queue.acks.entry(contribution.partition).or_default();
+        acks.add_contribution(contribution.turn);
+        queue.enqueue(counter.clone());
         if queue.lock == LockState::Idle {
             queue.lock = LockState::Queued;
             self.commands.push(Command::AcquireRange(range));

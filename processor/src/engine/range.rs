@@ -8,12 +8,14 @@ use stitch_common::offset::Partition;
 
 use super::acks::AckTracker;
 use super::buffer::{Contribution, CounterBuffer, CounterRef};
-use super::{rule, turn};
+use super::rule;
+use super::turn::Turns;
 
 /// The queue of one range: what is to be sent in it, in flight, or in doubt.
 #[derive(Debug, Default)]
 pub(super) struct RangeQueue {
     pub(super) lock: LockState,
+    pub(super) turns: Turns,
     /// Unacknowledged events, by partition.
     pub(super) acks: BTreeMap<Partition, AckTracker>,
     /// Waiting contributions. A counter with neither contributions nor a batch is not kept. Never iterated without
@@ -173,7 +175,12 @@ impl RangeQueue {
 
     /// Unacknowledged events, over all partitions.
     pub(super) fn events(&self) -> usize {
-        self.acks.values().map(AckTracker::len).sum()
+        self.acks.values().map(AckTracker::events).sum()
+    }
+
+    /// Unacknowledged contributions, over all partitions.
+    pub(super) fn contributions(&self) -> usize {
+        self.acks.values().map(AckTracker::contributions).sum()
     }
 
     /// Whether neither a batch nor a marker nor a doubt is in flight or due.
@@ -241,7 +248,7 @@ impl RangeQueue {
             && buffer.is_sendable()
         {
             buffer.queued = true;
-            if buffer.has(turn::reached(&self.acks)) {
+            if buffer.has(|contribution| self.turns.has_reached(contribution.turn)) {
                 self.sendable.push_back(counter);
             } else {
                 self.collected.push_back(counter);

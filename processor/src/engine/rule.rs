@@ -38,6 +38,12 @@ pub fn may_begin(
     may_send(lock) && owned && (!finishing || must_finish())
 }
 
+/// Whether the next turn of a range may begin (rule P6): not while it yields, so that no turn of it is begun afterwards before
+/// the one before is finished.
+pub(crate) fn may_begin_turn(lock: LockState) -> bool {
+    !lock.is_yielding() || out(Rule::BeginNothing)
+}
+
 /// Whether an event at `offset` may be begun with this ceiling in ZooKeeper (rule P9).
 #[must_use]
 pub fn is_below_ceiling(offset: Offset, ceiling: Ceiling) -> bool {
@@ -150,6 +156,7 @@ pub(crate) fn keeps_locks_in_doubt() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::acks::TurnNumber;
     use std::time::Duration;
     use stitch_common::clock::Moment;
     use stitch_common::range::RangeId;
@@ -186,7 +193,8 @@ mod tests {
     fn the_checkpoint_is_never_below_the_offset_where_the_range_resumed() {
         let mut acks = AckTracker::default();
         assert_eq!(checkpoint(None, Offset(3), Offset(7)), Offset(7));
-        acks.ingest(Offset(8), 1);
+        acks.ingest(TurnNumber(0), Offset(8));
+        acks.add_contribution(TurnNumber(0));
         assert_eq!(checkpoint(Some(&acks), Offset(9), Offset(7)), Offset(8));
         assert!(is_counted(Offset(8), Offset(8)) && !is_counted(Offset(9), Offset(8)));
     }
@@ -216,10 +224,12 @@ mod tests {
     #[test]
     fn a_range_is_checkpointed_once_the_checkpoint_is_behind_everything_begun() {
         let mut acks = AckTracker::default();
-        let seq = acks.ingest(Offset(4), 1);
-        acks.send(seq);
+        let turn = TurnNumber(0);
+        acks.ingest(turn, Offset(4));
+        acks.add_contribution(turn);
+        acks.send(turn);
         assert!(!is_drained(true, [&acks]) && is_checkpointed(&acks, Offset(0)));
-        acks.ack(seq);
+        acks.ack(turn);
         assert!(is_drained(true, [&acks]) && !is_drained(false, [&acks]));
         assert!(!is_checkpointed(&acks, Offset(4)) && is_checkpointed(&acks, Offset(5)));
     }

@@ -26,7 +26,7 @@ impl Engine {
         if queue.backoff.is_none() {
             return false;
         }
-        let bytes = usage::range_bytes(queue.events(), queue.counters.len());
+        let bytes = usage::range_bytes(queue.contributions(), queue.counters.len());
         let is_full = bytes > self.limits.window_bytes_max / (2 * self.ranges.len());
         let may_be_one_more =
             self.aside.contains(&range) || 2 * self.aside.len() < self.ranges.len();

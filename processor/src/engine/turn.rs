@@ -1,46 +1,66 @@
 //! Turns: ranges send one after the other, each all that was collected in it when its turn began.
 //!
-//! While a range waits for its turn, its contributions are collected, and those of one counter fold into one batch: the
-//! longer the backlog makes it wait, the more. Without a backlog nothing else is to be sent, so its turn comes at once.
+//! While a range waits for its turn, its events are collected, and those of one counter fold into one batch: the longer the
+//! backlog makes it wait, the more. Without a backlog nothing else is to be sent, so its turn comes at once.
 //!
 //! Nothing is begun that the present turn has not reached. So a stop, a hand-over, a yield or a kill finds few ranges in
 //! which something is begun, and the checkpoint of every other range is exactly behind what it has sent: what is
 //! collected is given back as if it had never been delivered (rule P6).
 
-use std::collections::BTreeMap;
-
-use stitch_common::offset::Partition;
 use stitch_common::range::RangeId;
 
 use super::Engine;
-use super::acks::AckTracker;
-use super::buffer::Contribution;
+use super::acks::TurnNumber;
 use super::range::RangeQueue;
 
-/// Which contributions the range's turns have reached.
-pub(super) fn reached(
-    acks: &BTreeMap<Partition, AckTracker>,
-) -> impl Fn(&Contribution) -> bool + use<'_> {
-    |contribution| {
-        acks.get(&contribution.partition)
-            .is_some_and(|acks| acks.is_of_turn(contribution.seq))
+/// The turns of one range.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// The one for which events are collected.
+    collecting: TurnNumber,
+    /// How many counters are collected for it.
+    counters: usize,
+    /// The first one that was not reached yet. Several may be collected before it: each has few counters.
+    unreached: TurnNumber,
+}
+
+impl Turns {
+    /// The turn that sends the next event. It is another one than before if that has `counters_max` counters: what is begun
+    /// of a turn must be finished, however short the time for it is.
+    pub(super) const fn of_next_event(&mut self, counters_max: usize) -> TurnNumber {
+        if self.counters >= counters_max {
+            self.close();
+        }
+        self.collecting
+    }
+
+    /// Another counter has contributions of the turn for which events are collected.
+    pub(super) const fn add_counter(&mut self) {
+        self.counters += 1;
+    }
+
+    /// Whether this turn is the present one, or an earlier one.
+    pub(super) fn has_reached(&self, turn: TurnNumber) -> bool {
+        turn < self.unreached
+    }
+
+    fn begin(&mut self) {
+        if self.unreached == self.collecting {
+            self.close();
+        }
+        self.unreached = self.unreached.next();
+    }
+
+    const fn close(&mut self) {
+        self.collecting = self.collecting.next();
+        self.counters = 0;
     }
 }
 
 impl RangeQueue {
-    /// Begins the next turn with what is collected: all of it, or, if that adds to more than `counters_max` counters, only
-    /// so many events, in equal shares of each partition's: however they are spread, they add to no more counters.
-    pub(super) fn begin_turn(&mut self, counters_max: usize) {
-        let events: u64 = self.acks.values().map(AckTracker::collected).sum();
-        let all = self.collected.len() <= counters_max;
-        let reached = if all {
-            events
-        } else {
-            events.min(counters_max as u64)
-        };
-        for acks in self.acks.values_mut().filter(|acks| acks.collected() > 0) {
-            acks.extend_turn((acks.collected() * reached).div_ceil(events));
-        }
+    /// Begins the next turn with what is collected for it.
+    pub(super) fn begin_turn(&mut self) {
+        self.turns.begin();
         for counter in std::mem::take(&mut self.collected) {
             if let Some(buffer) = self.counters.get_mut(&counter) {
                 buffer.queued = false;

@@ -10,12 +10,11 @@ use super::Limits;
 use super::buffer::CounterRef;
 use super::partition::StagedRecords;
 
-/// The size of a contribution and of its share of the event, in bytes: 32 in a queue that doubles as it grows, and 24.
-const CONTRIBUTION_BYTES: usize = 72;
+/// The size of a contribution, in bytes: 32 in a queue that doubles as it grows.
+const CONTRIBUTION_BYTES: usize = 48;
 
-/// The size of a counter with contributions, without its key, in bytes: its entry, its place in a queue, and its own
-/// queue, which has room for a few contributions from the start.
-const COUNTER_BYTES: usize = 256;
+/// The size of a counter with contributions, without its key, in bytes: its entry, its place in a queue, and its own queue.
+const COUNTER_BYTES: usize = 192;
 
 /// The size of a delivery of which no record is counted, in bytes: it waits like the others.
 pub(super) const STAGED_BYTES: usize = 128;
@@ -91,8 +90,8 @@ fn counter_bytes(key: &Key) -> usize {
 }
 
 /// The estimated size of a range's part of the window, without keys, in bytes.
-pub(super) const fn range_bytes(events: usize, counters: usize) -> usize {
-    events * CONTRIBUTION_BYTES + counters * COUNTER_BYTES
+pub(super) const fn range_bytes(contributions: usize, counters: usize) -> usize {
+    contributions * CONTRIBUTION_BYTES + counters * COUNTER_BYTES
 }
 
 /// The size of a decoded event, in bytes: that of its contributions if each is the first of its counter.

@@ -4,6 +4,7 @@
     reason = "a test looks for one command among all"
 )]
 
+use super::acks::TurnNumber;
 use super::*;
 
 /// Whether any of the commands matches.
@@ -349,12 +350,22 @@ fn a_rejected_record_is_copied_before_any_event_above_it_is_begun_or_acknowledge
 fn memory_is_bounded_whatever_the_backlog() {
     let mut scene = Scene::new();
     scene.engine.limits.window_bytes_max = 8000;
+    scene.engine.limits.turn_counters_max = usize::MAX;
     let mut offset = 0;
     while scene.engine.wants_records() && offset < 1000 {
-        scene.deliver(vec![play(offset, "u")]);
+        scene.deliver(vec![play_of(offset, "u", &format!("t{offset}"))]);
         offset += 1;
     }
-    assert!((100..120).contains(&offset), "{offset} events of a counter");
+    assert!((30..40).contains(&offset), "{offset} counters");
+    let before = scene.engine.usage.bytes();
+    for again in offset..offset + 1000 {
+        scene.deliver(vec![play_of(again, "u", "t0")]);
+    }
+    assert_eq!(scene.engine.usage.bytes(), before, "they fold");
+    assert_eq!(
+        scene.engine.usage.events(),
+        usize::try_from(offset).unwrap() + 1000
+    );
 }
 
 #[test]
@@ -378,6 +389,7 @@ fn a_clean_stop_hands_everything_over() {
 fn a_range_that_yields_is_finished_before_others_go_on() {
     let mut scene = Scene::new();
     scene.engine.limits.requests_in_flight_max = 1;
+    scene.engine.limits.turn_counters_max = usize::MAX;
     let (mut offset, mut others) = (0, BTreeSet::new());
     let mut deliver = |scene: &mut Scene, track: String| {
         let json = format!(r#"{{"type":"play","time":0,"track":"{track}","user":"u","n":1}}"#);
@@ -400,17 +412,17 @@ fn a_range_that_yields_is_finished_before_others_go_on() {
     for &range in &others {
         scene.engine.on_range_acquired(range);
     }
-    // The range is requested while its last event is begun, so that all before it must be finished.
+    // The range is requested while its turn is begun, so that all of it must be finished.
     let last = *others.last().unwrap();
     let mut sent_of_last = 0;
     for &range in &others {
-        scene.engine.range(range).begin_turn(usize::MAX);
+        scene.engine.range(range).begin_turn();
         scene.engine.wake(range);
     }
     scene.engine.on_revocation_request(last, scene.now);
     for (partition, acks) in scene.engine.ranges[usize::from(last.0)].acks.iter_mut() {
         assert_eq!(*partition, P);
-        acks.begin_last();
+        acks.begin_as_if_applied(TurnNumber(0));
     }
     let waiting = scene.engine.ranges[usize::from(last.0)].sendable.len();
     assert!(waiting > 3);

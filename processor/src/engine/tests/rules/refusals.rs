@@ -91,26 +91,27 @@ fn what_was_refused_is_tried_once_more_before_it_is_given_up() {
     assert_eq!(written(&scene.after(1), scene.range), Some(Offset(1)));
 }
 
-/// A track of another range than the scene's.
-fn track_elsewhere(scene: &Scene) -> String {
-    let bits = scene.engine.range_bits;
-    let is_elsewhere = |track: &String| {
+/// Tracks of the scene's range, or of others.
+fn tracks(scene: &Scene, of_its_range: bool) -> impl Iterator<Item = String> + use<> {
+    let (bits, range) = (scene.engine.range_bits, scene.range);
+    let tracks = (0..).map(|n| format!("t{n}"));
+    tracks.filter(move |track| {
         let counter = stitch_common::cell::Counter::new("tracks", track.as_str());
-        bits.range_of(counter.token()) != scene.range
-    };
-    (0..).map(|n| format!("t{n}")).find(is_elsewhere).unwrap()
+        (bits.range_of(counter.token()) == range) == of_its_range
+    })
 }
 
 #[test]
 fn a_range_that_stands_still_keeps_its_share_of_the_window_and_the_others_go_on() {
     let mut scene = refused();
-    let elsewhere = track_elsewhere(&scene);
+    let (mut here, mut others) = (tracks(&scene, true), tracks(&scene, false));
+    let elsewhere = others.next().unwrap();
     let counter = stitch_common::cell::Counter::new("tracks", elsewhere.as_str());
     let other = scene.engine.range_bits.range_of(counter.token());
     let mut counted = 0;
     for offset in (1..1001).step_by(2) {
         scene.deliver(vec![
-            play(offset, "u"),
+            play_of(offset, "u", &here.next().unwrap()),
             play_of(offset + 1, "u", &elsewhere),
         ]);
         for command in scene.after(1) {
@@ -136,10 +137,17 @@ fn a_range_that_stands_still_keeps_its_share_of_the_window_and_the_others_go_on(
 #[test]
 fn what_was_set_aside_is_delivered_again_once_the_range_moves() {
     let mut scene = refused();
-    scene.deliver((1..40).map(|offset| play(offset, "u")).collect());
+    let here: Vec<_> = tracks(&scene, true).take(40).collect();
+    let records = |from: i64| {
+        let records = (from..40).zip(&here[usize::try_from(from).unwrap()..]);
+        let records = records.map(|(offset, track)| play_of(offset, "u", track));
+        records.collect::<Vec<_>>()
+    };
+    scene.deliver(records(1));
     assert_eq!(scene.engine.aside.len(), 1);
-    let again = sent(&scene.after(5000));
-    scene.complete(again[0].0, Outcome::Applied);
+    for (id, _) in sent(&scene.after(5000)) {
+        scene.complete(id, Outcome::Applied);
+    }
     scene.engine.on_checkpoint_written(P);
     let (mut given_back, mut resumed) = (false, None);
     for _ in 0..100 {
@@ -163,8 +171,7 @@ fn what_was_set_aside_is_delivered_again_once_the_range_moves() {
                         .on_partition_acquired(P, checkpoint, HIGH, from);
                 }
                 Command::StartFeed(_, from, epoch) => {
-                    let records = (from.0..40).map(|offset| play(offset, "u"));
-                    scene.engine.on_records(P, epoch, records.collect());
+                    scene.engine.on_records(P, epoch, records(from.0));
                 }
                 Command::RecordDoubt(range, cause, _) => {
                     scene.engine.on_doubt_recorded(range, cause);

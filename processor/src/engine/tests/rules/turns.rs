@@ -137,6 +137,24 @@ fn the_work_of_a_stop_is_bounded_whatever_the_backlog() {
 }
 
 #[test]
+fn a_range_that_yields_reaches_no_further_turn() {
+    let mut scene = Scene::new();
+    let tracks = tracks(&scene, 40);
+    let of_one = tracks[&scene.range].clone();
+    backlog(&mut scene, of_one);
+    assert!(next_batch(&mut scene).is_some());
+    scene.engine.on_revocation_request(scene.range, scene.now);
+    let finished = std::iter::from_fn(|| next_batch(&mut scene)).count();
+    assert_eq!(finished, 7, "the turn has 8 counters");
+    scene.engine.on_range_released(scene.range);
+    scene.engine.on_range_acquired(scene.range);
+    assert!(next_batch(&mut scene).is_some());
+    scene.engine.stop(scene.now);
+    let finished = std::iter::from_fn(|| next_batch(&mut scene)).count();
+    assert_eq!(finished, 7, "and so has the next one");
+}
+
+#[test]
 fn popular_counters_do_not_make_a_turn_shorter() {
     let mut scene = Scene::new();
     let tracks = tracks(&scene, 4);

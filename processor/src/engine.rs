@@ -96,6 +96,8 @@ pub(crate) enum Command {
 pub(crate) struct Limits {
     pub(crate) requests_in_flight_max: usize,
     pub(crate) window_bytes_max: usize,
+    /// Counters of a turn, each as often as its events fall into another bucket or partition: that is what a stop may have to
+    /// finish.
     pub(crate) turn_counters_max: usize,
     pub(crate) cells_per_batch_max: usize,
     /// Of a yield: a restoration waits for it, and repairs what is given up.

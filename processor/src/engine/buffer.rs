@@ -149,12 +149,6 @@ impl CounterBuffer {
         true
     }
 
-    /// Whether a contribution of the turn was added last.
-    pub(super) fn ends_with(&self, turn: TurnNumber) -> bool {
-        let last = self.contributions.back();
-        last.is_some_and(|last| last.turn == turn)
-    }
-
     /// Puts contributions back that were taken first: they are first again.
     pub(super) fn put_back(&mut self, contributions: Vec<Contribution>) {
         for contribution in contributions.into_iter().rev() {
@@ -316,7 +310,6 @@ mod tests {
         assert!(buffer.push(contribution(3, 1, 1, 1)), "another partition");
         assert!(buffer.push(contribution(3, 0, 2, 1)), "another hour");
         assert!(!buffer.push(contribution(3, 0, 1, 7)));
-        assert!(buffer.ends_with(TurnNumber(3)) && !buffer.ends_with(TurnNumber(4)));
         assert!(buffer.push(contribution(4, 0, 1, 1)), "another turn");
         let amounts = buffer.fold(|_| true).contributions;
         let amounts: Vec<_> = amounts.iter().map(|one| one.amount.0).collect();

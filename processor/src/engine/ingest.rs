@@ -186,9 +186,9 @@ impl Engine {
                 continue;
             }
             self.doubt_takeover(range, partition, offset);
-            let counters_max = self.limits.turn_counters_max;
+            let contributions_max = self.limits.turn_counters_max;
             let queue = self.range(range);
-            let turn = queue.turns.of_next_event(counters_max);
+            let turn = queue.turns.of_next_event(contributions_max);
             let acks = queue.acks.entry(partition).or_default();
             acks.ingest(turn, offset);
             self.usage.add_event();
@@ -232,12 +232,10 @@ impl Engine {
             self.usage.add_counter(counter);
             CounterBuffer::new(cells_max)
         });
-        if !buffer.ends_with(contribution.turn) {
-            queue.turns.add_counter();
-        }
         if !buffer.push(contribution) {
             return;
         }
+        queue.turns.add_contribution();
         self.usage.add_contribution();
         let acks = queue.acks.entry(contribution.partition).or_default();
         acks.add_contribution(contribution.turn);

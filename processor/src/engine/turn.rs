@@ -18,25 +18,25 @@ use super::range::RangeQueue;
 pub(super) struct Turns {
     /// The one for which events are collected.
     collecting: TurnNumber,
-    /// How many counters are collected for it.
-    counters: usize,
-    /// The first one that was not reached yet. Several may be collected before it: each has few counters.
+    /// How many contributions are collected for it.
+    contributions: usize,
+    /// The first one that was not reached yet. Several may be collected from it on: each is bounded.
     unreached: TurnNumber,
 }
 
 impl Turns {
-    /// The turn that sends the next event. It is another one than before if that has `counters_max` counters: what is begun
-    /// of a turn must be finished, however short the time for it is.
-    pub(super) const fn of_next_event(&mut self, counters_max: usize) -> TurnNumber {
-        if self.counters >= counters_max {
+    /// The turn that sends the next event. It is another one than before if that has `contributions_max` contributions: what
+    /// is begun of a turn must be finished, however short the time for it is.
+    pub(super) const fn of_next_event(&mut self, contributions_max: usize) -> TurnNumber {
+        if self.contributions >= contributions_max {
             self.close();
         }
         self.collecting
     }
 
-    /// Another counter has contributions of the turn for which events are collected.
-    pub(super) const fn add_counter(&mut self) {
-        self.counters += 1;
+    /// Another contribution is collected.
+    pub(super) const fn add_contribution(&mut self) {
+        self.contributions += 1;
     }
 
     /// Whether this turn is the present one, or an earlier one.
@@ -53,7 +53,7 @@ impl Turns {
 
     const fn close(&mut self) {
         self.collecting = self.collecting.next();
-        self.counters = 0;
+        self.contributions = 0;
     }
 }
 

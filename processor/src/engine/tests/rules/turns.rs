@@ -137,6 +137,28 @@ fn the_work_of_a_stop_is_bounded_whatever_the_backlog() {
 }
 
 #[test]
+fn a_turn_is_bounded_in_buckets_of_one_counter_too() {
+    let mut scene = Scene::new();
+    scene.engine.limits.requests_in_flight_max = 1;
+    let of_hour = |hour: i64| {
+        let ms = hour * 3_600_000;
+        let json = format!(r#"{{"type":"play","time":{ms},"track":"a","user":"u","n":1}}"#);
+        let value = Some(json.into_bytes().into());
+        Record {
+            value,
+            ..play(hour, "u")
+        }
+    };
+    scene.deliver((0..40).map(of_hour).collect());
+    scene.engine.on_range_acquired(scene.range);
+    assert!(next_batch(&mut scene).is_some());
+    scene.engine.stop(scene.now);
+    drop(std::iter::from_fn(|| next_batch(&mut scene)).count());
+    let checkpoint = &scene.engine.partitions[&P].checkpoint;
+    assert_eq!(checkpoint.of(scene.range), Offset(8), "8 hours were begun");
+}
+
+#[test]
 fn a_range_that_yields_reaches_no_further_turn() {
     let mut scene = Scene::new();
     let tracks = tracks(&scene, 40);

@@ -135,7 +135,7 @@ impl Subject {
         let mut known = wanted.from.0.iter();
         let (partition, from) = known.find(|(partition, from)| {
             let (begin, cut) = (self.from.of(**partition), self.cut.of(**partition));
-            begin < cut && begin != **from
+            begin.min(**from) < cut && begin != **from
         })?;
         let begin = self.from.of(*partition);
         Some(format!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use stitch_common::clock::Clock;
 use stitch_common::definition::Definitions;
-use stitch_common::offset::{Offset, Partition};
+use stitch_common::offset::Partition;
 use stitch_common::ports::{
     Cql, EventLog, Fingerprint, LogError, LogIdentity, Session, StoreError,
 };
@@ -14,7 +14,7 @@ use stitch_config::Config;
 
 use super::identity::{self, ObservedNamespace};
 use crate::definition_node::{self, NamespaceRecord, StoredDefinition};
-use crate::{NamespaceSession, log_node, origin_node};
+use crate::{NamespaceSession, log_node};
 
 /// A namespace that this process's configuration, log and table agree with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +23,6 @@ pub struct ValidatedNamespace {
     pub definition: StoredDefinition,
     /// The log and the table as they are.
     pub observed: ObservedNamespace,
-    /// The offset from which each partition is counted, for those that a member has opened.
-    pub origins: BTreeMap<Partition, Offset>,
     /// The partitions whose log has lost its beginning: only totals or an archive have it.
     pub trimmed: Vec<Partition>,
 }
@@ -79,7 +77,6 @@ pub async fn validate<S: Session, C: Clock, Q: Cql, L: EventLog>(
     }
     // Before the log is read: a process that keeps a record meanwhile has seen one that this read may have missed.
     let first_records = log_node::read_all(session).await?;
-    let origins = origin_node::read_all(session).await?;
     let observed = ObservedNamespace {
         log: log.identity().await?,
         bounds: log.bounds(&log.partitions().await?).await?,
@@ -92,7 +89,6 @@ pub async fn validate<S: Session, C: Clock, Q: Cql, L: EventLog>(
     Ok(ValidatedNamespace {
         definition,
         observed,
-        origins,
         trimmed,
     })
 }

@@ -10,11 +10,13 @@ use stitch_archive::identity;
 use stitch_archive::reader::Archive;
 use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{Backends, Stores};
+use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
 use stitch_expected::base_totals::BaseTotals;
 use stitch_expected::expected_error::ExpectedError;
 use stitch_expected::parts::add_records;
 use stitch_expected::totals_by_range::TotalsByRange;
+use stitch_protocol::origin_node;
 use stitch_totals::build::{self, BaseChoice, BuildRequest, base};
 use stitch_totals::manifest::{Manifest, NamespaceInstance, Subject};
 use stitch_totals::records::{Reach, Records};
@@ -39,6 +41,7 @@ pub(crate) struct AddedUp {
 struct Work<'a, 'c, B: Backends> {
     context: &'a RestoreContext<'c, B>,
     reach: Reach,
+    origins: Offsets,
     spill: SpillFolder,
     /// The cut to which all is added up.
     to: Offsets,
@@ -74,10 +77,14 @@ pub(crate) async fn add_up<B: Backends>(
     let config = &context.config.totals;
     let bytes_max = u64::try_from(config.spill_bytes_max).unwrap_or(u64::MAX);
     let spill = SpillFolder::open(&config.spill, bytes_max).map_err(ExpectedError::from)?;
-    let to = work_until(context, cut, &reach);
+    // After the cut: every partition with a checkpoint has an origin by now, and what was counted of it is missed in the log
+    // if that has lost it.
+    let origins = Offsets(origin_node::read_all(context.session).await?);
+    let to = work_until(context.scope, cut, &origins, &reach);
     let mut work = Work {
         context,
         reach,
+        origins,
         spill,
         to,
         notes: Vec::new(),
@@ -116,26 +123,18 @@ pub(crate) async fn add_up<B: Backends>(
 }
 
 /// The lowest checkpoint of each partition; where nothing was counted, where its counting begins.
-fn work_until<B: Backends>(
-    context: &RestoreContext<'_, B>,
-    cut: &BaseCut,
-    reach: &Reach,
-) -> Offsets {
-    let lowest = cut.lowest(context.scope).0.into_iter();
+fn work_until(scope: &Scope, cut: &BaseCut, origins: &Offsets, reach: &Reach) -> Offsets {
+    let lowest = cut.lowest(scope).0.into_iter();
     let to = lowest.map(|(partition, lowest)| {
-        let begin = begin(context, reach, partition);
+        let begin = begin(origins, reach, partition);
         (partition, lowest.max(begin))
     });
     Offsets(to.collect())
 }
 
 /// Where the counting of a partition begins.
-fn begin<B: Backends>(
-    context: &RestoreContext<'_, B>,
-    reach: &Reach,
-    partition: Partition,
-) -> Offset {
-    let origin = context.validated.origins.get(&partition).copied();
+fn begin(origins: &Offsets, reach: &Reach, partition: Partition) -> Offset {
+    let origin = origins.0.get(&partition).copied();
     origin.unwrap_or_else(|| reach.begin(partition))
 }
 
@@ -143,7 +142,7 @@ impl<B: Backends> Work<'_, '_, B> {
     fn begins(&self) -> Offsets {
         let partitions = self.to.0.keys();
         let begins = partitions.map(|partition| {
-            let begin = begin(self.context, &self.reach, *partition);
+            let begin = begin(&self.origins, &self.reach, *partition);
             (*partition, begin)
         });
         Offsets(begins.collect())
@@ -157,7 +156,7 @@ impl<B: Backends> Work<'_, '_, B> {
     ) -> Result<Option<Manifest>, Error> {
         let context = self.context;
         let options = context.totals;
-        let origins = Offsets(context.validated.origins.clone());
+        let origins = self.origins.clone();
         let record = &context.validated.definition.record;
         let wanted = Subject {
             namespace: context.config.namespace.clone(),

@@ -135,4 +135,9 @@ fn totals_are_the_base_of_the_same_definitions_at_a_later_cut_alone() {
         |base| base.from = samples::offsets(&[(0, 1)]),
         "partition 0 from 1 and not from 0",
     );
+    // None of its records was counted: it would seem that all up to the cut were.
+    differs(
+        |base| base.from = base.cut.clone(),
+        "partition 0 from 9 and not from 0",
+    );
 }

@@ -131,6 +131,26 @@ fn a_log_that_begins_behind_the_totals_is_refused_with_both_ends_of_the_gap() {
     );
 }
 
+/// A partition may be opened for the first time, and lose the records that were counted, after the restoration has joined.
+#[test]
+fn where_counting_begins_is_read_after_the_cut() {
+    let (fake, store) = fake(&["a"]);
+    fake.remove("/stitch/n/partitions/0/checkpoint");
+    fake.before("create /restorations/lock", |fake| {
+        fake.progress(1);
+        fake.log.borrow_mut().delete_below(P, Offset(1));
+    });
+    let refused = fake.run(Limits::default()).map(|report| report.outcome());
+    let refused = refused.unwrap_err();
+    assert!(
+        refused
+            .message
+            .contains("a gap between offset 0 and offset 1 of partition 0"),
+        "{refused}"
+    );
+    assert_eq!((fake.held("a"), ids(&store)), (1, Vec::new()));
+}
+
 #[test]
 fn totals_that_are_declined_are_neither_left_nor_taken() {
     let (fake, store) = fake(&["a"]);

@@ -114,6 +114,10 @@ impl SignedLink {
             return Err(LinkError::Unknown);
         };
         let until_s: i64 = until.parse().map_err(|_| LinkError::Unknown)?;
+        // As it was signed: `+5`, `05` and `-0` are numbers, and other texts.
+        if until_s.to_string() != until {
+            return Err(LinkError::Unknown);
+        }
         let tag = URL_SAFE_NO_PAD.decode(tag);
         let tag = tag.map_err(|_| LinkError::Unknown)?;
         let message = target.message(name, until_s);

@@ -25,6 +25,7 @@ use crate::signed_link::SigningKey;
 const SIGN: &str = "sign";
 /// A shorter key could be found from a link by trying.
 const SIGNING_SECRET_BYTES_MIN: usize = 32;
+const SECRET_TWICE: &str = " has the secret of another token";
 const NAME_BYTES_MAX: usize = 64;
 const HELP: &str = "write one token a line: a name, scopes (read, operate, metrics, with commas and without blanks; or sign) \
      and a secret of 16 letters or more, for example by `openssl rand -hex 32`; or the secret alone, which opens everything";
@@ -40,11 +41,19 @@ pub fn read(path: &Path, tokens: AccessTokens) -> Result<AccessTokens, UserError
             "make it a text file that this user may read, or name another by api.tokens_file";
         UserError::new(format!("{name} cannot be read: {error}"), help)
     })?;
-    parse(&text, tokens).map_err(|problem| UserError::new(format!("{name}{problem}"), HELP))
+    parse(&name.to_string(), &text, tokens)
 }
 
-/// Adds the tokens in `text` to `tokens`, or says what is wrong, as the rest of a sentence that begins with the file.
-fn parse(text: &str, mut tokens: AccessTokens) -> Result<AccessTokens, String> {
+/// Adds the tokens in `text`, which is that of the file `name`, to `tokens`.
+///
+/// # Errors
+/// As of [`read`].
+pub fn parse(name: &str, text: &str, tokens: AccessTokens) -> Result<AccessTokens, UserError> {
+    added(text, tokens).map_err(|problem| UserError::new(format!("{name}{problem}"), HELP))
+}
+
+/// `tokens` with those in `text`, or what is wrong, as the rest of a sentence that begins with the file.
+fn added(text: &str, mut tokens: AccessTokens) -> Result<AccessTokens, String> {
     let mut found = false;
     for (index, line) in text.lines().enumerate() {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -72,11 +81,15 @@ fn add(tokens: &mut AccessTokens, words: &[&str], number: usize) -> Result<(), S
         return Err(" has a name that a token before it has".to_owned());
     }
     token_problem(secret).map_err(|(what, _)| what.to_owned())?;
+    let is_token = tokens.find(secret.as_bytes()).is_some();
     if scopes == Some(SIGN) {
         if secret.len() < SIGNING_SECRET_BYTES_MIN {
             return Err(format!(
                 " has a key for links of less than {SIGNING_SECRET_BYTES_MIN} letters"
             ));
+        }
+        if is_token {
+            return Err(SECRET_TWICE.to_owned());
         }
         tokens.signing_keys.push(SigningKey::new(name, secret));
         return Ok(());
@@ -85,8 +98,10 @@ fn add(tokens: &mut AccessTokens, words: &[&str], number: usize) -> Result<(), S
         None => AccessScopes::all(),
         Some(text) => AccessScopes::parse(text).ok_or(" has a second word that names no scopes")?,
     };
-    if tokens.find(secret.as_bytes()).is_some() {
-        return Err(" has the secret of another token".to_owned());
+    // Who has a token could sign links with it, which its scopes may not open.
+    let signs = |key: &SigningKey| *key == SigningKey::new(key.name().to_owned(), secret);
+    if is_token || tokens.signing_keys.iter().any(signs) {
+        return Err(SECRET_TWICE.to_owned());
     }
     tokens.tokens.push(AccessToken {
         name,

@@ -3,8 +3,8 @@
 //!
 //! [`TARGETS`] lists the parsers. A target is a function of any bytes, which asserts what must hold for them:
 //!
-//! - `events`: records of the topic; `configuration`: files, lines and environment variables; `plan_file`: plans;
-//!   `nodes`: the data of ZooKeeper's nodes; `names`: the names of nodes and members.
+//! - `events`: records of the topic; `configuration`: files, lines and environment variables; `access`: files of
+//!   tokens, and signatures of links; `plan_file`: plans; `nodes`: the data of ZooKeeper's nodes; `names`: the names of nodes and members.
 //! - `edges` (tests only): arithmetic at its edges, by properties.
 //! - `tests`: each target with its inputs in `corpus/`, among them every one that ever broke something, and with mutated
 //!   ones. `deploy/fuzz` builds `main` with libFuzzer around one target.
@@ -22,6 +22,7 @@ use stitch_protocol::suspension::SuspensionRecord;
 
 mod events;
 mod configuration;
+mod access;
 mod plan_file;
 mod nodes;
 mod names;
@@ -41,6 +42,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("configuration", configuration::text),
     ("configuration-line", configuration::line),
     ("environment", configuration::variable),
+    ("token-file", access::file),
+    ("signed-link", access::link),
     ("plan-file", plan_file::bytes),
     ("plan-file-body", plan_file::body),
     ("definition", nodes::definition),

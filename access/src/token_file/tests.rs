@@ -6,7 +6,7 @@ const B: &str = "fedcba9876543210";
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 fn parsed(text: &str) -> Result<AccessTokens, String> {
-    parse(text, AccessTokens::default())
+    added(text, AccessTokens::default())
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_key_for_links_is_no_token_and_closes_a_server() {
 fn tokens_of_the_configuration_are_kept_beside_those_of_the_file() {
     let configured = AccessTokens::unnamed(&[Secret::new(A.to_owned())]);
     assert!(AccessTokens::unnamed(&[]).are_open());
-    let tokens = parse(&format!("cdn read {B}"), configured).unwrap();
+    let tokens = added(&format!("cdn read {B}"), configured).unwrap();
     assert!(
         tokens
             .find(A.as_bytes())
@@ -81,6 +81,14 @@ fn a_wrong_line_is_named_by_its_number_and_no_word_of_it_is_shown() {
             "line 2 has the secret of another",
         ),
         (format!("links sign {A}"), "less than 32"),
+        (
+            format!("links sign {KEY}\nops metrics {KEY}"),
+            "line 2 has the secret of another",
+        ),
+        (
+            format!("{KEY}\nlinks sign {KEY}"),
+            "line 2 has the secret of another",
+        ),
     ] {
         let error = parsed(&text).unwrap_err();
         assert!(error.contains(problem), "{text:?}: {error}");

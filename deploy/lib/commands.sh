@@ -155,13 +155,14 @@ command_start() {
 }
 
 connect_list() { # KIND
+    has_kind "$1" || return 0
     node_names | grep "^$1" | while read -r name; do echo "$(address_of "$name"):$(port_of "$name")"; done | paste -sd,
 }
 
 print_addresses() {
-    echo "ZooKeeper  $(connect_list zookeeper)"
-    echo "Kafka      $(connect_list kafka)"
-    echo "Cassandra  $(connect_list cassandra)"
+    if has_kind zookeeper; then echo "ZooKeeper  $(connect_list zookeeper)"; fi
+    if has_kind kafka; then echo "Kafka      $(connect_list kafka)"; fi
+    if has_kind cassandra; then echo "Cassandra  $(connect_list cassandra)"; fi
     [ "$secure" = no ] || echo "Secrets    $directory/secure (client.toml: the sections of a configuration)"
 }
 

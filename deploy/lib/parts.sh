@@ -126,6 +126,7 @@ clean_up() {
     local name
     for name in "${!running[@]}"; do end_group "$name"; done
     servers_down "$one"
+    servers_down "$second"
     servers_down "$three"
 }
 

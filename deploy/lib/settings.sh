@@ -24,7 +24,7 @@ usage() {
     cat <<'TEXT'
 ZooKeeper, Kafka and Cassandra on this machine, on loopback addresses only.
 
-  deploy/local up [--nodes 1|3] [--secure] [--dir D] [--ports N|free]
+  deploy/local up [--nodes 1|3] [--only KIND] [--secure] [--dir D] [--ports N|free]
                                             start them; returns when each has served a client
   deploy/local down [--wipe]                stop them; --wipe also deletes their data
   deploy/local status                       state, pid and address of each; 1 unless all run
@@ -39,6 +39,8 @@ NODE is zookeeper-1, kafka, cassandra-1 (with --nodes 3 also -2 and -3 of both, 
 --dir D (or STITCH_LOCAL_DIR) is the folder of one set of servers; several sets can run at the same
 time, each in its own folder and on its own ports. Default: target/local. --ports N uses the ten ports from N on,
 --ports free finds ten. `up` writes D/servers.env and D/servers.json for programs to read.
+
+With --only zookeeper, kafka or cassandra the set has these alone: a second cluster of Cassandra for `[batch.cassandra]`.
 
 With --secure (one node each) all connections are by TLS with client certificates, ZooKeeper has identities, Kafka SCRAM
 and PLAIN, Cassandra passwords and permissions. D/secure has the certificates and passwords, and in client.toml the
@@ -60,13 +62,13 @@ TEXT
 
 read_arguments() {
     directory=${STITCH_LOCAL_DIR:-$repository/target/local}
-    nodes='' node='' wipe=no ports='' secure=''
+    nodes='' node='' wipe=no ports='' secure='' only=''
     while [ $# -gt 0 ]; do
         case $1 in
-            --dir=* | --nodes=* | --ports=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
-            --dir | --nodes | --ports)
+            --dir=* | --nodes=* | --ports=* | --only=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+            --dir | --nodes | --ports | --only)
                 [ $# -gt 1 ] || fail "$1 needs a value: deploy/local --help."
-                case $1 in --dir) directory=$2 ;; --nodes) nodes=$2 ;; --ports) ports=$2 ;; esac
+                case $1 in --dir) directory=$2 ;; --nodes) nodes=$2 ;; --ports) ports=$2 ;; --only) only=$2 ;; esac
                 shift 2
                 ;;
             --wipe) wipe=yes && shift ;;
@@ -111,6 +113,13 @@ resolve_settings() { # COMMAND
     fi
     secure=${kept:-${secure:-no}}
     [ "$secure" = no ] || [ "$nodes" = 1 ] || fail "--secure is for --nodes 1."
+    case $only in '' | zookeeper | kafka | cassandra) ;; *) fail "--only is '$only', but it has to be zookeeper, kafka or cassandra." ;; esac
+    kept=$(saved_setting ONLY)
+    if [ -n "$created_with" ] && [ -n "$only" ] && [ "$kept" != "$only" ]; then
+        fail "the servers in $directory were created with others than --only $only: deploy/local down --wipe --dir $directory," \
+            "or choose another --dir."
+    fi
+    only=${kept:-$only}
     if [ ${#changes[@]} -gt 0 ] && any_runs; then
         fail "the servers in $directory run with ${changes[*]}: keep that, or stop them first by" \
             "deploy/local down --dir $directory."
@@ -163,6 +172,7 @@ save_settings() {
     {
         echo "NODES=$nodes"
         echo "SECURE=$secure"
+        echo "ONLY=$only"
         while IFS='|' read -r name _; do echo "$name=${!name}"; done < <(setting_table)
     } >"$directory/settings.env"
 }
@@ -170,10 +180,13 @@ save_settings() {
 # The nodes of this set, one a line, in the order of their start: the slowest first.
 node_names() {
     local number
-    for ((number = 1; number <= nodes; number++)); do echo "cassandra-$number"; done
-    for ((number = 1; number <= nodes; number++)); do echo "zookeeper-$number"; done
-    echo kafka
+    for ((number = 1; number <= nodes; number++)); do if has_kind cassandra; then echo "cassandra-$number"; fi; done
+    for ((number = 1; number <= nodes; number++)); do if has_kind zookeeper; then echo "zookeeper-$number"; fi; done
+    if has_kind kafka; then echo kafka; fi
 }
+
+# Whether this set has servers of a kind.
+has_kind() { [ "${only:-$1}" = "$1" ]; }
 
 kind_of() { echo "${1%-*}"; }
 number_of() { case $1 in *-*) echo "${1##*-}" ;; *) echo 1 ;; esac }

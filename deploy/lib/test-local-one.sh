@@ -12,6 +12,7 @@ test_one() {
     test_ports
     test_two_at_once
     test_second_up
+    test_only
     test_taken_port
     test_settings
     test_freeze
@@ -38,6 +39,8 @@ test_arguments() {
     expect_code "an unknown command exits with 2" 2
     attempt set_one up --nodes 2
     expect_code "two nodes are refused" 2
+    attempt set_one up --only kafak
+    expect_output "servers of no kind are refused" "--only is 'kafak', but it has to be zookeeper, kafka or cassandra"
     attempt env STITCH_KAFKA_PORT=http "$repository/deploy/local" up --dir "$tested/one"
     expect_output "a port that is no number is named" "STITCH_KAFKA_PORT is 'http'"
     attempt set_one status
@@ -147,6 +150,17 @@ test_second_up() {
     expect_code "another port while they run is refused" 2
     attempt set_one up --nodes 3
     expect_output "three nodes in a folder made with one: what to do" 'down --wipe'
+}
+
+test_only() {
+    attempt local_ up --only zookeeper --dir "$tested/only" --ports free
+    expect_code "servers of one kind start alone" 0
+    attempt local_ status --dir "$tested/only"
+    expect_same "and status knows no others" "$(wc -l <<<"$output") $(grep -c '^zookeeper-1 *running' <<<"$output")" "1 1"
+    expect_true "servers.json can be read" python3 -m json.tool "$tested/only/servers.json"
+    attempt local_ up --only kafka --dir "$tested/only"
+    expect_output "servers of another kind are refused in their folder" 'down --wipe'
+    expect_true "they are stopped" local_ down --wipe --dir "$tested/only"
 }
 
 test_taken_port() {

@@ -1,160 +1,26 @@
-//! Both layers over HTTP, while the program that loads batch counts is killed at any moment: real servers and processes.
+//! Both layers over HTTP, on two clusters of Cassandra, while the program that loads batch counts is killed at any moment,
+//! and while the cluster of batch counts is away: real servers and processes.
+//!
+//! Beside the servers of every test they need a second Cassandra, its address in `STITCH_TEST_BATCH_CASSANDRA`, which
+//! `deploy/test` sets (`deploy/local up --only cassandra`).
 
-use std::path::Path;
+mod second_cluster;
+mod support;
+
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 use stitch_harness::corruptor::drop_table;
-use stitch_harness::events::{COUNTERS, Generator, Shape};
-use stitch_harness::process::{Process, Program, binary};
-use stitch_harness::servers::Servers;
-use stitch_harness::test_namespace::{TestConfig, TestNamespace};
+use stitch_harness::events::{Generator, Shape};
 use stitch_harness::web::get;
 use stitch_harness::zookeeper::ZooKeeperClient;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-const BOUND: Duration = Duration::from_secs(90);
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
+use support::{BOUND, Layers, batch, done, initialise};
+
 /// When the first load is killed; each later one half as long again after its start.
 const FIRST_KILL: Duration = Duration::from_millis(100);
-
-struct Layers {
-    namespace: TestNamespace,
-    /// Of the cluster that has the batch counts.
-    nodes: Vec<String>,
-    keyspace: String,
-    api: Process,
-    address: String,
-}
-
-fn batch(namespace: &TestNamespace, arguments: &[&str]) -> Result<Program> {
-    let config = namespace.config.display().to_string();
-    let last = ["--output", "json", "--config", &config];
-    let arguments = [arguments, &last].concat();
-    Ok(Program {
-        name: format!("stitch-batch-{}", arguments[0]),
-        path: binary("stitch-batch")?,
-        arguments: arguments.into_iter().map(str::to_owned).collect(),
-        environment: Vec::new(),
-        folder: namespace.folder.clone(),
-    })
-}
-
-async fn done(namespace: &TestNamespace, arguments: &[&str]) -> Result<Value> {
-    let finished = batch(namespace, arguments)?.run(BOUND).await?;
-    ensure!(finished.code == Some(0), "{arguments:?}: {finished:?}");
-    Ok(serde_json::from_str(&finished.output)?)
-}
-
-/// Makes the table of batch counts, unless it is there.
-async fn initialise(namespace: &TestNamespace, nodes: &[String]) -> Result<Value> {
-    let replication = nodes.len().to_string();
-    done(namespace, &["init", "--replication", &replication]).await
-}
-
-impl Layers {
-    async fn start(store: &Path, name: &str, section: &str) -> Result<Self> {
-        let servers = Servers::from_environment()?;
-        let mut config = TestConfig::new(&format!("layers_{name}"))?;
-        // With this variable it is another cluster; else it is as if: nodes and a keyspace of its own.
-        let nodes = match std::env::var("STITCH_TEST_BATCH_CASSANDRA") {
-            Ok(nodes) => nodes.split(',').map(str::to_owned).collect(),
-            Err(_) => servers.cassandra.clone(),
-        };
-        let keyspace = format!("{name}_{}", std::process::id());
-        config.config = format!(
-            "{COUNTERS}\n[totals]\nurl = \"file://{store}\"\nspill = \"{store}/spill\"\n[batch]\nenabled = true\n\
-             closed_after_ms = 0\n{section}\n[batch.cassandra]\nnodes = {nodes:?}\nkeyspace = \"{keyspace}\"\n",
-            store = store.display()
-        );
-        let namespace = TestNamespace::build(&servers, &config).await?;
-        initialise(&namespace, &nodes).await?;
-        let mut api = namespace.api_command("run", &[])?.start()?;
-        let address = TestNamespace::address(&mut api).await?;
-        Ok(Self {
-            namespace,
-            nodes,
-            keyspace,
-            api,
-            address,
-        })
-    }
-
-    async fn feed(&self, events: &mut Generator, count: usize) -> Result<()> {
-        let events: Vec<_> = events.take(count).collect();
-        self.namespace.feed()?.send(events).await?;
-        self.namespace.lag()?.until_none(BOUND).await
-    }
-
-    /// Stops everything, and recounts what was counted in real time.
-    async fn end(self, processor: Process) -> Result<()> {
-        let namespace = self.stop().await?;
-        namespace.stop([processor]).await?;
-        let verdict = namespace.recount().await?;
-        ensure!(verdict.all_right(), "{verdict}");
-        Ok(())
-    }
-
-    /// The months of a track, which have all ended, as this layer has them: status and answer.
-    async fn months(&self, layer: &str) -> Result<(u16, Value)> {
-        let path = format!(
-            "/v1/counters/plays/keys/track-1/series?granularity=month&from=2023-02-01&to=2024-06-01&layer={layer}"
-        );
-        let (status, body) = get(&self.address, &path).await?;
-        Ok((status, serde_json::from_str(&body)?))
-    }
-
-    /// The sum of these months, if all of its points are of the layer `from`.
-    async fn sum(&self, layer: &str, from: &str) -> Result<i64> {
-        let (status, answer) = self.months(layer).await?;
-        ensure!(status == 200, "{answer}");
-        let points = answer["points"].as_array().context("points")?;
-        ensure!(
-            points.iter().all(|point| point["layer"] == from),
-            "{answer}"
-        );
-        answer["sum"].as_i64().context("a sum")
-    }
-
-    /// Waits until the answers of batch are of this generation.
-    async fn until_served(&self, totals: &Value) -> Result<()> {
-        let served = async {
-            loop {
-                let (_, answer) = self.months("batch").await?;
-                if answer["freshness"]["batch"]["generation"] == *totals {
-                    return anyhow::Ok(());
-                }
-                sleep(POLL_INTERVAL).await;
-            }
-        };
-        timeout(BOUND, served).await.context("not served")?
-    }
-
-    /// Waits until `/ready`, which is 200, has a line with `text`.
-    async fn until_ready_says(&self, text: &str) -> Result<()> {
-        let said = async {
-            loop {
-                let (status, body) = get(&self.address, "/ready").await?;
-                ensure!(status == 200, "{body}");
-                if body.contains(text) {
-                    return anyhow::Ok(());
-                }
-                sleep(POLL_INTERVAL).await;
-            }
-        };
-        timeout(BOUND, said).await.context("not said")?
-    }
-
-    async fn stop(self) -> Result<TestNamespace> {
-        let stopped = self.api.stop(BOUND).await?;
-        ensure!(
-            stopped.code == Some(0) && !stopped.errors.contains("panicked"),
-            "{stopped:?}"
-        );
-        Ok(self.namespace)
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_event_shows_in_real_time_and_with_the_next_batch() -> Result<()> {

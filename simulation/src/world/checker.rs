@@ -153,6 +153,8 @@ struct CheckedCell {
     cause: Option<&'static str>,
     /// When it was last changed by hand.
     changed_by_hand: Option<Micros>,
+    /// How often it may be found wrong: once, or each time that it is changed by hand.
+    wrong_max: usize,
 }
 
 /// Something wrong in a range: of one counter, or of the whole range.
@@ -258,6 +260,7 @@ impl Checker {
             range: self.bits.range_of(counter.token()).0,
             cause: None,
             changed_by_hand: None,
+            wrong_max: 0,
         });
         let index = self.cells.len() - 1;
         self.by_cell.insert(key, index);
@@ -302,6 +305,7 @@ impl Checker {
     pub(crate) fn changed_by_hand(&mut self, cell: &Cell, now: Micros) {
         let index = self.cell(&cell.counter, cell.slot);
         self.cells[index].changed_by_hand = Some(now);
+        self.cells[index].wrong_max += 1;
         self.blame(index, "changed by hand");
     }
 
@@ -329,7 +333,8 @@ impl Checker {
         self.cells
             .iter()
             .filter(|cell| cell.cause.is_some())
-            .count()
+            .map(|cell| cell.wrong_max.max(1))
+            .sum()
     }
 
     /// Notes why a cell may have drifted.

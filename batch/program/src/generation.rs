@@ -6,6 +6,9 @@
 //!    once more, with a later time: something else has written to it.
 //! 4. The generation is published, in the same write that removes the record of the load.
 //!
+//! Totals that are published already need no load, and are read back all the same: an as-of says that the table holds what
+//! was counted by then, whatever became of it since it was read last.
+//!
 //! Killed between any two steps, the same call goes on. Readers rely on what is published alone: until step 4 they say
 //! the former as-of, and a cell may at most be newer than that.
 
@@ -41,6 +44,9 @@ pub(crate) const ALL: TokenInterval = TokenInterval {
     first: Token(i64::MIN),
     last: Token(i64::MAX),
 };
+
+const WRITTEN_BY_ANOTHER: &str = "the table was not what the last load left: something else has written to it; \
+                                  what differs was written again";
 
 /// What a load needs.
 pub struct Loader<'a, S, Z, T, C> {
@@ -99,28 +105,23 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
         let known = same.as_ref().map(|published| published.as_of);
         let as_of = as_of.max(known);
         let as_of = as_of.ok_or_else(|| BatchError::NoAsOf(manifest.id.0.clone()))?;
-        if let Some(mut generation) = same
+        let mut against_table = against_table;
+        if let Some(generation) = same
             && record.loading.is_none()
             && !against_table
         {
-            generation.as_of = as_of;
-            record.published = Some(generation.clone());
-            batch_node::write(self.session, self.lock, &record).await?;
-            return Ok(Published {
-                base: Base::Totals(generation.totals.clone()),
-                generation,
-                loaded: None,
-                notes,
-            });
+            if is_right(&self.read_back(manifest).await?, manifest) {
+                return self.move_as_of(record, generation, as_of).await;
+            }
+            notes.push(WRITTEN_BY_ANOTHER.to_owned());
+            against_table = true;
         }
         let (mut loaded, mut base) = self
             .load_recorded(&mut record, manifest, against_table)
             .await?;
         let mut content = self.read_back(manifest).await?;
         if !is_right(&content, manifest) {
-            let note = "the table was not what the last load left: something else has written to it; \
-                        what differs was written again";
-            notes.push(note.to_owned());
+            notes.push(WRITTEN_BY_ANOTHER.to_owned());
             let (again, table) = self.load_recorded(&mut record, manifest, true).await?;
             (loaded.cells, base) = (loaded.cells + again.cells, table);
             loaded.zeroed += again.zeroed;
@@ -144,6 +145,24 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
             loaded: Some(loaded),
             base,
             notes,
+        })
+    }
+
+    /// Publishes what is published, as of later.
+    async fn move_as_of(
+        &self,
+        mut record: BatchRecord,
+        mut generation: Generation,
+        as_of: DateTime<Utc>,
+    ) -> Result<Published, BatchError> {
+        generation.as_of = as_of;
+        record.published = Some(generation.clone());
+        batch_node::write(self.session, self.lock, &record).await?;
+        Ok(Published {
+            base: Base::Totals(generation.totals.clone()),
+            generation,
+            loaded: None,
+            notes: Vec::new(),
         })
     }
 

@@ -43,7 +43,7 @@ fn a_first_load_writes_every_cell_and_the_next_one_what_changed() {
 }
 
 #[test]
-fn totals_that_are_published_already_move_the_as_of_and_write_nothing() {
+fn totals_that_are_published_already_are_read_back_move_the_as_of_and_write_nothing() {
     block_on(async {
         let world = World::new();
         world.play("a", 5);
@@ -216,18 +216,44 @@ fn what_something_else_has_written_is_overwritten_by_the_next_load_or_named() {
             published.notes[0].contains("something else"),
             "{published:?}"
         );
-        // Only `load` looks at it if nothing new was counted.
+        // Nothing new was counted, and what is published is read back all the same.
         world.table.set(&counter, all(), 1_000_000_002, 78);
         let published = world.publish(&second, 30, false).await.unwrap();
-        assert_eq!((published.loaded, world.held()["bytes a all"]), (None, 78));
-        world.publish(&second, 30, true).await.unwrap();
+        assert_eq!(published.loaded.unwrap().cells, 1);
         assert_eq!(world.held()["bytes a all"], 5);
+        assert!(
+            published.notes[0].contains("something else"),
+            "{published:?}"
+        );
+        world.publish(&second, 30, true).await.unwrap();
         // From the future: no load wins over it.
         world.table.set(&counter, all(), i64::MAX - 1, 79);
-        let error = world.publish(&second, 40, true).await.unwrap_err();
-        assert!(matches!(error, BatchError::Differs { .. }), "{error}");
+        for against_table in [false, true] {
+            let error = world.publish(&second, 40, against_table).await.unwrap_err();
+            assert!(matches!(error, BatchError::Differs { .. }), "{error}");
+        }
         let record = world.record().await.unwrap();
         assert_eq!(record.published.unwrap().as_of, at(30));
+    });
+}
+
+#[test]
+fn no_as_of_is_said_of_what_cannot_be_read_back() {
+    block_on(async {
+        let world = World::new();
+        world.play("a", 5);
+        let totals = world.build().await;
+        world.publish(&totals, 10, false).await.unwrap();
+        world.table.away.set(1000);
+        world.publish(&totals, 20, false).await.unwrap_err();
+        world.table.away.set(0);
+        let record = world.record().await.unwrap();
+        assert_eq!(record.published.unwrap().as_of, at(10));
+        let published = world.publish(&totals, 20, false).await.unwrap();
+        assert_eq!(
+            (published.loaded, published.generation.as_of),
+            (None, at(20))
+        );
     });
 }
 

@@ -82,6 +82,16 @@ impl World {
         true
     }
 
+    /// Once a run has published that met no fault, cells that were changed by hand before are right.
+    pub(crate) fn check_no_batch_is_excused(&self) {
+        let left = self.batch.borrow().changed_by_hand.len();
+        if left > 0 {
+            let what =
+                format!("{left} cells were changed by hand in batch, and published as they are");
+            self.report(Finding::new(Kind::WrongBatch, what));
+        }
+    }
+
     /// Checks what a reader may see now.
     pub(crate) fn check_batch(&self) {
         let state = self.batch.borrow();

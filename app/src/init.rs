@@ -8,12 +8,14 @@ mod update;
 use std::collections::BTreeMap;
 
 use self::report::InitReport;
+use crate::server_away::while_away;
 use stitch_cassandra::{
     EnsureOutcome, Replication, Schema, SchemaError, ScyllaCql, connect_batch_schema,
 };
 use stitch_common::clock::SystemClock;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{EventLog, Fingerprint, TableIdentity, ZooKeeper};
+use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_kafka::{KafkaLog, TopicCreation};
@@ -50,12 +52,26 @@ struct Init<'a> {
 /// Creates the namespace, or checks that it agrees with `config`.
 ///
 /// # Errors
-/// A server does not answer, or has something unusable. If cancelled, run it again.
+/// A server has not answered for a while, or has something unusable. If cancelled, run it again.
 pub async fn init(config: &Config, request: &Request) -> Result<InitReport, UserError> {
+    let mut report = InitReport::new(config);
+    while_away(&SystemClock, async || {
+        attempt(config, request, &mut report).await
+    })
+    .await?;
+    Ok(report)
+}
+
+/// Does all of it, from the beginning: what an earlier attempt has created is found, and agrees.
+async fn attempt(
+    config: &Config,
+    request: &Request,
+    report: &mut InitReport,
+) -> Result<(), ServerFailure> {
     let log = KafkaLog::new(&config.kafka)?;
     log.try_clients().await?;
     if log.describe(&config.kafka.topic).await?.is_none() {
-        return Err(no_topic(&config.kafka.topic));
+        return Err(no_topic(&config.kafka.topic).into());
     }
     let schema = match config.batch.realtime {
         true => ScyllaCql::new(config, SystemClock).connect_schema().await?,
@@ -75,7 +91,7 @@ pub async fn init(config: &Config, request: &Request) -> Result<InitReport, User
             Paths::below(&config.zookeeper.root, &config.namespace),
         ),
     };
-    let result = init.run().await;
+    let result = init.run(report).await;
     init.session.close().await;
     result
 }
@@ -90,8 +106,7 @@ fn no_topic(topic: &str) -> UserError {
 }
 
 impl Init<'_> {
-    async fn run(&self) -> Result<InitReport, UserError> {
-        let mut report = InitReport::new(self.config);
+    async fn run(&self, report: &mut InitReport) -> Result<(), ServerFailure> {
         report.agrees(format!("topic {}", self.config.kafka.topic));
         let known = definition_node::read(&self.session).await?;
         if let Some(known) = &known
@@ -102,26 +117,29 @@ impl Init<'_> {
                 .definitions
                 .only_adds_to(&known.record.definitions);
             if !self.request.update || added.is_none() {
-                return Ok(report.differs(self.config, difference));
+                report.differs(self.config, difference);
+                return Ok(());
             }
         }
         if let Some(known) = &known
             && let Some(difference) = consistency_differs(self.config, &known.record)
             && !(self.request.update && self.raises(&known.record))
         {
-            return Ok(report.differs(self.config, difference));
+            report.differs(self.config, difference);
+            return Ok(());
         }
         // Before the log is read: a fingerprint that another process stores meanwhile may be of a record missed here.
         let first_records = log_node::read_all(&self.session).await?;
         let log = self.log.identity().await?;
         let bounds = self.log.bounds(&self.log.partitions().await?).await?;
-        let table = match self.table(known.as_ref(), &mut report).await {
+        let table = match self.table(known.as_ref(), report).await {
             Ok(table) => table,
             Err(SchemaError::KeyspaceMissing {
                 keyspace,
                 statement,
             }) if known.is_none() => {
-                return Ok(report.keyspace_missing(&keyspace, statement));
+                report.keyspace_missing(&keyspace, statement);
+                return Ok(());
             }
             Err(error) => return Err(table_failure(error, known.is_some())),
         };
@@ -129,7 +147,8 @@ impl Init<'_> {
         if let Some(known) = &known
             && let Some(difference) = identity_differs(&found, &known.record, &first_records)
         {
-            return Ok(report.differs(self.config, difference));
+            report.differs(self.config, difference);
+            return Ok(());
         }
         self.create(known, found, &first_records, report).await
     }
@@ -190,8 +209,8 @@ impl Init<'_> {
         known: Option<StoredDefinition>,
         found: ObservedNamespace,
         first_records: &BTreeMap<Partition, Fingerprint>,
-        mut report: InitReport,
-    ) -> Result<InitReport, UserError> {
+        report: &mut InitReport,
+    ) -> Result<(), ServerFailure> {
         let dead_letters = format!("topic {}", self.config.kafka.dead_letter_topic());
         match self.log.create_dead_letter_topic().await? {
             TopicCreation::Created => report.created(dead_letters),
@@ -222,7 +241,8 @@ impl Init<'_> {
             && (is_new || !self.raises(&defined.record))
         {
             // Another process has created the namespace at the same moment.
-            return Ok(report.differs(self.config, difference.clone()));
+            report.differs(self.config, difference.clone());
+            return Ok(());
         }
         match (
             differs.or(raised),
@@ -236,15 +256,15 @@ impl Init<'_> {
             }
             // Another process has created the namespace at the same moment.
             (Some(difference), _) | (None, Some(difference)) => {
-                return Ok(report.differs(self.config, difference));
+                report.differs(self.config, difference);
+                return Ok(());
             }
         }
-        protect::apply(self.config, &self.session, self.request.update, &mut report).await?;
-        Ok(report)
+        protect::apply(self.config, &self.session, self.request.update, report).await
     }
 }
 
-fn table_failure(error: SchemaError, is_known: bool) -> UserError {
+fn table_failure(error: SchemaError, is_known: bool) -> ServerFailure {
     let missing = matches!(
         error,
         SchemaError::KeyspaceMissing { .. } | SchemaError::TableMissing(_)
@@ -258,5 +278,5 @@ fn table_failure(error: SchemaError, is_known: bool) -> UserError {
     );
     let help = "point cassandra at the cluster and the keyspace of this namespace, or restore the table from a backup; \
                    if its counts are lost, create a new namespace, which counts the whole log";
-    UserError::new(what, help)
+    UserError::new(what, help).into()
 }

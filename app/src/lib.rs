@@ -3,7 +3,8 @@
 //! Start with [`runner`]: it parses the arguments, loads the configuration, runs the command until it ends or a signal
 //! stops it, prints its report and sets the exit code. [`telemetry`] starts logs and metrics, [`shutdown`] handles
 //! SIGTERM, SIGINT and SIGHUP, [`progress_bar`] shows progress on standard error, [`http_server`] serves HTTP within limits,
-//! and [`monitoring`] health and metrics. [`single_flight`] lets all who ask for the same wait for one read.
+//! and [`monitoring`] health and metrics. [`server_away`] waits for a server that
+//! does not answer. [`single_flight`] lets all who ask for the same wait for one read.
 //!
 //! Three commands that more than one program has are here too, because they talk to all servers: [`check`] checks the
 //! configuration and the servers, [`init`] creates a namespace or verifies that it agrees, [`status`] prints the state
@@ -22,6 +23,7 @@ pub mod monitoring;
 pub mod single_flight;
 pub mod realtime;
 mod tree;
+pub mod server_away;
 pub mod check;
 pub mod init;
 pub mod control_report;

@@ -1,5 +1,9 @@
-//! What an error of a server says about trying again.
+//! What an error of a server says about trying again, and the loop that does.
 
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use crate::clock::Clock;
 use crate::ports::{LogError, ObjectError, StoreError, ZkError};
 use crate::user_error::UserError;
 
@@ -10,6 +14,38 @@ pub enum ServerFailure {
     Away(UserError),
     /// It fails until an operator acts.
     Refused(UserError),
+}
+
+/// Makes a request, and makes it again while a server is away, until `bound` after its first failure: a server under load may
+/// take longer than this to fail once, and is tried again all the same. What is refused is not tried again. `between`
+/// reports a failure and waits, or ends the loop with an answer.
+///
+/// # Errors
+/// A server refused, or was away for too long: its last error.
+///
+/// # Cancellation
+/// As of `request` and `between`.
+pub async fn while_away<T>(
+    clock: &impl Clock,
+    bound: Duration,
+    mut request: impl AsyncFnMut() -> Result<T, ServerFailure>,
+    mut between: impl AsyncFnMut(&UserError) -> ControlFlow<Result<T, UserError>>,
+) -> Result<T, UserError> {
+    let mut failed_first = None;
+    loop {
+        let failure = match request().await {
+            Ok(answer) => return Ok(answer),
+            Err(ServerFailure::Refused(failure)) => return Err(failure),
+            Err(ServerFailure::Away(failure)) => failure,
+        };
+        let now = clock.now();
+        if now.since(*failed_first.get_or_insert(now)) >= bound {
+            return Err(failure);
+        }
+        if let ControlFlow::Break(answer) = between(&failure).await {
+            return answer;
+        }
+    }
 }
 
 impl From<ServerFailure> for UserError {

@@ -1,6 +1,7 @@
 //! The errors of recipes; variants by what the caller will do.
 
 use stitch_common::ports::{ZOOKEEPER_AWAY, ZOOKEEPER_REFUSED, ZkError};
+use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 
 /// Why a recipe failed.
@@ -115,6 +116,20 @@ impl From<Error> for UserError {
             Error::Corrupt { path, why, help } => {
                 Self::new(format!("{path} in ZooKeeper cannot be used: {why}"), help)
             }
+        }
+    }
+}
+
+impl From<Error> for ServerFailure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::SessionOver | Error::Lost { .. } | Error::Unanswered { .. } => {
+                Self::Away(error.into())
+            }
+            Error::Refused { .. }
+            | Error::NotInitialised { .. }
+            | Error::Missing { .. }
+            | Error::Corrupt { .. } => Self::Refused(error.into()),
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::preflight;
 use crate::report::Exceptions;
 use crate::rule;
 use crate::run_control::RunControl;
-use crate::server_away::{Wait, of_validation, while_away};
+use crate::server_away::{Wait, while_away};
 
 /// What a restoration, or an audit, works with.
 pub(crate) struct RestoreContext<'a, B: Backends> {
@@ -175,7 +175,7 @@ impl<B: Backends> RestoreContext<'_, B> {
             wait,
             async || {
                 let validated = validate(self.session, self.cql, self.log, self.config).await;
-                validated.map_err(|error| match of_validation(error) {
+                validated.map_err(|error| match error.into() {
                     // The work goes on as another member.
                     ServerFailure::Away(error) if self.is_session_lost() => {
                         ServerFailure::Refused(error)

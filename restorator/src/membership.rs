@@ -21,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lease_keeper::LeaseKeeper;
 use crate::preflight;
-use crate::server_away::{of_coordination, of_validation};
 
 /// This process, as its member record names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,13 +74,12 @@ pub(crate) async fn join<B: Backends>(
             &info,
             preflight::log,
         )
-        .await
-        .map_err(of_validation)?;
+        .await?;
         tracing::info!(member = %session.member(), "restoring as a new member");
         let connected = connect(servers, &session).await;
         if connected.is_err() {
             // Nothing was sent, so nothing is left behind.
-            membership::leave(&session).await.map_err(of_coordination)?;
+            membership::leave(&session).await?;
         }
         let (store, nodes) = connected?;
         Ok::<_, ServerFailure>((validated, store, nodes))
@@ -111,8 +109,7 @@ async fn connect<B: Backends>(
     session: &NamespaceSession<B::Session, B::Clock>,
 ) -> Result<(B::Store, B::Nodes), ServerFailure> {
     let store = servers.cassandra().connect_store(&session.member()).await?;
-    let admitted = known_nodes::admit(session, &store).await;
-    admitted.map_err(of_coordination)?;
+    known_nodes::admit(session, &store).await?;
     let nodes = servers.cassandra().connect_nodes().await?;
     Ok((store, nodes))
 }

@@ -1,15 +1,15 @@
 //! Waits for a server that does not answer, where giving up would cost what was read, or would make an operator type the
 //! command again. What is refused is not waited for.
 
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use stitch_common::clock::Clock;
 use stitch_common::progress::Progress;
-use stitch_common::server_failure::ServerFailure;
+use stitch_common::server_failure::{self, ServerFailure};
 use stitch_common::user_error::UserError;
-use stitch_protocol::namespace;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
@@ -24,29 +24,6 @@ pub(crate) struct Wait {
     pub(crate) pause: Duration,
 }
 
-/// What the error of a coordinated request says about trying again.
-pub(crate) fn of_coordination(error: stitch_protocol::Error) -> ServerFailure {
-    match error {
-        stitch_protocol::Error::SessionOver
-        | stitch_protocol::Error::Lost { .. }
-        | stitch_protocol::Error::Unanswered { .. } => ServerFailure::Away(error.into()),
-        stitch_protocol::Error::Refused { .. }
-        | stitch_protocol::Error::NotInitialised { .. }
-        | stitch_protocol::Error::Missing { .. }
-        | stitch_protocol::Error::Corrupt { .. } => ServerFailure::Refused(error.into()),
-    }
-}
-
-/// What the error of a validation says about trying again.
-pub(crate) fn of_validation(error: namespace::Error) -> ServerFailure {
-    match error {
-        namespace::Error::Coordination(error) => of_coordination(error),
-        namespace::Error::Log(error) => error.into(),
-        namespace::Error::Store(error) => error.into(),
-        namespace::Error::Mismatch(error) => ServerFailure::Refused(error),
-    }
-}
-
 /// Makes a request, and makes it again while a server is away, for at most the bound of `wait` after its first failure and
 /// until `stop` is cancelled.
 ///
@@ -57,25 +34,18 @@ pub(crate) async fn while_away<T>(
     progress: &dyn Progress,
     stop: &CancellationToken,
     wait: Wait,
-    mut request: impl AsyncFnMut() -> Result<T, ServerFailure>,
+    request: impl AsyncFnMut() -> Result<T, ServerFailure>,
 ) -> Result<T, UserError> {
-    let mut failed_first = None;
-    loop {
-        let failure = match request().await {
-            Ok(answer) => return Ok(answer),
-            Err(ServerFailure::Refused(failure)) => return Err(failure),
-            Err(ServerFailure::Away(failure)) => failure,
-        };
-        let now = clock.now();
-        if now.since(*failed_first.get_or_insert(now)) >= wait.bound {
-            return Err(failure);
-        }
+    server_failure::while_away(clock, wait.bound, request, async |failure| {
         progress.note(&format!("waiting for a server: {}", failure.message));
         match select(pin!(clock.sleep(wait.pause)), pin!(stop.cancelled())).await {
-            Either::Left(((), _)) => {}
-            Either::Right(((), _)) => return Err(Error::Interrupted(Interruption::Stopped).into()),
+            Either::Left(((), _)) => ControlFlow::Continue(()),
+            Either::Right(((), _)) => {
+                ControlFlow::Break(Err(Error::Interrupted(Interruption::Stopped).into()))
+            }
         }
-    }
+    })
+    .await
 }
 
 #[cfg(test)]

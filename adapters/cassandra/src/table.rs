@@ -5,6 +5,7 @@ mod probes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
+use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 
 use scylla::client::session::Session;
@@ -469,6 +470,22 @@ impl From<SchemaError> for UserError {
                 Self::new(error, "see `nodetool status`, and correct --replication")
             }
             SchemaError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SchemaError> for ServerFailure {
+    fn from(error: SchemaError) -> Self {
+        match error {
+            SchemaError::Store(error) => error.into(),
+            SchemaError::KeyspaceMissing { .. }
+            | SchemaError::TableMissing(_)
+            | SchemaError::BatchMissing(_)
+            | SchemaError::ProbesMissing(_)
+            | SchemaError::Differs { .. }
+            | SchemaError::Claimed { .. }
+            | SchemaError::Unclaimed(_)
+            | SchemaError::Replication(_) => Self::Refused(error.into()),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::error::{log_error, log_error_of_code};
 use crate::metadata_client::{ANSWER_TIMEOUT, MetadataClient, Replication};
 use stitch_common::ports::LogError;
+use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 use stitch_config::Kafka;
 
@@ -102,7 +103,7 @@ fn description(replication: Replication, settings: &ConfigResource) -> TopicDesc
 pub(super) async fn create_dead_letter_topic(
     kafka: &Kafka,
     metadata: &Arc<MetadataClient>,
-) -> Result<TopicCreation, UserError> {
+) -> Result<TopicCreation, ServerFailure> {
     let rejected = kafka.dead_letter_topic();
     let named = rejected.clone();
     if metadata
@@ -168,7 +169,7 @@ impl NewDeadLetterTopic {
     }
 
     /// The error of brokers that refuse the topic. They do not say which property it is that a policy of theirs refuses.
-    fn refused(&self, error: LogError, code: RDKafkaErrorCode) -> UserError {
+    fn refused(&self, error: LogError, code: RDKafkaErrorCode) -> ServerFailure {
         if !matches!(
             code,
             RDKafkaErrorCode::PolicyViolation
@@ -192,7 +193,7 @@ impl NewDeadLetterTopic {
              uncompressed may not fit",
             options.join(" ")
         );
-        UserError::new(message, help)
+        UserError::new(message, help).into()
     }
 }
 
@@ -241,7 +242,9 @@ mod tests {
             replicas: 3,
         };
         let code = RDKafkaErrorCode::PolicyViolation;
-        let refused = topic.refused(log_error_of_code("creating it", code), code);
+        let refused: UserError = topic
+            .refused(log_error_of_code("creating it", code), code)
+            .into();
         assert!(refused.message.contains("max.message.bytes=67108864"));
         for part in [
             "kafka-topics.sh --create --topic events.rejected --partitions 1 --replication-factor 3",
@@ -251,7 +254,9 @@ mod tests {
             assert!(refused.help.contains(part), "{}", refused.help);
         }
         let code = RDKafkaErrorCode::TopicAuthorizationFailed;
-        let refused = topic.refused(log_error_of_code("creating it", code), code);
+        let refused: UserError = topic
+            .refused(log_error_of_code("creating it", code), code)
+            .into();
         assert!(
             !refused.help.contains("kafka-topics.sh"),
             "{}",

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, EventLog, Fingerprint, LogError, LogIdentity};
-use stitch_common::user_error::UserError;
+use stitch_common::server_failure::ServerFailure;
 use stitch_config::Kafka;
 
 use self::metadata_client::MetadataClient;
@@ -85,7 +85,7 @@ impl KafkaLog {
     /// # Errors
     /// No answer, no permission, no event topic; or a policy of the brokers refuses its properties: then the help has the
     /// command that creates it by hand.
-    pub async fn create_dead_letter_topic(&self) -> Result<TopicCreation, UserError> {
+    pub async fn create_dead_letter_topic(&self) -> Result<TopicCreation, ServerFailure> {
         admin::create_dead_letter_topic(&self.kafka, &self.metadata).await
     }
 }

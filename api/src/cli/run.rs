@@ -15,7 +15,7 @@ use stitch_app::shutdown::Shutdown;
 use stitch_app::stderr::Stderr;
 use stitch_app::telemetry;
 use stitch_batch::layer::Layer;
-use stitch_cassandra::{SchemaError, ScyllaReader};
+use stitch_cassandra::ScyllaReader;
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::output::{Exit, Report};
 use stitch_common::server_failure::ServerFailure;
@@ -120,15 +120,7 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> Result<Stopped, U
 async fn connect(config: &Config, layer: Layer) -> Result<Connection, ServerFailure> {
     let reader = match layer {
         Layer::Realtime => ScyllaReader::connect(config).await?,
-        Layer::Batch => {
-            let connected = ScyllaReader::connect_batch(config).await;
-            connected.map_err(|error| {
-                if let SchemaError::Store(error) = error {
-                    return error.into();
-                }
-                ServerFailure::Refused(error.into())
-            })?
-        }
+        Layer::Batch => ScyllaReader::connect_batch(config).await?,
     };
     Ok(Connection {
         table: reader.table().clone(),

@@ -5,6 +5,7 @@ use super::InitSession;
 use super::report::InitReport;
 use crate::tree;
 use stitch_common::ports::ZkError;
+use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_zookeeper::Access;
@@ -16,7 +17,7 @@ pub(super) async fn apply(
     session: &InitSession,
     update: bool,
     report: &mut InitReport,
-) -> Result<(), UserError> {
+) -> Result<(), ServerFailure> {
     let Some(identity) = &config.zookeeper.identity else {
         return Ok(());
     };
@@ -43,7 +44,7 @@ pub(super) async fn apply(
     Ok(())
 }
 
-fn refused(node: &str, user: &str, error: ZkError) -> UserError {
+fn refused(node: &str, user: &str, error: ZkError) -> ServerFailure {
     let ZkError::Refused(why) = error else {
         return error.into();
     };
@@ -52,4 +53,5 @@ fn refused(node: &str, user: &str, error: ZkError) -> UserError {
         "run it once with the identity (zookeeper.user, and its password) that the ACL names, or give the nodes to the new \
          one: docs/operations/security.md",
     )
+    .into()
 }

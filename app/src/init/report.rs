@@ -75,22 +75,25 @@ impl InitReport {
     fn step(&mut self, what: impl Into<String>, state: &'static str) {
         let what = what.into();
         tracing::info!(what, state, "initialising");
-        self.steps.push(Step { what, state });
+        match self.steps.iter_mut().find(|step| step.what == what) {
+            // What it has created agrees when it is tried again.
+            Some(_) if state == AGREES => {}
+            Some(step) => step.state = state,
+            None => self.steps.push(Step { what, state }),
+        }
     }
 
-    pub(super) fn differs(mut self, config: &Config, difference: Mismatch) -> Self {
+    pub(super) fn differs(&mut self, config: &Config, difference: Mismatch) {
         self.outcome = Outcome::Differs(difference.user_error(config));
         self.differences = difference.lines;
-        self
     }
 
-    pub(super) fn keyspace_missing(mut self, keyspace: &str, statement: String) -> Self {
+    pub(super) fn keyspace_missing(&mut self, keyspace: &str, statement: String) {
         let what = format!("there is no keyspace \"{keyspace}\" in Cassandra");
         let help = "run the statement in cqlsh, with as many replicas as you want, or run `stitch-processor init \
                        --replication 3`";
         self.outcome = Outcome::KeyspaceMissing(UserError::new(what, help));
         self.statement = Some(statement);
-        self
     }
 }
 
@@ -134,5 +137,37 @@ impl Report for InitReport {
             writeln!(out, "namespace \"{}\" is ready", self.namespace)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_attempt_has_created_is_reported_as_created() {
+        let text = include_str!("../../../deploy/stitch.toml");
+        let config = Config::parse("stitch.toml", text, &Default::default()).unwrap();
+        let mut report = InitReport::new(&config);
+        report.agrees("topic");
+        report.created("table");
+        // The connection broke: from the beginning.
+        report.agrees("topic");
+        report.agrees("table");
+        report.created("definition");
+        let steps: Vec<_> = report
+            .steps
+            .iter()
+            .map(|step| (&*step.what, step.state))
+            .collect();
+        assert_eq!(
+            steps,
+            [
+                ("topic", AGREES),
+                ("table", CREATED),
+                ("definition", CREATED)
+            ]
+        );
+        assert_eq!(report.outcome(), CREATED);
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::InitSession;
 use crate::runner;
 use stitch_common::clock::Clock;
+use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_protocol::definition_node::{self, NamespaceRecord, StoredDefinition, UpdateOutcome};
@@ -20,7 +21,7 @@ pub(super) async fn apply(
     config: &Config,
     session: &InitSession,
     known: &StoredDefinition,
-) -> Result<(), UserError> {
+) -> Result<(), ServerFailure> {
     let mut lock = RestorationLock::new(session, &runner::host(), std::process::id());
     let result = locked(config, session, known, &mut lock).await;
     lock.release(session).await?;
@@ -32,7 +33,7 @@ async fn locked(
     session: &InitSession,
     known: &StoredDefinition,
     lock: &mut RestorationLock,
-) -> Result<(), UserError> {
+) -> Result<(), ServerFailure> {
     // Its holder may be dead; then its session ends within its timeout.
     let clock = session.clock();
     let until = clock.now().plus(config.zookeeper.session_timeout);
@@ -42,10 +43,8 @@ async fn locked(
                 "a restoration runs: {} on {}, process {}",
                 holder.member, holder.host, holder.process_id
             );
-            return Err(UserError::new(
-                what,
-                "wait until it ends, and run this again",
-            ));
+            let help = "wait until it ends, and run this again";
+            return Err(UserError::new(what, help).into());
         }
         clock.sleep(PAUSE).await;
     }
@@ -73,9 +72,10 @@ fn updated(config: &Config, known: &NamespaceRecord) -> NamespaceRecord {
     }
 }
 
-fn changed(what: &str) -> UserError {
+fn changed(what: &str) -> ServerFailure {
     UserError::new(
         format!("{what} meanwhile; nothing was changed"),
         "run this again",
     )
+    .into()
 }

@@ -1,13 +1,14 @@
 //! Waits for servers that are away when an archiver starts: it is alive, and not ready.
 
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use stitch_common::clock::Clock;
 use stitch_common::liveness::Liveness;
-use stitch_common::server_failure::ServerFailure;
+use stitch_common::server_failure::{ServerFailure, while_away};
 use stitch_common::user_error::UserError;
 use tokio_util::sync::CancellationToken;
 
@@ -30,30 +31,29 @@ pub(crate) async fn once_servers_answer<T>(
     stop: &CancellationToken,
     mut request: impl AsyncFnMut() -> Result<T, ServerFailure>,
 ) -> Result<Option<T>, UserError> {
+    let bound = match extent {
+        Extent::Once => Duration::ZERO,
+        Extent::UntilStopped => Duration::MAX,
+    };
     let mut said = None;
-    loop {
+    let request = async || {
         // Dropped requests have changed nothing but put a segment's index, or the check of the store.
-        let Some(answer) = while_alive(clock, liveness, stop, request()).await else {
-            return Ok(None);
-        };
-        let failure = match answer {
-            Ok(answer) => return Ok(Some(answer)),
-            Err(ServerFailure::Away(failure)) if extent == Extent::UntilStopped => failure,
-            Err(failure) => return Err(failure.into()),
-        };
+        let answer = while_alive(clock, liveness, stop, request()).await;
+        answer.transpose()
+    };
+    while_away(clock, bound, request, async |failure| {
         // Said once, however often it is tried: a server may be away for hours.
-        if said.as_ref() != Some(&failure) {
-            let UserError { message, help } = &failure;
+        if said.as_ref() != Some(failure) {
+            let UserError { message, help } = failure;
             tracing::warn!(error = %message, %help, "waiting for the servers: not archiving yet");
+            said = Some(failure.clone());
         }
-        said = Some(failure);
-        if while_alive(clock, liveness, stop, clock.sleep(PAUSE))
-            .await
-            .is_none()
-        {
-            return Ok(None);
+        match while_alive(clock, liveness, stop, clock.sleep(PAUSE)).await {
+            Some(()) => ControlFlow::Continue(()),
+            None => ControlFlow::Break(Ok(None)),
         }
-    }
+    })
+    .await
 }
 
 /// Runs `work`, and records meanwhile that the process is alive. `None` if it was stopped.

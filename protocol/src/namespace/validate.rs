@@ -9,6 +9,7 @@ use stitch_common::offset::Partition;
 use stitch_common::ports::{
     Cql, EventLog, Fingerprint, LogError, LogIdentity, Session, StoreError,
 };
+use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 
@@ -51,6 +52,17 @@ impl From<Error> for UserError {
             Error::Log(error) => error.into(),
             Error::Store(error) => error.into(),
             Error::Mismatch(error) => error,
+        }
+    }
+}
+
+impl From<Error> for ServerFailure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Coordination(error) => error.into(),
+            Error::Log(error) => error.into(),
+            Error::Store(error) => error.into(),
+            Error::Mismatch(error) => Self::Refused(error),
         }
     }
 }

@@ -14,6 +14,7 @@ use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{
     AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, LogError, Record,
 };
+use stitch_common::user_error::UserError;
 use stitch_config::Kafka;
 use stitch_kafka::{KafkaLog, TopicCreation};
 
@@ -128,7 +129,7 @@ async fn a_topic_that_is_missing_is_refused_by_name() {
         "{refused}"
     );
     assert_eq!(log.describe(&kafka.topic).await.unwrap(), None);
-    let refused = log.create_dead_letter_topic().await.unwrap_err();
+    let refused: UserError = log.create_dead_letter_topic().await.unwrap_err().into();
     assert!(refused.message.contains(&kafka.topic), "{refused}");
     assert!(matches!(log.identity().await, Err(LogError::Refused(_))));
 }

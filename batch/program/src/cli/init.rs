@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
+use stitch_app::server_away::while_away;
 use stitch_cassandra::{EnsureOutcome, Replication, connect_batch_schema};
+use stitch_common::clock::SystemClock;
 use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
@@ -19,11 +21,17 @@ pub(super) async fn init(
     config: &Config,
     replication: Option<&Replication>,
 ) -> Result<InitReport, UserError> {
-    let schema = connect_batch_schema(config).await?;
-    let (outcome, _) = schema.ensure_batch(replication).await?;
+    let mut is_new = false;
+    while_away(&SystemClock, async || {
+        let schema = connect_batch_schema(config).await?;
+        let (outcome, _) = schema.ensure_batch(replication).await?;
+        is_new |= outcome == EnsureOutcome::Created;
+        Ok(())
+    })
+    .await?;
     Ok(InitReport {
         table: format!("{}.batch_counts", config.batch.cassandra.keyspace),
-        is_new: outcome == EnsureOutcome::Created,
+        is_new,
     })
 }
 

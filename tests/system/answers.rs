@@ -153,6 +153,32 @@ async fn a_processor_waits_for_each_server_and_counts_once_it_answers() -> Resul
     Ok(())
 }
 
+/// A roll-out starts it while servers are restarted, and nothing else starts it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_init_that_finds_a_server_away_is_done_once_it_answers() -> Result<()> {
+    let namespace = test_namespace("init_awaited").await?;
+    let servers = Servers::from_environment()?;
+    let zookeeper = Proxy::start(&servers.zookeeper).await?;
+    let cassandra = Proxy::cassandra(&servers.cassandra[0]).await?;
+    let kafka = Proxy::kafka(&servers.kafka).await?;
+    for (key, proxy) in [
+        ("STITCH_ZOOKEEPER__CONNECT", zookeeper),
+        ("STITCH_CASSANDRA__NODES", cassandra),
+        ("STITCH_KAFKA__CLIENT__BOOTSTRAP_SERVERS", kafka),
+    ] {
+        proxy.set(Mode::Refuse);
+        let mut program = namespace.processor_command("init", &[])?;
+        program.environment = vec![(key.to_owned(), proxy.address())];
+        let mut init = program.start()?;
+        init.until_says("waiting for a server", BOUND).await?;
+        proxy.set(Mode::Pass);
+        let finished = init.finish(BOUND).await?;
+        ensure!(finished.code == Some(0), "{key}: {finished:?}");
+        ensure!(finished.output.contains("is ready"), "{finished:?}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_processor_reports_its_health_and_its_counts() -> Result<()> {
     let namespace = test_namespace("health").await?;

@@ -24,7 +24,7 @@ fn made(file: &str, options: &LinkOptions) -> Result<Link, UserError> {
 
 #[test]
 fn a_link_is_signed_with_the_first_key_and_shows_no_secret() {
-    let file = format!("cdn read {SECRET}\nnew sign n{SECRET}\nold sign {SECRET}\n");
+    let file = format!("cdn read c{SECRET}\nnew sign n{SECRET}\nold sign {SECRET}\n");
     let link = made(&file, &options("plays", "a b/ä", "2999-12-31")).unwrap();
     assert_eq!(
         (&*link.until, &*link.signing_key),

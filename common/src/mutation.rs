@@ -34,6 +34,7 @@ rules! {
     SharedLock "P2" "increments are sent without the range's shared lock",
     Lease "P3" "increments are sent without a valid lease",
     NeverResend "P4" "an increment of unknown outcome is sent again",
+    BegunInPart "P4" "a request of several counters that is refused for lack of replicas counts as not applied",
     Acknowledged "P5" "the checkpoint passes events that are not acknowledged",
     SetAside "P5" "the checkpoint passes events that were set aside because their range stands still",
     MarkerBeforeAck "P5" "an unknown outcome counts as acknowledged before its in-doubt marker is written",

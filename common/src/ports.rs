@@ -25,7 +25,7 @@ pub use log::{
 pub use objects::{ObjectEntry, ObjectError, ObjectName, ObjectStore, Put};
 pub use store::{
     CellSelection, Connection, CounterBatch, Cql, KnownNode, Level, NodeAddress, NodeId,
-    NodeSettings, NodeState, Nodes, Probe, ScanPage, ScanPosition, Store, StoreError,
+    NodeSettings, NodeState, Nodes, Probe, Replicas, ScanPage, ScanPosition, Store, StoreError,
     TableIdentity,
 };
 pub use zookeeper::{

@@ -8,12 +8,10 @@ use std::time::Duration;
 
 use stitch_common::checkpoint::{Ceiling, Checkpoint};
 use stitch_common::clock::{Clock, Moment};
-use stitch_common::lease::Permit;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::outcome::Outcome;
 use stitch_common::ports::{
-    AssignmentEpoch, Bounds, CounterBatch, DeadLetters, EventLog, Fingerprint, LogError, Record,
-    Session, Store,
+    AssignmentEpoch, Bounds, DeadLetters, EventLog, Fingerprint, LogError, Record, Session, Store,
 };
 use stitch_common::range::{RangeBits, RangeId};
 use stitch_protocol::checkpoint_node::{self, OwnedCheckpoint, WriteOutcome};
@@ -31,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::BatchId;
 use crate::error::Error;
+use crate::request::Request;
 
 /// How long an effect pauses before it retries.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -48,7 +47,8 @@ pub(crate) enum Completion<Watch> {
     RangeReleased(RangeId),
     MarkerCreated(RangeId),
     DoubtRecorded(RangeId, DoubtCause),
-    BatchOutcome(BatchId, Outcome),
+    /// The outcome of a request, which is that of each of its batches.
+    RequestOutcome(Vec<BatchId>, Outcome),
     /// A partition may be counted, from this offset.
     PartitionAcquired(PartitionLock, OwnedCheckpoint, Offset),
     PartitionReleased(Partition),
@@ -175,13 +175,14 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         Completion::Nothing
     }
 
-    pub(crate) async fn send(
-        &self,
-        id: BatchId,
-        permit: Permit,
-        batch: CounterBatch,
-    ) -> Completion<S::Watch> {
-        Completion::BatchOutcome(id, self.store.increment(permit, &batch).await)
+    pub(crate) async fn send(&self, request: Request) -> Completion<S::Watch> {
+        let Request {
+            ids,
+            permit,
+            batches,
+        } = request;
+        let outcome = self.store.increment(permit, &batches).await;
+        Completion::RequestOutcome(ids, outcome.of_each(batches.len()))
     }
 
     /// Waits for the partition's lock, reads its checkpoint under it and decides where to start, or refuses (rule P1).

@@ -60,6 +60,15 @@ use usage::BufferUsage;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BatchId(pub(crate) u64);
 
+/// The request that a batch is sent in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BatchRequest {
+    /// One of its own.
+    Own,
+    /// One that it may share with other batches of this range.
+    Shared(RangeId),
+}
+
 /// A request of the engine. When it is carried out, the method of [`Engine`] that it names is called.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -72,7 +81,7 @@ pub(crate) enum Command {
     /// Record that counts of the range may be wrong: [`Engine::on_doubt_recorded`].
     RecordDoubt(RangeId, DoubtCause, String),
     /// Send a batch once: [`Engine::on_batch_outcome`].
-    Send(BatchId, Permit, CounterBatch),
+    Send(BatchId, Permit, CounterBatch, BatchRequest),
     /// Acquire the partition's lock and read its checkpoint: [`Engine::on_partition_acquired`].
     AcquirePartition(Partition),
     /// Write a checkpoint and a ceiling, fenced by the partition's lock: [`Engine::on_checkpoint_written`].
@@ -230,6 +239,11 @@ impl Engine {
             .chain(suspensions)
             .filter(|wakeup| *wakeup > now)
             .min()
+    }
+
+    /// How many cells one request may have.
+    pub(crate) const fn cells_per_request_max(&self) -> usize {
+        self.limits.cells_per_batch_max
     }
 
     /// Whether there is room for more records. It bounds memory, whatever the backlog.

@@ -26,6 +26,7 @@ use crate::effects::{Completion, Connections, Effect};
 use crate::engine::{Engine, SuspensionReason, rule};
 use crate::locks::Locks;
 use crate::member::Process;
+use crate::request::Requests;
 use crate::topic_fingerprint::Fingerprints;
 use crate::{error::Error, metrics};
 
@@ -73,6 +74,7 @@ pub(crate) struct EventLoop<'a, S: Session, C: Clock, Q: Store, L: EventLog> {
     lease: Lease,
     effects: FuturesUnordered<Effect<'a, Watch<S>>>,
     locks: Locks,
+    requests: Requests,
     revocation_requests: Vec<RevocationRequest>,
     revoke_acks: RevokeAcks<Ack<L>>,
     log_bounds: BTreeMap<Partition, Bounds>,
@@ -106,9 +108,11 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
     ) -> Self {
         let now = connections.clock.now();
         let session = connections.session.zookeeper();
+        let requests = Requests::new(engine.cells_per_request_max());
         Self {
             connections,
             process,
+            requests,
             engine,
             feed,
             fingerprints,
@@ -164,6 +168,7 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
             for command in self.engine.advance(now, &self.lease) {
                 self.carry_out(command)?;
             }
+            self.send_requests();
             self.commit(group);
             if self.engine.is_finished() && !self.locks.ranges.is_waiting() {
                 return Ok(StopOutcome::Drained);

@@ -6,8 +6,9 @@
 //! 2. the feed delivers the record to [`event_loop`], the one loop that drives everything and waits for everything;
 //! 3. [`engine`] decides: it ingests the record, buffers and coalesces its increments by counter, dispatches batches,
 //!    tracks their acknowledgements, and drains what is to be handed over. It returns commands;
-//! 4. [`effects`] carries the commands out: it sends the batch to Cassandra, writes the checkpoint to ZooKeeper, and the
-//!    loop hands the result back to the engine. [`locks`] keeps the locks that are held meanwhile.
+//! 4. [`effects`] carries the commands out: it sends batches to Cassandra, those that may be together in one [`request`],
+//!    writes the checkpoint to ZooKeeper, and the loop hands the result back to the engine. [`locks`] keeps the locks that
+//!    are held meanwhile.
 //!
 //! [`start_offset`](stitch_protocol::start_offset) decides where a partition is resumed, and refuses what would count twice. Alongside,
 //! [`cleanup`] deletes the markers and nodes of dead members, and [`topic_fingerprint`] records the first record of each
@@ -17,6 +18,7 @@ mod member;
 mod event_loop;
 pub mod engine;
 mod locks;
+mod request;
 mod effects;
 mod cleanup;
 mod topic_fingerprint;

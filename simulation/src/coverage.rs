@@ -52,6 +52,7 @@ pub const RULES: &[(&str, &[Tracepoint])] = &[
             Tracepoint::Unknown,
             Tracepoint::NotApplied,
             Tracepoint::Refused,
+            Tracepoint::BegunInPart,
         ],
     ),
     (

@@ -114,6 +114,7 @@ named_enum! {
         LogDeleted "log's beginning is deleted",
         TotalsPublished "totals are published",
         GapRefused "gap is refused",
+        BegunInPart "request is begun in part",
         BatchLoading "load of batch counts is begun",
         BatchCellsSent "batch counts are sent",
         BatchScanned "batch counts are scanned",

@@ -1,20 +1,27 @@
 //! Classifies the driver's errors: the outcome of an increment (rule P4), and whether a read can be retried.
 //!
 //! *Not applied* is returned only where the request was never sent, or where Cassandra refuses before executing;
-//! everything else is *unknown*, and so is every variant that a later driver may add. A batch is within one Cassandra
-//! partition: with several, `Unavailable` for the second could follow the application of the first.
+//! everything else is *unknown*, and so is every variant that a later driver may add.
+//!
+//! A request of several counters is a batch over several Cassandra partitions. `StorageProxy.mutate` of 4.1 and 5.0 begins
+//! one after the other (`mutateCounter`: it applies the increment itself, or passes it to the replica that leads it) and
+//! waits for all of them only afterwards. What it says before that loop is as certain as for one partition: the batch is
+//! parsed, authorised, validated and measured as a whole (`BatchMessage`, `BatchStatement`, `mutateWithTriggers`). What it
+//! says within the loop (`Unavailable`) may follow the beginning of another partition, and what it says afterwards is
+//! unknown for one partition, too.
 
 use scylla::errors::{BadQuery, DbError, ExecutionError, RequestAttemptError};
 
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::StoreError;
 
-/// The outcome of an increment that ended with `error`.
+/// The outcome of a request of this many counters that ended with `error`.
 #[must_use]
-pub fn increment(error: &ExecutionError) -> Outcome {
+pub fn increment(error: &ExecutionError, counters: usize) -> Outcome {
     let cause = Cause::of(error);
     match verdict(error) {
         Verdict::NotApplied => Outcome::NotApplied(cause),
+        Verdict::Unavailable => Outcome::unavailable(counters, cause),
         Verdict::Refused => Outcome::Refused(cause),
         Verdict::Unauthorized => Outcome::Unauthorized(cause),
         Verdict::Unknown => Outcome::Unknown(cause),
@@ -25,14 +32,19 @@ pub fn increment(error: &ExecutionError) -> Outcome {
 #[must_use]
 pub fn read(error: &ExecutionError) -> StoreError {
     match verdict(error) {
-        Verdict::NotApplied | Verdict::Unknown => StoreError::Unavailable(error.to_string()),
+        Verdict::NotApplied | Verdict::Unavailable | Verdict::Unknown => {
+            StoreError::Unavailable(error.to_string())
+        }
         Verdict::Refused | Verdict::Unauthorized => StoreError::Refused(error.to_string()),
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
+    /// None of its counters was begun.
     NotApplied,
+    /// One of its counters was not begun, and none behind it.
+    Unavailable,
     Refused,
     Unauthorized,
     Unknown,
@@ -94,16 +106,17 @@ fn of_answer(error: &DbError) -> Verdict {
         DbError::SyntaxError | DbError::Invalid | DbError::ConfigError => Verdict::Refused,
         // Also said by a node that cannot read permissions, because a node of `system_auth` is away.
         DbError::Unauthorized | DbError::AuthenticationError => Verdict::Unauthorized,
-        // Refused before execution. `Unavailable` is detected before the mutation of a single partition is sent to replicas.
-        DbError::Unavailable { .. } | DbError::IsBootstrapping | DbError::Unprepared { .. } => {
-            Verdict::NotApplied
-        }
+        // Unprepared means not executed.
+        DbError::Unprepared { .. } => Verdict::NotApplied,
+        // Detected before the mutation of a partition is applied or passed on. The other two are not answers to increments
+        // in 4.1 and 5.0, where only reads are refused by a node that bootstraps, so nothing says when they are detected.
+        DbError::Unavailable { .. } | DbError::IsBootstrapping => Verdict::Unavailable,
         DbError::RateLimitReached {
             rejected_by_coordinator,
             ..
         } => {
             if *rejected_by_coordinator {
-                Verdict::NotApplied
+                Verdict::Unavailable
             } else {
                 Verdict::Unknown
             }

@@ -10,11 +10,12 @@ use futures_util::future::{Either, join_all, select};
 use scylla::client::session::Session;
 use scylla::cluster::Node;
 use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
+use scylla::routing::Token;
 use scylla::value::{Counter as Increment, CqlTimestamp};
 
 use super::admitted::{AdmittedNodes, AdmittedOnly};
 use super::{classify, client_registration, connect, own_address, read, scan};
-use crate::schema::TableOwner;
+use crate::schema::{TABLE, TableOwner};
 use crate::statements::{Statements, WriteSettings};
 use crate::table::{self, Schema};
 use stitch_common::cell::{CellSlot, Count, Counter};
@@ -23,7 +24,7 @@ use stitch_common::lease::Permit;
 use stitch_common::member::MemberId;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::{
-    CellSelection, CounterBatch, Cql, KnownNode, Level, NodeAddress, NodeId, ScanPage,
+    CellSelection, CounterBatch, Cql, KnownNode, Level, NodeAddress, NodeId, Replicas, ScanPage,
     ScanPosition, Store, StoreError, TableIdentity,
 };
 use stitch_common::range::TokenInterval;
@@ -96,6 +97,7 @@ impl<C: Clock> Cql for ScyllaCql<C> {
         client_registration::wait_until_listed(&session, member.as_str(), &self.clock).await?;
         Ok(ScyllaStore {
             session,
+            keyspace: cassandra.keyspace.clone(),
             statements,
             admitted,
             table,
@@ -130,10 +132,23 @@ fn check_datacenter(session: &Session, cassandra: &Cassandra) -> Result<(), Stor
     )))
 }
 
+/// The values that the increments of one counter bind.
+fn values(
+    batch: &CounterBatch,
+) -> impl Iterator<Item = (Increment, &str, &str, &'static str, CqlTimestamp)> {
+    let (name, key): (&str, &str) = (&batch.counter.name.0, &batch.counter.key.0);
+    batch.amounts.iter().map(move |(slot, amount)| {
+        let bucket = CqlTimestamp(slot.bucket.0);
+        let granularity = slot.granularity.name();
+        (Increment(amount.0), name, key, granularity, bucket)
+    })
+}
+
 /// A session that increments, reads and scans cells.
 #[derive(Debug)]
 pub struct ScyllaStore<C> {
     session: Session,
+    keyspace: String,
     statements: Statements,
     admitted: AdmittedNodes,
     table: TableIdentity,
@@ -162,25 +177,12 @@ impl<C: Clock> ScyllaStore<C> {
 }
 
 impl<C: Clock> Store for ScyllaStore<C> {
-    async fn increment(&self, permit: Permit, batch: &CounterBatch) -> Outcome {
-        let Some(cells) = NonZeroUsize::new(batch.amounts.len()) else {
+    async fn increment(&self, permit: Permit, batches: &[CounterBatch]) -> Outcome {
+        let values: Vec<_> = batches.iter().flat_map(values).collect();
+        let Some(cells) = NonZeroUsize::new(values.len()) else {
             return Outcome::Applied;
         };
         let statements = self.statements.batch(cells);
-        let (name, key): (&str, &str) = (&batch.counter.name.0, &batch.counter.key.0);
-        let values: Vec<_> = batch
-            .amounts
-            .iter()
-            .map(|(slot, amount)| {
-                (
-                    Increment(amount.0),
-                    name,
-                    key,
-                    slot.granularity.name(),
-                    CqlTimestamp(slot.bucket.0),
-                )
-            })
-            .collect();
         // Nothing is awaited between this check and the driver's queue: the driver picks an open connection at once or
         // gives up. Requests in that queue when a process is frozen are what the quiescence barrier waits for.
         if !permit.allows(self.clock.now()) {
@@ -188,8 +190,20 @@ impl<C: Clock> Store for ScyllaStore<C> {
         }
         match self.session.batch(&statements, values).await {
             Ok(_) => Outcome::Applied,
-            Err(error) => classify::increment(&error),
+            Err(error) => classify::increment(&error, batches.len()),
         }
+    }
+
+    fn replicas(&self, counter: &Counter) -> Option<Replicas> {
+        let state = self.session.get_cluster_state();
+        // Without its strategy the driver would take one node for the only replica.
+        state.get_keyspace(&self.keyspace)?;
+        let token = Token::new(counter.token().0);
+        let replicas = state.get_token_endpoints(&self.keyspace, TABLE, token);
+        let is_usable = |node: &Node| node.is_connected() && self.admitted.contains(node.host_id);
+        let all_usable = !replicas.is_empty() && replicas.iter().all(|(node, _)| is_usable(node));
+        let ids = replicas.iter().map(|(node, _)| NodeId(node.host_id));
+        all_usable.then(|| ids.collect())
     }
 
     async fn read(

@@ -51,11 +51,19 @@ pub trait Cql {
     reason = "a process is one future: nothing of it crosses threads"
 )]
 pub trait Store {
-    /// Sends one counter batch, once: no driver retry, no speculative execution. Checks `permit` right before sending; if
-    /// it has expired, nothing is sent and the outcome is *not applied*; likewise if no node is admitted.
+    /// Sends the batches of some counters as one request, once: no driver retry, no speculative execution. Checks `permit`
+    /// right before sending; if it has expired, nothing is sent and the outcome is *not applied*; likewise if no node is
+    /// admitted.
+    ///
+    /// The outcome is that of each of them. Cassandra begins one counter after the other, so where it does not say that
+    /// all were applied, or that none was begun, it is unknown ([`Outcome::unavailable`]).
     ///
     /// If the future is dropped, the outcome is unknown.
-    async fn increment(&self, permit: Permit, batch: &CounterBatch) -> Outcome;
+    async fn increment(&self, permit: Permit, batches: &[CounterBatch]) -> Outcome;
+
+    /// The replicas of a counter; `None` if they are not known, or if not all of them are up and admitted, as far as this
+    /// session knows. Counters of the same replicas may share a request.
+    fn replicas(&self, counter: &Counter) -> Option<Replicas>;
 
     /// Reads these cells of one counter, or all of them. Rows that do not exist are left out.
     ///
@@ -158,6 +166,18 @@ pub struct CounterBatch {
     pub counter: Counter,
     /// The amount for each cell; not empty, no cell twice, no amount zero.
     pub amounts: Vec<(CellSlot, Amount)>,
+}
+
+/// The nodes that hold a counter.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Replicas(Vec<NodeId>);
+
+impl FromIterator<NodeId> for Replicas {
+    fn from_iter<T: IntoIterator<Item = NodeId>>(nodes: T) -> Self {
+        let mut nodes: Vec<_> = nodes.into_iter().collect();
+        nodes.sort_unstable();
+        Self(nodes)
+    }
 }
 
 /// The cells of a counter to read.

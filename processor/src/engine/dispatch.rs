@@ -14,7 +14,7 @@ use super::acks::{AckTracker, TurnNumber};
 use super::buffer::{Batch, Contribution, CounterBuffer, CounterRef};
 use super::partition::PartitionTask;
 use super::range::Backoff;
-use super::{BatchId, Command, Engine, rule};
+use super::{BatchId, BatchRequest, Command, Engine, rule};
 use crate::metrics;
 
 /// A batch that was sent and has no outcome yet.
@@ -24,6 +24,7 @@ pub(super) struct InFlight {
     counter: CounterRef,
     contributions: Vec<Contribution>,
     cells: usize,
+    request: BatchRequest,
 }
 
 impl Engine {
@@ -151,7 +152,9 @@ impl Engine {
         }
         self.last_batch += 1;
         let id = BatchId(self.last_batch);
-        self.range(range).in_flight += 1;
+        let queue = self.range(range);
+        queue.in_flight += 1;
+        let request = queue.request(range);
         self.buffer(range, &counter).in_flight = true;
         let name = self.definitions[counter.definition].0.clone();
         let key = counter.key.clone();
@@ -160,13 +163,15 @@ impl Engine {
             counter,
             contributions: batch.contributions,
             cells: batch.amounts.len(),
+            request,
         };
         self.in_flight.insert(id, in_flight);
         let batch = CounterBatch {
             counter: Counter { name, key },
             amounts: batch.amounts,
         };
-        self.commands.push(Command::Send(id, permit, batch));
+        self.commands
+            .push(Command::Send(id, permit, batch, request));
     }
 
     /// The protocol is broken in the range: whatever follows, its counts may be wrong.
@@ -190,6 +195,7 @@ impl Engine {
             counter,
             contributions,
             cells,
+            request,
         } = in_flight;
         metrics::request(&outcome, cells);
         if outcome != Outcome::Applied {
@@ -198,6 +204,7 @@ impl Engine {
         self.buffer(range, &counter).in_flight = false;
         let queue = self.range(range);
         queue.in_flight -= 1;
+        queue.alone = outcome != Outcome::Applied || queue.alone && request != BatchRequest::Own;
         let may_send_again = rule::may_send_again(&outcome);
         match outcome {
             Outcome::Applied => {

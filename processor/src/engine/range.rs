@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use stitch_common::clock::Moment;
 use stitch_common::offset::Partition;
+use stitch_common::range::RangeId;
 
 use super::acks::AckTracker;
 use super::buffer::{Contribution, CounterBuffer, CounterRef};
-use super::rule;
 use super::turn::Turns;
+use super::{BatchRequest, rule};
 
 /// The queue of one range: what is to be sent in it, in flight, or in doubt.
 #[derive(Debug, Default)]
@@ -38,6 +39,8 @@ pub(super) struct RangeQueue {
     /// Contributions that the doubt being recorded will acknowledge.
     pub(super) doubting: Option<Vec<Contribution>>,
     pub(super) backoff: Option<Backoff>,
+    /// Something of the range was not applied: what follows is sent by itself, until some of that is applied.
+    pub(super) alone: bool,
     /// Counters of which Cassandra refuses even a single cell.
     pub(super) refused: BTreeMap<CounterRef, Refused>,
     /// An invariant is broken in the range, so nothing is sent in it any more.
@@ -167,6 +170,16 @@ impl RangeQueue {
 
     pub(super) fn may_send(&self) -> bool {
         rule::may_send(self.lock) && self.takeovers == 0 && !self.halted
+    }
+
+    /// The request of the next batch: one of its own after the first doubt, because several counters in one request have
+    /// one outcome.
+    pub(super) fn request(&self, range: RangeId) -> BatchRequest {
+        if self.alone || self.is_refused() {
+            BatchRequest::Own
+        } else {
+            BatchRequest::Shared(range)
+        }
     }
 
     pub(super) fn is_refused(&self) -> bool {

@@ -178,7 +178,7 @@ impl World {
                 self.engine
                     .on_rejected_copied(partition, epoch, record.offset);
             }
-            Command::Send(id, _, batch) => self.send(id, batch, fault),
+            Command::Send(id, _, batch, _) => self.send(id, batch, fault),
             Command::StartFeed(..)
             | Command::StopFeed(_)
             | Command::Commit(_)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::ready;
 
+use stitch_common::cell::Counter;
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{EventLog, Feed, Fingerprint, Group, Session, Store};
@@ -33,7 +34,10 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
             Command::RecordDoubt(range, cause, detail) => {
                 self.spawn(connections.record_doubt(range, cause, detail));
             }
-            Command::Send(id, permit, batch) => self.spawn(connections.send(id, permit, batch)),
+            Command::Send(id, permit, batch, request) => {
+                let replicas = |counter: &Counter| connections.store.replicas(counter);
+                self.requests.add(id, permit, batch, request, replicas);
+            }
             Command::AcquirePartition(partition) => {
                 let cancel = self.locks.partitions.wait(partition);
                 if self.fingerprints.is_recreated(partition) {
@@ -78,6 +82,13 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
         Ok(())
     }
 
+    /// Sends what was added to requests.
+    pub(super) fn send_requests(&mut self) {
+        for request in self.requests.take() {
+            self.spawn(self.connections.send(request));
+        }
+    }
+
     /// One commit at a time; of those that come meanwhile the last one counts.
     pub(super) fn commit(&mut self, group: &L::Group) {
         if !self.committing
@@ -106,8 +117,10 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'_, S, C, Q, L> {
             Completion::RangeReleased(range) => self.engine.on_range_released(range),
             Completion::MarkerCreated(range) => self.engine.on_marker_created(range),
             Completion::DoubtRecorded(range, cause) => self.engine.on_doubt_recorded(range, cause),
-            Completion::BatchOutcome(id, outcome) => {
-                self.engine.on_batch_outcome(id, outcome, now);
+            Completion::RequestOutcome(ids, outcome) => {
+                for id in ids {
+                    self.engine.on_batch_outcome(id, outcome.clone(), now);
+                }
             }
             Completion::PartitionAcquired(lock, checkpoint, from) => {
                 self.on_partition_acquired(lock, checkpoint, from);

@@ -87,7 +87,11 @@ impl<B: Backends> Sender<'_, '_, B> {
             let Some(permit) = permit else {
                 return not_sent(last.is_some(), Unverified::LeaseLost);
             };
-            match context.store.increment(permit, batch).await {
+            match context
+                .store
+                .increment(permit, std::slice::from_ref(batch))
+                .await
+            {
                 Outcome::Applied => return BatchOutcome::Applied,
                 Outcome::Unknown(cause) if !rule::unknown_corrections_are_not_resent() => {
                     last = Some(cause);

@@ -10,7 +10,7 @@ use stitch_common::member::MemberId;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::{
     CellSelection, Connection, CounterBatch, Cql, KnownNode, Level, NodeAddress, NodeId,
-    NodeSettings, NodeState, Nodes, Probe, ScanPage, ScanPosition, Store, StoreError,
+    NodeSettings, NodeState, Nodes, Probe, Replicas, ScanPage, ScanPosition, Store, StoreError,
     TableIdentity,
 };
 use stitch_common::range::TokenInterval;
@@ -70,7 +70,10 @@ impl Cql for Fake {
 }
 
 impl Store for Fake {
-    async fn increment(&self, permit: Permit, batch: &CounterBatch) -> Outcome {
+    async fn increment(&self, permit: Permit, batches: &[CounterBatch]) -> Outcome {
+        let [batch] = batches else {
+            unreachable!("a correction is sent by itself");
+        };
         self.record(&format!("increment {}", batch.counter));
         self.clock.sleep(self.increment_takes.get()).await;
         if !permit.allows(self.clock.now()) {
@@ -96,6 +99,10 @@ impl Store for Fake {
                 Outcome::Unknown(Cause("no reply".to_owned()))
             }
         }
+    }
+
+    fn replicas(&self, _counter: &Counter) -> Option<Replicas> {
+        None
     }
 
     async fn read(

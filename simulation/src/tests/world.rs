@@ -236,7 +236,7 @@ fn send(world: &Rc<World>, process: &Rc<Process>, handle: &Handle) -> Rc<RefCell
             .collect();
         store.admit(&nodes);
         handle.world.executor.until(SECOND).await;
-        let result = store.increment(permit(), &batch()).await;
+        let result = store.increment(permit(), &[batch()]).await;
         *known.borrow_mut() = Some(result);
         std::future::pending::<()>().await;
     });

@@ -53,13 +53,63 @@ async fn counters_wrap_at_64_bits_and_may_be_negative() {
 }
 
 #[tokio::test]
+async fn counters_of_one_request_are_incremented_each_by_its_own_amounts() {
+    let keyspace = Keyspace::ready().await;
+    let store = keyspace.store().await;
+    let counters: Vec<_> = (0..10)
+        .map(|n| Counter::new("plays", format!("track-{n}")))
+        .collect();
+    let amounts = |n: i64| [(hour(0), n), (hour(1), -n), (slot(Granularity::All, 0), 1)];
+    let batches: Vec<_> = (1..)
+        .zip(&counters)
+        .map(|(n, counter)| batch(counter, &amounts(n)))
+        .collect();
+    for _ in 0..2 {
+        assert_eq!(store.increment(permit(), &batches).await, Outcome::Applied);
+    }
+    for (n, counter) in (1..).zip(&counters) {
+        let twice = [
+            (slot(Granularity::All, 0), 2),
+            (hour(0), 2 * n),
+            (hour(1), -2 * n),
+        ];
+        assert_eq!(all_of(&store, counter).await, twice, "{counter}");
+    }
+}
+
+#[tokio::test]
+async fn one_counter_that_is_refused_has_the_whole_request_refused() {
+    let keyspace = Keyspace::ready().await;
+    let store = keyspace.store().await;
+    let many: Vec<_> = (0..20_000).map(|n| (hour(n), 1)).collect();
+    let large = batch(&Counter::new("plays", "k".repeat(1024)), &many);
+    let small = batch(&plays(), &[(hour(0), 1)]);
+    for batches in [[small.clone(), large.clone()], [large, small]] {
+        let outcome = store.increment(permit(), &batches).await;
+        assert!(matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+        assert_eq!(all_of(&store, &plays()).await, []);
+    }
+}
+
+#[tokio::test]
+async fn replicas_are_known_while_all_of_them_are_admitted() {
+    let keyspace = Keyspace::ready().await;
+    let store = keyspace.store().await;
+    let replicas = store.replicas(&plays());
+    assert!(replicas.is_some());
+    assert_eq!(store.replicas(&Counter::new("plays", "other")), replicas);
+    store.admit(&[]);
+    assert_eq!(store.replicas(&plays()), None);
+}
+
+#[tokio::test]
 async fn a_batch_that_is_too_large_is_refused_as_a_whole() {
     let keyspace = Keyspace::ready().await;
     let store = keyspace.store().await;
     let counter = Counter::new("plays", "k".repeat(1024));
     for cells in [20_000, 70_000] {
         let large: Vec<_> = (0..cells).map(|n| (hour(n), 1)).collect();
-        let outcome = store.increment(permit(), &batch(&counter, &large)).await;
+        let outcome = store.increment(permit(), &[batch(&counter, &large)]).await;
         assert!(
             matches!(outcome, Outcome::Refused(_)),
             "{cells} cells: {outcome:?}"
@@ -86,7 +136,7 @@ async fn nothing_is_sent_under_an_expired_permit() {
     let store = keyspace.store().await;
     let ended = permit_from(Duration::from_secs(61));
     let outcome = store
-        .increment(ended, &batch(&plays(), &[(hour(0), 1)]))
+        .increment(ended, &[batch(&plays(), &[(hour(0), 1)])])
         .await;
     assert!(matches!(outcome, Outcome::NotApplied(_)), "{outcome:?}");
     assert_eq!(all_of(&store, &plays()).await, []);
@@ -100,7 +150,7 @@ async fn nothing_is_sent_to_a_node_that_is_not_admitted() {
     assert!(!nodes.is_empty());
     store.admit(&[]);
     assert!(store.nodes().await.iter().all(|known| known.own_address));
-    let increment = batch(&plays(), &[(hour(0), 1)]);
+    let increment = [batch(&plays(), &[(hour(0), 1)])];
     let outcome = store.increment(permit(), &increment).await;
     assert!(matches!(outcome, Outcome::NotApplied(_)), "{outcome:?}");
     assert_eq!(all_of(&store, &plays()).await, []);
@@ -119,7 +169,7 @@ async fn increments_and_reads_of_a_dropped_table_are_refused() {
     let drop = format!("DROP TABLE {}.counts", keyspace.name);
     bare_session().await.query_unpaged(drop, ()).await.unwrap();
     let outcome = store
-        .increment(permit(), &batch(&plays(), &[(hour(0), 1)]))
+        .increment(permit(), &[batch(&plays(), &[(hour(0), 1)])])
         .await;
     assert!(matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
     let read = store.read(&plays(), CellSelection::Whole, Level::All).await;

@@ -168,7 +168,7 @@ pub(crate) fn batch(counter: &Counter, amounts: &[(CellSlot, i64)]) -> CounterBa
 
 /// Increments, which must succeed.
 pub(crate) async fn add(store: &impl Store, counter: &Counter, amounts: &[(CellSlot, i64)]) {
-    let outcome = store.increment(permit(), &batch(counter, amounts)).await;
+    let outcome = store.increment(permit(), &[batch(counter, amounts)]).await;
     assert_eq!(outcome, Outcome::Applied);
 }
 

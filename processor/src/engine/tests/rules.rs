@@ -16,6 +16,7 @@ macro_rules! contains {
 
 mod ceiling;
 mod takeover;
+mod requests;
 mod turns;
 mod refusals;
 mod suspensions;
@@ -167,7 +168,7 @@ impl Scene {
 
 fn sent(commands: &[Command]) -> Vec<(BatchId, i64)> {
     let sent = commands.iter().filter_map(|command| match command {
-        Command::Send(id, _, batch) => Some((*id, batch.amounts[0].1.0)),
+        Command::Send(id, _, batch, _) => Some((*id, batch.amounts[0].1.0)),
         _ => None,
     });
     sent.collect()
@@ -428,7 +429,7 @@ fn a_range_that_yields_is_finished_before_others_go_on() {
     assert!(waiting > 3);
     for _ in 0..waiting {
         let commands = scene.after(1);
-        let Some(Command::Send(id, _, batch)) = commands
+        let Some(Command::Send(id, _, batch, _)) = commands
             .into_iter()
             .find(|c| matches!(c, Command::Send(..)))
         else {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use stitch_common::clock::Clock;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::CounterBatch;
+use stitch_testkit::time::Micros;
 use stitch_testkit::wait::{Either, Fired, OneShot, either};
 
 use super::{COUNTER_TIMEOUT, Connection, Delay, FaultRates, NATIVE_TIMEOUT, NODES};
@@ -37,13 +38,12 @@ impl PendingIncrements {
 }
 
 /// An increment that may change the store as long as this value lives.
-pub(super) struct PendingIncrement {
+struct PendingIncrement {
     world: Rc<World>,
     id: IncrementId,
     session: i64,
     range: u16,
     batch: CounterBatch,
-    answer: Rc<OneShot<Outcome>>,
 }
 
 impl Drop for PendingIncrement {
@@ -52,37 +52,32 @@ impl Drop for PendingIncrement {
     }
 }
 
+/// The increments that a client sends as one.
+struct Request {
+    increments: Vec<PendingIncrement>,
+    answer: Rc<OneShot<Outcome>>,
+}
+
 fn unknown(why: &str) -> Outcome {
     Outcome::Unknown(Cause(why.to_owned()))
 }
 
 impl World {
-    /// Passes an increment to the driver, which sends it at once or, if its process freezes before that, when that runs
+    /// Passes increments to the driver, which sends them at once or, if its process freezes before that, when that runs
     /// again.
     pub(super) fn dispatch(
         self: &Rc<Self>,
         process: &Rc<Process>,
         session: i64,
         connection: Rc<Connection>,
-        batch: &CounterBatch,
-    ) -> (IncrementId, Rc<OneShot<Outcome>>) {
-        let range = self.range_of(&batch.counter);
-        let id = {
-            let mut pending = self.cluster.pending.borrow_mut();
-            pending.last += 1;
-            let id = pending.last;
-            pending
-                .in_doubt
-                .insert(id, (session, range, connection.node));
-            id
-        };
+        batches: &[CounterBatch],
+    ) -> (Vec<IncrementId>, Rc<OneShot<Outcome>>) {
+        let pending = |batch| self.pending_increment(session, connection.node, batch);
+        let increments: Vec<_> = batches.iter().map(pending).collect();
+        let ids = increments.iter().map(|increment| increment.id).collect();
         let answer = Rc::new(OneShot::default());
-        let increment = PendingIncrement {
-            world: Rc::clone(self),
-            id,
-            session,
-            range,
-            batch: batch.clone(),
+        let request = Request {
+            increments,
             answer: Rc::clone(&answer),
         };
         let (world, queued) = (Rc::clone(self), self.rng.below(600));
@@ -90,24 +85,45 @@ impl World {
             // The driver's queue.
             world.executor.until(world.now() + queued).await;
             if connection.is_closed() || connection.incarnation() != world.starts_of(&connection) {
-                increment.answer.send(unknown("the connection broke"));
+                request.answer.send(unknown("the connection broke"));
                 return;
             }
             connection.mark_sent();
             let sending = Rc::clone(&world);
             world.spawn(async move {
-                sending.travel(&connection, &increment).await;
+                sending.travel(&connection, request).await;
             });
         });
-        (id, answer)
+        (ids, answer)
+    }
+
+    fn pending_increment(
+        self: &Rc<Self>,
+        session: i64,
+        node: usize,
+        batch: &CounterBatch,
+    ) -> PendingIncrement {
+        let range = self.range_of(&batch.counter);
+        let mut pending = self.cluster.pending.borrow_mut();
+        pending.last += 1;
+        let id = pending.last;
+        pending.in_doubt.insert(id, (session, range, node));
+        PendingIncrement {
+            world: Rc::clone(self),
+            id,
+            session,
+            range,
+            batch: batch.clone(),
+        }
     }
 
     fn starts_of(&self, connection: &Connection) -> u32 {
         self.cluster.nodes[connection.node].incarnation()
     }
 
-    /// Takes an increment from the sender's kernel into the node.
-    async fn travel(self: &Rc<Self>, connection: &Rc<Connection>, increment: &PendingIncrement) {
+    /// Takes a request from the sender's kernel into the node.
+    async fn travel(self: &Rc<Self>, connection: &Rc<Connection>, request: Request) {
+        let Request { increments, answer } = request;
         let node = &self.cluster.nodes[connection.node];
         self.hop().await;
         if self.is_dropped(connection).await {
@@ -117,16 +133,14 @@ impl World {
         let alive = node.wait_until_running(connection.incarnation()).await;
         connection.mark_read();
         if !alive {
-            increment.answer.send(unknown("the connection broke"));
+            answer.send(unknown("the connection broke"));
             return;
         }
-        let answer = self.process_increment(connection, increment).await;
-        // The outcome is final: the answer changes nothing, however late it arrives.
-        self.increment_ended(increment.id);
-        if let Some(answer) = answer {
+        let outcome = self.process_request(connection, increments).await;
+        if let Some(outcome) = outcome {
             self.hop().await;
             self.wait_until_reachable(connection).await;
-            increment.answer.send(answer);
+            answer.send(outcome);
         }
     }
 
@@ -150,36 +164,93 @@ impl World {
         false
     }
 
-    /// Passes the node's queue and the cell's lock, each with its timeout, and the commit log, which has none; then applies the increment and replicates it.
-    async fn process_increment(
+    /// Passes the node's queue, with its timeout; then begins the increments one after the other, until one is refused. Its
+    /// answer, if there will be one, says of all of them what is known of the worst.
+    async fn process_request(
         self: &Rc<Self>,
         connection: &Rc<Connection>,
-        increment: &PendingIncrement,
+        increments: Vec<PendingIncrement>,
     ) -> Option<Outcome> {
         let node = Rc::clone(&self.cluster.nodes[connection.node]);
         let fault_rates = self.cluster.fault_rates.get();
         let delay = fault_rates.delay(&self.rng);
-        let bound = |timeout| match delay {
-            Delay::Short => self.rng.below(300),
-            Delay::Busy => self.rng.between(timeout / 8, timeout / 4),
-            Delay::Late => self.rng.below(timeout * 5 / 4),
-            Delay::Overdue => self.rng.between(timeout / 2, timeout),
-        };
         let read = self.now();
-        self.executor.until(read + bound(NATIVE_TIMEOUT)).await;
+        let queued = self.stage_delay(delay, NATIVE_TIMEOUT);
+        self.executor.until(read + queued).await;
         if !node.wait_until_running(connection.incarnation()).await {
             return Some(unknown("the connection broke"));
         }
         if self.now() - read > NATIVE_TIMEOUT {
             return Some(unknown("shed: it waited too long in the queue"));
         }
-        if let Some(refusal) = self.refusal(fault_rates, increment) {
+        if let Some(refusal) = self.refusal(fault_rates, &increments) {
             return Some(refusal);
         }
+        let counters = increments.len();
+        let mut begun = Vec::new();
+        for increment in increments {
+            if !begun.is_empty() {
+                // Anything may happen between two of them.
+                let pause = self.rng.below(300);
+                self.executor.until(self.now() + pause).await;
+                if !node.wait_until_running(connection.incarnation()).await {
+                    return Some(unknown("the connection broke"));
+                }
+            }
+            if self.is_unavailable(fault_rates) {
+                if !begun.is_empty() {
+                    self.record(Actor::Node(node.number), Tracepoint::BegunInPart, || {
+                        format!("begins {} of {counters} increments", begun.len())
+                    });
+                }
+                let cause = Cause("unavailable".to_owned());
+                return Some(Outcome::unavailable(counters, cause));
+            }
+            let answer = Rc::new(OneShot::default());
+            begun.push(Rc::clone(&answer));
+            let (world, connection) = (Rc::clone(self), Rc::clone(connection));
+            self.spawn(async move {
+                let outcome = world
+                    .process_increment(&connection, delay, &increment)
+                    .await;
+                // The outcome is final: the answer changes nothing, however late it arrives.
+                drop(increment);
+                answer.send(outcome);
+            });
+        }
+        let mut worst = Some(Outcome::Applied);
+        for answer in begun {
+            match answer.recv().await {
+                Some(Outcome::Applied) => {}
+                other => worst = other,
+            }
+        }
+        worst
+    }
+
+    /// How long a request is delayed in a stage with this timeout.
+    fn stage_delay(&self, delay: Delay, timeout: Micros) -> Micros {
+        match delay {
+            Delay::Short => self.rng.below(300),
+            Delay::Busy => self.rng.between(timeout / 8, timeout / 4),
+            Delay::Late => self.rng.below(timeout * 5 / 4),
+            Delay::Overdue => self.rng.between(timeout / 2, timeout),
+        }
+    }
+
+    /// Passes the cell's lock, with its timeout, and the commit log, which has none; then applies the increment and
+    /// replicates it.
+    async fn process_increment(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        delay: Delay,
+        increment: &PendingIncrement,
+    ) -> Option<Outcome> {
+        let node = Rc::clone(&self.cluster.nodes[connection.node]);
+        let fault_rates = self.cluster.fault_rates.get();
         let began = self.now();
-        self.executor
-            .until(began + bound(2 * COUNTER_TIMEOUT))
-            .await;
+        let delayed = self.stage_delay(delay, 2 * COUNTER_TIMEOUT);
+        self.executor.until(began + delayed).await;
         if !node.wait_until_running(connection.incarnation()).await {
             return Some(unknown("the connection broke"));
         }
@@ -202,16 +273,21 @@ impl World {
         Some(Outcome::Applied)
     }
 
-    fn refusal(&self, fault_rates: FaultRates, increment: &PendingIncrement) -> Option<Outcome> {
+    /// Whether a node finds too few replicas up to begin an increment.
+    fn is_unavailable(&self, fault_rates: FaultRates) -> bool {
         let nodes = self.cluster.nodes.iter();
         let up = nodes.filter(|node| node.seems_up(self.now())).count();
-        if up < 2 || self.rng.percent(fault_rates.unavailable) {
-            return Some(Outcome::NotApplied(Cause("unavailable".to_owned())));
-        }
+        up < 2 || self.rng.percent(fault_rates.unavailable)
+    }
+
+    /// Why a node refuses a request as a whole, before it begins any of it.
+    fn refusal(&self, fault_rates: FaultRates, increments: &[PendingIncrement]) -> Option<Outcome> {
         if self.rng.percent(fault_rates.unauthorized) {
             return Some(Outcome::Unauthorized(Cause("timed out".to_owned())));
         }
-        let too_large = fault_rates.refuse_batches && increment.batch.amounts.len() > 1;
+        let all = increments.iter();
+        let cells: usize = all.map(|increment| increment.batch.amounts.len()).sum();
+        let too_large = fault_rates.refuse_batches && cells > 1;
         (too_large || self.rng.percent(fault_rates.refused))
             .then(|| Outcome::Refused(Cause("invalid".to_owned())))
     }

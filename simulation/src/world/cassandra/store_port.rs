@@ -10,8 +10,8 @@ use stitch_common::lease::Permit;
 use stitch_common::member::MemberId;
 use stitch_common::outcome::{Cause, Outcome};
 use stitch_common::ports::{
-    CellSelection, CounterBatch, Cql, KnownNode, Level, NodeId, ScanPage, ScanPosition, Store,
-    StoreError, TableIdentity,
+    CellSelection, CounterBatch, Cql, KnownNode, Level, NodeId, Replicas, ScanPage, ScanPosition,
+    Store, StoreError, TableIdentity,
 };
 use stitch_common::range::TokenInterval;
 
@@ -134,7 +134,7 @@ impl SimStore {
 }
 
 impl Store for SimStore {
-    async fn increment(&self, permit: Permit, batch: &CounterBatch) -> Outcome {
+    async fn increment(&self, permit: Permit, batches: &[CounterBatch]) -> Outcome {
         let (world, process) = (&self.handle.world, &self.handle.process);
         let clock = self.handle.clock();
         if !permit.allows(clock.now()) {
@@ -150,26 +150,40 @@ impl Store for SimStore {
             }
         };
         world.trace.set_target(connection.node);
-        world.record(Actor::of(process), point, || {
-            format!("sends {} to node {}", describe(batch), connection.node)
-        });
-        let closed = Rc::clone(&connection);
-        let (id, answer) = world.dispatch(process, self.session, connection, batch);
-        world.increment_sent(id, self.session, process, batch);
-        let outcome = await_answer(&clock, &closed, &answer).await;
-        if let Outcome::Unknown(cause) = &outcome {
-            let point = match process.role {
-                Role::Processor | Role::Archiver | Role::Builder | Role::Batch => {
-                    Tracepoint::Unknown
-                }
-                Role::Restorator => Tracepoint::CorrectionUnknown,
-            };
+        for batch in batches {
             world.record(Actor::of(process), point, || {
-                format!("does not know the outcome of {}: {cause}", describe(batch))
+                format!("sends {} to node {}", describe(batch), connection.node)
             });
         }
-        world.increment_answered(id, self.session, &outcome, batch);
+        let closed = Rc::clone(&connection);
+        let (ids, answer) = world.dispatch(process, self.session, connection, batches);
+        for (id, batch) in ids.iter().zip(batches) {
+            world.increment_sent(*id, self.session, process, batch);
+        }
+        let outcome = await_answer(&clock, &closed, &answer).await;
+        let point = match process.role {
+            Role::Processor | Role::Archiver | Role::Builder | Role::Batch => Tracepoint::Unknown,
+            Role::Restorator => Tracepoint::CorrectionUnknown,
+        };
+        for (id, batch) in ids.into_iter().zip(batches) {
+            if let Outcome::Unknown(cause) = &outcome {
+                world.record(Actor::of(process), point, || {
+                    format!("does not know the outcome of {}: {cause}", describe(batch))
+                });
+            }
+            world.increment_answered(id, self.session, &outcome, batch);
+        }
         outcome
+    }
+
+    /// Every node is a replica of everything.
+    fn replicas(&self, _counter: &Counter) -> Option<Replicas> {
+        let nodes = self.handle.world.cluster.nodes.iter();
+        let in_ring: Vec<_> = nodes.filter(|node| node.is_in_ring()).collect();
+        let is_usable =
+            |number| self.handle.reaches(number) && self.admitted.borrow().contains(&number);
+        let all_usable = in_ring.iter().all(|node| is_usable(node.number));
+        all_usable.then(|| in_ring.iter().map(|node| node.address().id).collect())
     }
 
     async fn read(

@@ -72,7 +72,7 @@ fn a_batch_without_permission_is_not_made_smaller() {
     assert_eq!(sent(&scene.after(1)), []);
     let commands = scene.after(5000);
     let cells = commands.iter().find_map(|command| match command {
-        Command::Send(_, _, batch) => Some(batch.amounts.len()),
+        Command::Send(_, _, batch, _) => Some(batch.amounts.len()),
         _ => None,
     });
     assert_eq!(cells, Some(2), "as large as before");
@@ -117,7 +117,7 @@ fn a_range_that_stands_still_keeps_its_share_of_the_window_and_the_others_go_on(
         for command in scene.after(1) {
             match command {
                 Command::AcquireRange(range) => scene.engine.on_range_acquired(range),
-                Command::Send(id, _, batch) if batch.counter == counter => {
+                Command::Send(id, _, batch, _) if batch.counter == counter => {
                     counted += batch.amounts[0].1.0;
                     scene.complete(id, Outcome::Applied);
                 }

@@ -42,7 +42,7 @@ fn next_batch(scene: &mut Scene) -> Option<(RangeId, String, i64)> {
         scene.engine.on_checkpoint_written(P);
     }
     let (id, batch) = commands.into_iter().find_map(|command| match command {
-        Command::Send(id, _, batch) => Some((id, batch)),
+        Command::Send(id, _, batch, _) => Some((id, batch)),
         _ => None,
     })?;
     let range = scene.engine.range_bits.range_of(batch.counter.token());

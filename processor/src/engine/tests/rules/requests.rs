@@ -1,0 +1,93 @@
+//! Which request a batch is sent in.
+
+use super::*;
+use crate::engine::BatchRequest;
+
+/// Every batch of the next moment, with its range and the request that it may be sent in.
+fn requests(scene: &mut Scene) -> Vec<(BatchId, RangeId, BatchRequest)> {
+    let bits = scene.engine.range_bits;
+    let sent = |command| match command {
+        Command::Send(id, _, batch, request) => {
+            Some((id, bits.range_of(batch.counter.token()), request))
+        }
+        _ => None,
+    };
+    scene.after(6000).into_iter().filter_map(sent).collect()
+}
+
+/// Every range is locked, and 40 tracks have an event.
+fn backlog() -> Scene {
+    let mut scene = Scene::new();
+    let plays = (0..40).map(|n| play_of(n, "u", &format!("t{n}")));
+    scene.deliver(plays.collect());
+    for range in scene.engine.range_bits.ranges() {
+        scene.engine.on_range_acquired(range);
+    }
+    scene
+}
+
+/// The next batches of this range. Those of other ranges, which have their turns before, are applied.
+fn of_range(scene: &mut Scene, range: RangeId) -> Vec<(BatchId, BatchRequest)> {
+    for _ in 0..20 {
+        let (of_range, others): (Vec<_>, Vec<_>) =
+            requests(scene).into_iter().partition(|one| one.1 == range);
+        for (id, of, request) in others {
+            assert_eq!(request, BatchRequest::Shared(of), "of another range");
+            scene.complete(id, Outcome::Applied);
+        }
+        if !of_range.is_empty() {
+            return of_range.into_iter().map(|one| (one.0, one.2)).collect();
+        }
+    }
+    panic!("nothing of {range} is sent");
+}
+
+#[test]
+fn batches_may_share_a_request_with_others_of_their_range() {
+    let mut scene = backlog();
+    let sent = requests(&mut scene);
+    assert_eq!(sent.len(), 8, "as many as may be in flight");
+    for (_, range, request) in sent {
+        assert_eq!(request, BatchRequest::Shared(range));
+    }
+}
+
+#[test]
+fn after_the_first_doubt_in_a_range_batches_are_alone_until_one_that_was_is_applied() {
+    let doubts = [
+        Outcome::NotApplied(cause()),
+        Outcome::Unknown(cause()),
+        Outcome::Refused(cause()),
+        Outcome::Unauthorized(cause()),
+    ];
+    for doubt in doubts {
+        let mut scene = backlog();
+        let first = requests(&mut scene);
+        let range = first[0].1;
+        let (in_it, others): (Vec<_>, Vec<_>) = first.into_iter().partition(|one| one.1 == range);
+        assert!(in_it.len() > 1, "one turn after the other");
+        for (id, ..) in others {
+            scene.complete(id, Outcome::Applied);
+        }
+        let mut in_it = in_it.into_iter();
+        scene.complete(in_it.next().unwrap().0, doubt.clone());
+        for (id, ..) in in_it {
+            // They may have been applied before the doubt.
+            scene.complete(id, Outcome::Applied);
+        }
+        scene.engine.on_marker_created(range);
+        let alone = of_range(&mut scene, range);
+        assert!(
+            alone.iter().all(|one| one.1 == BatchRequest::Own),
+            "{doubt:?}"
+        );
+        for (id, _) in alone {
+            scene.complete(id, Outcome::Applied);
+        }
+        let tracks = (40..80).map(|n| play_of(n, "u", &format!("t{n}")));
+        scene.deliver(tracks.collect());
+        let shared = BatchRequest::Shared(range);
+        let together = of_range(&mut scene, range);
+        assert!(together.iter().all(|one| one.1 == shared), "{doubt:?}");
+    }
+}

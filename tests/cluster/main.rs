@@ -3,6 +3,7 @@
 
 mod commit_log;
 mod readers;
+mod requests;
 
 use std::path::PathBuf;
 use std::time::Duration;

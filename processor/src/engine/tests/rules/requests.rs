@@ -91,3 +91,26 @@ fn after_the_first_doubt_in_a_range_batches_are_alone_until_one_that_was_is_appl
         assert!(together.iter().all(|one| one.1 == shared), "{doubt:?}");
     }
 }
+
+#[test]
+fn while_a_counter_is_refused_the_others_of_its_range_are_alone() {
+    let (mut scene, refused) = Scene::with_one_sent();
+    scene.complete(refused, Outcome::Unauthorized(cause()));
+    let bits = scene.engine.range_bits;
+    let is_there = |track: &String| {
+        let counter = stitch_common::cell::Counter::new("tracks", track.as_str());
+        bits.range_of(counter.token()) == scene.range
+    };
+    let other = (0..).map(|n| format!("t{n}")).find(is_there).unwrap();
+    for offset in 1..4 {
+        scene.deliver(vec![play_of(offset, "u", &other)]);
+        let commands = scene.after(100);
+        let sent = commands.iter().find_map(|command| match command {
+            Command::Send(id, _, _, request) => Some((*id, *request)),
+            _ => None,
+        });
+        let (id, request) = sent.unwrap();
+        assert_eq!(request, BatchRequest::Own);
+        scene.complete(id, Outcome::Applied);
+    }
+}

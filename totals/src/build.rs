@@ -285,7 +285,15 @@ async fn plan<S: ObjectStore>(
     let base = match request.base {
         BaseChoice::FromBeginning => None,
         BaseChoice::Newest | BaseChoice::Only(_) => {
-            base::find(folder, &request.base, &subject, request.added, &mut notes).await?
+            base::find(
+                folder,
+                &request.base,
+                &subject,
+                reach,
+                request.added,
+                &mut notes,
+            )
+            .await?
         }
     };
     let begin = |partition: Partition| -> Offset {

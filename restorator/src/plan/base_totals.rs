@@ -168,7 +168,15 @@ impl<B: Backends> Work<'_, '_, B> {
             later: Vec::new(),
             cut: self.to.clone(),
         };
-        let found = base::find(folder, &options.base, &wanted, &[], &mut self.notes).await;
+        let found = base::find(
+            folder,
+            &options.base,
+            &wanted,
+            &self.reach,
+            &[],
+            &mut self.notes,
+        )
+        .await;
         let found = found.map_err(ExpectedError::from)?;
         if let Some(base) = &found {
             self.refuse_late_counters(base)?;

@@ -5,6 +5,7 @@ use stitch_common::ports::ObjectStore;
 
 use super::BuildError;
 use crate::manifest::{Manifest, Subject, TotalsId};
+use crate::records::Reach;
 use crate::totals_error::TotalsError;
 use crate::totals_folder::TotalsFolder;
 
@@ -21,7 +22,8 @@ pub enum BaseChoice {
 }
 
 /// The totals that are chosen and can be the base of `wanted`, which has the counters `added` besides. `notes` says which
-/// were passed over, and why.
+/// were passed over, and why. The newest are, if older ones can be used and `reach` has the records since these alone: cuts
+/// need not follow each other in every partition.
 ///
 /// # Errors
 /// The store; the chosen totals are missing, or cannot be used; the newest lack other counters than `added`.
@@ -29,6 +31,7 @@ pub async fn find<S: ObjectStore>(
     folder: &TotalsFolder<S>,
     choice: &BaseChoice,
     wanted: &Subject,
+    reach: &Reach,
     added: &[CounterName],
     notes: &mut Vec<String>,
 ) -> Result<Option<Manifest>, BuildError> {
@@ -54,6 +57,7 @@ pub async fn find<S: ObjectStore>(
             list.totals
         }
     };
+    let mut in_a_gap = None;
     for base in candidates.into_iter().rev() {
         let lacking = wanted.definitions.only_adds_to(&base.subject.definitions);
         let lacking = lacking.unwrap_or_default();
@@ -73,13 +77,26 @@ pub async fn find<S: ObjectStore>(
             return refused(known, "the newest totals have it already");
         }
         if lacking.iter().all(|name| added.contains(name)) {
-            return Ok(Some(base));
+            let Err(gap) = reach.spans(&reach.begins(wanted, &base.subject.cut), &wanted.cut)
+            else {
+                return Ok(Some(base));
+            };
+            notes.push(format!("the totals {} are passed over: {gap}", base.id));
+            in_a_gap.get_or_insert(base);
+            continue;
+        }
+        if in_a_gap.is_some() {
+            continue;
         }
         let id = base.id;
         return Err(BuildError::Lacking {
             id,
             counters: lacking,
         });
+    }
+    if in_a_gap.is_some() {
+        // The gap is reported by who reads the records.
+        return Ok(in_a_gap);
     }
     match added.first() {
         Some(counter) => refused(counter, "there are no totals to add it to"),

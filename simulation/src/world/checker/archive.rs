@@ -29,7 +29,7 @@ pub(crate) struct ArchiveState {
     origins: BTreeMap<Partition, Offset>,
     /// By partition: where each segment begins and ends.
     segments: BTreeMap<Partition, BTreeMap<Offset, Offset>>,
-    /// The cuts of all totals that were published.
+    /// The cuts of all totals that were published with every counter from the beginning.
     cuts: Vec<BTreeMap<Partition, Offset>>,
 }
 
@@ -49,18 +49,19 @@ impl ArchiveState {
         position
     }
 
-    /// The highest cut of totals that lies at or below what is counted: every restoration can begin there.
-    pub(crate) fn highest_cut(
+    /// The cuts of totals at or below what is counted, those with most records last: every restoration can begin there, with
+    /// one of them for all partitions.
+    pub(crate) fn usable_cuts(
         &self,
-        partition: Partition,
         counted: impl Fn(Partition) -> Offset,
-    ) -> Offset {
+    ) -> Vec<BTreeMap<Partition, Offset>> {
         let usable = self.cuts.iter().filter(|cut| {
             let mut offsets = cut.iter();
             offsets.all(|(partition, to)| *to <= counted(*partition))
         });
-        let cuts = usable.filter_map(|cut| cut.get(&partition));
-        cuts.max().copied().unwrap_or_default()
+        let mut cuts: Vec<_> = usable.cloned().collect();
+        cuts.sort_by_key(|cut| cut.values().map(|to| to.0).sum::<i64>());
+        cuts
     }
 }
 
@@ -205,11 +206,17 @@ impl World {
         if manifest.subject.instance != self.namespace_instance(GENERATION) {
             return Ok(());
         }
-        self.archive.borrow_mut().cuts.push(cut.0.clone());
         let names = CounterNames::new(definitions);
         let cells = cells_of(&folder, &manifest, &names)
             .map_err(|error| Finding::new(Kind::WrongTotals, format!("totals {id}: {error}")))?;
         let checker = self.checker.borrow();
+        let mut counters = checker
+            .cells
+            .iter()
+            .map(|checked| &checked.cell.counter.name);
+        if manifest.subject.later.is_empty() && counters.all(|name| names.rank(&name.0).is_some()) {
+            self.archive.borrow_mut().cuts.push(cut.0.clone());
+        }
         let late = |counter: &str| {
             let mut later = manifest.subject.later.iter();
             later.any(|late| *late.counter.0 == *counter)

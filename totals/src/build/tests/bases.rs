@@ -1,0 +1,78 @@
+//! Which totals a build begins with.
+
+use super::*;
+
+/// Cuts at checkpoints and cuts at the log's end need not follow each other in every partition. The newest have most records.
+#[test]
+fn older_totals_are_the_base_where_the_records_since_the_newest_are_lost() {
+    let mut namespace = Namespace::new();
+    namespace.has_archive = false;
+    block_on(async {
+        for number in 0..6 {
+            namespace.play(0, "a", number);
+            namespace.play(1, "b", number);
+        }
+        let at = async |base: BaseChoice, cut: &[(i32, i64)]| {
+            let cut = samples::offsets(cut);
+            let build_at = async |records: &Records<'_, _, _, _>, request: &BuildRequest<'_>| {
+                let request = BuildRequest {
+                    cut: Some(cut),
+                    base: request.base.clone(),
+                    origins: request.origins.clone(),
+                    ..*request
+                };
+                build(
+                    &namespace.folder(),
+                    records,
+                    &request,
+                    &SystemClock,
+                    &NoProgress,
+                )
+                .await
+            };
+            namespace.with(base, &[], build_at).await
+        };
+        let older = at(BaseChoice::Newest, &[(0, 5), (1, 1)]).await.unwrap();
+        let newest = at(BaseChoice::FromBeginning, &[(0, 3), (1, 4)])
+            .await
+            .unwrap();
+        namespace.topic.delete_below(0, 4);
+        let built = namespace.build().await.unwrap();
+        let based_on = SourceKind::Totals(older.manifest.id.clone());
+        assert!(
+            built
+                .manifest
+                .sources
+                .iter()
+                .any(|span| span.source == based_on),
+            "{built:?}"
+        );
+        assert!(
+            built.notes[0].contains("a gap between offset 3 and offset 4"),
+            "{built:?}"
+        );
+        let only = BaseChoice::Only(newest.manifest.id);
+        let refused = namespace.build_with(only, &[]).await;
+        let Err(BuildError::Records(RecordsError::Gap { from, .. })) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(from, Offset(3));
+    });
+}
+
+#[test]
+fn totals_of_other_definitions_are_no_base() {
+    let mut namespace = Namespace::new();
+    block_on(async {
+        namespace.play(0, "a", 1);
+        namespace.build().await.unwrap();
+        namespace.definitions.event.time = "at".to_owned();
+        let built = namespace.build().await.unwrap();
+        assert_eq!(built.records, 1, "all are read again");
+        assert!(
+            built.notes[0].contains("passed over: their definitions differ"),
+            "{:?}",
+            built.notes
+        );
+    });
+}

@@ -90,6 +90,17 @@ impl Granularity {
         Self::Year,
     ];
 
+    /// Every granularity, from the shortest bucket to the longest. Each bucket lies within one of every longer granularity.
+    pub const BY_LENGTH: [Self; 7] = [
+        Self::Minute,
+        Self::Quarter,
+        Self::Hour,
+        Self::Day,
+        Self::Month,
+        Self::Year,
+        Self::All,
+    ];
+
     /// Those of a counter that names none. Each further one costs every event another cell, and these add many more.
     pub const DEFAULT: [Self; 5] = [Self::All, Self::Day, Self::Hour, Self::Month, Self::Year];
 

@@ -8,17 +8,6 @@ use std::collections::BTreeMap;
 
 use stitch_common::cell::{Amount, Bucket, CellSlot, Count, EventTime, Granularity};
 
-/// The granularities, from the shortest bucket to the longest.
-const BY_LENGTH: [Granularity; 7] = [
-    Granularity::Minute,
-    Granularity::Quarter,
-    Granularity::Hour,
-    Granularity::Day,
-    Granularity::Month,
-    Granularity::Year,
-    Granularity::All,
-];
-
 /// Which granularities of a counter definition add up to which: each to the next longer one that is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SumRule(Vec<(Granularity, Granularity)>);
@@ -27,7 +16,10 @@ impl SumRule {
     /// The rule of a definition with these granularities.
     pub(crate) fn of(granularities: &[Granularity]) -> Self {
         let is_counted = |granularity: &Granularity| granularities.contains(granularity);
-        let counted: Vec<_> = BY_LENGTH.into_iter().filter(is_counted).collect();
+        let counted: Vec<_> = Granularity::BY_LENGTH
+            .into_iter()
+            .filter(is_counted)
+            .collect();
         Self(counted.windows(2).map(|pair| (pair[0], pair[1])).collect())
     }
 

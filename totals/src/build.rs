@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use stitch_common::cell::CounterName;
 use stitch_common::clock::Clock;
 use stitch_common::definition::Definitions;
-use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_common::offset::Offsets;
 use stitch_common::ports::{EventLog, ObjectStore};
 use stitch_common::progress::Progress;
 
@@ -296,16 +296,7 @@ async fn plan<S: ObjectStore>(
             .await?
         }
     };
-    let begin = |partition: Partition| -> Offset {
-        let known = request.origins.0.get(&partition).copied();
-        known.unwrap_or_else(|| reach.begin(partition))
-    };
-    let partitions = subject.cut.0.keys().copied();
-    let mut from = Offsets(
-        partitions
-            .map(|partition| (partition, begin(partition)))
-            .collect(),
-    );
+    let mut from = reach.counted_from(&request.origins, &subject.cut);
     let mut start = from.clone();
     let mut passes = Vec::new();
     if let Some(base) = &base {

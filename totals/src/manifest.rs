@@ -119,7 +119,7 @@ impl Subject {
     }
 
     /// Why totals of this subject cannot be the base of `wanted`, in a few words; `None` if they can. Where counting
-    /// begins is compared for the partitions of which `wanted` says it.
+    /// begins is compared for the partitions of which `wanted` says it, unless both begin at or above this cut.
     pub fn differs_as_base_of(&self, wanted: &Self) -> Option<String> {
         if let Some(difference) = self.differs_from(wanted) {
             return Some(difference);

@@ -15,7 +15,7 @@ use stitch_common::user_error::UserError;
 use stitch_common::wait::yield_now;
 
 use crate::log_records::{LogRecords, LogRecordsError};
-use crate::manifest::{SourceKind, SourceSpan, Subject};
+use crate::manifest::{SourceKind, SourceSpan};
 use crate::rule;
 
 /// Archive and log of one topic.
@@ -101,15 +101,13 @@ impl Reach {
         }
     }
 
-    /// Where the records begin that come after the totals at `base`, up to the cut of `wanted`: of a partition that these lack,
-    /// where counting begins.
-    pub(crate) fn begins(&self, wanted: &Subject, base: &Offsets) -> Offsets {
-        let begins = wanted.cut.0.keys().map(|&partition| {
-            let counted = base.0.get(&partition).or(wanted.from.0.get(&partition));
-            let begin = counted.copied();
-            (partition, begin.unwrap_or_else(|| self.begin(partition)))
+    /// Where counting begins of each partition in `cut`: at its origin, or, while that is not known, with the first record.
+    pub fn counted_from(&self, origins: &Offsets, cut: &Offsets) -> Offsets {
+        let from = cut.0.keys().map(|&partition| {
+            let origin = origins.0.get(&partition).copied();
+            (partition, origin.unwrap_or_else(|| self.begin(partition)))
         });
-        Offsets(begins.collect())
+        Offsets(from.collect())
     }
 
     fn archived(&self, partition: Partition) -> Option<(Offset, Offset)> {

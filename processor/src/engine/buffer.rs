@@ -68,16 +68,7 @@ impl Granularities {
     /// When the shortest of their buckets begins that `time` falls into. Buckets nest, so `time` may stand for all events of
     /// that bucket.
     pub(super) fn shortest_bucket(self, time: EventTime) -> EventTime {
-        const BY_LENGTH: [Granularity; 7] = [
-            Granularity::Minute,
-            Granularity::Quarter,
-            Granularity::Hour,
-            Granularity::Day,
-            Granularity::Month,
-            Granularity::Year,
-            Granularity::All,
-        ];
-        let shortest = BY_LENGTH
+        let shortest = Granularity::BY_LENGTH
             .into_iter()
             .find(|&one| self.0 & Self::bit(one) != 0);
         let begin = shortest.map(|shortest| shortest.bucket(time).0);

@@ -91,7 +91,8 @@ pub(crate) async fn add_up<B: Backends>(
     };
     let folder = totals.as_ref();
     let folder = folder.map(|store| TotalsFolder::new(store.clone(), &context.config.namespace));
-    let (mut from, mut base) = (work.begins(), None);
+    let mut from = work.reach.counted_from(&work.origins, &work.to);
+    let mut base = None;
     if let Some(folder) = &folder
         && let Some(found) = work.base(folder, &records).await?
     {
@@ -124,30 +125,13 @@ pub(crate) async fn add_up<B: Backends>(
 
 /// The lowest checkpoint of each partition; where nothing was counted, where its counting begins.
 fn work_until(scope: &Scope, cut: &BaseCut, origins: &Offsets, reach: &Reach) -> Offsets {
-    let lowest = cut.lowest(scope).0.into_iter();
-    let to = lowest.map(|(partition, lowest)| {
-        let begin = begin(origins, reach, partition);
-        (partition, lowest.max(begin))
-    });
+    let lowest = cut.lowest(scope);
+    let begins = reach.counted_from(origins, &lowest).0.into_iter();
+    let to = begins.map(|(partition, begin)| (partition, lowest.of(partition).max(begin)));
     Offsets(to.collect())
 }
 
-/// Where the counting of a partition begins.
-fn begin(origins: &Offsets, reach: &Reach, partition: Partition) -> Offset {
-    let origin = origins.0.get(&partition).copied();
-    origin.unwrap_or_else(|| reach.begin(partition))
-}
-
 impl<B: Backends> Work<'_, '_, B> {
-    fn begins(&self) -> Offsets {
-        let partitions = self.to.0.keys();
-        let begins = partitions.map(|partition| {
-            let begin = begin(&self.origins, &self.reach, *partition);
-            (*partition, begin)
-        });
-        Offsets(begins.collect())
-    }
-
     /// The base: the totals that were chosen, or new ones made of them.
     async fn base(
         &mut self,

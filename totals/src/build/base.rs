@@ -22,8 +22,8 @@ pub enum BaseChoice {
 }
 
 /// The totals that are chosen and can be the base of `wanted`, which has the counters `added` besides. `notes` says which
-/// were passed over, and why. The newest are, if older ones can be used and `reach` has the records since these alone: cuts
-/// need not follow each other in every partition.
+/// were passed over, and why: the newest, too, if `reach` has the records since older ones and not since them. The cut of the
+/// newest need not be the highest in every partition.
 ///
 /// # Errors
 /// The store; the chosen totals are missing, or cannot be used; the newest lack other counters than `added`.
@@ -77,8 +77,9 @@ pub async fn find<S: ObjectStore>(
             return refused(known, "the newest totals have it already");
         }
         if lacking.iter().all(|name| added.contains(name)) {
-            let Err(gap) = reach.spans(&reach.begins(wanted, &base.subject.cut), &wanted.cut)
-            else {
+            let mut from = reach.counted_from(&wanted.from, &wanted.cut);
+            from.0.extend(&base.subject.cut.0);
+            let Err(gap) = reach.spans(&from, &wanted.cut) else {
                 return Ok(Some(base));
             };
             notes.push(format!("the totals {} are passed over: {gap}", base.id));

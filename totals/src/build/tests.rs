@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use stitch_archive::reader::Archive;
 use stitch_common::cell::Key;
 use stitch_common::clock::SystemClock;
+use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::ObjectName;
 use stitch_common::progress::NoProgress;
 use stitch_common::user_error::UserError;

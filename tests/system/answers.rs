@@ -158,14 +158,13 @@ async fn a_processor_waits_for_each_server_and_counts_once_it_answers() -> Resul
 async fn an_init_that_finds_a_server_away_is_done_once_it_answers() -> Result<()> {
     let namespace = test_namespace("init_awaited").await?;
     let servers = Servers::from_environment()?;
-    let zookeeper = Proxy::start(&servers.zookeeper).await?;
-    let cassandra = Proxy::cassandra(&servers.cassandra[0]).await?;
-    let kafka = Proxy::kafka(&servers.kafka).await?;
-    for (key, proxy) in [
-        ("STITCH_ZOOKEEPER__CONNECT", zookeeper),
-        ("STITCH_CASSANDRA__NODES", cassandra),
-        ("STITCH_KAFKA__CLIENT__BOOTSTRAP_SERVERS", kafka),
+    for (key, server) in [
+        ("STITCH_ZOOKEEPER__CONNECT", &servers.zookeeper),
+        ("STITCH_CASSANDRA__NODES", &servers.cassandra[0]),
+        ("STITCH_KAFKA__CLIENT__BOOTSTRAP_SERVERS", &servers.kafka),
     ] {
+        // Of bytes only: the servers may demand TLS.
+        let proxy = Proxy::start(server).await?;
         proxy.set(Mode::Refuse);
         let mut program = namespace.processor_command("init", &[])?;
         program.environment = vec![(key.to_owned(), proxy.address())];

@@ -9,6 +9,7 @@ use crate::plan::merge::OutOfOrder;
 use stitch_expected::expected_error::ExpectedError;
 use stitch_expected::memory_pool::TooLarge;
 use stitch_expected::range_totals::{AdvanceError, CheckpointRegression, Overflow};
+use stitch_totals::records::RecordsError;
 use stitch_totals::sorted::spill_folder::SpillError;
 use stitch_totals::totals_error::TotalsError;
 
@@ -110,6 +111,12 @@ impl Error {
             Self::Refused(failure) => return failure.help.clone(),
         };
         text.to_owned()
+    }
+}
+
+impl From<RecordsError> for Error {
+    fn from(error: RecordsError) -> Self {
+        Self::Expected(error.into())
     }
 }
 

@@ -28,7 +28,7 @@ use stitch_objects::ObjectFolder;
 use stitch_testkit::kafka::Never;
 use stitch_totals::build::{BaseChoice, BuildRequest, build};
 use stitch_totals::manifest::NamespaceInstance;
-use stitch_totals::records::Records;
+use stitch_totals::records::{Records, RecordsError};
 use stitch_totals::sorted::spill_folder::SpillFolder;
 use stitch_totals::totals_folder::TotalsFolder;
 
@@ -212,19 +212,20 @@ async fn measure(
         table,
         first_records: BTreeMap::new(),
     };
+    let origins = async || Ok::<_, RecordsError>(Offsets::default());
+    let reach = source.reach(origins).await?;
     let request = BuildRequest {
         namespace: "plays",
         instance: &instance,
         cluster: "kafka",
         topic: "events",
         definitions: &definitions,
-        origins: Offsets::default(),
+        reach: &reach,
         base: BaseChoice::Newest,
         cut: None,
         added: &[],
         memory_bytes_max: usize::try_from(memory_mib)? << 20,
         spill: &spill,
-        reach: None,
     };
     // What it costs to make the records up is no part of the build.
     let start = cpu_seconds();
@@ -235,6 +236,13 @@ async fn measure(
     let first_took = cpu_seconds() - start - made_up;
     topic.end.set(records + records / 100);
     let start = cpu_seconds();
+    let reach = source.reach(origins).await?;
+    let request = BuildRequest {
+        reach: &reach,
+        base: BaseChoice::Newest,
+        cut: None,
+        ..request
+    };
     let second = build(&folder, &source, &request, &clock, &NoProgress).await?;
     let second_took = cpu_seconds() - start;
     let files: u64 = second.manifest.files.iter().map(|file| file.bytes).sum();

@@ -45,8 +45,8 @@ pub struct BuildRequest<'a> {
     pub cluster: &'a str,
     pub topic: &'a str,
     pub definitions: &'a Definitions,
-    /// Where counting begins, of the partitions of which that is known.
-    pub origins: Offsets,
+    /// What can be read, and where counting begins.
+    pub reach: &'a Reach,
     pub base: BaseChoice,
     /// The cut of the totals; by default the last one that archive and log allow.
     pub cut: Option<Offsets>,
@@ -55,8 +55,6 @@ pub struct BuildRequest<'a> {
     /// Bytes of contributions in memory.
     pub memory_bytes_max: usize,
     pub spill: &'a SpillFolder,
-    /// What can be read, if that was asked already.
-    pub reach: Option<&'a Reach>,
 }
 
 /// The result of a build.
@@ -114,18 +112,9 @@ pub async fn build_on<S: ObjectStore, L: EventLog, C: Clock, G: Cluster>(
     clock: &C,
     progress: &dyn Progress,
 ) -> Result<Built, BuildError> {
-    let asked;
-    let asked_at = clock.wall();
-    // A cut that is chosen is not the log's end.
-    let as_of = (request.cut.is_none() && request.reach.is_none()).then_some(asked_at);
-    let reach = if let Some(known) = request.reach {
-        known
-    } else {
-        asked = records.reach().await?;
-        &asked
-    };
-    let mut work = plan(folder, reach, request).await?;
-    work.as_of = as_of;
+    let reach = request.reach;
+    let work = plan(folder, request).await?;
+    let as_of = work.as_of;
     let id = work.subject.id();
     if let Some(manifest) = folder.manifest(&id).await? {
         return Ok(Built {
@@ -261,7 +250,7 @@ fn subject_of(request: &BuildRequest<'_>, cut: Offsets) -> Subject {
         cluster: request.cluster.to_owned(),
         topic: request.topic.to_owned(),
         definitions: request.definitions.clone(),
-        from: request.origins.clone(),
+        from: request.reach.origins.clone(),
         later: Vec::new(),
         cut,
     }
@@ -276,9 +265,11 @@ fn only(definitions: &Definitions, counters: &[CounterName]) -> Definitions {
 
 async fn plan<S: ObjectStore>(
     folder: &TotalsFolder<S>,
-    reach: &Reach,
     request: &BuildRequest<'_>,
 ) -> Result<Work, BuildError> {
+    let reach = request.reach;
+    // A cut that is chosen is not the log's end.
+    let as_of = request.cut.is_none().then_some(reach.asked_at);
     let cut = request.cut.clone().unwrap_or_else(|| reach.end());
     let mut subject = subject_of(request, cut);
     let mut notes = Vec::new();
@@ -296,7 +287,7 @@ async fn plan<S: ObjectStore>(
             .await?
         }
     };
-    let mut from = reach.counted_from(&request.origins, &subject.cut);
+    let mut from = reach.counted_from(&subject.cut);
     let mut start = from.clone();
     let mut passes = Vec::new();
     if let Some(base) = &base {
@@ -319,7 +310,7 @@ async fn plan<S: ObjectStore>(
         subject,
         base,
         passes,
-        as_of: None,
+        as_of,
         notes,
     })
 }

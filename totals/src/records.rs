@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use stitch_archive::ArchiveError;
 use stitch_archive::chain::Chain;
 use stitch_archive::reader::{Archive, SegmentReader};
@@ -27,11 +28,15 @@ pub struct Records<'a, S, L, C> {
     patience: Duration,
 }
 
-/// What can be read of each partition at a moment.
+/// What can be read of each partition at a moment, and where its counting begins.
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
+    /// A time at which every event in the log was below [`Self::end`].
+    pub asked_at: DateTime<Utc>,
     pub chains: BTreeMap<Partition, Chain>,
     pub log: BTreeMap<Partition, Bounds>,
+    /// Where counting begins, of the partitions of which that is known.
+    pub origins: Offsets,
 }
 
 /// Why records cannot be read.
@@ -102,9 +107,9 @@ impl Reach {
     }
 
     /// Where counting begins of each partition in `cut`: at its origin, or, while that is not known, with the first record.
-    pub fn counted_from(&self, origins: &Offsets, cut: &Offsets) -> Offsets {
+    pub fn counted_from(&self, cut: &Offsets) -> Offsets {
         let from = cut.0.keys().map(|&partition| {
-            let origin = origins.0.get(&partition).copied();
+            let origin = self.origins.0.get(&partition).copied();
             (partition, origin.unwrap_or_else(|| self.begin(partition)))
         });
         Offsets(from.collect())
@@ -209,11 +214,29 @@ impl<'a, S: ObjectStore, L: EventLog, C: Clock> Records<'a, S, L, C> {
         }
     }
 
-    /// What can be read now. The archive is asked first: what is then deleted from the log shows as a gap.
+    /// What can be read now. The archive is asked before the log: what is then deleted from the log shows as a gap. `origins`
+    /// are read last: what was deleted of a partition since its counting began, after the one question and before the
+    /// other, shows as a gap, too.
     ///
     /// # Errors
-    /// Kafka or the object store does not answer.
-    pub async fn reach(&self) -> Result<Reach, RecordsError> {
+    /// Kafka or the object store does not answer, or those of `origins`.
+    pub async fn reach<E: From<RecordsError>>(
+        &self,
+        origins: impl AsyncFnOnce() -> Result<Offsets, E>,
+    ) -> Result<Reach, E> {
+        let asked_at = self.clock.wall();
+        let (chains, log) = self.bounds().await?;
+        Ok(Reach {
+            asked_at,
+            chains,
+            log,
+            origins: origins().await?,
+        })
+    }
+
+    async fn bounds(
+        &self,
+    ) -> Result<(BTreeMap<Partition, Chain>, BTreeMap<Partition, Bounds>), RecordsError> {
         let partitions = self.log.partitions().await?;
         let mut chains = BTreeMap::new();
         if let Some(archive) = self.archive {
@@ -222,7 +245,7 @@ impl<'a, S: ObjectStore, L: EventLog, C: Clock> Records<'a, S, L, C> {
             }
         }
         let log = self.log.bounds(&partitions).await?;
-        Ok(Reach { chains, log })
+        Ok((chains, log))
     }
 
     /// Checks that the log has still what `spans` were read from, so that nothing can have been missed.

@@ -34,6 +34,8 @@ pub fn instance() -> NamespaceInstance {
 pub struct SampleTopic {
     partitions: RefCell<BTreeMap<Partition, Vec<Option<Record>>>>,
     begins: RefCell<BTreeMap<Partition, Offset>>,
+    /// Deleted as soon as somebody asks for bounds, which miss it.
+    pub deleted_before_bounds: Cell<Option<(Partition, Offset)>>,
     /// Deleted as soon as a feed has been read from.
     pub deleted_meanwhile: Cell<Option<(Partition, Offset)>>,
     /// How many records feeds have delivered.
@@ -107,6 +109,9 @@ impl EventLog for SampleTopic {
         &self,
         partitions: &[Partition],
     ) -> Result<BTreeMap<Partition, Bounds>, LogError> {
+        if let Some((partition, offset)) = self.deleted_before_bounds.take() {
+            self.begins.borrow_mut().insert(partition, offset);
+        }
         let bounds = partitions.iter().map(|one| (*one, self.bounds_of(*one)));
         Ok(bounds.collect())
     }

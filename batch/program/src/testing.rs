@@ -30,7 +30,7 @@ use stitch_testkit::samples;
 use stitch_testkit::zookeeper::Tree;
 use stitch_totals::build::{self, BaseChoice, BuildRequest};
 use stitch_totals::manifest::Manifest;
-use stitch_totals::records::Records;
+use stitch_totals::records::{Records, RecordsError};
 use stitch_totals::sorted::counter_names::CounterNames;
 use stitch_totals::sorted::spill_folder::SpillFolder;
 use stitch_totals::testing::{SampleTopic, instance};
@@ -316,6 +316,10 @@ impl World {
 
     /// Totals up to the end of the topic.
     pub(crate) async fn build(&self) -> Manifest {
+        let archive: Option<&Archive<MemoryStore>> = None;
+        let records = Records::new(archive, &self.topic, &StillClock, Duration::from_secs(5));
+        let origins = async || Ok::<_, RecordsError>(Offsets::default());
+        let reach = records.reach(origins).await.unwrap();
         let spill = SpillFolder::open(self.spill.path(), 1 << 30).unwrap();
         let request = BuildRequest {
             namespace: "plays",
@@ -323,16 +327,13 @@ impl World {
             cluster: "kafka",
             topic: "events",
             definitions: &self.definitions,
-            origins: Offsets::default(),
+            reach: &reach,
             base: BaseChoice::Newest,
             cut: None,
             added: &[],
             memory_bytes_max: 1 << 20,
             spill: &spill,
-            reach: None,
         };
-        let archive: Option<&Archive<MemoryStore>> = None;
-        let records = Records::new(archive, &self.topic, &StillClock, Duration::from_secs(5));
         let folder = self.folder();
         let built = build::build(&folder, &records, &request, &StillClock, &NoProgress);
         built.await.unwrap().manifest

@@ -41,7 +41,6 @@ pub(crate) struct AddedUp {
 struct Work<'a, 'c, B: Backends> {
     context: &'a RestoreContext<'c, B>,
     reach: Reach,
-    origins: Offsets,
     spill: SpillFolder,
     /// The cut to which all is added up.
     to: Offsets,
@@ -68,7 +67,10 @@ pub(crate) async fn add_up<B: Backends>(
     let archive = archive.as_ref();
     let archive = archive.map(|store| Archive::new(store.clone(), cluster, topic));
     let records = Records::new(archive.as_ref(), context.log, context.clock, PATIENCE);
-    let reach = records.reach().await.map_err(ExpectedError::from)?;
+    // After the cut: every partition with a checkpoint has an origin by now, and what was counted of it is missed in the log
+    // if that has lost it.
+    let origins = async || Ok::<_, Error>(Offsets(origin_node::read_all(context.session).await?));
+    let reach = records.reach(origins).await?;
     if let Some(archive) = &archive {
         let chains: Vec<_> = reach.chains.values().cloned().collect();
         let checked = identity::check(archive, context.log, &chains).await;
@@ -77,21 +79,17 @@ pub(crate) async fn add_up<B: Backends>(
     let config = &context.config.totals;
     let bytes_max = u64::try_from(config.spill_bytes_max).unwrap_or(u64::MAX);
     let spill = SpillFolder::open(&config.spill, bytes_max).map_err(ExpectedError::from)?;
-    // After the cut: every partition with a checkpoint has an origin by now, and what was counted of it is missed in the log
-    // if that has lost it.
-    let origins = Offsets(origin_node::read_all(context.session).await?);
-    let to = work_until(context.scope, cut, &origins, &reach);
+    let to = work_until(context.scope, cut, &reach);
     let mut work = Work {
         context,
         reach,
-        origins,
         spill,
         to,
         notes: Vec::new(),
     };
     let folder = totals.as_ref();
     let folder = folder.map(|store| TotalsFolder::new(store.clone(), &context.config.namespace));
-    let mut from = work.reach.counted_from(&work.origins, &work.to);
+    let mut from = work.reach.counted_from(&work.to);
     let mut base = None;
     if let Some(folder) = &folder
         && let Some(found) = work.base(folder, &records).await?
@@ -124,9 +122,9 @@ pub(crate) async fn add_up<B: Backends>(
 }
 
 /// The lowest checkpoint of each partition; where nothing was counted, where its counting begins.
-fn work_until(scope: &Scope, cut: &BaseCut, origins: &Offsets, reach: &Reach) -> Offsets {
+fn work_until(scope: &Scope, cut: &BaseCut, reach: &Reach) -> Offsets {
     let lowest = cut.lowest(scope);
-    let begins = reach.counted_from(origins, &lowest).0.into_iter();
+    let begins = reach.counted_from(&lowest).0.into_iter();
     let to = begins.map(|(partition, begin)| (partition, lowest.of(partition).max(begin)));
     Offsets(to.collect())
 }
@@ -140,7 +138,6 @@ impl<B: Backends> Work<'_, '_, B> {
     ) -> Result<Option<Manifest>, Error> {
         let context = self.context;
         let options = context.totals;
-        let origins = self.origins.clone();
         let record = &context.validated.definition.record;
         let wanted = Subject {
             namespace: context.config.namespace.clone(),
@@ -148,7 +145,7 @@ impl<B: Backends> Work<'_, '_, B> {
             cluster: context.validated.observed.log.cluster.clone(),
             topic: context.config.kafka.topic.clone(),
             definitions: context.definitions().clone(),
-            from: origins.clone(),
+            from: self.reach.origins.clone(),
             later: Vec::new(),
             cut: self.to.clone(),
         };
@@ -182,13 +179,12 @@ impl<B: Backends> Work<'_, '_, B> {
             cluster: &wanted.cluster,
             topic: &wanted.topic,
             definitions: &wanted.definitions,
-            origins,
+            reach: &self.reach,
             base,
             cut: Some(self.to.clone()),
             added: &[],
             memory_bytes_max: context.memory.available() / 2,
             spill: &self.spill,
-            reach: Some(&self.reach),
         };
         let built = build::build(folder, records, &request, context.clock, context.progress).await;
         let built = built.map_err(ExpectedError::from)?;

@@ -195,7 +195,8 @@ impl Run {
         let records = Records::new(archive, handle, clock, Duration::from_secs(60));
         let spill = self.open_spill()?;
         let instance = self.world.namespace_instance(GENERATION);
-        let request = self.build_request(&instance, definitions, &spill);
+        let reach = self.reach(&records).await?;
+        let request = self.build_request(&instance, definitions, &spill, &reach);
         let build = async |request: &BuildRequest<'_>| {
             build::build(folder, &records, request, clock, &NoProgress).await
         };

@@ -1,7 +1,6 @@
 //! The operator's builds of totals: at the log's end, of a counter that is added late, and what an earlier namespace of the
 //! same name has left.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,15 +14,16 @@ use stitch_testkit::time::Micros;
 use stitch_testkit::wait::OneShot;
 use stitch_totals::build::{self, BaseChoice, BuildError, BuildRequest};
 use stitch_totals::manifest::{Manifest, NamespaceInstance};
-use stitch_totals::records::Records;
+use stitch_totals::records::{Reach, Records, RecordsError};
 use stitch_totals::sorted::spill_folder::SpillFolder;
 use stitch_totals::totals_folder::TotalsFolder;
 
 use super::Run;
+use crate::executor::ProcessClock;
 use crate::history::{TotalsBuild, TotalsKind};
 use crate::process::{Process, Role};
 use crate::trace::{Actor, Tracepoint};
-use crate::world::{GENERATION, NAMESPACE};
+use crate::world::{GENERATION, Handle, NAMESPACE};
 
 /// How long what was read is waited for to be counted.
 const COUNTED: Micros = 3_000_000;
@@ -136,9 +136,10 @@ impl Run {
         let folder = TotalsFolder::new(handle.clone(), NAMESPACE);
         let spill = self.open_spill()?;
         let instance = self.world.namespace_instance(generation);
+        let reach = self.reach(&records).await?;
         let request = BuildRequest {
             added,
-            ..self.build_request(&instance, definitions, &spill)
+            ..self.build_request(&instance, definitions, &spill, &reach)
         };
         let built = build::build(&folder, &records, &request, &clock, &NoProgress).await?;
         Ok(built.manifest)
@@ -148,30 +149,37 @@ impl Run {
         Ok(SpillFolder::open(&self.config.totals.spill, 1 << 20)?)
     }
 
+    /// What can be read; counting begins with the first record.
+    pub(super) async fn reach(
+        &self,
+        records: &Records<'_, Handle, Handle, ProcessClock>,
+    ) -> Result<Reach, RecordsError> {
+        let partitions = 0..i32::try_from(self.history.partitions).unwrap_or(i32::MAX);
+        let origins = partitions.map(|number| (Partition(number), Offset(0)));
+        let origins = Offsets(origins.collect());
+        records.reach(async || Ok(origins)).await
+    }
+
     /// A build up to the end of the log, from the newest totals on.
     pub(super) fn build_request<'a>(
         &self,
         instance: &'a NamespaceInstance,
         definitions: &'a Definitions,
         spill: &'a SpillFolder,
+        reach: &'a Reach,
     ) -> BuildRequest<'a> {
-        let partitions = 0..i32::try_from(self.history.partitions).unwrap_or(i32::MAX);
-        let origins: BTreeMap<_, _> = partitions
-            .map(|number| (Partition(number), Offset(0)))
-            .collect();
         BuildRequest {
             namespace: NAMESPACE,
             instance,
             cluster: "kafka",
             topic: "events",
             definitions,
-            origins: Offsets(origins),
+            reach,
             base: BaseChoice::Newest,
             cut: None,
             added: &[],
             memory_bytes_max: 1 << 20,
             spill,
-            reach: None,
         }
     }
 }

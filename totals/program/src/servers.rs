@@ -7,7 +7,7 @@ use stitch_archive::identity;
 use stitch_archive::reader::Archive;
 use stitch_common::clock::SystemClock;
 use stitch_common::offset::Offsets;
-use stitch_common::ports::{EventLog, ZooKeeper};
+use stitch_common::ports::{EventLog, Session, ZooKeeper};
 use stitch_common::progress::Progress;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
@@ -19,7 +19,7 @@ use stitch_zookeeper::ZooKeeperClient;
 
 use stitch_totals::build::{BaseChoice, BuildRequest};
 use stitch_totals::manifest::NamespaceInstance;
-use stitch_totals::records::Records;
+use stitch_totals::records::{Reach, Records};
 use stitch_totals::sorted::spill_folder::SpillFolder;
 use stitch_totals::totals_folder::TotalsFolder;
 
@@ -31,7 +31,7 @@ pub struct Servers {
     log: KafkaLog,
     archive: Option<Archive<ObjectFolder>>,
     cluster: String,
-    origins: Offsets,
+    reach: Reach,
     instance: NamespaceInstance,
     pub spill: SpillFolder,
     pub progress: Box<dyn Progress>,
@@ -57,24 +57,36 @@ impl Servers {
         let totals = &config.totals;
         let spill_bytes_max = u64::try_from(totals.spill_bytes_max).unwrap_or(u64::MAX);
         let spill = SpillFolder::open(&totals.spill, spill_bytes_max)?;
-        let (instance, origins) = namespace(config).await?;
+        let client = ZooKeeperClient::of(&config.zookeeper);
+        let paths = Paths::below(&config.zookeeper.root, &config.namespace);
+        let session = NamespaceSession::new(client.connect().await?, SystemClock, paths);
+        let connected = Self::connect_in(config, spill, &session).await;
+        session.close().await;
+        connected
+    }
+
+    async fn connect_in<Z: Session>(
+        config: &Config,
+        spill: SpillFolder,
+        session: &NamespaceSession<Z, SystemClock>,
+    ) -> Result<Self, UserError> {
+        let instance = instance(config, session).await?;
         let log = KafkaLog::new(&config.kafka)?;
         let cluster = log.identity().await?.cluster;
-        let mut archive = None;
-        if let Some(store) = stores::archive(config)? {
-            let opened = Archive::new(store, &cluster, &config.kafka.topic);
-            let mut chains = Vec::new();
-            for partition in log.partitions().await? {
-                chains.push(opened.chain(partition).await?);
-            }
-            identity::check(&opened, &log, &chains).await?;
-            archive = Some(opened);
+        let archive = stores::archive(config)?;
+        let archive = archive.map(|store| Archive::new(store, &cluster, &config.kafka.topic));
+        let records = Records::new(archive.as_ref(), &log, &SystemClock, PATIENCE);
+        let origins = async || Ok(Offsets(origin_node::read_all(session).await?));
+        let reach = records.reach::<UserError>(origins).await?;
+        if let Some(archive) = &archive {
+            let chains: Vec<_> = reach.chains.values().cloned().collect();
+            identity::check(archive, &log, &chains).await?;
         }
         Ok(Self {
             log,
             archive,
             cluster,
-            origins,
+            reach,
             instance,
             spill,
             progress: progress_bar::on_stderr(),
@@ -89,13 +101,12 @@ impl Servers {
             cluster: &self.cluster,
             topic: &config.kafka.topic,
             definitions: &config.definitions,
-            origins: self.origins.clone(),
+            reach: &self.reach,
             base: BaseChoice::Newest,
             cut: None,
             added: &[],
             memory_bytes_max: config.totals.memory_bytes_max,
             spill: &self.spill,
-            reach: None,
         }
     }
 
@@ -105,29 +116,20 @@ impl Servers {
     }
 }
 
-/// The namespace, whose definitions must be the configured ones, and where it begins to count each partition.
-async fn namespace(config: &Config) -> Result<(NamespaceInstance, Offsets), UserError> {
-    let zookeeper = &config.zookeeper;
-    let client = ZooKeeperClient::of(zookeeper);
-    let session = client.connect().await?;
-    let session = NamespaceSession::new(
-        session,
-        SystemClock,
-        Paths::below(&config.zookeeper.root, &config.namespace),
-    );
-    let read = async {
-        let defined = definition_node::read(&session).await?;
-        let path = session.paths().definition();
-        let defined = defined.ok_or(Error::NotInitialised { path })?;
-        let differ = namespace::definitions_differ(config, &defined.record.definitions);
-        if let Some(mismatch) = differ {
-            return Err(mismatch.user_error(config));
-        }
-        let record = &defined.record;
-        let instance = NamespaceInstance::new(record.generation, &record.table, &record.log);
-        Ok((instance, Offsets(origin_node::read_all(&session).await?)))
-    };
-    let read = read.await;
-    session.close().await;
-    read
+/// The namespace, whose definitions must be the configured ones.
+async fn instance<Z: Session>(
+    config: &Config,
+    session: &NamespaceSession<Z, SystemClock>,
+) -> Result<NamespaceInstance, UserError> {
+    let defined = definition_node::read(session).await?;
+    let path = session.paths().definition();
+    let record = defined.ok_or(Error::NotInitialised { path })?.record;
+    if let Some(mismatch) = namespace::definitions_differ(config, &record.definitions) {
+        return Err(mismatch.user_error(config));
+    }
+    Ok(NamespaceInstance::new(
+        record.generation,
+        &record.table,
+        &record.log,
+    ))
 }

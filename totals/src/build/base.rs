@@ -77,7 +77,7 @@ pub async fn find<S: ObjectStore>(
             return refused(known, "the newest totals have it already");
         }
         if lacking.iter().all(|name| added.contains(name)) {
-            let mut from = reach.counted_from(&wanted.from, &wanted.cut);
+            let mut from = reach.counted_from(&wanted.cut);
             from.0.extend(&base.subject.cut.0);
             let Err(gap) = reach.spans(&from, &wanted.cut) else {
                 return Ok(Some(base));

@@ -46,17 +46,16 @@ pub async fn verify<S: ObjectStore, L: EventLog, C: Clock>(
     if let Some(why) = subject.differs_from(&wanted) {
         return Err(TotalsError::Unusable { name, why }.into());
     }
-    let reach = records.reach().await?;
-    let passes = passes(&reach, subject)?;
+    let passes = passes(request.reach, subject)?;
     let names = CounterNames::new(&subject.definitions);
     let with_theirs = BuildRequest {
         definitions: &subject.definitions,
-        origins: request.origins.clone(),
         base: BaseChoice::FromBeginning,
         cut: None,
         ..*request
     };
-    let (contributions, tally) = add_up(records, &reach, &with_theirs, &passes, progress).await?;
+    let (contributions, tally) =
+        add_up(records, request.reach, &with_theirs, &passes, progress).await?;
     let mut merge = Merge::new(contributions);
     let (mut rows, mut sum) = (0, CellSum::default());
     while let Some(cell) = merge.next().await? {

@@ -71,19 +71,20 @@ impl Namespace {
         let patience = Duration::from_secs(5);
         let records = Records::new(archive, &self.topic, &SystemClock, patience);
         let spill = SpillFolder::open(self.path.path(), 1 << 30).unwrap();
+        let origins = async || Ok::<_, RecordsError>(self.origins.clone());
+        let reach = records.reach(origins).await.unwrap();
         let request = BuildRequest {
             namespace: "plays",
             instance: &instance(),
             cluster: "kafka",
             topic: "events",
             definitions: &self.definitions,
-            origins: self.origins.clone(),
+            reach: &reach,
             base,
             cut: None,
             added,
             memory_bytes_max: self.memory_bytes_max,
             spill: &spill,
-            reach: None,
         };
         let result = work(&records, &request).await;
         assert_eq!(spill.bytes(), 0, "everything is given back");

@@ -29,7 +29,8 @@ async fn read(
     let archive = store.map(|store| Archive::new(store.clone(), "kafka", "events"));
     let patience = Duration::from_secs(5);
     let records = Records::new(archive.as_ref(), topic, &SystemClock, patience);
-    let reach = records.reach().await?;
+    let origins = async || Ok::<_, RecordsError>(Offsets::default());
+    let reach = records.reach(origins).await?;
     let spans = reach.spans(&offsets(&[(0, from)]), &offsets(&[(0, to)]))?;
     let mut reader = records.read(&reach, &spans).await?;
     let mut values = Vec::new();
@@ -126,6 +127,33 @@ fn records_deleted_while_they_are_read_are_a_gap() {
     let deleted = Some((Partition(0), Offset(3)));
     topic.deleted_meanwhile.set(deleted);
     assert_eq!(gap(block_on(read(&topic, None, (2, 20)))), (2, 3));
+}
+
+/// A processor opens a partition and counts, and Kafka deletes what was counted, all while bounds are asked.
+#[test]
+fn records_deleted_since_counting_began_are_a_gap_though_it_began_meanwhile() {
+    let topic = topic();
+    topic
+        .deleted_before_bounds
+        .set(Some((Partition(0), Offset(4))));
+    let archive: Option<&Archive<MemoryStore>> = None;
+    let records = Records::new(archive, &topic, &SystemClock, Duration::from_secs(5));
+    let is_opened = || topic.deleted_before_bounds.get().is_none();
+    let origins = async || {
+        let origins = if is_opened() {
+            offsets(&[(0, 0)])
+        } else {
+            Offsets::default()
+        };
+        Ok::<_, RecordsError>(origins)
+    };
+    let reach = block_on(records.reach(origins)).unwrap();
+    let cut = offsets(&[(0, 20)]);
+    let Err(RecordsError::Gap { from, to, .. }) = reach.spans(&reach.counted_from(&cut), &cut)
+    else {
+        panic!("{reach:?}");
+    };
+    assert_eq!((from, to), (Offset(0), Offset(4)));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use stitch_testkit::kafka::Log;
 use stitch_testkit::objects::MemoryStore;
 use stitch_totals::build::{BaseChoice, BuildRequest};
 use stitch_totals::manifest::{NamespaceInstance, TotalsId};
-use stitch_totals::records::Records;
+use stitch_totals::records::{Records, RecordsError};
 use stitch_totals::sorted::spill_folder::SpillFolder;
 use stitch_totals::totals_folder::TotalsFolder;
 
@@ -295,19 +295,21 @@ fn late_totals(fake: &Fake, store: &MemoryStore) {
     let instance = NamespaceInstance::new(1, &Fake::table_identity(), &Log::new(1).identity());
     let build = |definitions: &Definitions, added: &[CounterName]| {
         let records = Records::<MemoryStore, _, _>::new(None, fake, &fake.clock, Duration::MAX);
+        let origins = Offsets(BTreeMap::from([(P, Offset(0))]));
+        let reach = records.reach(async || Ok::<_, RecordsError>(origins));
+        let reach = fake.clock.run(reach).unwrap();
         let request = BuildRequest {
             namespace: "n",
             instance: &instance,
             cluster: "kafka",
             topic: "events",
             definitions,
-            origins: Offsets(BTreeMap::from([(P, Offset(0))])),
+            reach: &reach,
             base: BaseChoice::Newest,
             cut: None,
             added,
             memory_bytes_max: 1 << 20,
             spill: &spill,
-            reach: None,
         };
         let built =
             stitch_totals::build::build(&folder, &records, &request, &fake.clock, &NoProgress);

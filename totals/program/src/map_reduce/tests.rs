@@ -15,7 +15,7 @@ use stitch_common::token::Token;
 use stitch_testkit::objects::MemoryStore;
 use stitch_testkit::samples;
 use stitch_totals::build::{BaseChoice, BuildError, BuildRequest, Built, build, build_on};
-use stitch_totals::records::Records;
+use stitch_totals::records::{Records, RecordsError};
 use stitch_totals::scan_key::PackedSlot;
 use stitch_totals::sorted::counter_names::NameRank;
 use stitch_totals::sorted::spill_folder::SpillFolder;
@@ -58,19 +58,21 @@ impl Namespace {
         let records = Records::new(Some(&archive), &self.topic, &SystemClock, patience);
         let spill = SpillFolder::open(self.path.path(), 1 << 30).unwrap();
         let definitions = samples::definitions();
+        let reach = records
+            .reach(async || Ok::<_, RecordsError>(Offsets::default()))
+            .await?;
         let request = BuildRequest {
             namespace: "plays",
             instance: &instance(),
             cluster: "kafka",
             topic: "events",
             definitions: &definitions,
-            origins: Offsets::default(),
+            reach: &reach,
             base,
             cut: None,
             added: &[],
             memory_bytes_max: 0,
             spill: &spill,
-            reach: None,
         };
         let folder = self.folder();
         let Some(lie) = lie else {

@@ -18,7 +18,6 @@ fn older_totals_are_the_base_where_the_records_since_the_newest_are_lost() {
                 let request = BuildRequest {
                     cut: Some(cut),
                     base: request.base.clone(),
-                    origins: request.origins.clone(),
                     ..*request
                 };
                 build(

@@ -95,8 +95,12 @@ impl Backoff {
     const FIRST: Duration = Duration::from_millis(50);
     const LONGEST: Duration = Duration::from_secs(5);
 
-    /// The pause after another batch that was not applied: twice as long as the one before.
+    /// The pause after another batch that was not applied: twice as long as the one before. What is known during a pause was
+    /// sent before it, and does not make it longer: else the batches of one request would be as many failures.
     pub(super) fn after(previous: Option<Self>, now: Moment) -> Self {
+        if let Some(previous) = previous.filter(|previous| now < previous.until) {
+            return previous;
+        }
         let pause = previous.map_or(Self::FIRST, |backoff| {
             (backoff.pause * 2).min(Self::LONGEST)
         });

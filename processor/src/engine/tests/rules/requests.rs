@@ -93,6 +93,30 @@ fn after_the_first_doubt_in_a_range_batches_are_alone_until_one_that_was_is_appl
 }
 
 #[test]
+fn batches_that_fail_together_pause_their_range_as_one_does() {
+    let mut scene = backlog();
+    let first = requests(&mut scene);
+    let range = first[0].1;
+    let together = first.iter().filter(|one| one.1 == range);
+    assert!(together.clone().count() > 1, "one turn after the other");
+    let pause = |scene: &mut Scene| {
+        let until = scene.engine.range(range).backoff.unwrap().until;
+        until.since(scene.now)
+    };
+    for (id, ..) in together {
+        scene.complete(*id, Outcome::NotApplied(cause()));
+        assert_eq!(pause(&mut scene), Duration::from_millis(50));
+    }
+    for (id, ..) in first.iter().filter(|one| one.1 != range) {
+        scene.complete(*id, Outcome::Applied);
+    }
+    let again = of_range(&mut scene, range);
+    scene.complete(again[0].0, Outcome::NotApplied(cause()));
+    let longer = pause(&mut scene);
+    assert_eq!(longer, Duration::from_millis(100), "the next failure");
+}
+
+#[test]
 fn while_a_counter_is_refused_the_others_of_its_range_are_alone() {
     let (mut scene, refused) = Scene::with_one_sent();
     scene.complete(refused, Outcome::Unauthorized(cause()));

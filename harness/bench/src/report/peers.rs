@@ -21,6 +21,7 @@ pub(super) fn rows(peers: &Peers) -> Vec<Row> {
     }
     for system in [System::KafkaStreams, System::Flink] {
         rows.extend(lags(system, &peers.stitch, peers.of(system)));
+        rows.extend(lags_at_one_rate(system, peers.of(system)));
         rows.extend(killed(system, &peers.stitch, peers.of(system)));
     }
     rows
@@ -56,24 +57,25 @@ fn drained(
     })
 }
 
+fn lag(lag: &Lag) -> String {
+    format!(
+        "{:.0} / {:.0} / {:.0} ms at {} a second",
+        lag.p50_ms,
+        lag.p99_ms,
+        lag.longest_ms,
+        thousands(f64::from(lag.per_second))
+    )
+}
+
 fn lags(system: System, stitch: &OfSystem, peer: &OfSystem) -> Vec<Row> {
-    let cell = |lag: &Lag| {
-        format!(
-            "{:.0} / {:.0} / {:.0} ms at {} a second",
-            lag.p50_ms,
-            lag.p99_ms,
-            lag.longest_ms,
-            thousands(f64::from(lag.per_second))
-        )
-    };
     let row = |((share, stitch), peer): ((&u32, &Lag), &Lag)| Row {
         what: format!(
             "(j) an event until it is visible, p50 / p99 / longest, at {} of what each sustains, against {}",
             percent(f64::from(*share) / 100.0),
             system.name()
         ),
-        stitch: cell(stitch),
-        alternative: cell(peer),
+        stitch: lag(stitch),
+        alternative: lag(peer),
         ratio: String::new(),
         aim: if *share == LAG_AIM_AT {
             "p99 ≤ 1 s"
@@ -85,6 +87,28 @@ fn lags(system: System, stitch: &OfSystem, peer: &OfSystem) -> Vec<Row> {
     LOADS
         .iter()
         .zip(&stitch.lags)
+        .zip(&peer.lags)
+        .map(row)
+        .collect()
+}
+
+/// Both at the rates of the peer.
+fn lags_at_one_rate(system: System, peer: &OfSystem) -> Vec<Row> {
+    let row = |((share, of_stitch), of_peer): ((&u32, &Lag), &Lag)| Row {
+        what: format!(
+            "(j) an event until it is visible, p50 / p99 / longest, both at {} of what {} sustains",
+            percent(f64::from(*share) / 100.0),
+            system.name()
+        ),
+        stitch: lag(of_stitch),
+        alternative: lag(of_peer),
+        ratio: format!("{:.2}× (p99)", of_stitch.p99_ms / of_peer.p99_ms),
+        aim: "",
+        met: None,
+    };
+    LOADS
+        .iter()
+        .zip(&peer.lags_of_stitch)
         .zip(&peer.lags)
         .map(row)
         .collect()

@@ -79,6 +79,10 @@ pub struct LoadRecord {
     /// holds is read from the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
+    /// Other totals whose loads were begun since something was published, and did not end. What they sent may arrive late: in
+    /// cells that are different in these totals it must lose, so this load writes them, whatever the table shows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interrupted: Vec<String>,
 }
 
 impl BatchRecord {
@@ -128,12 +132,18 @@ impl BatchRecord {
         let last = last.filter(|_| rule::loads_are_later_than_those_before());
         let after_last = last.unwrap_or_default().0.saturating_add(1);
         let is_known = loading.is_none() && !against_table;
+        let begun = |loading: &LoadRecord| {
+            let before = loading.interrupted.iter().chain([&loading.totals]);
+            let others = before.filter(|begun| **begun != totals);
+            others.cloned().collect()
+        };
         LoadRecord {
             totals: totals.to_owned(),
             written: WriteTime(now.timestamp_micros().max(after_last)),
             base: published
                 .filter(|_| is_known)
                 .map(|published| published.totals.clone()),
+            interrupted: self.loading.as_ref().map_or_else(Vec::new, begun),
         }
     }
 }
@@ -190,6 +200,7 @@ mod tests {
             totals: totals.to_owned(),
             written: WriteTime(written),
             base: base.map(str::to_owned),
+            interrupted: Vec::new(),
         }
     }
 
@@ -228,6 +239,24 @@ mod tests {
         assert_eq!(record.next_load("b", at(5), false), loading("b", 9, None));
         let again = record.next_load("b", at(5), true);
         assert_eq!(again, loading("b", 5_000_000, None), "it has to win");
+    }
+
+    #[test]
+    fn a_load_knows_the_other_loads_that_did_not_end() {
+        let mut record = record();
+        record.published = Some(generation(7));
+        let mut next = |totals: &str, against_table| {
+            let load = record.next_load(totals, at(5), against_table);
+            record.loading = Some(load.clone());
+            load.interrupted
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(next("b", false), none);
+        assert_eq!(next("c", false), ["b"]);
+        assert_eq!(next("d", false), ["b", "c"]);
+        assert_eq!(next("d", false), ["b", "c"], "it goes on");
+        assert_eq!(next("d", true), ["b", "c"]);
+        assert_eq!(next("b", false), ["c", "d"], "what b sent may arrive");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Brings totals into the table of batch counts, and publishes them.
 //!
 //! 1. The load is recorded (`/batch`, `loading`): its totals, the time of its writes, and what the table held before.
-//! 2. The cells that differ from that are written.
+//! 2. The cells that differ from that are written; after loads of other totals that did not end, first those that differ
+//!    from these: what was sent of them may still arrive, and loses against the later time.
 //! 3. The table is read back at `ALL`. If it is not the totals, cells that differ from what the table holds are written
 //!    once more, with a later time: something else has written to it.
 //! 4. The generation is published, in the same write that removes the record of the load.
@@ -117,12 +118,13 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
             against_table = true;
         }
         let (mut loaded, mut base) = self
-            .load_recorded(&mut record, manifest, against_table)
+            .load_recorded(&mut record, manifest, against_table, &mut notes)
             .await?;
         let mut content = self.read_back(manifest).await?;
         if !is_right(&content, manifest) {
             notes.push(WRITTEN_BY_ANOTHER.to_owned());
-            let (again, table) = self.load_recorded(&mut record, manifest, true).await?;
+            let again = self.load_recorded(&mut record, manifest, true, &mut notes);
+            let (again, table) = again.await?;
             (loaded.cells, base) = (loaded.cells + again.cells, table);
             loaded.zeroed += again.zeroed;
             content = self.read_back(manifest).await?;
@@ -188,6 +190,7 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
         record: &mut BatchRecord,
         manifest: &Manifest,
         against_table: bool,
+        notes: &mut Vec<String>,
     ) -> Result<(Loaded, Base), BatchError> {
         let now = self.session.clock().wall();
         let mut loading = record.next_load(&manifest.id.0, now, against_table);
@@ -201,9 +204,43 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
         record.loading = Some(loading.clone());
         record.withdraw_unless_counted(&manifest.subject.cut, &counters_of(manifest));
         batch_node::write(self.session, self.lock, record).await?;
-        let loaded = self.write(manifest, base.as_ref(), &loading).await?;
+        let outdated = self.outdate_interrupted(manifest, &loading, notes).await?;
+        let mut loaded = self.write(manifest, base.as_ref(), &loading).await?;
+        loaded.cells += outdated;
         let base = loading.base.map_or(Base::Table, Base::Totals);
         Ok((loaded, base))
+    }
+
+    /// Writes the cells in which totals whose loads did not end differ from these. Returns how many.
+    async fn outdate_interrupted(
+        &self,
+        manifest: &Manifest,
+        loading: &LoadRecord,
+        notes: &mut Vec<String>,
+    ) -> Result<u64, BatchError> {
+        let progress = self.patience.progress();
+        let mut cells = 0;
+        for id in &loading.interrupted {
+            let interrupted = self.folder.manifest(&TotalsId(id.clone())).await?;
+            // Of what is not known any more, every cell is taken to differ.
+            let (held, tokens) = match &interrupted {
+                Some(interrupted) => (interrupted, TokenSelection::ALL),
+                None => (manifest, TokenSelection::listed([])),
+            };
+            if interrupted.is_none() {
+                notes.push(format!(
+                    "the load of the totals {id} did not end, and they are deleted: every cell is written again; one that only \
+                     they had may appear, until `stitch-batch run` reads the table back next"
+                ));
+            }
+            progress.begin("loading what an interrupted load may change", "cells", None);
+            let wanted = TotalsReader::new(self.folder, manifest, self.names, TokenSelection::ALL);
+            let held = TotalsReader::new(self.folder, held, self.names, tokens);
+            let loaded = self.write_over(wanted, held, loading.written).await;
+            progress.end();
+            cells += loaded?.cells;
+        }
+        Ok(cells)
     }
 
     async fn write(

@@ -174,6 +174,49 @@ fn a_load_that_was_given_up_leaves_nothing_to_the_next_one() {
     });
 }
 
+/// Of a load that was interrupted everything may be on its way, and arrive when a load of other totals has ended.
+#[test]
+fn what_an_interrupted_load_has_sent_loses_against_the_next_one_however_late_it_arrives() {
+    block_on(async {
+        let (key, loaded_late) = (Counter::new("bytes", "a"), Counter::new("bytes", "b"));
+        for delete in [false, true] {
+            let world = World::new();
+            world.play("a", 5);
+            let first = world.build().await;
+            world.publish(&first, 10, false).await.unwrap();
+            world.play("a", 2);
+            world.play("b", 3);
+            let interrupted = world.build().await;
+            world.table.away.set(1000);
+            world.publish(&interrupted, 20, false).await.unwrap_err();
+            world.table.away.set(0);
+            let sent = world.record().await.unwrap().loading.unwrap();
+            assert_eq!(sent.totals, interrupted.id.0);
+            assert_eq!(world.held()["bytes a all"], 5);
+            if delete {
+                world.folder().delete(&interrupted.id).await.unwrap();
+            }
+            let published = world.publish(&first, 30, false).await.unwrap();
+            world.table.set(&key, all(), sent.written.0, 7);
+            assert_eq!(world.held()["bytes a all"], 5, "{published:?}");
+            world.table.set(&loaded_late, all(), sent.written.0, 3);
+            let found = world.held().get("bytes b all").copied();
+            if delete {
+                assert!(published.notes[0].contains("they are deleted"));
+                assert_eq!(found, Some(3), "nothing knows of it any more");
+                let again = world.publish(&first, 40, false).await.unwrap();
+                assert_eq!(again.loaded.unwrap().zeroed, 1);
+            } else {
+                assert_eq!(found, None);
+                assert_eq!(published.notes, Vec::<String>::new());
+            }
+            assert_eq!(world.held().get("bytes b all"), None);
+            let loading = world.record().await.unwrap().loading;
+            assert_eq!(loading, None, "it is published, and they are forgotten");
+        }
+    });
+}
+
 #[test]
 fn cells_that_add_up_to_nothing_hold_nothing_and_are_said() {
     block_on(async {

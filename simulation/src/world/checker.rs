@@ -153,8 +153,9 @@ struct CheckedCell {
     cause: Option<&'static str>,
     /// When it was last changed by hand.
     changed_by_hand: Option<Micros>,
-    /// How often it may be found wrong: once, or each time that it is changed by hand.
-    wrong_max: usize,
+    /// How often something happened that may have made it drift. It is found wrong no more often: it may be corrected after
+    /// each.
+    causes: usize,
 }
 
 /// Something wrong in a range: of one counter, or of the whole range.
@@ -260,7 +261,7 @@ impl Checker {
             range: self.bits.range_of(counter.token()).0,
             cause: None,
             changed_by_hand: None,
-            wrong_max: 0,
+            causes: 0,
         });
         let index = self.cells.len() - 1;
         self.by_cell.insert(key, index);
@@ -305,20 +306,20 @@ impl Checker {
     pub(crate) fn changed_by_hand(&mut self, cell: &Cell, now: Micros) {
         let index = self.cell(&cell.counter, cell.slot);
         self.cells[index].changed_by_hand = Some(now);
-        self.cells[index].wrong_max += 1;
         self.blame(index, "changed by hand");
     }
 
     /// Notes that a partition's lock entry was deleted by hand: what its holder has not checkpointed is counted twice.
     pub(crate) fn lock_deleted_by_hand(&mut self, partition: i32, session: i64) {
         self.deprived.insert((session, partition));
-        for event in 0..self.events.len() {
-            if self.events[event].partition == partition {
-                for index in 0..self.events[event].contributions.len() {
-                    let cell = self.events[event].contributions[index].0;
-                    self.blame(cell, "a lock deleted by hand");
-                }
-            }
+        let counted = self
+            .events
+            .iter()
+            .filter(|event| event.partition == partition);
+        let cells = counted.flat_map(|event| &event.contributions);
+        let cells: BTreeSet<_> = cells.map(|(cell, _)| *cell).collect();
+        for cell in cells {
+            self.blame(cell, "a lock deleted by hand");
         }
     }
 
@@ -328,17 +329,15 @@ impl Checker {
         self.correctors.iter().any(own)
     }
 
-    /// How many cells may have drifted.
+    /// How often cells may be found wrong.
     fn suspects(&self) -> usize {
-        self.cells
-            .iter()
-            .filter(|cell| cell.cause.is_some())
-            .map(|cell| cell.wrong_max.max(1))
-            .sum()
+        self.cells.iter().map(|cell| cell.causes).sum()
     }
 
     /// Notes why a cell may have drifted.
     fn blame(&mut self, cell: usize, cause: &'static str) {
-        self.cells[cell].cause.get_or_insert(cause);
+        let cell = &mut self.cells[cell];
+        cell.cause.get_or_insert(cause);
+        cell.causes += 1;
     }
 }

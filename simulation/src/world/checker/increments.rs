@@ -1,5 +1,7 @@
 //! I1, I4, I5, I6, I7: which session sends what, when, and how often.
 
+use std::collections::BTreeSet;
+
 use stitch_common::cell::Counter;
 use stitch_common::invariant::Invariant;
 use stitch_common::outcome::Outcome;
@@ -297,15 +299,18 @@ impl Checker {
     }
 
     fn set_outcome(&mut self, id: IncrementId, session: i64, outcome: SenderOutcome) {
+        let mut blamed = BTreeSet::new();
         for (event, index) in self.pending.get(&id).cloned().unwrap_or_default() {
             let (cell, contribution) = &mut self.events[event].contributions[index];
-            let cell = *cell;
+            blamed.insert(*cell);
             for attempt in &mut contribution.attempts {
                 if attempt.increment == id {
                     attempt.outcome = outcome;
                 }
             }
-            if outcome == SenderOutcome::Unknown {
+        }
+        if outcome == SenderOutcome::Unknown {
+            for cell in blamed {
                 self.blame(cell, "an increment of unknown outcome");
             }
         }
@@ -324,7 +329,7 @@ impl Checker {
         session: i64,
         is_checkpointed: impl Fn(i32, u16, i64) -> bool,
     ) {
-        let mut blamed = Vec::new();
+        let mut blamed = BTreeSet::new();
         for event in &self.events {
             for (cell, contribution) in &event.contributions {
                 let range = self.cells[*cell].range;
@@ -334,7 +339,7 @@ impl Checker {
                     attempt.session == session && !(applied && passed)
                 };
                 if contribution.attempts.iter().any(may_drift) {
-                    blamed.push(*cell);
+                    blamed.insert(*cell);
                 }
             }
         }

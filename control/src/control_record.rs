@@ -224,7 +224,11 @@ impl ControlRecord {
                 None => return Err(ControlRefusal::NothingRuns),
             }
         }
-        let mut next = self.at(request.at).of(running);
+        let mut next = self.at(request.at);
+        // One that lost its session does not run until it goes on as a new member: orders to it stay, and can be lifted.
+        if running.is_some() {
+            next = next.of(running);
+        }
         match command {
             ControlCommand::HoldUntil(until) if until <= request.at => {
                 return Err(ControlRefusal::Past(until));

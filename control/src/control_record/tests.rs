@@ -59,10 +59,27 @@ fn orders_to_one_restoration_mean_nothing_to_another_but_a_hold_does() {
     assert_eq!(record.clone().of(Some(&one)), record);
     assert_eq!(record.clone().at(at(99)).hold, record.hold);
     assert_eq!(record.at(at(100)).hold, None, "it has ended");
-    // A stale pause is nothing to resume.
-    let stale = after(&[ControlCommand::Pause], Some(&one));
-    let refused = stale.after(ControlCommand::Resume, request(60), None, None);
+    // Nor is a pause of one a pause of the other that could be lifted.
+    let of_one = after(&[ControlCommand::Pause], Some(&one));
+    let refused = of_one.after(ControlCommand::Resume, request(60), Some(&other), None);
     assert_eq!(refused, Err(ControlRefusal::NothingToResume));
+}
+
+/// Its session is lost, and it is about to go on as a new member, with the orders that it has.
+#[test]
+fn orders_to_a_restoration_stay_and_can_be_lifted_while_it_has_no_session() {
+    let one = restoration(0);
+    let paused = after(&[ControlCommand::Pause], Some(&one));
+    let hold = ControlCommand::HoldUntil(at(100));
+    let held = paused.clone().after(hold, request(2), None, None).unwrap();
+    assert_eq!(held.clone().of(Some(&one)).pause, paused.pause);
+    let refused = held
+        .clone()
+        .after(ControlCommand::Abort, request(3), None, None);
+    assert_eq!(refused, Err(ControlRefusal::NothingRuns));
+    let resumed = held.after(ControlCommand::Resume, request(4), None, None);
+    let resumed = resumed.unwrap().of(Some(&one));
+    assert_eq!((resumed.pause, resumed.hold), (None, None));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use stitch_cassandra::ScyllaCql;
 use stitch_common::cell::{Amount, Bucket, CellSlot, Counter, Granularity};
 use stitch_common::clock::{Clock, SystemClock};
@@ -71,13 +71,12 @@ async fn applied(store: &impl Store, attempts: &mut u32, count: usize) -> Result
     loop {
         *attempts += 1;
         let counters = counters(*attempts);
-        match increment(store, &counters[..count]).await? {
-            Outcome::Applied => return Ok(counters),
-            Outcome::Unknown(cause) if began.elapsed() < NOTICE => {
-                eprintln!("attempt {attempts}: the outcome is unknown: {cause}");
-            }
-            outcome => bail!("{outcome:?}"),
+        let outcome = increment(store, &counters[..count]).await?;
+        if outcome == Outcome::Applied {
+            return Ok(counters);
         }
+        let is_unknown = matches!(outcome, Outcome::Unknown(_));
+        ensure!(is_unknown && began.elapsed() < NOTICE, "{outcome:?}");
     }
 }
 

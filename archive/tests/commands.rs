@@ -233,8 +233,23 @@ async fn a_running_archiver_has_health_metrics_and_puts_what_it_read_before_it_e
     archiver.signal(Signal::TERM)?;
     let finished = archiver.finish(BOUND).await?;
     ensure!(finished.code == Some(0), "{finished:?}");
+    // It need not have read everything by then.
+    let archived = scene.archived().await?;
+    let records = archived.values().flat_map(|(records, _)| records);
+    let bytes: usize = records.map(in_memory).sum();
+    ensure!(
+        f64::from(u32::try_from(bytes)?) >= buffered,
+        "{bytes} of {buffered} bytes"
+    );
+    let (code, report) = scene.json(&["run", "--once"]).await?;
+    ensure!(code == 0, "{report}");
     ensure!(scene.ensure_whole().await? == 5000);
     Ok(())
+}
+
+/// The bytes that a record takes at most in an archiver's memory.
+fn in_memory(record: &Record) -> usize {
+    100 + record.key.len() + record.value.as_ref().map_or(0, Vec::len)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,8 +68,8 @@ pub(crate) async fn measure(bench: &mut Bench, programs: &PeerPrograms) -> Resul
         (Keys::Uniform(sizes.tracks), sizes.peer_uniform_backlog),
         (Keys::Zipf(sizes.tracks), sizes.peer_zipf_backlog),
     ];
-    // Young servers are slower: what they are asked first does not count. Java compiles the paths of counters and of plain
-    // values apart, each once it was used for a while.
+    // Young servers are slower: what they are asked first does not count. Counters and plain values
+    // take different paths in Cassandra, and that of counters got faster for three rounds.
     for system in System::EVERY {
         bench.say(&format!("warming up: {}", system.name()))?;
         let [(keys, events), _] = backlogs;

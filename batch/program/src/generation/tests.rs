@@ -145,18 +145,24 @@ fn nothing_is_published_while_older_totals_are_loaded() {
     });
 }
 
+/// A world in which the first of two totals are published, and the others have more of `a`, and `b` besides.
+async fn published_and_newer() -> (World, Manifest, Manifest) {
+    let world = World::new();
+    world.play("a", 5);
+    let published = world.build().await;
+    world.publish(&published, 10, false).await.unwrap();
+    world.play("a", 2);
+    world.play("b", 3);
+    let newer = world.build().await;
+    (world, published, newer)
+}
+
 #[test]
 fn a_load_that_was_given_up_leaves_nothing_to_the_next_one() {
     block_on(async {
         for spared in 0..20 {
-            let world = World::new();
-            world.play("a", 5);
-            let first = world.build().await;
-            world.publish(&first, 10, false).await.unwrap();
+            let (world, _, given_up) = published_and_newer().await;
             // Adds up, in the end, to what is published: no difference of totals shows what the given-up load has left.
-            world.play("a", 2);
-            world.play("b", 3);
-            let given_up = world.build().await;
             world.play("a", -2);
             world.play("b", -3);
             let last = world.build().await;
@@ -178,15 +184,9 @@ fn a_load_that_was_given_up_leaves_nothing_to_the_next_one() {
 #[test]
 fn what_an_interrupted_load_has_sent_loses_against_the_next_one_however_late_it_arrives() {
     block_on(async {
-        let (key, loaded_late) = (Counter::new("bytes", "a"), Counter::new("bytes", "b"));
+        let (changed, added) = (Counter::new("bytes", "a"), Counter::new("bytes", "b"));
         for delete in [false, true] {
-            let world = World::new();
-            world.play("a", 5);
-            let first = world.build().await;
-            world.publish(&first, 10, false).await.unwrap();
-            world.play("a", 2);
-            world.play("b", 3);
-            let interrupted = world.build().await;
+            let (world, first, interrupted) = published_and_newer().await;
             world.table.away.set(1000);
             world.publish(&interrupted, 20, false).await.unwrap_err();
             world.table.away.set(0);
@@ -197,9 +197,9 @@ fn what_an_interrupted_load_has_sent_loses_against_the_next_one_however_late_it_
                 world.folder().delete(&interrupted.id).await.unwrap();
             }
             let published = world.publish(&first, 30, false).await.unwrap();
-            world.table.set(&key, all(), sent.written.0, 7);
+            world.table.set(&changed, all(), sent.written.0, 7);
             assert_eq!(world.held()["bytes a all"], 5, "{published:?}");
-            world.table.set(&loaded_late, all(), sent.written.0, 3);
+            world.table.set(&added, all(), sent.written.0, 3);
             let found = world.held().get("bytes b all").copied();
             if delete {
                 assert!(published.notes[0].contains("they are deleted"));

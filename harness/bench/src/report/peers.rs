@@ -68,49 +68,46 @@ fn lag(lag: &Lag) -> String {
 }
 
 fn lags(system: System, stitch: &OfSystem, peer: &OfSystem) -> Vec<Row> {
-    let row = |((share, stitch), peer): ((&u32, &Lag), &Lag)| Row {
+    at_each_load(&stitch.lags, &peer.lags, |share, stitch, peer| Row {
         what: format!(
             "(j) an event until it is visible, p50 / p99 / longest, at {} of what each sustains, against {}",
-            percent(f64::from(*share) / 100.0),
+            percent(f64::from(share) / 100.0),
             system.name()
         ),
         stitch: lag(stitch),
         alternative: lag(peer),
         ratio: String::new(),
-        aim: if *share == LAG_AIM_AT {
+        aim: if share == LAG_AIM_AT {
             "p99 ≤ 1 s"
         } else {
             ""
         },
-        met: (*share == LAG_AIM_AT).then_some(stitch.p99_ms <= LAG_AIM_MS),
-    };
-    LOADS
-        .iter()
-        .zip(&stitch.lags)
-        .zip(&peer.lags)
-        .map(row)
-        .collect()
+        met: (share == LAG_AIM_AT).then_some(stitch.p99_ms <= LAG_AIM_MS),
+    })
 }
 
 /// Both at the rates of the peer.
 fn lags_at_one_rate(system: System, peer: &OfSystem) -> Vec<Row> {
-    let row = |((share, of_stitch), of_peer): ((&u32, &Lag), &Lag)| Row {
-        what: format!(
-            "(j) an event until it is visible, p50 / p99 / longest, both at {} of what {} sustains",
-            percent(f64::from(*share) / 100.0),
-            system.name()
-        ),
-        stitch: lag(of_stitch),
-        alternative: lag(of_peer),
-        ratio: format!("{:.2}× (p99)", of_stitch.p99_ms / of_peer.p99_ms),
-        aim: "",
-        met: None,
-    };
-    LOADS
-        .iter()
-        .zip(&peer.lags_of_stitch)
-        .zip(&peer.lags)
-        .map(row)
+    at_each_load(&peer.lags_of_stitch, &peer.lags, |share, stitch, peer| {
+        Row {
+            what: format!(
+                "(j) an event until it is visible, p50 / p99 / longest, both at {} of what {} sustains",
+                percent(f64::from(share) / 100.0),
+                system.name()
+            ),
+            stitch: lag(stitch),
+            alternative: lag(peer),
+            ratio: format!("{:.2}× (p99)", stitch.p99_ms / peer.p99_ms),
+            aim: "",
+            met: None,
+        }
+    })
+}
+
+/// A row for each share of [`LOADS`], of the lags of Stitch and of a peer.
+fn at_each_load(stitch: &[Lag], peer: &[Lag], row: impl Fn(u32, &Lag, &Lag) -> Row) -> Vec<Row> {
+    let lags = LOADS.iter().zip(stitch).zip(peer);
+    lags.map(|((share, stitch), peer)| row(*share, stitch, peer))
         .collect()
 }
 

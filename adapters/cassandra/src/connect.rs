@@ -67,25 +67,27 @@ pub(super) async fn session(
     builder: SessionBuilder,
     cassandra: &Cassandra,
 ) -> Result<Session, StoreError> {
-    builder.build().await.map_err(|error| {
-        if let Some(denial) = denial::of_new_session(&error, cassandra) {
-            return StoreError::Denied(denial);
-        }
-        let nodes = &cassandra.nodes;
-        match error {
-            NewSessionError::EmptyKnownNodesList | NewSessionError::IllegalConfig(_) => {
-                StoreError::Refused(error.to_string())
-            }
-            NewSessionError::FailedToResolveAnyHostname(_)
-            | NewSessionError::MetadataError(_)
-            | NewSessionError::UseKeyspaceError(_) => StoreError::Unavailable(format!(
-                "none of the nodes {nodes} accepts a session: {error}"
-            )),
-            _ => StoreError::Unavailable(format!(
-                "none of the nodes {nodes} accepts a session: {error}"
-            )),
-        }
-    })
+    match builder.build().await {
+        Ok(session) => Ok(session),
+        Err(error) => Err(failure(error, cassandra).await),
+    }
+}
+
+/// Why no session was opened.
+async fn failure(error: NewSessionError, cassandra: &Cassandra) -> StoreError {
+    if let Some(denial) = denial::of_new_session(&error, cassandra) {
+        return StoreError::Denied(denial);
+    }
+    if let NewSessionError::EmptyKnownNodesList | NewSessionError::IllegalConfig(_) = error {
+        return StoreError::Refused(error.to_string());
+    }
+    match denial::asked(cassandra).await {
+        Some(denial) => StoreError::Denied(denial),
+        None => StoreError::Unavailable(format!(
+            "none of the nodes {} accepts a session: {error}",
+            cassandra.nodes
+        )),
+    }
 }
 
 /// Sends requests to a replica, and never to another data centre than the configured one.
@@ -109,4 +111,86 @@ fn reading_profile(cassandra: &Cassandra) -> ExecutionProfileHandle {
         .load_balancing_policy(balancing(cassandra))
         .build()
         .into_handle()
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use stitch_config::{Config, Environment};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::crypto::aws_lc_rs;
+    use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+    use tokio_rustls::rustls::server::WebPkiClientVerifier;
+    use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+    use super::*;
+
+    /// A server that lets no client in without a certificate of `ca`.
+    fn acceptor(ca: &CertifiedIssuer<'static, KeyPair>) -> TlsAcceptor {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.der().clone()).unwrap();
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .unwrap();
+        let own = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = own.signed_by(&key, ca).unwrap();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(clients)
+            .with_single_cert(vec![certificate.der().clone()], key);
+        TlsAcceptor::from(Arc::new(config.unwrap()))
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_the_driver_did_not_hear_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let ca_file = folder.path().join("ca.pem");
+        std::fs::write(&ca_file, ca.pem()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let text = format!(
+            r#"
+            namespace = "plays"
+            zookeeper.connect = "127.0.0.1:2181"
+            kafka.topic = "events"
+            kafka.client = {{"bootstrap.servers" = "127.0.0.1:9092", "group.id" = "stitch"}}
+            cassandra = {{nodes = ["{address}"], keyspace = "stitch", tls.ca = {ca_file:?}}}
+            counter = [{{name = "plays", on = ["play"], key = "track"}}]
+            "#
+        );
+        let config = Config::parse("stitch.toml", &text, &Environment::default()).unwrap();
+        let cassandra = config.cassandra;
+        let acceptor = acceptor(&ca);
+        let server = async {
+            // As a driver sees it that has written before it reads why.
+            drop(listener.accept().await);
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                acceptor.accept(stream).await.unwrap_err();
+            }
+        };
+        let builder = builder(&cassandra, "client", 1).unwrap();
+        let error = tokio::select! {
+            opened = session(builder, &cassandra) => opened.map(drop).unwrap_err(),
+            () = server => unreachable!("it ends with the session"),
+        };
+        let StoreError::Denied(denial) = error else {
+            panic!("{error}");
+        };
+        assert!(
+            denial
+                .message
+                .contains("refuses a client without a certificate"),
+            "{denial}"
+        );
+    }
 }

@@ -8,7 +8,7 @@ use scylla::errors::{
 };
 
 use stitch_common::user_error::UserError;
-use stitch_config::Cassandra;
+use stitch_config::{Cassandra, CassandraTls};
 
 /// What the sections and messages call the configuration of TLS.
 const SECTION: &str = "cassandra.tls";
@@ -32,6 +32,20 @@ pub(super) fn of_new_session(error: &NewSessionError, cassandra: &Cassandra) -> 
     } else {
         None
     }
+}
+
+/// Why a node refuses this program's handshake, if it does: the driver may have written already, and then its error is a
+/// broken connection that does not say why.
+pub(super) async fn asked(cassandra: &Cassandra) -> Option<UserError> {
+    let CassandraTls { files, verify } = cassandra.tls.as_ref()?;
+    stitch_tls::refusal(
+        &cassandra.nodes,
+        "the Cassandra node",
+        SECTION,
+        files,
+        *verify,
+    )
+    .await
 }
 
 /// A node of TLS 1.3 refuses a client only after the client's last word.

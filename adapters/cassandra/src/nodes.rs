@@ -283,7 +283,7 @@ impl<C: Clock> ScyllaNodes<C> {
     /// The ring, as those nodes see it that answer the first time they are asked.
     async fn ask_ring(&self) -> Result<Vec<NodeState>, StoreError> {
         let mut views: Vec<View> = Vec::new();
-        let mut refusal = None;
+        let (mut refusal, mut outage) = (None, String::new());
         let mut queried = Vec::new();
         loop {
             // Nodes that answer name others, which are queried too: twice at most, as every node knows every node.
@@ -295,7 +295,7 @@ impl<C: Clock> ScyllaNodes<C> {
             for view in self.views(&addresses).await {
                 match view {
                     Ok(view) => views.push(view),
-                    Err(StoreError::Unavailable(_)) => {}
+                    Err(StoreError::Unavailable(why)) => outage = format!(": {why}"),
                     Err(error @ (StoreError::Refused(_) | StoreError::Denied(_))) => {
                         refusal = Some(error);
                     }
@@ -311,7 +311,7 @@ impl<C: Clock> ScyllaNodes<C> {
             // A right that is missing is no outage.
             return Err(refusal.unwrap_or_else(|| {
                 let nodes = &self.cassandra.nodes;
-                StoreError::Unavailable(format!("none of the nodes {nodes} answers"))
+                StoreError::Unavailable(format!("none of the nodes {nodes} answers{outage}"))
             }));
         }
         let mut liveness = locked(&self.liveness);

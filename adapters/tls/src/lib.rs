@@ -6,7 +6,9 @@
 pub mod pem_files;
 pub mod client_config;
 pub mod handshake_error;
+pub mod refusal;
 
 pub use client_config::client_config;
 pub use handshake_error::explain;
 pub use pem_files::{PemFiles, Stamp};
+pub use refusal::refusal;

@@ -1,16 +1,12 @@
-//! The certificates of the connections: read, renewed while a session lasts, and looked at when no session is opened.
+//! The certificates of the connections: read, and renewed while a session lasts.
 
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use zookeeper_client as zk;
 
-use stitch_common::address::{Address, Addresses};
+use stitch_common::address::Addresses;
 use stitch_common::ports::ZkError;
 use stitch_common::user_error::UserError;
 use stitch_config::{CertificateFiles, Verify};
@@ -18,9 +14,6 @@ use stitch_tls::{PemFiles, Stamp};
 
 /// How often the files are looked at while a session lasts.
 const PERIOD: Duration = Duration::from_secs(10);
-
-/// How long one server may take to accept a connection, and to refuse a client after the handshake.
-const SERVER_BOUND: Duration = Duration::from_secs(2);
 
 /// What the files had, in a cell that the client looks at with each connection.
 pub(crate) struct Certificates {
@@ -114,33 +107,4 @@ fn certificates(files: &CertificateFiles) -> Result<zk::TlsCerts, UserError> {
         builder = builder.with_identity(identity);
     }
     builder.build().map_err(unusable)
-}
-
-/// Why one of the servers and this program do not trust each other, if that is so.
-pub(crate) async fn denial(servers: &Addresses, files: &CertificateFiles) -> Option<UserError> {
-    let config = match stitch_tls::client_config(files, Verify::Full) {
-        Ok(config) => config,
-        Err(error) => return Some(error),
-    };
-    let connector = TlsConnector::from(config);
-    for server in servers.iter() {
-        let failed = match timeout(SERVER_BOUND, handshake(server, &connector)).await {
-            Ok(Err(error)) => error,
-            // No answer is an outage, and silence after the handshake is how a server waits for a client.
-            Err(_) | Ok(Ok(())) => continue,
-        };
-        let name = format!("the ZooKeeper server {server}");
-        if let Some(denial) = stitch_tls::explain(&failed, &name, "zookeeper.tls", files) {
-            return Some(denial);
-        }
-    }
-    None
-}
-
-/// Connects, and waits: a server of TLS 1.3 refuses a client only after the client's last word.
-async fn handshake(server: &Address, connector: &TlsConnector) -> std::io::Result<()> {
-    let name = ServerName::try_from(server.host()).map_err(std::io::Error::other)?;
-    let stream = TcpStream::connect((server.host(), server.port())).await?;
-    let mut stream = connector.connect(name, stream).await?;
-    stream.read_u8().await.map(drop)
 }

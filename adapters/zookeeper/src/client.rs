@@ -7,9 +7,10 @@ use zookeeper_client as zk;
 
 use stitch_common::address::Addresses;
 use stitch_common::ports::{ZkError, ZooKeeper};
-use stitch_config::{CertificateFiles, Credentials};
+use stitch_config::{CertificateFiles, Credentials, Verify};
+use stitch_tls::refusal;
 
-use crate::certificates::{self, Certificates};
+use crate::certificates::Certificates;
 use crate::{ZooKeeperSession, acl, classify};
 
 /// Opens sessions with one ensemble.
@@ -104,10 +105,12 @@ impl ZooKeeper for ZooKeeperClient {
 impl ZooKeeperClient {
     /// Why no session was opened. The client does not say why a handshake fails, so each server is asked once more.
     async fn failure(&self, error: zk::Error) -> ZkError {
-        if let Some(files) = &self.tls
-            && let Some(denial) = certificates::denial(&self.servers, files).await
-        {
-            return ZkError::Denied(denial);
+        if let Some(files) = &self.tls {
+            let (servers, kind) = (&self.servers, "the ZooKeeper server");
+            let refusal = refusal(servers, kind, "zookeeper.tls", files, Verify::Full).await;
+            if let Some(refusal) = refusal {
+                return ZkError::Denied(refusal);
+            }
         }
         let text = format!("{} opened no session: {error}", self.servers);
         if matches!(classify(error), ZkError::Refused(_)) {

@@ -12,7 +12,7 @@ use stitch_common::range::RangeId;
 use stitch_harness::events::{Generator, Record, Shape};
 use stitch_harness::process::{Process, Program};
 use stitch_harness::servers::{Servers, repository};
-use stitch_harness::test_namespace::{TestConfig, TestNamespace};
+use stitch_harness::test_namespace::{PATIENT, TestConfig, TestNamespace};
 use stitch_protocol::contender::Kind;
 use stitch_protocol::path::Paths;
 use stitch_protocol::range_lock::RangeLock;
@@ -112,8 +112,7 @@ async fn with_tokens(namespace: &TestNamespace) -> Result<(Process, String)> {
 async fn pages_are_usable_and_stay_up_to_date() -> Result<()> {
     let mut config = TestConfig::new("pages")?;
     config.config += LISTENS;
-    // Even on a busy machine no increment times out: its in-doubt marker would make counts uncertain.
-    config.config += "\n[cassandra]\nrequest_timeout_ms = 30000\n";
+    config.config += PATIENT;
     let namespace = TestNamespace::build(&Servers::from_environment()?, &config).await?;
     let processor = namespace.processor("processor").await?;
     let feed = namespace.feed()?;

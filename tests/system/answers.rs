@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use stitch_harness::proxy::{Mode, Proxy};
 use stitch_harness::servers::Servers;
-use stitch_harness::test_namespace::{TestConfig, TestNamespace};
+use stitch_harness::test_namespace::{PATIENT, TestConfig, TestNamespace};
 use stitch_harness::web::{get, metric};
 use tokio::time::{sleep, timeout};
 
@@ -181,9 +181,7 @@ async fn an_init_that_finds_a_server_away_is_done_once_it_answers() -> Result<()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_processor_reports_its_health_and_its_counts() -> Result<()> {
     let namespace = test_namespace("health").await?;
-    // Long timeouts: even on a slow machine no increment is given up, so no cell is suspect.
-    let patient = "[cassandra]\nrequest_timeout_ms = 60000\nkeepalive_timeout_ms = 60000";
-    namespace.configure(&format!("{}\n{patient}", stitch_harness::events::COUNTERS))?;
+    namespace.configure(&format!("{}{PATIENT}", stitch_harness::events::COUNTERS))?;
     let mut processor = namespace.processor("processor").await?;
     count(&namespace, some_events(1, 500)?).await?;
     let address = TestNamespace::address(&mut processor).await?;

@@ -97,6 +97,16 @@ impl BatchRecord {
         }
     }
 
+    /// The ids of all totals that a load or a reader still needs: while they are there, loads write only what differs.
+    pub fn needed_totals(&self) -> impl Iterator<Item = &str> {
+        let published = self.published.iter().map(|published| &published.totals);
+        let loading = self.loading.iter().flat_map(|loading| {
+            let others = loading.base.iter().chain(&loading.interrupted);
+            others.chain([&loading.totals])
+        });
+        published.chain(loading).map(String::as_str)
+    }
+
     /// Withdraws what is published, if these totals lack an event of it: they are up to a lower cut, or lack one of its
     /// counters. While they are loaded, cells get older than it says.
     pub fn withdraw_unless_counted(&mut self, cut: &Offsets, counters: &CountedCounters) {
@@ -239,6 +249,20 @@ mod tests {
         assert_eq!(record.next_load("b", at(5), false), loading("b", 9, None));
         let again = record.next_load("b", at(5), true);
         assert_eq!(again, loading("b", 5_000_000, None), "it has to win");
+    }
+
+    #[test]
+    fn all_totals_that_a_reader_or_a_load_may_need_are_named() {
+        let mut record = record();
+        assert_eq!(record.needed_totals().count(), 0);
+        record.published = Some(generation(7));
+        record.loading = Some(LoadRecord {
+            interrupted: vec!["c".to_owned(), "d".to_owned()],
+            ..loading("e", 9, Some("b"))
+        });
+        let mut needed: Vec<_> = record.needed_totals().collect();
+        needed.sort_unstable();
+        assert_eq!(needed, ["a", "b", "c", "d", "e"]);
     }
 
     #[test]

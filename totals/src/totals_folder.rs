@@ -153,10 +153,17 @@ impl<S: ObjectStore> TotalsFolder<S> {
     }
 }
 
-/// Of totals in order, the newest last: those to delete so that `keep` are left, and those that are left.
-pub fn old_totals(mut ids: Vec<TotalsId>, keep: usize) -> (Vec<TotalsId>, Vec<TotalsId>) {
-    let kept = ids.split_off(ids.len().saturating_sub(keep));
-    (ids, kept)
+/// Of totals in order, the newest last: those to delete so that the newest `keep` and those that are needed are left, and
+/// those that are left.
+pub fn old_totals(
+    mut ids: Vec<TotalsId>,
+    keep: usize,
+    is_needed: impl Fn(&TotalsId) -> bool,
+) -> (Vec<TotalsId>, Vec<TotalsId>) {
+    let newest = ids.split_off(ids.len().saturating_sub(keep));
+    let (mut kept, old): (Vec<_>, Vec<_>) = ids.into_iter().partition(is_needed);
+    kept.extend(newest);
+    (old, kept)
 }
 
 #[cfg(test)]

@@ -95,6 +95,26 @@ async fn drift_is_named(namespace: &TestNamespace) -> Result<()> {
     Ok(())
 }
 
+/// Of all totals but the newest only those are kept that are published.
+async fn pruned_but_what_is_published(namespace: &TestNamespace, id: &str) -> Result<()> {
+    let arguments = ["--keep", "1", "--output", "json"];
+    let prune = namespace.totals_command("prune", &arguments)?;
+    let finished = prune.run(BOUND).await?;
+    let report: Value =
+        serde_json::from_str(&finished.output).with_context(|| format!("{finished:?}"))?;
+    ensure!(
+        report["needed_by_batch"] == serde_json::json!([id]),
+        "{report}"
+    );
+    let kept = report["kept"].as_array().context("kept")?;
+    let newest = kept.last().context("the newest")?;
+    ensure!(
+        kept.len() == 1 + usize::from(newest != id) && kept[0] == id,
+        "{report}"
+    );
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn totals_are_loaded_read_back_published_and_compared() -> Result<()> {
     let store = tempfile::tempdir()?;
@@ -144,6 +164,7 @@ async fn totals_are_loaded_read_back_published_and_compared() -> Result<()> {
             "{loaded}"
         );
         ensure!(loaded["loaded"] == second["loaded"], "{loaded} {second}");
+        pruned_but_what_is_published(&namespace, id).await?;
     }
 
     namespace.stop([processor]).await?;

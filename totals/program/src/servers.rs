@@ -15,7 +15,7 @@ use stitch_kafka::KafkaLog;
 use stitch_objects::{ObjectFolder, stores};
 use stitch_protocol::path::Paths;
 use stitch_protocol::{Error, NamespaceSession, definition_node, namespace, origin_node};
-use stitch_zookeeper::ZooKeeperClient;
+use stitch_zookeeper::{ZooKeeperClient, ZooKeeperSession};
 
 use stitch_totals::build::{BaseChoice, BuildRequest};
 use stitch_totals::manifest::NamespaceInstance;
@@ -48,6 +48,19 @@ pub fn folder(config: &Config) -> Result<TotalsFolder<ObjectFolder>, UserError> 
     ))
 }
 
+/// A session of ZooKeeper for the nodes of the namespace.
+///
+/// # Errors
+/// ZooKeeper does not answer, or refuses.
+pub async fn session(
+    config: &Config,
+) -> Result<NamespaceSession<ZooKeeperSession, SystemClock>, UserError> {
+    let client = ZooKeeperClient::of(&config.zookeeper);
+    let paths = Paths::below(&config.zookeeper.root, &config.namespace);
+    let session = client.connect().await?;
+    Ok(NamespaceSession::new(session, SystemClock, paths))
+}
+
 impl Servers {
     /// Connects, and checks that configuration, log and archive are those of the namespace.
     ///
@@ -57,9 +70,7 @@ impl Servers {
         let totals = &config.totals;
         let spill_bytes_max = u64::try_from(totals.spill_bytes_max).unwrap_or(u64::MAX);
         let spill = SpillFolder::open(&totals.spill, spill_bytes_max)?;
-        let client = ZooKeeperClient::of(&config.zookeeper);
-        let paths = Paths::below(&config.zookeeper.root, &config.namespace);
-        let session = NamespaceSession::new(client.connect().await?, SystemClock, paths);
+        let session = session(config).await?;
         let connected = Self::connect_in(config, spill, &session).await;
         session.close().await;
         connected

@@ -106,10 +106,13 @@ fn deleted_totals_lose_their_manifest_and_their_files() {
 }
 
 #[test]
-fn the_newest_totals_are_kept() {
+fn the_newest_totals_are_kept_and_those_that_are_needed() {
     let ids = |of: &[&str]| of.iter().map(|id| TotalsId((*id).to_owned())).collect();
-    let of = |keep| old_totals(ids(&["a", "b", "c"]), keep);
+    let of = |keep| old_totals(ids(&["a", "b", "c"]), keep, |_| false);
     assert_eq!(of(1), (ids(&["a", "b"]), ids(&["c"])));
     assert_eq!(of(3), (ids(&[]), ids(&["a", "b", "c"])));
     assert_eq!(of(9), of(3));
+    let needed = |id: &TotalsId| ["a", "c"].contains(&id.0.as_str());
+    let left = old_totals(ids(&["a", "b", "c"]), 1, needed);
+    assert_eq!(left, (ids(&["b"]), ids(&["a", "c"])));
 }

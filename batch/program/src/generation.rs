@@ -125,8 +125,8 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
             notes.push(WRITTEN_BY_ANOTHER.to_owned());
             let again = self.load_recorded(&mut record, manifest, true, &mut notes);
             let (again, table) = again.await?;
-            (loaded.cells, base) = (loaded.cells + again.cells, table);
-            loaded.zeroed += again.zeroed;
+            loaded += again;
+            base = table;
             content = self.read_back(manifest).await?;
         }
         if !is_right(&content, manifest) {
@@ -204,9 +204,12 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
         record.loading = Some(loading.clone());
         record.withdraw_unless_counted(&manifest.subject.cut, &counters_of(manifest));
         batch_node::write(self.session, self.lock, record).await?;
+        let clock = self.session.clock();
+        let began = clock.now();
         let outdated = self.outdate_interrupted(manifest, &loading, notes).await?;
         let mut loaded = self.write(manifest, base.as_ref(), &loading).await?;
         loaded.cells += outdated;
+        loaded.took = clock.now().since(began);
         let base = loading.base.map_or(Base::Table, Base::Totals);
         Ok((loaded, base))
     }

@@ -1,5 +1,7 @@
 //! Writes the cells that differ: batches of one counter, many in flight, each with the time of its load.
 
+use std::time::Duration;
+
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use stitch_common::cell::{Amount, Count};
 use stitch_common::clock::Clock;
@@ -25,6 +27,16 @@ pub struct Loaded {
     pub cells: u64,
     /// Those of them that were held and add up to 0 now: amounts may be negative.
     pub zeroed: u64,
+    /// How long finding and writing them took.
+    pub took: Duration,
+}
+
+impl std::ops::AddAssign for Loaded {
+    fn add_assign(&mut self, other: Self) {
+        self.cells += other.cells;
+        self.zeroed += other.zeroed;
+        self.took += other.took;
+    }
 }
 
 /// Writes every cell that differs.

@@ -3,6 +3,7 @@
 mod batches;
 mod discard;
 mod fill;
+mod insert;
 mod naive;
 pub(crate) mod reads;
 mod scan;
@@ -60,6 +61,17 @@ pub(crate) enum Baseline {
     Fill {
         #[arg(long)]
         tracks: u32,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Writes the same rows as a load of batch counts
+    #[command(hide = true)]
+    Insert {
+        #[arg(long)]
+        tracks: u32,
+        /// A batch for each track, instead of a request for each cell
+        #[arg(long)]
+        batched: bool,
         #[command(flatten)]
         target: Target,
     },
@@ -164,6 +176,11 @@ impl Baseline {
                 target,
             } => batches::send(*cells, *tracks, target).await,
             Self::Fill { tracks, target } => fill::write(*tracks, target).await,
+            Self::Insert {
+                tracks,
+                batched,
+                target,
+            } => insert::write(*tracks, *batched, target).await,
             Self::Read {
                 query,
                 tracks,

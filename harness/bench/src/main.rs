@@ -5,6 +5,7 @@ mod baseline;
 mod bounded;
 mod counting;
 mod load;
+mod loading;
 mod locks;
 mod machine;
 mod memory;
@@ -45,8 +46,8 @@ struct Arguments {
     /// Small sizes, to see that everything works: the figures mean little
     #[arg(long)]
     quick: bool,
-    /// The parts to measure, of a to j
-    #[arg(long, default_value = "abcdefghij")]
+    /// The parts to measure, of a to k
+    #[arg(long, default_value = "abcdefghijk")]
     parts: String,
     /// The load generator of (g)
     #[arg(long)]
@@ -224,6 +225,9 @@ async fn measure(bench: &mut Bench, arguments: &Arguments, results: &mut Results
                 "(j) takes --java and --peers: the path of Java's, and the folder of the peers",
             )?;
         results.peers = Some(peers::measure(bench, &PeerPrograms { java, folder }).await?);
+    }
+    if wanted("k") {
+        results.loading = Some(loading::measure(bench).await?);
     }
     bench.say("done")
 }

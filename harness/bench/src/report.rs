@@ -1,6 +1,7 @@
 //! The table of results, as printed and as published.
 
 mod document;
+mod loading;
 mod peers;
 mod serving;
 mod totalling;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use crate::auditing::Auditing;
 use crate::bounded::Bounded;
 use crate::counting::{Comparison, Counting};
+use crate::loading::Loading;
 use crate::locks::Locks;
 use crate::memory::Memory;
 use crate::peers::Peers;
@@ -33,6 +35,7 @@ pub(crate) struct Results {
     pub(crate) totalling: Option<Totalling>,
     pub(crate) bounded: Option<Bounded>,
     pub(crate) peers: Option<Peers>,
+    pub(crate) loading: Option<Loading>,
 }
 
 /// A row of the table.
@@ -106,6 +109,9 @@ fn measured(results: &Results) -> document::Measured {
     }
     if let Some(measured) = &results.peers {
         rows.extend(peers::rows(measured));
+    }
+    if let Some(loading) = &results.loading {
+        rows.extend(loading::rows(loading));
     }
     let lines = rows.iter().map(Row::line).collect();
     document::Measured::new(&results.machine, lines)

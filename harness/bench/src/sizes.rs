@@ -46,6 +46,8 @@ pub(crate) struct Sizes {
     /// Backlogs of (j): each lasts for many times what a process takes to start.
     pub(crate) peer_uniform_backlog: u32,
     pub(crate) peer_zipf_backlog: u32,
+    /// Tracks whose batch counts (k) loads.
+    pub(crate) loaded_tracks: u32,
     /// How long events go on after a kill.
     pub(crate) after_kill: Duration,
 }
@@ -81,6 +83,7 @@ impl Sizes {
             bounded_records: 8_000_000,
             peer_uniform_backlog: 2_000_000,
             peer_zipf_backlog: 6_000_000,
+            loaded_tracks: 400_000,
             after_kill: Duration::from_secs(40),
         }
     }
@@ -135,6 +138,7 @@ impl Sizes {
             bounded_records: 100_000,
             peer_uniform_backlog: 300_000,
             peer_zipf_backlog: 800_000,
+            loaded_tracks: 20_000,
             after_kill: Duration::from_secs(20),
         }
     }

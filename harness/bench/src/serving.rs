@@ -109,7 +109,9 @@ pub(crate) async fn measure(bench: &mut Bench, oha: &Path) -> Result<Serving> {
         "filling a table with {} tracks",
         sizes.served_tracks
     ))?;
-    let namespace = bench.namespace("serving", "").await?;
+    // One address has all connections, as a proxy has.
+    let behind_a_proxy = "[ranges]\nbits = 6\n[api]\nconnections_per_address_max = 4096\n";
+    let namespace = bench.namespace("serving", behind_a_proxy).await?;
     let tracks = sizes.served_tracks.to_string();
     baseline::run(bench, namespace.keyspace(), &["fill", "--tracks", &tracks]).await?;
     let api = ApiUnderTest::open(namespace, sizes.served_tracks, oha).await?;

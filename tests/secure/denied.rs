@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join_all;
 use stitch_harness::test_namespace::TestNamespace;
 use stitch_tests::scene::test_namespace;
 use tokio::net::{TcpListener, TcpStream};
@@ -265,7 +266,7 @@ async fn kafka_names_the_certificate_the_password_and_the_right() -> Result<()> 
     let password = |name: &str| files.password(name);
     let client = |name: &str| format!("STITCH_KAFKA__CLIENT__{name}");
     let brokers = Forwarder::start(&namespace.servers.kafka).await?;
-    for (variables, words) in [
+    let cases = [
         (
             vec![("SSL_CA_LOCATION", path("other.pem"))],
             ["certificate", "ssl.ca.location"],
@@ -292,7 +293,9 @@ async fn kafka_names_the_certificate_the_password_and_the_right() -> Result<()> 
             ],
             ["authorization", "opic"],
         ),
-    ] {
+    ];
+    // Kafka's client repeats what is refused until its time is over.
+    try_join_all(cases.map(async |(variables, words)| {
         let variables: Vec<_> = variables
             .into_iter()
             .map(|(name, value)| (client(name), value))
@@ -303,7 +306,8 @@ async fn kafka_names_the_certificate_the_password_and_the_right() -> Result<()> 
             .collect();
         ensure_denied(&namespace, "kafka", &variables, &words)
             .await
-            .with_context(|| format!("{variables:?}"))?;
-    }
+            .with_context(|| format!("{variables:?}"))
+    }))
+    .await?;
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use stitch_common::address::{Address, Addresses};
 use stitch_common::user_error::UserError;
 use stitch_config::{CertificateFiles, Verify};
@@ -19,8 +20,8 @@ use crate::{client_config, explain};
 /// How long one server may take to accept a connection, and to refuse a client after the handshake.
 const SERVER_BOUND: Duration = Duration::from_secs(2);
 
-/// Why one of `servers` and this program do not trust each other, if that is so; asks one after the other, each for two
-/// seconds at most. `kind` is what messages call a server, as in "the ZooKeeper server", `section` that of the
+/// Why one of `servers` and this program do not trust each other, if that is so; asks all at once, for two seconds at
+/// most. `kind` is what messages call a server, as in "the ZooKeeper server", `section` that of the
 /// configuration.
 pub async fn refusal(
     servers: &Addresses,
@@ -34,17 +35,14 @@ pub async fn refusal(
         Err(error) => return Some(error),
     };
     let connector = TlsConnector::from(config);
-    for server in servers.iter() {
-        let failed = match timeout(SERVER_BOUND, handshake(server, &connector)).await {
-            Ok(Err(error)) => error,
+    let of_each = servers.iter().map(async |server| {
+        match timeout(SERVER_BOUND, handshake(server, &connector)).await {
+            Ok(Err(error)) => explain(&error, &format!("{kind} {server}"), section, files),
             // No answer is an outage, and silence after the handshake is how a server waits for a client.
-            Err(_) | Ok(Ok(())) => continue,
-        };
-        if let Some(refusal) = explain(&failed, &format!("{kind} {server}"), section, files) {
-            return Some(refusal);
+            Err(_) | Ok(Ok(())) => None,
         }
-    }
-    None
+    });
+    join_all(of_each).await.into_iter().flatten().next()
 }
 
 async fn handshake(server: &Address, connector: &TlsConnector) -> std::io::Result<()> {

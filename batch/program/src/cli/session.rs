@@ -1,21 +1,18 @@
 //! The session with ZooKeeper.
 
 use stitch_common::clock::SystemClock;
-use stitch_common::ports::ZooKeeper;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
-use stitch_protocol::path::Paths;
 use stitch_protocol::{Error, NamespaceSession, definition_node, namespace};
 use stitch_totals::manifest::NamespaceInstance;
-use stitch_zookeeper::{ZooKeeperClient, ZooKeeperSession};
+use stitch_totals_program::servers;
+use stitch_zookeeper::ZooKeeperSession;
 
 pub(super) type BatchSession = NamespaceSession<ZooKeeperSession, SystemClock>;
 
 /// Connects, and checks that the namespace exists.
 pub(super) async fn connect(config: &Config) -> Result<BatchSession, UserError> {
-    let session = ZooKeeperClient::of(&config.zookeeper).connect().await?;
-    let paths = Paths::below(&config.zookeeper.root, &config.namespace);
-    let session = NamespaceSession::new(session, SystemClock, paths);
+    let session = servers::session(config).await?;
     match check(config, &session).await {
         Ok(()) => Ok(session),
         Err(error) => {

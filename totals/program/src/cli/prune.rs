@@ -26,7 +26,7 @@ pub(super) async fn prune(
     incomplete: bool,
 ) -> Result<PruneReport, UserError> {
     let folder = folder(config)?;
-    // Read before the list: what a load begins with after that is among the newest.
+    // Before the list: what is built and loaded after that is among the newest.
     let needed = needed_by_batch(config).await?;
     let list = folder.list().await?;
     let keep = usize::try_from(keep).unwrap_or(usize::MAX);

@@ -45,7 +45,7 @@ pub(crate) async fn measure(bench: &mut Bench) -> Result<Bounded> {
     bench.say(&format!("counting {records} records of {tracks} tracks"))?;
     let started = Instant::now();
     let limits = format!(
-        "[ranges]\nbits = 6\n[restorator]\nmemory_mib_max = {MEMORY_MIB_MAX}\n\
+        "[restorator]\nmemory_mib_max = {MEMORY_MIB_MAX}\n\
          [totals]\nmemory_mib_max = {MEMORY_MIB_MAX}\nspill_mib_max = {SPILL_MIB_MAX}\n"
     );
     let namespace = bench.namespace("bounded", &limits).await?;

@@ -90,7 +90,7 @@ impl Bench {
     pub(crate) async fn namespace(&self, name: &str, changes: &str) -> Result<TestNamespace> {
         const DEFAULTS: &str = "[cassandra]\nrequest_timeout_ms = 5000\n";
         let ranges = if changes.contains("[ranges]") {
-            changes
+            ""
         } else {
             "[ranges]\nbits = 6\n"
         };
@@ -98,7 +98,7 @@ impl Bench {
             name: format!("bench_{name}"),
             folder: self.folder.join(name),
             partitions: 4,
-            config: format!("{DEFAULTS}{ranges}{COUNTERS}"),
+            config: format!("{DEFAULTS}{ranges}{changes}{COUNTERS}"),
         };
         TestNamespace::build(&self.servers, &test_config).await
     }

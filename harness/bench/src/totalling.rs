@@ -146,10 +146,7 @@ impl ArchivedTopic {
         }
         let objects = folder.join("objects");
         fs::create_dir_all(folder.join("others"))?;
-        let archive = format!(
-            "[ranges]\nbits = 6\n[archive]\nurl = \"file://{}\"\n",
-            objects.display()
-        );
+        let archive = format!("[archive]\nurl = \"file://{}\"\n", objects.display());
         Ok(Self {
             namespace: bench.namespace("totals", &archive).await?,
             objects,

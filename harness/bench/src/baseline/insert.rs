@@ -22,33 +22,29 @@ pub(super) async fn write(tracks: u32, batched: bool, target: &Target) -> Result
         .iter()
         .for_each(|_| batch.append_statement(insert.clone()));
     let (started, cpu_before) = (Instant::now(), own_cpu_seconds()?);
-    let send = async |number: u32| -> Result<f64> {
-        let key = track(number);
-        let values = CELLS.map(|cell| values(&key, cell));
-        if batched {
-            session.batch(&batch, &values[..]).await?;
-            return Ok(1.0);
-        }
-        let inserts = values.map(|values| session.execute_unpaged(&insert, values));
-        futures_util::future::try_join_all(inserts).await?;
-        Ok(f64::from(u32::try_from(CELLS.len())?))
-    };
-    // As many requests as the other programs have in flight, however many cells one has.
-    let in_flight = if batched {
-        IN_FLIGHT
-    } else {
-        IN_FLIGHT / CELLS.len()
-    };
-    let requests = stream::iter(0..tracks)
-        .map(send)
-        .buffer_unordered(in_flight)
-        .try_fold(0.0, async |sum, requests| Ok(sum + requests))
+    let keys = stream::iter((0..tracks).map(track));
+    if batched {
+        keys.map(async |key| {
+            let values = CELLS.map(|cell| values(&key, cell));
+            session.batch(&batch, &values[..]).await
+        })
+        .buffer_unordered(IN_FLIGHT)
+        .try_for_each(|_| async { Ok(()) })
         .await
-        .context("an insert")?;
+        .context("a batch of inserts")?;
+    } else {
+        keys.flat_map(|key| stream::iter(CELLS).map(move |cell| (key.clone(), cell)))
+            .map(async |(key, cell)| session.execute_unpaged(&insert, values(&key, cell)).await)
+            .buffer_unordered(IN_FLIGHT)
+            .try_for_each(|_| async { Ok(()) })
+            .await
+            .context("an insert")?;
+    }
+    let cells = f64::from(tracks) * f64::from(u32::try_from(CELLS.len())?);
     Ok(Measured {
         events: 0.0,
-        cells: f64::from(tracks) * f64::from(u32::try_from(CELLS.len())?),
-        requests,
+        cells,
+        requests: if batched { f64::from(tracks) } else { cells },
         seconds: started.elapsed().as_secs_f64(),
         cpu_seconds: own_cpu_seconds()? - cpu_before,
     })

@@ -13,6 +13,8 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Of the log and of the output of a process that did not do what it should.
+const LAST_LINES: usize = 100;
 
 /// A program with its arguments.
 #[derive(Clone, Debug)]
@@ -144,10 +146,11 @@ impl Process {
         match timeout(bound, self.child.wait()).await {
             Ok(status) => Ok(status?),
             Err(_) => bail!(
-                "{} still runs after {} s; its log:\n{}",
+                "{} still runs after {} s; its log and output:\n{}{}",
                 self.name,
                 bound.as_secs(),
-                self.errors()
+                last_lines(&self.errors()),
+                last_lines(&self.output())
             ),
         }
     }
@@ -174,14 +177,22 @@ impl Process {
                 }
                 if let Some(status) = exit {
                     let name = &self.name;
+                    let (errors, output) = (last_lines(&errors), last_lines(&output));
                     bail!("{name} exited ({status}) without writing \"{text}\":\n{errors}{output}");
                 }
                 sleep(POLL_INTERVAL).await;
             }
         };
-        timeout(bound, polling)
-            .await
-            .with_context(|| format!("no \"{text}\" within {} s", bound.as_secs()))?
+        match timeout(bound, polling).await {
+            Ok(said) => said,
+            Err(_) => bail!(
+                "{} has not written \"{text}\" after {} s; its log and output:\n{}{}",
+                self.name,
+                bound.as_secs(),
+                last_lines(&self.errors()),
+                last_lines(&self.output())
+            ),
+        }
     }
 
     /// Leaves it running.
@@ -207,6 +218,13 @@ fn line_with<'o>(text: &str, output: &'o str) -> Option<&'o str> {
         .find(|line| line.contains(text))
 }
 
+/// As much of the end as a person reads.
+pub fn last_lines(output: &str) -> &str {
+    let mut newlines = output.rmatch_indices('\n').map(|(index, _)| index);
+    let start = newlines.nth(LAST_LINES);
+    &output[start.map_or(0, |newline| newline + 1)..]
+}
+
 fn read_lossily(file: &Path) -> String {
     let bytes = std::fs::read(file).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
@@ -229,6 +247,16 @@ pub fn binary(name: &str) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_lines_are_shown() {
+        assert_eq!(last_lines(""), "");
+        assert_eq!(last_lines("one\ntwo"), "one\ntwo");
+        let many: String = (1..=LAST_LINES + 2)
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert!(last_lines(&many).starts_with("3\n4\n"), "{many}");
+    }
 
     #[test]
     fn an_incomplete_line_is_not_matched() {

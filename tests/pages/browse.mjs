@@ -506,13 +506,35 @@ async function commands() {
   console.log("ok  commands");
 }
 
-try {
-  const parts = [
-    desktop, keyboard, phone, live, exact, sideBySide, decisions, unchanged, away, spans, shortSteps, languages, wayIn, signed, operator,
-    operatorDarkAndPhone, commands,
-  ];
-  for (const part of parts) await part();
-} finally {
-  await browser.close();
+/** The longest of them takes 15 s on two cores. A call of the browser without a timeout must not hold up everything. */
+const PART_MS_MAX = 90_000;
+
+/** Fails if a part does not end. What it waited for is the last call without an answer in the log of `DEBUG=pw:api`. */
+async function bounded(part) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`"${part.name}" still runs after ${PART_MS_MAX / 1000} s`)), PART_MS_MAX);
+  });
+  try {
+    await Promise.race([part(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
-console.log("all pages passed");
+
+const parts = [
+  desktop, keyboard, phone, live, exact, sideBySide, decisions, unchanged, away, spans, shortSteps, languages, wayIn, signed, operator,
+  operatorDarkAndPhone, commands,
+];
+let code = 0;
+try {
+  for (const part of parts) await bounded(part);
+  console.log("all pages passed");
+} catch (error) {
+  console.log(error.stack);
+  code = 1;
+}
+// Said before the browser is closed, which is killed if it has not ended by itself after 30 s. A process that it leaves behind
+// may hold the pipe to it, and node waits for open pipes.
+await browser.close();
+process.exit(code);

@@ -10,7 +10,7 @@ use stitch_common::clock::SystemClock;
 use stitch_common::ports::ZooKeeper;
 use stitch_common::range::RangeId;
 use stitch_harness::events::{Generator, Record, Shape};
-use stitch_harness::process::{Process, Program};
+use stitch_harness::process::{Process, Program, last_lines};
 use stitch_harness::servers::{Servers, repository};
 use stitch_harness::test_namespace::{PATIENT, TestConfig, TestNamespace};
 use stitch_protocol::contender::Kind;
@@ -146,6 +146,8 @@ async fn pages_are_usable_and_stay_up_to_date() -> Result<()> {
                 "STITCH_BROWSER_TOOLS".to_owned(),
                 variable("STITCH_BROWSER_TOOLS")?,
             ),
+            // Each call of the browser and its end, so that a message shows what was waited for.
+            ("DEBUG".to_owned(), "pw:api".to_owned()),
         ],
         folder: namespace.folder.clone(),
     };
@@ -161,8 +163,8 @@ async fn pages_are_usable_and_stay_up_to_date() -> Result<()> {
     ensure!(
         finished.code == Some(0),
         "{}{}",
-        finished.output,
-        finished.errors
+        last_lines(&finished.errors),
+        finished.output
     );
     for server in [api, closed] {
         let stopped = server.stop(BOUND).await?;

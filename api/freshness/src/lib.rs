@@ -207,6 +207,11 @@ impl FreshnessSnapshot {
         self.at.is_some_and(|at| now.since(at) < STALE_AFTER)
     }
 
+    /// Whether freshness was known at any time, however long ago.
+    pub const fn was_known(&self) -> bool {
+        self.at.is_some()
+    }
+
     /// The freshness of a range at `now`.
     pub fn of(&self, range: RangeId, now: Moment) -> Freshness {
         match self.ranges.get(usize::from(range.0)) {

@@ -30,7 +30,7 @@ const INDEX: &str = "stitch-api: counts, timelines and how fresh they are\n\n\
     /operator            ranges, locks, members and restorations, for operators\n\
     /openapi.json        every address and parameter, with examples\n\
     /health              200 while this process answers\n\
-    /ready               200 while counts can be read, and it knows how fresh they are\n\
+    /ready               200 while counts can be read, from when it has known how fresh they are\n\
     /metrics             for Prometheus\n";
 
 /// What every listener has.

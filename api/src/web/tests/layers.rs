@@ -345,3 +345,20 @@ async fn a_server_that_does_not_know_how_fresh_counts_are_says_which_server_cann
     assert!(text.ends_with("Kafka cannot be read\n"), "{text}");
     assert_eq!(server.get(KEY).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_server_that_has_known_how_fresh_counts_are_stays_ready_while_zookeeper_is_away() {
+    let server = server("");
+    let bits = server.config.definitions.range_bits;
+    let long_ago = Moment::new(Duration::from_secs(900));
+    let known = FreshnessSnapshot::purely_in_batch(bits, long_ago);
+    let unknown = known.with_failure("ZooKeeper cannot be read");
+    server.freshness.send_replace(Arc::new(unknown));
+    let count = server.get(KEY).await;
+    assert_eq!(count.status, 200);
+    assert_eq!(count.json()["freshness"]["state"], "unknown");
+    let ready = server.get("/ready").await;
+    let text = String::from_utf8(ready.body).unwrap();
+    assert_eq!(ready.status, 200, "{text}");
+    assert!(text.ends_with("ZooKeeper cannot be read\n"), "{text}");
+}

@@ -43,31 +43,63 @@ pub struct SegmentWriter {
 #[derive(Default)]
 struct RowGroup {
     offsets: Vec<i64>,
-    timestamps: Nullable<i64>,
-    keys: Nullable<ByteArray>,
-    values: Nullable<ByteArray>,
+    timestamps: Vec<i64>,
+    timestamp_levels: Vec<i16>,
+    keys: Blobs,
+    values: Blobs,
     bytes: usize,
 }
 
-/// A column with nulls, as Parquet has it: a level for each row, a value for each that is not null.
-struct Nullable<T> {
+/// A column of bytes with nulls, as Parquet has it: a level for each row, a value for each that is not null. Values are
+/// copied one behind the other: an allocation for each would cost more than its copy.
+#[derive(Default)]
+struct Blobs {
     levels: Vec<i16>,
-    values: Vec<T>,
+    bytes: Vec<u8>,
+    /// Where each value ends.
+    ends: Vec<usize>,
 }
 
-impl<T> Default for Nullable<T> {
-    fn default() -> Self {
+impl RowGroup {
+    /// An empty one with room for as much as this has, so that the next one does not grow step by step.
+    fn next(&self) -> Self {
+        let rows = self.offsets.len();
         Self {
-            levels: Vec::new(),
-            values: Vec::new(),
+            offsets: Vec::with_capacity(rows),
+            timestamps: Vec::with_capacity(rows),
+            timestamp_levels: Vec::with_capacity(rows),
+            keys: self.keys.next(),
+            values: self.values.next(),
+            bytes: 0,
         }
     }
 }
 
-impl<T> Nullable<T> {
-    fn push(&mut self, value: Option<T>) {
+impl Blobs {
+    fn next(&self) -> Self {
+        Self {
+            levels: Vec::with_capacity(self.levels.len()),
+            bytes: Vec::with_capacity(self.bytes.len()),
+            ends: Vec::with_capacity(self.ends.len()),
+        }
+    }
+
+    fn push(&mut self, value: Option<&[u8]>) {
         self.levels.push(i16::from(value.is_some()));
-        self.values.extend(value);
+        if let Some(value) = value {
+            self.bytes.extend_from_slice(value);
+            self.ends.push(self.bytes.len());
+        }
+    }
+
+    /// Each value, as a share of the bytes of all.
+    fn values(&mut self) -> Vec<ByteArray> {
+        let bytes = Bytes::from(std::mem::take(&mut self.bytes));
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let ranges = starts.zip(&self.ends);
+        ranges
+            .map(|(start, end)| bytes.slice(start..*end).into())
+            .collect()
     }
 }
 
@@ -132,16 +164,16 @@ impl SegmentWriter {
         self.sum.add(self.partition, record.offset, value);
         self.rows += 1;
         self.latest_ms = self.latest_ms.max(record.timestamp_ms);
+        let key = record.key.as_deref();
         let row_group = &mut self.row_group;
-        row_group.bytes += RECORD_BYTES
-            + record.key.as_ref().map_or(0, |key| key.len())
-            + value.map_or(0, <[u8]>::len);
-        // The bytes are shared with the record, not copied.
-        let shared = |bytes: &Arc<[u8]>| ByteArray::from(Bytes::from_owner(Arc::clone(bytes)));
+        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        row_group.bytes += RECORD_BYTES + length(key) + length(value);
         row_group.offsets.push(record.offset.0);
-        row_group.timestamps.push(record.timestamp_ms);
-        row_group.keys.push(record.key.as_ref().map(shared));
-        row_group.values.push(record.value.as_ref().map(shared));
+        let level = i16::from(record.timestamp_ms.is_some());
+        row_group.timestamp_levels.push(level);
+        row_group.timestamps.extend(record.timestamp_ms);
+        row_group.keys.push(key);
+        row_group.values.push(value);
         let is_full = row_group.bytes >= ROW_GROUP_BYTES;
         if is_full || row_group.offsets.len() >= ROW_GROUP_RECORDS {
             self.write_row_group();
@@ -149,19 +181,21 @@ impl SegmentWriter {
     }
 
     fn write_row_group(&mut self) {
+        let next = self.row_group.next();
         let RowGroup {
             offsets,
             timestamps,
-            keys,
-            values,
+            timestamp_levels,
+            mut keys,
+            mut values,
             bytes: _,
-        } = std::mem::take(&mut self.row_group);
+        } = std::mem::replace(&mut self.row_group, next);
         let begin = self.file.bytes_written();
         let mut row_group = self.file.next_row_group().expect(WRITING);
         write_column::<Int64Type>(&mut row_group, &offsets, None);
-        write_column::<Int64Type>(&mut row_group, &timestamps.values, Some(&timestamps.levels));
-        write_column::<ByteArrayType>(&mut row_group, &keys.values, Some(&keys.levels));
-        write_column::<ByteArrayType>(&mut row_group, &values.values, Some(&values.levels));
+        write_column::<Int64Type>(&mut row_group, &timestamps, Some(&timestamp_levels));
+        write_column::<ByteArrayType>(&mut row_group, &keys.values(), Some(&keys.levels));
+        write_column::<ByteArrayType>(&mut row_group, &values.values(), Some(&values.levels));
         row_group.close().expect(WRITING);
         self.file.flush().expect(WRITING);
         let written = &self.file.inner()[begin..];

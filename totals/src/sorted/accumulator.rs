@@ -34,6 +34,7 @@ struct Shard {
     keys: Vec<u8>,
     counter_index: HashTable<u32>,
     cells: Vec<CellEntry>,
+    /// Of the cells that are not of their counter's first event.
     cell_index: HashTable<u32>,
 }
 
@@ -43,6 +44,11 @@ struct CounterEntry {
     key_at: u32,
     key_length: u16,
     name: NameRank,
+    /// The cells of its first event lie one behind the other, and are in no index: most later events are in some of them
+    /// again, and most counters have no others. An index of all would be the largest part of the memory, and a place of it
+    /// is found in no cache.
+    first_cells_at: u32,
+    first_cells: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +71,7 @@ impl Default for Accumulator {
 }
 
 impl Accumulator {
-    /// Adds `amount` to the cells `slots` of one counter.
+    /// Adds `amount` to the cells `slots` of one counter, which are distinct.
     ///
     /// # Panics
     /// If the key has 64 KiB or more: the decoder rejects it.
@@ -81,9 +87,13 @@ impl Accumulator {
         let shard = usize::try_from(unsigned >> (64 - SHARD_BITS)).expect("a few bits");
         let shard = &mut self.shards[shard];
         let (bytes, cells) = (shard.bytes(), shard.cells.len());
-        let counter = shard.counter(token, name, key);
-        for slot in slots {
-            shard.count(counter, *slot, amount);
+        match shard.counter(token, name, key) {
+            None => shard.begin(token, name, key, slots, amount),
+            Some(counter) => {
+                for slot in slots {
+                    shard.count(counter, *slot, amount);
+                }
+            }
         }
         self.bytes = self.bytes - bytes + shard.bytes();
         self.cells = self.cells - cells + shard.cells.len();
@@ -144,33 +154,56 @@ impl Shard {
         &self.keys[index(counter.key_at)..][..usize::from(counter.key_length)]
     }
 
-    /// The position of the counter, which is added if it is new.
-    fn counter(&mut self, token: Token, name: NameRank, key: &[u8]) -> u32 {
-        let hash = counter_hash(token);
+    /// The position of the counter, if there is one.
+    fn counter(&self, token: Token, name: NameRank, key: &[u8]) -> Option<u32> {
         let is_same = |at: &u32| {
             let counter = self.counters[index(*at)];
             counter.token == token && counter.name == name && self.key(counter) == key
         };
-        if let Some(known) = self.counter_index.find(hash, is_same) {
-            return *known;
-        }
-        let added = position(self.counters.len());
+        let known = self.counter_index.find(counter_hash(token), is_same);
+        known.copied()
+    }
+
+    /// Adds a counter with the cells of its first event.
+    fn begin(
+        &mut self,
+        token: Token,
+        name: NameRank,
+        key: &[u8],
+        slots: &[PackedSlot],
+        amount: Amount,
+    ) {
+        let counter = position(self.counters.len());
         self.counters.push(CounterEntry {
             token,
             key_at: position(self.keys.len()),
             key_length: u16::try_from(key.len()).expect("a key has at most 1024 bytes"),
             name,
+            first_cells_at: position(self.cells.len()),
+            first_cells: u8::try_from(slots.len()).expect("there are fewer granularities"),
         });
         self.keys.extend_from_slice(key);
+        self.cells.extend(slots.iter().map(|slot| CellEntry {
+            counter,
+            slot: *slot,
+            total: amount,
+        }));
         let counters = &self.counters;
         self.counter_index
-            .insert_unique(hash, added, |at| counter_hash(counters[index(*at)].token));
-        added
+            .insert_unique(counter_hash(token), counter, |at| {
+                counter_hash(counters[index(*at)].token)
+            });
     }
 
     fn count(&mut self, counter: u32, slot: PackedSlot, amount: Amount) {
-        let hash = cell_hash(counter, slot);
+        let of = self.counters[index(counter)];
         let cells = &mut self.cells;
+        let first = &mut cells[index(of.first_cells_at)..][..usize::from(of.first_cells)];
+        if let Some(cell) = first.iter_mut().find(|cell| cell.slot == slot) {
+            cell.total = cell.total.plus(amount);
+            return;
+        }
+        let hash = cell_hash(counter, slot);
         let is_same = |at: &u32| {
             let cell = cells[index(*at)];
             cell.counter == counter && cell.slot == slot

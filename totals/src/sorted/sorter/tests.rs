@@ -1,4 +1,4 @@
-use proptest::collection::vec;
+use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 
 use super::*;
@@ -55,6 +55,31 @@ proptest! {
         let levels = usize::try_from(contributions.len().max(1).ilog(fan_in)).unwrap() + 1;
         prop_assert!(runs < fan_in * levels, "{} runs", runs);
         prop_assert_eq!(folder.bytes(), 0, "everything is given back");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The cells of a counter's first event are kept apart from those of later ones.
+    #[test]
+    fn an_event_adds_to_all_of_its_cells_whichever_events_came_before(
+        events in vec(("[ab]", btree_set(0..5_i64, 0..4), -2..2_i64), 0..40),
+    ) {
+        let path = tempfile::tempdir().unwrap();
+        let folder = SpillFolder::open(path.path(), 1 << 30).unwrap();
+        let mut sorter = Sorter::new(1 << 20, folder);
+        let mut contributions = Contributions::new();
+        for (key, hours, amount) in events {
+            let cells = hours.iter().map(|hour| SampleCell::new(7, 0, &key, *hour));
+            let cells: Vec<_> = cells.collect();
+            let slots: Vec<_> = cells.iter().map(|cell| cell.slot).collect();
+            sorter.add(Token(7), NameRank(0), key.as_bytes(), &slots, Amount(amount));
+            contributions.extend(cells.into_iter().map(|cell| (cell, amount)));
+        }
+        let expected: Contributions = added_up(&contributions).into_iter().collect();
+        let sorted = async { merged(sorter.finish().await?).await };
+        prop_assert_eq!(block_on(sorted).unwrap(), expected);
     }
 }
 
@@ -121,8 +146,8 @@ fn the_bytes_of_an_accumulator_are_those_of_its_tables() {
         );
     }
     assert_eq!(accumulator.cells(), 100_000);
-    // At least: an entry of 16 bytes and an index of 5 for the counter and the cell each, and the key.
-    let least = 100_000 * (2 * (16 + 5) + 3);
+    // At least: an entry of 24 bytes and an index of 5 for the counter, an entry of 16 for the cell, and the key.
+    let least = 100_000 * (24 + 5 + 16 + 3);
     assert!(
         (least..3 * least).contains(&accumulator.bytes()),
         "{}",

@@ -25,9 +25,12 @@ pub(crate) struct Sum {
     pub(crate) layer: Layer,
 }
 
+/// What one read is of.
+type Subject = (Layer, Counter, Vec<BucketSpan>);
+
 pub(crate) struct CountReader {
     tables: CountTables,
-    in_flight: SingleFlight<(Layer, Counter, Vec<BucketSpan>), Result<Counts, StoreError>>,
+    in_flight: SingleFlight<Arc<Subject>, Result<Counts, StoreError>>,
     permits: Arc<Semaphore>,
     metrics: Arc<Reads>,
 }
@@ -70,19 +73,21 @@ impl CountReader {
         rule: LayerRule,
     ) -> Result<Vec<Sum>, StoreError> {
         let layers: Vec<Layer> = windows.iter().map(|cells| rule.layer(cells)).collect();
-        let of = |layer| {
+        let read = async |layer| {
             let windows = windows.iter().zip(&layers);
-            let mut windows = windows.filter(move |(_, of)| **of == layer).peekable();
-            let is_read = windows.peek().is_some();
+            let windows = windows.filter(|(_, of)| **of == layer);
             let cells = windows.flat_map(|(cells, _)| cells).copied().collect();
-            async move {
-                match is_read {
-                    true => self.read(layer, counter, spans::spans(cells)).await,
-                    false => Ok(Counts::default()),
-                }
-            }
+            self.read(layer, counter, spans::spans(cells)).await
         };
-        let (batch, realtime) = try_join(of(Layer::Batch), of(Layer::Realtime)).await?;
+        let (batch, realtime) = match (
+            layers.contains(&Layer::Batch),
+            layers.contains(&Layer::Realtime),
+        ) {
+            (true, true) => try_join(read(Layer::Batch), read(Layer::Realtime)).await?,
+            (true, false) => (read(Layer::Batch).await?, Counts::default()),
+            (false, true) => (Counts::default(), read(Layer::Realtime).await?),
+            (false, false) => Default::default(),
+        };
         let sum = |(cells, layer): (&Vec<CellSlot>, &Layer)| {
             let counts = match layer {
                 Layer::Batch => &batch,
@@ -107,9 +112,11 @@ impl CountReader {
     ) -> Result<Counts, StoreError> {
         let table = self.tables.of(layer);
         let table = table.expect("no rule names a layer that the namespace does not have");
+        let subject = Arc::new((layer, counter.clone(), spans));
         let start = || {
             let (source, permits) = (table.source(), Arc::clone(&self.permits));
             let metrics = Arc::clone(&self.metrics);
+            let (_, counter, spans) = &*subject;
             let (counter, spans) = (counter.clone(), spans.clone());
             async move {
                 let permit = permits.acquire().await;
@@ -126,9 +133,8 @@ impl CountReader {
             .boxed()
         };
         let on_join = || self.metrics.record_coalesced();
-        self.in_flight
-            .join((layer, counter.clone(), spans.clone()), start, on_join)
-            .await
+        let key = Arc::clone(&subject);
+        self.in_flight.join(key, start, on_join).await
     }
 }
 

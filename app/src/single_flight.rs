@@ -1,6 +1,7 @@
 //! Coalesces concurrent identical reads (single flight). The read is cancelled when its last waiter goes away.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +11,7 @@ use futures_util::future::{BoxFuture, Shared};
 /// Polled by those who wait for it, so that it needs no task of its own.
 type SharedRead<V> = Shared<BoxFuture<'static, V>>;
 
-/// Reads in flight, by what they read.
+/// Reads in flight, by what they read. Each caller clones a key twice: let that cost little.
 pub struct SingleFlight<K: Eq + Hash, V: Clone> {
     flights: Mutex<HashMap<K, Flight<V>>>,
 }
@@ -53,19 +54,18 @@ impl<K: Clone + Eq + Hash, V: Clone> SingleFlight<K, V> {
         on_join: impl FnOnce(),
     ) -> Waiter<'_, K, V> {
         let mut flights = self.flights();
-        let read = match flights.get_mut(&key) {
-            Some(flight) if flight.read.peek().is_none() => {
+        let read = match flights.entry(key.clone()) {
+            Entry::Occupied(mut flight) if flight.get().read.peek().is_none() => {
                 on_join();
-                flight.waiters += 1;
-                flight.read.clone()
+                flight.get_mut().waiters += 1;
+                flight.get().read.clone()
             }
-            Some(_) | None => {
+            entry @ (Entry::Occupied(_) | Entry::Vacant(_)) => {
                 let read = start().shared();
-                let flight = Flight {
+                entry.insert_entry(Flight {
                     read: read.clone(),
                     waiters: 1,
-                };
-                flights.insert(key.clone(), flight);
+                });
                 read
             }
         };
@@ -91,14 +91,16 @@ struct Waiter<'a, K: Clone + Eq + Hash, V: Clone> {
 impl<K: Clone + Eq + Hash, V: Clone> Drop for Waiter<'_, K, V> {
     fn drop(&mut self) {
         let mut flights = self.flights.flights();
+        let Entry::Occupied(mut flight) = flights.entry(self.key.clone()) else {
+            return;
+        };
         // A completed read may have been replaced by a later one, which has waiters of its own.
-        let ours = flights
-            .get_mut(&self.key)
-            .filter(|flight| flight.read.ptr_eq(&self.read));
-        let Some(flight) = ours else { return };
-        flight.waiters -= 1;
-        if flight.waiters == 0 {
-            flights.remove(&self.key);
+        if !flight.get().read.ptr_eq(&self.read) {
+            return;
+        }
+        flight.get_mut().waiters -= 1;
+        if flight.get().waiters == 0 {
+            flight.remove();
         }
     }
 }

@@ -134,13 +134,17 @@ impl ScyllaReader {
         counter: &Counter,
         spans: &[BucketSpan],
     ) -> Result<Vec<(CellSlot, Count)>, StoreError> {
+        if let [span] = spans {
+            // Most reads. The driver's futures are large, and to collect one would be to copy it.
+            return self.query(counter, &Request::of(*span)).await;
+        }
         let (single, several): (Vec<&BucketSpan>, Vec<&BucketSpan>) =
             spans.iter().partition(|span| span.first == span.last);
         let mut requests: Vec<Request> = match single.as_slice() {
-            [one] => vec![Request::One(**one)],
+            [one] => vec![Request::of(**one)],
             _ => single.chunks(NAMED_CELLS_MAX).map(Request::named).collect(),
         };
-        requests.extend(several.into_iter().map(|span| Request::Span(*span)));
+        requests.extend(several.into_iter().map(|span| Request::of(*span)));
         let mut cells = Vec::new();
         for together in requests.chunks(REQUESTS_AT_ONCE) {
             let reads = together.iter().map(|request| self.query(counter, request));
@@ -205,6 +209,13 @@ enum Request {
 }
 
 impl Request {
+    fn of(span: BucketSpan) -> Self {
+        match span.first == span.last {
+            true => Self::One(span),
+            false => Self::Span(span),
+        }
+    }
+
     fn named(spans: &[&BucketSpan]) -> Self {
         let cell = |span: &&BucketSpan| (span.granularity.name(), CqlTimestamp(span.first.0));
         Self::Named(spans.iter().map(cell).collect())

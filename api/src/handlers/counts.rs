@@ -7,7 +7,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use futures_util::future::try_join_all;
+use futures_util::stream::{FuturesOrdered, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use stitch_batch::layer::{Layer, LayerRule};
 use stitch_common::cell::{CellSlot, Counter};
@@ -160,12 +160,17 @@ async fn read(
     rule: LayerRule,
 ) -> Result<Vec<Sum>, Problem> {
     let mut counts = Vec::with_capacity(counters.len());
-    for counters in counters.chunks(KEYS_AT_ONCE) {
-        let reads = counters
-            .iter()
-            .map(|counter| app.counts.sums(counter, windows, rule));
-        for sums in try_join_all(reads).await? {
-            counts.extend(sums);
+    let mut waiting = counters.iter();
+    let mut reads = FuturesOrdered::new();
+    loop {
+        // One more begins whenever the first of them has ended, instead of as many again once all have.
+        let free = KEYS_AT_ONCE - reads.len();
+        for counter in waiting.by_ref().take(free) {
+            reads.push_back(app.counts.sums(counter, windows, rule));
+        }
+        match reads.try_next().await? {
+            Some(sums) => counts.extend(sums),
+            None => break,
         }
     }
     Ok(counts)

@@ -1,6 +1,6 @@
 //! The parts of a query: what each reads, and its answer.
 
-use futures_util::future::join_all;
+use futures_util::stream::{FuturesOrdered, StreamExt};
 use serde::Serialize;
 use stitch_batch::layer::{Layer, LayerRule};
 use stitch_calendar::time::Time;
@@ -255,20 +255,27 @@ impl<'a> Parts<'a> {
         let mut lacks_reads = false;
         let mut has_counts = false;
         let mut layers_used = LayersUsed::default();
-        for chunk in self.parts.chunks(KEYS_AT_ONCE) {
-            let results = chunk.iter().map(|part| self.result(app, part));
-            for (part, result) in chunk.iter().zip(join_all(results).await) {
-                lacks_reads |= matches!(result, PartResult::Unread { .. });
-                if let PartResult::Counts(counts) = &result {
-                    has_counts = true;
-                    layers_used = layers_used.and(counts.layers_used);
-                }
-                parts.push(Part {
-                    counter: part.counter,
-                    key: part.key,
-                    result,
-                });
+        let mut waiting = self.parts.iter();
+        let mut results = FuturesOrdered::new();
+        loop {
+            let free = KEYS_AT_ONCE - results.len();
+            for part in waiting.by_ref().take(free) {
+                results.push_back(self.result(app, part));
             }
+            let Some(result) = results.next().await else {
+                break;
+            };
+            lacks_reads |= matches!(result, PartResult::Unread { .. });
+            if let PartResult::Counts(counts) = &result {
+                has_counts = true;
+                layers_used = layers_used.and(counts.layers_used);
+            }
+            let part = &self.parts[parts.len()];
+            parts.push(Part {
+                counter: part.counter,
+                key: part.key,
+                result,
+            });
         }
         if !has_counts {
             let unread = parts.into_iter().find_map(|part| match part.result {

@@ -110,10 +110,10 @@ impl Forwarder {
 }
 
 /// A variable of the environment, by its name after `STITCH_`.
-type Variables<'a> = Vec<(&'a str, String)>;
+pub(crate) type Variables<'a> = Vec<(&'a str, String)>;
 
 /// Fails unless `check` calls what these variables do wrong, by these words, and not an outage.
-async fn ensure_denied(
+pub(crate) async fn ensure_denied(
     namespace: &TestNamespace,
     server: &str,
     variables: &Variables<'_>,

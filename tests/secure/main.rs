@@ -5,4 +5,5 @@ mod access;
 mod canary;
 mod denied;
 mod eavesdropping;
+mod renewal;
 mod support;

@@ -199,8 +199,9 @@ impl Story {
             binary("stitch-restorator")?.display(),
             namespace.config.display()
         ))?;
-        background.add("API", pages.api);
+        background.server("API", pages.api).await?;
         narrator.say(&format!("Running: {}.", background.leave()?))?;
+        narrator.say("Its metrics and alerts in Prometheus:  deploy/monitor")?;
         narrator.say("This stops everything:  deploy/demo --stop")?;
         Ok(())
     }

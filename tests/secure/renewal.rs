@@ -8,6 +8,7 @@ use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair}
 use stitch_harness::proxy::Proxy;
 use stitch_harness::secure::{FLEET, read};
 use stitch_harness::test_namespace::TestNamespace;
+use stitch_harness::web::get;
 use stitch_tests::scene::{all_right, some_events, test_namespace};
 use tokio::time::{Instant, sleep_until};
 
@@ -85,7 +86,7 @@ async fn a_processor_outlives_the_certificate_that_it_was_started_with() -> Resu
             format!("[{:?}]", cassandra.address()),
         ),
     ]);
-    let running = processor(&namespace, &["run"], &variables)?.start()?;
+    let mut running = processor(&namespace, &["run"], &variables)?.start()?;
     count(&namespace, 1).await?;
     for ending in ["pem", "key"] {
         let copy = own.path().join(format!("first.{ending}"));
@@ -117,6 +118,10 @@ async fn a_processor_outlives_the_certificate_that_it_was_started_with() -> Resu
     zookeeper.cut();
     cassandra.cut();
     count(&namespace, 2).await?;
+    // A further session would have read the files again, as a further process would.
+    let address = TestNamespace::address(&mut running).await?;
+    let (_, metrics) = get(&address, "/metrics").await?;
+    ensure!(metrics.contains("\nstitch_sessions_total 1\n"), "{metrics}");
     namespace.stop([running]).await?;
     all_right(&namespace).await?;
     Ok(())

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 
@@ -77,6 +79,8 @@ proptest! {
             sorter.add(Token(7), NameRank(0), key.as_bytes(), &slots, Amount(amount));
             contributions.extend(cells.into_iter().map(|cell| (cell, amount)));
         }
+        let distinct: BTreeSet<_> = contributions.iter().map(|(cell, _)| cell).collect();
+        prop_assert_eq!(sorter.accumulator.cells(), distinct.len(), "an entry each");
         let expected: Contributions = added_up(&contributions).into_iter().collect();
         let sorted = async { merged(sorter.finish().await?).await };
         prop_assert_eq!(block_on(sorted).unwrap(), expected);

@@ -17,7 +17,7 @@ find_prometheus() {
 
 # Writes the configuration, and starts it. Sets $prometheus_url. Fails unless it serves within half a minute.
 start_prometheus() { # { JOB "ADDRESS..." }...
-    local port tenths=300
+    local port pid tenths=300
     port=$("$python" "$library/free_ports.py" 1) || fail "there is no free port."
     # shellcheck disable=SC2034  # for the caller
     prometheus_url=http://127.0.0.1:$port
@@ -25,9 +25,11 @@ start_prometheus() { # { JOB "ADDRESS..." }...
     setsid nohup "$prometheus" --config.file="$directory/prometheus.yaml" --storage.tsdb.path="$directory/samples" \
         --web.listen-address="127.0.0.1:$port" --web.local-assets="$prometheus_assets" \
         </dev/null >"$directory/prometheus.log" 2>&1 &
-    echo $! >"$directory/prometheus.pid"
+    pid=$!
+    echo "$pid" >"$directory/prometheus.pid"
     while ! grep 'Server is ready' "$directory/prometheus.log" >/dev/null; do
-        prometheus_pid >/dev/null && [ $((tenths--)) -gt 0 ] ||
+        # Until exec its command line is still this script's.
+        kill -0 "$pid" 2>/dev/null && [ $((tenths--)) -gt 0 ] ||
             fail "Prometheus does not serve: $directory/prometheus.log says why."
         sleep 0.1
     done

@@ -139,6 +139,8 @@ struct Archiver<'a, L: EventLog, S, C, P: ?Sized> {
     effects: FuturesUnordered<Effect<'a, L::Feed>>,
     epoch: AssignmentEpoch,
     patience: Patience,
+    /// When this archiver began.
+    opened: Moment,
     refreshed: Moment,
     measured: Moment,
     summary: Summary,

@@ -20,6 +20,17 @@ pub struct Retention {
     pub bytes: Option<i64>,
 }
 
+/// The first record at or above a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstRecord {
+    /// It has this time, in milliseconds since 1970.
+    At(i64),
+    /// There is none: what lies there is no record.
+    Missing,
+    /// It could not be read, or has no time.
+    Unknown,
+}
+
 /// The distance of one partition's archive from the ends of its log.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PartitionStatus {
@@ -35,31 +46,37 @@ pub struct PartitionStatus {
     pub log_end: Offset,
     /// Records that are not archived, at most.
     pub behind_records: i64,
-    /// The age of the oldest record that is not archived.
+    /// The age of the oldest record that is not archived; none if there is none, or it is not known.
     pub behind_seconds: Option<i64>,
     /// When Kafka deletes the first record that is not archived; none if it does not by age, or if there is none.
     pub retention_left_seconds: Option<i64>,
-    /// The share of the retention that is left until then, from 0 to 1; none without a retention.
+    /// The share of the retention that is left until then, from 0 to 1; none without a retention, or if it is not known.
     pub retention_left: Option<f64>,
-    /// Whether less than half of the retention is left, or records are lost already.
+    /// Whether Kafka deletes by age, and the age of the oldest record that is not archived could not be found out.
+    pub retention_unknown: bool,
+    /// Whether less than half of the retention is left, or that is not known, or records are lost already.
     pub alarm: bool,
 }
 
 impl PartitionStatus {
-    /// The status of a partition. `first_ms` is the time of the first record that is not archived, if there is one.
+    /// The status of a partition. `first` is the first record that is not archived.
     #[must_use]
     pub fn new(
         partition: Partition,
         archived: Option<(Offset, Offset)>,
         log: Bounds,
-        first_ms: Option<i64>,
+        first: FirstRecord,
         retention: Retention,
         now_ms: i64,
     ) -> Self {
         let complete_to = archived.map_or(log.begin, |(_, complete_to)| complete_to);
         let behind = log.end.0.saturating_sub(complete_to.0).max(0);
-        let age_ms = first_ms.filter(|_| behind > 0);
-        let age_ms = age_ms.map(|first| now_ms.saturating_sub(first).max(0));
+        let age_ms = match first {
+            FirstRecord::At(first_ms) if behind > 0 => Some(now_ms.saturating_sub(first_ms).max(0)),
+            FirstRecord::At(_) | FirstRecord::Missing | FirstRecord::Unknown => None,
+        };
+        let retention_unknown =
+            retention.age_ms.is_some() && behind > 0 && first == FirstRecord::Unknown;
         let left_ms = match (retention.age_ms, age_ms) {
             (Some(limit), Some(age)) => Some(limit.saturating_sub(age).max(0)),
             (Some(_) | None, Some(_) | None) => None,
@@ -67,8 +84,8 @@ impl PartitionStatus {
         let is_lost = log.begin > complete_to;
         let mut left = match (retention.age_ms, left_ms) {
             (Some(limit), Some(left)) => Some(ratio(left, limit)),
-            (Some(_), None) => Some(1.0),
-            (None, _) => None,
+            (Some(_), None) if !retention_unknown => Some(1.0),
+            (Some(_) | None, _) => None,
         };
         // By size, Kafka deletes at the begin of the log: how much of what it keeps is archived.
         if retention.bytes.is_some() && log.begin > Offset(0) {
@@ -88,7 +105,8 @@ impl PartitionStatus {
             behind_seconds: age_ms.map(|ms| ms / 1000),
             retention_left_seconds: left_ms.map(|ms| ms / 1000),
             retention_left: left,
-            alarm: is_lost || left.is_some_and(|left| left < 0.5),
+            retention_unknown,
+            alarm: is_lost || retention_unknown || left.is_some_and(|left| left < 0.5),
         }
     }
 }
@@ -105,20 +123,23 @@ fn ratio(part: i64, whole: i64) -> f64 {
     (part.max(0) as f64 / whole as f64).min(1.0)
 }
 
-/// The time of the first record at or above each position. A partition is missing if it has none there, or it could not
-/// be read in time.
+/// The first record at or above each position.
 ///
 /// # Errors
 /// Kafka.
-pub async fn first_times<L: EventLog, C: Clock>(
+pub async fn first_records<L: EventLog, C: Clock>(
     log: &L,
     clock: &C,
     positions: &BTreeMap<Partition, Offset>,
-) -> Result<BTreeMap<Partition, i64>, LogError> {
+) -> Result<BTreeMap<Partition, FirstRecord>, LogError> {
     const EPOCH: AssignmentEpoch = AssignmentEpoch(1);
-    let mut times = BTreeMap::new();
+    // Until it is read.
+    let mut found: BTreeMap<_, _> = positions
+        .keys()
+        .map(|partition| (*partition, FirstRecord::Unknown))
+        .collect();
     if positions.is_empty() {
-        return Ok(times);
+        return Ok(found);
     }
     let mut feed = log.feed().await?;
     for (partition, from) in positions {
@@ -134,25 +155,27 @@ pub async fn first_times<L: EventLog, C: Clock>(
             event = feed.next() => event,
             () = clock.sleep(left) => break,
         };
-        let partition = match event {
+        let (partition, first) = match event {
             FeedEvent::Records {
                 partition, records, ..
             } => {
-                let first = records.first().and_then(|record| record.timestamp_ms);
-                if let Some(first) = first.filter(|_| waiting.contains_key(&partition)) {
-                    times.insert(partition, first);
-                }
-                partition
+                let time = records.first().and_then(|record| record.timestamp_ms);
+                (
+                    partition,
+                    time.map_or(FirstRecord::Unknown, FirstRecord::At),
+                )
             }
-            FeedEvent::EndReached { partition, .. } => partition,
-            FeedEvent::Unreadable { error, .. } => error.partition,
+            FeedEvent::EndReached { partition, .. } => (partition, FirstRecord::Missing),
+            FeedEvent::Unreadable { error, .. } => (error.partition, FirstRecord::Unknown),
             FeedEvent::Trouble(_) => continue,
             FeedEvent::Ended(error) => return Err(error),
         };
-        waiting.remove(&partition);
-        feed.stop(partition)?;
+        if waiting.remove(&partition).is_some() {
+            found.insert(partition, first);
+            feed.stop(partition)?;
+        }
     }
-    Ok(times)
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -177,7 +200,9 @@ mod tests {
             end: Offset(100),
         };
         let now = 1000 * HOUR_MS;
-        let first = age_hours.map(|hours| now - hours * HOUR_MS);
+        let first = age_hours.map_or(FirstRecord::Unknown, |hours| {
+            FirstRecord::At(now - hours * HOUR_MS)
+        });
         PartitionStatus::new(
             P,
             Some((Offset(0), Offset(complete_to))),
@@ -210,6 +235,18 @@ mod tests {
     }
 
     #[test]
+    fn an_age_that_is_not_known_is_an_alarm_where_kafka_deletes_by_age() {
+        let unknown = status(90, 0, None, BY_AGE);
+        assert!(unknown.alarm && unknown.retention_unknown, "{unknown:?}");
+        assert_eq!(
+            (unknown.behind_seconds, unknown.retention_left),
+            (None, None)
+        );
+        assert!(!status(100, 0, None, BY_AGE).alarm, "nothing is behind");
+        assert!(!status(90, 0, None, Retention::default()).alarm);
+    }
+
+    #[test]
     fn records_that_are_lost_are_an_alarm_whatever_the_retention() {
         for retention in [BY_AGE, Retention::default()] {
             assert!(status(50, 60, Some(0), retention).alarm);
@@ -237,7 +274,8 @@ mod tests {
             begin: Offset(5),
             end: Offset(9),
         };
-        let status = PartitionStatus::new(P, None, log, Some(0), BY_AGE, 9 * HOUR_MS);
+        let first = FirstRecord::At(0);
+        let status = PartitionStatus::new(P, None, log, first, BY_AGE, 9 * HOUR_MS);
         assert_eq!((status.complete_to, status.behind_records), (None, 4));
         assert!(status.alarm);
     }

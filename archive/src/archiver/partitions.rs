@@ -51,6 +51,7 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
                 attempts_max: (extent == Extent::Once).then_some(ATTEMPTS_MAX),
                 last_attempt: CancellationToken::new(),
             },
+            opened: now,
             refreshed: now,
             measured: now,
             summary: Summary::default(),
@@ -291,6 +292,9 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
             return;
         };
         let now_ms = self.ports.clock.wall().timestamp_millis();
+        // At least as old is what waits where nothing was archived yet.
+        let opened = self.ports.clock.now().since(self.opened);
+        let opened_ms = i64::try_from(opened.as_millis()).unwrap_or(i64::MAX);
         for (partition, task) in &self.tasks {
             let Some(Bounds { begin, end }) = bounds.get(partition) else {
                 continue;
@@ -299,7 +303,7 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
             let behind = end.0.saturating_sub(complete_to.0).max(0);
             let age_ms = task
                 .latest_ms
-                .map_or(0, |ms| now_ms.saturating_sub(ms).max(0));
+                .map_or(opened_ms, |ms| now_ms.saturating_sub(ms).max(0));
             let distance = Distance {
                 complete_to,
                 behind,

@@ -11,7 +11,7 @@ use stitch_common::user_error::UserError;
 use stitch_config::Config;
 
 use crate::identity;
-use crate::status::{PartitionStatus, Retention, first_times};
+use crate::status::{FirstRecord, PartitionStatus, Retention, first_records};
 
 /// The status of every partition.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -49,15 +49,15 @@ pub(super) async fn status(config: &Config) -> Result<StatusReport, UserError> {
         })
         .collect();
     let clock = SystemClock;
-    let first = first_times(&log, &clock, &behind).await?;
+    let first = first_records(&log, &clock, &behind).await?;
     let now_ms = clock.wall().timestamp_millis();
     let statuses = chains.iter().filter_map(|chain| {
         let partition = chain.partition;
         let archived = chain.origin.zip(chain.complete_to());
-        let first_ms = first.get(&partition).copied();
+        let first = first.get(&partition).copied();
+        let first = first.unwrap_or(FirstRecord::Missing);
         let bounds = bounds.get(&partition)?;
-        let status =
-            PartitionStatus::new(partition, archived, *bounds, first_ms, retention, now_ms);
+        let status = PartitionStatus::new(partition, archived, *bounds, first, retention, now_ms);
         Some(status)
     });
     Ok(StatusReport {
@@ -102,11 +102,17 @@ impl Report for StatusReport {
             }
             if let Some(seconds) = status.retention_left_seconds {
                 write!(out, ", kept by Kafka for {seconds} s more")?;
-            } else if status.retention_left.is_none() {
+            } else if status.retention_left.is_none() && !status.retention_unknown {
                 write!(out, ", kept by Kafka without limit")?;
             }
             if status.complete_to.is_some_and(|to| to < *log_begin) {
                 write!(out, "; LOST: Kafka has nothing below {log_begin}")?;
+            } else if status.retention_unknown {
+                write!(
+                    out,
+                    "; ALARM: the oldest record that is not archived cannot be read, or has no time, so that it is not known \
+                     when Kafka deletes it"
+                )?;
             } else if status.alarm {
                 write!(out, "; ALARM: less than half of the retention is left")?;
             }

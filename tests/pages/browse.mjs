@@ -67,12 +67,17 @@ async function close(page, name) {
 }
 
 async function inspect(page, name) {
+  await isAccessible(page, name);
+  assert.deepEqual(page.faults, [], `${name}: faults`);
+}
+
+/** Has axe look at the page, and saves a picture for people. */
+async function isAccessible(page, name) {
   // Evaluated by the debugger: the page's policy allows no scripts but its own.
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => globalThis.axe.run(document));
   const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`);
   assert.deepEqual(found, [], `${name}: violations found by axe`);
-  assert.deepEqual(page.faults, [], `${name}: faults`);
   await page.screenshot({ path: path.join(folder, `${name}.png`), fullPage: true });
 }
 
@@ -188,6 +193,11 @@ async function sideBySide() {
   await page.waitForSelector("#rows tr", { state: "attached" });
   assert.equal(await page.locator("tbody a").count(), 3);
   assert.equal(await page.locator("#rows tr").first().locator("td").count(), 3);
+  // Without colour: by its dashes, and by its number.
+  const drawn = await page.locator("svg.swatch").evaluateAll((all) =>
+    all.map((one) => [getComputedStyle(one.querySelector("line")).strokeDasharray, one.querySelector("text").textContent]));
+  assert.equal(drawn.length, 3);
+  for (const by of [0, 1]) assert.equal(new Set(drawn.map((one) => one[by])).size, 3, JSON.stringify(drawn));
   await close(page, "side-by-side");
 }
 
@@ -382,7 +392,7 @@ async function signed() {
   await untilStep(page, "Month");
   assert.ok(page.url().includes("signature="), "a copied address is still a link");
   assert.deepEqual(refused, []);
-  await page.screenshot({ path: path.join(folder, "signed-link.png"), fullPage: true });
+  await isAccessible(page, "signed-link");
   for (const other of ["/stats/plays/track-2", "/stats", "/operator", "/v1/counters", "/metrics", "/v1/counters/plays/keys/track-1"]) {
     assert.equal((await page.goto(server + other)).status(), 401, other);
   }
@@ -390,7 +400,7 @@ async function signed() {
   await page.getByLabel("Token").fill("reader-0123456789abcdef");
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.waitForSelector("text=opens read, and this address needs operate");
-  await page.screenshot({ path: path.join(folder, "forbidden.png"), fullPage: true });
+  await isAccessible(page, "forbidden");
   assert.equal((await page.goto(`${server}/stats/plays/track-2`)).status(), 200);
   await page.waitForSelector("#rows tr", { state: "attached" });
   await context.close();
@@ -480,7 +490,7 @@ async function commands() {
   await page.getByLabel("For hold-until").fill("2999-01-31T06:00:00Z");
   for (const _ of [1, 2]) await page.waitForResponse((response) => response.url() === `${server}/operator`);
   assert.equal(await command.inputValue(), "hold-until");
-  await page.screenshot({ path: path.join(folder, "operator-command.png"), fullPage: true });
+  await isAccessible(page, "operator-command");
   await give.click();
   await page.waitForFunction(() => document.body.innerText.includes("a <new> node"));
   assert.match(await text(page, "#operator"), /2999-01-31.*token ops@.*a <new> node/);
@@ -498,7 +508,7 @@ async function commands() {
   await command.selectOption("abort");
   await give.click();
   await page.getByRole("heading", { name: "Abort this restoration?" }).waitFor();
-  await page.screenshot({ path: path.join(folder, "operator-abort.png"), fullPage: true });
+  await isAccessible(page, "operator-abort");
   const refused = page.waitForResponse(`${server}/operator/control`);
   await page.getByRole("button", { name: "Abort it" }).click();
   assert.equal((await refused).status(), 409);

@@ -67,10 +67,29 @@ pub(super) async fn session(
     builder: SessionBuilder,
     cassandra: &Cassandra,
 ) -> Result<Session, StoreError> {
-    match builder.build().await {
-        Ok(session) => Ok(session),
-        Err(error) => Err(failure(error, cassandra).await),
+    within(session_timeout(cassandra), builder, cassandra).await
+}
+
+async fn within(
+    bound: Duration,
+    builder: SessionBuilder,
+    cassandra: &Cassandra,
+) -> Result<Session, StoreError> {
+    match tokio::time::timeout(bound, builder.build()).await {
+        Ok(Ok(session)) => Ok(session),
+        Ok(Err(error)) => Err(failure(error, cassandra).await),
+        Err(_) => {
+            let why = format!("none was opened within {bound:?}");
+            Err(unexplained(&why, cassandra).await)
+        }
     }
+}
+
+/// The driver bounds how long a node takes to accept a connection, and not what it waits for then: a node that had refused
+/// a certificate once left it waiting for good.
+fn session_timeout(cassandra: &Cassandra) -> Duration {
+    let nodes = u32::try_from(cassandra.nodes.iter().count()).unwrap_or(u32::MAX);
+    CONNECT_TIMEOUT.saturating_mul(nodes.saturating_add(2))
 }
 
 /// Why no session was opened.
@@ -81,10 +100,15 @@ async fn failure(error: NewSessionError, cassandra: &Cassandra) -> StoreError {
     if let NewSessionError::EmptyKnownNodesList | NewSessionError::IllegalConfig(_) = error {
         return StoreError::Refused(error.to_string());
     }
+    unexplained(&error.to_string(), cassandra).await
+}
+
+/// A refusal that the driver did not tell, or an outage.
+async fn unexplained(why: &str, cassandra: &Cassandra) -> StoreError {
     match denial::asked(cassandra).await {
         Some(denial) => StoreError::Denied(denial),
         None => StoreError::Unavailable(format!(
-            "none of the nodes {} accepts a session: {error}",
+            "none of the nodes {} accepts a session: {why}",
             cassandra.nodes
         )),
     }
@@ -115,6 +139,8 @@ fn reading_profile(cassandra: &Cassandra) -> ExecutionProfileHandle {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
     use stitch_config::{Config, Environment};
     use tokio::net::TcpListener;
@@ -147,6 +173,45 @@ mod tests {
         TlsAcceptor::from(Arc::new(config.unwrap()))
     }
 
+    fn cassandra(node: SocketAddr, more: &str) -> Cassandra {
+        let text = format!(
+            r#"
+            namespace = "plays"
+            zookeeper.connect = "127.0.0.1:2181"
+            kafka.topic = "events"
+            kafka.client = {{"bootstrap.servers" = "127.0.0.1:9092", "group.id" = "stitch"}}
+            cassandra = {{nodes = ["{node}"], keyspace = "stitch"{more}}}
+            counter = [{{name = "plays", on = ["play"], key = "track"}}]
+            "#
+        );
+        let config = Config::parse("stitch.toml", &text, &Environment::default());
+        config.unwrap().cassandra
+    }
+
+    #[tokio::test]
+    async fn a_node_that_answers_nothing_is_not_waited_for_for_good() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let cassandra = cassandra(listener.local_addr().unwrap(), "");
+        let silent = async {
+            let mut open = Vec::new();
+            loop {
+                open.push(listener.accept().await.unwrap());
+            }
+        };
+        let builder = builder(&cassandra, "client", 1).unwrap();
+        let bound = Duration::from_millis(200);
+        let error = tokio::select! {
+            opened = within(bound, builder, &cassandra) => opened.map(drop).unwrap_err(),
+            () = silent => unreachable!("it ends with the session"),
+            () = tokio::time::sleep(CONNECT_TIMEOUT - bound) => panic!("it is still waited for"),
+        };
+        assert!(
+            matches!(&error, StoreError::Unavailable(why) if why.ends_with("within 200ms")),
+            "{error}"
+        );
+        assert_eq!(session_timeout(&cassandra), CONNECT_TIMEOUT * 3);
+    }
+
     #[tokio::test]
     async fn a_refusal_that_the_driver_did_not_hear_is_asked_for() {
         let folder = tempfile::tempdir().unwrap();
@@ -157,18 +222,7 @@ mod tests {
         std::fs::write(&ca_file, ca.pem()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let text = format!(
-            r#"
-            namespace = "plays"
-            zookeeper.connect = "127.0.0.1:2181"
-            kafka.topic = "events"
-            kafka.client = {{"bootstrap.servers" = "127.0.0.1:9092", "group.id" = "stitch"}}
-            cassandra = {{nodes = ["{address}"], keyspace = "stitch", tls.ca = {ca_file:?}}}
-            counter = [{{name = "plays", on = ["play"], key = "track"}}]
-            "#
-        );
-        let config = Config::parse("stitch.toml", &text, &Environment::default()).unwrap();
-        let cassandra = config.cassandra;
+        let cassandra = cassandra(address, &format!(", tls.ca = {ca_file:?}"));
         let acceptor = acceptor(&ca);
         let server = async {
             // As a driver sees it that has written before it reads why.

@@ -73,6 +73,25 @@ fn a_plan_takes_a_scope_and_a_file() {
 }
 
 #[test]
+fn an_audit_begins_with_the_totals_that_are_named_and_may_leave_none() {
+    for (text, base, leave) in [
+        ("", BaseChoice::Newest, true),
+        (" --base none", BaseChoice::FromBeginning, true),
+        (
+            " --base t1 --no-totals",
+            BaseChoice::Only(TotalsId("t1".to_owned())),
+            false,
+        ),
+    ] {
+        let expected = TotalsOptions { base, leave };
+        let (options, _) = planned(&format!("plan{text}")).unwrap();
+        assert_eq!(options.totals, expected, "{text}");
+        let options = run(&format!("run --now{text}")).unwrap();
+        assert_eq!(options.totals, expected, "{text}");
+    }
+}
+
+#[test]
 fn a_key_may_begin_with_a_hyphen() {
     for key in ["-5", "--output", "-"] {
         let (options, _) = planned(&format!("plan --counter plays --key {key}")).unwrap();

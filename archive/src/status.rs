@@ -20,9 +20,9 @@ pub struct Retention {
     pub bytes: Option<i64>,
 }
 
-/// The first record at or above a position.
+/// The time of the first record at or above a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FirstRecord {
+pub enum RecordTime {
     /// It has this time, in milliseconds since 1970.
     At(i64),
     /// There is none: what lies there is no record.
@@ -65,18 +65,18 @@ impl PartitionStatus {
         partition: Partition,
         archived: Option<(Offset, Offset)>,
         log: Bounds,
-        first: FirstRecord,
+        first: RecordTime,
         retention: Retention,
         now_ms: i64,
     ) -> Self {
         let complete_to = archived.map_or(log.begin, |(_, complete_to)| complete_to);
         let behind = log.end.0.saturating_sub(complete_to.0).max(0);
         let age_ms = match first {
-            FirstRecord::At(first_ms) if behind > 0 => Some(now_ms.saturating_sub(first_ms).max(0)),
-            FirstRecord::At(_) | FirstRecord::Missing | FirstRecord::Unknown => None,
+            RecordTime::At(first_ms) if behind > 0 => Some(now_ms.saturating_sub(first_ms).max(0)),
+            RecordTime::At(_) | RecordTime::Missing | RecordTime::Unknown => None,
         };
         let retention_unknown =
-            retention.age_ms.is_some() && behind > 0 && first == FirstRecord::Unknown;
+            retention.age_ms.is_some() && behind > 0 && first == RecordTime::Unknown;
         let left_ms = match (retention.age_ms, age_ms) {
             (Some(limit), Some(age)) => Some(limit.saturating_sub(age).max(0)),
             (Some(_) | None, Some(_) | None) => None,
@@ -131,12 +131,12 @@ pub async fn first_records<L: EventLog, C: Clock>(
     log: &L,
     clock: &C,
     positions: &BTreeMap<Partition, Offset>,
-) -> Result<BTreeMap<Partition, FirstRecord>, LogError> {
+) -> Result<BTreeMap<Partition, RecordTime>, LogError> {
     const EPOCH: AssignmentEpoch = AssignmentEpoch(1);
     // Until it is read.
     let mut found: BTreeMap<_, _> = positions
         .keys()
-        .map(|partition| (*partition, FirstRecord::Unknown))
+        .map(|partition| (*partition, RecordTime::Unknown))
         .collect();
     if positions.is_empty() {
         return Ok(found);
@@ -160,13 +160,10 @@ pub async fn first_records<L: EventLog, C: Clock>(
                 partition, records, ..
             } => {
                 let time = records.first().and_then(|record| record.timestamp_ms);
-                (
-                    partition,
-                    time.map_or(FirstRecord::Unknown, FirstRecord::At),
-                )
+                (partition, time.map_or(RecordTime::Unknown, RecordTime::At))
             }
-            FeedEvent::EndReached { partition, .. } => (partition, FirstRecord::Missing),
-            FeedEvent::Unreadable { error, .. } => (error.partition, FirstRecord::Unknown),
+            FeedEvent::EndReached { partition, .. } => (partition, RecordTime::Missing),
+            FeedEvent::Unreadable { error, .. } => (error.partition, RecordTime::Unknown),
             FeedEvent::Trouble(_) => continue,
             FeedEvent::Ended(error) => return Err(error),
         };
@@ -200,8 +197,8 @@ mod tests {
             end: Offset(100),
         };
         let now = 1000 * HOUR_MS;
-        let first = age_hours.map_or(FirstRecord::Unknown, |hours| {
-            FirstRecord::At(now - hours * HOUR_MS)
+        let first = age_hours.map_or(RecordTime::Unknown, |hours| {
+            RecordTime::At(now - hours * HOUR_MS)
         });
         PartitionStatus::new(
             P,
@@ -274,7 +271,7 @@ mod tests {
             begin: Offset(5),
             end: Offset(9),
         };
-        let first = FirstRecord::At(0);
+        let first = RecordTime::At(0);
         let status = PartitionStatus::new(P, None, log, first, BY_AGE, 9 * HOUR_MS);
         assert_eq!((status.complete_to, status.behind_records), (None, 4));
         assert!(status.alarm);

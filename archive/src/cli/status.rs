@@ -11,7 +11,7 @@ use stitch_common::user_error::UserError;
 use stitch_config::Config;
 
 use crate::identity;
-use crate::status::{FirstRecord, PartitionStatus, Retention, first_records};
+use crate::status::{PartitionStatus, RecordTime, Retention, first_records};
 
 /// The status of every partition.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -55,7 +55,7 @@ pub(super) async fn status(config: &Config) -> Result<StatusReport, UserError> {
         let partition = chain.partition;
         let archived = chain.origin.zip(chain.complete_to());
         let first = first.get(&partition).copied();
-        let first = first.unwrap_or(FirstRecord::Missing);
+        let first = first.unwrap_or(RecordTime::Missing);
         let bounds = bounds.get(&partition)?;
         let status = PartitionStatus::new(partition, archived, *bounds, first, retention, now_ms);
         Some(status)

@@ -59,7 +59,7 @@ pub struct PartitionStatus {
 }
 
 impl PartitionStatus {
-    /// The status of a partition. `first` is the first record that is not archived.
+    /// The status of a partition. `first` is the time of the first record that is not archived.
     #[must_use]
     pub fn new(
         partition: Partition,
@@ -123,11 +123,11 @@ fn ratio(part: i64, whole: i64) -> f64 {
     (part.max(0) as f64 / whole as f64).min(1.0)
 }
 
-/// The first record at or above each position.
+/// The time of the first record at or above each position.
 ///
 /// # Errors
 /// Kafka.
-pub async fn first_records<L: EventLog, C: Clock>(
+pub async fn first_times<L: EventLog, C: Clock>(
     log: &L,
     clock: &C,
     positions: &BTreeMap<Partition, Offset>,

@@ -22,12 +22,14 @@ start_prometheus() { # { JOB "ADDRESS..." }...
     # shellcheck disable=SC2034  # for the caller
     prometheus_url=http://127.0.0.1:$port
     configure_prometheus "$@" >"$directory/prometheus.yaml"
+    # The background truncates it later than it is read for the first time.
+    rm -f "$directory/prometheus.log"
     setsid nohup "$prometheus" --config.file="$directory/prometheus.yaml" --storage.tsdb.path="$directory/samples" \
         --web.listen-address="127.0.0.1:$port" --web.local-assets="$prometheus_assets" \
         </dev/null >"$directory/prometheus.log" 2>&1 &
     pid=$!
     echo "$pid" >"$directory/prometheus.pid"
-    while ! grep 'Server is ready' "$directory/prometheus.log" >/dev/null; do
+    while ! grep -s 'Server is ready' "$directory/prometheus.log" >/dev/null; do
         # Until exec its command line is still this script's.
         kill -0 "$pid" 2>/dev/null && [ $((tenths--)) -gt 0 ] ||
             fail "Prometheus does not serve: $directory/prometheus.log says why."

@@ -516,7 +516,7 @@ async function commands() {
   console.log("ok  commands");
 }
 
-/** The longest of them takes 15 s on two cores. A call of the browser without a timeout must not hold up everything. */
+/** The longest waits up to a minute for polls. A call of the browser without a timeout must not hold up everything. */
 const PART_MS_MAX = 90_000;
 
 /** Fails if a part does not end. What it waited for is the last call without an answer in the log of `DEBUG=pw:api`. */

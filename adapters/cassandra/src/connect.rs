@@ -20,6 +20,10 @@ use stitch_config::{Cassandra, CassandraTls, Credentials};
 /// How long a node may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// As often as for one node more, the driver may wait for that long once a node has accepted it: for the ring and the
+/// schema, and for the pools.
+const FURTHER_WAITS: u32 = 2;
+
 /// The least timeout of a read: nothing depends on giving it up early, and servers time reads out themselves.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -89,7 +93,7 @@ async fn within(
 /// a certificate once left it waiting for good.
 fn session_timeout(cassandra: &Cassandra) -> Duration {
     let nodes = u32::try_from(cassandra.nodes.iter().count()).unwrap_or(u32::MAX);
-    CONNECT_TIMEOUT.saturating_mul(nodes.saturating_add(2))
+    CONNECT_TIMEOUT.saturating_mul(nodes.saturating_add(FURTHER_WAITS))
 }
 
 /// Why no session was opened.

@@ -11,7 +11,7 @@ use stitch_common::user_error::UserError;
 use stitch_config::Config;
 
 use crate::identity;
-use crate::status::{PartitionStatus, RecordTime, Retention, first_records};
+use crate::status::{PartitionStatus, RecordTime, Retention, first_times};
 
 /// The status of every partition.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -49,7 +49,7 @@ pub(super) async fn status(config: &Config) -> Result<StatusReport, UserError> {
         })
         .collect();
     let clock = SystemClock;
-    let first = first_records(&log, &clock, &behind).await?;
+    let first = first_times(&log, &clock, &behind).await?;
     let now_ms = clock.wall().timestamp_millis();
     let statuses = chains.iter().filter_map(|chain| {
         let partition = chain.partition;

@@ -17,6 +17,7 @@ mod timeline;
 mod run;
 mod results;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -68,7 +69,7 @@ struct Arguments {
     /// The build under test, for the results
     #[arg(long, default_value = "")]
     build: String,
-    /// The document whose table of results is replaced
+    /// The document whose table of results is replaced; a file beside it keeps the results
     #[arg(long)]
     write: Option<PathBuf>,
 }
@@ -133,8 +134,13 @@ async fn torture(arguments: Arguments, out: &mut impl Write) -> Result<bool> {
             "left out: step-clock, because its library could not be built here (gcc and glibc can)"
         )?;
     }
-    let right = arguments.go_on.then(|| results::right(&file));
-    let right = right.transpose()?.unwrap_or_default();
+    let right = if arguments.go_on {
+        let kept = arguments.write.as_deref().map(results::kept_beside);
+        let files = kept.iter().chain([&file]).map(PathBuf::as_path);
+        results::right(&results::rows(files)?)
+    } else {
+        BTreeSet::new()
+    };
     let seeds = arguments.seed..arguments.seed.saturating_add(arguments.histories);
     let seeds = seeds.filter(|seed| !right.contains(seed));
     let played = run.play(seeds, &mut results, out).await;

@@ -4,7 +4,7 @@ mod document;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -34,8 +34,8 @@ struct Line<'a> {
     result: &'a HistoryResult,
 }
 
-/// The part of a line of the file that the table uses.
-#[derive(Clone, Debug, Deserialize)]
+/// The part of a line of the file that the table uses, and that is kept beside the table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) build: String,
     pub(crate) verdict: String,
@@ -48,12 +48,12 @@ pub(crate) struct Row {
     pub(crate) restorations: Vec<RowRestoration>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RowFault {
     pub(crate) kind: String,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RowRestoration {
     pub(crate) outcome: String,
     pub(crate) corrected: u64,
@@ -165,13 +165,18 @@ impl Outcome {
     }
 }
 
-/// The last result of each seed in the file, of this build or of all.
-pub(crate) fn rows(path: &Path, build: Option<&str>) -> Result<BTreeMap<u64, Row>> {
-    let file = File::open(path).with_context(|| path.display().to_string())?;
+/// The last result of each seed in these files, of which the later ones have precedence. A file that is missing has none.
+pub(crate) fn rows<'p>(files: impl IntoIterator<Item = &'p Path>) -> Result<BTreeMap<u64, Row>> {
     let mut rows = BTreeMap::new();
-    for line in BufReader::new(file).lines() {
-        let row: Row = serde_json::from_str(&line?)?;
-        if build.is_none_or(|build| row.build == build) {
+    for path in files {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(|| path.display().to_string()),
+        };
+        for line in BufReader::new(file).lines() {
+            let row: Row =
+                serde_json::from_str(&line?).with_context(|| path.display().to_string())?;
             rows.insert(row.seed, row);
         }
     }
@@ -179,10 +184,24 @@ pub(crate) fn rows(path: &Path, build: Option<&str>) -> Result<BTreeMap<u64, Row
 }
 
 /// The seeds whose last result was right.
-pub(crate) fn right(path: &Path) -> Result<BTreeSet<u64>> {
-    let rows = rows(path, None)?.into_values();
-    let right = rows.filter(|row| row.verdict == RIGHT);
-    Ok(right.map(|row| row.seed).collect())
+pub(crate) fn right(rows: &BTreeMap<u64, Row>) -> BTreeSet<u64> {
+    let right = rows.values().filter(|row| row.verdict == RIGHT);
+    right.map(|row| row.seed).collect()
+}
+
+/// The file beside the document that keeps what its table is made of, so that other runs go on from there.
+pub(crate) fn kept_beside(document: &Path) -> PathBuf {
+    document.with_extension("jsonl")
+}
+
+/// Writes a line for each of these rows.
+fn keep(rows: &BTreeMap<u64, Row>, file: &Path) -> Result<()> {
+    let mut lines = String::new();
+    for row in rows.values() {
+        lines += &serde_json::to_string(row)?;
+        lines.push('\n');
+    }
+    fs::write(file, lines).with_context(|| file.display().to_string())
 }
 
 /// The file of results in a folder.
@@ -195,17 +214,18 @@ pub(crate) fn file_in(folder: &Path) -> Result<PathBuf> {
 mod tests {
     use super::*;
 
+    fn line(seed: u64, build: &str, verdict: &str) -> String {
+        let row = serde_json::json!({
+            "build": build, "verdict": verdict, "seed": seed, "seconds": 60, "events": 10, "cells": 5,
+            "cross_checked": false, "faults": [], "restorations": [],
+        });
+        row.to_string() + "\n"
+    }
+
     #[test]
     fn seeds_whose_last_result_is_right_are_skipped_and_no_others() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let file = file_in(folder.path())?;
-        let line = |seed: u64, verdict: &str| {
-            let row = serde_json::json!({
-                "build": "b", "verdict": verdict, "seed": seed, "seconds": 60, "events": 10, "cells": 5,
-                "cross_checked": false, "faults": [], "restorations": [],
-            });
-            row.to_string() + "\n"
-        };
         let lines = [
             (1, RIGHT),
             (2, "failed"),
@@ -214,11 +234,30 @@ mod tests {
             (4, RIGHT),
             (4, "failed"),
         ];
-        fs::write(
-            &file,
-            lines.map(|(seed, verdict)| line(seed, verdict)).concat(),
-        )?;
-        assert_eq!(right(&file)?, BTreeSet::from([1, 3]));
+        let lines = lines.map(|(seed, verdict)| line(seed, "b", verdict));
+        fs::write(&file, lines.concat())?;
+        assert_eq!(right(&rows([file.as_path()])?), BTreeSet::from([1, 3]));
+        Ok(())
+    }
+
+    #[test]
+    fn a_run_goes_on_from_what_is_kept_beside_the_table() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let document = folder.path().join("torture.md");
+        fs::write(&document, document::EMPTY)?;
+        let first = folder.path().join("first.jsonl");
+        fs::write(&first, line(1, "old", RIGHT) + &line(2, "old", "failed"))?;
+        write_into(&document, &first)?;
+        let second = folder.path().join("second.jsonl");
+        fs::write(&second, line(2, "new", RIGHT) + &line(3, "new", RIGHT))?;
+        write_into(&document, &second)?;
+        let kept = kept_beside(&document);
+        let rows = rows([kept.as_path()])?;
+        assert_eq!(right(&rows), BTreeSet::from([1, 2, 3]));
+        let builds: Vec<&str> = rows.values().map(|row| row.build.as_str()).collect();
+        assert_eq!(builds, ["old", "new", "new"]);
+        let table = fs::read_to_string(&document)?;
+        assert!(table.contains("3 histories, 3 of them right"), "{table}");
         Ok(())
     }
 }

@@ -183,7 +183,8 @@ impl Testbed {
         Ok(false)
     }
 
-    fn environment(&self, name: &str, way: Way) -> Result<Vec<(String, String)>> {
+    /// What a process needs to reach the servers this way, and to have this clock.
+    pub(crate) fn environment(&self, name: &str, way: Way) -> Result<Vec<(String, String)>> {
         let mut environment = match way {
             Way::Straight => Vec::new(),
             Way::Proxied => self.lines.environment(),

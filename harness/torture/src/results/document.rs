@@ -7,18 +7,25 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::{Row, rows};
+use super::{Row, keep, kept_beside, rows};
 use crate::kind::Kind;
 
 /// The lines of the document between which the table is.
 const BEGIN: &str = "<!-- tortured: written by deploy/torture --write -->";
 const END: &str = "<!-- end of what was tortured -->";
+/// A document without a table.
+#[cfg(test)]
+pub(super) const EMPTY: &str =
+    "<!-- tortured: written by deploy/torture --write -->\n<!-- end of what was tortured -->\n";
 
-/// Writes all results of a file into the document.
+/// Writes these results, and those that are kept of earlier runs, into the document, and keeps all of them beside it.
 pub(crate) fn write_into(document: &Path, results: &Path) -> Result<()> {
     let before = fs::read_to_string(document).with_context(|| document.display().to_string())?;
-    let table = table(&rows(results, None)?);
-    Ok(fs::write(document, replace(&before, &table)?)?)
+    let kept = kept_beside(document);
+    let rows = rows([kept.as_path(), results])?;
+    let after = replace(&before, &table(&rows))?;
+    keep(&rows, &kept)?;
+    Ok(fs::write(document, after)?)
 }
 
 fn replace(document: &str, text: &str) -> Result<String> {

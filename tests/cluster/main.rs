@@ -2,6 +2,7 @@
 //! servers. Every test has a namespace of its own, and ends with the independent recount: every cell right.
 
 mod commit_log;
+mod log;
 mod readers;
 mod requests;
 

@@ -16,6 +16,7 @@ mod client_config;
 mod context;
 mod error;
 mod patience;
+mod repeats;
 mod metadata_client;
 mod fingerprint;
 mod feed;

@@ -17,6 +17,7 @@ use crate::client_config::Role;
 use crate::error::{ErrorScope, error_scope, log_error};
 use crate::metadata_client::MetadataClient;
 use crate::patience::LASTING;
+use crate::repeats::Repeats;
 use stitch_common::clock::{Clock, Moment, SystemClock};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{
@@ -42,6 +43,7 @@ pub(super) struct Fetcher {
     /// The partitions that are served next, in turn.
     turns: VecDeque<Partition>,
     batch: Batch,
+    repeats: Repeats,
 }
 
 /// A started partition that is assigned to the client.
@@ -97,6 +99,7 @@ impl Fetcher {
             assignments: BTreeMap::new(),
             turns: VecDeque::new(),
             batch: Batch::default(),
+            repeats: Repeats::default(),
         })
     }
 
@@ -323,8 +326,10 @@ impl Fetcher {
         }
     }
 
-    fn trouble(&self, error: LogError) {
-        self.queue.deliver(0, FeedEvent::Trouble(error));
+    fn trouble(&mut self, error: LogError) {
+        if self.repeats.is_due(&error, SystemClock.now()) {
+            self.queue.deliver(0, FeedEvent::Trouble(error));
+        }
     }
 }
 

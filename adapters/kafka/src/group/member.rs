@@ -18,6 +18,7 @@ use crate::client_config::{Role, client_config, create_consumer};
 use crate::context::Context;
 use crate::error::{ends_membership, log_error, may_end_membership};
 use crate::patience::LASTING;
+use crate::repeats::Repeats;
 use stitch_common::clock::{Clock, Moment, SystemClock};
 use stitch_common::offset::Partition;
 use stitch_common::ports::{GroupEvent, LogError};
@@ -39,6 +40,7 @@ pub(super) struct Member {
     /// Whether the end of the membership was reported.
     ended: AtomicBool,
     standing: Mutex<Standing>,
+    repeats: Mutex<Repeats>,
 }
 
 /// Whether the group takes this member.
@@ -66,6 +68,7 @@ pub(super) fn member_consumer(
         hold,
         ended: AtomicBool::new(false),
         standing: Mutex::default(),
+        repeats: Mutex::default(),
     };
     let consumer = create_consumer(kafka, Role::Member, member, doing)?;
     consumer
@@ -122,9 +125,14 @@ impl Member {
         let error = log_error("as a member of the group", error);
         if ends || (may_end && !self.endures(&error)) {
             self.end(error);
-        } else if self.sender.try_send(GroupEvent::Trouble(error)).is_err() {
+        } else if self.is_due(&error) && self.sender.try_send(GroupEvent::Trouble(error)).is_err() {
             debug!("dropped an error of the group: earlier events are unread");
         }
+    }
+
+    fn is_due(&self, error: &LogError) -> bool {
+        let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
+        repeats.is_due(error, SystemClock.now())
     }
 
     /// Whether a refusal may pass, since this member was in the group before.

@@ -300,7 +300,6 @@ mod tests {
             cut: offsets(&[]),
             judged: 0,
             unjudged: 0,
-            wrong: Vec::new(),
         };
         (plan, record)
     }

@@ -341,7 +341,6 @@ impl Audit {
             cut: baseline.cut.lowest(context.scope),
             judged: self.cells.judged,
             unjudged: self.cells.unjudged,
-            wrong: Vec::new(),
         }
     }
 }

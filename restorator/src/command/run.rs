@@ -2,8 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::pin;
+use std::rc::Rc;
 
 use futures_util::future::{Either, LocalBoxFuture, select};
 use futures_util::stream::{self, StreamExt};
@@ -33,8 +36,8 @@ use crate::patience::while_kafka_delivers;
 use crate::permissions;
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::base_cut::BaseCut;
-use crate::plan::file::Plan;
-use crate::plan::judge::{TEXTS_BYTES, Verdicts, WRONG_CELL_BYTES};
+use crate::plan::file::PlanFile;
+use crate::plan::judge::Verdicts;
 use crate::plan::{self, AuditBaseline, AuditProgress};
 use crate::preflight;
 use crate::report::RunReport;
@@ -42,12 +45,13 @@ use crate::restoration::parts;
 use crate::run_control;
 use stitch_common::wait::within;
 use stitch_expected::log_follower::LogFollower;
-use stitch_expected::memory_pool::MemoryReservation;
 
+mod planned_cells;
 mod ranges_in_flight;
 mod record;
 mod summary;
 
+use planned_cells::PlannedCells;
 use ranges_in_flight::ranges_in_flight;
 use record::Recorder;
 use summary::Summary;
@@ -61,17 +65,17 @@ pub async fn run<B: Backends>(
     options: &RunOptions,
 ) -> Result<RunReport, UserError> {
     let only_doubtful = matches!(options.source, PlanSource::Doubtful(_));
-    let (scope, planned) = match &options.source {
+    let (scope, mut planned) = match &options.source {
         PlanSource::Now(scope) | PlanSource::Doubtful(scope) => (scope.clone(), None),
         PlanSource::File(path) => {
-            let plan = Plan::load(path, command.config.restorator.memory_bytes_max)?;
-            (plan.scope.clone(), Some(plan))
+            let file = PlanFile::open(path)?;
+            (file.plan().scope.clone(), Some((file, path)))
         }
     };
     let (dead, limits) = (&options.declared_dead, options.limits);
     let mut state = RunState::default();
     let work = async |context: &RestoreContext<'_, B>| {
-        exclusively(context, planned.as_ref(), &mut state).await
+        exclusively(context, planned.as_mut(), &mut state).await
     };
     let scope = (&scope, only_doubtful);
     let totals = &options.totals;
@@ -97,8 +101,8 @@ pub async fn run<B: Backends>(
 /// A run, as far as it has come.
 #[derive(Default)]
 struct RunState {
-    /// The memory of the plan's cells, and of a set of them.
-    planned: Option<MemoryReservation>,
+    /// Those of the plan file, if there is one.
+    planned: Option<Rc<PlannedCells>>,
     started: Option<Started>,
     audit: Option<AuditState>,
     /// Once everything is audited.
@@ -122,23 +126,21 @@ struct Ranges {
 /// Restores under the restoration lock, and releases it.
 async fn exclusively<B: Backends>(
     context: &RestoreContext<'_, B>,
-    planned: Option<&Plan>,
+    planned: Option<&mut (PlanFile<File>, &PathBuf)>,
     state: &mut RunState,
 ) -> Result<RunReport, UserError> {
-    if let Some(plan) = planned {
+    if let Some((file, path)) = planned {
         let ValidatedNamespace {
             definition,
             observed,
             ..
         } = context.validated;
         let namespace = &context.config.namespace;
-        preflight::plan(plan, namespace, &definition.record, &observed.log)?;
-    }
-    if state.planned.is_none() {
-        let cells = planned.map_or(0, |plan| plan.wrong.len());
-        let bytes = cells * 2 * (WRONG_CELL_BYTES + TEXTS_BYTES);
-        let reserved = context.memory.try_reserve(bytes);
-        state.planned = Some(reserved.map_err(Error::from)?);
+        preflight::plan(file.plan(), namespace, &definition.record, &observed.log)?;
+        if state.planned.is_none() {
+            let cells = PlannedCells::read(file, context.memory);
+            state.planned = Some(Rc::new(cells.map_err(|error| error.of(path))?));
+        }
     }
     if state.started.is_none() {
         run_control::refuse_held(context).await?;
@@ -147,7 +149,7 @@ async fn exclusively<B: Backends>(
     let mut lock = RestorationLock::new(context.session, host, *id);
     let granted = unless_stopped(context, acquire_lock(context, &mut lock)).await;
     let result = match granted {
-        Ok(()) => restore(context, planned, state).await,
+        Ok(()) => restore(context, state).await,
         Err(failure) => Err(failure),
     };
     let bound = context.session.zookeeper().timeout();
@@ -210,7 +212,6 @@ fn already_running(holder: LockHolder) -> UserError {
 
 async fn restore<B: Backends>(
     context: &RestoreContext<'_, B>,
-    planned: Option<&Plan>,
     state: &mut RunState,
 ) -> Result<RunReport, UserError> {
     let holder = context.lock_holder(context.clock.wall());
@@ -220,7 +221,7 @@ async fn restore<B: Backends>(
     };
     started.recorder.set_holder(holder);
     started.recorder.write(context).await?;
-    let (audit, ranges) = (&mut state.audit, &mut state.ranges);
+    let (audit, ranges, planned) = (&mut state.audit, &mut state.ranges, &state.planned);
     let Started {
         recorder,
         journal,
@@ -239,7 +240,7 @@ async fn restore<B: Backends>(
         ranges,
     };
     // The control first: a pause is in force from the first step on.
-    let ended = match select(pin!(control), pin!(work.go_on(context, planned))).await {
+    let ended = match select(pin!(control), pin!(work.go_on(context, planned.clone()))).await {
         Either::Left((never, _)) => match never {},
         Either::Right((ended, _)) => ended,
     };
@@ -252,7 +253,7 @@ async fn restore<B: Backends>(
         (Err(_), Some(abort)) if state.ranges.is_none() => {
             let audit = state.audit.take();
             let audit = audit.map_or_else(|| Audit::new(context), |state| state.audit);
-            let summary = Summary::new(audit, context.exceptions(), planned, &id);
+            let summary = Summary::new(audit, context.exceptions(), planned.clone(), &id);
             let mut report = summary.aborted(context);
             report.note_abort(Some(abort));
             Ok(report)
@@ -327,7 +328,7 @@ impl RunWork<'_> {
     async fn go_on<B: Backends>(
         self,
         context: &RestoreContext<'_, B>,
-        planned: Option<&Plan>,
+        planned: Option<Rc<PlannedCells>>,
     ) -> Result<RunReport, UserError> {
         let state = AuditState::resume(self.audit, context).await?;
         let lowest = state.baseline.cut.lowest(context.scope);

@@ -60,10 +60,10 @@ pub struct Cells {
 pub struct Planned {
     /// Cells that are wrong in the plan.
     pub cells: u64,
-    /// Those of them that were corrected.
-    pub corrected: u64,
+    /// Those of them that were corrected; `None` if memory was too short to keep the plan's cells.
+    pub corrected: Option<u64>,
     /// Corrected cells that are not in the plan: found since.
-    pub found_since: u64,
+    pub found_since: Option<u64>,
 }
 
 /// The outcome of a range.
@@ -260,10 +260,16 @@ impl Report for RunReport {
             found_since,
         }) = self.planned
         {
-            writeln!(
-                out,
-                "of the {cells} cells of the plan {corrected} were corrected; {found_since} were found since"
-            )?;
+            match corrected.zip(found_since) {
+                Some((corrected, found_since)) => writeln!(
+                    out,
+                    "of the {cells} cells of the plan {corrected} were corrected; {found_since} were found since"
+                ),
+                None => writeln!(
+                    out,
+                    "the plan has {cells} cells: memory_mib_max has no room to say how many of them were corrected"
+                ),
+            }?;
         }
         writeln!(out, "totals by counter:")?;
         for line in total_lines(&self.totals) {
@@ -318,8 +324,8 @@ mod tests {
             totals: Totals::default(),
             planned: Some(Planned {
                 cells: 3,
-                corrected: 2,
-                found_since: 0,
+                corrected: Some(2),
+                found_since: Some(0),
             }),
             unnamed_counters: BTreeMap::new(),
             restoration: Some("r".to_owned()),

@@ -412,6 +412,15 @@ impl Fake {
         self.given(|given| self.clock.run(Box::pin(command::run(given, options))))
     }
 
+    pub(crate) fn run_plan(&self, file: PathBuf) -> Result<RunReport, UserError> {
+        self.run_options(&RunOptions {
+            source: PlanSource::File(file),
+            limits: Limits::default(),
+            declared_dead: Vec::new(),
+            totals: self.totals.borrow().clone(),
+        })
+    }
+
     pub(crate) fn plan(&self, plan_file: Option<PathBuf>) -> Result<PlanReport, UserError> {
         self.plan_options(PlanOptions {
             scope: self.everything(),

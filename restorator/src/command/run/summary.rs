@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use stitch_common::cell::{Cell, CounterName};
@@ -9,13 +10,13 @@ use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
 use stitch_control::restoration_id::RestorationId;
 
+use super::planned_cells::PlannedCells;
 use crate::command::plan::Audit;
 use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::lease_keeper::Interruption;
 use crate::limits::Exceeded;
 use crate::plan::audit_findings::AuditFindings;
-use crate::plan::file::Plan;
 use crate::plan::judge::Drift;
 use crate::report::run::{Cells, Planned, RangeEnd};
 use crate::report::{Exceptions, RangeReport, RunReport, Wrongness};
@@ -27,7 +28,7 @@ use stitch_common::ports::Backends;
 pub(super) struct Summary {
     audit: Audit,
     exceptions: Option<Exceptions>,
-    planned: Option<BTreeSet<Cell>>,
+    planned: Option<Rc<PlannedCells>>,
     restoration: String,
     journal: Option<String>,
     ranges: BTreeMap<RangeId, RangeReport>,
@@ -49,14 +50,13 @@ impl Summary {
     pub(super) fn new(
         audit: Audit,
         exceptions: Option<Exceptions>,
-        planned: Option<&Plan>,
+        planned: Option<Rc<PlannedCells>>,
         id: &RestorationId,
     ) -> Self {
-        let cells = |plan: &Plan| plan.wrong.iter().map(|(cell, _)| cell.clone()).collect();
         Self {
             audit,
             exceptions,
-            planned: planned.map(cells),
+            planned,
             restoration: id.to_string(),
             journal: None,
             ranges: BTreeMap::new(),
@@ -180,7 +180,7 @@ impl Summary {
         for (cell, drift) in corrected {
             self.corrected.add(cell, *drift);
             let planned = self.planned.as_ref();
-            if planned.is_some_and(|planned| planned.contains(cell)) {
+            if planned.and_then(|planned| planned.contain(cell)) == Some(true) {
                 self.as_planned += 1;
             }
         }
@@ -292,9 +292,9 @@ impl Summary {
     ) -> RunReport {
         let corrected = self.corrected.extent().cells;
         let planned = self.planned.as_ref().map(|planned| Planned {
-            cells: number(planned.len()),
-            corrected: self.as_planned,
-            found_since: corrected - self.as_planned,
+            cells: planned.number(),
+            corrected: planned.are_kept().then_some(self.as_planned),
+            found_since: planned.are_kept().then_some(corrected - self.as_planned),
         });
         RunReport {
             cells,

@@ -9,7 +9,7 @@ use stitch_common::output::{Exit, Report};
 use stitch_config::Config;
 
 use crate::options::Limits;
-use crate::plan::file::Plan;
+use crate::plan::file::PlanFile;
 use crate::plan::judge::WRONG_CELL_BYTES;
 use crate::restoration::LOCKED_CELL_BYTES;
 use crate::testing::world::Fake;
@@ -70,7 +70,22 @@ fn a_plan_larger_than_memory_has_every_wrong_cell() {
     let file = fake.folder().join("plan.jsonl");
     let report = fake.plan(Some(file.clone())).unwrap();
     assert_eq!((report.cells.wrong, report.cells.judged), (400, 400));
-    assert_eq!(Plan::load(&file, usize::MAX).unwrap().wrong.len(), KEYS);
+    assert_eq!(PlanFile::open(&file).unwrap().cells(), KEYS as u64);
+}
+
+#[test]
+fn a_plan_larger_than_memory_is_run_and_not_compared() {
+    let fake = emptied(TOTALS_BYTES + RANGE_BYTES);
+    let file = fake.folder().join("plan.jsonl");
+    fake.plan(Some(file.clone())).unwrap();
+    let report = fake.run_plan(file).unwrap();
+    assert_eq!(report.outcome(), "verified", "{:?}", report.error());
+    let planned = report.planned.unwrap();
+    assert_eq!(
+        (planned.cells, planned.corrected, planned.found_since),
+        (400, None, None)
+    );
+    assert!(is_right(&fake));
 }
 
 #[test]
@@ -117,8 +132,12 @@ fn a_plan_of_one_range_that_does_not_fit_has_every_wrong_cell_once() {
     let file = fake.folder().join("plan.jsonl");
     let report = fake.plan(Some(file.clone())).unwrap();
     assert_eq!((report.cells.wrong, report.cells.judged), (401, 401));
-    let wrong = Plan::load(&file, usize::MAX).unwrap().wrong;
-    let cells: BTreeSet<_> = wrong.into_iter().map(|(cell, _)| cell).collect();
+    let mut cells = BTreeSet::new();
+    let mut file = PlanFile::open(&file).unwrap();
+    file.each(|cell, _| {
+        cells.insert(cell);
+    })
+    .unwrap();
     assert_eq!(cells.len(), KEYS + 1);
 }
 

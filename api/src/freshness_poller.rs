@@ -27,8 +27,10 @@ const VERIFICATION_EVERY: Duration = Duration::from_secs(60);
 const POLL_TIMEOUT: Duration = Duration::from_secs(8);
 /// The shortest pause between two polls.
 const PAUSE: Duration = Duration::from_secs(1);
-/// After a slow poll, of a namespace with many ranges, the pause is this many times as long as the poll.
+/// After a slow poll, of a namespace with many ranges, the pause is this many times as long as the poll,
 const PAUSE_FACTOR: u32 = 9;
+/// and not longer: what was read would be too old before it is read again.
+const PAUSE_MAX: Duration = Duration::from_secs(4);
 
 pub(crate) struct FreshnessPoller<'a, K: ZooKeeper, L, C> {
     config: &'a Config,
@@ -206,7 +208,7 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
             let start = self.clock.now();
             self.poll().await?;
             let took = self.clock.now().since(start);
-            self.clock.sleep(PAUSE.max(took * PAUSE_FACTOR)).await;
+            self.clock.sleep(pause(took, self.is_failing)).await;
         }
     }
 
@@ -242,6 +244,15 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
             }
             Ok(()) | Err(_) => {}
         }
+    }
+}
+
+/// The pause after a poll. One that failed took as long as it waited for a server, which is no measure of what a poll costs
+/// that server.
+fn pause(took: Duration, has_failed: bool) -> Duration {
+    match has_failed {
+        true => PAUSE,
+        false => (took * PAUSE_FACTOR).clamp(PAUSE, PAUSE_MAX),
     }
 }
 

@@ -162,3 +162,42 @@ fn an_unanswered_request_for_the_record_of_batch_leaves_all_freshness_unknown() 
     });
     assert_eq!(errors, 0);
 }
+
+#[test]
+fn freshness_is_known_again_soon_after_a_server_that_did_not_answer_does() {
+    let config = config(BOTH);
+    let world = World::new(&config);
+    world.lose(Some(world.paths.batch()));
+    errors_of(async {
+        let clock = TokioClock::start();
+        let poller = FreshnessPoller::new(&config, &world, &world, clock);
+        let mut snapshots = poller.subscribe();
+        let test = async {
+            let failed = snapshots.wait_for(|snapshot| snapshot.failure().is_some());
+            failed.await.unwrap();
+            world.lose(None);
+            let answers_again = clock.now();
+            let known = snapshots.wait_for(|snapshot| snapshot.is_known(clock.now()));
+            known.await.unwrap();
+            let took = clock.now().since(answers_again);
+            assert!(took <= 2 * PAUSE, "{took:?}");
+        };
+        tokio::select! {
+            refused = poller.run() => panic!("{refused:?}"),
+            () = test => {}
+        }
+    });
+}
+
+#[test]
+fn the_pause_after_a_slow_poll_does_not_outlast_what_was_read() {
+    let age_when_read_again = |took| pause(took, false) + took;
+    for ms in [0, 10, 111, 112, 500, 1000, 3000, 5000] {
+        let took = Duration::from_millis(ms);
+        let age = age_when_read_again(took);
+        assert!(age < Duration::from_secs(10), "{took:?}: {age:?}");
+        assert!(pause(took, false) >= PAUSE);
+        assert_eq!(pause(took, true), PAUSE);
+    }
+    assert!(pause(Duration::from_millis(200), false) > PAUSE);
+}

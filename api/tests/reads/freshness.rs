@@ -9,7 +9,9 @@ use stitch_common::clock::SystemClock;
 use stitch_common::ports::ZooKeeper;
 use stitch_common::range::RangeId;
 use stitch_config::{Config, Environment};
+use stitch_harness::proxy::{Mode, Proxy};
 use stitch_harness::test_namespace::TestNamespace;
+use stitch_harness::web::get;
 use stitch_protocol::contender::Kind;
 use stitch_protocol::doubt::{self, DoubtRemoval};
 use stitch_protocol::path::Paths;
@@ -128,7 +130,41 @@ async fn counts_are_served_without_zookeeper_with_unknown_freshness() -> Result<
         "{answer}"
     );
     ensure!(answer["freshness"]["behind_events"].is_null(), "{answer}");
-    let (ready, _) = stitch_harness::web::get(&api.address, "/ready").await?;
+    let (ready, _) = get(&api.address, "/ready").await?;
     ensure!(ready == 503, "ready: {ready}");
     api.stop().await
+}
+
+/// [Decision 0029](../../../docs/decisions/0029-a-server-stays-ready-while-freshness-is-unknown.md).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_known_freshness_stays_ready_and_serves_while_zookeeper_is_away()
+-> Result<()> {
+    let namespace = namespace("api_zookeeper_away").await?;
+    let processor = namespace.processor("processor").await?;
+    namespace.feed()?.send(events(200)?).await?;
+    namespace.lag()?.until_none(BOUND).await?;
+    let proxy = Proxy::start(&namespace.servers.zookeeper).await?;
+    let reached = ("STITCH_ZOOKEEPER__CONNECT", &*proxy.address());
+    let api = Api::start(&namespace, &[reached]).await?;
+    let before = api.until_state(KEY, "live").await?;
+    ensure!(before["count"].as_i64() > Some(0), "{before}");
+    let (status, said) = get(&api.address, "/ready").await?;
+    ensure!(status == 200 && !said.contains("not known"), "{said}");
+
+    proxy.set(Mode::Refuse);
+    let away = api.until_state(KEY, "unknown").await?;
+    ensure!(away["count"] == before["count"], "{before} {away}");
+    ensure!(away["freshness"]["behind_events"].is_null(), "{away}");
+    let (status, said) = get(&api.address, "/ready").await?;
+    ensure!(status == 200, "{status} {said}");
+    for part in ["counts are served", "not known how fresh", "ZooKeeper"] {
+        ensure!(said.contains(part), "{part}: {said}");
+    }
+
+    proxy.set(Mode::Pass);
+    api.until_state(KEY, "live").await?;
+    let (status, said) = get(&api.address, "/ready").await?;
+    ensure!(status == 200 && !said.contains("not known"), "{said}");
+    api.stop().await?;
+    namespace.stop([processor]).await
 }

@@ -82,20 +82,20 @@ impl Api {
         lines: &str,
         body: &Value,
     ) -> Result<(u16, Value)> {
-        let mut connection = TcpStream::connect(&self.address).await?;
         let body = body.to_string();
         let head = format!(
             "POST {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{lines}\r\n",
             body.len()
         );
-        connection.write_all(head.as_bytes()).await?;
-        connection.write_all(body.as_bytes()).await?;
-        let mut answer = String::new();
-        timeout(BOUND, connection.read_to_string(&mut answer)).await??;
-        let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
-        let status = head.split(' ').nth(1).context("a status")?;
-        let object = serde_json::from_str(body).with_context(|| answer.clone())?;
-        Ok((status.parse()?, object))
+        let (status, body) = exchange(&self.address, &(head + &body)).await?;
+        Ok((status, serde_json::from_str(&body).context(body)?))
+    }
+
+    /// The status of a GET request with this token.
+    pub(crate) async fn status_for(&self, path: &str, token: &str) -> Result<u16> {
+        let head = format!("GET {path} HTTP/1.0\r\nAuthorization: Bearer {token}\r\n\r\n");
+        let (status, _) = exchange(&self.address, &head).await?;
+        Ok(status)
     }
 
     pub(crate) async fn metric(&self, name: &str) -> Result<f64> {
@@ -172,4 +172,15 @@ impl Api {
         ensure!(!finished.errors.contains("panicked"), "{}", finished.errors);
         Ok(())
     }
+}
+
+/// Sends a whole request; returns status and body of the answer.
+async fn exchange(address: &str, request: &str) -> Result<(u16, String)> {
+    let mut connection = TcpStream::connect(address).await?;
+    connection.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    timeout(BOUND, connection.read_to_string(&mut answer)).await??;
+    let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
+    let status = head.split(' ').nth(1).context("a status")?;
+    Ok((status.parse()?, body.to_owned()))
 }

@@ -1,6 +1,7 @@
 //! Reads counts from Cassandra, coalescing identical reads and bounding how many run at once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::try_join;
@@ -8,6 +9,7 @@ use stitch_batch::layer::{Layer, LayerRule};
 use stitch_cassandra::BucketSpan;
 use stitch_common::cell::{CellSlot, Count, Counter};
 use stitch_common::ports::StoreError;
+use stitch_common::user_error::UserError;
 use tokio::sync::Semaphore;
 
 use crate::count_tables::CountTables;
@@ -33,6 +35,8 @@ pub(crate) struct CountReader {
     in_flight: SingleFlight<Arc<Subject>, Result<Counts, StoreError>>,
     permits: Arc<Semaphore>,
     metrics: Arc<Reads>,
+    /// Whether the log says that the table of batch counts refuses reads: once, however many requests there are.
+    said_refused: AtomicBool,
 }
 
 impl CountReader {
@@ -42,11 +46,12 @@ impl CountReader {
             in_flight: SingleFlight::default(),
             permits: Arc::new(Semaphore::new(reads_in_flight_max)),
             metrics: Arc::new(Reads::new()),
+            said_refused: AtomicBool::new(false),
         }
     }
 
     /// Reads the sum of each window from the layer that `rule` says; a window is the cells that it adds up from. While the
-    /// cluster of batch counts does not answer, closed windows are read in real time instead, and say so.
+    /// cluster of batch counts does not answer, or refuses, closed windows are read in real time instead, and say so.
     ///
     /// # Cancellation
     /// Cancels the read, unless others wait for the same one.
@@ -58,12 +63,38 @@ impl CountReader {
     ) -> Result<Vec<Sum>, StoreError> {
         let sums = self.sums_by(counter, windows, rule).await;
         match (sums, rule) {
-            (Err(StoreError::Unavailable(_)), LayerRule::ClosedInBatch { .. }) => {
+            (Err(error), LayerRule::ClosedInBatch { .. }) => {
                 let realtime = LayerRule::Every(Layer::Realtime);
-                self.sums_by(counter, windows, realtime).await
+                let sums = self.sums_by(counter, windows, realtime).await?;
+                self.log_refusal(error);
+                Ok(sums)
             }
-            (sums, _) => sums,
+            (sums, LayerRule::ClosedInBatch { .. } | LayerRule::Every(_)) => {
+                let is_batch = |sums: &Vec<Sum>| sums.iter().any(|sum| sum.layer == Layer::Batch);
+                if sums.as_ref().is_ok_and(is_batch) {
+                    self.said_refused.store(false, Ordering::Relaxed);
+                }
+                sums
+            }
         }
+    }
+
+    /// Logs why closed windows were read in real time, if an operator must act: nobody who asks for counts is told.
+    fn log_refusal(&self, error: StoreError) {
+        let refusal = match error {
+            // That passes; the number of such reads is in the metrics.
+            StoreError::Unavailable(_) => return,
+            refused @ (StoreError::Refused(_) | StoreError::Denied(_)) => UserError::from(refused),
+        };
+        if self.said_refused.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let UserError { message, help } = refusal;
+        tracing::error!(
+            error = message,
+            help,
+            "batch counts cannot be read: closed periods are served in real time"
+        );
     }
 
     async fn sums_by(

@@ -35,10 +35,14 @@ pub struct Corruption {
 
 /// Drops a table, as with `cqlsh`.
 pub async fn drop_table(nodes: &[String], table: &str) -> Result<()> {
-    let statement = format!("DROP TABLE {table}");
+    statement(nodes, &format!("DROP TABLE {table}")).await
+}
+
+/// Executes a statement that returns nothing, as with `cqlsh`.
+pub async fn statement(nodes: &[String], cql: &str) -> Result<()> {
     let session = session(nodes).await?;
-    let dropped = session.query_unpaged(statement, ()).await;
-    dropped.context("dropping a table")?;
+    let executed = session.query_unpaged(cql, ()).await;
+    executed.with_context(|| cql.to_owned())?;
     Ok(())
 }
 

@@ -176,20 +176,40 @@ async fn a_layer_that_is_unknown_or_missing_is_a_problem_that_names_it() {
 }
 
 #[tokio::test]
-async fn while_the_cluster_of_batch_is_away_closed_points_are_real_time_and_say_so() {
+async fn while_the_cluster_of_batch_is_away_or_refuses_closed_points_are_real_time_and_say_so() {
     let server = server(BOTH);
     published(&server);
-    let away = StoreError::Unavailable("10.0.0.9".to_owned());
-    *server.batch.error.lock().unwrap() = Some(away);
     let closed = format!("{KEY}?granularity=day&at=2026-05-02");
+    for (error, status, kind) in [
+        (
+            StoreError::Unavailable("10.0.0.9".to_owned()),
+            503,
+            "/problems/store-unavailable",
+        ),
+        (
+            StoreError::Refused("10.0.0.9".to_owned()),
+            500,
+            "/problems/store-error",
+        ),
+        (
+            StoreError::Denied(UserError::new("10.0.0.9", "a password")),
+            500,
+            "/problems/store-error",
+        ),
+    ] {
+        *server.batch.error.lock().unwrap() = Some(error);
+        let answer = server.get(&closed).await.json();
+        assert_eq!(point(&answer), (20, "realtime"));
+        assert_eq!(answer["freshness"]["state"], "live");
+        let reply = server.get(&format!("{closed}&layer=batch")).await;
+        assert_eq!(
+            (reply.status, &reply.json()["type"]),
+            (status, &json!(kind))
+        );
+    }
+    *server.batch.error.lock().unwrap() = None;
     let answer = server.get(&closed).await.json();
-    assert_eq!(point(&answer), (20, "realtime"));
-    assert_eq!(answer["freshness"]["state"], "live");
-    let reply = server.get(&format!("{closed}&layer=batch")).await;
-    assert_eq!(
-        (reply.status, &reply.json()["type"]),
-        (503, &json!("/problems/store-unavailable"))
-    );
+    assert_eq!(point(&answer), (120, "batch"));
 }
 
 #[tokio::test]

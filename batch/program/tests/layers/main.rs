@@ -4,6 +4,9 @@
 //! Beside the servers of every test they need a second Cassandra, its address in `STITCH_TEST_BATCH_CASSANDRA`, which
 //! `deploy/test` sets (`deploy/local up --only cassandra`).
 
+mod added_counter;
+mod held_up;
+mod other_table;
 mod second_cluster;
 mod support;
 

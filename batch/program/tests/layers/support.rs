@@ -33,6 +33,8 @@ pub(crate) struct Layers {
     /// Of the cluster that has the batch counts, as programs reach them.
     pub(crate) nodes: Vec<String>,
     pub(crate) keyspace: String,
+    /// What the configuration has beside the defaults of a namespace.
+    pub(crate) sections: String,
     pub(crate) api: Process,
     pub(crate) address: String,
 }
@@ -78,11 +80,12 @@ impl Layers {
         let servers = Servers::from_environment()?;
         let mut config = TestConfig::new(&format!("layers_{name}"))?;
         let keyspace = format!("{name}_{}", std::process::id());
-        config.config = format!(
+        let sections = format!(
             "{COUNTERS}\n[totals]\nurl = \"file://{store}\"\nspill = \"{store}/spill\"\n[batch]\nenabled = true\n\
              closed_after_ms = 0\n{section}\n[batch.cassandra]\nnodes = {nodes:?}\nkeyspace = \"{keyspace}\"\n",
             store = store.display()
         );
+        config.config.clone_from(&sections);
         let namespace = TestNamespace::build(&servers, &config).await?;
         initialise(&namespace, &nodes).await?;
         let mut api = namespace.api_command("run", &[])?.start()?;
@@ -91,9 +94,20 @@ impl Layers {
             namespace,
             nodes,
             keyspace,
+            sections,
             api,
             address,
         })
+    }
+
+    /// Stops the API, and starts it with the configuration as it is now.
+    pub(crate) async fn restart(&mut self) -> Result<()> {
+        let mut api = self.namespace.api_command("run", &[])?.start()?;
+        self.address = TestNamespace::address(&mut api).await?;
+        let former = std::mem::replace(&mut self.api, api);
+        let stopped = former.stop(BOUND).await?;
+        ensure!(stopped.code == Some(0), "{stopped:?}");
+        Ok(())
     }
 
     pub(crate) async fn feed(&self, events: &mut Generator, count: usize) -> Result<()> {
@@ -113,8 +127,13 @@ impl Layers {
 
     /// The months of a track, which have all ended, as this layer has them: status and answer.
     pub(crate) async fn months(&self, layer: &str) -> Result<(u16, Value)> {
+        self.months_of("plays", layer).await
+    }
+
+    /// As [`Self::months`], of another counter.
+    pub(crate) async fn months_of(&self, counter: &str, layer: &str) -> Result<(u16, Value)> {
         let path = format!(
-            "/v1/counters/plays/keys/track-1/series?granularity=month&from=2023-02-01&to=2024-06-01&layer={layer}"
+            "/v1/counters/{counter}/keys/track-1/series?granularity=month&from=2023-02-01&to=2024-06-01&layer={layer}"
         );
         let (status, body) = get(&self.address, &path).await?;
         Ok((status, serde_json::from_str(&body)?))
@@ -122,7 +141,12 @@ impl Layers {
 
     /// The sum of these months, if all of its points are of the layer `from`.
     pub(crate) async fn sum(&self, layer: &str, from: &str) -> Result<i64> {
-        let (status, answer) = self.months(layer).await?;
+        self.sum_of("plays", layer, from).await
+    }
+
+    /// As [`Self::sum`], of another counter.
+    pub(crate) async fn sum_of(&self, counter: &str, layer: &str, from: &str) -> Result<i64> {
+        let (status, answer) = self.months_of(counter, layer).await?;
         ensure!(status == 200, "{answer}");
         let points = answer["points"].as_array().context("points")?;
         ensure!(
@@ -130,6 +154,13 @@ impl Layers {
             "{answer}"
         );
         answer["sum"].as_i64().context("a sum")
+    }
+
+    /// The generation that is published, as readers see it.
+    pub(crate) async fn generation(&self) -> Result<Value> {
+        let (_, body) = get(&self.address, "/v1/freshness").await?;
+        let answer: Value = serde_json::from_str(&body)?;
+        Ok(answer["freshness"]["batch"]["generation"].clone())
     }
 
     /// Waits until the answers of batch are of this generation.

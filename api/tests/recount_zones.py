@@ -12,10 +12,10 @@ import zoneinfo
 QUARTER_S = 15 * 60
 # A day more on both sides: local years begin earlier or later than those of UTC.
 FROM_S = 1_703_894_400  # 2023-12-30
-TO_S = 1_767_312_000  # 2026-01-02
+TO_S = 1_767_657_600  # 2026-01-06: the week that begins in the last days of 2025 is whole
+# Of these years are the starts. Periods that begin before them are left out: the events of the first day or two of the
+# recount are a part of such a period. 2024 begins with a Monday, so that every week of both years is there.
 LOCAL_YEARS = (2024, 2025)
-# Quarters of an hour are many: one zone is enough for them, that whose clocks are changed by half an hour.
-ZONE_OF_QUARTERS = "Australia/Lord_Howe"
 
 GROUPS = {
     "quarter": lambda local: (local.date(), local.hour, local.minute // 15, local.utcoffset()),
@@ -35,11 +35,10 @@ def count_of(number):
 
 def recount(name):
     zone = zoneinfo.ZoneInfo(name)
-    groups = {period: group for period, group in GROUPS.items() if period != "quarter" or name == ZONE_OF_QUARTERS}
-    points = {period: {} for period in groups}
+    points = {period: {} for period in GROUPS}
     for number in range((TO_S - FROM_S) // QUARTER_S):
         local = datetime.datetime.fromtimestamp(FROM_S + number * QUARTER_S, zone)
-        for period, group in groups.items():
+        for period, group in GROUPS.items():
             # The first clock time of a group is where it starts.
             point = points[period].setdefault(group(local), [local, 0])
             point[1] += count_of(number)

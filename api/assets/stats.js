@@ -273,7 +273,7 @@
       for (const [name, period] of Object.entries(part.periods)) {
         count(name, period.count);
         count(`${name}-before`, period.before.count);
-      set(`${name}-before-layer`, period.before.layer === "batch" ? " (batch)" : "");
+        set(`${name}-before-layer`, period.before.layer === "batch" ? " (batch)" : "");
         const soFar = period.so_far;
         const comparison = document.querySelector(`[data-key="${n}"][data-so-far="${name}"]`);
         if (comparison) comparison.hidden = !soFar;

@@ -109,7 +109,7 @@ async function desktop() {
   const pointed = await text(page, "#point");
   await page.mouse.move(box.x + box.width * 0.75, box.y + box.height / 2);
   assert.notEqual(await text(page, "#point"), pointed);
-  assert.match(pointed, /^\w+ \d{4}: [\d,]+ plays$/);
+  assert.match(pointed, /^\w+ \d{4}, batch: [\d,]+ plays$/);
   assert.ok(page.bytes < BYTES_MAX, `${page.bytes} bytes`);
   await close(page, "desk-light");
 }
@@ -225,25 +225,48 @@ async function unchanged() {
 /** With Cassandra away the numbers stay, say how old they are, and the server is not asked before it wants to be. */
 async function away() {
   const page = await open(KEY, { ...DESK, colorScheme: "light" });
-  const before = await count(page, "[data-count=total]");
-  const times = [];
-  await page.route("**/v1/**", (route) => {
-    times.push(Date.now());
-    return route.fulfill({ status: 503, headers: { "retry-after": "4" }, contentType: "application/problem+json", body: "{}" });
+  const answers = [];
+  page.on("response", (response) => {
+    const { pathname } = new URL(response.url());
+    if (pathname.startsWith("/v1/")) answers.push({ time: Date.now(), status: response.status(), headers: response.headers() });
   });
-  await page.waitForFunction(() => document.getElementById("state").textContent.startsWith("out of date"));
-  assert.ok((await count(page, "[data-count=total]")) >= before);
+  const untilAway = (isAway) => page.waitForFunction(
+    (isAway) => document.getElementById("state").textContent.startsWith("out of date") === isAway, isAway, { timeout: 60_000 });
+  while (answers.length === 0) await page.waitForTimeout(100);
+  // A cache may go on with this while there are only errors.
+  assert.match(answers[0].headers["cache-control"], /^public, max-age=\d+, stale-while-revalidate=\d+, stale-if-error=[1-9]\d*$/);
+  ask("cut off Cassandra");
+  await untilAway(true);
+  const kept = await text(page, "[data-count=total]");
+  const since = await page.locator("#read-at").getAttribute("datetime");
+  const failed = () => answers.filter(({ status }) => status === 503);
   assert.equal(await page.locator("#freshness").getAttribute("data-state"), "unknown");
-  const age = await page.locator("#read-at").evaluate((one) => Date.now() - Date.parse(one.dateTime));
-  assert.ok(age > 0 && age < 60_000, `as of ${age} ms ago`);
-  while (times.length < 3) await page.waitForTimeout(200);
-  const pauses = times.slice(1).map((time, index) => time - times[index]);
-  assert.ok(pauses.every((pause) => pause >= 3900), `${pauses} ms`);
+  while (failed().length < 2) await page.waitForTimeout(200);
+  for (const { headers } of failed()) {
+    assert.ok(Number(headers["retry-after"]) >= 1, headers["retry-after"]);
+    assert.equal(headers["cache-control"], "no-store");
+  }
+  // No answer in between: what is shown is as old as it says.
+  assert.ok(answers.slice(answers.indexOf(failed()[0])).every(({ status }) => status === 503));
+  assert.equal(await text(page, "[data-count=total]"), kept);
+  assert.equal(await page.locator("#read-at").getAttribute("datetime"), since);
+  const age = Date.now() - Date.parse(since);
+  assert.ok(age > 0 && age < 90_000, `as of ${age} ms ago`);
+  const pauses = failed().slice(1).map(({ time }, index) => time - failed()[index].time);
+  assert.ok(pauses.every((pause) => pause >= 2900), `${pauses} ms`);
+  // A page that is opened now has no numbers, and says why.
+  const other = await page.context().newPage();
+  const answer = await other.goto(KEY);
+  assert.equal(answer.status(), 503);
+  assert.ok(Number(answer.headers()["retry-after"]) >= 1);
+  await isAccessible(other, "away-opened");
+  await other.close();
   page.faults.length = 0;
   await inspect(page, "away");
   // And back.
-  await page.unroute("**/v1/**");
-  await page.waitForFunction(() => !document.getElementById("state").textContent.startsWith("out of date"), null, { timeout: 60_000 });
+  ask("let Cassandra answer");
+  await untilAway(false);
+  assert.ok(Date.parse(await page.locator("#read-at").getAttribute("datetime")) > Date.parse(since));
   page.faults.length = 0;
   await page.context().close();
   console.log("ok  away");
@@ -256,6 +279,9 @@ async function decisions() {
     pauseMs(2000, 0, 0, 0), pauseMs(2000, 0, 0, 1), pauseMs(2000, 1, 0, 0.5), pauseMs(2000, 9, 0, 0.5), pauseMs(2000, 1, 90_000, 0),
   ]);
   assert.deepEqual(pauses, [1500, 2500, 4000, 30_000, 90_000]);
+  // The pause that the server asks for is that of its header.
+  await page.route("**/v1/busy", (route) => route.fulfill({ status: 503, headers: { "retry-after": "4" }, body: "" }));
+  assert.equal(await page.evaluate(() => request("/v1/busy").catch((error) => error.pauseMs)), 4000);
   const span = (...given) => page.evaluate((given) => {
     const { from, to, isLive } = spanOf(...given);
     return [parameter(given[0], from, given[3]), parameter(given[0], to, given[3]), isLive];
@@ -284,7 +310,7 @@ async function spans() {
   const page = await open(KEY, { ...DESK, colorScheme: "light" });
   const heads = (page) => page.locator("#rows th").allTextContents();
   const live = await heads(page);
-  assert.ok(live[0].endsWith("(so far)") && !live[1].includes("so far"), live[0]);
+  assert.ok(live[0].endsWith("(so far), real time") && !live[1].includes("so far"), live[0]);
   assert.ok(await page.locator("#unfinished").isVisible());
   assert.ok(await page.locator("#later").isDisabled());
   await page.locator("#earlier").click();
@@ -302,9 +328,9 @@ async function spans() {
   const [download] = await Promise.all([other.waitForEvent("download"), other.locator("#csv").click()]);
   assert.equal(download.suggestedFilename(), "plays-track-1-day.csv");
   const lines = readFileSync(await download.path(), "utf8").split("\r\n");
-  assert.equal(lines[0], '"start","track-1"');
+  assert.equal(lines[0], '"start","track-1","layer"');
   assert.equal(lines.length, 32);
-  assert.match(lines[1], /^\d{4}-\d\d-\d\dT00:00:00\+0[12]:00,\d+$/);
+  assert.match(lines[1], /^\d{4}-\d\d-\d\dT00:00:00\+0[12]:00,\d+,"batch"$/);
   const shownLast = (await other.locator("#rows td").first().textContent()).replaceAll(",", "");
   assert.equal(lines[30].split(",")[1], shownLast);
   await close(other, "span-dark");
@@ -332,7 +358,7 @@ async function shortSteps() {
       assert.equal(Date.parse(start) - Date.parse(starts[index]), minutes * 60_000, start);
     }
     assert.ok(Date.parse(starts.at(-1)) <= Date.now() && Date.now() - Date.parse(starts.at(-1)) < (minutes + 1) * 60_000);
-    assert.ok((await page.locator("#rows th").first().textContent()).endsWith("(so far)"));
+    assert.ok((await page.locator("#rows th").first().textContent()).endsWith("(so far), real time"));
   }
   await page.locator("[data-step=day]").click();
   await untilStep(page, "Day");
@@ -405,6 +431,50 @@ async function signed() {
   await page.waitForSelector("#rows tr", { state: "attached" });
   await context.close();
   console.log("ok  signed");
+}
+
+/** Each step says its layer, and what is loaded while a page is open is seen without loading the page again. */
+async function layers() {
+  const published = async () => (await (await fetch(`${origin}/v1/freshness`)).json()).freshness.batch;
+  const address = `${origin}/stats/listens/track-1?step=minute`;
+  const plain = await open(address, { ...DESK, javaScriptEnabled: false }, "#layers");
+  const first = await published();
+  assert.ok((await text(plain, "#layers")).includes(`are from batch, as of ${first.as_of};`));
+  assert.deepEqual(plain.faults, []);
+  await plain.context().close();
+
+  const page = await open(address, { ...DESK, colorScheme: "dark" });
+  const spoken = (time) => page.evaluate((time) =>
+    new Intl.DateTimeFormat(navigator.languages, { dateStyle: "medium", timeStyle: "short" }).format(Date.parse(time)), time);
+  const says = async (time) => page.waitForFunction(
+    (part) => document.getElementById("layers").textContent.includes(part), `as of ${await spoken(time)};`, { timeout: 30_000 });
+  await says(first.as_of);
+  assert.equal((await text(page, "[data-text=day-before-layer]")).trim(), "(batch)");
+  // A minute that is over since the first load is counted in real time, and those before it were in batch.
+  const minute = await page.waitForFunction(() => {
+    const heads = [...document.querySelectorAll("#rows th")].map((head) => head.textContent);
+    const over = heads[1]?.split(", real time");
+    return over?.length === 2 && heads.at(-1).endsWith(", batch") && over[0];
+  }, null, { timeout: 70_000 });
+  const over = await minute.jsonValue();
+  const layerOf = (over) => [...document.querySelectorAll("#rows th")].map((head) => head.textContent)
+    .find((head) => head.startsWith(over))?.slice(over.length);
+  assert.equal(await page.evaluate(layerOf, over), ", real time");
+  ask("load batch counts");
+  await page.waitForFunction((over) => [...document.querySelectorAll("#rows th")]
+    .some((head) => head.textContent === `${over}, batch`), over, { timeout: 60_000 });
+  const second = await published();
+  assert.notEqual(second.generation, first.generation);
+  assert.ok(Date.parse(second.as_of) > Date.parse(first.as_of), `${first.as_of} ${second.as_of}`);
+  await says(second.as_of);
+  assert.ok((await page.locator("#rows th").first().textContent()).endsWith("(so far), real time"));
+  // By the keyboard, too.
+  await page.locator("#chart").focus();
+  await page.keyboard.press("Home");
+  assert.match(await page.locator("#chart").getAttribute("aria-valuetext"), /, batch: /);
+  await page.keyboard.press("End");
+  assert.match(await page.locator("#chart").getAttribute("aria-valuetext"), /\(so far\), real time: /);
+  await close(page, "layers");
 }
 
 const MAP = "#operator .map li";
@@ -533,8 +603,8 @@ async function bounded(part) {
 }
 
 const parts = [
-  desktop, keyboard, phone, live, exact, sideBySide, decisions, unchanged, away, spans, shortSteps, languages, wayIn, signed, operator,
-  operatorDarkAndPhone, commands,
+  desktop, keyboard, phone, live, exact, sideBySide, decisions, unchanged, away, spans, shortSteps, languages, wayIn, signed, layers,
+  operator, operatorDarkAndPhone, commands,
 ];
 let code = 0;
 try {

@@ -11,6 +11,7 @@ use stitch_common::ports::ZooKeeper;
 use stitch_common::range::RangeId;
 use stitch_harness::events::{Generator, Record, Shape};
 use stitch_harness::process::{Process, Program, last_lines};
+use stitch_harness::proxy::{Mode, Proxy};
 use stitch_harness::servers::{Servers, repository};
 use stitch_harness::test_namespace::{PATIENT, TestConfig, TestNamespace};
 use stitch_protocol::contender::Kind;
@@ -32,6 +33,9 @@ on = ["play"]
 key = "track"
 granularities = ["minute", "quarter", "day"]
 "#;
+
+/// Both layers, without an allowance for late events: a minute that is over is in the next batch.
+const BATCH: &str = "\n[batch]\nenabled = true\nclosed_after_ms = 0\n";
 
 /// Events of the last two years.
 fn events() -> Result<Generator> {
@@ -56,6 +60,23 @@ fn amounts_beyond_53_bits() -> Vec<Record> {
         ),
     };
     vec![purchase(1 << 53), purchase(1)]
+}
+
+/// Runs a command of the program that loads batch counts.
+async fn batch(namespace: &TestNamespace, command: &str) -> Result<()> {
+    let finished = namespace.batch_command(command, &[])?.run(BOUND).await?;
+    ensure!(finished.code == Some(0), "{finished:?}");
+    Ok(())
+}
+
+/// A server that reaches Cassandra through this proxy.
+fn api_behind(proxy: &Proxy, namespace: &TestNamespace) -> Result<Program> {
+    let mut program = namespace.api_command("run", &[])?;
+    let nodes = format!("[\"{}\"]", proxy.address());
+    program
+        .environment
+        .push(("STITCH_CASSANDRA__NODES".to_owned(), nodes));
+    Ok(program)
 }
 
 /// Locks a range exclusively until the returned session is closed.
@@ -113,6 +134,7 @@ async fn pages_are_usable_and_stay_up_to_date() -> Result<()> {
     let mut config = TestConfig::new("pages")?;
     config.config += LISTENS;
     config.config += PATIENT;
+    config.config += BATCH;
     let namespace = TestNamespace::build(&Servers::from_environment()?, &config).await?;
     let processor = namespace.processor("processor").await?;
     let feed = namespace.feed()?;
@@ -120,8 +142,11 @@ async fn pages_are_usable_and_stay_up_to_date() -> Result<()> {
     feed.send(events.by_ref().take(20_000)).await?;
     feed.send(amounts_beyond_53_bits()).await?;
     namespace.lag()?.until_none(BOUND).await?;
+    batch(&namespace, "init").await?;
+    batch(&namespace, "run").await?;
     let live = feed.live(events, 50);
-    let mut api = namespace.api_command("run", &[])?.start()?;
+    let proxy = Proxy::cassandra(&namespace.servers.cassandra[0]).await?;
+    let mut api = api_behind(&proxy, &namespace)?.start()?;
     let address = TestNamespace::address(&mut api).await?;
     let folder = repository()?.join("target/pages");
     std::fs::create_dir_all(&folder)?;
@@ -152,6 +177,16 @@ async fn pages_are_usable_and_stay_up_to_date() -> Result<()> {
         folder: namespace.folder.clone(),
     };
     let mut browsing = browse.start()?;
+    browsing
+        .until_says("please cut off Cassandra", BROWSE_BOUND)
+        .await?;
+    proxy.set(Mode::Refuse);
+    browsing.until_says("please let Cassandra", BOUND).await?;
+    proxy.set(Mode::Pass);
+    browsing
+        .until_says("please load batch counts", BROWSE_BOUND)
+        .await?;
+    batch(&namespace, "run").await?;
     browsing
         .until_says("please lock a range", BROWSE_BOUND)
         .await?;

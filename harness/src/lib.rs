@@ -12,8 +12,10 @@
 //! | [`streams`] | a program whose standard output or standard error cannot be written |
 //! | [`test_namespace`] | topic, table and configuration of one test, and the product's programs in it |
 //! | [`events`], [`feed`] | generated events, usable or not; a producer, as fast as possible or as live traffic |
+//! | [`connect_files`] | what a sink of Kafka Connect would have kept |
 //! | [`lag`], [`zookeeper`], [`web`] | what a user or an operator can see: consumer lag, nodes, HTTP pages |
 //! | [`proxy`] | network faults: cut, delay, black hole, lost requests and replies |
+//! | [`object_server`], [`small_disk`] | an S3 server of a test's own; a disk that is soon full |
 //! | [`corruptor`] | cells that are changed behind the product's back |
 //! | [`recount`] | the whole log counted again, and compared with every cell |
 //!
@@ -28,10 +30,13 @@ pub mod streams;
 pub mod transaction;
 pub mod test_namespace;
 pub mod events;
+pub mod connect_files;
 pub mod feed;
 pub mod lag;
 pub mod zookeeper;
 pub mod web;
 pub mod proxy;
+pub mod object_server;
+pub mod small_disk;
 pub mod corruptor;
 pub mod recount;

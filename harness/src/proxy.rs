@@ -5,6 +5,7 @@
 //! the servers', carries all requests.
 
 mod cql;
+mod http;
 mod kafka;
 
 use std::net::SocketAddr;
@@ -56,6 +57,7 @@ struct Shared {
     cuts: watch::Sender<u64>,
     requests: Losses,
     replies: Losses,
+    requests_held: http::Requests,
 }
 
 /// Counts batches, or replies to batches, that are lost.
@@ -70,6 +72,7 @@ struct Losses {
 enum Protocol {
     Bytes,
     Cql,
+    Http,
     Kafka(PortRewrite),
 }
 
@@ -77,6 +80,12 @@ impl Proxy {
     /// Starts a proxy on a free port of 127.0.0.1 in front of any server.
     pub async fn start(server: &str) -> Result<Self> {
         Self::listen(bound("127.0.0.1:0").await?, server, Protocol::Bytes)
+    }
+
+    /// Starts a proxy on a free port of 127.0.0.1 in front of an HTTP server that takes one request of each connection; it
+    /// recognizes requests.
+    pub async fn http(server: &str) -> Result<Self> {
+        Self::listen(bound("127.0.0.1:0").await?, server, Protocol::Http)
     }
 
     /// Starts a proxy on a free port of the broker's host. It replaces the broker's address in responses by its own, so
@@ -104,6 +113,7 @@ impl Proxy {
             cuts: watch::Sender::new(0),
             requests: Losses::default(),
             replies: Losses::default(),
+            requests_held: http::Requests::default(),
         });
         let ends = CancellationToken::new();
         let proxy = Self {
@@ -169,6 +179,35 @@ impl Proxy {
         *self.shared.requests.lost.borrow() + *self.shared.replies.lost.borrow()
     }
 
+    /// Holds HTTP requests of this method whose path has this text, once `after` of them have passed.
+    pub fn hold_requests(&self, method: &str, path: &str, after: u64) {
+        self.shared.requests_held.hold(method, path, after);
+    }
+
+    /// Loses the requests that are held, and holds no more.
+    pub fn lose_held_requests(&self) {
+        self.cut();
+        self.shared.requests_held.hold_nothing();
+    }
+
+    /// The number of HTTP requests that are, or were, held.
+    pub fn held(&self) -> u64 {
+        *self.shared.requests_held.count.borrow()
+    }
+
+    /// Waits until more HTTP requests than `before` were held.
+    pub async fn until_held(&self, before: u64) {
+        let mut count = self.shared.requests_held.count.subscribe();
+        // Cannot fail: the sender is part of `self`.
+        count.wait_for(|count| *count > before).await.ok();
+    }
+
+    /// Takes from HTTP requests the condition that an object is absent, as a server that does not know it.
+    pub fn overwrite_objects(&self) {
+        let overwrites = &self.shared.requests_held.overwrites;
+        overwrites.store(true, Ordering::SeqCst);
+    }
+
     /// Waits until all planned losses have happened.
     pub async fn until_all_are_lost(&self) {
         for losses in [&self.shared.requests, &self.shared.replies] {
@@ -215,6 +254,9 @@ async fn carry(
     if *shared.mode.borrow() == Mode::Refuse {
         return Ok(());
     }
+    if protocol == Protocol::Http {
+        return http::carry(client, &server, &shared).await;
+    }
     let server = TcpStream::connect(server).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
@@ -236,7 +278,7 @@ async fn carry(
     // Whichever side ends first, or a cut, ends the whole connection: no branch has to be cancel-safe.
     // A cut is checked first: data that a mode has held until then is lost, even if the mode has changed since.
     match protocol {
-        Protocol::Bytes => tokio::select! {
+        Protocol::Bytes | Protocol::Http => tokio::select! {
             biased;
             _ = cuts.changed() => Ok(()),
             end = requests.copy() => end,

@@ -31,6 +31,12 @@ impl ZooKeeperClient {
         }
     }
 
+    /// How often a child of a node was created or deleted.
+    pub async fn changes_of_children(&self, path: &str) -> Result<i32> {
+        let stat = self.client.check_stat(path).await?;
+        Ok(stat.with_context(|| path.to_owned())?.cversion)
+    }
+
     /// A node's data.
     pub async fn data(&self, path: &str) -> Result<Vec<u8>> {
         let (data, _) = self

@@ -1,12 +1,12 @@
 //! Totals of a topic whose beginning only files of Kafka Connect have, beside those of the topic itself: real servers.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use stitch_harness::connect_files;
 use stitch_harness::events::{COUNTERS, Generator, Record, Shape};
 use stitch_harness::feed::{forget_records, records_of};
 use stitch_harness::process::{Program, binary};
@@ -15,23 +15,6 @@ use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 
 const BOUND: Duration = Duration::from_secs(90);
 const RECORDS: usize = 3000;
-
-/// Writes the files that the sink writes for one partition by default, with values as bytes, 100 records in each.
-fn connect(folder: &Path, topic: &str, records: &[Record]) -> Result<()> {
-    let folder = folder.join("topics").join(topic).join("partition=0");
-    std::fs::create_dir_all(&folder)?;
-    for (number, records) in records.chunks(100).enumerate() {
-        let mut content = Vec::new();
-        for record in records {
-            content.extend_from_slice(record.value.as_deref().context("a value")?);
-            content.push(b'\n');
-        }
-        let mut name = format!("{topic}+0+");
-        write!(name, "{:010}.bin", number * 100)?;
-        std::fs::write(folder.join(name), content)?;
-    }
-    Ok(())
-}
 
 async fn run(namespace: &TestNamespace, name: &str, arguments: &[&str]) -> Result<(i32, Value)> {
     let config = namespace.config.display().to_string();
@@ -113,7 +96,7 @@ async fn totals_of_an_imported_archive_are_those_of_the_topic() -> Result<()> {
     std::fs::remove_dir_all(&folder)?;
     // From what a connector has kept, for the most part.
     let backup = tempfile::tempdir()?;
-    connect(backup.path(), &topic, &records)?;
+    connect_files::write(backup.path(), &topic, &records, 100)?;
     let files = format!("file://{}", backup.path().display());
     forget_records(&kafka, &topic, 0, 2550).await?;
     let (code, report) = run(&namespace, "stitch-archive", &["import", &files]).await?;

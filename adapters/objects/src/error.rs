@@ -6,21 +6,22 @@ use std::io::ErrorKind;
 use object_store::Error;
 use stitch_common::ports::{ObjectError, ObjectName};
 
-/// An error of a request that writes nothing, or may be repeated.
-pub(super) fn read_error(name: &ObjectName, error: Error) -> ObjectError {
+/// An error of a request that writes nothing, or may be repeated, for the object `name` below the URL `place`.
+pub(super) fn read_error(place: &str, name: &ObjectName, error: Error) -> ObjectError {
     if matches!(error, Error::NotFound { .. }) {
         return ObjectError::NotFound(name.clone());
     }
+    let cause = format!("{place}/{name}: {}", text(&error));
     if is_refusal(&error) {
-        ObjectError::Refused(text(&error))
+        ObjectError::Refused(cause)
     } else {
-        ObjectError::Unavailable(text(&error))
+        ObjectError::Unavailable(cause)
     }
 }
 
 /// An error of a write. The client repeats requests by itself, so that even a last attempt that found no connection may
 /// follow one that arrived: only what the store itself has refused was certainly not written.
-pub(super) fn write_error(name: &ObjectName, error: Error) -> ObjectError {
+pub(super) fn write_error(place: &str, name: &ObjectName, error: Error) -> ObjectError {
     let unsupported = matches!(
         error,
         Error::NotImplemented { .. } | Error::NotSupported { .. }
@@ -28,19 +29,19 @@ pub(super) fn write_error(name: &ObjectName, error: Error) -> ObjectError {
     if unsupported {
         let cause = text(&error);
         return ObjectError::Refused(format!(
-            "the store cannot put an object only if it is absent, which an archive needs: {cause}"
+            "{place} cannot put an object only if it is absent, which an archive needs: {cause}"
         ));
     }
     if is_refusal(&error) {
-        return ObjectError::Refused(text(&error));
+        return ObjectError::Refused(format!("{place}/{name}: {}", text(&error)));
     }
     ObjectError::Ambiguous {
         name: name.clone(),
-        cause: text(&error),
+        cause: format!("{place}: {}", text(&error)),
     }
 }
 
-fn is_refusal(error: &Error) -> bool {
+pub(super) fn is_refusal(error: &Error) -> bool {
     match error {
         // Of a write: there is no such bucket.
         Error::NotFound { .. }
@@ -82,7 +83,8 @@ fn is_refused_by_system(error: &(dyn StdError + 'static)) -> bool {
     false
 }
 
-/// The error in one line. The client repeats causes in its texts; it names no credentials.
+/// The error in one line. The client repeats causes in its texts; it names no credentials, and not always the place: a full
+/// disk has none.
 fn text(error: &Error) -> String {
     error.to_string().replace('\n', " ")
 }

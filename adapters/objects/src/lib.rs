@@ -27,7 +27,7 @@ use stitch_common::ports::{ObjectEntry, ObjectError, ObjectName, ObjectStore, Pu
 use stitch_common::user_error::UserError;
 use tokio::io::AsyncReadExt;
 
-use self::error::{read_error, write_error};
+use self::error::{is_refusal, read_error, write_error};
 
 /// Bytes of one part of a file that is uploaded; S3 takes at most 10,000 parts.
 const PART_BYTES: usize = 16 << 20;
@@ -39,6 +39,8 @@ const PARTS_IN_FLIGHT_MAX: usize = 4;
 pub struct ObjectFolder {
     client: Arc<dyn Client>,
     root: Path,
+    /// The URL, for errors.
+    place: Arc<str>,
 }
 
 impl ObjectFolder {
@@ -65,7 +67,11 @@ impl ObjectFolder {
         variables: &[(String, String)],
     ) -> Result<Self, UserError> {
         let (client, root) = location::open(key, url, variables)?;
-        Ok(Self { client, root })
+        Ok(Self {
+            client,
+            root,
+            place: url.trim_end_matches('/').into(),
+        })
     }
 
     /// The objects in a folder of this machine, which is created with the first one.
@@ -81,7 +87,12 @@ impl ObjectFolder {
             UserError::new(message, "name another folder")
         })?;
         let client = Arc::new(location::local());
-        Ok(Self { client, root })
+        let place = format!("file:///{root}").into();
+        Ok(Self {
+            client,
+            root,
+            place,
+        })
     }
 
     fn path(&self, name: &ObjectName) -> Result<Path, ObjectError> {
@@ -95,6 +106,24 @@ impl ObjectFolder {
         Some(ObjectName(below.trim_start_matches('/').to_owned()))
     }
 
+    /// An error of a list. The client does not say whether the store has answered it; a request for one object shows that.
+    async fn list_error(
+        &self,
+        folder: &ObjectName,
+        prefix: &Path,
+        error: object_store::Error,
+    ) -> ObjectError {
+        let cause = match read_error(&self.place, folder, error) {
+            ObjectError::Unavailable(cause) => cause,
+            other => return other,
+        };
+        match self.client.head(prefix).await {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => ObjectError::Refused(cause),
+            Err(error) if is_refusal(&error) => ObjectError::Refused(cause),
+            Err(_) => ObjectError::Unavailable(cause),
+        }
+    }
+
     async fn upload(&self, name: &ObjectName, file: &FilePath) -> Result<(), ObjectError> {
         let path = self.path(name)?;
         let unreadable = |error: std::io::Error| {
@@ -102,7 +131,7 @@ impl ObjectFolder {
         };
         let mut file = tokio::fs::File::open(file).await.map_err(unreadable)?;
         let upload = self.client.put_multipart(&path).await;
-        let upload = upload.map_err(|error| write_error(name, error))?;
+        let upload = upload.map_err(|error| write_error(&self.place, name, error))?;
         let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
         let mut part = vec![0; PART_BYTES];
         loop {
@@ -113,13 +142,13 @@ impl ObjectFolder {
             upload
                 .wait_for_capacity(PARTS_IN_FLIGHT_MAX)
                 .await
-                .map_err(|error| write_error(name, error))?;
+                .map_err(|error| write_error(&self.place, name, error))?;
             upload.write(&part[..read]);
         }
         upload
             .finish()
             .await
-            .map_err(|error| write_error(name, error))?;
+            .map_err(|error| write_error(&self.place, name, error))?;
         Ok(())
     }
 }
@@ -135,7 +164,7 @@ impl ObjectStore for ObjectFolder {
         {
             Ok(_) => Ok(Put::Created),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::Exists),
-            Err(error) => Err(write_error(name, error)),
+            Err(error) => Err(write_error(&self.place, name, error)),
         }
     }
 
@@ -146,7 +175,9 @@ impl ObjectStore for ObjectFolder {
     async fn get(&self, name: &ObjectName) -> Result<Vec<u8>, ObjectError> {
         let path = self.path(name)?;
         let read = async { self.client.get(&path).await?.bytes().await };
-        let bytes = read.await.map_err(|error| read_error(name, error))?;
+        let bytes = read
+            .await
+            .map_err(|error| read_error(&self.place, name, error))?;
         Ok(bytes.into())
     }
 
@@ -158,7 +189,7 @@ impl ObjectStore for ObjectFolder {
         let path = self.path(name)?;
         let wanted = bytes.end.saturating_sub(bytes.start);
         let read = self.client.get_range(&path, bytes.clone()).await;
-        let read = read.map_err(|error| read_error(name, error))?;
+        let read = read.map_err(|error| read_error(&self.place, name, error))?;
         // Stores answer a range that begins in the object and ends beyond it with what there is.
         if u64::try_from(read.len()).is_ok_and(|read| read == wanted) {
             return Ok(read.into());
@@ -174,7 +205,7 @@ impl ObjectStore for ObjectFolder {
         match self.client.head(&path).await {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(read_error(name, error)),
+            Err(error) => Err(read_error(&self.place, name, error)),
         }
     }
 
@@ -191,10 +222,10 @@ impl ObjectStore for ObjectFolder {
             }
             None => self.client.list(Some(&prefix)),
         };
-        let listed: Vec<_> = listed
-            .try_collect()
-            .await
-            .map_err(|error| read_error(folder, error))?;
+        let listed: Vec<_> = match listed.try_collect().await {
+            Ok(listed) => listed,
+            Err(error) => return Err(self.list_error(folder, &prefix, error).await),
+        };
         let entry = |meta: object_store::ObjectMeta| {
             let name = self.name(&meta.location)?;
             let size = meta.size;
@@ -210,7 +241,7 @@ impl ObjectStore for ObjectFolder {
         let path = self.path(name)?;
         match self.client.delete(&path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(read_error(name, error)),
+            Err(error) => Err(read_error(&self.place, name, error)),
         }
     }
 }

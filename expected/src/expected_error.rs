@@ -3,7 +3,7 @@
 use stitch_common::ports::{LogError, Unreadable};
 use stitch_common::user_error::UserError;
 
-use crate::memory_pool::TooLarge;
+use crate::memory_pool::ResourcesExhausted;
 use stitch_totals::build::BuildError;
 use stitch_totals::log_records::LogRecordsError;
 use stitch_totals::records::RecordsError;
@@ -15,7 +15,7 @@ use stitch_totals::totals_error::TotalsError;
 pub enum ExpectedError {
     /// Too much waits to be counted.
     #[error(transparent)]
-    TooLarge(#[from] TooLarge),
+    ResourcesExhausted(#[from] ResourcesExhausted),
     /// What was read cannot be kept.
     #[error(transparent)]
     Spill(#[from] SpillError),
@@ -54,19 +54,19 @@ impl From<LogError> for ExpectedError {
     }
 }
 
-const TOO_LARGE: &str = "raise [restorator] memory_mib_max, restore a part at a time with --ranges A-B or --counter NAME, or run it again \
+const EXHAUSTED: &str = "raise [restorator] memory_mib_max, restore a part at a time with --ranges A-B or --counter NAME, or run it again \
                          when the processors have caught up";
 
-impl From<TooLarge> for UserError {
-    fn from(error: TooLarge) -> Self {
-        Self::new(error, TOO_LARGE)
+impl From<ResourcesExhausted> for UserError {
+    fn from(error: ResourcesExhausted) -> Self {
+        Self::new(error, EXHAUSTED)
     }
 }
 
 impl From<ExpectedError> for UserError {
     fn from(error: ExpectedError) -> Self {
         match error {
-            ExpectedError::TooLarge(error) => error.into(),
+            ExpectedError::ResourcesExhausted(error) => error.into(),
             ExpectedError::Spill(error) => error.into(),
             ExpectedError::Build(error) => error.into(),
         }

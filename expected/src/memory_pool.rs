@@ -25,13 +25,14 @@ pub struct MemoryReservation {
     bytes: usize,
 }
 
-/// A reservation does not fit into the pool.
+/// A reservation does not fit into the pool. Whoever audits or restores a range divides it then, down to the cells of one key:
+/// an operator meets this only if one key does not fit, or what waits to be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the wrong and the changing cells of one key, or of the events that wait, take {wanted} bytes of memory at least, and \
      memory_mib_max allows {bytes_max}"
 )]
-pub struct TooLarge {
+pub struct ResourcesExhausted {
     /// The bytes of all reservations, the failed one included.
     pub wanted: usize,
     pub bytes_max: usize,
@@ -62,7 +63,7 @@ impl MemoryPool {
     }
 
     /// Reserves `bytes`.
-    pub fn try_reserve(&self, bytes: usize) -> Result<MemoryReservation, TooLarge> {
+    pub fn try_reserve(&self, bytes: usize) -> Result<MemoryReservation, ResourcesExhausted> {
         let mut reservation = self.reservation();
         reservation.try_resize(bytes)?;
         Ok(reservation)
@@ -82,13 +83,13 @@ impl MemoryReservation {
     ///
     /// # Errors
     /// It does not fit; the size has not changed.
-    pub fn try_resize(&mut self, bytes: usize) -> Result<(), TooLarge> {
+    pub fn try_resize(&mut self, bytes: usize) -> Result<(), ResourcesExhausted> {
         let MemoryPool(bound) = &self.pool;
         let others = bound.reserved.get().saturating_sub(self.bytes);
         let wanted = others.saturating_add(bytes);
         if bytes > self.bytes && wanted > bound.bytes_max {
             let bytes_max = bound.bytes_max;
-            return Err(TooLarge { wanted, bytes_max });
+            return Err(ResourcesExhausted { wanted, bytes_max });
         }
         bound.reserved.set(wanted);
         self.bytes = bytes;
@@ -99,7 +100,7 @@ impl MemoryReservation {
     ///
     /// # Errors
     /// It does not fit; the size has not changed.
-    pub fn try_grow(&mut self, bytes: usize) -> Result<(), TooLarge> {
+    pub fn try_grow(&mut self, bytes: usize) -> Result<(), ResourcesExhausted> {
         self.try_resize(self.bytes.saturating_add(bytes))
     }
 

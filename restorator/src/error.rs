@@ -7,7 +7,7 @@ use stitch_common::user_error::UserError;
 use crate::lease_keeper::Interruption;
 use crate::plan::merge::OutOfOrder;
 use stitch_expected::expected_error::ExpectedError;
-use stitch_expected::memory_pool::TooLarge;
+use stitch_expected::memory_pool::ResourcesExhausted;
 use stitch_expected::range_totals::{AdvanceError, CheckpointRegression, Overflow};
 use stitch_totals::records::RecordsError;
 use stitch_totals::sorted::spill_folder::SpillError;
@@ -31,7 +31,7 @@ pub enum Error {
     #[error(transparent)]
     OutOfOrder(#[from] OutOfOrder),
     #[error(transparent)]
-    TooLarge(#[from] TooLarge),
+    ResourcesExhausted(#[from] ResourcesExhausted),
     #[error("{}", describe(.0))]
     Interrupted(Interruption),
     #[error("{what} took longer than {seconds} s")]
@@ -90,7 +90,7 @@ impl Error {
             Self::OutOfOrder(_) => {
                 "the table needs the Murmur3Partitioner and ascending clustering; if it has both, report this as a bug"
             }
-            Self::TooLarge(error) => return UserError::from(*error).help,
+            Self::ResourcesExhausted(error) => return UserError::from(*error).help,
             Self::Interrupted(Interruption::Lost) => {
                 "run it again: the next run reads everything again and waits until no request of this one is in flight"
             }

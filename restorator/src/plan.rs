@@ -213,7 +213,7 @@ pub(crate) async fn audit<B: Backends, E: From<Error>>(
         // Until its verdicts are passed on: what is dirty then belongs to them.
         let _held = follower.hold_cuts(&slice.ranges);
         let audited = slice.audit(context, follower).await;
-        if let (Err(Error::TooLarge(_)), Some(smaller)) = (&audited, slice.divide()) {
+        if let (Err(Error::ResourcesExhausted(_)), Some(smaller)) = (&audited, slice.divide()) {
             let smaller = smaller.into_iter().rev();
             smaller.for_each(|part| progress.remaining.push_front(part));
             continue;

@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use stitch_common::range::RangeId;
 
 use crate::plan::judge::Verdicts;
-use stitch_expected::memory_pool::{MemoryPool, MemoryReservation, TooLarge};
+use stitch_expected::memory_pool::{MemoryPool, MemoryReservation, ResourcesExhausted};
 
 /// Verdicts by range.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl AuditFindings {
     pub(crate) fn change(
         &mut self,
         how: impl FnOnce(&mut BTreeMap<RangeId, Verdicts>),
-    ) -> Result<(), TooLarge> {
+    ) -> Result<(), ResourcesExhausted> {
         how(&mut self.ranges);
         self.reservation.try_resize(self.bytes())
     }
@@ -99,7 +99,7 @@ mod tests {
         memory: &MemoryPool,
         range: RangeId,
         wrong: i64,
-    ) -> Result<AuditFindings, TooLarge> {
+    ) -> Result<AuditFindings, ResourcesExhausted> {
         let mut findings = AuditFindings::new(memory, [range]);
         findings.change(|ranges| {
             for n in 0..wrong {

@@ -57,7 +57,7 @@ pub(crate) async fn range<B: Backends>(
             Ok(()) => super::run(context, follower, journal, range, findings).await,
             Err(why) => RangeResult::not_started(range, findings, why),
         };
-        let halves = is_too_large(&result).then(|| part.halves()).flatten();
+        let halves = is_exhausted(&result).then(|| part.halves()).flatten();
         if let Some(halves) = halves {
             tracing::info!(%range, "restored part by part: it does not fit into memory");
             halves
@@ -118,8 +118,11 @@ fn first_parts<B: Backends>(
     whole.divide(verdicts.wrong_count() / fit + 1)
 }
 
-const fn is_too_large(result: &RangeResult) -> bool {
-    matches!(result.outcome, Err(Unverified::Error(Error::TooLarge(_))))
+const fn is_exhausted(result: &RangeResult) -> bool {
+    matches!(
+        result.outcome,
+        Err(Unverified::Error(Error::ResourcesExhausted(_)))
+    )
 }
 
 const fn is_paused(result: &RangeResult) -> bool {

@@ -192,6 +192,11 @@ impl From<ConnectError> for UserError {
     }
 }
 
+/// The size of all files.
+pub fn bytes(files: &BTreeMap<Partition, Vec<ConnectFile>>) -> u64 {
+    files.values().flatten().map(|file| file.bytes).sum()
+}
+
 /// The files of `topic` in `store`, by partition and start.
 ///
 /// # Errors

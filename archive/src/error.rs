@@ -26,6 +26,15 @@ pub enum ArchiveError {
         /// What it says of itself, and what was expected.
         why: String,
     },
+    /// There are segments, and nothing says where their chain begins. It is not made again: a chain that begins anywhere else
+    /// would pass over what is there.
+    #[error("{name} is missing, and without it {segment} is no part of the archive")]
+    OriginMissing {
+        /// The origin.
+        name: ObjectName,
+        /// The first segment that is there.
+        segment: ObjectName,
+    },
     /// An object was written by a later version.
     #[error("{name} has format {format}, and this version reads format 1")]
     Newer {
@@ -37,6 +46,8 @@ pub enum ArchiveError {
 }
 
 const DAMAGED: &str = "see docs/operations/archive.md, \"The archive is damaged\"";
+const ORIGIN: &str = "bring the object back from a version or a copy of the bucket, or write it: see \
+                      docs/operations/archive.md, \"The origin is missing\"";
 const NEWER: &str = "use the version of Stitch that wrote the archive, or a later one";
 
 impl From<ArchiveError> for ServerFailure {
@@ -45,6 +56,7 @@ impl From<ArchiveError> for ServerFailure {
             ArchiveError::Store(error) => error.into(),
             ArchiveError::Damaged { .. }
             | ArchiveError::Foreign { .. }
+            | ArchiveError::OriginMissing { .. }
             | ArchiveError::Newer { .. } => Self::Refused(error.into()),
         }
     }
@@ -57,6 +69,7 @@ impl From<ArchiveError> for UserError {
             ArchiveError::Damaged { .. } | ArchiveError::Foreign { .. } => {
                 Self::new(error, DAMAGED)
             }
+            ArchiveError::OriginMissing { .. } => Self::new(error, ORIGIN),
             ArchiveError::Newer { .. } => Self::new(error, NEWER),
         }
     }

@@ -19,7 +19,7 @@ use crate::chain::{Chain, INDEX_SEGMENTS, Segment, put_index};
 use crate::connect::intervals::{self, CountedFile, Intervals};
 use crate::connect::lines::{LineReader, count};
 use crate::connect::log_reader::LogReader;
-use crate::connect::{ConnectError, ConnectFile, files, seal};
+use crate::connect::{ConnectError, ConnectFile, bytes, files, seal};
 use crate::reader::Archive;
 use crate::segment::writer::SegmentWriter;
 use crate::{origin, store_check};
@@ -69,7 +69,7 @@ pub async fn run<L: EventLog, S: ObjectStore, C: Clock>(
     let files = files(ports.files, topic).await?;
     let partitions = ports.log.partitions().await?;
     let bounds = ports.log.bounds(&partitions).await?;
-    progress.begin("reading the files", "records", None);
+    progress.begin("reading the files", "bytes", Some(bytes(&files)));
     let mut surveyed = Vec::new();
     for (partition, files) in files {
         let Some(bounds) = bounds.get(&partition) else {
@@ -80,7 +80,8 @@ pub async fn run<L: EventLog, S: ObjectStore, C: Clock>(
         surveyed.push(survey(ports, partition, files, *bounds, progress).await?);
     }
     progress.end();
-    progress.begin("importing", "records", None);
+    let total = surveyed.iter().map(Survey::positions_left).sum();
+    progress.begin("importing", "records", Some(total));
     let mut imported = Vec::new();
     for survey in &surveyed {
         imported.push(import(ports, survey, segment_bytes, progress).await?);
@@ -101,6 +102,17 @@ impl Survey {
     fn intervals(&self) -> Result<Intervals<'_>, ConnectError> {
         intervals::check(self.partition, &self.files, self.log)
     }
+
+    /// How many positions the archive will have that it has not yet. There are as many records, or, between transactions,
+    /// fewer.
+    fn positions_left(&self) -> u64 {
+        let Ok(intervals) = self.intervals() else {
+            return 0;
+        };
+        let first = intervals.files.first().map(CountedFile::from);
+        let from = self.chain.complete_to().or(first).unwrap_or(intervals.to);
+        u64::try_from(intervals.to.0.saturating_sub(from.0)).unwrap_or(0)
+    }
 }
 
 async fn survey<L: EventLog, S: ObjectStore, C: Clock>(
@@ -120,7 +132,7 @@ async fn survey<L: EventLog, S: ObjectStore, C: Clock>(
         } else {
             0
         };
-        progress.advance(rows);
+        progress.advance(file.bytes);
         if seal
             .as_ref()
             .is_some_and(|seal| rows > 0 && seal.rows != rows)

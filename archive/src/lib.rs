@@ -14,6 +14,7 @@
 //! - [`status`] is how far it is behind the log;
 //! - [`connect`] reads files of Kafka Connect, [`sealing`] compares them with the log while that has their records, and
 //!   [`import`] makes segments of them;
+//! - [`store_check`] is whether a store can be trusted not to overwrite;
 //! - [`archiver`] copies the topic; [`identity`] is whether the log is the one that was archived.
 //!
 //! Not here: what a record means. The archive holds records as Kafka holds them, so that a counter which is added next
@@ -28,7 +29,7 @@ mod rule;
 pub mod origin;
 pub mod chain;
 pub mod reader;
-mod store_check;
+pub mod store_check;
 pub mod identity;
 pub mod metrics;
 pub mod archiver;

@@ -38,6 +38,33 @@ pub async fn read(
     decode(&name, &content, folder, partition).map(Some)
 }
 
+/// Reads the origin of a partition; `None` if nothing of it was ever archived: there is no segment, either.
+///
+/// # Errors
+/// As [`read`]; or the origin is missing, and segments are there.
+pub async fn known(
+    store: &impl ObjectStore,
+    folder: &TopicFolder,
+    partition: Partition,
+) -> Result<Option<Offset>, ArchiveError> {
+    if let Some(origin) = read(store, folder, partition).await? {
+        return Ok(Some(origin));
+    }
+    let listed = store.list(&folder.partition(partition), None).await?;
+    let mut names = listed.into_iter().map(|entry| entry.name);
+    let Some(segment) = names.find(|name| folder.segment_from(partition, name).is_some()) else {
+        return Ok(None);
+    };
+    // An origin is put before the first segment: an archiver that began a moment ago has put both by now.
+    match read(store, folder, partition).await? {
+        Some(origin) => Ok(Some(origin)),
+        None => Err(ArchiveError::OriginMissing {
+            name: folder.origin(partition),
+            segment,
+        }),
+    }
+}
+
 /// Lets the chain of a partition begin at `from`, unless it has begun already. Returns where it begins.
 ///
 /// # Errors

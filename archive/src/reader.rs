@@ -51,7 +51,7 @@ impl<S: ObjectStore> Archive<S> {
     /// # Errors
     /// The store, or an object that is no part of this chain.
     pub async fn chain(&self, partition: Partition) -> Result<Chain, ArchiveError> {
-        let origin = origin::read(&self.store, &self.folder, partition).await?;
+        let origin = origin::known(&self.store, &self.folder, partition).await?;
         let mut chain = Chain {
             partition,
             origin,

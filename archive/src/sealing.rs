@@ -7,7 +7,7 @@ use stitch_common::ports::{EventLog, ObjectStore};
 use stitch_common::progress::Progress;
 use stitch_common::user_error::UserError;
 
-use crate::connect::{files, seal};
+use crate::connect::{bytes, files, seal};
 use crate::import::Ports;
 
 /// What was sealed of one partition.
@@ -33,7 +33,7 @@ pub async fn run<L: EventLog, S: ObjectStore, C: Clock>(
     let partitions = ports.log.partitions().await?;
     let bounds = ports.log.bounds(&partitions).await?;
     let mut done = Vec::new();
-    progress.begin("comparing files with the log", "records", None);
+    progress.begin("comparing files with the log", "bytes", Some(bytes(&files)));
     for (partition, files) in files {
         let begin = bounds.get(&partition).map(|bounds| bounds.begin);
         let mut report = SealedPartition {
@@ -44,6 +44,7 @@ pub async fn run<L: EventLog, S: ObjectStore, C: Clock>(
         // Up to here there is no record that the files before do not have.
         let mut known: Option<Offset> = None;
         for file in &files {
+            progress.advance(file.bytes);
             if let Some(seal) = seal::read(store, folder, file).await? {
                 report.sealed += 1;
                 known = Some(seal.to);
@@ -58,7 +59,6 @@ pub async fn run<L: EventLog, S: ObjectStore, C: Clock>(
             let from = from.unwrap_or(file.start);
             let compared = seal::compare(ports.log, ports.clock, ports.files, folder, file, from);
             let seal = compared.await?;
-            progress.advance(seal.rows);
             seal::put(store, folder, file, &seal).await?;
             report.sealed += 1;
             known = Some(seal.to);

@@ -69,7 +69,7 @@ pub async fn verify<S: ObjectStore>(
         origin: None,
         segments: Vec::new(),
     };
-    match crate::origin::read(archive.store(), archive.folder(), partition).await {
+    match crate::origin::known(archive.store(), archive.folder(), partition).await {
         Ok(origin) => chain.origin = origin,
         Err(error) => verifier.note(error)?,
     }
@@ -79,6 +79,24 @@ pub async fn verify<S: ObjectStore>(
     verifier.indexes(&chain).await?;
     verifier.strays(&chain, &listed);
     Ok(verifier.report)
+}
+
+/// How many records these partitions have, as the ends of their segments say; `None` if that cannot be said: who reads
+/// everything will say why.
+pub async fn records<S: ObjectStore>(
+    archive: &Archive<S>,
+    partitions: &[Partition],
+) -> Option<u64> {
+    let mut records = 0;
+    for partition in partitions {
+        let chain = archive.chain(*partition).await.ok()?;
+        records += chain
+            .segments
+            .iter()
+            .map(|segment| segment.rows)
+            .sum::<u64>();
+    }
+    Some(records)
 }
 
 struct Verifier<'a, S> {
@@ -206,6 +224,10 @@ impl<S: ObjectStore> Verifier<'_, S> {
             ArchiveError::Foreign { name, why } => {
                 (name, format!("it does not belong there: {why}"))
             }
+            ArchiveError::OriginMissing { name, .. } => (
+                name,
+                "it is missing: nothing says where the segments begin".to_owned(),
+            ),
             ArchiveError::Newer { name, format } => {
                 let message = format!("it has format {format}, and this version reads format 1");
                 (name, message)

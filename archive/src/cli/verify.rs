@@ -22,9 +22,11 @@ pub(super) struct VerifyReport {
 pub(super) async fn verify(config: &Config) -> Result<VerifyReport, UserError> {
     let (log, archive) = super::open(config).await?;
     let progress = progress_bar::on_stderr();
-    progress.begin("verifying the archive", "records", None);
+    let known = log.partitions().await?;
+    let total = verify::records(&archive, &known).await;
+    progress.begin("verifying the archive", "records", total);
     let mut partitions = Vec::new();
-    for partition in log.partitions().await? {
+    for partition in known {
         partitions.push(verify::verify(&archive, partition, &*progress).await?);
     }
     progress.end();

@@ -125,6 +125,7 @@ pub async fn build_on<S: ObjectStore, L: EventLog, C: Clock, G: Cluster>(
             notes: work.notes,
         });
     }
+    folder.check_store().await?;
     let names = CounterNames::new(request.definitions);
     let (archived, here) = match cluster {
         Some(_) => divide(&work.passes),
@@ -207,11 +208,17 @@ async fn publish<S: ObjectStore, G: ClusterCells>(
     let bits = request.definitions.range_bits;
     let mut writer = TotalsWriter::new(folder, &id, names, bits, request.spill);
     let mut merge = Merge::new(streams);
-    progress.begin("writing totals", "cells", None);
+    // How many cells there will be is not known, and where they are in the scan is.
+    let ranges = u64::try_from(bits.ranges().count()).ok();
+    progress.begin("writing totals", "ranges", ranges);
+    let mut written = 0;
     while let Some(cell) = merge.next().await? {
+        let range = u64::from(bits.range_of(cell.token).0);
+        progress.advance(range.saturating_sub(written));
+        written = range.max(written);
         writer.push(&cell).await?;
-        progress.advance(1);
     }
+    progress.advance(ranges.unwrap_or_default().saturating_sub(written));
     progress.end();
     if let Some(BuildCells::Cluster(cells)) = merge.streams().first() {
         cells.check().map_err(BuildError::Cluster)?;

@@ -1,5 +1,6 @@
 //! Errors of totals in the object store, by what the caller can do.
 
+use stitch_archive::store_check;
 use stitch_common::ports::{ObjectError, ObjectName};
 use stitch_common::user_error::UserError;
 
@@ -20,6 +21,9 @@ pub enum TotalsError {
     /// An object was written by a later version.
     #[error("{name} has format {format}, which this version of Stitch does not know")]
     Newer { name: ObjectName, format: u32 },
+    /// The store does not keep what is there.
+    #[error("the store overwrote {name} instead of putting it only if it is absent")]
+    Overwrites { name: ObjectName },
     /// Totals cannot be used for what was asked.
     #[error("{name} cannot be used: {why}")]
     Unusable { name: ObjectName, why: String },
@@ -49,6 +53,7 @@ impl From<TotalsError> for UserError {
                 error,
                 "use the version of Stitch that wrote it, or a later one",
             ),
+            TotalsError::Overwrites { .. } => Self::new(error, store_check::HELP),
             TotalsError::Unusable { .. } => Self::new(
                 error,
                 "choose other totals (stitch-totals list), or build them again (stitch-totals build --from-beginning)",

@@ -3,8 +3,10 @@
 //! ```text
 //! totals/v1/<namespace>/<id>/manifest.json     what they are; put last
 //! totals/v1/<namespace>/<id>/range-<r>.parquet the cells of the ranges from r on, up to the next file
+//! totals/v1/<namespace>/_put-if-absent         the check of the store
 //! ```
 
+use stitch_archive::store_check;
 use stitch_common::ports::{ObjectError, ObjectName, ObjectStore, Put};
 use stitch_common::range::RangeId;
 
@@ -12,6 +14,7 @@ use crate::manifest::{Manifest, TotalsId};
 use crate::totals_error::TotalsError;
 
 const MANIFEST: &str = "manifest.json";
+const CHECK: &str = "_put-if-absent";
 
 /// The totals of one namespace in an object store.
 #[derive(Clone, Debug)]
@@ -57,6 +60,19 @@ impl<S: ObjectStore> TotalsFolder<S> {
     /// The file of some totals whose first range is `first`.
     pub fn file(&self, id: &TotalsId, first: RangeId) -> ObjectName {
         self.totals(id).join(format_args!("range-{first}.parquet"))
+    }
+
+    /// Checks that the store puts an object only if it is absent: of two builds that contradict each other the second would
+    /// replace what the first has put.
+    ///
+    /// # Errors
+    /// It overwrites, or cannot be written.
+    pub async fn check_store(&self) -> Result<(), TotalsError> {
+        let name = self.folder.join(CHECK);
+        if store_check::overwrites(&self.store, &name).await? {
+            return Err(TotalsError::Overwrites { name });
+        }
+        Ok(())
     }
 
     /// Reads a manifest; `None` if there is none.

@@ -112,6 +112,12 @@ pub(crate) async fn add_up<B: Backends>(
     let spans = work.reach.spans(&from, &work.to);
     let spans = spans.map_err(ExpectedError::from)?;
     add_records(&records, &work.reach, &spans, &added, context.progress).await?;
+    let runs = work.spill.runs();
+    if runs > 0 {
+        work.notes.push(format!(
+            "{runs} sorted runs were spilled: memory was not enough"
+        ));
+    }
     // Only now: what was added up before, as a member whose session was lost, had a base of its own.
     context.base.set(base);
     Ok(AddedUp {

@@ -57,6 +57,7 @@ pub async fn verify<S: ObjectStore, L: EventLog, C: Clock>(
     let (contributions, tally) =
         add_up(records, request.reach, &with_theirs, &passes, progress).await?;
     let mut merge = Merge::new(contributions);
+    progress.begin("adding up cells", "cells", Some(manifest.rows));
     let (mut rows, mut sum) = (0, CellSum::default());
     while let Some(cell) = merge.next().await? {
         let counter = names.name(cell.name);
@@ -67,14 +68,16 @@ pub async fn verify<S: ObjectStore, L: EventLog, C: Clock>(
             cell.total.0,
         );
         rows += 1;
+        progress.advance(1);
     }
+    progress.end();
     let recounted = Recounted {
         rows,
         digest: sum.digest(),
         accounts: accounts(&names, &tally, None),
     };
     let mut differences = recounted.differences(&manifest);
-    match read_all(folder, &manifest, &names).await {
+    match read_all(folder, &manifest, &names, progress).await {
         Ok(()) => {}
         Err(error @ TotalsError::Damaged { .. }) => differences.push(error.to_string()),
         Err(error) => return Err(error.into()),
@@ -91,11 +94,17 @@ async fn read_all<S: ObjectStore>(
     folder: &TotalsFolder<S>,
     manifest: &Manifest,
     names: &CounterNames,
+    progress: &dyn Progress,
 ) -> Result<(), TotalsError> {
     let mut cells = TotalsReader::new(folder, manifest, names, TokenSelection::ALL);
+    progress.begin("reading the totals", "cells", Some(manifest.rows));
     while cells.load().await? {
-        while cells.step()? {}
+        progress.advance(1);
+        while cells.step()? {
+            progress.advance(1);
+        }
     }
+    progress.end();
     Ok(())
 }
 

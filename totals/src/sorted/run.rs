@@ -85,6 +85,7 @@ impl RunWriter {
     /// # Errors
     /// No file can be created.
     pub fn new(folder: &SpillFolder) -> Result<Self, SpillError> {
+        folder.count_run();
         let run = Run {
             file: folder.file()?,
             folder: folder.clone(),

@@ -19,6 +19,7 @@ struct Bound {
     bytes_max: u64,
     bytes: Cell<u64>,
     most: Cell<u64>,
+    runs: Cell<u64>,
 }
 
 /// Why sorted runs cannot be kept.
@@ -63,6 +64,7 @@ impl SpillFolder {
             bytes_max,
             bytes: Cell::new(0),
             most: Cell::new(0),
+            runs: Cell::new(0),
         }));
         fs::create_dir_all(path).map_err(|cause| folder.unusable(&cause))?;
         folder.file()?;
@@ -82,6 +84,15 @@ impl SpillFolder {
     /// The most bytes that were in use at a time.
     pub fn bytes_most(&self) -> u64 {
         self.0.most.get()
+    }
+
+    /// How many sorted runs were begun in it: none if memory was enough. A file of totals is no run.
+    pub fn runs(&self) -> u64 {
+        self.0.runs.get()
+    }
+
+    pub(super) fn count_run(&self) {
+        self.0.runs.set(self.0.runs.get() + 1);
     }
 
     /// A new file without a name.

@@ -25,6 +25,7 @@ pub(super) struct BuildReport {
     files: usize,
     bytes: u64,
     records_read: u64,
+    spilled_runs: u64,
     spilled_bytes_most: u64,
     sources: Vec<SourceSpan>,
     accounts: Vec<Account>,
@@ -58,6 +59,7 @@ pub(super) async fn build(
         files: manifest.files.len(),
         bytes: manifest.files.iter().map(|file| file.bytes).sum(),
         records_read: built.records,
+        spilled_runs: servers.spill.runs(),
         spilled_bytes_most: servers.spill.bytes_most(),
         sources: manifest.sources,
         accounts: manifest.accounts,
@@ -83,8 +85,13 @@ impl Report for BuildReport {
         writeln!(out, "totals {} {verb}: {}", self.id, self.folder)?;
         writeln!(
             out,
-            "{} cells in {} files of {} bytes, from {} records; at most {} bytes were spilled",
-            self.rows, self.files, self.bytes, self.records_read, self.spilled_bytes_most
+            "{} cells in {} files of {} bytes, from {} records; {} sorted runs were spilled; with the files, at most {} bytes",
+            self.rows,
+            self.files,
+            self.bytes,
+            self.records_read,
+            self.spilled_runs,
+            self.spilled_bytes_most
         )?;
         for span in &self.sources {
             let source = match &span.source {

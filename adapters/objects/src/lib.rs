@@ -113,9 +113,9 @@ impl ObjectFolder {
         prefix: &Path,
         error: object_store::Error,
     ) -> ObjectError {
-        let cause = match read_error(&self.place, folder, error) {
-            ObjectError::Unavailable(cause) => cause,
-            other => return other,
+        let error = read_error(&self.place, folder, error);
+        let ObjectError::Unavailable(cause) = error else {
+            return error;
         };
         match self.client.head(prefix).await {
             Ok(_) | Err(object_store::Error::NotFound { .. }) => ObjectError::Refused(cause),

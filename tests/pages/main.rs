@@ -129,6 +129,27 @@ async fn with_tokens(namespace: &TestNamespace) -> Result<(Process, String)> {
     Ok((server, link))
 }
 
+/// Does what the script asks for, in its order.
+async fn oblige(browsing: &mut Process, namespace: &TestNamespace, proxy: &Proxy) -> Result<()> {
+    browsing
+        .until_says("please cut off Cassandra", BROWSE_BOUND)
+        .await?;
+    proxy.set(Mode::Refuse);
+    browsing.until_says("please let Cassandra", BOUND).await?;
+    proxy.set(Mode::Pass);
+    browsing
+        .until_says("please load batch counts", BROWSE_BOUND)
+        .await?;
+    batch(namespace, "run").await?;
+    browsing
+        .until_says("please lock a range", BROWSE_BOUND)
+        .await?;
+    let session = lock(namespace, RangeId(5)).await?;
+    browsing.until_says("please release it", BOUND).await?;
+    session.close().await;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_are_usable_and_stay_up_to_date() -> Result<()> {
     let mut config = TestConfig::new("pages")?;
@@ -177,22 +198,7 @@ async fn pages_are_usable_and_stay_up_to_date() -> Result<()> {
         folder: namespace.folder.clone(),
     };
     let mut browsing = browse.start()?;
-    browsing
-        .until_says("please cut off Cassandra", BROWSE_BOUND)
-        .await?;
-    proxy.set(Mode::Refuse);
-    browsing.until_says("please let Cassandra", BOUND).await?;
-    proxy.set(Mode::Pass);
-    browsing
-        .until_says("please load batch counts", BROWSE_BOUND)
-        .await?;
-    batch(&namespace, "run").await?;
-    browsing
-        .until_says("please lock a range", BROWSE_BOUND)
-        .await?;
-    let session = lock(&namespace, RangeId(5)).await?;
-    browsing.until_says("please release it", BOUND).await?;
-    session.close().await;
+    oblige(&mut browsing, &namespace, &proxy).await?;
     let finished = browsing.finish(BROWSE_BOUND).await?;
     live.stop().await?;
     ensure!(

@@ -11,9 +11,22 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Requests a page; returns its status and body.
 pub async fn get(address: &str, path: &str) -> Result<(u16, String)> {
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    exchange(address, path, &request).await
+}
+
+/// Posts JSON; returns the status and the body of the answer.
+pub async fn post(address: &str, path: &str, json: &str) -> Result<(u16, String)> {
+    let length = json.len();
+    let request = format!(
+        "POST {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{json}"
+    );
+    exchange(address, path, &request).await
+}
+
+async fn exchange(address: &str, path: &str, request: &str) -> Result<(u16, String)> {
     let request = async {
         let mut connection = TcpStream::connect(address).await?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
         connection.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await?;

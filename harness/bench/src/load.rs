@@ -18,6 +18,27 @@ granularities = ["hour", "day", "month", "year", "all"]
 /// The counter's name.
 pub(crate) const COUNTER: &str = "plays";
 
+/// Two more, of all time alone, which (g) serves beside it.
+pub(crate) const MORE_COUNTERS: &str = r#"
+[[counter]]
+name = "likes"
+on = ["like"]
+key = "track"
+granularities = ["all"]
+
+[[counter]]
+name = "shares"
+on = ["share"]
+key = "track"
+granularities = ["all"]
+"#;
+
+/// How many counters (g) serves.
+pub(crate) const COUNTERS_SERVED: u32 = 3;
+
+/// What (g) asks for in one query.
+pub(crate) const SERVED: [&str; COUNTERS_SERVED as usize] = [COUNTER, "likes", "shares"];
+
 /// The cells of a track: granularity, and where the bucket of every event starts.
 pub(crate) const CELLS: [(&str, i64); 5] = [
     ("hour", HOUR_START_MS),

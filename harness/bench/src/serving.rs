@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::Bench;
 use crate::baseline::reads::{KEYS_AT_ONCE, Query};
 use crate::baseline::{self, Measured};
+use crate::load::MORE_COUNTERS;
 use api_under_test::ApiUnderTest;
 use generator::Load;
 pub(crate) use generator::LoadResult;
@@ -22,6 +23,8 @@ use service_under_test::ServiceUnderTest;
 
 /// Keys of a page.
 pub(crate) const KEYS: u32 = 200;
+/// Keys of a query of all counters.
+pub(crate) const TABLE_KEYS: u32 = 50;
 /// The API's default limit of concurrent requests; a page takes as many permits as it reads keys at once.
 const PERMITS: usize = 512;
 /// Concurrent requests.
@@ -96,6 +99,7 @@ pub(crate) struct Serving {
     pub(crate) count: QueryComparison,
     pub(crate) series: QueryComparison,
     pub(crate) counts: QueryComparison,
+    pub(crate) table: QueryComparison,
     pub(crate) open: Open,
     pub(crate) overload: Overload,
     pub(crate) overload_near_limit: Overload,
@@ -111,7 +115,8 @@ pub(crate) async fn measure(bench: &mut Bench, oha: &Path) -> Result<Serving> {
     ))?;
     // One address has all connections, as a proxy has: as many as there may be.
     let behind_a_proxy = "[api]\nconnections_per_address_max = 4096\n";
-    let namespace = bench.namespace("serving", behind_a_proxy).await?;
+    let changes = format!("{behind_a_proxy}{MORE_COUNTERS}");
+    let namespace = bench.namespace("serving", &changes).await?;
     let tracks = sizes.served_tracks.to_string();
     baseline::run(bench, namespace.keyspace(), &["fill", "--tracks", &tracks]).await?;
     let api = ApiUnderTest::open(namespace, sizes.served_tracks, oha).await?;
@@ -126,6 +131,7 @@ pub(crate) async fn measure(bench: &mut Bench, oha: &Path) -> Result<Serving> {
             (Query::Count, &mut all.count),
             (Query::Series, &mut all.series),
             (Query::Counts, &mut all.counts),
+            (Query::Table, &mut all.table),
         ] {
             bench.say(&format!(
                 "round {round}: {query:?}, bare driver, simplest service and API"
@@ -162,6 +168,7 @@ async fn compare(
         Query::Count => ("count", 1, CLIENTS),
         Query::Series => ("series", 1, CLIENTS),
         Query::Counts => ("counts", KEYS, PAGE_CLIENTS),
+        Query::Table => ("table", TABLE_KEYS, PAGE_CLIENTS),
     };
     let (keys, clients) = (keys.to_string(), at_once.to_string());
     let tracks = api.tracks.to_string();

@@ -12,15 +12,15 @@ use scylla::value::{Counter, CqlTimestamp};
 use tokio::time::Instant;
 
 use super::{Measured, Target, connect, increment, own_cpu_seconds};
-use crate::load::{COUNTER, track};
+use crate::load::{COUNTER, SERVED, track};
 use crate::serving::month::{self, DAY_MS, HOUR_MS};
 
 /// Batches in flight. None is retried, because it might be counted twice: few enough for even a busy server to answer all.
 const IN_FLIGHT: usize = 4;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A cell's granularity, bucket and value.
-type Cell = (&'static str, i64, i64);
+/// A cell's counter, granularity, bucket and value.
+type Cell = (&'static str, &'static str, i64, i64);
 
 /// Writes every cell once.
 pub(super) async fn write(tracks: u32, target: &Target) -> Result<Measured> {
@@ -59,30 +59,34 @@ fn batch(statement: &PreparedStatement, cells: usize) -> Batch {
     batch
 }
 
-/// The cells of one track, as if its events were spread evenly; those of the first day are also kept by the hour.
+/// The cells of one track, as if its events were spread evenly; those of the first day are also kept by the hour. Of the
+/// other counters there is all time.
 fn cells() -> impl Iterator<Item = Cell> {
     let hours = (0..24).map(|hour| {
         (
+            COUNTER,
             "hour",
             month::START_MS + hour * HOUR_MS,
             month::DAY_COUNT / 24,
         )
     });
-    let days =
-        (0..month::DAYS).map(|day| ("day", month::START_MS + day * DAY_MS, month::DAY_COUNT));
-    hours.chain(days).chain([
-        ("month", month::START_MS, month::COUNT),
-        ("year", month::YEAR_START_MS, month::COUNT),
-        ("all", 0, month::COUNT),
+    let days = (0..month::DAYS).map(|day| {
+        let start_ms = month::START_MS + day * DAY_MS;
+        (COUNTER, "day", start_ms, month::DAY_COUNT)
+    });
+    let all = SERVED.map(|counter| (counter, "all", 0, month::COUNT));
+    hours.chain(days).chain(all).chain([
+        (COUNTER, "month", month::START_MS, month::COUNT),
+        (COUNTER, "year", month::YEAR_START_MS, month::COUNT),
     ])
 }
 
 type Values<'k> = (Counter, &'static str, &'k str, &'static str, CqlTimestamp);
 
 fn values<'k>(key: &'k str, cells: &[Cell]) -> Vec<Values<'k>> {
-    let value = |&(granularity, bucket_ms, value)| {
+    let value = |&(counter, granularity, bucket_ms, value)| {
         let bucket = CqlTimestamp(bucket_ms);
-        (Counter(value), COUNTER, key, granularity, bucket)
+        (Counter(value), counter, key, granularity, bucket)
     };
     cells.iter().map(value).collect()
 }

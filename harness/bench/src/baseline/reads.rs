@@ -16,7 +16,7 @@ use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{Counter, CqlTimestamp};
 
 use super::{Measured, Stopwatch, Target, connect};
-use crate::load::{COUNTER, track};
+use crate::load::{COUNTER, SERVED, track};
 use crate::serving::month;
 
 /// Keys of one page that are read at once: as many as the API reads.
@@ -31,6 +31,8 @@ pub(crate) enum Query {
     Series,
     /// Counts of all time of a page of keys.
     Counts,
+    /// Counts of all time of keys, by each of several counters.
+    Table,
 }
 
 /// The statements for just these queries.
@@ -103,19 +105,29 @@ impl Statements {
 impl Reader<'_> {
     async fn answer(&self, query: Query, keys: Vec<String>) -> Result<()> {
         match query {
-            Query::Count => self.count(keys.first().context("a key")?).await,
+            Query::Count => self.count(COUNTER, keys.first().context("a key")?).await,
             Query::Series => self.series(keys.first().context("a key")?).await,
-            Query::Counts => {
-                for together in keys.chunks(KEYS_AT_ONCE) {
-                    try_join_all(together.iter().map(|key| self.count(key))).await?;
-                }
-                Ok(())
-            }
+            Query::Counts => self.counts(&[COUNTER], &keys).await,
+            Query::Table => self.counts(&SERVED, &keys).await,
         }
     }
 
-    async fn count(&self, key: &str) -> Result<()> {
-        let values = (COUNTER, key, "all", CqlTimestamp(0));
+    async fn counts(&self, counters: &[&str], keys: &[String]) -> Result<()> {
+        let all = counters
+            .iter()
+            .flat_map(|counter| keys.iter().map(move |key| (*counter, key)));
+        let all: Vec<_> = all.collect();
+        for together in all.chunks(KEYS_AT_ONCE) {
+            let reads = together
+                .iter()
+                .map(|(counter, key)| self.count(counter, key));
+            try_join_all(reads).await?;
+        }
+        Ok(())
+    }
+
+    async fn count(&self, counter: &str, key: &str) -> Result<()> {
+        let values = (counter, key, "all", CqlTimestamp(0));
         let (rows, sum) = self.ask(&self.statements.count, values).await?;
         ensure!(
             (rows, sum) == (1, month::COUNT),

@@ -1,4 +1,4 @@
-//! The simplest HTTP service that reads the same: axum, the driver, and an address for each of two queries. It has no limit,
+//! The simplest HTTP service that reads the same: axum, the driver, and an address for each of three queries. It has no limit,
 //! no freshness, no version and no deadline, and answers what it has read.
 
 use std::io::{Write, stdout};
@@ -10,13 +10,14 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use chrono::{DateTime, SecondsFormat};
+use futures_util::future::try_join_all;
 use scylla::client::session::Session;
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{Counter, CqlTimestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -25,9 +26,21 @@ use super::{Measured, Target, connect};
 use crate::load::COUNTER;
 use crate::serving::month;
 
+/// What is asked for as JSON.
+#[derive(Deserialize)]
+struct Table {
+    counters: Vec<String>,
+    keys: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Parts {
+    parts: Vec<Count>,
+}
+
 #[derive(Serialize)]
 struct Count {
-    counter: &'static str,
+    counter: String,
     key: String,
     count: i64,
 }
@@ -62,6 +75,7 @@ pub(super) async fn serve(target: &Target) -> Result<Measured> {
     let router = Router::new()
         .route(&below, get(count))
         .route(&format!("{below}/series"), get(series))
+        .route("/v1/query", post(table))
         .with_state(service);
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     writeln!(stdout(), "listening on http://{}", listener.local_addr()?)?;
@@ -75,7 +89,14 @@ pub(super) async fn serve(target: &Target) -> Result<Measured> {
 }
 
 async fn count(State(service): State<Arc<Service>>, Path(key): Path<String>) -> Response {
-    answer(service.count(key).await)
+    answer(service.count(COUNTER.to_owned(), key).await)
+}
+
+async fn table(State(service): State<Arc<Service>>, body: String) -> Response {
+    match serde_json::from_str(&body) {
+        Ok(table) => answer(service.table(&table).await),
+        Err(_) => StatusCode::BAD_REQUEST.into_response(),
+    }
 }
 
 async fn series(State(service): State<Arc<Service>>, Path(key): Path<String>) -> Response {
@@ -91,14 +112,24 @@ fn answer(read: Result<impl Serialize>) -> Response {
 }
 
 impl Service {
-    async fn count(&self, key: String) -> Result<Count> {
-        let values = (COUNTER, &key, "all", CqlTimestamp(0));
+    async fn count(&self, counter: String, key: String) -> Result<Count> {
+        let values = (&counter, &key, "all", CqlTimestamp(0));
         let points = self.read(&self.statements.count, values).await?;
         Ok(Count {
-            counter: COUNTER,
             count: points.iter().map(|point| point.count).sum(),
+            counter,
             key,
         })
+    }
+
+    /// All at once.
+    async fn table(&self, Table { counters, keys }: &Table) -> Result<Parts> {
+        let counts = counters.iter().flat_map(|counter| {
+            let count = |key: &String| self.count(counter.clone(), key.clone());
+            keys.iter().map(count)
+        });
+        let parts = try_join_all(counts).await?;
+        Ok(Parts { parts })
     }
 
     async fn series(&self, key: String) -> Result<Series> {

@@ -1,9 +1,10 @@
 //! The rows of (g).
 
 use super::{Row, percent, thousands};
+use crate::load::COUNTERS_SERVED;
 use crate::serving::{
     CONNECTIONS, KEYS, LoadResult, OPEN_LOAD_SHARE, OVERLOAD_FACTOR, Open, Overload,
-    QueryComparison, Serving,
+    QueryComparison, Serving, TABLE_KEYS,
 };
 
 const SHARE_AIM: f64 = 0.7;
@@ -23,6 +24,7 @@ pub(super) fn rows(serving: &Serving) -> Vec<Row> {
     rows.push(against_service("single counts", &serving.count));
     rows.push(against_service("series of 30 days", &serving.series));
     rows.push(page_against_service(serving));
+    rows.extend(table(serving));
     rows.push(open(&serving.open));
     rows.push(overload("single counts", &serving.overload));
     rows.push(overload("single counts", &serving.overload_near_limit));
@@ -92,6 +94,51 @@ fn page_against_service(serving: &Serving) -> Row {
         aim: "≥ 3×",
         met: Some(in_pages / one_by_one >= PAGE_AIM),
     }
+}
+
+/// One request for a table of counts: against the simplest service asked for the same table, and against a request for each
+/// count.
+fn table(serving: &Serving) -> [Row; 2] {
+    let counts = f64::from(TABLE_KEYS * COUNTERS_SERVED);
+    let what = format!("(g) POST /v1/query, {TABLE_KEYS} tracks and {COUNTERS_SERVED} counters");
+    let (api, service) = (&serving.table.api, &serving.table.service);
+    let cell = |result: &LoadResult, cpu_seconds: f64| {
+        format!(
+            "{}, {:.0} µs, p99 {:.0} ms",
+            thousands(result.per_second() * counts),
+            cpu_seconds / result.answered / counts * 1e6,
+            result.p99_ms
+        )
+    };
+    let single = &serving.count;
+    let (together, one_by_one) = (api.per_second() * counts, single.api.per_second());
+    let share = api.per_second() / service.per_second();
+    [
+        Row {
+            what: format!(
+                "{what}: counts a second, against the simplest HTTP service asked for the same; its CPU for each count"
+            ),
+            stitch: cell(api, serving.table.api_cpu_seconds),
+            alternative: cell(service, serving.table.service_cpu_seconds),
+            ratio: percent(share),
+            aim: "≥ 95 %",
+            met: Some(share >= SERVICE_AIM),
+        },
+        Row {
+            what: format!(
+                "{what}: counts a second, against a request to the API for each; its CPU for each count"
+            ),
+            stitch: cell(api, serving.table.api_cpu_seconds),
+            alternative: format!(
+                "{}, {:.0} µs",
+                thousands(one_by_one),
+                single.api_cpu_seconds / single.api.answered * 1e6
+            ),
+            ratio: format!("{:.1}×", together / one_by_one),
+            aim: "≥ 3×",
+            met: Some(together / one_by_one >= PAGE_AIM),
+        },
+    ]
 }
 
 fn open(open: &Open) -> Row {

@@ -6,19 +6,20 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde_json::Value;
+use serde_json::{Value, json};
 use stitch_harness::process::Process;
 use stitch_harness::test_namespace::TestNamespace;
 use stitch_harness::web;
 
-use super::generator::{Generator, Load, LoadResult};
-use super::{KEYS, month};
+use super::generator::{Generator, Load, LoadResult, Requests};
+use super::{KEYS, TABLE_KEYS, month};
 use crate::baseline::reads::Query;
-use crate::load::{COUNTER, track};
+use crate::load::{COUNTER, SERVED, track};
 use crate::process_usage::{cpu_seconds, memory_mib};
 
 /// Different pages that are requested; of single keys, all are.
 const PAGES: u32 = 2000;
+const TABLE: &str = "/v1/query";
 const BOUND: Duration = Duration::from_secs(30);
 
 pub(super) struct ApiUnderTest {
@@ -70,6 +71,7 @@ impl ApiUnderTest {
     pub(super) async fn check_answers(&self, service: &str) -> Result<()> {
         for address in [&self.address, service] {
             Self::check_one_key(address).await?;
+            Self::check_table(address).await?;
         }
         let keys: Vec<u32> = (0..KEYS).collect();
         let counts = object(&self.address, &Self::path(Query::Counts, &keys)).await?;
@@ -94,6 +96,27 @@ impl ApiUnderTest {
         Ok(())
     }
 
+    async fn check_table(address: &str) -> Result<()> {
+        let tracks: Vec<u32> = (0..TABLE_KEYS).collect();
+        let answer = web::post(address, TABLE, &Self::table(&tracks)).await;
+        let (status, body) = answer?;
+        ensure!(status == 200, "{address}{TABLE}: {status} {body}");
+        let answer: Value = serde_json::from_str(&body)?;
+        let parts = answer["parts"].as_array().context("parts")?;
+        let right = parts.iter().all(|part| part["count"] == month::COUNT);
+        ensure!(
+            right && parts.len() == tracks.len() * SERVED.len(),
+            "{answer}"
+        );
+        Ok(())
+    }
+
+    /// The body of a query of all counters.
+    fn table(tracks: &[u32]) -> String {
+        let keys: Vec<String> = tracks.iter().copied().map(track).collect();
+        json!({"counters": SERVED, "keys": keys}).to_string()
+    }
+
     fn path(query: Query, tracks: &[u32]) -> String {
         let counter = format!("/v1/counters/{COUNTER}");
         let first = track(tracks.first().copied().unwrap_or_default());
@@ -110,23 +133,30 @@ impl ApiUnderTest {
                     .map(|number| format!("key={}", track(*number)));
                 format!("{counter}/counts?{}", keys.collect::<Vec<_>>().join("&"))
             }
+            // What is asked for is in the body.
+            Query::Table => TABLE.to_owned(),
         }
     }
 
-    /// The addresses of every query of this kind, at a server.
-    fn addresses(&self, server: &str, query: Query) -> Vec<String> {
+    /// Every query of this kind, at a server.
+    fn requests(&self, server: &str, query: Query) -> Requests {
         let mut random = ChaCha8Rng::seed_from_u64(4);
-        let mut page = || {
-            (0..KEYS)
+        let mut page = |keys: u32| {
+            (0..keys)
                 .map(|_| random.random_range(0..self.tracks))
                 .collect()
         };
         let requested: Vec<Vec<u32>> = match query {
             Query::Count | Query::Series => (0..self.tracks).map(|track| vec![track]).collect(),
-            Query::Counts => (0..PAGES).map(|_| page()).collect(),
+            Query::Counts => (0..PAGES).map(|_| page(KEYS)).collect(),
+            Query::Table => (0..PAGES).map(|_| page(TABLE_KEYS)).collect(),
         };
-        let address = |tracks: &Vec<u32>| format!("http://{server}{}", Self::path(query, tracks));
-        requested.iter().map(address).collect()
+        let address = |tracks: &[u32]| format!("http://{server}{}", Self::path(query, tracks));
+        if query == Query::Table {
+            let bodies = requested.iter().map(|tracks| Self::table(tracks));
+            return Requests::Post(address(&[]), bodies.collect());
+        }
+        Requests::Get(requested.iter().map(|tracks| address(tracks)).collect())
     }
 
     /// Runs the load generator against it.
@@ -142,7 +172,7 @@ impl ApiUnderTest {
         load: Load,
     ) -> Result<LoadResult> {
         self.generator
-            .run(&self.addresses(server, query), load)
+            .run(&self.requests(server, query), load)
             .await
     }
 

@@ -91,6 +91,15 @@ struct Percentiles {
     p99: Option<f64>,
 }
 
+/// What is requested, at random.
+#[derive(Clone, Debug)]
+pub(super) enum Requests {
+    /// These addresses.
+    Get(Vec<String>),
+    /// One address, with these bodies.
+    Post(String, Vec<String>),
+}
+
 /// The program, and the folder of its files.
 #[derive(Clone, Debug)]
 pub(super) struct Generator {
@@ -99,10 +108,8 @@ pub(super) struct Generator {
 }
 
 impl Generator {
-    /// Requests addresses at random.
-    pub(super) async fn run(&self, addresses: &[String], load: Load) -> Result<LoadResult> {
-        let list = self.folder.join("addresses.txt");
-        fs::write(&list, addresses.join("\n"))?;
+    /// Sends requests.
+    pub(super) async fn run(&self, requests: &Requests, load: Load) -> Result<LoadResult> {
         let mut arguments: Vec<String> = [
             "--no-tui",
             "--output-format",
@@ -112,7 +119,6 @@ impl Generator {
             "--disable-compression",
             "--worker-threads",
             "1",
-            "--urls-from-file",
         ]
         .map(str::to_owned)
         .into();
@@ -123,7 +129,7 @@ impl Generator {
             // Time counts from when a request was due, not from when a connection was free.
             arguments.push("--latency-correction".to_owned());
         }
-        arguments.push(list.display().to_string());
+        arguments.extend(self.of_requests(requests)?);
         let program = Program {
             name: "oha".to_owned(),
             path: self.path.clone(),
@@ -143,6 +149,23 @@ impl Generator {
         let report: OhaReport =
             serde_json::from_str(&finished.output).with_context(|| finished.output.clone())?;
         Ok(report.result(cpu_seconds))
+    }
+
+    /// The arguments that say what is requested, and the file that they name.
+    fn of_requests(&self, requests: &Requests) -> Result<Vec<String>> {
+        let list = self.folder.join("requests.txt");
+        let lines = match requests {
+            Requests::Get(lines) | Requests::Post(_, lines) => lines,
+        };
+        fs::write(&list, lines.join("\n"))?;
+        let list = list.display().to_string();
+        Ok(match requests {
+            Requests::Get(_) => vec!["--urls-from-file".to_owned(), list],
+            Requests::Post(address, _) => {
+                let post = ["-m", "POST", "-T", "application/json", "-Z", &list, address];
+                post.map(str::to_owned).into()
+            }
+        })
     }
 }
 

@@ -10,9 +10,13 @@ use stitch_harness::events::Record;
 use stitch_harness::process::Process;
 use stitch_harness::recount::{Cells, Rules};
 use stitch_harness::test_namespace::TestNamespace;
+use stitch_harness::web::get;
+use tokio::time::sleep;
 
 /// Longest graceful shutdown of the API.
 const STOP_BOUND: Duration = Duration::from_secs(30);
+
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Characters that are percent-encoded in a part of an address.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -53,6 +57,17 @@ impl Pages {
     /// The page that shows ranges, locks and restorations.
     pub(crate) fn operator(&self) -> String {
         format!("http://{}/operator", self.address)
+    }
+
+    /// Waits until the timeline's page has points of batch beside others.
+    pub(crate) async fn until_both_layers(&self) -> Result<()> {
+        loop {
+            let (_, page) = get(&self.address, &self.page).await?;
+            if page.contains("are from batch") {
+                return Ok(());
+            }
+            sleep(POLL_INTERVAL).await;
+        }
     }
 
     /// Stops the API; fails unless it exits with 0.

@@ -2,7 +2,7 @@
 
 use stitch_common::output::{Exit, Report};
 
-use crate::options::{Limits, PlanSource, RunOptions, TotalsOptions};
+use crate::options::{Limits, PlanSource};
 use crate::report::RunReport;
 use crate::testing::cassandra::Fate;
 use crate::testing::world::Fake;

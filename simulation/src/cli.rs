@@ -1,13 +1,17 @@
 //! The command line.
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
+use anyhow::Result;
 use clap::Parser;
 use stitch_common::clock::{Clock, SystemClock};
 
 use crate::explore::explore;
+use crate::growth;
 use crate::history::History;
 use crate::run::run as run_history;
 use crate::shrink::shrink;
@@ -34,6 +38,12 @@ struct Arguments {
     #[cfg(feature = "mutations")]
     #[arg(long)]
     without: Option<usize>,
+    /// Count what fleets of different sizes ask of ZooKeeper instead, and print it with the laws that it follows
+    #[arg(long)]
+    growth: bool,
+    /// The document that gets the tables of --growth; the plot is written into its folder
+    #[arg(long, requires = "growth")]
+    write: Option<PathBuf>,
     /// How many threads; one for each core without it
     #[arg(long)]
     threads: Option<usize>,
@@ -47,15 +57,23 @@ pub fn main() -> ExitCode {
     match run(&Arguments::parse(), &mut out) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
-        Err(_) => ExitCode::from(2),
+        Err(error) => {
+            // Standard error may be closed, too; the exit code still reports the failure.
+            writeln!(io::stderr(), "the simulation failed: {error:#}").ok();
+            ExitCode::from(2)
+        }
     }
 }
 
-fn run(arguments: &Arguments, out: &mut dyn Write) -> io::Result<bool> {
+fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<bool> {
+    if arguments.growth {
+        grow(arguments.write.as_deref(), out)?;
+        return Ok(true);
+    }
     let prepare = || remove_rule(arguments);
     prepare();
     if arguments.table {
-        return table(&History::from_seed(arguments.seed), out);
+        return Ok(table(&History::from_seed(arguments.seed), out)?);
     }
     let cores = available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.unwrap_or(cores);
@@ -88,6 +106,21 @@ fn run(arguments: &Arguments, out: &mut dyn Write) -> io::Result<bool> {
     writeln!(out, "shrunk:")?;
     table(&shrink(&History::from_seed(seed)), out)?;
     Ok(false)
+}
+
+/// Measures growth, and prints or publishes it.
+fn grow(document: Option<&Path>, out: &mut dyn Write) -> Result<()> {
+    let results = growth::Results::measure(|shape| {
+        // Progress alone: without it everything is still measured.
+        writeln!(io::stderr(), "{shape:?}").ok();
+    })?;
+    writeln!(out, "{}", growth::markdown(&results))?;
+    let Some(file) = document else {
+        return Ok(());
+    };
+    let before = fs::read_to_string(file)?;
+    fs::write(file, growth::published(&before, &results)?)?;
+    growth::draw(&results, &file.with_file_name("performance-growth.svg"))
 }
 
 /// Removes the rule that the arguments name, on this thread.

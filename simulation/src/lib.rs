@@ -12,6 +12,7 @@
 //!   invariants at every step.
 //! - `executor`, `process`, `rng`: tasks and processes that freeze, lag and die, deterministically.
 //! - [`trace`]: every tracepoint, hashed, counted, and waited for by faults.
+//! - `fleet`, [`growth`]: processors without a history; what a fleet of each size asks of ZooKeeper, and the law that it follows.
 //! - [`explore`], [`shrink`], `mutants`, [`coverage`], [`cli`]: many histories, smaller ones, rules removed, the report.
 //!
 //! Nothing depends on a clock, on thread scheduling or on hash order: the same history has the same trace everywhere.
@@ -26,6 +27,8 @@ pub mod history;
 pub mod coverage;
 mod invariant_recorder;
 pub mod run;
+mod fleet;
+pub mod growth;
 pub mod shrink;
 pub mod explore;
 #[cfg(feature = "mutations")]

@@ -6,7 +6,7 @@ mod archivers;
 mod totals;
 mod batch;
 mod retention;
-mod operator;
+pub(crate) mod operator;
 mod nemesis;
 mod control;
 mod final_phase;

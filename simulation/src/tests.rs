@@ -2,5 +2,6 @@
 
 mod world;
 mod fleet;
+mod growth;
 mod histories;
 mod objects;

@@ -16,6 +16,7 @@ use std::rc::Rc;
 
 use stitch_common::cell::Counter;
 use stitch_common::checkpoint::StoredCheckpoint;
+use stitch_common::ports::CounterBatch;
 use stitch_common::range::RangeBits;
 
 use stitch_testkit::kafka::Log;
@@ -34,10 +35,12 @@ use kafka::Kafka;
 use objects::Storage;
 pub(crate) use objects::StoreFaults;
 use zookeeper::Ensemble;
-pub(crate) use zookeeper::NAMESPACE;
+pub(crate) use zookeeper::{NAMESPACE, NodeKind, RequestCounts};
 
 /// What distinguishes the namespace of a history from an earlier one of its name.
 pub(crate) const GENERATION: u64 = 1;
+
+type OnApplied = Box<dyn Fn(&CounterBatch)>;
 
 pub(crate) struct World {
     pub(crate) executor: Rc<Executor>,
@@ -53,6 +56,10 @@ pub(crate) struct World {
     pub(crate) checkpoints: RefCell<BTreeMap<i32, StoredCheckpoint>>,
     pub(crate) trace: Trace,
     pub(crate) bits: RangeBits,
+    /// Whether every step is checked. A large fleet, whose requests are counted, would take too long.
+    pub(crate) is_checked: Cell<bool>,
+    /// Called with each increment that a node applies.
+    pub(crate) on_applied: RefCell<Option<OnApplied>>,
     pub(crate) processes: RefCell<Vec<Rc<Process>>>,
     /// The longest time that a packet takes.
     latency: Micros,
@@ -92,6 +99,8 @@ impl World {
             checkpoints: RefCell::default(),
             trace: Trace::default(),
             bits,
+            is_checked: Cell::new(true),
+            on_applied: RefCell::default(),
             processes: RefCell::default(),
             latency,
             finding: RefCell::default(),

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use stitch_common::ports::CreateMode;
+use stitch_common::range::RangeBits;
 use stitch_config::{Config, Environment};
 use stitch_protocol::definition_node::NamespaceRecord;
 use stitch_protocol::envelope;
@@ -49,7 +50,7 @@ thread_local! {
 /// The configuration of every program of this history: with short timeouts, otherwise as in production.
 pub(crate) fn config(history: &History) -> Rc<Config> {
     let mut config = PARSED.with(Clone::clone);
-    let bits = stitch_common::range::RangeBits::new(history.bits);
+    let bits = RangeBits::new(history.bits);
     config.definitions.range_bits = bits.expect("few ranges");
     config.cassandra.request_timeout = REQUEST_TIMEOUT;
     config.cassandra.keepalive_interval = Duration::from_micros(KEEPALIVE);
@@ -72,6 +73,14 @@ pub(crate) fn config(history: &History) -> Rc<Config> {
     let range_timeout_ms = if history.steady_load { 800 } else { 4000 };
     config.restorator.range_timeout = Duration::from_millis(range_timeout_ms);
     config.restorator.quiescence_timeout = Duration::from_secs(20);
+    Rc::new(config)
+}
+
+/// The configuration of programs with the defaults of production, but with this many ranges.
+pub(crate) fn defaults(bits: RangeBits) -> Rc<Config> {
+    let mut config = PARSED.with(Clone::clone);
+    config.definitions.range_bits = bits;
+    config.totals.spill = std::env::temp_dir();
     Rc::new(config)
 }
 

@@ -8,6 +8,7 @@ use stitch_common::progress::NoProgress;
 use stitch_common::range::RangeId;
 use stitch_common::scope::{RangeSet, Scope};
 use stitch_common::user_error::UserError;
+use stitch_config::Config;
 use stitch_restorator::command::{self, CommandContext};
 use stitch_restorator::journal::{Journal, Lines};
 use stitch_restorator::membership;
@@ -20,9 +21,10 @@ use super::Run;
 use crate::history::Command;
 use crate::process::{Process, Role};
 use crate::trace::{Actor, Tracepoint};
+use crate::world::Handle;
 
 /// The result of a command.
-pub(super) enum CommandResult {
+pub(crate) enum CommandResult {
     Plan(Box<Result<PlanReport, UserError>>),
     Run(Box<Result<RunReport, UserError>>),
 }
@@ -127,53 +129,64 @@ impl Run {
         command: Command,
     ) -> CommandResult {
         let handle = self.handle(process);
-        let config = self.config_of(process);
-        let servers = Servers {
-            keeper: handle.clone(),
-            cql: handle.clone(),
-            log: handle.clone(),
-            stores: Stores {
-                archive: (self.history.archivers > 0).then(|| handle.clone()),
-                totals: self.history.totals.then(|| handle.clone()),
-            },
-            clock: handle.clock(),
+        let stores = Stores {
+            archive: (self.history.archivers > 0).then(|| handle.clone()),
+            totals: self.history.totals.then(|| handle.clone()),
         };
-        let this = membership::Process {
-            host: "host".to_owned(),
-            id: 7,
-        };
-        let journal = |name: &str| Ok(Journal::new(name.into(), Box::new(NoJournal)));
-        let given = CommandContext {
-            servers: &servers,
-            config: &config,
-            process: &this,
-            stop,
-            progress: &NoProgress,
-            journal: &journal,
-        };
-        let ranges = self.world.bits.count();
-        let first = RangeId(command.range.unwrap_or(0));
-        let last = RangeId(command.range.unwrap_or(ranges - 1));
-        let mut scope = Scope::of_ranges(RangeSet::interval(first, last));
-        scope.counter = command.counter.map(|name| CounterName(name.into()));
-        if command.only_plan {
-            let options = PlanOptions {
-                scope,
-                only_doubtful: false,
-                plan_file: None,
-                max_unjudged: None,
-                declared_dead: Vec::new(),
-                totals: TotalsOptions::default(),
-            };
-            let planned = Box::pin(command::plan(&given, &options)).await;
-            return CommandResult::Plan(Box::new(planned));
-        }
-        let options = RunOptions {
-            source: PlanSource::Now(scope),
-            limits: Limits::default(),
+        carry_out(&handle, &self.config_of(process), stores, stop, command).await
+    }
+}
+
+/// Carries out a command in the process of `handle`.
+pub(crate) async fn carry_out(
+    handle: &Handle,
+    config: &Config,
+    stores: Stores<Handle>,
+    stop: CancellationToken,
+    command: Command,
+) -> CommandResult {
+    let servers = Servers {
+        keeper: handle.clone(),
+        cql: handle.clone(),
+        log: handle.clone(),
+        stores,
+        clock: handle.clock(),
+    };
+    let this = membership::Process {
+        host: "host".to_owned(),
+        id: 7,
+    };
+    let journal = |name: &str| Ok(Journal::new(name.into(), Box::new(NoJournal)));
+    let given = CommandContext {
+        servers: &servers,
+        config,
+        process: &this,
+        stop,
+        progress: &NoProgress,
+        journal: &journal,
+    };
+    let ranges = handle.world.bits.count();
+    let first = RangeId(command.range.unwrap_or(0));
+    let last = RangeId(command.range.unwrap_or(ranges - 1));
+    let mut scope = Scope::of_ranges(RangeSet::interval(first, last));
+    scope.counter = command.counter.map(|name| CounterName(name.into()));
+    if command.only_plan {
+        let options = PlanOptions {
+            scope,
+            only_doubtful: false,
+            plan_file: None,
+            max_unjudged: None,
             declared_dead: Vec::new(),
             totals: TotalsOptions::default(),
         };
-        CommandResult::Run(Box::new(Box::pin(command::run(&given, &options)).await))
+        let planned = Box::pin(command::plan(&given, &options)).await;
+        return CommandResult::Plan(Box::new(planned));
     }
+    let options = RunOptions {
+        source: PlanSource::Now(scope),
+        limits: Limits::default(),
+        declared_dead: Vec::new(),
+        totals: TotalsOptions::default(),
+    };
+    CommandResult::Run(Box::new(Box::pin(command::run(&given, &options)).await))
 }

@@ -3,83 +3,34 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use stitch_common::liveness::Liveness;
 use stitch_common::offset::Partition;
-use stitch_common::range::RangeBits;
-use stitch_processor::Ports;
 use stitch_testkit::time::Micros;
-use tokio_util::sync::CancellationToken;
 
+use crate::fleet::Fleet;
 use crate::history::History;
-use crate::process::{Process, ProcessSlot, Role};
 use crate::run::namespace;
-use crate::world::cassandra::{KEEPALIVE, NODES};
-use crate::world::checker::Checker;
-use crate::world::{Handle, World};
+use crate::world::cassandra::NODES;
 
 const SECOND: Micros = 1_000_000;
 /// Long enough for sessions to expire, and for a quiescence barrier to begin.
 const MEASURED_S: u64 = 10;
 
-/// A fleet of processors in one world, and one partition.
-struct Fleet {
-    world: Rc<World>,
-    history: History,
+/// The history whose configuration the processors have.
+fn history() -> History {
+    let mut history = History::from_seed(1);
+    history.bits = 0;
+    history
 }
 
-impl Fleet {
-    fn new() -> Self {
-        let mut history = History::from_seed(1);
-        history.bits = 0;
-        let bits = RangeBits::new(0).unwrap();
-        let world = World::new(7, bits, 500, Checker::new(bits));
-        namespace::create(&world, &namespace::config(&history), 1);
-        Self { world, history }
-    }
-
-    /// How many nodes a directory of the namespace has.
-    fn names(&self, directory: &str) -> usize {
-        let tree = self.world.zookeeper.tree.borrow();
-        tree.children(&format!("/stitch/n{directory}")).count()
-    }
-
-    fn start(&self, processors: usize) -> Vec<Rc<Process>> {
-        let start = |slot| self.start_one(slot).0;
-        (0..processors).map(start).collect()
-    }
-
-    /// Starts a processor: its process, what asks it to stop, and when it has ended.
-    fn start_one(&self, slot: usize) -> (Rc<Process>, CancellationToken, Rc<Cell<Micros>>) {
-        let process = self
-            .world
-            .add_process(ProcessSlot(slot), Role::Processor, 0, KEEPALIVE);
-        let handle = Handle {
-            world: Rc::clone(&self.world),
-            process: Rc::clone(&process),
-        };
-        let config = namespace::config(&self.history);
-        let (stop, ended) = (CancellationToken::new(), Rc::new(Cell::new(0)));
-        let (asked, end) = (stop.clone(), Rc::clone(&ended));
-        self.world.spawn_of(&process, async move {
-            let ports = Ports {
-                keeper: handle.clone(),
-                cql: handle.clone(),
-                log: handle.clone(),
-                clock: handle.clock(),
-            };
-            let status = Liveness::default();
-            let run = stitch_processor::run(&ports, &config, "host", &status, &asked);
-            drop(Box::pin(run).await);
-            end.set(handle.world.now());
-        });
-        (process, stop, ended)
-    }
+/// Processors that count one partition in one range.
+fn fleet() -> Rc<Fleet> {
+    Rc::new(Fleet::new(namespace::config(&history()), 1))
 }
 
 /// Kafka's client goes on at the old offset in a topic that was created again and is longer than the old one.
 #[test]
 fn a_topic_created_again_while_it_is_counted_is_noticed_although_it_is_longer() {
-    let fleet = Rc::new(Fleet::new());
+    let fleet = fleet();
     let world = Rc::clone(&fleet.world);
     let found = Rc::new(Cell::new(false));
     let (of, result) = (Rc::clone(&fleet), Rc::clone(&found));
@@ -113,7 +64,7 @@ fn a_topic_created_again_while_it_is_counted_is_noticed_although_it_is_longer() 
 /// The requests a second that ZooKeeper gets once every session of a fleet has ended at once, and the processors have
 /// started again as new members.
 fn requests_a_second_after_a_mass_expiry(processors: usize) -> u64 {
-    let fleet = Rc::new(Fleet::new());
+    let fleet = fleet();
     let world = Rc::clone(&fleet.world);
     let measured = Rc::new(Cell::new(0));
     let result = Rc::clone(&measured);
@@ -130,9 +81,9 @@ fn requests_a_second_after_a_mass_expiry(processors: usize) -> u64 {
         assert_eq!(of.names("/alive"), 0);
         of.start(processors);
         world.executor.until(5 * SECOND).await;
-        let before = world.zookeeper.requests.get();
+        let before = world.zookeeper.requests.get().total();
         world.executor.until((5 + MEASURED_S) * SECOND).await;
-        result.set((world.zookeeper.requests.get() - before) / MEASURED_S);
+        result.set((world.zookeeper.requests.get().total() - before) / MEASURED_S);
         assert_eq!(of.names("/alive"), processors);
         assert_eq!(of.names("/members"), processors, "no dead member is left");
         end.end();
@@ -160,7 +111,7 @@ fn the_load_of_a_fleet_that_lost_all_its_sessions_grows_with_its_size_at_most() 
 
 /// How long a processor takes to stop that is asked to at `asked`, if its servers fall silent at `silent`.
 fn time_to_stop(silent: Micros, asked: Micros) -> Micros {
-    let fleet = Rc::new(Fleet::new());
+    let fleet = fleet();
     let world = Rc::clone(&fleet.world);
     let (process, stop, ended) = fleet.start_one(0);
     let of = Rc::clone(&world);
@@ -186,7 +137,7 @@ fn time_to_stop(silent: Micros, asked: Micros) -> Micros {
 
 #[test]
 fn a_stop_takes_no_longer_than_it_may_whenever_the_servers_fall_silent() {
-    let stop_timeout = Fleet::new().history.stop_timeout;
+    let stop_timeout = history().stop_timeout;
     // While it connects, joins, starts to count, and counts.
     for silent in (0..60).map(|step| step * 1000) {
         let took = time_to_stop(silent, silent + 1500);

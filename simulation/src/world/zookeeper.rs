@@ -2,6 +2,7 @@
 //! between a request and its answer.
 
 mod node_kind;
+mod request_counts;
 mod request;
 mod client_session;
 mod port;
@@ -21,29 +22,61 @@ use crate::process::Process;
 use crate::trace::{Actor, Tracepoint};
 use client_session::ClientSession;
 pub(crate) use node_kind::NAMESPACE;
-pub(super) use node_kind::{NodeKind, ROOT, sequence};
+pub(crate) use node_kind::NodeKind;
+pub(super) use node_kind::{ROOT, sequence};
+pub(crate) use request_counts::RequestCounts;
 
-/// The session timeout that the servers grant.
+/// The session timeout that the servers of a history grant.
 pub(crate) const TIMEOUT: Micros = 600_000;
-/// How often the servers look for expired sessions.
-const TICK: Micros = TIMEOUT / 3;
+
+/// How often the servers look for expired sessions within a timeout.
+const TICKS: u64 = 3;
 
 /// The servers: the tree, and the sessions as they see them.
 #[derive(Default)]
 pub(crate) struct Ensemble {
+    /// The session timeout that they grant; none for [`TIMEOUT`].
+    pub(crate) other_timeout: Cell<Option<Micros>>,
     pub(crate) tree: RefCell<Tree>,
     sessions: RefCell<BTreeMap<i64, ServerSession>>,
-    watches: RefCell<Vec<Watch>>,
+    /// By path, the oldest first.
+    watches: RefCell<BTreeMap<String, Vec<Watch>>>,
     clients: RefCell<Vec<Rc<ClientSession>>>,
     /// The number of the session opened last since the servers' hosts booted, and how often they booted.
     last_number: Cell<i64>,
     boots: Cell<i64>,
-    /// How many requests the servers have executed.
-    pub(crate) requests: Cell<u64>,
+    /// What the servers have executed.
+    pub(crate) requests: Cell<RequestCounts>,
     /// The longest time by which an answer is delayed.
     pub(crate) slowness: Cell<Micros>,
     /// Checkpoints and markers are refused, as for lack of permission.
     pub(crate) refuses: Cell<bool>,
+}
+
+impl Ensemble {
+    /// The session timeout that the servers grant.
+    pub(crate) fn timeout(&self) -> Micros {
+        self.other_timeout.get().unwrap_or(TIMEOUT)
+    }
+
+    fn count(&self, add: impl FnOnce(&mut RequestCounts)) {
+        let mut counts = self.requests.get();
+        add(&mut counts);
+        self.requests.set(counts);
+    }
+
+    /// Removes the watches that a change of this node fires, the oldest first.
+    fn take_watches(&self, path: &str, what: Watched) -> Vec<Watch> {
+        let mut watches = self.watches.borrow_mut();
+        let Some(of_path) = watches.get_mut(path) else {
+            return Vec::new();
+        };
+        let due = of_path.extract_if(.., |watch| watch.what == what).collect();
+        if of_path.is_empty() {
+            watches.remove(path);
+        }
+        due
+    }
 }
 
 /// A session as the servers see it.
@@ -62,7 +95,6 @@ enum Watched {
 }
 
 struct Watch {
-    path: String,
     what: Watched,
     client: Rc<ClientSession>,
     connection: u32,
@@ -149,7 +181,10 @@ impl World {
     /// The servers receive no heartbeats of the session from now on, and expire it unless they do again.
     fn stop_heartbeats(self: &Rc<Self>, id: i64, from: Micros) {
         // The last ping was some time before.
-        self.expire_after(id, from.saturating_sub(self.rng.below(TICK)));
+        self.expire_after(
+            id,
+            from.saturating_sub(self.rng.below(self.zookeeper.timeout() / TICKS)),
+        );
     }
 
     /// The servers have received the last heartbeat of the session at `at`, and expire it unless there is another.
@@ -163,7 +198,9 @@ impl World {
             session.last_heartbeat = session.last_heartbeat.max(at);
             (session.last_heartbeat, session.generation)
         };
-        let due = (last_heartbeat + TIMEOUT).div_ceil(TICK) * TICK;
+        let timeout = self.zookeeper.timeout();
+        let tick = timeout / TICKS;
+        let due = (last_heartbeat + timeout).div_ceil(tick) * tick;
         let world = Rc::clone(self);
         self.spawn(async move {
             world.executor.until(due).await;
@@ -237,19 +274,15 @@ impl World {
     }
 
     fn fire_watches(self: &Rc<Self>, path: &str, what: Watched) {
-        let mut due = Vec::new();
-        self.zookeeper.watches.borrow_mut().retain(|watch| {
-            let fires = watch.what == what && watch.path == path;
-            if fires {
-                due.push((
-                    Rc::clone(&watch.client),
-                    watch.connection,
-                    Rc::clone(&watch.signal),
-                ));
-            }
-            !fires
-        });
-        for (client, connection, signal) in due {
+        let due = self.zookeeper.take_watches(path, what);
+        for Watch {
+            client,
+            connection,
+            signal,
+            ..
+        } in due
+        {
+            self.zookeeper.count(|counts| counts.notifications += 1);
             let at = client.next_answer(self.now() + self.net());
             let executor = Rc::clone(&self.executor);
             self.spawn(async move {

@@ -23,6 +23,9 @@ use crate::world::zookeeper::NAMESPACE;
 impl World {
     /// Checks that no reader hears of certain counts where one is wrong.
     pub(crate) fn check_certainty(&self) {
+        if !self.is_checked.get() {
+            return;
+        }
         let Some(snapshot) = self.peek() else { return };
         let wrong = self.bits.ranges().find_map(|range| {
             let is_live =

@@ -50,6 +50,9 @@ impl World {
     }
 
     pub(super) fn checkpoint_written(&self, session: i64, partition: i32, data: &[u8]) {
+        if !self.is_checked.get() {
+            return;
+        }
         let new = decode(data);
         let old = self.checkpoints.borrow_mut().insert(partition, new.clone());
         let old = old.unwrap_or_else(none);

@@ -225,6 +225,9 @@ impl World {
     }
 
     pub(crate) fn increment_applied(&self, session: i64, range: u16, batch: &CounterBatch) {
+        if let Some(on_applied) = &*self.on_applied.borrow() {
+            on_applied(batch);
+        }
         let restoring = self.checker.borrow().restoring.get(&range).copied();
         if let Some(holder) = restoring.filter(|holder| *holder != session) {
             let what = format!(

@@ -1,7 +1,7 @@
 //! The kind of a node, by its path.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::world) enum NodeKind {
+pub(crate) enum NodeKind {
     Member,
     PartitionLock(i32),
     Checkpoint(i32),
@@ -19,7 +19,7 @@ pub(crate) const NAMESPACE: &str = "n";
 pub(in crate::world) const ROOT: &str = "/stitch/n";
 
 impl NodeKind {
-    pub(in crate::world) fn of(path: &str) -> Self {
+    pub(crate) fn of(path: &str) -> Self {
         let Some(rest) = path.strip_prefix("/stitch/n/") else {
             return Self::Other;
         };

@@ -9,7 +9,6 @@ use stitch_common::ports::{
 };
 use stitch_testkit::wait::{Fired, Signal, either};
 
-use super::TIMEOUT;
 use super::client_session::ClientSession;
 use super::given_id;
 use super::request::{Answer, Op, Reply, Request};
@@ -78,7 +77,7 @@ impl Session for SimSession {
     }
 
     fn timeout(&self) -> Duration {
-        Duration::from_micros(TIMEOUT)
+        Duration::from_micros(self.world.zookeeper.timeout())
     }
 
     fn state(&self) -> SessionState {
@@ -174,7 +173,8 @@ impl Session for SimSession {
 
     /// Waits for the servers' answer for half the session timeout, as the real client does.
     async fn close(self) {
-        let bound = self.world.executor.until(self.world.now() + TIMEOUT / 2);
+        let bound = self.world.now() + self.world.zookeeper.timeout() / 2;
+        let bound = self.world.executor.until(bound);
         either(self.request(Op::Close), bound).await;
     }
 }

@@ -60,9 +60,14 @@ impl World {
         if self.is_session_over(client.id) {
             return Err(ZkError::SessionOver.into());
         }
+        self.zookeeper.count(|counts| counts.add_request(op));
+        let answer = self.answer(client, op);
+        self.zookeeper.count(|counts| counts.add_answer(&answer));
+        answer
+    }
+
+    fn answer(self: &Rc<Self>, client: &Rc<ClientSession>, op: &Op) -> Answer {
         let id = client.id;
-        let requests = &self.zookeeper.requests;
-        requests.set(requests.get() + 1);
         if self.zookeeper.refuses.get() && self.is_refused(client, op) {
             return Err(ZkError::Refused("no permission".to_owned()).into());
         }
@@ -139,8 +144,8 @@ impl World {
     }
 
     fn watch(&self, client: &Rc<ClientSession>, path: &str, what: Watched, signal: &Rc<Signal>) {
-        self.zookeeper.watches.borrow_mut().push(Watch {
-            path: path.to_owned(),
+        let mut watches = self.zookeeper.watches.borrow_mut();
+        watches.entry(path.to_owned()).or_default().push(Watch {
             what,
             client: Rc::clone(client),
             connection: client.connection(),

@@ -135,7 +135,7 @@ async fn a_year_whose_first_eleven_months_kafka_has_lost_is_restored_in_little_m
     let store = tempfile::tempdir()?;
     let folder = store.path().join("archive");
     config.config = format!(
-        "{COUNTERS}\n[archive]\nurl = \"file://{}\"\nsegment_ms = 2000\n[restorator]\nmemory_mib_max = {MEMORY_MIB}\n[totals]\nmemory_mib_max = 1\n",
+        "{COUNTERS}\n[archive]\nurl = \"file://{}\"\nsegment_ms = 4000\n[restorator]\nmemory_mib_max = {MEMORY_MIB}\n[totals]\nmemory_mib_max = 1\n",
         folder.display()
     );
     let namespace = TestNamespace::build(&Servers::from_environment()?, &config).await?;

@@ -61,7 +61,8 @@ pub struct BuildRequest<'a> {
 #[derive(Debug)]
 pub struct Built {
     pub manifest: Manifest,
-    /// Whether there were none of this name.
+    /// Whether they were written: there were none of this name, or they were made from the beginning in place of what was
+    /// there.
     pub is_new: bool,
     pub records: u64,
     /// A time at which every event in the log was below the cut: that of the manifest, or later.
@@ -116,7 +117,9 @@ pub async fn build_on<S: ObjectStore, L: EventLog, C: Clock, G: Cluster>(
     let work = plan(folder, request).await?;
     let as_of = work.as_of;
     let id = work.subject.id();
-    if let Some(manifest) = folder.manifest(&id).await? {
+    if request.base == BaseChoice::FromBeginning {
+        folder.refuse_newer(&id).await?;
+    } else if let Some(manifest) = folder.manifest(&id).await? {
         return Ok(Built {
             as_of: as_of.or(manifest.as_of),
             manifest,
@@ -240,7 +243,11 @@ async fn publish<S: ObjectStore, G: ClusterCells>(
         files: written.files,
         subject: work.subject,
     };
-    folder.put_manifest(&manifest).await?;
+    match request.base {
+        // Who asks for this does not trust what is there.
+        BaseChoice::FromBeginning => folder.replace_manifest(&manifest).await?,
+        BaseChoice::Newest | BaseChoice::Only(_) => folder.put_manifest(&manifest).await?,
+    }
     Ok(Built {
         manifest,
         is_new: true,

@@ -116,6 +116,35 @@ impl<S: ObjectStore> TotalsFolder<S> {
         }
     }
 
+    /// Refuses totals of this name that a later version has made: nothing of them may be replaced.
+    ///
+    /// # Errors
+    /// The store, or they are of a later version. Damaged ones are no error.
+    pub async fn refuse_newer(&self, id: &TotalsId) -> Result<(), TotalsError> {
+        match self.manifest(id).await {
+            Ok(_) | Err(TotalsError::Damaged { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts the manifest of totals that were made from every record, and whose files are there, in place of what was there.
+    ///
+    /// # Errors
+    /// The store, or what was there is of a later version.
+    pub async fn replace_manifest(&self, manifest: &Manifest) -> Result<(), TotalsError> {
+        match self.manifest(&manifest.id).await {
+            Ok(Some(there)) if there.digest == manifest.digest && there.files == manifest.files => {
+                return Ok(());
+            }
+            Ok(None) => {}
+            Ok(Some(_)) | Err(TotalsError::Damaged { .. }) => {
+                self.store.delete(&self.manifest_name(&manifest.id)).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        self.put_manifest(manifest).await
+    }
+
     /// Lists the totals. Some that were written a moment ago may be missing.
     ///
     /// # Errors

@@ -168,6 +168,21 @@ fn totals_that_are_declined_are_neither_left_nor_taken() {
     assert_eq!(ids(&store), taken);
 }
 
+#[test]
+fn an_audit_from_the_beginning_reads_every_record_whatever_totals_are_there() {
+    let (fake, store) = fake(&["a"]);
+    fake.plan(None).unwrap();
+    let left = ids(&store);
+    damage(&store);
+    choose(&fake, BaseChoice::FromBeginning, true);
+    let plan = fake.plan(None).unwrap();
+    assert_eq!((plan.cells.judged, plan.cells.wrong), (1, 0));
+    assert_eq!(ids(&store), left);
+    // What it left in their place is whole.
+    choose(&fake, BaseChoice::Newest, true);
+    assert_eq!(run(&fake).outcome(), "verified");
+}
+
 fn damage(store: &MemoryStore) {
     let names = store.objects().names();
     let file = |name: &&ObjectName| name.0.ends_with(".parquet");

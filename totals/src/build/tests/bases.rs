@@ -75,3 +75,47 @@ fn totals_of_other_definitions_are_no_base() {
         );
     });
 }
+
+#[test]
+fn totals_from_the_beginning_replace_what_is_damaged_or_was_altered() {
+    let namespace = Namespace::new();
+    block_on(async {
+        for number in 0..50 {
+            namespace.play(0, "a", number);
+        }
+        let first = namespace.build().await.unwrap().manifest;
+        let expected = namespace.recount(&first.subject.cut);
+        let file = namespace
+            .folder()
+            .file(&first.id, first.files[0].first_range);
+        let whole = namespace.store.objects().get(&file).unwrap().to_vec();
+        let mut damaged = whole.clone();
+        damaged[whole.len() / 2] ^= 1;
+        let manifest = namespace.folder().manifest_name(&first.id);
+        // Whole in itself, and not what the records add up to.
+        let mut other = first.clone();
+        let digest = other.files[0].digest;
+        other.files[0].digest = digest.plus(digest);
+        other.digest = other.digest.plus(digest);
+        let altered = [
+            (file, damaged),
+            (manifest.clone(), b"no manifest".to_vec()),
+            (manifest, other.encode()),
+        ];
+        for (name, content) in altered {
+            namespace.store.objects().set(name, content);
+            let again = namespace.build_with(BaseChoice::FromBeginning, &[]).await;
+            let again = again.unwrap();
+            assert_eq!((again.records, again.is_new), (50, true));
+            assert_eq!(again.manifest.id, first.id);
+            let there = namespace
+                .folder()
+                .manifest(&first.id)
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!((there.digest, there.rows), (first.digest, first.rows));
+            assert_eq!(namespace.cells(&there).await, expected);
+        }
+    });
+}

@@ -62,12 +62,18 @@ impl<'a> Streams<'a> {
         let (reader, broken) = io::pipe()?;
         drop(reader);
         let (_stalled, full) = io::pipe()?;
-        for (name, stderr) in [
+        let readers = [
             ("a full disk", Stdio::from(writable("/dev/full")?)),
             ("a reader that ended", Stdio::from(broken)),
             ("a reader that stopped", Stdio::from(full)),
-        ] {
+        ];
+        // At once: most of the time they wait for servers.
+        let start = |(name, stderr)| {
             let child = self.command(arguments).stderr(stderr).spawn()?;
+            Ok((name, child))
+        };
+        let started: Vec<(&str, Child)> = readers.into_iter().map(start).collect::<Result<_>>()?;
+        for (name, child) in started {
             let status = ended(child)?;
             ensure!(
                 matches!(status.code(), Some(0 | 2)),

@@ -263,18 +263,8 @@ async fn carry(
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let batches = Batches::default();
-    let requests = Direction {
-        from: from_client,
-        to: to_server,
-        mode: shared.mode.subscribe(),
-        holds: |mode| mode == Mode::Blackhole,
-    };
-    let replies = Direction {
-        from: from_server,
-        to: to_client,
-        mode: shared.mode.subscribe(),
-        holds: |mode| matches!(mode, Mode::Blackhole | Mode::Deaf),
-    };
+    let requests = Direction::of_requests(from_client, to_server, &shared);
+    let replies = Direction::of_replies(from_server, to_client, &shared);
     // Whichever side ends first, or a cut, ends the whole connection: no branch has to be cancel-safe.
     // A cut is checked first: data that a mode has held until then is lost, even if the mode has changed since.
     match protocol {
@@ -315,6 +305,24 @@ struct Direction {
 }
 
 impl Direction {
+    fn of_requests(from: OwnedReadHalf, to: OwnedWriteHalf, shared: &Shared) -> Self {
+        Self {
+            from,
+            to,
+            mode: shared.mode.subscribe(),
+            holds: |mode| mode == Mode::Blackhole,
+        }
+    }
+
+    fn of_replies(from: OwnedReadHalf, to: OwnedWriteHalf, shared: &Shared) -> Self {
+        Self {
+            from,
+            to,
+            mode: shared.mode.subscribe(),
+            holds: |mode| matches!(mode, Mode::Blackhole | Mode::Deaf),
+        }
+    }
+
     async fn copy(mut self) -> Result<()> {
         let mut piece = vec![0; 64 << 10];
         loop {

@@ -97,18 +97,8 @@ pub(super) async fn carry(client: TcpStream, server: &str, shared: &Shared) -> R
     server.set_nodelay(true)?;
     let (from_server, mut to_server) = server.into_split();
     to_server.write_all(&head).await?;
-    let requests = Direction {
-        from: from_client,
-        to: to_server,
-        mode: shared.mode.subscribe(),
-        holds: |mode| mode == Mode::Blackhole,
-    };
-    let replies = Direction {
-        from: from_server,
-        to: to_client,
-        mode: shared.mode.subscribe(),
-        holds: |mode| matches!(mode, Mode::Blackhole | Mode::Deaf),
-    };
+    let requests = Direction::of_requests(from_client, to_server, shared);
+    let replies = Direction::of_replies(from_server, to_client, shared);
     tokio::select! {
         biased;
         _ = cuts.changed() => Ok(()),

@@ -1,86 +1,14 @@
 //! What the port promises, on S3's protocol.
 
-use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
 use bytes::Bytes;
 use stitch_common::ports::{ObjectError, ObjectName, ObjectStore, Put};
+use stitch_harness::object_server::{ObjectServer, client_environment};
 use stitch_objects::ObjectFolder;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-/// The first start installs the server.
-const START_BOUND: Duration = Duration::from_secs(300);
-
-/// A server with one bucket. Dropping it ends it.
-struct Server {
-    process: Child,
-    port: u16,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
-}
-
-impl Server {
-    async fn start() -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/lib/s3-server");
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = free.local_addr().expect("an address").port();
-        drop(free);
-        let process = Command::new(script)
-            .arg(port.to_string())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("deploy/lib/s3-server is part of the repository");
-        let mut server = Self { process, port };
-        let created = tokio::time::timeout(START_BOUND, async {
-            while !server.create_bucket().await {
-                let ended = server.process.try_wait().expect("its state");
-                assert_eq!(
-                    ended, None,
-                    "the server has ended: run deploy/lib/s3-server by hand"
-                );
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        });
-        created.await.expect("the server answers in time");
-        server
-    }
-
-    async fn create_bucket(&self) -> bool {
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)).await else {
-            return false;
-        };
-        let request = "PUT /bucket HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-        let mut answer = String::new();
-        let sent = stream.write_all(request.as_bytes()).await;
-        let read = stream.read_to_string(&mut answer).await;
-        sent.is_ok() && read.is_ok() && answer.contains(" 200 ")
-    }
-
-    /// A client of its own.
-    fn client(&self, url: &str) -> ObjectFolder {
-        let variables = [
-            (
-                "AWS_ENDPOINT_URL",
-                format!("http://127.0.0.1:{}", self.port),
-            ),
-            ("AWS_ALLOW_HTTP", "true".to_owned()),
-            ("AWS_REGION", "us-east-1".to_owned()),
-            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
-        ];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value));
-        ObjectFolder::open_with("archive.url", url, &variables).expect("the URL names a bucket")
-    }
+/// A client of its own.
+fn client(server: &ObjectServer, url: &str) -> ObjectFolder {
+    let environment = client_environment(server.address());
+    ObjectFolder::open_with("archive.url", url, &environment).expect("the URL names a bucket")
 }
 
 fn name(text: &str) -> ObjectName {
@@ -89,8 +17,8 @@ fn name(text: &str) -> ObjectName {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_s3_bucket_does_what_the_port_promises() {
-    let server = Server::start().await;
-    let stores = [0, 1].map(|_| server.client("s3://bucket/some/prefix"));
+    let server = ObjectServer::start().await.expect("a server");
+    let stores = [0, 1].map(|_| client(&server, "s3://bucket/some/prefix"));
     // Of two writers at once exactly one creates an object, and it is the winner's.
     for round in 0..10 {
         let object = name(&format!("archive/p=0/{round:020}.parquet"));
@@ -141,11 +69,11 @@ async fn an_s3_bucket_does_what_the_port_promises() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_is_missing_and_a_server_that_is_away_are_told_apart() {
-    let server = Server::start().await;
-    let missing = server.client("s3://another/prefix");
+    let server = ObjectServer::start().await.expect("a server");
+    let missing = client(&server, "s3://another/prefix");
     let put = missing.put_if_absent(&name("x"), Bytes::from("x")).await;
     assert!(matches!(put, Err(ObjectError::Refused(_))), "{put:?}");
-    let store = server.client("s3://bucket/prefix");
+    let store = client(&server, "s3://bucket/prefix");
     drop(server);
     let put = store.put_if_absent(&name("x"), Bytes::from("x")).await;
     assert!(matches!(put, Err(ObjectError::Ambiguous { .. })), "{put:?}");

@@ -55,8 +55,12 @@ pub enum ConnectError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// There is nothing to read.
-    #[error("there are no files of the topic {topic} in {folder}")]
-    NoFiles { topic: String, folder: ObjectName },
+    #[error("there are no files of the topic {topic} in {place}/{folder}")]
+    NoFiles {
+        topic: String,
+        place: String,
+        folder: ObjectName,
+    },
     /// A file of another topic, partition or format.
     #[error("{name} is no file of this topic that can be read: {why}")]
     Foreign { name: ObjectName, why: String },
@@ -234,8 +238,11 @@ pub async fn files(
         files.sort_by(|a, b| (a.start, &a.name).cmp(&(b.start, &b.name)));
     }
     if files.is_empty() {
-        let topic = topic.to_owned();
-        return Err(ConnectError::NoFiles { topic, folder });
+        return Err(ConnectError::NoFiles {
+            topic: topic.to_owned(),
+            place: store.place().to_owned(),
+            folder,
+        });
     }
     Ok(files)
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use stitch_archive::reader::Archive;
 use stitch_archive::segment::row_group::Columns;
 use stitch_common::offset::{Offset, Partition};
+use stitch_harness::connect_files;
 use stitch_harness::events::{COUNTERS, Generator, Record, Shape};
 use stitch_harness::feed::{alter_topic, create_topic, delete_topic, forget_records, records_of};
 use stitch_harness::process::{Finished, Process, Program};
@@ -359,5 +360,137 @@ async fn a_missing_or_wrong_url_is_one_sentence() -> Result<()> {
         code == 2 && message.contains("archive.url is missing"),
         "{report}"
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_up_to_the_end_ends_though_events_keep_arriving() -> Result<()> {
+    let scene = Scene::new("archive_moving_end", 2, "").await?;
+    let feed = scene.namespace.feed()?;
+    feed.send(scene.events(9, 500)?).await?;
+    let shape = Shape {
+        seed: 10,
+        ..Shape::default()
+    };
+    let live = feed.live(Generator::new(shape)?, 500);
+    let (code, report) = scene.json(&["run", "--once"]).await?;
+    ensure!(code == 0 && report["outcome"] == "archived", "{report}");
+    let archived = report["records"].as_u64().context("records")?;
+    // It did not wait for what came after its start: the feed goes on until here.
+    let (_, sent) = live.stop().await?;
+    ensure!(
+        (500..500 + sent).contains(&archived),
+        "{archived} of 500 and {sent}"
+    );
+    let (code, report) = scene.json(&["run", "--once"]).await?;
+    ensure!(code == 0, "{report}");
+    ensure!(scene.ensure_whole().await? == usize::try_from(500 + sent)?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_exits_with_1_before_the_retention_is_used_up() -> Result<()> {
+    const RETENTION: Duration = Duration::from_secs(20);
+    let scene = Scene::new("archive_retention", 1, "").await?;
+    let (kafka, topic) = (&scene.namespace.servers.kafka, scene.namespace.topic());
+    scene.namespace.feed()?.send(scene.events(11, 30)?).await?;
+    alter_topic(kafka, topic, "retention.ms", "3600000").await?;
+    let (code, report) = scene.json(&["status"]).await?;
+    ensure!(code == 0 && report["outcome"] == "fine", "{report}");
+    // Kafka looks every five minutes for what it may delete, so that the records stay.
+    let retention = RETENTION.as_millis().to_string();
+    alter_topic(kafka, topic, "retention.ms", &retention).await?;
+    let alarmed = async {
+        loop {
+            let (code, report) = scene.json(&["status"]).await?;
+            if code == 1 {
+                return anyhow::Ok(report);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let report = tokio::time::timeout(BOUND, alarmed).await??;
+    let partition = &report["partitions"][0];
+    let left = partition["retention_left"].as_f64().context("a share")?;
+    ensure!(left < 0.5 && partition["alarm"] == true, "{report}");
+    ensure!(partition["behind_records"] == 30, "{report}");
+    scene.run(&["run", "--once"]).await?;
+    let (code, report) = scene.json(&["status"]).await?;
+    ensure!(code == 0 && report["outcome"] == "fine", "{report}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_cannot_be_imported_are_named_and_nothing_is_archived() -> Result<()> {
+    let scene = Scene::new("archive_import_bad", 1, "").await?;
+    let topic = scene.namespace.topic();
+    let events = scene.events(12, 30)?;
+    scene.namespace.feed()?.send(events.iter().cloned()).await?;
+    let refused = async |command: &str, url: &str, words: &[&str]| {
+        let (code, report) = scene.json(&[command, url]).await?;
+        let message = report["error"]["message"].as_str().context("a message")?;
+        let help = report["error"]["help"].as_str().context("a help")?;
+        ensure!(code == 2 && !help.is_empty(), "{command} {url}: {report}");
+        for word in words {
+            ensure!(message.contains(word), "{word}: {command} {url}: {report}");
+        }
+        anyhow::Ok(())
+    };
+    let files = tempfile::tempdir()?;
+    let root = files.path().display().to_string();
+    let url = format!("file://{root}");
+    for command in ["import", "seal"] {
+        refused(command, "backup", &["backup"]).await?;
+        refused(command, "ftp://host/x", &["ftp"]).await?;
+        refused(command, &format!("{url}/missing"), &[topic, "missing"]).await?;
+        refused(command, &url, &["no files of the topic", topic, &root]).await?;
+    }
+    let folder = files.path().join("topics").join(topic).join("partition=0");
+    let name = |first: u32| folder.join(format!("{topic}+0+{first:010}.bin"));
+    let write = || {
+        std::fs::remove_dir_all(files.path().join("topics")).ok();
+        connect_files::write(files.path(), topic, &events, 10)
+    };
+    ensure!(write()? == 3);
+    // The first and the last value have changed places.
+    let content = std::fs::read_to_string(name(20))?;
+    let mut lines: Vec<&str> = content.split_inclusive('\n').collect();
+    lines.swap(0, 9);
+    std::fs::write(name(20), lines.concat())?;
+    refused(
+        "seal",
+        &url,
+        &["line 1 of", "+0+0000000020.bin", "offset 20"],
+    )
+    .await?;
+    // What Kafka has is left to `run`.
+    forget_records(&scene.namespace.servers.kafka, topic, 0, 25).await?;
+    refused(
+        "import",
+        &url,
+        &["line 10 of", "+0+0000000020.bin", "offset 29"],
+    )
+    .await?;
+    // Cut in the middle of a line; and one that `seal` had compared before it found the other.
+    for (first, why) in [(20, "line end"), (10, "since it was sealed")] {
+        write()?;
+        let whole = std::fs::read(name(first))?;
+        std::fs::write(name(first), &whole[..whole.len() - 7])?;
+        let file = format!("+0+{first:010}.bin");
+        refused("import", &url, &[&file, why]).await?;
+    }
+    // One of three is missing.
+    write()?;
+    std::fs::remove_file(name(10))?;
+    refused(
+        "import",
+        &url,
+        &["+0+0000000000.bin", "+0+0000000020.bin", "missing"],
+    )
+    .await?;
+    ensure!(scene.archived().await?.is_empty());
+    write()?;
+    let (code, report) = scene.json(&["import", &url]).await?;
+    ensure!(code == 0 && report["outcome"] == "imported", "{report}");
     Ok(())
 }

@@ -191,6 +191,10 @@ fn ambiguous(name: &ObjectName) -> ObjectError {
 }
 
 impl ObjectStore for MemoryStore {
+    fn place(&self) -> &'static str {
+        "memory://"
+    }
+
     async fn put_if_absent(&self, name: &ObjectName, content: Bytes) -> Result<Put, ObjectError> {
         let fault = self.ask(Request::Put, name).await;
         let result = match fault {

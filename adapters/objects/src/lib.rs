@@ -154,6 +154,10 @@ impl ObjectFolder {
 }
 
 impl ObjectStore for ObjectFolder {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
     async fn put_if_absent(&self, name: &ObjectName, content: Bytes) -> Result<Put, ObjectError> {
         let path = self.path(name)?;
         let payload = PutPayload::from(content);

@@ -17,6 +17,9 @@ use crate::user_error::UserError;
     reason = "a process is one future: nothing of it crosses threads"
 )]
 pub trait ObjectStore {
+    /// The URL that names of objects are below, as errors name it.
+    fn place(&self) -> &str;
+
     /// Writes an object unless there is one of this name. Of several writers at once exactly one hears
     /// [`Put::Created`], or none of them, if an answer was lost. The whole content is held in memory: at most 256 MiB.
     ///

@@ -76,6 +76,10 @@ impl Handle {
 }
 
 impl ObjectStore for Handle {
+    fn place(&self) -> &'static str {
+        "simulated://"
+    }
+
     async fn put_if_absent(&self, name: &ObjectName, content: Bytes) -> Result<Put, ObjectError> {
         let write = Write {
             name: name.clone(),

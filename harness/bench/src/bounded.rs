@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -12,12 +11,11 @@ use stitch_harness::corruptor::Corruptor;
 use stitch_harness::feed::delete_topic;
 use tokio::time::Instant;
 
-use crate::Bench;
-use crate::load::{Keys, any_cell};
+use crate::load::Keys;
 use crate::process_usage::{Usage, watch};
+use crate::{Bench, wrong_cells};
 
 const BOUND: Duration = Duration::from_secs(6 * 3600);
-const CONCURRENCY: usize = 16;
 /// Cells that are made wrong, which `plan` is to find and `run` to correct.
 const WRONG: u32 = 1000;
 
@@ -63,12 +61,7 @@ pub(crate) async fn measure(bench: &mut Bench) -> Result<Bounded> {
     bench.say("plan, and run")?;
     let corruptor = Corruptor::connect(&bench.servers, namespace.keyspace(), 1).await?;
     let mut random = ChaCha8Rng::seed_from_u64(2);
-    let cells: Vec<_> = (0..WRONG).map(|_| any_cell(&mut random, tracks)).collect();
-    stream::iter(&cells)
-        .map(|id| corruptor.add(id, 1000))
-        .buffer_unordered(CONCURRENCY)
-        .try_collect::<()>()
-        .await?;
+    wrong_cells::make(&corruptor, &mut random, tracks, WRONG).await?;
     let spill = namespace.folder.join("spill");
     // Each reads every record, whatever totals an earlier audit left.
     let whole = ["--base", "none", "--output", "json"];

@@ -80,7 +80,8 @@ fn rounded(cells: f64) -> usize {
     cells.round() as usize
 }
 
-async fn naive(bench: &Bench, keys: Keys) -> Result<Measured> {
+/// Has the baseline count the obvious way, for as long as is measured.
+pub(crate) async fn naive(bench: &Bench, keys: Keys) -> Result<Measured> {
     let namespace = bench.namespace("naive", "").await?;
     let backlog = bench.sizes.naive_backlog;
     namespace
@@ -129,9 +130,9 @@ impl Sample {
     }
 }
 
-/// Counts a whole backlog, from its first cell until everything is committed. Not a slice of that: the window takes most of
+/// Has a processor count a whole backlog, from its first cell until everything is committed. Not a slice of that: the window takes most of
 /// it at once, and ranges that send in turn commit in large steps.
-async fn processor(bench: &Bench, keys: Keys, backlog: u32) -> Result<Measured> {
+pub(crate) async fn processor(bench: &Bench, keys: Keys, backlog: u32) -> Result<Measured> {
     let namespace = bench.namespace("processor", "").await?;
     let events = usize::try_from(backlog)?;
     namespace

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -11,12 +10,10 @@ use serde_json::Value;
 use stitch_harness::corruptor::Corruptor;
 use tokio::time::Instant;
 
-use crate::Bench;
 use crate::auditing::{RANGES, Table};
-use crate::load::{Keys, any_cell};
+use crate::load::Keys;
+use crate::{Bench, wrong_cells};
 
-/// Changes in flight.
-const IN_FLIGHT: usize = 64;
 const BOUND: Duration = Duration::from_secs(300);
 
 /// The times for which locks were held.
@@ -39,6 +36,23 @@ impl Locks {
     pub(crate) fn longest(&self) -> f64 {
         self.percentile(100)
     }
+
+    /// The locks of one `run`, by its report.
+    pub(crate) fn of_run(report: &Value) -> Result<Self> {
+        let mut locks = Self::default();
+        locks.add(report)?;
+        locks.held_ms.sort_unstable();
+        Ok(locks)
+    }
+
+    fn add(&mut self, report: &Value) -> Result<()> {
+        self.corrected += report["cells"]["corrected"].as_u64().context("corrected")?;
+        for range in report["ranges"].as_array().context("ranges")? {
+            let held = range["locked_ms"].as_u64().context("locked_ms")?;
+            self.held_ms.push(u32::try_from(held)?);
+        }
+        Ok(())
+    }
 }
 
 /// Corrupts cells and restores them under live traffic, until enough locks were measured or the time is up.
@@ -57,14 +71,7 @@ pub(crate) async fn measure(bench: &mut Bench, table: &Table, wrong: u32) -> Res
         ..Locks::default()
     };
     while locks.held_ms.len() < bench.sizes.locks && Instant::now() < until {
-        let cells = (0..wrong)
-            .map(|_| any_cell(&mut random, table.tracks))
-            .collect::<Vec<_>>();
-        stream::iter(&cells)
-            .map(|id| corruptor.add(id, 1000))
-            .buffer_unordered(IN_FLIGHT)
-            .try_collect::<()>()
-            .await?;
+        wrong_cells::make(&corruptor, &mut random, table.tracks, wrong).await?;
         let finished = table
             .namespace
             .restorator("run", &["--now", "--output", "json"], BOUND)
@@ -76,12 +83,7 @@ pub(crate) async fn measure(bench: &mut Bench, table: &Table, wrong: u32) -> Res
             finished.output,
             finished.errors
         );
-        let answer: Value = serde_json::from_str(&finished.output)?;
-        locks.corrected += answer["cells"]["corrected"].as_u64().context("corrected")?;
-        for range in answer["ranges"].as_array().context("ranges")? {
-            let held = range["locked_ms"].as_u64().context("locked_ms")?;
-            locks.held_ms.push(u32::try_from(held)?);
-        }
+        locks.add(&serde_json::from_str(&finished.output)?)?;
         bench.say(&format!("{} locks", locks.held_ms.len()))?;
     }
     live.stop().await?;
@@ -102,5 +104,15 @@ mod tests {
         assert_eq!(locks.percentile(50), 100.0);
         assert_eq!(locks.percentile(99), 198.0);
         assert_eq!(locks.longest(), 200.0);
+    }
+
+    #[test]
+    fn locks_are_those_of_all_ranges_of_a_run() {
+        let report = serde_json::json!({
+            "cells": {"corrected": 7}, "ranges": [{"locked_ms": 30}, {"locked_ms": 20}],
+        });
+        let locks = Locks::of_run(&report).unwrap();
+        assert_eq!((locks.held_ms, locks.corrected), (vec![20, 30], 7));
+        assert!(Locks::of_run(&serde_json::json!({"cells": {"corrected": 7}})).is_err());
     }
 }

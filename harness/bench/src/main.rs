@@ -4,6 +4,7 @@ mod auditing;
 mod baseline;
 mod bounded;
 mod counting;
+mod growth;
 mod load;
 mod loading;
 mod locks;
@@ -11,11 +12,13 @@ mod machine;
 mod memory;
 mod peers;
 mod plot;
+mod process_usage;
+mod profile;
 mod report;
 mod serving;
 mod sizes;
-mod process_usage;
 mod totalling;
+mod wrong_cells;
 
 use std::fs;
 use std::io::{self, Write};
@@ -32,6 +35,7 @@ use auditing::Table;
 use baseline::Baseline;
 use load::{COUNTERS, Keys, Load};
 use peers::PeerPrograms;
+use profile::JavaTools;
 use report::Results;
 use sizes::Sizes;
 use totalling::engines::Engines;
@@ -46,8 +50,8 @@ struct Arguments {
     /// Small sizes, to see that everything works: the figures mean little
     #[arg(long)]
     quick: bool,
-    /// The parts to measure, of a to k
-    #[arg(long, default_value = "abcdefghijk")]
+    /// The parts to measure, of a to n
+    #[arg(long, default_value = "abcdefghijklmn")]
     parts: String,
     /// The load generator of (g)
     #[arg(long)]
@@ -58,10 +62,10 @@ struct Arguments {
     /// The Spark of (h)
     #[arg(long)]
     spark_submit: Option<PathBuf>,
-    /// The Java that runs the peers of (j)
+    /// The Java that runs the peers of (j) and (m), beside which are the tools of (n)
     #[arg(long)]
     java: Option<PathBuf>,
-    /// The folder of the peers of (j)
+    /// The folder of the peers of (j) and (m)
     #[arg(long)]
     peers: Option<PathBuf>,
     /// The cells of (i), and those of the only topic of (h)
@@ -88,6 +92,16 @@ pub(crate) struct Bench {
 impl Bench {
     /// Creates a namespace, with the product's defaults where they matter to speed.
     pub(crate) async fn namespace(&self, name: &str, changes: &str) -> Result<TestNamespace> {
+        self.partitioned(name, 4, changes).await
+    }
+
+    /// The same, with another number of partitions.
+    pub(crate) async fn partitioned(
+        &self,
+        name: &str,
+        partitions: i32,
+        changes: &str,
+    ) -> Result<TestNamespace> {
         const DEFAULTS: &str = "[cassandra]\nrequest_timeout_ms = 5000\n";
         let ranges = if changes.contains("[ranges]") {
             ""
@@ -97,7 +111,7 @@ impl Bench {
         let test_config = TestConfig {
             name: format!("bench_{name}"),
             folder: self.folder.join(name),
-            partitions: 4,
+            partitions,
             config: format!("{DEFAULTS}{ranges}{changes}{COUNTERS}"),
         };
         TestNamespace::build(&self.servers, &test_config).await
@@ -187,7 +201,9 @@ async fn measure(bench: &mut Bench, arguments: &Arguments, results: &mut Results
             results.auditing = Some(auditing::measure(bench, &table).await?);
         }
         if wanted("d") {
-            results.locks = Some(locks::measure(bench, &table, bench.sizes.wrong()).await?);
+            let wrong = bench.sizes.wrong();
+            results.locks = Some(locks::measure(bench, &table, wrong).await?);
+            results.locks_wrong = Some(locks::measure(bench, &table, wrong * 10).await?);
         }
     }
     if wanted("e") {
@@ -216,18 +232,35 @@ async fn measure(bench: &mut Bench, arguments: &Arguments, results: &mut Results
     if wanted("i") {
         results.bounded = Some(bounded::measure(bench).await?);
     }
-    if wanted("j") {
-        let (java, folder) = arguments
-            .java
-            .clone()
-            .zip(arguments.peers.clone())
-            .context(
-                "(j) takes --java and --peers: the path of Java's, and the folder of the peers",
-            )?;
-        results.peers = Some(peers::measure(bench, &PeerPrograms { java, folder }).await?);
+    if wanted("jm") {
+        let programs = PeerPrograms {
+            java: java(arguments)?,
+            folder: arguments
+                .peers
+                .clone()
+                .context("(j) and (m) take --peers: the folder of the peers")?,
+        };
+        if wanted("j") {
+            results.peers = Some(peers::measure(bench, &programs).await?);
+        }
+        if wanted("m") {
+            results.moves = Some(peers::moves::measure(bench, &programs).await?);
+        }
     }
     if wanted("k") {
         results.loading = Some(loading::measure(bench).await?);
     }
+    if wanted("l") {
+        results.growth = growth::measure(bench).await?;
+    }
+    if wanted("n") {
+        let tools = JavaTools::beside(&java(arguments)?);
+        results.profiles = Some(profile::measure(bench, &tools).await?);
+    }
     bench.say("done")
+}
+
+fn java(arguments: &Arguments) -> Result<PathBuf> {
+    let java = arguments.java.clone();
+    java.context("(j), (m) and (n) take --java: the path of Java's")
 }

@@ -2,6 +2,7 @@
 //! once, and writes them to plain columns. Kafka Streams and Flink, in turn with Stitch, on the same servers.
 
 mod backlog;
+pub(crate) mod moves;
 mod probes;
 mod steady;
 mod system;
@@ -13,8 +14,8 @@ use serde::Serialize;
 use crate::Bench;
 use crate::load::Keys;
 pub(crate) use backlog::Drained;
-use steady::Killed;
-pub(crate) use steady::Lag;
+use steady::Disruption;
+pub(crate) use steady::{Disrupted, Lag};
 pub(crate) use system::{PeerPrograms, System};
 
 /// Shares of the rate that a system sustains, in percent.
@@ -31,7 +32,7 @@ pub(crate) struct OfSystem {
     pub(crate) lags: Vec<Lag>,
     /// Of Stitch at the rates of these `lags`.
     pub(crate) lags_of_stitch: Vec<Lag>,
-    pub(crate) killed: Option<Killed>,
+    pub(crate) killed: Option<Disrupted>,
 }
 
 /// The results of (j).
@@ -98,18 +99,19 @@ pub(crate) async fn measure(bench: &mut Bench, programs: &PeerPrograms) -> Resul
                 system.name()
             ))?;
             let per_second = sustained * f64::from(percent) / 100.0;
-            let (lag, _) = steady::measure(bench, programs, system, per_second, false).await?;
+            let (lag, _) = steady::measure(bench, programs, system, per_second, None).await?;
             all.of_mut(system).lags.push(lag);
             if system != System::Stitch {
                 let stitch = System::Stitch;
                 bench.say(&format!("Stitch at {per_second:.0} events a second"))?;
-                let (lag, _) = steady::measure(bench, programs, stitch, per_second, false).await?;
+                let (lag, _) = steady::measure(bench, programs, stitch, per_second, None).await?;
                 all.of_mut(system).lags_of_stitch.push(lag);
             }
         }
         bench.say(&format!("{} at {KILLED_AT} %, killed", system.name()))?;
         let per_second = sustained * f64::from(KILLED_AT) / 100.0;
-        let (_, killed) = steady::measure(bench, programs, system, per_second, true).await?;
+        let killed = Some(Disruption::Restart);
+        let (_, killed) = steady::measure(bench, programs, system, per_second, killed).await?;
         all.of_mut(system).killed = killed;
     }
     Ok(all)

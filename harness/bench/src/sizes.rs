@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::growth::Fleet;
 use crate::totalling::TopicSize;
 
 /// Counts and durations of all parts.
@@ -48,8 +49,12 @@ pub(crate) struct Sizes {
     pub(crate) peer_zipf_backlog: u32,
     /// Tracks whose batch counts (k) loads.
     pub(crate) loaded_tracks: u32,
-    /// How long events go on after a kill.
+    /// How long events go on after a kill, and after a process was added.
     pub(crate) after_kill: Duration,
+    /// The fleets of (l).
+    pub(crate) fleets: Vec<Fleet>,
+    /// Events a second of (m): few enough for one process to count each at once.
+    pub(crate) moved_per_second: u32,
 }
 
 impl Sizes {
@@ -85,6 +90,16 @@ impl Sizes {
             peer_zipf_backlog: 6_000_000,
             loaded_tracks: 400_000,
             after_kill: Duration::from_secs(40),
+            fleets: Fleet::axes(
+                Fleet {
+                    processors: 4,
+                    partitions: 120,
+                    range_bits: 6,
+                    tracks: 100_000,
+                },
+                [&[1, 16], &[12, 1_200], &[8, 10, 12], &[10_000, 1_000_000]],
+            ),
+            moved_per_second: 4_000,
         }
     }
 
@@ -140,6 +155,16 @@ impl Sizes {
             peer_zipf_backlog: 800_000,
             loaded_tracks: 20_000,
             after_kill: Duration::from_secs(20),
+            fleets: Fleet::axes(
+                Fleet {
+                    processors: 2,
+                    partitions: 12,
+                    range_bits: 3,
+                    tracks: 2_000,
+                },
+                [&[1], &[24], &[4], &[4_000]],
+            ),
+            moved_per_second: 1_000,
         }
     }
 }

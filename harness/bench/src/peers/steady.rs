@@ -1,4 +1,4 @@
-//! A steady feed: how long an event takes until it is visible, and what `kill -9` costs.
+//! A steady feed: how long an event takes until it is visible, and what it costs when processes come and go.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -26,11 +26,22 @@ pub(crate) struct Lag {
     pub(crate) longest_ms: f64,
 }
 
-/// What a kill cost of which the process was started again at once.
+/// What happens to processes while events go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disruption {
+    /// `kill -9` of the only process, and its start at once.
+    Restart,
+    /// A second process joins.
+    Join,
+    /// `kill -9` of one of two processes.
+    Loss,
+}
+
+/// What a disruption cost.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Killed {
-    /// Longest time until an event was visible that came around the kill.
-    pub(crate) gap_seconds: f64,
+pub(crate) struct Disrupted {
+    /// Of events that came after it.
+    pub(crate) lag: Lag,
     /// Cells that were wrong once everything else was counted.
     pub(crate) wrong: u64,
     pub(crate) cells: u64,
@@ -38,18 +49,22 @@ pub(crate) struct Killed {
     pub(crate) restored_after_seconds: Option<f64>,
 }
 
-/// Feeds events at a steady rate; with a kill afterwards, too, if that is wanted. The lag is then not that of a steady feed:
-/// what was not visible yet waits for the second process.
+/// Feeds events at a steady rate; with a disruption afterwards, too, if that is wanted. The lag is then not that of a steady
+/// feed: what was not visible yet may wait for another process.
 pub(super) async fn measure(
     bench: &Bench,
     programs: &PeerPrograms,
     system: System,
     per_second: f64,
-    kill: bool,
-) -> Result<(Lag, Option<Killed>)> {
+    disruption: Option<Disruption>,
+) -> Result<(Lag, Option<Disrupted>)> {
     let per_second = whole(per_second);
     let prepared = Prepared::new(bench, programs, system).await?;
     let mut process = prepared.start("first").await?;
+    let mut other = None;
+    if disruption == Some(Disruption::Loss) {
+        other = Some(prepared.start("second").await?);
+    }
     let (probes, probed) =
         Probes::among(bench.load(Keys::Uniform(bench.sizes.tracks))?, per_second);
     let enough = CancellationToken::new();
@@ -60,43 +75,45 @@ pub(super) async fn measure(
         let begin = Instant::now();
         sleep(bench.sizes.measure).await;
         let end = Instant::now();
-        if kill {
-            process.kill().await?;
-            process = prepared.start("second").await?;
+        match disruption {
+            None => {}
+            Some(Disruption::Restart) => {
+                process.kill().await?;
+                process = prepared.start("first").await?;
+            }
+            Some(Disruption::Join) => other = Some(prepared.start("second").await?),
+            Some(Disruption::Loss) => {
+                process.kill().await?;
+                process = other.take().context("a second process")?;
+            }
+        }
+        if disruption.is_some() {
             sleep(bench.sizes.after_kill).await;
         }
         let (probed, sent) = live.stop().await?;
         prepared.namespace.lag()?.until_none(COUNTED_BOUND).await?;
         enough.cancel();
-        anyhow::Ok((begin, end, probed.events, sent, process))
+        let running: Vec<Process> = [process].into_iter().chain(other).collect();
+        anyhow::Ok((begin, end, probed.events, sent, running))
     };
     let looking = probes.look(&prepared, enough.clone());
-    let ((begin, end, events, sent, process), seen) = tokio::try_join!(feeding, looking)?;
+    let ((begin, end, events, sent, running), seen) = tokio::try_join!(feeding, looking)?;
     anyhow::ensure!(sent > 0, "nothing was sent");
-    let lag = lag(
-        per_second,
-        seen.iter()
-            .filter(|seen| seen.sent >= begin && seen.sent < end),
-    )?;
-    let killed = if kill {
-        Some(
-            killed(
-                &prepared,
-                &events,
-                seen.iter().filter(|seen| seen.sent >= end),
-            )
-            .await?,
-        )
+    let before = seen
+        .iter()
+        .filter(|seen| seen.sent >= begin && seen.sent < end);
+    let steady = lag(per_second, before)?;
+    let disrupted = if disruption.is_some() {
+        let after = lag(per_second, seen.iter().filter(|seen| seen.sent >= end))?;
+        Some(disrupted(&prepared, &events, after).await?)
     } else {
         None
     };
-    ended(prepared, process).await?;
-    Ok((lag, killed))
-}
-
-async fn ended(prepared: Prepared, process: Process) -> Result<()> {
-    prepared.stop(process).await?;
-    prepared.drop().await
+    for process in running {
+        prepared.stop(process).await?;
+    }
+    prepared.drop().await?;
+    Ok((steady, disrupted))
 }
 
 fn lag<'a>(per_second: u32, seen: impl Iterator<Item = &'a Seen>) -> Result<Lag> {
@@ -112,11 +129,11 @@ fn lag<'a>(per_second: u32, seen: impl Iterator<Item = &'a Seen>) -> Result<Lag>
     })
 }
 
-async fn killed<'a>(
+async fn disrupted(
     prepared: &Prepared,
     events: &HashMap<String, i64>,
-    around: impl Iterator<Item = &'a Seen>,
-) -> Result<Killed> {
+    lag: Lag,
+) -> Result<Disrupted> {
     let wrong = async || table::wrong(&prepared.session, &prepared.keyspace, events).await;
     let found = wrong().await?;
     let mut restored_after_seconds = None;
@@ -127,10 +144,8 @@ async fn killed<'a>(
         let left = wrong().await?;
         anyhow::ensure!(left == 0, "{left} cells are wrong after a restoration");
     }
-    Ok(Killed {
-        gap_seconds: around
-            .map(|seen| seen.after.as_secs_f64())
-            .fold(0.0, f64::max),
+    Ok(Disrupted {
+        lag,
         wrong: found,
         cells: u64::try_from(events.len() * crate::load::CELLS.len())?,
         restored_after_seconds,

@@ -105,7 +105,7 @@ impl Prepared {
         })
     }
 
-    /// Starts it. After a kill it goes on where it was.
+    /// Starts a process of it. One that is killed goes on where it was once its name is started again.
     pub(super) async fn start(&self, name: &str) -> Result<Process> {
         let Some((class, options)) = self.system.of_java() else {
             return self.namespace.processor(name).await;
@@ -123,7 +123,7 @@ impl Prepared {
             class,
         ];
         // Of this topic alone: what was counted of another one is none of its totals.
-        let state = folder.join("state").join(&self.namespace.name);
+        let state = folder.join("state").join(&self.namespace.name).join(name);
         let state = state.display().to_string();
         let node = servers.cassandra.first().context("a node of Cassandra")?;
         let arguments = [

@@ -1,7 +1,8 @@
 //! The rows of (j).
 
 use super::{Row, percent, thousands};
-use crate::peers::{Drained, LOADS, Lag, OfSystem, Peers, System};
+use crate::peers::moves::{Moved, Moves};
+use crate::peers::{Disrupted, Drained, LOADS, Lag, OfSystem, Peers, System};
 
 const LAG_AIM_MS: f64 = 1000.0;
 const LAG_AIM_AT: u32 = 50;
@@ -114,17 +115,8 @@ fn at_each_load(stitch: &[Lag], peer: &[Lag], row: impl Fn(u32, &Lag, &Lag) -> R
 fn killed(system: System, stitch: &OfSystem, peer: &OfSystem) -> Option<Row> {
     let cell = |of_system: &OfSystem| {
         let killed = of_system.killed?;
-        let restored = killed
-            .restored_after_seconds
-            .map_or_else(String::new, |seconds| {
-                format!(", restored in {seconds:.0} s")
-            });
-        Some(format!(
-            "{:.1} s, {} of {} wrong{restored}",
-            killed.gap_seconds,
-            thousands_of(killed.wrong),
-            thousands_of(killed.cells)
-        ))
+        let gap = killed.lag.longest_ms / 1000.0;
+        Some(format!("{gap:.1} s, {}", wrong(&killed)))
     };
     Some(Row {
         what: format!(
@@ -137,6 +129,48 @@ fn killed(system: System, stitch: &OfSystem, peer: &OfSystem) -> Option<Row> {
         aim: "",
         met: None,
     })
+}
+
+fn wrong(disrupted: &Disrupted) -> String {
+    let restored = disrupted
+        .restored_after_seconds
+        .map_or_else(String::new, |seconds| {
+            format!(", restored in {seconds:.0} s")
+        });
+    format!(
+        "{} of {} wrong{restored}",
+        thousands_of(disrupted.wrong),
+        thousands_of(disrupted.cells)
+    )
+}
+
+/// The rows of (m).
+pub(super) fn move_rows(moves: &Moves) -> [Row; 3] {
+    let Moves { stitch, streams } = moves;
+    let row = |what: &str, cell: fn(&Moved) -> String| Row {
+        what: format!(
+            "(m) an event until it is visible, p50 / p99 / longest, against {}: {what}",
+            System::KafkaStreams.name()
+        ),
+        stitch: cell(stitch),
+        alternative: cell(streams),
+        ratio: String::new(),
+        aim: "",
+        met: None,
+    };
+    [
+        row("one process", |moved| lag(&moved.steady)),
+        row("from when a second process joins", |moved| {
+            after(&moved.joined)
+        }),
+        row("from `kill -9` of one of two processes", |moved| {
+            after(&moved.lost)
+        }),
+    ]
+}
+
+fn after(disrupted: &Disrupted) -> String {
+    format!("{}, {}", lag(&disrupted.lag), wrong(disrupted))
 }
 
 fn thousands_of(count: u64) -> String {

@@ -10,8 +10,8 @@ impl Time {
     /// Parses a date, which begins with the first moment of that day in `zone`, or a time with an offset of its own.
     pub fn parse(text: &str, zone: &TimeZone) -> Option<Self> {
         let moment = match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
-            // The parser would accept fewer digits.
-            Ok(date) if text.len() == 10 => {
+            // The parser would accept blanks, signs and other numbers of digits.
+            Ok(date) if date.to_string() == text => {
                 let midnight = date.and_time(NaiveTime::MIN).and_utc();
                 zone.first_moment(midnight.timestamp_millis())
             }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
+use crate::plain_number::plain_number;
+
 /// `host:port` of one server; an IPv6 address is in brackets, as in `[::1]:2181`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
@@ -62,8 +64,7 @@ impl FromStr for Address {
 
 /// Digits without a sign or leading zeros.
 fn port_of(text: &str) -> Option<u16> {
-    let port: u16 = text.parse().ok()?;
-    (port > 0 && port.to_string() == text).then_some(port)
+    plain_number(text).filter(|port| *port > 0)
 }
 
 fn host_of(text: &str) -> Result<Host, fn(String) -> AddressError> {

@@ -11,6 +11,7 @@
 
 pub mod printable;
 pub mod secret;
+pub mod plain_number;
 pub mod address;
 pub mod user_error;
 pub mod output;

@@ -6,6 +6,7 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
+use stitch_common::plain_number::plain_number;
 use stitch_common::user_error::UserError;
 use stitch_protocol::envelope::Payload;
 
@@ -50,7 +51,7 @@ impl CorrectionRate {
         if text == "off" {
             return Ok(None);
         }
-        let rate = text.parse().ok().filter(|rate| *rate > 0);
+        let rate = plain_number(text).filter(|rate| *rate > 0);
         let rate = rate.ok_or_else(|| ControlRefusal::NoRate(text.to_owned()))?;
         Ok(Some(Self(rate)))
     }

@@ -128,6 +128,7 @@ fn end(until: &str, now_s: i64) -> Result<i64, UserError> {
     let day = until
         .parse::<NaiveDate>()
         .ok()
+        .filter(|day| day.to_string() == until)
         .and_then(|day| day.succ_opt()?.and_hms_opt(0, 0, 0))
         .map(|midnight| midnight.and_utc().timestamp());
     let moment = || parse_rfc3339(until).map(|time| time.ms().div_euclid(1000));

@@ -14,6 +14,7 @@ use stitch_calendar::time::Time;
 use stitch_calendar::time_zone::TimeZone;
 use stitch_common::cell::CellSlot;
 use stitch_common::definition::CounterDefinition;
+use stitch_common::plain_number::plain_number;
 
 use super::key_request::KeyRequest;
 use crate::app::App;
@@ -234,6 +235,6 @@ fn limit(query: &Query, max: usize) -> Result<usize, Problem> {
     let Some(text) = query.get(LIMIT) else {
         return Ok(max);
     };
-    let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
+    let limit = plain_number(text).filter(|limit| (1..=max).contains(limit));
     limit.ok_or_else(|| query.invalid(LIMIT, format!("\"{text}\" is not within 1 and {max}")))
 }

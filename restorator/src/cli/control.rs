@@ -185,7 +185,7 @@ mod tests {
         assert_eq!("off".parse::<Rate>().unwrap(), Rate(None));
         let rate = CorrectionRate(500);
         assert_eq!("500".parse::<Rate>().unwrap(), Rate(Some(rate)));
-        for text in ["0", "-1", "on", ""] {
+        for text in ["0", "-1", "on", "", "+5", "05", " 5", "OFF"] {
             let message = text.parse::<Rate>().unwrap_err().to_string();
             assert!(message.contains(&format!("\"{text}\"")), "{message}");
         }

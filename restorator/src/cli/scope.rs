@@ -5,6 +5,7 @@ use std::str::FromStr;
 use clap::Args;
 use stitch_common::cell::{Counter, CounterName, Key};
 use stitch_common::definition::Definitions;
+use stitch_common::plain_number::plain_number;
 use stitch_common::printable::printable;
 use stitch_common::range::RangeId;
 use stitch_common::scope::{RangeSet, Scope};
@@ -44,7 +45,7 @@ impl FromStr for RangeSpan {
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |text: &str| {
             let invalid = || format!("\"{text}\" is not the number of a range; write 3, or 0-15");
-            text.trim().parse::<u16>().map_err(|_| invalid())
+            plain_number::<u16>(text).ok_or_else(invalid)
         };
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let (first, last) = (number(first)?, number(last)?);
@@ -209,6 +210,9 @@ mod tests {
             ("3-", "\"\""),
             ("-1", "\"\""),
             ("70000", "70000"),
+            (" 3", "\" 3\""),
+            ("+3", "\"+3\""),
+            ("0-015", "\"015\""),
         ] {
             let error = text.parse::<RangeSpan>().unwrap_err();
             assert!(error.contains(problem), "{text}: {error}");

@@ -72,6 +72,12 @@ fn what_cannot_be_linked_is_refused_with_what_to_do() {
             "2026-12-31",
         ),
         (
+            &*file,
+            options("plays", "a", "+2999-1-1"),
+            "neither a date",
+            "2026-12-31",
+        ),
+        (
             "cdn read 0123456789abcdef",
             options("plays", "a", "2999-01-01"),
             "no key",

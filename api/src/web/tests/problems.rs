@@ -34,6 +34,15 @@ const INVALID: &str = "
 /v1/counters/plays/keys/a/series?limit=0 | 400 | limit | within 1 and 1000
 /v1/counters/plays/keys/a/series?limit=1001 | 400 | limit | within 1 and 1000
 /v1/counters/visits/keys/a/series?granularity=hour | 400 | granularity | kept by day, month
+/v1/counters/plays/keys/a/series?limit=%2B5 | 400 | limit | within 1 and 1000
+/v1/counters/plays/keys/a/series?limit=+5 | 400 | limit | within 1 and 1000
+/v1/counters/plays/keys/a/series?limit=007 | 400 | limit | within 1 and 1000
+/v1/counters/plays/keys/a/series?limit=%D9%A5 | 400 | limit | within 1 and 1000
+/v1/counters/plays/keys/a/series?limit=5&limit=5 | 400 | limit | twice
+/v1/counters/plays/keys/a/series?from=2026-05-%201 | 400 | from | 2026-05-01
+/v1/counters/plays/keys/a?granularity=Day | 400 | granularity | none of minute, quarter, hour, day
+/v1/counters/plays/keys/a?granularity=%20day | 400 | granularity | none of minute, quarter, hour, day
+/v1/counters/plays/keys/a?Granularity=day | 400 | Granularity | takes granularity
 /v1/counters/plays/keys/a/totals?at=2026-05-01 | 400 | at | takes time_zone, utc_offset
 /v1/counters?page=2 | 400 | page | takes no parameters
 /v1/counters/plays | 404 | - | is not an address of this server

@@ -11,14 +11,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::SecondsFormat;
 use serde::Serialize;
+use stitch_common::printable::{append_json, json};
 
 use crate::app::App;
 use crate::freshness::{Freshness, State};
 
 pub(crate) const STITCH_FRESHNESS: HeaderName = HeaderName::from_static("stitch-freshness");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// Room for a count, and for a series of a month.
-const BODY_BYTES: usize = 2048;
 
 #[derive(Serialize)]
 struct FreshnessField {
@@ -37,8 +36,7 @@ pub(crate) fn respond<T: Serialize>(
     freshness: Freshness,
     closed: bool,
 ) -> Response {
-    let mut body = Vec::with_capacity(BODY_BYTES);
-    serde_json::to_writer(&mut body, data).expect("plain data serialises");
+    let mut body = json(data).expect("plain data serialises");
     let mut headers = HeaderMap::new();
     headers.insert(STITCH_FRESHNESS, header(&freshness));
     if let Some(request) = request {
@@ -62,7 +60,7 @@ pub(crate) fn respond<T: Serialize>(
     // Into the object that was just written.
     body.pop();
     body.extend_from_slice(b",\"freshness\":");
-    serde_json::to_writer(&mut body, &field).expect("plain data serialises");
+    append_json(&mut body, &field).expect("plain data serialises");
     body.push(b'}');
     headers.insert(CONTENT_TYPE, JSON);
     (headers, body).into_response()

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::printable::{printable_line, printable_lines, write_json};
+use crate::printable::{json, printable_line, printable_lines};
 use crate::user_error::UserError;
 
 /// How a command ends.
@@ -89,7 +89,7 @@ struct Object<'a, R> {
 /// # Errors
 /// The report does not serialise.
 pub fn object<R: Report>(command: &str, report: &R) -> serde_json::Result<Vec<u8>> {
-    serde_json::to_vec(&Object {
+    json(&Object {
         command,
         outcome: report.outcome(),
         report: Some(report),
@@ -125,7 +125,7 @@ pub fn write<R: Report>(
                 report,
                 error,
             };
-            write_json(&serde_json::to_string(&object)?, out)?;
+            out.write_all(&json(&object)?)?;
             writeln!(out)?;
         }
         Output::Text => {

@@ -7,6 +7,9 @@
 use std::borrow::Cow;
 use std::io;
 
+use serde::Serialize;
+use serde_json::ser::Formatter;
+
 /// The text with every character escaped that a terminal or a log would not show as what it is; and the backslash, so
 /// that no two texts look the same.
 #[must_use]
@@ -60,12 +63,51 @@ pub const fn is_printable(c: char) -> bool {
     )
 }
 
-/// Rewrites JSON text: the same values, in characters that a terminal shows as what they are. What JSON itself does not
-/// escape (DEL, C1, marks of direction) occurs only within its strings.
+/// The JSON of `value`, in which every character that a terminal would not show as what it is is written as `\u….`: any
+/// parser reads it back. Whatever leaves a program as JSON is made by this, or rewritten by [`write_json`].
+///
+/// # Errors
+/// The value does not serialise.
+pub fn json<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(JSON_BYTES);
+    append_json(&mut bytes, value)?;
+    Ok(bytes)
+}
+
+/// Appends [`json`] to `bytes`.
+///
+/// # Errors
+/// The value does not serialise.
+pub fn append_json<T: Serialize + ?Sized>(
+    bytes: &mut Vec<u8>,
+    value: &T,
+) -> serde_json::Result<()> {
+    value.serialize(&mut serde_json::Serializer::with_formatter(
+        bytes, Printable,
+    ))
+}
+
+/// Room for an answer of the API: a count, or a series of a month.
+const JSON_BYTES: usize = 2048;
+
+/// Compact JSON; what JSON itself does not escape (DEL, C1, marks of direction) occurs only within its strings.
+struct Printable;
+
+impl Formatter for Printable {
+    fn write_string_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        write_json(fragment, writer)
+    }
+}
+
+/// Rewrites JSON text: the same values, in characters that a terminal shows as what they are.
 ///
 /// # Errors
 /// `out` fails.
-pub fn write_json(json: &str, out: &mut dyn io::Write) -> io::Result<()> {
+pub fn write_json<W: io::Write + ?Sized>(json: &str, out: &mut W) -> io::Result<()> {
     let mut rest = json;
     let raw = |(_, c): &(usize, char)| *c != '\n' && !is_printable(*c);
     while let Some((at, c)) = rest.char_indices().find(raw) {
@@ -118,6 +160,7 @@ mod tests {
             write_json(&json, &mut out).unwrap();
             let written = String::from_utf8(out).unwrap();
             prop_assert!(written.chars().all(is_printable));
+            prop_assert_eq!(String::from_utf8(super::json(&[&text]).unwrap()).unwrap(), &*written);
             prop_assert_eq!(serde_json::from_str::<Vec<String>>(&written).unwrap(), [text]);
         }
     }

@@ -15,6 +15,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use stitch_common::cell::{Amount, Cell, Count};
 use stitch_common::offset::Offsets;
+use stitch_common::printable::append_json;
 use stitch_common::range::RangeId;
 use stitch_control::control_record::ControlEvent;
 
@@ -131,7 +132,7 @@ enum Line<'a> {
 
 impl Line<'_> {
     fn write(&self, bytes: &mut Vec<u8>) {
-        serde_json::to_writer(&mut *bytes, self).expect("plain data serialises");
+        append_json(bytes, self).expect("plain data serialises");
         bytes.push(b'\n');
     }
 }

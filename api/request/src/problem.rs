@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use stitch_common::ports::StoreError;
+use stitch_common::printable::json;
 use stitch_common::user_error::UserError;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -254,9 +255,7 @@ impl Problem {
 
     /// The JSON body.
     pub fn body(&self) -> Bytes {
-        serde_json::to_vec(self)
-            .expect("plain data serialises")
-            .into()
+        json(self).expect("plain data serialises").into()
     }
 
     /// Adds the address of a request that works.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use stitch_common::cell::{Bucket, Cell, CellSlot, Counter, CounterName, Granularity, Key};
 use stitch_common::offset::Offsets;
 use stitch_common::ports::LogIdentity;
+use stitch_common::printable::json;
 use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
 use stitch_protocol::definition_node::NamespaceRecord;
@@ -235,7 +236,7 @@ fn decode_line(line: &[u8]) -> Result<(Cell, Drift), PlanError> {
 
 /// The lines before the cells. `cells` is the checksum of the lines of the cells.
 pub(super) fn encode_head(plan: &Plan, cells: &crc32fast::Hasher) -> Vec<u8> {
-    let mut first = serde_json::to_vec(plan).expect("plain data serialises");
+    let mut first = json(plan).expect("plain data serialises");
     first.push(b'\n');
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&first);
@@ -244,7 +245,7 @@ pub(super) fn encode_head(plan: &Plan, cells: &crc32fast::Hasher) -> Vec<u8> {
         stitch_plan: FORMAT,
         checksum: format!("{:08x}", checksum.finalize()),
     };
-    let mut bytes = serde_json::to_vec(&header).expect("plain data serialises");
+    let mut bytes = json(&header).expect("plain data serialises");
     bytes.push(b'\n');
     bytes.extend_from_slice(&first);
     bytes
@@ -259,7 +260,7 @@ pub(super) fn encode_line(cell: &Cell, drift: Drift) -> Vec<u8> {
         bucket: cell.slot.bucket,
         drift,
     };
-    let mut bytes = serde_json::to_vec(&line).expect("plain data serialises");
+    let mut bytes = json(&line).expect("plain data serialises");
     bytes.push(b'\n');
     bytes
 }

@@ -1,4 +1,5 @@
 use super::*;
+use stitch_common::printable::is_printable;
 
 /// Requests that are at the edge of what is valid: address, status, invalid parameter, words of the detail; `-` for none.
 const INVALID: &str = "
@@ -33,7 +34,6 @@ const INVALID: &str = "
 /v1/counters/plays/keys/a/series?to=0002-01-01 | 200 | - | -
 /v1/counters/plays/keys/a/series?limit=0 | 400 | limit | within 1 and 1000
 /v1/counters/plays/keys/a/series?limit=1001 | 400 | limit | within 1 and 1000
-/v1/counters/visits/keys/a/series?granularity=hour | 400 | granularity | kept by day, month
 /v1/counters/plays/keys/a/series?limit=%2B5 | 400 | limit | within 1 and 1000
 /v1/counters/plays/keys/a/series?limit=+5 | 400 | limit | within 1 and 1000
 /v1/counters/plays/keys/a/series?limit=007 | 400 | limit | within 1 and 1000
@@ -43,6 +43,7 @@ const INVALID: &str = "
 /v1/counters/plays/keys/a?granularity=Day | 400 | granularity | none of minute, quarter, hour, day
 /v1/counters/plays/keys/a?granularity=%20day | 400 | granularity | none of minute, quarter, hour, day
 /v1/counters/plays/keys/a?Granularity=day | 400 | Granularity | takes granularity
+/v1/counters/visits/keys/a/series?granularity=hour | 400 | granularity | kept by day, month
 /v1/counters/plays/keys/a/totals?at=2026-05-01 | 400 | at | takes time_zone, utc_offset
 /v1/counters?page=2 | 400 | page | takes no parameters
 /v1/counters/plays | 404 | - | is not an address of this server
@@ -95,6 +96,37 @@ async fn every_problem_names_the_parameter_and_shows_a_request_that_works() {
         );
         let explained = server.get(problem["type"].as_str().unwrap()).await;
         assert_eq!(explained.status, 200, "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn no_answer_in_json_drives_a_terminal_and_each_still_says_what_it_said() {
+    /// A control character of C1, a mark that turns the text, an invisible one beyond 16 bits, DEL.
+    const ODD: &str = "a\u{9b}1m\u{202e}\u{2066}\u{e0041}\u{7f}";
+    const SENT: &str = "a%C2%9B1m%E2%80%AE%E2%81%A6%F3%A0%81%81%7F";
+    let server = TestServer::new("");
+    let addresses = [
+        format!("/v1/counters/plays/keys/{SENT}"),
+        format!("/v1/counters/plays/keys/{SENT}/series"),
+        format!("/v1/counters/plays/counts?key={SENT}"),
+        format!("/v1/counters/{SENT}/keys/a"),
+        format!("/v1/counters/plays/keys/a?granularity={SENT}"),
+        format!("/v1/counters/plays/keys/a?at={SENT}&granularity=day"),
+        format!("/v1/counters/plays/keys/a?time_zone={SENT}&granularity=day"),
+        format!("/v1/counters/plays/keys/a?{SENT}=1"),
+        format!("/v1/{SENT}"),
+    ];
+    for address in addresses {
+        let reply = server.get(&address).await;
+        let body = String::from_utf8(reply.body.to_vec()).unwrap();
+        assert!(body.chars().all(is_printable), "{address}: {body:?}");
+        if reply.status == 200 {
+            let said = reply.json().to_string();
+            assert!(
+                said.contains(&serde_json::to_string(ODD).unwrap()),
+                "{said:?}"
+            );
+        }
     }
 }
 

@@ -109,7 +109,7 @@ section! {
         /// How long a clean stop waits for requests in progress.
         stop_timeout: Duration = milliseconds("stop_timeout_ms"; 10_000, 1),
         /// Origins of pages that may read counts from within a browser.
-        cors_origins: Vec<String> = list("cors_origins"; check_origin),
+        cors_origins: Vec<String> = origins("cors_origins"),
         /// Bearer tokens that open everything; without any, here or in the file, reads need none.
         tokens: Vec<Secret> = tokens("tokens"),
         /// The file of further tokens, with names and scopes, and of keys for links. It may change while the API runs.
@@ -145,9 +145,6 @@ impl ReadConsistency {
     ];
 }
 
-/// What is wrong with one entry of a list, and the help.
-type Wrong = (&'static str, &'static str);
-
 impl Section<'_> {
     /// If a clean stop took as long as Kafka's session, its partitions would be reassigned before its end. The default
     /// follows a shorter session; a configured value that is too long is an error.
@@ -157,11 +154,7 @@ impl Section<'_> {
         default_ms: u64,
         kafka: &Kafka,
     ) -> Result<Duration, UserError> {
-        let session = kafka.session_timeout().map_err(|value| {
-            let what = format!("session.timeout.ms = \"{value}\" is not a number of milliseconds");
-            let help = "write \"session.timeout.ms\" = 45000 in [kafka.client], or leave it out";
-            UserError::new(what, help)
-        })?;
+        let session = kafka.session_timeout();
         let other = format!("Kafka's session timeout of {} ms", session.as_millis());
         let help = "shorten it, or set \"session.timeout.ms\" in [kafka.client] above it";
         self.shorter(key, default_ms, session, &other, help)
@@ -239,43 +232,17 @@ impl Section<'_> {
         Ok(Some(address))
     }
 
-    /// Strings that `check` accepts.
-    fn list(
-        &mut self,
-        key: &str,
-        check: fn(&str) -> Result<(), Wrong>,
-    ) -> Result<Vec<String>, UserError> {
+    /// Tokens that open everything.
+    fn tokens(&mut self, key: &str) -> Result<Vec<Secret>, UserError> {
         let Some(given) = self.strings(key)? else {
             return Ok(Vec::new());
         };
-        let entry = |entry: Given<'_, String>| match check(&entry.value) {
-            Ok(()) => Ok(entry.value),
+        let token = |entry: Given<'_, String>| match token_problem(&entry.value) {
+            Ok(()) => Ok(Secret::new(entry.value)),
             Err((what, help)) => Err(self.wrong(key, entry.source, what, help)),
         };
-        given.value.into_iter().map(entry).collect()
+        given.value.into_iter().map(token).collect()
     }
-
-    /// Tokens that open everything.
-    fn tokens(&mut self, key: &str) -> Result<Vec<Secret>, UserError> {
-        let tokens = self.list(key, token_problem)?;
-        Ok(tokens.into_iter().map(Secret::new).collect())
-    }
-}
-
-/// `*`, or what a browser sends as `Origin`: scheme and host, without a path.
-fn check_origin(origin: &str) -> Result<(), Wrong> {
-    let named = origin
-        .strip_prefix("https://")
-        .or_else(|| origin.strip_prefix("http://"))
-        .is_some_and(|host| {
-            let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
-            !host.is_empty() && host.chars().all(plain)
-        });
-    if origin == "*" || named {
-        return Ok(());
-    }
-    let help = "write it like cors_origins = [\"https://example.org\"], without a path; [\"*\"] lets every page read";
-    Err((" has an entry that is no origin", help))
 }
 
 /// What is wrong with a token, as the rest of a sentence, and the help.

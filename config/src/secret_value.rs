@@ -68,6 +68,11 @@ impl Section<'_> {
             let help = "make it a text file that this user may read, or name another";
             self.wrong(key, source, &what, help)
         })?;
+        if text.starts_with('\u{feff}') {
+            let what = format!(": {path} begins with a byte order mark");
+            let help = "save it as UTF-8 without one: it would be part of the secret";
+            return Err(self.wrong(key, source, &what, help));
+        }
         let line = text.strip_suffix('\n').unwrap_or(&text);
         Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
     }

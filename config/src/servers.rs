@@ -11,6 +11,7 @@ use toml::de::DeValue;
 use crate::document::{Entry, Source, Value};
 use crate::ensemble::Ensemble;
 use crate::overrides::FILE_SUFFIX;
+use crate::property_value::{SESSION_TIMEOUT, property_problem};
 use crate::refused_property::{canonical_property, refused_property};
 use crate::secret_value::Credentials;
 use crate::section::{Given, Section, section};
@@ -202,21 +203,16 @@ impl Kafka {
 
     /// The time after which the group takes a silent member for dead: `session.timeout.ms`, or librdkafka's default.
     ///
-    /// # Errors
-    /// The property's value, if it is not a number as librdkafka would read it: digits without leading zeros, which are
-    /// octal there, up to an hour.
-    pub fn session_timeout(&self) -> Result<Duration, String> {
+    /// # Panics
+    /// If the configuration was not validated.
+    #[must_use]
+    pub fn session_timeout(&self) -> Duration {
         const DEFAULT_MS: u64 = 45_000;
-        const MS: std::ops::RangeInclusive<u64> = 1..=3_600_000;
-        match self.client.get("session.timeout.ms") {
-            None => Ok(Duration::from_millis(DEFAULT_MS)),
-            Some(value) => match value.parse() {
-                Ok(ms) if MS.contains(&ms) && ms.to_string() == *value => {
-                    Ok(Duration::from_millis(ms))
-                }
-                Ok(_) | Err(_) => Err(value.clone()),
-            },
-        }
+        let configured = self.client.get(SESSION_TIMEOUT);
+        let ms = configured.map_or(DEFAULT_MS, |value| {
+            value.parse().expect("validated: a number of milliseconds")
+        });
+        Duration::from_millis(ms)
     }
 }
 
@@ -307,6 +303,8 @@ impl<'a> Section<'a> {
             let canonical = canonical_property(&name).to_owned();
             if canonical == BROKERS {
                 source = given;
+            } else if let Err((what, help)) = property_problem(&canonical, &value) {
+                return Err(section.wrong(&name, given, &what, help));
             }
             if client.insert(canonical.clone(), value).is_some() {
                 let what = format!(
@@ -346,6 +344,11 @@ impl<'a> Section<'a> {
         match name.strip_suffix(FILE_SUFFIX) {
             Some(secret) if is_secret(secret) => {
                 let content = self.content(&name, &value, source)?;
+                if content.is_empty() {
+                    let what = format!(": {value} is empty");
+                    let help = "write the secret into it, in one line";
+                    return Err(self.wrong(&name, source, &what, help));
+                }
                 let content = self.single_line(secret, &name, source, content)?;
                 Ok((secret.to_owned(), content))
             }

@@ -52,11 +52,13 @@ fn the_required_keys_are_enough() {
 
 #[test]
 fn properties_may_be_strings_numbers_and_booleans() {
-    let more = "[kafka.client]\n\"socket.keepalive.enable\" = true\n\"fetch.min.bytes\" = 7\n\"debug\" = \"cgrp\"";
+    let more = "[kafka.client]\n\"socket.keepalive.enable\" = true\n\"fetch.min.bytes\" = 7\n\"debug\" = \"cgrp\"\n\"linger.ms\" = \"0.5\"\n\"queued.min.messages\" = 1_000";
     let config = parse(&LEAST.replace("[kafka.client]", more)).unwrap();
     assert_eq!(config.kafka.client["socket.keepalive.enable"], "true");
     assert_eq!(config.kafka.client["fetch.min.bytes"], "7");
     assert_eq!(config.kafka.client["debug"], "cgrp");
+    assert_eq!(config.kafka.client["linger.ms"], "0.5");
+    assert_eq!(config.kafka.client["queued.min.messages"], "1000");
 }
 
 #[test]
@@ -133,6 +135,27 @@ fn brokers_are_passed_on_without_blanks() {
     assert_eq!(
         config.unwrap().kafka.client["bootstrap.servers"],
         "a:9092,SASL_SSL://b:9093,c:9092"
+    );
+}
+
+#[test]
+fn a_file_of_another_system_means_the_same_and_its_lines_are_the_same() {
+    let config = parse(LEAST).unwrap();
+    let windows = format!("\u{feff}{}", LEAST.replace('\n', "\r\n"));
+    assert_eq!(parse(&windows).unwrap(), config);
+    let wrong = windows.replace("\"events\"", "\"my events\"");
+    let error = parse(&wrong).unwrap_err();
+    assert!(
+        error.message.contains("stitch.toml, line 9: kafka.topic"),
+        "{error}"
+    );
+    // A key is what stands between its quotes.
+    let error = parse(&LEAST.replace("topic =", "\" topic\" =")).unwrap_err();
+    assert!(
+        error
+            .message
+            .contains("line 9: kafka. topic: unknown field"),
+        "{error}"
     );
 }
 

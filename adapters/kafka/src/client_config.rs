@@ -136,7 +136,7 @@ type Default = (&'static str, String);
 
 /// The user's value of a property that is a number.
 fn number(user: &BTreeMap<String, String>, name: &str) -> Option<usize> {
-    user.get(name)?.trim().parse().ok()
+    user.get(name)?.parse().ok()
 }
 
 /// Defaults for every role.

@@ -62,7 +62,7 @@ async fn query(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Resu
             "`stitch-processor init` creates it",
         ),
     }
-    let session = kafka.session_timeout().unwrap_or_default();
+    let session = kafka.session_timeout();
     findings.ok(format!(
         "kafka: processor.stop_timeout_ms = {} is below the group's session timeout of {} ms",
         config.processor.stop_timeout.as_millis(),
@@ -78,7 +78,7 @@ fn received(
     receives: Option<&String>,
     findings: &mut Findings,
 ) {
-    let receives: Option<i64> = receives.and_then(|bytes| bytes.trim().parse().ok());
+    let receives: Option<i64> = receives.and_then(|bytes| bytes.parse().ok());
     let (Some(receives), Some(largest)) = (receives, topic.max_message_bytes) else {
         return;
     };

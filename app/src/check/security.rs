@@ -136,7 +136,7 @@ pub(super) fn cassandra(config: &Config, findings: &mut Findings) {
 
 /// Connections to Kafka, and the user of this program.
 pub(super) fn kafka(config: &Config, findings: &mut Findings) {
-    let property = |name: &str| config.kafka.client.get(name).map(|value| value.trim());
+    let property = |name: &str| config.kafka.client.get(name).map(String::as_str);
     let protocol = property("security.protocol").unwrap_or("plaintext");
     let protocol = protocol.to_ascii_uppercase();
     let mechanism = property("sasl.mechanism").unwrap_or("GSSAPI");
@@ -153,7 +153,7 @@ pub(super) fn kafka(config: &Config, findings: &mut Findings) {
         (_, _) if protocol.starts_with("SASL") => format!("by {mechanism}"),
         (_, _) => "as no user".to_owned(),
     };
-    let unverified = property("enable.ssl.certificate.verification") == Some("false");
+    let unverified = property("enable.ssl.certificate.verification").is_some_and(is_off);
     if protocol.ends_with("SSL") && unverified {
         findings.warn(
             format!(
@@ -175,6 +175,14 @@ pub(super) fn kafka(config: &Config, findings: &mut Findings) {
             "kafka: connections are not encrypted ({protocol}); known {known_as}"
         ));
     }
+}
+
+/// Whether Kafka's client takes the value for false.
+fn is_off(value: &str) -> bool {
+    value == "0"
+        || ["false", "f"]
+            .iter()
+            .any(|off| value.eq_ignore_ascii_case(off))
 }
 
 #[cfg(test)]

@@ -175,6 +175,10 @@ fn a_secret_in_a_file_is_its_first_line() {
 fn a_file_of_a_secret_that_cannot_be_used_is_named_and_not_shown() {
     let (folder, path) = file("hunter2\nhunter3\n");
     let (_other, empty) = file("\n");
+    let (_marked, marked) = file("\u{feff}hunter2\n");
+    let (_large, large) = file(&"hunter2".repeat(10_000));
+    let (_binary, binary) = file("");
+    std::fs::write(&binary, b"hunter2\xff").unwrap();
     let missing = folder.path().join("missing").display().to_string();
     let directory = folder.path().display().to_string();
     for (path, problem) in [
@@ -183,15 +187,23 @@ fn a_file_of_a_secret_that_cannot_be_used_is_named_and_not_shown() {
         (missing.as_str(), "cannot be read"),
         (directory.as_str(), "no file"),
         ("/dev/zero", "no file"),
+        (marked.as_str(), "byte order mark"),
+        (large.as_str(), "no file of at most"),
+        (binary.as_str(), "cannot be read"),
     ] {
         let lines = format!("user = \"me\"\npassword_file = \"{path}\"");
-        let error = with("cassandra", &lines).unwrap_err();
-        assert!(error.message.contains("cassandra.password_file"), "{error}");
-        assert!(
-            error.message.contains(path) && error.message.contains(problem),
-            "{error}"
-        );
-        assert!(!error.to_string().contains("hunter"), "{error}");
+        let property = format!("\"sasl.password_file\" = \"{path}\"");
+        for (section, lines, key) in [
+            ("cassandra", &lines, "cassandra.password_file"),
+            ("kafka.client", &property, "kafka.client.sasl.password"),
+        ] {
+            let error = with(section, lines).unwrap_err();
+            assert!(error.message.contains(key), "{error}");
+            // Of a property the place is shown, which names the file.
+            let placed = error.message.contains(path) || key.starts_with("kafka");
+            assert!(placed && error.message.contains(problem), "{error}");
+            assert!(!error.to_string().contains("hunter"), "{error}");
+        }
     }
     let lines = format!("user = \"me\"\npassword = \"x\"\npassword_file = \"{path}\"");
     let error = with("cassandra", &lines).unwrap_err();

@@ -69,6 +69,14 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[[counter]]", "\"session.timeout.ms\" = \"1s\"\n[[counter]]", "session.timeout.ms = \"1s\"", "45000"),
     ("[[counter]]", "\"session.timeout.ms\" = \"045000\"\n[[counter]]", "session.timeout.ms = \"045000\"", "45000"),
     ("[[counter]]", "\"session.timeout.ms\" = \" 45000\"\n[[counter]]", "session.timeout.ms = \" 45000\"", "45000"),
+    ("[[counter]]", "\"session.timeout.ms\" = 4000000\n[[counter]]",
+     "line 13: kafka.client.session.timeout.ms = 4000000 is not within", "45000"),
+    ("[[counter]]", "\"fetch.min.bytes\" = 0o17\n[[counter]]",
+     "line 13: kafka.client.fetch.min.bytes = \"0o17\" is not a plain number", "decimal"),
+    ("[[counter]]", "\"message.timeout.ms\" = \"5m\"\n[[counter]]",
+     "line 13: kafka.client.message.timeout.ms = \"5m\" is not a plain number", "decimal"),
+    ("[[counter]]", "\"client.rack\" = \" a\"\n[[counter]]",
+     "line 13: kafka.client.client.rack begins with a blank", "drops"),
     ("[[counter]]", "[ranges]\nbits = 13\n[[counter]]", "line 14: ranges.bits = 13", "default is 6"),
     ("[[counter]]", "[ranges]\nbits = -1\n[[counter]]", "line 14: ranges.bits = -1", "default is 6"),
     ("[[counter]]", "[event]\ntime = \"\"\n[[counter]]", "line 14: event.time is empty", "time ="),
@@ -98,7 +106,9 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
      "line 14: api.consistency = \"EACH_QUORUM\"", "LOCAL_QUORUM"),
     ("[[counter]]", "[api]\npoints_max = 0\n[[counter]]", "api.points_max = 0", "default is 1000"),
     ("[[counter]]", "[api]\ncors_origins = [\"https://a.org/\"]\n[[counter]]",
-     "line 14: api.cors_origins has an entry", "https://example.org"),
+     "line 14: api.cors_origins has an entry that no browser sends: \"https://a.org/\"", "\"https://a.org\""),
+    ("[[counter]]", "[api]\ncors_origins = [\"*\",\n\"https://b\u{fc}cher.org\"]\n[[counter]]",
+     "line 15: api.cors_origins has an entry that is no origin", "xn--"),
     ("[[counter]]", "[api]\ntokens = [\"short\"]\n[[counter]]",
      "line 14: api.tokens has an entry that is too short", "openssl"),
     ("[[counter]]", "[api]\ntokens = [\"0123456789 abcdef\"]\n[[counter]]",
@@ -115,8 +125,8 @@ fn every_wrong_configuration_is_reported_with_file_line_key_and_help() {
         let failure = parse(&LEAST.replacen(right, wrong, 1)).expect_err(wrong);
         assert!(failure.message.contains(what), "{wrong:?}: {failure}");
         assert!(failure.help.contains(help), "{wrong:?}: {failure}");
-        let placed =
-            failure.message.starts_with("stitch.toml") || wrong.contains("session.timeout");
+        let placed = failure.message.starts_with("stitch.toml, line")
+            || failure.message.ends_with(" is missing");
         assert!(placed, "{wrong:?}: {failure}");
     }
 }

@@ -115,6 +115,8 @@ fn without(text: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rdkafka::ClientConfig;
+    use stitch_config::{Config, Environment};
 
     fn kafka(lines: &[(&str, &str)]) -> Kafka {
         let client = lines
@@ -173,6 +175,39 @@ mod tests {
         let misspelt = ["sasl.pasword", "sasl.password ", "ssl.key.pasword"];
         let documented = include_str!("properties.txt").lines();
         documented.chain(misspelt).map(str::to_owned).collect()
+    }
+
+    /// Whether librdkafka reads one of these as the number that it is in hexadecimal: at least one is within the bounds of
+    /// any property.
+    fn is_number(name: &str) -> bool {
+        ["0x1", "0x10", "0x800", "0x186a0", "0x1p0"]
+            .into_iter()
+            .any(|value| {
+                let mut config = ClientConfig::new();
+                config.set(name, value);
+                let native = config.create_native_config();
+                native.is_ok_and(|native| native.get(name).is_ok_and(|read| read != value))
+            })
+    }
+
+    #[test]
+    fn whatever_the_client_reads_as_a_number_is_taken_in_one_spelling_only() {
+        let names = properties();
+        let numbers: Vec<&String> = names.iter().filter(|name| is_number(name)).collect();
+        assert!(numbers.len() > 50, "{numbers:?}");
+        for name in numbers {
+            let text = format!(
+                "namespace = \"n\"\n[zookeeper]\nconnect = \"z:1\"\n[cassandra]\nnodes = [\"c:1\"]\nkeyspace = \"k\"\n\
+                 [kafka]\ntopic = \"t\"\n[kafka.client]\n\"bootstrap.servers\" = \"k:1\"\n\"group.id\" = \"g\"\n\
+                 \"{name}\" = \"0x10\"\n[[counter]]\nname = \"c\"\non = [\"o\"]\nkey = \"k\"\n"
+            );
+            let error = Config::parse("stitch.toml", &text, &Environment::default());
+            let error = error.expect_err(name);
+            assert!(
+                error.message.contains(&format!("kafka.client.{name}")),
+                "{error}"
+            );
+        }
     }
 
     #[test]

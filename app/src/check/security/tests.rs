@@ -152,6 +152,19 @@ fn kafkas_protocol_and_user_are_those_of_its_properties() {
             Verdict::Warn,
             "anyone may pass for a broker",
         ),
+        // Kafka's client takes these for false, too.
+        (
+            "\"security.protocol\" = \"ssl\"\n\"enable.ssl.certificate.verification\" = \"F\""
+                .to_owned(),
+            Verdict::Warn,
+            "anyone may pass for a broker",
+        ),
+        (
+            "\"security.protocol\" = \"ssl\"\n\"enable.ssl.certificate.verification\" = 0"
+                .to_owned(),
+            Verdict::Warn,
+            "anyone may pass for a broker",
+        ),
     ] {
         let mut findings = Findings::default();
         kafka(&config(&[("kafka.client", &lines)]), &mut findings);

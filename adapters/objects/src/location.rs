@@ -9,6 +9,7 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStore, ObjectStoreScheme, RetryConfig};
+use percent_encoding::percent_decode_str;
 use stitch_common::user_error::UserError;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use url::Url;
@@ -38,6 +39,13 @@ pub(super) fn open(
             "a file's URL has three slashes and a path from the root",
         ));
     }
+    if parsed.query().is_some() || parsed.fragment().is_some() {
+        return Err(wrong("a store's URL has no query and no fragment"));
+    }
+    if meaning(parsed.as_str()) != meaning(url) {
+        let why = format!("it would be read as {parsed}, so write that");
+        return Err(wrong(&why));
+    }
     let (scheme, path) = ObjectStoreScheme::parse(&parsed)
         .map_err(|_| wrong("the store is none of file, s3, gs and az"))?;
     let client: Arc<dyn ObjectStore> = match scheme {
@@ -59,6 +67,11 @@ pub(super) fn open(
         return Err(wrong("it names no folder"));
     }
     Ok((client, path))
+}
+
+/// The URL without what may be written in several ways: slashes at its end, and percent-encoding.
+fn meaning(url: &str) -> Vec<u8> {
+    percent_decode_str(url.trim_end_matches('/')).collect()
 }
 
 /// The file system of this machine.

@@ -139,6 +139,25 @@ fn urls_without_a_store_are_refused_by_name() {
         ("memory:///x", "none of file, s3, gs and az"),
         ("ftp://example.org/x", "none of file, s3, gs and az"),
         ("s3://key:secret@bucket/x", "credentials"),
+        ("s3://bucket/x?region=eu", "no query"),
+        ("s3://bucket/x#part", "no query"),
+        ("file:///var/lib/stitch?", "no query"),
+        ("S3://bucket/x", "so write that"),
+        (
+            "FILE:///var/lib/stitch",
+            "file:///var/lib/stitch, so write that",
+        ),
+        (
+            "file:///var/lib/../stitch",
+            "file:///var/stitch, so write that",
+        ),
+        ("file:///var\\lib", "file:///var/lib, so write that"),
+        (
+            " file:///var/lib/stitch",
+            "file:///var/lib/stitch, so write that",
+        ),
+        ("s3://bucket/a\tb", "s3://bucket/ab, so write that"),
+        ("s3://bucket/a/./b", "s3://bucket/a/b, so write that"),
     ] {
         let error = ObjectFolder::open("archive.url", url).unwrap_err();
         assert!(error.message.starts_with("archive.url"), "{error}");
@@ -149,7 +168,15 @@ fn urls_without_a_store_are_refused_by_name() {
 
 #[test]
 fn every_kind_of_store_is_built_in() {
-    for url in ["s3://bucket/prefix", "gs://bucket/prefix"] {
+    for url in [
+        "s3://bucket/prefix",
+        "s3://bucket",
+        "s3://bucket/prefix/",
+        "s3://bucket/a%20b",
+        "gs://bucket/prefix",
+        "file:///var/lib/a b",
+        "file:///var/lib/\u{e4}",
+    ] {
         ObjectFolder::open("archive.url", url).unwrap();
     }
     let azure = ObjectFolder::open("archive.url", "az://container/prefix").unwrap_err();

@@ -5,7 +5,7 @@ pub(crate) mod world;
 use chrono::{DateTime, Utc};
 use stitch_app::status::{
     ControlLine, DoubtLine, LockKind, LockLine, LockState, MarkerLine, MemberLine, PartitionLine,
-    RestorationLine, RestorationOutcome, Status,
+    RestorationLine, RestorationOutcome, Status, TakeoverLine,
 };
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
@@ -58,6 +58,16 @@ pub(crate) fn doubt(range: u16) -> DoubtLine {
     }
 }
 
+pub(crate) fn takeover(ranges: &[u16]) -> TakeoverLine {
+    TakeoverLine {
+        partition: Partition(0),
+        begin: Offset(5),
+        end: Offset(9),
+        member: Some(MemberId::new(1, 0)),
+        ranges: ranges.iter().copied().map(RangeId).collect(),
+    }
+}
+
 /// The member of this session as the one that restores.
 pub(crate) fn restorer(session: i64) -> LockHolder {
     LockHolder {
@@ -102,6 +112,7 @@ pub(crate) fn healthy() -> Status {
             member: Some(MemberId::new(1, 0)),
             suspended: None,
         }],
+        takeovers_pending: Vec::new(),
         locks: (0..64)
             .map(|range| lock(range, 1, LockKind::Shared, LockState::Held))
             .collect(),

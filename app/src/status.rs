@@ -4,6 +4,8 @@
 //! The structs here are the JSON of that command: their fields change only on purpose, whatever the protocol's do.
 
 mod control;
+mod reasons;
+mod takeover;
 mod text;
 
 use std::fmt;
@@ -49,6 +51,8 @@ pub struct Status {
     pub members: Vec<MemberLine>,
     pub dead_members: Vec<MemberLine>,
     pub partitions: Vec<PartitionLine>,
+    /// Events that a member which ended early may have applied, until a successor counts on.
+    pub takeovers_pending: Vec<TakeoverLine>,
     /// The lock queues of the ranges.
     pub locks: Vec<LockLine>,
     pub in_doubt_markers: Vec<MarkerLine>,
@@ -220,6 +224,7 @@ impl fmt::Display for RestorationOutcome {
 }
 
 pub use control::ControlLine;
+pub use takeover::TakeoverLine;
 
 /// Reads the status in a session of its own.
 ///
@@ -306,6 +311,11 @@ impl Status {
                 .partitions
                 .iter()
                 .map(|state| PartitionLine::of(state, bits))
+                .collect(),
+            takeovers_pending: overview
+                .partitions
+                .iter()
+                .filter_map(|state| TakeoverLine::of(state, bits))
                 .collect(),
             locks: overview.locks.iter().flat_map(LockLine::of_queue).collect(),
             in_doubt_markers: overview

@@ -80,10 +80,8 @@ impl Uncertainty {
             by_range.entry(doubt.range).or_default().push(doubt);
         }
         let pending = partitions.into_iter().filter_map(|partition| {
-            let stored = partition.checkpoint?;
-            let end = stored.uncounted_end(partition.holder.as_ref());
-            let is_pending = stored.progress.is_below(end);
-            is_pending.then_some((stored.progress, end))
+            let (checkpoint, end) = partition.pending_takeover()?;
+            Some((checkpoint.clone(), end))
         });
         Self {
             pending: pending.collect(),
@@ -118,6 +116,18 @@ impl Uncertainty {
     #[must_use]
     pub fn is_certain(&self, range: RangeId) -> bool {
         self.causes(range).next().is_none()
+    }
+}
+
+impl PartitionSnapshot {
+    /// The checkpoint, and the offset below which a former owner may have applied events beyond it; `None` if there are
+    /// none, or doubts say so already.
+    #[must_use]
+    pub fn pending_takeover(&self) -> Option<(&Checkpoint, Offset)> {
+        let stored = self.checkpoint.as_ref()?;
+        let end = stored.uncounted_end(self.holder.as_ref());
+        let is_pending = stored.progress.is_below(end);
+        is_pending.then_some((&stored.progress, end))
     }
 }
 

@@ -8,7 +8,6 @@ use stitch_app::status::{LockKind, LockLine, LockState, Status};
 use stitch_common::member::MemberId;
 use stitch_common::range::RangeId;
 
-use super::time;
 use crate::freshness::{Freshness, State};
 
 /// The kind of a range; of several that apply, the first is shown.
@@ -85,20 +84,10 @@ impl View {
         let restorer = status.restoring.as_ref().map(|holder| &holder.member);
         let mut view = Self {
             locked: status.revocation_requests.iter().copied().collect(),
+            uncertain: status.reasons(),
             dead_members: !status.dead_members.is_empty(),
             ..Self::default()
         };
-        for marker in &status.in_doubt_markers {
-            let reasons = view.uncertain.entry(marker.range).or_default();
-            reasons.push("in-doubt marker".to_owned());
-        }
-        for doubt in &status.doubts {
-            let reasons = view.uncertain.entry(doubt.range).or_default();
-            reasons.push(format!("{} since {}", doubt.cause, time(doubt.since)));
-        }
-        for range in &status.uncertain {
-            view.uncertain.entry(*range).or_default();
-        }
         for lock in &status.locks {
             view.add(lock, restorer);
         }

@@ -163,7 +163,7 @@ pub(super) fn doubts(status: &Status) -> Markup {
         let group = (doubt.cause, doubt.member.as_ref());
         groups.entry(group).or_default().push(doubt);
     }
-    let rows: Vec<_> = groups
+    let mut rows: Vec<_> = groups
         .into_iter()
         .map(|((cause, member), doubts)| {
             let ranges: Vec<RangeId> = doubts.iter().map(|doubt| doubt.range).collect();
@@ -178,6 +178,16 @@ pub(super) fn doubts(status: &Status) -> Markup {
             ]
         })
         .collect();
+    rows.extend(status.takeovers_pending.iter().map(|line| {
+        let [pending, none] = ["takeover pending", "–"].map(str::to_owned);
+        vec![
+            intervals(&line.ranges),
+            pending,
+            none.clone(),
+            none,
+            line.detail(),
+        ]
+    }));
     table(
         "Doubts: counts may be wrong until a restoration verifies them",
         &["Ranges", "Cause", "Since", "Recorded by", "For example"],

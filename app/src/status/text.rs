@@ -24,6 +24,7 @@ pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
         out,
     )?;
     partitions(status, out)?;
+    super::takeover::write(&status.takeovers_pending, out)?;
     locks(&status.locks, out)?;
     section("in-doubt markers", status.in_doubt_markers.is_empty(), out)?;
     for marker in &status.in_doubt_markers {
@@ -60,12 +61,12 @@ pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// A heading; says `none` if nothing follows it.
-fn section(title: &str, empty: bool, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn section(title: &str, empty: bool, out: &mut dyn Write) -> io::Result<()> {
     let none = if empty { " none" } else { "" };
     writeln!(out, "{title}:{none}")
 }
 
-fn time(time: DateTime<Utc>) -> String {
+pub(super) fn time(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
@@ -190,3 +191,6 @@ fn restorations(restorations: &[RestorationLine], out: &mut dyn Write) -> io::Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

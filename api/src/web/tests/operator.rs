@@ -9,7 +9,7 @@ use stitch_control::control_record::ControlRequest;
 use super::pages::values;
 use super::*;
 use crate::operator::{PAGE, STATUS};
-use crate::testing::{doubt, healthy, lock, marker, member, restoration, restorer};
+use crate::testing::{doubt, healthy, lock, marker, member, restoration, restorer, takeover};
 
 async fn shown(server: &TestServer) -> String {
     let reply = server.get(PAGE).await;
@@ -29,6 +29,7 @@ async fn the_page_shows_the_status() {
         .push(lock(4, 2, LockKind::Exclusive, LockState::Waiting));
     status.in_doubt_markers.push(marker(9));
     status.doubts = vec![doubt(9), doubt(11), doubt(12)];
+    status.takeovers_pending.push(takeover(&[9, 20]));
     status.restoring = Some(restorer(2));
     status.restorations = vec![
         restoration(RestorationOutcome::Running, 11),
@@ -38,12 +39,13 @@ async fn the_page_shows_the_status() {
     let page = shown(&server).await;
     for part in [
         "<h1>plays</h1>",
-        "<b>59 counting</b>",
+        "<b>58 counting</b>",
         "<b>1 being restored</b>",
         "<b>1 locked</b>",
-        "<b>3 uncertain</b>",
+        "<b>4 uncertain</b>",
         "<th scope=\"row\">9 11–12</th><td>takeover</td><td>2026-05-03 10:15:00Z</td>",
         "partition 0, offsets 5 to 9",
+        "<th scope=\"row\">9 20</th><td>takeover pending</td><td>–</td><td>–</td>",
         "A restoration is running",
         "12 of 64 ranges are done, 1,234 cells corrected",
         "<progress max=\"64\" value=\"12\">",

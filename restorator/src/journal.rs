@@ -141,8 +141,17 @@ impl Journal {
     /// Creates a journal in `folder`, which is created if it is missing. Only its owner can read it, and a file or link
     /// of that name is never opened.
     pub fn create(folder: &Path, restoration: &str) -> Result<Self, JournalError> {
+        Self::create_synced(folder, restoration, &File::sync_all)
+    }
+
+    fn create_synced(
+        folder: &Path,
+        restoration: &str,
+        sync: &dyn Fn(&File) -> io::Result<()>,
+    ) -> Result<Self, JournalError> {
         let path = folder.join(format!("{restoration}.jsonl"));
         let open = || -> io::Result<File> {
+            let changed = changed_by_creation(folder)?;
             fs::create_dir_all(folder)?;
             let mut options = OpenOptions::new();
             let mut file = options
@@ -157,9 +166,11 @@ impl Journal {
             };
             line.write(&mut header);
             file.write_all(&header)?;
-            file.sync_all()?;
+            sync(&file)?;
             // Without it a crash of the machine could lose the file as a whole.
-            File::open(folder)?.sync_all()?;
+            for folder in changed {
+                sync(&File::open(folder)?)?;
+            }
             Ok(file)
         };
         match open() {
@@ -265,6 +276,20 @@ impl Journal {
     }
 }
 
+/// The folders that get a new entry when a file is created in `folder`, the innermost first: `folder` itself, and each one
+/// above until one that is there already.
+fn changed_by_creation(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let folder = std::path::absolute(folder)?;
+    let mut changed = Vec::new();
+    for ancestor in folder.ancestors() {
+        changed.push(ancestor.to_owned());
+        if ancestor.exists() {
+            break;
+        }
+    }
+    Ok(changed)
+}
+
 /// Bounds the memory for encoding a range in which everything is wrong.
 const LINES_AT_ONCE: usize = 10_000;
 
@@ -296,134 +321,4 @@ fn encode(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-    use stitch_common::cell::{Counter, Granularity};
-    use stitch_testkit::samples::{offsets, slot_at};
-
-    fn corrections() -> Vec<(Cell, Drift)> {
-        let cell = Cell {
-            counter: Counter::new("plays", "a\nb"),
-            slot: slot_at(Granularity::Hour, 0),
-        };
-        let drift = Drift::between(Count(3), Count(5)).unwrap();
-        vec![(cell.clone(), drift), (cell, drift)]
-    }
-
-    fn lines(journal: &Journal) -> Vec<serde_json::Value> {
-        let text = fs::read_to_string(journal.path()).unwrap();
-        let lines = text.lines();
-        lines
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
-
-    #[test]
-    fn each_correction_is_one_line_with_its_time_cell_counts_and_cut() {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::create(&folder.path().join("new"), "run").unwrap();
-        let when = DateTime::from_timestamp(1, 0).unwrap();
-        let cut = offsets(&[(0, 7)]);
-        for first in [1, 3] {
-            let id = journal.corrections(when, RangeId(3), &cut, &corrections());
-            assert_eq!(id.unwrap(), CorrectionId(first));
-        }
-        let lines = lines(&journal);
-        assert_eq!(lines.len(), 5);
-        assert_eq!(
-            (&lines[0]["line"], &lines[0]["format"]),
-            (&"header".into(), &1.into())
-        );
-        assert_eq!(lines[0]["restoration"], "run");
-        let entry = &lines[2];
-        assert_eq!(
-            (&entry["line"], &entry["id"]),
-            (&"correction".into(), &2.into())
-        );
-        assert_eq!(entry["key"], "a\nb");
-        assert_eq!(entry["delta"], -2);
-        assert_eq!(entry["cut"]["0"], 7);
-        assert_eq!(entry["bucket"], "1970-01-01T00:00:00Z");
-        assert_eq!(entry["when"], "1970-01-01T00:00:01Z");
-    }
-
-    #[test]
-    fn an_outcome_names_its_correction_and_its_delta() {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::create(folder.path(), "run").unwrap();
-        let when = DateTime::from_timestamp(1, 0).unwrap();
-        let outcomes = [
-            (CorrectionId(1), CorrectionOutcome::NotSent, Amount(-2)),
-            (CorrectionId(2), CorrectionOutcome::Applied, Amount(7)),
-        ];
-        journal.outcomes(when, outcomes).unwrap();
-        journal.sync().unwrap();
-        let last = lines(&journal).pop().unwrap();
-        assert_eq!((&last["line"], &last["id"]), (&"outcome".into(), &2.into()));
-        assert_eq!(
-            (&last["outcome"], &last["delta"]),
-            (&"applied".into(), &7.into())
-        );
-    }
-
-    #[test]
-    fn a_journal_is_its_owners_alone_and_never_an_existing_file_or_link() {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::create(folder.path(), "run").unwrap();
-        let mode = fs::metadata(journal.path()).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert!(Journal::create(folder.path(), "run").is_err(), "it exists");
-        let elsewhere = folder.path().join("elsewhere");
-        std::os::unix::fs::symlink(&elsewhere, folder.path().join("next.jsonl")).unwrap();
-        assert!(Journal::create(folder.path(), "next").is_err(), "a link");
-        assert!(!elsewhere.exists());
-    }
-
-    #[test]
-    fn a_line_that_a_full_disk_cut_short_does_not_spoil_the_next() {
-        use std::rc::Rc;
-        struct Small(Rc<RefCell<Vec<u8>>>, bool);
-        impl Lines for Small {
-            fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-                let is_full = std::mem::take(&mut self.1);
-                let fits = if is_full { 9 } else { lines.len() };
-                self.0.borrow_mut().extend(&lines[..fits]);
-                if is_full {
-                    return Err(io::ErrorKind::StorageFull.into());
-                }
-                Ok(())
-            }
-            fn sync(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let written = Rc::default();
-        let journal = Journal::new("j".into(), Box::new(Small(Rc::clone(&written), true)));
-        let when = DateTime::from_timestamp(1, 0).unwrap();
-        let outcome = [(CorrectionId(1), CorrectionOutcome::Unknown, Amount(1))];
-        assert!(journal.outcomes(when, outcome).is_err());
-        journal.outcomes(when, outcome).unwrap();
-        let text = String::from_utf8(written.take()).unwrap();
-        let last = text.lines().last().unwrap();
-        let last: serde_json::Value = serde_json::from_str(last).unwrap();
-        assert_eq!(last["outcome"], "unknown");
-    }
-
-    #[test]
-    fn a_full_disk_is_an_error_that_names_the_file() {
-        struct Full;
-        impl Lines for Full {
-            fn append(&mut self, _lines: &[u8]) -> io::Result<()> {
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            fn sync(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let journal = Journal::new("j/run.jsonl".into(), Box::new(Full));
-        let when = DateTime::from_timestamp(1, 0).unwrap();
-        let refused = journal.corrections(when, RangeId(0), &offsets(&[]), &corrections());
-        assert!(refused.unwrap_err().to_string().contains("j/run.jsonl"));
-    }
-}
+mod tests;

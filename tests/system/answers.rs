@@ -213,3 +213,31 @@ async fn a_processor_reports_its_health_and_its_counts() -> Result<()> {
     }
     namespace.stop([processor]).await
 }
+
+/// A roll-out waits for every one of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_processor_for_which_no_partition_is_left_is_ready_and_takes_over() -> Result<()> {
+    let config = TestConfig {
+        partitions: 1,
+        ..TestConfig::new("spare")?
+    };
+    let namespace = TestNamespace::build(&Servers::from_environment()?, &config).await?;
+    let mut first = namespace.processor("first").await?;
+    count(&namespace, some_events(1, 500)?).await?;
+    let mut second = namespace.processor("second").await?;
+    for processor in [&mut second, &mut first] {
+        let address = TestNamespace::address(processor).await?;
+        let ready = async {
+            while get(&address, "/ready").await?.0 != 200 {
+                sleep(LOOK_INTERVAL).await;
+            }
+            anyhow::Ok(())
+        };
+        timeout(BOUND, ready).await??;
+    }
+    count(&namespace, some_events(2, 500)?).await?;
+    namespace.stop([first]).await?;
+    count(&namespace, some_events(3, 500)?).await?;
+    all_right(&namespace).await?;
+    namespace.stop([second]).await
+}

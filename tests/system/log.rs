@@ -10,6 +10,7 @@ use serde_json::Value;
 use stitch_harness::corruptor::Corruptor;
 use stitch_harness::feed::{create_topic, delete_topic, forget_records};
 use stitch_harness::test_namespace::TestNamespace;
+use stitch_harness::web::get;
 use tokio::time::{sleep, timeout};
 
 use stitch_tests::scene::{
@@ -146,4 +147,65 @@ async fn a_damaged_batch_ends_plan_and_run_by_partition_and_offset() -> Result<(
         );
     }
     Ok(())
+}
+
+/// What `status` says of a partition.
+async fn partition(namespace: &TestNamespace, number: usize) -> Result<Value> {
+    let (_, status) = restorator_json(namespace, "status", &[]).await?;
+    Ok(status["partitions"][number].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_batch_suspends_its_partition_by_offset_and_the_others_are_counted() -> Result<()>
+{
+    let namespace = test_namespace("damaged_batch").await?;
+    let processor = namespace.processor("first").await?;
+    count(&namespace, some_events(1, 500)?).await?;
+    namespace.stop([processor]).await?;
+    let before = partition(&namespace, 1).await?;
+    let counted = partition(&namespace, 0).await?["lowest"].clone();
+    namespace.feed()?.send(some_events(2, 500)?).await?;
+    damage(&namespace)?;
+
+    let mut processor = namespace.processor("second").await?;
+    let mut last = Value::Null;
+    let named = async {
+        // A status that a busy server leaves without an answer is asked for again.
+        while !last["suspended"].is_object() {
+            sleep(Duration::from_secs(1)).await;
+            last = partition(&namespace, 0).await?;
+        }
+        anyhow::Ok(())
+    };
+    timeout(BOUND, named).await??;
+    let said = last["suspended"]["message"].to_string();
+    ensure!(
+        said.contains("from offset") && said.contains("CRC32C"),
+        "{said}"
+    );
+    // Nothing of the damaged batch, and nothing behind it.
+    ensure!(
+        last["lowest"].as_i64() >= counted.as_i64(),
+        "{last} after {counted}"
+    );
+    let line = processor
+        .until_says("partition 0 cannot be read", BOUND)
+        .await?;
+    ensure!(line.contains("offset"), "{line}");
+    let others = async {
+        while partition(&namespace, 1).await?["lowest"].as_i64() <= before["lowest"].as_i64() {
+            sleep(Duration::from_secs(1)).await;
+        }
+        anyhow::Ok(())
+    };
+    timeout(BOUND, others).await??;
+    let address = TestNamespace::address(&mut processor).await?;
+    let (ready, _) = get(&address, "/ready").await?;
+    ensure!(ready == 200, "the other partitions are counted: {ready}");
+
+    // The batch is whole again: the partition is tried again within a minute.
+    damage(&namespace)?;
+    namespace.lag()?.until_none(BOUND).await?;
+    all_right(&namespace).await?;
+    namespace.stop([processor]).await
 }

@@ -9,5 +9,6 @@ mod interrupted;
 mod log;
 mod operator;
 mod refusals;
+mod signals;
 mod sums;
 mod year;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::mocking::MockCluster;
 use stitch_common::offset::{Offset, Offsets, Partition};
-use stitch_common::ports::{EventLog, Group, GroupEvent, RevokeAck};
+use stitch_common::ports::{EventLog, Group, GroupEvent, LogError, RevokeAck};
 use stitch_config::Kafka;
 use stitch_kafka::{KafkaAck, KafkaGroup, KafkaLog};
 
@@ -220,6 +220,37 @@ async fn partitions_that_were_added_to_the_topic_are_assigned() {
     assert_eq!(assigned(&mut group, 1).await, all(1));
     topic.grow(3).await;
     assert_eq!(assigned(&mut group, 2).await, [Partition(1), Partition(2)]);
+}
+
+/// The configuration refuses the property; a member that is expelled all the same has to say why, and does not join again.
+#[tokio::test]
+async fn a_member_whose_instance_id_another_one_took_ends_and_says_so() {
+    for protocol in ["classic", "consumer"] {
+        let instance = [
+            ("group.instance.id", "the-one"),
+            ("group.protocol", protocol),
+        ];
+        let topic = Topic::make_with(2, &instance).await;
+        let mut first = topic.log.join().await.unwrap();
+        assert_eq!(assigned(&mut first, 2).await, all(2));
+        let mut second = topic.log.join().await.unwrap();
+        // With the classic protocol the newcomer takes the other's place; with KIP-848 the newcomer is refused.
+        let expelled = match protocol {
+            "classic" => &mut first,
+            _ => &mut second,
+        };
+        let error = loop {
+            match next(expelled).await {
+                GroupEvent::Ended(error) => break error,
+                Event::Assigned(_) | Event::Revoked(..) | Event::Lost(_) | Event::Trouble(_) => {}
+            }
+        };
+        // The id is free again once the member that has it leaves; one that was taken is not.
+        let lasts = matches!(error, LogError::Refused(_));
+        assert_eq!(lasts, protocol == "classic", "{protocol}: {error:?}");
+        let says = error.to_string().to_lowercase();
+        assert!(says.contains("instance"), "{protocol}: {error}");
+    }
 }
 
 #[tokio::test]

@@ -6,9 +6,9 @@
 //! changed. A correction without an outcome may have been applied: the process ended first.
 
 use std::cell::{Cell as StdCell, RefCell};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -152,7 +152,10 @@ impl Journal {
         let path = folder.join(format!("{restoration}.jsonl"));
         let open = || -> io::Result<File> {
             let changed = changed_by_creation(folder)?;
-            fs::create_dir_all(folder)?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?;
             let mut options = OpenOptions::new();
             let mut file = options
                 .append(true)

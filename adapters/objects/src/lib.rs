@@ -4,23 +4,28 @@
 //! [`ObjectFolder::open`] takes a URL; credentials come from the environment, under the names that the client documents
 //! (`AWS_ACCESS_KEY_ID`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_STORAGE_ACCOUNT_NAME`, …).
 //!
-//! [`stores`] opens those that are configured. `location` reads the URL; `error` sorts the client's errors by what a caller can do.
+//! [`stores`] opens those that are configured. `location` reads the URL; `error` sorts the client's errors by what a caller can
+//! do; `private_file` writes local objects.
 //!
-//! **Durability.** The client writes a local object to a file beside its name, flushes it and its folder, and links it to
-//! the name, which fails if the name is taken: an object is there whole or not at all, and after the answer it outlives a
-//! power loss. That is its option `fsync`, which is off by default and on here.
+//! **Durability.** A local object is written to a file beside its name, which is flushed, and linked to the name, which fails if
+//! the name is taken; then the folder is flushed. So an object is there whole or not at all, and after the answer it outlives
+//! a power loss.
 
 mod error;
 mod location;
+mod private_file;
 pub mod stores;
 
 use std::ffi::OsString;
+use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore as Client, ObjectStoreExt, PutMode, PutPayload, WriteMultipart};
 use stitch_common::ports::{ObjectEntry, ObjectError, ObjectName, ObjectStore, Put};
@@ -28,19 +33,31 @@ use stitch_common::user_error::UserError;
 use tokio::io::AsyncReadExt;
 
 use self::error::{is_refusal, read_error, write_error};
+use self::location::Location;
 
 /// Bytes of one part of a file that is uploaded; S3 takes at most 10,000 parts.
 const PART_BYTES: usize = 16 << 20;
+/// The name of the file system in errors, as the client spells it.
+const LOCAL: &str = "LocalFileSystem";
 /// Parts of a file in flight at once.
 const PARTS_IN_FLIGHT_MAX: usize = 4;
 
 /// The objects below one URL. Clones share the client.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ObjectFolder {
     client: Arc<dyn Client>,
+    /// The same client, if it is that of a folder of this machine.
+    local: Option<Arc<LocalFileSystem>>,
     root: Path,
     /// The URL, for errors.
     place: Arc<str>,
+}
+
+impl fmt::Debug for ObjectFolder {
+    /// The client has credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ObjectFolder").field(&self.place).finish()
+    }
 }
 
 impl ObjectFolder {
@@ -66,12 +83,8 @@ impl ObjectFolder {
         url: &str,
         variables: &[(String, String)],
     ) -> Result<Self, UserError> {
-        let (client, root) = location::open(key, url, variables)?;
-        Ok(Self {
-            client,
-            root,
-            place: url.trim_end_matches('/').into(),
-        })
+        let place = url.trim_end_matches('/').into();
+        Ok(Self::at(location::open(key, url, variables)?, place))
     }
 
     /// The objects in a folder of this machine, which is created with the first one.
@@ -86,12 +99,36 @@ impl ObjectFolder {
             let message = format!("the folder {}: {error}", folder.display());
             UserError::new(message, "name another folder")
         })?;
-        let client = Arc::new(location::local());
         let place = format!("file:///{root}").into();
-        Ok(Self {
+        Ok(Self::at(Location::local(root), place))
+    }
+
+    fn at(location: Location, place: Arc<str>) -> Self {
+        let Location {
             client,
+            local,
+            root,
+        } = location;
+        Self {
+            client,
+            local,
             root,
             place,
+        }
+    }
+
+    /// Writes the file at `path` of this machine by `write`, on a thread that may block.
+    async fn write_local<T: Send + 'static>(
+        &self,
+        local: &LocalFileSystem,
+        path: &Path,
+        write: impl FnOnce(&FilePath) -> io::Result<T> + Send + 'static,
+    ) -> object_store::Result<T> {
+        let file = local.path_to_filesystem(path)?;
+        let written = tokio::task::spawn_blocking(move || write(&file)).await?;
+        written.map_err(|error| object_store::Error::Generic {
+            store: LOCAL,
+            source: Box::new(error),
         })
     }
 
@@ -126,9 +163,15 @@ impl ObjectFolder {
 
     async fn upload(&self, name: &ObjectName, file: &FilePath) -> Result<(), ObjectError> {
         let path = self.path(name)?;
-        let unreadable = |error: std::io::Error| {
+        let unreadable = |error: io::Error| {
             ObjectError::Refused(format!("{} cannot be read: {error}", file.display()))
         };
+        if let Some(local) = &self.local {
+            let content = std::fs::File::open(file).map_err(unreadable)?;
+            let put = move |path: &FilePath| private_file::replace(path, content);
+            let written = self.write_local(local, &path, put).await;
+            return written.map_err(|error| write_error(&self.place, name, error));
+        }
         let mut file = tokio::fs::File::open(file).await.map_err(unreadable)?;
         let upload = self.client.put_multipart(&path).await;
         let upload = upload.map_err(|error| write_error(&self.place, name, error))?;
@@ -160,6 +203,11 @@ impl ObjectStore for ObjectFolder {
 
     async fn put_if_absent(&self, name: &ObjectName, content: Bytes) -> Result<Put, ObjectError> {
         let path = self.path(name)?;
+        if let Some(local) = &self.local {
+            let put = move |path: &FilePath| private_file::create(path, content.as_ref());
+            let written = self.write_local(local, &path, put).await;
+            return written.map_err(|error| write_error(&self.place, name, error));
+        }
         let payload = PutPayload::from(content);
         match self
             .client

@@ -21,26 +21,49 @@ const RETRIES_MAX: usize = 2;
 
 const EXAMPLES: &str = "write it like file:///var/lib/stitch, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix";
 
-/// The client for `url`, and the path that `url` names in its store.
+/// Where a URL is.
+pub(super) struct Location {
+    pub(super) client: Arc<dyn ObjectStore>,
+    /// The same client, if it is that of a folder of this machine.
+    pub(super) local: Option<Arc<LocalFileSystem>>,
+    /// The path that the URL names in the store.
+    pub(super) root: Path,
+}
+
+impl Location {
+    /// The folder `root` of this machine.
+    pub(super) fn local(root: Path) -> Self {
+        let client = Arc::new(LocalFileSystem::new().with_fsync(true));
+        Self {
+            client: Arc::clone(&client) as Arc<dyn ObjectStore>,
+            local: Some(client),
+            root,
+        }
+    }
+}
+
+/// The client for `url`.
 pub(super) fn open(
     key: &str,
     url: &str,
     variables: &[(String, String)],
-) -> Result<(Arc<dyn ObjectStore>, Path), UserError> {
-    let wrong = |why: &str| UserError::new(format!("{key} = \"{url}\": {why}"), EXAMPLES);
-    let parsed = Url::parse(url).map_err(|error| wrong(&format!("no URL: {error}")))?;
-    if !parsed.username().is_empty() || parsed.password().is_some() {
+) -> Result<Location, UserError> {
+    // Before anything shows the URL, also one that cannot be parsed for what is in it.
+    if has_credentials(url) {
         let why = "credentials do not belong into the URL, because it is shown";
         let message = format!("{key}: {why}");
         return Err(UserError::new(message, "put them into the environment"));
     }
+    if url.contains(['?', '#']) {
+        let message = format!("{key}: the URL has a query or a fragment, which no store takes");
+        return Err(UserError::new(message, EXAMPLES));
+    }
+    let wrong = |why: &str| UserError::new(format!("{key} = \"{url}\": {why}"), EXAMPLES);
+    let parsed = Url::parse(url).map_err(|error| wrong(&format!("no URL: {error}")))?;
     if parsed.scheme() == "file" && parsed.host_str().is_some() {
         return Err(wrong(
             "a file's URL has three slashes and a path from the root",
         ));
-    }
-    if parsed.query().is_some() || parsed.fragment().is_some() {
-        return Err(wrong("a store's URL has no query and no fragment"));
     }
     if meaning(parsed.as_str()) != meaning(url) {
         let why = format!("it would be read as {parsed}, so write that");
@@ -49,7 +72,10 @@ pub(super) fn open(
     let (scheme, path) = ObjectStoreScheme::parse(&parsed)
         .map_err(|_| wrong("the store is none of file, s3, gs and az"))?;
     let client: Arc<dyn ObjectStore> = match scheme {
-        ObjectStoreScheme::Local => Arc::new(local()),
+        ObjectStoreScheme::Local if path.as_ref().is_empty() => {
+            return Err(wrong("it names no folder"));
+        }
+        ObjectStoreScheme::Local => return Ok(Location::local(path)),
         ObjectStoreScheme::AmazonS3 => {
             Arc::new(s3(&parsed, variables).map_err(|error| unset(key, url, &error))?)
         }
@@ -63,10 +89,11 @@ pub(super) fn open(
             return Err(wrong("the store is none of file, s3, gs and az"));
         }
     };
-    if path.as_ref().is_empty() && matches!(scheme, ObjectStoreScheme::Local) {
-        return Err(wrong("it names no folder"));
-    }
-    Ok((client, path))
+    Ok(Location {
+        client,
+        local: None,
+        root: path,
+    })
 }
 
 /// The URL without what may be written in several ways: slashes at its end, and percent-encoding.
@@ -74,15 +101,45 @@ fn meaning(url: &str) -> Vec<u8> {
     percent_decode_str(url.trim_end_matches('/')).collect()
 }
 
-/// The file system of this machine.
-pub(super) fn local() -> LocalFileSystem {
-    LocalFileSystem::new().with_fsync(true)
+/// Whether `url` has an `@` where a host is: what is before it may be a password. Also of one that is no URL.
+fn has_credentials(url: &str) -> bool {
+    let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
+    // Three slashes: a path from the root, in which it is part of a name.
+    let host = match rest.strip_prefix("//") {
+        Some(host) if scheme.eq_ignore_ascii_case("file") => host,
+        Some(_) | None => rest.trim_start_matches(['/', '\\']),
+    };
+    let host = host.split(['/', '\\']).next().unwrap_or_default();
+    host.contains('@')
 }
 
 fn unset(key: &str, url: &str, error: &object_store::Error) -> UserError {
+    let error = without_quotations(&error.to_string());
     let message = format!("{key} = \"{url}\": {error}");
     let help = "set what is missing in the environment; docs/operations/archive.md, \"Where the archive lives\", lists the variables";
     UserError::new(message, help)
+}
+
+/// The client's words without what they quote, which may be part of a key or of its file; the names of missing fields remain.
+fn without_quotations(words: &str) -> String {
+    let mut rest = words;
+    let mut result = String::with_capacity(words.len());
+    while let Some(at) = rest.find(['"', '`']) {
+        let (before, quoted) = rest.split_at(at);
+        let quote = &quoted[..1];
+        let (inside, after) = quoted[1..].rsplit_once(quote).unwrap_or((&quoted[1..], ""));
+        let (inside, after) = match before.ends_with("missing field ") {
+            true => quoted[1..].split_once(quote).unwrap_or((inside, after)),
+            false => ("…", after),
+        };
+        result.push_str(before);
+        result.push_str(quote);
+        result.push_str(inside);
+        result.push_str(quote);
+        rest = after;
+    }
+    result.push_str(rest);
+    result
 }
 
 /// The variables whose names begin with `prefix`, in lower case. Only these: a client also knows keys without a prefix,

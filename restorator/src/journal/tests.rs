@@ -71,9 +71,12 @@ fn an_outcome_names_its_correction_and_its_delta() {
 #[test]
 fn a_journal_is_its_owners_alone_and_never_an_existing_file_or_link() {
     let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("made");
+    let journal = Journal::create(&made, "run").unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&made), mode(journal.path())), (0o700, 0o600));
     let journal = Journal::create(folder.path(), "run").unwrap();
-    let mode = fs::metadata(journal.path()).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(mode(journal.path()), 0o600);
     assert!(Journal::create(folder.path(), "run").is_err(), "it exists");
     let elsewhere = folder.path().join("elsewhere");
     std::os::unix::fs::symlink(&elsewhere, folder.path().join("next.jsonl")).unwrap();

@@ -2,8 +2,9 @@
 //! ends; together they take no more than a stated number of bytes.
 
 use std::cell::Cell;
-use std::fs::{self, File};
+use std::fs::{DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -54,7 +55,7 @@ impl From<SpillError> for UserError {
 }
 
 impl SpillFolder {
-    /// The folder at `path`, created if it is missing, for at most `bytes_max` bytes.
+    /// The folder at `path`, created for this user alone if it is missing, for at most `bytes_max` bytes.
     ///
     /// # Errors
     /// No file can be created in it.
@@ -66,7 +67,11 @@ impl SpillFolder {
             most: Cell::new(0),
             runs: Cell::new(0),
         }));
-        fs::create_dir_all(path).map_err(|cause| folder.unusable(&cause))?;
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder
+            .create(path)
+            .map_err(|cause| folder.unusable(&cause))?;
         folder.file()?;
         Ok(folder)
     }
@@ -158,6 +163,8 @@ impl Drop for SpillReservation {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -189,6 +196,18 @@ mod tests {
             "{refused}"
         );
         assert!(refused.help.contains("\"spill\" in [totals]"), "{refused}");
+    }
+
+    #[test]
+    fn a_folder_that_is_made_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let path = tempfile::tempdir().unwrap();
+        let made = path.path().join("a/b");
+        SpillFolder::open(&made, 10).unwrap();
+        for folder in [&made, &path.path().join("a")] {
+            let mode = fs::metadata(folder).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{}", folder.display());
+        }
     }
 
     #[test]

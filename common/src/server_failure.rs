@@ -90,7 +90,7 @@ impl From<LogError> for ServerFailure {
     fn from(error: LogError) -> Self {
         match error {
             LogError::Unavailable(_) => Self::Away(error.into()),
-            LogError::Refused(_) => Self::Refused(error.into()),
+            LogError::Refused(_) | LogError::Denied(_) => Self::Refused(error.into()),
         }
     }
 }

@@ -14,6 +14,7 @@ use stitch_common::ports::{
     AssignmentEpoch, Bounds, DeadLetters, EventLog, Fingerprint, LogError, Record, Session, Store,
 };
 use stitch_common::range::{RangeBits, RangeId};
+use stitch_common::user_error::UserError;
 use stitch_protocol::checkpoint_node::{self, OwnedCheckpoint, WriteOutcome};
 use stitch_protocol::contender::Kind;
 use stitch_protocol::doubt::{self, DoubtCause};
@@ -281,7 +282,9 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
                     tracing::warn!(%cause, "kafka does not answer, retrying");
                     self.clock.sleep(RETRY_PAUSE).await;
                 }
-                Err(error @ LogError::Refused(_)) => return Err(error.into()),
+                Err(error @ (LogError::Refused(_) | LogError::Denied(_))) => {
+                    return Err(error.into());
+                }
             }
         }
     }
@@ -346,7 +349,10 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
                         tracing::warn!(%partition, offset = %record.offset, %cause, "rejected record not copied yet, retrying");
                         self.clock.sleep(RETRY_PAUSE).await;
                     }
-                    Err(LogError::Refused(cause)) => {
+                    Err(
+                        LogError::Refused(cause)
+                        | LogError::Denied(UserError { message: cause, .. }),
+                    ) => {
                         let offset = record.offset;
                         let error = Error::DeadLetter {
                             partition,

@@ -109,7 +109,7 @@ impl Error {
             Self::Coordination(_)
             | Self::ZooKeeper(_)
             | Self::Store(StoreError::Refused(_) | StoreError::Denied(_))
-            | Self::Log(LogError::Refused(_))
+            | Self::Log(LogError::Refused(_) | LogError::Denied(_))
             | Self::Refused(_)
             | Self::Unreadable(_)
             | Self::Recreated { .. }

@@ -23,6 +23,14 @@ pub(crate) fn log(validated: &ValidatedNamespace) -> Result<(), UserError> {
 }
 
 fn keeps_events(identity: &LogIdentity) -> Result<(), UserError> {
+    if identity.cleanup_policy.is_empty() {
+        let message = format!(
+            "Kafka does not show the settings of the topic \"{}\", so it may be compacted",
+            identity.topic
+        );
+        let help = "give this user DESCRIBE_CONFIGS on the topic: `stitch-restorator check` has the command";
+        return Err(UserError::new(message, help));
+    }
     if !identity.cleanup_policy.contains("compact") {
         return Ok(());
     }
@@ -201,6 +209,7 @@ mod tests {
     fn a_compacted_log_is_refused() {
         assert_eq!(keeps_events(&identity("delete")), Ok(()));
         assert!(refused(keeps_events(&identity("compact,delete"))).contains("compacted"));
+        assert!(refused(keeps_events(&identity(""))).contains("does not show"));
     }
 
     fn checked(checkpoint: Option<(i64, i64)>, committed: i64) -> Result<(), UserError> {

@@ -10,6 +10,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use crate::client_config::{Role, create};
 use crate::context::Context;
+use crate::denial::without_right;
 use crate::error::{log_error, log_error_of_code};
 use crate::metadata_client::{ANSWER_TIMEOUT, MetadataClient, Replication};
 use stitch_common::ports::LogError;
@@ -55,11 +56,7 @@ pub(super) async fn describe(
     metadata: &Arc<MetadataClient>,
     topic: &str,
 ) -> Result<Option<TopicDescription>, LogError> {
-    let named = topic.to_owned();
-    let Some(replication) = metadata
-        .query("replicas", move |client| client.replication(&named))
-        .await?
-    else {
+    let Some(replication) = replication(kafka, metadata, topic).await? else {
         return Ok(None);
     };
     let doing = format!("asking for the settings of the topic {topic}");
@@ -73,12 +70,32 @@ pub(super) async fn describe(
     })
     .await?;
     match settings.into_iter().next() {
+        // The client drops the error of a single topic: without the right to see its settings it has none.
+        Some(Ok(settings)) if settings.entries.is_empty() => {
+            Err(without_right(&format!("{doing}: the brokers show none")))
+        }
         Some(Ok(settings)) => Ok(Some(description(replication, &settings))),
         Some(Err(code)) => Err(log_error_of_code(&doing, code)),
         None => Err(LogError::Unavailable(format!(
             "{doing}: the answer is empty"
         ))),
     }
+}
+
+/// How a topic is spread over the brokers. An answer about one topic says nothing about what may be asked of another.
+pub(super) async fn replication(
+    kafka: &Kafka,
+    metadata: &Arc<MetadataClient>,
+    topic: &str,
+) -> Result<Option<Replication>, LogError> {
+    let question = if topic == kafka.topic {
+        "replicas"
+    } else {
+        "replicas of the dead-letter topic"
+    };
+    let named = topic.to_owned();
+    let asked = metadata.query(question, move |client| client.replication(&named));
+    asked.await
 }
 
 fn description(replication: Replication, settings: &ConfigResource) -> TopicDescription {
@@ -105,17 +122,10 @@ pub(super) async fn create_dead_letter_topic(
     metadata: &Arc<MetadataClient>,
 ) -> Result<TopicCreation, ServerFailure> {
     let rejected = kafka.dead_letter_topic();
-    let named = rejected.clone();
-    if metadata
-        .query("replicas", move |client| client.replication(&named))
-        .await?
-        .is_some()
-    {
+    if replication(kafka, metadata, &rejected).await?.is_some() {
         return Ok(TopicCreation::Existed);
     }
-    let events = kafka.topic.clone();
-    let replicas = metadata
-        .query("replicas", move |client| client.replication(&events))
+    let replicas = replication(kafka, metadata, &kafka.topic)
         .await?
         .ok_or_else(|| {
             let topic = &kafka.topic;

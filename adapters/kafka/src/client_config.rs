@@ -33,13 +33,21 @@ pub(super) enum Role {
     DeadLetters,
     /// Describes and creates topics.
     Admin,
+    /// Asks to join the group in a way that is refused to everyone: no member may be silent for so short a time.
+    VainMember,
+    /// Sends a record in a way that is refused to everyone: with a number of acknowledgements that there is not.
+    VainProducer,
 }
 
 impl Role {
     const fn is_consumer(self) -> bool {
         match self {
-            Self::Metadata | Self::Feed { .. } | Self::FirstRecords | Self::Member => true,
-            Self::DeadLetters | Self::Admin => false,
+            Self::Metadata
+            | Self::Feed { .. }
+            | Self::FirstRecords
+            | Self::Member
+            | Self::VainMember => true,
+            Self::DeadLetters | Self::Admin | Self::VainProducer => false,
         }
     }
 
@@ -47,7 +55,8 @@ impl Role {
     fn takes(self, name: &str) -> bool {
         (self == Self::Member || !MEMBER_ONLY.contains(&name))
             && (!self.is_consumer() || !PRODUCER_SIZES.contains(&name))
-            && (self != Self::DeadLetters || !AGAINST_IDEMPOTENCE.contains(&name))
+            && (!matches!(self, Self::DeadLetters | Self::VainProducer)
+                || !AGAINST_IDEMPOTENCE.contains(&name))
             && (self != Self::FirstRecords || !FETCH_WAITS.contains(&name))
     }
 }
@@ -113,7 +122,11 @@ pub(super) fn client_config(user: &BTreeMap<String, String>, role: Role) -> Clie
 /// Properties that the user cannot change.
 fn forced(role: Role) -> &'static [(&'static str, &'static str)] {
     match role {
-        Role::Metadata | Role::Feed { .. } | Role::FirstRecords | Role::Member => &[
+        Role::Metadata
+        | Role::Feed { .. }
+        | Role::FirstRecords
+        | Role::Member
+        | Role::VainMember => &[
             ("isolation.level", "read_committed"),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
@@ -125,6 +138,11 @@ fn forced(role: Role) -> &'static [(&'static str, &'static str)] {
         Role::DeadLetters => &[
             ("enable.idempotence", "true"),
             ("acks", "all"),
+            ("allow.auto.create.topics", "false"),
+        ],
+        Role::VainProducer => &[
+            ("enable.idempotence", "false"),
+            ("acks", "2"),
             ("allow.auto.create.topics", "false"),
         ],
         Role::Admin => &[("allow.auto.create.topics", "false")],
@@ -203,6 +221,8 @@ fn defaults(role: Role, user: &BTreeMap<String, String>) -> Vec<Default> {
             // A record that the event topic accepted compressed may exceed the client's own default of 1 MB.
             ("message.max.bytes", "67108864"),
         ]),
+        Role::VainMember => own(&[("session.timeout.ms", "1")]),
+        Role::VainProducer => own(&[("delivery.timeout.ms", "10000")]),
         Role::Metadata | Role::Admin => Vec::new(),
     };
     if role.is_consumer() {
@@ -248,13 +268,15 @@ mod tests {
     }
 
     const FEED: Role = Role::Feed { partitions: 12 };
-    const ROLES: [Role; 6] = [
+    const ROLES: [Role; 8] = [
         Role::Metadata,
         FEED,
         Role::FirstRecords,
         Role::Member,
         Role::DeadLetters,
         Role::Admin,
+        Role::VainMember,
+        Role::VainProducer,
     ];
 
     #[test]

@@ -8,6 +8,7 @@ use rdkafka::util::Timeout;
 
 use crate::client_config::{Role, create};
 use crate::context::Context;
+use crate::denial::Identity;
 use crate::error::{is_of_the_record, log_error};
 use crate::patience::Patience;
 use stitch_common::clock::{Clock, SystemClock};
@@ -28,6 +29,7 @@ const COPYING: &str = "copying";
 pub struct KafkaDeadLetters {
     producer: FutureProducer<Context>,
     topic: String,
+    identity: Identity,
     patience: Patience,
 }
 
@@ -37,6 +39,7 @@ impl KafkaDeadLetters {
         Ok(Self {
             producer: create(kafka, Role::DeadLetters, Context, doing)?,
             topic: kafka.dead_letter_topic(),
+            identity: Identity::of(kafka),
             patience: Patience::default().answered(COPYING),
         })
     }
@@ -64,7 +67,7 @@ impl DeadLetters for KafkaDeadLetters {
             Ok(Err((error, _copy))) if is_of_the_record(&error) => {
                 return Err(log_error(&doing, &error));
             }
-            Ok(Err((error, _copy))) => Err(log_error(&doing, &error)),
+            Ok(Err((error, _copy))) => Err(self.identity.named(log_error(&doing, &error))),
             Err(_elapsed) => Err(LogError::Unavailable(format!(
                 "{doing}: no answer in {PUT_TIMEOUT:?}"
             ))),

@@ -3,6 +3,7 @@
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaConfRes;
 
+use crate::denial::{Identity, TlsRefusal, without_right};
 use stitch_common::ports::{LogError, UnreadableReason};
 
 /// An error that the client reported.
@@ -16,19 +17,18 @@ pub(super) struct ClientError {
 /// The error of the operation `doing`.
 pub(super) fn log_error(doing: &str, error: &KafkaError) -> LogError {
     let message = format!("{doing}: {}", describe(error));
-    let refused = match error.rdkafka_error_code() {
-        Some(code) => needs_a_change(code),
-        // These come before anything is sent, from the configuration; other errors without a code mean a cancellation.
-        None => {
-            matches!(
-                error,
-                KafkaError::ClientConfig(..)
-                    | KafkaError::ClientCreation(_)
-                    | KafkaError::AdminOpCreation(_)
-                    | KafkaError::Nul(_)
-            ) || admin_refused(error)
-        }
-    };
+    let code = error.rdkafka_error_code();
+    if let Some(code) = code.or_else(|| admin_code(error)) {
+        return log_error_with(message, code);
+    }
+    // These come before anything is sent, from the configuration; other errors without a code mean a cancellation.
+    let refused = matches!(
+        error,
+        KafkaError::ClientConfig(..)
+            | KafkaError::ClientCreation(_)
+            | KafkaError::AdminOpCreation(_)
+            | KafkaError::Nul(_)
+    );
     if refused {
         LogError::Refused(message)
     } else {
@@ -53,12 +53,7 @@ fn describe(error: &KafkaError) -> String {
 
 /// As [`log_error`], for the error code of one topic or partition in an answer.
 pub(super) fn log_error_of_code(doing: &str, code: RDKafkaErrorCode) -> LogError {
-    let message = format!("{doing}: {code}");
-    if needs_a_change(code) {
-        LogError::Refused(message)
-    } else {
-        LogError::Unavailable(message)
-    }
+    log_error_with(format!("{doing}: {code}"), code)
 }
 
 /// Adds the client's last error to a missing answer. A wrong password looks like an unreachable broker, and so does a broker
@@ -67,62 +62,60 @@ pub(super) fn explained(
     error: LogError,
     last: Option<ClientError>,
     was_answered: bool,
+    identity: &Identity,
 ) -> LogError {
-    match (error, last) {
-        (LogError::Unavailable(message), Some(ClientError { code, reason })) => {
-            let refusal = TlsRefusal::in_words(&reason);
-            let hint = match refusal {
-                Some(TlsRefusal::OfTheBroker) if !reason.contains(CA_LOCATION) => {
-                    format!(": does {CA_LOCATION} name who signed the broker's certificate?")
-                }
-                Some(TlsRefusal::OfTheBroker | TlsRefusal::OfThisClient) | None => String::new(),
-            };
-            let message = format!("{message}; {reason}{hint}");
-            if (needs_a_change(code) || refusal.is_some()) && !was_answered {
-                LogError::Refused(message)
-            } else {
-                LogError::Unavailable(message)
-            }
-        }
-        (error, _) => error,
+    let (LogError::Unavailable(message), Some(ClientError { code, reason })) = (&error, last)
+    else {
+        return identity.named(error);
+    };
+    if was_answered {
+        return LogError::Unavailable(format!("{message}; {reason}"));
+    }
+    match TlsRefusal::in_words(&reason) {
+        Some(refusal) => identity.distrusted(refusal, &reason),
+        None if is_turned_away(code) => identity.turned_away(&reason),
+        None => log_error_with(format!("{message}; {reason}"), code),
     }
 }
 
-/// The property with those who may sign a broker's certificate.
-const CA_LOCATION: &str = "ssl.ca.location";
-
-/// A certificate that was refused. The client sometimes reports it as a connection that broke, and only OpenSSL's number in
-/// its words says more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TlsRefusal {
-    /// The broker refused this client by an alert, which with TLS 1.3 comes after the handshake.
-    OfThisClient,
-    /// This client refused the broker's certificate. It is told as a broken connection, without the property's name, if the
-    /// broker had answered before the client first looked.
-    OfTheBroker,
+/// The code of an administrator's request, which the client gives as that of no other one.
+fn admin_code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    if let KafkaError::AdminOp(code) = error {
+        return Some(*code);
+    }
+    None
 }
 
-impl TlsRefusal {
-    /// OpenSSL's number is its library, 20, and a reason below: 1000 and the number of the alert
-    /// (`SSL_AD_REASON_OFFSET`), or one of its own (`SSL_R_CERTIFICATE_VERIFY_FAILED`).
-    fn in_words(words: &str) -> Option<Self> {
-        const LIBRARY: u32 = 20;
-        const ALERTS: u32 = 1000;
-        const CERTIFICATE_VERIFY_FAILED: u32 = 134;
-        let mut codes = words.match_indices("error:").filter_map(|(at, found)| {
-            let code = words.get(at + found.len()..)?.split(':').next()?;
-            u32::from_str_radix(code, 16).ok()
-        });
-        codes.find_map(|code| match (code >> 23, code & 0x7f_ffff) {
-            (LIBRARY, CERTIFICATE_VERIFY_FAILED) => Some(Self::OfTheBroker),
-            (LIBRARY, reason) if reason > ALERTS => Some(Self::OfThisClient),
-            _ => None,
-        })
+fn log_error_with(message: String, code: RDKafkaErrorCode) -> LogError {
+    if is_without_right(code) {
+        without_right(&message)
+    } else if needs_a_change(code) {
+        LogError::Refused(message)
+    } else {
+        LogError::Unavailable(message)
     }
 }
 
-fn admin_refused(error: &KafkaError) -> bool {
-    matches!(error, KafkaError::AdminOp(code) if needs_a_change(*code))
+/// Whether this client has not the right.
+fn is_without_right(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
+    )
+}
+
+/// Whether the brokers do not know this client.
+fn is_turned_away(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::Authentication
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::UnsupportedSASLMechanism
+            | RDKafkaErrorCode::IllegalSASLState
+    )
 }
 
 /// Whether a retry is useless until an operator changes the topic, a permission or the configuration.
@@ -133,10 +126,6 @@ fn needs_a_change(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownPartition
             | RDKafkaErrorCode::InvalidTopic
-            | RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::ClusterAuthorizationFailed
-            | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
             | RDKafkaErrorCode::Authentication
             | RDKafkaErrorCode::SaslAuthenticationFailed
             | RDKafkaErrorCode::UnsupportedSASLMechanism
@@ -270,6 +259,17 @@ pub(super) fn may_end_membership(error: &KafkaError) -> bool {
 mod tests {
     use super::*;
 
+    fn identity() -> Identity {
+        Identity::of(&stitch_config::Kafka {
+            topic: "events".to_owned(),
+            client: [("ssl.ca.location".to_owned(), "/tls/ca.pem".to_owned())].into(),
+        })
+    }
+
+    fn explained(error: LogError, last: Option<ClientError>, was_answered: bool) -> LogError {
+        super::explained(error, last, was_answered, &identity())
+    }
+
     #[test]
     fn an_alert_of_tls_is_a_refusal_and_a_broken_connection_is_none() {
         let explained = |reason: &str, was_answered| {
@@ -278,10 +278,8 @@ mod tests {
                 code: RDKafkaErrorCode::BrokerTransportFailure,
                 reason: reason.to_owned(),
             };
-            matches!(
-                super::explained(away, Some(last), was_answered),
-                LogError::Refused(_)
-            )
+            let error = explained(away, Some(last), was_answered);
+            matches!(error, LogError::Denied(_))
         };
         let alert = "Receive failed: error:0A000416:SSL routines::sslv3 alert certificate unknown: SSL alert number 46";
         assert!(explained(alert, false));
@@ -299,22 +297,23 @@ mod tests {
     }
 
     #[test]
-    fn a_brokers_certificate_that_is_refused_is_no_outage_and_names_the_property() {
-        let explained = |code, reason: &str| {
-            let away = LogError::Unavailable("asking".to_owned());
-            let reason = reason.to_owned();
-            super::explained(away, Some(ClientError { code, reason }), false).to_string()
-        };
+    fn a_brokers_certificate_that_is_refused_is_no_outage_and_names_the_file() {
         let unseen =
             "bootstrap: error:0A000086:SSL routines::certificate verify failed (after 7ms)";
-        let broken = explained(RDKafkaErrorCode::BrokerTransportFailure, unseen);
-        assert!(broken.contains("refused"), "{broken}");
-        assert!(broken.ends_with(
-            "(after 7ms): does ssl.ca.location name who signed the broker's certificate?"
-        ));
-        let named = format!("{unseen}: verify that ssl.ca.location is correct");
-        let named = explained(RDKafkaErrorCode::SSL, &named);
-        assert_eq!(named.matches(CA_LOCATION).count(), 1, "{named}");
+        for code in [
+            RDKafkaErrorCode::BrokerTransportFailure,
+            RDKafkaErrorCode::SSL,
+        ] {
+            let away = LogError::Unavailable("asking".to_owned());
+            let reason = unseen.to_owned();
+            let error = explained(away, Some(ClientError { code, reason }), false);
+            assert!(matches!(error, LogError::Denied(_)), "{error}");
+            let error = error.to_string();
+            assert!(
+                error.contains("/tls/ca.pem (ssl.ca.location): bootstrap"),
+                "{error}"
+            );
+        }
     }
 
     #[test]
@@ -337,18 +336,23 @@ mod tests {
 
     #[test]
     fn errors_that_need_a_change_are_refused() {
-        for code in [
-            RDKafkaErrorCode::UnknownTopicOrPartition,
-            RDKafkaErrorCode::TopicAuthorizationFailed,
-            RDKafkaErrorCode::Authentication,
-            RDKafkaErrorCode::NotImplemented,
+        for (code, is_denied) in [
+            (RDKafkaErrorCode::UnknownTopicOrPartition, false),
+            (RDKafkaErrorCode::NotImplemented, false),
+            (RDKafkaErrorCode::TopicAuthorizationFailed, true),
+            (RDKafkaErrorCode::GroupAuthorizationFailed, true),
         ] {
             for error in [
                 log_error("asking", &KafkaError::MetadataFetch(code)),
                 log_error("asking", &KafkaError::AdminOp(code)),
                 log_error_of_code("asking", code),
             ] {
-                assert!(matches!(error, LogError::Refused(_)), "{error}");
+                let of_kind = match error {
+                    LogError::Denied(_) => is_denied,
+                    LogError::Refused(_) => !is_denied,
+                    LogError::Unavailable(_) => false,
+                };
+                assert!(of_kind, "{error}");
             }
         }
         let made = KafkaError::ClientCreation("no such mechanism".to_owned());
@@ -356,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_answer_after_a_failed_authentication_is_refused() {
+    fn a_request_without_answer_after_a_failed_authentication_is_denied() {
         let unanswered = || LogError::Unavailable("asking: timed out".to_owned());
         let last = |code| {
             Some(ClientError {
@@ -364,22 +368,13 @@ mod tests {
                 reason: "b:9092: no".to_owned(),
             })
         };
-        let with_reason = || "asking: timed out; b:9092: no".to_owned();
-        for (last, explanation) in [
-            (None, unanswered()),
-            (
-                last(RDKafkaErrorCode::Authentication),
-                LogError::Refused(with_reason()),
-            ),
-            (
-                last(RDKafkaErrorCode::BrokerTransportFailure),
-                LogError::Unavailable(with_reason()),
-            ),
-        ] {
-            assert_eq!(explained(unanswered(), last, false), explanation);
-        }
-        let refused = last(RDKafkaErrorCode::SSL);
-        let passing = LogError::Unavailable(with_reason());
-        assert_eq!(explained(unanswered(), refused, true), passing);
+        let passing = LogError::Unavailable("asking: timed out; b:9092: no".to_owned());
+        assert_eq!(explained(unanswered(), None, false), unanswered());
+        let away = last(RDKafkaErrorCode::BrokerTransportFailure);
+        assert_eq!(explained(unanswered(), away, false), passing);
+        let denied = explained(unanswered(), last(RDKafkaErrorCode::Authentication), false);
+        assert!(matches!(denied, LogError::Denied(_)), "{denied}");
+        let restarting = last(RDKafkaErrorCode::Authentication);
+        assert_eq!(explained(unanswered(), restarting, true), passing);
     }
 }

@@ -94,7 +94,7 @@ impl FirstRecordReader {
                             .map_err(|error| log_error(doing, &error));
                     }
                     Ok(false) => {}
-                    Err(error @ LogError::Refused(_)) => return Err(error),
+                    Err(error @ (LogError::Refused(_) | LogError::Denied(_))) => return Err(error),
                     Err(error) => last_error = Some(error),
                 }
             }

@@ -7,13 +7,15 @@
 //! - [`KafkaDeadLetters`] copies rejected records to the dead-letter topic;
 //! - `MetadataClient` asks the brokers for partitions, offsets and commits, and never fetches.
 //!
-//! `client_config` has every property that Stitch sets; `error` sorts the client's errors by what a caller can do.
+//! `client_config` has every property that Stitch sets; `error` sorts the client's errors by what a caller can do, and `denial`
+//! names the file or the user of those that are about trust; `rights` finds out what this client may do.
 //!
 //! Not here: what a record means, which process reads which partition, and where reading starts. The crates above the
 //! ports decide that.
 
 mod client_config;
 mod context;
+mod denial;
 mod error;
 mod patience;
 mod repeats;
@@ -23,6 +25,7 @@ mod feed;
 mod group;
 mod dead_letters;
 mod admin;
+mod rights;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +39,7 @@ use self::metadata_client::MetadataClient;
 
 pub use self::admin::{TopicCreation, TopicDescription};
 pub use self::dead_letters::KafkaDeadLetters;
+pub use self::denial::known_as;
 pub use self::feed::KafkaFeed;
 pub use self::group::{KafkaAck, KafkaGroup};
 
@@ -64,7 +68,13 @@ impl KafkaLog {
     /// The brokers did not answer, or refused.
     pub async fn describe(&self, topic: &str) -> Result<Option<TopicDescription>, LogError> {
         let described = admin::describe(&self.kafka, &self.metadata, topic).await;
-        self.metadata.judge("topic", described)
+        let described = described.map_err(|error| self.metadata.named(error));
+        let question = if topic == self.kafka.topic {
+            "topic"
+        } else {
+            "dead-letter topic"
+        };
+        self.metadata.judge(question, described)
     }
 
     /// Creates every client that any program would create, and closes it again: a configuration that this accepts is
@@ -118,12 +128,17 @@ impl EventLog for KafkaLog {
 
     async fn identity(&self) -> Result<LogIdentity, LogError> {
         let topic = self.kafka.topic.clone();
-        let described = self.describe(&topic).await?;
         let missing = || LogError::Refused(format!("there is no topic {topic}; create it"));
-        let described = self
-            .metadata
-            .judge("identity", described.ok_or_else(missing))?;
-        let cleanup_policy = described.cleanup_policy;
+        let described = match self.describe(&topic).await {
+            Ok(described) => Some(described.ok_or_else(missing)),
+            // Whoever may see the topic, and not its settings.
+            Err(LogError::Denied(_)) if self.partitions().await.is_ok() => None,
+            Err(error) => return Err(error),
+        };
+        let described = described.transpose();
+        let described = self.metadata.judge("identity", described)?;
+        let cleanup_policy = described.map(|described| described.cleanup_policy);
+        let cleanup_policy = cleanup_policy.unwrap_or_default();
         let kafka = self.kafka.clone();
         let (cluster, fingerprints) = self
             .metadata

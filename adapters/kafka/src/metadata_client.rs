@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::client_config::{Role, create_consumer};
 use crate::context::LastErrorContext;
+use crate::denial::Identity;
 use crate::error::{explained, log_error, log_error_of_code};
 use crate::patience::Patience;
 use stitch_common::clock::{Clock, SystemClock};
@@ -40,6 +41,7 @@ const REASON_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct MetadataClient {
     consumer: BaseConsumer<LastErrorContext>,
     topic: String,
+    identity: Identity,
     patience: Patience,
 }
 
@@ -51,6 +53,7 @@ impl MetadataClient {
         Ok(Self {
             consumer: create_consumer(kafka, Role::Metadata, context, doing)?,
             topic: kafka.topic.clone(),
+            identity: Identity::of(kafka),
             patience: Patience::default(),
         })
     }
@@ -92,6 +95,11 @@ impl MetadataClient {
         self.patience.judge(question, result, SystemClock.now())
     }
 
+    /// The error of another client of the same configuration, with the user in it.
+    pub(super) fn named(&self, error: LogError) -> LogError {
+        self.identity.named(error)
+    }
+
     /// Adds the last error that the client reported since its last answer. On a busy machine it comes after the request has
     /// failed: without it a wrong certificate would look like a broker that is away.
     fn explain(&self, error: LogError) -> LogError {
@@ -104,7 +112,7 @@ impl MetadataClient {
             self.serve_messages();
         }
         let last = self.consumer.context().last();
-        explained(error, last, self.patience.was_answered())
+        explained(error, last, self.patience.was_answered(), &self.identity)
     }
 
     /// Ends when the time of a poll is over, even if more has to be served.

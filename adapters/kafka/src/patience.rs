@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use stitch_common::clock::Moment;
 use stitch_common::ports::LogError;
+use stitch_common::user_error::UserError;
 
 /// How long a refusal has to last, in one that was answered before, until it is final.
 pub(super) const LASTING: Duration = Duration::from_secs(60);
@@ -22,6 +23,13 @@ pub(super) struct Patience {
 struct Answers {
     answered: bool,
     refused_since: Option<Moment>,
+}
+
+impl Answers {
+    /// Whether what is refused now has been refused for long enough.
+    fn lasts(&mut self, now: Moment) -> bool {
+        now.since(*self.refused_since.get_or_insert(now)) >= LASTING
+    }
 }
 
 impl Patience {
@@ -46,13 +54,13 @@ impl Patience {
                 };
                 Ok(answer)
             }
-            Err(LogError::Refused(message)) if answers.answered => {
-                let since = *answers.refused_since.get_or_insert(now);
-                if now.since(since) < LASTING {
-                    Err(LogError::Unavailable(message))
-                } else {
-                    Err(LogError::Refused(message))
-                }
+            Err(LogError::Refused(message)) if answers.answered && !answers.lasts(now) => {
+                Err(LogError::Unavailable(message))
+            }
+            Err(LogError::Denied(UserError { message, .. }))
+                if answers.answered && !answers.lasts(now) =>
+            {
+                Err(LogError::Unavailable(message))
             }
             Err(error) => Err(error),
         }
@@ -114,6 +122,18 @@ mod tests {
             );
         }
         assert!(is_final(&patience.judge("one", refused(), later(65))));
+    }
+
+    #[test]
+    fn a_right_that_is_missing_is_believed_as_late() {
+        let start = SystemClock.now();
+        let patience = Patience::default().answered("one");
+        let denied = || Err::<(), _>(LogError::Denied(UserError::new("no", "ask")));
+        let passing = patience.judge("one", denied(), start);
+        assert_eq!(passing, Err(LogError::Unavailable("no".to_owned())));
+        let lasting = patience.judge("one", denied(), start.plus(LASTING));
+        assert_eq!(lasting, denied());
+        assert_eq!(patience.judge("another", denied(), start), denied());
     }
 
     #[test]

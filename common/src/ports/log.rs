@@ -314,7 +314,7 @@ pub struct LogIdentity {
     pub cluster: String,
     /// Name of the topic.
     pub topic: String,
-    /// The topic's `cleanup.policy`.
+    /// The topic's `cleanup.policy`; empty if this client may not see it.
     pub cleanup_policy: String,
     /// The first record of each partition that has one.
     pub fingerprints: BTreeMap<Partition, Fingerprint>,
@@ -366,6 +366,10 @@ pub enum LogError {
     /// hears this only when it has lasted for a minute, because brokers that restart say it of topics that exist.
     #[error("Kafka refused: {0}")]
     Refused(String),
+    /// The brokers and this program do not trust each other, or it has not the right: a certificate, a user, a password, an
+    /// ACL. As [`LogError::Refused`] otherwise.
+    #[error("{}", .0.message)]
+    Denied(UserError),
 }
 
 const KAFKA_AWAY: &str = "see whether the Kafka brokers are up, and whether \"bootstrap.servers\" in [kafka.client] names some of them, with \
@@ -378,6 +382,7 @@ impl From<LogError> for UserError {
         let help = match &error {
             LogError::Unavailable(_) => KAFKA_AWAY,
             LogError::Refused(_) => KAFKA_REFUSED,
+            LogError::Denied(denial) => return denial.clone(),
         };
         Self::new(error, help)
     }

@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 use super::KafkaAck;
 use crate::client_config::{Role, client_config, create_consumer};
 use crate::context::Context;
+use crate::denial::Identity;
 use crate::error::{ends_membership, log_error, may_end_membership};
 use crate::patience::LASTING;
 use crate::repeats::Repeats;
@@ -33,6 +34,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// The client's context: receives its callbacks.
 pub(super) struct Member {
     topic: String,
+    identity: Identity,
     sender: mpsc::Sender<GroupEvent<KafkaAck>>,
     leaving: Arc<AtomicBool>,
     /// How long revoked partitions are held at most.
@@ -63,6 +65,7 @@ pub(super) fn member_consumer(
         .map_err(|error| log_error(doing, &error))?;
     let member = Member {
         topic: kafka.topic.clone(),
+        identity: Identity::of(kafka),
         sender,
         leaving,
         hold,
@@ -122,7 +125,9 @@ impl Member {
     fn trouble(&self, error: &KafkaError) {
         let ends = ends_membership(error);
         let may_end = may_end_membership(error);
-        let error = log_error("as a member of the group", error);
+        let error = self
+            .identity
+            .named(log_error("as a member of the group", error));
         if ends || (may_end && !self.endures(&error)) {
             self.end(error);
         } else if self.is_due(&error) && self.sender.try_send(GroupEvent::Trouble(error)).is_err() {

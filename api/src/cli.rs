@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use stitch_access::token_file_poller;
-use stitch_app::check::{Needs, check};
+use stitch_app::check::{Findings, Needs, check};
+use stitch_app::health;
 use stitch_app::http_server::tls;
 use stitch_app::runner::{self, Shared};
 
@@ -67,6 +68,14 @@ add a new line above the old one, and remove the old one when its links have end
 
 Exit codes: 0 nothing is wrong, 2 something is wrong.")]
     Check,
+    /// Ask the program that runs on this host whether it is healthy
+    ///
+    /// Requests /health where `listen` in [api] says, for a container's health check. Needs a fixed port, and a server without TLS of its own.
+    #[command(after_help = "Example:
+  stitch-api health
+
+Exit codes: 0 it is, 1 it is not, 2 nothing answers.")]
+    Health,
 }
 
 /// Parses `arguments` and runs the command.
@@ -76,12 +85,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Link(options) => runner::run("link", &shared, async move |config, _| {
             link::link(&config, &options)
         }),
+        Command::Health => runner::run("health", &shared, async |config, _| {
+            health::ask("api.listen", config.api.listen).await
+        }),
         Command::Check => runner::run("check", &shared, async |config, _| {
             token_file_poller::read(&config.api)?;
             if let Some(files) = &config.api.tls {
                 tls::ServerCertificate::read(files)?;
             }
-            Ok(check(&config, Needs::Reading).await)
+            Ok(check(&config, Needs::Reading, Findings::default()).await)
         }),
     })
 }

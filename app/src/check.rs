@@ -1,4 +1,5 @@
-//! `check`: checks the configuration and the three servers. One finding for each property, with help. Changes nothing.
+//! `check`: checks the configuration, and what one program needs of each server. One finding for each property, with help.
+//! Changes nothing. What a program needs beside the three servers it checks itself, and hands over.
 
 mod batch;
 mod cassandra;
@@ -57,21 +58,30 @@ impl Verdict {
 }
 
 impl Findings {
-    fn ok(&mut self, message: impl Into<String>) {
+    /// This is as it should be.
+    pub fn ok(&mut self, message: impl Into<String>) {
         self.find(Verdict::Ok, message.into(), None);
     }
 
-    fn warn(&mut self, message: impl Into<String>, help: impl Into<String>) {
+    /// This works, and should be otherwise.
+    pub fn warn(&mut self, message: impl Into<String>, help: impl Into<String>) {
         self.find(Verdict::Warn, message.into(), Some(help.into()));
     }
 
-    fn wrong(&mut self, message: impl Into<String>, help: impl Into<String>) {
+    /// The program cannot do its work.
+    pub fn wrong(&mut self, message: impl Into<String>, help: impl Into<String>) {
         self.find(Verdict::Wrong, message.into(), Some(help.into()));
     }
 
     fn failed(&mut self, failure: impl Into<UserError>) {
         let failure = failure.into();
         self.wrong(failure.message, failure.help);
+    }
+
+    /// What `subject` needs failed.
+    pub fn failed_for(&mut self, subject: &str, failure: impl Into<UserError>) {
+        let failure = failure.into();
+        self.wrong(format!("{subject}: {}", failure.message), failure.help);
     }
 
     fn find(&mut self, verdict: Verdict, message: String, help: Option<String>) {
@@ -82,7 +92,8 @@ impl Findings {
         });
     }
 
-    fn append(&mut self, others: Self) {
+    /// Adds the findings of another check.
+    pub fn append(&mut self, others: Self) {
         self.findings.extend(others.findings);
     }
 
@@ -91,7 +102,7 @@ impl Findings {
         findings.filter(|finding| finding.verdict == Verdict::Wrong)
     }
 
-    /// Sums up what is wrong.
+    /// Sums up what is wrong; nothing may be added afterwards.
     fn closed(mut self) -> Self {
         let several = self.wrongs().count();
         let failure = self.wrongs().next().map(|first| match several {
@@ -109,14 +120,70 @@ impl Findings {
 /// What a program needs the servers for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
-    /// Counting and restoring: it reads and writes.
+    /// Counting: it is a member of the group, and reads and writes counts.
     Counting,
+    /// Restoring: it reads and writes counts.
+    Restoring,
     /// Serving counts: it only reads.
     Reading,
+    /// Copying the topic: it needs Kafka alone.
+    Archiving,
+    /// Adding up the topic: it needs no table.
+    Totals,
+    /// Adding up the topic, and loading batch counts.
+    Batch,
 }
 
-/// Checks everything that a program with these needs needs.
-pub async fn check(config: &Config, needs: Needs) -> Findings {
+impl Needs {
+    const fn zookeeper(self) -> bool {
+        match self {
+            Self::Archiving => false,
+            Self::Counting | Self::Restoring | Self::Reading | Self::Totals | Self::Batch => true,
+        }
+    }
+
+    /// Whether it changes nodes of the namespace.
+    const fn changes_nodes(self) -> bool {
+        match self {
+            Self::Counting | Self::Restoring | Self::Batch => true,
+            Self::Reading | Self::Archiving | Self::Totals => false,
+        }
+    }
+
+    /// Whether it uses the table of real-time counts.
+    const fn counts(self) -> bool {
+        match self {
+            Self::Counting | Self::Restoring | Self::Reading => true,
+            Self::Archiving | Self::Totals | Self::Batch => false,
+        }
+    }
+
+    const fn increments(self) -> bool {
+        match self {
+            Self::Counting | Self::Restoring => true,
+            Self::Reading | Self::Archiving | Self::Totals | Self::Batch => false,
+        }
+    }
+
+    /// Whether it uses the table of batch counts.
+    const fn batch_counts(self) -> bool {
+        match self {
+            Self::Counting | Self::Reading | Self::Batch => true,
+            Self::Restoring | Self::Archiving | Self::Totals => false,
+        }
+    }
+
+    /// Whether it asks what the group of processors has committed.
+    const fn asks_group(self) -> bool {
+        match self {
+            Self::Counting | Self::Restoring | Self::Reading => true,
+            Self::Archiving | Self::Totals | Self::Batch => false,
+        }
+    }
+}
+
+/// Checks everything that a program with these needs needs of the servers; `own` is what it has checked itself.
+pub async fn check(config: &Config, needs: Needs, own: Findings) -> Findings {
     let mut findings = Findings::default();
     findings.ok(format!(
         "configuration: namespace \"{}\", {} counters, {} ranges",
@@ -124,23 +191,33 @@ pub async fn check(config: &Config, needs: Needs) -> Findings {
         config.definitions.counters.len(),
         config.definitions.range_bits.count()
     ));
-    if !config.batch.realtime {
-        return in_batch(config, needs, findings).await;
-    }
     let cql = ScyllaCql::new(config, SystemClock);
     let log = KafkaLog::new(&config.kafka);
+    // A namespace that is purely in batch has no table of counts, and nothing that a barrier depends on.
+    let counts = needs.counts() && config.batch.realtime;
+    let zookeeper = async {
+        match needs.zookeeper() {
+            true => zookeeper::check(config, needs).await,
+            false => (Findings::default(), None),
+        }
+    };
+    let cassandra = async {
+        match counts {
+            true => cassandra::check(config, &cql, needs).await,
+            false => (Findings::default(), None),
+        }
+    };
     let (zookeeper, cassandra, kafka, batch) = tokio::join!(
-        Box::pin(zookeeper::check(config, needs)),
-        Box::pin(cassandra::check(config, &cql, needs)),
-        kafka::check(config, log.as_ref()),
-        batch::check(config),
+        Box::pin(zookeeper),
+        Box::pin(cassandra),
+        Box::pin(kafka::check(config, log.as_ref(), needs)),
+        Box::pin(batch::check(config, needs)),
     );
     let (zookeeper, session) = zookeeper;
     let (cassandra, settings) = cassandra;
-    findings.append(zookeeper);
-    findings.append(cassandra);
-    findings.append(kafka);
-    findings.append(batch);
+    for found in [zookeeper, cassandra, kafka, batch, own] {
+        findings.append(found);
+    }
     if let (Some(session), Some(settings)) = (&session, &settings) {
         findings.append(cassandra::quiescence(
             config,
@@ -150,26 +227,9 @@ pub async fn check(config: &Config, needs: Needs) -> Findings {
     }
     if let (Some(session), Ok(log)) = (&session, &log)
         && session.is_initialised
+        && counts
     {
         agreement(config, session, &cql, log, &mut findings).await;
-    }
-    if let Some(session) = session {
-        session.close().await;
-    }
-    findings.closed()
-}
-
-/// Checks what a namespace needs that is purely in batch: no table of counts, and nothing that a barrier depends on.
-async fn in_batch(config: &Config, needs: Needs, mut findings: Findings) -> Findings {
-    let log = KafkaLog::new(&config.kafka);
-    let (zookeeper, batch, kafka) = tokio::join!(
-        Box::pin(zookeeper::check(config, needs)),
-        batch::check(config),
-        kafka::check(config, log.as_ref()),
-    );
-    let (zookeeper, session) = zookeeper;
-    for found in [zookeeper, batch, kafka] {
-        findings.append(found);
     }
     if let Some(session) = session {
         session.close().await;

@@ -6,8 +6,8 @@
 //! and [`monitoring`] health and metrics. [`server_away`] waits for a server that
 //! does not answer. [`single_flight`] lets all who ask for the same wait for one read.
 //!
-//! Three commands that more than one program has are here too, because they talk to all servers: [`check`] checks the
-//! configuration and the servers, [`init`] creates a namespace or verifies that it agrees, [`status`] prints the state
+//! Commands that more than one program has are here too: [`check`] checks the
+//! configuration and the servers, [`health`] asks a running program for its health, [`init`] creates a namespace or verifies that it agrees, [`status`] prints the state
 //! of a namespace.
 //!
 //! Not here: counting, restoring and serving counts (`stitch-processor`, `stitch-restorator`, `stitch-api`), and the
@@ -25,6 +25,7 @@ pub mod realtime;
 mod tree;
 pub mod server_away;
 pub mod check;
+pub mod health;
 pub mod init;
 pub mod control_report;
 pub mod status;

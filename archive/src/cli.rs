@@ -11,15 +11,17 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use stitch_app::check::{self as servers, Needs};
+use stitch_app::health;
 use stitch_app::runner::{self, Shared};
 use stitch_common::ports::EventLog;
 use stitch_common::server_failure::ServerFailure;
-use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_kafka::KafkaLog;
-use stitch_objects::ObjectFolder;
+use stitch_objects::{ObjectFolder, stores};
 
 use crate::archiver::Extent;
+use crate::check;
 use crate::reader::Archive;
 
 #[derive(Debug, Parser)]
@@ -28,13 +30,14 @@ use crate::reader::Archive;
     version,
     about = "Keeps every record of the event topic in an object store, beyond Kafka's retention",
     after_help = "Example:
+  stitch-archive check        # will it work?
   stitch-archive run --once   # copy what the log has now
   stitch-archive run          # copy what comes; start as many as you like
   stitch-archive status       # how far is it, and when does Kafka's retention overtake it?
   stitch-archive verify       # read everything: is it whole?
   stitch-archive import s3://bucket/prefix    # files of Kafka Connect
 
-Exit codes: 0 done, 1 an operator must act (status, verify), 2 it could not be done, 130 ended at once by a
+Exit codes: 0 done, 1 an operator must act (status, verify), 2 it could not be done or is wrong (check), 130 ended at once by a
 second signal. Where the archive is: `url` in [archive], for example STITCH_ARCHIVE__URL=s3://bucket/prefix;
 credentials come from the environment (AWS_ACCESS_KEY_ID, …)."
 )]
@@ -47,6 +50,23 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Check the configuration, and what this program needs of the servers
+    ///
+    /// Connects to Kafka and to the store of the archive. Reports each finding as ok, warning or wrong, with help. Changes
+    /// nothing, but for a small object by which a store is tried.
+    #[command(after_help = "Example:
+  stitch-archive check --output json | jq '.findings[] | select(.verdict == \"wrong\")'
+
+Exit codes: 0 nothing is wrong, 2 something is wrong.")]
+    Check,
+    /// Ask the program that runs on this host whether it is healthy
+    ///
+    /// Requests /health where `listen` in [http] says, for a container's health check. Needs a fixed port.
+    #[command(after_help = "Example:
+  stitch-archive health
+
+Exit codes: 0 it is, 1 it is not, 2 nothing answers.")]
+    Health,
     Run(RunArguments),
     /// Show how far the archive is, and how much time is left
     ///
@@ -118,6 +138,13 @@ struct RunArguments {
 /// Runs the command that `arguments` name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     runner::main(arguments, |Arguments { shared, command }| match command {
+        Command::Health => runner::run("health", &shared, async |config, _| {
+            health::ask("http.listen", config.http.listen).await
+        }),
+        Command::Check => runner::run("check", &shared, async |config, _| {
+            let store = check::written_archive(&config).await;
+            Ok(servers::check(&config, Needs::Archiving, store).await)
+        }),
         Command::Run(RunArguments { once }) => {
             let extent = if once {
                 Extent::Once
@@ -145,11 +172,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// The topic, and its archive.
 async fn open(config: &Config) -> Result<(KafkaLog, Archive<ObjectFolder>), ServerFailure> {
-    let url = config.archive.url.as_deref().ok_or_else(|| {
-        let help = "add url = \"file:///var/lib/stitch\" to [archive], or s3://bucket/prefix";
-        UserError::new("no archive is configured: archive.url is missing", help)
-    })?;
-    let store = ObjectFolder::open("archive.url", url)?;
+    let store = stores::archive(config)?.ok_or_else(check::missing)?;
     let log = KafkaLog::new(&config.kafka)?;
     let cluster = log.identity().await?.cluster;
     Ok((log, Archive::new(store, &cluster, &config.kafka.topic)))

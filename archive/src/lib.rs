@@ -14,7 +14,8 @@
 //! - [`status`] is how far it is behind the log;
 //! - [`connect`] reads files of Kafka Connect, [`sealing`] compares them with the log while that has their records, and
 //!   [`import`] makes segments of them;
-//! - [`store_check`] is whether a store can be trusted not to overwrite;
+//! - [`store_check`] is whether a store can be trusted not to overwrite, and `check` the part of that command that is about
+//!   stores;
 //! - [`archiver`] copies the topic; [`identity`] is whether the log is the one that was archived.
 //!
 //! Not here: what a record means. The archive holds records as Kafka holds them, so that a counter which is added next
@@ -38,6 +39,8 @@ pub mod status;
 pub mod connect;
 pub mod sealing;
 pub mod import;
+#[cfg(feature = "servers")]
+pub mod check;
 #[cfg(feature = "servers")]
 pub mod cli;
 

@@ -6,12 +6,19 @@
 //! archive/v1/<cluster>/<topic>/p=<partition>/_index/<from>.json           the 1,000 segments from `from` on
 //! archive/v1/<cluster>/<topic>/p=<partition>/_seals/<start>.json           the offsets in a file of Kafka Connect
 //! archive/v1/<cluster>/<topic>/_put-if-absent                             the check of the store
+//! archive/_put-if-absent                                                  the same, before the cluster is known
 //! ```
 //!
 //! Spark, Hive and DuckDB read `p=` as a column, and pass over names that begin with `_`.
 
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::ObjectName;
+
+/// The object by which a store is checked before the cluster is known.
+#[must_use]
+pub fn check() -> ObjectName {
+    ObjectName("archive/_put-if-absent".to_owned())
+}
 
 /// The folder of one topic of one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 //! | module | what for |
 //! |---|---|
 //! | [`servers`] | the servers that `deploy/local` started: addresses; freeze, thaw, kill, start |
+//! | [`secure`], [`kafka_acls`] | clients of servers that are secured; rights of Kafka's users |
 //! | [`process`] | a program of the product: start, stop, freeze, kill, read its output |
 //! | [`streams`] | a program whose standard output or standard error cannot be written |
 //! | [`test_namespace`] | topic, table and configuration of one test, and the product's programs in it |
@@ -25,6 +26,7 @@
 
 pub mod servers;
 pub mod secure;
+pub mod kafka_acls;
 pub mod process;
 pub mod streams;
 pub mod transaction;

@@ -78,18 +78,27 @@ pub fn cassandra(nodes: &[String]) -> Result<SessionBuilder> {
     let Some(folder) = folder() else {
         return Ok(builder);
     };
+    let (user, password) = admin(&folder)?;
+    Ok(builder
+        .tls_context(Some(Arc::new(tls(&folder)?)))
+        .user(user, password))
+}
+
+/// The tests' own user, and its password.
+pub fn admin(folder: &Path) -> Result<(&'static str, String)> {
+    Ok((ADMIN, read(folder, &format!("{ADMIN}.password"))?))
+}
+
+/// TLS with the tests' own certificate.
+pub fn tls(folder: &Path) -> Result<ClientConfig> {
     let path = |name: &str| folder.join(name);
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(path("ca.pem"))?)?;
     let certificate = CertificateDer::from_pem_file(path(&format!("{ADMIN}.pem")))?;
     let key = PrivateKeyDer::from_pem_file(path(&format!("{ADMIN}.key")))?;
-    let tls = ClientConfig::builder()
+    Ok(ClientConfig::builder()
         .with_root_certificates(roots)
-        .with_client_auth_cert(vec![certificate], key)?;
-    let password = read(&folder, &format!("{ADMIN}.password"))?;
-    Ok(builder
-        .tls_context(Some(Arc::new(tls)))
-        .user(ADMIN, password))
+        .with_client_auth_cert(vec![certificate], key)?)
 }
 
 /// A session with ZooKeeper, as `user`, who is only known where the servers are secured.

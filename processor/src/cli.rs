@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use stitch_app::check::{Needs, check};
+use stitch_app::check::{Findings, Needs, check};
+use stitch_app::health;
 use stitch_app::init::{self, Request};
 use stitch_app::runner::{self, Shared};
 use stitch_cassandra::Replication;
@@ -55,6 +56,14 @@ signal ends it at once with 130.")]
 
 Exit codes: 0 nothing is wrong, 2 something is.")]
     Check,
+    /// Ask the program that runs on this host whether it is healthy
+    ///
+    /// Requests /health where `listen` in [http] says, for a container's health check. Needs a fixed port.
+    #[command(after_help = "Example:
+  stitch-processor health
+
+Exit codes: 0 it is, 1 it is not, 2 nothing answers.")]
+    Health,
 }
 
 /// Create the table, the dead-letter topic and the namespace, or check that they agree
@@ -93,8 +102,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             init::init(&config, &request).await
         }),
         Command::Run => runner::run("run", &shared, run::run),
+        Command::Health => runner::run("health", &shared, async |config, _| {
+            health::ask("http.listen", config.http.listen).await
+        }),
         Command::Check => runner::run("check", &shared, async |config, _| {
-            Ok(check(&config, Needs::Counting).await)
+            Ok(check(&config, Needs::Counting, Findings::default()).await)
         }),
     })
 }

@@ -17,6 +17,7 @@ use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_totals::build::BaseChoice;
 use stitch_totals::manifest::TotalsId;
+use stitch_totals::totals_folder;
 
 use crate::command;
 use crate::options::{DeclaredDead, Limits, PlanOptions, PlanSource, RunOptions, TotalsOptions};
@@ -190,7 +191,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let _points = crate::failpoint::setup();
     runner::main(arguments, |Arguments { shared, command }| match command {
         Command::Check => runner::run("check", &shared, async |config, _| {
-            Ok(check(&config, Needs::Counting).await)
+            let totals = totals_folder::check_name(&config.namespace);
+            let stores = stitch_archive::check::totals(&config, &totals).await;
+            Ok(check(&config, Needs::Restoring, stores).await)
         }),
         // Each command is one large future, so it is boxed.
         Command::Plan(arguments) => runner::run("plan", &shared, async |mut config, shutdown| {

@@ -13,9 +13,10 @@ use crate::support::{folder, processor, run};
 const CANARY: &str = "hunter2CANARY0123";
 
 /// Each key that is a secret, by its variable after `STITCH_`.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "ZOOKEEPER__PASSWORD",
     "CASSANDRA__PASSWORD",
+    "BATCH__CASSANDRA__PASSWORD",
     "API__TOKENS",
     "KAFKA__CLIENT__SASL_PASSWORD",
     "KAFKA__CLIENT__SSL_KEY_PASSWORD",
@@ -84,7 +85,7 @@ async fn a_secret_that_is_wrong_is_in_no_output() -> Result<()> {
         // A file that has something else: two lines, a configuration, a certificate.
         tried(&namespace, &format!("{name}_FILE"), &file, &["text"]).await?;
     }
-    for key in ["ZOOKEEPER__TLS", "CASSANDRA__TLS"] {
+    for key in ["ZOOKEEPER__TLS", "CASSANDRA__TLS", "BATCH__CASSANDRA__TLS"] {
         for part in ["CA", "CERTIFICATE", "KEY"] {
             tried(
                 &namespace,
@@ -113,6 +114,122 @@ async fn a_secret_that_is_wrong_is_in_no_output() -> Result<()> {
             "{finished:?}"
         );
         shows_nothing(&finished, "the file of tokens")?;
+    }
+    Ok(())
+}
+
+/// The sections of another cluster of batch counts, by variables: the same nodes, with a user whom they do not let in.
+fn of_batch(namespace: &TestNamespace) -> Vec<(String, String)> {
+    let nodes = format!("{:?}", namespace.servers.cassandra);
+    let cassandra = "STITCH_BATCH__CASSANDRA__";
+    let mut variables = vec![
+        ("STITCH_BATCH__ENABLED".to_owned(), "true".to_owned()),
+        (format!("{cassandra}NODES"), nodes),
+        (
+            format!("{cassandra}KEYSPACE"),
+            namespace.keyspace().to_owned(),
+        ),
+        (format!("{cassandra}USER"), "stitch".to_owned()),
+        (format!("{cassandra}PASSWORD"), CANARY.to_owned()),
+    ];
+    if let Ok(folder) = folder() {
+        for (key, file) in [
+            ("CA", "ca.pem"),
+            ("CERTIFICATE", "stitch.pem"),
+            ("KEY", "stitch.key"),
+        ] {
+            let path = folder.join(file).display().to_string();
+            variables.push((format!("{cassandra}TLS__{key}"), path));
+        }
+    }
+    variables
+}
+
+/// The variables of each kind of store, all of them wrong.
+const STORES: [(&str, &[&str]); 3] = [
+    (
+        "s3://bucket/prefix",
+        &[
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+        ],
+    ),
+    ("gs://bucket/prefix", &["GOOGLE_SERVICE_ACCOUNT_KEY"]),
+    (
+        "az://container/prefix",
+        &[
+            "AZURE_STORAGE_ACCOUNT_KEY",
+            "AZURE_STORAGE_SAS_KEY",
+            "AZURE_STORAGE_CLIENT_SECRET",
+        ],
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_of_batch_or_of_a_store_is_in_no_output() -> Result<()> {
+    let namespace = test_namespace("secure_stores").await?;
+    let quiet = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let json = ["--output", "json"];
+    let mut program = namespace.batch_command("check", &json)?;
+    program.environment.extend(of_batch(&namespace));
+    program.environment.push(quiet("STITCH_LOG", "trace"));
+    let finished = program.run(BOUND).await?;
+    ensure!(
+        finished.code == Some(2) && finished.output.contains("let the user \\\"stitch\\\" in"),
+        "{finished:?}"
+    );
+    shows_nothing(&finished, "the password of batch.cassandra")?;
+
+    for (url, variables) in STORES {
+        for value in [
+            CANARY.to_owned(),
+            format!("\"{CANARY}\""),
+            format!("{{\"a\": \"{CANARY}\"}}"),
+        ] {
+            let mut program = namespace.archive_command("check", &json)?;
+            let secrets = variables.iter().map(|name| quiet(name, &value));
+            program.environment.extend(secrets);
+            program.environment.extend([
+                quiet("STITCH_ARCHIVE__URL", url),
+                quiet("STITCH_LOG", "trace"),
+                // Nothing listens there: what matters is what is said of it.
+                quiet("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+                quiet("AWS_ALLOW_HTTP", "true"),
+                quiet("AWS_REGION", "nowhere"),
+                quiet("AZURE_STORAGE_ACCOUNT_NAME", "account"),
+                quiet("AZURE_STORAGE_ENDPOINT", "http://127.0.0.1:1"),
+                quiet("AZURE_ALLOW_HTTP", "true"),
+            ]);
+            let finished = program.run(BOUND).await?;
+            ensure!(finished.code == Some(2), "{url}: {finished:?}");
+            ensure!(!finished.errors.contains("panicked"), "{url}: {finished:?}");
+            shows_nothing(&finished, url)?;
+        }
+    }
+    for url in [
+        format!("s3://key:{CANARY}@bucket/prefix"),
+        format!("s3://key:{CANARY}@bucket:port/prefix"),
+        format!("s3://bucket/prefix?token={CANARY}"),
+    ] {
+        for (key, command) in [
+            ("ARCHIVE__URL", namespace.archive_command("check", &json)?),
+            ("TOTALS__URL", namespace.totals_command("check", &json)?),
+            ("TOTALS__URL", namespace.restorator_command("plan", &json)?),
+            (
+                "ARCHIVE__URL",
+                namespace.archive_command("import", &[&url, "--output", "json"])?,
+            ),
+        ] {
+            let mut program = command;
+            program
+                .environment
+                .push((format!("STITCH_{key}"), url.clone()));
+            program.environment.push(quiet("STITCH_LOG", "trace"));
+            let finished = program.run(BOUND).await?;
+            ensure!(finished.code == Some(2), "{finished:?}");
+            shows_nothing(&finished, key)?;
+        }
     }
     Ok(())
 }

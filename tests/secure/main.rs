@@ -6,4 +6,5 @@ mod canary;
 mod denied;
 mod eavesdropping;
 mod renewal;
+mod rights;
 mod support;

@@ -34,12 +34,21 @@ pub struct TotalsList {
     pub incomplete: Vec<TotalsId>,
 }
 
+fn folder_of(namespace: &str) -> ObjectName {
+    ObjectName(format!("totals/v1/{namespace}"))
+}
+
+/// The object by which the store of the totals of `namespace` is checked.
+pub fn check_name(namespace: &str) -> ObjectName {
+    folder_of(namespace).join(CHECK)
+}
+
 impl<S: ObjectStore> TotalsFolder<S> {
     /// The totals of `namespace` in `store`. Reads nothing.
     pub fn new(store: S, namespace: &str) -> Self {
         Self {
             store,
-            folder: ObjectName(format!("totals/v1/{namespace}")),
+            folder: folder_of(namespace),
         }
     }
 

@@ -18,6 +18,7 @@ pub mod table;
 mod token;
 mod statements;
 pub mod classify;
+mod permissions;
 mod denial;
 mod connect;
 pub mod release;

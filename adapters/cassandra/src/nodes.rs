@@ -14,7 +14,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use scylla::client::session::Session;
 use scylla::statement::Statement;
 
-use super::{Release, client_registration, own_address, statements, table};
+use super::{Release, client_registration, own_address, permissions, statements, table};
 use stitch_common::clock::Clock;
 use stitch_common::ports::{
     Connection, NodeAddress, NodeId, NodeSettings, NodeState, Nodes, Probe, StoreError,
@@ -24,7 +24,6 @@ use stitch_config::Cassandra;
 
 mod gossip_liveness;
 mod late;
-mod permissions;
 mod probe;
 mod ring;
 mod sessions;

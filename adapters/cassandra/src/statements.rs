@@ -14,7 +14,7 @@ use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::{Consistency, Statement};
 
 use crate::page_size::PageSize;
-use crate::schema::{TABLE, full_name, quoted};
+use crate::schema::{BATCH, TABLE, full_name, quoted};
 use stitch_common::ports::{Level, StoreError};
 use stitch_config::WriteConsistency;
 
@@ -72,8 +72,7 @@ pub(super) fn empty_batch(settings: &WriteSettings) -> Batch {
 }
 
 /// Reads no count: no counter has this name. A role without SELECT is turned down all the same.
-pub(super) fn no_count_cql(keyspace: &str) -> String {
-    let table = format!("{}.{TABLE}", quoted(keyspace));
+pub(super) fn no_count_cql(table: &str) -> String {
     format!("SELECT value FROM {table} WHERE counter = '' AND key = ''")
 }
 
@@ -84,6 +83,16 @@ pub(super) fn no_increment_cql(keyspace: &str) -> String {
     format!(
         "UPDATE {table} USING TIMESTAMP 1 SET value = value + 0 \
          WHERE counter = '' AND key = '' AND granularity = '' AND bucket = 0"
+    )
+}
+
+/// Loads nothing: Cassandra checks the rights to SELECT and MODIFY first, and then refuses the statement, because a condition
+/// takes no timestamp.
+pub(super) fn no_batch_count_cql(keyspace: &str) -> String {
+    let table = full_name(keyspace, BATCH);
+    format!(
+        "UPDATE {table} USING TIMESTAMP 1 SET value = 0 \
+         WHERE counter = '' AND key = '' AND granularity = '' AND bucket = 0 IF EXISTS"
     )
 }
 

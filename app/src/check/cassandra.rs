@@ -10,7 +10,7 @@ use stitch_cassandra::{
 use stitch_common::clock::SystemClock;
 use stitch_common::ports::{Cql, NodeSettings, NodeState, Nodes, Probe, StoreError};
 use stitch_common::user_error::UserError;
-use stitch_config::Config;
+use stitch_config::{Cassandra, Config};
 use stitch_protocol::quiescence::{QuiescenceBound, Sessions};
 
 /// How long one node may take to list its settings.
@@ -38,7 +38,7 @@ async fn query(
     findings: &mut Findings,
 ) -> Result<Vec<NodeSettings>, StoreError> {
     let nodes = cql.connect_nodes().await?;
-    security::cassandra(config, findings);
+    security::cassandra(&config.cassandra, "cassandra", findings);
     let ring = nodes.ring().await?;
     let settings = settings(config, &nodes, &ring, findings).await;
     // The barrier can be checked without the table.
@@ -64,7 +64,7 @@ async fn settings(
         config.cassandra.nodes,
         ring.len()
     ));
-    datacenter(config, ring, findings);
+    datacenter(&config.cassandra, "cassandra", ring, findings);
     let mut every = Vec::new();
     for state in ring {
         let name = format!(
@@ -113,7 +113,7 @@ async fn settings(
     every
 }
 
-fn release(name: &str, release: &Release, findings: &mut Findings) {
+pub(super) fn release(name: &str, release: &Release, findings: &mut Findings) {
     if release.is_supported() {
         findings.ok(format!(
             "{name}: release {release}; required: {REQUIRED_SERVER}"
@@ -150,26 +150,32 @@ fn pages(name: &str, rows_max: Option<u32>, findings: &mut Findings) {
     }
 }
 
-fn datacenter(config: &Config, ring: &[NodeState], findings: &mut Findings) {
-    let Some(local) = &config.cassandra.local_datacenter else {
+/// Of a cluster that messages call `cluster`.
+pub(super) fn datacenter(
+    cassandra: &Cassandra,
+    cluster: &str,
+    ring: &[NodeState],
+    findings: &mut Findings,
+) {
+    let Some(local) = &cassandra.local_datacenter else {
         return;
     };
     let known = by_datacenter(ring);
     if known.contains_key(local.as_str()) {
         findings.ok(format!(
-            "cassandra: increments go to the data centre \"{local}\""
+            "{cluster}: writes go to the data centre \"{local}\""
         ));
     } else {
-        let message = format!("cassandra: there is no data centre \"{local}\"");
+        let message = format!("{cluster}: there is no data centre \"{local}\"");
         let help = format!(
-            "set cassandra.local_datacenter to one of {}",
+            "set {cluster}.local_datacenter to one of {}",
             known.into_keys().collect::<Vec<_>>().join(", ")
         );
         findings.wrong(message, help);
     }
 }
 
-fn by_datacenter(ring: &[NodeState]) -> BTreeMap<&str, usize> {
+pub(super) fn by_datacenter(ring: &[NodeState]) -> BTreeMap<&str, usize> {
     let mut nodes = BTreeMap::new();
     for state in ring {
         *nodes.entry(state.datacenter.as_str()).or_default() += 1;
@@ -237,7 +243,7 @@ async fn table(
             }
             findings.append(speculative_retry::check(&schema, keyspace, COUNTS_TABLE).await?);
             counts(keyspace, (nodes, ring), needs, findings).await;
-            if needs == Needs::Counting {
+            if needs.increments() {
                 probes(keyspace, nodes, ring, findings).await;
             }
         }
@@ -276,23 +282,44 @@ async fn counts(
     };
     let read = nodes.may_read(&state.node, NODE_TIMEOUT).await;
     let mut rights = vec![("SELECT", read)];
-    if needs == Needs::Counting {
+    if needs.increments() {
         let incremented = nodes.may_increment(&state.node, NODE_TIMEOUT).await;
         rights.push(("MODIFY", incremented));
     }
-    for (right, answer) in rights {
-        match answer {
-            Ok(()) => findings.ok(format!("cassandra: this role has {right} on {keyspace}.counts")),
-            Err(StoreError::Refused(why)) => findings.wrong(
-                format!("cassandra: this role has no {right} on {keyspace}.counts: {why}"),
-                format!("grant the role {right} on the keyspace {keyspace}"),
+    for (rights, answer) in rights {
+        role(
+            "cassandra",
+            rights,
+            (keyspace, COUNTS_TABLE),
+            answer,
+            findings,
+        );
+    }
+}
+
+/// Whether this role has rights on a table of a cluster that messages call `cluster`.
+pub(super) fn role(
+    cluster: &str,
+    rights: &str,
+    (keyspace, table): (&str, &str),
+    answer: Result<(), StoreError>,
+    findings: &mut Findings,
+) {
+    match answer {
+        Ok(()) => findings.ok(format!(
+            "{cluster}: this role has {rights} on {keyspace}.{table}"
+        )),
+        Err(StoreError::Refused(why)) => findings.wrong(
+            format!("{cluster}: this role has no {rights} on {keyspace}.{table}: {why}"),
+            format!("grant the role {rights} on the keyspace {keyspace}"),
+        ),
+        Err(StoreError::Denied(denial)) => findings.failed(denial),
+        Err(StoreError::Unavailable(why)) => findings.warn(
+            format!(
+                "{cluster}: whether this role has {rights} on {keyspace}.{table} is unknown: {why}"
             ),
-            Err(StoreError::Denied(denial)) => findings.failed(denial),
-            Err(StoreError::Unavailable(why)) => findings.warn(
-                format!("cassandra: whether this role has {right} on {keyspace}.counts is unknown: {why}"),
-                "see the log of the node",
-            ),
-        }
+            "see the log of the node",
+        ),
     }
 }
 

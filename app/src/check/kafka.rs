@@ -1,66 +1,103 @@
-//! Checks Kafka: reachability, the event topic, and whether its log is kept for restorations.
+//! Checks Kafka: reachability, the event topic, whether its log is kept for restorations, and what this program may do.
 
-use super::{Findings, security};
-use stitch_common::ports::{EventLog, LogError};
+use std::collections::BTreeMap;
+
+use super::{Findings, Needs, security};
+use stitch_common::offset::Partition;
+use stitch_common::ports::{Bounds, EventLog, LogError};
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_kafka::{KafkaLog, TopicDescription};
 
-pub(super) async fn check(config: &Config, log: Result<&KafkaLog, &LogError>) -> Findings {
+pub(super) async fn check(
+    config: &Config,
+    log: Result<&KafkaLog, &LogError>,
+    needs: Needs,
+) -> Findings {
     let mut findings = Findings::default();
     let result = match log {
-        Ok(log) => query(config, log, &mut findings).await,
+        Ok(log) => query(config, log, needs, &mut findings).await,
         Err(error) => Err(error.clone()),
     };
     if let Err(error) = result {
-        let failure = UserError::from(error);
-        findings.wrong(format!("kafka: {}", failure.message), failure.help);
+        findings.failed_for("kafka", error);
     }
     findings
 }
 
-async fn query(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Result<(), LogError> {
+async fn query(
+    config: &Config,
+    log: &KafkaLog,
+    needs: Needs,
+    findings: &mut Findings,
+) -> Result<(), LogError> {
     let kafka = &config.kafka;
     log.try_clients().await?;
     security::kafka(config, findings);
-    let Some(topic) = log.describe(&kafka.topic).await? else {
+    let described = log.describe(&kafka.topic).await;
+    if let Ok(None) = described {
         let message = format!("kafka: there is no topic \"{}\"", kafka.topic);
         findings.wrong(
             message,
             "create it with retention.ms=-1; Stitch never creates the event topic",
         );
         return Ok(());
-    };
-    retention(&kafka.topic, &topic, config.archive.url.is_some(), findings);
-    let bounds = log.bounds(&log.partitions().await?).await?;
-    let gone = bounds.iter().filter(|(_, bounds)| bounds.begin.0 > 0);
-    let gone: Vec<_> = gone
-        .map(|(partition, bounds)| format!("{partition} at {}", bounds.begin))
-        .collect();
-    if !gone.is_empty() {
-        findings.warn(
-            format!(
-                "kafka: topic {}: partitions do not begin at 0: {}",
-                kafka.topic,
-                gone.join(", ")
-            ),
-            "records that were deleted before they were counted are in no count; those that were deleted after it have to \
-             be in the archive or in totals (stitch-totals list), or restorations refuse",
-        );
     }
-    received(
-        &kafka.topic,
-        &topic,
-        kafka.client.get("receive.message.max.bytes"),
+    // Whoever may not see the topic learns nothing else of it.
+    let partitions = log.partitions().await?;
+    rights(config, log, needs, findings).await;
+    let topic = right(
+        config,
+        &Right::of_topic(config, "DESCRIBE_CONFIGS"),
+        described,
         findings,
     );
+    begins(&kafka.topic, log.bounds(&partitions).await?, findings);
+    let topic = topic.flatten();
+    if let Some(topic) = &topic {
+        retention(&kafka.topic, topic, config.archive.url.is_some(), findings);
+        let receives = kafka.client.get("receive.message.max.bytes");
+        received(&kafka.topic, topic, receives, findings);
+    }
+    match needs {
+        Needs::Counting => counting(config, log, topic.as_ref(), findings).await,
+        Needs::Restoring | Needs::Reading | Needs::Archiving | Needs::Totals | Needs::Batch => {}
+    }
+    Ok(())
+}
+
+/// Checks what only a member of the group needs.
+async fn counting(
+    config: &Config,
+    log: &KafkaLog,
+    topic: Option<&TopicDescription>,
+    findings: &mut Findings,
+) {
+    let kafka = &config.kafka;
     let dead_letters = kafka.dead_letter_topic();
-    match log.describe(&dead_letters).await? {
-        Some(rejected) => copied(&dead_letters, &rejected, &topic, findings),
-        None => findings.warn(
+    let of_dead_letters = |name: &'static str| Right {
+        name,
+        on: format!("topic {dead_letters}"),
+        option: format!("--topic {dead_letters}"),
+    };
+    match log.describe(&dead_letters).await {
+        Ok(None) => findings.warn(
             format!("kafka: there is no dead-letter topic {dead_letters}"),
             "`stitch-processor init` creates it",
         ),
+        described => {
+            let written = log.may_copy().await;
+            // Whoever may write may see the topic, too: without that right, the other one is not known.
+            let is_known = described.is_ok() || !matches!(written, Err(LogError::Denied(_)));
+            right(config, &of_dead_letters("WRITE"), written, findings);
+            let settings = of_dead_letters("DESCRIBE_CONFIGS");
+            if is_known
+                && let Some(Some(rejected)) = right(config, &settings, described, findings)
+                && let Some(topic) = topic
+            {
+                copied(&dead_letters, &rejected, topic, findings);
+            }
+        }
     }
     let session = kafka.session_timeout();
     findings.ok(format!(
@@ -68,7 +105,118 @@ async fn query(config: &Config, log: &KafkaLog, findings: &mut Findings) -> Resu
         config.processor.stop_timeout.as_millis(),
         session.as_millis()
     ));
-    Ok(())
+}
+
+/// Checks what this program may do with the topic and the group.
+async fn rights(config: &Config, log: &KafkaLog, needs: Needs, findings: &mut Findings) {
+    let group = config.kafka.group_id();
+    let of_group = |name: &'static str| Right {
+        name,
+        on: format!("group {group}"),
+        option: format!("--group {group}"),
+    };
+    let asked = async {
+        match needs.asks_group() {
+            true => Some(log.may_ask_group().await),
+            false => None,
+        }
+    };
+    let joined = async {
+        match needs == Needs::Counting {
+            true => Some(log.may_join().await),
+            false => None,
+        }
+    };
+    let (read, asked, joined) = tokio::join!(log.may_read(), asked, joined);
+    right(config, &Right::of_topic(config, "READ"), read, findings);
+    if let Some(answer) = asked {
+        right(config, &of_group("DESCRIBE"), answer, findings);
+    }
+    if let Some(answer) = joined {
+        right(config, &of_group("READ"), answer, findings);
+    }
+}
+
+/// A right of Kafka's ACLs.
+struct Right {
+    name: &'static str,
+    on: String,
+    /// What it is on, as an option of `kafka-acls.sh`.
+    option: String,
+}
+
+impl Right {
+    fn of_topic(config: &Config, name: &'static str) -> Self {
+        let topic = &config.kafka.topic;
+        Self {
+            name,
+            on: format!("topic {topic}"),
+            option: format!("--topic {topic}"),
+        }
+    }
+
+    /// The command that gives it.
+    fn help(&self, config: &Config) -> String {
+        let user = config.kafka.client.get("sasl.username");
+        let user = user.map_or("…", |user| user.trim());
+        let operation = self.name.replace('_', "").to_ascii_lowercase();
+        format!(
+            "kafka-acls.sh --bootstrap-server … --add --allow-principal \"User:{user}\" --operation {operation} {}; \
+             docs/operations/security.md, \"Least rights\", lists what each program needs",
+            self.option
+        )
+    }
+}
+
+/// Finds whether this program has a right, by the answer to a request that needs it; returns the answer.
+fn right<T>(
+    config: &Config,
+    right: &Right,
+    answer: Result<T, LogError>,
+    findings: &mut Findings,
+) -> Option<T> {
+    let (name, on) = (right.name, &right.on);
+    match answer {
+        Ok(answer) => {
+            findings.ok(format!("kafka: this program has {name} on the {on}"));
+            return Some(answer);
+        }
+        Err(LogError::Denied(denial)) => findings.wrong(
+            format!(
+                "kafka: this program has no {name} on the {on}: {}",
+                denial.message
+            ),
+            right.help(config),
+        ),
+        Err(error @ (LogError::Refused(_) | LogError::Unavailable(_))) => {
+            let failure = UserError::from(error);
+            findings.warn(
+                format!(
+                    "kafka: whether this program has {name} on the {on} is unknown: {}",
+                    failure.message
+                ),
+                failure.help,
+            );
+        }
+    }
+    None
+}
+
+fn begins(name: &str, bounds: BTreeMap<Partition, Bounds>, findings: &mut Findings) {
+    let gone = bounds.iter().filter(|(_, bounds)| bounds.begin.0 > 0);
+    let gone: Vec<_> = gone
+        .map(|(partition, bounds)| format!("{partition} at {}", bounds.begin))
+        .collect();
+    if !gone.is_empty() {
+        findings.warn(
+            format!(
+                "kafka: topic {name}: partitions do not begin at 0: {}",
+                gone.join(", ")
+            ),
+            "records that were deleted before they were counted are in no count; those that were deleted after it have to \
+             be in the archive or in totals (stitch-totals list), or restorations refuse",
+        );
+    }
 }
 
 /// A batch that is larger than the client receives would hold its partition up for ever.
@@ -157,5 +305,48 @@ fn retention(name: &str, topic: &TopicDescription, is_archived: bool, findings: 
         );
     } else {
         findings.ok(format!("kafka: topic {name} keeps every record"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Verdict;
+
+    #[test]
+    fn a_right_that_is_missing_is_wrong_and_named_with_the_command_that_gives_it() {
+        let text = include_str!("../../../deploy/stitch.toml");
+        let variables = [
+            ("STITCH_KAFKA__TOPIC", "plays"),
+            ("STITCH_KAFKA__CLIENT__SASL_USERNAME", "reader"),
+        ];
+        let variables = variables.into_iter().collect();
+        let config = Config::parse("stitch.toml", text, &variables).unwrap();
+        let denied = LogError::Denied(UserError::new("Topic authorization failed", "ask"));
+        let away = LogError::Unavailable("no answer".to_owned());
+        for (answer, verdict, words) in [
+            (
+                Ok(()),
+                Verdict::Ok,
+                ["has DESCRIBE_CONFIGS on the topic plays", ""],
+            ),
+            (
+                Err(denied),
+                Verdict::Wrong,
+                [
+                    "has no DESCRIBE_CONFIGS on the topic plays: Topic",
+                    "\"User:reader\" --operation describeconfigs --topic plays",
+                ],
+            ),
+            (Err(away), Verdict::Warn, ["is unknown", "brokers are up"]),
+        ] {
+            let mut findings = Findings::default();
+            let of_topic = Right::of_topic(&config, "DESCRIBE_CONFIGS");
+            right(&config, &of_topic, answer, &mut findings);
+            let found = findings.findings.pop().unwrap();
+            assert_eq!(found.verdict, verdict);
+            assert!(found.message.contains(words[0]), "{found:?}");
+            assert!(found.help.unwrap_or_default().contains(words[1]));
+        }
     }
 }

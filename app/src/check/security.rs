@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{Findings, Needs};
 use crate::tree;
 use stitch_common::ports::ZkError;
-use stitch_config::{Config, Verify};
+use stitch_config::{Cassandra, Config, Verify};
 use stitch_protocol::path::Paths;
 use stitch_zookeeper::{Access, ZooKeeperSession};
 
@@ -88,7 +88,7 @@ fn who(config: &Config, nodes: &[(String, Access)], needs: Needs, findings: &mut
             "zookeeper: everyone who reaches the servers may change the namespace's nodes, such as {first}: with \
              zookeeper.auth, only the fleet may"
         )),
-        (_, None) if needs == Needs::Reading => findings.ok(format!(
+        (_, None) if !needs.changes_nodes() => findings.ok(format!(
             "zookeeper: this program may read the namespace's nodes; only {others} may change them, as commands from the \
              operator's page do"
         )),
@@ -103,9 +103,8 @@ fn who(config: &Config, nodes: &[(String, Access)], needs: Needs, findings: &mut
     }
 }
 
-/// Connections to Cassandra, and the role of this program.
-pub(super) fn cassandra(config: &Config, findings: &mut Findings) {
-    let cassandra = &config.cassandra;
+/// Connections to a cluster of Cassandra, which messages call `cluster`, and the role of this program there.
+pub(super) fn cassandra(cassandra: &Cassandra, cluster: &str, findings: &mut Findings) {
     let user = cassandra.credentials.as_ref().map(|login| &login.user);
     let known_as = user.map_or_else(
         || "without a user".to_owned(),
@@ -118,18 +117,18 @@ pub(super) fn cassandra(config: &Config, findings: &mut Findings) {
                 Verify::Chain => "any certificate of that authority passes for any node",
             };
             findings.ok(format!(
-                "cassandra: connections are encrypted, by the authority in {} ({shown}); {known_as}",
+                "{cluster}: connections are encrypted, by the authority in {} ({shown}); {known_as}",
                 tls.files.ca.display()
             ));
         }
         (None, None) => findings.ok(format!(
-            "cassandra: connections are not encrypted; {known_as}"
+            "{cluster}: connections are not encrypted; {known_as}"
         )),
         (None, Some(_)) => findings.warn(
             format!(
-                "cassandra: connections are not encrypted, so the password can be read on its way; {known_as}"
+                "{cluster}: connections are not encrypted, so the password can be read on its way; {known_as}"
             ),
-            "add [cassandra.tls]",
+            format!("add [{cluster}.tls]"),
         ),
     }
 }
@@ -139,20 +138,7 @@ pub(super) fn kafka(config: &Config, findings: &mut Findings) {
     let property = |name: &str| config.kafka.client.get(name).map(String::as_str);
     let protocol = property("security.protocol").unwrap_or("plaintext");
     let protocol = protocol.to_ascii_uppercase();
-    let mechanism = property("sasl.mechanism").unwrap_or("GSSAPI");
-    let known_as = match (
-        property("sasl.username"),
-        property("ssl.certificate.location"),
-    ) {
-        (Some(user), _) if protocol.starts_with("SASL") => {
-            format!("as \"{user}\" by {mechanism}")
-        }
-        (_, Some(certificate)) if protocol.ends_with("SSL") => {
-            format!("by the certificate {certificate}")
-        }
-        (_, _) if protocol.starts_with("SASL") => format!("by {mechanism}"),
-        (_, _) => "as no user".to_owned(),
-    };
+    let known_as = stitch_kafka::known_as(&config.kafka);
     let unverified = property("enable.ssl.certificate.verification").is_some_and(is_off);
     if protocol.ends_with("SSL") && unverified {
         findings.warn(

@@ -10,10 +10,12 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use stitch_app::check::{Needs, check};
 use stitch_app::runner::{self, Shared};
 use stitch_cassandra::Replication;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
+use stitch_totals_program::servers;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -21,12 +23,14 @@ use stitch_config::Config;
     version,
     about = "Counts in batch: loads what all events add up to into the table batch_counts, and publishes it",
     after_help = "Example:
+  stitch-batch check                  # are the servers and the stores as this needs them?
   stitch-batch init --replication 3   # the table batch_counts, once
   stitch-batch run                    # build totals, load what changed, read it back, publish it; once an hour or a day
   stitch-batch status
   stitch-batch compare                # a drift alarm: batch and real time of closed buckets
 
-Needs `enabled = true` in [batch]. Exit codes: 0 done, 1 counts differ (compare), 2 it could not be done, 130 ended at once
+Needs `enabled = true` in [batch]. Exit codes: 0 done, 1 counts differ (compare), 2 it could not be done or is
+wrong (check), 130 ended at once
 by a second signal. May be killed at any time and run again."
 )]
 struct Arguments {
@@ -38,6 +42,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Check the configuration, and what this program needs of the servers
+    ///
+    /// Connects to ZooKeeper, Kafka, the cluster of the table and the stores of totals and archive. Reports each finding as ok, warning or wrong, with help. Changes
+    /// nothing, but for a small object by which a store is tried.
+    #[command(after_help = "Example:
+  stitch-batch check --output json | jq '.findings[] | select(.verdict == \"wrong\")'
+
+Exit codes: 0 nothing is wrong, 2 something is wrong.")]
+    Check,
     /// Create the table of batch counts
     ///
     /// In the cluster and the keyspace of batch.cassandra, by default those of cassandra. Changes nothing that is there.
@@ -97,6 +110,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     runner::main(arguments, |Arguments { shared, command }| match command {
         Command::Init { replication } => runner::run("init", &shared, async |config, _| {
             init::init(enabled(&config)?, replication.as_ref()).await
+        }),
+        Command::Check => runner::run("check", &shared, async |config, _| {
+            let config = enabled(&config)?;
+            let stores = servers::check_stores(config).await;
+            Ok(check(config, Needs::Batch, stores).await)
         }),
         Command::Run => runner::run("run", &shared, async |config, _| {
             loads::run(enabled(&config)?).await

@@ -11,8 +11,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use stitch_app::check::{Needs, check};
 use stitch_app::runner::{self, Shared};
 use stitch_config::Engine;
+
+use crate::servers;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -20,13 +23,14 @@ use stitch_config::Engine;
     version,
     about = "Adds up what all events count, as Parquet files at a cut of the topic",
     after_help = "Example:
+  stitch-totals check         # will it work?
   stitch-totals build         # from the newest totals on; the first time, from the first record on
   stitch-totals list          # which there are
   stitch-totals verify ID     # recount them from the records, and compare
   stitch-totals prune --keep 3
 
-Exit codes: 0 done, 1 totals differ from the records (verify), 2 it could not be done, 130 ended at once by a
-second signal. Where totals are: `url` in [totals], else that of [archive], else the folder stitch-totals.
+Exit codes: 0 done, 1 totals differ from the records (verify), 2 it could not be done or is wrong (check), 130 ended
+at once by a second signal. Where totals are: `url` in [totals], else that of [archive], else the folder stitch-totals.
 The files are read by DuckDB, Spark and pandas: SELECT * FROM 'totals/v1/plays/ID/*.parquet'"
 )]
 struct Arguments {
@@ -38,6 +42,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Check the configuration, and what this program needs of the servers
+    ///
+    /// Connects to ZooKeeper, Kafka and the stores of totals and archive. Reports each finding as ok, warning or wrong, with help. Changes
+    /// nothing, but for a small object by which a store is tried.
+    #[command(after_help = "Example:
+  stitch-totals check --output json | jq '.findings[] | select(.verdict == \"wrong\")'
+
+Exit codes: 0 nothing is wrong, 2 something is wrong.")]
+    Check,
     Build(BuildArguments),
     /// List the totals of this namespace
     ///
@@ -139,6 +152,10 @@ impl From<EngineArgument> for Engine {
 /// Runs the command that `arguments` name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     runner::main(arguments, |Arguments { shared, command }| match command {
+        Command::Check => runner::run("check", &shared, async |config, _| {
+            let stores = servers::check_stores(&config).await;
+            Ok(check(&config, Needs::Totals, stores).await)
+        }),
         Command::Build(arguments) => runner::run("build", &shared, async |config, _| {
             build::build(&config, &arguments).await
         }),

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use stitch_app::check::Findings;
 use stitch_app::progress_bar;
-use stitch_archive::identity;
 use stitch_archive::reader::Archive;
+use stitch_archive::{check, identity};
 use stitch_common::clock::SystemClock;
 use stitch_common::offset::Offsets;
 use stitch_common::ports::{EventLog, Session, ZooKeeper};
@@ -21,7 +22,7 @@ use stitch_totals::build::{BaseChoice, BuildRequest};
 use stitch_totals::manifest::NamespaceInstance;
 use stitch_totals::records::{Reach, Records};
 use stitch_totals::sorted::spill_folder::SpillFolder;
-use stitch_totals::totals_folder::TotalsFolder;
+use stitch_totals::totals_folder::{self, TotalsFolder};
 
 /// How long Kafka may deliver nothing of a partition.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -46,6 +47,11 @@ pub fn folder(config: &Config) -> Result<TotalsFolder<ObjectFolder>, UserError> 
         stores::totals(config)?,
         &config.namespace,
     ))
+}
+
+/// Checks the stores of totals, and of the archive if there is one.
+pub async fn check_stores(config: &Config) -> Findings {
+    check::totals(config, &totals_folder::check_name(&config.namespace)).await
 }
 
 /// A session of ZooKeeper for the nodes of the namespace.

@@ -3,8 +3,9 @@
 use scylla::client::session::Session;
 
 use super::{EnsureOutcome, Schema, SchemaError, check_table};
+use crate::permissions;
 use crate::schema::{self, BATCH, Replication, TableOwner};
-use stitch_common::ports::TableIdentity;
+use stitch_common::ports::{StoreError, TableIdentity};
 
 impl Schema {
     /// Creates the table of batch counts, and its keyspace if `replication` says how. Changes nothing when both exist and
@@ -32,6 +33,22 @@ impl Schema {
     /// It is missing, not as wanted, or another namespace's.
     pub async fn check_batch(&self) -> Result<TableIdentity, SchemaError> {
         check(&self.session, &self.cassandra.keyspace, &self.owner).await
+    }
+
+    /// Whether the role may read the table of batch counts.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if not; else no answer.
+    pub async fn may_read_batch(&self) -> Result<(), StoreError> {
+        permissions::may_read_batch(&self.session, &self.cassandra.keyspace).await
+    }
+
+    /// Whether the role may read and load the table of batch counts. It writes nothing.
+    ///
+    /// # Errors
+    /// As [`Schema::may_read_batch`].
+    pub async fn may_load_batch(&self) -> Result<(), StoreError> {
+        permissions::may_load_batch(&self.session, &self.cassandra.keyspace).await
     }
 }
 

@@ -115,7 +115,7 @@ fn a_password_that_crosses_the_network_in_clear_is_a_warning() {
     ];
     for (changes, verdict, words) in cases {
         let mut findings = Findings::default();
-        cassandra(&config(changes), &mut findings);
+        cassandra(&config(changes).cassandra, "cassandra", &mut findings);
         let (found, message) = one(findings);
         assert_eq!(found, verdict, "{message}");
         assert!(message.contains(words), "{message}");

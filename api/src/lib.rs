@@ -22,7 +22,7 @@
 // What is decided without an App has crates of its own; here each is named as if it were a module.
 use stitch_api_freshness as freshness;
 use stitch_api_request::{
-    command_request, params, problem, query_string, request_body, same_origin,
+    command_request, params, problem, query_request, query_string, request_body, same_origin,
 };
 use stitch_api_tables as count_tables;
 

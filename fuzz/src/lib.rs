@@ -4,11 +4,13 @@
 //! [`TARGETS`] lists the parsers. A target is a function of any bytes, which asserts what must hold for them:
 //!
 //! - `events`: records of the topic; `configuration`: files, lines and environment variables; `access`: files of
-//!   tokens, and signatures of links; `plan_file`: plans; `nodes`: the data of ZooKeeper's nodes; `names`: the names of nodes and members.
+//!   tokens, and signatures of links; `requests`: requests to the API; `plan_file`: plans, and `nodes`: the data of
+//!   ZooKeeper's nodes and the manifests of totals; `names`: the names of nodes and members.
 //! - `edges` (tests only): arithmetic at its edges, by properties.
 //! - `tests`: each target with its inputs in `corpus/`, among them every one that ever broke something, and with mutated
 //!   ones. `deploy/fuzz` builds `main` with libFuzzer around one target.
 
+use stitch_batch::record::BatchRecord;
 use stitch_common::ports::Fingerprint;
 use stitch_control::audit_record::AuditRecord;
 use stitch_control::control_record::ControlRecord;
@@ -23,6 +25,7 @@ use stitch_protocol::suspension::SuspensionRecord;
 mod events;
 mod configuration;
 mod access;
+mod requests;
 mod plan_file;
 mod nodes;
 mod names;
@@ -44,6 +47,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("environment", configuration::variable),
     ("token-file", access::file),
     ("signed-link", access::link),
+    ("query-string", requests::query_string),
+    ("query", requests::query),
+    ("query-body", requests::query_body),
+    ("window", requests::window),
+    ("command", requests::command),
     ("plan-file", plan_file::bytes),
     ("plan-file-body", plan_file::body),
     ("definition", nodes::definition),
@@ -57,6 +65,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("restoration", nodes::payload::<RestorationRecord>),
     ("control", nodes::payload::<ControlRecord>),
     ("audit", nodes::payload::<AuditRecord>),
+    ("batch", nodes::payload::<BatchRecord>),
+    ("manifest", nodes::manifest),
     ("checkpoint", nodes::checkpoint),
     ("queue", names::queue),
     ("member-name", names::member),

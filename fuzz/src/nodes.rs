@@ -1,12 +1,14 @@
-//! The data of ZooKeeper's nodes, which any client may write.
+//! The data of ZooKeeper's nodes, which any client may write, and of manifests.
 
 use std::fmt::Debug;
 
 use stitch_common::checkpoint::StoredCheckpoint;
+use stitch_common::ports::ObjectName;
 use stitch_common::range::RangeBits;
 use stitch_protocol::Error;
 use stitch_protocol::definition_node::NamespaceRecord;
 use stitch_protocol::envelope::{Payload, open, seal};
+use stitch_totals::manifest::{Manifest, TotalsId};
 
 const PATH: &str = "/stitch/n/node";
 
@@ -52,6 +54,29 @@ pub(crate) fn definition(input: &[u8]) {
                 .differences(&record.definitions)
                 .is_empty()
         );
+    }
+}
+
+/// Reads manifests of totals, which anyone may write who writes the store. They name themselves by what they are of, so most
+/// are refused; the id that an input begins with is tried, too.
+pub(crate) fn manifest(input: &[u8]) {
+    let name = ObjectName("totals/v1/n/id/manifest.json".to_owned());
+    let named: Option<TotalsId> = serde_json::from_slice::<serde_json::Value>(input)
+        .ok()
+        .and_then(|json| Some(TotalsId(json["id"].as_str()?.to_owned())));
+    for id in [Some(TotalsId("0".repeat(16))), named]
+        .into_iter()
+        .flatten()
+    {
+        match Manifest::decode(&name, &id, input) {
+            Ok(manifest) => {
+                let again = Manifest::decode(&name, &id, &manifest.encode());
+                assert_eq!(again.ok().as_ref(), Some(&manifest));
+                let rows: u64 = manifest.files.iter().map(|file| file.rows).sum();
+                assert_eq!((&manifest.id, manifest.rows), (&id, rows));
+            }
+            Err(error) => assert!(error.to_string().contains(&name.0), "{error}"),
+        }
     }
 }
 

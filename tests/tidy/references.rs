@@ -141,7 +141,7 @@ fn every_payload_in_zookeeper_is_fuzzed() -> Result<()> {
     let files = tracked()?;
     let payloads = files
         .iter()
-        .filter(|file| file.path.starts_with("protocol/src/"))
+        .filter(|file| file.is_rust())
         .flat_map(|file| file.text.lines())
         .filter_map(|line| line.strip_prefix("impl Payload for ")?.strip_suffix(" {"));
     let found = payloads

@@ -240,10 +240,11 @@ impl Manifest {
         if manifest.id != *id || made != *id {
             return Err(damaged(&format_args!("it is the manifest of {made}")));
         }
-        let rows: u64 = manifest.files.iter().map(|file| file.rows).sum();
+        let mut rows = manifest.files.iter().map(|file| file.rows);
+        let rows = rows.try_fold(0_u64, u64::checked_add);
         let digests = manifest.files.iter().map(|file| file.digest);
         let digest = digests.fold(Digest::default(), Digest::plus);
-        if (rows, digest) != (manifest.rows, manifest.digest) {
+        if (rows, digest) != (Some(manifest.rows), manifest.digest) {
             return Err(damaged(
                 &"its files do not add up to its rows and its digest",
             ));

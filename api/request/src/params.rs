@@ -14,6 +14,8 @@ use crate::query_string::{Query, encoded};
 
 pub const GRANULARITY: &str = "granularity";
 pub const AT: &str = "at";
+pub const FROM: &str = "from";
+pub const TO: &str = "to";
 pub const TIME_ZONE: &str = "time_zone";
 pub const UTC_OFFSET: &str = "utc_offset";
 pub const LAYER: &str = "layer";

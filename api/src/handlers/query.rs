@@ -5,7 +5,6 @@
 //! instead, and the others are answered all the same; if none can be, the request fails with the first part's problem.
 
 mod parts;
-mod request;
 
 use std::sync::Arc;
 
@@ -21,8 +20,9 @@ use crate::app::App;
 use crate::caching;
 use crate::handlers::path_parameters;
 use crate::problem::{Kind, Problem};
+use crate::query_request::{self, QueryRequest};
+use crate::request_body;
 use parts::Parts;
-use request::QueryRequest;
 
 /// The longest address that an answer names as its own: proxies and CDNs refuse those above 8 KiB.
 const ADDRESS_BYTES_MAX: usize = 8000;
@@ -33,7 +33,7 @@ pub(crate) async fn by_address(
     Extension(permits): Extension<HeldPermits>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let request = QueryRequest::from_address(&app, query.as_deref())?;
+    let request = QueryRequest::from_address(query.as_deref(), app.limits.keys_max, example(&app))?;
     answer(&app, Some(&headers), &permits, &request).await
 }
 
@@ -45,8 +45,14 @@ pub(crate) async fn by_key(
     Extension(permits): Extension<HeldPermits>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (counter, key) = path_parameters(path, &request::example(&app))?;
-    let request = QueryRequest::from_key(&app, counter, key, query.as_deref())?;
+    let (counter, key) = path_parameters(path, &example(&app))?;
+    let request = QueryRequest::from_key(
+        counter,
+        key,
+        query.as_deref(),
+        app.limits.keys_max,
+        example(&app),
+    )?;
     answer(&app, Some(&headers), &permits, &request).await
 }
 
@@ -56,8 +62,15 @@ pub(crate) async fn by_body(
     Extension(permits): Extension<HeldPermits>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let request = QueryRequest::from_body(&app, query.as_deref(), body).await?;
+    let (example, parts_max) = (example(&app), app.limits.keys_max);
+    let (raw, within) = (query.as_deref(), app.limits.request_timeout);
+    let body = request_body::json(within, raw, body, 2 * parts_max, &example).await?;
+    let request = QueryRequest::from_body(body, parts_max, example)?;
     answer(&app, None, &permits, &request).await
+}
+
+fn example(app: &App) -> String {
+    query_request::example(&app.definitions)
 }
 
 async fn answer(

@@ -21,12 +21,10 @@ use crate::app::App;
 use crate::caching;
 use crate::count_reader::Sum;
 use crate::layers::{LayerView, LayersUsed};
-use crate::params::{self, GRANULARITY, LAYER, TIME_ZONE, UTC_OFFSET};
+use crate::params::{self, FROM, GRANULARITY, LAYER, TIME_ZONE, TO, UTC_OFFSET};
 use crate::problem::Problem;
 use crate::query_string::{Query, encoded};
 
-pub(super) const FROM: &str = "from";
-pub(super) const TO: &str = "to";
 const LIMIT: &str = "limit";
 /// Points before `to` if there is no `from`.
 const POINTS_DEFAULT: i32 = 30;

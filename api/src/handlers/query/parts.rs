@@ -8,7 +8,6 @@ use stitch_calendar::time_zone::TimeZone;
 use stitch_common::cell::{CellSlot, Counter};
 use stitch_common::definition::CounterDefinition;
 
-use super::request::{QueryRequest, Select};
 use crate::admission::KEYS_AT_ONCE;
 use crate::app::{App, Now};
 use crate::count_reader::Sum;
@@ -18,6 +17,7 @@ use crate::handlers::totals::{Totals, TotalsRequest};
 use crate::layers::{LayerView, LayersUsed};
 use crate::params::{self, Window};
 use crate::problem::{Kind, Problem};
+use crate::query_request::{QueryRequest, Select};
 
 /// Points of all parts together, in series of the longest length.
 const SERIES_MAX: usize = 20;
@@ -184,7 +184,7 @@ impl<'a> Parts<'a> {
                     app.limits.points_max,
                     crate::handlers::series::CELLS_MAX
                 );
-                return Err(query.invalid(crate::handlers::series::FROM, detail));
+                return Err(query.invalid(crate::params::FROM, detail));
             }
             plan.windows.append(&mut page.windows);
             plan.page = Some(page);

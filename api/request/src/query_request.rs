@@ -1,16 +1,14 @@
-//! Parses a query, from an address or a body, and says which address it has.
+//! A query of several counters and keys, as an address or a body gives it, and the address that it has.
 
-use axum::body::Body;
 use serde::Deserialize;
+use stitch_common::definition::Definitions;
 
-use crate::app::App;
-use crate::handlers::series::{FROM, TO};
-use crate::params::{AT, GRANULARITY, LAYER, TIME_ZONE, UTC_OFFSET};
+use crate::params::{AT, FROM, GRANULARITY, LAYER, TIME_ZONE, TO, UTC_OFFSET};
 use crate::problem::Problem;
 use crate::query_string::{Query, encoded};
 use crate::request_body;
 
-pub(super) const ADDRESS: &str = "/v1/query";
+const ADDRESS: &str = "/v1/query";
 const COUNTER: &str = "counter";
 const KEY: &str = "key";
 const SELECT: &str = "select";
@@ -19,7 +17,7 @@ const ONCE: [&str; 7] = [GRANULARITY, AT, FROM, TO, TIME_ZONE, UTC_OFFSET, LAYER
 
 /// What is answered for each counter and key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Select {
+pub enum Select {
     /// One count, of all time or of one period.
     Count,
     /// A count for each of several periods.
@@ -38,16 +36,17 @@ impl Select {
 
 /// Counters, keys, and what is answered for each of them.
 #[derive(Debug)]
-pub(super) struct QueryRequest {
-    pub(super) counters: Vec<String>,
-    pub(super) keys: Vec<String>,
+pub struct QueryRequest {
+    pub counters: Vec<String>,
+    pub keys: Vec<String>,
     selection: Vec<Select>,
-    pub(super) query: Query,
+    pub query: Query,
 }
 
-#[derive(Deserialize)]
+/// The same as JSON.
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct QueryBody {
+pub struct QueryBody {
     counters: Vec<String>,
     keys: Vec<String>,
     #[serde(default)]
@@ -69,33 +68,42 @@ struct QueryBody {
 }
 
 impl QueryRequest {
-    pub(super) fn from_address(app: &App, raw: Option<&str>) -> Result<Self, Problem> {
-        let query = Query::parse(raw, &ONCE, &[COUNTER, KEY, SELECT], example(app))?;
+    /// Parses the query of an address; a request may have `parts_max` counters times keys, and `example` is one that works.
+    ///
+    /// # Errors
+    /// A parameter is missing, unknown, invalid or without effect, or there are too many parts.
+    pub fn from_address(
+        raw: Option<&str>,
+        parts_max: usize,
+        example: String,
+    ) -> Result<Self, Problem> {
+        let query = Query::parse(raw, &ONCE, &[COUNTER, KEY, SELECT], example)?;
         let all = |name: &str| query.all(name).map(str::to_owned).collect::<Vec<_>>();
         let (counters, keys, select) = (all(COUNTER), all(KEY), all(SELECT));
-        Self::new(app, counters, keys, &select, query)
+        Self::new(parts_max, (counters, keys), &select, query)
     }
 
-    pub(super) fn from_key(
-        app: &App,
+    /// Parses the query of the address of one key.
+    ///
+    /// # Errors
+    /// As [`QueryRequest::from_address`].
+    pub fn from_key(
         counter: String,
         key: String,
         raw: Option<&str>,
+        parts_max: usize,
+        example: String,
     ) -> Result<Self, Problem> {
-        let query = Query::parse(raw, &ONCE, &[SELECT], example(app))?;
+        let query = Query::parse(raw, &ONCE, &[SELECT], example)?;
         let select: Vec<String> = query.all(SELECT).map(str::to_owned).collect();
-        Self::new(app, vec![counter], vec![key], &select, query)
+        Self::new(parts_max, (vec![counter], vec![key]), &select, query)
     }
 
-    pub(super) async fn from_body(
-        app: &App,
-        raw: Option<&str>,
-        body: Body,
-    ) -> Result<Self, Problem> {
-        let example = example(app);
-        let names = 2 * app.limits.keys_max;
-        let body: QueryBody =
-            request_body::json(app.limits.request_timeout, raw, body, names, &example).await?;
+    /// Takes a body.
+    ///
+    /// # Errors
+    /// As [`QueryRequest::from_address`].
+    pub fn from_body(body: QueryBody, parts_max: usize, example: String) -> Result<Self, Problem> {
         let parameters = [
             (GRANULARITY, body.granularity),
             (AT, body.at),
@@ -106,13 +114,12 @@ impl QueryRequest {
             (LAYER, body.layer),
         ];
         let query = Query::from_parameters(parameters, example);
-        Self::new(app, body.counters, body.keys, &body.select, query)
+        Self::new(parts_max, (body.counters, body.keys), &body.select, query)
     }
 
     fn new(
-        app: &App,
-        counters: Vec<String>,
-        keys: Vec<String>,
+        parts_max: usize,
+        (counters, keys): (Vec<String>, Vec<String>),
         select: &[String],
         query: Query,
     ) -> Result<Self, Problem> {
@@ -122,13 +129,10 @@ impl QueryRequest {
         if keys.is_empty() {
             return Err(query.missing(KEY, "name one key or several"));
         }
-        let (parts, max) = (
-            counters.len().saturating_mul(keys.len()),
-            app.limits.keys_max,
-        );
-        if parts > max {
+        let parts = counters.len().saturating_mul(keys.len());
+        if parts > parts_max {
             let detail = format!(
-                "{} counters and {} keys make {parts} parts, one request may have {max}",
+                "{} counters and {} keys make {parts} parts, one request may have {parts_max}",
                 counters.len(),
                 keys.len()
             );
@@ -144,7 +148,7 @@ impl QueryRequest {
         Ok(request)
     }
 
-    pub(super) fn selects(&self, select: Select) -> bool {
+    pub fn selects(&self, select: Select) -> bool {
         self.selection.contains(&select)
     }
 
@@ -168,7 +172,7 @@ impl QueryRequest {
     }
 
     /// The one address of this request: parameters in a fixed order, so that a CDN keeps one copy.
-    pub(super) fn address(&self) -> String {
+    pub fn address(&self) -> String {
         let once = ONCE
             .into_iter()
             .filter_map(|name| Some((name, self.query.get(name)?)));
@@ -203,8 +207,8 @@ fn selection(names: &[String], query: &Query) -> Result<Vec<Select>, Problem> {
 }
 
 /// The address of a query that works: the totals of a key.
-pub(super) fn example(app: &App) -> String {
-    let first = app.definitions.counters.first();
+pub fn example(definitions: &Definitions) -> String {
+    let first = definitions.counters.first();
     let counter = encoded(first.map_or("", |counter| &counter.name.0));
     format!("{ADDRESS}?{COUNTER}={counter}&{KEY}=abc&{SELECT}=totals")
 }

@@ -1,7 +1,7 @@
 //! Audits dependencies offline: compares `cargo metadata` with `deny.toml`.
 //!
 //! Building `cargo-deny` takes longer than all other checks together, so its rules for licences, sources and wrappers
-//! are applied here. The file keeps its format: `cargo deny check` also reports advisories.
+//! are applied here, and advisories in `advisories`. The file keeps its format: `cargo deny check` works, too.
 
 use std::process::Command;
 

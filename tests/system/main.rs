@@ -4,6 +4,7 @@
 mod answers;
 mod bad_records;
 mod broken;
+mod control;
 mod fleet;
 mod interrupted;
 mod log;

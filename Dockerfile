@@ -12,11 +12,12 @@ ARG RUST=rust:1.95-bookworm
 
 # hadolint ignore=DL3006
 FROM ${RUST} AS compiled
+ARG VERSION=unknown
 WORKDIR /src
 COPY . .
 RUN cargo build --locked --release --bins \
     --package stitch-processor --package stitch-restorator --package stitch-api --package stitch-archive --package stitch-totals --package stitch-batch-program \
-    && deploy/lib/image-root /out target/release
+    && deploy/lib/sboms /sboms "$VERSION" && deploy/lib/image-root /out target/release /sboms
 
 FROM scratch AS prebuilt
 COPY . /out

@@ -1,4 +1,4 @@
-//! A disk of a test's own that is soon full. Only root can mount one.
+//! A disk that is soon full: one of a test's own, which only root can mount, or a folder on one that several tests share.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -11,10 +11,15 @@ use anyhow::{Context, Result, ensure};
 const PAGE: usize = 4096;
 const FILLER: &str = "filler";
 
-/// A mounted file system in memory. Dropping it unmounts it.
+/// More than a small disk has.
+const BYTES_MAX: u64 = 64 << 20;
+
+/// A folder on a small disk that is used for nothing else.
 #[derive(Debug)]
 pub struct SmallDisk {
     folder: PathBuf,
+    /// Whether it is a file system that dropping this unmounts.
+    is_own: bool,
 }
 
 impl SmallDisk {
@@ -34,7 +39,15 @@ impl SmallDisk {
             String::from_utf8_lossy(&output.stderr).trim()
         );
         let folder = folder.to_owned();
-        Ok(Self { folder })
+        let is_own = true;
+        Ok(Self { folder, is_own })
+    }
+
+    /// A folder on a disk that is mounted, which is created. Others may fill the same disk.
+    pub fn shared(folder: PathBuf) -> Result<Self> {
+        fs::create_dir_all(&folder)?;
+        let is_own = false;
+        Ok(Self { folder, is_own })
     }
 
     pub fn folder(&self) -> &Path {
@@ -50,6 +63,8 @@ impl SmallDisk {
                 Err(error) if error.kind() == ErrorKind::StorageFull => break,
                 Err(error) => return Err(error.into()),
             }
+            let length = filler.metadata()?.len();
+            ensure!(length < BYTES_MAX, "{} is not small", self.folder.display());
         }
         let bytes = u64::try_from(PAGE)? * pages;
         let length = filler.metadata()?.len();
@@ -81,6 +96,9 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
+        if !self.is_own {
+            return;
+        }
         // Also while a process has a file open there.
         Command::new("umount")
             .arg("--lazy")

@@ -11,7 +11,6 @@ mod nemesis;
 mod lines;
 mod archivers;
 mod clocks;
-mod small_disk;
 mod test_cluster;
 mod timeline;
 mod run;
@@ -32,7 +31,6 @@ use tokio::time::Instant;
 
 use results::Results;
 use run::Run;
-use small_disk::SmallDisk;
 use test_cluster::TestCluster;
 use testbed::Means;
 
@@ -115,7 +113,7 @@ async fn torture(arguments: Arguments, out: &mut impl Write) -> Result<bool> {
     let run = Run {
         cluster: Arc::new(TestCluster::new(servers)),
         means: Means {
-            disk: arguments.small_disk.map(|folder| SmallDisk { folder }),
+            disk: arguments.small_disk,
             clock: arguments.clock,
         },
         folder: arguments.folder,

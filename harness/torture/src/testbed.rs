@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use stitch_harness::events::COUNTERS;
 use stitch_harness::process::Program;
+use stitch_harness::small_disk::SmallDisk;
 use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 
 use crate::clocks::Clocks;
@@ -14,7 +15,6 @@ use crate::lines::Lines;
 use crate::plan::{Attempt, Hazard, Plan, Way};
 use crate::process_slot::ProcessSlot;
 use crate::restorations::{Record, Restorations};
-use crate::small_disk::SmallDisk;
 use crate::test_cluster::TestCluster;
 use crate::timeline::Timeline;
 
@@ -41,7 +41,8 @@ const PATIENT: [&str; 2] = ["STITCH_RESTORATOR__QUIESCENCE_TIMEOUT_MS", "150000"
 /// Means for faults that not every machine has.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Means {
-    pub(crate) disk: Option<SmallDisk>,
+    /// A folder on a small disk, which all histories fill.
+    pub(crate) disk: Option<PathBuf>,
     /// The library that gives a process its own wall clock.
     pub(crate) clock: Option<PathBuf>,
 }
@@ -58,7 +59,7 @@ pub(crate) struct Testbed {
     pub(crate) restorations: Restorations,
     /// Only if they are stepped in this history.
     pub(crate) clocks: Option<Clocks>,
-    disk: Option<SmallDisk>,
+    disk: Option<PathBuf>,
 }
 
 impl Testbed {
@@ -128,23 +129,25 @@ impl Testbed {
         if attempt.patient {
             program.environment.push(PATIENT.map(str::to_owned).into());
         }
-        let disk_is_full = match attempt.hazard {
+        let full_disk = match attempt.hazard {
             Some(hazard) => self.hazard(hazard, &mut program, &mut what)?,
-            None => false,
+            None => None,
         };
         let record = self.restorations.run(program, &what).await?;
-        if disk_is_full {
-            self.disk
-                .as_ref()
-                .context("a small disk")?
-                .clear(&self.namespace.name)?;
+        if let Some(disk) = full_disk {
+            std::fs::remove_dir_all(disk.folder())?;
             self.timeline.disturbance("the small disk has space again");
         }
         Ok(record)
     }
 
-    /// Prepares a hazard; returns whether the disk was filled for it.
-    fn hazard(&self, hazard: Hazard, program: &mut Program, what: &mut String) -> Result<bool> {
+    /// Prepares a hazard; returns the disk that was filled for it.
+    fn hazard(
+        &self,
+        hazard: Hazard,
+        program: &mut Program,
+        what: &mut String,
+    ) -> Result<Option<SmallDisk>> {
         let points = |action: String| ("FAILPOINTS".to_owned(), action);
         match hazard {
             Hazard::Dies(point) => {
@@ -167,9 +170,12 @@ impl Testbed {
             }
             Hazard::FullDisk => {
                 let Some(disk) = &self.disk else {
-                    return Ok(false);
+                    return Ok(None);
                 };
-                let journals = disk.fill(&self.namespace.name)?;
+                let disk = SmallDisk::shared(disk.join(&self.namespace.name))?;
+                let journals = disk.folder().join("journals");
+                std::fs::create_dir_all(&journals)?;
+                disk.fill(1)?;
                 "journal on a full disk".clone_into(what);
                 self.timeline
                     .fault(Kind::FullDisk, "journal on a full disk");
@@ -177,10 +183,10 @@ impl Testbed {
                     "STITCH_RESTORATOR__JOURNAL".to_owned(),
                     journals.display().to_string(),
                 ));
-                return Ok(true);
+                return Ok(Some(disk));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// What a process needs to reach the servers this way, and to have this clock.

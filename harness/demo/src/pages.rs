@@ -11,11 +11,13 @@ use stitch_harness::process::Process;
 use stitch_harness::recount::{Cells, Rules};
 use stitch_harness::test_namespace::TestNamespace;
 use stitch_harness::web::get;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Longest graceful shutdown of the API.
 const STOP_BOUND: Duration = Duration::from_secs(30);
 
+/// Longest time until the page has read of a load.
+const LAYERS_BOUND: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Characters that are percent-encoded in a part of an address.
@@ -31,12 +33,19 @@ pub(crate) struct Pages {
     address: String,
     /// About the key that is counted most.
     page: String,
+    /// Whether its counter has periods of which the page shows one that has ended: not one that is kept for all time alone, or
+    /// by periods that are all shorter than what is allowed for late events.
+    has_closed_periods: bool,
 }
 
 impl Pages {
     /// Starts the API. At least one event of `history` must be counted.
     pub(crate) async fn open(namespace: &TestNamespace, history: &[Record]) -> Result<Self> {
-        let (counter, key) = most_counted(&namespace.config, history)?;
+        let MostCounted {
+            counter,
+            key,
+            has_closed_periods,
+        } = most_counted(&namespace.config, history)?;
         let mut program = namespace.api_command("run", &[])?;
         "api".clone_into(&mut program.name);
         let mut api = program.start()?;
@@ -46,6 +55,7 @@ impl Pages {
             api,
             address,
             page: format!("/stats/{}/{}", part(&counter), part(&key)),
+            has_closed_periods,
         })
     }
 
@@ -59,15 +69,27 @@ impl Pages {
         format!("http://{}/operator", self.address)
     }
 
-    /// Waits until the timeline's page has points of batch beside others.
-    pub(crate) async fn until_both_layers(&self) -> Result<()> {
-        loop {
-            let (_, page) = get(&self.address, &self.page).await?;
-            if page.contains("are from batch") {
-                return Ok(());
-            }
-            sleep(POLL_INTERVAL).await;
+    /// Waits until the timeline's page has points of batch beside others; false if it has none that could be in batch.
+    ///
+    /// # Errors
+    /// It does not, although it should.
+    pub(crate) async fn until_both_layers(&self) -> Result<bool> {
+        if !self.has_closed_periods {
+            return Ok(false);
         }
+        let shown = async {
+            loop {
+                let (_, page) = get(&self.address, &self.page).await?;
+                if page.contains("are from batch") {
+                    return anyhow::Ok(());
+                }
+                sleep(POLL_INTERVAL).await;
+            }
+        };
+        let page = self.timeline();
+        let shown = timeout(LAYERS_BOUND, shown).await;
+        shown.with_context(|| format!("{page} has no periods from batch"))??;
+        Ok(true)
     }
 
     /// Stops the API; fails unless it exits with 0.
@@ -84,7 +106,14 @@ impl Pages {
 }
 
 /// The counter with most granularities, and its key that these events count most.
-fn most_counted(config: &Path, events: &[Record]) -> Result<(String, String)> {
+#[derive(Debug, PartialEq, Eq)]
+struct MostCounted {
+    counter: String,
+    key: String,
+    has_closed_periods: bool,
+}
+
+fn most_counted(config: &Path, events: &[Record]) -> Result<MostCounted> {
     let rules = Rules::read(config)?;
     let mut cells = Cells::new();
     for event in events {
@@ -93,23 +122,33 @@ fn most_counted(config: &Path, events: &[Record]) -> Result<(String, String)> {
     choose(&cells).context("none of these events is counted: see [event] and [[counter]]")
 }
 
-fn choose(cells: &Cells) -> Option<(String, String)> {
-    let mut granularities: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+fn choose(cells: &Cells) -> Option<MostCounted> {
+    let mut granularities_of: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut sums: BTreeMap<(&str, &str), u128> = BTreeMap::new();
     for (id, count) in cells {
         let (counter, key) = (id.counter.as_str(), id.key.as_str());
-        granularities
+        granularities_of
             .entry(counter)
             .or_default()
             .insert(&id.granularity);
         *sums.entry((counter, key)).or_default() += u128::from(count.unsigned_abs());
     }
-    let granularities = |counter: &str| granularities.get(counter).map_or(0, BTreeSet::len);
+    let granularities = |counter: &str| granularities_of.get(counter).map_or(0, BTreeSet::len);
     let most = sums
         .into_iter()
         .max_by_key(|((counter, _), sum)| (granularities(counter), *sum))?;
     let ((counter, key), _) = most;
-    Some((counter.to_owned(), key.to_owned()))
+    let has = |kept: &BTreeSet<&str>| {
+        ["day", "month", "year"]
+            .iter()
+            .any(|one| kept.contains(one))
+    };
+    let kept = granularities_of.get(counter);
+    Some(MostCounted {
+        counter: counter.to_owned(),
+        key: key.to_owned(),
+        has_closed_periods: kept.is_some_and(has),
+    })
 }
 
 #[cfg(test)]
@@ -120,6 +159,7 @@ mod tests {
     #[test]
     fn the_key_is_the_most_counted_one_of_the_counter_with_the_finest_timeline() {
         let mut cells = Cells::new();
+        assert_eq!(choose(&cells), None);
         for (counter, key, granularity, count) in [
             ("cents", "a", "all", 1_000_000),
             ("plays", "a", "day", 3),
@@ -135,7 +175,14 @@ mod tests {
             };
             cells.insert(id, count);
         }
-        assert_eq!(choose(&cells), Some(("plays".to_owned(), "b".to_owned())));
-        assert_eq!(choose(&Cells::new()), None);
+        let most = |key: &str, has_closed_periods| MostCounted {
+            counter: "plays".to_owned(),
+            key: key.to_owned(),
+            has_closed_periods,
+        };
+        assert_eq!(choose(&cells), Some(most("b", true)));
+        // One that is kept for all time alone has nothing that ends.
+        cells.retain(|id, _| id.granularity == "all" && id.counter == "plays");
+        assert_eq!(choose(&cells), Some(most("b", false)));
     }
 }

@@ -24,8 +24,6 @@ use crate::source::Source;
 const BOUND: Duration = Duration::from_secs(120);
 /// Longer than the sessions that the demo's ZooKeeper grants.
 const PAST_THE_SESSION: Duration = Duration::from_secs(6);
-/// Longest time until the page has read of a load. A counter that is kept for all time alone has nothing in batch.
-const PAGE_BOUND: Duration = Duration::from_secs(15);
 const REPLIES_LOST: u64 = 10;
 const CORRUPTED_EACH: usize = 25;
 
@@ -350,8 +348,7 @@ async fn count_in_batch<W: Write>(
     let run = namespace.batch_command("run", &[])?.run(BOUND).await?;
     narrator.quote("stitch-batch run", &run.output)?;
     done(&run)?;
-    if let Ok(shown) = timeout(PAGE_BOUND, pages.until_both_layers()).await {
-        shown?;
+    if pages.until_both_layers().await? {
         narrator.say(&format!(
             "The page now takes periods that have ended from batch, the rest in real time, and each says which:  {}",
             pages.timeline()

@@ -49,8 +49,9 @@ async function open(url, options, ready = "#rows tr") {
 async function observed(page) {
   const network = await page.context().newCDPSession(page);
   const seen = new Map();
-  network.on("Network.requestWillBeSent", ({ requestId, request }) => {
-    if (new URL(request.url).pathname.startsWith("/v1/")) seen.set(requestId, { address: request.url, status: null });
+  network.on("Network.requestWillBeSent", ({ requestId, request, timestamp }) => {
+    if (!new URL(request.url).pathname.startsWith("/v1/")) return;
+    seen.set(requestId, { address: request.url, status: null, sentS: timestamp });
   });
   network.on("Network.responseReceivedExtraInfo", ({ requestId, statusCode, headers }) => {
     const tag = Object.entries(headers).find(([name]) => name.toLowerCase() === "etag")?.[1];
@@ -58,6 +59,13 @@ async function observed(page) {
   });
   await network.send("Network.enable");
   return seen;
+}
+
+/** Fails unless each poll is one request: the shortest pause between two of them is 1.5 s. */
+function areOnePerPoll(polls) {
+  const sent = polls.map(({ sentS }) => sentS);
+  const pauses = sent.slice(1).map((time, before) => time - sent[before]);
+  assert.ok(pauses.every((pause) => pause > 1.4), `requests ${pauses.map((pause) => pause.toFixed(2))} s apart`);
 }
 
 async function close(page, name) {
@@ -197,6 +205,11 @@ async function sideBySide() {
   const drawn = await page.locator("svg.swatch").evaluateAll((all) =>
     all.map((one) => [getComputedStyle(one.querySelector("line")).strokeDasharray, one.querySelector("text").textContent]));
   assert.equal(drawn.length, 3);
+  // However many keys are shown.
+  const seen = await observed(page);
+  while (seen.size < 4) await page.waitForTimeout(200);
+  areOnePerPoll([...seen.values()]);
+  for (const { address } of seen.values()) assert.equal(new URL(address).pathname, "/v1/query");
   for (const by of [0, 1]) assert.equal(new Set(drawn.map((one) => one[by])).size, 3, JSON.stringify(drawn));
   await close(page, "side-by-side");
 }
@@ -217,6 +230,9 @@ async function unchanged() {
   assert.ok(all.length >= 20 && unchanged.length >= 10, `${all.length} polls, ${unchanged.length} unchanged`);
   const sent = unchanged.filter(({ status }) => status !== 304);
   assert.deepEqual(sent, [], "what the browser has is not sent again");
+  const share = unchanged.filter(({ status }) => status === 304).length / unchanged.length;
+  assert.ok(share > 0.9, `${share} of the polls while nothing changed are 304`);
+  areOnePerPoll(all);
   // A day may begin meanwhile.
   assert.ok(addresses.size <= 2, [...addresses].join(" "));
   await close(page, "unchanged");
@@ -270,6 +286,31 @@ async function away() {
   page.faults.length = 0;
   await page.context().close();
   console.log("ok  away");
+}
+
+/** A cache between may answer with what it has: the page says so once that is old. */
+async function aged() {
+  const page = await open(KEY, { ...DESK, colorScheme: "light" });
+  const says = (isOld) => page.waitForFunction(
+    (isOld) => document.getElementById("state").textContent.startsWith("out of date") === isOld, isOld, { timeout: 30_000 });
+  let ageS = 20;
+  let answered = 0;
+  await page.route("**/query?*", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, headers: { ...response.headers(), age: String(ageS) } });
+    answered += 1;
+  });
+  while (answered < 2) await page.waitForTimeout(100);
+  await says(false);
+  ageS = 45;
+  await says(true);
+  const age = Date.now() - Date.parse(await page.locator("#read-at").getAttribute("datetime"));
+  assert.ok(age >= 44_000 && age < 90_000, `as of ${age} ms ago`);
+  ageS = 0;
+  await says(false);
+  await page.unrouteAll({ behavior: "wait" });
+  await page.context().close();
+  console.log("ok  aged");
 }
 
 /** The decisions of the scripts, on their own. */
@@ -606,7 +647,7 @@ async function bounded(part) {
 }
 
 const parts = [
-  desktop, keyboard, phone, live, exact, sideBySide, decisions, unchanged, away, spans, shortSteps, languages, wayIn, signed, layers,
+  desktop, keyboard, phone, live, exact, sideBySide, decisions, unchanged, aged, away, spans, shortSteps, languages, wayIn, signed, layers,
   operator, operatorDarkAndPhone, commands,
 ];
 let code = 0;

@@ -191,6 +191,39 @@ mod tests {
         assert!(added(&rule, &cells()).is_empty());
     }
 
+    /// A table lists the buckets of a counter by the name of their granularity: the days first, then their hours, and so on.
+    #[test]
+    fn memory_does_not_grow_with_the_hours_of_a_counter_nor_with_the_number_of_counters() {
+        use Granularity::{All, Day, Hour, Month, Year};
+        let rule = SumRule::of(&[All, Hour, Day, Month, Year]);
+        let days = |days: i64, hours: i64| {
+            let mut counts = BTreeMap::new();
+            for hour in (0..days).flat_map(|day| (0..hours).map(move |hour| 24 * day + hour)) {
+                for granularity in [All, Hour, Day, Month, Year] {
+                    let slot = slot_at(granularity, hour * HOUR_MS);
+                    let at = (granularity.name(), slot);
+                    counts.entry(at).or_insert((slot, 0)).1 += 1;
+                }
+            }
+            counts.into_values().collect::<Vec<(CellSlot, i64)>>()
+        };
+        let most = |cells: &[(CellSlot, i64)]| {
+            let mut differences = Differences::default();
+            let held = cells.iter().map(|(slot, count)| {
+                differences.add(&rule, *slot, Count(*count));
+                differences.0.len()
+            });
+            let most = held.max().unwrap();
+            // So the next counter of a scan begins with nothing.
+            assert!(differences.is_empty());
+            most
+        };
+        let year = days(365, 24);
+        assert!(year.len() > 365 * 24);
+        assert!(most(&year) <= 365 + 12 + 2, "{}", most(&year));
+        assert_eq!(most(&year), most(&days(365, 1)));
+    }
+
     #[test]
     fn every_cell_that_is_changed_or_lost_breaks_a_sum() {
         let rule = SumRule::of(&Granularity::EVERY);

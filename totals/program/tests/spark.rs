@@ -30,7 +30,8 @@ impl Scene {
         let url = format!("file://{}", store.path().display());
         let spill = store.path().join("spill");
         config.config = format!(
-            "{COUNTERS}\n[archive]\nurl = \"{url}\"\nsegment_mib = 1\n[totals]\nurl = \"{url}\"\nspill = {spill:?}\n"
+            "{COUNTERS}\n[archive]\nurl = \"{url}\"\nsegment_mib = 1\n[totals]\nurl = \"{url}\"\nspill = {spill:?}\n\
+             engine = \"spark\"\n[batch]\nenabled = true\n"
         );
         let namespace = TestNamespace::build(&Servers::from_environment()?, &config).await?;
         let scene = Self {
@@ -149,6 +150,30 @@ fi"
     }
     ensure!(here["rows"].as_u64() > Some(1000), "{here}");
     ensure!(scene.partials()? == 0, "something is left in the store");
+    batch_is_built_on_spark(&scene, &here).await
+}
+
+/// Loads batch counts, whose totals are built by the engine of the configuration: what one process has built.
+async fn batch_is_built_on_spark(scene: &Scene, here: &Value) -> Result<()> {
+    let ran = scene.store.path().join("ran");
+    let script = scene.script(
+        "says-that-it-ran",
+        &format!("touch {ran:?}\n\"$program\" \"$@\""),
+    )?;
+    let script = script.display().to_string();
+    for (command, rest) in [("init", &["--replication", "1"][..]), ("run", &[])] {
+        let arguments = [&[command], rest, &["--output", "json"]].concat();
+        let finished = scene.run("stitch-batch", &arguments, &script).await?;
+        ensure!(finished.code == Some(0), "{command}: {finished:?}");
+    }
+    ensure!(ran.exists(), "no executor has built anything");
+    let status = scene.run("stitch-batch", &["status", "--output", "json"], "");
+    let status: Value = serde_json::from_str(&status.await?.output)?;
+    let published = &status["published"];
+    ensure!(published["totals"] == here["id"], "{status} {here}");
+    for same in ["rows", "digest"] {
+        ensure!(published[same] == here[same], "{same}: {status} {here}");
+    }
     Ok(())
 }
 

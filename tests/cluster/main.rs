@@ -1,6 +1,7 @@
 //! Three nodes of Cassandra and ZooKeeper, of which some are frozen or down. One test at a time, because they share the
 //! servers. Every test has a namespace of its own, and ends with the independent recount: every cell right.
 
+mod batch;
 mod commit_log;
 mod log;
 mod readers;

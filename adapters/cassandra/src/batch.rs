@@ -82,7 +82,9 @@ impl BatchTable for ScyllaBatch {
             values.push((name, key, granularity, bucket, count.0, written.0));
         }
         let sent = self.scan.session.batch(&statements, values).await;
-        sent.map(|_| ()).map_err(|error| classify::read(&error))
+        let session = &self.scan.session;
+        sent.map(|_| ())
+            .map_err(|error| naming_nodes(session, classify::read(&error)))
     }
 }
 
@@ -131,6 +133,22 @@ impl CellScan for ScyllaScan {
     }
 }
 
+/// Names the nodes that the driver has no connection to: at level `ALL` one of them is enough for no answer, and Cassandra
+/// says only how many replicas it has.
+fn naming_nodes(session: &Session, error: StoreError) -> StoreError {
+    let StoreError::Unavailable(why) = error else {
+        return error;
+    };
+    let state = session.get_cluster_state();
+    let nodes = state.get_nodes_info().iter();
+    let down = nodes.filter(|node| !node.is_connected());
+    let down: Vec<_> = down.map(|node| node.address.to_string()).collect();
+    match down.is_empty() {
+        true => StoreError::Unavailable(why),
+        false => StoreError::Unavailable(format!("no connection to {}: {why}", down.join(", "))),
+    }
+}
+
 /// A session, and the scan of a table at level `ALL` through it.
 struct ScanAtAll {
     session: Session,
@@ -157,6 +175,7 @@ impl ScanAtAll {
         after: Option<ScanPosition>,
     ) -> Result<ScanPage, StoreError> {
         let statement = (&self.statement, &self.page_size);
-        scan::page::<V>(&self.session, statement, tokens, after).await
+        let page = scan::page::<V>(&self.session, statement, tokens, after).await;
+        page.map_err(|error| naming_nodes(&self.session, error))
     }
 }

@@ -9,23 +9,27 @@ use stitch_harness::process::Program;
 use stitch_harness::servers::{Servers, repository};
 use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 
+/// Both layers, so that answers have what they say of batch, too.
+const BATCH: &str = "\n[batch]\nenabled = true\nclosed_after_ms = 0\n";
 const BOUND: Duration = Duration::from_secs(60);
 /// Includes the installation of the tool, on a busy machine.
 const CONTRACT_BOUND: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_as_described() -> Result<()> {
-    let namespace = TestNamespace::build(
-        &Servers::from_environment()?,
-        &TestConfig::new("api_contract")?,
-    )
-    .await?;
+    let mut config = TestConfig::new("api_contract")?;
+    config.config += BATCH;
+    let namespace = TestNamespace::build(&Servers::from_environment()?, &config).await?;
     let processor = namespace.processor("processor").await?;
     namespace
         .feed()?
         .send(Generator::new(Shape::default())?.take(500))
         .await?;
     namespace.lag()?.until_none(BOUND).await?;
+    for command in ["init", "run"] {
+        let finished = namespace.batch_command(command, &[])?.run(BOUND).await?;
+        ensure!(finished.code == Some(0), "{finished:?}");
+    }
     let mut api = namespace.api_command("run", &[])?.start()?;
     let address = TestNamespace::address(&mut api).await?;
     let check = Program {

@@ -106,6 +106,30 @@ async fn every_example_of_the_description_works() {
     assert!(tried > 8);
 }
 
+/// Whoever may send a token may send one that does not open the address.
+#[tokio::test]
+async fn whatever_needs_a_token_describes_one_that_is_unknown_and_one_that_opens_something_else() {
+    let tokens = "STITCH_API__TOKENS=[\"0123456789abcdef\"]";
+    let server = TestServer::new(tokens);
+    let description = description();
+    let mut tried = 0;
+    for (address, operations) in description["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let path = address.replace("{counter}", "plays").replace("{key}", "a");
+            let request = match method.as_str() {
+                "post" => Request::post(&path),
+                _ => Request::get(&path),
+            };
+            let reply = server.send(request.body(Body::empty()).unwrap()).await;
+            let described = |status: &str| !operation["responses"][status].is_null();
+            assert_eq!(reply.status == 401, described("401"), "{method} {path}");
+            assert_eq!(described("401"), described("403"), "{method} {path}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 8);
+}
+
 #[test]
 fn every_problem_is_described() {
     let description = description();

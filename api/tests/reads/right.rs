@@ -5,11 +5,22 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stitch_harness::recount::{CellId, Cells, Rules, read_log};
-use stitch_harness::test_namespace::TestNamespace;
+use stitch_harness::servers::Servers;
+use stitch_harness::test_namespace::{PATIENT, TestConfig, TestNamespace};
 
-use crate::support::{Api, BOUND, events, namespace};
+use crate::support::{Api, BOUND, events};
 
 const HOUR_MS: i64 = 3_600_000;
+const MINUTE_MS: i64 = 60_000;
+
+/// A counter with the shortest steps.
+const SALES: &str = r#"
+[[counter]]
+name = "sales"
+on = ["purchase"]
+key = "track"
+granularities = ["minute", "quarter", "day"]
+"#;
 
 /// What every cell should hold, by a recount that shares no code with the product.
 async fn recounted(namespace: &TestNamespace) -> Result<Cells> {
@@ -30,7 +41,10 @@ fn iso(ms: i64) -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_count_equals_an_independent_recount() -> Result<()> {
-    let namespace = namespace("api_right").await?;
+    let mut config = TestConfig::new("api_right")?;
+    config.config += SALES;
+    config.config += PATIENT;
+    let namespace = TestNamespace::build(&Servers::from_environment()?, &config).await?;
     let processor = namespace.processor("processor").await?;
     namespace.feed()?.send(events(3000)?).await?;
     namespace.lag()?.until_none(BOUND).await?;
@@ -39,6 +53,7 @@ async fn every_count_equals_an_independent_recount() -> Result<()> {
     api.until_state("/v1/freshness", "live").await?;
     each_cell(&api, &cells).await?;
     series_at_another_offset(&api, &cells).await?;
+    series_of_short_steps(&api, &cells).await?;
     totals(&api, &cells).await?;
     one_query(&api, &cells).await?;
     api.stop().await?;
@@ -135,6 +150,49 @@ async fn series_at_another_offset(api: &Api, cells: &Cells) -> Result<()> {
         ensure!(counts.iter().sum::<i64>() == hours(i64::MIN, i64::MAX));
         ensure!(counts.iter().any(|count| *count > 0) && counts.contains(&0));
     }
+    Ok(())
+}
+
+/// Compares a day of minutes and of quarters of an hour, by clocks that are a quarter of an hour off, with the recounted
+/// minutes.
+async fn series_of_short_steps(api: &Api, cells: &Cells) -> Result<()> {
+    let of_sales = |place: &CellId| place.counter == "sales" && place.granularity == "minute";
+    let minutes = cells.iter().filter(|(place, _)| of_sales(place));
+    let mut compared = 0;
+    for (sold, _) in minutes.clone().take(20) {
+        let of_track = minutes.clone().filter(|(place, _)| place.key == sold.key);
+        let count = |from: i64, to: i64| -> i64 {
+            let within = of_track
+                .clone()
+                .filter(|(place, _)| (from..to).contains(&place.bucket_ms));
+            within.map(|(_, count)| count).sum()
+        };
+        for (granularity, length_ms) in [("minute", MINUTE_MS), ("quarter", 15 * MINUTE_MS)] {
+            let from = sold.bucket_ms.div_euclid(HOUR_MS) * HOUR_MS - 15 * MINUTE_MS;
+            let path = format!(
+                "/v1/counters/sales/keys/{}/series?granularity={granularity}&time_zone=Asia/Kathmandu&from={}&to={}",
+                sold.key,
+                iso(from)?,
+                iso(from + 2 * HOUR_MS)?
+            );
+            let page = api.ok(&path).await?;
+            let points = page["points"].as_array().context("points")?;
+            let all = usize::try_from(2 * HOUR_MS / length_ms)?;
+            ensure!(points.len() == all, "{} points", points.len());
+            for (point, start) in points
+                .iter()
+                .zip((from..).step_by(usize::try_from(length_ms)?))
+            {
+                let text = point["start"].as_str().context("a start")?;
+                let at = chrono::DateTime::parse_from_rfc3339(text)?.timestamp_millis();
+                ensure!(at == start && text.ends_with("+05:45"), "{text}");
+                ensure!(point["count"] == count(start, start + length_ms), "{point}");
+            }
+            ensure!(page["sum"].as_i64() >= Some(1), "{page}");
+        }
+        compared += 1;
+    }
+    ensure!(compared == 20, "{compared} minutes with sales");
     Ok(())
 }
 

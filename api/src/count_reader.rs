@@ -12,7 +12,8 @@ use stitch_common::ports::StoreError;
 use stitch_common::user_error::UserError;
 use tokio::sync::Semaphore;
 
-use crate::count_tables::CountTables;
+pub(crate) use crate::count_tables::Sum;
+use crate::count_tables::{CountTables, LayerReads, Reliance, TableId};
 use crate::metrics::Reads;
 use crate::spans;
 use stitch_app::single_flight::SingleFlight;
@@ -20,15 +21,8 @@ use stitch_app::single_flight::SingleFlight;
 /// Counts of cells, sorted by cell; a missing cell holds 0.
 type Counts = Arc<Vec<(CellSlot, Count)>>;
 
-/// The sum of a window, and the layer that it was read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sum {
-    pub(crate) count: Count,
-    pub(crate) layer: Layer,
-}
-
-/// What one read is of.
-type Subject = (Layer, Counter, Vec<BucketSpan>);
+/// What one read is of, and from which table.
+type Subject = (Layer, Option<TableId>, Counter, Vec<BucketSpan>);
 
 pub(crate) struct CountReader {
     tables: CountTables,
@@ -50,7 +44,7 @@ impl CountReader {
         }
     }
 
-    /// Reads the sum of each window from the layer that `rule` says; a window is the cells that it adds up from. While the
+    /// Reads the sum of each window from the layer that `reads` says; a window is the cells that it adds up from. While the
     /// cluster of batch counts does not answer, or refuses, closed windows are read in real time instead, and say so.
     ///
     /// # Cancellation
@@ -59,13 +53,12 @@ impl CountReader {
         &self,
         counter: &Counter,
         windows: &[Vec<CellSlot>],
-        rule: LayerRule,
+        reads: &LayerReads,
     ) -> Result<Vec<Sum>, StoreError> {
-        let sums = self.sums_by(counter, windows, rule).await;
-        match (sums, rule) {
+        let sums = self.sums_by(counter, windows, reads).await;
+        match (sums, reads.rule) {
             (Err(error), LayerRule::ClosedInBatch { .. }) => {
-                let realtime = LayerRule::Every(Layer::Realtime);
-                let sums = self.sums_by(counter, windows, realtime).await?;
+                let sums = self.sums_by(counter, windows, &reads.in_realtime()).await?;
                 self.log_refusal(error);
                 Ok(sums)
             }
@@ -101,14 +94,17 @@ impl CountReader {
         &self,
         counter: &Counter,
         windows: &[Vec<CellSlot>],
-        rule: LayerRule,
+        reads: &LayerReads,
     ) -> Result<Vec<Sum>, StoreError> {
-        let layers: Vec<Layer> = windows.iter().map(|cells| rule.layer(cells)).collect();
+        let layer = |cells: &Vec<CellSlot>| reads.rule.layer(cells);
+        let layers: Vec<Layer> = windows.iter().map(layer).collect();
         let read = async |layer| {
             let windows = windows.iter().zip(&layers);
             let windows = windows.filter(|(_, of)| **of == layer);
             let cells = windows.flat_map(|(cells, _)| cells).copied().collect();
-            self.read(layer, counter, spans::spans(cells)).await
+            let reliance = reads.reliance(layer);
+            self.read((layer, reliance), counter, spans::spans(cells))
+                .await
         };
         let (batch, realtime) = match (
             layers.contains(&Layer::Batch),
@@ -137,17 +133,18 @@ impl CountReader {
 
     async fn read(
         &self,
-        layer: Layer,
+        (layer, reliance): (Layer, Reliance),
         counter: &Counter,
         spans: Vec<BucketSpan>,
     ) -> Result<Counts, StoreError> {
         let table = self.tables.of(layer);
         let table = table.expect("no rule names a layer that the namespace does not have");
-        let subject = Arc::new((layer, counter.clone(), spans));
+        let relied = reliance.table.clone();
+        let subject = Arc::new((layer, relied, counter.clone(), spans));
         let start = || {
-            let (source, permits) = (table.source(), Arc::clone(&self.permits));
+            let (source, permits) = (table.source(&reliance), Arc::clone(&self.permits));
             let metrics = Arc::clone(&self.metrics);
-            let (_, counter, spans) = &*subject;
+            let (_, _, counter, spans) = &*subject;
             let (counter, spans) = (counter.clone(), spans.clone());
             async move {
                 let permit = permits.acquire().await;

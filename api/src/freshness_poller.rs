@@ -9,7 +9,7 @@ use std::time::Duration;
 use stitch_batch::batch_node;
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::offset::Partition;
-use stitch_common::ports::{Bounds, EventLog, Session, ZooKeeper};
+use stitch_common::ports::{Bounds, EventLog, Session, TableIdentity, ZooKeeper};
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_control::verification::Verification;
@@ -153,16 +153,16 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
         let deadline = clock.now().plus(POLL_TIMEOUT);
         let namespace = async {
             let session = self.session.session().await.map_err(unavailable)?;
-            check_definitions(config, session).await?;
+            let table = check_definitions(config, session).await?;
             let batch = match config.batch.enabled {
                 true => batch_node::read(session).await,
                 false => Ok(None),
             };
             let batch = BatchKnowledge::of_read(batch).map_err(unavailable)?;
-            Ok((session, batch))
+            Ok((session, table, batch))
         };
         let namespace = within(Server::ZooKeeper, &clock, deadline, namespace).await;
-        let (session, batch) = namespace?;
+        let (session, table, batch) = namespace?;
         self.is_validated = true;
         metrics::batch(&batch);
         if !config.batch.realtime {
@@ -177,7 +177,8 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
         let snapshot = snapshot?;
         self.history.record(clock.now(), bounds?);
         self.read_verification().await;
-        Ok(FreshnessSnapshot::new(bits, &snapshot, &self.history).with_batch(batch))
+        let snapshot = FreshnessSnapshot::new(bits, &snapshot, &self.history);
+        Ok(snapshot.with_table(table).with_batch(batch))
     }
 
     /// Reads when counts were verified, if that is due. Freshness does not depend on it.
@@ -256,11 +257,12 @@ fn pause(took: Duration, has_failed: bool) -> Duration {
     }
 }
 
-/// Compares definitions: others would map keys to other ranges, or name granularities that are not kept.
+/// Compares definitions: others would map keys to other ranges, or name granularities that are not kept. Returns the table
+/// that the namespace counts in.
 async fn check_definitions<S: Session, C: Clock>(
     config: &Config,
     session: &NamespaceSession<S, C>,
-) -> Result<(), PollError> {
+) -> Result<TableIdentity, PollError> {
     let namespace = &config.namespace;
     let node = definition_node::read(session).await.map_err(unavailable)?;
     let Some(node) = node else {
@@ -270,7 +272,7 @@ async fn check_definitions<S: Session, C: Clock>(
     };
     let differences = config.definitions.differences(&node.record.definitions);
     if differences.is_empty() {
-        return Ok(());
+        return Ok(node.record.table);
     }
     let lines = differences.join("; ");
     let message = format!("this configuration differs from the namespace \"{namespace}\": {lines}");

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use chrono::SecondsFormat;
-use stitch_batch::layer::{Layer, LayerError, LayerRule, Layers};
+use stitch_batch::layer::{Layer, LayerError, Layers};
 use stitch_batch::record::{BatchRecord, Generation};
 use stitch_common::cell::{Counter, CounterName};
 use stitch_common::clock::Moment;
 use stitch_common::ports::TableIdentity;
 use stitch_config::LayerChoice;
 
-use crate::count_reader::Sum;
+use crate::count_tables::LayerReads;
+pub(crate) use crate::count_tables::LayersUsed;
 use crate::freshness::{BatchAsOf, Freshness, FreshnessSnapshot};
 use crate::params::LAYER;
 use crate::problem::{Kind, Problem};
@@ -24,31 +25,6 @@ pub(crate) struct LayerView {
     /// Of the table that this server reads.
     published: Option<Arc<BatchRecord>>,
     at: Moment,
-}
-
-/// The layers that an answer has points of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LayersUsed {
-    batch: bool,
-    realtime: bool,
-}
-
-impl LayersUsed {
-    pub(crate) fn of<'a>(sums: impl IntoIterator<Item = &'a Sum>) -> Self {
-        let mut used = Self::default();
-        for sum in sums {
-            used.batch |= sum.layer == Layer::Batch;
-            used.realtime |= sum.layer == Layer::Realtime;
-        }
-        used
-    }
-
-    pub(crate) const fn and(self, other: Self) -> Self {
-        Self {
-            batch: self.batch || other.batch,
-            realtime: self.realtime || other.realtime,
-        }
-    }
 }
 
 impl LayerView {
@@ -76,11 +52,17 @@ impl LayerView {
         record.published.as_ref()
     }
 
-    /// Which layer answers for which points of `counter`. `example` is a request that works.
-    pub(crate) fn rule(&self, counter: &CounterName, example: &str) -> Result<LayerRule, Problem> {
+    /// Where the points of `counter` are read from. `example` is a request that works.
+    pub(crate) fn reads(
+        &self,
+        counter: &CounterName,
+        example: &str,
+    ) -> Result<LayerReads, Problem> {
         let rule = self.layers.rule(self.choice, self.generation(), counter);
         let is_usable = self.snapshot.batch().failure().is_none();
-        rule.map_err(|error| problem(error, is_usable, &counter.0, example))
+        let rule = rule.map_err(|error| problem(error, is_usable, &counter.0, example))?;
+        let published = self.published.as_deref();
+        Ok(LayerReads::new(rule, published, &self.snapshot, self.at))
     }
 
     /// The layer as a point says it: where there is no batch, no point says any.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use scylla::client::execution_profile::ExecutionProfile;
+use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle};
 use scylla::client::session::Session;
 use scylla::policies::retry::DefaultRetryPolicy;
 use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
@@ -12,6 +12,7 @@ use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::{Consistency, Statement};
 use scylla::value::{Counter as CounterValue, CqlTimestamp};
+use uuid::Uuid;
 
 use super::{SchemaError, connect, read, statements, table};
 use crate::page_size::PageSize;
@@ -44,11 +45,22 @@ enum Values {
     Plain,
 }
 
+impl Values {
+    const fn table_name(self) -> &'static str {
+        match self {
+            Self::Counters => TABLE,
+            Self::Plain => BATCH,
+        }
+    }
+}
+
 /// A read-only session for counts: those in real time, or those in batch.
 pub struct ScyllaReader {
     session: Session,
     values: Values,
     table: TableIdentity,
+    keyspace: String,
+    profile: ExecutionProfileHandle,
     one: PreparedStatement,
     named: PreparedStatement,
     span: PreparedStatement,
@@ -71,9 +83,9 @@ impl ScyllaReader {
         let session = session(cassandra).await?;
         let owner = TableOwner::of_namespace(&config.namespace);
         let table = table::check(&session, cassandra, &owner).await?;
-        let name = full_name(&cassandra.keyspace, TABLE);
         let profile = profile(config, cassandra);
-        Self::new(session, Values::Counters, table, &name, profile).await
+        let keyspace = cassandra.keyspace.clone();
+        Self::new(session, Values::Counters, table, keyspace, profile).await
     }
 
     /// As [`ScyllaReader::connect`], to the table of batch counts.
@@ -85,19 +97,20 @@ impl ScyllaReader {
         let session = session(cassandra).await?;
         let owner = TableOwner::of_namespace(&config.namespace);
         let table = table::batch::check(&session, &cassandra.keyspace, &owner).await?;
-        let name = full_name(&cassandra.keyspace, BATCH);
         let profile = profile(config, cassandra);
-        Ok(Self::new(session, Values::Plain, table, &name, profile).await?)
+        let keyspace = cassandra.keyspace.clone();
+        Ok(Self::new(session, Values::Plain, table, keyspace, profile).await?)
     }
 
     async fn new(
         session: Session,
         values: Values,
         table: TableIdentity,
-        name: &str,
+        keyspace: String,
         profile: ExecutionProfile,
     ) -> Result<Self, StoreError> {
         let profile = profile.into_handle();
+        let name = &full_name(&keyspace, values.table_name());
         let prepared = async |cql: String| {
             let mut prepared = statements::prepared(&session, Statement::new(cql)).await?;
             // Otherwise the driver would neither ask a second node nor repeat a read lost with its connection.
@@ -111,6 +124,8 @@ impl ScyllaReader {
         Ok(Self {
             values,
             table,
+            keyspace,
+            profile,
             one,
             named,
             span,
@@ -123,6 +138,25 @@ impl ScyllaReader {
     #[must_use]
     pub const fn table(&self) -> &TableIdentity {
         &self.table
+    }
+
+    /// The table that has the name now; `None` if there is none. Reads go to that one, whichever was connected: the driver
+    /// prepares a statement again when its table was dropped and made again, and says nothing of it.
+    ///
+    /// # Errors
+    /// No answer, or a refusal; the question may be repeated.
+    pub async fn current_table(&self) -> Result<Option<TableIdentity>, StoreError> {
+        let mut statement = Statement::new(
+            "SELECT id FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?",
+        );
+        statement.set_execution_profile_handle(Some(self.profile.clone()));
+        let values = (&self.keyspace, self.values.table_name());
+        let ids: Vec<(Uuid,)> = table::rows(&self.session, statement, values).await?;
+        let identity = |(table,)| TableIdentity {
+            cluster: self.table.cluster.clone(),
+            table,
+        };
+        Ok(ids.into_iter().next().map(identity))
     }
 
     /// Reads the cells of `counter` in these spans, in no order. Rows that do not exist are left out.

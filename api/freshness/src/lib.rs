@@ -14,7 +14,7 @@ use serde::Serialize;
 use stitch_common::cell::Counter;
 use stitch_common::clock::Moment;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::Bounds;
+use stitch_common::ports::{Bounds, TableIdentity};
 use stitch_common::range::{RangeBits, RangeId};
 use stitch_protocol::snapshot::LightSnapshot;
 use stitch_protocol::uncertainty::UncertaintyCause;
@@ -124,6 +124,8 @@ pub struct FreshnessSnapshot {
     at: Option<Moment>,
     /// What is known of the batch counts, whatever its age: it is true until another generation is published.
     batch: BatchKnowledge,
+    /// The table that the namespace counts in; `None` if that is not known, or it counts nothing in real time.
+    table: Option<TableIdentity>,
     /// Why the last poll has found nothing, if it has not.
     failure: Option<&'static str>,
 }
@@ -136,6 +138,7 @@ impl FreshnessSnapshot {
             ranges: Vec::new(),
             at: None,
             batch: BatchKnowledge::Nothing,
+            table: None,
             failure: None,
         }
     }
@@ -174,6 +177,7 @@ impl FreshnessSnapshot {
             ranges: bits.ranges().map(freshness).collect(),
             at: Some(history.latest()),
             batch: BatchKnowledge::Nothing,
+            table: None,
             failure: None,
         }
     }
@@ -181,6 +185,18 @@ impl FreshnessSnapshot {
     /// Adds what is known of the batch counts.
     pub fn with_batch(self, batch: BatchKnowledge) -> Self {
         Self { batch, ..self }
+    }
+
+    /// Adds which table the namespace counts in.
+    #[must_use]
+    pub fn with_table(self, table: TableIdentity) -> Self {
+        let table = Some(table);
+        Self { table, ..self }
+    }
+
+    /// The table that the namespace counts in, whatever the age of the snapshot: that never changes.
+    pub const fn table(&self) -> Option<&TableIdentity> {
+        self.table.as_ref()
     }
 
     /// What is known of the batch counts.

@@ -101,6 +101,7 @@ fn a_record_of_batch_that_cannot_be_used_is_a_failure_of_batch_alone() {
             Some(&record())
         );
         let of_realtime = usable.summary(clock.now());
+        assert_eq!(usable.table(), Some(&record().table));
         assert_eq!(of_realtime.0.state, State::Live);
         for refuses in [false, true] {
             world.put(&path, &damaged());
@@ -142,6 +143,8 @@ fn purely_in_batch_a_record_that_cannot_be_used_is_known_to_be_unusable() {
         let snapshot = polled(&mut poller).await;
         assert!(snapshot.is_known(clock.now()));
         assert!(snapshot.batch().failure().is_some());
+        // There is none that is counted in.
+        assert_eq!(snapshot.table(), None);
     });
     assert_eq!(errors, 1);
 }

@@ -74,8 +74,8 @@ pub(crate) async fn count(
     let now = app.now();
     let (window, cells) = Window::parse(&request.query, request.definition, zone, now.time())?;
     let layers = app.layers(&request.query, now)?;
-    let rule = layers.rule(&request.counter.name, request.query.example())?;
-    let sums = app.counts.sums(&request.counter, &[cells], rule).await?;
+    let reads = layers.reads(&request.counter.name, request.query.example())?;
+    let sums = app.counts.sums(&request.counter, &[cells], &reads).await?;
     let sum = sums.first().expect("each window has a sum");
     let answer = Answer {
         counter: &request.name,

@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::stream::{FuturesOrdered, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use stitch_batch::layer::{Layer, LayerRule};
+use stitch_batch::layer::Layer;
 use stitch_common::cell::{CellSlot, Counter};
 
 use super::count::WindowFields;
@@ -18,6 +18,7 @@ use crate::admission::{HeldPermits, KEYS_AT_ONCE};
 use crate::app::App;
 use crate::caching;
 use crate::count_reader::Sum;
+use crate::count_tables::LayerReads;
 use crate::layers::LayersUsed;
 use crate::params::{self, AT, GRANULARITY, LAYER, TIME_ZONE, UTC_OFFSET, Window};
 use crate::problem::{Kind, Problem};
@@ -133,8 +134,8 @@ async fn answer(
     let now = app.now();
     let (window, cells) = Window::parse(query, definition, zone, now.time())?;
     let layers = app.layers(query, now)?;
-    let rule = layers.rule(&definition.name, query.example())?;
-    let sums = read(app, &counters, &[cells], rule).await?;
+    let reads = layers.reads(&definition.name, query.example())?;
+    let sums = read(app, &counters, &[cells], &reads).await?;
     let answer = Answer {
         counter: name,
         window: WindowFields::new(window, zone),
@@ -157,7 +158,7 @@ async fn read(
     app: &App,
     counters: &[Counter],
     windows: &[Vec<CellSlot>],
-    rule: LayerRule,
+    layers: &LayerReads,
 ) -> Result<Vec<Sum>, Problem> {
     let mut counts = Vec::with_capacity(counters.len());
     let mut waiting = counters.iter();
@@ -166,7 +167,7 @@ async fn read(
         // One more begins whenever the first of them has ended, instead of as many again once all have.
         let free = KEYS_AT_ONCE - reads.len();
         for counter in waiting.by_ref().take(free) {
-            reads.push_back(app.counts.sums(counter, windows, rule));
+            reads.push_back(app.counts.sums(counter, windows, layers));
         }
         match reads.try_next().await? {
             Some(sums) => counts.extend(sums),

@@ -92,9 +92,9 @@ pub(crate) async fn series(
     let series = SeriesRequest::parse(&request.query, now.time(), app.limits.points_max)?;
     let page = series.page(&request.query, request.definition)?;
     let layers = app.layers(&request.query, now)?;
-    let rule = layers.rule(&request.counter.name, request.query.example())?;
+    let reads = layers.reads(&request.counter.name, request.query.example())?;
     let windows = &page.windows;
-    let sums = app.counts.sums(&request.counter, windows, rule).await?;
+    let sums = app.counts.sums(&request.counter, windows, &reads).await?;
     let next = (page.end < series.to).then(|| {
         let layer = request.query.get(LAYER);
         series.next(name, key, page.end, layer)

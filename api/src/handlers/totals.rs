@@ -9,7 +9,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Serialize;
-use stitch_batch::layer::{Layer, LayerRule};
+use stitch_batch::layer::Layer;
 use stitch_calendar::period::Period;
 use stitch_calendar::tiling;
 use stitch_calendar::time::Time;
@@ -22,6 +22,7 @@ use super::key_request::KeyRequest;
 use crate::app::App;
 use crate::caching;
 use crate::count_reader::Sum;
+use crate::count_tables::LayerReads;
 use crate::layers::{LayerView, LayersUsed};
 use crate::params::{self, LAYER, TIME_ZONE, UTC_OFFSET};
 use crate::problem::Problem;
@@ -116,10 +117,10 @@ pub(crate) async fn totals(
     let now = app.now();
     let (counter, definition) = (&request.counter, request.definition);
     let layers = app.layers(&request.query, now)?;
-    let rule = layers.rule(&counter.name, request.query.example())?;
+    let reads = layers.reads(&counter.name, request.query.example())?;
     let read = read(
         &app,
-        (counter, rule),
+        (counter, &reads),
         definition,
         (now.time(), zone),
         &layers,
@@ -144,13 +145,13 @@ pub(crate) async fn totals(
 /// Reads the totals of one key at `now`, in one read.
 pub(crate) async fn read(
     app: &App,
-    (counter, rule): (&Counter, LayerRule),
+    (counter, reads): (&Counter, &LayerReads),
     definition: &CounterDefinition,
     (now, zone): (Time, &TimeZone),
     layers: &LayerView,
 ) -> Result<(Totals, LayersUsed), StoreError> {
     let request = TotalsRequest::new(now, zone, &definition.granularities);
-    let sums = app.counts.sums(counter, &request.windows, rule).await?;
+    let sums = app.counts.sums(counter, &request.windows, reads).await?;
     let totals = request.totals(zone, &sums, layers);
     Ok((totals, LayersUsed::of(&sums)))
 }

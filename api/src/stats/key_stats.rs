@@ -51,11 +51,11 @@ impl<'a> KeyStats<'a> {
             .collect::<Result<_, Problem>>()?;
         let now = app.now();
         let layers = &app.default_layers(now);
-        let rule = layers.rule(&definition.name, example)?;
+        let from = &layers.reads(&definition.name, example)?;
         let at = (now.time(), &TimeZone::UTC);
         let reads = counters
             .iter()
-            .map(|counter| totals::read(app, (counter, rule), definition, at, layers));
+            .map(|counter| totals::read(app, (counter, from), definition, at, layers));
         let (totals, used): (Vec<_>, Vec<_>) = try_join_all(reads).await?.into_iter().unzip();
         let used = used
             .into_iter()

@@ -15,6 +15,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
 use stitch_access::AccessTokens;
 use stitch_app::status::Status;
+use stitch_batch::layer::Layer;
 use stitch_batch::record::{BatchRecord, Generation};
 use stitch_calendar::time::Time;
 use stitch_calendar::time_zone::TimeZone;
@@ -34,8 +35,8 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::app::Now;
-use crate::count_tables::count_source::{CountSource, Read};
-use crate::count_tables::{Connection, CountTable, CountTables};
+use crate::count_tables::count_source::{CountSource, CurrentTable, Read};
+use crate::count_tables::{Connection, CountTable, CountTables, TableState};
 use crate::freshness::{BatchKnowledge, FreshnessSnapshot, History};
 use crate::status_cache::StatusCache;
 use crate::testing::healthy;
@@ -45,12 +46,14 @@ mod access;
 mod control;
 mod handlers;
 mod contract;
+mod layer_choice;
 mod layers;
 mod limits;
 mod operator;
 mod pages;
 mod problems;
 mod query;
+mod tables;
 mod way_in;
 mod zones;
 
@@ -125,6 +128,10 @@ impl CountSource for Table {
         }
         .boxed()
     }
+
+    fn table(self: Arc<Self>) -> BoxFuture<'static, CurrentTable> {
+        unreachable!("which table it is only the connector asks")
+    }
 }
 
 struct Reply {
@@ -158,8 +165,8 @@ async fn reply(response: Response) -> Reply {
 struct TestServer {
     table: Arc<Table>,
     batch: Arc<Table>,
-    /// To the tables, in real time first.
-    connections: [watch::Sender<Option<Connection>>; 2],
+    /// The tables as they are connected, in real time first.
+    connections: [watch::Sender<TableState>; 2],
     freshness: watch::Sender<Arc<FreshnessSnapshot>>,
     status: Arc<StatusCache>,
     access: watch::Sender<Arc<AccessTokens>>,
@@ -187,24 +194,28 @@ impl TestServer {
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let now = || Now {
             wall: DateTime::parse_from_rfc3339(NOW).unwrap().to_utc(),
-            moment: Moment::new(Duration::from_secs(1000)),
+            moment: moment(),
         };
         let tokens = stitch_access::token_file_poller::read(&config.api).unwrap();
         let access = watch::Sender::new(Arc::new(tokens));
         let batch = Arc::new(Table::default());
         let source = |table: &Arc<Table>| Arc::clone(table) as Arc<dyn CountSource>;
         let connected = |name: &str, table: &Arc<Table>| {
-            watch::Sender::new(Some(Connection {
+            let connection = Connection {
                 source: source(table),
                 table: table_of(name),
-            }))
+            };
+            watch::Sender::new(TableState::Connected {
+                connection,
+                checked: moment(),
+            })
         };
         let connections = [connected("realtime", &table), connected("batch", &batch)];
         let [realtime, in_batch] = &connections;
-        let of = |connection| CountTable::of(connection);
+        let of = |layer, state| CountTable::of(layer, state);
         let tables = CountTables {
-            realtime: config.batch.realtime.then(|| of(realtime)),
-            batch: config.batch.enabled.then(|| of(in_batch)),
+            realtime: config.batch.realtime.then(|| of(Layer::Realtime, realtime)),
+            batch: config.batch.enabled.then(|| of(Layer::Batch, in_batch)),
         };
         let status = Arc::new(StatusCache::default());
         let (queue, commands) = CommandQueue::new();
@@ -265,6 +276,7 @@ impl TestServer {
             history.record(moment, [(Partition(0), bounds)].into());
         }
         FreshnessSnapshot::new(config.definitions.range_bits, &snapshot, &history)
+            .with_table(table_of("realtime"))
     }
 
     fn set_freshness(&self, snapshot: &LightSnapshot, behind: i64) {
@@ -328,6 +340,11 @@ impl TestServer {
         self.send(Request::post(address).body(body.into()).unwrap())
             .await
     }
+}
+
+/// The moment at which the clock stands.
+const fn moment() -> Moment {
+    Moment::new(Duration::from_secs(1000))
 }
 
 fn table_of(cluster: &str) -> TableIdentity {

@@ -9,24 +9,27 @@ use futures_util::future::{OptionFuture, join};
 use stitch_api_freshness::FreshnessSnapshot;
 use stitch_batch::layer::Layer;
 use stitch_common::clock::Clock;
+use stitch_common::ports::TableIdentity;
 use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 use tokio::sync::watch;
 
-use super::{Connection, CountTable, CountTables, name};
+use super::{Connection, CountTable, CountTables, TableState, name};
 
-/// The pause between two attempts.
+/// The pause between two attempts to connect.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The same, of a table that is connected, and not the one that is published.
-const PAUSE_ONCE_CONNECTED: Duration = Duration::from_secs(10);
+/// How often a table that is connected is asked for its id.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// How long the answer may take. Then another node is asked.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Connects one table.
 pub struct TableConnector<F, C> {
     layer: Layer,
     connect: F,
     clock: C,
-    connection: watch::Sender<Option<Connection>>,
-    /// What the log has about it since it was connected last: said once, however often it is tried.
+    state: watch::Sender<TableState>,
+    /// What the log has about it since it was as it should be: said once, however often it is found.
     said: Option<UserError>,
 }
 
@@ -40,13 +43,13 @@ where
             layer,
             connect,
             clock,
-            connection: watch::Sender::new(None),
+            state: watch::Sender::new(TableState::Awaited),
             said: None,
         }
     }
 
     fn table(&self) -> CountTable {
-        CountTable::of(&self.connection)
+        CountTable::of(self.layer, &self.state)
     }
 
     /// Connects, unless the cluster is away.
@@ -58,21 +61,20 @@ where
     /// Nothing is connected.
     async fn attempt(&mut self) -> Result<(), UserError> {
         let table = name(self.layer);
+        let checked = self.clock.now();
         match (self.connect)().await {
             Ok(connection) => {
-                let found = connection.table.clone();
-                match self.connection.send_replace(Some(connection)) {
-                    Some(last) if last.table == found => self.say(not_published()),
-                    Some(_) => {
-                        self.said = None;
-                        tracing::info!(table, "the table was made again: the new one is read");
-                    }
-                    None => {
-                        if self.said.take().is_some() {
-                            tracing::info!(table, "Cassandra answers: the table is read");
-                        }
-                    }
+                let connected = TableState::Connected {
+                    connection,
+                    checked,
+                };
+                let last = self.state.send_replace(connected);
+                if matches!(last, TableState::Lost) {
+                    tracing::info!(table, "there is a table of this name again: it is read");
+                } else if self.said.is_some() {
+                    tracing::info!(table, "Cassandra answers: the table is read");
                 }
+                self.said = None;
             }
             Err(ServerFailure::Refused(error)) => return Err(error),
             Err(ServerFailure::Away(error)) => {
@@ -101,64 +103,123 @@ where
         self.said = Some(error);
     }
 
-    /// Connects until it is connected, and again whenever batch counts of another table are published: it was dropped and
-    /// made again. What is connected remains in use until then. Once counts are served, a refusal ends nothing.
+    /// Connects until it is connected, and then sees to it that it is still the same table: one that was dropped is lost, and
+    /// connected again once there is another. Once counts are served, a refusal ends nothing.
     ///
     /// # Errors
-    /// It refuses, and no count can be read.
+    /// It refuses, and no count could be read yet.
     async fn run(
         &mut self,
         tables: &CountTables,
-        mut snapshots: watch::Receiver<Arc<FreshnessSnapshot>>,
+        snapshots: watch::Receiver<Arc<FreshnessSnapshot>>,
     ) -> Result<Infallible, UserError> {
-        let mut pause = PAUSE;
         loop {
-            self.until_due(&mut snapshots).await;
-            self.clock.sleep(pause).await;
+            let connection = self.connection();
+            if let Some(connection) = connection {
+                self.clock.sleep(CHECK_EVERY).await;
+                // Before the table is asked: what counts are known of was there then.
+                let snapshot = Arc::clone(&snapshots.borrow());
+                self.check(connection, &snapshot).await;
+                continue;
+            }
+            self.clock.sleep(PAUSE).await;
             if let Err(error) = self.attempt().await {
-                if !tables.is_any_connected() {
+                if !tables.was_any_connected() {
                     return Err(error);
                 }
                 self.say(error);
             }
-            pause = match *self.connection.borrow() {
-                Some(_) => PAUSE_ONCE_CONNECTED,
-                None => PAUSE,
-            };
         }
     }
 
-    /// Waits until there is a reason to connect.
+    fn connection(&self) -> Option<Connection> {
+        match &*self.state.borrow() {
+            TableState::Connected { connection, .. } => Some(connection.clone()),
+            TableState::Awaited | TableState::Lost => None,
+        }
+    }
+
+    /// Asks whether the table that is connected is still there, and gives it up if it is not. While there is no answer it
+    /// remains what it was, for as long as readers believe that.
     ///
     /// # Cancellation
-    /// Leaves nothing behind.
-    async fn until_due(&self, snapshots: &mut watch::Receiver<Arc<FreshnessSnapshot>>) {
-        let known = match (self.layer, &*self.connection.borrow()) {
-            (Layer::Batch | Layer::Realtime, None) => return,
-            (Layer::Batch, Some(Connection { table, .. })) => Some(table.clone()),
-            // Its namespace is of this table alone.
-            (Layer::Realtime, Some(_)) => None,
+    /// Nothing is known that was not known before.
+    async fn check(&mut self, connection: Connection, snapshot: &FreshnessSnapshot) {
+        let asked = self.clock.now();
+        let Connection { source, table } = connection;
+        let found = tokio::select! {
+            biased;
+            // Both futures belong to this call alone.
+            found = source.table() => found,
+            () = self.clock.sleep(CHECK_TIMEOUT) => return,
         };
-        let Some(known) = known else {
-            return future::pending().await;
-        };
-        let is_another = |snapshot: &Arc<FreshnessSnapshot>| {
-            let record = snapshot.batch().record();
-            record.is_some_and(|record| record.table != known)
-        };
-        if snapshots.wait_for(is_another).await.is_err() {
-            // Nothing is published any more: the server ends.
-            future::pending().await
+        match found {
+            Ok(Some(found)) if found == table => {
+                self.state.send_modify(|state| match state {
+                    TableState::Connected { checked, .. } => *checked = asked,
+                    TableState::Awaited | TableState::Lost => {}
+                });
+                self.compare(&table, snapshot);
+            }
+            Ok(_) => {
+                self.state.send_replace(TableState::Lost);
+                self.say(dropped(self.layer));
+            }
+            // Readers get errors of their own, and say what it is.
+            Err(error) => tracing::debug!(%error, "which table it is cannot be read"),
+        }
+    }
+
+    /// Says it if what is known of counts is about another table than this one.
+    fn compare(&mut self, table: &TableIdentity, snapshot: &FreshnessSnapshot) {
+        let counted = counted_in(self.layer, snapshot);
+        if counted.is_some_and(|counted| counted != table) {
+            self.say(another(self.layer));
+        } else if self.said.take().is_some() {
+            let table = name(self.layer);
+            tracing::info!(table, "it is the table that is counted in");
         }
     }
 }
 
-/// It was connected again, and still is not the table of which counts are published.
-fn not_published() -> UserError {
-    UserError::new(
-        "the batch counts that are published are of another table than the one that this server finds",
-        "give it the [batch] section with which `stitch-batch` runs; `stitch-batch status` names the table that is published",
-    )
+/// The table that has the counts of a layer, if `snapshot` knows it.
+pub(crate) fn counted_in(layer: Layer, snapshot: &FreshnessSnapshot) -> Option<&TableIdentity> {
+    match layer {
+        Layer::Batch => snapshot.batch().record().map(|record| &record.table),
+        Layer::Realtime => snapshot.table(),
+    }
+}
+
+/// The table that was read is not there any more.
+fn dropped(layer: Layer) -> UserError {
+    let message = format!("the table {} was dropped", name(layer));
+    match layer {
+        Layer::Batch => UserError::new(
+            message,
+            "unless it is there again: `stitch-batch init` makes it, and `stitch-batch run` loads it; see docs/operations/batch.md",
+        ),
+        Layer::Realtime => UserError::new(
+            message,
+            "restore it from a backup, or create a new namespace, which counts the whole log; see docs/operations/runbook.md",
+        ),
+    }
+}
+
+/// It is connected, and is not the table of which something is known.
+fn another(layer: Layer) -> UserError {
+    match layer {
+        Layer::Batch => UserError::new(
+            "the batch counts that are published are of another table than the one that this server finds",
+            "if the table was made again, run `stitch-batch run`; else give this server the [batch] section with which \
+             `stitch-batch` runs: `stitch-batch status` names the table that is published",
+        ),
+        Layer::Realtime => UserError::new(
+            "the table counts that this server finds is not the one that the namespace counts in: it was dropped and made \
+             again, or cassandra points elsewhere",
+            "point cassandra at the cluster and the keyspace of this namespace, or restore the table from a backup, with its \
+             id; if its counts are lost, create a new namespace, which counts the whole log",
+        ),
+    }
 }
 
 /// The connectors of a server's tables.
@@ -211,10 +272,11 @@ where
         Ok(())
     }
 
-    /// Connects those that are not, or are others than `snapshots` say are published, until it is dropped.
+    /// Connects those that are not, and sees to those that are, until it is dropped. What is known of their counts is in
+    /// `snapshots`.
     ///
     /// # Errors
-    /// One refuses, and no count can be read.
+    /// One refuses, and no count could be read yet.
     ///
     /// # Cancellation
     /// Some may be connected.

@@ -4,7 +4,8 @@ use stitch_api_freshness::FreshnessSnapshot;
 use stitch_batch::layer::Layer;
 use stitch_common::clock::Moment;
 
-use crate::{CountTables, name};
+use crate::connector::counted_in;
+use crate::{CountTables, TableState, name};
 
 /// No node, which is for the log.
 const RECORD_UNUSABLE: &str =
@@ -39,6 +40,17 @@ pub fn readiness(
     if is_unusable && main == Layer::Batch {
         return Err(format!("no counts are served: {RECORD_UNUSABLE}\n"));
     }
+    let wrong = |layer| wrong_table(tables, layer, snapshot);
+    let is_served_in_batch = main == Layer::Realtime
+        && tables.batch.is_some()
+        && !tables.is_awaited(Layer::Batch)
+        && !is_unusable
+        && wrong(Layer::Batch).is_none();
+    if let Some(why) = wrong(main)
+        && !is_served_in_batch
+    {
+        return Err(format!("no counts are served: {why}\n"));
+    }
     let mut text = match is_known {
         true => "counts are served, and it is known how fresh they are\n".to_owned(),
         false => format!("counts are served, and {unknown}"),
@@ -49,5 +61,27 @@ pub fn readiness(
     if is_unusable {
         text += &format!("batch counts are not served: {RECORD_UNUSABLE}\n");
     }
+    for (layer, counts) in [
+        (Layer::Realtime, "counts in real time"),
+        (Layer::Batch, "batch counts"),
+    ] {
+        if let Some(why) = wrong(layer) {
+            text += &format!("{counts} are not served: {why}\n");
+        }
+    }
     Ok(text)
+}
+
+/// Why the table that is connected, or was, is not the one whose counts are known.
+fn wrong_table(tables: &CountTables, layer: Layer, snapshot: &FreshnessSnapshot) -> Option<String> {
+    let name = name(layer);
+    match &*tables.of(layer)?.state.borrow() {
+        TableState::Awaited => None,
+        TableState::Lost => Some(format!("the table {name} was dropped")),
+        TableState::Connected { connection, .. } => {
+            let counted = counted_in(layer, snapshot)?;
+            let is_other = *counted != connection.table;
+            is_other.then(|| format!("the table {name} is not the one that was counted in"))
+        }
+    }
 }

@@ -5,6 +5,7 @@ mod access;
 mod commands;
 mod faults;
 mod freshness;
+mod made_again;
 mod right;
 mod start;
 mod support;

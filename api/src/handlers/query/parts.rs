@@ -2,7 +2,7 @@
 
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use serde::Serialize;
-use stitch_batch::layer::{Layer, LayerRule};
+use stitch_batch::layer::Layer;
 use stitch_calendar::time::Time;
 use stitch_calendar::time_zone::TimeZone;
 use stitch_common::cell::{CellSlot, Counter};
@@ -11,6 +11,7 @@ use stitch_common::definition::CounterDefinition;
 use crate::admission::KEYS_AT_ONCE;
 use crate::app::{App, Now};
 use crate::count_reader::Sum;
+use crate::count_tables::LayerReads;
 use crate::handlers::count::WindowFields;
 use crate::handlers::series::{Page, SeriesRequest};
 use crate::handlers::totals::{Totals, TotalsRequest};
@@ -89,7 +90,7 @@ struct PartCounts {
 
 /// What is read of each key of one counter: the windows of the count, of the series and of the totals, in this order.
 struct CounterPlan {
-    rule: LayerRule,
+    reads: LayerReads,
     window: Option<Window>,
     page: Option<Page>,
     totals: Option<TotalsRequest>,
@@ -164,7 +165,7 @@ impl<'a> Parts<'a> {
     ) -> Result<CounterPlan, Problem> {
         let query = &request.query;
         let mut plan = CounterPlan {
-            rule: self.layers.rule(&definition.name, query.example())?,
+            reads: self.layers.reads(&definition.name, query.example())?,
             window: None,
             page: None,
             totals: None,
@@ -317,7 +318,7 @@ impl<'a> Parts<'a> {
             Err(problem) => return PartResult::Problem { problem },
         };
         let plan = plan.expect("a part that is read has a plan");
-        match app.counts.sums(counter, &plan.windows, plan.rule).await {
+        match app.counts.sums(counter, &plan.windows, &plan.reads).await {
             Ok(sums) => PartResult::Counts(Box::new(plan.counts(&self.zone, &sums, &self.layers))),
             Err(error) => PartResult::Unread {
                 problem: error.into(),

@@ -4,14 +4,14 @@ use serde_json::json;
 
 use super::*;
 
-const BOTH: &str = "STITCH_BATCH__ENABLED=true";
+pub(super) const BOTH: &str = "STITCH_BATCH__ENABLED=true";
 const PURE: &str = "STITCH_BATCH__ENABLED=true STITCH_BATCH__REALTIME=false";
 /// Less the allowance of an hour, all of the second of May is closed, and nothing of the third from nine on.
 const AS_OF: &str = "2026-05-03T10:10:00Z";
-const KEY: &str = "/v1/counters/plays/keys/a";
+pub(super) const KEY: &str = "/v1/counters/plays/keys/a";
 
 /// Batch has 100 more than real time in every cell, so that a count shows where it comes from.
-fn server(api: &str) -> TestServer {
+pub(super) fn server(api: &str) -> TestServer {
     let server = TestServer::new(api);
     for (granularity, start, count) in [
         (Granularity::All, "1970-01-01", 30),
@@ -26,11 +26,11 @@ fn server(api: &str) -> TestServer {
     server
 }
 
-fn published(server: &TestServer) {
+pub(super) fn published(server: &TestServer) {
     server.publish_batch(AS_OF, &["plays"]);
 }
 
-fn point(answer: &Value) -> (i64, &str) {
+pub(super) fn point(answer: &Value) -> (i64, &str) {
     let count = answer["count"].as_i64().unwrap();
     (count, answer["layer"].as_str().unwrap_or_default())
 }
@@ -124,7 +124,7 @@ async fn every_point_of_a_series_and_of_totals_says_its_layer() {
 }
 
 /// The detail of the problem that batch counts cannot be served.
-async fn batch_unavailable(server: &TestServer, address: &str) -> String {
+pub(super) async fn batch_unavailable(server: &TestServer, address: &str) -> String {
     let reply = server.get(address).await;
     let problem = reply.json();
     assert_eq!(
@@ -274,7 +274,7 @@ async fn until_the_cluster_of_batch_has_answered_counts_in_real_time_are_served(
     let server = server(BOTH);
     published(&server);
     let [_, batch] = &server.connections;
-    let connected = batch.send_replace(None);
+    let connected = batch.send_replace(TableState::Awaited);
     let closed = format!("{KEY}?granularity=day&at=2026-05-02");
     assert_eq!(point(&server.get(&closed).await.json()), (20, "realtime"));
     let reply = server.get(&format!("{closed}&layer=batch")).await;
@@ -329,7 +329,7 @@ async fn a_server_that_waits_for_cassandra_is_alive_and_says_what_it_waits_for()
     ] {
         let server = server(api);
         published(&server);
-        let connected = server.connections[awaited].send_replace(None);
+        let connected = server.connections[awaited].send_replace(TableState::Awaited);
         assert_eq!(server.get("/health").await.status, 200);
         let ready = server.get("/ready").await;
         let text = String::from_utf8(ready.body).unwrap();

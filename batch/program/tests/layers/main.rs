@@ -9,6 +9,7 @@ mod held_up;
 mod other_table;
 mod second_cluster;
 mod support;
+mod zookeeper_away;
 
 use std::time::Duration;
 
@@ -114,6 +115,12 @@ async fn a_table_that_was_dropped_and_made_again_is_served_by_the_same_process()
     drop_table(&layers.nodes, &format!("{}.batch_counts", layers.keyspace)).await?;
     let made = initialise(&layers.namespace, &layers.nodes).await?;
     ensure!(made["outcome"] == "created", "{made}");
+    // What is published is of the former table: the new one has no rows, and no row is no count of 0.
+    layers.until_batch_is_unavailable().await?;
+    ensure!(layers.sum("auto", "realtime").await? == counted);
+    layers
+        .until_ready_says("batch counts are not served: the table batch_counts")
+        .await?;
     layers.feed(&mut events, 1000).await?;
     let second = done(&layers.namespace, &["run"]).await?;
     ensure!(second["loaded"] == second["rows"], "{second}");
@@ -176,6 +183,26 @@ async fn purely_in_batch_nothing_needs_processors_or_a_table_of_counts() -> Resu
     );
     let (ready, body) = get(&layers.address, "/ready").await?;
     ensure!(ready == 200, "{body}");
+    for (program, command) in [
+        ("restorator", "sums"),
+        ("restorator", "plan"),
+        ("batch", "compare"),
+    ] {
+        let finished = match program {
+            "batch" => batch(namespace, &[command])?.run(BOUND).await?,
+            _ => {
+                namespace
+                    .restorator(command, &["--output", "json"], BOUND)
+                    .await?
+            }
+        };
+        let report: Value = serde_json::from_str(&finished.output)?;
+        let message = report["error"]["message"].as_str().unwrap_or_default();
+        ensure!(
+            finished.code == Some(2) && message.contains("batch.realtime is false"),
+            "{command}: {finished:?}"
+        );
+    }
     let checked = namespace.api_command("check", &["--output", "json"])?;
     let checked = checked.run(BOUND).await?;
     ensure!(checked.code == Some(0), "{checked:?}");
@@ -193,6 +220,17 @@ async fn purely_in_batch_nothing_needs_processors_or_a_table_of_counts() -> Resu
         all["layer"] == "batch" && all["count"] == sum && all["freshness"]["state"] == "batch",
         "{all}"
     );
+    // In neither cluster.
+    let first = &namespace.servers.cassandra;
+    for (nodes, keyspace) in [
+        (first, namespace.keyspace()),
+        (first, &*layers.keyspace),
+        (&layers.nodes, namespace.keyspace()),
+        (&layers.nodes, &*layers.keyspace),
+    ] {
+        let there = drop_table(nodes, &format!("{keyspace}.counts")).await;
+        ensure!(there.is_err(), "{nodes:?} have {keyspace}.counts");
+    }
     layers.stop().await?;
     Ok(())
 }

@@ -13,7 +13,9 @@ use stitch_harness::web::get;
 use tokio::time::{sleep, timeout};
 
 pub(crate) const BOUND: Duration = Duration::from_secs(90);
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// For so long a server may take a table for the one that it was (docs/operations/batch.md).
+const WINDOW: Duration = Duration::from_secs(10);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The nodes of the cluster that has the batch counts.
 pub(crate) fn second_cluster() -> Result<Vec<String>> {
@@ -102,7 +104,16 @@ impl Layers {
 
     /// Stops the API, and starts it with the configuration as it is now.
     pub(crate) async fn restart(&mut self) -> Result<()> {
-        let mut api = self.namespace.api_command("run", &[])?.start()?;
+        self.restart_with(&[]).await
+    }
+
+    /// As [`Self::restart`], with these environment variables.
+    pub(crate) async fn restart_with(&mut self, variables: &[(&str, &str)]) -> Result<()> {
+        let mut program = self.namespace.api_command("run", &[])?;
+        let variables = variables.iter();
+        let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        program.environment.extend(variables);
+        let mut api = program.start()?;
         self.address = TestNamespace::address(&mut api).await?;
         let former = std::mem::replace(&mut self.api, api);
         let stopped = former.stop(BOUND).await?;
@@ -175,6 +186,20 @@ impl Layers {
             }
         };
         timeout(BOUND, served).await.context("not served")?
+    }
+
+    /// Waits until batch counts are not served, for less time than it may take to see that their table is another one.
+    pub(crate) async fn until_batch_is_unavailable(&self) -> Result<()> {
+        let unavailable = async {
+            loop {
+                let (status, answer) = self.months("batch").await?;
+                if status == 503 && answer["type"] == "/problems/batch-unavailable" {
+                    return anyhow::Ok(());
+                }
+                sleep(POLL_INTERVAL).await;
+            }
+        };
+        timeout(WINDOW, unavailable).await.context("still served")?
     }
 
     /// Waits until `/ready`, which is 200, has a line with `text`.

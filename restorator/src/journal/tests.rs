@@ -1,4 +1,5 @@
 use super::*;
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use stitch_common::cell::{Counter, Granularity};
 use stitch_testkit::samples::{offsets, slot_at};

@@ -11,7 +11,7 @@ use stitch_harness::test_namespace::TestNamespace;
 use crate::Bench;
 use crate::baseline::{self, Measured};
 use crate::load::Keys;
-use crate::process_usage::watch;
+use stitch_harness::process_usage::watch;
 
 /// Events of each track, and so the value of each of its five cells.
 pub(crate) const EVENTS_PER_TRACK: u32 = 2;

@@ -24,8 +24,8 @@ use stitch_harness::process::Program;
 use tokio::time::Instant;
 
 use crate::Bench;
-use crate::process_usage::cpu_seconds;
 use reads::Query;
+use stitch_harness::process_usage::cpu_seconds;
 
 /// Requests in flight: the processor's default.
 const IN_FLIGHT: usize = 128;

@@ -12,8 +12,8 @@ use stitch_harness::feed::delete_topic;
 use tokio::time::Instant;
 
 use crate::load::Keys;
-use crate::process_usage::{Usage, watch};
 use crate::{Bench, wrong_cells};
+use stitch_harness::process_usage::{Usage, watch};
 
 const BOUND: Duration = Duration::from_secs(6 * 3600);
 /// Cells that are made wrong, which `plan` is to find and `run` to correct.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::Bench;
 use crate::baseline::{self, Measured};
 use crate::load::Keys;
-use crate::process_usage::cpu_seconds;
+use stitch_harness::process_usage::cpu_seconds;
 
 /// How often a processor's metrics are read.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);

@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::load::Keys;
 use crate::locks::Locks;
-use crate::process_usage::{Usage, cpu_seconds, peak_mib, watch};
 use crate::{Bench, wrong_cells};
+use stitch_harness::process_usage::{Usage, cpu_seconds, peak_mib, watch};
 
 /// Cells that are wrong before the restoration.
 pub(crate) const WRONG: u32 = 1000;

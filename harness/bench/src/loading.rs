@@ -11,7 +11,7 @@ use stitch_harness::test_namespace::TestNamespace;
 use crate::Bench;
 use crate::baseline::{self, Measured};
 use crate::load::{CELLS, Keys};
-use crate::process_usage::{Usage, watch};
+use stitch_harness::process_usage::{Usage, watch};
 
 const BOUND: Duration = Duration::from_secs(1800);
 

@@ -8,11 +8,9 @@ mod growth;
 mod load;
 mod loading;
 mod locks;
-mod machine;
 mod memory;
 mod peers;
 mod plot;
-mod process_usage;
 mod profile;
 mod report;
 mod serving;
@@ -170,7 +168,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         started: Instant::now(),
     };
     let mut results = Results {
-        machine: machine::describe()?,
+        machine: stitch_harness::machine::describe()?,
         sizes: bench.sizes.clone(),
         ..Results::default()
     };

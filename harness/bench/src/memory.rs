@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::Bench;
 use crate::auditing::plan;
 use crate::load::Keys;
-use crate::process_usage::peak_mib;
+use stitch_harness::process_usage::peak_mib;
 
 /// The same cells for both backlogs; few enough for the longer one to be counted within a minute.
 const TRACKS: u32 = 1000;

@@ -1,7 +1,6 @@
 //! (g): the API against the bare driver reading the same cells and against the simplest HTTP service that does, with many
 //! open connections, and under overload.
 
-mod generator;
 pub(crate) mod month;
 mod api_under_test;
 mod service_under_test;
@@ -17,9 +16,9 @@ use crate::baseline::reads::{KEYS_AT_ONCE, Query};
 use crate::baseline::{self, Measured};
 use crate::load::MORE_COUNTERS;
 use api_under_test::ApiUnderTest;
-use generator::Load;
-pub(crate) use generator::LoadResult;
 use service_under_test::ServiceUnderTest;
+use stitch_harness::load_generator::Load;
+pub(crate) use stitch_harness::load_generator::LoadResult;
 
 /// Keys of a page.
 pub(crate) const KEYS: u32 = 200;

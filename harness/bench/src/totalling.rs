@@ -15,10 +15,10 @@ use stitch_harness::test_namespace::TestNamespace;
 
 use crate::Bench;
 use crate::load::Keys;
-use crate::process_usage::{Usage, watch};
 pub(crate) use copying::{Copying, Work};
 use engines::Engines;
 pub(crate) use increment::Increment;
+use stitch_harness::process_usage::{Usage, watch};
 
 const BOUND: Duration = Duration::from_secs(3600);
 

@@ -13,7 +13,7 @@ use super::system::{PeerPrograms, Prepared, System};
 use super::table;
 use crate::Bench;
 use crate::load::Keys;
-use crate::process_usage::{cpu_seconds, peak_mib};
+use stitch_harness::process_usage::{cpu_seconds, peak_mib};
 
 const BOUND: Duration = Duration::from_secs(900);
 

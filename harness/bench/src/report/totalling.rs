@@ -2,8 +2,8 @@
 
 use super::{Row, percent, thousands};
 use crate::bounded::{Bounded, MEMORY_MIB_MAX, OTHER_MIB_MAX, SPILL_MIB_MAX};
-use crate::process_usage::Usage;
 use crate::totalling::{Adding, Copying, Increment, Totalling};
+use stitch_harness::process_usage::Usage;
 
 const SHARE_OF_BARE_AIM: f64 = 0.8;
 const TIMES_DUCKDB_AIM: f64 = 1.0;

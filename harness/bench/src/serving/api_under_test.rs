@@ -11,11 +11,11 @@ use stitch_harness::process::Process;
 use stitch_harness::test_namespace::TestNamespace;
 use stitch_harness::web;
 
-use super::generator::{Generator, Load, LoadResult, Requests};
 use super::{KEYS, TABLE_KEYS, month};
 use crate::baseline::reads::Query;
 use crate::load::{COUNTER, SERVED, track};
-use crate::process_usage::{cpu_seconds, memory_mib};
+use stitch_harness::load_generator::{Generator, Load, LoadResult, Requests};
+use stitch_harness::process_usage::{cpu_seconds, memory_mib};
 
 /// Different pages that are requested; of single keys, all are.
 const PAGES: u32 = 2000;

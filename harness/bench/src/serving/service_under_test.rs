@@ -8,7 +8,7 @@ use stitch_harness::test_namespace::TestNamespace;
 
 use crate::Bench;
 use crate::baseline;
-use crate::process_usage::cpu_seconds;
+use stitch_harness::process_usage::cpu_seconds;
 
 const BOUND: Duration = Duration::from_secs(30);
 

@@ -7,7 +7,7 @@ use stitch_harness::process::Program;
 use stitch_harness::test_namespace::TestNamespace;
 
 use super::BOUND;
-use crate::process_usage::{Usage, watch};
+use stitch_harness::process_usage::{Usage, watch};
 
 /// Records copied and records discarded, and what each took.
 #[derive(Clone, Copy, Debug, Default, Serialize)]

@@ -10,7 +10,7 @@ use stitch_harness::test_namespace::TestNamespace;
 use crate::Bench;
 use crate::auditing::{PlanRun, plan};
 use crate::load::{COUNTER, Keys};
-use crate::process_usage::{Usage, watch};
+use stitch_harness::process_usage::{Usage, watch};
 
 const BOUND: Duration = Duration::from_secs(900);
 /// A track that Zipf's law makes the most frequent.

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
+use crate::process::{Finished, Program};
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::future::{Either, select};
 use serde::Serialize;
-use stitch_harness::process::{Finished, Program};
 use tokio::time::{Instant, sleep};
 
 /// Linux reports a process's CPU time in hundredths of a second, whatever the rate of its timer.
@@ -24,19 +24,19 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What a process took from its start to its exit.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Usage {
-    pub(crate) seconds: f64,
+pub struct Usage {
+    pub seconds: f64,
     /// CPU time, user and system, of the process and of all that it started and waited for.
-    pub(crate) cpu_seconds: f64,
+    pub cpu_seconds: f64,
     /// The peak memory of the process itself.
-    pub(crate) peak_mib: f64,
+    pub peak_mib: f64,
     /// The most that its open files in the folder that was watched had in total.
-    pub(crate) files_mib: f64,
+    pub files_mib: f64,
 }
 
 /// Runs a program until it exits with one of `codes`, and watches it: also its open files in `folder`, which may have no
 /// name any more. No other child process may exit meanwhile.
-pub(crate) async fn watch(
+pub async fn watch(
     program: &Program,
     codes: &[i32],
     folder: Option<&Path>,
@@ -68,12 +68,12 @@ pub(crate) async fn watch(
 }
 
 /// CPU seconds of a process, user and system.
-pub(crate) fn cpu_seconds(pid: i32) -> Result<f64> {
+pub fn cpu_seconds(pid: i32) -> Result<f64> {
     times(pid, USER_TIME)
 }
 
 /// CPU seconds of all child processes that have exited.
-pub(crate) fn children_cpu_seconds() -> Result<f64> {
+pub fn children_cpu_seconds() -> Result<f64> {
     times(i32::try_from(std::process::id())?, CHILDREN_USER_TIME)
 }
 
@@ -92,12 +92,12 @@ fn times(pid: i32, first: usize) -> Result<f64> {
 }
 
 /// A process's peak memory so far, in MiB; none if it has exited.
-pub(crate) fn peak_mib(pid: i32) -> Option<f64> {
+pub fn peak_mib(pid: i32) -> Option<f64> {
     mib(pid, "VmHWM:")
 }
 
 /// A process's memory, in MiB; none if it has exited.
-pub(crate) fn memory_mib(pid: i32) -> Option<f64> {
+pub fn memory_mib(pid: i32) -> Option<f64> {
     mib(pid, "VmRSS:")
 }
 

@@ -4,12 +4,12 @@ use std::fs;
 use std::process::Command;
 use std::thread::available_parallelism;
 
+use crate::servers::repository;
 use anyhow::{Context, Result};
 use chrono::Utc;
-use stitch_harness::servers::repository;
 
 /// One sentence with date, build, machine and servers.
-pub(crate) fn describe() -> Result<String> {
+pub fn describe() -> Result<String> {
     let cpu = fs::read_to_string("/proc/cpuinfo")?;
     let memory = fs::read_to_string("/proc/meminfo")?;
     let load = fs::read_to_string("/proc/loadavg")?;

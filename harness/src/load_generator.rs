@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use crate::process::Program;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
-use stitch_harness::process::Program;
 
 use crate::process_usage::children_cpu_seconds;
 
@@ -19,37 +19,37 @@ const ABORTED: &str = "aborted due to deadline";
 
 /// Connections, rate and duration of a run.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Load {
-    pub(super) connections: u32,
+pub struct Load {
+    pub connections: u32,
     /// Requests a second; without one, each connection sends its next request when the last is answered.
-    pub(super) rate: Option<f64>,
-    pub(super) time: Duration,
+    pub rate: Option<f64>,
+    pub time: Duration,
 }
 
 /// The result of a run.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct LoadResult {
-    pub(crate) seconds: f64,
+pub struct LoadResult {
+    pub seconds: f64,
     /// Requests answered with 200.
-    pub(crate) answered: f64,
+    pub answered: f64,
     /// Requests answered with 503.
-    pub(crate) refused: f64,
+    pub refused: f64,
     /// Requests with another answer, or with none.
-    pub(crate) failed: f64,
+    pub failed: f64,
     /// Latency of requests answered with 200.
-    pub(crate) p50_ms: f64,
-    pub(crate) p99_ms: f64,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
     /// CPU seconds used by oha.
-    pub(crate) cpu_seconds: f64,
+    pub cpu_seconds: f64,
 }
 
 impl LoadResult {
-    pub(crate) fn per_second(&self) -> f64 {
+    pub fn per_second(&self) -> f64 {
         self.answered / self.seconds
     }
 
     /// The share of all the machine's cores that oha used.
-    pub(crate) fn cpu_share(&self) -> f64 {
+    pub fn cpu_share(&self) -> f64 {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         let cores = u32::try_from(cores).unwrap_or(u32::MAX);
         self.cpu_seconds / self.seconds / f64::from(cores)
@@ -93,7 +93,7 @@ struct Percentiles {
 
 /// What is requested, at random.
 #[derive(Clone, Debug)]
-pub(super) enum Requests {
+pub enum Requests {
     /// These addresses.
     Get(Vec<String>),
     /// One address, with these bodies.
@@ -102,14 +102,14 @@ pub(super) enum Requests {
 
 /// The program, and the folder of its files.
 #[derive(Clone, Debug)]
-pub(super) struct Generator {
-    pub(super) path: PathBuf,
-    pub(super) folder: PathBuf,
+pub struct Generator {
+    pub path: PathBuf,
+    pub folder: PathBuf,
 }
 
 impl Generator {
     /// Sends requests.
-    pub(super) async fn run(&self, requests: &Requests, load: Load) -> Result<LoadResult> {
+    pub async fn run(&self, requests: &Requests, load: Load) -> Result<LoadResult> {
         let mut arguments: Vec<String> = [
             "--no-tui",
             "--output-format",

@@ -70,7 +70,7 @@ Exit codes: 0 nothing is wrong, 2 something is wrong.")]
     Check,
     /// Ask the program that runs on this host whether it is healthy
     ///
-    /// Requests /health where `listen` in [api] says, for a container's health check. Needs a fixed port, and a server without TLS of its own.
+    /// Requests /health where `api.listen` says, for a container's health check. Needs a fixed port, and a server without TLS of its own.
     #[command(after_help = "Example:
   stitch-api health
 

@@ -58,7 +58,7 @@ Exit codes: 0 nothing is wrong, 2 something is.")]
     Check,
     /// Ask the program that runs on this host whether it is healthy
     ///
-    /// Requests /health where `listen` in [http] says, for a container's health check. Needs a fixed port.
+    /// Requests /health where `http.listen` says, for a container's health check. Needs a fixed port.
     #[command(after_help = "Example:
   stitch-processor health
 

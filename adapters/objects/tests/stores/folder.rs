@@ -139,9 +139,9 @@ fn urls_without_a_store_are_refused_by_name() {
         ("memory:///x", "none of file, s3, gs and az"),
         ("ftp://example.org/x", "none of file, s3, gs and az"),
         ("s3://key:secret@bucket/x", "credentials"),
-        ("s3://bucket/x?region=eu", "no query"),
-        ("s3://bucket/x#part", "no query"),
-        ("file:///var/lib/stitch?", "no query"),
+        ("s3://bucket/x?region=eu", "a query or a fragment"),
+        ("s3://bucket/x#part", "a query or a fragment"),
+        ("file:///var/lib/stitch?", "a query or a fragment"),
         ("S3://bucket/x", "so write that"),
         (
             "FILE:///var/lib/stitch",

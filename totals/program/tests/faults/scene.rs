@@ -318,10 +318,11 @@ pub(crate) fn expect_progress(
     unit: &str,
 ) -> Result<()> {
     let begin = format!("{phase}: ");
+    // The last one: what takes seconds says in between how far it is.
     let line = finished
         .errors
         .lines()
-        .find(|line| line.starts_with(&begin));
+        .rfind(|line| line.starts_with(&begin));
     let line = line.with_context(|| format!("no phase \"{phase}\": {finished:?}"))?;
     // Thousands are separated.
     let all = format!("{phase}: {total} of {total} {unit}");

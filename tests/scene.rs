@@ -1,14 +1,17 @@
 //! Steps that the tests share: a namespace, events, commands of the restorator, and the recount.
 
+use std::fmt::Display;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use stitch_harness::events::{Generator, Record, Shape};
 use stitch_harness::process::{Finished, Process};
 use stitch_harness::recount::Verdict;
 use stitch_harness::servers::Servers;
 use stitch_harness::test_namespace::{TestConfig, TestNamespace};
+use stitch_harness::web::get;
+use tokio::time::timeout;
 
 /// Longer than anything that does not hang: several restorations with the longest quiescence, on a busy machine.
 pub const BOUND: Duration = Duration::from_secs(300);
@@ -107,4 +110,56 @@ pub fn expect_refusal(code: Option<i32>, answer: &Value, words: &[&str]) -> Resu
         ensure!(text.contains(word), "\"{word}\" is not in {answer}");
     }
     Ok(())
+}
+
+/// Reads until `shows` is met by what was read, and returns that.
+pub async fn until<T: Display>(
+    what: &str,
+    read: impl AsyncFn() -> Result<T>,
+    shows: impl Fn(&T) -> bool,
+) -> Result<T> {
+    let mut last = String::new();
+    let seen = async {
+        loop {
+            let now = read().await?;
+            if shows(&now) {
+                return Ok(now);
+            }
+            last = now.to_string();
+            tokio::task::yield_now().await;
+        }
+    };
+    match timeout(BOUND, seen).await {
+        Ok(seen) => seen,
+        Err(_) => bail!("it never showed {what}: {last}"),
+    }
+}
+
+/// Starts the API with these variables; returns its address, too.
+pub async fn api(
+    namespace: &TestNamespace,
+    variables: &[(&str, &str)],
+) -> Result<(Process, String)> {
+    let mut program = namespace.api_command("run", &[])?;
+    let variables = variables.iter();
+    let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    program.environment.extend(variables);
+    let mut process = program.start()?;
+    let address = TestNamespace::address(&mut process).await?;
+    Ok((process, address))
+}
+
+/// Stops the API, cleanly.
+pub async fn stop_api(api: Process) -> Result<()> {
+    let finished = api.stop(BOUND).await?;
+    ensure!(finished.code == Some(0), "{finished:?}");
+    ensure!(!finished.errors.contains("panicked"), "{}", finished.errors);
+    Ok(())
+}
+
+/// What the API answers with 200 at this path.
+pub async fn page(address: &str, path: &str) -> Result<String> {
+    let (status, page) = get(address, path).await?;
+    ensure!(status == 200, "{path}: {status} {page}");
+    Ok(page)
 }

@@ -80,15 +80,54 @@ pub fn children_cpu_seconds() -> Result<f64> {
 fn times(pid: i32, first: usize) -> Result<f64> {
     let file = format!("/proc/{pid}/stat");
     let stat = fs::read_to_string(&file).with_context(|| file.clone())?;
-    let (_, fields) = stat.rsplit_once(") ").context("a program's name")?;
-    let times: Vec<f64> = fields
-        .split(' ')
-        .skip(first)
-        .take(2)
-        .map(str::parse)
-        .collect::<Result<_, _>>()
-        .with_context(|| file)?;
-    Ok(times.iter().sum::<f64>() / TICKS_PER_SECOND)
+    let (user, system) = seconds_in(&stat, first).with_context(|| file)?;
+    Ok(user + system)
+}
+
+/// User and system time in a line of `stat`, from the field `first` on; in seconds.
+fn seconds_in(stat: &str, first: usize) -> Option<(f64, f64)> {
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut times = fields.split(' ').skip(first);
+    let mut next = || times.next()?.parse::<f64>().ok();
+    Some((next()? / TICKS_PER_SECOND, next()? / TICKS_PER_SECOND))
+}
+
+/// CPU seconds of a thread.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ThreadTimes {
+    /// Linux keeps 15 bytes of it.
+    pub name: String,
+    pub user_seconds: f64,
+    pub system_seconds: f64,
+}
+
+impl ThreadTimes {
+    /// By the thread's line of `stat`.
+    pub fn parse(stat: &str) -> Option<Self> {
+        let (user_seconds, system_seconds) = seconds_in(stat, USER_TIME)?;
+        let (name, _) = stat.split_once('(')?.1.rsplit_once(") ")?;
+        Some(Self {
+            name: name.to_owned(),
+            user_seconds,
+            system_seconds,
+        })
+    }
+}
+
+/// The threads of a process that run, by id.
+pub fn threads(pid: i32) -> Result<BTreeMap<String, ThreadTimes>> {
+    let mut all = BTreeMap::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let thread = thread?;
+        // A thread may end meanwhile.
+        let Ok(stat) = fs::read_to_string(thread.path().join("stat")) else {
+            continue;
+        };
+        let id = thread.file_name().to_string_lossy().into_owned();
+        let times = ThreadTimes::parse(&stat).context("the times of a thread")?;
+        all.insert(id, times);
+    }
+    Ok(all)
 }
 
 /// A process's peak memory so far, in MiB; none if it has exited.

@@ -5,12 +5,11 @@ use serde_json::Value;
 use stitch_harness::corruptor::Corruptor;
 use stitch_harness::process::Process;
 use stitch_harness::test_namespace::TestNamespace;
-use stitch_harness::web::{get, metric};
-use tokio::time::timeout;
+use stitch_harness::web::metric;
 
 use stitch_tests::scene::{
-    BOUND, all_right, count, expect_refusal, json_object, restorator_json, restore, some_events,
-    test_namespace,
+    BOUND, all_right, api, count, expect_refusal, json_object, page, restorator_json, restore,
+    some_events, stop_api, test_namespace, until,
 };
 
 /// Gives a command that has to be taken.
@@ -21,20 +20,9 @@ async fn give(namespace: &TestNamespace, command: &str, arguments: &[&str]) -> R
 }
 
 /// Waits until `status` shows what `shows` wants.
-async fn until(namespace: &TestNamespace, shows: impl Fn(&Value) -> bool) -> Result<Value> {
-    let mut last = Value::Null;
-    let seen = async {
-        loop {
-            last = restorator_json(namespace, "status", &[]).await?.1;
-            if shows(&last) {
-                return Ok(());
-            }
-        }
-    };
-    match timeout(BOUND, seen).await {
-        Ok(seen) => seen.map(|()| last),
-        Err(_) => anyhow::bail!("it never showed that: {last}"),
-    }
+async fn until_status(namespace: &TestNamespace, shows: impl Fn(&Value) -> bool) -> Result<Value> {
+    let read = async || anyhow::Ok(restorator_json(namespace, "status", &[]).await?.1);
+    until("that", read, shows).await
 }
 
 /// A restoration that takes a while in each range.
@@ -72,12 +60,12 @@ async fn a_restoration_that_runs_is_paused_throttled_resumed_and_aborted() -> Re
     give(&namespace, "resume", &[]).await?;
 
     let run = slow_run(&namespace)?;
-    let begun = until(&namespace, |status| {
+    let begun = until_status(&namespace, |status| {
         !status["control"]["restoration"].is_null()
     })
     .await?;
     give(&namespace, "pause", &reason).await?;
-    let paused = until(&namespace, |status| !status["control"]["pause"].is_null()).await?;
+    let paused = until_status(&namespace, |status| !status["control"]["pause"].is_null()).await?;
     let control = &paused["control"];
     ensure!(
         control["pause"]["reason"] == "the disks are busy"
@@ -90,10 +78,10 @@ async fn a_restoration_that_runs_is_paused_throttled_resumed_and_aborted() -> Re
     // With one correction a second it is still at work when it is aborted.
     give(&namespace, "throttle", &["1"]).await?;
     give(&namespace, "hold-until", &["2999-01-01T00:00:00Z"]).await?;
-    let held = until(&namespace, |status| !status["control"]["hold"].is_null()).await?;
+    let held = until_status(&namespace, |status| !status["control"]["hold"].is_null()).await?;
     ensure!(held["control"]["throttle"]["rate"] == 1, "{held}");
     give(&namespace, "resume", &[]).await?;
-    until(&namespace, |status| {
+    until_status(&namespace, |status| {
         let control = &status["control"];
         control["pause"].is_null() && control["hold"].is_null() && control["throttle"]["rate"] == 1
     })
@@ -123,44 +111,21 @@ async fn a_restoration_that_runs_is_paused_throttled_resumed_and_aborted() -> Re
     namespace.stop([processor]).await
 }
 
-/// The API's `/metrics`, once they show what `shows` wants.
-async fn until_metrics(address: &str, shows: impl Fn(&str) -> bool) -> Result<String> {
-    let mut last = String::new();
-    let seen = async {
-        loop {
-            let (status, page) = get(address, "/metrics").await?;
-            ensure!(status == 200, "{status} {page}");
-            last = page;
-            if shows(&last) {
-                return Ok(());
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    match timeout(BOUND, seen).await {
-        Ok(seen) => seen.map(|()| last),
-        Err(_) => anyhow::bail!("the metrics never showed that: {last}"),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_show_the_last_audit_and_what_is_allowed() -> Result<()> {
     let namespace = test_namespace("audit_metrics").await?;
     let processor = namespace.processor("processor").await?;
     count(&namespace, some_events(1, 500)?).await?;
-    let mut program = namespace.api_command("run", &[])?;
-    program.environment = [
+    let objective = [
         ("STITCH_AUDIT__WRONG_PER_MILLION_MAX", "5"),
         ("STITCH_AUDIT__AUDITED_WITHIN_HOURS", "30"),
         ("STITCH_AUDIT__VERIFIED_WITHIN_HOURS", "48"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .to_vec();
-    let mut api = program.start()?;
-    let address = TestNamespace::address(&mut api).await?;
+    ];
+    let (api, address) = api(&namespace, &objective).await?;
+    let metrics = async || page(&address, "/metrics").await;
     let is = |page: &str, name: &str, value: f64| metric(page, name) == Some(value);
     // Before anything is audited: the objective, and no audit.
-    let page = until_metrics(&address, |page| {
+    let page = until("a range", &metrics, |page| {
         is(page, "stitch_range_verified_timestamp_seconds", 0.0)
     })
     .await?;
@@ -176,18 +141,22 @@ async fn metrics_show_the_last_audit_and_what_is_allowed() -> Result<()> {
     corruptor.corrupt(7).await?;
     let (code, plan) = restorator_json(&namespace, "plan", &[]).await?;
     ensure!(code == Some(1), "{plan}");
-    let page = until_metrics(&address, |page| {
+    let page = until("an audit", &metrics, |page| {
         metric(page, "stitch_audit_timestamp_seconds").is_some_and(|at| at > 0.0)
     })
     .await?;
-    let wrong = metric(&page, "stitch_audit_wrong_cells").context("wrong cells")?;
-    let judged = metric(&page, "stitch_audit_judged_cells").context("judged cells")?;
-    ensure!(wrong >= 7.0 && judged > wrong, "{page}");
+    for count in ["wrong", "judged"] {
+        let planned = plan["cells"][count].as_f64().context("cells of the plan")?;
+        let name = format!("stitch_audit_{count}_cells");
+        ensure!(
+            planned >= 7.0 && is(&page, &name, planned),
+            "{name}: {plan} {page}"
+        );
+    }
     ensure!(
         is(&page, "stitch_range_verified_timestamp_seconds", 0.0),
         "{page}"
     );
-    let finished = api.stop(BOUND).await?;
-    ensure!(finished.code == Some(0), "{finished:?}");
+    stop_api(api).await?;
     namespace.stop([processor]).await
 }

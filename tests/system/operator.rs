@@ -3,51 +3,19 @@
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use stitch_harness::corruptor::Corruptor;
-use stitch_harness::process::Process;
-use stitch_harness::test_namespace::TestNamespace;
 use stitch_harness::web::get;
-use tokio::time::timeout;
 
-use stitch_tests::scene::{BOUND, count, restorator_json, some_events, test_namespace};
+use stitch_tests::scene::{
+    BOUND, api, count, page, restorator_json, some_events, stop_api, test_namespace, until,
+};
 
 const PAGE: &str = "/operator";
 const OBJECT: &str = "/operator/status.json";
 
-async fn api(namespace: &TestNamespace, variables: &[(&str, &str)]) -> Result<(Process, String)> {
-    let mut program = namespace.api_command("run", &[])?;
-    let variables = variables.iter();
-    let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    program.environment.extend(variables);
-    let mut process = program.start()?;
-    let address = TestNamespace::address(&mut process).await?;
-    Ok((process, address))
-}
-
-async fn stop_api(api: Process) -> Result<()> {
-    let finished = api.stop(BOUND).await?;
-    ensure!(finished.code == Some(0), "{finished:?}");
-    ensure!(!finished.errors.contains("panicked"), "{}", finished.errors);
-    Ok(())
-}
-
 /// Waits until the page's JSON object shows `what`, and returns it. The object is updated about once a second.
-async fn until(address: &str, what: &str, shows: impl Fn(&Value) -> bool) -> Result<Value> {
-    let mut last = Value::Null;
-    let seen = async {
-        loop {
-            let (status, body) = get(address, OBJECT).await?;
-            ensure!(status == 200, "{status} {body}");
-            last = serde_json::from_str(&body)?;
-            if shows(&last) {
-                return Ok(());
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    match timeout(BOUND, seen).await {
-        Ok(seen) => seen.map(|()| last),
-        Err(_) => anyhow::bail!("it never showed {what}: {last}"),
-    }
+async fn until_object(address: &str, what: &str, shows: impl Fn(&Value) -> bool) -> Result<Value> {
+    let read = async || anyhow::Ok(serde_json::from_str(&page(address, OBJECT).await?)?);
+    until(what, read, shows).await
 }
 
 fn locked_by_the_restoration(object: &Value) -> bool {
@@ -69,7 +37,7 @@ async fn the_operators_page_agrees_with_status() -> Result<()> {
     // A checkpoint may be written once more after everything is counted; from then on both are equal.
     let (code, printed) = loop {
         let (code, printed) = restorator_json(&namespace, "status", &[]).await?;
-        let shown = until(&address, "an object", |_| true).await?;
+        let shown = until_object(&address, "an object", |_| true).await?;
         if shown == printed {
             break (code, printed);
         }
@@ -93,7 +61,7 @@ async fn the_operators_page_shows_the_locks_of_a_restoration_while_they_are_held
     let mut corruptor = Corruptor::connect(&namespace.servers, namespace.keyspace(), 1).await?;
     corruptor.corrupt(5).await?;
     let (api, address) = api(&namespace, &[]).await?;
-    until(&address, "no exclusive lock", |object| {
+    until_object(&address, "no exclusive lock", |object| {
         object["restoring"].is_null() && !locked_by_the_restoration(object)
     })
     .await?;
@@ -101,7 +69,7 @@ async fn the_operators_page_shows_the_locks_of_a_restoration_while_they_are_held
     // It pauses while it holds each lock: for less than its lease, even for two ranges one after the other.
     program.environment = vec![("FAILPOINTS".to_owned(), "r5-read=sleep(500)".to_owned())];
     let run = program.start()?;
-    let amid = until(
+    let amid = until_object(
         &address,
         "a range being restored",
         locked_by_the_restoration,
@@ -112,24 +80,19 @@ async fn the_operators_page_shows_the_locks_of_a_restoration_while_they_are_held
         line["outcome"] == "running" && line["ranges_in_scope"] == 16,
         "{amid}"
     );
-    let map = async {
-        loop {
-            let (status, page) = get(&address, PAGE).await?;
-            ensure!(status == 200, "{status} {page}");
-            if page.contains(" being restored</span>") {
-                return Ok(page);
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let page = timeout(BOUND, map).await??;
+    let page = until(
+        "a range of the map that is being restored",
+        async || page(&address, PAGE).await,
+        |page| page.contains(" being restored</span>"),
+    )
+    .await?;
     ensure!(
         page.contains("A restoration is running") && page.contains("of 16 ranges are done"),
         "{page}"
     );
     let finished = run.finish(BOUND).await?;
     ensure!(finished.code == Some(0), "{finished:?}");
-    let after = until(&address, "the end", |object| {
+    let after = until_object(&address, "the end", |object| {
         object["restoring"].is_null() && !object.to_string().contains("\"exclusive\"")
     })
     .await?;

@@ -20,7 +20,7 @@ pub(super) struct Identity {
 
 impl Identity {
     pub(super) fn of(kafka: &Kafka) -> Self {
-        let property = |name: &str| kafka.client.get(name).map(|value| value.trim().to_owned());
+        let property = |name: &str| kafka.client.get(name).cloned();
         let mechanism = || property("sasl.mechanism").unwrap_or_else(|| "GSSAPI".to_owned());
         let is_login = protocol(kafka).starts_with("SASL");
         Self {
@@ -96,14 +96,14 @@ pub(super) fn without_right(message: &str) -> LogError {
 
 fn protocol(kafka: &Kafka) -> String {
     let protocol = kafka.client.get("security.protocol");
-    let protocol = protocol.map_or("plaintext", |value| value.trim());
+    let protocol = protocol.map_or("plaintext", String::as_str);
     protocol.to_ascii_uppercase()
 }
 
 /// As whom the brokers know this client, by its configuration.
 #[must_use]
 pub fn known_as(kafka: &Kafka) -> String {
-    let property = |name: &str| kafka.client.get(name).map(|value| value.trim());
+    let property = |name: &str| kafka.client.get(name).map(String::as_str);
     let protocol = protocol(kafka);
     let mechanism = property("sasl.mechanism").unwrap_or("GSSAPI");
     match (property("sasl.username"), property(CERTIFICATE_LOCATION)) {

@@ -28,8 +28,8 @@ const SETTLE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Fleet {
     pub(crate) processors: u32,
-    pub(crate) partitions: u16,
-    pub(crate) range_bits: u8,
+    pub(crate) partitions: u32,
+    pub(crate) range_bits: u32,
     pub(crate) tracks: u32,
 }
 
@@ -37,10 +37,8 @@ impl Fleet {
     /// The middle one, then one axis after the other.
     pub(crate) fn axes(middle: Self, axes: [&[u32]; 4]) -> Vec<Self> {
         let [processors, partitions, range_bits, tracks] = axes;
-        let small = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
-        let bits = |value: u32| u8::try_from(value).unwrap_or(u8::MAX);
         let by = |values: &[u32], change: &dyn Fn(u32) -> Self| -> Vec<Self> {
-            values.iter().map(|&value| change(value)).collect()
+            values.iter().copied().map(change).collect()
         };
         [
             vec![middle],
@@ -48,12 +46,12 @@ impl Fleet {
                 processors,
                 ..middle
             }),
-            by(partitions, &|value| Self {
-                partitions: small(value),
+            by(partitions, &|partitions| Self {
+                partitions,
                 ..middle
             }),
-            by(range_bits, &|value| Self {
-                range_bits: bits(value),
+            by(range_bits, &|range_bits| Self {
+                range_bits,
                 ..middle
             }),
             by(tracks, &|tracks| Self { tracks, ..middle }),
@@ -99,7 +97,7 @@ async fn one(bench: &Bench, fleet: Fleet) -> Result<Grown> {
     } = fleet;
     let changes = format!("[ranges]\nbits = {range_bits}\n");
     let namespace = bench
-        .partitioned("growth", i32::from(partitions), &changes)
+        .partitioned("growth", i32::try_from(partitions)?, &changes)
         .await?;
     let backlog = bench.load(Keys::Each { tracks, times: 1 })?;
     namespace

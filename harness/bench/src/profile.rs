@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
+use stitch_harness::process_usage::{ThreadTimes, threads};
 use tokio::process::Command;
 
 use crate::baseline::Measured;
@@ -16,8 +17,6 @@ use crate::{Bench, counting};
 /// The recording's name, and how deep its stacks are printed.
 const RECORDING: &str = "stitch";
 const DEPTH: &str = "64";
-/// Linux reports times in hundredths of a second.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The tools of a JDK that start a recording and print it.
 pub(crate) struct JavaTools {
@@ -144,9 +143,9 @@ impl CpuTime {
         self.kernel + self.compiling + self.collecting + self.java
     }
 
-    /// Adds the CPU time of a thread: user and system, in hundredths of a second.
-    fn add(&mut self, name: &str, user: f64, system: f64) {
-        let starts = |names: &[&str]| names.iter().any(|start| name.starts_with(start));
+    /// Adds what a thread took since it was as `before`.
+    fn add(&mut self, thread: &ThreadTimes, before: &ThreadTimes) {
+        let starts = |names: &[&str]| names.iter().any(|start| thread.name.starts_with(start));
         let kind = if starts(&["C1 ", "C2 "]) {
             &mut self.compiling
         } else if starts(&["GC ", "G1 ", "VM Thread"]) {
@@ -154,8 +153,8 @@ impl CpuTime {
         } else {
             &mut self.java
         };
-        *kind += user / TICKS_PER_SECOND;
-        self.kernel += system / TICKS_PER_SECOND;
+        *kind += thread.user_seconds - before.user_seconds;
+        self.kernel += thread.system_seconds - before.system_seconds;
     }
 }
 
@@ -254,35 +253,10 @@ async fn run(program: &Path, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Name, user and system time of a process's threads, by id.
-type Threads = BTreeMap<String, (String, f64, f64)>;
-
-fn threads(pid: i32) -> Result<Threads> {
-    let mut all = Threads::new();
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let thread = thread?;
-        // A thread may end meanwhile.
-        let Ok(stat) = fs::read_to_string(thread.path().join("stat")) else {
-            continue;
-        };
-        let id = thread.file_name().to_string_lossy().into_owned();
-        all.insert(id, parse_stat(&stat).context("the times of a thread")?);
-    }
-    Ok(all)
-}
-
-fn parse_stat(stat: &str) -> Option<(String, f64, f64)> {
-    let (name, fields) = stat.split_once('(')?.1.rsplit_once(") ")?;
-    let mut times = fields.split(' ').skip(11);
-    let (user, system) = (times.next()?.parse().ok()?, times.next()?.parse().ok()?);
-    Some((name.to_owned(), user, system))
-}
-
-fn since(before: &Threads, after: &Threads) -> CpuTime {
+fn since(before: &BTreeMap<String, ThreadTimes>, after: &BTreeMap<String, ThreadTimes>) -> CpuTime {
     let mut cpu = CpuTime::default();
-    for (id, (name, user, system)) in after {
-        let (_, user_before, system_before) = before.get(id).cloned().unwrap_or_default();
-        cpu.add(name, user - user_before, system - system_before);
+    for (id, thread) in after {
+        cpu.add(thread, &before.get(id).cloned().unwrap_or_default());
     }
     cpu
 }
@@ -329,13 +303,13 @@ mod tests {
     #[test]
     fn time_in_the_kernel_is_told_apart_whichever_thread_it_is() {
         let stat = |name: &str, user: u32, system: u32| {
-            parse_stat(&format!(
+            ThreadTimes::parse(&format!(
                 "7 ({name}) S 1 2 3 4 5 6 7 8 9 10 {user} {system} 0"
             ))
             .unwrap()
         };
-        let before = Threads::from([("7".to_owned(), stat("C2 Compiler", 100, 0))]);
-        let after = Threads::from([
+        let before = BTreeMap::from([("7".to_owned(), stat("C2 Compiler", 100, 0))]);
+        let after = BTreeMap::from([
             ("7".to_owned(), stat("C2 Compiler", 300, 50)),
             ("8".to_owned(), stat("GC Thread#0", 100, 0)),
             ("9".to_owned(), stat("Mutation (1)", 400, 50)),

@@ -16,13 +16,13 @@ use stitch_app::status::Status;
 use stitch_common::output;
 use stitch_control::control_record::{ControlCommand, ControlRequest};
 
-use super::{ASSETS, PAGE};
+use super::PAGE;
 use crate::access::{Grant, TokenGrant};
 use crate::app::App;
 use crate::command_request::{
     COMMAND, CONFIRMED, CommandRequest, NAMES, RATE, REASON, RESTORATION, UNTIL, YES,
 };
-use crate::page;
+use crate::page::{self, Assets};
 use crate::problem::{Kind, Problem};
 use crate::query_string::Query;
 use crate::{request_body, same_origin};
@@ -32,6 +32,11 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// Of a body, in place of the keys that others have.
 const NAMES_MAX: usize = 1;
 const FORM_BYTES_MAX: usize = 16 * 1024;
+/// Of the question before an abort. Without the scripts of [`PAGE`]: they would ask for this address, which has no page.
+const QUESTION: Assets = Assets {
+    styles: super::ASSETS.styles,
+    scripts: &[],
+};
 
 /// The same in a body.
 #[derive(Deserialize)]
@@ -78,7 +83,7 @@ pub(crate) async fn control(
         false => CommandRequest::parse(&json(&app, query.as_deref(), body).await?)?,
     };
     if is_form && request.command == ControlCommand::Abort && !request.is_confirmed {
-        return Ok(page::page("Abort?", ASSETS, &confirmation(&request)));
+        return Ok(page::page("Abort?", QUESTION, &confirmation(&request)));
     }
     let report = issue(&app, &token, request).await?;
     if is_form {

@@ -149,6 +149,8 @@ async fn a_person_is_asked_again_before_an_abort() {
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }
+    // The address takes commands: a script would ask it for a page every second.
+    assert!(!page.contains("<script"), "{page}");
     let second = "command=abort&reason=wrong&restoration=id-7&confirmed=yes";
     let (done, given) = send(&mut server, &headers, second, Ok(ControlRecord::default())).await;
     assert_eq!(done.status, 303);

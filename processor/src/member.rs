@@ -125,6 +125,12 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
         never = known_nodes::keep_admitting(&servers.session, &servers.store) => match never {},
     };
     process.status.set_ready(false);
+    if ended.outcome.is_ok() {
+        let within = leave_time(process) / 2;
+        fingerprints
+            .record_last(&servers.session, &ports.log, within)
+            .await;
+    }
     let Connections { session, store, .. } = servers;
     Ok(leave(ports, process, session, store, group, ended).await)
 }

@@ -2,7 +2,8 @@
 //! topic created again under the same name is recognized as another one (design, section 6).
 //!
 //! They are stored when a process joins. After that only a partition that had no record then can be missing, and its first
-//! delivery shows it: nobody asks Kafka for it before. Now and then they are compared with what Kafka has: its client goes
+//! delivery shows it: nobody asks Kafka for it before. What is missing is stored while the partition is counted, and before the
+//! process leaves. Now and then they are compared with what Kafka has: its client goes
 //! on at the old offset in a topic that was created again and is longer than the old one was.
 
 use std::cell::RefCell;
@@ -34,7 +35,9 @@ pub(crate) struct Fingerprints {
     stored: RefCell<BTreeMap<Partition, Fingerprint>>,
     /// The partitions that begin with another record than the stored one.
     recreated: RefCell<BTreeSet<Partition>>,
-    missing: Notify,
+    /// The partitions that have delivered records, and whose first one is not stored.
+    missing: RefCell<BTreeSet<Partition>>,
+    found_missing: Notify,
 }
 
 impl Fingerprints {
@@ -42,14 +45,16 @@ impl Fingerprints {
         Self {
             stored: RefCell::new(stored),
             recreated: RefCell::default(),
-            missing: Notify::new(),
+            missing: RefCell::default(),
+            found_missing: Notify::new(),
         }
     }
 
     /// Records of this partition were delivered.
     pub(crate) fn on_records(&self, partition: Partition) {
         if !self.stored.borrow().contains_key(&partition) {
-            self.missing.notify_one();
+            self.missing.borrow_mut().insert(partition);
+            self.found_missing.notify_one();
         }
     }
 
@@ -92,11 +97,39 @@ impl Fingerprints {
         log: &L,
     ) -> Infallible {
         loop {
-            self.missing.notified().await;
-            while let Err(error) = self.store(session, log).await {
-                tracing::debug!(%error, "first records not stored, retrying");
-                session.clock().sleep(PAUSE).await;
+            self.found_missing.notified().await;
+            self.store_at_last(session, log).await;
+            session.clock().sleep(PAUSE).await;
+        }
+    }
+
+    /// Stores what is missing when the counting has ended, within this time: without it nobody would ever know that another
+    /// topic of the same name is not the one that was counted.
+    pub(crate) async fn record_last<S: Session, C: Clock, L: EventLog>(
+        &self,
+        session: &NamespaceSession<S, C>,
+        log: &L,
+        within: Duration,
+    ) {
+        if self.missing.borrow().is_empty() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = self.store_at_last(session, log) => {}
+            () = session.clock().sleep(within) => {
+                tracing::warn!(partitions = ?self.missing.borrow(), "first records not stored in time");
             }
+        }
+    }
+
+    async fn store_at_last<S: Session, C: Clock, L: EventLog>(
+        &self,
+        session: &NamespaceSession<S, C>,
+        log: &L,
+    ) {
+        while let Err(error) = self.store(session, log).await {
+            tracing::debug!(%error, "first records not stored, retrying");
             session.clock().sleep(PAUSE).await;
         }
     }
@@ -111,6 +144,7 @@ impl Fingerprints {
         let mut stored = self.stored.borrow_mut();
         for (partition, first) in identity.fingerprints {
             stored.entry(partition).or_insert(first);
+            self.missing.borrow_mut().remove(&partition);
         }
         Ok(())
     }

@@ -104,12 +104,13 @@ async fn counted(address: &str) -> Result<f64> {
     metric(&page, "stitch_events_total").context("the metric")
 }
 
-/// The most resident memory of a process so far, in MiB; `None` once it has ended.
+/// The resident memory of a process, in MiB, without the pages of its program and of libraries, which are the larger the
+/// less the compiler optimized; `None` once it has ended.
 fn resident_mib(process: &Process) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).ok()?;
     let line = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        .find_map(|line| line.strip_prefix("RssAnon:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib >> 10)
 }

@@ -8,7 +8,7 @@ find_cargo_tool() { # CRATE VERSION
     [ ! -x "$cargo_tool" ] || return 0
     say "building $1 $2 …"
     mkdir -p "$folder"
-    # Not as part of the workspace, nor with its flags.
-    (cd "$folder" && env -u RUSTFLAGS -u CARGO_TARGET_DIR cargo install --locked --quiet --root "$folder" --version "$2" "$1") 2>&1 |
+    # Not as part of the workspace, nor with its flags; and not optimized: that would take longer than all that it ever runs.
+    (cd "$folder" && env -u RUSTFLAGS -u CARGO_TARGET_DIR cargo install --locked --debug --quiet --root "$folder" --version "$2" "$1") 2>&1 |
         without_hosts >"$folder/install.log" || fail "cargo could not install $1 $2: $folder/install.log says why."
 }

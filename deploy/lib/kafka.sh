@@ -36,5 +36,6 @@ kafka_java_options=(
 )
 
 launch_kafka() { # NODE
-    spawn_java "$1" kafka.Kafka "$directory/$1/kafka.properties" -- "${kafka_java_options[@]}"
+    # shellcheck disable=SC2046 # one option, or none
+    spawn_java "$1" kafka.Kafka "$directory/$1/kafka.properties" -- "${kafka_java_options[@]}" $(tls_java_options)
 }

@@ -68,6 +68,9 @@ TEXT
 
 password_of() { cat "$directory/secure/$1.password"; }
 
+# Of servers whose TLS is Java code, which is fast only in what the second stage of compilation makes. Cassandra's is native.
+tls_java_options() { [ "$secure" = no ] || echo -XX:TieredStopAtLevel=4; }
+
 # Only the port for TLS, and only for clients with a certificate of the authority.
 secure_zookeeper() { # FILE
     sed -i -e 's/^clientPort=/secureClientPort=/' -e 's/^clientPortAddress=/secureClientPortAddress=/' "$1"

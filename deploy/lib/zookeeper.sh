@@ -18,8 +18,10 @@ launch_zookeeper() { # NODE
     local name=$1 main=org.apache.zookeeper.server.ZooKeeperServerMain
     [ "$nodes" -eq 1 ] || main=org.apache.zookeeper.server.quorum.QuorumPeerMain
     # forceSync=no: a killed server loses nothing (a power cut may), and a slow disk expires no session.
+    # shellcheck disable=SC2046 # one option, or none
     spawn_java "$name" "$main" "$directory/$name/zookeeper.cfg" -- \
         -Xms64m -Xmx256m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError -Djava.net.preferIPv4Stack=true \
         -Dzookeeper.forceSync=no -Dzookeeper.preAllocSize=4096 \
-        -Dlogback.configurationFile="$repository/deploy/servers/logback.xml" -Dstitch.log.level=WARN
+        -Dlogback.configurationFile="$repository/deploy/servers/logback.xml" -Dstitch.log.level=WARN \
+        $(tls_java_options)
 }

@@ -23,7 +23,7 @@ const MEMORY_MIB: u64 = 4;
 /// Of each month.
 const EVENTS: usize = 1500;
 /// What clients and program take beside that.
-const BESIDE_MIB: u64 = 150;
+const BESIDE_MIB: u64 = 120;
 
 fn month(number: u64) -> Result<Generator> {
     Generator::new(Shape {

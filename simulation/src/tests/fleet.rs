@@ -80,7 +80,9 @@ fn counted_and_stored(after: Micros) -> (bool, bool) {
         world.executor.until(30 * SECOND).await;
         assert_ne!(ended.get(), 0, "it has not ended");
         let committed = world.kafka.committed.borrow();
-        let counted = committed.get(&Partition(0)).is_some_and(|offset| offset.0 > 0);
+        let counted = committed
+            .get(&Partition(0))
+            .is_some_and(|offset| offset.0 > 0);
         result.set((counted, of.names("/log") > 0));
         drop(committed);
         world.end();

@@ -126,9 +126,11 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     };
     process.status.set_ready(false);
     if ended.outcome.is_ok() {
-        let within = leave_time(process) / 2;
+        // Half of the time for leaving is left for that.
+        let (now, half) = (ports.clock.now(), leave_time(process) / 2);
+        let until = ended.stop_deadline.unwrap_or(now).plus(half);
         fingerprints
-            .record_last(&servers.session, &ports.log, within)
+            .record_last(&servers.session, &ports.log, until.since(now))
             .await;
     }
     let Connections { session, store, .. } = servers;

@@ -31,7 +31,7 @@ pub(crate) struct Kafka {
     /// The rejected records that were copied: partition and offset.
     pub(crate) dead_letters: RefCell<Vec<(i32, i64)>>,
     members: RefCell<Vec<Rc<Member>>>,
-    pub(crate) committed: RefCell<BTreeMap<Partition, Offset>>,
+    committed: RefCell<BTreeMap<Partition, Offset>>,
     /// By how many members the assignment is rotated.
     rotation: Cell<usize>,
     /// No broker answers before this moment.

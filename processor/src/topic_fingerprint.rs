@@ -3,8 +3,8 @@
 //!
 //! They are stored when a process joins. After that only a partition that had no record then can be missing, and its first
 //! delivery shows it: nobody asks Kafka for it before. What is missing is stored while the partition is counted, and before the
-//! process leaves. Now and then they are compared with what Kafka has: its client goes
-//! on at the old offset in a topic that was created again and is longer than the old one was.
+//! process leaves. Now and then they are compared with what Kafka has: its client goes on at the old offset in a topic that was
+//! created again and is longer than the old one was.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

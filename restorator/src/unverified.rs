@@ -25,7 +25,7 @@ pub enum Unverified {
     Limits(#[from] Exceeded),
     #[error("the journal {} cannot be written: {cause}", path.display())]
     Journal { path: PathBuf, cause: String },
-    #[error("the lease with ZooKeeper ended while the range was locked")]
+    #[error("the lease with ZooKeeper ended while the range was restored")]
     LeaseLost,
     #[error("the outcome of corrections was unknown several times")]
     Unknown,
@@ -69,8 +69,8 @@ impl Unverified {
                 "free disk space, or set [restorator] journal to a writable folder; nothing was sent for the range"
             }
             Self::LeaseLost => {
-                "run it again: the next run waits until no request of this one is in flight; if it happens often, raise \
-                 [zookeeper] session_timeout_ms"
+                "it was tried several times: see whether ZooKeeper answers in time and this machine has CPU time to spare, then run it \
+                 again; if it happens often, raise [zookeeper] session_timeout_ms"
             }
             Self::Unknown | Self::CorrectionRejected(_) => "see Cassandra's log, then run it again",
             Self::IgnoresIncrements(_) => {

@@ -1,19 +1,15 @@
 //! `run`: audits the scope, then restores it range by range.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::future::Future;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
 
-use futures_util::future::{Either, LocalBoxFuture, select};
-use futures_util::stream::{self, StreamExt};
+use futures_util::future::{Either, select};
 use stitch_common::cell::{Cell, Count};
 use stitch_common::clock::Clock;
 use stitch_common::ports::{Backends, Session};
-use stitch_common::range::RangeId;
 use stitch_common::user_error::UserError;
 use stitch_control::control_record::ControlEvent;
 use stitch_control::restoration_id::RestorationId;
@@ -34,26 +30,24 @@ use crate::membership::Process;
 use crate::options::{PlanSource, RunOptions};
 use crate::patience::while_kafka_delivers;
 use crate::permissions;
-use crate::plan::audit_findings::AuditFindings;
 use crate::plan::base_cut::BaseCut;
 use crate::plan::file::PlanFile;
 use crate::plan::judge::Verdicts;
 use crate::plan::{self, AuditBaseline, AuditProgress};
 use crate::preflight;
 use crate::report::RunReport;
-use crate::restoration::parts;
 use crate::run_control;
 use stitch_common::wait::within;
-use stitch_expected::log_follower::LogFollower;
 
 mod planned_cells;
 mod ranges_in_flight;
 mod record;
+mod remaining_ranges;
 mod summary;
 
 use planned_cells::PlannedCells;
-use ranges_in_flight::ranges_in_flight;
 use record::Recorder;
+use remaining_ranges::RemainingRanges;
 use summary::Summary;
 
 /// Restores the scope, and verifies it.
@@ -106,7 +100,7 @@ struct RunState {
     started: Option<Started>,
     audit: Option<AuditState>,
     /// Once everything is audited.
-    ranges: Option<Ranges>,
+    ranges: Option<RemainingRanges>,
 }
 
 /// A run that is recorded.
@@ -114,13 +108,6 @@ struct Started {
     recorder: Recorder,
     journal: Journal,
     notes: Vec<String>,
-}
-
-/// The ranges of a run, of which some may be restored.
-struct Ranges {
-    findings: AuditFindings,
-    remaining: VecDeque<RangeId>,
-    summary: Summary,
 }
 
 /// Restores under the restoration lock, and releases it.
@@ -320,7 +307,7 @@ struct RunWork<'s> {
     journal: &'s Journal,
     notes: &'s mut Vec<String>,
     audit: &'s mut Option<AuditState>,
-    ranges: &'s mut Option<Ranges>,
+    ranges: &'s mut Option<RemainingRanges>,
 }
 
 impl RunWork<'_> {
@@ -351,20 +338,15 @@ impl RunWork<'_> {
                 if let Err(exceeded) = within_limits {
                     return Ok(summary.refused(context, exceeded));
                 }
-                *ranges = Some(Ranges {
-                    findings,
-                    remaining: context.scope.ranges().collect(),
-                    summary,
-                });
+                *ranges = Some(RemainingRanges::new(context, findings, summary));
             }
             let left = ranges.as_mut().expect("everything is audited");
-            restore_ranges(context, follower, (self.recorder, self.journal), left).await;
-            left.give_up_if_aborted(context);
-            if !left.remaining.is_empty() {
+            let records = (self.recorder, self.journal);
+            if !left.restore(context, follower, records).await {
                 return Err(Error::Interrupted(Interruption::Lost).into());
             }
             let restored = ranges.take().expect("everything is audited");
-            Ok(restored.summary.finish())
+            Ok(restored.finish())
         };
         let work = async { Ok(work.await) };
         while_following(context, follower, work)
@@ -389,78 +371,4 @@ async fn audit_all<B: Backends>(
         context.revalidate().await
     };
     unless_stopped(context, audited).await
-}
-
-impl Ranges {
-    /// Leaves the ranges as they are that an aborted run has not begun.
-    fn give_up_if_aborted<B: Backends>(&mut self, context: &RestoreContext<'_, B>) {
-        if context.control.abort().is_none() {
-            return;
-        }
-        while let Some(range) = self.remaining.pop_front() {
-            let findings = self.findings.take(range);
-            self.summary.add_not_begun(range, findings);
-        }
-    }
-}
-
-/// Restores the ranges that are left, a few at once. If the session is lost, those that are not begun stay.
-async fn restore_ranges<B: Backends>(
-    context: &RestoreContext<'_, B>,
-    follower: &LogFollower,
-    (recorder, journal): (&Recorder, &Journal),
-    ranges: &mut Ranges,
-) {
-    let Ranges {
-        findings,
-        remaining,
-        summary,
-    } = ranges;
-    summary.set_journal(journal.path());
-    let count = u64::try_from(remaining.len()).ok();
-    context.progress.begin("restoring", "ranges", count);
-    let in_flight = ranges_in_flight(context, follower, findings);
-    let left = stream::unfold((remaining, findings), async |(remaining, findings)| {
-        // What waits for an operator here is not begun. If that ends with an error, so does what follows.
-        let waited = context.wait_while_paused().await;
-        let is_aborted = context.control.abort().is_some();
-        // What is not begun is left to the next member.
-        let may_begin = !context.is_session_over() || context.lease.is_stopped();
-        let may_begin = may_begin && !is_aborted && (waited.is_ok() || context.lease.is_stopped());
-        let range = may_begin.then(|| remaining.pop_front()).flatten()?;
-        let of_range = findings.take(range);
-        Some(((range, of_range), (remaining, findings)))
-    });
-    let summary = RefCell::new(summary);
-    let each = |result| summary.borrow_mut().add_range(result);
-    let work = left.map(async |(range, findings)| {
-        let restored = parts::range(context, follower, journal, range, findings, each).await;
-        doubts::settle(context, &restored).await;
-        restored
-    });
-    let mut work = pin!(work.buffer_unordered(in_flight));
-    let mut write = None;
-    while let Some(restored) = beside(&mut write, work.next()).await {
-        recorder.note(&restored);
-        if write.is_none() {
-            write = recorder.due_write(context);
-        }
-        follower.totals_mut().of_mut(restored.range).finish();
-        context.progress.advance(1);
-    }
-    context.progress.end();
-}
-
-/// Waits for `work`, and for the `write` only beside it: ranges go on meanwhile, because one that waits keeps its lock.
-async fn beside<T>(write: &mut Option<LocalBoxFuture<'_, ()>>, work: impl Future<Output = T>) -> T {
-    let Some(pending) = write.as_mut() else {
-        return work.await;
-    };
-    match select(pin!(work), pending).await {
-        Either::Left((output, _)) => output,
-        Either::Right(((), work)) => {
-            *write = None;
-            work.await
-        }
-    }
 }

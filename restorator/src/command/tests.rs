@@ -1,6 +1,8 @@
 //! Whole restorations against servers in memory: each test provokes one rule, and checks the trace of requests.
 
+use futures_util::future::join;
 use stitch_common::output::{Exit, Report};
+use stitch_common::user_error::UserError;
 
 use crate::options::{Limits, PlanSource};
 use crate::report::RunReport;
@@ -29,6 +31,15 @@ mod sums;
 
 fn restored(fake: &Fake) -> RunReport {
     fake.run(Limits::default()).unwrap()
+}
+
+/// Runs a restoration, and a script beside it.
+fn run_beside(fake: &Fake, script: impl AsyncFnOnce()) -> Result<RunReport, UserError> {
+    let options = fake.run_now(Limits::default());
+    fake.given(|given| {
+        let run = Box::pin(crate::command::run(given, &options));
+        fake.clock.run(async { join(run, script()).await.0 })
+    })
 }
 
 fn fails_with(report: &RunReport, text: &str) {

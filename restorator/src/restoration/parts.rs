@@ -33,18 +33,74 @@ pub(crate) struct RangeSummary {
     pub(crate) locked: Duration,
 }
 
-/// Restores all parts of a range, and passes the result of each to `each`. `findings` are those of this range alone.
+/// A range of which parts are still to be restored. One whose session was lost is left like this to the next member.
+#[derive(Debug)]
+pub(crate) struct UnfinishedRange {
+    range: RangeId,
+    /// `None` before the first one is begun.
+    parts: Option<VecDeque<RangePart>>,
+    /// Of the parts that have ended.
+    outcome: Option<Result<KnownDoubts, Unverified>>,
+    corrected: u64,
+    locked: Duration,
+    sessions_lost: u32,
+}
+
+/// How often a range begins again because a session, or its lease, was lost. Each time what was sent is waited out first.
+const SESSIONS_LOST_MAX: u32 = 3;
+
+impl UnfinishedRange {
+    /// All of a range.
+    pub(crate) const fn new(range: RangeId) -> Self {
+        Self {
+            range,
+            parts: None,
+            outcome: None,
+            corrected: 0,
+            locked: Duration::ZERO,
+            sessions_lost: 0,
+        }
+    }
+
+    pub(crate) const fn range(&self) -> RangeId {
+        self.range
+    }
+
+    /// Whether any part was begun. Then the findings of the audit are of no use any more.
+    pub(crate) const fn is_begun(&self) -> bool {
+        self.parts.is_some()
+    }
+
+    fn finish(self) -> RangeSummary {
+        RangeSummary {
+            range: self.range,
+            outcome: self.outcome.expect("a range has at least one part"),
+            corrected: self.corrected,
+            locked: self.locked,
+        }
+    }
+}
+
+/// Restores the parts that are left of a range, and passes the result of each to `each`. `findings` are those of this range
+/// alone, if none of it was begun.
+///
+/// # Errors
+/// The session was lost, and the range is to begin again where it was.
 pub(crate) async fn range<B: Backends>(
     context: &RestoreContext<'_, B>,
     follower: &LogFollower,
     journal: &Journal,
-    range: RangeId,
-    findings: AuditFindings,
+    mut left: UnfinishedRange,
+    findings: Option<AuditFindings>,
     each: impl Fn(RangeResult),
-) -> RangeSummary {
-    let mut parts = VecDeque::from(first_parts(context, range, &findings));
-    let mut findings = Some(findings).filter(|_| parts.len() == 1);
-    let (mut outcome, mut corrected, mut locked) = (None, 0, Duration::ZERO);
+) -> Result<RangeSummary, UnfinishedRange> {
+    let range = left.range;
+    let first = |findings: &AuditFindings| VecDeque::from(first_parts(context, range, findings));
+    let begun = left.parts.take();
+    let mut parts = begun
+        .or_else(|| findings.as_ref().map(first))
+        .unwrap_or_default();
+    let mut findings = findings.filter(|_| parts.len() == 1);
     while let Some(part) = parts.pop_front() {
         let findings = findings.take().unwrap_or_else(|| {
             let mut totals = follower.totals_mut();
@@ -58,6 +114,7 @@ pub(crate) async fn range<B: Backends>(
             Err(why) => RangeResult::not_started(range, findings, why),
         };
         let halves = is_exhausted(&result).then(|| part.halves()).flatten();
+        let is_left = is_lost(context, &result) && left.sessions_lost < SESSIONS_LOST_MAX;
         if let Some(halves) = halves {
             tracing::info!(%range, "restored part by part: it does not fit into memory");
             halves
@@ -65,28 +122,29 @@ pub(crate) async fn range<B: Backends>(
                 .rev()
                 .for_each(|half| parts.push_front(half));
             result.begins_again = true;
-        } else if is_paused(&result) {
-            // Its lock was given back; when it goes on everything is judged again.
+        } else if is_paused(&result) || is_left {
+            // Its lock is gone; when it goes on everything is judged again.
             parts.push_front(part);
             result.begins_again = true;
         }
-        corrected += u64::try_from(result.corrected.len()).unwrap_or(u64::MAX);
-        locked = locked.max(result.locked.unwrap_or_default());
+        left.corrected += u64::try_from(result.corrected.len()).unwrap_or(u64::MAX);
+        left.locked = left.locked.max(result.locked.unwrap_or_default());
         let goes_on = result.begins_again || goes_on(&result.outcome);
         if !result.begins_again {
-            outcome = Some(with_part(outcome, &result.outcome));
+            left.outcome = Some(with_part(left.outcome, &result.outcome));
         }
         each(result);
+        if is_left {
+            tracing::warn!(%range, "begins again: the session with zookeeper was lost");
+            left.sessions_lost += 1;
+            left.parts = Some(parts);
+            return Err(left);
+        }
         if !goes_on {
             break;
         }
     }
-    RangeSummary {
-        range,
-        outcome: outcome.expect("a range has at least one part"),
-        corrected,
-        locked,
-    }
+    Ok(left.finish())
 }
 
 /// The outcome of the parts before, and of this one.
@@ -130,6 +188,22 @@ const fn is_paused(result: &RangeResult) -> bool {
         result.outcome,
         Err(Unverified::Error(Error::Interrupted(Interruption::Paused)))
     )
+}
+
+/// Whether nothing but the end of the session, or of its lease, ended the part. What it has sent is in doubt by a marker or by
+/// a dead member, so it is waited out before the part begins again.
+fn is_lost<B: Backends>(context: &RestoreContext<'_, B>, result: &RangeResult) -> bool {
+    let by_itself = matches!(
+        result.outcome,
+        Err(Unverified::LeaseLost | Unverified::Error(Error::Interrupted(Interruption::Lost)))
+    );
+    let by_a_request = matches!(
+        result.outcome,
+        Err(Unverified::Error(
+            Error::Coordination(_) | Error::Bound { .. }
+        ))
+    );
+    (by_itself || (by_a_request && context.is_session_lost())) && !context.is_ended()
 }
 
 /// Whether the next part is restored: what is wrong with this one concerns its cells alone.

@@ -199,6 +199,12 @@ impl Fake {
         self.changes.notify();
     }
 
+    /// Ends [`Self::cut_off`].
+    pub(crate) fn connect_again(&self) {
+        self.zookeeper.borrow_mut().disconnected = false;
+        self.changes.notify();
+    }
+
     /// Refuses requests for paths that contain `part`.
     pub(crate) fn refuse(&self, part: &str) {
         self.zookeeper.borrow_mut().refused_part = Some(part.to_owned());

@@ -33,8 +33,8 @@ pub(super) struct Summary {
     journal: Option<String>,
     ranges: BTreeMap<RangeId, RangeReport>,
     corrected: Wrongness,
-    /// The cells that were corrected, or may have been, in ranges that were paused and have begun again.
-    before_pause: BTreeSet<Cell>,
+    /// The cells that were corrected, or may have been, in ranges that were paused, or lost, and have begun again.
+    before_again: BTreeSet<Cell>,
     /// What the cells of verified ranges should hold, by counter name.
     verified: BTreeMap<CounterName, i128>,
     /// Corrected cells that are in the plan.
@@ -61,7 +61,7 @@ impl Summary {
             journal: None,
             ranges: BTreeMap::new(),
             corrected: Wrongness::default(),
-            before_pause: BTreeSet::new(),
+            before_again: BTreeSet::new(),
             verified: BTreeMap::new(),
             as_planned: 0,
             uncorrected: 0,
@@ -93,14 +93,10 @@ impl Summary {
             locked,
             begins_again,
         } = result;
+        self.add_times(range, waited, locked);
         if begins_again {
-            // What comes then says the rest.
             corrected.retain(|cell, _| !aside.contains_key(cell));
-            self.add_times(range, waited, locked);
-            self.add_corrected(range, &corrected);
-            if matches!(&outcome, Err(Unverified::Error(Error::Interrupted(_)))) {
-                self.before_pause.extend(corrected.into_keys());
-            }
+            self.add_unfinished(range, &outcome, corrected);
             return;
         }
         let verdicts = findings.of(range);
@@ -143,15 +139,31 @@ impl Summary {
             self.uncorrected += verdicts.wrong_count() - number(known.count());
         }
         self.note_aside(range, &aside, &outcome);
-        self.add_times(range, waited, locked);
-        // One whose outcome was unknown at a pause may have been corrected again: it is one cell.
-        corrected.retain(|cell, _| !self.before_pause.contains(cell));
+        // One whose outcome was unknown then may have been corrected again: it is one cell.
+        corrected.retain(|cell, _| !self.before_again.contains(cell));
         self.add_corrected(range, &corrected);
         let report = self.report_of(range);
         report.read += number(read);
         if report.outcome.is_verified() {
             report.outcome = end;
             report.error = error;
+        }
+    }
+
+    /// Adds what was corrected before a range, or a part of it, begins again. What comes then says the rest.
+    fn add_unfinished(
+        &mut self,
+        range: RangeId,
+        outcome: &Result<VerifiedRange, Unverified>,
+        mut corrected: BTreeMap<Cell, Drift>,
+    ) {
+        corrected.retain(|cell, _| !self.before_again.contains(cell));
+        self.add_corrected(range, &corrected);
+        if !matches!(
+            outcome,
+            Err(Unverified::Error(Error::ResourcesExhausted(_)))
+        ) {
+            self.before_again.extend(corrected.into_keys());
         }
     }
 
@@ -203,9 +215,14 @@ impl Summary {
 
     /// Adds a range that an aborted restoration leaves as it is.
     pub(super) fn add_not_begun(&mut self, range: RangeId, findings: AuditFindings) {
+        self.add_aborted(range, findings);
+        self.report_of(range).outcome = RangeEnd::NotBegun;
+    }
+
+    /// Adds a range that an aborted restoration does not finish.
+    pub(super) fn add_aborted(&mut self, range: RangeId, findings: AuditFindings) {
         let why = Error::Interrupted(Interruption::Aborted);
         self.add_range(RangeResult::not_started(range, findings, why));
-        self.report_of(range).outcome = RangeEnd::NotBegun;
     }
 
     /// The report of a restoration that was aborted before any range was begun.

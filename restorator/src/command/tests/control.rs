@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::join;
 use stitch_common::clock::Clock;
 use stitch_common::output::{Exit, Report};
 use stitch_common::ports::ZooKeeper;
@@ -16,9 +15,8 @@ use stitch_control::restoration_record::RestorationState;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::path::Paths;
 
-use super::{fails_with, restored};
+use super::{fails_with, restored, run_beside};
 use crate::options::Limits;
-use crate::report::RunReport;
 use crate::report::run::RangeEnd;
 use crate::testing::world::Fake;
 
@@ -32,15 +30,6 @@ async fn issue(fake: &Fake, command: ControlCommand) -> Result<ControlRecord, Co
         reason: "load".to_owned(),
     };
     control_node::issue(&session, command, request, None).await
-}
-
-/// Runs a restoration, and a script beside it.
-fn run_beside(fake: &Fake, script: impl AsyncFnOnce()) -> Result<RunReport, UserError> {
-    let options = fake.run_now(Limits::default());
-    fake.given(|given| {
-        let run = Box::pin(crate::command::run(given, &options));
-        fake.clock.run(async { join(run, script()).await.0 })
-    })
 }
 
 /// Waits until a node exists whose path contains `part`.

@@ -1,23 +1,36 @@
 //! What a restorator may still do while its lease is in doubt, and what it leaves behind (P3, P8, R8).
 
+use std::time::Duration;
+
+use stitch_common::clock::Clock;
 use stitch_common::output::{Exit, Report};
 use stitch_common::range::RangeId;
 use stitch_control::restoration_record::{RangeOutcome, RestorationState};
 
-use super::{next, restored};
+use super::{next, restored, run_beside};
 use crate::testing::cassandra::Fate;
 use crate::testing::world::Fake;
 
-/// P3: a lost session ends everything that has an effect.
+/// P3: a lost session ends everything that has an effect. The next member sends it, once nothing is in flight any more.
 #[test]
 fn nothing_is_sent_after_the_session_is_lost() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
     // Dirty, so that it is read under the lock.
     fake.produce("a");
-    fake.before("read plays/a", Fake::lose_sessions);
+    fake.before("read plays/a", |fake| {
+        fake.lose_sessions();
+        fake.before("connect", |fake| {
+            assert_eq!(fake.times("increment"), 0);
+        });
+    });
     let report = restored(&fake);
-    assert_eq!((report.exit(), fake.times("increment")), (Exit::Failed, 0));
+    assert_eq!((report.exit(), fake.held("a")), (Exit::Success, 1));
+    let trace = fake.trace();
+    let joined = next(&trace, "connect", next(&trace, "connect", 0) + 1);
+    let waited = next(&trace, "probe", joined);
+    let sent = next(&trace, "increment", waited);
+    assert_eq!(fake.times("increment"), 1, "{sent}");
     assert!(
         report.notes.iter().any(|note| note.contains("dead member")),
         "{:?}",
@@ -25,18 +38,40 @@ fn nothing_is_sent_after_the_session_is_lost() {
     );
 }
 
-/// P3: a lost connection ends the sending at once, although the session may survive.
+/// P3: a lost connection ends the sending at once, although the session may survive. If it does, the range begins again.
 #[test]
 fn nothing_is_sent_while_the_connection_is_lost() {
     let fake = Fake::with_plays(&["a"]);
     fake.hold("a", 5);
     fake.fates.borrow_mut().push_back(Fate::NotApplied);
     fake.before("increment", Fake::cut_off);
+    let script = async || {
+        fake.clock.sleep(Duration::from_secs(600)).await;
+        assert_eq!((fake.times("increment"), fake.held("a")), (1, 5));
+        fake.connect_again();
+    };
+    let report = run_beside(&fake, script).unwrap();
+    assert_eq!((report.outcome(), report.cells.corrected), ("verified", 1));
+    assert_eq!((fake.times("increment"), fake.held("a")), (2, 1));
+    assert_eq!(fake.times("connect"), 1, "it is still the same member");
+}
+
+/// A range is not tried for ever: what loses sessions again and again is for the operator to find.
+#[test]
+fn a_range_that_loses_its_session_again_and_again_stays_unverified() {
+    fn lose(fake: &Fake) {
+        fake.before("read plays/a", lose);
+        fake.lose_sessions();
+    }
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    fake.produce("a");
+    fake.before("read plays/a", lose);
     let report = restored(&fake);
+    assert_eq!((report.exit(), fake.held("a")), (Exit::Failed, 5));
+    assert_eq!((fake.times("increment"), fake.times("connect")), (0, 4));
     let failure = report.error().unwrap();
-    assert!(failure.message.contains("lease"), "{failure}");
-    assert_eq!((fake.times("increment"), fake.held("a")), (1, 5));
-    assert_eq!(report.exit(), Exit::Failed);
+    assert!(failure.message.contains("session"), "{failure}");
 }
 
 /// R8: with corrections in doubt, a marker is created, and only then the lock is released.

@@ -75,30 +75,32 @@ impl World {
             self.check_audit(report.cells.wrong);
         }
         let checker = self.checker.borrow();
-        let sessions: Vec<i64> = checker
-            .sessions
-            .iter()
-            .filter(|(_, (number, _))| *number == process)
-            .map(|(session, _)| *session)
-            .collect();
+        // A range that its process has lost with a session began again in a later one.
+        let last_release = |range: u16| {
+            let of_process = |session: &i64| {
+                let started = checker.sessions.get(session);
+                started.is_some_and(|(number, _)| *number == process)
+            };
+            let releases = checker.verifications.iter();
+            let releases = releases.filter(|((by, of), _)| *of == range && of_process(by));
+            releases.max_by_key(|((by, _), _)| *by)
+        };
         let mut wrong = None;
         for range in report
             .ranges
             .iter()
             .filter(|range| range.outcome == RangeEnd::Verified)
         {
-            for session in &sessions {
-                let found = checker.verifications.get(&(*session, range.range.0));
-                let in_scope = |wrong: &&Wrong| match (&wrong.counter, counter) {
-                    (Some(of), Some(scoped)) => *of.0 == *scoped,
-                    (None, _) | (_, None) => true,
-                };
-                if let Some(Wrong { text, .. }) = found.into_iter().flatten().find(in_scope) {
-                    wrong = Some(format!(
-                        "range {} is called verified, and {text}",
-                        range.range
-                    ));
-                }
+            let in_scope = |wrong: &&Wrong| match (&wrong.counter, counter) {
+                (Some(of), Some(scoped)) => *of.0 == *scoped,
+                (None, _) | (_, None) => true,
+            };
+            let found = last_release(range.range.0).map(|(_, found)| found);
+            if let Some(Wrong { text, .. }) = found.into_iter().flatten().find(in_scope) {
+                wrong = Some(format!(
+                    "range {} is called verified, and {text}",
+                    range.range
+                ));
             }
         }
         drop(checker);

@@ -108,7 +108,11 @@ async fn send<B: Backends>(
         context.progress.note(note);
         // Until the marker exists, the member node itself has to remain as a dead member.
         context.lease.note_in_doubt();
-        in_doubt::create(context.session, range).await?;
+        if let Err(error) = in_doubt::create(context.session, range).await {
+            // The range may begin again: then only the end of this member makes that its requests are waited out.
+            context.lease.give_up_session();
+            return Err(error.into());
+        }
         context.lease.note_marker();
     }
     outcome

@@ -56,6 +56,26 @@ fn nothing_is_sent_while_the_connection_is_lost() {
     assert_eq!(fake.times("connect"), 1, "it is still the same member");
 }
 
+/// Without a marker only the end of the member tells that its corrections have to be waited out before the range begins again.
+#[test]
+fn corrections_in_doubt_without_a_marker_are_waited_out_before_the_range_begins_again() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    fake.fates.borrow_mut().push_back(Fate::UnknownApplied);
+    fake.before("create /ranges/0/in-doubt-", Fake::cut_off);
+    let script = async || {
+        fake.clock.sleep(Duration::from_secs(60)).await;
+        fake.connect_again();
+    };
+    let report = run_beside(&fake, script).unwrap();
+    assert_eq!((report.outcome(), fake.held("a")), ("verified", 1));
+    let trace = fake.trace();
+    let sent = next(&trace, "increment", 0);
+    let joined = next(&trace, "connect", sent);
+    let waited = next(&trace, "probe", joined);
+    next(&trace, "scan", waited);
+}
+
 /// A range is not tried for ever: what loses sessions again and again is for the operator to find.
 #[test]
 fn a_range_that_loses_its_session_again_and_again_stays_unverified() {

@@ -135,7 +135,7 @@ pub(crate) async fn range<B: Backends>(
         }
         each(result);
         if is_left {
-            tracing::warn!(%range, "begins again: the session with zookeeper was lost");
+            tracing::warn!(%range, "begins again: the session with zookeeper, or its lease, was lost");
             left.sessions_lost += 1;
             left.parts = Some(parts);
             return Err(left);

@@ -75,15 +75,17 @@ impl World {
             self.check_audit(report.cells.wrong);
         }
         let checker = self.checker.borrow();
-        // A range that its process has lost with a session began again in a later one.
+        // A range that its process has lost with a session began again in a later one. Ids of sessions may be given again.
+        let began = |session: &i64| {
+            let of_session = checker.sessions.get(session);
+            let own = of_session.filter(|(number, _)| *number == process);
+            own.map(|(_, began)| *began)
+        };
         let last_release = |range: u16| {
-            let of_process = |session: &i64| {
-                let started = checker.sessions.get(session);
-                started.is_some_and(|(number, _)| *number == process)
-            };
             let releases = checker.verifications.iter();
-            let releases = releases.filter(|((by, of), _)| *of == range && of_process(by));
-            releases.max_by_key(|((by, _), _)| *by)
+            let releases = releases.filter(|((_, of), _)| *of == range);
+            let releases = releases.filter_map(|((by, _), wrong)| Some((began(by)?, wrong)));
+            releases.max_by_key(|(began, _)| *began)
         };
         let mut wrong = None;
         for range in report

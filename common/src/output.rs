@@ -25,7 +25,7 @@ pub enum Exit {
     Exceptions,
     /// An operator ended it early by `abort`: what it did is right, and the rest is left as it was.
     Aborted,
-    /// A second signal ended it at once.
+    /// A signal ended it where it was: the first, if the command has nothing to stop cleanly, else the second.
     Interrupted,
 }
 

@@ -12,6 +12,7 @@ use stitch_common::offset::{Offset, Partition};
 use stitch_common::outcome::Outcome;
 use stitch_common::ports::{
     AssignmentEpoch, Bounds, DeadLetters, EventLog, Fingerprint, LogError, Record, Session, Store,
+    TableIdentity,
 };
 use stitch_common::range::{RangeBits, RangeId};
 use stitch_common::user_error::UserError;
@@ -105,6 +106,8 @@ impl<Watch> Completion<Watch> {
 pub(crate) struct Connections<'a, S, C, Q, L: EventLog> {
     pub(crate) session: NamespaceSession<S, C>,
     pub(crate) store: Q,
+    /// The table of the namespace, which is counted in.
+    pub(crate) table: TableIdentity,
     pub(crate) log: &'a L,
     pub(crate) dead_letters: L::DeadLetters,
     pub(crate) clock: C,
@@ -431,6 +434,17 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
     pub(crate) async fn first_records(&self, partitions: Vec<Partition>) -> Completion<S::Watch> {
         let first_records = self.log.first_records(&partitions).await;
         Completion::FirstRecords(first_records.unwrap_or_default())
+    }
+
+    /// Asks which table has the name of the one that is counted in: if it is another one, the member's work fails. Nothing
+    /// follows if Cassandra does not say, or if there is none: increments are refused then.
+    pub(crate) async fn table_of_counts(&self) -> Completion<S::Watch> {
+        match self.store.current_table().await {
+            Ok(Some(now)) if now != self.table => {
+                Completion::Failed(Error::other_table(&self.table, &now))
+            }
+            Ok(_) | Err(_) => Completion::Nothing,
+        }
     }
 
     /// Waits for a lock; `None` if the wait is cancelled.

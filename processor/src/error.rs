@@ -2,7 +2,9 @@
 
 use stitch_common::member::MemberId;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{LogError, StoreError, Unreadable, UnreadableReason, ZkError};
+use stitch_common::ports::{
+    LogError, StoreError, TableIdentity, Unreadable, UnreadableReason, ZkError,
+};
 use stitch_common::user_error::UserError;
 use stitch_protocol::doubt::DoubtCause;
 use stitch_protocol::namespace;
@@ -98,6 +100,18 @@ impl From<namespace::Error> for Error {
 }
 
 impl Error {
+    /// The table of counts is another one than that of the namespace.
+    pub(crate) fn other_table(counted: &TableIdentity, now: &TableIdentity) -> Self {
+        Self::Disagreement(UserError::new(
+            format!(
+                "the table of counts was dropped and made again: its id was {}, and is {} now",
+                counted.table, now.table
+            ),
+            "what the former one had is gone, and no program of this namespace takes the new one for it: stop every \
+             processor, and follow docs/operations/runbook.md, \"Loss of Cassandra\"",
+        ))
+    }
+
     /// Whether the process may start again as a new member; otherwise an operator must act first.
     pub(crate) const fn is_transient(&self) -> bool {
         match self {

@@ -56,8 +56,9 @@ pub(crate) enum StopOutcome {
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the log's ends are read, for the lag.
 const LOG_BOUNDS_INTERVAL: Duration = Duration::from_secs(5);
-/// How often the first records of the partitions are compared with those that are stored.
-const FIRST_RECORDS_INTERVAL: Duration = Duration::from_secs(60);
+/// How often topic and table are looked at: others may have their names by now. The first records of the partitions are compared
+/// with those that are stored, the table with the one that the member has joined with.
+const IDENTITY_INTERVAL: Duration = Duration::from_secs(60);
 /// How many completions are handled before the engine advances.
 const COMPLETIONS_AT_ONCE_MAX: usize = 512;
 
@@ -82,7 +83,7 @@ pub(crate) struct EventLoop<'a, S: Session, C: Clock, Q: Store, L: EventLog> {
     heartbeat_due: Option<Moment>,
     metrics_due: Moment,
     log_bounds_due: Moment,
-    first_records_due: Moment,
+    identity_due: Moment,
     committing: bool,
     next_commit: Option<Offsets>,
     stop_deadline: Option<Moment>,
@@ -126,7 +127,7 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
             heartbeat_due: Some(now),
             metrics_due: now,
             log_bounds_due: now,
-            first_records_due: now.plus(FIRST_RECORDS_INTERVAL),
+            identity_due: now.plus(IDENTITY_INTERVAL),
             committing: false,
             next_commit: None,
             stop_deadline: None,
@@ -256,11 +257,12 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
             let partitions = self.locks.partitions.held().collect();
             self.spawn(self.connections.log_bounds(partitions));
         }
-        if now >= self.first_records_due {
-            self.first_records_due = now.plus(FIRST_RECORDS_INTERVAL);
+        if now >= self.identity_due {
+            self.identity_due = now.plus(IDENTITY_INTERVAL);
             let held = self.locks.partitions.held();
             let partitions = held.chain(self.fingerprints.recreated()).collect();
             self.spawn(self.connections.first_records(partitions));
+            self.spawn(self.connections.table_of_counts());
         }
     }
 

@@ -106,6 +106,7 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
     let servers = Connections {
         session,
         store,
+        table: observed.table,
         log: &ports.log,
         dead_letters,
         clock: ports.clock.clone(),

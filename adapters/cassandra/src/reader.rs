@@ -12,7 +12,6 @@ use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::{Consistency, Statement};
 use scylla::value::{Counter as CounterValue, CqlTimestamp};
-use uuid::Uuid;
 
 use super::{SchemaError, connect, read, statements, table};
 use crate::page_size::PageSize;
@@ -146,17 +145,12 @@ impl ScyllaReader {
     /// # Errors
     /// No answer, or a refusal; the question may be repeated.
     pub async fn current_table(&self) -> Result<Option<TableIdentity>, StoreError> {
-        let mut statement = Statement::new(
-            "SELECT id FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?",
-        );
-        statement.set_execution_profile_handle(Some(self.profile.clone()));
-        let values = (&self.keyspace, self.values.table_name());
-        let ids: Vec<(Uuid,)> = table::rows(&self.session, statement, values).await?;
-        let identity = |(table,)| TableIdentity {
+        let (name, profile) = (self.values.table_name(), Some(self.profile.clone()));
+        let id = table::current_id(&self.session, &self.keyspace, name, profile).await?;
+        Ok(id.map(|table| TableIdentity {
             cluster: self.table.cluster.clone(),
             table,
-        };
-        Ok(ids.into_iter().next().map(identity))
+        }))
     }
 
     /// Reads the cells of `counter` in these spans, in no order. Rows that do not exist are left out.

@@ -177,6 +177,14 @@ impl<C: Clock> ScyllaStore<C> {
 }
 
 impl<C: Clock> Store for ScyllaStore<C> {
+    async fn current_table(&self) -> Result<Option<TableIdentity>, StoreError> {
+        let id = table::current_id(&self.session, &self.keyspace, TABLE, None).await?;
+        Ok(id.map(|table| TableIdentity {
+            cluster: self.table.cluster.clone(),
+            table,
+        }))
+    }
+
     async fn increment(&self, permit: Permit, batches: &[CounterBatch]) -> Outcome {
         let values: Vec<_> = batches.iter().flat_map(values).collect();
         let Some(cells) = NonZeroUsize::new(values.len()) else {

@@ -1,7 +1,10 @@
 //! The existing table: created by `init`, and checked by every other command before it relies on it.
 
 pub(crate) mod batch;
+mod current;
 mod probes;
+
+pub(super) use current::current_id;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -390,13 +393,13 @@ async fn columns(
 
 async fn row<R>(
     session: &Session,
-    cql: &str,
+    statement: impl Into<Statement>,
     values: impl scylla::serialize::row::SerializeRow,
 ) -> Result<Option<R>, StoreError>
 where
     R: for<'f> scylla::deserialize::row::DeserializeRow<'f, 'f>,
 {
-    Ok(rows(session, cql, values).await?.into_iter().next())
+    Ok(rows(session, statement, values).await?.into_iter().next())
 }
 
 /// All rows of a statement on one of Cassandra's own tables, which have few.

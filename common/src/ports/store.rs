@@ -51,6 +51,12 @@ pub trait Cql {
     reason = "a process is one future: nothing of it crosses threads"
 )]
 pub trait Store {
+    /// The table of counts that has its name now; `None` if there is none. Increments go to that one, whichever was connected.
+    ///
+    /// # Errors
+    /// No answer, or a refusal; the question may be repeated.
+    async fn current_table(&self) -> Result<Option<TableIdentity>, StoreError>;
+
     /// Sends the batches of some counters as one request, once: no driver retry, no speculative execution. Checks `permit`
     /// right before sending; if it has expired, nothing is sent and the outcome is *not applied*; likewise if no node is
     /// admitted.

@@ -61,6 +61,30 @@ fn a_topic_created_again_while_it_is_counted_is_noticed_although_it_is_longer() 
     assert!(found.get());
 }
 
+/// The driver goes on in the new table without a word.
+#[test]
+fn a_processor_ends_once_its_table_was_dropped_and_made_again() {
+    let fleet = fleet();
+    let world = Rc::clone(&fleet.world);
+    let (_, _, ended) = fleet.start_one(0);
+    let found = Rc::new(Cell::new(false));
+    let (of, result) = (Rc::clone(&fleet), Rc::clone(&found));
+    world.spawn(async move {
+        let world = &of.world;
+        world.executor.until(130 * SECOND).await;
+        assert_eq!(ended.get(), 0, "its table is the one that it joined with");
+        world.cluster.is_made_again.set(true);
+        world.executor.until(200 * SECOND).await;
+        assert_ne!(ended.get(), 0, "it goes on in another table");
+        assert_eq!(of.names("/members"), 0, "it has left");
+        result.set(true);
+        world.end();
+    });
+    assert!(world.run(250 * SECOND));
+    world.executor.clear();
+    assert!(found.get());
+}
+
 /// Whether a processor that is asked to stop this long after the first records of a partition were produced, while Kafka is
 /// away for a moment, has counted some of them, and whether it has stored which one was the first.
 fn counted_and_stored(after: Micros) -> (bool, bool) {

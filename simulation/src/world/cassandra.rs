@@ -37,6 +37,8 @@ pub(crate) const KEEPALIVE: Micros = 250_000;
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Rc<Node>>,
     pub(crate) table: RefCell<Table<NODES>>,
+    /// Whether the table of counts was dropped and made again.
+    pub(crate) is_made_again: Cell<bool>,
     /// The table of batch counts.
     pub(crate) batch: BatchRows,
     pub(crate) connections: RefCell<Vec<Rc<Connection>>>,
@@ -101,6 +103,7 @@ impl Cluster {
                 .map(|number| Rc::new(Node::new(number)))
                 .collect(),
             table: RefCell::default(),
+            is_made_again: Cell::default(),
             batch: BatchRows::default(),
             connections: RefCell::default(),
             pending: RefCell::default(),

@@ -4,7 +4,7 @@ use stitch_cassandra::{
     BATCH_TABLE, COUNTS_TABLE, EnsureOutcome, Replication, SchemaError, SpeculativeRetry,
     set_speculative_retry,
 };
-use stitch_common::ports::{Cql, StoreError};
+use stitch_common::ports::{Cql, Store, StoreError};
 
 use crate::support::{Keyspace, bare_session, member};
 
@@ -28,6 +28,23 @@ async fn init_creates_what_is_missing_and_changes_nothing_that_exists() {
     assert_eq!(schema.ensure(None).await, Ok(EnsureOutcome::Unchanged));
     assert_eq!(schema.check().await.unwrap(), identity);
     assert_eq!(keyspace.store().await.table(), &identity);
+}
+
+#[tokio::test]
+async fn a_session_says_which_table_has_the_name_that_it_counts_in() {
+    let keyspace = Keyspace::ready().await;
+    let schema = keyspace.cql().connect_schema().await.unwrap();
+    let store = keyspace.store().await;
+    let joined = schema.check().await.unwrap();
+    assert_eq!(store.current_table().await, Ok(Some(joined.clone())));
+    let session = bare_session().await;
+    let drop = format!("DROP TABLE {}.counts", keyspace.name);
+    session.query_unpaged(drop, ()).await.unwrap();
+    assert_eq!(store.current_table().await, Ok(None));
+    schema.ensure(None).await.unwrap();
+    let again = schema.check().await.unwrap();
+    assert_ne!(again, joined);
+    assert_eq!(store.current_table().await, Ok(Some(again)));
 }
 
 #[tokio::test]

@@ -134,6 +134,14 @@ impl SimStore {
 }
 
 impl Store for SimStore {
+    async fn current_table(&self) -> Result<Option<TableIdentity>, StoreError> {
+        let mut identity = table_identity();
+        if self.handle.world.cluster.is_made_again.get() {
+            identity.table = uuid::Uuid::from_u128(2);
+        }
+        Ok(Some(identity))
+    }
+
     async fn increment(&self, permit: Permit, batches: &[CounterBatch]) -> Outcome {
         let (world, process) = (&self.handle.world, &self.handle.process);
         let clock = self.handle.clock();

@@ -153,6 +153,21 @@ where
     run_after(command, shared, load, work)
 }
 
+/// As [`run`], for work that may be dropped at any await, as by a kill: the first signal ends it.
+pub fn run_until_stopped<R, F>(
+    command: &str,
+    shared: &Shared,
+    work: impl FnOnce(Config) -> F,
+) -> ExitCode
+where
+    R: Report,
+    F: Future<Output = Result<R, UserError>>,
+{
+    run(command, shared, async |config, shutdown| {
+        shutdown.unless_asked(Box::pin(work(config))).await?
+    })
+}
+
 /// As [`run`], without a configuration.
 pub fn run_without_config<R, F>(
     command: &str,
@@ -192,7 +207,7 @@ where
             let shutdown = Shutdown::on_signals()?;
             let work = work(loaded, shutdown.clone());
             let output = shutdown.unless_at_once(work).await;
-            interrupted = shutdown.is_at_once();
+            interrupted = shutdown.has_dropped_work();
             output?
         });
         // No waiting when the process has to end at once.

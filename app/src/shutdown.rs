@@ -1,5 +1,5 @@
 //! Handles SIGTERM, SIGINT and SIGHUP: the first starts a clean stop; another one more than a second later ends the
-//! process at once, with exit code 130. A SIGHUP that was ignored when the process started, as under `nohup`, stays
+//! process at once, with exit code 130. A command that has nothing to stop cleanly ends so by the first. A SIGHUP that was ignored when the process started, as under `nohup`, stays
 //! ignored.
 
 use std::future::Future;
@@ -20,6 +20,8 @@ const SAME_REQUEST: Duration = Duration::from_secs(1);
 pub struct Shutdown {
     stop: CancellationToken,
     at_once: CancellationToken,
+    /// Cancelled with the work that a signal ended where it was.
+    dropped: CancellationToken,
 }
 
 impl Shutdown {
@@ -77,6 +79,25 @@ impl Shutdown {
         self.stop.clone()
     }
 
+    /// Runs `work`, unless a stop is requested first: then `work` is dropped where it is, as by a kill.
+    ///
+    /// # Errors
+    /// A stop was requested.
+    pub async fn unless_asked<T>(&self, work: impl Future<Output = T>) -> Result<T, UserError> {
+        tokio::select! {
+            biased;
+            // This function owns both futures: the one that is not finished is dropped.
+            output = work => Ok(output),
+            () = self.stop.cancelled() => {
+                self.dropped.cancel();
+                Err(UserError::new(
+                    "a signal ended the command before it had finished",
+                    "run it again: it goes on with what it finds",
+                ))
+            }
+        }
+    }
+
     /// Runs `work`, unless a second signal comes first: then `work` is dropped where it is, as by a kill.
     ///
     /// # Errors
@@ -85,17 +106,20 @@ impl Shutdown {
         tokio::select! {
             // This function owns both futures: the one that is not finished is dropped.
             output = work => Ok(output),
-            () = self.at_once.cancelled() => Err(UserError::new(
-                "a second signal ended the process before its clean stop had finished",
-                "nothing; requests in flight are left as after a crash, and the next restoration repairs them",
-            )),
+            () = self.at_once.cancelled() => {
+                self.dropped.cancel();
+                Err(UserError::new(
+                    "a second signal ended the process before its clean stop had finished",
+                    "nothing; requests in flight are left as after a crash, and the next restoration repairs them",
+                ))
+            }
         }
     }
 
-    /// Whether a second signal came.
+    /// Whether a signal has ended work where it was.
     #[must_use]
-    pub fn is_at_once(&self) -> bool {
-        self.at_once.is_cancelled()
+    pub fn has_dropped_work(&self) -> bool {
+        self.dropped.is_cancelled()
     }
 
     async fn listen(self, mut signals: Vec<Signal>) {
@@ -161,9 +185,26 @@ mod tests {
         assert_eq!(shutdown.unless_at_once(async { 7 }).await, Ok(7));
         shutdown.ask();
         shutdown.asked().await;
-        assert!(shutdown.is_asked() && !shutdown.is_at_once());
+        assert!(shutdown.is_asked() && !shutdown.has_dropped_work());
+        assert_eq!(shutdown.unless_at_once(async { 7 }).await, Ok(7));
         shutdown.at_once.cancel();
         let ended = shutdown.unless_at_once(std::future::pending::<()>()).await;
         assert!(ended.unwrap_err().message.contains("second signal"));
+        assert!(shutdown.has_dropped_work());
+    }
+
+    #[tokio::test]
+    async fn the_first_signal_drops_work_that_has_nothing_to_stop_cleanly() {
+        let shutdown = Shutdown::new();
+        shutdown.ask();
+        assert_eq!(
+            shutdown.unless_asked(async { 7 }).await,
+            Ok(7),
+            "it had finished"
+        );
+        assert!(!shutdown.has_dropped_work());
+        let ended = shutdown.unless_asked(std::future::pending::<()>()).await;
+        assert!(ended.unwrap_err().message.contains("a signal ended"));
+        assert!(shutdown.has_dropped_work());
     }
 }

@@ -53,8 +53,8 @@ impl<'a> Streams<'a> {
         command
     }
 
-    /// A command whose logs are lost goes on, and ends as it would have: with 2, because no server answers, or as its stop
-    /// was asked for.
+    /// A command whose logs are lost goes on, and ends as it would have: with 2, because no server answers, or as a signal
+    /// asked for.
     ///
     /// # Errors
     /// It ended in another way, or not at all.
@@ -74,35 +74,44 @@ impl<'a> Streams<'a> {
         };
         let started: Vec<(&str, Child)> = readers.into_iter().map(start).collect::<Result<_>>()?;
         for (name, child) in started {
-            let status = ended(child)?;
+            let status = ended(child, Some(RUN))?;
             ensure!(
-                matches!(status.code(), Some(0 | 2)),
+                matches!(status.code(), Some(0 | 2 | 130)),
                 "{arguments:?}, standard error is {name}: {status}"
             );
         }
         Ok(())
     }
 
-    /// A command whose output cannot be written says so, and ends with 2.
+    /// Commands whose output cannot be written say so, and end with 2.
     ///
     /// # Errors
-    /// It did not.
-    pub fn ensure_lost_output_is_an_error(&self, arguments: &[&str]) -> Result<()> {
-        let log = self.folder.path().join("stderr");
-        let child = self
-            .command(arguments)
-            .env("STITCH_LOG", "off")
-            .stdout(writable("/dev/full")?)
-            .stderr(File::create(&log)?)
-            .spawn()?;
-        let status = ended(child)?;
-        let text = fs::read_to_string(log)?;
-        ensure!(
-            status.code() == Some(2)
-                && text.contains("error: the output could not be written")
-                && !text.contains("panicked"),
-            "{arguments:?}: {status}: {text}"
-        );
+    /// One did not.
+    pub fn ensure_lost_output_is_an_error(&self, commands: &[&[&str]]) -> Result<()> {
+        let log = |number: usize| self.folder.path().join(format!("stderr-{number}"));
+        // At once, as above.
+        let start = |(number, arguments): (usize, &&[&str])| {
+            let child = self
+                .command(arguments)
+                .env("STITCH_LOG", "off")
+                .stdout(writable("/dev/full")?)
+                .stderr(File::create(log(number))?)
+                .spawn()?;
+            Ok((number, child))
+        };
+        let commands_by_number = commands.iter().enumerate();
+        let started: Vec<(usize, Child)> = commands_by_number.map(start).collect::<Result<_>>()?;
+        for (number, child) in started {
+            let status = ended(child, None)?;
+            let text = fs::read_to_string(log(number))?;
+            ensure!(
+                status.code() == Some(2)
+                    && text.contains("error: the output could not be written")
+                    && !text.contains("panicked"),
+                "{:?}: {status}: {text}",
+                commands[number]
+            );
+        }
         Ok(())
     }
 
@@ -137,7 +146,7 @@ impl<'a> Streams<'a> {
             .env("STITCH_LOG", "debug")
             .stderr(File::create(&log)?)
             .spawn()?;
-        ended(child)?;
+        ended(child, Some(RUN))?;
         let text = fs::read_to_string(log)?;
         ensure!(!text.is_empty(), "{arguments:?}: no log");
         for line in text.lines() {
@@ -153,8 +162,8 @@ fn writable(path: &str) -> io::Result<File> {
     OpenOptions::new().write(true).open(path)
 }
 
-/// How it ended: by itself, or within the bound after it was asked to stop.
-fn ended(mut child: Child) -> Result<ExitStatus> {
+/// How it ended: by itself, or after it was asked to stop, when it had run for this long.
+fn ended(mut child: Child, run: Option<Duration>) -> Result<ExitStatus> {
     let mut waited = Duration::ZERO;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let mut pid = Some(pid.context("a process id")?);
@@ -164,7 +173,7 @@ fn ended(mut child: Child) -> Result<ExitStatus> {
         }
         std::thread::sleep(PAUSE);
         waited += PAUSE;
-        if waited > RUN
+        if run.is_some_and(|run| waited > run)
             && let Some(pid) = pid.take()
         {
             kill_process(pid, Signal::TERM)?;

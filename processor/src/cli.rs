@@ -22,7 +22,7 @@ use stitch_cassandra::Replication;
   stitch-processor init --replication 3   # create table, dead-letter topic and namespace, once
   stitch-processor run                    # count; start as many as you like
 
-Exit codes: 0 done, 2 it could not be done, 130 ended at once by a second signal.
+Exit codes: 0 done, 2 it could not be done, 130 ended by a signal where it was (run: by the second one).
 Every value of the configuration can be set by the environment: STITCH_CASSANDRA__NODES='[\"a:9042\"]'.
 STITCH_LOG sets what is logged: info, debug, or info,stitch_common=debug."
 )]
@@ -94,7 +94,7 @@ struct InitArguments {
 /// Runs the command that `arguments` name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     runner::main(arguments, |Arguments { shared, command }| match command {
-        Command::Init(arguments) => runner::run("init", &shared, async |config, _| {
+        Command::Init(arguments) => runner::run_until_stopped("init", &shared, async |config| {
             let request = Request {
                 replication: arguments.replication,
                 update: arguments.update,
@@ -102,10 +102,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             init::init(&config, &request).await
         }),
         Command::Run => runner::run("run", &shared, run::run),
-        Command::Health => runner::run("health", &shared, async |config, _| {
+        Command::Health => runner::run_until_stopped("health", &shared, async |config| {
             health::ask("http.listen", config.http.listen).await
         }),
-        Command::Check => runner::run("check", &shared, async |config, _| {
+        Command::Check => runner::run_until_stopped("check", &shared, async |config| {
             Ok(check(&config, Needs::Counting, Findings::default()).await)
         }),
     })

@@ -9,6 +9,7 @@ use serde_json::Value;
 use stitch_harness::events::COUNTERS;
 use stitch_harness::feed::{create_topic, delete_topic, records_of};
 use stitch_harness::process::{Finished, Program};
+use stitch_harness::proxy::{Mode, Proxy};
 use stitch_harness::servers::Servers;
 use stitch_harness::test_namespace::{TestConfig, TestNamespace};
 use stitch_harness::zookeeper::ZooKeeperClient;
@@ -333,29 +334,36 @@ async fn a_signal_stops_a_running_processor_in_order() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_interrupt_ends_a_command_at_once_and_a_repeated_signal_does_not() -> Result<()> {
+async fn a_second_interrupt_ends_a_processor_at_once_and_a_repeated_signal_does_not() -> Result<()>
+{
     let namespace = bare("cli_signals_twice").await?;
-    let mut program = program(&namespace, &["check", "--output", "json"])?;
+    init(&namespace).await?;
+    let zookeeper = Proxy::start(&namespace.servers.zookeeper).await?;
+    let mut program = program(&namespace, &["run", "--output", "json"])?;
     let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    program.environment = vec![
-        variable("STITCH_ZOOKEEPER__CONNECT", "127.0.0.1:1"),
-        variable("STITCH_ZOOKEEPER__SESSION_TIMEOUT_MS", "60000"),
+    program.environment.extend([
+        variable("STITCH_ZOOKEEPER__CONNECT", &zookeeper.address()),
+        variable("STITCH_PROCESSOR__STOP_TIMEOUT_MS", "40000"),
         variable("STITCH_LOG", "debug"),
-    ];
-    let mut checking = program.start()?;
-    checking.until_says("signals are handled", BOUND).await?;
-    checking.signal(Signal::TERM)?;
-    checking.until_says("stop requested", BOUND).await?;
-    checking.signal(Signal::TERM)?;
-    checking
+    ]);
+    let mut counting = program.start()?;
+    counting
+        .until_says("counting as a new member", BOUND)
+        .await?;
+    // Its clean stop waits for ZooKeeper.
+    zookeeper.set(Mode::Blackhole);
+    counting.signal(Signal::TERM)?;
+    counting.until_says("stop requested", BOUND).await?;
+    counting.signal(Signal::TERM)?;
+    counting
         .until_says("another signal will end", BOUND)
         .await?;
-    checking.signal(Signal::INT)?;
-    let finished = checking.finish(Duration::from_secs(10)).await?;
+    counting.signal(Signal::INT)?;
+    let finished = counting.finish(Duration::from_secs(10)).await?;
     ensure!(finished.code == Some(130), "{finished:?}");
     let object: Value = serde_json::from_str(&finished.output)?;
     ensure!(
-        object["outcome"] == "error" && object["command"] == "check",
+        object["outcome"] == "error" && object["command"] == "run",
         "{object}"
     );
     Ok(())

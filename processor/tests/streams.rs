@@ -18,9 +18,11 @@ fn a_log_that_cannot_be_written_ends_no_program() -> Result<()> {
 
 #[test]
 fn output_that_cannot_be_written_is_an_error_and_no_panic() -> Result<()> {
-    streams()?.ensure_lost_output_is_an_error(&["--help"])?;
-    streams()?.ensure_lost_output_is_an_error(&["check"])?;
-    streams()?.ensure_lost_output_is_an_error(&["check", "--output", "json"])
+    streams()?.ensure_lost_output_is_an_error(&[
+        &["--help"],
+        &["check"],
+        &["check", "--output", "json"],
+    ])
 }
 
 #[test]

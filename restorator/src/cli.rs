@@ -38,8 +38,8 @@ Or in one go, for one counter:
   stitch-restorator run --now --counter plays
 
 Exit codes: 0 every cell in scope is right, 1 drift was found, 2 the command failed or could not verify
-every range, 3 right with exceptions (--read-consistency, --declare-dead), 4 aborted by an operator, 130 ended at
-once by a second signal.
+every range, 3 right with exceptions (--read-consistency, --declare-dead), 4 aborted by an operator, 130 ended by a
+signal where it was (plan, run and sums: by the second one).
 A plan is a scope that was reviewed, not a list of corrections: `run` audits that scope again.
 Every configuration key can be set by an environment variable: STITCH_CASSANDRA__NODES='[\"a:9042\"]'."
 )]
@@ -190,7 +190,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     #[cfg(feature = "failpoints")]
     let _points = crate::failpoint::setup();
     runner::main(arguments, |Arguments { shared, command }| match command {
-        Command::Check => runner::run("check", &shared, async |config, _| {
+        Command::Check => runner::run_until_stopped("check", &shared, async |config| {
             let totals = totals_folder::check_name(&config.namespace);
             let stores = stitch_archive::check::totals(&config, &totals).await;
             Ok(check(&config, Needs::Restoring, stores).await)
@@ -217,22 +217,28 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             })
             .await
         }),
-        Command::Pause(arguments) => runner::run("pause", &shared, async |config, _| {
+        Command::Pause(arguments) => runner::run_until_stopped("pause", &shared, async |config| {
             arguments.carry_out(&config).await
         }),
-        Command::Resume(arguments) => runner::run("resume", &shared, async |config, _| {
+        Command::Resume(arguments) => {
+            runner::run_until_stopped("resume", &shared, async |config| {
+                arguments.carry_out(&config).await
+            })
+        }
+        Command::Abort(arguments) => runner::run_until_stopped("abort", &shared, async |config| {
             arguments.carry_out(&config).await
         }),
-        Command::Abort(arguments) => runner::run("abort", &shared, async |config, _| {
-            arguments.carry_out(&config).await
-        }),
-        Command::Throttle(arguments) => runner::run("throttle", &shared, async |config, _| {
-            arguments.carry_out(&config).await
-        }),
-        Command::HoldUntil(arguments) => runner::run("hold-until", &shared, async |config, _| {
-            arguments.carry_out(&config).await
-        }),
-        Command::Status => runner::run("status", &shared, async |config, _| {
+        Command::Throttle(arguments) => {
+            runner::run_until_stopped("throttle", &shared, async |config| {
+                arguments.carry_out(&config).await
+            })
+        }
+        Command::HoldUntil(arguments) => {
+            runner::run_until_stopped("hold-until", &shared, async |config| {
+                arguments.carry_out(&config).await
+            })
+        }
+        Command::Status => runner::run_until_stopped("status", &shared, async |config| {
             status::read(&config).await
         }),
     })

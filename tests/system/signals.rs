@@ -26,13 +26,22 @@ fn with_hangup(program: Program) -> Program {
     }
 }
 
-/// A program that runs until it is stopped, and its exit code then.
-fn programs(namespace: &TestNamespace) -> Result<[(Program, i32); 4]> {
+/// Commands that wait for servers, and their exit code after a signal. Those that have nothing to stop cleanly end where they
+/// are, with 130.
+fn programs(namespace: &TestNamespace) -> Result<[(Program, i32); 9]> {
     Ok([
         (namespace.processor_command("run", &[])?, 0),
         (namespace.archive_command("run", &[])?, 0),
         (namespace.api_command("run", &[])?, 0),
         (namespace.restorator_command("run", &["--now"])?, 2),
+        (namespace.processor_command("check", &[])?, 130),
+        (namespace.restorator_command("status", &[])?, 130),
+        (
+            namespace.restorator_command("pause", &["--reason", "-"])?,
+            130,
+        ),
+        (namespace.archive_command("status", &[])?, 130),
+        (namespace.totals_command("build", &[])?, 130),
     ])
 }
 

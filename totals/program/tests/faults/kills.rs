@@ -2,6 +2,7 @@
 //! does all of it.
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 use serde_json::Value;
 use stitch_harness::connect_files;
 use stitch_harness::feed::{forget_records, records_of};
@@ -72,6 +73,30 @@ async fn a_killed_build_leaves_totals_that_are_whole_or_none() -> Result<()> {
         totals.len() == 1 && totals[0]["id"] == built["id"],
         "{totals:?}"
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_a_build_where_it_is_and_the_next_builds() -> Result<()> {
+    let store = Store::start().await?;
+    let scene = Scene::in_bucket("ended_build", 2, &store, "").await?;
+    scene.send(1, 500).await?;
+    let expected = scene.count_log().await?;
+    store.proxy.hold_requests("PUT", "/manifest.json", 0);
+    let before = store.proxy.held();
+    let process = scene.command("stitch-totals", &["build"])?.start()?;
+    let held = timeout(BOUND, store.proxy.until_held(before)).await;
+    held.with_context(|| process.errors())?;
+    process.signal(Signal::INT)?;
+    let finished = process.finish(BOUND).await?;
+    ensure!(
+        finished.code == Some(130) && finished.output.contains("run it again"),
+        "{finished:?}"
+    );
+    store.proxy.lose_held_requests();
+    let (totals, incomplete) = listed(&scene).await?;
+    ensure!(totals.is_empty() && incomplete.len() == 1, "{incomplete:?}");
+    scene.build(&expected).await?;
     Ok(())
 }
 

@@ -91,7 +91,18 @@ async fn replication(
     let keyspace = &config.batch.cassandra.keyspace;
     let datacenters = cassandra::by_datacenter(ring);
     if let Some(replication) = schema.replication().await? {
-        findings.append(replicas::check(keyspace, &replication, &datacenters));
+        let cassandra = &config.batch.cassandra;
+        let of_batch = replicas::Keyspace {
+            cluster: CLUSTER,
+            name: keyspace,
+            local: cassandra.local_datacenter.as_deref(),
+            replication: &replication,
+        };
+        let requests = [
+            ("writes of a load", cassandra.write_consistency),
+            ("reads", replicas::level_of_reads(config.api.consistency)),
+        ];
+        findings.append(replicas::check(&of_batch, &requests, &datacenters));
     }
     if config.batch.cassandra.credentials.is_some() {
         let replication = schema.auth_replication().await?.unwrap_or_default();

@@ -236,7 +236,18 @@ async fn table(
                 factors.join(", ")
             ));
             let datacenters = by_datacenter(ring);
-            findings.append(replicas::check(keyspace, &replication, &datacenters));
+            let requests = if needs.increments() {
+                ("increments", config.cassandra.write_consistency)
+            } else {
+                ("reads", replicas::level_of_reads(config.api.consistency))
+            };
+            let of_counts = replicas::Keyspace {
+                cluster: "cassandra",
+                name: keyspace,
+                local: config.cassandra.local_datacenter.as_deref(),
+                replication: &replication,
+            };
+            findings.append(replicas::check(&of_counts, &[requests], &datacenters));
             if config.cassandra.credentials.is_some() {
                 let replication = schema.auth_replication().await?.unwrap_or_default();
                 findings.append(replicas::check_auth(&replication, &datacenters));

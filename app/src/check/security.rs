@@ -140,12 +140,22 @@ pub(super) fn kafka(config: &Config, findings: &mut Findings) {
     let protocol = protocol.to_ascii_uppercase();
     let known_as = stitch_kafka::known_as(&config.kafka);
     let unverified = property("enable.ssl.certificate.verification").is_some_and(is_off);
+    let is_any_host_taken = property("ssl.endpoint.identification.algorithm")
+        .is_some_and(|algorithm| algorithm.eq_ignore_ascii_case("none"));
     if protocol.ends_with("SSL") && unverified {
         findings.warn(
             format!(
                 "kafka: connections are encrypted ({protocol}), and anyone may pass for a broker; known {known_as}"
             ),
             "remove \"enable.ssl.certificate.verification\" = false from [kafka.client]",
+        );
+    } else if protocol.ends_with("SSL") && is_any_host_taken {
+        findings.warn(
+            format!(
+                "kafka: connections are encrypted ({protocol}), and any certificate of that authority passes for any broker; \
+                 known {known_as}"
+            ),
+            "remove \"ssl.endpoint.identification.algorithm\" = \"none\" from [kafka.client]",
         );
     } else if protocol.ends_with("SSL") {
         findings.ok(format!(

@@ -165,6 +165,12 @@ fn kafkas_protocol_and_user_are_those_of_its_properties() {
             Verdict::Warn,
             "anyone may pass for a broker",
         ),
+        (
+            "\"security.protocol\" = \"ssl\"\n\"ssl.endpoint.identification.algorithm\" = \"None\""
+                .to_owned(),
+            Verdict::Warn,
+            "passes for any broker",
+        ),
     ] {
         let mut findings = Findings::default();
         kafka(&config(&[("kafka.client", &lines)]), &mut findings);

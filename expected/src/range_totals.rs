@@ -44,7 +44,7 @@ pub struct RangeTotals {
     /// The cells of increments at or above the cut that were not kept; `None` if all of them were.
     overflow: Option<BTreeSet<CellRef>>,
     /// Cells with an event that the cut has passed since [`RangeTotals::take_passed`], and what these events add up to;
-    /// `None` before any cell was judged.
+    /// `None` before any cell was judged, and once they were [forgotten](RangeTotals::forget_passed).
     passed: Option<BTreeMap<CellRef, Amount>>,
     /// The tokens whose cells are being judged; `None` for all of the range.
     part: Option<TokenInterval>,
@@ -121,12 +121,16 @@ impl RangeTotals {
 
     /// About how many bytes it takes.
     pub fn bytes(&self) -> usize {
-        let passed = self.passed.as_ref().map_or(0, BTreeMap::len);
         let overflow = self.overflow.as_ref().map_or(0, BTreeSet::len);
         self.bytes_counted()
             + self.bytes_above_cut()
-            + passed * PASSED_ENTRY_BYTES
+            + self.bytes_passed()
             + overflow * SET_ENTRY_BYTES
+    }
+
+    /// About how many bytes the cells take that the cut has passed, without their counters.
+    pub(crate) fn bytes_passed(&self) -> usize {
+        self.passed.as_ref().map_or(0, BTreeMap::len) * PASSED_ENTRY_BYTES
     }
 
     /// About how many bytes the counts below the cut take, and the counters of all cells.
@@ -207,11 +211,8 @@ impl RangeTotals {
     /// Keeps of the increments at or above the cut only their cells. The cut cannot advance any more.
     pub fn overflow(&mut self) {
         let cells = self.overflow.get_or_insert_default();
-        cells.extend(
-            std::mem::take(&mut self.above)
-                .iter()
-                .map(|entry| entry.cell),
-        );
+        let above = std::mem::take(&mut self.above);
+        cells.extend(above.iter().map(|entry| entry.cell));
     }
 
     /// Checks that all increments at or above the cut were kept.
@@ -279,13 +280,18 @@ impl RangeTotals {
     }
 
     /// Returns, and clears, the cells with an event that the cut has passed, and what these events add up to: the cells
-    /// have to be judged again.
-    pub fn take_passed(&mut self) -> Vec<(Cell, Amount)> {
-        let passed = self.passed.replace(BTreeMap::new());
-        let passed = passed.unwrap_or_default().into_iter();
-        passed
-            .map(|(cell, amount)| (self.cell(cell), amount))
-            .collect()
+    /// have to be judged again. `None` if they were not noted: then every cell has to be. From now on they are noted.
+    pub fn take_passed(&mut self) -> Option<Vec<(Cell, Amount)>> {
+        let passed = self.passed.replace(BTreeMap::new())?;
+        let named = |(cell, amount)| (self.cell(cell), amount);
+        Some(passed.into_iter().map(named).collect())
+    }
+
+    /// Notes no longer what the cut passes, unless cells are being judged by it: all cells are then judged again, by a scan.
+    pub(crate) fn forget_passed(&mut self) {
+        if self.cut_state == CutState::Free {
+            self.passed = None;
+        }
     }
 
     /// Notes these cells as if the cut had passed an event of theirs, as far as the log can have such cells.

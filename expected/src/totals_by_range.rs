@@ -25,6 +25,8 @@ use stitch_totals::sorted::tokens::TokenSelection;
 
 /// The part of the memory that increments at or above the cuts may take.
 const ABOVE_PART: usize = 4;
+/// The part of the memory that cells may take which free cuts have passed since they were judged; their counters take as much.
+const PASSED_PART: usize = 16;
 /// The part of the memory that counts below the cuts may take before they are spilled, and the most bytes: spilling them
 /// holds up everything else for a moment.
 const COUNTED_PART: usize = 8;
@@ -216,7 +218,7 @@ impl TotalsByRange {
                 totals.advance(&cut_of(range))?;
             }
         }
-        // Never larger than before, except for cells that were passed: the next records are refused if these do not fit.
+        // Never larger than before, except for cells that were passed, which are forgotten with the next records if they are many.
         let bytes = self.bytes();
         self.reservation.shrink_to(bytes);
         Ok(())
@@ -245,22 +247,54 @@ impl TotalsByRange {
         self.ranges.iter().flatten().map(RangeTotals::bytes).sum()
     }
 
-    /// Keeps them within the bound: counts are spilled, and the cuts of all ranges stop before anything is refused.
+    /// Keeps them within the bound: counts are spilled, what free cuts have passed is forgotten, and the cuts of all ranges stop
+    /// before anything is refused.
     fn fit(&mut self) -> Result<(), ExpectedError> {
         let bytes_max = self.reservation.pool().bytes_max();
         let counted_max = (bytes_max / COUNTED_PART).min(COUNTED_BYTES_MAX);
-        if self.bytes_counted() - self.kept_bytes > counted_max {
-            self.spill()?;
-            self.kept_bytes = self.bytes_counted();
+        // With traffic over many keys they would fill all of the memory before the last range is restored.
+        if self.bytes_passed() > bytes_max / PASSED_PART {
+            self.forget_passed()?;
         }
-        let is_little = self.bytes_above_cuts() <= bytes_max / ABOVE_PART;
-        if is_little && self.reservation.try_resize(self.bytes()).is_ok() {
+        if self.bytes_counted() - self.kept_bytes > counted_max {
+            self.spill_counted()?;
+        }
+        if self.is_within_bounds() {
+            return Ok(());
+        }
+        self.forget_passed()?;
+        if self.is_within_bounds() {
             return Ok(());
         }
         for totals in self.ranges.iter_mut().flatten() {
             totals.overflow();
         }
         Ok(self.reservation.try_resize(self.bytes())?)
+    }
+
+    fn is_within_bounds(&mut self) -> bool {
+        let above_max = self.reservation.pool().bytes_max() / ABOVE_PART;
+        self.bytes_above_cuts() <= above_max && self.reservation.try_resize(self.bytes()).is_ok()
+    }
+
+    /// Forgets what free cuts have passed, and spills the counters of these cells with all others.
+    fn forget_passed(&mut self) -> Result<(), SpillError> {
+        let totals = self.ranges.iter_mut().flatten();
+        totals.for_each(RangeTotals::forget_passed);
+        self.spill_counted()
+    }
+
+    fn spill_counted(&mut self) -> Result<(), SpillError> {
+        self.spill()?;
+        self.kept_bytes = self.bytes_counted();
+        Ok(())
+    }
+
+    /// Of the ranges whose cuts are free; those that are being judged need theirs.
+    fn bytes_passed(&self) -> usize {
+        let totals = self.ranges.iter().flatten();
+        let free = totals.filter(|totals| totals.has_free_cut());
+        free.map(RangeTotals::bytes_passed).sum()
     }
 
     fn bytes_counted(&self) -> usize {

@@ -108,7 +108,7 @@ pub(crate) fn passed(bounds: &Bounds, base: &Cut, later: &Cut, range: usize) -> 
     totals.note_passed();
     let mut passed = [false; CELLS];
     if totals.advance(&offsets(bounds, &later)).is_ok() {
-        let cells: Vec<_> = totals.take_passed();
+        let cells = totals.take_passed().expect("they are noted");
         set(bounds, cells.iter().map(|(cell, _)| cell), &mut passed);
     }
     passed
@@ -155,7 +155,7 @@ pub(crate) fn to_read(
     let mut totals = bounded(bounds, range, &of_range(&knows.base, range), ceilings);
     totals.note_passed();
     totals.advance(&offsets(bounds, cut)).ok()?;
-    let passed = totals.take_passed().into_iter();
+    let passed = totals.take_passed().expect("they are noted").into_iter();
     let mut passed: Vec<Cell> = passed.map(|(cell, _)| cell).collect();
     if bounds.lacks(Rule::PassedAreRead) {
         passed.clear();

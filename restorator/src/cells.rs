@@ -9,16 +9,26 @@ use stitch_common::cell::{Cell, CellSlot, Count, Counter};
 use stitch_common::clock::Clock;
 use stitch_common::ports::{CellSelection, Store, StoreError};
 
-use crate::context::RestoreContext;
+use crate::context::{PATIENCE, RestoreContext};
 use crate::error::Error;
 use stitch_common::ports::Backends;
 
 /// Cells of a counter in one request.
 const CELLS_PER_READ: usize = 100;
 
+/// How long nodes that are away are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// For a moment: a range is locked, and its events wait.
+    UnderLock,
+    /// For [`PATIENCE`], so that a node that starts again does not cost what was read for hours.
+    WithoutLock,
+}
+
 /// Reads these cells, each named once. A cell without a row is 0.
 pub(crate) async fn read<'a, B: Backends>(
     context: &RestoreContext<'_, B>,
+    waiting: Waiting,
     cells: impl IntoIterator<Item = &'a Cell>,
 ) -> Result<Vec<(Cell, Count)>, Error> {
     let requests = requests(cells);
@@ -28,7 +38,7 @@ pub(crate) async fn read<'a, B: Backends>(
                 .store
                 .read(counter, CellSelection::Cells(slots), context.level())
         };
-        let rows = with_retries(context.clock, read).await?;
+        let rows = with_retries(context, waiting, read).await?;
         Ok::<_, Error>(with_missing_rows(counter, slots, &rows))
     });
     let in_flight = context.config.restorator.requests_in_flight_max.max(1);
@@ -37,22 +47,36 @@ pub(crate) async fn read<'a, B: Backends>(
     Ok(read.into_iter().flatten().collect())
 }
 
-/// Retries a read a few times: it changes nothing, and a replica may be busy for a moment.
-pub(crate) async fn with_retries<C: Clock, T, F: Future<Output = Result<T, StoreError>>>(
-    clock: &C,
+/// Retries a read: it changes nothing, and a replica may be busy for a moment, or its node away.
+pub(crate) async fn with_retries<B: Backends, T, F: Future<Output = Result<T, StoreError>>>(
+    context: &RestoreContext<'_, B>,
+    waiting: Waiting,
     read: impl Fn() -> F,
 ) -> Result<T, StoreError> {
     const PAUSES_MS: [u64; 3] = [200, 500, 1000];
-    for pause in PAUSES_MS {
-        match read().await {
-            Err(StoreError::Unavailable(why)) => {
-                tracing::warn!(why, "a read failed and is retried");
-                clock.sleep(Duration::from_millis(pause)).await;
-            }
+    const LONG_PAUSE: Duration = Duration::from_secs(5);
+    let clock = context.clock;
+    let until = clock.now().plus(PATIENCE);
+    let mut pauses = PAUSES_MS.into_iter().map(Duration::from_millis);
+    loop {
+        let why = match read().await {
+            Err(StoreError::Unavailable(why)) => why,
             read => return read,
-        }
+        };
+        let pause = match (pauses.next(), waiting) {
+            (Some(pause), _) => pause,
+            (None, Waiting::WithoutLock) if clock.now() < until => {
+                let note = format!("waiting for Cassandra: {why}");
+                context.progress.note(&note);
+                LONG_PAUSE
+            }
+            (None, Waiting::UnderLock | Waiting::WithoutLock) => {
+                return Err(StoreError::Unavailable(why));
+            }
+        };
+        tracing::warn!(why, "a read failed and is retried");
+        clock.sleep(pause).await;
     }
-    read().await
 }
 
 fn requests<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Vec<(Counter, Vec<CellSlot>)> {

@@ -81,15 +81,24 @@ pub(crate) async fn record_found<B: Backends>(
     if refused.is_none() && !context.scope.covers_ranges() {
         return;
     }
-    let records = context.scope.ranges().filter_map(|range| {
+    let why = refused.map_or_else(String::new, |exceeded| {
+        format!(", not corrected: {exceeded}")
+    });
+    let found = context.scope.ranges().filter_map(|range| {
         let wrong = findings.of(range).wrong_count();
-        let why = refused.map_or_else(String::new, |exceeded| {
-            format!(", not corrected: {exceeded}")
-        });
-        let detail = format!("{wrong} wrong cells found{why}");
-        (wrong > 0).then(async move || {
-            doubt::record(context.session, range, DoubtCause::Unverified, &detail).await
-        })
+        (wrong > 0).then(|| (range, format!("{wrong} wrong cells found{why}")))
+    });
+    record_each(context, found.collect()).await;
+}
+
+/// Records doubts of ranges that a restoration leaves as they are, with what is known of each: cells that are known to be wrong,
+/// or may be. Nothing that follows depends on it, so it does not fail.
+pub(crate) async fn record_each<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    ranges: Vec<(RangeId, String)>,
+) {
+    let records = ranges.iter().map(|(range, detail)| {
+        doubt::record(context.session, *range, DoubtCause::Unverified, detail)
     });
     match within(context.clock, BOUND, try_join_all(records)).await {
         Some(Ok(_)) => {}
@@ -100,35 +109,48 @@ pub(crate) async fn record_found<B: Backends>(
     }
 }
 
-/// Removes the doubts that the outcome of a range answers, or records one.
-pub(crate) async fn settle<B: Backends>(context: &RestoreContext<'_, B>, result: &RangeSummary) {
+/// Removes the doubts that the outcome of a range answers, or records one. Returns what the operator should know if readers
+/// hear something else of the range than its outcome.
+pub(crate) async fn settle<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    result: &RangeSummary,
+) -> Option<String> {
     let (range, work) = (result.range, settle_range(context, result));
-    match within(context.clock, BOUND, work).await {
-        Some(Ok(())) => {}
-        Some(Err(error)) => {
-            tracing::warn!(%range, %error, "the doubts of the range are not up to date")
-        }
-        None => tracing::warn!(%range, "the doubts of the range are not up to date in time"),
-    }
+    let why = match within(context.clock, BOUND, work).await {
+        Some(Ok(renewed)) if renewed.is_empty() => return None,
+        Some(Ok(renewed)) => format!("{} was recorded again meanwhile", renewed.join(" and ")),
+        Some(Err(error)) => error.to_string(),
+        None => "ZooKeeper did not answer in time".to_owned(),
+    };
+    tracing::warn!(%range, why, "the doubts of the range are not up to date");
+    Some(if result.outcome.is_ok() {
+        format!(
+            "range {range} is verified, and stays doubtful: {why}; `stitch-restorator run --now --doubtful` removes its doubts"
+        )
+    } else {
+        format!("range {range} is not verified, and no doubt says so: {why}; run it again")
+    })
 }
 
+/// The causes of doubts that were recorded again since they were read: they remain.
 async fn settle_range<B: Backends>(
     context: &RestoreContext<'_, B>,
     result: &RangeSummary,
-) -> Result<(), Error> {
+) -> Result<Vec<String>, Error> {
     let (cause, detail) = match &result.outcome {
         Ok(KnownDoubts(doubts)) if are_answered(context) => {
+            let mut renewed = Vec::new();
             for known in doubts {
                 if doubt::remove(context.session, known).await? == DoubtRemoval::Renewed {
-                    tracing::info!(range = %known.range, cause = %known.cause, "doubt renewed meanwhile: it remains");
+                    renewed.push(known.cause.to_string());
                 }
             }
-            return Ok(());
+            return Ok(renewed);
         }
-        Ok(_) => return Ok(()),
+        Ok(_) => return Ok(Vec::new()),
         Err(why @ Unverified::Passed(_)) => (DoubtCause::Invariant, why.to_string()),
         Err(why) => (DoubtCause::Unverified, why.to_string()),
     };
     doubt::record(context.session, result.range, cause, &detail).await?;
-    Ok(())
+    Ok(Vec::new())
 }

@@ -10,6 +10,7 @@ use stitch_common::lease::Lease;
 use stitch_common::member::Role;
 use stitch_common::ports::{Backends, Cql, Session, SessionState, ZooKeeper};
 use stitch_common::server_failure::ServerFailure;
+use stitch_common::wait::within;
 use stitch_config::Config;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::known_nodes;
@@ -19,7 +20,8 @@ use stitch_protocol::namespace::{self, ValidatedNamespace};
 use stitch_protocol::path::Paths;
 use tokio_util::sync::CancellationToken;
 
-use crate::lease_keeper::LeaseKeeper;
+use crate::error::Error;
+use crate::lease_keeper::{Interruption, LeaseKeeper};
 use crate::preflight;
 
 /// This process, as its member record names it.
@@ -46,25 +48,23 @@ const LEAVE_BOUND: Duration = Duration::from_secs(10);
 /// Validates the namespace, joins it, and connects to Cassandra as its member.
 ///
 /// # Errors
-/// A server does not answer, or the configuration is not the namespace's.
+/// A server does not answer, the configuration is not the namespace's, or `stop` was cancelled: it has left again.
 pub(crate) async fn join<B: Backends>(
     servers: &B,
     config: &Config,
     process: &Process,
     stop: CancellationToken,
 ) -> Result<Membership<B>, ServerFailure> {
-    let session = servers.zookeeper().connect().await?;
+    let connecting = pin!(servers.zookeeper().connect());
+    let session = match select(connecting, pin!(stop.cancelled())).await {
+        Either::Left((session, _)) => session?,
+        // Dropped with its connection; it has created nothing.
+        Either::Right(((), _)) => return Err(stopped()),
+    };
     let lease = Lease::new(session.timeout());
     let paths = Paths::below(&config.zookeeper.root, &config.namespace);
     let session = NamespaceSession::new(session, servers.clock().clone(), paths);
-    let info = MemberInfo {
-        role: Role::Restorator,
-        host: process.host.clone(),
-        process_id: process.id,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        keepalive_interval: config.cassandra.keepalive_interval,
-        keepalive_timeout: config.cassandra.keepalive_timeout,
-    };
+    let info = member_info(config, process);
     let joined = async {
         let validated = namespace::join(
             &session,
@@ -84,7 +84,22 @@ pub(crate) async fn join<B: Backends>(
         let (store, nodes) = connected?;
         Ok::<_, ServerFailure>((validated, store, nodes))
     };
-    match joined.await {
+    let joined = match select(Box::pin(joined), pin!(stop.cancelled())).await {
+        Either::Left((joined, _)) => joined,
+        Either::Right(((), joined)) => {
+            drop(joined);
+            // Nothing was sent to Cassandra. What leaving sends comes after whatever joining has sent.
+            let left = membership::leave(&session);
+            if !matches!(
+                within(servers.clock(), LEAVE_BOUND, left).await,
+                Some(Ok(()))
+            ) {
+                tracing::warn!(member = %session.member(), "stopped while joining: it stays behind as a dead member");
+            }
+            Err(stopped())
+        }
+    };
+    match joined {
         Ok((validated, store, nodes)) => Ok(Membership {
             session,
             store,
@@ -102,6 +117,21 @@ pub(crate) async fn join<B: Backends>(
             })
         }
     }
+}
+
+fn member_info(config: &Config, process: &Process) -> MemberInfo {
+    MemberInfo {
+        role: Role::Restorator,
+        host: process.host.clone(),
+        process_id: process.id,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        keepalive_interval: config.cassandra.keepalive_interval,
+        keepalive_timeout: config.cassandra.keepalive_timeout,
+    }
+}
+
+fn stopped() -> ServerFailure {
+    ServerFailure::Refused(Error::Interrupted(Interruption::Stopped).into())
 }
 
 async fn connect<B: Backends>(

@@ -30,8 +30,9 @@ pub(crate) async fn while_kafka_delivers<B: Backends, T, E: From<Error>>(
         let mut waits = Waits::default();
         loop {
             context.clock.sleep(REPORT_INTERVAL).await;
-            waits.update(context.clock.now(), &follower.awaited());
-            for (partition, waited) in &waits.stalled(context.clock.now()) {
+            let now = context.clock.now();
+            waits.update(now, &follower.awaited());
+            for (partition, waited) in &waits.stalled(now) {
                 let seconds = waited.as_secs();
                 if *waited >= PATIENCE {
                     let partition = *partition;

@@ -192,8 +192,7 @@ async fn read_and_rest<B: Backends>(
 /// `each`, with its dirty cells and what they should hold, and whether it is the last one of its range, before any of them is
 /// forgotten: where much is wrong, only the number of wrong cells is kept.
 ///
-/// # Errors
-/// If the session was lost, another member can go on with the same `progress`.
+/// Cancel-safe: whatever becomes of it, another member can go on with the same `progress`.
 pub(crate) async fn audit<B: Backends, E: From<Error>>(
     context: &RestoreContext<'_, B>,
     baseline: &AuditBaseline,
@@ -203,38 +202,43 @@ pub(crate) async fn audit<B: Backends, E: From<Error>>(
     let follower = &baseline.follower;
     let highest = baseline.cut.highest(context.scope);
     follower.reach(&highest).await.map_err(Error::from)?;
+    let AuditProgress {
+        findings,
+        remaining,
+        slice,
+        kept_bytes_max,
+    } = progress;
     loop {
         context.wait_while_paused().await?;
-        let mut slice = match progress.slice.take() {
-            Some(slice) => slice,
-            None if progress.remaining.is_empty() => return Ok(()),
-            None => next_slice(context, follower, &mut progress.remaining),
-        };
+        if slice.is_none() && remaining.is_empty() {
+            return Ok(());
+        }
+        // It stays there while it is audited: this may be dropped at any await, and what is not passed on is still to be done.
+        let current = slice.get_or_insert_with(|| next_slice(context, follower, remaining));
         // Until its verdicts are passed on: what is dirty then belongs to them.
-        let _held = follower.hold_cuts(&slice.ranges);
-        let audited = slice.audit(context, follower).await;
-        if let (Err(Error::ResourcesExhausted(_)), Some(smaller)) = (&audited, slice.divide()) {
+        let _held = follower.hold_cuts(&current.ranges);
+        let audited = current.audit(context, follower).await;
+        if let (Err(Error::ResourcesExhausted(_)), Some(smaller)) = (&audited, current.divide()) {
             let smaller = smaller.into_iter().rev();
-            smaller.for_each(|part| progress.remaining.push_front(part));
+            smaller.for_each(|part| remaining.push_front(part));
+            *slice = None;
             continue;
         }
-        let slice = progress.slice.insert(slice);
         audited?;
-        let mut findings = slice.findings.take().expect("it is audited");
-        for &range in &slice.ranges {
+        let is_part = current.is_part();
+        while let Some(&range) = current.ranges.first() {
             let dirty = expected_of_dirty(context, follower, range).await?;
-            let is_last = progress.remaining.iter().all(|part| part.range != range);
-            each(range, findings.of(range), &dirty, is_last)?;
-        }
-        let is_much = progress.findings.bytes() + findings.bytes() > progress.kept_bytes_max;
-        if is_much || slice.is_part() {
-            findings.forget();
-            for range in &slice.ranges {
-                follower.totals_mut().of_mut(*range).judge_part(None);
+            // Nothing is awaited from here on: each range is passed on once.
+            let mut found = current.take_first();
+            let is_last = remaining.iter().all(|part| part.range != range);
+            each(range, found.of(range), &dirty, is_last)?;
+            if is_part || findings.bytes() + found.bytes() > *kept_bytes_max {
+                found.forget();
+                follower.totals_mut().of_mut(range).judge_part(None);
             }
+            findings.append(found);
         }
-        progress.findings.append(findings);
-        progress.slice = None;
+        *slice = None;
     }
 }
 
@@ -277,6 +281,13 @@ impl Slice {
     /// Whether it is a part of a range.
     fn is_part(&self) -> bool {
         self.parts.iter().any(|part| part.tokens().is_some())
+    }
+
+    /// Takes the verdicts of the first of its ranges, which is no part of it any more.
+    fn take_first(&mut self) -> AuditFindings {
+        self.parts.remove(0);
+        let range = self.ranges.remove(0);
+        self.findings.as_mut().expect("it is audited").take(range)
     }
 
     /// What is to be audited instead, one after the other, because what is wrong in it does not fit into memory; `None` if

@@ -41,6 +41,7 @@ use stitch_expected::log_follower::LogFollower;
 use stitch_expected::memory_pool::MemoryReservation;
 
 pub(crate) mod parts;
+mod added_partition;
 pub(crate) mod bound;
 pub(crate) mod acquire;
 pub(crate) mod cut;
@@ -58,7 +59,7 @@ pub(crate) mod release;
 use acquire::Claim;
 use at_rest::RestOutcome;
 use known_counts::{KnownCounts, copy_base_part, counts};
-use sent::{SendOutcome, SentCorrections};
+use sent::{SendOutcome, SentBefore, SentCorrections, UnreadCorrection};
 use verify::{VerifiedRange, VerifyOutcome};
 
 /// The outcome of a range, or of a part of it.
@@ -68,6 +69,8 @@ pub(crate) struct RangeResult {
     pub(crate) outcome: Result<VerifiedRange, Unverified>,
     /// What was corrected; in an unverified range, what was sent.
     pub(crate) corrected: BTreeMap<cell::Cell, Drift>,
+    /// Corrections of which it is not known what became of them.
+    pub(crate) unread: Vec<UnreadCorrection>,
     /// The cells that no correction changes, with the drift that they still have.
     pub(crate) aside: BTreeMap<cell::Cell, Drift>,
     /// Whether every cell that may be wrong was read under the lock.
@@ -89,6 +92,26 @@ impl RangeResult {
         Self::unverified(range, findings, BTreeMap::new(), why.into())
     }
 
+    fn with(self, sent: SentBefore) -> Self {
+        let SentBefore { corrected, unread } = sent;
+        Self {
+            corrected,
+            unread,
+            ..self
+        }
+    }
+
+    /// What the next attempt has to know, if it is one at the same cells.
+    fn before(&mut self) -> Before {
+        Before {
+            sent: SentBefore {
+                corrected: self.corrected.clone(),
+                unread: std::mem::take(&mut self.unread),
+            },
+            aside: self.aside.clone(),
+        }
+    }
+
     /// A range that was not locked.
     fn unverified(
         range: RangeId,
@@ -100,6 +123,7 @@ impl RangeResult {
             range,
             outcome: Err(why),
             corrected: BTreeMap::new(),
+            unread: Vec::new(),
             aside,
             all_read: false,
             findings,
@@ -109,6 +133,14 @@ impl RangeResult {
             begins_again: false,
         }
     }
+}
+
+/// What is known of a part of a range that begins again.
+#[derive(Debug, Default)]
+struct Before {
+    sent: SentBefore,
+    /// The cells that no correction changes.
+    aside: BTreeMap<cell::Cell, Drift>,
 }
 
 /// How often a cell is corrected. A cell that a correction did not change at all is not corrected again: it was deleted by
@@ -132,27 +164,30 @@ async fn run<B: Backends>(
     journal: &Journal,
     range: RangeId,
     findings: AuditFindings,
+    before: Before,
 ) -> RangeResult {
     let _held = follower.hold_cuts(&[range]);
     let mut work = RangeWork {
         context,
         follower,
         findings,
-        aside: BTreeMap::new(),
+        aside: before.aside,
     };
     // Before it converges: the longer ago that is, the more cells become dirty that were not foreseen.
     let part = match copy_base_part(context, follower, range).await {
         Ok(part) => part,
-        Err(why) => return RangeResult::not_started(range, work.findings, why),
+        Err(why) => {
+            let result = RangeResult::unverified(range, work.findings, work.aside, why.into());
+            return result.with(before.sent);
+        }
     };
-    let mut sent = SentCorrections::new(context, journal, range);
+    let mut sent = SentCorrections::new(context, journal, range, before.sent);
     let prepared = work.correct_at_rest(&mut sent).await;
     let mut result = match prepared {
         Ok(room) => work.restore_locked(sent, &part, room).await,
-        Err(why) => RangeResult {
-            corrected: sent.into_corrected(),
-            ..RangeResult::unverified(range, work.findings, work.aside, why)
-        },
+        Err(why) => {
+            RangeResult::unverified(range, work.findings, work.aside, why).with(sent.into_sent())
+        }
     };
     let dirty = follower.totals().of(range).dirty();
     result.dirty = counts::<B>(follower, &part, dirty)
@@ -267,10 +302,8 @@ impl<B: Backends> RangeWork<'_, '_, B> {
         let known = match known {
             Ok(known) => known,
             Err(why) => {
-                return RangeResult {
-                    corrected: sent.into_corrected(),
-                    ..RangeResult::unverified(range, self.findings, self.aside, why.into())
-                };
+                let result = RangeResult::unverified(range, self.findings, self.aside, why.into());
+                return result.with(sent.into_sent());
             }
         };
         failpoint::pass("r2-closed-in");
@@ -280,7 +313,8 @@ impl<B: Backends> RangeWork<'_, '_, B> {
         RangeResult {
             range,
             outcome,
-            corrected: released.corrected,
+            corrected: released.sent.corrected,
+            unread: released.sent.unread,
             aside: self.aside,
             all_read: released.all_read,
             findings: self.findings,

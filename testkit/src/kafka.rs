@@ -47,6 +47,12 @@ impl Log {
         self.recreated += 1;
     }
 
+    /// Adds an empty partition.
+    pub fn add_partition(&mut self) {
+        self.records.push(Vec::new());
+        self.begins.push(0);
+    }
+
     /// Deletes the records below `offset`, as Kafka's retention does.
     pub fn delete_below(&mut self, partition: Partition, offset: Offset) {
         let begin = usize::try_from(offset.0).unwrap_or_default();

@@ -27,7 +27,7 @@ fn put(totals: &mut RangeTotals, partition: i32, offset: i64, key: &str, hour_n:
 }
 
 fn passed(totals: &mut RangeTotals) -> Vec<String> {
-    let passed = totals.take_passed().into_iter();
+    let passed = totals.take_passed().unwrap_or_default().into_iter();
     names(passed.map(|(cell, _)| cell))
 }
 
@@ -267,6 +267,7 @@ proptest! {
                     totals.advance(&to).unwrap();
                     let passed: BTreeMap<String, Amount> = totals
                         .take_passed()
+                        .unwrap_or_default()
                         .into_iter()
                         .map(|(cell, amount)| (cell.counter.key.0.to_string(), amount))
                         .collect();
@@ -315,5 +316,25 @@ proptest! {
         let mut some = Vec::new();
         totals.in_scan_order(&wanted, |key, _| some.push(key.token()));
         prop_assert_eq!(some, tokens.iter().copied().take(2).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn what_a_free_cut_has_passed_can_be_forgotten_and_what_a_held_one_has_passed_cannot() {
+    for (is_held, kept) in [(false, None), (true, Some(1))] {
+        let mut totals = RangeTotals::new(offsets(&[(0, 0)]));
+        totals.note_passed();
+        put(&mut totals, 0, 0, "a", 0, 1);
+        totals.advance(&offsets(&[(0, 1)])).unwrap();
+        if is_held {
+            totals.hold_cut();
+        }
+        totals.forget_passed();
+        assert_eq!(totals.take_passed().map(|cells| cells.len()), kept);
+        assert_eq!(
+            totals.take_passed().map(|cells| cells.len()),
+            Some(0),
+            "noted again"
+        );
     }
 }

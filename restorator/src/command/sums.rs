@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use stitch_common::cell::{CellSlot, Count, Counter, CounterName};
+use stitch_common::cell::{Counter, CounterName};
 use stitch_common::clock::Clock;
 use stitch_common::definition::Definitions;
-use stitch_common::ports::{Backends, CellSelection, Store};
+use stitch_common::ports::{Backends, Store};
 use stitch_common::range::TokenInterval;
 use stitch_common::user_error::UserError;
 use stitch_common::wait::{within, yield_now};
@@ -14,7 +14,7 @@ use stitch_protocol::doubt::{self, DoubtCause};
 
 use super::CommandContext;
 use super::plan::unless_stopped;
-use crate::cells::with_retries;
+use crate::cells::{Waiting, with_retries};
 use crate::context::{PATIENCE, RestoreContext};
 use crate::error::Error;
 use crate::options::{Limits, SumsOptions, TotalsOptions};
@@ -102,7 +102,7 @@ async fn check_interval<B: Backends>(
     let mut after = None;
     loop {
         let read = || context.store.scan(interval, context.level(), after.clone());
-        let page = with_retries(context.clock, read).await?;
+        let page = with_retries(context, Waiting::WithoutLock, read).await?;
         context
             .progress
             .advance(u64::try_from(page.cells.len()).unwrap_or(u64::MAX));
@@ -215,14 +215,26 @@ async fn differences<B: Backends>(
     context: &RestoreContext<'_, B>,
     suspect: &Suspect,
 ) -> Result<Differences, Error> {
-    let (counter, level) = (&suspect.counter, context.level());
-    let read = || context.store.read(counter, CellSelection::Whole, level);
-    let rows: Vec<(CellSlot, Count)> = with_retries(context.clock, read).await?;
+    // In pages: a counter by minute has millions of cells.
+    let token = suspect.counter.token();
+    let only = TokenInterval {
+        first: token,
+        last: token,
+    };
     let mut differences = Differences::default();
-    for (slot, count) in rows {
-        differences.add(&suspect.rule, slot, count);
+    let mut after = None;
+    loop {
+        let read = || context.store.scan(only, context.level(), after.clone());
+        let page = with_retries(context, Waiting::WithoutLock, read).await?;
+        let cells = page.cells.into_iter();
+        for (_, _, slot, count) in cells.filter(|(_, counter, ..)| *counter == suspect.counter) {
+            differences.add(&suspect.rule, slot, count);
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(differences);
+        }
     }
-    Ok(differences)
 }
 
 /// Records a doubt of each range with broken sums: readers hear of it until a restoration has verified the range.

@@ -4,11 +4,12 @@ use futures_util::future::join;
 use stitch_common::output::{Exit, Report};
 use stitch_common::user_error::UserError;
 
-use crate::options::{Limits, PlanSource};
+use crate::options::{Limits, PlanSource, RunOptions};
 use crate::report::RunReport;
 use crate::testing::cassandra::Fate;
 use crate::testing::world::Fake;
 
+mod added_partition;
 mod corrupted;
 mod control;
 mod limits;
@@ -35,9 +36,16 @@ fn restored(fake: &Fake) -> RunReport {
 
 /// Runs a restoration, and a script beside it.
 fn run_beside(fake: &Fake, script: impl AsyncFnOnce()) -> Result<RunReport, UserError> {
-    let options = fake.run_now(Limits::default());
+    run_options_beside(fake, &fake.run_now(Limits::default()), script)
+}
+
+fn run_options_beside(
+    fake: &Fake,
+    options: &RunOptions,
+    script: impl AsyncFnOnce(),
+) -> Result<RunReport, UserError> {
     fake.given(|given| {
-        let run = Box::pin(crate::command::run(given, &options));
+        let run = Box::pin(crate::command::run(given, options));
         fake.clock.run(async { join(run, script()).await.0 })
     })
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use stitch_common::cell::{Amount, Cell};
 use stitch_common::range::RangeId;
 
-use crate::cells;
+use crate::cells::{self, Waiting};
 use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::expected::{expected, expected_cells};
@@ -17,7 +17,7 @@ use stitch_common::ports::Backends;
 use stitch_expected::log_follower::LogFollower;
 
 /// Advances the cuts of these ranges, and judges the cells with events that the cuts have passed, or every cell of a range
-/// where these are many or the wrong cells were forgotten. The caller holds the cuts.
+/// where these are many, or they or the wrong cells were forgotten. The caller holds the cuts.
 ///
 /// # Errors
 /// The verdicts of these ranges are of no use.
@@ -57,7 +57,10 @@ pub(crate) async fn judge_at<B: Backends>(
     let mut reservation = context.memory.reservation();
     for &range in &ranges {
         follower.advance::<Error>(range, &cut.of(range)).await?;
-        let cells = follower.totals_mut().of_mut(range).take_passed();
+        let Some(cells) = follower.totals_mut().of_mut(range).take_passed() else {
+            scanned.push(range);
+            continue;
+        };
         let is_most = is_most(cells.len(), expected_cells(context, follower, range));
         if is_most || findings.of(range).is_forgotten() {
             scanned.push(range);
@@ -96,7 +99,7 @@ async fn judge<B: Backends>(
 ) -> Result<(), Error> {
     let ranges: BTreeMap<&Cell, (RangeId, Amount)> =
         passed.iter().map(|(cell, of)| (cell, *of)).collect();
-    let read = cells::read(context, ranges.keys().copied()).await?;
+    let read = cells::read(context, Waiting::WithoutLock, ranges.keys().copied()).await?;
     let expected = expected(context, follower, ranges.keys().copied().cloned()).await?;
     findings.change(|verdicts| {
         for (cell, current) in read {

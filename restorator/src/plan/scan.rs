@@ -8,7 +8,7 @@ use stitch_common::cell::Counter;
 use stitch_common::ports::Store;
 use stitch_common::range::{RangeId, TokenInterval};
 
-use crate::cells::with_retries;
+use crate::cells::{Waiting, with_retries};
 use crate::context::RestoreContext;
 use crate::error::Error;
 use crate::plan::audit_findings::AuditFindings;
@@ -141,7 +141,7 @@ async fn one_interval<B: Backends>(
     let mut grown = 0;
     loop {
         let read = || context.store.scan(interval, context.level(), after.clone());
-        let page = with_retries(context.clock, read).await?;
+        let page = with_retries(context, Waiting::WithoutLock, read).await?;
         let rows = u64::try_from(page.cells.len()).unwrap_or(u64::MAX);
         join.rows(&page.cells).await?;
         for (name, rows) in page.foreign {

@@ -19,7 +19,7 @@ use stitch_protocol::in_doubt;
 use super::LOCKED_CELL_BYTES;
 use super::delta;
 use super::sent::{AppliedCorrections, SendOutcome, SentCorrections};
-use crate::cells;
+use crate::cells::{self, Waiting};
 use crate::error::Error;
 use crate::plan::audit_findings::AuditFindings;
 use crate::plan::base_cut::BaseCut;
@@ -129,7 +129,7 @@ async fn read_again<B: Backends>(
     let (context, range) = (sent.context(), sent.range());
     let reading = async {
         let corrected = applied.corrections().iter().map(|(cell, _)| cell);
-        let read = cells::read(context, corrected).await?;
+        let read = cells::read(context, Waiting::WithoutLock, corrected).await?;
         ceilings::follow(context, follower, &[range], &BaseCut::default()).await?;
         Ok::<_, Error>(read)
     };

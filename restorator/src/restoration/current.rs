@@ -6,7 +6,7 @@ use stitch_common::cell::Cell;
 
 use super::acquire::LockedRange;
 use super::dirty::DirtyCells;
-use crate::cells;
+use crate::cells::{self, Waiting};
 use crate::failpoint;
 use crate::plan::judge::Drift;
 use crate::unverified::Unverified;
@@ -39,7 +39,7 @@ pub(crate) async fn read<B: Backends>(
     dirty: &DirtyCells,
 ) -> Result<CurrentDrift, Unverified> {
     let expected = dirty.expected();
-    let read = cells::read(held.context(), expected.keys());
+    let read = cells::read(held.context(), Waiting::UnderLock, expected.keys());
     let read = held.bound.wait("reading the cells", read).await?;
     let wrong = read.into_iter().filter_map(|(cell, current)| {
         let drift = Drift::between(expected[&cell], current)?;

@@ -68,6 +68,7 @@ pub(crate) async fn follow<B: Backends>(
         .wait("adding up the log to the cut", advanced)
         .await?;
     let passed = follower.totals_mut().of_mut(range).take_passed();
+    let passed = passed.expect("they are noted while the cut is held");
     let amounts: BTreeMap<Cell, Amount> = passed.iter().cloned().collect();
     let passed = passed.into_iter().map(|(cell, _)| cell).collect();
     let cells = to_read(follower.totals().of(range), passed, verdicts);
@@ -129,7 +130,8 @@ mod tests {
         let mut verdicts = Verdicts::default();
         verdicts.judge(cell("wrong"), Count(1), Count(0));
         verdicts.judge(cell("phantom"), Count(0), Count(9));
-        let passed = totals.take_passed().into_iter().map(|(cell, _)| cell);
+        let passed = totals.take_passed().unwrap().into_iter();
+        let passed = passed.map(|(cell, _)| cell);
         let read: Vec<_> = to_read(&totals, passed.collect(), &verdicts)
             .iter()
             .map(|cell| cell.counter.key.0.to_string())

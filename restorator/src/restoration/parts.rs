@@ -10,7 +10,7 @@ use stitch_common::range::RangeId;
 use stitch_expected::log_follower::LogFollower;
 
 use super::verify::VerifiedRange;
-use super::{LOCKED_CELL_BYTES, RangeResult};
+use super::{Before, LOCKED_CELL_BYTES, RangeResult, added_partition};
 use crate::context::RestoreContext;
 use crate::doubts::KnownDoubts;
 use crate::error::Error;
@@ -39,6 +39,8 @@ pub(crate) struct UnfinishedRange {
     range: RangeId,
     /// `None` before the first one is begun.
     parts: Option<VecDeque<RangePart>>,
+    /// Of the part that begins again.
+    before: Before,
     /// Of the parts that have ended.
     outcome: Option<Result<KnownDoubts, Unverified>>,
     corrected: u64,
@@ -51,10 +53,11 @@ const SESSIONS_LOST_MAX: u32 = 3;
 
 impl UnfinishedRange {
     /// All of a range.
-    pub(crate) const fn new(range: RangeId) -> Self {
+    pub(crate) fn new(range: RangeId) -> Self {
         Self {
             range,
             parts: None,
+            before: Before::default(),
             outcome: None,
             corrected: 0,
             locked: Duration::ZERO,
@@ -110,8 +113,18 @@ pub(crate) async fn range<B: Backends>(
         let waited = context.wait_while_paused().await;
         let interrupted = context.lease.interruption().map(Error::Interrupted);
         let mut result = match waited.and(interrupted.map_or(Ok(()), Err)) {
-            Ok(()) => super::run(context, follower, journal, range, findings).await,
-            Err(why) => RangeResult::not_started(range, findings, why),
+            Ok(()) => {
+                let before = std::mem::take(&mut left.before);
+                super::run(context, follower, journal, range, findings, before).await
+            }
+            Err(why) => {
+                let Before { sent, aside } = std::mem::take(&mut left.before);
+                RangeResult {
+                    aside,
+                    ..RangeResult::not_started(range, findings, why)
+                }
+                .with(sent)
+            }
         };
         let halves = is_exhausted(&result).then(|| part.halves()).flatten();
         let is_left = is_lost(context, &result) && left.sessions_lost < SESSIONS_LOST_MAX;
@@ -122,12 +135,16 @@ pub(crate) async fn range<B: Backends>(
                 .rev()
                 .for_each(|half| parts.push_front(half));
             result.begins_again = true;
-        } else if is_paused(&result) || is_left {
+        } else if is_paused(&result) || is_left || is_taken_up(context, &result).await {
             // Its lock is gone; when it goes on everything is judged again.
             parts.push_front(part);
+            left.before = result.before();
             result.begins_again = true;
         }
-        left.corrected += u64::try_from(result.corrected.len()).unwrap_or(u64::MAX);
+        // Otherwise the next attempt has them, too.
+        if left.before.sent.corrected.is_empty() {
+            left.corrected += u64::try_from(result.corrected.len()).unwrap_or(u64::MAX);
+        }
         left.locked = left.locked.max(result.locked.unwrap_or_default());
         let goes_on = result.begins_again || goes_on(&result.outcome);
         if !result.begins_again {
@@ -190,6 +207,15 @@ const fn is_paused(result: &RangeResult) -> bool {
     )
 }
 
+/// Whether it lacked nothing but the checkpoint of a new partition, which is there now.
+async fn is_taken_up<B: Backends>(context: &RestoreContext<'_, B>, result: &RangeResult) -> bool {
+    if let Err(Unverified::NoCheckpoint(partition)) = &result.outcome {
+        added_partition::is_taken_up(context, *partition).await
+    } else {
+        false
+    }
+}
+
 /// Whether nothing but the end of the session, or of its lease, ended the part. What it has sent is in doubt by a marker or by
 /// a dead member, so it is waited out before the part begins again.
 fn is_lost<B: Backends>(context: &RestoreContext<'_, B>, result: &RangeResult) -> bool {
@@ -200,7 +226,7 @@ fn is_lost<B: Backends>(context: &RestoreContext<'_, B>, result: &RangeResult) -
     let by_a_request = matches!(
         result.outcome,
         Err(Unverified::Error(
-            Error::Coordination(_) | Error::Bound { .. }
+            Error::Coordination(_) | Error::Bound { .. } | Error::NotQuiescent { .. }
         ))
     );
     (by_itself || (by_a_request && context.is_session_lost())) && !context.is_ended()

@@ -1,16 +1,14 @@
 //! R8: releases what was claimed, however the restoration ended. If corrections are in doubt, a marker is created first.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use stitch_common::cell::Cell;
 use stitch_common::clock::Clock;
 use stitch_protocol::{Error, in_doubt, revocation};
 
 use super::acquire::Claim;
+use super::sent::SentBefore;
 use crate::context::RestoreContext;
 use crate::failpoint;
-use crate::plan::judge::Drift;
 use crate::rule;
 use stitch_common::ports::{Backends, Session};
 use stitch_common::wait::within;
@@ -19,7 +17,7 @@ use stitch_common::wait::within;
 #[derive(Debug)]
 pub(crate) struct ReleasedClaim {
     /// What was corrected in the range, or may have been.
-    pub(super) corrected: BTreeMap<Cell, Drift>,
+    pub(super) sent: SentBefore,
     /// Whether every cell that may be wrong was read under the lock.
     pub(super) all_read: bool,
     pub(super) waited: Duration,
@@ -52,7 +50,7 @@ pub(crate) async fn range<B: Backends>(
         context.lease.give_up_session();
     }
     ReleasedClaim {
-        corrected: claim.sent.into_corrected(),
+        sent: claim.sent.into_sent(),
         all_read: claim.all_read,
         waited: waited.unwrap_or_default(),
         locked,

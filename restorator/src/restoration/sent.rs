@@ -19,6 +19,15 @@ use crate::limits::{self, Extent};
 use crate::plan::judge::Drift;
 use crate::unverified::Unverified;
 
+/// What was sent for a part of a range before it begins again.
+#[derive(Debug, Default)]
+pub(crate) struct SentBefore {
+    /// What was corrected, or may have been: it is charged to the limits once.
+    pub(crate) corrected: BTreeMap<Cell, Drift>,
+    /// What is not known of it: the cells will show it, once it was waited out.
+    pub(crate) unread: Vec<UnreadCorrection>,
+}
+
 /// What was sent for a range.
 pub(crate) struct SentCorrections<'a, B: Backends> {
     context: &'a RestoreContext<'a, B>,
@@ -35,7 +44,7 @@ pub(crate) struct SentCorrections<'a, B: Backends> {
 /// A correction of unknown outcome, or one that was sent together with such, or whose cell did not rest when it was read
 /// again.
 #[derive(Debug)]
-struct UnreadCorrection {
+pub(crate) struct UnreadCorrection {
     id: CorrectionId,
     cell: Cell,
     drift: Drift,
@@ -65,19 +74,20 @@ pub(crate) enum SendOutcome {
 }
 
 impl<'a, B: Backends> SentCorrections<'a, B> {
-    /// Nothing was sent yet.
+    /// Nothing was sent yet but what was sent `before`, and is waited out before anything else is.
     pub(crate) fn new(
         context: &'a RestoreContext<'a, B>,
         journal: &'a Journal,
         range: RangeId,
+        before: SentBefore,
     ) -> Self {
         Self {
             context,
             journal,
             range,
-            corrected: BTreeMap::new(),
+            corrected: before.corrected,
             in_doubt: false,
-            unread: Vec::new(),
+            unread: before.unread,
         }
     }
 
@@ -94,8 +104,11 @@ impl<'a, B: Backends> SentCorrections<'a, B> {
         &self.corrected
     }
 
-    pub(crate) fn into_corrected(self) -> BTreeMap<Cell, Drift> {
-        self.corrected
+    pub(crate) fn into_sent(self) -> SentBefore {
+        SentBefore {
+            corrected: self.corrected,
+            unread: self.unread,
+        }
     }
 
     /// Whether a correction has an unknown outcome and was not waited out.

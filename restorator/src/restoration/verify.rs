@@ -10,7 +10,7 @@ use stitch_common::ports::{NodeState, Nodes};
 use super::acquire::LockedRange;
 use super::dirty::DirtyCells;
 use super::sent::AppliedCorrections;
-use crate::cells;
+use crate::cells::{self, Waiting};
 use crate::doubts::KnownDoubts;
 use crate::error::Error;
 use crate::failpoint;
@@ -56,7 +56,8 @@ pub(crate) async fn again<B: Backends>(
 ) -> Result<VerifyOutcome, Unverified> {
     let context = held.context();
     let corrected = applied.corrections();
-    let read = cells::read(context, corrected.iter().map(|(cell, _)| cell));
+    let again = corrected.iter().map(|(cell, _)| cell);
+    let read = cells::read(context, Waiting::UnderLock, again);
     let read = held
         .bound
         .wait("reading the corrected cells again", read)

@@ -1,5 +1,6 @@
 //! A Cassandra of one node, whose increments have the outcomes that a test chooses.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,6 +31,17 @@ pub(crate) enum Fate {
     Refused,
 }
 
+/// Whether, and how soon, the nodes answer.
+#[derive(Debug, Default)]
+pub(crate) struct Availability {
+    /// How often no node answers about the table.
+    pub(crate) table_away: Cell<u32>,
+    /// Scans fail before this second.
+    pub(crate) away_until: Cell<u64>,
+    /// How long a member's session takes to be opened.
+    pub(crate) connecting_takes: Cell<Duration>,
+}
+
 /// What the table holds.
 impl Fake {
     pub(crate) fn hold(&self, key: &str, count: i64) {
@@ -52,8 +64,8 @@ impl Cql for Fake {
     type Nodes = Self;
 
     async fn table(&self) -> Result<TableIdentity, StoreError> {
-        let away = self.table_away.get();
-        self.table_away.set(away.saturating_sub(1));
+        let away = self.nodes.table_away.get();
+        self.nodes.table_away.set(away.saturating_sub(1));
         if away > 0 {
             return Err(StoreError::Unavailable("no node answers".to_owned()));
         }
@@ -61,6 +73,7 @@ impl Cql for Fake {
     }
 
     async fn connect_store(&self, _member: &MemberId) -> Result<Self, StoreError> {
+        self.clock.sleep(self.nodes.connecting_takes.get()).await;
         Ok(self.clone())
     }
 
@@ -70,6 +83,10 @@ impl Cql for Fake {
 }
 
 impl Store for Fake {
+    async fn current_table(&self) -> Result<Option<TableIdentity>, StoreError> {
+        Ok(Some(Self::table_identity()))
+    }
+
     async fn increment(&self, permit: Permit, batches: &[CounterBatch]) -> Outcome {
         let [batch] = batches else {
             unreachable!("a correction is sent by itself");
@@ -126,7 +143,17 @@ impl Store for Fake {
         _level: Level,
         _after: Option<ScanPosition>,
     ) -> Result<ScanPage, StoreError> {
-        self.record("scan");
+        let is_of_a_token = tokens.first == tokens.last;
+        self.record(if is_of_a_token {
+            "scan of a token"
+        } else {
+            "scan"
+        });
+        if self.clock.seconds() < self.nodes.away_until.get() {
+            return Err(StoreError::Unavailable(
+                "not all replicas are up".to_owned(),
+            ));
+        }
         self.clock.sleep(self.scan_takes.get()).await;
         let within = |token| tokens.contains(token);
         let cells = self.table.borrow().scan(within, &[0]);

@@ -24,7 +24,7 @@ use stitch_protocol::path::Paths;
 use stitch_protocol::restoration::LockHolder;
 use tokio_util::sync::CancellationToken;
 
-use super::cassandra::Fate;
+use super::cassandra::{Availability, Fate};
 use super::clock::{Changes, VirtualClock};
 use super::zookeeper::Server;
 use crate::command::{self, CommandContext};
@@ -64,8 +64,7 @@ pub(crate) struct Inner {
     pub(crate) silent: Cell<bool>,
     /// The right that this role does not have.
     pub(crate) forbidden: Cell<Option<&'static str>>,
-    /// How often no node answers about the table.
-    pub(crate) table_away: Cell<u32>,
+    pub(crate) nodes: Availability,
     pub(crate) admitted: Cell<bool>,
     pub(crate) feed_stalls: Cell<bool>,
     pub(crate) delivered: Cell<usize>,
@@ -142,7 +141,7 @@ impl Fake {
             ring: RefCell::new(vec![7]),
             silent: Cell::new(false),
             forbidden: Cell::default(),
-            table_away: Cell::new(0),
+            nodes: Availability::default(),
             admitted: Cell::new(false),
             feed_stalls: Cell::new(false),
             delivered: Cell::default(),

@@ -59,7 +59,7 @@ impl RemainingRanges {
                 break;
             }
         }
-        self.give_up_if_aborted(context);
+        self.give_up_if_aborted(context).await;
         self.remaining.is_empty()
     }
 
@@ -101,8 +101,10 @@ impl RemainingRanges {
         let each = |result| summary.borrow_mut().add_range(result);
         let work = left.map(async |(left, findings)| {
             let restored = parts::range(context, follower, journal, left, findings, each).await;
-            if let Ok(restored) = &restored {
-                doubts::settle(context, restored).await;
+            if let Ok(restored) = &restored
+                && let Some(note) = doubts::settle(context, restored).await
+            {
+                summary.borrow_mut().add_note(note);
             }
             restored
         });
@@ -127,21 +129,30 @@ impl RemainingRanges {
         again
     }
 
-    /// Leaves the ranges as they are that an aborted run has not begun, or was to begin again.
-    fn give_up_if_aborted<B: Backends>(&mut self, context: &RestoreContext<'_, B>) {
+    /// Leaves the ranges as they are that an aborted run has not begun, or was to begin again. Readers hear of those that are, or
+    /// may be, wrong.
+    async fn give_up_if_aborted<B: Backends>(&mut self, context: &RestoreContext<'_, B>) {
         if context.control.abort().is_none() {
             return;
         }
+        let mut doubtful = Vec::new();
         while let Some(left) = self.remaining.pop_front() {
             let range = left.range();
             if left.is_begun() {
+                doubtful.push((range, "aborted before all of it was restored".to_owned()));
                 let findings = AuditFindings::unjudged(context.memory, range);
                 self.summary.add_aborted(range, findings);
             } else {
                 let findings = self.findings.take(range);
+                let wrong = findings.of(range).wrong_count();
+                if wrong > 0 {
+                    let detail = format!("{wrong} wrong cells found, not corrected: aborted");
+                    doubtful.push((range, detail));
+                }
                 self.summary.add_not_begun(range, findings);
             }
         }
+        doubts::record_each(context, doubtful).await;
     }
 }
 

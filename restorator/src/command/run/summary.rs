@@ -79,12 +79,18 @@ impl Summary {
         self.journal = Some(path.display().to_string());
     }
 
+    /// Adds what the operator should know.
+    pub(super) fn add_note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
     /// Adds the outcome of one range, or of a part of it.
     pub(super) fn add_range(&mut self, result: RangeResult) {
         let RangeResult {
             range,
             outcome,
             mut corrected,
+            unread: _,
             aside,
             all_read,
             findings,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use stitch_common::cell::CounterName;
 use stitch_common::clock::Clock;
 use stitch_common::output::{Exit, Report};
 use stitch_common::ports::ZooKeeper;
@@ -15,8 +16,8 @@ use stitch_control::restoration_record::RestorationState;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::path::Paths;
 
-use super::{fails_with, restored, run_beside};
-use crate::options::Limits;
+use super::{fails_with, restored, run_beside, run_options_beside};
+use crate::options::{Limits, PlanSource};
 use crate::report::run::RangeEnd;
 use crate::testing::world::Fake;
 
@@ -102,21 +103,63 @@ fn a_paused_restoration_is_recorded_as_paused_and_resume_without_one_is_refused(
     assert_eq!(message, "neither a pause nor a hold is in force");
 }
 
+/// Which cells a cut has passed since they were judged is forgotten once that is much, and all of the range is judged again.
 #[test]
-fn an_abort_ends_with_its_own_exit_code_and_leaves_the_ranges_that_were_not_begun() {
-    let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
-    let fake = Fake::with(&keys, "bits = 2", |config| {
+fn cells_that_change_while_a_restoration_is_paused_need_not_fit_into_memory() {
+    const BYTES: usize = 200_000;
+    let fake = Fake::with(&["a"], "bits = 3", |config| {
+        config.restorator.memory_bytes_max = BYTES;
+    });
+    fake.hold("a", 7);
+    fake.scan_takes.set(Duration::from_secs(1));
+    let script = async || {
+        until_exists(&fake, "/restorations/2").await;
+        fake.clock.sleep(Duration::from_secs(2)).await;
+        issue(&fake, ControlCommand::Pause).await.unwrap();
+        fake.clock.sleep(Duration::from_secs(10)).await;
+        for round in 0..60 {
+            for number in 0..100 {
+                let key = format!("new-{round}-{number}");
+                fake.produce(&key);
+                fake.hold(&key, 1);
+            }
+            fake.progress(fake.end());
+            fake.clock.sleep(Duration::from_secs(5)).await;
+        }
+        issue(&fake, ControlCommand::Resume).await.unwrap();
+    };
+    let report = run_beside(&fake, script).unwrap();
+    let outcome = (report.outcome(), report.cells.corrected, fake.held("a"));
+    assert_eq!(outcome, ("verified", 1, 1), "{:?}", report.error());
+    let counters = usize::try_from(fake.end()).unwrap();
+    assert!(counters * 160 > 4 * BYTES, "more than fits: {counters}");
+}
+
+const KEYS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+
+/// Four ranges, restored one after the other, with wrong cells in each; a correction takes seconds.
+fn all_wrong() -> Fake {
+    let fake = Fake::with(&KEYS, "bits = 2", |config| {
         config.restorator.ranges_in_flight_max = 1;
     });
-    keys.iter().for_each(|key| fake.hold(key, 5));
-    let script = async || {
+    KEYS.iter().for_each(|key| fake.hold(key, 5));
+    fake.increment_takes.set(Duration::from_secs(2));
+    fake
+}
+
+fn abort_once_corrections_are_sent(fake: &Fake) -> impl AsyncFnOnce() {
+    async || {
         while fake.times("increment") == 0 {
             fake.clock.sleep(Duration::from_millis(100)).await;
         }
-        issue(&fake, ControlCommand::Abort).await.unwrap();
-    };
-    fake.increment_takes.set(Duration::from_secs(2));
-    let report = run_beside(&fake, script).unwrap();
+        issue(fake, ControlCommand::Abort).await.unwrap();
+    }
+}
+
+#[test]
+fn an_abort_ends_with_its_own_exit_code_and_leaves_the_ranges_that_were_not_begun() {
+    let fake = all_wrong();
+    let report = run_beside(&fake, abort_once_corrections_are_sent(&fake)).unwrap();
     assert_eq!((report.outcome(), report.exit().code()), ("aborted", 4));
     assert_eq!(report.aborted.as_ref().unwrap().by, "ann@desk");
     fails_with(&report, "an operator aborted the restoration");
@@ -126,11 +169,33 @@ fn an_abort_ends_with_its_own_exit_code_and_leaves_the_ranges_that_were_not_begu
     let record = fake.recorded();
     assert_eq!(record.state, RestorationState::Aborted);
     assert!(record.ranges.len() <= 1 && record.ended.is_some());
-    for key in keys {
+    for key in KEYS {
         assert!([1, 5].contains(&fake.held(key)), "{key}");
     }
     assert!(!fake.exists("__WRIT__") && !fake.exists("/members/"));
     assert_eq!(restored(&fake).outcome(), "verified");
+}
+
+/// A scope that is narrower than ranges records no doubt before it corrects: what it leaves is recorded when it ends.
+#[test]
+fn an_abort_leaves_doubts_of_the_wrong_cells_that_a_narrow_scope_has_found() {
+    let fake = all_wrong();
+    let mut options = fake.run_now(Limits::default());
+    let PlanSource::Now(scope) = &mut options.source else {
+        panic!("it runs at once");
+    };
+    scope.counter = Some(CounterName("plays".into()));
+    let report = run_options_beside(&fake, &options, abort_once_corrections_are_sent(&fake));
+    let report = report.unwrap();
+    let ranges = report.ranges.iter();
+    let left: Vec<_> = ranges
+        .filter(|range| range.outcome == RangeEnd::NotBegun)
+        .map(|range| range.range)
+        .collect();
+    assert_eq!((report.outcome(), left.len()), ("aborted", 3));
+    for range in left {
+        assert!(fake.exists(&format!("/doubts/{range}-unverified")));
+    }
 }
 
 #[test]

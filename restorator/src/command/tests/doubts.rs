@@ -171,3 +171,15 @@ fn a_marker_that_was_waited_out_leaves_a_doubt_until_the_range_is_verified() {
     assert_eq!(restored(&fake).outcome(), "verified");
     assert!(!fake.exists("/doubts/0-in-doubt"));
 }
+
+#[test]
+fn a_verified_range_whose_doubts_remain_is_said_to_stay_doubtful() {
+    let fake = Fake::with_plays(&["a"]);
+    doubted(&fake);
+    fake.before("delete /doubts/", |fake| fake.refuse("/doubts/"));
+    let report = restored(&fake);
+    assert_eq!(report.outcome(), "verified");
+    assert!(fake.exists(TAKEOVER));
+    let is_said = |note: &String| note.contains("range 0 is verified, and stays doubtful");
+    assert!(report.notes.iter().any(is_said), "{:?}", report.notes);
+}

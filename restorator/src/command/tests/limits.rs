@@ -1,9 +1,13 @@
 //! `--max-cells` and `--max-change`: all ranges together correct no more than the operator expects.
 
+use std::time::Duration;
+
 use stitch_common::cell::Counter;
+use stitch_common::clock::Clock;
 use stitch_common::output::{Exit, Report};
 use stitch_common::range::{RangeBits, RangeId};
 
+use super::{journal, run_options_beside};
 use crate::options::Limits;
 use crate::testing::cassandra::Fate;
 use crate::testing::world::Fake;
@@ -155,4 +159,33 @@ fn a_cell_that_is_corrected_without_and_under_the_lock_counts_once() {
     let report = fake.run(cells(3)).unwrap();
     assert_eq!((report.outcome(), fake.times("increment")), ("verified", 4));
     assert_eq!(report.cells.corrected, 3);
+}
+
+/// What was sent before is waited out, and read: it is charged, and said to be, what it turned out to be.
+#[test]
+fn a_correction_that_is_sent_again_because_its_range_begins_again_counts_once() {
+    let lost = ["not_applied", "applied"].as_slice();
+    for (limits, fate, expected) in [
+        (cells(1), Fate::UnknownLost, lost),
+        (change(4), Fate::UnknownLost, lost),
+        (cells(1), Fate::UnknownApplied, &["applied"]),
+    ] {
+        let fake = Fake::with_plays(&["a"]);
+        fake.hold("a", 5);
+        fake.fates.borrow_mut().push_back(fate);
+        fake.before("create /ranges/0/in-doubt-", Fake::cut_off);
+        let script = async || {
+            fake.clock.sleep(Duration::from_secs(60)).await;
+            fake.connect_again();
+        };
+        let report = run_options_beside(&fake, &fake.run_now(limits), script).unwrap();
+        assert_eq!(report.outcome(), "verified", "{:?}", report.error());
+        assert_eq!((fake.held("a"), report.cells.corrected), (1, 1));
+        let outcomes = journal::outcomes(&fake);
+        let outcomes: Vec<&str> = outcomes
+            .iter()
+            .map(|(outcome, _)| outcome.as_str())
+            .collect();
+        assert_eq!(outcomes, expected);
+    }
 }

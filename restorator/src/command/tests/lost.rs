@@ -4,7 +4,7 @@ use stitch_common::output::{Exit, Report};
 use stitch_common::range::RangeId;
 use stitch_control::restoration_record::{RangeOutcome, RestorationState};
 
-use super::restored;
+use super::{restored, run_beside};
 use crate::testing::world::Fake;
 
 /// Steps without a lock, as the trace names them.
@@ -113,12 +113,54 @@ fn a_server_that_is_away_at_the_start_is_waited_for_a_moment() {
 fn an_audit_is_not_given_up_because_cassandra_is_away_at_its_end() {
     for (times, is_done) in [(5, true), (u32::MAX, false)] {
         let fake = Fake::with_plays(&["a", "b"]);
-        fake.before("scan", move |fake| fake.table_away.set(times));
+        fake.before("scan", move |fake| fake.nodes.table_away.set(times));
         let report = fake.plan(None);
         assert_eq!(report.is_ok(), is_done, "{report:?}");
         assert_eq!(fake.times("scan"), 32, "the table is read once");
         assert!(fake.clock.seconds() < 200, "{}", fake.clock.seconds());
     }
+}
+
+/// A node that starts again is away for a minute: what was read for hours is not given up for that.
+#[test]
+fn an_audit_and_a_range_wait_for_nodes_that_are_away() {
+    for (away, is_done) in [(40, true), (400, false)] {
+        let fake = Fake::with_plays(&["a", "b"]);
+        fake.hold("a", 5);
+        fake.before("scan", move |fake| {
+            fake.nodes.away_until.set(fake.clock.seconds() + away);
+        });
+        let report = fake.run(crate::options::Limits::default());
+        match report {
+            Ok(report) => assert_eq!((report.outcome(), is_done), ("verified", true)),
+            Err(failure) => {
+                assert!(
+                    !is_done && failure.message.contains("replicas"),
+                    "{failure}"
+                );
+                assert!(fake.clock.seconds() < 200, "{}", fake.clock.seconds());
+            }
+        }
+    }
+}
+
+/// Supervisors kill a process that does not heed a stop within half a minute, and it would stay behind as a dead member.
+#[test]
+fn a_stop_is_heeded_while_the_restorator_joins() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.nodes
+        .connecting_takes
+        .set(std::time::Duration::from_secs(600));
+    let script = async || {
+        while !fake.exists("/members/") {
+            fake.changes.next().await;
+        }
+        fake.stop.cancel();
+    };
+    let failure = run_beside(&fake, script).unwrap_err();
+    assert!(failure.message.contains("signal"), "{failure}");
+    assert!(fake.clock.seconds() < 30, "{}", fake.clock.seconds());
+    assert!(!fake.exists("/members/"), "and it has left");
 }
 
 #[test]
@@ -203,6 +245,24 @@ fn a_range_whose_lock_is_lost_begins_again_and_the_next_is_restored() {
     }
     assert!(keys.iter().all(|key| fake.held(key) == 1));
     assert!(!fake.exists("__WRIT__") && !fake.exists("/restorations/_c_"));
+}
+
+/// Barriers are awaited when ZooKeeper is in trouble.
+#[test]
+fn a_range_begins_again_if_its_session_is_lost_while_requests_are_waited_out() {
+    let fake = Fake::with_plays(&["a"]);
+    fake.hold("a", 5);
+    fake.before("create /revocations/", |fake| {
+        fake.dead_member();
+        fake.before("probe", |fake| {
+            // The barrier asks it in vain before anything else notices.
+            fake.before("list /alive", Fake::lose_sessions);
+        });
+    });
+    let report = restored(&fake);
+    assert_eq!(report.outcome(), "verified", "{:?}", report.error());
+    assert_eq!((fake.times("connect"), fake.held("a")), (2, 1));
+    assert!(!fake.exists("00000000000003e8"), "waited out, and removed");
 }
 
 /// It would hold up the range's events for as long as the other ranges take.

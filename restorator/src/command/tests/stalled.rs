@@ -79,3 +79,41 @@ fn moving_a_cut_ends_when_nothing_is_delivered() {
     );
     ends_stalled(&fake, &message);
 }
+
+/// Everything of the restorator's host is cut off: Kafka delivers nothing, and the session with ZooKeeper ends. The audit is
+/// dropped while it waits for the log, and its ranges are not forgotten.
+fn cut_off_while_ranges_are_judged() -> Fake {
+    let fake = Fake::with_plays(&["a", "b"]);
+    fake.hold("a", 5);
+    // At the base cut, where counting begins, and when the cut has moved; then for the ranges that are judged.
+    fake.before("get /partitions/0/checkpoint", |fake| {
+        fake.before("get /partitions/0/checkpoint", |fake| {
+            fake.before("get /partitions/0/checkpoint", |fake| {
+                fake.before("get /partitions/0/checkpoint", |fake| {
+                    stall(fake);
+                    fake.produce("a");
+                    fake.progress(3);
+                    fake.before("set /alive", |fake| {
+                        fake.lose_sessions();
+                        fake.before("connect", |fake| fake.feed_stalls.set(false));
+                    });
+                });
+            });
+        });
+    });
+    fake
+}
+
+#[test]
+fn an_audit_that_kafka_and_zookeeper_let_down_at_once_leaves_no_range_out() {
+    let fake = cut_off_while_ranges_are_judged();
+    let report = fake.plan(None).unwrap();
+    assert!(fake.clock.seconds() >= 60, "it was dropped");
+    assert_eq!(fake.times("connect"), 2);
+    assert_eq!((report.cells.judged, report.cells.wrong), (2, 1));
+    assert_eq!(report.exit(), Exit::DriftFound);
+    let fake = cut_off_while_ranges_are_judged();
+    let report = restored(&fake);
+    assert_eq!(report.exit(), Exit::Success, "{:?}", report.error());
+    assert_eq!(fake.held("a"), 2);
+}

@@ -11,6 +11,7 @@ pub(crate) mod collector;
 pub(crate) mod settle;
 pub(crate) mod start;
 mod partitions;
+mod stopped_partitions;
 mod effects;
 mod summary;
 
@@ -22,7 +23,9 @@ use futures_util::stream::FuturesUnordered;
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::liveness::Liveness;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{AssignmentEpoch, EventLog, Feed, FeedEvent, ObjectStore, Unreadable};
+use stitch_common::ports::{
+    AssignmentEpoch, EventLog, Feed, FeedEvent, Fingerprint, ObjectStore, Unreadable,
+};
 use stitch_common::progress::Progress;
 use stitch_common::user_error::UserError;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +52,8 @@ const FEED_PAUSE: Duration = Duration::from_secs(5);
 const ATTEMPTS_MAX: u32 = 8;
 /// How long puts are tried after a stop was requested.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
+/// How long Kafka may deliver nothing of a partition to a run that ends by itself.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +121,10 @@ struct Task {
     has_conflict: bool,
     /// Whether the end of the chain is looked up, to go on from there.
     is_following: bool,
+    /// The first record of the log when it was last compared with the archive.
+    first_record: Option<Fingerprint>,
+    /// When something of it was delivered last, or nothing had to be.
+    heard: Moment,
 }
 
 impl Task {
@@ -137,6 +146,8 @@ struct Archiver<'a, L: EventLog, S, C, P: ?Sized> {
     feed: L::Feed,
     tasks: BTreeMap<Partition, Task>,
     effects: FuturesUnordered<Effect<'a, L::Feed>>,
+    /// How many of the effects put a segment or an index.
+    puts: usize,
     epoch: AssignmentEpoch,
     patience: Patience,
     /// When this archiver began.
@@ -172,23 +183,29 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
             }
             self.on_tick();
         }
-        // Indexes that are being written.
-        while let Some(completion) = self.effects.next().await {
+        // Indexes that are being written. Nothing else is waited for: Kafka may be away.
+        while self.puts > 0
+            && let Some(completion) = self.effects.next().await
+        {
             self.on_completion(completion)?;
         }
         Ok(())
     }
 
-    /// Puts what was read, and ends.
+    /// Puts what was read, and ends. Nothing else is waited for.
     async fn finish(&mut self, liveness: &Liveness) -> Result<(), UserError> {
         self.is_stopping = true;
-        for task in self.tasks.values_mut() {
+        for (partition, task) in &mut self.tasks {
+            if task.is_following {
+                // It would be given up when the chain's end is known, for which nothing waits now.
+                task.collector = Collector::new(*partition, task.complete_to, self.epoch);
+            }
             task.collector.seal(self.ports.archive.folder());
         }
         let clock = self.ports.clock;
         let since = clock.now();
         self.put_what_is_sealed();
-        while !self.effects.is_empty() {
+        while self.puts > 0 {
             let now = clock.now();
             liveness.beat(now);
             if now.since(since) >= STOP_PATIENCE {
@@ -207,7 +224,10 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
 
     fn is_done(&self) -> bool {
         let is_at_end = |task: &Task| {
-            task.stopped.is_some() || task.end.is_some_and(|end| task.complete_to >= end)
+            // What was read before it stopped is put, and another archiver may have what comes then.
+            let has_ended =
+                task.stopped.is_some() && !task.is_following && task.collector.is_idle();
+            has_ended || task.end.is_some_and(|end| task.complete_to >= end)
         };
         self.extent == Extent::Once && self.tasks.values().all(is_at_end)
     }
@@ -259,8 +279,11 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
         let Some(task) = self.tasks.get_mut(&partition) else {
             return;
         };
-        if task.collector.epoch() == epoch && task.stopped.take().is_some() {
-            tracing::info!(%partition, "the partition can be read again");
+        if task.collector.epoch() == epoch {
+            task.heard = self.ports.clock.now();
+            if task.stopped.take().is_some() {
+                tracing::info!(%partition, "the partition can be read again");
+            }
         }
         let next = task.collector.next();
         if task.end.is_some_and(|end| next >= end) {
@@ -268,19 +291,11 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
         }
     }
 
-    /// Everything below the offset has been delivered, and will be put. Another archiver may have what comes then.
+    /// Everything below the offset has been delivered.
     fn on_unreadable(&mut self, epoch: AssignmentEpoch, error: Unreadable) {
-        let partition = error.partition;
-        let Some(task) = self.tasks.get_mut(&partition) else {
-            return;
-        };
-        if task.collector.epoch() != epoch {
-            return;
-        }
-        task.collector.seal(self.ports.archive.folder());
-        task.stop(Stopped::from(error));
-        if self.extent == Extent::Once && task.collector.is_idle() {
-            self.follow(partition, Duration::ZERO);
+        let task = self.tasks.get(&error.partition);
+        if task.is_some_and(|task| task.collector.epoch() == epoch) {
+            self.stop_reading(Stopped::from(error));
         }
     }
 
@@ -308,8 +323,10 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
         }
         let stopped = self.tasks.values().filter(|task| task.stopped.is_some());
         metrics::show(buffered, stopped.count());
-        if self.extent == Extent::UntilStopped {
-            self.refresh(now);
+        match self.extent {
+            Extent::UntilStopped => self.refresh(now),
+            // What is full takes no deliveries.
+            Extent::Once => self.stop_silent(now, buffered < self.config.memory_bytes_max),
         }
     }
 
@@ -318,6 +335,7 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
         for (partition, task) in &mut self.tasks {
             if let Some(sealed) = task.collector.take_put() {
                 let (partition, patience) = (*partition, self.patience.clone());
+                self.puts += 1;
                 self.effects.push(Box::pin(async move {
                     let settled = settle::settle(archive, clock, partition, &sealed, &patience);
                     let settled = settled.await;
@@ -339,12 +357,23 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
                 partition,
                 segment,
                 settled,
-            } => self.on_settled(partition, segment, settled),
+            } => {
+                self.puts -= 1;
+                self.on_settled(partition, segment, settled)
+            }
+            Completion::Compared {
+                partition,
+                compared,
+            } => {
+                self.on_compared(partition, compared);
+                Ok(())
+            }
             Completion::Followed {
                 partition,
                 followed,
             } => self.on_followed(partition, followed),
             Completion::Indexed(indexed) => {
+                self.puts -= 1;
                 if let Err(error) = indexed {
                     tracing::warn!(%error, "an index could not be put; footers are read instead");
                 }

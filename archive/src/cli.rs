@@ -37,8 +37,8 @@ use crate::reader::Archive;
   stitch-archive verify       # read everything: is it whole?
   stitch-archive import s3://bucket/prefix    # files of Kafka Connect
 
-Exit codes: 0 done, 1 an operator must act (status, verify), 2 it could not be done or is wrong (check), 130 ended at once by a
-second signal. Where the archive is: `url` in [archive], for example STITCH_ARCHIVE__URL=s3://bucket/prefix;
+Exit codes: 0 done, 1 an operator must act (status, verify), 2 it could not be done or is wrong (check), 130 ended by a
+signal where it was (run: by the second one). Where the archive is: `url` in [archive], for example STITCH_ARCHIVE__URL=s3://bucket/prefix;
 credentials come from the environment (AWS_ACCESS_KEY_ID, …)."
 )]
 struct Arguments {
@@ -138,10 +138,10 @@ struct RunArguments {
 /// Runs the command that `arguments` name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     runner::main(arguments, |Arguments { shared, command }| match command {
-        Command::Health => runner::run("health", &shared, async |config, _| {
+        Command::Health => runner::run_until_stopped("health", &shared, async |config| {
             health::ask("http.listen", config.http.listen).await
         }),
-        Command::Check => runner::run("check", &shared, async |config, _| {
+        Command::Check => runner::run_until_stopped("check", &shared, async |config| {
             let store = check::written_archive(&config).await;
             Ok(servers::check(&config, Needs::Archiving, store).await)
         }),
@@ -155,16 +155,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 run::run(&config, &shutdown, extent).await
             })
         }
-        Command::Status => runner::run("status", &shared, async |config, _| {
+        Command::Status => runner::run_until_stopped("status", &shared, async |config| {
             status::status(&config).await
         }),
-        Command::Import { url } => runner::run("import", &shared, async |config, _| {
+        Command::Import { url } => runner::run_until_stopped("import", &shared, async |config| {
             import::import(&config, &url).await
         }),
-        Command::Seal { url } => runner::run("seal", &shared, async |config, _| {
+        Command::Seal { url } => runner::run_until_stopped("seal", &shared, async |config| {
             seal::seal(&config, &url).await
         }),
-        Command::Verify => runner::run("verify", &shared, async |config, _| {
+        Command::Verify => runner::run_until_stopped("verify", &shared, async |config| {
             verify::verify(&config).await
         }),
     })

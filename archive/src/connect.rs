@@ -123,6 +123,16 @@ pub enum ConnectError {
         to: Offset,
         begin: Offset,
     },
+    /// Nothing says which offset the last record of the last file has.
+    #[error(
+        "{name} is the last file of partition {partition} and ends at offset {to}, where Kafka's log begins, if no \
+         transaction's marker lies between its records: nothing confirms that"
+    )]
+    Unconfirmed {
+        partition: Partition,
+        name: ObjectName,
+        to: Offset,
+    },
     /// The files have more than the log.
     #[error(
         "{name} has records up to offset {to} of partition {partition}, beyond {end}, where Kafka's log ends: they are of \
@@ -163,6 +173,8 @@ pub enum ConnectError {
 const NO_FILES: &str =
     "name the URL below which the folder topics/ of the connector is (its topics.dir)";
 const FOREIGN: &str = "only the default layout with values as bytes (ByteArrayFormat) or lines of JSON is read, compressed by gzip or not; move other files away";
+const UNCONFIRMED: &str = "nothing was imported; let the sink write the file that begins there, and run it again; a file that was \
+                           sealed while Kafka had its records (stitch-archive seal) needs none";
 const REFUSED: &str =
     "nothing was imported; see docs/operations/archive.md, \"An archive of Kafka Connect\"";
 
@@ -173,6 +185,7 @@ impl From<ConnectError> for UserError {
             ConnectError::Archive(error) => error.into(),
             ConnectError::NoFiles { .. } => Self::new(error, NO_FILES),
             ConnectError::Foreign { .. } => Self::new(error, FOREIGN),
+            ConnectError::Unconfirmed { .. } => Self::new(error, UNCONFIRMED),
             ConnectError::Overtaken { .. } => Self::new(
                 error,
                 "run the command again: it goes on where the archive ends",

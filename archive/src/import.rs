@@ -80,6 +80,9 @@ pub async fn run<L: EventLog, S: ObjectStore, C: Clock>(
         surveyed.push(survey(ports, partition, files, *bounds, progress).await?);
     }
     progress.end();
+    for survey in &mut surveyed {
+        begin(ports, survey).await?;
+    }
     let total = surveyed.iter().map(Survey::positions_left).sum();
     progress.begin("importing", "records", Some(total));
     let mut imported = Vec::new();
@@ -154,6 +157,15 @@ async fn survey<L: EventLog, S: ObjectStore, C: Clock>(
     };
     let intervals = survey.intervals()?;
     adjoins(&survey.chain, &intervals)?;
+    let is_imported = survey.chain.complete_to() >= Some(intervals.to);
+    if let Some(last) = intervals.unconfirmed.filter(|_| !is_imported) {
+        let (name, to) = (last.file.name.clone(), intervals.to);
+        return Err(ConnectError::Unconfirmed {
+            partition,
+            name,
+            to,
+        });
+    }
     if let Some(last) = intervals.files.last() {
         agrees_with_log(ports, last, log).await?;
     }
@@ -185,6 +197,26 @@ fn adjoins(chain: &Chain, intervals: &Intervals<'_>) -> Result<(), ConnectError>
         start: first.from(),
         why,
     })
+}
+
+/// Lets the archive begin where the files do, unless it has begun already: since the survey, maybe, where Kafka's log does.
+async fn begin<L: EventLog, S: ObjectStore, C: Clock>(
+    ports: &Ports<'_, L, S, C>,
+    survey: &mut Survey,
+) -> Result<(), ConnectError> {
+    let (archive, partition) = (ports.archive, survey.partition);
+    let intervals = survey.intervals()?;
+    let Some(first) = intervals.files.first() else {
+        return Ok(());
+    };
+    let origin = origin::create(archive.store(), archive.folder(), partition, first.from());
+    let chain = Chain {
+        origin: Some(origin.await?),
+        ..survey.chain.clone()
+    };
+    adjoins(&chain, &intervals)?;
+    survey.chain = chain;
+    Ok(())
 }
 
 /// Compares what both the last file and the log have. So a file whose end no other file confirms is confirmed, and a topic
@@ -313,11 +345,9 @@ async fn import<L: EventLog, S: ObjectStore, C: Clock>(
             log_begin: survey.log.begin,
         },
     };
-    let Some(first) = intervals.files.first() else {
+    if intervals.files.is_empty() {
         return Ok(importer.imported);
-    };
-    let begin = origin::create(archive.store(), archive.folder(), partition, first.from());
-    importer.chain.origin = Some(begin.await?);
+    }
     let from = importer.chain.complete_to().unwrap_or_default();
     let mut segment = SegmentWriter::new(partition, from);
     for file in intervals.files {

@@ -1,11 +1,12 @@
 //! The record of `/batch`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use stitch_common::cell::CounterName;
-use stitch_common::offset::Offsets;
+use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{TableIdentity, WriteTime};
 use stitch_protocol::envelope::Payload;
 
@@ -25,6 +26,10 @@ pub struct BatchRecord {
     /// The load that was begun last, until it is published. The table may have some of its cells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loading: Option<LoadRecord>,
+    /// Where counting begins, by partition, in what was published last: all of history, as readers know it. It stays when that
+    /// is withdrawn, and when the table is another one.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub counted_from: Offsets,
 }
 
 impl Payload for BatchRecord {
@@ -94,7 +99,17 @@ impl BatchRecord {
             keyspace,
             published: None,
             loading: None,
+            counted_from: Offsets(BTreeMap::new()),
         }
+    }
+
+    /// The first partition of which totals that count from `from` on lack the beginning of what was published, and where that
+    /// begins. One that was not counted before has none.
+    #[must_use]
+    pub fn lost_beginning(&self, from: &Offsets) -> Option<(Partition, Offset)> {
+        let mut begins = self.counted_from.0.iter();
+        let lost = begins.find(|(partition, begin)| from.of(**partition) > **begin);
+        lost.map(|(partition, begin)| (*partition, *begin))
     }
 
     /// The ids of all totals that a load or a reader still needs: while they are there, loads write only what differs.
@@ -158,6 +173,10 @@ impl BatchRecord {
     }
 }
 
+fn is_empty(offsets: &Offsets) -> bool {
+    offsets.0.is_empty()
+}
+
 impl Generation {
     /// Whether it counts all of `counter`.
     #[must_use]
@@ -177,7 +196,6 @@ impl Generation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stitch_common::offset::{Offset, Partition};
 
     fn record() -> BatchRecord {
         let table = TableIdentity {
@@ -281,6 +299,29 @@ mod tests {
         assert_eq!(next("d", false), ["b", "c"], "it goes on");
         assert_eq!(next("d", true), ["b", "c"]);
         assert_eq!(next("b", false), ["c", "d"], "what b sent may arrive");
+    }
+
+    #[test]
+    fn totals_that_begin_later_than_what_was_published_lack_its_beginning() {
+        let mut record = record();
+        let from = |begins: &[(i32, i64)]| {
+            let begins = begins.iter();
+            let begins = begins.map(|(partition, begin)| (Partition(*partition), Offset(*begin)));
+            Offsets(begins.collect())
+        };
+        assert_eq!(
+            record.lost_beginning(&from(&[(0, 9)])),
+            None,
+            "a first load"
+        );
+        record.counted_from = from(&[(0, 0), (1, 5)]);
+        assert_eq!(
+            record.lost_beginning(&from(&[(0, 0), (1, 5), (2, 7)])),
+            None
+        );
+        assert_eq!(record.lost_beginning(&from(&[(0, 0), (1, 4)])), None);
+        let lost = record.lost_beginning(&from(&[(0, 0), (1, 6)]));
+        assert_eq!(lost, Some((Partition(1), Offset(5))));
     }
 
     #[test]

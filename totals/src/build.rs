@@ -290,15 +290,13 @@ async fn plan<S: ObjectStore>(
     let base = match request.base {
         BaseChoice::FromBeginning => None,
         BaseChoice::Newest | BaseChoice::Only(_) => {
-            base::find(
-                folder,
-                &request.base,
-                &subject,
-                reach,
-                request.added,
-                &mut notes,
-            )
-            .await?
+            let (choice, added, notes) = (&request.base, request.added, &mut notes);
+            match request.cut {
+                Some(_) => base::find(folder, choice, &subject, reach, added, notes).await?,
+                None => {
+                    base::find_at_log_end(folder, choice, &subject, reach, added, notes).await?
+                }
+            }
         }
     };
     let mut from = reach.counted_from(&subject.cut);

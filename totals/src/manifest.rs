@@ -118,19 +118,32 @@ impl Subject {
         Some(format!("their definitions differ: {difference}"))
     }
 
+    /// Whether both are of the same namespace, and not of an earlier one of its name, and of the same topic.
+    pub fn has_log_of(&self, other: &Self) -> bool {
+        let is_same_topic = self.cluster == other.cluster && self.topic == other.topic;
+        is_same_topic && self.instance == other.instance
+    }
+
+    /// The first partition of which events above `cut` are counted, and up to where.
+    pub fn counts_above(&self, cut: &Offsets) -> Option<(Partition, Offset)> {
+        let mut ends = self.cut.0.iter();
+        let above = ends.find(|(partition, to)| **to > cut.of(**partition));
+        above.map(|(partition, to)| (*partition, *to))
+    }
+
     /// Why totals of this subject cannot be the base of `wanted`, in a few words; `None` if they can. Where counting
     /// begins is compared for the partitions of which `wanted` says it, unless both begin at or above this cut.
     pub fn differs_as_base_of(&self, wanted: &Self) -> Option<String> {
         if let Some(difference) = self.differs_from(wanted) {
             return Some(difference);
         }
-        for (partition, to) in &self.cut.0 {
-            let cut = wanted.cut.of(*partition);
-            if *to > cut && rule::a_base_has_no_event_above_the_cut() {
-                return Some(format!(
-                    "their cut of partition {partition}, {to}, lies above {cut}"
-                ));
-            }
+        if let Some((partition, to)) = self.counts_above(&wanted.cut)
+            && rule::a_base_has_no_event_above_the_cut()
+        {
+            let cut = wanted.cut.of(partition);
+            return Some(format!(
+                "their cut of partition {partition}, {to}, lies above {cut}"
+            ));
         }
         let mut known = wanted.from.0.iter();
         let (partition, from) = known.find(|(partition, from)| {

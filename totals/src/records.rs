@@ -67,7 +67,8 @@ pub enum RecordsError {
 
 const GAP: &str = "see docs/operations/totals.md, \"A gap\": use an archive that reaches further back, or earlier totals whose cut lies in \
                    what can still be read";
-const SHORTER: &str = "see docs/operations/runbook.md, \"The log is not the one that was counted\"";
+const SHORTER: &str = "see docs/operations/totals.md, \"The log ends below the totals\": the topic was made again, or has lost \
+                       its end";
 
 impl From<RecordsError> for UserError {
     fn from(error: RecordsError) -> Self {

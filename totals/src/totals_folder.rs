@@ -6,6 +6,8 @@
 //! totals/v1/<namespace>/_put-if-absent         the check of the store
 //! ```
 
+use std::cmp::Reverse;
+
 use stitch_archive::store_check;
 use stitch_common::ports::{ObjectError, ObjectName, ObjectStore, Put};
 use stitch_common::range::RangeId;
@@ -189,8 +191,7 @@ impl<S: ObjectStore> TotalsFolder<S> {
                 Err(error) => list.unreadable.push((id, error)),
             }
         }
-        list.totals
-            .sort_by(|a, b| (a.subject.span(), &a.id).cmp(&(b.subject.span(), &b.id)));
+        list.totals.sort_by(|a, b| age(a).cmp(&age(b)));
         Ok(list)
     }
 
@@ -207,16 +208,33 @@ impl<S: ObjectStore> TotalsFolder<S> {
     }
 }
 
-/// Of totals in order, the newest last: those to delete so that the newest `keep` and those that are needed are left, and
-/// those that are left.
+/// The order of totals, the newest last: by what they cover, and at the same cut by what they count of it. A counter that is
+/// added while no event comes has the cut of the totals that lack it.
+fn age(totals: &Manifest) -> (u64, usize, Reverse<usize>, &TotalsId) {
+    let subject = &totals.subject;
+    let (counters, later) = (subject.definitions.counters.len(), subject.later.len());
+    (subject.span(), counters, Reverse(later), &totals.id)
+}
+
+/// Of totals in order, the newest last: those to delete so that the newest `keep` of each namespace that had this name, and
+/// of each topic, and those that are needed are left; and those that are left. How much an earlier namespace has counted says
+/// nothing about which totals of this one can be used.
 pub fn old_totals(
-    mut ids: Vec<TotalsId>,
+    totals: &[Manifest],
     keep: usize,
     is_needed: impl Fn(&TotalsId) -> bool,
 ) -> (Vec<TotalsId>, Vec<TotalsId>) {
-    let newest = ids.split_off(ids.len().saturating_sub(keep));
-    let (mut kept, old): (Vec<_>, Vec<_>) = ids.into_iter().partition(is_needed);
-    kept.extend(newest);
+    let (mut old, mut kept) = (Vec::new(), Vec::new());
+    for (at, one) in totals.iter().enumerate() {
+        let newer = totals[at + 1..].iter();
+        let newer = newer.filter(|other| other.subject.has_log_of(&one.subject));
+        let place = if newer.count() < keep || is_needed(&one.id) {
+            &mut kept
+        } else {
+            &mut old
+        };
+        place.push(one.id.clone());
+    }
     (old, kept)
 }
 

@@ -6,10 +6,12 @@ use std::pin::Pin;
 
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, LogError, ObjectError};
+use stitch_common::server_failure::ServerFailure;
 
 use super::settle::Settled;
 use crate::chain::{Chain, Segment};
 use crate::error::ArchiveError;
+use crate::identity::LogVerdict;
 
 /// A request in flight. Dropped as if the process were killed.
 pub(super) type Effect<'a, F> = Pin<Box<dyn Future<Output = Completion<F>> + 'a>>;
@@ -23,6 +25,11 @@ pub(super) enum Completion<F> {
         partition: Partition,
         segment: Segment,
         settled: Settled,
+    },
+    /// The log of a stopped partition was compared with the archive.
+    Compared {
+        partition: Partition,
+        compared: Result<LogVerdict, ServerFailure>,
     },
     /// The chain was followed from where its end was known.
     Followed {

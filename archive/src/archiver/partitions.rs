@@ -46,6 +46,7 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
             feed: ports.log.feed().await?,
             tasks: BTreeMap::new(),
             effects: FuturesUnordered::new(),
+            puts: 0,
             epoch: AssignmentEpoch::default(),
             patience: Patience {
                 attempts_max: (extent == Extent::Once).then_some(ATTEMPTS_MAX),
@@ -109,16 +110,19 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
             stopped: None,
             has_conflict: false,
             is_following: false,
+            first_record: None,
+            heard: self.ports.clock.now(),
         };
         self.tasks.insert(partition, task);
         Ok(self.start(partition)?)
     }
 
-    pub(super) fn put_index(&self, partition: Partition, segments: Vec<Segment>) {
+    pub(super) fn put_index(&mut self, partition: Partition, segments: Vec<Segment>) {
         let archive = self.ports.archive;
         if segments.is_empty() {
             return;
         }
+        self.puts += 1;
         self.effects.push(Box::pin(async move {
             let (store, folder) = (archive.store(), archive.folder());
             let put = crate::chain::put_index(store, folder, partition, &segments);
@@ -166,19 +170,27 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
                 return Ok(());
             }
         }
-        let partitions: Vec<_> = self.tasks.keys().copied().collect();
+        // A stopped one is tried again by itself: its log may be another one by now.
+        let is_read = |(_, task): &(&Partition, &Task)| task.stopped.is_none();
+        let tasks = self.tasks.iter().filter(is_read);
+        let partitions: Vec<_> = tasks.map(|(partition, _)| *partition).collect();
         for partition in partitions {
             self.start(partition)?;
         }
         Ok(())
     }
 
-    /// Looks up where the chain ends now, to go on from there. What has been collected is given up.
+    /// Looks up where the chain ends now, to go on from there. What has been collected is given up. After a stop was requested
+    /// nothing goes on, and nothing is looked up: the store may be away.
     pub(super) fn follow(&mut self, partition: Partition, pause: Duration) {
         let Ports { archive, clock, .. } = *self.ports;
         let Some(task) = self.tasks.get_mut(&partition) else {
             return;
         };
+        if self.is_stopping {
+            task.collector = Collector::new(partition, task.complete_to, self.epoch);
+            return;
+        }
         if std::mem::replace(&mut task.is_following, true) {
             return;
         }
@@ -204,7 +216,9 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
         task.is_following = false;
         let segments = match followed {
             Ok(segments) => segments,
-            Err(ArchiveError::Store(error)) if self.extent == Extent::UntilStopped => {
+            Err(ArchiveError::Store(error))
+                if self.extent == Extent::UntilStopped || self.is_stopping =>
+            {
                 tracing::warn!(%partition, %error, "the end of the archive could not be read; it is tried again");
                 self.follow(partition, REFRESH_INTERVAL);
                 return Ok(());
@@ -250,17 +264,7 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
             return;
         }
         self.refreshed = now;
-        let stopped: Vec<_> = self
-            .tasks
-            .iter()
-            .filter(|(_, task)| {
-                task.stopped.is_some() && !task.has_conflict && task.collector.is_idle()
-            })
-            .map(|(partition, _)| *partition)
-            .collect();
-        for partition in stopped {
-            self.follow(partition, Duration::ZERO);
-        }
+        self.retry_stopped();
         self.effects.push(Box::pin(async move {
             let bounds = async { log.bounds(&log.partitions().await?).await };
             Completion::Partitions(bounds.await)

@@ -1,6 +1,7 @@
 //! What an archiver has done.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 use stitch_common::offset::{Offset, Partition};
@@ -8,6 +9,10 @@ use stitch_common::ports::{Unreadable, UnreadableReason};
 use stitch_common::user_error::UserError;
 
 use crate::chain::Segment;
+
+const SILENT: &str = "see whether the brokers are up, whether the partition has a leader, and whether a transaction on it is \
+                      left open (kafka-transactions.sh find-hanging); then run the command again: it goes on where the \
+                      archive ends";
 
 /// What an archiver has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -53,6 +58,13 @@ impl Stopped {
             offset,
             error: error.into(),
         }
+    }
+
+    /// A partition of which Kafka has delivered nothing for this long.
+    pub(super) fn silent(partition: Partition, offset: Offset, silence: Duration) -> Self {
+        let seconds = silence.as_secs();
+        let message = format!("Kafka delivered nothing of partition {partition} for {seconds} s");
+        Self::new(partition, offset, UserError::new(message, SILENT))
     }
 }
 

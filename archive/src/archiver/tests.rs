@@ -1,6 +1,7 @@
 //! Histories of archivers that race, are killed, and whose store and log fail.
 
 mod import;
+mod stopped;
 mod world;
 
 use std::pin::Pin;

@@ -40,6 +40,9 @@ impl CountedFile {
 pub struct Intervals<'a> {
     pub files: &'a [CountedFile],
     pub to: Offset,
+    /// The last one, if neither a file that begins where it ends, nor the log, nor a seal says that it ends there: with a
+    /// transaction's marker in it its last record is the first one of the log.
+    pub unconfirmed: Option<&'a CountedFile>,
 }
 
 /// Checks that `files`, which are all of a partition, in order, chain without a gap up to where the log begins.
@@ -52,7 +55,7 @@ pub fn check(
     log: Bounds,
 ) -> Result<Intervals<'_>, ConnectError> {
     let needed = files.partition_point(|file| file.from() < log.begin);
-    let files = &files[..needed];
+    let (files, others) = files.split_at(needed);
     let to = log.begin;
     for file in files {
         if file.file.format == ConnectFormat::Json && file.seal.is_none() {
@@ -62,32 +65,14 @@ pub fn check(
     }
     for pair in files.windows(2) {
         let [file, next] = pair else { continue };
-        let (end, start) = (file.to(), next.from());
-        let (name, after) = (file.file.name.clone(), next.file.name.clone());
-        let start_of_next = next.file.start;
-        // A seal may begin to look for records before the end of the file before.
-        let follows = start == end || (next.seal.is_some() && start <= end && start_of_next >= end);
-        if follows {
-            continue;
-        }
-        return Err(if start_of_next < end {
-            ConnectError::Overlap {
-                name,
-                to: end,
-                next: after,
-                start: start_of_next,
-            }
-        } else {
-            ConnectError::Gap {
-                name,
-                to: end,
-                next: after,
-                start: start_of_next,
-            }
-        });
+        follows(file, next)?;
     }
     let Some(last) = files.last() else {
-        return Ok(Intervals { files, to });
+        return Ok(Intervals {
+            files,
+            to,
+            unconfirmed: None,
+        });
     };
     let name = last.file.name.clone();
     let end = last.to();
@@ -107,5 +92,45 @@ pub fn check(
             end: log.end,
         });
     }
-    Ok(Intervals { files, to })
+    let mut unconfirmed = None;
+    // Behind the log's beginning the log itself is compared.
+    if end == to && last.seal.is_none() {
+        match others.first() {
+            Some(next) => follows(last, next)?,
+            None if log.end > to => unconfirmed = Some(last),
+            // There is no record that the file could have beside the log.
+            None => {}
+        }
+    }
+    Ok(Intervals {
+        files,
+        to,
+        unconfirmed,
+    })
+}
+
+/// Checks that `next` begins where `file` ends.
+fn follows(file: &CountedFile, next: &CountedFile) -> Result<(), ConnectError> {
+    let (end, start) = (file.to(), next.from());
+    let (name, after) = (file.file.name.clone(), next.file.name.clone());
+    let start_of_next = next.file.start;
+    // A seal may begin to look for records before the end of the file before.
+    if start == end || (next.seal.is_some() && start <= end && start_of_next >= end) {
+        return Ok(());
+    }
+    Err(if start_of_next < end {
+        ConnectError::Overlap {
+            name,
+            to: end,
+            next: after,
+            start: start_of_next,
+        }
+    } else {
+        ConnectError::Gap {
+            name,
+            to: end,
+            next: after,
+            start: start_of_next,
+        }
+    })
 }

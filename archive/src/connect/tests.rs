@@ -99,6 +99,32 @@ fn files_chain_where_each_begins_at_the_end_of_the_one_before() {
     assert_eq!(checked(&[], 9, 20).unwrap(), (0, 9));
 }
 
+/// Whether the last file that is needed is confirmed.
+#[test]
+fn a_file_that_ends_where_the_log_begins_is_confirmed_by_the_next_one_or_an_empty_log() {
+    let is_confirmed = |files: &[CountedFile], begin, end| {
+        let log = Bounds {
+            begin: Offset(begin),
+            end: Offset(end),
+        };
+        let intervals = check(Partition(0), files, log).unwrap();
+        intervals.unconfirmed.is_none()
+    };
+    let files = [file(5, 3), file(8, 2)];
+    assert!(!is_confirmed(&files, 10, 20));
+    assert!(is_confirmed(&files, 10, 10), "there is no record beside it");
+    assert!(is_confirmed(&files, 9, 20), "the log is compared");
+    assert!(is_confirmed(&files, 8, 20), "by the second");
+    let gap = checked(&[file(5, 3), file(9, 2)], 8, 20).unwrap_err();
+    assert!(
+        gap.to_string()
+            .starts_with("5 ends at offset 8, but 9 begins at 9"),
+        "{gap}"
+    );
+    // The log, which is compared, says where it ends.
+    assert_eq!(checked(&[file(5, 3), file(9, 2)], 7, 20).unwrap(), (1, 7));
+}
+
 #[test]
 fn files_that_do_not_chain_are_refused_by_name() {
     let overlap = checked(&[file(0, 4), file(3, 2)], 5, 9).unwrap_err();

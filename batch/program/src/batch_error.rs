@@ -1,5 +1,6 @@
 //! Why a batch is not published, by what the caller can do.
 
+use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::StoreError;
 use stitch_common::user_error::UserError;
 use stitch_totals::totals_error::TotalsError;
@@ -29,6 +30,17 @@ pub enum BatchError {
         digest_wanted: String,
         foreign: u64,
     },
+    /// The totals lack the beginning of what was published.
+    #[error(
+        "the totals {totals} count partition {partition} from offset {from} on, and what was published counted it from offset \
+         {before}: what lies between would be missing from every count"
+    )]
+    BeginsLater {
+        totals: String,
+        partition: Partition,
+        from: Offset,
+        before: Offset,
+    },
     /// It is not known as of when totals count everything.
     #[error(
         "the totals {0} do not say as of when they count every event: their cut was chosen by a restoration"
@@ -36,8 +48,10 @@ pub enum BatchError {
     NoAsOf(String),
 }
 
-const STORE: &str = "see whether the nodes of [batch.cassandra] (by default [cassandra]) are up and take writes; nothing was published, and \
-                     `stitch-batch run` goes on";
+const STORE: &str = "see whether the nodes of [cassandra], and of [batch.cassandra] if it names others, are up, and take writes if this \
+                     was a load; then run the command again: nothing was published, and a load that was begun goes on";
+const BEGINS_LATER: &str = "nothing was loaded; bring back totals or an archive that have it: see docs/operations/batch.md, \
+                            \"Counting would begin later\"";
 const DIFFERS: &str =
     "nothing was published; see docs/operations/batch.md, \"What was read back differs\"";
 
@@ -49,6 +63,7 @@ impl From<BatchError> for UserError {
             BatchError::Store(StoreError::Unavailable(_)) => Self::new(error, STORE),
             BatchError::Store(error) => error.into(),
             BatchError::Differs { .. } => Self::new(error, DIFFERS),
+            BatchError::BeginsLater { .. } => Self::new(error, BEGINS_LATER),
             BatchError::NoAsOf(_) => Self::new(
                 error,
                 "run `stitch-batch run`, which builds totals up to the end of the log",

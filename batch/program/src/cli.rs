@@ -30,8 +30,8 @@ use stitch_totals_program::servers;
   stitch-batch compare                # a drift alarm: batch and real time of closed buckets
 
 Needs `enabled = true` in [batch]. Exit codes: 0 done, 1 counts differ (compare), 2 it could not be done or is
-wrong (check), 130 ended at once
-by a second signal. May be killed at any time and run again."
+wrong (check), 130 ended by a signal.
+May be killed at any time and run again."
 )]
 struct Arguments {
     #[command(flatten)]
@@ -108,24 +108,26 @@ Exit codes: 0 they are equal, 1 cells differ, 2 it could not be found out.")]
 /// Runs the command that `arguments` name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     runner::main(arguments, |Arguments { shared, command }| match command {
-        Command::Init { replication } => runner::run("init", &shared, async |config, _| {
-            init::init(enabled(&config)?, replication.as_ref()).await
-        }),
-        Command::Check => runner::run("check", &shared, async |config, _| {
+        Command::Init { replication } => {
+            runner::run_until_stopped("init", &shared, async |config| {
+                init::init(enabled(&config)?, replication.as_ref()).await
+            })
+        }
+        Command::Check => runner::run_until_stopped("check", &shared, async |config| {
             let config = enabled(&config)?;
             let stores = servers::check_stores(config).await;
             Ok(check(config, Needs::Batch, stores).await)
         }),
-        Command::Run => runner::run("run", &shared, async |config, _| {
+        Command::Run => runner::run_until_stopped("run", &shared, async |config| {
             loads::run(enabled(&config)?).await
         }),
-        Command::Load { id } => runner::run("load", &shared, async |config, _| {
+        Command::Load { id } => runner::run_until_stopped("load", &shared, async |config| {
             loads::load(enabled(&config)?, id).await
         }),
-        Command::Status => runner::run("status", &shared, async |config, _| {
+        Command::Status => runner::run_until_stopped("status", &shared, async |config| {
             status::status(enabled(&config)?).await
         }),
-        Command::Compare => runner::run("compare", &shared, async |config, _| {
+        Command::Compare => runner::run_until_stopped("compare", &shared, async |config| {
             compare::compare(enabled(&config)?).await
         }),
     })

@@ -90,7 +90,7 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
     ///
     /// # Errors
     /// Nothing was published, and what was published before is as it was, but for cells that are newer; older totals are
-    /// loaded over what is withdrawn first.
+    /// loaded over what is withdrawn first. Totals that lack the beginning of what was published are not loaded.
     pub async fn publish(
         &self,
         manifest: &Manifest,
@@ -99,6 +99,7 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
     ) -> Result<Published, BatchError> {
         let mut notes = Vec::new();
         let mut record = self.record(&mut notes).await?;
+        refuse_lost_beginning(&record, manifest)?;
         let same = record
             .published
             .clone()
@@ -112,6 +113,7 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
             && !against_table
         {
             if is_right(&self.read_back(manifest).await?, manifest) {
+                record.counted_from.clone_from(&manifest.subject.from);
                 return self.move_as_of(record, generation, as_of).await;
             }
             notes.push(WRITTEN_BY_ANOTHER.to_owned());
@@ -140,6 +142,7 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
         }
         let generation = self.generation(&record, manifest, as_of);
         record.published = Some(generation.clone());
+        record.counted_from.clone_from(&manifest.subject.from);
         record.loading = None;
         batch_node::write(self.session, self.lock, &record).await?;
         Ok(Published {
@@ -170,10 +173,11 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
 
     /// What is known of the table.
     async fn record(&self, notes: &mut Vec<String>) -> Result<BatchRecord, BatchError> {
-        let new = BatchRecord::new(self.identity.clone(), self.keyspace.to_owned());
+        let mut new = BatchRecord::new(self.identity.clone(), self.keyspace.to_owned());
         match batch_node::read(self.session).await? {
             Some(record) if record.table == *self.identity => Ok(record),
             Some(record) => {
+                new.counted_from = record.counted_from;
                 notes.push(format!(
                     "the batch was in another table, {} in the keyspace {} of {}: it is loaded as a whole",
                     record.table.table, record.keyspace, record.table.cluster
@@ -328,6 +332,21 @@ impl<S: ObjectStore, Z: Session, T: BatchTable, C: Clock> Loader<'_, S, Z, T, C>
             later,
             published_at: self.session.clock().wall(),
         }
+    }
+}
+
+/// Refuses totals that lack the beginning of what was published: made again when the former were lost, and Kafka had deleted
+/// the first records, they would be published as all of history.
+fn refuse_lost_beginning(record: &BatchRecord, manifest: &Manifest) -> Result<(), BatchError> {
+    let from = &manifest.subject.from;
+    match record.lost_beginning(from) {
+        None => Ok(()),
+        Some((partition, before)) => Err(BatchError::BeginsLater {
+            totals: manifest.id.0.clone(),
+            partition,
+            from: from.of(partition),
+            before,
+        }),
     }
 }
 

@@ -274,6 +274,8 @@ pub(crate) struct World {
     pub(crate) store: MemoryStore,
     pub(crate) table: MemoryTable,
     pub(crate) life: Life,
+    /// The table was dropped and made again.
+    pub(crate) has_another_table: Cell<bool>,
     tree: Rc<RefCell<Tree>>,
     sessions: Cell<i64>,
     definitions: Definitions,
@@ -297,6 +299,7 @@ impl World {
                 inserted: Cell::new(0),
             },
             life,
+            has_another_table: Cell::new(false),
             tree: Rc::new(RefCell::new(tree)),
             sessions: Cell::new(0),
             definitions: samples::definitions(),
@@ -403,8 +406,12 @@ impl World {
     }
 
     pub(crate) fn identity(&self) -> TableIdentity {
+        let cluster = match self.has_another_table.get() {
+            false => "cassandra",
+            true => "another",
+        };
         TableIdentity {
-            cluster: "cassandra".to_owned(),
+            cluster: cluster.to_owned(),
             table: Default::default(),
         }
     }

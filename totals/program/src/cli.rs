@@ -30,7 +30,7 @@ use crate::servers;
   stitch-totals prune --keep 3
 
 Exit codes: 0 done, 1 totals differ from the records (verify), 2 it could not be done or is wrong (check), 130 ended
-at once by a second signal. Where totals are: `url` in [totals], else that of [archive], else the folder stitch-totals.
+by a signal; run it again. Where totals are: `url` in [totals], else that of [archive], else the folder stitch-totals.
 The files are read by DuckDB, Spark and pandas: SELECT * FROM 'totals/v1/plays/ID/*.parquet'"
 )]
 struct Arguments {
@@ -90,7 +90,7 @@ Exit codes: 0 done, 2 it could not be done: no receipt was printed.")]
 
 Exit codes: 0 done, 2 it could not be done.")]
     Prune {
-        /// How many to keep: the newest
+        /// How many to keep: the newest, of this namespace and of each earlier one of its name
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         keep: u32,
         /// Also delete files without a manifest: left by a build that was killed. No build may be running
@@ -152,23 +152,27 @@ impl From<EngineArgument> for Engine {
 /// Runs the command that `arguments` name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     runner::main(arguments, |Arguments { shared, command }| match command {
-        Command::Check => runner::run("check", &shared, async |config, _| {
+        Command::Check => runner::run_until_stopped("check", &shared, async |config| {
             let stores = servers::check_stores(&config).await;
             Ok(check(&config, Needs::Totals, stores).await)
         }),
-        Command::Build(arguments) => runner::run("build", &shared, async |config, _| {
+        Command::Build(arguments) => runner::run_until_stopped("build", &shared, async |config| {
             build::build(&config, &arguments).await
         }),
-        Command::List => runner::run("list", &shared, async |config, _| list::list(&config).await),
-        Command::Verify { id } => runner::run("verify", &shared, async |config, _| {
+        Command::List => {
+            runner::run_until_stopped("list", &shared, async |config| list::list(&config).await)
+        }
+        Command::Verify { id } => runner::run_until_stopped("verify", &shared, async |config| {
             verify::verify(&config, id).await
         }),
-        Command::Map { job } => {
-            runner::run_without_config("map", &shared, async |_| map::map(&job).await)
-        }
-        Command::Prune { keep, incomplete } => runner::run("prune", &shared, async |config, _| {
-            prune::prune(&config, keep, incomplete).await
+        Command::Map { job } => runner::run_without_config("map", &shared, async |shutdown| {
+            shutdown.unless_asked(map::map(&job)).await?
         }),
+        Command::Prune { keep, incomplete } => {
+            runner::run_until_stopped("prune", &shared, async |config| {
+                prune::prune(&config, keep, incomplete).await
+            })
+        }
     })
 }
 

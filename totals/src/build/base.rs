@@ -5,7 +5,7 @@ use stitch_common::ports::ObjectStore;
 
 use super::BuildError;
 use crate::manifest::{Manifest, Subject, TotalsId};
-use crate::records::Reach;
+use crate::records::{Reach, RecordsError};
 use crate::totals_error::TotalsError;
 use crate::totals_folder::TotalsFolder;
 
@@ -35,72 +35,147 @@ pub async fn find<S: ObjectStore>(
     added: &[CounterName],
     notes: &mut Vec<String>,
 ) -> Result<Option<Manifest>, BuildError> {
-    let refused = |counter: &CounterName, why| {
-        let counter = counter.clone();
-        Err(BuildError::NotAdded { counter, why })
+    let search = Search {
+        wanted,
+        reach,
+        added,
+        is_log_end: false,
     };
-    let is_unknown = |name: &&CounterName| wanted.definitions.counter(&name.0).is_none();
-    if let Some(unknown) = added.iter().find(is_unknown) {
-        return refused(unknown, "the configuration has no such counter");
+    search.find(folder, choice, notes).await
+}
+
+/// As [`find`], for a cut that nobody has chosen: where archive and log end.
+///
+/// # Errors
+/// As [`find`]; and the newest totals of this log count records above its end: it has lost them, or is another one.
+pub(super) async fn find_at_log_end<S: ObjectStore>(
+    folder: &TotalsFolder<S>,
+    choice: &BaseChoice,
+    wanted: &Subject,
+    reach: &Reach,
+    added: &[CounterName],
+    notes: &mut Vec<String>,
+) -> Result<Option<Manifest>, BuildError> {
+    let search = Search {
+        wanted,
+        reach,
+        added,
+        is_log_end: true,
+    };
+    search.find(folder, choice, notes).await
+}
+
+/// What a base is looked for.
+struct Search<'a> {
+    wanted: &'a Subject,
+    reach: &'a Reach,
+    added: &'a [CounterName],
+    /// Whether the wanted cut is where archive and log end.
+    is_log_end: bool,
+}
+
+impl Search<'_> {
+    async fn find<S: ObjectStore>(
+        &self,
+        folder: &TotalsFolder<S>,
+        choice: &BaseChoice,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<Manifest>, BuildError> {
+        let definitions = &self.wanted.definitions;
+        let is_unknown = |name: &&CounterName| definitions.counter(&name.0).is_none();
+        if let Some(unknown) = self.added.iter().find(is_unknown) {
+            return Err(not_added(unknown, "the configuration has no such counter"));
+        }
+        let candidates = match choice {
+            BaseChoice::FromBeginning => return Ok(None),
+            BaseChoice::Only(id) => {
+                let chosen = folder.manifest(id).await?;
+                vec![chosen.ok_or_else(|| BuildError::NoSuchTotals(id.clone()))?]
+            }
+            BaseChoice::Newest => {
+                let list = folder.list().await?;
+                for (id, error) in &list.unreadable {
+                    notes.push(format!("the totals {id} are passed over: {error}"));
+                }
+                list.totals
+            }
+        };
+        self.choose(folder, choice, candidates, notes)
     }
-    let candidates = match choice {
-        BaseChoice::FromBeginning => return Ok(None),
-        BaseChoice::Only(id) => {
-            let chosen = folder.manifest(id).await?;
-            vec![chosen.ok_or_else(|| BuildError::NoSuchTotals(id.clone()))?]
-        }
-        BaseChoice::Newest => {
-            let list = folder.list().await?;
-            for (id, error) in &list.unreadable {
-                notes.push(format!("the totals {id} are passed over: {error}"));
+
+    /// The newest of `candidates` that can be used.
+    fn choose<S: ObjectStore>(
+        &self,
+        folder: &TotalsFolder<S>,
+        choice: &BaseChoice,
+        candidates: Vec<Manifest>,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<Manifest>, BuildError> {
+        let (wanted, added) = (self.wanted, self.added);
+        let mut in_a_gap = None;
+        for base in candidates.into_iter().rev() {
+            let lacking = wanted.definitions.only_adds_to(&base.subject.definitions);
+            let lacking = lacking.unwrap_or_default();
+            let mut as_theirs = wanted.clone();
+            if !lacking.is_empty() {
+                as_theirs.definitions = base.subject.definitions.clone();
             }
-            list.totals
-        }
-    };
-    let mut in_a_gap = None;
-    for base in candidates.into_iter().rev() {
-        let lacking = wanted.definitions.only_adds_to(&base.subject.definitions);
-        let lacking = lacking.unwrap_or_default();
-        let mut as_theirs = wanted.clone();
-        if !lacking.is_empty() {
-            as_theirs.definitions = base.subject.definitions.clone();
-        }
-        if let Some(why) = base.subject.differs_as_base_of(&as_theirs) {
-            if let BaseChoice::Only(id) = choice {
-                let name = folder.totals(id);
-                return Err(TotalsError::Unusable { name, why }.into());
+            if let Some(why) = base.subject.differs_as_base_of(&as_theirs) {
+                if let BaseChoice::Only(id) = choice {
+                    let name = folder.totals(id);
+                    return Err(TotalsError::Unusable { name, why }.into());
+                }
+                self.refuse_shorter_log(&base.subject, &as_theirs)?;
+                notes.push(format!("the totals {} are passed over: {why}", base.id));
+                continue;
             }
-            notes.push(format!("the totals {} are passed over: {why}", base.id));
-            continue;
-        }
-        if let Some(known) = added.iter().find(|name| !lacking.contains(name)) {
-            return refused(known, "the newest totals have it already");
-        }
-        if lacking.iter().all(|name| added.contains(name)) {
-            let mut from = reach.counted_from(&wanted.cut);
-            from.0.extend(&base.subject.cut.0);
-            let Err(gap) = reach.spans(&from, &wanted.cut) else {
-                return Ok(Some(base));
-            };
-            notes.push(format!("the totals {} are passed over: {gap}", base.id));
-            in_a_gap.get_or_insert(base);
-            continue;
+            if let Some(known) = added.iter().find(|name| !lacking.contains(name)) {
+                return Err(not_added(known, "the newest totals have it already"));
+            }
+            if lacking.iter().all(|name| added.contains(name)) {
+                let mut from = self.reach.counted_from(&wanted.cut);
+                from.0.extend(&base.subject.cut.0);
+                let Err(gap) = self.reach.spans(&from, &wanted.cut) else {
+                    return Ok(Some(base));
+                };
+                notes.push(format!("the totals {} are passed over: {gap}", base.id));
+                in_a_gap.get_or_insert(base);
+                continue;
+            }
+            if in_a_gap.is_some() {
+                continue;
+            }
+            let (id, counters) = (base.id, lacking);
+            return Err(BuildError::Lacking { id, counters });
         }
         if in_a_gap.is_some() {
-            continue;
+            // The gap is reported by who reads the records.
+            return Ok(in_a_gap);
         }
-        let id = base.id;
-        return Err(BuildError::Lacking {
-            id,
-            counters: lacking,
-        });
+        match added.first() {
+            Some(counter) => Err(not_added(counter, "there are no totals to add it to")),
+            None => Ok(None),
+        }
     }
-    if in_a_gap.is_some() {
-        // The gap is reported by who reads the records.
-        return Ok(in_a_gap);
+
+    /// Refuses a log that ends below the cut of totals of itself. Without them it would be counted as if what it has were all
+    /// that there ever was.
+    fn refuse_shorter_log(&self, base: &Subject, wanted: &Subject) -> Result<(), RecordsError> {
+        if !self.is_log_end || base.differs_from(wanted).is_some() {
+            return Ok(());
+        }
+        match base.counts_above(&wanted.cut) {
+            None => Ok(()),
+            Some((partition, counted)) => Err(RecordsError::Shorter {
+                partition,
+                end: wanted.cut.of(partition),
+                counted,
+            }),
+        }
     }
-    match added.first() {
-        Some(counter) => refused(counter, "there are no totals to add it to"),
-        None => Ok(None),
-    }
+}
+
+fn not_added(counter: &CounterName, why: &'static str) -> BuildError {
+    let counter = counter.clone();
+    BuildError::NotAdded { counter, why }
 }

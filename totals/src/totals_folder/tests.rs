@@ -4,7 +4,7 @@ use stitch_testkit::objects::MemoryStore;
 use stitch_testkit::samples;
 
 use super::*;
-use crate::manifest::{FORMAT, FileEntry, Subject};
+use crate::manifest::{FORMAT, FileEntry, LateCounter, Subject};
 use crate::sorted::testing::block_on;
 use stitch_archive::digest::Digest;
 
@@ -106,13 +106,61 @@ fn deleted_totals_lose_their_manifest_and_their_files() {
 }
 
 #[test]
+fn of_totals_at_the_same_cut_those_that_count_more_are_the_newer() {
+    for cut in 1..20 {
+        let folder = TotalsFolder::new(MemoryStore::default(), "plays");
+        let whole = manifest(cut);
+        let [mut later, mut fewer] = [whole.subject.clone(), whole.subject.clone()];
+        later.later.push(LateCounter {
+            counter: later.definitions.counters[0].name.clone(),
+            from: later.cut.clone(),
+        });
+        fewer.definitions.counters.pop();
+        block_on(async {
+            for subject in [&whole.subject, &later, &fewer] {
+                let id = subject.id();
+                let subject = subject.clone();
+                let totals = Manifest {
+                    id,
+                    subject,
+                    ..whole.clone()
+                };
+                folder.put_manifest(&totals).await.unwrap();
+            }
+            let list = folder.list().await.unwrap().totals;
+            let subjects: Vec<_> = list.into_iter().map(|totals| totals.subject).collect();
+            assert_eq!(subjects, [fewer, later, whole.subject.clone()]);
+        });
+    }
+}
+
+#[test]
 fn the_newest_totals_are_kept_and_those_that_are_needed() {
-    let ids = |of: &[&str]| of.iter().map(|id| TotalsId((*id).to_owned())).collect();
-    let of = |keep| old_totals(ids(&["a", "b", "c"]), keep, |_| false);
-    assert_eq!(of(1), (ids(&["a", "b"]), ids(&["c"])));
-    assert_eq!(of(3), (ids(&[]), ids(&["a", "b", "c"])));
+    let totals: Vec<_> = [10, 20, 30].map(manifest).into();
+    let ids =
+        |of: &[usize]| -> Vec<TotalsId> { of.iter().map(|at| totals[*at].id.clone()).collect() };
+    let of = |keep| old_totals(&totals, keep, |_| false);
+    assert_eq!(of(1), (ids(&[0, 1]), ids(&[2])));
+    assert_eq!(of(3), (ids(&[]), ids(&[0, 1, 2])));
     assert_eq!(of(9), of(3));
-    let needed = |id: &TotalsId| ["a", "c"].contains(&id.0.as_str());
-    let left = old_totals(ids(&["a", "b", "c"]), 1, needed);
-    assert_eq!(left, (ids(&["b"]), ids(&["a", "c"])));
+    let needed = |id: &TotalsId| [&totals[0].id, &totals[2].id].contains(&id);
+    assert_eq!(old_totals(&totals, 1, needed), (ids(&[1]), ids(&[0, 2])));
+}
+
+/// An earlier namespace may have counted more than this one has by now.
+#[test]
+fn totals_of_an_earlier_namespace_keep_none_of_this_one_from_being_kept() {
+    let of_earlier = |mut totals: Manifest| {
+        totals.subject.instance.generation += 1;
+        totals.id = totals.subject.id();
+        totals
+    };
+    let mut totals: Vec<_> = [10, 20, 300, 400].map(manifest).into();
+    totals.push(of_earlier(manifest(500)));
+    totals[2].subject.topic.push('x');
+    totals[3].subject.cluster.push('x');
+    let ids =
+        |of: &[usize]| -> Vec<TotalsId> { of.iter().map(|at| totals[*at].id.clone()).collect() };
+    let left = old_totals(&totals, 1, |_| false);
+    assert_eq!(left, (ids(&[0]), ids(&[1, 2, 3, 4])));
 }

@@ -9,13 +9,14 @@ use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{ObjectName, Record};
 use stitch_common::progress::NoProgress;
 use stitch_common::user_error::UserError;
-use stitch_testkit::objects::MemoryStore;
+use stitch_testkit::objects::{Fault, MemoryStore, Objects, Request};
 
 use super::world::{Chance, World, WorldClock};
 use crate::import::{ImportedPartition, Ports, run};
 use crate::origin;
 use crate::reader::Archive;
 use crate::segment::row_group::Columns;
+use crate::segment::writer::SegmentWriter;
 use crate::{sealing, verify};
 
 const P: Partition = Partition(0);
@@ -267,6 +268,86 @@ fn an_archive_that_begins_later_is_not_extended_at_its_beginning() {
     let message = scene.refused();
     assert!(message.contains("from offset 5 to 5"), "{message}");
     assert!(message.contains("another url"), "{message}");
+}
+
+/// `run` was started a moment ago: it puts the origin after the files were checked.
+#[test]
+fn an_archive_that_has_begun_since_the_files_were_checked_is_not_taken_for_theirs() {
+    for (origin, said) in [(20, "another url"), (2, "what is between them is missing")] {
+        let mut scene = Scene::new(40);
+        scene.world.delete_below(P, Offset(20));
+        for records in scene.world.records(P)[5..].chunks(10) {
+            scene.put(records[0].offset.0, &text(records));
+        }
+        let objects = Rc::new(Objects::default());
+        let others = Rc::clone(&objects);
+        let decide = move |request, name: &ObjectName| {
+            if request == Request::Put && name.0.ends_with("_origin.json") {
+                let record = format!(
+                    r#"{{"format":1,"cluster":"c","topic":"events","partition":0,"from":{origin}}}"#
+                );
+                others.set(name.clone(), record);
+            }
+            Fault::None
+        };
+        scene.archive = Archive::new(MemoryStore::new(objects, decide), "c", "events");
+        let error = scene.import().unwrap_err();
+        assert!(error.message.contains(said), "{error:?}");
+        assert_eq!(scene.archived(), (Vec::new(), Some(Offset(origin))));
+    }
+}
+
+/// By its lines the file ends at 10, and its last record is at 10: the first one of the log.
+#[test]
+fn a_last_file_that_ends_where_the_log_begins_is_confirmed_by_a_next_one_or_a_seal() {
+    let scene = |is_sealed: bool| {
+        let scene = Scene::new(5);
+        scene.world.append(P, None);
+        for number in 5..30 {
+            scene.world.append(P, Some(&format!("value {number}")));
+        }
+        scene.put(0, &text(&scene.world.records(P)[..10]));
+        if is_sealed {
+            scene.seal().unwrap();
+        }
+        scene.delete_below(10);
+        scene
+    };
+    let unsealed = scene(false);
+    let error = unsealed.import().unwrap_err();
+    assert!(
+        error.message.contains("nothing confirms that") && error.help.contains("seal"),
+        "{error:?}"
+    );
+    assert_eq!(unsealed.archived(), (Vec::new(), None));
+    unsealed.put(11, &text(&unsealed.world.records(P)[10..20]));
+    let message = unsealed.refused();
+    assert!(message.contains("ends at offset 10, but"), "{message}");
+    let sealed = scene(true);
+    sealed.import().unwrap();
+    assert_eq!(sealed.archived(), (sealed.expected(10), Some(Offset(10))));
+}
+
+#[test]
+fn an_import_is_repeated_although_nothing_confirms_a_file_that_is_archived() {
+    let scene = Scene::new(40);
+    for records in scene.world.records(P)[..20].chunks(10) {
+        scene.put(records[0].offset.0, &text(records));
+    }
+    scene.delete_below(15);
+    scene.import().unwrap();
+    scene.delete_below(20);
+    assert!(scene.refused().contains("nothing confirms that"));
+    // An archiver had the rest of it.
+    let mut writer = SegmentWriter::new(P, Offset(15));
+    for record in &scene.world.records(P)[15..20] {
+        writer.push(record);
+    }
+    let folder = scene.archive.folder();
+    let (_, content) = writer.finish(folder, Offset(20));
+    let name = folder.segment(P, Offset(15));
+    scene.archive.store().objects().set(name, content);
+    assert_eq!(scene.import().unwrap().segments, 0);
 }
 
 #[test]

@@ -48,6 +48,10 @@ struct Partitioned {
     records: BTreeMap<i64, Record>,
     begin: i64,
     end: i64,
+    /// Nothing can be read from here on.
+    damaged: Option<i64>,
+    /// Nothing is delivered from here on.
+    silent: Option<i64>,
 }
 
 /// The topic. Clones share it.
@@ -108,6 +112,16 @@ impl World {
             begin: Offset(log.begin),
             end: Offset(log.end),
         })
+    }
+
+    /// Lets nothing be read from `offset` on, or everything again.
+    pub(super) fn damage(&self, partition: Partition, offset: Option<Offset>) {
+        self.with(partition, |log| log.damaged = offset.map(|offset| offset.0));
+    }
+
+    /// Lets nothing be delivered from `offset` on, not even an error.
+    pub(super) fn silence(&self, partition: Partition, offset: Offset) {
+        self.with(partition, |log| log.silent = Some(offset.0));
     }
 
     /// Another topic of the same name.
@@ -239,24 +253,30 @@ impl WorldFeed {
     fn event_of(&mut self, partition: Partition, chance: &Chance) -> Option<FeedEvent> {
         let cursor = self.cursors.get_mut(&partition)?;
         let epoch = cursor.epoch;
-        let (begin, end, found) = self.world.with(partition, |log| {
-            let records = log.records.range(cursor.next.min(log.end)..log.end);
+        let (begin, end, broken, found) = self.world.with(partition, |log| {
+            let broken = (log.damaged, log.silent);
+            let readable = [broken.0, broken.1, Some(log.end)].into_iter().flatten();
+            let readable = readable.min().unwrap_or(log.end);
+            let records = log.records.range(cursor.next.min(readable)..readable);
             let most = 1 + usize::try_from(chance.below(5)).unwrap_or_default();
             let found: Vec<_> = records
                 .take(most)
                 .map(|(_, record)| record.clone())
                 .collect();
-            (log.begin, log.end, found)
+            (log.begin, log.end, broken, found)
         })?;
-        if cursor.next < begin || cursor.next > end {
+        let (damaged, silent) = broken;
+        let reason = if cursor.next < begin {
+            Some(UnreadableReason::Deleted)
+        } else if cursor.next > end {
+            Some(UnreadableReason::Truncated)
+        } else {
+            let is_damaged = found.is_empty() && damaged.is_some_and(|at| at < end);
+            is_damaged.then_some(UnreadableReason::Damaged)
+        };
+        if let Some(reason) = reason {
             let offset = Offset(cursor.next);
-            let is_deleted = cursor.next < begin;
             self.cursors.remove(&partition);
-            let reason = if is_deleted {
-                UnreadableReason::Deleted
-            } else {
-                UnreadableReason::Truncated
-            };
             let error = Unreadable {
                 partition,
                 offset,
@@ -273,7 +293,7 @@ impl WorldFeed {
                 records: found,
             });
         }
-        if cursor.reported_end == Some(end) {
+        if cursor.reported_end == Some(end) || silent.is_some() {
             return None;
         }
         cursor.next = end;

@@ -15,6 +15,7 @@ use stitch_common::progress::Progress;
 use stitch_common::user_error::UserError;
 use stitch_config::Config;
 use stitch_objects::ObjectFolder;
+use stitch_protocol::namespace;
 use stitch_totals::build::{BuildError, BuildRequest, Built};
 use stitch_totals::manifest::{Manifest, NamespaceInstance, TotalsId};
 use stitch_totals::sorted::counter_names::CounterNames;
@@ -58,7 +59,7 @@ pub(super) async fn run(config: &Config) -> Result<PublishReport, UserError> {
     let result = exclusively(&session, process, &*progress, async |lock| {
         // Before totals are built, which may take long.
         let table = ScyllaBatch::connect(config).await?;
-        let built = build(config, &totals).await?;
+        let built = build(config, &session, &totals).await?;
         let loading = Loading {
             config,
             totals: &totals,
@@ -129,9 +130,15 @@ fn check(
 }
 
 /// Builds totals up to the end of the log.
-async fn build(config: &Config, totals: &TotalsFolder<ObjectFolder>) -> Result<Built, UserError> {
+async fn build(
+    config: &Config,
+    session: &BatchSession,
+    totals: &TotalsFolder<ObjectFolder>,
+) -> Result<Built, UserError> {
     let engine = ChosenEngine::new(config, config.totals.engine, totals)?;
     let servers = Servers::connect(config).await?;
+    // Purely in batch no processor keeps it, and a topic that is made again could not be told from this one.
+    namespace::remember_log(session, servers.identity()).await?;
     let build = async |request: &BuildRequest<'_>| engine.build(totals, &servers, request).await;
     let request = servers.request(config);
     Ok(build_with_added_counters(request, &*servers.progress, build).await?)

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use stitch_common::cell::{Bucket, CellSlot, Counter, Granularity};
+use stitch_common::offset::{Offset, Partition};
 
 use super::*;
 use crate::testing::{World, at, block_on};
@@ -277,6 +278,40 @@ fn what_something_else_has_written_is_overwritten_by_the_next_load_or_named() {
         }
         let record = world.record().await.unwrap();
         assert_eq!(record.published.unwrap().as_of, at(30));
+    });
+}
+
+/// The totals are lost, and Kafka has deleted the first records meanwhile. No processor knows where counting began.
+#[test]
+fn totals_that_lack_the_beginning_of_what_was_published_are_not_published_as_all_of_history() {
+    block_on(async {
+        let mut world = World::new();
+        for _ in 0..5 {
+            world.play("a", 5);
+        }
+        let first = world.build().await;
+        world.publish(&first, 10, false).await.unwrap();
+        world.topic.delete_below(0, 3);
+        world.play("a", 5);
+        let whole = std::mem::take(&mut world.store);
+        let rest = world.build().await;
+        for made_again in [false, true] {
+            world.has_another_table.set(made_again);
+            let error = world.publish(&rest, 20, false).await.unwrap_err();
+            let begins_later = BatchError::BeginsLater {
+                totals: rest.id.0.clone(),
+                partition: Partition(0),
+                from: Offset(3),
+                before: Offset(0),
+            };
+            assert_eq!(error, begins_later);
+            assert_eq!(world.held()["bytes a all"], 25, "nothing was written");
+        }
+        world.has_another_table.set(false);
+        world.store = whole;
+        let all = world.build().await;
+        world.publish(&all, 30, false).await.unwrap();
+        assert_eq!(world.held()["bytes a all"], 30);
     });
 }
 

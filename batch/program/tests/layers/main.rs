@@ -17,6 +17,8 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 use stitch_harness::corruptor::drop_table;
 use stitch_harness::events::{Generator, Shape};
+use stitch_harness::feed::{create_topic, delete_topic};
+use stitch_harness::test_namespace::TestNamespace;
 use stitch_harness::web::get;
 use stitch_harness::zookeeper::ZooKeeperClient;
 use tokio::time::sleep;
@@ -231,6 +233,27 @@ async fn purely_in_batch_nothing_needs_processors_or_a_table_of_counts() -> Resu
         let there = drop_table(nodes, &format!("{keyspace}.counts")).await;
         ensure!(there.is_err(), "{nodes:?} have {keyspace}.counts");
     }
+    a_topic_made_again_is_refused(namespace).await?;
     layers.stop().await?;
+    Ok(())
+}
+
+/// The topic was empty when the namespace was made, and no processor has kept its first records since.
+async fn a_topic_made_again_is_refused(namespace: &TestNamespace) -> Result<()> {
+    let (kafka, topic) = (&namespace.servers.kafka, namespace.topic());
+    delete_topic(kafka, topic).await?;
+    create_topic(kafka, topic, 4).await?;
+    let shape = Shape {
+        seed: 7,
+        ..Shape::default()
+    };
+    // More than there were in the former one.
+    let events = Generator::new(shape)?.take(5000);
+    namespace.feed()?.send(events.collect::<Vec<_>>()).await?;
+    let refused = batch(namespace, &["run"])?.run(BOUND).await?;
+    ensure!(
+        refused.code == Some(2) && refused.output.contains("its first record is another one"),
+        "{refused:?}"
+    );
     Ok(())
 }

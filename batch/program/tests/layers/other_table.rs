@@ -107,6 +107,12 @@ async fn a_table_that_is_not_as_wanted_is_named_and_readers_keep_what_they_have(
     layers.until_batch_is_unavailable().await?;
     everything_is_served(&layers).await?;
     statement(&layers.nodes, &format!("ALTER TABLE {table} {owned}")).await?;
+    // It holds nothing, and nothing of that is drift.
+    let compared = batch(&layers.namespace, &["compare"])?.run(BOUND).await?;
+    ensure!(
+        compared.code == Some(2) && compared.output.contains("is in another table"),
+        "{compared:?}"
+    );
     let third = done(&layers.namespace, &["run"]).await?;
     ensure!(third["loaded"] == third["rows"], "{third}");
     layers.until_served(&third["totals"]).await?;

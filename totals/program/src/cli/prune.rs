@@ -30,8 +30,7 @@ pub(super) async fn prune(
     let needed = needed_by_batch(config).await?;
     let list = folder.list().await?;
     let keep = usize::try_from(keep).unwrap_or(usize::MAX);
-    let ids: Vec<_> = list.totals.into_iter().map(|totals| totals.id).collect();
-    let (old, kept) = old_totals(ids, keep, |id| needed.contains(id));
+    let (old, kept) = old_totals(&list.totals, keep, |id| needed.contains(id));
     let mut deleted = old;
     if incomplete {
         deleted.extend(list.incomplete);

@@ -1,13 +1,13 @@
 //! Topics and definitions that change, and topics with transactions, while they are archived and counted.
 
 use anyhow::{Context, Result, ensure};
-use stitch_harness::feed::{forget_records, grow_topic};
+use stitch_harness::feed::{create_topic, delete_topic, forget_records, grow_topic};
 use stitch_harness::process::Process;
 use stitch_harness::transaction::{End, send_in_transactions};
 
 use tokio::time::timeout;
 
-use crate::scene::{BOUND, Scene, events};
+use crate::scene::{BOUND, Scene, events, expect_refusal, text};
 
 /// A counter that is added later.
 const LIKES: &str = "
@@ -118,5 +118,31 @@ async fn totals_of_archived_transactions_have_what_was_committed() -> Result<()>
         report["records_read"] == 80 && !expected.is_empty(),
         "{report}"
     );
+    Ok(())
+}
+
+/// Nothing of it is archived, so that nothing but ZooKeeper knows the former topic's records.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_again_is_not_added_to_the_totals_of_the_former() -> Result<()> {
+    let scene = Scene::in_folder("made_again", 1, "").await?;
+    let namespace = &scene.namespace;
+    let (kafka, topic) = (&namespace.servers.kafka, namespace.topic());
+    let processor = namespace.processor("processor").await?;
+    scene.send(1, 100).await?;
+    namespace.lag()?.until_none(BOUND).await?;
+    namespace.stop([processor]).await?;
+    let former = scene.build(&scene.count_log().await?).await?;
+    delete_topic(kafka, topic).await?;
+    create_topic(kafka, topic, 1).await?;
+    for (seed, count) in [(2, 50), (3, 100)] {
+        scene.send(seed, count).await?;
+        for command in [&["build"][..], &["verify", text(&former["id"])?]] {
+            let refused = scene.totals(command).await?;
+            let words = [topic, "partition 0", "its first record is another one"];
+            expect_refusal(&refused, &words)?;
+        }
+    }
+    let manifests = scene.objects(&["manifest.json"]).await?;
+    ensure!(manifests.len() == 1, "{manifests:?}");
     Ok(())
 }

@@ -59,6 +59,70 @@ fn older_totals_are_the_base_where_the_records_since_the_newest_are_lost() {
     });
 }
 
+/// A topic that was made again, whose first records nobody kept, or one that has lost its end.
+#[test]
+fn a_log_that_ends_below_the_newest_totals_is_refused_by_its_offsets() {
+    let mut namespace = Namespace::new();
+    block_on(async {
+        for number in 0..6 {
+            namespace.play(0, "a", number);
+        }
+        namespace.build().await.unwrap();
+        namespace.topic = SampleTopic::default();
+        for number in 0..4 {
+            namespace.play(0, "other", number);
+        }
+        let refused = namespace.build().await.unwrap_err();
+        let shorter = BuildError::Records(RecordsError::Shorter {
+            partition: Partition(0),
+            end: Offset(4),
+            counted: Offset(6),
+        });
+        assert_eq!(refused, shorter);
+        assert!(UserError::from(refused).help.contains("totals.md"));
+        // A cut that is chosen may lie below totals: the checkpoints of processors that lag behind.
+        let cut = samples::offsets(&[(0, 3)]);
+        let build_at = async |records: &Records<'_, _, _, _>, request: &BuildRequest<'_>| {
+            let request = BuildRequest {
+                cut: Some(cut),
+                base: request.base.clone(),
+                ..*request
+            };
+            let folder = namespace.folder();
+            build(&folder, records, &request, &SystemClock, &NoProgress).await
+        };
+        let built = namespace.with(BaseChoice::Newest, &[], build_at).await;
+        let notes = built.unwrap().notes;
+        assert!(notes[0].contains("passed over: their cut"), "{notes:?}");
+    });
+}
+
+#[test]
+fn totals_that_lack_an_added_counter_are_older_than_those_that_count_it_at_the_same_cut() {
+    for events in 1..9 {
+        let mut namespace = Namespace::new();
+        let all = namespace.definitions.clone();
+        let plays = CounterName("plays".into());
+        block_on(async {
+            namespace.definitions = only(&all, &[CounterName("bytes".into())]);
+            for number in 0..events {
+                namespace.play(0, "a", number);
+            }
+            namespace.build().await.unwrap();
+            namespace.definitions = all;
+            let added = slice::from_ref(&plays);
+            let built = namespace.build_with(BaseChoice::Newest, added).await;
+            let counted = built.unwrap().manifest.id;
+            let again = namespace.build().await.unwrap();
+            assert_eq!((&again.manifest.id, again.is_new), (&counted, false));
+            namespace.play(0, "a", 1);
+            let next = namespace.build().await.unwrap();
+            let based_on = SourceKind::Totals(counted);
+            assert_eq!(next.manifest.sources[0].source, based_on);
+        });
+    }
+}
+
 #[test]
 fn totals_of_other_definitions_are_no_base() {
     let mut namespace = Namespace::new();

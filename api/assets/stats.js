@@ -136,7 +136,7 @@
 
   const pointText = (index) => {
     const texts = keys.map((key, n) =>
-      keys.length === 1 ? `${number.format(counts[0][index])} ${unit}` : `${key} ${number.format(counts[n][index])}`);
+      keys.length === 1 ? `${number.format(counts[0][index])} ${unit}` : `${isolated(key)} ${number.format(counts[n][index])}`);
     const soFar = isUnfinished(index) ? " (so far)" : "";
     return `${timeText(data[0][index])}${soFar}${layerText(index)}: ${texts.join(", ")}`;
   };
@@ -370,13 +370,12 @@
     refresh().catch(showAway);
   }
 
-  /** What is drawn as CSV (RFC 4180), with exact counts. Spreadsheets take some first letters for a formula. */
+  /** What is drawn as CSV, with exact counts. */
   function csv() {
-    const cell = (text) => `"${text.replace(/^[=+\-@\t]/, "'$&").replaceAll('"', '""')}"`;
     const isLayered = layers.some((layers) => layers.length > 0);
-    const head = ["start", ...keys, ...(isLayered ? ["layer"] : [])].map(cell);
+    const head = ["start", ...keys, ...(isLayered ? ["layer"] : [])].map(csvCell);
     const lines = starts.map((start, index) =>
-      [start, ...keys.map((_, n) => counts[n][index]), ...(isLayered ? [cell(layerText(index).slice(2))] : [])]);
+      [start, ...keys.map((_, n) => counts[n][index]), ...(isLayered ? [csvCell(layerText(index).slice(2))] : [])]);
     return [head, ...lines].map((line) => `${line.join(",")}\r\n`).join("");
   }
 
@@ -388,7 +387,7 @@
     if (!data) return;
     const file = document.createElement("a");
     file.href = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
-    file.download = `${counter}-${keys.length === 1 ? keys[0] : "keys"}-${step}.csv`;
+    file.download = fileName(`${counter}-${keys.length === 1 ? keys[0] : "keys"}-${step}.csv`);
     file.click();
     URL.revokeObjectURL(file.href);
   });

@@ -25,12 +25,22 @@ pub(crate) struct Admission {
     timeout: Duration,
 }
 
-/// The permits that one request holds. The load-shedding layer acquires them, and passes them on with the request: a
-/// request with a body holds one until the body has arrived, and only then as many as it needs.
+/// The permits that one request holds. The load-shedding layer acquires them, and passes them on with the request: one
+/// with a body holds none until the body has arrived, and only then as many as it needs.
 #[derive(Clone, Debug)]
 pub(crate) struct HeldPermits(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
 impl HeldPermits {
+    /// Gives all of them back, until [`Admission::exchange`].
+    pub(crate) fn give_back(&self) {
+        self.replace(None);
+    }
+
+    fn count(&self) -> usize {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
     fn replace(&self, permits: Option<OwnedSemaphorePermit>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = permits;
     }
@@ -53,8 +63,8 @@ impl Admission {
     /// How many permits a request takes: one for each read that it may have in flight at once; `None` if it needs none.
     ///
     /// Decided without parsing the parameters: one permit more than was needed keeps no other request out, and a
-    /// request that is alone always fits. A request with a body takes one: how many keys are in it is not known yet, and
-    /// it may never arrive.
+    /// request that is alone always fits. A request with a body takes one, so that it is refused before its body is read
+    /// if there is none, and gives it back at once: how many keys are in it is not known yet, and it may never arrive.
     pub(crate) fn permits_for<B>(&self, request: &Request<B>) -> Option<u32> {
         let address = request.uri();
         if !SHED.iter().any(|prefix| address.path().starts_with(prefix)) {
@@ -83,10 +93,10 @@ impl Admission {
     /// not granted in time. Gives back first: requests that waited for more than they hold could block each other.
     pub(crate) async fn exchange(&self, held: &HeldPermits, keys: usize) -> bool {
         let count = self.permits_for_keys(keys);
-        if count == 1 {
+        if count == 1 && held.count() == 1 {
             return true;
         }
-        held.replace(None);
+        held.give_back();
         let permits = self.granted(count).await;
         let granted = permits.is_some();
         held.replace(permits);

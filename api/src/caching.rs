@@ -27,8 +27,8 @@ struct FreshnessField {
 }
 
 /// Answers with `data`, which is a JSON object, and `freshness` in it. `closed` says that all counts are of periods that
-/// have ended. `request` has the headers of a GET or HEAD; an answer to a POST is no version of anything that a client or
-/// a cache could have.
+/// had ended when they were counted. `request` has the headers of a GET or HEAD; an answer to a POST is no version of
+/// anything that a client or a cache could have.
 pub(crate) fn respond<T: Serialize>(
     app: &App,
     request: Option<&HeaderMap>,

@@ -12,6 +12,8 @@ use stitch_app::check::{Findings, Needs, check};
 use stitch_app::health;
 use stitch_app::http_server::tls;
 use stitch_app::runner::{self, Shared};
+use stitch_common::user_error::UserError;
+use stitch_config::Api;
 
 use self::link::LinkOptions;
 
@@ -25,7 +27,7 @@ use self::link::LinkOptions;
   stitch-api run
   curl 'http://127.0.0.1:8080/v1/counters/plays/keys/abc/series?granularity=day'
 
-Exit codes: 0 success, 2 error, 130 stopped at once by a second signal.
+Exit codes: 0 success, 2 error, 130 ended by a signal where it was (run: by the second one).
 Every value of the configuration can be set by the environment: STITCH_API__LISTEN='127.0.0.1:0'.
 STITCH_LOG sets what is logged: info, debug, or info,stitch_api=debug."
 )]
@@ -82,25 +84,50 @@ Exit codes: 0 it is, 1 it is not, 2 nothing answers.")]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     runner::main(arguments, |Arguments { shared, command }| match command {
         Command::Run => runner::run("run", &shared, run::run),
-        Command::Link(options) => runner::run("link", &shared, async move |config, _| {
+        Command::Link(options) => runner::run_until_stopped("link", &shared, async move |config| {
             link::link(&config, &options)
         }),
-        Command::Health => runner::run("health", &shared, async |config, _| {
+        Command::Health => runner::run_until_stopped("health", &shared, async |config| {
             health::ask("api.listen", config.api.listen).await
         }),
-        Command::Check => runner::run("check", &shared, async |config, _| {
-            token_file_poller::read(&config.api)?;
-            if let Some(files) = &config.api.tls {
-                tls::ServerCertificate::read(files)?;
-            }
-            Ok(check(&config, Needs::Reading, Findings::default()).await)
+        Command::Check => runner::run_until_stopped("check", &shared, async |config| {
+            let own = own_findings(&config.api)?;
+            Ok(check(&config, Needs::Reading, own).await)
         }),
     })
+}
+
+/// Reads the files of the server itself, and says what was read.
+///
+/// # Errors
+/// One of them cannot be used.
+fn own_findings(api: &Api) -> Result<Findings, UserError> {
+    let mut findings = Findings::default();
+    let tokens = token_file_poller::read(api)?;
+    findings.ok(if tokens.are_open() {
+        "tokens: there are none, so everyone who reaches this server may read".to_owned()
+    } else {
+        let file = api.tokens_file.as_ref();
+        let file = file.map_or_else(String::new, |file| format!(", with {}", file.display()));
+        let names: Vec<&str> = tokens.names().collect();
+        format!("tokens and signing keys{file}: {}", names.join(", "))
+    });
+    let listen = api.listen;
+    findings.ok(if let Some(files) = &api.tls {
+        tls::ServerCertificate::read(files)?;
+        let (certificate, key) = (files.certificate.display(), files.key.display());
+        format!("api.listen: HTTPS at {listen}, with certificate {certificate} and key {key}")
+    } else {
+        format!("api.listen: plain HTTP at {listen}")
+    });
+    Ok(findings)
 }
 
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use stitch_common::output::Report;
+    use stitch_config::Config;
 
     use super::*;
 
@@ -120,5 +147,46 @@ mod tests {
             let error = Arguments::try_parse_from(wrong.split(' ')).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{wrong}");
         }
+    }
+    /// What `check` says of the server's own files, each with the verdict.
+    fn found(environment: &[(&str, &str)]) -> Result<String, UserError> {
+        let text = include_str!("../../deploy/stitch.toml");
+        let environment = environment.iter().copied().collect();
+        let config = Config::parse("stitch.toml", text, &environment).unwrap();
+        let mut text = Vec::new();
+        own_findings(&config.api)?.text(&mut text).unwrap();
+        Ok(String::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn a_check_names_the_tokens_and_the_certificate_that_it_has_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
+        let open = found(&[]).unwrap();
+        assert!(open.contains("tokens: there are none"), "{open}");
+        assert!(open.contains("plain HTTP at 127.0.0.1:8080"), "{open}");
+        let secret = "0123456789abcdef0123456789abcdef";
+        write(
+            "tokens",
+            &format!("cdn read c{secret}\nlinks sign {secret}\n"),
+        );
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        write("api.crt", &made.cert.pem());
+        write("api.key", &made.signing_key.serialize_pem());
+        let (tokens, crt, key) = (path("tokens"), path("api.crt"), path("api.key"));
+        let environment = [
+            ("STITCH_API__TOKENS_FILE", tokens.as_str()),
+            ("STITCH_API__TLS_CERTIFICATE", crt.as_str()),
+            ("STITCH_API__TLS_KEY", key.as_str()),
+        ];
+        let text = found(&environment).unwrap();
+        for part in [tokens.as_str(), "cdn, links", "HTTPS at", &crt, &key] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains(secret), "{text}");
+        write("api.key", "no key");
+        let error = found(&environment).unwrap_err();
+        assert!(error.message.contains(&key), "{error}");
     }
 }

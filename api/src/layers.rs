@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::SecondsFormat;
 use stitch_batch::layer::{Layer, LayerError, Layers};
 use stitch_batch::record::{BatchRecord, Generation};
+use stitch_calendar::time::Time;
 use stitch_common::cell::{Counter, CounterName};
 use stitch_common::clock::Moment;
 use stitch_common::ports::TableIdentity;
@@ -78,6 +79,14 @@ impl LayerView {
     ) -> Freshness {
         let realtime = || self.snapshot.of_all(counters, self.at);
         self.combined(used, realtime)
+    }
+
+    /// Until when an answer of these layers may be of all events: `now`, or the as-of of the batch that it has counts of, which
+    /// may be long before. A period that ended later grows with the next batch.
+    pub(crate) fn counted_until(&self, used: LayersUsed, now: Time) -> Time {
+        let generation = self.generation().filter(|_| used.batch);
+        let as_of = generation.map(|generation| Time(generation.as_of.timestamp_millis()));
+        as_of.map_or(now, |as_of| as_of.min(now))
     }
 
     /// How fresh all counts are.

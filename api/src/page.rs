@@ -61,6 +61,14 @@ pub(crate) fn number(count: Option<i64>) -> String {
     text
 }
 
+/// A text of others, as a key, within one of ours that takes no element: it has a direction of its own, which ends with it.
+/// `assets/text.js` has the same.
+pub(crate) fn isolated(text: &str) -> String {
+    // These could end the isolation; what else turns a text ends with it.
+    let inner = text.replace(|c| matches!(c, '\u{2066}'..='\u{2069}'), "");
+    format!("\u{2068}{inner}\u{2069}")
+}
+
 /// The files of [`assets`] that a page loads besides those that all pages load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Assets {
@@ -122,6 +130,19 @@ mod tests {
         ] {
             let text = meaning(state);
             assert!(script.contains(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_others_turns_nothing_behind_it() {
+        for (text, shown) in [
+            ("a", "\u{2068}a\u{2069}"),
+            ("a\u{202e}b", "\u{2068}a\u{202e}b\u{2069}"),
+            // One that would end the isolation first, and one that would use up its end.
+            ("a\u{2069}\u{202e}b", "\u{2068}a\u{202e}b\u{2069}"),
+            ("\u{2067}a\u{2066}\u{2068}", "\u{2068}a\u{2069}"),
+        ] {
+            assert_eq!(isolated(text), shown, "{text:?}");
         }
     }
 

@@ -79,7 +79,7 @@ mod tests {
             at("2026-05-01T00:00:00+02:00"),
             at("2026-06-01T00:00:00+02:00"),
         );
-        let cells = cover(start, end, &Granularity::EVERY).unwrap();
+        let cells = cover(start, end, &Granularity::EVERY, 100).unwrap();
         assert_eq!(spans(cells).len(), 3, "hours before, days, hours after");
     }
 }

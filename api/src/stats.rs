@@ -27,7 +27,13 @@ use key_stats::{CARDS, KeyStats};
 
 const ASSETS: Assets = Assets {
     styles: &["uplot.min.css"],
-    scripts: &["uplot.min.js", "poll.js", "calendar.js", "stats.js"],
+    scripts: &[
+        "uplot.min.js",
+        "poll.js",
+        "calendar.js",
+        "text.js",
+        "stats.js",
+    ],
 };
 /// Keys side by side: more lines could not be distinguished.
 const KEYS_MAX: usize = 8;
@@ -75,7 +81,7 @@ pub(crate) async fn key(
             (main)
         }
     };
-    let title = format!("{key} · {name}");
+    let title = format!("{} · {name}", page::isolated(key));
     Ok(respond(&app, &headers, &title, &stats.freshness, body))
 }
 

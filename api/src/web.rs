@@ -1,5 +1,6 @@
 //! Routes, and the layers that every request passes: load shedding, CORS, authorization, timeout, compression.
 
+mod listener;
 mod load_shed;
 mod auth;
 mod browser;
@@ -11,6 +12,7 @@ use std::mem;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::{Method, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 use stitch_access::AccessScope;
@@ -24,6 +26,7 @@ use crate::{operator, stats};
 use auth::RouteGuard;
 use browser::ForBrowsers;
 use cors::CorsForCounts;
+use listener::Listener;
 use load_shed::LoadShed;
 
 /// The routes of a listener behind its layers.
@@ -31,19 +34,19 @@ pub(crate) type WebService = ForBrowsers<CorsForCounts<LoadShed<Router>>>;
 
 /// Everything, or counts and their pages alone if the rest has a listener of its own.
 pub(crate) fn service(app: &Arc<App>) -> WebService {
-    let mut routes = routes(app, count_routes()).route("/", pages::way_in(stats::index::PAGE));
-    if app.limits.operator_listen.is_none() {
-        routes = routes.merge(operator_router(app));
-    }
-    let load_shed = LoadShed::new(finished(app, routes), Arc::clone(&app.admission));
+    let routes = routes(app, count_routes());
+    let (listener, routes) = match app.limits.operator_listen {
+        None => (Listener::Whole, routes.merge(operator_router(app))),
+        Some(_) => (Listener::Counts, routes),
+    };
+    let load_shed = LoadShed::new(finished(app, listener, routes), Arc::clone(&app.admission));
     // Outside of load shedding, because a browser shows a page even a refusal only if CORS allows that page to read it.
     ForBrowsers(CorsForCounts::new(load_shed, &app.limits))
 }
 
 /// What is for operators and Prometheus, for a listener of its own: however many readers there are, it is answered.
 pub(crate) fn operator_service(app: &Arc<App>) -> ForBrowsers<Router> {
-    let routes = operator_router(app).route("/", pages::way_in(operator::PAGE));
-    ForBrowsers(finished(app, routes))
+    ForBrowsers(finished(app, Listener::Operators, operator_router(app)))
 }
 
 /// Takes the service that was polled ready, which is the one to call, and leaves a clone, which need not be ready.
@@ -57,11 +60,15 @@ fn operator_router(app: &Arc<App>) -> Router<Arc<App>> {
 }
 
 /// Adds what every listener has.
-fn finished(app: &Arc<App>, routes: Router<Arc<App>>) -> Router {
+fn finished(app: &Arc<App>, listener: Listener, routes: Router<Arc<App>>) -> Router {
+    let not_found = async move |uri: Uri| pages::not_found(listener, &uri);
+    let not_allowed =
+        async move |method: Method, uri: Uri| pages::method_not_allowed(listener, &method, &uri);
     routes
+        .route("/", pages::way_in(listener))
         .merge(pages::router())
-        .fallback(pages::not_found)
-        .method_not_allowed_fallback(pages::method_not_allowed)
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
         .with_state(Arc::clone(app))
         .layer(CompressionLayer::new())
 }

@@ -17,20 +17,46 @@ const TILES: [(Granularity, Period, i64); 6] = [
     (Granularity::Minute, Period::Minute, MINUTE_MS),
 ];
 
-/// The cells that tile the time from `start` to `end`, in order; `None` if the kept buckets do not fit. Of the time that
-/// no event can have there are no cells.
-pub fn cover(start: Time, end: Time, kept: &[Granularity]) -> Option<Vec<CellSlot>> {
+/// Why there is no cover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TilingError {
+    /// No kept buckets fit into the time without a gap.
+    #[error("the kept buckets do not add up to it")]
+    Unfit,
+    /// It takes more cells than the caller allows.
+    #[error("more than {max} of the kept buckets add up to it")]
+    TooManyCells {
+        /// What the caller allows.
+        max: usize,
+    },
+}
+
+/// The cells that tile the time from `start` to `end`, in order, at most `max` of them. Of the time that no event can have
+/// there are no cells.
+///
+/// # Errors
+/// The kept buckets do not fit, or are too many: then it ends at once, however long the time is.
+pub fn cover(
+    start: Time,
+    end: Time,
+    kept: &[Granularity],
+    max: usize,
+) -> Result<Vec<CellSlot>, TilingError> {
     let mut cells = Vec::new();
     let mut at = start.max(Time::FIRST);
     let end = end.min(Time::END);
     while at < end {
+        if cells.len() == max {
+            return Err(TilingError::TooManyCells { max });
+        }
         let (granularity, next) = TILES
             .iter()
             // Buckets that are too long are skipped before the calendar is asked, which is the most expensive step.
             .filter(|(granularity, _, ms)| kept.contains(granularity) && at.0 + ms <= end.0)
             .filter(|(granularity, _, _)| begins(*granularity, at))
             .map(|(granularity, period, _)| (*granularity, period.next(at, &TimeZone::UTC)))
-            .find(|(_, next)| *next <= end)?;
+            .find(|(_, next)| *next <= end)
+            .ok_or(TilingError::Unfit)?;
         let bucket = Bucket(at.0);
         cells.push(CellSlot {
             granularity,
@@ -38,7 +64,7 @@ pub fn cover(start: Time, end: Time, kept: &[Granularity]) -> Option<Vec<CellSlo
         });
         at = next;
     }
-    Some(cells)
+    Ok(cells)
 }
 
 /// Whether a bucket of this granularity begins at `at`.
@@ -105,8 +131,8 @@ mod tests {
             let unit = unit.unwrap_or(60);
             let at = |minutes: i64| Time(minutes * unit * MINUTE_MS);
             let (start, end) = (at(minutes), at(minutes + length / unit));
-            let covered = cover(start, end, &kept);
-            prop_assert!(covered.is_some() || !fits);
+            let covered = cover(start, end, &kept, usize::MAX);
+            prop_assert!(covered.is_ok() || !fits);
             let mut at = start;
             for cell in covered.iter().flatten() {
                 prop_assert_eq!(cell.bucket.0, at.0);
@@ -114,7 +140,7 @@ mod tests {
                 let tile = TILES.iter().find(|(granularity, _, _)| *granularity == cell.granularity);
                 at = tile.unwrap().1.next(at, &TimeZone::UTC);
             }
-            prop_assert!(covered.is_none() || at == end);
+            prop_assert!(covered.is_err() || at == end);
         }
     }
 
@@ -122,7 +148,7 @@ mod tests {
     fn a_month_at_another_offset_is_days_and_the_hours_at_its_ends() {
         let start = moment("2026-05-01T00:00:00+02:00");
         let end = moment("2026-06-01T00:00:00+02:00");
-        let cells = cover(start, end, &Granularity::EVERY).unwrap();
+        let cells = cover(start, end, &Granularity::EVERY, 100).unwrap();
         let hours = cells
             .iter()
             .filter(|cell| cell.granularity == Granularity::Hour);
@@ -132,17 +158,28 @@ mod tests {
     #[test]
     fn a_month_that_is_kept_is_one_cell() {
         let (start, end) = (moment("2026-05-01"), moment("2026-06-01"));
-        let cells = cover(start, end, &Granularity::EVERY).unwrap();
+        let cells = cover(start, end, &Granularity::EVERY, 1).unwrap();
         assert_eq!(names(&cells), ["month 2026-05-01T00:00:00Z"]);
-        assert_eq!(cover(start, end, &DAYS).unwrap().len(), 31);
+        assert_eq!(cover(start, end, &DAYS, 31).unwrap().len(), 31);
+    }
+
+    #[test]
+    fn a_cover_of_too_many_cells_ends_when_it_has_as_many_as_it_may() {
+        let (start, end) = (moment("2026-05-01"), moment("2026-06-01"));
+        let too_many = |max| Err(TilingError::TooManyCells { max });
+        assert_eq!(cover(start, end, &DAYS, 30), too_many(30));
+        // The calendar has five billion minutes.
+        let minutes = [Granularity::Minute];
+        assert_eq!(cover(Time::FIRST, Time::END, &minutes, 10), too_many(10));
+        assert_eq!(cover(start, start, &minutes, 0), Ok(Vec::new()));
     }
 
     #[test]
     fn a_day_at_another_offset_does_not_fit_days_alone() {
         let start = moment("2026-05-01T00:00:00+02:00");
         assert_eq!(
-            cover(start, moment("2026-05-02T00:00:00+02:00"), &DAYS),
-            None
+            cover(start, moment("2026-05-02T00:00:00+02:00"), &DAYS, 100),
+            Err(TilingError::Unfit)
         );
     }
 }

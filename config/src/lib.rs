@@ -35,6 +35,7 @@ pub use batch::Batch;
 pub use ensemble::{Ensemble, ROOT_DEFAULT};
 pub use environment::Environment;
 pub use layer::LayerChoice;
+pub use origin::origin_sent;
 pub use programs::{Api, Http, Processor, ReadConsistency, Restorator, token_problem};
 pub use property_value::property_problem;
 pub use refused_property::refused_property;

@@ -17,7 +17,7 @@ impl Section<'_> {
             if text == "*" {
                 return Ok(text);
             }
-            match sent(&text) {
+            match origin_sent(&text) {
                 Some(sent) if sent == text => Ok(text),
                 Some(sent) => {
                     let what = format!(" has an entry that no browser sends: \"{text}\"");
@@ -36,7 +36,8 @@ impl Section<'_> {
 }
 
 /// What a browser sends for a page of this address; `None` if it is none.
-fn sent(text: &str) -> Option<String> {
+#[must_use]
+pub fn origin_sent(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
     let default_port = match scheme.as_str() {
@@ -52,7 +53,9 @@ fn sent(text: &str) -> Option<String> {
     let host = host_sent(host)?;
     let port = match port {
         None | Some("") => default_port,
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse::<u16>().ok()?,
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            port.parse::<u16>().ok().filter(|port| *port > 0)?
+        }
         Some(_) => return None,
     };
     if port == default_port {
@@ -118,7 +121,7 @@ mod tests {
             "https://1a.example",
             "https://a.1b",
         ] {
-            assert_eq!(sent(right).as_deref(), Some(right));
+            assert_eq!(origin_sent(right).as_deref(), Some(right));
         }
         for (written, right) in [
             ("HTTPS://Example.org", "https://example.org"),
@@ -134,7 +137,7 @@ mod tests {
             ("https://[2001:DB8::1]", "https://[2001:db8::1]"),
             ("https://[::ffff:1.2.3.4]:443", "https://[::ffff:102:304]"),
         ] {
-            assert_eq!(sent(written).as_deref(), Some(right), "{written}");
+            assert_eq!(origin_sent(written).as_deref(), Some(right), "{written}");
         }
         for none in [
             "",
@@ -161,7 +164,7 @@ mod tests {
             "https://0x7f000001",
             " https://a.example",
         ] {
-            assert_eq!(sent(none), None, "{none}");
+            assert_eq!(origin_sent(none), None, "{none}");
         }
     }
 }

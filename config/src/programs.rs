@@ -71,7 +71,7 @@ section! {
         /// Where counts are served.
         listen: SocketAddr = listen("listen"; "127.0.0.1:8080", "127.0.0.1:8080"),
         /// Where the operator's page and the metrics are served instead, if they are not to be where counts are.
-        operator_listen: Option<SocketAddr> = optional_listen("operator_listen"; "127.0.0.1:8081"),
+        operator_listen: Option<SocketAddr> = other_listen("operator_listen"; "127.0.0.1:8081", "api.listen", listen),
         /// The consistency of reads.
         consistency: ReadConsistency = one_of(
             "consistency"; ReadConsistency::LocalQuorum, "consistency of reads", &ReadConsistency::EVERY
@@ -232,6 +232,27 @@ impl Section<'_> {
         Ok(Some(address))
     }
 
+    /// As [`Section::optional_listen`], but not where `first` listens already, as `first_key` says.
+    fn other_listen(
+        &mut self,
+        key: &str,
+        example: &str,
+        first_key: &str,
+        first: SocketAddr,
+    ) -> Result<Option<SocketAddr>, UserError> {
+        let source = self.entries.get(key).map(|entry| entry.source);
+        let address = self.optional_listen(key, example)?;
+        match (address, source) {
+            (Some(address), Some(source)) if collide(first, address) => {
+                let what = format!(" = \"{address}\" is in use already: {first_key} is {first}");
+                let help =
+                    "choose another port, or leave it out, which serves all at the other address";
+                Err(self.wrong(key, source, &what, help))
+            }
+            (address, Some(_) | None) => Ok(address),
+        }
+    }
+
     /// Tokens that open everything.
     fn tokens(&mut self, key: &str) -> Result<Vec<Secret>, UserError> {
         let Some(given) = self.strings(key)? else {
@@ -243,6 +264,18 @@ impl Section<'_> {
         };
         given.value.into_iter().map(token).collect()
     }
+}
+
+/// Whether one program cannot listen at both: no two have a port of one address, and an unspecified one stands for all of
+/// its family.
+fn collide(first: SocketAddr, second: SocketAddr) -> bool {
+    let is_any = first.ip().is_unspecified() || second.ip().is_unspecified();
+    let is_same_host = match is_any {
+        true => first.is_ipv4() == second.is_ipv4(),
+        false => first.ip() == second.ip(),
+    };
+    // With port 0 the system chooses a free one.
+    is_same_host && first.port() == second.port() && first.port() != 0
 }
 
 /// What is wrong with a token, as the rest of a sentence, and the help.

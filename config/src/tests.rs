@@ -160,6 +160,33 @@ fn a_file_of_another_system_means_the_same_and_its_lines_are_the_same() {
 }
 
 #[test]
+fn the_listener_for_operators_has_an_address_of_its_own() {
+    let with = |listen: &str, operators: &str| {
+        let api = format!("[api]\nlisten = \"{listen}\"\noperator_listen = \"{operators}\"\n");
+        parse(&LEAST.replacen("[[counter]]", &format!("{api}[[counter]]"), 1))
+    };
+    for (listen, operators) in [
+        ("127.0.0.1:0", "127.0.0.1:0"),
+        ("0.0.0.0:8080", "127.0.0.1:8081"),
+        ("127.0.0.1:8080", "127.0.0.2:8080"),
+        ("127.0.0.1:8080", "[::]:8080"),
+    ] {
+        let api = with(listen, operators).unwrap().api;
+        assert_eq!(api.operator_listen, Some(operators.parse().unwrap()));
+    }
+    for (listen, operators) in [
+        ("127.0.0.1:8080", "127.0.0.1:8080"),
+        ("127.0.0.1:8080", "0.0.0.0:8080"),
+        ("[::]:8080", "[::1]:8080"),
+    ] {
+        let error = with(listen, operators).unwrap_err();
+        for key in ["api.listen", "api.operator_listen"] {
+            assert!(error.message.contains(key), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_missing_file_is_named_with_the_ways_to_name_another() {
     let failure = Config::load(Some(Path::new("/no/such.toml")), &Environment::default());
     let failure = failure.unwrap_err();

@@ -342,6 +342,16 @@ async function decisions() {
   assert.equal(await hour("2026-10-25T02:00:00Z"), "2026-10-25T00:00:00Z");
   assert.equal(await hour("2026-10-25T03:00:00Z"), "2026-10-25T02:00:00Z");
   assert.deepEqual(await page.evaluate(() => [isZone("Europe/Berlin"), isZone("Europe/Nowhere")]), [true, false]);
+  // A key turns nothing behind it, whichever marks it has.
+  const isolations = await page.evaluate(() => ["a\u202eb", "a\u2069\u202eb", "\u2067a\u2066"].map(isolated));
+  assert.deepEqual(isolations, ["\u2068a\u202eb\u2069", "\u2068a\u202eb\u2069", "\u2068a\u2069"]);
+  assert.equal(await page.evaluate(() => fileName("plays-a\u202egpj.exe-day.csv")), "plays-agpj.exe-day.csv");
+  // No cell is a formula, and none is several of which one is.
+  const cells = await page.evaluate(() =>
+    ["=1", "\uff1d1", "\t=1", "a;=1", "a\r\n-1", "a\t@b", "a;\"=1", "a=1-2;b", "track-1", ""].map(csvCell));
+  assert.deepEqual(cells, [
+    `"'=1"`, `"'\uff1d1"`, `"'\t'=1"`, `"a;'=1"`, `"a\r\n'-1"`, `"a\t'@b"`, `"a;'""=1"`, `"a=1-2;b"`, `"track-1"`, `""`,
+  ]);
   await page.context().close();
   console.log("ok  decisions");
 }

@@ -1,7 +1,7 @@
 //! Strict parsing of parameters: each problem names the parameter and shows a request that works.
 
 use stitch_calendar::period::Period;
-use stitch_calendar::tiling;
+use stitch_calendar::tiling::{self, TilingError};
 use stitch_calendar::time::Time;
 use stitch_calendar::time_zone::{NamedZone, TimeZone};
 use stitch_calendar::utc_offset::{UtcOffset, UtcOffsetError};
@@ -19,6 +19,10 @@ pub const TO: &str = "to";
 pub const TIME_ZONE: &str = "time_zone";
 pub const UTC_OFFSET: &str = "utc_offset";
 pub const LAYER: &str = "layer";
+
+/// The most cells that one window may add up from. A year of hours has 8,784; a year of minutes would be half a million rows
+/// for each key.
+pub const WINDOW_CELLS_MAX: usize = 10_000;
 
 /// The parameter `layer`, if it is there.
 pub fn layer(query: &Query) -> Result<Option<LayerChoice>, Problem> {
@@ -207,11 +211,22 @@ impl Window {
         Ok((Self::Period { period, start, end }, cells))
     }
 
-    /// Whether it has ended at `now`: any further event would be a late one.
-    pub fn is_closed(self, now: Time) -> bool {
+    /// Refuses the zone of a request that asks for this window alone, if it would have no effect.
+    ///
+    /// # Errors
+    /// Of all time there is one count, whatever clocks show.
+    pub fn check_zone(self, query: &Query) -> Result<(), Problem> {
+        match self {
+            Self::All => check_no_zone(query),
+            Self::Period { .. } => Ok(()),
+        }
+    }
+
+    /// Whether it has ended by `at`: any further event would be a late one.
+    pub fn is_closed(self, at: Time) -> bool {
         match self {
             Self::All => false,
-            Self::Period { end, .. } => end <= now,
+            Self::Period { end, .. } => end <= at,
         }
     }
 }
@@ -224,7 +239,24 @@ pub fn period(query: &Query, name: &str) -> Result<Period, Problem> {
     })
 }
 
-/// The cells that the window from `start` to `end` adds up from.
+/// Refuses the parameter of a zone, of a request that asks for nothing but counts of all time.
+pub(crate) fn check_no_zone(query: &Query) -> Result<(), Problem> {
+    let mut zone = [TIME_ZONE, UTC_OFFSET].into_iter();
+    match zone.find(|name| query.get(name).is_some()) {
+        None => Ok(()),
+        Some(name) => {
+            let detail = format!(
+                "`{name}` has no effect on a count of granularity `all`: leave it out, or name another granularity"
+            );
+            Err(query.invalid(name, detail))
+        }
+    }
+}
+
+/// The cells that the window from `start` to `end` adds up from, at most [`WINDOW_CELLS_MAX`].
+///
+/// # Errors
+/// The kept granularities do not add up to it, or only in too many cells.
 pub fn cells(
     query: &Query,
     definition: &CounterDefinition,
@@ -233,16 +265,27 @@ pub fn cells(
     end: Time,
     zone: &TimeZone,
 ) -> Result<Vec<CellSlot>, Problem> {
-    tiling::cover(start, end, &definition.granularities).ok_or_else(|| {
+    let kept_granularities = &definition.granularities;
+    let cover = |start, end| tiling::cover(start, end, kept_granularities, WINDOW_CELLS_MAX);
+    cover(start, end).map_err(|error| {
+        let (kept, name) = (kept(definition), period.name());
+        let (start_text, end_text) = (start.at(zone), end.at(zone));
+        match error {
+            TilingError::TooManyCells { max } => {
+                let detail = format!(
+                    "{kept}, and the {name} from {start_text} to {end_text} is added up from more than {max} of these \
+                     buckets, which is the limit for one count: ask for shorter periods"
+                );
+                return query.invalid(GRANULARITY, detail);
+            }
+            TilingError::Unfit => {}
+        }
         let at_utc = period.start(start, &TimeZone::UTC);
         let next = period.next(at_utc, &TimeZone::UTC);
-        let (kept, name) = (kept(definition), period.name());
-        if *zone == TimeZone::UTC || tiling::cover(at_utc, next, &definition.granularities).is_none()
-        {
+        if *zone == TimeZone::UTC || cover(at_utc, next).is_err() {
             let detail = format!("{kept}, and no {name} can be added up from that");
             return query.invalid(GRANULARITY, detail);
         }
-        let (start_text, end_text) = (start.at(zone), end.at(zone));
         let detail = match tiling::finest(start, end) {
             Some(finest) => format!(
                 "{kept} at UTC, and the {name} from {start_text} to {end_text} can be added up only where it is also kept by \

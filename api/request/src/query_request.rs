@@ -1,9 +1,10 @@
 //! A query of several counters and keys, as an address or a body gives it, and the address that it has.
 
 use serde::Deserialize;
+use stitch_common::cell::Granularity;
 use stitch_common::definition::Definitions;
 
-use crate::params::{AT, FROM, GRANULARITY, LAYER, TIME_ZONE, TO, UTC_OFFSET};
+use crate::params::{self, AT, FROM, GRANULARITY, LAYER, TIME_ZONE, TO, UTC_OFFSET};
 use crate::problem::Problem;
 use crate::query_string::{Query, encoded};
 use crate::request_body;
@@ -168,7 +169,14 @@ impl QueryRequest {
                 return Err(self.query.invalid(name, detail));
             }
         }
-        Ok(())
+        // Periods begin by the clocks of a zone, and only totals have some without a granularity.
+        let granularity = self.query.get(GRANULARITY);
+        let is_of_all_time = granularity.is_none_or(|name| name == Granularity::All.name());
+        let has_periods = series || self.selects(Select::Totals);
+        match is_of_all_time && !has_periods {
+            true => params::check_no_zone(&self.query),
+            false => Ok(()),
+        }
     }
 
     /// The one address of this request: parameters in a fixed order, so that a CDN keeps one copy.

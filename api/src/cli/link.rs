@@ -11,7 +11,7 @@ use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::output::{Exit, Report};
 use stitch_common::time::parse_rfc3339;
 use stitch_common::user_error::UserError;
-use stitch_config::Config;
+use stitch_config::{Config, origin_sent};
 
 use crate::access::{SIGNATURE, time};
 use crate::query_string::encoded;
@@ -25,7 +25,7 @@ pub(super) struct LinkOptions {
     /// The last day on which the link opens, in UTC, or the time at which it ends: 2026-12-31, 2026-12-31T18:00:00+01:00
     #[arg(long, value_name = "DATE")]
     until: String,
-    /// Where people reach the API; by default where it listens
+    /// Where people reach the API: https://stats.example.org. By default where it listens, if that is one address
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
 }
@@ -90,23 +90,37 @@ pub(super) fn link(config: &Config, options: &LinkOptions) -> Result<Link, UserE
 
 fn origin_of(config: &Config, origin: Option<&str>) -> Result<String, UserError> {
     let Some(origin) = origin else {
-        let scheme = if config.api.tls.is_some() {
-            "https"
-        } else {
-            "http"
-        };
-        return Ok(format!("{scheme}://{}", config.api.listen));
+        return listen_origin(config);
     };
-    let plain = |c: char| c.is_ascii_graphic() && !"?#\\\"<>".contains(c);
-    let is_web = origin.starts_with("https://") || origin.starts_with("http://");
-    if is_web && origin.chars().all(plain) {
-        return Ok(origin.trim_end_matches('/').to_owned());
+    plain_origin(origin).ok_or_else(|| {
+        let message = format!("--origin {origin} is no origin of the web");
+        let help = "write --origin https://stats.example.org: scheme, host, and a port if it has one of its own";
+        UserError::new(message, help)
+    })
+}
+
+/// Where the API listens, if that is an address that leads there.
+fn listen_origin(config: &Config) -> Result<String, UserError> {
+    let listen = config.api.listen;
+    if listen.ip().is_unspecified() || listen.port() == 0 {
+        let message = format!("api.listen = {listen} is no address that a link can lead to");
+        let help = "write --origin https://stats.example.org, by which people reach the API";
+        return Err(UserError::new(message, help));
     }
-    let message = format!("--origin {origin} is no address of the web");
-    Err(UserError::new(
-        message,
-        "write --origin https://stats.example.org",
-    ))
+    let scheme = if config.api.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    Ok(format!("{scheme}://{listen}"))
+}
+
+/// The origin without a slash at its end; `None` if it is none, or more than one: a link has its own path.
+fn plain_origin(origin: &str) -> Option<String> {
+    let origin = origin.strip_suffix('/').unwrap_or(origin);
+    let (_, rest) = origin.split_once("://")?;
+    let is_whole = !rest.contains(['/', '?', '#']);
+    is_whole.then(|| origin_sent(origin)).flatten()
 }
 
 fn check_key(key: &str) -> Result<(), UserError> {

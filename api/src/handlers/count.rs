@@ -73,6 +73,7 @@ pub(crate) async fn count(
     let zone = &params::zone(&request.query)?;
     let now = app.now();
     let (window, cells) = Window::parse(&request.query, request.definition, zone, now.time())?;
+    window.check_zone(&request.query)?;
     let layers = app.layers(&request.query, now)?;
     let reads = layers.reads(&request.counter.name, request.query.example())?;
     let sums = app.counts.sums(&request.counter, &[cells], &reads).await?;
@@ -84,8 +85,9 @@ pub(crate) async fn count(
         count: sum.count.0,
         layer: layers.shown(sum.layer),
     };
-    let freshness = layers.freshness([&request.counter], LayersUsed::of(&sums));
-    let closed = window.is_closed(now.time());
+    let used = LayersUsed::of(&sums);
+    let freshness = layers.freshness([&request.counter], used);
+    let closed = window.is_closed(layers.counted_until(used, now.time()));
     Ok(caching::respond(
         &app,
         Some(&headers),

@@ -133,6 +133,7 @@ async fn answer(
     let zone = &params::zone(query)?;
     let now = app.now();
     let (window, cells) = Window::parse(query, definition, zone, now.time())?;
+    window.check_zone(query)?;
     let layers = app.layers(query, now)?;
     let reads = layers.reads(&definition.name, query.example())?;
     let sums = read(app, &counters, &[cells], &reads).await?;
@@ -149,8 +150,9 @@ async fn answer(
             })
             .collect(),
     };
-    let freshness = layers.freshness(&counters, LayersUsed::of(&sums));
-    let closed = window.is_closed(now.time());
+    let used = LayersUsed::of(&sums);
+    let freshness = layers.freshness(&counters, used);
+    let closed = window.is_closed(layers.counted_until(used, now.time()));
     Ok(caching::respond(app, headers, &answer, freshness, closed))
 }
 

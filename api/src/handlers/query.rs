@@ -87,8 +87,8 @@ async fn answer(
     let answer = parts.read(app).await?;
     let freshness = parts.layers.freshness(parts.counters(), answer.layers_used);
     // What a later request would answer in full is not kept.
-    let headers = headers.filter(|_| !answer.lacks_reads);
-    let closed = parts.are_closed(now.time());
+    let headers = headers.filter(|_| !answer.is_partial);
+    let closed = parts.are_closed(parts.layers.counted_until(answer.layers_used, now.time()));
     let mut response = caching::respond(app, headers, &answer, freshness, closed);
     let address = Some(request.address()).filter(|address| address.len() <= ADDRESS_BYTES_MAX);
     let address = address.map(|address| HeaderValue::from_str(&address));

@@ -100,8 +100,9 @@ pub(crate) async fn series(
         series.next(name, key, page.end, layer)
     });
     let answer = series.answer((name, key), &page, (&sums, &layers), next.clone());
-    let freshness = layers.freshness([&request.counter], LayersUsed::of(&sums));
-    let closed = page.end <= now.time();
+    let used = LayersUsed::of(&sums);
+    let freshness = layers.freshness([&request.counter], used);
+    let closed = page.end <= layers.counted_until(used, now.time());
     let mut response = caching::respond(&app, Some(&headers), &answer, freshness, closed);
     let link = next.map(|next| HeaderValue::from_str(&format!("<{next}>; rel=\"next\"")));
     if let Some(Ok(link)) = link {

@@ -24,7 +24,7 @@ use crate::caching;
 use crate::count_reader::Sum;
 use crate::count_tables::LayerReads;
 use crate::layers::{LayerView, LayersUsed};
-use crate::params::{self, LAYER, TIME_ZONE, UTC_OFFSET};
+use crate::params::{self, LAYER, TIME_ZONE, UTC_OFFSET, WINDOW_CELLS_MAX};
 use crate::problem::Problem;
 
 #[derive(Serialize)]
@@ -37,7 +37,7 @@ struct Answer<'a> {
     totals: Totals,
 }
 
-/// The total of all time, and the periods that can be added up from the kept granularities.
+/// The total of all time, and the periods that few enough cells of the kept granularities add up to.
 #[derive(Debug, Serialize)]
 pub(crate) struct Totals {
     pub(crate) total: Option<i64>,
@@ -167,7 +167,8 @@ impl TotalsRequest {
             let start = period.start(now, zone);
             let before = period.previous(start, zone);
             let end = period.next(start, zone);
-            let windows = tiling::cover(start, end, kept).zip(tiling::cover(before, start, kept));
+            // A year of minutes is left out: whoever asks for totals did not ask for it.
+            let windows = cells(start, end, kept).zip(cells(before, start, kept));
             if let Some((present, previous)) = windows {
                 request.windows.extend([present, previous]);
                 let so_far = so_far(period, start, before, now, zone, kept);
@@ -228,6 +229,11 @@ impl TotalsRequest {
     }
 }
 
+/// The cells of a window; `None` if the kept granularities do not add up to it, or only in too many cells.
+fn cells(start: Time, end: Time, kept: &[Granularity]) -> Option<Vec<CellSlot>> {
+    tiling::cover(start, end, kept, WINDOW_CELLS_MAX).ok()
+}
+
 /// Where the part of the present period ends that is compared with the one before, and the windows of both. `None` for hours
 /// and what is shorter, for years, which are made of too many cells, and while nothing of the period is over.
 fn so_far(
@@ -245,8 +251,8 @@ fn so_far(
         let until = unit.start(now, zone);
         // A month may be longer than the one before.
         let until_before = zone.same_time(until, start, before).clamp(before, start);
-        let part = tiling::cover(start, until, kept)?;
-        let part_before = tiling::cover(before, until_before, kept)?;
+        let part = cells(start, until, kept)?;
+        let part_before = cells(before, until_before, kept)?;
         (until > start).then_some((until, [part, part_before]))
     })
 }

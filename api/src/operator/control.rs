@@ -140,7 +140,8 @@ async fn issue(
     let issued = app.commands.issue(command, by, request.restoration).await;
     // Whatever became of it, the page is to show what is so now.
     app.status.forget();
-    Ok(ControlReport::new(command, issued?))
+    let issued = issued.map_err(|failure| Problem::from(failure).with_example(PAGE))?;
+    Ok(ControlReport::new(command, issued))
 }
 
 /// Asks again: what an abort has interrupted can only be begun again.

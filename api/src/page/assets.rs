@@ -22,12 +22,13 @@ const STYLE: &str = "text/css; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Every file: name, content type, content.
-const EVERY: [(&str, &str, &str); 10] = [
+const EVERY: [(&str, &str, &str); 11] = [
     asset!("uplot.min.js", SCRIPT),
     asset!("uplot.min.css", STYLE),
     asset!("uplot.LICENSE", TEXT),
     asset!("poll.js", SCRIPT),
     asset!("calendar.js", SCRIPT),
+    asset!("text.js", SCRIPT),
     asset!("stats.js", SCRIPT),
     asset!("stats.css", STYLE),
     asset!("operator.js", SCRIPT),

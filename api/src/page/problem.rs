@@ -1,6 +1,7 @@
 //! A problem as a page, for people.
 
 use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
 use maud::{Markup, html};
 
 use super::{Assets, document};
@@ -12,23 +13,28 @@ const ASSETS: Assets = Assets {
     scripts: &[],
 };
 
-/// What is wrong with the request for `address`, and what would work. If a token is missing, a form for it.
-pub(crate) fn page(problem: &Problem, address: &Uri) -> String {
-    let next = address
-        .path_and_query()
-        .map_or("/", |address| address.as_str());
+/// What is wrong with a request, and what would work. If a token is missing, a form for it. `address` is that of the request,
+/// if opening it again is the same request: not if it was a form that was sent there.
+pub(crate) fn page(problem: &Problem, address: Option<&Uri>) -> String {
+    let again = address
+        .and_then(Uri::path_and_query)
+        .map(PathAndQuery::as_str);
     let body = html! {
         header {
             p.crumb { (problem.kind.status().as_u16()) }
             h1 { (problem.title()) }
         }
         main {
+            p { bdi { (problem.detail()) } }
             @if matches!(problem.kind, Kind::Unauthorized | Kind::Forbidden) {
-                p { bdi { (problem.detail()) } }
-                (form(next))
+                (form(again.unwrap_or("/")))
             } @else {
-                p { bdi { (problem.detail()) } }
-                @if problem.kind.may_pass() { p { a href=(next) { "Try again" } } }
+                @if problem.kind.may_pass() {
+                    @match again {
+                        Some(address) => { p { a href=(address) { "Try again" } } }
+                        None => { p { "Go back to try again." } }
+                    }
+                }
                 @if let Some(example) = problem.example() {
                     p { "This works: " a href=(example) { (example) } }
                 }

@@ -10,7 +10,7 @@ use axum::http::header::{
     ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, Request};
+use axum::http::{HeaderMap, HeaderValue, Method, Request};
 use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -46,12 +46,15 @@ where
         let mut inner = take_ready(&mut self.0);
         let address = request.uri();
         let person = !address.path().starts_with(FOR_PROGRAMS) && accepts_html(request.headers());
-        let address = person.then(|| address.clone());
+        // A link asks by GET: where a form was sent, that is another request, or none at all.
+        let is_link = matches!(*request.method(), Method::GET | Method::HEAD);
+        let address = is_link.then(|| address.clone());
         async move {
             let mut response = inner.call(request).await?;
             let problem = response.extensions_mut().remove::<Arc<Problem>>();
-            if let (Some(address), Some(problem)) = (address, problem) {
-                response = as_page(response, &page::problem::page(&problem, &address));
+            if let Some(problem) = problem.filter(|_| person) {
+                let page = page::problem::page(&problem, address.as_ref());
+                response = as_page(response, &page);
             }
             Ok(with_security_headers(response))
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -88,6 +88,9 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let mut inner = take_ready(&mut self.inner);
         let (admission, refusal) = (Arc::clone(&self.admission), Arc::clone(&self.refusal));
+        // Its body may arrive late, or never: while it is awaited, others have the permits. How many can wait is bounded by
+        // their connections.
+        let has_body = request.method() == Method::POST;
         async move {
             let Some(count) = admission.permits_for(&request) else {
                 return inner.call(request).await;
@@ -95,6 +98,9 @@ where
             // Dropped with this future when the client goes away.
             match admission.acquire(count).await {
                 Some(permits) => {
+                    if has_body {
+                        permits.give_back();
+                    }
                     request.extensions_mut().insert(permits.clone());
                     let response = inner.call(request).await;
                     drop(permits);

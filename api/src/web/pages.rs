@@ -11,6 +11,7 @@ use axum::routing::{MethodRouter, get};
 use stitch_access::AccessScope;
 
 use super::browser::accepts_html;
+use super::listener::Listener;
 use super::sign_in;
 use crate::access::{self, Need, SIGN_IN};
 use crate::app::App;
@@ -23,16 +24,6 @@ use crate::problem::{Kind, Problem};
 pub(crate) const OPENAPI: &str = include_str!("../../openapi.json");
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// For programs.
-const INDEX: &str = "stitch-api: counts, timelines and how fresh they are\n\n\
-    /v1/counters         the counters of this namespace\n\
-    /stats               pages: a search for a key; /stats/COUNTER/KEY, /stats/COUNTER?key=A&key=B\n\
-    /operator            ranges, locks, members and restorations, for operators\n\
-    /openapi.json        every address and parameter, with examples\n\
-    /health              200 while this process answers\n\
-    /ready               200 while counts can be read, from when it has known how fresh they are\n\
-    /metrics             for Prometheus\n";
-
 /// What every listener has.
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
@@ -51,14 +42,14 @@ pub(super) fn metrics() -> Router<Arc<App>> {
     Router::new().route("/metrics", get(prometheus))
 }
 
-/// Leads a person to `page`, the first one of this listener, and lists the addresses to a program.
-pub(super) fn way_in(page: &'static str) -> MethodRouter<Arc<App>> {
+/// Leads a person to the first page of this listener, and lists its addresses to a program.
+pub(super) fn way_in(listener: Listener) -> MethodRouter<Arc<App>> {
     get(async move |headers: HeaderMap| {
         let vary = (VARY, HeaderValue::from_static("accept"));
         if !accepts_html(&headers) {
-            return ([vary], INDEX).into_response();
+            return ([vary], listener.index()).into_response();
         }
-        let location = (LOCATION, HeaderValue::from_static(page));
+        let location = (LOCATION, HeaderValue::from_static(listener.first_page()));
         (StatusCode::SEE_OTHER, [vary, location]).into_response()
     })
 }
@@ -107,18 +98,18 @@ async fn prometheus(State(app): State<Arc<App>>, request: Request) -> Result<Res
     Ok(([(CONTENT_TYPE, PROMETHEUS)], app.metrics.render()).into_response())
 }
 
-pub(super) async fn not_found(uri: Uri) -> Problem {
+pub(super) fn not_found(listener: Listener, uri: &Uri) -> Problem {
     Problem::new(
         Kind::NotFound,
         format!("{} is not an address of this server", uri.path()),
     )
-    .with_example("/v1/counters")
+    .with_example(listener.example())
 }
 
-pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+pub(super) fn method_not_allowed(listener: Listener, method: &Method, uri: &Uri) -> Problem {
     Problem::new(
         Kind::MethodNotAllowed,
         format!("{} does not take {method}", uri.path()),
     )
-    .with_example("/v1/counters")
+    .with_example(listener.example())
 }

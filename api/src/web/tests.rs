@@ -53,6 +53,7 @@ mod operator;
 mod pages;
 mod problems;
 mod query;
+mod sizes;
 mod tables;
 mod way_in;
 mod zones;

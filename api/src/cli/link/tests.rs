@@ -12,12 +12,20 @@ fn options(counter: &str, key: &str, until: &str) -> LinkOptions {
 }
 
 fn made(file: &str, options: &LinkOptions) -> Result<Link, UserError> {
+    made_by(file, options, "127.0.0.1:8080")
+}
+
+/// Of a server that listens there.
+fn made_by(file: &str, options: &LinkOptions, listen: &str) -> Result<Link, UserError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokens");
     std::fs::write(&path, file).unwrap();
     let text = include_str!("../../../../deploy/stitch.toml");
     let variable = path.display().to_string();
-    let environment = [("STITCH_API__TOKENS_FILE", variable.as_str())];
+    let environment = [
+        ("STITCH_API__TOKENS_FILE", variable.as_str()),
+        ("STITCH_API__LISTEN", listen),
+    ];
     let config = Config::parse("stitch.toml", text, &environment.into_iter().collect()).unwrap();
     link(&config, options)
 }
@@ -90,14 +98,68 @@ fn what_cannot_be_linked_is_refused_with_what_to_do() {
             "{error}"
         );
     }
-    let mut elsewhere = options("plays", "a", "2999-01-01");
-    elsewhere.origin = Some("stats.example".to_owned());
-    assert!(
-        made(&file, &elsewhere)
-            .unwrap_err()
-            .help
-            .contains("https://")
-    );
+}
+
+#[test]
+fn a_link_leads_to_an_origin_and_nothing_else_is_taken_for_one() {
+    let file = format!("new sign {SECRET}\n");
+    let with = |origin: &str| {
+        let mut options = options("plays", "a", "2999-01-01");
+        options.origin = Some(origin.to_owned());
+        made(&file, &options)
+    };
+    for origin in [
+        "https://stats.example",
+        "http://localhost:8080",
+        "https://192.0.2.7/",
+        "http://[::1]:8080",
+        "https://my_host.example.:8443",
+    ] {
+        let begin = format!("{}/stats/plays/a?", origin.trim_end_matches('/'));
+        let link = with(origin).unwrap().link;
+        assert!(link.starts_with(&begin), "{link}");
+    }
+    for none in [
+        "",
+        "stats.example",
+        "ftp://stats.example",
+        "https://",
+        "https:///",
+        "https://:8080",
+        "https://stats.example:0",
+        "https://stats.example:x",
+        "https://stats.example:65536",
+        "https://stats.example/behind",
+        "https://stats.example//",
+        "https://stats.example?a=b",
+        "https://stats.example#top",
+        "https://reader@stats.example",
+        "https://reader:secret@stats.example",
+        "https://stats.example\\evil.example",
+        "https://stats.example,evil.example",
+        "https://a b.example",
+        "https://b\u{fc}cher.example",
+    ] {
+        let error = with(none).expect_err(none);
+        assert!(error.message.contains("no origin"), "{none}: {error}");
+        assert!(error.help.contains("--origin https://"), "{none}: {error}");
+    }
+}
+
+#[test]
+fn without_an_origin_a_link_leads_to_where_the_api_listens_if_that_is_one_address() {
+    let file = format!("new sign {SECRET}\n");
+    let mut options = options("plays", "a", "2999-01-01");
+    options.origin = None;
+    for listen in ["127.0.0.1:8080", "[::1]:80"] {
+        let link = made_by(&file, &options, listen).unwrap().link;
+        assert!(link.starts_with(&format!("http://{listen}/stats/plays/a?")));
+    }
+    for listen in ["0.0.0.0:8080", "[::]:8080", "127.0.0.1:0"] {
+        let error = made_by(&file, &options, listen).expect_err(listen);
+        assert!(error.message.contains(&format!("api.listen = {listen}")));
+        assert!(error.help.contains("--origin https://"), "{error}");
+    }
 }
 
 #[test]

@@ -19,11 +19,7 @@ use crate::layers::{LayerView, LayersUsed};
 use crate::params::{self, Window};
 use crate::problem::{Kind, Problem};
 use crate::query_request::{QueryRequest, Select};
-
-/// Points of all parts together, in series of the longest length.
-const SERIES_MAX: usize = 20;
-/// Cells that all parts together are added up from.
-const CELLS_MAX: usize = 200_000;
+use stitch_api_request::query_size::QuerySize;
 
 /// An answer to a query.
 #[derive(Serialize)]
@@ -37,9 +33,9 @@ pub(super) struct Answer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     series: Option<SeriesFields>,
     parts: Vec<Part<'a>>,
-    /// Whether Cassandra did not answer for some of them.
+    /// Whether a later request may be answered in full: some of them lack what may come.
     #[serde(skip)]
-    pub(super) lacks_reads: bool,
+    pub(super) is_partial: bool,
     #[serde(skip)]
     pub(super) layers_used: LayersUsed,
 }
@@ -68,6 +64,17 @@ enum PartResult<'a> {
     Unread { problem: Problem },
 }
 
+impl PartResult<'_> {
+    /// Whether a later request may get more than this.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Counts(_) => false,
+            Self::Problem { problem } => problem.kind.may_pass(),
+            Self::Unread { .. } => true,
+        }
+    }
+}
+
 /// What was selected; `counts` has one for each of the starts of the series.
 #[derive(Default, Serialize)]
 struct PartCounts {
@@ -89,12 +96,23 @@ struct PartCounts {
 }
 
 /// What is read of each key of one counter: the windows of the count, of the series and of the totals, in this order.
-struct CounterPlan {
+struct CounterPlan<'a> {
+    definition: &'a CounterDefinition,
     reads: LayerReads,
     window: Option<Window>,
     page: Option<Page>,
     totals: Option<TotalsRequest>,
     windows: Vec<Vec<CellSlot>>,
+}
+
+impl CounterPlan<'_> {
+    /// The size of each of its parts.
+    fn size(&self) -> QuerySize {
+        QuerySize {
+            points: self.page.as_ref().map_or(0, |page| page.starts.len()),
+            cells: self.windows.iter().map(Vec::len).sum(),
+        }
+    }
 }
 
 /// A part with its counter, and what is read of it; or why nothing is.
@@ -108,7 +126,8 @@ struct PartPlan<'a> {
 pub(super) struct Parts<'a> {
     zone: TimeZone,
     series: Option<SeriesRequest>,
-    plans: Vec<Option<CounterPlan>>,
+    /// One for each counter, however often it is named.
+    plans: Vec<(&'a str, Result<CounterPlan<'a>, Problem>)>,
     parts: Vec<PartPlan<'a>>,
     pub(super) layers: LayerView,
 }
@@ -116,7 +135,7 @@ pub(super) struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// # Errors
     /// The request is wrong in all of its parts, or asks for too much.
-    pub(super) fn new(app: &App, request: &'a QueryRequest, now: Now) -> Result<Self, Problem> {
+    pub(super) fn new(app: &'a App, request: &'a QueryRequest, now: Now) -> Result<Self, Problem> {
         let query = &request.query;
         let layers = app.layers(query, now)?;
         let now = now.time();
@@ -131,24 +150,25 @@ impl<'a> Parts<'a> {
             parts: Vec::new(),
             layers,
         };
+        let mut size = QuerySize::default();
         for counter in &request.counters {
-            let definition = params::definition(&app.definitions, counter, query.example());
-            let planned = definition.and_then(|definition| {
-                let plan = all.plan(app, request, definition, now)?;
-                Ok((definition, plan))
-            });
-            let index = all.plans.len();
+            let index = all.plan_index(app, request, counter, now);
+            let (_, plan) = &all.plans[index];
+            let read = |key: &str| {
+                let plan = plan.as_ref().map_err(Clone::clone)?;
+                let counter = params::counter(plan.definition, key, query.example())?;
+                Ok((counter, index))
+            };
             for key in &request.keys {
-                let read = match &planned {
-                    Ok((definition, _)) => params::counter(definition, key, query.example())
-                        .map(|counter| (counter, index)),
-                    Err(problem) => Err(problem.clone()),
-                };
+                let read = read(key);
+                if let (Ok(plan), Ok(_)) = (plan, &read) {
+                    size.add(plan.size());
+                }
                 all.parts.push(PartPlan { counter, key, read });
             }
-            all.plans.push(planned.ok().map(|(_, plan)| plan));
+            // Before the next plan is made: all of them could take more memory than there is.
+            size.check(app.limits.points_max, query)?;
         }
-        all.check_size(app, request)?;
         let first = all.parts.first().map(|part| &part.read);
         match first {
             Some(Err(problem)) if all.reads() == 0 => Err(problem.clone()),
@@ -156,15 +176,33 @@ impl<'a> Parts<'a> {
         }
     }
 
+    /// The index of the plan of `counter`, which is made when it is named for the first time.
+    fn plan_index(
+        &mut self,
+        app: &'a App,
+        request: &QueryRequest,
+        counter: &'a str,
+        now: Time,
+    ) -> usize {
+        let known = self.plans.iter().position(|(name, _)| *name == counter);
+        known.unwrap_or_else(|| {
+            let definition = params::definition(&app.definitions, counter, request.query.example());
+            let plan = definition.and_then(|definition| self.plan(app, request, definition, now));
+            self.plans.push((counter, plan));
+            self.plans.len() - 1
+        })
+    }
+
     fn plan(
         &self,
         app: &App,
         request: &QueryRequest,
-        definition: &CounterDefinition,
+        definition: &'a CounterDefinition,
         now: Time,
-    ) -> Result<CounterPlan, Problem> {
+    ) -> Result<CounterPlan<'a>, Problem> {
         let query = &request.query;
         let mut plan = CounterPlan {
+            definition,
             reads: self.layers.reads(&definition.name, query.example())?,
             window: None,
             page: None,
@@ -198,31 +236,12 @@ impl<'a> Parts<'a> {
         Ok(plan)
     }
 
-    fn check_size(&self, app: &App, request: &QueryRequest) -> Result<(), Problem> {
-        let refusal = |what, count, max| {
-            let detail = format!(
-                "all parts together have {count} {what}, one request may have {max}: name fewer keys, or a shorter time"
-            );
-            Err(request.query.invalid("key", detail))
-        };
-        let (mut points, mut cells) = (0, 0);
-        for (_, plan) in self.planned() {
-            points += plan.page.as_ref().map_or(0, |page| page.starts.len());
-            cells += plan.windows.iter().map(Vec::len).sum::<usize>();
-        }
-        let points_max = SERIES_MAX * app.limits.points_max;
-        if points > points_max {
-            return refusal("points", points, points_max);
-        }
-        if cells > CELLS_MAX {
-            return refusal("buckets", cells, CELLS_MAX);
-        }
-        Ok(())
-    }
-
-    fn planned(&self) -> impl Iterator<Item = (&Counter, &CounterPlan)> {
+    fn planned(&self) -> impl Iterator<Item = (&Counter, &CounterPlan<'a>)> {
         let planned = self.parts.iter().filter_map(|part| part.read.as_ref().ok());
-        planned.filter_map(|(counter, plan)| Some((counter, self.plans.get(*plan)?.as_ref()?)))
+        planned.filter_map(|(counter, index)| {
+            let (_, plan) = self.plans.get(*index)?;
+            Some((counter, plan.as_ref().ok()?))
+        })
     }
 
     /// How many parts are read.
@@ -235,11 +254,11 @@ impl<'a> Parts<'a> {
         self.planned().map(|(counter, _)| counter)
     }
 
-    /// Whether all periods have ended at `now`.
-    pub(super) fn are_closed(&self, now: Time) -> bool {
+    /// Whether all periods have ended by `at`.
+    pub(super) fn are_closed(&self, at: Time) -> bool {
         self.planned().all(|(_, plan)| {
-            let window = plan.window.is_none_or(|window| window.is_closed(now));
-            let series = plan.page.as_ref().is_none_or(|page| page.end <= now);
+            let window = plan.window.is_none_or(|window| window.is_closed(at));
+            let series = plan.page.as_ref().is_none_or(|page| page.end <= at);
             window && series && plan.totals.is_none()
         })
     }
@@ -253,7 +272,7 @@ impl<'a> Parts<'a> {
     /// Cancels the reads.
     pub(super) async fn read(&self, app: &App) -> Result<Answer<'_>, Problem> {
         let mut parts = Vec::with_capacity(self.parts.len());
-        let mut lacks_reads = false;
+        let mut is_partial = false;
         let mut has_counts = false;
         let mut layers_used = LayersUsed::default();
         let mut waiting = self.parts.iter();
@@ -266,7 +285,7 @@ impl<'a> Parts<'a> {
             let Some(result) = results.next().await else {
                 break;
             };
-            lacks_reads |= matches!(result, PartResult::Unread { .. });
+            is_partial |= result.may_pass();
             if let PartResult::Counts(counts) = &result {
                 has_counts = true;
                 layers_used = layers_used.and(counts.layers_used);
@@ -307,17 +326,18 @@ impl<'a> Parts<'a> {
                         .collect(),
                 }),
             parts,
-            lacks_reads,
+            is_partial,
             layers_used,
         })
     }
 
     async fn result<'b>(&'b self, app: &App, part: &'b PartPlan<'_>) -> PartResult<'b> {
-        let (counter, plan) = match &part.read {
-            Ok((counter, plan)) => (counter, self.plans[*plan].as_ref()),
+        let (counter, index) = match &part.read {
+            Ok((counter, index)) => (counter, *index),
             Err(problem) => return PartResult::Problem { problem },
         };
-        let plan = plan.expect("a part that is read has a plan");
+        let (_, plan) = &self.plans[index];
+        let plan = plan.as_ref().expect("a part that is read has a plan");
         match app.counts.sums(counter, &plan.windows, &plan.reads).await {
             Ok(sums) => PartResult::Counts(Box::new(plan.counts(&self.zone, &sums, &self.layers))),
             Err(error) => PartResult::Unread {
@@ -327,7 +347,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-impl CounterPlan {
+impl CounterPlan<'_> {
     /// The sums of its windows as an answer.
     fn counts(&self, zone: &TimeZone, sums: &[Sum], layers: &LayerView) -> PartCounts {
         let (first, rest) = sums.split_at(usize::from(self.window.is_some()).min(sums.len()));

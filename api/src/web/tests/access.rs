@@ -227,3 +227,43 @@ async fn a_listener_for_operators_takes_their_pages_from_where_counts_are() {
         }
     }
 }
+
+/// The list of addresses for programs, and the examples of problems.
+#[tokio::test]
+async fn a_listener_names_only_addresses_that_it_serves() {
+    let apart = TestServer::new("STITCH_API__OPERATOR_LISTEN=127.0.0.1:0");
+    let together = TestServer::new("");
+    let get = async |server: &TestServer, is_operator: bool, address: &str| match is_operator {
+        true => server.get_as_operator(address).await,
+        false => server.get(address).await,
+    };
+    for (server, is_operator, named) in
+        [(&together, false, 7), (&apart, false, 5), (&apart, true, 5)]
+    {
+        let index = get(server, is_operator, "/").await;
+        let index = String::from_utf8(index.body).unwrap();
+        let addresses = index.lines().filter(|line| line.starts_with('/'));
+        let addresses: Vec<_> = addresses
+            .map(|line| line.split(' ').next().unwrap())
+            .collect();
+        assert_eq!(addresses.len(), named, "{index}");
+        for address in addresses {
+            let status = get(server, is_operator, address).await.status;
+            assert_eq!(status, 200, "{address}");
+        }
+        let nothing = get(server, is_operator, "/nothing").await;
+        assert_eq!(nothing.status, 404);
+        let delete = Request::delete("/health").body(Body::empty()).unwrap();
+        let not_allowed = match is_operator {
+            true => reply(server.operators.clone().oneshot(delete).await.unwrap()).await,
+            false => server.send(delete).await,
+        };
+        assert_eq!(not_allowed.status, 405);
+        for problem in [nothing, not_allowed] {
+            let problem = problem.json();
+            let example = problem["example"].as_str().unwrap();
+            let status = get(server, is_operator, example).await.status;
+            assert_eq!(status, 200, "{example}");
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::pin::pin;
 use axum::http::request::Builder;
 use stitch_control::control_record::{ControlCommand, ControlRecord, ControlRequest};
 
+use super::pages::values;
 use super::*;
 use crate::operator::PAGE;
 use crate::operator::control::CONTROL;
@@ -197,6 +198,39 @@ async fn a_refusal_says_why_and_an_unanswered_command_that_it_may_have_been_carr
     let text = String::from_utf8(page.body).unwrap();
     assert_eq!(page.status, 409);
     assert!(text.contains("no restoration &lt;runs&gt;"), "{text}");
+}
+
+/// The address takes commands alone: a link to it would lead to another problem.
+#[tokio::test]
+async fn a_problem_after_a_form_links_the_page_and_not_where_the_form_was_sent() {
+    let mut server = server();
+    let text = |reply: Reply| String::from_utf8(reply.body).unwrap();
+    let person = ("accept", "text/html");
+    let signed_in = [COOKIE, FORM, OWN_PAGE, person];
+    let error = UserError::new("ZooKeeper does not answer", "wait");
+    for (failure, status) in [
+        (CommandFailure::Overload, 503),
+        (CommandFailure::Unanswered(error.clone()), 503),
+        (CommandFailure::Refused(error), 409),
+    ] {
+        let (reply, _) = send(&mut server, &signed_in, "command=pause", Err(failure)).await;
+        assert_eq!(reply.status, status);
+        let page = text(reply);
+        let links = values(&page, "href=\"");
+        assert!(links.contains(&PAGE) && !links.contains(&CONTROL), "{page}");
+    }
+    let record = Ok(ControlRecord::default());
+    let (refused, _) = send(&mut server, &[FORM, person], "command=pause", record).await;
+    assert_eq!(refused.status, 401);
+    let page = text(refused);
+    assert_eq!(values(&page, "action=\""), ["/sign-in?next=%2F"]);
+    // What was asked for by a link can be asked for again.
+    let refused = server.get_with("/operator?a=b", &[person]).await;
+    let page = text(refused);
+    assert_eq!(
+        values(&page, "action=\""),
+        ["/sign-in?next=%2Foperator%3Fa%3Db"]
+    );
 }
 
 fn by_ann() -> ControlRequest {

@@ -1,6 +1,6 @@
 //! The layer that is configured, and for how long caches keep what is from which.
 
-use super::layers::{BOTH, KEY, point, published, server};
+use super::layers::{BOTH, KEY, PURE, point, published, server};
 use super::*;
 
 /// What answers where a request does not say: on every address, and on the page.
@@ -80,5 +80,34 @@ async fn caches_keep_what_is_closed_in_batch_and_ask_soon_for_what_may_grow() {
         let open = format!("{KEY}?granularity=day&at=2026-05-03");
         assert_eq!(age(open.clone()).await, "max-age=1");
         assert_eq!(age(format!("{open}&layer=batch")).await, "max-age=1");
+    }
+}
+
+/// A day whose last hours the batch has not seen grows with the next one, whatever the clock says.
+#[tokio::test]
+async fn caches_ask_soon_for_a_period_whose_end_the_batch_has_not_seen() {
+    let day = "granularity=day&at=2026-05-02";
+    let points = "granularity=day&from=2026-05-01&to=2026-05-03";
+    let addresses = [
+        format!("{KEY}?{day}"),
+        format!("/v1/counters/plays/counts?key=a&{day}"),
+        format!("{KEY}/series?{points}"),
+        format!("/v1/query?counter=plays&key=a&{day}"),
+        format!("/v1/query?counter=plays&key=a&select=series&{points}"),
+    ];
+    for api in [&format!("{BOTH} STITCH_API__LAYER=batch"), PURE] {
+        let server = server(api);
+        for (as_of, age) in [
+            ("2026-05-02T10:10:00Z", "max-age=1,"),
+            ("2026-05-03T00:00:00Z", "max-age=3600,"),
+        ] {
+            server.publish_batch(as_of, &["plays"]);
+            for address in &addresses {
+                let reply = server.get(address).await;
+                assert_eq!(reply.json()["freshness"]["state"], "batch", "{address}");
+                let header = reply.header("cache-control");
+                assert!(header.contains(age), "{as_of} {address}: {header}");
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 pub(super) const BOTH: &str = "STITCH_BATCH__ENABLED=true";
-const PURE: &str = "STITCH_BATCH__ENABLED=true STITCH_BATCH__REALTIME=false";
+pub(super) const PURE: &str = "STITCH_BATCH__ENABLED=true STITCH_BATCH__REALTIME=false";
 /// Less the allowance of an hour, all of the second of May is closed, and nothing of the third from nine on.
 const AS_OF: &str = "2026-05-03T10:10:00Z";
 pub(super) const KEY: &str = "/v1/counters/plays/keys/a";
@@ -152,6 +152,31 @@ async fn before_anything_is_published_auto_is_real_time_and_batch_a_problem() {
     let [plays, visits] = [0, 1].map(|part| &answer["parts"][part]);
     assert_eq!(plays["problem"]["type"], "/problems/batch-unavailable");
     assert_eq!(point(visits), (0, "batch"));
+}
+
+/// The next load adds the counter: until then caches must not keep that it lacks.
+#[tokio::test]
+async fn an_answer_with_a_part_that_may_have_batch_counts_soon_is_not_cached() {
+    let server = server(BOTH);
+    server.publish_batch(AS_OF, &["visits"]);
+    let rest = "key=a&granularity=day&at=2026-05-02&layer=batch";
+    let partial = format!("/v1/query?counter=plays&counter=visits&{rest}");
+    let reply = server.get(&partial).await;
+    assert_eq!(
+        (
+            reply.status,
+            reply.header("cache-control"),
+            reply.header("etag")
+        ),
+        (200, "no-store", "")
+    );
+    server.publish_batch(AS_OF, &["plays", "visits"]);
+    let whole = server.get(&partial).await;
+    assert!(whole.header("cache-control").contains("max-age=3600"));
+    // What is wrong remains so.
+    let wrong = format!("/v1/query?counter=nothing&counter=visits&{rest}");
+    let wrong = server.get(&wrong).await;
+    assert!(wrong.header("cache-control").contains("max-age=3600"));
 }
 
 #[tokio::test]

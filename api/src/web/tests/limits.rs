@@ -197,18 +197,40 @@ fn endless_body() -> Body {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_arrive_takes_one_permit_and_ends_soon() {
+async fn a_body_that_does_not_arrive_takes_no_permit_and_ends_soon() {
     const ADDRESS: &str = "/v1/counters/plays/counts";
-    let server = TestServer::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=40");
-    let slow = in_flight((0..39).map(|_| server.post(ADDRESS, endless_body()))).await;
-    assert_eq!(server.get(KEY).await.status, 200, "one permit is left");
+    const ONE_KEY: &str = r#"{"keys": ["a"]}"#;
+    let server = TestServer::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=4");
+    let slow = in_flight((0..40).map(|_| server.post(ADDRESS, endless_body()))).await;
+    assert_eq!(server.get(KEY).await.status, 200, "all permits are left");
+    assert_eq!(server.post(ADDRESS, ONE_KEY).await.status, 200);
     let began = tokio::time::Instant::now();
     for reply in join_all(slow).await {
         assert_eq!((reply.status, reply.header("connection")), (408, "close"));
         assert_eq!(reply.json()["type"], "/problems/request-timeout");
     }
     assert!(began.elapsed() <= Duration::from_secs(1));
-    assert_eq!(server.table.reads(), 1);
+    assert_eq!(server.table.reads(), 2);
+}
+
+/// However small it is, once it is there it is a request as any other.
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_body_has_arrived_takes_a_permit() {
+    let server = TestServer::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=1");
+    for (address, body) in [
+        ("/v1/counters/plays/counts", r#"{"keys": ["b"]}"#),
+        ("/v1/query", r#"{"counters": ["plays"], "keys": ["b"]}"#),
+    ] {
+        server.table.delayed.send_replace(true);
+        let one = in_flight([server.post(address, body)]).await;
+        assert_refused(&server.get(KEY).await, address);
+        let reads = server.table.reads();
+        assert_refused(&server.post(address, endless_body()).await, address);
+        assert_eq!(server.table.reads(), reads);
+        server.table.delayed.send_replace(false);
+        assert!(join_all(one).await.iter().all(|reply| reply.status == 200));
+        assert_eq!(server.get(KEY).await.status, 200);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -65,6 +65,14 @@ async fn keys_are_escaped() {
 }
 
 #[tokio::test]
+async fn a_key_that_turns_the_text_turns_nothing_of_the_title_but_itself() {
+    let server = TestServer::new("");
+    let page = text(&server, "/stats/plays/a%E2%80%AEb").await;
+    let title = "<title>\u{2068}a\u{202e}b\u{2069} · plays · Stitch</title>";
+    assert!(page.contains(title), "{page}");
+}
+
+#[tokio::test]
 async fn a_shared_link_opens_whatever_parameters_were_added_to_it() {
     let server = TestServer::new("");
     server.table.put("a", Granularity::All, "1970-01-01", 4321);
@@ -109,7 +117,7 @@ async fn a_page_is_small_and_loads_nothing_from_other_hosts() {
         .flat_map(|attribute| values(&page, attribute))
         .filter(|address| !address.starts_with("/stats"))
         .collect();
-    assert_eq!(loaded.len(), 7, "{loaded:?}");
+    assert_eq!(loaded.len(), 8, "{loaded:?}");
     for address in loaded {
         assert!(address.starts_with("/assets/"), "{address}");
         let asset = text(&server, address).await;

@@ -22,6 +22,13 @@ const INVALID: &str = "
 /v1/counters/plays/keys/a?granularity=day&time_zone=europe/berlin | 400 | time_zone | written Europe/Berlin
 /v1/counters/plays/keys/a?granularity=day&utc_offset=Z&time_zone=Europe/Berlin | 400 | utc_offset | leave out
 /v1/counters/plays/keys/a?granularity=day&utc_offset=%2B05:20 | 400 | utc_offset | whole quarters
+/v1/counters/plays/keys/a?time_zone=Europe/Berlin | 400 | time_zone | no effect on a count of granularity `all`
+/v1/counters/plays/keys/a?granularity=all&utc_offset=Z | 400 | utc_offset | no effect
+/v1/counters/plays/counts?key=a&utc_offset=%2B02:00 | 400 | utc_offset | no effect
+/v1/query?counter=plays&key=a&time_zone=Europe/Berlin | 400 | time_zone | no effect
+/v1/query?counter=plays&key=a&select=count&granularity=all&utc_offset=Z | 400 | utc_offset | no effect
+/v1/query?counter=plays&key=a&select=count&select=totals&time_zone=Europe/Berlin | 200 | - | -
+/v1/query?counter=plays&key=a&select=totals&utc_offset=%2B02:00 | 200 | - | -
 /v1/counters/plays/keys/a?granularity=minute | 400 | granularity | no minute can be added up
 /v1/counters/plays/keys/a?granularity=day&granularity=day | 400 | granularity | twice
 /v1/counters/visits/keys/a | 400 | granularity | kept by day, month
@@ -162,6 +169,10 @@ async fn an_invalid_body_is_a_problem() {
         ("{\"keys\": [\"a\"], \"key\": 1}", None),
         ("{\"keys\": [\"a\"], \"at\": null}", None),
         ("{\"keys\": []}", Some("key")),
+        (
+            "{\"keys\": [\"a\"], \"time_zone\": \"Europe/Berlin\"}",
+            Some("time_zone"),
+        ),
         (
             "{\"keys\": [\"a\"], \"granularity\": \"minute\"}",
             Some("granularity"),

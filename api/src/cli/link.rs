@@ -25,7 +25,8 @@ pub(super) struct LinkOptions {
     /// The last day on which the link opens, in UTC, or the time at which it ends: 2026-12-31, 2026-12-31T18:00:00+01:00
     #[arg(long, value_name = "DATE")]
     until: String,
-    /// Where people reach the API: https://stats.example.org. By default where it listens, if that is one address
+    /// The origin by which people reach the API, for example stats.example.org with its scheme. By default where it listens, if that
+    /// is one address
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
 }

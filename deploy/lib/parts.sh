@@ -13,9 +13,9 @@ run_part() { # NAME
     end_part "$1"
 }
 
-# Runs a part concurrently with the parts that follow, after those that already do.
+# Runs a part concurrently with the parts that follow.
 run_concurrently() { # NAME
-    start_part "$1" "${concurrent[@]: -1}"
+    start_part "$1"
     concurrent+=("$1")
 }
 
@@ -25,15 +25,14 @@ end_concurrent() {
     concurrent=()
 }
 
-start_part() { # NAME [AFTER-WHICH-ONE]
+start_part() { # NAME
     local begin
     printf '%-12s …\n' "$1"
     # In its own process group, so that no process of it is left.
     set -m
     {
-        until [ -z "${2:-}" ] || [ -f "$directory/$2.seconds" ]; do sleep 0.5; done
         begin=$SECONDS
-        # Written when the part is over, failed or not: others may wait for it.
+        # Written when the part is over, failed or not.
         # shellcheck disable=SC2064 # the name is this one's
         trap "echo \$((SECONDS - begin)) >'$directory/$1.seconds'" EXIT
         "part_$1"

@@ -64,17 +64,18 @@ pub(crate) async fn with_retries<B: Backends, T, F: Future<Output = Result<T, St
             read => return read,
         };
         let pause = match (pauses.next(), waiting) {
-            (Some(pause), _) => pause,
+            (Some(pause), _) => {
+                tracing::warn!(why, "a read failed and is retried");
+                pause
+            }
             (None, Waiting::WithoutLock) if clock.now() < until => {
-                let note = format!("waiting for Cassandra: {why}");
-                context.progress.note(&note);
+                context.note_nodes_away(&why);
                 LONG_PAUSE
             }
             (None, Waiting::UnderLock | Waiting::WithoutLock) => {
                 return Err(StoreError::Unavailable(why));
             }
         };
-        tracing::warn!(why, "a read failed and is retried");
         clock.sleep(pause).await;
     }
 }

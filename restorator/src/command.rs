@@ -138,6 +138,7 @@ impl<B: Backends> CommandContext<'_, B> {
             known: &state.known,
             limits: Limits::default(),
             spent: &state.spent,
+            nodes_away_noted: &state.nodes_away_noted,
             stores: self.servers.stores(),
             totals,
             base: &state.base,

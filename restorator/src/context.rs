@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use stitch_common::clock::{Clock, Moment};
 use stitch_common::definition::Definitions;
 use stitch_common::ports::{Backends, Level, NodeState, Session, SessionState, Stores};
 use stitch_common::progress::Progress;
@@ -64,6 +65,8 @@ pub(crate) struct RestoreContext<'a, B: Backends> {
     pub limits: Limits,
     /// What has been corrected so far, in all ranges.
     pub spent: &'a Cell<Extent>,
+    /// When the operator was told last that nodes of Cassandra are away.
+    pub nodes_away_noted: &'a Cell<Option<Moment>>,
     pub stores: &'a Stores<B::Objects>,
     /// Which totals the operator wants to start from and to leave.
     pub totals: &'a TotalsOptions,
@@ -100,6 +103,7 @@ pub(crate) struct CommandState<O> {
     pub ring: RefCell<Vec<NodeState>>,
     pub known: RefCell<NodeSet>,
     pub spent: Cell<Extent>,
+    pub nodes_away_noted: Cell<Option<Moment>>,
     pub base: Base<O>,
     pub control: RunControl,
 }
@@ -111,6 +115,7 @@ impl<O> CommandState<O> {
             ring: RefCell::default(),
             known: RefCell::default(),
             spent: Cell::default(),
+            nodes_away_noted: Cell::default(),
             base: Base::default(),
             control: RunControl::default(),
         }
@@ -123,6 +128,17 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 impl<B: Backends> RestoreContext<'_, B> {
     pub(crate) const fn definitions(&self) -> &Definitions {
         &self.validated.definition.record.definitions
+    }
+
+    /// Tells the operator that nodes are waited for: now and then, because many reads wait at once.
+    pub(crate) fn note_nodes_away(&self, why: &str) {
+        const INTERVAL: Duration = Duration::from_secs(10);
+        let now = self.clock.now();
+        let noted = self.nodes_away_noted.get();
+        if noted.is_none_or(|noted| now.since(noted) >= INTERVAL) {
+            self.nodes_away_noted.set(Some(now));
+            self.progress.note(&format!("waiting for Cassandra: {why}"));
+        }
     }
 
     /// How many replicas must answer a read.

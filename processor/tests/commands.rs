@@ -343,7 +343,7 @@ async fn a_second_interrupt_ends_a_processor_at_once_and_a_repeated_signal_does_
     let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     program.environment.extend([
         variable("STITCH_ZOOKEEPER__CONNECT", &zookeeper.address()),
-        variable("STITCH_PROCESSOR__STOP_TIMEOUT_MS", "40000"),
+        variable("STITCH_PROCESSOR__STOP_TIMEOUT_MS", "9000"),
         variable("STITCH_LOG", "debug"),
     ]);
     let mut counting = program.start()?;

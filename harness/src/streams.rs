@@ -53,12 +53,12 @@ impl<'a> Streams<'a> {
         command
     }
 
-    /// A command whose logs are lost goes on, and ends as it would have: with 2, because no server answers, or as a signal
-    /// asked for.
+    /// A command whose logs are lost goes on, and ends as it would have: with 2, because no server answers, or with
+    /// `stopped`, by the signal that it gets.
     ///
     /// # Errors
     /// It ended in another way, or not at all.
-    pub fn ensure_logs_may_be_lost(&self, arguments: &[&str]) -> Result<()> {
+    pub fn ensure_logs_may_be_lost(&self, arguments: &[&str], stopped: i32) -> Result<()> {
         let (reader, broken) = io::pipe()?;
         drop(reader);
         let (_stalled, full) = io::pipe()?;
@@ -76,7 +76,9 @@ impl<'a> Streams<'a> {
         for (name, child) in started {
             let status = ended(child, Some(RUN))?;
             ensure!(
-                matches!(status.code(), Some(0 | 2 | 130)),
+                status
+                    .code()
+                    .is_some_and(|code| code == 2 || code == stopped),
                 "{arguments:?}, standard error is {name}: {status}"
             );
         }

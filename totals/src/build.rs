@@ -290,13 +290,13 @@ async fn plan<S: ObjectStore>(
     let base = match request.base {
         BaseChoice::FromBeginning => None,
         BaseChoice::Newest | BaseChoice::Only(_) => {
-            let (choice, added, notes) = (&request.base, request.added, &mut notes);
-            match request.cut {
-                Some(_) => base::find(folder, choice, &subject, reach, added, notes).await?,
-                None => {
-                    base::find_at_log_end(folder, choice, &subject, reach, added, notes).await?
-                }
-            }
+            let search = base::Search {
+                wanted: &subject,
+                reach,
+                added: request.added,
+                is_log_end: request.cut.is_none(),
+            };
+            search.find(folder, &request.base, &mut notes).await?
         }
     };
     let mut from = reach.counted_from(&subject.cut);

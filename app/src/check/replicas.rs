@@ -106,7 +106,7 @@ fn places<'a>(
     let places = replication.iter().filter_map(|(place, factor)| {
         // Replicas of which some are transient are written "3/1".
         let total = factor.split('/').next().unwrap_or(factor);
-        let replicas = total.parse().ok()?;
+        let replicas = total.parse().ok().filter(|replicas| *replicas > 0)?;
         Some(if place == ANYWHERE {
             Place {
                 datacenter: None,
@@ -148,11 +148,8 @@ fn unmet(level: WriteConsistency, local: Option<&str>, places: &[Place<'_>]) -> 
     let nearby: Vec<_> = places.iter().filter(is_local).collect();
     let everywhere: Vec<_> = places.iter().collect();
     let no_replica = || {
-        let local = local.unwrap_or_default();
-        nearby
-            .iter()
-            .all(|place| place.replicas == 0)
-            .then(|| format!("no replica in data centre \"{local}\""))
+        let local = local.filter(|_| nearby.is_empty())?;
+        Some(format!("no replica in data centre \"{local}\""))
     };
     match level {
         WriteConsistency::LocalOne => no_replica().or_else(|| all(&nearby, |_| 1)),
@@ -276,8 +273,12 @@ mod tests {
     #[test]
     fn a_local_data_centre_without_replicas_is_wrong() {
         let nodes = [("dc1", 3), ("dc2", 3)];
-        for level in [LocalQuorum, LocalOne] {
-            let lines = findings_of(&[("dc1", "3")], &nodes, (Some("dc2"), level));
+        let none = [("dc1", "3"), ("dc2", "0")];
+        for level in [LocalQuorum, LocalOne, EachQuorum] {
+            assert!(findings_of(&none, &nodes, (None, level)).is_empty());
+        }
+        for (replication, level) in [(&none[..1], LocalQuorum), (&none, LocalOne)] {
+            let lines = findings_of(replication, &nodes, (Some("dc2"), level));
             assert_eq!(lines.len(), 1, "{lines:?}");
             assert!(
                 lines[0].contains("no replica in data centre \"dc2\""),

@@ -155,15 +155,13 @@ impl<B: Backends> Work<'_, '_, B> {
             later: Vec::new(),
             cut: self.to.clone(),
         };
-        let found = base::find(
-            folder,
-            &options.base,
-            &wanted,
-            &self.reach,
-            &[],
-            &mut self.notes,
-        )
-        .await;
+        let search = base::Search {
+            wanted: &wanted,
+            reach: &self.reach,
+            added: &[],
+            is_log_end: false,
+        };
+        let found = search.find(folder, &options.base, &mut self.notes).await;
         let found = found.map_err(ExpectedError::from)?;
         if let Some(base) = &found {
             self.refuse_late_counters(base)?;

@@ -21,61 +21,27 @@ pub enum BaseChoice {
     Only(TotalsId),
 }
 
-/// The totals that are chosen and can be the base of `wanted`, which has the counters `added` besides. `notes` says which
-/// were passed over, and why: the newest, too, if `reach` has the records since older ones and not since them. The cut of the
-/// newest need not be the highest in every partition.
-///
-/// # Errors
-/// The store; the chosen totals are missing, or cannot be used; the newest lack other counters than `added`.
-pub async fn find<S: ObjectStore>(
-    folder: &TotalsFolder<S>,
-    choice: &BaseChoice,
-    wanted: &Subject,
-    reach: &Reach,
-    added: &[CounterName],
-    notes: &mut Vec<String>,
-) -> Result<Option<Manifest>, BuildError> {
-    let search = Search {
-        wanted,
-        reach,
-        added,
-        is_log_end: false,
-    };
-    search.find(folder, choice, notes).await
-}
-
-/// As [`find`], for a cut that nobody has chosen: where archive and log end.
-///
-/// # Errors
-/// As [`find`]; and the newest totals of this log count records above its end: it has lost them, or is another one.
-pub(super) async fn find_at_log_end<S: ObjectStore>(
-    folder: &TotalsFolder<S>,
-    choice: &BaseChoice,
-    wanted: &Subject,
-    reach: &Reach,
-    added: &[CounterName],
-    notes: &mut Vec<String>,
-) -> Result<Option<Manifest>, BuildError> {
-    let search = Search {
-        wanted,
-        reach,
-        added,
-        is_log_end: true,
-    };
-    search.find(folder, choice, notes).await
-}
-
 /// What a base is looked for.
-struct Search<'a> {
-    wanted: &'a Subject,
-    reach: &'a Reach,
-    added: &'a [CounterName],
-    /// Whether the wanted cut is where archive and log end.
-    is_log_end: bool,
+#[derive(Clone, Copy, Debug)]
+pub struct Search<'a> {
+    /// What is to be built.
+    pub wanted: &'a Subject,
+    /// The records that can be read.
+    pub reach: &'a Reach,
+    /// Counters of `wanted` that the base need not have.
+    pub added: &'a [CounterName],
+    /// Whether nobody has chosen the wanted cut: archive and log end there.
+    pub is_log_end: bool,
 }
 
 impl Search<'_> {
-    async fn find<S: ObjectStore>(
+    /// The totals that are chosen and can be the base. `notes` says which were passed over, and why: the newest, too, if records
+    /// can be read since older ones and not since them. The cut of the newest need not be the highest in every partition.
+    ///
+    /// # Errors
+    /// The store; the chosen totals are missing, or cannot be used; the newest lack other counters than the added ones, or, at
+    /// the log's end, count records above it: the log has lost them, or is another one.
+    pub async fn find<S: ObjectStore>(
         &self,
         folder: &TotalsFolder<S>,
         choice: &BaseChoice,
